@@ -11,7 +11,7 @@ from typing import Any, Final
 import duckdb
 
 from bench.harness import measured
-from contatto.measurement.engines.spark import answer_statements, open_session
+from contatto.measurement.engines.events import answer_statements, open_session
 from contatto.measurement.engines.staging import sql_of, winners_sql
 from contatto.measurement.model import AttributionPolicy
 

@@ -85,8 +85,8 @@ from contatto.kit.sandbox import SandboxPool
 from contatto.kit.untrusted_files import PICTURE_LIMIT, TABLE_LIMIT
 from contatto.kit.uploads import Uploads
 from contatto.leads.ports import LeadPorts
+from contatto.measurement.actions import ChargePort
 from contatto.measurement.engines.sealing import BrokenFile
-from contatto.measurement.ports import ChargePort
 from contatto.ui.context import Context, context_of
 from contatto.ui.live import LiveFeed
 from contatto.ui.middleware import DirectWay, SecurityLayer, grouped, redirect_slashes

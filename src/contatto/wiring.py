@@ -119,8 +119,7 @@ from contatto.leads.store.jobs import lead_jobs
 from contatto.logins.actions import purge_logins
 from contatto.mail.actions import mail_kind, purge_mails
 from contatto.measurement import actions as measurement
-from contatto.measurement.index import GatheredTouches
-from contatto.measurement.ports import ChargePort
+from contatto.measurement.actions import ChargePort, GatheredTouches
 from contatto.operators import actions as operators_actions
 from contatto.operators.actions import purge_admission_codes, purge_sightings
 from contatto.people.actions import purge_invitations
@@ -399,7 +398,7 @@ def resources(db: Database, settings: Settings) -> Parts:
         AppIndex(db), Backlog(db), GatheredAccounts(db), GatheredSheets(db), HashPool(), GuessLimit(),
         ChatLimits(), RecentCallers(), FragmentCache(), RequestLimit(settings.api_requests_per_minute),
         AdServer(db, settings.views_per_viewer, settings.trial_share),
-        GatheredTouches(db, measurement.record_taps),
+        GatheredTouches(db),
         lead_forms.GatheredForms(db, settings.new_visitors_per_hour, partial(handing_out, AFTER)),
         CachedCounts(db, {"leads", "conversations", "reply_targets"}),
     )  # fmt: skip

@@ -24,7 +24,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.timestamps import micros
 from contatto.measurement import actions as measuring
 from contatto.measurement import store as measured
-from contatto.measurement.index import record_views
+from contatto.measurement.actions import record_views
 from contatto.measurement.model import Goal, Impression, MeasuredAd, TouchKind
 from tests.ads.test_actions import made
 from tests.ads.world import NOW, Chain, World, add_channel, add_world

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from contatto import attribute, report
 from contatto.cli.main import app
-from contatto.measurement.engines import lines
+from contatto.measurement.engines import staging
 from contatto.measurement.engines.events import MalformedLine
 from tests.measurement import oracle
 from tests.measurement.cases import world
@@ -137,9 +137,9 @@ def test_an_engine_or_file_that_is_not_there_is_refused() -> None:
 
 @pytest.mark.parametrize("chunk", [200, 250, 300, 10_000])
 def test_lines_are_whole_however_the_file_is_cut(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    monkeypatch.setattr(lines, "CHUNK", chunk)
+    monkeypatch.setattr(staging, "CHUNK", chunk)
     faults: list[tuple[int, str]] = []
-    reader = lines.LineReader(lambda line, fault: faults.append((line, fault)))
+    reader = staging.LineReader(lambda line, fault: faults.append((line, fault)))
     given = [*GOOD[:2], "x" * 11_000, *GOOD[2:]]
     source = io.BytesIO(b"\xef\xbb\xbf" + text(given).encode())
     found = [events for _, events in reader.events(source)]

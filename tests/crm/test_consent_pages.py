@@ -19,7 +19,7 @@ from contatto.crm.registry import CONNECTORS, CrmPorts
 from contatto.crm.store.targets import list_targets, record_target
 from contatto.kit.db.tx import Parts, Tx
 from contatto.leads.ports import LeadPorts
-from contatto.measurement.ports import ChargePort
+from contatto.measurement.actions import ChargePort
 from contatto.simulator.crms.failure_kit import CASES
 from contatto.simulator.crms.server import CrmServer
 from contatto.wiring import PORTS

@@ -23,8 +23,7 @@ from contatto.leads.model import LeadCaptured, LeadStatusChanged
 from contatto.learning.model import Entry, EntryKind, GroupState, Record
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
-from contatto.measurement.actions import NewConversion
-from contatto.measurement.index import record_views
+from contatto.measurement.actions import NewConversion, record_views
 from contatto.measurement.model import ConversionKind, TicketKind, TrackingTicket
 from contatto.measurement.rules import impression_of, read_ticket
 from tests.ads.world import Chain, World, add_chain, add_world

@@ -21,7 +21,7 @@ from contatto.kit.timestamps import micros
 from contatto.kit.vault import Vault
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
-from contatto.measurement.index import record_views
+from contatto.measurement.actions import record_views
 from contatto.measurement.model import Goal, Impression, TicketKind
 from contatto.measurement.rules import read_ticket
 from tests.ads.world import Chain, World, add_chain, add_world

@@ -8,9 +8,14 @@ import msgspec
 import pytest
 
 from contatto import attribute, report
-from contatto.measurement.engines.choices import EngineName
 from contatto.measurement.engines.definition import DIALECTS
-from contatto.measurement.engines.events import EngineOptions, answered, list_attributions, load_report
+from contatto.measurement.engines.events import (
+    EngineName,
+    EngineOptions,
+    answered,
+    list_attributions,
+    load_report,
+)
 from contatto.measurement.engines.staging import EngineFailed
 from contatto.measurement.model import AttributionPolicy
 from tests.measurement import oracle

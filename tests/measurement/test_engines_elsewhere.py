@@ -9,8 +9,7 @@ import duckdb
 import pytest
 
 from contatto.measurement.engines import cluster
-from contatto.measurement.engines.choices import EngineName
-from contatto.measurement.engines.events import EngineOptions, answered
+from contatto.measurement.engines.events import EngineName, EngineOptions, answered
 from contatto.measurement.engines.staging import sql_of, winners_sql
 from contatto.measurement.model import AttributionPolicy
 from tests.measurement import oracle

@@ -10,7 +10,7 @@ import pytest
 
 from contatto import report
 from contatto.measurement.engines.events import EngineOptions, EventReport, answered, load_report
-from contatto.measurement.engines.tables import MissingTable
+from contatto.measurement.engines.staging import MissingTable
 from tests.measurement.cases import world
 
 Row = dict[str, Any]

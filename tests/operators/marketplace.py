@@ -15,7 +15,7 @@ from contatto.kit.ids import new_id
 from contatto.kit.timestamps import micros
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
-from contatto.measurement.index import record_views
+from contatto.measurement.actions import record_views
 from contatto.measurement.model import Impression, TicketKind
 from contatto.operators import actions, store
 from contatto.operators.model import AdmissionState, Category, Operator, Placement, ReviewState

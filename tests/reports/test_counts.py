@@ -19,8 +19,7 @@ from contatto.leads.actions.records import change_lead_status, mark_as_lead
 from contatto.leads.model import LeadStatus, LeadStatusChanged, Origin, Signal
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
-from contatto.measurement.actions import NewConversion
-from contatto.measurement.index import record_views
+from contatto.measurement.actions import NewConversion, record_views
 from contatto.measurement.model import ConversionKind, Goal, Impression, TouchKind
 from contatto.reports import engines as reading
 from contatto.reports.actions import counting

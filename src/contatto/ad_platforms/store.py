@@ -165,11 +165,12 @@ _DAY_KEY: Final = ("account_id", "ad_number", "day")
 def save_nodes(tx: Tx, account: OutsideAccount, nodes: Iterable[OutsideNode], mark: int) -> None:
     """Insert nodes, or replace their values."""
     key = {"business_id": account.business_id, "account_id": account.id, "mark": mark}
-    _replace(tx, outside_nodes, _NODE_KEY, {_key(node): row_of(node) | key for node in nodes}.values())
-
-
-def _key(node: OutsideNode) -> tuple[NodeLevel, int]:
-    return node.level, node.number
+    _replace(
+        tx,
+        outside_nodes,
+        _NODE_KEY,
+        {(node.level, node.number): row_of(node) | key for node in nodes}.values(),
+    )
 
 
 def save_days(tx: Tx, account: OutsideAccount, days: Iterable[AdDay], mark: int) -> None:

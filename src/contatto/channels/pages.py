@@ -19,7 +19,7 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import split_fault
-from contatto.kit.i18n import Translator, translator_of
+from contatto.kit.i18n import translator_of
 from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False, prefix="/settings/channels")
@@ -209,23 +209,19 @@ async def _render(
     values = await context.db.read(load)
     if not can_manage:
         values["apps"] = []
+    words = translator_of(request)
+    named = [(code, words.country(code)) for code in phonenumbers.SUPPORTED_REGIONS]
     values |= {
         "caller": caller,
         "can_manage": can_manage,
         "platforms": [platform.value for platform in Platform],
         "failed": failed,
         "error": split_fault(refused, translator_of(request))[1] if refused else "",
-        "countries": _countries(translator_of(request)),
+        "countries": sorted(named, key=lambda pair: pair[1]),
         "typed": typed or {},
     }
     status = refused.code.http_status if refused else 200
     return context.pages.render(request, "channels/settings.html", values, status)
-
-
-def _countries(words: Translator) -> list[tuple[str, str]]:
-    """Return countries by their names in a language."""
-    named = [(code, words.country(code)) for code in phonenumbers.SUPPORTED_REGIONS]
-    return sorted(named, key=lambda pair: pair[1])
 
 
 def _shown_account(account: ChannelAccount, check: TokenCheck | None) -> dict[str, Any]:

@@ -21,10 +21,14 @@ from rich.progress import Progress
 
 from contatto.capture.model import ContactMatch
 from contatto.capture.rules import detect_contacts_batch, has_number_plan
-from contatto.measurement.engines.choices import EngineName
-from contatto.measurement.engines.events import EngineOptions, answered, list_attributions, load_report
-from contatto.measurement.engines.staging import EngineFailed, Staged
-from contatto.measurement.engines.tables import MissingTable, holds_tables
+from contatto.measurement.engines.events import (
+    EngineName,
+    EngineOptions,
+    answered,
+    list_attributions,
+    load_report,
+)
+from contatto.measurement.engines.staging import EngineFailed, MissingTable, Staged, holds_tables
 from contatto.measurement.model import AttributionPolicy
 
 STDIN = "-"

@@ -1,6 +1,6 @@
-"""Recording touches and conversions, and keeping the winner of each conversion right."""
+"""Attribution of touches and conversions, and their sealed files."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from contatto.kit.background import Job, MaintenanceJob, Record
+from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import row_of
+from contatto.kit.db.write_queue import WorkBatcher
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger
 from contatto.kit.timestamps import from_micros, micros
@@ -31,7 +33,6 @@ from contatto.measurement.engines.sealing import (
     write_conversions,
     write_part,
 )
-from contatto.measurement.index import append_taps, hold_persons, list_winnable
 from contatto.measurement.model import (
     LONGEST_VIEW_S,
     Attribution,
@@ -48,7 +49,112 @@ from contatto.measurement.model import (
     TouchKind,
     TrackingTicket,
 )
-from contatto.measurement.ports import ChargePort
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargePort:
+    """Charge for touches in their transaction.
+
+    Attributes:
+        charge: before the touches of impressions are appended: gives them back in their order, each with what
+            it is charged, which may be less than its price. Those that are there already stay as they are.
+        note_click: after a click was appended that came of no link of an impression.
+    """
+
+    charge: Callable[[Tx, Sequence[Impression]], list[Touch]]
+    note_click: Callable[[Tx, Touch], None]
+
+
+class GatheredTouches:
+    """Batches of views and taps with their charges, and lookups of their ads."""
+
+    def __init__(self, db: Database) -> None:
+        self.ads: Final = WorkBatcher(db.read, store.find_measured_ads)
+        self.views: Final = WorkBatcher(db.write, _without_results(record_views))
+        self.taps: Final = WorkBatcher(db.write, _without_results(record_taps))
+
+
+def _without_results[T](
+    record: Callable[[Tx, Sequence[T]], object],
+) -> Callable[[Tx, Sequence[T]], Sequence[None]]:
+    def recorded(tx: Tx, batch: Sequence[T]) -> Sequence[None]:
+        record(tx, batch)
+        return [None] * len(batch)
+
+    return recorded
+
+
+def record_views(tx: Tx, views: Sequence[Impression]) -> None:
+    """Append views, each once, with their charges."""
+    charged = tx.ports[ChargePort].charge(tx, views)
+    store.append_touches(tx, [store.touch_row(touch) for touch in charged])
+    _mark_late(tx, charged)
+
+
+def record_taps(tx: Tx, taps: Sequence[Tap]) -> Collection[int]:
+    """Append taps, each once, with their charges; return the new ones.
+
+    Settle the winners of the conversions that these or the views of their viewers may win.
+    """
+    impressions = [tap.impression for tap in taps]
+    priced = iter(
+        tx.ports[ChargePort].charge(tx, [impression for impression in impressions if impression.nonce])
+    )
+    charged = [next(priced) if impression.nonce else impression.touch for impression in impressions]
+    lines: dict[str, list[tuple[Tap, Touch]]] = defaultdict(list)
+    for tap, touch in zip(taps, charged, strict=True):
+        lines[touch.business_id].append((tap, touch))
+    viewers = {(tap.impression.touch.business_id, tap.viewer_id) for tap in taps if tap.viewer_id}
+    hold_persons(tx, {(touch.business_id, touch.person_id) for touch in charged} | viewers)
+    new: set[int] = set()
+    may_win: list[Conversion] = []
+    for business_id, line in sorted(lines.items()):
+        known_touches = store.list_known_touches(tx, business_id, {touch.touch_id for _, touch in line})
+        fresh = {
+            touch.touch_id: (tap, touch)
+            for tap, touch in reversed(line)
+            if touch.touch_id not in known_touches
+        }
+        if fresh:
+            new |= set(fresh)
+            may_win += _append_new_taps(tx, business_id, list(reversed(fresh.values())))
+    for conversion in may_win:
+        _settle_winner(tx, conversion)
+    return new
+
+
+def hold_persons(tx: Tx, persons: set[tuple[str, str]]) -> None:
+    """Lock persons and viewers, so that simultaneous touches and conversions see each other."""
+    if tx.locks_rows:
+        tx.advisory_locks({rules.natural_number("person", *person) for person in persons})
+
+
+def _append_new_taps(tx: Tx, business_id: str, fresh: Sequence[tuple[Tap, Touch]]) -> list[Conversion]:
+    store.append_touches(tx, [store.touch_row(touch) for _, touch in fresh])
+    for tap, touch in fresh:
+        if not tap.impression.nonce:
+            tx.ports[ChargePort].note_click(tx, touch)
+    _mark_late(tx, [touch for _, touch in fresh])
+    named = {(tap.viewer_id, touch.person_id) for tap, touch in fresh if tap.viewer_id}
+    # Earlier views of a linked viewer may have earned earlier conversions of the person.
+    is_linked = bool(named) and store.append_links(tx, business_id, named) > 0
+    linked = {person_id for _, person_id in named} if is_linked else set()
+    since = 0 if linked else min(touch.ts for _, touch in fresh)
+    persons = sorted({touch.person_id for _, touch in fresh})
+    converted = store.list_conversions_since(tx, business_id, persons, since)
+    return [
+        conversion
+        for conversion in converted
+        if conversion.person_id in linked or any(rules.is_eligible(touch, conversion) for _, touch in fresh)
+    ]
+
+
+def _mark_late(tx: Tx, appended: Sequence[Touch]) -> None:
+    """Mark the days of late touches, which reports may have counted already."""
+    late = [touch for touch in appended if rules.is_late(touch.ts, tx.now)]
+    for changed in {(touch.business_id, touch.ad_account_id, touch.day) for touch in late}:
+        store.append_changed_day(tx, ChangedDay(new_id(), *changed, CountedEvent.TOUCH))
+
 
 A_DAY: Final = timedelta(days=1)
 NEVER_DROPPED: Final = rules.LONGEST_WINDOW + A_DAY
@@ -121,14 +227,6 @@ def record_tap(tx: Tx, touch: Touch, viewer_id: str | None, ticket: TrackingTick
     return touch.touch_id in record_taps(tx, [Tap(impression, viewer_id)])
 
 
-def record_taps(tx: Tx, taps: Sequence[Tap]) -> Collection[int]:
-    """Record many touches in their order, and return which are new."""
-    new, may_win = append_taps(tx, taps)
-    for conversion in may_win:
-        _settle_winner(tx, conversion)
-    return new
-
-
 def record_touch(tx: Tx, touch: Touch, *, is_noted: bool = False) -> bool:
     """Append a touch, settle the winners of its conversions, and return whether it is new."""
     hold_persons(tx, {(touch.business_id, touch.person_id)})
@@ -172,7 +270,7 @@ def record_conversions(tx: Tx, conversions: Iterable[NewConversion]) -> None:
     store.record_earlier(tx, moved)
     may_win = {
         conversion.conversion_id: conversion
-        for conversion in list_winnable(tx, new + moved, micros(tx.now - A_DAY))
+        for conversion in store.list_winnable(tx, new + moved, micros(tx.now - A_DAY))
     }
     may_lose = {
         conversion.conversion_id: conversion
@@ -354,7 +452,16 @@ def _settle_winner(tx: Tx, conversion: Conversion, *, is_new: bool = False) -> N
         seen_as = store.list_viewers_of(tx, conversion.business_id, conversion.person_id)
         for viewer_id in seen_as:
             candidates += store.list_candidates(tx, replace(conversion, person_id=viewer_id))
-        candidates += _list_cold_views(tx, conversion, seen_as)
+        at = from_micros(conversion.ts)
+        files = list_cold_files_between(tx, conversion.business_id, at - rules.LONGEST_WINDOW, at)
+        people = (conversion.person_id, *seen_as)
+        moments = [Moment(conversion.conversion_id, person, conversion.ts) for person in people]
+        views, broken = load_whole(
+            files, lambda batch: find_latest_views(batch, conversion.business_id, moments, None)
+        )
+        for error in broken:  # a lead must not wait for a file
+            logger().error("measurement.file_broken", says=str(error))
+        candidates += list(views.values())
         candidates = [replace(touch, person_id=conversion.person_id) for touch in candidates]
     winner = rules.last_touch(candidates, conversion)
     if is_new and winner is None:
@@ -366,20 +473,6 @@ def _settle_winner(tx: Tx, conversion: Conversion, *, is_new: bool = False) -> N
     old = _days_of(before) if before else set()
     new = {(winner.ad_account_id, winner.day), (winner.ad_account_id, rt_day)} if winner else set()
     _mark_days(tx, conversion, old | new)
-
-
-def _list_cold_views(tx: Tx, conversion: Conversion, seen_as: Iterable[str]) -> list[Touch]:
-    """Return the latest dropped view that may win; a recent conversion has none."""
-    at = from_micros(conversion.ts)
-    files = list_cold_files_between(tx, conversion.business_id, at - rules.LONGEST_WINDOW, at)
-    people = (conversion.person_id, *seen_as)
-    moments = [Moment(conversion.conversion_id, person, conversion.ts) for person in people]
-    views, broken = load_whole(
-        files, lambda batch: find_latest_views(batch, conversion.business_id, moments, None)
-    )
-    for error in broken:  # a lead must not wait for a file
-        logger().error("measurement.file_broken", says=str(error))
-    return list(views.values())
 
 
 def _days_of(attribution: Attribution) -> set[tuple[str | None, str | None]]:

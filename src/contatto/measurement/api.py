@@ -17,7 +17,7 @@ from contatto.kit.ids import made_at_ms
 from contatto.kit.rate_limits import SharedLimit, client_network
 from contatto.kit.timestamps import micros
 from contatto.measurement import actions, rules, store
-from contatto.measurement.index import GatheredTouches
+from contatto.measurement.actions import GatheredTouches
 from contatto.measurement.model import MeasuredAd, Tap, TicketKind, Touch, TrackingTicket
 from contatto.ui.context import Context, context_of, part_of
 from contatto.ui.sessions import VISITOR_KEY, new_visitor, public_id, read_visitor, set_visitor

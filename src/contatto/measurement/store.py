@@ -553,3 +553,116 @@ def _by_person(tx: Tx, links: Select[Any]) -> Mapping[str, list[str]]:
     for row in tx.execute(links.order_by(viewer_links.c.viewer_id)):
         viewers_by_person[row.person_id].append(row.viewer_id)
     return viewers_by_person
+
+
+@dataclass(frozen=True, slots=True)
+class _Person:
+    person_id: str
+
+
+def _touched(*which: ColumnElement[bool]) -> Select[tuple[str]]:
+    conditions = touches.c.business_id == bindparam("of"), within(touches.c.person_id, "persons")
+    return select(touches.c.person_id).where(*conditions, *which)
+
+
+_LINKED: Final = select(viewer_links.c.person_id).where(
+    viewer_links.c.business_id == bindparam("of"), within(viewer_links.c.person_id, "persons")
+)
+_TOUCHED: Final = PreparedQuery(
+    _Person,
+    select(
+        union_all(_touched(IS_CLICK), _touched(IS_VIEW, within(WEEK, "weeks")), _LINKED).subquery()
+    ).distinct(),
+)
+
+
+_CONVERTED: Final = PreparedQuery(
+    Conversion,
+    select(conversions)
+    .where(
+        conversions.c.business_id == bindparam("of"),
+        within(conversions.c.person_id, "persons"),
+        conversions.c.ts >= bindparam("since"),
+    )
+    .order_by(conversions.c.ts, conversions.c.conversion_id),
+)
+
+
+_CLICKS: Final = PreparedQuery(
+    Touch,
+    select(touches)
+    .where(touches.c.business_id == bindparam("of"), within(touches.c.person_id, "persons"), IS_CLICK)
+    .order_by(touches.c.ts, touches.c.touch_id),
+)
+
+
+def list_conversions_since(tx: Tx, business_id: str, persons: Sequence[str], since: int) -> list[Conversion]:
+    """Return the conversions of some persons from a moment (microseconds) on, in the order of time."""
+    return _CONVERTED.list(tx, {"of": business_id, "persons": persons, "since": since})
+
+
+def list_last_taps(
+    tx: Tx, business_id: str, person_ids: Collection[str]
+) -> dict[str, tuple[Touch, MeasuredAd]]:
+    """Return the latest click of each person who has one, with its ad."""
+    clicks = _CLICKS.list(tx, {"of": business_id, "persons": sorted(person_ids)})
+    last = {touch.person_id: touch for touch in clicks}
+    if not last:
+        return {}
+    ads = list_measured_ads(tx, business_id, {touch.ad_id for touch in last.values()})
+    return {person: (touch, ads[touch.ad_id]) for person, touch in last.items() if touch.ad_id in ads}
+
+
+def list_winnable(tx: Tx, new: Sequence[Conversion], kept_since: int) -> list[Conversion]:
+    """Return the new conversions that a touch may have won, in their order; their persons are locked.
+
+    From ``kept_since`` (microseconds) on all views that may win are in the database; older conversions may be
+    won by a view in a file.
+    """
+    lines: dict[str, list[Conversion]] = defaultdict(list)
+    for conversion in new:
+        lines[conversion.business_id].append(conversion)
+    taken_persons: set[tuple[str, str]] = set()
+    for business_id, line in lines.items():
+        weeks = {conversion.ts // WEEK_US for conversion in line}
+        persons = sorted({conversion.person_id for conversion in line})
+        weeks |= {week - 1 for week in weeks}
+        values = {"of": business_id, "persons": persons, "weeks": sorted(weeks)}
+        taken_persons |= {(business_id, person.person_id) for person in _TOUCHED.list(tx, values)}
+    return [
+        conversion
+        for conversion in new
+        if conversion.ts <= kept_since or (conversion.business_id, conversion.person_id) in taken_persons
+    ]
+
+
+_CREDITED: Final = PreparedQuery(
+    Attribution,
+    select(conversions).where(
+        conversions.c.business_id == bindparam("of"),
+        within(conversions.c.subject_id, "subjects"),
+        conversions.c.ad_id.is_not(None),
+    ),
+)
+
+
+def list_credited(tx: Tx, business_id: str, subject_ids: Collection[str]) -> dict[str, Attribution]:
+    """Return attributions with a winner by the id of their lead or conversation."""
+    attributions = _CREDITED.list(tx, {"of": business_id, "subjects": subject_ids})
+    return {attribution.subject_id: attribution for attribution in attributions}
+
+
+_ADS: Final = PreparedQuery(
+    MeasuredAd,
+    select(measured_ads).where(
+        within(measured_ads.c.business_id, "businesses"), within(measured_ads.c.ad_id, "ads")
+    ),
+)
+
+
+def find_measured_ads(tx: Tx, keys: Sequence[tuple[str, str]]) -> Sequence[MeasuredAd | None]:
+    """Return the ads of pairs of business and ad; None for an unknown one."""
+    businesses, ids = {business_id for business_id, _ in keys}, {ad_id for _, ad_id in keys}
+    ads = _ADS.list(tx, {"businesses": sorted(businesses), "ads": sorted(ids)})
+    ads_by_id = {(ad.business_id, ad.ad_id): ad for ad in ads}
+    return [ads_by_id.get(key) for key in keys]

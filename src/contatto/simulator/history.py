@@ -67,10 +67,8 @@ from contatto.learning.columns import G_MULTIPLIER
 from contatto.learning.model import NOBODY, Entry, EntryKind, Phase, Record
 from contatto.learning.replica import AuctionRequest, Replica
 from contatto.measurement import rules
-from contatto.measurement.actions import record_taps, stamp_ticket
-from contatto.measurement.index import record_views
+from contatto.measurement.actions import ChargePort, record_taps, record_views, stamp_ticket
 from contatto.measurement.model import Goal, Impression, MeasuredAd, Tap, TicketKind, TrackingTicket
-from contatto.measurement.ports import ChargePort
 from contatto.measurement.store import list_measured_ads
 from contatto.reports.actions.counting import DayCounter
 from contatto.reports.actions.overview import load_overview

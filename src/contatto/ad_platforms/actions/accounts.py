@@ -73,7 +73,15 @@ def open_outside_account(
         raise Refused(errors.INVALID, "external_id: Enter the account ID, which is a number.")
     if not 0 <= new.backfill_days <= MOST_BACKFILL:
         raise Refused(errors.INVALID, "backfill_days: Enter at most %(most)s days.", most=MOST_BACKFILL)
-    base_url = _checked_address(new.base_url.strip() or CONNECTORS[new.platform].base_url, allowed)
+    base_url = (new.base_url.strip() or CONNECTORS[new.platform].base_url).rstrip("/")
+    try:
+        url, _ = read_address(base_url[: _URL_LIMIT + 1], allowed)
+        fits = len(base_url) <= _URL_LIMIT and url.path in ("", "/") and not url.query
+    except ValueError:
+        fits = False
+    if not fits:
+        says = N_("base_url: enter a public https address on port 443. The operator can allow others.")
+        raise Refused(errors.INVALID, says)
     tx.hold_key("outside_accounts", business_id)
     existing_account = store.find_account_named(tx, business_id, new.platform, external_id)
     if existing_account is not None:
@@ -174,19 +182,6 @@ def _checked_token(text: str) -> str:
     if not 0 < len(token) <= _TOKEN_LIMIT or not (token.isascii() and token.isprintable()) or " " in token:
         raise Refused(errors.INVALID, "access_token: Paste the token as shown by the platform.")
     return token
-
-
-def _checked_address(text: str, allowed: Collection[str]) -> str:
-    address = text.rstrip("/")
-    try:
-        url, _ = read_address(address[: _URL_LIMIT + 1], allowed)
-        fits = len(address) <= _URL_LIMIT and url.path in ("", "/") and not url.query
-    except ValueError:
-        fits = False
-    if not fits:
-        says = N_("base_url: enter a public https address on port 443. The operator can allow others.")
-        raise Refused(errors.INVALID, says)
-    return address
 
 
 RETURN_PATH: Final = "/settings/ad-platforms/return"

@@ -212,7 +212,10 @@ def _table(text: str) -> list[tuple[str, ...]]:
     """Return the rows of a text from the head on, as exports may have other lines above it."""
     plain = text.removeprefix("\ufeff").replace("\0", "")
     lines = plain.splitlines()
-    first = next((line for line in lines[:20] if _knows(line)), lines[0] if lines else "")
+    first = next(
+        (line for line in lines[:20] if any(_knows_row(line.split(delimiter)) for delimiter in _DELIMITERS)),
+        lines[0] if lines else "",
+    )
     delimiter = max(_DELIMITERS, key=first.count)
     try:
         table = [tuple(row) for row in csv.reader(io.StringIO(plain), delimiter=delimiter) if any(row)]
@@ -222,10 +225,6 @@ def _table(text: str) -> list[tuple[str, ...]]:
     if table and len(table[head]) > MOST_COLUMNS:
         raise Refused(errors.INVALID, "file: The file may have at most %(most)s columns.", most=MOST_COLUMNS)
     return table[head:]
-
-
-def _knows(line: str) -> bool:
-    return any(_knows_row(line.split(delimiter)) for delimiter in _DELIMITERS)
 
 
 def _knows_row(cells: Sequence[str]) -> bool:

@@ -217,15 +217,11 @@ def _read_event(event: _Event, at: datetime) -> Incoming:
     if not person:
         return Unusable("missing_fields")
     if event.read is not None:
-        return _mark(person, event.read.watermark, at)
+        is_time = 0 < event.read.watermark < meta.LATEST_S * 1000
+        return WasRead(person, person, from_micros(event.read.watermark * 1000) if is_time else at)
     if event.delivery is not None and event.delivery.mids and event.delivery.mids[0]:
         return Progressed(event.delivery.mids[0], person, person, SendProgress.DELIVERED, at)
     return _opened(event, person, at)
-
-
-def _mark(person: str, watermark: int, at: datetime) -> WasRead:
-    is_time = 0 < watermark < meta.LATEST_S * 1000
-    return WasRead(person, person, from_micros(watermark * 1000) if is_time else at)
 
 
 def _opened(event: _Event, person: str, at: datetime) -> Incoming:

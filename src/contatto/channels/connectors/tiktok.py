@@ -174,7 +174,11 @@ class TikTok:
             message_id = _contents.decode(envelope.content.encode("utf-8", "surrogatepass")).message_id
         except JSON_ERRORS:
             message_id = ""
-        key = message_id if 0 < len(message_id) <= 128 else _digest(envelope.content)
+        key = (
+            message_id
+            if 0 < len(message_id) <= 128
+            else hashlib.sha256(envelope.content.encode("utf-8", "surrogatepass")).hexdigest()
+        )
         return Label(f"{envelope.user_openid[:64]}:{envelope.event[:32]}:{key}", envelope.user_openid[:128])
 
     def parse(self, raw: bytes) -> Incoming:
@@ -252,10 +256,6 @@ def _signature(raw: bytes, secret: str, signed_at: int) -> str:
 def _keyed(secret: str) -> hmac.HMAC:
     """Return the keyed HMAC state of a secret; cached, since keying costs more than signing."""
     return hmac.new(secret.encode(), digestmod="sha256")
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _received(content: _Content, at: datetime) -> Incoming:

@@ -8,7 +8,7 @@ first message after an ad that clicks to WhatsApp; ``POST /{phone number id}/mes
 ``biz_opaque_callback_data``, which comes back in statuses.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
 
@@ -140,7 +140,22 @@ class WhatsApp(meta.MetaApp):
         if value is None:
             return Unusable(_fault_of(raw))
         if value.messages:
-            return _message(value.messages[0], value.contacts)
+            message = value.messages[0]
+            at = _at(message.timestamp)
+            is_text = message.type == "text"
+            if at is None or not message.id or not message.sender or (is_text and message.text is None):
+                return Unusable("missing_fields")
+            return Chatted(
+                message_id=message.id,
+                conversation_id=message.sender,
+                person_id=message.sender,
+                person_name=_names(value.contacts).get(message.sender, ""),
+                sender=Sender.CUSTOMER,
+                kind=MessageKind.TEXT if is_text else MessageKind.OTHER,
+                text=message.text.body if is_text and message.text else message.type,
+                at=at,
+                tap=meta.ad_tap(message.referral),
+            )
         return _status(value.statuses[0])
 
     def reply(self, out: Outgoing) -> HttpRequest:
@@ -183,21 +198,16 @@ def _pieces(body: _Body, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
             for kind in ("messages", "statuses"):
                 for item in plain["value"].get(kind, ()):
                     sender = item["from"] if kind == "messages" else ""
-                    value = _shared(account, names, sender) | {kind: [item]}
+                    shared: dict[str, Any] = {"metadata": {"phone_number_id": account[: meta.SHARED_LIMIT]}}
+                    if sender and sender in names:
+                        name = names[sender][: meta.SHARED_LIMIT]
+                        shared["contacts"] = [{"wa_id": sender, "profile": {"name": name}}]
+                    value = shared | {kind: [item]}
                     yield _piece({"field": "messages", "value": value})
 
 
 def _piece(change: dict[str, Any]) -> dict[str, Any]:
     return {"object": "whatsapp_business_account", "entry": [{"changes": [change]}]}
-
-
-def _shared(account: str, names: Mapping[str, str], sender: str) -> dict[str, Any]:
-    """Return the shared values of a webhook body: the account, and the sender's name."""
-    shared: dict[str, Any] = {"metadata": {"phone_number_id": account[: meta.SHARED_LIMIT]}}
-    if sender and sender in names:
-        name = names[sender][: meta.SHARED_LIMIT]
-        shared["contacts"] = [{"wa_id": sender, "profile": {"name": name}}]
-    return shared
 
 
 def _names(contacts: list[_Contact]) -> dict[str, str]:
@@ -232,24 +242,6 @@ def _at(timestamp: str | int) -> datetime | None:
     text = str(timestamp)
     is_time = text.isascii() and text.isdigit() and len(text) < 12 and 0 < int(text) < meta.LATEST_S
     return from_micros(int(text) * 1_000_000) if is_time else None
-
-
-def _message(message: _Message, contacts: list[_Contact]) -> Incoming:
-    at = _at(message.timestamp)
-    is_text = message.type == "text"
-    if at is None or not message.id or not message.sender or (is_text and message.text is None):
-        return Unusable("missing_fields")
-    return Chatted(
-        message_id=message.id,
-        conversation_id=message.sender,
-        person_id=message.sender,
-        person_name=_names(contacts).get(message.sender, ""),
-        sender=Sender.CUSTOMER,
-        kind=MessageKind.TEXT if is_text else MessageKind.OTHER,
-        text=message.text.body if is_text and message.text else message.type,
-        at=at,
-        tap=meta.ad_tap(message.referral),
-    )
 
 
 def _status(status: _Status) -> Incoming:

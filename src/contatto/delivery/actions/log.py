@@ -37,10 +37,9 @@ from contatto.kit.timestamps import from_micros, micros
 from contatto.leads.model import ErasedPeople, LeadCaptured, LeadStatus, LeadStatusChanged, Origin
 from contatto.learning.lines import AdGroupLine, AdLine
 from contatto.learning.model import NOBODY, Entry, EntryKind, OutcomeBody, Record
-from contatto.measurement.index import list_credited
 from contatto.measurement.model import Attribution, ConversionKind
 from contatto.measurement.rules import natural_number
-from contatto.measurement.store import list_viewers_of
+from contatto.measurement.store import list_credited, list_viewers_of
 from contatto.operators.actions import count_earned_in_placements
 from contatto.operators.model import PlacedDay
 from contatto.operators.store import list_owners_of_placements

@@ -15,8 +15,8 @@ import numpy as np
 
 from contatto.delivery.model import DecisionFile
 from contatto.learning.model import Entry, EntryKind, Record
+from contatto.measurement.engines.events import open_session
 from contatto.measurement.engines.parquet import Layout, copy_to_file, digest_of, sync, write_parquet
-from contatto.measurement.engines.spark import open_session
 from contatto.measurement.engines.staging import EngineFailed
 
 DAY_US: Final = 86_400_000_000

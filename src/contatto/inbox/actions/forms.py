@@ -56,8 +56,8 @@ from contatto.kit.outbox import emit_all
 from contatto.kit.rate_limits import SharedLimit
 from contatto.leads.model import Actor, Origin
 from contatto.leads.store import records as leads
-from contatto.measurement.index import list_last_taps
 from contatto.measurement.model import MeasuredAd, Touch
+from contatto.measurement.store import list_last_taps
 
 AT_ONCE: Final = 64
 """Most forms in one transaction; more would hold SQLite's one writer for longer than other batches do."""

@@ -7,7 +7,7 @@ Parquet folders winners, attributions, report and unattributed below OUTPUT.
 import sys
 from typing import Final
 
-from contatto.measurement.engines.spark import answer_statements, submitted_session
+from contatto.measurement.engines.events import answer_statements, submitted_session
 from contatto.measurement.model import AttributionPolicy
 
 RESULTS: Final = ("attributions", "report", "unattributed")

@@ -1,9 +1,11 @@
-"""Attribution and reports of events in files, for the command line and for Python."""
+"""Attribution and reports of events in files, on each engine."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
+from importlib import import_module
 from io import BufferedIOBase, BytesIO, RawIOBase
 from operator import add
 from pathlib import Path
@@ -11,13 +13,198 @@ from typing import Any, Final
 
 import msgspec
 
-from contatto.measurement.engines.choices import ENGINES, EngineName
-from contatto.measurement.engines.lines import Complaint, Id, LineReader
-from contatto.measurement.engines.staging import Staged
-from contatto.measurement.engines.tables import holds_tables, load_tables
+from contatto.measurement.engines.staging import (
+    Complaint,
+    EngineFailed,
+    Id,
+    LineReader,
+    Staged,
+    holds_tables,
+    load_package,
+    load_tables,
+    sql_of,
+    winners_sql,
+)
 from contatto.measurement.model import AttributionPolicy, Goal, TouchKind
 
+
+def fill_with_duckdb(staged: Staged, policy: AttributionPolicy, _connection: str = "") -> None:
+    staged.db.execute(f"CREATE TABLE winners AS {winners_sql('duckdb', policy)}")
+    for name in staged.results:
+        staged.db.execute(f"CREATE TABLE {name} AS {sql_of('duckdb', name)}")
+
+
+_TABLES: Final = {
+    "touches": "touch_id bigint, business_id text, user_id text, adgroup_id text, click bigint, ts bigint,"
+    " expires_ts bigint, day date, cost_micros bigint",
+    "conversions": "conversion_id bigint, business_id text, user_id text, lead bigint, ts bigint, day date",
+}
+_ROWS_PER_BATCH: Final = 10_000
+
+
+def fill_with_postgres(staged: Staged, policy: AttributionPolicy, connection: str) -> None:
+    """Compute in one transaction that leaves nothing behind.
+
+    Raises:
+        EngineFailed: no address, or the server refused something.
+    """
+    if not connection:
+        raise EngineFailed("PostgreSQL needs an address: --connection postgresql://user:pass@host/database")
+    psycopg = import_module("psycopg")  # the other engines start without it
+    try:
+        with psycopg.connect(connection.replace("+psycopg", "", 1)) as server:
+            for table, columns in _TABLES.items():
+                server.execute(f"CREATE TEMP TABLE {table} ({columns}) ON COMMIT DROP")
+                rows = staged.db.execute(f"SELECT * FROM {table}")
+                with server.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
+                    while batch := rows.fetchmany(_ROWS_PER_BATCH):
+                        for row in batch:
+                            copy.write_row(row)
+                server.execute(f"ANALYZE {table}")
+            server.execute(f"CREATE TEMP TABLE winners ON COMMIT DROP AS {winners_sql('postgres', policy)}")
+            server.execute("ANALYZE winners")
+            for name in staged.results:
+                with server.cursor(f"read_{name}") as cursor:
+                    cursor.execute(sql_of("postgres", name))
+                    names = [column.name for column in cursor.description or ()]
+                    staged.keep(name, (dict(zip(names, row, strict=True)) for row in cursor))
+    except psycopg.Error as error:
+        raise EngineFailed(f"PostgreSQL: {error}") from error
+
+
+_SETTINGS: Final = "SET join_use_nulls = 1"
+"""The definition joins as the SQL standard: a row without a partner has nulls, not empty values or zeros."""
+
+
+def fill_with_clickhouse(staged: Staged, policy: AttributionPolicy, connection: str) -> None:
+    """Compute in this process.
+
+    Raises:
+        EngineFailed: chDB is not installed, it refused something, or an address was given.
+    """
+    if connection:
+        raise EngineFailed("ClickHouse runs in this process and takes no --connection")
+    chdb = load_package("chdb.session", "clickhouse")
+    folder = staged.folder / "clickhouse"
+    session = chdb.Session()
+    try:
+        session.query(_SETTINGS)
+        for name in ("touches", "conversions"):
+            source = folder / name / "part.parquet"
+            staged.export_parquet(name, source)
+            session.query(f"CREATE VIEW {name} AS SELECT * FROM file('{source}', Parquet)")
+        winners = winners_sql("clickhouse", policy)
+        session.query(f"CREATE TABLE winners ENGINE = MergeTree ORDER BY tuple() AS {winners}")
+        for name in staged.results:
+            target = folder / name / "all.parquet"
+            target.parent.mkdir()
+            session.query(f"INSERT INTO FUNCTION file('{target}', Parquet) {sql_of('clickhouse', name)}")
+            staged.keep_parquet(name, target.parent)
+    except RuntimeError as error:
+        raise EngineFailed(f"ClickHouse: {error}") from error
+    finally:
+        session.close()
+
+
+class EngineName(StrEnum):
+    DUCKDB = "duckdb"
+    POSTGRES = "postgres"
+    SPARK = "spark"
+    SAIL = "sail"
+    CLICKHOUSE = "clickhouse"
+
+
+type Fill = Callable[[Staged, AttributionPolicy, str], None]
+"""Takes the staged events, the policy, and where the engine is to be found."""
+
+CONNECT: Final = "sc://"
+_EVENTS: Final = ("touches", "conversions")
+
+
+def fill_with_spark(staged: Staged, policy: AttributionPolicy, connection: str) -> None:
+    """Compute on a Spark master, by default all cores of this machine, or at a Spark Connect address.
+
+    Workers elsewhere have to see the folder of temporary files (TMPDIR) under the same path.
+
+    Raises:
+        EngineFailed: PySpark is not installed.
+    """
+    session, folder = open_session(connection or "local[*]"), staged.folder / "spark"
+    try:
+        for name in _EVENTS:
+            staged.export_parquet(name, folder / name / "part.parquet")
+            session.read.parquet(str(folder / name)).createOrReplaceTempView(name)
+        answer_statements(session, policy, staged.results, str(folder))
+        for name in staged.results:
+            staged.keep_parquet(name, folder / name)
+    finally:
+        session.stop()
+
+
+def fill_with_sail(staged: Staged, policy: AttributionPolicy, connection: str) -> None:
+    """Compute with Sail: at an address, or in a server that lives as long as this takes.
+
+    Raises:
+        EngineFailed: Sail is not installed.
+    """
+    if connection:
+        fill_with_spark(staged, policy, connection)
+        return
+    server = load_package("pysail.spark", "sail").SparkConnectServer()
+    server.start(background=True)
+    try:
+        _, port = server.listening_address
+        fill_with_spark(staged, policy, f"{CONNECT}127.0.0.1:{port}")
+    finally:
+        server.stop()
+
+
+def open_session(connection: str) -> Any:
+    """Return a Spark session in ANSI mode, in which integers that overflow are errors."""
+    builder = load_package("pyspark.sql", "spark").SparkSession.builder.appName("contatto")
+    if connection.startswith(CONNECT):
+        return builder.remote(connection).getOrCreate()
+    quiet = {
+        "spark.ui.enabled": "false",
+        "spark.log.level": "ERROR",
+        "spark.sql.ansi.enabled": "true",
+        "spark.sql.session.timeZone": "UTC",
+    }
+    for name, value in quiet.items():
+        builder = builder.config(name, value)
+    return builder.master(connection).getOrCreate()
+
+
+def submitted_session() -> Any:
+    """Return the session of `spark-submit`, which chose the master and the settings."""
+    return load_package("pyspark.sql", "spark").SparkSession.builder.appName("contatto").getOrCreate()
+
+
+def answer_statements(session: Any, policy: AttributionPolicy, results: Iterable[str], folder: str) -> None:
+    """Run the definition over the views `touches` and `conversions`; each result is written below the folder.
+
+    The winners are written first and read again, since every other statement starts from them.
+    """
+    for name, statement in {
+        "winners": winners_sql("pyspark", policy),
+        **{name: sql_of("pyspark", name) for name in results},
+    }.items():
+        target = f"{folder}/{name}"
+        session.sql(statement).write.mode("overwrite").parquet(target)
+        if name == "winners":
+            session.read.parquet(target).createOrReplaceTempView(name)
+
+
 _AT_ONCE: Final = 10_000
+
+
+ENGINES: Final[dict[EngineName, Fill]] = {
+    EngineName.DUCKDB: fill_with_duckdb,
+    EngineName.POSTGRES: fill_with_postgres,
+    EngineName.SPARK: fill_with_spark,
+    EngineName.SAIL: fill_with_sail,
+    EngineName.CLICKHOUSE: fill_with_clickhouse,
+}
 
 
 class AttributionRow(msgspec.Struct, tag="attribution", tag_field="type", frozen=True):

@@ -147,7 +147,24 @@ def write_part(
         query = "SELECT touch_id FROM read_parquet(?)"
         result = import_module("duckdb").execute(query, [str(path_of(file))])
         sealed_ids.update(touch_id for (touch_id,) in result.fetchall())
-    rows = (_touch_row(touch) for touch in touches if touch.touch_id not in sealed_ids)
+    rows = (
+        {
+            "touch_id": touch.touch_id,
+            "business_id": touch.business_id,
+            "user_id": touch.person_id,
+            "adgroup_id": touch.ad_group_id,
+            "ad_id": touch.ad_id,
+            "ad_account_id": touch.ad_account_id,
+            "click": int(touch.kind is TouchKind.CLICK),
+            "ts": touch.ts,
+            "expires_ts": touch.expires_ts,
+            "day": touch.day,
+            "cost_micros": touch.cost_micros,
+            "country": touch.country,
+        }
+        for touch in touches
+        if touch.touch_id not in sealed_ids
+    )
     path = folder / name
     count = write_parquet(path, _TOUCHES, rows)
     if not count:
@@ -212,23 +229,6 @@ def list_broken(files: Iterable[SealedFile]) -> list[BrokenFile]:
         except BrokenFile as broken:
             broken_files.append(broken)
     return broken_files
-
-
-def _touch_row(touch: Touch) -> dict[str, object]:
-    return {
-        "touch_id": touch.touch_id,
-        "business_id": touch.business_id,
-        "user_id": touch.person_id,
-        "adgroup_id": touch.ad_group_id,
-        "ad_id": touch.ad_id,
-        "ad_account_id": touch.ad_account_id,
-        "click": int(touch.kind is TouchKind.CLICK),
-        "ts": touch.ts,
-        "expires_ts": touch.expires_ts,
-        "day": touch.day,
-        "cost_micros": touch.cost_micros,
-        "country": touch.country,
-    }
 
 
 _SETTINGS: Final = {"threads": 2, "memory_limit": "512MB", "autoinstall_known_extensions": False}

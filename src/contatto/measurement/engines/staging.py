@@ -1,22 +1,217 @@
-"""Staging of events for an engine, with local days and windows."""
+"""Events of files, staged for an engine with local days and windows."""
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, Protocol, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
 
 from contatto.kit.timestamps import micros
-from contatto.measurement.engines.lines import LINE, Complaint, Events, Setup, Window
 from contatto.measurement.engines.parquet import append_rows, create_table
-from contatto.measurement.model import AttributionPolicy
+from contatto.measurement.model import AttributionPolicy, ConversionKind, Goal, TouchKind
+
+CHUNK: Final = 4 << 20
+"""Bytes that are read at once, and the longest line that is taken."""
+LINE: Final = ":line"
+"""What the number of a line is called among its fields: no field of a file is taken for it."""
+_BOM: Final = b"\xef\xbb\xbf"
+_DAY_US: Final = 86_400_000_000
+EARLIEST: Final = -719_161 * _DAY_US
+LATEST: Final = 2_932_895 * _DAY_US
+"""The years 1 to 9999, with a day to spare at both ends for the zones."""
+
+
+class Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes | None: ...
+
+
+type Id = str | int
+type Whole = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+type Moment = Annotated[int, msgspec.Meta(ge=EARLIEST, le=LATEST)]
+type Cost = Annotated[int, msgspec.Meta(ge=-(1 << 53), le=1 << 53)]
+type Complaint = Callable[[int, str], None]
+"""Callback with the number of a line and its fault."""
+
+
+class Config(msgspec.Struct, tag="config", tag_field="type"):
+    policy: AttributionPolicy
+
+
+class BusinessSetup(msgspec.Struct, tag="business", tag_field="type"):
+    business_id: Id
+    timezone: str
+
+
+class AdGroupSetup(msgspec.Struct, tag="adgroup", tag_field="type"):
+    adgroup_id: Id
+    business_id: Id
+    goal: Goal
+    campaign_id: Id
+
+
+class Window(msgspec.Struct, tag="window", tag_field="type"):
+    """The windows in force from a moment on; null means that touches of that kind never count."""
+
+    adgroup_id: Id
+    from_ts: Moment
+    click_s: Whole | None
+    view_s: Whole | None
+
+
+class TouchLine(msgspec.Struct, tag="touch", tag_field="type", gc=False):
+    touch_id: Whole
+    user_id: Id
+    adgroup_id: Id
+    ad_id: Id
+    kind: TouchKind
+    ts: Moment
+    cost_micros: Cost
+    line: int = msgspec.field(default=0, name=LINE)
+
+
+class ConversionLine(msgspec.Struct, tag="conversion", tag_field="type", gc=False):
+    conversion_id: Whole
+    user_id: Id
+    business_id: Id
+    kind: ConversionKind
+    ts: Moment
+    line: int = msgspec.field(default=0, name=LINE)
+
+
+type Row = Config | BusinessSetup | AdGroupSetup | Window | TouchLine | ConversionLine
+_DECODER: Final = msgspec.json.Decoder(Row)
+
+
+@dataclass(slots=True)
+class Setup:
+    """The configuration rows of a file by their ids; ids are texts, whether the file has strings or numbers.
+
+    Of two rows about the same thing the later one counts. Windows are kept with the numbers of their lines.
+    """
+
+    policy: AttributionPolicy = AttributionPolicy.CLICK_FIRST
+    businesses: dict[str, BusinessSetup] = field(default_factory=dict)
+    adgroups: dict[str, tuple[int, AdGroupSetup]] = field(default_factory=dict)
+    windows: dict[str, list[tuple[int, Window]]] = field(default_factory=dict)
+
+    def add(self, number: int, row: Config | BusinessSetup | AdGroupSetup | Window) -> None:
+        """Keep a configuration row.
+
+        Raises:
+            ValueError: it names a time zone that does not exist.
+        """
+        match row:
+            case Config():
+                self.policy = row.policy
+            case BusinessSetup():
+                try:
+                    ZoneInfo(row.timezone)
+                except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+                    raise ValueError(f"timezone {row.timezone!r} is no IANA time zone") from error
+                self.businesses[str(row.business_id)] = row
+            case AdGroupSetup():
+                self.adgroups[str(row.adgroup_id)] = (number, row)
+            case Window():
+                self.windows.setdefault(str(row.adgroup_id), []).append((number, row))
+
+    def check(self, complain: Complaint) -> None:
+        """Report and drop rows with unknown references; call it at the end of the file."""
+        for key, (number, adgroup) in list(self.adgroups.items()):
+            if str(adgroup.business_id) not in self.businesses:
+                complain(number, f"business_id {adgroup.business_id!r} has no row of its own")
+                del self.adgroups[key]
+        for key in set(self.windows) - set(self.adgroups):
+            for number, _ in self.windows[key]:
+                complain(number, f"adgroup_id {key!r} has no row of its own")
+
+
+@dataclass(slots=True)
+class Events:
+    """Touches and conversions of one chunk, each with the number of its line."""
+
+    touches: list[TouchLine] = field(default_factory=list)
+    conversions: list[ConversionLine] = field(default_factory=list)
+
+
+class LineReader:
+    """Reader of JSON Lines in chunks: configuration goes to ``setup``, faults to ``complain``."""
+
+    def __init__(self, complain: Complaint) -> None:
+        self.setup = Setup()
+        self._complain = complain
+        self._number = 1
+
+    def events(self, source: Readable) -> Iterator[tuple[int, Events]]:
+        """Yield the size and the events of each chunk."""
+        for chunk in self._chunks(source):
+            events = Events()
+            touches, conversions = events.touches.append, events.conversions.append
+            for number, row in self._rows(chunk):
+                if type(row) is TouchLine:
+                    row.line = number
+                    touches(row)
+                elif type(row) is ConversionLine:
+                    row.line = number
+                    conversions(row)
+                else:
+                    try:
+                        self.setup.add(number, row)  # type: ignore[arg-type]  # the events went elsewhere
+                    except ValueError as error:
+                        self._complain(number, str(error))
+            yield len(chunk), events
+
+    def _chunks(self, source: Readable) -> Iterator[bytes]:
+        """Yield some megabytes of whole lines; a line that is too long is reported and left out."""
+        rest = (source.read(len(_BOM)) or b"").removeprefix(_BOM)
+        while more := source.read(CHUNK):
+            end = more.rfind(b"\n") + 1
+            if end:
+                yield rest + more[:end]
+                rest = b""
+            rest += more[end:]
+            if len(rest) > CHUNK:
+                self._complain(self._number, f"is longer than {CHUNK:,} bytes")
+                self._number += 1
+                while (more := source.read(CHUNK)) and not (end := more.find(b"\n") + 1):
+                    pass
+                rest = more[end:] if more else b""
+        if rest:
+            yield rest
+
+    def _rows(self, chunk: bytes) -> list[tuple[int, Row]]:
+        first = self._number
+        count = chunk.count(b"\n") + (not chunk.endswith(b"\n") and bool(chunk))
+        self._number = first + count
+        try:
+            rows = _DECODER.decode_lines(chunk)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            rows = []
+        if len(rows) == count and b"\n\n" not in chunk:
+            return list(enumerate(rows, first))
+        numbered: list[tuple[int, Row]] = []
+        for number, line in enumerate(chunk.split(b"\n"), first):  # it has blank lines or faults
+            if not line.strip():
+                continue
+            try:
+                numbered.append((number, _DECODER.decode(line)))
+            except msgspec.MsgspecError as error:
+                self._complain(number, str(error))
+            except UnicodeDecodeError:
+                self._complain(number, "is not UTF-8")
+            except RecursionError:
+                self._complain(number, "is nested too deeply")
+        return numbered
+
 
 if TYPE_CHECKING:
     import duckdb
@@ -41,25 +236,17 @@ def zone_day(timezone: str, utc_day: int) -> ZoneDay:
     start = _EPOCH + utc_day * _DAY
     end = start + _DAY - _SECOND
     before, after = _offset(start, zone), _offset(end, zone)
-    changed = end if before == after else _change(start, end, zone)
-    return ZoneDay(before, micros(changed), after)
-
-
-def _change(start: datetime, end: datetime, zone: ZoneInfo) -> datetime:
-    """Find the first second of the new offset by bisection."""
-    before = _offset(start, zone)
-    while end - start > _SECOND:
+    while before != after and end - start > _SECOND:  # the first second of the new offset, by bisection
         middle = start + (end - start) // 2 // _SECOND * _SECOND
         if _offset(middle, zone) == before:
             start = middle
         else:
             end = middle
-    return end
+    return ZoneDay(before, micros(end), after)
 
 
 def _offset(moment: datetime, zone: ZoneInfo) -> int:
-    offset = moment.astimezone(zone).utcoffset() or timedelta()
-    return offset // timedelta(microseconds=1)
+    return (moment.astimezone(zone).utcoffset() or timedelta()) // timedelta(microseconds=1)
 
 
 @cache
@@ -133,6 +320,7 @@ _RESULTS: Final = {
     },
     "unattributed": {"business_id": "VARCHAR", "conversations": "BIGINT", "leads": "BIGINT"},
 }
+_COLUMNS: Final = _RAW | _RESULTS
 _UTC_DAY: Final = "CASE WHEN {0} % 86400000000 < 0 THEN {0} // 86400000000 - 1 ELSE {0} // 86400000000 END"
 _LOCAL_DAY: Final = (
     "make_timestamp({0} + CASE WHEN {0} < z.change_ts THEN z.before_us ELSE z.after_us END)::DATE"
@@ -218,7 +406,12 @@ class Staged:
     def add(self, events: Events) -> None:
         """Take in one chunk of events; it is written while the next one is read."""
         self._settle()
-        self._writing = self._writer.submit(self._write_events, events)
+
+        def write() -> None:
+            self._load("raw_touches", events.touches)
+            self._load("raw_conversions", events.conversions)
+
+        self._writing = self._writer.submit(write)
 
     def finish(self, setup: Setup, complain: Complaint) -> None:
         """Stamp all events after the last line; report and drop events with unknown references."""
@@ -228,20 +421,20 @@ class Staged:
         self.setup = setup
         zone_of = {key: zones.index(row.timezone) * _ZONE for key, row in setup.businesses.items()}
         businesses = [{"business_id": key, "zone": zone} for key, zone in zone_of.items()]
-        self._load("businesses", _RAW["businesses"], businesses)
+        self._load("businesses", businesses)
         spans: list[dict[str, object]] = [
             {"adgroup_id": key, "business_id": row.business_id, "zone": zone_of[str(row.business_id)], **span}
             for key, (_, row) in setup.adgroups.items()
             for span in window_spans(setup.windows.get(key, []))
         ]
-        self._load("spans", _RAW["spans"], spans)
+        self._load("spans", spans)
         self._drop_unknown("raw_touches", "adgroup_id", "spans", complain)
         self._drop_unknown("raw_conversions", "business_id", "businesses", complain)
         self._drop_repeats("raw_touches", "touch_id", "user_id, adgroup_id, kind, cost_micros")
         self._drop_repeats("raw_conversions", "conversion_id", "user_id, business_id, kind")
         seen_days = self.db.execute(_SEEN_DAYS).fetchall()
         days = [(zone + day, zone_day(zones[zone // _ZONE], day)) for zone, day in seen_days]
-        self._load("zone_days", _RAW["zone_days"], [{"zone_day": key, **day._asdict()} for key, day in days])
+        self._load("zone_days", [{"zone_day": key, **day._asdict()} for key, day in days])
         for stamped, raw in (("touches", "raw_touches"), ("conversions", "raw_conversions")):
             self.db.execute(_STAMPED[stamped])
             self.db.execute(f"DROP TABLE {raw}")
@@ -254,7 +447,7 @@ class Staged:
     def keep(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
         """Keep a result that an engine elsewhere has computed."""
         create_table(self.db, name, _RESULTS[name])
-        self._load(name, _RESULTS[name], rows)
+        self._load(name, rows)
 
     def export_parquet(self, name: str, file: Path) -> None:
         """Write a table of stamped events for an engine that reads files."""
@@ -272,12 +465,8 @@ class Staged:
         if self._writing is not None:
             self._writing.result()
 
-    def _write_events(self, events: Events) -> None:
-        self._load("raw_touches", _RAW["raw_touches"], events.touches)
-        self._load("raw_conversions", _RAW["raw_conversions"], events.conversions)
-
-    def _load(self, table: str, columns: Mapping[str, str], rows: Iterable[object]) -> None:
-        append_rows(self.db, table, columns, rows, self.folder)
+    def _load(self, table: str, rows: Iterable[object]) -> None:
+        append_rows(self.db, table, _COLUMNS[table], rows, self.folder)
 
     def _drop_unknown(self, table: str, column: str, parent: str, complain: Complaint) -> None:
         unknown = f"FROM {table} WHERE {column} NOT IN (SELECT {column} FROM {parent})"
@@ -312,3 +501,123 @@ def window_spans(windows: list[tuple[int, Window]]) -> Iterator[dict[str, int | 
 
 def _in_us(seconds: int | None) -> int | None:
     return None if seconds is None else max(-_LONGEST_S, min(seconds, _LONGEST_S)) * 1_000_000
+
+
+_READS: Final = {
+    ".parquet": "read_parquet({0}, union_by_name = true)",
+    ".csv": "read_csv({0}, all_varchar = true, header = true, union_by_name = true)",
+}
+_SETUP: Final[dict[str, type[Config | BusinessSetup | AdGroupSetup | Window]]] = {
+    "config": Config,
+    "business": BusinessSetup,
+    "adgroup": AdGroupSetup,
+    "window": Window,
+}
+_WHOLE: Final = "a whole number of 64 bits"
+_ID: Final = "an id"
+_MOMENT: Final = "a whole number of microseconds within the years 1 to 9999"
+_EVENTS: Final = {
+    "touch": {
+        "touch_id": _WHOLE,
+        "user_id": _ID,
+        "adgroup_id": _ID,
+        "kind": "view or click",
+        "ts": _MOMENT,
+        "cost_micros": _WHOLE,
+    },
+    "conversion": {
+        "conversion_id": _WHOLE,
+        "user_id": _ID,
+        "business_id": _ID,
+        "kind": "conversation or lead",
+        "ts": _MOMENT,
+    },
+}
+_RAW_TABLES: Final = {"touch": "raw_touches", "conversion": "raw_conversions"}
+_INTEGERS: Final = {
+    sign + size for sign in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
+}
+
+
+class MissingTable(ValueError):
+    """Error that names a missing table or column."""
+
+
+def holds_tables(path: Path) -> bool:
+    """Report whether a path holds tables, and not JSON Lines."""
+    return path.is_dir() or path.suffix.lower() in _READS
+
+
+def load_tables(staged: Staged, path: Path, complain: Complaint) -> Setup:
+    """Load all events of a folder or file, and return its configuration.
+
+    Raises:
+        MissingTable: the table of ad groups or of touches is missing, or a column.
+    """
+    staged.db.execute("SET preserve_insertion_order = true")  # faults have the number of their row
+    setup = Setup()
+    for name in _SETUP:
+        if relation := _relation(path, name):
+            result = staged.db.execute(f"SELECT * FROM {relation}")
+            columns = [column[0] for column in result.description or []]
+            for number, values in enumerate(result.fetchall(), 1):
+                row: dict[str, Any] = dict(zip(columns, values, strict=True)) | {"type": name}
+                try:
+                    setup.add(number, msgspec.convert(row, _SETUP[name], strict=False))
+                except ValueError as error:
+                    complain(number, f"{name}: {error}")
+    for name in _EVENTS:
+        relation = _relation(path, name)
+        if relation is None:
+            raise MissingTable(f"{path} holds no table `{name}`: put {name}.parquet or {name}.csv there")
+        _add_events(staged, name, relation, complain)
+    return setup
+
+
+def _relation(path: Path, name: str) -> str | None:
+    """Return the relation with rows of a type; None without any."""
+    if not path.is_dir():
+        read = _READS[path.suffix.lower()].format(_quoted([path]))
+        return f"(SELECT * FROM {read} WHERE \"type\" = '{name}')"
+    for suffix, read in _READS.items():
+        files = [path / f"{name}{suffix}"] if (path / f"{name}{suffix}").is_file() else []
+        files += sorted((path / name).rglob(f"*{suffix}"))
+        if files:
+            return read.format(_quoted(files))
+    return None
+
+
+def _quoted(files: list[Path]) -> str:
+    names = [str(file).replace("'", "''") for file in files]
+    return "[" + ", ".join(f"'{name}'" for name in names) + "]"
+
+
+def _add_events(staged: Staged, name: str, relation: str, complain: Complaint) -> None:
+    has = {row[0]: row[1] for row in staged.db.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
+    if lacking := [column for column in _EVENTS[name] if column not in has]:
+        raise MissingTable(f"the table `{name}` has no column {', '.join(lacking)}")
+    cleaned = ", ".join(_cleaned(column, says, has[column]) for column, says in _EVENTS[name].items())
+    table, columns = _RAW_TABLES[name], ", ".join(_EVENTS[name])
+    staged.db.execute(
+        f'INSERT INTO {table} ("{LINE}", {columns}) SELECT row_number() OVER (), {cleaned} FROM {relation}'
+    )
+    for column, says in _EVENTS[name].items():
+        bad = f'SELECT "{LINE}" FROM {table} WHERE {column} IS NULL ORDER BY 1'
+        for (line,) in staged.db.execute(bad).fetchall():
+            complain(line, f"{name}: {column} is not {says}")
+    bad = " OR ".join(f"{column} IS NULL" for column in _EVENTS[name])
+    staged.db.execute(f"DELETE FROM {table} WHERE {bad}")
+
+
+def _cleaned(column: str, says: str, stored: str) -> str:
+    """Return the SQL of a column; null for an invalid value."""
+    if says == _ID:
+        return f"{column}::VARCHAR"
+    if says not in {_WHOLE, _MOMENT}:
+        allowed = ", ".join(f"'{word}'" for word in says.split(" or "))
+        return f"CASE WHEN {column}::VARCHAR IN ({allowed}) THEN {column}::VARCHAR END"
+    whole = column if stored in _INTEGERS else f"regexp_extract({column}::VARCHAR, '^-?[0-9]{{1,19}}$')"
+    number = f"TRY_CAST({whole} AS BIGINT)"
+    if says == _WHOLE:
+        return number
+    return f"CASE WHEN {number} BETWEEN {EARLIEST} AND {LATEST} THEN {number} END"
