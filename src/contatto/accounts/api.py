@@ -11,7 +11,6 @@ from contatto.accounts import actions, store
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import may_use, require
-from contatto.audit.model import AuditEntry
 from contatto.audit.rules import chain_holds, read_seen
 from contatto.audit.store import count_audit_entries, list_audit_entries
 from contatto.kit.api_types import (
@@ -190,24 +189,22 @@ async def list_audit_log(request: Request, caller: ApiCaller) -> Answered[AuditL
         span = ((query.page - 1) * query.page_size, query.page_size)
         entries = list_audit_entries(tx, caller.business_id, span)
         total = count_audit_entries(tx, caller.business_id)
-        rows = [_show_entry(entry) for entry in entries]
+        rows = [
+            AuditInfo(
+                time=api_time(entry.at),
+                actor_id=entry.actor_id,
+                actor=entry.actor,
+                act=entry.act,
+                object=entry.object,
+                seen=[SeenContacts(kind, *seen) for kind, seen in read_seen(entry.seen).items()],
+                request_id=entry.request_id,
+                digest=entry.digest,
+            )
+            for entry in entries
+        ]
         return AuditLog(rows, chain_holds(entries[::-1]), page_info(query, total))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
-
-
-def _show_entry(entry: AuditEntry) -> AuditInfo:
-    contacts = read_seen(entry.seen).items()
-    return AuditInfo(
-        time=api_time(entry.at),
-        actor_id=entry.actor_id,
-        actor=entry.actor,
-        act=entry.act,
-        object=entry.object,
-        seen=[SeenContacts(kind, count, ids) for kind, (count, ids) in contacts],
-        request_id=entry.request_id,
-        digest=entry.digest,
-    )
 
 
 class AdvertiserName(Answer, frozen=True):

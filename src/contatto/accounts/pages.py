@@ -11,14 +11,14 @@ from starlette.responses import HTMLResponse, RedirectResponse
 
 from contatto.accounts import actions, store
 from contatto.accounts.auth import FormCaller, PageCaller
-from contatto.accounts.model import ApiToken, Caller, Member, Permission
+from contatto.accounts.model import ApiToken, Caller, Permission
 from contatto.accounts.rules import home_path, local_path, may, require
 from contatto.audit.rules import act_text, chain_holds, read_seen
 from contatto.audit.store import list_audit_entries
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import Translator, translator_of
+from contatto.kit.i18n import translator_of
 from contatto.kit.languages import LANGUAGES
 from contatto.ui.context import context_of
 from contatto.ui.render import SHOWN_ONCE, keep_language
@@ -146,7 +146,13 @@ async def _render_settings(
         tokens = store.list_tokens(tx, caller.business_id)
         return {
             "members": [
-                _shown(member, caller)
+                _MemberRow(
+                    id=member.id,
+                    display_name=member.display_name,
+                    email=member.email,
+                    role=member.role.value,
+                    is_you=member.id == caller.subject_id,
+                )
                 for member in store.list_members(tx, caller.business_id)
                 if member.deactivated_at is None
             ],
@@ -165,26 +171,22 @@ async def _render_settings(
         }
 
     values = await context.db.read(load)
+    errors: dict[str, str] = {}
+    if problem:
+        says = problem.detail_in(translator_of(request))
+        field = says.partition(":")[0]
+        errors[field if field in TokenForm.model_fields else "name"] = says
     values |= {
         "caller": caller,
         "new_token": new_token,
         "new_code": new_code,
         "can_manage": may(caller, Permission.ADMINISTER),
-        "errors": _errors(problem, translator_of(request)),
+        "errors": errors,
         "typed": typed or TokenForm(),
         "scopes": [permission.value for permission in Permission],
     }
     status = problem.code.http_status if problem else 200
     return context.pages.render(request, "accounts/settings.html", values, status)
-
-
-def _errors(problem: Refused | None, words: Translator) -> dict[str, str]:
-    """Return the errors of a form by field."""
-    if problem is None:
-        return {}
-    says = problem.detail_in(words)
-    field = says.partition(":")[0]
-    return {field if field in TokenForm.model_fields else "name": says}
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,13 +220,3 @@ class _MemberRow:
     email: str
     role: str
     is_you: bool
-
-
-def _shown(member: Member, caller: Caller) -> _MemberRow:
-    return _MemberRow(
-        id=member.id,
-        display_name=member.display_name,
-        email=member.email,
-        role=member.role.value,
-        is_you=member.id == caller.subject_id,
-    )

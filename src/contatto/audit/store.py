@@ -51,18 +51,13 @@ def append_records(tx: Tx, records: Sequence[AuditRecord]) -> None:
     locks = {name: int(hash_secret(f"audit:{name}")[:15], 16) for name in by_business}
     for lock, business_id in sorted((lock, name) for name, lock in locks.items()):
         tx.advisory_lock(lock)
-        insert_rows(tx, _INSERT, _chain_rows(tx, business_id, by_business[business_id]))
-
-
-def _chain_rows(tx: Tx, business_id: str, records: Sequence[AuditRecord]) -> list[dict[str, Any]]:
-    before = find_last_digest(tx, business_id)
-    rows: list[dict[str, Any]] = []
-    for record in records:
-        entry = AuditEntry(seq=0, at=tx.now, before=before, digest="", **row_of(record))
-        before = entry_digest(entry)
-        row = replace(entry, digest=before)
-        rows.append(row_of(row, without={"seq"}))
-    return rows
+        before = find_last_digest(tx, business_id)
+        rows: list[dict[str, Any]] = []
+        for record in by_business[business_id]:
+            entry = AuditEntry(seq=0, at=tx.now, before=before, digest="", **row_of(record))
+            before = entry_digest(entry)
+            rows.append(row_of(replace(entry, digest=before), without={"seq"}))
+        insert_rows(tx, _INSERT, rows)
 
 
 def find_last_digest(tx: Tx, business_id: str) -> str:

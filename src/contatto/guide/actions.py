@@ -33,26 +33,20 @@ _PICTURES: Final = {"screens.md"}
 @cache
 def load_pages() -> Mapping[str, HelpPage]:
     """Load all documents by place: from the wheel, or from the checkout."""
+    package = Path(str(files("contatto")))
+    shipped = package / "guide" / "documents"
+    documents = shipped if shipped.is_dir() else package.parents[1] / "docs"
     pages: dict[str, HelpPage] = {}
     for folder in FOLDERS:
-        for path in sorted((_documents_folder() / folder).glob("*.md")):
+        for path in sorted((documents / folder).glob("*.md")):
             text = path.read_text(encoding="utf-8")
             if path.name in _PICTURES:
                 continue
             place = f"{folder or TOP}/{path.stem}"
-            pages[place] = HelpPage(place, _title(text, path.stem), text)
+            first = text.partition("\n")[0]
+            title = first.removeprefix("# ").strip() if first.startswith("# ") else path.stem
+            pages[place] = HelpPage(place, title, text)
     return pages
-
-
-def _documents_folder() -> Path:
-    package = Path(str(files("contatto")))
-    shipped = package / "guide" / "documents"
-    return shipped if shipped.is_dir() else package.parents[1] / "docs"
-
-
-def _title(text: str, name: str) -> str:
-    first = text.partition("\n")[0]
-    return first.removeprefix("# ").strip() if first.startswith("# ") else name
 
 
 def setup_path(tx: Tx) -> str | None:

@@ -170,7 +170,8 @@ def render_page(page: HelpPage, places: Collection[str]) -> str:
     tokens = parser.parse(page.text)
     for number, token in enumerate(tokens):
         if token.type == "heading_open":
-            token.attrSet("id", _anchor(tokens[number + 1].content))
+            heading = re.sub(r"[^\w\- ]", "", tokens[number + 1].content.lower())
+            token.attrSet("id", heading.replace(" ", "-"))
         for inner in token.children or ():
             if inner.type == "link_open":
                 inner.attrSet("href", _help_address(str(inner.attrGet("href") or ""), page.place, places))
@@ -188,10 +189,6 @@ class _Renderer(RendererHTML):
 
     def table_close(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
         return "</table></div>\n"
-
-
-def _anchor(heading: str) -> str:
-    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def _help_address(href: str, place: str, places: Collection[str]) -> str:

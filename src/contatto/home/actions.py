@@ -1,7 +1,7 @@
 """Figures of the start page, by the permissions of the reader."""
 
 from collections.abc import Iterator
-from datetime import datetime, time
+from datetime import date, datetime, time
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -56,16 +56,14 @@ def load_home(tx: Tx, caller: Caller, recall: CountReader) -> HomeFigures:
 def load_ad_figures(tx: Tx, account: AdAccount, midnight: datetime) -> AdFigures:
     """Read a week of an ad account from the counts that reports have made ahead."""
     overview = load_overview(tx, account, WEEK, midnight.date())
-    days = tuple(_day_of(day, counts) for day, counts in sorted(overview.days.items()))
+    days = tuple(
+        DayFigures(date.fromisoformat(day), part.spend_micros, part.clicks, part.conversations, part.leads)
+        for day, part in sorted(overview.days.items())
+    )
     goals = tuple(_cost_of(part) for part in overview.by_goal)
     by_goal = {part.goal: _leads_of(part.figures.counts) for part in overview.by_goal}
     leads, talks = by_goal.get(Goal.LEAD), by_goal.get(Goal.CONVERSATION)
     return AdFigures(account.name, str(account.number), account.currency, days, goals, leads, talks)
-
-
-def _day_of(day: str, counts: Counts) -> DayFigures:
-    moment = datetime.fromisoformat(day).date()
-    return DayFigures(moment, counts.spend_micros, counts.clicks, counts.conversations, counts.leads)
 
 
 def _cost_of(part: GoalPart) -> GoalCost:
@@ -115,7 +113,10 @@ def list_needs(tx: Tx, caller: Caller, account: AdAccount | None, recall: CountR
         if tabs["unread"]:
             yield Need(NeedKind.CHATS_UNREAD, tabs["unread"], "/inbox?tab=unread")
     if may(caller, Permission.READ_LEADS):
-        yield from _lead_needs(tx, caller.business_id, recall)
+        if due := list_due_leads(tx, caller.business_id, tx.now.date()):
+            yield Need(NeedKind.TASKS_DUE, len(due), f"/leads/{due[0]}")
+        if raw := load_lead_counts(tx, caller.business_id, recall).get(LeadStatus.RAW, 0):
+            yield Need(NeedKind.NEW_LEADS, raw, "/leads?status=raw")
 
 
 def _ad_needs(tx: Tx, business_id: str, account: AdAccount | None) -> Iterator[Need]:
@@ -124,13 +125,6 @@ def _ad_needs(tx: Tx, business_id: str, account: AdAccount | None) -> Iterator[N
     reviews = list_reviews_of_business(tx, business_id)
     if refused := sum(review.state is ReviewState.REFUSED for review in reviews):
         yield Need(NeedKind.ADS_REFUSED, refused, "/settings/marketplaces")
-
-
-def _lead_needs(tx: Tx, business_id: str, recall: CountReader) -> Iterator[Need]:
-    if due := list_due_leads(tx, business_id, tx.now.date()):
-        yield Need(NeedKind.TASKS_DUE, len(due), f"/leads/{due[0]}")
-    if raw := load_lead_counts(tx, business_id, recall).get(LeadStatus.RAW, 0):
-        yield Need(NeedKind.NEW_LEADS, raw, "/leads?status=raw")
 
 
 def _crm_needs(tx: Tx, business_id: str) -> Iterator[Need]:

@@ -190,8 +190,10 @@ class Queued:
         """Do all that is due, and return how much."""
         done = count = 0
         while await self._db.read(self._work.is_due):
-            if self._work.busy_s and count >= SEVERAL and not await self._has_many(count):
-                await asyncio.sleep(self.gather_after(count))
+            if self._work.busy_s and count >= SEVERAL:
+                has_many = self._work.has_many
+                if not (count >= self._work.many if has_many is None else await self._db.read(has_many)):
+                    await asyncio.sleep(self.gather_after(count))
             began = perf_counter()
             count = await self._db.write(self._work.run_batch, in_background=self._work.in_background)
             self._took_s = perf_counter() - began
@@ -199,10 +201,6 @@ class Queued:
                 break
             done += count
         return done
-
-    async def _has_many(self, count: int) -> bool:
-        has_many = self._work.has_many
-        return count >= self._work.many if has_many is None else await self._db.read(has_many)
 
 
 type Record = Callable[[Tx], object]

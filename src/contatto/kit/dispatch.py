@@ -193,10 +193,6 @@ JOBS: Final = Queue(jobs, and_(DUE, jobs.c.destination == ""), jobs.c.due_at)
 _HANDED_OUT: Final = update(events).where(within(events.c.seq, "seqs")).values(fanned_out=True)
 
 
-class UnknownHandler(Exception):
-    """Error of a job with a handler that this release does not have."""
-
-
 @dataclass(frozen=True, slots=True)
 class HandlerJob:
     """Job of an event's handler; ``kind`` is the name of the handler."""
@@ -322,29 +318,29 @@ class Drain:
         """
         done = 0
         for job, event in in_time(waiting[:1] if tx.locks_rows else waiting):
-            try:
-                with savepoint(tx):
-                    self._run(tx, job, event)
-            except UnknownHandler:
+            done += 1
+            kind, handlers = self._kinds.get(event.name, (None, {}))
+            if kind is None or job.kind not in handlers:
                 logger().warning("outbox.unknown_handler", job_id=str(job.id), handler=job.kind)
                 # A release that knows the handler runs it; this was no try.
                 values = {"due_at": tx.now + LATER, "attempts": job.attempts, "reason": UNKNOWN}
                 tx.execute(update(jobs).where(DUE, jobs.c.id == job.id).values(**values))
+                continue
+            try:
+                with savepoint(tx):
+                    still_due = update(jobs).where(jobs.c.id == job.id, jobs.c.state == RequestState.DUE)
+                    done_row = {"state": RequestState.DONE, "reason": "", "failed_at": None}
+                    if tx.execute(still_due.values(**done_row, settled_at=tx.now)).rowcount:
+                        handlers[job.kind](tx, msgspec.json.decode(event.payload, type=kind))
             except Exception as error:  # whatever a handler raises becomes a retry
                 logger().warning("outbox.failed", job_id=str(job.id), handler=job.kind, error_at=where(error))
-                _note_failure(tx, job, error)
-            done += 1
+                tries = job.attempts + 1
+                wait = timedelta(seconds=RETRY_AFTER[min(tries, len(RETRY_AFTER)) - 1])
+                state = RequestState.DEAD if tries > len(RETRY_AFTER) else RequestState.DUE
+                since = func.coalesce(jobs.c.failed_at, literal(tx.now, Instant))
+                failure = {"state": state, "due_at": tx.now + wait, "reason": where(error)}
+                tx.execute(update(jobs).where(DUE, jobs.c.id == job.id).values(**failure, failed_at=since))
         return done
-
-    def _run(self, tx: Tx, job: HandlerJob, event: StoredEvent) -> None:
-        kind, handlers = self._kinds.get(event.name, (None, {}))
-        if kind is None or job.kind not in handlers:
-            raise UnknownHandler
-        still_due = update(jobs).where(jobs.c.id == job.id, jobs.c.state == RequestState.DUE)
-        if tx.execute(
-            still_due.values(state=RequestState.DONE, reason="", failed_at=None, settled_at=tx.now)
-        ).rowcount:
-            handlers[job.kind](tx, msgspec.json.decode(event.payload, type=kind))
 
 
 def _run_batch_handlers(tx: Tx, deliveries: list[_Delivery]) -> list[_Delivery]:
@@ -369,13 +365,3 @@ def _run_batch_handlers(tx: Tx, deliveries: list[_Delivery]) -> list[_Delivery]:
 async def drain(db: Database, after: After, limit: int = 200) -> int:
     """Run due jobs once, and return how many; call again until it is 0."""
     return await Drain(after, limit).run_batch(db)
-
-
-def _note_failure(tx: Tx, job: HandlerJob, error: Exception) -> None:
-    tries = job.attempts + 1
-    dead = tries > len(RETRY_AFTER)
-    wait = timedelta(seconds=RETRY_AFTER[min(tries, len(RETRY_AFTER)) - 1])
-    state = RequestState.DEAD if dead else RequestState.DUE
-    values = {"state": state, "due_at": tx.now + wait, "reason": where(error)}
-    since = func.coalesce(jobs.c.failed_at, literal(tx.now, Instant))
-    tx.execute(update(jobs).where(DUE, jobs.c.id == job.id).values(**values, failed_at=since))

@@ -48,14 +48,18 @@ def describe_answers(types: Iterable[type[Answer]]) -> tuple[dict[type[Answer], 
     names = {kind: _name(reference) for kind, reference in zip(kinds, references, strict=True)}
     _type_enums(named)
     for kind, name in names.items():
-        if issubclass(kind, ChosenRows | ChosenList):
-            _loosen_rows(name, named)
+        if issubclass(kind, ChosenRows | ChosenList):  # of chosen fields none is certain
+            items = named[name]["properties"]["list"]
+            row = _name(items["items"])
+            items["items"] = {"$ref": f"{_REF}Chosen{row}"}
+            named[f"Chosen{row}"] = named[row] | {"title": f"Chosen{row}", "required": []}
     answers = {}
     for kind, name in names.items():
         codes = {"enum": [0, PARTIAL_CODE]} if issubclass(kind, PartialAnswer) else {"const": 0}
         named[f"{name}Envelope"] = _envelope(codes, {"$ref": _REF + name})
         answers[kind] = {"oneOf": [{"$ref": f"{_REF}{name}Envelope"}, REFUSED]}
-    return answers, named | {_REFUSAL: _refusal()}
+    refusals = {"enum": sorted({code.api_code for code in errors.ALL})}
+    return answers, named | {_REFUSAL: _envelope(refusals, {"type": "object", "maxProperties": 0})}
 
 
 def _name(reference: Mapping[str, Any]) -> str:
@@ -70,19 +74,6 @@ def _type_enums(schema: Any) -> None:
     words = schema.get("enum") if isinstance(schema, dict) else None
     if isinstance(words, list) and all(isinstance(word, str) for word in words):
         schema.setdefault("type", "string")
-
-
-def _loosen_rows(name: str, named: dict[str, Schema]) -> None:
-    """Rows of which fields can be chosen have none for certain."""
-    items = named[name]["properties"]["list"]
-    row = _name(items["items"])
-    items["items"] = {"$ref": f"{_REF}Chosen{row}"}
-    named[f"Chosen{row}"] = named[row] | {"title": f"Chosen{row}", "required": []}
-
-
-def _refusal() -> Schema:
-    codes = {code.api_code for code in errors.ALL}
-    return _envelope({"enum": sorted(codes)}, {"type": "object", "maxProperties": 0})
 
 
 def _envelope(code: Schema, data: Schema) -> Schema:
@@ -155,18 +146,13 @@ def describe_api(app: FastAPI, prefix: str, open_paths: frozenset[str]) -> dict[
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    document["components"]["schemas"] = _merged(schemas, named)
+    for name in schemas.keys() & named.keys():  # an enum may be in requests and in answers
+        if set(schemas[name].get("enum", ())) != set(named[name].get("enum", name)):
+            raise ValueError(f"{name} is a body and an answer: give one of them another name")
+    document["components"]["schemas"] = named | schemas
     scheme = {"type": "apiKey", "in": "header", "name": TOKEN_HEADER}
     document["components"]["securitySchemes"] = {"token": scheme}
     return document | {"paths": paths}
-
-
-def _merged(of_requests: dict[str, Any], of_answers: dict[str, Any]) -> dict[str, Any]:
-    """All named schemas. An enum may be in requests and in answers; any other name is of one of them."""
-    for name in of_requests.keys() & of_answers.keys():
-        if set(of_requests[name].get("enum", ())) != set(of_answers[name].get("enum", name)):
-            raise ValueError(f"{name} is a body and an answer: give one of them another name")
-    return of_answers | of_requests
 
 
 def list_operations(document: Mapping[str, Any]) -> list[OperationRow]:
@@ -182,7 +168,8 @@ def list_operations(document: Mapping[str, Any]) -> list[OperationRow]:
 
 def _row(document: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any]) -> OperationRow:
     summary, _, rest = str(operation.get("description", "")).strip().partition("\n\n")
-    body = _body(document, operation)
+    contents = operation.get("requestBody", {}).get("content", {}).values()
+    body = next((_resolved(document, about["schema"]) for about in contents), {})
     fields: list[FieldRow] = []
     for parameter in operation.get("parameters", ()):
         schema = parameter.get("schema") or parameter["content"]["application/json"]["schema"]
@@ -193,6 +180,12 @@ def _row(document: Mapping[str, Any], method: str, path: str, operation: Mapping
     for name, about in body.get("properties", {}).items():
         kind = _kind(_resolved(document, about))
         fields.append(FieldRow(name, kind, name in required, about.get("description", "")))
+    envelopes = operation["responses"]["200"]["content"]["application/json"]["schema"].get("oneOf", ())[:1]
+    answers = [
+        field
+        for envelope in envelopes
+        for field in _parts(_resolved(document, envelope)["properties"]["data"])
+    ]
     example = body.get("example") or operation.get("x-example")
     return OperationRow(
         method.upper(),
@@ -202,14 +195,8 @@ def _row(document: Mapping[str, Any], method: str, path: str, operation: Mapping
         " ".join(rest.split()),
         tuple(fields),
         json.dumps(example, indent=2) if example else "",
-        tuple(_answers(document, operation)),
+        tuple(answers),
     )
-
-
-def _answers(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Iterator[FieldRow]:
-    schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
-    for answer in schema.get("oneOf", ())[:1]:
-        yield from _parts(_resolved(document, answer)["properties"]["data"])
 
 
 def _parts(schema: Mapping[str, Any], above: str = "") -> Iterator[FieldRow]:
@@ -221,14 +208,6 @@ def _parts(schema: Mapping[str, Any], above: str = "") -> Iterator[FieldRow]:
         kind = _kind(about) + (" or null" if is_nullable else "")
         yield FieldRow(f"{above}{name}", kind, name in needed, about.get("description", ""))
         yield from _parts(below, f"{above}{name}.")
-
-
-def _body(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Mapping[str, Any]:
-    content = operation.get("requestBody", {}).get("content", {})
-    for about in content.values():
-        body: Mapping[str, Any] = _resolved(document, about["schema"])
-        return body
-    return {}
 
 
 def _resolved(document: Mapping[str, Any], schema: Any) -> Any:

@@ -77,7 +77,11 @@ class SandboxPool:
         async with slot_released():
             kind, answer = await loop.run_in_executor(self._threads, self._call, work, raw)
         if kind == REFUSED:
-            raise _refusal(answer)
+            try:  # its texts are ours, unless the child was compromised
+                name, text, values = msgspec.json.decode(answer, type=tuple[str, str, dict[str, Any]])
+                raise Refused(_CODES[name], text, **values)
+            except (msgspec.MsgspecError, KeyError, ValueError, TypeError) as error:
+                raise Overworked("the answer cannot be read") from error
         if kind != DONE:
             raise Overworked(answer[:100].decode("ascii", "replace"))
         return answer
@@ -188,15 +192,6 @@ class _Child:
         return to, back
 
 
-def _refusal(answer: bytes) -> Refused:
-    """Return the function's refusal; its texts are ours, unless the child was compromised."""
-    try:
-        name, text, values = msgspec.json.decode(answer, type=tuple[str, str, dict[str, Any]])
-        return Refused(_CODES[name], text, **values)
-    except (msgspec.MsgspecError, KeyError, ValueError, TypeError) as error:
-        raise Overworked("the answer cannot be read") from error
-
-
 _ENVIRONMENT_PREFIX: Final = "CONTATTO_"
 
 
@@ -238,7 +233,10 @@ class LongProcess:
             logger().warning("apart.ended", work=name, says="it took too long")
             raise Overworked("it took too long") from None
         finally:
-            await _end(process)
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
         if process.returncode:
             logger().warning("apart.ended", work=name, says=f"exit {process.returncode}")
             raise Overworked(f"exit {process.returncode}")
@@ -246,10 +244,3 @@ class LongProcess:
 
     def close(self) -> None:
         """Do nothing, as no process outlives its work."""
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()

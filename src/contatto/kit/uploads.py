@@ -141,7 +141,9 @@ class Uploads:
         try:
             async for part in request.stream():
                 raw += part
-                self._hold(len(part))
+                self._held += len(part)
+                if self._held > MOST_BYTES:
+                    raise Refused(errors.BUSY, retry_after_s=RETRY_S)
                 if len(raw) > limit:
                     raise too_large()
             yield bytes(raw)
@@ -161,11 +163,6 @@ class Uploads:
             sender.count -= 1
             if not sender.count:
                 del line.senders[key]
-
-    def _hold(self, count: int) -> None:
-        self._held += count
-        if self._held > MOST_BYTES:
-            raise Refused(errors.BUSY, retry_after_s=RETRY_S)
 
     async def _remade(self, line: _Line, sender: _Sender, raw: bytes) -> Picture:
         async with _in_time(sender.decoding, errors.TOO_MANY), _in_time(line.decoding, errors.BUSY):

@@ -1,6 +1,5 @@
 """Log-in and log-out pages."""
 
-from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import quote
 
@@ -49,12 +48,35 @@ async def post_login(
     password: Annotated[str, Form()] = "",
     next: Annotated[str, Form()] = "",
 ) -> Response:
-    context = context_of(request)
+    """Check the password outside any transaction, between the count of the attempt and the session."""
+    context, pool, network = context_of(request), part_of(request, HashPool), client_network(request)
     await check_csrf(request, context.pages.csrf_signer)
     signer = context.vault.signer(DEVICE_KEY)
     device = device_of(request, signer)
+    days, device_token = context.settings.session_days, device or new_secret("device")
+    browser = request.headers.get("user-agent", "")
     try:
-        login = await _log_in(request, email, password, device)
+        try:
+            normal = normal_email(email)
+        except Refused:
+            raise Refused(errors.WRONG_LOGIN) from None
+        with pool.place(network, is_known=bool(device)):
+            attempt = await context.db.write(lambda tx: actions.count_login(tx, normal, network, device))
+            checked = await pool.run(match_password, attempt.candidates, password[:1000])
+        if checked is None:
+            raise Refused(errors.WRONG_LOGIN)
+
+        def start(tx: Tx) -> tuple[Caller, str, FailedTries | None]:
+            member, token, failed = actions.start_session(tx, attempt, checked, days, device_token, browser)
+            business = accounts.find_business(tx, member.business_id)
+            if business is None:
+                raise Refused(errors.WRONG_LOGIN)
+            caller = member_caller(member, business)
+            actor = (caller.business_id, caller.subject_id, caller.display_name)
+            append_audit_record(tx, AuditRecord(*actor, "POST /login", "", request.state.request_id))
+            return caller, token, failed
+
+        caller, token, failed = await context.db.write(start)
     except Refused as refused:
         words = translator_of(request)
         values = {
@@ -67,57 +89,11 @@ async def post_login(
         if refused.retry_after_s is not None:
             page.headers["Retry-After"] = str(refused.retry_after_s)
         return page
-    next_path = local_path(next) or login.home
-    response = RedirectResponse(f"/login/tries?next={quote(next_path)}" if login.failed else next_path, 303)
-    set_session(response, login.token, context.pages.cookies)
-    keep_device(response, login.device, signer, context.pages.cookies)
+    next_path = local_path(next) or home_path(caller.permissions, is_operator=caller.is_operator)
+    response = RedirectResponse(f"/login/tries?next={quote(next_path)}" if failed else next_path, 303)
+    set_session(response, token, context.pages.cookies)
+    keep_device(response, device_token, signer, context.pages.cookies)
     return response
-
-
-@dataclass(frozen=True, slots=True)
-class _Login:
-    """A session that was opened, the browser's own mark, and the page to begin with."""
-
-    token: str
-    device: str
-    failed: FailedTries | None
-    home: str
-
-
-async def _log_in(request: Request, email: str, password: str, device: str) -> _Login:
-    """Count the attempt, then check the password outside any transaction, then open a session.
-
-    Raises:
-        Refused: WRONG_LOGIN, TOO_MANY.
-    """
-    context = context_of(request)
-    pool = part_of(request, HashPool)
-    network = client_network(request)
-    try:
-        normal = normal_email(email)
-    except Refused:
-        raise Refused(errors.WRONG_LOGIN) from None
-    with pool.place(network, is_known=bool(device)):
-        attempt = await context.db.write(lambda tx: actions.count_login(tx, normal, network, device))
-        checked = await pool.run(match_password, attempt.candidates, password[:1000])
-    if checked is None:
-        raise Refused(errors.WRONG_LOGIN)
-    days, device_token = context.settings.session_days, device or new_secret("device")
-    browser = request.headers.get("user-agent", "")
-
-    def start(tx: Tx) -> tuple[Caller, str, FailedTries | None]:
-        member, token, failed = actions.start_session(tx, attempt, checked, days, device_token, browser)
-        business = accounts.find_business(tx, member.business_id)
-        if business is None:
-            raise Refused(errors.WRONG_LOGIN)
-        caller = member_caller(member, business)
-        actor = (caller.business_id, caller.subject_id, caller.display_name)
-        append_audit_record(tx, AuditRecord(*actor, "POST /login", "", request.state.request_id))
-        return caller, token, failed
-
-    caller, token, failed = await context.db.write(start)
-    home = home_path(caller.permissions, is_operator=caller.is_operator)
-    return _Login(token, device_token, failed, home)
 
 
 @router.get("/login/tries")

@@ -12,7 +12,6 @@ from contatto.accounts.model import BusinessId, Caller, Ended, Member, Role, Ses
 from contatto.accounts.rules import may_appoint, normal_email
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import row_of
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import Translator
 from contatto.kit.ids import new_id
@@ -66,23 +65,19 @@ def invite_member(
         _INVITED.take(tx, business_id)
     tx.hold_key("invitations", business_id)
     if address:
-        _refuse_members(tx, business_id, address)
+        member = known.find_member_of_email(tx, business_id, address)
+        if member is not None and member.deactivated_at is not None:
+            raise Refused(errors.INVALID, "email: this member was deactivated. Reactivate them instead.")
+        if member is not None:
+            raise Refused(errors.INVALID, "email: a member with this address exists already.")
         store.delete_invitations_to(tx, business_id, address)
     if store.count_invitations(tx, business_id) >= rules.MOST_INVITATIONS:
         raise Refused(errors.INVALID, "email: too many open invitations. Cancel one first.")
     until = tx.now + rules.INVITED_FOR
     inviter_id = inviter.subject_id if inviter else ""
     invitation = Invitation(new_id(), business_id, address, role, inviter_id, tx.now, until)
-    store.save_invitation(tx, row_of(invitation))
+    store.save_invitation(tx, invitation)
     return invitation
-
-
-def _refuse_members(tx: Tx, business_id: BusinessId, email: str) -> None:
-    member = known.find_member_of_email(tx, business_id, email)
-    if member is not None and member.deactivated_at is not None:
-        raise Refused(errors.INVALID, "email: this member was deactivated. Reactivate them instead.")
-    if member is not None:
-        raise Refused(errors.INVALID, "email: a member with this address exists already.")
 
 
 def invitation_path(tx: Tx, invitation: Invitation, confirms: str = "") -> str:

@@ -198,7 +198,18 @@ async def _render_members(
         base_url = context.settings.base_url
         return {
             "members": [
-                _row(member, caller, sessions) for member in known.list_members(tx, caller.business_id)
+                _MemberRow(
+                    id=member.id,
+                    display_name=member.display_name,
+                    email=member.email,
+                    role=member.role,
+                    sessions=sessions.get(member.id, 0),
+                    last_login_at=member.last_login_at,
+                    deactivated_at=member.deactivated_at,
+                    is_you=member.id == caller.subject_id,
+                    may_change=caller.role is not None and may_appoint(caller.role, member.role),
+                )
+                for member in known.list_members(tx, caller.business_id)
             ],
             "invitations": [
                 _InvitationRow(
@@ -229,20 +240,6 @@ async def _render_members(
     return context.pages.render(request, "people/members.html", values, status)
 
 
-def _row(member: Member, caller: Caller, sessions: dict[str, int]) -> _MemberRow:
-    return _MemberRow(
-        id=member.id,
-        display_name=member.display_name,
-        email=member.email,
-        role=member.role,
-        sessions=sessions.get(member.id, 0),
-        last_login_at=member.last_login_at,
-        deactivated_at=member.deactivated_at,
-        is_you=member.id == caller.subject_id,
-        may_change=caller.role is not None and may_appoint(caller.role, member.role),
-    )
-
-
 class JoiningForm(BaseModel):
     """The answers of a newcomer; the e-mail counts if the invitation names none.
 
@@ -253,12 +250,6 @@ class JoiningForm(BaseModel):
     display_name: Annotated[str, Field(max_length=80)] = ""
     password: Annotated[str, Field(max_length=1000)] = ""
     has_account: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Entered:
-    token: str
-    home: str
 
 
 @router.get("/invitations/{token}")
@@ -276,29 +267,25 @@ async def post_invitation_taken(
     try:
         opened = await context.db.read(lambda tx: actions.open_invitation(tx, token))
         if context.settings.sends_mail and not opened.is_confirmed:
-            return await _send_link(request, token, form)
-        entered = await _join(request, token, form, opened)
+            # the answer is the same for an address that has an account
+            words, network = translator_of(request), client_network(request)
+            base_url = context.settings.base_url
+            await context.db.write(
+                lambda tx: actions.mail_invitation(tx, token, form.email, network, base_url, words)
+            )
+            return await _render_invitation(request, token, form, is_sent=True)
+        session = await _join(request, token, form, opened)
     except Refused as refused:
         if refused.code is errors.LINK_OVER:
             raise
         return await _render_invitation(request, token, form, refused)
-    response = RedirectResponse(entered.home, 303)
-    set_session(response, entered.token, context.pages.cookies)
+    response = RedirectResponse("/", 303)
+    set_session(response, session, context.pages.cookies)
     return response
 
 
-async def _send_link(request: Request, token: str, form: JoiningForm) -> HTMLResponse:
-    """Mail the link that confirms the address; the answer is the same for an address that has an account."""
-    context, words, network = context_of(request), translator_of(request), client_network(request)
-    base_url = context.settings.base_url
-    await context.db.write(
-        lambda tx: actions.mail_invitation(tx, token, form.email, network, base_url, words)
-    )
-    return await _render_invitation(request, token, form, is_sent=True)
-
-
-async def _join(request: Request, token: str, form: JoiningForm, opened: OpenedInvitation) -> _Entered:
-    """Check or hash the password outside any transaction, then take the place.
+async def _join(request: Request, token: str, form: JoiningForm, opened: OpenedInvitation) -> str:
+    """Check or hash the password outside any transaction, then take the place, and return a session.
 
     An answer must not reveal accounts elsewhere to the inviter. So without a confirmed address the newcomer
     says whether they have an account. A missing one fails like a wrong password, in the same time.
@@ -320,7 +307,7 @@ async def _join(request: Request, token: str, form: JoiningForm, opened: OpenedI
         else:
             hashed = await pool.run(hash_password, form.password)
 
-    def join(tx: Tx) -> _Entered:
+    def join(tx: Tx) -> str:
         newcomer, sends_mail = Newcomer(form.display_name, hashed), context.settings.sends_mail
         member = actions.accept_invitation(tx, token, newcomer, checked, sends_mail=sends_mail)
         actor = (member.business_id, member.id, member.display_name)
@@ -329,8 +316,7 @@ async def _join(request: Request, token: str, form: JoiningForm, opened: OpenedI
         if session_token(request):
             end_session(tx, session_token(request))
         browser = request.headers.get("user-agent", "")
-        session = open_session(tx, member, context.settings.session_days, browser=browser)
-        return _Entered(session, "/")
+        return open_session(tx, member, context.settings.session_days, browser=browser)
 
     return await context.db.write(join)
 
@@ -492,30 +478,26 @@ async def post_password(
     request: Request, caller: FormCaller, form: Annotated[PasswordForm, Form()]
 ) -> Response:
     """Change the own password; all other sessions end."""
+    context, pool, words = context_of(request), part_of(request, HashPool), translator_of(request)
+    token = session_token(request)
     try:
-        await _change_password(request, caller, form)
+        check_password(form.password)
+        with pool.place(client_network(request), is_known=True):
+            member = await context.db.write(lambda tx: actions.count_password_try(tx, caller))
+            if not await pool.run(password_fits, member, form.current):
+                raise Refused(errors.INVALID, "current: this is not your password.")
+            hashed = await pool.run(hash_password, form.password)
+
+        def change(tx: Tx) -> None:
+            actions.change_own_password(tx, member, hashed, token, keep_tokens=form.keep_tokens)
+            if context.settings.sends_mail:
+                queue_mail(tx, NewMail(member.business_id, member.email, *rules.changed_mail(words)))
+
+        act_for("")  # a password opens every business of its person
+        await context.db.write(change)
     except Refused as refused:
         return await _render_profile(request, caller, problem=refused)
     return RedirectResponse(f"{PROFILE_PAGE}?done=password", 303)
-
-
-async def _change_password(request: Request, caller: Caller, form: PasswordForm) -> None:
-    check_password(form.password)
-    context, pool, words = context_of(request), part_of(request, HashPool), translator_of(request)
-    with pool.place(client_network(request), is_known=True):
-        member = await context.db.write(lambda tx: actions.count_password_try(tx, caller))
-        if not await pool.run(password_fits, member, form.current):
-            raise Refused(errors.INVALID, "current: this is not your password.")
-        hashed = await pool.run(hash_password, form.password)
-    token = session_token(request)
-
-    def change(tx: Tx) -> None:
-        actions.change_own_password(tx, member, hashed, token, keep_tokens=form.keep_tokens)
-        if context.settings.sends_mail:
-            queue_mail(tx, NewMail(member.business_id, member.email, *rules.changed_mail(words)))
-
-    act_for("")  # a password opens every business of its person
-    await context.db.write(change)
 
 
 @router.post("/settings/profile/sessions/end")

@@ -1,13 +1,12 @@
 """The table of invitations that wait."""
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Column, Index, String, Table, func, select
 
 from contatto.accounts.model import BusinessId, Role
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, tenant
+from contatto.kit.db.types import Choice, instant, key, metadata, row_of, tenant
 from contatto.people.model import Invitation
 
 invitations = Table(
@@ -25,8 +24,8 @@ invitations = Table(
 )
 
 
-def save_invitation(tx: Tx, row: dict[str, Any]) -> None:
-    tx.insert(invitations, row)
+def save_invitation(tx: Tx, invitation: Invitation) -> None:
+    tx.insert(invitations, row_of(invitation))
 
 
 def find_any_invitation(tx: Tx, invitation_id: str) -> Invitation | None:

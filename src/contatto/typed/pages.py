@@ -1,6 +1,6 @@
 """Feedback on typed numbers, and middleware that saves form answers for a reload."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
@@ -17,7 +17,7 @@ from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import LONGEST, read_amount, read_decimal, read_whole, split_fault
-from contatto.kit.i18n import Translator, translator_of
+from contatto.kit.i18n import translator_of
 from contatto.kit.ids import hash_secret, new_secret
 from contatto.typed.actions import find_kept_page, forget_kept_page, keep_page, note_showing
 from contatto.typed.store import KeptPage
@@ -43,23 +43,21 @@ async def show_number(
 ) -> JSONResponse:
     """Return how a typed number is understood, in the member's language, or its error."""
     words = translator_of(request)
+    value: Any
     try:
-        text = _format_number(field, words)
+        if field.kind == "whole":
+            value = read_whole("number", field.text, words.lang)
+        elif field.currency:
+            value = read_amount("number", field.text, field.currency, words.lang)
+        else:
+            value = read_decimal("number", field.text, words.lang, _PLACES)
     except Refused as refused:
         return JSONResponse({"says": split_fault(refused, words)[1], "is_number": False})
-    return JSONResponse({"says": text, "is_number": True})
-
-
-def _format_number(field: NumberField, words: Translator) -> str:
-    value: Any = None
-    if field.kind == "whole":
-        value = read_whole("number", field.text, words.lang)
-    elif field.currency:
-        micros = read_amount("number", field.text, field.currency, words.lang)
-        return "" if micros is None else words.money(micros, field.currency)
-    else:
-        value = read_decimal("number", field.text, words.lang, _PLACES)
-    return "" if value is None else words.number(value)
+    if value is None:
+        return JSONResponse({"says": "", "is_number": True})
+    is_money = field.kind == "amount" and field.currency
+    says = words.money(value, field.currency) if is_money else words.number(value)
+    return JSONResponse({"says": says, "is_number": True})
 
 
 REFUSED_PARAM: Final = "kept"
@@ -142,7 +140,14 @@ async def _save_page(scope: Scope, answer: _Answer) -> Response:
     )
     await context.db.write_more(lambda tx: keep_page(tx, page))
     parameter = RESULT_PARAM if status == 200 else REFUSED_PARAM
-    response = RedirectResponse(_form_address(request, {parameter: token}), 303)
+    form_url = _referring_page(request)
+    pairs = [
+        pair
+        for pair in parse_qsl(form_url.query, keep_blank_values=True)
+        if pair[0] not in (REFUSED_PARAM, RESULT_PARAM)
+    ]
+    address = f"{quote(form_url.path, safe='/%')}?{urlencode([*pairs, (parameter, token)])}"
+    response = RedirectResponse(address, 303)
     for name, value in _decode_headers(headers):
         if name == "set-cookie":
             response.headers.append(name, value)
@@ -181,17 +186,6 @@ async def _show_saved(scope: Scope, receive: Receive, send: Send) -> bool:
         await context.db.write_more(lambda tx: note_showing(tx, page, name, request_id))
     await HTMLResponse(page.page, page.status)(scope, receive, send)
     return True
-
-
-def _form_address(request: Request, added: Mapping[str, str]) -> str:
-    """Return the address of the form, as the browser sent it, with added query parameters."""
-    form_url = _referring_page(request)
-    pairs = [
-        pair
-        for pair in parse_qsl(form_url.query, keep_blank_values=True)
-        if pair[0] not in (REFUSED_PARAM, RESULT_PARAM)
-    ]
-    return f"{quote(form_url.path, safe='/%')}?{urlencode([*pairs, *added.items()])}"
 
 
 def _referring_page(request: Request) -> SplitResult:

@@ -216,7 +216,10 @@ class SecurityLayer:
             await send(message)
 
         scope["headers"] = [_plain(*pair) if pair[0] == _TYPE else pair for pair in scope["headers"]]
-        receive = _capped(receive, self._limit_of(scope["path"]))
+        path, limit = scope["path"], BODY_LIMIT
+        if path.endswith(self._ends):
+            limit = max(larger for end, larger in self.larger.items() if path.endswith(end))
+        receive = _capped(receive, limit)
         named = REQUEST_ID.set(request_id)
         try:
             await self.app(scope, receive, send_with_headers)
@@ -230,12 +233,6 @@ class SecurityLayer:
         finally:
             _log_request(scope, status or 500, time.perf_counter() - started)
             REQUEST_ID.reset(named)
-
-    def _limit_of(self, path: str) -> int:
-        """Return the body limit of a path."""
-        if not path.endswith(self._ends):
-            return BODY_LIMIT
-        return max(limit for end, limit in self.larger.items() if path.endswith(end))
 
     def _headers(self, scope: Scope, status: int, headers: Iterable[_Header]) -> list[_Header]:
         """Return the headers of an answer with own; only public answers may allow caching."""

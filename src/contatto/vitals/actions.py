@@ -20,15 +20,18 @@ _SIGNAL_STATES = ("due", "sent", "withheld", "dead")
 
 def load_gauges(tx: Tx) -> list[Gauge]:
     """Load all gauges in one transaction: so what adds up in the ledger adds up here."""
-    return [_load_intake(tx), *_load_crm(tx), *_load_signals(tx), *_load_outbox(tx), *_load_outbound(tx)]
-
-
-def _load_intake(tx: Tx) -> Gauge:
-    counts = count_all_receipts(tx)
-    states = {name: getattr(counts, name) for name in ("received", "waiting", "stored", "merged", "refused")}
-    help_text = "What came in from platforms and chats; received is the sum of the others."
-    samples = tuple(Sample(count, (("state", name),)) for name, count in states.items())
-    return Gauge("intake", help_text, samples)
+    counts, age_s = count_all_receipts(tx), _age_s(tx, find_oldest_waiting(tx))
+    states = ("received", "waiting", "stored", "merged", "refused")
+    intake = tuple(Sample(getattr(counts, state), (("state", state),)) for state in states)
+    return [
+        Gauge("intake", "What came in from platforms and chats; received is the sum of the others.", intake),
+        *_load_crm(tx),
+        *_load_signals(tx),
+        Gauge("outbox_waiting", "Events and jobs that wait for the worker.", (Sample(count_waiting(tx)),)),
+        Gauge("outbox_oldest_seconds", "How long the oldest of them waits.", (Sample(age_s),)),
+        Gauge("outbox_dead", "Jobs that wait for a person.", (Sample(count_dead_jobs(tx)),)),
+        *_load_outbound(tx),
+    ]
 
 
 def _load_crm(tx: Tx) -> Iterator[Gauge]:
@@ -64,13 +67,6 @@ def _load_signals(tx: Tx) -> Iterator[Gauge]:
     yield Gauge(
         "signals_oldest_due_seconds", "How long the oldest signal to each account waits.", tuple(ages)
     )
-
-
-def _load_outbox(tx: Tx) -> Iterator[Gauge]:
-    age_s = _age_s(tx, find_oldest_waiting(tx))
-    yield Gauge("outbox_waiting", "Events and jobs that wait for the worker.", (Sample(count_waiting(tx)),))
-    yield Gauge("outbox_oldest_seconds", "How long the oldest of them waits.", (Sample(age_s),))
-    yield Gauge("outbox_dead", "Jobs that wait for a person.", (Sample(count_dead_jobs(tx)),))
 
 
 def _load_outbound(tx: Tx) -> Iterator[Gauge]:

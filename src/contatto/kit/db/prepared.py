@@ -8,7 +8,7 @@ from importlib import import_module
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import ARRAY, JSON, Column, Insert, Select, String, Table
+from sqlalchemy import ARRAY, JSON, Insert, Select, String, Table
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.types import NullType
 
@@ -402,16 +402,12 @@ def _with_arrays(
     if any(isinstance(column.type, _UNSUPPORTED) for column in columns):
         return None
     into = ", ".join(map(_dialect().identifier_preparer.format_column, columns))
-    texts = list(map(_kind, columns))
+    texts = [_text_of(column.type.dialect_impl(_dialect())) for column in columns]
     lists = ", ".join(f"%s::{text}[]" for text in texts)
     name = _dialect().identifier_preparer.format_table(table)
     sql = f"INSERT INTO {name} ({into}) SELECT * FROM unnest({lists}){suffix}"  # noqa: S608  # names of ours
     processors = [column.type.dialect_impl(_dialect()).bind_processor(_dialect()) for column in columns]
     return _BulkStatement(sql, tuple(zip(names, texts, processors, strict=True)), key)
-
-
-def _kind(column: Column[Any]) -> str:
-    return _text_of(column.type.dialect_impl(_dialect()))
 
 
 def _text_of(kind: Any) -> str:

@@ -88,18 +88,15 @@ class WriteBuffer:
                     saved = file.execute("SELECT rows FROM spooled ORDER BY id").fetchall()
                     self._rows = [rows for (raw,) in saved for rows in _rows_decoder.decode(raw)]
             except (sqlite3.DatabaseError, msgspec.MsgspecError) as error:
-                self._set_aside(error)
-
-    def _set_aside(self, error: Exception) -> None:
-        """Rename an unreadable file, so that the start goes on and nothing is lost."""
-        self.close()
-        self._file = None
-        aside = self._path.with_name(f"{self._path.name}-unreadable-{time.time_ns()}")
-        for ending in ("", "-wal", "-shm"):
-            part = Path(f"{self._path}{ending}")
-            if part.exists():
-                part.rename(f"{aside}{ending}")
-        logger().error("spool.unreadable", set_aside_as=aside.name, error_at=where(error))
+                # the file is renamed, so that the start goes on and nothing is lost
+                self.close()
+                self._file = None
+                aside = self._path.with_name(f"{self._path.name}-unreadable-{time.time_ns()}")
+                for ending in ("", "-wal", "-shm"):
+                    part = Path(f"{self._path}{ending}")
+                    if part.exists():
+                        part.rename(f"{aside}{ending}")
+                logger().error("spool.unreadable", set_aside_as=aside.name, error_at=where(error))
 
     def _opened(self) -> sqlite3.Connection | None:
         """Return the file once it is locked; None while another process has locked it."""

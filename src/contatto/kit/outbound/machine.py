@@ -284,19 +284,16 @@ class OutboundMachine:
         try:
             while True:
                 await asyncio.sleep(RENEW_S)
-                with suppress(OperationalError):  # the database is away; the leases last longer
-                    await self._renew()
+                if claims := list(self._tasks.values()):
+                    renew = partial(store.renew_claims, claims=claims, lease=LEASE)
+                    with suppress(OperationalError):  # the database is away; the leases last longer
+                        await self._db.write(renew)
         finally:
             self._is_ending = True
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=END_S)
             for task in self._tasks:
                 task.cancel()
-
-    async def _renew(self) -> None:
-        claims = list(self._tasks.values())
-        if claims:
-            await self._db.write(lambda tx: store.renew_claims(tx, claims, tx.now + LEASE))
 
     async def send_due(self) -> int:
         """Begin to send all due requests with a free place, and return how many."""
@@ -443,19 +440,16 @@ class OutboundMachine:
             self._look_again = True
             self._look_soon()
 
-    async def _send(self, request: OutboundRequest, ask: Ask) -> HttpOutcome:
-        """Send a request once; an exception of the client counts as a failed attempt."""
-        try:
-            return await self._client.send(ask.request)
-        except Exception as error:
-            logger().error("outbound.broken", kind=request.kind, error_at=where(error))
-            return NoAnswer(SendFailure.BROKEN)
-
     async def _carry_out(self, request: OutboundRequest, ask: Ask | None) -> None:
         """Send one step after the other until there is an outcome."""
         try:
             while ask is not None:
-                exchange = await self._send(request, ask)
+                exchange: HttpOutcome
+                try:
+                    exchange = await self._client.send(ask.request)
+                except Exception as error:  # a failed attempt
+                    logger().error("outbound.broken", kind=request.kind, error_at=where(error))
+                    exchange = NoAnswer(SendFailure.BROKEN)
                 self._claiming.note_exchange(request.destination, exchange)
                 following = asyncio.get_running_loop().create_future()
                 self._answers.append(_PendingAnswer(Answered(request, ask, exchange), following))
