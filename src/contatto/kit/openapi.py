@@ -169,7 +169,7 @@ def list_operations(document: Mapping[str, Any]) -> list[OperationRow]:
 def _row(document: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any]) -> OperationRow:
     summary, _, rest = str(operation.get("description", "")).strip().partition("\n\n")
     contents = operation.get("requestBody", {}).get("content", {}).values()
-    body = next((_resolved(document, about["schema"]) for about in contents), {})
+    body: Mapping[str, Any] = next((_resolved(document, about["schema"]) for about in contents), {})
     fields: list[FieldRow] = []
     for parameter in operation.get("parameters", ()):
         schema = parameter.get("schema") or parameter["content"]["application/json"]["schema"]

@@ -284,10 +284,11 @@ class OutboundMachine:
         try:
             while True:
                 await asyncio.sleep(RENEW_S)
-                if claims := list(self._tasks.values()):
-                    renew = partial(store.renew_claims, claims=claims, lease=LEASE)
-                    with suppress(OperationalError):  # the database is away; the leases last longer
-                        await self._db.write(renew)
+                claims = list(self._tasks.values())
+                if not claims:
+                    continue
+                with suppress(OperationalError):  # the database is away; the leases last longer
+                    await self._db.write(lambda tx: store.renew_claims(tx, claims, tx.now + LEASE))  # noqa: B023
         finally:
             self._is_ending = True
             if self._tasks:

@@ -228,10 +228,10 @@ def record_asked(tx: Tx, next_steps: Sequence[tuple[OutboundRequest, Ask]]) -> N
     update_rows(tx, _ASK, rows)
 
 
-def renew_claims(tx: Tx, claims: Collection[str], lease: timedelta) -> None:
+def renew_claims(tx: Tx, claims: Collection[str], until: datetime) -> None:
     """Extend the leases of claimed requests."""
     statement = update(jobs).where(DUE, jobs.c.claim.in_(list(claims)))
-    tx.execute(statement.values(due_at=tx.now + lease))
+    tx.execute(statement.values(due_at=until))
 
 
 def list_claimed(tx: Tx, requests: Collection[OutboundRequest]) -> set[str]:
