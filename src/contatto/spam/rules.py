@@ -97,22 +97,17 @@ def hash_ngrams(text: str) -> tuple[Places, Floats]:
             for start in range(max(len(padded) - length + 1, 1)):
                 place = zlib.crc32(padded[start : start + length].encode("utf-8", "surrogatepass")) & _MASK
                 counts[place] = counts.get(place, 0) + 1
-    for name in _text_features(beginning):
+    letters = max(len(beginning), 1)
+    digits = sum(letter.isdigit() for letter in beginning)
+    capitals = sum(letter.isupper() for letter in beginning)
+    names = [f"digits {digits.bit_length()}", f"length {letters.bit_length()}"]
+    names.append(f"capitals {int(8 * capitals / letters)}")
+    if _LINK.search(beginning):
+        names.append("link")
+    for name in names:
         counts[zlib.crc32(f"\0{name}".encode()) & _MASK] = 1
     places = np.fromiter(counts.keys(), np.int64, len(counts))
     return places, 1.0 + np.log(np.fromiter(counts.values(), np.float64, len(counts)))
-
-
-def _text_features(text: str) -> list[str]:
-    """Return features of the whole text: binned length, digits, capitals, and links."""
-    letters = max(len(text), 1)
-    digits = sum(letter.isdigit() for letter in text)
-    capitals = sum(letter.isupper() for letter in text)
-    names = [f"digits {digits.bit_length()}", f"length {letters.bit_length()}"]
-    names.append(f"capitals {int(8 * capitals / letters)}")
-    if _LINK.search(text):
-        names.append("link")
-    return names
 
 
 def fit_weights(texts: Sequence[tuple[Places, Floats]], is_spam: Sequence[bool]) -> SpamWeights:

@@ -196,7 +196,19 @@ def find_spelled_emails(text: Folded) -> list[Find]:
     for match in both_ends(_at().finditer(text.low)):
         local_end = match.start()
         local_start, local = _local(text, max(done, local_end - 90), local_end)
-        domain, end = _domain(match)
+        labels, ends, at = [], [], match.start("domain")
+        written = match["domain"]
+        for gap in _dot_word().finditer(written):
+            labels.append(written[at - match.start("domain") : gap.start()])
+            ends.append(match.start("domain") + gap.start())
+            at = match.start("domain") + gap.end()
+        labels.append(written[at - match.start("domain") :])
+        ends.append(match.end("domain"))
+        labels = [email_labels().get(key(label), label) for label in labels]
+        while len(labels) > 1 and labels[-1] not in tlds():
+            labels.pop()
+            ends.pop()
+        domain, end = (".".join(labels), ends[-1]) if len(labels) > 1 else ("", 0)
         if not local or not domain or not _is_meant(text.low, match, local, domain, local_start):
             continue
         matches.append(Find(Field.EMAIL, f"{local}@{domain}", local_start, end, 0.85, "email.spelled-out"))
@@ -220,23 +232,6 @@ def _local(text: Folded, first: int, last: int) -> tuple[int, str]:
     if is_cut(text.text, start) or text.text[max(0, start - 1) : start] == "&":
         return 0, ""
     return start, local.strip(".-")
-
-
-def _domain(match: re.Match[str]) -> tuple[str, int]:
-    """Return the longest domain that ends in a top-level domain."""
-    labels, ends, at = [], [], match.start("domain")
-    written = match["domain"]
-    for gap in _dot_word().finditer(written):
-        labels.append(written[at - match.start("domain") : gap.start()])
-        ends.append(match.start("domain") + gap.start())
-        at = match.start("domain") + gap.end()
-    labels.append(written[at - match.start("domain") :])
-    ends.append(match.end("domain"))
-    labels = [email_labels().get(key(label), label) for label in labels]
-    while len(labels) > 1 and labels[-1] not in tlds():
-        labels.pop()
-        ends.pop()
-    return (".".join(labels), ends[-1]) if len(labels) > 1 else ("", 0)
 
 
 def _is_meant(low: str, match: re.Match[str], local: str, domain: str, start: int) -> bool:

@@ -594,7 +594,9 @@ def check_submission(
         except UnreadableAnswer as unfit:
             own = text_of(content, f"{question.key}.message", sent.language)
             is_own = own and unfit.says != SLOT_TAKEN
-            problems.append(Problem(question.key, own) if is_own else _unfit(question, unfit))
+            problems.append(
+                Problem(question.key, own) if is_own else Problem(question.key, unfit.says, unfit.num)
+            )
         else:
             answers += [answer] if answer else []
     if not way.refused:
@@ -604,10 +606,6 @@ def check_submission(
             if consent.required and consent.key not in sent.consents
         ]
     return Checked(tuple(answers), tuple(problems), way.refused)
-
-
-def _unfit(question: FormQuestion, unfit: UnreadableAnswer) -> Problem:
-    return Problem(question.key, unfit.says, unfit.num)
 
 
 def contacts_of(answers: tuple[QuestionAnswer, ...]) -> tuple[ContactMatch, ...]:

@@ -97,7 +97,10 @@ def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen_owner_id: str | None, o
         return lead
     name = check_member(tx, actor.business_id, owner_id)
     if lead.owner_id != seen_owner_id or not records.record_owner(tx, lead, owner_id):
-        now = _member_name(tx, actor.business_id, lead.owner_id) or LazyText("Nobody")
+        members = list_members(tx, BusinessId(actor.business_id))
+        now = next((member.display_name for member in members if member.id == lead.owner_id), "") or LazyText(
+            "Nobody"
+        )
         raise Refused(
             errors.CONFLICT, "Somebody else changed this. The lead now belongs to %(now)s.", now=now
         )
@@ -275,11 +278,6 @@ def check_member(
     if name is None:
         raise Refused(errors.INVALID, "owner: choose a member who can open leads.")
     return name
-
-
-def _member_name(tx: Tx, business_id: str, member_id: str | None) -> str:
-    members = list_members(tx, BusinessId(business_id))
-    return next((member.display_name for member in members if member.id == member_id), "")
 
 
 def note_edit(tx: Tx, actor: Actor, lead_id: str, what: HistoryKind, detail: str) -> None:

@@ -424,6 +424,8 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> LeadD
     history = store.list_history(tx, business_id, lead.id)
     answer = tx.ports[LeadPorts].first_answer(tx, business_id, lead.conversation_id)
     scored = find_score(tx, business_id, lead.id)
+    names: dict[str, str] = {source.id: person_label(source.name, source.person_id) for source in merged}
+    credits = credits_of(tx, lead.business_id, merged)
     return LeadDetails(
         lead=LeadView(
             id=lead.id,
@@ -458,7 +460,20 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> LeadD
         attribution=_attribution(tx, lead, earned),
         conversion_id=earned.conversion_id if earned else None,
         timeline=_timeline(tx, lead, merged, history, words, sees_looks=sees_looks),
-        merges=_merges(tx, lead, merged),
+        merges=(
+            [
+                MergeView(
+                    id=merge.id,
+                    name=names[merge.merged_id],
+                    actor=merge.actor,
+                    at=merge.at,
+                    reason=merge.reason,
+                    credit=credits[merge.merged_id][1].ad_group_name if merge.merged_id in credits else None,
+                )
+                for merge in list_merges(tx, lead.business_id, lead.id)
+                if merge.kept_id == lead.id and merge.undone_at is None and merge.merged_id in names
+            ]
+        ),
         duplicates=[
             TwinView(twin.id, person_label(twin.name, twin.person_id))
             for twin in listing.list_twins(tx, business_id, [lead.id])
@@ -515,24 +530,6 @@ def _attribution(tx: Tx, lead: Lead, earned: Attribution | None) -> CreditView |
         converted_at=from_micros(earned.ts),
         window_days=(window_s or 0) // 86_400,
     )
-
-
-def _merges(tx: Tx, lead: Lead, merged: list[Lead]) -> list[MergeView]:
-    """Return the leads that were merged into this one, with their conversions, which a merge keeps."""
-    names: dict[str, str] = {source.id: person_label(source.name, source.person_id) for source in merged}
-    credits = credits_of(tx, lead.business_id, merged)
-    return [
-        MergeView(
-            id=merge.id,
-            name=names[merge.merged_id],
-            actor=merge.actor,
-            at=merge.at,
-            reason=merge.reason,
-            credit=credits[merge.merged_id][1].ad_group_name if merge.merged_id in credits else None,
-        )
-        for merge in list_merges(tx, lead.business_id, lead.id)
-        if merge.kept_id == lead.id and merge.undone_at is None and merge.merged_id in names
-    ]
 
 
 def _timeline(

@@ -221,11 +221,16 @@ def find_conditions(
     if lead_filter.channel_account_id is not None:
         base.append(leads.c.channel_account_id == lead_filter.channel_account_id)
     context = _FilterContext(tx, business_id, selection)
+    ports = context.tx.ports[LeadPorts]
+    chats = {ChatState.UNREAD: ports.unread_chats, ChatState.WAITING: ports.waiting_chats}
+    named = [
+        context.named_by(chats[thread](context.tx, context.business_id)) for thread in lead_filter.threads
+    ]
     chips = [
         *_own(lead_filter),
         *_faceted(lead_filter, texts, tx.connection.dialect.name),
         *_earned(context, lead_filter),
-        *_chatting(context, lead_filter),
+        *([or_(*named)] if named else []),
         *_synced(context, lead_filter),
         *(
             [context.named_by(select_scored(context.business_id, lead_filter.scores))]
@@ -347,16 +352,6 @@ def _earned(context: _FilterContext, lead_filter: LeadFilter) -> list[Condition]
         (measured_ads.c.ad_number, lead_filter.ads),
     )
     return [context.earned_by(column.in_(numbers)) for column, numbers in columns if numbers]
-
-
-def _chatting(context: _FilterContext, lead_filter: LeadFilter) -> list[Condition]:
-    """Return the condition for a state of chats, which the inbox answers."""
-    ports = context.tx.ports[LeadPorts]
-    chats = {ChatState.UNREAD: ports.unread_chats, ChatState.WAITING: ports.waiting_chats}
-    named = [
-        context.named_by(chats[thread](context.tx, context.business_id)) for thread in lead_filter.threads
-    ]
-    return [or_(*named)] if named else []
 
 
 def _synced(context: _FilterContext, lead_filter: LeadFilter) -> list[Condition]:
