@@ -16,9 +16,8 @@ from contatto.capture.model import ContactMatch, Field
 from contatto.channels.actions import NewAccount, connect_account
 from contatto.channels.connectors.tiktok import sign_body
 from contatto.channels.model import ChannelAccount, Platform
-from contatto.channels.registry import CONNECTORS
-from contatto.inbox import rules as inbox_rules
-from contatto.inbox.store.receipts import append_receipt, seal_receipt
+from contatto.channels.store import CONNECTORS
+from contatto.inbox.store.receipts import append_receipt, receipt_row, seal_receipt
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.timestamps import micros
@@ -207,7 +206,7 @@ def signed(body: bytes, secret: str, at: datetime) -> dict[str, str]:
 
 def receipt(tx: Tx, business_id: str, body: bytes, platform: Platform = Platform.TIKTOK) -> None:
     """Store a delivery as the webhook's door does."""
-    row = inbox_rules.receipt_row(business_id, platform, CONNECTORS[platform].label(body), tx.now)
+    row = receipt_row(business_id, platform, CONNECTORS[platform].label(body), tx.now)
     append_receipt(tx, seal_receipt(tx.vault, row, body))
 
 

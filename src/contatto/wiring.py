@@ -17,8 +17,7 @@ from contatto.audiences import actions as audiences
 from contatto.capture.rules import warm
 from contatto.channels.actions import account_check_kind
 from contatto.channels.model import ChannelChecked, ChannelLost, Platform
-from contatto.channels.registry import AppIndex, GatheredAccounts
-from contatto.channels.store import list_registration_countries
+from contatto.channels.store import AppIndex, GatheredAccounts, list_registration_countries
 from contatto.crm.actions.changes import poll_kind
 from contatto.crm.actions.checks import check_kind, comparison_kind, erasure_kind, trial_kind
 from contatto.crm.actions.deliveries import delivery_kind, purge_sync, release_deliveries, sweep_leads

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from contatto.channels import store
 from contatto.channels.actions import NewAccount, connect_account, register_app
 from contatto.channels.model import ChannelApp, Platform
-from contatto.channels.registry import CONNECTORS, AppIndex, landing_path
+from contatto.channels.store import CONNECTORS, AppIndex, landing_path
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused
 from tests import make
@@ -82,7 +82,7 @@ def test_apps_in_memory_are_read_again_after_a_while(
     changed = store.channel_apps.update().values(secret=secret)
     database.write_now(lambda tx: tx.execute(changed) and None)
     assert asyncio.run(index.list_named("app-1")) == [APP]
-    monkeypatch.setattr("contatto.channels.registry.KEEP_S", 0.0)
+    monkeypatch.setattr("contatto.channels.store.KEEP_S", 0.0)
     (found,) = asyncio.run(index.list_named("app-1"))
     assert found.secret == "a new secret"
 
@@ -114,7 +114,7 @@ def test_an_app_that_is_gone_is_no_longer_known(database: Database, monkeypatch:
     assert asyncio.run(index.list_named("app-1")) == [APP]
     database.write_now(lambda tx: tx.execute(store.channel_apps.delete()) and None)
     with monkeypatch.context() as soon:
-        soon.setattr("contatto.channels.registry.KEEP_S", 0.0)
+        soon.setattr("contatto.channels.store.KEEP_S", 0.0)
         assert asyncio.run(index.list_named("app-1")) == []
     assert asyncio.run(index.list_named("app-1")) == []
 

@@ -16,8 +16,8 @@ from contatto.channels.model import (
     Platform,
     TokenCheck,
 )
-from contatto.channels.registry import CONNECTORS
 from contatto.channels.rules import CHECK_EVERY_S, check_text
+from contatto.channels.store import CONNECTORS
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused

@@ -21,7 +21,7 @@ from contatto.channels.model import (
     Sent,
     WasRead,
 )
-from contatto.channels.registry import CONNECTORS
+from contatto.channels.store import CONNECTORS
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import HttpAnswer
 from tests import make

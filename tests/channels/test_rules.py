@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from contatto.channels.model import ChannelAccount, ChannelApp, Platform, ReplyWindow
-from contatto.channels.registry import CONNECTORS
 from contatto.channels.rules import may_use_message_api, serves_platform, window_state
+from contatto.channels.store import CONNECTORS
 from tests import make
 
 TIKTOK = CONNECTORS[Platform.TIKTOK].dialect.window

@@ -19,7 +19,7 @@ from contatto.channels.model import (
     SendOutcome,
     Unusable,
 )
-from contatto.channels.registry import CONNECTORS
+from contatto.channels.store import CONNECTORS
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import HttpAnswer
 from tests.house.tree import ROOT

@@ -11,8 +11,7 @@ from sqlalchemy import select
 
 from contatto.channels.actions import disconnect_account, set_access_token
 from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
-from contatto.channels.registry import CONNECTORS
-from contatto.channels.store import channel_tokens
+from contatto.channels.store import CONNECTORS, channel_tokens
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.replies import load_window, reply_kind, retry_reply, send_reply
 from contatto.inbox.actions.threads import conversation_id_of, kept_id

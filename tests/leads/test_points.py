@@ -14,13 +14,13 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.leads.actions.annotations import (
-    list_put_back,
     purge_rejected,
     put_back_contact,
     reject_contact_point,
 )
 from contatto.leads.model import Actor, Lead
 from contatto.leads.store import records
+from contatto.leads.store.records import list_rejected
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import find_attribution
 from tests import make
@@ -168,7 +168,7 @@ def rejected(database: Database, actor: Actor) -> tuple[Lead, str]:
         lead.id
     ]
     database.write_now(lambda tx: reject_contact_point(tx, actor.business_id, lead.id, point.id, actor.name))
-    [kept] = database.read_now(lambda tx: list_put_back(tx, actor.business_id, lead.id))
+    [kept] = database.read_now(lambda tx: list_rejected(tx, actor.business_id, lead.id))
     return lead, kept.id
 
 

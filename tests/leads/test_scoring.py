@@ -26,7 +26,8 @@ from contatto.leads.rules.filters import (
     write_filter,
 )
 from contatto.leads.store import listing
-from contatto.leads.store.jobs import find_lead_model, find_score, list_scores, save_lead_model, save_scores
+from contatto.leads.store.jobs import find_lead_model, save_lead_model
+from contatto.leads.store.records import find_score, list_scores, save_scores
 from tests import make
 from tests.journeys.running import running_house
 from tests.leads.test_quality import crossed, needs_trees

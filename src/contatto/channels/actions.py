@@ -22,8 +22,8 @@ from contatto.channels.model import (
     NotTaken,
     Platform,
 )
-from contatto.channels.registry import CONNECTORS
 from contatto.channels.rules import CHECK_EVERY_S, CHECK_PLAN, MOST_ORIGINS, embed_origins
+from contatto.channels.store import CONNECTORS
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import row_of

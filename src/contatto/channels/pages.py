@@ -13,8 +13,8 @@ from contatto.accounts.rules import may, require
 from contatto.channels import actions, store
 from contatto.channels.actions import NewAccount
 from contatto.channels.model import ChannelAccount, ChannelApp, Platform, TokenCheck
-from contatto.channels.registry import CONNECTORS
 from contatto.channels.rules import check_text, may_use_message_api, serves_platform
+from contatto.channels.store import CONNECTORS
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused

@@ -6,7 +6,7 @@ from typing import Final
 from starlette.requests import Request
 
 from contatto.channels.model import ChannelAccount, Platform
-from contatto.channels.registry import GatheredAccounts
+from contatto.channels.store import GatheredAccounts
 from contatto.inbox.store.conversations import find_conversation
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx

@@ -1,13 +1,12 @@
 """Rules of threads, automatic messages, and signed links."""
 
-import hashlib
 import re
 import struct
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import timedelta
+from typing import Final
 from urllib.parse import quote
 
 from itsdangerous import BadSignature, Signer
@@ -17,14 +16,13 @@ from contatto.channels.model import (
     ChannelAccount,
     Chatted,
     Incoming,
-    Label,
     Platform,
     Progressed,
     Referred,
     Unusable,
     WasRead,
 )
-from contatto.inbox.model import AutomaticMessages, PreparedReply, ReceiptState
+from contatto.inbox.model import AutomaticMessages, PreparedReply
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
@@ -46,25 +44,6 @@ class Segment:
 
     text: str
     match: Evidence | None
-
-
-def receipt_row(business_id: str, platform: Platform, label: Label, at: datetime) -> dict[str, Any]:
-    """Make the row of a delivery, without its body. Labels are a stranger's text, so they become storable."""
-    natural = label.natural_key
-    if not natural.isprintable():
-        natural = f"text:{hashlib.sha256(natural.encode('utf-8', 'surrogatepass')).hexdigest()}"
-    return {
-        "business_id": business_id,
-        "platform": platform,
-        "account": label.account if label.account.isprintable() else "",
-        "natural_key": natural,
-        "copies": 1,
-        "state": ReceiptState.RECEIVED,
-        "reason": None,
-        "attempts": 0,
-        "received_at": at,
-        "due_at": at,
-    }
 
 
 def refusal_reason(incoming: Incoming) -> str | None:

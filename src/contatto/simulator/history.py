@@ -25,7 +25,7 @@ from contatto.accounts.store import list_ad_accounts
 from contatto.ads.model import Spent
 from contatto.channels.connectors.webchat import WebchatDelivery
 from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
-from contatto.channels.registry import CONNECTORS
+from contatto.channels.store import CONNECTORS
 from contatto.delivery.actions.budgets import charge_impressions, entry_of
 from contatto.delivery.actions.log import LoggedDecision, list_entries, write_log
 from contatto.delivery.actions.serving import load_replica, load_snapshot, seed_of
@@ -49,8 +49,7 @@ from contatto.inbox.actions.forms import ChatVisitor, HandedIn, take_form
 from contatto.inbox.actions.replies import send_reply
 from contatto.inbox.actions.threads import conversation_id_of, note_conversation_read
 from contatto.inbox.model import Message
-from contatto.inbox.rules import receipt_row
-from contatto.inbox.store.receipts import APPEND_RECEIPT, seal_receipt
+from contatto.inbox.store.receipts import APPEND_RECEIPT, receipt_row, seal_receipt
 from contatto.kit.background import Batch, Installation, PeriodicCount
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database

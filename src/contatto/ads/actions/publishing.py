@@ -42,7 +42,6 @@ from contatto.audiences.model import Audience
 from contatto.audiences.rules import source_number
 from contatto.audiences.store import list_audiences
 from contatto.capture import store as capture
-from contatto.channels import registry as channel_registry
 from contatto.channels import store as channels
 from contatto.channels.actions import load_channel
 from contatto.channels.model import ChannelAccount
@@ -208,7 +207,7 @@ def measured_ad(
         view_window_s=window_seconds(ad_group.view_window),
         timezone=account.timezone,
         currency=account.currency,
-        landing_path=channel_registry.landing_path(channel),
+        landing_path=channels.landing_path(channel),
         headline=ad.headline,
         text=ad.text,
         page_id=ad.page_id or ad_group.page_id,

@@ -8,7 +8,7 @@ from typing import Final
 
 from contatto.channels import store as channel_store
 from contatto.channels.model import ChannelAccount, MessageKind, Sender, WasRead
-from contatto.channels.registry import CONNECTORS
+from contatto.channels.store import CONNECTORS
 from contatto.forms.actions import (
     FilledForm,
     FreshAnswer,
@@ -38,13 +38,13 @@ from contatto.inbox.actions.threads import (
     person_id_of,
 )
 from contatto.inbox.auth import limit_newcomers
-from contatto.inbox.index import Threads
 from contatto.inbox.model import (
     Message,
     MessageSent,
 )
 from contatto.inbox.store import messages
 from contatto.inbox.store.conversations import Move
+from contatto.inbox.store.receipts import Threads
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx

@@ -27,11 +27,10 @@ from contatto.channels.model import (
     Sender,
     WasRead,
 )
-from contatto.channels.registry import CONNECTORS
+from contatto.channels.store import CONNECTORS
 from contatto.inbox import rules
 from contatto.inbox.actions.replies import answer_by_itself, settle_echo, settle_progress
 from contatto.inbox.actions.threads import conversation_id_of, ids_of, message_id_of, open_conversation
-from contatto.inbox.index import AccountSwitch, DeliveryBatch, Overtaken, SharedContacts
 from contatto.inbox.model import (
     AdReferral,
     AdTapped,
@@ -50,7 +49,11 @@ from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.conversations import Move
 from contatto.inbox.store.receipts import (
     WAITING,
+    AccountSwitch,
+    DeliveryBatch,
     NamedTap,
+    Overtaken,
+    SharedContacts,
     append_referral,
     list_taps_on,
     list_waiting_receipts,

@@ -26,9 +26,8 @@ from contatto.channels.model import (
     SendLater,
     SendProgress,
 )
-from contatto.channels.registry import CONNECTORS
 from contatto.channels.rules import WindowState, may_use_message_api, window_state
-from contatto.channels.store import find_account
+from contatto.channels.store import CONNECTORS, find_account
 from contatto.inbox import rules
 from contatto.inbox.actions.threads import (
     MESSAGE_TYPES,
@@ -41,7 +40,6 @@ from contatto.inbox.actions.threads import (
     shown_id,
     source_of_message,
 )
-from contatto.inbox.index import AccountSwitch
 from contatto.inbox.model import (
     REPLY,
     AdTapped,
@@ -66,7 +64,7 @@ from contatto.inbox.model import (
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.conversations import Move
 from contatto.inbox.store.desk import find_automatic, save_automatic
-from contatto.inbox.store.receipts import append_receipt, seal_receipt
+from contatto.inbox.store.receipts import AccountSwitch, append_receipt, receipt_row, seal_receipt
 from contatto.kit import errors
 from contatto.kit.clock import in_time
 from contatto.kit.db.tx import Tx
@@ -122,7 +120,7 @@ def take_photo(
     delivery = WebchatDelivery(account.id, visitor, client_message_id, "", micros(tx.now), photo.digest)
     body = msgspec.json.encode(delivery)
     label = CONNECTORS[Platform.WEBCHAT].label(body)
-    row = rules.receipt_row(account.business_id, Platform.WEBCHAT, label, tx.now)
+    row = receipt_row(account.business_id, Platform.WEBCHAT, label, tx.now)
     append_receipt(tx, seal_receipt(tx.vault, row, body))
     return message_id_of(account, f"{visitor}:{client_message_id}")
 

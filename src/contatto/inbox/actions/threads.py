@@ -19,10 +19,8 @@ from contatto.channels.model import (
     Sender,
     WasRead,
 )
-from contatto.channels.registry import CONNECTORS
-from contatto.channels.store import find_account
+from contatto.channels.store import CONNECTORS, find_account
 from contatto.inbox import rules
-from contatto.inbox.index import ThreadIds, Threads
 from contatto.inbox.model import (
     Conversation,
     ConversationChanged,
@@ -45,6 +43,8 @@ from contatto.inbox.store import desk as store
 from contatto.inbox.store.conversations import is_blocked as is_person_blocked
 from contatto.inbox.store.conversations import list_conversations_to_move
 from contatto.inbox.store.receipts import (
+    ThreadIds,
+    Threads,
     delete_bodies,
     delete_chats,
     delete_refused_bodies,

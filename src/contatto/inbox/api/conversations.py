@@ -17,7 +17,7 @@ from contatto.accounts.model import BusinessId, Caller, Permission
 from contatto.accounts.rules import require
 from contatto.accounts.store import is_token_live, list_ad_accounts
 from contatto.channels.model import ChannelAccount, MessageKind, Sender
-from contatto.channels.registry import CONNECTORS
+from contatto.channels.store import CONNECTORS
 from contatto.inbox import rules
 from contatto.inbox.actions.replies import keep_photo, send_reply
 from contatto.inbox.actions.threads import (

@@ -16,8 +16,8 @@ from contatto.accounts.rules import require
 from contatto.channels.actions import webhook_verify_token
 from contatto.channels.connectors.webchat import WebchatDelivery
 from contatto.channels.model import ChannelAccount, ChannelApp, Connector, MessageKind, Platform
-from contatto.channels.registry import CONNECTORS, AppIndex
 from contatto.channels.rules import serves_platform
+from contatto.channels.store import CONNECTORS, AppIndex
 from contatto.inbox import rules
 from contatto.inbox.actions.incoming import Backlog
 from contatto.inbox.actions.replies import (
@@ -38,7 +38,7 @@ from contatto.inbox.actions.threads import (
 from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
 from contatto.inbox.model import AutomaticKind, Message, Photo, PreparedReply
 from contatto.inbox.store import conversations, messages
-from contatto.inbox.store.receipts import APPEND_RECEIPT, seal_receipt
+from contatto.inbox.store.receipts import APPEND_RECEIPT, receipt_row, seal_receipt
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
@@ -159,7 +159,7 @@ def _store_receipt(context: Context, business_id: str, connector: Connector, raw
     at = context.clock.now()
 
     def row() -> Row:
-        receipt = rules.receipt_row(business_id, connector.platform, connector.label(raw), at)
+        receipt = receipt_row(business_id, connector.platform, connector.label(raw), at)
         return seal_receipt(context.vault, receipt, raw)
 
     return context.db.append(APPEND_RECEIPT[context.db.engine.dialect.name], row)

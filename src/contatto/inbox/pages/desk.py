@@ -15,8 +15,7 @@ from contatto.accounts.model import Caller, MemberId, Permission
 from contatto.accounts.rules import is_able, may, require
 from contatto.accounts.store import list_members
 from contatto.channels.model import MessageKind, Sender
-from contatto.channels.registry import CONNECTORS
-from contatto.channels.store import list_accounts
+from contatto.channels.store import CONNECTORS, list_accounts
 from contatto.inbox import rules
 from contatto.inbox.actions.replies import cancel_scheduled, retry_reply, schedule_reply, send_reply
 from contatto.inbox.actions.threads import (

@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 from urllib.parse import urlencode
 
 from contatto.channels.model import ChannelAccount, MessageKind, Sender
-from contatto.channels.registry import CONNECTORS
+from contatto.channels.store import CONNECTORS
 from contatto.forms.store import list_versions
 from contatto.inbox import rules
 from contatto.inbox.actions.replies import load_window

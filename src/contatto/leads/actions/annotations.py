@@ -1,7 +1,7 @@
 """Contact details, owner, labels, notes, tasks and views of leads."""
 
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Final
 
 from contatto.accounts.model import BusinessId, Permission
@@ -372,8 +372,6 @@ def _own_view(tx: Tx, actor: Actor, view_id: str) -> SavedView:
 
 MOST_POINTS: Final = 50
 """Contact details that a member may add to one lead."""
-KEEP_REJECTED: Final = timedelta(days=30)
-"""Time within which a rejected contact can be restored."""
 
 
 def add_contact_point(tx: Tx, actor: Actor, lead_id: str, field: Field, text: str) -> ContactPoint:
@@ -498,14 +496,8 @@ def put_back_contact(tx: Tx, actor: Actor, lead_id: str, rejected_id: str) -> No
     Raises:
         Refused: NOT_FOUND; CONFLICT when the person is another lead by now.
     """
-    rejected = next(
-        (
-            rejected_point
-            for rejected_point in list_put_back(tx, actor.business_id, lead_id)
-            if rejected_point.id == rejected_id
-        ),
-        None,
-    )
+    contacts = records.list_rejected(tx, actor.business_id, lead_id)
+    rejected = next((contact for contact in contacts if contact.id == rejected_id), None)
     if rejected is None or not records.delete_rejected(tx, actor.business_id, rejected_id):
         raise Refused(
             errors.NOT_FOUND, "This contact detail was already restored, or the time to restore it is over."
@@ -538,14 +530,9 @@ def put_back_contact(tx: Tx, actor: Actor, lead_id: str, rejected_id: str) -> No
     _note_change(tx, lead)
 
 
-def list_put_back(tx: Tx, business_id: str, lead_id: str) -> list[RejectedContact]:
-    """List rejected contacts of a lead that can be put back, latest first."""
-    return records.list_rejected(tx, business_id, lead_id, tx.now - KEEP_REJECTED)
-
-
 def purge_rejected(tx: Tx) -> int:
     """Forget what can no longer be put back; say how many."""
-    return records.delete_old_rejected(tx, tx.now - KEEP_REJECTED)
+    return records.delete_old_rejected(tx, tx.now - records.KEEP_REJECTED)
 
 
 def _listed_lead(tx: Tx, actor: Actor, lead_id: str) -> Lead:

@@ -84,8 +84,8 @@ from contatto.leads.store.jobs import (
     record_plan,
     save_job,
     save_lead_model,
-    save_scores,
 )
+from contatto.leads.store.records import save_scores
 
 EVERY_S: Final = 3_600.0
 _SCORED_FOR: Final = timedelta(days=180)

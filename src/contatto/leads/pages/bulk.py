@@ -53,8 +53,6 @@ from contatto.leads.pages.center import (
     LeadsQuery,
     ReadAsked,
     actor_of,
-    credits_of,
-    member_names,
     read_query,
     rows_of,
 )
@@ -73,7 +71,7 @@ from contatto.leads.rules.records import MOST_ERASED, person_label
 from contatto.leads.store import listing, records
 from contatto.leads.store.annotations import find_merge, list_labels, list_labels_of, list_sharing_leads
 from contatto.leads.store.jobs import count_job_items, find_job, list_job_items, list_jobs, list_told
-from contatto.leads.store.listing import Credit
+from contatto.leads.store.listing import Credit, list_credits, list_member_names
 from contatto.ui.context import Context, context_of
 from contatto.ui.render import iso
 
@@ -194,10 +192,10 @@ def _chosen(business_id: str, ids: list[str]) -> NextPage:
 def table_rows(tx: Tx, business_id: str, leads: list[Lead]) -> list[list[str]]:
     """Return leads as the rows of a table under ``HEAD``, every cell a text."""
     ids = {lead.id for lead in leads}
-    credits = credits_of(tx, business_id, leads)
+    credits = list_credits(tx, business_id, {lead.id for lead in leads})
     points = records.list_outgoing_points(tx, business_id, ids)
     labels = list_labels_of(tx, business_id, ids)
-    names = member_names(tx, business_id)
+    names = list_member_names(tx, business_id)
     return [
         [
             *_own_cells(lead, points[lead.id], credits.get(lead.id)),
@@ -364,7 +362,7 @@ def _is_apart(tx: Tx, job: LeadJob) -> bool:
 
 def _names(tx: Tx, caller: Caller) -> dict[str, str]:
     labels = {label.id: label.name for label in list_labels(tx, caller.business_id)}
-    return labels | member_names(tx, caller.business_id)
+    return labels | list_member_names(tx, caller.business_id)
 
 
 def _shown(job: LeadJob, names: dict[str, str], *, is_apart: bool = False) -> _JobRow:

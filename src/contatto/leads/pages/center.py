@@ -12,9 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from contatto.accounts.auth import FormCaller, PageCaller
-from contatto.accounts.model import BusinessId, Caller, Permission
+from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
-from contatto.accounts.store import list_able_members, list_members
 from contatto.kit import errors
 from contatto.kit.db.database import CachedCounts
 from contatto.kit.db.tx import Tx
@@ -42,26 +41,10 @@ from contatto.leads.rules.filters import (
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import listing, records
 from contatto.leads.store.annotations import list_form_names, list_labels, list_labels_of, list_views
-from contatto.leads.store.jobs import list_scores
-from contatto.leads.store.listing import Credit, find_look, list_credits, list_winning_ads, save_look
+from contatto.leads.store.listing import find_look, list_winning_ads, save_look
+from contatto.leads.store.records import list_scores
 from contatto.measurement.store import list_measured_ads
 from contatto.ui.context import context_of, part_of
-
-
-def credits_of(tx: Tx, business_id: str, leads: list[Lead]) -> dict[str, Credit]:
-    """For each lead that an ad earned: the attribution and the ad."""
-    return list_credits(tx, business_id, {lead.id for lead in leads})
-
-
-def member_names(tx: Tx, business_id: str) -> dict[str, str]:
-    """Return the names of a business's members, in the order of their joining."""
-    return {member.id: member.display_name for member in list_members(tx, BusinessId(business_id))}
-
-
-def assignees(tx: Tx, business_id: str) -> list[tuple[str, str]]:
-    """Return ids and names of possible owners: members who may open leads."""
-    able = list_able_members(tx, BusinessId(business_id), Permission.READ_LEADS)
-    return [(member.id, member.display_name) for member in able]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +78,7 @@ def rows_of(tx: Tx, business_id: str, matches: list[Lead], *, with_crm: bool = F
     ads = list_winning_ads(tx, business_id, ids)
     points = records.list_contact_points(tx, business_id, ids)
     labels = list_labels_of(tx, business_id, ids)
-    names = member_names(tx, business_id)
+    names = listing.list_member_names(tx, business_id)
     scores = list_scores(tx, business_id, ids)
     states = tx.ports[LeadPorts].crm_states(tx, business_id, ids) if with_crm else {}
     return [
@@ -188,8 +171,12 @@ def choices_of(tx: Tx, business_id: str) -> dict[str, list[tuple[str, str]]]:
     """Return the choices for each word of the filter: pairs of value and text."""
     ads = list_measured_ads(tx, business_id).values()
     return {
-        "owner": [(ME, N_("Me")), (NOBODY, N_("Nobody")), *member_names(tx, business_id).items()],
-        "assignee": assignees(tx, business_id),
+        "owner": [
+            (ME, N_("Me")),
+            (NOBODY, N_("Nobody")),
+            *listing.list_member_names(tx, business_id).items(),
+        ],
+        "assignee": listing.list_assignees(tx, business_id),
         "label": [
             *((label.id, label.name) for label in list_labels(tx, business_id)),
             (NOBODY, N_("No label")),

@@ -24,7 +24,6 @@ from contatto.kit.db.types import row_of
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, Translator, brand_of, is_unreadable, translator_of
 from contatto.kit.timestamps import from_micros
-from contatto.leads.actions.annotations import list_put_back
 from contatto.leads.actions.records import change_lead_status, restore_lead, undo_lead_status
 from contatto.leads.model import (
     STATUS_TEXTS,
@@ -41,7 +40,6 @@ from contatto.leads.model import (
     Task,
     Tombstone,
 )
-from contatto.leads.pages.center import assignees, credits_of, member_names
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules.filters import explain_reasons
 from contatto.leads.rules.records import (
@@ -63,7 +61,7 @@ from contatto.leads.store.annotations import (
     list_notes,
     list_tasks,
 )
-from contatto.leads.store.jobs import find_score, find_tombstone
+from contatto.leads.store.jobs import find_tombstone
 from contatto.measurement import store as measurement
 from contatto.measurement.actions import list_touches_known
 from contatto.measurement.model import Attribution, ConversionKind, TouchKind
@@ -262,42 +260,22 @@ def undos_of(tx: Tx, lead: Lead, history: list[HistoryEntry], words: Translator)
     """List changes that can be undone, latest first."""
     if lead.hidden_at is not None:
         return []
-    undos = [
-        *_status(tx, lead, history, words),
-        *_label(tx, lead, history, words),
-        *(
-            UndoView(
-                words.gettext("Not a contact detail: %(detail)s", detail=rejected.point.value),
-                rejected.at,
-                rejected.actor,
-                f"/rejected/{rejected.id}/undo",
-                {},
-            )
-            for rejected in list_put_back(tx, lead.business_id, lead.id)[:_SHOWN]
-        ),
-    ]
-    return sorted(undos, key=lambda undo: undo.at, reverse=True)
-
-
-def _status(tx: Tx, lead: Lead, history: list[HistoryEntry], words: Translator) -> list[UndoView]:
+    undos: list[UndoView] = []
     step = status_step_to_undo(history, lead.status, tx.now)
-    if step is None:
-        return []
-    text = words.gettext("Status: %(detail)s", detail=moved_text(step, words))
-    return [UndoView(text, step.at, step.actor, "/status/undo", {"seen": lead.status.value})]
-
-
-def _label(tx: Tx, lead: Lead, history: list[HistoryEntry], words: Translator) -> list[UndoView]:
-    """Return the label that was taken off last, unless it is back."""
+    if step is not None:
+        text = words.gettext("Status: %(detail)s", detail=moved_text(step, words))
+        undos.append(UndoView(text, step.at, step.actor, "/status/undo", {"seen": lead.status.value}))
     removed = [step for step in history if step.what is HistoryKind.UNLABELLED and step.detail]
-    if not removed or tx.now - removed[-1].at > UNDO_WITHIN:
-        return []
-    step = removed[-1]
-    worn = {label.name for label in list_labels_of(tx, lead.business_id, [lead.id])[lead.id]}
-    if step.detail in worn:
-        return []
-    text = words.gettext("Label removed: %(detail)s", detail=step.detail)
-    return [UndoView(text, step.at, step.actor, "/labels", {"name": step.detail})]
+    if removed and tx.now - removed[-1].at <= UNDO_WITHIN:
+        last = removed[-1]
+        labels = list_labels_of(tx, lead.business_id, [lead.id])[lead.id]
+        if all(label.name != last.detail for label in labels):
+            text = words.gettext("Label removed: %(detail)s", detail=last.detail)
+            undos.append(UndoView(text, last.at, last.actor, "/labels", {"name": last.detail}))
+    for rejected in store.list_rejected(tx, lead.business_id, lead.id)[:_SHOWN]:
+        text = words.gettext("Not a contact detail: %(detail)s", detail=rejected.point.value)
+        undos.append(UndoView(text, rejected.at, rejected.actor, f"/rejected/{rejected.id}/undo", {}))
+    return sorted(undos, key=lambda undo: undo.at, reverse=True)
 
 
 router = APIRouter(include_in_schema=False)
@@ -360,7 +338,7 @@ async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: R
     def load(tx: Tx) -> Lead | Tombstone | RejectedContact | LeadDetails:
         lead = store.find_lead(tx, caller.business_id, lead_id)
         if lead is None:
-            rejected = next(iter(list_put_back(tx, caller.business_id, lead_id)), None)
+            rejected = next(iter(store.list_rejected(tx, caller.business_id, lead_id)), None)
             remaining = rejected or find_tombstone(tx, caller.business_id, lead_id)
             if remaining is None:
                 raise Refused(errors.NOT_FOUND, "Lead not found.")
@@ -419,13 +397,13 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> LeadD
     points = store.list_contact_points(tx, business_id, {lead.id})[lead.id]
     evidence = store.list_evidence_of_lead(tx, business_id, lead.id)
     earned = measurement.find_attribution(tx, business_id, lead.id, ConversionKind.LEAD)
-    members = member_names(tx, business_id)
+    members = listing.list_member_names(tx, business_id)
     merged = store.list_merged_leads(tx, business_id, lead.id)
     history = store.list_history(tx, business_id, lead.id)
     answer = tx.ports[LeadPorts].first_answer(tx, business_id, lead.conversation_id)
-    scored = find_score(tx, business_id, lead.id)
+    scored = store.find_score(tx, business_id, lead.id)
     names: dict[str, str] = {source.id: person_label(source.name, source.person_id) for source in merged}
-    credits = credits_of(tx, lead.business_id, merged)
+    credits = listing.list_credits(tx, business_id, set(names))
     return LeadDetails(
         lead=LeadView(
             id=lead.id,
@@ -485,7 +463,7 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> LeadD
 
 def _choices(tx: Tx, lead: Lead, members: dict[str, str]) -> list[tuple[str, str]]:
     """Return possible owners of a lead, with the present owner even without that permission."""
-    able = assignees(tx, lead.business_id)
+    able = listing.list_assignees(tx, lead.business_id)
     owner = lead.owner_id or ""
     return able if owner in dict(able) or owner not in members else [*able, (owner, members[owner])]
 

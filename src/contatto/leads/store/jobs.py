@@ -1,12 +1,11 @@
 """Tables of jobs on leads and of scores."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import (
-    Boolean,
     Column,
     ColumnElement,
     Float,
@@ -14,11 +13,9 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     PrimaryKeyConstraint,
-    Select,
     String,
     Table,
     and_,
-    bindparam,
     case,
     func,
     literal_column,
@@ -27,9 +24,8 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.kit.db.prepared import Query, update_rows
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Words, instant, key, metadata, row_of, sealed, tenant, text, within
+from contatto.kit.db.types import Choice, instant, key, metadata, row_of, sealed, tenant, text
 from contatto.kit.exports import ExportKind, drop_contents
 from contatto.kit.vault import Vault
 from contatto.leads.model import (
@@ -43,12 +39,10 @@ from contatto.leads.model import (
     LeadJob,
     LeadJobState,
     LeadModel,
-    LeadScore,
     LeadStatus,
     ScoredLead,
     Tombstone,
 )
-from contatto.leads.rules.filters import BANDS, ScoreBand
 from contatto.leads.store.annotations import (
     lead_entries,
     lead_labels,
@@ -57,92 +51,22 @@ from contatto.leads.store.annotations import (
     lead_tasks,
     lead_views,
 )
-from contatto.leads.store.records import contact_points, delete_rejected_of, evidence, lead_history, leads
+from contatto.leads.store.records import (
+    contact_points,
+    delete_rejected_of,
+    evidence,
+    lead_history,
+    lead_scores,
+    leads,
+)
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import conversions
 from contatto.spam.store import chats
-
-lead_scores = Table(
-    "lead_scores",
-    metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("lead_id", String(36), primary_key=True),
-    Column("score", Integer, nullable=False),
-    Column("reasons", Words, nullable=False),
-    instant("scored_at"),
-    Column("log_odds", Float),
-    Column("is_counted", Boolean, nullable=False, server_default=literal_column("FALSE")),
-    Index("ix_lead_scores_score", "business_id", "score"),
-)
 
 _MICROS_A_SECOND: Final = 1_000_000
 _GOOD: Final = {LeadStatus.QUALIFIED: True, LeadStatus.CONVERTED: True, LeadStatus.UNQUALIFIED: False}
 _KINDS: Final = frozenset("ohcfs")
 """The facets that take part; labels are of what became of a lead."""
-
-
-_SORTED: Final = (
-    update(leads)
-    .where(leads.c.business_id == bindparam("of"), leads.c.id == bindparam("of_lead"))
-    .where(leads.c.score != bindparam("now"))
-    .values(score=bindparam("now"))
-)
-_LISTED: Final = Query(
-    select(leads.c.id).where(
-        leads.c.business_id == bindparam("of"), leads.c.hidden_at.is_(None), within(leads.c.id, "ids")
-    )
-)
-_MOVED: Final = (
-    update(lead_scores)
-    .where(lead_scores.c.business_id == bindparam("of"), lead_scores.c.lead_id == bindparam("of_lead"))
-    .values(score=bindparam("now"), scored_at=bindparam("at"), is_counted=bindparam("counted"))
-)
-
-
-def save_scores(tx: Tx, scores: Sequence[LeadScore]) -> None:
-    """Put scores in place of those of these leads before; the leads themselves carry theirs, to sort by.
-
-    All are of one business. A lead that was erased or hidden while it was scored gets none.
-    """
-    if not scores:
-        return
-    values = {"of": scores[0].business_id, "ids": [score.lead_id for score in scores]}
-    listed = {row[0] for row in _LISTED.rows(tx, values)}
-    rows = [row_of(score) for score in scores if score.lead_id in listed]
-    if fresh := [row for row in rows if row["reasons"] is not None]:
-        insert = tx.upsert(lead_scores)
-        more = {name: insert.excluded[name] for name in fresh[0] if name not in ("business_id", "lead_id")}
-        statement = insert.on_conflict_do_update(index_elements=["business_id", "lead_id"], set_=more)
-        tx.execute(statement, fresh)
-    moved = [
-        {
-            "of": row["business_id"], "of_lead": row["lead_id"], "now": row["score"], "at": row["scored_at"],
-            "counted": row["is_counted"],
-        }
-        for row in rows
-        if row["reasons"] is None
-    ]  # fmt: skip
-    update_rows(tx, _MOVED, moved)
-    now = [{"of": row["business_id"], "of_lead": row["lead_id"], "now": row["score"]} for row in rows]
-    update_rows(tx, _SORTED, now)
-
-
-def find_score(tx: Tx, business_id: str, lead_id: str) -> LeadScore | None:
-    conditions = lead_scores.c.business_id == business_id, lead_scores.c.lead_id == lead_id
-    return tx.find(LeadScore, select(lead_scores).where(*conditions))
-
-
-def list_scores(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, int]:
-    """Return the scores of leads that have one."""
-    conditions = lead_scores.c.business_id == business_id, lead_scores.c.lead_id.in_(sorted(lead_ids))
-    rows = tx.execute(select(lead_scores.c.lead_id, lead_scores.c.score).where(*conditions))
-    return dict(map(tuple, rows))
-
-
-def select_scored(business_id: str, bands: Sequence[ScoreBand]) -> Select[Any]:
-    """Return the ids of leads with scores in some bands."""
-    spans = [lead_scores.c.score.between(*BANDS[band]) for band in bands]
-    return select(lead_scores.c.lead_id).where(lead_scores.c.business_id == business_id, or_(*spans))
 
 
 def list_leads_to_score(tx: Tx, business_id: str, since: datetime, limit: int) -> list[ScoredLead]:

@@ -28,15 +28,20 @@ from sqlalchemy import (
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from contatto.accounts.store import ad_accounts
+from contatto.accounts.model import BusinessId, Permission
+from contatto.accounts.store import ad_accounts, list_able_members, list_members
 from contatto.channels.store import list_accounts
 from contatto.kit.db.database import CountReader
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant, Words, metadata, tenant
 from contatto.kit.numbers import read_number
-from contatto.leads.model import Lead, LeadStatus
+from contatto.leads.model import (
+    Lead,
+    LeadStatus,
+)
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules.filters import (
+    BANDS,
     NOBODY,
     USUAL_SORT,
     Agreed,
@@ -59,8 +64,11 @@ from contatto.leads.rules.records import (
     search_values,
     visitor_mark,
 )
-from contatto.leads.store.jobs import select_scored
-from contatto.leads.store.records import contact_points, leads
+from contatto.leads.store.records import (
+    contact_points,
+    lead_scores,
+    leads,
+)
 from contatto.measurement import store as measurement
 from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd
 from contatto.measurement.store import conversions, measured_ads
@@ -102,6 +110,17 @@ def earned_elsewhere(
 def is_earned_elsewhere(tx: Tx, business_id: str, lead_id: str, ad_account_id: str) -> bool:
     """Return a condition: an ad of another ad account earned the lead."""
     return bool(tx.scalar(select(earned_elsewhere(literal(lead_id), business_id, ad_account_id))))
+
+
+def list_member_names(tx: Tx, business_id: str) -> dict[str, str]:
+    """Return the names of a business's members, in the order of their joining."""
+    return {member.id: member.display_name for member in list_members(tx, BusinessId(business_id))}
+
+
+def list_assignees(tx: Tx, business_id: str) -> list[tuple[str, str]]:
+    """Return ids and names of possible owners: members who may open leads."""
+    able = list_able_members(tx, BusinessId(business_id), Permission.READ_LEADS)
+    return [(member.id, member.display_name) for member in able]
 
 
 def list_credits(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Credit]:
@@ -221,23 +240,26 @@ def find_conditions(
     if lead_filter.channel_account_id is not None:
         base.append(leads.c.channel_account_id == lead_filter.channel_account_id)
     context = _FilterContext(tx, business_id, selection)
-    ports = context.tx.ports[LeadPorts]
+    ports = tx.ports[LeadPorts]
     chats = {ChatState.UNREAD: ports.unread_chats, ChatState.WAITING: ports.waiting_chats}
-    named = [
-        context.named_by(chats[thread](context.tx, context.business_id)) for thread in lead_filter.threads
-    ]
+    named = [context.named_by(chats[thread](tx, business_id)) for thread in lead_filter.threads]
+    earned_by = (
+        (measured_ads.c.campaign_number, lead_filter.campaigns),
+        (measured_ads.c.ad_group_number, lead_filter.ad_groups),
+        (measured_ads.c.ad_number, lead_filter.ads),
+    )
+    synced = [context.named_by(ports.in_crm(tx, business_id, state.value)) for state in lead_filter.in_crm]
     chips = [
         *_own(lead_filter),
         *_faceted(lead_filter, texts, tx.connection.dialect.name),
-        *_earned(context, lead_filter),
+        *(context.earned_by(column.in_(numbers)) for column, numbers in earned_by if numbers),
         *([or_(*named)] if named else []),
-        *_synced(context, lead_filter),
-        *(
-            [context.named_by(select_scored(context.business_id, lead_filter.scores))]
-            if lead_filter.scores
-            else []
-        ),
+        *([or_(*synced)] if synced else []),
     ]
+    if lead_filter.scores:
+        spans = [lead_scores.c.score.between(*BANDS[band]) for band in lead_filter.scores]
+        scored = select(lead_scores.c.lead_id).where(lead_scores.c.business_id == business_id, or_(*spans))
+        chips.append(context.named_by(scored))
     if chips:
         base.append(_joined(lead_filter, chips))
     return Conditions(base, _search_conditions(context, lead_filter.text) if lead_filter.text else [true()])
@@ -344,34 +366,22 @@ class _FilterContext:
         return self.named_by(earned)
 
 
-def _earned(context: _FilterContext, lead_filter: LeadFilter) -> list[Condition]:
-    """Return leads that the ads of some campaigns, ad groups or ads earned."""
-    columns = (
-        (measured_ads.c.campaign_number, lead_filter.campaigns),
-        (measured_ads.c.ad_group_number, lead_filter.ad_groups),
-        (measured_ads.c.ad_number, lead_filter.ads),
-    )
-    return [context.earned_by(column.in_(numbers)) for column, numbers in columns if numbers]
-
-
-def _synced(context: _FilterContext, lead_filter: LeadFilter) -> list[Condition]:
-    """Return leads that stand so in a linked CRM; a capability above knows them."""
-    in_crm = context.tx.ports[LeadPorts].in_crm
-    named = [
-        context.named_by(in_crm(context.tx, context.business_id, crm.value)) for crm in lead_filter.in_crm
-    ]
-    return [or_(*named)] if named else []
-
-
 def _search_conditions(context: _FilterContext, text: str) -> list[Condition]:
     """By a part of the name, by a whole contact value in several spellings, or by names and ids of ads."""
     conditions = [or_(match_words(leads.c.name_key, text), *_sharing(context, text))]
     mark = visitor_mark(text)
     if mark is not None:
         conditions.append(and_(leads.c.name_key == "", match_mark(leads.c.person_id, mark)))
-    if ads := _list_named_ads(context.tx, context.business_id, text):
-        conditions.append(context.earned_by(measured_ads.c.ad_id.in_(ads)))
+    names = (measured_ads.c.ad_name, measured_ads.c.ad_group_name, measured_ads.c.campaign_name)
+    is_named: list[Condition] = [name.icontains(text, autoescape=True) for name in names]
     number = read_number(text)
+    if number is not None:
+        numbers = (measured_ads.c.ad_number, measured_ads.c.ad_group_number, measured_ads.c.campaign_number)
+        is_named += [column == number for column in numbers]
+    of_business = select(measured_ads.c.ad_id).where(measured_ads.c.business_id == context.business_id)
+    ads = list(context.tx.execute(of_business.where(or_(*is_named)).limit(500)).scalars())
+    if ads:
+        conditions.append(context.earned_by(measured_ads.c.ad_id.in_(ads)))
     if number is not None:
         conditions.append(leads.c.number == number)
     return conditions
@@ -408,18 +418,6 @@ def _sharing(context: _FilterContext, text: str) -> list[Condition]:
     if not ids:
         return []
     return [leads.c.id.in_(by_value if len(ids) > _SHARERS else ids)]
-
-
-def _list_named_ads(tx: Tx, business_id: str, text: str) -> list[str]:
-    """Return ads by a part of their name, ad group or campaign, or by their id."""
-    names = (measured_ads.c.ad_name, measured_ads.c.ad_group_name, measured_ads.c.campaign_name)
-    which: list[Condition] = [name.icontains(text, autoescape=True) for name in names]
-    requested_number = read_number(text)
-    if requested_number is not None:
-        numbers = (measured_ads.c.ad_number, measured_ads.c.ad_group_number, measured_ads.c.campaign_number)
-        which += [number == requested_number for number in numbers]
-    query = select(measured_ads.c.ad_id).where(measured_ads.c.business_id == business_id, or_(*which))
-    return list(tx.execute(query.limit(500)).scalars())
 
 
 def list_phone_countries(tx: Tx, business_id: str) -> list[str]:

@@ -1,8 +1,8 @@
 """Tables of leads, contact points, evidence and history, with sealed values."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +30,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import (
     Choice,
     Instant,
+    Words,
     instant,
     key,
     metadata,
@@ -51,6 +52,7 @@ from contatto.leads.model import (
     HistoryKind,
     Lead,
     LeadId,
+    LeadScore,
     LeadStatus,
     Origin,
     RejectedContact,
@@ -467,12 +469,16 @@ def save_rejected(tx: Tx, business_id: str, rejected: RejectedContact) -> None:
     )
 
 
-def list_rejected(tx: Tx, business_id: str, lead_id: str, since: datetime) -> list[RejectedContact]:
-    """List contacts of a lead that were rejected since a time, latest first."""
+KEEP_REJECTED: Final = timedelta(days=30)
+"""Time within which a rejected contact can be restored."""
+
+
+def list_rejected(tx: Tx, business_id: str, lead_id: str) -> list[RejectedContact]:
+    """List rejected contacts of a lead that can be restored, latest first."""
     query = select(rejected_contacts.c.content, rejected_contacts.c.id).where(
         rejected_contacts.c.business_id == business_id,
         rejected_contacts.c.lead_id == lead_id,
-        rejected_contacts.c.at >= since,
+        rejected_contacts.c.at >= tx.now - KEEP_REJECTED,
     )
     rows = tx.execute(query.order_by(rejected_contacts.c.at.desc(), rejected_contacts.c.id.desc()))
     contents = [
@@ -584,3 +590,79 @@ def record_point_starts(tx: Tx, business_id: str, moved: Iterable[ContactPoint])
     """Move the beginnings of contact points back."""
     rows = [{"of_business": business_id, "of_id": point.id, "moment": point.created_at} for point in moved]
     update_rows(tx, _POINT_START, rows)
+
+
+lead_scores = Table(
+    "lead_scores",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    Column("lead_id", String(36), primary_key=True),
+    Column("score", Integer, nullable=False),
+    Column("reasons", Words, nullable=False),
+    instant("scored_at"),
+    Column("log_odds", Float),
+    Column("is_counted", Boolean, nullable=False, server_default=literal_column("FALSE")),
+    Index("ix_lead_scores_score", "business_id", "score"),
+)
+
+
+_SORTED: Final = (
+    update(leads)
+    .where(leads.c.business_id == bindparam("of"), leads.c.id == bindparam("of_lead"))
+    .where(leads.c.score != bindparam("now"))
+    .values(score=bindparam("now"))
+)
+
+
+_LISTED: Final = Query(
+    select(leads.c.id).where(
+        leads.c.business_id == bindparam("of"), leads.c.hidden_at.is_(None), within(leads.c.id, "ids")
+    )
+)
+
+
+_MOVED: Final = (
+    update(lead_scores)
+    .where(lead_scores.c.business_id == bindparam("of"), lead_scores.c.lead_id == bindparam("of_lead"))
+    .values(score=bindparam("now"), scored_at=bindparam("at"), is_counted=bindparam("counted"))
+)
+
+
+def save_scores(tx: Tx, scores: Sequence[LeadScore]) -> None:
+    """Put scores in place of those of these leads before; the leads themselves carry theirs, to sort by.
+
+    All are of one business. A lead that was erased or hidden while it was scored gets none.
+    """
+    if not scores:
+        return
+    values = {"of": scores[0].business_id, "ids": [score.lead_id for score in scores]}
+    listed = {row[0] for row in _LISTED.rows(tx, values)}
+    rows = [row_of(score) for score in scores if score.lead_id in listed]
+    if fresh := [row for row in rows if row["reasons"] is not None]:
+        insert = tx.upsert(lead_scores)
+        more = {name: insert.excluded[name] for name in fresh[0] if name not in ("business_id", "lead_id")}
+        statement = insert.on_conflict_do_update(index_elements=["business_id", "lead_id"], set_=more)
+        tx.execute(statement, fresh)
+    moved = [
+        {
+            "of": row["business_id"], "of_lead": row["lead_id"], "now": row["score"], "at": row["scored_at"],
+            "counted": row["is_counted"],
+        }
+        for row in rows
+        if row["reasons"] is None
+    ]  # fmt: skip
+    update_rows(tx, _MOVED, moved)
+    now = [{"of": row["business_id"], "of_lead": row["lead_id"], "now": row["score"]} for row in rows]
+    update_rows(tx, _SORTED, now)
+
+
+def find_score(tx: Tx, business_id: str, lead_id: str) -> LeadScore | None:
+    conditions = lead_scores.c.business_id == business_id, lead_scores.c.lead_id == lead_id
+    return tx.find(LeadScore, select(lead_scores).where(*conditions))
+
+
+def list_scores(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, int]:
+    """Return the scores of leads that have one."""
+    conditions = lead_scores.c.business_id == business_id, lead_scores.c.lead_id.in_(sorted(lead_ids))
+    rows = tx.execute(select(lead_scores.c.lead_id, lead_scores.c.score).where(*conditions))
+    return dict(map(tuple, rows))
