@@ -9,14 +9,14 @@ import pytest
 from contatto.capture.actions import (
     CompanyData,
     approve_capture,
-    capture_contacts,
     refuse_capture,
     save_company_data,
     turn_off_capture,
     turn_on_capture,
 )
-from contatto.capture.model import Review
-from contatto.capture.store import CaptureSwitch, find_switch, is_capture_on, list_applications
+from contatto.capture.model import CaptureSwitch, Review
+from contatto.capture.rules import capture_contacts
+from contatto.capture.store import find_switch, is_capture_on, list_applications
 from contatto.kit import errors
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database

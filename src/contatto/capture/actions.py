@@ -1,13 +1,11 @@
 """Capture of contacts for an account: its switch, and its matches."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import datetime
 from urllib.parse import urlsplit
 
 from contatto.capture import rules, store
-from contatto.capture.model import ContactMatch, Field, NameMatch, Review
-from contatto.capture.store import CaptureSwitch
+from contatto.capture.model import CaptureSwitch, Field, Review
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -20,14 +18,6 @@ class CompanyData:
     company_name: str
     company_site: str
     privacy_policy_url: str
-
-
-@dataclass(frozen=True, slots=True)
-class MessageContacts:
-    """Contact details of one message, and a stated name, which alone is no contact (R36)."""
-
-    contacts: tuple[ContactMatch, ...]
-    name: NameMatch | None
 
 
 def save_company_data(
@@ -146,34 +136,6 @@ def turn_off_capture(tx: Tx, business_id: str, channel_account_id: str) -> None:
     switch = store.find_switch(tx, business_id, channel_account_id)
     if switch is not None and switch.is_on:
         store.save_switch(tx, replace(switch, is_on=False, turned_on_at=None, changed_at=tx.now))
-
-
-def capture_contacts(
-    switch: CaptureSwitch | None, text: str, country: str, received_at: datetime
-) -> MessageContacts | None:
-    """Match one message, by its formats alone (R21, R22); None when capture is off or came on later."""
-    if switch is None or not switch.is_on or switch.turned_on_at is None or received_at < switch.turned_on_at:
-        return None
-    return MessageContacts(tuple(rules.detect_contacts(text, country)), rules.detect_name(text))
-
-
-def drop_corrected(tx: Tx, business_id: str, candidates: Sequence[MessageContacts]) -> list[MessageContacts]:
-    """Return results of messages in order, without values that a member marked "not a contact"."""
-    values = {(contact.field, contact.value) for one in candidates for contact in one.contacts}
-    if not values:
-        return list(candidates)
-    wrong = store.list_corrected(tx, business_id, values)
-    if not wrong:
-        return list(candidates)
-    return [
-        replace(
-            one,
-            contacts=tuple(
-                contact for contact in one.contacts if (contact.field, contact.value) not in wrong
-            ),
-        )
-        for one in candidates
-    ]
 
 
 def correct_match(tx: Tx, business_id: str, field: Field, value: str, actor: str) -> None:

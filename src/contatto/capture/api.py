@@ -10,8 +10,7 @@ from contatto.accounts.model import Permission
 from contatto.accounts.rules import require, require_all_accounts
 from contatto.capture import actions
 from contatto.capture.actions import CompanyData
-from contatto.capture.model import Review
-from contatto.capture.store import CaptureSwitch
+from contatto.capture.model import CaptureSwitch, Review
 from contatto.channels.store import find_account
 from contatto.kit import errors
 from contatto.kit.api_types import Answer

@@ -1,6 +1,7 @@
 """Contact fields, matches with their evidence, and stated names."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -53,3 +54,31 @@ class Review(StrEnum):
     PENDING = "pending"
     APPROVED = "approved"
     REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureSwitch:
+    """Capture switch of an account with its start; older messages are never read.
+
+    ``review`` is what became of the application: the switch can be turned on once it is approved.
+    """
+
+    channel_account_id: str
+    business_id: str
+    is_on: bool
+    company_name: str
+    company_site: str
+    privacy_policy_url: str
+    turned_on_at: datetime | None
+    changed_at: datetime
+    review: Review = Review.APPROVED
+    refused_reason: str = ""
+    applied_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageContacts:
+    """Contact details of one message, and a stated name, which alone is no contact (R36)."""
+
+    contacts: tuple[ContactMatch, ...]
+    name: NameMatch | None

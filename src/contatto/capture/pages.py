@@ -10,8 +10,7 @@ from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.capture import actions, store
 from contatto.capture.actions import CompanyData
-from contatto.capture.model import Review
-from contatto.capture.store import CaptureSwitch
+from contatto.capture.model import CaptureSwitch, Review
 from contatto.channels.model import ChannelAccount
 from contatto.channels.store import find_account, list_accounts
 from contatto.kit import errors

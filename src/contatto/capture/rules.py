@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from enum import IntEnum
 from functools import cache
 from operator import itemgetter
@@ -23,7 +24,7 @@ from contatto.capture.fields.text import (
     match_of,
     words,
 )
-from contatto.capture.model import ContactMatch, NameMatch
+from contatto.capture.model import CaptureSwitch, ContactMatch, MessageContacts, NameMatch
 
 _BETWEEN = r"[ \t.()/_~\-\x{2010}-\x{2015}\x{2212}\x{30fc}\x{b7}\x{2022}]"
 _LABEL = r"[a-z0-9][a-z0-9\-]*"
@@ -273,3 +274,12 @@ _WARMING = (
     "whatsapp 12345678 or 912345678 or 5512345678 or +1 809 555 0143",
     "ig warm_up1 or warm at gmail dot com or warm@example.com or m.me/warm.up",
 )
+
+
+def capture_contacts(
+    switch: CaptureSwitch | None, text: str, country: str, received_at: datetime
+) -> MessageContacts | None:
+    """Match one message, by its formats alone (R21, R22); None when capture is off or came on later."""
+    if switch is None or not switch.is_on or switch.turned_on_at is None or received_at < switch.turned_on_at:
+        return None
+    return MessageContacts(tuple(detect_contacts(text, country)), detect_name(text))

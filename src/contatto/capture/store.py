@@ -1,13 +1,12 @@
 """Tables of capture switches and of members' corrections."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Final
 
 from sqlalchemy import Boolean, Column, LargeBinary, String, Table, UniqueConstraint, bindparam, select
 
-from contatto.capture.model import Field, Review
+from contatto.capture.model import CaptureSwitch, Field, MessageContacts, Review
 from contatto.kit.db.prepared import PreparedQuery, Query
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, row_of, tenant, text, within
@@ -41,26 +40,6 @@ capture_corrections = Table(
     instant("created_at"),
     UniqueConstraint("business_id", "field", "value_index"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class CaptureSwitch:
-    """Capture switch of an account with its start; older messages are never read.
-
-    ``review`` is what became of the application: the switch can be turned on once it is approved.
-    """
-
-    channel_account_id: str
-    business_id: str
-    is_on: bool
-    company_name: str
-    company_site: str
-    privacy_policy_url: str
-    turned_on_at: datetime | None
-    changed_at: datetime
-    review: Review = Review.APPROVED
-    refused_reason: str = ""
-    applied_at: datetime | None = None
 
 
 def save_switch(tx: Tx, switch: CaptureSwitch) -> None:
@@ -157,3 +136,24 @@ def delete_corrections(tx: Tx, business_id: str, values: Collection[str]) -> Non
     indexes = [tx.vault.blind(value, business_id) for value in values]
     condition = capture_corrections.c.business_id == business_id
     tx.execute(capture_corrections.delete().where(condition, capture_corrections.c.value_index.in_(indexes)))
+
+
+def list_uncorrected(
+    tx: Tx, business_id: str, candidates: Sequence[MessageContacts]
+) -> list[MessageContacts]:
+    """Return results of messages in order, without values that a member marked "not a contact"."""
+    values = {(contact.field, contact.value) for one in candidates for contact in one.contacts}
+    if not values:
+        return list(candidates)
+    wrong = list_corrected(tx, business_id, values)
+    if not wrong:
+        return list(candidates)
+    return [
+        replace(
+            one,
+            contacts=tuple(
+                contact for contact in one.contacts if (contact.field, contact.value) not in wrong
+            ),
+        )
+        for one in candidates
+    ]

@@ -14,7 +14,7 @@ from contatto.ads.actions.campaigns import approve_ad, reject_ad
 from contatto.ads.model import Ad
 from contatto.capture import actions as capture_actions
 from contatto.capture import store as capture_store
-from contatto.capture.store import CaptureSwitch
+from contatto.capture.model import CaptureSwitch
 from contatto.cli.installation import (
     BusinessOption,
     carry_out,

@@ -15,7 +15,9 @@ from sqlalchemy.exc import OperationalError
 from contatto.ad_platforms.actions.pulling import find_known_ads
 from contatto.ad_platforms.model import OutsideAdsMirrored
 from contatto.ad_platforms.registry import AD_PLATFORMS
-from contatto.capture import actions as capture
+from contatto.capture.model import MessageContacts
+from contatto.capture.rules import capture_contacts
+from contatto.capture.store import list_uncorrected
 from contatto.channels.model import (
     AdTap,
     ChannelAccount,
@@ -227,7 +229,7 @@ def receive_message(tx: Tx, account_switch: AccountSwitch, chatted: Chatted, rec
     batch.emit(business_id, MessageReceived(business_id, conversation.id, message.id))
     if chatted.kind is MessageKind.TEXT:
         country, received_at = account.registration_country, receipt.received_at
-        contacts = capture.capture_contacts(account_switch.switch, message.text, country, received_at)
+        contacts = capture_contacts(account_switch.switch, message.text, country, received_at)
         if contacts is not None and (contacts.contacts or contacts.name):
             person = batch.threads.load_person(business_id, conversation.person_id)
             batch.shared.append(SharedContacts(account, message, contacts, person))
@@ -237,11 +239,11 @@ def receive_message(tx: Tx, account_switch: AccountSwitch, chatted: Chatted, rec
 
 def _list_signals(tx: Tx, batch: DeliveryBatch) -> list[Signal]:
     """Return the shared contacts as signals for leads, without those that a member rejected before."""
-    contacts_by_business: dict[str, list[capture.MessageContacts]] = defaultdict(list)
+    contacts_by_business = defaultdict[str, list[MessageContacts]](list)
     for shared in batch.shared:
         contacts_by_business[shared.account.business_id].append(shared.contacts)
     accepted_by_business = {
-        business_id: iter(capture.drop_corrected(tx, business_id, contacts))
+        business_id: iter(list_uncorrected(tx, business_id, contacts))
         for business_id, contacts in contacts_by_business.items()
     }
     signals = list[Signal]()

@@ -25,8 +25,8 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.capture.actions import MessageContacts
-from contatto.capture.store import CaptureSwitch, find_switch
+from contatto.capture.model import CaptureSwitch, MessageContacts
+from contatto.capture.store import find_switch
 from contatto.channels.model import (
     ChannelAccount,
     Label,
