@@ -132,11 +132,7 @@ def create_form(tx: Tx, business_id: str, name: str, language: str = "en", count
 
 
 def check_form_name(name: str) -> str:
-    """Validate and normalize the name of a form.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Validate and normalize the name of a form. Raises Refused: INVALID."""
     cleaned = " ".join(clean(name).split())
     if not 0 < len(cleaned) <= NAME_LIMIT:
         raise Refused(errors.INVALID, "name: use 1 to %(most)s characters.", most=NAME_LIMIT)
@@ -161,11 +157,7 @@ def save_draft(tx: Tx, form: Form, content: Content, base_revision: int, editor:
 
 
 def load_form(tx: Tx, business_id: str, form_id: str) -> Form:
-    """Load a form of the business.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Load a form of the business. Raises Refused: NOT_FOUND."""
     form = store.find_form(tx, business_id, form_id)
     if form is None:
         raise Refused(errors.NOT_FOUND, "Form not found.")

@@ -80,11 +80,7 @@ class LeadInfo(Answer, frozen=True):
 
 
 def load_page(tx: Tx, business_id: str, number: int) -> FormVersion:
-    """Return a published form by its ``page_id``.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Return a published form by its ``page_id``. Raises Refused: NOT_FOUND."""
     version = store.find_version(tx, business_id, number)
     if version is None:
         raise Refused(errors.NOT_FOUND, "page_id: published form not found.")

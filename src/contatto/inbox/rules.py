@@ -63,11 +63,7 @@ def _is_usable_id(external_id: str, limit: int) -> bool:
 
 
 def check_client_id(client_message_id: str) -> None:
-    """Refuse an id of a message that no browser of ours would give.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Refuse an id of a message that no browser of ours would give. Raises Refused: INVALID."""
     if not (8 <= len(client_message_id) <= 64 and client_message_id.isprintable()):
         raise Refused(errors.INVALID, "client_message_id: use 8 to 64 printable characters.")
 

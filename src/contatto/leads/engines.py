@@ -320,11 +320,7 @@ def can_grow_trees() -> bool:
 
 
 def grow_trees(table: Floats, outcomes: Floats, rounds: int) -> Trees:
-    """Grow trees on rows with outcomes.
-
-    Raises:
-        NoTrees: when the library is not installed.
-    """
+    """Grow trees on rows with outcomes. Raises NoTrees: when the library is not installed."""
     library = _library()
     rows = library.Dataset(table, outcomes, params={"verbosity": -1})
     return Trees(library.train(_SETTINGS, rows, rounds))
@@ -407,11 +403,7 @@ class LeadQuality:
 
 
 def read_quality(raw: bytes) -> LeadQuality:
-    """Return a kept model.
-
-    Raises:
-        NoTrees: when it is not whole, or the library of its trees is not there.
-    """
+    """Return a kept model. Raises NoTrees: when it is not whole, or the library of its trees is not there."""
     digest, body = raw[:_DIGEST_SIZE], raw[_DIGEST_SIZE:]
     if digest != _digest(body):  # the library ends the process on half a text
         raise NoTrees("the kept model is not whole")

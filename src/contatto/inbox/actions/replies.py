@@ -586,11 +586,7 @@ def change_auto_message(
 
 
 def drop_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, number: int) -> None:
-    """Take a message away.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Take a message away. Raises Refused: NOT_FOUND."""
     content, revision = load_automatic(tx, account)
     messages_by_number = _numbered(account, content, kind, number)
     del messages_by_number[number]

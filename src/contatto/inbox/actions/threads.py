@@ -192,11 +192,7 @@ def message_id_of(account: ChannelAccount, external_id: str) -> str:
 
 
 def owned_conversation(tx: Tx, business_id: str, conversation_id: str) -> Conversation:
-    """Return a conversation of the business.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Return a conversation of the business. Raises Refused: NOT_FOUND."""
     conversation = conversations.find_conversation(tx, business_id, conversation_id)
     if conversation is None:
         raise Refused(errors.NOT_FOUND)
@@ -264,11 +260,7 @@ MESSAGE_TYPES: Final[Mapping[MessageKind, MessageType]] = {
 
 
 def load_business_account(tx: Tx, business_id: str, account_id: str) -> ChannelAccount:
-    """Return the channel account that the API calls a business.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Return the channel account that the API calls a business. Raises Refused: NOT_FOUND."""
     return load_channel(tx, business_id, account_id, "business_id")
 
 
@@ -405,11 +397,7 @@ def judge_messages(tx: Tx, events: Sequence[MessageReceived]) -> None:
 
 
 def mark_conversation(tx: Tx, business_id: str, conversation_id: str, mark: Mark) -> None:
-    """Take what a member says of a chat.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Take what a member says of a chat. Raises Refused: NOT_FOUND."""
     conversation = conversation_to_change(tx, business_id, conversation_id)
     mark_chat(tx, business_id, conversation.id, conversation.channel_account_id, mark)
 
@@ -445,11 +433,7 @@ class SeenConversation:
 
 
 def mark_conversation_as_lead(tx: Tx, business_id: str, conversation_id: str, actor: str) -> Lead:
-    """Make a lead of a conversation's person by hand (R39).
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Make a lead of a conversation's person by hand (R39). Raises Refused: NOT_FOUND."""
     conversation = conversation_to_change(tx, business_id, conversation_id)
     person = conversations.load_person(tx, business_id, conversation.person_id)
     signal = Signal(
@@ -508,11 +492,7 @@ def snooze_conversation(tx: Tx, actor: Actor, expected: SeenConversation, span: 
 
 
 def resolve_conversation(tx: Tx, actor: Actor, expected: SeenConversation) -> None:
-    """Close a conversation; it waits for no answer any more.
-
-    Raises:
-        Refused: NOT_FOUND; CONFLICT.
-    """
+    """Close a conversation; it waits for no answer any more. Raises Refused: NOT_FOUND; CONFLICT."""
     done = {"state": ThreadState.RESOLVED, "snoozed_until": None, "waiting_since": None, "unread": 0}
     _change(tx, actor, expected, done)
 
@@ -616,11 +596,7 @@ def label_conversation(tx: Tx, actor: Actor, conversation_id: str, name: str) ->
 
 
 def unlabel_conversation(tx: Tx, actor: Actor, conversation_id: str, label_id: str) -> None:
-    """Take a label off.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Take a label off. Raises Refused: NOT_FOUND."""
     conversation = conversation_to_change(tx, actor.business_id, conversation_id)
     if desk.delete_conversation_label(tx, actor.business_id, conversation_id, label_id):
         _tell(tx, conversation)
@@ -648,11 +624,7 @@ def add_private_note(tx: Tx, actor: Actor, conversation_id: str, note_id: str, t
 
 
 def set_reply_target(tx: Tx, business_id: str, minutes: int) -> None:
-    """Set within how many minutes customers should have an answer; 0 sets none.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Set within how many minutes customers should have an answer; 0 sets none. Raises Refused: INVALID."""
     if not 0 <= minutes <= rules.TARGET_LIMIT_MIN:
         raise Refused(
             errors.INVALID, "minutes: enter a whole number up to %(most)s.", most=rules.TARGET_LIMIT_MIN
@@ -661,11 +633,7 @@ def set_reply_target(tx: Tx, business_id: str, minutes: int) -> None:
 
 
 def keep_saved_reply(tx: Tx, business_id: str, shortcut: str, text: str) -> None:
-    """Keep a text under a shortcut; the same shortcut again replaces its text.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Keep a text under a shortcut; the same shortcut again replaces its text. Raises Refused: INVALID."""
     word = shortcut.strip().removeprefix("/").lower()
     if not rules.SHORTCUT.fullmatch(word):
         raise Refused(errors.INVALID, "shortcut: use 1 to 30 letters, digits, - or _.")
@@ -682,11 +650,7 @@ def keep_saved_reply(tx: Tx, business_id: str, shortcut: str, text: str) -> None
 
 
 def remove_saved_reply(tx: Tx, business_id: str, reply_id: str) -> None:
-    """Forget a saved reply.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Forget a saved reply. Raises Refused: NOT_FOUND."""
     if not desk.delete_saved_reply(tx, business_id, reply_id):
         raise Refused(errors.NOT_FOUND)
 

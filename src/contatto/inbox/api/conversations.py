@@ -498,11 +498,7 @@ async def download_business_media(
 
 
 async def send_media(request: Request) -> Response:
-    """Return the picture of a link that we signed.
-
-    Raises:
-        Refused: UNSIGNED, LINK_EXPIRED, NOT_FOUND.
-    """
+    """Return the picture of a link that we signed. Raises Refused: UNSIGNED, LINK_EXPIRED, NOT_FOUND."""
     context = context_of(request)
     signer = context.vault.signer(MEDIA_KEY)
     now_s = int(context.clock.now().timestamp())

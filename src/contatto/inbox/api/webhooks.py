@@ -515,11 +515,7 @@ async def _changed(
 
 
 def _exchange(body: MessageBody) -> PreparedReply:
-    """Return the part of a body that its type needs.
-
-    Raises:
-        Refused: INVALID, naming the part that lacks.
-    """
+    """Return the part of a body that its type needs. Raises Refused: INVALID, naming the part that lacks."""
     if body.auto_message_type is AutomaticKind.WELCOME and body.welcome_message:
         if not body.welcome_message.content.strip():
             raise Refused(errors.INVALID, "welcome_message.content: write something.")

@@ -211,11 +211,7 @@ def _show_form(request: Request, values: dict[str, Any], visitor: str) -> None:
 
 
 def _origins_of(tx: Tx, account_id: str) -> tuple[str, ...]:
-    """Return the sites that may show a chat.
-
-    Raises:
-        Refused: NOT_FOUND, also where there is none.
-    """
+    """Return the sites that may show a chat. Raises Refused: NOT_FOUND, also where there is none."""
     account = find_public_account(tx, account_id)
     allowed = list_embed_origins(tx, account.business_id).get(account.id) if account else None
     if not allowed:
@@ -366,11 +362,7 @@ _CACHE: Final = "no-store"
 
 
 async def show_photo(request: Request, business_id: str, conversation_id: str, message_id: str) -> Response:
-    """Return the picture of a message of this conversation.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Return the picture of a message of this conversation. Raises Refused: NOT_FOUND."""
 
     def load(tx: Tx) -> tuple[str, bytes] | None:
         message = find_message(tx, business_id, message_id)
@@ -575,11 +567,7 @@ async def post_linked_form(request: Request, token: str) -> Response:
 
 
 def _open_link(request: Request, token: str) -> tuple[Context, FormLink]:
-    """Return the content of a form link while it may be opened.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Return the content of a form link while it may be opened. Raises Refused: NOT_FOUND."""
     context = context_of(request)
     link = rules.read_form_link(token, context.vault.signer(LINK_KEY)) if len(token) < 200 else None
     if link is None or link.until_s < context.clock.now().timestamp():

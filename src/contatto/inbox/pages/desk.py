@@ -697,11 +697,7 @@ async def post_scheduled(
 
 
 def _read_time(text: str) -> datetime:
-    """Return an instant in ISO 8601; without a zone it is one of UTC.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Return an instant in ISO 8601; without a zone it is one of UTC. Raises Refused: INVALID."""
     check_year("at", text)
     instant = instant_of(text)
     if instant is None:

@@ -660,11 +660,7 @@ class DeliveryBatch:
         self._events = []
 
     def write(self) -> None:
-        """Write the threads, then the events.
-
-        Raises:
-            Overtaken: see ``Threads.write``.
-        """
+        """Write the threads, then the events. Raises Overtaken: see ``Threads.write``."""
         self.threads.write()
         self.write_events()
 

@@ -155,11 +155,7 @@ def keep_label(tx: Tx, business_id: str, name: str) -> LeadLabel:
 
 
 def unlabel_lead(tx: Tx, actor: Actor, lead_id: str, label_id: str) -> None:
-    """Take a label off a lead.
-
-    Raises:
-        Refused: NOT_FOUND, for the lead.
-    """
+    """Take a label off a lead. Raises Refused: NOT_FOUND, for the lead."""
     lead = _owned_lead(tx, actor, lead_id)
     if delete_lead_label(tx, actor.business_id, lead.id, label_id):
         refresh_facets(tx, actor.business_id, {lead.id})
@@ -167,11 +163,7 @@ def unlabel_lead(tx: Tx, actor: Actor, lead_id: str, label_id: str) -> None:
 
 
 def add_note(tx: Tx, actor: Actor, lead_id: str, text: str) -> Note:
-    """Write a note.
-
-    Raises:
-        Refused: NOT_FOUND; INVALID.
-    """
+    """Write a note. Raises Refused: NOT_FOUND; INVALID."""
     lead = _owned_lead(tx, actor, lead_id)
     note = Note(new_id(), lead.id, rules.read_note(text), actor.name, 0, tx.now, None)
     save_note(tx, actor.business_id, note)
@@ -180,33 +172,21 @@ def add_note(tx: Tx, actor: Actor, lead_id: str, text: str) -> Note:
 
 
 def edit_note(tx: Tx, actor: Actor, note: Note, text: str) -> None:
-    """Change a note that was seen with this revision.
-
-    Raises:
-        Refused: INVALID; CONFLICT.
-    """
+    """Change a note that was seen with this revision. Raises Refused: INVALID; CONFLICT."""
     if not record_note_text(tx, actor.business_id, note, rules.read_note(text)):
         raise Refused(errors.CONFLICT, "Somebody else changed this note. Your text is still in the field.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, note.lead_id, "note"))
 
 
 def remove_note(tx: Tx, actor: Actor, note: Note) -> None:
-    """Delete a note that was seen with this revision.
-
-    Raises:
-        Refused: CONFLICT.
-    """
+    """Delete a note that was seen with this revision. Raises Refused: CONFLICT."""
     if not delete_note(tx, actor.business_id, note):
         raise Refused(errors.CONFLICT, "Somebody else changed this note. Check it and try again.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, note.lead_id, "note"))
 
 
 def add_task(tx: Tx, actor: Actor, lead_id: str, task_text: TaskText) -> Task:
-    """Note something to do.
-
-    Raises:
-        Refused: NOT_FOUND; INVALID.
-    """
+    """Note something to do. Raises Refused: NOT_FOUND; INVALID."""
     lead = _owned_lead(tx, actor, lead_id)
     says = rules.read_task(task_text.text)
     task = Task(new_id(), lead.id, says, task_text.due_on, 0, actor.name, tx.now, "", None)
@@ -216,21 +196,13 @@ def add_task(tx: Tx, actor: Actor, lead_id: str, task_text: TaskText) -> Task:
 
 
 def edit_task(tx: Tx, actor: Actor, task: Task, task_text: TaskText) -> None:
-    """Change what a task says, or its day.
-
-    Raises:
-        Refused: INVALID; CONFLICT.
-    """
+    """Change what a task says, or its day. Raises Refused: INVALID; CONFLICT."""
     new = replace(task, text=rules.read_task(task_text.text), due_on=task_text.due_on)
     _keep_task(tx, actor, task, new)
 
 
 def finish_task(tx: Tx, actor: Actor, task: Task, *, is_done: bool) -> None:
-    """Tick a task off, or take the tick away.
-
-    Raises:
-        Refused: CONFLICT.
-    """
+    """Tick a task off, or take the tick away. Raises Refused: CONFLICT."""
     if (task.done_at is not None) is is_done:
         return
     new = replace(task, done_by=actor.name if is_done else "", done_at=tx.now if is_done else None)
@@ -240,11 +212,7 @@ def finish_task(tx: Tx, actor: Actor, task: Task, *, is_done: bool) -> None:
 
 
 def remove_task(tx: Tx, actor: Actor, task: Task) -> None:
-    """Delete a task that was seen with this revision.
-
-    Raises:
-        Refused: CONFLICT.
-    """
+    """Delete a task that was seen with this revision. Raises Refused: CONFLICT."""
     if not delete_task(tx, actor.business_id, task):
         raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, task.lead_id, "task"))
@@ -303,11 +271,7 @@ MOST_VIEWS: Final = 50
 
 
 def keep_view(tx: Tx, actor: Actor, name: str, query: str, *, is_shared: bool) -> SavedView:
-    """Keep a query of the list under a name; a new view is pinned.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Keep a query of the list under a name; a new view is pinned. Raises Refused: INVALID."""
     tx.hold_key("views", actor.business_id, actor.member_id)
     if count_views(tx, actor.business_id, actor.member_id) >= MOST_VIEWS:
         raise Refused(
@@ -327,11 +291,7 @@ def keep_view(tx: Tx, actor: Actor, name: str, query: str, *, is_shared: bool) -
 
 
 def pin_view(tx: Tx, actor: Actor, view_id: str, *, is_pinned: bool) -> None:
-    """Show a view above the list, or only in the menu.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Show a view above the list, or only in the menu. Raises Refused: NOT_FOUND."""
     view = _seen_view(tx, actor, view_id)
     record_view(tx, actor.business_id, replace(view, is_pinned=is_pinned))
 
@@ -347,11 +307,7 @@ def share_view(tx: Tx, actor: Actor, view_id: str, *, is_shared: bool) -> None:
 
 
 def remove_view(tx: Tx, actor: Actor, view_id: str) -> None:
-    """Delete a view of one's own.
-
-    Raises:
-        Refused: NOT_FOUND; FORBIDDEN for the view of somebody else.
-    """
+    """Delete a view of one's own. Raises Refused: NOT_FOUND; FORBIDDEN for the view of somebody else."""
     delete_view(tx, actor.business_id, _own_view(tx, actor, view_id).id)
 
 

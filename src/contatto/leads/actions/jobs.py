@@ -282,11 +282,7 @@ def _queue_job(tx: Tx, job: LeadJob) -> LeadJob:
 
 
 def check_waiting_jobs(tx: Tx, business_id: str) -> None:
-    """Refuse one more job of a business where too many wait.
-
-    Raises:
-        Refused: CONFLICT.
-    """
+    """Refuse one more job of a business where too many wait. Raises Refused: CONFLICT."""
     tx.hold_key("jobs on leads", business_id)
     if count_waiting_jobs(tx, business_id) >= MOST_WAITING:
         raise Refused(
@@ -550,11 +546,7 @@ def keep_import_draft(tx: Tx, actor: Actor, plan: JobPlan) -> LeadJob:
 
 
 def load_import_draft(tx: Tx, actor: Actor, job_id: str) -> LeadJob:
-    """Return the import that a member looks at.
-
-    Raises:
-        Refused: NOT_FOUND, also when it was started.
-    """
+    """Return the import that a member looks at. Raises Refused: NOT_FOUND, also when it was started."""
     job = find_job(tx, actor.business_id, job_id)
     if job is None or job.state is not LeadJobState.DRAFT or job.member_id != actor.member_id:
         raise Refused(errors.NOT_FOUND, "This file has expired. Choose it again.")

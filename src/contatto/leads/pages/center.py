@@ -137,11 +137,7 @@ def read_leads_query(pairs: Pairs) -> LeadsQuery:
 
 
 def read_query(query: str) -> LeadsQuery:
-    """Read what a saved view or a form holds.
-
-    Raises:
-        Refused: INVALID, for more than a filter may have.
-    """
+    """Read what a saved view or a form holds. Raises Refused: INVALID, for more than a filter may have."""
     return read_leads_query(_few(parse_qsl(query)))
 
 

@@ -90,11 +90,7 @@ def list_moves(old: LeadStatus) -> list[LeadStatus]:
 
 
 def check_move(old: LeadStatus, new: LeadStatus) -> None:
-    """Refuse a move that the table does not have.
-
-    Raises:
-        Refused: CONFLICT.
-    """
+    """Refuse a move that the table does not have. Raises Refused: CONFLICT."""
     if new not in MOVES[old]:
         raise Refused(
             errors.CONFLICT,
@@ -105,11 +101,7 @@ def check_move(old: LeadStatus, new: LeadStatus) -> None:
 
 
 def check_seen(status: LeadStatus, seen_status: LeadStatus) -> None:
-    """Refuse a change by somebody who had another status before their eyes.
-
-    Raises:
-        Refused: CONFLICT.
-    """
+    """Refuse a change by somebody who had another status before their eyes. Raises Refused: CONFLICT."""
     if status is not seen_status:
         raise Refused(
             errors.CONFLICT,
@@ -383,38 +375,22 @@ _LINE: Final = re.compile(r"\s+")
 
 
 def read_label(text: str) -> str:
-    """Return a label's name in one line.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Return a label's name in one line. Raises Refused: INVALID."""
     return _one_line("label", text, LABEL_LIMIT)
 
 
 def read_task(text: str) -> str:
-    """Read the text of a task, in one line.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Read the text of a task, in one line. Raises Refused: INVALID."""
     return _one_line("text", text, TASK_LIMIT)
 
 
 def read_view_name(text: str) -> str:
-    """Return the name of a saved view, in one line.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Return the name of a saved view, in one line. Raises Refused: INVALID."""
     return _one_line("name", text, VIEW_LIMIT)
 
 
 def read_note(text: str) -> str:
-    """Return a note's text: lines stay, control characters go.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Return a note's text: lines stay, control characters go. Raises Refused: INVALID."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
     visible = "".join(letter for letter in lines if letter == "\n" or letter.isprintable()).strip()
     if not 0 < len(visible) <= NOTE_LIMIT:
@@ -423,11 +399,7 @@ def read_note(text: str) -> str:
 
 
 def read_day(text: str) -> date | None:
-    """Return a day as YYYY-MM-DD; None for an empty text.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Return a day as YYYY-MM-DD; None for an empty text. Raises Refused: INVALID."""
     if not text.strip():
         return None
     check_year("due_on", text)
