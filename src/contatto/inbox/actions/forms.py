@@ -53,10 +53,8 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import is_unreadable
 from contatto.kit.ids import named_id
 from contatto.kit.outbox import emit_all
-from contatto.kit.rate_limits import SharedLimit
 from contatto.leads.model import Actor, Origin
 from contatto.leads.store import records as leads
-from contatto.measurement.model import MeasuredAd, Touch
 from contatto.measurement.store import list_last_taps
 
 AT_ONCE: Final = 64
@@ -181,6 +179,13 @@ class _FormBatch:
         person, tapped = self._threads.find_person(self._business_id, person_id), self._taps.get(person_id)
         conversation = self._threads.find_conversation(self._business_id, handed.conversation_id)
         account_id = handed.beside.account.id if handed.beside else ""
+        hidden: dict[HiddenValue, str] = {}
+        if tapped:
+            touch, ad = tapped
+            hidden = {
+                HiddenValue.CAMPAIGN: ad.campaign_name, HiddenValue.AD_GROUP: ad.ad_group_name,
+                HiddenValue.AD: ad.ad_name, HiddenValue.CLICK: str(touch.touch_id),
+            }  # fmt: skip
         respondent = Respondent(
             business_id=self._business_id,
             person_id=person_id,
@@ -188,7 +193,7 @@ class _FormBatch:
             conversation_id=handed.conversation_id,
             profile_name=person.name if person else "",
             ad_id=tapped[1].ad_id if tapped else None,
-            hidden=_hidden_values(*tapped) if tapped else {},
+            hidden=hidden,
         )
         sent = handed.sent
         languages = version.content.languages
@@ -208,16 +213,11 @@ class _FormBatch:
             try:
                 limit.take(self._tx, key, len(line))
             except Refused:
-                refused |= self._take_apart(limit, key, line)
-        return refused
-
-    def _take_apart(self, limit: SharedLimit, key: str, line: Sequence[str]) -> dict[str, Refused]:
-        refused: dict[str, Refused] = {}
-        for conversation_id in line:
-            try:
-                limit.take(self._tx, key)
-            except Refused as error:
-                refused[conversation_id] = error
+                for conversation_id in line:
+                    try:
+                        limit.take(self._tx, key)
+                    except Refused as error:
+                        refused[conversation_id] = error
         return refused
 
     def _keep(self, looked: Sequence[Looked | Refused]) -> list[Outcome]:
@@ -276,20 +276,8 @@ class _FormBatch:
         return thanked
 
 
-def _hidden_values(touch: Touch, ad: MeasuredAd) -> dict[HiddenValue, str]:
-    return {
-        HiddenValue.CAMPAIGN: ad.campaign_name,
-        HiddenValue.AD_GROUP: ad.ad_group_name,
-        HiddenValue.AD: ad.ad_name,
-        HiddenValue.CLICK: str(touch.touch_id),
-    }
-
-
 def _thanks_id(answer: FormAnswer) -> str:
     return named_id(answer.id, "thanks")
-
-
-"""Characters of an answer that stand in the thread; the answers of the form have all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,10 +322,8 @@ def list_opened(tx: Tx, openings: Sequence[Opening]) -> list[Opened | None]:
             if version := versions.get(opening.number):
                 is_back = (version.form_id, who[opening]) in sent
                 prefill = _prefill_of(tx, opening, who[opening], version, is_back=is_back)
-                opened_by_opening[opening] = (
-                    version,
-                    replace(prefill, bookings=bookings.get(version.form_id, ())),
-                )
+                prefill = replace(prefill, bookings=bookings.get(version.form_id, ()))
+                opened_by_opening[opening] = version, prefill
     return [opened_by_opening.get(opening) for opening in openings]
 
 
@@ -373,10 +359,7 @@ def _prefill_of(tx: Tx, opening: Opening, person_id: str, version: FormVersion, 
     lead = leads.find_lead_of_conversation(tx, business_id, person_id, conversation_id)
     if lead is None or lead.hidden_at is not None:
         return Prefill(is_back)
-    points = {
-        contact_point.id: contact_point
-        for contact_point in leads.list_contact_points(tx, business_id, {lead.id})[lead.id]
-    }
+    points = {point.id: point for point in leads.list_contact_points(tx, business_id, {lead.id})[lead.id]}
     values_by_kind: dict[str, str] = {}
     for proof in reversed(leads.list_evidence_of_lead(tx, business_id, lead.id)):
         point = points.get(proof.contact_point_id)
@@ -390,14 +373,8 @@ def _prefill_of(tx: Tx, opening: Opening, person_id: str, version: FormVersion, 
         message = messages.find_message(tx, business_id, proof.source_id)
         if message is not None and message.conversation_id == conversation_id:
             values_by_kind[point.field] = point.value
-    return Prefill(
-        is_back,
-        {
-            kind: values_by_kind[lead_field]
-            for kind, lead_field in CONTACTS.items()
-            if lead_field in values_by_kind
-        },
-    )
+    details = {kind: values_by_kind[field] for kind, field in CONTACTS.items() if field in values_by_kind}
+    return Prefill(is_back, details)
 
 
 def send_form(tx: Tx, actor: Actor, conversation_id: str, message_id: str, offer: OfferedForm) -> Message:

@@ -31,7 +31,6 @@ from contatto.channels.store import CONNECTORS, find_account
 from contatto.inbox import rules
 from contatto.inbox.actions.threads import (
     MESSAGE_TYPES,
-    SideInfo,
     business_open_id,
     conversation_to_change,
     find_tapped_of,
@@ -77,7 +76,6 @@ from contatto.kit.outbound.model import (
     Done,
     Failed,
     HttpAnswer,
-    HttpRequest,
     NewRequest,
     OutboundRequest,
     Outcome,
@@ -259,25 +257,19 @@ def begin_reply(tx: Tx, request: OutboundRequest, platform_urls: Mapping[Platfor
     send = messages.find_send(tx, request.business_id, request.subject)
     if send is None or send.state is not SendState.DUE:  # erased, or settled by the platform's news
         return Done()
-    outbound = _make_request(tx, send, platform_urls)
-    return Failed(outbound) if isinstance(outbound, str) else Ask(outbound, is_repeatable=False)
-
-
-def _make_request(tx: Tx, send: Send, platform_urls: Mapping[Platform, str]) -> HttpRequest | str:
-    """Return the request of a send, or the reason why there is none."""
     account = channel_store.find_account(tx, send.business_id, send.channel_account_id)
     conversation = conversations.find_conversation(tx, send.business_id, send.conversation_id)
     message = messages.find_message(tx, send.business_id, send.message_id)
     token = channel_store.find_token(tx, send.business_id, send.channel_account_id)
     if account is None or conversation is None or message is None:
-        return "cannot_send"
+        return Failed("cannot_send")
     if token is None:
-        return "no_token"
+        return Failed("no_token")
     last, _ = messages.load_reply_facts(tx, send.business_id, send.conversation_id)
     connector = CONNECTORS[account.platform]
     window = window_state(connector.dialect.window, last, 0, tx.now)
     if not window.is_open:
-        return window.reason or "window_closed"
+        return Failed(window.reason or "window_closed")
     person = conversations.load_person(tx, send.business_id, conversation.person_id)
     address = conversations.find_address(tx, send.business_id, person.id)
     out = Outgoing(
@@ -289,7 +281,7 @@ def _make_request(tx: Tx, send: Send, platform_urls: Mapping[Platform, str]) -> 
         text=message.text,
         message_id=message.id,
     )
-    return connector.reply(out)
+    return Ask(connector.reply(out), is_repeatable=False)
 
 
 def read_reply_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
@@ -339,7 +331,11 @@ def settle_echo(tx: Tx, account: ChannelAccount, conversation: Conversation, cha
     if send is None and chatted.echo_of:
         send = messages.find_send(tx, account.business_id, chatted.echo_of)
     if send is None and chatted.kind is MessageKind.TEXT:
-        send = _unsure_send(tx, conversation, chatted.text)
+        for unsure in messages.list_unsure_sends(tx, conversation.business_id, conversation.id):
+            message = messages.find_message(tx, conversation.business_id, unsure.message_id)
+            if message is not None and message.text == chatted.text:
+                send = unsure
+                break
     if send is None or send.channel_account_id != account.id:
         return False
     messages.record_external_ref(tx, send, ref)
@@ -347,14 +343,6 @@ def settle_echo(tx: Tx, account: ChannelAccount, conversation: Conversation, cha
     if messages.record_send(tx, send, SendState.SENT):
         _emit_progress(tx, send)
     return True
-
-
-def _unsure_send(tx: Tx, conversation: Conversation, text: str) -> Send | None:
-    for send in messages.list_unsure_sends(tx, conversation.business_id, conversation.id):
-        message = messages.find_message(tx, conversation.business_id, send.message_id)
-        if message is not None and message.text == text:
-            return send
-    return None
 
 
 def settle_progress(tx: Tx, account: ChannelAccount, news: Progressed) -> bool:
@@ -526,8 +514,9 @@ def answer_by_itself(
         batch.emit(account.business_id, MessageSent(account.business_id, conversation.id, reply.id))
 
 
-_LISTS: Final = {AutomaticKind.QUESTION: "questions", AutomaticKind.PROMPT: "prompts"}
-_PARTS: Final = {AutomaticKind.WELCOME: "welcome", **_LISTS}
+_PARTS: Final = {
+    AutomaticKind.WELCOME: "welcome", AutomaticKind.QUESTION: "questions", AutomaticKind.PROMPT: "prompts",
+}  # fmt: skip
 
 
 def load_automatic(tx: Tx, account: ChannelAccount) -> tuple[AutomaticMessages, int]:
@@ -542,7 +531,7 @@ def numbered_messages(
     if kind is AutomaticKind.WELCOME:
         welcome = PreparedReply("", content.welcome)
         return {natural_number(account.id, kind, ""): welcome} if content.welcome else {}
-    listed: tuple[PreparedReply, ...] = getattr(content, _LISTS[kind])
+    listed: tuple[PreparedReply, ...] = getattr(content, _PARTS[kind])
     return {message.number or natural_number(account.id, kind, message.ask): message for message in listed}
 
 
@@ -555,11 +544,10 @@ def add_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, new: 
     content, revision = load_automatic(tx, account)
     messages_by_number = numbered_messages(account, content, kind)
     if any(message.ask == new.ask for message in messages_by_number.values()):
-        name = _PARTS[kind]
         raise Refused(
             errors.INVALID,
             "%(name)s: this account already has one. Update it, or delete it first.",
-            name=name,
+            name=_PARTS[kind],
         )
     _keep(tx, account, content, revision, kind, [*messages_by_number.values(), new])
     return natural_number(account.id, kind, new.ask)
@@ -653,8 +641,20 @@ def push_message(tx: Tx, event: MessageReceived | MessageSent) -> None:
     chat = _load(tx, event.business_id, event.conversation_id)
     if message is None or chat is None:
         return
-    kind = "im_receive_msg" if message.sender is Sender.CUSTOMER else "im_send_msg"
-    _queue(tx, chat, message.id, (kind, message.at, _message_content(*chat, message)))
+    kind = MESSAGE_TYPES[message.kind].lower()
+    body: dict[str, Any] = {"text": {"body": message.text}} if kind == "text" else {}
+    if message.photo:
+        body = {"image": {"media_id": message.photo}}
+    content = {
+        **_envelope(*chat, message.sender),
+        "message_id": message.id,
+        "timestamp": micros(message.at) // 1_000,
+        "type": kind,
+        **body,
+        "message_tag": {"source": source_of_message(message)},
+    }
+    event_kind = "im_receive_msg" if message.sender is Sender.CUSTOMER else "im_send_msg"
+    _queue(tx, chat, message.id, (event_kind, message.at, content))
 
 
 def push_tap(tx: Tx, event: AdTapped) -> None:
@@ -727,29 +727,7 @@ def _envelope(
         "from": sides.from_user.display_name,
         "to": sides.to_user.display_name,
         "unique_identifier": person.external_id,
-        "from_user": _user(sides.from_user),
-        "to_user": _user(sides.to_user),
+        "from_user": {"id": sides.from_user.id, "role": sides.from_user.role.lower()},
+        "to_user": {"id": sides.to_user.id, "role": sides.to_user.role.lower()},
         "conversation_id": shown_id(account, conversation),
-    }
-
-
-def _user(side: SideInfo) -> dict[str, str]:
-    return {"id": side.id, "role": side.role.lower()}
-
-
-def _message_content(
-    account: ChannelAccount, conversation: Conversation, person: Person, message: Message
-) -> dict[str, Any]:
-    """Return the content of a message's event. Its types are written small, its time in milliseconds."""
-    kind = MESSAGE_TYPES[message.kind].lower()
-    body: dict[str, Any] = {"text": {"body": message.text}} if kind == "text" else {}
-    if message.photo:
-        body = {"image": {"media_id": message.photo}}
-    return {
-        **_envelope(account, conversation, person, message.sender),
-        "message_id": message.id,
-        "timestamp": micros(message.at) // 1_000,
-        "type": kind,
-        **body,
-        "message_tag": {"source": source_of_message(message)},
     }

@@ -39,7 +39,6 @@ from contatto.inbox.model import (
     ThreadState,
 )
 from contatto.inbox.store import conversations, desk, messages
-from contatto.inbox.store import desk as store
 from contatto.inbox.store.conversations import is_blocked as is_person_blocked
 from contatto.inbox.store.conversations import list_conversations_to_move
 from contatto.inbox.store.receipts import (
@@ -375,10 +374,10 @@ def judge_messages(tx: Tx, events: Sequence[MessageReceived]) -> None:
         rates = list_rates_to_judge(tx, business_id)
         if rates:
             # One query for each kind of input of the spam filter.
-            suspects = store.list_suspects(tx, business_id, list(conversations_to_judge[business_id]))
+            suspects = desk.list_suspects(tx, business_id, list(conversations_to_judge[business_id]))
             people = sorted({suspect.person_id for suspect in suspects})
-            marked = store.list_marked_chats(tx, business_id, people)
-            taps = store.count_taps(tx, business_id, people, micros(tx.now - _DAY))
+            marked = desk.list_marked_chats(tx, business_id, people)
+            taps = desk.count_taps(tx, business_id, people, micros(tx.now - _DAY))
             texts = _list_texts(tx, business_id, [suspect.id for suspect in suspects])
             chats = [
                 Chat(
@@ -408,7 +407,7 @@ def learn_marked_chats(tx: Tx) -> int:
     for business_id in spam.list_businesses_to_learn(tx):
         bad = spam.list_marked(tx, business_id, Mark.SPAM, MOST_MARKED)
         fine = spam.list_marked(tx, business_id, Mark.FINE, MOST_MARKED)
-        fine += store.list_chats_of_good_leads(tx, business_id, MOST_MARKED - len(fine))
+        fine += desk.list_chats_of_good_leads(tx, business_id, MOST_MARKED - len(fine))
         fine = [chat_id for chat_id in dict.fromkeys(fine) if chat_id not in bad]
         texts = [_list_texts(tx, business_id, ids).values() for ids in (bad, fine)]
         learned += learn_words(tx, business_id, *([text for text in some if text] for some in texts))
@@ -417,7 +416,7 @@ def learn_marked_chats(tx: Tx) -> int:
 
 def _list_texts(tx: Tx, business_id: str, conversation_ids: Sequence[str]) -> dict[str, str]:
     """Return the latest texts of customers."""
-    texts_by_conversation = store.list_texts(tx, business_id, conversation_ids, _READ)
+    texts_by_conversation = desk.list_texts(tx, business_id, conversation_ids, _READ)
     return {conversation_id: "\n".join(texts) for conversation_id, texts in texts_by_conversation.items()}
 
 

@@ -160,10 +160,12 @@ async def list_business_conversations(request: Request, caller: ApiCaller) -> An
             conversation.id: str(conversation.number)
             for conversation in list_ad_accounts(tx, caller.business_id)
         }
-        rows = [
-            _show_conversation(tx, account, conversation, numbers)
-            for conversation in matching_conversations[: query.limit]
-        ]
+        rows = []
+        for conversation in matching_conversations[: query.limit]:
+            at_ms = micros(conversation.last_message_at) // 1_000 if conversation.last_message_at else 0
+            referral = ReferralInfo(_show_ads(tx, conversation, numbers), [])
+            ids = shown_id(account, conversation), business_open_id(account)
+            rows.append(ConversationInfo(*ids, at_ms, at_ms, referral))
         has_more = len(matching_conversations) > query.limit
         cursor = query.cursor + len(rows)
         return ConversationList(rows, has_more, cursor)
@@ -198,19 +200,6 @@ async def list_business_messages(request: Request, caller: ApiCaller) -> Answere
         )
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
-
-
-def _show_conversation(
-    tx: Tx, account: ChannelAccount, conversation: Conversation, numbers: Mapping[str, str]
-) -> ConversationInfo:
-    at_ms = micros(conversation.last_message_at) // 1_000 if conversation.last_message_at else 0
-    return ConversationInfo(
-        conversation_id=shown_id(account, conversation),
-        business_id=business_open_id(account),
-        update_time=at_ms,
-        up_time=at_ms,
-        referral=ReferralInfo(_show_ads(tx, conversation, numbers), []),
-    )
 
 
 def _show_ads(tx: Tx, conversation: Conversation, numbers: Mapping[str, str]) -> list[AdReferralInfo]:
@@ -407,14 +396,14 @@ async def get_capabilities(request: Request, caller: ApiCaller) -> Answered[Capa
     return api_answer(Capabilities(infos), request_id_of(request))
 
 
-def _conversation(tx: Tx, caller: Caller, body: SendBody) -> Conversation:
-    account = load_business_account(tx, caller.business_id, body.business_id)
-    return load_business_conversation(tx, account, body.recipient)
-
-
 async def _act(request: Request, caller: Caller, body: SendBody) -> None:
     context = context_of(request)
-    conversation = await context.db.read(lambda tx: _conversation(tx, caller, body))
+
+    def find(tx: Tx) -> Conversation:
+        account = load_business_account(tx, caller.business_id, body.business_id)
+        return load_business_conversation(tx, account, body.recipient)
+
+    conversation = await context.db.read(find)
     if body.sender_action == "MARK_READ":
         await context.db.write(lambda tx: note_conversation_read(tx, caller.business_id, conversation.id))
     else:

@@ -36,7 +36,7 @@ from contatto.inbox.actions.threads import (
     message_id_of,
 )
 from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
-from contatto.inbox.model import AutomaticKind, Message, Photo, PreparedReply
+from contatto.inbox.model import AutomaticKind, Message, PreparedReply
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.receipts import APPEND_RECEIPT, receipt_row, seal_receipt
 from contatto.kit import errors
@@ -215,9 +215,9 @@ async def list_chat_messages(request: Request) -> Response:
     }
 
     def read(tx: Tx) -> ChatThread:
-        conversation_id = conversation_id_of(account, visitor)
-        conversation = conversations.find_conversation(tx, account.business_id, conversation_id)
-        new_messages = messages.list_messages_after(tx, account.business_id, conversation_id, after)
+        thread_ids = account.business_id, conversation_id_of(account, visitor)
+        conversation = conversations.find_conversation(tx, *thread_ids)
+        new_messages = messages.list_messages_after(tx, *thread_ids, after)
         read_at = iso(conversation.business_read_at) if conversation else None
         return ChatThread(show_messages(tx, account, new_messages), read_at, ids)
 
@@ -233,43 +233,32 @@ async def stream_chat(request: Request) -> Response:
     """Stream the visitor's thread as events: ``message``, ``read`` by the business, ``typing``."""
     context = context_of(request)
     account, visitor = await chat_visitor(request)
-    return sse_answer(_follow_thread(context, account, visitor, _after(request)))
+    last = _after(request)
+    ids = account.business_id, conversation_id_of(account, visitor)
 
+    def read_new(tx: Tx) -> list[ChatMessage]:
+        return show_messages(tx, account, messages.list_messages_after(tx, *ids, last))
 
-async def _follow_thread(
-    context: Context, account: ChannelAccount, visitor: str, last: int
-) -> AsyncIterator[str]:
-    conversation_id = conversation_id_of(account, visitor)
-    yield "retry: 1000\n\n"
-    async for event in context.live.follow(account.business_id, None):
-        if event is None:
-            yield SIGN_OF_LIFE
-        elif conversation_id not in event.payload:
-            continue
-        elif event.name == "member_typing":
-            yield sse("typing", "{}")
-        elif event.name == "conversation_read":
-            read_at = await context.db.read(lambda tx: _read_at(tx, account, conversation_id))
-            yield sse("read", msgspec.json.encode({"read_at": read_at}).decode())
-        elif event.name in ("message_sent", "message_received"):
-            for message in await _read_after(context, account, conversation_id, last):
-                last = max(last, message.seq)
-                yield sse("message", msgspec.json.encode(message).decode())
+    async def follow() -> AsyncIterator[str]:
+        nonlocal last
+        yield "retry: 1000\n\n"
+        async for event in context.live.follow(account.business_id, None):
+            if event is None:
+                yield SIGN_OF_LIFE
+            elif ids[1] not in event.payload:
+                continue
+            elif event.name == "member_typing":
+                yield sse("typing", "{}")
+            elif event.name == "conversation_read":
+                conversation = await context.db.read(lambda tx: conversations.find_conversation(tx, *ids))
+                read_at = iso(conversation.business_read_at) if conversation else None
+                yield sse("read", msgspec.json.encode({"read_at": read_at}).decode())
+            elif event.name in ("message_sent", "message_received"):
+                for message in await context.db.read(read_new):
+                    last = max(last, message.seq)
+                    yield sse("message", msgspec.json.encode(message).decode())
 
-
-def _read_at(tx: Tx, account: ChannelAccount, conversation_id: str) -> str | None:
-    conversation = conversations.find_conversation(tx, account.business_id, conversation_id)
-    return iso(conversation.business_read_at) if conversation else None
-
-
-async def _read_after(
-    context: Context, account: ChannelAccount, conversation_id: str, seq: int
-) -> list[ChatMessage]:
-    def read(tx: Tx) -> list[ChatMessage]:
-        new_messages = messages.list_messages_after(tx, account.business_id, conversation_id, seq)
-        return show_messages(tx, account, new_messages)
-
-    return await context.db.read(read)
+    return sse_answer(follow())
 
 
 def show_messages(tx: Tx, account: ChannelAccount, chat_messages: list[Message]) -> list[ChatMessage]:
@@ -277,20 +266,19 @@ def show_messages(tx: Tx, account: ChannelAccount, chat_messages: list[Message])
     photos = messages.list_photos(
         tx, account.business_id, {message.photo for message in chat_messages if message.photo}
     )
-    return [_shown(message, photos.get(message.photo or "")) for message in chat_messages]
-
-
-def _shown(message: Message, photo: Photo | None) -> ChatMessage:
-    size = PhotoSize(photo.width, photo.height) if photo else None
-    return ChatMessage(
-        message.seq,
-        message.id,
-        message.sender.value,
-        message.text,
-        iso(message.at),
-        size if message.kind is MessageKind.PHOTO else UNSET,
-        FormOffer(message.form) if message.form else UNSET,
-    )
+    sizes = {digest: PhotoSize(photo.width, photo.height) for digest, photo in photos.items()}
+    return [
+        ChatMessage(
+            message.seq,
+            message.id,
+            message.sender.value,
+            message.text,
+            iso(message.at),
+            sizes.get(message.photo or "") if message.kind is MessageKind.PHOTO else UNSET,
+            FormOffer(message.form) if message.form else UNSET,
+        )
+        for message in chat_messages
+    ]
 
 
 routes = [

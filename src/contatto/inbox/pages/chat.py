@@ -46,7 +46,7 @@ from contatto.inbox.actions.incoming import note_visitor_read, typing_of
 from contatto.inbox.actions.replies import keep_automatic, keep_photo, send_reply, take_photo
 from contatto.inbox.actions.threads import conversation_id_of, find_tapped_ad, owned_conversation
 from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
-from contatto.inbox.model import AutomaticMessages, Conversation, KeywordReply, Message, PreparedReply
+from contatto.inbox.model import AutomaticMessages, KeywordReply, Message, PreparedReply
 from contatto.inbox.pages.desk import after_post, is_uuid
 from contatto.inbox.rules import FormLink, with_ad
 from contatto.inbox.store.desk import find_automatic
@@ -412,11 +412,8 @@ async def post_photo(
         )
         return send_reply(tx, caller.business_id, conversation_id, message)
 
-    await context.db.write(send)
+    await context_of(request).db.write(send)
     return await after_post(request, caller, conversation_id)
-
-
-_DONE: Final = 204
 
 
 @router.post("/chat/{account_id}/photos")
@@ -458,7 +455,7 @@ async def post_chat_read(request: Request) -> Response:
     account, visitor = await chat_visitor(request)
     part_of(request, ChatLimits).signs.check(f"read:{account.id}:{visitor}", context.clock.now().timestamp())
     await context.db.write(lambda tx: note_visitor_read(tx, account, visitor))
-    return Response(status_code=_DONE)
+    return Response(status_code=204)
 
 
 @router.post("/chat/{account_id}/typing")
@@ -472,7 +469,7 @@ async def post_chat_typing(request: Request) -> Response:
     typing = await context.db.read(lambda tx: typing_of(tx, account, visitor))
     if typing is not None:
         context.live.broadcast_transient(account.business_id, typing)
-    return Response(status_code=_DONE)
+    return Response(status_code=204)
 
 
 LINK_KEY = "form-link"
@@ -502,7 +499,7 @@ async def post_send_form(
         offer = OfferedForm(version, f"{context.settings.base_url}/form/{token}")
         return send_form(tx, actor, conversation_id, message_id, offer)
 
-    await context.db.write(send)
+    await context_of(request).db.write(send)
     return await after_post(request, caller, conversation_id)
 
 
@@ -511,18 +508,10 @@ async def show_form_link(request: Request, token: str) -> HTMLResponse:
     """Show the form of a link, as a page of its own."""
     context, link = _open_link(request, token)
 
-    def load(tx: Tx) -> tuple[ChannelAccount, FormVersion, Prefill]:
-        conversation = _linked(tx, link)
-        account = find_account(tx, link.business_id, conversation.channel_account_id)
-        if account is None:
-            raise Refused(errors.NOT_FOUND)
-        version = _published(tx, link.business_id, str(link.number))
-        return account, version, Prefill(bookings=find_bookings(tx, version))
-
-    account, version, prefill = await context.db.read(load)
+    reader, version = await context.db.read(lambda tx: _linked(tx, link, token))
     values = {
-        "account": {"id": account.id, "display_name": account.name},
-        "form": draw_sheet(request, version, _reader(account, link, token, prefill)),
+        "account": {"id": reader.account.id, "display_name": reader.account.name},
+        "form": draw_sheet(request, version, reader),
         "conversation_id": link.conversation_id,
     }
     return context.pages.render(request, "inbox/form.html", values)
@@ -533,23 +522,10 @@ async def show_linked_sheet(request: Request, token: str, page_id: str, lang: st
     """Return the sheet alone, in another language; ``page_id`` is the one of the link."""
     context, link = _open_link(request, token)
 
-    def load(tx: Tx) -> tuple[ChannelAccount, FormVersion, Prefill]:
-        conversation = _linked(tx, link)
-        account = find_account(tx, link.business_id, conversation.channel_account_id)
-        if account is None or page_id != str(link.number):
-            raise Refused(errors.NOT_FOUND, "Form not found.")
-        version = _published(tx, link.business_id, page_id)
-        return account, version, Prefill(bookings=find_bookings(tx, version))
-
-    account, version, prefill = await context.db.read(load)
-    return HTMLResponse(
-        draw_sheet(request, version, _reader(account, link, token, prefill), lang).html, headers=UNKEPT
-    )
-
-
-def _reader(account: ChannelAccount, link: FormLink, token: str, prefill: Prefill) -> SheetReader:
-    """Reader of a link; they see no details, as the link may be passed on to another person."""
-    return SheetReader(account, link.conversation_id, prefill, base=f"/form/{token}")
+    if page_id != str(link.number):
+        raise Refused(errors.NOT_FOUND, "Form not found.")
+    reader, version = await context.db.read(lambda tx: _linked(tx, link, token))
+    return HTMLResponse(draw_sheet(request, version, reader, lang).html, headers=UNKEPT)
 
 
 @router.post("/form/{token}")
@@ -575,8 +551,15 @@ def _open_link(request: Request, token: str) -> tuple[Context, FormLink]:
     return context, link
 
 
-def _linked(tx: Tx, link: FormLink) -> Conversation:
-    return owned_conversation(tx, link.business_id, link.conversation_id)
+def _linked(tx: Tx, link: FormLink, token: str) -> tuple[SheetReader, FormVersion]:
+    """Return the form of a link, and its reader, who sees no details: the link may be passed on."""
+    conversation = owned_conversation(tx, link.business_id, link.conversation_id)
+    account = find_account(tx, link.business_id, conversation.channel_account_id)
+    if account is None:
+        raise Refused(errors.NOT_FOUND, "Form not found.")
+    version = _published(tx, link.business_id, str(link.number))
+    prefill = Prefill(bookings=find_bookings(tx, version))
+    return SheetReader(account, link.conversation_id, prefill, base=f"/form/{token}"), version
 
 
 def _published(tx: Tx, business_id: str, page_id: str) -> FormVersion:

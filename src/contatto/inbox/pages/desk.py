@@ -1,5 +1,6 @@
 """Inbox in three panes, acts of members, and saved replies."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -62,7 +63,7 @@ from contatto.kit.i18n import N_, translator_of
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.numbers import Revision
 from contatto.kit.timestamps import check_year, from_micros, instant_of, micros
-from contatto.leads.model import Actor, Lead, LeadStatus
+from contatto.leads.model import Actor, LeadStatus
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import records as lead_store
 from contatto.leads.store.annotations import list_labels
@@ -173,7 +174,12 @@ def inbox_values(
     chosen = conversations.find_conversation(tx, business_id, selected) if selected else None
     desk = _Desk(tx, caller, [*matching_conversations, chosen] if chosen else matching_conversations, target)
     opened = chosen if whole else None
-    counts = _tab_counts(tx, business_id, conversation_filter, recall)
+
+    def count_tabs() -> Mapping[str, int]:
+        return conversations.count_tabs(tx, business_id, conversation_filter, _COUNTED)
+
+    cache_key = ("tabs", business_id, caller.subject_id, view.show)
+    counts = recall.find(cache_key, count_tabs) if conversation_ids is None else count_tabs()
     older = None
     if len(matching_conversations) == PAGE and matching_conversations[-1].last_message_at:
         older = "/inbox?" + urlencode(
@@ -183,7 +189,7 @@ def inbox_values(
         "tab": view.tab,
         "show": view.show.value,
         "q": view.q,
-        "counts": counts | {"mentions": len(desk.mentioned)},
+        "counts": dict(counts) | {"mentions": len(desk.mentioned)},
         "has_target": target is not None,
         "conversations": [desk.row(conversation) for conversation in matching_conversations],
         "next_href": older,
@@ -197,18 +203,6 @@ def inbox_values(
         "contact": desk.contact(opened) if opened else None,
         "saved_replies": list_saved_replies(tx, business_id) if opened else [],
     }
-
-
-def _tab_counts(
-    tx: Tx, business_id: str, conversation_filter: ConversationFilter, recall: CountReader
-) -> dict[str, int]:
-    """Count conversations by tab: all of them through the cache, matches of a search anew."""
-    if conversation_filter.among is not None:
-        return conversations.count_tabs(tx, business_id, conversation_filter, _COUNTED)
-    key = ("tabs", business_id, conversation_filter.member_id, conversation_filter.state)
-    return dict(
-        recall.find(key, lambda: conversations.count_tabs(tx, business_id, conversation_filter, _COUNTED))
-    )
 
 
 MOST_FOUND: Final = 8
@@ -307,6 +301,11 @@ class _Desk:
         person = self.persons[conversation.person_id]
         lead = self.leads.get(conversation.lead_id or "")
         points = lead_store.list_contact_points(self.tx, self.business_id, {lead.id})[lead.id] if lead else []
+        ad, earned = self._opening_ad(conversation), self.earned.get(conversation.id)
+        first_ad = None
+        if ad and earned and earned.touch_ts is not None:
+            tapped_at = from_micros(earned.touch_ts)
+            first_ad = AdCard(tapped_at, ad.ad_name, ad.goal.value, ad.ad_group_name, ad.campaign_name)
         return ContactView(
             conversation_id=conversation.id,
             person_name=self._name(conversation),
@@ -319,7 +318,7 @@ class _Desk:
             contact_points=[
                 DetailChip(point.field.value, point.value, point.origin.value) for point in points
             ],
-            first_ad=self._first_ad(conversation),
+            first_ad=first_ad,
         )
 
     def _name(self, conversation: Conversation) -> str:
@@ -330,13 +329,6 @@ class _Desk:
     def _opening_ad(self, conversation: Conversation) -> MeasuredAd | None:
         earned: Attribution | None = self.earned.get(conversation.id)
         return self.ads.get(earned.ad_id) if earned and earned.ad_id else None
-
-    def _first_ad(self, conversation: Conversation) -> AdCard | None:
-        ad, earned = self._opening_ad(conversation), self.earned.get(conversation.id)
-        if ad is None or earned is None or earned.touch_ts is None:
-            return None
-        at = from_micros(earned.touch_ts)
-        return AdCard(at, ad.ad_name, ad.goal.value, ad.ad_group_name, ad.campaign_name)
 
 
 _PANES: Final = {"inbox/_thread.html": Pane.THREAD, "inbox/_contact.html": Pane.CONTACT}
@@ -530,10 +522,9 @@ async def post_reply(
 async def post_retry(request: Request, caller: FormCaller, conversation_id: str, message_id: str) -> Response:
     require(caller, Permission.WRITE_INBOX)
 
-    def retry(tx: Tx) -> None:
-        retry_reply(tx, caller.business_id, conversation_id, message_id)
-
-    await context_of(request).db.write(retry)
+    await context_of(request).db.write(
+        lambda tx: retry_reply(tx, caller.business_id, conversation_id, message_id)
+    )
     return await after_post(request, caller, conversation_id)
 
 
@@ -541,10 +532,10 @@ async def post_retry(request: Request, caller: FormCaller, conversation_id: str,
 async def post_mark_as_lead(request: Request, caller: FormCaller, conversation_id: str) -> Response:
     require(caller, Permission.WRITE_LEADS)
 
-    def mark(tx: Tx) -> Lead:
-        return mark_conversation_as_lead(tx, caller.business_id, conversation_id, caller.display_name)
-
-    await context_of(request).db.write(mark)
+    business_id, actor = caller.business_id, caller.display_name
+    await context_of(request).db.write(
+        lambda tx: mark_conversation_as_lead(tx, business_id, conversation_id, actor)
+    )
     return await after_post(request, caller, conversation_id)
 
 
@@ -685,24 +676,17 @@ async def post_scheduled(
     at: Annotated[str, Form(max_length=40)] = "",
     client_message_id: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
-    require(caller, Permission.WRITE_INBOX)
-    actor = Actor(caller.business_id, caller.subject_id, caller.display_name)
-    due_at = _read_time(at)
+    actor = _actor(caller)
+    check_year("at", at)
+    due_at = instant_of(at)  # without a zone it is one of UTC
+    if due_at is None:
+        raise Refused(errors.INVALID, "at: choose a day and a time.")
     is_named = bool(client_message_id) and is_uuid(conversation_id)
     reply_id = named_id(conversation_id, f"later:{client_message_id}") if is_named else new_id()
     await context_of(request).db.write(
         lambda tx: schedule_reply(tx, actor, conversation_id, reply_id, text, due_at)
     )
     return await after_post(request, caller, conversation_id)
-
-
-def _read_time(text: str) -> datetime:
-    """Return an instant in ISO 8601; without a zone it is one of UTC. Raises Refused: INVALID."""
-    check_year("at", text)
-    instant = instant_of(text)
-    if instant is None:
-        raise Refused(errors.INVALID, "at: choose a day and a time.")
-    return instant
 
 
 @router.post("/inbox/{conversation_id}/scheduled/{reply_id}/cancel")

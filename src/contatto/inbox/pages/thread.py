@@ -13,12 +13,8 @@ from contatto.inbox import rules
 from contatto.inbox.actions.replies import load_window
 from contatto.inbox.model import (
     Conversation,
-    InlineNotice,
     Message,
     Photo,
-    PrivateNote,
-    ScheduledReply,
-    Send,
     SendState,
 )
 from contatto.inbox.store import desk, messages
@@ -32,7 +28,6 @@ from contatto.leads.model import Evidence, LeadLabel
 from contatto.leads.store import records as lead_store
 from contatto.leads.store.annotations import list_evidence_of_sources
 from contatto.measurement import store as measurement_store
-from contatto.measurement.model import MeasuredAd
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +65,6 @@ class AdEntry(ThreadEntry):
     ad_group_name: str = ""
     campaign_name: str = ""
     is_again: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Delivery state of a message, the reason of a failure, and whether a retry is allowed."""
-
-    state: str | None = None
-    error: LazyText | None = None
-    can_retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,34 +218,9 @@ class ContactView:
     first_ad: AdCard | None
 
 
-def notice_entry(notice: InlineNotice) -> NoticeEntry:
-    return NoticeEntry(notice.id, notice.at, notice.lead_id, notice.fields)
-
-
-def note_entry(note: PrivateNote) -> NoteEntry:
-    return NoteEntry(note.id, note.at, note.author, note.text)
-
-
-def scheduled_entry(reply: ScheduledReply) -> ScheduledEntry:
-    return ScheduledEntry(reply.id, reply.due_at, reply.author, reply.text, reply.reason)
-
-
-def ad_entry(entry_id: str, ad: MeasuredAd, at: datetime) -> AdEntry:
-    return AdEntry(
-        id=entry_id,
-        at=at,
-        ad_id=ad.ad_id,
-        ad_name=ad.ad_name,
-        headline=ad.headline or ad.ad_name,
-        body=ad.text or None,
-        goal=ad.goal.value,
-        ad_group_name=ad.ad_group_name,
-        campaign_name=ad.campaign_name,
-    )
-
-
 THREAD_PAGE: Final = 100
 """Messages of a thread that are shown at once."""
+_ARRIVED: Final = (SendState.SENT, SendState.DELIVERED)
 _SHOWN_STATE: Final = {SendState.DUE: "queued", SendState.DEAD: "failed"}
 
 
@@ -271,19 +232,33 @@ def thread_part(
     chat_messages = messages.list_messages(tx, business_id, conversation.id, THREAD_PAGE, before)
     start = chat_messages[0].at if chat_messages and len(chat_messages) == THREAD_PAGE else None
     entries: list[ThreadEntry] = [*_message_entries(tx, conversation, chat_messages)]
-    entries += [notice_entry(notice) for notice in desk.list_notices(tx, business_id, conversation.id)]
     entries += [
-        note_entry(private_note) for private_note in list_private_notes(tx, business_id, conversation.id)
+        NoticeEntry(notice.id, notice.at, notice.lead_id, notice.fields)
+        for notice in desk.list_notices(tx, business_id, conversation.id)
+    ]
+    entries += [
+        NoteEntry(note.id, note.at, note.author, note.text)
+        for note in list_private_notes(tx, business_id, conversation.id)
     ]
     entries += _ad_entries(tx, conversation)
-    later = [] if before else list_scheduled(tx, business_id, conversation.id)
+    later = [
+        ScheduledEntry(reply.id, reply.due_at, reply.author, reply.text, reply.reason)
+        for reply in ([] if before else list_scheduled(tx, business_id, conversation.id))
+    ]
     entries = [
         entry for entry in entries if (not start or entry.at >= start) and (not before or entry.at < before)
     ]
-    entries = _each_ad_once(sorted(entries, key=lambda entry: (entry.at, entry.order)))
+    entries.sort(key=lambda entry: (entry.at, entry.order))
+    # An ad is a whole card where it comes first; later it is one line.
+    earlier_ads: set[tuple[str | None, str]] = set()
+    for place, entry in enumerate(entries):
+        if isinstance(entry, AdEntry):
+            key = (entry.ad_id, entry.ad_name or entry.headline)
+            entries[place] = replace(entry, is_again=key in earlier_ads)
+            earlier_ads.add(key)
     window = load_window(tx, account, conversation)
     return ThreadPart(
-        entries=entries + [scheduled_entry(reply) for reply in later],
+        entries=[*entries, *later],
         earlier_href=(f"/inbox/{conversation.id}?" + urlencode({"before": micros(start)})) if start else None,
         newest_href=f"/inbox/{conversation.id}" if before else None,
         before=micros(before) if before else None,
@@ -295,20 +270,6 @@ def thread_part(
         forms=list_sendable_forms(tx, business_id),
         takes_photos=CONNECTORS[account.platform].dialect.takes_photos,
     )
-
-
-def _each_ad_once(entries: list[ThreadEntry]) -> list[ThreadEntry]:
-    """Return the entries, of which a card is whole where an ad is met first; later it is one line."""
-    met: set[tuple[str | None, str]] = set()
-    shown: list[ThreadEntry] = []
-    for entry in entries:
-        if isinstance(entry, AdEntry):
-            key = (entry.ad_id, entry.ad_name or entry.headline)
-            shown.append(replace(entry, is_again=key in met))
-            met.add(key)
-        else:
-            shown.append(entry)
-    return shown
 
 
 def _message_entries(tx: Tx, conversation: Conversation, chat_messages: list[Message]) -> list[MessageEntry]:
@@ -324,35 +285,35 @@ def _message_entries(tx: Tx, conversation: Conversation, chat_messages: list[Mes
     )
     entries = []
     for message in chat_messages:
-        progress = _progress(message, conversation, sends.get(message.id))
+        send, read_at = sends.get(message.id), conversation.customer_read_at
+        state, error, can_retry = None, None, False
+        if message.sender is not Sender.CUSTOMER and send and send.state not in _ARRIVED:
+            state = _SHOWN_STATE.get(send.state, "failed")
+            can_retry = send.state in (SendState.FAILED, SendState.DEAD)
+            error = rules.stop_text(send.reason) if can_retry and send.reason else None
+        elif message.sender is not Sender.CUSTOMER:
+            state = send.state.value if send else "sent"
+            state = "read" if read_at and read_at >= message.at else state
+        segments: list[tuple[str, Match | None]] = [(message.text, None)]
+        if not is_unreadable(message.text):
+            parts = rules.cut_segments(message.text, evidence.get(message.id, []))
+            segments = [(part.text, _match(part.match, fields) if part.match else None) for part in parts]
         entries.append(
             MessageEntry(
                 id=message.id,
                 at=message.at,
                 side="auto" if message.kind is MessageKind.AUTOMATIC else message.sender.value,
                 author=message.author or None,
-                segments=_segments(message, evidence.get(message.id, []), fields),
+                segments=segments,
                 is_form=message.kind is MessageKind.FORM,
                 has_photo=message.kind is MessageKind.PHOTO,
                 photo=photos.get(message.photo or ""),
-                state=progress.state,
-                error=progress.error,
-                can_retry=progress.can_retry,
+                state=state,
+                error=error,
+                can_retry=can_retry,
             )
         )
     return entries
-
-
-def _segments(
-    message: Message, evidence: list[Evidence], fields: dict[str, str]
-) -> list[tuple[str, Match | None]]:
-    """Return the text of a message in parts, with what each contact detail is."""
-    if is_unreadable(message.text):
-        return [(message.text, None)]
-    return [
-        (segment.text, _match(segment.match, fields) if segment.match else None)
-        for segment in rules.cut_segments(message.text, evidence)
-    ]
 
 
 def list_sendable_forms(tx: Tx, business_id: str) -> list[tuple[str, str]]:
@@ -360,18 +321,6 @@ def list_sendable_forms(tx: Tx, business_id: str) -> list[tuple[str, str]]:
     published = sorted(list_versions(tx, business_id), key=lambda version: version.version)
     latest = {version.form_id: version for version in published}
     return [(str(form.number), form.name) for form in latest.values()]
-
-
-def _progress(message: Message, conversation: Conversation, send: Send | None) -> Progress:
-    if message.sender is Sender.CUSTOMER:
-        return Progress()
-    stopped = send is not None and send.state in (SendState.FAILED, SendState.DEAD)
-    read_at = conversation.customer_read_at
-    if send is None or send.state in (SendState.SENT, SendState.DELIVERED):
-        state = send.state.value if send else "sent"
-        return Progress("read" if read_at and read_at >= message.at else state)
-    error = rules.stop_text(send.reason) if stopped and send.reason else None
-    return Progress(_SHOWN_STATE.get(send.state, "failed"), error, stopped)
 
 
 def _match(item: Evidence, fields: dict[str, str]) -> Match:
@@ -388,9 +337,19 @@ def _ad_entries(tx: Tx, conversation: Conversation) -> list[AdEntry]:
     ]
     ads = measurement_store.list_measured_ads(tx, business_id, {touch.ad_id for touch in touches})
     entries = [
-        ad_entry(f"ad-{touch.touch_id}", ads[touch.ad_id], from_micros(touch.ts))
+        AdEntry(
+            id=f"ad-{touch.touch_id}",
+            at=from_micros(touch.ts),
+            ad_id=ad.ad_id,
+            ad_name=ad.ad_name,
+            headline=ad.headline or ad.ad_name,
+            body=ad.text or None,
+            goal=ad.goal.value,
+            ad_group_name=ad.ad_group_name,
+            campaign_name=ad.campaign_name,
+        )
         for touch in touches
-        if touch.ad_id in ads and not ads[touch.ad_id].is_outside  # these follow below
+        if (ad := ads.get(touch.ad_id)) and not ad.is_outside  # these follow below
     ]
     for referral in list_referrals(tx, business_id, conversation.id):  # as the platform reported the ad
         number = str(referral.ad_number) if referral.ad_number else ""
