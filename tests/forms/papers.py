@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 from contatto.forms import actions as forms
+from contatto.forms.actions import FilledForm, Unanswered, keep_answers, look_through_forms
 from contatto.forms.model import (
     END,
     REFUSE,
     Content,
+    FormAnswer,
     FormConsent,
     FormQuestion,
     FormVersion,
@@ -72,3 +74,15 @@ def respondent(business_id: str, **changes: object) -> Respondent:
 
 def sent(submission_id: str = "submission-1", language: str = "en", **answers: str | list[str]) -> Submission:
     return Submission(submission_id, language, answers or {"q1": "mei@example.com"})
+
+
+def submit_form(tx: Tx, version: FormVersion, respondent: Respondent, sent: Submission) -> FormAnswer:
+    """Take one form, as a batch of one does.
+
+    Raises:
+        Unanswered: with a problem for each field that lacks something.
+    """
+    (looked,) = look_through_forms(tx, version.business_id, [FilledForm(version, respondent, sent)])
+    if isinstance(looked, Unanswered):
+        raise looked
+    return looked if isinstance(looked, FormAnswer) else keep_answers(tx, [looked])[0].answer

@@ -25,7 +25,7 @@ from contatto.measurement.actions import record_touch
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import find_attribution
 from tests import make
-from tests.forms.papers import content, kitchen, published, question, respondent, sent
+from tests.forms.papers import content, kitchen, published, question, respondent, sent, submit_form
 from tests.unchanged import nothing_changes
 
 WHOLE: dict[str, str | list[str]] = {
@@ -51,7 +51,7 @@ def version(database: Database, business_id: str) -> FormVersion:
 def submit(db: Database, version: FormVersion, given: Submission | None = None, **changes: Any) -> FormAnswer:
     what = given or Submission("submission-1", "en", WHOLE, ("c1",))
     who = respondent(version.business_id, **changes)
-    return db.write_now(lambda tx: actions.submit_form(tx, version, who, what))
+    return db.write_now(lambda tx: submit_form(tx, version, who, what))
 
 
 def lead_of(db: Database, business_id: str, person_id: str = "p1") -> Lead | None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from contatto.forms.actions import Unanswered, forget_answers, submit_form
+from contatto.forms.actions import Unanswered, forget_answers
 from contatto.forms.model import Booking, FormAnswer, FormVersion, Hours, QuestionKind
 from contatto.forms.rules.answers import (
     SLOT_TAKEN,
@@ -24,7 +24,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.leads.model import ErasedPeople
 from tests import make
-from tests.forms.papers import content, published, question, respondent, sent
+from tests.forms.papers import content, published, question, respondent, sent, submit_form
 
 OPEN = Hours("Asia/Singapore", (1, 2, 3, 4, 5), "09:00", "12:00", 60, 7)
 # Wednesday, 8 in the evening in Singapore

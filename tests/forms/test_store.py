@@ -12,7 +12,7 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from tests import make
-from tests.forms.papers import kitchen, published, respondent, sent
+from tests.forms.papers import kitchen, published, respondent, sent, submit_form
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_the_newest_version_is_the_last_one_and_each_is_found_by_its_number(
 def test_answers_are_sealed_and_come_back_open(database: Database, business_id: str) -> None:
     def work(tx: Tx) -> str:
         version = published(tx, business_id)
-        return actions.submit_form(tx, version, respondent(business_id), sent(q1="mei@example.com")).id
+        return submit_form(tx, version, respondent(business_id), sent(q1="mei@example.com")).id
 
     answer_id = database.write_now(work)
     raw = database.read_now(lambda tx: tx.scalar(select(store.form_answers.c.body)))
@@ -81,7 +81,7 @@ def test_answers_are_listed_page_by_page_without_a_gap(
             clock.moment += timedelta(seconds=1)  # two share each moment
         who = respondent(business_id, person_id=f"p{number}")
         given = sent(f"submission-{number}", q1=f"m{number}@example.com")
-        database.write_now(lambda tx, who=who, given=given: actions.submit_form(tx, version, who, given))  # type: ignore[misc]
+        database.write_now(lambda tx, who=who, given=given: submit_form(tx, version, who, given))  # type: ignore[misc]
     seen: list[str] = []
     before = None
     while page := database.read_now(

@@ -13,7 +13,7 @@ import contatto
 from contatto.accounts.actions import NewAdAccount, add_ad_account
 from contatto.accounts.model import BusinessId
 from contatto.crm.actions.deliveries import read_snapshot
-from contatto.forms.actions import list_form_entries, submit_form
+from contatto.forms.actions import list_form_entries
 from contatto.forms.model import FormSubmitted, QuestionKind
 from contatto.forms.rules.outside import form_table
 from contatto.kit.db.database import Database
@@ -56,7 +56,7 @@ class Case:
         phone = papers.question("q1", QuestionKind.PHONE, required=True, country="MY")
         self.version = papers.published(tx, self.business_id, papers.content(phone))
         sent = papers.sent(q1=WRONG)
-        self.answer = submit_form(tx, self.version, papers.respondent(self.business_id), sent)
+        self.answer = papers.submit_form(tx, self.version, papers.respondent(self.business_id), sent)
         self.lead = make.lead(tx, self.business_id, make.contact(RIGHT), person_id="p1")
         self.wrong = next(
             point

@@ -1,10 +1,10 @@
 """Actions on forms: drafts, versions, submissions, files of leads, and pictures."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from contatto.accounts.model import AdAccount
 from contatto.capture.rules import detect_contacts
@@ -322,21 +322,6 @@ def answer_id_of(form_id: str, person_id: str, submission_id: str) -> str:
     return named_id(form_id, f"{person_id}:{submission_id}")
 
 
-def submit_form(tx: Tx, version: FormVersion, respondent: Respondent, sent: Submission) -> FormAnswer:
-    """Take a form once: keep it with its consents, and make or update the person's one lead (R23, R42).
-
-    The same submission again gives the same answer and changes nothing. What the offer does not fit, or what
-    a program sent, leaves only a count.
-
-    Raises:
-        Unanswered: with a problem for each field that lacks something.
-    """
-    (looked,) = look_through_forms(tx, version.business_id, [FilledForm(version, respondent, sent)])
-    if isinstance(looked, Unanswered):
-        raise looked
-    return looked if isinstance(looked, FormAnswer) else keep_answers(tx, [looked])[0].answer
-
-
 def look_through_forms(tx: Tx, business_id: str, filled: Sequence[FilledForm]) -> list[Looked]:
     """Check forms of one business, in their order; nothing is kept yet.
 
@@ -379,7 +364,9 @@ def _look_through(tx: Tx, filled: FilledForm, bookings: Sequence[Booking]) -> Fr
     version, respondent, sent = filled.version, filled.respondent, filled.sent
     foreign_bookings = [booking for booking in bookings if booking.person_id != respondent.person_id]
     checked = check_submission(version.content, sent, respondent.hidden, tx.now, foreign_bookings)
-    verdict = _verdict(checked, sent)
+    verdict = FormVerdict.NO_FIT if checked.refused else FormVerdict.TAKEN
+    if sent.trap:
+        verdict = FormVerdict.SPAM
     is_taken = verdict is FormVerdict.TAKEN
     if is_taken and checked.problems:
         return Unanswered(checked.problems)
@@ -402,75 +389,66 @@ def _look_through(tx: Tx, filled: FilledForm, bookings: Sequence[Booking]) -> Fr
     return FreshAnswer(answer, filled, checked)
 
 
-def _verdict(checked: Checked, sent: Submission) -> FormVerdict:
-    if sent.trap:
-        return FormVerdict.SPAM
-    return FormVerdict.NO_FIT if checked.refused else FormVerdict.TAKEN
-
-
 def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
     """Save answers once each; create leads, consent receipts and events for accepted ones."""
     new_answers = {new_answer.answer.id: new_answer for new_answer in fresh}
     accepted = [
         new_answer for new_answer in new_answers.values() if new_answer.answer.verdict is FormVerdict.TAKEN
     ]
-    new_leads = upsert_leads(tx, [_signal_of(new_answer) for new_answer in accepted])
+    signals, receipts = list[Signal](), list[ConsentReceipt]()
+    for new_answer in accepted:
+        version, sent = new_answer.filled.version, new_answer.filled.sent
+        answer, content = new_answer.answer, version.content
+        has_agreed = any(consent.key in sent.consents for consent in content.consents)
+        signals.append(
+            Signal(
+                business_id=answer.business_id,
+                person_id=answer.person_id,
+                channel_account_id=answer.channel_account_id,
+                conversation_id=answer.conversation_id,
+                origin=Origin.FORM,
+                source_id=answer.id,
+                at=answer.at,
+                contacts=contacts_of(new_answer.checked.answers),
+                stated_name=new_answer.checked.name or None,
+                profile_name=new_answer.filled.respondent.profile_name,
+                form=(version.form_id, version.name, version.version, has_agreed),
+            )
+        )
+        for consent in content.consents:
+            text = consent_text(content, consent, sent.language)
+            receipts.append(
+                ConsentReceipt(
+                    id=new_id(),
+                    business_id=answer.business_id,
+                    answer_id=answer.id,
+                    person_id=answer.person_id,
+                    purpose=consent.key,
+                    given=consent.key in sent.consents,
+                    text=text,
+                    text_hash=hash_text(text),
+                    policy_url=content.policy_url,
+                    language=sent.language,
+                    at=answer.at,
+                )
+            )
+    new_leads = upsert_leads(tx, signals)
     lead_of = {new_answer.answer.id: lead for new_answer, lead in zip(accepted, new_leads, strict=True)}
     saved_answers = {}
     for number, new_answer in new_answers.items():
         lead = lead_of.get(number)
         saved_answers[number] = KeptAnswer(replace(new_answer.answer, lead_id=lead.id if lead else ""), lead)
     store.append_answers(tx, [saved.answer for saved in saved_answers.values()])
-    store.append_receipts(tx, [receipt for new_answer in accepted for receipt in _receipts_of(new_answer)])
+    store.append_receipts(tx, receipts)
     for new_answer in accepted:
         store.save_bookings(tx, new_answer.answer.business_id, _bookings_of(new_answer))
-    emit_all(tx, [_event_of(saved_answers[new_answer.answer.id].answer) for new_answer in accepted])
+    submitted = [saved_answers[new_answer.answer.id].answer for new_answer in accepted]
+    events = [
+        FormSubmitted(answer.business_id, answer.form_id, answer.id, answer.conversation_id, answer.lead_id)
+        for answer in submitted
+    ]
+    emit_all(tx, [(event.business_id, event) for event in events])
     return [saved_answers[new_answer.answer.id] for new_answer in fresh]
-
-
-def _signal_of(fresh: FreshAnswer) -> Signal:
-    answer, version, sent = fresh.answer, fresh.filled.version, fresh.filled.sent
-    has_agreed = any(consent.key in sent.consents for consent in version.content.consents)
-    return Signal(
-        business_id=answer.business_id,
-        person_id=answer.person_id,
-        channel_account_id=answer.channel_account_id,
-        conversation_id=answer.conversation_id,
-        origin=Origin.FORM,
-        source_id=answer.id,
-        at=answer.at,
-        contacts=contacts_of(fresh.checked.answers),
-        stated_name=fresh.checked.name or None,
-        profile_name=fresh.filled.respondent.profile_name,
-        form=(version.form_id, version.name, version.version, has_agreed),
-    )
-
-
-def _event_of(answer: FormAnswer) -> tuple[str, Any]:
-    business_id = answer.business_id
-    return business_id, FormSubmitted(
-        business_id, answer.form_id, answer.id, answer.conversation_id, answer.lead_id
-    )
-
-
-def _receipts_of(fresh: FreshAnswer) -> Iterable[ConsentReceipt]:
-    """Yield the consents that a person gave or refused, with their texts."""
-    answer, content, sent = fresh.answer, fresh.filled.version.content, fresh.filled.sent
-    for one in content.consents:
-        text = consent_text(content, one, sent.language)
-        yield ConsentReceipt(
-            id=new_id(),
-            business_id=answer.business_id,
-            answer_id=answer.id,
-            person_id=answer.person_id,
-            purpose=one.key,
-            given=one.key in sent.consents,
-            text=text,
-            text_hash=hash_text(text),
-            policy_url=content.policy_url,
-            language=sent.language,
-            at=answer.at,
-        )
 
 
 def queue_lead_file(tx: Tx, account: AdAccount, page_number: int = 0, ad_number: int = 0) -> ExportJob:

@@ -297,13 +297,7 @@ def list_answers(
         form_answers.c.form_id == form_id,
         form_answers.c.verdict == FormVerdict.TAKEN,
     )
-    if before is not None:
-        at, answer_id = before
-        older = (form_answers.c.at == at) & (form_answers.c.id < answer_id)
-        statement = statement.where(or_(form_answers.c.at < at, older))
-    return _list_answers(
-        tx, statement.order_by(form_answers.c.at.desc(), form_answers.c.id.desc()).limit(limit)
-    )
+    return _list_page(tx, statement, before, limit)
 
 
 def list_answers_of_version(
@@ -316,13 +310,16 @@ def list_answers_of_version(
         form_answers.c.verdict == FormVerdict.TAKEN,
         form_answers.c.lead_id != "",
     )
+    return _list_page(tx, statement, before, limit)
+
+
+def _list_page(tx: Tx, statement: Select[Any], before: Place | None, limit: int) -> list[FormAnswer]:
     if before is not None:
         at, answer_id = before
         older = (form_answers.c.at == at) & (form_answers.c.id < answer_id)
         statement = statement.where(or_(form_answers.c.at < at, older))
-    return _list_answers(
-        tx, statement.order_by(form_answers.c.at.desc(), form_answers.c.id.desc()).limit(limit)
-    )
+    latest_first = statement.order_by(form_answers.c.at.desc(), form_answers.c.id.desc())
+    return _list_answers(tx, latest_first.limit(limit))
 
 
 def list_answers_of_leads(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, list[FormAnswer]]:

@@ -1,9 +1,10 @@
 """Pages of forms: overview, builder, answers, and pictures."""
 
 import re
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -19,8 +20,8 @@ from contatto.channels.model import Platform
 from contatto.channels.store import list_accounts
 from contatto.forms import actions, store
 from contatto.forms.actions import keep_form_picture
-from contatto.forms.model import ConsentReceipt, FormAnswer, FormVerdict, FormVersion, Prefill, Submission
 from contatto.forms.model import Form as InstantForm
+from contatto.forms.model import FormAnswer, FormVerdict, FormVersion, Prefill, Submission
 from contatto.forms.pages.views import (
     SubmittedForm,
     kind_groups,
@@ -49,7 +50,6 @@ from contatto.kit.texts import JSON_ERRORS
 from contatto.kit.timestamps import from_micros, micros
 from contatto.kit.uploads import picture_answer
 from contatto.leads.store.records import find_lead, list_leads_by_id, list_wrong_values
-from contatto.measurement.model import MeasuredAd
 from contatto.measurement.store import list_measured_ads
 from contatto.ui.context import Context, context_of
 from contatto.ui.render import iso
@@ -236,9 +236,9 @@ async def _stream_csv(
 ) -> AsyncIterator[bytes]:
     for line in csv_lines([(*CSV_HEAD, *columns.values())], bom=True):
         yield line
-    last: tuple[datetime, str] | None = None
+    last: store.Place | None = None
     while True:
-        read = _page_reader(business_id, form_id, columns, last)
+        read = partial(_read_page, business_id, form_id, columns, last)
         rows, last = await context.db.read_long(read)
         for line in csv_lines(rows):
             yield line
@@ -246,46 +246,31 @@ async def _stream_csv(
             return
 
 
-def _page_reader(
-    business_id: str, form_id: str, columns: dict[str, str], last: tuple[datetime, str] | None
-) -> Any:
-    def read_page(tx: Tx) -> tuple[list[list[str]], tuple[datetime, str] | None]:
-        answers = store.list_answers(tx, business_id, form_id, last, _CSV_PAGE)
-        versions = store.list_versions_by_id(tx, business_id, {answer.version_id for answer in answers})
-        receipts = store.list_receipts(tx, business_id, {answer.id for answer in answers})
-        ads = list_measured_ads(tx, business_id, {answer.ad_id for answer in answers if answer.ad_id})
-        leads = list_leads_by_id(tx, business_id, {answer.lead_id for answer in answers if answer.lead_id})
-        wrong = list_wrong_values(tx, business_id, {lead.id for lead in leads.values()})
-        rows = [
-            _csv_row(answer, versions[answer.version_id], ads.get(answer.ad_id or ""))
-            + _csv_cells(
-                answer,
-                receipts.get(answer.id, []),
-                columns,
-                wrong[leads[answer.lead_id].id] if answer.lead_id in leads else (),
-            )
-            for answer in answers
-        ]
-        more = (answers[-1].at, answers[-1].id) if len(answers) == _CSV_PAGE else None
-        return rows, more
-
-    return read_page
-
-
-def _csv_row(answer: FormAnswer, version: FormVersion, ad: MeasuredAd | None) -> list[str]:
-    of_ad = [str(ad.ad_number), ad.ad_name] if ad else ["", ""]
-    of_form = [str(version.number), str(version.version), answer.language]
-    return [answer.id, iso(answer.at) or "", *of_form, answer.lead_id, *of_ad, str(answer.score)]
-
-
-def _csv_cells(
-    answer: FormAnswer, receipts: list[ConsentReceipt], columns: Mapping[str, str], wrong: Collection[str]
-) -> list[str]:
+def _read_page(
+    business_id: str, form_id: str, columns: Mapping[str, str], last: store.Place | None, tx: Tx
+) -> tuple[list[list[str]], store.Place | None]:
     """Return normal forms for programs, the words of a choice for people, and no contact that is wrong."""
-    answers = without_wrong(answer.answers, wrong)
-    values = {answer.key: answer.shown if answer.kind in CHOOSERS else answer.value for answer in answers}
-    values |= {receipt.purpose: "yes" if receipt.given else "no" for receipt in receipts}
-    return [values.get(key, "") for key in columns]
+    answers = store.list_answers(tx, business_id, form_id, last, _CSV_PAGE)
+    versions = store.list_versions_by_id(tx, business_id, {answer.version_id for answer in answers})
+    receipts = store.list_receipts(tx, business_id, {answer.id for answer in answers})
+    ads = list_measured_ads(tx, business_id, {answer.ad_id for answer in answers if answer.ad_id})
+    leads = list_leads_by_id(tx, business_id, {answer.lead_id for answer in answers if answer.lead_id})
+    wrong = list_wrong_values(tx, business_id, {lead.id for lead in leads.values()})
+    rows = []
+    for answer in answers:
+        version, ad = versions[answer.version_id], ads.get(answer.ad_id or "")
+        of_ad = [str(ad.ad_number), ad.ad_name] if ad else ["", ""]
+        of_form = [str(version.number), str(version.version), answer.language]
+        row = [answer.id, iso(answer.at) or "", *of_form, answer.lead_id, *of_ad, str(answer.score)]
+        fields = without_wrong(
+            answer.answers, wrong[leads[answer.lead_id].id] if answer.lead_id in leads else ()
+        )
+        values = {field.key: field.shown if field.kind in CHOOSERS else field.value for field in fields}
+        values |= {
+            receipt.purpose: "yes" if receipt.given else "no" for receipt in receipts.get(answer.id, [])
+        }
+        rows.append(row + [values.get(key, "") for key in columns])
+    return rows, (answers[-1].at, answers[-1].id) if len(answers) == _CSV_PAGE else None
 
 
 _MOST_FIELDS: Final = 2_000

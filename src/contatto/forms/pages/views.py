@@ -185,7 +185,9 @@ def _question(content: Content, question: FormQuestion, place: int, words: Trans
         "low": question.low,
         "high": question.high,
         "country": question.country,
-        "bounds": _bounds(question.kind),
+        "bounds": "number"
+        if question.kind is QuestionKind.NUMBER
+        else ("length" if question.kind in TEXTS else ""),
         "is_contact": question.kind in CONTACTS,
         "prefill": question.prefill,
         "is_phone": question.kind in PHONES,
@@ -211,12 +213,6 @@ def _question(content: Content, question: FormQuestion, place: int, words: Trans
         "source": question.source.value if question.source else "",
         "sources": [(source.value, words.gettext(name)) for source, name in SOURCE_NAMES.items()],
     }
-
-
-def _bounds(kind: QuestionKind) -> str:
-    if kind is QuestionKind.NUMBER:
-        return "number"
-    return "length" if kind in TEXTS else ""
 
 
 def _short(content: Content, question: FormQuestion, words: Translator) -> str:

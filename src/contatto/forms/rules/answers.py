@@ -358,7 +358,9 @@ def find_way(content: Content, answers: Answers) -> FormPath:
         if skip_to and skip_to != question.key:
             continue
         skip_to = ""
-        if not _is_wanted(question, met, answers):
+        condition = answers.get(question.show_if, "")
+        is_shown = question.show_value in (condition if isinstance(condition, list) else [condition])
+        if question.show_if and not (question.show_if in met and is_shown):
             continue
         met.append(question.key)
         chosen = chosen_options(question, answers) if question.kind is QuestionKind.CHOICE else ()
@@ -384,13 +386,6 @@ def chosen_options(question: FormQuestion, answers: Answers) -> list[Option]:
     value = answers.get(question.key, "")
     keys = value if isinstance(value, list) else [value]
     return [option for option in question.options if option.key in keys]
-
-
-def _is_wanted(question: FormQuestion, met: list[str], answers: Answers) -> bool:
-    if not question.show_if:
-        return True
-    value = answers.get(question.show_if, "")
-    return question.show_if in met and question.show_value in (value if isinstance(value, list) else [value])
 
 
 SLOT_LENGTHS: Final = (15, 30, 45, 60, 90, 120)
@@ -642,16 +637,11 @@ def _answer(
     if question.kind is QuestionKind.APPOINTMENT:
         shown, value = read_slot(question.hours or Hours(), text, at, bookings)
     else:
-        shown, value = read_text(_in_country(question, sent), text, sent.language)
+        country = sent.answers.get(f"{question.key}{COUNTRY_PART}", "")  # as the person picked it
+        if question.kind in PHONES and isinstance(country, str) and len(country) == 2:
+            question = replace(question, country=country.upper())
+        shown, value = read_text(question, text, sent.language)
     return QuestionAnswer(question.key, label, question.kind, shown, value)
-
-
-def _in_country(question: FormQuestion, sent: Submission) -> FormQuestion:
-    """Return the question with the country that the person picked for the number."""
-    picked = sent.answers.get(f"{question.key}{COUNTRY_PART}", "")
-    if question.kind not in PHONES or not isinstance(picked, str) or len(picked) != 2:
-        return question
-    return replace(question, country=picked.upper())
 
 
 def _chosen(content: Content, question: FormQuestion, sent: Submission, label: str) -> QuestionAnswer | None:

@@ -123,8 +123,16 @@ def edit_content(content: Content, sent: Sent, language: str, lang: str = SOURCE
     picture = image if not image or PICTURE_ID.fullmatch(image) else content.image
     return replace(
         content,
-        questions=tuple(_edit_question(question, sent, lang) for question in content.questions),
-        consents=tuple(_edit_consent(consent, sent) for consent in content.consents),
+        questions=tuple(
+            _edit_question(question, sent, lang) if f"q:{question.key}:sent" in sent else question
+            for question in content.questions
+        ),
+        consents=tuple(
+            replace(consent, required=f"c:{consent.key}:required" in sent)
+            if f"c:{consent.key}:sent" in sent
+            else consent
+            for consent in content.consents
+        ),
         image=picture,
         review="review" in sent if "review:sent" in sent else content.review,
         policy_url=_link(sent, "policy_url", content.policy_url),
@@ -171,14 +179,8 @@ def _with_texts(content: Content, texts: Mapping[str, str]) -> Content:
     return replace(content, words={**content.words, first: {**content.words.get(first, {}), **texts}})
 
 
-def _add(content: Content, kind: str) -> Content:
-    return add_question(content, QuestionKind(kind)) if kind in list(QuestionKind) else content
-
-
-def _remove(content: Content, key: str) -> Content:
-    return replace(
-        content, questions=tuple(question for question in content.questions if question.key != key)
-    )
+def _without[T: (FormQuestion, FormConsent, Option)](items: tuple[T, ...], key: str) -> tuple[T, ...]:
+    return tuple(item for item in items if item.key != key)
 
 
 def _move(content: Content, key: str, step: int) -> Content:
@@ -207,9 +209,7 @@ def _remove_option(content: Content, rest: str) -> Content:
     key, _, option_key = rest.partition(":")
 
     def remove(question: FormQuestion) -> FormQuestion:
-        return replace(
-            question, options=tuple(option for option in question.options if option.key != option_key)
-        )
+        return replace(question, options=_without(question.options, option_key))
 
     return _change_question(content, key, remove)
 
@@ -227,10 +227,6 @@ def _add_consent(content: Content, _rest: str) -> Content:
     return _with_texts(replace(content, consents=(*content.consents, FormConsent(key))), texts)
 
 
-def _remove_consent(content: Content, key: str) -> Content:
-    return replace(content, consents=tuple(consent for consent in content.consents if consent.key != key))
-
-
 def _add_language(content: Content, language: str) -> Content:
     if language not in LANGUAGES or language in content.languages:
         return content
@@ -239,19 +235,21 @@ def _add_language(content: Content, language: str) -> Content:
 
 def _remove_language(content: Content, language: str) -> Content:
     """Remove a language, but never the first one: the others fall back to it."""
-    languages = tuple(code for code in content.languages if code != language or code == content.languages[0])
-    return replace(content, languages=languages)
+    first, *others = content.languages
+    return replace(content, languages=(first, *(code for code in others if code != language)))
 
 
 _CHANGES: Final[dict[str, Callable[[Content, str], Content]]] = {
-    "add": _add,
-    "remove": _remove,
+    "add": lambda content, kind: (
+        add_question(content, QuestionKind(kind)) if kind in list(QuestionKind) else content
+    ),
+    "remove": lambda content, key: replace(content, questions=_without(content.questions, key)),
     "up": lambda content, key: _move(content, key, -1),
     "down": lambda content, key: _move(content, key, 1),
     "add_option": _add_option,
     "remove_option": _remove_option,
     "add_consent": _add_consent,
-    "remove_consent": _remove_consent,
+    "remove_consent": lambda content, key: replace(content, consents=_without(content.consents, key)),
     "add_language": _add_language,
     "remove_language": _remove_language,
 }
@@ -259,11 +257,25 @@ _CHANGES: Final[dict[str, Callable[[Content, str], Content]]] = {
 
 def _edit_question(question: FormQuestion, sent: Sent, lang: str) -> FormQuestion:
     at = f"q:{question.key}"
-    if f"{at}:sent" not in sent:
-        return question
     shown_by, _, shown_value = _line(sent, f"{at}:show", "", 40).partition("=")
     autocomplete = _line(sent, f"{at}:autocomplete", question.autocomplete, 40)
     source = _line(sent, f"{at}:source", question.source or "", 20)
+    options, hours = list[Option](), question.hours
+    for option in question.options:
+        goto = _line(sent, f"{at}:{option.key}:goto", option.goto, 8)
+        is_valid = goto in ("", END, REFUSE) or re.fullmatch(r"q\d{1,4}", goto)
+        score = _number(sent, f"{at}:{option.key}:score", option.score, lang) or 0
+        options.append(Option(option.key, score, goto if is_valid else ""))
+    if hours:
+        days = {int(day) for day in sent.get(f"{at}:day", ()) if day in ("1", "2", "3", "4", "5", "6", "7")}
+        hours = Hours(
+            zone=_line(sent, f"{at}:zone", hours.zone, 64),
+            days=tuple(sorted(days)),
+            opens=_line(sent, f"{at}:opens", hours.opens, 5),
+            closes=_line(sent, f"{at}:closes", hours.closes, 5),
+            slot_minutes=_number(sent, f"{at}:slot", hours.slot_minutes) or 0,
+            ahead_days=_number(sent, f"{at}:ahead", hours.ahead_days) or 0,
+        )
     return replace(
         question,
         required=f"{at}:required" in sent,
@@ -272,23 +284,11 @@ def _edit_question(question: FormQuestion, sent: Sent, lang: str) -> FormQuestio
         low=_number(sent, f"{at}:low", question.low, lang),
         high=_number(sent, f"{at}:high", question.high, lang),
         country=_line(sent, f"{at}:country", question.country, 2).upper(),
-        options=tuple(_edit_option(option, f"{at}:{option.key}", sent, lang) for option in question.options),
+        options=tuple(options),
         show_if=shown_by if shown_by != question.key else "",
         show_value=shown_value,
         source=HiddenValue(source) if source in list(HiddenValue) else None,
-        hours=_edit_hours(question.hours, at, sent) if question.hours else None,
-    )
-
-
-def _edit_hours(hours: Hours, at: str, sent: Sent) -> Hours:
-    days = {int(day) for day in sent.get(f"{at}:day", ()) if day in ("1", "2", "3", "4", "5", "6", "7")}
-    return Hours(
-        zone=_line(sent, f"{at}:zone", hours.zone, 64),
-        days=tuple(sorted(days)),
-        opens=_line(sent, f"{at}:opens", hours.opens, 5),
-        closes=_line(sent, f"{at}:closes", hours.closes, 5),
-        slot_minutes=_number(sent, f"{at}:slot", hours.slot_minutes) or 0,
-        ahead_days=_number(sent, f"{at}:ahead", hours.ahead_days) or 0,
+        hours=hours,
     )
 
 
@@ -301,18 +301,6 @@ def place_hours(content: Content, zone: str) -> Content:
         for question in content.questions
     )
     return replace(content, questions=questions)
-
-
-def _edit_option(option: Option, at: str, sent: Sent, lang: str) -> Option:
-    goto = _line(sent, f"{at}:goto", option.goto, 8)
-    is_valid = goto in ("", END, REFUSE) or re.fullmatch(r"q\d{1,4}", goto)
-    return Option(option.key, _number(sent, f"{at}:score", option.score, lang) or 0, goto if is_valid else "")
-
-
-def _edit_consent(consent: FormConsent, sent: Sent) -> FormConsent:
-    if f"c:{consent.key}:sent" not in sent:
-        return consent
-    return replace(consent, required=f"c:{consent.key}:required" in sent)
 
 
 def _line(sent: Sent, name: str, current: str, most: int) -> str:
@@ -361,7 +349,17 @@ def list_problems(content: Content) -> list[Problem]:
         for consent in content.consents
         if not consent_text(content, consent, first)
     ]
-    return problems + _end_problems(content)
+    if not is_link(content.policy_url):
+        problems.append(Problem("policy_url", "Give the full https address of your privacy policy."))
+    if not text_of(content, "thanks_title", first):
+        problems.append(Problem("thanks_title", "Enter the thank-you text that people see at the end."))
+    if content.end_url and not is_link(content.end_url):
+        problems.append(Problem("end_url", "Give a full https address, or leave it empty."))
+    if content.end_phone and not is_call(content.end_phone):
+        problems.append(
+            Problem("end_phone", "Enter the number with its country code, such as +65 6123 4567.")
+        )
+    return problems
 
 
 def _question_problems(content: Content, question: FormQuestion, place: int) -> list[Problem]:
@@ -417,18 +415,3 @@ def _option_problems(content: Content, question: FormQuestion, later: set[str]) 
         if option.goto not in _JUMPS and option.goto not in later:
             problems.append(Problem(question.key, "A jump can only lead to a later question."))
     return problems[:1]
-
-
-def _end_problems(content: Content) -> list[Problem]:
-    problems: list[Problem] = []
-    if not is_link(content.policy_url):
-        problems.append(Problem("policy_url", "Give the full https address of your privacy policy."))
-    if not text_of(content, "thanks_title", content.languages[0]):
-        problems.append(Problem("thanks_title", "Enter the thank-you text that people see at the end."))
-    if content.end_url and not is_link(content.end_url):
-        problems.append(Problem("end_url", "Give a full https address, or leave it empty."))
-    if content.end_phone and not is_call(content.end_phone):
-        problems.append(
-            Problem("end_phone", "Enter the number with its country code, such as +65 6123 4567.")
-        )
-    return problems

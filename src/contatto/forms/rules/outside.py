@@ -60,7 +60,17 @@ def sample_answers(content: Content, number: int) -> tuple[QuestionAnswer, ...]:
 
     Source: RFC 2606 (example.com), NANP (numbers 555-0100 to 555-0199 are for fiction).
     """
-    return tuple(_sample(content, question, number) for question in content.questions)
+    language = content.languages[0]
+    answers = []
+    for question in content.questions:
+        label = label_of(content, question, language)
+        if question.kind in CHOOSERS and question.options:
+            option = question.options[0]
+            shown, value = option_text(content, question, option, language), option.key
+        else:
+            shown = value = _sample_text(question, number)
+        answers.append(QuestionAnswer(question.key, label, question.kind, shown, value))
+    return tuple(answers)
 
 
 def sample_details(content: Content, number: int) -> dict[QuestionKind, str]:
@@ -76,16 +86,6 @@ def sample_email(number: int) -> str:
 
 def sample_phone(number: int) -> str:
     return f"+120255501{number % 100:02}"
-
-
-def _sample(content: Content, question: FormQuestion, number: int) -> QuestionAnswer:
-    label = label_of(content, question, content.languages[0])
-    if question.kind in CHOOSERS and question.options:
-        option = question.options[0]
-        shown = option_text(content, question, option, content.languages[0])
-        return QuestionAnswer(question.key, label, question.kind, shown, option.key)
-    text = _sample_text(question, number)
-    return QuestionAnswer(question.key, label, question.kind, text, text)
 
 
 def _sample_text(question: FormQuestion, number: int) -> str:

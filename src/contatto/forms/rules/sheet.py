@@ -8,7 +8,6 @@ import phonenumbers
 
 from contatto.forms.model import NOBODY, Content, FormQuestion, Prefill, QuestionKind
 from contatto.forms.rules.answers import (
-    CHOOSERS,
     PHONES,
     TEXT_LIMIT,
     consent_text,
@@ -24,6 +23,10 @@ from contatto.kit.languages import LANGUAGES
 
 _INPUTS: Final = {QuestionKind.EMAIL: "email", QuestionKind.DATE: "date"}
 _CONTROLS: Final = {
+    QuestionKind.CHOICE: "choice",
+    QuestionKind.CHOICES: "choices",
+    QuestionKind.PHONE: "phone",
+    QuestionKind.WHATSAPP: "phone",
     QuestionKind.LONG_TEXT: "long",
     QuestionKind.COUNTRY: "country",
     QuestionKind.APPOINTMENT: "slots",
@@ -112,7 +115,7 @@ def _question(
     return {
         "key": question.key,
         "kind": question.kind.value,
-        "control": _control(question),
+        "control": _CONTROLS.get(question.kind, "line"),
         "type": "tel" if question.kind in PHONES else _INPUTS.get(question.kind, "text"),
         "mode": _MODES.get(question.kind, ""),
         "label": label_of(content, question, language),
@@ -132,11 +135,3 @@ def _question(
             for option in question.options
         ],
     }
-
-
-def _control(question: FormQuestion) -> str:
-    if question.kind in CHOOSERS:
-        return question.kind.value
-    if question.kind in PHONES:
-        return "phone"
-    return _CONTROLS.get(question.kind, "line")
