@@ -549,13 +549,11 @@ def answer_round(request: ScoringRequest) -> ScoringResult:
     for start in range(0, len(request.leads), _AT_ONCE):
         scores += _scores(quality, correction, request.leads[start : start + _AT_ONCE], is_new=saved is None)
     known_outcomes = sum(lead.is_good is not None for lead in request.leads)
-    learned = None if saved else _learned(quality, known_outcomes)
+    learned = None
+    if not saved:
+        facts = quality.share, quality.loss, can_grow_trees(), quality.held
+        learned = TrainedModel(quality.to_bytes(), known_outcomes, *facts)
     return ScoringResult(scores, correction, learned)
-
-
-def _learned(quality: LeadQuality, outcome_count: int) -> TrainedModel:
-    body = quality.to_bytes()
-    return TrainedModel(body, outcome_count, quality.share, quality.loss, can_grow_trees(), quality.held)
 
 
 def _learn(leads: Sequence[ScoredLead]) -> LeadQuality | None:

@@ -15,16 +15,14 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
-from contatto.leads.actions.records import refresh_facets, refresh_with_twins
+from contatto.leads.actions.records import load_listed_lead, note_step, refresh_facets, refresh_with_twins
 from contatto.leads.model import (
     Actor,
     ContactPoint,
     ContactRejected,
-    HistoryEntry,
     HistoryKind,
     Lead,
     LeadEdited,
-    LeadId,
     LeadLabel,
     LeadRemoved,
     LeadUpdated,
@@ -45,9 +43,8 @@ from contatto.leads.store.annotations import (
     count_labels,
     count_views,
     delete_lead_label,
-    delete_note,
-    delete_task,
     delete_view,
+    delete_work,
     find_label,
     list_labels,
     list_sharing_leads,
@@ -56,9 +53,8 @@ from contatto.leads.store.annotations import (
     record_task,
     record_view,
     save_label,
-    save_note,
-    save_task,
     save_view,
+    save_work,
 )
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
@@ -92,7 +88,7 @@ def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen_owner_id: str | None, o
     Raises:
         Refused: NOT_FOUND; INVALID for a stranger; CONFLICT unless ``seen_owner_id`` is the owner.
     """
-    lead = _owned_lead(tx, actor, lead_id)
+    lead = load_listed_lead(tx, actor.business_id, lead_id)
     if lead.owner_id == owner_id:
         return lead
     name = check_member(tx, actor.business_id, owner_id)
@@ -116,7 +112,7 @@ def label_lead(tx: Tx, actor: Actor, lead_id: str, name: str) -> LeadLabel:
     Raises:
         Refused: NOT_FOUND; INVALID.
     """
-    lead = _owned_lead(tx, actor, lead_id)
+    lead = load_listed_lead(tx, actor.business_id, lead_id)
     label = keep_label(tx, actor.business_id, name)
     put_label(tx, actor, lead.id, label)
     return label
@@ -156,7 +152,7 @@ def keep_label(tx: Tx, business_id: str, name: str) -> LeadLabel:
 
 def unlabel_lead(tx: Tx, actor: Actor, lead_id: str, label_id: str) -> None:
     """Take a label off a lead. Raises Refused: NOT_FOUND, for the lead."""
-    lead = _owned_lead(tx, actor, lead_id)
+    lead = load_listed_lead(tx, actor.business_id, lead_id)
     if delete_lead_label(tx, actor.business_id, lead.id, label_id):
         refresh_facets(tx, actor.business_id, {lead.id})
         note_edit(tx, actor, lead.id, HistoryKind.UNLABELLED, label_name(tx, actor.business_id, label_id))
@@ -164,9 +160,9 @@ def unlabel_lead(tx: Tx, actor: Actor, lead_id: str, label_id: str) -> None:
 
 def add_note(tx: Tx, actor: Actor, lead_id: str, text: str) -> Note:
     """Write a note. Raises Refused: NOT_FOUND; INVALID."""
-    lead = _owned_lead(tx, actor, lead_id)
+    lead = load_listed_lead(tx, actor.business_id, lead_id)
     note = Note(new_id(), lead.id, rules.read_note(text), actor.name, 0, tx.now, None)
-    save_note(tx, actor.business_id, note)
+    save_work(tx, actor.business_id, note)
     note_edit(tx, actor, lead.id, HistoryKind.NOTE, "")
     return note
 
@@ -180,17 +176,17 @@ def edit_note(tx: Tx, actor: Actor, note: Note, text: str) -> None:
 
 def remove_note(tx: Tx, actor: Actor, note: Note) -> None:
     """Delete a note that was seen with this revision. Raises Refused: CONFLICT."""
-    if not delete_note(tx, actor.business_id, note):
+    if not delete_work(tx, actor.business_id, note):
         raise Refused(errors.CONFLICT, "Somebody else changed this note. Check it and try again.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, note.lead_id, "note"))
 
 
 def add_task(tx: Tx, actor: Actor, lead_id: str, task_text: TaskText) -> Task:
     """Note something to do. Raises Refused: NOT_FOUND; INVALID."""
-    lead = _owned_lead(tx, actor, lead_id)
+    lead = load_listed_lead(tx, actor.business_id, lead_id)
     says = rules.read_task(task_text.text)
     task = Task(new_id(), lead.id, says, task_text.due_on, 0, actor.name, tx.now, "", None)
-    save_task(tx, actor.business_id, task)
+    save_work(tx, actor.business_id, task)
     note_edit(tx, actor, lead.id, HistoryKind.TASK, "")
     return task
 
@@ -208,12 +204,12 @@ def finish_task(tx: Tx, actor: Actor, task: Task, *, is_done: bool) -> None:
     new = replace(task, done_by=actor.name if is_done else "", done_at=tx.now if is_done else None)
     _keep_task(tx, actor, task, new)
     if is_done:
-        _append_step(tx, actor, task.lead_id, HistoryKind.TASK_DONE, "")
+        note_step(tx, actor.business_id, task.lead_id, HistoryKind.TASK_DONE, "", actor.name)
 
 
 def remove_task(tx: Tx, actor: Actor, task: Task) -> None:
     """Delete a task that was seen with this revision. Raises Refused: CONFLICT."""
-    if not delete_task(tx, actor.business_id, task):
+    if not delete_work(tx, actor.business_id, task):
         raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, task.lead_id, "task"))
 
@@ -222,13 +218,6 @@ def _keep_task(tx: Tx, actor: Actor, task: Task, new: Task) -> None:
     if not record_task(tx, actor.business_id, new, task.revision):
         raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, task.lead_id, "task"))
-
-
-def _owned_lead(tx: Tx, actor: Actor, lead_id: str) -> Lead:
-    lead = records.find_lead_to_change(tx, actor.business_id, lead_id)
-    if lead is None or lead.hidden_at is not None:
-        raise Refused(errors.NOT_FOUND, "Lead not found.")
-    return lead
 
 
 def check_member(
@@ -250,7 +239,7 @@ def check_member(
 
 def note_edit(tx: Tx, actor: Actor, lead_id: str, what: HistoryKind, detail: str) -> None:
     """Write a change into the lead's history, and tell of it."""
-    _append_step(tx, actor, lead_id, what, detail)
+    note_step(tx, actor.business_id, lead_id, what, detail, actor.name)
     emit(tx, actor.business_id, LeadEdited(actor.business_id, lead_id, what))
     if what in _REPORTED_KINDS:
         tx.ports[LeadPorts].lead_changed(tx, actor.business_id, lead_id)
@@ -258,12 +247,6 @@ def note_edit(tx: Tx, actor: Actor, lead_id: str, what: HistoryKind, detail: str
 
 def label_name(tx: Tx, business_id: str, label_id: str) -> str:
     return next((label.name for label in list_labels(tx, business_id) if label.id == label_id), "")
-
-
-def _append_step(tx: Tx, actor: Actor, lead_id: str, what: HistoryKind, detail: str) -> None:
-    records.append_history(
-        tx, actor.business_id, HistoryEntry(new_id(), LeadId(lead_id), what, detail, actor.name, tx.now)
-    )
 
 
 MOST_VIEWS: Final = 50
@@ -336,7 +319,7 @@ def add_contact_point(tx: Tx, actor: Actor, lead_id: str, field: Field, text: st
     Raises:
         Refused: NOT_FOUND; INVALID for an invalid or duplicate detail, or when there are too many.
     """
-    lead = _listed_lead(tx, actor, lead_id)
+    lead = load_listed_lead(tx, actor.business_id, lead_id)
     existing_points = records.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
     if len(existing_points) >= MOST_POINTS:
         raise Refused(
@@ -359,7 +342,7 @@ def change_contact_point(
     Raises:
         Refused: NOT_FOUND; INVALID for an invalid or duplicate detail; CONFLICT when somebody was faster.
     """
-    lead = _listed_lead(tx, actor, lead_id)
+    lead = load_listed_lead(tx, actor.business_id, lead_id)
     point = _point(tx, actor, lead, point_id)
     value = _read(tx, actor.business_id, lead, point.field, text)
     if value == point.value:
@@ -378,7 +361,7 @@ def choose_main_contact(tx: Tx, actor: Actor, lead_id: str, point_id: str, seen_
     Raises:
         Refused: NOT_FOUND; CONFLICT when its value is not ``seen_value``.
     """
-    lead = _listed_lead(tx, actor, lead_id)
+    lead = load_listed_lead(tx, actor.business_id, lead_id)
     point = _point(tx, actor, lead, point_id)
     _keep(tx, actor, replace(point, main_at=tx.now, wrong_at=None), seen_value)
     note_edit(tx, actor, lead.id, HistoryKind.CONTACT_MAIN, point.value)
@@ -392,7 +375,7 @@ def mark_contact_wrong(
     Raises:
         Refused: NOT_FOUND; CONFLICT when its value is not ``seen_value``.
     """
-    lead = _listed_lead(tx, actor, lead_id)
+    lead = load_listed_lead(tx, actor.business_id, lead_id)
     point = _point(tx, actor, lead, point_id)
     if (point.wrong_at is not None) is is_wrong:
         return
@@ -440,7 +423,7 @@ def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, 
         emit(tx, business_id, LeadRemoved(business_id, lead_id, lead.conversation_id))
         tx.ports[LeadPorts].leads_gone(tx, business_id, {lead_id})
         return None
-    _note(tx, lead, HistoryKind.REJECTED, point.field.value, actor)
+    note_step(tx, lead.business_id, lead.id, HistoryKind.REJECTED, point.field.value, actor)
     emit(tx, business_id, ContactRejected(business_id, lead_id, lead.conversation_id, point.field.value))
     _note_change(tx, lead)
     return lead
@@ -473,7 +456,9 @@ def put_back_contact(tx: Tx, actor: Actor, lead_id: str, rejected_id: str) -> No
         for proof in rejected.evidence:
             records.append_evidence(tx, proof)
     refresh_with_twins(tx, actor.business_id, {lead.id})
-    _note(tx, lead, HistoryKind.REJECT_UNDONE, rejected.point.field.value, actor.name)
+    note_step(
+        tx, lead.business_id, lead.id, HistoryKind.REJECT_UNDONE, rejected.point.field.value, actor.name
+    )
     event = LeadUpdated(
         actor.business_id,
         lead.id,
@@ -489,13 +474,6 @@ def put_back_contact(tx: Tx, actor: Actor, lead_id: str, rejected_id: str) -> No
 def purge_rejected(tx: Tx) -> int:
     """Forget what can no longer be put back; say how many."""
     return records.delete_old_rejected(tx, tx.now - records.KEEP_REJECTED)
-
-
-def _listed_lead(tx: Tx, actor: Actor, lead_id: str) -> Lead:
-    lead = records.find_lead_to_change(tx, actor.business_id, lead_id)
-    if lead is None or lead.hidden_at is not None:
-        raise Refused(errors.NOT_FOUND, "Lead not found.")
-    return lead
 
 
 def _point(tx: Tx, actor: Actor, lead: Lead, point_id: str) -> ContactPoint:
@@ -531,8 +509,3 @@ def _note_change(tx: Tx, lead: Lead) -> None:
     """Queue the change for outside systems, except for test leads."""
     if not lead.is_test:
         tx.ports[LeadPorts].lead_changed(tx, lead.business_id, lead.id)
-
-
-def _note(tx: Tx, lead: Lead, what: HistoryKind, detail: str, actor: str) -> None:
-    step = HistoryEntry(new_id(), LeadId(lead.id), what, detail, actor, tx.now)
-    records.append_history(tx, lead.business_id, step)

@@ -117,7 +117,9 @@ class LeadScorer:
             model = find_lead_model(tx, business_id)
             leads = list_leads_to_score(tx, business_id, tx.now - _SCORED_FOR, MOST)
             is_old = model is None or model.learned_at <= tx.now - _OLD
-            if is_old and _can_learn(leads, model):
+            outcomes = [lead.is_good for lead in leads if lead.is_good is not None]
+            is_new = model is None or model.outcomes != len(outcomes) or _has_news(leads)
+            if is_old and is_new and is_enough(outcomes):
                 return _study(business_id, leads, None, _correction(model))
             if model is not None and _has_news(leads):
                 return _study(business_id, leads, model, _correction(model))
@@ -129,12 +131,6 @@ def scoring_study() -> PeriodicStudy:
     scorer = LeadScorer()
     confined = partial(SandboxPool, 1, _CLOCK_S, _PROCESSOR_S, prepare_trees)
     return PeriodicStudy(EVERY_S, scorer.start_over, scorer.read_next, score_round, confined)
-
-
-def _can_learn(leads: list[ScoredLead], model: LeadModel | None) -> bool:
-    """Report whether there are enough outcomes, and any that the last model has not learned from."""
-    outcomes = [lead.is_good for lead in leads if lead.is_good is not None]
-    return is_enough(outcomes) and (model is None or model.outcomes != len(outcomes) or _has_news(leads))
 
 
 def _has_news(leads: list[ScoredLead]) -> bool:
@@ -199,7 +195,10 @@ def start_job(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> LeadJob:
     """
     plan = _checked(tx, actor, kind, plan)
     job_id = new_id()
-    total = len(plan.rows) or len(plan.lead_ids) or _count(tx, actor, plan)
+    total = len(plan.rows) or len(plan.lead_ids)
+    if not total:
+        lead_filter = for_member(read_filter(parse_qsl(plan.query)), actor.member_id)
+        total = listing.count_leads(tx, actor.business_id, lead_filter)
     if not total:
         raise Refused(errors.INVALID, "Choose at least one lead.")
     return _queue_job(tx, new_job(tx, actor, job_id, kind, plan, total))
@@ -313,25 +312,20 @@ def new_job(tx: Tx, actor: Actor, job_id: str, kind: JobKind, plan: JobPlan, tot
 
 def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> JobPlan:
     """Return the plan with its value as an id or a known word, and its leads in order."""
+    value = plan.value
     if kind is JobKind.ERASE:
         if not 0 < len(plan.lead_ids) <= MOST_ERASED:
             raise Refused(errors.INVALID, "Choose at most %(most)s leads to erase.", most=MOST_ERASED)
-    elif len(plan.lead_ids) > MOST_SELECTED:
-        raise Refused(
-            errors.INVALID,
-            "Choose at most %(most)s leads, or all that match.",
-            most=MOST_SELECTED,
-        )
-    value = plan.value
-    if kind is JobKind.STATUS and value not in list(LeadStatus):
-        raise Refused(errors.INVALID, "status: choose one from the list.")
-    if kind is JobKind.ERASE:
         _check_not_merged(tx, actor, plan)
-    if kind is JobKind.OWNER:
+    elif len(plan.lead_ids) > MOST_SELECTED:
+        raise Refused(errors.INVALID, "Choose at most %(most)s leads, or all that match.", most=MOST_SELECTED)
+    elif kind is JobKind.STATUS and value not in list(LeadStatus):
+        raise Refused(errors.INVALID, "status: choose one from the list.")
+    elif kind is JobKind.OWNER:
         check_member(tx, actor.business_id, value or None)
-    if kind is JobKind.LABEL:
+    elif kind is JobKind.LABEL:
         value = keep_label(tx, actor.business_id, value).id
-    if kind is JobKind.UNLABEL:
+    elif kind is JobKind.UNLABEL:
         label = find_label(tx, actor.business_id, value)
         if label is None:
             raise Refused(errors.INVALID, "label: this label does not exist.")
@@ -349,40 +343,29 @@ def _check_not_merged(tx: Tx, actor: Actor, plan: JobPlan) -> None:
         )
 
 
-def _count(tx: Tx, actor: Actor, plan: JobPlan) -> int:
-    lead_filter = for_member(read_filter(parse_qsl(plan.query)), actor.member_id)
-    return listing.count_leads(tx, actor.business_id, lead_filter)
-
-
 def _actor(job: LeadJob) -> Actor:
     return Actor(job.business_id, job.member_id, job.actor)
 
 
 def _change_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
-    ids = _next_ids(tx, job)
-    leads = lead_store.list_leads_to_change(tx, job.business_id, ids)
-    actor, change = _actor(job), _CHANGES[job.kind]
-    value = job.plan.value
-    items = [_attempt(tx, actor, leads.get(lead_id), lead_id, change, value) for lead_id in in_time(ids)]
-    return items, items[-1].lead_id if items else job.cursor
-
-
-def _next_ids(tx: Tx, job: LeadJob) -> list[str]:
-    """Return the next leads by id; leads that came after the job began have greater ids and are left out."""
     if job.plan.lead_ids:
-        return [lead_id for lead_id in job.plan.lead_ids if lead_id > job.cursor][:CHUNK]
-    lead_filter = for_member(read_filter(parse_qsl(job.plan.query)), job.member_id)
-    lead_ids = listing.list_lead_ids_after(tx, job.business_id, lead_filter, job.cursor, CHUNK)
-    return [lead_id for lead_id in lead_ids if lead_id < job.id]
-
-
-def _attempt(tx: Tx, actor: Actor, lead: Lead | None, lead_id: str, change: Change, value: str) -> JobItem:
-    if lead is None or lead.hidden_at is not None or lead.id != lead_id:
-        return _skipped(lead_id, LazyText("This lead no longer exists."))
-    try:
-        return change(tx, actor, lead, value)
-    except Refused as refused:
-        return _skipped(lead_id, refused.said)
+        ids = [lead_id for lead_id in job.plan.lead_ids if lead_id > job.cursor][:CHUNK]
+    else:  # leads that came after the job began have greater ids, and are left out
+        lead_filter = for_member(read_filter(parse_qsl(job.plan.query)), job.member_id)
+        lead_ids = listing.list_lead_ids_after(tx, job.business_id, lead_filter, job.cursor, CHUNK)
+        ids = [lead_id for lead_id in lead_ids if lead_id < job.id]
+    leads = lead_store.list_leads_to_change(tx, job.business_id, ids)
+    actor, change, items = _actor(job), _CHANGES[job.kind], list[JobItem]()
+    for lead_id in in_time(ids):
+        lead = leads.get(lead_id)
+        if lead is None or lead.hidden_at is not None or lead.id != lead_id:
+            items.append(_skipped(lead_id, LazyText("This lead no longer exists.")))
+            continue
+        try:
+            items.append(change(tx, actor, lead, job.plan.value))
+        except Refused as refused:
+            items.append(_skipped(lead_id, refused.said))
+    return items, items[-1].lead_id if items else job.cursor
 
 
 def _skipped(lead_id: str, reason: LazyText) -> JobItem:
@@ -467,20 +450,18 @@ def _undo_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
     items = list_job_items(tx, job.business_id, undone.id, int(job.cursor or 0), CHUNK)
     leads = lead_store.list_leads_to_change(tx, job.business_id, {item.lead_id for item in items})
     actor, kind = _actor(job), undone.kind
-    results = [_take_back(tx, actor, kind, leads.get(item.lead_id), item) for item in in_time(items)]
+    results = list[JobItem]()
+    for item in in_time(items):
+        lead, result = leads.get(item.lead_id), _skipped(item.lead_id, SKIPPED_FIRST)
+        is_there = lead is not None and (lead.hidden_at is not None) is (kind is JobKind.DELETE)
+        if lead is not None and lead.id == item.lead_id and is_there:
+            try:
+                if _BACK[kind](tx, actor, lead, item):
+                    result = _changed(lead, item.after, item.before)
+            except Refused as refused:
+                result = _skipped(item.lead_id, refused.said)
+        results.append(result)
     return results, str(items[len(results) - 1].position) if items else job.cursor
-
-
-def _take_back(tx: Tx, actor: Actor, kind: JobKind, lead: Lead | None, item: JobItem) -> JobItem:
-    if lead is None or lead.id != item.lead_id:
-        return _skipped(item.lead_id, SKIPPED_FIRST)
-    if (lead.hidden_at is not None) is not (kind is JobKind.DELETE):
-        return _skipped(item.lead_id, SKIPPED_FIRST)
-    try:
-        is_back = _BACK[kind](tx, actor, lead, item)
-    except Refused as refused:
-        return _skipped(item.lead_id, refused.said)
-    return _changed(lead, item.after, item.before) if is_back else _skipped(item.lead_id, SKIPPED_FIRST)
 
 
 def _status_back(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
@@ -510,23 +491,14 @@ def _delete_back(tx: Tx, actor: Actor, lead: Lead, _item: JobItem) -> bool:
     return True
 
 
-def _import_back(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
-    return importing.take_back_row(tx, actor, lead, item)
-
-
-def _merge_back(tx: Tx, actor: Actor, _lead: Lead, item: JobItem) -> bool:
-    undo_merge(tx, actor, item.after)
-    return True
-
-
 _BACK: Final[dict[JobKind, Callable[[Tx, Actor, Lead, JobItem], bool]]] = {
     JobKind.STATUS: _status_back,
     JobKind.OWNER: _owner_back,
     JobKind.LABEL: _label_back,
     JobKind.UNLABEL: _label_back,
     JobKind.DELETE: _delete_back,
-    JobKind.IMPORT: _import_back,
-    JobKind.MERGE: _merge_back,
+    JobKind.IMPORT: importing.take_back_row,
+    JobKind.MERGE: lambda tx, actor, _lead, item: bool(undo_merge(tx, actor, item.after)),
 }
 
 

@@ -34,7 +34,6 @@ from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import records as rules
 from contatto.leads.rules.records import detail_key, facets_of_new
 from contatto.leads.store import records
-from contatto.leads.store import records as store
 from contatto.leads.store.annotations import (
     FormEntry,
     append_entries,
@@ -43,7 +42,6 @@ from contatto.leads.store.annotations import (
     record_facets,
     record_twins,
 )
-from contatto.leads.store.records import append_history
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
 
@@ -306,9 +304,9 @@ def mark_as_lead(tx: Tx, signal: Signal) -> Lead:
 
 def restore_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
     """Put a deleted lead back into the lists: somebody wants it, or the person has shared details again."""
-    store.record_hidden(tx, lead, None)
+    records.record_hidden(tx, lead, None)
     refresh_with_twins(tx, lead.business_id, {lead.id})
-    _note_step(tx, lead, HistoryKind.RESTORED, "", actor)
+    note_step(tx, lead.business_id, lead.id, HistoryKind.RESTORED, "", actor)
     emit(tx, lead.business_id, LeadEdited(lead.business_id, lead.id, "restored"))
     _note_changes(tx, lead.business_id, [lead])
     return replace(lead, hidden_at=None)
@@ -316,30 +314,26 @@ def restore_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
 
 def delete_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
     """Hide a lead from all lists. Its rows and its conversion stay: it can be restored."""
-    store.record_hidden(tx, lead, tx.now)
+    records.record_hidden(tx, lead, tx.now)
     refresh_with_twins(tx, lead.business_id, {lead.id})
-    _note_step(tx, lead, HistoryKind.DELETED, "", actor)
+    note_step(tx, lead.business_id, lead.id, HistoryKind.DELETED, "", actor)
     emit(tx, lead.business_id, LeadEdited(lead.business_id, lead.id, "deleted"))
     return replace(lead, hidden_at=tx.now)
 
 
 def remove_test_lead(tx: Tx, lead: Lead) -> None:
-    """Delete a test lead with all that hangs on it; no other lead can be deleted so.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Delete a test lead with all that hangs on it; another lead is refused with NOT_FOUND."""
     if not lead.is_test:
         raise Refused(errors.NOT_FOUND, "lead_id: this is not a test lead.")
-    store.delete_lead(tx, lead.business_id, lead.id)
+    records.delete_lead(tx, lead.business_id, lead.id)
     emit(tx, lead.business_id, LeadRemoved(lead.business_id, lead.id, lead.conversation_id))
 
 
 def note_export(tx: Tx, actor: Actor, lead_ids: Collection[str]) -> None:
     """Write into the history of chosen leads that a member takes them away in a file."""
-    for lead in store.list_leads_by_id(tx, actor.business_id, set(lead_ids)).values():
+    for lead in records.list_leads_by_id(tx, actor.business_id, set(lead_ids)).values():
         if lead.hidden_at is None:
-            _note_step(tx, lead, HistoryKind.EXPORTED, "", actor.name)
+            note_step(tx, lead.business_id, lead.id, HistoryKind.EXPORTED, "", actor.name)
 
 
 def _note_changes(tx: Tx, business_id: str, changed: Iterable[Lead]) -> None:
@@ -439,8 +433,10 @@ def _earned(lead: Lead, signal: Signal) -> measurement.NewConversion:
     return measurement.NewConversion(lead.business_id, lead.person_id, kind, lead.id, ts)
 
 
-def _note_step(tx: Tx, lead: Lead, what: HistoryKind, detail: str, actor: str) -> None:
-    store.append_history(tx, lead.business_id, HistoryEntry(new_id(), lead.id, what, detail, actor, tx.now))
+def note_step(tx: Tx, business_id: str, lead_id: str, what: HistoryKind, detail: str, actor: str) -> None:
+    """Append a line to the history of a lead."""
+    step = HistoryEntry(new_id(), LeadId(lead_id), what, detail, actor, tx.now)
+    records.append_history(tx, business_id, step)
 
 
 def change_lead_status(
@@ -453,13 +449,13 @@ def change_lead_status(
     Raises:
         Refused: NOT_FOUND; CONFLICT when the move is not allowed or somebody was faster.
     """
-    lead = _listed_lead(tx, business_id, lead_id)
+    lead = load_listed_lead(tx, business_id, lead_id)
     if lead.status is new:
         return lead
     rules.check_seen(lead.status, seen_status)
     rules.check_move(lead.status, new)
     _move(tx, lead, new, HistoryKind.STATUS, actor)
-    return store.find_lead(tx, business_id, lead_id) or lead
+    return records.find_lead(tx, business_id, lead_id) or lead
 
 
 def return_lead_status(tx: Tx, lead: Lead, old: LeadStatus, actor: str) -> None:
@@ -477,26 +473,27 @@ def undo_lead_status(tx: Tx, business_id: str, lead_id: str, seen_status: LeadSt
     Raises:
         Refused: NOT_FOUND; CONFLICT when somebody was faster, or the change is too long ago.
     """
-    lead = _listed_lead(tx, business_id, lead_id)
+    lead = load_listed_lead(tx, business_id, lead_id)
     rules.check_seen(lead.status, seen_status)
-    step = rules.status_step_to_undo(store.list_history(tx, business_id, lead_id), lead.status, tx.now)
+    step = rules.status_step_to_undo(records.list_history(tx, business_id, lead_id), lead.status, tx.now)
     if step is None:
         raise Refused(errors.CONFLICT, "This change can no longer be undone. Choose a status instead.")
     return_lead_status(tx, lead, rules.status_before(step), actor)
 
 
-def _listed_lead(tx: Tx, business_id: str, lead_id: str) -> Lead:
-    lead = store.find_lead_to_change(tx, business_id, lead_id)
+def load_listed_lead(tx: Tx, business_id: str, lead_id: str) -> Lead:
+    """Return a lead of the lists, locked until the end of the transaction. Raises Refused: NOT_FOUND."""
+    lead = records.find_lead_to_change(tx, business_id, lead_id)
     if lead is None or lead.hidden_at is not None:
         raise Refused(errors.NOT_FOUND, "Lead not found.")
     return lead
 
 
 def _move(tx: Tx, lead: Lead, new: LeadStatus, what: HistoryKind, actor: str) -> None:
-    if not store.record_status(tx, lead, new):
+    if not records.record_status(tx, lead, new):
         raise Refused(errors.CONFLICT)
     detail = f"{lead.status.value}{rules.ARROW}{new.value}"
-    store.append_history(tx, lead.business_id, HistoryEntry(new_id(), lead.id, what, detail, actor, tx.now))
+    note_step(tx, lead.business_id, lead.id, what, detail, actor)
     emit(tx, lead.business_id, LeadStatusChanged(lead.business_id, lead.id, lead.status.value, new.value))
     if not lead.is_test:
         tx.ports[LeadPorts].lead_changed(tx, lead.business_id, lead.id)
@@ -504,6 +501,5 @@ def _move(tx: Tx, lead: Lead, new: LeadStatus, what: HistoryKind, actor: str) ->
 
 def note_crm_change(tx: Tx, lead: Lead, detail: str, actor: str) -> None:
     """Write into a lead's history what somebody did to it in a CRM, and tell of it."""
-    step = HistoryEntry(new_id(), lead.id, HistoryKind.CRM_EVENT, detail, actor, tx.now)
-    append_history(tx, lead.business_id, step)
+    note_step(tx, lead.business_id, lead.id, HistoryKind.CRM_EVENT, detail, actor)
     emit(tx, lead.business_id, LeadEventReceived(lead.business_id, lead.id))

@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Form, Request
-from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Limits
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -35,7 +34,7 @@ from contatto.leads.actions.annotations import (
 )
 from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
 from contatto.leads.model import Lead, Merge, Picks
-from contatto.leads.pages.center import actor_of, rows_of
+from contatto.leads.pages.center import PostedForm, actor_of, rows_of
 from contatto.leads.pages.detail import change_lead
 from contatto.leads.rules.records import NOTE_LIMIT, read_day
 from contatto.leads.store import records
@@ -45,9 +44,7 @@ from contatto.ui.context import context_of
 router = APIRouter(include_in_schema=False)
 
 
-class _Point(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
+class _Point(PostedForm):
     do: Literal["save", "main", "wrong", "right"] = "save"
     value: str = Limits("", max_length=400)
     seen: str = Limits("", max_length=400)
@@ -108,16 +105,12 @@ async def post_reject_undo(request: Request, caller: FormCaller, lead_id: str, r
 _LONGEST: Final = 4 * NOTE_LIMIT
 
 
-class _Sent(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _Owner(_Sent):
+class _Owner(PostedForm):
     owner: str = Limits("", max_length=36)
     seen: str = Limits("", max_length=36)
 
 
-class _Note(_Sent):
+class _Note(PostedForm):
     text: str = Limits("", max_length=_LONGEST)
     seen: int = Limits(0, ge=0, le=1_000_000_000)
 
@@ -221,9 +214,7 @@ async def post_task_change(
 type Side = Literal["one", "two"]
 
 
-class _MergeForm(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
+class _MergeForm(PostedForm):
     keep: Side
     name: Side
     status: Side

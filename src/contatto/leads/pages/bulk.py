@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final, Literal
 
 import phonenumbers
 from fastapi import APIRouter, Form, Query, Request
-from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Limits
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response, StreamingResponse
@@ -47,10 +46,11 @@ from contatto.leads.actions.jobs import (
     undo_job,
 )
 from contatto.leads.actions.records import note_export
-from contatto.leads.model import ContactPoint, ItemState, JobKind, JobPlan, Lead, LeadJob, LeadJobState
+from contatto.leads.model import ItemState, JobKind, JobPlan, Lead, LeadJob, LeadJobState
 from contatto.leads.pages.center import (
     LeadRow,
     LeadsQuery,
+    PostedForm,
     ReadAsked,
     actor_of,
     read_query,
@@ -67,11 +67,11 @@ from contatto.leads.rules.importing import (
     read_sheet,
     sheet_of,
 )
-from contatto.leads.rules.records import MOST_ERASED, person_label
+from contatto.leads.rules.records import MOST_ERASED, ad_data, person_label
 from contatto.leads.store import listing, records
 from contatto.leads.store.annotations import find_merge, list_labels, list_labels_of, list_sharing_leads
 from contatto.leads.store.jobs import count_job_items, find_job, list_job_items, list_jobs, list_told
-from contatto.leads.store.listing import Credit, list_credits, list_member_names
+from contatto.leads.store.listing import list_credits, list_member_names
 from contatto.ui.context import Context, context_of
 from contatto.ui.render import iso
 
@@ -84,8 +84,8 @@ HEAD: Final = (
 _XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 type Page = tuple[Lead | None, list[list[str]]]
-type ReadPage = Callable[[Tx], Page]
-type NextPage = Callable[[Lead | None], ReadPage]
+type ReadPage = Callable[[Lead | None, Tx], Page]
+"""Reads the rows after a lead, and gives the last one; None after the last page."""
 
 
 @router.get("/leads.csv")
@@ -114,42 +114,47 @@ async def answer_file(
     if ids is None:
         lead_filter = for_member(lead_filter, caller.subject_id)
         number = await context.db.read(lambda tx: listing.count_leads(tx, business_id, lead_filter))
-        pages = _matching(business_id, lead_filter)
+        read_page: ReadPage = partial(_read_matching, business_id, lead_filter)
     else:
         leads_by_id = await context.db.read(lambda tx: records.list_leads_by_id(tx, business_id, set(ids)))
         record_contact_reads("lead_id", leads_by_id)
-        number, pages = len(leads_by_id), _chosen(business_id, ids)
+        number, read_page = len(leads_by_id), partial(_read_chosen, business_id, ids)
     record_contact_count("lead_id", number)
     headers = {"Content-Disposition": f'attachment; filename="leads.{kind}"', "Cache-Control": "no-store"}
     if kind == "csv":
-        lines = _stream_csv(context, pages)
+        lines = _stream_csv(context, read_page)
         return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
-    path = await _write_xlsx(context, pages)
+    path = await _write_xlsx(context, read_page)
     return FileResponse(path, media_type=_XLSX, headers=headers, background=BackgroundTask(path.unlink))
 
 
-async def _stream_csv(context: Context, pages: NextPage) -> AsyncIterator[bytes]:
+async def _stream_csv(context: Context, read_page: ReadPage) -> AsyncIterator[bytes]:
     for line in csv_lines([HEAD], bom=True):
         yield line
     last: Lead | None = None
     while True:
-        last, rows = await context.db.read_long(pages(last))
+        last, rows = await context.db.read_long(partial(read_page, last))
         for line in csv_lines(rows):
             yield line
         if last is None:
             return
 
 
-async def _write_xlsx(context: Context, pages: NextPage) -> Path:
+async def _write_xlsx(context: Context, read_page: ReadPage) -> Path:
     """Write a file of its own, page by page, so that others read between two of them."""
     with tempfile.NamedTemporaryFile(prefix="leads-", suffix=".xlsx", delete=False) as file:
         path = Path(file.name)
     try:
         sheet = SheetFile(path, HEAD)
-        more, last = True, None
-        while more:
-            last = await context.db.run_aside(partial(_add_page, context, sheet, pages(last)))
-            more = last is not None
+
+        def add_page(after: Lead | None) -> Lead | None:
+            last, rows = context.db.read_now(partial(read_page, after))
+            sheet.add_rows(rows)
+            return last
+
+        last = await context.db.run_aside(partial(add_page, None))
+        while last is not None:
+            last = await context.db.run_aside(partial(add_page, last))
         await context.db.run_aside(sheet.close)
     except BaseException:
         path.unlink()
@@ -157,36 +162,19 @@ async def _write_xlsx(context: Context, pages: NextPage) -> Path:
     return path
 
 
-def _add_page(context: Context, sheet: SheetFile, read_page: ReadPage) -> Lead | None:
-    last, rows = context.db.read_now(read_page)
-    sheet.add_rows(rows)
-    return last
+def _read_matching(business_id: str, lead_filter: LeadFilter, last: Lead | None, tx: Tx) -> Page:
+    """Return the next page of all that match, newest first."""
+    leads = listing.list_leads_after(tx, business_id, lead_filter, last)
+    rows = table_rows(tx, business_id, leads)
+    tx.forget_pages()
+    return leads[-1] if leads else None, rows
 
 
-def _matching(business_id: str, lead_filter: LeadFilter) -> NextPage:
-    """Return all that match, newest first, page by page; the last page says None."""
-
-    def after(last: Lead | None) -> ReadPage:
-        def read_page(tx: Tx) -> Page:
-            leads = listing.list_leads_after(tx, business_id, lead_filter, last)
-            rows = table_rows(tx, business_id, leads)
-            tx.forget_pages()
-            return leads[-1] if leads else None, rows
-
-        return read_page
-
-    return after
-
-
-def _chosen(business_id: str, ids: list[str]) -> NextPage:
+def _read_chosen(business_id: str, ids: list[str], _last: Lead | None, tx: Tx) -> Page:
     """Return the leads with these ids, in one page."""
-
-    def read_page(tx: Tx) -> Page:
-        leads = records.list_leads_by_id(tx, business_id, set(ids)).values()
-        shown = sorted((lead for lead in leads if lead.hidden_at is None), key=lambda lead: lead.created_at)
-        return None, table_rows(tx, business_id, shown[::-1])
-
-    return lambda _last: read_page
+    leads = records.list_leads_by_id(tx, business_id, set(ids)).values()
+    shown = sorted((lead for lead in leads if lead.hidden_at is None), key=lambda lead: lead.created_at)
+    return None, table_rows(tx, business_id, shown[::-1])
 
 
 def table_rows(tx: Tx, business_id: str, leads: list[Lead]) -> list[list[str]]:
@@ -196,26 +184,23 @@ def table_rows(tx: Tx, business_id: str, leads: list[Lead]) -> list[list[str]]:
     points = records.list_outgoing_points(tx, business_id, ids)
     labels = list_labels_of(tx, business_id, ids)
     names = list_member_names(tx, business_id)
-    return [
-        [
-            *_own_cells(lead, points[lead.id], credits.get(lead.id)),
-            ", ".join(label.name for label in labels[lead.id]),
-            names.get(lead.owner_id or "", ""),
+    rows = []
+    for lead in leads:
+        of_ad = ad_data(credits[lead.id][1] if lead.id in credits else None)
+        contacts = [
+            ", ".join(point.value for point in points[lead.id] if point.field is field) for field in Field
         ]
-        for lead in leads
-    ]
-
-
-def _own_cells(lead: Lead, points: list[ContactPoint], credit: Credit | None) -> list[str]:
-    ad = credit[1] if credit else None
-    of_ad = (
-        [ad.ad_number, ad.ad_name, ad.ad_group_number, ad.ad_group_name, ad.campaign_number, ad.campaign_name]
-        if ad
-        else [""] * 6
-    )
-    by_field = {field: ", ".join(point.value for point in points if point.field is field) for field in Field}
-    own = [lead.name, lead.status.value, lead.origin.value]
-    return [str(lead.number), iso(lead.created_at) or "", *map(str, of_ad), *own, *by_field.values()]
+        own = [lead.name, lead.status.value, lead.origin.value]
+        row = [
+            str(lead.number),
+            iso(lead.created_at) or "",
+            *(of_ad[name] for name in HEAD[2:8]),
+            *own,
+            *contacts,
+        ]
+        label_names = ", ".join(label.name for label in labels[lead.id])
+        rows.append([*row, label_names, names.get(lead.owner_id or "", "")])
+    return rows
 
 
 RECENT: Final = timedelta(minutes=30)
@@ -225,13 +210,16 @@ MOST_SHOWN: Final = 100
 """Jobs of the history, and for how long they stand there."""
 
 
-class _Selection(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+class _Chosen(PostedForm):
+    """The chosen leads, or all that match a query."""
 
-    do: Literal["status", "owner", "label", "unlabel", "delete", "csv", "xlsx"]
     ids: list[str] = Limits(default_factory=list, max_length=MOST_SELECTED)
     all: bool = False
     query: str = Limits("", max_length=8_000)
+
+
+class _Selection(_Chosen):
+    do: Literal["status", "owner", "label", "unlabel", "delete", "csv", "xlsx"]
     status: str = Limits("", max_length=20)
     owner: str = Limits("", max_length=36)
     label: str = Limits("", max_length=200)
@@ -387,17 +375,7 @@ def _shown(job: LeadJob, names: dict[str, str], *, is_apart: bool = False) -> _J
     )
 
 
-class _Chosen(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    ids: list[str] = Limits(default_factory=list, max_length=500)
-    all: bool = False
-    query: str = Limits("", max_length=8_000)
-
-
-class _Sent(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
+class _Sent(PostedForm):
     ids: list[str] = Limits(max_length=MOST_JOINED)
     keep: str = Limits(max_length=36)
     reason: str = Limits("", max_length=1_000)
@@ -448,16 +426,12 @@ COUNTRIES: Final = tuple(sorted(phonenumbers.SUPPORTED_REGIONS))
 _SAMPLES: Final = 3
 
 
-class _Text(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
+class _Text(PostedForm):
     text: str = Limits("", max_length=1_000_000)
     country: str = Limits("", max_length=2)
 
 
-class _Mapping(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
+class _Mapping(PostedForm):
     column: list[str] = Limits(default_factory=list, max_length=MOST_COLUMNS)
     encoding: str = Limits("", max_length=20)
     country: str = Limits("", max_length=2)
@@ -587,7 +561,12 @@ async def _draft_page(
 ) -> HTMLResponse:
     context = context_of(request)
     words = translator_of(request)
-    problem = refused or _problem(plan)
+    problem = refused
+    if problem is None:
+        try:
+            read_columns(plan.columns, len(plan.head))
+        except Refused as refusal:
+            problem = refusal
 
     def load(tx: Tx) -> Any:
         return foresee_import(tx, caller.business_id, plan)
@@ -607,15 +586,6 @@ async def _draft_page(
     }
     status = refused.code.http_status if refused else 200
     return context.pages.render(request, "leads/import_draft.html", values, status)
-
-
-def _problem(plan: JobPlan) -> Refused | None:
-    """Why a file cannot be imported as its columns are taken."""
-    try:
-        read_columns(plan.columns, len(plan.head))
-    except Refused as refused:
-        return refused
-    return None
 
 
 def _columns(plan: JobPlan) -> list[ColumnView]:
@@ -649,17 +619,11 @@ NAMED: Final = 20
 """Leads that the page names; of more it says the number."""
 
 
-class _ErasedChoice(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
+class _ErasedChoice(_Chosen):
     ids: list[str] = Limits(default_factory=list, max_length=MOST_ERASED)
-    all: bool = False
-    query: str = Limits("", max_length=8_000)
 
 
-class _Sure(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
+class _Sure(PostedForm):
     ids: str = Limits(max_length=40 * MOST_ERASED)
     word: str = Limits("", max_length=100)
 

@@ -312,9 +312,13 @@ def _joined(leads_query: LeadsQuery, *, any_of: bool) -> str:
     return replace(leads_query, wanted=replace(leads_query.wanted, any_of=any_of)).href()
 
 
-class _NewView(BaseModel):
+class PostedForm(BaseModel):
+    """Fields of a form that a member posts; unknown ones are ignored."""
+
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+
+class _NewView(PostedForm):
     name: str = Field("", max_length=200)
     query: str = Field("", max_length=8_000)
     shared: bool = False

@@ -11,7 +11,6 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
-    CompoundSelect,
     Date,
     Index,
     Integer,
@@ -161,11 +160,24 @@ def delete_lead_label(tx: Tx, business_id: str, lead_id: str, label_id: str) -> 
     return tx.execute(statement).rowcount == 1
 
 
-def save_note(tx: Tx, business_id: str, note: Note) -> bool:
-    """Insert a note, its text sealed; False when it is there."""
-    row = row_of(note, without={"text"})
-    body = tx.vault.seal(note.text, business_id, "lead_notes.body", note.id)
-    return tx.insert_ignore(lead_notes, row | {"business_id": business_id, "body": body})
+_WORK: Final = {Note: (lead_notes, "lead_notes.body"), Task: (lead_tasks, "lead_tasks.body")}
+"""Tables of members' work on leads, and the place in which its text is sealed."""
+
+
+def save_work(tx: Tx, business_id: str, work: Note | Task) -> bool:
+    """Insert a note or a task, its text sealed; False when it is there."""
+    table, place = _WORK[type(work)]
+    body = tx.vault.seal(work.text, business_id, place, work.id)
+    return tx.insert_ignore(
+        table, row_of(work, without={"text"}) | {"business_id": business_id, "body": body}
+    )
+
+
+def delete_work(tx: Tx, business_id: str, work: Note | Task) -> bool:
+    """Delete a note or a task, unless somebody else has changed it meanwhile."""
+    table, _ = _WORK[type(work)]
+    unchanged = (table.c.business_id == business_id, table.c.id == work.id, table.c.revision == work.revision)
+    return tx.execute(table.delete().where(*unchanged)).rowcount == 1
 
 
 def find_note(tx: Tx, business_id: str, lead_id: str, note_id: str) -> Note | None:
@@ -186,28 +198,9 @@ def record_note_text(tx: Tx, business_id: str, note: Note, new: str) -> bool:
         lead_notes.c.id == note.id,
         lead_notes.c.revision == note.revision,
     )
-    sealed_text = tx.vault.seal(new, business_id, "lead_notes.body", note.id)
-    return (
-        tx.execute(statement.values(body=sealed_text, revision=note.revision + 1, edited_at=tx.now)).rowcount
-        == 1
-    )
-
-
-def delete_note(tx: Tx, business_id: str, note: Note) -> bool:
-    """Delete a note, unless somebody else has changed it meanwhile."""
-    statement = lead_notes.delete().where(
-        lead_notes.c.business_id == business_id,
-        lead_notes.c.id == note.id,
-        lead_notes.c.revision == note.revision,
-    )
-    return tx.execute(statement).rowcount == 1
-
-
-def save_task(tx: Tx, business_id: str, task: Task) -> bool:
-    """Insert a task, its text sealed; False when it is there."""
-    row = row_of(task, without={"text"})
-    body = tx.vault.seal(task.text, business_id, "lead_tasks.body", task.id)
-    return tx.insert_ignore(lead_tasks, row | {"business_id": business_id, "body": body})
+    body = tx.vault.seal(new, business_id, "lead_notes.body", note.id)
+    values = {"body": body, "revision": note.revision + 1, "edited_at": tx.now}
+    return tx.execute(statement.values(**values)).rowcount == 1
 
 
 def find_task(tx: Tx, business_id: str, lead_id: str, task_id: str) -> Task | None:
@@ -250,21 +243,10 @@ def record_task(tx: Tx, business_id: str, task: Task, seen_revision: int) -> boo
     return tx.execute(statement.values(revision=seen_revision + 1, **values)).rowcount == 1
 
 
-def delete_task(tx: Tx, business_id: str, task: Task) -> bool:
-    """Delete a task, unless somebody else has changed it meanwhile."""
-    statement = lead_tasks.delete().where(
-        lead_tasks.c.business_id == business_id,
-        lead_tasks.c.id == task.id,
-        lead_tasks.c.revision == task.revision,
-    )
-    return tx.execute(statement).rowcount == 1
-
-
 def _open_text(tx: Tx, row: Mapping[Any, Any], shape: type[Note | Task]) -> dict[str, Any]:
     values = {name: row[name] for name in shape.__dataclass_fields__ if name != "text"}
     record_contact_reads("lead_id", (row["lead_id"],))
-    column = "lead_notes.body" if shape is Note else "lead_tasks.body"
-    return values | {"text": tx.open_text(row["body"], row["business_id"], column, row["id"])}
+    return values | {"text": tx.open_text(row["body"], row["business_id"], _WORK[shape][1], row["id"])}
 
 
 lead_views = Table(
@@ -296,16 +278,12 @@ def list_views(tx: Tx, business_id: str, member_id: str) -> list[SavedView]:
     order = (lead_views.c.is_pinned.desc(), lead_views.c.created_at, lead_views.c.id)
     rows = tx.execute(query.order_by(*order)).mappings()
     names = SavedView.__dataclass_fields__
-    views = [
-        SavedView(
-            **{name: row[name] for name in names}
-            | {"query": tx.vault.open(row["query"], business_id, "lead_views.query", row["id"])}
-        )
-        for row in rows
-    ]
-    record_contact_reads(
-        "view_id", [view.id for view in views if "q=" in view.query]
-    )  # what somebody searches for
+    views = []
+    for row in rows:
+        opened = tx.vault.open(row["query"], business_id, "lead_views.query", row["id"])
+        views.append(SavedView(**{name: row[name] for name in names} | {"query": opened}))
+    # what somebody searches for
+    record_contact_reads("view_id", [view.id for view in views if "q=" in view.query])
     return views
 
 
@@ -394,27 +372,24 @@ def _pairs(facet: Facet, lead_id: ColumnElement[Any], value: ColumnElement[Any])
     )
 
 
-def _all_pairs() -> CompoundSelect[Any]:
-    point = contact_points.c
-    is_phone = or_(*(point.field == field for field in PHONES))  # an IN would be spelled out each time
-    kind = case((is_phone, PHONE), else_=EMAIL)
-    of_evidence, of_entry = evidence.c.lead_id, lead_entries.c.lead_id
-    return union_all(
+_POINT: Final = contact_points.c
+_IS_PHONE: Final = or_(*(_POINT.field == field for field in PHONES))
+"""An IN would be spelled out each time."""
+_PAIRS: Final = Query(
+    union_all(
         _pairs(Facet.ORIGIN, leads.c.id, cast(leads.c.origin, String)),
-        _pairs(Facet.ORIGIN, point.lead_id, cast(point.origin, String)),
-        _pairs(Facet.ORIGIN, of_evidence, cast(evidence.c.origin, String)),
-        _pairs(Facet.REACH, point.lead_id, kind).where(
-            or_(is_phone, point.field == Field.EMAIL), point.wrong_at.is_(None)
+        _pairs(Facet.ORIGIN, _POINT.lead_id, cast(_POINT.origin, String)),
+        _pairs(Facet.ORIGIN, evidence.c.lead_id, cast(evidence.c.origin, String)),
+        _pairs(Facet.REACH, _POINT.lead_id, case((_IS_PHONE, PHONE), else_=EMAIL)).where(
+            or_(_IS_PHONE, _POINT.field == Field.EMAIL), _POINT.wrong_at.is_(None)
         ),
-        _pairs(Facet.COUNTRY, point.lead_id, point.country).where(point.country.is_not(None)),
+        _pairs(Facet.COUNTRY, _POINT.lead_id, _POINT.country).where(_POINT.country.is_not(None)),
         _pairs(Facet.LABEL, lead_labels.c.lead_id, lead_labels.c.label_id),
         _pairs(Facet.SIGN, lead_labels.c.lead_id, literal(LABELLED)),
-        _pairs(Facet.FORM, of_entry, lead_entries.c.form_id),
-        _pairs(Facet.SIGN, of_entry, literal(CONSENT)).where(lead_entries.c.consented),
+        _pairs(Facet.FORM, lead_entries.c.lead_id, lead_entries.c.form_id),
+        _pairs(Facet.SIGN, lead_entries.c.lead_id, literal(CONSENT)).where(lead_entries.c.consented),
     )
-
-
-_PAIRS: Final = Query(_all_pairs())
+)
 _POINTS: Final = Query(
     select(contact_points.c.lead_id, contact_points.c.value_index).where(
         contact_points.c.business_id == _BUSINESS, within(contact_points.c.lead_id, "ids")
@@ -661,17 +636,11 @@ def record_merge_undone(tx: Tx, business_id: str, merge: Merge, actor: str) -> N
 
 def list_row_ids(tx: Tx, business_id: str, lead_id: str) -> dict[str, list[str]]:
     """Return ids of what hangs on a lead, by table."""
-    return {
-        name: [
-            row[0]
-            for row in tx.execute(
-                select(table.c.id)
-                .where(table.c.business_id == business_id, table.c.lead_id == lead_id)
-                .order_by(table.c.id)
-            )
-        ]
-        for name, table in MOVING.items()
-    }
+    ids_by_table = {}
+    for name, table in MOVING.items():
+        query = select(table.c.id).where(table.c.business_id == business_id, table.c.lead_id == lead_id)
+        ids_by_table[name] = list(tx.execute(query.order_by(table.c.id)).scalars())
+    return ids_by_table
 
 
 def list_leads_ever(tx: Tx, business_id: str, person_ids: Collection[str]) -> set[str]:
@@ -754,16 +723,10 @@ def record_face(tx: Tx, business_id: str, lead_id: str, snapshot: MergedFields) 
     """Write the fields that a merge may change."""
     statement = update(leads).where(leads.c.business_id == business_id, leads.c.id == lead_id)
     name = tx.seal(snapshot.name, business_id, "leads.name", lead_id)
-    values: dict[str, Any] = {
-        "name": name,
-        "name_key": name_key(snapshot.name),
-        "status": snapshot.status,
-    }
-    values |= {
-        "created_at": from_micros(snapshot.created_at),
-        "updated_at": from_micros(snapshot.updated_at),
-    }
-    tx.execute(statement.values(**values, owner_id=snapshot.owner_id))
+    created_at, updated_at = from_micros(snapshot.created_at), from_micros(snapshot.updated_at)
+    values = {"name": name, "name_key": name_key(snapshot.name), "status": snapshot.status}
+    times = {"created_at": created_at, "updated_at": updated_at}
+    tx.execute(statement.values(**values, **times, owner_id=snapshot.owner_id))
 
 
 def record_followers(tx: Tx, business_id: str, lead_ids: list[str], kept_id: str) -> None:

@@ -92,40 +92,35 @@ def list_leads_to_score(tx: Tx, business_id: str, since: datetime, limit: int) -
     joined = leads.outerjoin(conversions, earned).outerjoin(lead_scores, scored).outerjoin(chats, judged)
     newest = query.select_from(joined).where(*conditions, leads.c.is_test.is_(False))
     rows = tx.execute(newest.order_by(leads.c.created_at.desc(), leads.c.id).limit(limit)).mappings()
-    return [
-        ScoredLead(
-            row["id"],
-            _words_of(row),
-            _measures_of(row),
-            _GOOD.get(row["status"]),
-            row["log_odds"],
-            row["score"],
-            bool(row["is_counted"]),
+    scored_leads = []
+    for row in reversed(rows.all()):
+        words = {word for word in row["facets"].split() if word[0] in _KINDS and word != "s:twin"}
+        origins = {
+            "p": row["channel_account_id"],
+            "a": row["ad_id"],
+            "g": row["ad_group_id"],
+            "v": row["via"],
+        }
+        words |= {f"{letter}:{value}" for letter, value in origins.items() if value}
+        # Hour and day (UTC), delay after its touch, and spam score of its chat.
+        created_at = row["created_at"]
+        measures = {"w:hour": float(created_at.hour), "w:day": float(created_at.weekday())}
+        if row["touch_ts"] is not None:
+            measures["d:seconds"] = max(row["ts"] - row["touch_ts"], 0) / _MICROS_A_SECOND
+        if row["chance"] is not None:
+            measures["t:spam"] = row["chance"]
+        scored_leads.append(
+            ScoredLead(
+                row["id"],
+                tuple(sorted(words)),
+                measures,
+                _GOOD.get(row["status"]),
+                row["log_odds"],
+                row["score"],
+                bool(row["is_counted"]),
+            )
         )
-        for row in reversed(rows.all())
-    ]
-
-
-def _words_of(row: Any) -> tuple[str, ...]:
-    words = {word for word in row["facets"].split() if word[0] in _KINDS and word != "s:twin"}
-    channel_words = {
-        "p": row["channel_account_id"],
-        "a": row["ad_id"],
-        "g": row["ad_group_id"],
-        "v": row["via"],
-    }
-    return tuple(sorted(words | {f"{letter}:{value}" for letter, value in channel_words.items() if value}))
-
-
-def _measures_of(row: Any) -> dict[str, float]:
-    """Return measures of a lead: hour and day (UTC), delay after its touch, and spam score of its chat."""
-    created_at = row["created_at"]
-    measures = {"w:hour": float(created_at.hour), "w:day": float(created_at.weekday())}
-    if row["touch_ts"] is not None:
-        measures["d:seconds"] = max(row["ts"] - row["touch_ts"], 0) / _MICROS_A_SECOND
-    if row["chance"] is not None:
-        measures["t:spam"] = row["chance"]
-    return measures
+    return scored_leads
 
 
 lead_models: Final = Table(
