@@ -49,16 +49,8 @@ _NOTHING: frozenset[Hint] = frozenset()
 
 def _cues() -> str:
     kinds = (
-        "instagram",
-        "facebook",
-        "messenger",
-        "line",
-        "twitter",
-        "linkedin",
-        "weibo",
-        "wechat",
-        "snapchat",
-    )
+        "instagram", "facebook", "messenger", "line", "twitter", "linkedin", "weibo", "wechat", "snapchat",
+    )  # fmt: skip
     return (
         linear_pattern(dict.fromkeys(word for kind in kinds for word in words("cues", kind)))
         + r"|(?:^|[^a-z0-9])x(?: ?[:=(@\x{ff1a}\-]|[^a-z0-9][^@\n]{0,24}@)"

@@ -44,26 +44,18 @@ def find_emails(text: Folded) -> list[Find]:
     matches, done = [], 0
     at = text.text.find("@")
     while at >= 0:
-        address = _address_at(text.text, at, done)
-        if address is not None:
-            start, end, value = address
-            matches.append(Find(Field.EMAIL, value, start, end, 0.99, "email.address"))
-            done = end
+        local = _local_before(text.text, at, done)
+        domain = _domain_after(text.text, at + 1) if local else None
+        if domain is not None:
+            start, end = at - len(local), at + 1 + len(domain)
+            is_whole = not is_cut(text.text, start) or _is_bold(text.text, start, end)
+            goes_on = text.text[end : end + 1] == ":" and text.text[end + 1 : end + 2].isalnum()
+            if is_whole and not goes_on:
+                value = f"{local}@{_readable(domain)}"
+                matches.append(Find(Field.EMAIL, value, start, end, 0.99, "email.address"))
+                done = end
         at = text.text.find("@", max(at + 1, done))
     return matches
-
-
-def _address_at(text: str, at: int, done: int) -> tuple[int, int, str] | None:
-    local = _local_before(text, at, done)
-    domain = _domain_after(text, at + 1) if local else None
-    if domain is None:
-        return None
-    start, end = at - len(local), at + 1 + len(domain)
-    if is_cut(text, start) and not _is_bold(text, start, end):
-        return None
-    if text[end : end + 1] == ":" and text[end + 1 : end + 2].isalnum():
-        return None
-    return start, end, f"{local}@{_readable(domain)}"
 
 
 def _local_before(text: str, at: int, done: int) -> str:
@@ -127,22 +119,13 @@ def _domain_after(text: str, start: int) -> str | None:
         return None
     labels = match[0].split(".")
     while len(labels) > 1:
-        last = _top_level(labels[-1])
-        if last:
-            return ".".join([*labels[:-1], last])
+        if labels[-1].lower() in tlds():
+            return ".".join(labels)
+        last = _ASCII.match(labels[-1])  # a top-level domain ends where its script does
+        if last is not None and last[0].lower() in tlds():
+            return ".".join([*labels[:-1], last[0]])
         labels.pop()
     return None
-
-
-def _top_level(label: str) -> str:
-    """Return the top-level domain that a label begins with, where its script ends."""
-    plain = label.lower()
-    if plain in tlds():
-        return label
-    match = _ASCII.match(label)
-    if match is None or match[0].lower() not in tlds():
-        return ""
-    return match[0]
 
 
 def _readable(domain: str) -> str:
@@ -363,16 +346,12 @@ def find_links(text: Folded) -> list[Link]:
         start, end = match.start(), match.start() + len(written)
         if written.lower().startswith(("mailto://", "mailto:")):
             continue
-        links.append(Link(start, end, _find(start, end, written)))
+        find = None
+        if (named := _whatsapp(written) or _profile(written)) is not None:
+            field, value = named
+            find = Find(field, value, start, end, 0.99, f"{field.value}.link")
+        links.append(Link(start, end, find))
     return links
-
-
-def _find(start: int, end: int, written: str) -> Find | None:
-    named = _whatsapp(written) or _profile(written)
-    if named is None:
-        return None
-    field, value = named
-    return Find(field, value, start, end, 0.99, f"{field.value}.link")
 
 
 def _whatsapp(written: str) -> tuple[Field, str] | None:
@@ -396,13 +375,9 @@ def _profile(written: str) -> tuple[Field, str] | None:
             continue
         match = paths.match(whole) if "\\?" in place.path else paths.fullmatch(path)
         if match is not None and match["id"].lower() not in place.reserved:
-            return place.field, _value(place.field, match["id"])
+            name = unquote(match["id"]).strip("/@.")
+            return place.field, name if place.field is Field.LINE else name.lower()
     return None
-
-
-def _value(field: Field, name: str) -> str:
-    plain = unquote(name).strip("/@.")
-    return plain if field is Field.LINE else plain.lower()
 
 
 _FIELDS = (
@@ -463,15 +438,15 @@ def _cue_words() -> tuple[re.Pattern[str], dict[str, Field | None]]:
     return re.compile(pattern(every, grouped=True)), fields
 
 
-@cache
-def _x() -> re.Pattern[str]:
-    """Return the pattern of X as a platform: an `@` or a colon follows, after words such as "is"."""
-    small = pattern([*words("words", "joiners"), *words("words", "is")])
-    return re.compile(
+_x = cache(
+    lambda: re.compile(
         r"(?<![A-Za-z0-9_.\-'&])(?:X[ \t]{0,2}(?:[:\uff1a=(\-][ \t]{0,2})?(?=@[A-Za-z0-9_])"
-        rf"|[Xx](?:[ \t]?{small}){{1,3}}[ \t]?(?=@[A-Za-z0-9_])"
+        rf"|[Xx](?:[ \t]?{pattern([*words('words', 'joiners'), *words('words', 'is')])}){{1,3}}"
+        r"[ \t]?(?=@[A-Za-z0-9_])"
         r"|[Xx][ \t]?[:\uff1a=][ \t]{0,2}(?=@?[A-Za-z0-9_]{3}))"
     )
+)
+"""Pattern of X as a platform: an `@` or a colon follows, after words such as "is"."""
 
 
 _and = cache(
@@ -486,23 +461,24 @@ _named = cache(
 )
 
 
-@cache
-def _leads() -> re.Pattern[str]:
-    """Return the pattern between a handle and the cue after it: "@name on instagram"."""
-    small = pattern([*words("words", "before"), *words("words", "is")])
-    return re.compile(rf"(?P<gap>[ \t]*(?:[(\[\uff08\-|/=]|{small})?[ \t]*)$")
+_leads = cache(
+    lambda: re.compile(
+        r"(?P<gap>[ \t]*(?:[(\[\uff08\-|/=]"
+        rf"|{pattern([*words('words', 'before'), *words('words', 'is')])})?[ \t]*)$"
+    )
+)
+"""Pattern between a handle and the cue after it: "@name on instagram"."""
 
 
 @cache
 def _leading_words() -> frozenset[str]:
     """Words that may stand right before "line" when it is the app's name."""
     kinds = ("joiners", "before", "and", "markers", "is")
-    last_words = {word.split()[-1] for kind in kinds for word in words("words", kind)}
-    return frozenset(
-        last_words
-        | {"add", "contact", "via", "use", "official", "new", "or", "have", "your", "through"}
-        | {"chat", "kontak", "oa", "dm"}
-    )
+    last_words = frozenset(word.split()[-1] for kind in kinds for word in words("words", kind))
+    return last_words | {
+        "add", "contact", "via", "use", "official", "new", "or", "have", "your", "through", "chat", "kontak",
+        "oa", "dm",
+    }  # fmt: skip
 
 
 @cache
@@ -520,8 +496,15 @@ def find_handles(text: Folded, country: str) -> list[Find]:
     matches: list[Find] = []
     claimed = 0
     for cue in _cues(text):
-        if cue.start < claimed or not _is_platform(text, cue):
+        if cue.start < claimed:
             continue
+        # "line" is also a railway's, a queue's, a phone's: then no leading word stands before it.
+        written = text.text[cue.start : cue.end]
+        is_small = text.low[cue.start : cue.end] == "line" and not written[0].isupper()
+        if cue.fields == (Field.LINE,) and (is_small or written == "Line"):
+            before = _WORD_BEFORE.search(text.low, max(0, cue.start - 24), cue.start)
+            if before is not None and before[1] not in _leading_words():
+                continue
         number = find_number(text, cue, country)
         if number is not None:
             matches.append(number)
@@ -573,20 +556,6 @@ def _cues(text: Folded) -> Iterator[Cue]:
             )
             index += 1
         yield cue
-
-
-def _is_platform(text: Folded, cue: Cue) -> bool:
-    """Report whether a cue means the platform: "line" is also a railway's, a queue's, a phone's."""
-    if (
-        cue.fields != (Field.LINE,)
-        or text.low[cue.start : cue.end] != "line"
-        or text.text[cue.start].isupper()
-    ):
-        written = text.text[cue.start : cue.end]
-        if cue.fields != (Field.LINE,) or written != "Line":
-            return True
-    before = _WORD_BEFORE.search(text.low, max(0, cue.start - 24), cue.start)
-    return before is None or before[1] in _leading_words()
 
 
 def _handle_after(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:

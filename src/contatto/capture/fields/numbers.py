@@ -40,12 +40,13 @@ class Extension(NamedTuple):
     end: int
 
 
-@cache
-def _extension() -> re.Pattern[str]:
-    written = either([*words("numbers", "extensions"), *_SIGNS])
-    return re.compile(
-        rf"[ \t]{{0,2}}[,;]?[ \t]{{0,2}}(?:{written})[.:=]?[ \t]{{0,2}}([0-9]{{1,7}})(?![0-9])", re.IGNORECASE
+_extension = cache(
+    lambda: re.compile(
+        rf"[ \t]{{0,2}}[,;]?[ \t]{{0,2}}(?:{either([*words('numbers', 'extensions'), *_SIGNS])})"
+        r"[.:=]?[ \t]{0,2}([0-9]{1,7})(?![0-9])",
+        re.IGNORECASE,
     )
+)
 
 
 def extension_after(text: str, end: int) -> Extension | None:
@@ -185,13 +186,11 @@ def is_another_shape(written: str) -> bool:
     """Report whether the whole run is a date, an identity number, a card, a coordinate …."""
     if _NOT_A_PHONE.fullmatch(written.strip("() ")) is not None:
         return True
-    return len(written) >= 14 and "+" not in written and _is_card(written)
-
-
-def _is_card(written: str) -> bool:
+    if len(written) < 14 or "+" in written:
+        return False
     digits = [int(sign) for sign in written if "0" <= sign <= "9"]
     if not 14 <= len(digits) <= 19:
-        return False
+        return False  # no card: those end with a check digit of Luhn's
     doubled = [sum(divmod(digit * 2, 10)) for digit in digits[-2::-2]]
     return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0 and digits[0] in (2, 3, 4, 5, 6)
 
@@ -208,19 +207,14 @@ def read_number(digits: str, country: str | None) -> Reading | None:
         number = _parse(digits, country)
     except rphonenumbers.NumberParseException:
         return None
-    if not _is_valid(number):
-        shorter = _without_extra(digits)
-        return read_number(shorter, country) if shorter else None
+    if not _is_valid(number):  # perhaps without the "00" of any country or the old Mexican "1"
+        if digits[:2] == "00":
+            return read_number("+" + digits[2:], country)
+        is_old = digits[:4] == "+521" and len(digits) == 14
+        return read_number("+52" + digits[4:], country) if is_old else None
     value: str = _format(number, _E164)
     is_home = country is not None and country_code(country) == number.country_code
     return Reading(value, _form(digits, value, number, is_home=is_home))
-
-
-def _without_extra(digits: str) -> str:
-    """Return the number without the "00" of any country or the old Mexican "1"."""
-    if digits[:2] == "00":
-        return "+" + digits[2:]
-    return "+52" + digits[4:] if digits[:4] == "+521" and len(digits) == 14 else ""
 
 
 def _form(digits: str, value: str, number: rphonenumbers.PhoneNumber, *, is_home: bool) -> NumberForm:
@@ -303,8 +297,10 @@ def _one_among_figures(
     text: str, parts: list[tuple[int, int]], country: str
 ) -> list[tuple[int, int, Reading]]:
     """Return a number in its usual groups with a short figure before or after it: "blk 12 9123 4567"."""
-    if len(parts) == 2:
-        return _one_beside_a_figure(text, parts, country)
+    if len(parts) == 2:  # one or two digits beside it: an hour, "24/7", a place in a list
+        (start, end), rest = sorted(parts, key=lambda part: part[0] - part[1])
+        reading = _read(text[start:end], country) if end - start >= 8 and rest[1] - rest[0] <= 2 else None
+        return [(start, end, reading)] if reading is not None else []
     if not 3 <= len(parts) <= _MOST_PARTS:
         return []
     for first, last in ((1, len(parts)), (0, len(parts) - 1)):
@@ -314,15 +310,6 @@ def _one_among_figures(
         if reading is not None and is_grouped_as_usual(text[start:end], reading):
             return [(start, end, reading)]
     return []
-
-
-def _one_beside_a_figure(
-    text: str, parts: list[tuple[int, int]], country: str
-) -> list[tuple[int, int, Reading]]:
-    """Return a number without gaps beside one or two digits: an hour, "24/7", a place in a list."""
-    (start, end), rest = sorted(parts, key=lambda part: part[0] - part[1])
-    reading = _read(text[start:end], country) if end - start >= 8 and rest[1] - rest[0] <= 2 else None
-    return [(start, end, reading)] if reading is not None else []
 
 
 def _is_separate(written: str, reading: Reading) -> bool:
@@ -433,7 +420,11 @@ def find_phones(text: Folded, country: str) -> list[Find]:
             if not is_joined:
                 verdict = _judge_run(text, run, place)
             if verdict is _VETO and len(run[2]) < len(text.text[run[0] : run[1]]):
-                run, verdict = _judge_rest(text, run, place)
+                # What is no phone may be one without the price that it begins with.
+                near = kinds_near(text.low[max(before, run.start - _WINDOW) : run.start])
+                rest = without_figure(text.text, run, country) if SUM_LAST in near else run
+                if rest is not run and LABEL_LAST not in near:
+                    run, verdict = rest, _judge_run(text, rest, place)
             finds += _finds_of_run(text, run, place, verdict)
     return finds
 
@@ -452,13 +443,6 @@ def _is_glued_after(low: str, end: int, after: frozenset[int], *, quantity: bool
         return False
     tail = _LETTERS_AFTER.match(low, end)
     return tail is not None and _cue_word().search(tail[0]) is None
-
-
-def _judge_rest(text: Folded, run: DigitRun, place: _Place) -> tuple[DigitRun, _Verdict]:
-    """Return a run that is no phone may be one without the price that it begins with."""
-    before = kinds_near(text.low[max(place.first, run.start - _WINDOW) : run.start])
-    rest = without_figure(text.text, run, place.country) if SUM_LAST in before else run
-    return (run, _VETO) if rest is run or LABEL_LAST in before else (rest, _judge_run(text, rest, place))
 
 
 def _is_excluded(low: str, run: DigitRun, before: frozenset[int], country: str) -> bool:

@@ -21,38 +21,12 @@ from contatto.capture.fields.text import (
 from contatto.capture.model import Field
 
 #: Openings that say so little that a small letter after them is no name: "I am late", "this is nice".
-_VAGUE = frozenset(
-    {
-        *(
-            "i'm",
-            "i am",
-            "this is",
-            "call me",
-            "name",
-            "soy",
-            "sou o",
-            "sou a",
-            "je suis",
-            "nom",
-            "nama",
-            "an",
-            "a n",
-        ),
-        *(
-            "moi c'est",
-            "nombre",
-            "nome",
-            "tên",
-            "mình là",
-            "tôi là",
-            "jina",
-            "mimi ni",
-            "mimi",
-            "they call me",
-        ),
-        *("contact person", "full name", "saya dengan", "le habla", "te habla", "name ko", "ako ay si"),
-    }
-)
+_VAGUE = frozenset({
+    "i'm", "i am", "this is", "call me", "name", "soy", "sou o", "sou a", "je suis", "nom", "nama", "an",
+    "a n", "moi c'est", "nombre",
+    "nome", "tên", "mình là", "tôi là", "jina", "mimi ni", "mimi", "they call me",
+    "contact person", "full name", "saya dengan", "le habla", "te habla", "name ko", "ako ay si",
+})  # fmt: skip
 _BETWEEN = re.compile(
     r"[ \t]*(?:[:：=\-]|is\b|es\b|é\b|est\b|adalah\b|ay\b|ni\b|là\b|は|是|คือ|គឺ|هو|है|ہے)?[ \t]*"
 )
@@ -74,27 +48,10 @@ _PARTICLES = re.compile(
     r"|です|입니다|이에요|예요|이라고 합니다"
     r"|बोल रहा.*| है| ہے| வணக்கம்|បាទ|ចា៎)+.*$"
 )
-_SMALL = frozenset(
-    {
-        "de",
-        "da",
-        "do",
-        "dos",
-        "del",
-        "la",
-        "las",
-        "los",
-        "van",
-        "von",
-        "bin",
-        "binti",
-        "binte",
-        "al",
-        "el",
-        "y",
-        "e",
-    }
-)
+_SMALL = frozenset({
+    "de", "da", "do", "dos", "del", "la", "las", "los", "van", "von", "bin", "binti", "binte", "al", "el",
+    "y", "e",
+})  # fmt: skip
 
 
 class NameFind(NamedTuple):
@@ -191,24 +148,16 @@ class Cue(NamedTuple):
 @cache
 def gap_pattern() -> re.Pattern[str]:
     """Return the pattern between a cue and its handle: marks, and words such as "is", "my", "คือ", "は"."""
-    joiners = [
-        *words("words", "joiners"),
-        *words("words", "markers"),
-        *words("words", "around"),
-        *words("words", "is"),
-    ]
+    kinds = ("joiners", "markers", "around", "is")
+    joiners = pattern(word for kind in kinds for word in words("words", kind) if word.strip("@ "))
     marks = (
         "['\u2019]s(?![a-z])"
         "|[:/\uff1a\u17d6\uff0c\uff01=~>|\\[\\](){}\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u3008-\u3011*_\u3001,!\u2026"
         f"{PICTURES}]|\\.(?= )|-(?=[ @])|(?<= )-|[\u2013\u2014]"
     )
     whole = r"(?:(?<![a-z])|(?![.\-]?[a-z0-9_]))"  # "shop.luna" begins with no joiner
-    step = rf"[ \t\n]{{0,3}}(?:{marks}|{_inside(joiners)}{whole})"
+    step = rf"[ \t\n]{{0,3}}(?:{marks}|{joiners}{whole})"
     return re.compile(rf"(?:{step}){{0,7}}[ \t\n]{{0,3}}")
-
-
-def _inside(options: list[str]) -> str:
-    return pattern(option for option in options if option.strip("@ "))
 
 
 _same = cache(lambda: re.compile(pattern(words("words", "same_number"))))
@@ -233,10 +182,22 @@ def find_number(text: Folded, cue: Cue, country: str) -> Find | None:
         return None
     field = fields[0]
     span = _after(text, cue) or _before(text, cue)
-    if span is None or (field is Field.LINE and not _is_line(text, cue, span, country)):
+    if span is None:
+        return None
+    # In many countries a "line" is a phone line; there only "LINE" and "line id" mean the app.
+    written = text.text[cue.start : cue.end]
+    is_app = country.lower() in words("words", "line_app") and text.low[span[0]] != "+"
+    if field is Field.LINE and written.lower() == "line" and written != "LINE" and not is_app:
         return None
     digits = "".join(sign for sign in text.low[span[0] : span[1]] if sign.isdigit())
-    rule = _SHARED if _shares_a_phone(text, cue, span) else ".number"
+    first, last = max(0, min(cue.start, span[0]) - _CUE_SPAN), max(cue.end, span[1]) + _CUE_SPAN
+    phone_before, phone_after = _shared_phone()
+    is_phone = (
+        _same().search(text.low, first, min(len(text.low), last))
+        or phone_before.search(text.low, max(0, cue.start - 30), cue.start)
+        or phone_after.match(text.low, cue.end)
+    )
+    rule = _SHARED if is_phone else ".number"
     return Find(field, digits, *span, 0.85, f"{field.value}{rule}")
 
 
@@ -266,22 +227,6 @@ def _before(text: Folded, cue: Cue) -> tuple[int, int] | None:
     return number.span() if closed is not None or shared else None
 
 
-def _is_line(text: Folded, cue: Cue, span: tuple[int, int], country: str) -> bool:
-    """In many countries a "line" is a phone line; there only "LINE" and "line id" mean the app."""
-    written = text.text[cue.start : cue.end]
-    if written.lower() != "line" or written == "LINE":
-        return True
-    return country.lower() in words("words", "line_app") and text.low[span[0]] != "+"
-
-
-def _shares_a_phone(text: Folded, cue: Cue, span: tuple[int, int]) -> bool:
-    first, last = min(cue.start, span[0]), max(cue.end, span[1])
-    if _same().search(text.low, max(0, first - _CUE_SPAN), min(len(text.low), last + _CUE_SPAN)):
-        return True
-    before, ahead = _shared_phone()
-    return bool(before.search(text.low, max(0, cue.start - 30), cue.start) or ahead.match(text.low, cue.end))
-
-
 _WORD = re.compile(r"[a-z]{5,30}(?![a-z0-9_]|[.\-][a-z0-9_]|[@#%]|://)")
 _WORD_LAST = re.compile(r"(?<![a-z0-9_.@/\-])(?P<id>[a-z]{5,30})[\"'\u201d\u2019\u00bb\u300d)*]?[ \t]*$")
 _CLAUSE = re.compile(rf"[.,;:!?()\n\u3001\u3002\uff0c\uff01\uff1f\u060c\u061f{PICTURES}]")
@@ -306,15 +251,12 @@ def _gap() -> re.Pattern[str]:
     return re.compile(rf"(?:[ \t]{{0,3}}(?:{pattern(small)}{whole}|{signs})){{0,7}}[ \t]{{0,3}}")
 
 
-@cache
-def _finder(kind: str) -> re.Pattern[str]:
-    return re.compile(pattern(words("words", kind), grouped=True))
-
-
-@cache
-def _copula_last() -> re.Pattern[str]:
-    copulas = pattern(words("words", "copulas"), grouped=True)
-    return re.compile(rf"{copulas}[ \t]*[:=\uff1a\"'\u2018\u201c\u00ab\u300c(*]{{0,2}}[ \t]*$")
+_finder = cache(lambda kind: re.compile(pattern(words("words", kind), grouped=True)))
+_copula_last = cache(
+    lambda: re.compile(
+        rf"{_finder('copulas').pattern}[ \t]*[:=\uff1a\"'\u2018\u201c\u00ab\u300c(*]{{0,2}}[ \t]*$"
+    )
+)
 
 
 @cache
@@ -348,11 +290,8 @@ def _lexicon_words() -> frozenset[str]:
     return frozenset(word for word in listed if word.isascii() and word.isalpha())
 
 
-@cache
-def _without_copula() -> frozenset[str]:
-    """Return the languages that say "my instagram lunadecor"."""
-    optional = languages("writing", "optional")
-    return optional.get("copula", frozenset())
+_without_copula = cache(lambda: languages("writing", "optional").get("copula", frozenset[str]()))
+"""Languages that say "my instagram lunadecor"."""
 
 
 def find_stated(text: Folded, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:
@@ -378,10 +317,7 @@ def _stated_behind(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str
     owners = _languages_in("own", low[first : cue.end]) | _languages_in("own", between)
     written = low[cue.start : cue.end]
     endings = languages("writing", "endings")
-    glued_owner = frozenset().union(
-        *(spoken for ending, spoken in endings.items() if written.endswith(ending))
-    )
-    owners |= glued_owner
+    owners = owners.union(*(spoken for ending, spoken in endings.items() if written.endswith(ending)))
     spoken = _statement_languages(owners, low[cue.start : word.start()])
     if not spoken or not _knows_cue(low[cue.start : cue.end], spoken):
         return None
@@ -436,10 +372,12 @@ def _stated_ahead(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str]
     return (*word.span("id"), word["id"], "handle-stated") if _ends(low, cue.end) else None
 
 
-@cache
-def _owned_last() -> re.Pattern[str]:
-    small = [*words("words", "joiners"), *words("words", "own")]
-    return re.compile(rf"{pattern(words('words', 'copulas'))}(?:[ \t]*{pattern(small)}){{0,3}}[ \t]*$")
+_owned_last = cache(
+    lambda: re.compile(
+        rf"{pattern(words('words', 'copulas'))}"
+        rf"(?:[ \t]*{pattern([*words('words', 'joiners'), *words('words', 'own')])}){{0,3}}[ \t]*$"
+    )
+)
 
 
 def _languages_in(kind: str, stretch: str) -> frozenset[str]:

@@ -279,17 +279,15 @@ def either(options: Iterable[str]) -> str:
 
 def _branch(node: dict[str, object]) -> str:
     ends = "" in node
-    arms = [_sign(sign) + _branch(below) for sign, below in node.items() if sign]  # type: ignore[arg-type]
+    arms = []
+    for sign, below in node.items():
+        if sign:
+            written = f"[{_SPELLINGS[sign]}]" if sign in _SPELLINGS else re.escape(sign)
+            arms.append(_GAPS.get(sign, written) + _branch(below))  # type: ignore[arg-type]
     if not arms:
         return ""
     body = arms[0] if len(arms) == 1 and not ends else f"(?:{'|'.join(arms)})"
     return f"{body}?" if ends else body
-
-
-def _sign(sign: str) -> str:
-    if sign in _GAPS:
-        return _GAPS[sign]
-    return f"[{_SPELLINGS[sign]}]" if sign in _SPELLINGS else re.escape(sign)
 
 
 def _groups(options: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
@@ -446,14 +444,8 @@ _copula = cache(
 @cache
 def _small_words() -> list[str]:
     """Return the pattern between a label and its digits: "order no is …", "rekening saya …"."""
-    kinds = (
-        ("words", "joiners"),
-        ("words", "is"),
-        ("words", "markers"),
-        ("words", "around"),
-        ("cues", "number"),
-    )
-    return list(dict.fromkeys(word for section in kinds for word in words(*section)))
+    kinds = [("words", kind) for kind in ("joiners", "is", "markers", "around")]
+    return list(dict.fromkeys(word for section in (*kinds, ("cues", "number")) for word in words(*section)))
 
 
 _wish_words = cache(lambda: re.compile(rf"{pattern(words('words', 'wishes'))}[ \t]*$"))
@@ -512,21 +504,9 @@ _NONE: frozenset[int] = frozenset()
 def _numbering() -> tuple[str, ...]:
     """Beginnings of labels that say "number of": after bare digits they need no "is"."""
     stems = (
-        "no",
-        "nomor",
-        "nombor",
-        "num",
-        "nro",
-        "codigo",
-        "kode",
-        "kod",
-        "เลข",
-        "หมายเลข",
-        "รหัส",
-        "رقم",
-        "số",
-        "mã",
-    )
+        "no", "nomor", "nombor", "num", "nro", "codigo", "kode", "kod", "เลข", "หมายเลข", "รหัส", "رقم",
+        "số", "mã",
+    )  # fmt: skip
     return (*map(key, stems), "លេខ", "namba", "nambari", "מספר", "注文番号", "订单", "快递")
 
 
