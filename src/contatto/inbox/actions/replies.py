@@ -29,16 +29,7 @@ from contatto.channels.model import (
 from contatto.channels.rules import WindowState, may_use_message_api, window_state
 from contatto.channels.store import CONNECTORS, find_account
 from contatto.inbox import rules
-from contatto.inbox.actions.threads import (
-    MESSAGE_TYPES,
-    business_open_id,
-    conversation_to_change,
-    find_tapped_of,
-    message_id_of,
-    show_sides,
-    shown_id,
-    source_of_message,
-)
+from contatto.inbox.actions import threads
 from contatto.inbox.model import (
     REPLY,
     AdTapped,
@@ -120,7 +111,7 @@ def take_photo(
     label = CONNECTORS[Platform.WEBCHAT].label(body)
     row = receipt_row(account.business_id, Platform.WEBCHAT, label, tx.now)
     append_receipt(tx, seal_receipt(tx.vault, row, body))
-    return message_id_of(account, f"{visitor}:{client_message_id}")
+    return threads.message_id_of(account, f"{visitor}:{client_message_id}")
 
 
 def has_photo_to_forget(tx: Tx) -> bool:
@@ -143,7 +134,7 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
     Raises:
         Refused: NOT_FOUND; INVALID for an empty or too long text; CANNOT_SEND, with the reason.
     """
-    conversation = conversation_to_change(tx, business_id, conversation_id)
+    conversation = threads.conversation_to_change(tx, business_id, conversation_id)
     if messages.find_message(tx, business_id, reply.id) is not None:
         return messages.find_message(tx, business_id, reply.id) or reply
     account = channel_store.find_account(tx, business_id, conversation.channel_account_id)
@@ -208,7 +199,7 @@ def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str)
     Raises:
         Refused: NOT_FOUND; CANNOT_SEND, with the reason; CONFLICT when it did not fail (any more).
     """
-    conversation_to_change(tx, business_id, conversation_id)
+    threads.conversation_to_change(tx, business_id, conversation_id)
     send = messages.find_send(tx, business_id, message_id)
     if send is None or send.conversation_id != conversation_id:
         raise Refused(errors.NOT_FOUND)
@@ -225,7 +216,7 @@ def ready_reply(tx: Tx, business_id: str, message_id: str) -> ChannelAccount:
     send = messages.find_send(tx, business_id, message_id)
     if send is None:
         raise Refused(errors.NOT_FOUND)
-    conversation = conversation_to_change(tx, business_id, send.conversation_id)
+    conversation = threads.conversation_to_change(tx, business_id, send.conversation_id)
     account = channel_store.find_account(tx, business_id, send.channel_account_id)
     if account is None:
         raise Refused(errors.NOT_FOUND)
@@ -296,7 +287,7 @@ def read_reply_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> S
     if isinstance(outcome, SendLater):
         return outbound.NotNow(outcome.reason, outcome.after_s)
     if outcome.message_id:
-        messages.record_external_ref(tx, send, message_id_of(account, outcome.message_id))
+        messages.record_external_ref(tx, send, threads.message_id_of(account, outcome.message_id))
     messages.record_send(tx, send, SendState.SENT)
     _emit_progress(tx, send)
     return Done()
@@ -326,7 +317,7 @@ def settle_echo(tx: Tx, account: ChannelAccount, conversation: Conversation, cha
 
     It is known by our own id, by the platform's id, or, while an answer is out or lost, by its text.
     """
-    ref = message_id_of(account, chatted.message_id)
+    ref = threads.message_id_of(account, chatted.message_id)
     send = messages.find_send_by_ref(tx, account.business_id, ref)
     if send is None and chatted.echo_of:
         send = messages.find_send(tx, account.business_id, chatted.echo_of)
@@ -347,7 +338,7 @@ def settle_echo(tx: Tx, account: ChannelAccount, conversation: Conversation, cha
 
 def settle_progress(tx: Tx, account: ChannelAccount, news: Progressed) -> bool:
     """Note how far a reply has come; False when it was not sent from here."""
-    send = messages.find_send_by_ref(tx, account.business_id, message_id_of(account, news.message_id))
+    send = messages.find_send_by_ref(tx, account.business_id, threads.message_id_of(account, news.message_id))
     if send is None and news.echo_of:
         send = messages.find_send(tx, account.business_id, news.echo_of)
     if send is None or send.channel_account_id != account.id:
@@ -374,7 +365,7 @@ def schedule_reply(
     Raises:
         Refused: NOT_FOUND; INVALID for a time or a text that cannot be.
     """
-    conversation_to_change(tx, actor.business_id, conversation_id)
+    threads.conversation_to_change(tx, actor.business_id, conversation_id)
     if not tx.now < due_at <= tx.now + rules.SCHEDULE_WITHIN:
         raise Refused(
             errors.INVALID, "at: choose a time in the next %(most)s days.", most=rules.SCHEDULE_WITHIN.days
@@ -406,7 +397,7 @@ def cancel_scheduled(tx: Tx, business_id: str, conversation_id: str, reply_id: s
     Raises:
         Refused: NOT_FOUND; CONFLICT when it went out meanwhile.
     """
-    conversation_to_change(tx, business_id, conversation_id)
+    threads.conversation_to_change(tx, business_id, conversation_id)
     reply_key = (business_id, conversation_id, reply_id)
     states = (ScheduleState.DUE, ScheduleState.STOPPED)
     if not any(
@@ -494,7 +485,7 @@ def answer_by_itself(
         return
     saved = find_automatic(tx, account.business_id, account.id)
     active = saved[0].active if saved else AutomaticMessages()
-    tapped = find_tapped_of(tx, account.business_id, conversation.person_id)
+    tapped = threads.find_tapped_of(tx, account.business_id, conversation.person_id)
     of_ad = rules.with_ad(active, tapped[1] if tapped else None)
     text = rules.automatic_answer(of_ad, question.text) or rules.automatic_answer(active, question.text)
     if text is None:
@@ -641,7 +632,7 @@ def push_message(tx: Tx, event: MessageReceived | MessageSent) -> None:
     chat = _load(tx, event.business_id, event.conversation_id)
     if message is None or chat is None:
         return
-    kind = MESSAGE_TYPES[message.kind].lower()
+    kind = threads.MESSAGE_TYPES[message.kind].lower()
     body: dict[str, Any] = {"text": {"body": message.text}} if kind == "text" else {}
     if message.photo:
         body = {"image": {"media_id": message.photo}}
@@ -651,7 +642,7 @@ def push_message(tx: Tx, event: MessageReceived | MessageSent) -> None:
         "timestamp": micros(message.at) // 1_000,
         "type": kind,
         **body,
-        "message_tag": {"source": source_of_message(message)},
+        "message_tag": {"source": threads.source_of_message(message)},
     }
     event_kind = "im_receive_msg" if message.sender is Sender.CUSTOMER else "im_send_msg"
     _queue(tx, chat, message.id, (event_kind, message.at, content))
@@ -713,7 +704,7 @@ def _queue(tx: Tx, chat: _Chat, subject_id: str, what: tuple[str, datetime, dict
     at_s = micros(at) // 1_000_000
 
     def body(subscription: Subscription) -> bytes:
-        return message_payload(kind, business_open_id(account), subscription.app_id, content, at_s)
+        return message_payload(kind, threads.business_open_id(account), subscription.app_id, content, at_s)
 
     queue_message_pushes(tx, account.business_id, subject_id, body)
 
@@ -722,12 +713,12 @@ def _envelope(
     account: ChannelAccount, conversation: Conversation, person: Person, sender: Sender
 ) -> dict[str, Any]:
     """Sender, recipient and place of an event. Roles are lower case here."""
-    sides = show_sides(account, person, sender)
+    sides = threads.show_sides(account, person, sender)
     return {
         "from": sides.from_user.display_name,
         "to": sides.to_user.display_name,
         "unique_identifier": person.external_id,
         "from_user": {"id": sides.from_user.id, "role": sides.from_user.role.lower()},
         "to_user": {"id": sides.to_user.id, "role": sides.to_user.role.lower()},
-        "conversation_id": shown_id(account, conversation),
+        "conversation_id": threads.shown_id(account, conversation),
     }

@@ -38,23 +38,10 @@ from contatto.inbox.model import (
     SavedReply,
     ThreadState,
 )
-from contatto.inbox.store import conversations, desk, messages
+from contatto.inbox.store import conversations, desk, messages, receipts
 from contatto.inbox.store.conversations import is_blocked as is_person_blocked
 from contatto.inbox.store.conversations import list_conversations_to_move
-from contatto.inbox.store.receipts import (
-    ThreadIds,
-    Threads,
-    delete_bodies,
-    delete_chats,
-    delete_refused_bodies,
-    list_chats,
-    list_erased_texts,
-    list_external_ids,
-    list_receipts_of_account,
-    mark_account_held,
-    mark_receipts,
-    open_receipt,
-)
+from contatto.inbox.store.receipts import ThreadIds, Threads
 from contatto.kit import errors
 from contatto.kit.api_types import Answer
 from contatto.kit.clock import in_time
@@ -663,22 +650,22 @@ def hold_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> None:
 
     The order of locks is that of settling: the channel account, the conversation, then the lead.
     """
-    chats = list_chats(tx, business_id, person_ids)
+    chats = receipts.list_chats(tx, business_id, person_ids)
     for account_id in sorted(set(chats.values())):
         account = find_account(tx, business_id, account_id)
         if account is None:
             continue
-        mark_account_held(tx, business_id, account.external_id)
-        waiting = list_receipts_of_account(tx, business_id, account.external_id)
+        receipts.mark_account_held(tx, business_id, account.external_id)
+        waiting = receipts.list_receipts_of_account(tx, business_id, account.external_id)
         late = [receipt for receipt in waiting if _person_of(tx, account, receipt) in person_ids]
-        mark_receipts(tx, late, ReceiptState.REFUSED, ERASED)
-        delete_bodies(tx, late)
+        receipts.mark_receipts(tx, late, ReceiptState.REFUSED, ERASED)
+        receipts.delete_bodies(tx, late)
     list_conversations_to_move(tx, [business_id], sorted(chats))
 
 
 def _person_of(tx: Tx, account: ChannelAccount, receipt: Receipt) -> str:
     """Return the person of a delivery, or an empty text."""
-    incoming = CONNECTORS[account.platform].parse(open_receipt(tx.vault, receipt))
+    incoming = CONNECTORS[account.platform].parse(receipts.open_receipt(tx.vault, receipt))
     if not isinstance(incoming, Chatted | Referred | WasRead):
         return ""
     return ids_of(tx, account, incoming, Threads(tx)).person
@@ -690,9 +677,9 @@ def forget_chats(tx: Tx, erased: ErasedPeople) -> set[str]:
     Returns:
         The contact values that stood in their messages.
     """
-    account_ids = list_chats(tx, erased.business_id, erased.person_ids)
+    account_ids = receipts.list_chats(tx, erased.business_id, erased.person_ids)
     chat_ids = set(account_ids)
-    texts = dict(list_erased_texts(tx, erased.business_id, chat_ids))
+    texts = dict(receipts.list_erased_texts(tx, erased.business_id, chat_ids))
     accounts = [
         find_account(tx, erased.business_id, account_id) for account_id in sorted(set(account_ids.values()))
     ]
@@ -703,9 +690,9 @@ def forget_chats(tx: Tx, erased: ErasedPeople) -> set[str]:
         for country in countries
         for value in capture.list_contacts(text, country)
     }
-    words = list_external_ids(tx, erased.business_id, erased.person_ids) | erased.contacts
+    words = receipts.list_external_ids(tx, erased.business_id, erased.person_ids) | erased.contacts
     pushes.forget_subjects(tx, erased.business_id, {*texts, *chat_ids, *erased.lead_ids})
-    delete_refused_bodies(tx, erased.business_id, {word.encode() for word in words if word})
+    receipts.delete_refused_bodies(tx, erased.business_id, {word.encode() for word in words if word})
     forget_verdicts(tx, erased.business_id, chat_ids)
-    delete_chats(tx, erased.business_id, erased.person_ids, chat_ids)
+    receipts.delete_chats(tx, erased.business_id, erased.person_ids, chat_ids)
     return values

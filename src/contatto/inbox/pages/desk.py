@@ -18,27 +18,9 @@ from contatto.accounts.store import list_members
 from contatto.channels.model import MessageKind, Sender
 from contatto.channels.store import CONNECTORS, list_accounts
 from contatto.inbox import rules
+from contatto.inbox.actions import threads
 from contatto.inbox.actions.replies import cancel_scheduled, retry_reply, schedule_reply, send_reply
-from contatto.inbox.actions.threads import (
-    FoundConversations,
-    SeenConversation,
-    add_private_note,
-    assign_conversation,
-    block_person,
-    keep_saved_reply,
-    label_conversation,
-    mark_conversation_as_lead,
-    note_conversation_read,
-    owned_conversation,
-    remove_saved_reply,
-    reopen_conversation,
-    resolve_conversation,
-    search_conversations,
-    set_reply_target,
-    snooze_conversation,
-    unblock_person,
-    unlabel_conversation,
-)
+from contatto.inbox.actions.threads import FoundConversations, SeenConversation
 from contatto.inbox.model import Conversation, MemberTyping, Message, ThreadState
 from contatto.inbox.pages.thread import (
     AdCard,
@@ -160,7 +142,7 @@ def inbox_values(
     business_id = caller.business_id
     matches = FoundConversations(frozenset())
     if view.q.strip():
-        matches = search_conversations(tx, business_id, view.q, before=view.past)
+        matches = threads.search_conversations(tx, business_id, view.q, before=view.past)
     conversation_ids = matches.ids if view.q.strip() else None
     target = find_reply_target(tx, business_id)
     late_before = tx.now - target if target else None
@@ -210,7 +192,7 @@ MOST_FOUND: Final = 8
 
 def list_found(tx: Tx, caller: Caller, words: str) -> list[dict[str, str]]:
     """Return the latest conversations that a search finds, with where they open."""
-    conversation_ids = search_conversations(tx, caller.business_id, words).ids
+    conversation_ids = threads.search_conversations(tx, caller.business_id, words).ids
     conversation_filter = ConversationFilter(among=conversation_ids, member_id=caller.subject_id)
     matching_conversations = (
         conversations.list_conversations(tx, caller.business_id, conversation_filter, MOST_FOUND)
@@ -455,7 +437,7 @@ async def post_saved_reply(
     require(caller, Permission.WRITE_INBOX)
     try:
         await context_of(request).db.write(
-            lambda tx: keep_saved_reply(tx, caller.business_id, shortcut, text)
+            lambda tx: threads.keep_saved_reply(tx, caller.business_id, shortcut, text)
         )
     except Refused as refused:
         if refused.code is not errors.INVALID:
@@ -467,7 +449,9 @@ async def post_saved_reply(
 @router.post("/settings/replies/{reply_id}/remove")
 async def post_remove_saved_reply(request: Request, caller: FormCaller, reply_id: str) -> Response:
     require(caller, Permission.WRITE_INBOX)
-    await context_of(request).db.write(lambda tx: remove_saved_reply(tx, caller.business_id, reply_id))
+    await context_of(request).db.write(
+        lambda tx: threads.remove_saved_reply(tx, caller.business_id, reply_id)
+    )
     return RedirectResponse("/settings/replies", 303)
 
 
@@ -534,7 +518,7 @@ async def post_mark_as_lead(request: Request, caller: FormCaller, conversation_i
 
     business_id, actor = caller.business_id, caller.display_name
     await context_of(request).db.write(
-        lambda tx: mark_conversation_as_lead(tx, business_id, conversation_id, actor)
+        lambda tx: threads.mark_conversation_as_lead(tx, business_id, conversation_id, actor)
     )
     return await after_post(request, caller, conversation_id)
 
@@ -543,7 +527,7 @@ async def post_mark_as_lead(request: Request, caller: FormCaller, conversation_i
 async def post_read(request: Request, caller: FormCaller, conversation_id: str) -> Response:
     require(caller, Permission.WRITE_INBOX)
     await context_of(request).db.write(
-        lambda tx: note_conversation_read(tx, caller.business_id, conversation_id, caller.subject_id)
+        lambda tx: threads.note_conversation_read(tx, caller.business_id, conversation_id, caller.subject_id)
     )
     return Response(status_code=204)
 
@@ -553,7 +537,7 @@ async def post_typing(request: Request, caller: FormCaller, conversation_id: str
     """Tell the customer's page and other members that this one writes; nothing of it is kept."""
     require(caller, Permission.WRITE_INBOX)
     context = context_of(request)
-    await context.db.read(lambda tx: owned_conversation(tx, caller.business_id, conversation_id))
+    await context.db.read(lambda tx: threads.owned_conversation(tx, caller.business_id, conversation_id))
     typing = MemberTyping(caller.business_id, conversation_id, caller.subject_id, caller.display_name)
     context.live.broadcast_transient(caller.business_id, typing)
     return Response(status_code=204)
@@ -576,7 +560,9 @@ async def post_assign(
     member_id: Annotated[str, Form()] = "",
 ) -> Response:
     actor, expected = _actor(caller), SeenConversation(conversation_id, revision)
-    await context_of(request).db.write(lambda tx: assign_conversation(tx, actor, expected, member_id or None))
+    await context_of(request).db.write(
+        lambda tx: threads.assign_conversation(tx, actor, expected, member_id or None)
+    )
     return await after_post(request, caller, conversation_id)
 
 
@@ -589,7 +575,7 @@ async def post_snooze(
     span: Annotated[str, Form()] = "",
 ) -> Response:
     actor, expected = _actor(caller), SeenConversation(conversation_id, revision)
-    await context_of(request).db.write(lambda tx: snooze_conversation(tx, actor, expected, span))
+    await context_of(request).db.write(lambda tx: threads.snooze_conversation(tx, actor, expected, span))
     return await after_post(request, caller, conversation_id)
 
 
@@ -598,7 +584,7 @@ async def post_resolve(
     request: Request, caller: FormCaller, conversation_id: str, revision: SeenRevision
 ) -> Response:
     actor, expected = _actor(caller), SeenConversation(conversation_id, revision)
-    await context_of(request).db.write(lambda tx: resolve_conversation(tx, actor, expected))
+    await context_of(request).db.write(lambda tx: threads.resolve_conversation(tx, actor, expected))
     return await after_post(request, caller, conversation_id)
 
 
@@ -607,7 +593,7 @@ async def post_reopen(
     request: Request, caller: FormCaller, conversation_id: str, revision: SeenRevision
 ) -> Response:
     actor, expected = _actor(caller), SeenConversation(conversation_id, revision)
-    await context_of(request).db.write(lambda tx: reopen_conversation(tx, actor, expected))
+    await context_of(request).db.write(lambda tx: threads.reopen_conversation(tx, actor, expected))
     return await after_post(request, caller, conversation_id)
 
 
@@ -623,7 +609,7 @@ async def post_block(
     is_spam = spam == "1"
     if is_spam:
         require(caller, Permission.WRITE_LEADS)
-    await context_of(request).db.write(lambda tx: block_person(tx, actor, expected, is_spam=is_spam))
+    await context_of(request).db.write(lambda tx: threads.block_person(tx, actor, expected, is_spam=is_spam))
     return await after_post(request, caller, conversation_id)
 
 
@@ -632,7 +618,9 @@ async def post_unblock(
     request: Request, caller: FormCaller, conversation_id: str, fine: Annotated[str, Form()] = "0"
 ) -> Response:
     actor, is_fine = _actor(caller), fine == "1"
-    await context_of(request).db.write(lambda tx: unblock_person(tx, actor, conversation_id, is_fine=is_fine))
+    await context_of(request).db.write(
+        lambda tx: threads.unblock_person(tx, actor, conversation_id, is_fine=is_fine)
+    )
     return await after_post(request, caller, conversation_id)
 
 
@@ -641,14 +629,18 @@ async def post_label(
     request: Request, caller: FormCaller, conversation_id: str, name: Annotated[str, Form()] = ""
 ) -> Response:
     actor = _actor(caller)
-    await context_of(request).db.write(lambda tx: label_conversation(tx, actor, conversation_id, name))
+    await context_of(request).db.write(
+        lambda tx: threads.label_conversation(tx, actor, conversation_id, name)
+    )
     return await after_post(request, caller, conversation_id)
 
 
 @router.post("/inbox/{conversation_id}/labels/{label_id}/remove")
 async def post_unlabel(request: Request, caller: FormCaller, conversation_id: str, label_id: str) -> Response:
     actor = _actor(caller)
-    await context_of(request).db.write(lambda tx: unlabel_conversation(tx, actor, conversation_id, label_id))
+    await context_of(request).db.write(
+        lambda tx: threads.unlabel_conversation(tx, actor, conversation_id, label_id)
+    )
     return await after_post(request, caller, conversation_id)
 
 
@@ -663,7 +655,9 @@ async def post_private_note(
     actor = _actor(caller)
     is_named = bool(client_message_id) and is_uuid(conversation_id)
     note_id = named_id(conversation_id, f"note:{client_message_id}") if is_named else new_id()
-    await context_of(request).db.write(lambda tx: add_private_note(tx, actor, conversation_id, note_id, text))
+    await context_of(request).db.write(
+        lambda tx: threads.add_private_note(tx, actor, conversation_id, note_id, text)
+    )
     return await after_post(request, caller, conversation_id)
 
 
@@ -713,7 +707,9 @@ async def post_inbox_settings(
     lang = translator_of(request).lang
     try:
         target = read_whole("minutes", minutes, lang) or 0
-        await context_of(request).db.write(lambda tx: set_reply_target(tx, caller.business_id, target))
+        await context_of(request).db.write(
+            lambda tx: threads.set_reply_target(tx, caller.business_id, target)
+        )
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise

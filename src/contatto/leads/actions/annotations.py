@@ -37,25 +37,8 @@ from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import records as rules
 from contatto.leads.rules.importing import UnreadableRow, contact_of
 from contatto.leads.rules.records import ARROW, detail_key, read_view_name
+from contatto.leads.store import annotations as store
 from contatto.leads.store import records
-from contatto.leads.store.annotations import (
-    append_lead_label,
-    count_labels,
-    count_views,
-    delete_lead_label,
-    delete_view,
-    delete_work,
-    find_label,
-    list_labels,
-    list_sharing_leads,
-    list_views,
-    record_note_text,
-    record_task,
-    record_view,
-    save_label,
-    save_view,
-    save_work,
-)
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
 
@@ -120,7 +103,7 @@ def label_lead(tx: Tx, actor: Actor, lead_id: str, name: str) -> LeadLabel:
 
 def put_label(tx: Tx, actor: Actor, lead_id: str, label: LeadLabel) -> bool:
     """Put a label on a lead; False when it is there."""
-    is_new = append_lead_label(tx, actor.business_id, lead_id, label.id)
+    is_new = store.append_lead_label(tx, actor.business_id, lead_id, label.id)
     if is_new:
         refresh_facets(tx, actor.business_id, {lead_id})
         note_edit(tx, actor, lead_id, HistoryKind.LABELLED, label.name)
@@ -134,11 +117,11 @@ def keep_label(tx: Tx, business_id: str, name: str) -> LeadLabel:
         Refused: INVALID.
     """
     label_name = rules.read_label(name)
-    existing_label = find_label(tx, business_id, label_name)
+    existing_label = store.find_label(tx, business_id, label_name)
     if existing_label is not None:
         return existing_label
     tx.hold_key("labels", business_id)
-    count = count_labels(tx, business_id)
+    count = store.count_labels(tx, business_id)
     if count >= rules.MOST_LABELS:
         raise Refused(
             errors.INVALID,
@@ -146,14 +129,14 @@ def keep_label(tx: Tx, business_id: str, name: str) -> LeadLabel:
             most=rules.MOST_LABELS,
         )
     label = LeadLabel(new_id(), label_name, count % rules.TONES)
-    save_label(tx, business_id, label)
-    return find_label(tx, business_id, label_name) or label
+    store.save_label(tx, business_id, label)
+    return store.find_label(tx, business_id, label_name) or label
 
 
 def unlabel_lead(tx: Tx, actor: Actor, lead_id: str, label_id: str) -> None:
     """Take a label off a lead. Raises Refused: NOT_FOUND, for the lead."""
     lead = load_listed_lead(tx, actor.business_id, lead_id)
-    if delete_lead_label(tx, actor.business_id, lead.id, label_id):
+    if store.delete_lead_label(tx, actor.business_id, lead.id, label_id):
         refresh_facets(tx, actor.business_id, {lead.id})
         note_edit(tx, actor, lead.id, HistoryKind.UNLABELLED, label_name(tx, actor.business_id, label_id))
 
@@ -162,21 +145,21 @@ def add_note(tx: Tx, actor: Actor, lead_id: str, text: str) -> Note:
     """Write a note. Raises Refused: NOT_FOUND; INVALID."""
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     note = Note(new_id(), lead.id, rules.read_note(text), actor.name, 0, tx.now, None)
-    save_work(tx, actor.business_id, note)
+    store.save_work(tx, actor.business_id, note)
     note_edit(tx, actor, lead.id, HistoryKind.NOTE, "")
     return note
 
 
 def edit_note(tx: Tx, actor: Actor, note: Note, text: str) -> None:
     """Change a note that was seen with this revision. Raises Refused: INVALID; CONFLICT."""
-    if not record_note_text(tx, actor.business_id, note, rules.read_note(text)):
+    if not store.record_note_text(tx, actor.business_id, note, rules.read_note(text)):
         raise Refused(errors.CONFLICT, "Somebody else changed this note. Your text is still in the field.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, note.lead_id, "note"))
 
 
 def remove_note(tx: Tx, actor: Actor, note: Note) -> None:
     """Delete a note that was seen with this revision. Raises Refused: CONFLICT."""
-    if not delete_work(tx, actor.business_id, note):
+    if not store.delete_work(tx, actor.business_id, note):
         raise Refused(errors.CONFLICT, "Somebody else changed this note. Check it and try again.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, note.lead_id, "note"))
 
@@ -186,7 +169,7 @@ def add_task(tx: Tx, actor: Actor, lead_id: str, task_text: TaskText) -> Task:
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     says = rules.read_task(task_text.text)
     task = Task(new_id(), lead.id, says, task_text.due_on, 0, actor.name, tx.now, "", None)
-    save_work(tx, actor.business_id, task)
+    store.save_work(tx, actor.business_id, task)
     note_edit(tx, actor, lead.id, HistoryKind.TASK, "")
     return task
 
@@ -209,13 +192,13 @@ def finish_task(tx: Tx, actor: Actor, task: Task, *, is_done: bool) -> None:
 
 def remove_task(tx: Tx, actor: Actor, task: Task) -> None:
     """Delete a task that was seen with this revision. Raises Refused: CONFLICT."""
-    if not delete_work(tx, actor.business_id, task):
+    if not store.delete_work(tx, actor.business_id, task):
         raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, task.lead_id, "task"))
 
 
 def _keep_task(tx: Tx, actor: Actor, task: Task, new: Task) -> None:
-    if not record_task(tx, actor.business_id, new, task.revision):
+    if not store.record_task(tx, actor.business_id, new, task.revision):
         raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, task.lead_id, "task"))
 
@@ -246,7 +229,7 @@ def note_edit(tx: Tx, actor: Actor, lead_id: str, what: HistoryKind, detail: str
 
 
 def label_name(tx: Tx, business_id: str, label_id: str) -> str:
-    return next((label.name for label in list_labels(tx, business_id) if label.id == label_id), "")
+    return next((label.name for label in store.list_labels(tx, business_id) if label.id == label_id), "")
 
 
 MOST_VIEWS: Final = 50
@@ -256,7 +239,7 @@ MOST_VIEWS: Final = 50
 def keep_view(tx: Tx, actor: Actor, name: str, query: str, *, is_shared: bool) -> SavedView:
     """Keep a query of the list under a name; a new view is pinned. Raises Refused: INVALID."""
     tx.hold_key("views", actor.business_id, actor.member_id)
-    if count_views(tx, actor.business_id, actor.member_id) >= MOST_VIEWS:
+    if store.count_views(tx, actor.business_id, actor.member_id) >= MOST_VIEWS:
         raise Refused(
             errors.INVALID, "name: you have the maximum of %(most)s views. Delete one first.", most=MOST_VIEWS
         )
@@ -269,14 +252,14 @@ def keep_view(tx: Tx, actor: Actor, name: str, query: str, *, is_shared: bool) -
         is_pinned=True,
         created_at=tx.now,
     )
-    save_view(tx, actor.business_id, view)
+    store.save_view(tx, actor.business_id, view)
     return view
 
 
 def pin_view(tx: Tx, actor: Actor, view_id: str, *, is_pinned: bool) -> None:
     """Show a view above the list, or only in the menu. Raises Refused: NOT_FOUND."""
     view = _seen_view(tx, actor, view_id)
-    record_view(tx, actor.business_id, replace(view, is_pinned=is_pinned))
+    store.record_view(tx, actor.business_id, replace(view, is_pinned=is_pinned))
 
 
 def share_view(tx: Tx, actor: Actor, view_id: str, *, is_shared: bool) -> None:
@@ -286,16 +269,16 @@ def share_view(tx: Tx, actor: Actor, view_id: str, *, is_shared: bool) -> None:
         Refused: NOT_FOUND; FORBIDDEN for the view of somebody else.
     """
     view = _own_view(tx, actor, view_id)
-    record_view(tx, actor.business_id, replace(view, is_shared=is_shared))
+    store.record_view(tx, actor.business_id, replace(view, is_shared=is_shared))
 
 
 def remove_view(tx: Tx, actor: Actor, view_id: str) -> None:
     """Delete a view of one's own. Raises Refused: NOT_FOUND; FORBIDDEN for the view of somebody else."""
-    delete_view(tx, actor.business_id, _own_view(tx, actor, view_id).id)
+    store.delete_view(tx, actor.business_id, _own_view(tx, actor, view_id).id)
 
 
 def _seen_view(tx: Tx, actor: Actor, view_id: str) -> SavedView:
-    views = list_views(tx, actor.business_id, actor.member_id)
+    views = store.list_views(tx, actor.business_id, actor.member_id)
     matching_view = next((view for view in views if view.id == view_id), None)
     if matching_view is None:
         raise Refused(errors.NOT_FOUND, "View not found.")
@@ -349,7 +332,7 @@ def change_contact_point(
         return
     existing_points = records.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
     _check_new(existing_points, point.field, value, point.id)
-    shared = list_sharing_leads(tx, actor.business_id, {lead.id})
+    shared = store.list_sharing_leads(tx, actor.business_id, {lead.id})
     _keep(tx, actor, replace(point, value=value, wrong_at=None), seen_value)
     refresh_with_twins(tx, actor.business_id, {lead.id}, shared)
     note_edit(tx, actor, lead.id, HistoryKind.CONTACT_CHANGED, f"{point.value}{ARROW}{value}")
@@ -407,7 +390,7 @@ def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, 
     shown = records.list_evidence_of_lead(tx, business_id, lead_id)
     proofs = tuple(proof for proof in shown if proof.contact_point_id == point_id)
     capture.correct_match(tx, business_id, point.field, point.value, actor)
-    shared = list_sharing_leads(tx, business_id, {lead_id})
+    shared = store.list_sharing_leads(tx, business_id, {lead_id})
     records.delete_contact_point(tx, business_id, point_id)
     refresh_with_twins(tx, business_id, {lead_id}, shared)
     remaining_points = records.list_contact_points(tx, business_id, {lead_id})[lead_id]

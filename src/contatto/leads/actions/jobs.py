@@ -62,29 +62,10 @@ from contatto.leads.model import (
 from contatto.leads.rules.filters import for_member, is_enough, read_filter
 from contatto.leads.rules.importing import Sheet, read_columns
 from contatto.leads.rules.records import MOST_ERASED
+from contatto.leads.store import jobs as store
 from contatto.leads.store import listing
 from contatto.leads.store import records as lead_store
 from contatto.leads.store.annotations import append_lead_label, delete_lead_label, find_label
-from contatto.leads.store.jobs import (
-    append_job_items,
-    count_waiting_jobs,
-    delete_drafts,
-    delete_old_drafts,
-    find_job,
-    find_lead_model,
-    list_free_businesses,
-    list_job_items,
-    list_leads_to_score,
-    list_next_jobs,
-    list_old_imports,
-    list_told,
-    mark_job_running,
-    record_draft_started,
-    record_job,
-    record_plan,
-    save_job,
-    save_lead_model,
-)
 from contatto.leads.store.records import save_scores
 
 EVERY_S: Final = 3_600.0
@@ -114,8 +95,8 @@ class LeadScorer:
         if not self._is_begun:
             self._turns, self._is_begun = iter([str(business.id) for business in list_businesses(tx)]), True
         for business_id in self._turns:
-            model = find_lead_model(tx, business_id)
-            leads = list_leads_to_score(tx, business_id, tx.now - _SCORED_FOR, MOST)
+            model = store.find_lead_model(tx, business_id)
+            leads = store.list_leads_to_score(tx, business_id, tx.now - _SCORED_FOR, MOST)
             is_old = model is None or model.learned_at <= tx.now - _OLD
             outcomes = [lead.is_good for lead in leads if lead.is_good is not None]
             is_new = model is None or model.outcomes != len(outcomes) or _has_news(leads)
@@ -156,13 +137,13 @@ def _keep(business_id: str, before: LeadModel | None, raw: bytes, tx: Tx) -> Non
         model = LeadModel(
             business_id, tx.now, new.outcomes, new.share, new.loss, correction, new.model, new.held
         )
-        save_lead_model(tx, model)
+        store.save_lead_model(tx, model)
         if not new.has_trees:
             logger().warning(
                 "leads.scored_without_trees", says="LightGBM cannot be loaded: is libgomp there?"
             )
     elif before is not None:
-        save_lead_model(tx, replace(before, correction=correction))
+        store.save_lead_model(tx, replace(before, correction=correction))
     save_scores(tx, [_score(business_id, tx, lead_score) for lead_score in answer.scores])
 
 
@@ -208,8 +189,8 @@ def record_done_job(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan, items: l
     """Write down work that this transaction did at once, so that it is shown, and undone, like any other."""
     begun = new_job(tx, actor, new_id(), kind, plan, len(items))
     job = replace(begun, state=LeadJobState.DONE, done=len(items), ended_at=tx.now)
-    save_job(tx, job)
-    append_job_items(tx, job, [replace(item, position=n) for n, item in enumerate(items, 1)])
+    store.save_job(tx, job)
+    store.append_job_items(tx, job, [replace(item, position=n) for n, item in enumerate(items, 1)])
     emit(tx, job.business_id, LeadJobEnded(job.business_id, job.id))
     return job
 
@@ -220,7 +201,7 @@ def undo_job(tx: Tx, actor: Actor, job_id: str) -> LeadJob:
     Raises:
         Refused: NOT_FOUND; CONFLICT when the job still runs, was undone, or cannot be.
     """
-    job = find_job(tx, actor.business_id, job_id)
+    job = store.find_job(tx, actor.business_id, job_id)
     if job is None:
         raise Refused(errors.NOT_FOUND, "Task not found.")
     if job.kind is JobKind.ERASE:
@@ -228,22 +209,22 @@ def undo_job(tx: Tx, actor: Actor, job_id: str) -> LeadJob:
     if not job.has_ended or job.undone_by or job.kind is JobKind.UNDO:
         raise Refused(errors.CONFLICT, "This cannot be undone. It is still running, or was already undone.")
     undo = new_job(tx, actor, new_id(), JobKind.UNDO, JobPlan(), job.done)
-    record_job(tx, replace(job, undone_by=undo.id))
+    store.record_job(tx, replace(job, undone_by=undo.id))
     return _queue_job(tx, replace(undo, undo_of=job.id))
 
 
 def has_job_to_start(tx: Tx, most: int) -> bool:
     """Report whether a waiting job may run; each business runs ``most`` at a time."""
-    return bool(list_free_businesses(tx, most, tx.now - STALLED))
+    return bool(store.list_free_businesses(tx, most, tx.now - STALLED))
 
 
 def start_waiting_jobs(tx: Tx, most: int) -> int:
     """Start the jobs that have waited longest, a limited number for each business; return their number."""
     tx.hold_key("starting jobs on leads")
     started = 0
-    for business_id, places in list_free_businesses(tx, most, tx.now - STALLED):
-        for job_id in list_next_jobs(tx, business_id, places):
-            mark_job_running(tx, business_id, job_id)
+    for business_id, places in store.list_free_businesses(tx, most, tx.now - STALLED):
+        for job_id in store.list_next_jobs(tx, business_id, places):
+            store.mark_job_running(tx, business_id, job_id)
             emit(tx, business_id, LeadJobMoved(business_id, job_id))
             started += 1
     return started
@@ -252,7 +233,7 @@ def start_waiting_jobs(tx: Tx, most: int) -> int:
 def continue_job(tx: Tx, event: LeadJobMoved) -> None:
     """Do the next step of a job, and tell of it; a handler of the outbox."""
     tx.hold_key("imports and erasures", event.business_id)  # a step that began must not bring rows back
-    job = find_job(tx, event.business_id, event.job_id)
+    job = store.find_job(tx, event.business_id, event.job_id)
     if job is None or job.state is not LeadJobState.RUNNING:
         return
     steps = {JobKind.UNDO: _undo_step, JobKind.IMPORT: _import_step, JobKind.ERASE: _erase_step}
@@ -261,29 +242,29 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
         refresh_facets(tx, job.business_id, {item.lead_id for item in items})
     skipped = sum(item.state is ItemState.SKIPPED for item in items)
     first = job.done + job.skipped + 1
-    append_job_items(tx, job, [replace(item, position=first + n) for n, item in enumerate(items)])
+    store.append_job_items(tx, job, [replace(item, position=first + n) for n, item in enumerate(items)])
     done = job.done + len(items) - skipped
     moved = replace(job, cursor=cursor, done=done, skipped=job.skipped + skipped, moved_at=tx.now)
     if items:
-        record_job(tx, moved)
+        store.record_job(tx, moved)
         emit(tx, job.business_id, LeadJobMoved(job.business_id, job.id))
         return
-    record_job(tx, replace(moved, state=LeadJobState.DONE, ended_at=tx.now))
+    store.record_job(tx, replace(moved, state=LeadJobState.DONE, ended_at=tx.now))
     if job.plan.rows:
-        record_plan(tx, job.business_id, job.id, importing.only_rejects(tx, job))
+        store.record_plan(tx, job.business_id, job.id, importing.only_rejects(tx, job))
     emit(tx, job.business_id, LeadJobEnded(job.business_id, job.id))
 
 
 def _queue_job(tx: Tx, job: LeadJob) -> LeadJob:
     check_waiting_jobs(tx, job.business_id)
-    save_job(tx, job)
+    store.save_job(tx, job)
     return job
 
 
 def check_waiting_jobs(tx: Tx, business_id: str) -> None:
     """Refuse one more job of a business where too many wait. Raises Refused: CONFLICT."""
     tx.hold_key("jobs on leads", business_id)
-    if count_waiting_jobs(tx, business_id) >= MOST_WAITING:
+    if store.count_waiting_jobs(tx, business_id) >= MOST_WAITING:
         raise Refused(
             errors.CONFLICT, "%(most)s jobs are already waiting. Try again later.", most=MOST_WAITING
         )
@@ -444,10 +425,10 @@ def _erase_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
 
 
 def _undo_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
-    undone = find_job(tx, job.business_id, job.undo_of or "")
+    undone = store.find_job(tx, job.business_id, job.undo_of or "")
     if undone is None:
         return [], job.cursor
-    items = list_job_items(tx, job.business_id, undone.id, int(job.cursor or 0), CHUNK)
+    items = store.list_job_items(tx, job.business_id, undone.id, int(job.cursor or 0), CHUNK)
     leads = lead_store.list_leads_to_change(tx, job.business_id, {item.lead_id for item in items})
     actor, kind = _actor(job), undone.kind
     results = list[JobItem]()
@@ -510,16 +491,16 @@ _IMPORTS_KEPT_FOR: Final = timedelta(days=30)
 
 def keep_import_draft(tx: Tx, actor: Actor, plan: JobPlan) -> LeadJob:
     """Keep a file until its member has looked at it, in place of the one before."""
-    delete_drafts(tx, actor.business_id, actor.member_id)
+    store.delete_drafts(tx, actor.business_id, actor.member_id)
     job = new_job(tx, actor, new_id(), JobKind.IMPORT, plan, len(plan.rows))
     draft = replace(job, state=LeadJobState.DRAFT)
-    save_job(tx, draft)
+    store.save_job(tx, draft)
     return draft
 
 
 def load_import_draft(tx: Tx, actor: Actor, job_id: str) -> LeadJob:
     """Return the import that a member looks at. Raises Refused: NOT_FOUND, also when it was started."""
-    job = find_job(tx, actor.business_id, job_id)
+    job = store.find_job(tx, actor.business_id, job_id)
     if job is None or job.state is not LeadJobState.DRAFT or job.member_id != actor.member_id:
         raise Refused(errors.NOT_FOUND, "This file has expired. Choose it again.")
     return job
@@ -534,7 +515,7 @@ def map_import_columns(tx: Tx, actor: Actor, job_id: str, columns: Sequence[str]
     draft = load_import_draft(tx, actor, job_id)
     chosen = read_columns(columns, len(draft.plan.head))
     plan = replace(draft.plan, columns=chosen, value=country)
-    record_plan(tx, actor.business_id, draft.id, plan)
+    store.record_plan(tx, actor.business_id, draft.id, plan)
     return plan
 
 
@@ -560,7 +541,7 @@ def replace_import_plan(tx: Tx, actor: Actor, job_id: str, plan: JobPlan) -> Non
     Raises:
         Refused: NOT_FOUND, also when it was started.
     """
-    record_plan(tx, actor.business_id, load_import_draft(tx, actor, job_id).id, plan)
+    store.record_plan(tx, actor.business_id, load_import_draft(tx, actor, job_id).id, plan)
 
 
 def start_import(tx: Tx, actor: Actor, job_id: str) -> None:
@@ -569,13 +550,13 @@ def start_import(tx: Tx, actor: Actor, job_id: str) -> None:
     Raises:
         Refused: NOT_FOUND; INVALID, when no column holds a contact detail; CONFLICT when too many jobs wait.
     """
-    job = find_job(tx, actor.business_id, job_id)
+    job = store.find_job(tx, actor.business_id, job_id)
     if job is not None and job.member_id == actor.member_id and job.state is not LeadJobState.DRAFT:
         return
     draft = load_import_draft(tx, actor, job_id)
     read_columns(draft.plan.columns, len(draft.plan.head))
     check_waiting_jobs(tx, actor.business_id)
-    record_draft_started(tx, draft)
+    store.record_draft_started(tx, draft)
 
 
 def load_rejects(tx: Tx, business_id: str, job_id: str) -> tuple[JobPlan, dict[int, str]]:
@@ -584,20 +565,20 @@ def load_rejects(tx: Tx, business_id: str, job_id: str) -> tuple[JobPlan, dict[i
     Raises:
         Refused: NOT_FOUND, when there are none, or they are not kept any more.
     """
-    job = find_job(tx, business_id, job_id)
+    job = store.find_job(tx, business_id, job_id)
     if job is None or job.kind is not JobKind.IMPORT or not job.has_ended or not any(job.plan.rows):
         raise Refused(errors.NOT_FOUND, "These rows have expired. Import the file again.")
-    rejects = list_told(tx, business_id, job_id, len(job.plan.rows) + 1)
+    rejects = store.list_told(tx, business_id, job_id, len(job.plan.rows) + 1)
     return job.plan, {item.position: item.reason for item in rejects}
 
 
 def purge_imports(tx: Tx) -> int:
     """Delete jobs that were not started, and old rejected rows of imports; return the number of jobs."""
     until = tx.now - KEEP_REJECTS
-    old = list_old_imports(tx, until - _IMPORTS_KEPT_FOR, until)
+    old = store.list_old_imports(tx, until - _IMPORTS_KEPT_FOR, until)
     for job in old:
-        record_plan(tx, job.business_id, job.id, replace(job.plan, rows=(), numbers=()))
-    return len(old) + delete_old_drafts(tx, tx.now - KEEP_DRAFT)
+        store.record_plan(tx, job.business_id, job.id, replace(job.plan, rows=(), numbers=()))
+    return len(old) + store.delete_old_drafts(tx, tx.now - KEEP_DRAFT)
 
 
 MOST_JOINED: Final = 20

@@ -32,34 +32,7 @@ from contatto.leads.rules.records import (
     undone_snapshot,
     without_person,
 )
-from contatto.leads.store import records
-from contatto.leads.store.annotations import (
-    append_lead_label,
-    delete_lead_label,
-    find_merge,
-    list_equal_points,
-    list_evidence_of_points,
-    list_label_ids,
-    list_row_ids,
-    list_sharing_leads,
-    record_face,
-    record_followers,
-    record_merge_undone,
-    record_moved,
-    record_rehung,
-    save_merge,
-)
-from contatto.leads.store.jobs import (
-    delete_traces,
-    delete_views,
-    list_leads_to_erase,
-    list_plans,
-    list_row_numbers,
-    list_view_queries,
-    list_written_values,
-    record_erased,
-    record_plan,
-)
+from contatto.leads.store import annotations, jobs, records
 from contatto.typed.actions import forget_kept_pages
 
 REASON_LIMIT = 200
@@ -99,12 +72,12 @@ def merge_leads(tx: Tx, actor: Actor, merge_request: MergeRequest) -> Merge:
     _check_not_erasing(tx, actor, kept_id, merged_id)
     after = merged_snapshot(target, source, merge_request.picks)
     journal = _move(tx, target, source, Journal(snapshot_of(target), after, {}, [], [], []))
-    record_face(tx, actor.business_id, target.id, after)
+    annotations.record_face(tx, actor.business_id, target.id, after)
     records.record_hidden(tx, source, tx.now, merged_into=target.id)
     refresh_with_twins(tx, actor.business_id, {target.id, source.id})
     reason = " ".join(merge_request.reason.split())[:REASON_LIMIT]
     merge = Merge(new_id(), target.id, source.id, actor.name, reason, journal, tx.now, "", None)
-    save_merge(tx, actor.business_id, merge)
+    annotations.save_merge(tx, actor.business_id, merge)
     emit(tx, actor.business_id, LeadsMerged(actor.business_id, target.id, source.id, is_undone=False))
     tx.ports[LeadPorts].leads_merged(tx, actor.business_id, target.id, source.id, is_undone=False)
     return merge
@@ -117,12 +90,14 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
         Refused: NOT_FOUND; CONFLICT when it was undone, the kept lead itself went into another since, or is
             to be erased.
     """
-    merge = find_merge(tx, actor.business_id, merge_id)
+    merge = annotations.find_merge(tx, actor.business_id, merge_id)
     target = source = None
     if merge is not None:
         leads = records.list_leads_to_change(tx, actor.business_id, (merge.kept_id, merge.merged_id))
         target, source = leads.get(merge.kept_id), leads.get(merge.merged_id)
-        merge = find_merge(tx, actor.business_id, merge_id)  # somebody may have undone it meanwhile
+        merge = annotations.find_merge(
+            tx, actor.business_id, merge_id
+        )  # somebody may have undone it meanwhile
     if merge is None or target is None or source is None:
         raise Refused(errors.NOT_FOUND, "Merge not found.")
     if merge.undone_at is not None or source.merged_into != target.id or target.merged_into:
@@ -135,17 +110,17 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
     journal = merge.journal
     business_id = target.business_id
     for rows in journal.moved.items():
-        record_moved(tx, business_id, rows, target.id, source.id)
+        annotations.record_moved(tx, business_id, rows, target.id, source.id)
     for evidence_id, point_id, _ in journal.rehung:
-        record_rehung(tx, business_id, evidence_id, point_id)
+        annotations.record_rehung(tx, business_id, evidence_id, point_id)
     for label_id in journal.labels:
-        delete_lead_label(tx, business_id, target.id, label_id)
-    record_followers(tx, business_id, journal.followers, source.id)
+        annotations.delete_lead_label(tx, business_id, target.id, label_id)
+    annotations.record_followers(tx, business_id, journal.followers, source.id)
     snapshot = undone_snapshot(snapshot_of(target), merge.journal.before, merge.journal.after)
-    record_face(tx, actor.business_id, target.id, snapshot)
+    annotations.record_face(tx, actor.business_id, target.id, snapshot)
     records.record_hidden(tx, source, None)
     refresh_with_twins(tx, actor.business_id, {target.id, source.id})
-    record_merge_undone(tx, actor.business_id, merge, actor.name)
+    annotations.record_merge_undone(tx, actor.business_id, merge, actor.name)
     emit(tx, actor.business_id, LeadsMerged(actor.business_id, target.id, source.id, is_undone=True))
     tx.ports[LeadPorts].leads_merged(tx, actor.business_id, target.id, source.id, is_undone=True)
     return merge
@@ -153,7 +128,7 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
 
 def _check_not_erasing(tx: Tx, actor: Actor, *lead_ids: str) -> None:
     """Refuse to move data between leads of which one is to be erased; the leads are locked."""
-    if not list_leads_to_erase(tx, actor.business_id).isdisjoint(lead_ids):
+    if not jobs.list_leads_to_erase(tx, actor.business_id).isdisjoint(lead_ids):
         raise Refused(errors.CONFLICT, "One of these leads is being erased. Nothing was merged or split.")
 
 
@@ -163,23 +138,23 @@ def _move(tx: Tx, target: Lead, source: Lead, journal: Journal) -> Journal:
     A contact point that both have stays where it is; its evidence goes to the equal one.
     """
     business_id = target.business_id
-    equal = list_equal_points(tx, business_id, target.id, source.id)
-    proofs = list_evidence_of_points(tx, business_id, list(equal))
-    moved = list_row_ids(tx, business_id, source.id)
+    equal = annotations.list_equal_points(tx, business_id, target.id, source.id)
+    proofs = annotations.list_evidence_of_points(tx, business_id, list(equal))
+    moved = annotations.list_row_ids(tx, business_id, source.id)
     moved["contact_points"] = [
         contact_point for contact_point in moved["contact_points"] if contact_point not in equal
     ]
     for rows in moved.items():
-        record_moved(tx, business_id, rows, source.id, target.id)
+        annotations.record_moved(tx, business_id, rows, source.id, target.id)
     for evidence_id, point_id in proofs:
-        record_rehung(tx, business_id, evidence_id, equal[point_id])
+        annotations.record_rehung(tx, business_id, evidence_id, equal[point_id])
     journal.moved.update(moved)
     journal.rehung.extend((evidence_id, point_id, equal[point_id]) for evidence_id, point_id in proofs)
-    for label_id in sorted(list_label_ids(tx, business_id, source.id)):
-        if append_lead_label(tx, business_id, target.id, label_id):
+    for label_id in sorted(annotations.list_label_ids(tx, business_id, source.id)):
+        if annotations.append_lead_label(tx, business_id, target.id, label_id):
             journal.labels.append(label_id)
     journal.followers.extend(lead.id for lead in records.list_merged_leads(tx, business_id, source.id))
-    record_followers(tx, business_id, journal.followers, target.id)
+    annotations.record_followers(tx, business_id, journal.followers, target.id)
     return journal
 
 
@@ -208,7 +183,7 @@ def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: s
         sources = records.list_merged_leads(tx, business_id, chosen_lead.id)
         ids = {chosen_lead.id, *(source.id for source in sources)}
         erased |= records.list_leads_to_change(tx, business_id, ids)
-    twins = list_sharing_leads(tx, business_id, set(erased))
+    twins = annotations.list_sharing_leads(tx, business_id, set(erased))
     lead_ids = frozenset(erased)
     points_by_lead = records.list_contact_points(tx, business_id, lead_ids)
     values = {point.value for points in points_by_lead.values() for point in points}
@@ -216,7 +191,7 @@ def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: s
         business_id,
         lead_ids=lead_ids,
         person_ids=frozenset(lead.person_id for lead in erased.values()),
-        contacts=frozenset(values | list_written_values(tx, business_id, lead_ids)),
+        contacts=frozenset(values | jobs.list_written_values(tx, business_id, lead_ids)),
         names=frozenset(lead.name for lead in erased.values() if lead.name),
     )
     forget_ports = ports.forget_chats, ports.forget_answers, ports.forget_audiences, ports.forget_viewers
@@ -224,9 +199,9 @@ def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: s
         erased_people = replace(erased_people, contacts=erased_people.contacts | forget(tx, erased_people))
     capture.forget_corrections(tx, business_id, erased_people.contacts)
     # Empty the rows of imports that were about the person, and the searches of jobs.
-    for job_id, kind, state, plan in list_plans(tx, erased_people.business_id):
+    for job_id, kind, state, plan in jobs.list_plans(tx, erased_people.business_id):
         if kind is JobKind.IMPORT:
-            numbers = list_row_numbers(tx, erased_people.business_id, job_id, erased_people.lead_ids)
+            numbers = jobs.list_row_numbers(tx, erased_people.business_id, job_id, erased_people.lead_ids)
             rows = without_person(plan.rows, numbers, erased_people.contacts, plan.numbers)
             fresh = replace(plan, rows=rows)
         elif _searches(plan.query, erased_people):
@@ -234,15 +209,15 @@ def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: s
         else:
             continue
         if fresh != plan:
-            record_plan(tx, erased_people.business_id, job_id, fresh)
-    queries = list_view_queries(tx, erased_people.business_id)
+            jobs.record_plan(tx, erased_people.business_id, job_id, fresh)
+    queries = jobs.list_view_queries(tx, erased_people.business_id)
     about = {view_id for view_id, query in queries.items() if _searches(query, erased_people)}
     if about:
-        delete_views(tx, erased_people.business_id, about)
+        jobs.delete_views(tx, erased_people.business_id, about)
     forget_kept_pages(tx, business_id)
-    delete_traces(tx, erased_people)
+    jobs.delete_traces(tx, erased_people)
     for lead in erased.values():
-        record_erased(tx, lead, actor)
+        jobs.record_erased(tx, lead, actor)
         emit(tx, business_id, LeadRemoved(business_id, lead.id, lead.conversation_id))
     ports.leads_gone(tx, business_id, set(erased))
     refresh_facets(tx, business_id, twins - set(erased))

@@ -13,25 +13,8 @@ from contatto.capture.model import Field
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.leads.actions.annotations import (
-    TaskText,
-    add_contact_point,
-    add_note,
-    add_task,
-    assign_lead,
-    change_contact_point,
-    choose_main_contact,
-    edit_note,
-    edit_task,
-    finish_task,
-    label_lead,
-    mark_contact_wrong,
-    put_back_contact,
-    reject_contact_point,
-    remove_note,
-    remove_task,
-    unlabel_lead,
-)
+from contatto.leads.actions import annotations as actions
+from contatto.leads.actions.annotations import TaskText
 from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
 from contatto.leads.model import Lead, Merge, Picks
 from contatto.leads.pages.center import PostedForm, actor_of, rows_of
@@ -60,7 +43,7 @@ async def post_point(
 ) -> Response:
     actor = actor_of(caller)
     return await change_lead(
-        request, caller, lead_id, lambda tx: add_contact_point(tx, actor, lead_id, field, value)
+        request, caller, lead_id, lambda tx: actions.add_contact_point(tx, actor, lead_id, field, value)
     )
 
 
@@ -72,12 +55,12 @@ async def post_point_change(
 
     def change(tx: Tx) -> None:
         if sent.do == "save":
-            change_contact_point(tx, actor, lead_id, point_id, sent.seen, sent.value)
+            actions.change_contact_point(tx, actor, lead_id, point_id, sent.seen, sent.value)
         elif sent.do == "main":
-            choose_main_contact(tx, actor, lead_id, point_id, sent.seen)
+            actions.choose_main_contact(tx, actor, lead_id, point_id, sent.seen)
         else:
             is_wrong = sent.do == "wrong"
-            mark_contact_wrong(tx, actor, lead_id, point_id, sent.seen, is_wrong=is_wrong)
+            actions.mark_contact_wrong(tx, actor, lead_id, point_id, sent.seen, is_wrong=is_wrong)
 
     return await change_lead(request, caller, lead_id, change)
 
@@ -90,7 +73,7 @@ async def post_reject(request: Request, caller: FormCaller, lead_id: str, point_
         request,
         caller,
         lead_id,
-        lambda tx: reject_contact_point(tx, business_id, lead_id, point_id, actor),
+        lambda tx: actions.reject_contact_point(tx, business_id, lead_id, point_id, actor),
     )
 
 
@@ -98,7 +81,7 @@ async def post_reject(request: Request, caller: FormCaller, lead_id: str, point_
 async def post_reject_undo(request: Request, caller: FormCaller, lead_id: str, rejected_id: str) -> Response:
     actor = actor_of(caller)
     return await change_lead(
-        request, caller, lead_id, lambda tx: put_back_contact(tx, actor, lead_id, rejected_id)
+        request, caller, lead_id, lambda tx: actions.put_back_contact(tx, actor, lead_id, rejected_id)
     )
 
 
@@ -132,7 +115,7 @@ async def post_owner(
         request,
         caller,
         lead_id,
-        lambda tx: assign_lead(tx, actor, lead_id, sent.seen or None, sent.owner or None),
+        lambda tx: actions.assign_lead(tx, actor, lead_id, sent.seen or None, sent.owner or None),
     )
 
 
@@ -141,13 +124,17 @@ async def post_label(
     request: Request, caller: FormCaller, lead_id: str, name: Annotated[str, Form(max_length=200)]
 ) -> Response:
     actor = actor_of(caller)
-    return await change_lead(request, caller, lead_id, lambda tx: label_lead(tx, actor, lead_id, name))
+    return await change_lead(
+        request, caller, lead_id, lambda tx: actions.label_lead(tx, actor, lead_id, name)
+    )
 
 
 @router.post("/leads/{lead_id}/labels/{label_id}/remove")
 async def post_unlabel(request: Request, caller: FormCaller, lead_id: str, label_id: str) -> Response:
     actor = actor_of(caller)
-    return await change_lead(request, caller, lead_id, lambda tx: unlabel_lead(tx, actor, lead_id, label_id))
+    return await change_lead(
+        request, caller, lead_id, lambda tx: actions.unlabel_lead(tx, actor, lead_id, label_id)
+    )
 
 
 @router.post("/leads/{lead_id}/notes")
@@ -155,7 +142,9 @@ async def post_note(
     request: Request, caller: FormCaller, lead_id: str, sent: Annotated[_Note, Form()]
 ) -> Response:
     actor = actor_of(caller)
-    return await change_lead(request, caller, lead_id, lambda tx: add_note(tx, actor, lead_id, sent.text))
+    return await change_lead(
+        request, caller, lead_id, lambda tx: actions.add_note(tx, actor, lead_id, sent.text)
+    )
 
 
 @router.post("/leads/{lead_id}/notes/{note_id}")
@@ -173,9 +162,9 @@ async def post_note_change(
                 errors.CONFLICT, "Somebody else changed this note. Your text is still in the field."
             )
         if sent.do == "delete":
-            remove_note(tx, actor, note)
+            actions.remove_note(tx, actor, note)
         else:
-            edit_note(tx, actor, note, sent.text)
+            actions.edit_note(tx, actor, note, sent.text)
 
     return await change_lead(request, caller, lead_id, change)
 
@@ -186,7 +175,9 @@ async def post_task(
 ) -> Response:
     actor = actor_of(caller)
     task_text = TaskText(sent.text, read_day(sent.due_on))
-    return await change_lead(request, caller, lead_id, lambda tx: add_task(tx, actor, lead_id, task_text))
+    return await change_lead(
+        request, caller, lead_id, lambda tx: actions.add_task(tx, actor, lead_id, task_text)
+    )
 
 
 @router.post("/leads/{lead_id}/tasks/{task_id}")
@@ -202,11 +193,11 @@ async def post_task_change(
         if task.revision != sent.seen:
             raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
         if sent.do == "delete":
-            remove_task(tx, actor, task)
+            actions.remove_task(tx, actor, task)
         elif sent.do == "save":
-            edit_task(tx, actor, task, TaskText(sent.text, read_day(sent.due_on)))
+            actions.edit_task(tx, actor, task, TaskText(sent.text, read_day(sent.due_on)))
         else:
-            finish_task(tx, actor, task, is_done=sent.do == "done")
+            actions.finish_task(tx, actor, task, is_done=sent.do == "done")
 
     return await change_lead(request, caller, lead_id, change)
 

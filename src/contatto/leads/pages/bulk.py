@@ -30,21 +30,8 @@ from contatto.kit.languages import languages_of_countries, sorted_countries
 from contatto.kit.read_audit import record_contact_count, record_contact_reads
 from contatto.kit.table_export import SheetFile, csv_lines
 from contatto.kit.untrusted_files import ENCODINGS, TableText
+from contatto.leads.actions import jobs as actions
 from contatto.leads.actions.importing import foresee_import, plan_import
-from contatto.leads.actions.jobs import (
-    MOST_JOINED,
-    MOST_SELECTED,
-    keep_import_draft,
-    load_import_draft,
-    load_rejects,
-    map_import_columns,
-    merge_many_leads,
-    read_plan_in_encoding,
-    replace_import_plan,
-    start_import,
-    start_job,
-    undo_job,
-)
 from contatto.leads.actions.records import note_export
 from contatto.leads.model import ItemState, JobKind, JobPlan, Lead, LeadJob, LeadJobState
 from contatto.leads.pages.center import (
@@ -213,7 +200,7 @@ MOST_SHOWN: Final = 100
 class _Chosen(PostedForm):
     """The chosen leads, or all that match a query."""
 
-    ids: list[str] = Limits(default_factory=list, max_length=MOST_SELECTED)
+    ids: list[str] = Limits(default_factory=list, max_length=actions.MOST_SELECTED)
     all: bool = False
     query: str = Limits("", max_length=8_000)
 
@@ -245,7 +232,7 @@ async def post_bulk(request: Request, caller: FormCaller, sent: Annotated[_Selec
         return await answer_file(request, caller, query.wanted, sent.do, None if sent.all else sent.ids)
     require(caller, Permission.WRITE_LEADS)
     actor, plan = actor_of(caller), sent.plan(query)
-    await context_of(request).db.write(lambda tx: start_job(tx, actor, JobKind(sent.do), plan))
+    await context_of(request).db.write(lambda tx: actions.start_job(tx, actor, JobKind(sent.do), plan))
     return RedirectResponse(query.href(), 303)
 
 
@@ -308,7 +295,7 @@ async def post_undo(
     """Ask to take a job back, and go on with the list as it was."""
     require(caller, Permission.WRITE_LEADS)
     actor, leads_query = actor_of(caller), read_query(query)
-    await context_of(request).db.write(lambda tx: undo_job(tx, actor, job_id))
+    await context_of(request).db.write(lambda tx: actions.undo_job(tx, actor, job_id))
     return RedirectResponse(leads_query.href(), 303)
 
 
@@ -343,7 +330,7 @@ def _is_apart(tx: Tx, job: LeadJob) -> bool:
     """Report whether every merge of a job was undone one by one, so that nothing is left to undo."""
     if job.kind is not JobKind.MERGE or not job.has_ended:
         return False
-    items = list_job_items(tx, job.business_id, job.id, 0, MOST_JOINED)
+    items = list_job_items(tx, job.business_id, job.id, 0, actions.MOST_JOINED)
     merged = [find_merge(tx, job.business_id, item.after) for item in items]
     return all(merge is None or merge.undone_at is not None for merge in merged)
 
@@ -376,7 +363,7 @@ def _shown(job: LeadJob, names: dict[str, str], *, is_apart: bool = False) -> _J
 
 
 class _Sent(PostedForm):
-    ids: list[str] = Limits(max_length=MOST_JOINED)
+    ids: list[str] = Limits(max_length=actions.MOST_JOINED)
     keep: str = Limits(max_length=36)
     reason: str = Limits("", max_length=1_000)
 
@@ -393,14 +380,18 @@ async def post_ask_bulk_merge(
     def load(tx: Tx) -> list[LeadRow]:
         ids = sent.ids
         if sent.all:
-            ids = listing.list_lead_ids_after(tx, caller.business_id, lead_filter, "", MOST_JOINED + 1)
+            ids = listing.list_lead_ids_after(
+                tx, caller.business_id, lead_filter, "", actions.MOST_JOINED + 1
+            )
         leads_by_id = records.list_leads_by_id(tx, caller.business_id, set(ids))
         leads = [
             lead for asked_id, lead in leads_by_id.items() if lead.id == asked_id and lead.hidden_at is None
         ]
-        if not 2 <= len(leads) <= MOST_JOINED:
+        if not 2 <= len(leads) <= actions.MOST_JOINED:
             raise Refused(
-                errors.INVALID, "Choose 2 to %(most)s leads, and which of them stays.", most=MOST_JOINED
+                errors.INVALID,
+                "Choose 2 to %(most)s leads, and which of them stays.",
+                most=actions.MOST_JOINED,
             )
         return rows_of(tx, caller.business_id, sorted(leads, key=lambda lead: lead.created_at))
 
@@ -416,7 +407,7 @@ async def post_bulk_merge(
     actor = actor_of(caller)
 
     def join(tx: Tx) -> None:
-        merge_many_leads(tx, actor, sent.keep, sent.ids, sent.reason)
+        actions.merge_many_leads(tx, actor, sent.keep, sent.ids, sent.reason)
 
     await context_of(request).db.write(join)
     return RedirectResponse(f"/leads/{sent.keep}", 303)
@@ -494,7 +485,7 @@ async def show_draft(request: Request, caller: PageCaller, job_id: str) -> HTMLR
     """Show the preview of an import; nothing is changed."""
     require(caller, Permission.WRITE_LEADS)
     actor = actor_of(caller)
-    draft = await context_of(request).db.read(lambda tx: load_import_draft(tx, actor, job_id))
+    draft = await context_of(request).db.read(lambda tx: actions.load_import_draft(tx, actor, job_id))
     return await _draft_page(request, caller, draft, draft.plan, None)
 
 
@@ -505,16 +496,16 @@ async def post_columns(
     require(caller, Permission.WRITE_LEADS)
     actor, country = actor_of(caller), _country(sent.country)
     db = context_of(request).db
-    draft = await db.read(lambda tx: load_import_draft(tx, actor, job_id))
+    draft = await db.read(lambda tx: actions.load_import_draft(tx, actor, job_id))
     try:
         if sent.encoding and draft.plan.encoding not in ("", sent.encoding):
             # In a thread, before the write: it reads all cells anew.
             plan = await db.run_aside(
-                partial(read_plan_in_encoding, draft.plan, sent.encoding, sent.column, country)
+                partial(actions.read_plan_in_encoding, draft.plan, sent.encoding, sent.column, country)
             )
-            await db.write(lambda tx: replace_import_plan(tx, actor, job_id, plan))
+            await db.write(lambda tx: actions.replace_import_plan(tx, actor, job_id, plan))
         else:
-            await db.write(lambda tx: map_import_columns(tx, actor, job_id, sent.column, country))
+            await db.write(lambda tx: actions.map_import_columns(tx, actor, job_id, sent.column, country))
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise
@@ -526,7 +517,7 @@ async def post_columns(
 async def post_start(request: Request, caller: FormCaller, job_id: str) -> RedirectResponse:
     require(caller, Permission.WRITE_LEADS)
     actor = actor_of(caller)
-    await context_of(request).db.write(lambda tx: start_import(tx, actor, job_id))
+    await context_of(request).db.write(lambda tx: actions.start_import(tx, actor, job_id))
     return RedirectResponse(f"/leads/jobs/{job_id}", 303)
 
 
@@ -535,7 +526,9 @@ async def download_rejects(request: Request, caller: PageCaller, job_id: str) ->
     """Download the rows left out or taken in part, as they were, each with its reason, to be mended."""
     require(caller, Permission.WRITE_LEADS)
     words = translator_of(request)
-    plan, reasons = await context_of(request).db.read(lambda tx: load_rejects(tx, caller.business_id, job_id))
+    plan, reasons = await context_of(request).db.read(
+        lambda tx: actions.load_rejects(tx, caller.business_id, job_id)
+    )
     reasons_by_row = {number: read_lazy_text(reason).in_language(words) for number, reason in reasons.items()}
     width = len(plan.head)
     rows = [
@@ -553,7 +546,7 @@ async def _keep(request: Request, caller: Caller, sheet: Sheet, country: str, en
     actor, db = actor_of(caller), context_of(request).db
     # In a thread: it looks at many cells to guess what the columns hold.
     plan = replace(await db.run_aside(partial(plan_import, sheet, country)), encoding=encoding)
-    return await db.write(lambda tx: keep_import_draft(tx, actor, plan))
+    return await db.write(lambda tx: actions.keep_import_draft(tx, actor, plan))
 
 
 async def _draft_page(
@@ -659,7 +652,7 @@ async def post_erase(request: Request, caller: FormCaller, sent: Annotated[_Sure
     actor, plan = actor_of(caller), JobPlan(lead_ids=ids)
 
     def start(tx: Tx) -> str:
-        return start_job(tx, actor, JobKind.ERASE, plan).id
+        return actions.start_job(tx, actor, JobKind.ERASE, plan).id
 
     job_id = await context_of(request).db.write(start)
     return RedirectResponse(f"/leads/jobs/{job_id}", 303)

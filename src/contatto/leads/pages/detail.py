@@ -51,16 +51,8 @@ from contatto.leads.rules.records import (
     reach_of,
     status_step_to_undo,
 )
-from contatto.leads.store import listing
+from contatto.leads.store import annotations, listing
 from contatto.leads.store import records as store
-from contatto.leads.store.annotations import (
-    list_entries,
-    list_labels,
-    list_labels_of,
-    list_merges,
-    list_notes,
-    list_tasks,
-)
 from contatto.leads.store.jobs import find_tombstone
 from contatto.measurement import store as measurement
 from contatto.measurement.actions import list_touches_known
@@ -268,7 +260,7 @@ def undos_of(tx: Tx, lead: Lead, history: list[HistoryEntry], words: Translator)
     removed = [step for step in history if step.what is HistoryKind.UNLABELLED and step.detail]
     if removed and tx.now - removed[-1].at <= UNDO_WITHIN:
         last = removed[-1]
-        labels = list_labels_of(tx, lead.business_id, [lead.id])[lead.id]
+        labels = annotations.list_labels_of(tx, lead.business_id, [lead.id])[lead.id]
         if all(label.name != last.detail for label in labels):
             text = words.gettext("Label removed: %(detail)s", detail=last.detail)
             undos.append(UndoView(text, last.at, last.actor, "/labels", {"name": last.detail}))
@@ -426,10 +418,12 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> LeadD
         moves=[status.value for status in list_moves(lead.status)],
         undos=undos_of(tx, lead, history, words),
         members=_choices(tx, lead, members),
-        labels=list_labels_of(tx, business_id, [lead.id])[lead.id],
-        known_labels=list_labels(tx, business_id),
-        notes=list_notes(tx, business_id, lead.id),
-        tasks=sorted(list_tasks(tx, business_id, lead.id), key=lambda task: task.done_at is not None),
+        labels=annotations.list_labels_of(tx, business_id, [lead.id])[lead.id],
+        known_labels=annotations.list_labels(tx, business_id),
+        notes=annotations.list_notes(tx, business_id, lead.id),
+        tasks=sorted(
+            annotations.list_tasks(tx, business_id, lead.id), key=lambda task: task.done_at is not None
+        ),
         today=tx.now.date(),
         fields=[field.value for field in Field],
         contact_points=[
@@ -448,7 +442,7 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> LeadD
                     reason=merge.reason,
                     credit=credits[merge.merged_id][1].ad_group_name if merge.merged_id in credits else None,
                 )
-                for merge in list_merges(tx, lead.business_id, lead.id)
+                for merge in annotations.list_merges(tx, lead.business_id, lead.id)
                 if merge.kept_id == lead.id and merge.undone_at is None and merge.merged_id in names
             ]
         ),
@@ -521,7 +515,7 @@ def _timeline(
 ) -> list[TimelineEvent]:
     """Return the lead's history and its persons' touches, newest first; views for members with permission."""
     events = [_step_event(step, lead, words) for step in history]
-    for merge in list_merges(tx, lead.business_id, lead.id):
+    for merge in annotations.list_merges(tx, lead.business_id, lead.id):
         text = words.gettext("Merged with another lead")
         if merge.reason:
             text = words.gettext("Merged with another lead: %(reason)s", reason=merge.reason)
@@ -529,7 +523,7 @@ def _timeline(
         if merge.undone_at is not None:
             undone = words.gettext("Merge undone")
             events.append(TimelineEvent("unmerged", merge.undone_at, undone, merge.undone_by))
-    for entry in list_entries(tx, lead.business_id, lead.id):
+    for entry in annotations.list_entries(tx, lead.business_id, lead.id):
         text = words.gettext(_FORM_TEXTS[entry.consented], form=entry.form_name, version=entry.version)
         events.append(TimelineEvent("form", entry.at, text))
     events += consent_events(tx, lead, words)
