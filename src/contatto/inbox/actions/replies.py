@@ -147,7 +147,7 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
         raise Refused(errors.INVALID, "text: use 1 to %(most)s characters.", most=dialect.text_limit)
     _check_window(tx, account, conversation)
     messages.append_message(tx, business_id, reply)
-    conversations.record_message_time(tx, conversation, reply.at, from_customer=False)
+    conversations.record_moves(tx, [Move(conversation, reply.at, from_customer=False)])
     if CONNECTORS[account.platform].dialect.base_url:
         send = Send(
             id=0,
@@ -345,9 +345,9 @@ def settle_progress(tx: Tx, account: ChannelAccount, news: Progressed) -> bool:
         return False
     mark_requests_done(tx, send.business_id, REPLY, send.message_id)
     if news.progress is SendProgress.DELIVERED:
-        changed = messages.record_delivered(tx, send)
+        changed = messages.record_arrival(tx, send, SendState.DELIVERED)
     elif news.progress is SendProgress.FAILED:
-        changed = messages.record_refusal(tx, send, news.reason or "person_not_reached")
+        changed = messages.record_arrival(tx, send, SendState.FAILED, news.reason or "person_not_reached")
     else:
         changed = messages.record_send(tx, send, SendState.SENT)
     if changed:

@@ -509,30 +509,22 @@ def list_waiting_lead_ids(_tx: Tx, business_id: str) -> Select[Any]:
     return select(conversations.c.lead_id).where(*conditions, conversations.c.waiting_since.is_not(None))
 
 
-def record_message_time(
-    tx: Tx, conversation: Conversation, at: datetime, *, from_customer: bool, is_automatic: bool = False
-) -> None:
-    """Record a message in its conversation: the last message, the unread count, and the waiting state.
+def record_moves(tx: Tx, moves: Iterable[Move]) -> None:
+    """Record messages in their conversations: the last message, the unread count, and the waiting state.
 
     A customer's message opens it again; what a blocked person writes moves nothing but the time. An automatic
     message of the business is no answer to who waits.
     """
-    record_moves(tx, [Move(conversation, at, from_customer, is_automatic)])
-
-
-def record_moves(tx: Tx, moves: Iterable[Move]) -> None:
-    """Move conversations along, in this order, as ``record_message_time`` says."""
-    update_rows(tx, _MOVE, [_row_of_move(move) for move in moves])
-
-
-def _row_of_move(move: Move) -> dict[str, Any]:
-    conversation = move.conversation
-    return {
-        "of_business": conversation.business_id,
-        "of_id": conversation.id,
-        "moment": move.at,
-        "kind": _kind_of(move),
-    }
+    rows = [
+        {
+            "of_business": move.conversation.business_id,
+            "of_id": move.conversation.id,
+            "moment": move.at,
+            "kind": _kind_of(move),
+        }
+        for move in moves
+    ]
+    update_rows(tx, _MOVE, rows)
 
 
 def _kind_of(move: Move) -> str:

@@ -274,16 +274,10 @@ def record_external_ref(tx: Tx, send: Send, external_ref: str) -> None:
     tx.execute(_change_of(send).values(external_ref=external_ref))
 
 
-def record_delivered(tx: Tx, send: Send) -> bool:
+def record_arrival(tx: Tx, send: Send, state: SendState, reason: str | None = None) -> bool:
+    """Record whether the platform delivered a message; False when it did before."""
     statement = _change_of(send).where(sends.c.state != SendState.DELIVERED)
-    values = {"state": SendState.DELIVERED, "reason": None, "changed_at": tx.now}
-    return tx.execute(statement.values(**values)).rowcount == 1
-
-
-def record_refusal(tx: Tx, send: Send, reason: str) -> bool:
-    """Record that the platform took a message and could not deliver it."""
-    statement = _change_of(send).where(sends.c.state != SendState.DELIVERED)
-    values = {"state": SendState.FAILED, "reason": reason, "changed_at": tx.now}
+    values = {"state": state, "reason": reason, "changed_at": tx.now}
     return tx.execute(statement.values(**values)).rowcount == 1
 
 
@@ -443,10 +437,8 @@ def list_scheduled(tx: Tx, business_id: str, conversation_id: str) -> list[Sched
         scheduled_replies.c.conversation_id == conversation_id,
         scheduled_replies.c.state.in_(shown),
     )
-    return [
-        _scheduled_reply_of(tx, row)
-        for row in tx.execute(query.order_by(scheduled_replies.c.due_at)).mappings()
-    ]
+    rows = tx.execute(query.order_by(scheduled_replies.c.due_at)).mappings()
+    return [_scheduled_reply_of(tx, row) for row in rows]
 
 
 def list_due_replies(tx: Tx, business_id: str, limit: int) -> list[ScheduledReply]:

@@ -285,7 +285,13 @@ def _signal(tx: Tx, actor: Actor, entry: ImportEntry, lead: Lead | None, source_
 def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
     """Undo a row: a lead that it made is deleted, details that it added go; False when others built on it."""
     if item.state is ItemState.CREATED:
-        if _was_used(tx, lead, item):
+        # It stays when anything but the import has added to it.
+        job_id = item.after.partition(":")[0]
+        evidence = store.list_evidence_of_lead(tx, lead.business_id, lead.id)
+        has_other_sources = any(proof.source_id.partition(":")[0] != job_id for proof in evidence)
+        own_notes = {token[1:] for token in item.before.split(",") if token.startswith(_NOTE)}
+        notes = list_notes(tx, lead.business_id, lead.id)
+        if has_other_sources or any(note.id not in own_notes or note.revision for note in notes):
             return False
         delete_lead(tx, lead, actor.name)
         return True
@@ -310,13 +316,3 @@ def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
     refresh_with_twins(tx, lead.business_id, {lead.id}, shared)
     note_edit(tx, actor, lead.id, HistoryKind.IMPORT_UNDONE, "")
     return True
-
-
-def _was_used(tx: Tx, lead: Lead, item: JobItem) -> bool:
-    """Report whether anything but the import has added to a lead."""
-    job_id = item.after.partition(":")[0]
-    evidence = store.list_evidence_of_lead(tx, lead.business_id, lead.id)
-    has_other_sources = any(proof.source_id.partition(":")[0] != job_id for proof in evidence)
-    own = {token[1:] for token in item.before.split(",") if token.startswith(_NOTE)}
-    notes = list_notes(tx, lead.business_id, lead.id)
-    return has_other_sources or any(note.id not in own or note.revision for note in notes)

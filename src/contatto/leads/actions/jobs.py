@@ -297,7 +297,14 @@ def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> JobPlan:
     if kind is JobKind.ERASE:
         if not 0 < len(plan.lead_ids) <= MOST_ERASED:
             raise Refused(errors.INVALID, "Choose at most %(most)s leads to erase.", most=MOST_ERASED)
-        _check_not_merged(tx, actor, plan)
+        # A lead is not erased without its target lead; from here on it cannot be merged.
+        leads = lead_store.list_leads_to_change(tx, actor.business_id, plan.lead_ids)
+        if any(lead.merged_into and lead.merged_into not in leads for lead in leads.values()):
+            raise Refused(
+                errors.CONFLICT,
+                "Somebody merged one of these leads into another one. Nothing was erased. "
+                "Choose the other lead.",
+            )
     elif len(plan.lead_ids) > MOST_SELECTED:
         raise Refused(errors.INVALID, "Choose at most %(most)s leads, or all that match.", most=MOST_SELECTED)
     elif kind is JobKind.STATUS and value not in list(LeadStatus):
@@ -312,16 +319,6 @@ def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> JobPlan:
             raise Refused(errors.INVALID, "label: this label does not exist.")
         value = label.id
     return replace(plan, value=value, lead_ids=tuple(sorted(set(plan.lead_ids))))
-
-
-def _check_not_merged(tx: Tx, actor: Actor, plan: JobPlan) -> None:
-    """Refuse to erase a lead without its target lead; from here on it cannot be merged."""
-    leads = lead_store.list_leads_to_change(tx, actor.business_id, plan.lead_ids)
-    if any(lead.merged_into and lead.merged_into not in leads for lead in leads.values()):
-        raise Refused(
-            errors.CONFLICT,
-            "Somebody merged one of these leads into another one. Nothing was erased. Choose the other lead.",
-        )
 
 
 def _actor(job: LeadJob) -> Actor:

@@ -203,10 +203,17 @@ def guess_columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[
 
     Two columns may hold the same: a person may have two numbers.
     """
-    return tuple(
-        _by_head(head) or _by_cells(row[place] for row in rows[:_SAMPLES] if place < len(row))
-        for place, head in enumerate(heads)
-    )
+    columns = []
+    for place, head in enumerate(heads):
+        column = _by_head(head)
+        if column == NOT_TAKEN:
+            cells = (row[place].strip() for row in rows[:_SAMPLES] if place < len(row))
+            filled = [bare_contact(cell.removeprefix("'")).strip(", ") for cell in cells if cell]
+            for pattern, field in ((_NUMBER, Field.PHONE), (_EMAIL, Field.EMAIL)):
+                hits = sum(pattern.fullmatch(cell) is not None for cell in filled)
+                column = field.value if filled and hits >= _MOST * len(filled) else column
+        columns.append(column)
+    return tuple(columns)
 
 
 def bare_contact(text: str) -> str:
@@ -239,14 +246,6 @@ def _by_head(head: str) -> str:
         ),
         NOT_TAKEN,
     )
-
-
-def _by_cells(cells: Iterable[str]) -> str:
-    filled = [bare_contact(cell.strip().removeprefix("'")).strip(", ") for cell in cells if cell.strip()]
-    for pattern, what in ((_EMAIL, Field.EMAIL), (_NUMBER, Field.PHONE)):
-        if filled and sum(pattern.fullmatch(cell) is not None for cell in filled) >= _MOST * len(filled):
-            return what.value
-    return NOT_TAKEN
 
 
 MOST_ROWS: Final = 20_000

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -499,15 +500,10 @@ def reach_of(field: Field, value: str) -> ContactLinks:
     digits = value.removeprefix("+")
     if not (digits.isascii() and digits.isdigit()):
         return ContactLinks()
-    writes = field is Field.WHATSAPP or _is_mobile(value)
+    writes = field is Field.WHATSAPP
+    with suppress(phonenumbers.NumberParseException):
+        writes = writes or phonenumbers.number_type(phonenumbers.parse(value, None)) in _MOBILE
     return ContactLinks(f"tel:+{digits}", f"https://wa.me/{digits}" if writes else "")
-
-
-def _is_mobile(value: str) -> bool:
-    try:
-        return phonenumbers.number_type(phonenumbers.parse(value, None)) in _MOBILE
-    except phonenumbers.NumberParseException:
-        return False
 
 
 LEAST_DIGITS: Final = 7

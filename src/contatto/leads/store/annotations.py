@@ -415,24 +415,25 @@ _ENDS: Final = Query(
 )
 
 
-def _list_ends_by_seeks() -> Query:
-    """Find the first and last lead of each value, with a seek at either end of the index."""
-    own, other_points = contact_points.alias("own"), contact_points.alias("other")
-    query = select(other_points.c.lead_id).where(
-        other_points.c.business_id == _BUSINESS,
-        other_points.c.value_index == own.c.value_index,
-        ~within(other_points.c.lead_id, "but"),
+_OWN_POINTS, _OTHER_POINTS = contact_points.alias("own"), contact_points.alias("other")
+_ANOTHER: Final = select(_OTHER_POINTS.c.lead_id).where(
+    _OTHER_POINTS.c.business_id == _BUSINESS,
+    _OTHER_POINTS.c.value_index == _OWN_POINTS.c.value_index,
+    ~within(_OTHER_POINTS.c.lead_id, "but"),
+)
+_FIRST, _LAST = (
+    _ANOTHER.order_by(order).limit(literal_column("1")).scalar_subquery()
+    for order in (_OTHER_POINTS.c.lead_id, _OTHER_POINTS.c.lead_id.desc())
+)
+_SOUGHT_ENDS: Final = Query(
+    select(_OWN_POINTS.c.value_index, _FIRST, _LAST).where(
+        _OWN_POINTS.c.business_id == _BUSINESS, within(_OWN_POINTS.c.lead_id, "but")
     )
-    first, last = (
-        query.order_by(order).limit(literal_column("1")).scalar_subquery()
-        for order in (other_points.c.lead_id, other_points.c.lead_id.desc())
-    )
-    conditions = own.c.business_id == _BUSINESS, within(own.c.lead_id, "but")
-    return Query(select(own.c.value_index, first, last).where(*conditions))
+)
+"""The first and last lead of each value, with a seek at either end of the index.
 
-
-_SOUGHT_ENDS: Final = _list_ends_by_seeks()
-"""On PostgreSQL such a statement may go through all of a table for each value, as above."""
+On PostgreSQL such a statement may go through all of a table for each value, as above.
+"""
 _IS_MARKED: Final = leads.c.facets.contains(literal_column(f"' {TWIN_WORD} '"))
 _SHOWN: Final = Query(
     select(leads.c.id, leads.c.facets).where(
@@ -469,9 +470,15 @@ def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str], twins: Se
         words: dict[str, set[str]] = {lead_id: set() for lead_id in some}
         for lead_id, facet, value in _PAIRS.rows(tx, values):
             words[lead_id].add(facet_word(Facet(facet), value))
-        for lead_id in (
-            _list_twins(tx, values) if twins is None else _marked(saved_words) | twins & words.keys()
-        ):
+        if twins is not None:
+            marked = _marked(saved_words) | twins & words.keys()
+        else:  # those that share a contact value with another lead of the lists
+            points = _list_points(tx, values)
+            having: dict[bytes, set[str]] = defaultdict(set)
+            for lead_id, value in _list_having(tx, _LISTED, business_id, points):
+                having[value].add(lead_id)
+            marked = {lead_id for lead_id, value in points if having[value] - {lead_id}}
+        for lead_id in marked:
             words[lead_id].add(TWIN_WORD)
         texts = {lead_id: join_words(lead_words) for lead_id, lead_words in words.items()}
         rows = [
@@ -485,15 +492,6 @@ def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str], twins: Se
 def _marked(facets: Mapping[str, str]) -> set[str]:
     """Return the leads with the mark of a shared value in their facets."""
     return {lead_id for lead_id, text in facets.items() if f" {TWIN_WORD} " in text}
-
-
-def _list_twins(tx: Tx, values: dict[str, Any]) -> set[str]:
-    """Return those of some leads that share a contact value with another lead of the lists."""
-    points = _list_points(tx, values)
-    having: dict[bytes, set[str]] = defaultdict(set)
-    for lead_id, value in _list_having(tx, _LISTED, values["of"], points):
-        having[value].add(lead_id)
-    return {lead_id for lead_id, value in points if having[value] - {lead_id}}
 
 
 def list_sharing_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> set[str]:
