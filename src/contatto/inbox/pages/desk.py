@@ -23,12 +23,7 @@ from contatto.inbox.actions.replies import cancel_scheduled, retry_reply, schedu
 from contatto.inbox.actions.threads import FoundConversations, SeenConversation
 from contatto.inbox.model import Conversation, MemberTyping, Message, ThreadState
 from contatto.inbox.pages.thread import (
-    AdCard,
-    ContactView,
-    DetailChip,
-    LeadChip,
     RowView,
-    ThreadView,
     thread_part,
 )
 from contatto.inbox.store import conversations, messages
@@ -37,7 +32,6 @@ from contatto.inbox.store.desk import find_reply_target, list_label_ids, list_sa
 from contatto.kit import errors
 from contatto.kit.db.database import CachedCounts, CountReader
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import row_of
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import read_whole, split_fault
 from contatto.kit.http import json_answer
@@ -263,45 +257,53 @@ class _Desk:
             revision=conversation.revision,
         )
 
-    def thread(self, conversation: Conversation, before: datetime | None) -> ThreadView:
+    def thread(self, conversation: Conversation, before: datetime | None) -> dict[str, Any]:
         account = self.accounts[conversation.channel_account_id]
         judged = find_verdict(self.tx, self.business_id, conversation.id)
-        return ThreadView(
-            **row_of(thread_part(self.tx, account, conversation, before)),
-            conversation=self.row(conversation),
-            members=self.able,
-            me=self.caller.subject_id,
-            known_labels=self.labels,
-            can_act=may(self.caller, Permission.WRITE_INBOX),
-            signs=[SIGNS[Sign(sign)] for sign in judged.signs] if judged and judged.is_suspicious else [],
-            is_marked_spam=judged is not None and judged.mark is Mark.SPAM,
-        )
+        return {
+            **thread_part(self.tx, account, conversation, before),
+            "conversation": self.row(conversation),
+            "members": self.able,
+            "me": self.caller.subject_id,
+            "known_labels": self.labels,
+            "can_act": may(self.caller, Permission.WRITE_INBOX),
+            "signs": [SIGNS[Sign(sign)] for sign in judged.signs] if judged and judged.is_suspicious else [],
+            "is_marked_spam": judged is not None and judged.mark is Mark.SPAM,
+        }
 
-    def contact(self, conversation: Conversation) -> ContactView:
+    def contact(self, conversation: Conversation) -> dict[str, Any]:
         account = self.accounts[conversation.channel_account_id]
         dialect = CONNECTORS[account.platform].dialect
         person = self.persons[conversation.person_id]
         lead = self.leads.get(conversation.lead_id or "")
         points = lead_store.list_contact_points(self.tx, self.business_id, {lead.id})[lead.id] if lead else []
+        shown_lead = lead and {
+            "id": lead.id,
+            "status": lead.status.value,
+            "source": lead.origin.value,
+            "created_at": lead.created_at,
+        }
         ad, earned = self._opening_ad(conversation), self.earned.get(conversation.id)
-        first_ad = None
+        first_ad: dict[str, Any] | None = None
         if ad and earned and earned.touch_ts is not None:
             tapped_at = from_micros(earned.touch_ts)
-            first_ad = AdCard(tapped_at, ad.ad_name, ad.goal.value, ad.ad_group_name, ad.campaign_name)
-        return ContactView(
-            conversation_id=conversation.id,
-            person_name=self._name(conversation),
-            handle=None,
-            external_id=None if dialect.ids_are_contacts else person.external_id,
-            channel=account.platform.value,
-            account_name=account.name,
-            first_seen_at=person.created_at,
-            lead=LeadChip(lead.id, lead.status.value, lead.origin.value, lead.created_at) if lead else None,
-            contact_points=[
-                DetailChip(point.field.value, point.value, point.origin.value) for point in points
+            names = {"ad_group_name": ad.ad_group_name, "campaign_name": ad.campaign_name}
+            first_ad = {"at": tapped_at, "ad_name": ad.ad_name, "goal": ad.goal.value, **names}
+        return {
+            "conversation_id": conversation.id,
+            "person_name": self._name(conversation),
+            "handle": None,
+            "external_id": None if dialect.ids_are_contacts else person.external_id,
+            "channel": account.platform.value,
+            "account_name": account.name,
+            "first_seen_at": person.created_at,
+            "lead": shown_lead,
+            "contact_points": [
+                {"field": point.field.value, "value": point.value, "origin": point.origin.value}
+                for point in points
             ],
-            first_ad=first_ad,
-        )
+            "first_ad": first_ad,
+        }
 
     def _name(self, conversation: Conversation) -> str:
         lead = self.leads.get(conversation.lead_id or "")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import urlencode
 
 from contatto.channels.model import ChannelAccount, MessageKind, Sender
@@ -116,34 +116,6 @@ class ScheduledEntry(ThreadEntry):
 
 
 @dataclass(frozen=True, slots=True)
-class AdCard:
-    """An ad of ours with all its names, and when it was tapped."""
-
-    at: datetime
-    ad_name: str
-    goal: str
-    ad_group_name: str
-    campaign_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadPart:
-    """The entries of a thread, or of an older page of it, and what may be answered."""
-
-    entries: Sequence[ThreadEntry]
-    earlier_href: str | None
-    newest_href: str | None
-    before: int | None
-    can_send: bool
-    cannot_send_reason: LazyText | None
-    reply_until: datetime | None
-    replies_left: int | None
-    text_limit: int
-    forms: Sequence[tuple[str, str]]
-    takes_photos: bool
-
-
-@dataclass(frozen=True, slots=True)
 class RowView:
     """A conversation in the list, and over its thread."""
 
@@ -171,53 +143,6 @@ class RowView:
     revision: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ThreadView(ThreadPart):
-    """A thread with what its reader may do."""
-
-    conversation: RowView
-    members: Sequence[tuple[str, str]]
-    me: str
-    known_labels: Sequence[LeadLabel]
-    can_act: bool
-    signs: Sequence[str]
-    """Why it looks like spam; empty where it does not."""
-    is_marked_spam: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LeadChip:
-    id: str
-    status: str
-    source: str
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class DetailChip:
-    """A contact detail, and how it was given."""
-
-    field: str
-    value: str
-    origin: str
-
-
-@dataclass(frozen=True, slots=True)
-class ContactView:
-    """Identity of the person; the platform's id is None where it is a contact detail itself."""
-
-    conversation_id: str
-    person_name: str
-    handle: str | None
-    external_id: str | None
-    channel: str
-    account_name: str
-    first_seen_at: datetime
-    lead: LeadChip | None
-    contact_points: Sequence[DetailChip]
-    first_ad: AdCard | None
-
-
 THREAD_PAGE: Final = 100
 """Messages of a thread that are shown at once."""
 _ARRIVED: Final = (SendState.SENT, SendState.DELIVERED)
@@ -226,8 +151,8 @@ _SHOWN_STATE: Final = {SendState.DUE: "queued", SendState.DEAD: "failed"}
 
 def thread_part(
     tx: Tx, account: ChannelAccount, conversation: Conversation, before: datetime | None = None
-) -> ThreadPart:
-    """Return the thread of a conversation, or an older page of it."""
+) -> dict[str, Any]:
+    """Return the thread of a conversation, or an older page of it, and what may be answered."""
     business_id = conversation.business_id
     chat_messages = messages.list_messages(tx, business_id, conversation.id, THREAD_PAGE, before)
     start = chat_messages[0].at if chat_messages and len(chat_messages) == THREAD_PAGE else None
@@ -257,19 +182,21 @@ def thread_part(
             entries[place] = replace(entry, is_again=key in earlier_ads)
             earlier_ads.add(key)
     window = load_window(tx, account, conversation)
-    return ThreadPart(
-        entries=[*entries, *later],
-        earlier_href=(f"/inbox/{conversation.id}?" + urlencode({"before": micros(start)})) if start else None,
-        newest_href=f"/inbox/{conversation.id}" if before else None,
-        before=micros(before) if before else None,
-        can_send=window.is_open,
-        cannot_send_reason=rules.stop_text(window.reason) if window.reason else None,
-        reply_until=window.until,
-        replies_left=window.left,
-        text_limit=CONNECTORS[account.platform].dialect.text_limit,
-        forms=list_sendable_forms(tx, business_id),
-        takes_photos=CONNECTORS[account.platform].dialect.takes_photos,
-    )
+    return {
+        "entries": [*entries, *later],
+        "earlier_href": (f"/inbox/{conversation.id}?" + urlencode({"before": micros(start)}))
+        if start
+        else None,
+        "newest_href": f"/inbox/{conversation.id}" if before else None,
+        "before": micros(before) if before else None,
+        "can_send": window.is_open,
+        "cannot_send_reason": rules.stop_text(window.reason) if window.reason else None,
+        "reply_until": window.until,
+        "replies_left": window.left,
+        "text_limit": CONNECTORS[account.platform].dialect.text_limit,
+        "forms": list_sendable_forms(tx, business_id),
+        "takes_photos": CONNECTORS[account.platform].dialect.takes_photos,
+    }
 
 
 def _message_entries(tx: Tx, conversation: Conversation, chat_messages: list[Message]) -> list[MessageEntry]:

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from itertools import groupby
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
@@ -20,7 +20,6 @@ from contatto.capture.model import Field
 from contatto.channels.store import find_account
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import row_of
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, Translator, brand_of, is_unreadable, translator_of
 from contatto.kit.timestamps import from_micros
@@ -32,12 +31,9 @@ from contatto.leads.model import (
     HistoryEntry,
     HistoryKind,
     Lead,
-    LeadLabel,
     LeadStatus,
-    Note,
     Origin,
     RejectedContact,
-    Task,
     Tombstone,
 )
 from contatto.leads.ports import LeadPorts
@@ -137,12 +133,6 @@ class MergeView:
 
 
 @dataclass(frozen=True, slots=True)
-class TwinView:
-    id: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
 class TimelineEvent:
     """Something that happened to a lead, in the reader's language."""
 
@@ -164,41 +154,6 @@ class UndoView:
     actor: str
     path: str
     fields: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class LeadDetails:
-    """All that is known of a lead."""
-
-    lead: LeadView
-    moves: Sequence[str]
-    undos: Sequence[UndoView]
-    members: Sequence[tuple[str, str]]
-    labels: Sequence[LeadLabel]
-    known_labels: Sequence[LeadLabel]
-    notes: Sequence[Note]
-    tasks: Sequence[Task]
-    today: date
-    fields: Sequence[str]
-    contact_points: Sequence[PointView]
-    attribution: CreditView | None
-    conversion_id: int | None
-    timeline: Sequence[TimelineEvent]
-    merges: Sequence[MergeView]
-    duplicates: Sequence[TwinView]
-    score: int | None
-    reasons: Sequence[tuple[bool, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class MayDo:
-    """Reader of the page, and their permissions on it."""
-
-    caller: Caller
-    can_edit: bool
-    can_restore: bool
-    can_erase: bool
-    can_see_reports: bool
 
 
 SHOWN_LOOKS: Final = 200
@@ -327,7 +282,7 @@ async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: R
     context, words = context_of(request), translator_of(request)
     sees_looks = may(caller, Permission.ADMINISTER)
 
-    def load(tx: Tx) -> Lead | Tombstone | RejectedContact | LeadDetails:
+    def load(tx: Tx) -> Lead | Tombstone | RejectedContact | dict[str, Any]:
         lead = store.find_lead(tx, caller.business_id, lead_id)
         if lead is None:
             rejected = next(iter(store.list_rejected(tx, caller.business_id, lead_id)), None)
@@ -351,15 +306,15 @@ async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: R
     if isinstance(outcome, Lead):
         return RedirectResponse(f"/leads/{outcome.merged_into}", 303)
     can_write = may(caller, Permission.WRITE_LEADS)
-    rights = MayDo(
-        caller,
-        can_edit=can_write and not outcome.lead.is_deleted,
-        can_restore=can_write,
-        can_erase=may(caller, Permission.ERASE_LEADS),
-        can_see_reports=may(caller, Permission.READ_REPORTS),
-    )
+    rights = {
+        "caller": caller,
+        "can_edit": can_write and not outcome["lead"].is_deleted,
+        "can_restore": can_write,
+        "can_erase": may(caller, Permission.ERASE_LEADS),
+        "can_see_reports": may(caller, Permission.READ_REPORTS),
+    }
     notice = _FIELD.sub("", refused.detail_in(words)) if refused else ""
-    values = row_of(outcome) | row_of(rights) | {"notice": notice}
+    values = outcome | rights | {"notice": notice}
     page: HTMLResponse = context.pages.render(
         request, "leads/detail.html", values, refused.code.http_status if refused else 200
     )
@@ -383,7 +338,7 @@ async def post_restore(request: Request, caller: FormCaller, lead_id: str) -> Re
     return RedirectResponse(f"/leads/{lead_id}", 303)
 
 
-def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> LeadDetails:
+def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> dict[str, Any]:
     business_id = lead.business_id
     account = find_account(tx, business_id, lead.channel_account_id)
     points = store.list_contact_points(tx, business_id, {lead.id})[lead.id]
@@ -396,8 +351,8 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> LeadD
     scored = store.find_score(tx, business_id, lead.id)
     names: dict[str, str] = {source.id: person_label(source.name, source.person_id) for source in merged}
     credits = listing.list_credits(tx, business_id, set(names))
-    return LeadDetails(
-        lead=LeadView(
+    return {
+        "lead": LeadView(
             id=lead.id,
             name=person_label(lead.name, lead.person_id),
             handle=None,
@@ -415,24 +370,24 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> LeadD
             wrote_at=answer[0] if answer else None,
             answer_s=int((answer[1] - answer[0]).total_seconds()) if answer and answer[1] else None,
         ),
-        moves=[status.value for status in list_moves(lead.status)],
-        undos=undos_of(tx, lead, history, words),
-        members=_choices(tx, lead, members),
-        labels=annotations.list_labels_of(tx, business_id, [lead.id])[lead.id],
-        known_labels=annotations.list_labels(tx, business_id),
-        notes=annotations.list_notes(tx, business_id, lead.id),
-        tasks=sorted(
+        "moves": [status.value for status in list_moves(lead.status)],
+        "undos": undos_of(tx, lead, history, words),
+        "members": _choices(tx, lead, members),
+        "labels": annotations.list_labels_of(tx, business_id, [lead.id])[lead.id],
+        "known_labels": annotations.list_labels(tx, business_id),
+        "notes": annotations.list_notes(tx, business_id, lead.id),
+        "tasks": sorted(
             annotations.list_tasks(tx, business_id, lead.id), key=lambda task: task.done_at is not None
         ),
-        today=tx.now.date(),
-        fields=[field.value for field in Field],
-        contact_points=[
+        "today": tx.now.date(),
+        "fields": [field.value for field in Field],
+        "contact_points": [
             _point(point, evidence, lead, is_first=index == 0) for index, point in enumerate(points)
         ],
-        attribution=_attribution(tx, lead, earned),
-        conversion_id=earned.conversion_id if earned else None,
-        timeline=_timeline(tx, lead, merged, history, words, sees_looks=sees_looks),
-        merges=(
+        "attribution": _attribution(tx, lead, earned),
+        "conversion_id": earned.conversion_id if earned else None,
+        "timeline": _timeline(tx, lead, merged, history, words, sees_looks=sees_looks),
+        "merges": (
             [
                 MergeView(
                     id=merge.id,
@@ -446,13 +401,13 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> LeadD
                 if merge.kept_id == lead.id and merge.undone_at is None and merge.merged_id in names
             ]
         ),
-        duplicates=[
-            TwinView(twin.id, person_label(twin.name, twin.person_id))
+        "duplicates": [
+            {"id": twin.id, "name": person_label(twin.name, twin.person_id)}
             for twin in listing.list_twins(tx, business_id, [lead.id])
         ],
-        score=scored.score if scored else None,
-        reasons=explain_reasons(scored.reasons or ()) if scored else [],
-    )
+        "score": scored.score if scored else None,
+        "reasons": explain_reasons(scored.reasons or ()) if scored else [],
+    }
 
 
 def _choices(tx: Tx, lead: Lead, members: dict[str, str]) -> list[tuple[str, str]]:
