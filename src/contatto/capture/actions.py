@@ -28,8 +28,7 @@ def save_company_data(
     The switch stays as it is. With ``needs_review``, new or changed data wait for the operator; a capture
     that is on stays on meanwhile.
 
-    Raises:
-        Refused: INVALID, when company name or privacy policy is missing or malformed.
+    Raises Refused: INVALID, when company name or privacy policy is missing or malformed.
     """
     if not company.company_name.strip():
         raise Refused(errors.INVALID, "company_name: enter the name of the company that captures the leads.")
@@ -77,8 +76,7 @@ def turn_on_capture(
     Company data given before is kept when none is given now. The account is the business's own. While the
     application is not approved, the switch comes back off.
 
-    Raises:
-        Refused: INVALID, when company name or privacy policy is missing or malformed.
+    Raises Refused: INVALID, when company name or privacy policy is missing or malformed.
     """
     existing_switch = store.find_switch(tx, business_id, channel_account_id)
     if company is not None or existing_switch is None:
@@ -96,8 +94,7 @@ def turn_on_capture(
 def approve_capture(tx: Tx, channel_account_id: str) -> CaptureSwitch:
     """Approve an application: the business may turn capture on now. For the operator.
 
-    Raises:
-        Refused: NOT_FOUND, when the account has no application.
+    Raises Refused: NOT_FOUND, when the account has no application.
     """
     return _review(tx, channel_account_id, Review.APPROVED, "")
 
@@ -105,8 +102,7 @@ def approve_capture(tx: Tx, channel_account_id: str) -> CaptureSwitch:
 def refuse_capture(tx: Tx, channel_account_id: str, reason: str) -> CaptureSwitch:
     """Refuse an application and turn capture off; the business sees the reason. For the operator.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID without a reason.
+    Raises Refused: NOT_FOUND; INVALID without a reason.
     """
     if not 0 < len(reason.strip()) <= 500:
         raise Refused(errors.INVALID, "reason: enter what has to change, in 1 to 500 characters.")

@@ -99,8 +99,7 @@ NAME_LIMIT: Final = 120
 def create_form(tx: Tx, business_id: str, name: str, language: str = "en", country: str = "") -> Form:
     """Create a form with a first draft, which takes the business's privacy policy.
 
-    Raises:
-        Refused: INVALID.
+    Raises Refused: INVALID.
     """
     if language not in LANGUAGES:
         raise Refused(errors.INVALID, "language: choose one of %(known)s.", known=", ".join(LANGUAGES))
@@ -133,8 +132,7 @@ def check_form_name(name: str) -> str:
 def save_draft(tx: Tx, form: Form, content: Content, base_revision: int, editor: str) -> Form:
     """Save a draft. ``base_revision`` is the revision that was edited, ``editor`` identifies an open page.
 
-    Raises:
-        Refused: CONFLICT, when somebody else has changed the draft meanwhile; theirs stays.
+    Raises Refused: CONFLICT, when somebody else has changed the draft meanwhile; theirs stays.
     """
     if content.image not in ("", form.draft.image) and not has_form_picture(
         tx, form.business_id, content.image
@@ -158,8 +156,7 @@ def load_form(tx: Tx, business_id: str, form_id: str) -> Form:
 def publish_form(tx: Tx, business_id: str, form_id: str, base_revision: int, actor: str) -> FormVersion:
     """Freeze the draft as the next version. Ads that have an earlier version keep it.
 
-    Raises:
-        Refused: NOT_FOUND; CONFLICT when the draft is not the one that was seen; INVALID with a problem.
+    Raises Refused: NOT_FOUND; CONFLICT when the draft is not the one that was seen; INVALID with a problem.
     """
     form = load_form(tx, business_id, form_id)
     if form.revision != base_revision:
@@ -191,8 +188,7 @@ def publish_form(tx: Tx, business_id: str, form_id: str, base_revision: int, act
 def set_default_form(tx: Tx, business_id: str, channel_account_id: str, form_id: str | None) -> None:
     """Choose the form of an account's chats where no ad brings its own; None for no form.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID for a form that was never published.
+    Raises Refused: NOT_FOUND; INVALID for a form that was never published.
     """
     if find_account(tx, business_id, channel_account_id) is None:
         raise Refused(errors.NOT_FOUND, "Channel account not found.")

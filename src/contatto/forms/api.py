@@ -90,8 +90,7 @@ def load_page(tx: Tx, business_id: str, number: int) -> FormVersion:
 def load_source(tx: Tx, business_id: str, source: OfSource) -> FormVersion | None:
     """Return the form of a source, or None for the chat.
 
-    Raises:
-        Refused: INVALID when ``page_id`` lacks or must not be there; NOT_FOUND.
+    Raises Refused: INVALID when ``page_id`` lacks or must not be there; NOT_FOUND.
     """
     if source.lead_source is LeadSource.DIRECT_MESSAGE:
         if source.page_id is not None:

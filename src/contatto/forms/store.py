@@ -416,8 +416,7 @@ def list_bookings(
 def save_bookings(tx: Tx, business_id: str, bookings: Iterable[Booking]) -> None:
     """Book times; a person who held one holds it by the later answer.
 
-    Raises:
-        IntegrityError: somebody else holds one of them.
+    Raises IntegrityError: somebody else holds one of them.
     """
     for booking in bookings:
         own = form_bookings.delete().where(

@@ -61,8 +61,7 @@ async def chat_visitor(request: Request) -> tuple[ChannelAccount, str]:
 
     A page that names its visitor is not taken for the one of the cookie, whatever is wrong with the name.
 
-    Raises:
-        Refused: NOT_FOUND; SIGN_IN for somebody who has not opened the page.
+    Raises Refused: NOT_FOUND; SIGN_IN for somebody who has not opened the page.
     """
     context = context_of(request)
     account_id = request.path_params["account_id"]
@@ -83,8 +82,7 @@ async def chat_visitor(request: Request) -> tuple[ChannelAccount, str]:
 def admit_sender(request: Request, account: ChannelAccount) -> None:
     """Count what a visitor sends against the network that it comes from.
 
-    Raises:
-        Refused: TOO_MANY, with the seconds to wait.
+    Raises Refused: TOO_MANY, with the seconds to wait.
     """
     now_s = context_of(request).clock.now().timestamp()
     part_of(request, ChatLimits).networks.check(f"{account.id}:{client_network(request)}", now_s)
@@ -95,8 +93,7 @@ def admit_newcomer(tx: Tx, request: Request, account: ChannelAccount, conversati
 
     A new identity costs nothing, so a limit for each visitor would not stop a flood.
 
-    Raises:
-        Refused: TOO_MANY, with the seconds to wait.
+    Raises Refused: TOO_MANY, with the seconds to wait.
     """
     most = context_of(request).settings.new_visitors_per_hour
     if most and find_conversation(tx, account.business_id, conversation_id) is None:

@@ -329,8 +329,7 @@ def grow_trees(table: Floats, outcomes: Floats, rounds: int) -> Trees:
 def read_trees(text: str) -> Trees:
     """Return a forest from its text, which is to be whole: the library ends the process on one that is not.
 
-    Raises:
-        NoTrees: where the library is not there.
+    Raises NoTrees: where the library is not there.
     """
     return Trees(_library().Booster(model_str=text))
 

@@ -229,8 +229,7 @@ _REFUSED: Final = frozenset({"Cc", "Cs"})
 def read_text(question: FormQuestion, text: str, lang: str = SOURCE) -> Shown:
     """Read one answer; ``lang`` is the language that its writer reads the form in.
 
-    Raises:
-        UnreadableAnswer: with an instruction for the person.
+    Raises UnreadableAnswer: with an instruction for the person.
     """
     most = min(TEXT_LIMIT, question.high or TEXT_LIMIT)
     if len(text) > most and question.kind is not QuestionKind.NUMBER:
@@ -480,8 +479,7 @@ def _list_open_slots(hours: Hours, at: datetime) -> list[datetime]:
 def read_slot(hours: Hours, text: str, at: datetime, bookings: Sequence[Booking] = ()) -> Shown:
     """Return the chosen time: for people with its zone, and with its distance from UTC as the normal form.
 
-    Raises:
-        UnreadableAnswer: for a time that is not offered, or that somebody else holds.
+    Raises UnreadableAnswer: for a time that is not offered, or that somebody else holds.
     """
     for slot in _list_open_slots(hours, at):
         if slot.strftime(_KEY) == text:
@@ -533,8 +531,7 @@ def sign_opening(number: int, visitor: str, at_s: int, signer: Signer) -> str:
 def check_opening(token: str, number: int, visitor: str, now_s: float, signer: Signer) -> None:
     """Refuse a forged opening, or a submission that came too fast.
 
-    Raises:
-        Refused: UNSIGNED; TOO_MANY with the seconds to wait before the next attempt.
+    Raises Refused: UNSIGNED; TOO_MANY with the seconds to wait before the next attempt.
     """
     text, _, signature = token.partition(".")
     at_s = int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else 0

@@ -380,8 +380,7 @@ def _prefill_of(tx: Tx, opening: Opening, person_id: str, version: FormVersion, 
 def send_form(tx: Tx, actor: Actor, conversation_id: str, message_id: str, offer: OfferedForm) -> Message:
     """Send a published form into a thread: a card in our own chat, a link on a platform.
 
-    Raises:
-        Refused: NOT_FOUND; CANNOT_SEND, with the reason.
+    Raises Refused: NOT_FOUND; CANNOT_SEND, with the reason.
     """
     conversation = conversation_to_change(tx, actor.business_id, conversation_id)
     account = channel_store.find_account(tx, actor.business_id, conversation.channel_account_id)

@@ -131,8 +131,7 @@ PLAN: Final = RetryPlan(rules.RETRY_AFTER_S)
 def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -> Message:
     """Store a reply of the business, and its send where a platform has to be given it.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID for an empty or too long text; CANNOT_SEND, with the reason.
+    Raises Refused: NOT_FOUND; INVALID for an empty or too long text; CANNOT_SEND, with the reason.
     """
     conversation = threads.conversation_to_change(tx, business_id, conversation_id)
     if messages.find_message(tx, business_id, reply.id) is not None:
@@ -196,8 +195,7 @@ def _check_window(tx: Tx, account: ChannelAccount, conversation: Conversation) -
 def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str) -> None:
     """Send a reply again after a refusal or a lost response.
 
-    Raises:
-        Refused: NOT_FOUND; CANNOT_SEND, with the reason; CONFLICT when it did not fail (any more).
+    Raises Refused: NOT_FOUND; CANNOT_SEND, with the reason; CONFLICT when it did not fail (any more).
     """
     threads.conversation_to_change(tx, business_id, conversation_id)
     send = messages.find_send(tx, business_id, message_id)
@@ -210,8 +208,7 @@ def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str)
 def ready_reply(tx: Tx, business_id: str, message_id: str) -> ChannelAccount:
     """Make a reply ready to be sent again, if the platform still allows it.
 
-    Raises:
-        Refused: NOT_FOUND; CANNOT_SEND, with the reason; CONFLICT when it did not fail (any more).
+    Raises Refused: NOT_FOUND; CANNOT_SEND, with the reason; CONFLICT when it did not fail (any more).
     """
     send = messages.find_send(tx, business_id, message_id)
     if send is None:
@@ -362,8 +359,7 @@ def schedule_reply(
 
     The platform's window is checked again at the time of sending.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID for a time or a text that cannot be.
+    Raises Refused: NOT_FOUND; INVALID for a time or a text that cannot be.
     """
     threads.conversation_to_change(tx, actor.business_id, conversation_id)
     if not tx.now < due_at <= tx.now + rules.SCHEDULE_WITHIN:
@@ -394,8 +390,7 @@ def schedule_reply(
 def cancel_scheduled(tx: Tx, business_id: str, conversation_id: str, reply_id: str) -> None:
     """Take back a reply that waits, or put away one that was stopped.
 
-    Raises:
-        Refused: NOT_FOUND; CONFLICT when it went out meanwhile.
+    Raises Refused: NOT_FOUND; CONFLICT when it went out meanwhile.
     """
     threads.conversation_to_change(tx, business_id, conversation_id)
     reply_key = (business_id, conversation_id, reply_id)
@@ -447,8 +442,7 @@ def keep_automatic(
     The page edits texts alone: disabled kinds stay disabled, and messages with an unchanged question or
     title keep their ids in the API.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID beyond a limit; CONFLICT when somebody was faster.
+    Raises Refused: NOT_FOUND; INVALID beyond a limit; CONFLICT when somebody was faster.
     """
     account = channel_store.find_account(tx, business_id, account_id)
     if account is None or account.platform is not Platform.WEBCHAT:
@@ -463,8 +457,7 @@ def keep_account_automatic(
 ) -> None:
     """Keep the automatic messages of any account.
 
-    Raises:
-        Refused: INVALID beyond a limit; CONFLICT when somebody was faster.
+    Raises Refused: INVALID beyond a limit; CONFLICT when somebody was faster.
     """
     problem = rules.automatic_problem(content)
     if problem is not None:
@@ -529,8 +522,7 @@ def numbered_messages(
 def add_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, new: PreparedReply) -> int:
     """Add a message and give its id; an account has one welcome message, and no question or prompt twice.
 
-    Raises:
-        Refused: INVALID beyond a limit, or for one that is there.
+    Raises Refused: INVALID beyond a limit, or for one that is there.
     """
     content, revision = load_automatic(tx, account)
     messages_by_number = numbered_messages(account, content, kind)
@@ -549,8 +541,7 @@ def change_auto_message(
 ) -> None:
     """Change a message; it keeps its id and its place.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID beyond a limit, or for one that is there.
+    Raises Refused: NOT_FOUND; INVALID beyond a limit, or for one that is there.
     """
     content, revision = load_automatic(tx, account)
     messages_by_number = _numbered(account, content, kind, number)
@@ -575,8 +566,7 @@ def drop_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, numb
 def sort_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, order: list[int]) -> None:
     """Put messages first, in the order that is given; the others follow as they were.
 
-    Raises:
-        Refused: NOT_FOUND.
+    Raises Refused: NOT_FOUND.
     """
     content, revision = load_automatic(tx, account)
     messages_by_number = numbered_messages(account, content, kind)

@@ -188,8 +188,7 @@ def owned_conversation(tx: Tx, business_id: str, conversation_id: str) -> Conver
 def conversation_to_change(tx: Tx, business_id: str, conversation_id: str) -> Conversation:
     """Return a conversation of the business, locked until the end of the transaction.
 
-    Raises:
-        Refused: NOT_FOUND.
+    Raises Refused: NOT_FOUND.
     """
     locked = conversations.list_conversations_to_move(tx, [business_id], [conversation_id])
     if not locked:
@@ -253,8 +252,7 @@ def load_business_account(tx: Tx, business_id: str, account_id: str) -> ChannelA
 def load_business_conversation(tx: Tx, account: ChannelAccount, conversation_id: str) -> Conversation:
     """Return a conversation of the account, by our id of it or by its platform's.
 
-    Raises:
-        Refused: NOT_FOUND.
+    Raises Refused: NOT_FOUND.
     """
     for candidate_id in (conversation_id, conversation_id_of(account, conversation_id)):
         conversation = conversations.find_conversation(tx, account.business_id, candidate_id)
@@ -443,8 +441,7 @@ def mark_conversation_as_lead(tx: Tx, business_id: str, conversation_id: str, ac
 def note_conversation_read(tx: Tx, business_id: str, conversation_id: str, member_id: str = "") -> None:
     """Note that the business has read a conversation, and which member, and tell the customer's page.
 
-    Raises:
-        Refused: NOT_FOUND.
+    Raises Refused: NOT_FOUND.
     """
     conversation_to_change(tx, business_id, conversation_id)
     conversations.mark_mentions_seen(tx, business_id, conversation_id, member_id)
@@ -455,8 +452,7 @@ def note_conversation_read(tx: Tx, business_id: str, conversation_id: str, membe
 def assign_conversation(tx: Tx, actor: Actor, expected: SeenConversation, member_id: str | None) -> None:
     """Assign a conversation to a member, or unassign it.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID for somebody who is no member; CONFLICT.
+    Raises Refused: NOT_FOUND; INVALID for somebody who is no member; CONFLICT.
     """
     check_member(tx, actor.business_id, member_id, Permission.READ_INBOX)
     changed = _change(tx, actor, expected, {"assignee_id": member_id})
@@ -468,8 +464,7 @@ def assign_conversation(tx: Tx, actor: Actor, expected: SeenConversation, member
 def snooze_conversation(tx: Tx, actor: Actor, expected: SeenConversation, span: str) -> None:
     """Snooze a conversation; it returns at the end of the time, or when the customer writes.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID for a span that is none; CONFLICT.
+    Raises Refused: NOT_FOUND; INVALID for a span that is none; CONFLICT.
     """
     if span not in rules.SNOOZES:
         raise Refused(errors.INVALID, "span: choose one of %(choices)s.", choices=", ".join(rules.SNOOZES))
@@ -486,8 +481,7 @@ def resolve_conversation(tx: Tx, actor: Actor, expected: SeenConversation) -> No
 def reopen_conversation(tx: Tx, actor: Actor, expected: SeenConversation) -> None:
     """Take a conversation back to the desk.
 
-    Raises:
-        Refused: NOT_FOUND; CONFLICT, also for one that is blocked.
+    Raises Refused: NOT_FOUND; CONFLICT, also for one that is blocked.
     """
     _change(tx, actor, expected, {"state": ThreadState.OPEN, "snoozed_until": None})
 
@@ -513,8 +507,7 @@ def block_person(tx: Tx, actor: Actor, expected: SeenConversation, *, is_spam: b
 
     Spam marks their lead Unqualified too, and its note says why.
 
-    Raises:
-        Refused: NOT_FOUND; CONFLICT when somebody changed the conversation first.
+    Raises Refused: NOT_FOUND; CONFLICT when somebody changed the conversation first.
     """
     conversation = conversation_to_change(tx, actor.business_id, expected.conversation_id)
     if conversation.revision != expected.revision:
@@ -543,8 +536,7 @@ def unblock_person(tx: Tx, actor: Actor, conversation_id: str, *, is_fine: bool 
 
     Where a member says that the chat ``is_fine``, it is no longer suspected, and learned from as such.
 
-    Raises:
-        Refused: NOT_FOUND.
+    Raises Refused: NOT_FOUND.
     """
     conversation = conversation_to_change(tx, actor.business_id, conversation_id)
     if is_fine:
@@ -572,8 +564,7 @@ def wake_conversations(tx: Tx) -> int:
 def label_conversation(tx: Tx, actor: Actor, conversation_id: str, name: str) -> None:
     """Put a label on a conversation; labels are those of the leads, and a new word makes a new one.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID.
+    Raises Refused: NOT_FOUND; INVALID.
     """
     conversation = conversation_to_change(tx, actor.business_id, conversation_id)
     label = keep_label(tx, actor.business_id, name)
@@ -591,8 +582,7 @@ def unlabel_conversation(tx: Tx, actor: Actor, conversation_id: str, label_id: s
 def add_private_note(tx: Tx, actor: Actor, conversation_id: str, note_id: str, text: str) -> None:
     """Write a note that members alone see; the same ``note_id`` again changes nothing.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID for an empty or too long text.
+    Raises Refused: NOT_FOUND; INVALID for an empty or too long text.
     """
     conversation = conversation_to_change(tx, actor.business_id, conversation_id)
     if not 0 < len(text.strip()) <= rules.NOTE_LIMIT:

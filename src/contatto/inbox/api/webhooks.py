@@ -144,8 +144,7 @@ async def answer_challenge(request: Request) -> Response:
 async def _list_apps(request: Request) -> tuple[Connector, list[ChannelApp]]:
     """Return the connector of a webhook's platform, and the apps of its address: ids belong to a business.
 
-    Raises:
-        Refused: NOT_FOUND, for an unknown platform.
+    Raises Refused: NOT_FOUND, for an unknown platform.
     """
     platform = _PLATFORMS.get(request.path_params["platform"])
     if platform is None:

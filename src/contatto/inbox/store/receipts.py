@@ -587,8 +587,7 @@ class Threads:
     def write(self) -> None:
         """Write the collected changes.
 
-        Raises:
-            Overtaken: another transaction stored a row that was missing.
+        Raises Overtaken: another transaction stored a row that was missing.
         """
         tx, moves = self._tx, self._new_moves
         fresh = [

@@ -68,8 +68,7 @@ class TaskText:
 def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen_owner_id: str | None, owner_id: str | None) -> Lead:
     """Assign a lead to a member, or unassign it.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID for a stranger; CONFLICT unless ``seen_owner_id`` is the owner.
+    Raises Refused: NOT_FOUND; INVALID for a stranger; CONFLICT unless ``seen_owner_id`` is the owner.
     """
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     if lead.owner_id == owner_id:
@@ -92,8 +91,7 @@ def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen_owner_id: str | None, o
 def label_lead(tx: Tx, actor: Actor, lead_id: str, name: str) -> LeadLabel:
     """Put a label on a lead; a name that is new becomes a label of the business.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID.
+    Raises Refused: NOT_FOUND; INVALID.
     """
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     label = keep_label(tx, actor.business_id, name)
@@ -113,8 +111,7 @@ def put_label(tx: Tx, actor: Actor, lead_id: str, label: LeadLabel) -> bool:
 def keep_label(tx: Tx, business_id: str, name: str) -> LeadLabel:
     """Return the label of that name, in any case of letters; it is made when the business has none.
 
-    Raises:
-        Refused: INVALID.
+    Raises Refused: INVALID.
     """
     label_name = rules.read_label(name)
     existing_label = store.find_label(tx, business_id, label_name)
@@ -208,8 +205,7 @@ def check_member(
 ) -> str:
     """Return the name of a member who may open assigned leads, empty for None.
 
-    Raises:
-        Refused: INVALID for somebody who is no member, or lacks the permission.
+    Raises Refused: INVALID for somebody who is no member, or lacks the permission.
     """
     if member_id is None:
         return ""
@@ -265,8 +261,7 @@ def pin_view(tx: Tx, actor: Actor, view_id: str, *, is_pinned: bool) -> None:
 def share_view(tx: Tx, actor: Actor, view_id: str, *, is_shared: bool) -> None:
     """Let all of the business see a view, or keep it to oneself again.
 
-    Raises:
-        Refused: NOT_FOUND; FORBIDDEN for the view of somebody else.
+    Raises Refused: NOT_FOUND; FORBIDDEN for the view of somebody else.
     """
     view = _own_view(tx, actor, view_id)
     store.record_view(tx, actor.business_id, replace(view, is_shared=is_shared))
@@ -299,8 +294,7 @@ MOST_POINTS: Final = 50
 def add_contact_point(tx: Tx, actor: Actor, lead_id: str, field: Field, text: str) -> ContactPoint:
     """Add a contact detail that a member knows.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID for an invalid or duplicate detail, or when there are too many.
+    Raises Refused: NOT_FOUND; INVALID for an invalid or duplicate detail, or when there are too many.
     """
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     existing_points = records.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
@@ -322,8 +316,7 @@ def change_contact_point(
 ) -> None:
     """Correct a contact detail; ``seen_value`` is the value that the member had before their eyes.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID for an invalid or duplicate detail; CONFLICT when somebody was faster.
+    Raises Refused: NOT_FOUND; INVALID for an invalid or duplicate detail; CONFLICT when somebody was faster.
     """
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     point = _point(tx, actor, lead, point_id)
@@ -341,8 +334,7 @@ def change_contact_point(
 def choose_main_contact(tx: Tx, actor: Actor, lead_id: str, point_id: str, seen_value: str) -> None:
     """Make a contact detail the main one; it is not wrong then.
 
-    Raises:
-        Refused: NOT_FOUND; CONFLICT when its value is not ``seen_value``.
+    Raises Refused: NOT_FOUND; CONFLICT when its value is not ``seen_value``.
     """
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     point = _point(tx, actor, lead, point_id)
@@ -355,8 +347,7 @@ def mark_contact_wrong(
 ) -> None:
     """Mark a contact detail as wrong, or take that back. It stays, but is not the main one.
 
-    Raises:
-        Refused: NOT_FOUND; CONFLICT when its value is not ``seen_value``.
+    Raises Refused: NOT_FOUND; CONFLICT when its value is not ``seen_value``.
     """
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     point = _point(tx, actor, lead, point_id)
@@ -415,8 +406,7 @@ def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, 
 def put_back_contact(tx: Tx, actor: Actor, lead_id: str, rejected_id: str) -> None:
     """Undo "not a contact": the detail comes back with its evidence, and a lead that went with it too.
 
-    Raises:
-        Refused: NOT_FOUND; CONFLICT when the person is another lead by now.
+    Raises Refused: NOT_FOUND; CONFLICT when the person is another lead by now.
     """
     contacts = records.list_rejected(tx, actor.business_id, lead_id)
     rejected = next((contact for contact in contacts if contact.id == rejected_id), None)

@@ -170,9 +170,8 @@ type Change = Callable[[Tx, Actor, Lead, str], JobItem]
 def start_job(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> LeadJob:
     """Ask for work on the chosen leads, on all that match, or on the rows of a file.
 
-    Raises:
-        Refused: INVALID, when there is nothing to work on or the new value is none; CONFLICT, when too much
-            waits already.
+    Raises Refused: INVALID, when there is nothing to work on or the new value is none; CONFLICT, when too
+    much waits already.
     """
     plan = _checked(tx, actor, kind, plan)
     job_id = new_id()
@@ -198,8 +197,7 @@ def record_done_job(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan, items: l
 def undo_job(tx: Tx, actor: Actor, job_id: str) -> LeadJob:
     """Ask to take back what a job did; leads that somebody changed since stay as they are.
 
-    Raises:
-        Refused: NOT_FOUND; CONFLICT when the job still runs, was undone, or cannot be.
+    Raises Refused: NOT_FOUND; CONFLICT when the job still runs, was undone, or cannot be.
     """
     job = store.find_job(tx, actor.business_id, job_id)
     if job is None:
@@ -506,8 +504,7 @@ def load_import_draft(tx: Tx, actor: Actor, job_id: str) -> LeadJob:
 def map_import_columns(tx: Tx, actor: Actor, job_id: str, columns: Sequence[str], country: str) -> JobPlan:
     """Say what the columns of a file are taken for.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID, when no column holds a contact detail.
+    Raises Refused: NOT_FOUND; INVALID, when no column holds a contact detail.
     """
     draft = load_import_draft(tx, actor, job_id)
     chosen = read_columns(columns, len(draft.plan.head))
@@ -521,8 +518,7 @@ def read_plan_in_encoding(plan: JobPlan, encoding: str, columns: Sequence[str], 
 
     Columns that the member did not change are detected again, since their heads read differently.
 
-    Raises:
-        Refused: INVALID, when the file is no text in that encoding.
+    Raises Refused: INVALID, when the file is no text in that encoding.
     """
     head, *rows = (
         tuple(change_encoding(cell, plan.encoding, encoding) for cell in row)
@@ -535,8 +531,7 @@ def read_plan_in_encoding(plan: JobPlan, encoding: str, columns: Sequence[str], 
 def replace_import_plan(tx: Tx, actor: Actor, job_id: str, plan: JobPlan) -> None:
     """Save another plan for the import that a member looks at.
 
-    Raises:
-        Refused: NOT_FOUND, also when it was started.
+    Raises Refused: NOT_FOUND, also when it was started.
     """
     store.record_plan(tx, actor.business_id, load_import_draft(tx, actor, job_id).id, plan)
 
@@ -559,8 +554,7 @@ def start_import(tx: Tx, actor: Actor, job_id: str) -> None:
 def load_rejects(tx: Tx, business_id: str, job_id: str) -> tuple[JobPlan, dict[int, str]]:
     """Return the rows that an import left out or took in part, and the reason of each, as it was kept.
 
-    Raises:
-        Refused: NOT_FOUND, when there are none, or they are not kept any more.
+    Raises Refused: NOT_FOUND, when there are none, or they are not kept any more.
     """
     job = store.find_job(tx, business_id, job_id)
     if job is None or job.kind is not JobKind.IMPORT or not job.has_ended or not any(job.plan.rows):
@@ -586,9 +580,8 @@ def merge_many_leads(tx: Tx, actor: Actor, kept_id: str, lead_ids: Sequence[str]
 
     The one that is kept keeps its fields; a name or an owner that it lacks comes from the first that has one.
 
-    Raises:
-        Refused: INVALID for fewer than two leads or too many, or when none of them is kept; NOT_FOUND;
-            CONFLICT when one of them is hidden by now.
+    Raises Refused: INVALID for fewer than two leads or too many, or when none of them is kept; NOT_FOUND;
+    CONFLICT when one of them is hidden by now.
     """
     chosen = list(dict.fromkeys(lead_ids))
     if not 2 <= len(chosen) <= MOST_JOINED or kept_id not in chosen:

@@ -51,9 +51,8 @@ class MergeRequest:
 def merge_leads(tx: Tx, actor: Actor, merge_request: MergeRequest) -> Merge:
     """Merge two leads. Their conversions stay as recorded: reports do not change.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID for a lead and itself; CONFLICT when one of them is hidden by now, or is
-            to be erased.
+    Raises Refused: NOT_FOUND; INVALID for a lead and itself; CONFLICT when one of them is hidden by now, or
+    is to be erased.
     """
     # Lock both leads in the order of their ids, so that two merges never wait for each other.
     kept_id = merge_request.kept_id
@@ -86,9 +85,8 @@ def merge_leads(tx: Tx, actor: Actor, merge_request: MergeRequest) -> Merge:
 def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
     """Undo a merge, each row as it was before; later rows stay with the target lead.
 
-    Raises:
-        Refused: NOT_FOUND; CONFLICT when it was undone, the kept lead itself went into another since, or is
-            to be erased.
+    Raises Refused: NOT_FOUND; CONFLICT when it was undone, the kept lead itself went into another since, or
+    is to be erased.
     """
     merge = annotations.find_merge(tx, actor.business_id, merge_id)
     target = source = None
@@ -167,8 +165,7 @@ def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: s
 
     Everything goes in this transaction. What ads earned stays in the reports: it holds ids alone.
 
-    Raises:
-        MissingPart: the installation does not say who else holds something of a person.
+    Raises MissingPart: the installation does not say who else holds something of a person.
     """
     ports = tx.ports[LeadPorts]
     merged = [

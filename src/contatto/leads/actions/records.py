@@ -446,8 +446,7 @@ def change_lead_status(
 
     A lead that has the new status by now stays as it is.
 
-    Raises:
-        Refused: NOT_FOUND; CONFLICT when the move is not allowed or somebody was faster.
+    Raises Refused: NOT_FOUND; CONFLICT when the move is not allowed or somebody was faster.
     """
     lead = load_listed_lead(tx, business_id, lead_id)
     if lead.status is new:
@@ -461,8 +460,7 @@ def change_lead_status(
 def return_lead_status(tx: Tx, lead: Lead, old: LeadStatus, actor: str) -> None:
     """Give a lead the status back that it had before; undoing may go where no move leads, such as to raw.
 
-    Raises:
-        Refused: CONFLICT when somebody was faster.
+    Raises Refused: CONFLICT when somebody was faster.
     """
     _move(tx, lead, old, HistoryKind.STATUS_UNDONE, actor)
 
@@ -470,8 +468,7 @@ def return_lead_status(tx: Tx, lead: Lead, old: LeadStatus, actor: str) -> None:
 def undo_lead_status(tx: Tx, business_id: str, lead_id: str, seen_status: LeadStatus, actor: str) -> None:
     """Take back the change that gave a lead its status, which is ``seen_status``.
 
-    Raises:
-        Refused: NOT_FOUND; CONFLICT when somebody was faster, or the change is too long ago.
+    Raises Refused: NOT_FOUND; CONFLICT when somebody was faster, or the change is too long ago.
     """
     lead = load_listed_lead(tx, business_id, lead_id)
     rules.check_seen(lead.status, seen_status)

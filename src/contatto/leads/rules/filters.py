@@ -235,8 +235,7 @@ _FLAGS: Final = {"twins": "twins", "any": "any_of"}
 def read_filter(pairs: Iterable[tuple[str, str]]) -> LeadFilter:
     """Read a filter out of the pairs of an address; words and values that it does not know are left out.
 
-    Raises:
-        Refused: INVALID, for more values than a filter may have, and for an absurd year.
+    Raises Refused: INVALID, for more values than a filter may have, and for an absurd year.
     """
     lists: dict[str, list[Any]] = {attribute: [] for attribute, _ in _LISTS.values()}
     single: dict[str, Any] = {}

@@ -299,8 +299,7 @@ _SPACES: Final = re.compile(r"[ \t\r\n]+")
 def read_sheet(text: str) -> Sheet:
     """Read a text as CSV with a head; commas, semicolons or tabs between the cells.
 
-    Raises:
-        Refused: INVALID, when it is no CSV, or as ``sheet_of``.
+    Raises Refused: INVALID, when it is no CSV, or as ``sheet_of``.
     """
     plain = text.removeprefix("\ufeff").replace("\0", "")
     first = plain.partition("\n")[0]
@@ -314,8 +313,7 @@ def read_sheet(text: str) -> Sheet:
 def sheet_of(table: Iterable[Sequence[str]]) -> Sheet:
     """Return the head and the rows of a table, without empty lines and empty columns at the end.
 
-    Raises:
-        Refused: INVALID, for no row below the head, or too many rows or columns.
+    Raises Refused: INVALID, for no row below the head, or too many rows or columns.
     """
     rows = list(islice((tuple(row) for row in table if any(cell.strip() for cell in row)), MOST_ROWS + 2))
     head = rows[0] if rows else ()
@@ -333,8 +331,7 @@ def sheet_of(table: Iterable[Sequence[str]]) -> Sheet:
 def read_columns(columns: Sequence[str], count: int) -> tuple[str, ...]:
     """Read the chosen kind of each column of a file.
 
-    Raises:
-        Refused: INVALID, for an unknown choice, or without a column of contact details.
+    Raises Refused: INVALID, for an unknown choice, or without a column of contact details.
     """
     columns_read = tuple(column if column in KNOWN else NOT_TAKEN for column in columns[:count])
     if len(columns_read) != count or not set(columns_read) & {field.value for field in Field}:
@@ -348,8 +345,7 @@ def read_columns(columns: Sequence[str], count: int) -> tuple[str, ...]:
 def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> ImportEntry:
     """Read one row. What cannot be taken is named in ``problems``; the rest counts.
 
-    Raises:
-        UnreadableRow: when no contact detail is left of it, with the reason.
+    Raises UnreadableRow: when no contact detail is left of it, with the reason.
     """
     texts: dict[str, list[str]] = {}
     contacts: list[ContactMatch] = []
