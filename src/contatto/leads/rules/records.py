@@ -60,26 +60,10 @@ _ACCENTS: Final = re.compile(
 )
 """Combining marks of Latin, Greek, Cyrillic, Hebrew and Arabic, and signs without a width."""
 _PLAIN_LETTERS: Final = str.maketrans(
-    {
-        **{"\u00f8": "o", "\u0142": "l", "\u0111": "d", "\u00f0": "d", "\u0131": "i", "\u0127": "h"},
-        **{"\u0167": "t", "\u014b": "n", "\u00e6": "ae", "\u0153": "oe", "\u00fe": "th", "\u0180": "b"},
-        **{
-            "\u0671": "\u0627",
-            "\u0649": "\u064a",
-            "\u06cc": "\u064a",
-            "\u06d2": "\u064a",
-            "\u0629": "\u0647",
-        },
-        **{
-            "\u06a9": "\u0643",
-            "\u06c1": "\u0647",
-            "\u06be": "\u0647",
-            "\u06d5": "\u0647",
-            "\u2019": "'",
-            "\u02bc": "'",
-        },
-    }
-)
+    "\u00f8\u0142\u0111\u00f0\u0131\u0127\u0167\u014b\u0180\u2019\u02bc"
+    "\u0671\u0649\u06cc\u06d2\u0629\u06a9\u06c1\u06be\u06d5",
+    "olddihtnb''\u0627\u064a\u064a\u064a\u0647\u0643\u0647\u0647\u0647",
+) | str.maketrans({"\u00e6": "ae", "\u0153": "oe", "\u00fe": "th"})
 """Letters that Unicode does not decompose, and Arabic ones that keyboards mix up, as their plain equals."""
 _DETAILS: Final = re.compile(r"\S+@\S+|\+?\d(?:[\s().-]{0,2}\d){6,}")
 """What may be an address, or a number of seven digits and more."""
