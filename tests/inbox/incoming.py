@@ -9,7 +9,7 @@ from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.threads import conversation_id_of, post_notices
 from contatto.inbox.model import Conversation, Message, ReceiptCounts
 from contatto.inbox.store import conversations, messages
-from contatto.inbox.store.desk import list_notices
+from contatto.inbox.store.conversations import list_notices
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx

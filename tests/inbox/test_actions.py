@@ -18,8 +18,7 @@ from contatto.inbox.actions.threads import (
 from contatto.inbox.model import Message, ReceiptState
 from contatto.inbox.rules import TEXT_LIMIT, cut_segments
 from contatto.inbox.store import conversations, messages, receipts
-from contatto.inbox.store.conversations import ConversationFilter
-from contatto.inbox.store.desk import list_notices
+from contatto.inbox.store.conversations import ConversationFilter, list_notices
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import errors
 from contatto.kit.clock import FixedClock

@@ -12,8 +12,7 @@ from contatto.accounts import actions as accounts
 from contatto.accounts.store import list_tokens
 from contatto.channels.store import save_token
 from contatto.inbox.rules import media_token, read_media_token
-from contatto.inbox.store.conversations import ConversationFilter, list_conversations
-from contatto.inbox.store.desk import list_notices
+from contatto.inbox.store.conversations import ConversationFilter, list_conversations, list_notices
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.timestamps import micros

@@ -24,6 +24,7 @@ from contatto.channels.model import (
     Chatted,
     Incoming,
     MessageKind,
+    Platform,
     Progressed,
     Referred,
     Sender,
@@ -31,11 +32,18 @@ from contatto.channels.model import (
 )
 from contatto.channels.store import CONNECTORS
 from contatto.inbox import rules
-from contatto.inbox.actions.replies import answer_by_itself, settle_echo, settle_progress
-from contatto.inbox.actions.threads import conversation_id_of, ids_of, message_id_of, open_conversation
+from contatto.inbox.actions.replies import settle_echo, settle_progress
+from contatto.inbox.actions.threads import (
+    conversation_id_of,
+    find_tapped_of,
+    ids_of,
+    message_id_of,
+    open_conversation,
+)
 from contatto.inbox.model import (
     AdReferral,
     AdTapped,
+    AutomaticMessages,
     Conversation,
     ConversationRead,
     ConversationStarted,
@@ -49,6 +57,7 @@ from contatto.inbox.model import (
 )
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.conversations import Move
+from contatto.inbox.store.desk import find_automatic
 from contatto.inbox.store.receipts import (
     WAITING,
     AccountSwitch,
@@ -235,6 +244,38 @@ def receive_message(tx: Tx, account_switch: AccountSwitch, chatted: Chatted, rec
             batch.shared.append(SharedContacts(account, message, contacts, person))
         answer_by_itself(tx, account_switch, conversation, message)
     return STORED
+
+
+def answer_by_itself(
+    tx: Tx, account_switch: AccountSwitch, conversation: Conversation, question: Message
+) -> None:
+    """Answer a customer's message that is exactly a suggested question or a keyword; once for each.
+
+    The questions of the ad that opened the chat come first, then those of the account.
+    """
+    account, batch = account_switch.account, account_switch.batch
+    if account.platform is not Platform.WEBCHAT:
+        return
+    saved = find_automatic(tx, account.business_id, account.id)
+    active = saved[0].active if saved else AutomaticMessages()
+    tapped = find_tapped_of(tx, account.business_id, conversation.person_id)
+    of_ad = rules.with_ad(active, tapped[1] if tapped else None)
+    text = rules.automatic_answer(of_ad, question.text) or rules.automatic_answer(active, question.text)
+    if text is None:
+        return
+    reply = Message(
+        seq=0,
+        id=named_id(question.id, "automatic"),
+        conversation_id=conversation.id,
+        sender=Sender.BUSINESS,
+        kind=MessageKind.AUTOMATIC,
+        text=text,
+        author="",
+        at=question.at,
+    )
+    if batch.threads.append(account.business_id, reply):
+        batch.threads.move(Move(conversation, reply.at, from_customer=False, is_automatic=True))
+        batch.emit(account.business_id, MessageSent(account.business_id, conversation.id, reply.id))
 
 
 def _list_signals(tx: Tx, batch: DeliveryBatch) -> list[Signal]:

@@ -54,7 +54,7 @@ from contatto.inbox.model import (
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.conversations import Move
 from contatto.inbox.store.desk import find_automatic, save_automatic
-from contatto.inbox.store.receipts import AccountSwitch, append_receipt, receipt_row, seal_receipt
+from contatto.inbox.store.receipts import append_receipt, receipt_row, seal_receipt
 from contatto.kit import errors
 from contatto.kit.clock import in_time
 from contatto.kit.db.tx import Tx
@@ -464,38 +464,6 @@ def keep_account_automatic(
         raise Refused(errors.INVALID, problem.text, **problem.values)
     if not save_automatic(tx, account.business_id, account.id, content, revision):
         raise Refused(errors.CONFLICT, "Somebody else changed these messages. Nothing was overwritten.")
-
-
-def answer_by_itself(
-    tx: Tx, account_switch: AccountSwitch, conversation: Conversation, question: Message
-) -> None:
-    """Answer a customer's message that is exactly a suggested question or a keyword; once for each.
-
-    The questions of the ad that opened the chat come first, then those of the account.
-    """
-    account, batch = account_switch.account, account_switch.batch
-    if account.platform is not Platform.WEBCHAT:
-        return
-    saved = find_automatic(tx, account.business_id, account.id)
-    active = saved[0].active if saved else AutomaticMessages()
-    tapped = threads.find_tapped_of(tx, account.business_id, conversation.person_id)
-    of_ad = rules.with_ad(active, tapped[1] if tapped else None)
-    text = rules.automatic_answer(of_ad, question.text) or rules.automatic_answer(active, question.text)
-    if text is None:
-        return
-    reply = Message(
-        seq=0,
-        id=named_id(question.id, "automatic"),
-        conversation_id=conversation.id,
-        sender=Sender.BUSINESS,
-        kind=MessageKind.AUTOMATIC,
-        text=text,
-        author="",
-        at=question.at,
-    )
-    if batch.threads.append(account.business_id, reply):
-        batch.threads.move(Move(conversation, reply.at, from_customer=False, is_automatic=True))
-        batch.emit(account.business_id, MessageSent(account.business_id, conversation.id, reply.id))
 
 
 _PARTS: Final = {

@@ -223,14 +223,14 @@ def post_notices(tx: Tx, events: Sequence[LeadCaptured | LeadUpdated]) -> None:
             notices.append(InlineNotice(notice_id, *origin, event.fields, event.at))
     changes = [
         (notice.business_id, NoticePosted(notice.business_id, notice.conversation_id, notice.lead_id))
-        for notice in desk.append_notices(tx, notices)
+        for notice in conversations.append_notices(tx, notices)
     ]
     emit_all(tx, changes)
 
 
 def forget_lead(tx: Tx, event: LeadRemoved) -> None:
     """Take the mark and the notices of a lead out of its thread; a handler of the outbox."""
-    desk.delete_lead_marks(tx, event.business_id, event.lead_id)
+    conversations.delete_lead_marks(tx, event.business_id, event.lead_id)
 
 
 type MessageType = Literal["TEXT", "IMAGE", "OTHER"]

@@ -17,7 +17,7 @@ from contatto.inbox.model import (
     Photo,
     SendState,
 )
-from contatto.inbox.store import desk, messages
+from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.desk import list_private_notes
 from contatto.inbox.store.messages import list_scheduled
 from contatto.inbox.store.receipts import list_referrals
@@ -159,7 +159,7 @@ def thread_part(
     entries: list[ThreadEntry] = [*_message_entries(tx, conversation, chat_messages)]
     entries += [
         NoticeEntry(notice.id, notice.at, notice.lead_id, notice.fields)
-        for notice in desk.list_notices(tx, business_id, conversation.id)
+        for notice in conversations.list_notices(tx, business_id, conversation.id)
     ]
     entries += [
         NoteEntry(note.id, note.at, note.author, note.text)

@@ -29,13 +29,20 @@ from sqlalchemy import (
 )
 
 from contatto.channels.store import channel_accounts
-from contatto.inbox.model import Conversation, Mention, Person, ThreadState
+from contatto.inbox.model import (
+    Conversation,
+    InlineNotice,
+    Mention,
+    Person,
+    ThreadState,
+)
 from contatto.inbox.store.messages import is_answer_of_person, messages
-from contatto.kit.db.prepared import PreparedQuery, insert_new, update_rows
+from contatto.kit.db.prepared import PreparedQuery, Query, insert_new, update_rows
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import (
     Choice,
     Instant,
+    Words,
     instant,
     key,
     metadata,
@@ -47,6 +54,7 @@ from contatto.kit.db.types import (
     within,
 )
 from contatto.leads.rules.records import name_key, visitor_mark
+from contatto.leads.store.annotations import list_leads_ever
 from contatto.leads.store.listing import match_mark, match_words
 
 persons = Table(
@@ -621,4 +629,75 @@ def record_leads(tx: Tx, lead_marks: Iterable[LeadMade]) -> None:
 def _change_of(business_id: str, conversation_id: str) -> Update:
     return update(conversations).where(
         conversations.c.business_id == business_id, conversations.c.id == conversation_id
+    )
+
+
+inline_notices = Table(
+    "inline_notices",
+    metadata,
+    key(),
+    tenant(),
+    Column("conversation_id", String(36), nullable=False),
+    Column("lead_id", String(36), nullable=False),
+    Column("fields", Words, nullable=False),
+    instant("at"),
+    Index("ix_inline_notices_of_lead", "lead_id"),
+)
+
+
+_EXISTING: Final = Query(
+    select(inline_notices.c.id).where(
+        within(inline_notices.c.business_id, "businesses"), within(inline_notices.c.id, "ids")
+    )
+)
+
+
+def append_notices(tx: Tx, posted: Iterable[InlineNotice]) -> list[InlineNotice]:
+    """Append inline notices; give those that were not there before."""
+    first = {notice.id: notice for notice in posted}
+    if not first:
+        return []
+    values = {"businesses": {notice.business_id for notice in first.values()}, "ids": list(first)}
+    existing_ids = {notice for (notice,) in _EXISTING.rows(tx, values)}
+    new = [notice for notice in first.values() if notice.id not in existing_ids]
+    insert_new(tx, inline_notices, [row_of(notice) for notice in new])
+    return new
+
+
+def delete_lead_marks(tx: Tx, business_id: str, lead_id: str) -> None:
+    """Forget which conversations made a lead, and its notices."""
+    marked = update(conversations).where(
+        conversations.c.business_id == business_id, conversations.c.lead_id == lead_id
+    )
+    tx.execute(marked.values(lead_id=None))
+    condition = inline_notices.c.business_id == business_id
+    tx.execute(inline_notices.delete().where(condition, inline_notices.c.lead_id == lead_id))
+
+
+def list_notices(tx: Tx, business_id: str, conversation_id: str) -> list[InlineNotice]:
+    """Return the notices in a thread, oldest first: they hang on the leads that its person ever was.
+
+    Ids of leads follow from the time, so in the index by them new notices lie beside each other.
+    """
+    conversation = find_conversation(tx, business_id, conversation_id)
+    leads = list_leads_ever(tx, business_id, {conversation.person_id}) if conversation else set[str]()
+    query = select(inline_notices).where(*_among(business_id, leads, {conversation_id}))
+    return tx.list(InlineNotice, query.order_by(inline_notices.c.at))
+
+
+def delete_notices(
+    tx: Tx, business_id: str, person_ids: Collection[str], conversation_ids: Collection[str]
+) -> None:
+    """Delete the notices in the threads of some persons."""
+    leads = list_leads_ever(tx, business_id, person_ids)
+    tx.execute(inline_notices.delete().where(*_among(business_id, leads, conversation_ids)))
+
+
+def _among(
+    business_id: str, lead_ids: Collection[str], conversation_ids: Collection[str]
+) -> tuple[ColumnElement[bool], ...]:
+    return (
+        inline_notices.c.business_id == business_id,
+        inline_notices.c.lead_id.in_(lead_ids),
+        inline_notices.c.conversation_id.in_(conversation_ids),
     )

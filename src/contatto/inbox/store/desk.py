@@ -11,7 +11,6 @@ import msgspec
 from sqlalchemy import (
     BigInteger,
     Column,
-    ColumnElement,
     Index,
     Integer,
     Select,
@@ -27,15 +26,14 @@ from sqlalchemy import (
 )
 
 from contatto.channels.model import Sender
-from contatto.inbox.model import AutomaticMessages, InlineNotice, PrivateNote, SavedReply
-from contatto.inbox.store.conversations import conversations, find_conversation
+from contatto.inbox.model import AutomaticMessages, PrivateNote, SavedReply
+from contatto.inbox.store.conversations import conversations
 from contatto.inbox.store.messages import messages
-from contatto.kit.db.prepared import Query, insert_new
+from contatto.kit.db.prepared import Query
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import ROW, Words, instant, key, metadata, row_of, sealed, tenant, text, within
+from contatto.kit.db.types import ROW, instant, key, metadata, row_of, sealed, tenant, text, within
 from contatto.kit.read_audit import record_contact_reads
 from contatto.leads.model import LeadStatus
-from contatto.leads.store.annotations import list_leads_ever
 from contatto.leads.store.records import leads
 from contatto.measurement.store import IS_CLICK, touches
 from contatto.spam.model import Mark
@@ -233,77 +231,6 @@ def save_automatic(
         automatic_messages.c.revision == revision,
     )
     return tx.execute(statement.values(**new)).rowcount == 1
-
-
-inline_notices = Table(
-    "inline_notices",
-    metadata,
-    key(),
-    tenant(),
-    Column("conversation_id", String(36), nullable=False),
-    Column("lead_id", String(36), nullable=False),
-    Column("fields", Words, nullable=False),
-    instant("at"),
-    Index("ix_inline_notices_of_lead", "lead_id"),
-)
-
-
-_EXISTING: Final = Query(
-    select(inline_notices.c.id).where(
-        within(inline_notices.c.business_id, "businesses"), within(inline_notices.c.id, "ids")
-    )
-)
-
-
-def append_notices(tx: Tx, posted: Iterable[InlineNotice]) -> list[InlineNotice]:
-    """Append inline notices; give those that were not there before."""
-    first = {notice.id: notice for notice in posted}
-    if not first:
-        return []
-    values = {"businesses": {notice.business_id for notice in first.values()}, "ids": list(first)}
-    existing_ids = {notice for (notice,) in _EXISTING.rows(tx, values)}
-    new = [notice for notice in first.values() if notice.id not in existing_ids]
-    insert_new(tx, inline_notices, [row_of(notice) for notice in new])
-    return new
-
-
-def delete_lead_marks(tx: Tx, business_id: str, lead_id: str) -> None:
-    """Forget which conversations made a lead, and its notices."""
-    marked = update(conversations).where(
-        conversations.c.business_id == business_id, conversations.c.lead_id == lead_id
-    )
-    tx.execute(marked.values(lead_id=None))
-    condition = inline_notices.c.business_id == business_id
-    tx.execute(inline_notices.delete().where(condition, inline_notices.c.lead_id == lead_id))
-
-
-def list_notices(tx: Tx, business_id: str, conversation_id: str) -> list[InlineNotice]:
-    """Return the notices in a thread, oldest first: they hang on the leads that its person ever was.
-
-    Ids of leads follow from the time, so in the index by them new notices lie beside each other.
-    """
-    conversation = find_conversation(tx, business_id, conversation_id)
-    leads = list_leads_ever(tx, business_id, {conversation.person_id}) if conversation else set[str]()
-    query = select(inline_notices).where(*_among(business_id, leads, {conversation_id}))
-    return tx.list(InlineNotice, query.order_by(inline_notices.c.at))
-
-
-def delete_notices(
-    tx: Tx, business_id: str, person_ids: Collection[str], conversation_ids: Collection[str]
-) -> None:
-    """Delete the notices in the threads of some persons."""
-    leads = list_leads_ever(tx, business_id, person_ids)
-    tx.execute(inline_notices.delete().where(*_among(business_id, leads, conversation_ids)))
-
-
-def _among(
-    business_id: str, lead_ids: Collection[str], conversation_ids: Collection[str]
-) -> tuple[ColumnElement[bool], ...]:
-    return (
-        inline_notices.c.business_id == business_id,
-        inline_notices.c.lead_id.in_(lead_ids),
-        inline_notices.c.conversation_id.in_(conversation_ids),
-    )
 
 
 _BUSINESS: Final = bindparam("of", type_=String())

@@ -46,6 +46,7 @@ from contatto.inbox.store.conversations import (
     LeadMade,
     Move,
     conversations,
+    delete_notices,
     list_conversations_to_move,
     list_persons_of_many,
     mentions,
@@ -60,7 +61,7 @@ from contatto.inbox.store.conversations import (
     save_conversations,
     save_persons,
 )
-from contatto.inbox.store.desk import conversation_labels, delete_notices, private_notes
+from contatto.inbox.store.desk import conversation_labels, private_notes
 from contatto.inbox.store.messages import (
     append_messages,
     list_known_messages,
