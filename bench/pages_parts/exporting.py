@@ -6,8 +6,9 @@ from pathlib import Path
 
 from bench.harness import process_rss_mib
 from contatto.app import open_context
+from contatto.inbox.store.conversations import _matching
 from contatto.kit.settings import Settings
-from contatto.leads.pages.bulk import _matching, _write_xlsx
+from contatto.leads.pages.bulk import _write_xlsx
 from contatto.leads.rules.filters import LeadFilter
 from contatto.wiring import install
 
