@@ -24,12 +24,8 @@ from contatto.crm.actions.deliveries import delivery_kind, purge_sync, release_d
 from contatto.crm.actions.targets import consent_kind, has_alarm
 from contatto.crm.model import CrmProgressed
 from contatto.crm.registry import CONNECTORS, CrmPorts, Intake
-from contatto.crm.store.deliveries import (
-    crm_deliveries,
-    has_held,
-    list_lead_ids_in_state,
-    list_states_of_leads,
-)
+from contatto.crm.store.deliveries import ledger as crm_ledger
+from contatto.crm.store.deliveries import list_lead_ids_in_state, list_states_of_leads
 from contatto.crm.store.targets import crm_targets, has_sweep
 from contatto.delivery.actions import budgets, log, relearning, results, training
 from contatto.delivery.actions.log import decision_sealing_job
@@ -134,11 +130,11 @@ from contatto.signals.actions import (
     signal_kind,
     signal_test_kind,
 )
-from contatto.signals.store import ad_signals as ad_signal_rows
-from contatto.signals.store import has_waiting_signal, signal_settings
+from contatto.signals.store import ledger as signal_ledger
 from contatto.subscriptions import actions as pushes
 from contatto.subscriptions.actions import push_hooks
 from contatto.subscriptions.model import Entity, SubscriptionEnded
+from contatto.subscriptions.store import ledger as push_ledger
 from contatto.typed.actions import purge_kept_pages
 from contatto.ui.render import FragmentCache
 
@@ -293,14 +289,15 @@ def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]
             tables={lead_jobs.name},
         ),
         audiences.changes_work(),
-        QueuedWork("crm_held", has_held, release_deliveries, tables={crm_deliveries.name, crm_targets.name}),
         QueuedWork("crm_sweeps", has_sweep, sweep_leads, tables={crm_targets.name}),
+        QueuedWork("crm_held", crm_ledger.has_waiting, release_deliveries, tables=crm_ledger.tables),
         QueuedWork(
             "signals_held",
-            has_waiting_signal,
+            signal_ledger.has_waiting,
             ad_signals.release_signals,
-            tables={ad_signal_rows.name, signal_settings.name},
+            tables=signal_ledger.tables,
         ),
+        QueuedWork("pushes_held", push_ledger.has_waiting, pushes.release_pushes, tables=push_ledger.tables),
     )
 
 

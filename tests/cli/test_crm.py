@@ -53,7 +53,7 @@ def test_a_crm_is_linked_listed_paused_resumed_and_removed(kopi: tuple[Database,
     assert "Hook" in listed
     assert SECRET not in listed
     (ledger,) = db.read_now(lambda tx: load_ledger(tx, business_id)).targets
-    assert (ledger.counts.leads, ledger.counts.to_come, ledger.counts.adds_up) == (1, 1, True)
+    assert (ledger.counts.total, ledger.counts.to_come, ledger.counts.adds_up) == (1, 1, True)
     run("pause", number)
     assert "paused" in run("list")
     run("resume", number)

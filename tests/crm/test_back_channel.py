@@ -1,8 +1,9 @@
 """What people do in the CRM comes back once: it sets our status, and what we wrote is no news."""
 
 from contatto.crm.actions.targets import load_ledger
-from contatto.crm.model import DeliveryState, Target
-from contatto.crm.store.deliveries import list_deliveries
+from contatto.crm.model import Target
+from contatto.crm.store.deliveries import ledger
+from contatto.integrations.model import DeliveryState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer
@@ -84,7 +85,7 @@ def test_owner_and_value_are_shown_and_pages_are_read_to_their_end(database: Dat
 
 
 def only_owners(tx: Tx, target: Target) -> set[str]:
-    found = list_deliveries(tx, target.business_id, target.id)
+    found = ledger.list_entries(tx, target.business_id, target.id)
     return {record(tx, target, each.lead_id).owner for each in found}
 
 
@@ -103,7 +104,7 @@ def test_the_ledger_adds_up_and_alarms_when_none_arrives(database: Database) -> 
         tx, target, _, crm = synced(tx)
         (before,) = load_ledger(tx, target.business_id).targets
         assert (
-            before.counts.leads,
+            before.counts.total,
             before.counts.verified,
             before.counts.adds_up,
             before.is_alarming,
@@ -113,7 +114,7 @@ def test_the_ledger_adds_up_and_alarms_when_none_arrives(database: Database) -> 
         run_all(late, lambda _: HttpAnswer(503, {}, b""))
         (after,) = load_ledger(late, target.business_id).targets
         stood = after.counts
-        assert (stood.leads, stood.due, stood.adds_up, after.is_alarming) == (
+        assert (stood.total, stood.due, stood.adds_up, after.is_alarming) == (
             2,
             1,
             True,

@@ -13,8 +13,9 @@ from contatto.crm.actions.targets import (
     resend_dead,
     resume_target,
 )
-from contatto.crm.model import DeliveryState, MappedField, TargetState, Weakness
-from contatto.crm.store.deliveries import list_deliveries
+from contatto.crm.model import MappedField, TargetState, Weakness
+from contatto.crm.store.deliveries import ledger
+from contatto.integrations.model import DeliveryState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
@@ -89,7 +90,7 @@ def test_an_expired_token_is_renewed_once_for_all_that_wait(database: Database) 
             )
         run_all(tx, crm.handle)
         before, crm.token = crm.renewals, "2"
-        for each in list_deliveries(tx, target.business_id, target.id):
+        for each in ledger.list_entries(tx, target.business_id, target.id):
             schedule_deliveries(tx, target, [each.lead_id])
         for seconds in range(5):
             run_all(later(tx, seconds=2 * seconds), crm.handle)
@@ -175,7 +176,7 @@ def test_the_id_that_a_duplicate_names_is_taken_unless_another_lead_has_it(datab
         make.lead(tx, target.business_id, EMAIL, person_id="p2")
         run_all(tx, crm.handle)
         assert counts(tx, target) == {VERIFIED: 1, DeliveryState.DEAD: 1}
-        (dead,) = list_deliveries(tx, target.business_id, target.id, (DeliveryState.DEAD,))
+        (dead,) = ledger.list_entries(tx, target.business_id, target.id, (DeliveryState.DEAD,))
         assert dead.reason == "taken_by_another_lead"
 
     database.write_now(work)
@@ -242,13 +243,13 @@ def test_a_dead_letter_is_edited_and_sent_again(database: Database) -> None:
     def work(tx: Tx) -> None:
         tx, target, lead, crm = begun(tx)
         run_all(tx, Faulty(crm, write=[HttpAnswer(400, {}, b"{}")]))
-        (dead,) = list_deliveries(tx, target.business_id, target.id)
+        (dead,) = ledger.list_entries(tx, target.business_id, target.id)
         assert (dead.state, dead.reason) == (DeliveryState.DEAD, "400")
         edit_dead(tx, target, dead.id, {"Phone": "+65 9999 9999", "Name": ""})
         run_all(tx, crm.handle)
         assert (only(crm)["Phone"], "Name" in only(crm)) == ("+65 9999 9999", False)
         assert counts(tx, target) == {VERIFIED: 1}
-        assert {each.state for each in list_deliveries(tx, target.business_id, target.id)} == {VERIFIED}
+        assert {each.state for each in ledger.list_entries(tx, target.business_id, target.id)} == {VERIFIED}
         assert record(tx, target, lead.id).revision == 2
 
     database.write_now(work)
@@ -300,7 +301,7 @@ def test_a_crm_that_keeps_something_else_is_asked_some_times_and_then_a_person(d
         for hours in (0, 1, 2, 6):
             run_all(later(tx, hours=hours), other)
         assert counts(tx, target) == {DeliveryState.DEAD: 1}
-        (dead,) = list_deliveries(tx, target.business_id, target.id)
+        (dead,) = ledger.list_entries(tx, target.business_id, target.id)
         assert dead.reason == "differs_Email"
         assert len(crm.live()) == 1
 
@@ -340,7 +341,7 @@ def test_another_business_has_neither_the_target_nor_its_deliveries(database: Da
         make.lead(tx, other, EMAIL)
         run_all(tx, crm.handle)
         assert len(crm.live()) == 1
-        assert list_deliveries(tx, other, target.id) == []
+        assert ledger.list_entries(tx, other, target.id) == []
 
     database.write_now(work)
 

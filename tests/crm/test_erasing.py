@@ -4,8 +4,9 @@ from sqlalchemy import select
 
 from contatto.crm.actions.deliveries import schedule_deliveries
 from contatto.crm.actions.targets import pause_target, remove_target, resume_target
-from contatto.crm.model import ErasureState, Target
-from contatto.crm.store.deliveries import list_deliveries, list_erasures
+from contatto.crm.model import Target
+from contatto.crm.store.deliveries import ledger, list_erasures
+from contatto.integrations.model import ErasureState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
@@ -29,7 +30,7 @@ def test_the_record_goes_and_nothing_is_found_by_our_id(database: Database) -> N
         run_all(later(tx, minutes=2), crm.handle)
         assert states(tx, target) == [ErasureState.FINISHED]
         assert crm.records == {}
-        assert list_deliveries(tx, target.business_id, target.id) == []
+        assert ledger.list_entries(tx, target.business_id, target.id) == []
         kept = tx.execute(select(jobs.c.kind)).scalars()
         assert set(kept) == {"crm_erasure", "crm_check", "crm_comparison", "crm_poll"}, (
             "what was on its way is forgotten with its payload"

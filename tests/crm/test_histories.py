@@ -15,8 +15,9 @@ from sqlalchemy import func, select
 
 from contatto.capture.model import Field
 from contatto.crm.actions.targets import pause_target, resume_target, resync_target
-from contatto.crm.model import DeliveryState, RecordLink, TargetState
-from contatto.crm.store.deliveries import list_deliveries, list_sent
+from contatto.crm.model import RecordLink, TargetState
+from contatto.crm.store.deliveries import ledger, list_sent
+from contatto.integrations.model import DeliveryState
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import open_database
 from contatto.kit.db.tx import Tx
@@ -235,7 +236,7 @@ class Histories(RuleBasedStateMachine):
 
     def check_end(self, tx: Tx) -> None:
         assert fresh(tx, self.target).state is TargetState.ACTIVE
-        left = list_deliveries(tx, self.business_id, self.target.id)
+        left = ledger.list_entries(tx, self.business_id, self.target.id)
         states = {*counts(tx, self.target), *(each.state for each in left)}
         assert states <= {DeliveryState.VERIFIED, DeliveryState.SENT}, left
         carried = [each["external_id"] for each in self.crm.live()]

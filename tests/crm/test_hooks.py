@@ -6,9 +6,10 @@ import standardwebhooks
 
 from contatto.crm.actions.deliveries import release_deliveries
 from contatto.crm.actions.targets import NewTarget, link_crm, reconnect_target
-from contatto.crm.model import DeliveryState, TargetState
-from contatto.crm.store.deliveries import list_deliveries
+from contatto.crm.model import TargetState
+from contatto.crm.store.deliveries import ledger
 from contatto.crm.store.targets import list_targets
+from contatto.integrations.model import DeliveryState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.client import Client
@@ -46,7 +47,7 @@ def linked(database: Database, receiver: Receiver) -> str:
 
 def only(tx: Tx, business_id: str) -> tuple[TargetState, list[DeliveryState]]:
     (target,) = list_targets(tx, business_id)
-    found = list_deliveries(tx, business_id, target.id)
+    found = ledger.list_entries(tx, business_id, target.id)
     return target.state, [each.state for each in found]
 
 

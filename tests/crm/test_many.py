@@ -9,7 +9,8 @@ from typing import Final
 import pytest
 
 from contatto.crm.actions.targets import reconnect_target
-from contatto.crm.model import DeliveryState, Target, TargetState
+from contatto.crm.model import Target, TargetState
+from contatto.integrations.model import DeliveryState
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import open_database
 from contatto.kit.db.tx import Tx

@@ -12,8 +12,6 @@ from contatto.crm.actions.deliveries import schedule_deliveries
 from contatto.crm.connectors.hubspot import HubSpot
 from contatto.crm.model import (
     CrmRecord,
-    DeliveryState,
-    ErasureState,
     FoundRecords,
     Moved,
     NoRecord,
@@ -22,8 +20,9 @@ from contatto.crm.model import (
     TrialResult,
 )
 from contatto.crm.rules.deliveries import begin_trial, next_trial_turn
-from contatto.crm.store.deliveries import list_deliveries, list_erasures
+from contatto.crm.store.deliveries import ledger, list_erasures
 from contatto.crm.store.targets import find_trial
+from contatto.integrations.model import DeliveryState, ErasureState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpOutcome, HttpRequest, NoAnswer, SendFailure
@@ -112,7 +111,7 @@ def test_what_was_made_of_a_lead_before_it_was_merged_away_leaves_no_delivery_be
             run_all(later(tx, hours=hours), crm.handle)
         (left,) = crm.live()
         assert (left["external_id"], counts(tx, target)) == (kept.id, {DeliveryState.VERIFIED: 1})
-        states = {each.state for each in list_deliveries(tx, business_id, target.id)}
+        states = {each.state for each in ledger.list_entries(tx, business_id, target.id)}
         assert states == {DeliveryState.VERIFIED}
 
     database.write_now(work)

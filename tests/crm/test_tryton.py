@@ -17,8 +17,6 @@ from contatto.crm.actions.targets import NewTarget, link_crm, map_target, reconn
 from contatto.crm.connectors.tryton import MARK, Tryton
 from contatto.crm.model import (
     CrmLink,
-    DeliveryState,
-    ErasureState,
     FindBy,
     FindRecord,
     FollowUp,
@@ -33,8 +31,9 @@ from contatto.crm.model import (
     WriteRecord,
     Written,
 )
-from contatto.crm.store.deliveries import count_states, list_deliveries, list_erasures
+from contatto.crm.store.deliveries import count_states, ledger, list_erasures
 from contatto.crm.store.targets import find_target, list_targets, record_secrets
+from contatto.integrations.model import DeliveryState, ErasureState
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -105,7 +104,7 @@ class Linked:
 
     def reasons(self, tx: Tx) -> set[str]:
         """Why deliveries are not there."""
-        listed = list_deliveries(tx, self.business_id, self.target(tx).id)
+        listed = ledger.list_entries(tx, self.business_id, self.target(tx).id)
         return {each.reason for each in listed} - {""}
 
     def lead(self, number: int, *more: Any) -> str:

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from contatto import wiring
+from contatto.integrations.model import DeliveryState
 from contatto.jobs import actions
 from contatto.jobs.rules import FailedCounts
 from contatto.kit import errors
@@ -17,7 +18,6 @@ from contatto.kit.outbound.model import RequestState, SendFailure
 from contatto.kit.outbound.store import dismiss_dead_jobs, find_request, jobs
 from contatto.kit.settings import Settings
 from contatto.subscriptions import store as notices
-from contatto.subscriptions.model import PushState
 from tests import make
 from tests.failing import MESSAGE_PUSH, fail_job, fail_push
 from tests.outbound import claim_all
@@ -132,8 +132,8 @@ def test_what_waits_can_be_tried_now_or_given_up_and_its_owner_hears_of_it(
     assert (request.attempts, request.due_at) == (0, database.clock.now())
     again = fail_push(database, owner, trouble=SendFailure.UNREACHED)
     database.write_now(lambda tx: actions.dismiss_failed_work(tx, KINDS, owner, again))
-    push = database.read_now(lambda tx: notices.list_pushes(tx, owner))[0]
-    assert (push.state, push.answer) == (PushState.DEAD, "dismissed")
+    push = database.read_now(lambda tx: notices.ledger.list_entries(tx, owner))[0]
+    assert (push.state, push.reason) == (DeliveryState.DEAD, "dismissed")
 
 
 def test_what_is_on_its_way_is_neither_replayed_nor_dismissed(database: Database, owner: str) -> None:

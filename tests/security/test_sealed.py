@@ -17,11 +17,11 @@ from starlette.testclient import TestClient
 from contatto.app import create_app, open_context
 from contatto.cli.access import reseal_all
 from contatto.cli.models import seal_days
-from contatto.crm.model import TrialState
-from contatto.crm.store.deliveries import find_record, list_deliveries, record_due, record_told
+from contatto.crm.store.deliveries import find_record, ledger, record_due, record_told
 from contatto.crm.store.targets import find_trial, list_targets, record_trial, save_trial
 from contatto.delivery.store.models import save_influences
 from contatto.inbox.store.messages import messages
+from contatto.integrations.model import TrialState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import SEALED, metadata, sealed_place
@@ -176,7 +176,7 @@ def fill_rarer_columns(tx: Tx, of: Tenant) -> None:
     """Write by their stores what no door of the planting leads to."""
     business_id = of.business_id
     (target,) = (each for each in list_targets(tx, business_id) if each.connector == "webhook")
-    delivery = list_deliveries(tx, business_id, target.id)[0]
+    delivery = ledger.list_entries(tx, business_id, target.id)[0]
     record_due(tx, delivery, "edited", is_queued=True)
     record = find_record(tx, business_id, target.id, delivery.lead_id)
     assert record is not None

@@ -18,6 +18,7 @@ from contatto.channels.model import ChannelAccount, Platform
 from contatto.inbox.model import AdReferral
 from contatto.inbox.store.conversations import persons
 from contatto.inbox.store.receipts import append_referral
+from contatto.integrations.model import DeliveryState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
@@ -28,8 +29,8 @@ from contatto.kit.settings import Settings
 from contatto.leads.model import Lead
 from contatto.signals import actions
 from contatto.signals.actions import NewSignalSettings, change_signal_settings
-from contatto.signals.model import AdSignal, ConsentRule, SignalSettings, SignalState, SignalStep
-from contatto.signals.store import find_signal_settings, list_signals
+from contatto.signals.model import AdSignal, ConsentRule, SignalSettings, SignalStep
+from contatto.signals.store import find_signal_settings, ledger
 from contatto.simulator.ad_platforms import TOKEN, MetaFake, TikTokFake
 from contatto.simulator.ad_platforms import AdPlatformFake as InMemory
 from contatto.wiring import PORTS, outbound_kinds
@@ -70,8 +71,8 @@ class Side:
             channel_account_id=self.channel.id, conversation_id=f"chat-{user}",
         )  # fmt: skip
 
-    def signals(self, tx: Tx, *states: SignalState) -> list[AdSignal]:
-        return list_signals(tx, self.business_id, self.account.id, states)[::-1]
+    def signals(self, tx: Tx, *states: DeliveryState) -> list[AdSignal]:
+        return ledger.list_entries(tx, self.business_id, self.account.id, states)[::-1]
 
     def standing(self, tx: Tx) -> list[tuple[str, str, str]]:
         return [(each.step.value, each.state.value, each.reason) for each in self.signals(tx)]

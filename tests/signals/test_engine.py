@@ -8,6 +8,7 @@ import pytest
 
 from contatto.ad_platforms.actions.accounts import disconnect_outside_account
 from contatto.capture.model import Field
+from contatto.integrations.model import DeliveryState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -16,7 +17,7 @@ from contatto.leads.actions.records import change_lead_status, delete_lead, rest
 from contatto.leads.model import Lead, LeadStatus
 from contatto.signals import actions
 from contatto.signals.actions import load_signal_ledger, schedule_signals
-from contatto.signals.model import SignalMode, SignalState, SignalStep
+from contatto.signals.model import SignalMode, SignalStep
 from contatto.simulator.ad_platforms import LOST, RESET, MetaFake, TikTokFake, json_answer
 from tests import make
 from tests.crm.engine import claim
@@ -71,7 +72,7 @@ def test_captured_qualified_and_converted_are_told_once_each_with_what_it_is_wor
         worth = side.platform.counted[-1].get("properties") or side.platform.counted[-1]["custom_data"]
         assert worth == {"value": 50.0, "currency": "EUR"}
         (row,) = load_signal_ledger(tx, side.business_id)
-        assert (row.standing.signals, row.standing.sent, row.standing.adds_up, row.alarms) == (3, 3, True, ())
+        assert (row.counts.total, row.counts.sent, row.counts.adds_up, row.alarms) == (3, 3, True, ())
         for request in side.platform.requests:
             for clear in (b"Ada", b"ada@", b"6591234567"):
                 assert clear not in request.body, "no contact value leaves in clear"
@@ -99,7 +100,7 @@ def test_leads_that_no_ad_of_this_account_earned_are_not_told(database: Database
         side.lead(tx, "later", at=make.NOON + timedelta(hours=1))
         side.lead(tx, "unnamed", advertiser="", ad_number=0)
         assert [each.lead_id for each in side.signals(tx)] == [
-            each.lead_id for each in side.signals(tx, SignalState.DUE)
+            each.lead_id for each in side.signals(tx, DeliveryState.DUE)
         ]
         assert len(side.signals(tx)) == 1, "with one account of the platform, a click id is enough"
 
@@ -208,7 +209,7 @@ def test_what_a_platform_refuses_in_a_good_answer_is_a_dead_letter_that_is_mende
         side.platform.fates = [REFUSED[name]]
         move(tx, side, lead, LeadStatus.CONVERTED)
         run_all(tx, side)
-        (dead,) = side.signals(tx, SignalState.DEAD)
+        (dead,) = side.signals(tx, DeliveryState.DEAD)
         assert (dead.step, dead.reason) == (SignalStep.CONVERTED, "event_refused")
         actions.resend_signal(tx, side.settings(tx), dead, 70_000_000, "USD")
         run_all(tx, side)
@@ -228,7 +229,7 @@ def test_what_may_have_been_counted_is_never_sent_again_after_two_days(database:
         side.platform.fates = [LOST, *[json_answer(b"", 503)] * 99]
         side.lead(tx)
         after = run_for(tx, side, 60)
-        (dead,) = side.signals(after, SignalState.DEAD)
+        (dead,) = side.signals(after, DeliveryState.DEAD)
         assert dead.reason == "maybe_counted"
         side.platform.fates = []
         assert actions.resend_dead_signals(after, side.settings(after)) == 0

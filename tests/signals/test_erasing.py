@@ -4,6 +4,7 @@ from sqlalchemy import select
 
 from contatto.forms.model import ConsentReceipt, FormAnswer, FormVerdict
 from contatto.forms.store import append_answers, append_receipts
+from contatto.integrations.model import ErasureState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
@@ -12,7 +13,7 @@ from contatto.leads.actions.merging import erase_leads
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import Lead, LeadStatus
 from contatto.signals.actions import schedule_signals
-from contatto.signals.model import SIGNAL, ConsentRule, SignalErasureState
+from contatto.signals.model import SIGNAL, ConsentRule
 from contatto.signals.store import list_signal_erasures
 from contatto.simulator.ad_platforms import LOST
 from tests.crm.engine import claim
@@ -60,7 +61,7 @@ def test_who_refuses_before_it_has_left_is_not_told_of(database: Database) -> No
     in_house(database, work)
 
 
-def erased(tx: Tx, side: Side) -> list[tuple[SignalErasureState, int]]:
+def erased(tx: Tx, side: Side) -> list[tuple[ErasureState, int]]:
     return [(each.state, each.sent) for each in list_signal_erasures(tx, side.business_id, side.account.id)]
 
 
@@ -76,8 +77,8 @@ def test_of_an_erased_person_nothing_leaves_and_what_had_left_is_told_as_such(da
         assert len(side.platform.counted) == 2, "nothing of them has left since"
         assert [each.lead_id for each in side.signals(tx)] == [late.id]
         assert sorted(erased(tx, side)) == [
-            (SignalErasureState.FINISHED, 0),
-            (SignalErasureState.UNSUPPORTED, 1),
+            (ErasureState.FINISHED, 0),
+            (ErasureState.UNSUPPORTED, 1),
         ]
         kept = tx.execute(select(jobs.c.subject).where(jobs.c.kind == SIGNAL))
         assert len(kept.scalars().all()) == 1, "what was to be sent is forgotten with the person"
@@ -92,7 +93,7 @@ def test_what_may_have_left_when_the_person_was_erased_counts_as_left(database: 
         lead = side.lead(tx)
         run_all(tx, side)
         erase_leads(tx, side.business_id, [lead], "Ana")
-        assert erased(tx, side) == [(SignalErasureState.UNSUPPORTED, 1)]
+        assert erased(tx, side) == [(ErasureState.UNSUPPORTED, 1)]
         assert claim(later(tx, side, hours=1)) == []
 
     in_house(database, work)

@@ -10,6 +10,7 @@ import pytest
 
 from contatto.ad_platforms.actions.accounts import NewOutsideAccount, connect_outside_account
 from contatto.ad_platforms.model import AdPlatform
+from contatto.integrations.model import DeliveryState, TrialState
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import Done, HttpAnswer
 from contatto.leads.model import LeadStatus
@@ -22,12 +23,10 @@ from contatto.signals.model import (
     SignalEvent,
     SignalMode,
     SignalsBlocked,
-    SignalState,
     SignalStep,
     SignalTarget,
-    SignalTestState,
 )
-from contatto.signals.store import find_signal_settings, find_signal_test, list_signals, record_signal_state
+from contatto.signals.store import find_signal_settings, find_signal_test, ledger
 from contatto.simulator.ad_platforms import TOKEN, TikTokFake
 from tests import make
 from tests.background import do_all_due
@@ -125,7 +124,7 @@ def test_a_test_event_goes_the_real_way_and_shows_what_the_platform_said(house: 
     assert (platform.counted, told["event"]) == ([], "SubmitForm")
     test = house.context.db.read_now(lambda tx: find_signal_test(tx, house.business_id, account))
     assert test is not None
-    assert test.state is SignalTestState.ACCEPTED
+    assert test.state is TrialState.DONE
     assert "request_id" in page(house, account)
 
 
@@ -155,18 +154,18 @@ def test_a_dead_letter_is_shown_without_a_contact_value_and_sent_again(house: Ho
     captured(house)
 
     def find(tx: Tx) -> Any:
-        (signal,) = list_signals(tx, house.business_id, account)
+        (signal,) = ledger.list_entries(tx, house.business_id, account)
         return signal
 
     signal = house.context.db.read_now(find)
-    assert signal.state is SignalState.DUE
-    house.context.db.write_now(lambda tx: record_signal_state(tx, signal, SignalState.DEAD, "event_refused"))
+    assert signal.state is DeliveryState.DUE
+    house.context.db.write_now(lambda tx: ledger.record(tx, signal, DeliveryState.DEAD, "event_refused"))
     shown = page(house, account)
     assert "The platform rejects this event" in shown
     assert not quotes(shown, "91234567")
     assert post(house, account, f"/{signal.id}/resend", **{f"amount-{signal.id}": "x"}).status_code == 422
     assert post(house, account, f"/{signal.id}/resend").status_code == 303
-    assert house.context.db.read_now(find).state is SignalState.DUE
+    assert house.context.db.read_now(find).state is DeliveryState.DUE
     assert post(house, account, f"/{signal.id}/resend").status_code == 409
     assert post(house, account, "/resend").status_code == 303
 
@@ -203,8 +202,8 @@ def test_the_page_of_a_lead_shows_what_the_platform_was_told_and_why_not(house: 
     captured(house)
 
     def give_up(tx: Tx) -> tuple[str, str]:
-        (signal,) = list_signals(tx, house.business_id, account)
-        record_signal_state(tx, signal, SignalState.DEAD, "event_refused")
+        (signal,) = ledger.list_entries(tx, house.business_id, account)
+        ledger.record(tx, signal, DeliveryState.DEAD, "event_refused")
         stranger = make.lead(tx, make.business(tx).id, make.contact(), person_id="of another business")
         return signal.lead_id, stranger.id
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from contatto.integrations.model import DeliveryState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -13,7 +14,7 @@ from contatto.kit.outbound.model import HttpAnswer, NoAnswer, OutboundRequest, R
 from contatto.kit.outbound.store import jobs, list_requests_of, purge_jobs
 from contatto.subscriptions import actions, store
 from contatto.subscriptions.actions import NewSubscription
-from contatto.subscriptions.model import Entity, Push, PushState, Subscription
+from contatto.subscriptions.model import Entity, Push, Subscription
 from tests import make
 from tests.outbound import answer, claim_all
 
@@ -38,7 +39,7 @@ def later(tx: Tx, seconds: float) -> Tx:
 
 
 def only(tx: Tx, business_id: str) -> Push:
-    (push,) = store.list_pushes(tx, business_id)
+    (push,) = store.ledger.list_entries(tx, business_id)
     return push
 
 
@@ -52,10 +53,10 @@ def test_a_push_is_claimed_once_and_settled_by_its_answer(database: Database) ->
         assert request.headers["TikTok-Signature"].startswith("t=")
         assert claim_all(tx, KIND) == []
         answer(tx, KIND, claimed, OK)
-        assert (only(tx, owner).state, only(tx, owner).answer) == (PushState.SENT, "200")
+        assert (only(tx, owner).state, only(tx, owner).reason) == (DeliveryState.SENT, "200")
         assert claim_all(later(tx, 1_000_000), KIND) == []
         answer(tx, KIND, claimed, HttpAnswer(500, {}, b""))
-        assert only(tx, owner).state is PushState.SENT
+        assert only(tx, owner).state is DeliveryState.SENT
 
     database.write_now(work)
 
@@ -76,18 +77,18 @@ def test_after_the_last_try_a_push_is_dead_and_can_be_sent_again(database: Datab
         owner = make.business(tx).id
         subscription = queued(tx, owner)
         at = tx
-        while only(tx, owner).state is PushState.DUE:
+        while only(tx, owner).state is DeliveryState.DUE:
             at = replace(tx, now=request_of(tx, owner).due_at)
             (claimed,) = claim_all(at, KIND)
             answer(at, KIND, claimed, NoAnswer(SendFailure.UNREACHED))
         assert timedelta(hours=70) < at.now - tx.now < timedelta(hours=76)
-        assert (only(tx, owner).state, only(tx, owner).answer) == (PushState.DEAD, "unreached")
+        assert (only(tx, owner).state, only(tx, owner).reason) == (DeliveryState.DEAD, "unreached")
         actions.replay_push(at, owner, only(tx, owner).id)
         assert claim_all(at, KIND)
         with pytest.raises(Refused, match="on its way"):
             actions.replay_push(at, owner, only(tx, owner).id)
         actions.end_subscription(at, subscription, "unsubscribed")
-        assert only(tx, owner).state is PushState.DEAD
+        assert only(tx, owner).state is DeliveryState.DEAD
         with pytest.raises(Refused, match="ended"):
             actions.replay_push(at, owner, only(tx, owner).id)
         assert actions.purge_pushes(replace(at, now=at.now + actions.RETENTION + timedelta(seconds=1))) == 1
@@ -116,7 +117,7 @@ def test_a_receiver_says_how_long_to_wait_and_a_push_waits_no_less(database: Dat
         queued(tx, owner)
         (claimed,) = claim_all(tx, KIND)
         answer(tx, KIND, claimed, HttpAnswer(429, {"retry-after": "90"}, b""))
-        assert (only(tx, owner).state, only(tx, owner).answer) == (PushState.DUE, "429")
+        assert (only(tx, owner).state, only(tx, owner).reason) == (DeliveryState.DUE, "429")
         assert request_of(tx, owner).due_at == tx.now + timedelta(seconds=90)
 
     database.write_now(work)
@@ -127,7 +128,7 @@ def test_a_push_whose_subscription_has_ended_is_not_sent(database: Database) -> 
         owner = make.business(tx).id
         actions.end_subscription(tx, queued(tx, owner), "unsubscribed")
         assert claim_all(tx, KIND) == []
-        assert (only(tx, owner).state, request_of(tx, owner).state) == (PushState.DEAD, RequestState.DONE)
+        assert (only(tx, owner).state, request_of(tx, owner).state) == (DeliveryState.DEAD, RequestState.DONE)
 
     database.write_now(work)
 

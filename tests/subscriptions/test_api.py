@@ -7,10 +7,11 @@ import pytest
 
 from contatto.accounts import actions as accounts
 from contatto.accounts.model import Permission
+from contatto.integrations.model import DeliveryState
 from contatto.kit.db.tx import Tx
 from contatto.kit.timestamps import micros
 from contatto.subscriptions import store
-from contatto.subscriptions.model import Entity, Push, PushState
+from contatto.subscriptions.model import Entity, Push
 from tests.forms.edges import offer, send
 from tests.forms.papers import kitchen
 from tests.journeys.running import (
@@ -79,7 +80,7 @@ FIELDS_OF_ENTRY = [
 
 
 def pushes(house: House) -> list[Push]:
-    return house.context.db.read_now(lambda tx: store.list_pushes(tx, house.business_id))
+    return house.context.db.read_now(lambda tx: store.ledger.list_entries(tx, house.business_id))
 
 
 def test_each_new_or_updated_lead_is_pushed_signed_and_in_the_shape_of_the_platform(
@@ -104,7 +105,7 @@ def test_each_new_or_updated_lead_is_pushed_signed_and_in_the_shape_of_the_platf
     assert until(lambda: len(receiver.entries("/chat")) > 1)
     assert receiver.entries("/chat")[1]["changes"][1] == {"field": "email", "value": "mei@example.com"}
     assert all(is_signed_lead(push, APP_SECRET) for push in receiver.received)
-    assert until(lambda: [push.state for push in pushes(house)] == [PushState.SENT, PushState.SENT])
+    assert until(lambda: [push.state for push in pushes(house)] == [DeliveryState.SENT, DeliveryState.SENT])
 
 
 def test_answers_of_a_form_go_to_those_who_want_that_form(house: House, receiver: Receiver) -> None:
@@ -139,7 +140,7 @@ def test_what_is_not_taken_comes_again_and_gone_ends_the_subscription(
     assert receiver.entries("/again")[0] == receiver.entries("/again")[1]
     write(house, "u4", "+65 8123 0004")
     assert until(lambda: listed(house)["subscriptions"] == [])
-    assert pushes(house)[0].answer == "410"
+    assert pushes(house)[0].reason == "410"
     assert call(house, "unsubscribe", **APP, subscription_id=number)["code"] == 40007
 
 
@@ -261,7 +262,7 @@ def test_a_member_looks_at_pushes_sends_one_again_and_ends_a_subscription(
             lambda tx: store.find_subscription(tx, house.business_id, int(number))
         )
         mine = [each for each in pushes(house) if found and each.subscription_id == found.id]
-        return next((each for each in mine if each.state is PushState.SENT), None)
+        return next((each for each in mine if each.state is DeliveryState.SENT), None)
 
     sent = until(pushed)
     assert sent is not None

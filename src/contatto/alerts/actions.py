@@ -34,10 +34,10 @@ from contatto.alerts.model import (
 from contatto.channels.model import ChannelLost
 from contatto.channels.store import list_token_dates
 from contatto.crm.actions.targets import list_alarms
-from contatto.crm.rules.reasons import Alarm
 from contatto.inbox.model import MessageReceived
 from contatto.inbox.store.conversations import find_conversation, list_late_conversations
 from contatto.inbox.store.desk import list_reply_targets
+from contatto.integrations.model import Alarm
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import row_of

@@ -36,7 +36,7 @@ from contatto.crm.actions.targets import (
 )
 from contatto.crm.model import ConnectorTraits, Target, TargetState
 from contatto.crm.registry import CONNECTORS
-from contatto.crm.rules.reasons import Alarm
+from contatto.integrations.model import Alarm
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
 from contatto.signals.connectors import CONNECTORS as SIGNALS
@@ -171,7 +171,7 @@ def list_command(business: BusinessOption = "") -> None:
     for target_row in ledger.targets:
         counts_row = target_row.counts
         counts = (
-            counts_row.leads,
+            counts_row.total,
             counts_row.to_come,
             counts_row.due,
             counts_row.sent,

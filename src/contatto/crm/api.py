@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
+import msgspec
 from msgspec import UNSET, UnsetType
 from pydantic import BeforeValidator, Field
 from starlette.requests import Request
@@ -306,10 +307,17 @@ async def get_crm_ledger(request: Request, caller: ApiCaller) -> Answered[Ledger
         return load_ledger(tx, caller.business_id)
 
     ledger = await context_of(request).db.read(work)
-    counts = ledger.intake
-    intake = IntakeInfo(counts.received, counts.stored, counts.merged, counts.refused, counts.waiting)
+    intake = msgspec.convert(ledger.intake, IntakeInfo, from_attributes=True)
     platforms = [
-        SignalCountsInfo(row.name, row.signals, row.due, row.sent, row.withheld, row.dead, row.adds_up)
+        SignalCountsInfo(
+            row.name,
+            row.counts.total,
+            row.counts.due,
+            row.counts.sent,
+            row.counts.withheld,
+            row.counts.dead,
+            row.counts.adds_up,
+        )
         for row in ledger.signals
     ]
     targets = [_show_target(target) for target in ledger.targets]
@@ -335,7 +343,7 @@ def _show_target(ledger: TargetLedger) -> TargetInfo:
         connector=target.connector,
         state=target.state.value,
         reason=target.reason,
-        leads=counts.leads,
+        leads=counts.total,
         to_come=counts.to_come,
         due=counts.due,
         sent=counts.sent,

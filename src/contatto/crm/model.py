@@ -18,6 +18,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final, Protocol
 
+from contatto.integrations.model import DeliveryState, ErasureState, LedgerEntry, TrialState
 from contatto.kit.i18n import SealedIn
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
@@ -656,34 +657,19 @@ class Target:
         return self.state in (TargetState.ACTIVE, TargetState.PAUSED)
 
 
-class DeliveryState(StrEnum):
-    """States of a delivery; verified means read back in the CRM, dead waits for a person."""
-
-    DUE = "due"
-    SENT = "sent"
-    VERIFIED = "verified"
-    DEAD = "dead"
-
-
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(LedgerEntry):
     """One revision of a lead for one target, which sends all current values of the lead.
 
     So a later revision that arrives settles the earlier ones. ``edited`` are values of a member in the place
-    of the mapped ones, as JSON; ``reason`` is a code.
+    of the mapped ones, as JSON.
     """
 
-    id: int
-    business_id: str
     target_id: str
     lead_id: str
     revision: int
-    state: DeliveryState
-    reason: str
     edited: Annotated[str, SealedIn("crm_deliveries.edited", ("target_id", "lead_id", "revision"))]
-    created_at: datetime
     sent_at: datetime | None
-    settled_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -693,16 +679,6 @@ class CrmProgressed:
     business_id: str
     target_id: str
     lead_id: str
-
-
-class ErasureState(StrEnum):
-    """States of an erasure; finished means that a read found nothing."""
-
-    DUE = "due"
-    FINISHED = "finished"
-    PARTIAL = "partial"
-    UNSUPPORTED = "unsupported"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -793,14 +769,6 @@ class Payload:
     sources: dict[str, str] = field(default_factory=dict)
     stand_ins: dict[str, str] = field(default_factory=dict)
     wrong: dict[str, list[str]] = field(default_factory=dict)
-
-
-class TrialState(StrEnum):
-    """States of a trial; ``ASKED`` may have the reason of a failed try."""
-
-    ASKED = "asked"
-    DONE = "done"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from contatto.crm.connectors.tryton import Tryton
 from contatto.crm.connectors.webhook import Webhook
 from contatto.crm.connectors.zoho import Zoho
 from contatto.crm.model import CrmConnector
+from contatto.integrations.model import LedgerCounts
 from contatto.kit.db.tx import Tx
 
 _CLASSES: Final = (BottleCrm, GoogleSheets, HubSpot, Odoo, Pipedrive, Salesforce, Tryton, Webhook, Zoho)
@@ -36,16 +37,11 @@ class Intake:
 
 @dataclass(frozen=True, slots=True)
 class SignalCounts:
-    """Counts of the signals to an ad account; ``signals`` is the sum of the four after it."""
+    """Counts of the signals to an ad account, and the page of their log."""
 
     name: str
     href: str
-    signals: int
-    due: int
-    sent: int
-    withheld: int
-    dead: int
-    adds_up: bool
+    counts: LedgerCounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from contatto.accounts.rules import may
 from contatto.accounts.store import list_ad_accounts
 from contatto.ads.model import NodeStatus
 from contatto.ads.store import load_ad_groups
-from contatto.crm.model import DeliveryState, TargetState
+from contatto.crm.model import TargetState
 from contatto.crm.store.deliveries import count_states
 from contatto.crm.store.targets import list_targets
 from contatto.delivery.rules.targeting import budget_left
@@ -18,6 +18,7 @@ from contatto.delivery.store.ledger import list_charged_days, list_spent
 from contatto.guide.actions import list_done_steps
 from contatto.home.model import AdFigures, DayFigures, GoalCost, HomeFigures, LeadFigures, Need, NeedKind
 from contatto.inbox.store.conversations import ConversationFilter, count_active_since, count_tabs
+from contatto.integrations.model import DeliveryState
 from contatto.jobs.actions import count_failed_work
 from contatto.kit.db.database import CountReader
 from contatto.kit.db.tx import Tx

@@ -23,14 +23,22 @@ from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import find_account, list_accounts
 from contatto.crm.actions.deliveries import schedule_erasure, schedule_lead, schedule_merge
 from contatto.crm.registry import SignalCounts
-from contatto.crm.rules.reasons import ALERTED, Alarm
 from contatto.crm.store.deliveries import list_records_of_lead
 from contatto.forms.store import list_receipts_of_lead
 from contatto.inbox.model import AdReferral, AdTapped, ConversationMarkedSpam
 from contatto.inbox.store.conversations import find_conversation, list_persons
 from contatto.inbox.store.receipts import list_referrals
+from contatto.integrations.model import (
+    ALERTED,
+    Alarm,
+    DeliveryState,
+    LedgerCounts,
+    TrialState,
+    count_ledger,
+    list_ledger_alarms,
+)
+from contatto.integrations.store import after_failure
 from contatto.kit import errors
-from contatto.kit.clock import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
@@ -41,9 +49,7 @@ from contatto.kit.outbound.model import (
     Failed,
     HttpAnswer,
     NewRequest,
-    NotNow,
     OutboundRequest,
-    Outcome,
     RequestState,
     Step,
 )
@@ -73,11 +79,9 @@ from contatto.signals.model import (
     SignalMode,
     SignalsBlocked,
     SignalSettings,
-    SignalState,
     SignalStep,
     SignalTarget,
     SignalTest,
-    SignalTestState,
 )
 
 _DATASET: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -334,7 +338,7 @@ def _schedule_steps(
     }
     for step, at in due.items():
         if step in signals:
-            if signals[step].state is SignalState.WITHHELD and agreed:
+            if signals[step].state is DeliveryState.WITHHELD and agreed:
                 make_signal_due(tx, account, settings, signals[step], at)
             continue
         signal = AdSignal(
@@ -344,7 +348,7 @@ def _schedule_steps(
             lead_id=lead.id,
             step=step,
             event_id=name_event(account.id, lead.id, step),
-            state=SignalState.DUE if agreed else SignalState.WITHHELD,
+            state=DeliveryState.DUE if agreed else DeliveryState.WITHHELD,
             reason="" if agreed else rules.NO_CONSENT,
             value_micros=None,
             currency="",
@@ -372,7 +376,8 @@ def make_signal_due(
     tx: Tx, account: OutsideAccount, settings: SignalSettings, signal: AdSignal, occurred_at: datetime
 ) -> None:
     """Make a withheld or failed signal due."""
-    store.record_signal_due(tx, signal, occurred_at, is_queued=settings.is_active)
+    is_queued = settings.is_active
+    store.ledger.record(tx, signal, DeliveryState.DUE, is_queued=is_queued, occurred_at=occurred_at)
     if settings.is_active:
         queue_request(tx, signal_request(account, signal.id, signal.lead_id), rules.SIGNAL_PLAN)
 
@@ -389,21 +394,19 @@ def destination_of_signals(account: OutsideAccount) -> str:
 
 def release_signals(tx: Tx) -> int:
     """Queue some waiting signals of active accounts; return their number."""
-    count = 0
-    for signal in in_time(store.list_waiting_signals(tx, SIGNALS_PER_RUN)):
+
+    def queue(signal: AdSignal) -> None:
         account = find_outside_account(tx, signal.business_id, signal.outside_account_id)
         if account is not None:
             queue_request(tx, signal_request(account, signal.id, signal.lead_id), rules.SIGNAL_PLAN)
-        store.mark_signal_queued(tx, signal)
-        count += 1
-    return count
+
+    return store.ledger.release(tx, SIGNALS_PER_RUN, queue)
 
 
 def signal_kind() -> OutboundKind:
     """Return the kind of outbound requests that send signals."""
-    return OutboundKind(
-        SIGNAL, begin_signal, read_signal_answer, settle_signal, rules.SIGNAL_PLAN, ready_signal
-    )
+    settle = after_failure(record_failed_signal)
+    return OutboundKind(SIGNAL, begin_signal, read_signal_answer, settle, rules.SIGNAL_PLAN, ready_signal)
 
 
 def begin_signal(tx: Tx, request: OutboundRequest) -> Step:
@@ -414,7 +417,7 @@ def begin_signal(tx: Tx, request: OutboundRequest) -> Step:
     settings = store.find_signal_settings(tx, signal.business_id, signal.outside_account_id)
     account = find_outside_account(tx, signal.business_id, signal.outside_account_id)
     if settings is None or account is None or settings.mode is SignalMode.OFF:
-        store.record_signal_state(tx, signal, SignalState.WITHHELD, rules.NOT_WANTED)
+        store.ledger.record(tx, signal, DeliveryState.WITHHELD, rules.NOT_WANTED)
         return Done()
     token = find_outside_token(tx, account)
     if settings.is_active and token is None:
@@ -425,7 +428,7 @@ def begin_signal(tx: Tx, request: OutboundRequest) -> Step:
         return Failed(reason)
     event = _load_event(tx, account, settings, signal)
     if not isinstance(event, SignalEvent):
-        store.record_signal_state(tx, signal, SignalState.WITHHELD, event)
+        store.ledger.record(tx, signal, DeliveryState.WITHHELD, event)
         return Done()
     store.record_signal_try(tx, signal)
     target = SignalTarget(account.base_url, settings.dataset_id, token)
@@ -433,13 +436,13 @@ def begin_signal(tx: Tx, request: OutboundRequest) -> Step:
 
 
 def _find_due_signal(tx: Tx, request: OutboundRequest) -> AdSignal | None:
-    signal = store.find_signal(tx, request.business_id, int(request.subject))
-    return signal if signal is not None and signal.state is SignalState.DUE else None
+    signal = store.ledger.find(tx, request.business_id, int(request.subject))
+    return signal if signal is not None and signal.state is DeliveryState.DUE else None
 
 
 def _wait_for_account(tx: Tx, signal: AdSignal, settings: SignalSettings) -> Done:
-    store.record_signal_due(tx, signal, signal.occurred_at, is_queued=False)
-    store.record_signal_failure(tx, signal, settings.reason or rules.PAUSED, is_sure=False)
+    reason = settings.reason or rules.PAUSED
+    store.ledger.record(tx, signal, DeliveryState.DUE, reason, is_queued=False)
     return Done()
 
 
@@ -493,7 +496,7 @@ def read_signal_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> 
         blocked = _set_mode(tx, settings, SignalMode.SHUT_OUT, outcome.reason)
         return _wait_for_account(tx, signal, blocked)
     if isinstance(outcome, Done):
-        store.record_signal_state(tx, signal, SignalState.SENT)
+        store.ledger.record(tx, signal, DeliveryState.SENT)
         if settings is not None:
             store.record_signal_settings(tx, settings, arrived_at=tx.now)
         if request.failed_at is not None:  # the platform is back, so the others need not wait for hours
@@ -501,14 +504,13 @@ def read_signal_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> 
     return outcome
 
 
-def settle_signal(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+def record_failed_signal(tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
     """Record a failed try; after the last one the signal is dead."""
     signal = _find_due_signal(tx, request)
-    if signal is None or not isinstance(outcome, NotNow | Failed):
-        return
-    store.record_signal_failure(tx, signal, outcome.reason, is_sure=rules.is_sure(outcome.reason))
-    if state is not RequestState.DUE:
-        store.record_signal_state(tx, signal, SignalState.DEAD, outcome.reason)
+    if signal is not None:
+        store.record_signal_failure(tx, signal, reason, is_sure=rules.is_sure(reason))
+        if state is not RequestState.DUE:
+            store.ledger.record(tx, signal, DeliveryState.DEAD, reason)
 
 
 def ready_signal(tx: Tx, request: OutboundRequest) -> None:
@@ -517,10 +519,10 @@ def ready_signal(tx: Tx, request: OutboundRequest) -> None:
     Raises:
         Refused: CONFLICT, if the platform might count it twice.
     """
-    signal = store.find_signal(tx, request.business_id, int(request.subject))
-    if signal is not None and signal.state is SignalState.DEAD:
+    signal = store.ledger.find(tx, request.business_id, int(request.subject))
+    if signal is not None and signal.state is DeliveryState.DEAD:
         _check_resendable(tx, signal)
-        store.record_signal_due(tx, signal, signal.occurred_at, is_queued=True)
+        store.ledger.record(tx, signal, DeliveryState.DUE, is_queued=True)
 
 
 def _check_resendable(tx: Tx, signal: AdSignal) -> None:
@@ -537,10 +539,8 @@ def load_signal(tx: Tx, settings: SignalSettings, signal_id: int) -> AdSignal:
     Raises:
         Refused: NOT_FOUND.
     """
-    signal = store.find_signal(tx, settings.business_id, signal_id)
-    if signal is None or signal.outside_account_id != settings.outside_account_id:
-        raise Refused(errors.NOT_FOUND, "Signal not found.")
-    return signal
+    owner = settings.business_id, settings.outside_account_id
+    return store.ledger.load(tx, *owner, signal_id, "Signal not found.")
 
 
 def resend_signal(
@@ -551,12 +551,12 @@ def resend_signal(
     Raises:
         Refused: CONFLICT if it is not dead, or might be counted twice; INVALID.
     """
-    if signal.state is not SignalState.DEAD:
+    if signal.state is not DeliveryState.DEAD:
         raise Refused(errors.CONFLICT, "This delivery is already on its way or has arrived.")
     _check_resendable(tx, signal)
     if value_micros is not None:
         currency = _check_amount(value_micros, currency or settings.currency)
-        store.record_signal_value(tx, signal, value_micros, currency)
+        tx.execute(store.ledger.change(signal).values(value_micros=value_micros, currency=currency))
     mark_requests_done(tx, signal.business_id, SIGNAL, str(signal.id))
     account = load_outside_account(tx, settings.business_id, settings.outside_account_id)
     make_signal_due(tx, account, settings, signal, signal.occurred_at)
@@ -566,7 +566,7 @@ def resend_dead_signals(tx: Tx, settings: SignalSettings) -> int:
     """Send again all dead signals that the platform counts once; return their number."""
     count = 0
     account = settings.business_id, settings.outside_account_id
-    for signal in store.list_signals(tx, *account, (SignalState.DEAD,), RESENDS_PER_REQUEST):
+    for signal in store.ledger.list_entries(tx, *account, (DeliveryState.DEAD,), RESENDS_PER_REQUEST):
         try:
             resend_signal(tx, settings, signal)
         except Refused:
@@ -598,7 +598,7 @@ def queue_signal_test(tx: Tx, settings: SignalSettings, step: SignalStep, code: 
     if not rules.name_of(settings, CONNECTORS[account.platform].names, step):
         raise Refused(errors.INVALID, "steps: The platform has no event for this stage.")
     key = account.id, account.business_id
-    store.save_signal_test(tx, SignalTest(*key, step, code, SignalTestState.PENDING, "", "", tx.now, None))
+    store.save_signal_test(tx, SignalTest(*key, step, code, TrialState.PENDING, "", "", tx.now, None))
     delete_requests_of(tx, account.business_id, SIGNAL_TEST, [account.id])
     request = NewRequest(
         account.business_id, SIGNAL_TEST, account.id, destination_of_signals(account), account.id
@@ -608,7 +608,8 @@ def queue_signal_test(tx: Tx, settings: SignalSettings, step: SignalStep, code: 
 
 def signal_test_kind() -> OutboundKind:
     """Return the kind of outbound requests that send test events."""
-    return OutboundKind(SIGNAL_TEST, begin_signal_test, read_signal_test, settle_signal_test, rules.TEST_PLAN)
+    settle = after_failure(record_failed_test)
+    return OutboundKind(SIGNAL_TEST, begin_signal_test, read_signal_test, settle, rules.TEST_PLAN)
 
 
 def begin_signal_test(tx: Tx, request: OutboundRequest) -> Step:
@@ -655,18 +656,17 @@ def read_signal_test(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> St
     if isinstance(outcome, SignalsBlocked):
         return Failed(outcome.reason)
     if isinstance(outcome, Done):
-        store.record_signal_test(tx, test, state=SignalTestState.ACCEPTED, reason="", settled_at=tx.now)
+        store.record_signal_test(tx, test, state=TrialState.DONE, reason="", settled_at=tx.now)
     return outcome
 
 
-def settle_signal_test(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+def record_failed_test(tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
     """Record the reason of a failed try; after the last one the test has failed."""
     test = store.find_signal_test(tx, request.business_id, request.subject)
-    if test is None or not isinstance(outcome, NotNow | Failed):
-        return
-    is_last = state is not RequestState.DUE
-    changes = {"state": SignalTestState.FAILED, "settled_at": tx.now} if is_last else {}
-    store.record_signal_test(tx, test, reason=outcome.reason[:64], **changes)
+    if test is not None:
+        is_last = state is not RequestState.DUE
+        changes = {"state": TrialState.FAILED, "settled_at": tx.now} if is_last else {}
+        store.record_signal_test(tx, test, reason=reason[:64], **changes)
 
 
 def carry_change(tx: Tx, business_id: str, /, *lead_ids: str) -> None:
@@ -697,7 +697,7 @@ def carry_erasure(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
     sent = Counter(
         (signal.outside_account_id, signal.lead_id)
         for signal in signals
-        if signal.state is SignalState.SENT or signal.unsure_at is not None
+        if signal.state is DeliveryState.SENT or signal.unsure_at is not None
     )
     for account_id, lead_id in sorted({(signal.outside_account_id, signal.lead_id) for signal in signals}):
         store.save_signal_erasure(tx, business_id, account_id, lead_id, sent[account_id, lead_id])
@@ -711,29 +711,26 @@ class SignalLedger:
 
     account: OutsideAccount
     settings: SignalSettings
-    standing: rules.SignalStanding
+    counts: LedgerCounts
     alarms: tuple[Alarm, ...]
 
 
 def load_signal_ledger(tx: Tx, business_id: str) -> list[SignalLedger]:
     """Load the ledgers of all ad accounts with signal settings, in one transaction."""
-    counts, totals = store.count_signals(tx, business_id), store.count_all_signals(tx, business_id)
+    states_by_account = store.ledger.count_states(tx, business_id)
+    totals = store.count_signals(tx, business_id)
     ledgers: list[SignalLedger] = []
     for account in list_outside_accounts(tx, business_id):
         settings = store.find_signal_settings(tx, business_id, account.id)
         if settings is None:
             continue
-        by_state = counts.get(account.id, {})
-        standing = rules.SignalStanding(
-            signals=totals.get(account.id, 0),
-            due=by_state.get(SignalState.DUE, 0),
-            sent=by_state.get(SignalState.SENT, 0),
-            withheld=by_state.get(SignalState.WITHHELD, 0),
-            dead=by_state.get(SignalState.DEAD, 0),
-            due_since=store.find_oldest_due(tx, business_id, account.id),
+        due_since = store.ledger.find_oldest_due(tx, business_id, account.id)
+        counts = count_ledger(totals.get(account.id, 0), states_by_account.get(account.id, {}), due_since)
+        is_shut_out = settings.mode is SignalMode.SHUT_OUT
+        alarms = list_ledger_alarms(
+            counts, tx.now, settings.arrived_at, is_active=settings.is_active, is_shut_out=is_shut_out
         )
-        alarms = rules.find_signal_alarms(settings, standing, tx.now)
-        ledgers.append(SignalLedger(account, settings, standing, alarms))
+        ledgers.append(SignalLedger(account, settings, counts, alarms))
     return ledgers
 
 
@@ -755,11 +752,11 @@ def has_signal_alarm(tx: Tx) -> bool:
 
 def list_platform_counts(tx: Tx, business_id: str) -> list[SignalCounts]:
     """Return counts of signals for the ledger of the CRMs; a port."""
-    platforms: list[SignalCounts] = []
-    for ledger in load_signal_ledger(tx, business_id):
-        standing, account = ledger.standing, ledger.account
-        href = f"/settings/ad-platforms/{account.id}/signals"
-        counts = standing.signals, standing.due, standing.sent, standing.withheld, standing.dead
-        name = account.name or account.external_id
-        platforms.append(SignalCounts(name, href, *counts, standing.adds_up))
-    return platforms
+    return [
+        SignalCounts(
+            ledger.account.name or ledger.account.external_id,
+            f"/settings/ad-platforms/{ledger.account.id}/signals",
+            ledger.counts,
+        )
+        for ledger in load_signal_ledger(tx, business_id)
+    ]

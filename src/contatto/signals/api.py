@@ -67,7 +67,7 @@ async def get_signal_ledger(request: Request, caller: ApiCaller) -> Answered[Sig
     def work(tx: Tx) -> list[SignalAccountInfo]:
         infos: list[SignalAccountInfo] = []
         for ledger in load_signal_ledger(tx, caller.business_id):
-            account, settings, standing = ledger.account, ledger.settings, ledger.standing
+            account, settings, counts = ledger.account, ledger.settings, ledger.counts
             erasures = list_signal_erasures(tx, account.business_id, account.id, MOST_ERASURES)
             infos.append(
                 SignalAccountInfo(
@@ -76,12 +76,12 @@ async def get_signal_ledger(request: Request, caller: ApiCaller) -> Answered[Sig
                     external_id=account.external_id,
                     mode=settings.mode.value,
                     reason=settings.reason,
-                    signals=standing.signals,
-                    due=standing.due,
-                    sent=standing.sent,
-                    withheld=standing.withheld,
-                    dead=standing.dead,
-                    adds_up=standing.adds_up,
+                    signals=counts.total,
+                    due=counts.due,
+                    sent=counts.sent,
+                    withheld=counts.withheld,
+                    dead=counts.dead,
+                    adds_up=counts.adds_up,
                     alarms=[alarm.value for alarm in ledger.alarms],
                     last_arrived_time=api_time(settings.arrived_at),
                     erasures=[

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from contatto.ad_platforms.model import AdPlatform
 from contatto.channels.model import Platform
+from contatto.integrations.model import ErasureState, LedgerEntry, TrialState
 from contatto.kit.outbound.model import Done, Failed, HttpAnswer, HttpRequest, NotNow
 
 SIGNAL: Final = "ad_signal"
@@ -79,40 +80,23 @@ class SignalSettings:
         return self.mode is SignalMode.ACTIVE
 
 
-class SignalState(StrEnum):
-    """State of a signal; platforms confirm no event, so an accepted one is only sent."""
-
-    DUE = "due"
-    SENT = "sent"
-    DEAD = "dead"
-    """A member has to send it again."""
-    WITHHELD = "withheld"
-    """It may not be sent, or has no match key; a change of the lead may make it due."""
-
-
 @dataclass(frozen=True, slots=True)
-class AdSignal:
-    """One step of one lead for one ad account.
+class AdSignal(LedgerEntry):
+    """One step of one lead for one ad account; platforms confirm no event, so an accepted one is only sent.
 
     ``event_id`` never changes. From ``unsure_at`` on the platform may have the event. ``asked_at`` is the
     last try. ``value_micros`` is the amount of a member, which replaces any other.
     """
 
-    id: int
-    business_id: str
     outside_account_id: str
     lead_id: str
     step: SignalStep
     event_id: str
-    state: SignalState
-    reason: str
     value_micros: int | None
     currency: str
     occurred_at: datetime
-    created_at: datetime
     asked_at: datetime | None
     unsure_at: datetime | None
-    settled_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,14 +181,6 @@ class SignalConnector(Protocol):
     def read(self, answer: HttpAnswer) -> SignalOutcome: ...
 
 
-class SignalTestState(StrEnum):
-    """State of a test event."""
-
-    PENDING = "asked"
-    ACCEPTED = "taken"
-    FAILED = "failed"
-
-
 @dataclass(frozen=True, slots=True)
 class SignalTest:
     """Last test event of an account; ``answer`` is the start of the platform's response."""
@@ -213,30 +189,24 @@ class SignalTest:
     business_id: str
     step: SignalStep
     code: str
-    state: SignalTestState
+    state: TrialState
     reason: str
     answer: str
     created_at: datetime
     settled_at: datetime | None
 
 
-class SignalErasureState(StrEnum):
-    """State of a person's erasure at an ad platform."""
-
-    FINISHED = "finished"
-    """No signal was sent."""
-    UNSUPPORTED = "unsupported"
-    """Hashes were sent, and the platform has no request to delete an event."""
-
-
 @dataclass(frozen=True, slots=True)
 class SignalErasure:
-    """Erased person, and the number of signals that the platform may have."""
+    """Erased person, and the number of signals that the platform may have, as hashes.
+
+    With signals the erasure is unsupported: the platform has no request to delete an event.
+    """
 
     id: int
     business_id: str
     outside_account_id: str
     lead_id: str
-    state: SignalErasureState
+    state: ErasureState
     sent: int
     created_at: datetime

@@ -15,8 +15,8 @@ from contatto.accounts.rules import may, require
 from contatto.ad_platforms.actions.accounts import load_outside_account
 from contatto.ad_platforms.model import AdPlatform, OutsideAccount
 from contatto.ad_platforms.store import list_outside_accounts
-from contatto.crm.rules.reasons import Alarm
 from contatto.crm.store.deliveries import list_lead_numbers
+from contatto.integrations.model import Alarm, DeliveryState, ErasureState, TrialState
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
@@ -24,24 +24,20 @@ from contatto.kit.errors import Refused
 from contatto.kit.form_fields import read_amount, typed_amount
 from contatto.kit.i18n import N_, LazyText, translator_of
 from contatto.leads.store.records import find_lead
-from contatto.signals import actions
+from contatto.signals import actions, store
 from contatto.signals.connectors import CONNECTORS
 from contatto.signals.model import (
     AdSignal,
     ConsentRule,
-    SignalErasureState,
     SignalMode,
     SignalSettings,
-    SignalState,
     SignalStep,
-    SignalTestState,
 )
 from contatto.signals.rules import cannot_be_sent, reason_text
 from contatto.signals.store import (
     find_signal_settings,
     find_signal_test,
     list_signal_erasures,
-    list_signals,
     list_signals_of_leads,
 )
 from contatto.ui.context import context_of
@@ -65,20 +61,20 @@ MODES: Final[Mapping[SignalMode, tuple[str, str]]] = {
     SignalMode.PAUSED: (N_("Paused"), "review"),
     SignalMode.SHUT_OUT: (N_("Stopped"), "failed"),
 }
-STATES: Final[Mapping[SignalState, tuple[str, str]]] = {
-    SignalState.DUE: (N_("To send"), "review"),
-    SignalState.SENT: (N_("Sent"), "on"),
-    SignalState.WITHHELD: (N_("Not sent"), "off"),
-    SignalState.DEAD: (N_("Failed"), "failed"),
+STATES: Final[Mapping[DeliveryState, tuple[str, str]]] = {
+    DeliveryState.DUE: (N_("To send"), "review"),
+    DeliveryState.SENT: (N_("Sent"), "on"),
+    DeliveryState.WITHHELD: (N_("Not sent"), "off"),
+    DeliveryState.DEAD: (N_("Failed"), "failed"),
 }
-TESTS: Final[Mapping[SignalTestState, tuple[str, str]]] = {
-    SignalTestState.PENDING: (N_("On its way"), "review"),
-    SignalTestState.ACCEPTED: (N_("Accepted"), "on"),
-    SignalTestState.FAILED: (N_("Rejected"), "failed"),
+TESTS: Final[Mapping[TrialState, tuple[str, str]]] = {
+    TrialState.PENDING: (N_("On its way"), "review"),
+    TrialState.DONE: (N_("Accepted"), "on"),
+    TrialState.FAILED: (N_("Rejected"), "failed"),
 }
-ERASURES: Final[Mapping[SignalErasureState, tuple[str, str]]] = {
-    SignalErasureState.FINISHED: (N_("Nothing was sent"), "on"),
-    SignalErasureState.UNSUPPORTED: (N_("The platform cannot delete the event"), "review"),
+ERASURES: Final[Mapping[ErasureState, tuple[str, str]]] = {
+    ErasureState.FINISHED: (N_("Nothing was sent"), "on"),
+    ErasureState.UNSUPPORTED: (N_("The platform cannot delete the event"), "review"),
 }
 ALARMS: Final[Mapping[Alarm, str]] = {
     Alarm.SHUT_OUT: N_("Signals are kept here and sent automatically once the problem is fixed."),
@@ -228,7 +224,7 @@ async def _render(
             state, tone = TESTS[test.state]
             why = reason_text(test.reason) if test.reason else ""
             at = test.settled_at or test.created_at
-            is_pending = test.state is SignalTestState.PENDING
+            is_pending = test.state is TrialState.PENDING
             test_view = SignalTestView(
                 test.code, STEPS[test.step], state, tone, why, test.answer, at, is_pending
             )
@@ -244,13 +240,15 @@ async def _render(
             "mode_tone": mode_tone,
             "why": reason_text(settings.reason) if settings and mode is SignalMode.SHUT_OUT else "",
             "is_on": mode is not SignalMode.OFF,
-            "standing": ledger.standing if ledger else None,
+            "standing": ledger.counts if ledger else None,
             "alarms": [ALARMS[alarm] for alarm in ledger.alarms] if ledger else [],
             "arrived_at": settings.arrived_at if settings else None,
             "form": SignalForm.refused(account, form)
             if form
             else SignalForm.saved(account, settings, translator.lang),
-            "rows": _signal_rows(tx, account.business_id, list_signals(tx, *key, limit=MOST_SHOWN)),
+            "rows": _signal_rows(
+                tx, account.business_id, store.ledger.list_entries(tx, *key, limit=MOST_SHOWN)
+            ),
             "test": test_view,
             "erasures": [
                 SignalErasureRow(*ERASURES[erasure.state], erasure.sent, erasure.created_at)
@@ -286,7 +284,7 @@ def _signal_rows(tx: Tx, business_id: str, signals: list[AdSignal]) -> list[Sign
     rows: list[SignalRow] = []
     for signal in signals:
         state, tone = STATES[signal.state]
-        is_dead = signal.state is SignalState.DEAD
+        is_dead = signal.state is DeliveryState.DEAD
         rows.append(
             SignalRow(
                 id=signal.id,

@@ -3,13 +3,10 @@
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from contatto.ad_platforms.rules.pulling import STOPS
-from contatto.crm.rules.deliveries import ALARM_AFTER
-from contatto.crm.rules.reasons import Alarm
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.outbound.model import ANSWER_LOST, BROKEN, DISMISSED, EXPIRED, Failed, NotNow, RetryPlan
 from contatto.leads.model import HistoryEntry, HistoryKind, LeadStatus
@@ -17,7 +14,6 @@ from contatto.leads.rules.records import ARROW
 from contatto.signals.model import (
     AdSignal,
     ConsentRule,
-    SignalMode,
     SignalsBlocked,
     SignalSettings,
     SignalStep,
@@ -237,37 +233,3 @@ def cannot_be_sent(signal: AdSignal, now: datetime) -> str:
 def is_sure(reason: str) -> bool:
     """Report whether the platform certainly has no event after a failure."""
     return reason not in _UNSURE and not reason.startswith(("http_5", "http_408"))
-
-
-@dataclass(frozen=True, slots=True)
-class SignalStanding:
-    """Counts of signals by state; ``signals`` is a separate count, and is their sum.
-
-    ``due_since`` is the creation time of the oldest due signal.
-    """
-
-    signals: int = 0
-    due: int = 0
-    sent: int = 0
-    withheld: int = 0
-    dead: int = 0
-    due_since: datetime | None = None
-
-    @property
-    def adds_up(self) -> bool:
-        return self.signals == self.due + self.sent + self.withheld + self.dead
-
-
-def find_signal_alarms(
-    settings: SignalSettings, standing: SignalStanding, now: datetime
-) -> tuple[Alarm, ...]:
-    """Return the alarms of an account, the worst first."""
-    waits_long = standing.due_since is not None and standing.due_since <= now - ALARM_AFTER
-    is_quiet = settings.arrived_at is None or settings.arrived_at < now - ALARM_AFTER
-    alarms = {
-        Alarm.SHUT_OUT: settings.mode is SignalMode.SHUT_OUT,
-        Alarm.NONE_ARRIVES: settings.is_active and waits_long and is_quiet,
-        Alarm.DEAD: standing.dead > 0,
-        Alarm.MISCOUNTED: not standing.adds_up,
-    }
-    return tuple(alarm for alarm, is_raised in alarms.items() if is_raised)

@@ -8,7 +8,6 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     ColumnElement,
     Index,
@@ -16,17 +15,16 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
-    Update,
-    and_,
     bindparam,
     func,
     literal,
-    literal_column,
     select,
     update,
 )
 
 from contatto.ad_platforms.store import outside_tokens
+from contatto.integrations.model import DeliveryState, ErasureState, TrialState
+from contatto.integrations.store import DeliveryLedger, ledger_columns, waiting_index
 from contatto.kit.db.prepared import PreparedQuery
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Instant, Serial, Words, instant, metadata, row_of, tenant, text
@@ -34,13 +32,10 @@ from contatto.signals.model import (
     AdSignal,
     ConsentRule,
     SignalErasure,
-    SignalErasureState,
     SignalMode,
     SignalSettings,
-    SignalState,
     SignalStep,
     SignalTest,
-    SignalTestState,
 )
 
 signal_settings = Table(
@@ -70,7 +65,7 @@ signal_tests = Table(
     tenant(),
     Column("step", Choice(SignalStep), nullable=False),
     Column("code", String(64), nullable=False),
-    Column("state", Choice(SignalTestState), nullable=False),
+    Column("state", Choice(TrialState), nullable=False),
     Column("reason", String(64), nullable=False),
     text("answer"),
     instant("created_at"),
@@ -196,76 +191,39 @@ def _is_test(business_id: str, outside_account_id: str) -> tuple[ColumnElement[b
     return signal_tests.c.business_id == business_id, signal_tests.c.outside_account_id == outside_account_id
 
 
-_WAITING_TEXT: Final = "(ad_signals.state = 'due' AND NOT ad_signals.is_queued)"
-_WAITING: Final[ColumnElement[bool]] = literal_column("(state = 'due' AND NOT is_queued)")
-"""Condition of the index of due signals without a request, because their account was not active."""
-
 ad_signals = Table(
     "ad_signals",
     metadata,
-    Column("id", Serial, primary_key=True, autoincrement=True),
-    tenant(),
+    *ledger_columns(),
     Column("outside_account_id", String(36), nullable=False),
     Column("lead_id", String(36), nullable=False),
     Column("step", Choice(SignalStep), nullable=False),
     Column("event_id", String(36), nullable=False),
-    Column("state", Choice(SignalState), nullable=False),
-    Column("is_queued", Boolean, nullable=False),
-    Column("reason", String(64), nullable=False),
     Column("value_micros", BigInteger),
     Column("currency", String(3), nullable=False),
     instant("occurred_at"),
-    instant("created_at"),
     instant("asked_at", nullable=True),
     instant("unsure_at", nullable=True),
-    instant("settled_at", nullable=True),
     UniqueConstraint("business_id", "outside_account_id", "lead_id", "step"),
     Index("ix_ad_signals_of_account", "business_id", "outside_account_id", "state", "id"),
     Index("ix_ad_signals_of_lead", "business_id", "lead_id"),
-    Index("ix_ad_signals_held", "outside_account_id", "id", sqlite_where=_WAITING, postgresql_where=_WAITING),
+    waiting_index("ix_ad_signals_held", "outside_account_id"),
+)
+ledger: Final = DeliveryLedger(
+    ad_signals,
+    AdSignal,
+    ad_signals.c.outside_account_id,
+    signal_settings.c.outside_account_id,
+    signal_settings.c.mode == SignalMode.ACTIVE,
 )
 
 
 def append_signal(tx: Tx, signal: AdSignal, *, is_queued: bool) -> int | None:
     """Insert a signal and return its id; None if the lead's step exists."""
-    row = {
-        "business_id": signal.business_id,
-        "outside_account_id": signal.outside_account_id,
-        "lead_id": signal.lead_id,
-        "step": signal.step,
-        "event_id": signal.event_id,
-        "state": signal.state,
-        "is_queued": is_queued,
-        "reason": signal.reason,
-        "currency": "",
-        "occurred_at": signal.occurred_at,
-        "created_at": signal.created_at,
-        "settled_at": signal.settled_at,
-    }
+    row = row_of(signal, ("id",)) | {"is_queued": is_queued}
     insert = tx.upsert(ad_signals).values(**row).on_conflict_do_nothing()
     signal_id = tx.execute(insert.returning(ad_signals.c.id)).scalar()
     return None if signal_id is None else int(signal_id)
-
-
-def find_signal(tx: Tx, business_id: str, signal_id: int) -> AdSignal | None:
-    query = select(ad_signals).where(ad_signals.c.business_id == business_id)
-    return tx.find(AdSignal, query.where(ad_signals.c.id == signal_id))
-
-
-def list_signals(
-    tx: Tx,
-    business_id: str,
-    outside_account_id: str,
-    states: Collection[SignalState] = (),
-    limit: int = 50,
-) -> list[AdSignal]:
-    """Return signals of an account, the latest first."""
-    query = select(ad_signals).where(
-        ad_signals.c.business_id == business_id, ad_signals.c.outside_account_id == outside_account_id
-    )
-    if states:
-        query = query.where(ad_signals.c.state.in_(list(states)))
-    return tx.list(AdSignal, query.order_by(ad_signals.c.id.desc()).limit(limit))
 
 
 def list_signals_of_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> list[AdSignal]:
@@ -274,100 +232,25 @@ def list_signals_of_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -
     return tx.list(AdSignal, query.order_by(ad_signals.c.id))
 
 
-def count_signals(tx: Tx, business_id: str) -> dict[str, dict[SignalState, int]]:
-    """Return the number of signals by account and state."""
-    keys = ad_signals.c.outside_account_id, ad_signals.c.state
-    query = select(*keys, func.count().label("count")).where(ad_signals.c.business_id == business_id)
-    signals: dict[str, dict[SignalState, int]] = {}
-    for row in tx.execute(query.group_by(*keys)).mappings():
-        signals.setdefault(row["outside_account_id"], {})[SignalState(row["state"])] = row["count"]
-    return signals
-
-
-def count_all_signals(tx: Tx, business_id: str) -> dict[str, int]:
-    """Return the number of signals by account, in a count of its own."""
+def count_signals(tx: Tx, business_id: str) -> dict[str, int]:
+    """Return the number of signals by account, in a count apart from that by state."""
     account = ad_signals.c.outside_account_id
     query = select(account, func.count().label("count")).where(ad_signals.c.business_id == business_id)
     return {row["outside_account_id"]: row["count"] for row in tx.execute(query.group_by(account)).mappings()}
 
 
-def find_oldest_due(tx: Tx, business_id: str, outside_account_id: str) -> datetime | None:
-    """Return the creation time of the oldest due signal."""
-    query = select(func.min(ad_signals.c.created_at)).where(
-        ad_signals.c.business_id == business_id,
-        ad_signals.c.outside_account_id == outside_account_id,
-        ad_signals.c.state == SignalState.DUE,
-    )
-    oldest: datetime | None = tx.scalar(query)
-    return oldest
-
-
-def list_waiting_signals(tx: Tx, limit: int) -> list[AdSignal]:
-    """Return due signals without a request of active accounts, the oldest first, of all businesses."""
-    query = (
-        select(ad_signals)
-        .join(signal_settings, signal_settings.c.outside_account_id == ad_signals.c.outside_account_id)
-        .where(_waits_for_active_account())
-        .order_by(ad_signals.c.id)
-        .limit(limit)
-    )
-    locked = query.with_for_update(skip_locked=True, of=ad_signals) if tx.locks_rows else query
-    return tx.list(AdSignal, locked)
-
-
-def has_waiting_signal(tx: Tx) -> bool:
-    """Report whether a due signal of an active account has no request."""
-    joined = signal_settings.join(
-        ad_signals, ad_signals.c.outside_account_id == signal_settings.c.outside_account_id
-    )
-    query = select(ad_signals.c.id).select_from(joined).where(_waits_for_active_account())
-    return tx.scalar(query.limit(1)) is not None
-
-
-def _waits_for_active_account() -> ColumnElement[bool]:
-    is_waiting: ColumnElement[bool] = literal_column(_WAITING_TEXT)
-    return and_(is_waiting, signal_settings.c.mode == SignalMode.ACTIVE)
-
-
-def _update_signal(signal: AdSignal) -> Update:
-    return update(ad_signals).where(
-        ad_signals.c.business_id == signal.business_id, ad_signals.c.id == signal.id
-    )
-
-
-def mark_signal_queued(tx: Tx, signal: AdSignal) -> None:
-    tx.execute(_update_signal(signal).values(is_queued=True))
-
-
 def record_signal_try(tx: Tx, signal: AdSignal) -> None:
     """Record a try; from the first one on the platform may have the event."""
     unsure_at = func.coalesce(ad_signals.c.unsure_at, literal(tx.now, Instant))
-    tx.execute(_update_signal(signal).values(asked_at=tx.now, unsure_at=unsure_at))
+    tx.execute(ledger.change(signal).values(asked_at=tx.now, unsure_at=unsure_at))
 
 
 def record_signal_failure(tx: Tx, signal: AdSignal, reason: str, *, is_sure: bool) -> None:
     """Record the reason of a failed try; a sure failure of the first try clears ``unsure_at``."""
-    tx.execute(_update_signal(signal).values(reason=reason[:64]))
+    ledger.record_reason(tx, signal, reason)
     if is_sure:
-        first = _update_signal(signal).where(ad_signals.c.unsure_at == ad_signals.c.asked_at)
+        first = ledger.change(signal).where(ad_signals.c.unsure_at == ad_signals.c.asked_at)
         tx.execute(first.values(unsure_at=None))
-
-
-def record_signal_state(tx: Tx, signal: AdSignal, state: SignalState, reason: str = "") -> None:
-    """Settle a signal, or make it due."""
-    settled_at = None if state is SignalState.DUE else tx.now
-    tx.execute(_update_signal(signal).values(state=state, reason=reason[:64], settled_at=settled_at))
-
-
-def record_signal_due(tx: Tx, signal: AdSignal, occurred_at: datetime, *, is_queued: bool) -> None:
-    """Make a signal due again, with the time of its step."""
-    values = {"state": SignalState.DUE, "reason": "", "settled_at": None, "is_queued": is_queued}
-    tx.execute(_update_signal(signal).values(**values, occurred_at=occurred_at))
-
-
-def record_signal_value(tx: Tx, signal: AdSignal, value_micros: int | None, currency: str) -> None:
-    """Set the amount of a signal."""
-    tx.execute(_update_signal(signal).values(value_micros=value_micros, currency=currency))
 
 
 def record_due_withheld(tx: Tx, settings: SignalSettings, reason: str) -> None:
@@ -375,9 +258,9 @@ def record_due_withheld(tx: Tx, settings: SignalSettings, reason: str) -> None:
     statement = update(ad_signals).where(
         ad_signals.c.business_id == settings.business_id,
         ad_signals.c.outside_account_id == settings.outside_account_id,
-        ad_signals.c.state == SignalState.DUE,
+        ad_signals.c.state == DeliveryState.DUE,
     )
-    tx.execute(statement.values(state=SignalState.WITHHELD, reason=reason, settled_at=tx.now))
+    tx.execute(statement.values(state=DeliveryState.WITHHELD, reason=reason, settled_at=tx.now))
 
 
 def delete_signals_of(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
@@ -392,7 +275,7 @@ signal_erasures = Table(
     tenant(),
     Column("outside_account_id", String(36), nullable=False),
     Column("lead_id", String(36), nullable=False),
-    Column("state", Choice(SignalErasureState), nullable=False),
+    Column("state", Choice(ErasureState), nullable=False),
     Column("sent", Integer, nullable=False),
     instant("created_at"),
     UniqueConstraint("business_id", "outside_account_id", "lead_id"),
@@ -401,7 +284,7 @@ signal_erasures = Table(
 
 def save_signal_erasure(tx: Tx, business_id: str, outside_account_id: str, lead_id: str, sent: int) -> None:
     """Record an erased lead, and the number of its signals that an account may have."""
-    state = SignalErasureState.UNSUPPORTED if sent else SignalErasureState.FINISHED
+    state = ErasureState.UNSUPPORTED if sent else ErasureState.FINISHED
     row = {
         "business_id": business_id,
         "outside_account_id": outside_account_id,

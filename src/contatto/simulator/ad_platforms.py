@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from contatto.ad_platforms.model import AdPlatform
 from contatto.channels.model import Platform as Channel
+from contatto.integrations.model import DeliveryState
 from contatto.kit.outbound.model import (
     Done,
     Failed,
@@ -26,7 +27,6 @@ from contatto.signals.model import (
     SignalConnector,
     SignalEvent,
     SignalsBlocked,
-    SignalState,
     SignalStep,
     SignalTarget,
 )
@@ -235,7 +235,7 @@ WAIT: Final = timedelta(minutes=1)
 class SignalOutcome:
     """Outcome of a signal: sent, or held back or dead for a reason."""
 
-    state: SignalState
+    state: DeliveryState
     reason: str = ""
 
 
@@ -261,33 +261,46 @@ class SignalBench:
         """Send an event until it ends; waits between tries pass on the platform's clock."""
         for _ in range(MOST_TRIES):
             outcome = self._try(event)
-            if outcome.state is not SignalState.DUE:
+            if outcome.state is not DeliveryState.DUE:
                 return outcome
-        return SignalOutcome(SignalState.DUE)
+        return SignalOutcome(DeliveryState.DUE)
 
     def _try(self, event: SignalEvent) -> SignalOutcome:
         if reason := self.connector.find_gap(event):
-            return SignalOutcome(SignalState.WITHHELD, reason)
+            return SignalOutcome(DeliveryState.WITHHELD, reason)
         if reason := cannot_be_sent(self._signal(event), self.platform.clock_at):
-            return SignalOutcome(SignalState.DEAD, reason)
+            return SignalOutcome(DeliveryState.DEAD, reason)
         answer = self.platform.send(self.connector.ask(self.feed, event))
         if isinstance(answer, NoAnswer):
             self.unsure.add(event.event_id)
             self.platform.clock_at += WAIT
-            return SignalOutcome(SignalState.DUE)
+            return SignalOutcome(DeliveryState.DUE)
         outcome = self.connector.read(answer)
         if isinstance(outcome, NotNow):
             self.platform.clock_at += max(WAIT, timedelta(seconds=outcome.after_s or 0))
-            return SignalOutcome(SignalState.DUE, outcome.reason)
+            return SignalOutcome(DeliveryState.DUE, outcome.reason)
         return _ended(outcome)
 
     def _signal(self, event: SignalEvent) -> AdSignal:
         """Return the event as the engine's rules for sending see it."""
         unsure_at = START if event.event_id in self.unsure else None
         return AdSignal(
-            0, "", "", "", SignalStep.CAPTURED, event.event_id, SignalState.DUE, "", None, "",
-            event.occurred_at, event.occurred_at, unsure_at, unsure_at, None,
-        )  # fmt: skip
+            id=0,
+            business_id="",
+            state=DeliveryState.DUE,
+            reason="",
+            created_at=event.occurred_at,
+            settled_at=None,
+            outside_account_id="",
+            lead_id="",
+            step=SignalStep.CAPTURED,
+            event_id=event.event_id,
+            value_micros=None,
+            currency="",
+            occurred_at=event.occurred_at,
+            asked_at=unsure_at,
+            unsure_at=unsure_at,
+        )
 
     def arrives(self, *events: SignalEvent) -> None:
         """Tell events.
@@ -297,10 +310,10 @@ class SignalBench:
         """
         for event in events:
             outcome = self.tell(event)
-            if outcome.state is not SignalState.SENT:
+            if outcome.state is not DeliveryState.SENT:
                 raise CheckFailed(f"{event.event_id} is {outcome.state.value}: {outcome.reason}")
 
-    def ends(self, event: SignalEvent, state: SignalState, reason: str) -> None:
+    def ends(self, event: SignalEvent, state: DeliveryState, reason: str) -> None:
         """Tell an event that may not be taken.
 
         Raises:
@@ -329,8 +342,8 @@ class SignalBench:
 
 def _ended(outcome: Done | Failed | SignalsBlocked) -> SignalOutcome:
     if isinstance(outcome, Done):
-        return SignalOutcome(SignalState.SENT)
-    state = SignalState.WITHHELD if isinstance(outcome, SignalsBlocked) else SignalState.DEAD
+        return SignalOutcome(DeliveryState.SENT)
+    state = DeliveryState.WITHHELD if isinstance(outcome, SignalsBlocked) else DeliveryState.DEAD
     return SignalOutcome(state, outcome.reason)
 
 
@@ -403,7 +416,7 @@ def play_data_set_gone(bench: SignalBench) -> None:
 def _waits_for_a_person(bench: SignalBench, reason: str) -> None:
     events = [bench.event(number) for number in range(3)]
     for event in events:
-        bench.ends(event, SignalState.WITHHELD, reason)
+        bench.ends(event, DeliveryState.WITHHELD, reason)
     renew_access(bench)
     bench.arrives(*events)
     bench.check(*events)
@@ -412,7 +425,7 @@ def _waits_for_a_person(bench: SignalBench, reason: str) -> None:
 @fault("not allowed")
 def play_forbidden(bench: SignalBench) -> None:
     bench.platform.fates = [HttpAnswer(403, {}, b"")]
-    bench.ends(bench.event(), SignalState.WITHHELD, TOKEN_REFUSED)
+    bench.ends(bench.event(), DeliveryState.WITHHELD, TOKEN_REFUSED)
     bench.arrives(bench.event())
     bench.check(bench.event())
 
@@ -437,7 +450,7 @@ def play_keeps_to_retry_after(bench: SignalBench) -> None:
 def play_refused(bench: SignalBench) -> None:
     """Refused in an answer that says 200: a dead letter, which counts once it is sent again."""
     bench.platform.fates = [bench.platform.refused()]
-    bench.ends(bench.event(), SignalState.DEAD, EVENT_REFUSED)
+    bench.ends(bench.event(), DeliveryState.DEAD, EVENT_REFUSED)
     bench.arrives(bench.event())
     bench.check(bench.event())
 
@@ -456,7 +469,7 @@ def play_off_for_a_week(bench: SignalBench) -> None:
     """Drop events older than a week after eight days of silence; send younger ones."""
     bench.platform.clock_at = START + timedelta(days=8)
     young = replace(bench.event(1), occurred_at=START + timedelta(days=6))
-    bench.ends(bench.event(), SignalState.DEAD, TOO_OLD)
+    bench.ends(bench.event(), DeliveryState.DEAD, TOO_OLD)
     bench.arrives(young)
     bench.check(young)
 
@@ -467,7 +480,7 @@ def play_lost_for_two_days(bench: SignalBench) -> None:
     bench.platform.send(bench.connector.ask(bench.feed, bench.event()))
     bench.unsure.add(bench.event().event_id)
     bench.platform.clock_at = START + timedelta(hours=49)
-    bench.ends(bench.event(), SignalState.DEAD, MAYBE_COUNTED)
+    bench.ends(bench.event(), DeliveryState.DEAD, MAYBE_COUNTED)
     bench.check(bench.event())
 
 
@@ -475,7 +488,7 @@ def play_lost_for_two_days(bench: SignalBench) -> None:
 def play_skewed(bench: SignalBench) -> None:
     """Set the platform's clock a day back: it refuses events of tomorrow until it is right."""
     bench.platform.clock_at = START - timedelta(days=1)
-    bench.ends(bench.event(), SignalState.DEAD, EVENT_REFUSED)
+    bench.ends(bench.event(), DeliveryState.DEAD, EVENT_REFUSED)
     bench.platform.clock_at = START
     bench.arrives(bench.event())
     bench.check(bench.event())
@@ -515,7 +528,7 @@ def play_worth(bench: SignalBench) -> None:
 def play_nobody(bench: SignalBench) -> None:
     """Without anything to find the person by, nothing is sent."""
     blank = replace(ADA, emails=(), phones=(), click_id="", channel=None, business_id="", scoped_id="")
-    bench.ends(bench.event(keys=blank), SignalState.WITHHELD, NOBODY_TO_MATCH)
+    bench.ends(bench.event(keys=blank), DeliveryState.WITHHELD, NOBODY_TO_MATCH)
     if bench.platform.requests:
         raise CheckFailed("something was sent all the same")
 

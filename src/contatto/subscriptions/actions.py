@@ -15,6 +15,8 @@ from contatto.crm.connectors.webhook import PREFIX
 from contatto.forms.model import FormSubmitted, FormVersion, TestLeadMade
 from contatto.forms.rules.outside import answer_data, sample_answers
 from contatto.forms.store import find_answer, find_version, list_versions_by_id
+from contatto.integrations.model import DeliveryState
+from contatto.integrations.store import after_failure
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.dispatch import Businesses, TenantsOfKind
@@ -24,13 +26,10 @@ from contatto.kit.outbound.client import read_address
 from contatto.kit.outbound.model import (
     Ask,
     Done,
-    Failed,
     HttpAnswer,
     HttpRequest,
     NewRequest,
-    NotNow,
     OutboundRequest,
-    Outcome,
     RequestState,
     Step,
 )
@@ -51,9 +50,9 @@ from contatto.leads.store.listing import list_credits
 from contatto.leads.store.records import list_leads_by_id, list_outgoing_points, list_wrong_values
 from contatto.measurement.model import MeasuredAd
 from contatto.subscriptions import rules, store
-from contatto.subscriptions.model import HOOKS, Entity, Push, PushState, Subscription, SubscriptionEnded
+from contatto.subscriptions.model import HOOKS, Entity, Push, Subscription, SubscriptionEnded
 
-PURGE_BATCH: Final = 200
+PUSHES_PER_RUN: Final = 200
 _CREATION_LOCK: Final = "subscriptions"
 """Lock against concurrent creation of the same subscription."""
 RETENTION: Final = timedelta(days=7)
@@ -249,18 +248,20 @@ def push_kind(entity: Entity) -> OutboundKind:
         ready_push(tx, request.business_id, int(request.subject))
 
     plan = rules.PLANS[entity]
-    return OutboundKind(rules.KINDS[entity], begin_push, read_push_answer, settle_push, plan, ready)
+    settle = after_failure(record_failed_push)
+    return OutboundKind(rules.KINDS[entity], begin_push, read_push_answer, settle, plan, ready)
 
 
 def begin_push(tx: Tx, request: OutboundRequest) -> Step:
     """Build the request; skip it if the push is settled or its subscription ended."""
     push, subscription = _find_push(tx, request)
-    if push is None or push.state is not PushState.DUE:
+    if push is None or push.state is not DeliveryState.DUE:
         return Done()
     if subscription is None or subscription.ended_at is not None:
-        store.record_push_state(tx, push, PushState.DEAD, "ended")
+        store.ledger.record(tx, push, DeliveryState.DEAD, "ended")
         return Done()
     if subscription.paused_at is not None:
+        store.ledger.record(tx, push, DeliveryState.DUE, push.reason, is_queued=False)
         return Done()
     business_id = BusinessId(subscription.business_id)
     if subscription.token_id and not accounts.is_token_live(tx, business_id, subscription.token_id):
@@ -272,7 +273,7 @@ def begin_push(tx: Tx, request: OutboundRequest) -> Step:
 
 
 def _find_push(tx: Tx, request: OutboundRequest) -> tuple[Push | None, Subscription | None]:
-    push = store.find_push(tx, request.business_id, int(request.subject))
+    push = store.ledger.find(tx, request.business_id, int(request.subject))
     if push is None:
         return None, None
     subscriptions = store.list_subscriptions_by_id(tx, push.business_id, {push.subscription_id})
@@ -285,21 +286,21 @@ def read_push_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> St
     if push is None or subscription is None:
         return Done()
     if answer.status == rules.HTTP_GONE:
-        store.record_push_state(tx, push, PushState.DEAD, str(rules.HTTP_GONE))
+        store.ledger.record(tx, push, DeliveryState.DEAD, str(rules.HTTP_GONE))
         end_subscription(tx, subscription, "gone")
         return Done()
     step = rules.read_answer(answer)
     if isinstance(step, Done):
-        store.record_push_state(tx, push, PushState.SENT, str(answer.status))
+        store.ledger.record(tx, push, DeliveryState.SENT, str(answer.status))
     return step
 
 
-def settle_push(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+def record_failed_push(tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
     """Save the result of a failed attempt."""
-    push, _ = _find_push(tx, request)
-    if push is not None and isinstance(outcome, NotNow | Failed):
-        push_state = PushState.DUE if state is RequestState.DUE else PushState.DEAD
-        store.record_push_state(tx, push, push_state, outcome.reason)
+    push = store.ledger.find(tx, request.business_id, int(request.subject))
+    if push is not None and push.state is DeliveryState.DUE:
+        push_state = DeliveryState.DUE if state is RequestState.DUE else DeliveryState.DEAD
+        store.ledger.record(tx, push, push_state, reason)
 
 
 def replay_push(tx: Tx, business_id: str, push_id: int) -> Push:
@@ -319,15 +320,16 @@ def ready_push(tx: Tx, business_id: str, push_id: int) -> tuple[Push, Subscripti
     Raises:
         Refused: NOT_FOUND; CONFLICT while it is being sent, or after its subscription ended.
     """
-    push = store.find_push(tx, business_id, push_id)
+    push = store.ledger.find(tx, business_id, push_id)
     if push is None:
         raise Refused(errors.NOT_FOUND, "Delivery not found.")
     subscriptions = store.list_subscriptions_by_id(tx, business_id, {push.subscription_id})
     subscription = subscriptions.get(push.subscription_id)
     if subscription is None or subscription.ended_at is not None:
         raise Refused(errors.CONFLICT, "The subscription has ended. Nothing was sent.")
-    if not store.record_replay(tx, push):
+    if push.state is DeliveryState.DUE:
         raise Refused(errors.CONFLICT, "This delivery is already on its way.")
+    store.ledger.record(tx, push, DeliveryState.DUE, is_queued=True)
     return push, subscription
 
 
@@ -344,7 +346,7 @@ def forget_subjects(tx: Tx, business_id: str, subject_ids: Collection[str]) -> N
 
 def purge_pushes(tx: Tx) -> int:
     """Delete some settled pushes after the retention; return their number."""
-    return _delete_pushes(tx, store.list_settled_pushes(tx, tx.now - RETENTION, PURGE_BATCH))
+    return _delete_pushes(tx, store.list_settled_pushes(tx, tx.now - RETENTION, PUSHES_PER_RUN))
 
 
 def _delete_pushes(tx: Tx, pushes: list[Push]) -> int:
@@ -455,7 +457,16 @@ def pause_subscription(tx: Tx, subscription: Subscription) -> None:
 
 
 def resume_subscription(tx: Tx, subscription: Subscription) -> None:
-    """Resume a subscription, and send its waiting pushes."""
+    """Resume a subscription; the worker queues its waiting pushes."""
     store.record_paused(tx, subscription, None)
-    for push in store.list_due_pushes(tx, subscription.business_id, subscription.id):
+
+
+def release_pushes(tx: Tx) -> int:
+    """Queue pushes that waited for their subscription to be resumed; return their number."""
+
+    def queue(push: Push) -> None:
+        subscriptions = store.list_subscriptions_by_id(tx, push.business_id, {push.subscription_id})
+        subscription = subscriptions[push.subscription_id]
         send_again(tx, request_of(subscription, push.id), rules.PLANS[subscription.entity])
+
+    return store.ledger.release(tx, PUSHES_PER_RUN, queue)

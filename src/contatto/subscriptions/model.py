@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from contatto.integrations.model import LedgerEntry
+
 
 class Entity(StrEnum):
     """Subject of a subscription, in terms of the API; the last two are for hooks."""
@@ -45,29 +47,15 @@ class Subscription:
     paused_at: datetime | None = None
 
 
-class PushState(StrEnum):
-    """State of a push; dead ones are not retried."""
-
-    DUE = "due"
-    SENT = "sent"
-    DEAD = "dead"
-
-
 @dataclass(frozen=True, slots=True)
-class Push:
+class Push(LedgerEntry):
     """Push to one subscription, without its body; ``subject_id`` is its lead or message.
 
-    ``answer`` is the result of the last attempt: an HTTP status, or an error code.
+    ``reason`` is the result of the last attempt: an HTTP status, or an error code.
     """
 
-    id: int
-    business_id: str
     subscription_id: str
     subject_id: str
-    state: PushState
-    answer: str
-    created_at: datetime
-    settled_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

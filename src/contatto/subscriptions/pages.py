@@ -11,6 +11,7 @@ from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.accounts.store import find_ad_account, list_ad_accounts
+from contatto.integrations.model import DeliveryState
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
@@ -30,7 +31,7 @@ from contatto.subscriptions.actions import (
     rotate_hook,
     subscribe_hook,
 )
-from contatto.subscriptions.model import HOOKS, Entity, Push, PushState, Subscription
+from contatto.subscriptions.model import HOOKS, Entity, Push, Subscription
 from contatto.subscriptions.rules import KINDS, URL_LIMIT, secrets_of
 from contatto.ui.context import context_of
 from contatto.ui.render import SHOWN_ONCE
@@ -86,11 +87,11 @@ async def _render(
     refused, typed = refusal or (None, HookForm())
 
     def load(tx: Tx) -> dict[str, Any]:
-        pushes = store.list_pushes(tx, caller.business_id)
+        pushes = store.ledger.list_entries(tx, caller.business_id)
         ids = {push.subscription_id for push in pushes}
         tries = _count_tries(tx, caller.business_id, pushes)
         subscriptions = store.list_subscriptions_by_id(tx, caller.business_id, ids)
-        counts = store.count_pushes(tx, caller.business_id)
+        counts = store.ledger.count_states(tx, caller.business_id)
         live = store.list_subscriptions(tx, caller.business_id)
         return {
             "subscriptions": [_show(subscription, counts.get(subscription.id, {})) for subscription in live],
@@ -177,7 +178,7 @@ async def post_replay(request: Request, caller: FormCaller, push_id: str) -> Red
     return RedirectResponse("/settings/subscriptions", 303)
 
 
-def _show(subscription: Subscription, counts: dict[PushState, int]) -> dict[str, Any]:
+def _show(subscription: Subscription, counts: dict[DeliveryState, int]) -> dict[str, Any]:
     return {
         "number": str(subscription.number),
         "entity": subscription.entity.value,
@@ -185,7 +186,7 @@ def _show(subscription: Subscription, counts: dict[PushState, int]) -> dict[str,
         "callback_url": subscription.callback_url,
         "is_hook": subscription.entity in HOOKS,
         "is_paused": subscription.paused_at is not None,
-        "counts": {state.value: counts.get(state, 0) for state in PushState},
+        "counts": {state.value: counts.get(state, 0) for state in DeliveryState},
     }
 
 
@@ -203,10 +204,10 @@ def _show_push(push: Push, subscription: Subscription | None, tries: dict[str, i
         "id": push.id,
         "entity": subscription.entity.value if subscription else "",
         "state": push.state.value,
-        "answer": push.answer,
+        "reason": push.reason,
         "attempts": tries.get(str(push.id), 0),
         "created_at": push.created_at,
-        "can_replay": push.state is not PushState.DUE
+        "can_replay": push.state is not DeliveryState.DUE
         and subscription is not None
         and subscription.ended_at is None,
     }

@@ -11,16 +11,18 @@ from sqlalchemy import (
     Select,
     String,
     Table,
-    func,
+    and_,
     select,
     update,
 )
 
+from contatto.integrations.model import DeliveryState
+from contatto.integrations.store import DeliveryLedger, ledger_columns, waiting_index
 from contatto.kit.db.prepared import Query
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Serial, instant, key, metadata, sealed, tenant, text
+from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 from contatto.kit.ids import new_number
-from contatto.subscriptions.model import Entity, Push, PushState, Subscription
+from contatto.subscriptions.model import Entity, Push, Subscription
 
 subscriptions = Table(
     "subscriptions",
@@ -46,18 +48,21 @@ subscriptions = Table(
 pushes = Table(
     "pushes",
     metadata,
-    Column("id", Serial, primary_key=True, autoincrement=True),
-    tenant(),
+    *ledger_columns(),
     Column("subscription_id", String(36), nullable=False),
     Column("subject_id", String(36), nullable=False),
-    Column("state", Choice(PushState), nullable=False),
     sealed("body"),
-    Column("answer", String(32), nullable=False),
-    instant("created_at"),
-    instant("settled_at", nullable=True),
     Index("ix_pushes_of_subscription", "business_id", "subscription_id", "id"),
     Index("ix_pushes_of_subject", "business_id", "subject_id"),
     Index("ix_pushes_settled", "settled_at"),
+    waiting_index("ix_pushes_held", "subscription_id"),
+)
+ledger: Final = DeliveryLedger(
+    pushes,
+    Push,
+    pushes.c.subscription_id,
+    subscriptions.c.id,
+    and_(subscriptions.c.paused_at.is_(None), subscriptions.c.ended_at.is_(None)),
 )
 
 
@@ -137,14 +142,6 @@ def record_paused(tx: Tx, subscription: Subscription, at: datetime | None) -> No
     tx.execute(statement.values(paused_at=at))
 
 
-def list_due_pushes(tx: Tx, business_id: str, subscription_id: str) -> list[Push]:
-    """Return the due pushes of a subscription, oldest first."""
-    of_subscription = pushes.c.business_id == business_id, pushes.c.subscription_id == subscription_id
-    return tx.list(
-        Push, select(pushes).where(*of_subscription, pushes.c.state == PushState.DUE).order_by(pushes.c.id)
-    )
-
-
 def record_end(tx: Tx, subscription: Subscription, reason: str) -> bool:
     """End a live subscription, and mark its due pushes as dead; return False if it had ended."""
     statement = update(subscriptions).where(
@@ -157,73 +154,34 @@ def record_end(tx: Tx, subscription: Subscription, reason: str) -> bool:
     waiting = update(pushes).where(
         pushes.c.business_id == subscription.business_id,
         pushes.c.subscription_id == subscription.id,
-        pushes.c.state == PushState.DUE,
+        pushes.c.state == DeliveryState.DUE,
     )
-    tx.execute(waiting.values(state=PushState.DEAD, settled_at=tx.now))
+    tx.execute(waiting.values(state=DeliveryState.DEAD, settled_at=tx.now))
     return True
 
 
 def append_push(tx: Tx, subscription: Subscription, subject_id: str, body: bytes) -> int:
-    """Save a due push; return its id."""
+    """Save a due push, which waits while the subscription is paused; return its id."""
     push_id = new_number()
     row = {
         "id": push_id,
         "business_id": subscription.business_id,
         "subscription_id": subscription.id,
         "subject_id": subject_id,
-        "state": PushState.DUE,
+        "state": DeliveryState.DUE,
+        "is_queued": subscription.paused_at is None,
         "body": tx.vault.seal_bytes(body, subscription.business_id, "pushes.body", str(push_id)),
-        "answer": "",
+        "reason": "",
         "created_at": tx.now,
     }
     tx.insert(pushes, row)
     return push_id
 
 
-def find_push(tx: Tx, business_id: str, push_id: int) -> Push | None:
-    in_business = pushes.c.business_id == business_id
-    return tx.find(Push, select(pushes).where(in_business, pushes.c.id == push_id))
-
-
 def load_push_body(tx: Tx, business_id: str, push_id: int) -> bytes:
     is_push = pushes.c.business_id == business_id, pushes.c.id == push_id
     body = tx.scalar(select(pushes.c.body).where(*is_push))
     return tx.vault.open_bytes(body, business_id, "pushes.body", str(push_id))
-
-
-def list_pushes(tx: Tx, business_id: str, limit: int = 50) -> list[Push]:
-    """Return the latest pushes of a business, newest first."""
-    in_business = select(pushes).where(pushes.c.business_id == business_id)
-    return tx.list(Push, in_business.order_by(pushes.c.id.desc()).limit(limit))
-
-
-def count_pushes(tx: Tx, business_id: str) -> dict[str, dict[PushState, int]]:
-    """Count the pushes of each subscription by state."""
-    columns = select(pushes.c.subscription_id, pushes.c.state, func.count().label("n"))
-    in_business = columns.where(pushes.c.business_id == business_id)
-    counts: dict[str, dict[PushState, int]] = {}
-    for row in tx.execute(in_business.group_by(pushes.c.subscription_id, pushes.c.state)).mappings():
-        counts.setdefault(row["subscription_id"], {})[row["state"]] = row["n"]
-    return counts
-
-
-def record_push_state(tx: Tx, push: Push, state: PushState, answer: str) -> None:
-    """Save the state of a due push after an attempt."""
-    settled_at = None if state is PushState.DUE else tx.now
-    values = {"state": state, "answer": answer[:32], "settled_at": settled_at}
-    statement = update(pushes).where(
-        pushes.c.business_id == push.business_id, pushes.c.id == push.id, pushes.c.state == PushState.DUE
-    )
-    tx.execute(statement.values(**values))
-
-
-def record_replay(tx: Tx, push: Push) -> bool:
-    """Mark a settled push as due again; return False while it is still due."""
-    statement = update(pushes).where(
-        pushes.c.business_id == push.business_id, pushes.c.id == push.id, pushes.c.state != PushState.DUE
-    )
-    values = {"state": PushState.DUE, "settled_at": None, "answer": ""}
-    return tx.execute(statement.values(**values)).rowcount == 1
 
 
 def list_pushes_of(tx: Tx, business_id: str, subject_id: str) -> list[Push]:

@@ -58,11 +58,10 @@ def _load_signals(tx: Tx) -> Iterator[Gauge]:
     for business_id in list_signal_businesses(tx):
         for row in load_signal_ledger(tx, business_id):
             labels = (("account", row.account.id), ("platform", row.account.platform.value))
-            standing = row.standing
             signals += [
-                Sample(getattr(standing, name), (*labels, ("state", name))) for name in _SIGNAL_STATES
+                Sample(getattr(row.counts, name), (*labels, ("state", name))) for name in _SIGNAL_STATES
             ]
-            ages.append(Sample(_age_s(tx, standing.due_since), labels))
+            ages.append(Sample(_age_s(tx, row.counts.due_since), labels))
     yield Gauge("signals", "Signals to ad platforms by what became of them.", tuple(signals))
     yield Gauge(
         "signals_oldest_due_seconds", "How long the oldest signal to each account waits.", tuple(ages)

@@ -27,6 +27,8 @@ from contatto.crm.rules.deliveries import EraseCourse, Halt, TrialCourse
 from contatto.crm.rules.mapping import check_mapping
 from contatto.crm.store import deliveries as store
 from contatto.crm.store.targets import find_target, find_trial, record_target, record_trial, save_trial
+from contatto.integrations.model import ErasureState, TrialState
+from contatto.integrations.store import after_failure
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -145,28 +147,29 @@ class TrialWork(CrmWork[TrialCourse]):
     def hold(self, tx: Tx, request: OutboundRequest) -> None:
         trial = find_trial(tx, request.business_id, request.subject)
         if trial is not None:
-            record_trial(tx, trial, crm.TrialState.FAILED, "not_let_in")
+            record_trial(tx, trial, TrialState.FAILED, "not_let_in")
 
 
 def _finish_trial(context: WorkContext, result: crm.TrialResult) -> Outcome:
     trial = find_trial(context.tx, context.target.business_id, context.target.id)
     if trial is not None:
-        record_trial(context.tx, trial, crm.TrialState.DONE, result=msgspec.json.encode(result).decode())
+        record_trial(context.tx, trial, TrialState.DONE, result=msgspec.json.encode(result).decode())
     return Done()
 
 
 def trial_kind(base_url: str) -> OutboundKind:
     """Return the kind of requests that try a lead at a CRM."""
-    return work_kind(rules.TRIAL, partial(TrialWork, base_url), rules.TRIAL_PLAN, settle_trial)
+    settle = after_failure(record_failed_trial)
+    return work_kind(rules.TRIAL, partial(TrialWork, base_url), rules.TRIAL_PLAN, settle)
 
 
-def settle_trial(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+def record_failed_trial(tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
     """Record why a try failed, and whether another follows."""
     trial = find_trial(tx, request.business_id, request.subject)
-    if trial is None or not isinstance(outcome, NotNow | Failed):
-        return
-    is_over = state is not RequestState.DUE
-    record_trial(tx, trial, crm.TrialState.FAILED if is_over else crm.TrialState.ASKED, outcome.reason)
+    if trial is not None:
+        record_trial(
+            tx, trial, TrialState.PENDING if state is RequestState.DUE else TrialState.FAILED, reason
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +228,7 @@ def _count_page(tx: Tx, target: Target, course: CompareCourse, page: crm.Records
     record_ids = {lead_id: record_id for record_id, lead_id in page.records if lead_id not in seen_at}
     erasures = store.list_erasures_of(tx, target.business_id, target.id, record_ids)
     for erasure in erasures:
-        if erasure.state is crm.ErasureState.DUE:
+        if erasure.state is ErasureState.DUE:
             continue  # its request is under way
         store.record_erasure_again(tx, erasure, record_ids[erasure.lead_id])
         if target.is_active:
@@ -310,7 +313,7 @@ class ErasureWork(CrmWork[EraseCourse]):
 
 def _find_due_erasure(tx: Tx, request: OutboundRequest) -> crm.Erasure | None:
     erasure = store.find_erasure(tx, request.business_id, int(request.subject))
-    return erasure if erasure is not None and erasure.state is crm.ErasureState.DUE else None
+    return erasure if erasure is not None and erasure.state is ErasureState.DUE else None
 
 
 def _record_turn(tx: Tx, erasure: crm.Erasure, turn: rules.EraseTurn) -> EraseCourse | Outcome:
@@ -322,25 +325,26 @@ def _record_turn(tx: Tx, erasure: crm.Erasure, turn: rules.EraseTurn) -> EraseCo
 
 def release_erasures(tx: Tx, target: Target) -> None:
     """Queue the erasures of a target that waited for it to be active."""
-    for erasure in store.list_erasures(tx, target.business_id, target.id, (crm.ErasureState.DUE,)):
+    for erasure in store.list_erasures(tx, target.business_id, target.id, (ErasureState.DUE,)):
         queue_request(tx, erasure_request(target, erasure.id, erasure.lead_id), rules.ERASURE_PLAN)
 
 
 def erasure_kind() -> OutboundKind:
     """Return the kind of requests that erase people in CRMs."""
-    return work_kind(rules.ERASURE, ErasureWork, rules.ERASURE_PLAN, settle_erasure, replay=ready_erasure)
+    settle = after_failure(record_failed_erasure)
+    return work_kind(rules.ERASURE, ErasureWork, rules.ERASURE_PLAN, settle, replay=ready_erasure)
 
 
-def settle_erasure(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+def record_failed_erasure(tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
     """Record why a try failed, and whether it was the last."""
     erasure = _find_due_erasure(tx, request)
-    if erasure is not None and isinstance(outcome, NotNow | Failed):
-        next_state = crm.ErasureState.DUE if state is RequestState.DUE else crm.ErasureState.FAILED
-        store.record_erasure(tx, erasure, next_state, outcome.reason)
+    if erasure is not None:
+        next_state = ErasureState.DUE if state is RequestState.DUE else ErasureState.FAILED
+        store.record_erasure(tx, erasure, next_state, reason)
 
 
 def ready_erasure(tx: Tx, request: OutboundRequest) -> None:
     """Make a failed erasure due again."""
     erasure = store.find_erasure(tx, request.business_id, int(request.subject))
-    if erasure is not None and erasure.state is crm.ErasureState.FAILED:
-        store.record_erasure(tx, erasure, crm.ErasureState.DUE)
+    if erasure is not None and erasure.state is ErasureState.FAILED:
+        store.record_erasure(tx, erasure, ErasureState.DUE)

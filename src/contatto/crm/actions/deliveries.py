@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -24,7 +24,6 @@ from contatto.crm.model import (
     CrmLink,
     CrmProgressed,
     Delivery,
-    DeliveryState,
     LeadRecords,
     MappingFault,
     Operation,
@@ -62,7 +61,8 @@ from contatto.crm.store.targets import (
     record_target,
     record_verified_at,
 )
-from contatto.kit.clock import in_time
+from contatto.integrations.model import DeliveryState
+from contatto.integrations.store import REASON_LIMIT, after_failure
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import is_unreadable
 from contatto.kit.log import logger
@@ -145,17 +145,16 @@ def destination_of(target: Target | LiveTarget) -> str:
 
 def release_deliveries(tx: Tx) -> int:
     """Queue deliveries that waited for their target to be active again; return their number."""
-    held_deliveries = store.list_held(tx, AT_ONCE)
-    targets = {
-        target.id: target
-        for business_id in sorted({delivery.business_id for delivery in held_deliveries})
-        for target in list_live_targets(tx, business_id)
-    }
-    for delivery in in_time(held_deliveries):
-        request = delivery_request(targets[delivery.target_id], delivery.id, delivery.lead_id)
-        queue_request(tx, request, rules.DELIVERY_PLAN)
-        store.mark_queued(tx, delivery)
-    return len(held_deliveries)
+
+    @cache
+    def live_targets(business_id: str) -> dict[str, LiveTarget]:
+        return {target.id: target for target in list_live_targets(tx, business_id)}
+
+    def queue(delivery: Delivery) -> None:
+        target = live_targets(delivery.business_id)[delivery.target_id]
+        queue_request(tx, delivery_request(target, delivery.id, delivery.lead_id), rules.DELIVERY_PLAN)
+
+    return store.ledger.release(tx, AT_ONCE, queue)
 
 
 def sweep_leads(tx: Tx) -> int:
@@ -571,26 +570,26 @@ def _record_fault(
 def delivery_kind(base_url: str) -> OutboundKind:
     """Return the kind of requests that deliver leads."""
     work = partial(DeliveryWork, base_url)
-    return work_kind(rules.DELIVERY, work, rules.DELIVERY_PLAN, settle_delivery, replay=ready_delivery)
+    settle = after_failure(record_failed_delivery)
+    return work_kind(rules.DELIVERY, work, rules.DELIVERY_PLAN, settle, replay=ready_delivery)
 
 
-def settle_delivery(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+def record_failed_delivery(tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
     """Record the reason of a failed try; the last one makes a dead letter."""
-    if not isinstance(outcome, NotNow | Failed):
-        return
-    delivery = store.find_delivery(tx, request.business_id, int(request.subject))
+    delivery = store.ledger.find(tx, request.business_id, int(request.subject))
     if delivery is None or delivery.settled_at is not None:
         return
-    record = store.record_reason if state is RequestState.DUE else store.record_dead
-    record(tx, delivery, outcome.reason)
-    if state is not RequestState.DUE or delivery.reason != outcome.reason[:64]:
+    is_last = state is not RequestState.DUE
+    record = store.record_dead if is_last else store.ledger.record_reason
+    record(tx, delivery, reason)
+    if is_last or delivery.reason != reason[:REASON_LIMIT]:
         event = CrmProgressed(delivery.business_id, delivery.target_id, delivery.lead_id)
         emit(tx, delivery.business_id, event)
 
 
 def ready_delivery(tx: Tx, request: OutboundRequest) -> None:
     """Make a dead letter due again, unchanged."""
-    delivery = store.find_delivery(tx, request.business_id, int(request.subject))
+    delivery = store.ledger.find(tx, request.business_id, int(request.subject))
     if delivery is not None and delivery.state is DeliveryState.DEAD:
         store.record_due(tx, delivery, delivery.edited, is_queued=True)
 

@@ -27,7 +27,7 @@ from contatto.crm.model import ConnectorTraits, OAuth, Target, TargetState
 from contatto.crm.registry import CrmPorts, Intake, SignalCounts
 from contatto.crm.rules.deliveries import CONSENT, CONSENT_PLAN, RENEWING, SOON_S
 from contatto.crm.rules.mapping import check_mapping, default_mapping
-from contatto.crm.rules.reasons import ALERTED, Alarm, DeliveryCounts, find_alarms
+from contatto.crm.rules.reasons import find_alarms
 from contatto.crm.store import deliveries as store
 from contatto.crm.store.targets import (
     delete_trial,
@@ -41,6 +41,7 @@ from contatto.crm.store.targets import (
     record_target,
     save_target,
 )
+from contatto.integrations.model import ALERTED, Alarm, DeliveryState, LedgerCounts, count_ledger
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -291,7 +292,7 @@ def map_target(
 
 def resend_dead(tx: Tx, target: Target) -> int:
     """Send the dead letters of a target again, unchanged; return their number."""
-    dead = store.list_deliveries(tx, target.business_id, target.id, (crm.DeliveryState.DEAD,), limit=AT_ONCE)
+    dead = store.ledger.list_entries(tx, target.business_id, target.id, (DeliveryState.DEAD,), AT_ONCE)
     latest: dict[str, crm.Delivery] = {}
     for delivery in dead:  # the latest of each lead comes first, and settles the others
         latest.setdefault(delivery.lead_id, delivery)
@@ -307,7 +308,7 @@ def edit_dead(tx: Tx, target: Target, delivery_id: int, edited: Mapping[str, str
         Refused: NOT_FOUND; CONFLICT when it is no dead letter; INVALID.
     """
     delivery = load_delivery(tx, target, delivery_id)
-    if delivery.state is not crm.DeliveryState.DEAD:
+    if delivery.state is not DeliveryState.DEAD:
         raise Refused(errors.CONFLICT, "This delivery is already on its way or has arrived.")
     if any(len(text) > VALUE_LIMIT for text in edited.values()):
         raise Refused(errors.INVALID, "A value is too long.")
@@ -320,10 +321,7 @@ def load_delivery(tx: Tx, target: Target, delivery_id: int) -> crm.Delivery:
     Raises:
         Refused: NOT_FOUND.
     """
-    delivery = store.find_delivery(tx, target.business_id, delivery_id)
-    if delivery is None or delivery.target_id != target.id:
-        raise Refused(errors.NOT_FOUND, "Delivery not found.")
-    return delivery
+    return store.ledger.load(tx, target.business_id, target.id, delivery_id, "Delivery not found.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +329,7 @@ class TargetLedger:
     """A target with the counts of its leads, and its alarms."""
 
     target: Target
-    counts: DeliveryCounts
+    counts: LedgerCounts
     alarms: tuple[Alarm, ...]
 
     @property
@@ -361,16 +359,9 @@ def load_standings(tx: Tx, business_id: str, targets: list[Target]) -> tuple[Tar
     leads = store.count_listed_leads(tx, business_id)
     ledgers = []
     for target in targets:
-        states = states_by_target.get(target.id, {})
-        counts = DeliveryCounts(
-            leads=leads,
-            to_come=store.count_leads_to_come(tx, business_id, target.id),
-            due=states.get(crm.DeliveryState.DUE, 0),
-            sent=states.get(crm.DeliveryState.SENT, 0),
-            verified=states.get(crm.DeliveryState.VERIFIED, 0),
-            dead=states.get(crm.DeliveryState.DEAD, 0),
-            due_since=store.find_oldest_due(tx, business_id, target.id),
-        )
+        due_since = store.ledger.find_oldest_due(tx, business_id, target.id)
+        to_come = store.count_leads_to_come(tx, business_id, target.id)
+        counts = count_ledger(leads, states_by_target.get(target.id, {}), due_since, to_come)
         ledgers.append(TargetLedger(target, counts, find_alarms(target, counts, tx.now)))
     return tuple(ledgers)
 
@@ -382,10 +373,9 @@ def list_alarms(tx: Tx) -> list[tuple[str, int, Alarm]]:
     """
     alarms = []
     for target in list_all_targets(tx):
-        counts = DeliveryCounts(
-            dead=int(store.has_dead(tx, target.business_id, target.id)),
-            due_since=store.find_oldest_due(tx, target.business_id, target.id),
-        )
+        due_since = store.ledger.find_oldest_due(tx, target.business_id, target.id)
+        dead = int(store.has_dead(tx, target.business_id, target.id))
+        counts = LedgerCounts(total=dead, dead=dead, due_since=due_since)
         is_started = target.reason not in (NOT_CONNECTED, NOT_STARTED)
         alarms += [
             (target.business_id, target.number, alarm)

@@ -19,13 +19,14 @@ from contatto.crm import model as crm
 from contatto.crm.actions import targets as actions
 from contatto.crm.actions.checks import try_lead
 from contatto.crm.actions.deliveries import connector_of, link_of, payload_of, read_snapshot
-from contatto.crm.model import DeliveryState, Target
+from contatto.crm.model import Target
 from contatto.crm.pages.targets import HOME, TargetRow, show_target
 from contatto.crm.registry import CrmPorts
 from contatto.crm.rules.mapping import ANSWER, PLAIN_SOURCES, STATUS, with_edits
 from contatto.crm.rules.reasons import reason_text
 from contatto.crm.store import deliveries as store
 from contatto.crm.store.targets import find_trial, list_targets
+from contatto.integrations.model import DeliveryState, TrialState
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
@@ -141,13 +142,13 @@ async def show_log(
 ) -> HTMLResponse:
     require(caller, Permission.ADMINISTER)
     context = context_of(request)
-    chosen = DeliveryState(state) if state in set(DeliveryState) else None
+    chosen = DeliveryState(state) if state in DELIVERIES else None
 
     def load(tx: Tx) -> dict[str, Any]:
         target = actions.load_target(tx, caller.business_id, number_of(target_id))
         (ledger,) = actions.load_standings(tx, caller.business_id, [target])
         states = (chosen,) if chosen else ()
-        deliveries = store.list_deliveries(tx, caller.business_id, target.id, states, MOST_SHOWN)
+        deliveries = store.ledger.list_entries(tx, caller.business_id, target.id, states, MOST_SHOWN)
         numbers = store.list_lead_numbers(
             tx, caller.business_id, {delivery.lead_id for delivery in deliveries}
         )
@@ -577,8 +578,8 @@ def show_trial(trial: crm.Trial | None, lead: Lead | None) -> TrialView | None:
     if trial is None:
         return None
     return TrialView(
-        is_asked=trial.state is crm.TrialState.ASKED,
-        is_failed=trial.state is crm.TrialState.FAILED,
+        is_asked=trial.state is TrialState.PENDING,
+        is_failed=trial.state is TrialState.FAILED,
         why=reason_text(trial.reason) if trial.reason else "",
         of_this_lead=lead is not None and trial.lead_id == lead.id,
         result=msgspec.json.decode(trial.found, type=crm.TrialResult) if trial.found else None,

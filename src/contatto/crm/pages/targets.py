@@ -35,7 +35,8 @@ from contatto.crm.model import (
 )
 from contatto.crm.registry import CrmPorts
 from contatto.crm.rules.deliveries import CHECK, COMPARISON, CONSENT
-from contatto.crm.rules.reasons import DENIED, Alarm, DeliveryCounts, consent_text, idle_text, reason_text
+from contatto.crm.rules.reasons import DENIED, consent_text, idle_text, reason_text
+from contatto.integrations.model import Alarm, LedgerCounts
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
@@ -81,7 +82,7 @@ class TargetRow:
     is_paused: bool
     is_disconnected: bool
     reads_back: bool
-    counts: DeliveryCounts
+    counts: LedgerCounts
     alarms: tuple[Alarm, ...]
     verified_at: datetime | None
     comparison: Comparison | None

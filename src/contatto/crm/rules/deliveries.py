@@ -18,6 +18,7 @@ from typing import Final
 from contatto.crm import model as crm
 from contatto.crm.model import ConnectorTraits, CrmRecord, FindBy, FoundRecords, Operation, Payload, Reply
 from contatto.crm.rules.mapping import leave_out
+from contatto.integrations.model import ErasureState
 from contatto.kit.outbound.model import RetryPlan
 
 DELIVERY: Final = "crm_delivery"
@@ -62,8 +63,6 @@ KEEP: Final = timedelta(days=90)
 """Retention of deliveries that arrived."""
 ECHO: Final = timedelta(hours=24)
 """Time in which a change that equals our own write is an echo of it."""
-ALARM_AFTER: Final = timedelta(minutes=5)
-"""Time in which leads may be due at an active target without one verified, before an alarm."""
 MOST_HOPS: Final = 16
 """Steps of one try; a CRM that redirects in a circle rests until the next try."""
 DIFFERS: Final = "differs"
@@ -475,7 +474,7 @@ class EraseCourse:
 class ErasureSettled:
     """End of an erasure."""
 
-    state: crm.ErasureState
+    state: ErasureState
     reason: str = ""
 
 
@@ -492,7 +491,7 @@ type EraseTurn = EraseCourse | ErasureSettled | ErasurePending
 def begin_erasure(traits: ConnectorTraits, external_id: str, stored_id: str) -> EraseTurn:
     """Return the first step."""
     if traits.erases is crm.ErasureLevel.NONE:
-        return ErasureSettled(crm.ErasureState.UNSUPPORTED)
+        return ErasureSettled(ErasureState.UNSUPPORTED)
     if FindBy.EXTERNAL_ID in traits.finds_by:
         return EraseCourse(external_id, EraseStage.FIND, stored_id)
     if not traits.reads_back:
@@ -505,7 +504,7 @@ def _look(course: EraseCourse) -> EraseTurn:
 
 
 def _finished(course: EraseCourse) -> ErasureSettled:
-    return ErasureSettled(crm.ErasureState.PARTIAL if course.is_partial else crm.ErasureState.FINISHED)
+    return ErasureSettled(ErasureState.PARTIAL if course.is_partial else ErasureState.FINISHED)
 
 
 def erasing_operation(course: EraseCourse) -> Operation:
@@ -523,9 +522,9 @@ def next_erasure(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> 
         return ErasurePending(CIRCLES)
     course = replace(course, hops=course.hops + 1)
     if isinstance(reply, crm.Rejected):
-        return ErasureSettled(crm.ErasureState.FAILED, reply.reason)
+        return ErasureSettled(ErasureState.FAILED, reply.reason)
     if isinstance(reply, crm.Unsupported):
-        return ErasureSettled(crm.ErasureState.UNSUPPORTED)
+        return ErasureSettled(ErasureState.UNSUPPORTED)
     if course.stage is EraseStage.FIND:
         for record in reply.records if isinstance(reply, FoundRecords) else ():
             if record.external_id in ("", course.external_id):
@@ -551,7 +550,7 @@ def _after_erasure_look(traits: ConnectorTraits, course: EraseCourse, reply: Rep
     if has_no_ids or is_unnamed or record.external_id == course.external_id:
         return replace(course, stage=EraseStage.ERASE, record_id=record.id or stored_id)
     if not record.external_id:
-        return ErasureSettled(crm.ErasureState.FAILED, "not_ours")
+        return ErasureSettled(ErasureState.FAILED, "not_ours")
     if course.is_moved:  # the record holds two leads: it goes with the other, or a person decides
         return ErasurePending("shared_record")
     return _finished(course)  # the record belongs to another lead now
@@ -561,7 +560,7 @@ def _after_erase(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> 
     is_partial = course.is_partial or (isinstance(reply, crm.Erased) and reply.is_partial)
     course = replace(course, is_partial=is_partial)
     if not isinstance(reply, crm.Erased | crm.NoRecord | crm.Moved):
-        return ErasureSettled(crm.ErasureState.FAILED, "unreadable")
+        return ErasureSettled(ErasureState.FAILED, "unreadable")
     if not traits.reads_back or not course.record_id:
         return _finished(course)
     return replace(course, stage=EraseStage.PROVE)

@@ -1,70 +1,24 @@
 """Alarms of linked CRMs, and reason codes as texts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Final
 
 from contatto.crm.model import Target, TargetState
-from contatto.crm.rules.deliveries import ALARM_AFTER, DIFFERS, WRONG_STAYS
+from contatto.crm.rules.deliveries import DIFFERS, WRONG_STAYS
+from contatto.integrations.model import Alarm, LedgerCounts, list_ledger_alarms
 from contatto.kit.i18n import N_, LazyText
 
 
-class Alarm(StrEnum):
-    """Reasons why a linked CRM needs attention, the worst first."""
-
-    SHUT_OUT = "shut_out"
-    NONE_ARRIVES = "none_arrives"
-    DEAD = "dead"
-    MISCOUNTED = "miscounted"
-    DIFFERS = "differs"
-    MAPPING = "mapping"
-
-
-ALERTED: Final = frozenset({Alarm.SHUT_OUT, Alarm.NONE_ARRIVES, Alarm.DEAD, Alarm.DIFFERS})
-"""Alarms that alert members; the others show on the pages only."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryCounts:
-    """Counts of the leads at a target by state, and the time of the oldest due one.
-
-    ``leads`` is counted apart, and equals the sum of the other counts at any moment. ``to_come`` are older
-    than the target, and not due yet.
-    """
-
-    leads: int = 0
-    to_come: int = 0
-    due: int = 0
-    sent: int = 0
-    verified: int = 0
-    dead: int = 0
-    due_since: datetime | None = None
-
-    @property
-    def adds_up(self) -> bool:
-        return self.leads == self.to_come + self.due + self.sent + self.verified + self.dead
-
-
-def none_arrives(target: Target, due_since: datetime | None, at: datetime) -> bool:
-    """Return whether leads are due for five minutes, and none arrived since."""
-    if not target.is_active or due_since is None or due_since > at - ALARM_AFTER:
-        return False
-    return target.verified_at is None or target.verified_at < at - ALARM_AFTER
-
-
-def find_alarms(target: Target, counts: DeliveryCounts, at: datetime) -> tuple[Alarm, ...]:
+def find_alarms(target: Target, counts: LedgerCounts, at: datetime) -> tuple[Alarm, ...]:
     """Return the alarms of a linked CRM, the worst first."""
-    alarms = {
-        Alarm.SHUT_OUT: target.state is TargetState.DISCONNECTED,
-        Alarm.NONE_ARRIVES: none_arrives(target, counts.due_since, at),
-        Alarm.DEAD: counts.dead > 0,
-        Alarm.MISCOUNTED: not counts.adds_up,
-        Alarm.DIFFERS: target.comparison is not None and target.comparison.differs,
-        Alarm.MAPPING: bool(target.faults),
-    }
-    return tuple(alarm for alarm, is_so in alarms.items() if is_so)
+    is_shut_out = target.state is TargetState.DISCONNECTED
+    alarms = list_ledger_alarms(
+        counts, at, target.verified_at, is_active=target.is_active, is_shut_out=is_shut_out
+    )
+    if target.comparison is not None and target.comparison.differs:
+        alarms = *alarms, Alarm.DIFFERS
+    return (*alarms, Alarm.MAPPING) if target.faults else alarms
 
 
 _KEY: Final = N_("The CRM rejects the token or password")

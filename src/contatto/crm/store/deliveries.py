@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     ColumnElement,
     Index,
@@ -18,7 +17,6 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     Update,
-    and_,
     bindparam,
     case,
     exists,
@@ -32,9 +30,11 @@ from sqlalchemy import (
 )
 
 from contatto.crm import model as crm
-from contatto.crm.model import DeliveryState, Erasure, ErasureState, RecordLink, Target
+from contatto.crm.model import Erasure, RecordLink, Target
 from contatto.crm.rules.mapping import EventSet, LeadEvent
 from contatto.crm.store.targets import LiveTarget, crm_targets
+from contatto.integrations.model import DeliveryState, ErasureState
+from contatto.integrations.store import REASON_LIMIT, DeliveryLedger, ledger_columns, waiting_index
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import (
     ROW,
@@ -55,37 +55,29 @@ from contatto.leads.store.records import leads
 
 RECORD_LIMIT: Final = 255
 """Most characters of a CRM's id."""
-_HELD_TEXT: Final = "(crm_deliveries.state = 'due' AND NOT crm_deliveries.is_queued)"
-_WITHOUT_REQUEST: Final[ColumnElement[bool]] = literal_column("(state = 'due' AND NOT is_queued)")
-"""A delivery that is due without a request, as its target was not active; in the words of the index."""
 _MERGED: Final[ColumnElement[bool]] = literal_column("(merged_into IS NOT NULL)")
 
 crm_deliveries = Table(
     "crm_deliveries",
     metadata,
-    Column("id", Serial, primary_key=True, autoincrement=True),
-    tenant(),
+    *ledger_columns(),
     Column("target_id", String(36), nullable=False),
     Column("lead_id", String(36), nullable=False),
     Column("revision", Integer, nullable=False),
-    Column("state", Choice(DeliveryState), nullable=False),
-    Column("is_queued", Boolean, nullable=False),
-    Column("reason", String(64), nullable=False),
     sealed("edited", nullable=True),
-    instant("created_at"),
     instant("sent_at", nullable=True),
-    instant("settled_at", nullable=True),
     UniqueConstraint("business_id", "target_id", "lead_id", "revision"),
     Index("ix_crm_deliveries_of_target", "business_id", "target_id", "state", "id"),
-    Index(
-        "ix_crm_deliveries_held",
-        "target_id",
-        "id",
-        sqlite_where=_WITHOUT_REQUEST,
-        postgresql_where=_WITHOUT_REQUEST,
-    ),
+    waiting_index("ix_crm_deliveries_held", "target_id"),
     Index("ix_crm_deliveries_settled", "settled_at"),
     info={ROW: ("target_id", "lead_id", "revision")},
+)
+ledger: Final = DeliveryLedger(
+    crm_deliveries,
+    crm.Delivery,
+    crm_deliveries.c.target_id,
+    crm_targets.c.id,
+    crm_targets.c.state == crm.TargetState.ACTIVE,
 )
 
 crm_records = Table(
@@ -183,21 +175,6 @@ def seal_edited(vault: Vault, business_id: str, row: tuple[str, str, int], edite
 _APPEND: Final = crm_deliveries.insert().returning(crm_deliveries.c.lead_id, crm_deliveries.c.id)
 
 
-def find_delivery(tx: Tx, business_id: str, delivery_id: int) -> crm.Delivery | None:
-    query = select(crm_deliveries).where(crm_deliveries.c.business_id == business_id)
-    return tx.find(crm.Delivery, query.where(crm_deliveries.c.id == delivery_id))
-
-
-def list_deliveries(
-    tx: Tx, business_id: str, target_id: str, states: Collection[DeliveryState] = (), limit: int = 50
-) -> list[crm.Delivery]:
-    """Return deliveries of a target, the latest first."""
-    query = select(crm_deliveries).where(*_at(crm_deliveries, business_id, target_id))
-    if states:
-        query = query.where(crm_deliveries.c.state.in_(list(states)))
-    return tx.list(crm.Delivery, query.order_by(crm_deliveries.c.id.desc()).limit(limit))
-
-
 _LATER: Final = crm_deliveries.alias("later")
 _OPEN: Final = select(crm_deliveries).where(
     crm_deliveries.c.business_id == bindparam("of"),
@@ -216,32 +193,6 @@ _OPEN: Final = select(crm_deliveries).where(
 def find_open_delivery(tx: Tx, business_id: str, delivery_id: int) -> crm.Delivery | None:
     """Return a delivery that did not arrive; None where a later one of its lead will settle it."""
     return tx.find(crm.Delivery, _OPEN, {"of": business_id, "number": delivery_id})
-
-
-def list_held(tx: Tx, limit: int) -> list[crm.Delivery]:
-    """Return deliveries of active targets without a request, the oldest first; of all businesses."""
-    query = (
-        select(crm_deliveries)
-        .join(crm_targets, crm_targets.c.id == crm_deliveries.c.target_id)
-        .where(_held_of_active())
-        .order_by(crm_deliveries.c.id)
-        .limit(limit)
-    )
-    return tx.list(crm.Delivery, query.with_for_update(skip_locked=True, of=crm_deliveries)
-                   if tx.locks_rows else query)  # fmt: skip
-
-
-def has_held(tx: Tx) -> bool:
-    """Return whether any delivery of an active target has no request."""
-    query: Select[Any] = select(crm_deliveries.c.id).select_from(
-        crm_targets.join(crm_deliveries, crm_deliveries.c.target_id == crm_targets.c.id)
-    )
-    return tx.scalar(query.where(_held_of_active()).limit(1)) is not None
-
-
-def _held_of_active() -> ColumnElement[bool]:
-    has_no_request: ColumnElement[bool] = literal_column(_HELD_TEXT)
-    return and_(has_no_request, crm_targets.c.state == crm.TargetState.ACTIVE)
 
 
 def _update_record(record: RecordLink) -> Update:
@@ -350,22 +301,6 @@ def delete_old_deliveries(tx: Tx, before: datetime) -> int:
     return tx.delete_some(crm_deliveries, *arrived)
 
 
-def mark_queued(tx: Tx, delivery: crm.Delivery) -> None:
-    """Record that a delivery has a request."""
-    tx.execute(_update_delivery(delivery).values(is_queued=True))
-
-
-def record_reason(tx: Tx, delivery: crm.Delivery, reason: str) -> None:
-    """Record why a delivery did not arrive yet."""
-    tx.execute(_update_delivery(delivery).values(reason=reason[:64]))
-
-
-def _update_delivery(delivery: crm.Delivery) -> Update:
-    return update(crm_deliveries).where(
-        crm_deliveries.c.business_id == delivery.business_id, crm_deliveries.c.id == delivery.id
-    )
-
-
 def record_sent(tx: Tx, delivery: crm.Delivery, record_id: str) -> None:
     """Record that the CRM accepted a delivery, before it is read back."""
     values = {"of": delivery.business_id, "number": delivery.id, "now": tx.now}
@@ -431,17 +366,16 @@ def _lead_up_to(delivery: crm.Delivery) -> dict[str, Any]:
 
 def record_dead(tx: Tx, delivery: crm.Delivery, reason: str) -> None:
     """Make a dead letter of a delivery, and of the earlier ones that it would have settled."""
-    values = {"now": tx.now, "state_now": DeliveryState.DEAD, "why": reason[:64]}
+    values = {"now": tx.now, "state_now": DeliveryState.DEAD, "why": reason[:REASON_LIMIT]}
     tx.execute(_GIVEN_UP, _lead_up_to(delivery) | values)
     _set_record(tx, delivery, {}, DeliveryState.DEAD)
 
 
 def record_due(tx: Tx, delivery: crm.Delivery, edited: str, *, is_queued: bool) -> None:
     """Make a delivery due again, with the values that a member edited."""
-    values = {"state": DeliveryState.DUE, "settled_at": None, "reason": "", "is_queued": is_queued}
     row = delivery.target_id, delivery.lead_id, delivery.revision
     sealed_text = seal_edited(tx.vault, delivery.business_id, row, edited)
-    tx.execute(_update_delivery(delivery).values(**values, edited=sealed_text))
+    ledger.record(tx, delivery, DeliveryState.DUE, is_queued=is_queued, edited=sealed_text)
     _set_record(tx, delivery, {}, DeliveryState.DUE)
 
 
@@ -515,15 +449,6 @@ def has_dead(tx: Tx, business_id: str, target_id: str) -> bool:
         *_at(crm_records, business_id, target_id), crm_records.c.state == DeliveryState.DEAD
     )
     return tx.scalar(query.limit(1)) is not None
-
-
-def find_oldest_due(tx: Tx, business_id: str, target_id: str) -> datetime | None:
-    """Return the time of the oldest due delivery of a target."""
-    oldest = select(func.min(crm_deliveries.c.created_at)).where(
-        *_at(crm_deliveries, business_id, target_id), crm_deliveries.c.state == DeliveryState.DUE
-    )
-    oldest_due: datetime | None = tx.scalar(oldest)
-    return oldest_due
 
 
 _WORST_FIRST: Final = (DeliveryState.DEAD, DeliveryState.DUE, DeliveryState.SENT, DeliveryState.VERIFIED)
@@ -674,7 +599,7 @@ def record_erasure(tx: Tx, erasure: Erasure, state: ErasureState, reason: str = 
     statement = update(crm_erasures).where(
         crm_erasures.c.business_id == erasure.business_id, crm_erasures.c.id == erasure.id
     )
-    tx.execute(statement.values(state=state, reason=reason[:64], settled_at=settled))
+    tx.execute(statement.values(state=state, reason=reason[:REASON_LIMIT], settled_at=settled))
 
 
 def record_erasure_again(tx: Tx, erasure: Erasure, record_id: str) -> None:

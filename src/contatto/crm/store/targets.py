@@ -32,8 +32,8 @@ from contatto.crm.model import (
     Target,
     TargetState,
     Trial,
-    TrialState,
 )
+from contatto.integrations.model import TrialState
 from contatto.kit.db.prepared import PreparedQuery
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
@@ -236,7 +236,7 @@ def save_trial(tx: Tx, target: Target, lead_id: str) -> None:
         "target_id": target.id,
         "business_id": target.business_id,
         "lead_id": lead_id,
-        "state": TrialState.ASKED,
+        "state": TrialState.PENDING,
         "reason": "",
         "created_at": tx.now,
     }
@@ -253,7 +253,7 @@ def record_trial(tx: Tx, trial: Trial, state: TrialState, reason: str = "", resu
     statement = update(crm_trials).where(
         crm_trials.c.business_id == trial.business_id, crm_trials.c.target_id == trial.target_id
     )
-    settled_at = None if state is TrialState.ASKED else tx.now
+    settled_at = None if state is TrialState.PENDING else tx.now
     sealed_result = tx.seal(result, trial.business_id, "crm_trials.found", trial.target_id)
     values = {"state": state, "reason": reason[:64], "found": sealed_result, "settled_at": settled_at}
     tx.execute(statement.values(**values))

@@ -1623,16 +1623,18 @@ def upgrade() -> None:
     op.create_table('pushes',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
-    sa.Column('subscription_id', sa.String(length=36), nullable=False),
-    sa.Column('subject_id', sa.String(length=36), nullable=False),
     sa.Column('state', sa.String(length=32), nullable=False),
-    sa.Column('body', sa.LargeBinary(), nullable=False),
-    sa.Column('answer', sa.String(length=32), nullable=False),
+    sa.Column('is_queued', sa.Boolean(), nullable=False),
+    sa.Column('reason', sa.String(length=64), nullable=False),
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.Column('settled_at', sa.BigInteger(), nullable=True),
+    sa.Column('subscription_id', sa.String(length=36), nullable=False),
+    sa.Column('subject_id', sa.String(length=36), nullable=False),
+    sa.Column('body', sa.LargeBinary(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_pushes'))
     )
     with op.batch_alter_table('pushes', schema=None) as batch_op:
+        batch_op.create_index('ix_pushes_held', ['subscription_id', 'id'], unique=False, sqlite_where=sa.text("(state = 'due' AND NOT is_queued)"), postgresql_where=sa.text("(state = 'due' AND NOT is_queued)"))
         batch_op.create_index('ix_pushes_of_subject', ['business_id', 'subject_id'], unique=False)
         batch_op.create_index('ix_pushes_of_subscription', ['business_id', 'subscription_id', 'id'], unique=False)
         batch_op.create_index('ix_pushes_settled', ['settled_at'], unique=False)

@@ -1,0 +1,1 @@
+"""The ledger of deliveries to outside systems, for CRMs, ad platforms and subscribed programs."""

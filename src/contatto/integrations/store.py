@@ -1,0 +1,199 @@
+"""Ledger of deliveries: entries of a table, which outbound requests carry out.
+
+An entry is due until a request settles it as sent, verified, withheld or dead. While its receiver is not
+active it has no request; the worker queues one when the receiver is active again. The outbound machine
+claims requests, repeats them after back-off, and replays dead ones.
+"""
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    Index,
+    Select,
+    String,
+    Table,
+    Update,
+    and_,
+    func,
+    literal_column,
+    select,
+    update,
+)
+
+from contatto.integrations.model import DeliveryState, LedgerEntry
+from contatto.kit import errors
+from contatto.kit.clock import in_time
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Choice, Serial, instant, tenant
+from contatto.kit.errors import Refused
+from contatto.kit.outbound.model import (
+    Failed,
+    NotNow,
+    OutboundRequest,
+    Outcome,
+    RequestState,
+)
+
+REASON_LIMIT: Final = 64
+"""Most characters of a reason."""
+_WAITING: Final[ColumnElement[bool]] = literal_column("(state = 'due' AND NOT is_queued)")
+
+
+def ledger_columns() -> tuple[Column[Any], ...]:
+    """Return the columns that each table of deliveries has."""
+    return (
+        Column("id", Serial, primary_key=True, autoincrement=True),
+        tenant(),
+        Column("state", Choice(DeliveryState), nullable=False),
+        Column("is_queued", Boolean, nullable=False),
+        Column("reason", String(REASON_LIMIT), nullable=False),
+        instant("created_at"),
+        instant("settled_at", nullable=True),
+    )
+
+
+def waiting_index(name: str, receiver: str) -> Index:
+    """Return the index of the due entries without a request."""
+    return Index(name, receiver, "id", sqlite_where=_WAITING, postgresql_where=_WAITING)
+
+
+class DeliveryLedger[E: LedgerEntry]:
+    """Table of the deliveries to one kind of receivers.
+
+    Args:
+        table: has the columns of `ledger_columns`, and an id of the receiver.
+        entry_type: dataclass of a row.
+        receiver: the table's column with the id of the receiver.
+        receiver_id: the same id in the table of receivers.
+        is_active: the condition of receivers that get deliveries now.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        entry_type: type[E],
+        receiver: Column[Any],
+        receiver_id: Column[Any],
+        is_active: ColumnElement[bool],
+    ) -> None:
+        self._table = table
+        self._entry_type = entry_type
+        self._receiver = receiver
+        self._receiver_id = receiver_id
+        is_waiting: ColumnElement[bool] = literal_column(
+            f"({table.name}.state = 'due' AND NOT {table.name}.is_queued)"
+        )
+        self.tables = {table.name, receiver_id.table.name}
+        self._waits: ColumnElement[bool] = and_(is_waiting, is_active)
+
+    def find(self, tx: Tx, business_id: str, entry_id: int) -> E | None:
+        query = self._of_business(business_id)
+        return tx.find(self._entry_type, query.where(self._table.c.id == entry_id))
+
+    def load(self, tx: Tx, business_id: str, receiver_id: str, entry_id: int, missing: str) -> E:
+        """Return an entry of a receiver.
+
+        Raises:
+            Refused: NOT_FOUND, with the text ``missing``.
+        """
+        query = self._of_business(business_id).where(self._receiver == receiver_id)
+        entry = tx.find(self._entry_type, query.where(self._table.c.id == entry_id))
+        if entry is None:
+            raise Refused(errors.NOT_FOUND, missing)
+        return entry
+
+    def list_entries(
+        self,
+        tx: Tx,
+        business_id: str,
+        receiver_id: str | None = None,
+        states: Collection[DeliveryState] = (),
+        limit: int | None = 50,
+    ) -> list[E]:
+        """Return the latest entries of a receiver, or of all, the newest first."""
+        query = self._of_business(business_id)
+        if receiver_id is not None:
+            query = query.where(self._receiver == receiver_id)
+        if states:
+            query = query.where(self._table.c.state.in_(tuple(states)))
+        return tx.list(self._entry_type, query.order_by(self._table.c.id.desc()).limit(limit))
+
+    def _of_business(self, business_id: str) -> Select[Any]:
+        return select(self._table).where(self._table.c.business_id == business_id)
+
+    def count_states(self, tx: Tx, business_id: str) -> dict[str, dict[DeliveryState, int]]:
+        """Count the entries of each receiver by state."""
+        keys = self._receiver, self._table.c.state
+        query = select(*keys, func.count().label("n")).where(self._table.c.business_id == business_id)
+        states: dict[str, dict[DeliveryState, int]] = {}
+        for row in tx.execute(query.group_by(*keys)).mappings():
+            states.setdefault(row[self._receiver.name], {})[row["state"]] = row["n"]
+        return states
+
+    def find_oldest_due(self, tx: Tx, business_id: str, receiver_id: str) -> datetime | None:
+        """Return the creation time of the oldest due entry of a receiver."""
+        oldest: datetime | None = tx.scalar(
+            select(func.min(self._table.c.created_at)).where(
+                self._table.c.business_id == business_id,
+                self._receiver == receiver_id,
+                self._table.c.state == DeliveryState.DUE,
+            )
+        )
+        return oldest
+
+    def change(self, entry: E) -> Update:
+        """Return an update of an entry's row."""
+        return update(self._table).where(
+            self._table.c.business_id == entry.business_id, self._table.c.id == entry.id
+        )
+
+    def record(self, tx: Tx, entry: E, state: DeliveryState, reason: str = "", **values: Any) -> None:
+        """Settle an entry, or make it due."""
+        settled_at = None if state is DeliveryState.DUE else tx.now
+        changes = {"state": state, "reason": reason[:REASON_LIMIT], "settled_at": settled_at}
+        tx.execute(self.change(entry).values(**changes | values))
+
+    def record_reason(self, tx: Tx, entry: E, reason: str) -> None:
+        """Record why an entry did not arrive yet."""
+        tx.execute(self.change(entry).values(reason=reason[:REASON_LIMIT]))
+
+    def has_waiting(self, tx: Tx) -> bool:
+        """Report whether a due entry of an active receiver has no request."""
+        joined = self._receiver_id.table.join(self._table, self._receiver_id == self._receiver)
+        query = select(self._table.c.id).select_from(joined).where(self._waits)
+        return tx.scalar(query.limit(1)) is not None
+
+    def release(self, tx: Tx, limit: int, queue: Callable[[E], None]) -> int:
+        """Queue entries that waited for their receiver, of all businesses; return their number."""
+        query = (
+            select(self._table)
+            .join(self._receiver_id.table, self._receiver_id == self._receiver)
+            .where(self._waits)
+            .order_by(self._table.c.id)
+            .limit(limit)
+        )
+        locked = query.with_for_update(skip_locked=True, of=self._table) if tx.locks_rows else query
+        entries = tx.list(self._entry_type, locked)
+        for entry in in_time(entries):
+            queue(entry)
+            tx.execute(self.change(entry).values(is_queued=True))
+        return len(entries)
+
+
+type FailureHandler = Callable[[Tx, OutboundRequest, str, RequestState], object]
+"""Records the reason of a failed try; a due request is tried again."""
+
+
+def after_failure(record: FailureHandler) -> Callable[[Tx, OutboundRequest, Outcome, RequestState], None]:
+    """Return the handler of outcomes that records the failed tries of a request."""
+
+    def settle(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+        if isinstance(outcome, NotNow | Failed):
+            record(tx, request, outcome.reason, state)
+
+    return settle
