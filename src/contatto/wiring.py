@@ -24,9 +24,8 @@ from contatto.crm.actions.deliveries import delivery_kind, purge_sync, release_d
 from contatto.crm.actions.targets import consent_kind, has_alarm
 from contatto.crm.model import CrmProgressed
 from contatto.crm.registry import CONNECTORS, CrmPorts, Intake
+from contatto.crm.store.deliveries import crm_targets, has_sweep, list_lead_ids_in_state, list_states_of_leads
 from contatto.crm.store.deliveries import ledger as crm_ledger
-from contatto.crm.store.deliveries import list_lead_ids_in_state, list_states_of_leads
-from contatto.crm.store.targets import crm_targets, has_sweep
 from contatto.delivery.actions import budgets, log, relearning, results, training
 from contatto.delivery.actions.log import decision_sealing_job
 from contatto.delivery.actions.serving import AdServer, RecentCallers

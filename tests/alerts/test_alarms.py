@@ -9,7 +9,7 @@ from contatto.alerts.rules import path_of
 from contatto.alerts.store import alerts
 from contatto.crm.actions.targets import NewTarget, has_alarm, link_crm, pause_target
 from contatto.crm.model import Comparison, Target, TargetState
-from contatto.crm.store.targets import find_target, record_target
+from contatto.crm.store.deliveries import find_target, record_target
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx

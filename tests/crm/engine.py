@@ -9,8 +9,7 @@ from contatto.crm.actions.deliveries import release_deliveries, sweep_leads
 from contatto.crm.actions.targets import NewTarget, link_crm, map_target
 from contatto.crm.model import MappedField, RecordLink, Target
 from contatto.crm.registry import CONNECTORS, CrmPorts
-from contatto.crm.store.deliveries import count_states, find_record
-from contatto.crm.store.targets import find_target
+from contatto.crm.store.deliveries import count_states, find_record, find_target
 from contatto.integrations.model import DeliveryState
 from contatto.kit.db.tx import Parts, Tx
 from contatto.kit.outbound.machine import LEASE

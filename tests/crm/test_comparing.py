@@ -9,7 +9,7 @@ from contatto.crm.actions.deliveries import find_kind_request
 from contatto.crm.actions.targets import pause_target
 from contatto.crm.model import Comparison, Target
 from contatto.crm.rules.deliveries import COMPARE_AGAIN_S, COMPARE_EVERY_S, COMPARISON
-from contatto.crm.store.deliveries import list_erasures
+from contatto.crm.store.events import list_erasures
 from contatto.integrations.model import DeliveryState, ErasureState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx

@@ -15,7 +15,7 @@ from contatto.crm.connectors.json_api import read_tokens, token_request
 from contatto.crm.model import CrmLink, Denied, RenewSecrets, RetryLater, SecretsRenewed, Target
 from contatto.crm.registry import CONNECTORS
 from contatto.crm.rules.reasons import consent_text
-from contatto.crm.store.targets import record_secrets
+from contatto.crm.store.deliveries import record_secrets
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx

@@ -16,7 +16,7 @@ from contatto.accounts.model import Role
 from contatto.crm.actions.checks import queue_check
 from contatto.crm.model import Target, TargetState
 from contatto.crm.registry import CONNECTORS, CrmPorts
-from contatto.crm.store.targets import list_targets, record_target
+from contatto.crm.store.deliveries import list_targets, record_target
 from contatto.kit.db.tx import Parts, Tx
 from contatto.leads.ports import LeadPorts
 from contatto.measurement.actions import ChargePort

@@ -5,7 +5,8 @@ from sqlalchemy import select
 from contatto.crm.actions.deliveries import schedule_deliveries
 from contatto.crm.actions.targets import pause_target, remove_target, resume_target
 from contatto.crm.model import Target
-from contatto.crm.store.deliveries import ledger, list_erasures
+from contatto.crm.store.deliveries import ledger
+from contatto.crm.store.events import list_erasures
 from contatto.integrations.model import ErasureState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx

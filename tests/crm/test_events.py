@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from contatto.crm.rules.mapping import LeadEvent, check_event_time, follows, status_of_event
-from contatto.crm.store.deliveries import lead_events
+from contatto.crm.store.events import lead_events
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.leads.model import Lead, LeadStatus

@@ -7,8 +7,7 @@ import standardwebhooks
 from contatto.crm.actions.deliveries import release_deliveries
 from contatto.crm.actions.targets import NewTarget, link_crm, reconnect_target
 from contatto.crm.model import TargetState
-from contatto.crm.store.deliveries import ledger
-from contatto.crm.store.targets import list_targets
+from contatto.crm.store.deliveries import ledger, list_targets
 from contatto.integrations.model import DeliveryState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx

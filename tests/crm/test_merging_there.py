@@ -20,8 +20,8 @@ from contatto.crm.model import (
     TrialResult,
 )
 from contatto.crm.rules.deliveries import begin_trial, next_trial_turn
-from contatto.crm.store.deliveries import ledger, list_erasures
-from contatto.crm.store.targets import find_trial
+from contatto.crm.store.deliveries import ledger
+from contatto.crm.store.events import find_trial, list_erasures
 from contatto.integrations.model import DeliveryState, ErasureState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx

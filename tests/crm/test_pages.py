@@ -11,7 +11,7 @@ import pytest
 
 from contatto.crm.model import TargetState
 from contatto.crm.registry import CONNECTORS
-from contatto.crm.store.targets import list_targets
+from contatto.crm.store.deliveries import list_targets
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.leads.store.records import list_contact_points

@@ -31,8 +31,8 @@ from contatto.crm.model import (
     WriteRecord,
     Written,
 )
-from contatto.crm.store.deliveries import count_states, ledger, list_erasures
-from contatto.crm.store.targets import find_target, list_targets, record_secrets
+from contatto.crm.store.deliveries import count_states, find_target, ledger, list_targets, record_secrets
+from contatto.crm.store.events import list_erasures
 from contatto.integrations.model import DeliveryState, ErasureState
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database

@@ -29,8 +29,7 @@ from contatto.crm.model import (
     WriteRecord,
 )
 from contatto.crm.registry import CONNECTORS
-from contatto.crm.store.deliveries import crm_records
-from contatto.crm.store.targets import list_targets
+from contatto.crm.store.deliveries import crm_records, list_targets
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import hash_secret
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest

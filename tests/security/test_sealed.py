@@ -17,8 +17,8 @@ from starlette.testclient import TestClient
 from contatto.app import create_app, open_context
 from contatto.cli.access import reseal_all
 from contatto.cli.models import seal_days
-from contatto.crm.store.deliveries import find_record, ledger, record_due, record_told
-from contatto.crm.store.targets import find_trial, list_targets, record_trial, save_trial
+from contatto.crm.store.deliveries import find_record, ledger, list_targets, record_due, record_told
+from contatto.crm.store.events import find_trial, record_trial, save_trial
 from contatto.delivery.store.models import save_influences
 from contatto.inbox.store.messages import messages
 from contatto.integrations.model import TrialState

@@ -33,8 +33,8 @@ from contatto.crm.rules.mapping import (
     check_event_time,
     check_hashes,
 )
-from contatto.crm.store.deliveries import list_event_sets
-from contatto.crm.store.targets import find_target, find_target_of_number
+from contatto.crm.store.deliveries import find_target, find_target_of_number
+from contatto.crm.store.events import list_event_sets
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,

@@ -11,8 +11,7 @@ from contatto.accounts.store import list_ad_accounts
 from contatto.ads.model import NodeStatus
 from contatto.ads.store import load_ad_groups
 from contatto.crm.model import TargetState
-from contatto.crm.store.deliveries import count_states
-from contatto.crm.store.targets import list_targets
+from contatto.crm.store.deliveries import count_states, list_targets
 from contatto.delivery.rules.targeting import budget_left
 from contatto.delivery.store.ledger import list_charged_days, list_spent
 from contatto.guide.actions import list_done_steps

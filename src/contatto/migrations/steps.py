@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 from contatto import wiring
 from contatto.ads import store as _ads
 from contatto.audit import store as _audit
-from contatto.crm.store import deliveries as _deliveries
+from contatto.crm.store import events as _events
 from contatto.forms import store as _forms
 from contatto.kit.db.database import protect_tables
 from contatto.kit.db.types import metadata
@@ -22,7 +22,7 @@ from contatto.leads.store import jobs as _jobs
 from contatto.leads.store import listing as _listing
 from contatto.reports import store as _reports
 
-TABLES_OF: Final = (wiring, _ads, _annotations, _audit, _deliveries, _forms, _jobs, _listing, _reports)
+TABLES_OF: Final = (wiring, _ads, _annotations, _audit, _events, _forms, _jobs, _listing, _reports)
 """Importing these makes every table known."""
 
 

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from contatto.crm.actions.targets import NewTarget, link_crm, reconnect_target
 from contatto.crm.model import Target
-from contatto.crm.store.targets import list_targets
+from contatto.crm.store.deliveries import list_targets
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.vault import KEY_FILE

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from contatto.crm.actions.targets import load_standings
-from contatto.crm.store.targets import list_all_targets
+from contatto.crm.store.deliveries import list_all_targets
 from contatto.inbox.store.receipts import count_all_receipts
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.store import count_requests

@@ -25,7 +25,8 @@ from contatto.crm.rules.mapping import (
     status_of_word,
 )
 from contatto.crm.store import deliveries as store
-from contatto.crm.store.targets import record_secrets
+from contatto.crm.store import events
+from contatto.crm.store.deliveries import record_secrets
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -189,10 +190,10 @@ def create_event_set(tx: Tx, account: AdAccount, name: str) -> EventSet:
     if not 0 < len(set_name) <= NAME_LIMIT or not set_name.isprintable():
         raise Refused(errors.INVALID, f"name: write 1 to {NAME_LIMIT} characters.")
     tx.hold_key("event sets", account.id)
-    if len(store.list_event_sets(tx, account.business_id, account.id)) >= MOST_SETS:
+    if len(events.list_event_sets(tx, account.business_id, account.id)) >= MOST_SETS:
         raise Refused(errors.AD_LIMIT, f"An ad account has {MOST_SETS} CRM event sets at most.")
     event_set = EventSet(new_id(), account.business_id, new_number(), account.id, set_name, tx.now)
-    if not store.save_event_set(tx, event_set):
+    if not events.save_event_set(tx, event_set):
         raise Refused(
             errors.INVALID,
             "name: This ad account already has an event set with this name. Choose a different name.",
@@ -206,7 +207,7 @@ def load_event_set(tx: Tx, caller: Caller, number: int) -> EventSet:
     Raises:
         Refused: NOT_FOUND.
     """
-    for event_set in store.list_event_sets(tx, caller.business_id):
+    for event_set in events.list_event_sets(tx, caller.business_id):
         if event_set.number == number and may_use(caller, event_set.ad_account_id):
             return event_set
     raise Refused(errors.NOT_FOUND, "event_source_id: CRM event set not found. /crm/list/ lists them.")
@@ -244,7 +245,7 @@ def take_lead_event(tx: Tx, event_set: EventSet, incoming: IncomingEvent, actor:
         incoming.occurred_at,
         tx.now,
     )
-    if not store.append_lead_event(tx, event):
+    if not events.append_lead_event(tx, event):
         return True
     note_crm_change(tx, lead, incoming.name, actor)
     if status is not None and follows(lead.status, status):

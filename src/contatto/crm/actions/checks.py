@@ -26,7 +26,9 @@ from contatto.crm.rules import deliveries as rules
 from contatto.crm.rules.deliveries import EraseCourse, Halt, TrialCourse
 from contatto.crm.rules.mapping import check_mapping
 from contatto.crm.store import deliveries as store
-from contatto.crm.store.targets import find_target, find_trial, record_target, record_trial, save_trial
+from contatto.crm.store import events
+from contatto.crm.store.deliveries import find_target, record_target
+from contatto.crm.store.events import find_trial, record_trial, save_trial
 from contatto.integrations.model import ErasureState, TrialState
 from contatto.integrations.store import after_failure
 from contatto.kit import errors
@@ -226,11 +228,12 @@ def _count_page(tx: Tx, target: Target, course: CompareCourse, page: crm.Records
     repeated = [lead_id for lead_id, at in seen_at.items() if at == course.started_at]
     store.mark_seen(tx, target, seen_at, course.started_at)
     record_ids = {lead_id: record_id for record_id, lead_id in page.records if lead_id not in seen_at}
-    erasures = store.list_erasures_of(tx, target.business_id, target.id, record_ids)
+    erasures = events.list_erasures(tx, target.business_id, target.id, lead_ids=record_ids)
     for erasure in erasures:
         if erasure.state is ErasureState.DUE:
             continue  # its request is under way
-        store.record_erasure_again(tx, erasure, record_ids[erasure.lead_id])
+        record_id = record_ids[erasure.lead_id][: store.RECORD_LIMIT]
+        events.record_erasure(tx, erasure, ErasureState.DUE, record_id=record_id, created_at=tx.now)
         if target.is_active:
             send_again(tx, erasure_request(target, erasure.id, erasure.lead_id), rules.ERASURE_PLAN)
     return replace(
@@ -312,20 +315,20 @@ class ErasureWork(CrmWork[EraseCourse]):
 
 
 def _find_due_erasure(tx: Tx, request: OutboundRequest) -> crm.Erasure | None:
-    erasure = store.find_erasure(tx, request.business_id, int(request.subject))
+    erasure = events.find_erasure(tx, request.business_id, int(request.subject))
     return erasure if erasure is not None and erasure.state is ErasureState.DUE else None
 
 
 def _record_turn(tx: Tx, erasure: crm.Erasure, turn: rules.EraseTurn) -> EraseCourse | Outcome:
     if isinstance(turn, rules.ErasureSettled):
-        store.record_erasure(tx, erasure, turn.state, turn.reason)
+        events.record_erasure(tx, erasure, turn.state, turn.reason)
         return Done()
     return NotNow(turn.reason) if isinstance(turn, rules.ErasurePending) else turn
 
 
 def release_erasures(tx: Tx, target: Target) -> None:
     """Queue the erasures of a target that waited for it to be active."""
-    for erasure in store.list_erasures(tx, target.business_id, target.id, (ErasureState.DUE,)):
+    for erasure in events.list_erasures(tx, target.business_id, target.id, (ErasureState.DUE,)):
         queue_request(tx, erasure_request(target, erasure.id, erasure.lead_id), rules.ERASURE_PLAN)
 
 
@@ -340,11 +343,11 @@ def record_failed_erasure(tx: Tx, request: OutboundRequest, reason: str, state: 
     erasure = _find_due_erasure(tx, request)
     if erasure is not None:
         next_state = ErasureState.DUE if state is RequestState.DUE else ErasureState.FAILED
-        store.record_erasure(tx, erasure, next_state, reason)
+        events.record_erasure(tx, erasure, next_state, reason)
 
 
 def ready_erasure(tx: Tx, request: OutboundRequest) -> None:
     """Make a failed erasure due again."""
-    erasure = store.find_erasure(tx, request.business_id, int(request.subject))
+    erasure = events.find_erasure(tx, request.business_id, int(request.subject))
     if erasure is not None and erasure.state is ErasureState.FAILED:
-        store.record_erasure(tx, erasure, ErasureState.DUE)
+        events.record_erasure(tx, erasure, ErasureState.DUE)

@@ -50,9 +50,9 @@ from contatto.crm.rules.mapping import (
     with_edits,
 )
 from contatto.crm.store import deliveries as store
-from contatto.crm.store.targets import (
+from contatto.crm.store import events
+from contatto.crm.store.deliveries import (
     LiveTarget,
-    delete_trials_of,
     find_swept_target,
     find_target,
     list_live_targets,
@@ -61,6 +61,7 @@ from contatto.crm.store.targets import (
     record_target,
     record_verified_at,
 )
+from contatto.crm.store.events import delete_trials_of
 from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import REASON_LIMIT, after_failure
 from contatto.kit.db.tx import Tx
@@ -624,14 +625,14 @@ def schedule_erasure(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Non
         for record in store.list_records_of_lead(tx, business_id, lead_id)
     }
     delete_trials_of(tx, business_id, lead_ids)
-    store.delete_lead_events(tx, business_id, lead_ids)
+    events.delete_lead_events(tx, business_id, lead_ids)
     delivery_ids = store.delete_lead_rows(tx, business_id, lead_ids)
     delete_requests_of(tx, business_id, rules.DELIVERY, [str(delivery_id) for delivery_id in delivery_ids])
     for target in targets:
         for lead_id in sorted(lead_ids):
             if (target.id, lead_id) not in record_ids:
                 continue  # the lead was never due there
-            erasure_id = store.save_erasure(tx, target, lead_id, record_ids[target.id, lead_id])
+            erasure_id = events.save_erasure(tx, target, lead_id, record_ids[target.id, lead_id])
             if erasure_id is not None and target.state is TargetState.ACTIVE:
                 queue_request(tx, erasure_request(target, erasure_id, lead_id), rules.ERASURE_PLAN)
 

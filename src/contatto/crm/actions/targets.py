@@ -29,8 +29,7 @@ from contatto.crm.rules.deliveries import CONSENT, CONSENT_PLAN, RENEWING, SOON_
 from contatto.crm.rules.mapping import check_mapping, default_mapping
 from contatto.crm.rules.reasons import find_alarms
 from contatto.crm.store import deliveries as store
-from contatto.crm.store.targets import (
-    delete_trial,
+from contatto.crm.store.deliveries import (
     find_target,
     find_target_by_number,
     list_all_targets,
@@ -41,6 +40,7 @@ from contatto.crm.store.targets import (
     record_target,
     save_target,
 )
+from contatto.crm.store.events import delete_trial
 from contatto.integrations.model import ALERTED, Alarm, DeliveryState, LedgerCounts, count_ledger
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx

@@ -25,7 +25,8 @@ from contatto.crm.registry import CrmPorts
 from contatto.crm.rules.mapping import ANSWER, PLAIN_SOURCES, STATUS, with_edits
 from contatto.crm.rules.reasons import reason_text
 from contatto.crm.store import deliveries as store
-from contatto.crm.store.targets import find_trial, list_targets
+from contatto.crm.store.deliveries import list_targets
+from contatto.crm.store.events import find_trial
 from contatto.integrations.model import DeliveryState, TrialState
 from contatto.kit import errors
 from contatto.kit.api_types import number_of

@@ -1,10 +1,12 @@
-"""Tables of deliveries, records, erasures, echoes and CRM events."""
+"""Tables of targets, of deliveries to them, of records and of echoes."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -15,6 +17,7 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    Text,
     UniqueConstraint,
     Update,
     bindparam,
@@ -30,28 +33,209 @@ from sqlalchemy import (
 )
 
 from contatto.crm import model as crm
-from contatto.crm.model import Erasure, RecordLink, Target
-from contatto.crm.rules.mapping import EventSet, LeadEvent
-from contatto.crm.store.targets import LiveTarget, crm_targets
-from contatto.integrations.model import DeliveryState, ErasureState
+from contatto.crm.model import (
+    Comparison,
+    CrmField,
+    MappedField,
+    MappingFault,
+    RecordLink,
+    Sweep,
+    Target,
+    TargetState,
+)
+from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import REASON_LIMIT, DeliveryLedger, ledger_columns, waiting_index
+from contatto.kit.db.prepared import PreparedQuery
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import (
     ROW,
     Choice,
     Instant,
-    Serial,
     instant,
     key,
     metadata,
-    row_of,
     sealed,
     tenant,
     text,
 )
 from contatto.kit.vault import Vault, row_key
-from contatto.leads.model import LeadStatus
 from contatto.leads.store.records import leads
+
+crm_targets = Table(
+    "crm_targets",
+    metadata,
+    key(),
+    Column("number", BigInteger, nullable=False, unique=True),
+    tenant(),
+    Column("connector", String(32), nullable=False),
+    text("name"),
+    Column("state", Choice(TargetState), nullable=False),
+    text("address"),
+    text("settings"),
+    sealed("secrets"),
+    Column("secrets_revision", Integer, nullable=False),
+    instant("renewing_until", nullable=True),
+    instant("consented_at", nullable=True),
+    text("mapping"),
+    text("statuses"),
+    Column("described", Text, nullable=False),
+    instant("described_at", nullable=True),
+    text("faults"),
+    text("reason"),
+    instant("created_at"),
+    instant("verified_at", nullable=True),
+    Column("comparison", Text, nullable=False, server_default="null"),
+    Column("sweep", Choice(Sweep), nullable=False),
+    Column("sweep_after", String(36), nullable=False),
+    Index("ix_crm_targets_business_id", "business_id", "state"),
+)
+_JSON: Final = {
+    "settings": dict[str, str],
+    "mapping": tuple[MappedField, ...],
+    "statuses": dict[str, str],
+    "described": tuple[CrmField, ...],
+    "faults": tuple[MappingFault, ...],
+    "comparison": Comparison | None,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTarget:
+    """The columns of a target that scheduling needs."""
+
+    id: str
+    business_id: str
+    number: int
+    state: TargetState
+    address: str
+
+
+_LIVE: Final = PreparedQuery(
+    LiveTarget,
+    select(crm_targets).where(
+        crm_targets.c.business_id == bindparam("of"), crm_targets.c.state != TargetState.REMOVED
+    ),
+)
+
+
+def list_live_targets(tx: Tx, business_id: str) -> list[LiveTarget]:
+    """Return the targets at which changes of a business's leads are due, in any state."""
+    return _LIVE.list(tx, {"of": business_id})
+
+
+def save_target(tx: Tx, target: Target) -> None:
+    row = {name: getattr(target, name) for name in Target.__dataclass_fields__}
+    tx.insert(crm_targets, row | _texts(row) | {"secrets": _sealed(tx, target, target.secrets)})
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: msgspec.json.encode(values[name]).decode() for name in _JSON if name in values}
+
+
+def _sealed(tx: Tx, target: Target, secrets: Mapping[str, str]) -> bytes:
+    raw = msgspec.json.encode(dict(secrets))
+    return tx.vault.seal_bytes(raw, target.business_id, "crm_targets.secrets", target.id)
+
+
+_ONE: Final = select(crm_targets).where(
+    crm_targets.c.business_id == bindparam("of"), crm_targets.c.id == bindparam("one")
+)
+
+
+def find_target(tx: Tx, business_id: str, target_id: str) -> Target | None:
+    """Return a target with its secrets opened, removed ones too."""
+    row = tx.execute(_ONE, {"of": business_id, "one": target_id}).mappings().first()
+    return None if row is None else _opened(tx, row)
+
+
+_NOT_REMOVED: Final = select(crm_targets).where(crm_targets.c.state != TargetState.REMOVED)
+
+
+def find_target_by_number(tx: Tx, business_id: str, number: int) -> Target | None:
+    """Return a target by the number in addresses of pages."""
+    query = _NOT_REMOVED.where(crm_targets.c.business_id == business_id, crm_targets.c.number == number)
+    return next(iter(_listed(tx, query)), None)
+
+
+def find_target_of_number(tx: Tx, number: int) -> Target | None:
+    """Return a target of any business, for requests that are signed with its secret."""
+    return next(iter(_listed(tx, _NOT_REMOVED.where(crm_targets.c.number == number))), None)
+
+
+def list_targets(tx: Tx, business_id: str) -> list[Target]:
+    """Return the targets of a business, oldest first."""
+    query = _NOT_REMOVED.where(crm_targets.c.business_id == business_id)
+    return _listed(tx, query.order_by(crm_targets.c.number))
+
+
+def list_all_targets(tx: Tx) -> list[Target]:
+    """Return the targets of all businesses, for the timer."""
+    return _listed(tx, _NOT_REMOVED)
+
+
+def _listed(tx: Tx, statement: Select[Any]) -> list[Target]:
+    return [_opened(tx, row) for row in tx.execute(statement).mappings()]
+
+
+def _opened(tx: Tx, row: Mapping[Any, Any]) -> Target:
+    values = {name: row[name] for name in Target.__dataclass_fields__}
+    values |= {name: msgspec.json.decode(row[name], type=kind) for name, kind in _JSON.items()}
+    opened = tx.vault.open_bytes(row["secrets"], row["business_id"], "crm_targets.secrets", row["id"])
+    return Target(**values | {"secrets": msgspec.json.decode(opened, type=dict[str, str])})
+
+
+def record_target(tx: Tx, target: Target, **values: Any) -> None:
+    """Update columns of a target except its secrets."""
+    tx.execute(_change(target).values(**values | _texts(values)))
+
+
+def record_secrets(tx: Tx, target: Target, secrets: Mapping[str, str], address: str = "") -> None:
+    """Replace the secrets of a target, and release the lock of their renewal."""
+    values: dict[str, Any] = {
+        "secrets": _sealed(tx, target, secrets),
+        "secrets_revision": crm_targets.c.secrets_revision + 1,
+        "renewing_until": None,
+    }
+    tx.execute(_change(target).values(**values | ({"address": address} if address else {})))
+
+
+def mark_renewing(tx: Tx, target: Target, until: datetime) -> bool:
+    """Lock the renewal of these secrets; return False where another request renews them, or did."""
+    free = or_(crm_targets.c.renewing_until.is_(None), crm_targets.c.renewing_until < tx.now)
+    same = crm_targets.c.secrets_revision == target.secrets_revision
+    return tx.execute(_change(target).where(free, same).values(renewing_until=until)).rowcount == 1
+
+
+def mark_consented(tx: Tx, target: Target, asked_at: datetime) -> bool:
+    """Use a consent up; return False where it, or one requested later, was used before."""
+    fresh = or_(crm_targets.c.consented_at.is_(None), crm_targets.c.consented_at < asked_at)
+    return tx.execute(_change(target).where(fresh).values(consented_at=asked_at)).rowcount == 1
+
+
+def record_verified_at(tx: Tx, target: Target) -> None:
+    tx.execute(_change(target).values(verified_at=tx.now))
+
+
+_SWEEPING: Final = (crm_targets.c.sweep != Sweep.NONE, crm_targets.c.state != TargetState.REMOVED)
+
+
+def has_sweep(tx: Tx) -> bool:
+    """Return whether any target has a sweep."""
+    return tx.scalar(select(crm_targets.c.id).where(*_SWEEPING).limit(1)) is not None
+
+
+def find_swept_target(tx: Tx) -> Target | None:
+    """Return a target with a sweep, of any business."""
+    query = select(crm_targets).where(*_SWEEPING).order_by(crm_targets.c.sweep_after).limit(1)
+    locked = query.with_for_update(skip_locked=True) if tx.locks_rows else query
+    return next(iter(_listed(tx, locked)), None)
+
+
+def _change(target: Target) -> Update:
+    return update(crm_targets).where(
+        crm_targets.c.business_id == target.business_id, crm_targets.c.id == target.id
+    )
+
 
 RECORD_LIMIT: Final = 255
 """Most characters of a CRM's id."""
@@ -542,75 +726,6 @@ def mark_gone(tx: Tx, record: RecordLink) -> None:
     tx.execute(_update_record(record).values(gone_at=tx.now))
 
 
-def list_erasures_of(tx: Tx, business_id: str, target_id: str, lead_ids: Collection[str]) -> list[Erasure]:
-    """Return erasures of some leads at a target, in any state."""
-    query = select(crm_erasures).where(
-        *_at(crm_erasures, business_id, target_id), crm_erasures.c.lead_id.in_(list(lead_ids))
-    )
-    return tx.list(Erasure, query.order_by(crm_erasures.c.id))
-
-
-crm_erasures = Table(
-    "crm_erasures",
-    metadata,
-    Column("id", Serial, primary_key=True, autoincrement=True),
-    tenant(),
-    Column("target_id", String(36), nullable=False),
-    Column("lead_id", String(36), nullable=False),
-    Column("record_id", String(RECORD_LIMIT), nullable=False),
-    Column("state", Choice(ErasureState), nullable=False),
-    Column("reason", String(64), nullable=False),
-    instant("created_at"),
-    instant("settled_at", nullable=True),
-    UniqueConstraint("business_id", "target_id", "lead_id"),
-)
-
-
-def save_erasure(tx: Tx, target: Target | LiveTarget, lead_id: str, record_id: str) -> int | None:
-    """Insert an erasure at a target; return None where the lead has one already."""
-    row = {
-        "business_id": target.business_id,
-        "target_id": target.id,
-        "lead_id": lead_id,
-        "record_id": record_id,
-        "state": ErasureState.DUE,
-        "reason": "",
-        "created_at": tx.now,
-    }
-    insert = tx.upsert(crm_erasures).values(**row).on_conflict_do_nothing()
-    return tx.execute(insert.returning(crm_erasures.c.id)).scalar()
-
-
-def find_erasure(tx: Tx, business_id: str, erasure_id: int) -> Erasure | None:
-    query = select(crm_erasures).where(crm_erasures.c.business_id == business_id)
-    return tx.find(Erasure, query.where(crm_erasures.c.id == erasure_id))
-
-
-def list_erasures(
-    tx: Tx, business_id: str, target_id: str, states: Collection[ErasureState] = tuple(ErasureState)
-) -> list[Erasure]:
-    """Return erasures of a target, oldest first."""
-    query = select(crm_erasures).where(*_at(crm_erasures, business_id, target_id))
-    return tx.list(Erasure, query.where(crm_erasures.c.state.in_(states)).order_by(crm_erasures.c.id))
-
-
-def record_erasure(tx: Tx, erasure: Erasure, state: ErasureState, reason: str = "") -> None:
-    settled = None if state is ErasureState.DUE else tx.now
-    statement = update(crm_erasures).where(
-        crm_erasures.c.business_id == erasure.business_id, crm_erasures.c.id == erasure.id
-    )
-    tx.execute(statement.values(state=state, reason=reason[:REASON_LIMIT], settled_at=settled))
-
-
-def record_erasure_again(tx: Tx, erasure: Erasure, record_id: str) -> None:
-    """Make an erasure due again, as the person's record reappeared."""
-    statement = update(crm_erasures).where(
-        crm_erasures.c.business_id == erasure.business_id, crm_erasures.c.id == erasure.id
-    )
-    due = {"state": ErasureState.DUE, "reason": "", "settled_at": None, "created_at": tx.now}
-    tx.execute(statement.values(**due, record_id=record_id[:RECORD_LIMIT]))
-
-
 crm_echoes = Table(
     "crm_echoes",
     metadata,
@@ -655,60 +770,6 @@ def is_echo(tx: Tx, target: Target, record_id: str, name: str, text: str) -> boo
 
 def delete_old_echoes(tx: Tx, before: datetime) -> int:
     return tx.delete_some(crm_echoes, crm_echoes.c.at < before)
-
-
-crm_event_sets = Table(
-    "crm_event_sets",
-    metadata,
-    key(),
-    tenant(),
-    Column("number", BigInteger, nullable=False, unique=True),
-    Column("ad_account_id", String(36), nullable=False),
-    text("name"),
-    instant("created_at"),
-    UniqueConstraint("business_id", "ad_account_id", "name"),
-)
-
-lead_events = Table(
-    "lead_events",
-    metadata,
-    key(),
-    tenant(),
-    Column("lead_id", String(36), nullable=False),
-    Column("set_number", BigInteger, nullable=False),
-    sealed("name", nullable=True),
-    Column("natural_key", String(64), nullable=False),
-    Column("status", Choice(LeadStatus)),
-    instant("occurred_at"),
-    instant("received_at"),
-    UniqueConstraint("business_id", "natural_key"),
-    Index("ix_lead_events_of_lead", "business_id", "lead_id", "occurred_at"),
-)
-
-
-def save_event_set(tx: Tx, event_set: EventSet) -> bool:
-    """Insert an event set; False when the ad account has one of this name."""
-    return tx.insert_ignore(crm_event_sets, row_of(event_set))
-
-
-def list_event_sets(tx: Tx, business_id: str, ad_account_id: str | None = None) -> list[EventSet]:
-    """Return the event sets of an ad account, or of all, oldest first."""
-    query = select(crm_event_sets).where(crm_event_sets.c.business_id == business_id)
-    if ad_account_id is not None:
-        query = query.where(crm_event_sets.c.ad_account_id == ad_account_id)
-    return tx.list(EventSet, query.order_by(crm_event_sets.c.number))
-
-
-def append_lead_event(tx: Tx, event: LeadEvent) -> bool:
-    """Append an event; return False for a duplicate."""
-    name = tx.seal(event.name, event.business_id, "lead_events.name", event.id)
-    return tx.insert_ignore(lead_events, row_of(event) | {"name": name})
-
-
-def delete_lead_events(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
-    """Delete the CRM events of some leads."""
-    statement = lead_events.delete().where(lead_events.c.business_id == business_id)
-    tx.execute(statement.where(lead_events.c.lead_id.in_(list(lead_ids))))
 
 
 def list_lead_numbers(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, int]:
