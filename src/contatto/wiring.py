@@ -18,8 +18,7 @@ from contatto.capture.rules import warm
 from contatto.channels.actions import account_check_kind
 from contatto.channels.model import ChannelChecked, ChannelLost, Platform
 from contatto.channels.store import AppIndex, GatheredAccounts, list_registration_countries
-from contatto.crm.actions.changes import poll_kind
-from contatto.crm.actions.checks import check_kind, comparison_kind, erasure_kind, trial_kind
+from contatto.crm.actions.checks import check_kind, comparison_kind, erasure_kind, poll_kind, trial_kind
 from contatto.crm.actions.deliveries import delivery_kind, purge_sync, release_deliveries, sweep_leads
 from contatto.crm.actions.targets import consent_kind, has_alarm
 from contatto.crm.model import CrmProgressed

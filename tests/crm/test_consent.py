@@ -14,7 +14,7 @@ from contatto.crm.actions.targets import STATE_LIVES, ConsentVisitor, consent_ad
 from contatto.crm.connectors.json_api import read_tokens, token_request
 from contatto.crm.model import CrmLink, Denied, RenewSecrets, RetryLater, SecretsRenewed, Target
 from contatto.crm.registry import CONNECTORS
-from contatto.crm.rules.reasons import consent_text
+from contatto.crm.rules.deliveries import consent_text
 from contatto.crm.store.deliveries import record_secrets
 from contatto.kit import errors
 from contatto.kit.db.database import Database

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from contatto.crm.actions.changes import incoming_path, open_incoming
+from contatto.crm.actions.checks import incoming_path, open_incoming
 from contatto.crm.actions.targets import NewTarget, link_crm, load_target, map_target
 from contatto.crm.model import Target
 from contatto.crm.store.deliveries import find_record, record_told, save_echoes

@@ -22,7 +22,7 @@ FOR_PROGRAMS = (
     "cli/access.py",
     "kit/http.py",
     "kit/api_types.py",
-    "crm/actions/changes.py",
+    "crm/actions/checks.py",
     "leads/actions/files.py",
     "crm/rules/mapping.py",
     "subscriptions/actions.py",

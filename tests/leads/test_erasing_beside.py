@@ -10,7 +10,7 @@ from sqlalchemy import event, select
 from contatto.capture.model import Field
 from contatto.channels.actions import set_access_token
 from contatto.channels.model import MessageKind, Sender
-from contatto.crm.actions.changes import take_crm_change
+from contatto.crm.actions.checks import take_crm_change
 from contatto.crm.actions.deliveries import schedule_lead
 from contatto.crm.model import Cursor, RecordChange, Target
 from contatto.inbox.actions.forms import ChatVisitor, HandedIn, take_form

@@ -15,7 +15,7 @@ from contatto.accounts.model import Role
 from contatto.ad_platforms.actions import accounts as authorizing
 from contatto.ad_platforms.actions.accounts import RETURN_PATH, authorize_url
 from contatto.ad_platforms.store import list_outside_accounts
-from contatto.crm.actions.changes import incoming_path, open_incoming
+from contatto.crm.actions.checks import incoming_path, open_incoming
 from contatto.crm.actions.targets import CALLBACK, ConsentVisitor, NewTarget, consent_address, link_crm
 from contatto.crm.connectors.google_sheets import GoogleSheets
 from contatto.crm.model import (

@@ -18,8 +18,7 @@ from contatto.cli.installation import (
     print_table,
     record_command,
 )
-from contatto.crm.actions.changes import incoming_path, open_incoming
-from contatto.crm.actions.checks import queue_comparison
+from contatto.crm.actions.checks import incoming_path, open_incoming, queue_comparison
 from contatto.crm.actions.targets import (
     CrmLedger,
     NewTarget,

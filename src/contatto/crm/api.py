@@ -13,7 +13,7 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
-from contatto.crm.actions.changes import (
+from contatto.crm.actions.checks import (
     INCOMING,
     IncomingEvent,
     create_event_set,

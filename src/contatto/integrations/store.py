@@ -26,11 +26,9 @@ from sqlalchemy import (
 )
 
 from contatto.integrations.model import DeliveryState, LedgerEntry
-from contatto.kit import errors
 from contatto.kit.clock import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, tenant
-from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import (
     Failed,
     NotNow,
@@ -91,21 +89,12 @@ class DeliveryLedger[E: LedgerEntry]:
         self.tables = {table.name, receiver_id.table.name}
         self._waits: ColumnElement[bool] = and_(is_waiting, is_active)
 
-    def find(self, tx: Tx, business_id: str, entry_id: int) -> E | None:
-        query = self._of_business(business_id)
-        return tx.find(self._entry_type, query.where(self._table.c.id == entry_id))
-
-    def load(self, tx: Tx, business_id: str, receiver_id: str, entry_id: int, missing: str) -> E:
-        """Return an entry of a receiver.
-
-        Raises:
-            Refused: NOT_FOUND, with the text ``missing``.
-        """
-        query = self._of_business(business_id).where(self._receiver == receiver_id)
-        entry = tx.find(self._entry_type, query.where(self._table.c.id == entry_id))
-        if entry is None:
-            raise Refused(errors.NOT_FOUND, missing)
-        return entry
+    def find(self, tx: Tx, business_id: str, entry_id: int, receiver_id: str | None = None) -> E | None:
+        """Return an entry, of one receiver if it is given."""
+        query = self._of_business(business_id).where(self._table.c.id == entry_id)
+        if receiver_id is not None:
+            query = query.where(self._receiver == receiver_id)
+        return tx.find(self._entry_type, query)
 
     def list_entries(
         self,

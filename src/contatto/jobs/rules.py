@@ -10,9 +10,8 @@ from contatto.ad_platforms.model import PULL
 from contatto.ad_platforms.rules.pulling import STOPS
 from contatto.channels.model import CHECK
 from contatto.channels.rules import check_text
-from contatto.crm.rules.deliveries import CONSENT
-from contatto.crm.rules.reasons import consent_text
-from contatto.crm.rules.reasons import reason_text as crm_reason
+from contatto.crm.rules.deliveries import CONSENT, consent_text
+from contatto.crm.rules.deliveries import reason_text as crm_reason
 from contatto.inbox.model import REPLY
 from contatto.inbox.rules import stop_text
 from contatto.kit import errors
@@ -119,7 +118,7 @@ WORK: Final[Mapping[str, str]] = {
 REASONS: Final[Mapping[str, str]] = {
     "unknown handler": N_("Unknown job type. It waits for an update of Contatto.")
 }
-"""Texts of errors of event handlers; `crm.rules.reasons` has those of most requests."""
+"""Texts of errors of event handlers; `crm.rules.deliveries` has those of most requests."""
 _OWN_REASONS: Final[Mapping[str, Callable[[str], LazyText | str]]] = {
     REPLY: stop_text,
     CONSENT: consent_text,

@@ -539,8 +539,10 @@ def load_signal(tx: Tx, settings: SignalSettings, signal_id: int) -> AdSignal:
     Raises:
         Refused: NOT_FOUND.
     """
-    owner = settings.business_id, settings.outside_account_id
-    return store.ledger.load(tx, *owner, signal_id, "Signal not found.")
+    signal = store.ledger.find(tx, settings.business_id, signal_id, settings.outside_account_id)
+    if signal is None:
+        raise Refused(errors.NOT_FOUND, "Signal not found.")
+    return signal
 
 
 def resend_signal(

@@ -19,23 +19,7 @@ from sqlalchemy import select
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import find_member
 from contatto.crm import model as crm
-from contatto.crm.model import (
-    CrmConnector,
-    CrmLink,
-    CrmProgressed,
-    Delivery,
-    LeadRecords,
-    MappingFault,
-    Operation,
-    Payload,
-    RenewSecrets,
-    Reply,
-    RetryLater,
-    Sweep,
-    Target,
-    TargetState,
-    Weakness,
-)
+from contatto.crm.model import CrmProgressed, Delivery, Operation, Reply, Target, TargetState
 from contatto.crm.registry import CrmPorts
 from contatto.crm.rules import deliveries as rules
 from contatto.crm.rules.deliveries import Arrived, DeliveryCourse, DeliveryStage, Halt
@@ -171,21 +155,21 @@ def sweep_leads(tx: Tx) -> int:
         leads.c.is_test.is_(False),
     )
     page = list(tx.execute(listed.order_by(leads.c.id).limit(AT_ONCE)).scalars())
-    due_ids = page if target.sweep is Sweep.ALL else store.list_unknown_leads(tx, target, page)
+    due_ids = page if target.sweep is crm.Sweep.ALL else store.list_unknown_leads(tx, target, page)
     schedule_deliveries(tx, target, due_ids)
     is_over = len(page) < AT_ONCE
     after = "" if is_over else page[-1]
-    record_target(tx, target, sweep=Sweep.NONE if is_over else target.sweep, sweep_after=after)
+    record_target(tx, target, sweep=crm.Sweep.NONE if is_over else target.sweep, sweep_after=after)
     return max(len(page), 1)
 
 
-def connector_of(tx: Tx, target: Target) -> CrmConnector | None:
+def connector_of(tx: Tx, target: Target) -> crm.CrmConnector | None:
     """Return the connector of a target; None when this installation has none of that name."""
     return tx.ports[CrmPorts].connectors.get(target.connector)
 
 
-def link_of(target: Target, tx: Tx) -> CrmLink:
-    return CrmLink(target.address, target.settings, target.secrets, tx.now)
+def link_of(target: Target, tx: Tx) -> crm.CrmLink:
+    return crm.CrmLink(target.address, target.settings, target.secrets, tx.now)
 
 
 def publish_connection(tx: Tx, target: Target) -> None:
@@ -200,7 +184,7 @@ class WorkContext:
     tx: Tx
     request: OutboundRequest
     target: Target
-    connector: CrmConnector
+    connector: crm.CrmConnector
 
 
 class CrmWork[C](ABC):
@@ -286,7 +270,7 @@ class _Run:
 
     def read(self, answer: HttpAnswer) -> Step:
         progress = msgspec.json.decode(self._context.request.progress, type=_Progress)
-        operation = RenewSecrets() if progress.is_renewing else self._operation(progress)
+        operation = crm.RenewSecrets() if progress.is_renewing else self._operation(progress)
         reply = self._context.connector.read(self._link(), operation, answer, progress.memory)
         return self._after_renewal(progress, reply) if progress.is_renewing else self._take(progress, reply)
 
@@ -307,7 +291,7 @@ class _Run:
     def _operation(self, progress: _Progress) -> Operation:
         return self._work.operation(msgspec.json.decode(progress.course, type=self._work.shape))
 
-    def _link(self) -> CrmLink:
+    def _link(self) -> crm.CrmLink:
         return link_of(self._context.target, self._context.tx)
 
     @staticmethod
@@ -321,7 +305,7 @@ class _Run:
             return self._renew(progress)
         if isinstance(reply, crm.Denied | crm.Unsubscribed):
             return self._disconnect(reply.reason)
-        if isinstance(reply, RetryLater):
+        if isinstance(reply, crm.RetryLater):
             return NotNow(reply.reason, reply.after_s)
         course = msgspec.json.decode(progress.course, type=self._work.shape)
         return self.follow(progress, self._work.turn(self._context, course, reply))
@@ -335,7 +319,7 @@ class _Run:
             return self._disconnect("expired")
         if not mark_renewing(tx, target, tx.now + rules.RENEWING):
             return Later("", rules.SOON_S)
-        request = self._context.connector.ask(self._link(), RenewSecrets())
+        request = self._context.connector.ask(self._link(), crm.RenewSecrets())
         renewing = replace(progress, is_renewing=True, renewals=progress.renewals + 1, memory="")
         if isinstance(request, HttpRequest):
             return self._ask(request, renewing)
@@ -357,7 +341,7 @@ class _Run:
             revision = renewed_target.secrets_revision
             return self._send(replace(progress, secrets_revision=revision, is_renewing=False, memory=""))
         record_target(tx, target, renewing_until=None)
-        if isinstance(reply, RetryLater):
+        if isinstance(reply, crm.RetryLater):
             return NotNow(reply.reason, reply.after_s)
         return self._disconnect(
             reply.reason if isinstance(reply, crm.Denied | crm.Unsubscribed) else "not_renewed"
@@ -427,8 +411,8 @@ def read_snapshot(tx: Tx, lead: Lead, base_url: str) -> LeadTexts:
 
 
 def payload_of(
-    tx: Tx, target: Target, lead: Lead, revision: int, base_url: str, records: LeadRecords | None = None
-) -> Payload:
+    tx: Tx, target: Target, lead: Lead, revision: int, base_url: str, records: crm.LeadRecords | None = None
+) -> crm.Payload:
     """Return what a delivery of a lead writes now."""
     connector = connector_of(tx, target)
     assert connector is not None  # noqa: S101  # callers have checked it
@@ -472,7 +456,7 @@ class DeliveryWork(CrmWork[DeliveryCourse]):
                 return Done()
             occurred_at = delivery.created_at.isoformat()
             return rules.look_course(
-                Payload(delivery.lead_id, delivery.revision, {}, "", "", "", occurred_at)
+                crm.Payload(delivery.lead_id, delivery.revision, {}, "", "", "", occurred_at)
             )
         records = store.find_records(tx, target.business_id, target.id, lead.id)
         payload = payload_of(tx, target, lead, delivery.revision, self._base_url, records)
@@ -513,7 +497,7 @@ class DeliveryWork(CrmWork[DeliveryCourse]):
             store.record_due(tx, self._delivery, self._delivery.edited, is_queued=False)
 
 
-def _arrive(context: WorkContext, delivery: Delivery, payload: Payload, arrived: Arrived) -> Outcome:
+def _arrive(context: WorkContext, delivery: Delivery, payload: crm.Payload, arrived: Arrived) -> Outcome:
     """Record that a delivery arrived, which settles the earlier deliveries of its lead."""
     tx, target, request = context.tx, context.target, context.request
     status_fields = {row.target for row in target.mapping if row.source == STATUS}
@@ -557,11 +541,11 @@ def _record_fault(
     if not name:
         return
     if isinstance(reply, crm.FieldGone):
-        fault = MappingFault(name, Weakness.NO_FIELD)
+        fault = crm.MappingFault(name, crm.Weakness.NO_FIELD)
     elif any(described.name == name and described.choices for described in target.described):
         sent = course.payload.values.get(name, "")
         words = {value: word for row in target.mapping if row.target == name for word, value in row.words}
-        fault = MappingFault(name, Weakness.NO_CHOICE, words.get(sent, sent))
+        fault = crm.MappingFault(name, crm.Weakness.NO_CHOICE, words.get(sent, sent))
     else:
         return  # a value of this person alone: it goes into the note, and not into the log of faults
     if fault not in target.faults:

@@ -13,8 +13,7 @@ from typing import Final
 import msgspec
 
 from contatto.crm import model as crm
-from contatto.crm.actions.changes import queue_poll
-from contatto.crm.actions.checks import queue_check, queue_comparison, release_erasures
+from contatto.crm.actions.checks import queue_check, queue_comparison, queue_poll, release_erasures
 from contatto.crm.actions.deliveries import (
     connector_of,
     destination_of,
@@ -25,9 +24,8 @@ from contatto.crm.actions.deliveries import (
 from contatto.crm.connectors.json_api import SERVER, authorise_address
 from contatto.crm.model import ConnectorTraits, OAuth, Target, TargetState
 from contatto.crm.registry import CrmPorts, Intake, SignalCounts
-from contatto.crm.rules.deliveries import CONSENT, CONSENT_PLAN, RENEWING, SOON_S
+from contatto.crm.rules.deliveries import CONSENT, CONSENT_PLAN, RENEWING, SOON_S, find_alarms
 from contatto.crm.rules.mapping import check_mapping, default_mapping
-from contatto.crm.rules.reasons import find_alarms
 from contatto.crm.store import deliveries as store
 from contatto.crm.store.deliveries import (
     find_target,
@@ -321,7 +319,10 @@ def load_delivery(tx: Tx, target: Target, delivery_id: int) -> crm.Delivery:
     Raises:
         Refused: NOT_FOUND.
     """
-    return store.ledger.load(tx, target.business_id, target.id, delivery_id, "Delivery not found.")
+    delivery = store.ledger.find(tx, target.business_id, delivery_id, target.id)
+    if delivery is None:
+        raise Refused(errors.NOT_FOUND, "Delivery not found.")
+    return delivery
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from contatto.crm.actions.deliveries import connector_of, link_of, payload_of, r
 from contatto.crm.model import Target
 from contatto.crm.pages.targets import HOME, TargetRow, show_target
 from contatto.crm.registry import CrmPorts
+from contatto.crm.rules.deliveries import reason_text
 from contatto.crm.rules.mapping import ANSWER, PLAIN_SOURCES, STATUS, with_edits
-from contatto.crm.rules.reasons import reason_text
 from contatto.crm.store import deliveries as store
 from contatto.crm.store.deliveries import list_targets
 from contatto.crm.store.events import find_trial

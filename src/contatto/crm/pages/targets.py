@@ -13,14 +13,15 @@ from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.crm.actions import targets as actions
-from contatto.crm.actions.changes import (
+from contatto.crm.actions.checks import (
     INCOMING,
     close_incoming,
     incoming_path,
     make_signing_secret,
     open_incoming,
+    queue_check,
+    queue_comparison,
 )
-from contatto.crm.actions.checks import queue_check, queue_comparison
 from contatto.crm.actions.deliveries import connector_of, find_kind_request
 from contatto.crm.connectors.json_api import ACCESS
 from contatto.crm.model import (
@@ -34,8 +35,15 @@ from contatto.crm.model import (
     TargetState,
 )
 from contatto.crm.registry import CrmPorts
-from contatto.crm.rules.deliveries import CHECK, COMPARISON, CONSENT
-from contatto.crm.rules.reasons import DENIED, consent_text, idle_text, reason_text
+from contatto.crm.rules.deliveries import (
+    CHECK,
+    COMPARISON,
+    CONSENT,
+    DENIED,
+    consent_text,
+    idle_text,
+    reason_text,
+)
 from contatto.integrations.model import Alarm, LedgerCounts
 from contatto.kit import errors
 from contatto.kit.api_types import number_of

@@ -7,16 +7,8 @@ from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 from contatto.capture.model import Field
-from contatto.crm.model import (
-    ConnectorTraits,
-    CrmField,
-    FieldKind,
-    MappedField,
-    MappingFault,
-    Payload,
-    Target,
-    Weakness,
-)
+from contatto.crm import model as crm
+from contatto.crm.model import CrmField, MappedField, Payload, Target
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import SealedIn
@@ -73,7 +65,7 @@ _NOTED: Final = (NAME, *(contact.value for contact in Field))
 _PHONES: Final = (Field.PHONE.value, Field.WHATSAPP.value)
 
 
-def default_mapping(traits: ConnectorTraits) -> tuple[MappedField, ...]:
+def default_mapping(traits: crm.ConnectorTraits) -> tuple[MappedField, ...]:
     """Return the first mapping of a target."""
     if traits.takes_anything and not traits.defaults:
         return tuple(MappedField(source, source) for source in PLAIN_SOURCES)
@@ -92,14 +84,20 @@ def name_values(name: str) -> dict[str, str]:
 
 
 def map_lead(
-    target: Target, traits: ConnectorTraits, snapshot: LeadTexts, revision: int, without: Collection[str] = ()
+    target: Target,
+    traits: crm.ConnectorTraits,
+    snapshot: LeadTexts,
+    revision: int,
+    without: Collection[str] = (),
 ) -> Payload:
     """Return what a delivery of a lead writes; values without a valid field go into the note.
 
     ``without`` are fields of the CRM that keep their value.
     """
-    no_fields = {fault.field for fault in target.faults if fault.weakness is Weakness.NO_FIELD}
-    wrong = {(fault.field, fault.value) for fault in target.faults if fault.weakness is Weakness.NO_CHOICE}
+    no_fields = {fault.field for fault in target.faults if fault.weakness is crm.Weakness.NO_FIELD}
+    wrong = {
+        (fault.field, fault.value) for fault in target.faults if fault.weakness is crm.Weakness.NO_CHOICE
+    }
     limits = {field.name: field.limit for field in target.described if field.limit}
     values: dict[str, str] = {}
     sources: dict[str, str] = {}
@@ -141,7 +139,7 @@ def map_lead(
 
 
 def _stand_ins(
-    target: Target, traits: ConnectorTraits, snapshot: LeadTexts, filled: Collection[str]
+    target: Target, traits: crm.ConnectorTraits, snapshot: LeadTexts, filled: Collection[str]
 ) -> dict[str, str]:
     """Return a contact detail for each required field of the name, as many persons never write theirs.
 
@@ -179,25 +177,25 @@ def with_edits(payload: Payload, edited: Mapping[str, str]) -> Payload:
 
 def check_mapping(
     mapping: Iterable[MappedField], fields: Iterable[CrmField], *, takes_anything: bool = False
-) -> tuple[MappingFault, ...]:
+) -> tuple[crm.MappingFault, ...]:
     """Compare a mapping with the CRM's description of its fields."""
     if takes_anything:
         return ()
     described = {field.name: field for field in fields}
     rows = list(mapping)
-    faults: list[MappingFault] = []
+    faults: list[crm.MappingFault] = []
     for row in rows:
         field = described.get(row.target)
         if field is None:
-            faults.append(MappingFault(row.target, Weakness.NO_FIELD))
-        elif field.kind is FieldKind.CHOICE and field.choices:
+            faults.append(crm.MappingFault(row.target, crm.Weakness.NO_FIELD))
+        elif field.kind is crm.FieldKind.CHOICE and field.choices:
             words, choices = dict(row.words), {value for value, _ in field.choices}
             our_words = [status.value for status in LeadStatus] if row.source == STATUS else list(words)
             wrong_words = [word for word in our_words if words.get(word, word) not in choices]
-            faults += [MappingFault(row.target, Weakness.NO_CHOICE, word) for word in wrong_words]
+            faults += [crm.MappingFault(row.target, crm.Weakness.NO_CHOICE, word) for word in wrong_words]
     filled = {row.target for row in rows}
     missing = [field for field in described.values() if field.is_required and field.name not in filled]
-    faults += [MappingFault(field.name, Weakness.NOT_MAPPED) for field in missing]
+    faults += [crm.MappingFault(field.name, crm.Weakness.NOT_MAPPED) for field in missing]
     return tuple(dict.fromkeys(faults))
 
 

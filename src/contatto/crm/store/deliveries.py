@@ -33,16 +33,7 @@ from sqlalchemy import (
 )
 
 from contatto.crm import model as crm
-from contatto.crm.model import (
-    Comparison,
-    CrmField,
-    MappedField,
-    MappingFault,
-    RecordLink,
-    Sweep,
-    Target,
-    TargetState,
-)
+from contatto.crm.model import RecordLink, Sweep, Target, TargetState
 from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import REASON_LIMIT, DeliveryLedger, ledger_columns, waiting_index
 from contatto.kit.db.prepared import PreparedQuery
@@ -91,11 +82,11 @@ crm_targets = Table(
 )
 _JSON: Final = {
     "settings": dict[str, str],
-    "mapping": tuple[MappedField, ...],
+    "mapping": tuple[crm.MappedField, ...],
     "statuses": dict[str, str],
-    "described": tuple[CrmField, ...],
-    "faults": tuple[MappingFault, ...],
-    "comparison": Comparison | None,
+    "described": tuple[crm.CrmField, ...],
+    "faults": tuple[crm.MappingFault, ...],
+    "comparison": crm.Comparison | None,
 }
 
 
