@@ -16,7 +16,8 @@ from contatto.learning.lines import (
     SpamLine,
     ViewLine,
 )
-from contatto.learning.replica import new_marketplace
+from contatto.learning.model import Record
+from contatto.learning.replica import Replica, new_marketplace, repeat_decision
 from tests.delivery.logs import Row
 
 Line = dict[str, Any]
@@ -98,3 +99,10 @@ class Played:
             "weights": kept.values[place, :count].tolist(), "kinds": kept.kinds[place, :count].tolist(),
             "between": kept.between[place].view("int64").tolist(),
         }  # fmt: skip
+
+
+def replay_record(business_seed: int, saved: bytes | None, record: Record) -> Record:
+    """Repeat a decision from its model and record; the result must equal the record."""
+    replica = Replica(business_seed, record.version, saved)
+    replica.set_live(record.added)
+    return repeat_decision(replica, record)

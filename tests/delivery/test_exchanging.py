@@ -17,10 +17,10 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused
 from contatto.learning.model import EntryKind, Hurdle, Record
-from contatto.learning.replica import replay_record
 from contatto.operators import store as operators_store
 from contatto.operators.model import AdmissionState, Category, ReviewState
 from tests.ads.world import add_chain
+from tests.delivery.played import replay_record
 from tests.operators.marketplace import MILLION, Marketplace, add_marketplace
 
 
@@ -197,7 +197,7 @@ def test_charges_spend_and_balance_are_one_amount_for_both_sides(market: Marketp
     assert sum(day.views for day in days) == 24
     assert {day.placement_id for day in days} == {market.placement.id}
     asked = market.db.read_now(
-        lambda tx: operators_store.list_request_days(tx, market.operator.business_id, "", "9999-99-99")
+        lambda tx: operators_store.list_request_days(tx, market.operator.business_id, "")
     )
     assert [(day.asked, day.filled) for day in asked] == [(24, 24)]
 

@@ -21,10 +21,10 @@ from contatto.kit.db.database import Database, open_database
 from contatto.kit.db.tx import Tx
 from contatto.kit.vault import Vault
 from contatto.learning.model import Hurdle
-from contatto.learning.replica import replay_record
 from contatto.wiring import PORTS
 from tests.ads.world import Chain, World
 from tests.delivery.learning import ASKED, KEY, Market, add_market
+from tests.delivery.played import replay_record
 from tests.delivery.test_budgets import totals
 from tests.examples import examples
 from tests.operators.marketplace import Marketplace, add_marketplace

@@ -21,9 +21,9 @@ from contatto.learning.replica import (
     Replica,
     name_stranger,
     new_marketplace,
-    replay_record,
     take_record,
 )
+from tests.delivery.played import replay_record
 
 BEGINS = 1_767_225_600_000_000
 SECOND = 1_000_000

@@ -26,11 +26,11 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.timestamps import micros
 from contatto.learning.model import Entry, EntryKind, Phase, Reason
-from contatto.learning.replica import replay_record
 from contatto.measurement.actions import record_touch, stamp_touch
 from contatto.measurement.model import TicketKind, TouchKind
 from contatto.measurement.store import find_measured_ad
 from tests.delivery.learning import ASKED, KEY, Market, add_market, ticket_of
+from tests.delivery.played import replay_record
 
 
 @pytest.fixture

@@ -14,10 +14,11 @@ from contatto.delivery.rules.results import BUCKETS, Arm, Lift, TrialArms, add_a
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.learning.model import Record
-from contatto.learning.replica import AuctionRequest, Replica, replay_record
+from contatto.learning.replica import AuctionRequest, Replica
 from contatto.measurement.model import Goal, TicketKind, TrackingTicket
 from contatto.measurement.rules import read_ticket, sign_ticket
 from tests.delivery.learning import KEY, Market, add_market
+from tests.delivery.played import replay_record
 from tests.delivery.test_replica import BEGINS, LIVE, SECOND, ask, learned
 
 

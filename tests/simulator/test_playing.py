@@ -15,7 +15,6 @@ from contatto.simulator.worlds.metrics import (
     known_worth,
     measure,
     measure_lifts,
-    measure_shown,
     rank_by_lines,
     rank_by_worth,
     true_worth,
@@ -258,9 +257,6 @@ def test_lookalikes_are_measured_by_true_worth() -> None:
     assert lifts[0].top_5 == pytest.approx(1, abs=0.35)
     assert 2 < lifts[1].top_5 < lifts[2].top_5
     assert lifts[1].top_1 > lifts[1].top_5 > lifts[1].top_10
-    told = measure_shown(play)  # scores by chance promise what nobody is worth
-    assert told.off_5 > 1.4
-    assert told.coverage < 0.5
 
 
 def test_figures_tell_a_whole_run() -> None:

@@ -64,27 +64,26 @@ class AuctionRequest:
     """The viewer's group in the experiment; below 0 for the random arm."""
 
 
-def new_marketplace(business_seed: int) -> Marketplace:
-    """Return the untrained marketplace of a business."""
-    return Marketplace(business_seed, settings={"table_bits": TABLE_BITS})
-
-
-class Replica:
-    """Read replica of a model version.
+def new_marketplace(business_seed: int, saved: bytes | None = None) -> Marketplace:
+    """Return the marketplace of a business: untrained, or restored from a snapshot.
 
     Raises:
         Damaged: the bytes are incomplete.
         Different: the snapshot has other settings.
     """
+    marketplace = Marketplace(business_seed, settings={"table_bits": TABLE_BITS})
+    if saved is not None:
+        marketplace.restore(saved)
+    return marketplace
+
+
+class Replica:
+    """Read replica of a model version, restored as by `new_marketplace`."""
 
     def __init__(self, business_seed: int, version: int = 0, saved: bytes | None = None) -> None:
-        marketplace = new_marketplace(business_seed)
-        if saved is not None:
-            marketplace.restore(saved)
         self.version = version
         self._business_seed = business_seed
-        self._marketplace = marketplace
-        self.market: MarketState = marketplace.market
+        self.market: MarketState = new_marketplace(business_seed, saved).market
         self.market.asked_fields = _FixedFields(self.market.asked_fields)
         self._added: dict[str, AdGroupLine | AdLine] = {}
         self._added_lines: tuple[list[AdGroupLine | AdLine], int] = ([], 0)
@@ -259,13 +258,6 @@ class _FixedFields(FeatureFields):
         if field in self.by_name or len(self.by_name) >= MOST_FIELDS:
             return self.by_name.get(field)
         return self._learned(f"{self.origin}\0{field}")
-
-
-def replay_record(business_seed: int, saved: bytes | None, record: Record) -> Record:
-    """Repeat a decision from its model and record; the result must equal the record."""
-    replica = Replica(business_seed, record.version, saved)
-    replica.set_live(record.added)
-    return repeat_decision(replica, record)
 
 
 def repeat_decision(replica: Replica, record: Record) -> Record:

@@ -266,7 +266,7 @@ def _load(tx: Tx, caller: Caller) -> dict[str, Any]:
             clicks=row.clicks + placed.clicks,
             charged_micros=row.charged_micros + placed.charged_micros,
         )
-    request_days = store.list_request_days(tx, operator.business_id, first, "9999-99-99")
+    request_days = store.list_request_days(tx, operator.business_id, first)
     rows = []
     for placement in placements:
         requests = [day for day in request_days if day.placement_id == placement.id]

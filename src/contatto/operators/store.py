@@ -177,7 +177,7 @@ def save_charges(tx: Tx, business_id: str, charged: Mapping[BalanceKey, int]) ->
     """Add charges to balances; operators charge only existing ones."""
     rows = [
         row_of(Balance(operator_id, business_id, ad_account_id, charged_micros=amount))
-        for (operator_id, ad_account_id), amount in sorted(charged.items())
+        for (operator_id, ad_account_id), amount in charged.items()
         if amount
     ]
     add_counts(tx, balances, _SUMS, rows)
@@ -191,18 +191,16 @@ def list_balance_entries(tx: Tx, balance: Balance) -> list[BalanceEntry]:
     return tx.list(BalanceEntry, query.order_by(table.c.at, table.c.id))
 
 
-def save_placed_days(tx: Tx, days: Collection[PlacedDay]) -> None:
+def save_placed_days(tx: Tx, days: Iterable[PlacedDay]) -> None:
     """Add to the days of placements."""
     counts = ("views", "clicks", "charged_micros", "conversations", "leads")
-    add_counts(tx, placed_days, counts, [row_of(day) for day in days])
+    add_counts(tx, placed_days, counts, map(row_of, days))
 
 
-def list_placed_days(
-    tx: Tx, operator_id: str, first: str = "", last: str = "9999-99-99", ad_account_id: str = ""
-) -> list[PlacedDay]:
+def list_placed_days(tx: Tx, operator_id: str, first: str = "", ad_account_id: str = "") -> list[PlacedDay]:
     """List the charges in an operator's placements by day, of all ad accounts or of one."""
     table = placed_days
-    query = select(table).where(table.c.operator_id == operator_id, table.c.day.between(first, last))
+    query = select(table).where(table.c.operator_id == operator_id, table.c.day >= first)
     if ad_account_id:
         query = query.where(table.c.ad_account_id == ad_account_id)
     order = table.c.day, table.c.placement_id, table.c.ad_group_id
@@ -227,20 +225,20 @@ def list_used_placements(tx: Tx, business_id: str) -> set[str]:
 
 def save_request_days(tx: Tx, days: Collection[RequestDay]) -> None:
     """Add to the days of requests."""
-    add_counts(tx, request_days, ("asked", "filled"), [row_of(day) for day in days])
+    add_counts(tx, request_days, ("asked", "filled"), map(row_of, days))
 
 
-def list_request_days(tx: Tx, operator_id: str, first: str, last: str) -> list[RequestDay]:
-    """List the requests for the placements of an operator by day."""
+def list_request_days(tx: Tx, operator_id: str, first: str) -> list[RequestDay]:
+    """List the requests for the placements of an operator from a day on."""
     table = request_days
-    query = select(table).where(table.c.business_id == operator_id, table.c.day.between(first, last))
+    query = select(table).where(table.c.business_id == operator_id, table.c.day >= first)
     return tx.list(RequestDay, query.order_by(table.c.day, table.c.placement_id))
 
 
 def save_sightings(tx: Tx, counts: Mapping[tuple[str, str, str, str], int]) -> None:
     """Add to the shown ads by operator, placement, viewer and day."""
     names = ("business_id", "placement_id", "viewer", "day")
-    rows = [dict(zip(names, key, strict=True)) | {"shown": count} for key, count in sorted(counts.items())]
+    rows = [dict(zip(names, key, strict=True)) | {"shown": count} for key, count in counts.items()]
     add_counts(tx, sightings, ("shown",), rows)
 
 
@@ -483,10 +481,10 @@ def list_reviews(
     return tx.list(AdReview, query.order_by(*order).limit(limit))
 
 
-def list_reviews_of_business(tx: Tx, business_id: str, limit: int = 500) -> list[AdReview]:
+def list_reviews_of_business(tx: Tx, business_id: str) -> list[AdReview]:
     """List the reviews of a business's ads by all operators, latest first."""
     query = select(ad_reviews).where(ad_reviews.c.business_id == business_id)
-    return tx.list(AdReview, query.order_by(ad_reviews.c.sent_at.desc(), ad_reviews.c.number).limit(limit))
+    return tx.list(AdReview, query.order_by(ad_reviews.c.sent_at.desc(), ad_reviews.c.number).limit(500))
 
 
 def record_review(tx: Tx, review: AdReview, state: ReviewState, reason: str) -> None:

@@ -224,44 +224,29 @@ def charge_impressions(
         placements = {impression.placement for impression in fresh.values() if impression.placement}
         owners = list_owners_of_placements(tx, placements) if placements else {}
         touches = _charge(tx, business_id, list(fresh.values()), owners)
-        charged_of: defaultdict[BalanceKey, int] = defaultdict(int)
-        placed_days: dict[tuple[str, str, str], PlacedDay] = {}
-        trial_days: dict[tuple[str, str, int], TrialDay] = {}
-        days: dict[tuple[str, str], ChargedDay] = {}
+        days: list[ChargedDay] = []
+        placed_days: list[PlacedDay] = []
+        trial_days: list[TrialDay] = []
+        charges: defaultdict[BalanceKey, int] = defaultdict(int)
         for touch in touches:
-            impression = fresh[touch.touch_id]
-            place = (touch.ad_group_id, touch.day)
-            day = days.get(place) or ChargedDay(business_id, *place, touch.ad_account_id, 0, 0, 0)
-            days[place] = _with_touch(day, touch)
-            operator_id = owners.get(impression.placement, "")
-            charged_of[operator_id, touch.ad_account_id] += touch.cost_micros
+            impression, place = fresh[touch.touch_id], (touch.ad_group_id, touch.day)
+            is_view = touch.kind is TouchKind.VIEW
+            counts = (int(is_view), int(not is_view), touch.cost_micros)
+            account_id, operator_id = touch.ad_account_id, owners.get(impression.placement, "")
+            days.append(ChargedDay(business_id, *place, account_id, *counts))
+            charges[operator_id, account_id] += touch.cost_micros
             if operator_id:
-                placed = (impression.placement, *place)
-                placed_day = placed_days.get(placed) or PlacedDay(
-                    operator_id, business_id, impression.placement, touch.ad_account_id, *place, 0, 0, 0
-                )
-                placed_days[placed] = _with_touch(placed_day, touch)
+                placed = (operator_id, business_id, impression.placement, account_id)
+                placed_days.append(PlacedDay(*placed, *place, *counts))
             if impression.trial:
-                key = (*place, impression.trial)
-                trial_days[key] = _with_touch(trial_days.get(key) or TrialDay(business_id, *key), touch)
-        ledger.save_charged_days(tx, [days[place] for place in sorted(days)])
-        charge_balances(tx, business_id, charged_of, [placed_days[placed] for placed in sorted(placed_days)])
-        save_trial_days(tx, [trial_days[key] for key in sorted(trial_days)])
+                trial_days.append(TrialDay(business_id, *place, impression.trial, *counts))
+        ledger.save_charged_days(tx, days)
+        charge_balances(tx, business_id, charges, placed_days)
+        save_trial_days(tx, trial_days)
         ledger.delete_promises(tx, business_id, {fresh[touch.touch_id].nonce for touch in touches})
         append(tx, business_id, [entry_of(touch, fresh[touch.touch_id].nonce) for touch in touches])
         charged |= {touch.touch_id: touch for touch in touches}
     return [charged.get(impression.touch.touch_id, impression.touch) for impression in impressions]
-
-
-def _with_touch[D: (ChargedDay, TrialDay, PlacedDay)](day: D, touch: Touch) -> D:
-    """Add a view or click and its charge to the counts of a day."""
-    is_view = touch.kind is TouchKind.VIEW
-    return replace(
-        day,
-        views=day.views + is_view,
-        clicks=day.clicks + (not is_view),
-        charged_micros=day.charged_micros + touch.cost_micros,
-    )
 
 
 def _charge(

@@ -4,7 +4,7 @@ import asyncio
 import zlib
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
 from itertools import groupby, takewhile
@@ -251,28 +251,20 @@ def _count(tx: Tx, business_id: str, kind: EntryKind, credits: Sequence[tuple[At
     records = {decision.nonce: read_record(decision.body) for decision in decisions}
     placements = {record.placement for record in records.values()} - {""}
     owners = list_owners_of_placements(tx, placements) if placements else {}
-    placed_days: dict[tuple[str, str, str], PlacedDay] = {}
-    trial_days: dict[tuple[str, str, int], TrialDay] = {}
-
-    def add[D: (TrialDay, PlacedDay)](day: D) -> D:
-        return replace(day, conversations=day.conversations + conversations, leads=day.leads + leads)
-
+    placed_days: list[PlacedDay] = []
+    trial_days: list[TrialDay] = []
     for credit, entry in credits:
         record, group_id, day = records.get(entry.nonce), credit.ad_group_id, credit.day
         if record is None or not group_id or not day:
             continue
+        counts = (0, 0, 0, conversations, leads)
         if record.trial:
-            key = (group_id, day, record.trial)
-            trial_days[key] = add(trial_days.get(key) or TrialDay(business_id, *key))
+            trial_days.append(TrialDay(business_id, group_id, day, record.trial, *counts))
         if record.placement in owners:
-            place = (record.placement, group_id, day)
-            bare = PlacedDay(
-                owners[record.placement], business_id, record.placement, credit.ad_account_id or "",
-                group_id, day, 0, 0, 0,
-            )  # fmt: skip
-            placed_days[place] = add(placed_days.get(place) or bare)
-    save_trial_days(tx, [trial_days[key] for key in sorted(trial_days)])
-    count_earned_in_placements(tx, [placed_days[place] for place in sorted(placed_days)])
+            placed = (owners[record.placement], business_id, record.placement, credit.ad_account_id or "")
+            placed_days.append(PlacedDay(*placed, group_id, day, *counts))
+    save_trial_days(tx, trial_days)
+    count_earned_in_placements(tx, placed_days)
 
 
 _PLACE_FEATURES: Final = frozenset({f"{OURS}placement", f"{OURS}account"})

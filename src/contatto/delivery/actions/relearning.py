@@ -232,9 +232,7 @@ def relearn_in_process(raw: bytes) -> bytes:
     task = msgspec.msgpack.decode(raw, type=RelearningTask)
     if not task.saved:
         return msgspec.msgpack.encode(RelearningResult())
-    marketplace = new_marketplace(task.seed)
-    marketplace.restore(task.saved)
-    market, sources = marketplace.market, [Path(source) for source in task.sources]
+    market, sources = new_marketplace(task.seed, task.saved).market, [Path(source) for source in task.sources]
     if task.is_judging:
         relearned = relearn_files(DuckDBEngine(), sources, market, task.from_ts)
         span = Span(task.from_ts, task.until_ts, task.as_of_ts)

@@ -133,6 +133,8 @@ QUESTIONS: Final = {
     "spam": (SPAM, EntryKind.CONVERSATION, EntryKind.SPAM),
 }
 """Head of each question, with the entries that ask it and answer it."""
+MOST_EVALUATED: Final = 2_000
+"""A model is evaluated on this many of the newest decisions."""
 _REWARDS: Final = (EntryKind.CLICK, EntryKind.CONVERSATION, EntryKind.LEAD)
 
 
@@ -160,7 +162,7 @@ class Evaluation:
 
 
 def evaluate_log(
-    tx: Tx, business_id: str, from_ts: int, until_ts: int, version: int = 0, most: int = 2_000
+    tx: Tx, business_id: str, from_ts: int, until_ts: int, version: int = 0
 ) -> Evaluation | None:
     """Score the predictions of a span, and estimate the value of a model's choices in its newest decisions.
 
@@ -172,7 +174,6 @@ def evaluate_log(
         from_ts: first microsecond of the span.
         until_ts: the first after it.
         version: the model to evaluate; 0 for none.
-        most: the most decisions on which the model is evaluated.
 
     Returns:
         None when the bytes of the model were deleted.
@@ -180,7 +181,7 @@ def evaluate_log(
     raw = models.load_model(tx, business_id, version) if version else None
     if version and raw is None:
         return None
-    log = _read_log(tx, business_id, from_ts, until_ts, most)
+    log = _read_log(tx, business_id, from_ts, until_ts)
     judged = {}
     for name, (head, condition, outcome) in QUESTIONS.items():
         nonces = [nonce for nonce in log.predictions if (nonce, condition) in log.events]
@@ -217,8 +218,8 @@ class _Log:
     events: set[tuple[int, EntryKind]] = field(default_factory=set)
 
 
-def _read_log(tx: Tx, business_id: str, from_ts: int, until_ts: int, most: int) -> _Log:
-    log, lines = _Log(deque(maxlen=most)), dict[int, list[AdGroupLine | AdLine]]()
+def _read_log(tx: Tx, business_id: str, from_ts: int, until_ts: int) -> _Log:
+    log, lines = _Log(deque(maxlen=MOST_EVALUATED)), dict[int, list[AdGroupLine | AdLine]]()
     for entry in entries.list_all_entries(tx, business_id, 0, AT_ONCE):
         if entry.kind is EntryKind.LINES:
             lines[entry.nonce] = read_lines(entry.body)

@@ -73,7 +73,7 @@ from contatto.kit.log import logger, where
 from contatto.kit.timestamps import micros
 from contatto.learning.features import name_hash
 from contatto.learning.lines import AdGroupLine, AdLine
-from contatto.learning.model import NOBODY, Hurdle, Record
+from contatto.learning.model import NOBODY, Hurdle, ModelVersion, Record
 from contatto.learning.replica import AuctionRequest, Replica, settle_record
 from contatto.learning.storage import Damaged, Different
 from contatto.measurement import store as measurement
@@ -495,17 +495,27 @@ class TenantAdServer:
 
 def load_replica(tx: Tx, business_id: str) -> Replica | None:
     """Return the newest undamaged model of a business; None without any."""
+    seed = seed_of(business_id)
+    restored = restore_models(tx, business_id, lambda model, raw: Replica(seed, model.version, raw))
+    return next((replica for _, replica in restored), None)
+
+
+def restore_models[T](
+    tx: Tx, business_id: str, restore: Callable[[ModelVersion, bytes], T], through: int | None = None
+) -> Iterator[tuple[ModelVersion, T]]:
+    """Yield the models of a business up to an entry, restored, newest first; log damaged ones."""
     for model in models.list_models(tx, business_id):
-        raw = models.load_model(tx, business_id, model.version) if model.has_blob else None
-        if raw is None:
-            if model.has_blob:
-                logger().error("delivery.model_damaged", version=model.version)
+        if not model.has_blob or (through is not None and model.through > through):
             continue
+        raw = models.load_model(tx, business_id, model.version)
         try:
-            return Replica(seed_of(business_id), model.version, raw)
+            if raw is None:
+                raise Damaged("it is not what was published")
+            restored = restore(model, raw)
         except (Damaged, Different) as error:
             logger().error("delivery.model_damaged", version=model.version, says=str(error))
-    return None
+        else:
+            yield model, restored
 
 
 def seed_of(business_id: str) -> int:

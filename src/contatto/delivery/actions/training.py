@@ -11,7 +11,7 @@ import msgspec
 
 from contatto.ads.store import list_accounts_of_ad_groups
 from contatto.delivery.actions.log import read_lines, read_record
-from contatto.delivery.actions.serving import load_snapshot, seed_of
+from contatto.delivery.actions.serving import load_snapshot, restore_models, seed_of
 from contatto.delivery.store import log as entries
 from contatto.delivery.store import models
 from contatto.delivery.store.ledger import delete_old_trials
@@ -21,7 +21,6 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.kit.log import logger
 from contatto.kit.timestamps import micros
 from contatto.learning.evaluation import Key, add_tallies, count_happened, curve_of
 from contatto.learning.explanations import weigh_influences
@@ -53,7 +52,6 @@ from contatto.learning.model import (
     Question,
 )
 from contatto.learning.replica import name_stranger, new_marketplace, take_line, take_record
-from contatto.learning.storage import Damaged, Different
 
 CURVES_KEPT: Final = timedelta(days=90)
 TRIALS_KEPT: Final = timedelta(days=120)
@@ -71,19 +69,17 @@ def record_tallies(tx: Tx, business_id: str, new: Mapping[Key, PredictionTally])
     models.save_tallies(tx, business_id, {key: add_tallies(group) for key, group in by_account.items()})
 
 
-def list_curves(
-    tx: Tx, business_id: str, ad_account_ids: Sequence[str] | None, days: int = SHOWN_DAYS
-) -> list[Curve]:
+def list_curves(tx: Tx, business_id: str, ad_account_ids: Sequence[str] | None) -> list[Curve]:
     """Return the quality of recent predictions by question, in the order of questions.
 
-    The newest of the ``days`` are those before outcomes are missing. ``ad_account_ids`` None means all.
+    The newest of ``SHOWN_DAYS`` are those before outcomes are missing. ``ad_account_ids`` None means all.
     """
-    first = tx.now.date() - timedelta(days=days + max(WAIT_DAYS.values()))
+    first = tx.now.date() - timedelta(days=SHOWN_DAYS + max(WAIT_DAYS.values()))
     tallies = models.list_tallies(tx, business_id, first.isoformat(), ad_account_ids)
     curves = []
     for question, wait in WAIT_DAYS.items():
         last = tx.now.date() - timedelta(days=wait)
-        since, until = (last - timedelta(days=days - 1)).isoformat(), last.isoformat()
+        since, until = (last - timedelta(days=SHOWN_DAYS - 1)).isoformat(), last.isoformat()
         curve = curve_of(question, [row for row in tallies if since <= row.day <= until])
         if curve is not None:
             curves.append(curve)
@@ -233,38 +229,26 @@ class Trainer:
 def load_learning(tx: Tx, business_id: str) -> Learning:
     """Restore the marketplace of the newest undamaged model, or create a new one."""
     newest = models.find_newest_version(tx, business_id)
-    for model in models.list_models(tx, business_id):
-        marketplace = _restored(tx, model)
-        if marketplace is not None:
-            return Learning(business_id, marketplace, model.through, newest, model.through)
+    for model, marketplace in _restore_marketplaces(tx, business_id):
+        return Learning(business_id, marketplace, model.through, newest, model.through)
     return Learning(business_id, new_marketplace(seed_of(business_id)), 0, newest, 0)
 
 
 def rebuild_marketplace(tx: Tx, business_id: str, through: int) -> Learning | None:
     """Rebuild the marketplace after an entry, from a model before it; None if the log lacks entries."""
-    for model in models.list_models(tx, business_id):
-        marketplace = _restored(tx, model) if model.through <= through else None
-        if marketplace is not None:
-            learning = Learning(business_id, marketplace, model.through, model.version, model.through)
-            while learn_entries(tx, learning, AT_ONCE, through):
-                pass
-            return learning if learning.through == through else None
+    for model, marketplace in _restore_marketplaces(tx, business_id, through):
+        learning = Learning(business_id, marketplace, model.through, model.version, model.through)
+        while learn_entries(tx, learning, AT_ONCE, through):
+            pass
+        return learning if learning.through == through else None
     return None
 
 
-def _restored(tx: Tx, version: ModelVersion) -> Marketplace | None:
-    if not version.has_blob:
-        return None
-    raw = models.load_model(tx, version.business_id, version.version)
-    try:
-        if raw is None:
-            raise Damaged("it is not what was published")
-        marketplace = new_marketplace(seed_of(version.business_id))
-        marketplace.restore(raw)
-    except (Damaged, Different) as error:
-        logger().error("delivery.model_damaged", version=version.version, says=str(error))
-        return None
-    return marketplace
+def _restore_marketplaces(
+    tx: Tx, business_id: str, through: int | None = None
+) -> Iterator[tuple[ModelVersion, Marketplace]]:
+    seed = seed_of(business_id)
+    return restore_models(tx, business_id, lambda _, raw: new_marketplace(seed, raw), through)
 
 
 def learn_entries(tx: Tx, learning: Learning, most: int, through: int | None = None) -> int:

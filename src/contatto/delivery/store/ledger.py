@@ -83,7 +83,7 @@ _NOW_US: Final = bindparam("now", type_=BigInteger)
 
 def save_charged_days(tx: Tx, days: Iterable[ChargedDay]) -> None:
     """Add to the days of ad groups."""
-    add_counts(tx, charged_days, ("views", "clicks", "charged_micros"), [row_of(day) for day in days])
+    add_counts(tx, charged_days, ("views", "clicks", "charged_micros"), map(row_of, days))
 
 
 def _spent() -> Select[Any]:
@@ -293,7 +293,7 @@ trials = Table(
 
 def save_trial_days(tx: Tx, days: Iterable[TrialDay]) -> None:
     """Add to the counts of the trial; each ad group, day and group of viewers appears once."""
-    add_counts(tx, trials, _COUNTS, [row_of(day) for day in days])
+    add_counts(tx, trials, _COUNTS, map(row_of, days))
 
 
 def list_trials(tx: Tx, business_id: str, ad_group_ids: Collection[str], since: str) -> list[TrialDay]:

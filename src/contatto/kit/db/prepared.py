@@ -81,10 +81,21 @@ def insert_all(tx: Tx, table: Table, rows: Sequence[Row]) -> None:
         insert_rows(tx, plain_insert(table), rows)
 
 
-def add_counts(tx: Tx, table: Table, counts: tuple[str, ...], rows: Sequence[Row]) -> None:
-    """Insert rows with all columns, or add their counts to those of the rows with the same primary keys."""
-    if rows:
-        insert_rows(tx, _adding(tx.connection.dialect.name, table, counts), rows)
+def add_counts(tx: Tx, table: Table, counts: tuple[str, ...], rows: Iterable[dict[str, Any]]) -> None:
+    """Insert rows with all columns, or add their counts to those of the rows with the same primary keys.
+
+    Rows of one key are summed first. They are written in the order of keys, so that writers never deadlock.
+    """
+    keys = table.primary_key.columns.keys()
+    sums: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        total = sums.setdefault(tuple(row[name] for name in keys), row)
+        if total is not row:
+            for name in counts:
+                total[name] += row[name]
+    if sums:
+        statement = _adding(tx.connection.dialect.name, table, counts)
+        insert_rows(tx, statement, [sums[key] for key in sorted(sums)])
 
 
 @cache

@@ -1,13 +1,11 @@
 """Figures of a run by true chances, and the lift of lookalikes."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from contatto.delivery.rules.results import SHARES, choose_lookalikes
 from contatto.simulator.worlds.game import Game, Run, ShownViews
 from contatto.simulator.worlds.model import (
     DAY,
@@ -412,43 +410,3 @@ def rank_by_lines(play: Game, ask: str = "rank") -> Rank:
 def rank_by_worth(worth: Worth) -> Rank:
     """Return the ranking of a player who knows the worth of viewers."""
     return lambda group, seeds, candidates: np.asarray(worth.lead[candidates, group], float)
-
-
-@dataclass(frozen=True, slots=True)
-class ShownLifts:
-    """Ratio of shown lifts to true ones, over all ad groups that run.
-
-    ``off_1`` and so on are the shown over the true one of the best 1, 5 and 10 in a hundred, as geometric
-    means; ``coverage`` is the share of the ranges that hold the true one, of which eight of ten should.
-    """
-
-    off_1: float
-    off_5: float
-    off_10: float
-    coverage: float
-
-
-def measure_shown(play: Game) -> ShownLifts:
-    """Let delivery make lookalikes of each ad group, as it does in service."""
-    world, rank = play.world, rank_by_lines(play, "shown")
-    worth, off, is_within = true_worth(world, world.days - 1), [], []
-    for group in range(len(world.groups)):
-        leads = len(play.leads_of.get(group, ()))
-        countries = [world.countries.index(name) for name in world.groups[group].countries]
-        candidates = np.flatnonzero(np.isin(world.viewer_country, countries))
-        names = {f"{who:09}": who for who in candidates.tolist()}
-        scores = dict(zip(names, rank(group, np.zeros(0, np.int64), candidates).tolist(), strict=True))
-        lead, row = worth.lead[:, group], []
-        for size in SHARES:
-            lookalikes = choose_lookalikes(scores, size, (), leads)
-            if lookalikes.lift is None or lookalikes.low is None or lookalikes.high is None:
-                break
-            true = float(lead[[names[name] for name in lookalikes.viewers]].mean() / lead[candidates].mean())
-            row.append(math.log(lookalikes.lift / true))
-            is_within.append(lookalikes.low <= true <= lookalikes.high)
-        if len(row) == len(SHARES):
-            off.append(row)
-    if not off:
-        return ShownLifts(*([float("nan")] * 4))
-    first, fifth, tenth = np.exp(np.mean(off, 0)).tolist()
-    return ShownLifts(first, fifth, tenth, float(np.mean(is_within)))

@@ -13,12 +13,10 @@ from contatto.simulator.worlds.game import Game, summarize_run
 from contatto.simulator.worlds.metrics import (
     Lifts,
     RunFigures,
-    ShownLifts,
     first_leads,
     known_worth,
     measure,
     measure_lifts,
-    measure_shown,
     rank_by_lines,
     rank_by_worth,
     true_worth,
@@ -200,7 +198,6 @@ class Comparison:
     figures: dict[str, RunFigures] = field(default_factory=dict)
     faults: dict[str, dict[str, int]] = field(default_factory=dict)
     lifts: dict[str, Lifts] = field(default_factory=dict)
-    shown_lifts: ShownLifts | None = None
     requests_per_s: dict[str, float] = field(default_factory=dict)
     """Requests for each second of CPU time of the player alone, learning included."""
     longest_wait_s: dict[str, float] = field(default_factory=dict)
@@ -278,7 +275,6 @@ def _play_engine(
             Player.ORACLE_OBS: rank_by_worth(known_worth(world, last, game.past)),
             Player.ORACLE: rank_by_worth(true_worth(world, last)),
         }
-        compared.shown_lifts = measure_shown(game)
         compared.lifts |= {who: measure_lifts(world, seeds, rank) for who, rank in ranks.items()}
 
 
