@@ -29,14 +29,14 @@ from contatto.audit.model import AuditRecord, Look
 from contatto.kit import errors
 from contatto.kit.api_types import Answer
 from contatto.kit.concurrency import take_slot
-from contatto.kit.db.database import FOLLOW, act_for
+from contatto.kit.db.database import RequestDatabase, act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret
 from contatto.kit.outbox import last_seq
 from contatto.kit.rate_limits import RequestLimit
-from contatto.kit.read_audit import CONTACT_READS, ContactReads, Ids
-from contatto.ui.context import context_of, part_of
+from contatto.kit.read_audit import ContactReads, Ids
+from contatto.ui.context import bind_database, context_of, part_of
 from contatto.ui.live import Reader
 from contatto.ui.render import BEFORE_RENDERING, use_language
 from contatto.ui.sessions import check_csrf, session_token
@@ -162,18 +162,24 @@ async def note_caller(request: Request, caller: Caller) -> Caller:
     """
     check_access(request, caller)
     request.state.caller, request.state.seen = caller, ContactReads()
-    CONTACT_READS.set(request.state.seen)
-    if request.method == "POST":
-        fields = request.state.named = await _named_fields(request)
+    fields = request.state.named = await _named_fields(request) if request.method == "POST" else {}
 
-        def follow(tx: Tx, result: Any) -> None:
-            named = " ".join(dict.fromkeys(f"{audit_rules.objects_of(fields)} {_made(result)}".split()))
-            append_audit_record(tx, _deed(caller, request.scope, named))
-            request.state.is_written = True
+    def follow(tx: Tx, result: Any) -> None:
+        named = " ".join(dict.fromkeys(f"{audit_rules.objects_of(fields)} {_made(result)}".split()))
+        append_audit_record(tx, _deed(caller, request.scope, named))
+        request.state.is_written = True
 
-        FOLLOW.set(follow)
+    is_change = request.method == "POST"
+    db = request.app.state.context.db
+    bind_database(request, RequestDatabase(db, request.state.seen, follow if is_change else None))
     await take_slot(caller.business_id)
     return caller
+
+
+def contact_reads_of(request: Request) -> ContactReads:
+    """Return the reads of contact data by the caller of a request."""
+    reads: ContactReads = request.state.seen
+    return reads
 
 
 def _deed(caller: Caller, scope: Scope, objects: str) -> AuditRecord:
@@ -273,7 +279,7 @@ class AuditLayer:
         audit_record = _deed(caller, scope, objects)
         audit_record = replace(audit_record, seen=_seen_text(audit_record, seen, fresh))
         state[LOOK_RECORD] = audit_record
-        state[_LOOK] = (self.writer.begin(context.db, audit_record), fresh)
+        state[_LOOK] = (self.writer.begin(request.app.state.context.db, audit_record), fresh)
 
     async def _end(self, scope: Scope) -> None:
         """Wait until the look is in the log."""

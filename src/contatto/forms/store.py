@@ -39,7 +39,6 @@ from contatto.kit.db.prepared import Query, insert_all
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, row_of, sealed, tenant, text, within
 from contatto.kit.ids import named_id
-from contatto.kit.read_audit import record_contact_reads
 
 forms = Table(
     "forms",
@@ -351,7 +350,9 @@ def _opened(tx: Tx, row: Mapping[Any, Any]) -> FormAnswer:
     values = {name: row[name] for name in FormAnswer.__dataclass_fields__ if name != "answers"}
     raw = tx.vault.open_bytes(row["body"], row["business_id"], "form_answers.body", row["id"])
     answers = _answers.decode(raw)
-    record_contact_reads(*(("lead_id", (row["lead_id"],)) if row["lead_id"] else ("answer_id", (row["id"],))))
+    tx.record_contact_reads(
+        *(("lead_id", (row["lead_id"],)) if row["lead_id"] else ("answer_id", (row["id"],)))
+    )
     return FormAnswer(**values, answers=answers)
 
 

@@ -1,11 +1,6 @@
-"""Audit records of the contact data that a request read.
-
-Stores that open contact values record the owners. Outside of requests, as in background work, records are
-dropped.
-"""
+"""Contact data that a request read, for the audit log."""
 
 from collections.abc import Iterable
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 type Ids = dict[str, list[str]]
@@ -14,13 +9,19 @@ type Ids = dict[str, list[str]]
 
 @dataclass(slots=True)
 class ContactReads:
-    """Reads of a request so far; of a streamed file only the count."""
+    """Reads of a request so far; of a file only the count, so that memory stays flat."""
 
     _ids: dict[str, dict[str, None]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
 
     def add(self, kind: str, ids: Iterable[str]) -> None:
-        self._ids.setdefault(kind, {}).update(dict.fromkeys(ids))
+        """Record that the request opened values of these ids."""
+        if not self.counts:
+            self._ids.setdefault(kind, {}).update(dict.fromkeys(ids))
+
+    def count(self, kind: str, number: int) -> None:
+        """Record the number of values that a file will contain; later reads are not recorded."""
+        self.counts[kind] = number
 
     @property
     def ids(self) -> Ids:
@@ -28,21 +29,3 @@ class ContactReads:
 
     def __bool__(self) -> bool:
         return bool(self.counts or self.ids)
-
-
-CONTACT_READS: ContextVar[ContactReads | None] = ContextVar("seen", default=None)
-
-
-def record_contact_reads(kind: str, ids: Iterable[str]) -> None:
-    """Record that the request opened values of these ids."""
-    reads = CONTACT_READS.get()
-    if reads is not None:
-        reads.add(kind, ids)
-
-
-def record_contact_count(kind: str, number: int) -> None:
-    """Record the number of values that a file will contain; later reads are not recorded."""
-    reads = CONTACT_READS.get()
-    if reads is not None:
-        reads.counts[kind] = number
-    CONTACT_READS.set(None)

@@ -1,6 +1,6 @@
 """Context of every edge: settings, storage, clock, vault, live feed, renderer, uploads."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.requests import HTTPConnection
 
@@ -33,9 +33,16 @@ class Context:
 
 
 def context_of(connection: HTTPConnection) -> Context:
-    """Return the context of the serving app; also a FastAPI dependency."""
-    context: Context = connection.scope["app"].state.context
+    """Return the context of the serving app; of a known caller, with the database of the request."""
+    context: Context = (
+        connection.scope.get("state", {}).get("context") or connection.scope["app"].state.context
+    )
     return context
+
+
+def bind_database(connection: HTTPConnection, db: Database) -> None:
+    """Use a database for the rest of a request."""
+    connection.scope["state"]["context"] = replace(connection.scope["app"].state.context, db=db)
 
 
 def part_of[T](connection: HTTPConnection, kind: type[T]) -> T:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.datastructures import FormData
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.auth import FormCaller, PageCaller, contact_reads_of
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.accounts.store import list_ad_accounts
@@ -44,7 +44,6 @@ from contatto.kit.i18n import translator_of
 from contatto.kit.ids import new_id
 from contatto.kit.languages import LANGUAGES, translator_for
 from contatto.kit.numbers import read_number
-from contatto.kit.read_audit import record_contact_count
 from contatto.kit.table_export import csv_lines
 from contatto.kit.texts import JSON_ERRORS
 from contatto.kit.timestamps import from_micros, micros
@@ -212,7 +211,7 @@ async def download_answers(request: Request, caller: PageCaller, form_id: str) -
     context = context_of(request)
     columns = await context.db.read(lambda tx: _columns(tx, caller.business_id, form_id))
     counts = await context.db.read(lambda tx: store.count_answers(tx, caller.business_id))
-    record_contact_count("answer_id", sum(counts.get(form_id, {}).values()))
+    contact_reads_of(request).count("answer_id", sum(counts.get(form_id, {}).values()))
     headers = {"Content-Disposition": 'attachment; filename="answers.csv"', "Cache-Control": "no-store"}
     lines = _stream_csv(context, caller.business_id, form_id, columns)
     return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)

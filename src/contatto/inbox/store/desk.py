@@ -32,7 +32,6 @@ from contatto.inbox.store.messages import messages
 from contatto.kit.db.prepared import Query
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import ROW, instant, key, metadata, row_of, sealed, tenant, text, within
-from contatto.kit.read_audit import record_contact_reads
 from contatto.leads.model import LeadStatus
 from contatto.leads.store.records import leads
 from contatto.measurement.store import IS_CLICK, touches
@@ -113,7 +112,7 @@ def list_private_notes(tx: Tx, business_id: str, conversation_id: str) -> list[P
     query = select(private_notes).where(
         private_notes.c.business_id == business_id, private_notes.c.conversation_id == conversation_id
     )
-    record_contact_reads("conversation_id", (conversation_id,))
+    tx.record_contact_reads("conversation_id", (conversation_id,))
     return [
         PrivateNote(
             row["id"],

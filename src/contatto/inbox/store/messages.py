@@ -45,7 +45,6 @@ from contatto.kit.db.types import (
 from contatto.kit.fair_queue import Queue
 from contatto.kit.ids import named_id
 from contatto.kit.outbound.store import is_unsure
-from contatto.kit.read_audit import record_contact_reads
 
 messages = Table(
     "messages",
@@ -224,7 +223,7 @@ def _messages_of(business_id: str, conversation_id: str) -> Select[Any]:
 
 
 def _message_of(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> Message:
-    record_contact_reads("conversation_id", (row["conversation_id"],))
+    tx.record_contact_reads("conversation_id", (row["conversation_id"],))
     return Message(
         seq=row["seq"],
         id=row["id"],
@@ -467,7 +466,7 @@ def record_scheduled(
 
 
 def _scheduled_reply_of(tx: Tx, row: Mapping[Any, Any]) -> ScheduledReply:
-    record_contact_reads("conversation_id", (row["conversation_id"],))
+    tx.record_contact_reads("conversation_id", (row["conversation_id"],))
     return ScheduledReply(
         id=row["id"],
         business_id=row["business_id"],

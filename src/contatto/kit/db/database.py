@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from importlib import import_module
@@ -23,6 +23,7 @@ from contatto.kit.concurrency import TenantSlots, slot_released
 from contatto.kit.db.tx import NO_PARTS, MadeLater, Parts, Row, Tx
 from contatto.kit.db.types import metadata
 from contatto.kit.log import logger
+from contatto.kit.read_audit import ContactReads
 from contatto.kit.settings import Settings
 from contatto.kit.vault import KEY_FILE, Vault, load_keys, vault_of
 
@@ -188,23 +189,6 @@ LONG_AT_ONCE: Final = 2
 STATEMENTS_KEPT: Final = 2_000
 """Size of the cache of compiled statements, some 25 kB each; compiling one takes a millisecond."""
 
-FOLLOW: ContextVar[Callable[[Tx, Any], None] | None] = ContextVar("follow", default=None)
-"""Hook at the end of each write of the running task, in its transaction and with its result."""
-
-
-def followed[T](work: Work[T]) -> Work[T]:
-    """Return a write that also runs the `FOLLOW` hook in its transaction."""
-    follow = FOLLOW.get()
-    if follow is None:
-        return work
-
-    def both(tx: Tx) -> T:
-        result = work(tx)
-        follow(tx, result)
-        return result
-
-    return both
-
 
 class Database(ABC):
     """Storage of one installation.
@@ -237,7 +221,6 @@ class Database(ABC):
         """Run a write for each item, with as many per transaction as fit into the time of a batch.
 
         Writes of other tenants come in between. When an item raises, earlier transactions remain committed.
-        The `FOLLOW` hook, such as an audit entry, runs in the first transaction only.
         """
         results: list[R] = []
 
@@ -250,11 +233,7 @@ class Database(ABC):
 
     async def write_more[T](self, work: Work[T]) -> T:
         """Write for a request that has its audit entry already."""
-        before = FOLLOW.set(None)
-        try:
-            return await self.write(work)
-        finally:
-            FOLLOW.reset(before)
+        return await self.write(work)
 
     @abstractmethod
     def read_now[T](self, work: Work[T]) -> T: ...
@@ -304,6 +283,61 @@ class Database(ABC):
             if concerns(tables, changed):
                 with suppress(RuntimeError):  # its event loop is closed
                     listener()
+
+
+class RequestDatabase(Database):
+    """Database of one request: it records reads of contact data, and each `write` has an audit entry.
+
+    Args:
+        db: database of the installation.
+        reads: records of the request.
+        follow: appends the entry, in the transaction of a write and with its result; None for a request that
+            changes nothing.
+    """
+
+    def __init__(self, db: Database, reads: ContactReads, follow: Callable[[Tx, Any], None] | None) -> None:
+        self._db, self._reads, self._follow = db, reads, follow
+        self.engine, self.clock, self.vault, self.ports = db.engine, db.clock, db.vault, db.ports
+        self.parallel_batches = db.parallel_batches
+
+    def _recorded[T](self, work: Work[T]) -> Work[T]:
+        return lambda tx: work(replace(tx, contact_reads=self._reads))
+
+    async def read[T](self, work: Work[T]) -> T:
+        return await self._db.read(self._recorded(work))
+
+    async def write[T](self, work: Work[T], *, in_background: bool = False) -> T:
+        follow, recorded = self._follow, self._recorded(work)
+        if follow is None:
+            return await self._db.write(recorded, in_background=in_background)
+
+        def both(tx: Tx) -> T:
+            result = recorded(tx)
+            follow(tx, result)
+            return result
+
+        return await self._db.write(both, in_background=in_background)
+
+    async def write_more[T](self, work: Work[T]) -> T:
+        return await self._db.write(self._recorded(work))
+
+    def read_now[T](self, work: Work[T]) -> T:
+        return self._db.read_now(self._recorded(work))
+
+    def write_now[T](self, work: Work[T], *, in_background: bool = False) -> T:
+        return self._db.write_now(self._recorded(work), in_background=in_background)
+
+    async def run_aside[T](self, work: Callable[[], T], business_id: str = "") -> T:
+        return await self._db.run_aside(work, business_id)
+
+    async def append(self, statement: Any, row: Row | MadeLater) -> None:
+        await self._db.append(statement, row)
+
+    async def watch(self) -> None:
+        await self._db.watch()
+
+    def on_commit(self, listener: Listener, tables: Tables = None) -> None:
+        self._db.on_commit(listener, tables)
 
 
 class Waiting[T]:

@@ -25,7 +25,6 @@ from contatto.kit.db.database import (
     Database,
     Work,
     acting_for,
-    followed,
     has_changes,
     names_of,
     narrow,
@@ -171,7 +170,7 @@ class PostgresDatabase(Database):
         return await self._in_thread(self.read_now, work)
 
     async def write[T](self, work: Work[T], *, in_background: bool = False) -> T:
-        return await self._in_thread(self.write_now, followed(work))
+        return await self._in_thread(self.write_now, work)
 
     async def _in_thread[T](self, run: Callable[[Work[T]], T], work: Work[T]) -> T:
         """Run in a thread of the pool, with the context of the caller."""

@@ -23,7 +23,6 @@ from contatto.kit.db.database import (
     Waiting,
     Work,
     acting_for,
-    followed,
     note_changes,
     take_changes,
 )
@@ -261,7 +260,7 @@ class SqliteDatabase(Database):
 
     async def write[T](self, work: Work[T], *, in_background: bool = False) -> T:
         waiting: Waiting[T] = Waiting(asyncio.get_running_loop())
-        self._enqueue(Write(waiting, acting_for(), work=followed(work), in_background=in_background))
+        self._enqueue(Write(waiting, acting_for(), work=work, in_background=in_background))
         async with slot_released():
             return await waiting.future  # type: ignore[misc, no-any-return]  # a loop's future, as there is a loop
 

@@ -1,7 +1,7 @@
 """Transaction: connection, time, vault and dependencies."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
@@ -23,6 +23,7 @@ from sqlalchemy import (
 from contatto.kit.db.types import array_of
 from contatto.kit.i18n import UNREADABLE, SealedIn
 from contatto.kit.log import logger
+from contatto.kit.read_audit import ContactReads
 from contatto.kit.vault import Sealed, Vault, row_key
 
 
@@ -92,6 +93,7 @@ class Tx:
         vault: seals and opens contact values.
         ports: dependencies on the packages above.
         is_reading: the transaction only reads, so a fixed text may replace a field that does not open.
+        contact_reads: reads of contact data by the request; None in background work.
     """
 
     connection: Connection
@@ -99,6 +101,12 @@ class Tx:
     vault: Vault
     ports: Parts = NO_PARTS
     is_reading: bool = False
+    contact_reads: ContactReads | None = None
+
+    def record_contact_reads(self, kind: str, ids: Iterable[str]) -> None:
+        """Record for the audit log that values of these ids were opened."""
+        if self.contact_reads is not None:
+            self.contact_reads.add(kind, ids)
 
     def execute(self, statement: Executable, rows: Sequence[Row] | Row | None = None) -> CursorResult[Any]:
         """Run a statement, once or for each of the rows."""

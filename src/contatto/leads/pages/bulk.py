@@ -14,7 +14,7 @@ from pydantic import Field as Limits
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response, StreamingResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.auth import FormCaller, PageCaller, contact_reads_of
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.capture.model import Field
@@ -27,7 +27,6 @@ from contatto.kit.http import json_answer
 from contatto.kit.i18n import N_, read_lazy_text, translator_of
 from contatto.kit.ids import new_id
 from contatto.kit.languages import languages_of_countries, sorted_countries
-from contatto.kit.read_audit import record_contact_count, record_contact_reads
 from contatto.kit.table_export import SheetFile, csv_lines
 from contatto.kit.untrusted_files import ENCODINGS, TableText
 from contatto.leads.actions import jobs as actions
@@ -104,9 +103,9 @@ async def answer_file(
         read_page: ReadPage = partial(_read_matching, business_id, lead_filter)
     else:
         leads_by_id = await context.db.read(lambda tx: records.list_leads_by_id(tx, business_id, set(ids)))
-        record_contact_reads("lead_id", leads_by_id)
+        contact_reads_of(request).add("lead_id", leads_by_id)
         number, read_page = len(leads_by_id), partial(_read_chosen, business_id, ids)
-    record_contact_count("lead_id", number)
+    contact_reads_of(request).count("lead_id", number)
     headers = {"Content-Disposition": f'attachment; filename="leads.{kind}"', "Cache-Control": "no-store"}
     if kind == "csv":
         lines = _stream_csv(context, read_page)
@@ -536,7 +535,7 @@ async def download_rejects(request: Request, caller: PageCaller, job_id: str) ->
         for number, row in zip(plan.numbers, plan.rows, strict=True)
         if row
     ]
-    record_contact_count("lead_id", len(rows))
+    contact_reads_of(request).count("lead_id", len(rows))
     headers = {"Content-Disposition": 'attachment; filename="rejects.csv"', "Cache-Control": "no-store"}
     lines = csv_lines([[*plan.head, REASON_HEAD], *rows], bom=True)
     return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
@@ -675,7 +674,7 @@ async def _ask(
         if not leads:
             raise Refused(errors.NOT_FOUND, "Lead not found.")
         lead_ids = {lead.id for lead in leads}
-        record_contact_reads("lead_id", sorted(lead_ids))
+        tx.record_contact_reads("lead_id", sorted(lead_ids))
         twins = list_sharing_leads(tx, caller.business_id, lead_ids)
         return {"leads": [_named(lead) for lead in leads[:NAMED]], "ids": lead_ids, "twins": len(twins)}
 

@@ -35,7 +35,6 @@ from contatto.capture.model import Field
 from contatto.kit.db.prepared import Query, insert_new, update_rows
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, row_of, sealed, tenant, text, within
-from contatto.kit.read_audit import record_contact_reads
 from contatto.kit.timestamps import from_micros
 from contatto.leads.model import Evidence, Journal, LeadLabel, Merge, MergedFields, Note, SavedView, Task
 from contatto.leads.rules.records import (
@@ -245,7 +244,7 @@ def record_task(tx: Tx, business_id: str, task: Task, seen_revision: int) -> boo
 
 def _open_text(tx: Tx, row: Mapping[Any, Any], shape: type[Note | Task]) -> dict[str, Any]:
     values = {name: row[name] for name in shape.__dataclass_fields__ if name != "text"}
-    record_contact_reads("lead_id", (row["lead_id"],))
+    tx.record_contact_reads("lead_id", (row["lead_id"],))
     return values | {"text": tx.open_text(row["body"], row["business_id"], _WORK[shape][1], row["id"])}
 
 
@@ -283,7 +282,7 @@ def list_views(tx: Tx, business_id: str, member_id: str) -> list[SavedView]:
         opened = tx.vault.open(row["query"], business_id, "lead_views.query", row["id"])
         views.append(SavedView(**{name: row[name] for name in names} | {"query": opened}))
     # what somebody searches for
-    record_contact_reads("view_id", [view.id for view in views if "q=" in view.query])
+    tx.record_contact_reads("view_id", [view.id for view in views if "q=" in view.query])
     return views
 
 

@@ -42,7 +42,6 @@ from contatto.kit.db.types import (
     within,
 )
 from contatto.kit.i18n import is_unreadable
-from contatto.kit.read_audit import record_contact_reads
 from contatto.kit.timestamps import micros
 from contatto.kit.vault import Vault
 from contatto.leads.model import (
@@ -292,7 +291,7 @@ def list_contact_points(tx: Tx, business_id: str, lead_ids: Collection[str]) -> 
         points.sort(
             key=lambda each: (each.wrong_at is not None, -micros(each.main_at) if each.main_at else 0)
         )
-    record_contact_reads("lead_id", [lead_id for lead_id, points in points_by_lead.items() if points])
+    tx.record_contact_reads("lead_id", [lead_id for lead_id, points in points_by_lead.items() if points])
     return points_by_lead
 
 
@@ -334,7 +333,7 @@ def list_leads_with_values(tx: Tx, business_id: str, values: Collection[str]) ->
         leads.c.business_id == business_id, leads.c.hidden_at.is_(None), leads.c.id.in_(having)
     )
     matching_leads = tx.list(Lead, query.order_by(leads.c.created_at, leads.c.id))
-    record_contact_reads("lead_id", [lead.id for lead in matching_leads])
+    tx.record_contact_reads("lead_id", [lead.id for lead in matching_leads])
     return matching_leads
 
 
@@ -389,7 +388,7 @@ def evidence_row(vault: Vault, item: Evidence) -> dict[str, Any]:
 def list_evidence_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[Evidence]:
     query = select(evidence).where(evidence.c.business_id == business_id, evidence.c.lead_id == lead_id)
     rows = tx.execute(query.order_by(evidence.c.at, evidence.c.start)).mappings().all()
-    record_contact_reads("lead_id", [lead_id] if rows else [])
+    tx.record_contact_reads("lead_id", [lead_id] if rows else [])
     return [load_evidence(tx, business_id, row) for row in rows]
 
 
@@ -485,7 +484,7 @@ def list_rejected(tx: Tx, business_id: str, lead_id: str) -> list[RejectedContac
         tx.vault.open_bytes(row.content, business_id, "rejected_contacts.content", row.id) for row in rows
     ]
     rejected = [msgspec.json.decode(content, type=RejectedContact) for content in contents]
-    record_contact_reads("lead_id", [lead_id] if rejected else [])
+    tx.record_contact_reads("lead_id", [lead_id] if rejected else [])
     return rejected
 
 

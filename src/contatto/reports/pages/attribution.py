@@ -10,14 +10,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from contatto.accounts import store as accounts
-from contatto.accounts.auth import PageCaller
+from contatto.accounts.auth import PageCaller, contact_reads_of
 from contatto.accounts.model import BusinessId, Permission
 from contatto.accounts.rules import may, require
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.numbers import PageNumber, WindowDays, read_number
-from contatto.kit.read_audit import record_contact_reads
 from contatto.kit.timestamps import from_micros, micros
 from contatto.measurement.model import AttributionPolicy, ConversionKind, Goal, MeasuredAd, TouchKind
 from contatto.measurement.store import list_measured_ads
@@ -84,7 +83,7 @@ async def show_conversions(
             tx, caller.business_id, conversion_filter, PAGE_SIZE, (page - 1) * PAGE_SIZE
         )
         leads = list_conversion_leads(tx, caller.business_id, conversions) if can_see else {}
-        record_contact_reads("lead_id", [lead.id for lead in leads.values()])
+        tx.record_contact_reads("lead_id", [lead.id for lead in leads.values()])
         ad_ids = {conversion.ad_id for conversion in conversions if conversion.ad_id}
         ads = list_measured_ads(tx, caller.business_id, ad_ids)
         rows: list[ConversionRow] = []
@@ -143,7 +142,7 @@ async def show_conversion(request: Request, caller: PageCaller, conversion_id: s
     trace = await context.db.read_long(lambda tx: trace_conversion(tx, caller.business_id, number))
     can_see = may(caller, Permission.READ_LEADS)
     conversion, lead = trace.conversion, trace.lead
-    record_contact_reads("lead_id", [lead.id] if lead and can_see else [])
+    contact_reads_of(request).add("lead_id", [lead.id] if lead and can_see else [])
     section = "leads" if conversion.kind is ConversionKind.LEAD else "inbox"
     touches: list[TouchRow] = []
     for judged in trace.touches:
