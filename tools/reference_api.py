@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from contatto import __version__
-from contatto.app import API_PREFIX, OPEN_PATHS, ROUTERS
+from contatto.app import API_PREFIX, OPEN_PATHS, ROUTES
 from contatto.kit.openapi import OperationRow, describe_api, list_operations
 from tools.markdown import page, table
 
@@ -22,8 +22,7 @@ OpenAPI document at `/openapi.json`, from which clients can be generated."""
 def api_document() -> dict[str, Any]:
     """Return the OpenAPI document without a running server; change only a copy of it."""
     app = FastAPI(title="Contatto", version=__version__)
-    for router in ROUTERS:
-        app.include_router(router)
+    app.router.routes.extend(ROUTES)
     return describe_api(app, API_PREFIX, OPEN_PATHS)
 
 

@@ -1,12 +1,10 @@
 """The reference page of every address that the server answers."""
 
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterator
 from typing import Any
 
-from contatto.access import ACCESS
 from contatto.accounts.model import Access
-from contatto.app import HOT_ROUTES, ROUTERS
+from contatto.app import ACCESS, HOT_ROUTES, ROUTES
 from tools.markdown import first_sentence, page, table
 
 FAMILIES = {
@@ -32,8 +30,8 @@ def routes_page() -> str:
         if rows
     ]
     about = (
-        "Every address that the server answers. `contatto/app.py` holds the table, and `contatto/access.py` "
-        "says for whom each is: what lets a request in, and the permission of a role, or scope of a token."
+        "Every address that the server answers. Each route declares its access rule: what lets a request in, "
+        "and the permission of a role, or scope of a token. `contatto/app.py` collects them."
     )
     return page("Routes", about, *parts)
 
@@ -43,20 +41,10 @@ def _for_whom(access: Access) -> str:
 
 
 def _all_routes() -> Iterator[tuple[str, str, Any]]:
-    for route in _flat(HOT_ROUTES, *(router.routes for router in ROUTERS)):
+    for route in (*HOT_ROUTES, *ROUTES):
         for method in sorted(route.methods or ()):
             if method != "HEAD":
                 yield route.path, method, route.endpoint
-
-
-def _flat(*tables: Iterable[Any]) -> Iterator[Any]:
-    """Yield the routes, those of routers within routers too (they are included without a prefix here)."""
-    for route in chain(*tables):
-        inner = getattr(route, "original_router", None)
-        if inner is None:
-            yield route
-        else:
-            yield from _flat(inner.routes)
 
 
 def _words(endpoint: Any) -> str:

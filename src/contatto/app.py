@@ -3,9 +3,9 @@
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from itertools import groupby
 from typing import Final
 from urllib.parse import quote
@@ -66,9 +66,8 @@ import contatto.subscriptions.pages
 import contatto.typed.pages
 import contatto.vitals.api
 from contatto import __version__
-from contatto.access import ACCESS, SHOWS_CONTACTS, may_open
-from contatto.accounts.auth import AuditLayer, api_caller
-from contatto.accounts.model import Credential
+from contatto.accounts.auth import AuditLayer, DeclaredRoute, DirectRoute, HotRoute, api_caller
+from contatto.accounts.model import Access, Credential, Permission, ReadAudit
 from contatto.delivery.actions.serving import AdServer
 from contatto.kit import errors
 from contatto.kit.background import Installation
@@ -94,7 +93,7 @@ from contatto.ui.render import Renderer, asset_folders, is_navigation
 from contatto.ui.sessions import CookieRules
 from contatto.worker import Worker
 
-HOT_ROUTES: Final = (
+HOT_ROUTES: Final[tuple[HotRoute, ...]] = (
     *contatto.crm.api.routes,
     *contatto.vitals.api.routes,
     *contatto.inbox.api.webhooks.routes,
@@ -105,7 +104,7 @@ HOT_ROUTES: Final = (
 )
 """Plain Starlette routes: messages and forms in, ad decisions, tracking."""
 
-ROUTERS: Final = (
+_ROUTERS: Final = (
     contatto.accounts.api.router,
     contatto.accounts.pages.router,
     contatto.ad_platforms.pages.uploads.router,
@@ -135,7 +134,10 @@ ROUTERS: Final = (
     contatto.crm.pages.deliveries.lead_router,
     contatto.delivery.api.router,
     contatto.delivery.pages.router,
-    contatto.forms.api.router,
+    contatto.forms.api.form_router,
+    contatto.forms.api.test_lead_router,
+    contatto.forms.api.file_router,
+    contatto.forms.api.lead_router,
     contatto.forms.pages.routes.router,
     contatto.guide.pages.router,
     contatto.inbox.api.conversations.router,
@@ -161,19 +163,35 @@ ROUTERS: Final = (
     contatto.reports.pages.attribution.router,
     contatto.typed.pages.router,
 )
+ROUTES: Final = tuple(route for router in _ROUTERS for route in router.routes)
+"""Routes of pages and of the API, with an access rule each."""
+
+_ALL_ROUTES: Final[tuple[HotRoute | DeclaredRoute, ...]] = (*HOT_ROUTES, *ROUTES)
+ACCESS: Final[Mapping[str, Access]] = {
+    **{
+        f"{method} {route.path}": route.access
+        for route in _ALL_ROUTES
+        for method in (route.methods or set()) - {"HEAD"}
+    },
+    **dict.fromkeys(
+        ("GET /docs", "GET /openapi.json", *(f"GET /static/{owner}" for owner in asset_folders())),
+        Access(Credential.ANYBODY),
+    ),
+}
+"""Access rules by method and path."""
+SHOWS_CONTACTS: Final[Mapping[str, ReadAudit]] = {
+    f"{method} {route.path}": route.audit for route in ROUTES for method in route.methods or () if route.audit
+}
+"""Read audit of routes that show contact values, by method and path."""
 API_PREFIX: Final = "/open_api/"
 NEEDED_PORTS: Final = (LeadPorts, ChargePort)
 """Without these nothing starts: a rule that is kept through one of them would fail silently."""
-OPEN_PATHS: Final = frozenset({
-    "/open_api/v1.3/oauth2/access_token/",
-    "/open_api/v1.3/subscription/subscribe/",
-    "/open_api/v1.3/subscription/get/",
-    "/open_api/v1.3/subscription/unsubscribe/",
-    "/open_api/v1.3/business/webhook/update/",
-    "/open_api/v1.3/business/webhook/delete/",
-    "/open_api/v1.3/business/webhook/list/",
-})  # fmt: skip
-"""What the API answers without a token in the header: an auth code or an app's secret lets programs in."""
+OPEN_PATHS: Final = frozenset(
+    route.path
+    for route in ROUTES
+    if route.path.startswith(API_PREFIX) and route.access.credential is not Credential.PROGRAM
+)
+"""Paths of the API without a token in the header: an auth code or an app's secret lets programs in."""
 PUBLIC_PATHS: Final = ("/static/", "/form-pictures/")
 """What the same bytes are for everybody, so that browsers and proxies may keep it; nothing else is stored."""
 _JSON_PREFIXES: Final = ("/webhooks/", "/integrations/webhooks/", "/delivery/", "/t/", "/media")
@@ -181,6 +199,28 @@ _CUSTOMERS: Final = ("/chat/", "/form/", "/t/", "/form-pictures/", "/media")
 """What customers come to: what goes wrong there is told on a page that knows no log-in."""
 _CHAT_API: Final = re.compile(r"/chat/[^/]+/(?!embed$)")
 """All below the page of a chat: a customer has nothing to do with the log-in of members."""
+
+
+def may_open(permissions: Collection[str], href: str, method: str = "GET") -> bool:
+    """Return whether a member with these permissions may follow a link of ours, or send a form.
+
+    Templates ask this before they offer either. An address that is not ours, or no route, is not held back.
+    """
+    needed = _needed(method, href.partition("?")[0].partition("#")[0])
+    return needed is None or needed in permissions
+
+
+@lru_cache(maxsize=4_096)
+def _needed(method: str, path: str) -> Permission | None:
+    """Return the permission for an address; a fixed path takes precedence over one with an id."""
+    match = next((access for pattern, access in _patterns(method) if pattern.fullmatch(path)), None)
+    return match.permission if match is not None and match.credential is Credential.MEMBER else None
+
+
+@cache
+def _patterns(method: str) -> list[tuple[re.Pattern[str], Access]]:
+    keys = sorted((key for key in ACCESS if key.startswith(f"{method} ")), key=lambda key: key.count("{"))
+    return [(re.compile(re.sub(r"\{\w+\}", "[^/]+", key.partition(" ")[2])), ACCESS[key]) for key in keys]
 
 
 class _Assets(StaticFiles):
@@ -267,13 +307,14 @@ class _App(FastAPI):
     secured: Callable[[ASGIApp], ASGIApp]
 
     def build_middleware_stack(self) -> ASGIApp:
-        return DirectWay(super().build_middleware_stack(), HOT_ROUTES, self.secured, _answer_refusal)
+        direct = [route for route in HOT_ROUTES if isinstance(route, DirectRoute)]
+        return DirectWay(super().build_middleware_stack(), direct, self.secured, _answer_refusal)
 
 
 @cache
 def _studied_routes() -> list[BaseRoute]:
     """Return the routes of all capabilities, so that FastAPI studies their parameters only once."""
-    return grouped(ROUTERS)
+    return grouped(ROUTES)
 
 
 async def _show_docs(request: Request) -> Response:

@@ -1,7 +1,7 @@
 """The audit log says in words what was done; a route without words shows itself here."""
 
-from contatto.access import ACCESS, SHOWS_CONTACTS
 from contatto.accounts.model import Credential
+from contatto.app import ACCESS, SHOWS_CONTACTS
 from contatto.audit.rules import API_PREFIX, SENTENCES, act_of, act_text
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from contatto.access import ACCESS
 from contatto.accounts.model import Credential
+from contatto.app import ACCESS
 from contatto.guide.actions import load_pages
 from contatto.guide.rules import SCREENS, HelpPage, page_of_screen, render_page, search_pages
 from tests.journeys.running import House, running_house

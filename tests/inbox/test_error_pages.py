@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from contatto.access import ACCESS
 from contatto.accounts.model import Credential
+from contatto.app import ACCESS
 from contatto.kit import errors
 from contatto.kit.languages import LANGUAGES, translator_for
 from tests.journeys.running import House, running_house

@@ -20,7 +20,7 @@ from contatto.kit.api_types import (
     page_info,
 )
 from contatto.kit.http import Answered, api_answer
-from contatto.kit.openapi import ApiRouter, answer_types, describe_answers, describe_api
+from contatto.kit.openapi import answer_types, describe_answers, describe_api
 
 
 class Colour(StrEnum):
@@ -90,25 +90,21 @@ def test_what_is_done_in_part_has_a_code_of_its_own() -> None:
 
 
 def test_the_type_of_an_endpoint_is_what_it_returns() -> None:
-    router = ApiRouter(prefix="/api")
+    app = FastAPI()
 
-    @router.get("/bowl/")
+    @app.get("/api/bowl/", response_model=None)
     async def get_bowl() -> Answered[Bowl]:
         return api_answer(BOWL, "r")
 
-    app = FastAPI()
-    app.include_router(router)
     assert list(answer_types(app, "/api")) == [("/api/bowl/", "get", Bowl)]
 
 
 def test_a_body_and_an_answer_cannot_share_a_name() -> None:
-    router, sent = ApiRouter(prefix="/api"), create_model("Bowl", size=(int, ...))
+    app, sent = FastAPI(), create_model("Bowl", size=(int, ...))
 
     async def post_bowl(body: sent) -> Answered[Bowl]:  # type: ignore[valid-type]
         return api_answer(BOWL, "r")
 
-    router.add_api_route("/bowl/", post_bowl, methods=["POST"])
-    app = FastAPI()
-    app.include_router(router)
+    app.add_api_route("/api/bowl/", post_bowl, methods=["POST"], response_model=None)
     with pytest.raises(ValueError, match="Bowl is a body and an answer"):
         describe_api(app, "/api", frozenset())

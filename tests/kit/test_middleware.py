@@ -5,25 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import APIRouter
 from starlette.routing import Match, Route
 from starlette.testclient import TestClient
 
-from contatto.app import ROUTERS, create_app
+from contatto.app import ROUTES, create_app
 from contatto.ui.middleware import group_of, grouped
 from tests.journeys.running import open_house
 from tests.quoting import quotes
 
-
-def _all_routes(routers: Any) -> Iterator[Any]:
-    for router in routers:
-        for route in router.routes:
-            inner = getattr(route, "original_router", None)
-            yield from [route] if inner is None else _all_routes([inner])
-
-
-ROUTES = tuple(_all_routes(ROUTERS))
-GROUPED: tuple[Any, ...] = tuple(grouped(ROUTERS))
+GROUPED: tuple[Any, ...] = tuple(grouped(ROUTES))
 
 
 def _addresses() -> list[str]:
@@ -66,10 +56,8 @@ def test_a_group_is_told_by_the_first_segments() -> None:
 
 @pytest.mark.parametrize("path", ["/{anything}", "/settings/{part}", "/open_api/v1.3/{family}/get/"])
 def test_a_pattern_that_is_of_no_group_is_refused_at_the_start(path: str) -> None:
-    router = APIRouter()
-    router.add_api_route(path, lambda: None)
     with pytest.raises(ValueError, match="parameter"):
-        grouped([router])
+        grouped([Route(path, lambda: None)])
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ from typing import Any
 
 from starlette.routing import Mount
 
-from contatto.access import ACCESS
 from contatto.accounts.model import Access, Credential, Permission
-from contatto.app import create_app
+from contatto.app import ACCESS, create_app
 from contatto.kit.db.tx import Parts
 from contatto.kit.settings import Settings
 from contatto.ui.context import Context

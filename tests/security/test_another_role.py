@@ -3,9 +3,9 @@
 import httpx2
 import pytest
 
-from contatto.access import ACCESS
 from contatto.accounts.model import Credential, Permission, Role
 from contatto.accounts.rules import ROLE_PERMISSIONS
+from contatto.app import ACCESS
 from tests.security.attempts import Attempt
 from tests.security.holdings import changed_tables, rows_of
 from tests.security.routes import Way, every_way, ways
@@ -20,10 +20,10 @@ LEFT_OUT = {"POST /logout", "GET /live"}
 
 def test_every_route_says_who_may_use_it() -> None:
     undeclared = [way.name for way in every_way() if way.access is None]
-    assert not undeclared, "add these to contatto/access.py; until then they let nobody in"
+    assert not undeclared, "declare these; until then they let nobody in"
 
 
-def test_the_table_names_no_route_that_is_gone() -> None:
+def test_the_app_has_every_declared_route() -> None:
     assert set(ACCESS) <= {way.name for way in every_way()}
 
 

@@ -16,10 +16,10 @@ import httpx2
 import pytest
 from sqlalchemy import select
 
-from contatto.access import SHOWS_CONTACTS
-from contatto.accounts.model import Credential, Role
+from contatto.accounts.model import Credential, ReadAudit, Role
+from contatto.app import SHOWS_CONTACTS
 from contatto.audit.actions import FOLDED, LONGEST
-from contatto.audit.model import AuditEntry, Look
+from contatto.audit.model import AuditEntry
 from contatto.audit.rules import chain_holds, read_seen
 from contatto.audit.store import count_audit_entries, list_audit_entries
 from contatto.kit.db.tx import Tx
@@ -134,7 +134,7 @@ def test_every_route_that_shows_contact_values_is_declared_and_each_look_is_in_t
     for attempt in (each for tried in attempts.values() for each in tried):
         way = attempt.way
         act = f"{way.method} {way.path.removeprefix(API)}"
-        may_be_folded = SHOWS_CONTACTS.get(way.name) is not Look.EACH and act in logged_acts
+        may_be_folded = SHOWS_CONTACTS.get(way.name) is not ReadAudit.EACH and act in logged_acts
         answer = send(planted, attempt, planted.victim)
         logged = entries_of(planted, answer)
         logged_acts |= {entry.act for entry in logged}
@@ -145,7 +145,7 @@ def test_every_route_that_shows_contact_values_is_declared_and_each_look_is_in_t
             undeclared.add(way.name)
         if not may_be_folded and not logged:
             unlogged.add((way.name, attempt.path))
-    assert not undeclared, "declare these in contatto/access.py"
+    assert not undeclared, "declare these with a read audit"
     assert not unlogged
     assert len(shown) > 15, "the world shows too little to prove anything"
 
@@ -168,7 +168,7 @@ def test_no_route_opens_contact_values_without_being_declared(
             send(planted, attempt, planted.victim)
         if shows(planted, "\n".join(opened)):
             undeclared.add(name)
-    assert not undeclared, "declare these in contatto/access.py"
+    assert not undeclared, "declare these with a read audit"
 
 
 def test_every_declared_route_is_one_of_the_app() -> None:

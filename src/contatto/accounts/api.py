@@ -8,9 +8,9 @@ from msgspec import Meta
 from pydantic import Field
 
 from contatto.accounts import actions, store
-from contatto.accounts.auth import ApiCaller
-from contatto.accounts.model import AdAccount, Permission
-from contatto.accounts.rules import may_use, require
+from contatto.accounts.auth import ApiCaller, api_routes
+from contatto.accounts.model import Access, AdAccount, Credential, Permission
+from contatto.accounts.rules import may_use
 from contatto.audit.rules import chain_holds, read_seen
 from contatto.audit.store import count_audit_entries, list_audit_entries
 from contatto.kit.api_types import (
@@ -34,11 +34,10 @@ from contatto.kit.api_types import (
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import Answered, api_answer
-from contatto.kit.openapi import ApiRouter
 from contatto.kit.rate_limits import GuessLimit, client_network
 from contatto.ui.context import context_of, part_of
 
-router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["Accounts"])
+router: Final = api_routes("Accounts")
 
 
 class InfoQuery(ApiModel):
@@ -65,10 +64,9 @@ class AdvertiserList(ChosenRows[AdvertiserInfo], frozen=True):
     """The ad accounts that the token may use."""
 
 
-@router.get("/advertiser/info/", openapi_extra=describe_query(InfoQuery))
+@router.get("/advertiser/info/", Permission.READ_ADS, openapi_extra=describe_query(InfoQuery))
 async def get_advertiser_info(request: Request, caller: ApiCaller) -> Answered[AdvertiserList]:
     """Show ad accounts with their registration country, currency and time zone."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, InfoQuery)
     requested_ids = set(query.advertiser_ids)
     all_accounts = await context_of(request).db.read(
@@ -104,7 +102,7 @@ class TermState(Answer, frozen=True):
     confirmed: bool
 
 
-@router.post("/oauth2/access_token/")
+@router.post("/oauth2/access_token/", Access(Credential.ANYBODY))
 async def make_access_token(request: Request, body: TokenRequest) -> Answered[AccessToken]:
     """Change an auth code into an access token.
 
@@ -123,10 +121,9 @@ async def make_access_token(request: Request, body: TokenRequest) -> Answered[Ac
     return api_answer(data, request_id_of(request))
 
 
-@router.get("/term/check/", openapi_extra=describe_query(TermQuery))
+@router.get("/term/check/", Permission.READ_ADS, openapi_extra=describe_query(TermQuery))
 async def check_term(request: Request, caller: ApiCaller) -> Answered[TermState]:
     """Check whether the ad account has accepted the terms of lead ads."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, TermQuery)
 
     def work(tx: Tx) -> TermState:
@@ -136,10 +133,9 @@ async def check_term(request: Request, caller: ApiCaller) -> Answered[TermState]
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-@router.post("/term/confirm/")
+@router.post("/term/confirm/", Permission.WRITE_ADS)
 async def confirm_one_term(request: Request, caller: ApiCaller, body: TermQuery) -> Answered[TermState]:
     """Accept the terms of lead ads for an ad account; again is no change."""
-    require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> None:
         account = actions.load_advertiser(tx, caller, body.advertiser_id)
@@ -175,14 +171,13 @@ class AuditLog(Rows[AuditInfo], frozen=True):
     page_info: PageInfo
 
 
-@router.get("/contatto/audit/list/", openapi_extra=describe_query(PageQuery))
+@router.get("/contatto/audit/list/", Permission.ADMINISTER, openapi_extra=describe_query(PageQuery))
 async def list_audit_log(request: Request, caller: ApiCaller) -> Answered[AuditLog]:
     """Extension: who did what, latest first; ``chain_holds`` says whether these entries were changed since.
 
     Every change through the API or a page is in it, and every look at contact values: ``seen`` says how many
     it showed, and names those that this caller was not seeing through the same operation already.
     """
-    require(caller, Permission.ADMINISTER)
     query = read_query(request, PageQuery)
 
     def work(tx: Tx) -> AuditLog:
@@ -216,7 +211,7 @@ class AdvertiserNames(Rows[AdvertiserName], frozen=True):
     """The ad accounts that the token may use, by name."""
 
 
-@router.get("/oauth2/advertiser/get/")
+@router.get("/oauth2/advertiser/get/", Access(Credential.PROGRAM))
 async def get_advertisers(request: Request, caller: ApiCaller) -> Answered[AdvertiserNames]:
     """Ids and names of the ad accounts that the token may use."""
     accounts = await context_of(request).db.read(lambda tx: store.list_ad_accounts(tx, caller.business_id))

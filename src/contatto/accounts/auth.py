@@ -1,15 +1,17 @@
 """From a request to its caller, by a session or an access token, and what the audit log keeps of it."""
 
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import is_dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, is_dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import Depends
+from fastapi.routing import APIRoute
 from msgspec import structs
 from starlette.requests import Request
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contatto.accounts import rules, store
@@ -21,11 +23,12 @@ from contatto.accounts.model import (
     Credential,
     Member,
     Permission,
+    ReadAudit,
 )
 from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.audit import rules as audit_rules
 from contatto.audit.actions import AuditWriter, FoldedReads, append_audit_record
-from contatto.audit.model import AuditRecord, Look
+from contatto.audit.model import AuditRecord
 from contatto.kit import errors
 from contatto.kit.api_types import Answer
 from contatto.kit.concurrency import take_slot
@@ -46,6 +49,77 @@ _LOOK: Final = "look"
 LOOK_RECORD: Final = "look_record"
 """In a request's state: what the audit log says of the look that its answer is."""
 _NOTE_USE_EVERY: Final = timedelta(minutes=5)
+
+
+type Rule = Permission | Access
+"""Permission of a caller with the routes' usual credential, or another rule."""
+
+
+class DeclaredRoute(APIRoute):
+    """Route with its access rule, and its read audit if it shows contact values."""
+
+    def __init__(
+        self, path: str, endpoint: Callable[..., Any], access: Access, audit: ReadAudit | None, **options: Any
+    ) -> None:
+        super().__init__(path, endpoint, response_model=None, **options)
+        self.access, self.audit = access, audit
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Routes of pages or of the API; none can be declared without a rule."""
+
+    credential: Credential
+    prefix: str = ""
+    tag: str = ""
+    """Section in the API's document; routes without one are not in it."""
+    routes: list[DeclaredRoute] = field(default_factory=list)
+
+    def get[E: Callable[..., Any]](
+        self, path: str, rule: Rule, audit: ReadAudit | None = None, **options: Any
+    ) -> Callable[[E], E]:
+        return lambda endpoint: self.add("GET", path, endpoint, rule, audit, **options)
+
+    def post[E: Callable[..., Any]](
+        self, path: str, rule: Rule, audit: ReadAudit | None = None, **options: Any
+    ) -> Callable[[E], E]:
+        return lambda endpoint: self.add("POST", path, endpoint, rule, audit, **options)
+
+    def add[E: Callable[..., Any]](
+        self, method: str, path: str, endpoint: E, rule: Rule, audit: ReadAudit | None = None, **options: Any
+    ) -> E:
+        """Add an endpoint, and return it."""
+        access = Access(self.credential, rule) if isinstance(rule, Permission) else rule
+        options |= {"methods": [method], "tags": [self.tag], "include_in_schema": bool(self.tag)}
+        self.routes.append(DeclaredRoute(self.prefix + path, endpoint, access, audit, **options))
+        return endpoint
+
+
+def page_routes(prefix: str = "") -> Routes:
+    return Routes(Credential.MEMBER, prefix)
+
+
+def api_routes(tag: str, prefix: str = "") -> Routes:
+    return Routes(Credential.PROGRAM, f"{audit_rules.API_PREFIX}{prefix}", tag)
+
+
+class HotRoute(Route):
+    """Plain route without a session. It adds itself to the scope, as the framework's routes do.
+
+    Audit log and request log read it there.
+    """
+
+    def __init__(self, method: str, path: str, endpoint: Callable[..., Any], access: Access) -> None:
+        super().__init__(path, endpoint, methods=[method])
+        self.access = access
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child = super().matches(scope)
+        return match, {**child, "route": self}
+
+
+class DirectRoute(HotRoute):
+    """Hot route that skips the layers for members. It shows them no contact values."""
 
 
 def member_caller(member: Member, business: Business) -> Caller:
@@ -244,7 +318,7 @@ class AuditLayer:
         shows: the routes that show or hand out contact values, and how looks through each are written down.
     """
 
-    def __init__(self, app: ASGIApp, shows: Mapping[str, Look]) -> None:
+    def __init__(self, app: ASGIApp, shows: Mapping[str, ReadAudit]) -> None:
         self.app = app
         self.shows = shows
         self.late, self.writer = FoldedReads(), AuditWriter()
@@ -267,11 +341,11 @@ class AuditLayer:
         if "caller" not in state or state.get("is_refused") or _LOOK in state:
             return
         seen: ContactReads = state["seen"]
-        if (look is None and state.get("is_written")) or (look is not Look.EACH and not seen):
+        if (look is None and state.get("is_written")) or (look is not ReadAudit.EACH and not seen):
             return
         request, caller = Request(scope), state["caller"]
         context, act, fresh = context_of(request), _act(scope), seen.ids
-        if look is not Look.EACH:
+        if look is not ReadAudit.EACH:
             fresh = self.late.fresh(caller.subject_id, act, fresh, context.clock.now())
             if not fresh:
                 return

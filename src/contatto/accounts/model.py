@@ -60,6 +60,15 @@ class Access:
     permission: Permission | None = None
 
 
+class ReadAudit(StrEnum):
+    """Logging mode for reads of contact data through a route."""
+
+    EACH = "each"
+    """Log every read."""
+    FOLDED = "folded"
+    """Log the first of repeated reads: open pages fetch their lists again and again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Business:
     """A tenant: a business that advertises, or the operator of a marketplace."""

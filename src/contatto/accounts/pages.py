@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import Form, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from contatto.accounts import actions, store
-from contatto.accounts.auth import FormCaller, PageCaller
-from contatto.accounts.model import ApiToken, Caller, Permission
-from contatto.accounts.rules import home_path, local_path, may, require
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.model import Access, ApiToken, Caller, Credential, Permission
+from contatto.accounts.rules import home_path, local_path, may
 from contatto.audit.rules import act_text, chain_holds, read_seen
 from contatto.audit.store import list_audit_entries
 from contatto.kit import errors
@@ -23,21 +23,21 @@ from contatto.kit.languages import LANGUAGES
 from contatto.ui.context import context_of
 from contatto.ui.render import SHOWN_ONCE, keep_language
 
-router = APIRouter(include_in_schema=False)
+router = page_routes()
 AUDIT_ROWS: Final = 50
 
 
-@router.get("/")
+@router.get("/", Access(Credential.MEMBER))
 async def show_start(caller: PageCaller) -> RedirectResponse:
     return RedirectResponse(home_path(caller.permissions, is_operator=caller.is_operator), 303)
 
 
-@router.get("/settings")
+@router.get("/settings", Access(Credential.MEMBER))
 async def show_settings(request: Request, caller: PageCaller) -> HTMLResponse:
     return await _render_settings(request, caller)
 
 
-@router.get("/language")
+@router.get("/language", Access(Credential.ANYBODY))
 async def show_in_language(request: Request, to: str = "", next: str = "") -> RedirectResponse:
     """Set the language that a visitor chose in their browser; go back to the page that they came from.
 
@@ -59,12 +59,11 @@ class TokenForm(BaseModel):
     ad_accounts: Annotated[list[Annotated[str, Field(max_length=36)]], Field(max_length=500)] = []
 
 
-@router.post("/settings/tokens")
+@router.post("/settings/tokens", Permission.ADMINISTER)
 async def post_token(
     request: Request, caller: FormCaller, form: Annotated[TokenForm, Form()]
 ) -> HTMLResponse:
     """Make a token with the chosen permissions of the API and show it, this once."""
-    require(caller, Permission.ADMINISTER)
 
     def issue(tx: Tx) -> tuple[ApiToken, str]:
         return actions.issue_token(
@@ -79,12 +78,11 @@ async def post_token(
     return await _render_settings(request, caller, new_token={"name": api_token.name, "value": value})
 
 
-@router.post("/settings/auth-codes")
+@router.post("/settings/auth-codes", Permission.ADMINISTER)
 async def post_auth_code(
     request: Request, caller: FormCaller, form: Annotated[TokenForm, Form()]
 ) -> HTMLResponse:
     """Make an auth code for a program that asks for its own token, and show it, this once."""
-    require(caller, Permission.ADMINISTER)
 
     def issue(tx: Tx) -> str:
         return actions.issue_auth_code(
@@ -98,19 +96,17 @@ async def post_auth_code(
     return await _render_settings(request, caller, new_code={"name": form.name.strip(), "value": code})
 
 
-@router.post("/settings/tokens/{token_id}/revoke")
+@router.post("/settings/tokens/{token_id}/revoke", Permission.ADMINISTER)
 async def post_revoke(request: Request, caller: FormCaller, token_id: str) -> RedirectResponse:
-    require(caller, Permission.ADMINISTER)
     await context_of(request).db.write(lambda tx: actions.revoke_token(tx, caller.business_id, token_id))
     return RedirectResponse("/settings#tokens", 303)
 
 
-@router.get("/settings/audit")
+@router.get("/settings/audit", Permission.ADMINISTER)
 async def show_audit(
     request: Request, caller: PageCaller, page: Annotated[int, Query(ge=1, le=100_000)] = 1
 ) -> HTMLResponse:
     """Show the audit log, latest first, to owners and admins."""
-    require(caller, Permission.ADMINISTER)
     context = context_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:

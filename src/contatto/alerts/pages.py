@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.model import Access, Credential
 from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.alerts import actions, rules
 from contatto.alerts.actions import choose_alerts, load_choices
@@ -16,7 +17,7 @@ from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
 from contatto.ui.context import context_of
 
-router = APIRouter(include_in_schema=False)
+router = page_routes()
 Minute = Annotated[int, Field(ge=0, lt=24 * 60)]
 Kinds = Annotated[list[AlertKind], Field(max_length=len(AlertKind))]
 
@@ -42,7 +43,7 @@ class BrowserForm(BaseModel):
     secret: Annotated[str, Field(max_length=30)]
 
 
-@router.get("/settings/alerts")
+@router.get("/settings/alerts", Access(Credential.MEMBER))
 async def show_alerts(request: Request, caller: PageCaller, done: str = "") -> HTMLResponse:
     context = context_of(request)
     member = caller.business_id, caller.subject_id
@@ -63,7 +64,7 @@ async def show_alerts(request: Request, caller: PageCaller, done: str = "") -> H
     return context.pages.render(request, "alerts/settings.html", values)
 
 
-@router.post("/settings/alerts")
+@router.post("/settings/alerts", Access(Credential.MEMBER))
 async def post_alerts(request: Request, caller: FormCaller, form: Annotated[AlertForm, Form()]) -> Response:
     """Save the member's own choice; every role may make it."""
     mailed = tuple(kind.value for kind in AlertKind if kind in form.mailed)
@@ -87,7 +88,7 @@ async def post_alerts(request: Request, caller: FormCaller, form: Annotated[Aler
     return RedirectResponse("/settings/alerts?done=1", 303)
 
 
-@router.post("/settings/alerts/browsers")
+@router.post("/settings/alerts/browsers", Access(Credential.MEMBER))
 async def post_browser(
     request: Request, caller: FormCaller, form: Annotated[BrowserForm, Form()]
 ) -> RedirectResponse:
@@ -104,13 +105,13 @@ async def post_browser(
     return RedirectResponse("/settings/alerts#browsers", 303)
 
 
-@router.post("/settings/alerts/browsers/{browser_id}/remove")
+@router.post("/settings/alerts/browsers/{browser_id}/remove", Access(Credential.MEMBER))
 async def post_browser_removal(request: Request, caller: FormCaller, browser_id: str) -> RedirectResponse:
     await context_of(request).db.write(lambda tx: actions.remove_browser(tx, caller, browser_id))
     return RedirectResponse("/settings/alerts#browsers", 303)
 
 
-@router.get("/alerts/choices")
+@router.get("/alerts/choices", Access(Credential.MEMBER))
 async def show_choices(request: Request, caller: PageCaller) -> JSONResponse:
     """Return the kinds that count in the title of this member's open pages."""
     choices = await context_of(request).db.read(

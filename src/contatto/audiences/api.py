@@ -9,7 +9,7 @@ from pydantic import Field
 from starlette.requests import Request
 
 from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import ApiCaller
+from contatto.accounts.auth import ApiCaller, api_routes
 from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
 from contatto.audiences import store
@@ -47,10 +47,9 @@ from contatto.kit.api_types import (
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
-from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
-router: Final = ApiRouter(prefix="/open_api/v1.3/dmp/custom_audience", tags=["Audiences"])
+router: Final = api_routes("Audiences", "/dmp/custom_audience")
 
 type CalculateType = Literal[
     "EMAIL_SHA256", "PHONE_SHA256", "FIRST_SHA256", "LAST_SHA256", "IDFA_SHA256", "GAID_SHA256"
@@ -158,7 +157,7 @@ class AudienceDetails(Rows[AudienceDetail], frozen=True):
     """The audiences that were named."""
 
 
-@router.post("/file/upload/")
+@router.post("/file/upload/", Permission.WRITE_ADS)
 async def upload_audience_file(
     request: Request,
     caller: ApiCaller,
@@ -170,7 +169,6 @@ async def upload_audience_file(
 
     Values that are not hashed are refused: no contact value comes to rest here.
     """
-    require(caller, Permission.WRITE_ADS)
     db = context_of(request).db
     content = await file.read()
 
@@ -185,7 +183,7 @@ async def upload_audience_file(
     return api_answer(FilePath(await db.write(work)), request_id_of(request))
 
 
-@router.post("/create/")
+@router.post("/create/", Permission.WRITE_ADS)
 async def create_custom_audience(
     request: Request, caller: ApiCaller, body: CreateAudience
 ) -> Answered[AudienceId]:
@@ -194,7 +192,7 @@ async def create_custom_audience(
     return await _create_audience(request, caller, body.advertiser_id, new, body.file_paths)
 
 
-@router.post("/lookalike/create/")
+@router.post("/lookalike/create/", Permission.WRITE_ADS)
 async def create_lookalike(
     request: Request, caller: ApiCaller, body: CreateLookalike
 ) -> Answered[AudienceId]:
@@ -211,7 +209,7 @@ async def create_lookalike(
     return await _create_audience(request, caller, body.advertiser_id, new, (), check)
 
 
-@router.post("/rule/create/")
+@router.post("/rule/create/", Permission.WRITE_ADS)
 async def create_rule_audience(request: Request, caller: ApiCaller, body: CreateRule) -> Answered[AudienceId]:
     """Make an audience of those who did something, such as becoming a lead; it is kept with its rule."""
     spec = body.model_dump_json(include={"audience_type", "rule_spec"})
@@ -241,12 +239,11 @@ async def _create_audience(
     return api_answer(AudienceId(str(audience.number)), request_id_of(request))
 
 
-@router.post("/update/")
+@router.post("/update/", Permission.WRITE_ADS)
 async def update_custom_audience(
     request: Request, caller: ApiCaller, body: UpdateAudience
 ) -> Answered[AudienceId]:
     """Change the name of an audience, or its members by files."""
-    require(caller, Permission.WRITE_ADS)
     if (body.action is None) != (body.file_paths is None):
         missing = "action" if body.action is None else "file_paths"
         raise Refused(errors.INVALID, f"{missing}: action and file_paths go together.")
@@ -262,10 +259,9 @@ async def update_custom_audience(
     return api_answer(AudienceId(str(changed.number)), request_id_of(request))
 
 
-@router.get("/list/", openapi_extra=describe_query(AudienceQuery))
+@router.get("/list/", Permission.READ_ADS, openapi_extra=describe_query(AudienceQuery))
 async def list_custom_audiences(request: Request, caller: ApiCaller) -> Answered[AudienceList]:
     """List audiences, newest first."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, AudienceQuery)
 
     def work(tx: Tx) -> AudienceList:
@@ -278,10 +274,9 @@ async def list_custom_audiences(request: Request, caller: ApiCaller) -> Answered
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-@router.get("/get/", openapi_extra=describe_query(DetailsQuery))
+@router.get("/get/", Permission.READ_ADS, openapi_extra=describe_query(DetailsQuery))
 async def get_custom_audiences(request: Request, caller: ApiCaller) -> Answered[AudienceDetails]:
     """Audiences by their ids, each with its details."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, DetailsQuery)
 
     def work(tx: Tx) -> list[AudienceInfo]:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +36,3 @@ class AuditRecord:
     object: str
     request_id: str
     seen: str = ""
-
-
-class Look(StrEnum):
-    """Logging mode for reads of contact data through a route."""
-
-    EACH = "each"
-    """Log every read."""
-    FOLDED = "folded"
-    """Log the first of repeated reads: open pages fetch their lists again and again."""

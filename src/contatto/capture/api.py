@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from contatto.accounts.auth import ApiCaller
+from contatto.accounts.auth import ApiCaller, api_routes
 from contatto.accounts.model import Permission
-from contatto.accounts.rules import require, require_all_accounts
+from contatto.accounts.rules import require_all_accounts
 from contatto.capture import actions
 from contatto.capture.actions import CompanyData
 from contatto.capture.model import CaptureSwitch, Review
@@ -17,10 +17,9 @@ from contatto.kit.api_types import Answer
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
-from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
-router = ApiRouter(prefix="/open_api/v1.3/contatto/capture", tags=["Extensions"])
+router = api_routes("Extensions", "/contatto/capture")
 
 
 class CaptureRequest(BaseModel):
@@ -39,11 +38,10 @@ class CaptureState(Answer, frozen=True):
     capture: Literal["ON", "OFF", "REFUSED", "IN_REVIEW"]
 
 
-@router.post("/turn_on/")
+@router.post("/turn_on/", Permission.WRITE_ADS)
 async def turn_on(request: Request, caller: ApiCaller, body: CaptureRequest) -> Answered[CaptureState]:
     """Turn automatic lead capture on (extension); IN_REVIEW while the operator has not approved it."""
     context = context_of(request)
-    require(caller, Permission.WRITE_ADS)
     require_all_accounts(caller)
     company_data = CompanyData(body.company_name, body.company_site, body.privacy_policy_url)
     company = company_data if any((body.company_name, body.company_site, body.privacy_policy_url)) else None
@@ -61,10 +59,9 @@ async def turn_on(request: Request, caller: ApiCaller, body: CaptureRequest) -> 
     return api_answer(data, request.state.request_id)
 
 
-@router.post("/turn_off/")
+@router.post("/turn_off/", Permission.WRITE_ADS)
 async def turn_off(request: Request, caller: ApiCaller, body: CaptureRequest) -> Answered[CaptureState]:
     """Turn automatic lead capture off (extension): nothing more is detected, leads stay."""
-    require(caller, Permission.WRITE_ADS)
     require_all_accounts(caller)
 
     def work(tx: Tx) -> None:

@@ -2,12 +2,12 @@
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller
-from contatto.accounts.model import Caller, Permission
-from contatto.accounts.rules import may, require
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.model import Access, Caller, Credential, Permission
+from contatto.accounts.rules import may
 from contatto.capture import actions, store
 from contatto.capture.actions import CompanyData
 from contatto.capture.model import CaptureSwitch, Review
@@ -20,16 +20,16 @@ from contatto.kit.form_fields import split_fault
 from contatto.kit.i18n import Translator, translator_of
 from contatto.ui.context import context_of
 
-router = APIRouter(include_in_schema=False, prefix="/settings/capture")
+router = page_routes("/settings/capture")
 _OFF_STATES: Final = {Review.PENDING: "in_review", Review.APPROVED: "off", Review.REFUSED: "refused"}
 
 
-@router.get("")
+@router.get("", Access(Credential.MEMBER))
 async def show_capture(request: Request, caller: PageCaller) -> HTMLResponse:
     return await _render(request, caller)
 
 
-@router.post("/{account_id}/application")
+@router.post("/{account_id}/application", Permission.ADMINISTER)
 async def post_application(
     request: Request,
     caller: FormCaller,
@@ -38,7 +38,6 @@ async def post_application(
     company_site: Annotated[str, Form(max_length=2000)] = "",
     privacy_policy_url: Annotated[str, Form(max_length=2000)] = "",
 ) -> Response:
-    require(caller, Permission.ADMINISTER)
     company = CompanyData(company_name, company_site, privacy_policy_url)
     needs_review = context_of(request).settings.needs_capture_review
 
@@ -57,11 +56,10 @@ async def post_application(
     return RedirectResponse("/settings/capture", 303)
 
 
-@router.post("/{account_id}/switch")
+@router.post("/{account_id}/switch", Permission.ADMINISTER)
 async def post_switch(
     request: Request, caller: FormCaller, account_id: str, on: Annotated[str, Form()] = "0"
 ) -> Response:
-    require(caller, Permission.ADMINISTER)
 
     def flip(tx: Tx) -> None:
         _check_owned(tx, caller, account_id)

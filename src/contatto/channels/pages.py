@@ -3,13 +3,13 @@
 from typing import Annotated, Any
 
 import phonenumbers
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import Caller, Permission
-from contatto.accounts.rules import may, require
+from contatto.accounts.rules import may
 from contatto.channels import actions, store
 from contatto.channels.actions import NewAccount
 from contatto.channels.model import ChannelAccount, ChannelApp, Platform, TokenCheck
@@ -22,7 +22,7 @@ from contatto.kit.form_fields import split_fault
 from contatto.kit.i18n import translator_of
 from contatto.ui.context import context_of
 
-router = APIRouter(include_in_schema=False, prefix="/settings/channels")
+router = page_routes("/settings/channels")
 
 
 class CorrectionForm(BaseModel):
@@ -40,19 +40,17 @@ class ChannelForm(CorrectionForm):
     platform: Platform
 
 
-@router.get("")
+@router.get("", Permission.READ_INBOX)
 async def show_channels(request: Request, caller: PageCaller) -> HTMLResponse:
-    require(caller, Permission.READ_INBOX)
     return await _render(request, caller)
 
 
-@router.post("/accounts")
+@router.post("/accounts", Permission.ADMINISTER)
 async def post_account(
     request: Request,
     caller: FormCaller,
     form: Annotated[ChannelForm, Form()],
 ) -> Response:
-    require(caller, Permission.ADMINISTER)
     new = NewAccount(form.platform, form.external_id.strip(), form.name, form.handle.strip(), form.country)
 
     def connect(tx: Tx) -> ChannelAccount:
@@ -67,11 +65,10 @@ async def post_account(
     return RedirectResponse("/settings/channels", 303)
 
 
-@router.post("/accounts/{account_id}/token")
+@router.post("/accounts/{account_id}/token", Permission.ADMINISTER)
 async def post_token(
     request: Request, caller: FormCaller, account_id: str, access_token: Annotated[str, Form()] = ""
 ) -> Response:
-    require(caller, Permission.ADMINISTER)
 
     def save(tx: Tx) -> None:
         actions.set_access_token(tx, caller.business_id, account_id, access_token)
@@ -86,20 +83,18 @@ async def post_token(
     return RedirectResponse(f"/settings/channels#account-{account_id}", 303)
 
 
-@router.post("/accounts/{account_id}/check")
+@router.post("/accounts/{account_id}/check", Permission.ADMINISTER)
 async def post_check(request: Request, caller: FormCaller, account_id: str) -> Response:
     """Check the token at the platform; the open page shows the result."""
-    require(caller, Permission.ADMINISTER)
     await context_of(request).db.write(lambda tx: actions.ask_platform(tx, caller.business_id, account_id))
     return RedirectResponse(f"/settings/channels#account-{account_id}", 303)
 
 
-@router.post("/accounts/{account_id}/correct")
+@router.post("/accounts/{account_id}/correct", Permission.ADMINISTER)
 async def post_correction(
     request: Request, caller: FormCaller, account_id: str, form: Annotated[CorrectionForm, Form()]
 ) -> Response:
     """Correct the entries of an account."""
-    require(caller, Permission.ADMINISTER)
 
     def correct(tx: Tx) -> None:
         account = actions.load_channel(tx, caller.business_id, account_id, "account")
@@ -117,12 +112,11 @@ async def post_correction(
     return RedirectResponse(f"/settings/channels#account-{account_id}", 303)
 
 
-@router.post("/accounts/{account_id}/disconnect")
+@router.post("/accounts/{account_id}/disconnect", Permission.ADMINISTER)
 async def post_disconnect(
     request: Request, caller: FormCaller, account_id: str, confirmed: Annotated[str, Form()] = ""
 ) -> Response:
     """Delete the token of an account, after a tick that confirms it."""
-    require(caller, Permission.ADMINISTER)
 
     def disconnect(tx: Tx) -> None:
         actions.disconnect_account(tx, caller.business_id, account_id)
@@ -138,14 +132,13 @@ async def post_disconnect(
     return RedirectResponse(f"/settings/channels#account-{account_id}", 303)
 
 
-@router.post("/accounts/{account_id}/sites")
+@router.post("/accounts/{account_id}/sites", Permission.ADMINISTER)
 async def post_sites(
     request: Request,
     caller: FormCaller,
     account_id: str,
     sites: Annotated[str, Form(max_length=5_000)] = "",
 ) -> Response:
-    require(caller, Permission.ADMINISTER)
     try:
         await context_of(request).db.write(
             lambda tx: actions.allow_embedding(tx, caller.business_id, account_id, sites)
@@ -157,7 +150,7 @@ async def post_sites(
     return RedirectResponse(f"/settings/channels#account-{account_id}", 303)
 
 
-@router.post("/apps")
+@router.post("/apps", Permission.ADMINISTER)
 async def post_app(
     request: Request,
     caller: FormCaller,
@@ -165,7 +158,6 @@ async def post_app(
     app_id: Annotated[str, Form(max_length=64)] = "",
     secret: Annotated[str, Form(max_length=500)] = "",
 ) -> Response:
-    require(caller, Permission.ADMINISTER)
     app = ChannelApp(app_id.strip(), caller.business_id, platform, secret.strip())
     try:
         await context_of(request).db.write(lambda tx: actions.register_app(tx, app))

@@ -10,9 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import ApiCaller
-from contatto.accounts.model import Permission
-from contatto.accounts.rules import require
+from contatto.accounts.auth import ApiCaller, HotRoute, api_routes
+from contatto.accounts.model import Access, Credential, Permission
 from contatto.crm.actions.checks import (
     INCOMING,
     IncomingEvent,
@@ -53,12 +52,11 @@ from contatto.kit.api_types import (
 from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import Answered, HotRoute, api_answer, api_partial, json_answer, read_body
+from contatto.kit.http import Answered, api_answer, api_partial, json_answer, read_body
 from contatto.kit.numbers import LARGEST
-from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
-event_router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["CRM events"])
+event_router: Final = api_routes("CRM events")
 
 
 type Digests = Annotated[
@@ -153,7 +151,7 @@ class EventSets(Answer, frozen=True):
     crm_event_sets: list[EventSetInfo]
 
 
-@event_router.post("/event/track/")
+@event_router.post("/event/track/", Permission.WRITE_LEADS)
 async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> Answered[TrackedEvents]:
     """Accept up to 1,000 events of leads from a CRM.
 
@@ -162,7 +160,6 @@ async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> 
     nothing. A request with a wrong event is refused whole. ``failed_events`` names events of unknown leads;
     the others are accepted (code 20001).
     """
-    require(caller, Permission.WRITE_LEADS)
     if body.event_source != "crm":
         raise Refused(errors.INVALID, "event_source: only crm is taken here; there is no web, app or shop.")
     if len(body.data) > MOST_EVENTS:
@@ -192,10 +189,9 @@ async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> 
     return api_partial(TrackedEvents(rows), message, request_id_of(request))
 
 
-@event_router.post("/crm/create/")
+@event_router.post("/crm/create/", Permission.WRITE_LEADS)
 async def create_crm_event_set(request: Request, caller: ApiCaller, body: SetBody) -> Answered[EventSetInfo]:
     """Make a CRM event set, 50 at most for an ad account; its id is the ``event_source_id`` of events."""
-    require(caller, Permission.WRITE_LEADS)
 
     def work(tx: Tx) -> EventSet:
         return create_event_set(tx, load_advertiser(tx, caller, body.advertiser_id), body.name)
@@ -203,10 +199,9 @@ async def create_crm_event_set(request: Request, caller: ApiCaller, body: SetBod
     return api_answer(_show_event_set(await context_of(request).db.write(work)), request_id_of(request))
 
 
-@event_router.get("/crm/list/", openapi_extra=describe_query(SetQuery))
+@event_router.get("/crm/list/", Permission.READ_LEADS, openapi_extra=describe_query(SetQuery))
 async def list_crm_event_sets(request: Request, caller: ApiCaller) -> Answered[EventSets]:
     """List the CRM event sets of an ad account, by their exact name or their ids if given."""
-    require(caller, Permission.READ_LEADS)
     query = read_query(request, SetQuery)
 
     def work(tx: Tx) -> list[EventSet]:
@@ -226,7 +221,7 @@ def _show_event_set(event_set: EventSet) -> EventSetInfo:
     return EventSetInfo(str(event_set.number), event_set.name, api_time(event_set.created_at))
 
 
-ledger_router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["CRM"])
+ledger_router: Final = api_routes("CRM")
 
 
 class IntakeInfo(Answer, frozen=True):
@@ -292,7 +287,7 @@ class LedgerInfo(Answer, frozen=True):
     ad_platforms: list[SignalCountsInfo]
 
 
-@ledger_router.get("/contatto/crm/ledger/get/")
+@ledger_router.get("/contatto/crm/ledger/get/", Permission.ADMINISTER)
 async def get_crm_ledger(request: Request, caller: ApiCaller) -> Answered[LedgerInfo]:
     """Extension: counts of incoming messages and of the leads in each linked CRM; the sums always hold.
 
@@ -301,7 +296,6 @@ async def get_crm_ledger(request: Request, caller: ApiCaller) -> Answered[Ledger
     ``differs`` its records are not those of the ledger. ``due_since_time`` is the time of the oldest due
     lead.
     """
-    require(caller, Permission.ADMINISTER)
 
     def work(tx: Tx) -> CrmLedger:
         return load_ledger(tx, caller.business_id)
@@ -389,4 +383,6 @@ async def _take(request: Request, target: Target, message_id: str, changes: list
     await context_of(request).db.write(work)
 
 
-routes: Final = [HotRoute("/integrations/webhooks/{target_id}", receive_crm_changes, methods=["POST"])]
+routes: Final = [
+    HotRoute("POST", "/integrations/webhooks/{target_id}", receive_crm_changes, Access(Credential.PLATFORM))
+]

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import ApiCaller
-from contatto.accounts.model import Caller, Permission
+from contatto.accounts.auth import ApiCaller, DirectRoute, api_routes
+from contatto.accounts.model import Access, Caller, Credential, Permission
 from contatto.accounts.rules import require
 from contatto.ads.model import NodeFilter, Page
 from contatto.ads.store import find_ad_by_number, find_ad_group, find_ad_group_by_number, list_ad_groups
@@ -33,9 +33,8 @@ from contatto.kit import errors
 from contatto.kit.api_types import Answer, ApiId, ApiModel, Rows, describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import Answered, DirectRoute, api_answer, json_answer, read_body, refusal_answer
+from contatto.kit.http import Answered, api_answer, json_answer, read_body, refusal_answer
 from contatto.kit.numbers import MICROS, to_micros
-from contatto.kit.openapi import ApiRouter
 from contatto.kit.texts import JSON_ERRORS
 from contatto.learning.model import GroupState, InfluenceSource, Phase, Question, Reason
 from contatto.measurement.model import Goal
@@ -146,10 +145,10 @@ def _ad_request(body: DecisionBody, caller: Caller, prints: Iterable[Fingerprint
     )
 
 
-routes = [DirectRoute("/delivery/decide", decide_ad, methods=["POST"])]
+routes = [DirectRoute("POST", "/delivery/decide", decide_ad, Access(Credential.PROGRAM, Permission.READ_ADS))]
 
 
-router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["Extensions"])
+router: Final = api_routes("Extensions")
 
 
 class StatusQuery(ApiModel):
@@ -176,10 +175,9 @@ class LearningList(Rows[LearningInfo], frozen=True):
     pass
 
 
-@router.get("/contatto/delivery/status/get/", openapi_extra=describe_query(StatusQuery))
+@router.get("/contatto/delivery/status/get/", Permission.READ_ADS, openapi_extra=describe_query(StatusQuery))
 async def get_delivery_status(request: Request, caller: ApiCaller) -> Answered[LearningList]:
     """Extension: the learning phase of each ad group of an ad account, and why it has not learned."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, StatusQuery)
 
     def work(tx: Tx) -> LearningList:
@@ -233,10 +231,9 @@ class LiftList(Rows[LiftInfo], frozen=True):
     pass
 
 
-@router.get("/contatto/delivery/lift/get/", openapi_extra=describe_query(StatusQuery))
+@router.get("/contatto/delivery/lift/get/", Permission.READ_ADS, openapi_extra=describe_query(StatusQuery))
 async def get_delivery_lift(request: Request, caller: ApiCaller) -> Answered[LiftList]:
     """Extension: how many more conversions each campaign had than with random ads, with its interval."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, StatusQuery)
 
     def work(tx: Tx) -> LiftList:
@@ -281,10 +278,11 @@ class ExpectedInfo(Answer, frozen=True):
     high: int | None
 
 
-@router.get("/contatto/delivery/expected/get/", openapi_extra=describe_query(ExpectedQuery))
+@router.get(
+    "/contatto/delivery/expected/get/", Permission.READ_ADS, openapi_extra=describe_query(ExpectedQuery)
+)
 async def get_expected_results(request: Request, caller: ApiCaller) -> Answered[ExpectedInfo]:
     """Extension: the conversions that a budget brings an ad group, by their recent cost."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, ExpectedQuery)
 
     def work(tx: Tx) -> ExpectedInfo:
@@ -341,10 +339,11 @@ class DecisionInfo(Answer, frozen=True):
     features: list[FeatureInfo]
 
 
-@router.get("/contatto/delivery/decision/get/", openapi_extra=describe_query(DecisionQuery))
+@router.get(
+    "/contatto/delivery/decision/get/", Permission.READ_ADS, openapi_extra=describe_query(DecisionQuery)
+)
 async def get_decision(request: Request, caller: ApiCaller) -> Answered[DecisionInfo]:
     """Extension: why an ad was shown, or why another one was not; this replays the decision."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, DecisionQuery)
 
     def work(tx: Tx) -> DecisionInfo:
@@ -393,10 +392,9 @@ class BalanceList(Rows[BalanceInfo], frozen=True):
     pass
 
 
-@router.get("/advertiser/balance/get/", openapi_extra=describe_query(StatusQuery))
+@router.get("/advertiser/balance/get/", Permission.READ_ADS, openapi_extra=describe_query(StatusQuery))
 async def get_balance(request: Request, caller: ApiCaller) -> Answered[BalanceList]:
     """Show payments, charges and the balance of an ad account: its own, and those with marketplaces."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, StatusQuery)
 
     def work(tx: Tx) -> BalanceList:
@@ -495,10 +493,9 @@ class ModelInfo(Answer, frozen=True):
     influences: list[InfluenceInfo]
 
 
-@router.get("/contatto/delivery/model/get/", openapi_extra=describe_query(StatusQuery))
+@router.get("/contatto/delivery/model/get/", Permission.READ_ADS, openapi_extra=describe_query(StatusQuery))
 async def get_delivery_model(request: Request, caller: ApiCaller) -> Answered[ModelInfo]:
     """Extension: predicted and actual outcomes of an account's ads, and influences on predictions."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, StatusQuery)
 
     def work(tx: Tx) -> ModelInfo:

@@ -6,12 +6,12 @@ from datetime import datetime
 from math import log
 from typing import Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import HTMLResponse, StreamingResponse
 
-from contatto.accounts.auth import PageCaller
+from contatto.accounts.auth import PageCaller, page_routes
 from contatto.accounts.model import AdAccount, Caller, Permission
-from contatto.accounts.rules import may, may_use, require
+from contatto.accounts.rules import may, may_use
 from contatto.accounts.store import list_ad_accounts
 from contatto.ads.actions.publishing import name_ads
 from contatto.ads.model import NodeFilter, NodeStatus, Page
@@ -147,7 +147,7 @@ def _show_ages(odds: ValueOdds | None) -> ValueOdds | None:
     return ValueOdds(f"{first}+" if last == "100" else f"{first}–{last}", odds.times)
 
 
-router: Final = APIRouter(include_in_schema=False)
+router: Final = page_routes()
 LATEST: Final = 15
 """Number of shown decisions."""
 PHASES: Final = {
@@ -223,10 +223,9 @@ class _LiftRow:
     cost_by_lot: int | None
 
 
-@router.get("/ads/delivery")
+@router.get("/ads/delivery", Permission.READ_ADS)
 async def show_delivery(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show the learning phase of each ad group, the latest decisions, and one of them explained."""
-    require(caller, Permission.READ_ADS)
     context, decision = context_of(request), read_number(request.query_params.get("decision", ""))
 
     def work(tx: Tx) -> dict[str, Any]:
@@ -400,10 +399,9 @@ class LeadCard:
     curve: CurveCard
 
 
-@router.get("/ads/delivery/model")
+@router.get("/ads/delivery/model", Permission.READ_ADS)
 async def show_delivery_model(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show predicted and actual outcomes of ads, influences on predictions, and the same for lead scores."""
-    require(caller, Permission.READ_ADS)
     context = context_of(request)
     sees_all = caller.ad_account_ids is None
     own = None if caller.ad_account_ids is None else sorted(caller.ad_account_ids)
@@ -494,10 +492,9 @@ def _lead_card(model: LeadModel) -> LeadCard | None:
     return LeadCard(model.learned_at, model.outcomes, held_out.good, 100.0 * model.share, curve)
 
 
-@router.get("/ads/statement.csv")
+@router.get("/ads/statement.csv", Permission.READ_REPORTS)
 async def download_statement(request: Request, caller: PageCaller) -> StreamingResponse:
     """Download the payments and charges of the ad accounts by day, with the balance after each."""
-    require(caller, Permission.READ_REPORTS)
 
     def work(tx: Tx) -> list[list[str]]:
         head = "ad account,currency,day,ad group,note,views,clicks,amount,balance,marketplace,placement"

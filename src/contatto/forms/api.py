@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter
 from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import asdict
 from pydantic import Field
@@ -11,9 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import ApiCaller
-from contatto.accounts.model import AdAccount, Permission
-from contatto.accounts.rules import require
+from contatto.accounts.auth import ApiCaller, api_routes
+from contatto.accounts.model import AdAccount, Permission, ReadAudit
 from contatto.forms import store
 from contatto.forms.actions import (
     LEAD_FILES,
@@ -46,7 +44,6 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.exports import ExportJob, ExportKind, ExportState, find_export, find_export_content
 from contatto.kit.http import Answered, api_answer
-from contatto.kit.openapi import ApiRouter
 from contatto.leads.actions.records import remove_test_lead
 from contatto.leads.model import Lead, LeadSource
 from contatto.leads.rules.filters import LeadFilter
@@ -101,7 +98,7 @@ def load_source(tx: Tx, business_id: str, source: OfSource) -> FormVersion | Non
     return load_page(tx, business_id, source.page_id)
 
 
-form_router: Final = ApiRouter(prefix="/open_api/v1.3/page", tags=["Forms and leads"])
+form_router: Final = api_routes("Forms and leads", "/page")
 
 type PageKind = Literal[
     "LEAD_GEN", "POP_UP_FORM", "STORE_FRONT", "APP_PROFILE_PAGE", "TIKTOK_INSTANT_PAGE", "SHOP_ADS_PLP",
@@ -160,13 +157,12 @@ class PageFields(Answer, frozen=True):
     meta_data: PageMeta
 
 
-@form_router.get("/get/", openapi_extra=describe_query(FormsQuery))
+@form_router.get("/get/", Permission.READ_ADS, openapi_extra=describe_query(FormsQuery))
 async def get_pages(request: Request, caller: ApiCaller) -> Answered[PageList]:
     """List instant forms, last changed first: each published version, and each draft that is not published.
 
     Other values of ``business_type`` list no page.
     """
-    require(caller, Permission.READ_ADS)
     query = read_query(request, FormsQuery)
     base_url = context_of(request).settings.base_url
 
@@ -183,10 +179,9 @@ async def get_pages(request: Request, caller: ApiCaller) -> Answered[PageList]:
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-@form_router.get("/field/get/", openapi_extra=describe_query(OfPage))
+@form_router.get("/field/get/", Permission.READ_ADS, openapi_extra=describe_query(OfPage))
 async def get_page_fields(request: Request, caller: ApiCaller) -> Answered[PageFields]:
     """List the fields of a published form, by the labels that its leads come with."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, OfPage)
     base_url = context_of(request).settings.base_url
 
@@ -260,7 +255,7 @@ def _fits(query: FormsQuery, at: datetime, row: PageOfForm) -> bool:
     return in_time and named and status in (None, row.status)
 
 
-test_lead_router: Final = ApiRouter(prefix="/open_api/v1.3/page/lead/mock", tags=["Forms and leads"])
+test_lead_router: Final = api_routes("Forms and leads", "/page/lead/mock")
 
 
 class TestLead(ApiModel):
@@ -272,14 +267,13 @@ class DeletedLead(Answer, frozen=True):
     lead_id: IdText
 
 
-@test_lead_router.post("/create/")
+@test_lead_router.post("/create/", Permission.WRITE_LEADS)
 async def create_mock_lead(request: Request, caller: ApiCaller, body: OfSource) -> Answered[LeadInfo]:
     """Make the one test lead of a form; again gives the same one.
 
     It travels like any lead, to the Leads Center, to subscriptions and to the CRM, marked with ``is_test``,
     and counts in no report. Extension: ``lead_source`` DIRECT_MESSAGE makes the test lead of the chat.
     """
-    require(caller, Permission.WRITE_LEADS)
 
     def work(tx: Tx) -> LeadInfo:
         load_advertiser(tx, caller, body.advertiser_id)
@@ -289,10 +283,9 @@ async def create_mock_lead(request: Request, caller: ApiCaller, body: OfSource) 
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 
 
-@test_lead_router.get("/get/", openapi_extra=describe_query(OfSource))
+@test_lead_router.get("/get/", Permission.READ_LEADS, ReadAudit.EACH, openapi_extra=describe_query(OfSource))
 async def get_mock_lead(request: Request, caller: ApiCaller) -> Answered[LeadInfo]:
     """Show the test lead of a form, or of the chat; one that was not made is not found."""
-    require(caller, Permission.READ_LEADS)
     query = read_query(request, OfSource)
 
     def work(tx: Tx) -> LeadInfo:
@@ -306,10 +299,9 @@ async def get_mock_lead(request: Request, caller: ApiCaller) -> Answered[LeadInf
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-@test_lead_router.post("/delete/")
+@test_lead_router.post("/delete/", Permission.WRITE_LEADS)
 async def delete_mock_lead(request: Request, caller: ApiCaller, body: TestLead) -> Answered[DeletedLead]:
     """Delete a test lead for good; a real lead is never deleted so."""
-    require(caller, Permission.WRITE_LEADS)
 
     def work(tx: Tx) -> None:
         load_advertiser(tx, caller, body.advertiser_id)
@@ -333,7 +325,7 @@ def show_test_lead(tx: Tx, lead: Lead, source: OfSource, version: FormVersion | 
     return LeadInfo(data, meta_data(lead, source.lead_source, None, page_id))
 
 
-file_router: Final = ApiRouter(prefix="/open_api/v1.3/page/lead/task", tags=["Forms and leads"])
+file_router: Final = api_routes("Forms and leads", "/page/lead/task")
 _MEDIA: Final = {"csv": "text/csv", "zip": "application/zip"}
 _FILE_TYPES: Final = Meta(extra_json_schema={"enum": list(_MEDIA)})
 
@@ -364,14 +356,13 @@ class LeadFileInfo(Answer, frozen=True):
     file_type: Annotated[str, _FILE_TYPES] | UnsetType = UNSET
 
 
-@file_router.post("/")
+@file_router.post("/", Permission.EXPORT_LEADS)
 async def make_lead_task(request: Request, caller: ApiCaller, body: LeadTaskBody) -> Answered[LeadFileInfo]:
     """Have the leads of a form or of an ad made into a file; with ``task_id``, say how far that is.
 
     Extension: the ``ad_id`` of an ad for direct messages gives the leads of its form and of the chat, with
     their contact details and a column ``lead_source``.
     """
-    require(caller, Permission.EXPORT_LEADS)
 
     def work(tx: Tx) -> ExportJob:
         account = load_advertiser(tx, caller, body.advertiser_id)
@@ -394,6 +385,8 @@ async def make_lead_task(request: Request, caller: ApiCaller, body: LeadTaskBody
 
 @file_router.get(
     "/download/",
+    Permission.EXPORT_LEADS,
+    ReadAudit.EACH,
     openapi_extra=describe_query(DownloadQuery),
     responses={
         200: {
@@ -406,7 +399,6 @@ async def make_lead_task(request: Request, caller: ApiCaller, body: LeadTaskBody
 )
 async def download_leads(request: Request, caller: ApiCaller) -> Response:
     """Download the file, for ten minutes after it was made: CSV in UTF-8, or a zip with it; times are UTC."""
-    require(caller, Permission.EXPORT_LEADS)
     query = read_query(request, DownloadQuery)
 
     def work(tx: Tx) -> tuple[ExportJob, bytes]:
@@ -439,7 +431,7 @@ def _show_file(task: ExportJob) -> LeadFileInfo:
     return LeadFileInfo(str(task.number), "FAILED" if task.state is ExportState.FAILED else "CREATED")
 
 
-lead_router: Final = ApiRouter(prefix="/open_api/v1.3/lead", tags=["Forms and leads"])
+lead_router: Final = api_routes("Forms and leads", "/lead")
 
 
 class FormSourceQuery(OfSource):
@@ -469,10 +461,9 @@ class LeadFields(Answer, frozen=True):
     meta_data: LeadFieldsMeta
 
 
-@lead_router.get("/field/get/", openapi_extra=describe_query(FormSourceQuery))
+@lead_router.get("/field/get/", Permission.READ_LEADS, openapi_extra=describe_query(FormSourceQuery))
 async def get_lead_fields(request: Request, caller: ApiCaller) -> Answered[LeadFields]:
     """List the fields that leads of a form, or of the chat, may have."""
-    require(caller, Permission.READ_LEADS)
     query = read_query(request, FormSourceQuery)
     base_url = context_of(request).settings.base_url
 
@@ -488,13 +479,12 @@ async def get_lead_fields(request: Request, caller: ApiCaller) -> Answered[LeadF
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-@lead_router.get("/get/", openapi_extra=describe_query(LeadQuery))
+@lead_router.get("/get/", Permission.READ_LEADS, ReadAudit.EACH, openapi_extra=describe_query(LeadQuery))
 async def get_lead(request: Request, caller: ApiCaller) -> Answered[LeadInfo]:
     """One lead with its data: the newest of its source, real or test, or the one that ``lead_id`` names.
 
     It is of the ad account: earned by one of its ads, or by no ad at all.
     """
-    require(caller, Permission.READ_LEADS)
     query = read_query(request, LeadQuery)
 
     def work(tx: Tx) -> LeadInfo:
@@ -564,8 +554,3 @@ def _show_lead(tx: Tx, lead: Lead, entry: LeadEntry | None) -> LeadInfo:
         return LeadInfo(chat_data(lead, points), meta)
     meta = meta_data(lead, LeadSource.INSTANT_FORM, ad, str(entry.version.number))
     return LeadInfo(answer_data(entry.version.content, entry.answers), meta)
-
-
-router: Final = APIRouter()
-for part in (form_router, test_lead_router, file_router, lead_router):
-    router.include_router(part)

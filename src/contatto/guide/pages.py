@@ -2,13 +2,14 @@
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import Form, Query, Request
 from markupsafe import Markup
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts.actions import hash_password, open_session
-from contatto.accounts.auth import PageCaller
+from contatto.accounts.auth import PageCaller, page_routes
+from contatto.accounts.model import Access, Credential
 from contatto.accounts.rules import check_password
 from contatto.audit.actions import append_audit_record
 from contatto.audit.model import AuditRecord
@@ -26,7 +27,7 @@ from contatto.kit.rate_limits import client_network
 from contatto.ui.context import context_of, part_of
 from contatto.ui.sessions import check_csrf, set_session
 
-router: Final = APIRouter(include_in_schema=False)
+router: Final = page_routes()
 
 
 class SetupForm(BaseModel):
@@ -52,13 +53,13 @@ class SetupForm(BaseModel):
         )
 
 
-@router.get("/setup/{token}")
+@router.get("/setup/{token}", Access(Credential.ADDRESS))
 async def show_setup(request: Request, token: str) -> HTMLResponse:
     await context_of(request).db.read(lambda tx: actions.check_setup_link(tx, token))
     return _render_setup(request, SetupForm())
 
 
-@router.post("/setup/{token}")
+@router.post("/setup/{token}", Access(Credential.ADDRESS))
 async def post_setup(request: Request, token: str, form: Annotated[SetupForm, Form()]) -> Response:
     """Create the first business, and sign its owner in."""
     context, pool = context_of(request), part_of(request, HashPool)
@@ -107,7 +108,7 @@ def _render_setup(request: Request, typed: SetupForm, problem: Refused | None = 
     return context_of(request).pages.render(request, "guide/setup.html", values, status)
 
 
-@router.get("/start")
+@router.get("/start", Access(Credential.MEMBER))
 async def show_first_steps(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show the first steps of a business; a step is done when its object exists."""
     context = context_of(request)
@@ -124,7 +125,7 @@ async def show_first_steps(request: Request, caller: PageCaller) -> HTMLResponse
     return context.pages.render(request, "guide/first_steps.html", values)
 
 
-@router.get("/help")
+@router.get("/help", Access(Credential.MEMBER))
 async def show_help(
     request: Request,
     caller: PageCaller,
@@ -152,7 +153,7 @@ async def show_help(
     return context_of(request).pages.render(request, "guide/help.html", values)
 
 
-@router.get("/help/{folder}/{page}")
+@router.get("/help/{folder}/{page}", Access(Credential.MEMBER))
 async def show_help_page(request: Request, caller: PageCaller, folder: str, page: str) -> HTMLResponse:
     """Show one document.
 

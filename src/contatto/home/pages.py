@@ -2,26 +2,24 @@
 
 from typing import Final
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import HTMLResponse
 
-from contatto.accounts.auth import PageCaller
+from contatto.accounts.auth import PageCaller, page_routes
 from contatto.accounts.model import Permission
-from contatto.accounts.rules import require
 from contatto.guide.rules import STEP_PAGES, STEP_TEXTS, Step
 from contatto.home.actions import load_home
 from contatto.home.model import AdFigures
 from contatto.kit.db.database import CachedCounts
 from contatto.ui.context import context_of, part_of
 
-router: Final = APIRouter(include_in_schema=False)
+router: Final = page_routes()
 TALLEST: Final = 72
 """Height of the longest bar, in the units of the drawing."""
 
 
-@router.get("/home")
+@router.get("/home", Permission.READ_REPORTS)
 async def show_home(request: Request, caller: PageCaller) -> HTMLResponse:
-    require(caller, Permission.READ_REPORTS)
     context, recall = context_of(request), part_of(request, CachedCounts).begin()
     figures = await context.db.read(lambda tx: load_home(tx, caller, recall))
     step = figures.next_step

@@ -3,12 +3,11 @@
 from functools import partial
 from typing import Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import Permission
-from contatto.accounts.rules import require
 from contatto.delivery.store.models import find_relearning
 from contatto.jobs.actions import (
     count_failed_work,
@@ -23,14 +22,13 @@ from contatto.kit.i18n import LazyText, Translator, translator_of
 from contatto.kit.outbound.store import dismiss_dead_jobs
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(include_in_schema=False, prefix="/settings/jobs")
+router: Final = page_routes("/settings/jobs")
 MOST_ROWS: Final = 100
 
 
-@router.get("")
+@router.get("", Permission.ADMINISTER)
 async def show_failed_jobs(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show failed background work to owners and admins."""
-    require(caller, Permission.ADMINISTER)
     context, words = context_of(request), translator_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
@@ -53,10 +51,9 @@ async def show_failed_jobs(request: Request, caller: PageCaller) -> HTMLResponse
     return context.pages.render(request, "jobs/failed.html", values | {"caller": caller})
 
 
-@router.post("/replay")
+@router.post("/replay", Permission.ADMINISTER)
 async def post_replay_all(request: Request, caller: FormCaller) -> RedirectResponse:
     """Replay all dead letters; requests that may not be sent any more stay."""
-    require(caller, Permission.ADMINISTER)
     db, kinds = context_of(request).db, context_of(request).installation.outbound
     replay_batch = partial(replay_dead_work, kinds=kinds, business_id=caller.business_id)
     last = (await db.write(partial(replay_batch, after=0))).last
@@ -65,17 +62,15 @@ async def post_replay_all(request: Request, caller: FormCaller) -> RedirectRespo
     return _redirect()
 
 
-@router.post("/dismiss")
+@router.post("/dismiss", Permission.ADMINISTER)
 async def post_dismiss_all(request: Request, caller: FormCaller) -> RedirectResponse:
     """Dismiss all dead letters."""
-    require(caller, Permission.ADMINISTER)
     await context_of(request).db.write(partial(dismiss_dead_jobs, business_id=caller.business_id))
     return _redirect()
 
 
-@router.post("/{failed_id}/replay")
+@router.post("/{failed_id}/replay", Permission.ADMINISTER)
 async def post_replay(request: Request, caller: FormCaller, failed_id: str) -> RedirectResponse:
-    require(caller, Permission.ADMINISTER)
     kinds = context_of(request).installation.outbound
     await context_of(request).db.write(
         lambda tx: replay_failed_work(tx, kinds, caller.business_id, failed_id)
@@ -83,9 +78,8 @@ async def post_replay(request: Request, caller: FormCaller, failed_id: str) -> R
     return _redirect()
 
 
-@router.post("/{failed_id}/dismiss")
+@router.post("/{failed_id}/dismiss", Permission.ADMINISTER)
 async def post_dismiss(request: Request, caller: FormCaller, failed_id: str) -> RedirectResponse:
-    require(caller, Permission.ADMINISTER)
     kinds = context_of(request).installation.outbound
     await context_of(request).db.write(
         lambda tx: dismiss_failed_work(tx, kinds, caller.business_id, failed_id)

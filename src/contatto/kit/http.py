@@ -9,8 +9,6 @@ import msgspec
 from sqlalchemy import Column, Index, String, Table, select
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
-from starlette.types import Scope
 
 from contatto.kit import errors
 from contatto.kit.api_types import Answer, PartialAnswer
@@ -26,24 +24,6 @@ PARTIAL_CODE: Final = 20001
 """The API's number for a request that was done in part."""
 
 _encode = msgspec.json.Encoder().encode
-
-
-class HotRoute(Route):
-    """Plain route that adds itself to the scope, as the framework's routes do.
-
-    Access rules, audit log and request log read it there.
-    """
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        match, child = super().matches(scope)
-        return match, {**child, "route": self}
-
-
-class DirectRoute(HotRoute):
-    """Hot route without sessions of members, which skips the layers for pages.
-
-    It shows members no contact values, so it needs no read audit.
-    """
 
 
 def too_large(limit: int) -> Refused:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from msgspec.json import schema_components
 
@@ -18,16 +18,6 @@ _REF: Final = "#/components/schemas/"
 _REFUSAL: Final = "Refusal"
 REFUSED: Final = {"$ref": _REF + _REFUSAL}
 """Refusal, which every operation may answer."""
-
-
-class ApiRouter(APIRouter):
-    """Router of the API; its endpoints declare their answers and encode them themselves.
-
-    The return type is ``Answered[...]``, or a plain response for a file.
-    """
-
-    def add_api_route(self, path: str, endpoint: Any, **options: Any) -> None:
-        super().add_api_route(path, endpoint, **(options | {"response_model": None}))
 
 
 def answer_types(app: FastAPI, prefix: str) -> Iterator[tuple[str, str, type[Answer] | None]]:

@@ -3,13 +3,13 @@
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts import store as accounts
 from contatto.accounts.actions import end_session, match_password
-from contatto.accounts.auth import FormCaller, PageCaller, member_caller
-from contatto.accounts.model import Caller, FailedTries
+from contatto.accounts.auth import FormCaller, PageCaller, member_caller, page_routes
+from contatto.accounts.model import Access, Caller, Credential, FailedTries
 from contatto.accounts.rules import home_path, local_path, normal_email
 from contatto.audit.actions import append_audit_record
 from contatto.audit.model import AuditRecord
@@ -32,16 +32,16 @@ from contatto.ui.sessions import (
     set_session,
 )
 
-router = APIRouter(include_in_schema=False)
+router = page_routes()
 
 
-@router.get("/login")
+@router.get("/login", Access(Credential.ANYBODY))
 async def show_login(request: Request, next: str = "", reset: str = "") -> HTMLResponse:
     values = {"email": "", "error": None, "next": local_path(next), "is_reset": bool(reset)}
     return context_of(request).pages.render(request, "logins/login.html", values)
 
 
-@router.post("/login")
+@router.post("/login", Access(Credential.ANYBODY))
 async def post_login(
     request: Request,
     email: Annotated[str, Form()] = "",
@@ -96,7 +96,7 @@ async def post_login(
     return response
 
 
-@router.get("/login/tries")
+@router.get("/login/tries", Access(Credential.MEMBER))
 async def show_tries(request: Request, caller: PageCaller, next: str = "") -> Response:
     """Show after a log-in how many failed attempts came from elsewhere since the last one."""
     context = context_of(request)
@@ -111,7 +111,7 @@ async def show_tries(request: Request, caller: PageCaller, next: str = "") -> Re
     return context.pages.render(request, "logins/tries.html", values)
 
 
-@router.post("/logout")
+@router.post("/logout", Access(Credential.MEMBER))
 async def post_logout(request: Request, caller: FormCaller) -> RedirectResponse:
     token = session_token(request)
     await context_of(request).db.write(lambda tx: end_session(tx, token))

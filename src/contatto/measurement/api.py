@@ -9,10 +9,11 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from contatto.accounts.auth import DirectRoute
+from contatto.accounts.model import Access, Credential
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import DirectRoute
 from contatto.kit.ids import made_at_ms
 from contatto.kit.rate_limits import SharedLimit, client_network
 from contatto.kit.timestamps import micros
@@ -104,4 +105,7 @@ async def _ticket_and_ad(
     return ticket, ad
 
 
-routes = [DirectRoute("/t/v/{token}", view_ad), DirectRoute("/t/c/{token}", tap_ad)]
+routes = [
+    DirectRoute("GET", "/t/v/{token}", view_ad, Access(Credential.ADDRESS)),
+    DirectRoute("GET", "/t/c/{token}", tap_ad, Access(Credential.ADDRESS)),
+]

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, may_use, require
 from contatto.accounts.store import find_business
@@ -41,7 +41,7 @@ from contatto.operators.model import (
 from contatto.operators.rules import LEAST_FLOOR_MICROS
 from contatto.ui.context import context_of
 
-router = APIRouter(include_in_schema=False)
+router = page_routes()
 HOME: Final = "/operator"
 SHOWN_DAYS: Final = 28
 
@@ -113,14 +113,13 @@ class _DayRow:
     charged_micros: int
 
 
-@router.get(HOME)
+@router.get(HOME, Permission.READ_ADS)
 async def show_operator(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show the earnings, members and pending reviews of a marketplace."""
-    require(caller, Permission.READ_ADS)
     return await _render_operator(request, caller)
 
 
-@router.post(f"{HOME}/placements")
+@router.post(f"{HOME}/placements", Permission.WRITE_ADS)
 async def post_placement(
     request: Request, caller: FormCaller, form: Annotated[PlacementForm, Form()]
 ) -> Response:
@@ -152,7 +151,7 @@ async def post_placement(
     return await _act(request, caller, Permission.WRITE_ADS, work, "placements")
 
 
-@router.post(f"{HOME}/businesses")
+@router.post(f"{HOME}/businesses", Permission.ADMINISTER)
 async def post_decision(
     request: Request, caller: FormCaller, form: Annotated[DecisionForm, Form()]
 ) -> Response:
@@ -167,7 +166,7 @@ async def post_decision(
     return await _act(request, caller, Permission.ADMINISTER, work, "businesses")
 
 
-@router.post(f"{HOME}/reviews")
+@router.post(f"{HOME}/reviews", Permission.WRITE_ADS)
 async def post_review(request: Request, caller: FormCaller, form: Annotated[ReviewForm, Form()]) -> Response:
     """Approve or refuse a revision of an ad."""
 
@@ -177,7 +176,7 @@ async def post_review(request: Request, caller: FormCaller, form: Annotated[Revi
     return await _act(request, caller, Permission.WRITE_ADS, work, "reviews")
 
 
-@router.post(f"{HOME}/payments")
+@router.post(f"{HOME}/payments", Permission.ADMINISTER)
 async def post_payment(
     request: Request, caller: FormCaller, form: Annotated[PaymentForm, Form()]
 ) -> Response:
@@ -195,10 +194,9 @@ async def post_payment(
     return await _act(request, caller, Permission.ADMINISTER, work, "balances")
 
 
-@router.post(f"{HOME}/codes")
+@router.post(f"{HOME}/codes", Permission.ADMINISTER)
 async def post_new_code(request: Request, caller: FormCaller) -> HTMLResponse:
     """Show a new code that admits one business; it is shown only once."""
-    require(caller, Permission.ADMINISTER)
 
     def work(tx: Tx) -> str:
         return actions.make_code(tx, actions.load_operator(tx, caller.business_id))
@@ -206,10 +204,9 @@ async def post_new_code(request: Request, caller: FormCaller) -> HTMLResponse:
     return await _render_operator(request, caller, code=await context_of(request).db.write(work))
 
 
-@router.get(f"{HOME}/statement.csv")
+@router.get(f"{HOME}/statement.csv", Permission.READ_REPORTS)
 async def download_operator_statement(request: Request, caller: PageCaller) -> StreamingResponse:
     """Download the payments and charges of all ad accounts with this operator, by day."""
-    require(caller, Permission.READ_REPORTS)
     db = context_of(request).db
     operator = await db.read(lambda tx: actions.load_operator(tx, caller.business_id))
     with acting(""):  # the ad groups belong to other tenants; only their names are shown
@@ -350,14 +347,13 @@ class _JoinedMarket:
     may_leave: bool
 
 
-@router.get(MARKETPLACES)
+@router.get(MARKETPLACES, Permission.READ_ADS)
 async def show_marketplaces(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show the marketplaces of the business, and those that it may ask."""
-    require(caller, Permission.READ_ADS)
     return await _render_marketplaces(request, caller)
 
 
-@router.post(MARKETPLACES)
+@router.post(MARKETPLACES, Permission.ADMINISTER)
 async def post_asked(
     request: Request, caller: FormCaller, form: Annotated[AdmissionForm, Form()]
 ) -> Response:
@@ -365,7 +361,7 @@ async def post_asked(
     return await _enter(request, caller, form, form.operator_id)
 
 
-@router.post(f"{MARKETPLACES}/code")
+@router.post(f"{MARKETPLACES}/code", Permission.ADMINISTER)
 async def post_code(request: Request, caller: FormCaller, form: Annotated[CodeForm, Form()]) -> Response:
     """Join a marketplace by a code."""
     return await _enter(request, caller, form, "")
@@ -395,12 +391,11 @@ async def _enter(
     return RedirectResponse(MARKETPLACES, 303)
 
 
-@router.post(f"{MARKETPLACES}/leave")
+@router.post(f"{MARKETPLACES}/leave", Permission.ADMINISTER)
 async def post_left(
     request: Request, caller: FormCaller, operator_id: Annotated[str, Form(max_length=36)] = ""
 ) -> RedirectResponse:
     """Leave a marketplace."""
-    require(caller, Permission.ADMINISTER)
     await context_of(request).db.write(lambda tx: actions.leave_operator(tx, caller.business_id, operator_id))
     return RedirectResponse(MARKETPLACES, 303)
 

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts import actions as accounts
 from contatto.accounts import store as known
 from contatto.accounts.actions import end_session, hash_password, open_session, password_fits
-from contatto.accounts.auth import FormCaller, PageCaller
-from contatto.accounts.model import Caller, Member, Permission, Role
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.model import Access, Caller, Credential, Member, Permission, Role
 from contatto.accounts.rules import check_password, may, may_appoint, normal_email, require, time_zones
 from contatto.audit.actions import append_audit_record
 from contatto.audit.model import AuditRecord
@@ -35,7 +35,7 @@ from contatto.people.model import Newcomer, OpenedInvitation, Profile
 from contatto.ui.context import context_of, part_of
 from contatto.ui.sessions import check_csrf, session_token, set_session
 
-router = APIRouter(include_in_schema=False)
+router = page_routes()
 MEMBERS_PAGE = "/settings/members"
 
 
@@ -78,18 +78,17 @@ class _MemberRow:
     may_change: bool
 
 
-@router.get("/settings/members")
+@router.get("/settings/members", Access(Credential.MEMBER))
 async def show_members(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show members to everybody, and to owners and admins the invitations too."""
     return await _render_members(request, caller)
 
 
-@router.post("/settings/invitations")
+@router.post("/settings/invitations", Permission.ADMINISTER)
 async def post_invitation(
     request: Request, caller: FormCaller, form: Annotated[InvitationForm, Form()]
 ) -> Response:
     """Offer a place: by mail where there is a mail server, and by a link to copy."""
-    require(caller, Permission.ADMINISTER)
     context, words = context_of(request), translator_of(request)
 
     def invite(tx: Tx) -> None:
@@ -108,16 +107,15 @@ async def post_invitation(
     return RedirectResponse(f"{MEMBERS_PAGE}#invitations", 303)
 
 
-@router.post("/settings/invitations/{invitation_id}/withdraw")
+@router.post("/settings/invitations/{invitation_id}/withdraw", Permission.ADMINISTER)
 async def post_withdrawal(request: Request, caller: FormCaller, invitation_id: str) -> RedirectResponse:
-    require(caller, Permission.ADMINISTER)
     await context_of(request).db.write(
         lambda tx: actions.withdraw_invitation(tx, caller.business_id, invitation_id)
     )
     return RedirectResponse(f"{MEMBERS_PAGE}#invitations", 303)
 
 
-@router.post("/settings/members/{member_id}/role")
+@router.post("/settings/members/{member_id}/role", Permission.ADMINISTER)
 async def post_role(
     request: Request, caller: FormCaller, member_id: str, role: Annotated[Role, Form()]
 ) -> Response:
@@ -126,24 +124,23 @@ async def post_role(
     )
 
 
-@router.post("/settings/members/{member_id}/deactivate")
+@router.post("/settings/members/{member_id}/deactivate", Permission.ADMINISTER)
 async def post_deactivation(request: Request, caller: FormCaller, member_id: str) -> Response:
     return await _act(
         request, caller, member_id, lambda tx, member: accounts.deactivate_member(tx, member, caller)
     )
 
 
-@router.post("/settings/members/{member_id}/reactivate")
+@router.post("/settings/members/{member_id}/reactivate", Permission.ADMINISTER)
 async def post_reactivation(request: Request, caller: FormCaller, member_id: str) -> Response:
     return await _act(
         request, caller, member_id, lambda tx, member: accounts.reactivate_member(tx, member, caller)
     )
 
 
-@router.post("/settings/members/{member_id}/reset")
+@router.post("/settings/members/{member_id}/reset", Permission.ADMINISTER)
 async def post_reset_link(request: Request, caller: FormCaller, member_id: str) -> HTMLResponse:
     """Show a link to a new password, this once, to be handed over."""
-    require(caller, Permission.ADMINISTER)
     context = context_of(request)
     act_for("")  # the places of the member in all businesses are counted
 
@@ -252,12 +249,12 @@ class JoiningForm(BaseModel):
     has_account: bool = False
 
 
-@router.get("/invitations/{token}")
+@router.get("/invitations/{token}", Access(Credential.ADDRESS))
 async def show_invitation(request: Request, token: str) -> HTMLResponse:
     return await _render_invitation(request, token, JoiningForm())
 
 
-@router.post("/invitations/{token}")
+@router.post("/invitations/{token}", Access(Credential.ADDRESS))
 async def post_invitation_taken(
     request: Request, token: str, form: Annotated[JoiningForm, Form()]
 ) -> Response:
@@ -350,12 +347,12 @@ async def _render_invitation(
     return page
 
 
-@router.get("/password/forgotten")
+@router.get("/password/forgotten", Access(Credential.ANYBODY))
 async def show_forgotten(request: Request) -> HTMLResponse:
     return _render_forgotten(request)
 
 
-@router.post("/password/forgotten")
+@router.post("/password/forgotten", Access(Credential.ANYBODY))
 async def post_forgotten(request: Request, email: Annotated[str, Form(max_length=320)] = "") -> HTMLResponse:
     """Send a reset link; the answer does not reveal whether the e-mail exists."""
     context = context_of(request)
@@ -371,13 +368,13 @@ async def post_forgotten(request: Request, email: Annotated[str, Form(max_length
     return _render_forgotten(request, email, is_asked=True)
 
 
-@router.get("/password/reset/{token}")
+@router.get("/password/reset/{token}", Access(Credential.ADDRESS))
 async def show_reset(request: Request, token: str) -> HTMLResponse:
     await context_of(request).db.read(lambda tx: actions.open_reset(tx, token))
     return _render_reset(request, token)
 
 
-@router.post("/password/reset/{token}")
+@router.post("/password/reset/{token}", Access(Credential.ADDRESS))
 async def post_reset(
     request: Request, token: str, password: Annotated[str, Form(max_length=1000)] = ""
 ) -> Response:
@@ -456,12 +453,12 @@ class _SessionRow:
     is_this: bool
 
 
-@router.get("/settings/profile")
+@router.get("/settings/profile", Access(Credential.MEMBER))
 async def show_profile(request: Request, caller: PageCaller, done: str = "") -> HTMLResponse:
     return await _render_profile(request, caller, done=done)
 
 
-@router.post("/settings/profile")
+@router.post("/settings/profile", Access(Credential.MEMBER))
 async def post_profile(
     request: Request, caller: FormCaller, form: Annotated[ProfileForm, Form()]
 ) -> Response:
@@ -473,7 +470,7 @@ async def post_profile(
     return RedirectResponse(f"{PROFILE_PAGE}?done=profile", 303)
 
 
-@router.post("/settings/profile/password")
+@router.post("/settings/profile/password", Access(Credential.MEMBER))
 async def post_password(
     request: Request, caller: FormCaller, form: Annotated[PasswordForm, Form()]
 ) -> Response:
@@ -500,7 +497,7 @@ async def post_password(
     return RedirectResponse(f"{PROFILE_PAGE}?done=password", 303)
 
 
-@router.post("/settings/profile/sessions/end")
+@router.post("/settings/profile/sessions/end", Access(Credential.MEMBER))
 async def post_other_sessions_end(request: Request, caller: FormCaller) -> RedirectResponse:
     act_for("")
     token = session_token(request)
@@ -508,14 +505,14 @@ async def post_other_sessions_end(request: Request, caller: FormCaller) -> Redir
     return RedirectResponse(f"{PROFILE_PAGE}?done=sessions#sessions", 303)
 
 
-@router.post("/settings/profile/sessions/{session_id}/end")
+@router.post("/settings/profile/sessions/{session_id}/end", Access(Credential.MEMBER))
 async def post_session_end(request: Request, caller: FormCaller, session_id: str) -> RedirectResponse:
     act_for("")
     await context_of(request).db.write(lambda tx: actions.end_own_session(tx, caller.user_id, session_id))
     return RedirectResponse(f"{PROFILE_PAGE}?done=sessions#sessions", 303)
 
 
-@router.post("/switch")
+@router.post("/switch", Access(Credential.MEMBER))
 async def post_switch(
     request: Request, caller: FormCaller, business_id: Annotated[str, Form(max_length=36)] = ""
 ) -> RedirectResponse:

@@ -7,9 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import ApiCaller
+from contatto.accounts.auth import ApiCaller, api_routes
 from contatto.accounts.model import Caller, Permission
-from contatto.accounts.rules import require
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
@@ -36,7 +35,7 @@ from contatto.kit.exports import (
     find_export_content,
 )
 from contatto.kit.http import Answered, api_answer
-from contatto.kit.openapi import ApiRouter, Schema
+from contatto.kit.openapi import Schema
 from contatto.reports.actions.reports import answer_report, queue_report
 from contatto.reports.metrics import METRICS
 from contatto.reports.rules.api_reports import (
@@ -49,7 +48,7 @@ from contatto.reports.rules.api_reports import (
 )
 from contatto.ui.context import context_of
 
-router: Final = ApiRouter(prefix="/open_api/v1.3/report", tags=["Reports"])
+router: Final = api_routes("Reports", "/report")
 type TaskStatus = Literal["QUEUING", "PROCESSING", "SUCCESS", "FAILED", "CANCELED"]
 _STATUSES: Final[dict[ExportState, TaskStatus]] = {
     ExportState.QUEUED: "QUEUING",
@@ -114,7 +113,7 @@ class TaskInfo(Answer, frozen=True):
     create_time: TimeText
 
 
-@router.get("/integrated/get/", openapi_extra=describe_query(ReportQuery))
+@router.get("/integrated/get/", Permission.READ_REPORTS, openapi_extra=describe_query(ReportQuery))
 async def get_integrated_report(request: Request, caller: ApiCaller) -> Answered[ReportPage]:
     """Get the report in which conversions follow the goal of each ad group.
 
@@ -122,7 +121,6 @@ async def get_integrated_report(request: Request, caller: ApiCaller) -> Answered
     goal are ``-`` (extension): a conversation and a lead are not added up. ``reach`` counts each person once
     in each row and once in the total; where a filter leaves out rows the total has none.
     """
-    require(caller, Permission.READ_REPORTS)
     query = read_query(request, ReportQuery)
 
     def work(tx: Tx) -> ReportPage:
@@ -139,10 +137,9 @@ async def get_integrated_report(request: Request, caller: ApiCaller) -> Answered
     return api_answer(await context_of(request).db.read_long(work), request_id_of(request))
 
 
-@router.post("/task/create/")
+@router.post("/task/create/", Permission.READ_REPORTS)
 async def create_report_task(request: Request, caller: ApiCaller, body: ReportTaskBody) -> Answered[TaskId]:
     """Have a report made into a CSV file; ask for its state with ``/report/task/check/``."""
-    require(caller, Permission.READ_REPORTS)
 
     def work(tx: Tx) -> ExportJob:
         account = load_advertiser(tx, caller, body.advertiser_id)
@@ -152,10 +149,9 @@ async def create_report_task(request: Request, caller: ApiCaller, body: ReportTa
     return api_answer(TaskId(str(task.number)), request_id_of(request))
 
 
-@router.get("/task/check/", openapi_extra=describe_query(ReportTaskQuery))
+@router.get("/task/check/", Permission.READ_REPORTS, openapi_extra=describe_query(ReportTaskQuery))
 async def check_report_task(request: Request, caller: ApiCaller) -> Answered[TaskInfo]:
     """Return how far a task is: QUEUING, PROCESSING, SUCCESS, FAILED or CANCELED."""
-    require(caller, Permission.READ_REPORTS)
     query = read_query(request, ReportTaskQuery)
     task = await context_of(request).db.read(lambda tx: _load_task(tx, caller, query))
     task_address = f"advertiser_id={query.advertiser_id}&task_id={query.task_id}"
@@ -170,10 +166,9 @@ async def check_report_task(request: Request, caller: ApiCaller) -> Answered[Tas
     return api_answer(data, request_id_of(request))
 
 
-@router.post("/task/cancel/")
+@router.post("/task/cancel/", Permission.READ_REPORTS)
 async def cancel_report_task(request: Request, caller: ApiCaller, body: ReportTaskQuery) -> Answered[TaskId]:
     """Cancel a task that is not made yet; one that has ended is refused."""
-    require(caller, Permission.READ_REPORTS)
 
     def work(tx: Tx) -> None:
         task = _load_task(tx, caller, body)
@@ -187,12 +182,12 @@ async def cancel_report_task(request: Request, caller: ApiCaller, body: ReportTa
 
 @router.get(
     "/task/download/",
+    Permission.READ_REPORTS,
     openapi_extra=describe_query(ReportTaskQuery),
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
 )
 async def download_report(request: Request, caller: ApiCaller) -> Response:
     """Download the file of a task as CSV in UTF-8: dimensions, then metrics, in the order of the question."""
-    require(caller, Permission.READ_REPORTS)
     query = read_query(request, ReportTaskQuery)
 
     def work(tx: Tx) -> bytes:

@@ -4,18 +4,16 @@ from typing import Final
 
 from starlette.requests import Request
 
-from contatto.accounts.auth import ApiCaller
+from contatto.accounts.auth import ApiCaller, api_routes
 from contatto.accounts.model import Permission
-from contatto.accounts.rules import require
 from contatto.kit.api_types import Answer, TimeText, api_time, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import Answered, api_answer
-from contatto.kit.openapi import ApiRouter
 from contatto.signals.actions import load_signal_ledger
 from contatto.signals.store import list_signal_erasures
 from contatto.ui.context import context_of
 
-router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["Signals"])
+router: Final = api_routes("Signals")
 MOST_ERASURES: Final = 100
 
 
@@ -54,7 +52,7 @@ class SignalAccounts(Answer, frozen=True):
     accounts: list[SignalAccountInfo]
 
 
-@router.get("/contatto/signals/ledger/get/")
+@router.get("/contatto/signals/ledger/get/", Permission.ADMINISTER)
 async def get_signal_ledger(request: Request, caller: ApiCaller) -> Answered[SignalAccounts]:
     """Extension: the signals of each external ad account; the sums hold at any moment.
 
@@ -62,7 +60,6 @@ async def get_signal_ledger(request: Request, caller: ApiCaller) -> Answered[Sig
     (signals are due for five minutes and none has arrived), ``dead`` and ``miscounted``, the worst first. An
     erasure is ``finished`` where nothing had left, else ``unsupported``: no platform takes an event back.
     """
-    require(caller, Permission.ADMINISTER)
 
     def work(tx: Tx) -> list[SignalAccountInfo]:
         infos: list[SignalAccountInfo] = []

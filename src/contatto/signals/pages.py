@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.ad_platforms.actions.accounts import load_outside_account
@@ -42,7 +42,7 @@ from contatto.signals.store import (
 )
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(include_in_schema=False)
+router: Final = page_routes()
 ACCOUNT_PATH: Final = "/settings/ad-platforms/{outside_id}/signals"
 MOST_SHOWN: Final = 50
 NAME_PREFIX: Final = "name."
@@ -193,9 +193,8 @@ class SignalErasureRow:
     at: datetime
 
 
-@router.get(ACCOUNT_PATH)
+@router.get(ACCOUNT_PATH, Permission.ADMINISTER)
 async def show_account_signals(request: Request, caller: PageCaller, outside_id: str) -> HTMLResponse:
-    require(caller, Permission.ADMINISTER)
     return await _render(request, caller, outside_id)
 
 
@@ -302,12 +301,11 @@ def _signal_rows(tx: Tx, business_id: str, signals: list[AdSignal]) -> list[Sign
     return rows
 
 
-@router.post(ACCOUNT_PATH)
+@router.post(ACCOUNT_PATH, Permission.ADMINISTER)
 async def post_signal_settings(
     request: Request, caller: FormCaller, outside_id: str, form: Annotated[SignalSettingsForm, Form()]
 ) -> Response:
     """Turn signals on, or change their settings."""
-    require(caller, Permission.ADMINISTER)
     lang = translator_of(request).lang
 
     def save(tx: Tx) -> None:
@@ -347,25 +345,25 @@ async def _change_signals(
     return RedirectResponse(f"{ACCOUNT_PATH.format(outside_id=outside_id)}#{section}", 303)
 
 
-@router.post(f"{ACCOUNT_PATH}/pause")
+@router.post(f"{ACCOUNT_PATH}/pause", Permission.ADMINISTER)
 async def post_pause_signals(request: Request, caller: FormCaller, outside_id: str) -> Response:
     """Pause signals; none is lost."""
     return await _change_signals(request, caller, outside_id, actions.pause_signals, "settings")
 
 
-@router.post(f"{ACCOUNT_PATH}/resume")
+@router.post(f"{ACCOUNT_PATH}/resume", Permission.ADMINISTER)
 async def post_resume_signals(request: Request, caller: FormCaller, outside_id: str) -> Response:
     """Resume signals; waiting ones are sent automatically."""
     return await _change_signals(request, caller, outside_id, actions.resume_signals, "settings")
 
 
-@router.post(f"{ACCOUNT_PATH}/stop")
+@router.post(f"{ACCOUNT_PATH}/stop", Permission.ADMINISTER)
 async def post_stop_signals(request: Request, caller: FormCaller, outside_id: str) -> Response:
     """Turn signals off."""
     return await _change_signals(request, caller, outside_id, actions.stop_signals, "settings")
 
 
-@router.post(f"{ACCOUNT_PATH}/test")
+@router.post(f"{ACCOUNT_PATH}/test", Permission.ADMINISTER)
 async def post_signal_test(
     request: Request,
     caller: FormCaller,
@@ -381,13 +379,13 @@ async def post_signal_test(
     return await _change_signals(request, caller, outside_id, queue, "test")
 
 
-@router.post(f"{ACCOUNT_PATH}/resend")
+@router.post(f"{ACCOUNT_PATH}/resend", Permission.ADMINISTER)
 async def post_resend_signals(request: Request, caller: FormCaller, outside_id: str) -> Response:
     """Send failed signals again, up to 500 at once."""
     return await _change_signals(request, caller, outside_id, actions.resend_dead_signals, "log")
 
 
-@router.post(f"{ACCOUNT_PATH}/{{signal_id}}/resend")
+@router.post(f"{ACCOUNT_PATH}/{{signal_id}}/resend", Permission.ADMINISTER)
 async def post_resend_signal(
     request: Request,
     caller: FormCaller,
@@ -416,10 +414,9 @@ class LeadSignals:
     signals: list[SignalRow]
 
 
-@router.get("/leads/{lead_id}/signals")
+@router.get("/leads/{lead_id}/signals", Permission.READ_LEADS)
 async def show_signals_of_lead(request: Request, caller: PageCaller, lead_id: str) -> HTMLResponse:
     """Show the signals of a lead as a part of its page."""
-    require(caller, Permission.READ_LEADS)
     context = context_of(request)
 
     def load(tx: Tx) -> list[LeadSignals]:

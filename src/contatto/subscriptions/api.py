@@ -9,8 +9,15 @@ from pydantic import Field
 from starlette.requests import Request
 
 from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import API_HEADER, api_caller, check_request_rate, find_token_caller, note_caller
-from contatto.accounts.model import BusinessId, Caller, Permission
+from contatto.accounts.auth import (
+    API_HEADER,
+    api_caller,
+    api_routes,
+    check_request_rate,
+    find_token_caller,
+    note_caller,
+)
+from contatto.accounts.model import Access, BusinessId, Caller, Credential, Permission
 from contatto.accounts.rules import may_use, require
 from contatto.accounts.store import find_business, list_ad_accounts
 from contatto.channels.model import ChannelApp
@@ -35,7 +42,6 @@ from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
-from contatto.kit.openapi import ApiRouter
 from contatto.kit.rate_limits import GuessLimit, client_network
 from contatto.leads.model import LeadSource
 from contatto.subscriptions import rules, store
@@ -52,7 +58,7 @@ from contatto.subscriptions.actions import (
 from contatto.subscriptions.model import Entity, Subscription
 from contatto.ui.context import context_of, part_of
 
-router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["Subscriptions"])
+router: Final = api_routes("Subscriptions")
 
 type Secret = Annotated[str, Field(min_length=1, max_length=rules.SECRET_LIMIT)]
 type HookEvent = Literal["lead.created", "lead.changed"]
@@ -129,7 +135,7 @@ class WebhookInfo(Answer, frozen=True):
     callback_url: str
 
 
-@router.post("/subscription/subscribe/")
+@router.post("/subscription/subscribe/", Access(Credential.APP, Permission.READ_LEADS))
 async def subscribe_to_leads(request: Request, body: SubscribeBody) -> Answered[SubscriptionId]:
     """Have leads pushed to an address, each as it is captured or gets more details.
 
@@ -164,7 +170,11 @@ async def subscribe_to_leads(request: Request, body: SubscribeBody) -> Answered[
     return api_answer(SubscriptionId(str(subscription.number)), request_id_of(request))
 
 
-@router.get("/subscription/get/", openapi_extra=describe_query(SubscriptionQuery))
+@router.get(
+    "/subscription/get/",
+    Access(Credential.APP, Permission.READ_LEADS),
+    openapi_extra=describe_query(SubscriptionQuery),
+)
 async def get_subscriptions(request: Request) -> Answered[Subscriptions]:
     """List an app's subscriptions that have not ended, newest first; tokens and secrets are not shown."""
     query = read_query(request, SubscriptionQuery)
@@ -189,7 +199,7 @@ async def get_subscriptions(request: Request) -> Answered[Subscriptions]:
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-@router.post("/subscription/unsubscribe/")
+@router.post("/subscription/unsubscribe/", Access(Credential.APP, Permission.READ_LEADS))
 async def unsubscribe_from_leads(request: Request, body: UnsubscribeBody) -> Answered[SubscriptionId]:
     """End a subscription, with its pending retries."""
     caller = await app_caller(request, body.app_id, body.secret)
@@ -244,7 +254,7 @@ class HookSample(Answer, frozen=True):
     leads: list[dict[str, str | int]]
 
 
-@router.post("/contatto/hook/subscribe/")
+@router.post("/contatto/hook/subscribe/", Permission.READ_LEADS)
 async def subscribe_hook_to_leads(request: Request, body: HookBody) -> Answered[MadeHook]:
     """Have each new or changed lead pushed to an address as one flat object, such as to Zapier, Make or n8n.
 
@@ -253,7 +263,6 @@ async def subscribe_hook_to_leads(request: Request, body: HookBody) -> Answered[
     again gives the hook that is there.
     """
     caller = await api_caller(request)
-    require(caller, Permission.READ_LEADS)
     check_callback(body.callback_url, context_of(request).settings.allowed_hosts)
 
     def work(tx: Tx) -> Subscription:
@@ -266,7 +275,7 @@ async def subscribe_hook_to_leads(request: Request, body: HookBody) -> Answered[
     return api_answer(MadeHook(str(hook.number), hook.entity, secret), request_id_of(request))
 
 
-@router.get("/contatto/hook/sample/", openapi_extra=describe_query(HookQuery))
+@router.get("/contatto/hook/sample/", Permission.READ_LEADS, openapi_extra=describe_query(HookQuery))
 async def get_hook_sample(request: Request) -> Answered[HookSample]:
     """Return a fictional lead as a hook sends it, for mapping its fields."""
     require(await api_caller(request), Permission.READ_LEADS)
@@ -276,11 +285,10 @@ async def get_hook_sample(request: Request) -> Answered[HookSample]:
     return api_answer(HookSample([json.loads(body)]), request_id_of(request))
 
 
-@router.post("/contatto/hook/unsubscribe/")
+@router.post("/contatto/hook/unsubscribe/", Permission.READ_LEADS)
 async def unsubscribe_hook_from_leads(request: Request, body: HookId) -> Answered[SubscriptionId]:
     """End a hook, with its pending retries."""
     caller = await api_caller(request)
-    require(caller, Permission.READ_LEADS)
 
     def work(tx: Tx) -> None:
         hook = load_hook(tx, caller.business_id, body.subscription_id)
@@ -302,7 +310,7 @@ class UpdateWebhook(WebhookBody):
     callback_url: Url
 
 
-@router.post("/business/webhook/update/")
+@router.post("/business/webhook/update/", Access(Credential.APP, Permission.READ_INBOX))
 async def update_webhook(request: Request, body: UpdateWebhook) -> Answered[WebhookInfo]:
     """Set the address that messages of the business are pushed to for this app; it has one at a time.
 
@@ -323,7 +331,7 @@ async def update_webhook(request: Request, body: UpdateWebhook) -> Answered[Webh
     return api_answer(_show_webhook(webhook), request_id_of(request))
 
 
-@router.post("/business/webhook/delete/")
+@router.post("/business/webhook/delete/", Access(Credential.APP, Permission.READ_INBOX))
 async def delete_webhook(request: Request, body: WebhookBody) -> Answered[DeletedWebhook]:
     """Push no more messages for this app; without an address there is nothing to do."""
     caller = await app_caller(request, body.app_id, body.secret)
@@ -337,7 +345,11 @@ async def delete_webhook(request: Request, body: WebhookBody) -> Answered[Delete
     return api_answer(DeletedWebhook(body.app_id, Entity(body.event_type)), request_id_of(request))
 
 
-@router.get("/business/webhook/list/", openapi_extra=describe_query(WebhookBody))
+@router.get(
+    "/business/webhook/list/",
+    Access(Credential.APP, Permission.READ_INBOX),
+    openapi_extra=describe_query(WebhookBody),
+)
 async def list_webhooks(request: Request) -> Answered[WebhookInfo]:
     """Get the address that messages are pushed to for this app, empty when there is none."""
     query = read_query(request, WebhookBody)

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.accounts.store import find_ad_account, list_ad_accounts
@@ -36,7 +36,7 @@ from contatto.subscriptions.rules import KINDS, URL_LIMIT, secrets_of
 from contatto.ui.context import context_of
 from contatto.ui.render import SHOWN_ONCE
 
-router: Final = APIRouter(include_in_schema=False, prefix="/settings/subscriptions")
+router: Final = page_routes("/settings/subscriptions")
 
 
 class HookForm(BaseModel):
@@ -47,16 +47,14 @@ class HookForm(BaseModel):
     ad_account_id: Annotated[str, Field(max_length=36)] = ""
 
 
-@router.get("")
+@router.get("", Permission.READ_LEADS)
 async def show_subscriptions(request: Request, caller: PageCaller) -> HTMLResponse:
-    require(caller, Permission.READ_LEADS)
     return await _render(request, caller)
 
 
-@router.post("")
+@router.post("", Permission.ADMINISTER)
 async def post_hook(request: Request, caller: FormCaller, form: Annotated[HookForm, Form()]) -> HTMLResponse:
     """Create a hook, and show its secret once."""
-    require(caller, Permission.ADMINISTER)
     context = context_of(request)
 
     def make(tx: Tx) -> Subscription:
@@ -128,7 +126,7 @@ async def _change(
     return RedirectResponse("/settings/subscriptions", 303)
 
 
-@router.post("/{subscription_id}/end")
+@router.post("/{subscription_id}/end", Permission.ADMINISTER)
 async def post_end(request: Request, caller: FormCaller, subscription_id: str) -> RedirectResponse:
     def end(tx: Tx, subscription: Subscription) -> None:
         end_subscription(tx, subscription, "ended_by_member")
@@ -136,18 +134,18 @@ async def post_end(request: Request, caller: FormCaller, subscription_id: str) -
     return await _change(request, caller, subscription_id, end)
 
 
-@router.post("/{subscription_id}/pause")
+@router.post("/{subscription_id}/pause", Permission.ADMINISTER)
 async def post_pause(request: Request, caller: FormCaller, subscription_id: str) -> RedirectResponse:
     """Hold pushes back until the subscription is resumed."""
     return await _change(request, caller, subscription_id, pause_subscription)
 
 
-@router.post("/{subscription_id}/resume")
+@router.post("/{subscription_id}/resume", Permission.ADMINISTER)
 async def post_resume(request: Request, caller: FormCaller, subscription_id: str) -> RedirectResponse:
     return await _change(request, caller, subscription_id, resume_subscription)
 
 
-@router.post("/{subscription_id}/test")
+@router.post("/{subscription_id}/test", Permission.ADMINISTER)
 async def post_test(request: Request, caller: FormCaller, subscription_id: str) -> RedirectResponse:
     """Push a sample lead; the list of pushes shows its result."""
 
@@ -157,10 +155,9 @@ async def post_test(request: Request, caller: FormCaller, subscription_id: str) 
     return await _change(request, caller, subscription_id, push)
 
 
-@router.post("/{subscription_id}/rotate")
+@router.post("/{subscription_id}/rotate", Permission.ADMINISTER)
 async def post_rotate(request: Request, caller: FormCaller, subscription_id: str) -> HTMLResponse:
     """Give a hook a new secret and show it once; the old one signs too until the next rotation."""
-    require(caller, Permission.ADMINISTER)
 
     def rotate(tx: Tx) -> tuple[str, str]:
         hook = load_hook(tx, caller.business_id, number_of(subscription_id))
@@ -171,9 +168,8 @@ async def post_rotate(request: Request, caller: FormCaller, subscription_id: str
     return await _render(request, caller, shown=shown)
 
 
-@router.post("/pushes/{push_id}/replay")
+@router.post("/pushes/{push_id}/replay", Permission.ADMINISTER)
 async def post_replay(request: Request, caller: FormCaller, push_id: str) -> RedirectResponse:
-    require(caller, Permission.ADMINISTER)
     await context_of(request).db.write(lambda tx: replay_push(tx, caller.business_id, number_of(push_id)))
     return RedirectResponse("/settings/subscriptions", 303)
 

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from contatto.accounts.auth import LOOK_RECORD, PageCaller
-from contatto.accounts.model import Member
+from contatto.accounts.auth import LOOK_RECORD, PageCaller, page_routes
+from contatto.accounts.model import Access, Credential, Member
 from contatto.accounts.store import find_session_member
 from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
@@ -25,7 +25,7 @@ from contatto.ui.context import context_of
 from contatto.ui.render import SHOWN_ONCE, is_navigation
 from contatto.ui.sessions import session_token
 
-router: Final = APIRouter(include_in_schema=False)
+router: Final = page_routes()
 _PLACES: Final = 2
 
 
@@ -37,7 +37,7 @@ class NumberField(BaseModel):
     currency: Annotated[str, Field(pattern=r"^([A-Z]{3})?$")] = ""
 
 
-@router.get("/typed/number")
+@router.get("/typed/number", Access(Credential.MEMBER))
 async def show_number(
     request: Request, caller: PageCaller, field: Annotated[NumberField, Query()]
 ) -> JSONResponse:

@@ -2,8 +2,8 @@
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Final, cast
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Final
 from urllib.parse import quote
 
 from fastapi import APIRouter
@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contatto.kit.errors import Refused
-from contatto.kit.http import DirectRoute, too_large
+from contatto.kit.http import too_large
 from contatto.kit.ids import new_id
 from contatto.kit.log import REQUEST_ID, logger, tells_debug
 
@@ -24,9 +24,9 @@ DEEPER: Final[Mapping[str, int]] = {"open_api": 3, "settings": 2}
 class GroupRouter(APIRouter):
     """Routes with the same first segments, in their order."""
 
-    def __init__(self, group: str, *, include_in_schema: bool) -> None:
+    def __init__(self, group: str) -> None:
         # Scripts often send no content type. Only forms of pages use the session cookie, with a CSRF token.
-        super().__init__(include_in_schema=include_in_schema, strict_content_type=False)
+        super().__init__(strict_content_type=False)
         self.group = group
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -44,38 +44,24 @@ def group_of(path: str) -> str:
     return "/".join((first, *rest[: DEEPER.get(first, 1) - 1]))
 
 
-def grouped(routers: Iterable[APIRouter]) -> list[BaseRoute]:
-    """Return the routes of all routers, grouped; no router adds a prefix.
+def grouped(routes: Iterable[Route]) -> list[BaseRoute]:
+    """Return the routes in groups by their first segments.
 
     A request is compared with the routes of its group only.
 
     Raises:
         ValueError: a pattern begins with a parameter.
     """
-    groups: dict[tuple[str, bool], GroupRouter] = {}
-    for route, is_in_schema in _flat(routers):
+    groups: dict[str, GroupRouter] = {}
+    for route in routes:
         group = group_of(route.path)
         if "{" in group:
             raise ValueError(f"{route.path} begins with a parameter.")
-        key = group, is_in_schema
-        if key not in groups:
-            groups[key] = GroupRouter(group, include_in_schema=is_in_schema)
-        groups[key].routes.append(route)
+        groups.setdefault(group, GroupRouter(group)).routes.append(route)
     combined = APIRouter()
     for router in groups.values():
         combined.include_router(router)
     return combined.routes
-
-
-def _flat(routers: Iterable[APIRouter], *, is_in_schema: bool = True) -> Iterator[tuple[Route, bool]]:
-    for router in routers:
-        is_shown = is_in_schema and router.include_in_schema
-        for route in router.routes:
-            inner = getattr(route, "original_router", None)
-            if inner is None:
-                yield cast("Route", route), is_shown
-            else:
-                yield from _flat([inner], is_in_schema=is_shown)
 
 
 type Refuse = Callable[[Request, Exception], Awaitable[Response]]
@@ -89,17 +75,16 @@ class DirectWay:
 
     Args:
         app: handles other requests.
-        routes: all routes in their order.
+        routes: the direct routes in their order.
         around: layer for all answers.
         refuse: answers a refusal.
     """
 
-    def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute], around: Around, refuse: Refuse) -> None:
+    def __init__(self, app: ASGIApp, routes: Iterable[Route], around: Around, refuse: Refuse) -> None:
         self._app = app
-        self._routes: dict[str, list[DirectRoute]] = {}
+        self._routes: dict[str, list[Route]] = {}
         for route in routes:
-            if isinstance(route, DirectRoute):
-                self._routes.setdefault(_first_part(route.path), []).append(route)
+            self._routes.setdefault(_first_part(route.path), []).append(route)
         self._direct = around(self._answer)
         self._refuse = refuse
 

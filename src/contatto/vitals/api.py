@@ -5,9 +5,10 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from contatto.accounts.auth import HotRoute
+from contatto.accounts.model import Access, Credential
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.http import HotRoute
 from contatto.ui.context import context_of
 from contatto.vitals.actions import load_gauges
 from contatto.vitals.rules import CONTENT_TYPE, may_scrape, write_gauges
@@ -26,4 +27,4 @@ async def read_vitals(request: Request) -> Response:
     return Response(write_gauges(gauges), media_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
 
 
-routes: Final = [HotRoute("/metrics", read_vitals, methods=["GET"])]
+routes: Final = [HotRoute("GET", "/metrics", read_vitals, Access(Credential.ANYBODY))]

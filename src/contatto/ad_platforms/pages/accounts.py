@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import Caller, Permission
-from contatto.accounts.rules import may, require
+from contatto.accounts.rules import may
 from contatto.ad_platforms.actions import accounts as actions
 from contatto.ad_platforms.actions.accounts import (
     NewOutsideAccount,
@@ -116,7 +116,7 @@ def show_ad(ad: MeasuredAd, status: str) -> AdRow:
     return AdRow(str(ad.ad_number), ad.ad_name, ad.ad_group_name, ad.campaign_name, ad.goal, status)
 
 
-router: Final = APIRouter(include_in_schema=False, prefix="/settings/ad-platforms")
+router: Final = page_routes("/settings/ad-platforms")
 HOME: Final = "/settings/ad-platforms"
 MOST_SHOWN: Final = 500
 """Ads that the page of an account lists; the report has all of them."""
@@ -132,17 +132,15 @@ class OutsideAccountForm(BaseModel):
     access_token: Annotated[str, Field(max_length=2_000, repr=False)] = ""
 
 
-@router.get("")
+@router.get("", Permission.READ_ADS)
 async def show_ad_platforms(request: Request, caller: PageCaller) -> HTMLResponse:
-    require(caller, Permission.READ_ADS)
     return await _render_list(request, caller)
 
 
-@router.post("")
+@router.post("", Permission.ADMINISTER)
 async def post_ad_account(
     request: Request, caller: FormCaller, form: Annotated[OutsideAccountForm, Form()]
 ) -> Response:
-    require(caller, Permission.ADMINISTER)
     context = context_of(request)
     new = NewOutsideAccount(
         form.platform,
@@ -167,13 +165,12 @@ async def post_ad_account(
     return RedirectResponse(f"{HOME}/{account_id}", 303)
 
 
-@router.get("/return")
+@router.get("/return", Permission.ADMINISTER)
 async def show_return(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show the page that a platform returns a member to; nothing changes before they confirm.
 
     The route stands before those with an id, which would match its address too.
     """
-    require(caller, Permission.ADMINISTER)
     context = context_of(request)
     query_params = request.query_params
     state, code = (
@@ -188,20 +185,18 @@ async def show_return(request: Request, caller: PageCaller) -> HTMLResponse:
     return context.pages.render(request, "ad_platforms/return.html", values | {"account_id": account_id})
 
 
-@router.get("/{outside_id}")
+@router.get("/{outside_id}", Permission.READ_ADS)
 async def show_ad_account(request: Request, caller: PageCaller, outside_id: str) -> HTMLResponse:
-    require(caller, Permission.READ_ADS)
     return await render_account(request, caller, outside_id)
 
 
-@router.post("/{outside_id}/token")
+@router.post("/{outside_id}/token", Permission.ADMINISTER)
 async def post_outside_token(
     request: Request,
     caller: FormCaller,
     outside_id: str,
     access_token: Annotated[str, Form(max_length=2_000)] = "",
 ) -> Response:
-    require(caller, Permission.ADMINISTER)
 
     def save(tx: Tx) -> None:
         actions.replace_outside_token(tx, caller.business_id, outside_id, access_token)
@@ -215,18 +210,16 @@ async def post_outside_token(
     return RedirectResponse(f"{HOME}/{outside_id}", 303)
 
 
-@router.post("/{outside_id}/pull")
+@router.post("/{outside_id}/pull", Permission.ADMINISTER)
 async def post_pull(request: Request, caller: FormCaller, outside_id: str) -> RedirectResponse:
-    require(caller, Permission.ADMINISTER)
     await context_of(request).db.write(
         lambda tx: actions.pull_account_now(tx, caller.business_id, outside_id)
     )
     return RedirectResponse(f"{HOME}/{outside_id}", 303)
 
 
-@router.post("/{outside_id}/disconnect")
+@router.post("/{outside_id}/disconnect", Permission.ADMINISTER)
 async def post_disconnect(request: Request, caller: FormCaller, outside_id: str) -> RedirectResponse:
-    require(caller, Permission.ADMINISTER)
     await context_of(request).db.write(
         lambda tx: actions.disconnect_outside_account(tx, caller.business_id, outside_id)
     )
@@ -298,14 +291,13 @@ def visitor_of(request: Request, caller: Caller) -> OutsideVisitor:
     return OutsideVisitor(caller.subject_id, hash_secret(session_token(request)))
 
 
-@router.post("/return")
+@router.post("/return", Permission.ADMINISTER)
 async def post_return(
     request: Request,
     caller: FormCaller,
     state: Annotated[str, Form(max_length=2_000)],
     code: Annotated[str, Form(max_length=2_000)],
 ) -> RedirectResponse:
-    require(caller, Permission.ADMINISTER)
     context = context_of(request)
     now_s = int(context.clock.now().timestamp())
     account_id, app_id = actions.read_state(context.vault, state, visitor_of(request, caller), now_s)
@@ -318,7 +310,7 @@ async def post_return(
     return RedirectResponse(f"{HOME}/{account_id}", 303)
 
 
-@router.post("/{outside_id}/code")
+@router.post("/{outside_id}/code", Permission.ADMINISTER)
 async def post_code(
     request: Request,
     caller: FormCaller,
@@ -326,7 +318,6 @@ async def post_code(
     app_id: Annotated[str, Form(max_length=64)] = "",
     code: Annotated[str, Form(max_length=2_000)] = "",
 ) -> Response:
-    require(caller, Permission.ADMINISTER)
     context = context_of(request)
     base_url = context.settings.base_url
 

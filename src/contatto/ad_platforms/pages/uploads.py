@@ -2,13 +2,12 @@
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import Caller, Permission
-from contatto.accounts.rules import require
 from contatto.ad_platforms.actions.uploads import (
     NewUpload,
     UploadPreview,
@@ -27,7 +26,7 @@ from contatto.kit.i18n import translator_of
 from contatto.kit.untrusted_files import TableText
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(include_in_schema=False, prefix=f"{HOME}/upload")
+router: Final = page_routes(f"{HOME}/upload")
 MOST_SHOWN: Final = 100
 MOST_LEFT_OUT: Final = 500
 
@@ -62,18 +61,16 @@ class UploadForm(BaseModel):
         )
 
 
-@router.get("")
+@router.get("", Permission.WRITE_ADS)
 async def show_upload(request: Request, caller: PageCaller) -> HTMLResponse:
-    require(caller, Permission.WRITE_ADS)
     return await _render(request, caller, UploadForm(outside_id=request.query_params.get("account", "")[:36]))
 
 
-@router.post("")
+@router.post("", Permission.WRITE_ADS)
 async def post_upload_preview(
     request: Request, caller: FormCaller, sent: Annotated[UploadForm, Form()]
 ) -> HTMLResponse:
     """Show what the file would do; nothing is changed."""
-    require(caller, Permission.WRITE_ADS)
 
     def foresee(tx: Tx) -> UploadPreview:
         return foresee_upload(tx, caller.business_id, sent.upload)
@@ -87,11 +84,9 @@ async def post_upload_preview(
     return await _render(request, caller, sent, preview)
 
 
-@router.post("/start")
+@router.post("/start", Permission.WRITE_ADS)
 async def post_upload(request: Request, caller: FormCaller, sent: Annotated[UploadForm, Form()]) -> Response:
     """Save the figures of a file, and show again its rejected rows."""
-    require(caller, Permission.WRITE_ADS)
-
     db, upload = context_of(request).db, sent.upload
     try:
         preview = await db.read_long(lambda tx: foresee_upload(tx, caller.business_id, upload))
@@ -107,10 +102,9 @@ async def post_upload(request: Request, caller: FormCaller, sent: Annotated[Uplo
     return RedirectResponse(f"{HOME}/{account.id}", 303)
 
 
-@router.post("/file")
+@router.post("/file", Permission.WRITE_ADS)
 async def post_ad_file(request: Request, caller: FormCaller) -> Response:
     """Read a file, a workbook or a text in any usual encoding, as the text that the form takes."""
-    require(caller, Permission.WRITE_ADS)
     table = await context_of(request).uploads.take_table(request, caller.subject_id)
     text = table.text if isinstance(table, TableText) else table_text(table)
     if len(text) > TEXT_LIMIT:

@@ -5,9 +5,8 @@ from typing import Final
 from starlette.requests import Request
 
 from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import ApiCaller
+from contatto.accounts.auth import ApiCaller, api_routes
 from contatto.accounts.model import AdAccount, Caller, Permission
-from contatto.accounts.rules import require
 from contatto.ads import store
 from contatto.ads.actions.campaigns import (
     AdChanges,
@@ -80,10 +79,9 @@ from contatto.kit.api_types import (
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
-from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
-campaign_router: Final = ApiRouter(prefix="/open_api/v1.3/campaign", tags=["Campaigns"])
+campaign_router: Final = api_routes("Campaigns", "/campaign")
 
 
 class MovedCampaigns(Answer, frozen=True):
@@ -91,12 +89,11 @@ class MovedCampaigns(Answer, frozen=True):
     campaign_ids: list[IdText]
 
 
-@campaign_router.post("/create/")
+@campaign_router.post("/create/", Permission.WRITE_ADS)
 async def create_one_campaign(
     request: Request, caller: ApiCaller, body: CreateCampaign
 ) -> Answered[CampaignInfo]:
     """Make a campaign."""
-    require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> CampaignInfo:
         account = load_advertiser(tx, caller, body.advertiser_id)
@@ -108,12 +105,11 @@ async def create_one_campaign(
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 
 
-@campaign_router.post("/update/")
+@campaign_router.post("/update/", Permission.WRITE_ADS)
 async def update_one_campaign(
     request: Request, caller: ApiCaller, body: UpdateCampaign
 ) -> Answered[CampaignInfo]:
     """Change the name or the budget of a campaign; omitted fields keep their values."""
-    require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> CampaignInfo:
         account = load_advertiser(tx, caller, body.advertiser_id)
@@ -128,10 +124,9 @@ async def update_one_campaign(
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 
 
-@campaign_router.get("/get/", openapi_extra=describe_query(ListQuery))
+@campaign_router.get("/get/", Permission.READ_ADS, openapi_extra=describe_query(ListQuery))
 async def get_campaigns(request: Request, caller: ApiCaller) -> Answered[CampaignList]:
     """List campaigns, newest first."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, ListQuery)
 
     def work(tx: Tx) -> CampaignList:
@@ -145,12 +140,11 @@ async def get_campaigns(request: Request, caller: ApiCaller) -> Answered[Campaig
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-@campaign_router.post("/status/update/")
+@campaign_router.post("/status/update/", Permission.WRITE_ADS)
 async def update_campaign_status(
     request: Request, caller: ApiCaller, body: MoveCampaigns
 ) -> Answered[MovedCampaigns]:
     """Enable, disable or delete campaigns: all that are named, or none of them. Deletion is final."""
-    require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> None:
         account = load_advertiser(tx, caller, body.advertiser_id)
@@ -161,7 +155,7 @@ async def update_campaign_status(
     return api_answer(data, request_id_of(request))
 
 
-ad_group_router: Final = ApiRouter(prefix="/open_api/v1.3/adgroup", tags=["Ad groups"])
+ad_group_router: Final = api_routes("Ad groups", "/adgroup")
 
 
 class MovedAdGroups(Answer, frozen=True):
@@ -169,7 +163,7 @@ class MovedAdGroups(Answer, frozen=True):
     adgroup_ids: list[IdText]
 
 
-@ad_group_router.post("/create/")
+@ad_group_router.post("/create/", Permission.WRITE_ADS)
 async def create_one_ad_group(
     request: Request, caller: ApiCaller, body: CreateAdGroup
 ) -> Answered[AdGroupInfo]:
@@ -178,7 +172,6 @@ async def create_one_ad_group(
     The goal Lead is refused where a country check fails (each one is named), and while automatic capture is
     off (the message names the endpoint that turns it on).
     """
-    require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> AdGroupInfo:
         account = load_advertiser(tx, caller, body.advertiser_id)
@@ -229,7 +222,7 @@ def new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
     )
 
 
-@ad_group_router.post("/update/")
+@ad_group_router.post("/update/", Permission.WRITE_ADS)
 async def update_one_ad_group(
     request: Request, caller: ApiCaller, body: UpdateAdGroup
 ) -> Answered[AdGroupInfo]:
@@ -238,7 +231,6 @@ async def update_one_ad_group(
     Goal, promotion type, billing event, budget mode and attribution windows stay as they were made: another
     value for one of them is refused. The start can be moved until it has come.
     """
-    require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> AdGroupInfo:
         return patch_ad_group(tx, caller, body)
@@ -285,10 +277,9 @@ def _ad_group_changes(body: UpdateAdGroup) -> AdGroupChanges:
     )
 
 
-@ad_group_router.get("/get/", openapi_extra=describe_query(ListQuery))
+@ad_group_router.get("/get/", Permission.READ_ADS, openapi_extra=describe_query(ListQuery))
 async def get_ad_groups(request: Request, caller: ApiCaller) -> Answered[AdGroupList]:
     """List ad groups, newest first."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, ListQuery)
 
     def work(tx: Tx) -> AdGroupList:
@@ -308,12 +299,11 @@ def list_rows(tx: Tx, account: AdAccount, query: ListQuery) -> tuple[list[AdGrou
     return [show_ad_group(one, above[one.campaign_id], account) for one in ad_groups], total
 
 
-@ad_group_router.post("/status/update/")
+@ad_group_router.post("/status/update/", Permission.WRITE_ADS)
 async def update_ad_group_status(
     request: Request, caller: ApiCaller, body: MoveAdGroups
 ) -> Answered[MovedAdGroups]:
     """Enable, disable or delete ad groups: all that are named, or none of them. Deletion is final."""
-    require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> None:
         account = load_advertiser(tx, caller, body.advertiser_id)
@@ -324,7 +314,7 @@ async def update_ad_group_status(
     return api_answer(data, request_id_of(request))
 
 
-ad_router: Final = ApiRouter(prefix="/open_api/v1.3/ad", tags=["Ads"])
+ad_router: Final = api_routes("Ads", "/ad")
 
 
 class SavedAds(Answer, frozen=True):
@@ -340,10 +330,9 @@ class MovedAds(Answer, frozen=True):
     ad_ids: list[IdText]
 
 
-@ad_router.post("/create/")
+@ad_router.post("/create/", Permission.WRITE_ADS)
 async def create_some_ads(request: Request, caller: ApiCaller, body: CreateAds) -> Answered[SavedAds]:
     """Make the ads of an ad group: all creatives, or none of them."""
-    require(caller, Permission.WRITE_ADS)
     needs_review = context_of(request).settings.needs_ad_review
 
     def work(tx: Tx) -> list[AdInfo]:
@@ -374,10 +363,9 @@ def _new_ad(creative: Creative, ad_group_id: str) -> NewAd:
     )
 
 
-@ad_router.post("/update/")
+@ad_router.post("/update/", Permission.WRITE_ADS)
 async def update_some_ads(request: Request, caller: ApiCaller, body: UpdateAds) -> Answered[SavedAds]:
     """Change ads of one ad group, all of them or none; omitted fields keep their values."""
-    require(caller, Permission.WRITE_ADS)
     needs_review = context_of(request).settings.needs_ad_review
 
     def work(tx: Tx) -> list[AdInfo]:
@@ -409,10 +397,9 @@ def _ad_changes(tx: Tx, account: AdAccount, group: AdGroup, creative: ChangedCre
     )
 
 
-@ad_router.get("/get/", openapi_extra=describe_query(ListQuery))
+@ad_router.get("/get/", Permission.READ_ADS, openapi_extra=describe_query(ListQuery))
 async def get_ads(request: Request, caller: ApiCaller) -> Answered[AdList]:
     """List ads, newest first."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, ListQuery)
 
     def work(tx: Tx) -> AdList:
@@ -433,10 +420,9 @@ def show_ads(tx: Tx, account: AdAccount, ads: list[Ad]) -> list[AdInfo]:
     return [show_ad(ad, groups[ad.ad_group_id], campaigns[ad.campaign_id], account) for ad in ads]
 
 
-@ad_router.post("/status/update/")
+@ad_router.post("/status/update/", Permission.WRITE_ADS)
 async def update_ad_status(request: Request, caller: ApiCaller, body: MoveAds) -> Answered[MovedAds]:
     """Enable, disable or delete ads: all that are named, or none of them. Deletion is final."""
-    require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> None:
         account = load_advertiser(tx, caller, body.advertiser_id)

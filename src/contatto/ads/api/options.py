@@ -7,9 +7,8 @@ from pydantic import Field
 from starlette.requests import Request
 
 from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import ApiCaller
+from contatto.accounts.auth import ApiCaller, api_routes
 from contatto.accounts.model import Caller, Permission
-from contatto.accounts.rules import require
 from contatto.ads import store
 from contatto.ads.actions.publishing import (
     NewWelcome,
@@ -57,10 +56,9 @@ from contatto.kit.api_types import (
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import Answered, api_answer
-from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
-targeting_router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["Targeting"])
+targeting_router: Final = api_routes("Targeting")
 
 
 type RegionLevel = Literal["COUNTRY", "CITY"]
@@ -128,10 +126,9 @@ class InterestCategories(Answer, frozen=True):
     interest_categories: list[InterestInfo]
 
 
-@targeting_router.get("/tool/region/", openapi_extra=describe_query(RegionQuery))
+@targeting_router.get("/tool/region/", Permission.READ_ADS, openapi_extra=describe_query(RegionQuery))
 async def get_regions(request: Request, caller: ApiCaller) -> Answered[Regions]:
     """List countries, and below them the cities that are known; ids are those of GeoNames."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, RegionQuery)
     await _check_advertiser(request, caller, query.advertiser_id)
     rows = _rows()
@@ -140,10 +137,9 @@ async def get_regions(request: Request, caller: ApiCaller) -> Answered[Regions]:
     return api_answer(Regions(rows), request_id_of(request))
 
 
-@targeting_router.get("/search/region/", openapi_extra=describe_query(SearchRegionQuery))
+@targeting_router.get("/search/region/", Permission.READ_ADS, openapi_extra=describe_query(SearchRegionQuery))
 async def search_regions(request: Request, caller: ApiCaller) -> Answered[FoundRegions]:
     """Find regions by a keyword in their names; all of them without one."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, SearchRegionQuery)
     await _check_advertiser(request, caller, query.advertiser_id)
     keyword = query.keyword.casefold()
@@ -151,20 +147,20 @@ async def search_regions(request: Request, caller: ApiCaller) -> Answered[FoundR
     return api_answer(FoundRegions(rows, rows), request_id_of(request))
 
 
-@targeting_router.get("/tool/language/", openapi_extra=describe_query(ToolQuery))
+@targeting_router.get("/tool/language/", Permission.READ_ADS, openapi_extra=describe_query(ToolQuery))
 async def get_languages(request: Request, caller: ApiCaller) -> Answered[Languages]:
     """List the languages that ad groups can choose: ISO 639 codes, each with its own name for itself."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, ToolQuery)
     await _check_advertiser(request, caller, query.advertiser_id)
     rows = [LanguageInfo(code, name) for code, name in LANGUAGES.items()]
     return api_answer(Languages(rows), request_id_of(request))
 
 
-@targeting_router.get("/tool/interest_category/", openapi_extra=describe_query(ToolQuery))
+@targeting_router.get(
+    "/tool/interest_category/", Permission.READ_ADS, openapi_extra=describe_query(ToolQuery)
+)
 async def get_interest_categories(request: Request, caller: ApiCaller) -> Answered[InterestCategories]:
     """List the interests that ad groups can choose; they have one level."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, ToolQuery)
     await _check_advertiser(request, caller, query.advertiser_id)
     rows = [InterestInfo(number, name, 1, [], ["PLACEMENT_TIKTOK"]) for number, name in INTERESTS.items()]
@@ -204,7 +200,7 @@ def _city(place: Region) -> RegionInfo:
     )
 
 
-eligibility_router: Final = ApiRouter(prefix="/open_api/v1.3/contatto/eligibility", tags=["Extensions"])
+eligibility_router: Final = api_routes("Extensions", "/contatto/eligibility")
 
 
 class CheckInfo(Answer, frozen=True):
@@ -227,10 +223,9 @@ class Eligibility(Answer, frozen=True):
     markets_as_of: str
 
 
-@eligibility_router.get("/check/", openapi_extra=describe_query(EligibilityQuery))
+@eligibility_router.get("/check/", Permission.READ_ADS, openapi_extra=describe_query(EligibilityQuery))
 async def check_eligibility(request: Request, caller: ApiCaller) -> Answered[Eligibility]:
     """Extension: the three country checks of a goal, and the remaining steps before it can be used."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, EligibilityQuery)
     goal = goal_of(query.optimization_goal, query.promotion_type)
     countries = normal_countries((*countries_of(query.location_ids), *query.countries))
@@ -255,7 +250,7 @@ async def check_eligibility(request: Request, caller: ApiCaller) -> Answered[Eli
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-identity_router: Final = ApiRouter(prefix="/open_api/v1.3/identity", tags=["Identities"])
+identity_router: Final = api_routes("Identities", "/identity")
 type IdentityType = Literal["TT_USER", "CUSTOMIZED_USER"]
 TYPES: Final[Mapping[Platform, IdentityType]] = {
     Platform.TIKTOK: "TT_USER",
@@ -292,10 +287,9 @@ class IdentityId(Answer, frozen=True):
     identity_id: str
 
 
-@identity_router.get("/get/", openapi_extra=describe_query(IdentityQuery))
+@identity_router.get("/get/", Permission.READ_ADS, openapi_extra=describe_query(IdentityQuery))
 async def get_identities(request: Request, caller: ApiCaller) -> Answered[Identities]:
     """List the accounts that ads can speak for: TikTok accounts, and chat pages as CUSTOMIZED_USER."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, IdentityQuery)
 
     def work(tx: Tx) -> Identities:
@@ -321,10 +315,9 @@ async def get_identities(request: Request, caller: ApiCaller) -> Answered[Identi
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-@identity_router.post("/create/")
+@identity_router.post("/create/", Permission.WRITE_ADS)
 async def create_identity(request: Request, caller: ApiCaller, body: CreateIdentity) -> Answered[IdentityId]:
     """Make a chat page of our own, registered where the ad account is; capture is off to begin with."""
-    require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> ChannelAccount:
         account = load_advertiser(tx, caller, body.advertiser_id)
@@ -335,7 +328,7 @@ async def create_identity(request: Request, caller: ApiCaller, body: CreateIdent
     return api_answer(IdentityId(identity.id), request_id_of(request))
 
 
-welcome_router: Final = ApiRouter(prefix="/open_api/v1.3/creative/auto_message", tags=["Welcome messages"])
+welcome_router: Final = api_routes("Welcome messages", "/creative/auto_message")
 KIND: Final = "WELCOME_MESSAGE"
 
 
@@ -387,12 +380,11 @@ class WelcomeList(Listed[WelcomeInfo], frozen=True):
     """Welcome messages, newest first."""
 
 
-@welcome_router.post("/create/")
+@welcome_router.post("/create/", Permission.WRITE_ADS)
 async def create_auto_message(
     request: Request, caller: ApiCaller, body: CreateAutoMessage
 ) -> Answered[Nothing]:
     """Make a welcome message. The answer is empty: its id is read with ``/creative/auto_message/get/``."""
-    require(caller, Permission.WRITE_ADS)
     welcome = body.welcome_message
     pairs = tuple(
         (suggested_question.question, suggested_question.answer)
@@ -407,10 +399,9 @@ async def create_auto_message(
     return api_answer(Nothing(), request_id_of(request))
 
 
-@welcome_router.get("/get/", openapi_extra=describe_query(AutoMessageQuery))
+@welcome_router.get("/get/", Permission.READ_ADS, openapi_extra=describe_query(AutoMessageQuery))
 async def get_auto_messages(request: Request, caller: ApiCaller) -> Answered[WelcomeList]:
     """List welcome messages, newest first. Each passes its audit at once, because no moderator reads it."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, AutoMessageQuery)
 
     def work(tx: Tx) -> WelcomeList:
@@ -436,7 +427,7 @@ async def get_auto_messages(request: Request, caller: ApiCaller) -> Answered[Wel
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-audience_router: Final = ApiRouter(prefix="/open_api/v1.3/dmp/custom_audience", tags=["Audiences"])
+audience_router: Final = api_routes("Audiences", "/dmp/custom_audience")
 
 
 class DeleteAudiences(ApiModel):
@@ -448,12 +439,11 @@ class DeletedAudiences(Answer, frozen=True):
     custom_audience_ids: list[IdText]
 
 
-@audience_router.post("/delete/")
+@audience_router.post("/delete/", Permission.WRITE_ADS)
 async def delete_custom_audiences(
     request: Request, caller: ApiCaller, body: DeleteAudiences
 ) -> Answered[DeletedAudiences]:
     """Delete audiences with their members: all that are named, or none of them if one is still in use."""
-    require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> list[str]:
         account = load_advertiser(tx, caller, body.advertiser_id)

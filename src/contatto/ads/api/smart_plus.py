@@ -6,9 +6,8 @@ from msgspec.structs import asdict
 from starlette.requests import Request
 
 from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import ApiCaller
+from contatto.accounts.auth import ApiCaller, api_routes
 from contatto.accounts.model import AdAccount, Permission
-from contatto.accounts.rules import require
 from contatto.ads import store
 from contatto.ads.actions.campaigns import (
     AdChanges,
@@ -67,10 +66,9 @@ from contatto.kit.api_types import (
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, IdempotencyKey, answer_once, api_answer
-from contatto.kit.openapi import ApiRouter
 from contatto.ui.context import context_of
 
-router: Final = ApiRouter(prefix="/open_api/v1.3/smart_plus", tags=["Smart+"])
+router: Final = api_routes("Smart+", "/smart_plus")
 
 
 class TargetingInfo(Answer, frozen=True):
@@ -92,12 +90,11 @@ class SmartAdGroupList(ChosenList[SmartAdGroupInfo], frozen=True):
     """Ad groups, newest first."""
 
 
-@router.post("/campaign/create/")
+@router.post("/campaign/create/", Permission.WRITE_ADS)
 async def create_smart_campaign(
     request: Request, caller: ApiCaller, body: SmartCampaign
 ) -> Answered[CampaignInfo]:
     """Make a campaign, once for each ``request_id``."""
-    require(caller, Permission.WRITE_ADS)
     key = IdempotencyKey(caller.business_id, request.url.path, body.request_id or "")
 
     def work(tx: Tx) -> CampaignInfo:
@@ -113,7 +110,7 @@ async def create_smart_campaign(
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 
 
-@router.post("/adgroup/create/")
+@router.post("/adgroup/create/", Permission.WRITE_ADS)
 async def create_smart_ad_group(
     request: Request, caller: ApiCaller, body: SmartAdGroup
 ) -> Answered[SmartAdGroupInfo]:
@@ -122,7 +119,6 @@ async def create_smart_ad_group(
     Target countries and all other targeting stand in ``targeting_spec``. The conditions of the goal are the
     same as in ``/adgroup/create/``.
     """
-    require(caller, Permission.WRITE_ADS)
     key = IdempotencyKey(caller.business_id, request.url.path, body.request_id or "")
 
     def work(tx: Tx) -> SmartAdGroupInfo:
@@ -139,12 +135,11 @@ async def create_smart_ad_group(
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 
 
-@router.post("/adgroup/update/")
+@router.post("/adgroup/update/", Permission.WRITE_ADS)
 async def update_smart_ad_group(
     request: Request, caller: ApiCaller, body: UpdateSmartAdGroup
 ) -> Answered[SmartAdGroupInfo]:
     """Change an ad group; omitted fields keep their values."""
-    require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> SmartAdGroupInfo:
         return _show_smart_ad_group(patch_ad_group(tx, caller, body.plain()))
@@ -152,10 +147,9 @@ async def update_smart_ad_group(
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 
 
-@router.get("/adgroup/get/", openapi_extra=describe_query(ListQuery))
+@router.get("/adgroup/get/", Permission.READ_ADS, openapi_extra=describe_query(ListQuery))
 async def get_smart_ad_groups(request: Request, caller: ApiCaller) -> Answered[SmartAdGroupList]:
     """List ad groups, newest first."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, ListQuery)
 
     def work(tx: Tx) -> SmartAdGroupList:
@@ -172,12 +166,12 @@ def _show_smart_ad_group(ad_group: AdGroupInfo) -> SmartAdGroupInfo:
     return SmartAdGroupInfo(**asdict(ad_group), targeting_spec=spec)
 
 
-router.add_api_route("/campaign/update/", update_one_campaign, methods=["POST"])
-router.add_api_route("/campaign/status/update/", update_campaign_status, methods=["POST"])
-router.add_api_route(
-    "/campaign/get/", get_campaigns, methods=["GET"], openapi_extra=describe_query(ListQuery)
+router.add("POST", "/campaign/update/", update_one_campaign, Permission.WRITE_ADS)
+router.add("POST", "/campaign/status/update/", update_campaign_status, Permission.WRITE_ADS)
+router.add(
+    "GET", "/campaign/get/", get_campaigns, Permission.READ_ADS, openapi_extra=describe_query(ListQuery)
 )
-router.add_api_route("/adgroup/status/update/", update_ad_group_status, methods=["POST"])
+router.add("POST", "/adgroup/status/update/", update_ad_group_status, Permission.WRITE_ADS)
 
 
 class VideoId(Answer, frozen=True):
@@ -226,10 +220,9 @@ class MovedSmartAds(Answer, frozen=True):
     smart_plus_ad_ids: list[IdText]
 
 
-@router.post("/ad/create/")
+@router.post("/ad/create/", Permission.WRITE_ADS)
 async def create_smart_ad(request: Request, caller: ApiCaller, body: SmartAd) -> Answered[SmartAdInfo]:
     """Make an ad, once for each ``request_id`` if there is one; the answer names its ``smart_plus_ad_id``."""
-    require(caller, Permission.WRITE_ADS)
     _check_call_to_action(body)
     needs_review = context_of(request).settings.needs_ad_review
     key = IdempotencyKey(caller.business_id, request.url.path, body.request_id or "")
@@ -275,10 +268,9 @@ def _new_ad(body: SmartAd, ad_group_id: str) -> NewAd:
     )
 
 
-@router.post("/ad/update/")
+@router.post("/ad/update/", Permission.WRITE_ADS)
 async def update_smart_ad(request: Request, caller: ApiCaller, body: UpdateSmartAd) -> Answered[SmartAdInfo]:
     """Change an ad; omitted fields keep their values."""
-    require(caller, Permission.WRITE_ADS)
     _check_call_to_action(body)
     needs_review = context_of(request).settings.needs_ad_review
 
@@ -303,10 +295,9 @@ def _changes(body: UpdateSmartAd) -> AdChanges:
     )
 
 
-@router.get("/ad/get/", openapi_extra=describe_query(ListQuery))
+@router.get("/ad/get/", Permission.READ_ADS, openapi_extra=describe_query(ListQuery))
 async def get_smart_ads(request: Request, caller: ApiCaller) -> Answered[SmartAdList]:
     """List ads, newest first."""
-    require(caller, Permission.READ_ADS)
     query = read_query(request, ListQuery)
 
     def work(tx: Tx) -> SmartAdList:
@@ -336,12 +327,11 @@ def _show(ad: AdInfo) -> SmartAdInfo:
     )
 
 
-@router.post("/ad/status/update/")
+@router.post("/ad/status/update/", Permission.WRITE_ADS)
 async def update_smart_ad_status(
     request: Request, caller: ApiCaller, body: MoveSmartAds
 ) -> Answered[MovedSmartAds]:
     """Enable, disable or delete ads: all that are named, or none of them. Deletion is final."""
-    require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> None:
         account = load_advertiser(tx, caller, body.advertiser_id)

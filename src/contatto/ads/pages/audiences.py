@@ -8,16 +8,16 @@ from functools import partial
 from typing import Annotated, Final
 
 import phonenumbers
-from fastapi import APIRouter, Form
+from fastapi import Form
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts import store as accounts
 from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import AdAccount, Caller, Permission
-from contatto.accounts.rules import may, require
+from contatto.accounts.rules import may
 from contatto.ads.actions.publishing import Uses, delete_unused_audiences, load_ad_account, load_uses
 from contatto.ads.pages.forms import field_errors
 from contatto.audiences import actions, rules, store
@@ -34,7 +34,7 @@ from contatto.kit.ids import new_id
 from contatto.kit.languages import sorted_countries
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(include_in_schema=False)
+router: Final = page_routes()
 COUNTRIES: Final = tuple(sorted(phonenumbers.SUPPORTED_REGIONS))
 MOST_FAULTS: Final = 100
 """Wrong lines that are shown; the others are counted."""
@@ -66,10 +66,9 @@ class _Lookalike(BaseModel):
     size: LookalikeSize = LookalikeSize.BALANCED
 
 
-@router.get("/ads/audiences")
+@router.get("/ads/audiences", Permission.READ_ADS)
 async def show_audiences(request: Request, caller: PageCaller) -> HTMLResponse:
     """Audiences of every ad account, each with its size, its state and what uses it."""
-    require(caller, Permission.READ_ADS)
     context = context_of(request)
 
     def work(tx: Tx) -> list[_AudienceRow]:
@@ -156,19 +155,17 @@ def _row(
     )
 
 
-@router.get("/ads/audiences/new")
+@router.get("/ads/audiences/new", Permission.WRITE_ADS)
 async def show_list_form(request: Request, caller: PageCaller) -> HTMLResponse:
-    require(caller, Permission.WRITE_ADS)
     context = context_of(request)
     channel_accounts = await context.db.read(lambda tx: list_accounts(tx, caller.business_id))
     country = channel_accounts[0].registration_country if channel_accounts else ""
     return await _list_form(request, caller, _List(once=new_id(), country=country), {}, ())
 
 
-@router.post("/ads/audiences")
+@router.post("/ads/audiences", Permission.WRITE_ADS)
 async def post_list(request: Request, caller: FormCaller, sent: Annotated[_List, Form()]) -> Response:
     """Make an audience of a list. Its values are hashed here and forgotten; wrong lines are shown first."""
-    require(caller, Permission.WRITE_ADS)
     try:
         country = sent.country if sent.country in COUNTRIES else ""
         read = partial(rules.read_customers, sent.text, sent.kind, country)
@@ -220,18 +217,16 @@ async def _list_form(
     return context.pages.render(request, "ads/audience_new.html", values, status)
 
 
-@router.get("/ads/audiences/lookalikes/new")
+@router.get("/ads/audiences/lookalikes/new", Permission.WRITE_ADS)
 async def show_lookalike_form(request: Request, caller: PageCaller, source: str = "") -> HTMLResponse:
-    require(caller, Permission.WRITE_ADS)
     return await _lookalike_form(request, caller, _Lookalike(once=new_id(), source=source[:20]), {})
 
 
-@router.post("/ads/audiences/lookalikes")
+@router.post("/ads/audiences/lookalikes", Permission.WRITE_ADS)
 async def post_lookalike(
     request: Request, caller: FormCaller, sent: Annotated[_Lookalike, Form()]
 ) -> Response:
     """Make an audience of people like those of another one."""
-    require(caller, Permission.WRITE_ADS)
     key = IdempotencyKey(caller.business_id, "ads/audiences/lookalikes", sent.once)
 
     def work(tx: Tx) -> dict[str, str]:
@@ -274,10 +269,9 @@ async def _lookalike_form(
     return context.pages.render(request, "ads/lookalike_new.html", values, WRONG if wrong else 200)
 
 
-@router.post("/ads/audiences/{number}/delete")
+@router.post("/ads/audiences/{number}/delete", Permission.WRITE_ADS)
 async def delete_one_audience(request: Request, caller: FormCaller, number: str) -> RedirectResponse:
     """Delete an audience that nothing uses."""
-    require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> list[str]:
         account, audience = _find_audience(tx, caller, number_of(number))

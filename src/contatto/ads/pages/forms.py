@@ -6,16 +6,15 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form
+from fastapi import Form
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from contatto.accounts import store as accounts
 from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import AdAccount, Caller, Permission
-from contatto.accounts.rules import require
 from contatto.ads import store
 from contatto.ads.actions.campaigns import (
     NewAd,
@@ -333,7 +332,7 @@ def _dated(says: str, day: str, at: str) -> list[str]:
     return [f"{says} {day} {at}".strip()] if day else []
 
 
-router: Final = APIRouter(include_in_schema=False)
+router: Final = page_routes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,17 +368,18 @@ def draft_view(place: Place, saved_at: datetime | None = None, state: str = "non
     return {"path": f"/ads/drafts/{kind}/{parent}", "saved_at": saved_at, "state": state}
 
 
-@router.put("/ads/drafts/{kind}/{parent}")
 async def put_draft(request: Request, caller: FormCaller, kind: NodeKind, parent: str) -> JSONResponse:
     """Keep what stands in a form; often, and for its writer alone, so the audit log has nothing of it."""
-    require(caller, Permission.WRITE_ADS)
     place = (kind, number_of(parent))
     form = read_form(FORMS[kind], (await request.form(max_files=0)).multi_items())
     draft = await context_of(request).db.write(lambda tx: keep_draft(tx, owner_of(caller), place, form))
     return JSONResponse({"saved_at": draft.saved_at.isoformat()})
 
 
-@router.post("/ads/drafts/{kind}/{parent}/discard")
+router.add("PUT", "/ads/drafts/{kind}/{parent}", put_draft, Permission.WRITE_ADS)
+
+
+@router.post("/ads/drafts/{kind}/{parent}/discard", Permission.WRITE_ADS)
 async def post_draft_away(
     request: Request,
     caller: FormCaller,
@@ -388,7 +388,6 @@ async def post_draft_away(
     back: Annotated[Literal["form", "list"], Form()] = "form",
 ) -> RedirectResponse:
     """Throw a draft away and show the blank form, or the list where it stood."""
-    require(caller, Permission.WRITE_ADS)
     place = (kind, number_of(parent))
 
     def work(tx: Tx) -> None:
@@ -399,16 +398,14 @@ async def post_draft_away(
     return RedirectResponse("/ads" if back == "list" else new_form_path(*place), 303)
 
 
-@router.get("/ads/campaigns/{number}/ad-groups/new")
+@router.get("/ads/campaigns/{number}/ad-groups/new", Permission.WRITE_ADS)
 async def show_ad_group_form(request: Request, caller: PageCaller, number: str) -> HTMLResponse:
-    require(caller, Permission.WRITE_ADS)
     return await _ad_group_form(request, caller, number, None)
 
 
-@router.get("/ads/campaigns/{number}/eligibility")
+@router.get("/ads/campaigns/{number}/eligibility", Permission.READ_ADS)
 async def show_eligibility(request: Request, caller: PageCaller, number: str) -> HTMLResponse:
     """Return the three checks for the chosen countries and account."""
-    require(caller, Permission.READ_ADS)
     context = context_of(request)
     form = read_form(AdGroupForm, request.query_params.multi_items())
 
@@ -420,10 +417,9 @@ async def show_eligibility(request: Request, caller: PageCaller, number: str) ->
     return context.pages.render(request, "ads/_eligibility.html", values)
 
 
-@router.post("/ads/campaigns/{number}/ad-groups")
+@router.post("/ads/campaigns/{number}/ad-groups", Permission.WRITE_ADS)
 async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Response:
     """Make an ad group; if its goal needs capture, offer to turn it on, and then do both in one step."""
-    require(caller, Permission.WRITE_ADS)
     sent = await request.form(max_files=0)
     form = read_form(AdGroupForm, sent.multi_items())
     company = {name: str(sent.get(name, "")) for name in CAPTURE_FIELDS}
@@ -555,18 +551,16 @@ NEW_CAMPAIGN: Final = (NodeKind.CAMPAIGN, 0)
 """The place of its draft."""
 
 
-@router.get("/ads/campaigns/new")
+@router.get("/ads/campaigns/new", Permission.WRITE_ADS)
 async def show_campaign_form(request: Request, caller: PageCaller) -> HTMLResponse:
-    require(caller, Permission.WRITE_ADS)
     return await _campaign_form(request, caller, None, {})
 
 
-@router.post("/ads/campaigns")
+@router.post("/ads/campaigns", Permission.WRITE_ADS)
 async def post_campaign(
     request: Request, caller: FormCaller, advertiser_id: Text = "", name: Text = ""
 ) -> Response:
     """Make a campaign and go on to its first ad group."""
-    require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> Campaign:
         account = load_advertiser(tx, caller, number_of(advertiser_id))
@@ -612,16 +606,14 @@ def _opened[F](tx: Tx, request: Request, caller: Caller, place: Place, form: F, 
     return open_form(tx, request, caller, place, form) if is_new else Opened(form, draft_view(place))
 
 
-@router.get("/ads/ad-groups/{number}/ads/new")
+@router.get("/ads/ad-groups/{number}/ads/new", Permission.WRITE_ADS)
 async def show_ad_form(request: Request, caller: PageCaller, number: str) -> HTMLResponse:
-    require(caller, Permission.WRITE_ADS)
     return await _ad_form(request, caller, number, (None, {}))
 
 
-@router.post("/ads/ad-groups/{number}/ads")
+@router.post("/ads/ad-groups/{number}/ads", Permission.WRITE_ADS)
 async def post_ad(request: Request, caller: FormCaller, number: str) -> Response:
     """Make an ad and show it as a feed would."""
-    require(caller, Permission.WRITE_ADS)
     needs_review = context_of(request).settings.needs_ad_review
     typed = read_form(AdForm, (await request.form(max_files=0)).multi_items())
 

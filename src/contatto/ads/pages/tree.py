@@ -5,14 +5,14 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts import store as accounts
 from contatto.accounts.actions import NewAdAccount, add_ad_account
-from contatto.accounts.auth import FormCaller, PageCaller
-from contatto.accounts.model import AdAccount, Caller, Permission
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.model import Access, AdAccount, Caller, Credential, Permission
 from contatto.accounts.rules import may, require
 from contatto.ads import store
 from contatto.ads.actions.edits import (
@@ -74,10 +74,10 @@ from contatto.kit.languages import choices_by_country, country_choices, currency
 from contatto.kit.timestamps import from_micros, micros
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(include_in_schema=False)
+router: Final = page_routes()
 
 
-@router.post("/ads/{kind}/{number}/status")
+@router.post("/ads/{kind}/{number}/status", Permission.WRITE_ADS)
 async def change_status(
     request: Request,
     caller: FormCaller,
@@ -87,7 +87,6 @@ async def change_status(
     query: Annotated[str, Form(max_length=8_000)] = "",
 ) -> RedirectResponse:
     """Start or pause a campaign, an ad group or an ad."""
-    require(caller, Permission.WRITE_ADS)
     status_wanted, node_number = NodeStatus(status), number_of(number)
     await context_of(request).db.write(
         lambda tx: change_node_status(tx, caller.business_id, (kind, node_number), status_wanted)
@@ -95,7 +94,7 @@ async def change_status(
     return back_to_tree(query, kind, node_number)
 
 
-@router.post("/ads/{kind}/{number}/copy")
+@router.post("/ads/{kind}/{number}/copy", Permission.WRITE_ADS)
 async def copy_row(
     request: Request,
     caller: FormCaller,
@@ -105,7 +104,6 @@ async def copy_row(
     query: Annotated[str, Form(max_length=8_000)] = "",
 ) -> RedirectResponse:
     """Copy a campaign, an ad group or an ad with its children; a page makes one copy of each at most."""
-    require(caller, Permission.WRITE_ADS)
     context, words, node_number = context_of(request), translator_of(request), number_of(number)
     needs_review = context.settings.needs_ad_review
     key = IdempotencyKey(caller.business_id, f"ads/{kind}/{node_number}/copy", once)
@@ -125,10 +123,9 @@ async def copy_row(
     return back_to_tree(query, kind, int(copied[AUDIT_KEYS[kind]]))
 
 
-@router.get("/ads/{number}/preview")
+@router.get("/ads/{number}/preview", Permission.READ_ADS)
 async def show_preview(request: Request, caller: PageCaller, number: str) -> HTMLResponse:
     """Show an ad as a feed shows it; the button is a real tap."""
-    require(caller, Permission.READ_ADS)
     context = context_of(request)
 
     def work(tx: Tx) -> dict[str, Any]:
@@ -166,31 +163,31 @@ class _BulkChange:
     typist: Typist
 
 
-@router.post("/ads/bulk/pause")
+@router.post("/ads/bulk/pause", Permission.WRITE_ADS)
 async def pause_rows(request: Request, caller: FormCaller) -> HTMLResponse:
     """Pause the chosen rows."""
     return await _work(request, caller, Act.PAUSE)
 
 
-@router.post("/ads/bulk/start")
+@router.post("/ads/bulk/start", Permission.WRITE_ADS)
 async def start_rows(request: Request, caller: FormCaller) -> HTMLResponse:
     """Turn the chosen rows on."""
     return await _work(request, caller, Act.START)
 
 
-@router.post("/ads/bulk/delete")
+@router.post("/ads/bulk/delete", Permission.WRITE_ADS)
 async def delete_rows(request: Request, caller: FormCaller) -> HTMLResponse:
     """Delete the chosen rows with all that is under them."""
     return await _work(request, caller, Act.DELETE)
 
 
-@router.post("/ads/bulk/budget")
+@router.post("/ads/bulk/budget", Permission.WRITE_ADS)
 async def change_budgets(request: Request, caller: FormCaller) -> HTMLResponse:
     """Give the chosen campaigns and ad groups one budget."""
     return await _work(request, caller, Act.BUDGET)
 
 
-@router.post("/ads/bulk/bid")
+@router.post("/ads/bulk/bid", Permission.WRITE_ADS)
 async def change_bids(request: Request, caller: FormCaller) -> HTMLResponse:
     """Give the chosen ad groups one bid."""
     return await _work(request, caller, Act.BID)
@@ -270,16 +267,15 @@ class AdAccountForm(BaseModel):
         return NewAdAccount(self.name, self.country, self.currency, self.timezone)
 
 
-@router.get("/settings/ad-accounts")
+@router.get("/settings/ad-accounts", Access(Credential.MEMBER))
 async def show_ad_accounts(request: Request, caller: PageCaller) -> HTMLResponse:
     return await _render(request, caller)
 
 
-@router.post("/settings/ad-accounts")
+@router.post("/settings/ad-accounts", Permission.ADMINISTER)
 async def post_ad_account(
     request: Request, caller: FormCaller, form: Annotated[AdAccountForm, Form()]
 ) -> Response:
-    require(caller, Permission.ADMINISTER)
     try:
         await context_of(request).db.write(lambda tx: add_ad_account(tx, caller.business_id, form.new()))
     except Refused as refused:
@@ -287,11 +283,10 @@ async def post_ad_account(
     return RedirectResponse(HOME, 303)
 
 
-@router.post("/settings/ad-accounts/{ad_account_id}")
+@router.post("/settings/ad-accounts/{ad_account_id}", Permission.ADMINISTER)
 async def post_correction(
     request: Request, caller: FormCaller, ad_account_id: str, form: Annotated[AdAccountForm, Form()]
 ) -> Response:
-    require(caller, Permission.ADMINISTER)
     try:
         await context_of(request).db.write(
             lambda tx: correct_advertiser(tx, caller.business_id, ad_account_id, form.new())
@@ -360,16 +355,14 @@ class _Sent:
     is_conflict: bool = False
 
 
-@router.get("/ads/{kind}/{number}/edit")
+@router.get("/ads/{kind}/{number}/edit", Permission.WRITE_ADS)
 async def show_edit(request: Request, caller: PageCaller, kind: NodeKind, number: str) -> HTMLResponse:
-    require(caller, Permission.WRITE_ADS)
     return await _edit_form(request, caller, (kind, number_of(number)), None)
 
 
-@router.post("/ads/{kind}/{number}/edit")
+@router.post("/ads/{kind}/{number}/edit", Permission.WRITE_ADS)
 async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number: str) -> Response:
     """Save the changes of the form; the second of two editors is refused, and nothing is overwritten."""
-    require(caller, Permission.WRITE_ADS)
     sent = await request.form(max_files=0)
     form: Any = read_form(FORMS[kind], sent.multi_items())
     seen_version = str(sent.get("seen", ""))

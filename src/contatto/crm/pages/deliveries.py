@@ -7,13 +7,13 @@ from itertools import zip_longest
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import Form, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller
-from contatto.accounts.model import Caller, Permission
-from contatto.accounts.rules import may, require
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.model import Caller, Permission, ReadAudit
+from contatto.accounts.rules import may
 from contatto.capture.model import Field as ContactField
 from contatto.crm import model as crm
 from contatto.crm.actions import targets as actions
@@ -90,8 +90,8 @@ def fault_texts(faults: Iterable[crm.MappingFault]) -> list[LazyText]:
     return texts
 
 
-router: Final = APIRouter(include_in_schema=False, prefix=HOME)
-lead_router: Final = APIRouter(include_in_schema=False)
+router: Final = page_routes(HOME)
+lead_router: Final = page_routes()
 MOST_SHOWN: Final = 100
 VALUE: Final = "value."
 """Prefix of the names of the CRM's fields in a form."""
@@ -137,11 +137,10 @@ class ValueField:
     value: str
 
 
-@router.get("/{target_id}/log")
+@router.get("/{target_id}/log", Permission.ADMINISTER)
 async def show_log(
     request: Request, caller: PageCaller, target_id: str, state: Annotated[str, Query(max_length=16)] = ""
 ) -> HTMLResponse:
-    require(caller, Permission.ADMINISTER)
     context = context_of(request)
     chosen = DeliveryState(state) if state in DELIVERIES else None
 
@@ -184,10 +183,9 @@ def _row(delivery: crm.Delivery, number: int) -> DeliveryRow:
     )
 
 
-@router.post("/{target_id}/resend")
+@router.post("/{target_id}/resend", Permission.ADMINISTER)
 async def post_resend(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
     """Send the dead letters again, unchanged, 500 at a time."""
-    require(caller, Permission.ADMINISTER)
 
     def resend(tx: Tx) -> None:
         actions.resend_dead(tx, actions.load_target(tx, caller.business_id, number_of(target_id)))
@@ -196,20 +194,18 @@ async def post_resend(request: Request, caller: FormCaller, target_id: str) -> R
     return RedirectResponse(f"{HOME}/{target_id}/log", 303)
 
 
-@router.get("/{target_id}/dead/{delivery_id}")
+@router.get("/{target_id}/dead/{delivery_id}", Permission.ADMINISTER, ReadAudit.EACH)
 async def show_dead_letter(
     request: Request, caller: PageCaller, target_id: str, delivery_id: str
 ) -> HTMLResponse:
-    require(caller, Permission.ADMINISTER)
     return await _render(request, caller, target_id, delivery_id)
 
 
-@router.post("/{target_id}/dead/{delivery_id}")
+@router.post("/{target_id}/dead/{delivery_id}", Permission.ADMINISTER)
 async def post_dead_letter(
     request: Request, caller: FormCaller, target_id: str, delivery_id: str, form: Annotated[EditForm, Form()]
 ) -> Response:
     """Send a dead letter again, with the edited values."""
-    require(caller, Permission.ADMINISTER)
     base_url = context_of(request).settings.base_url
 
     def resend(tx: Tx) -> None:
@@ -303,10 +299,9 @@ class RecordView:
     told_at: datetime | None
 
 
-@lead_router.get("/leads/{lead_id}/crm")
+@lead_router.get("/leads/{lead_id}/crm", Permission.READ_LEADS)
 async def show_crm_of_lead(request: Request, caller: PageCaller, lead_id: str) -> HTMLResponse:
     """Show the state of a lead in each CRM."""
-    require(caller, Permission.READ_LEADS)
     context = context_of(request)
 
     def load(tx: Tx) -> list[RecordView]:
@@ -408,19 +403,17 @@ class MappingRowView:
     words: list[WordRow]
 
 
-@router.get("/{target_id}/mapping")
+@router.get("/{target_id}/mapping", Permission.ADMINISTER, ReadAudit.EACH)
 async def show_mapping(
     request: Request, caller: PageCaller, target_id: str, lead_id: Annotated[str, Query(max_length=36)] = ""
 ) -> HTMLResponse:
-    require(caller, Permission.ADMINISTER)
     return await _render_mapping(request, caller, target_id, lead_id)
 
 
-@router.post("/{target_id}/mapping")
+@router.post("/{target_id}/mapping", Permission.ADMINISTER)
 async def post_mapping(
     request: Request, caller: FormCaller, target_id: str, form: Annotated[MappingForm, Form()]
 ) -> Response:
-    require(caller, Permission.ADMINISTER)
 
     def change(tx: Tx) -> None:
         target = actions.load_target(tx, caller.business_id, number_of(target_id))
@@ -435,12 +428,11 @@ async def post_mapping(
     return RedirectResponse(_href(target_id, form.lead_id), 303)
 
 
-@router.post("/{target_id}/trial")
+@router.post("/{target_id}/trial", Permission.ADMINISTER)
 async def post_trial(
     request: Request, caller: FormCaller, target_id: str, lead_id: Annotated[str, Form(max_length=36)] = ""
 ) -> Response:
     """Compare the values that a delivery would write with the CRM's record, without a write."""
-    require(caller, Permission.ADMINISTER)
 
     def ask(tx: Tx) -> None:
         try_lead(tx, actions.load_target(tx, caller.business_id, number_of(target_id)), lead_id)

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.crm.actions import targets as actions
@@ -57,8 +57,8 @@ from contatto.ui.render import SHOWN_ONCE
 from contatto.ui.sessions import session_token
 
 HOME: Final = "/settings/integrations"
-router: Final = APIRouter(include_in_schema=False, prefix=HOME)
-consent_router: Final = APIRouter(include_in_schema=False, prefix=actions.OAUTH_HOME)
+router: Final = page_routes(HOME)
+consent_router: Final = page_routes(actions.OAUTH_HOME)
 BROKEN: Final = (N_("Error"), "failed")
 STATES: Final = {
     TargetState.ACTIVE: (N_("Syncing"), "on"),
@@ -269,9 +269,8 @@ class LinkForm(BaseModel):
         }
 
 
-@router.get("")
+@router.get("", Permission.ADMINISTER)
 async def show_integrations(request: Request, caller: PageCaller) -> HTMLResponse:
-    require(caller, Permission.ADMINISTER)
     context = context_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
@@ -286,9 +285,8 @@ async def show_integrations(request: Request, caller: PageCaller) -> HTMLRespons
     return context.pages.render(request, "crm/integrations.html", values | {"caller": caller})
 
 
-@router.get("/ledger")
+@router.get("/ledger", Permission.ADMINISTER)
 async def show_ledger(request: Request, caller: PageCaller) -> HTMLResponse:
-    require(caller, Permission.ADMINISTER)
     context = context_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
@@ -304,18 +302,16 @@ async def show_ledger(request: Request, caller: PageCaller) -> HTMLResponse:
     return context.pages.render(request, "crm/ledger.html", values | {"caller": caller})
 
 
-@router.get("/connect/{connector}")
+@router.get("/connect/{connector}", Permission.ADMINISTER)
 async def show_connect(request: Request, caller: PageCaller, connector: str) -> HTMLResponse:
-    require(caller, Permission.ADMINISTER)
     return _render_connect(request, caller, _connector(request, connector), LinkForm())
 
 
-@router.post("/connect/{connector}")
+@router.post("/connect/{connector}", Permission.ADMINISTER)
 async def post_connect(
     request: Request, caller: FormCaller, connector: str, form: Annotated[LinkForm, Form()]
 ) -> Response:
     """Link a CRM, which gets no lead until a member starts it."""
-    require(caller, Permission.ADMINISTER)
     context = context_of(request)
     chosen = _connector(request, connector)
     new = actions.NewTarget(chosen.traits.name, form.name, form.address, form.entries)
@@ -388,12 +384,11 @@ class AppForm(BaseModel):
     client_secret: Annotated[str, Field(max_length=actions.VALUE_LIMIT, repr=False)] = ""
 
 
-@consent_router.get("/{connector}/start")
+@consent_router.get("/{connector}/start", Permission.ADMINISTER)
 async def show_start(
     request: Request, caller: PageCaller, connector: str, target_id: str = "", refused: str = ""
 ) -> Response:
     """Show the page of a connection; without a target, redirect to the form that links one."""
-    require(caller, Permission.ADMINISTER)
     if not target_id:
         if _connector(request, connector).traits.oauth is None:
             raise Refused(
@@ -403,12 +398,11 @@ async def show_start(
     return await _render(request, caller, connector, target_id, refused)
 
 
-@consent_router.post("/{connector}/start")
+@consent_router.post("/{connector}/start", Permission.ADMINISTER)
 async def post_start(
     request: Request, caller: FormCaller, connector: str, form: Annotated[AppForm, Form()]
 ) -> Response:
     """Change the app of a target."""
-    require(caller, Permission.ADMINISTER)
 
     def save(tx: Tx) -> Target:
         target = _load(tx, caller, connector, form.target_id)
@@ -424,10 +418,9 @@ async def post_start(
     return RedirectResponse(actions.start_path(target), 303)
 
 
-@consent_router.get("/callback")
+@consent_router.get("/callback", Permission.ADMINISTER)
 async def show_callback(request: Request, caller: PageCaller) -> Response:
     """Show the page to which a vendor returns a member, who confirms here."""
-    require(caller, Permission.ADMINISTER)
     context = context_of(request)
     sent = request.query_params
     state = sent.get("state", "")
@@ -444,7 +437,7 @@ async def show_callback(request: Request, caller: PageCaller) -> Response:
     return context.pages.render(request, "crm/consent_return.html", values)
 
 
-@consent_router.post("/callback")
+@consent_router.post("/callback", Permission.ADMINISTER)
 async def post_callback(
     request: Request,
     caller: FormCaller,
@@ -452,7 +445,6 @@ async def post_callback(
     code: Annotated[str, Form(max_length=2_000)],
     server: Annotated[str, Form(max_length=200)] = "",
 ) -> RedirectResponse:
-    require(caller, Permission.ADMINISTER)
     context = context_of(request)
     consent = actions.read_consent(context.vault, state, _visitor(request, caller), context.clock.now())
     base_url = context.settings.base_url
@@ -533,9 +525,8 @@ def _href(tx: Tx, request: Request, caller: Caller, target: Target) -> str:
 type Change = Callable[[Tx, Target], object]
 
 
-@router.get("/{target_id}")
+@router.get("/{target_id}", Permission.ADMINISTER)
 async def show_integration(request: Request, caller: PageCaller, target_id: str) -> HTMLResponse:
-    require(caller, Permission.ADMINISTER)
     return await render_target(request, caller, target_id)
 
 
@@ -599,38 +590,37 @@ async def _change(request: Request, caller: Caller, target_id: str, change: Chan
     return RedirectResponse(f"{HOME}/{target_id}", 303)
 
 
-@router.post("/{target_id}/resume")
+@router.post("/{target_id}/resume", Permission.ADMINISTER)
 async def post_resume(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
     """Activate a target, and send the leads that waited."""
     return await _change(request, caller, target_id, actions.resume_target)
 
 
-@router.post("/{target_id}/pause")
+@router.post("/{target_id}/pause", Permission.ADMINISTER)
 async def post_pause(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
     return await _change(request, caller, target_id, actions.pause_target)
 
 
-@router.post("/{target_id}/resync")
+@router.post("/{target_id}/resync", Permission.ADMINISTER)
 async def post_resync(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
     return await _change(request, caller, target_id, actions.resync_target)
 
 
-@router.post("/{target_id}/check")
+@router.post("/{target_id}/check", Permission.ADMINISTER)
 async def post_check(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
     """Read the fields of the CRM now."""
     return await _change(request, caller, target_id, queue_check)
 
 
-@router.post("/{target_id}/compare")
+@router.post("/{target_id}/compare", Permission.ADMINISTER)
 async def post_compare(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
     """Compare its records with our ledger now."""
     return await _change(request, caller, target_id, queue_comparison)
 
 
-@router.post("/{target_id}/webhook")
+@router.post("/{target_id}/webhook", Permission.ADMINISTER)
 async def post_webhook(request: Request, caller: FormCaller, target_id: str) -> HTMLResponse:
     """Let a CRM post changes, signed with a new secret that shows once and replaces the last one."""
-    require(caller, Permission.ADMINISTER)
 
     def open_it(tx: Tx) -> str:
         return open_incoming(tx, actions.load_target(tx, caller.business_id, number_of(target_id)))
@@ -640,12 +630,12 @@ async def post_webhook(request: Request, caller: FormCaller, target_id: str) -> 
     return await render_target(request, caller, target_id, PageNotice(secret=secret))
 
 
-@router.post("/{target_id}/webhook/close")
+@router.post("/{target_id}/webhook/close", Permission.ADMINISTER)
 async def post_webhook_close(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
     return await _change(request, caller, target_id, close_incoming)
 
 
-@router.post("/{target_id}/reconnect")
+@router.post("/{target_id}/reconnect", Permission.ADMINISTER)
 async def post_reconnect(
     request: Request, caller: FormCaller, target_id: str, form: Annotated[LinkForm, Form()]
 ) -> Response:
@@ -663,7 +653,7 @@ async def post_reconnect(
         return await render_target(request, caller, target_id, PageNotice(refused, "reconnect", form.entries))
 
 
-@router.post("/{target_id}/remove")
+@router.post("/{target_id}/remove", Permission.ADMINISTER)
 async def post_remove(
     request: Request, caller: FormCaller, target_id: str, word: Annotated[str, Form(max_length=200)] = ""
 ) -> Response:

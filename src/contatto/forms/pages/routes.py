@@ -8,13 +8,13 @@ from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.datastructures import FormData
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller, contact_reads_of
-from contatto.accounts.model import Caller, Permission
-from contatto.accounts.rules import may, require
+from contatto.accounts.auth import FormCaller, PageCaller, contact_reads_of, page_routes
+from contatto.accounts.model import Access, Caller, Credential, Permission, ReadAudit
+from contatto.accounts.rules import may
 from contatto.accounts.store import list_ad_accounts
 from contatto.channels.model import Platform
 from contatto.channels.store import list_accounts
@@ -53,13 +53,12 @@ from contatto.measurement.store import list_measured_ads
 from contatto.ui.context import Context, context_of
 from contatto.ui.render import iso
 
-router: Final = APIRouter(include_in_schema=False)
+router: Final = page_routes()
 type Text = Annotated[str, Form()]
 
 
-@router.get("/forms")
+@router.get("/forms", Permission.READ_ADS)
 async def show_forms(request: Request, caller: PageCaller) -> HTMLResponse:
-    require(caller, Permission.READ_ADS)
     context = context_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
@@ -84,9 +83,8 @@ async def show_forms(request: Request, caller: PageCaller) -> HTMLResponse:
     return context.pages.render(request, "forms/list.html", values)
 
 
-@router.get("/forms/new")
+@router.get("/forms/new", Permission.WRITE_ADS)
 async def show_new_form(request: Request, caller: PageCaller) -> HTMLResponse:
-    require(caller, Permission.WRITE_ADS)
     return _render_new(request, caller, {"name": "", "language": "en"}, {})
 
 
@@ -97,10 +95,9 @@ def _render_new(
     return context_of(request).pages.render(request, "forms/new.html", values, 422 if wrong else 200)
 
 
-@router.post("/forms")
+@router.post("/forms", Permission.WRITE_ADS)
 async def post_form(request: Request, caller: FormCaller, name: Text = "", language: Text = "en") -> Response:
     """Make a form and go on to the builder."""
-    require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> InstantForm:
         accounts = list_accounts(tx, caller.business_id)
@@ -118,12 +115,11 @@ async def post_form(request: Request, caller: FormCaller, name: Text = "", langu
     return RedirectResponse(f"/forms/{form.id}", 303)
 
 
-@router.post("/forms/defaults/{account_id}")
+@router.post("/forms/defaults/{account_id}", Permission.WRITE_ADS)
 async def post_default(
     request: Request, caller: FormCaller, account_id: str, form_id: Text = ""
 ) -> RedirectResponse:
     """Choose the form of an account's chats where no ad brings its own."""
-    require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> None:
         actions.set_default_form(tx, caller.business_id, account_id, form_id or None)
@@ -140,10 +136,9 @@ CSV_HEAD: Final = (
 """Columns of the download before those of the questions and consents."""
 
 
-@router.get("/forms/{form_id}/answers")
+@router.get("/forms/{form_id}/answers", Permission.READ_LEADS, ReadAudit.FOLDED)
 async def show_answers(request: Request, caller: PageCaller, form_id: str, before: str = "") -> HTMLResponse:
     """Show the answers of a form, latest first."""
-    require(caller, Permission.READ_LEADS)
     context = context_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
@@ -189,10 +184,9 @@ def _shown(tx: Tx, business_id: str, answers: list[FormAnswer]) -> list[Submitte
     ]
 
 
-@router.get("/leads/{lead_id}/answers")
+@router.get("/leads/{lead_id}/answers", Permission.READ_LEADS, ReadAudit.EACH)
 async def show_lead_answers(request: Request, caller: PageCaller, lead_id: str) -> HTMLResponse:
     """Show the part of a lead's page with the forms as they were submitted."""
-    require(caller, Permission.READ_LEADS)
     context = context_of(request)
 
     def load(tx: Tx) -> list[SubmittedForm]:
@@ -204,10 +198,9 @@ async def show_lead_answers(request: Request, caller: PageCaller, lead_id: str) 
     return context.pages.render(request, "forms/_lead.html", values)
 
 
-@router.get("/forms/{form_id}/answers.csv")
+@router.get("/forms/{form_id}/answers.csv", Permission.EXPORT_LEADS, ReadAudit.EACH)
 async def download_answers(request: Request, caller: PageCaller, form_id: str) -> StreamingResponse:
     """All answers of a form as CSV, page by page: memory stays flat however many there are."""
-    require(caller, Permission.EXPORT_LEADS)
     context = context_of(request)
     columns = await context.db.read(lambda tx: _columns(tx, caller.business_id, form_id))
     counts = await context.db.read(lambda tx: store.count_answers(tx, caller.business_id))
@@ -276,10 +269,9 @@ _MOST_FIELDS: Final = 2_000
 PUBLISH: Final = "publish"
 
 
-@router.get("/forms/{form_id}")
+@router.get("/forms/{form_id}", Permission.READ_ADS)
 async def show_builder(request: Request, caller: PageCaller, form_id: str, lang: str = "") -> HTMLResponse:
     """Show the builder; ``lang`` chooses the edited language."""
-    require(caller, Permission.READ_ADS)
     return await _render(request, caller, form_id, lang)
 
 
@@ -319,10 +311,9 @@ def _sheet(form: InstantForm, language: str, at: datetime) -> dict[str, Any]:
     return sheet | {"image": picture_path(form.business_id, form.draft.image)}
 
 
-@router.post("/forms/{form_id}/draft")
+@router.post("/forms/{form_id}/draft", Permission.WRITE_ADS)
 async def post_draft(request: Request, caller: FormCaller, form_id: str) -> Response:
     """Save the draft, then do the action of the pressed button (``do``)."""
-    require(caller, Permission.WRITE_ADS)
     sent = await request.form(max_files=0, max_fields=_MOST_FIELDS)
     language, editor, change = (clean(_one(sent, name))[:64] for name in ("lang", "editor", "do"))
     base_revision = read_number(_one(sent, "revision")) or 0
@@ -366,11 +357,10 @@ def _values(sent: FormData) -> dict[str, list[str]]:
     return fields
 
 
-@router.get("/forms/{form_id}/test")
-@router.get("/forms/{form_id}/test/{page_id}")
+@router.get("/forms/{form_id}/test", Permission.READ_ADS)
+@router.get("/forms/{form_id}/test/{page_id}", Permission.READ_ADS)
 async def show_test(request: Request, caller: PageCaller, form_id: str, lang: str = "") -> HTMLResponse:
     """Show the draft as a customer sees it; answers are checked and discarded."""
-    require(caller, Permission.READ_ADS)
     context = context_of(request)
     form = await context.db.read(lambda tx: actions.load_form(tx, caller.business_id, form_id))
     language = lang if lang in form.draft.languages else form.draft.languages[0]
@@ -394,10 +384,9 @@ class _Sent(msgspec.Struct):
 _sent: Final = msgspec.json.Decoder(_Sent)
 
 
-@router.post("/forms/{form_id}/test")
+@router.post("/forms/{form_id}/test", Permission.READ_ADS)
 async def post_test(request: Request, caller: FormCaller, form_id: str) -> Response:
     """Check a test submission against the draft, and show the values that would be stored."""
-    require(caller, Permission.READ_ADS)
     try:
         sent = _sent.decode(await read_body(request))
     except JSON_ERRORS as error:
@@ -427,10 +416,9 @@ async def post_test(request: Request, caller: FormCaller, form_id: str) -> Respo
 _BUSINESS: Final = re.compile(r"[0-9a-f-]{36}")
 
 
-@router.post("/forms/{form_id}/photos")
+@router.post("/forms/{form_id}/photos", Permission.WRITE_ADS)
 async def post_picture(request: Request, caller: FormCaller, form_id: str) -> Response:
     """Keep a picture for a form; the draft shows it once it is saved with it."""
-    require(caller, Permission.WRITE_ADS)
     context = context_of(request)
     await context.db.read(lambda tx: actions.load_form(tx, caller.business_id, form_id))
     picture = await context.uploads.take_from_member(request, caller.subject_id)
@@ -438,7 +426,7 @@ async def post_picture(request: Request, caller: FormCaller, form_id: str) -> Re
     return json_answer({"image": digest})
 
 
-@router.get("/form-pictures/{business_id}/{digest}")
+@router.get("/form-pictures/{business_id}/{digest}", Access(Credential.ADDRESS))
 async def show_picture(request: Request, business_id: str, digest: str) -> Response:
     """Return a picture by the hash of its content, which cannot be guessed; it never changes."""
     picture = None

@@ -12,9 +12,8 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contatto.accounts.auth import ApiCaller
-from contatto.accounts.model import BusinessId, Caller, Permission
-from contatto.accounts.rules import require
+from contatto.accounts.auth import ApiCaller, HotRoute, api_routes
+from contatto.accounts.model import Access, BusinessId, Caller, Credential, Permission, ReadAudit
 from contatto.accounts.store import is_token_live, list_ad_accounts
 from contatto.channels.model import ChannelAccount, MessageKind, Sender
 from contatto.channels.store import CONNECTORS
@@ -51,16 +50,15 @@ from contatto.kit.api_types import (
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import Answered, HotRoute, api_answer
+from contatto.kit.http import Answered, api_answer
 from contatto.kit.ids import new_id
-from contatto.kit.openapi import ApiRouter
 from contatto.kit.timestamps import micros
 from contatto.kit.untrusted_files import PICTURE_LIMIT
 from contatto.measurement.model import TouchKind
 from contatto.measurement.store import list_measured_ads, list_touches_of
 from contatto.ui.context import context_of
 
-router: Final = ApiRouter(prefix="/open_api/v1.3/business/message", tags=["Business messages"])
+router: Final = api_routes("Business messages", "/business/message")
 
 
 class ConversationQuery(ApiModel):
@@ -141,13 +139,12 @@ class MessageList(Answer, frozen=True):
     cursor: int
 
 
-@router.get("/conversation/list/", openapi_extra=describe_query(ConversationQuery))
+@router.get("/conversation/list/", Permission.READ_INBOX, openapi_extra=describe_query(ConversationQuery))
 async def list_business_conversations(request: Request, caller: ApiCaller) -> Answered[ConversationList]:
     """List the conversations of an account, latest first.
 
     ``referral.ad`` holds every ad that the person came from, oldest first, with the time in seconds.
     """
-    require(caller, Permission.READ_INBOX)
     query = read_query(request, ConversationQuery)
 
     def work(tx: Tx) -> ConversationList:
@@ -173,13 +170,14 @@ async def list_business_conversations(request: Request, caller: ApiCaller) -> An
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-@router.get("/content/list/", openapi_extra=describe_query(ContentQuery))
+@router.get(
+    "/content/list/", Permission.READ_INBOX, ReadAudit.FOLDED, openapi_extra=describe_query(ContentQuery)
+)
 async def list_business_messages(request: Request, caller: ApiCaller) -> Answered[MessageList]:
     """List the messages of a conversation, latest first, 20 at most; ``cursor`` leads to earlier ones.
 
     What only the business sees, such as notices and notes, is never among them.
     """
-    require(caller, Permission.READ_INBOX)
     query = read_query(request, ContentQuery)
 
     def work(tx: Tx) -> MessageList:
@@ -326,7 +324,7 @@ class Capabilities(Answer, frozen=True):
     capability_infos: list[CapabilityInfo]
 
 
-@router.post("/send/")
+@router.post("/send/", Permission.WRITE_INBOX)
 async def send_business_message(request: Request, caller: ApiCaller, body: SendBody) -> Answered[SentMessage]:
     """Send a message into a conversation.
 
@@ -334,7 +332,6 @@ async def send_business_message(request: Request, caller: ApiCaller, body: SendB
     one; the eleventh is refused with code 40064, a later one with 40002. ``SENDER_ACTION`` sends no message,
     and its ``message_id`` is empty. A template and a shared post leave as texts.
     """
-    require(caller, Permission.WRITE_INBOX)
     # Refuse a message without the part that its type needs, or with a button that is too long.
     name = body.message_type.lower()
     if getattr(body, name) is None:
@@ -359,7 +356,7 @@ async def send_business_message(request: Request, caller: ApiCaller, body: SendB
     return api_answer(SentMessage(MessageId(sent.id)), request_id_of(request))
 
 
-@router.post("/media/upload/")
+@router.post("/media/upload/", Permission.WRITE_INBOX)
 async def upload_business_media(
     request: Request,
     caller: ApiCaller,
@@ -370,7 +367,6 @@ async def upload_business_media(
     media_type: Annotated[Literal["IMAGE"], Form()] = "IMAGE",
 ) -> Answered[MediaInfo]:
     """Upload a picture; its ``media_id`` is good for a day, or as long as a message shows it."""
-    require(caller, Permission.WRITE_INBOX)
     context = context_of(request)
     await context.db.read(lambda tx: load_business_account(tx, caller.business_id, business_id))
     if (file.size or 0) > PICTURE_LIMIT:
@@ -380,10 +376,9 @@ async def upload_business_media(
     return api_answer(MediaInfo(photo.digest, media_type), request_id_of(request))
 
 
-@router.get("/capabilities/get/", openapi_extra=describe_query(CapabilityQuery))
+@router.get("/capabilities/get/", Permission.READ_INBOX, openapi_extra=describe_query(CapabilityQuery))
 async def get_capabilities(request: Request, caller: ApiCaller) -> Answered[Capabilities]:
     """Return whether an account can send pictures into a conversation."""
-    require(caller, Permission.READ_INBOX)
     query = read_query(request, CapabilityQuery)
 
     def work(tx: Tx) -> bool:
@@ -457,7 +452,7 @@ class MediaLink(Answer, frozen=True):
     download_url: str
 
 
-@router.post("/media/download/")
+@router.post("/media/download/", Permission.READ_INBOX, ReadAudit.EACH)
 async def download_business_media(
     request: Request, caller: ApiCaller, body: MediaBody
 ) -> Answered[MediaLink]:
@@ -465,7 +460,6 @@ async def download_business_media(
 
     It is good for ten minutes, and no longer than the access token that asked for it.
     """
-    require(caller, Permission.READ_INBOX)
     context = context_of(request)
 
     def work(tx: Tx) -> None:
@@ -506,4 +500,4 @@ async def send_media(request: Request) -> Response:
     return Response(picture, media_type=media_type, headers=_SAFE)
 
 
-routes = [HotRoute("/media", send_media, methods=["GET"])]
+routes = [HotRoute("GET", "/media", send_media, Access(Credential.ADDRESS))]

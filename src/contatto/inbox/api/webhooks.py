@@ -10,8 +10,8 @@ from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from contatto.accounts.auth import ApiCaller
-from contatto.accounts.model import Caller, Permission
+from contatto.accounts.auth import ApiCaller, DirectRoute, HotRoute, api_routes
+from contatto.accounts.model import Access, Caller, Credential, Permission
 from contatto.accounts.rules import require
 from contatto.channels.actions import webhook_verify_token
 from contatto.channels.connectors.webchat import WebchatDelivery
@@ -52,9 +52,8 @@ from contatto.kit.api_types import (
 )
 from contatto.kit.db.tx import Row, Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import Answered, DirectRoute, HotRoute, api_answer, json_answer, read_body
+from contatto.kit.http import Answered, api_answer, json_answer, read_body
 from contatto.kit.ids import new_secret
-from contatto.kit.openapi import ApiRouter
 from contatto.kit.texts import JSON_ERRORS
 from contatto.kit.timestamps import micros
 from contatto.ui.context import Context, context_of, part_of
@@ -281,15 +280,15 @@ def show_messages(tx: Tx, account: ChannelAccount, chat_messages: list[Message])
 
 
 routes = [
-    DirectRoute("/webhooks/{platform}/{app_id}", receive_webhook, methods=["POST"]),
-    HotRoute("/webhooks/{platform}/{app_id}", answer_challenge, methods=["GET"]),
-    HotRoute("/chat/{account_id}/messages", list_chat_messages, methods=["GET"]),
-    DirectRoute("/chat/{account_id}/messages", write_chat_message, methods=["POST"]),
-    HotRoute("/chat/{account_id}/stream", stream_chat, methods=["GET"]),
+    DirectRoute("POST", "/webhooks/{platform}/{app_id}", receive_webhook, Access(Credential.PLATFORM)),
+    HotRoute("GET", "/webhooks/{platform}/{app_id}", answer_challenge, Access(Credential.PLATFORM)),
+    HotRoute("GET", "/chat/{account_id}/messages", list_chat_messages, Access(Credential.VISITOR)),
+    DirectRoute("POST", "/chat/{account_id}/messages", write_chat_message, Access(Credential.VISITOR)),
+    HotRoute("GET", "/chat/{account_id}/stream", stream_chat, Access(Credential.VISITOR)),
 ]
 
 
-router: Final = ApiRouter(prefix="/open_api/v1.3/business/message/auto_message", tags=["Business messages"])
+router: Final = api_routes("Business messages", "/business/message/auto_message")
 
 
 def _listed(value: object) -> object:
@@ -392,7 +391,7 @@ class AutoMessages(Answer, frozen=True):
     auto_messages: list[AutoMessageInfo]
 
 
-@router.post("/create/")
+@router.post("/create/", Permission.WRITE_INBOX)
 async def create_business_auto_message(
     request: Request, caller: ApiCaller, body: MessageBody
 ) -> Answered[ChangedAutoMessage]:
@@ -401,7 +400,6 @@ async def create_business_auto_message(
     They take effect on the chat pages of this installation; for accounts of platforms they are kept and
     shown, and what the platform sends by itself is set there. Keyword replies are set in Settings alone.
     """
-    require(caller, Permission.WRITE_INBOX)
     new = _exchange(body)
 
     def work(tx: Tx, account: ChannelAccount) -> str:
@@ -410,12 +408,11 @@ async def create_business_auto_message(
     return await _changed(request, caller, body, work)
 
 
-@router.post("/update/")
+@router.post("/update/", Permission.WRITE_INBOX)
 async def update_business_auto_message(
     request: Request, caller: ApiCaller, body: ChangeBody
 ) -> Answered[ChangedAutoMessage]:
     """Change a message; it keeps its id and its place."""
-    require(caller, Permission.WRITE_INBOX)
     new = _exchange(body)
 
     def work(tx: Tx, account: ChannelAccount) -> str:
@@ -425,7 +422,7 @@ async def update_business_auto_message(
     return await _changed(request, caller, body, work)
 
 
-@router.post("/delete/")
+@router.post("/delete/", Permission.WRITE_INBOX)
 async def delete_business_auto_message(
     request: Request, caller: ApiCaller, body: OneBody
 ) -> Answered[ChangedAutoMessage]:
@@ -438,7 +435,7 @@ async def delete_business_auto_message(
     return await _changed(request, caller, body, work)
 
 
-@router.post("/sort/")
+@router.post("/sort/", Permission.WRITE_INBOX)
 async def sort_business_auto_messages(
     request: Request, caller: ApiCaller, body: SortBody
 ) -> Answered[ChangedAutoMessage]:
@@ -451,7 +448,7 @@ async def sort_business_auto_messages(
     return await _changed(request, caller, body, work)
 
 
-@router.post("/status/update/")
+@router.post("/status/update/", Permission.WRITE_INBOX)
 async def update_auto_message_status(
     request: Request, caller: ApiCaller, body: StatusBody
 ) -> Answered[ChangedAutoMessage]:
@@ -465,10 +462,9 @@ async def update_auto_message_status(
     return await _changed(request, caller, body, work)
 
 
-@router.get("/get/", openapi_extra=describe_query(AutoQuery))
+@router.get("/get/", Permission.READ_INBOX, openapi_extra=describe_query(AutoQuery))
 async def get_business_auto_messages(request: Request, caller: ApiCaller) -> Answered[AutoMessages]:
     """List the messages of a type, in their order; each is approved at once, without a moderator."""
-    require(caller, Permission.READ_INBOX)
     query = read_query(request, AutoQuery)
 
     def work(tx: Tx) -> AutoMessages:

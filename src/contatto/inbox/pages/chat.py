@@ -9,12 +9,12 @@ from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 import msgspec
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import Form, Query, Request
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller
-from contatto.accounts.model import Caller, Permission
+from contatto.accounts.auth import DirectRoute, FormCaller, PageCaller, page_routes
+from contatto.accounts.model import Access, Caller, Credential, Permission, ReadAudit
 from contatto.accounts.rules import may, require
 from contatto.capture import store as capture_store
 from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
@@ -54,7 +54,7 @@ from contatto.inbox.store.messages import find_message, find_photo_body
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import DirectRoute, json_answer, read_body
+from contatto.kit.http import json_answer, read_body
 from contatto.kit.i18n import translator_of
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.languages import LANGUAGES, translator_for
@@ -164,10 +164,10 @@ def _draw(
     return draw("forms/_sheet.html", values, translator_for(language))
 
 
-router = APIRouter(include_in_schema=False)
+router = page_routes()
 
 
-@router.get("/chat/{account_id}")
+@router.get("/chat/{account_id}", Access(Credential.ANYBODY))
 async def show_chat(request: Request, account_id: str) -> HTMLResponse:
     """Show the customer's page. It is public: each visitor gets an identity at this account."""
     context = context_of(request)
@@ -182,7 +182,7 @@ async def show_chat(request: Request, account_id: str) -> HTMLResponse:
     return response
 
 
-@router.get("/chat/{account_id}/embed")
+@router.get("/chat/{account_id}/embed", Access(Credential.ANYBODY))
 async def show_embedded_chat(request: Request, account_id: str, v: str = "") -> Response:
     """Show the chat page inside an allowed site; a token in its address names the visitor."""
     context = context_of(request)
@@ -353,8 +353,8 @@ def _number_of(page_id: str) -> int:
 
 
 routes = [
-    DirectRoute("/chat/{account_id}/form/{page_id}", show_form, methods=["GET"]),
-    DirectRoute("/chat/{account_id}/form", post_form, methods=["POST"]),
+    DirectRoute("GET", "/chat/{account_id}/form/{page_id}", show_form, Access(Credential.VISITOR)),
+    DirectRoute("POST", "/chat/{account_id}/form", post_form, Access(Credential.VISITOR)),
 ]
 
 
@@ -376,22 +376,20 @@ async def show_photo(request: Request, business_id: str, conversation_id: str, m
     return picture_answer(*photo, cache=_CACHE)
 
 
-@router.get("/inbox/{conversation_id}/photos/{message_id}")
+@router.get("/inbox/{conversation_id}/photos/{message_id}", Permission.READ_INBOX, ReadAudit.FOLDED)
 async def show_thread_photo(
     request: Request, caller: PageCaller, conversation_id: str, message_id: str
 ) -> Response:
-    require(caller, Permission.READ_INBOX)
     return await show_photo(request, caller.business_id, conversation_id, message_id)
 
 
-@router.post("/inbox/{conversation_id}/photos")
+@router.post("/inbox/{conversation_id}/photos", Permission.WRITE_INBOX)
 async def post_photo(
     request: Request,
     caller: FormCaller,
     conversation_id: str,
     client_message_id: Annotated[str, Query(min_length=8, max_length=64)],
 ) -> Response:
-    require(caller, Permission.WRITE_INBOX)
     if not is_uuid(conversation_id):
         raise Refused(errors.NOT_FOUND)
     context = context_of(request)
@@ -416,7 +414,7 @@ async def post_photo(
     return await after_post(request, caller, conversation_id)
 
 
-@router.post("/chat/{account_id}/photos")
+@router.post("/chat/{account_id}/photos", Access(Credential.VISITOR))
 async def post_chat_photo(
     request: Request, client_message_id: Annotated[str, Query(max_length=64)]
 ) -> Response:
@@ -441,14 +439,14 @@ async def post_chat_photo(
     return json_answer({"accepted": True, "message_id": message_id})
 
 
-@router.get("/chat/{account_id}/photos/{message_id}")
+@router.get("/chat/{account_id}/photos/{message_id}", Access(Credential.VISITOR))
 async def show_chat_photo(request: Request, message_id: str) -> Response:
     account, visitor = await chat_visitor(request)
     conversation_id = conversation_id_of(account, visitor)
     return await show_photo(request, account.business_id, conversation_id, message_id)
 
 
-@router.post("/chat/{account_id}/read")
+@router.post("/chat/{account_id}/read", Access(Credential.VISITOR))
 async def post_chat_read(request: Request) -> Response:
     """Note that the visitor has all messages before their eyes."""
     context = context_of(request)
@@ -458,7 +456,7 @@ async def post_chat_read(request: Request) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/chat/{account_id}/typing")
+@router.post("/chat/{account_id}/typing", Access(Credential.VISITOR))
 async def post_chat_typing(request: Request) -> Response:
     """Tell the members who have this thread open that the visitor types; nothing of it is kept."""
     context = context_of(request)
@@ -476,7 +474,7 @@ LINK_KEY = "form-link"
 """The purpose under which the vault gives the signer of links."""
 
 
-@router.post("/inbox/{conversation_id}/forms")
+@router.post("/inbox/{conversation_id}/forms", Permission.WRITE_INBOX)
 async def post_send_form(
     request: Request,
     caller: FormCaller,
@@ -484,7 +482,6 @@ async def post_send_form(
     page_id: Annotated[str, Form(max_length=20)] = "",
     client_message_id: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
-    require(caller, Permission.WRITE_INBOX)
     context = context_of(request)
     actor = Actor(caller.business_id, caller.subject_id, caller.display_name)
     is_named = bool(client_message_id) and is_uuid(conversation_id)
@@ -503,7 +500,7 @@ async def post_send_form(
     return await after_post(request, caller, conversation_id)
 
 
-@router.get("/form/{token}")
+@router.get("/form/{token}", Access(Credential.ADDRESS))
 async def show_form_link(request: Request, token: str) -> HTMLResponse:
     """Show the form of a link, as a page of its own."""
     context, link = _open_link(request, token)
@@ -517,7 +514,7 @@ async def show_form_link(request: Request, token: str) -> HTMLResponse:
     return context.pages.render(request, "inbox/form.html", values)
 
 
-@router.get("/form/{token}/{page_id}")
+@router.get("/form/{token}/{page_id}", Access(Credential.ADDRESS))
 async def show_linked_sheet(request: Request, token: str, page_id: str, lang: str = "") -> HTMLResponse:
     """Return the sheet alone, in another language; ``page_id`` is the one of the link."""
     context, link = _open_link(request, token)
@@ -528,7 +525,7 @@ async def show_linked_sheet(request: Request, token: str, page_id: str, lang: st
     return HTMLResponse(draw_sheet(request, version, reader, lang).html, headers=UNKEPT)
 
 
-@router.post("/form/{token}")
+@router.post("/form/{token}", Access(Credential.ADDRESS))
 async def post_linked_form(request: Request, token: str) -> Response:
     """Take what the person of the link sends; the same ``submission_id`` again gives the same answer."""
     context, link = _open_link(request, token)
@@ -573,15 +570,14 @@ KEYWORD_ROWS: Final = 6
 _SEPARATOR: Final = re.compile(r"[,\n]")
 
 
-@router.get("/settings/chat/{account_id}")
+@router.get("/settings/chat/{account_id}", Permission.READ_INBOX)
 async def show_automatic(request: Request, caller: PageCaller, account_id: str) -> HTMLResponse:
     return await _render_automatic(request, caller, account_id)
 
 
-@router.get("/settings/chat/{account_id}/first")
+@router.get("/settings/chat/{account_id}/first", Permission.READ_ADS)
 async def show_first(request: Request, caller: PageCaller, account_id: str) -> HTMLResponse:
     """Return the first message of a chat without an ad's own one, for the preview of an ad."""
-    require(caller, Permission.READ_ADS)
     context = context_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
@@ -597,11 +593,10 @@ async def show_first(request: Request, caller: PageCaller, account_id: str) -> H
     return context.pages.render(request, "inbox/_first.html", await context.db.read(load))
 
 
-@router.post("/settings/chat/{account_id}")
+@router.post("/settings/chat/{account_id}", Permission.ADMINISTER)
 async def post_automatic(
     request: Request, caller: FormCaller, account_id: str, revision: Annotated[Revision, Form()]
 ) -> Response:
-    require(caller, Permission.ADMINISTER)
     # Return the typed rows without empty ones.
     sent = await request.form(max_files=0)
 

@@ -7,12 +7,12 @@ from enum import StrEnum
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import Form, Query, Request
 from pydantic import BaseModel
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller, session_reader
-from contatto.accounts.model import Caller, MemberId, Permission
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes, session_reader
+from contatto.accounts.model import Access, Caller, Credential, MemberId, Permission, ReadAudit
 from contatto.accounts.rules import is_able, may, require
 from contatto.accounts.store import list_members
 from contatto.channels.model import MessageKind, Sender
@@ -51,7 +51,7 @@ from contatto.spam.store import find_verdict
 from contatto.ui.context import context_of, part_of
 from contatto.ui.live import resume_point, sse_answer, stream_events
 
-router = APIRouter(include_in_schema=False)
+router = page_routes()
 
 
 SIGNS: Final = {
@@ -349,13 +349,13 @@ def is_uuid(text: str) -> bool:
     return len(text) == 36 and text.replace("-", "").isalnum()
 
 
-@router.get("/live")
+@router.get("/live", Access(Credential.MEMBER))
 async def follow_live(request: Request, caller: PageCaller) -> StreamingResponse:
     feed, reader = context_of(request).live, session_reader(request)
     return sse_answer(stream_events(feed, caller.business_id, resume_point(request), reader))
 
 
-@router.get("/nav")
+@router.get("/nav", Access(Credential.MEMBER))
 async def show_nav(request: Request, caller: PageCaller, section: str = "") -> HTMLResponse:
     context, recall = context_of(request), part_of(request, CachedCounts).begin()
 
@@ -372,32 +372,31 @@ async def show_nav(request: Request, caller: PageCaller, section: str = "") -> H
     return context.pages.render(request, "ui/nav.html", values)
 
 
-@router.get("/inbox")
+@router.get("/inbox", Permission.READ_INBOX, ReadAudit.FOLDED)
 async def show_inbox(
     request: Request, caller: PageCaller, query: Annotated[ViewQuery, Query()], before: str = ""
 ) -> HTMLResponse:
     return await render_inbox(request, caller, "inbox/inbox.html", read_view(query, before), None)
 
 
-@router.get("/inbox/list")
+@router.get("/inbox/list", Permission.READ_INBOX, ReadAudit.FOLDED)
 async def show_list(
     request: Request, caller: PageCaller, query: Annotated[ViewQuery, Query()], selected: str = ""
 ) -> HTMLResponse:
     return await render_inbox(request, caller, "inbox/_list.html", read_view(query), selected or None)
 
 
-@router.get("/inbox/search")
+@router.get("/inbox/search", Permission.READ_INBOX, ReadAudit.FOLDED)
 async def find_in_inbox(
     request: Request, caller: PageCaller, q: Annotated[str, Query(max_length=100)] = ""
 ) -> Response:
     """Conversations for the command palette."""
-    require(caller, Permission.READ_INBOX)
     view = read_view(ViewQuery(q=q))
     results = await context_of(request).db.read(lambda tx: list_found(tx, caller, view.q))
     return json_answer({"found": results})
 
 
-@router.get("/inbox/{conversation_id}")
+@router.get("/inbox/{conversation_id}", Permission.READ_INBOX, ReadAudit.FOLDED)
 async def show_conversation(
     request: Request,
     caller: PageCaller,
@@ -409,7 +408,7 @@ async def show_conversation(
     return await render_inbox(request, caller, "inbox/inbox.html", view, conversation_id, strict=True)
 
 
-@router.get("/inbox/{conversation_id}/thread")
+@router.get("/inbox/{conversation_id}/thread", Permission.READ_INBOX, ReadAudit.FOLDED)
 async def show_thread(
     request: Request, caller: PageCaller, conversation_id: str, before: str = ""
 ) -> HTMLResponse:
@@ -417,26 +416,25 @@ async def show_thread(
     return await render_inbox(request, caller, "inbox/_thread.html", view, conversation_id, strict=True)
 
 
-@router.get("/inbox/{conversation_id}/contact")
+@router.get("/inbox/{conversation_id}/contact", Permission.READ_INBOX, ReadAudit.FOLDED)
 async def show_contact(request: Request, caller: PageCaller, conversation_id: str) -> HTMLResponse:
     return await render_inbox(
         request, caller, "inbox/_contact.html", read_view(ViewQuery()), conversation_id, strict=True
     )
 
 
-@router.get("/settings/replies")
+@router.get("/settings/replies", Permission.READ_INBOX)
 async def show_saved_replies(request: Request, caller: PageCaller) -> HTMLResponse:
     return await _render_replies(request, caller)
 
 
-@router.post("/settings/replies")
+@router.post("/settings/replies", Permission.WRITE_INBOX)
 async def post_saved_reply(
     request: Request,
     caller: FormCaller,
     shortcut: Annotated[str, Form()] = "",
     text: Annotated[str, Form()] = "",
 ) -> Response:
-    require(caller, Permission.WRITE_INBOX)
     try:
         await context_of(request).db.write(
             lambda tx: threads.keep_saved_reply(tx, caller.business_id, shortcut, text)
@@ -448,9 +446,8 @@ async def post_saved_reply(
     return RedirectResponse("/settings/replies", 303)
 
 
-@router.post("/settings/replies/{reply_id}/remove")
+@router.post("/settings/replies/{reply_id}/remove", Permission.WRITE_INBOX)
 async def post_remove_saved_reply(request: Request, caller: FormCaller, reply_id: str) -> Response:
-    require(caller, Permission.WRITE_INBOX)
     await context_of(request).db.write(
         lambda tx: threads.remove_saved_reply(tx, caller.business_id, reply_id)
     )
@@ -476,7 +473,7 @@ async def _render_replies(
     )
 
 
-@router.post("/inbox/{conversation_id}/messages")
+@router.post("/inbox/{conversation_id}/messages", Permission.WRITE_INBOX)
 async def post_reply(
     request: Request,
     caller: FormCaller,
@@ -484,7 +481,6 @@ async def post_reply(
     text: Annotated[str, Form()] = "",
     client_message_id: Annotated[str, Form()] = "",
 ) -> Response:
-    require(caller, Permission.WRITE_INBOX)
 
     def reply(tx: Tx) -> Message:
         message_id = named_id(conversation_id, client_message_id) if is_uuid(conversation_id) else ""
@@ -504,9 +500,8 @@ async def post_reply(
     return await after_post(request, caller, conversation_id)
 
 
-@router.post("/inbox/{conversation_id}/messages/{message_id}/retry")
+@router.post("/inbox/{conversation_id}/messages/{message_id}/retry", Permission.WRITE_INBOX)
 async def post_retry(request: Request, caller: FormCaller, conversation_id: str, message_id: str) -> Response:
-    require(caller, Permission.WRITE_INBOX)
 
     await context_of(request).db.write(
         lambda tx: retry_reply(tx, caller.business_id, conversation_id, message_id)
@@ -514,9 +509,8 @@ async def post_retry(request: Request, caller: FormCaller, conversation_id: str,
     return await after_post(request, caller, conversation_id)
 
 
-@router.post("/inbox/{conversation_id}/lead")
+@router.post("/inbox/{conversation_id}/lead", Permission.WRITE_LEADS)
 async def post_mark_as_lead(request: Request, caller: FormCaller, conversation_id: str) -> Response:
-    require(caller, Permission.WRITE_LEADS)
 
     business_id, actor = caller.business_id, caller.display_name
     await context_of(request).db.write(
@@ -525,19 +519,17 @@ async def post_mark_as_lead(request: Request, caller: FormCaller, conversation_i
     return await after_post(request, caller, conversation_id)
 
 
-@router.post("/inbox/{conversation_id}/read")
+@router.post("/inbox/{conversation_id}/read", Permission.WRITE_INBOX)
 async def post_read(request: Request, caller: FormCaller, conversation_id: str) -> Response:
-    require(caller, Permission.WRITE_INBOX)
     await context_of(request).db.write(
         lambda tx: threads.note_conversation_read(tx, caller.business_id, conversation_id, caller.subject_id)
     )
     return Response(status_code=204)
 
 
-@router.post("/inbox/{conversation_id}/typing")
+@router.post("/inbox/{conversation_id}/typing", Permission.WRITE_INBOX)
 async def post_typing(request: Request, caller: FormCaller, conversation_id: str) -> Response:
     """Tell the customer's page and other members that this one writes; nothing of it is kept."""
-    require(caller, Permission.WRITE_INBOX)
     context = context_of(request)
     await context.db.read(lambda tx: threads.owned_conversation(tx, caller.business_id, conversation_id))
     typing = MemberTyping(caller.business_id, conversation_id, caller.subject_id, caller.display_name)
@@ -553,7 +545,7 @@ def _actor(caller: Caller) -> Actor:
     return Actor(caller.business_id, caller.subject_id, caller.display_name)
 
 
-@router.post("/inbox/{conversation_id}/assign")
+@router.post("/inbox/{conversation_id}/assign", Permission.WRITE_INBOX)
 async def post_assign(
     request: Request,
     caller: FormCaller,
@@ -568,7 +560,7 @@ async def post_assign(
     return await after_post(request, caller, conversation_id)
 
 
-@router.post("/inbox/{conversation_id}/snooze")
+@router.post("/inbox/{conversation_id}/snooze", Permission.WRITE_INBOX)
 async def post_snooze(
     request: Request,
     caller: FormCaller,
@@ -581,7 +573,7 @@ async def post_snooze(
     return await after_post(request, caller, conversation_id)
 
 
-@router.post("/inbox/{conversation_id}/resolve")
+@router.post("/inbox/{conversation_id}/resolve", Permission.WRITE_INBOX)
 async def post_resolve(
     request: Request, caller: FormCaller, conversation_id: str, revision: SeenRevision
 ) -> Response:
@@ -590,7 +582,7 @@ async def post_resolve(
     return await after_post(request, caller, conversation_id)
 
 
-@router.post("/inbox/{conversation_id}/reopen")
+@router.post("/inbox/{conversation_id}/reopen", Permission.WRITE_INBOX)
 async def post_reopen(
     request: Request, caller: FormCaller, conversation_id: str, revision: SeenRevision
 ) -> Response:
@@ -599,7 +591,7 @@ async def post_reopen(
     return await after_post(request, caller, conversation_id)
 
 
-@router.post("/inbox/{conversation_id}/block")
+@router.post("/inbox/{conversation_id}/block", Permission.WRITE_INBOX)
 async def post_block(
     request: Request,
     caller: FormCaller,
@@ -615,7 +607,7 @@ async def post_block(
     return await after_post(request, caller, conversation_id)
 
 
-@router.post("/inbox/{conversation_id}/unblock")
+@router.post("/inbox/{conversation_id}/unblock", Permission.WRITE_INBOX)
 async def post_unblock(
     request: Request, caller: FormCaller, conversation_id: str, fine: Annotated[str, Form()] = "0"
 ) -> Response:
@@ -626,7 +618,7 @@ async def post_unblock(
     return await after_post(request, caller, conversation_id)
 
 
-@router.post("/inbox/{conversation_id}/labels")
+@router.post("/inbox/{conversation_id}/labels", Permission.WRITE_INBOX)
 async def post_label(
     request: Request, caller: FormCaller, conversation_id: str, name: Annotated[str, Form()] = ""
 ) -> Response:
@@ -637,7 +629,7 @@ async def post_label(
     return await after_post(request, caller, conversation_id)
 
 
-@router.post("/inbox/{conversation_id}/labels/{label_id}/remove")
+@router.post("/inbox/{conversation_id}/labels/{label_id}/remove", Permission.WRITE_INBOX)
 async def post_unlabel(request: Request, caller: FormCaller, conversation_id: str, label_id: str) -> Response:
     actor = _actor(caller)
     await context_of(request).db.write(
@@ -646,7 +638,7 @@ async def post_unlabel(request: Request, caller: FormCaller, conversation_id: st
     return await after_post(request, caller, conversation_id)
 
 
-@router.post("/inbox/{conversation_id}/notes")
+@router.post("/inbox/{conversation_id}/notes", Permission.WRITE_INBOX)
 async def post_private_note(
     request: Request,
     caller: FormCaller,
@@ -663,7 +655,7 @@ async def post_private_note(
     return await after_post(request, caller, conversation_id)
 
 
-@router.post("/inbox/{conversation_id}/scheduled")
+@router.post("/inbox/{conversation_id}/scheduled", Permission.WRITE_INBOX)
 async def post_scheduled(
     request: Request,
     caller: FormCaller,
@@ -685,27 +677,25 @@ async def post_scheduled(
     return await after_post(request, caller, conversation_id)
 
 
-@router.post("/inbox/{conversation_id}/scheduled/{reply_id}/cancel")
+@router.post("/inbox/{conversation_id}/scheduled/{reply_id}/cancel", Permission.WRITE_INBOX)
 async def post_cancel_scheduled(
     request: Request, caller: FormCaller, conversation_id: str, reply_id: str
 ) -> Response:
-    require(caller, Permission.WRITE_INBOX)
     await context_of(request).db.write(
         lambda tx: cancel_scheduled(tx, caller.business_id, conversation_id, reply_id)
     )
     return await after_post(request, caller, conversation_id)
 
 
-@router.get("/settings/inbox")
+@router.get("/settings/inbox", Permission.READ_INBOX)
 async def show_inbox_settings(request: Request, caller: PageCaller) -> HTMLResponse:
     return await _render(request, caller)
 
 
-@router.post("/settings/inbox")
+@router.post("/settings/inbox", Permission.ADMINISTER)
 async def post_inbox_settings(
     request: Request, caller: FormCaller, minutes: Annotated[str, Form(max_length=40)] = ""
 ) -> Response:
-    require(caller, Permission.ADMINISTER)
     lang = translator_of(request).lang
     try:
         target = read_whole("minutes", minutes, lang) or 0

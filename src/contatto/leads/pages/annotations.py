@@ -2,13 +2,12 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from pydantic import Field as Limits
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller
-from contatto.accounts.model import Permission
-from contatto.accounts.rules import require
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.model import Permission, ReadAudit
 from contatto.capture.model import Field
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -24,7 +23,7 @@ from contatto.leads.store import records
 from contatto.leads.store.annotations import find_merge, find_note, find_task, list_equal_points, list_row_ids
 from contatto.ui.context import context_of
 
-router = APIRouter(include_in_schema=False)
+router = page_routes()
 
 
 class _Point(PostedForm):
@@ -33,7 +32,7 @@ class _Point(PostedForm):
     seen: str = Limits("", max_length=400)
 
 
-@router.post("/leads/{lead_id}/points")
+@router.post("/leads/{lead_id}/points", Permission.WRITE_LEADS)
 async def post_point(
     request: Request,
     caller: FormCaller,
@@ -47,7 +46,7 @@ async def post_point(
     )
 
 
-@router.post("/leads/{lead_id}/points/{point_id}")
+@router.post("/leads/{lead_id}/points/{point_id}", Permission.WRITE_LEADS)
 async def post_point_change(
     request: Request, caller: FormCaller, lead_id: str, point_id: str, sent: Annotated[_Point, Form()]
 ) -> Response:
@@ -65,7 +64,7 @@ async def post_point_change(
     return await change_lead(request, caller, lead_id, change)
 
 
-@router.post("/leads/{lead_id}/points/{point_id}/reject")
+@router.post("/leads/{lead_id}/points/{point_id}/reject", Permission.WRITE_LEADS)
 async def post_reject(request: Request, caller: FormCaller, lead_id: str, point_id: str) -> Response:
     """Not a contact: the point goes, and with the last one a lead that nothing else made."""
     business_id, actor = caller.business_id, caller.display_name
@@ -77,7 +76,7 @@ async def post_reject(request: Request, caller: FormCaller, lead_id: str, point_
     )
 
 
-@router.post("/leads/{lead_id}/rejected/{rejected_id}/undo")
+@router.post("/leads/{lead_id}/rejected/{rejected_id}/undo", Permission.WRITE_LEADS)
 async def post_reject_undo(request: Request, caller: FormCaller, lead_id: str, rejected_id: str) -> Response:
     actor = actor_of(caller)
     return await change_lead(
@@ -106,7 +105,7 @@ class _Change(_Task):
     do: Literal["save", "delete", "done", "open"] = "save"
 
 
-@router.post("/leads/{lead_id}/owner")
+@router.post("/leads/{lead_id}/owner", Permission.WRITE_LEADS)
 async def post_owner(
     request: Request, caller: FormCaller, lead_id: str, sent: Annotated[_Owner, Form()]
 ) -> Response:
@@ -119,7 +118,7 @@ async def post_owner(
     )
 
 
-@router.post("/leads/{lead_id}/labels")
+@router.post("/leads/{lead_id}/labels", Permission.WRITE_LEADS)
 async def post_label(
     request: Request, caller: FormCaller, lead_id: str, name: Annotated[str, Form(max_length=200)]
 ) -> Response:
@@ -129,7 +128,7 @@ async def post_label(
     )
 
 
-@router.post("/leads/{lead_id}/labels/{label_id}/remove")
+@router.post("/leads/{lead_id}/labels/{label_id}/remove", Permission.WRITE_LEADS)
 async def post_unlabel(request: Request, caller: FormCaller, lead_id: str, label_id: str) -> Response:
     actor = actor_of(caller)
     return await change_lead(
@@ -137,7 +136,7 @@ async def post_unlabel(request: Request, caller: FormCaller, lead_id: str, label
     )
 
 
-@router.post("/leads/{lead_id}/notes")
+@router.post("/leads/{lead_id}/notes", Permission.WRITE_LEADS)
 async def post_note(
     request: Request, caller: FormCaller, lead_id: str, sent: Annotated[_Note, Form()]
 ) -> Response:
@@ -147,7 +146,7 @@ async def post_note(
     )
 
 
-@router.post("/leads/{lead_id}/notes/{note_id}")
+@router.post("/leads/{lead_id}/notes/{note_id}", Permission.WRITE_LEADS)
 async def post_note_change(
     request: Request, caller: FormCaller, lead_id: str, note_id: str, sent: Annotated[_Change, Form()]
 ) -> Response:
@@ -169,7 +168,7 @@ async def post_note_change(
     return await change_lead(request, caller, lead_id, change)
 
 
-@router.post("/leads/{lead_id}/tasks")
+@router.post("/leads/{lead_id}/tasks", Permission.WRITE_LEADS)
 async def post_task(
     request: Request, caller: FormCaller, lead_id: str, sent: Annotated[_Task, Form()]
 ) -> Response:
@@ -180,7 +179,7 @@ async def post_task(
     )
 
 
-@router.post("/leads/{lead_id}/tasks/{task_id}")
+@router.post("/leads/{lead_id}/tasks/{task_id}", Permission.WRITE_LEADS)
 async def post_task_change(
     request: Request, caller: FormCaller, lead_id: str, task_id: str, sent: Annotated[_Change, Form()]
 ) -> Response:
@@ -213,9 +212,8 @@ class _MergeForm(PostedForm):
     reason: str = Limits("", max_length=1_000)
 
 
-@router.get("/leads/{lead_id}/merge/{other_id}")
+@router.get("/leads/{lead_id}/merge/{other_id}", Permission.WRITE_LEADS, ReadAudit.EACH)
 async def show_merge(request: Request, caller: PageCaller, lead_id: str, other_id: str) -> HTMLResponse:
-    require(caller, Permission.WRITE_LEADS)
     context = context_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
@@ -231,11 +229,10 @@ async def show_merge(request: Request, caller: PageCaller, lead_id: str, other_i
     return context.pages.render(request, "leads/merge.html", values | {"caller": caller})
 
 
-@router.post("/leads/{lead_id}/merge/{other_id}")
+@router.post("/leads/{lead_id}/merge/{other_id}", Permission.WRITE_LEADS)
 async def post_merge(
     request: Request, caller: FormCaller, lead_id: str, other_id: str, sent: Annotated[_MergeForm, Form()]
 ) -> RedirectResponse:
-    require(caller, Permission.WRITE_LEADS)
     target_id, source_id = (lead_id, other_id) if sent.keep == "one" else (other_id, lead_id)
     picks = Picks(*(picked != sent.keep for picked in (sent.name, sent.status, sent.owner)))
     actor, merge_request = actor_of(caller), MergeRequest(target_id, source_id, picks, sent.reason)
@@ -247,9 +244,8 @@ async def post_merge(
     return RedirectResponse(f"/leads/{target_id}", 303)
 
 
-@router.post("/leads/{lead_id}/merges/{merge_id}/undo")
+@router.post("/leads/{lead_id}/merges/{merge_id}/undo", Permission.WRITE_LEADS)
 async def post_unmerge(request: Request, caller: FormCaller, lead_id: str, merge_id: str) -> RedirectResponse:
-    require(caller, Permission.WRITE_LEADS)
     actor = actor_of(caller)
 
     def undo(tx: Tx) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import phonenumbers
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import Form, Query, Request
 from pydantic import Field as Limits
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response, StreamingResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller, contact_reads_of
-from contatto.accounts.model import Caller, Permission
+from contatto.accounts.auth import FormCaller, PageCaller, contact_reads_of, page_routes
+from contatto.accounts.model import Caller, Permission, ReadAudit
 from contatto.accounts.rules import may, require
 from contatto.capture.model import Field
 from contatto.channels.store import list_accounts
@@ -61,7 +61,7 @@ from contatto.leads.store.listing import list_credits, list_member_names
 from contatto.ui.context import Context, context_of
 from contatto.ui.render import iso
 
-router = APIRouter(include_in_schema=False)
+router = page_routes()
 HEAD: Final = (
     "lead_id", "created_time", "ad_id", "ad_name", "adgroup_id", "adgroup_name", "campaign_id",
     "campaign_name", "name", "status", "lead_source", *(field.value for field in Field), "labels", "owner",
@@ -74,17 +74,15 @@ type ReadPage = Callable[[Lead | None, Tx], Page]
 """Reads the rows after a lead, and gives the last one; None after the last page."""
 
 
-@router.get("/leads.csv")
+@router.get("/leads.csv", Permission.EXPORT_LEADS, ReadAudit.EACH)
 async def download_csv(request: Request, caller: PageCaller, query: ReadAsked) -> Response:
     """Stream all matching leads as CSV."""
-    require(caller, Permission.EXPORT_LEADS)
     return await answer_file(request, caller, query.wanted, "csv", None)
 
 
-@router.get("/leads.xlsx")
+@router.get("/leads.xlsx", Permission.EXPORT_LEADS, ReadAudit.EACH)
 async def download_xlsx(request: Request, caller: PageCaller, query: ReadAsked) -> Response:
     """All matching leads as XLSX; it is written to a file of its own first."""
-    require(caller, Permission.EXPORT_LEADS)
     return await answer_file(request, caller, query.wanted, "xlsx", None)
 
 
@@ -217,7 +215,7 @@ class _Selection(_Chosen):
         return JobPlan(value, lead_ids=tuple(self.ids))
 
 
-@router.post("/leads/bulk")
+@router.post("/leads/bulk", Permission.WRITE_LEADS, ReadAudit.EACH)
 async def post_bulk(request: Request, caller: FormCaller, sent: Annotated[_Selection, Form()]) -> Response:
     """Begin work on the selected leads or on all that match; a file is answered at once."""
     query = read_query(sent.query)
@@ -229,16 +227,14 @@ async def post_bulk(request: Request, caller: FormCaller, sent: Annotated[_Selec
         # written before the first byte leaves, with the entry of the audit log that follows each write
         await context_of(request).db.write(lambda tx: note_export(tx, actor_of(caller), chosen))
         return await answer_file(request, caller, query.wanted, sent.do, None if sent.all else sent.ids)
-    require(caller, Permission.WRITE_LEADS)
     actor, plan = actor_of(caller), sent.plan(query)
     await context_of(request).db.write(lambda tx: actions.start_job(tx, actor, JobKind(sent.do), plan))
     return RedirectResponse(query.href(), 303)
 
 
-@router.get("/leads/jobs")
+@router.get("/leads/jobs", Permission.READ_LEADS)
 async def show_jobs(request: Request, caller: PageCaller, query: ReadAsked) -> HTMLResponse:
     """Show the latest job that runs, or ended a short while ago, in one line; fetched anew at each step."""
-    require(caller, Permission.READ_LEADS)
     context = context_of(request)
     jobs = await context.db.read(lambda tx: _jobs_of(tx, caller, tx.now - RECENT))
     open_ones = [job for job in jobs if job.is_open]
@@ -248,10 +244,9 @@ async def show_jobs(request: Request, caller: PageCaller, query: ReadAsked) -> H
     return context.pages.render(request, "leads/_jobs.html", values)
 
 
-@router.get("/leads/jobs/history")
+@router.get("/leads/jobs/history", Permission.READ_LEADS)
 async def show_history(request: Request, caller: PageCaller, query: ReadAsked) -> HTMLResponse:
     """Show the history of bulk work, latest first."""
-    require(caller, Permission.READ_LEADS)
     context = context_of(request)
     jobs = await context.db.read(lambda tx: _jobs_of(tx, caller, tx.now - SHOWN_FOR, MOST_SHOWN))
     can_edit = may(caller, Permission.WRITE_LEADS)
@@ -259,10 +254,9 @@ async def show_history(request: Request, caller: PageCaller, query: ReadAsked) -
     return context.pages.render(request, "leads/jobs.html", values | {"look": ""})
 
 
-@router.get("/leads/jobs/{job_id}")
+@router.get("/leads/jobs/{job_id}", Permission.READ_LEADS)
 async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLResponse:
     """One job with all that it left out."""
-    require(caller, Permission.READ_LEADS)
     context, words = context_of(request), translator_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
@@ -287,12 +281,11 @@ async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLRes
     return context.pages.render(request, "leads/job.html", values)
 
 
-@router.post("/leads/jobs/{job_id}/undo")
+@router.post("/leads/jobs/{job_id}/undo", Permission.WRITE_LEADS)
 async def post_undo(
     request: Request, caller: FormCaller, job_id: str, query: Annotated[str, Form(max_length=8_000)] = ""
 ) -> RedirectResponse:
     """Ask to take a job back, and go on with the list as it was."""
-    require(caller, Permission.WRITE_LEADS)
     actor, leads_query = actor_of(caller), read_query(query)
     await context_of(request).db.write(lambda tx: actions.undo_job(tx, actor, job_id))
     return RedirectResponse(leads_query.href(), 303)
@@ -367,12 +360,11 @@ class _Sent(PostedForm):
     reason: str = Limits("", max_length=1_000)
 
 
-@router.post("/leads/merge/ask")
+@router.post("/leads/merge/ask", Permission.WRITE_LEADS, ReadAudit.EACH)
 async def post_ask_bulk_merge(
     request: Request, caller: FormCaller, sent: Annotated[_Chosen, Form()]
 ) -> HTMLResponse:
     """Ask which of the chosen leads stays; this changes nothing."""
-    require(caller, Permission.WRITE_LEADS)
     context = context_of(request)
     lead_filter = for_member(read_query(sent.query).wanted, caller.subject_id)
 
@@ -398,11 +390,10 @@ async def post_ask_bulk_merge(
     return context.pages.render(request, "leads/join.html", {"caller": caller, "leads": leads})
 
 
-@router.post("/leads/merge")
+@router.post("/leads/merge", Permission.WRITE_LEADS)
 async def post_bulk_merge(
     request: Request, caller: FormCaller, sent: Annotated[_Sent, Form()]
 ) -> RedirectResponse:
-    require(caller, Permission.WRITE_LEADS)
     actor = actor_of(caller)
 
     def join(tx: Tx) -> None:
@@ -437,17 +428,15 @@ class ColumnView:
     is_double: bool
 
 
-@router.get("/leads/import")
+@router.get("/leads/import", Permission.WRITE_LEADS)
 async def show_import(request: Request, caller: PageCaller) -> HTMLResponse:
-    require(caller, Permission.WRITE_LEADS)
     accounts = await context_of(request).db.read(lambda tx: list_accounts(tx, caller.business_id))
     return _page(request, caller, accounts[0].registration_country if accounts else "", "", "")
 
 
-@router.post("/leads/import")
+@router.post("/leads/import", Permission.WRITE_LEADS)
 async def post_text(request: Request, caller: FormCaller, sent: Annotated[_Text, Form()]) -> Response:
     """Keep a pasted text, and show what its import would do."""
-    require(caller, Permission.WRITE_LEADS)
     try:
         country = _country(sent.country)
         # In a thread: it reads each row.
@@ -459,12 +448,11 @@ async def post_text(request: Request, caller: FormCaller, sent: Annotated[_Text,
     return RedirectResponse(f"/leads/import/{draft.id}", 303)
 
 
-@router.post("/leads/import/file")
+@router.post("/leads/import/file", Permission.WRITE_LEADS)
 async def post_file(
     request: Request, caller: FormCaller, country: Annotated[str, Query(max_length=2)] = ""
 ) -> Response:
     """Keep a file: its body is the file itself, which may be a workbook or a text in any usual encoding."""
-    require(caller, Permission.WRITE_LEADS)
     chosen = _country(country)
     context, words = context_of(request), translator_of(request)
     accounts = await context.db.read(lambda tx: list_accounts(tx, caller.business_id))
@@ -479,20 +467,18 @@ async def post_file(
     return json_answer({"href": f"/leads/import/{draft.id}"})
 
 
-@router.get("/leads/import/{job_id}")
+@router.get("/leads/import/{job_id}", Permission.WRITE_LEADS, ReadAudit.EACH)
 async def show_draft(request: Request, caller: PageCaller, job_id: str) -> HTMLResponse:
     """Show the preview of an import; nothing is changed."""
-    require(caller, Permission.WRITE_LEADS)
     actor = actor_of(caller)
     draft = await context_of(request).db.read(lambda tx: actions.load_import_draft(tx, actor, job_id))
     return await _draft_page(request, caller, draft, draft.plan, None)
 
 
-@router.post("/leads/import/{job_id}")
+@router.post("/leads/import/{job_id}", Permission.WRITE_LEADS)
 async def post_columns(
     request: Request, caller: FormCaller, job_id: str, sent: Annotated[_Mapping, Form()]
 ) -> Response:
-    require(caller, Permission.WRITE_LEADS)
     actor, country = actor_of(caller), _country(sent.country)
     db = context_of(request).db
     draft = await db.read(lambda tx: actions.load_import_draft(tx, actor, job_id))
@@ -512,18 +498,16 @@ async def post_columns(
     return RedirectResponse(f"/leads/import/{job_id}", 303)
 
 
-@router.post("/leads/import/{job_id}/start")
+@router.post("/leads/import/{job_id}/start", Permission.WRITE_LEADS)
 async def post_start(request: Request, caller: FormCaller, job_id: str) -> RedirectResponse:
-    require(caller, Permission.WRITE_LEADS)
     actor = actor_of(caller)
     await context_of(request).db.write(lambda tx: actions.start_import(tx, actor, job_id))
     return RedirectResponse(f"/leads/jobs/{job_id}", 303)
 
 
-@router.get("/leads/jobs/{job_id}/rejects")
+@router.get("/leads/jobs/{job_id}/rejects", Permission.WRITE_LEADS, ReadAudit.EACH)
 async def download_rejects(request: Request, caller: PageCaller, job_id: str) -> Response:
     """Download the rows left out or taken in part, as they were, each with its reason, to be mended."""
-    require(caller, Permission.WRITE_LEADS)
     words = translator_of(request)
     plan, reasons = await context_of(request).db.read(
         lambda tx: actions.load_rejects(tx, caller.business_id, job_id)
@@ -620,18 +604,16 @@ class _Sure(PostedForm):
     word: str = Limits("", max_length=100)
 
 
-@router.get("/leads/{lead_id}/erase")
+@router.get("/leads/{lead_id}/erase", Permission.ERASE_LEADS, ReadAudit.EACH)
 async def show_erase(request: Request, caller: PageCaller, lead_id: str) -> HTMLResponse:
-    require(caller, Permission.ERASE_LEADS)
     return await _ask(request, caller, (lead_id,))
 
 
-@router.post("/leads/erase/ask")
+@router.post("/leads/erase/ask", Permission.ERASE_LEADS, ReadAudit.EACH)
 async def post_ask(
     request: Request, caller: FormCaller, sent: Annotated[_ErasedChoice, Form()]
 ) -> HTMLResponse:
     """Ask before the chosen leads, or all that match by now, are erased; this changes nothing."""
-    require(caller, Permission.ERASE_LEADS)
     lead_filter = for_member(read_query(sent.query).wanted, caller.subject_id)
 
     def matching(tx: Tx) -> list[str]:
@@ -641,9 +623,8 @@ async def post_ask(
     return await _ask(request, caller, tuple(ids))
 
 
-@router.post("/leads/erase")
+@router.post("/leads/erase", Permission.ERASE_LEADS, ReadAudit.EACH)
 async def post_erase(request: Request, caller: FormCaller, sent: Annotated[_Sure, Form()]) -> Response:
-    require(caller, Permission.ERASE_LEADS)
     ids = tuple(filter(None, sent.ids.split(",")))
     typed = sent.word.strip().casefold()
     if typed not in (WORD, translator_of(request).gettext(WORD).casefold()):

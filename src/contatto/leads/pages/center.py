@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qsl, urlencode
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import Depends, Form, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller
-from contatto.accounts.model import Caller, Permission
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.model import Caller, Permission, ReadAudit
 from contatto.accounts.rules import may, require
 from contatto.kit import errors
 from contatto.kit.db.database import CachedCounts
@@ -225,12 +225,12 @@ def chips_of(leads_query: LeadsQuery, choices: dict[str, list[tuple[str, str]]])
     ]
 
 
-router = APIRouter(include_in_schema=False)
+router = page_routes()
 PAGE: Final = 50
 _LAST_PAGE: Final = 1_000_000
 
 
-@router.get("/leads")
+@router.get("/leads", Permission.READ_LEADS, ReadAudit.FOLDED)
 async def show_leads(
     request: Request, caller: PageCaller, query: ReadAsked, page: PageNumber = 1
 ) -> HTMLResponse:
@@ -240,7 +240,7 @@ async def show_leads(
     return response
 
 
-@router.get("/leads/rows")
+@router.get("/leads/rows", Permission.READ_LEADS, ReadAudit.FOLDED)
 async def show_rows(
     request: Request, caller: PageCaller, query: ReadAsked, page: PageNumber = 1
 ) -> HTMLResponse:
@@ -324,10 +324,9 @@ class _NewView(PostedForm):
     shared: bool = False
 
 
-@router.get("/leads/views")
+@router.get("/leads/views", Permission.READ_LEADS, ReadAudit.FOLDED)
 async def show_views(request: Request, caller: PageCaller, query: ReadAsked) -> HTMLResponse:
     """Show the bar of views with their counts; fetched after the page, so that no list waits for counts."""
-    require(caller, Permission.READ_LEADS)
     context = context_of(request)
     view_rows = await context.db.read(
         lambda tx: [
@@ -368,12 +367,11 @@ def _shown(tx: Tx, caller: Caller, leads_query: LeadsQuery, view: SavedView) -> 
     )
 
 
-@router.post("/leads/views")
+@router.post("/leads/views", Permission.WRITE_LEADS)
 async def post_view(
     request: Request, caller: FormCaller, sent: Annotated[_NewView, Form()]
 ) -> RedirectResponse:
     """Keep the list as it is shown; the query is read and written anew, so only known words are kept."""
-    require(caller, Permission.WRITE_LEADS)
     query = read_query(sent.query)
     actor = actor_of(caller)
 
@@ -384,7 +382,7 @@ async def post_view(
     return RedirectResponse(query.href(), 303)
 
 
-@router.post("/leads/views/{view_id}")
+@router.post("/leads/views/{view_id}", Permission.WRITE_LEADS)
 async def post_view_change(
     request: Request,
     caller: FormCaller,
@@ -392,7 +390,6 @@ async def post_view_change(
     do: Annotated[Literal["pin", "unpin", "share", "unshare", "delete"], Form()],
     query: Annotated[str, Form(max_length=8_000)] = "",
 ) -> RedirectResponse:
-    require(caller, Permission.WRITE_LEADS)
     actor = actor_of(caller)
 
     def change(tx: Tx) -> None:

@@ -8,11 +8,11 @@ from itertools import groupby
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller
-from contatto.accounts.model import Caller, Permission
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.model import Caller, Permission, ReadAudit
 from contatto.accounts.rules import may, require
 from contatto.audit.model import AuditEntry
 from contatto.audit.store import list_acts_on
@@ -225,7 +225,7 @@ def undos_of(tx: Tx, lead: Lead, history: list[HistoryEntry], words: Translator)
     return sorted(undos, key=lambda undo: undo.at, reverse=True)
 
 
-router = APIRouter(include_in_schema=False)
+router = page_routes()
 _STEP_TEXTS: Final[Mapping[HistoryKind, str]] = {
     HistoryKind.CAPTURED: N_("Became a lead. Shared: %(detail)s"),
     HistoryKind.UPDATED: N_("Also shared: %(detail)s"),
@@ -271,9 +271,8 @@ _FIELD_NAMES: Final = {"phone": N_("Phone"), "email": N_("E-mail"), "name": N_("
 """The other fields are names of platforms."""
 
 
-@router.get("/leads/{lead_id}")
+@router.get("/leads/{lead_id}", Permission.READ_LEADS, ReadAudit.EACH)
 async def show_lead(request: Request, caller: PageCaller, lead_id: str) -> Response:
-    require(caller, Permission.READ_LEADS)
     return await answer_lead(request, caller, lead_id, None)
 
 
@@ -323,9 +322,8 @@ async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: R
     return page
 
 
-@router.post("/leads/{lead_id}/restore")
+@router.post("/leads/{lead_id}/restore", Permission.WRITE_LEADS)
 async def post_restore(request: Request, caller: FormCaller, lead_id: str) -> RedirectResponse:
-    require(caller, Permission.WRITE_LEADS)
 
     def restore(tx: Tx) -> None:
         lead = store.find_lead(tx, caller.business_id, lead_id)
@@ -526,7 +524,7 @@ async def change_lead(
     return RedirectResponse(f"/leads/{lead_id}", 303)
 
 
-@router.post("/leads/{lead_id}/status")
+@router.post("/leads/{lead_id}/status", Permission.WRITE_LEADS)
 async def post_status(
     request: Request,
     caller: FormCaller,
@@ -543,7 +541,7 @@ async def post_status(
     )
 
 
-@router.post("/leads/{lead_id}/status/undo")
+@router.post("/leads/{lead_id}/status/undo", Permission.WRITE_LEADS)
 async def post_status_undo(
     request: Request, caller: FormCaller, lead_id: str, seen: Annotated[LeadStatus, Form()]
 ) -> Response:

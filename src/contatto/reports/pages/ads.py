@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, StreamingResponse
 
 from contatto.accounts import store as accounts
-from contatto.accounts.auth import PageCaller
+from contatto.accounts.auth import PageCaller, page_routes
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.ad_platforms.store import list_outside_accounts
@@ -57,7 +56,7 @@ from contatto.reports.rules.queries import (
 )
 from contatto.ui.context import Context, context_of
 
-router: Final = APIRouter(include_in_schema=False)
+router: Final = page_routes()
 CAMPAIGNS_PER_PAGE: Final = 25
 TREE_PERIODS: Final = {
     TreePeriod.TODAY: N_("Today"),
@@ -135,9 +134,8 @@ class _AdsTree:
     drafts: list[OpenDraft]
 
 
-@router.get("/ads")
+@router.get("/ads", Permission.READ_ADS)
 async def show_ads_tree(request: Request, caller: PageCaller, page: str = "1") -> HTMLResponse:
-    require(caller, Permission.READ_ADS)
     require(caller, Permission.READ_REPORTS)
     context = context_of(request)
     query = read_ads_tree_query(request.query_params.multi_items())
@@ -270,9 +268,8 @@ LEVEL_TITLES: Final = {
 }
 
 
-@router.get("/reports/sources")
+@router.get("/reports/sources", Permission.READ_REPORTS)
 async def show_sources(request: Request, caller: PageCaller) -> HTMLResponse:
-    require(caller, Permission.READ_REPORTS)
     context = context_of(request)
     words = dict(request.query_params)
 
@@ -299,10 +296,9 @@ async def show_sources(request: Request, caller: PageCaller) -> HTMLResponse:
     return context.pages.render(request, "reports/sources.html", values)
 
 
-@router.get("/reports/sources/csv")
+@router.get("/reports/sources/csv", Permission.READ_REPORTS)
 async def download_sources(request: Request, caller: PageCaller) -> StreamingResponse:
     """Download the rows of the page as a CSV file; each names its currency."""
-    require(caller, Permission.READ_REPORTS)
     words = dict(request.query_params)
 
     def load(tx: Tx) -> tuple[AdSourceQuery, tuple[CurrencyPart, ...]]:

@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from contatto.accounts import store as accounts
-from contatto.accounts.auth import PageCaller, contact_reads_of
-from contatto.accounts.model import BusinessId, Permission
-from contatto.accounts.rules import may, require
+from contatto.accounts.auth import PageCaller, contact_reads_of, page_routes
+from contatto.accounts.model import BusinessId, Permission, ReadAudit
+from contatto.accounts.rules import may
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -44,7 +44,7 @@ from contatto.reports.rules.figures import (
 from contatto.reports.rules.queries import span_of
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(include_in_schema=False)
+router: Final = page_routes()
 PAGE_SIZE: Final = 50
 MOST_REPLIES: Final = 20_000
 MOST_REPLY_DAYS: Final = 31
@@ -63,11 +63,10 @@ class ConversionRow:
     ad: MeasuredAd | None
 
 
-@router.get("/reports/conversions")
+@router.get("/reports/conversions", Permission.READ_REPORTS, ReadAudit.FOLDED)
 async def show_conversions(
     request: Request, caller: PageCaller, metric: str = "", key: str = "", page: PageNumber = 1
 ) -> HTMLResponse:
-    require(caller, Permission.READ_REPORTS)
     context = context_of(request)
     query = query_of(request)
     page = max(page, 1)
@@ -130,10 +129,9 @@ class TouchRow:
     country: str
 
 
-@router.get("/reports/conversions/{conversion_id}")
+@router.get("/reports/conversions/{conversion_id}", Permission.READ_REPORTS, ReadAudit.EACH)
 async def show_conversion(request: Request, caller: PageCaller, conversion_id: str) -> HTMLResponse:
     """Show all touches of the person, with their verdicts."""
-    require(caller, Permission.READ_REPORTS)
     number = read_number(conversion_id)
     if number is None:
         raise Refused(errors.NOT_FOUND, "Conversion not found.")
@@ -193,7 +191,7 @@ class WhatIfChange:
     what_if: str
 
 
-@router.get("/reports/what-if")
+@router.get("/reports/what-if", Permission.READ_REPORTS)
 async def show_what_if(
     request: Request,
     caller: PageCaller,
@@ -202,7 +200,6 @@ async def show_what_if(
     policy: Annotated[str, Query(max_length=20)] = AttributionPolicy.CLICK_FIRST,
 ) -> HTMLResponse:
     """Compare the stored winners with those of other windows; it changes nothing."""
-    require(caller, Permission.READ_REPORTS)
     if click not in CLICK_DAYS or view not in VIEW_DAYS or policy not in set(AttributionPolicy):
         raise Refused(errors.INVALID, "click: Choose one of the windows and priorities on the page.")
     context = context_of(request)
@@ -252,10 +249,9 @@ async def show_what_if(
     return context.pages.render(request, "reports/what_if.html", {"caller": caller, **values})
 
 
-@router.get("/reports/responses")
+@router.get("/reports/responses", Permission.READ_REPORTS)
 async def show_responses(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show the times of first replies; the report page fetches them after it is shown."""
-    require(caller, Permission.READ_REPORTS)
     context = context_of(request)
     query = query_of(request)
 

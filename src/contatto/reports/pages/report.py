@@ -10,16 +10,15 @@ from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Form
+from fastapi import Form
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from contatto.accounts import store as accounts
 from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import AdAccount, Caller, Permission
-from contatto.accounts.rules import require
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
@@ -70,7 +69,7 @@ from contatto.reports.rules.queries import (
 )
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(include_in_schema=False)
+router: Final = page_routes()
 PERIODS: Final = {
     Period.TODAY: N_("Today"),
     Period.YESTERDAY: N_("Yesterday"),
@@ -149,9 +148,8 @@ def load_overview_request(tx: Tx, caller: Caller, query: OverviewQuery) -> Overv
     return OverviewRequest(account, replace(query, advertiser=str(account.number)), today)
 
 
-@router.get("/reports")
+@router.get("/reports", Permission.READ_REPORTS)
 async def show_report(request: Request, caller: PageCaller) -> HTMLResponse:
-    require(caller, Permission.READ_REPORTS)
     context = context_of(request)
     query = query_of(request)
 
@@ -303,20 +301,18 @@ def _table_cell(metric: Metric, figures: Figures, previous: Figures | None, href
     return TableCell(metric, metric.value(figures), metric.value(previous) if previous else None, href)
 
 
-@router.get("/reports/csv")
+@router.get("/reports/csv", Permission.READ_REPORTS)
 async def download_report_csv(request: Request, caller: PageCaller) -> StreamingResponse:
     """Download the table as a CSV file that opens safely in a spreadsheet."""
-    require(caller, Permission.READ_REPORTS)
     overview_request, table = await _read_table(request, caller)
     lines = csv_lines(_file_lines(overview_request, table, translator_of(request).gettext), bom=True)
     headers = _file_headers(overview_request, "csv")
     return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-@router.get("/reports/xlsx")
+@router.get("/reports/xlsx", Permission.READ_REPORTS)
 async def download_report_sheet(request: Request, caller: PageCaller) -> Response:
     """Download the table as a spreadsheet."""
-    require(caller, Permission.READ_REPORTS)
     overview_request, table = await _read_table(request, caller)
     head, *rows = _file_lines(overview_request, table, translator_of(request).gettext)
 
@@ -506,7 +502,7 @@ def list_report_links(tx: Tx, caller: Caller, query: OverviewQuery) -> list[Repo
     ]
 
 
-@router.post("/reports/saved")
+@router.post("/reports/saved", Permission.READ_REPORTS)
 async def post_saved_report(
     request: Request,
     caller: FormCaller,
@@ -515,7 +511,6 @@ async def post_saved_report(
     shared: Annotated[bool, Form()] = False,  # noqa: FBT002 - a box that is ticked or not
 ) -> RedirectResponse:
     """Save the query of the page; it is read and written anew, so only known words are kept."""
-    require(caller, Permission.READ_REPORTS)
     overview_query = read_saved_query(query)
     owner = (caller.business_id, caller.subject_id)
 
@@ -526,14 +521,13 @@ async def post_saved_report(
     return RedirectResponse(overview_query.href(), 303)
 
 
-@router.post("/reports/saved/{report_id}/delete")
+@router.post("/reports/saved/{report_id}/delete", Permission.READ_REPORTS)
 async def post_saved_report_away(
     request: Request,
     caller: FormCaller,
     report_id: str,
     query: Annotated[str, Form(max_length=_LONGEST_QUERY)] = "",
 ) -> RedirectResponse:
-    require(caller, Permission.READ_REPORTS)
     owner = (caller.business_id, caller.subject_id)
     await context_of(request).db.write(lambda tx: remove_saved_report(tx, owner, report_id))
     return RedirectResponse(read_saved_query(query).href(), 303)
