@@ -18,8 +18,8 @@ from contatto.kit.settings import Settings
 from contatto.learning.model import Phase
 from contatto.measurement.model import Goal
 from contatto.simulator.history import GoalResult, HistoryStage, make_history
-from contatto.simulator.people import plan_people
 from contatto.simulator.traffic import DAY_S
+from contatto.simulator.world import plan_people
 from contatto.wiring import PORTS, install
 
 SAYS: Final = "history of the demo; goal: a lead costs less with the goal Lead in 9 of 10 starts"

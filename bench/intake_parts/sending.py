@@ -9,9 +9,8 @@ from typing import Final
 
 from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.channels.model import ChannelAccount, Platform
-from contatto.simulator.people import phrases_of, plan_people
 from contatto.simulator.traffic import Thread, received_message
-from contatto.simulator.world import DemoWorld
+from contatto.simulator.world import DemoWorld, phrases_of, plan_people
 
 HOST: Final = "127.0.0.1"
 CONNECTIONS: Final = 64

@@ -86,10 +86,9 @@ class Worker:
         while True:
             try:
                 await asyncio.to_thread(self.run_maintenance)
-            except OSError as error:
-                logger().error("worker.maintenance_failed", error_at=where(error), says=str(error))
-            except Exception as error:  # nothing else may end the worker
-                logger().error("worker.maintenance_failed", error_at=where(error))
+            except Exception as error:  # nothing may end the worker
+                says = {"says": str(error)} if isinstance(error, OSError) else {}
+                logger().error("worker.maintenance_failed", error_at=where(error), **says)
             await asyncio.sleep(MAINTENANCE_S)
 
     def run_maintenance(self) -> int:

@@ -20,7 +20,7 @@ from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.inbox.model import ReceiptCounts
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit.settings import Settings
-from contatto.simulator.browser import ClientProfile, HttpClient
+from contatto.simulator.traffic import ClientProfile, HttpClient
 from contatto.wiring import install
 from tests.journeys.running import APP_ID, APP_SECRET, message, open_house, webhook_body
 

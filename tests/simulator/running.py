@@ -20,8 +20,7 @@ from contatto.kit import outbox
 from contatto.kit.clock import ShiftedClock, SystemClock
 from contatto.kit.settings import Settings
 from contatto.measurement.rules import TRACKING_KEY
-from contatto.simulator.browser import HttpClient, MemberSession
-from contatto.simulator.traffic import VisitPlayer
+from contatto.simulator.traffic import HttpClient, MemberSession, VisitPlayer
 from contatto.simulator.world import build_world, invent_logins
 from contatto.ui.context import Context
 from contatto.wiring import install

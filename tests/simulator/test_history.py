@@ -25,9 +25,8 @@ from contatto.leads.store.listing import list_leads
 from contatto.learning.model import Phase
 from contatto.measurement.model import Goal
 from contatto.simulator.history import GoalResult, HistoryStage, MadeHistory, make_history
-from contatto.simulator.people import PlannedVisitor, plan_people
 from contatto.simulator.traffic import DAY_S
-from contatto.simulator.world import BUDGET_MICROS, TIMEZONE
+from contatto.simulator.world import BUDGET_MICROS, TIMEZONE, PlannedVisitor, plan_people
 from contatto.wiring import PORTS, install
 from tests.schema import copy_schema
 

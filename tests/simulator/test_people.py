@@ -7,7 +7,7 @@ import pytest
 
 from contatto.capture.rules import detect_contacts
 from contatto.channels.model import Platform
-from contatto.simulator.people import (
+from contatto.simulator.world import (
     HOME,
     MARKETS,
     OFFER,

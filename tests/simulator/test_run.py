@@ -13,8 +13,8 @@ from contatto.kit.db.tx import Tx
 from contatto.leads.store.records import find_lead_of_person, list_contact_points
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import find_attribution, list_measured_ads
-from contatto.simulator.people import plan_people
 from contatto.simulator.traffic import VisitTruth, list_coming
+from contatto.simulator.world import plan_people
 from tests.simulator.running import Replay, Running, running_world
 
 DAYS, PEOPLE = 1, 150

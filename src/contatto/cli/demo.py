@@ -26,7 +26,6 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import open_storage
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
-from contatto.simulator.browser import HttpClient, MemberSession
 from contatto.simulator.demo import (
     PLATFORM_PATH,
     DemoFolder,
@@ -36,10 +35,9 @@ from contatto.simulator.demo import (
     routes,
     write_private,
 )
-from contatto.simulator.history import GoalResult, HistoryStage, make_history
-from contatto.simulator.people import PlannedVisitor, plan_people
-from contatto.simulator.traffic import DAY_S, VisitPlayer, play_live
-from contatto.simulator.world import TIMEZONE, DemoWorld
+from contatto.simulator.history import HistoryStage, make_history
+from contatto.simulator.traffic import DAY_S, HttpClient, MemberSession, VisitPlayer, play_live
+from contatto.simulator.world import TIMEZONE, DemoWorld, PlannedVisitor, plan_people
 from contatto.ui.context import Context
 from contatto.wiring import PORTS, install
 
@@ -142,7 +140,14 @@ def _serve_world(home: DemoFolder, options: Options, listener: socket.socket) ->
     )
     with home.log.open("a", encoding="utf-8") as log:
         set_up_logs(settings.log_level, settings.log_format, log)
-        plan = _plan_live(options, datetime.now(ZoneInfo(TIMEZONE)), is_new=world is None)
+        # A new world starts with its history; one that goes on, at the last midnight.
+        days, seed = options.days + 1, options.seed
+        starts_at = datetime.now(ZoneInfo(TIMEZONE)).replace(hour=0, minute=0, second=0, microsecond=0)
+        if world is None:
+            starts_at -= timedelta(days=options.days)
+        else:
+            seed = random.randrange(2**32)  # noqa: S311  # it makes up people
+        plan = LivePlan(starts_at, days, plan_people(seed, options.people * days, days * DAY_S))
         if world is None:
             world, plan.people = _make_world(settings, options, plan)
             home.write_state(FolderState.READY, world)
@@ -162,15 +167,6 @@ class LivePlan:
     starts_at: datetime
     days: int
     people: list[PlannedVisitor]
-
-
-def _plan_live(options: Options, today: datetime, *, is_new: bool) -> LivePlan:
-    """Plan people from the beginning of history; in a world that goes on, from the midnight before."""
-    midnight = today.replace(hour=0, minute=0, second=0, microsecond=0)
-    days = options.days + 1
-    starts_at = midnight - timedelta(days=options.days) if is_new else midnight
-    seed = options.seed if is_new else random.randrange(2**32)  # noqa: S311  # it makes up people
-    return LivePlan(starts_at, days, plan_people(seed, options.people * days, days * DAY_S))
 
 
 def _make_world(
@@ -193,35 +189,25 @@ def _make_world(
         finally:
             db.close()
     _out.print(f"Days of history: {options.days} and today, in {time.perf_counter() - started:.0f} seconds.")
-    _out.print(_describe_results(history.results))
-    return history.world, history.staying
-
-
-def _describe_results(results: list[GoalResult]) -> str:
-    parts = [
-        f"{result.goal.value}: {result.views:,} views, {result.chats:,} chats, {result.leads:,} leads"
-        + (
-            f", {result.currency} {result.spend_micros / result.leads / 1e6:.2f} per lead"
-            if result.leads
-            else ""
-        )
-        for result in results
-    ]
-    return (
+    parts = []
+    for result in history.results:
+        part = f"{result.goal.value}: {result.views:,} views, {result.chats:,} chats, {result.leads:,} leads"
+        if result.leads:
+            part += f", {result.currency} {result.spend_micros / result.leads / 1e6:.2f} per lead"
+        parts.append(part)
+    _out.print(
         f"Both goals have the same four ads. {'; '.join(parts)}. What people do depends on them and on "
         "the ad, never on the goal: what differs is what delivery learned, and chance. "
         "See Ads Manager, What delivery learned."
     )
+    return history.world, history.staying
 
 
 class Demo:
     """One run of the demo: the server, and people who come live."""
 
     def __init__(self, home: DemoFolder, options: Options, context: Context, world: DemoWorld) -> None:
-        self.home = home
-        self.options = options
-        self.context = context
-        self.world = world
+        self.home, self.options, self.context, self.world = home, options, context, world
         app = create_app(context)
         self.crm = LinkedCrm(home.crm)
         app.router.routes.extend((*routes, self.crm.route))
@@ -237,7 +223,10 @@ class Demo:
         settings, world = self.context.settings, self.world
         browser = HttpClient(HOST, settings.port)
         try:
-            await self._link_crm(world)
+            hosts = settings.allowed_hosts
+            await self.context.db.write(
+                lambda tx: self.crm.link(tx, world.business_id, settings.base_url, hosts)
+            )
             _print_summary(world, settings.base_url, self.home.log)
             if self.options.ready_file:
                 write_private(self.options.ready_file, ready_values(world, settings.base_url))
@@ -251,13 +240,6 @@ class Demo:
         finally:
             self.crm.save()
             browser.close()
-
-    async def _link_crm(self, world: DemoWorld) -> None:
-        """Link the CRM of this process; existing leads go there too."""
-        business_id, settings = world.business_id, self.context.settings
-        await self.context.db.write(
-            lambda tx: self.crm.link(tx, business_id, settings.base_url, settings.allowed_hosts)
-        )
 
 
 def ready_values(world: DemoWorld, base_url: str) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from contatto.cli.installation import (
 )
 from contatto.delivery.actions.log import decision_sealing_job
 from contatto.delivery.actions.relearning import (
-    HeldOutScores,
     Span,
     judge_files,
     prepare_relearning,
@@ -50,7 +49,19 @@ def make_model_tables(tx: Tx, business_id: str) -> list[Table]:
     """Return the tables of a business's newest model and of its lead scorer, without empty ones."""
     curves, influences = list_curves(tx, business_id, None), find_influences(tx, business_id)
     relearning, scorer = find_relearning(tx, business_id), find_lead_model(tx, business_id)
-    tables = [_summary(curves), *map(_bins, curves)] if curves else []
+    tables: list[Table] = []
+    if curves:
+        table = Table(
+            "step", "cases", "actual", "predicted", "log loss", "of the base rate's", "calibration error",
+            title=f"Predictions of the last {SHOWN_DAYS} days",
+        )  # fmt: skip
+        for curve in curves:
+            share = curve.loss / curve.of_rate if curve.of_rate else float("nan")
+            table.add_row(
+                curve.question.value, f"{curve.cases:,}", f"{curve.actual:,}", f"{curve.expected:,.1f}",
+                f"{curve.loss:.4f}", f"{share:.3f}", f"{curve.distance:.4f}",
+            )  # fmt: skip
+        tables += [table, *map(_bins, curves)]
     if influences is not None:
         table = Table(
             "step", "factor", "odds ratio", "most likely with", "least likely with", title="Factors"
@@ -78,20 +89,6 @@ def make_model_tables(tx: Tx, business_id: str) -> list[Table]:
         table.add_row(f"{scorer.learned_at:%Y-%m-%d %H:%M}", f"{scorer.outcomes:,}", good, *shares)
         tables.append(table)
     return tables
-
-
-def _summary(curves: list[Curve]) -> Table:
-    table = Table(
-        "step", "cases", "actual", "predicted", "log loss", "of the base rate's", "calibration error",
-        title=f"Predictions of the last {SHOWN_DAYS} days",
-    )  # fmt: skip
-    for curve in curves:
-        share = curve.loss / curve.of_rate if curve.of_rate else float("nan")
-        table.add_row(
-            curve.question.value, f"{curve.cases:,}", f"{curve.actual:,}", f"{curve.expected:,.1f}",
-            f"{curve.loss:.4f}", f"{share:.3f}", f"{curve.distance:.4f}",
-        )  # fmt: skip
-    return table
 
 
 def _bins(curve: Curve) -> Table:
@@ -213,16 +210,6 @@ def evaluate_command(
         out.print("There is no such model, or it is not kept any more.")
         raise typer.Exit(1)
     out.print(f"{evaluation.decisions:,} decisions. Estimates, as they were told at the time:")
-    print_table(_judged_table(evaluation))
-    if evaluation.choices:
-        out.print(
-            f"What a thousand decisions bring if model {number} chooses, with standard errors;"
-            f" {evaluation.effective:,.0f} decisions speak for it:"
-        )
-        print_table(_choices_table(evaluation))
-
-
-def _judged_table(evaluation: Evaluation) -> Table:
     table = Table(
         "question", "asked", "came", "expected / came", "log loss", "of the mean's", "calibration error"
     )
@@ -231,15 +218,18 @@ def _judged_table(evaluation: Evaluation) -> Table:
             name, f"{step.count:,}", f"{step.actual:,.0f}", f"{step.ratio:.3f}", f"{step.log_loss:.4f}",
             f"{step.normalized:.3f}", f"{step.calibration_error:.4f}",
         )  # fmt: skip
-    return table
-
-
-def _choices_table(evaluation: Evaluation) -> Table:
-    table = Table("of", "as it was", "IPS", "SNIPS", "DR")
-    for stage, choice in evaluation.choices.items():
-        values = (choice.logged, choice.inverse, choice.normalized, choice.robust)
-        table.add_row(stage, *(f"{1_000 * value.mean:.2f} ± {1_000 * value.error:.2f}" for value in values))
-    return table
+    print_table(table)
+    if evaluation.choices:
+        out.print(
+            f"What a thousand decisions bring if model {number} chooses, with standard errors;"
+            f" {evaluation.effective:,.0f} decisions speak for it:"
+        )
+        table = Table("of", "as it was", "IPS", "SNIPS", "DR")
+        for stage, choice in evaluation.choices.items():
+            values = (choice.logged, choice.inverse, choice.normalized, choice.robust)
+            texts = (f"{1_000 * value.mean:.2f} ± {1_000 * value.error:.2f}" for value in values)
+            table.add_row(stage, *texts)
+        print_table(table)
 
 
 @model_commands.command("train")
@@ -296,7 +286,13 @@ def relearn_command(
                 span = Span(since, until, as_of_ts)
                 comparison = judge_files(computing, prepared.sources, prepared.market, span)
                 out.print("Decisions that were not learned, by these weights and as was told at the time:")
-                print_table(_comparison_table(comparison))
+                table = Table("question", "asked", "log loss", "told then", "expected / came", "told then")
+                for name, learned in comparison.candidate.items():
+                    logged = comparison.current[name]
+                    losses = f"{learned.log_loss:.4f}", f"{logged.log_loss:.4f}"
+                    ratios = f"{learned.ratio:.3f}", f"{logged.ratio:.3f}"
+                    table.add_row(name, f"{learned.count:,}", *losses, *ratios)
+                print_table(table)
                 return
         weights = weights_of(prepared.market)
         model = storage.db.write_now(lambda tx: _publish(tx, one_business, weights))
@@ -312,15 +308,6 @@ def _publish(tx: Tx, one_business: Business, weights: Weights) -> ModelVersion:
     model_version = publish_relearned(tx, one_business.id, weights)
     record_command(tx, one_business, "model relearn", f"model {model_version.version}")
     return model_version
-
-
-def _comparison_table(comparison: HeldOutScores) -> Table:
-    table = Table("question", "asked", "log loss", "told then", "expected / came", "told then")
-    for name, learned in comparison.candidate.items():
-        logged = comparison.current[name]
-        losses = f"{learned.log_loss:.4f}", f"{logged.log_loss:.4f}"
-        table.add_row(name, f"{learned.count:,}", *losses, f"{learned.ratio:.3f}", f"{logged.ratio:.3f}")
-    return table
 
 
 _out = Console(highlight=False, soft_wrap=True)

@@ -72,16 +72,24 @@ from contatto.measurement.store import list_measured_ads
 from contatto.reports.actions.counting import DayCounter
 from contatto.reports.actions.overview import load_overview
 from contatto.reports.rules.queries import OverviewQuery, Period
-from contatto.simulator.browser import NEXT_STATUSES
-from contatto.simulator.people import AdMoment, ChatLine, PlannedVisitor
 from contatto.simulator.traffic import (
+    NEXT_STATUSES,
     build_ad_request,
     opened_from_ad,
     received_message,
     sent_message,
     thread_of,
 )
-from contatto.simulator.world import TIMEZONE, DemoWorld, build_world, invent_logins, plan_form_entry
+from contatto.simulator.world import (
+    TIMEZONE,
+    AdMoment,
+    ChatLine,
+    DemoWorld,
+    PlannedVisitor,
+    build_world,
+    invent_logins,
+    plan_form_entry,
+)
 from contatto.ui.sessions import VISITOR_KEY, new_visitor, public_id
 
 STEP_S: Final = 600.0

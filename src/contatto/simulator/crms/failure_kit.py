@@ -32,37 +32,7 @@ from contatto.crm.model import (
 )
 from contatto.crm.rules.deliveries import Arrived, Halt, begin_course, next_turn, operation_of
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
-from contatto.simulator.crms.hosted import (
-    GOOGLE_TOKEN,
-    HUBSPOT_TOKEN,
-    PIPEDRIVE_ID_FIELD,
-    PIPEDRIVE_TOKEN,
-    SALESFORCE_TOKEN,
-    SHEET,
-    SPREADSHEET,
-    ZOHO_TOKEN,
-    GoogleSheetsFake,
-    HubSpotFake,
-    PipedriveFake,
-    SalesforceFake,
-    ZohoFake,
-)
-from contatto.simulator.crms.self_hosted import (
-    BOTTLECRM_TOKEN,
-    ODOO_DATABASE,
-    ODOO_KEY,
-    ODOO_UID,
-    ODOO_USER,
-    TRYTON_DATABASE,
-    TRYTON_PASSWORD,
-    TRYTON_SESSION,
-    TRYTON_USER,
-    WEBHOOK_SECRET,
-    BottleFake,
-    OdooFake,
-    TrytonFake,
-    WebhookReceiver,
-)
+from contatto.simulator.crms import hosted, self_hosted
 from contatto.simulator.crms.server import PATIENCE_S, CrmServer, Vendor, VendorFault
 
 
@@ -97,9 +67,9 @@ class CrmCase:
 _ALL: Final = (
     CrmCase(
         "hubspot",
-        HubSpotFake,
+        hosted.HubSpotFake,
         {},
-        {"access_token": HUBSPOT_TOKEN},
+        {"access_token": hosted.HUBSPOT_TOKEN},
         {"email": "ada@example.com", "phone": "+6591234567", "firstname": "Ada", "lastname": "Tan"},
         "email",
         "phone",
@@ -107,9 +77,9 @@ _ALL: Final = (
     ),
     CrmCase(
         "salesforce",
-        SalesforceFake,
+        hosted.SalesforceFake,
         {"client_id": "x", "currency": "EUR"},
-        {"access_token": SALESFORCE_TOKEN},
+        {"access_token": hosted.SALESFORCE_TOKEN},
         {"Email": "ada@example.com", "Phone": "+6591234567", "LastName": "Tan", "Company": "Ada's"},
         "Email",
         "Phone",
@@ -117,9 +87,9 @@ _ALL: Final = (
     ),
     CrmCase(
         "google_sheets",
-        GoogleSheetsFake,
-        {"spreadsheet": SPREADSHEET, "sheet": SHEET},
-        {"access_token": GOOGLE_TOKEN},
+        hosted.GoogleSheetsFake,
+        {"spreadsheet": hosted.SPREADSHEET, "sheet": hosted.SHEET},
+        {"access_token": hosted.GOOGLE_TOKEN},
         {"Name": "Ada Tan", "E-mail": "ada@example.com", "Phone": "+6591234567"},
         "E-mail",
         "Phone",
@@ -128,9 +98,9 @@ _ALL: Final = (
     ),
     CrmCase(
         "zoho",
-        ZohoFake,
+        hosted.ZohoFake,
         {"client_id": "x"},
-        {"access_token": ZOHO_TOKEN},
+        {"access_token": hosted.ZOHO_TOKEN},
         {"Email": "ada@example.com", "Phone": "+6591234567", "Last_Name": "Tan"},
         "Email",
         "Phone",
@@ -140,9 +110,9 @@ _ALL: Final = (
     ),
     CrmCase(
         "pipedrive",
-        PipedriveFake,
-        {"id_field": PIPEDRIVE_ID_FIELD},
-        {"api_token": PIPEDRIVE_TOKEN},
+        hosted.PipedriveFake,
+        {"id_field": hosted.PIPEDRIVE_ID_FIELD},
+        {"api_token": hosted.PIPEDRIVE_TOKEN},
         {"email": "ada@example.com", "phone": "+6591234567", "name": "Ada Tan"},
         "email",
         "phone",
@@ -152,9 +122,9 @@ _ALL: Final = (
     ),
     CrmCase(
         "odoo",
-        OdooFake,
-        {"database": ODOO_DATABASE, "user": ODOO_USER},
-        {"password": ODOO_KEY, "session": str(ODOO_UID)},
+        self_hosted.OdooFake,
+        {"database": self_hosted.ODOO_DATABASE, "user": self_hosted.ODOO_USER},
+        {"password": self_hosted.ODOO_KEY, "session": str(self_hosted.ODOO_UID)},
         {"email_from": "ada@example.com", "phone": "+6591234567", "name": "Ada Tan"},
         "email_from",
         "phone",
@@ -164,9 +134,9 @@ _ALL: Final = (
     ),
     CrmCase(
         "tryton",
-        TrytonFake,
-        {"database": TRYTON_DATABASE, "user": TRYTON_USER},
-        {"password": TRYTON_PASSWORD, "session": TRYTON_SESSION},
+        self_hosted.TrytonFake,
+        {"database": self_hosted.TRYTON_DATABASE, "user": self_hosted.TRYTON_USER},
+        {"password": self_hosted.TRYTON_PASSWORD, "session": self_hosted.TRYTON_SESSION},
         {"email": "ada@example.com", "phone": "+6591234567", "name": "Ada Tan"},
         "email",
         "phone",
@@ -174,9 +144,9 @@ _ALL: Final = (
     ),
     CrmCase(
         "bottlecrm",
-        BottleFake,
+        self_hosted.BottleFake,
         {},
-        {"access_token": BOTTLECRM_TOKEN},
+        {"access_token": self_hosted.BOTTLECRM_TOKEN},
         {"email": "ada@example.com", "phone": "+6591234567", "last_name": "Tan", "title": "Ada Tan"},
         "email",
         "phone",
@@ -186,9 +156,9 @@ _ALL: Final = (
     ),
     CrmCase(
         "webhook",
-        WebhookReceiver,
+        self_hosted.WebhookReceiver,
         {},
-        {"secret": WEBHOOK_SECRET},
+        {"secret": self_hosted.WEBHOOK_SECRET},
         {"email": "ada@example.com", "phone": "+6591234567", "name": "Ada Tan"},
         "email",
         "phone",
@@ -359,7 +329,7 @@ class CrmBench:
 
     def records(self) -> list[Mapping[str, str]]:
         vendor = self.server.vendor
-        if isinstance(vendor, GoogleSheetsFake):
+        if isinstance(vendor, hosted.GoogleSheetsFake):
             head = vendor.rows[0] if vendor.rows else []
             vendor.crm.fields = {name: CrmField(name, name) for name in head}
             return [dict(zip(head, row, strict=False)) for row in vendor.rows[1:] if any(row)]
@@ -478,8 +448,8 @@ def play_two_merged(bench: CrmBench) -> None:
 @fault("converted there")
 def play_converted(bench: CrmBench) -> None:
     vendor = bench.server.vendor
-    bench.needs(isinstance(vendor, SalesforceFake), "it converts no records into others")
-    assert isinstance(vendor, SalesforceFake)  # noqa: S101 - for the types
+    bench.needs(isinstance(vendor, hosted.SalesforceFake), "it converts no records into others")
+    assert isinstance(vendor, hosted.SalesforceFake)  # noqa: S101 - for the types
     contact = vendor.convert(bench.deliver(bench.payload()))
     changed = bench.payload(0, 2, **{bench.case.phone: "+6598765432"})
     if bench.deliver(changed, contact) != contact or vendor.contacts[contact]["Phone"] != "+6598765432":
@@ -492,7 +462,7 @@ def play_deleted(bench: CrmBench) -> None:
     first = bench.deliver(bench.payload())
     if _is_sheet(bench):
         vendor = bench.server.vendor
-        assert isinstance(vendor, GoogleSheetsFake)  # noqa: S101 - for the types
+        assert isinstance(vendor, hosted.GoogleSheetsFake)  # noqa: S101 - for the types
         vendor.rows.pop()
     else:
         bench.crm.delete(first)
@@ -661,7 +631,7 @@ def _notes(bench: CrmBench) -> Iterator[object]:
 
 
 def _is_sheet(bench: CrmBench) -> bool:
-    return isinstance(bench.server.vendor, GoogleSheetsFake)
+    return isinstance(bench.server.vendor, hosted.GoogleSheetsFake)
 
 
 @dataclass(frozen=True, slots=True)

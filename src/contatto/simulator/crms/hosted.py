@@ -64,7 +64,14 @@ class HubSpotFake:
         try:
             return self._route(request)
         except WrongValue as wrong:
-            return _refuse_hubspot_write(wrong)
+            if wrong.kind == "exists":
+                text = f"Contact already exists. Existing ID: {wrong.subject}"
+                return _hubspot_error(409, "CONFLICT", text)
+            code, text = "INVALID_OPTION", "is not one of the allowed options"
+            if wrong.kind == "field":
+                code, text = "PROPERTY_DOESNT_EXIST", f'Property "{wrong.subject}" does not exist'
+            inner = {"message": text, "code": code, "context": {"propertyName": [wrong.subject]}}
+            return _hubspot_error(400, "VALIDATION_ERROR", "Property values were not valid", errors=[inner])
         except KeyError:
             return _hubspot_error(404, "OBJECT_NOT_FOUND", "Object not found.")
 
@@ -210,19 +217,6 @@ def _hubspot_error(status: int, category: str, message: str, **more: Any) -> Ven
     return VendorResponse(status, body)
 
 
-def _refuse_hubspot_write(wrong: WrongValue) -> VendorResponse:
-    if wrong.kind == "exists":
-        return _hubspot_error(409, "CONFLICT", f"Contact already exists. Existing ID: {wrong.subject}")
-    code = "PROPERTY_DOESNT_EXIST" if wrong.kind == "field" else "INVALID_OPTION"
-    text = (
-        f'Property "{wrong.subject}" does not exist'
-        if wrong.kind == "field"
-        else "is not one of the allowed options"
-    )
-    inner = {"message": text, "code": code, "context": {"propertyName": [wrong.subject]}}
-    return _hubspot_error(400, "VALIDATION_ERROR", "Property values were not valid", errors=[inner])
-
-
 SALESFORCE_TOKEN = "salesforce-session"  # noqa: S105 - of a CRM in memory
 _SALESFORCE_PATH: Final = re.compile(r"^/services/data/v[0-9.]+")
 _SOQL: Final = re.compile(
@@ -360,9 +354,22 @@ class SalesforceFake:
         parts = _SOQL.match(soql)
         if parts is None:
             return _salesforce_error(400, "MALFORMED_QUERY", "unexpected token")
-        sources = {"EntityParticle": self._particles, "PicklistValueInfo": self._choices}
-        if parts["source"] in sources:
-            rows = sources[parts["source"]]()
+        if parts["source"] == "EntityParticle":
+            rows = [
+                {
+                    "QualifiedApiName": field.name, "Label": field.label, "Length": field.limit,
+                    "DataType": _SALESFORCE_TYPES.get(field.kind, "string"),
+                    "IsCreatable": True, "IsUpdatable": True,
+                    "IsNillable": not field.is_required, "IsDefaultedOnCreate": False,
+                }
+                for field in self.crm.fields.values()
+            ]  # fmt: skip
+        elif parts["source"] == "PicklistValueInfo":
+            rows = [
+                {"EntityParticle": {"QualifiedApiName": field.name}, "Value": value, "Label": label}
+                for field in self.crm.fields.values()
+                for value, label in field.choices
+            ]
         else:
             records = [record for record in self.crm.records.values() if deleted or not record.is_deleted]
             rows = [row for row in map(self._row, records) if _matches_soql(row, parts["where"] or "")]
@@ -370,24 +377,6 @@ class SalesforceFake:
                 rows.sort(key=lambda row: (row["SystemModstamp"], row["Id"]))
         rows = rows[: int(parts["limit"] or 2000)]
         return VendorResponse(200, {"totalSize": len(rows), "done": True, "records": rows})
-
-    def _particles(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "QualifiedApiName": field.name, "Label": field.label, "Length": field.limit,
-                "DataType": _SALESFORCE_TYPES.get(field.kind, "string"),
-                "IsCreatable": True, "IsUpdatable": True,
-                "IsNillable": not field.is_required, "IsDefaultedOnCreate": False,
-            }
-            for field in self.crm.fields.values()
-        ]  # fmt: skip
-
-    def _choices(self) -> list[dict[str, Any]]:
-        return [
-            {"EntityParticle": {"QualifiedApiName": field.name}, "Value": value, "Label": label}
-            for field in self.crm.fields.values()
-            for value, label in field.choices
-        ]
 
 
 def _matches_soql(row: dict[str, Any], where: str) -> bool:
@@ -544,8 +533,8 @@ class ZohoFake:
                 400, {"code": "SYNTAX_ERROR", "details": {}, "message": "?", "status": "error"}
             )
         rows = [self._row(record) for record in self.crm.live()]
-        is_any = " or " in parts["where"]
-        matches = [row for row in rows if _matches_coql(row, parts["where"], is_any=is_any)]
+        tests, fits = [*_COQL_TEST.finditer(parts["where"])], any if " or " in parts["where"] else all
+        matches = [row for row in rows if fits(_passes_coql_test(row, test) for test in tests)]
         if parts["order"] == "Modified_Time":
             matches.sort(key=lambda row: (row["Modified_Time"], row["id"]))
         if not matches:
@@ -555,11 +544,6 @@ class ZohoFake:
             200,
             {"data": matches[:most], "info": {"count": len(matches), "more_records": len(matches) > most}},
         )
-
-
-def _matches_coql(row: dict[str, Any], where: str, *, is_any: bool) -> bool:
-    tests = [_passes_coql_test(row, test) for test in _COQL_TEST.finditer(where)]
-    return any(tests) if is_any else all(tests)
 
 
 def _passes_coql_test(row: dict[str, Any], test: re.Match[str]) -> bool:
@@ -628,7 +612,11 @@ class PipedriveFake:
             return self.expired()
         try:
             if request.path == "/api/v2/deals":
-                return self._deals(request.query)
+                since = request.query.get("updated_since", "")
+                recent = [deal for deal in self.deals if deal["update_time"] >= since]
+                deals = sorted(recent, key=lambda deal: str(deal["update_time"]))
+                page = {"data": deals, "additional_data": {"next_cursor": None}}
+                return VendorResponse(200, {"success": True, **page})
             if request.path == "/v1/personFields":
                 return VendorResponse(
                     200,
@@ -703,14 +691,6 @@ class PipedriveFake:
             number = request.path.removeprefix("/v1/notes/")
             self.notes[number] |= request.json()
         return _pipedrive_data(self.notes[number])
-
-    def _deals(self, query: Any) -> VendorResponse:
-        since = query.get("updated_since", "")
-        deals = sorted(
-            (deal for deal in self.deals if deal["update_time"] >= since),
-            key=lambda deal: deal["update_time"],
-        )
-        return VendorResponse(200, {"success": True, "data": deals, "additional_data": {"next_cursor": None}})
 
 
 def _pipedrive_field(one: CrmField) -> dict[str, Any]:

@@ -61,6 +61,7 @@ class RunFigures:
     pacing_error: float
     """The mean distance between spend and plan, as a share of the budget."""
     learning_days: int
+    """First day on which leads a unit of spend reach nine tenths of the final rate."""
     calibration: float
     """Predicted leads over those that are noticed in time."""
     calibration_late: float
@@ -117,7 +118,12 @@ def measure(run: Run) -> RunFigures:
     views_of_pair = np.unique(shown.viewer * len(world.ads) + shown.ad, return_counts=True)[1]
     frequent_views = float(np.maximum(views_of_pair - _FREQUENT + 1, 0).sum())
     targets = _targets(run, group)
+    kinds = np.array([world_group.kind for world_group in world.groups])[group]
     farms = [_farm_shares(world, shown, number) for number in range(len(world.farm_starts))]
+    learning_days, daily_leads, daily_spend = world.days, *by_day
+    if world.days > STEADY_DAYS and daily_spend[-STEADY_DAYS:].sum():
+        steady = daily_leads[-STEADY_DAYS:].sum() / daily_spend[-STEADY_DAYS:].sum()
+        learning_days = int(np.argmax(daily_leads >= _LEARNED * steady * daily_spend)) + 1
     return RunFigures(
         goal=run.goal,
         days=world.days,
@@ -133,12 +139,16 @@ def measure(run: Run) -> RunFigures:
         spam_share=_ratio(float(shown.spams[recent].sum()), float(shown.talks[recent].sum())),
         budget_use=_budget_use(world, group, shown, last),
         pacing_error=paces.error,
-        learning_days=_learning_days(by_day[0], by_day[1]),
+        learning_days=learning_days,
         calibration=_ratio(float(shown.predicted[recent].sum()), float(shown.caught[recent].sum())),
         calibration_late=_ratio(
             float(shown.predicted[recent & late].sum()), float(shown.caught[recent & late].sum())
         ),
-        calibration_by_kind=_by_kind(world, group, shown, recent),
+        calibration_by_kind={
+            kind: _ratio(float(shown.predicted[part].sum()), float(shown.caught[part].sum()))
+            for kind in sorted({world_group.kind for world_group in world.groups})
+            if (part := recent & (kinds == kind)).any()
+        },
         calibration_of_talks=_ratio(float(shown.predicted_talk[last].sum()), float(shown.talks[last].sum())),
         starved=_starved(world, group, day, shown, follows),
         leads_by_day=tuple(by_day[0].tolist()),
@@ -252,24 +262,6 @@ def _paces(world: World, group: Ints, shown: ShownViews) -> _Paces:
         return _Paces(float(np.mean(errors)) if errors else float("nan"), [], [])
     spent, due = (np.mean([day[which] for day in days], 0) for which in (0, 1))
     return _Paces(float(np.mean(errors)), spent.tolist(), due.tolist())
-
-
-def _learning_days(leads: Floats, spend: Floats) -> int:
-    """Return the first day on which leads a unit of spend reach nine tenths of the final rate."""
-    if len(leads) <= STEADY_DAYS or not spend[-STEADY_DAYS:].sum():
-        return len(leads)
-    steady = leads[-STEADY_DAYS:].sum() / spend[-STEADY_DAYS:].sum()
-    good = leads >= _LEARNED * steady * spend
-    return int(np.argmax(good)) + 1
-
-
-def _by_kind(world: World, group: Ints, shown: ShownViews, rows: Flags) -> dict[str, float]:
-    kinds = np.array([group_of_world.kind for group_of_world in world.groups])[group]
-    return {
-        str(kind): _ratio(float(shown.predicted[part].sum()), float(shown.caught[part].sum()))
-        for kind in sorted(set(kinds.tolist()))
-        if (part := rows & (kinds == kind)).any()
-    }
 
 
 def _starved(world: World, group: Ints, day: Ints, shown: ShownViews, judged: Flags) -> tuple[str, ...]:

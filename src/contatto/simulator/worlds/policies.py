@@ -291,17 +291,6 @@ class Auction:
             "predicted_talk": nothing,
         }
 
-    def _bids(self) -> Floats:
-        """Return the bid of each ad group for one whole unit of its score."""
-        bids = self.pacer.multiplier.copy()
-        for number, standing in enumerate(self.standings.groups):
-            target = standing.group.bid_for(self.policy.goal) / 1e6
-            if standing.group.budget_mode == "infinite":
-                bids[number] = target
-            elif target and self.policy.name != "random":
-                bids[number] = min(bids[number], target)
-        return bids
-
     def _score(self, requests: Requests, score: Score, open_groups: Flags) -> Floats:
         """Scores of all ads (columns) for requests (rows); 0 where an ad may not be shown."""
         may = (self._aimed[self.world.viewer_country[requests.viewer]] & open_groups)[:, self._ad_group]
@@ -311,7 +300,14 @@ class Auction:
 
     def _award(self, scores: Floats, floors: Ints) -> tuple[Ints, Ints, Ints]:
         """Return the won requests (their rows), their ads and prices."""
-        offers = scores * self._bids()[self._ad_group].astype(np.float32)
+        bids = self.pacer.multiplier.copy()  # of each ad group, for one whole unit of its score
+        for number, standing in enumerate(self.standings.groups):
+            target = standing.group.bid_for(self.policy.goal) / 1e6
+            if standing.group.budget_mode == "infinite":
+                bids[number] = target
+            elif target and self.policy.name != "random":
+                bids[number] = min(bids[number], target)
+        offers = scores * bids[self._ad_group].astype(np.float32)
         best = offers.argmax(1)
         top = offers[np.arange(len(offers)), best]
         floor = floors / 1e9
