@@ -175,15 +175,18 @@ class Marketplace:
 
     def _take_request(self, line: RequestLine) -> AnswerLine:
         market = self.market
-        if line.request_id in market.records.shown:
-            earlier = market.records.shown[line.request_id]
-            return nothing(line.request_id) if earlier is None else decision_of(market, earlier)
-        self._pass_time(line.ts)
-        do_work(market)
-        answer = decide_request(market, line, self.complain)
-        if market.requests < 4096 and market.requests & (market.requests - 1) == 0:
-            steer_market(market)
-        return answer
+        shown = market.records.shown
+        if line.request_id not in shown:
+            self._pass_time(line.ts)
+            do_work(market)
+            impression = shown[line.request_id] = decide_request(market, line, self.complain)
+            market.records.kept.append((market.now, line.request_id))
+            if impression is not None:
+                reserve_impression(market, impression)
+                market.caps.note_decision(impression)
+            if market.requests < 4096 and market.requests & (market.requests - 1) == 0:
+                steer_market(market)
+        return decision_of(market, line.request_id)
 
     def _take_touch(self, line: ViewLine | ClickLine) -> None:
         market = self.market
@@ -279,13 +282,8 @@ class Marketplace:
         restore_market(self.market, raw)
 
 
-def nothing(request_id: str) -> Decision:
-    """Return the answer without an ad."""
-    return Decision(request_id, None, None, 0, 0, 0.0, 0.0, 0.0, 0.0, 1.0)
-
-
-def decide_request(market: MarketState, line: RequestLine, complain: Any) -> Decision:
-    """Choose the ad of a request."""
+def decide_request(market: MarketState, line: RequestLine, complain: Any) -> Impression | None:
+    """Choose the ad of a request, with its feature snapshot but without a reservation; None for no ad."""
     groups, viewers, learned = market.groups, market.viewers, market.learned
     now_s = market.now / SECOND
     country_name = line.country.upper()
@@ -315,10 +313,19 @@ def decide_request(market: MarketState, line: RequestLine, complain: Any) -> Dec
     out = market.outcome.tolist()
     ad = int(out[O_AD])
     if ad < 0:
-        market.records.shown[line.request_id] = None
-        market.records.kept.append((market.now, line.request_id))
-        return nothing(line.request_id)
-    return _reserve(market, line, row, count, out)
+        return None
+    snapshots = market.snapshots
+    place = snapshots.take()
+    keep_snapshot(
+        count, market.hashes, market.values, market.kinds, market.chosen, place,
+        snapshots.hashes, snapshots.values, snapshots.kinds, snapshots.between,
+    )  # fmt: skip
+    snapshots.counts[place] = count
+    return Impression(
+        line.request_id, ad, int(groups.ads[ad, A_GROUP]), row, market.now, int(out[O_OFFER]),
+        int(out[O_PRICE]), out[O_PROPENSITY], tuple(out[O_P : O_P + HEADS]), tuple(out[O_RAW : O_VIEWER + 1]),
+        place,
+    )  # fmt: skip
 
 
 def describe_request(
@@ -365,27 +372,6 @@ def describe_request(
     )  # fmt: skip
 
 
-def _reserve(market: MarketState, line: RequestLine, row: int, count: int, out: list[float]) -> Decision:
-    groups, snapshots = market.groups, market.snapshots
-    ad, price = int(out[O_AD]), int(out[O_PRICE])
-    number = int(groups.ads[ad, A_GROUP])
-    place = snapshots.take()
-    keep_snapshot(
-        count, market.hashes, market.values, market.kinds, market.chosen, place,
-        snapshots.hashes, snapshots.values, snapshots.kinds, snapshots.between,
-    )  # fmt: skip
-    snapshots.counts[place] = count
-    p, raw = out[O_P : O_P + HEADS], out[O_RAW : O_VIEWER + 1]
-    impression = Impression(
-        line.request_id, ad, number, row, market.now, int(out[O_OFFER]), price, out[O_PROPENSITY],
-        tuple(p), tuple(raw), place,
-    )  # fmt: skip
-    reserve_impression(market, impression)
-    market.caps.note_decision(impression)
-    market.records.kept.append((market.now, line.request_id))
-    return decision_of(market, impression)
-
-
 def reserve_impression(market: MarketState, impression: Impression) -> None:
     """Record an impression with its feature snapshot, and reserve its price until the view."""
     market.snapshots.holders[impression.place] = impression
@@ -397,11 +383,14 @@ def reserve_impression(market: MarketState, impression: Impression) -> None:
     market.groups.refresh(group)
 
 
-def decision_of(market: MarketState, impression: Impression) -> Decision:
-    """Return the decision of an impression."""
-    groups, p = market.groups, impression.p
+def decision_of(market: MarketState, request_id: str) -> Decision:
+    """Return the answer to a request that was decided."""
+    groups, impression = market.groups, market.records.shown[request_id]
+    if impression is None:
+        return Decision(request_id, None, None, 0, 0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    p = impression.p
     return Decision(
-        impression.request_id,
+        request_id,
         groups.ad_ids[impression.ad],
         groups.groups[impression.group].line.adgroup_id,
         impression.offer,

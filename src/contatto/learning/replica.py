@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from contatto.learning.columns import (
     A_GROUP,
@@ -33,7 +32,7 @@ from contatto.learning.features import (
     name_hash,
 )
 from contatto.learning.impressions import Impression
-from contatto.learning.lines import AdGroupLine, AdLine, Decision, RequestLine
+from contatto.learning.lines import AdGroupLine, AdLine, RequestLine
 from contatto.learning.market import UNITS, VIEWER_ARRAYS, AuctionGroup, MarketState, find_quantile
 from contatto.learning.marketplace import Marketplace, decide_request, reserve_impression
 from contatto.learning.model import NOBODY, Features, GroupSnapshot, Record
@@ -131,11 +130,29 @@ class Replica:
         return record
 
     def propose(self, request: AuctionRequest) -> Record:
-        """Choose the ad of a request; the caller reports its view to ``note_shown``."""
+        """Choose the ad of a request; the caller reports its view to ``note_shown``.
+
+        Ad groups that the learner has not paced get their first multipliers.
+        """
         record = self._decide(request)
-        if self._warm(record) and not record.ad:
-            record = self._decide(request)
-        return record
+        market, groups = self.market, self.market.groups
+        fresh = [
+            groups.by_number[group.number]
+            for group in record.groups
+            if group.multiplier == 0.0 and group.number not in self._multipliers
+        ]
+        fresh = [place for place in fresh if groups.table[place, G_REQUESTS] > 0.0]
+        if not fresh:
+            return record
+        before = groups.table[:, G_MULTIPLIER].copy()
+        market.groups.turn_days(market.now)
+        steer_market(market)
+        for place in fresh:
+            first = find_quantile(groups.counts[place], 1.0)
+            target = target_of(groups.groups[place])
+            before[place] = max(groups.table[place, G_MULTIPLIER], min(first, target or first))
+        groups.table[:, G_MULTIPLIER] = before
+        return self._decide(request) if before[fresh].any() and not record.ad else record
 
     def note_shown(self, record: Record) -> None:
         """Count the view of a record's ad, except for viewers without consent."""
@@ -195,27 +212,6 @@ class Replica:
                 count += abs(float(market.viewers.shown[row, slot])) * 0.5 ** (age_s / DAY_S)
         return count
 
-    def _warm(self, record: Record) -> bool:
-        """Set first multipliers of ad groups that the learner has not paced; report whether any is new."""
-        market, groups = self.market, self.market.groups
-        fresh = [
-            groups.by_number[group.number]
-            for group in record.groups
-            if group.multiplier == 0.0 and group.number not in self._multipliers
-        ]
-        fresh = [place for place in fresh if groups.table[place, G_REQUESTS] > 0.0]
-        if not fresh:
-            return False
-        before = groups.table[:, G_MULTIPLIER].copy()
-        market.groups.turn_days(market.now)
-        steer_market(market)
-        for place in fresh:
-            first = find_quantile(groups.counts[place], 1.0)
-            target = target_of(groups.groups[place])
-            before[place] = max(groups.table[place, G_MULTIPLIER], min(first, target or first))
-        groups.table[:, G_MULTIPLIER] = before
-        return bool(before[fresh].any())
-
 
 class _FixedValues(FieldValues):
     """Values of a field in a read replica, which never learns new ones."""
@@ -268,40 +264,33 @@ def repeat_decision(replica: Replica, record: Record) -> Record:
     repeated = msgspec.structs.replace(
         record, ad=0, ad_group=0, offer_micros=0, price_micros=0, propensity=1.0, p=(), raw=(), shown=None
     )
-    rows = _set_available(market, repeated)
+    rows = groups.by_number.rows_of(group.number for group in record.groups)
+    groups.table[rows, G_AVAILABLE] = [group.available for group in record.groups]
     groups.table[rows, G_MULTIPLIER] = [group.multiplier for group in record.groups]
     groups.table[rows, G_OFFSET] = [group.offset_s for group in record.groups]
     _hold(market, repeated)
     return repeated
 
 
-def _set_available(market: MarketState, record: Record) -> NDArray[np.int64]:
-    """Set the available budgets of a record, since auctions change them; return the rows."""
-    rows = market.groups.by_number.rows_of(group.number for group in record.groups)
-    market.groups.table[rows, G_AVAILABLE] = [group.available for group in record.groups]
-    return rows
-
-
 def _hold(market: MarketState, record: Record) -> None:
     """Hold the auction of a record with the present table of ad groups; the random arm picks again."""
     market.groups.able[:] = -1
-    decision, impression = _hold_for(market, record, record.ads, record.floor_micros)
-    lot = None
-    if record.trial < 0 and impression is not None:
-        market.snapshots.give_back(impression)
-        lot = pick_random_ad(market, record, decision.offer_micros)
+    best = _hold_for(market, record, record.ads, record.floor_micros)
+    impression, lot = best, None
+    if best is not None and record.trial < 0:
+        market.snapshots.give_back(best)
+        lot = pick_random_ad(market, record, best.offer)
         restore_viewer(market, market.viewers.by_id[record.viewer], record.history)
-        _set_available(market, record)
-        impression = None if lot is None else _hold_for(market, record, [lot.ad], 1)[1]
-    if impression is None:
+        impression = None if lot is None else _hold_for(market, record, [lot.ad], 1)
+    if best is None or impression is None:
         return
     groups = market.groups
     record.ad, record.ad_group = (
         int(groups.ad_ids[impression.ad]),
         _number_of(groups.groups[impression.group]),
     )
-    record.offer_micros, record.price_micros = decision.offer_micros, decision.price_micros
-    record.propensity = decision.propensity if lot is None else lot.propensity
+    record.offer_micros, record.price_micros = best.offer, best.price
+    record.propensity = best.propensity if lot is None else lot.propensity
     record.p, record.raw = impression.p, impression.raw
     snapshots, place = market.snapshots, impression.place
     count = int(snapshots.counts[place])
@@ -314,22 +303,15 @@ def _hold(market: MarketState, record: Record) -> None:
         settle_record(record)
 
 
-def _hold_for(
-    market: MarketState, record: Record, ads: Sequence[int], floor: int
-) -> tuple[Decision, Impression | None]:
-    """Hold an auction for a record without a reservation."""
+def _hold_for(market: MarketState, record: Record, ads: Sequence[int], floor: int) -> Impression | None:
+    """Hold an auction for a record."""
     market.seed, market.requests = record.seed, record.number - 1
-    groups, records, name = market.groups, market.records, str(record.nonce)
+    groups = market.groups
     groups.ads[:, A_ON] = 0
     groups.ads[groups.ad_by_number.rows_of(ads), A_ON] = 1
+    name = str(record.nonce)
     line = RequestLine(record.ts, name, record.viewer, record.country, record.features, floor)
-    decision = decide_request(market, line, _ignore)
-    impression = records.shown.pop(name)
-    records.kept.pop()
-    if impression is not None:
-        records.promised.pop()
-        groups.groups[impression.group].promised -= impression.price
-    return decision, impression
+    return decide_request(market, line, _ignore)
 
 
 @dataclass(frozen=True, slots=True)

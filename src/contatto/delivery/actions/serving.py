@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from contatto.accounts import store as accounts
 from contatto.accounts.auth import API_HEADER, api_caller
-from contatto.accounts.model import Business, BusinessId, Caller
+from contatto.accounts.model import BusinessId, Caller
 from contatto.ads.actions.publishing import facts_of
 from contatto.ads.rules.goals import is_eligible, next_steps
 from contatto.ads.store import LiveNodes, load_live_nodes
@@ -109,7 +109,7 @@ class SnapshotCache:
 
 
 def load_snapshot(tx: Tx, business_id: str, cache: SnapshotCache | None = None) -> Snapshot:
-    """Read the live ads of a business, and update the cache of the last read.
+    """Read the live ads of a business, and update the parts of the cache that changed since the last read.
 
     Raises:
         Refused: NOT_FOUND.
@@ -118,7 +118,32 @@ def load_snapshot(tx: Tx, business_id: str, cache: SnapshotCache | None = None) 
     if business is None:
         raise Refused(errors.NOT_FOUND)
     cache = SnapshotCache() if cache is None else cache
-    _load_candidates(tx, business, cache)
+    ad_accounts = accounts.list_ad_accounts(tx, business.id)
+    channel_accounts = channels.list_accounts(tx, business_id)
+    capturing = capture.list_capturing(tx, business_id)
+    all_accounts = (ad_accounts, channel_accounts, capturing)
+    live_nodes = load_live_nodes(tx, business_id, cache.live)
+    if live_nodes is not cache.live or all_accounts != cache.accounts:
+        account_of = {str(account.id): account for account in ad_accounts}
+        channel_of = {account.id: account for account in channel_accounts}
+        capped = {live.ad_group.id for live in live_nodes.live if live.ad_group.cap is not None}
+        destinations: defaultdict[str, set[AdDestination]] = defaultdict(set)
+        for ad in measurement.list_measured_ads(tx, business_id).values() if capped else ():
+            if ad.ad_group_id in capped:  # deleted ads too, because their viewers count
+                destinations[ad.ad_group_id].add((ad.channel_account_id, ad.opens_own_chat))
+        candidates: list[Candidate] = []
+        for live in live_nodes.live:
+            account, channel = account_of[live.ad.ad_account_id], channel_of[live.ad.channel_account_id]
+            goal = live.ad_group.goal
+            facts = facts_of(account, channel, live.ad_group.countries, capture_on=channel.id in capturing)
+            may_serve = is_eligible(goal, facts) and not next_steps(goal, facts)
+            own_chat = channel.platform is Platform.WEBCHAT
+            places = tuple(sorted(destinations.get(live.ad_group.id, ())))
+            candidates.append(
+                Candidate(live, may_serve, account.timezone, own_chat, account.currency, places)
+            )
+        cache.live, cache.accounts = live_nodes, all_accounts
+        cache.candidates, cache.lines = tuple(candidates), tuple(_describe(candidates))
     return Snapshot(
         business_id,
         business.name,
@@ -128,36 +153,6 @@ def load_snapshot(tx: Tx, business_id: str, cache: SnapshotCache | None = None) 
         tuple(models.list_states(tx, business_id)),
         models.find_newest_version(tx, business_id),
     )
-
-
-def _load_candidates(tx: Tx, business: Business, cache: SnapshotCache) -> None:
-    """Update the candidates in the cache if live ads or their accounts changed."""
-    business_id = str(business.id)
-    ad_accounts = accounts.list_ad_accounts(tx, business.id)
-    channel_accounts = channels.list_accounts(tx, business_id)
-    capturing = capture.list_capturing(tx, business_id)
-    all_accounts = (ad_accounts, channel_accounts, capturing)
-    live_nodes = load_live_nodes(tx, business_id, cache.live)
-    if live_nodes is cache.live and all_accounts == cache.accounts:
-        return
-    account_of = {str(account.id): account for account in ad_accounts}
-    channel_of = {account.id: account for account in channel_accounts}
-    capped = {live.ad_group.id for live in live_nodes.live if live.ad_group.cap is not None}
-    destinations: defaultdict[str, set[AdDestination]] = defaultdict(set)
-    for ad in measurement.list_measured_ads(tx, business_id).values() if capped else ():
-        if ad.ad_group_id in capped:  # deleted ads too, because their viewers count
-            destinations[ad.ad_group_id].add((ad.channel_account_id, ad.opens_own_chat))
-    candidates: list[Candidate] = []
-    for live in live_nodes.live:
-        account, channel = account_of[live.ad.ad_account_id], channel_of[live.ad.channel_account_id]
-        goal = live.ad_group.goal
-        facts = facts_of(account, channel, live.ad_group.countries, capture_on=channel.id in capturing)
-        may_serve = is_eligible(goal, facts) and not next_steps(goal, facts)
-        own_chat = channel.platform is Platform.WEBCHAT
-        places = tuple(sorted(destinations[live.ad_group.id])) if live.ad_group.id in destinations else ()
-        candidates.append(Candidate(live, may_serve, account.timezone, own_chat, account.currency, places))
-    cache.live, cache.accounts = live_nodes, all_accounts
-    cache.candidates, cache.lines = tuple(candidates), tuple(_describe(candidates))
 
 
 def _describe(candidates: Iterable[Candidate]) -> Iterator[AdGroupLine | AdLine]:
@@ -731,19 +726,11 @@ _NEWEST: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
-    """A business that may compete, with the request as it may see it."""
+    """A business that may compete, the request as it may see it, and its claims under frequency caps."""
 
     tenant: TenantAdServer
     request: AdRequest
-
-
-@dataclass(frozen=True, slots=True)
-class AuctionEntry:
-    """The proposal of one business in an auction, possibly without an ad."""
-
-    tenant: TenantAdServer
-    request: AdRequest
-    record: Record
+    claims: Claims = field(default_factory=Claims)
 
 
 async def serve_placement(
@@ -778,8 +765,7 @@ async def serve_placement(
         floor = max(request.floor_micros, placement.floor_micros)
         placed = replace(request, placement=placement.id, floor_micros=floor, ad_account_ids=None)
         entrants = await _gather_entrants(server, market, placement, placed, blind_for, at)
-        entries = await _compete(server, market, placement, entrants, at)
-        served = _settle(server, entries, placement, signer)
+        served = await _compete(server, market, placement, entrants, at, signer)
     server.operators.note(market.operator, placement, viewer, is_filled=served is not None)
     return served
 
@@ -811,28 +797,41 @@ async def _gather_entrants(
 
 
 async def _compete(
-    server: AdServer, market: OperatorSnapshot, placement: Placement, entrants: list[Entrant], at: datetime
-) -> list[AuctionEntry]:
-    """Let each business propose an ad, until the best one is within its frequency cap."""
-    nonce, claims = new_number(), [Claims() for _ in entrants]
+    server: AdServer, market: OperatorSnapshot, placement: Placement, entrants: list[Entrant], at: datetime,
+    signer: Signer,
+) -> ServedAd | None:  # fmt: skip
+    """Let each business propose an ad, until the best one is within its frequency cap, and issue that one."""
+    nonce = new_number()
     while True:
-        entries = []
-        for entrant, own in zip(entrants, claims, strict=True):
-            find_bar = _bars(server, market, placement, entrant.tenant)
-            able = gather_request(entrant.tenant, entrant.request, nonce, at, AdLimits(own, find_bar))
-            record = entrant.tenant.replica.propose(able)
-            entries.append(AuctionEntry(entrant.tenant, entrant.request, record))
-        winner, _ = rank_offers([entry.record.offer_micros for entry in entries], nonce)
-        best = None if winner is None else entries[winner]
-        if winner is None or best is None:
+        records = []
+        for entrant in entrants:
+            limits = AdLimits(entrant.claims, _bars(server, market, placement, entrant.tenant))
+            able = gather_request(entrant.tenant, entrant.request, nonce, at, limits)
+            records.append(entrant.tenant.replica.propose(able))
+        winner, to_beat = rank_offers([record.offer_micros for record in records], nonce)
+        if winner is None:
             break
-        if await is_within_cap(best.tenant, best.request, best.record, claims[winner]):
+        best = entrants[winner]
+        if await is_within_cap(best.tenant, best.request, records[winner], best.claims):
             break
-        for entry in entries:
-            entry.tenant.replica.take_back(entry.record)
-    for place, entry in enumerate(entries):
-        entry.tenant.settle_claims(claims[place], entry.record, is_shown=place == winner)
-    return entries
+        for entrant, record in zip(entrants, records, strict=True):
+            entrant.tenant.replica.take_back(record)
+    served, averages = None, server.offers_in(placement.id)
+    for place, (entrant, record) in enumerate(zip(entrants, records, strict=True)):
+        tenant, is_winner = entrant.tenant, place == winner
+        tenant.settle_claims(entrant.claims, record, is_shown=is_winner)
+        before = averages.get(tenant.business_id, 0.0)
+        averages[tenant.business_id] = before + _NEWEST * (record.offer_micros - before)
+        record.placement, record.to_beat_micros = placement.id, to_beat[place]
+        settle_record(record)
+        chosen = tenant.candidates.get(record.ad) if record.ad else None
+        if is_winner and chosen is not None:
+            tenant.replica.note_shown(record)
+            served = issue_ad(tenant, chosen, record, entrant.request, signer)
+            server.operators.note_promise(chosen.ad_group.ad_account_id, record.price_micros // 1_000)
+        else:
+            tenant.note(record, None, None)
+    return served
 
 
 def _bars(
@@ -859,26 +858,3 @@ def _bars(
         return hurdle, tuple(approved), most
 
     return find_bar
-
-
-def _settle(
-    server: AdServer, entries: list[AuctionEntry], placement: Placement, signer: Signer
-) -> ServedAd | None:
-    """Issue the ad with the best offer, and note the result for each business."""
-    offers = [entry.record.offer_micros for entry in entries]
-    winner, to_beat = rank_offers(offers, entries[0].record.nonce if entries else 0)
-    served, averages = None, server.offers_in(placement.id)
-    for place, entry in enumerate(entries):
-        tenant, record = entry.tenant, entry.record
-        before = averages.get(tenant.business_id, 0.0)
-        averages[tenant.business_id] = before + _NEWEST * (record.offer_micros - before)
-        record.placement, record.to_beat_micros = placement.id, to_beat[place]
-        settle_record(record)
-        chosen = tenant.candidates.get(record.ad) if record.ad else None
-        if place == winner and chosen is not None and tenant.snapshot is not None:
-            tenant.replica.note_shown(record)
-            served = issue_ad(tenant, chosen, record, entry.request, signer)
-            server.operators.note_promise(chosen.ad_group.ad_account_id, record.price_micros // 1_000)
-        else:
-            tenant.note(record, None, None)
-    return served
