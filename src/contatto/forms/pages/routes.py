@@ -23,7 +23,6 @@ from contatto.forms.actions import keep_form_picture
 from contatto.forms.model import Form as InstantForm
 from contatto.forms.model import FormAnswer, FormVerdict, FormVersion, Prefill, Submission
 from contatto.forms.pages.views import (
-    SubmittedForm,
     kind_groups,
     show_answer,
     show_draft,
@@ -167,7 +166,7 @@ def _cursor(text: str) -> tuple[datetime, str] | None:
     return (from_micros(int(at)), answer_id[:36]) if is_number else None
 
 
-def _shown(tx: Tx, business_id: str, answers: list[FormAnswer]) -> list[SubmittedForm]:
+def _shown(tx: Tx, business_id: str, answers: list[FormAnswer]) -> list[dict[str, Any]]:
     versions = store.list_versions_by_id(tx, business_id, {answer.version_id for answer in answers})
     receipts = store.list_receipts(tx, business_id, {answer.id for answer in answers})
     ads = list_measured_ads(tx, business_id, {answer.ad_id for answer in answers if answer.ad_id})
@@ -189,7 +188,7 @@ async def show_lead_answers(request: Request, caller: PageCaller, lead_id: str) 
     """Show the part of a lead's page with the forms as they were submitted."""
     context = context_of(request)
 
-    def load(tx: Tx) -> list[SubmittedForm]:
+    def load(tx: Tx) -> list[dict[str, Any]]:
         if find_lead(tx, caller.business_id, lead_id) is None:
             raise Refused(errors.NOT_FOUND, "Lead not found.")
         return _shown(tx, caller.business_id, store.list_answers_of_lead(tx, caller.business_id, lead_id))

@@ -1,8 +1,5 @@
 """Forms, questions and answers as the templates want them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from contatto.forms.model import (
@@ -86,29 +83,16 @@ def kind_groups(words: Translator) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class FormRow:
-    """A form of the list, with how often it was sent, and how often somebody did not fit."""
-
-    id: str
-    name: str
-    version: int
-    is_changed: bool
-    answers: int
-    no_fit: int
-    updated_at: datetime
-
-
-def show_form_row(form: Form, counts: dict[FormVerdict, int], latest: FormVersion | None) -> FormRow:
-    return FormRow(
-        id=form.id,
-        name=form.name,
-        version=form.version,
-        is_changed=latest is not None and latest.content != form.draft,
-        answers=counts.get(FormVerdict.TAKEN, 0),
-        no_fit=counts.get(FormVerdict.NO_FIT, 0),
-        updated_at=form.updated_at,
-    )
+def show_form_row(form: Form, counts: dict[FormVerdict, int], latest: FormVersion | None) -> dict[str, Any]:
+    return {
+        "id": form.id,
+        "name": form.name,
+        "version": form.version,
+        "is_changed": latest is not None and latest.content != form.draft,
+        "answers": counts.get(FormVerdict.TAKEN, 0),
+        "no_fit": counts.get(FormVerdict.NO_FIT, 0),
+        "updated_at": form.updated_at,
+    }
 
 
 def show_draft(form: Form, language: str, words: Translator) -> dict[str, Any]:
@@ -220,60 +204,15 @@ def _short(content: Content, question: FormQuestion, words: Translator) -> str:
     return label if len(label) <= 40 else f"{label[:39]}…"
 
 
-@dataclass(frozen=True, slots=True)
-class VersionRow:
-    """Published version with its author."""
-
-    number: str
-    version: int
-    headline: str
-    by: str
-    at: datetime
-
-
-def show_version(version: FormVersion) -> VersionRow:
+def show_version(version: FormVersion) -> dict[str, Any]:
     headline = text_of(version.content, "headline", version.content.languages[0])
-    return VersionRow(
-        str(version.number), version.version, headline, version.published_by, version.published_at
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class GivenAnswer:
-    label: str
-    shown: str
-    kind: str
-
-
-@dataclass(frozen=True, slots=True)
-class GivenConsent:
-    """Consent text as it was shown, and the person's decision."""
-
-    text: str
-    given: bool
-    hash: str
-    policy_url: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class SubmittedForm:
-    """An answer as it was submitted, with its consents, and its lead and its ad, if they are there."""
-
-    id: str
-    form_id: str
-    form_name: str
-    version: int
-    number: str
-    language: str
-    lang: str
-    lead_id: str
-    lead_name: str
-    ad_name: str
-    score: int
-    at: datetime
-    answers: Sequence[GivenAnswer]
-    consents: Sequence[GivenConsent]
+    return {
+        "number": str(version.number),
+        "version": version.version,
+        "headline": headline,
+        "by": version.published_by,
+        "at": version.published_at,
+    }
 
 
 def show_answer(
@@ -282,23 +221,31 @@ def show_answer(
     receipts: list[ConsentReceipt],
     lead: Lead | None,
     ad: MeasuredAd | None,
-) -> SubmittedForm:
-    return SubmittedForm(
-        id=answer.id,
-        form_id=answer.form_id,
-        form_name=version.name if version else "",
-        version=version.version if version else 0,
-        number=str(version.number) if version else "",
-        language=LANGUAGES.get(answer.language, answer.language),
-        lang=answer.language,
-        lead_id=answer.lead_id if lead else "",
-        lead_name=lead.name if lead else "",
-        ad_name=ad.ad_name if ad else "",
-        score=answer.score,
-        at=answer.at,
-        answers=[GivenAnswer(field.label, field.shown, field.kind.value) for field in answer.answers],
-        consents=[
-            GivenConsent(receipt.text, receipt.given, receipt.text_hash, receipt.policy_url, receipt.at)
+) -> dict[str, Any]:
+    return {
+        "id": answer.id,
+        "form_id": answer.form_id,
+        "form_name": version.name if version else "",
+        "version": version.version if version else 0,
+        "number": str(version.number) if version else "",
+        "language": LANGUAGES.get(answer.language, answer.language),
+        "lang": answer.language,
+        "lead_id": answer.lead_id if lead else "",
+        "lead_name": lead.name if lead else "",
+        "ad_name": ad.ad_name if ad else "",
+        "score": answer.score,
+        "at": answer.at,
+        "answers": [
+            {"label": field.label, "shown": field.shown, "kind": field.kind.value} for field in answer.answers
+        ],
+        "consents": [
+            {
+                "text": receipt.text,
+                "given": receipt.given,
+                "hash": receipt.text_hash,
+                "policy_url": receipt.policy_url,
+                "at": receipt.at,
+            }
             for receipt in receipts
         ],
-    )
+    }

@@ -1,8 +1,8 @@
 """Bulk work on leads: downloads, imports and erasure."""
 
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -237,7 +237,7 @@ async def show_jobs(request: Request, caller: PageCaller, query: ReadAsked) -> H
     """Show the latest job that runs, or ended a short while ago, in one line; fetched anew at each step."""
     context = context_of(request)
     jobs = await context.db.read(lambda tx: _jobs_of(tx, caller, tx.now - RECENT))
-    open_ones = [job for job in jobs if job.is_open]
+    open_ones = [job for job in jobs if job["is_open"]]
     can_edit = may(caller, Permission.WRITE_LEADS)
     values = {"caller": caller, "jobs": (open_ones or jobs)[:1], "others": len(jobs) - 1, "asked": query}
     values |= {"can_edit": can_edit, "look": new_id()}
@@ -291,26 +291,7 @@ async def post_undo(
     return RedirectResponse(leads_query.href(), 303)
 
 
-@dataclass(frozen=True, slots=True)
-class _JobRow:
-    """Long work on leads, and how far it is."""
-
-    id: str
-    kind: str
-    value: str
-    actor: str
-    is_waiting: bool
-    is_open: bool
-    total: int
-    through: int
-    done: int
-    skipped: int
-    is_undone: bool
-    can_undo: bool
-    created_at: datetime
-
-
-def _jobs_of(tx: Tx, caller: Caller, since: datetime, most: int = 10) -> list[_JobRow]:
+def _jobs_of(tx: Tx, caller: Caller, since: datetime, most: int = 10) -> list[dict[str, Any]]:
     jobs = list_jobs(tx, caller.business_id, since, most)
     if not jobs:
         return []
@@ -332,26 +313,26 @@ def _names(tx: Tx, caller: Caller) -> dict[str, str]:
     return labels | list_member_names(tx, caller.business_id)
 
 
-def _shown(job: LeadJob, names: dict[str, str], *, is_apart: bool = False) -> _JobRow:
-    return _JobRow(
-        id=job.id,
-        kind=job.kind.value,
-        value=names.get(job.plan.value, "" if job.kind is not JobKind.STATUS else job.plan.value),
-        actor=job.actor,
-        is_waiting=job.state is LeadJobState.WAITING,
-        is_open=not job.has_ended,
-        total=job.total,
-        through=min(job.done + job.skipped, job.total),
-        done=job.done,
-        skipped=job.skipped,
-        is_undone=job.undone_by is not None or is_apart,
-        can_undo=job.has_ended
+def _shown(job: LeadJob, names: dict[str, str], *, is_apart: bool = False) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "kind": job.kind.value,
+        "value": names.get(job.plan.value, "" if job.kind is not JobKind.STATUS else job.plan.value),
+        "actor": job.actor,
+        "is_waiting": job.state is LeadJobState.WAITING,
+        "is_open": not job.has_ended,
+        "total": job.total,
+        "through": min(job.done + job.skipped, job.total),
+        "done": job.done,
+        "skipped": job.skipped,
+        "is_undone": job.undone_by is not None or is_apart,
+        "can_undo": job.has_ended
         and not job.undone_by
         and not is_apart
         and job.kind not in (JobKind.UNDO, JobKind.ERASE)
         and job.done > 0,
-        created_at=job.created_at,
-    )
+        "created_at": job.created_at,
+    }
 
 
 class _Sent(PostedForm):
@@ -416,16 +397,6 @@ class _Mapping(PostedForm):
     column: list[str] = Limits(default_factory=list, max_length=MOST_COLUMNS)
     encoding: str = Limits("", max_length=20)
     country: str = Limits("", max_length=2)
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnView:
-    """Column of a file: its head, some cells, its meaning, and a flag for a duplicate meaning."""
-
-    head: str
-    samples: Sequence[str]
-    column: str
-    is_double: bool
 
 
 @router.get("/leads/import", Permission.WRITE_LEADS)
@@ -564,14 +535,14 @@ async def _draft_page(
     return context.pages.render(request, "leads/import_draft.html", values, status)
 
 
-def _columns(plan: JobPlan) -> list[ColumnView]:
+def _columns(plan: JobPlan) -> list[dict[str, Any]]:
     views = []
     for place, head in enumerate(plan.head):
         cells = (row[place].strip() for row in plan.rows if place < len(row))
         samples = [cell[:60] for cell, _ in zip((cell for cell in cells if cell), range(_SAMPLES))]  # noqa: B905
         column = plan.columns[place] if place < len(plan.columns) else NOT_TAKEN
         is_double = column != NOT_TAKEN and plan.columns.count(column) > 1
-        views.append(ColumnView(head, samples, column, is_double))
+        views.append({"head": head, "samples": samples, "column": column, "is_double": is_double})
     return views
 
 

@@ -199,27 +199,17 @@ def _by_name(choices: set[tuple[str, str]]) -> list[tuple[str, str]]:
     return sorted(choices, key=lambda pair: (pair[1].casefold(), pair[0]))
 
 
-@dataclass(frozen=True, slots=True)
-class Chip:
-    """A part of the filter that is on, with the address without it."""
-
-    word: str
-    value: str
-    text: str | None
-    href: str
-
-
-def chips_of(leads_query: LeadsQuery, choices: dict[str, list[tuple[str, str]]]) -> list[Chip]:
+def chips_of(leads_query: LeadsQuery, choices: dict[str, list[tuple[str, str]]]) -> list[dict[str, Any]]:
     """Return the parts of the filter that are on, each with the address without it."""
     texts = {(word, value): text for word, pairs in choices.items() for value, text in pairs}
     written = [urlencode([pair]) for pair in leads_query.pairs]
     return [
-        Chip(
-            word=word,
-            value=value,
-            text=texts.get((word, value)),
-            href=f"/leads?{'&'.join(written[:place] + written[place + 1 :])}".removesuffix("?"),
-        )
+        {
+            "word": word,
+            "value": value,
+            "text": texts.get((word, value)),
+            "href": f"/leads?{'&'.join(written[:place] + written[place + 1 :])}".removesuffix("?"),
+        }
         for place, (word, value) in enumerate(write_filter(leads_query.wanted))
         if word not in ("q", "any")
     ]
@@ -338,33 +328,19 @@ async def show_views(request: Request, caller: PageCaller, query: ReadAsked) -> 
     return context.pages.render(request, "leads/_views.html", values)
 
 
-@dataclass(frozen=True, slots=True)
-class _ViewRow:
-    """A kept view of the list; only pinned ones are counted."""
-
-    id: str
-    name: str
-    href: str
-    is_current: bool
-    is_shared: bool
-    is_pinned: bool
-    is_mine: bool
-    count: int | None
-
-
-def _shown(tx: Tx, caller: Caller, leads_query: LeadsQuery, view: SavedView) -> _ViewRow:
+def _shown(tx: Tx, caller: Caller, leads_query: LeadsQuery, view: SavedView) -> dict[str, Any]:
     query = read_query(view.query)
     lead_filter = for_member(query.wanted, caller.subject_id)
-    return _ViewRow(
-        id=view.id,
-        name=view.name,
-        href=query.href(),
-        is_current=query == leads_query,
-        is_shared=view.is_shared,
-        is_pinned=view.is_pinned,
-        is_mine=view.member_id == caller.subject_id,
-        count=listing.count_leads(tx, caller.business_id, lead_filter) if view.is_pinned else None,
-    )
+    return {
+        "id": view.id,
+        "name": view.name,
+        "href": query.href(),
+        "is_current": query == leads_query,
+        "is_shared": view.is_shared,
+        "is_pinned": view.is_pinned,
+        "is_mine": view.member_id == caller.subject_id,
+        "count": listing.count_leads(tx, caller.business_id, lead_filter) if view.is_pinned else None,
+    }
 
 
 @router.post("/leads/views", Permission.WRITE_LEADS)

@@ -1,9 +1,7 @@
 """Page of one lead: contact points, evidence, work, timeline and credited ad."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -55,107 +53,6 @@ from contatto.measurement.actions import list_touches_known
 from contatto.measurement.model import Attribution, ConversionKind, TouchKind
 from contatto.ui.context import context_of
 
-
-@dataclass(frozen=True, slots=True)
-class LeadView:
-    """The lead itself; ``owner`` is a name, None for an unassigned lead.
-
-    ``wrote_at`` is when the person first wrote, ``answer_s`` the seconds until they were first answered.
-    """
-
-    id: str
-    name: str
-    handle: str | None
-    status: str
-    source: str
-    channel: str | None
-    account_name: str | None
-    conversation_id: str | None
-    created_at: datetime
-    last_activity_at: datetime
-    owner_id: str | None
-    owner: str | None
-    is_deleted: bool
-    is_test: bool
-    wrote_at: datetime | None
-    answer_s: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class EvidenceView:
-    """Source of a contact detail, and how certain it is."""
-
-    text: str
-    rule: str
-    confidence: float
-    href: str
-
-
-@dataclass(frozen=True, slots=True)
-class PointView:
-    """A contact detail, with each way by which it was given, the first one first."""
-
-    id: str
-    field: str
-    value: str
-    reach: ContactLinks
-    captured_at: datetime
-    primary: bool
-    is_wrong: bool
-    evidence: EvidenceView | None
-    origins: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class CreditView:
-    """The ad that earned a lead, and the touch that did."""
-
-    campaign_name: str
-    ad_group_name: str
-    ad_name: str
-    goal: str
-    touch: str
-    touched_at: datetime
-    converted_at: datetime
-    window_days: int
-
-
-@dataclass(frozen=True, slots=True)
-class MergeView:
-    """A lead that went into this one; ``credit`` names the ad group that earned it."""
-
-    id: str
-    name: str
-    actor: str
-    at: datetime
-    reason: str
-    credit: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class TimelineEvent:
-    """Something that happened to a lead, in the reader's language."""
-
-    kind: str
-    at: datetime
-    text: str
-    actor: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class UndoView:
-    """A recent change that can be undone: its text, and the form that undoes it.
-
-    ``path`` comes after the lead's own address.
-    """
-
-    text: str
-    at: datetime
-    actor: str
-    path: str
-    fields: Mapping[str, str]
-
-
 SHOWN_LOOKS: Final = 200
 """The latest looks that are shown; the audit log has all."""
 SHOWN_TEXT: Final = 160
@@ -163,18 +60,21 @@ _CONSENT_TEXTS: Final = {True: N_("Agreed to: %(text)s"), False: N_("Did not agr
 _LOOK: Final = "GET /leads/{lead_id}"
 
 
-def consent_events(tx: Tx, lead: Lead, words: Translator) -> list[TimelineEvent]:
+def consent_events(tx: Tx, lead: Lead, words: Translator) -> list[dict[str, Any]]:
     """Return an event for each consent that the person was shown."""
     consents = tx.ports[LeadPorts].consents(tx, lead.business_id, lead.id)
     return [
-        TimelineEvent(
-            "consent", consent.at, words.gettext(_CONSENT_TEXTS[consent.given], text=_short(consent.text))
-        )
+        {
+            "kind": "consent",
+            "at": consent.at,
+            "text": words.gettext(_CONSENT_TEXTS[consent.given], text=_short(consent.text)),
+            "actor": None,
+        }
         for consent in consents
     ]
 
 
-def look_events(tx: Tx, lead: Lead, words: Translator) -> list[TimelineEvent]:
+def look_events(tx: Tx, lead: Lead, words: Translator) -> list[dict[str, Any]]:
     """Return an event for each member and day of views, at the last view: an open page reloads often."""
     entries = list_acts_on(tx, lead.business_id, _LOOK, f"lead_id={lead.id}", SHOWN_LOOKS)
     events = []
@@ -182,7 +82,7 @@ def look_events(tx: Tx, lead: Lead, words: Translator) -> list[TimelineEvent]:
         views = list(views_of_day)
         last = max(views, key=lambda entry: entry.seq)
         text = words.ngettext("Viewed this lead", "Viewed this lead %(num)s times on this day", len(views))
-        events.append(TimelineEvent("look", last.at, text, last.actor))
+        events.append({"kind": "look", "at": last.at, "text": text, "actor": last.actor})
     return events
 
 
@@ -203,26 +103,31 @@ def moved_text(step: HistoryEntry, words: Translator) -> str:
     return ARROW.join(words.gettext(STATUS_TEXTS[LeadStatus(status)]) for status in step.detail.split(ARROW))
 
 
-def undos_of(tx: Tx, lead: Lead, history: list[HistoryEntry], words: Translator) -> list[UndoView]:
+def undos_of(tx: Tx, lead: Lead, history: list[HistoryEntry], words: Translator) -> list[dict[str, Any]]:
     """List changes that can be undone, latest first."""
     if lead.hidden_at is not None:
         return []
-    undos: list[UndoView] = []
+    undos: list[dict[str, Any]] = []
+
+    def add(text: str, change: HistoryEntry | RejectedContact, path: str, fields: dict[str, str]) -> None:
+        place = {"path": path, "fields": fields}
+        undos.append({"text": text, "at": change.at, "actor": change.actor, **place})
+
     step = status_step_to_undo(history, lead.status, tx.now)
     if step is not None:
         text = words.gettext("Status: %(detail)s", detail=moved_text(step, words))
-        undos.append(UndoView(text, step.at, step.actor, "/status/undo", {"seen": lead.status.value}))
+        add(text, step, "/status/undo", {"seen": lead.status.value})
     removed = [step for step in history if step.what is HistoryKind.UNLABELLED and step.detail]
     if removed and tx.now - removed[-1].at <= UNDO_WITHIN:
         last = removed[-1]
         labels = annotations.list_labels_of(tx, lead.business_id, [lead.id])[lead.id]
         if all(label.name != last.detail for label in labels):
             text = words.gettext("Label removed: %(detail)s", detail=last.detail)
-            undos.append(UndoView(text, last.at, last.actor, "/labels", {"name": last.detail}))
+            add(text, last, "/labels", {"name": last.detail})
     for rejected in store.list_rejected(tx, lead.business_id, lead.id)[:_SHOWN]:
         text = words.gettext("Not a contact detail: %(detail)s", detail=rejected.point.value)
-        undos.append(UndoView(text, rejected.at, rejected.actor, f"/rejected/{rejected.id}/undo", {}))
-    return sorted(undos, key=lambda undo: undo.at, reverse=True)
+        add(text, rejected, f"/rejected/{rejected.id}/undo", {})
+    return sorted(undos, key=lambda undo: undo["at"], reverse=True)
 
 
 router = page_routes()
@@ -307,7 +212,7 @@ async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: R
     can_write = may(caller, Permission.WRITE_LEADS)
     rights = {
         "caller": caller,
-        "can_edit": can_write and not outcome["lead"].is_deleted,
+        "can_edit": can_write and not outcome["lead"]["is_deleted"],
         "can_restore": can_write,
         "can_erase": may(caller, Permission.ERASE_LEADS),
         "can_see_reports": may(caller, Permission.READ_REPORTS),
@@ -350,24 +255,24 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> dict[
     names: dict[str, str] = {source.id: person_label(source.name, source.person_id) for source in merged}
     credits = listing.list_credits(tx, business_id, set(names))
     return {
-        "lead": LeadView(
-            id=lead.id,
-            name=person_label(lead.name, lead.person_id),
-            handle=None,
-            status=lead.status.value,
-            source=lead.origin.value,
-            channel=account.platform.value if account else None,
-            account_name=account.name if account else None,
-            conversation_id=lead.conversation_id or None,
-            created_at=lead.created_at,
-            last_activity_at=lead.updated_at,
-            owner_id=lead.owner_id,
-            owner=members.get(lead.owner_id or ""),
-            is_deleted=lead.hidden_at is not None,
-            is_test=lead.is_test,
-            wrote_at=answer[0] if answer else None,
-            answer_s=int((answer[1] - answer[0]).total_seconds()) if answer and answer[1] else None,
-        ),
+        "lead": {
+            "id": lead.id,
+            "name": person_label(lead.name, lead.person_id),
+            "handle": None,
+            "status": lead.status.value,
+            "source": lead.origin.value,
+            "channel": account.platform.value if account else None,
+            "account_name": account.name if account else None,
+            "conversation_id": lead.conversation_id or None,
+            "created_at": lead.created_at,
+            "last_activity_at": lead.updated_at,
+            "owner_id": lead.owner_id,
+            "owner": members.get(lead.owner_id or ""),
+            "is_deleted": lead.hidden_at is not None,
+            "is_test": lead.is_test,
+            "wrote_at": answer[0] if answer else None,
+            "answer_s": int((answer[1] - answer[0]).total_seconds()) if answer and answer[1] else None,
+        },
         "moves": [status.value for status in list_moves(lead.status)],
         "undos": undos_of(tx, lead, history, words),
         "members": _choices(tx, lead, members),
@@ -387,14 +292,16 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> dict[
         "timeline": _timeline(tx, lead, merged, history, words, sees_looks=sees_looks),
         "merges": (
             [
-                MergeView(
-                    id=merge.id,
-                    name=names[merge.merged_id],
-                    actor=merge.actor,
-                    at=merge.at,
-                    reason=merge.reason,
-                    credit=credits[merge.merged_id][1].ad_group_name if merge.merged_id in credits else None,
-                )
+                {
+                    "id": merge.id,
+                    "name": names[merge.merged_id],
+                    "actor": merge.actor,
+                    "at": merge.at,
+                    "reason": merge.reason,
+                    "credit": credits[merge.merged_id][1].ad_group_name
+                    if merge.merged_id in credits
+                    else None,
+                }
                 for merge in annotations.list_merges(tx, lead.business_id, lead.id)
                 if merge.kept_id == lead.id and merge.undone_at is None and merge.merged_id in names
             ]
@@ -415,46 +322,46 @@ def _choices(tx: Tx, lead: Lead, members: dict[str, str]) -> list[tuple[str, str
     return able if owner in dict(able) or owner not in members else [*able, (owner, members[owner])]
 
 
-def _point(point: ContactPoint, evidence: list[Evidence], lead: Lead, *, is_first: bool) -> PointView:
+def _point(point: ContactPoint, evidence: list[Evidence], lead: Lead, *, is_first: bool) -> dict[str, Any]:
     proofs = [item for item in evidence if item.contact_point_id == point.id]
-    return PointView(
-        id=point.id,
-        field=point.field.value,
-        value=point.value,
-        reach=ContactLinks()
+    return {
+        "id": point.id,
+        "field": point.field.value,
+        "value": point.value,
+        "reach": ContactLinks()
         if lead.hidden_at or point.wrong_at or is_unreadable(point.value)
         else reach_of(point.field, point.value),
-        captured_at=point.created_at,
-        primary=is_first and point.wrong_at is None,
-        is_wrong=point.wrong_at is not None,
-        evidence=_evidence(proofs[0], lead.conversation_id) if proofs and lead.conversation_id else None,
-        origins=list(dict.fromkeys([point.origin.value, *(proof.origin.value for proof in proofs)])),
-    )
+        "captured_at": point.created_at,
+        "primary": is_first and point.wrong_at is None,
+        "is_wrong": point.wrong_at is not None,
+        "evidence": _evidence(proofs[0], lead.conversation_id) if proofs and lead.conversation_id else None,
+        "origins": list(dict.fromkeys([point.origin.value, *(proof.origin.value for proof in proofs)])),
+    }
 
 
-def _evidence(proof: Evidence, conversation_id: str) -> EvidenceView:
+def _evidence(proof: Evidence, conversation_id: str) -> dict[str, Any]:
     in_form = proof.origin is Origin.FORM
     href = f"#answer-{proof.source_id}" if in_form else f"/inbox/{conversation_id}#m-{proof.source_id}"
-    return EvidenceView(proof.raw, proof.rule, proof.confidence, href)
+    return {"text": proof.raw, "rule": proof.rule, "confidence": proof.confidence, "href": href}
 
 
-def _attribution(tx: Tx, lead: Lead, earned: Attribution | None) -> CreditView | None:
+def _attribution(tx: Tx, lead: Lead, earned: Attribution | None) -> dict[str, Any] | None:
     if earned is None or earned.ad_id is None or earned.touch_ts is None or earned.via is None:
         return None
     ad = measurement.find_measured_ad(tx, lead.business_id, earned.ad_id)
     if ad is None:
         return None
     window_s = ad.click_window_s if earned.via is TouchKind.CLICK else ad.view_window_s
-    return CreditView(
-        campaign_name=ad.campaign_name,
-        ad_group_name=ad.ad_group_name,
-        ad_name=ad.ad_name,
-        goal=ad.goal.value,
-        touch=earned.via.value,
-        touched_at=from_micros(earned.touch_ts),
-        converted_at=from_micros(earned.ts),
-        window_days=(window_s or 0) // 86_400,
-    )
+    return {
+        "campaign_name": ad.campaign_name,
+        "ad_group_name": ad.ad_group_name,
+        "ad_name": ad.ad_name,
+        "goal": ad.goal.value,
+        "touch": earned.via.value,
+        "touched_at": from_micros(earned.touch_ts),
+        "converted_at": from_micros(earned.ts),
+        "window_days": (window_s or 0) // 86_400,
+    }
 
 
 def _timeline(
@@ -465,20 +372,22 @@ def _timeline(
     words: Translator,
     *,
     sees_looks: bool,
-) -> list[TimelineEvent]:
+) -> list[dict[str, Any]]:
     """Return the lead's history and its persons' touches, newest first; views for members with permission."""
     events = [_step_event(step, lead, words) for step in history]
     for merge in annotations.list_merges(tx, lead.business_id, lead.id):
         text = words.gettext("Merged with another lead")
         if merge.reason:
             text = words.gettext("Merged with another lead: %(reason)s", reason=merge.reason)
-        events.append(TimelineEvent("merged", merge.at, text, merge.actor))
+        events.append({"kind": "merged", "at": merge.at, "text": text, "actor": merge.actor})
         if merge.undone_at is not None:
             undone = words.gettext("Merge undone")
-            events.append(TimelineEvent("unmerged", merge.undone_at, undone, merge.undone_by))
+            events.append(
+                {"kind": "unmerged", "at": merge.undone_at, "text": undone, "actor": merge.undone_by}
+            )
     for entry in annotations.list_entries(tx, lead.business_id, lead.id):
         text = words.gettext(_FORM_TEXTS[entry.consented], form=entry.form_name, version=entry.version)
-        events.append(TimelineEvent("form", entry.at, text))
+        events.append({"kind": "form", "at": entry.at, "text": text, "actor": None})
     events += consent_events(tx, lead, words)
     events += look_events(tx, lead, words) if sees_looks else []
     touches = [
@@ -491,11 +400,11 @@ def _timeline(
         ad = ads.get(touch.ad_id)
         names = {"ad": ad.ad_name, "ad_group": ad.ad_group_name} if ad else {}
         text = words.gettext(_TOUCH_TEXTS[touch.kind, ad is not None], **names)
-        events.append(TimelineEvent(touch.kind.value, from_micros(touch.ts), text))
-    return sorted(events, key=lambda event: event.at, reverse=True)
+        events.append({"kind": touch.kind.value, "at": from_micros(touch.ts), "text": text, "actor": None})
+    return sorted(events, key=lambda event: event["at"], reverse=True)
 
 
-def _step_event(step: HistoryEntry, lead: Lead, words: Translator) -> TimelineEvent:
+def _step_event(step: HistoryEntry, lead: Lead, words: Translator) -> dict[str, Any]:
     detail = step.detail  # names and labels stay as they are; statuses and fields are translated
     if step.what in (HistoryKind.STATUS, HistoryKind.STATUS_UNDONE):
         detail = moved_text(step, words)
@@ -507,7 +416,7 @@ def _step_event(step: HistoryEntry, lead: Lead, words: Translator) -> TimelineEv
     has_no_owner = step.what is HistoryKind.OWNER and not step.detail
     text = words.gettext(_NO_OWNER if has_no_owner else _STEP_TEXTS[step.what], detail=detail)
     at = lead.created_at if step.what in (HistoryKind.CAPTURED, HistoryKind.MARKED) else step.at
-    return TimelineEvent(step.what, at, text, step.actor or None)
+    return {"kind": step.what, "at": at, "text": text, "actor": step.actor or None}
 
 
 async def change_lead(
