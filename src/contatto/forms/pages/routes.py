@@ -22,13 +22,7 @@ from contatto.forms import actions, store
 from contatto.forms.actions import keep_form_picture
 from contatto.forms.model import Form as InstantForm
 from contatto.forms.model import FormAnswer, FormVerdict, FormVersion, Prefill, Submission
-from contatto.forms.pages.views import (
-    kind_groups,
-    show_answer,
-    show_draft,
-    show_form_row,
-    show_version,
-)
+from contatto.forms.pages.views import kind_groups, show_answer, show_draft, show_form_row, show_version
 from contatto.forms.rules.answers import CHOOSERS, check_submission, clean, count_score
 from contatto.forms.rules.drafts import PICTURE_ID, change_content, edit_content, place_hours
 from contatto.forms.rules.outside import sample_details, without_wrong

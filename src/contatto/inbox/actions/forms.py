@@ -38,10 +38,7 @@ from contatto.inbox.actions.threads import (
     person_id_of,
 )
 from contatto.inbox.auth import limit_newcomers
-from contatto.inbox.model import (
-    Message,
-    MessageSent,
-)
+from contatto.inbox.model import Message, MessageSent
 from contatto.inbox.store import messages
 from contatto.inbox.store.conversations import Move
 from contatto.inbox.store.receipts import Threads

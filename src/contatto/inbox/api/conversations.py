@@ -432,10 +432,7 @@ def _text(body: SendBody) -> str:
 
 MEDIA_KEY: Final = "media links"
 LINK: Final = timedelta(minutes=10)
-_SAFE: Final = {
-    "Content-Security-Policy": "default-src 'none'; sandbox",
-    "Cache-Control": "no-store",
-}
+_SAFE: Final = {"Content-Security-Policy": "default-src 'none'; sandbox", "Cache-Control": "no-store"}
 
 
 class MediaBody(ApiModel):

@@ -22,10 +22,7 @@ from contatto.inbox.actions import threads
 from contatto.inbox.actions.replies import cancel_scheduled, retry_reply, schedule_reply, send_reply
 from contatto.inbox.actions.threads import FoundConversations, SeenConversation
 from contatto.inbox.model import Conversation, MemberTyping, Message, ThreadState
-from contatto.inbox.pages.thread import (
-    RowView,
-    thread_part,
-)
+from contatto.inbox.pages.thread import RowView, thread_part
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.conversations import ConversationFilter, list_unseen_mentions
 from contatto.inbox.store.desk import find_reply_target, list_label_ids, list_saved_replies

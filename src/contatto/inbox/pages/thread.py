@@ -11,12 +11,7 @@ from contatto.channels.store import CONNECTORS
 from contatto.forms.store import list_versions
 from contatto.inbox import rules
 from contatto.inbox.actions.replies import load_window
-from contatto.inbox.model import (
-    Conversation,
-    Message,
-    Photo,
-    SendState,
-)
+from contatto.inbox.model import Conversation, Message, Photo, SendState
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.desk import list_private_notes
 from contatto.inbox.store.messages import list_scheduled

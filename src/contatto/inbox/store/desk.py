@@ -205,8 +205,7 @@ _decode = msgspec.json.Decoder(AutomaticMessages).decode
 def find_automatic(tx: Tx, business_id: str, account_id: str) -> tuple[AutomaticMessages, int] | None:
     """Return the automatic messages of an account and their revision; None if there are none."""
     query = select(automatic_messages).where(
-        automatic_messages.c.business_id == business_id,
-        automatic_messages.c.channel_account_id == account_id,
+        automatic_messages.c.business_id == business_id, automatic_messages.c.channel_account_id == account_id
     )
     row = tx.execute(query).mappings().first()
     return None if row is None else (_decode(row["content"]), row["revision"])
@@ -216,11 +215,7 @@ def save_automatic(
     tx: Tx, business_id: str, account_id: str, content: AutomaticMessages, revision: int
 ) -> bool:
     """Keep them as the next revision; False when somebody changed them since this revision was read."""
-    new = {
-        "content": msgspec.json.encode(content).decode(),
-        "revision": revision + 1,
-        "changed_at": tx.now,
-    }
+    new = {"content": msgspec.json.encode(content).decode(), "revision": revision + 1, "changed_at": tx.now}
     if revision == 0:
         owner = {"channel_account_id": account_id, "business_id": business_id}
         return tx.insert_ignore(automatic_messages, owner | new)

@@ -27,11 +27,7 @@ from sqlalchemy import (
 
 from contatto.capture.model import CaptureSwitch, MessageContacts
 from contatto.capture.store import find_switch
-from contatto.channels.model import (
-    ChannelAccount,
-    Label,
-    Platform,
-)
+from contatto.channels.model import ChannelAccount, Label, Platform
 from contatto.channels.store import channel_accounts, find_account_by_external
 from contatto.inbox.model import (
     AdReferral,

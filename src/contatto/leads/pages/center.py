@@ -149,9 +149,7 @@ def leads_query_of(request: Request) -> LeadsQuery:
 def _few(pairs: Pairs) -> Pairs:
     if len(pairs) > MOST_PAIRS:
         raise Refused(
-            errors.INVALID,
-            "The filter has more than %(most)s values. Remove some.",
-            most=MOST_IN_ALL,
+            errors.INVALID, "The filter has more than %(most)s values. Remove some.", most=MOST_IN_ALL
         )
     return pairs
 

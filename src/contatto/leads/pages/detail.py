@@ -443,10 +443,7 @@ async def post_status(
 ) -> Response:
     business_id, actor = caller.business_id, caller.display_name
     return await change_lead(
-        request,
-        caller,
-        lead_id,
-        lambda tx: change_lead_status(tx, business_id, lead_id, seen, status, actor),
+        request, caller, lead_id, lambda tx: change_lead_status(tx, business_id, lead_id, seen, status, actor)
     )
 
 

@@ -35,10 +35,7 @@ from contatto.kit.db.database import CountReader
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant, Words, metadata, tenant
 from contatto.kit.numbers import read_number
-from contatto.leads.model import (
-    Lead,
-    LeadStatus,
-)
+from contatto.leads.model import Lead, LeadStatus
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules.filters import (
     BANDS,
@@ -64,11 +61,7 @@ from contatto.leads.rules.records import (
     search_values,
     visitor_mark,
 )
-from contatto.leads.store.records import (
-    contact_points,
-    lead_scores,
-    leads,
-)
+from contatto.leads.store.records import contact_points, lead_scores, leads
 from contatto.measurement import store as measurement
 from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd
 from contatto.measurement.store import conversions, measured_ads
