@@ -84,7 +84,6 @@ def keep_form_picture(tx: Tx, business_id: str, picture: Picture) -> str:
 
 
 def has_form_picture_to_forget(tx: Tx) -> bool:
-    """Report whether there is a picture without a form."""
     return has_unused_form_picture(tx, tx.now - KEEP_UNUSED)
 
 
@@ -247,7 +246,6 @@ def create_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> L
 
 
 def find_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> Lead | None:
-    """Find the test lead of a form, or of the chat."""
     return find_lead_of_person(tx, business_id, _test_person(business_id, version))
 
 
@@ -305,7 +303,6 @@ type Looked = FormAnswer | FreshAnswer | Unanswered
 
 
 def answer_id_of(form_id: str, person_id: str, submission_id: str) -> str:
-    """Return the id of a submission."""
     return named_id(form_id, f"{person_id}:{submission_id}")
 
 

@@ -210,7 +210,6 @@ def find_version(tx: Tx, business_id: str, number: int) -> FormVersion | None:
 
 
 def list_versions_by_number(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, FormVersion]:
-    """List published versions by their numbers."""
     rows = _OF_NUMBERS.rows(tx, {"of": business_id, "numbers": numbers})
     versions = [_version_of(dict(zip(_VERSION, row, strict=True))) for row in rows]
     return {version.number: version for version in versions}
@@ -333,7 +332,6 @@ def list_answers_of_leads(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[
 
 
 def count_answers(tx: Tx, business_id: str) -> dict[str, dict[FormVerdict, int]]:
-    """Count the answers of each form by verdict."""
     counted = select(form_answers.c.form_id, form_answers.c.verdict, func.count().label("n"))
     grouped = counted.where(form_answers.c.business_id == business_id)
     counts: dict[str, dict[FormVerdict, int]] = {}

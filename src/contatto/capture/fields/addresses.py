@@ -559,7 +559,6 @@ def _cues(text: Folded) -> Iterator[Cue]:
 
 
 def _handle_after(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
-    """Return the handle after the cue."""
     gap = gap_pattern().match(text.low, cue.end)
     start = gap.end() if gap is not None else cue.end
     if cue.fields == (Field.WEIBO,):

@@ -225,7 +225,6 @@ def ready_reply(tx: Tx, business_id: str, message_id: str) -> ChannelAccount:
 
 
 def reply_kind(platform_urls: Mapping[Platform, str]) -> OutboundKind:
-    """Return the outbound kind of replies to platforms."""
     return OutboundKind(
         REPLY,
         begin=lambda tx, request: begin_reply(tx, request, platform_urls),
@@ -472,7 +471,6 @@ _PARTS: Final = {
 
 
 def load_automatic(tx: Tx, account: ChannelAccount) -> tuple[AutomaticMessages, int]:
-    """Return the automatic messages of an account, and their revision."""
     return find_automatic(tx, account.business_id, account.id) or (AutomaticMessages(), 0)
 
 

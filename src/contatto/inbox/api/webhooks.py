@@ -260,7 +260,6 @@ async def stream_chat(request: Request) -> Response:
 
 
 def show_messages(tx: Tx, account: ChannelAccount, chat_messages: list[Message]) -> list[ChatMessage]:
-    """Return messages as the chat page shows them."""
     photos = messages.list_photos(
         tx, account.business_id, {message.photo for message in chat_messages if message.photo}
     )

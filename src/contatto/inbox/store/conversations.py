@@ -682,7 +682,6 @@ def list_notices(tx: Tx, business_id: str, conversation_id: str) -> list[InlineN
 def delete_notices(
     tx: Tx, business_id: str, person_ids: Collection[str], conversation_ids: Collection[str]
 ) -> None:
-    """Delete the notices in the threads of some persons."""
     leads = list_leads_ever(tx, business_id, person_ids)
     tx.execute(inline_notices.delete().where(*_among(business_id, leads, conversation_ids)))
 

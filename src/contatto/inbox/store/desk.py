@@ -88,7 +88,6 @@ def delete_conversation_label(tx: Tx, business_id: str, conversation_id: str, la
 
 
 def list_label_ids(tx: Tx, business_id: str, conversation_ids: Iterable[str]) -> dict[str, set[str]]:
-    """Return ids of labels by conversation."""
     ids_by_conversation: dict[str, set[str]] = {
         conversation_id: set() for conversation_id in conversation_ids
     }

@@ -184,7 +184,6 @@ def has_messages_before(tx: Tx, business_id: str, seq: int) -> bool:
 
 
 def list_last_messages(tx: Tx, business_id: str, conversation_ids: set[str]) -> dict[str, Message]:
-    """Return the latest message of each conversation."""
     ranked = (
         select(
             messages,
@@ -317,7 +316,6 @@ def list_unsure_sends(tx: Tx, business_id: str, conversation_id: str) -> list[Se
 
 
 def list_sends(tx: Tx, business_id: str, message_ids: Iterable[str]) -> dict[str, Send]:
-    """Return sends by the ids of their messages."""
     query = select(sends).where(sends.c.business_id == business_id, sends.c.message_id.in_(list(message_ids)))
     return {send.message_id: send for send in tx.list(Send, query)}
 

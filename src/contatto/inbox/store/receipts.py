@@ -651,7 +651,6 @@ class DeliveryBatch:
         self._events.append((business_id, event))
 
     def write_events(self) -> None:
-        """Write the events."""
         emit_all(self._tx, self._events)
         self._events = []
 

@@ -155,7 +155,6 @@ def _read_matching(business_id: str, lead_filter: LeadFilter, last: Lead | None,
 
 
 def _read_chosen(business_id: str, ids: list[str], _last: Lead | None, tx: Tx) -> Page:
-    """Return the leads with these ids, in one page."""
     leads = records.list_leads_by_id(tx, business_id, set(ids)).values()
     shown = sorted((lead for lead in leads if lead.hidden_at is None), key=lambda lead: lead.created_at)
     return None, table_rows(tx, business_id, shown[::-1])

@@ -130,7 +130,6 @@ def count_labels(tx: Tx, business_id: str) -> int:
 
 
 def list_labels_of(tx: Tx, business_id: str, lead_ids: Iterable[str]) -> dict[str, list[LeadLabel]]:
-    """Labels by lead, by name."""
     labels_by_lead: dict[str, list[LeadLabel]] = {lead_id: [] for lead_id in lead_ids}
     query = (
         select(lead_labels.c.lead_id, labels)
@@ -287,7 +286,6 @@ def list_views(tx: Tx, business_id: str, member_id: str) -> list[SavedView]:
 
 
 def count_views(tx: Tx, business_id: str, member_id: str) -> int:
-    """Return the views that a member made."""
     query = select(func.count()).where(lead_views.c.business_id == business_id)
     return int(tx.scalar(query.where(lead_views.c.member_id == member_id)))
 

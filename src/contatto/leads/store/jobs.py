@@ -374,7 +374,6 @@ _HANGING: Final = (
 
 
 def find_tombstone(tx: Tx, business_id: str, lead_id: str) -> Tombstone | None:
-    """Return the tombstone of an erased lead."""
     query = select(leads.c.id, leads.c.erased_at, leads.c.erased_by).where(leads.c.business_id == business_id)
     return tx.find(Tombstone, query.where(leads.c.id == lead_id, leads.c.erased_at.is_not(None)))
 
@@ -441,6 +440,5 @@ def list_row_numbers(tx: Tx, business_id: str, job_id: str, lead_ids: frozenset[
 
 
 def record_plan(tx: Tx, business_id: str, job_id: str, plan: JobPlan) -> None:
-    """Write a plan over the one of a job."""
     statement = update(lead_jobs).where(lead_jobs.c.business_id == business_id, lead_jobs.c.id == job_id)
     tx.execute(statement.values(plan=seal_plan(tx.vault, business_id, job_id, plan)))

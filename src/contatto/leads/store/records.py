@@ -197,7 +197,6 @@ def list_leads_to_change(tx: Tx, business_id: str, lead_ids: Collection[str]) ->
 
 
 def list_merged_leads(tx: Tx, business_id: str, lead_id: str) -> list[Lead]:
-    """Return the leads that were merged into one."""
     query = select(leads).where(leads.c.business_id == business_id, leads.c.merged_into == lead_id)
     return tx.list(Lead, query.order_by(leads.c.created_at))
 
@@ -435,7 +434,6 @@ def find_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str) ->
 
 
 def delete_contact_point(tx: Tx, business_id: str, point_id: str) -> None:
-    """Delete a contact point with its evidence."""
     condition = evidence.c.business_id == business_id
     tx.execute(evidence.delete().where(condition, evidence.c.contact_point_id == point_id))
     own = contact_points.c.business_id == business_id
@@ -661,7 +659,6 @@ def find_score(tx: Tx, business_id: str, lead_id: str) -> LeadScore | None:
 
 
 def list_scores(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, int]:
-    """Return the scores of leads that have one."""
     conditions = lead_scores.c.business_id == business_id, lead_scores.c.lead_id.in_(sorted(lead_ids))
     rows = tx.execute(select(lead_scores.c.lead_id, lead_scores.c.score).where(*conditions))
     return dict(map(tuple, rows))
