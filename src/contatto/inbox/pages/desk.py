@@ -1,13 +1,13 @@
 """Inbox in three panes, acts of members, and saved replies."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
-from fastapi import Form, Query, Request
+from fastapi import Depends, Form, Query, Request
 from pydantic import BaseModel
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
@@ -470,40 +470,66 @@ async def _render_replies(
     )
 
 
+class ThreadForm:
+    """A posted change of a conversation, by a member who may write in the inbox."""
+
+    def __init__(self, request: Request, caller: FormCaller, conversation_id: str) -> None:
+        self.request, self.caller, self.conversation_id = request, caller, conversation_id
+        self.actor = Actor(caller.business_id, caller.subject_id, caller.display_name)
+
+    def named_id(self, client_id: str, prefix: str = "") -> str:
+        """Return the id of what the page sends, so that sending it twice changes nothing."""
+        is_named = bool(client_id) and is_uuid(self.conversation_id)
+        return named_id(self.conversation_id, f"{prefix}{client_id}") if is_named else new_id()
+
+    async def change(self, change: Callable[[Tx], object]) -> Response:
+        """Change the conversation, and go back to it."""
+        await context_of(self.request).db.write(change)
+        return await after_post(self.request, self.caller, self.conversation_id)
+
+
+class SeenThreadForm(ThreadForm):
+    """A posted change of a conversation as the member saw it."""
+
+    def __init__(
+        self,
+        request: Request,
+        caller: FormCaller,
+        conversation_id: str,
+        revision: Annotated[Revision, Form()],
+    ) -> None:
+        super().__init__(request, caller, conversation_id)
+        self.expected = SeenConversation(conversation_id, revision)
+
+
+type PostedThread = Annotated[ThreadForm, Depends()]
+type SeenThread = Annotated[SeenThreadForm, Depends()]
+
+
 @router.post("/inbox/{conversation_id}/messages", Permission.WRITE_INBOX)
 async def post_reply(
-    request: Request,
-    caller: FormCaller,
-    conversation_id: str,
-    text: Annotated[str, Form()] = "",
-    client_message_id: Annotated[str, Form()] = "",
+    thread: PostedThread, text: Annotated[str, Form()] = "", client_message_id: Annotated[str, Form()] = ""
 ) -> Response:
-
     def reply(tx: Tx) -> Message:
-        message_id = named_id(conversation_id, client_message_id) if is_uuid(conversation_id) else ""
         message = Message(
             seq=0,
-            id=message_id if client_message_id else new_id(),
-            conversation_id=conversation_id,
+            id=thread.named_id(client_message_id),
+            conversation_id=thread.conversation_id,
             sender=Sender.BUSINESS,
             kind=MessageKind.TEXT,
             text=text.strip(),
-            author=caller.display_name,
+            author=thread.caller.display_name,
             at=tx.now,
         )
-        return send_reply(tx, caller.business_id, conversation_id, message)
+        return send_reply(tx, thread.caller.business_id, thread.conversation_id, message)
 
-    await context_of(request).db.write(reply)
-    return await after_post(request, caller, conversation_id)
+    return await thread.change(reply)
 
 
 @router.post("/inbox/{conversation_id}/messages/{message_id}/retry", Permission.WRITE_INBOX)
-async def post_retry(request: Request, caller: FormCaller, conversation_id: str, message_id: str) -> Response:
-
-    await context_of(request).db.write(
-        lambda tx: retry_reply(tx, caller.business_id, conversation_id, message_id)
-    )
-    return await after_post(request, caller, conversation_id)
+async def post_retry(thread: PostedThread, message_id: str) -> Response:
+    business_id, conversation_id = thread.caller.business_id, thread.conversation_id
+    return await thread.change(lambda tx: retry_reply(tx, business_id, conversation_id, message_id))
 
 
 @router.post("/inbox/{conversation_id}/lead", Permission.WRITE_LEADS)
@@ -534,154 +560,94 @@ async def post_typing(request: Request, caller: FormCaller, conversation_id: str
     return Response(status_code=204)
 
 
-SeenRevision = Annotated[Revision, Form()]
-
-
-def _actor(caller: Caller) -> Actor:
-    require(caller, Permission.WRITE_INBOX)
-    return Actor(caller.business_id, caller.subject_id, caller.display_name)
-
-
 @router.post("/inbox/{conversation_id}/assign", Permission.WRITE_INBOX)
-async def post_assign(
-    request: Request,
-    caller: FormCaller,
-    conversation_id: str,
-    revision: SeenRevision,
-    member_id: Annotated[str, Form()] = "",
-) -> Response:
-    actor, expected = _actor(caller), SeenConversation(conversation_id, revision)
-    await context_of(request).db.write(
-        lambda tx: threads.assign_conversation(tx, actor, expected, member_id or None)
+async def post_assign(thread: SeenThread, member_id: Annotated[str, Form()] = "") -> Response:
+    return await thread.change(
+        lambda tx: threads.assign_conversation(tx, thread.actor, thread.expected, member_id or None)
     )
-    return await after_post(request, caller, conversation_id)
 
 
 @router.post("/inbox/{conversation_id}/snooze", Permission.WRITE_INBOX)
-async def post_snooze(
-    request: Request,
-    caller: FormCaller,
-    conversation_id: str,
-    revision: SeenRevision,
-    span: Annotated[str, Form()] = "",
-) -> Response:
-    actor, expected = _actor(caller), SeenConversation(conversation_id, revision)
-    await context_of(request).db.write(lambda tx: threads.snooze_conversation(tx, actor, expected, span))
-    return await after_post(request, caller, conversation_id)
+async def post_snooze(thread: SeenThread, span: Annotated[str, Form()] = "") -> Response:
+    return await thread.change(
+        lambda tx: threads.snooze_conversation(tx, thread.actor, thread.expected, span)
+    )
 
 
 @router.post("/inbox/{conversation_id}/resolve", Permission.WRITE_INBOX)
-async def post_resolve(
-    request: Request, caller: FormCaller, conversation_id: str, revision: SeenRevision
-) -> Response:
-    actor, expected = _actor(caller), SeenConversation(conversation_id, revision)
-    await context_of(request).db.write(lambda tx: threads.resolve_conversation(tx, actor, expected))
-    return await after_post(request, caller, conversation_id)
+async def post_resolve(thread: SeenThread) -> Response:
+    return await thread.change(lambda tx: threads.resolve_conversation(tx, thread.actor, thread.expected))
 
 
 @router.post("/inbox/{conversation_id}/reopen", Permission.WRITE_INBOX)
-async def post_reopen(
-    request: Request, caller: FormCaller, conversation_id: str, revision: SeenRevision
-) -> Response:
-    actor, expected = _actor(caller), SeenConversation(conversation_id, revision)
-    await context_of(request).db.write(lambda tx: threads.reopen_conversation(tx, actor, expected))
-    return await after_post(request, caller, conversation_id)
+async def post_reopen(thread: SeenThread) -> Response:
+    return await thread.change(lambda tx: threads.reopen_conversation(tx, thread.actor, thread.expected))
 
 
 @router.post("/inbox/{conversation_id}/block", Permission.WRITE_INBOX)
-async def post_block(
-    request: Request,
-    caller: FormCaller,
-    conversation_id: str,
-    revision: SeenRevision,
-    spam: Annotated[str, Form()] = "0",
-) -> Response:
-    actor, expected = _actor(caller), SeenConversation(conversation_id, revision)
+async def post_block(thread: SeenThread, spam: Annotated[str, Form()] = "0") -> Response:
     is_spam = spam == "1"
     if is_spam:
-        require(caller, Permission.WRITE_LEADS)
-    await context_of(request).db.write(lambda tx: threads.block_person(tx, actor, expected, is_spam=is_spam))
-    return await after_post(request, caller, conversation_id)
+        require(thread.caller, Permission.WRITE_LEADS)
+    return await thread.change(
+        lambda tx: threads.block_person(tx, thread.actor, thread.expected, is_spam=is_spam)
+    )
 
 
 @router.post("/inbox/{conversation_id}/unblock", Permission.WRITE_INBOX)
-async def post_unblock(
-    request: Request, caller: FormCaller, conversation_id: str, fine: Annotated[str, Form()] = "0"
-) -> Response:
-    actor, is_fine = _actor(caller), fine == "1"
-    await context_of(request).db.write(
-        lambda tx: threads.unblock_person(tx, actor, conversation_id, is_fine=is_fine)
+async def post_unblock(thread: PostedThread, fine: Annotated[str, Form()] = "0") -> Response:
+    return await thread.change(
+        lambda tx: threads.unblock_person(tx, thread.actor, thread.conversation_id, is_fine=fine == "1")
     )
-    return await after_post(request, caller, conversation_id)
 
 
 @router.post("/inbox/{conversation_id}/labels", Permission.WRITE_INBOX)
-async def post_label(
-    request: Request, caller: FormCaller, conversation_id: str, name: Annotated[str, Form()] = ""
-) -> Response:
-    actor = _actor(caller)
-    await context_of(request).db.write(
-        lambda tx: threads.label_conversation(tx, actor, conversation_id, name)
+async def post_label(thread: PostedThread, name: Annotated[str, Form()] = "") -> Response:
+    return await thread.change(
+        lambda tx: threads.label_conversation(tx, thread.actor, thread.conversation_id, name)
     )
-    return await after_post(request, caller, conversation_id)
 
 
 @router.post("/inbox/{conversation_id}/labels/{label_id}/remove", Permission.WRITE_INBOX)
-async def post_unlabel(request: Request, caller: FormCaller, conversation_id: str, label_id: str) -> Response:
-    actor = _actor(caller)
-    await context_of(request).db.write(
-        lambda tx: threads.unlabel_conversation(tx, actor, conversation_id, label_id)
+async def post_unlabel(thread: PostedThread, label_id: str) -> Response:
+    return await thread.change(
+        lambda tx: threads.unlabel_conversation(tx, thread.actor, thread.conversation_id, label_id)
     )
-    return await after_post(request, caller, conversation_id)
 
 
 @router.post("/inbox/{conversation_id}/notes", Permission.WRITE_INBOX)
 async def post_private_note(
-    request: Request,
-    caller: FormCaller,
-    conversation_id: str,
+    thread: PostedThread,
     text: Annotated[str, Form()] = "",
     client_message_id: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
-    actor = _actor(caller)
-    is_named = bool(client_message_id) and is_uuid(conversation_id)
-    note_id = named_id(conversation_id, f"note:{client_message_id}") if is_named else new_id()
-    await context_of(request).db.write(
-        lambda tx: threads.add_private_note(tx, actor, conversation_id, note_id, text)
+    note_id = thread.named_id(client_message_id, "note:")
+    return await thread.change(
+        lambda tx: threads.add_private_note(tx, thread.actor, thread.conversation_id, note_id, text)
     )
-    return await after_post(request, caller, conversation_id)
 
 
 @router.post("/inbox/{conversation_id}/scheduled", Permission.WRITE_INBOX)
 async def post_scheduled(
-    request: Request,
-    caller: FormCaller,
-    conversation_id: str,
+    thread: PostedThread,
     text: Annotated[str, Form()] = "",
     at: Annotated[str, Form(max_length=40)] = "",
     client_message_id: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
-    actor = _actor(caller)
     check_year("at", at)
     due_at = instant_of(at)  # without a zone it is one of UTC
     if due_at is None:
         raise Refused(errors.INVALID, "at: choose a day and a time.")
-    is_named = bool(client_message_id) and is_uuid(conversation_id)
-    reply_id = named_id(conversation_id, f"later:{client_message_id}") if is_named else new_id()
-    await context_of(request).db.write(
-        lambda tx: schedule_reply(tx, actor, conversation_id, reply_id, text, due_at)
+    reply_id = thread.named_id(client_message_id, "later:")
+    return await thread.change(
+        lambda tx: schedule_reply(tx, thread.actor, thread.conversation_id, reply_id, text, due_at)
     )
-    return await after_post(request, caller, conversation_id)
 
 
 @router.post("/inbox/{conversation_id}/scheduled/{reply_id}/cancel", Permission.WRITE_INBOX)
-async def post_cancel_scheduled(
-    request: Request, caller: FormCaller, conversation_id: str, reply_id: str
-) -> Response:
-    await context_of(request).db.write(
-        lambda tx: cancel_scheduled(tx, caller.business_id, conversation_id, reply_id)
-    )
-    return await after_post(request, caller, conversation_id)
+async def post_cancel_scheduled(thread: PostedThread, reply_id: str) -> Response:
+    business_id, conversation_id = thread.caller.business_id, thread.conversation_id
+    return await thread.change(lambda tx: cancel_scheduled(tx, business_id, conversation_id, reply_id))
 
 
 @router.get("/settings/inbox", Permission.READ_INBOX)

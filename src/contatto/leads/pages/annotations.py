@@ -1,8 +1,9 @@
 """Forms of one lead: contact details, work of members, and merges."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import Form, Request
+from fastapi import Depends, Form, Request
 from pydantic import Field as Limits
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -26,6 +27,20 @@ from contatto.ui.context import context_of
 router = page_routes()
 
 
+class LeadForm:
+    """A posted change of a lead by a member."""
+
+    def __init__(self, request: Request, caller: FormCaller, lead_id: str) -> None:
+        self.request, self.caller, self.lead_id, self.actor = request, caller, lead_id, actor_of(caller)
+
+    async def change(self, change: Callable[[Tx], object]) -> Response:
+        """Change the lead, and go back to it."""
+        return await change_lead(self.request, self.caller, self.lead_id, change)
+
+
+type PostedLead = Annotated[LeadForm, Depends()]
+
+
 class _Point(PostedForm):
     do: Literal["save", "main", "wrong", "right"] = "save"
     value: str = Limits("", max_length=400)
@@ -34,53 +49,44 @@ class _Point(PostedForm):
 
 @router.post("/leads/{lead_id}/points", Permission.WRITE_LEADS)
 async def post_point(
-    request: Request,
-    caller: FormCaller,
-    lead_id: str,
+    posted: PostedLead,
     field: Annotated[Field, Form()],
     value: Annotated[str, Form(max_length=400)] = "",
 ) -> Response:
-    actor = actor_of(caller)
-    return await change_lead(
-        request, caller, lead_id, lambda tx: actions.add_contact_point(tx, actor, lead_id, field, value)
+    return await posted.change(
+        lambda tx: actions.add_contact_point(tx, posted.actor, posted.lead_id, field, value)
     )
 
 
 @router.post("/leads/{lead_id}/points/{point_id}", Permission.WRITE_LEADS)
-async def post_point_change(
-    request: Request, caller: FormCaller, lead_id: str, point_id: str, sent: Annotated[_Point, Form()]
-) -> Response:
-    actor = actor_of(caller)
-
+async def post_point_change(posted: PostedLead, point_id: str, sent: Annotated[_Point, Form()]) -> Response:
     def change(tx: Tx) -> None:
         if sent.do == "save":
-            actions.change_contact_point(tx, actor, lead_id, point_id, sent.seen, sent.value)
+            actions.change_contact_point(tx, posted.actor, posted.lead_id, point_id, sent.seen, sent.value)
         elif sent.do == "main":
-            actions.choose_main_contact(tx, actor, lead_id, point_id, sent.seen)
+            actions.choose_main_contact(tx, posted.actor, posted.lead_id, point_id, sent.seen)
         else:
             is_wrong = sent.do == "wrong"
-            actions.mark_contact_wrong(tx, actor, lead_id, point_id, sent.seen, is_wrong=is_wrong)
+            actions.mark_contact_wrong(
+                tx, posted.actor, posted.lead_id, point_id, sent.seen, is_wrong=is_wrong
+            )
 
-    return await change_lead(request, caller, lead_id, change)
+    return await posted.change(change)
 
 
 @router.post("/leads/{lead_id}/points/{point_id}/reject", Permission.WRITE_LEADS)
-async def post_reject(request: Request, caller: FormCaller, lead_id: str, point_id: str) -> Response:
+async def post_reject(posted: PostedLead, point_id: str) -> Response:
     """Not a contact: the point goes, and with the last one a lead that nothing else made."""
-    business_id, actor = caller.business_id, caller.display_name
-    return await change_lead(
-        request,
-        caller,
-        lead_id,
-        lambda tx: actions.reject_contact_point(tx, business_id, lead_id, point_id, actor),
+    business_id, actor = posted.caller.business_id, posted.caller.display_name
+    return await posted.change(
+        lambda tx: actions.reject_contact_point(tx, business_id, posted.lead_id, point_id, actor)
     )
 
 
 @router.post("/leads/{lead_id}/rejected/{rejected_id}/undo", Permission.WRITE_LEADS)
-async def post_reject_undo(request: Request, caller: FormCaller, lead_id: str, rejected_id: str) -> Response:
-    actor = actor_of(caller)
-    return await change_lead(
-        request, caller, lead_id, lambda tx: actions.put_back_contact(tx, actor, lead_id, rejected_id)
+async def post_reject_undo(posted: PostedLead, rejected_id: str) -> Response:
+    return await posted.change(
+        lambda tx: actions.put_back_contact(tx, posted.actor, posted.lead_id, rejected_id)
     )
 
 
@@ -106,54 +112,33 @@ class _Change(_Task):
 
 
 @router.post("/leads/{lead_id}/owner", Permission.WRITE_LEADS)
-async def post_owner(
-    request: Request, caller: FormCaller, lead_id: str, sent: Annotated[_Owner, Form()]
-) -> Response:
-    actor = actor_of(caller)
-    return await change_lead(
-        request,
-        caller,
-        lead_id,
-        lambda tx: actions.assign_lead(tx, actor, lead_id, sent.seen or None, sent.owner or None),
+async def post_owner(posted: PostedLead, sent: Annotated[_Owner, Form()]) -> Response:
+    return await posted.change(
+        lambda tx: actions.assign_lead(
+            tx, posted.actor, posted.lead_id, sent.seen or None, sent.owner or None
+        )
     )
 
 
 @router.post("/leads/{lead_id}/labels", Permission.WRITE_LEADS)
-async def post_label(
-    request: Request, caller: FormCaller, lead_id: str, name: Annotated[str, Form(max_length=200)]
-) -> Response:
-    actor = actor_of(caller)
-    return await change_lead(
-        request, caller, lead_id, lambda tx: actions.label_lead(tx, actor, lead_id, name)
-    )
+async def post_label(posted: PostedLead, name: Annotated[str, Form(max_length=200)]) -> Response:
+    return await posted.change(lambda tx: actions.label_lead(tx, posted.actor, posted.lead_id, name))
 
 
 @router.post("/leads/{lead_id}/labels/{label_id}/remove", Permission.WRITE_LEADS)
-async def post_unlabel(request: Request, caller: FormCaller, lead_id: str, label_id: str) -> Response:
-    actor = actor_of(caller)
-    return await change_lead(
-        request, caller, lead_id, lambda tx: actions.unlabel_lead(tx, actor, lead_id, label_id)
-    )
+async def post_unlabel(posted: PostedLead, label_id: str) -> Response:
+    return await posted.change(lambda tx: actions.unlabel_lead(tx, posted.actor, posted.lead_id, label_id))
 
 
 @router.post("/leads/{lead_id}/notes", Permission.WRITE_LEADS)
-async def post_note(
-    request: Request, caller: FormCaller, lead_id: str, sent: Annotated[_Note, Form()]
-) -> Response:
-    actor = actor_of(caller)
-    return await change_lead(
-        request, caller, lead_id, lambda tx: actions.add_note(tx, actor, lead_id, sent.text)
-    )
+async def post_note(posted: PostedLead, sent: Annotated[_Note, Form()]) -> Response:
+    return await posted.change(lambda tx: actions.add_note(tx, posted.actor, posted.lead_id, sent.text))
 
 
 @router.post("/leads/{lead_id}/notes/{note_id}", Permission.WRITE_LEADS)
-async def post_note_change(
-    request: Request, caller: FormCaller, lead_id: str, note_id: str, sent: Annotated[_Change, Form()]
-) -> Response:
-    actor = actor_of(caller)
-
+async def post_note_change(posted: PostedLead, note_id: str, sent: Annotated[_Change, Form()]) -> Response:
     def change(tx: Tx) -> None:
-        note = find_note(tx, caller.business_id, lead_id, note_id)
+        note = find_note(tx, posted.caller.business_id, posted.lead_id, note_id)
         if note is None:
             raise Refused(errors.NOT_FOUND, "Somebody deleted this note.")
         if note.revision != sent.seen:
@@ -161,44 +146,35 @@ async def post_note_change(
                 errors.CONFLICT, "Somebody else changed this note. Your text is still in the field."
             )
         if sent.do == "delete":
-            actions.remove_note(tx, actor, note)
+            actions.remove_note(tx, posted.actor, note)
         else:
-            actions.edit_note(tx, actor, note, sent.text)
+            actions.edit_note(tx, posted.actor, note, sent.text)
 
-    return await change_lead(request, caller, lead_id, change)
+    return await posted.change(change)
 
 
 @router.post("/leads/{lead_id}/tasks", Permission.WRITE_LEADS)
-async def post_task(
-    request: Request, caller: FormCaller, lead_id: str, sent: Annotated[_Task, Form()]
-) -> Response:
-    actor = actor_of(caller)
+async def post_task(posted: PostedLead, sent: Annotated[_Task, Form()]) -> Response:
     task_text = TaskText(sent.text, read_day(sent.due_on))
-    return await change_lead(
-        request, caller, lead_id, lambda tx: actions.add_task(tx, actor, lead_id, task_text)
-    )
+    return await posted.change(lambda tx: actions.add_task(tx, posted.actor, posted.lead_id, task_text))
 
 
 @router.post("/leads/{lead_id}/tasks/{task_id}", Permission.WRITE_LEADS)
-async def post_task_change(
-    request: Request, caller: FormCaller, lead_id: str, task_id: str, sent: Annotated[_Change, Form()]
-) -> Response:
-    actor = actor_of(caller)
-
+async def post_task_change(posted: PostedLead, task_id: str, sent: Annotated[_Change, Form()]) -> Response:
     def change(tx: Tx) -> None:
-        task = find_task(tx, caller.business_id, lead_id, task_id)
+        task = find_task(tx, posted.caller.business_id, posted.lead_id, task_id)
         if task is None:
             raise Refused(errors.NOT_FOUND, "Somebody deleted this task.")
         if task.revision != sent.seen:
             raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
         if sent.do == "delete":
-            actions.remove_task(tx, actor, task)
+            actions.remove_task(tx, posted.actor, task)
         elif sent.do == "save":
-            actions.edit_task(tx, actor, task, TaskText(sent.text, read_day(sent.due_on)))
+            actions.edit_task(tx, posted.actor, task, TaskText(sent.text, read_day(sent.due_on)))
         else:
-            actions.finish_task(tx, actor, task, is_done=sent.do == "done")
+            actions.finish_task(tx, posted.actor, task, is_done=sent.do == "done")
 
-    return await change_lead(request, caller, lead_id, change)
+    return await posted.change(change)
 
 
 type Side = Literal["one", "two"]
