@@ -7,9 +7,11 @@ sees each column with its proposed meaning, and chooses.
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import tomllib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.resources import files
 from itertools import islice
 from typing import Any, Final
 from unicodedata import category, normalize
@@ -57,94 +59,6 @@ _PHONE_PARAMETER: Final = re.compile(r";(?:ext|isub|phone-context)=[^;,|\s]{0,50
 _EMAIL: Final = re.compile(r"\S+@\S+\.\w{2,}")
 _NUMBER: Final = re.compile(r"(?:\+|00)\d[\d\s().\-]{6,20}")
 
-_HEADS: Final[Mapping[str, str]] = {
-    ImportColumn.NAME: "name|full name|fullname|first name|last name|given name|family name|surname|contact"
-    "|contact name|customer|customer name|lead|lead name|client|client name|person|display name|الاسم|اسم"
-    "|الاسم الكامل|الاسم الاول|اسم العائلة|اسم العميل|العميل|nombre|nombre completo|nombres|apellido"
-    "|apellidos|nombre del cliente|cliente|contacto|nama|nama lengkap|nama depan|nama belakang"
-    "|nama pelanggan|pelanggan|kontak|nome|nome completo|cognome|nominativo|nome e cognome|nome cliente"
-    "|contatto|名前|氏名|お名前|姓|名|フルネーム|顧客名|お客様名|担当者名|sobrenome|nome do cliente|contato"
-    "|ชื่อ|ชื่อ นามสกุล|ชื่อนามสกุล|ชื่อเต็ม|นามสกุล|ชื่อลูกค้า|ลูกค้า|vorname|nachname|vor und nachname"
-    "|vollständiger name|kunde|kundenname|kontakt|ansprechpartner|interessent|nom|prénom|nom complet"
-    "|nom de famille|nom du client|姓名|名字|客户|客户姓名|联系人|客戶|聯絡人|tên|họ tên|họ và tên"
-    "|tên đầy đủ|họ|tên khách hàng|khách hàng",
-    Field.PHONE: "phone|phone number|phone no|phone nr|phone numbers|phones|telephone|telephone number|tel"
-    "|tel no|tel number|telno|mobile|mobile number|mobile no|mobile phone|mobile phone number|mob|cell"
-    "|cell phone|cellphone|cell number|handphone|hp|contact number|contact no|contact phone|work phone"
-    "|home phone|business phone|primary phone|phone 1|phone 2|phone 1 value|phone 2 value|msisdn|number"
-    "|landline|الهاتف|هاتف|رقم الهاتف|الجوال|جوال|رقم الجوال|الموبايل|موبايل|رقم الموبايل|المحمول"
-    "|رقم التواصل|رقم|telefono|numero de telefono|numero telefonico|telefono movil|movil|celular"
-    "|numero de celular|n de telefono|numero|n telefono|tfno|tlf|telf|num telefono|telepon|nomor telepon"
-    "|no telepon|no telp|nomor telp|telp|no hp|nomor hp|ponsel|nomor ponsel|handphone no|nomor|telefoni"
-    "|cellulare|numero di telefono|numero telefono|numero cellulare|cell|recapito|recapito telefonico"
-    "|numero di cellulare|n telefono|n tel|telefono cellulare|telefono fisso|電話|電話番号|携帯|携帯電話"
-    "|携帯番号|携帯電話番号|お電話番号|連絡先|tel番号|telefone|numero de telefone|numero do telefone"
-    "|telefone celular|fone|telemovel|n telefone|contato telefonico|โทรศัพท์|เบอร์โทร|เบอร์โทรศัพท์"
-    "|หมายเลขโทรศัพท์|มือถือ|เบอร์มือถือ|โทร|เบอร์|เบอร์ติดต่อ|telefon|telefonnummer|tel nr|telefon nr|handy"
-    "|handynummer|handy nr|mobil|mobilnummer|mobiltelefon|rufnummer|festnetz|mobilfunknummer|téléphone"
-    "|numéro de téléphone|portable|téléphone portable|tél portable|tél|电话|手机|手机号|电话号码|手机号码"
-    "|联系电话|手機|電話號碼|手機號碼|điện thoại|số điện thoại|sđt|sdt|di động|số di động|số đt|đt"
-    "|điện thoại di động|số máy",
-    Field.EMAIL: "email|e mail|mail|email address|e mail address|emailaddress|mail address|email id|e mails"
-    "|emails|work email|personal email|primary email|contact email|e mail 1 value|email 1|email 2"
-    "|البريد الالكتروني|بريد الكتروني|البريد|الايميل|ايميل|عنوان البريد الالكتروني|correo|correo electronico"
-    "|direccion de correo|direccion de correo electronico|direccion de email|e correo|surel|alamat email"
-    "|alamat surel|pos el|posta|posta elettronica|indirizzo email|indirizzo e mail|indirizzo mail"
-    "|indirizzo di posta elettronica|メール|メールアドレス|eメール|電子メール|mailアドレス|メアド"
-    "|endereco de email|endereco de e mail|endereco eletronico|correio eletronico|อีเมล|อีเมล์|ที่อยู่อีเมล"
-    "|เมล|e mail adresse|email adresse|mailadresse|emailadresse|adresse e mail|adresse email|courriel"
-    "|adresse mail|邮箱|电子邮件|电子邮箱|郵箱|電子郵件|thư điện tử|địa chỉ email|địa chỉ thư điện tử"
-    "|hòm thư",
-    Field.WHATSAPP: "whatsapp|whats app|whatsapp number|wa|wa number|no wa|nomor wa|nomor whatsapp|واتساب"
-    "|واتس اب|رقم الواتساب|numero de whatsapp|numero whatsapp|whatsapp番号|เบอร์ whatsapp|số whatsapp|zap",
-    Field.INSTAGRAM: "instagram|ig|instagram handle|instagram username|انستغرام|インスタグラム|インスタ"
-    "|อินสตาแกรม",
-    Field.FACEBOOK: "facebook|fb|facebook profile|facebook url|فيسبوك|フェイスブック|เฟซบุ๊ก",
-    Field.LINE: "line|line id|lineid|ไลน์|ไอดีไลน์|ライン",
-    Field.MESSENGER: "messenger|facebook messenger|ماسنجر|メッセンジャー",
-    Field.TWITTER: "twitter|x|x handle|twitter handle|تويتر|ツイッター",
-    Field.LINKEDIN: "linkedin|linkedin url|linkedin profile|لينكد ان",
-    Field.WEIBO: "weibo|微博",
-    Field.WECHAT: "wechat|weixin|wechat id|微信",
-    Field.SNAPCHAT: "snapchat|snap|سناب شات|سناب",
-    ImportColumn.LABELS: "labels|label|tags|tag|groups|group|segments|list|الوسوم|وسوم|وسم|تصنيف|etiquetas"
-    "|etiqueta|label label|schlagwörter|stichwörter|gruppe|gruppen|étiquettes|étiquette|标签|標籤|tanda"
-    "|etichette|etichetta|ラベル|タグ|marcadores|ป้าย|ป้ายกำกับ|แท็ก|nhãn|thẻ",
-    ImportColumn.STATUS: "status|lead status|stage|lead stage|state|pipeline stage|الحالة|حالة|حالة العميل"
-    "|estado|etapa|phase|lead phase|statut|état|étape|状态|狀態|阶段|fase|tahap|stato|stato lead|ステータス"
-    "|状態|状況|situacao|สถานะ|trạng thái|tình trạng",
-    ImportColumn.NOTES: "notes|note|comment|comments|remark|remarks|description|message|ملاحظات|الملاحظات"
-    "|ملاحظة|تعليق|تعليقات|notas|nota|comentario|comentarios|observaciones|catatan|keterangan|komentar"
-    "|commento|commenti|osservazioni|notiz|notizen|bemerkung|bemerkungen|anmerkung|anmerkungen|kommentar"
-    "|kommentare|beschreibung|nachricht|remarque|remarques|commentaire|commentaires|备注|備註|说明"
-    "|annotazioni|メモ|備考|コメント|ノート|observacoes|anotacoes|โน้ต|หมายเหตุ|บันทึก|ความคิดเห็น|ghi chú"
-    "|chú thích|nhận xét|bình luận",
-    ImportColumn.OWNER: "owner|lead owner|assigned to|assignee|agent|sales rep|salesperson|responsible"
-    "|account owner|contact owner|besitzer|eigentümer|zuständig|zugewiesen an|verantwortlich"
-    "|verantwortlicher|betreuer|bearbeiter|propriétaire|responsable du lead|attribué à|vendeur|负责人|所有者"
-    "|跟进人|負責人|مالك|المالك|المسؤول|الموظف|propietario|responsable|asignado a|vendedor|agente|comercial"
-    "|pemilik|penanggung jawab|sales|proprietario|responsabile|assegnato a|venditore|commerciale|担当|担当者"
-    "|オーナー|responsavel|atribuido a|dono|เจ้าของ|ผู้รับผิดชอบ|พนักงานขาย|chủ sở hữu|người phụ trách"
-    "|phụ trách",
-}  # fmt: skip
-_STATUSES: Final[Mapping[LeadStatus, str]] = {
-    LeadStatus.RAW: "raw|new|new lead|open|uncontacted|not contacted|جديد|nuevo|nueva|baru|nuovo|nuova|neu"
-    "|nouveau|nouvelle|新|新线索|未対応|新規|novo|nova|ใหม่|mới",
-    LeadStatus.CONTACTED: "contacted|in progress|working|attempted to contact|تم التواصل|contactado"
-    "|contactada|dihubungi|kontaktiert|contacté|已联系|跟进中|contattato|contattata|連絡済み|対応中"
-    "|contatado|contatada|ติดต่อแล้ว|đã liên hệ",
-    LeadStatus.QUALIFIED: "qualified|sql|mql|opportunity|مؤهل|calificado|calificada|cualificado"
-    "|memenuhi syarat|qualificato|qualifiziert|qualifié|合格|有意向|qualificata|見込みあり|qualificado"
-    "|qualificada|ผ่านเกณฑ์|đạt chuẩn",
-    LeadStatus.UNQUALIFIED: "unqualified|disqualified|lost|junk|bad lead|not interested|غير مؤهل"
-    "|no calificado|descartado|unqualifiziert|nicht qualifiziert|verloren|non qualifié|不合格|无效|无意向"
-    "|tidak memenuhi syarat|non qualificato|non qualificata|perso|見込みなし|nao qualificado|perdido"
-    "|ไม่ผ่านเกณฑ์|không đạt",
-    LeadStatus.CONVERTED: "converted|customer|client|won|closed won|sold|محول|convertido|convertida|ganado"
-    "|cliente|terkonversi|konvertiert|gewonnen|verkauft|converti|gagné|已成交|已转化|convertito|convertita"
-    "|vinto|成約|ganho|ปิดการขาย|đã chuyển đổi",
-}  # fmt: skip
-
 
 def head_key(head: str) -> str:
     """Normalise the spelling of a head: no case, accents, signs, or text in brackets."""
@@ -158,17 +72,11 @@ def head_key(head: str) -> str:
     )
 
 
-def _keys(words: Mapping[Any, str]) -> dict[str, str]:
-    return {head_key(word): str(what) for what, joined in words.items() for word in joined.split("|")}
-
-
-_BY_HEAD: Final = _keys(_HEADS) | {field.value: field.value for field in Field}
-_BY_STATUS: Final = _keys(_STATUSES)
-_WORDS_INSIDE: Final = (
-    "email|e mail|mail|whatsapp|phone|mobile|telephone|telefono|telefone|celular|cellulare|telepon|correo"
-    "|telefon|handy|téléphone|電話|电话|手机|携帯|メール|邮箱|เบอร์โทร|อีเมล"
-)
-_INSIDE: Final = {word: _BY_HEAD[head_key(word)] for word in _WORDS_INSIDE.split("|")}
+_WORDS: Final = tomllib.loads((files("contatto.leads") / "import_words.toml").read_text(encoding="utf-8"))
+_BY_HEAD: Final[dict[str, str]] = {field.value: field.value for field in Field}
+_BY_HEAD |= {head_key(word): name for name, words in _WORDS["columns"].items() for word in words}
+_BY_STATUS: Final = {head_key(word): name for name, words in _WORDS["statuses"].items() for word in words}
+_INSIDE: Final = {word: _BY_HEAD[head_key(word)] for word in _WORDS["inside"]["words"]}
 """Words that say what a column holds also inside of a longer head."""
 
 
