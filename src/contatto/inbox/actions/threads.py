@@ -104,18 +104,8 @@ def ids_of(tx: Tx, account: ChannelAccount, incoming: Event, threads: Threads) -
     return threads.ids[key]
 
 
-def open_conversation(
-    tx: Tx, account: ChannelAccount, incoming: Event, threads: Threads | None = None
-) -> Conversation:
-    """Return the conversation of an event, made when it is the first; its person too.
-
-    With ``threads`` that is written together with what else happens there.
-    """
-    if threads is None:
-        threads = Threads(tx)
-        opened = open_conversation(tx, account, incoming, threads)
-        threads.write()
-        return opened
+def open_conversation(tx: Tx, account: ChannelAccount, incoming: Event, threads: Threads) -> Conversation:
+    """Return the conversation of an event, made when it is the first; its person too."""
     ids = ids_of(tx, account, incoming, threads)
     person = Person(
         id=ids.person,

@@ -8,7 +8,7 @@ import csv
 import io
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
@@ -72,9 +72,12 @@ def head_key(head: str) -> str:
     )
 
 
-_WORDS: Final = tomllib.loads((files("contatto.leads") / "import_words.toml").read_text(encoding="utf-8"))
-_BY_HEAD: Final[dict[str, str]] = {field.value: field.value for field in Field}
-_BY_HEAD |= {head_key(word): name for name, words in _WORDS["columns"].items() for word in words}
+_WORDS: Final[Mapping[str, Mapping[str, Sequence[str]]]] = tomllib.loads(
+    (files("contatto.leads") / "import_words.toml").read_text(encoding="utf-8")
+)
+_BY_HEAD: Final = {head_key(word): name for name, words in _WORDS["columns"].items() for word in words} | {
+    field.value: field.value for field in Field
+}
 _BY_STATUS: Final = {head_key(word): name for name, words in _WORDS["statuses"].items() for word in words}
 _INSIDE: Final = {word: _BY_HEAD[head_key(word)] for word in _WORDS["inside"]["words"]}
 """Words that say what a column holds also inside of a longer head."""
