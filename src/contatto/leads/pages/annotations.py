@@ -193,7 +193,12 @@ async def show_merge(request: Request, caller: PageCaller, lead_id: str, other_i
     context = context_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
-        leads = [_open_lead(tx, caller.business_id, requested_id) for requested_id in (lead_id, other_id)]
+        leads = list[Lead]()
+        for requested_id in (lead_id, other_id):
+            lead = records.find_lead(tx, caller.business_id, requested_id)
+            if lead is None or lead.hidden_at is not None:
+                raise Refused(errors.NOT_FOUND, "Lead not found.")
+            leads.append(lead)
         if lead_id == other_id:
             raise Refused(errors.INVALID, "Choose two different leads.")
         equal = list_equal_points(tx, caller.business_id, lead_id, other_id)
@@ -232,13 +237,6 @@ async def post_unmerge(request: Request, caller: FormCaller, lead_id: str, merge
 
     await context_of(request).db.write(undo)
     return RedirectResponse(f"/leads/{lead_id}", 303)
-
-
-def _open_lead(tx: Tx, business_id: str, lead_id: str) -> Lead:
-    lead = records.find_lead(tx, business_id, lead_id)
-    if lead is None or lead.hidden_at is not None:
-        raise Refused(errors.NOT_FOUND, "Lead not found.")
-    return lead
 
 
 def _moves(tx: Tx, lead: Lead, equal: int) -> dict[str, int]:

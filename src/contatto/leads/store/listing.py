@@ -236,6 +236,10 @@ def find_conditions(
     ports = tx.ports[LeadPorts]
     chats = {ChatState.UNREAD: ports.unread_chats, ChatState.WAITING: ports.waiting_chats}
     named = [context.named_by(chats[thread](tx, business_id)) for thread in lead_filter.threads]
+    faceted = _worded(lead_filter, leads.c.facets if texts is None else texts.c.text)
+    if texts is not None and faceted:
+        matching_texts = select(texts.c.text).where(_joined(lead_filter, faceted))
+        faceted = [_one_of(leads.c.facets, matching_texts, tx.connection.dialect.name)]
     earned_by = (
         (measured_ads.c.campaign_number, lead_filter.campaigns),
         (measured_ads.c.ad_group_number, lead_filter.ad_groups),
@@ -244,7 +248,7 @@ def find_conditions(
     synced = [context.named_by(ports.in_crm(tx, business_id, state.value)) for state in lead_filter.in_crm]
     chips = [
         *_own(lead_filter),
-        *_faceted(lead_filter, texts, tx.connection.dialect.name),
+        *faceted,
         *(context.earned_by(column.in_(numbers)) for column, numbers in earned_by if numbers),
         *([or_(*named)] if named else []),
         *([or_(*synced)] if synced else []),
@@ -296,14 +300,6 @@ def _own(lead_filter: LeadFilter) -> list[Condition]:
 
 def _start(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
-
-
-def _faceted(lead_filter: LeadFilter, texts: CTE | None, engine: str) -> list[Condition]:
-    """Return conditions on the facet words in a lead's row."""
-    groups = _worded(lead_filter, leads.c.facets if texts is None else texts.c.text)
-    if texts is None or not groups:
-        return groups
-    return [_one_of(leads.c.facets, select(texts.c.text).where(_joined(lead_filter, groups)), engine)]
 
 
 def _worded(lead_filter: LeadFilter, text: ColumnElement[str]) -> list[Condition]:
