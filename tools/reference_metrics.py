@@ -1,6 +1,6 @@
 """The reference page of the report metrics."""
 
-from contatto.reports.metrics import METRICS
+from contatto.reports.model import METRICS
 from tools.markdown import page, table
 
 

@@ -20,8 +20,7 @@ from starlette.types import ASGIApp, Scope
 
 import contatto.accounts.api
 import contatto.accounts.pages
-import contatto.ad_platforms.pages.accounts
-import contatto.ad_platforms.pages.uploads
+import contatto.ad_platforms.pages
 import contatto.ads.api.campaigns
 import contatto.ads.api.options
 import contatto.ads.api.smart_plus
@@ -107,8 +106,8 @@ HOT_ROUTES: Final[tuple[HotRoute, ...]] = (
 _ROUTERS: Final = (
     contatto.accounts.api.router,
     contatto.accounts.pages.router,
-    contatto.ad_platforms.pages.uploads.router,
-    contatto.ad_platforms.pages.accounts.router,
+    contatto.ad_platforms.pages.upload_router,
+    contatto.ad_platforms.pages.router,
     contatto.ads.api.campaigns.campaign_router,
     contatto.ads.api.campaigns.ad_group_router,
     contatto.ads.api.campaigns.ad_router,

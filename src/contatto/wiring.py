@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from contatto.accounts import actions as accounts
 from contatto.accounts.model import Permission
-from contatto.ad_platforms.actions.pulling import pull_kind
+from contatto.ad_platforms.actions import pull_kind
 from contatto.ad_platforms.model import OutsideAdsMirrored
 from contatto.ads.actions.edits import purge_drafts
 from contatto.ads.store import SpendPort
@@ -116,7 +116,7 @@ from contatto.measurement.actions import ChargePort, GatheredTouches
 from contatto.operators import actions as operators_actions
 from contatto.operators.actions import purge_admission_codes, purge_sightings
 from contatto.people.actions import purge_invitations
-from contatto.reports.actions import counting, reports
+from contatto.reports.actions import reports
 from contatto.signals import actions as ad_signals
 from contatto.signals.actions import (
     carry_change,
@@ -171,10 +171,10 @@ AFTER: Final[After] = {
     LeadRemoved: {"forget_lead": forget_lead, "forget_lead_pushes": pushes.forget_lead_pushes},
     LeadStatusChanged: {
         "learn_quality": BatchHandler(log.learn_qualities),
-        "note_lead": counting.note_lead,
+        "note_lead": reports.note_lead,
         "push_hooks": _OF_CHANGED(push_hooks),
     },
-    LeadsMerged: {"note_lead": counting.note_lead},
+    LeadsMerged: {"note_lead": reports.note_lead},
     LeadUpdated: {
         "post_notice": BatchHandler(post_notices),
         "push_hooks": _OF_CHANGED(push_hooks),
@@ -324,7 +324,7 @@ def periodic_jobs(
     settings: Settings, kinds: Mapping[str, OutboundKind]
 ) -> tuple[PeriodicJob | PeriodicCount | PeriodicStudy, ...]:
     """Work by the clock."""
-    counter, trainer = counting.DayCounter(), training.Trainer(settings.decision_log_days)
+    counter, trainer = reports.DayCounter(), training.Trainer(settings.decision_log_days)
     sender, finder = operators_actions.AdSender(), results.LookalikeFinder()
     mail_alerts = partial(
         alerts_actions.mail_due_alerts, base_url=settings.base_url, sends_mail=settings.sends_mail
@@ -380,7 +380,7 @@ def maintenance(settings: Settings) -> tuple[MaintenanceJob, ...]:
         return ()
     jobs = [measurement.sealing_job(folder, settings.seal_after_days)]
     if settings.hot_log_days:
-        jobs.append(measurement.dropping_job(folder, settings.hot_log_days, counting.counted_until))
+        jobs.append(measurement.dropping_job(folder, settings.hot_log_days, reports.counted_until))
     if settings.decision_files_days:
         jobs.append(decision_sealing_job(folder, settings.seal_after_days, settings.decision_files_days))
     return tuple(jobs)

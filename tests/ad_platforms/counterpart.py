@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import httpx2
 
-from contatto.ad_platforms.actions.pulling import pull_kind
+from contatto.ad_platforms.actions import pull_kind
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest

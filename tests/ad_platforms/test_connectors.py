@@ -22,7 +22,7 @@ from contatto.ad_platforms.model import (
     Token,
 )
 from contatto.ad_platforms.registry import CONNECTORS
-from contatto.ad_platforms.rules.pulling import Walk, follow_cursor
+from contatto.ad_platforms.rules import Walk, follow_cursor
 from contatto.kit.outbound.model import Failed, HttpAnswer, NotNow
 from contatto.measurement.model import Goal
 from tests.house.test_every_connector import HOSTILE, WRONG

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from contatto.accounts.actions import issue_auth_code
 from contatto.accounts.model import BusinessId
-from contatto.ad_platforms.actions.accounts import STATE_S, OutsideVisitor, authorize_url, read_state
+from contatto.ad_platforms.actions import STATE_S, OutsideVisitor, authorize_url, read_state
 from contatto.ad_platforms.model import OutsideAccount
 from contatto.ad_platforms.store import list_ad_days, list_outside_accounts
 from contatto.channels.actions import register_app

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from contatto.ad_platforms import store
-from contatto.ad_platforms.actions import accounts as actions
-from contatto.ad_platforms.actions.accounts import NewOutsideAccount
+from contatto.ad_platforms import actions, store
+from contatto.ad_platforms.actions import NewOutsideAccount
 from contatto.ad_platforms.model import AdDay, AdPlatform, NodeLevel, OutsideAccount, OutsideStatus, PullState
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database

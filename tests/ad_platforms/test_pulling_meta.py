@@ -7,9 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from contatto.ad_platforms import store
-from contatto.ad_platforms.actions import accounts as actions
-from contatto.ad_platforms.actions.accounts import NewOutsideAccount
+from contatto.ad_platforms import actions, store
+from contatto.ad_platforms.actions import NewOutsideAccount
 from contatto.ad_platforms.model import AdDay, AdPlatform, PullState
 from contatto.kit.db.database import Database
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest

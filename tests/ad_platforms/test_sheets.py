@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contatto.ad_platforms.model import AdDay
-from contatto.ad_platforms.rules.sheets import HEADERS, AdSheet, Column, read_ad_sheet
+from contatto.ad_platforms.rules import HEADERS, AdSheet, Column, read_ad_sheet
 from contatto.kit.errors import Refused
 
 HEAD = "Campaign name,Campaign ID,Ad group name,Ad name,Ad ID,By Day,Cost,Impressions,Clicks,Currency"

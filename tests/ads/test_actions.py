@@ -6,15 +6,13 @@ from contatto.ads import store
 from contatto.ads.actions.campaigns import (
     NewAd,
     NewCampaign,
-    change_ad_group_status,
-    change_ad_status,
-    change_campaign_status,
+    change_status,
     create_ad,
     create_ad_group,
     create_campaign,
+    find_channel,
 )
-from contatto.ads.actions.publishing import find_channel
-from contatto.ads.model import BudgetMode, ClickWindow, NodeFilter, NodeStatus, Page, ViewWindow
+from contatto.ads.model import BudgetMode, ClickWindow, NodeFilter, NodeKind, NodeStatus, Page, ViewWindow
 from contatto.ads.store import list_live_ads
 from contatto.kit import errors
 from contatto.kit.db.database import Database
@@ -124,12 +122,14 @@ def test_a_direct_message_ad_needs_its_call_to_action(database: Database) -> Non
 def test_deleting_a_campaign_takes_all_under_it_along_and_is_final(database: Database) -> None:
     world, chain = made(database)
     number = chain.campaign.number
-    database.write_now(lambda tx: change_campaign_status(tx, world.ad_account, [number], NodeStatus.DELETED))
+    database.write_now(
+        lambda tx: change_status(tx, world.ad_account, NodeKind.CAMPAIGN, [number], NodeStatus.DELETED)
+    )
     assert database.read_now(lambda tx: counts(tx, world, NodeFilter())) == (0, 0, 0)
     assert database.read_now(lambda tx: counts(tx, world)) == (1, 1, 1)
     with pytest.raises(Refused, match="cannot change to active"):
         database.write_now(
-            lambda tx: change_ad_status(tx, world.ad_account, [chain.ad.number], NodeStatus.ACTIVE)
+            lambda tx: change_status(tx, world.ad_account, NodeKind.AD, [chain.ad.number], NodeStatus.ACTIVE)
         )
 
 
@@ -138,7 +138,7 @@ def test_a_change_of_several_is_of_all_or_of_none(database: Database) -> None:
     numbers = [chain.ad_group.number, 1]
     with pytest.raises(Refused) as refused:
         database.write_now(
-            lambda tx: change_ad_group_status(tx, world.ad_account, numbers, NodeStatus.PAUSED)
+            lambda tx: change_status(tx, world.ad_account, NodeKind.AD_GROUP, numbers, NodeStatus.PAUSED)
         )
     assert refused.value.code is errors.NOT_FOUND
     group = database.read_now(lambda tx: store.find_ad_group(tx, world.id, chain.ad_group.id))
@@ -150,7 +150,9 @@ def test_another_business_can_neither_see_nor_change_nor_build_on_it(database: D
     mine, chain = made(database)
     other = database.write_now(add_world)
     attempts = [
-        lambda tx: change_campaign_status(tx, other.ad_account, [chain.campaign.number], NodeStatus.DELETED),
+        lambda tx: change_status(
+            tx, other.ad_account, NodeKind.CAMPAIGN, [chain.campaign.number], NodeStatus.DELETED
+        ),
         lambda tx: create_ad_group(tx, other.id, new_ad_group(chain.campaign)),
         lambda tx: create_ad(tx, other.id, NewAd(chain.ad_group.id, "Mine now", "")),
         lambda tx: create_campaign(tx, other.id, NewCampaign(mine.ad_account.id, "Mine now")),
@@ -191,13 +193,12 @@ def test_lists_are_newest_first_in_pages_and_filtered_by_what_is_above(database:
 def test_an_ad_is_live_only_while_all_above_it_are_active(database: Database, level: str) -> None:
     world, chain = made(database)
     assert [live.ad.id for live in database.read_now(lambda tx: list_live_ads(tx, world.id))] == [chain.ad.id]
-    change = {
-        "campaign": (change_campaign_status, chain.campaign.number),
-        "ad_group": (change_ad_group_status, chain.ad_group.number),
-        "ad": (change_ad_status, chain.ad.number),
-    }
-    pause, number = change[level]
-    database.write_now(lambda tx: pause(tx, world.ad_account, [number], NodeStatus.PAUSED))
+    kind, number = {
+        "campaign": (NodeKind.CAMPAIGN, chain.campaign.number),
+        "ad_group": (NodeKind.AD_GROUP, chain.ad_group.number),
+        "ad": (NodeKind.AD, chain.ad.number),
+    }[level]
+    database.write_now(lambda tx: change_status(tx, world.ad_account, kind, [number], NodeStatus.PAUSED))
     assert database.read_now(lambda tx: list_live_ads(tx, world.id)) == []
 
 

@@ -10,13 +10,13 @@ from contatto.ads.actions.campaigns import (
     AdChanges,
     AdGroupChanges,
     CampaignChanges,
-    change_campaign_status,
+    change_status,
     update_ad,
     update_ad_group,
     update_campaign,
 )
-from contatto.ads.actions.publishing import NewWelcome, create_welcome_message
-from contatto.ads.model import BidType, BudgetMode, NodeStatus, ScheduleType
+from contatto.ads.actions.edits import NewWelcome, create_welcome_message
+from contatto.ads.model import BidType, BudgetMode, NodeKind, NodeStatus, ScheduleType
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -47,7 +47,7 @@ def test_measuring_hears_of_new_names_on_every_level_also_for_deleted_ads(databa
     account = world.ad_account
 
     def work(tx: Tx) -> None:
-        store.mark_ad_status(tx, chain.ad, NodeStatus.DELETED)
+        store.mark_status(tx, chain.ad, NodeStatus.DELETED)
         update_campaign(tx, account, chain.campaign.number, CampaignChanges(" Spring "))
         update_ad_group(tx, account, chain.ad_group.number, AdGroupChanges("Islands", page_id=page_id))
 
@@ -158,7 +158,7 @@ def test_what_is_deleted_cannot_be_changed(database: Database) -> None:
     world, chain = made(database)
     account = world.ad_account
     database.write_now(
-        lambda tx: change_campaign_status(tx, account, [chain.campaign.number], NodeStatus.DELETED)
+        lambda tx: change_status(tx, account, NodeKind.CAMPAIGN, [chain.campaign.number], NodeStatus.DELETED)
     )
     attempts = [
         lambda tx: update_campaign(tx, account, chain.campaign.number, CampaignChanges("A")),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contatto.ads import store
-from contatto.ads.actions.campaigns import NewAd, change_ad_status, create_ad, create_ad_group, reject_ad
+from contatto.ads.actions.campaigns import NewAd, change_status, create_ad, create_ad_group, reject_ad
 from contatto.ads.actions.edits import copy_node
 from contatto.ads.model import Ad, AdGroup, Audit, Campaign, NodeFilter, NodeKind, NodeStatus, Page, Place
 from contatto.capture.actions import turn_off_capture
@@ -34,7 +34,7 @@ def chain(database: Database, world: World) -> Chain:
         made = add_chain(tx, world, frequency=2, frequency_schedule=7)
         create_ad(tx, world.id, NewAd(made.ad_group.id, "Second ad", "Come in.", status=NodeStatus.PAUSED))
         gone = create_ad(tx, world.id, NewAd(made.ad_group.id, "Gone", "Bye."))
-        change_ad_status(tx, world.ad_account, [gone.number], NodeStatus.DELETED)
+        change_status(tx, world.ad_account, NodeKind.AD, [gone.number], NodeStatus.DELETED)
         create_ad_group(tx, world.id, new_ad_group(made.campaign, name="Empty"))
         return made
 
@@ -124,7 +124,7 @@ def test_what_is_deleted_or_of_another_business_is_not_copied(
         copied(database, other, (NodeKind.AD, chain.ad.number))
     assert refused.value.code is errors.NOT_FOUND
     database.write_now(
-        lambda tx: change_ad_status(tx, world.ad_account, [chain.ad.number], NodeStatus.DELETED)
+        lambda tx: change_status(tx, world.ad_account, NodeKind.AD, [chain.ad.number], NodeStatus.DELETED)
     )
     with pytest.raises(Refused):
         copied(database, world, (NodeKind.AD, chain.ad.number))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from contatto.accounts.model import Role
-from contatto.ads.actions.campaigns import change_campaign_status
+from contatto.ads.actions.campaigns import change_status
 from contatto.ads.actions.edits import (
     KEEP_DRAFTS,
     drop_draft,
@@ -95,7 +95,7 @@ def test_a_draft_stands_only_in_what_is_the_businesss_own_and_not_deleted(databa
         keep_draft(tx, owner, (NodeKind.AD, chain.ad_group.number), AdForm(headline="Coffee?"))
         [shown] = list_open_drafts(tx, owner)
         assert (shown.name, shown.parent_name) == ("", chain.ad_group.name)
-        change_campaign_status(tx, world.ad_account, [chain.campaign.number], NodeStatus.DELETED)
+        change_status(tx, world.ad_account, NodeKind.CAMPAIGN, [chain.campaign.number], NodeStatus.DELETED)
         assert list_open_drafts(tx, owner) == []
 
     database.write_now(work)

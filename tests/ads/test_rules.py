@@ -21,14 +21,25 @@ from contatto.ads.model import (
     ViewWindow,
 )
 from contatto.ads.rules.goals import (
+    COUNTRIES,
+    DM_ADS_MARKETS,
+    LEAD_MARKETS,
+    LEAD_MARKETS_BY_REGION,
+    LOCATION_IDS,
+    NAMES,
     check_billing,
     check_event,
     check_goal,
     check_move,
+    countries_by_region,
+    countries_of,
     eligibility,
     goal_of,
     is_eligible,
+    location_ids_of,
     next_steps,
+    normal_countries,
+    normal_country,
 )
 from contatto.ads.rules.settings import (
     MOST_MONEY_MICROS,
@@ -39,19 +50,6 @@ from contatto.ads.rules.settings import (
     check_schedule,
     window_seconds,
     windows_of,
-)
-from contatto.ads.rules.targeting import (
-    COUNTRIES,
-    DM_ADS_MARKETS,
-    LEAD_MARKETS,
-    LEAD_MARKETS_BY_REGION,
-    LOCATION_IDS,
-    NAMES,
-    countries_by_region,
-    countries_of,
-    location_ids_of,
-    normal_countries,
-    normal_country,
 )
 from contatto.kit import errors
 from contatto.kit.errors import Refused

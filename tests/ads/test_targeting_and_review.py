@@ -8,14 +8,14 @@ from contatto.ads.actions.campaigns import (
     AdGroupChanges,
     NewAd,
     approve_ad,
-    change_ad_status,
+    change_status,
     create_ad,
     create_ad_group,
     reject_ad,
     update_ad,
     update_ad_group,
 )
-from contatto.ads.model import Ad, Audit, NodeStatus, Targeting
+from contatto.ads.model import Ad, Audit, NodeKind, NodeStatus, Targeting
 from contatto.ads.store import list_live_ads
 from contatto.audiences.actions import NewAudience, create_audience
 from contatto.kit.clock import FixedClock
@@ -73,7 +73,7 @@ def test_an_ad_in_review_is_not_live_until_the_operator_approves_it(database: Da
     def work(tx: Tx) -> tuple[World, Ad]:
         world = add_world(tx)
         chain = add_chain(tx, world)
-        change_ad_status(tx, world.ad_account, [chain.ad.number], NodeStatus.PAUSED)
+        change_status(tx, world.ad_account, NodeKind.AD, [chain.ad.number], NodeStatus.PAUSED)
         new = NewAd(chain.ad_group.id, "Checked", "Text")
         return world, create_ad(tx, world.id, new, needs_review=True)
 

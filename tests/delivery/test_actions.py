@@ -7,8 +7,8 @@ from datetime import timedelta
 from sqlalchemy.event import listen
 
 from contatto.ads import store as ads
-from contatto.ads.actions.campaigns import change_ad_status
-from contatto.ads.model import BudgetMode, NodeStatus, Pacing
+from contatto.ads.actions.campaigns import change_status
+from contatto.ads.model import BudgetMode, NodeKind, NodeStatus, Pacing
 from contatto.capture.actions import turn_off_capture
 from contatto.delivery.actions.budgets import PROMISE_US
 from contatto.delivery.actions.serving import AdServer, SnapshotCache, load_snapshot, serve_ad
@@ -98,7 +98,7 @@ def test_live_ads_are_made_anew_only_when_something_of_them_changed(database: Da
     without_capture = load()
     assert [each.may_serve for each in (*first.candidates, *without_capture.candidates)] == [True, False]
     database.write_now(
-        lambda tx: change_ad_status(tx, world.ad_account, [chain.ad.number], NodeStatus.PAUSED)
+        lambda tx: change_status(tx, world.ad_account, NodeKind.AD, [chain.ad.number], NodeStatus.PAUSED)
     )
     assert load().candidates == ()
 
@@ -132,7 +132,9 @@ def test_a_fresh_snapshot_is_used_and_a_stale_one_read_again_behind_the_answer(
 
         await ask()
         numbers = [chain.ad.number]
-        await database.write(lambda tx: change_ad_status(tx, world.ad_account, numbers, NodeStatus.PAUSED))
+        await database.write(
+            lambda tx: change_status(tx, world.ad_account, NodeKind.AD, numbers, NodeStatus.PAUSED)
+        )
         await ask()
         clock.advance(seconds=FRESH.total_seconds() + 1)
         await ask()
@@ -161,7 +163,7 @@ def test_what_is_promised_or_charged_uses_up_the_budget_in_every_process(
 ) -> None:
     world, chain = made(database, budget_mode=BudgetMode.DAY, pacing=Pacing.FAST)
     small = replace(chain.ad_group, budget_micros=3_000)
-    assert database.write_now(lambda tx: ads.record_ad_group(tx, chain.ad_group, small))
+    assert database.write_now(lambda tx: ads.record_node(tx, chain.ad_group, small))
     live, other = AdServer(database), AdServer(database)
     served = [serve(live, world) for _ in range(4)]
     assert [each is not None for each in served] == [True, True, True, False]
@@ -181,7 +183,7 @@ def test_the_spend_of_a_day_ends_with_the_day_of_the_ad_account(
 ) -> None:
     world, chain = made(database, budget_mode=BudgetMode.DAY, pacing=Pacing.FAST)
     small = replace(chain.ad_group, budget_micros=1_000)
-    assert database.write_now(lambda tx: ads.record_ad_group(tx, chain.ad_group, small))
+    assert database.write_now(lambda tx: ads.record_node(tx, chain.ad_group, small))
     live = AdServer(database)
     first = serve(live, world)
     assert first is not None
@@ -195,7 +197,7 @@ def test_a_total_budget_ends_for_good(database: Database, clock: FixedClock) -> 
     ends = clock.now() + timedelta(days=9)
     world, chain = made(database, budget_mode=BudgetMode.TOTAL, budget_micros=50_000_000, ends_at=ends)
     small = replace(chain.ad_group, budget_micros=1_000)
-    assert database.write_now(lambda tx: ads.record_ad_group(tx, chain.ad_group, small))
+    assert database.write_now(lambda tx: ads.record_node(tx, chain.ad_group, small))
     live = AdServer(database)
     first = serve(live, world)
     assert first is not None

@@ -54,8 +54,8 @@ def with_budget(market: Market, micros: int, mode: BudgetMode = BudgetMode.DAY) 
 
     def work(tx: Tx) -> None:
         changed = replace(first.ad_group, budget_micros=micros, budget_mode=mode, pacing=Pacing.FAST)
-        assert ads.record_ad_group(tx, first.ad_group, changed)
-        ads.mark_campaign_status(tx, second.campaign, NodeStatus.PAUSED)
+        assert ads.record_node(tx, first.ad_group, changed)
+        ads.mark_status(tx, second.campaign, NodeStatus.PAUSED)
 
     market.db.write_now(work)
 
@@ -66,8 +66,8 @@ def with_campaign(market: Market, micros: int, mode: BudgetMode = BudgetMode.DAY
 
     def work(tx: Tx) -> None:
         changed = replace(first.campaign, budget_micros=micros, budget_mode=mode)
-        assert ads.record_campaign(tx, first.campaign, changed)
-        ads.mark_campaign_status(tx, second.campaign, NodeStatus.PAUSED)
+        assert ads.record_node(tx, first.campaign, changed)
+        ads.mark_status(tx, second.campaign, NodeStatus.PAUSED)
         new = new_ad_group(first.campaign, pacing=Pacing.FAST)
         group = create_ad_group(tx, market.id, new)
         create_ad(tx, market.id, NewAd(group.id, "Second ad", "Ask us about tea."))
@@ -93,7 +93,7 @@ def pause(market: Market, *names: str) -> None:
         for name in names:
             group = ads.find_ad_group(tx, market.id, name)
             assert group is not None
-            ads.mark_ad_group_status(tx, group, NodeStatus.PAUSED)
+            ads.mark_status(tx, group, NodeStatus.PAUSED)
 
     market.db.write_now(work)
     market.clock.advance(seconds=30)
@@ -220,8 +220,8 @@ def test_where_requests_are_rare_a_grant_pays_for_views_at_the_price_of_the_last
 
     def start(tx: Tx) -> None:
         changed = replace(second.ad_group, budget_micros=20_000 * VIEW, budget_mode=BudgetMode.DAY)
-        assert ads.record_ad_group(tx, second.ad_group, changed)
-        ads.mark_campaign_status(tx, second.campaign, NodeStatus.ACTIVE)
+        assert ads.record_node(tx, second.ad_group, changed)
+        ads.mark_status(tx, second.campaign, NodeStatus.ACTIVE)
 
     market.db.write_now(start)
     for _ in range(2):

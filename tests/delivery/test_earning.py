@@ -20,7 +20,7 @@ from contatto.operators import store as operators_store
 from contatto.operators.model import PlacedDay
 from contatto.reports.actions.reports import make_report
 from contatto.reports.model import Counts, DayRange, Level, TimeStep
-from contatto.reports.rules.api_reports import ReportSpec
+from contatto.reports.rules.figures import ReportSpec
 from tests.operators.marketplace import Marketplace, add_marketplace
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contatto.accounts.store import record_ad_account
-from contatto.ads.store import record_ad
+from contatto.ads.store import record_node
 from contatto.delivery.actions.log import load_added, read_record
 from contatto.delivery.actions.serving import AdServer, seed_of
 from contatto.delivery.rules import targeting
@@ -129,7 +129,7 @@ def test_an_ad_that_is_not_approved_as_it_is_now_is_never_shown(market: Marketpl
     first = market.chains[0].ad
     market.decide(1, AdmissionState.SUSPENDED, "An ad was not true.")
     assert market.ask() != []
-    market.db.write_now(lambda tx: record_ad(tx, first, replace(first, text="Something else.")))
+    market.db.write_now(lambda tx: record_node(tx, first, replace(first, text="Something else.")))
     market.clock.advance(seconds=60)
     assert market.ask() == []
     assert records(market, 0)[-1].left_out == {market.chains[0].ad_group.number: Hurdle.REVIEW.value}

@@ -9,7 +9,7 @@ import pytest
 
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_ad_accounts
-from contatto.ads.actions.publishing import name_ads
+from contatto.ads.actions.edits import name_ads
 from contatto.ads.model import NodeFilter, Page
 from contatto.ads.store import list_ad_groups, list_ads_by_name
 from contatto.delivery.actions.serving import AdServer

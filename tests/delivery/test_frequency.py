@@ -45,7 +45,7 @@ def pass_time(market: Market, **span: float) -> None:
 
 def alone(market: Market) -> None:
     """Stop the second ad group."""
-    market.db.write_now(lambda tx: ads.mark_campaign_status(tx, market.chains[1].campaign, NodeStatus.PAUSED))
+    market.db.write_now(lambda tx: ads.mark_status(tx, market.chains[1].campaign, NodeStatus.PAUSED))
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_viewers_without_consent_are_unknown_so_no_cap_applies_to_them(market: M
 
 def test_where_one_ad_group_has_shown_enough_another_one_is_shown(market: Market) -> None:
     first, second = market.chains
-    market.db.write_now(lambda tx: ads.mark_campaign_status(tx, second.campaign, NodeStatus.ACTIVE))
+    market.db.write_now(lambda tx: ads.mark_status(tx, second.campaign, NodeStatus.ACTIVE))
     for chain in range(2):
         cap(market, 3, 7, chain=chain)
     served = ask(market, 8)

@@ -188,8 +188,8 @@ def test_ads_for_a_lookalike_are_shown_to_its_members_alone(market: Market) -> N
 
     def aim(tx: Tx) -> None:
         aimed = replace(first.ad_group, audience_ids=(str(audience.number),))
-        assert ads.record_ad_group(tx, first.ad_group, aimed)
-        ads.mark_campaign_status(tx, second.campaign, NodeStatus.PAUSED)
+        assert ads.record_node(tx, first.ad_group, aimed)
+        ads.mark_status(tx, second.campaign, NodeStatus.PAUSED)
 
     market.db.write_now(aim)
     market.clock.advance(seconds=30)

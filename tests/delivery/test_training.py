@@ -293,7 +293,7 @@ def test_a_paused_ad_group_and_a_changed_budget_are_learned_in_their_place(marke
     market.train()
     chain = market.chains[0]
     changed = replace(chain.ad_group, budget_micros=77_000_000)
-    assert market.db.write_now(lambda tx: ads.record_ad_group(tx, chain.ad_group, changed))
+    assert market.db.write_now(lambda tx: ads.record_node(tx, chain.ad_group, changed))
     market.play(6)
     market.train()
     market.train()

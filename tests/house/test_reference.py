@@ -4,7 +4,7 @@ from pathlib import Path
 
 from contatto.kit import errors
 from contatto.kit.settings import Settings
-from contatto.reports.metrics import METRICS
+from contatto.reports.model import METRICS
 from tests.house.tree import ROOT, files, plant, short
 from tools import reference
 from tools.reference_events import directly_emitted_events, emitted_events, heard_events

@@ -27,8 +27,8 @@ FOR_PROGRAMS = (
     "crm/rules/mapping.py",
     "subscriptions/actions.py",
     "reports/actions/reports.py",
-    "reports/rules/api_reports.py",
-    "reports/rules/api_reports.py",
+    "reports/rules/figures.py",
+    "reports/rules/figures.py",
 )
 """Rooms outside of the API whose refusals only programs get: they are English."""
 OF_THE_BUSINESS = ("src/contatto/forms/rules/answers.py:", "content.words")

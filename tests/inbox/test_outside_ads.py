@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from contatto.ad_platforms.actions.accounts import NewOutsideAccount, open_outside_account
-from contatto.ad_platforms.actions.pulling import keep_nodes
+from contatto.ad_platforms.actions import NewOutsideAccount, keep_nodes, open_outside_account
 from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, OutsideNode
 from contatto.inbox.store.receipts import list_referrals
 from contatto.kit.clock import FixedClock

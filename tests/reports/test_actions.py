@@ -15,7 +15,7 @@ from contatto.measurement.model import ConversionKind, Goal, TouchKind
 from contatto.reports.actions.overview import MOST_SAVED, remove_saved_report, save_report_query
 from contatto.reports.actions.reports import make_report
 from contatto.reports.model import DayRange, Level, Report, TimeStep
-from contatto.reports.rules.api_reports import ReportSpec
+from contatto.reports.rules.figures import ReportSpec
 from contatto.reports.store import list_saved_reports
 from tests.ads.world import NOW, Chain, World, add_chain, add_world
 from tests.unchanged import nothing_changes

@@ -25,12 +25,17 @@ from contatto.measurement.engines import sealing
 from contatto.measurement.engines.sealing import ALL_DROPPED, BrokenFile
 from contatto.measurement.model import Attribution, AttributionPolicy, ConversionKind, Goal, Touch, TouchKind
 from contatto.measurement.store import list_changed_days
-from contatto.reports.actions.counting import count_days_ahead, counted_until
-from contatto.reports.actions.reports import compare_windows, list_gaps, make_report, trace_conversion
+from contatto.reports.actions.reports import (
+    compare_windows,
+    count_days_ahead,
+    counted_until,
+    list_gaps,
+    make_report,
+    trace_conversion,
+)
 from contatto.reports.engines import find_first_day, list_counted_facts, list_live_facts, list_reach
 from contatto.reports.model import Counts, DayRange, Fact, Level, ReachQuery, TimeStep
-from contatto.reports.rules.api_reports import ReportSpec
-from contatto.reports.rules.figures import WhatIfWindows
+from contatto.reports.rules.figures import ReportSpec, WhatIfWindows
 from contatto.wiring import PORTS
 from tests.ads.world import Chain, World, add_chain, add_world
 from tests.make import NOON

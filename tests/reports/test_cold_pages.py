@@ -16,7 +16,7 @@ from contatto.kit.settings import Settings
 from contatto.measurement.engines import sealing
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import conversions
-from contatto.reports.actions.counting import count_days_ahead
+from contatto.reports.actions.reports import count_days_ahead
 from contatto.wiring import install
 from contatto.worker import Worker
 from tests.background import make_files

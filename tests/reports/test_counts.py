@@ -22,8 +22,7 @@ from contatto.measurement import store as measured
 from contatto.measurement.actions import NewConversion, record_views
 from contatto.measurement.model import ConversionKind, Goal, Impression, TouchKind
 from contatto.reports import engines as reading
-from contatto.reports.actions import counting
-from contatto.reports.actions.counting import SETTLED, count_days_ahead, note_lead
+from contatto.reports.actions.reports import SETTLED, count_days_ahead, note_lead
 from contatto.reports.engines import find_progress, list_counted_facts, list_live_facts
 from contatto.reports.model import Counts, DayRange, Fact, TimeStep
 from tests.ads.world import Chain, World, add_chain, add_world
@@ -215,7 +214,7 @@ def test_days_not_counted_yet_are_read_whether_named_or_spanned(
 def test_an_account_is_counted_on_as_soon_as_it_is_worth_it(
     database: Database, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counting, "WORTH", 3)
+    monkeypatch.setattr("contatto.reports.actions.reports.WORTH", 3)
     world, chains = database.write_now(add_two)
     database.write_now(count_days_ahead)
     counted = []

@@ -10,8 +10,7 @@ from contatto.ads.model import BudgetMode, Campaign, NodeKind, NodeStatus
 from contatto.ads.rules.goals import Delivering, Node
 from contatto.kit.errors import Refused
 from contatto.measurement.model import Goal
-from contatto.reports.metrics import METRICS
-from contatto.reports.model import Counts, DayRange, Figures
+from contatto.reports.model import METRICS, Counts, DayRange, Figures
 from contatto.reports.rules.queries import (
     DEFAULT_TREE_COLUMNS,
     OWN_DAY,

@@ -8,10 +8,16 @@ from hypothesis import strategies as st
 
 from contatto.kit.errors import Refused
 from contatto.measurement.model import Goal
-from contatto.reports.metrics import METRICS
-from contatto.reports.model import COUNTED, Counts, DayRange, Fact, Figures, Level, Subject, TimeStep
-from contatto.reports.rules.api_reports import Condition, filter_rows
-from contatto.reports.rules.figures import amount_text, build_report, metric_number, metric_text, total_of
+from contatto.reports.model import COUNTED, METRICS, Counts, DayRange, Fact, Figures, Level, Subject, TimeStep
+from contatto.reports.rules.figures import (
+    Condition,
+    amount_text,
+    build_report,
+    filter_rows,
+    metric_number,
+    metric_text,
+    total_of,
+)
 
 COUNTS = Counts(12_345_678, 4_000, 100, 7, 3, 6, 2, 2, 1, 1, 1, 2, 1, 2)
 LEAD, TALK = frozenset({Goal.LEAD}), frozenset({Goal.CONVERSATION})

@@ -13,8 +13,7 @@ import pytest
 
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_ad_accounts
-from contatto.ad_platforms.actions.accounts import NewOutsideAccount, open_outside_account
-from contatto.ad_platforms.actions.pulling import keep_nodes, keep_spend
+from contatto.ad_platforms.actions import NewOutsideAccount, keep_nodes, keep_spend, open_outside_account
 from contatto.ad_platforms.model import AdDay, AdPlatform, NodeLevel, OutsideNode
 from contatto.ad_platforms.store import record_account
 from contatto.ads.store import find_ad_group_by_number

@@ -38,7 +38,7 @@ from contatto.reports.actions.reports import (
     queue_report,
 )
 from contatto.reports.model import DayRange, Level, TimeStep
-from contatto.reports.rules.api_reports import Filter, ReportBody, ReportSpec
+from contatto.reports.rules.figures import Filter, ReportBody, ReportSpec
 from contatto.wiring import EXPORTS
 from tests.ads.world import NOW, World, add_chain, add_world
 from tests.background import make_files

@@ -12,8 +12,8 @@ from sqlalchemy import select
 from standardwebhooks.webhooks import Webhook
 
 from contatto.accounts.model import Role
-from contatto.ad_platforms.actions import accounts as authorizing
-from contatto.ad_platforms.actions.accounts import RETURN_PATH, authorize_url
+from contatto.ad_platforms import actions as authorizing
+from contatto.ad_platforms.actions import RETURN_PATH, authorize_url
 from contatto.ad_platforms.store import list_outside_accounts
 from contatto.crm.actions.checks import incoming_path, open_incoming
 from contatto.crm.actions.targets import CALLBACK, ConsentVisitor, NewTarget, consent_address, link_crm

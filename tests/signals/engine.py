@@ -6,11 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import insert
 
-from contatto.ad_platforms.actions.accounts import (
-    NewOutsideAccount,
-    connect_outside_account,
-    replace_outside_token,
-)
+from contatto.ad_platforms.actions import NewOutsideAccount, connect_outside_account, replace_outside_token
 from contatto.ad_platforms.model import PULL, AdPlatform, OutsideAccount
 from contatto.ad_platforms.store import find_outside_account
 from contatto.capture.model import Field

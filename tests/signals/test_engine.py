@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from contatto.ad_platforms.actions.accounts import disconnect_outside_account
+from contatto.ad_platforms.actions import disconnect_outside_account
 from contatto.capture.model import Field
 from contatto.integrations.model import DeliveryState
 from contatto.kit.db.database import Database

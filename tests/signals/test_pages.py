@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from contatto.ad_platforms.actions.accounts import NewOutsideAccount, connect_outside_account
+from contatto.ad_platforms.actions import NewOutsideAccount, connect_outside_account
 from contatto.ad_platforms.model import AdPlatform
 from contatto.integrations.model import DeliveryState, TrialState
 from contatto.kit.db.tx import Tx

@@ -163,31 +163,26 @@ ads = Table(
 )
 
 
-def save_campaign(tx: Tx, campaign: Campaign) -> None:
-    tx.insert(campaigns, row_of(campaign))
+_TABLES: Final[dict[type[Campaign | AdGroup | Ad], Table]] = {
+    Campaign: campaigns,
+    AdGroup: ad_groups,
+    Ad: ads,
+}
 
 
-def save_ad_group(tx: Tx, ad_group: AdGroup) -> None:
-    tx.insert(ad_groups, row_of(ad_group))
+def save_node(tx: Tx, node: Campaign | AdGroup | Ad) -> None:
+    tx.insert(_TABLES[type(node)], row_of(node))
 
 
-def save_ad(tx: Tx, ad: Ad) -> None:
-    tx.insert(ads, row_of(ad))
-
-
-def record_campaign(tx: Tx, before: Campaign, changed: Campaign) -> bool:
-    """Write a changed campaign over its row; False, and nothing, when the row is no longer ``before``."""
-    return _record(tx, campaigns, before, changed)
-
-
-def record_ad_group(tx: Tx, before: AdGroup, changed: AdGroup) -> bool:
-    """Write a changed ad group over its row; False, and nothing, when the row is no longer ``before``."""
-    return _record(tx, ad_groups, before, changed)
-
-
-def record_ad(tx: Tx, before: Ad, changed: Ad) -> bool:
-    """Write a changed ad over its row; False, and nothing, when the row is no longer ``before``."""
-    return _record(tx, ads, before, changed)
+def record_node[T: (Campaign, AdGroup, Ad)](tx: Tx, before: T, changed: T) -> bool:
+    """Write a changed node over its row; False, and nothing, when the row is no longer ``before``."""
+    table = _TABLES[type(before)]
+    statement = update(table).where(
+        table.c.business_id == before.business_id,
+        table.c.id == before.id,
+        table.c.updated_at == before.updated_at,
+    )
+    return tx.execute(statement.values(row_of(changed))).rowcount == 1
 
 
 def find_campaign(tx: Tx, business_id: str, campaign_id: str) -> Campaign | None:
@@ -329,23 +324,16 @@ def list_ads_in_review(tx: Tx) -> list[Ad]:
     return tx.list(Ad, waiting.order_by(ads.c.updated_at, ads.c.number))
 
 
-def mark_campaign_status(tx: Tx, campaign: Campaign, status: NodeStatus) -> None:
-    """Set a campaign's status; deletion takes all that is under it along."""
-    _mark(tx, campaigns, campaign.business_id, campaigns.c.id == campaign.id, status)
-    if status is NodeStatus.DELETED:
-        _mark(tx, ad_groups, campaign.business_id, ad_groups.c.campaign_id == campaign.id, status)
-        _mark(tx, ads, campaign.business_id, ads.c.campaign_id == campaign.id, status)
-
-
-def mark_ad_group_status(tx: Tx, ad_group: AdGroup, status: NodeStatus) -> None:
-    """Set an ad group's status; deletion takes its ads along."""
-    _mark(tx, ad_groups, ad_group.business_id, ad_groups.c.id == ad_group.id, status)
-    if status is NodeStatus.DELETED:
-        _mark(tx, ads, ad_group.business_id, ads.c.ad_group_id == ad_group.id, status)
-
-
-def mark_ad_status(tx: Tx, ad: Ad, status: NodeStatus) -> None:
-    _mark(tx, ads, ad.business_id, ads.c.id == ad.id, status)
+def mark_status(tx: Tx, node: Campaign | AdGroup | Ad, status: NodeStatus) -> None:
+    """Set the status of a node; deletion takes all that is under it along."""
+    rows = [(_TABLES[type(node)].c.id == node.id, _TABLES[type(node)])]
+    if status is NodeStatus.DELETED and isinstance(node, Campaign):
+        rows += [(table.c.campaign_id == node.id, table) for table in (ad_groups, ads)]
+    if status is NodeStatus.DELETED and isinstance(node, AdGroup):
+        rows.append((ads.c.ad_group_id == node.id, ads))
+    for condition, table in rows:
+        statement = update(table).where(table.c.business_id == node.business_id, condition)
+        tx.execute(statement.values(status=status, updated_at=tx.now))
 
 
 def _select(table: Table, business_id: str, *conditions: ColumnElement[bool]) -> Select[Any]:
@@ -401,21 +389,6 @@ def _part(query: Select[Any], table: Table, page: Page) -> Select[Any]:
 
 def _count(tx: Tx, query: Select[Any]) -> int:
     return int(tx.scalar(select(func.count()).select_from(query.subquery())))
-
-
-def _record[T: (Campaign, AdGroup, Ad)](tx: Tx, table: Table, before: T, changed: T) -> bool:
-    statement = update(table).where(
-        table.c.business_id == before.business_id,
-        table.c.id == before.id,
-        table.c.updated_at == before.updated_at,
-    )
-    row = row_of(changed)
-    return tx.execute(statement.values(row)).rowcount == 1
-
-
-def _mark(tx: Tx, table: Table, business_id: str, which: ColumnElement[bool], status: NodeStatus) -> None:
-    statement = update(table).where(table.c.business_id == business_id, which)
-    tx.execute(statement.values(status=status, updated_at=tx.now))
 
 
 def _active(table: Table, *conditions: ColumnElement[bool]) -> Select[tuple[object, ...]]:

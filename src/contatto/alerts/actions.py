@@ -329,11 +329,7 @@ def register_browser(
 
 
 def remove_browser(tx: Tx, caller: Caller, browser_id: str) -> None:
-    """Remove a browser of the caller's own from push alerts.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Remove a browser of the caller's own from push alerts."""
     if not store.delete_browser(tx, caller.business_id, caller.subject_id, browser_id):
         raise Refused(errors.NOT_FOUND, "Browser not found.")
 

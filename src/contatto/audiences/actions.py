@@ -232,11 +232,7 @@ def changes_work() -> QueuedWork:
 
 
 def load_audience(tx: Tx, account: AdAccount, number: int, field: str = "custom_audience_id") -> Audience:
-    """Load an audience by the API's ``custom_audience_id``; a refusal names ``field``.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Load an audience by the API's ``custom_audience_id``; a refusal names ``field``."""
     matches = store.list_audiences(tx, account.business_id, account.id, [number])
     if not matches:
         raise Refused(errors.NOT_FOUND, "%(field)s: Audience not found.", field=field)

@@ -88,21 +88,13 @@ def conversion_of(audience: Audience) -> ConversionKind:
 
 
 def check_fresh(uploaded_at: datetime, now: datetime) -> None:
-    """Refuse a file that was uploaded too long ago.
-
-    Raises:
-        Refused: FILE_EXPIRED.
-    """
+    """Refuse a file that was uploaded too long ago."""
     if now - uploaded_at > FILE_LIFE:
         raise Refused(errors.FILE_EXPIRED)
 
 
 def check_audience_name(text: str) -> str:
-    """Check a name, and return it without outer spaces.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Check a name, and return it without outer spaces."""
     name = text.strip()
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
         raise Refused(

@@ -62,21 +62,6 @@ class NewAccount:
     registration_country: str
 
 
-def load_channel(tx: Tx, business_id: str, account_id: str, field: str) -> ChannelAccount:
-    """Return a channel account by our id or by the platform's; ``field`` is the caller's name of it.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
-    exact_match = store.find_account(tx, business_id, account_id)
-    if exact_match is not None:
-        return exact_match
-    for account in store.list_accounts(tx, business_id):
-        if account_id and account.external_id == account_id:
-            return account
-    raise Refused(errors.NOT_FOUND, "%(field)s: channel account not found.", field=field)
-
-
 def connect_account(tx: Tx, business_id: str, new: NewAccount) -> ChannelAccount:
     """Add a channel account to a business.
 
@@ -102,11 +87,7 @@ def connect_account(tx: Tx, business_id: str, new: NewAccount) -> ChannelAccount
 
 
 def _checked(new: NewAccount) -> tuple[str, str]:
-    """Check the country and the name of an account.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Check the country and the name of an account."""
     country = new.registration_country.strip().upper()
     if country not in phonenumbers.SUPPORTED_REGIONS:
         raise Refused(errors.INVALID, "registration_country: enter a two-letter code, such as SG.")
@@ -234,11 +215,7 @@ def settle_check(tx: Tx, request: OutboundRequest, outcome: Outcome, state: Requ
 
 
 def disconnect_account(tx: Tx, business_id: str, account_id: str) -> None:
-    """Delete the token of an account; its chats and leads stay, and messages still arrive.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Delete the token of an account; its chats and leads stay, and messages still arrive."""
     if store.find_account(tx, business_id, account_id) is None:
         raise Refused(errors.NOT_FOUND, "Channel account not found.")
     store.delete_token(tx, business_id, account_id)

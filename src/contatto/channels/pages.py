@@ -97,7 +97,7 @@ async def post_correction(
     """Correct the entries of an account."""
 
     def correct(tx: Tx) -> None:
-        account = actions.load_channel(tx, caller.business_id, account_id, "account")
+        account = store.load_channel(tx, caller.business_id, account_id, "account")
         new = NewAccount(account.platform, form.external_id, form.name, form.handle, form.country)
         actions.correct_account(tx, caller.business_id, account.id, new)
         if account.id in store.list_token_dates(tx, caller.business_id):

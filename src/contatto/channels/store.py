@@ -21,11 +21,13 @@ from contatto.channels.model import (
     Platform,
     TokenCheck,
 )
+from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.prepared import PreparedQuery
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, sealed, tenant, text, within
 from contatto.kit.db.write_queue import WorkBatcher
+from contatto.kit.errors import Refused
 
 MOST_NAMED: Final = 100
 """Most businesses of one app id that a webhook reads."""
@@ -288,6 +290,17 @@ def _opened(tx: Tx, statement: Select[Any]) -> list[ChannelApp]:
         )
         for row in tx.execute(statement).mappings()
     ]
+
+
+def load_channel(tx: Tx, business_id: str, account_id: str, field: str) -> ChannelAccount:
+    """Return a channel account by our id or by the platform's; ``field`` is the caller's name of it."""
+    exact_match = find_account(tx, business_id, account_id)
+    if exact_match is not None:
+        return exact_match
+    for account in list_accounts(tx, business_id):
+        if account_id and account.external_id == account_id:
+            return account
+    raise Refused(errors.NOT_FOUND, "%(field)s: channel account not found.", field=field)
 
 
 CONNECTORS: Final[Mapping[Platform, Connector]] = {

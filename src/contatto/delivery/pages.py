@@ -13,7 +13,7 @@ from contatto.accounts.auth import PageCaller, page_routes
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import may, may_use
 from contatto.accounts.store import list_ad_accounts
-from contatto.ads.actions.publishing import name_ads
+from contatto.ads.actions.edits import name_ads
 from contatto.ads.model import NodeFilter, NodeStatus, Page
 from contatto.ads.store import list_ad_groups, list_ads_by_number
 from contatto.delivery.actions.budgets import list_own_days

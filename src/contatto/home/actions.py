@@ -29,8 +29,7 @@ from contatto.measurement.model import Goal
 from contatto.operators.model import ReviewState
 from contatto.operators.store import list_reviews_of_business
 from contatto.reports.actions.overview import GoalPart, load_overview
-from contatto.reports.metrics import cost_each
-from contatto.reports.model import Counts
+from contatto.reports.model import Counts, cost_each
 from contatto.reports.rules.queries import OverviewQuery, Period
 
 WEEK: Final = OverviewQuery(period=Period.LAST_7)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from contatto.ad_platforms.model import PULL
-from contatto.ad_platforms.rules.pulling import STOPS
+from contatto.ad_platforms.rules import STOPS
 from contatto.channels.model import CHECK
 from contatto.channels.rules import check_text
 from contatto.crm.rules.deliveries import CONSENT, consent_text

@@ -163,11 +163,7 @@ def impression_of(touch: Touch, ticket: TrackingTicket) -> Impression:
 
 
 def read_ticket(token: str, kinds: Collection[TicketKind], signer: Signer) -> TrackingTicket:
-    """Read the ticket of a token that we signed, of one of these kinds.
-
-    Raises:
-        Refused: UNSIGNED.
-    """
+    """Read the ticket of a token that we signed, of one of these kinds."""
     try:
         body = signer.unsign(token).decode()
     except BadSignature as error:

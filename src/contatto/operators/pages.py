@@ -13,7 +13,7 @@ from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, may_use, require
 from contatto.accounts.store import find_business
-from contatto.ads.actions.publishing import name_ads
+from contatto.ads.actions.edits import name_ads
 from contatto.ads.store import list_ads_by_number
 from contatto.kit import errors
 from contatto.kit.db.database import acting

@@ -37,8 +37,8 @@ from contatto.kit.exports import (
 from contatto.kit.http import Answered, api_answer
 from contatto.kit.openapi import Schema
 from contatto.reports.actions.reports import answer_report, queue_report
-from contatto.reports.metrics import METRICS
-from contatto.reports.rules.api_reports import (
+from contatto.reports.model import METRICS
+from contatto.reports.rules.figures import (
     TEXT_METRICS,
     Dimension,
     ReportBody,

@@ -294,7 +294,37 @@ def load_counted(
     # PostgreSQL shows each statement the latest commit, so the worker may count in between: then read again.
     for _ in range(_MOST_READS):
         state = _load_state(tx, events)
-        counted = _read_split(tx, events, query, _split_sources(state, events))
+        splits = _split_sources(state, events)
+        by_day, by_country, groups = query.step is TimeStep.DAY, query.by_country, query.groups or {}
+        facts: list[Fact] = []
+        keys: list[Column[Any]] = [report_counts.c.place_id]
+        keys += [report_counts.c.day] if by_day else []
+        keys += [report_counts.c.country] if by_country else []
+        for places, counts in _read_counts(tx, _select_counts(events, query.grain, keys), splits, len(keys)):
+            day, country = places[1] if by_day else "", places[-1] if by_country else ""
+            facts.append(Fact(places[0], day, counts, country))
+
+        hours: dict[str, Counts] = {}
+        if query.hours is not None:
+            select_hours = _select_counts(events, query.hours, [report_counts.c.day, report_counts.c.hour])
+            if query.hours is Grain.GROUP_HOUR:
+                select_hours = select_hours.where(report_counts.c.place_id.in_(set(groups.values())))
+            hours = {
+                f"{day} {hour}": counts for (day, hour), counts in _read_counts(tx, select_hours, splits, 2)
+            }
+
+        # Live events are read by hour if the query has hours, so that they are read once.
+        step = query.step if query.hours is None else TimeStep.HOUR
+        dimensions = DIMENSIONS if by_country else ("ad_id",)
+        for source, split in splits.items():
+            for live in split.live:
+                for fact in list_raw_facts(tx, live, source, step, dimensions):
+                    if query.hours is Grain.ACCOUNT_HOUR or (query.hours and fact.ad_id in groups):
+                        hours[fact.day] = hours.get(fact.day, Counts()) + fact.counts
+                    is_of_group = query.grain is Grain.GROUP_COUNTRY_DAY
+                    place = groups.get(fact.ad_id, "") if is_of_group else fact.ad_id
+                    facts.append(replace(fact, ad_id=place, day=fact.day[:10] if by_day else ""))
+        counted = CountedFacts(facts, hours)
         if not tx.locks_rows or state.is_part_of(_load_state(tx, events)):
             break
     return counted
@@ -331,37 +361,6 @@ def _split_sources(state: _CountingState, events: EventFilter) -> Splits:
         live += [fresh] if fresh.days is None or fresh.days else []
         splits[source] = _Split(is_valid, tuple(live))
     return splits
-
-
-def _read_split(tx: Tx, events: EventFilter, query: CountQuery, splits: Splits) -> CountedFacts:
-    by_day, by_country, groups = query.step is TimeStep.DAY, query.by_country, query.groups or {}
-    facts: list[Fact] = []
-    keys: list[Column[Any]] = [report_counts.c.place_id]
-    keys += [report_counts.c.day] if by_day else []
-    keys += [report_counts.c.country] if by_country else []
-    for places, counts in _read_counts(tx, _select_counts(events, query.grain, keys), splits, len(keys)):
-        day, country = places[1] if by_day else "", places[-1] if by_country else ""
-        facts.append(Fact(places[0], day, counts, country))
-
-    hours: dict[str, Counts] = {}
-    if query.hours is not None:
-        select_hours = _select_counts(events, query.hours, [report_counts.c.day, report_counts.c.hour])
-        if query.hours is Grain.GROUP_HOUR:
-            select_hours = select_hours.where(report_counts.c.place_id.in_(set(groups.values())))
-        hours = {f"{day} {hour}": counts for (day, hour), counts in _read_counts(tx, select_hours, splits, 2)}
-
-    # Live events are read by hour if the query has hours, so that they are read once.
-    step = query.step if query.hours is None else TimeStep.HOUR
-    dimensions = DIMENSIONS if by_country else ("ad_id",)
-    for source, split in splits.items():
-        for live in split.live:
-            for fact in list_raw_facts(tx, live, source, step, dimensions):
-                if query.hours is Grain.ACCOUNT_HOUR or (query.hours and fact.ad_id in groups):
-                    hours[fact.day] = hours.get(fact.day, Counts()) + fact.counts
-                is_of_group = query.grain is Grain.GROUP_COUNTRY_DAY
-                place = groups.get(fact.ad_id, "") if is_of_group else fact.ad_id
-                facts.append(replace(fact, ad_id=place, day=fact.day[:10] if by_day else ""))
-    return CountedFacts(facts, hours)
 
 
 def _select_counts(events: EventFilter, grain: Grain, keys: list[Column[Any]]) -> Select[Any]:

@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
-from contatto.ad_platforms.actions.accounts import load_outside_account
+from contatto.ad_platforms.actions import load_outside_account
 from contatto.ad_platforms.model import AdPlatform, OutsideAccount
 from contatto.ad_platforms.store import list_outside_accounts
 from contatto.crm.store.deliveries import list_lead_numbers

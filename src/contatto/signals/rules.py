@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from contatto.ad_platforms.rules.pulling import STOPS
+from contatto.ad_platforms.rules import STOPS
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.outbound.model import ANSWER_LOST, BROKEN, DISMISSED, EXPIRED, Failed, NotNow, RetryPlan
 from contatto.leads.model import HistoryEntry, HistoryKind, LeadStatus

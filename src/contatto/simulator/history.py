@@ -69,8 +69,8 @@ from contatto.measurement import rules
 from contatto.measurement.actions import ChargePort, record_taps, record_views, stamp_ticket
 from contatto.measurement.model import Goal, Impression, MeasuredAd, Tap, TicketKind, TrackingTicket
 from contatto.measurement.store import list_measured_ads
-from contatto.reports.actions.counting import DayCounter
 from contatto.reports.actions.overview import load_overview
+from contatto.reports.actions.reports import DayCounter
 from contatto.reports.rules.queries import OverviewQuery, Period
 from contatto.simulator.traffic import (
     NEXT_STATUSES,

@@ -23,7 +23,7 @@ from contatto.ads.actions.campaigns import (
     create_ad_group,
     create_campaign,
 )
-from contatto.ads.actions.publishing import NewWelcome, create_welcome_message
+from contatto.ads.actions.edits import NewWelcome, create_welcome_message
 from contatto.ads.model import Ad, AdGroup
 from contatto.capture import actions as capture
 from contatto.capture.actions import CompanyData

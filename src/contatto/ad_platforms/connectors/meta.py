@@ -28,7 +28,7 @@ from contatto.ad_platforms.model import (
     SpendPage,
     Token,
 )
-from contatto.ad_platforms.rules.pulling import (
+from contatto.ad_platforms.rules import (
     REPEATED,
     known_currency,
     known_zone,

@@ -27,7 +27,7 @@ from contatto.ad_platforms.model import (
     SpendPage,
     Token,
 )
-from contatto.ad_platforms.rules.pulling import (
+from contatto.ad_platforms.rules import (
     REPEATED,
     known_currency,
     known_zone,
@@ -134,7 +134,12 @@ class TikTokAds:
         if not isinstance(data, _Data):
             return data
         if place.part is Part.ACCOUNT:
-            return _facts(access, data)
+            for row in data.rows:
+                if str(row.get("advertiser_id", "")) == access.external_id:
+                    zone = known_zone(row.get("timezone") or row.get("display_timezone"))
+                    currency = known_currency(row.get("currency"))
+                    return AccountFacts(short_name(row.get("name")), currency, zone)
+            return Failed("account_not_shared")
         cursor = _next_page(place, data)
         if isinstance(cursor, NotNow):
             return cursor
@@ -200,14 +205,6 @@ def _without_code(answer: HttpAnswer) -> PullFailure:
     if answer.status in (408, 409, 425, 429) or answer.status >= 500:
         return NotNow(f"http_{answer.status}", retry_after_s(answer))
     return Failed("token_refused" if answer.status in (401, 403) else f"http_{answer.status}")
-
-
-def _facts(access: PullAccess, data: _Data) -> AccountFacts | Failed:
-    for row in data.rows:
-        if str(row.get("advertiser_id", "")) == access.external_id:
-            zone = known_zone(row.get("timezone") or row.get("display_timezone"))
-            return AccountFacts(short_name(row.get("name")), known_currency(row.get("currency")), zone)
-    return Failed("account_not_shared")
 
 
 def _next_page(place: Place, data: _Data) -> str | NotNow:

@@ -3,21 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from contatto.accounts.model import AdAccount
+from contatto.accounts import store as accounts
+from contatto.accounts.model import AdAccount, BusinessId
 from contatto.ads import store
-from contatto.ads.actions.publishing import (
-    EVERY_STATUS,
-    check_form,
-    check_message,
-    choose_account,
-    find_channel,
-    load_ad_account,
-    load_facts,
-    publish_ads,
-    publish_one_ad,
-)
 from contatto.ads.model import (
     DIRECT_MESSAGE,
     Ad,
@@ -28,15 +18,19 @@ from contatto.ads.model import (
     Campaign,
     ClickWindow,
     EventCount,
+    Facts,
     Money,
     NodeFilter,
+    NodeKind,
     NodeStatus,
     Pacing,
+    Page,
     Schedule,
     ScheduleType,
     Spent,
     Targeting,
     ViewWindow,
+    WelcomeMessage,
 )
 from contatto.ads.rules.goals import (
     BILLING_EVENTS,
@@ -45,6 +39,10 @@ from contatto.ads.rules.goals import (
     check_goal,
     check_move,
     check_seen,
+    check_targeting,
+    eligibility,
+    next_steps,
+    normal_countries,
     shown_of,
 )
 from contatto.ads.rules.settings import (
@@ -63,21 +61,175 @@ from contatto.ads.rules.settings import (
     check_name,
     check_not_below_spent,
     check_schedule,
+    window_seconds,
     windows_of,
 )
-from contatto.ads.rules.targeting import check_targeting, normal_countries
-from contatto.ads.store import SpendPort
+from contatto.ads.store import (
+    SpendPort,
+    list_welcome_messages,
+)
 from contatto.audiences.store import list_audiences
+from contatto.capture import store as capture
+from contatto.channels import store as channels
 from contatto.channels.model import ChannelAccount
+from contatto.channels.store import load_channel
+from contatto.forms.actions import find_published
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import row_of
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import Faults
+from contatto.kit.i18n import N_
 from contatto.kit.ids import new_id, new_number
+from contatto.kit.numbers import read_number
 from contatto.kit.timestamps import micros
-from contatto.measurement.model import Goal
+from contatto.measurement import actions as measurement
+from contatto.measurement.model import Goal, MeasuredAd
 from contatto.measurement.rules import local_day
+
+
+def find_channel(tx: Tx, business_id: str, account_id: str) -> ChannelAccount:
+    """Return a channel account by our id of it, or by its platform's.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    return load_channel(tx, business_id, account_id, "identity_id")
+
+
+def choose_account(
+    tx: Tx, ad_account: AdAccount, countries: tuple[str, ...], goal: Goal, account_id: str | None
+) -> ChannelAccount:
+    """Return the channel account that was named, else the first for which nothing stands in the goal's way.
+
+    Raises:
+        Refused: NOT_FOUND, or INVALID when the business has no channel account at all.
+    """
+    if account_id:
+        return find_channel(tx, ad_account.business_id, account_id)
+    accounts = channels.list_accounts(tx, ad_account.business_id)
+    if not accounts:
+        raise Refused(errors.INVALID, "identity_id: this business has no channel account yet.")
+
+    capturing = capture.list_capturing(tx, ad_account.business_id)
+
+    def hurdles(account: ChannelAccount) -> int:
+        facts = facts_of(ad_account, account, countries, capture_on=account.id in capturing)
+        failed = sum(not result.passed for result in eligibility(goal, facts))
+        return failed * 2 + len(next_steps(goal, facts))
+
+    return min(accounts, key=hurdles)
+
+
+def load_facts(tx: Tx, ad_account: AdAccount, channel: ChannelAccount, countries: tuple[str, ...]) -> Facts:
+    """Load the facts that the checks of a goal need."""
+    capture_on = capture.is_capture_on(tx, channel.business_id, channel.id)
+    return facts_of(ad_account, channel, countries, capture_on=capture_on)
+
+
+def facts_of(
+    ad_account: AdAccount, channel: ChannelAccount, countries: tuple[str, ...], *, capture_on: bool
+) -> Facts:
+    """Make the facts of a goal from loaded values; many ads share one read of the switches."""
+    return Facts(
+        channel_account_id=channel.id,
+        account_country=channel.registration_country,
+        ad_account_country=ad_account.country,
+        target_countries=countries,
+        capture_on=capture_on,
+    )
+
+
+def load_ad_account(tx: Tx, business_id: str, ad_account_id: str) -> AdAccount:
+    """Return an ad account by our id of it."""
+    account = accounts.find_ad_account(tx, BusinessId(business_id), ad_account_id)
+    if account is None:
+        raise Refused(errors.NO_ADVERTISER)
+    return account
+
+
+EVERY_STATUS: Final = frozenset(NodeStatus)
+
+
+NO_PAGES: Final = Page(1, 1_000_000)
+
+
+def publish_ads(tx: Tx, account: AdAccount, node_filter: NodeFilter) -> None:
+    """Publish the ads of an ad account that are wanted, as they are now."""
+    ads = store.list_ads(tx, account.business_id, account.id, node_filter, NO_PAGES)
+    campaigns = store.load_campaigns(tx, account.business_id, {ad.campaign_id for ad in ads})
+    groups = store.load_ad_groups(tx, account.business_id, {ad.ad_group_id for ad in ads})
+    for ad in ads:
+        channel = find_channel(tx, account.business_id, ad.channel_account_id)
+        homes = (account, channel)
+        above = (groups[ad.ad_group_id], campaigns[ad.campaign_id])
+        publish_one_ad(tx, ad, *above, homes)
+
+
+def publish_one_ad(
+    tx: Tx, ad: Ad, ad_group: AdGroup, campaign: Campaign, homes: tuple[AdAccount, ChannelAccount]
+) -> None:
+    """Publish an ad as it is now; ``homes`` are its ad account and its channel account."""
+    measured = measured_ad(ad, ad_group, campaign, homes)
+    message = find_welcome(tx, ad)
+    if message is not None:
+        measured = replace(
+            measured, welcome=message.content, questions=message.questions, answers=message.answers
+        )
+    measurement.publish_ad(tx, measured)
+
+
+def find_welcome(tx: Tx, ad: Ad) -> WelcomeMessage | None:
+    """Return the welcome message that an ad names, if its ad account has it."""
+    number = read_number(ad.auto_message_id)
+    if not number:
+        return None
+    welcome_messages = list_welcome_messages(tx, ad.business_id, ad.ad_account_id, [number])
+    return welcome_messages[0] if welcome_messages else None
+
+
+def measured_ad(
+    ad: Ad, ad_group: AdGroup, campaign: Campaign, homes: tuple[AdAccount, ChannelAccount]
+) -> MeasuredAd:
+    """Return the measured values of an ad without its welcome message; ``homes`` as above."""
+    account, channel = homes
+    return MeasuredAd(
+        ad_id=ad.id,
+        ad_number=ad.number,
+        ad_name=ad.name,
+        ad_group_id=ad_group.id,
+        ad_group_number=ad_group.number,
+        ad_group_name=ad_group.name,
+        campaign_id=campaign.id,
+        campaign_number=campaign.number,
+        campaign_name=campaign.name,
+        business_id=ad.business_id,
+        ad_account_id=account.id,
+        channel_account_id=channel.id,
+        goal=ad_group.goal,
+        click_window_s=window_seconds(ad_group.click_window),
+        view_window_s=window_seconds(ad_group.view_window),
+        timezone=account.timezone,
+        currency=account.currency,
+        landing_path=channels.landing_path(channel),
+        headline=ad.headline,
+        text=ad.text,
+        page_id=ad.page_id or ad_group.page_id,
+    )
+
+
+def check_message(tx: Tx, account: AdAccount, auto_message_id: str) -> None:
+    """Refuse a welcome message that the ad account does not have; an empty id names none."""
+    number = read_number(auto_message_id)
+    welcome_messages = list_welcome_messages(tx, account.business_id, account.id, [number]) if number else []
+    if auto_message_id and not welcome_messages:
+        raise Refused(errors.INVALID, "auto_message_id: welcome message not found.")
+
+
+def check_form(tx: Tx, business_id: str, page_id: str) -> None:
+    """Refuse a form that the business has not published; an empty id names none."""
+    if page_id and find_published(tx, business_id, page_id) is None:
+        raise Refused(errors.INVALID, "page_id: published form not found.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +282,12 @@ def create_campaign(tx: Tx, business_id: str, new: NewCampaign) -> Campaign:
         Refused: NO_ADVERTISER, INVALID.
     """
     campaign = plan_campaign(tx, business_id, new)
-    store.save_campaign(tx, campaign)
+    store.save_node(tx, campaign)
     return campaign
 
 
 def find_own_campaign(tx: Tx, account: AdAccount, number: int) -> Campaign:
-    """Return a campaign of an ad account by the API's ``campaign_id``.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Return a campaign of an ad account by the API's ``campaign_id``."""
     campaign = store.find_campaign_by_number(tx, account.business_id, number)
     if campaign is None or campaign.ad_account_id != account.id:
         raise Refused(errors.NOT_FOUND, "campaign_id: campaign not found.")
@@ -159,7 +307,9 @@ def update_campaign(tx: Tx, account: AdAccount, number: int, changes: CampaignCh
     if name is not None:
         faults.read(lambda: check_name("campaign_name", name), "")
     if changes.budget_micros is not None:
-        budget = faults.read(lambda: _changed_budget(account, campaign, changes.budget_micros or 0), None)
+        new_budget = changes.budget_micros
+        budget = faults.read(lambda: changed_budget(campaign.budget_mode, new_budget), None)
+        faults.read(lambda: check_least(budget, account.currency), None)
     faults.check()
     changed = replace(
         campaign,
@@ -167,30 +317,10 @@ def update_campaign(tx: Tx, account: AdAccount, number: int, changes: CampaignCh
         budget_micros=budget,
         updated_at=tx.now,
     )
-    if not store.record_campaign(tx, campaign, changed):
+    if not store.record_node(tx, campaign, changed):
         raise Refused(errors.CONFLICT)
     publish_ads(tx, account, NodeFilter(campaign_numbers=frozenset({number}), statuses=EVERY_STATUS))
     return changed
-
-
-def _changed_budget(account: AdAccount, campaign: Campaign, budget_micros: int) -> int | None:
-    budget = changed_budget(campaign.budget_mode, budget_micros)
-    check_least(budget, account.currency)
-    return budget
-
-
-def change_campaign_status(tx: Tx, account: AdAccount, numbers: Sequence[int], status: NodeStatus) -> None:
-    """Change the status of campaigns, of all or of none.
-
-    Raises:
-        Refused: NOT_FOUND, INVALID.
-    """
-    campaigns = [store.find_campaign_by_number(tx, account.business_id, number) for number in numbers]
-    for campaign in campaigns:
-        if campaign is None or campaign.ad_account_id != account.id:
-            raise Refused(errors.NOT_FOUND, "campaign_ids: campaign not found.")
-        check_move(campaign.status, status)
-        store.mark_campaign_status(tx, campaign, status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +391,7 @@ def create_ad_group(tx: Tx, business_id: str, new: NewAdGroup) -> AdGroup:
     if campaign is None or campaign.status is NodeStatus.DELETED:
         raise Refused(errors.NOT_FOUND, "campaign_id: campaign not found.")
     ad_group = plan_ad_group(tx, campaign, new)
-    store.save_ad_group(tx, ad_group)
+    store.save_node(tx, ad_group)
     return ad_group
 
 
@@ -349,11 +479,7 @@ def _audience_numbers(tx: Tx, account: AdAccount) -> frozenset[str]:
 
 
 def find_own_ad_group(tx: Tx, account: AdAccount, number: int) -> AdGroup:
-    """Return an ad group of an ad account by the API's ``adgroup_id``.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Return an ad group of an ad account by the API's ``adgroup_id``."""
     ad_group = store.find_ad_group_by_number(tx, account.business_id, number)
     if ad_group is None or ad_group.ad_account_id != account.id:
         raise Refused(errors.NOT_FOUND, "adgroup_id: ad group not found.")
@@ -361,11 +487,7 @@ def find_own_ad_group(tx: Tx, account: AdAccount, number: int) -> AdGroup:
 
 
 def check_room(tx: Tx, campaign: Campaign) -> None:
-    """Refuse one more ad group in a campaign that is full.
-
-    Raises:
-        Refused: AD_LIMIT.
-    """
+    """Refuse one more ad group in a campaign that is full."""
     tx.hold_key("ad groups", campaign.id)
     under = NodeFilter(campaign_numbers=frozenset({campaign.number}))
     if store.count_ad_groups(tx, campaign.business_id, campaign.ad_account_id, under) >= MOST_AD_GROUPS:
@@ -423,7 +545,7 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
         frequency_schedule=cap.days if cap else None,
         **targeting,
     )
-    if not store.record_ad_group(tx, before, changed):
+    if not store.record_node(tx, before, changed):
         raise Refused(errors.CONFLICT)
     publish_ads(tx, account, NodeFilter(ad_group_numbers=frozenset({number}), statuses=EVERY_STATUS))
     return changed
@@ -462,20 +584,6 @@ def _changed_countries(
         channel = find_channel(tx, account.business_id, before.channel_account_id)
         check_goal(before.goal, load_facts(tx, account, channel, countries))
     return countries
-
-
-def change_ad_group_status(tx: Tx, account: AdAccount, numbers: Sequence[int], status: NodeStatus) -> None:
-    """Change the status of ad groups, of all or of none.
-
-    Raises:
-        Refused: NOT_FOUND, INVALID.
-    """
-    ad_groups = [store.find_ad_group_by_number(tx, account.business_id, number) for number in numbers]
-    for ad_group in ad_groups:
-        if ad_group is None or ad_group.ad_account_id != account.id:
-            raise Refused(errors.NOT_FOUND, "adgroup_ids: ad group not found.")
-        check_move(ad_group.status, status)
-        store.mark_ad_group_status(tx, ad_group, status)
 
 
 def _schedule(tx: Tx, new: NewAdGroup) -> Schedule:
@@ -529,7 +637,7 @@ def create_ad(tx: Tx, business_id: str, new: NewAd, *, needs_review: bool = Fals
     if campaign is None:
         raise Refused(errors.NOT_FOUND)
     ad = plan_ad(tx, ad_group, new, needs_review=needs_review)
-    store.save_ad(tx, ad)
+    store.save_node(tx, ad)
     homes = (
         load_ad_account(tx, business_id, ad.ad_account_id),
         find_channel(tx, business_id, ad.channel_account_id),
@@ -575,11 +683,7 @@ def plan_ad(tx: Tx, ad_group: AdGroup, new: NewAd, *, needs_review: bool = False
 
 
 def find_own_ad(tx: Tx, account: AdAccount, number: int) -> Ad:
-    """Return an ad of an ad account by the API's ``ad_id``.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Return an ad of an ad account by the API's ``ad_id``."""
     ad = store.find_ad_by_number(tx, account.business_id, number)
     if ad is None or ad.ad_account_id != account.id:
         raise Refused(errors.NOT_FOUND, "ad_id: ad not found.")
@@ -603,9 +707,11 @@ def update_ad(
         check_name("ad_name", changed_values["name"])
     check_call_to_action(changed_values.get("call_to_action", before.call_to_action))
     if changed_values.get("channel_account_id"):
-        changed_values["channel_account_id"] = _changed_channel(
-            tx, account, before, changed_values["channel_account_id"]
-        )
+        channel = find_channel(tx, account.business_id, changed_values["channel_account_id"])
+        ad_group = store.find_ad_group(tx, account.business_id, before.ad_group_id)
+        if ad_group is not None and channel.id != before.channel_account_id:
+            check_goal(ad_group.goal, load_facts(tx, account, channel, ad_group.countries))
+        changed_values["channel_account_id"] = channel.id
     if changed_values.get("auto_message_id", before.auto_message_id) != before.auto_message_id:
         check_message(tx, account, changed_values["auto_message_id"])
     if changed_values.get("page_id", before.page_id) != before.page_id:
@@ -613,32 +719,44 @@ def update_ad(
     changed = replace(before, **changed_values, updated_at=tx.now)
     if needs_review and shown_of(changed) != shown_of(before):
         changed = replace(changed, audit=Audit.AUDITING, audit_reason="")
-    if not store.record_ad(tx, before, changed):
+    if not store.record_node(tx, before, changed):
         raise Refused(errors.CONFLICT)
     publish_ads(tx, account, NodeFilter(ad_numbers=frozenset({number}), statuses=EVERY_STATUS))
     return changed
 
 
-def _changed_channel(tx: Tx, account: AdAccount, before: Ad, account_number: str) -> str:
-    channel = find_channel(tx, account.business_id, account_number)
-    ad_group = store.find_ad_group(tx, account.business_id, before.ad_group_id)
-    if ad_group is not None and channel.id != before.channel_account_id:
-        check_goal(ad_group.goal, load_facts(tx, account, channel, ad_group.countries))
-    return channel.id
+_MISSING: Final = {
+    NodeKind.CAMPAIGN: N_("campaign_ids: campaign not found."),
+    NodeKind.AD_GROUP: N_("adgroup_ids: ad group not found."),
+    NodeKind.AD: N_("ad_ids: ad not found."),
+}
 
 
-def change_ad_status(tx: Tx, account: AdAccount, numbers: Sequence[int], status: NodeStatus) -> None:
-    """Change the status of ads, of all or of none.
+def find_node_by_number(
+    tx: Tx, business_id: str, kind: NodeKind, number: int
+) -> Campaign | AdGroup | Ad | None:
+    """Return a node by the API's id."""
+    if kind is NodeKind.CAMPAIGN:
+        return store.find_campaign_by_number(tx, business_id, number)
+    if kind is NodeKind.AD_GROUP:
+        return store.find_ad_group_by_number(tx, business_id, number)
+    return store.find_ad_by_number(tx, business_id, number)
+
+
+def change_status(
+    tx: Tx, account: AdAccount, kind: NodeKind, numbers: Sequence[int], status: NodeStatus
+) -> None:
+    """Change the status of campaigns, ad groups or ads, of all or of none.
 
     Raises:
         Refused: NOT_FOUND, INVALID.
     """
-    ads = [store.find_ad_by_number(tx, account.business_id, number) for number in numbers]
-    for ad in ads:
-        if ad is None or ad.ad_account_id != account.id:
-            raise Refused(errors.NOT_FOUND, "ad_ids: ad not found.")
-        check_move(ad.status, status)
-        store.mark_ad_status(tx, ad, status)
+    nodes = [find_node_by_number(tx, account.business_id, kind, number) for number in numbers]
+    for node in nodes:
+        if node is None or node.ad_account_id != account.id:
+            raise Refused(errors.NOT_FOUND, _MISSING[kind])
+        check_move(node.status, status)
+        store.mark_status(tx, node, status)
 
 
 def approve_ad(tx: Tx, number: int) -> Ad:
@@ -664,6 +782,6 @@ def _audit(tx: Tx, number: int, audit: Audit, reason: str) -> Ad:
     if ad is None or ad.status is NodeStatus.DELETED:
         raise Refused(errors.NOT_FOUND, "Ad not found.")
     changed = replace(ad, audit=audit, audit_reason=reason, updated_at=tx.now)
-    if not store.record_ad(tx, ad, changed):
+    if not store.record_node(tx, ad, changed):
         raise Refused(errors.CONFLICT)
     return changed

@@ -1,31 +1,28 @@
-"""Bulk changes, copies, drafts and form edits of ads."""
+"""Bulk changes, copies, drafts and form edits of ads, with their welcome messages and audiences."""
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from contatto.accounts.model import AdAccount
+from contatto.accounts.actions import NewAdAccount, correct_ad_account
+from contatto.accounts.model import AdAccount, BusinessId
 from contatto.ads import store
 from contatto.ads.actions.campaigns import (
+    NO_PAGES,
     AdChanges,
     AdGroupChanges,
     CampaignChanges,
-    change_ad_group_status,
-    change_ad_status,
-    change_campaign_status,
-    update_ad,
-    update_ad_group,
-    update_campaign,
-)
-from contatto.ads.actions.publishing import (
-    NO_PAGES,
-    choose_first_message,
+    change_status,
     find_channel,
+    find_node_by_number,
     load_ad_account,
     load_facts,
     publish_one_ad,
+    update_ad,
+    update_ad_group,
+    update_campaign,
 )
 from contatto.ads.model import (
     Ad,
@@ -35,17 +32,29 @@ from contatto.ads.model import (
     BudgetMode,
     Campaign,
     Draft,
+    Facts,
     NodeFilter,
     NodeKind,
     NodeStatus,
     Place,
     ScheduleType,
+    Spent,
     Targeting,
+    WelcomeMessage,
 )
-from contatto.ads.rules.goals import check_goal
+from contatto.ads.rules.goals import (
+    Above,
+    Node,
+    add_spent,
+    build_outline,
+    check_goal,
+    check_welcome,
+    normal_countries,
+)
 from contatto.ads.rules.settings import (
     FORMS,
     LONGEST_NAME,
+    NEW_MESSAGE,
     STATUS_AFTER,
     Act,
     AdForm,
@@ -53,18 +62,29 @@ from contatto.ads.rules.settings import (
     CampaignForm,
     cap_of,
     check_fits,
+    name_apart,
     need_amount,
     need_headline,
     pairs_of,
     read_form,
     read_frequency,
     read_pacing,
+    read_questions,
     read_times,
     typed_ad,
     typed_ad_group,
     typed_campaign,
 )
-from contatto.ads.rules.targeting import normal_countries
+from contatto.ads.store import (
+    SpendPort,
+    count_campaigns,
+    list_ads_by_name,
+    list_welcome_messages,
+    load_ad_groups,
+)
+from contatto.audiences import actions as audiences
+from contatto.audiences.model import Audience
+from contatto.audiences.rules import source_number
 from contatto.audiences.store import list_audiences
 from contatto.channels.model import ChannelAccount
 from contatto.kit import errors
@@ -72,21 +92,13 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import Faults, Typist, check_leap, read_amount
 from contatto.kit.ids import new_id, new_number
+from contatto.kit.timestamps import micros
+from contatto.measurement.rules import local_day
 
 
 def find_node(tx: Tx, business_id: str, place: Place) -> Campaign | AdGroup | Ad:
-    """Find the node at a place, unless it is deleted.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
-    kind, number = place
-    find = {
-        NodeKind.CAMPAIGN: store.find_campaign_by_number,
-        NodeKind.AD_GROUP: store.find_ad_group_by_number,
-        NodeKind.AD: store.find_ad_by_number,
-    }[kind]
-    node: Campaign | AdGroup | Ad | None = find(tx, business_id, number)
+    """Find the node at a place, unless it is deleted."""
+    node = find_node_by_number(tx, business_id, *place)
     if node is None or node.status is NodeStatus.DELETED:
         raise Refused(errors.NOT_FOUND)
     return node
@@ -99,12 +111,7 @@ def change_node_status(tx: Tx, business_id: str, place: Place, status: NodeStatu
         Refused: NOT_FOUND, INVALID.
     """
     account, (kind, number) = load_node_account(tx, business_id, place), place
-    change = {
-        NodeKind.CAMPAIGN: change_campaign_status,
-        NodeKind.AD_GROUP: change_ad_group_status,
-        NodeKind.AD: change_ad_status,
-    }[kind]
-    change(tx, account, [number], status)
+    change_status(tx, account, kind, [number], status)
 
 
 def load_node_account(tx: Tx, business_id: str, place: Place) -> AdAccount:
@@ -195,7 +202,7 @@ def _copy_campaign(tx: Tx, campaign: Campaign, name: str, *, needs_review: bool)
         created_at=tx.now,
         updated_at=tx.now,
     )
-    store.save_campaign(tx, new_campaign)
+    store.save_node(tx, new_campaign)
     under = NodeFilter(campaign_numbers=frozenset({campaign.number}))
     ad_groups = store.list_ad_groups(tx, campaign.business_id, campaign.ad_account_id, under, NO_PAGES)
     for group in reversed(ad_groups):  # the oldest first, so that the copies stand in the same order
@@ -214,7 +221,7 @@ def _copy_ad_group(tx: Tx, group: AdGroup, campaign: Campaign, *, needs_review: 
         created_at=tx.now,
         updated_at=tx.now,
     )
-    store.save_ad_group(tx, new_group)
+    store.save_node(tx, new_group)
     under = NodeFilter(ad_group_numbers=frozenset({group.number}))
     for ad in reversed(store.list_ads(tx, group.business_id, group.ad_account_id, under, NO_PAGES)):
         _copy_ad(tx, ad, (new_group, campaign), needs_review=needs_review)
@@ -236,7 +243,7 @@ def _copy_ad(tx: Tx, ad: Ad, above: tuple[AdGroup, Campaign], *, needs_review: b
         audit=Audit.AUDITING if needs_review else ad.audit,
         audit_reason="" if needs_review else ad.audit_reason,
     )
-    store.save_ad(tx, new_ad)
+    store.save_node(tx, new_ad)
     publish_one_ad(tx, new_ad, group, campaign, homes)
     return new_ad
 
@@ -282,11 +289,7 @@ def keep_draft(tx: Tx, owner: Owner, place: Place, form: Form) -> Draft:
 
 
 def check_place(tx: Tx, owner: Owner, place: Place) -> None:
-    """Check that the parent of a draft belongs to the business; a campaign has the parent 0.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Check that the parent of a draft belongs to the business; a campaign has the parent 0."""
     kind, parent = place
     if kind in PARENTS:
         find_node(tx, owner[0], (PARENTS[kind], parent))
@@ -311,11 +314,11 @@ def form_of(draft: Draft) -> Any:
 def list_open_drafts(tx: Tx, owner: Owner) -> list[OpenDraft]:
     """Return a member's drafts, those saved last first; without those of which the place was deleted."""
     drafts = store.list_drafts(tx, *owner)
-    homes = {
-        (kind, home.number): home.name
-        for kind in PARENTS
-        for home in _homes(tx, owner[0], PARENTS[kind], [one.parent for one in drafts if one.kind is kind])
-    }
+    homes: dict[Place, str] = {}
+    for kind, parent in {(draft.kind, draft.parent) for draft in drafts if draft.kind in PARENTS}:
+        home = find_node_by_number(tx, owner[0], PARENTS[kind], parent)
+        if home is not None and home.status is not NodeStatus.DELETED:
+            homes[kind, parent] = home.name
     return [
         OpenDraft(
             one.kind,
@@ -332,12 +335,6 @@ def list_open_drafts(tx: Tx, owner: Owner) -> list[OpenDraft]:
 def purge_drafts(tx: Tx) -> int:
     """Delete drafts without a change for a month; return their number."""
     return store.delete_old_drafts(tx, tx.now - KEEP_DRAFTS)
-
-
-def _homes(tx: Tx, business_id: str, kind: NodeKind, numbers: Sequence[int]) -> list[Campaign | AdGroup]:
-    find = store.find_campaign_by_number if kind is NodeKind.CAMPAIGN else store.find_ad_group_by_number
-    parents: list[Campaign | AdGroup | None] = [find(tx, business_id, number) for number in set(numbers)]
-    return [home for home in parents if home is not None and home.status is not NodeStatus.DELETED]
 
 
 _START: Final = ("starts_on", "starts_time")
@@ -489,3 +486,190 @@ def _differs(form: Any, shown: Any, name: str) -> bool:
 def _anew(form: Any, shown: Any, name: str) -> Any:
     """Return a field if it was typed anew, else None."""
     return getattr(form, name) if _differs(form, shown, name) else None
+
+
+def is_counted(tx: Tx, account: AdAccount) -> bool:
+    """Report whether an ad account has, or had, a campaign, so that its money and days count."""
+    return (
+        count_campaigns(tx, account.business_id, account.id, NodeFilter(statuses=frozenset(NodeStatus))) > 0
+    )
+
+
+def correct_advertiser(tx: Tx, business_id: BusinessId, ad_account_id: str, new: NewAdAccount) -> None:
+    """Correct mistyped settings of an ad account.
+
+    Its money is counted in its currency and its days in its zone, so both stay from the first campaign on.
+
+    Raises:
+        Refused: NO_ADVERTISER; INVALID; CONFLICT, when it is too late for the currency or the zone.
+    """
+    account = load_ad_account(tx, business_id, ad_account_id)
+    is_recounted = (new.currency.strip().upper(), new.timezone) != (account.currency, account.timezone)
+    if is_recounted and is_counted(tx, account):
+        raise Refused(
+            errors.CONFLICT,
+            "Currency and time zone cannot change, because this ad account already has campaigns.",
+        )
+    correct_ad_account(tx, account, new)
+
+
+def name_ads(tx: Tx, business_id: str, ads: Collection[Ad]) -> dict[int, str]:
+    """Return the names of ads of a business by their numbers; equal names get a distinction."""
+    namesakes = list_ads_by_name(tx, business_id, {ad.name for ad in ads})
+    names = name_apart(namesakes, load_ad_groups(tx, business_id, {ad.ad_group_id for ad in namesakes}))
+    return {ad.number: names[ad.number] for ad in ads}
+
+
+def load_outline(tx: Tx, account: AdAccount) -> list[Node]:
+    """Return all that is not deleted, newest first."""
+    scope = (account.business_id, str(account.id), NodeFilter(), NO_PAGES)
+    campaigns = store.list_campaigns(tx, *scope)
+    groups = _load_above(tx, account, store.list_ad_groups(tx, *scope), {one.id: one for one in campaigns})
+    return build_outline(campaigns, groups, store.list_ads(tx, *scope), tx.now)
+
+
+def _load_above(
+    tx: Tx, account: AdAccount, groups: list[AdGroup], campaigns: dict[str, Campaign]
+) -> list[tuple[AdGroup, Above]]:
+    """Return each ad group with what its delivery depends on."""
+    day = local_day(micros(tx.now), account.timezone)
+    shared = [name for name, campaign in campaigns.items() if campaign.budget_micros is not None]
+    under = store.list_ad_group_ids(tx, account.business_id, shared) if shared else {}
+    names = {group.id for group in groups}.union(*under.values())
+    spent = tx.ports[SpendPort].list_spent(tx, account.business_id, names, day)
+    of_campaign = {
+        campaign_id: add_spent([spent.get(name, Spent()) for name in groups_under])
+        for campaign_id, groups_under in under.items()
+    }
+    facts_by_country: dict[tuple[str, tuple[str, ...]], Facts] = {}
+    groups_above: list[tuple[AdGroup, Above]] = []
+    for group in groups:
+        key = (group.channel_account_id, group.countries)
+        if key not in facts_by_country:
+            channel = find_channel(tx, account.business_id, group.channel_account_id)
+            facts_by_country[key] = load_facts(tx, account, channel, group.countries)
+        of_group = spent.get(group.id, Spent())
+        ever = of_group.ever_micros if group.budget_mode is BudgetMode.TOTAL else 0
+        if group.campaign_id in campaigns:
+            shared_spent = of_campaign.get(group.campaign_id, Spent())
+            above = Above(
+                campaigns[group.campaign_id], facts_by_country[key], of_group.day_micros, ever, shared_spent
+            )
+            groups_above.append((group, above))
+    return groups_above
+
+
+@dataclass(frozen=True, slots=True)
+class NewWelcome:
+    """A welcome message to make; each question stands with its answer."""
+
+    title: str
+    content: str
+    questions: tuple[tuple[str, str], ...]
+
+
+def create_welcome_message(tx: Tx, account: AdAccount, new: NewWelcome) -> WelcomeMessage:
+    """Make a welcome message; it may be used at once.
+
+    Raises:
+        Refused: INVALID.
+    """
+    content = new.content.strip()
+    pairs = [(question.strip(), answer.strip()) for question, answer in new.questions]
+    check_welcome(content, pairs)
+    message = WelcomeMessage(
+        id=new_id(),
+        business_id=account.business_id,
+        number=new_number(),
+        ad_account_id=account.id,
+        title=new.title.strip(),
+        content=content,
+        questions=tuple(question for question, _ in pairs),
+        answers=tuple(answer for _, answer in pairs),
+        created_at=tx.now,
+    )
+    store.save_welcome_message(tx, message)
+    return message
+
+
+_FIELDS = {"welcome_message.content": "welcome", "welcome_message.suggested_questions": "questions"}
+
+
+def list_first_messages(tx: Tx, account: AdAccount) -> list[WelcomeMessage]:
+    """Return the welcome messages of an ad account that an ad may open with, newest first."""
+    return list_welcome_messages(tx, account.business_id, account.id)
+
+
+def choose_first_message(tx: Tx, account: AdAccount, form: AdForm) -> str:
+    """Return the ``auto_message_id`` that a form chooses; a message that was written in it is made."""
+    chosen = form.auto_message_id
+    if chosen == NEW_MESSAGE:
+        content = form.welcome.strip()
+        title = content.splitlines()[0] if content else ""
+        try:
+            welcome_message = create_welcome_message(
+                tx, account, NewWelcome(title, content, read_questions(form))
+            )
+        except Refused as refused:  # it names a part of the message, not a field of the form
+            field = str(refused.values.get("field", ""))
+            for part, form_field in _FIELDS.items():
+                field = form_field if field.startswith(part) else field
+            raise Refused(refused.code, refused.text, **refused.values | {"field": field}) from refused
+        return str(welcome_message.number)
+    if chosen and chosen not in {str(one.number) for one in list_first_messages(tx, account)}:
+        raise Refused(errors.INVALID, "auto_message_id: choose one from the list.")
+    return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """Ad groups and lookalikes that use an audience."""
+
+    included: list[AdGroup] = field(default_factory=list)
+    excluded: list[AdGroup] = field(default_factory=list)
+    lookalikes: list[Audience] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return len(self.included) + len(self.excluded) + len(self.lookalikes)
+
+
+def load_uses(tx: Tx, account: AdAccount) -> dict[int, Uses]:
+    """Load the uses of each audience of an ad account by number, without deleted users."""
+    audiences = list_audiences(tx, account.business_id, account.id)
+    uses = {audience.number: Uses() for audience in audiences}
+    by_text = {str(number): use for number, use in uses.items()}
+    for group in store.list_ad_groups(tx, account.business_id, account.id, NodeFilter(), NO_PAGES):
+        for number in set(group.audience_ids) & set(by_text):
+            by_text[number].included.append(group)
+        for number in set(group.excluded_audience_ids) & set(by_text):
+            by_text[number].excluded.append(group)
+    for audience in audiences:
+        source = uses.get(source_number(audience) or 0)
+        if source is not None:
+            source.lookalikes.append(audience)
+    return uses
+
+
+def delete_unused_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) -> list[str]:
+    """Delete audiences, all that are named or none of them, and return their ids.
+
+    One that is in use stays: its ads would reach other people. A lookalike that goes as well is no use.
+
+    Raises:
+        Refused: NOT_FOUND; IN_USE, with the first one that is used.
+    """
+    deleted_numbers = set(numbers)
+    ids = [audiences.load_audience(tx, account, number).id for number in deleted_numbers]
+    uses = load_uses(tx, account)
+    for number in sorted(deleted_numbers):
+        used = uses[number]
+        staying = [lookalike for lookalike in used.lookalikes if lookalike.number not in deleted_numbers]
+        if used.included or used.excluded or staying:
+            raise Refused(
+                errors.IN_USE,
+                "The audience %(number)s is still in use.",
+                number=str(number),
+            )
+    audiences.delete_audiences(tx, account, sorted(deleted_numbers))
+    return ids

@@ -1,7 +1,11 @@
 """Campaigns, ad groups and ads in the API v1.3."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
 
+from msgspec import UNSET, UnsetType
+from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
 from starlette.requests import Request
 
 from contatto.accounts.actions import load_advertiser
@@ -15,9 +19,7 @@ from contatto.ads.actions.campaigns import (
     NewAd,
     NewAdGroup,
     NewCampaign,
-    change_ad_group_status,
-    change_ad_status,
-    change_campaign_status,
+    change_status,
     create_ad,
     create_ad_group,
     create_campaign,
@@ -28,48 +30,56 @@ from contatto.ads.actions.campaigns import (
     update_ad_group,
     update_campaign,
 )
-from contatto.ads.api.schemas import (
-    OBJECTIVE,
-    AdGroupInfo,
-    AdGroupList,
-    AdInfo,
-    AdList,
-    CampaignInfo,
-    CampaignList,
-    ChangedCreative,
-    CreateAdGroup,
-    CreateAds,
-    CreateCampaign,
-    Creative,
-    ListQuery,
-    MoveAdGroups,
-    MoveAds,
-    MoveCampaigns,
-    UpdateAdGroup,
-    UpdateAds,
-    UpdateCampaign,
-    node_filter_of,
-    page_of,
-    show_ad,
-    show_ad_group,
-    show_campaign,
+from contatto.ads.model import (
+    DIRECT_MESSAGE,
+    Ad,
+    AdGroup,
+    AgeGroup,
+    Audit,
+    BidType,
+    BillingEvent,
+    BudgetMode,
+    Campaign,
+    ClickWindow,
+    EventCount,
+    NodeFilter,
+    NodeKind,
+    Pacing,
+    Page,
+    ScheduleType,
+    Targeting,
+    ViewWindow,
 )
-from contatto.ads.model import Ad, AdGroup, Audit, EventCount, ScheduleType, Targeting, ViewWindow
 from contatto.ads.rules.goals import (
     GOAL_ALIASES,
+    OPERATION_OF,
     OPERATIONS,
     OPTIMIZATION_GOALS,
+    PRIMARY_STATUSES,
     Operation,
     check_billing,
     check_event,
+    countries_of,
     goal_of,
+    location_ids_of,
+    secondary_status,
 )
 from contatto.ads.rules.settings import check_auto_message, check_frozen
-from contatto.ads.rules.targeting import countries_of
 from contatto.kit import errors
 from contatto.kit.api_types import (
+    Amount,
     Answer,
+    ApiId,
+    ApiModel,
+    ApiTime,
+    ChosenList,
     IdText,
+    JsonText,
+    PageQuery,
+    TextId,
+    TimeText,
+    api_amount,
+    api_time,
     chosen,
     describe_query,
     page_info,
@@ -79,7 +89,459 @@ from contatto.kit.api_types import (
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
+from contatto.measurement.model import Goal
 from contatto.ui.context import context_of
+
+type StartStatus = Literal["ENABLE", "DISABLE"]
+type PrimaryStatus = Literal[
+    "STATUS_NOT_DELETE",
+    "STATUS_ALL",
+    "STATUS_DELETE",
+    "STATUS_DELIVERY_OK",
+    "STATUS_DISABLE",
+    "STATUS_NOT_DELIVERY",
+    "STATUS_TIME_DONE",
+]
+type Ids = Annotated[list[ApiId], Field(min_length=1, max_length=100)]
+type FewIds = Annotated[list[ApiId], Field(min_length=1, max_length=20)]
+type LocationIds = list[TextId]
+type Count = Annotated[int, Field(ge=0, le=1_000_000)]
+type Chosen = Annotated[list[TextId], Field(max_length=200)]
+
+_CAMPAIGN: Final[JsonDict] = {
+    "advertiser_id": "7000000000000000001",
+    "campaign_name": "November",
+    "objective_type": "LEAD_GENERATION",
+}
+_AD_GROUP: Final[JsonDict] = {
+    "advertiser_id": "7000000000000000001",
+    "campaign_id": "7000000000000000002",
+    "adgroup_name": "Singapore",
+    "optimization_goal": "LEAD_GENERATION",
+    "promotion_type": DIRECT_MESSAGE,
+    "billing_event": "OCPM",
+    "location_ids": ["1880251"],
+    "budget_mode": "BUDGET_MODE_DYNAMIC_DAILY_BUDGET",
+    "budget": 50,
+    "schedule_type": "SCHEDULE_FROM_NOW",
+    "schedule_start_time": "2026-01-01 00:00:00",
+}
+_ADS: Final[JsonDict] = {
+    "advertiser_id": "7000000000000000001",
+    "adgroup_id": "7000000000000000003",
+    "creatives": [
+        {
+            "ad_name": "First",
+            "ad_text": "Write to us",
+            "ad_format": "SINGLE_VIDEO",
+            "call_to_action": "SEND_MESSAGE",
+            "auto_message_id": "7000000000000000004",
+        }
+    ],
+}
+"""Examples of the OpenAPI document; a test runs them."""
+
+
+class CreateCampaign(ApiModel):
+    model_config = ConfigDict(json_schema_extra={"example": _CAMPAIGN})
+
+    advertiser_id: ApiId
+    campaign_name: str
+    objective_type: Literal["LEAD_GENERATION"]
+    budget_mode: BudgetMode = BudgetMode.INFINITE
+    budget: Amount | None = None
+    operation_status: StartStatus = "ENABLE"
+
+
+class TargetingShape(ApiModel):
+    """Targeting beside locations; an absent field means everybody, and in a patch no change."""
+
+    languages: Chosen | None = None
+    age_groups: list[AgeGroup] | None = None
+    interest_category_ids: Chosen | None = None
+    audience_ids: Chosen | None = None
+    excluded_audience_ids: Chosen | None = None
+
+    def targeting(self) -> dict[str, tuple[str, ...]]:
+        """Return the parts that were sent, by name."""
+        sent = {name: getattr(self, name) for name in Targeting.__dataclass_fields__}
+        return {name: tuple(values) for name, values in sent.items() if values is not None}
+
+
+class CreateAdGroup(TargetingShape):
+    """Windows are given both, or neither for 7 days after a click and 1 day after a view."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _AD_GROUP})
+
+    advertiser_id: ApiId
+    campaign_id: ApiId
+    adgroup_name: str
+    optimization_goal: str
+    promotion_type: str = DIRECT_MESSAGE
+    optimization_event: str | None = None
+    identity_id: TextId | None = Field(
+        None, description="Extension: the channel account; else the first one that may have the goal."
+    )
+    location_ids: LocationIds
+    billing_event: str | None = None
+    bid_type: BidType = BidType.NO_BID
+    bid_price: Amount | None = None
+    conversion_bid_price: Amount | None = None
+    budget_mode: BudgetMode = BudgetMode.DYNAMIC_DAY
+    budget: Amount | None = None
+    pacing: Pacing = Pacing.SMOOTH
+    schedule_type: ScheduleType = ScheduleType.FROM_NOW
+    schedule_start_time: ApiTime | None = None
+    schedule_end_time: ApiTime | None = None
+    click_attribution_window: ClickWindow | None = None
+    view_attribution_window: ViewWindow | None = None
+    engaged_view_attribution_window: ViewWindow | None = None
+    attribution_event_count: EventCount | None = None
+    frequency: Count | None = Field(
+        None, description="The most views per person in frequency_schedule days (1 to 100). 0 sets no cap."
+    )
+    frequency_schedule: Count | None = Field(
+        None, description="The days of the frequency cap (1 to 28). Send it together with frequency."
+    )
+    page_id: TextId | None = Field(
+        None, description="Extension: the instant form of ads that name none themselves."
+    )
+    operation_status: StartStatus = "ENABLE"
+
+
+class Creative(ApiModel):
+    ad_name: str
+    ad_text: Annotated[str, Field(max_length=1_000)] = ""
+    headline: Annotated[str, Field(max_length=100)] = Field(
+        "", description="Extension: the line above the text."
+    )
+    ad_format: Annotated[str, Field(max_length=64)] = "SINGLE_VIDEO"
+    call_to_action: str = ""
+    auto_message_id: TextId | None = None
+    page_id: TextId | None = None
+    identity_type: Literal["TT_USER", "BC_AUTH_TT", "CUSTOMIZED_USER", "AUTH_CODE"] | None = None
+    identity_id: TextId | None = None
+    video_id: Annotated[str, Field(max_length=128)] | None = None
+    operation_status: StartStatus = "ENABLE"
+
+
+class CreateAds(ApiModel):
+    model_config = ConfigDict(json_schema_extra={"example": _ADS})
+
+    advertiser_id: ApiId
+    adgroup_id: ApiId
+    creatives: Annotated[list[Creative], Field(min_length=1, max_length=20)]
+
+
+class UpdateCampaign(ApiModel):
+    """A patch: omitted fields keep their values. ``budget_mode`` and ``objective_type`` cannot be changed."""
+
+    advertiser_id: ApiId
+    campaign_id: ApiId
+    campaign_name: str | None = None
+    budget: Amount | None = None
+    budget_mode: BudgetMode | None = None
+    objective_type: str | None = None
+
+
+class UpdateAdGroup(TargetingShape):
+    """A patch: omitted fields keep their values. Goal, promotion type, budget mode and windows are fixed."""
+
+    advertiser_id: ApiId
+    adgroup_id: ApiId
+    adgroup_name: str | None = None
+    location_ids: LocationIds | None = None
+    budget: Amount | None = None
+    bid_type: BidType | None = None
+    bid_price: Amount | None = None
+    conversion_bid_price: Amount | None = None
+    pacing: Pacing | None = None
+    schedule_type: ScheduleType | None = None
+    schedule_start_time: ApiTime | None = None
+    schedule_end_time: ApiTime | None = None
+    optimization_goal: str | None = None
+    promotion_type: str | None = None
+    billing_event: str | None = None
+    budget_mode: BudgetMode | None = None
+    click_attribution_window: ClickWindow | None = None
+    view_attribution_window: ViewWindow | None = None
+    engaged_view_attribution_window: ViewWindow | None = None
+    attribution_event_count: EventCount | None = None
+    frequency: Count | None = Field(
+        None, description="The most views per person in frequency_schedule days. 0 ends the frequency cap."
+    )
+    frequency_schedule: Count | None = None
+
+
+class ChangedCreative(ApiModel):
+    """A patch of one ad."""
+
+    ad_id: ApiId
+    ad_name: str | None = None
+    ad_text: Annotated[str, Field(max_length=1_000)] | None = None
+    headline: Annotated[str, Field(max_length=100)] | None = None
+    ad_format: Annotated[str, Field(max_length=64)] | None = None
+    call_to_action: str | None = None
+    auto_message_id: TextId | None = None
+    page_id: TextId | None = None
+    identity_id: TextId | None = None
+    video_id: Annotated[str, Field(max_length=128)] | None = None
+
+
+class UpdateAds(ApiModel):
+    """Ads of one ad group; they are patched with and without ``patch_update``."""
+
+    advertiser_id: ApiId
+    adgroup_id: ApiId
+    creatives: Annotated[list[ChangedCreative], Field(min_length=1, max_length=20)]
+
+
+class MoveBody(ApiModel):
+    advertiser_id: ApiId
+    operation_status: Literal["ENABLE", "DISABLE", "DELETE"]
+
+
+class MoveCampaigns(MoveBody):
+    campaign_ids: FewIds
+
+
+class MoveAdGroups(MoveBody):
+    adgroup_ids: FewIds
+
+
+class MoveAds(MoveBody):
+    ad_ids: FewIds
+
+
+class Filtering(ApiModel):
+    """Ids select all that is under them; the name is that of the list's own kind."""
+
+    campaign_ids: Ids | None = None
+    adgroup_ids: Ids | None = None
+    ad_ids: Ids | None = None
+    smart_plus_ad_ids: Ids | None = None
+    campaign_name: str = ""
+    adgroup_name: str = ""
+    ad_name: str = ""
+    objective_type: str | None = None
+    optimization_goal: str | None = None
+    primary_status: PrimaryStatus = "STATUS_NOT_DELETE"
+
+
+class ListQuery(PageQuery):
+    advertiser_id: ApiId
+    filtering: JsonText[Filtering | None] = None
+    fields: JsonText[list[str] | None] = None
+
+    @property
+    def page_of_list(self) -> Page:
+        return Page(self.page, self.page_size)
+
+
+def node_filter_of(
+    filtering: Filtering | None, name_field: Literal["campaign_name", "adgroup_name", "ad_name"]
+) -> NodeFilter:
+    """Return the node filter of a list's filters."""
+    filters = filtering or Filtering()
+    name = GOAL_ALIASES.get(filters.optimization_goal or "", filters.optimization_goal)
+    goals = frozenset(goal for goal, own_name in OPTIMIZATION_GOALS.items() if own_name == name)
+    return NodeFilter(
+        campaign_numbers=_numbers(filters.campaign_ids),
+        ad_group_numbers=_numbers(filters.adgroup_ids),
+        ad_numbers=_numbers(filters.ad_ids or filters.smart_plus_ad_ids),
+        name_part=getattr(filters, name_field),
+        statuses=PRIMARY_STATUSES[filters.primary_status],
+        goals=None if name is None else goals,  # a goal of other ads has no ad group here
+    )
+
+
+def _numbers(ids: list[int] | None) -> frozenset[int] | None:
+    return None if ids is None else frozenset(ids)
+
+
+OBJECTIVE: Final = "LEAD_GENERATION"
+
+
+class CampaignInfo(Answer, frozen=True):
+    campaign_id: IdText
+    advertiser_id: IdText
+    campaign_name: str
+    objective_type: Literal["LEAD_GENERATION"]
+    budget_mode: BudgetMode
+    budget: float
+    operation_status: Operation
+    secondary_status: str
+    create_time: TimeText
+    modify_time: TimeText
+
+
+class CampaignList(ChosenList[CampaignInfo], frozen=True):
+    """Campaigns, newest first."""
+
+
+class AdGroupInfo(Answer, frozen=True, kw_only=True):
+    """An ad group; its bid is ``bid_price`` where it pays for clicks, else ``conversion_bid_price``."""
+
+    adgroup_id: IdText
+    adgroup_name: str
+    campaign_id: IdText
+    campaign_name: str
+    advertiser_id: IdText
+    identity_id: str
+    optimization_goal: str
+    promotion_type: str
+    optimization_event: Literal["MESSAGE"] | None
+    location_ids: list[str]
+    languages: list[str]
+    age_groups: list[str]
+    interest_category_ids: list[str]
+    audience_ids: list[str]
+    excluded_audience_ids: list[str]
+    page_id: str | None
+    placement_type: Literal["PLACEMENT_TYPE_NORMAL"]
+    placements: list[Literal["PLACEMENT_TIKTOK"]]
+    billing_event: BillingEvent
+    bid_type: BidType
+    bid_price: float | UnsetType = UNSET
+    conversion_bid_price: float | UnsetType = UNSET
+    budget_mode: BudgetMode
+    budget: float
+    pacing: Pacing
+    schedule_type: ScheduleType
+    schedule_start_time: TimeText
+    schedule_end_time: TimeText | None
+    click_attribution_window: ClickWindow
+    view_attribution_window: ViewWindow
+    engaged_view_attribution_window: ViewWindow
+    attribution_event_count: EventCount
+    frequency: int | None
+    frequency_schedule: int | None
+    operation_status: Operation
+    secondary_status: str
+    create_time: TimeText
+    modify_time: TimeText
+
+
+class AdGroupList(ChosenList[AdGroupInfo], frozen=True):
+    """Ad groups, newest first."""
+
+
+class AdInfo(Answer, frozen=True, kw_only=True):
+    ad_id: IdText
+    ad_name: str
+    adgroup_id: IdText
+    adgroup_name: str
+    campaign_id: IdText
+    campaign_name: str
+    advertiser_id: IdText
+    identity_type: Literal["TT_USER"]
+    identity_id: str
+    ad_format: str
+    ad_text: str
+    headline: str
+    call_to_action: str
+    auto_message_id: str | None
+    page_id: str | None
+    video_id: str | None
+    operation_status: Operation
+    secondary_status: str
+    audit_status: Audit
+    reject_reason: str | None
+    create_time: TimeText
+    modify_time: TimeText
+
+
+class AdList(ChosenList[AdInfo], frozen=True):
+    """Ads, newest first."""
+
+
+def show_campaign(campaign: Campaign, account: AdAccount) -> CampaignInfo:
+    return CampaignInfo(
+        campaign_id=str(campaign.number),
+        advertiser_id=str(account.number),
+        campaign_name=campaign.name,
+        objective_type=OBJECTIVE,
+        budget_mode=campaign.budget_mode,
+        budget=api_amount(campaign.budget_micros) or 0.0,
+        operation_status=OPERATION_OF[campaign.status],
+        secondary_status=secondary_status("CAMPAIGN", campaign.status, None, None),
+        create_time=api_time(campaign.created_at),
+        modify_time=api_time(campaign.updated_at),
+    )
+
+
+def show_ad_group(ad_group: AdGroup, campaign: Campaign, account: AdAccount) -> AdGroupInfo:
+    bid = api_amount(ad_group.bid_micros) or 0.0
+    is_per_click = ad_group.billing_event is BillingEvent.CPC
+    targeting = ad_group.targeting
+    return AdGroupInfo(
+        adgroup_id=str(ad_group.number),
+        adgroup_name=ad_group.name,
+        campaign_id=str(campaign.number),
+        campaign_name=campaign.name,
+        advertiser_id=str(account.number),
+        identity_id=ad_group.channel_account_id,
+        optimization_goal=OPTIMIZATION_GOALS[ad_group.goal],
+        promotion_type=ad_group.promotion_type,
+        optimization_event="MESSAGE" if ad_group.goal is Goal.CONVERSATION else None,
+        location_ids=list(ad_group.location_ids or location_ids_of(ad_group.countries)),
+        languages=list(targeting.languages),
+        age_groups=list(targeting.age_groups),
+        interest_category_ids=list(targeting.interest_category_ids),
+        audience_ids=list(targeting.audience_ids),
+        excluded_audience_ids=list(targeting.excluded_audience_ids),
+        page_id=ad_group.page_id or None,
+        placement_type="PLACEMENT_TYPE_NORMAL",
+        placements=["PLACEMENT_TIKTOK"],
+        billing_event=ad_group.billing_event,
+        bid_type=ad_group.bid_type,
+        bid_price=bid if is_per_click else UNSET,
+        conversion_bid_price=UNSET if is_per_click else bid,
+        budget_mode=ad_group.budget_mode,
+        budget=api_amount(ad_group.budget_micros) or 0.0,
+        pacing=ad_group.pacing,
+        schedule_type=ad_group.schedule_type,
+        schedule_start_time=api_time(ad_group.starts_at),
+        schedule_end_time=api_time(ad_group.ends_at),
+        click_attribution_window=ad_group.click_window,
+        view_attribution_window=ad_group.view_window,
+        engaged_view_attribution_window=ad_group.engaged_window,
+        attribution_event_count=ad_group.event_count,
+        frequency=ad_group.frequency,
+        frequency_schedule=ad_group.frequency_schedule,
+        operation_status=OPERATION_OF[ad_group.status],
+        secondary_status=secondary_status("ADGROUP", ad_group.status, None, campaign),
+        create_time=api_time(ad_group.created_at),
+        modify_time=api_time(ad_group.updated_at),
+    )
+
+
+def show_ad(ad: Ad, ad_group: AdGroup, campaign: Campaign, account: AdAccount) -> AdInfo:
+    return AdInfo(
+        ad_id=str(ad.number),
+        ad_name=ad.name,
+        adgroup_id=str(ad_group.number),
+        adgroup_name=ad_group.name,
+        campaign_id=str(campaign.number),
+        campaign_name=campaign.name,
+        advertiser_id=str(account.number),
+        identity_type="TT_USER",
+        identity_id=ad.channel_account_id,
+        ad_format=ad.ad_format,
+        ad_text=ad.text,
+        headline=ad.headline,
+        call_to_action=ad.call_to_action,
+        auto_message_id=ad.auto_message_id or None,
+        page_id=ad.page_id or None,
+        video_id=ad.video_id or None,
+        operation_status=OPERATION_OF[ad.status],
+        secondary_status=secondary_status("AD", ad.status, ad_group, campaign, ad.audit),
+        audit_status=ad.audit,
+        reject_reason=ad.audit_reason or None,
+        create_time=api_time(ad.created_at),
+        modify_time=api_time(ad.updated_at),
+    )
+
 
 campaign_router: Final = api_routes("Campaigns", "/campaign")
 
@@ -133,7 +595,7 @@ async def get_campaigns(request: Request, caller: ApiCaller) -> Answered[Campaig
         account = load_advertiser(tx, caller, query.advertiser_id)
         node_filter = node_filter_of(query.filtering, "campaign_name")
         total = store.count_campaigns(tx, caller.business_id, account.id, node_filter)
-        campaigns = store.list_campaigns(tx, caller.business_id, account.id, node_filter, page_of(query))
+        campaigns = store.list_campaigns(tx, caller.business_id, account.id, node_filter, query.page_of_list)
         rows = [show_campaign(campaign, account) for campaign in campaigns]
         return CampaignList(chosen(rows, query.fields), page_info(query, total))
 
@@ -145,14 +607,21 @@ async def update_campaign_status(
     request: Request, caller: ApiCaller, body: MoveCampaigns
 ) -> Answered[MovedCampaigns]:
     """Enable, disable or delete campaigns: all that are named, or none of them. Deletion is final."""
+    await move_nodes(request, caller, NodeKind.CAMPAIGN, body, body.campaign_ids)
+    data = MovedCampaigns(body.operation_status, [str(number) for number in body.campaign_ids])
+    return api_answer(data, request_id_of(request))
+
+
+async def move_nodes(
+    request: Request, caller: Caller, kind: NodeKind, body: MoveBody, numbers: Sequence[int]
+) -> None:
+    """Change the status of all nodes that a request names, or of none of them."""
 
     def work(tx: Tx) -> None:
         account = load_advertiser(tx, caller, body.advertiser_id)
-        change_campaign_status(tx, account, body.campaign_ids, OPERATIONS[body.operation_status])
+        change_status(tx, account, kind, numbers, OPERATIONS[body.operation_status])
 
     await context_of(request).db.write(work)
-    data = MovedCampaigns(body.operation_status, [str(number) for number in body.campaign_ids])
-    return api_answer(data, request_id_of(request))
 
 
 ad_group_router: Final = api_routes("Ad groups", "/adgroup")
@@ -243,7 +712,7 @@ def patch_ad_group(tx: Tx, caller: Caller, body: UpdateAdGroup) -> AdGroupInfo:
     account = load_advertiser(tx, caller, body.advertiser_id)
     before = find_own_ad_group(tx, account, body.adgroup_id)
     goal = GOAL_ALIASES.get(body.optimization_goal or "", body.optimization_goal)
-    frozen = {
+    check_frozen({
         "optimization_goal": (goal, OPTIMIZATION_GOALS[before.goal]),
         "promotion_type": (body.promotion_type, before.promotion_type),
         "billing_event": (body.billing_event, before.billing_event),
@@ -252,15 +721,8 @@ def patch_ad_group(tx: Tx, caller: Caller, body: UpdateAdGroup) -> AdGroupInfo:
         "view_attribution_window": (body.view_attribution_window, before.view_window),
         "engaged_view_attribution_window": (body.engaged_view_attribution_window, before.engaged_window),
         "attribution_event_count": (body.attribution_event_count, before.event_count),
-    }
-    check_frozen(frozen)
-    changed = update_ad_group(tx, account, before.number, _ad_group_changes(body))
-    above = store.load_campaigns(tx, caller.business_id, {changed.campaign_id})
-    return show_ad_group(changed, above[changed.campaign_id], account)
-
-
-def _ad_group_changes(body: UpdateAdGroup) -> AdGroupChanges:
-    return AdGroupChanges(
+    })  # fmt: skip
+    changes = AdGroupChanges(
         name=body.adgroup_name,
         countries=None if body.location_ids is None else countries_of(body.location_ids),
         budget_micros=body.budget,
@@ -275,6 +737,9 @@ def _ad_group_changes(body: UpdateAdGroup) -> AdGroupChanges:
         frequency=body.frequency,
         frequency_schedule=body.frequency_schedule,
     )
+    changed = update_ad_group(tx, account, before.number, changes)
+    above = store.load_campaigns(tx, caller.business_id, {changed.campaign_id})
+    return show_ad_group(changed, above[changed.campaign_id], account)
 
 
 @ad_group_router.get("/get/", Permission.READ_ADS, openapi_extra=describe_query(ListQuery))
@@ -294,7 +759,7 @@ def list_rows(tx: Tx, account: AdAccount, query: ListQuery) -> tuple[list[AdGrou
     """Return the ad groups of a page of the list, as they are shown, and how many there are in all."""
     node_filter = node_filter_of(query.filtering, "adgroup_name")
     total = store.count_ad_groups(tx, account.business_id, account.id, node_filter)
-    ad_groups = store.list_ad_groups(tx, account.business_id, account.id, node_filter, page_of(query))
+    ad_groups = store.list_ad_groups(tx, account.business_id, account.id, node_filter, query.page_of_list)
     above = store.load_campaigns(tx, account.business_id, {one.campaign_id for one in ad_groups})
     return [show_ad_group(one, above[one.campaign_id], account) for one in ad_groups], total
 
@@ -304,12 +769,7 @@ async def update_ad_group_status(
     request: Request, caller: ApiCaller, body: MoveAdGroups
 ) -> Answered[MovedAdGroups]:
     """Enable, disable or delete ad groups: all that are named, or none of them. Deletion is final."""
-
-    def work(tx: Tx) -> None:
-        account = load_advertiser(tx, caller, body.advertiser_id)
-        change_ad_group_status(tx, account, body.adgroup_ids, OPERATIONS[body.operation_status])
-
-    await context_of(request).db.write(work)
+    await move_nodes(request, caller, NodeKind.AD_GROUP, body, body.adgroup_ids)
     data = MovedAdGroups(body.operation_status, [str(number) for number in body.adgroup_ids])
     return api_answer(data, request_id_of(request))
 
@@ -338,29 +798,27 @@ async def create_some_ads(request: Request, caller: ApiCaller, body: CreateAds) 
     def work(tx: Tx) -> list[AdInfo]:
         account = load_advertiser(tx, caller, body.advertiser_id)
         ad_group = find_own_ad_group(tx, account, body.adgroup_id)
-        news = [_new_ad(creative, ad_group.id) for creative in body.creatives]
-        ads = [create_ad(tx, caller.business_id, new, needs_review=needs_review) for new in news]
+        ads = []
+        for creative in body.creatives:
+            new = NewAd(
+                ad_group_id=ad_group.id,
+                name=creative.ad_name,
+                text=creative.ad_text,
+                headline=creative.headline,
+                channel_account_id=creative.identity_id,
+                ad_format=creative.ad_format,
+                call_to_action=creative.call_to_action,
+                auto_message_id=check_auto_message(creative.auto_message_id or ""),
+                page_id=creative.page_id or "",
+                video_id=creative.video_id or "",
+                status=OPERATIONS[creative.operation_status],
+            )
+            ads.append(create_ad(tx, caller.business_id, new, needs_review=needs_review))
         return show_ads(tx, account, ads)
 
     new_ads = await context_of(request).db.write(work)
     data = SavedAds([ad.ad_id for ad in new_ads], new_ads, needs_review)
     return api_answer(data, request_id_of(request))
-
-
-def _new_ad(creative: Creative, ad_group_id: str) -> NewAd:
-    return NewAd(
-        ad_group_id=ad_group_id,
-        name=creative.ad_name,
-        text=creative.ad_text,
-        headline=creative.headline,
-        channel_account_id=creative.identity_id,
-        ad_format=creative.ad_format,
-        call_to_action=creative.call_to_action,
-        auto_message_id=check_auto_message(creative.auto_message_id or ""),
-        page_id=creative.page_id or "",
-        video_id=creative.video_id or "",
-        status=OPERATIONS[creative.operation_status],
-    )
 
 
 @ad_router.post("/update/", Permission.WRITE_ADS)
@@ -371,30 +829,28 @@ async def update_some_ads(request: Request, caller: ApiCaller, body: UpdateAds) 
     def work(tx: Tx) -> list[AdInfo]:
         account = load_advertiser(tx, caller, body.advertiser_id)
         group = find_own_ad_group(tx, account, body.adgroup_id)
-        changes = [(change.ad_id, _ad_changes(tx, account, group, change)) for change in body.creatives]
-        changed = [update_ad(tx, account, *change, needs_review=needs_review) for change in changes]
+        changed = []
+        for creative in body.creatives:
+            if find_own_ad(tx, account, creative.ad_id).ad_group_id != group.id:
+                raise Refused(errors.NOT_FOUND, "ad_id: it is not of this ad group.")
+            changes = AdChanges(
+                name=creative.ad_name,
+                text=creative.ad_text,
+                headline=creative.headline,
+                channel_account_id=creative.identity_id,
+                ad_format=creative.ad_format,
+                call_to_action=creative.call_to_action,
+                auto_message_id=creative.auto_message_id,
+                page_id=creative.page_id,
+                video_id=creative.video_id,
+            )
+            changed.append(update_ad(tx, account, creative.ad_id, changes, needs_review=needs_review))
         return show_ads(tx, account, changed)
 
     updated_ads = await context_of(request).db.write(work)
     audited = any(ad.audit_status != Audit.PASS for ad in updated_ads)
     data = SavedAds([ad.ad_id for ad in updated_ads], updated_ads, audited)
     return api_answer(data, request_id_of(request))
-
-
-def _ad_changes(tx: Tx, account: AdAccount, group: AdGroup, creative: ChangedCreative) -> AdChanges:
-    if find_own_ad(tx, account, creative.ad_id).ad_group_id != group.id:
-        raise Refused(errors.NOT_FOUND, "ad_id: it is not of this ad group.")
-    return AdChanges(
-        name=creative.ad_name,
-        text=creative.ad_text,
-        headline=creative.headline,
-        channel_account_id=creative.identity_id,
-        ad_format=creative.ad_format,
-        call_to_action=creative.call_to_action,
-        auto_message_id=creative.auto_message_id,
-        page_id=creative.page_id,
-        video_id=creative.video_id,
-    )
 
 
 @ad_router.get("/get/", Permission.READ_ADS, openapi_extra=describe_query(ListQuery))
@@ -406,7 +862,7 @@ async def get_ads(request: Request, caller: ApiCaller) -> Answered[AdList]:
         account = load_advertiser(tx, caller, query.advertiser_id)
         node_filter = node_filter_of(query.filtering, "ad_name")
         total = store.count_ads(tx, caller.business_id, account.id, node_filter)
-        ads = store.list_ads(tx, caller.business_id, account.id, node_filter, page_of(query))
+        ads = store.list_ads(tx, caller.business_id, account.id, node_filter, query.page_of_list)
         rows = show_ads(tx, account, ads)
         return AdList(chosen(rows, query.fields), page_info(query, total))
 
@@ -423,11 +879,6 @@ def show_ads(tx: Tx, account: AdAccount, ads: list[Ad]) -> list[AdInfo]:
 @ad_router.post("/status/update/", Permission.WRITE_ADS)
 async def update_ad_status(request: Request, caller: ApiCaller, body: MoveAds) -> Answered[MovedAds]:
     """Enable, disable or delete ads: all that are named, or none of them. Deletion is final."""
-
-    def work(tx: Tx) -> None:
-        account = load_advertiser(tx, caller, body.advertiser_id)
-        change_ad_status(tx, account, body.ad_ids, OPERATIONS[body.operation_status])
-
-    await context_of(request).db.write(work)
+    await move_nodes(request, caller, NodeKind.AD, body, body.ad_ids)
     data = MovedAds(body.operation_status, [str(number) for number in body.ad_ids])
     return api_answer(data, request_id_of(request))

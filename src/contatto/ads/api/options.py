@@ -10,27 +10,23 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller, api_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.ads import store
-from contatto.ads.actions.publishing import (
-    NewWelcome,
-    choose_account,
-    create_welcome_message,
-    delete_unused_audiences,
-    load_facts,
-)
-from contatto.ads.api.schemas import EligibilityQuery, Ids
-from contatto.ads.model import Check, NextStep
+from contatto.ads.actions.campaigns import choose_account, load_facts
+from contatto.ads.actions.edits import NewWelcome, create_welcome_message, delete_unused_audiences
+from contatto.ads.api.campaigns import Ids
+from contatto.ads.model import DIRECT_MESSAGE, Check, NextStep
 from contatto.ads.rules import goals
-from contatto.ads.rules.goals import OPTIMIZATION_GOALS, eligibility, goal_of
-from contatto.ads.rules.targeting import (
+from contatto.ads.rules.goals import (
     CITIES,
     INTERESTS,
     LANGUAGES,
     LEAD_MARKETS,
     LEAD_MARKETS_ON,
     LOCATION_IDS,
-    Region,
+    OPTIMIZATION_GOALS,
     countries_of,
     country_name,
+    eligibility,
+    goal_of,
     normal_countries,
 )
 from contatto.audiences.actions import finish_changes
@@ -47,6 +43,7 @@ from contatto.kit.api_types import (
     Nothing,
     PageInfo,
     PageQuery,
+    TextId,
     TimeText,
     api_time,
     describe_query,
@@ -172,7 +169,18 @@ async def _check_advertiser(request: Request, caller: Caller, number: int) -> No
 
 
 def _rows() -> list[RegionInfo]:
-    return [_country(code) for code in LOCATION_IDS] + [_city(place) for place in CITIES]
+    return [_country(code) for code in LOCATION_IDS] + [
+        RegionInfo(
+            location_id=place.location_id,
+            name=place.name,
+            level="CITY",
+            region_code=place.country,
+            parent_id=LOCATION_IDS[place.country],
+            next_level_ids=[],
+            lead_goal_available=place.country in LEAD_MARKETS,
+        )
+        for place in CITIES
+    ]
 
 
 def _country(code: str) -> RegionInfo:
@@ -188,19 +196,18 @@ def _country(code: str) -> RegionInfo:
     )
 
 
-def _city(place: Region) -> RegionInfo:
-    return RegionInfo(
-        location_id=place.location_id,
-        name=place.name,
-        level="CITY",
-        region_code=place.country,
-        parent_id=LOCATION_IDS[place.country],
-        next_level_ids=[],
-        lead_goal_available=place.country in LEAD_MARKETS,
-    )
-
-
 eligibility_router: Final = api_routes("Extensions", "/contatto/eligibility")
+
+
+class EligibilityQuery(ApiModel):
+    """Target countries are given as location ids, as country codes, or as both."""
+
+    advertiser_id: ApiId
+    identity_id: TextId | None = None
+    optimization_goal: str = "LEAD_GENERATION"
+    promotion_type: str = DIRECT_MESSAGE
+    location_ids: JsonText[tuple[TextId, ...]] = ()
+    countries: JsonText[tuple[Annotated[str, Field(min_length=2, max_length=3)], ...]] = ()
 
 
 class CheckInfo(Answer, frozen=True):

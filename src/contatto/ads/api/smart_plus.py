@@ -1,8 +1,9 @@
 """Smart+ campaigns, ad groups and ads in the API v1.3."""
 
-from typing import Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec.structs import asdict
+from pydantic import Field
 from starlette.requests import Request
 
 from contatto.accounts.actions import load_advertiser
@@ -13,7 +14,6 @@ from contatto.ads.actions.campaigns import (
     AdChanges,
     NewAd,
     NewCampaign,
-    change_ad_status,
     check_room,
     create_ad,
     create_ad_group,
@@ -23,40 +23,42 @@ from contatto.ads.actions.campaigns import (
     update_ad,
 )
 from contatto.ads.api.campaigns import (
+    AdGroupInfo,
+    AdInfo,
+    CampaignInfo,
+    CreateAdGroup,
+    CreateCampaign,
+    FewIds,
+    ListQuery,
+    LocationIds,
+    MoveBody,
+    StartStatus,
+    TargetingShape,
+    UpdateAdGroup,
     get_campaigns,
     list_rows,
+    move_nodes,
     new_ad_group,
+    node_filter_of,
     patch_ad_group,
+    show_ad_group,
     show_ads,
+    show_campaign,
     update_ad_group_status,
     update_campaign_status,
     update_one_campaign,
 )
-from contatto.ads.api.schemas import (
-    AdGroupInfo,
-    AdInfo,
-    CampaignInfo,
-    CreativeInfo,
-    ListQuery,
-    MoveSmartAds,
-    SmartAd,
-    SmartAdGroup,
-    SmartCampaign,
-    UpdateSmartAd,
-    UpdateSmartAdGroup,
-    node_filter_of,
-    page_of,
-    show_ad_group,
-    show_campaign,
-)
-from contatto.ads.model import Ad
+from contatto.ads.model import Ad, NodeKind
 from contatto.ads.rules.goals import OPERATIONS, Operation
 from contatto.ads.rules.settings import check_auto_message
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
+    ApiId,
+    ApiModel,
     ChosenList,
     IdText,
+    TextId,
     chosen,
     describe_query,
     page_info,
@@ -69,6 +71,112 @@ from contatto.kit.http import Answered, IdempotencyKey, answer_once, api_answer
 from contatto.ui.context import context_of
 
 router: Final = api_routes("Smart+", "/smart_plus")
+
+
+type RequestId = Annotated[TextId, Field(max_length=64)]
+type AtMostOne[T] = Annotated[list[T], Field(max_length=1)]
+type Some[T] = Annotated[list[T], Field(max_length=50)]
+
+
+class TargetingSpec(TargetingShape):
+    location_ids: LocationIds = Field(default_factory=list)
+
+
+class SmartCampaign(CreateCampaign):
+    """``request_id`` makes it safe to send again: the answer is then the first one."""
+
+    request_id: RequestId | None = None
+
+
+class SmartAdGroup(CreateAdGroup):
+    """``request_id`` makes it safe to send again: the answer is then the first one."""
+
+    location_ids: LocationIds = Field(default_factory=list)
+    targeting_spec: TargetingSpec = TargetingSpec()
+    request_id: RequestId | None = None
+
+    def plain(self) -> CreateAdGroup:
+        """Return the body with its targeting where the manual twin has it."""
+        places = self.targeting_spec.location_ids or self.location_ids
+        return self.model_copy(update={**self.targeting_spec.targeting(), "location_ids": places})
+
+
+class UpdateSmartAdGroup(UpdateAdGroup):
+    targeting_spec: TargetingSpec | None = None
+
+    def plain(self) -> UpdateAdGroup:
+        """Return the body with its targeting where the manual twin has it."""
+        spec = self.targeting_spec or TargetingSpec()
+        return self.model_copy(
+            update={**spec.targeting(), "location_ids": spec.location_ids or self.location_ids}
+        )
+
+
+class VideoInfo(ApiModel):
+    video_id: Annotated[str, Field(max_length=128)] | None = None
+
+
+class CreativeInfo(ApiModel):
+    ad_format: Annotated[str, Field(max_length=64)] | None = None
+    identity_type: str | None = None
+    identity_id: TextId | None = None
+    video_info: VideoInfo = VideoInfo()
+
+
+class SmartCreative(ApiModel):
+    creative_info: CreativeInfo = CreativeInfo()
+
+
+class AdText(ApiModel):
+    ad_text: Annotated[str, Field(max_length=1_000)] = ""
+
+
+class AutoMessage(ApiModel):
+    auto_message_id: TextId
+
+
+class InstantForm(ApiModel):
+    page_id: TextId
+
+
+class AdConfiguration(ApiModel):
+    call_to_action_id: TextId | None = None
+    identity_type: str | None = None
+    identity_id: TextId | None = None
+
+
+class _SmartAdParts(ApiModel):
+    """The parts of a Smart+ ad; of several creatives or texts the first is shown (ours has one of each)."""
+
+    advertiser_id: ApiId
+    creative_list: Some[SmartCreative] = Field(default_factory=list)
+    ad_text_list: Some[AdText] = Field(default_factory=list)
+    auto_message_list: AtMostOne[AutoMessage] = Field(default_factory=list)
+    page_list: AtMostOne[InstantForm] = Field(default_factory=list)
+    ad_configuration: AdConfiguration = AdConfiguration()
+    call_to_action_list: list[Any] | None = Field(
+        None, description="Not for this objective: give call_to_action_id, or nothing."
+    )
+
+
+class SmartAd(_SmartAdParts):
+    """``request_id`` makes it safe to send again: the answer is then the first one."""
+
+    adgroup_id: ApiId
+    ad_name: str
+    operation_status: StartStatus = "ENABLE"
+    request_id: RequestId | None = None
+
+
+class UpdateSmartAd(_SmartAdParts):
+    """A patch: omitted fields keep their values."""
+
+    smart_plus_ad_id: ApiId
+    ad_name: str | None = None
+
+
+class MoveSmartAds(MoveBody):
+    smart_plus_ad_ids: FewIds
 
 
 class TargetingInfo(Answer, frozen=True):
@@ -232,7 +340,24 @@ async def create_smart_ad(request: Request, caller: ApiCaller, body: SmartAd) ->
         group = find_own_ad_group(tx, account, body.adgroup_id)
 
         def make() -> SmartAdInfo:
-            ad = create_ad(tx, caller.business_id, _new_ad(body, group.id), needs_review=needs_review)
+            creative = _creative(body)
+            message = body.auto_message_list[0].auto_message_id if body.auto_message_list else ""
+            ad = create_ad(
+                tx,
+                caller.business_id,
+                NewAd(
+                    ad_group_id=group.id,
+                    name=body.ad_name,
+                    text=body.ad_text_list[0].ad_text if body.ad_text_list else "",
+                    channel_account_id=creative.identity_id or body.ad_configuration.identity_id,
+                    ad_format=creative.ad_format or "SINGLE_VIDEO",
+                    auto_message_id=check_auto_message(message),
+                    page_id=body.page_list[0].page_id if body.page_list else "",
+                    video_id=creative.video_info.video_id or "",
+                    status=OPERATIONS[body.operation_status],
+                ),
+                needs_review=needs_review,
+            )
             return _show_ads(tx, account, [ad])[0]
 
         return answer_once(tx, key, body.model_dump_json(), SmartAdInfo, make)
@@ -252,22 +377,6 @@ def _creative(body: SmartAd | UpdateSmartAd) -> CreativeInfo:
     return body.creative_list[0].creative_info if body.creative_list else CreativeInfo()
 
 
-def _new_ad(body: SmartAd, ad_group_id: str) -> NewAd:
-    creative = _creative(body)
-    message = body.auto_message_list[0].auto_message_id if body.auto_message_list else ""
-    return NewAd(
-        ad_group_id=ad_group_id,
-        name=body.ad_name,
-        text=body.ad_text_list[0].ad_text if body.ad_text_list else "",
-        channel_account_id=creative.identity_id or body.ad_configuration.identity_id,
-        ad_format=creative.ad_format or "SINGLE_VIDEO",
-        auto_message_id=check_auto_message(message),
-        page_id=body.page_list[0].page_id if body.page_list else "",
-        video_id=creative.video_info.video_id or "",
-        status=OPERATIONS[body.operation_status],
-    )
-
-
 @router.post("/ad/update/", Permission.WRITE_ADS)
 async def update_smart_ad(request: Request, caller: ApiCaller, body: UpdateSmartAd) -> Answered[SmartAdInfo]:
     """Change an ad; omitted fields keep their values."""
@@ -276,23 +385,25 @@ async def update_smart_ad(request: Request, caller: ApiCaller, body: UpdateSmart
 
     def work(tx: Tx) -> SmartAdInfo:
         account = load_advertiser(tx, caller, body.advertiser_id)
-        changed = update_ad(tx, account, body.smart_plus_ad_id, _changes(body), needs_review=needs_review)
+        creative = _creative(body)
+        changed = update_ad(
+            tx,
+            account,
+            body.smart_plus_ad_id,
+            AdChanges(
+                name=body.ad_name,
+                text=body.ad_text_list[0].ad_text if body.ad_text_list else None,
+                channel_account_id=creative.identity_id or body.ad_configuration.identity_id,
+                ad_format=creative.ad_format,
+                auto_message_id=body.auto_message_list[0].auto_message_id if body.auto_message_list else None,
+                page_id=body.page_list[0].page_id if body.page_list else None,
+                video_id=creative.video_info.video_id,
+            ),
+            needs_review=needs_review,
+        )
         return _show_ads(tx, account, [changed])[0]
 
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
-
-
-def _changes(body: UpdateSmartAd) -> AdChanges:
-    creative = _creative(body)
-    return AdChanges(
-        name=body.ad_name,
-        text=body.ad_text_list[0].ad_text if body.ad_text_list else None,
-        channel_account_id=creative.identity_id or body.ad_configuration.identity_id,
-        ad_format=creative.ad_format,
-        auto_message_id=body.auto_message_list[0].auto_message_id if body.auto_message_list else None,
-        page_id=body.page_list[0].page_id if body.page_list else None,
-        video_id=creative.video_info.video_id,
-    )
 
 
 @router.get("/ad/get/", Permission.READ_ADS, openapi_extra=describe_query(ListQuery))
@@ -304,7 +415,7 @@ async def get_smart_ads(request: Request, caller: ApiCaller) -> Answered[SmartAd
         account = load_advertiser(tx, caller, query.advertiser_id)
         node_filter = node_filter_of(query.filtering, "ad_name")
         total = store.count_ads(tx, caller.business_id, account.id, node_filter)
-        ads = store.list_ads(tx, caller.business_id, account.id, node_filter, page_of(query))
+        ads = store.list_ads(tx, caller.business_id, account.id, node_filter, query.page_of_list)
         rows = chosen(_show_ads(tx, account, ads), query.fields)
         return SmartAdList(rows, page_info(query, total))
 
@@ -332,11 +443,6 @@ async def update_smart_ad_status(
     request: Request, caller: ApiCaller, body: MoveSmartAds
 ) -> Answered[MovedSmartAds]:
     """Enable, disable or delete ads: all that are named, or none of them. Deletion is final."""
-
-    def work(tx: Tx) -> None:
-        account = load_advertiser(tx, caller, body.advertiser_id)
-        change_ad_status(tx, account, body.smart_plus_ad_ids, OPERATIONS[body.operation_status])
-
-    await context_of(request).db.write(work)
+    await move_nodes(request, caller, NodeKind.AD, body, body.smart_plus_ad_ids)
     ids = [str(number) for number in body.smart_plus_ad_ids]
     return api_answer(MovedSmartAds(body.operation_status, ids), request_id_of(request))

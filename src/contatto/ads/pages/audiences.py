@@ -18,7 +18,8 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import may
-from contatto.ads.actions.publishing import Uses, delete_unused_audiences, load_ad_account, load_uses
+from contatto.ads.actions.campaigns import load_ad_account
+from contatto.ads.actions.edits import Uses, delete_unused_audiences, load_uses
 from contatto.ads.pages.forms import field_errors
 from contatto.audiences import actions, rules, store
 from contatto.audiences.model import Audience, AudienceKind, ListKind, Lookalike, LookalikeSize

@@ -23,18 +23,29 @@ from contatto.ads.actions.campaigns import (
     create_ad,
     create_ad_group,
     create_campaign,
-)
-from contatto.ads.actions.edits import Owner, check_place, drop_draft, find_draft, form_of, keep_draft
-from contatto.ads.actions.publishing import (
-    choose_first_message,
     find_channel,
-    list_first_messages,
     load_ad_account,
     load_facts,
 )
+from contatto.ads.actions.edits import (
+    Owner,
+    check_place,
+    choose_first_message,
+    drop_draft,
+    find_draft,
+    form_of,
+    keep_draft,
+    list_first_messages,
+)
 from contatto.ads.model import Ad, AdGroup, BudgetMode, Campaign, CheckResult, Money, NodeKind, Pacing, Place
-from contatto.ads.rules import targeting
-from contatto.ads.rules.goals import MOST_QUESTIONS, eligibility
+from contatto.ads.rules import goals
+from contatto.ads.rules.goals import (
+    LEAD_MARKETS,
+    MOST_QUESTIONS,
+    countries_by_region,
+    eligibility,
+    normal_countries,
+)
 from contatto.ads.rules.settings import (
     FORMS,
     AdForm,
@@ -55,7 +66,6 @@ from contatto.ads.rules.settings import (
     read_windows,
     tell_apart,
 )
-from contatto.ads.rules.targeting import LEAD_MARKETS, countries_by_region, normal_countries
 from contatto.audiences.model import AudienceKind
 from contatto.audiences.rules import span_of
 from contatto.audiences.store import count_members, list_audiences, list_lookalikes
@@ -150,11 +160,7 @@ def form_choices(tx: Tx, business_id: str) -> list[tuple[str, str]]:
 
 
 def check_choice(tx: Tx, business_id: str, page_id: str) -> str:
-    """Return the chosen form, which must be one of the business's own, or none.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Return the chosen form, which must be one of the business's own, or none."""
     if page_id and page_id not in dict(form_choices(tx, business_id)):
         raise Refused(errors.INVALID, "page_id: choose a form from the list.")
     return page_id
@@ -249,9 +255,9 @@ def load_choices(tx: Tx, campaign: Campaign, account: AdAccount) -> dict[str, An
             }
             for one in audiences
         ],
-        "languages": list(targeting.LANGUAGES.items()),
-        "ages": [(group.value, name) for group, name in targeting.AGES.items()],
-        "interests": list(targeting.INTERESTS.items()),
+        "languages": list(goals.LANGUAGES.items()),
+        "ages": [(group.value, name) for group, name in goals.AGES.items()],
+        "interests": list(goals.INTERESTS.items()),
         "budget_modes": [(mode.value, BUDGET_MODES[mode]) for mode in modes],
         "pacings": [(mode.value, says) for mode, says in PACINGS.items()],
     }
@@ -296,7 +302,7 @@ def country_groups(words: Translator) -> list[tuple[str, list[dict[str, Any]]]]:
 def folded(form: AdGroupForm, choices: Mapping[str, Any], words: Translator) -> dict[str, list[str]]:
     """Summarise each folded part of the form in short pieces; empty where nothing was chosen."""
     audiences = [(one["id"], one["name"]) for one in choices["audiences"]]
-    interests = [(key, words.gettext(interest)) for key, interest in targeting.INTERESTS.items()]
+    interests = [(key, words.gettext(interest)) for key, interest in goals.INTERESTS.items()]
     return {
         "people": [
             *_names(choices["languages"], form.languages),

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Form, Request
@@ -15,23 +14,19 @@ from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import Access, AdAccount, Caller, Credential, Permission
 from contatto.accounts.rules import may, require
 from contatto.ads import store
+from contatto.ads.actions.campaigns import find_channel, find_welcome, load_ad_account
 from contatto.ads.actions.edits import (
     NodeEdit,
     change_node_status,
     copy_node,
+    correct_advertiser,
     edit_ad,
     edit_ad_group,
     edit_campaign,
     edit_node,
     find_node,
-    shown_ad_group,
-)
-from contatto.ads.actions.publishing import (
-    correct_advertiser,
-    find_channel,
-    find_welcome,
     is_counted,
-    load_ad_account,
+    shown_ad_group,
 )
 from contatto.ads.model import Ad, AdGroup, BudgetMode, Campaign, NodeKind, NodeStatus, Place
 from contatto.ads.pages.forms import (
@@ -55,7 +50,6 @@ from contatto.ads.rules.settings import (
     DONE,
     FORMS,
     Act,
-    AdGroupForm,
     least_budget_micros,
     read_form,
     read_places,
@@ -373,7 +367,10 @@ async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number
     def work(tx: Tx) -> Campaign | AdGroup | Ad:
         node = find_node(tx, caller.business_id, place)
         account = load_ad_account(tx, caller.business_id, node.ad_account_id)
-        edit: NodeEdit[Any] = NodeEdit(form, typist, _read_seen(over or seen_version))
+        text = over or seen_version
+        if not (text.isascii() and text.isdigit() and len(text) < 18):
+            raise Refused(errors.CONFLICT)
+        edit: NodeEdit[Any] = NodeEdit(form, typist, from_micros(int(text)))
         if not isinstance(node, Campaign) and form.page_id != node.page_id:
             check_choice(tx, caller.business_id, form.page_id)
         if isinstance(node, Campaign):
@@ -392,17 +389,6 @@ async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number
         shown = _Sent(form, seen_version, wrong, leaps_of(refused), is_conflict)
         return await _edit_form(request, caller, place, shown)
     return back_to_tree("", *place)
-
-
-def _read_seen(text: str) -> datetime:
-    """Return the time of the change that the writer has seen.
-
-    Raises:
-        Refused: CONFLICT, for a form that does not say.
-    """
-    if not (text.isascii() and text.isdigit() and len(text) < 18):
-        raise Refused(errors.CONFLICT)
-    return from_micros(int(text))
 
 
 async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent | None) -> HTMLResponse:
@@ -467,11 +453,15 @@ def _of_ad_group(
     choices = load_choices(tx, campaign, account)
     unsent = ("channel_account_id", "goal", "budget_mode", "click_window_days", "view_window_days")
     checked = replace(shown, **{name: getattr(whole, name) for name in unsent})  # browsers omit frozen fields
+    click, view = int(whole.click_window_days), int(whole.view_window_days)
+    windows = words.plural("%(num)s-day click", "%(num)s-day click", click) % {"num": click}
+    if view:
+        windows += ", " + words.plural("%(num)s-day view", "%(num)s-day view", view) % {"num": view}
     frozen = [
         (N_("Channel account"), channel.name, _HOME),
         (N_("Goal"), words.gettext(N_("Lead") if whole.goal == "lead" else N_("Conversation")), _MEASURED),
         (N_("Budget type"), words.gettext(BUDGET_MODES[node.budget_mode]), _PAID),
-        (N_("Attribution windows"), _windows(whole, words), _MEASURED),
+        (N_("Attribution windows"), windows, _MEASURED),
     ]
     if has_begun:
         frozen.append(
@@ -491,14 +481,6 @@ def _of_ad_group(
         "has_begun": has_begun,
         "frozen": frozen,
     }
-
-
-def _windows(whole: AdGroupForm, words: Translator) -> str:
-    click, view = int(whole.click_window_days), int(whole.view_window_days)
-    shown = words.plural("%(num)s-day click", "%(num)s-day click", click) % {"num": click}
-    if not view:
-        return shown
-    return f"{shown}, {words.plural('%(num)s-day view', '%(num)s-day view', view) % {'num': view}}"
 
 
 def _of_ad(tx: Tx, places: tuple[Ad, AdAccount], edit: _Sent | None) -> dict[str, Any]:

@@ -93,11 +93,7 @@ def check_budget(mode: BudgetMode, budget_micros: int | None) -> int | None:
 
 
 def cap_of(frequency: int | None, schedule: int | None) -> FrequencyCap | None:
-    """Return the frequency cap of views and days that were sent together; None without both, or for 0 views.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Return the frequency cap of views and days that came together; None without both, or for 0 views."""
     if frequency == 0 or (frequency is None and schedule is None):
         return None
     if frequency is None or schedule is None:
@@ -157,11 +153,7 @@ def check_least(budget_micros: int | None, currency: str) -> None:
 
 
 def check_money(money: Money) -> Money:
-    """Budget and bid, checked against their modes.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Budget and bid, checked against their modes."""
     budget = check_budget(money.budget_mode, money.budget_micros)
     if money.bid_type is BidType.NO_BID:
         return Money(money.budget_mode, budget, money.bid_type, None)
@@ -178,11 +170,7 @@ def _amount(field: str, value: int | None) -> int:
 
 
 def check_schedule(schedule: Schedule, now: datetime) -> Schedule:
-    """Return a schedule that ends after its start and after now.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Return a schedule that ends after its start and after now."""
     if schedule.kind is ScheduleType.FROM_NOW:
         return Schedule(schedule.kind, schedule.starts_at, None)
     if schedule.ends_at is None:
@@ -193,11 +181,7 @@ def check_schedule(schedule: Schedule, now: datetime) -> Schedule:
 
 
 def changed_budget(mode: BudgetMode, budget_micros: int) -> int | None:
-    """Return a new budget; a node without a budget stays without one.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Return a new budget; a node without a budget stays without one."""
     if mode is BudgetMode.INFINITE:
         raise Refused(errors.INVALID, "budget: this item was created without a budget.")
     return check_budget(mode, budget_micros)
@@ -239,9 +223,6 @@ def changed_schedule(
     """Return a schedule after a change of its kind, start or end; None leaves a value as it is.
 
     The start may be moved until it has come. A new end must lie ahead; an old one may be past.
-
-    Raises:
-        Refused: INVALID.
     """
     kind, starts_at, ends_at = times
     if (kind, starts_at, ends_at) == (None, None, None):
@@ -259,9 +240,6 @@ def check_frozen(fields: Mapping[str, tuple[object, object]]) -> None:
 
     Args:
         fields: by name, the sent value (None if omitted) and the current one.
-
-    Raises:
-        Refused: INVALID.
     """
     for name, (sent, existing_value) in fields.items():
         if sent is not None and sent != existing_value:
@@ -296,22 +274,14 @@ def check_name(field: str, text: str) -> str:
 
 
 def check_auto_message(auto_message_id: str) -> str:
-    """Return a direct-message ad names its welcome message.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Return a direct-message ad names its welcome message."""
     if not auto_message_id:
         raise Refused(errors.INVALID, "auto_message_id: direct-message ads need a welcome message.")
     return auto_message_id
 
 
 def check_call_to_action(text: str) -> str:
-    """Direct-message ads have one call to action.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Direct-message ads have one call to action."""
     if text != SEND_MESSAGE:
         raise Refused(
             errors.INVALID, "%(field)s: allowed: %(allowed)s.", field="call_to_action", allowed=SEND_MESSAGE
@@ -471,11 +441,7 @@ def read_money(form: AdGroupForm, currency: str, lang: str) -> Money:
 
 
 def need_amount(field: str, text: str, currency: str, lang: str) -> int:
-    """Return an amount in micros, where there has to be one.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Return an amount in micros, where there has to be one."""
     amount = read_amount(field, text, currency, lang)
     if amount is None:
         raise Refused(errors.INVALID, "%(field)s: this field is required.", field=field)
@@ -500,11 +466,7 @@ def read_pacing(form: AdGroupForm) -> Pacing:
 
 
 def read_windows(form: AdGroupForm) -> tuple[ClickWindow, ViewWindow]:
-    """Return the two attribution windows.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Return the two attribution windows."""
     click, view = _CLICK.get(form.click_window_days), _VIEW.get(form.view_window_days)
     if click is None:
         raise Refused(errors.INVALID, "click_window_days: choose one from the list.")
@@ -527,11 +489,7 @@ def read_frequency(form: AdGroupForm, lang: str) -> tuple[int | None, int | None
 
 
 def read_times(form: AdGroupForm, timezone: str) -> tuple[datetime | None, datetime | None]:
-    """Start and end; None means at once, and until it is stopped. A day without a time is a whole day.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Start and end; None means at once, and until it is stopped. A day without a time is a whole day."""
     first, starts = _day("starts_on", form.starts_on), _time("starts_on", form.starts_time)
     last, ends = _day("ends_on", form.ends_on), _time("ends_on", form.ends_time)
     for field, day, at in (("starts_on", first, starts), ("ends_on", last, ends)):
@@ -583,7 +541,12 @@ def typed_ad_group(ad_group: AdGroup, account: AdAccount, lang: str) -> AdGroupF
     """Return an ad group as its form shows it."""
     local = ad_group.starts_at.astimezone(ZoneInfo(account.timezone))
     starts_on, starts_time = local.date().isoformat(), f"{local:%H:%M}" if local.time() != time() else ""
-    ends_on, ends_time = _typed_end(ad_group.ends_at, account.timezone)
+    ends_on = ends_time = ""
+    if ad_group.ends_at is not None:
+        end = ad_group.ends_at.astimezone(ZoneInfo(account.timezone))
+        is_midnight = end.time() == time()  # the end of the day before
+        ends_on = (end.date() - timedelta(days=is_midnight)).isoformat()
+        ends_time = "" if is_midnight else f"{end:%H:%M}"
     return AdGroupForm(
         name=ad_group.name,
         channel_account_id=ad_group.channel_account_id,
@@ -604,16 +567,6 @@ def typed_ad_group(ad_group: AdGroup, account: AdAccount, lang: str) -> AdGroupF
         countries=ad_group.countries,
         **{name: getattr(ad_group, name) for name in Targeting.__dataclass_fields__},
     )
-
-
-def _typed_end(at: datetime | None, timezone: str) -> tuple[str, str]:
-    """Return an end at midnight is the end of the day before."""
-    if at is None:
-        return "", ""
-    local = at.astimezone(ZoneInfo(timezone))
-    if local.time() == time():
-        return (local.date() - timedelta(days=1)).isoformat(), ""
-    return local.date().isoformat(), f"{local:%H:%M}"
 
 
 class Act(StrEnum):
@@ -670,11 +623,7 @@ def _place(value: str) -> Place:
 
 
 def check_fits(act: Act, kind: NodeKind) -> None:
-    """Refuse a budget or a bid where there is none.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Refuse a budget or a bid where there is none."""
     if act is Act.BUDGET and kind is NodeKind.AD:
         raise Refused(errors.INVALID, "An ad has no budget of its own. It uses the budget of its ad group.")
     if act is Act.BID and kind is not NodeKind.AD_GROUP:

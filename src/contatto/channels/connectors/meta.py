@@ -107,11 +107,7 @@ class Referral(msgspec.Struct):
 
 
 def check_signature(headers: Mapping[str, str], raw: bytes, secret: str) -> None:
-    """Check ``X-Hub-Signature-256``.
-
-    Raises:
-        Refused: UNSIGNED.
-    """
+    """Check ``X-Hub-Signature-256``."""
     if not hmac.compare_digest(headers.get(SIGNATURE_HEADER, "").encode(), sign_body(raw, secret).encode()):
         raise Refused(errors.UNSIGNED)
 

@@ -56,11 +56,7 @@ class Webchat:
     def verify_signature(
         self, headers: Mapping[str, str], raw: bytes, secret: str, at: datetime, tolerance_s: int
     ) -> None:
-        """Refuse the body, as this dialect has no webhook.
-
-        Raises:
-            Refused: UNSIGNED.
-        """
+        """Refuse the body, as this dialect has no webhook."""
         raise Refused(errors.UNSIGNED, "The chat page is not a webhook.")
 
     def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from contatto.ads.rules.targeting import known_countries
+from contatto.ads.rules.goals import known_countries
 from contatto.audiences.model import LookalikeSize, LookalikeSpec
 from contatto.delivery.model import LossComparison, Stage
 from contatto.learning.features import hash_once

@@ -18,8 +18,7 @@ from contatto.ads.model import (
     Pacing,
     Spent,
 )
-from contatto.ads.rules.goals import most_of_day
-from contatto.ads.rules.targeting import age_group_of, normal_country
+from contatto.ads.rules.goals import age_group_of, most_of_day, normal_country
 from contatto.delivery.model import AdRequest, Bidder, Candidate, Member, Price
 from contatto.kit.timestamps import micros
 from contatto.learning import lines

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy.exc import OperationalError
 
-from contatto.ad_platforms.actions.pulling import find_known_ads
+from contatto.ad_platforms.actions import find_known_ads
 from contatto.ad_platforms.model import OutsideAdsMirrored
 from contatto.ad_platforms.registry import AD_PLATFORMS
 from contatto.capture.model import MessageContacts

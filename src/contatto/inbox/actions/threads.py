@@ -8,7 +8,6 @@ from typing import Any, Final, Literal, NamedTuple
 from contatto.accounts.model import BusinessId, Permission
 from contatto.accounts.store import list_able_members
 from contatto.capture import actions as capture
-from contatto.channels.actions import load_channel
 from contatto.channels.model import (
     ChannelAccount,
     Chatted,
@@ -19,7 +18,7 @@ from contatto.channels.model import (
     Sender,
     WasRead,
 )
-from contatto.channels.store import CONNECTORS, find_account
+from contatto.channels.store import CONNECTORS, find_account, load_channel
 from contatto.inbox import rules
 from contatto.inbox.model import (
     Conversation,

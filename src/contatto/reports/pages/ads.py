@@ -33,8 +33,7 @@ from contatto.reports.actions.overview import (
     load_placed,
     load_sources,
 )
-from contatto.reports.metrics import METRICS
-from contatto.reports.model import Figures, Level, Metric, Value
+from contatto.reports.model import METRICS, Figures, Level, Metric, Value
 from contatto.reports.rules.figures import FOLLOW_GOAL, value_text
 from contatto.reports.rules.queries import (
     SOURCE_LEVELS,

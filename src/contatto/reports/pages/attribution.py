@@ -29,7 +29,7 @@ from contatto.reports.actions.reports import (
     load_tree,
     trace_conversion,
 )
-from contatto.reports.metrics import METRICS
+from contatto.reports.model import METRICS
 from contatto.reports.pages.report import load_overview_request, query_of
 from contatto.reports.rules.figures import (
     CLICK_DAYS,

@@ -38,8 +38,7 @@ from contatto.reports.actions.overview import (
     save_report_query,
 )
 from contatto.reports.actions.reports import list_gaps
-from contatto.reports.metrics import METRICS
-from contatto.reports.model import Counts, Figures, Metric, ReportRow, Value
+from contatto.reports.model import METRICS, Counts, Figures, Metric, ReportRow, Value
 from contatto.reports.rules.figures import (
     FOLLOW_GOAL,
     REACH_METRICS,

@@ -18,8 +18,7 @@ from contatto.kit.numbers import read_number
 from contatto.kit.timestamps import check_year, day_of
 from contatto.leads.model import LeadStatus, Origin
 from contatto.measurement.model import ConversionKind, Goal, TouchKind
-from contatto.reports.metrics import METRICS
-from contatto.reports.model import Counts, DayRange, Figures, Level, Value
+from contatto.reports.model import METRICS, Counts, DayRange, Figures, Level, Value
 
 type Pairs = list[tuple[str, str]]
 

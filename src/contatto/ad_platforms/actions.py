@@ -1,0 +1,604 @@
+"""Connections, pulls and uploads of ad accounts elsewhere."""
+
+import re
+import secrets
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import batched
+from typing import Final
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from itsdangerous import BadSignature
+
+from contatto.accounts.rules import check_timezone
+from contatto.ad_platforms import store
+from contatto.ad_platforms.model import (
+    LEVEL_OF,
+    PULL,
+    AccountFacts,
+    AdDay,
+    AdPlatform,
+    App,
+    NodeLevel,
+    NodePage,
+    OutsideAccount,
+    OutsideAdsMirrored,
+    OutsideNode,
+    OutsideStatus,
+    Part,
+    PullAccess,
+    PullState,
+    SpendPage,
+    Token,
+)
+from contatto.ad_platforms.registry import APPS, CONNECTORS
+from contatto.ad_platforms.rules import (
+    EVERY_S,
+    MOST_BACKFILL,
+    PLAN,
+    REPEATED,
+    AdSheet,
+    KnownAds,
+    Walk,
+    follow_cursor,
+    known_currency,
+    measured,
+    next_part,
+    read_ad_sheet,
+    read_walk,
+    write_walk,
+)
+from contatto.ad_platforms.store import (
+    delete_unseen_days,
+    list_outside_accounts,
+    mark_nodes_deleted,
+    record_account,
+)
+from contatto.channels.model import ChannelApp
+from contatto.channels.store import find_app, list_apps
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import IdempotencyKey, answer_once
+from contatto.kit.i18n import N_
+from contatto.kit.ids import new_id, new_number
+from contatto.kit.outbound.client import read_address
+from contatto.kit.outbound.model import (
+    Ask,
+    Done,
+    Failed,
+    HttpAnswer,
+    Later,
+    NewRequest,
+    NotNow,
+    OutboundRequest,
+    Outcome,
+    RequestState,
+    Step,
+)
+from contatto.kit.outbound.steps import OutboundKind
+from contatto.kit.outbound.store import delete_requests_of, queue_request
+from contatto.kit.outbox import emit
+from contatto.kit.vault import Vault
+from contatto.measurement import actions as measurement
+from contatto.measurement.rules import natural_number
+from contatto.measurement.store import list_measured_ads
+
+_ID: Final = re.compile(r"(?:act_)?[0-9]{1,20}", re.ASCII)
+_TOKEN_LIMIT: Final = 2_000
+_URL_LIMIT: Final = 250
+
+
+@dataclass(frozen=True, slots=True)
+class NewOutsideAccount:
+    """An account to connect; an empty ``base_url`` means the platform's own."""
+
+    platform: AdPlatform
+    external_id: str
+    base_url: str = ""
+    name: str = ""
+    backfill_days: int = 90
+    access_token: str = field(default="", repr=False)
+
+
+def connect_outside_account(
+    tx: Tx, business_id: str, new: NewOutsideAccount, allowed: Collection[str]
+) -> str:
+    """Connect an account, and read it from its first day on; give our id of it.
+
+    An account that was connected before, or filled from files, goes on with all that it has.
+
+    Raises:
+        Refused: INVALID, naming the field.
+    """
+    token = _checked_token(new.access_token)
+    account = open_outside_account(tx, business_id, new, allowed)
+    store.save_outside_token(tx, account, token)
+    queue_pull(tx, account, Walk())
+    return account.id
+
+
+def open_outside_account(
+    tx: Tx, business_id: str, new: NewOutsideAccount, allowed: Collection[str]
+) -> OutsideAccount:
+    """Return the account of these values, without a connection; create it if it does not exist yet.
+
+    Raises:
+        Refused: INVALID, naming the field.
+    """
+    external_id = new.external_id.strip().removeprefix("act_")
+    if not _ID.fullmatch(external_id):
+        raise Refused(errors.INVALID, "external_id: Enter the account ID, which is a number.")
+    if not 0 <= new.backfill_days <= MOST_BACKFILL:
+        raise Refused(errors.INVALID, "backfill_days: Enter at most %(most)s days.", most=MOST_BACKFILL)
+    base_url = (new.base_url.strip() or CONNECTORS[new.platform].base_url).rstrip("/")
+    try:
+        url, _ = read_address(base_url[: _URL_LIMIT + 1], allowed)
+        fits = len(base_url) <= _URL_LIMIT and url.path in ("", "/") and not url.query
+    except ValueError:
+        fits = False
+    if not fits:
+        says = N_("base_url: enter a public https address on port 443. The operator can allow others.")
+        raise Refused(errors.INVALID, says)
+    tx.hold_key("outside_accounts", business_id)
+    existing_account = store.find_account_named(tx, business_id, new.platform, external_id)
+    if existing_account is not None:
+        return (
+            store.record_account(tx, existing_account, base_url=base_url)
+            if new.access_token
+            else existing_account
+        )
+    if len(store.list_outside_accounts(tx, business_id)) >= store.MOST_ACCOUNTS:
+        raise Refused(errors.INVALID, "%(field)s: The limit is %(most)s.", field="accounts",
+                      most=store.MOST_ACCOUNTS)  # fmt: skip
+    account = OutsideAccount(
+        id=new_id(),
+        business_id=business_id,
+        platform=new.platform,
+        external_id=external_id,
+        name=new.name.strip()[:200],
+        base_url=base_url,
+        currency="",
+        timezone="",
+        state=PullState.UPLOADS,
+        reason="",
+        backfill_days=new.backfill_days,
+        pulled_at=None,
+        pulled_through="",
+        deep_day="",
+        left_out=0,
+        created_at=tx.now,
+    )
+    store.save_outside_account(tx, account)
+    return account
+
+
+def replace_outside_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> None:
+    """Keep a new token of an account, and read at once all that is missing.
+
+    Raises:
+        Refused: NOT_FOUND, INVALID.
+    """
+    account = load_outside_account(tx, business_id, account_id)
+    store.save_outside_token(tx, account, _checked_token(access_token))
+    queue_pull(tx, account, Walk())
+
+
+def load_outside_account(tx: Tx, business_id: str, account_id: str) -> OutsideAccount:
+    """Load an ad account of another platform."""
+    account = store.find_outside_account(tx, business_id, account_id)
+    if account is None:
+        raise Refused(errors.NOT_FOUND, "Ad account not found.")
+    return account
+
+
+def pull_account_now(tx: Tx, business_id: str, account_id: str) -> None:
+    """Read an account now, before its next time.
+
+    Raises:
+        Refused: NOT_FOUND; CONFLICT, where it has no connection.
+    """
+    account = load_outside_account(tx, business_id, account_id)
+    if store.find_outside_token(tx, account) is None:
+        raise Refused(errors.CONFLICT, "This account is not connected. Add an access token first.")
+    queue_pull(tx, account, Walk())
+
+
+def disconnect_outside_account(tx: Tx, business_id: str, account_id: str) -> None:
+    """End the connection and delete its token; mirrored ads and costs stay.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    account = load_outside_account(tx, business_id, account_id)
+    store.delete_outside_token(tx, account)
+    delete_requests_of(tx, business_id, PULL, [account.id])
+    store.record_account(tx, account, state=PullState.UPLOADS, reason="")
+
+
+def queue_pull(tx: Tx, account: OutsideAccount, walk: Walk) -> None:
+    """Queue the one request that reads an account, in place of an earlier one."""
+    delete_requests_of(tx, account.business_id, PULL, [account.id])
+    state = PullState.READY if account.pulled_at else PullState.NEW
+    store.record_account(tx, account, state=state, reason="")
+    destination = f"{account.platform}:{urlsplit(account.base_url).netloc}"
+    progress = "" if walk == Walk() else write_walk(walk)
+    new = NewRequest(account.business_id, PULL, account.id, destination, account.id, progress)
+    queue_request(tx, new, PLAN)
+
+
+def _checked_token(text: str) -> str:
+    token = text.strip()
+    if not 0 < len(token) <= _TOKEN_LIMIT or not (token.isascii() and token.isprintable()) or " " in token:
+        raise Refused(errors.INVALID, "access_token: Paste the token as shown by the platform.")
+    return token
+
+
+RETURN_PATH: Final = "/settings/ad-platforms/return"
+STATE_S: Final = 3_600
+"""Seconds for which a state lets somebody come back."""
+_CODE_LIMIT: Final = 2_000
+_KEY: Final = "ad-platforms"
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideVisitor:
+    """A member who goes to a platform and comes back, by one session."""
+
+    member_id: str
+    session_hash: str = field(repr=False)
+
+
+def list_own_apps(tx: Tx, account: OutsideAccount) -> list[ChannelApp]:
+    """List the apps of a business that may let it into an account."""
+    return [app for app in list_apps(tx, account.business_id) if app.platform in APPS[account.platform]]
+
+
+def authorize_url(
+    vault: Vault, account: OutsideAccount, app_id: str, visitor: OutsideVisitor, when: tuple[int, str]
+) -> str:
+    """Return the platform's consent page; ``when`` is the time in seconds, and our own public address."""
+    now_s, base_url = when
+    nonce = secrets.token_urlsafe(16)
+    text = "\0".join((account.id, app_id, visitor.member_id, visitor.session_hash, str(now_s), nonce))
+    state = vault.signer(_KEY).sign(text.encode().hex()).decode()
+    return CONNECTORS[account.platform].authorize_url(app_id, state, f"{base_url}{RETURN_PATH}")
+
+
+def read_state(vault: Vault, state: str, visitor: OutsideVisitor, now_s: int) -> tuple[str, str]:
+    """Return the account and the app of a recent state that this session of a member was given."""
+    try:
+        parts = bytes.fromhex(vault.signer(_KEY).unsign(state.encode("utf-8", "replace")).decode()).decode()
+    except BadSignature as error:
+        raise Refused(errors.UNSIGNED) from error
+    account_id, app_id, member_id, session_hash, at_s, _nonce = parts.split("\0")
+    if (member_id, session_hash) != (visitor.member_id, visitor.session_hash):
+        raise Refused(errors.UNSIGNED)
+    if not 0 <= now_s - int(at_s) <= STATE_S:
+        raise Refused(errors.STALE)
+    return account_id, app_id
+
+
+def connect_by_state(
+    tx: Tx, business_id: str, consent: tuple[str, str, str], code: str, base_url: str
+) -> None:
+    """Connect an account by the code that came back with a state; each state is good once.
+
+    ``consent`` is the state with the account and the app that it names. The same code again changes nothing.
+
+    Raises:
+        Refused: REPEATED, for another code with the same state; as for a code that is given by hand.
+    """
+    state, account_id, app_id = consent
+
+    def connect() -> bool:
+        connect_by_code(tx, business_id, account_id, app_id, code, base_url)
+        return True
+
+    answer_once(tx, IdempotencyKey(business_id, RETURN_PATH, state), code, bool, connect)
+
+
+def connect_by_code(tx: Tx, business_id: str, account_id: str, app_id: str, code: str, base_url: str) -> None:
+    """Change a code into an access token in the background, and read the account with it.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID, for a code that cannot be one, or an app of another platform.
+    """
+    account = load_outside_account(tx, business_id, account_id)
+    plain = code.strip()
+    if not 0 < len(plain) <= _CODE_LIMIT or not (plain.isascii() and plain.isprintable()):
+        raise Refused(errors.INVALID, "code: Paste the code as shown by the platform.")
+    if app_id not in {app.app_id for app in list_own_apps(tx, account)}:
+        raise Refused(errors.INVALID, "app_id: Register the app under Channels first.")
+    queue_pull(tx, account, Walk(code=plain, back=f"{base_url}{RETURN_PATH}", app_id=app_id))
+
+
+def keep_nodes(tx: Tx, account: OutsideAccount, nodes: Sequence[OutsideNode], mark: int) -> None:
+    """Save campaigns, ad groups or ads, and publish ads to measuring."""
+    store.save_nodes(tx, account, nodes, mark)
+    publish_outside_ads(tx, account, [node for node in nodes if node.level is NodeLevel.AD])
+
+
+def keep_spend(tx: Tx, account: OutsideAccount, days: Sequence[AdDay], mark: int) -> None:
+    """Save costs of ads; an ad that the platform no longer lists gets its number as its name."""
+    store.save_days(tx, account, days, mark)
+    named = {day.ad_number for day in days}
+    known_numbers = {node.number for node in store.list_nodes(tx, account, NodeLevel.AD, named)}
+    removed_nodes = [
+        OutsideNode(NodeLevel.AD, number, 0, str(number), OutsideStatus.DELETED)
+        for number in sorted(named - known_numbers)
+    ]
+    if removed_nodes:
+        keep_nodes(tx, account, removed_nodes, mark)
+
+
+def publish_outside_ads(tx: Tx, account: OutsideAccount, ads: Sequence[OutsideNode]) -> None:
+    """Publish new and changed ads to measuring, and emit an event of the new ones."""
+    if not ads:
+        return
+    groups = store.list_nodes(tx, account, NodeLevel.AD_GROUP, {ad.parent for ad in ads})
+    group_of = {group.number: group for group in groups}
+    campaigns = store.list_nodes(tx, account, NodeLevel.CAMPAIGN, {group.parent for group in groups})
+    campaign_of = {campaign.number: campaign for campaign in campaigns}
+    goal_of = CONNECTORS[account.platform].goal_of
+    fresh = []
+    for ad in ads:
+        group = group_of.get(ad.parent)
+        campaign = campaign_of.get(group.parent) if group else None
+        fresh.append(measured(tx.vault.named_id, account, (ad, group, campaign), goal_of))
+    ads_by_id = list_measured_ads(tx, account.business_id, {ad.ad_id for ad in fresh})
+    for measured_ad in fresh:
+        if ads_by_id.get(measured_ad.ad_id) != measured_ad:
+            measurement.publish_ad(tx, measured_ad)
+    new = tuple(str(ad.ad_number) for ad in fresh if ad.ad_id not in ads_by_id)
+    if new:
+        emit(tx, account.business_id, OutsideAdsMirrored(account.business_id, account.id, new))
+
+
+def find_known_ads(tx: Tx, business_id: str, ad_numbers: Collection[int]) -> KnownAds:
+    """List mirrored ads with one of these numbers."""
+    ads = store.list_outside_ads(tx, business_id, ad_numbers)
+    accounts = list_outside_accounts(tx, business_id) if ads else []
+    return KnownAds(ads, {account.id: account.external_id for account in accounts})
+
+
+_STATES: Final = {RequestState.DUE: PullState.RETRYING, RequestState.DEAD: PullState.STOPPED}
+
+
+def pull_kind() -> OutboundKind:
+    """Return the outbound kind that pulls ad accounts."""
+    return OutboundKind(
+        PULL, begin_pull, read_pull_answer, settle_pull, PLAN, ready_pull, keeps_progress=True
+    )
+
+
+def begin_pull(tx: Tx, request: OutboundRequest) -> Step:
+    """Continue the pull, or begin the next one."""
+    account = store.find_outside_account(tx, request.business_id, request.subject)
+    if account is None:
+        return Done()
+    walk = read_walk(request.progress) or Walk()
+    if not walk.mark:
+        walk = replace(walk, mark=new_number())
+    return _ask_next(tx, account, walk)
+
+
+def _ask_next(tx: Tx, account: OutsideAccount, walk: Walk) -> Step:
+    connector = CONNECTORS[account.platform]
+    if walk.code:
+        app = find_app(tx, account.business_id, walk.app_id)
+        if app is None:
+            return Failed("app_missing")
+        ask = connector.exchange(account.base_url, App(app.app_id, app.secret), walk.code, walk.back)
+        return Ask(ask, write_walk(walk), is_repeatable=False)
+    token = store.find_outside_token(tx, account)
+    if token is None:
+        return Failed("token_missing")
+    access = PullAccess(account.base_url, account.external_id, token)
+    return Ask(connector.ask(access, walk.place), write_walk(walk))
+
+
+def read_pull_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+    """Save the page of an answer, and request the next one; at the end, wait for the next pull."""
+    account = store.find_outside_account(tx, request.business_id, request.subject)
+    walk = read_walk(request.progress)
+    if account is None or walk is None:
+        return Done()
+    if walk.code:
+        return _take_token(tx, account, walk, answer)
+    access = PullAccess(account.base_url, account.external_id, "")
+    page = CONNECTORS[account.platform].read(access, walk.place, answer)
+    if isinstance(page, NotNow | Failed):
+        return page
+    if isinstance(page, AccountFacts):
+        new = {"name": page.name or account.name, "timezone": page.timezone, "currency": page.currency}
+        return _go_on(tx, store.record_account(tx, account, **new), walk)
+    cursor = page.cursor
+    following = follow_cursor(walk, cursor) if cursor else walk
+    if following is None:
+        return REPEATED
+    following = replace(following, left_out=walk.left_out + page.left_out)
+    if isinstance(page, NodePage):
+        keep_nodes(tx, account, page.nodes, walk.mark)
+    elif isinstance(page, SpendPage):
+        keep_spend(tx, account, page.days, walk.mark)
+    return _ask_next(tx, account, following) if cursor else _go_on(tx, account, following)
+
+
+def _take_token(tx: Tx, account: OutsideAccount, walk: Walk, answer: HttpAnswer) -> Step:
+    token = CONNECTORS[account.platform].read_token(answer)
+    if not isinstance(token, Token):
+        # A code works once, so a retry cannot help.
+        return Failed(token.reason)
+    store.save_outside_token(tx, account, token.access_token)
+    return _ask_next(tx, account, replace(walk, code="", back="", app_id=""))
+
+
+def _go_on(tx: Tx, account: OutsideAccount, walk: Walk) -> Step:
+    """Finish a part, delete its missing rows, and begin the next one."""
+    if walk.part in LEVEL_OF:
+        mark_nodes_deleted(tx, account, LEVEL_OF[walk.part], walk.mark)
+    if walk.part is Part.SPEND:
+        delete_unseen_days(tx, account, (walk.first, walk.last), walk.mark)
+        store.record_account(tx, account, pulled_through=max(account.pulled_through, walk.last))
+    following = next_part(walk, account, tx.now)
+    if following is not None:
+        return _ask_next(tx, account, following)
+    today = tx.now.astimezone(ZoneInfo(account.timezone or "UTC")).date().isoformat()
+    done = {"pulled_at": tx.now, "deep_day": today, "left_out": walk.left_out}
+    store.record_account(tx, account, state=PullState.READY, reason="", **done)
+    return Later("", EVERY_S)
+
+
+def settle_pull(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+    """Record the failure of a try on the account."""
+    account = store.find_outside_account(tx, request.business_id, request.subject)
+    if account is not None and isinstance(outcome, NotNow | Failed) and state in _STATES:
+        store.record_account(tx, account, state=_STATES[state], reason=outcome.reason[:64])
+
+
+def ready_pull(tx: Tx, request: OutboundRequest) -> None:
+    """Make a stopped pull due again."""
+    account = store.find_outside_account(tx, request.business_id, request.subject)
+    if account is not None:
+        store.record_account(tx, account, state=PullState.RETRYING)
+
+
+_AT_ONCE: Final = 50
+"""Ads or days that are written together."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewUpload:
+    """Account of an uploaded file: an existing one by its id here, or a new one of a platform.
+
+    ``currency`` and ``timezone`` are those of a new account; the file may say the currency itself.
+    """
+
+    text: str
+    account_id: str = ""
+    platform: AdPlatform = AdPlatform.TIKTOK
+    external_id: str = ""
+    name: str = ""
+    currency: str = ""
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPreview:
+    """Preview of a file: counts of new, changed and unchanged ad days, and rejected rows."""
+
+    sheet: AdSheet
+    new: int
+    changed: int
+    same: int
+    currency: str
+
+
+def foresee_upload(tx: Tx, business_id: str, upload: NewUpload) -> UploadPreview:
+    """Return the preview of an upload.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID, with the fault of the file or the account.
+    """
+    account = load_outside_account(tx, business_id, upload.account_id) if upload.account_id else None
+    if account is None:
+        check_timezone(upload.timezone)
+    ads = store.list_nodes(tx, account, NodeLevel.AD) if account else []
+    name_counts = Counter(ad.name for ad in ads)
+    sheet = read_ad_sheet(upload.text, {ad.name: ad.number for ad in ads if name_counts[ad.name] == 1})
+    currency = _currency(sheet, account, upload.currency)
+    saved_days = store.list_ad_days(tx, account, sheet.span) if account else []
+    days_by_key = {(day.ad_number, day.day): day for day in saved_days}
+    counts = Counter(
+        "new" if key not in days_by_key else "same" if days_by_key[key] == row.day else "changed"
+        for row in sheet.rows
+        for key in [(row.day.ad_number, row.day.day)]
+    )
+    return UploadPreview(sheet, counts["new"], counts["changed"], counts["same"], currency)
+
+
+def list_upload_writes(account: OutsideAccount, sheet: AdSheet) -> list[Callable[[Tx], None]]:
+    """Return the writes that save the figures of a file, each of them short.
+
+    A figure replaces the one of its ad and day, so the same file can be sent again after a failure.
+    """
+    mark = new_number()
+    nodes_by_key: dict[tuple[NodeLevel, int], OutsideNode] = {}
+    for row in sheet.rows:  # a campaign or an ad group without an id gets a number by its name
+        campaign = row.campaign_number or _number_of(account, "campaign", row.campaign_name)
+        group = row.ad_group_number or _number_of(account, "ad group", row.campaign_name, row.ad_group_name)
+        for node in (
+            OutsideNode(NodeLevel.CAMPAIGN, campaign, 0, row.campaign_name or str(campaign)),
+            OutsideNode(NodeLevel.AD_GROUP, group, campaign, row.ad_group_name or str(group)),
+            OutsideNode(NodeLevel.AD, row.day.ad_number, group, row.ad_name or str(row.day.ad_number)),
+        ):
+            if node.number:
+                nodes_by_key[node.level, node.number] = node
+    levels = list(NodeLevel)
+    sorted_nodes = sorted(nodes_by_key.values(), key=lambda node: levels.index(node.level))
+    nodes = [
+        partial(keep_nodes, account=account, nodes=some, mark=mark)
+        for some in batched(sorted_nodes, _AT_ONCE)
+    ]
+    days = [
+        partial(keep_spend, account=account, days=some, mark=mark)
+        for some in batched([row.day for row in sheet.rows], _AT_ONCE)
+    ]
+    return [*nodes, *days]
+
+
+def open_upload_account(
+    tx: Tx, business_id: str, upload: NewUpload, preview: UploadPreview
+) -> OutsideAccount:
+    """Load the account of an upload, or make it.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID, when the account has another currency.
+    """
+    if upload.account_id:
+        account = load_outside_account(tx, business_id, upload.account_id)
+    else:
+        new = NewOutsideAccount(upload.platform, upload.external_id, name=upload.name)
+        account = open_outside_account(tx, business_id, new, ())
+    if account.currency and account.currency != preview.currency:
+        raise _other_currency(account.currency)
+    if not account.currency:
+        facts = {"currency": preview.currency, "timezone": account.timezone or upload.timezone}
+        account = record_account(tx, account, **facts)
+    return account
+
+
+def _currency(sheet: AdSheet, account: OutsideAccount | None, typed: str) -> str:
+    """Return the one currency of a file and its account.
+
+    Raises:
+        Refused: INVALID, for none, for several, or for another than the account's.
+    """
+    own_currency = account.currency if account else ""
+    currencies = sheet.currencies
+    if len(currencies) > 1:
+        raise Refused(
+            errors.INVALID, "currency: The file has amounts in several currencies. Split it by currency."
+        )
+    currency = next(iter(currencies), "") or own_currency or known_currency(typed)
+    if not currency:
+        raise Refused(errors.INVALID, "currency: The file has no currency. Enter three letters, such as SGD.")
+    if own_currency and currency != own_currency:
+        raise _other_currency(own_currency)
+    return currency
+
+
+def _other_currency(own_currency: str) -> Refused:
+    return Refused(
+        errors.INVALID,
+        "currency: This account uses %(currency)s. Enter the same currency.",
+        currency=own_currency,
+    )
+
+
+def _number_of(account: OutsideAccount, *names: str) -> int:
+    return natural_number(account.id, *names) if names[-1] else 0

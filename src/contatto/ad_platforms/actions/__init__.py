@@ -1,1 +1,0 @@
-"""Actions on mirrored ad accounts: connect, pull, upload."""

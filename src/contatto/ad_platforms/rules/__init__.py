@@ -1,1 +1,0 @@
-"""Decisions about pulls and files, as pure functions."""
