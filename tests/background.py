@@ -5,12 +5,11 @@ import asyncio
 from contatto import wiring
 from contatto.kit.background import Installation, Queued
 from contatto.kit.db.database import Database
-from contatto.kit.dispatch import Drain, drain
 from contatto.kit.exports import OPEN_JOBS, ExportFormats, export_next
 from contatto.kit.fair_queue import Turns
 from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.machine import OutboundMachine
-from contatto.kit.outbox import count_waiting
+from contatto.kit.outbox import Drain, count_waiting, drain
 from contatto.leads.actions.jobs import start_waiting_jobs
 
 PER_BUSINESS = 2

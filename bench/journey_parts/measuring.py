@@ -21,7 +21,7 @@ from bench.intake_parts.serving import (
 )
 from bench.journey_parts.copying import copy_of
 from contatto.kit.db.tx import Tx
-from contatto.kit.dispatch import Drain
+from contatto.kit.outbox import Drain
 from contatto.simulator.world import DemoWorld
 
 PACES: Final = (100, 500)

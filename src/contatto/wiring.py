@@ -84,11 +84,10 @@ from contatto.kit.background import (
 from contatto.kit.concurrency import HashPool
 from contatto.kit.db.database import CachedCounts, Database
 from contatto.kit.db.tx import Parts, Tx
-from contatto.kit.dispatch import After, BatchHandler, TenantHandler, handing_out
 from contatto.kit.exports import ExportKind, purge_exports
 from contatto.kit.outbound.steps import OutboundKind, expire_requests
 from contatto.kit.outbound.store import purge_jobs
-from contatto.kit.outbox import KEEP, purge_events
+from contatto.kit.outbox import KEEP, After, BatchHandler, TenantHandler, handing_out, purge_events
 from contatto.kit.rate_limits import GuessLimit, RequestLimit
 from contatto.kit.settings import Settings
 from contatto.leads.actions import jobs

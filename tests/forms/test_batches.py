@@ -20,10 +20,9 @@ from contatto.inbox.store.conversations import find_conversation, inline_notices
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.dispatch import handing_out
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.kit.outbox import events
+from contatto.kit.outbox import events, handing_out
 from contatto.leads.actions import records
 from contatto.leads.model import Evidence
 from contatto.leads.rules.records import Facet, facet_word

@@ -18,10 +18,10 @@ from contatto.inbox.actions.replies import reply_kind
 from contatto.jobs import actions
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import metadata
-from contatto.kit.dispatch import Drain
 from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.model import NoAnswer, SendFailure
 from contatto.kit.outbound.store import jobs, purge_jobs
+from contatto.kit.outbox import Drain
 from tests import make
 from tests.background import do_all_due, send_all_due
 from tests.failing import fail_job, fail_push

@@ -18,9 +18,9 @@ from contatto.crm.actions.targets import NewTarget, link_crm
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.store.receipts import WAITING
 from contatto.kit.db.tx import Tx
-from contatto.kit.dispatch import Drain
 from contatto.kit.fair_queue import Turns
 from contatto.kit.outbound.model import HttpAnswer
+from contatto.kit.outbox import Drain
 from contatto.leads.model import LeadSource
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.records import origins_of

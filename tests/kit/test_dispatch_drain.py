@@ -5,14 +5,13 @@ from functools import partial
 
 import pytest
 
-from contatto.kit import dispatch as drain_module
+from contatto.kit import outbox as drain_module
 from contatto.kit.clock import FixedClock, in_time
 from contatto.kit.db.database import Database
-from contatto.kit.dispatch import RETRY_AFTER, Drain, drain
 from contatto.kit.outbound.model import RequestState
 from contatto.kit.outbound.steps import dismiss_request, replay_request
 from contatto.kit.outbound.store import find_failed_job, list_failed_jobs
-from contatto.kit.outbox import KEEP, list_payloads
+from contatto.kit.outbox import KEEP, RETRY_AFTER, Drain, drain, list_payloads
 from tests.kit.test_outbox import Listener, fill, purge_settled, run, states, told
 
 

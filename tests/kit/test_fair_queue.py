@@ -8,10 +8,10 @@ from sqlalchemy import event
 from contatto.kit.clock import in_time
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.dispatch import JOBS
 from contatto.kit.fair_queue import Turns, in_turn
 from contatto.kit.outbound.model import RequestState
 from contatto.kit.outbound.store import jobs
+from contatto.kit.outbox import JOBS
 
 QUEUE = JOBS
 

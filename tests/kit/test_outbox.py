@@ -12,13 +12,18 @@ from contatto.accounts.store import businesses
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.dispatch import LATER, LEASE, RETRY_AFTER, UNKNOWN, After, drain
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.model import RequestState
 from contatto.kit.outbound.steps import replay_request
 from contatto.kit.outbound.store import jobs, list_dead_jobs, list_failed_jobs, purge_jobs
 from contatto.kit.outbox import (
     KEEP,
+    LATER,
+    LEASE,
+    RETRY_AFTER,
+    UNKNOWN,
+    After,
+    drain,
     emit,
     event_name,
     events,

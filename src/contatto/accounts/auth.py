@@ -33,12 +33,11 @@ from contatto.kit import errors
 from contatto.kit.api_types import Answer
 from contatto.kit.concurrency import take_slot
 from contatto.kit.db.database import RequestDatabase, act_for
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import ContactReads, Ids, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret
 from contatto.kit.outbox import last_seq
 from contatto.kit.rate_limits import RequestLimit
-from contatto.kit.read_audit import ContactReads, Ids
 from contatto.ui.context import bind_database, context_of, part_of
 from contatto.ui.live import Reader
 from contatto.ui.render import BEFORE_RENDERING, use_language
@@ -236,14 +235,22 @@ async def note_caller(request: Request, caller: Caller) -> Caller:
     """
     check_access(request, caller)
     request.state.caller, request.state.seen = caller, ContactReads()
-    fields = request.state.named = await _named_fields(request) if request.method == "POST" else {}
+    is_change, fields = request.method == "POST", dict[str, Any]()
+    if is_change:  # fields of the path, address and JSON body; those of a form are left unread
+        fields = _addressed(request)
+        if request.headers.get("content-type", "").startswith("application/json"):
+            try:
+                body = await request.json()
+            except (ValueError, RuntimeError, RecursionError):  # whoever reads it next refuses it
+                body = None
+            fields |= body if isinstance(body, dict) else {}
+    request.state.named = fields
 
     def follow(tx: Tx, result: Any) -> None:
         named = " ".join(dict.fromkeys(f"{audit_rules.objects_of(fields)} {_made(result)}".split()))
         append_audit_record(tx, _deed(caller, request.scope, named))
         request.state.is_written = True
 
-    is_change = request.method == "POST"
     db = request.app.state.context.db
     bind_database(request, RequestDatabase(db, request.state.seen, follow if is_change else None))
     await take_slot(caller.business_id)
@@ -275,18 +282,6 @@ def check_access(request: Request, caller: Caller) -> None:
         raise Refused(errors.FORBIDDEN)
     if access.permission is not None:
         rules.require(caller, access.permission)
-
-
-async def _named_fields(request: Request) -> Mapping[str, Any]:
-    """Return the fields of a request's path, address and JSON body; a form's own fields are left unread."""
-    fields = _addressed(request)
-    if request.headers.get("content-type", "").startswith("application/json"):
-        try:
-            body = await request.json()
-        except (ValueError, RuntimeError, RecursionError):  # whoever reads it next refuses it
-            body = None
-        fields |= body if isinstance(body, dict) else {}
-    return fields
 
 
 def _addressed(request: Request) -> dict[str, Any]:
@@ -327,7 +322,12 @@ class AuditLayer:
         async def send_noted(message: Message) -> None:
             if message["type"] == "http.response.start" and not 300 <= message["status"] < 400:
                 self._begin(scope)
-                await self._end(scope)
+                state = scope["state"]
+                if _LOOK in state:  # wait until it is in the log
+                    written, fresh = state[_LOOK]
+                    await written
+                    now = context_of(Request(scope)).clock.now()
+                    self.late.keep(state["caller"].subject_id, _act(scope), fresh, now)
             await send(message)
 
         if scope["type"] == "http":
@@ -354,15 +354,6 @@ class AuditLayer:
         audit_record = replace(audit_record, seen=_seen_text(audit_record, seen, fresh))
         state[LOOK_RECORD] = audit_record
         state[_LOOK] = (self.writer.begin(request.app.state.context.db, audit_record), fresh)
-
-    async def _end(self, scope: Scope) -> None:
-        """Wait until the look is in the log."""
-        state: dict[str, Any] = scope["state"]
-        if _LOOK in state:
-            written, fresh = state[_LOOK]
-            await written
-            now = context_of(Request(scope)).clock.now()
-            self.late.keep(state["caller"].subject_id, _act(scope), fresh, now)
 
 
 def _seen_text(audit_record: AuditRecord, reads: ContactReads, fresh: Ids) -> str:

@@ -163,7 +163,20 @@ async def _render_settings(
                 }
                 for account in accounts
             ],
-            "tokens": [_shown_token(token, names) for token in tokens if token.revoked_at is None],
+            "tokens": [
+                _TokenRow(
+                    id=token.id,
+                    name=token.name,
+                    scopes=token.scopes,
+                    limits=None
+                    if token.ad_account_ids is None
+                    else [names.get(account_id, "") for account_id in token.ad_account_ids],
+                    created_at=token.created_at,
+                    last_used_at=token.last_used_at,
+                )
+                for token in tokens
+                if token.revoked_at is None
+            ],
         }
 
     values = await context.db.read(load)
@@ -195,18 +208,6 @@ class _TokenRow:
     limits: Sequence[str] | None
     created_at: datetime
     last_used_at: datetime | None
-
-
-def _shown_token(token: ApiToken, names: dict[str, str]) -> _TokenRow:
-    limits = token.ad_account_ids
-    return _TokenRow(
-        id=token.id,
-        name=token.name,
-        scopes=token.scopes,
-        limits=None if limits is None else [names.get(account_id, "") for account_id in limits],
-        created_at=token.created_at,
-        last_used_at=token.last_used_at,
-    )
 
 
 @dataclass(frozen=True, slots=True)

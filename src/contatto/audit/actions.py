@@ -11,8 +11,7 @@ from typing import Final
 from contatto.audit.model import AuditRecord
 from contatto.audit.store import append_records
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
-from contatto.kit.read_audit import Ids
+from contatto.kit.db.tx import Ids, Tx
 
 
 def append_audit_record(tx: Tx, record: AuditRecord) -> None:

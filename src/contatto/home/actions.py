@@ -28,7 +28,7 @@ from contatto.leads.store.listing import count_leads_since, load_lead_counts
 from contatto.measurement.model import Goal
 from contatto.operators.model import ReviewState
 from contatto.operators.store import list_reviews_of_business
-from contatto.reports.actions.overview import GoalPart, load_overview
+from contatto.reports.actions.overview import load_overview
 from contatto.reports.model import Counts, cost_each
 from contatto.reports.rules.queries import OverviewQuery, Period
 
@@ -56,26 +56,21 @@ def load_ad_figures(tx: Tx, account: AdAccount, midnight: datetime) -> AdFigures
     """Read a week of an ad account from the counts that reports have made ahead."""
     overview = load_overview(tx, account, WEEK, midnight.date())
     days = tuple(
-        DayFigures(date.fromisoformat(day), part.spend_micros, part.clicks, part.conversations, part.leads)
-        for day, part in sorted(overview.days.items())
+        DayFigures(
+            date.fromisoformat(day), counts.spend_micros, counts.clicks, counts.conversations, counts.leads
+        )
+        for day, counts in sorted(overview.days.items())
     )
-    goals = tuple(_cost_of(part) for part in overview.by_goal)
+    goals: list[GoalCost] = []
+    for part in overview.by_goal:
+        conversions, spend = part.figures.conversions or 0, part.figures.counts.spend_micros
+        least, most = interval_of_count(conversions)
+        high_micros = round(spend / least) if least else None
+        cost_micros = cost_each(spend, conversions)
+        goals.append(GoalCost(part.goal, conversions, spend, cost_micros, round(spend / most), high_micros))
     by_goal = {part.goal: _leads_of(part.figures.counts) for part in overview.by_goal}
     leads, talks = by_goal.get(Goal.LEAD), by_goal.get(Goal.CONVERSATION)
-    return AdFigures(account.name, str(account.number), account.currency, days, goals, leads, talks)
-
-
-def _cost_of(part: GoalPart) -> GoalCost:
-    conversions, spend = part.figures.conversions or 0, part.figures.counts.spend_micros
-    least, most = interval_of_count(conversions)
-    return GoalCost(
-        goal=part.goal,
-        conversions=conversions,
-        spend_micros=spend,
-        cost_micros=cost_each(spend, conversions),
-        low_micros=round(spend / most),
-        high_micros=round(spend / least) if least else None,
-    )
+    return AdFigures(account.name, str(account.number), account.currency, days, tuple(goals), leads, talks)
 
 
 def _leads_of(counts: Counts) -> LeadFigures | None:

@@ -60,7 +60,13 @@ class _CataloguedWords:
         self.lang = lang
         self.dir = "rtl" if lang in RIGHT_TO_LEFT else "ltr"
         self._locale = Locale.parse(lang, sep="-")
-        self._texts = _read_catalogue(lang)
+        self._texts = gettext.NullTranslations()
+        if lang != SOURCE:  # a catalogue is kept as text; texts that are marked as unsure are left out
+            compiled = BytesIO()
+            with catalogue_path(lang).open("rb") as file:
+                write_mo(compiled, read_po(file, locale=lang.replace("-", "_")))
+            compiled.seek(0)
+            self._texts = gettext.GNUTranslations(compiled)
 
     def gettext(self, text: str, /, **values: Any) -> str:
         # the empty text is the head of a catalogue
@@ -129,17 +135,6 @@ def _write_money(locale: Locale, amount_micros: int, currency: str) -> str:
     code_first = locale.currency_formats["standard"].pattern.lstrip("\u200e\u200f").startswith("¤")
     pattern = f"¤¤ {amount}" if code_first else f"{amount} ¤¤"
     return str(format_currency(units, currency, pattern, locale, currency_digits=False))
-
-
-def _read_catalogue(lang: str) -> gettext.NullTranslations:
-    """Read a catalogue, which is kept as text; leave out texts that are marked as unsure."""
-    if lang == SOURCE:
-        return gettext.NullTranslations()
-    compiled = BytesIO()
-    with catalogue_path(lang).open("rb") as file:
-        write_mo(compiled, read_po(file, locale=lang.replace("-", "_")))
-    compiled.seek(0)
-    return gettext.GNUTranslations(compiled)
 
 
 _THAI_VOWEL_FIRST: Final = re.compile("([\u0e40-\u0e44])([\u0e01-\u0e2e])")

@@ -1,13 +1,21 @@
-"""Transactional outbox: events committed with the rows that they describe, so none is lost or invented.
+"""Transactional outbox: events, and their dispatch to handlers with retries.
 
-``kit/dispatch`` gives them to their handlers, by jobs of ``kit/outbound/store``.
+An event is committed with the rows that it describes. A batch of background work dispatches its own events to
+batch handlers, in its transaction. Other events are left to `Drain`: batch handlers run at once for all new
+events, and each other handler gets a job per event. A job runs in a savepoint or a transaction of its own,
+together with its "done". Tenants take turns, so that one with thousands of events delays no other; a batch
+lasts some 50 ms at most.
+
+A job stores the name of its handler, so code may move while jobs wait. A job with a name that this release
+does not have waits for a release that has it.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 import msgspec
@@ -21,15 +29,23 @@ from sqlalchemy import (
     Text,
     and_,
     exists,
+    false,
     func,
+    literal,
     literal_column,
     select,
+    update,
 )
+from sqlalchemy.exc import OperationalError
 
-from contatto.kit.db.prepared import insert_all
+from contatto.kit.clock import in_time
+from contatto.kit.db.database import Database
+from contatto.kit.db.prepared import insert_all, insert_new, update_rows
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Serial, instant, metadata, tenant
-from contatto.kit.db.write_queue import held_of
+from contatto.kit.db.types import Instant, Serial, instant, metadata, tenant, within
+from contatto.kit.db.write_queue import held_of, holding, savepoint
+from contatto.kit.fair_queue import Queue, Turns
+from contatto.kit.log import logger, where
 from contatto.kit.outbound.model import RequestState
 from contatto.kit.outbound.store import DUE, OVER, jobs
 
@@ -167,3 +183,338 @@ def find_oldest_waiting(tx: Tx) -> datetime | None:
     is_due = jobs.c.due_at <= tx.now
     due: datetime | None = tx.scalar(select(func.min(jobs.c.due_at)).where(_HANDLER_DUE, is_due))
     return min((at for at in (fresh, due) if at is not None), default=None)
+
+
+type Handler = Callable[[Tx, Any], None]
+type After = Mapping[type[Any], Mapping[str, Handler]]
+"""Handlers of each event by their durable names, which jobs store."""
+type HandlerOfMany = Callable[[Tx, Sequence[Any]], None]
+type IsInterested = Callable[[Handler, str], bool]
+type Businesses = Callable[[Tx], Collection[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class TenantsOfKind[K]:
+    """Tenants of one kind, from a query that returns the tenants of all kinds."""
+
+    ask: Callable[[Tx], Mapping[K, Collection[str]]]
+    kind: K
+
+    def __call__(self, tx: Tx) -> Collection[str]:
+        return self.ask(tx).get(self.kind, ())
+
+
+@dataclass(frozen=True, slots=True)
+class TenantHandler:
+    """Handler for the events of some tenants, which are queried anew for each batch."""
+
+    businesses: Businesses
+    handler: Handler
+
+    def __call__(self, tx: Tx, event: Any) -> None:
+        self.handler(tx, event)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchHandler:
+    """Handler of many events, in their order.
+
+    It runs in the transaction of the dispatch, without jobs, so that many events need one statement per
+    table. If it fails, each of these events gets a job.
+    """
+
+    run: HandlerOfMany
+
+    def __call__(self, tx: Tx, event: Any) -> None:
+        self.run(tx, [event])
+
+
+def interest(tx: Tx) -> IsInterested:
+    """Return a function that tells if a handler takes a tenant's events; each query runs once."""
+    answers: dict[Callable[[Tx], Any], Any] = {}
+
+    def ask[A](question: Callable[[Tx], A]) -> A:
+        if question not in answers:
+            answers[question] = question(tx)
+        answer: A = answers[question]
+        return answer
+
+    def is_interested(handler: Handler, business_id: str) -> bool:
+        if not isinstance(handler, TenantHandler):
+            return True
+        tenants = handler.businesses
+        if isinstance(tenants, TenantsOfKind):
+            return business_id in ask(tenants.ask).get(tenants.kind, ())
+        return business_id in ask(tenants)
+
+    return is_interested
+
+
+type _EventRow = tuple[Any, dict[str, Any]]
+"""Event and its row."""
+
+_WAIT_LITTLE: Final = "SET LOCAL lock_timeout = '20ms'"
+_WAIT_AS_BEFORE: Final = "SET LOCAL lock_timeout = DEFAULT"
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+"""Source: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+_ROUNDS: Final = 3
+"""Rounds in which events of handlers are dispatched; the drain takes the rest."""
+
+
+def handing_out[T](after: After, work: Callable[[Tx], T]) -> Callable[[Tx], T]:
+    """Return work that dispatches its own events to batch handlers, where all handlers allow it."""
+
+    def both(tx: Tx) -> T:
+        with holding(tx.connection) as deferred:
+            result = work(tx)
+            is_interested = interest(tx)
+            for _ in range(_ROUNDS):
+                if deferred:
+                    _dispatch(tx, after, deferred, is_interested)
+            insert_all(tx, events, [row for _, row in deferred])
+        return result
+
+    return both
+
+
+def _dispatch(tx: Tx, after: After, deferred: list[_EventRow], is_interested: IsInterested) -> None:
+    """Run batch handlers, then write the events; events of these handlers are deferred."""
+    emitted, batches = list(deferred), dict[BatchHandler, list[Any]]()
+    deferred.clear()
+    kinds = dict.fromkeys((type(event), row["business_id"]) for event, row in emitted)
+    handlers_of = {kind: _list_batch_handlers(after, *kind, is_interested) for kind in kinds}
+    for event, row in emitted:
+        handlers = handlers_of[type(event), row["business_id"]]
+        row["fanned_out"] = handlers is not None
+        for handler in handlers or ():
+            batches.setdefault(handler, []).append(event)
+    try:
+        with _short_lock_timeout(tx, batches), savepoint(tx):
+            for handler, batch in batches.items():
+                handler.run(tx, batch)
+    except Exception as error:  # the drain runs the events again, and finds the faulty one
+        is_locked = isinstance(error, OperationalError) and (
+            getattr(error.orig, "sqlstate", "") == _LOCK_NOT_AVAILABLE
+        )
+        if not is_locked:
+            logger().warning("outbox.failed_at_once", error_at=where(error))
+        for _, row in emitted:
+            row["fanned_out"] = False
+    insert_all(tx, events, [row for _, row in emitted])
+
+
+def _list_batch_handlers(
+    after: After, kind: type[Any], business_id: str, is_interested: IsInterested
+) -> list[BatchHandler] | None:
+    """Return the handlers of a tenant's events; None if one of them needs a job per event."""
+    handlers = [handler for handler in after.get(kind, {}).values() if is_interested(handler, business_id)]
+    batch_handlers = [handler for handler in handlers if isinstance(handler, BatchHandler)]
+    return batch_handlers if kind in after and len(batch_handlers) == len(handlers) else None
+
+
+@contextmanager
+def _short_lock_timeout(tx: Tx, handlers: Collection[BatchHandler]) -> Iterator[None]:
+    """Wait only briefly for rows that other transactions lock, so that no two wait for each other.
+
+    Source: https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-LOCK-TIMEOUT
+    """
+    if not (handlers and tx.locks_rows):
+        yield
+        return
+    tx.connection.exec_driver_sql(_WAIT_LITTLE)
+    try:
+        yield
+    finally:
+        tx.connection.exec_driver_sql(_WAIT_AS_BEFORE)
+
+
+RETRY_AFTER: Final = (5, 60, 300, 1800, 7200, 21600)
+"""Seconds before each retry; after the last one the job is dead."""
+LEASE: Final = timedelta(seconds=60)
+LATER: Final = timedelta(minutes=10)
+"""Delay of a job with a handler that this release does not have."""
+UNKNOWN: Final = "unknown handler"
+"""Its error."""
+FANNED_OUT: Final = 500
+"""Greatest number of events per dispatch."""
+CLAIMED: Final = 50
+"""Jobs per claim; few, so that other tenants do not wait long."""
+
+
+JOBS: Final = Queue(jobs, and_(DUE, jobs.c.destination == ""), jobs.c.due_at)
+"""Jobs of handlers, which alone have no destination."""
+_HANDED_OUT: Final = update(events).where(within(events.c.seq, "seqs")).values(fanned_out=True)
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerJob:
+    """Job of an event's handler; ``kind`` is the name of the handler."""
+
+    id: int
+    business_id: str
+    event_seq: int
+    kind: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """Event for one of its handlers."""
+
+    event: StoredEvent
+    kind: type[Any]
+    name: str
+    handler: Handler
+
+
+class Drain:
+    """Dispatches new events and runs due jobs, in turn by tenant.
+
+    Args:
+        after: handlers of each event.
+        claimed: jobs per claim.
+    """
+
+    def __init__(self, after: After, claimed: int = CLAIMED) -> None:
+        self._kinds = {event_name(kind): (kind, handlers) for kind, handlers in after.items()}
+        self._claimed = claimed
+        names = ", ".join(f"'{name}'" for name in self._kinds)
+        is_known: ColumnElement[bool] = literal_column(f"name IN ({names})") if names else false()
+        self._events = Turns(Queue(events, and_(FRESH, is_known), events.c.at))
+        self._jobs = Turns(JOBS)
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """Return the tables that may bring work when they change."""
+        return self._events.queue.tables | self._jobs.queue.tables
+
+    def is_due(self, tx: Tx) -> bool:
+        """Return whether there is anything to do."""
+        return self._events.queue.is_due(tx) or self._jobs.queue.is_due(tx)
+
+    async def run_batch(self, db: Database) -> int:
+        """Dispatch new events, and run some due jobs.
+
+        Returns:
+            The number of jobs and of deliveries to batch handlers; call again until it is 0.
+        """
+        if not await db.read(self.is_due):
+            return 0
+        delivered, claimed = await db.write(self._claim, in_background=True)
+        waiting = claimed
+        while waiting:
+            done = await db.write(partial(self._run_some, waiting=waiting), in_background=True)
+            waiting = waiting[done:]
+        return delivered + len(claimed)
+
+    async def run_all(self, db: Database) -> int:
+        """Run all that is due, and return how many jobs."""
+        done = 0
+        while count := await self.run_batch(db):
+            done += count
+        return done
+
+    def _claim(self, tx: Tx) -> tuple[int, list[tuple[HandlerJob, StoredEvent]]]:
+        delivered = self._fan_out(tx)
+
+        def list_jobs(business_id: str, limit: int) -> list[HandlerJob]:
+            return self._jobs.queue.list(tx, HandlerJob, business_id, limit)
+
+        claimed = self._jobs.list_rows(tx, self._claimed, list_jobs)
+        if not claimed:
+            return delivered, []
+        self._jobs.served(claimed[-1].business_id)
+        lease = update(jobs).where(jobs.c.id.in_([job.id for job in claimed]))
+        tx.execute(lease.values(due_at=tx.now + LEASE, attempts=jobs.c.attempts + 1))
+        query = select(events).where(events.c.seq.in_({job.event_seq for job in claimed}))
+        event_of = {event.seq: event for event in tx.list(StoredEvent, query)}
+        return delivered, [(job, event_of[job.event_seq]) for job in claimed]
+
+    def _fan_out(self, tx: Tx) -> int:
+        """Dispatch new events, and return the number of deliveries to batch handlers."""
+
+        def list_fresh(business_id: str, limit: int) -> list[StoredEvent]:
+            return self._events.queue.list(tx, StoredEvent, business_id, limit)
+
+        fresh = self._events.list_rows(tx, FANNED_OUT, list_fresh)
+        if not fresh:
+            return 0
+        self._events.served(fresh[-1].business_id)
+        is_interested = interest(tx)
+        deliveries = [
+            _Delivery(event, kind, name, handler)
+            for event in sorted(fresh, key=lambda event: event.seq)
+            for kind, handlers in (self._kinds[event.name],)
+            for name, handler in handlers.items()
+            if is_interested(handler, event.business_id)
+        ]
+        with_job = _run_batch_handlers(tx, deliveries)
+        new = {"subject": "", "destination": "", "line": "", "state": RequestState.DUE, "attempts": 0}
+        new |= {"due_at": tx.now, "is_unsure": False, "reason": "", "created_at": tx.now}
+        rows = [
+            new
+            | {
+                "business_id": delivery.event.business_id,
+                "event_seq": delivery.event.seq,
+                "kind": delivery.name,
+            }
+            for delivery in with_job
+        ]
+        insert_new(tx, jobs, rows)
+        update_rows(tx, _HANDED_OUT, [{"seqs": [event.seq for event in fresh]}])
+        return len(deliveries) - len(with_job)
+
+    def _run_some(self, tx: Tx, waiting: list[tuple[HandlerJob, StoredEvent]]) -> int:
+        """Run jobs in their order until the time is up, and return how many.
+
+        On PostgreSQL each job has its own transaction, so that it locks rows only while it runs.
+        """
+        done = 0
+        for job, event in in_time(waiting[:1] if tx.locks_rows else waiting):
+            done += 1
+            kind, handlers = self._kinds.get(event.name, (None, {}))
+            if kind is None or job.kind not in handlers:
+                logger().warning("outbox.unknown_handler", job_id=str(job.id), handler=job.kind)
+                # A release that knows the handler runs it; this was no try.
+                values = {"due_at": tx.now + LATER, "attempts": job.attempts, "reason": UNKNOWN}
+                tx.execute(update(jobs).where(DUE, jobs.c.id == job.id).values(**values))
+                continue
+            try:
+                with savepoint(tx):
+                    still_due = update(jobs).where(jobs.c.id == job.id, jobs.c.state == RequestState.DUE)
+                    done_row = {"state": RequestState.DONE, "reason": "", "failed_at": None}
+                    if tx.execute(still_due.values(**done_row, settled_at=tx.now)).rowcount:
+                        handlers[job.kind](tx, msgspec.json.decode(event.payload, type=kind))
+            except Exception as error:  # whatever a handler raises becomes a retry
+                logger().warning("outbox.failed", job_id=str(job.id), handler=job.kind, error_at=where(error))
+                tries = job.attempts + 1
+                wait = timedelta(seconds=RETRY_AFTER[min(tries, len(RETRY_AFTER)) - 1])
+                state = RequestState.DEAD if tries > len(RETRY_AFTER) else RequestState.DUE
+                since = func.coalesce(jobs.c.failed_at, literal(tx.now, Instant))
+                failure = {"state": state, "due_at": tx.now + wait, "reason": where(error)}
+                tx.execute(update(jobs).where(DUE, jobs.c.id == job.id).values(**failure, failed_at=since))
+        return done
+
+
+def _run_batch_handlers(tx: Tx, deliveries: list[_Delivery]) -> list[_Delivery]:
+    """Run the batch handlers, each in a savepoint; return the deliveries that need a job."""
+    with_job, batches = list[_Delivery](), dict[BatchHandler, list[_Delivery]]()
+    for delivery in deliveries:
+        if isinstance(delivery.handler, BatchHandler):
+            batches.setdefault(delivery.handler, []).append(delivery)
+        else:
+            with_job.append(delivery)
+    for handler, batch in batches.items():
+        payloads = [(delivery.event.payload, delivery.kind) for delivery in batch]
+        try:
+            with savepoint(tx):
+                handler.run(tx, [msgspec.json.decode(payload, type=kind) for payload, kind in payloads])
+        except Exception as error:  # each event gets a job, which finds the faulty one
+            logger().warning("outbox.failed_together", handler=batch[0].name, error_at=where(error))
+            with_job += batch
+    return with_job
+
+
+async def drain(db: Database, after: After, limit: int = 200) -> int:
+    """Run due jobs once, and return how many; call again until it is 0."""
+    return await Drain(after, limit).run_batch(db)

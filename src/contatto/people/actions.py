@@ -263,17 +263,13 @@ def open_reset(tx: Tx, token: str) -> tuple[Member, ResetLink]:
     member = known.find_member(tx, places[0].business_id, places[0].id) if places else None
     if link is None or member is None or _fingerprint(tx, member) != link.fingerprint:
         raise Refused(errors.LINK_OVER)
-    if link.handed_by and not _may_still_reset(tx, member, link.handed_by):
-        raise Refused(errors.LINK_OVER)
+    if link.handed_by:  # the member who handed it out must still be allowed to
+        giver = known.find_member(tx, member.business_id, link.handed_by)
+        if giver is None or giver.deactivated_at is not None:
+            raise Refused(errors.LINK_OVER)
+        if not rules.may_reset(giver.role, member, known.count_places(tx, member.user_id)):
+            raise Refused(errors.LINK_OVER)
     return member, link
-
-
-def _may_still_reset(tx: Tx, member: Member, handed_by: str) -> bool:
-    """Report whether the member who handed a link out may still do so."""
-    giver = known.find_member(tx, member.business_id, handed_by)
-    if giver is None or giver.deactivated_at is not None:
-        return False
-    return rules.may_reset(giver.role, member, known.count_places(tx, member.user_id))
 
 
 def reset_password(tx: Tx, token: str, password_hash: str) -> Member:

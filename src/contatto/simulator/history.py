@@ -55,8 +55,8 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Parts, Tx
 from contatto.kit.db.types import row_of
-from contatto.kit.dispatch import Drain
 from contatto.kit.ids import named_id, number_at, seeded_ids
+from contatto.kit.outbox import Drain
 from contatto.kit.timestamps import micros
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import LeadStatus

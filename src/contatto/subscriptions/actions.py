@@ -19,7 +19,6 @@ from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import after_failure
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
-from contatto.kit.dispatch import Businesses, TenantsOfKind
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbound.client import read_address
@@ -35,7 +34,7 @@ from contatto.kit.outbound.model import (
 )
 from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.outbound.store import delete_requests_of, queue_request, send_again
-from contatto.kit.outbox import emit
+from contatto.kit.outbox import Businesses, TenantsOfKind, emit
 from contatto.leads.model import (
     Lead,
     LeadCaptured,

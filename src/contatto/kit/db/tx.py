@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cache
 from importlib import import_module
@@ -23,7 +23,6 @@ from sqlalchemy import (
 from contatto.kit.db.types import array_of
 from contatto.kit.i18n import UNREADABLE, SealedIn
 from contatto.kit.log import logger
-from contatto.kit.read_audit import ContactReads
 from contatto.kit.vault import Sealed, Vault, row_key
 
 
@@ -75,6 +74,34 @@ class Parts:
 
 NO_PARTS: Final = Parts()
 """Empty container, in which each look-up raises `MissingPart`."""
+
+
+type Ids = dict[str, list[str]]
+"""Ids by the name of their kind, such as ``lead_id``."""
+
+
+@dataclass(slots=True)
+class ContactReads:
+    """Reads of a request so far; of a file only the count, so that memory stays flat."""
+
+    _ids: dict[str, dict[str, None]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, kind: str, ids: Iterable[str]) -> None:
+        """Record that the request opened values of these ids."""
+        if not self.counts:
+            self._ids.setdefault(kind, {}).update(dict.fromkeys(ids))
+
+    def count(self, kind: str, number: int) -> None:
+        """Record the number of values that a file will contain; later reads are not recorded."""
+        self.counts[kind] = number
+
+    @property
+    def ids(self) -> Ids:
+        return {kind: list(ids) for kind, ids in self._ids.items() if ids}
+
+    def __bool__(self) -> bool:
+        return bool(self.counts or self.ids)
 
 
 _AT_ONCE: Final = 5_000

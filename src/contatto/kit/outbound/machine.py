@@ -311,16 +311,11 @@ class OutboundMachine:
         while self._answers or (self._look_again and not self._is_ending):
             answers, self._answers = self._answers, []
             self._look_again = False
-            if answers or await self._is_due():
+            is_due = partial(self._claiming.is_due, full=self._claiming.rooms().full)
+            # on PostgreSQL a pass is always worth a write
+            if answers or self._db.parallel_batches > 1 or await self._db.read(is_due):
                 begun += await self._run_pass(answers)
         return begun
-
-    async def _is_due(self) -> bool:
-        """Return whether a pass is worth a write; on PostgreSQL it always is."""
-        if self._db.parallel_batches > 1:
-            return True
-        full = self._claiming.rooms().full
-        return await self._db.read(lambda tx: self._claiming.is_due(tx, full))
 
     async def _run_pass(self, answers: list[_PendingAnswer]) -> int:
         """Store responses and claim due requests; return how many were begun."""

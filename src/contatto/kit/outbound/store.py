@@ -1,6 +1,6 @@
 """The jobs table: event handlers and requests to outside systems, with claims and dead letters.
 
-A job of a handler has the number of its event, and no destination; ``kit/dispatch`` runs it. Every other job
+A job of a handler has the number of its event, and no destination; ``kit/outbox`` runs it. Every other job
 is a request; ``kit/outbound/machine`` sends it.
 """
 
