@@ -44,7 +44,7 @@ test-engines: ## run attribution on Spark (a cluster too), Sail and ClickHouse; 
 
 check: lint imports ## what must be green before a commit: lint, types, imports, architecture tests
 	@$(BIN)/mypy & types=$$!; $(BIN)/pytest -q tests/house; house=$$?; wait $$types && exit $$house
-	@$(BIN)/python -m tools.translations --count
+	@$(BIN)/python -m tools.translations --check
 
 lint: $(STAMP) ## find mistakes and bad format in the code, and mistakes in the scripts of pages
 	@$(BIN)/ruff check .
@@ -87,7 +87,7 @@ migration: $(STAMP) ## write a new schema step; m="what changes"
 	@$(BIN)/python -m tools.migration "$(m)"
 
 build: $(STAMP) ## build the wheel, the source archive and the SBOM into dist/; every text must be translated
-	@$(BIN)/python -m tools.translations --release
+	@$(BIN)/python -m tools.translations --check
 	@$(PYTHON) -m tools.bootstrap build
 	@$(BIN)/python -m tools.sbom
 

@@ -78,9 +78,18 @@ def read_prose(text: str, *, is_docstring: bool) -> Iterator[tuple[str, str]]:
             yield "long_sentences", " ".join(sentence.split())[:120]
 
 
-def read_module(path: str, source: str) -> Iterator[Finding]:
+class Source(NamedTuple):
+    """A module, read and parsed once for all counts."""
+
+    path: str
+    text: str
+    tree: ast.Module
+
+
+def read_module(source: Source) -> Iterator[Finding]:
     """Yield the findings of a module: names, docstrings of all that has one, and comments."""
-    for node in ast.walk(ast.parse(source)):
+    path = source.path
+    for node in ast.walk(source.tree):
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
@@ -100,7 +109,7 @@ def read_module(path: str, source: str) -> Iterator[Finding]:
         ):
             for rule, text in read_prose(node.value.value, is_docstring=True):
                 yield Finding(path, line, rule, text)
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+    for token in tokenize.generate_tokens(io.StringIO(source.text).readline):
         if token.type == tokenize.COMMENT and not re.match(r"#\s?(fmt:|type:|noqa)", token.string):
             for rule, text in read_prose(token.string.lstrip("# "), is_docstring=False):
                 yield Finding(path, token.start[0], rule, text)
@@ -115,41 +124,34 @@ def read_templates(root: Path) -> Iterator[Finding]:
                 yield Finding(str(path.relative_to(root)), number, "phrases_on_screens", text.strip())
 
 
-def list_findings(root: Path) -> list[Finding]:
+def list_findings(root: Path, sources: list[Source]) -> list[Finding]:
     """Return the findings of source, tools and benchmarks, and of templates."""
-    return [
-        *(
-            finding
-            for path, source in _list_sources(root, ("src", "tools", "bench"))
-            for finding in read_module(path, source)
-        ),
-        *read_templates(root),
-    ]
+    return [*(finding for source in sources for finding in read_module(source)), *read_templates(root)]
 
 
 def count_all(root: Path) -> dict[str, float]:
     """Return all counts by their names in the file of limits; shape is counted in ``src`` alone."""
-    sources = list(_list_sources(root, ("src",)))
-    trees = [ast.parse(source) for _, source in sources]
-    nodes = [node for tree in trees for node in ast.walk(tree)]
-    lines = sum(source.count("\n") + 1 for _, source in sources)
+    all_sources = list_sources(root)
+    sources = [source for source in all_sources if source.path.startswith("src/")]
+    nodes = [node for source in sources for node in ast.walk(source.tree)]
+    lines = sum(source.text.count("\n") + 1 for source in sources)
     functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    uses = Counter(re.findall(r"\b_[a-z]\w*\b", "\n".join(source for _, source in sources)))
+    uses = Counter(re.findall(r"\b_[a-z]\w*\b", "\n".join(source.text for source in sources)))
     classes = Counter(node.name for node in nodes if isinstance(node, ast.ClassDef) and node.name[0] != "_")
     imports = sum(
         node.end_lineno - node.lineno + 1
         for node in nodes
         if isinstance(node, ast.Import | ast.ImportFrom) and node.end_lineno
     )
-    rules = Counter(finding.rule for finding in list_findings(root))
+    rules = Counter(finding.rule for finding in list_findings(root, all_sources))
     return {
         "files": len(sources),
         "lines": lines,
         "functions_per_1000_lines": round(1_000 * len(functions) / max(lines, 1), 1),
         "short_modules": sum(
-            source.count("\n") < SHORT_MODULE - 1
-            for path, source in sources
-            if not path.endswith("__init__.py")
+            source.text.count("\n") < SHORT_MODULE - 1
+            for source in sources
+            if not source.path.endswith("__init__.py")
         ),
         "private_functions_used_once": sum(
             uses[node.name] == 2
@@ -179,11 +181,15 @@ def check_subject(message: str) -> list[str]:
     return faults
 
 
-def _list_sources(root: Path, folders: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    for folder in folders:
+def list_sources(root: Path) -> list[Source]:
+    """Return the modules of source, tools and benchmarks, without schema steps."""
+    sources = []
+    for folder in ("src", "tools", "bench"):
         for path in sorted((root / folder).rglob("*.py")):
             if "versions" not in path.parts:
-                yield str(path.relative_to(root)), path.read_text(encoding="utf-8")
+                text = path.read_text(encoding="utf-8")
+                sources.append(Source(path.relative_to(root).as_posix(), text, ast.parse(text)))
+    return sources
 
 
 def main() -> int:
@@ -200,7 +206,7 @@ def main() -> int:
         print("\n".join(f"The commit's subject {fault}." for fault in faults), file=sys.stderr)
         return bool(faults)
     if chosen.rule:
-        for finding in list_findings(ROOT):
+        for finding in list_findings(ROOT, list_sources(ROOT)):
             if finding.rule == chosen.rule:
                 print(f"{finding.path}:{finding.line}: {finding.text}")
         return 0

@@ -1,7 +1,6 @@
 """Brings the catalogues up to date with the marked texts: `python -m tools.translations`.
 
-With ``--count`` it only warns of what is not translated; with ``--release`` that is an error. A change of one
-text need not wait for eight languages, a release must.
+With ``--check`` it changes nothing, and a text without its translations is an error.
 """
 
 import ast
@@ -47,7 +46,7 @@ HEADER = """\
 def main(arguments: list[str]) -> int:
     texts = marked_texts()
     if arguments:
-        return count_left(texts, is_release=arguments == ["--release"])
+        return count_left(texts)
     for lang in LANGUAGES:
         if lang == SOURCE:
             continue
@@ -58,8 +57,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def count_left(texts: Catalog, *, is_release: bool) -> int:
-    """Say what is left to do in each language; the exit status is an error only for a release."""
+def count_left(texts: Catalog) -> int:
+    """Print what is left to do in each language, and return the exit status."""
     is_done = True
     for lang in LANGUAGES:
         catalogue = read_catalogue(lang)
@@ -69,8 +68,8 @@ def count_left(texts: Catalog, *, is_release: bool) -> int:
             print(f"{lang}: texts not translated: {len(missing)}, gone: {len(stale)}", file=sys.stderr)
             print(*(f"  {text}" for text in missing[:5]), sep="\n", file=sys.stderr)
     if not is_done:
-        print("Run make translations, and fill in the catalogues before a release.", file=sys.stderr)
-    return int(is_release and not is_done)
+        print("Run make translations, and fill in the catalogues.", file=sys.stderr)
+    return int(not is_done)
 
 
 def untranslated(catalogue: Catalog, texts: Catalog) -> list[str]:

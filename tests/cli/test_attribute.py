@@ -143,7 +143,8 @@ def test_lines_are_whole_however_the_file_is_cut(monkeypatch: pytest.MonkeyPatch
     given = [*GOOD[:2], "x" * 11_000, *GOOD[2:]]
     source = io.BytesIO(b"\xef\xbb\xbf" + text(given).encode())
     found = [events for _, events in reader.events(source)]
-    numbers = [event.line for each in found for event in (*each.touches, *each.conversions)]
+    rows: list[Any] = [event for batch in found for event in (*batch.touches, *batch.conversions)]
+    numbers = [row.line for row in rows]
     assert numbers == [4, 5]
     assert (len(reader.setup.businesses), len(reader.setup.adgroups)) == (1, 1)
     assert [line for line, _ in faults] == [3]

@@ -36,7 +36,7 @@ def command(*words: str) -> tuple[int, str]:
 def look[T](work: object, data_dir: Path) -> T:
     context = open_context(install(Settings(data_dir=data_dir)))
     try:
-        return context.db.write_now(work)  # type: ignore[arg-type]
+        return context.db.write_now(work)
     finally:
         context.db.close()
 
@@ -50,7 +50,7 @@ def test_a_token_is_made_listed_and_revoked(data_dir: Path) -> None:
         found = find_token(tx, hash_secret(token))
         return (found[0].id, found[0].scopes) if found else None
 
-    token_id, scopes = look(kept, data_dir)  # type: ignore[misc]
+    token_id, scopes = look(kept, data_dir)
     assert scopes == ("leads.read",)
     assert "Nightly" in command("list")[1]
     assert token not in command("list")[1]
@@ -62,7 +62,7 @@ def test_a_token_is_made_listed_and_revoked(data_dir: Path) -> None:
 def test_an_auth_code_becomes_a_token(data_dir: Path) -> None:
     code, said = command("code", "script")
     assert code == 0
-    kept, _ = look(lambda tx: redeem_auth_code(tx, said.strip()), data_dir)  # type: ignore[misc]
+    kept, _ = look(lambda tx: redeem_auth_code(tx, said.strip()), data_dir)
     assert kept.scopes == tuple(Permission)
 
 

@@ -172,23 +172,25 @@ def test_factors_of_a_decision_have_names_that_people_read() -> None:
     assert str(factor_text("follows")) == "Publisher field “follows”"
 
 
-def test_ads_of_one_name_are_told_apart_by_their_ad_groups_else_by_their_numbers(house: House) -> None:
-    def names() -> dict[str, str]:
-        def load(tx: Tx) -> dict[int, str]:
-            known = ["Ad of CONVERSATION", "Ad of LEAD_GENERATION"]
-            return name_ads(tx, house.business_id, list_ads_by_name(tx, house.business_id, known))
+def test_ads_of_one_name_are_told_apart_by_their_ad_groups_else_by_their_numbers(tmp_path: Path) -> None:
+    with running_house(tmp_path, worker="separate") as house:
 
-        return {str(number): name for number, name in house.context.db.read_now(load).items()}
+        def names() -> dict[str, str]:
+            def load(tx: Tx) -> dict[int, str]:
+                shared = ["Ad of CONVERSATION", "Ad of LEAD_GENERATION"]
+                return name_ads(tx, house.business_id, list_ads_by_name(tx, house.business_id, shared))
 
-    assert "Ad of LEAD_GENERATION" in names().values()
-    made = [house.make_ad("CONVERSATION")["ad_id"] for _ in range(2)]
-    told = names()
-    assert [told[each] for each in made] == [
-        f"Ad of CONVERSATION · CONVERSATION group · {each}" for each in made
-    ]
-    group = house.data("GET", "/ad/get/", filtering={"ad_ids": made[:1]})["list"][0]["adgroup_id"]
-    house.data("POST", "/adgroup/update/", adgroup_id=group, adgroup_name="Another group")
-    assert names()[made[0]] == "Ad of CONVERSATION · Another group"
+            return {str(number): name for number, name in house.context.db.read_now(load).items()}
+
+        house.make_ad("LEAD_GENERATION")
+        ad_ids = [house.make_ad("CONVERSATION")["ad_id"] for _ in range(2)]
+        assert "Ad of LEAD_GENERATION" in names().values()
+        assert [names()[ad_id] for ad_id in ad_ids] == [
+            f"Ad of CONVERSATION · CONVERSATION group · {ad_id}" for ad_id in ad_ids
+        ]
+        group = house.data("GET", "/ad/get/", filtering={"ad_ids": ad_ids[:1]})["list"][0]["adgroup_id"]
+        house.data("POST", "/adgroup/update/", adgroup_id=group, adgroup_name="Another group")
+        assert names()[ad_ids[0]] == "Ad of CONVERSATION · Another group"
 
 
 def test_the_page_of_the_model_shows_what_was_foretold_and_came_and_what_it_goes_by(house: House) -> None:

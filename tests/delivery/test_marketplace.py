@@ -57,9 +57,9 @@ def test_no_ad_group_spends_more_than_its_limit_whatever_the_lines_do(  # noqa: 
     ask = teller(marketplace)
     budget = 5_000
     group: Line = {}
-    for line in set_up(2, budget_mode=mode, budget_micros=budget, pacing=pacing, countries=[]):
-        group = line if line["type"] == "adgroup" else group
-        ask(line)
+    for start in set_up(2, budget_mode=mode, budget_micros=budget, pacing=pacing, countries=[]):
+        group = start if start["type"] == "adgroup" else group
+        ask(start)
     ts, asked = BEGINS, 0
     for what, number, passed in steps:
         ts = max(BEGINS, ts + passed * SECOND)

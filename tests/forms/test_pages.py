@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from contatto.forms import actions
+from contatto.forms import actions, store
 from contatto.forms.model import Content, Option, QuestionKind
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
@@ -131,9 +131,7 @@ def test_a_time_is_chosen_of_those_that_the_builder_opened(house: House) -> None
     assert save(house, builder, do="publish", **hours).status_code == 303
     form_id = builder.removeprefix("/forms/")
     post(house, f"/forms/defaults/{house.webchat_id}", "/forms", form_id=form_id)
-    version = house.context.db.read_now(
-        lambda tx: actions.store.find_latest_version(tx, house.business_id, form_id)
-    )
+    version = house.context.db.read_now(lambda tx: store.find_latest_version(tx, house.business_id, form_id))
     assert version
     chat = house.client.get(f"/chat/{house.webchat_id}").text
     offered = re.findall(r'<option value="(20[0-9T:-]+)">', chat)

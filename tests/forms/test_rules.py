@@ -219,9 +219,9 @@ def test_whatever_is_sent_every_question_that_is_met_is_answered_or_named(
     for each in form.questions:
         if each.required and each.key in met:
             assert each.key in answered | named
-    for each in checked.answers:
-        assert each.value
-        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]", each.value + each.shown)
+    for answer in checked.answers:
+        assert answer.value
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]", answer.value + answer.shown)
 
 
 @given(st.text(max_size=80))

@@ -77,6 +77,12 @@ def test_the_help_is_read_on_pages(house: House) -> None:
     assert asked.headers["location"] == "/help/how-to/work-on-leads"
     assert "Work on leads" in house.client.get("/help/how-to/work-on-leads").text
     assert "Invite colleagues" in house.client.get("/help", params={"q": "invite"}).text
+    listed = house.client.get("/help").text
+    assert (
+        0
+        < listed.index('href="/help/tutorials/first-lead"')
+        < listed.index('href="/help/how-to/work-on-leads"')
+    )
     for wrong in ("/help/how-to/nothing", "/help/..%2f..%2fsecrets/x", "/help/images/ad.png"):
         assert house.client.get(wrong).status_code == 404
 

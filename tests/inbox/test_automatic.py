@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -132,7 +133,11 @@ def test_only_the_businesss_own_chat_page_has_them(database: Database, shop: Sho
         ("other", shop.webchat.id), (shop.business_id, shop.tiktok.id), (shop.business_id, "nobody"),
     ):  # fmt: skip
         with pytest.raises(Refused) as refused:
-            database.write_now(lambda tx, of=(business_id, account_id): keep_automatic(tx, *of, SMALL, 0))  # type: ignore[misc]
+            database.write_now(
+                partial(
+                    keep_automatic, business_id=business_id, account_id=account_id, content=SMALL, revision=0
+                )
+            )
         assert refused.value.code is errors.NOT_FOUND
     assert database.read_now(lambda tx: find_automatic(tx, "other", shop.webchat.id)) is None
 

@@ -98,6 +98,13 @@ def test_conversions_over_two_goals_are_told_and_not_added(house: House) -> None
     assert "A conversion is a lead; cost per conversion is cost per lead." in shown
 
 
+def test_one_conversion_is_named_in_the_singular(house: House) -> None:
+    shown = words(page(house, f"/reports?{DAYS}"))
+    assert " 1 chat " in shown
+    assert "1 chats" not in shown
+    assert " 2 leads " in shown
+
+
 def test_the_spreadsheet_has_what_the_csv_has(house: House) -> None:
     answer = house.client.get(f"/reports/xlsx?{DAYS}")
     assert answer.status_code == 200

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from contatto.accounts import actions as accounts
+from contatto.accounts import store as accounts_store
 from contatto.accounts.actions import NewAdAccount
 from contatto.accounts.model import BusinessId, Credential, Permission
 from contatto.accounts.rules import LIMITABLE
@@ -161,7 +162,7 @@ def test_each_lead_is_shown_to_the_ad_account_that_earned_it(world: World, limit
         """Let an ad of the first ad account have earned the newest lead of the chat."""
         wanted = LeadFilter(origins=origins_of(LeadSource.DIRECT_MESSAGE))
         newest, other = list_leads(tx, of.business_id, wanted, limit=2)
-        (first,) = [each for each in accounts.store.list_ad_accounts(tx, BusinessId(of.business_id))
+        (first,) = [each for each in accounts_store.list_ad_accounts(tx, BusinessId(of.business_id))
                     if str(each.number) == limited.first]  # fmt: skip
         change = update(conversions).where(conversions.c.subject_id == newest.id)
         assert tx.execute(change.values(ad_account_id=first.id)).rowcount == 1
@@ -217,7 +218,7 @@ def test_a_limited_token_cannot_have_what_concerns_the_whole_business(
     business_id = BusinessId(limited.tenant.business_id)
 
     def work(tx: Tx) -> object:
-        ours = accounts.store.list_ad_accounts(tx, business_id)[:1]
+        ours = accounts_store.list_ad_accounts(tx, business_id)[:1]
         return accounts.issue_token(tx, business_id, "x", [scope], ad_account_ids=[each.id for each in ours])
 
     with pytest.raises(Refused, match="whole business"):
@@ -230,7 +231,7 @@ def test_a_token_is_limited_to_ad_accounts_of_its_business_alone(world: World, l
     def work(tx: Tx, wanted: list[str]) -> object:
         return accounts.issue_token(tx, business_id, "x", ["ads.read"], ad_account_ids=wanted)
 
-    theirs = world.context.db.read_now(lambda tx: accounts.store.list_ad_accounts(tx, other))[0].id
+    theirs = world.context.db.read_now(lambda tx: accounts_store.list_ad_accounts(tx, other))[0].id
     for wanted in ([], [theirs], ["nobody"]):
         with pytest.raises(Refused, match="ad accounts of this business"):
             world.context.db.write_now(lambda tx, wanted=wanted: work(tx, wanted))  # type: ignore[misc]

@@ -13,8 +13,10 @@ import pytest
 from sqlalchemy import func, select
 
 from contatto.accounts import actions as accounts
+from contatto.accounts import store as accounts_store
 from contatto.accounts.model import Permission
 from contatto.kit.db.types import metadata
+from contatto.kit.errors import Refused
 from contatto.subscriptions.model import Entity
 from contatto.subscriptions.store import list_subscriptions
 from tests import make
@@ -205,7 +207,7 @@ def test_an_app_has_one_address_for_messages_however_many_are_set_at_once(served
 
 def test_an_auth_code_that_is_sent_many_times_at_once_gives_one_token(served: Served) -> None:
     code = served.context.db.write_now(
-        lambda tx: accounts.issue_auth_code(tx, served.house.business_id, "x", [Permission.READ_ADS])  # type: ignore[arg-type]
+        lambda tx: accounts.issue_auth_code(tx, served.house.business_id, "x", [Permission.READ_ADS])
     )
     before = rows(served, "api_tokens")
     body = {"app_id": "1", "secret": "2", "auth_code": code}
@@ -250,18 +252,18 @@ def test_owners_who_take_each_other_away_at_once_leave_one(served: Served) -> No
             make.member(tx, business_id, f"owner{number}@example.com")
 
     db.write_now(add)
-    members = db.read_now(lambda tx: accounts.store.list_members(tx, business_id))  # type: ignore[arg-type]
+    members = db.read_now(lambda tx: accounts_store.list_members(tx, business_id))
 
     def deactivate(member_id: str) -> bool:
         def work(tx: Any) -> None:
-            accounts.deactivate_member(tx, accounts.load_member(tx, business_id, member_id))  # type: ignore[arg-type]
+            accounts.deactivate_member(tx, accounts.load_member(tx, business_id, member_id))
 
         try:
             db.write_now(work)
-        except accounts.Refused:
+        except Refused:
             return False
         return True
 
     gone = list(served.threads.map(deactivate, [each.id for each in members]))
     assert gone.count(False) == 1
-    assert db.read_now(lambda tx: accounts.store.count_owners(tx, business_id)) == 1  # type: ignore[arg-type]
+    assert db.read_now(lambda tx: accounts_store.count_owners(tx, business_id)) == 1

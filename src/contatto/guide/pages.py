@@ -145,9 +145,9 @@ async def show_help(
             (
                 page
                 for page in pages.values()
-                if page.place.startswith("how-to/") and page.place != "how-to/index"
+                if page.place.startswith(("tutorials/", "how-to/")) and not page.place.endswith("/index")
             ),
-            key=lambda page: page.title,
+            key=lambda page: (page.place.startswith("how-to/"), page.title),
         ),
     }
     return context_of(request).pages.render(request, "guide/help.html", values)
