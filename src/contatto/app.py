@@ -388,10 +388,7 @@ def _customer_page(request: Request, refused: Refused) -> Response:
     elif request.method != "GET":
         heading, next_step = refused.code.says, N_("Go back and try again.")
     values = {"heading": words.gettext(heading), "next_step": words.gettext(next_step)}
-    response = context.pages.render(request, "ui/customer_error.html", values, status)
-    if refused.retry_after_s is not None:
-        response.headers["Retry-After"] = str(refused.retry_after_s)
-    return response
+    return context.pages.render(request, "ui/customer_error.html", values, refused=refused)
 
 
 _NEXT_PAGES: Final = {
@@ -416,10 +413,8 @@ def _error_page(request: Request, refused: Refused) -> Response:
         "next_label": next_label and words.gettext(next_label),
         "reference": request.state.request_id,
     }
-    response = context.pages.render(request, "ui/error.html", values, refused.code.http_status)
+    response = context.pages.render(request, "ui/error.html", values, refused=refused)
     response.headers["X-Message"] = quote(happened)
-    if refused.retry_after_s is not None:
-        response.headers["Retry-After"] = str(refused.retry_after_s)
     return response
 
 

@@ -247,7 +247,12 @@ async def note_caller(request: Request, caller: Caller) -> Caller:
     request.state.named = fields
 
     def follow(tx: Tx, result: Any) -> None:
-        named = " ".join(dict.fromkeys(f"{audit_rules.objects_of(fields)} {_made(result)}".split()))
+        number = getattr(result, "number", None) if is_dataclass(result) else None
+        created = f"{type(result).__name__}={number}" if isinstance(number, int) else ""
+        if isinstance(result, Answer | dict):
+            result_fields = result if isinstance(result, dict) else structs.asdict(result)
+            created = audit_rules.objects_of(result_fields)
+        named = " ".join(dict.fromkeys(f"{audit_rules.objects_of(fields)} {created}".split()))
         append_audit_record(tx, _deed(caller, request.scope, named))
         request.state.is_written = True
 
@@ -287,16 +292,6 @@ def check_access(request: Request, caller: Caller) -> None:
 def _addressed(request: Request) -> dict[str, Any]:
     """Return the fields of a request's path and address."""
     return {**request.query_params, **request.path_params}
-
-
-def _made(result: Any) -> str:
-    """Return the id of the object that a write created, if its result has one."""
-    number = getattr(result, "number", None) if is_dataclass(result) else None
-    if isinstance(result, Answer):
-        return audit_rules.objects_of(structs.asdict(result))
-    if isinstance(result, dict):
-        return audit_rules.objects_of(result)
-    return f"{type(result).__name__}={number}" if isinstance(number, int) else ""
 
 
 def _act(scope: Scope) -> str:

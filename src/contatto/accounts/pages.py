@@ -194,8 +194,7 @@ async def _render_settings(
         "typed": typed or TokenForm(),
         "scopes": [permission.value for permission in Permission],
     }
-    status = problem.code.http_status if problem else 200
-    return context.pages.render(request, "accounts/settings.html", values, status)
+    return context.pages.render(request, "accounts/settings.html", values, refused=problem)
 
 
 @dataclass(frozen=True, slots=True)

@@ -245,8 +245,7 @@ async def _render_list(
         "most_days": MOST_BACKFILL,
         "error": refused.detail_in(translator_of(request)) if refused else "",
     }
-    status = refused.code.http_status if refused else 200
-    return context.pages.render(request, "ad_platforms/accounts.html", values, status)
+    return context.pages.render(request, "ad_platforms/accounts.html", values, refused=refused)
 
 
 async def render_account(
@@ -283,8 +282,7 @@ async def render_account(
         "can_manage": can_manage,
         "error": refused.detail_in(translator_of(request)) if refused else "",
     }
-    status = refused.code.http_status if refused else 200
-    return context.pages.render(request, "ad_platforms/account.html", values, status)
+    return context.pages.render(request, "ad_platforms/account.html", values, refused=refused)
 
 
 def _ways(request: Request, tx: Tx, caller: Caller, account: OutsideAccount) -> list[dict[str, str]]:
@@ -454,5 +452,4 @@ async def _render_upload(
         "kept": saved_text,
         "error": refused.detail_in(translator_of(request)) if refused else "",
     }
-    status = refused.code.http_status if refused else 200
-    return context.pages.render(request, "ad_platforms/upload.html", values, status)
+    return context.pages.render(request, "ad_platforms/upload.html", values, refused=refused)

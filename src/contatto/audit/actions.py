@@ -45,19 +45,21 @@ class FoldedReads:
 
     def fresh(self, actor_id: str, act: str, seen: Ids, now: datetime) -> Ids:
         """Return the ids that are not in the log yet, and extend the reads of the others."""
-        new_ids = {
-            kind: [id_ for id_ in ids if not self._is_repeat((actor_id, act, kind, id_), now)]
-            for kind, ids in seen.items()
-        }
-        return {kind: ids for kind, ids in new_ids.items() if ids}
-
-    def _is_repeat(self, key: _ReadKey, now: datetime) -> bool:
-        earlier = self._reads.get(key)
-        if earlier is None or now - earlier.repeated_at >= FOLDED or now - earlier.logged_at >= LONGEST:
-            return False
-        earlier.repeated_at = now
-        self._reads.move_to_end(key)
-        return True
+        new_ids: Ids = {}
+        for kind, ids in seen.items():
+            for id_ in ids:
+                key = (actor_id, act, kind, id_)
+                earlier = self._reads.get(key)
+                if (
+                    earlier is None
+                    or now - earlier.repeated_at >= FOLDED
+                    or now - earlier.logged_at >= LONGEST
+                ):
+                    new_ids.setdefault(kind, []).append(id_)
+                else:
+                    earlier.repeated_at = now
+                    self._reads.move_to_end(key)
+        return new_ids
 
     def keep(self, actor_id: str, act: str, written: Ids, now: datetime) -> None:
         """Remember logged ids; drop reads that have ended or exceed the limit."""

@@ -212,8 +212,7 @@ async def _render(
         "countries": sorted(named, key=lambda pair: pair[1]),
         "typed": typed or {},
     }
-    status = refused.code.http_status if refused else 200
-    return context.pages.render(request, "channels/settings.html", values, status)
+    return context.pages.render(request, "channels/settings.html", values, refused=refused)
 
 
 def _shown_account(account: ChannelAccount, check: TokenCheck | None) -> dict[str, Any]:

@@ -104,8 +104,7 @@ def _render_setup(request: Request, typed: SetupForm, problem: Refused | None = 
         "currencies": currency_choices(words),
         "regions": choices_by_country(),
     }
-    status = problem.code.http_status if problem else 200
-    return context_of(request).pages.render(request, "guide/setup.html", values, status)
+    return context_of(request).pages.render(request, "guide/setup.html", values, refused=problem)
 
 
 @router.get("/start", Access(Credential.MEMBER))

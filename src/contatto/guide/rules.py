@@ -139,19 +139,17 @@ def search_pages(pages: Iterable[HelpPage], query: str) -> list[Hit]:
     words = query.casefold().split()[:10]
     if not words:
         return []
-    scored = [(_score(page, words), page) for page in pages]
-    matches = sorted((pair for pair in scored if pair[0]), key=lambda pair: (-pair[0], pair[1].title))
+    scored: list[tuple[int, HelpPage]] = []
+    for page in pages:
+        text, title = page.text.casefold(), page.title.casefold()
+        if all(word in text for word in words):
+            heads = " ".join(line for line in text.splitlines() if line.startswith("#"))
+            score = 8 if page.place.startswith("how-to/") else 0
+            for word in words:
+                score += min(text.count(word), 5) + 20 * (word in title) + 4 * (word in heads)
+            scored.append((score, page))
+    matches = sorted(scored, key=lambda pair: (-pair[0], pair[1].title))
     return [Hit(page.place, page.title, _excerpt(page.text, words)) for _, page in matches[:MOST_HITS]]
-
-
-def _score(page: HelpPage, words: Sequence[str]) -> int:
-    text, title = page.text.casefold(), page.title.casefold()
-    if not all(word in text for word in words):
-        return 0
-    heads = " ".join(line for line in text.splitlines() if line.startswith("#"))
-    guides = 8 if page.place.startswith("how-to/") else 0
-    counted = (min(text.count(word), 5) + 20 * (word in title) + 4 * (word in heads) for word in words)
-    return guides + sum(counted)
 
 
 def _excerpt(text: str, words: Sequence[str]) -> str:

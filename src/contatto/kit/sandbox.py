@@ -100,17 +100,6 @@ class SandboxPool:
 
     def _call(self, work: Work | str, raw: bytes) -> tuple[int, bytes]:
         name = work if isinstance(work, str) else name_of(work)
-        child = self._take(name)
-        try:
-            answer = child.call(raw, self._clock_s)
-        except BaseException as error:
-            logger().warning("confined.ended", work=name, says=str(error))
-            self._give_back(name, child, is_good=False)
-            raise
-        self._give_back(name, child, is_good=True)
-        return answer
-
-    def _take(self, name: str) -> "_Child":
         with self._lock:
             waiting = self._idle[name]
             child = waiting.pop() if waiting else None
@@ -120,7 +109,14 @@ class SandboxPool:
         child = child or _Child(name, *self._arguments)
         with self._lock:
             self._busy.add(child)
-        return child
+        try:
+            answer = child.call(raw, self._clock_s)
+        except BaseException as error:
+            logger().warning("confined.ended", work=name, says=str(error))
+            self._give_back(name, child, is_good=False)
+            raise
+        self._give_back(name, child, is_good=True)
+        return answer
 
     def _give_back(self, name: str, child: "_Child", *, is_good: bool) -> None:
         with self._lock:

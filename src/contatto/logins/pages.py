@@ -85,10 +85,7 @@ async def post_login(
             "next": local_path(next),
             "is_reset": False,
         }
-        page = context.pages.render(request, "logins/login.html", values, refused.code.http_status)
-        if refused.retry_after_s is not None:
-            page.headers["Retry-After"] = str(refused.retry_after_s)
-        return page
+        return context.pages.render(request, "logins/login.html", values, refused=refused)
     next_path = local_path(next) or home_path(caller.permissions, is_operator=caller.is_operator)
     response = RedirectResponse(f"/login/tries?next={quote(next_path)}" if failed else next_path, 303)
     set_session(response, token, context.pages.cookies)

@@ -243,8 +243,7 @@ async def _render_operator(
         "error": split_fault(problem, translator_of(request))[1] if problem else "",
         "error_part": part,
     }
-    status = problem.code.http_status if problem else 200
-    return context.pages.render(request, "operators/operator.html", values, status)
+    return context.pages.render(request, "operators/operator.html", values, refused=problem)
 
 
 def _load(tx: Tx, caller: Caller) -> dict[str, Any]:
@@ -451,8 +450,7 @@ async def _render_marketplaces(
         "categories": [(category.value, text) for category, text in CATEGORY_TEXTS.items()],
         "error": split_fault(problem, translator_of(request))[1] if problem else "",
     }
-    status = problem.code.http_status if problem else 200
-    return context.pages.render(request, "operators/marketplaces.html", values, status)
+    return context.pages.render(request, "operators/marketplaces.html", values, refused=problem)
 
 
 def _join_rows(

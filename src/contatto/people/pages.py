@@ -233,8 +233,7 @@ async def _render_members(
         "error_part": part,
         "handed": handed,
     }
-    status = problem.code.http_status if problem else 200
-    return context.pages.render(request, "people/members.html", values, status)
+    return context.pages.render(request, "people/members.html", values, refused=problem)
 
 
 class JoiningForm(BaseModel):
@@ -339,12 +338,7 @@ async def _render_invitation(
         "typed": typed,
         "error": split_fault(problem, words)[1] if problem else "",
     }
-    page = context.pages.render(
-        request, "people/invitation.html", values, problem.code.http_status if problem else 200
-    )
-    if problem and problem.retry_after_s is not None:
-        page.headers["Retry-After"] = str(problem.retry_after_s)
-    return page
+    return context.pages.render(request, "people/invitation.html", values, refused=problem)
 
 
 @router.get("/password/forgotten", Access(Credential.ANYBODY))
@@ -413,17 +407,12 @@ def _render_forgotten(
         "sends_mail": context.settings.sends_mail,
         "error": split_fault(problem, translator_of(request))[1] if problem else "",
     }
-    status = problem.code.http_status if problem else 200
-    page = context.pages.render(request, "people/forgotten.html", values, status)
-    if problem is not None and problem.code is errors.TOO_MANY:
-        page.headers["Retry-After"] = str(problem.retry_after_s)
-    return page
+    return context.pages.render(request, "people/forgotten.html", values, refused=problem)
 
 
 def _render_reset(request: Request, token: str, problem: Refused | None = None) -> HTMLResponse:
     values = {"token": token, "error": split_fault(problem, translator_of(request))[1] if problem else ""}
-    status = problem.code.http_status if problem else 200
-    return context_of(request).pages.render(request, "people/reset.html", values, status)
+    return context_of(request).pages.render(request, "people/reset.html", values, refused=problem)
 
 
 PROFILE_PAGE = "/settings/profile"
@@ -568,5 +557,4 @@ async def _render_profile(
         "zones": [(zone, zone) for zone in time_zones()],
         "done": done,
     }
-    status = problem.code.http_status if problem else 200
-    return context.pages.render(request, "people/profile.html", values, status)
+    return context.pages.render(request, "people/profile.html", values, refused=problem)

@@ -262,8 +262,7 @@ async def _render(
         "error": refused.detail_in(translator) if refused else "",
         "most": MOST_SHOWN,
     }
-    status = refused.code.http_status if refused else 200
-    return context.pages.render(request, "signals/signals.html", values, status)
+    return context.pages.render(request, "signals/signals.html", values, refused=refused)
 
 
 def _step_choices(

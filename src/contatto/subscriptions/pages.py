@@ -107,8 +107,7 @@ async def _render(
         "typed": typed,
         "error": refused.detail_in(translator_of(request)) if refused else "",
     }
-    status = refused.code.http_status if refused else 200
-    return context.pages.render(request, "subscriptions/subscriptions.html", values, status)
+    return context.pages.render(request, "subscriptions/subscriptions.html", values, refused=refused)
 
 
 async def _change(

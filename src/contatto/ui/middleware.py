@@ -204,10 +204,19 @@ class SecurityLayer:
         path, limit = scope["path"], BODY_LIMIT
         if path.endswith(self._ends):
             limit = max(larger for end, larger in self.larger.items() if path.endswith(end))
-        receive = _capped(receive, limit)
+        size = 0
+
+        async def receive_capped() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > limit:
+                raise too_large(limit)  # to the reader of the body
+            return message
+
         named = REQUEST_ID.set(request_id)
         try:
-            await self.app(scope, receive, send_with_headers)
+            await self.app(scope, receive_capped, send_with_headers)
         except ClientDisconnect:
             status = status or _CLIENT_CLOSED
         except Exception as error:
@@ -260,25 +269,6 @@ def _plain(name: bytes, value: bytes) -> tuple[bytes, bytes]:
         return name, value
     boundary = _BOUNDARY.search(value)
     return name, _PARTS + (b"; " + boundary[0] if boundary else b"")
-
-
-def _capped(receive: Receive, limit: int) -> Receive:
-    """Stop reading a body beyond a limit.
-
-    Raises:
-        Refused: TOO_LARGE, from the reader of the body.
-    """
-    size = 0
-
-    async def receive_capped() -> Message:
-        nonlocal size
-        message = await receive()
-        size += len(message.get("body", b""))
-        if size > limit:
-            raise too_large(limit)
-        return message
-
-    return receive_capped
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:

@@ -20,6 +20,7 @@ from markupsafe import Markup, escape
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
 
+from contatto.kit.errors import Refused
 from contatto.kit.i18n import Translator, brand_of, is_unreadable
 from contatto.kit.languages import LANGUAGES, SOURCE, translator_for
 from contatto.ui.sessions import CookieRules, csrf_token, keep_guest
@@ -173,9 +174,14 @@ class Renderer:
         return translator_for(language_of(connection))
 
     def render(
-        self, request: Request, template: str, values: Mapping[str, Any], status: int = 200
+        self,
+        request: Request,
+        template: str,
+        values: Mapping[str, Any],
+        status: int = 200,
+        refused: Refused | None = None,
     ) -> HTMLResponse:
-        """Render a template for a request.
+        """Render a template for a request; a refusal decides the status, and when to try again.
 
         The template also gets ``request``, ``csrf_token``, ``caller`` (None by default), ``last_event``
         (number of the last event on the page; 0 without a caller), the texts of the language, ``lang``,
@@ -209,7 +215,10 @@ class Renderer:
             "csp_nonce": "",
             "offers": offers,
         }
+        status = refused.code.http_status if refused else status
         response = HTMLResponse(page.render(frame | dict(values)), status, UNKEPT)
+        if refused and refused.retry_after_s is not None:
+            response.headers["Retry-After"] = str(refused.retry_after_s)
         keep_guest(request, response, self.cookies)
         return response
 

@@ -322,8 +322,7 @@ async def _render(
         "wrong": subject,
         "error": " ".join(split_faults(problem, words).values()) if problem else "",
     }
-    status = problem.code.http_status if problem else 200
-    return context.pages.render(request, "ads/ad_accounts.html", values, status)
+    return context.pages.render(request, "ads/ad_accounts.html", values, refused=problem)
 
 
 TEMPLATES: Final = {

@@ -280,8 +280,7 @@ async def _render(
         "typed": typed or {},
         "error": refused.detail_in(translator_of(request)) if refused else "",
     }
-    status = refused.code.http_status if refused else 200
-    return context.pages.render(request, "crm/letter.html", values, status)
+    return context.pages.render(request, "crm/letter.html", values, refused=refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -509,8 +508,7 @@ async def _render_mapping(
         "empty_rows": EMPTY_ROWS,
         "error": refused.detail_in(translator_of(request)) if refused else "",
     }
-    status = refused.code.http_status if refused else 200
-    return context.pages.render(request, "crm/mapping.html", values, status)
+    return context.pages.render(request, "crm/mapping.html", values, refused=refused)
 
 
 def _chosen(tx: Tx, business_id: str, leads: list[Lead], lead_id: str) -> Lead | None:

@@ -350,8 +350,7 @@ def _render_connect(
         "address": form.address,
         "error": refused.detail_in(translator_of(request)) if refused else "",
     }
-    status = refused.code.http_status if refused else 200
-    return context_of(request).pages.render(request, "crm/connect.html", values, status)
+    return context_of(request).pages.render(request, "crm/connect.html", values, refused=refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -509,8 +508,7 @@ async def _render(
         "return_address": context.settings.base_url + actions.CALLBACK,
         "error": error.detail_in(translator_of(request)) if error else "",
     }
-    status = error.code.http_status if error else 200
-    return context.pages.render(request, "crm/consent.html", values, status)
+    return context.pages.render(request, "crm/consent.html", values, refused=error)
 
 
 def _href(tx: Tx, request: Request, caller: Caller, target: Target) -> str:
@@ -576,8 +574,7 @@ async def render_target(
         "error": refused.detail_in(translator_of(request)) if refused else "",
         "incoming_secret": notice.secret,
     }
-    status = refused.code.http_status if refused else 200
-    return context.pages.render(request, "crm/target.html", values, status)
+    return context.pages.render(request, "crm/target.html", values, refused=refused)
 
 
 async def _change(request: Request, caller: Caller, target_id: str, change: Change) -> RedirectResponse:

@@ -665,8 +665,7 @@ async def _render_automatic(
         "error": refused.detail_in(translator_of(request)) if refused else "",
         "limits": rules.AUTOMATIC_LIMITS,
     }
-    status = refused.code.http_status if refused else 200
-    return context.pages.render(request, "inbox/automatic.html", values, status)
+    return context.pages.render(request, "inbox/automatic.html", values, refused=refused)
 
 
 def _padded(rows: list[tuple[str, str]], row_count: int) -> list[tuple[str, str]]:

@@ -465,9 +465,7 @@ async def _render_replies(
         "errors": {field: says} if refused else {},
         "typed": typed or {"shortcut": "", "text": ""},
     }
-    return context.pages.render(
-        request, "inbox/saved.html", values, refused.code.http_status if refused else 200
-    )
+    return context.pages.render(request, "inbox/saved.html", values, refused=refused)
 
 
 class ThreadForm:
@@ -686,5 +684,4 @@ async def _render(
         "can_manage": may(caller, Permission.ADMINISTER),
         "error": split_fault(refused, translator_of(request))[1] if refused else "",
     }
-    status = refused.code.http_status if refused else 200
-    return context.pages.render(request, "inbox/settings.html", values, status)
+    return context.pages.render(request, "inbox/settings.html", values, refused=refused)

@@ -530,8 +530,7 @@ async def _draft_page(
         "preview": None if problem else await context.db.read_long(load),
         "error": split_fault(problem, words)[1] if problem else "",
     }
-    status = refused.code.http_status if refused else 200
-    return context.pages.render(request, "leads/import_draft.html", values, status)
+    return context.pages.render(request, "leads/import_draft.html", values, refused=refused)
 
 
 def _columns(plan: JobPlan) -> list[dict[str, Any]]:

@@ -219,9 +219,7 @@ async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: R
     }
     notice = _FIELD.sub("", refused.detail_in(words)) if refused else ""
     values = outcome | rights | {"notice": notice}
-    page: HTMLResponse = context.pages.render(
-        request, "leads/detail.html", values, refused.code.http_status if refused else 200
-    )
+    page: HTMLResponse = context.pages.render(request, "leads/detail.html", values, refused=refused)
     if refused is not None:
         page.headers["X-Message"] = quote(notice)
     return page
