@@ -29,13 +29,7 @@ from contatto.integrations.model import DeliveryState, LedgerEntry
 from contatto.kit.clock import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, tenant
-from contatto.kit.outbound.model import (
-    Failed,
-    NotNow,
-    OutboundRequest,
-    Outcome,
-    RequestState,
-)
+from contatto.kit.outbound.model import Failed, NotNow, OutboundRequest, Outcome, RequestState
 
 REASON_LIMIT: Final = 64
 """Most characters of a reason."""

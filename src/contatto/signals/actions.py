@@ -53,12 +53,7 @@ from contatto.kit.outbound.model import (
     Step,
 )
 from contatto.kit.outbound.steps import OutboundKind
-from contatto.kit.outbound.store import (
-    delete_requests_of,
-    hasten_requests,
-    mark_requests_done,
-    queue_request,
-)
+from contatto.kit.outbound.store import delete_requests_of, hasten_requests, mark_requests_done, queue_request
 from contatto.leads.model import Lead
 from contatto.leads.store.records import (
     find_lead,

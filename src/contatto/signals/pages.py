@@ -26,13 +26,7 @@ from contatto.kit.i18n import N_, LazyText, translator_of
 from contatto.leads.store.records import find_lead
 from contatto.signals import actions, store
 from contatto.signals.connectors import CONNECTORS
-from contatto.signals.model import (
-    AdSignal,
-    ConsentRule,
-    SignalMode,
-    SignalSettings,
-    SignalStep,
-)
+from contatto.signals.model import AdSignal, ConsentRule, SignalMode, SignalSettings, SignalStep
 from contatto.signals.rules import cannot_be_sent, reason_text
 from contatto.signals.store import (
     find_signal_settings,

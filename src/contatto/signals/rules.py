@@ -11,13 +11,7 @@ from contatto.kit.i18n import N_, LazyText
 from contatto.kit.outbound.model import ANSWER_LOST, BROKEN, DISMISSED, EXPIRED, Failed, NotNow, RetryPlan
 from contatto.leads.model import HistoryEntry, HistoryKind, LeadStatus
 from contatto.leads.rules.records import ARROW
-from contatto.signals.model import (
-    AdSignal,
-    ConsentRule,
-    SignalsBlocked,
-    SignalSettings,
-    SignalStep,
-)
+from contatto.signals.model import AdSignal, ConsentRule, SignalsBlocked, SignalSettings, SignalStep
 
 STEP_OF: Final[Mapping[LeadStatus, SignalStep]] = {
     LeadStatus.QUALIFIED: SignalStep.QUALIFIED,

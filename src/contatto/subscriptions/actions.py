@@ -391,12 +391,7 @@ def subscribe_hook(tx: Tx, business_id: str, new: NewHook) -> Subscription:
         if place == (new.callback_url, new.ad_account_id, new.token_id):
             return hook
     subscription = NewSubscription(
-        new.entity,
-        rules.HOOK_APP,
-        _new_secret(),
-        new.callback_url,
-        new.ad_account_id,
-        token_id=new.token_id,
+        new.entity, rules.HOOK_APP, _new_secret(), new.callback_url, new.ad_account_id, token_id=new.token_id
     )
     return subscribe_program(tx, business_id, subscription)
 

@@ -4,17 +4,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Index,
-    Select,
-    String,
-    Table,
-    and_,
-    select,
-    update,
-)
+from sqlalchemy import BigInteger, Column, Index, Select, String, Table, and_, select, update
 
 from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import DeliveryLedger, ledger_columns, waiting_index

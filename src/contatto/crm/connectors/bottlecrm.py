@@ -54,18 +54,10 @@ def _send(link: crm.CrmLink, method: str, path: str, body: Any = None) -> HttpRe
     return json_request(method, f"{link.address}{_LEADS}{path}", bearer(link) or {}, body)
 
 
-def _describe(link: crm.CrmLink, _: crm.DescribeFields) -> HttpRequest:
-    return _send(link, "GET", "?limit=1")
-
-
 def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
     if find.by is crm.FindBy.EMAIL:
         return _send(link, "GET", f"?limit=20&email={quote(find.value)}")
     return _send(link, "POST", "duplicates/", {"phone": find.value})
-
-
-def _read(link: crm.CrmLink, read: crm.ReadRecord) -> HttpRequest:
-    return _send(link, "GET", f"{path_id(read.record_id)}/")
 
 
 def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
@@ -75,14 +67,6 @@ def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
     if write.record_id:
         return _send(link, "PATCH", f"{path_id(write.record_id)}/", values)
     return _send(link, "POST", "", values)
-
-
-def _merge(link: crm.CrmLink, merge: crm.MergeRecords) -> HttpRequest:
-    return _send(link, "POST", f"{path_id(merge.into_id)}/merge/", {"merge_id": merge.record_id})
-
-
-def _erase(link: crm.CrmLink, erase: crm.EraseRecord) -> HttpRequest:
-    return _send(link, "DELETE", f"{path_id(erase.record_id)}/")
 
 
 def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: str) -> crm.Reply:
@@ -116,24 +100,12 @@ def _record(one: dict[str, Any]) -> crm.CrmRecord:
     return crm.CrmRecord(values.get("id", ""), values.get(OUR_ID, ""), values, values.get("updated_at", ""))
 
 
-def _read_record(_link: crm.CrmLink, _: crm.ReadRecord, body: Any, _memory: str) -> crm.Reply:
-    return record_reply(_record(as_dict(as_dict(body).get("lead_obj"))))
-
-
 def _read_written(_link: crm.CrmLink, write: crm.WriteRecord, body: Any, _memory: str) -> crm.Reply:
     answer = as_dict(body)
     if answer.get("error") is not False:
         return UNCLEAR
     record_id = write.record_id or as_text(answer.get("id"))
     return crm.Written(record_id) if record_id else UNCLEAR
-
-
-def _read_merged(_link: crm.CrmLink, merge: crm.MergeRecords, body: Any, _memory: str) -> crm.Reply:
-    return crm.Written(merge.into_id) if as_dict(body).get("error") is False else UNCLEAR
-
-
-def _read_erased(_link: crm.CrmLink, _: crm.EraseRecord, body: Any, _memory: str) -> crm.Reply:
-    return crm.Erased() if as_dict(body).get("error") is False else UNCLEAR
 
 
 class BottleCrm(JsonApi):
@@ -163,12 +135,25 @@ class BottleCrm(JsonApi):
         merges=True,
     )
     abilities: ClassVar[Abilities] = {
-        crm.DescribeFields: (_describe, _read_description),
+        crm.DescribeFields: (lambda link, _: _send(link, "GET", "?limit=1"), _read_description),
         crm.FindRecord: (_find, _read_found),
-        crm.ReadRecord: (_read, _read_record),
+        crm.ReadRecord: (
+            lambda link, read: _send(link, "GET", f"{path_id(read.record_id)}/"),
+            lambda _link, _, body, _memory: record_reply(_record(as_dict(as_dict(body).get("lead_obj")))),
+        ),
         crm.WriteRecord: (_write, _read_written),
-        crm.MergeRecords: (_merge, _read_merged),
-        crm.EraseRecord: (_erase, _read_erased),
+        crm.MergeRecords: (
+            lambda link, merge: _send(
+                link, "POST", f"{path_id(merge.into_id)}/merge/", {"merge_id": merge.record_id}
+            ),
+            lambda _link, merge, body, _memory: (
+                crm.Written(merge.into_id) if as_dict(body).get("error") is False else UNCLEAR
+            ),
+        ),
+        crm.EraseRecord: (
+            lambda link, erase: _send(link, "DELETE", f"{path_id(erase.record_id)}/"),
+            lambda _link, _, body, _memory: crm.Erased() if as_dict(body).get("error") is False else UNCLEAR,
+        ),
     }
 
     def read_error(

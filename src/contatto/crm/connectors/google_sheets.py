@@ -50,10 +50,6 @@ def _scan(link: crm.CrmLink, first: int) -> HttpRequest:
     return _send(link, "GET", f"A{first}:A{first + _ROWS - 1}", "?majorDimension=COLUMNS")
 
 
-def _enumerate(link: crm.CrmLink, enumerate_: crm.ListRecords) -> HttpRequest:
-    return _scan(link, int(enumerate_.after or 2))
-
-
 def _cells(body: Any) -> list[str]:
     """Return the first line of a range, as texts."""
     answer = as_dict(body)
@@ -69,10 +65,6 @@ def _our_id_of(operation: Any) -> str:
     if isinstance(operation, crm.FindRecord):
         return operation.value
     return operation.record_id if isinstance(operation, crm.ReadRecord) else operation.external_id
-
-
-def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: str) -> crm.Reply:
-    return crm.FieldsDescribed(tuple(crm.CrmField(name, name) for name in _cells(body)[1:] if name))
 
 
 def _read_enumerated(_link: crm.CrmLink, enumerate_: crm.ListRecords, body: Any, _memory: str) -> crm.Reply:
@@ -196,12 +188,17 @@ class GoogleSheets(JsonApi):
         ),
     )
     abilities: ClassVar[Abilities] = {
-        crm.DescribeFields: (_head, _read_description),
+        crm.DescribeFields: (
+            _head,
+            lambda _link, _, body, _memory: crm.FieldsDescribed(
+                tuple(crm.CrmField(name, name) for name in _cells(body)[1:] if name)
+            ),
+        ),
         crm.FindRecord: (_head, _go_on),
         crm.ReadRecord: (_head, _go_on),
         crm.WriteRecord: (_head, _go_on),
         crm.EraseRecord: (_head, _go_on),
-        crm.ListRecords: (_enumerate, _read_enumerated),
+        crm.ListRecords: (lambda link, enumerate_: _scan(link, int(enumerate_.after or 2)), _read_enumerated),
     }
 
     def read_error(

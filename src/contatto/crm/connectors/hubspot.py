@@ -91,10 +91,6 @@ def _send(link: crm.CrmLink, method: str, path: str, body: Any = None) -> HttpRe
     return json_request(method, link.address + path, bearer(link) or {}, body)
 
 
-def _describe(link: crm.CrmLink, _: crm.DescribeFields) -> HttpRequest:
-    return _send(link, "GET", "/crm/v3/properties/contacts?archived=false")
-
-
 def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
     if find.by is crm.FindBy.EXTERNAL_ID:
         return _send(
@@ -127,10 +123,6 @@ def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
 def _merge(link: crm.CrmLink, merge: crm.MergeRecords) -> HttpRequest:
     body = {"primaryObjectId": merge.into_id, "objectIdToMerge": merge.record_id}
     return _send(link, "POST", f"{_CONTACTS}/merge", body)
-
-
-def _erase(link: crm.CrmLink, erase: crm.EraseRecord) -> HttpRequest:
-    return _send(link, "POST", f"{_CONTACTS}/gdpr-delete", {"objectId": erase.record_id})
 
 
 def _changes(link: crm.CrmLink, changes: crm.ListChanges) -> HttpRequest:
@@ -198,10 +190,6 @@ def _read_merged(_link: crm.CrmLink, merge: crm.MergeRecords, body: Any, memory:
     if memory == _LEADS_TO and record_id == merge.record_id:
         return crm.Rejected("merge")
     return crm.Written(record_id) if record_id else UNCLEAR
-
-
-def _read_erased(_link: crm.CrmLink, _: crm.EraseRecord, body: Any, _memory: str) -> crm.Reply:
-    return crm.Erased() if body == {} else UNCLEAR
 
 
 def _read_changes(link: crm.CrmLink, changes: crm.ListChanges, body: Any, memory: str) -> crm.Reply:
@@ -315,12 +303,20 @@ class HubSpot(JsonApi):
         ),
     )
     abilities: ClassVar[Abilities] = {
-        crm.DescribeFields: (_describe, _read_description),
+        crm.DescribeFields: (
+            lambda link, _: _send(link, "GET", "/crm/v3/properties/contacts?archived=false"),
+            _read_description,
+        ),
         crm.FindRecord: (_find, _read_found),
         crm.ReadRecord: (_read, _read_record),
         crm.WriteRecord: (_write, _read_written),
         crm.MergeRecords: (_merge, _read_merged),
-        crm.EraseRecord: (_erase, _read_erased),
+        crm.EraseRecord: (
+            lambda link, erase: _send(
+                link, "POST", f"{_CONTACTS}/gdpr-delete", {"objectId": erase.record_id}
+            ),
+            lambda _link, _, body, _memory: crm.Erased() if body == {} else UNCLEAR,
+        ),
         crm.ListChanges: (_changes, _read_changes),
         crm.ListRecords: (_enumerate, _read_enumerated),
     }

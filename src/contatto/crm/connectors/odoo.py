@@ -153,10 +153,6 @@ def _load(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
     )
 
 
-def _erase(link: crm.CrmLink, erase: crm.EraseRecord) -> HttpRequest:
-    return _ask(link, _LEAD, "unlink", [[_number(erase.record_id)]])
-
-
 def _changes(link: crm.CrmLink, changes: crm.ListChanges) -> HttpRequest:
     """Search leads that changed since the cursor's second, without those read in that second."""
     after = changes.after
@@ -213,10 +209,6 @@ def _record(one: dict[str, Any]) -> crm.CrmRecord:
     return crm.CrmRecord(values.get("id", ""), "", values, values.get("write_date", ""))
 
 
-def _read_record(_link: crm.CrmLink, _: crm.ReadRecord, body: Any, _memory: str) -> crm.Reply:
-    return records_reply(map(_record, _rows(body)))
-
-
 def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: str) -> crm.Reply:
     """Point our external id to an existing record first; then read the outcome of ``load``."""
     if write.record_id is None or memory == "load":
@@ -238,10 +230,6 @@ def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: 
     create = _ask(link, "ir.model.data", "create", [row])
     update = [[rows[0].get("id")], {"res_id": record_id}] if rows else []
     return crm.FollowUp(_ask(link, "ir.model.data", "write", update) if rows else create, "tie")
-
-
-def _read_erased(_link: crm.CrmLink, _: crm.EraseRecord, body: Any, _memory: str) -> crm.Reply:
-    return crm.Erased() if _result(body) is True else UNCLEAR
 
 
 def _read_enumerated(_link: crm.CrmLink, _: crm.ListRecords, body: Any, _memory: str) -> crm.Reply:
@@ -337,9 +325,12 @@ class Odoo(JsonApi):
         crm.RenewSecrets: (_log_in, _read_login),
         crm.DescribeFields: (_describe, _read_description),
         crm.FindRecord: (_find, _read_found),
-        crm.ReadRecord: (_read, _read_record),
+        crm.ReadRecord: (_read, lambda _link, _, body, _memory: records_reply(map(_record, _rows(body)))),
         crm.WriteRecord: (_write, _read_written),
-        crm.EraseRecord: (_erase, _read_erased),
+        crm.EraseRecord: (
+            lambda link, erase: _ask(link, _LEAD, "unlink", [[_number(erase.record_id)]]),
+            lambda _link, _, body, _memory: crm.Erased() if _result(body) is True else UNCLEAR,
+        ),
         crm.ListChanges: (_changes, _read_changes),
         crm.ListRecords: (_enumerate, _read_enumerated),
     }

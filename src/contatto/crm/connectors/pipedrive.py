@@ -63,20 +63,12 @@ def _our_field(link: crm.CrmLink) -> str:
     return link.settings.get("id_field", "")
 
 
-def _describe(link: crm.CrmLink, _: crm.DescribeFields) -> HttpRequest:
-    return _send(link, "GET", "/v1/personFields?limit=500")
-
-
 def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
     fields = {crm.FindBy.EXTERNAL_ID: "custom_fields", crm.FindBy.EMAIL: "email", crm.FindBy.PHONE: "phone"}[
         find.by
     ]
     term = quote(find.value, safe="")
     return _send(link, "GET", f"{_PERSONS}/search?fields={fields}&exact_match=true&limit=5&term={term}")
-
-
-def _read(link: crm.CrmLink, read: crm.ReadRecord) -> HttpRequest:
-    return _send(link, "GET", f"{_PERSONS}/{path_id(read.record_id)}")
 
 
 def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
@@ -111,10 +103,6 @@ def _merge(link: crm.CrmLink, merge: crm.MergeRecords) -> HttpRequest:
     """Merge a person into the one of the body. Source: "Merge two persons", v1."""
     body = {"merge_with_id": _number(merge.into_id)}
     return _send(link, "PUT", f"/v1/persons/{path_id(merge.record_id)}/merge", body)
-
-
-def _erase(link: crm.CrmLink, erase: crm.EraseRecord) -> HttpRequest:
-    return _send(link, "DELETE", f"{_PERSONS}/{path_id(erase.record_id)}")
 
 
 def _changes(link: crm.CrmLink, changes: crm.ListChanges) -> HttpRequest:
@@ -198,10 +186,6 @@ def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: 
     return crm.FollowUp(_send(link, "GET", notes), _NOTE + record_id)
 
 
-def _read_merged(_link: crm.CrmLink, merge: crm.MergeRecords, body: Any, _memory: str) -> crm.Reply:
-    return crm.Written(merge.into_id) if _data(body) is not None else UNCLEAR
-
-
 def _read_erased(_link: crm.CrmLink, _: crm.EraseRecord, body: Any, _memory: str) -> crm.Reply:
     """Report a partial erasure: a deleted person can be restored for thirty days."""
     return crm.Erased(is_partial=True) if _data(body) is not None else UNCLEAR
@@ -282,12 +266,26 @@ class Pipedrive(JsonApi):
     )
     address_field = "api_domain"
     abilities: ClassVar[Abilities] = {
-        crm.DescribeFields: (_describe, _read_description),
+        crm.DescribeFields: (
+            lambda link, _: _send(link, "GET", "/v1/personFields?limit=500"),
+            _read_description,
+        ),
         crm.FindRecord: (_find, _read_found),
-        crm.ReadRecord: (_read, _read_record),
+        crm.ReadRecord: (
+            lambda link, read: _send(link, "GET", f"{_PERSONS}/{path_id(read.record_id)}"),
+            _read_record,
+        ),
         crm.WriteRecord: (_write, _read_written),
-        crm.MergeRecords: (_merge, _read_merged),
-        crm.EraseRecord: (_erase, _read_erased),
+        crm.MergeRecords: (
+            _merge,
+            lambda _link, merge, body, _memory: (
+                crm.Written(merge.into_id) if _data(body) is not None else UNCLEAR
+            ),
+        ),
+        crm.EraseRecord: (
+            lambda link, erase: _send(link, "DELETE", f"{_PERSONS}/{path_id(erase.record_id)}"),
+            _read_erased,
+        ),
         crm.ListChanges: (_changes, _read_changes),
         crm.ListRecords: (_enumerate, _read_enumerated),
     }

@@ -136,10 +136,6 @@ def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
     return _select(link, columns, "Lead", match, end="ORDER BY CreatedDate, Id LIMIT 5")
 
 
-def _read(link: crm.CrmLink, read: crm.ReadRecord) -> HttpRequest:
-    return _send(link, "GET", f"/sobjects/{_object(read.record_id)}/{path_id(read.record_id)}")
-
-
 def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
     values: dict[str, str | None] = {name: value or None for name, value in write.values.items()}
     if write.note:
@@ -151,10 +147,6 @@ def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
     if kind == "Contact":
         values = {name: value for name, value in values.items() if name not in _OF_LEADS}
     return _send(link, "PATCH", f"/sobjects/{kind}/{path_id(write.record_id)}", values)
-
-
-def _erase(link: crm.CrmLink, erase: crm.EraseRecord) -> HttpRequest:
-    return _send(link, "DELETE", f"/sobjects/{_object(erase.record_id)}/{path_id(erase.record_id)}")
 
 
 def _changes(link: crm.CrmLink, changes: crm.ListChanges) -> HttpRequest:
@@ -337,9 +329,19 @@ class Salesforce(JsonApi):
     abilities: ClassVar[Abilities] = {
         crm.DescribeFields: (_describe, _read_description),
         crm.FindRecord: (_find, _read_found),
-        crm.ReadRecord: (_read, _read_record),
+        crm.ReadRecord: (
+            lambda link, read: _send(
+                link, "GET", f"/sobjects/{_object(read.record_id)}/{path_id(read.record_id)}"
+            ),
+            _read_record,
+        ),
         crm.WriteRecord: (_write, _read_written),
-        crm.EraseRecord: (_erase, _read_erased),
+        crm.EraseRecord: (
+            lambda link, erase: _send(
+                link, "DELETE", f"/sobjects/{_object(erase.record_id)}/{path_id(erase.record_id)}"
+            ),
+            _read_erased,
+        ),
         crm.ListChanges: (_changes, _read_changes),
         crm.ListRecords: (_enumerate, _read_enumerated),
     }

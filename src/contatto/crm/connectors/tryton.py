@@ -86,10 +86,6 @@ def _log_in(link: crm.CrmLink, _: crm.RenewSecrets) -> HttpRequest:
     return _call(link, "common.db.login", [link.settings.get("user", ""), parameters], is_login=True)
 
 
-def _describe(link: crm.CrmLink, _: crm.DescribeFields) -> HttpRequest:
-    return _call(link, "model.party.contact_mechanism.fields_get", [["type"], {}])
-
-
 def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
     if find.by is crm.FindBy.EXTERNAL_ID:
         return _search(link, [["identifiers.code", "=", f"{MARK}{find.value}"], ["active", "=", True]])
@@ -117,14 +113,6 @@ def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
         row["contact_mechanisms"] = [["create", mechanisms]]
     row |= {name: text for name, text in write.values.items() if name == "name"}
     return _call(link, f"{PARTY}.create", [[row], {}])
-
-
-def _merge(link: crm.CrmLink, _: crm.MergeRecords) -> HttpRequest:
-    return _call(link, f"{REPLACE}.create", [{}])
-
-
-def _erase(link: crm.CrmLink, erase: crm.EraseRecord) -> HttpRequest:
-    return _notes(link, erase.record_id)
 
 
 def _enumerate(link: crm.CrmLink, enumerate_: crm.ListRecords) -> HttpRequest:
@@ -167,10 +155,6 @@ def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _mem
     fields = tuple(crm.CrmField(name, label) for name, label in as_pairs(choices))
     described = crm.FieldsDescribed((crm.CrmField("name", "Name"), *fields))
     return described if isinstance(choices, list) else UNCLEAR
-
-
-def _read_found(_link: crm.CrmLink, _: crm.FindRecord, body: Any, _memory: str) -> crm.Reply:
-    return records_reply(map(_record, _rows(body)))
 
 
 def _read_record(_link: crm.CrmLink, _: crm.ReadRecord, body: Any, _memory: str) -> crm.Reply:
@@ -327,12 +311,15 @@ class Tryton(JsonApi):
 
     abilities: ClassVar[Abilities] = {
         crm.RenewSecrets: (_log_in, _read_login),
-        crm.DescribeFields: (_describe, _read_description),
-        crm.FindRecord: (_find, _read_found),
+        crm.DescribeFields: (
+            lambda link, _: _call(link, "model.party.contact_mechanism.fields_get", [["type"], {}]),
+            _read_description,
+        ),
+        crm.FindRecord: (_find, lambda _link, _, body, _memory: records_reply(map(_record, _rows(body)))),
         crm.ReadRecord: (_read, _read_record),
         crm.WriteRecord: (_write, _read_written),
-        crm.MergeRecords: (_merge, _read_merged),
-        crm.EraseRecord: (_erase, _read_erased),
+        crm.MergeRecords: (lambda link, _: _call(link, f"{REPLACE}.create", [{}]), _read_merged),
+        crm.EraseRecord: (lambda link, erase: _notes(link, erase.record_id), _read_erased),
         crm.ListRecords: (_enumerate, _read_enumerated),
     }
 

@@ -60,10 +60,6 @@ def _send(link: crm.CrmLink, method: str, path: str, body: Any = None) -> HttpRe
     return json_request(method, link.address + path, headers, body)
 
 
-def _describe(link: crm.CrmLink, _: crm.DescribeFields) -> HttpRequest:
-    return _send(link, "GET", "/crm/v6/settings/fields?module=Leads")
-
-
 def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
     """Search by COQL, which reads the records: a search by criteria reads a delayed index."""
     value = find.value.replace("\\", "\\\\").replace("'", "\\'")
@@ -81,10 +77,6 @@ def _select(link: crm.CrmLink, columns: str, where: str, order: str, most: int) 
     return _send(link, "POST", "/crm/v6/coql", {"select_query": coql})
 
 
-def _read(link: crm.CrmLink, read: crm.ReadRecord) -> HttpRequest:
-    return _send(link, "GET", f"{_LEADS}/{path_id(read.record_id)}")
-
-
 def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
     values: dict[str, str | None] = {name: value or None for name, value in write.values.items()}
     values[OUR_ID] = write.external_id
@@ -93,10 +85,6 @@ def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
     if write.record_id:
         return _send(link, "PUT", f"{_LEADS}/{path_id(write.record_id)}", {"data": [values]})
     return _send(link, "POST", f"{_LEADS}/upsert", {"data": [values], "duplicate_check_fields": [OUR_ID]})
-
-
-def _erase(link: crm.CrmLink, erase: crm.EraseRecord) -> HttpRequest:
-    return _send(link, "DELETE", f"{_LEADS}?ids={path_id(erase.record_id)}")
 
 
 def _changes(link: crm.CrmLink, changes: crm.ListChanges) -> HttpRequest:
@@ -118,10 +106,6 @@ def _rows(body: Any) -> list[dict[str, Any]]:
     return [] if body == {} else rows_of(body, "data")
 
 
-def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: str) -> crm.Reply:
-    return crm.FieldsDescribed(tuple(_field(row) for row in rows_of(body, "fields") if _is_writable(row)))
-
-
 def _is_writable(one: dict[str, Any]) -> bool:
     is_fixed = one.get("read_only") is True or one.get("field_read_only") is True
     return not is_fixed and as_text(one.get("api_name")) not in ("", OUR_ID)
@@ -140,10 +124,6 @@ def _field(one: dict[str, Any]) -> crm.CrmField:
         ),
         limit=length if isinstance(length, int) else 0,
     )
-
-
-def _read_found(_link: crm.CrmLink, _: crm.FindRecord, body: Any, _memory: str) -> crm.Reply:
-    return records_reply(map(_record, _rows(body)))
 
 
 def _record(one: dict[str, Any]) -> crm.CrmRecord:
@@ -228,11 +208,22 @@ class Zoho(JsonApi):
     )
     address_field = "api_domain"
     abilities: ClassVar[Abilities] = {
-        crm.DescribeFields: (_describe, _read_description),
-        crm.FindRecord: (_find, _read_found),
-        crm.ReadRecord: (_read, _read_record),
+        crm.DescribeFields: (
+            lambda link, _: _send(link, "GET", "/crm/v6/settings/fields?module=Leads"),
+            lambda _link, _, body, _memory: crm.FieldsDescribed(
+                tuple(_field(row) for row in rows_of(body, "fields") if _is_writable(row))
+            ),
+        ),
+        crm.FindRecord: (_find, lambda _link, _, body, _memory: records_reply(map(_record, _rows(body)))),
+        crm.ReadRecord: (
+            lambda link, read: _send(link, "GET", f"{_LEADS}/{path_id(read.record_id)}"),
+            _read_record,
+        ),
         crm.WriteRecord: (_write, _read_written),
-        crm.EraseRecord: (_erase, _read_erased),
+        crm.EraseRecord: (
+            lambda link, erase: _send(link, "DELETE", f"{_LEADS}?ids={path_id(erase.record_id)}"),
+            _read_erased,
+        ),
         crm.ListChanges: (_changes, _read_changes),
     }
 

@@ -38,17 +38,7 @@ from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import REASON_LIMIT, DeliveryLedger, ledger_columns, waiting_index
 from contatto.kit.db.prepared import PreparedQuery
 from contatto.kit.db.tx import Tx, insert_for
-from contatto.kit.db.types import (
-    ROW,
-    Choice,
-    Instant,
-    instant,
-    key,
-    metadata,
-    sealed,
-    tenant,
-    text,
-)
+from contatto.kit.db.types import ROW, Choice, Instant, instant, key, metadata, sealed, tenant, text
 from contatto.kit.vault import Vault, row_key
 from contatto.leads.store.records import leads
 
