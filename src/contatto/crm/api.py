@@ -21,9 +21,8 @@ from contatto.crm.actions.checks import (
     take_lead_event,
     take_posted_changes,
 )
-from contatto.crm.actions.targets import CrmLedger, TargetLedger, load_ledger
+from contatto.crm.actions.targets import CrmLedger, load_ledger
 from contatto.crm.connectors.webhook import check_signature, read_changes
-from contatto.crm.model import RecordChange, Target
 from contatto.crm.rules.mapping import (
     EVENT_LIMIT,
     MOST_EVENTS,
@@ -314,41 +313,34 @@ async def get_crm_ledger(request: Request, caller: ApiCaller) -> Answered[Ledger
         )
         for row in ledger.signals
     ]
-    targets = [_show_target(target) for target in ledger.targets]
-    return api_answer(LedgerInfo(intake, targets, platforms), request_id_of(request))
-
-
-def _show_target(ledger: TargetLedger) -> TargetInfo:
-    target, counts, last = ledger.target, ledger.counts, ledger.target.comparison
-    comparison = None
-    if last is not None:
-        comparison = ComparisonInfo(
-            ended_time=api_time(last.ended_at),
-            held=last.held,
-            sent_again=last.sent_again,
-            left_gone=last.left_gone,
-            doubled=last.doubled,
-            unknown=last.unknown,
-            erased_again=last.erased_again,
+    targets = []
+    for row in ledger.targets:
+        target, states, last = row.target, row.counts, row.target.comparison
+        comparison = None
+        if last is not None:
+            sent_counts = last.held, last.sent_again, last.left_gone
+            doubts = last.doubled, last.unknown, last.erased_again
+            comparison = ComparisonInfo(api_time(last.ended_at), *sent_counts, *doubts)
+        info = TargetInfo(
+            target_id=str(target.number),
+            name=target.name,
+            connector=target.connector,
+            state=target.state.value,
+            reason=target.reason,
+            leads=states.total,
+            to_come=states.to_come,
+            due=states.due,
+            sent=states.sent,
+            verified=states.verified,
+            dead=states.dead,
+            adds_up=states.adds_up,
+            alarms=[alarm.value for alarm in row.alarms],
+            last_arrived_time=api_time(target.verified_at),
+            due_since_time=api_time(states.due_since),
+            comparison=comparison,
         )
-    return TargetInfo(
-        target_id=str(target.number),
-        name=target.name,
-        connector=target.connector,
-        state=target.state.value,
-        reason=target.reason,
-        leads=counts.total,
-        to_come=counts.to_come,
-        due=counts.due,
-        sent=counts.sent,
-        verified=counts.verified,
-        dead=counts.dead,
-        adds_up=counts.adds_up,
-        alarms=[alarm.value for alarm in ledger.alarms],
-        last_arrived_time=api_time(target.verified_at),
-        due_since_time=api_time(counts.due_since),
-        comparison=comparison,
-    )
+        targets.append(info)
+    return api_answer(LedgerInfo(intake, targets, platforms), request_id_of(request))
 
 
 BODY_LIMIT: Final = 64 * 1024
@@ -368,19 +360,16 @@ async def receive_crm_changes(request: Request) -> Response:
     message_id = check_signature(request.headers, body, secret, context.clock.now(), tolerance_s)
     changes = read_changes(body)
     if target is not None:
-        await _take(request, target, message_id, changes)
+        business_id, target_id = target.business_id, target.id
+        act_for(business_id)
+
+        def work(tx: Tx) -> None:
+            fresh = find_target(tx, business_id, target_id)
+            if fresh is not None:
+                take_posted_changes(tx, fresh, message_id, changes)
+
+        await context.db.write(work)
     return json_answer({"received": len(changes)})
-
-
-async def _take(request: Request, target: Target, message_id: str, changes: list[RecordChange]) -> None:
-    act_for(target.business_id)
-
-    def work(tx: Tx) -> None:
-        fresh = find_target(tx, target.business_id, target.id)
-        if fresh is not None:
-            take_posted_changes(tx, fresh, message_id, changes)
-
-    await context_of(request).db.write(work)
 
 
 routes: Final = [

@@ -114,8 +114,15 @@ def change_signal_settings(
         raise Refused(errors.INVALID, "dataset_id: Paste the ID shown in the platform's Events Manager.")
     if whatsapp_id and not _NUMBER.fullmatch(whatsapp_id):
         raise Refused(errors.INVALID, "whatsapp_id: Enter the account ID, which is a number.")
-    names = CONNECTORS[account.platform].names
-    steps = tuple(step for step in SignalStep if step in new.steps and step in names)
+    connector = CONNECTORS[account.platform]
+    own_names: dict[SignalStep, str] = {}
+    for step, text in new.names.items() if connector.takes_any_name else ():
+        name = text.strip()
+        if name and not rules.EVENT_NAME.fullmatch(name):
+            raise Refused(errors.INVALID, "names: Use up to 50 letters, digits and underscores.")
+        if name and name != connector.names.get(step):
+            own_names[step] = name
+    steps = tuple(step for step in SignalStep if step in new.steps and step in connector.names)
     if not steps:
         raise Refused(errors.INVALID, "steps: Choose at least one lead stage.")
     settings = SignalSettings(
@@ -132,7 +139,7 @@ def change_signal_settings(
         started_at=tx.now if current is None or current.mode is SignalMode.OFF else current.started_at,
         changed_at=tx.now,
         arrived_at=current.arrived_at if current else None,
-        names=_check_names(account, new.names),
+        names=own_names,
     )
     store.save_signal_settings(tx, settings)
     return settings
@@ -148,19 +155,6 @@ def _check_amount(value_micros: int | None, text: str) -> str:
     if value_micros is not None and not 0 < value_micros <= _MOST_MICROS:
         raise Refused(errors.INVALID, "value: Enter an amount above 0.")
     return currency
-
-
-def _check_names(account: OutsideAccount, names: Mapping[SignalStep, str]) -> dict[SignalStep, str]:
-    """Return the event names that differ from the platform's."""
-    connector = CONNECTORS[account.platform]
-    own_names: dict[SignalStep, str] = {}
-    for step, text in names.items() if connector.takes_any_name else ():
-        name = text.strip()
-        if name and not rules.EVENT_NAME.fullmatch(name):
-            raise Refused(errors.INVALID, "names: Use up to 50 letters, digits and underscores.")
-        if name and name != connector.names.get(step):
-            own_names[step] = name
-    return own_names
 
 
 def load_signal_settings(tx: Tx, business_id: str, account_id: str) -> SignalSettings:

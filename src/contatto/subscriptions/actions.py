@@ -1,15 +1,14 @@
 """Subscriptions and hooks: create, pause and end them, and queue their pushes."""
 
-import base64
-import secrets
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from contatto.accounts import store as accounts
-from contatto.accounts.model import AdAccount, BusinessId
+from contatto.accounts.model import BusinessId
+from contatto.crm.actions.checks import make_signing_secret
 from contatto.crm.actions.deliveries import read_snapshot
 from contatto.crm.connectors.webhook import PREFIX
 from contatto.forms.model import FormSubmitted, FormVersion, TestLeadMade
@@ -47,7 +46,6 @@ from contatto.leads.model import (
 from contatto.leads.rules.records import CHAT_FIELDS, NAME, ad_data, chat_data, origins_of
 from contatto.leads.store.listing import list_credits
 from contatto.leads.store.records import list_leads_by_id, list_outgoing_points, list_wrong_values
-from contatto.measurement.model import MeasuredAd
 from contatto.subscriptions import rules, store
 from contatto.subscriptions.model import HOOKS, Entity, Push, Subscription, SubscriptionEnded
 
@@ -177,45 +175,37 @@ def _find_visible_lead(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
 
 
 def _queue_lead(tx: Tx, lead: Lead, changes: Mapping[str, str], version: FormVersion | None = None) -> None:
+    """Push a lead to the subscriptions to its source, form and ad account, with all fields of the API.
+
+    A lead without an own ad matches every account.
+    """
     live = store.list_subscriptions(tx, lead.business_id, Entity.LEAD)
     if not live:
         return
     credit = list_credits(tx, lead.business_id, {lead.id}).get(lead.id)
     ad = credit[1] if credit else None
+    source = LeadSource.INSTANT_FORM if version else LeadSource.DIRECT_MESSAGE
     for subscription in live:
-        if not _matches(subscription, ad, version):
+        is_of_page = subscription.page_number in (0, version.number if version else 0)
+        is_of_account = ad is None or ad.is_outside or ad.ad_account_id == subscription.ad_account_id
+        if subscription.lead_source != source or not is_of_page or not is_of_account:
             continue
         account = accounts.find_ad_account(tx, BusinessId(lead.business_id), subscription.ad_account_id)
-        if account is not None:
-            body = rules.lead_payload(_entry(lead, account, ad, version), changes, tx.now)
-            queue_push(tx, subscription, lead.id, body)
-
-
-def _matches(subscription: Subscription, ad: MeasuredAd | None, version: FormVersion | None) -> bool:
-    """Match a lead by source, form and ad account; a lead without an own ad matches every account."""
-    source = LeadSource.INSTANT_FORM if version else LeadSource.DIRECT_MESSAGE
-    of_page = subscription.page_number in (0, version.number if version else 0)
-    of_account = ad is None or ad.is_outside or ad.ad_account_id == subscription.ad_account_id
-    return subscription.lead_source == source and of_page and of_account
-
-
-def _entry(
-    lead: Lead, account: AdAccount, ad: MeasuredAd | None, version: FormVersion | None
-) -> dict[str, Any]:
-    """Return the entry of a push with all fields of the API; unknown ones are empty."""
-    source = LeadSource.INSTANT_FORM if version else LeadSource.DIRECT_MESSAGE
-    return {
-        "id": str(lead.number),
-        "lead_source": source.value,
-        "page_id": str(version.number) if version else "",
-        "page_name": version.name if version else "",
-        "advertiser_id": str(account.number),
-        "advertiser_name": account.name,
-        "library_id": "",
-        **ad_data(ad),
-        "create_time": int(lead.created_at.timestamp()),
-        "is_test": lead.is_test,
-    }
+        if account is None:
+            continue
+        entry = {
+            "id": str(lead.number),
+            "lead_source": source.value,
+            "page_id": str(version.number) if version else "",
+            "page_name": version.name if version else "",
+            "advertiser_id": str(account.number),
+            "advertiser_name": account.name,
+            "library_id": "",
+            **ad_data(ad),
+            "create_time": int(lead.created_at.timestamp()),
+            "is_test": lead.is_test,
+        }
+        queue_push(tx, subscription, lead.id, rules.lead_payload(entry, changes, tx.now))
 
 
 def queue_message_pushes(
@@ -360,9 +350,6 @@ def _delete_pushes(tx: Tx, pushes: list[Push]) -> int:
     return len(pushes)
 
 
-_SECRET_BYTES: Final = 32
-
-
 @dataclass(frozen=True, slots=True)
 class NewHook:
     """Hook to create; without an ad account it gets all leads, without a token a member ends it."""
@@ -371,10 +358,6 @@ class NewHook:
     callback_url: str
     ad_account_id: str = ""
     token_id: str = ""
-
-
-def _new_secret() -> str:
-    return PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
 
 def subscribe_hook(tx: Tx, business_id: str, new: NewHook) -> Subscription:
@@ -391,7 +374,12 @@ def subscribe_hook(tx: Tx, business_id: str, new: NewHook) -> Subscription:
         if place == (new.callback_url, new.ad_account_id, new.token_id):
             return hook
     subscription = NewSubscription(
-        new.entity, rules.HOOK_APP, _new_secret(), new.callback_url, new.ad_account_id, token_id=new.token_id
+        new.entity,
+        rules.HOOK_APP,
+        make_signing_secret(PREFIX),
+        new.callback_url,
+        new.ad_account_id,
+        token_id=new.token_id,
     )
     return subscribe_program(tx, business_id, subscription)
 
@@ -410,7 +398,7 @@ def load_hook(tx: Tx, business_id: str, number: int) -> Subscription:
 
 def rotate_hook(tx: Tx, hook: Subscription) -> str:
     """Give a hook a new secret and return it; the previous one signs too until the next rotation."""
-    new_secret = _new_secret()
+    new_secret = make_signing_secret(PREFIX)
     secrets_text = " ".join((new_secret, *rules.secrets_of(hook.secret)[:1]))
     store.record_callback(tx, hook, hook.callback_url, secrets_text, hook.token_id)
     return new_secret
@@ -432,17 +420,10 @@ def push_hooks(tx: Tx, event: LeadCaptured | LeadUpdated | LeadStatusChanged) ->
         return
     credit = list_credits(tx, business_id, {lead.id}).get(lead.id)
     body = rules.hook_payload(entity, read_snapshot(tx, lead, "").values, tx.now)
-    for hook in live:
-        if _is_own_account(hook, credit[1] if credit else None):
+    ad = credit[1] if credit else None
+    for hook in live:  # a lead without an own ad matches every account
+        if not hook.ad_account_id or ad is None or ad.is_outside or ad.ad_account_id == hook.ad_account_id:
             queue_push(tx, hook, lead.id, body)
-
-
-def _is_own_account(hook: Subscription, ad: MeasuredAd | None) -> bool:
-    """Match a lead by the ad account of a hook; a lead without an own ad matches every account."""
-    is_ours = ad is not None and not ad.is_outside
-    return (
-        not hook.ad_account_id or not is_ours or (ad is not None and ad.ad_account_id == hook.ad_account_id)
-    )
 
 
 def pause_subscription(tx: Tx, subscription: Subscription) -> None:

@@ -153,7 +153,11 @@ async def subscribe_to_leads(request: Request, body: SubscribeBody) -> Answered[
 
     def work(tx: Tx) -> Subscription:
         account = load_advertiser(tx, caller, detail.advertiser_id)
-        _check_page(tx, caller.business_id, detail)
+        if detail.page_id is not None and detail.lead_source is LeadSource.DIRECT_MESSAGE:
+            says = "subscription_detail.page_id: leave it out with lead_source DIRECT_MESSAGE."
+            raise Refused(errors.INVALID, says)
+        if detail.page_id is not None and find_version(tx, caller.business_id, detail.page_id) is None:
+            raise Refused(errors.NOT_FOUND, "subscription_detail.page_id: there is no such published form.")
         new = NewSubscription(
             Entity.LEAD,
             body.app_id,
@@ -193,7 +197,20 @@ async def get_subscriptions(request: Request) -> Answered[Subscriptions]:
         numbers: dict[str, int] = {account.id: account.number for account in accounts}
         first = (query.page - 1) * query.page_size
         shown = permitted[first : first + query.page_size]
-        rows = [_show(subscription, numbers.get(subscription.ad_account_id, 0)) for subscription in shown]
+        rows = [
+            SubscriptionInfo(
+                subscription_id=str(subscription.number),
+                app_id=subscription.app_id,
+                subscribe_entity=subscription.entity,
+                callback_url=subscription.callback_url,
+                subscription_detail=SubscriptionDetail(
+                    str(numbers.get(subscription.ad_account_id, 0)),
+                    LeadSource(subscription.lead_source),
+                    str(subscription.page_number) if subscription.page_number else UNSET,
+                ),
+            )
+            for subscription in shown
+        ]
         return Subscriptions(rows, page_info(query, len(permitted)))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
@@ -371,29 +388,6 @@ def _webhooks(tx: Tx, business_id: str, webhook: WebhookBody) -> list[Subscripti
 
 def _show_webhook(subscription: Subscription) -> WebhookInfo:
     return WebhookInfo(subscription.app_id, subscription.entity, subscription.callback_url)
-
-
-def _check_page(tx: Tx, business_id: str, detail: Detail) -> None:
-    if detail.page_id is None:
-        return
-    if detail.lead_source is LeadSource.DIRECT_MESSAGE:
-        says = "subscription_detail.page_id: leave it out with lead_source DIRECT_MESSAGE."
-        raise Refused(errors.INVALID, says)
-    if find_version(tx, business_id, detail.page_id) is None:
-        raise Refused(errors.NOT_FOUND, "subscription_detail.page_id: there is no such published form.")
-
-
-def _show(subscription: Subscription, advertiser_id: int) -> SubscriptionInfo:
-    page = str(subscription.page_number) if subscription.page_number else UNSET
-    return SubscriptionInfo(
-        subscription_id=str(subscription.number),
-        app_id=subscription.app_id,
-        subscribe_entity=subscription.entity,
-        callback_url=subscription.callback_url,
-        subscription_detail=SubscriptionDetail(
-            str(advertiser_id), LeadSource(subscription.lead_source), page
-        ),
-    )
 
 
 APP_PERMISSIONS: Final = frozenset({Permission.READ_LEADS, Permission.READ_INBOX})

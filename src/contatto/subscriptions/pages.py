@@ -31,7 +31,7 @@ from contatto.subscriptions.actions import (
     rotate_hook,
     subscribe_hook,
 )
-from contatto.subscriptions.model import HOOKS, Entity, Push, Subscription
+from contatto.subscriptions.model import HOOKS, Entity, Subscription
 from contatto.subscriptions.rules import KINDS, URL_LIMIT, secrets_of
 from contatto.ui.context import context_of
 from contatto.ui.render import SHOWN_ONCE
@@ -86,14 +86,46 @@ async def _render(
 
     def load(tx: Tx) -> dict[str, Any]:
         pushes = store.ledger.list_entries(tx, caller.business_id)
+        push_ids = [str(push.id) for push in pushes]
+        tries = {
+            request.subject: request.attempts
+            for kind in KINDS.values()
+            for request in list_requests_of(tx, caller.business_id, kind, push_ids)
+        }
         ids = {push.subscription_id for push in pushes}
-        tries = _count_tries(tx, caller.business_id, pushes)
         subscriptions = store.list_subscriptions_by_id(tx, caller.business_id, ids)
+        push_rows = []
+        for push in pushes:
+            subscription = subscriptions.get(push.subscription_id)
+            is_live = subscription is not None and subscription.ended_at is None
+            row = {
+                "id": push.id,
+                "entity": subscription.entity.value if subscription else "",
+                "state": push.state.value,
+                "reason": push.reason,
+                "attempts": tries.get(str(push.id), 0),
+                "created_at": push.created_at,
+                "can_replay": is_live and push.state is not DeliveryState.DUE,
+            }
+            push_rows.append(row)
         counts = store.ledger.count_states(tx, caller.business_id)
         live = store.list_subscriptions(tx, caller.business_id)
         return {
-            "subscriptions": [_show(subscription, counts.get(subscription.id, {})) for subscription in live],
-            "pushes": [_show_push(push, subscriptions.get(push.subscription_id), tries) for push in pushes],
+            "subscriptions": [
+                {
+                    "number": str(subscription.number),
+                    "entity": subscription.entity.value,
+                    "app_id": subscription.app_id,
+                    "callback_url": subscription.callback_url,
+                    "is_hook": subscription.entity in HOOKS,
+                    "is_paused": subscription.paused_at is not None,
+                    "counts": {
+                        state.value: counts.get(subscription.id, {}).get(state, 0) for state in DeliveryState
+                    },
+                }
+                for subscription in live
+            ],
+            "pushes": push_rows,
             "ad_accounts": [
                 (account.id, account.name) for account in list_ad_accounts(tx, caller.business_id)
             ],
@@ -171,38 +203,3 @@ async def post_rotate(request: Request, caller: FormCaller, subscription_id: str
 async def post_replay(request: Request, caller: FormCaller, push_id: str) -> RedirectResponse:
     await context_of(request).db.write(lambda tx: replay_push(tx, caller.business_id, number_of(push_id)))
     return RedirectResponse("/settings/subscriptions", 303)
-
-
-def _show(subscription: Subscription, counts: dict[DeliveryState, int]) -> dict[str, Any]:
-    return {
-        "number": str(subscription.number),
-        "entity": subscription.entity.value,
-        "app_id": subscription.app_id,
-        "callback_url": subscription.callback_url,
-        "is_hook": subscription.entity in HOOKS,
-        "is_paused": subscription.paused_at is not None,
-        "counts": {state.value: counts.get(state, 0) for state in DeliveryState},
-    }
-
-
-def _count_tries(tx: Tx, business_id: str, pushes: list[Push]) -> dict[str, int]:
-    ids = [str(push.id) for push in pushes]
-    return {
-        request.subject: request.attempts
-        for kind in KINDS.values()
-        for request in list_requests_of(tx, business_id, kind, ids)
-    }
-
-
-def _show_push(push: Push, subscription: Subscription | None, tries: dict[str, int]) -> dict[str, Any]:
-    return {
-        "id": push.id,
-        "entity": subscription.entity.value if subscription else "",
-        "state": push.state.value,
-        "reason": push.reason,
-        "attempts": tries.get(str(push.id), 0),
-        "created_at": push.created_at,
-        "can_replay": push.state is not DeliveryState.DUE
-        and subscription is not None
-        and subscription.ended_at is None,
-    }

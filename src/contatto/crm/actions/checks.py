@@ -231,37 +231,33 @@ class CompareWork(CrmWork[CompareCourse]):
         if not isinstance(reply, crm.RecordsListed):
             return Failed("unreadable")
         tx, target = context.tx, context.target
-        counted = _count_page(tx, target, course, reply)
+        # Mark the records of the page as seen, count the surplus ones, and erase erased people again.
+        times = Counter(lead_id for _, lead_id in reply.records)
+        seen_at = store.list_seen_at(tx, target.business_id, target.id, times)
+        repeated = [lead_id for lead_id, at in seen_at.items() if at == course.started_at]
+        store.mark_seen(tx, target, seen_at, course.started_at)
+        record_ids = {lead_id: record_id for record_id, lead_id in reply.records if lead_id not in seen_at}
+        erasures = events.list_erasures(tx, target.business_id, target.id, lead_ids=record_ids)
+        for erasure in erasures:
+            if erasure.state is ErasureState.DUE:
+                continue  # its request is under way
+            record_id = record_ids[erasure.lead_id][: store.RECORD_LIMIT]
+            events.record_erasure(tx, erasure, ErasureState.DUE, record_id=record_id, created_at=tx.now)
+            if target.is_active:
+                send_again(tx, erasure_request(target, erasure.id, erasure.lead_id), rules.ERASURE_PLAN)
+        course = replace(
+            course,
+            held=course.held + len(reply.records),
+            doubled=course.doubled + len(reply.records) - len(times) + len(repeated),
+            unknown=course.unknown + len(record_ids) - len(erasures),
+            erased_again=course.erased_again + len(erasures),
+        )
         if reply.after and reply.after != course.after:  # the same cursor again would never end
-            return replace(counted, after=reply.after)
-        comparison = _send_missing(tx, target, counted)
+            return replace(course, after=reply.after)
+        comparison = _send_missing(tx, target, course)
         record_target(tx, target, comparison=comparison)
         publish_connection(tx, target)
         return Later("", rules.COMPARE_AGAIN_S if comparison.differs else rules.COMPARE_EVERY_S)
-
-
-def _count_page(tx: Tx, target: Target, course: CompareCourse, page: crm.RecordsListed) -> CompareCourse:
-    """Mark the records of a page as seen, count the surplus ones, and erase erased people again."""
-    times = Counter(lead_id for _, lead_id in page.records)
-    seen_at = store.list_seen_at(tx, target.business_id, target.id, times)
-    repeated = [lead_id for lead_id, at in seen_at.items() if at == course.started_at]
-    store.mark_seen(tx, target, seen_at, course.started_at)
-    record_ids = {lead_id: record_id for record_id, lead_id in page.records if lead_id not in seen_at}
-    erasures = events.list_erasures(tx, target.business_id, target.id, lead_ids=record_ids)
-    for erasure in erasures:
-        if erasure.state is ErasureState.DUE:
-            continue  # its request is under way
-        record_id = record_ids[erasure.lead_id][: store.RECORD_LIMIT]
-        events.record_erasure(tx, erasure, ErasureState.DUE, record_id=record_id, created_at=tx.now)
-        if target.is_active:
-            send_again(tx, erasure_request(target, erasure.id, erasure.lead_id), rules.ERASURE_PLAN)
-    return replace(
-        course,
-        held=course.held + len(page.records),
-        doubled=course.doubled + len(page.records) - len(times) + len(repeated),
-        unknown=course.unknown + len(record_ids) - len(erasures),
-        erased_again=course.erased_again + len(erasures),
-    )
 
 
 def _send_missing(tx: Tx, target: Target, course: CompareCourse) -> crm.Comparison:

@@ -159,7 +159,13 @@ def _read_entries(
         if len(text) > VALUE_LIMIT or not text.isprintable():
             raise Refused(errors.INVALID, "%(label)s: Enter a valid value.", label=LazyText(setting.label))
         if setting.is_secret and text:
-            _check_secret(setting, text)
+            label = LazyText(setting.label)
+            if not setting.is_password and (not text.isascii() or " " in text):
+                says = N_("%(label)s: it contains characters that are not allowed. Copy it again.")
+                raise Refused(errors.INVALID, says, label=label)
+            if setting.prefix and not _is_signing_key(text, setting.prefix):
+                says = N_("%(label)s: enter %(prefix)s, then at least 24 bytes in base64.")
+                raise Refused(errors.INVALID, says, label=label, prefix=setting.prefix)
         values = new_secrets if setting.is_secret else new_settings
         if text or not setting.is_secret:
             values[setting.name] = text or setting.default
@@ -168,21 +174,12 @@ def _read_entries(
     return new_settings, new_secrets
 
 
-def _check_secret(setting: crm.ConnectorSetting, text: str) -> None:
-    """Refuse a secret that no request can carry, or that is not a prefix and a key in base64."""
-    label = LazyText(setting.label)
-    if not setting.is_password and (not text.isascii() or " " in text):
-        says = N_("%(label)s: it contains characters that are not allowed. Copy it again.")
-        raise Refused(errors.INVALID, says, label=label)
-    if not setting.prefix:
-        return
+def _is_signing_key(text: str, prefix: str) -> bool:
     try:
-        key = base64.b64decode(text.removeprefix(setting.prefix), validate=True)
+        key = base64.b64decode(text.removeprefix(prefix), validate=True)
     except binascii.Error:
-        key = b""
-    if not text.startswith(setting.prefix) or len(key) < _LEAST_KEY:
-        says = N_("%(label)s: enter %(prefix)s, then at least 24 bytes in base64.")
-        raise Refused(errors.INVALID, says, label=label, prefix=setting.prefix)
+        return False
+    return text.startswith(prefix) and len(key) >= _LEAST_KEY
 
 
 def _read_address(traits: ConnectorTraits, text: str, allowed: Collection[str]) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import zip_longest
 from typing import Annotated, Any, Final
 
@@ -20,7 +19,7 @@ from contatto.crm.actions import targets as actions
 from contatto.crm.actions.checks import try_lead
 from contatto.crm.actions.deliveries import connector_of, link_of, payload_of, read_snapshot
 from contatto.crm.model import Target
-from contatto.crm.pages.targets import HOME, TargetRow, show_target
+from contatto.crm.pages.targets import HOME, show_target
 from contatto.crm.registry import CrmPorts
 from contatto.crm.rules.deliveries import reason_text
 from contatto.crm.rules.mapping import ANSWER, PLAIN_SOURCES, STATUS, with_edits
@@ -111,32 +110,6 @@ class EditForm(BaseModel):
         }
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryRow:
-    """A delivery; ``why`` is the reason that it did not arrive."""
-
-    id: int
-    lead_id: str
-    lead_number: int
-    revision: int
-    state: str
-    tone: str
-    why: LazyText | str
-    is_dead: bool
-    is_edited: bool
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class ValueField:
-    """An editable value of a CRM's field, with its source."""
-
-    name: str
-    label: str
-    source: LazyText | str
-    value: str
-
-
 @router.get("/{target_id}/log", Permission.ADMINISTER)
 async def show_log(
     request: Request, caller: PageCaller, target_id: str, state: Annotated[str, Query(max_length=16)] = ""
@@ -167,20 +140,21 @@ async def show_log(
     return context.pages.render(request, "crm/log.html", values)
 
 
-def _row(delivery: crm.Delivery, number: int) -> DeliveryRow:
+def _row(delivery: crm.Delivery, number: int) -> dict[str, Any]:
+    """Return the values that pages show of a delivery; ``why`` is the reason that it did not arrive."""
     state, tone = DELIVERIES[delivery.state]
-    return DeliveryRow(
-        id=delivery.id,
-        lead_id=delivery.lead_id,
-        lead_number=number,
-        revision=delivery.revision,
-        state=state,
-        tone=tone,
-        why=reason_text(delivery.reason) if delivery.reason else "",
-        is_dead=delivery.state is DeliveryState.DEAD,
-        is_edited=bool(delivery.edited),
-        at=delivery.settled_at or delivery.sent_at or delivery.created_at,
-    )
+    return {
+        "id": delivery.id,
+        "lead_id": delivery.lead_id,
+        "lead_number": number,
+        "revision": delivery.revision,
+        "state": state,
+        "tone": tone,
+        "why": reason_text(delivery.reason) if delivery.reason else "",
+        "is_dead": delivery.state is DeliveryState.DEAD,
+        "is_edited": bool(delivery.edited),
+        "at": delivery.settled_at or delivery.sent_at or delivery.created_at,
+    }
 
 
 @router.post("/{target_id}/resend", Permission.ADMINISTER)
@@ -210,7 +184,7 @@ async def post_dead_letter(
 
     def resend(tx: Tx) -> None:
         letter = _load(tx, caller.business_id, target_id, delivery_id, base_url)
-        current = {field.name: field.value for field in letter.fields}
+        current = {field["name"]: field["value"] for field in letter.fields}
         edited = {
             name: text.strip()
             for name, text in form.values.items()
@@ -232,10 +206,10 @@ class _DeadLetter:
     """A delivery with the values that it would write now, edits of members included."""
 
     target: Target
-    shown: TargetRow
+    shown: dict[str, Any]
     delivery: crm.Delivery
-    row: DeliveryRow
-    fields: list[ValueField]
+    row: dict[str, Any]
+    fields: list[dict[str, Any]]
     note: str
     edited: dict[str, str]
 
@@ -253,7 +227,12 @@ def _load(tx: Tx, business_id: str, target_id: str, delivery_id: str, base_url: 
     payload = with_edits(payload_of(tx, target, lead, delivery.revision, base_url), edited)
     labels = {field.name: field.label for field in target.described}
     fields = [
-        ValueField(name, labels.get(name) or name, source_text(payload.sources.get(name, "")), text)
+        {
+            "name": name,
+            "label": labels.get(name) or name,
+            "source": source_text(payload.sources.get(name, "")),
+            "value": text,
+        }
         for name, text in payload.values.items()
     ]
     return _DeadLetter(target, shown, delivery, row, fields, payload.note, edited)
@@ -283,34 +262,38 @@ async def _render(
     return context.pages.render(request, "crm/letter.html", values, refused=refused)
 
 
-@dataclass(frozen=True, slots=True)
-class RecordView:
-    """A lead in a CRM; ``href`` is its record there, ``page`` the CRM's page here."""
-
-    name: str
-    page: str
-    state: str
-    tone: str
-    is_dead: bool
-    href: str
-    verified_at: datetime | None
-    status: str
-    told_at: datetime | None
-
-
 @lead_router.get("/leads/{lead_id}/crm", Permission.READ_LEADS)
 async def show_crm_of_lead(request: Request, caller: PageCaller, lead_id: str) -> HTMLResponse:
     """Show the state of a lead in each CRM."""
     context = context_of(request)
 
-    def load(tx: Tx) -> list[RecordView]:
+    def load(tx: Tx) -> list[dict[str, Any]]:
         if find_lead(tx, caller.business_id, lead_id) is None:
             raise Refused(errors.NOT_FOUND, "Lead not found.")
         records = {
             record.target_id: record for record in store.list_records_of_lead(tx, caller.business_id, lead_id)
         }
-        targets = list_targets(tx, caller.business_id)
-        return [_view(tx, target, records[target.id]) for target in targets if target.id in records]
+        views = []
+        for target in list_targets(tx, caller.business_id):
+            record, connector, href = records.get(target.id), connector_of(tx, target), ""
+            if record is None:
+                continue
+            if connector is not None and record.record_id:
+                href = connector.record_url(link_of(target, tx), record.record_id)
+            state, tone = DELIVERIES[record.state]
+            view = {
+                "name": target.name,
+                "page": f"{HOME}/{target.number}/log?state=dead",
+                "state": state,
+                "tone": tone,
+                "is_dead": record.state is DeliveryState.DEAD,
+                "href": href if href.startswith(("https://", "http://")) else "",
+                "verified_at": record.verified_at,
+                "status": record.status,
+                "told_at": record.told_at,
+            }
+            views.append(view)
+        return views
 
     values = {
         "caller": caller,
@@ -319,24 +302,6 @@ async def show_crm_of_lead(request: Request, caller: PageCaller, lead_id: str) -
         "can_manage": may(caller, Permission.ADMINISTER),
     }
     return context.pages.render(request, "crm/_lead.html", values)
-
-
-def _view(tx: Tx, target: Target, record: crm.RecordLink) -> RecordView:
-    connector, href = connector_of(tx, target), ""
-    if connector is not None and record.record_id:
-        href = connector.record_url(link_of(target, tx), record.record_id)
-    state, tone = DELIVERIES[record.state]
-    return RecordView(
-        name=target.name,
-        page=f"{HOME}/{target.number}/log?state=dead",
-        state=state,
-        tone=tone,
-        is_dead=record.state is DeliveryState.DEAD,
-        href=href if href.startswith(("https://", "http://")) else "",
-        verified_at=record.verified_at,
-        status=record.status,
-        told_at=record.told_at,
-    )
 
 
 MOST_LEADS: Final = 20
@@ -388,18 +353,6 @@ class WordRow:
     our_word: str
     label: LazyText | str
     crm_word: str
-
-
-@dataclass(frozen=True, slots=True)
-class MappingRowView:
-    """A row of the mapping; ``shown`` is the value of the chosen lead."""
-
-    source: str
-    target: str
-    shown: str
-    faults: list[LazyText]
-    choices: tuple[tuple[str, str], ...]
-    words: list[WordRow]
 
 
 @router.get("/{target_id}/mapping", Permission.ADMINISTER, ReadAudit.EACH)
@@ -480,7 +433,17 @@ async def _render_mapping(
             choices, value = field.choices if field else (), shown.get(row.target, "")
             faults = fault_texts(fault for fault in target.faults if fault.field == row.target)
             words = _words(row, choices)
-            row_views.append(MappingRowView(row.source, row.target, value, faults, choices, words))
+            names_of_row = {"source": row.source, "target": row.target, "shown": value}
+            row_views.append(names_of_row | {"faults": faults, "choices": choices, "words": words})
+        trial = find_trial(tx, caller.business_id, target.id)
+        trial_view = trial and {
+            "is_asked": trial.state is TrialState.PENDING,
+            "is_failed": trial.state is TrialState.FAILED,
+            "why": reason_text(trial.reason) if trial.reason else "",
+            "of_this_lead": lead is not None and trial.lead_id == lead.id,
+            "result": msgspec.json.decode(trial.found, type=crm.TrialResult) if trial.found else None,
+            "at": trial.settled_at or trial.created_at,
+        }
         return {
             "target": show_target(ledger, connectors),
             "leads": leads,
@@ -498,7 +461,7 @@ async def _render_mapping(
             "status_words": _status_words(target, form)
             if connector and connector.traits.tells_changes
             else None,
-            "trial": show_trial(find_trial(tx, caller.business_id, target.id), lead),
+            "trial": trial_view,
         }
 
     values = await context.db.read(load)
@@ -551,28 +514,3 @@ def _status_words(target: Target, form: MappingForm | None) -> list[tuple[str, s
             for value in [crm_word for _, crm_word in row.words] + chosen:
                 statuses.setdefault(value, "")
     return [*statuses.items(), ("", ""), ("", "")]
-
-
-@dataclass(frozen=True, slots=True)
-class TrialView:
-    """The latest trial; ``result`` is None until it is done."""
-
-    is_asked: bool
-    is_failed: bool
-    why: LazyText | str
-    of_this_lead: bool
-    result: crm.TrialResult | None
-    at: datetime
-
-
-def show_trial(trial: crm.Trial | None, lead: Lead | None) -> TrialView | None:
-    if trial is None:
-        return None
-    return TrialView(
-        is_asked=trial.state is TrialState.PENDING,
-        is_failed=trial.state is TrialState.FAILED,
-        why=reason_text(trial.reason) if trial.reason else "",
-        of_this_lead=lead is not None and trial.lead_id == lead.id,
-        result=msgspec.json.decode(trial.found, type=crm.TrialResult) if trial.found else None,
-        at=trial.settled_at or trial.created_at,
-    )

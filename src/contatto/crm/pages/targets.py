@@ -1,8 +1,8 @@
 """Pages of linked CRMs: list, connection, consent, settings."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import Form, Request
@@ -26,7 +26,6 @@ from contatto.crm.actions.deliveries import connector_of, find_kind_request
 from contatto.crm.connectors.json_api import ACCESS
 from contatto.crm.model import (
     APP_SECRET,
-    Comparison,
     ConnectorSetting,
     ConnectorTraits,
     CrmConnector,
@@ -44,14 +43,14 @@ from contatto.crm.rules.deliveries import (
     idle_text,
     reason_text,
 )
-from contatto.integrations.model import Alarm, LedgerCounts
+from contatto.integrations.model import Alarm
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import N_, LazyText, translator_of
+from contatto.kit.i18n import N_, translator_of
 from contatto.kit.ids import hash_secret
-from contatto.kit.outbound.model import OutboundRequest, RequestState
+from contatto.kit.outbound.model import RequestState
 from contatto.ui.context import context_of
 from contatto.ui.render import SHOWN_ONCE
 from contatto.ui.sessions import session_token
@@ -75,126 +74,48 @@ _STATE_REASONS: Final = (actions.NOT_STARTED, actions.NOT_CONNECTED, actions.PAU
 """Reasons that the state itself shows."""
 
 
-@dataclass(frozen=True, slots=True)
-class TargetRow:
-    """A linked CRM; ``why`` is the reason that it gets no leads, if any."""
-
-    number: str
-    name: str
-    label: str
-    state: str
-    tone: str
-    why: LazyText | str
-    is_started: bool
-    is_active: bool
-    is_paused: bool
-    is_disconnected: bool
-    reads_back: bool
-    counts: LedgerCounts
-    alarms: tuple[Alarm, ...]
-    verified_at: datetime | None
-    comparison: Comparison | None
-
-    @property
-    def href(self) -> str:
-        return f"{HOME}/{self.number}"
-
-
-def show_target(ledger: actions.TargetLedger, connectors: Mapping[str, CrmConnector]) -> TargetRow:
+def show_target(ledger: actions.TargetLedger, connectors: Mapping[str, CrmConnector]) -> dict[str, Any]:
+    """Return the values that pages show of a linked CRM; ``why`` is the reason that it gets no leads."""
     target = ledger.target
     connector = connectors.get(target.connector)
-    state, tone = state_of(target, ledger.alarms)
+    state, tone = WAITING.get(target.reason, STATES[target.state])
+    if target.is_active and Alarm.NONE_ARRIVES in ledger.alarms:
+        state, tone = BROKEN
     is_started = target.reason not in WAITING
-    return TargetRow(
-        number=str(target.number),
-        name=target.name,
-        label=connector.traits.label if connector else target.connector,
-        state=state,
-        tone=tone,
-        why="" if target.is_active or target.reason in _STATE_REASONS else idle_text(target.reason),
-        is_started=is_started,
-        is_active=target.is_active,
-        is_paused=target.state is TargetState.PAUSED,
-        is_disconnected=target.state is TargetState.DISCONNECTED,
-        reads_back=connector is None or connector.traits.reads_back,
-        counts=ledger.counts,
-        alarms=tuple(alarm for alarm in ledger.alarms if is_started or alarm is Alarm.MAPPING),
-        verified_at=target.verified_at,
-        comparison=target.comparison,
-    )
+    return {
+        "number": str(target.number),
+        "href": f"{HOME}/{target.number}",
+        "name": target.name,
+        "label": connector.traits.label if connector else target.connector,
+        "state": state,
+        "tone": tone,
+        "why": "" if target.is_active or target.reason in _STATE_REASONS else idle_text(target.reason),
+        "is_started": is_started,
+        "is_active": target.is_active,
+        "is_paused": target.state is TargetState.PAUSED,
+        "is_disconnected": target.state is TargetState.DISCONNECTED,
+        "reads_back": connector is None or connector.traits.reads_back,
+        "counts": ledger.counts,
+        "alarms": [alarm for alarm in ledger.alarms if is_started or alarm is Alarm.MAPPING],
+        "verified_at": target.verified_at,
+        "comparison": target.comparison,
+    }
 
 
-@dataclass(frozen=True, slots=True)
-class FieldCheck:
-    """The last field check of a CRM; ``why`` it failed, and ``next_at`` of the retry."""
-
-    is_asking: bool
-    described_at: datetime | None
-    why: LazyText | str
-    next_at: datetime | None
-    fields: int
-
-
-def show_check(target: Target, request: OutboundRequest | None) -> FieldCheck:
-    why = "" if request is None or not request.reason else reason_text(request.reason)
-    is_asking = request is not None and not why and target.described_at is None
-    next_at = request.due_at if request is not None and why else None
-    return FieldCheck(is_asking, target.described_at, why, next_at, len(target.described))
-
-
-@dataclass(frozen=True, slots=True)
-class ComparisonView:
-    """The last comparison of a CRM; ``why`` it failed. Some CRMs cannot list their records."""
-
-    is_able: bool
-    is_asking: bool
-    why: LazyText | str
-
-
-def show_comparing(
-    connector: CrmConnector | None, request: OutboundRequest | None, at: datetime
-) -> ComparisonView:
-    is_able = connector is not None and connector.traits.enumerates
-    if request is None:
-        return ComparisonView(is_able, is_asking=False, why="")
-    is_asking = not request.reason and (request.claim is not None or request.due_at <= at)
-    return ComparisonView(is_able, is_asking, reason_text(request.reason) if request.reason else "")
-
-
-def state_of(target: Target, alarms: tuple[Alarm, ...]) -> tuple[str, str]:
-    """Return the label of a target's state, and its colour."""
-    if target.is_active and Alarm.NONE_ARRIVES in alarms:
-        return BROKEN
-    return WAITING.get(target.reason, STATES[target.state])
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectorCard:
-    """A CRM that can be linked by a key, by consent at its vendor, or both."""
-
-    name: str
-    label: str
-    takes_key: bool
-    takes_consent: bool
-    reads_back: bool
-    tells_changes: bool
-
-
-def show_connectors(connectors: Mapping[str, CrmConnector]) -> list[ConnectorCard]:
-    """Return the cards of connectors, sorted by label."""
-    cards = []
-    for connector in connectors.values():
-        traits = connector.traits
-        card = ConnectorCard(
-            traits.name,
-            traits.label,
-            takes_key=bool(traits.keys),
-            takes_consent=traits.oauth is not None,
-            reads_back=traits.reads_back,
-            tells_changes=traits.tells_changes,
-        )
-        cards.append(card)
-    return sorted(cards, key=lambda card: card.label.casefold())
+def show_connectors(connectors: Mapping[str, CrmConnector]) -> list[dict[str, Any]]:
+    """Return the CRMs that can be linked by a key, by consent at the vendor, or both, sorted by label."""
+    cards = [
+        {
+            "name": traits.name,
+            "label": traits.label,
+            "takes_key": bool(traits.keys),
+            "takes_consent": traits.oauth is not None,
+            "reads_back": traits.reads_back,
+            "tells_changes": traits.tells_changes,
+        }
+        for traits in (connector.traits for connector in connectors.values())
+    ]
+    return sorted(cards, key=lambda card: str(card["label"]).casefold())
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,28 +274,6 @@ def _render_connect(
     return context_of(request).pages.render(request, "crm/connect.html", values, refused=refused)
 
 
-@dataclass(frozen=True, slots=True)
-class ConsentView:
-    """A connection by consent.
-
-    Attributes:
-        label: the CRM, as its vendor writes it.
-        is_connected: whether the target has tokens.
-        is_waiting: whether a code is being exchanged for tokens.
-        refusal: why the last exchange failed, if it did.
-        href: the vendor's page to grant access; empty without an app.
-    """
-
-    name: str
-    label: str
-    is_connected: bool
-    is_started: bool
-    is_waiting: bool
-    refusal: LazyText | None
-    href: str
-    client_id: str
-
-
 class AppForm(BaseModel):
     """The app of a business at a vendor; an empty secret keeps the current one."""
 
@@ -428,7 +327,8 @@ async def show_callback(request: Request, caller: PageCaller) -> Response:
     code = sent.get("code", "")
     if not code:
         refused = sent.get("error", "") or DENIED
-        return RedirectResponse(f"{actions.start_path(target)}&refused={_plain(refused)}", 303)
+        plain_code = re.sub(r"[^0-9A-Za-z_]", "", refused[:60])  # an address may have these characters
+        return RedirectResponse(f"{actions.start_path(target)}&refused={plain_code}", 303)
     values = {
         "caller": caller, "name": target.name, "state": state, "code": code,
         "server": sent.get("accounts-server", ""),
@@ -458,11 +358,6 @@ def _visitor(request: Request, caller: Caller) -> actions.ConsentVisitor:
     return actions.ConsentVisitor(caller.business_id, caller.subject_id, hash_secret(session_token(request)))
 
 
-def _plain(text: str) -> str:
-    """Reduce a vendor's code to signs that an address may have."""
-    return "".join(sign for sign in text[:60] if sign.isascii() and (sign.isalnum() or sign == "_"))
-
-
 def _load(tx: Tx, caller: Caller, connector: str, target_id: str) -> Target:
     target = actions.load_target(tx, caller.business_id, number_of(target_id))
     if target.connector != connector:
@@ -482,21 +377,28 @@ async def _render(
     context = context_of(request)
     error, typed = refusal or (None, "")
 
-    def load(tx: Tx) -> ConsentView:
+    def load(tx: Tx) -> dict[str, Any]:
         target = _load(tx, caller, connector, target_id)
         exchange, vendor = find_kind_request(tx, target, CONSENT), connector_of(tx, target)
         state = exchange.state if exchange else None
         code = reason or (exchange.reason if exchange and state is RequestState.DEAD else "")
-        return ConsentView(
-            name=target.name,
-            label=vendor.traits.label if vendor else target.connector,
-            is_connected=target.state is not TargetState.DISCONNECTED and bool(target.secrets.get(ACCESS)),
-            is_started=target.is_active,
-            is_waiting=state is RequestState.DUE,
-            refusal=consent_text(code) if code else None,
-            href=_href(tx, request, caller, target),
-            client_id=target.settings.get(actions.CLIENT_ID, ""),
-        )
+        has_app = bool(target.settings.get(actions.CLIENT_ID) and target.secrets.get(APP_SECRET))
+        oauth, href = actions.oauth_of(tx, target), ""
+        if has_app:
+            visitor, at = _visitor(request, caller), context.clock.now()
+            href = actions.consent_address(
+                context.vault, target, oauth, visitor, at, context.settings.base_url
+            )
+        return {
+            "name": target.name,
+            "label": vendor.traits.label if vendor else target.connector,
+            "is_connected": target.state is not TargetState.DISCONNECTED and bool(target.secrets.get(ACCESS)),
+            "is_started": target.is_active,
+            "is_waiting": state is RequestState.DUE,
+            "refusal": consent_text(code) if code else None,
+            "href": href,
+            "client_id": target.settings.get(actions.CLIENT_ID, ""),
+        }
 
     view = await context.db.read(load)
     values = {
@@ -504,20 +406,11 @@ async def _render(
         "connector": connector,
         "target_id": target_id,
         "view": view,
-        "client_id": typed or view.client_id,
+        "client_id": typed or view["client_id"],
         "return_address": context.settings.base_url + actions.CALLBACK,
         "error": error.detail_in(translator_of(request)) if error else "",
     }
     return context.pages.render(request, "crm/consent.html", values, refused=error)
-
-
-def _href(tx: Tx, request: Request, caller: Caller, target: Target) -> str:
-    """Return the vendor's page to grant access; empty without an app."""
-    context, oauth = context_of(request), actions.oauth_of(tx, target)
-    if not (target.settings.get(actions.CLIENT_ID) and target.secrets.get(APP_SECRET)):
-        return ""
-    visitor, at = _visitor(request, caller), context.clock.now()
-    return actions.consent_address(context.vault, target, oauth, visitor, at, context.settings.base_url)
 
 
 type Change = Callable[[Tx, Target], object]
@@ -549,6 +442,8 @@ async def render_target(
         (ledger,) = actions.load_standings(tx, caller.business_id, [target])
         connectors = tx.ports[CrmPorts].connectors
         connector = connectors.get(target.connector)
+        check = find_kind_request(tx, target, CHECK)
+        comparing = find_kind_request(tx, target, COMPARISON)
         return {
             "target": show_target(ledger, connectors),
             "card": show_connectors({target.connector: connector})[0] if connector else None,
@@ -556,8 +451,20 @@ async def render_target(
             if connector
             else [],
             "asks_address": connector is not None and not connector.traits.address,
-            "check": show_check(target, find_kind_request(tx, target, CHECK)),
-            "comparing": show_comparing(connector, find_kind_request(tx, target, COMPARISON), tx.now),
+            "check": {
+                "is_asking": check is not None and not check.reason and target.described_at is None,
+                "described_at": target.described_at,
+                "why": reason_text(check.reason) if check and check.reason else "",
+                "next_at": check.due_at if check and check.reason else None,
+                "fields": len(target.described),
+            },
+            "comparing": {
+                "is_able": connector is not None and connector.traits.enumerates,
+                "is_asking": comparing is not None
+                and not comparing.reason
+                and (comparing.claim is not None or comparing.due_at <= tx.now),
+                "why": reason_text(comparing.reason) if comparing and comparing.reason else "",
+            },
             "incoming_address": f"{context.settings.base_url}{incoming_path(target.number)}",
             "address": target.address,
             "created_at": target.created_at,
