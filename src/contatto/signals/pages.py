@@ -1,8 +1,6 @@
 """Pages of signals: settings, test event and log of an ad account, and the signals of a lead."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import Form, Request
@@ -20,9 +18,10 @@ from contatto.integrations.model import Alarm, DeliveryState, ErasureState, Tria
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import row_of
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import read_amount, typed_amount
-from contatto.kit.i18n import N_, LazyText, translator_of
+from contatto.kit.i18n import N_, translator_of
 from contatto.leads.store.records import find_lead
 from contatto.signals import actions, store
 from contatto.signals.connectors import CONNECTORS
@@ -105,88 +104,6 @@ class SignalAmountForm(BaseModel):
         return str((self.model_extra or {}).get(f"amount-{signal_id}", ""))[:100]
 
 
-@dataclass(frozen=True, slots=True)
-class SignalStepChoice:
-    """Step to choose; ``default`` is the platform's event name, ``name`` the business's own."""
-
-    value: str
-    label: str
-    default: str
-    name: str
-    is_chosen: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SignalForm:
-    """Values of the settings form: saved ones, or those of a refused form."""
-
-    dataset_id: str
-    whatsapp_id: str
-    consent: str
-    currency: str
-    value: str
-    steps: list[SignalStepChoice]
-
-    @classmethod
-    def saved(cls, account: OutsideAccount, settings: SignalSettings | None, lang: str) -> "SignalForm":
-        if settings is None:
-            steps = _step_choices(account, SignalStep, {})
-            return cls("", "", ConsentRule.REQUIRED.value, account.currency, "", steps)
-        return cls(
-            settings.dataset_id,
-            settings.whatsapp_id,
-            settings.consent.value,
-            settings.currency,
-            typed_amount(settings.value_micros, settings.currency, lang),
-            _step_choices(account, settings.steps, settings.names),
-        )
-
-    @classmethod
-    def refused(cls, account: OutsideAccount, form: SignalSettingsForm) -> "SignalForm":
-        steps = _step_choices(account, form.steps, form.names)
-        return cls(form.dataset_id, form.whatsapp_id, form.consent.value, form.currency, form.value, steps)
-
-
-@dataclass(frozen=True, slots=True)
-class SignalRow:
-    """Signal of the log; ``why`` is the reason of a failure."""
-
-    id: int
-    lead_id: str
-    lead_number: int
-    step: str
-    state: str
-    tone: str
-    why: LazyText | str
-    at: datetime
-    can_be_sent: bool
-    has_value: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SignalTestView:
-    """Last test event, with the response of the platform."""
-
-    code: str
-    step: str
-    state: str
-    tone: str
-    why: LazyText | str
-    answer: str
-    at: datetime
-    is_pending: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SignalErasureRow:
-    """Erasure of a person, with the number of signals already sent."""
-
-    state: str
-    tone: str
-    sent: int
-    at: datetime
-
-
 @router.get(ACCOUNT_PATH, Permission.ADMINISTER)
 async def show_account_signals(request: Request, caller: PageCaller, outside_id: str) -> HTMLResponse:
     return await _render(request, caller, outside_id)
@@ -212,15 +129,28 @@ async def _render(
         ledgers = actions.load_signal_ledger(tx, account.business_id)
         ledger = next((ledger for ledger in ledgers if ledger.account.id == account.id), None)
         key = account.business_id, account.id
-        test_view: SignalTestView | None = None
+        form_steps: tuple[Iterable[SignalStep], Mapping[SignalStep, str]]
+        if form is not None:
+            form_values, form_steps = form.model_dump(), (form.steps, form.names)
+        elif settings is not None:
+            value = typed_amount(settings.value_micros, settings.currency, translator.lang)
+            form_values, form_steps = row_of(settings) | {"value": value}, (settings.steps, settings.names)
+        else:
+            form_values = SignalSettingsForm(currency=account.currency).model_dump()
+            form_steps = SignalStep, {}
+        test_view: dict[str, Any] | None = None
         if test := find_signal_test(tx, *key):
             state, tone = TESTS[test.state]
-            why = reason_text(test.reason) if test.reason else ""
-            at = test.settled_at or test.created_at
-            is_pending = test.state is TrialState.PENDING
-            test_view = SignalTestView(
-                test.code, STEPS[test.step], state, tone, why, test.answer, at, is_pending
-            )
+            test_view = {
+                "code": test.code,
+                "step": STEPS[test.step],
+                "state": state,
+                "tone": tone,
+                "why": reason_text(test.reason) if test.reason else "",
+                "answer": test.answer,
+                "at": test.settled_at or test.created_at,
+                "is_pending": test.state is TrialState.PENDING,
+            }
         return {
             "href": ACCOUNT_PATH.format(outside_id=account.id),
             "account_href": f"/settings/ad-platforms/{account.id}",
@@ -236,16 +166,15 @@ async def _render(
             "standing": ledger.counts if ledger else None,
             "alarms": [ALARMS[alarm] for alarm in ledger.alarms] if ledger else [],
             "arrived_at": settings.arrived_at if settings else None,
-            "form": SignalForm.refused(account, form)
-            if form
-            else SignalForm.saved(account, settings, translator.lang),
+            "form": form_values | {"steps": _step_choices(account, *form_steps)},
             "rows": _signal_rows(
                 tx, account.business_id, store.ledger.list_entries(tx, *key, limit=MOST_SHOWN)
             ),
             "test": test_view,
             "erasures": [
-                SignalErasureRow(*ERASURES[erasure.state], erasure.sent, erasure.created_at)
+                {"state": state, "tone": tone, "sent": erasure.sent, "at": erasure.created_at}
                 for erasure in list_signal_erasures(tx, *key)
+                for state, tone in (ERASURES[erasure.state],)
             ],
         }
 
@@ -261,36 +190,42 @@ async def _render(
 
 def _step_choices(
     account: OutsideAccount, chosen: Iterable[SignalStep], names: Mapping[SignalStep, str]
-) -> list[SignalStepChoice]:
-    """Return the steps with an event name at the platform."""
+) -> list[dict[str, Any]]:
+    """Return the steps with an event name at the platform; ``name`` is the business's own."""
     defaults, chosen_steps = CONNECTORS[account.platform].names, set(chosen)
     return [
-        SignalStepChoice(step.value, label, defaults[step], names.get(step, ""), step in chosen_steps)
+        {
+            "value": step.value,
+            "label": label,
+            "default": defaults[step],
+            "name": names.get(step, ""),
+            "is_chosen": step in chosen_steps,
+        }
         for step, label in STEPS.items()
         if step in defaults
     ]
 
 
-def _signal_rows(tx: Tx, business_id: str, signals: list[AdSignal]) -> list[SignalRow]:
+def _signal_rows(tx: Tx, business_id: str, signals: list[AdSignal]) -> list[dict[str, Any]]:
+    """Return the values that pages show of signals; ``why`` is the reason of a failure."""
     numbers = list_lead_numbers(tx, business_id, {signal.lead_id for signal in signals})
-    rows: list[SignalRow] = []
+    rows: list[dict[str, Any]] = []
     for signal in signals:
         state, tone = STATES[signal.state]
         is_dead = signal.state is DeliveryState.DEAD
-        rows.append(
-            SignalRow(
-                id=signal.id,
-                lead_id=signal.lead_id,
-                lead_number=numbers.get(signal.lead_id, 0),
-                step=STEPS[signal.step],
-                state=state,
-                tone=tone,
-                why=reason_text(signal.reason) if signal.reason else "",
-                at=signal.settled_at or signal.asked_at or signal.created_at,
-                can_be_sent=is_dead and not cannot_be_sent(signal, tx.now),
-                has_value=signal.step is SignalStep.CONVERTED,
-            )
-        )
+        row = {
+            "id": signal.id,
+            "lead_id": signal.lead_id,
+            "lead_number": numbers.get(signal.lead_id, 0),
+            "step": STEPS[signal.step],
+            "state": state,
+            "tone": tone,
+            "why": reason_text(signal.reason) if signal.reason else "",
+            "at": signal.settled_at or signal.asked_at or signal.created_at,
+            "can_be_sent": is_dead and not cannot_be_sent(signal, tx.now),
+            "has_value": signal.step is SignalStep.CONVERTED,
+        }
+        rows.append(row)
     return rows
 
 
@@ -397,33 +332,26 @@ async def post_resend_signal(
     return await _change_signals(request, caller, outside_id, resend, "log")
 
 
-@dataclass(frozen=True, slots=True)
-class LeadSignals:
-    """Signals of a lead to one ad account, the first step first; ``page`` is the account's page."""
-
-    name: str
-    platform: str
-    page: str
-    signals: list[SignalRow]
-
-
 @router.get("/leads/{lead_id}/signals", Permission.READ_LEADS)
 async def show_signals_of_lead(request: Request, caller: PageCaller, lead_id: str) -> HTMLResponse:
     """Show the signals of a lead as a part of its page."""
     context = context_of(request)
 
-    def load(tx: Tx) -> list[LeadSignals]:
+    def load(tx: Tx) -> list[dict[str, Any]]:
         if find_lead(tx, caller.business_id, lead_id) is None:
             raise Refused(errors.NOT_FOUND, "Lead not found.")
         signals = list_signals_of_leads(tx, caller.business_id, {lead_id})
-        groups: list[LeadSignals] = []
+        groups: list[dict[str, Any]] = []
         for account in list_outside_accounts(tx, caller.business_id) if signals else []:
             account_signals = [signal for signal in signals if signal.outside_account_id == account.id]
             if account_signals:
-                page = ACCOUNT_PATH.format(outside_id=account.id)
-                rows = _signal_rows(tx, caller.business_id, account_signals)
-                name = account.name or account.external_id
-                groups.append(LeadSignals(name, PLATFORMS[account.platform], page, rows))
+                group = {
+                    "name": account.name or account.external_id,
+                    "platform": PLATFORMS[account.platform],
+                    "page": ACCOUNT_PATH.format(outside_id=account.id),
+                    "signals": _signal_rows(tx, caller.business_id, account_signals),
+                }
+                groups.append(group)
         return groups
 
     values = {
