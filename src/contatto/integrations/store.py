@@ -29,7 +29,8 @@ from contatto.integrations.model import DeliveryState, LedgerEntry
 from contatto.kit.clock import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, tenant
-from contatto.kit.outbound.model import Failed, NotNow, OutboundRequest, Outcome, RequestState
+from contatto.kit.outbound import model as outbound
+from contatto.kit.outbound.model import OutboundRequest, Outcome, RequestState
 
 REASON_LIMIT: Final = 64
 """Most characters of a reason."""
@@ -176,7 +177,7 @@ def after_failure(record: FailureHandler) -> Callable[[Tx, OutboundRequest, Outc
     """Return the handler of outcomes that records the failed tries of a request."""
 
     def settle(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
-        if isinstance(outcome, NotNow | Failed):
+        if isinstance(outcome, outbound.NotNow | outbound.Failed):
             record(tx, request, outcome.reason, state)
 
     return settle

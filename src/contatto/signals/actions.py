@@ -42,16 +42,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.numbers import MICROS, MOST_UNITS, to_micros
-from contatto.kit.outbound.model import (
-    Ask,
-    Done,
-    Failed,
-    HttpAnswer,
-    NewRequest,
-    OutboundRequest,
-    RequestState,
-    Step,
-)
+from contatto.kit.outbound import model as outbound
+from contatto.kit.outbound.model import Done, Failed, OutboundRequest, RequestState, Step
 from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.outbound.store import delete_requests_of, hasten_requests, mark_requests_done, queue_request
 from contatto.leads.model import Lead
@@ -370,9 +362,11 @@ def make_signal_due(
         queue_request(tx, signal_request(account, signal.id, signal.lead_id), rules.SIGNAL_PLAN)
 
 
-def signal_request(account: OutsideAccount, signal_id: int, lead_id: str) -> NewRequest:
+def signal_request(account: OutsideAccount, signal_id: int, lead_id: str) -> outbound.NewRequest:
     """Return the request of a signal; those of one lead run one after the other."""
-    return NewRequest(account.business_id, SIGNAL, str(signal_id), destination_of_signals(account), lead_id)
+    return outbound.NewRequest(
+        account.business_id, SIGNAL, str(signal_id), destination_of_signals(account), lead_id
+    )
 
 
 def destination_of_signals(account: OutsideAccount) -> str:
@@ -420,7 +414,7 @@ def begin_signal(tx: Tx, request: OutboundRequest) -> Step:
         return Done()
     store.record_signal_try(tx, signal)
     target = SignalTarget(account.base_url, settings.dataset_id, token)
-    return Ask(CONNECTORS[account.platform].ask(target, event))
+    return outbound.Ask(CONNECTORS[account.platform].ask(target, event))
 
 
 def _find_due_signal(tx: Tx, request: OutboundRequest) -> AdSignal | None:
@@ -469,7 +463,7 @@ def _load_event(
     return connector.find_gap(event) or event
 
 
-def read_signal_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+def read_signal_answer(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer) -> Step:
     """Settle a signal by the platform's response, or block its account."""
     signal = _find_due_signal(tx, request)
     account = find_outside_account(tx, request.business_id, signal.outside_account_id) if signal else None
@@ -590,7 +584,7 @@ def queue_signal_test(tx: Tx, settings: SignalSettings, step: SignalStep, code: 
     key = account.id, account.business_id
     store.save_signal_test(tx, SignalTest(*key, step, code, TrialState.PENDING, "", "", tx.now, None))
     delete_requests_of(tx, account.business_id, SIGNAL_TEST, [account.id])
-    request = NewRequest(
+    request = outbound.NewRequest(
         account.business_id, SIGNAL_TEST, account.id, destination_of_signals(account), account.id
     )
     queue_request(tx, request, rules.TEST_PLAN)
@@ -631,10 +625,10 @@ def begin_signal_test(tx: Tx, request: OutboundRequest) -> Step:
     amount = (1_000_000, settings.currency or "USD") if test.step is SignalStep.CONVERTED else (None, "")
     event = SignalEvent(new_id(), name, test.created_at, 1, keys, *amount)
     target = SignalTarget(account.base_url, settings.dataset_id, token, test.code)
-    return Ask(connector.ask(target, event))
+    return outbound.Ask(connector.ask(target, event))
 
 
-def read_signal_test(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+def read_signal_test(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer) -> Step:
     """Keep the platform's response to a test event, and its outcome."""
     test = store.find_signal_test(tx, request.business_id, request.subject)
     account = find_outside_account(tx, request.business_id, request.subject)

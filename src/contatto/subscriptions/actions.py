@@ -20,17 +20,9 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
+from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.client import read_address
-from contatto.kit.outbound.model import (
-    Ask,
-    Done,
-    HttpAnswer,
-    HttpRequest,
-    NewRequest,
-    OutboundRequest,
-    RequestState,
-    Step,
-)
+from contatto.kit.outbound.model import Done, OutboundRequest, RequestState, Step
 from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.outbound.store import delete_requests_of, queue_request, send_again
 from contatto.kit.outbox import Businesses, TenantsOfKind, emit
@@ -224,10 +216,12 @@ def queue_push(tx: Tx, subscription: Subscription, subject_id: str, body: bytes)
     return push_id
 
 
-def request_of(subscription: Subscription, push_id: int) -> NewRequest:
+def request_of(subscription: Subscription, push_id: int) -> outbound.NewRequest:
     """Return the outbound request of a push."""
     destination = rules.destination_of(subscription.callback_url)
-    return NewRequest(subscription.business_id, rules.KINDS[subscription.entity], str(push_id), destination)
+    return outbound.NewRequest(
+        subscription.business_id, rules.KINDS[subscription.entity], str(push_id), destination
+    )
 
 
 def push_kind(entity: Entity) -> OutboundKind:
@@ -258,7 +252,7 @@ def begin_push(tx: Tx, request: OutboundRequest) -> Step:
         return Done()
     body = store.load_push_body(tx, push.business_id, push.id)
     headers = rules.push_headers(subscription.entity, body, subscription.secret, tx.now, push.id)
-    return Ask(HttpRequest("POST", subscription.callback_url, headers, body))
+    return outbound.Ask(outbound.HttpRequest("POST", subscription.callback_url, headers, body))
 
 
 def _find_push(tx: Tx, request: OutboundRequest) -> tuple[Push | None, Subscription | None]:
@@ -269,7 +263,7 @@ def _find_push(tx: Tx, request: OutboundRequest) -> tuple[Push | None, Subscript
     return push, subscriptions.get(push.subscription_id)
 
 
-def read_push_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+def read_push_answer(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer) -> Step:
     """Interpret a receiver's answer; 410 ends the subscription."""
     push, subscription = _find_push(tx, request)
     if push is None or subscription is None:

@@ -51,21 +51,8 @@ from contatto.integrations.store import REASON_LIMIT, after_failure
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import is_unreadable
 from contatto.kit.log import logger
-from contatto.kit.outbound.model import (
-    Ask,
-    Done,
-    Failed,
-    HttpAnswer,
-    HttpRequest,
-    Later,
-    NewRequest,
-    NotNow,
-    OutboundRequest,
-    Outcome,
-    RequestState,
-    RetryPlan,
-    Step,
-)
+from contatto.kit.outbound import model as outbound
+from contatto.kit.outbound.model import Done, Failed, NotNow, OutboundRequest, Outcome, RequestState, Step
 from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.outbound.store import (
     delete_requests_of,
@@ -116,10 +103,12 @@ def schedule_deliveries(
     return delivery_ids
 
 
-def delivery_request(target: Target | LiveTarget, delivery_id: int, lead_id: str) -> NewRequest:
+def delivery_request(target: Target | LiveTarget, delivery_id: int, lead_id: str) -> outbound.NewRequest:
     """Return the request of a delivery; those of one lead are sent one after the other."""
     line = f"{target.number}:{lead_id}"
-    return NewRequest(target.business_id, rules.DELIVERY, str(delivery_id), destination_of(target), line)
+    return outbound.NewRequest(
+        target.business_id, rules.DELIVERY, str(delivery_id), destination_of(target), line
+    )
 
 
 def destination_of(target: Target | LiveTarget) -> str:
@@ -226,7 +215,7 @@ class _Progress:
 def work_kind(
     name: str,
     make_work: Callable[[], CrmWork[Any]],
-    plan: RetryPlan,
+    plan: outbound.RetryPlan,
     settle: Callable[[Tx, OutboundRequest, Outcome, RequestState], None] = lambda *_: None,
     *,
     replay: Callable[[Tx, OutboundRequest], None] | None = None,
@@ -249,7 +238,7 @@ def work_kind(
         progress = _Progress("", target.secrets_revision)
         return _Run(work, context).follow(progress, work.begin(context))
 
-    def read(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+    def read(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer) -> Step:
         work = make_work()
         target = work.target_of(tx, request)
         connector = connector_of(tx, target) if target else None
@@ -268,7 +257,7 @@ class _Run:
         self._context = context
         self._turns = 0
 
-    def read(self, answer: HttpAnswer) -> Step:
+    def read(self, answer: outbound.HttpAnswer) -> Step:
         progress = msgspec.json.decode(self._context.request.progress, type=_Progress)
         operation = crm.RenewSecrets() if progress.is_renewing else self._operation(progress)
         reply = self._context.connector.read(self._link(), operation, answer, progress.memory)
@@ -276,14 +265,14 @@ class _Run:
 
     def follow(self, progress: _Progress, course: Any) -> Step:
         """End with an outcome, or send the next operation."""
-        if isinstance(course, Done | NotNow | Failed | Later):
+        if isinstance(course, Done | NotNow | Failed | outbound.Later):
             return course
         encoded = msgspec.json.encode(course).decode()
         return self._send(replace(progress, course=encoded, memory="", is_renewing=False))
 
     def _send(self, progress: _Progress) -> Step:
         request = self._context.connector.ask(self._link(), self._operation(progress))
-        if isinstance(request, HttpRequest):
+        if isinstance(request, outbound.HttpRequest):
             return self._ask(request, progress)
         self._turns += 1
         return NotNow("circles") if self._turns > MOST_TURNS else self._take(progress, request)
@@ -295,8 +284,8 @@ class _Run:
         return link_of(self._context.target, self._context.tx)
 
     @staticmethod
-    def _ask(request: HttpRequest, progress: _Progress) -> Ask:
-        return Ask(request, msgspec.json.encode(progress).decode())
+    def _ask(request: outbound.HttpRequest, progress: _Progress) -> outbound.Ask:
+        return outbound.Ask(request, msgspec.json.encode(progress).decode())
 
     def _take(self, progress: _Progress, reply: Reply) -> Step:
         if isinstance(reply, crm.FollowUp):
@@ -318,10 +307,10 @@ class _Run:
         if progress.renewals >= rules.MOST_RENEWALS:
             return self._disconnect("expired")
         if not mark_renewing(tx, target, tx.now + rules.RENEWING):
-            return Later("", rules.SOON_S)
+            return outbound.Later("", rules.SOON_S)
         request = self._context.connector.ask(self._link(), crm.RenewSecrets())
         renewing = replace(progress, is_renewing=True, renewals=progress.renewals + 1, memory="")
-        if isinstance(request, HttpRequest):
+        if isinstance(request, outbound.HttpRequest):
             return self._ask(request, renewing)
         return self._after_renewal(renewing, request)
 
@@ -362,13 +351,15 @@ class _Run:
         return Done()
 
 
-def queue_kind(tx: Tx, target: Target, kind: str, plan: RetryPlan) -> None:
+def queue_kind(tx: Tx, target: Target, kind: str, plan: outbound.RetryPlan) -> None:
     """Make a target's one request of a kind due now, or once more after the one under way."""
     request = find_kind_request(tx, target, kind)
     if request is not None:
         poll_again(tx, request, plan)
     else:
-        queue_request(tx, NewRequest(target.business_id, kind, target.id, destination_of(target)), plan)
+        queue_request(
+            tx, outbound.NewRequest(target.business_id, kind, target.id, destination_of(target)), plan
+        )
 
 
 def find_kind_request(tx: Tx, target: Target, kind: str) -> OutboundRequest | None:
@@ -621,10 +612,12 @@ def schedule_erasure(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Non
                 queue_request(tx, erasure_request(target, erasure_id, lead_id), rules.ERASURE_PLAN)
 
 
-def erasure_request(target: Target | LiveTarget, erasure_id: int, lead_id: str) -> NewRequest:
+def erasure_request(target: Target | LiveTarget, erasure_id: int, lead_id: str) -> outbound.NewRequest:
     """Return the request that erases, in one line with the deliveries of the lead."""
     line = f"{target.number}:{lead_id}"
-    return NewRequest(target.business_id, rules.ERASURE, str(erasure_id), destination_of(target), line)
+    return outbound.NewRequest(
+        target.business_id, rules.ERASURE, str(erasure_id), destination_of(target), line
+    )
 
 
 def purge_sync(tx: Tx) -> int:

@@ -45,20 +45,9 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.ids import new_id, new_number
+from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.client import read_address
-from contatto.kit.outbound.model import (
-    Ask,
-    Done,
-    Failed,
-    HttpAnswer,
-    HttpRequest,
-    NewRequest,
-    NotNow,
-    OutboundRequest,
-    Outcome,
-    RequestState,
-    Step,
-)
+from contatto.kit.outbound.model import Done, Failed, NotNow, OutboundRequest, Outcome, RequestState, Step
 from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.outbound.store import delete_requests_of, queue_request
 from contatto.kit.timestamps import from_micros, micros
@@ -523,7 +512,7 @@ def take_consent(
     grant = _Code(code, base_url + CALLBACK, _verifier(tx.vault, consent.text))
     progress = msgspec.json.encode(grant).decode()
     delete_requests_of(tx, business_id, CONSENT, [target.id])
-    request = NewRequest(business_id, CONSENT, target.id, destination_of(target), progress=progress)
+    request = outbound.NewRequest(business_id, CONSENT, target.id, destination_of(target), progress=progress)
     queue_request(tx, request, CONSENT_PLAN)
     return target
 
@@ -555,10 +544,14 @@ def begin_exchange(tx: Tx, request: OutboundRequest) -> Step:
     if not mark_renewing(tx, target, tx.now + RENEWING):
         return NotNow("renewing", SOON_S)
     reply = connector.ask(link_of(target, tx), renewal)
-    return Ask(reply, request.progress) if isinstance(reply, HttpRequest) else Failed("not_connected")
+    return (
+        outbound.Ask(reply, request.progress)
+        if isinstance(reply, outbound.HttpRequest)
+        else Failed("not_connected")
+    )
 
 
-def read_exchange(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+def read_exchange(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer) -> Step:
     """Store the tokens, and resume the target; a new target waits until a member checks its mapping."""
     exchange = _find_exchange(tx, request)
     if exchange is None:
