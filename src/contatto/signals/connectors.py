@@ -13,6 +13,7 @@ from contatto.channels.model import Platform
 from contatto.kit.numbers import to_units
 from contatto.kit.outbound.model import Done, Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
 from contatto.kit.texts import JSON_ERRORS
+from contatto.signals import rules
 from contatto.signals.model import (
     MatchKeys,
     SignalConnector,
@@ -21,19 +22,6 @@ from contatto.signals.model import (
     SignalsBlocked,
     SignalStep,
     SignalTarget,
-)
-from contatto.signals.rules import (
-    DATASET_GONE,
-    EVENT_REFUSED,
-    NO_CLICK_ID,
-    NO_VALUE,
-    NO_WHATSAPP_ACCOUNT,
-    NOBODY_TO_MATCH,
-    block_signals,
-    digests,
-    normal_email,
-    plain_phone,
-    plus_phone,
 )
 
 LEAD_SOURCE: Final = "Contatto"
@@ -80,7 +68,7 @@ class TikTokSignals:
 
     def find_gap(self, event: SignalEvent) -> str:
         user = self._user(event.match_keys)
-        return "" if any(user.get(name) for name in ("email", "phone", "ttclid")) else NOBODY_TO_MATCH
+        return "" if any(user.get(name) for name in ("email", "phone", "ttclid")) else rules.NOBODY_TO_MATCH
 
     def ask(self, target: SignalTarget, event: SignalEvent) -> HttpRequest:
         datum: dict[str, Any] = {
@@ -104,22 +92,22 @@ class TikTokSignals:
         try:
             response = _tiktok_responses.decode(answer.body)
         except JSON_ERRORS:
-            return block_signals(tiktok_failure(answer, 0) or NotNow("not_json", retry_after_s(answer)))
+            return rules.block_signals(tiktok_failure(answer, 0) or NotNow("not_json", retry_after_s(answer)))
         if answer.status == 200 and response.code == _PARTLY_REFUSED:
-            return Failed(EVENT_REFUSED)
+            return Failed(rules.EVENT_REFUSED)
         failure = tiktok_failure(answer, response.code)
         if failure is None and response.data is not None and response.data.failed_events:
-            failure = Failed(EVENT_REFUSED)
+            failure = Failed(rules.EVENT_REFUSED)
         if isinstance(failure, Failed) and _DATASET_FIELD in response.message:
-            return SignalsBlocked(DATASET_GONE)
-        return block_signals(failure) if failure else Done()
+            return SignalsBlocked(rules.DATASET_GONE)
+        return rules.block_signals(failure) if failure else Done()
 
     @staticmethod
     def _user(keys: MatchKeys) -> dict[str, Any]:
         hashes = {
-            "email": digests(normal_email(email) for email in keys.emails),
-            "phone": digests(plus_phone(phone) for phone in keys.phones),
-            "external_id": digests([keys.external_id]),
+            "email": rules.digests(rules.normal_email(email) for email in keys.emails),
+            "phone": rules.digests(rules.plus_phone(phone) for phone in keys.phones),
+            "external_id": rules.digests([keys.external_id]),
         }
         user: dict[str, Any] = {name: values for name, values in hashes.items() if values}
         return user | ({"ttclid": keys.click_id} if keys.click_id else {})
@@ -172,21 +160,21 @@ class MetaSignals:
     def find_gap(self, event: SignalEvent) -> str:
         keys = event.match_keys
         if keys.channel not in _CHANNEL_IDS:
-            return NOBODY_TO_MATCH
+            return rules.NOBODY_TO_MATCH
         if keys.channel is Platform.WHATSAPP and not keys.click_id:
-            return NO_CLICK_ID
+            return rules.NO_CLICK_ID
         if not keys.business_id:
-            return NO_WHATSAPP_ACCOUNT if keys.channel is Platform.WHATSAPP else NOBODY_TO_MATCH
+            return rules.NO_WHATSAPP_ACCOUNT if keys.channel is Platform.WHATSAPP else rules.NOBODY_TO_MATCH
         if keys.channel is not Platform.WHATSAPP and not keys.scoped_id:
-            return NOBODY_TO_MATCH
-        return NO_VALUE if event.name == "Purchase" and event.value_micros is None else ""
+            return rules.NOBODY_TO_MATCH
+        return rules.NO_VALUE if event.name == "Purchase" and event.value_micros is None else ""
 
     def ask(self, target: SignalTarget, event: SignalEvent) -> HttpRequest:
         keys = event.match_keys
         hashes = {
-            "em": digests(normal_email(email) for email in keys.emails),
-            "ph": digests(plain_phone(phone) for phone in keys.phones),
-            "external_id": digests([keys.external_id]),
+            "em": rules.digests(rules.normal_email(email) for email in keys.emails),
+            "ph": rules.digests(rules.plain_phone(phone) for phone in keys.phones),
+            "external_id": rules.digests([keys.external_id]),
         }
         user: dict[str, Any] = {name: values for name, values in hashes.items() if values}
         if keys.channel is not None and keys.channel in _CHANNEL_IDS:
@@ -215,18 +203,18 @@ class MetaSignals:
         try:
             response = _meta_responses.decode(answer.body)
         except JSON_ERRORS:
-            return block_signals(meta_failure(answer, 0) or NotNow("not_json", retry_after_s(answer)))
+            return rules.block_signals(meta_failure(answer, 0) or NotNow("not_json", retry_after_s(answer)))
         error = response.error or _MetaError()
         failure = meta_failure(answer, error.code)
         if failure is None:
             # Without a count the outcome is unknown; the same id counts once if it is sent again.
             if response.events_received is None:
                 return NotNow("not_json", retry_after_s(answer))
-            return Done() if response.events_received else Failed(EVENT_REFUSED)
+            return Done() if response.events_received else Failed(rules.EVENT_REFUSED)
         if isinstance(failure, Failed) and error.code == _INVALID:
             is_unknown = error.error_subcode in _UNKNOWN_OBJECT
-            return SignalsBlocked(DATASET_GONE) if is_unknown else Failed(EVENT_REFUSED)
-        return block_signals(failure)
+            return SignalsBlocked(rules.DATASET_GONE) if is_unknown else Failed(rules.EVENT_REFUSED)
+        return rules.block_signals(failure)
 
 
 CONNECTORS: Final[Mapping[AdPlatform, SignalConnector]] = {

@@ -11,22 +11,8 @@ from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from contatto.crm import model as crm
-from contatto.crm.connectors.json_api import (
-    UNCLEAR,
-    Abilities,
-    JsonApi,
-    as_dict,
-    as_dicts,
-    as_pairs,
-    as_text,
-    as_values,
-    bearer,
-    json_request,
-    path_id,
-    record_reply,
-    records_reply,
-    rows_of,
-)
+from contatto.crm.connectors import json_api as api
+from contatto.crm.connectors.json_api import UNCLEAR, as_dict, as_dicts, as_text, records_reply, rows_of
 from contatto.kit.i18n import N_
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
@@ -51,7 +37,7 @@ _EXISTS: Final = "already"
 
 
 def _send(link: crm.CrmLink, method: str, path: str, body: Any = None) -> HttpRequest:
-    return json_request(method, f"{link.address}{_LEADS}{path}", bearer(link) or {}, body)
+    return api.json_request(method, f"{link.address}{_LEADS}{path}", api.bearer(link) or {}, body)
 
 
 def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
@@ -65,7 +51,7 @@ def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
     if write.note:
         values[NOTE] = write.note
     if write.record_id:
-        return _send(link, "PATCH", f"{path_id(write.record_id)}/", values)
+        return _send(link, "PATCH", f"{api.path_id(write.record_id)}/", values)
     return _send(link, "POST", "", values)
 
 
@@ -77,7 +63,9 @@ def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _mem
     fields.append(crm.CrmField("email", "E-mail", crm.FieldKind.EMAIL, limit=254))
     fields.append(crm.CrmField("phone", "Phone", crm.FieldKind.PHONE, limit=_LIMITS["phone"]))
     for name, (listed, label) in _CHOICES.items():
-        fields.append(crm.CrmField(name, label, crm.FieldKind.CHOICE, choices=as_pairs(lists.get(listed))))
+        fields.append(
+            crm.CrmField(name, label, crm.FieldKind.CHOICE, choices=api.as_pairs(lists.get(listed)))
+        )
     return crm.FieldsDescribed(tuple(fields))
 
 
@@ -96,7 +84,7 @@ def _read_found(_link: crm.CrmLink, find: crm.FindRecord, body: Any, _memory: st
 
 
 def _record(one: dict[str, Any]) -> crm.CrmRecord:
-    values = as_values(one)
+    values = api.as_values(one)
     return crm.CrmRecord(values.get("id", ""), values.get(OUR_ID, ""), values, values.get("updated_at", ""))
 
 
@@ -108,7 +96,7 @@ def _read_written(_link: crm.CrmLink, write: crm.WriteRecord, body: Any, _memory
     return crm.Written(record_id) if record_id else UNCLEAR
 
 
-class BottleCrm(JsonApi):
+class BottleCrm(api.JsonApi):
     """Connector of BottleCRM, without a change feed: no list is sorted by the time of a change."""
 
     traits = crm.ConnectorTraits(
@@ -134,24 +122,24 @@ class BottleCrm(JsonApi):
         ),
         merges=True,
     )
-    abilities: ClassVar[Abilities] = {
+    abilities: ClassVar[api.Abilities] = {
         crm.DescribeFields: (lambda link, _: _send(link, "GET", "?limit=1"), _read_description),
         crm.FindRecord: (_find, _read_found),
         crm.ReadRecord: (
-            lambda link, read: _send(link, "GET", f"{path_id(read.record_id)}/"),
-            lambda _link, _, body, _memory: record_reply(_record(as_dict(as_dict(body).get("lead_obj")))),
+            lambda link, read: _send(link, "GET", f"{api.path_id(read.record_id)}/"),
+            lambda _link, _, body, _memory: api.record_reply(_record(as_dict(as_dict(body).get("lead_obj")))),
         ),
         crm.WriteRecord: (_write, _read_written),
         crm.MergeRecords: (
             lambda link, merge: _send(
-                link, "POST", f"{path_id(merge.into_id)}/merge/", {"merge_id": merge.record_id}
+                link, "POST", f"{api.path_id(merge.into_id)}/merge/", {"merge_id": merge.record_id}
             ),
             lambda _link, merge, body, _memory: (
                 crm.Written(merge.into_id) if as_dict(body).get("error") is False else UNCLEAR
             ),
         ),
         crm.EraseRecord: (
-            lambda link, erase: _send(link, "DELETE", f"{path_id(erase.record_id)}/"),
+            lambda link, erase: _send(link, "DELETE", f"{api.path_id(erase.record_id)}/"),
             lambda _link, _, body, _memory: crm.Erased() if as_dict(body).get("error") is False else UNCLEAR,
         ),
     }

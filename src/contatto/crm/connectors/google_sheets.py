@@ -11,19 +11,8 @@ from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from contatto.crm import model as crm
-from contatto.crm.connectors.json_api import (
-    UNCLEAR,
-    Abilities,
-    JsonApi,
-    UnreadableReply,
-    as_dict,
-    as_text,
-    bearer,
-    decode_memory,
-    encode_memory,
-    json_request,
-    path_id,
-)
+from contatto.crm.connectors import json_api as api
+from contatto.crm.connectors.json_api import UNCLEAR, as_dict, as_text
 from contatto.kit.i18n import N_
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
@@ -38,8 +27,8 @@ _RAW: Final = "valueInputOption=RAW"
 def _send(link: crm.CrmLink, method: str, cells: str, end: str = "", body: Any = None) -> HttpRequest:
     sheet = link.settings.get("sheet", "").replace("'", "''")
     where = quote(f"'{sheet}'!{cells}", safe="")
-    path = f"/v4/spreadsheets/{path_id(link.settings.get('spreadsheet', ''))}/values/{where}{end}"
-    return json_request(method, link.address + path, bearer(link) or {}, body)
+    path = f"/v4/spreadsheets/{api.path_id(link.settings.get('spreadsheet', ''))}/values/{where}{end}"
+    return api.json_request(method, link.address + path, api.bearer(link) or {}, body)
 
 
 def _head(link: crm.CrmLink, _: crm.Operation) -> HttpRequest:
@@ -54,7 +43,7 @@ def _cells(body: Any) -> list[str]:
     """Return the first line of a range, as texts."""
     answer = as_dict(body)
     if "range" not in answer:
-        raise UnreadableReply
+        raise api.UnreadableReply
     lines = answer.get("values") or [[]]
     line = lines[0] if isinstance(lines, list) and lines else []
     return [as_text(cell) for cell in line] if isinstance(line, list) else []
@@ -76,7 +65,7 @@ def _read_enumerated(_link: crm.CrmLink, enumerate_: crm.ListRecords, body: Any,
 
 def _go_on(link: crm.CrmLink, operation: Any, body: Any, memory: str) -> crm.Reply:
     """Read the head, then the first column until our id, and then apply the operation to its row."""
-    state = as_dict(decode_memory(memory)) if memory else {}
+    state = as_dict(api.decode_memory(memory)) if memory else {}
     step = as_text(state.get("step"))
     if step == _PUT:
         is_erased = isinstance(operation, crm.EraseRecord)
@@ -84,7 +73,7 @@ def _go_on(link: crm.CrmLink, operation: Any, body: Any, memory: str) -> crm.Rep
         reply = crm.Erased(is_partial=True) if is_erased else crm.Written(operation.external_id)
         return reply if "spreadsheetId" in as_dict(body) else UNCLEAR
     if step == _HEAD:
-        head = crm.FollowUp(_head(link, operation), encode_memory({"step": _AGAIN}))
+        head = crm.FollowUp(_head(link, operation), api.encode_memory({"step": _AGAIN}))
         return UNCLEAR if body is None else head
     cells = _cells(body)
     if step == _ROW:
@@ -93,7 +82,7 @@ def _go_on(link: crm.CrmLink, operation: Any, body: Any, memory: str) -> crm.Rep
         return crm.FoundRecords((crm.CrmRecord(_our_id_of(operation), _our_id_of(operation), values),))
     if step == _SCAN:
         return _after_scan(link, operation, state, cells)
-    return crm.FollowUp(_scan(link, 2), encode_memory({"step": _SCAN, "head": cells, "first": 2}))
+    return crm.FollowUp(_scan(link, 2), api.encode_memory({"step": _SCAN, "head": cells, "first": 2}))
 
 
 def _after_scan(link: crm.CrmLink, operation: Any, state: dict[str, Any], cells: list[str]) -> crm.Reply:
@@ -102,15 +91,17 @@ def _after_scan(link: crm.CrmLink, operation: Any, state: dict[str, Any], cells:
         return UNCLEAR
     if our_id not in cells and len(cells) == _ROWS:
         following = first + _ROWS
-        return crm.FollowUp(_scan(link, following), encode_memory({**state, "first": following}))
+        return crm.FollowUp(_scan(link, following), api.encode_memory({**state, "first": following}))
     row = first + cells.index(our_id) if our_id in cells else None
     if isinstance(operation, crm.WriteRecord):
         return _put(link, operation, state, row)
     if row is None:
         return crm.NoRecord()
     if isinstance(operation, crm.EraseRecord):
-        return crm.FollowUp(_send(link, "POST", f"{row}:{row}", ":clear", {}), encode_memory({"step": _PUT}))
-    return crm.FollowUp(_send(link, "GET", f"{row}:{row}"), encode_memory({**state, "step": _ROW}))
+        return crm.FollowUp(
+            _send(link, "POST", f"{row}:{row}", ":clear", {}), api.encode_memory({"step": _PUT})
+        )
+    return crm.FollowUp(_send(link, "GET", f"{row}:{row}"), api.encode_memory({**state, "step": _ROW}))
 
 
 def _put(link: crm.CrmLink, write: crm.WriteRecord, state: dict[str, Any], row: int | None) -> crm.Reply:
@@ -119,7 +110,7 @@ def _put(link: crm.CrmLink, write: crm.WriteRecord, state: dict[str, Any], row: 
     if not head:
         names = ["Lead ID", *write.values, NOTE]
         request = _send(link, "PUT", "1:1", f"?{_RAW}", {"values": [names]})
-        return crm.FollowUp(request, encode_memory({"step": _HEAD}))
+        return crm.FollowUp(request, api.encode_memory({"step": _HEAD}))
     values = {**write.values, **({NOTE: write.note} if write.note and NOTE in head else {})}
     missing = next((name for name in write.values if name not in head), None)
     if missing is not None:
@@ -131,10 +122,10 @@ def _put(link: crm.CrmLink, write: crm.WriteRecord, state: dict[str, Any], row: 
         )
     else:
         request = _send(link, "PUT", f"A{row}", f"?{_RAW}", {"values": [line]})  # null keeps a cell
-    return crm.FollowUp(request, encode_memory({"step": _PUT}))
+    return crm.FollowUp(request, api.encode_memory({"step": _PUT}))
 
 
-class GoogleSheets(JsonApi):
+class GoogleSheets(api.JsonApi):
     """Connector of Google Sheets, by OAuth."""
 
     traits = crm.ConnectorTraits(
@@ -187,7 +178,7 @@ class GoogleSheets(JsonApi):
             (("access_type", "offline"), ("prompt", "consent")),
         ),
     )
-    abilities: ClassVar[Abilities] = {
+    abilities: ClassVar[api.Abilities] = {
         crm.DescribeFields: (
             _head,
             lambda _link, _, body, _memory: crm.FieldsDescribed(

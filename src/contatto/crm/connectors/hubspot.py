@@ -13,23 +13,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from contatto.crm import model as crm
-from contatto.crm.connectors.json_api import (
-    UNCLEAR,
-    Abilities,
-    JsonApi,
-    advance,
-    as_dict,
-    as_dicts,
-    as_text,
-    bearer,
-    decode_memory,
-    encode_memory,
-    json_request,
-    path_id,
-    record_reply,
-    records_reply,
-    rows_of,
-)
+from contatto.crm.connectors import json_api as api
+from contatto.crm.connectors.json_api import UNCLEAR, as_dict, as_dicts, as_text, records_reply, rows_of
 from contatto.kit.i18n import N_
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
@@ -88,13 +73,13 @@ _LEADS_TO: Final = "leads_to"
 
 
 def _send(link: crm.CrmLink, method: str, path: str, body: Any = None) -> HttpRequest:
-    return json_request(method, link.address + path, bearer(link) or {}, body)
+    return api.json_request(method, link.address + path, api.bearer(link) or {}, body)
 
 
 def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
     if find.by is crm.FindBy.EXTERNAL_ID:
         return _send(
-            link, "GET", f"{_CONTACTS}/{path_id(find.value)}?idProperty={OUR_ID}&properties={OUR_ID}"
+            link, "GET", f"{_CONTACTS}/{api.path_id(find.value)}?idProperty={OUR_ID}&properties={OUR_ID}"
         )
     groups = [
         {"filters": [{"propertyName": name, "operator": "EQ", "value": find.value}]}
@@ -107,7 +92,7 @@ def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
 
 def _read(link: crm.CrmLink, read: crm.ReadRecord) -> HttpRequest:
     names = ",".join(dict.fromkeys((OUR_ID, _CHANGED_AT, *read.fields)))
-    return _send(link, "GET", f"{_CONTACTS}/{path_id(read.record_id)}?properties={names}")
+    return _send(link, "GET", f"{_CONTACTS}/{api.path_id(read.record_id)}?properties={names}")
 
 
 def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
@@ -115,7 +100,7 @@ def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
     if write.note:
         values[NOTE] = write.note
     if write.record_id:
-        return _send(link, "PATCH", f"{_CONTACTS}/{path_id(write.record_id)}", {"properties": values})
+        return _send(link, "PATCH", f"{_CONTACTS}/{api.path_id(write.record_id)}", {"properties": values})
     contact = {"idProperty": OUR_ID, "id": write.external_id, "properties": values}
     return _send(link, "POST", f"{_CONTACTS}/batch/upsert", {"inputs": [contact]})
 
@@ -165,7 +150,7 @@ def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _mem
 
 def _read_found(_link: crm.CrmLink, find: crm.FindRecord, body: Any, _memory: str) -> crm.Reply:
     if find.by is crm.FindBy.EXTERNAL_ID:
-        return record_reply(_record(as_dict(body)))
+        return api.record_reply(_record(as_dict(body)))
     return records_reply(map(_record, rows_of(body, "results")))
 
 
@@ -198,13 +183,13 @@ def _read_changes(link: crm.CrmLink, changes: crm.ListChanges, body: Any, memory
         if not records:
             return crm.ChangesListed((), changes.after)
         page = [{"id": record.id, "at": record.changed_at, **dict(record.values)} for record in records]
-        return crm.FollowUp(_send(link, "GET", "/crm/v3/owners/?limit=500"), encode_memory(page))
+        return crm.FollowUp(_send(link, "GET", "/crm/v3/owners/?limit=500"), api.encode_memory(page))
     owners = as_dicts(as_dict(body).get("results"))
     addresses = {as_text(owner.get("id")): as_text(owner.get("email")) for owner in owners}
-    record_changes, cursor, rows = [], changes.after, as_dicts(decode_memory(memory))
+    record_changes, cursor, rows = [], changes.after, as_dicts(api.decode_memory(memory))
     for row in rows:
         record_id, owner_id = as_text(row.get("id")), as_text(row.get("hubspot_owner_id"))
-        cursor = advance(cursor, as_text(row.get("at")), record_id)
+        cursor = api.advance(cursor, as_text(row.get("at")), record_id)
         status = as_text(row.get("hs_lead_status")) or None
         owner = addresses.get(owner_id, owner_id) or None
         record_changes.append(crm.RecordChange(record_id, cursor, as_text(row.get(OUR_ID)), status, owner))
@@ -235,7 +220,7 @@ def _field(one: dict[str, Any]) -> crm.CrmField:
     return crm.CrmField(name, as_text(one.get("label")) or name, kind, choices=choices)
 
 
-class HubSpot(JsonApi):
+class HubSpot(api.JsonApi):
     """Connector of HubSpot, by OAuth or with the access token of a private app."""
 
     traits = crm.ConnectorTraits(
@@ -302,7 +287,7 @@ class HubSpot(JsonApi):
             is_pkce=False,
         ),
     )
-    abilities: ClassVar[Abilities] = {
+    abilities: ClassVar[api.Abilities] = {
         crm.DescribeFields: (
             lambda link, _: _send(link, "GET", "/crm/v3/properties/contacts?archived=false"),
             _read_description,

@@ -12,21 +12,8 @@ import re
 from typing import Any, ClassVar, Final
 
 from contatto.crm import model as crm
-from contatto.crm.connectors.json_api import (
-    UNCLEAR,
-    Abilities,
-    JsonApi,
-    advance,
-    as_dict,
-    as_dicts,
-    as_pairs,
-    as_text,
-    decode_memory,
-    encode_memory,
-    json_request,
-    records_reply,
-    rows_of,
-)
+from contatto.crm.connectors import json_api as api
+from contatto.crm.connectors.json_api import UNCLEAR, as_dict, as_dicts, as_text, records_reply, rows_of
 from contatto.kit.i18n import N_
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
@@ -79,7 +66,7 @@ _UNNAMED: Final = re.compile(r"<[^>]*>")
 
 def _call(link: crm.CrmLink, service: str, method: str, args: list[Any]) -> HttpRequest:
     params = {"service": service, "method": method, "args": args}
-    return json_request(
+    return api.json_request(
         "POST", f"{link.address}/jsonrpc", {}, {"jsonrpc": "2.0", "method": "call", "id": 1, "params": params}
     )
 
@@ -192,7 +179,7 @@ def _field(name: str, one: dict[str, Any]) -> crm.CrmField:
         as_text(one.get("string")) or name,
         _CONTACT_KINDS.get(name, _KINDS[as_text(one.get("type"))]),
         is_required=one.get("required") is True,
-        choices=as_pairs(one.get("selection")),
+        choices=api.as_pairs(one.get("selection")),
         limit=size if isinstance(size, int) else 0,
     )
 
@@ -244,12 +231,12 @@ def _read_changes(link: crm.CrmLink, changes: crm.ListChanges, body: Any, memory
         if not rows:
             return crm.ChangesListed((), changes.after)
         ids = [row.get("id") for row in rows]
-        return crm.FollowUp(_links(link, ["res_id", "in", ids]), encode_memory(rows))
+        return crm.FollowUp(_links(link, ["res_id", "in", ids]), api.encode_memory(rows))
     lead_ids = {as_text(row.get("res_id")): _our_id(as_text(row.get("name"))) for row in rows}
-    record_changes, cursor, page = [], changes.after, as_dicts(decode_memory(memory))
+    record_changes, cursor, page = [], changes.after, as_dicts(api.decode_memory(memory))
     for record in page:
         record_id = as_text(record.get("id"))
-        cursor = advance(cursor, as_text(record.get("write_date")), record_id)
+        cursor = api.advance(cursor, as_text(record.get("write_date")), record_id)
         if record_id in lead_ids:
             record_changes.append(_change(record, record_id, lead_ids[record_id], cursor))
     return crm.ChangesListed(tuple(record_changes), cursor, is_more=len(page) == _PAGE)
@@ -288,7 +275,7 @@ def _read_login(_link: crm.CrmLink, _: crm.RenewSecrets, body: Any, _memory: str
     return crm.SecretsRenewed({"session": str(uid)}) if is_number else UNCLEAR
 
 
-class Odoo(JsonApi):
+class Odoo(api.JsonApi):
     """Connector of Odoo, with a user's API key as the password."""
 
     traits = crm.ConnectorTraits(
@@ -321,7 +308,7 @@ class Odoo(JsonApi):
         tells_changes=True,
         enumerates=True,
     )
-    abilities: ClassVar[Abilities] = {
+    abilities: ClassVar[api.Abilities] = {
         crm.RenewSecrets: (_log_in, _read_login),
         crm.DescribeFields: (_describe, _read_description),
         crm.FindRecord: (_find, _read_found),

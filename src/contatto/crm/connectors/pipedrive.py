@@ -10,22 +10,8 @@ from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from contatto.crm import model as crm
-from contatto.crm.connectors.json_api import (
-    ACCESS,
-    UNCLEAR,
-    Abilities,
-    JsonApi,
-    advance,
-    as_dict,
-    as_dicts,
-    as_text,
-    as_values,
-    bearer,
-    json_request,
-    path_id,
-    records_reply,
-    rows_of,
-)
+from contatto.crm.connectors import json_api as api
+from contatto.crm.connectors.json_api import UNCLEAR, as_dict, as_dicts, as_text, records_reply, rows_of
 from contatto.kit.i18n import N_
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
@@ -52,11 +38,11 @@ _DONE: Final = "done"
 def _headers(link: crm.CrmLink) -> dict[str, str]:
     """Return the header with the OAuth token, or with a user's API token."""
     token = link.secrets.get("api_token", "")
-    return {"x-api-token": token} if token and not link.secrets.get(ACCESS) else bearer(link) or {}
+    return {"x-api-token": token} if token and not link.secrets.get(api.ACCESS) else api.bearer(link) or {}
 
 
 def _send(link: crm.CrmLink, method: str, path: str, body: Any = None) -> HttpRequest:
-    return json_request(method, link.address + path, _headers(link), body)
+    return api.json_request(method, link.address + path, _headers(link), body)
 
 
 def _our_field(link: crm.CrmLink) -> str:
@@ -83,7 +69,7 @@ def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
             custom[name] = value
     body["custom_fields"] = custom
     if write.record_id:
-        return _send(link, "PATCH", f"{_PERSONS}/{path_id(write.record_id)}", body)
+        return _send(link, "PATCH", f"{_PERSONS}/{api.path_id(write.record_id)}", body)
     return _send(link, "POST", _PERSONS, body)
 
 
@@ -102,7 +88,7 @@ def _number(record_id: str) -> int | str:
 def _merge(link: crm.CrmLink, merge: crm.MergeRecords) -> HttpRequest:
     """Merge a person into the one of the body. Source: "Merge two persons", v1."""
     body = {"merge_with_id": _number(merge.into_id)}
-    return _send(link, "PUT", f"/v1/persons/{path_id(merge.record_id)}/merge", body)
+    return _send(link, "PUT", f"/v1/persons/{api.path_id(merge.record_id)}/merge", body)
 
 
 def _changes(link: crm.CrmLink, changes: crm.ListChanges) -> HttpRequest:
@@ -153,7 +139,7 @@ def _read_record(link: crm.CrmLink, _: crm.ReadRecord, body: Any, _memory: str) 
         return UNCLEAR
     if data.get("is_deleted") is True:
         return crm.NoRecord()
-    values = as_values(data)
+    values = api.as_values(data)
     values |= {name: as_text(value) for name, value in as_dict(data.get("custom_fields")).items()}
     for name, listed in _LISTS.items():
         primary = [item for item in as_dicts(data.get(listed)) if item.get("primary") is True]
@@ -207,7 +193,7 @@ def _read_changes(_link: crm.CrmLink, changes: crm.ListChanges, body: Any, _memo
         at, deal_id, person_id = (as_text(deal.get(name)) for name in ("update_time", "id", "person_id"))
         if at == changes.after.at and deal_id in read_ids:
             continue
-        cursor = advance(cursor, at, deal_id)
+        cursor = api.advance(cursor, at, deal_id)
         status, amount = as_text(deal.get("status")) or None, as_text(deal.get("value"))
         currency = as_text(deal.get("currency"))
         value = f"{amount} {currency}" if amount and currency else None
@@ -217,7 +203,7 @@ def _read_changes(_link: crm.CrmLink, changes: crm.ListChanges, body: Any, _memo
     return crm.ChangesListed(tuple(record_changes), cursor, is_more=is_more)
 
 
-class Pipedrive(JsonApi):
+class Pipedrive(api.JsonApi):
     """Connector of Pipedrive, by OAuth or with an API token."""
 
     traits = crm.ConnectorTraits(
@@ -265,14 +251,14 @@ class Pipedrive(JsonApi):
         ),
     )
     address_field = "api_domain"
-    abilities: ClassVar[Abilities] = {
+    abilities: ClassVar[api.Abilities] = {
         crm.DescribeFields: (
             lambda link, _: _send(link, "GET", "/v1/personFields?limit=500"),
             _read_description,
         ),
         crm.FindRecord: (_find, _read_found),
         crm.ReadRecord: (
-            lambda link, read: _send(link, "GET", f"{_PERSONS}/{path_id(read.record_id)}"),
+            lambda link, read: _send(link, "GET", f"{_PERSONS}/{api.path_id(read.record_id)}"),
             _read_record,
         ),
         crm.WriteRecord: (_write, _read_written),
@@ -283,7 +269,7 @@ class Pipedrive(JsonApi):
             ),
         ),
         crm.EraseRecord: (
-            lambda link, erase: _send(link, "DELETE", f"{_PERSONS}/{path_id(erase.record_id)}"),
+            lambda link, erase: _send(link, "DELETE", f"{_PERSONS}/{api.path_id(erase.record_id)}"),
             _read_erased,
         ),
         crm.ListChanges: (_changes, _read_changes),
@@ -291,7 +277,7 @@ class Pipedrive(JsonApi):
     }
 
     def is_open(self, link: crm.CrmLink) -> bool:
-        return bool(link.secrets.get(ACCESS) or link.secrets.get("api_token"))
+        return bool(link.secrets.get(api.ACCESS) or link.secrets.get("api_token"))
 
     def read_error(
         self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str

@@ -13,24 +13,8 @@ from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from contatto.crm import model as crm
-from contatto.crm.connectors.json_api import (
-    UNCLEAR,
-    Abilities,
-    JsonApi,
-    advance,
-    as_dict,
-    as_dicts,
-    as_text,
-    as_values,
-    bearer,
-    decode_memory,
-    encode_memory,
-    json_request,
-    path_id,
-    record_reply,
-    records_reply,
-    rows_of,
-)
+from contatto.crm.connectors import json_api as api
+from contatto.crm.connectors.json_api import UNCLEAR, as_dict, as_dicts, as_text, records_reply, rows_of
 from contatto.kit.i18n import N_
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest, retry_after_s
 
@@ -95,7 +79,7 @@ _WHERE: Final = "where"  # memory of the query for the successor of a lead
 
 
 def _send(link: crm.CrmLink, method: str, path: str, body: Any = None) -> HttpRequest:
-    return json_request(method, f"{link.address}{_DATA}{path}", bearer(link) or {}, body)
+    return api.json_request(method, f"{link.address}{_DATA}{path}", api.bearer(link) or {}, body)
 
 
 def _select(
@@ -141,12 +125,12 @@ def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
     if write.note:
         values[NOTE] = write.note
     if write.record_id is None:
-        return _send(link, "PATCH", f"/sobjects/Lead/{OUR_ID}/{path_id(write.external_id)}", values)
+        return _send(link, "PATCH", f"/sobjects/Lead/{OUR_ID}/{api.path_id(write.external_id)}", values)
     values[OUR_ID] = write.external_id
     kind = _object(write.record_id)
     if kind == "Contact":
         values = {name: value for name, value in values.items() if name not in _OF_LEADS}
-    return _send(link, "PATCH", f"/sobjects/{kind}/{path_id(write.record_id)}", values)
+    return _send(link, "PATCH", f"/sobjects/{kind}/{api.path_id(write.record_id)}", values)
 
 
 def _changes(link: crm.CrmLink, changes: crm.ListChanges) -> HttpRequest:
@@ -177,12 +161,12 @@ def _enumerate(link: crm.CrmLink, enumerate_: crm.ListRecords) -> HttpRequest:
 def _read_description(link: crm.CrmLink, _: crm.DescribeFields, body: Any, memory: str) -> crm.Reply:
     rows = rows_of(body, "records")
     if not memory:
-        return crm.FollowUp(_choices(link), encode_memory([row for row in rows if _is_writable(row)]))
+        return crm.FollowUp(_choices(link), api.encode_memory([row for row in rows if _is_writable(row)]))
     choices: dict[str, list[tuple[str, str]]] = {}
     for row in rows:
         name = as_text(as_dict(row.get("EntityParticle")).get("QualifiedApiName"))
         choices.setdefault(name, []).append((as_text(row.get("Value")), as_text(row.get("Label"))))
-    return crm.FieldsDescribed(tuple(_field(row, choices) for row in as_dicts(decode_memory(memory))))
+    return crm.FieldsDescribed(tuple(_field(row, choices) for row in as_dicts(api.decode_memory(memory))))
 
 
 def _is_writable(one: dict[str, Any]) -> bool:
@@ -216,7 +200,7 @@ def _converted_to(lead: dict[str, Any]) -> str:
 
 
 def _record(one: dict[str, Any]) -> crm.CrmRecord:
-    values = as_values(one)
+    values = api.as_values(one)
     return crm.CrmRecord(
         values.get("Id", ""), values.get(OUR_ID, ""), values, values.get("SystemModstamp", "")
     )
@@ -231,7 +215,7 @@ def _read_record(_link: crm.CrmLink, read: crm.ReadRecord, body: Any, memory: st
     record = _record(as_dict(body))
     if _object(record.id) == "Contact":
         record = replace(record, values={**dict.fromkeys(_OF_LEADS, _NOT_HELD), **record.values})
-    return record_reply(record)
+    return api.record_reply(record)
 
 
 def _read_where(body: Any) -> crm.Reply:
@@ -268,7 +252,7 @@ def _read_enumerated(_link: crm.CrmLink, _: crm.ListRecords, body: Any, _memory:
 def _read_changes(link: crm.CrmLink, changes: crm.ListChanges, body: Any, _memory: str) -> crm.Reply:
     record_changes, cursor, rows = [], changes.after, rows_of(body, "records")
     for row in rows:
-        cursor = advance(cursor, as_text(row.get("SystemModstamp")), as_text(row.get("Id")))
+        cursor = api.advance(cursor, as_text(row.get("SystemModstamp")), as_text(row.get("Id")))
         record_changes.append(_change(link, row, cursor))
     return crm.ChangesListed(tuple(record_changes), cursor, is_more=len(rows) == _PAGE)
 
@@ -290,7 +274,7 @@ def _change(link: crm.CrmLink, one: dict[str, Any], cursor: crm.Cursor) -> crm.R
     )
 
 
-class Salesforce(JsonApi):
+class Salesforce(api.JsonApi):
     """Connector of Salesforce, by OAuth; its tokens come with the address of the instance."""
 
     traits = crm.ConnectorTraits(
@@ -326,19 +310,19 @@ class Salesforce(JsonApi):
         ),
     )
     address_field = "instance_url"
-    abilities: ClassVar[Abilities] = {
+    abilities: ClassVar[api.Abilities] = {
         crm.DescribeFields: (_describe, _read_description),
         crm.FindRecord: (_find, _read_found),
         crm.ReadRecord: (
             lambda link, read: _send(
-                link, "GET", f"/sobjects/{_object(read.record_id)}/{path_id(read.record_id)}"
+                link, "GET", f"/sobjects/{_object(read.record_id)}/{api.path_id(read.record_id)}"
             ),
             _read_record,
         ),
         crm.WriteRecord: (_write, _read_written),
         crm.EraseRecord: (
             lambda link, erase: _send(
-                link, "DELETE", f"/sobjects/{_object(erase.record_id)}/{path_id(erase.record_id)}"
+                link, "DELETE", f"/sobjects/{_object(erase.record_id)}/{api.path_id(erase.record_id)}"
             ),
             _read_erased,
         ),

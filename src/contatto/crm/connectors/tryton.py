@@ -11,20 +11,8 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
 from contatto.crm import model as crm
-from contatto.crm.connectors.json_api import (
-    UNCLEAR,
-    Abilities,
-    JsonApi,
-    UnreadableReply,
-    as_dict,
-    as_dicts,
-    as_pairs,
-    json_request,
-    plain_reply,
-    records_reply,
-    rows_of,
-    same_text,
-)
+from contatto.crm.connectors import json_api as api
+from contatto.crm.connectors.json_api import UNCLEAR, as_dict, as_dicts, records_reply, rows_of
 from contatto.kit.i18n import N_
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 
@@ -58,7 +46,7 @@ def _call(link: crm.CrmLink, method: str, params: list[Any], *, is_login: bool =
     headers = {} if is_login else {"Authorization": f"Session {link.secrets.get(SESSION, '')}"}
     database = link.settings.get("database", "")
     body = {"id": 1, "method": method, "params": params}
-    return json_request("POST", f"{link.address}/{database}/rpc/", headers, body)
+    return api.json_request("POST", f"{link.address}/{database}/rpc/", headers, body)
 
 
 def _search(link: crm.CrmLink, domain: list[Any], limit: int = 20) -> HttpRequest:
@@ -127,7 +115,7 @@ def _rows(body: Any) -> list[dict[str, Any]]:
 def _created_id(body: Any) -> str:
     result = as_dict(body).get("result")
     if not isinstance(result, list) or not result or not isinstance(result[0], int):
-        raise UnreadableReply
+        raise api.UnreadableReply
     return str(result[0])
 
 
@@ -152,7 +140,7 @@ def _read_login(link: crm.CrmLink, _: crm.RenewSecrets, body: Any, _memory: str)
 
 def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: str) -> crm.Reply:
     choices = as_dict(as_dict(as_dict(body).get("result")).get("type")).get("selection")
-    fields = tuple(crm.CrmField(name, label) for name, label in as_pairs(choices))
+    fields = tuple(crm.CrmField(name, label) for name, label in api.as_pairs(choices))
     described = crm.FieldsDescribed((crm.CrmField("name", "Name"), *fields))
     return described if isinstance(choices, list) else UNCLEAR
 
@@ -286,7 +274,7 @@ def _confirm(link: crm.CrmLink, warning: Any, memory: str) -> crm.Reply:
     return crm.FollowUp(request, f"warned:{session}:{tries}")
 
 
-class Tryton(JsonApi):
+class Tryton(api.JsonApi):
     """Connector of Tryton."""
 
     traits = crm.ConnectorTraits(
@@ -309,7 +297,7 @@ class Tryton(JsonApi):
         enumerates=True,
     )
 
-    abilities: ClassVar[Abilities] = {
+    abilities: ClassVar[api.Abilities] = {
         crm.RenewSecrets: (_log_in, _read_login),
         crm.DescribeFields: (
             lambda link, _: _call(link, "model.party.contact_mechanism.fields_get", [["type"], {}]),
@@ -329,7 +317,7 @@ class Tryton(JsonApi):
     def read_error(
         self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str
     ) -> crm.Reply | None:
-        status_reply = plain_reply(answer)
+        status_reply = api.plain_reply(answer)
         if status_reply is not None:
             is_login = isinstance(operation, crm.RenewSecrets) and answer.status == 401
             return crm.Denied("login") if is_login else status_reply
@@ -345,7 +333,7 @@ class Tryton(JsonApi):
     def is_same_value(self, field: str, written: str, current: str) -> bool:
         """Look for each written value among those of its kind; compare numbers by their digits."""
         if field == "name":
-            return same_text(written, current)
+            return api.same_text(written, current)
         values = {_plain(field, text) for text in current.split(", ")}
         return all(_plain(field, text) in values for text in written.split(", "))
 

@@ -10,22 +10,8 @@ and Errors).
 from typing import Any, ClassVar, Final
 
 from contatto.crm import model as crm
-from contatto.crm.connectors.json_api import (
-    ACCESS,
-    UNCLEAR,
-    Abilities,
-    JsonApi,
-    advance,
-    as_dict,
-    as_dicts,
-    as_text,
-    as_values,
-    json_request,
-    path_id,
-    record_reply,
-    records_reply,
-    rows_of,
-)
+from contatto.crm.connectors import json_api as api
+from contatto.crm.connectors.json_api import UNCLEAR, as_dict, as_dicts, as_text, records_reply, rows_of
 from contatto.kit.i18n import N_
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest, retry_after_s
 
@@ -56,8 +42,8 @@ _SHUT: Final = frozenset({"NO_PERMISSION", "OAUTH_SCOPE_MISMATCH", "AUTHORIZATIO
 
 def _send(link: crm.CrmLink, method: str, path: str, body: Any = None) -> HttpRequest:
     """Zoho's name for the kind of its token is its own."""
-    headers = {"Authorization": f"Zoho-oauthtoken {link.secrets.get(ACCESS, '')}"}
-    return json_request(method, link.address + path, headers, body)
+    headers = {"Authorization": f"Zoho-oauthtoken {link.secrets.get(api.ACCESS, '')}"}
+    return api.json_request(method, link.address + path, headers, body)
 
 
 def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
@@ -83,7 +69,7 @@ def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
     if write.note:
         values[NOTE] = write.note
     if write.record_id:
-        return _send(link, "PUT", f"{_LEADS}/{path_id(write.record_id)}", {"data": [values]})
+        return _send(link, "PUT", f"{_LEADS}/{api.path_id(write.record_id)}", {"data": [values]})
     return _send(link, "POST", f"{_LEADS}/upsert", {"data": [values], "duplicate_check_fields": [OUR_ID]})
 
 
@@ -127,7 +113,7 @@ def _field(one: dict[str, Any]) -> crm.CrmField:
 
 
 def _record(one: dict[str, Any]) -> crm.CrmRecord:
-    values = as_values(one)
+    values = api.as_values(one)
     return crm.CrmRecord(
         values.get("id", ""), values.get(OUR_ID, ""), values, values.get("Modified_Time", "")
     )
@@ -140,7 +126,7 @@ def _read_record(_link: crm.CrmLink, _: crm.ReadRecord, body: Any, _memory: str)
     contact_id = as_text(as_dict(as_dict(rows[0].get("$converted_detail")).get("contact")).get("id"))
     if contact_id or rows[0].get("$converted") is True:
         return crm.Moved(contact_id) if contact_id else crm.NoRecord()
-    return record_reply(_record(rows[0]))
+    return api.record_reply(_record(rows[0]))
 
 
 def _read_written(_link: crm.CrmLink, _: crm.WriteRecord, body: Any, _memory: str) -> crm.Reply:
@@ -158,7 +144,7 @@ def _read_changes(_link: crm.CrmLink, changes: crm.ListChanges, body: Any, _memo
     record_changes, cursor, rows = [], changes.after, _rows(body)
     for row in rows:
         record_id = as_text(row.get("id"))
-        cursor = advance(cursor, as_text(row.get("Modified_Time")), record_id)
+        cursor = api.advance(cursor, as_text(row.get("Modified_Time")), record_id)
         change = crm.RecordChange(
             record_id,
             cursor,
@@ -171,7 +157,7 @@ def _read_changes(_link: crm.CrmLink, changes: crm.ListChanges, body: Any, _memo
     return crm.ChangesListed(tuple(record_changes), cursor, is_more=len(rows) == _PAGE)
 
 
-class Zoho(JsonApi):
+class Zoho(api.JsonApi):
     """Connector of Zoho CRM, by OAuth; its tokens come with the address of the data centre."""
 
     traits = crm.ConnectorTraits(
@@ -207,7 +193,7 @@ class Zoho(JsonApi):
         ),
     )
     address_field = "api_domain"
-    abilities: ClassVar[Abilities] = {
+    abilities: ClassVar[api.Abilities] = {
         crm.DescribeFields: (
             lambda link, _: _send(link, "GET", "/crm/v6/settings/fields?module=Leads"),
             lambda _link, _, body, _memory: crm.FieldsDescribed(
@@ -216,12 +202,12 @@ class Zoho(JsonApi):
         ),
         crm.FindRecord: (_find, lambda _link, _, body, _memory: records_reply(map(_record, _rows(body)))),
         crm.ReadRecord: (
-            lambda link, read: _send(link, "GET", f"{_LEADS}/{path_id(read.record_id)}"),
+            lambda link, read: _send(link, "GET", f"{_LEADS}/{api.path_id(read.record_id)}"),
             _read_record,
         ),
         crm.WriteRecord: (_write, _read_written),
         crm.EraseRecord: (
-            lambda link, erase: _send(link, "DELETE", f"{_LEADS}?ids={path_id(erase.record_id)}"),
+            lambda link, erase: _send(link, "DELETE", f"{_LEADS}?ids={api.path_id(erase.record_id)}"),
             _read_erased,
         ),
         crm.ListChanges: (_changes, _read_changes),
