@@ -1,11 +1,9 @@
 """Tables of signals, of the settings of each ad account, of test events and of erasures."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -24,10 +22,10 @@ from sqlalchemy import (
 
 from contatto.ad_platforms.store import outside_tokens
 from contatto.integrations.model import DeliveryState, ErasureState, TrialState
-from contatto.integrations.store import DeliveryLedger, ledger_columns, waiting_index
+from contatto.integrations.store import DeliveryLedger, JsonText, ledger_columns, waiting_index
 from contatto.kit.db.prepared import PreparedQuery
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Instant, Serial, Words, instant, metadata, row_of, tenant, text
+from contatto.kit.db.types import Choice, Instant, Serial, instant, metadata, row_of, tenant, text
 from contatto.signals.model import (
     AdSignal,
     ConsentRule,
@@ -47,8 +45,8 @@ signal_settings = Table(
     Column("reason", String(64), nullable=False),
     Column("dataset_id", String(64), nullable=False),
     Column("whatsapp_id", String(64), nullable=False),
-    Column("steps", Words, nullable=False),
-    text("names"),
+    Column("steps", JsonText(tuple[SignalStep, ...]), nullable=False),
+    Column("names", JsonText(dict[SignalStep, str]), nullable=False),
     Column("consent", Choice(ConsentRule), nullable=False),
     Column("currency", String(3), nullable=False),
     Column("value_micros", BigInteger),
@@ -74,43 +72,9 @@ signal_tests = Table(
 """A test event has made-up contact details, and a code of the platform."""
 
 
-@dataclass(frozen=True, slots=True)
-class _SettingsRow:
-    outside_account_id: str
-    business_id: str
-    mode: SignalMode
-    reason: str
-    dataset_id: str
-    whatsapp_id: str
-    steps: tuple[str, ...]
-    names: str
-    consent: ConsentRule
-    currency: str
-    value_micros: int | None
-    started_at: datetime
-    changed_at: datetime
-    arrived_at: datetime | None
-
-    def settings(self) -> SignalSettings:
-        names: dict[SignalStep, str] = {}
-        if self.names:
-            names = msgspec.json.decode(self.names, type=dict[SignalStep, str])
-        steps = tuple(SignalStep(step) for step in self.steps)
-        return SignalSettings(**(row_of(self) | {"steps": steps, "names": names}))
-
-
-def _settings_values(changes: Mapping[str, Any]) -> dict[str, Any]:
-    row = dict(changes)
-    if "names" in row:
-        row["names"] = msgspec.json.encode(row["names"]).decode()
-    if "steps" in row:
-        row["steps"] = tuple(step.value for step in row["steps"])
-    return row
-
-
 def save_signal_settings(tx: Tx, settings: SignalSettings) -> None:
     """Insert or replace the settings of an account."""
-    row = _settings_values(row_of(settings))
+    row = row_of(settings)
     key = ("outside_account_id", "business_id")
     changes = {name: value for name, value in row.items() if name not in key}
     insert = tx.upsert(signal_settings).values(**row)
@@ -123,7 +87,7 @@ def record_signal_settings(tx: Tx, settings: SignalSettings, **changes: Any) -> 
         signal_settings.c.business_id == settings.business_id,
         signal_settings.c.outside_account_id == settings.outside_account_id,
     )
-    tx.execute(statement.values(**_settings_values(changes)))
+    tx.execute(statement.values(**changes))
     return replace(settings, **changes)
 
 
@@ -132,12 +96,11 @@ def find_signal_settings(tx: Tx, business_id: str, outside_account_id: str) -> S
         signal_settings.c.business_id == business_id,
         signal_settings.c.outside_account_id == outside_account_id,
     )
-    row = tx.find(_SettingsRow, query)
-    return row.settings() if row else None
+    return tx.find(SignalSettings, query)
 
 
 _ON: Final = PreparedQuery(
-    _SettingsRow,
+    SignalSettings,
     select(signal_settings)
     .where(
         signal_settings.c.business_id == bindparam("business_id"), signal_settings.c.mode != SignalMode.OFF
@@ -148,7 +111,7 @@ _ON: Final = PreparedQuery(
 
 def list_signal_settings(tx: Tx, business_id: str) -> list[SignalSettings]:
     """Return the settings of all accounts except those that are off."""
-    return [row.settings() for row in _ON.list(tx, {"business_id": business_id})]
+    return _ON.list(tx, {"business_id": business_id})
 
 
 def list_signal_businesses(tx: Tx) -> list[str]:
@@ -169,7 +132,7 @@ def list_renewed_settings(tx: Tx, limit: int) -> list[SignalSettings]:
         )
         .limit(limit)
     )
-    return [row.settings() for row in tx.list(_SettingsRow, renewed)]
+    return tx.list(SignalSettings, renewed)
 
 
 def save_signal_test(tx: Tx, test: SignalTest) -> None:

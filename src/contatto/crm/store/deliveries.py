@@ -17,7 +17,6 @@ from sqlalchemy import (
     Select,
     String,
     Table,
-    Text,
     UniqueConstraint,
     Update,
     bindparam,
@@ -35,10 +34,10 @@ from sqlalchemy import (
 from contatto.crm import model as crm
 from contatto.crm.model import RecordLink, Sweep, Target, TargetState
 from contatto.integrations.model import DeliveryState
-from contatto.integrations.store import REASON_LIMIT, DeliveryLedger, ledger_columns, waiting_index
+from contatto.integrations.store import REASON_LIMIT, DeliveryLedger, JsonText, ledger_columns, waiting_index
 from contatto.kit.db.prepared import PreparedQuery
 from contatto.kit.db.tx import Tx, insert_for
-from contatto.kit.db.types import ROW, Choice, Instant, instant, key, metadata, sealed, tenant, text
+from contatto.kit.db.types import ROW, Choice, Instant, instant, key, metadata, row_of, sealed, tenant, text
 from contatto.kit.vault import Vault, row_key
 from contatto.leads.store.records import leads
 
@@ -52,32 +51,24 @@ crm_targets = Table(
     text("name"),
     Column("state", Choice(TargetState), nullable=False),
     text("address"),
-    text("settings"),
+    Column("settings", JsonText(dict[str, str]), nullable=False),
     sealed("secrets"),
     Column("secrets_revision", Integer, nullable=False),
     instant("renewing_until", nullable=True),
     instant("consented_at", nullable=True),
-    text("mapping"),
-    text("statuses"),
-    Column("described", Text, nullable=False),
+    Column("mapping", JsonText(tuple[crm.MappedField, ...]), nullable=False),
+    Column("statuses", JsonText(dict[str, str]), nullable=False),
+    Column("described", JsonText(tuple[crm.CrmField, ...]), nullable=False),
     instant("described_at", nullable=True),
-    text("faults"),
+    Column("faults", JsonText(tuple[crm.MappingFault, ...]), nullable=False),
     text("reason"),
     instant("created_at"),
     instant("verified_at", nullable=True),
-    Column("comparison", Text, nullable=False, server_default="null"),
+    Column("comparison", JsonText(crm.Comparison | None), nullable=False, server_default="null"),
     Column("sweep", Choice(Sweep), nullable=False),
     Column("sweep_after", String(36), nullable=False),
     Index("ix_crm_targets_business_id", "business_id", "state"),
 )
-_JSON: Final = {
-    "settings": dict[str, str],
-    "mapping": tuple[crm.MappedField, ...],
-    "statuses": dict[str, str],
-    "described": tuple[crm.CrmField, ...],
-    "faults": tuple[crm.MappingFault, ...],
-    "comparison": crm.Comparison | None,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +96,7 @@ def list_live_targets(tx: Tx, business_id: str) -> list[LiveTarget]:
 
 
 def save_target(tx: Tx, target: Target) -> None:
-    row = {name: getattr(target, name) for name in Target.__dataclass_fields__}
-    tx.insert(crm_targets, row | _texts(row) | {"secrets": _sealed(tx, target, target.secrets)})
-
-
-def _texts(values: Mapping[str, Any]) -> dict[str, str]:
-    return {name: msgspec.json.encode(values[name]).decode() for name in _JSON if name in values}
+    tx.insert(crm_targets, row_of(target) | {"secrets": _sealed(tx, target, target.secrets)})
 
 
 def _sealed(tx: Tx, target: Target, secrets: Mapping[str, str]) -> bytes:
@@ -160,14 +146,13 @@ def _listed(tx: Tx, statement: Select[Any]) -> list[Target]:
 
 def _opened(tx: Tx, row: Mapping[Any, Any]) -> Target:
     values = {name: row[name] for name in Target.__dataclass_fields__}
-    values |= {name: msgspec.json.decode(row[name], type=kind) for name, kind in _JSON.items()}
     opened = tx.vault.open_bytes(row["secrets"], row["business_id"], "crm_targets.secrets", row["id"])
     return Target(**values | {"secrets": msgspec.json.decode(opened, type=dict[str, str])})
 
 
 def record_target(tx: Tx, target: Target, **values: Any) -> None:
     """Update columns of a target except its secrets."""
-    tx.execute(_change(target).values(**values | _texts(values)))
+    tx.execute(_change(target).values(**values))
 
 
 def record_secrets(tx: Tx, target: Target, secrets: Mapping[str, str], address: str = "") -> None:
