@@ -1,7 +1,8 @@
 """Worlds in which visible features decide: linearly, or by thresholds."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import cached_property
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
@@ -9,7 +10,6 @@ from contatto.simulator.worlds.model import (
     DAY,
     HOUR,
     STARTS_TS,
-    Crowd,
     Edit,
     Features,
     Flags,
@@ -20,16 +20,21 @@ from contatto.simulator.worlds.model import (
     OutsideBids,
     Past,
     PlacementMix,
-    Requests,
     Tables,
+    World,
     WorldAd,
     WorldGroup,
+    WorldSetting,
     chance,
     day_curve,
-    draw_requests,
-    local,
-    offset_s,
+    exponential_delays,
+    farm_chance,
+    logistic_shrinkage,
+    mix_farms,
+    normal_nodes,
+    set_farm,
     sigmoid,
+    standardize,
 )
 
 FIELDS: Final = {
@@ -55,31 +60,26 @@ _NOISE: Final = 0.6
 """Standard deviation of what one does not see; with what one sees, the variance is 1."""
 _OWN_WAY: Final = 0.35
 """Distance of an ad's direction of taste from its vertical's, which has length 1."""
-_NODES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class LinearSetting:
+class LinearSetting(WorldSetting):
     """Settings of the linear world.
 
-    ``tension`` says how much more spam those write who like to chat, ``delay`` stretches all delays,
-    ``competition`` raises what others offer, ``late_ads`` start on day ``late_day``. Money is in micros.
+    ``tension`` says how much more spam those write who like to chat; ``late_ads`` start on day ``late_day``.
     """
 
     viewers: int = 30_000
-    ads: int = 20
-    days: int = 14
     requests: int = 120_000
+    budget_micros: int = 8_000_000
+    ads: int = 20
     tension: float = 1.0
-    delay: float = 1.0
-    competition: float = 1.0
     late_ads: int = 5
     late_day: int = 7
-    budget_micros: int = 8_000_000
     bid_micros: int = 0
 
 
-class LinearWorld:
+class LinearWorld(World):
     """Thirty thousand viewers, twenty ads of as many advertisers, one competitor.
 
     Theory. A viewer has tastes (six numbers), likes to chat or not, is prone to spam or not, and willing
@@ -88,22 +88,23 @@ class LinearWorld:
     """
 
     name = "linear"
-    countries = COUNTRIES
+    zones: ClassVar = dict.fromkeys(COUNTRIES, "UTC")
+    stream = 2
+    places: tuple[Features, ...] = tuple({"slot": slot} for slot in _SLOTS)
+    setting: LinearSetting
+    nature = Nature()
 
     def __init__(self, setting: LinearSetting, seed: int) -> None:
-        self.setting, self.seed, self.days = setting, seed, setting.days
-        self.nature = Nature()
-        self.edits: tuple[Edit, ...] = ()
+        super().__init__(setting, seed)
         rng = chance(seed, 1)
         self._draw_viewers(rng)
         self._draw_ads(rng)
-        self._shift_slot = rng.normal(0, 0.25, len(_SLOTS))
-        self.places = tuple({"slot": slot} for slot in _SLOTS)
-        self._places = PlacementMix(np.array([0.5, 0.25, 0.15, 0.1]), self._shift_slot)
+        self._places = PlacementMix(np.array([0.5, 0.25, 0.15, 0.1]), rng.normal(0, 0.25, len(_SLOTS)))
         self._market = OutsideBids(0.004 * setting.competition)
         self._flow = setting.requests * np.outer(day_curve(20.0, 0.7), self._country_shares)
-        self._tables = self._true()
-        self._known: ObservableChances | None = None
+        tables = self._tables = self._true()
+        value = np.log(sigmoid(tables.click) * tables.talk * (1 - tables.spam) * tables.lead).mean(1)
+        self._value = standardize(value)
 
     def _draw_viewers(self, rng: np.random.Generator) -> None:
         count = self.setting.viewers
@@ -123,11 +124,10 @@ class LinearWorld:
             "activity": shuffled["activity"],
         }
         self._values = values_by_field
-        self.viewer_country: Ints = values_by_field["country"].astype(np.int64)
+        self.viewer_country = values_by_field["country"].astype(np.int64)
         self.viewer_ids = tuple(f"v{number}" for number in range(count))
         self.is_farm = np.zeros(count, np.bool_)
-        self.farm_of: Ints = np.full(count, -1)
-        self.farm_starts: tuple[int, ...] = ()
+        self.farm_of = np.full(count, -1)
         self.viewer_features = tuple(_features(values_by_field, number) for number in range(count))
         self._tastes = np.stack([_linear(rng, values_by_field) for _ in range(_TASTES)], 1)
         self._chatty, self._willing, self._spammy = (_linear(rng, values_by_field) for _ in range(3))
@@ -135,7 +135,7 @@ class LinearWorld:
         weight = np.array([0.3, 0.6, 1.0, 1.6, 2.5])[values_by_field["activity"]]
         shares = np.bincount(self.viewer_country, weight, len(COUNTRIES))
         self._country_shares = shares / shares.sum()
-        self._weight = weight
+        self._activity = weight
 
     def _draw_ads(self, rng: np.random.Generator) -> None:
         setting = self.setting
@@ -201,59 +201,43 @@ class LinearWorld:
         lead = -1.5 + 0.5 * self._form + self._pull[2] + 0.6 * xi[1]
         return tastes, click.astype(np.float32), (spam[:, None] + self._pull[1]).astype(np.float32), lead
 
-    def _chances(
-        self, chat: Floats, taste: Floats, spam: Floats, lead: Floats
-    ) -> tuple[Floats, Floats, Floats]:
-        """Return chances of conversation, spam and lead, from the liking to chat and partial logits."""
-        tension = self.setting.tension
-        talk = sigmoid(-0.8 + 0.9 * chat + 0.25 * taste)
-        return talk, sigmoid(spam + 1.1 * tension * chat), sigmoid(lead + 1.1 * taste - 0.35 * tension * chat)
-
     def _true(self) -> Tables:
         tastes, click, spam, lead = self._parts()
         noise = _NOISE * self._noise
         taste = tastes + noise[:, :_TASTES] @ self._vectors.T
         chat = (self._chatty + noise[:, _TASTES])[:, None]
         willing = (self._willing + noise[:, _TASTES + 1])[:, None]
-        spams = spam + noise[:, _TASTES + 2][:, None]
-        talk, spams, leads = self._chances(chat, taste, spams, lead + 0.7 * willing)
-        return Tables((click + 0.45 * chat + 0.45 * taste).astype(np.float32), talk, spams, leads)
-
-    def requests(self, day: int) -> Requests:
-        crowd = Crowd(self.viewer_country, self._weight, self._value(), len(COUNTRIES))
-        return draw_requests(chance(self.seed, 2, day), day, self._flow, crowd, self._places, self._market)
-
-    def _value(self) -> Floats:
-        """Return how much others want each viewer: who clicks and shares more is dearer."""
-        tables = self._tables
-        value = np.log(sigmoid(tables.click) * tables.talk * (1 - tables.spam) * tables.lead).mean(1)
-        return _standard(value)
-
-    def tables(self, day: int) -> Tables:  # every day is alike here
-        return self._tables
+        spammy, tension = noise[:, _TASTES + 2][:, None], self.setting.tension
+        return Tables(
+            (click + 0.45 * chat + 0.45 * taste).astype(np.float32),
+            sigmoid(-0.8 + 0.9 * chat + 0.25 * taste),
+            sigmoid(spam + spammy + 1.1 * tension * chat),
+            sigmoid(lead + 0.7 * willing + 1.1 * taste - 0.35 * tension * chat),
+        )
 
     def flow(self, day: int) -> Floats:
         return self._flow
 
     def observable(self, day: int, past: Past) -> ObservableChances:
-        if self._known is None:
-            self._known = self._expected()
-        return self._known
+        return self._expected
 
+    @cached_property
     def _expected(self) -> ObservableChances:
-        """Return means over the noise: Gauss-Hermite in chattiness and taste, a widened logit else."""
+        """Means over the noise: Gauss-Hermite in chattiness and taste, a shrunk logit else."""
         tastes, click, spam, lead = self._parts()
-        nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
-        weights = weights / weights.sum()
+        tension = self.setting.tension
+        soft_spam, soft_lead = logistic_shrinkage(_NOISE), logistic_shrinkage(0.7 * _NOISE)
         spread = _NOISE * np.linalg.norm(self._vectors, axis=1)
         sums = [np.zeros_like(tastes) for _ in range(4)]
-        for chat_node, chat_weight in zip(nodes, weights, strict=True):
+        for chat_node, chat_weight in normal_nodes():
             chat = (self._chatty + _NOISE * chat_node)[:, None].astype(np.float32)
-            for node, weight in zip(nodes, weights, strict=True):
+            for node, weight in normal_nodes():
                 taste = (tastes + node * spread).astype(np.float32)
                 clicks = sigmoid(click + 0.45 * chat + 0.45 * taste)
-                talk, spams, leads = self._softened(chat, taste, spam, lead + 0.7 * self._willing[:, None])
-                talks = clicks * talk
+                talks = clicks * sigmoid(-0.8 + 0.9 * chat + 0.25 * taste)
+                spams = sigmoid((spam + 1.1 * tension * chat) * np.float32(soft_spam))
+                lead_logit = lead + 0.7 * self._willing[:, None] + 1.1 * taste - 0.35 * tension * chat
+                leads = sigmoid(lead_logit * np.float32(soft_lead))
                 part = np.float32(chat_weight * weight)
                 for total, value in zip(
                     sums, (clicks, talks, talks * (1 - spams) * leads, talks * spams), strict=True
@@ -261,35 +245,19 @@ class LinearWorld:
                     total += part * value
         return ObservableChances(*sums)
 
-    def _softened(
-        self, chat: Floats, taste: Floats, spam: Floats, lead: Floats
-    ) -> tuple[Floats, Floats, Floats]:
-        """Return the same chances as `_chances`, as means over noise in spamminess and willingness."""
-        tension = self.setting.tension
-        soft_spam, soft_lead = (
-            1 / np.sqrt(1 + np.pi * variance / 8) for variance in (_NOISE**2, (0.7 * _NOISE) ** 2)
-        )
-        talk = sigmoid(-0.8 + 0.9 * chat + 0.25 * taste)
-        spams = sigmoid((spam + 1.1 * tension * chat) * np.float32(soft_spam))
-        return talk, spams, sigmoid((lead + 1.1 * taste - 0.35 * tension * chat) * np.float32(soft_lead))
-
     def delays_s(self, group: int, draws: Floats) -> Floats:
         """Draw delays: fast 0.03 days; mixed half of them 1.5 days; slow four fifths 3 days."""
         share, fast, slow = {"fast": (0.0, 0.03, 1.0), "mixed": (0.5, 0.04, 1.5), "slow": (0.8, 0.1, 3.0)}[
             self.groups[group].kind
         ]
         mean = np.where(draws[:, 0] < share, slow, fast) * self.setting.delay * 86_400
-        return np.asarray(-np.log1p(-draws[:, 1]) * mean)
-
-
-def _standard(values: Floats) -> Floats:
-    return np.asarray((values - values.mean()) / values.std(), np.float32)
+        return exponential_delays(mean, draws)
 
 
 def _linear(rng: np.random.Generator, values_by_field: dict[str, Ints]) -> Floats:
     """Return a weighted sum of fields, scaled so that with its noise the variance is 1."""
     parts = [rng.normal(0, 1, FIELDS[name])[values] for name, values in values_by_field.items()]
-    return np.asarray(_standard(np.sum(parts, 0)) * np.sqrt(1 - _NOISE**2), np.float32)
+    return np.asarray(standardize(np.sum(parts, 0)) * np.sqrt(1 - _NOISE**2), np.float32)
 
 
 def _features(values_by_field: dict[str, Ints], number: int) -> Features:
@@ -298,7 +266,6 @@ def _features(values_by_field: dict[str, Ints], number: int) -> Features:
     }
 
 
-THRESHOLD_COUNTRIES: Final = ("US", "GB", "AU")
 _THRESHOLD_ZONES: Final = {"US": "America/New_York", "GB": "Europe/London", "AU": "Australia/Sydney"}
 _NUMBERS: Final = ("visits", "basket", "distance", "age_days", "hour_pref", "score_x")
 _TOPICS: Final = 30
@@ -311,21 +278,18 @@ _OFFERS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
-class ThresholdsSetting:
+class ThresholdsSetting(WorldSetting):
     """Settings of the world of thresholds."""
 
     viewers: int = 8_000
-    days: int = 14
     requests: int = 50_000
+    budget_micros: int = 5_000_000
     groups: int = 10
     weariness: float = 1.0
     farms: float = 1.0
-    delay: float = 1.0
-    competition: float = 1.0
-    budget_micros: int = 5_000_000
 
 
-class ThresholdsWorld:
+class ThresholdsWorld(World):
     """Eight thousand viewers, ten ad groups, two of which always look for conversations.
 
     Theory. Five questions with yes or no are answered by thresholds in what one sees, some by two fields of
@@ -334,11 +298,14 @@ class ThresholdsWorld:
     """
 
     name = "thresholds"
-    countries = THRESHOLD_COUNTRIES
+    zones: ClassVar = _THRESHOLD_ZONES
+    day_shape = (13.0, 0.8, 0.2)
+    stream = 23
     places: tuple[Features, ...] = ({"slot": "top"}, {"slot": "side", "size": 250.0})
+    setting: ThresholdsSetting
 
     def __init__(self, setting: ThresholdsSetting, seed: int) -> None:
-        self.setting, self.seed, self.days = setting, seed, setting.days
+        super().__init__(setting, seed)
         self.nature = Nature(
             weariness=0.08 * setting.weariness,
             night=0.7,
@@ -355,13 +322,17 @@ class ThresholdsWorld:
         self._draw_answers(rng)
         self._places = PlacementMix(np.array([0.6, 0.4]), np.array([0.2, -0.3]))
         self._market = OutsideBids(0.004 * setting.competition, 0.5, 0.2)
-        self._tables = self._chances()
-        worth = np.log(self._worth()).mean(1)
-        self._value = ((worth - worth.mean()) / worth.std()).astype(np.float32)
+        chat, trust, will = self._noise
+        click, talk, spam, lead = self._logits()
+        tables = Tables(click + 0.3 * chat, sigmoid(talk + chat), sigmoid(spam + trust), sigmoid(lead + will))
+        set_farm(tables, self.is_farm, _FARM)
+        self._tables = tables
+        worth = sigmoid(tables.click) * tables.talk * (1 - tables.spam) * tables.lead
+        self._value = standardize(np.log(worth).mean(1))
 
     def _draw_viewers(self, rng: np.random.Generator) -> None:
         count = self.setting.viewers
-        self.viewer_country: Ints = rng.choice(3, count, p=[0.5, 0.3, 0.2])
+        self.viewer_country = rng.choice(3, count, p=[0.5, 0.3, 0.2])
         self.viewer_ids = tuple(f"{rng.integers(0, 1 << 62):016x}" for _ in range(count))
         numbers = rng.normal(0, 1, (len(_NUMBERS), count))
         topics = rng.random((count, _TOPICS)) < rng.beta(0.5, 5, _TOPICS)
@@ -370,7 +341,7 @@ class ThresholdsWorld:
         hidden[0] = hidden[5] = False
         self._answers = self._ask(numbers, topics, hidden)
         self.is_farm = rng.random(count) < 0.02 * self.setting.farms
-        self.farm_of: Ints = np.where(self.is_farm, 0, -1)
+        self.farm_of = np.where(self.is_farm, 0, -1)
         self.farm_starts = (STARTS_TS + _FARM_DAYS[0] * DAY,)
         self._answers[self.is_farm] = self._answers[rng.integers(0, count, int(self.is_farm.sum()))]
         self._noise = _VIEWER_NOISE * rng.normal(0, 1, (3, count, 1)).astype(np.float32)
@@ -414,7 +385,7 @@ class ThresholdsWorld:
                 ads.append(WorldAd(f"creative {len(ads)}", number, features))
         self.groups, self.ads = tuple(groups), tuple(ads)
         midday = STARTS_TS + int(self.days * 0.6) * DAY + 15 * HOUR
-        self.edits: tuple[Edit, ...] = (
+        self.edits = (
             Edit(midday, 0, {"budget_micros": 2 * groups[0].budget_micros}),
             Edit(midday + HOUR, 3, {"budget_micros": groups[3].budget_micros // 2}),
             Edit(midday + 2 * HOUR, 4, {"status": "off"}),
@@ -422,7 +393,7 @@ class ThresholdsWorld:
         )
 
     def _group(self, rng: np.random.Generator, number: int) -> WorldGroup:
-        aimed = [name for name in THRESHOLD_COUNTRIES if rng.random() < 0.6] or ["US"]
+        aimed = [name for name in self.zones if rng.random() < 0.6] or ["US"]
         shares = {"US": 0.5, "GB": 0.3, "AU": 0.2}
         reach = sum(shares[name] for name in aimed)
         total = number == 5
@@ -465,71 +436,28 @@ class ThresholdsWorld:
         lead = -1.3 + self._parts[2] + self._by_ad[2]
         return click, talk, spam, lead
 
-    def _chances(self) -> Tables:
-        click, talk, spam, lead = self._logits()
-        chat, trust, will = self._noise
-        tables = Tables(click + 0.3 * chat, sigmoid(talk + chat), sigmoid(spam + trust), sigmoid(lead + will))
-        tables.click[self.is_farm] = _FARM[0]
-        for table, value in zip((tables.talk, tables.spam, tables.lead), _FARM[1:], strict=True):
-            table[self.is_farm] = value
-        return tables
-
-    def _worth(self) -> Floats:
-        tables = self._tables
-        return np.asarray(sigmoid(tables.click) * tables.talk * (1 - tables.spam) * tables.lead)
-
-    def tables(self, day: int) -> Tables:
-        return self._tables
-
     def observable(self, day: int, past: Past) -> ObservableChances:
         """Return means over hidden noise; viewers with much spam are likely a farm."""
         click, talk, spam, lead = self._logits()
-        soft = np.float32(1 / np.sqrt(1 + np.pi * _VIEWER_NOISE**2 / 8))
-        nodes, weights = np.polynomial.hermite_e.hermegauss(5)
-        sums = [np.zeros(click.shape, np.float32) for _ in range(3)]
-        for node, weight in zip(_VIEWER_NOISE * nodes, weights / weights.sum(), strict=True):
-            clicks = sigmoid(click + np.float32(0.3 * node))
-            for total, value in zip(sums, (clicks, clicks * sigmoid(talk + np.float32(node))), strict=False):
-                total += np.float32(weight) * value
+        soft = np.float32(logistic_shrinkage(_VIEWER_NOISE))
+        reached, talks = np.zeros(click.shape, np.float32), np.zeros(click.shape, np.float32)
+        for node, weight in normal_nodes():
+            clicks = sigmoid(click + np.float32(0.3 * (_VIEWER_NOISE * node)))
+            reached += np.float32(weight) * clicks
+            talks += np.float32(weight) * (clicks * sigmoid(talk + np.float32(_VIEWER_NOISE * node)))
         spams, leads = sigmoid(soft * spam), sigmoid(soft * lead)
-        farm = self._farm_chance(day, past)[:, None]
-        farm_click = 1 / (1 + np.exp(-_FARM[0]))
-        tables = (sums[0], sums[1], sums[1] * (1 - spams) * leads, sums[1] * spams)
-        at_farms = (
-            farm_click,
-            farm_click * _FARM[1],
-            farm_click * _FARM[1] * 0.05 * _FARM[3],
-            farm_click * _FARM[1] * _FARM[2],
-        )
-        mixed = [(1 - farm) * table + farm * value for table, value in zip(tables, at_farms, strict=True)]
-        return ObservableChances(*(table.astype(np.float32) for table in mixed))
+        farm = np.zeros(self.setting.viewers)
+        if _FARM_DAYS[0] <= day < _FARM_DAYS[1]:
+            farm = farm_chance(0.02 * self.setting.farms, _FARM[2], 1 - _FARM[2], past)
+        people = (reached, talks, talks * (1 - spams) * leads, talks * spams)
+        return mix_farms(farm[:, None], people, (_FARM,))
 
-    def _farm_chance(self, day: int, past: Past) -> Floats:
-        if not _FARM_DAYS[0] <= day < _FARM_DAYS[1]:
-            return np.zeros(self.setting.viewers)
-        odds = 0.02 * self.setting.farms * (_FARM[2] / 0.25) ** past.spams
-        odds *= ((1 - _FARM[2]) / 0.75) ** (past.chats - past.spams)
-        return np.asarray(odds / (1 + odds))
-
-    def _weights(self, day: int) -> Floats:
+    def weights(self, day: int) -> Floats:
         busy = _FARM_DAYS[0] <= day < _FARM_DAYS[1]
         return np.asarray(np.where(self.is_farm, 8.0 if busy else 0.0, self._activity))
 
-    def requests(self, day: int) -> Requests:
-        crowd = Crowd(self.viewer_country, self._weights(day), self._value, len(THRESHOLD_COUNTRIES))
-        return draw_requests(
-            chance(self.seed, 23, day), day, self.flow(day), crowd, self._places, self._market
-        )
-
-    def flow(self, day: int) -> Floats:
-        usual = (self._activity * ~self.is_farm).sum()
-        weight = np.bincount(self.viewer_country, self._weights(day), len(THRESHOLD_COUNTRIES)) / usual
-        curves = [
-            local(day_curve(13.0, 0.8, 0.2), offset_s(_THRESHOLD_ZONES[name], day))
-            for name in THRESHOLD_COUNTRIES
-        ]
-        week = 0.6 if day % 7 >= 5 else 1.1
-        return np.asarray(self.setting.requests * week * np.stack(curves, 1) * weight)
+    def day_factor(self, day: int) -> float:
+        return 0.6 if day % 7 >= 5 else 1.1
 
     def delays_s(self, group: int, draws: Floats) -> Floats:
         """Draw delays: office leads take hours, evening leads days; a tenth is later than any window."""

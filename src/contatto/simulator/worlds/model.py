@@ -1,10 +1,11 @@
 """Worlds: ad groups, requests, true chances and what a request shows."""
 
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -158,49 +159,6 @@ class Nature:
         return bool(self.weariness or self.weariness_of_advertiser)
 
 
-class World(Protocol):
-    """A world made from its settings and a seed; the same seed makes the same world."""
-
-    name: str
-    seed: int
-    days: int
-    nature: Nature
-    countries: tuple[str, ...]
-    places: Sequence[Features]
-    viewer_ids: Sequence[str]
-    viewer_country: Ints
-    viewer_features: Sequence[Features]
-    is_farm: Flags
-    farm_of: Ints
-    """The number of the click farm of each viewer; -1 for people."""
-    farm_starts: tuple[int, ...]
-    """The moment at which each farm starts."""
-    advertisers: tuple[str, ...]
-    groups: tuple[WorldGroup, ...]
-    ads: tuple[WorldAd, ...]
-    edits: tuple[Edit, ...]
-
-    def requests(self, day: int) -> Requests:
-        """Return the requests of a day; the same at every call."""
-        ...
-
-    def tables(self, day: int) -> Tables:
-        """Return the true chances of a day."""
-        ...
-
-    def observable(self, day: int, past: "Past") -> ObservableChances:
-        """Return the best possible predictions at the beginning of a day."""
-        ...
-
-    def flow(self, day: int) -> Floats:
-        """Return the expected requests in each tick of a UTC day (rows) from each country (columns)."""
-        ...
-
-    def delays_s(self, group: int, draws: Floats) -> Floats:
-        """Return how long after the conversation leads come, from pairs of uniform numbers, in seconds."""
-        ...
-
-
 @dataclass(slots=True)
 class Past:
     """Events so far between viewers (rows), ads and advertisers (columns)."""
@@ -213,7 +171,7 @@ class Past:
     leads: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
 
     @classmethod
-    def empty(cls, world: World) -> "Past":
+    def empty(cls, world: "World") -> "Past":
         viewers = len(world.viewer_ids)
         nothing = [np.zeros(viewers, np.float32) for _ in range(3)]
         views = np.zeros((viewers, len(world.ads)), np.float32)
@@ -303,6 +261,149 @@ def merge_requests(one: Requests, two: Requests) -> Requests:
     order = np.argsort(np.concatenate([one.ts, two.ts]), kind="stable")
     columns = (np.concatenate([getattr(one, name), getattr(two, name)]) for name in Requests.__slots__)
     return Requests(*(column[order] for column in columns))
+
+
+@dataclass(frozen=True, slots=True)
+class WorldSetting:
+    """Settings that every world has. Money is in micros; ``delay`` stretches all delays of leads."""
+
+    viewers: int
+    days: int = 14
+    requests: int = 0
+    delay: float = 1.0
+    competition: float = 1.0
+    """Factor of outside bids."""
+    budget_micros: int = 0
+
+
+class World(ABC):
+    """A world made from its settings and a seed; the same seed makes the same world.
+
+    This class draws requests. A subclass draws viewers, ads and chances in ``__init__``.
+    """
+
+    name: ClassVar[str]
+    zones: ClassVar[Mapping[str, str]]
+    """Time zone of each country."""
+    day_shape: ClassVar[tuple[float, float, float]]
+    """Arguments of ``day_curve`` for the requests of a day."""
+    stream: ClassVar[int]
+    """Number of the random stream that requests are drawn from."""
+    setting: WorldSetting
+    nature: Nature
+    places: Sequence[Features]
+    viewer_ids: Sequence[str]
+    viewer_country: Ints
+    viewer_features: Sequence[Features]
+    is_farm: Flags
+    farm_of: Ints
+    """The number of the click farm of each viewer; -1 for people."""
+    farm_starts: tuple[int, ...] = ()
+    """The moment at which each farm starts."""
+    advertisers: tuple[str, ...]
+    groups: tuple[WorldGroup, ...]
+    ads: tuple[WorldAd, ...]
+    edits: tuple[Edit, ...] = ()
+    _activity: Floats
+    """Weight of each viewer among the requests of a usual day."""
+    _value: Floats
+    """Worth of each viewer to outside bidders; mean 0, standard deviation 1."""
+    _places: PlacementMix
+    _market: OutsideBids
+    _tables: Tables
+
+    def __init__(self, setting: WorldSetting, seed: int) -> None:
+        self.setting, self.seed, self.days = setting, seed, setting.days
+        self.countries = tuple(self.zones)
+
+    def tables(self, day: int) -> Tables:
+        """Return the true chances of a day."""
+        return self._tables
+
+    @abstractmethod
+    def observable(self, day: int, past: "Past") -> ObservableChances:
+        """Return the best possible predictions at the beginning of a day."""
+
+    @abstractmethod
+    def delays_s(self, group: int, draws: Floats) -> Floats:
+        """Return how long after the conversation leads come, from pairs of uniform numbers, in seconds."""
+
+    def weights(self, day: int) -> Floats:
+        """Return the weight of each viewer among the requests of a day."""
+        return self._activity
+
+    def day_factor(self, day: int) -> float:
+        """Return the requests of a day over those of a usual one."""
+        return 1.0
+
+    def curve(self, country: str) -> Floats:
+        """Return the shares of a country's requests in the ticks of a local day."""
+        return day_curve(*self.day_shape)
+
+    def flow(self, day: int) -> Floats:
+        """Return the expected requests in each tick of a UTC day (rows) from each country (columns)."""
+        usual = (self._activity * ~self.is_farm).sum()
+        shares = np.bincount(self.viewer_country, self.weights(day), len(self.zones)) / usual
+        curves = [local(self.curve(name), offset_s(zone, day)) for name, zone in self.zones.items()]
+        return np.asarray(self.setting.requests * self.day_factor(day) * np.stack(curves, 1) * shares)
+
+    def requests(self, day: int) -> Requests:
+        """Return the requests of a day; the same at every call."""
+        return self.draw_requests(day, self.weights(day), self.flow(day), self.stream)
+
+    def draw_requests(self, day: int, weights: Floats, flow: Floats, stream: int) -> Requests:
+        crowd = Crowd(self.viewer_country, weights, self._value, len(self.zones))
+        return draw_requests(chance(self.seed, stream, day), day, flow, crowd, self._places, self._market)
+
+
+def standardize(values: Floats) -> Floats:
+    """Scale values to mean 0 and standard deviation 1."""
+    return np.asarray((values - values.mean()) / values.std(), np.float32)
+
+
+def normal_nodes() -> list[tuple[float, float]]:
+    """Return five values of a standard normal variable with their weights, for means over it."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(5)
+    return list(zip(nodes, weights / weights.sum(), strict=True))
+
+
+def logistic_shrinkage(sd: float) -> float:
+    """Return the factor of a logit that stands for the mean over normal noise of this deviation."""
+    return float(1 / np.sqrt(1 + np.pi * sd**2 / 8))
+
+
+def exponential_delays(mean_s: float | Floats, draws: Floats) -> Floats:
+    return np.asarray(-np.log1p(-draws[:, 1]) * mean_s)
+
+
+type FarmChances = tuple[float, float, float, float]
+"""Click farm: the logit of a click, then the chances of conversation, spam and lead."""
+
+
+def set_farm(tables: Tables, rows: Flags, chances: FarmChances) -> None:
+    """Give the viewers of a farm its chances."""
+    for table, value in zip((tables.click, tables.talk, tables.spam, tables.lead), chances, strict=True):
+        table[rows] = value
+
+
+def farm_chance(prior: float | Floats, spam: float, genuine: float, past: Past) -> Floats:
+    """Return the chance of each viewer to be of a farm, by chats so far and their marks of spam."""
+    odds = prior * (spam / 0.25) ** past.spams * (genuine / 0.75) ** (past.chats - past.spams)
+    return np.asarray(odds / (1 + odds))
+
+
+def mix_farms(chances: Floats, people: Sequence[Floats], farms: Sequence[FarmChances]) -> ObservableChances:
+    """Mix clicks, conversations, leads and spam of people with those of farms, by viewers' chances (rows)."""
+    mixed = []
+    for column, table in enumerate(people):
+        total = (1 - chances.sum(1))[:, None] * table
+        for farm, (logit, talk, spam, lead) in enumerate(farms):
+            click = 1 / (1 + np.exp(-logit))
+            talks = click * talk
+            value = (click, talks, talks * (1 - spam) * lead, talks * spam)[column]
+            total = total + chances[:, farm, None] * value
+        mixed.append(total.astype(np.float32))
+    return ObservableChances(*mixed)
 
 
 class Crowd:

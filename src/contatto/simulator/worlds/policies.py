@@ -118,7 +118,12 @@ class RandomPolicy:
         return score
 
 
-POLICIES: Final = (RandomPolicy(), Observer("oracle_conv", "conversation"), Observer(), Oracle())
+POLICIES: Final[tuple[WorldPolicy, ...]] = (
+    RandomPolicy(),
+    Observer("oracle_conv", "conversation"),
+    Observer(),
+    Oracle(),
+)
 
 
 _EPSILON: Final = 1e-12

@@ -1,7 +1,7 @@
 """World of hidden viewer segments, with drifting tastes and click farms."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from contatto.simulator.worlds.model import (
     STARTS_TS,
     WHOLE_DAYS,
     BudgetPlan,
-    Crowd,
     Edit,
     Features,
     Floats,
@@ -24,18 +23,20 @@ from contatto.simulator.worlds.model import (
     PlacementMix,
     Requests,
     Tables,
+    World,
     WorldAd,
     WorldGroup,
+    WorldSetting,
     chance,
     day_curve,
-    draw_requests,
-    local,
+    logistic_shrinkage,
     make_groups,
-    offset_s,
+    normal_nodes,
+    set_farm,
     sigmoid,
+    standardize,
 )
 
-SEGMENT_COUNTRIES: Final = ("BR", "US", "IT", "IN", "SG", "MX")
 SEGMENT_ZONES: Final = {
     "BR": "America/Sao_Paulo",
     "US": "America/New_York",
@@ -275,7 +276,7 @@ _PLACES: Final[tuple[Features, ...]] = (
     {},
     {"screen": "reader", "depth": 3.0},
 )
-_WEEK: Final = np.array([1.0, 0.95, 0.95, 1.0, 1.1, 1.35, 1.25])
+_WEEK: Final = (1.0, 0.95, 0.95, 1.0, 1.1, 1.35, 1.25)
 """Requests by day of the week, from Monday on."""
 _WEEKEND_CLICK: Final = 0.15
 _WEEKEND_LEAD: Final = -0.5
@@ -286,28 +287,24 @@ _MOOD_ENDS: Final = 0.25
 _MOOD: Final = (0.6, 1.1)
 """Effect of a mood for a theme on the logits of a click and of a lead."""
 _FARM: Final = (-0.9, 0.75, 0.97, 0.02)
-"""Click farms: the logit of a click, then the chances of conversation, spam and lead."""
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentsSetting:
+class SegmentsSetting(WorldSetting):
     """Settings of the world of segments; a share or strength is 0 for none and 1 as usual."""
 
     viewers: int = 16_000
-    days: int = 14
     requests: int = 90_000
+    budget_micros: int = 8_000_000
     segments: int = 14
     drift: float = 1.0
     weariness: float = 1.0
     farms: float = 1.0
     farm_day: int = 4
-    delay: float = 1.0
-    competition: float = 1.0
-    budget_micros: int = 8_000_000
     lead_micros: int = 500_000
 
 
-class SegmentsWorld:
+class SegmentsWorld(World):
     """Sixteen thousand viewers of fourteen kinds, and fifteen ad groups in six time zones.
 
     Theory. What a viewer does follows from the hidden segment, and the theme and style of the ad;
@@ -317,10 +314,13 @@ class SegmentsWorld:
     """
 
     name = "segments"
-    countries = SEGMENT_COUNTRIES
+    zones: ClassVar = SEGMENT_ZONES
+    stream = 13
+    places = _PLACES
+    setting: SegmentsSetting
 
     def __init__(self, setting: SegmentsSetting, seed: int) -> None:
-        self.setting, self.seed, self.days = setting, seed, setting.days
+        super().__init__(setting, seed)
         self.nature = Nature(
             weariness=0.2 * setting.weariness,
             once=True,
@@ -330,14 +330,13 @@ class SegmentsWorld:
             spam_after_s=(1_200.0, 6 * 3_600.0),
         )
         rng = chance(seed, 11)
-        self._emissions: Emissions = draw_emissions(rng, setting.segments, len(SEGMENT_COUNTRIES))
+        self._emissions: Emissions = draw_emissions(rng, setting.segments, len(SEGMENT_ZONES))
         shares = self._emissions.share @ self._emissions.country
         money = BudgetPlan(setting.budget_micros, setting.lead_micros, tuple(shares.tolist()), setting.days)
         drawn = draw_segment_ads(rng, money)
         self.advertisers, self.groups = drawn.advertisers, drawn.groups
         self.ads, self.edits = drawn.ads, drawn.edits
         self._theme, self._style = drawn.theme, drawn.style
-        self.places = _PLACES
         self._places = PlacementMix(np.array([0.5, 0.3, 0.1, 0.1]), rng.normal(0, 0.3, len(_PLACES)))
         self._market = OutsideBids(0.0035 * setting.competition, 0.6, 0.15)
         # Responses of segments to themes, at the beginning and a quarter turn later, and to styles.
@@ -352,22 +351,19 @@ class SegmentsWorld:
         setting = self.setting
         segment = rng.choice(setting.segments, setting.viewers, p=self._emissions.share)
         self.is_farm = rng.random(setting.viewers) < 0.015 * setting.farms
-        self.farm_of: Ints = np.where(self.is_farm, 0, -1)
+        self.farm_of = np.where(self.is_farm, 0, -1)
         self.farm_starts = (STARTS_TS + setting.farm_day * DAY,)
-        best = np.argsort(-self._worth(0).mean(1))[:2]
-        self._best = best
+        best = self._best = np.argsort(-self._worth(0).mean(1))[:2]
         segment = np.where(self.is_farm, best[rng.integers(0, 2, setting.viewers)], segment)
         fields = draw_fields(rng, self._emissions, segment)
         self._segment = segment
-        self.viewer_country: Ints = fields.country
+        self.viewer_country = fields.country
         self.viewer_ids = tuple(f"u-{number:05x}" for number in range(setting.viewers))
         self.viewer_features = tuple(fields.features(number) for number in range(setting.viewers))
         self._likelihood = likelihoods(self._emissions, fields)
         self._residual = _RESIDUAL * rng.normal(0, 1, (2, setting.viewers, 1))
         self._activity = rng.lognormal(0, 1.0, setting.viewers)
-        self._farm_activity = np.where(self.is_farm, 6.0, 0.0)
-        worth = np.log(self._worth(0).mean(1))[segment]
-        self._value = ((worth - worth.mean()) / worth.std()).astype(np.float32)
+        self._value = standardize(np.log(self._worth(0).mean(1))[segment])
 
     def _draw_moods(self, rng: np.random.Generator) -> list[Floats]:
         """Draw, for each day, the viewers (rows) in the mood for themes (columns)."""
@@ -407,25 +403,33 @@ class SegmentsWorld:
         mood = self._moods[day][:, self._theme]
         chat, will = self._residual.astype(np.float32)
         click = np.asarray(click + np.float32(_MOOD[0]) * mood, np.float32)
-        chances = [
-            sigmoid(talk + chat),
-            sigmoid(spam + chat),
-            sigmoid(lead + will + np.float32(_MOOD[1]) * mood),
-        ]
-        click[self.is_farm] = _FARM[0]
-        for table, value in zip(chances, _FARM[1:], strict=True):
-            table[self.is_farm] = value
-        return Tables(click, *chances)
+        leads = sigmoid(lead + will + np.float32(_MOOD[1]) * mood)
+        tables = Tables(click, sigmoid(talk + chat), sigmoid(spam + chat), leads)
+        set_farm(tables, self.is_farm, _FARM)
+        return tables
 
     def observable(self, day: int, past: Past) -> ObservableChances:
         """Return means over segments, moods and residuals; spam so far raises the chance of a farm."""
         click, talks, leads, spams = (np.zeros((self.setting.segments + 1, len(self.ads))) for _ in range(4))
-        for clicks, talking, spamming, leading, weight in self._cases(day):
-            part = clicks * talking * weight
-            click[:-1] += weight * clicks
-            talks[:-1] += part
-            spams[:-1] += part * spamming
-            leads[:-1] += part * (1 - spamming) * leading
+        logits = self._logits(day)
+        soft = logistic_shrinkage(_RESIDUAL)
+        for node, node_weight in normal_nodes():
+            for mood, share in ((0.0, 1 - _MOOD_SHARE), (1.0, _MOOD_SHARE)):
+                clicks, talking, spamming, leading = (
+                    1 / (1 + np.exp(-logit))
+                    for logit in (
+                        logits[0] + _MOOD[0] * mood,
+                        logits[1] + node * _RESIDUAL,
+                        logits[2] + node * _RESIDUAL,
+                        soft * (logits[3] + _MOOD[1] * mood),
+                    )
+                )
+                weight = float(node_weight * share)
+                part = clicks * talking * weight
+                click[:-1] += weight * clicks
+                talks[:-1] += part
+                spams[:-1] += part * spamming
+                leads[:-1] += part * (1 - spamming) * leading
         farm = 1 / (1 + np.exp(-_FARM[0]))
         click[-1], talks[-1] = farm, farm * _FARM[1]
         spams[-1], leads[-1] = talks[-1] * _FARM[2], talks[-1] * (1 - _FARM[2]) * _FARM[3]
@@ -433,19 +437,6 @@ class SegmentsWorld:
         return ObservableChances(
             *((chances @ table).astype(np.float32) for table in (click, talks, leads, spams))
         )
-
-    def _cases(self, day: int) -> list[tuple[Floats, Floats, Floats, Floats, float]]:
-        """Return chances for each node of the residual in chatting, in mood and out of it."""
-        click, talk, spam, lead = self._logits(day)
-        nodes, weights = np.polynomial.hermite_e.hermegauss(5)
-        soft = 1 / np.sqrt(1 + np.pi * _RESIDUAL**2 / 8)
-        cases = []
-        for node, weight in zip(nodes * _RESIDUAL, weights / weights.sum(), strict=True):
-            for mood, share in ((0.0, 1 - _MOOD_SHARE), (1.0, _MOOD_SHARE)):
-                logits = click + _MOOD[0] * mood, talk + node, spam + node, soft * (lead + _MOOD[1] * mood)
-                chances = [1 / (1 + np.exp(-logit)) for logit in logits]
-                cases.append((chances[0], chances[1], chances[2], chances[3], float(weight * share)))
-        return cases
 
     def _posterior(self, day: int, past: Past) -> Floats:
         """Return chances of the segments of each viewer (rows), and of a farm in the last column."""
@@ -461,28 +452,20 @@ class SegmentsWorld:
         return posterior(columns, np.log(prior))
 
     def requests(self, day: int) -> Requests:
-        weight = np.where(
-            self.is_farm, self._farm_activity if day >= self.setting.farm_day else 0.0, self._activity
-        )
-        crowd = Crowd(self.viewer_country, weight, self._value, len(SEGMENT_COUNTRIES))
-        rng = chance(self.seed, 13, day)
-        drawn = draw_requests(rng, day, self.flow(day), crowd, self._places, self._market)
+        drawn = super().requests(day)
         if day % 7 >= 5:
             drawn.shift[:] += _WEEKEND_CLICK
         return drawn
 
-    def flow(self, day: int) -> Floats:
-        farms = self._farm_activity if day >= self.setting.farm_day else 0.0
-        usual = self._activity * ~self.is_farm
-        weight = np.bincount(self.viewer_country, usual + farms, len(SEGMENT_COUNTRIES)) / usual.sum()
-        curves = [
-            local(
-                day_curve(20.5 if country in {"BR", "MX"} else 19.0, 0.75, 0.3),
-                offset_s(SEGMENT_ZONES[country], day),
-            )
-            for country in SEGMENT_COUNTRIES
-        ]
-        return np.asarray(self.setting.requests * _WEEK[day % 7] * np.stack(curves, 1) * weight)
+    def weights(self, day: int) -> Floats:
+        busy = 6.0 if day >= self.setting.farm_day else 0.0
+        return np.asarray(np.where(self.is_farm, busy, self._activity))
+
+    def day_factor(self, day: int) -> float:
+        return _WEEK[day % 7]
+
+    def curve(self, country: str) -> Floats:
+        return day_curve(20.5 if country in {"BR", "MX"} else 19.0, 0.75, 0.3)
 
     def delays_s(self, group: int, draws: Floats) -> Floats:
         """Draw log-normal delays with a long tail: medians of half an hour, five hours, a day."""

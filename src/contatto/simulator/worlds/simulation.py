@@ -23,7 +23,7 @@ from contatto.simulator.worlds.metrics import (
 )
 from contatto.simulator.worlds.model import World
 from contatto.simulator.worlds.players import EnginePlayer, Program, ProgramError, TimedPlayer
-from contatto.simulator.worlds.policies import Observer, Oracle, RandomPolicy, WorldPolicy, play
+from contatto.simulator.worlds.policies import POLICIES, play
 from contatto.simulator.worlds.segments import SegmentsSetting, SegmentsWorld
 from contatto.simulator.worlds.tastes import (
     InterestsSetting,
@@ -175,12 +175,7 @@ class Player(StrEnum):
 
 
 ENGINES = frozenset({Player.LEAD, Player.CONVERSATION})
-_POLICIES: Final[dict[Player, WorldPolicy]] = {
-    Player.RANDOM: RandomPolicy(),
-    Player.ORACLE_CONV: Observer("oracle_conv", "conversation"),
-    Player.ORACLE_OBS: Observer(),
-    Player.ORACLE: Oracle(),
-}
+_POLICIES: Final = {Player(policy.name): policy for policy in POLICIES}
 
 type OnDay = Callable[[str, int], None]
 

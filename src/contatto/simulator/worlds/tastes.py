@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from contatto.simulator.worlds.model import (
     STARTS_TS,
     TICKS,
     BudgetPlan,
-    Crowd,
     Edit,
     Features,
     Floats,
@@ -26,15 +25,20 @@ from contatto.simulator.worlds.model import (
     PlacementMix,
     Requests,
     Tables,
+    World,
     WorldAd,
+    WorldSetting,
     chance,
-    day_curve,
-    draw_requests,
-    local,
+    exponential_delays,
+    farm_chance,
+    logistic_shrinkage,
     make_groups,
     merge_requests,
-    offset_s,
+    mix_farms,
+    normal_nodes,
+    set_farm,
     sigmoid,
+    standardize,
 )
 
 INTEREST_ZONES: Final = {
@@ -66,31 +70,27 @@ _INTEREST_ADVERTISERS: Final = 5
 _INTEREST_ADS: Final = 4
 _BURST: Final = (-0.4, 0.02, 0.95, 0.01)
 _TALKERS: Final = (-0.8, 0.8, 0.97, 0.02)
-"""Click farms: the logit of a click, then the chances of conversation, spam and lead."""
 _BURST_HOURS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class InterestsSetting:
+class InterestsSetting(WorldSetting):
     """Settings of the world of interests; strengths are 1 as usual and 0 for none.
 
     From ``farm_day`` on, new ids come in a burst every day; two days later talkers join.
     """
 
     viewers: int = 18_000
-    days: int = 14
     requests: int = 70_000
+    budget_micros: int = 50_000_000
     taste: float = 1.0
     weariness: float = 1.0
     farms: float = 1.0
     farm_day: int = 3
-    delay: float = 1.0
-    competition: float = 1.0
-    budget_micros: int = 50_000_000
     lead_micros: int = 500_000
 
 
-class InterestsWorld:
+class InterestsWorld(World):
     """Regulars with lists of interests, and six ad groups with four ads each.
 
     Theory. An interest and a topic have a weight of their own for clicks and another for leads; most weights
@@ -99,11 +99,14 @@ class InterestsWorld:
     """
 
     name = "interests"
-    countries = tuple(INTEREST_ZONES)
+    zones: ClassVar = INTEREST_ZONES
+    day_shape = (20.0, 0.8, 0.2)
+    stream = 44
     places: tuple[Features, ...] = ({"slot": "feed"}, {"slot": "story"}, {"slot": "search"})
+    setting: InterestsSetting
 
     def __init__(self, setting: InterestsSetting, seed: int) -> None:
-        self.setting, self.seed, self.days = setting, seed, setting.days
+        super().__init__(setting, seed)
         self.nature = Nature(
             weariness=0.7 * setting.weariness,
             night=0.5,
@@ -122,24 +125,32 @@ class InterestsWorld:
         self._draw_viewers(rng)
         self._draw_ads(rng)
         self._draw_weights(rng)
-        self._tables = self._true()
-        genuine = self._tables.talk * (1 - self._tables.spam) * self._tables.lead
-        worth = np.log(sigmoid(self._tables.click) * genuine).mean(1)
-        self._value = ((worth - worth.mean()) / worth.std()).astype(np.float32)
+        click, talk, spam, lead = self._visible_logits()
+        taste = np.float32(_INTEREST_TASTE * setting.taste) * self._taste[:, self._topic]
+        tables = self._tables = Tables(
+            (click + taste).astype(np.float32),
+            sigmoid(talk + self._chat),
+            sigmoid(spam + self._chat),
+            sigmoid(lead + taste),
+        )
+        for farm, chances in enumerate((_BURST, _TALKERS)):
+            set_farm(tables, self.farm_of == farm, chances)
+        genuine = tables.talk * (1 - tables.spam) * tables.lead
+        self._value = standardize(np.log(sigmoid(tables.click) * genuine).mean(1))
 
     def _draw_viewers(self, rng: np.random.Generator) -> None:
         people, days = self.setting.viewers, self.days
         talkers = round(0.004 * people * self.setting.farms)
         bursts = round(0.02 * people * self.setting.farms)
         count = people + talkers + bursts * days
-        self.farm_of: Ints = np.repeat([-1, 1, 0], [people, talkers, bursts * days])
+        self.farm_of = np.repeat([-1, 1, 0], [people, talkers, bursts * days])
         self.is_farm = self.farm_of >= 0
         self._burst_day = np.where(
             self.farm_of == 0, (np.arange(count) - people - talkers) // max(bursts, 1), -1
         )
         first = self.setting.farm_day
         self.farm_starts = (STARTS_TS + first * DAY, STARTS_TS + (first + 2) * DAY)
-        self.viewer_country: Ints = rng.choice(len(INTEREST_ZONES), count, p=_INTEREST_SHARES)
+        self.viewer_country = rng.choice(len(INTEREST_ZONES), count, p=_INTEREST_SHARES)
         popular = rng.dirichlet(np.full(_INTERESTS, 1.5))
         many = rng.integers(1, 6, count)
         drawn = [rng.choice(_INTERESTS, 5, replace=False, p=popular) for _ in range(count)]
@@ -170,7 +181,6 @@ class InterestsWorld:
             rng, _INTEREST_GROUPS, money, INTEREST_ZONES, _INTEREST_ADVERTISERS, one_country=True
         )
         self.advertisers = tuple(f"brand-{number}" for number in range(_INTEREST_ADVERTISERS))
-        self.edits: tuple[Edit, ...] = ()
         owner = np.repeat([group.advertiser for group in self.groups], _INTEREST_ADS)
         topics = rng.permutation(_TOPICS)
         own = rng.random(len(owner)) < 0.5  # half the ads are about the main topic of their advertiser
@@ -209,45 +219,22 @@ class InterestsWorld:
         lead = -1.3 + fits[1] + tones[1] + self._by_ad[2] + self._by_city[1, self._city][:, None]
         return click, talk, spam, lead
 
-    def _true(self) -> Tables:
-        click, talk, spam, lead = self._visible_logits()
-        taste = np.float32(_INTEREST_TASTE * self.setting.taste) * self._taste[:, self._topic]
-        tables = Tables(
-            (click + taste).astype(np.float32),
-            sigmoid(talk + self._chat),
-            sigmoid(spam + self._chat),
-            sigmoid(lead + taste),
-        )
-        for farm, chances in enumerate((_BURST, _TALKERS)):
-            rows = self.farm_of == farm
-            for table, value in zip(
-                (tables.click, tables.talk, tables.spam, tables.lead), chances, strict=True
-            ):
-                table[rows] = value
-        return tables
-
-    def tables(self, day: int) -> Tables:  # every day is alike here
-        return self._tables
-
     def observable(self, day: int, past: Past) -> ObservableChances:
         """Return means over taste and chattiness; marks of spam and new ids raise the chance of a farm."""
-        chances = self._farm_chances(day, past)
-        mixed = []
-        for column, table in enumerate(self._of_people):
-            total = (1 - chances.sum(1))[:, None] * table
-            for farm, (logit, talk, spam, lead) in enumerate((_BURST, _TALKERS)):
-                click = 1 / (1 + np.exp(-logit))
-                talks = click * talk
-                value = (click, talks, talks * (1 - spam) * lead, talks * spam)[column]
-                total = total + chances[:, farm, None] * value
-            mixed.append(total.astype(np.float32))
-        return ObservableChances(*mixed)
+        chances = np.zeros((len(self.viewer_ids), 2))
+        if day >= self.setting.farm_day and self.setting.farms:
+            is_new = (self.first_days == day) & (self._age_days <= 3)
+            chances[is_new, 0] = self.is_farm[is_new].mean() if is_new.any() else 0.0
+        if day >= self.setting.farm_day + 2:
+            talkers = farm_chance(0.004 * self.setting.farms, _TALKERS[2], 1 - _TALKERS[2], past)
+            chances[:, 1] = talkers * (1 - chances[:, 0])
+        return mix_farms(chances, self._people_chances, (_BURST, _TALKERS))
 
     @cached_property
-    def _of_people(self) -> tuple[Floats, Floats, Floats, Floats]:
+    def _people_chances(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Return clicks, conversations, leads and spam of people, as means over the hidden parts."""
         click, talk, spam, lead = self._visible_logits()
-        soft = np.float32(1 / np.sqrt(1 + np.pi * _CHAT**2 / 8))
+        soft = np.float32(logistic_shrinkage(_CHAT))
         clicks, fits = np.zeros_like(click), np.zeros_like(click)
         draws = np.sort(np.random.default_rng(0).standard_t(3, _DRAWN))
         tail = 2.0 ** -np.arange(2, 14)  # finer towards both ends, where chances grow fast
@@ -268,59 +255,27 @@ class InterestsWorld:
             first[self.requests(day).viewer] = day
         return first
 
-    def _farm_chances(self, day: int, past: Past) -> Floats:
-        """Return the chances of each viewer (rows) to be of a farm (columns), at best knowledge."""
-        chances = np.zeros((len(self.viewer_ids), 2))
-        if day >= self.setting.farm_day and self.setting.farms:
-            is_new = (self.first_days == day) & (self._age_days <= 3)
-            chances[is_new, 0] = self.is_farm[is_new].mean() if is_new.any() else 0.0
-        if day >= self.setting.farm_day + 2:
-            odds = 0.004 * self.setting.farms * (_TALKERS[2] / 0.25) ** past.spams
-            odds *= ((1 - _TALKERS[2]) / 0.75) ** (past.chats - past.spams)
-            chances[:, 1] = (odds / (1 + odds)) * (1 - chances[:, 0])
-        return chances
-
-    def _burst(self, day: int) -> tuple[Floats, Floats]:
-        """Return the weights and the flow of the burst of a day: many requests within two hours."""
-        weight = (self._burst_day == day).astype(float) * (day >= self.setting.farm_day)
-        flow = np.zeros((TICKS, len(INTEREST_ZONES)))
-        starts = int(chance(self.seed, 43, day).integers(0, TICKS - _BURST_HOURS * 4))
-        flow[starts : starts + _BURST_HOURS * 4] = np.bincount(
-            self.viewer_country, weight, len(INTEREST_ZONES)
-        )
-        return weight, flow * 3 / (_BURST_HOURS * 4)
-
-    def _usual(self, day: int) -> tuple[Floats, Floats]:
+    def weights(self, day: int) -> Floats:
         talks = (self.farm_of == 1) & (day >= self.setting.farm_day + 2)
-        weight = np.where(talks, 5.0 * self._activity.mean(), self._activity)
-        shares = np.bincount(self.viewer_country, weight, len(INTEREST_ZONES)) / self._activity.sum()
-        curves = [local(day_curve(20.0, 0.8, 0.2), offset_s(zone, day)) for zone in INTEREST_ZONES.values()]
-        return weight, self.setting.requests * np.stack(curves, 1) * shares
+        return np.asarray(np.where(talks, 5.0 * self._activity.mean(), self._activity))
 
     def requests(self, day: int) -> Requests:
-        drawn = [
-            draw_requests(
-                chance(self.seed, 44 + part, day),
-                day,
-                flow,
-                Crowd(self.viewer_country, weight, self._value, len(INTEREST_ZONES)),
-                self._places,
-                self._market,
-            )
-            for part, (weight, flow) in enumerate((self._usual(day), self._burst(day)))
-            if flow.sum() >= 1
-        ]
-        return drawn[0] if len(drawn) == 1 else merge_requests(*drawn)
-
-    def flow(self, day: int) -> Floats:
-        """Return the expected requests, without bursts."""
-        return self._usual(day)[1]
+        """Return the usual requests, and the burst of the day: many within two hours."""
+        usual = super().requests(day)
+        weights = (self._burst_day == day).astype(float) * (day >= self.setting.farm_day)
+        flow = np.zeros((TICKS, len(self.zones)))
+        ticks = _BURST_HOURS * 4
+        starts = int(chance(self.seed, 43, day).integers(0, TICKS - ticks))
+        flow[starts : starts + ticks] = np.bincount(self.viewer_country, weights, len(self.zones))
+        flow = flow * 3 / ticks
+        if flow.sum() < 1:
+            return usual
+        return merge_requests(usual, self.draw_requests(day, weights, flow, self.stream + 1))
 
     def delays_s(self, group: int, draws: Floats) -> Floats:
         """Return delays: minutes, half a day, or for late ad groups three days."""
         hours = {"fast": 0.3, "mixed": 12.0, "slow": 24.0, "late": 72.0}
-        mean = 3_600 * hours[self.groups[group].kind]
-        return np.asarray(-np.log1p(-draws[:, 1]) * mean * self.setting.delay)
+        return exponential_delays(3_600 * hours[self.groups[group].kind], draws) * self.setting.delay
 
 
 STRANGER_ZONES: Final = {"FR": "Europe/Paris", "CA": "America/Toronto", "NG": "Africa/Lagos"}
@@ -348,23 +303,20 @@ _IMITATORS: Final = 0.012
 
 
 @dataclass(frozen=True, slots=True)
-class StrangersSetting:
+class StrangersSetting(WorldSetting):
     """Settings of the world of strangers; strengths are 1 as usual and 0 for none."""
 
     viewers: int = 250_000
-    days: int = 14
     requests: int = 70_000
+    budget_micros: int = 20_000_000
     taste: float = 1.0
     weariness: float = 1.0
     farms: float = 1.0
     farm_day: int = 4
-    delay: float = 1.0
-    competition: float = 1.0
-    budget_micros: int = 20_000_000
     lead_micros: int = 350_000
 
 
-class StrangersWorld:
+class StrangersWorld(World):
     """Passers-by in sixty apps, and seven ad groups with three ads each.
 
     Theory. A request shows the app and sometimes the device. Chances are products of factors: of the app,
@@ -374,11 +326,14 @@ class StrangersWorld:
     """
 
     name = "strangers"
-    countries = tuple(STRANGER_ZONES)
+    zones: ClassVar = STRANGER_ZONES
+    day_shape = (18.0, 0.6, 0.4)
+    stream = 52
     places: tuple[Features, ...] = ({}, {"spot": "full"}, {"spot": "bar"})
+    setting: StrangersSetting
 
     def __init__(self, setting: StrangersSetting, seed: int) -> None:
-        self.setting, self.seed, self.days = setting, seed, setting.days
+        super().__init__(setting, seed)
         self.nature = Nature(
             weariness=0.05 * setting.weariness,
             weariness_of_advertiser=0.3 * setting.weariness,
@@ -396,7 +351,11 @@ class StrangersWorld:
         rng = chance(seed, 51)
         self._draw_factors(rng)
         self._draw_viewers(rng)
-        self._tables = self._true()
+        click, talk, spam, lead = (cell[self._device, self._app] for cell in self._cells)
+        click = np.minimum(click * self._taste, np.float32(_MOST[0]))
+        spam[self.is_farm] = 0.97
+        lead[self.is_farm] = 0.01
+        self._tables = Tables(np.log(click / (1 - click)), talk, spam, lead)
 
     def _draw_factors(self, rng: np.random.Generator) -> None:
         """Draw ad groups and ads, and the factors of apps, goods and ads."""
@@ -411,7 +370,7 @@ class StrangersWorld:
             for number in range(count)
         )
         midday = STARTS_TS + int(self.days * 0.55) * DAY + 13 * HOUR
-        self.edits: tuple[Edit, ...] = (
+        self.edits = (
             Edit(midday, 2, {"budget_micros": round(1.8 * self.groups[2].budget_micros)}),
             Edit(midday + 5 * HOUR, 5, {"status": "off"}),
             Edit(midday + 20 * HOUR, 5, {"status": "on"}),
@@ -429,22 +388,21 @@ class StrangersWorld:
 
     def _draw_viewers(self, rng: np.random.Generator) -> None:
         count = self.setting.viewers
-        self.viewer_country: Ints = rng.choice(len(STRANGER_ZONES), count, p=_STRANGER_SHARES)
+        self.viewer_country = rng.choice(len(STRANGER_ZONES), count, p=_STRANGER_SHARES)
         crowded = rng.dirichlet(np.full(_APPS, 0.8))
         self._app = rng.choice(_APPS, count, p=crowded)
         self._device = rng.integers(0, _DEVICES + 1, count)
         self.is_farm = rng.random(count) < _IMITATORS * self.setting.farms
-        self.farm_of: Ints = np.where(self.is_farm, 0, -1)
+        self.farm_of = np.where(self.is_farm, 0, -1)
         self.farm_starts = (STARTS_TS + self.setting.farm_day * DAY,)
         worth = np.prod([chance.mean(1) for chance in self._by_cell(0)[:2]], 0) * self._by_cell(0)[3].mean(1)
         self._best = np.argsort(-worth)[: _APPS // 6]
         self._app[self.is_farm] = rng.choice(self._best, int(self.is_farm.sum()))
-        log_worth = np.log(worth)[self._app]
-        self._value = ((log_worth - log_worth.mean()) / log_worth.std()).astype(np.float32)
+        self._value = standardize(np.log(worth)[self._app])
         self.viewer_ids = tuple(f"{number:08x}" for number in rng.permutation(count))
         shown = [{"app": f"app-{app}"} for app in range(_APPS)]
         devices = [{}, *({"device": f"d{device}"} for device in range(1, _DEVICES + 1))]
-        self.viewer_features: tuple[Features, ...] = tuple(
+        self.viewer_features = tuple(
             {**shown[app], **devices[device]} for app, device in zip(self._app, self._device, strict=True)
         )
         self._taste = np.exp(_STRANGER_TASTE * self.setting.taste * rng.normal(0, 1, (count, 1))).astype(
@@ -470,64 +428,35 @@ class StrangersWorld:
         by_device = [self._by_cell(device) for device in range(_DEVICES + 1)]
         return [np.stack([cell[stage] for cell in by_device]).astype(np.float32) for stage in range(4)]
 
-    def _true(self) -> Tables:
-        click, talk, spam, lead = (cell[self._device, self._app] for cell in self._cells)
-        click = np.minimum(click * self._taste, np.float32(_MOST[0]))
-        spam[self.is_farm] = 0.97
-        lead[self.is_farm] = 0.01
-        return Tables(np.log(click / (1 - click)), talk, spam, lead)
-
-    def tables(self, day: int) -> Tables:  # every day is alike here
-        return self._tables
-
     def observable(self, day: int, past: Past) -> ObservableChances:
         """Return means over taste; each mark of spam raises the chance of an imitator."""
         talk, spam, lead = (cell[self._device, self._app] for cell in self._cells[1:])
         talks = self._mean_click * talk
-        farm = self._farm_chance(day, past)[:, None].astype(np.float32)
+        chances = np.zeros(self.setting.viewers)
+        if day >= self.setting.farm_day and self.setting.farms:
+            weights = self.weights(day)
+            farms = np.bincount(self._app, self.is_farm * weights, _APPS)
+            people = np.maximum(np.bincount(self._app, ~self.is_farm * weights, _APPS), 1e-9)
+            chances = farm_chance((farms / people)[self._app], 0.97, 0.03, past)
+        farm = chances[:, None].astype(np.float32)
         spams = talks * ((1 - farm) * spam + farm * np.float32(0.97))
         leads = talks * ((1 - farm) * (1 - spam) * lead + farm * np.float32(0.03 * 0.01))
         return ObservableChances(self._mean_click, talks, leads, spams)
 
     @cached_property
     def _mean_click(self) -> Floats:
-        nodes, weights = np.polynomial.hermite_e.hermegauss(5)
         click = self._cells[0]
         total = np.zeros_like(click)
-        for node, weight in zip(nodes, weights / weights.sum(), strict=True):
+        for node, weight in normal_nodes():
             factor = np.float32(np.exp(_STRANGER_TASTE * self.setting.taste * node))
             total += np.float32(weight) * np.minimum(click * factor, np.float32(_MOST[0]))
         return np.asarray(total[self._device, self._app])
 
-    def _farm_chance(self, day: int, past: Past) -> Floats:
-        """Return the chance of each viewer to be an imitator: by the app, and by chats and their marks."""
-        if day < self.setting.farm_day or not self.setting.farms:
-            return np.zeros(self.setting.viewers)
-        weight = self._weights(day)
-        farms = np.bincount(self._app, self.is_farm * weight, _APPS)
-        odds = (farms / np.maximum(np.bincount(self._app, ~self.is_farm * weight, _APPS), 1e-9))[self._app]
-        odds = odds * (0.97 / 0.25) ** past.spams * (0.03 / 0.75) ** (past.chats - past.spams)
-        return np.asarray(odds / (1 + odds))
-
-    def _weights(self, day: int) -> Floats:
+    def weights(self, day: int) -> Floats:
         busy = 5.0 * self._activity.mean() if day >= self.setting.farm_day else 0.0
         return np.asarray(np.where(self.is_farm, busy, self._activity))
-
-    def requests(self, day: int) -> Requests:
-        crowd = Crowd(self.viewer_country, self._weights(day), self._value, len(STRANGER_ZONES))
-        return draw_requests(
-            chance(self.seed, 52, day), day, self.flow(day), crowd, self._places, self._market
-        )
-
-    def flow(self, day: int) -> Floats:
-        weight = (
-            np.bincount(self.viewer_country, self._weights(day), len(STRANGER_ZONES)) / self._activity.sum()
-        )
-        curves = [local(day_curve(18.0, 0.6, 0.4), offset_s(zone, day)) for zone in STRANGER_ZONES.values()]
-        return np.asarray(self.setting.requests * np.stack(curves, 1) * weight)
 
     def delays_s(self, group: int, draws: Floats) -> Floats:
         """Return delays: an hour at most, a day on the mean, or two and a half for late ad groups."""
         hours = {"fast": 0.5, "mixed": 8.0, "slow": 24.0, "late": 60.0}
-        mean = 3_600 * hours[self.groups[group].kind]
-        return np.asarray(-np.log1p(-draws[:, 1]) * mean * self.setting.delay)
+        return exponential_delays(3_600 * hours[self.groups[group].kind], draws) * self.setting.delay
