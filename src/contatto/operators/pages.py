@@ -1,5 +1,6 @@
 """Pages of marketplaces, for operators and for the businesses that take part."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -38,7 +39,7 @@ from contatto.operators.model import (
     Placement,
     ReviewState,
 )
-from contatto.operators.rules import LEAST_FLOOR_MICROS
+from contatto.operators.rules import LEAST_FLOOR_MICROS, sum_days
 from contatto.ui.context import context_of
 
 router = page_routes()
@@ -93,24 +94,11 @@ class _PlacementRow:
     placement: Placement
     requests: int
     filled: int
-    views: int
-    clicks: int
-    charged_micros: int
+    total: PlacedDay
 
     @property
     def fill(self) -> float:
         return self.filled / self.requests if self.requests else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class _DayRow:
-    """Counts and charges of a placement on a day."""
-
-    day: str
-    placement: Placement
-    views: int
-    clicks: int
-    charged_micros: int
 
 
 @router.get(HOME, Permission.READ_ADS)
@@ -252,35 +240,21 @@ def _load(tx: Tx, caller: Caller) -> dict[str, Any]:
     first = (date.fromisoformat(last) - timedelta(days=SHOWN_DAYS - 1)).isoformat()
     placements = store.list_placements(tx, operator.business_id)
     by_id = {placement.id: placement for placement in placements}
-    days: dict[tuple[str, str], _DayRow] = {}
-    for placed in store.list_placed_days(tx, operator.business_id, first):
-        key = placed.day, placed.placement_id
-        row = days.get(key) or _DayRow(placed.day, by_id[placed.placement_id], 0, 0, 0)
-        days[key] = replace(
-            row,
-            views=row.views + placed.views,
-            clicks=row.clicks + placed.clicks,
-            charged_micros=row.charged_micros + placed.charged_micros,
-        )
-    request_days = store.list_request_days(tx, operator.business_id, first)
-    rows = []
-    for placement in placements:
-        requests = [day for day in request_days if day.placement_id == placement.id]
-        shown = [day for day in days.values() if day.placement.id == placement.id]
-        rows.append(
-            _PlacementRow(
-                placement,
-                sum(day.asked for day in requests),
-                sum(day.filled for day in requests),
-                sum(day.views for day in shown),
-                sum(day.clicks for day in shown),
-                sum(day.charged_micros for day in shown),
-            )
-        )
+    placed = store.list_placed_days(tx, operator.business_id, first)
+    unseen = [PlacedDay(operator.business_id, "", name, "", "", "", 0, 0, 0) for name in by_id]
+    totals = sum_days([*unseen, *placed], lambda day: day.placement_id)
+    days = sum_days(placed, lambda day: (day.day, by_id[day.placement_id].name))
+    requests, filled = Counter[str](), Counter[str]()
+    for day in store.list_request_days(tx, operator.business_id, first):
+        requests[day.placement_id] += day.asked
+        filled[day.placement_id] += day.filled
     return {
         "operator": operator,
-        "placements": rows,
-        "days": sorted(days.values(), key=lambda row: (row.day, row.placement.name), reverse=True)[:100],
+        "placements": [
+            _PlacementRow(placement, requests[name], filled[name], totals[name])
+            for name, placement in by_id.items()
+        ],
+        "days": [(day, by_id[day.placement_id]) for _, day in sorted(days.items(), reverse=True)[:100]],
         "admissions": store.list_admissions(tx, operator.business_id),
         "waiting": store.list_reviews(tx, operator.business_id, ReviewState.PENDING, 30),
         "reviewed": [
@@ -320,20 +294,6 @@ class CodeForm(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _PlacementResult:
-    """Results of one ad account's ads in one placement, in the currency of the account."""
-
-    placement_id: str
-    name: str
-    currency: str
-    views: int = 0
-    clicks: int = 0
-    charged_micros: int = 0
-    conversations: int = 0
-    leads: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class _JoinedMarket:
     """A marketplace that the business joined or asked."""
 
@@ -342,7 +302,8 @@ class _JoinedMarket:
     reviews: list[AdReview]
     names: dict[int, str]
     """Unique names of ads by their numbers."""
-    placed: list[_PlacementResult]
+    placed: list[tuple[PlacedDay, str]]
+    """Sums of each placement, with the currency, most expensive first."""
     may_leave: bool
 
 
@@ -419,8 +380,19 @@ async def _render_marketplaces(
         ]
         ads = list_ads_by_number(tx, caller.business_id, {review.number for review in reviews})
         ad_names = name_ads(tx, caller.business_id, ads.values())
+        currency_of = {balance.ad_account_id: balance.currency for balance in balances}
+        sums = sum_days(days, lambda day: (day.operator_id, day.placement_id, currency_of[day.ad_account_id]))
+        placed = [(day, currency) for (_, _, currency), day in sums.items()]
+        placed.sort(key=lambda row: -row[0].charged_micros)
         return [
-            _join_rows(admission, balances, reviews, ad_names, days)
+            _JoinedMarket(
+                admission,
+                [balance for balance in balances if balance.operator_id == admission.operator_id],
+                [review for review in reviews if review.operator_id == admission.operator_id][:50],
+                ad_names,
+                [row for row in placed if row[0].operator_id == admission.operator_id],
+                admission.state in (AdmissionState.REQUESTED, AdmissionState.ADMITTED),
+            )
             for admission in store.list_admissions_of_business(tx, caller.business_id)
         ]
 
@@ -428,7 +400,7 @@ async def _render_marketplaces(
     with acting(""):  # names of listed operators and of placements belong to other tenants
         listed = await context.db.read(lambda tx: store.list_operators(tx, listed_only=True))
         own = await context.db.read(lambda tx: store.find_operator(tx, caller.business_id))
-        used = {row.placement_id for market in joined for row in market.placed}
+        used = {day.placement_id for market in joined for day, _ in market.placed}
         names = await context.db.read(lambda tx: store.list_placement_names(tx, used))
     closed = {caller.business_id} | {
         market.admission.operator_id
@@ -437,12 +409,8 @@ async def _render_marketplaces(
     }
     values = {
         "caller": caller,
-        "joined": [
-            replace(
-                market, placed=[replace(row, name=names.get(row.placement_id, "")) for row in market.placed]
-            )
-            for market in joined
-        ],
+        "joined": joined,
+        "placement_names": names,
         "shown_days": SHOWN_DAYS,
         "open_to_all": [operator for operator in listed if operator.business_id not in closed],
         "is_operator": own is not None,
@@ -451,35 +419,3 @@ async def _render_marketplaces(
         "error": split_fault(problem, translator_of(request))[1] if problem else "",
     }
     return context.pages.render(request, "operators/marketplaces.html", values, refused=problem)
-
-
-def _join_rows(
-    admission: Admission, balances: list[Balance], reviews: list[AdReview], names: dict[int, str],
-    days: list[PlacedDay],
-) -> _JoinedMarket:  # fmt: skip
-    """Select the rows of one operator, and sum its days by placement and currency, most expensive first."""
-    operator_id = admission.operator_id
-    own = [balance for balance in balances if balance.operator_id == operator_id]
-    currency_of = {balance.ad_account_id: balance.currency for balance in own}
-    results: dict[tuple[str, str], _PlacementResult] = {}
-    for day in days:
-        if day.operator_id != operator_id:
-            continue
-        key = (day.placement_id, currency_of[day.ad_account_id])
-        row = results.get(key) or _PlacementResult(day.placement_id, "", key[1])
-        results[key] = replace(
-            row,
-            views=row.views + day.views,
-            clicks=row.clicks + day.clicks,
-            charged_micros=row.charged_micros + day.charged_micros,
-            conversations=row.conversations + day.conversations,
-            leads=row.leads + day.leads,
-        )
-    return _JoinedMarket(
-        admission,
-        own,
-        [review for review in reviews if review.operator_id == operator_id][:50],
-        names,
-        sorted(results.values(), key=lambda row: -row.charged_micros),
-        admission.state in (AdmissionState.REQUESTED, AdmissionState.ADMITTED),
-    )

@@ -1,7 +1,8 @@
 """Rules of admissions, placements and ad reviews, as pure functions."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -9,7 +10,7 @@ from contatto.ads.model import Ad
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.languages import currencies
-from contatto.operators.model import Admission, AdmissionState, Category, Placement
+from contatto.operators.model import Admission, AdmissionState, Category, PlacedDay, Placement
 
 MOST_ADMITTED: Final = 1_000
 """Limit of admitted businesses; `delivery` invites some of them to bid for each place."""
@@ -95,3 +96,20 @@ def review_digest(ad: Ad) -> str:
         ad.name, ad.headline, ad.text, ad.ad_format, ad.call_to_action, ad.video_id, ad.channel_account_id,
     )  # fmt: skip
     return hashlib.sha256("\0".join(fields).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def sum_days[K](days: Iterable[PlacedDay], key: Callable[[PlacedDay], K]) -> dict[K, PlacedDay]:
+    """Sum the counts and charges of days by a key; the other fields are those of the first day."""
+    sums: dict[K, PlacedDay] = {}
+    for day in days:
+        place = key(day)
+        total = sums.get(place)
+        sums[place] = day if total is None else replace(
+            total,
+            views=total.views + day.views,
+            clicks=total.clicks + day.clicks,
+            charged_micros=total.charged_micros + day.charged_micros,
+            conversations=total.conversations + day.conversations,
+            leads=total.leads + day.leads,
+        )  # fmt: skip
+    return sums
