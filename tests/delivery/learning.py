@@ -11,7 +11,6 @@ from contatto.delivery.actions.serving import AdServer, serve_ad
 from contatto.delivery.actions.training import Trainer
 from contatto.delivery.model import AdRequest, ServedAd
 from contatto.delivery.store import log as entries
-from contatto.delivery.store import models
 from contatto.inbox.model import ConversationStarted
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
@@ -144,14 +143,14 @@ class Market:
         return made
 
     def states(self) -> dict[int, GroupState]:
-        found = self.db.read_now(lambda tx: models.list_states(tx, self.id))
+        found = self.db.read_now(lambda tx: entries.list_states(tx, self.id))
         return {state.number: state for state in found}
 
     def newest(self) -> bytes:
         """The bytes of the newest model."""
 
         def work(tx: Tx) -> bytes | None:
-            return models.load_model(tx, self.id, models.find_newest_version(tx, self.id))
+            return entries.load_model(tx, self.id, entries.find_newest_version(tx, self.id))
 
         found = self.db.read_now(work)
         assert found is not None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from contatto.delivery.actions.results import evaluate_log
 from contatto.delivery.actions.training import Trainer, list_curves, purge_log
 from contatto.delivery.rules.results import draw_bins, draw_losses, round_up
-from contatto.delivery.store import models
+from contatto.delivery.store.log import list_tallies
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.numbers import interval_of
@@ -143,7 +143,7 @@ def test_days_whose_outcome_may_still_come_are_left_out_and_old_ones_go(market: 
     market.clock.advance(days=91)
     assert market.db.write_now(lambda tx: purge_log(tx, 1_000)) > 0
     first = (market.clock.now() - timedelta(days=200)).date().isoformat()
-    assert market.db.read_now(lambda tx: models.list_tallies(tx, market.id, first)) == []
+    assert market.db.read_now(lambda tx: list_tallies(tx, market.id, first)) == []
 
 
 def test_curves_stay_in_their_box_whatever_they_say() -> None:

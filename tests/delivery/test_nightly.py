@@ -19,7 +19,7 @@ from contatto.delivery.actions.relearning import (
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.engines import files as engines
 from contatto.delivery.engines.files import DuckDBEngine
-from contatto.delivery.store import models
+from contatto.delivery.store.log import find_newest_version, list_models
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.timestamps import micros
@@ -167,7 +167,7 @@ def test_a_model_that_was_learned_again_is_published_served_and_learned_on(
     assert found.examples == 60
     made = shop.db.write_now(lambda tx: publish_relearned(tx, shop.id, weights_of(prepared.market)))
     assert made is not None
-    listed = shop.db.read_now(lambda tx: models.list_models(tx, shop.id))
+    listed = shop.db.read_now(lambda tx: list_models(tx, shop.id))
     assert (made.version, made.through) == (listed[1].version + 1, listed[1].through)
     assert listed[0].origin == "relearned from files"
     shop.clock.advance(seconds=30)
@@ -177,7 +177,7 @@ def test_a_model_that_was_learned_again_is_published_served_and_learned_on(
     shop.train()
     states = shop.states().values()
     assert sum(state.views for state in states) == 72
-    assert shop.db.read_now(lambda tx: models.find_newest_version(tx, shop.id)) == made.version + 1
+    assert shop.db.read_now(lambda tx: find_newest_version(tx, shop.id)) == made.version + 1
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

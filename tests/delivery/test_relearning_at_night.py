@@ -19,8 +19,7 @@ from contatto.delivery.actions.relearning import (
 )
 from contatto.delivery.model import LossComparison, Relearning, Stage
 from contatto.delivery.rules.results import judge_candidate
-from contatto.delivery.store import models
-from contatto.delivery.store.models import find_relearning
+from contatto.delivery.store.log import find_relearning, list_models
 from contatto.kit.background import Study
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
@@ -100,7 +99,7 @@ def test_what_foretells_no_worse_is_published_and_the_steps_are_told(shop: Marke
     step(shop, relearner)
     last = told(shop)
     assert (last.stage, last.views, last.compared) == (Stage.PUBLISHED, 30, (compared(0.4),))
-    newest = shop.db.read_now(lambda tx: models.list_models(tx, shop.id))[0]
+    newest = shop.db.read_now(lambda tx: list_models(tx, shop.id))[0]
     assert (newest.version, newest.origin) == (last.version, "relearned from files")
     relearner.start_over()
     assert shop.db.read_now(relearner.read_next) is None

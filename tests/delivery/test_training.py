@@ -19,7 +19,6 @@ from contatto.delivery.actions.training import (
     roll_back_model,
 )
 from contatto.delivery.store import log as entries
-from contatto.delivery.store import models
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -178,7 +177,7 @@ def test_two_learners_do_not_publish_the_same_twice(market: Market) -> None:
     for keep in keeps:
         assert keep is not None
         market.db.write_now(keep)
-    found = market.db.read_now(lambda tx: models.list_models(tx, market.id))
+    found = market.db.read_now(lambda tx: entries.list_models(tx, market.id))
     assert [each.version for each in found] == [1]
 
 
@@ -188,7 +187,7 @@ def test_a_damaged_model_is_refused_and_the_one_before_it_serves(market: Market,
     market.train()
     market.play(20)
     market.train()
-    table = models.models
+    table = entries.models
     mine = table.c.business_id == market.id, table.c.version == 2
     (whole,) = market.db.read_now(lambda tx: tx.execute(table.select().where(*mine)).mappings().all())
     blob = whole["blob"]
@@ -232,8 +231,8 @@ def test_a_model_can_be_built_again_as_it_was_after_any_entry(market: Market) ->
     market.play(20)
     market.train()
     made = market.newest()
-    newest = market.db.read_now(lambda tx: models.list_models(tx, market.id))[0]
-    table = models.models
+    newest = market.db.read_now(lambda tx: entries.list_models(tx, market.id))[0]
+    table = entries.models
     gone = update(table).where(table.c.version == newest.version).values(blob=None)
     market.db.write_now(lambda tx: tx.execute(gone))
     again = market.db.read_now(lambda tx: rebuild_marketplace(tx, market.id, newest.through))

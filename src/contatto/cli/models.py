@@ -28,9 +28,15 @@ from contatto.delivery.actions.relearning import (
 from contatto.delivery.actions.results import Evaluation, evaluate_log
 from contatto.delivery.actions.training import SHOWN_DAYS, Trainer, list_curves, roll_back_model
 from contatto.delivery.engines.files import Engine, check_decisions, computing_on
-from contatto.delivery.store import models
-from contatto.delivery.store.log import list_decision_files
-from contatto.delivery.store.models import find_influences, find_relearning
+from contatto.delivery.store.log import (
+    find_influences,
+    find_newest_version,
+    find_relearning,
+    list_decision_files,
+    list_models,
+    list_states,
+    load_model,
+)
 from contatto.kit.background import MaintenanceJob, run_maintenance_job
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -38,6 +44,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.timestamps import from_micros, micros
 from contatto.leads.store.jobs import find_lead_model
 from contatto.learning.batch_learning import Weights, weights_of
+from contatto.learning.columns import DAY_US
 from contatto.learning.model import Curve, ModelVersion, ValueOdds
 from contatto.measurement.actions import sealing_job
 from contatto.measurement.engines import sealing
@@ -116,7 +123,7 @@ model_commands = typer.Typer(
 def list_models_command(business: BusinessOption = "") -> None:
     """Show the models that were published, newest first."""
     table = Table("model", "made", "from", "through entry", "entries", "bytes", "kept")
-    for model in carry_out(lambda tx: models.list_models(tx, find_one_business(tx, business).id)):
+    for model in carry_out(lambda tx: list_models(tx, find_one_business(tx, business).id)):
         published_at = from_micros(model.made_at).strftime("%Y-%m-%d %H:%M:%S")
         counts = f"{model.through:,}", f"{model.entries:,}", f"{model.size:,}"
         is_stored = "yes" if model.has_blob else "no"
@@ -136,19 +143,19 @@ def show_model_command(
 
     def work(tx: Tx) -> tuple[ModelVersion | None, bool, list[Table]]:
         one_business = find_one_business(tx, business)
-        number = version or models.find_newest_version(tx, one_business.id)
+        number = version or find_newest_version(tx, one_business.id)
         version_row = next(
-            (model for model in models.list_models(tx, one_business.id) if model.version == number), None
+            (model for model in list_models(tx, one_business.id) if model.version == number), None
         )
         table = Table("ad group", "phase", "conversions", "views", "leads", "predicted")
-        for state in models.list_states(tx, one_business.id):
+        for state in list_states(tx, one_business.id):
             table.add_row(
                 str(state.number), state.phase.value, f"{state.earned} of {state.needed}",
                 f"{state.views:,}", f"{state.leads:,}", f"{state.predicted_leads:.1f}",
             )  # fmt: skip
         return (
             version_row,
-            models.load_model(tx, one_business.id, number) is not None,
+            load_model(tx, one_business.id, number) is not None,
             [table, *make_model_tables(tx, one_business.id)],
         )
 
@@ -201,9 +208,9 @@ def evaluate_command(
 
     def work(tx: Tx) -> tuple[int, Evaluation | None]:
         one_business = find_one_business(tx, business)
-        until = micros(tx.now) - wait_days * models.DAY_US
-        number = version or models.find_newest_version(tx, one_business.id)
-        return number, evaluate_log(tx, one_business.id, until - days * models.DAY_US, until, number)
+        until = micros(tx.now) - wait_days * DAY_US
+        number = version or find_newest_version(tx, one_business.id)
+        return number, evaluate_log(tx, one_business.id, until - days * DAY_US, until, number)
 
     number, evaluation = carry_out(work)
     if evaluation is None:
@@ -276,8 +283,8 @@ def relearn_command(
             out.print("Nothing to learn again: there is no model yet, or no sealed file of decisions.")
             raise typer.Exit(1)
         as_of_ts = storage.db.read_now(lambda tx: micros(tx.now))
-        until = as_of_ts - wait_days * models.DAY_US
-        since = until - hold_out_days * models.DAY_US
+        until = as_of_ts - wait_days * DAY_US
+        since = until - hold_out_days * DAY_US
         with computing_on(engine, connection) as computing:
             as_of = since if hold_out_days else as_of_ts
             relearned = relearn_files(computing, prepared.sources, prepared.market, as_of)

@@ -27,8 +27,7 @@ from contatto.delivery.actions.training import list_curves
 from contatto.delivery.model import AdRequest
 from contatto.delivery.rules.results import Arm
 from contatto.delivery.rules.targeting import OURS
-from contatto.delivery.store import models
-from contatto.delivery.store.models import find_influences, find_newest_version
+from contatto.delivery.store.log import find_influences, find_newest_version, list_states
 from contatto.kit import errors
 from contatto.kit.api_types import Answer, ApiId, ApiModel, Rows, describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx
@@ -183,7 +182,7 @@ async def get_delivery_status(request: Request, caller: ApiCaller) -> Answered[L
     def work(tx: Tx) -> LearningList:
         account = load_advertiser(tx, caller, query.advertiser_id)
         groups = list_ad_groups(tx, account.business_id, account.id, NodeFilter(), Page())
-        states = {state.number: state for state in models.list_states(tx, account.business_id)}
+        states = {state.number: state for state in list_states(tx, account.business_id)}
         return LearningList([_learning(group.number, states.get(group.number)) for group in groups])
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))

@@ -22,9 +22,13 @@ from contatto.delivery.actions.results import CampaignLift, explain_decision, li
 from contatto.delivery.actions.training import SHOWN_DAYS, WAIT_DAYS, list_curves
 from contatto.delivery.rules.results import Calibration, Losses, draw_bins, draw_losses
 from contatto.delivery.rules.targeting import OURS
-from contatto.delivery.store import models
-from contatto.delivery.store.log import list_decisions
-from contatto.delivery.store.models import find_influences, find_relearning, list_models
+from contatto.delivery.store.log import (
+    find_influences,
+    find_relearning,
+    list_decisions,
+    list_models,
+    list_states,
+)
 from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_, LazyText
@@ -232,7 +236,7 @@ async def show_delivery(request: Request, caller: PageCaller) -> HTMLResponse:
         accounts = [
             account for account in list_ad_accounts(tx, caller.business_id) if may_use(caller, account.id)
         ]
-        states = {state.number: state for state in models.list_states(tx, caller.business_id)}
+        states = {state.number: state for state in list_states(tx, caller.business_id)}
         currencies = {account.currency for account in accounts}
         balances = [(account, find_balance(tx, caller.business_id, account.id)) for account in accounts]
         return {

@@ -33,7 +33,7 @@ from contatto.learning.features import (
 )
 from contatto.learning.impressions import Impression
 from contatto.learning.lines import AdGroupLine, AdLine, RequestLine
-from contatto.learning.market import UNITS, VIEWER_ARRAYS, AuctionGroup, MarketState, find_quantile
+from contatto.learning.market import UNITS, VIEWER_ARRAYS, MarketState, find_quantile
 from contatto.learning.marketplace import Marketplace, decide_request, reserve_impression
 from contatto.learning.model import NOBODY, Features, GroupSnapshot, Record
 from contatto.learning.outcomes import steer_market
@@ -91,28 +91,26 @@ class Replica:
 
     def set_live(self, lines: Iterable[AdGroupLine | AdLine]) -> None:
         """Set the present ad groups and ads, each ad after its ad group; records carry the differences."""
-        groups = self.market.groups
+        market, groups = self.market, self.market.groups
         for line in lines:
-            if not groups.has_line(line):
-                self._add(line)
-                name = f"group {line.adgroup_id}" if isinstance(line, AdGroupLine) else f"ad {line.ad_id}"
-                self._added[name] = line
-                self._added_lines = ([], 0)
+            if groups.has_line(line):
+                continue
+            if isinstance(line, AdGroupLine):
+                name = f"group {line.adgroup_id}"
+                row = groups.by_id.get(line.adgroup_id)
+                multiplier = 0.0 if row is None else float(groups.table[row, G_MULTIPLIER])
+                group = groups.set_group(line, market.now or line.ts)
+                groups.table[group.number, G_MULTIPLIER] = multiplier
+                market.calibration.grow(len(groups.groups))
+            else:
+                name = f"ad {line.ad_id}"
+                hashed = market.ad_fields.hash_features(line.features or {}, MOST_AD_FEATURES, _ignore)
+                groups.set_ad(line, hashed)
+            self._added[name] = line
+            self._added_lines = ([], 0)
         if self._added and not self._added_lines[1]:
             lines = list(self._added.values())
             self._added_lines = (lines, digest_lines(lines))
-
-    def _add(self, line: AdGroupLine | AdLine) -> None:
-        market = self.market
-        if isinstance(line, AdGroupLine):
-            row = market.groups.by_id.get(line.adgroup_id)
-            multiplier = 0.0 if row is None else float(market.groups.table[row, G_MULTIPLIER])
-            group = market.groups.set_group(line, market.now or line.ts)
-            market.groups.table[group.number, G_MULTIPLIER] = multiplier
-            market.calibration.grow(len(market.groups.groups))
-        else:
-            hashed = market.ad_fields.hash_features(line.features or {}, MOST_AD_FEATURES, _ignore)
-            market.groups.set_ad(line, hashed)
 
     def set_multipliers(self, multipliers: dict[int, float]) -> None:
         """Set the learner's last pacing multipliers, by ad group number."""
@@ -285,10 +283,8 @@ def _hold(market: MarketState, record: Record) -> None:
     if best is None or impression is None:
         return
     groups = market.groups
-    record.ad, record.ad_group = (
-        int(groups.ad_ids[impression.ad]),
-        _number_of(groups.groups[impression.group]),
-    )
+    record.ad = int(groups.ad_ids[impression.ad])
+    record.ad_group = int(groups.groups[impression.group].line.adgroup_id)
     record.offer_micros, record.price_micros = best.offer, best.price
     record.propensity = best.propensity if lot is None else lot.propensity
     record.p, record.raw = impression.p, impression.raw
@@ -407,8 +403,24 @@ def take_record(marketplace: Marketplace, record: Record) -> None:
         groups.refresh(group)
         market.snapshots.give_back(own)
         records.shown[name] = None
-    if record.shown is not None and str(record.ad) in groups.ad_by_id:
-        _reserve(market, record, record.shown)
+    ad, features = groups.ad_by_id.get(str(record.ad)), record.shown
+    if features is None or ad is None:
+        return
+    snapshots = market.snapshots
+    place = snapshots.take()
+    hashes = np.frombuffer(features.hashes, np.uint64)
+    count = len(hashes)
+    snapshots.hashes[place, :count] = hashes
+    snapshots.values[place, :count] = np.frombuffer(features.values, np.float32)
+    snapshots.kinds[place, :count] = np.frombuffer(features.kinds, np.uint8)
+    snapshots.between[place] = np.frombuffer(features.between, np.uint64)
+    snapshots.counts[place] = count
+    row = market.viewers.by_id.get(record.viewer, STRANGER)
+    impression = Impression(
+        name, ad, int(groups.ads[ad, A_GROUP]), row, market.now, record.offer_micros, record.price_micros,
+        record.propensity, tuple(record.p), tuple(record.raw), place,
+    )  # fmt: skip
+    reserve_impression(market, impression)
 
 
 def take_line(marketplace: Marketplace, line: AdGroupLine | AdLine, ts: int) -> None:
@@ -428,30 +440,6 @@ def name_stranger(market: MarketState, request: str) -> None:
         touches[STRANGER].remove(request)
     touches[row] = [request]
     impression.viewer = row
-
-
-def _reserve(market: MarketState, record: Record, features: Features) -> None:
-    snapshots = market.snapshots
-    place = snapshots.take()
-    hashes = np.frombuffer(features.hashes, np.uint64)
-    count = len(hashes)
-    snapshots.hashes[place, :count] = hashes
-    snapshots.values[place, :count] = np.frombuffer(features.values, np.float32)
-    snapshots.kinds[place, :count] = np.frombuffer(features.kinds, np.uint8)
-    snapshots.between[place] = np.frombuffer(features.between, np.uint64)
-    snapshots.counts[place] = count
-    ad = market.groups.ad_by_id[str(record.ad)]
-    group = int(market.groups.ads[ad, A_GROUP])
-    row = market.viewers.by_id.get(record.viewer, STRANGER)
-    impression = Impression(
-        str(record.nonce), ad, group, row, market.now, record.offer_micros, record.price_micros,
-        record.propensity, tuple(record.p), tuple(record.raw), place,
-    )  # fmt: skip
-    reserve_impression(market, impression)
-
-
-def _number_of(group: AuctionGroup) -> int:
-    return int(group.line.adgroup_id)
 
 
 def _ignore(_fault: str) -> None:

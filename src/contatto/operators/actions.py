@@ -549,8 +549,9 @@ def statement_rows(
         names: names of placements by id.
         groups: names of the ad groups that the reader may see, by id; others appear by id.
     """
+    place = (balance.business_id, balance.operator_id, balance.ad_account_id)
     moves: list[tuple[str, int, PlacedDay | BalanceEntry]] = [
-        *((payment.day, 0, payment) for payment in store.list_balance_entries(tx, balance)),
+        *((payment.day, 0, payment) for payment in store.list_balance_entries(tx, *place)),
         *((day.day, 1, day) for day in days),
     ]
     total_micros, rows = 0, []

@@ -183,11 +183,13 @@ def save_charges(tx: Tx, business_id: str, charged: Mapping[BalanceKey, int]) ->
     add_counts(tx, balances, _SUMS, rows)
 
 
-def list_balance_entries(tx: Tx, balance: Balance) -> list[BalanceEntry]:
+def list_balance_entries(
+    tx: Tx, business_id: str, operator_id: str, ad_account_id: str
+) -> list[BalanceEntry]:
     """List the payments into a balance, oldest first."""
     table = balance_entries
-    where = table.c.business_id == balance.business_id, table.c.operator_id == balance.operator_id
-    query = select(table).where(*where, table.c.ad_account_id == balance.ad_account_id)
+    where = table.c.business_id == business_id, table.c.operator_id == operator_id
+    query = select(table).where(*where, table.c.ad_account_id == ad_account_id)
     return tx.list(BalanceEntry, query.order_by(table.c.at, table.c.id))
 
 

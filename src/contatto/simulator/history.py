@@ -42,8 +42,7 @@ from contatto.delivery.rules.targeting import (
     price_of,
 )
 from contatto.delivery.store import ledger
-from contatto.delivery.store.log import NewEntry, find_stream
-from contatto.delivery.store.models import DAY_US, list_states
+from contatto.delivery.store.log import NewEntry, find_stream, list_states
 from contatto.forms.model import Submission
 from contatto.inbox.actions.forms import ChatVisitor, HandedIn, take_form
 from contatto.inbox.actions.replies import send_reply
@@ -62,7 +61,7 @@ from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import LeadStatus
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
-from contatto.learning.columns import G_MULTIPLIER
+from contatto.learning.columns import DAY_US, G_MULTIPLIER
 from contatto.learning.model import NOBODY, Entry, EntryKind, Phase, Record
 from contatto.learning.replica import AuctionRequest, Replica
 from contatto.measurement import rules

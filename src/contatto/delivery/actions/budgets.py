@@ -25,6 +25,7 @@ from contatto.delivery.store.ledger import save_trial_days
 from contatto.kit.db.database import Database, acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.timestamps import micros
+from contatto.learning.columns import DAY_US
 from contatto.learning.model import EntryKind
 from contatto.measurement.model import Impression, Touch, TouchKind
 from contatto.measurement.rules import local_day
@@ -330,7 +331,6 @@ def list_own_days(tx: Tx, account: AdAccount) -> list[PlacedDay]:
     ]
 
 
-DAY_US: Final = 86_400_000_000
 MOST_FULL: Final = 100_000
 """An ad server remembers at most this many viewers with a reached cap, for each business."""
 

@@ -35,6 +35,7 @@ from contatto.kit.background import Record as JobRecord
 from contatto.kit.db.tx import Tx
 from contatto.kit.timestamps import from_micros, micros
 from contatto.leads.model import ErasedPeople, LeadCaptured, LeadStatus, LeadStatusChanged, Origin
+from contatto.learning.columns import DAY_US
 from contatto.learning.lines import AdGroupLine, AdLine
 from contatto.learning.model import NOBODY, Entry, EntryKind, OutcomeBody, Record
 from contatto.measurement.model import Attribution, ConversionKind
@@ -47,7 +48,7 @@ from contatto.operators.store import list_owners_of_placements
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(Record)
 _LINES: Final = msgspec.msgpack.Decoder(list[AdGroupLine | AdLine])
-KEEP_LINES_US: Final = 86_400_000_000
+KEEP_LINES_US: Final = DAY_US
 """Lines of ad groups and ads are appended again after this time, because old entries are deleted."""
 
 

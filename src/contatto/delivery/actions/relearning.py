@@ -25,8 +25,8 @@ from contatto.delivery.engines.files import (
 )
 from contatto.delivery.model import LossComparison, Relearning, Stage
 from contatto.delivery.rules.results import judge_candidate
-from contatto.delivery.store import log, models
-from contatto.delivery.store.models import find_relearning, save_relearning
+from contatto.delivery.store import log
+from contatto.delivery.store.log import find_relearning, save_relearning
 from contatto.kit import errors
 from contatto.kit.background import PeriodicStudy, Study
 from contatto.kit.db.tx import Tx
@@ -45,6 +45,7 @@ from contatto.learning.batch_learning import (
     predict_batch,
     weights_of,
 )
+from contatto.learning.columns import DAY_US
 from contatto.learning.evaluation import PredictionScore, score_predictions
 from contatto.learning.market import MarketState
 from contatto.learning.model import ModelVersion, Question
@@ -96,7 +97,7 @@ def prepare_relearning(tx: Tx, business_id: str, days: int) -> RelearningInput |
         OSError: a file is missing or damaged.
     """
     learning = load_learning(tx, business_id)
-    first_day = from_micros(micros(tx.now) - days * models.DAY_US).date().isoformat()
+    first_day = from_micros(micros(tx.now) - days * DAY_US).date().isoformat()
     decision_files = log.list_decision_files_of(tx, business_id, first_day)
     if not learning.through or not decision_files:
         return None
@@ -187,7 +188,7 @@ def publish_relearned(tx: Tx, business_id: str, weights: Weights) -> ModelVersio
         business_id, newest.version + 1, newest.through, micros(tx.now), "relearned from files", len(saved),
         "", 0, has_blob=True,
     )  # fmt: skip
-    if not models.save_model(tx, model_version, saved):
+    if not log.save_model(tx, model_version, saved):
         raise Refused(errors.CONFLICT)
     return model_version
 
@@ -293,7 +294,7 @@ class Relearner:
             return False
         first_day = (tx.now - timedelta(days=DAYS)).date().isoformat()
         entries = sum(file.entries for file in log.list_decision_files_of(tx, business_id, first_day))
-        return bool(models.find_newest_version(tx, business_id)) and self.least <= entries <= MOST_ENTRIES
+        return bool(log.find_newest_version(tx, business_id)) and self.least <= entries <= MOST_ENTRIES
 
     def _begin(self, started: Relearning, _answer: bytes, tx: Tx) -> None:
         save_relearning(tx, started)
@@ -309,8 +310,8 @@ class Relearner:
             return self._end(run, Stage.BROKEN)
         if prepared is None:
             return self._end(run, Stage.TOO_LITTLE)
-        until = micros(tx.now) - WAIT_DAYS * models.DAY_US
-        since, at = until - HELD_DAYS * models.DAY_US, micros(tx.now)
+        until = micros(tx.now) - WAIT_DAYS * DAY_US
+        since, at = until - HELD_DAYS * DAY_US, micros(tx.now)
         sources = [str(source) for source in prepared.sources]
         is_judging = run.stage is Stage.JUDGING
         task = RelearningTask(seed_of(run.business_id), prepared.saved, sources, since, until, at, is_judging)

@@ -38,7 +38,6 @@ from contatto.delivery.rules.results import (
 )
 from contatto.delivery.rules.targeting import DEVICE
 from contatto.delivery.store import log as entries
-from contatto.delivery.store import models
 from contatto.delivery.store.ledger import list_charged_since, list_earned_since, list_trials
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -114,9 +113,9 @@ def explain_decision(tx: Tx, business_id: str, nonce: int) -> Explanation:
         return Explanation(record, None)
     raw = None
     if record.version:
-        raw = models.load_model(tx, business_id, record.version)
+        raw = entries.load_model(tx, business_id, record.version)
         if raw is None:  # rebuild the same bytes from an earlier model and the log
-            versions = models.list_models(tx, business_id)
+            versions = entries.list_models(tx, business_id)
             version = next((model for model in versions if model.version == record.version), None)
             rebuilt = None if version is None else rebuild_marketplace(tx, business_id, version.through)
             if rebuilt is None:
@@ -178,7 +177,7 @@ def evaluate_log(
     Returns:
         None when the bytes of the model were deleted.
     """
-    raw = models.load_model(tx, business_id, version) if version else None
+    raw = entries.load_model(tx, business_id, version) if version else None
     if version and raw is None:
         return None
     log = _read_log(tx, business_id, from_ts, until_ts)

@@ -61,7 +61,8 @@ from contatto.delivery.rules.targeting import (
     price_of,
     rank_offers,
 )
-from contatto.delivery.store import ledger, models
+from contatto.delivery.store import ledger
+from contatto.delivery.store.log import find_newest_version, list_models, list_states, load_model
 from contatto.kit import errors
 from contatto.kit.concurrency import FreshValues
 from contatto.kit.db.database import Database, acting
@@ -150,8 +151,8 @@ def load_snapshot(tx: Tx, business_id: str, cache: SnapshotCache | None = None) 
         cache.candidates,
         _load_members(tx, business_id, cache.candidates, cache.members),
         cache.lines,
-        tuple(models.list_states(tx, business_id)),
-        models.find_newest_version(tx, business_id),
+        tuple(list_states(tx, business_id)),
+        find_newest_version(tx, business_id),
     )
 
 
@@ -499,10 +500,10 @@ def restore_models[T](
     tx: Tx, business_id: str, restore: Callable[[ModelVersion, bytes], T], through: int | None = None
 ) -> Iterator[tuple[ModelVersion, T]]:
     """Yield the models of a business up to an entry, restored, newest first; log damaged ones."""
-    for model in models.list_models(tx, business_id):
+    for model in list_models(tx, business_id):
         if not model.has_blob or (through is not None and model.through > through):
             continue
-        raw = models.load_model(tx, business_id, model.version)
+        raw = load_model(tx, business_id, model.version)
         try:
             if raw is None:
                 raise Damaged("it is not what was published")

@@ -13,15 +13,14 @@ from contatto.ads.store import list_accounts_of_ad_groups
 from contatto.delivery.actions.log import read_lines, read_record
 from contatto.delivery.actions.serving import load_snapshot, restore_models, seed_of
 from contatto.delivery.store import log as entries
-from contatto.delivery.store import models
 from contatto.delivery.store.ledger import delete_old_trials
-from contatto.delivery.store.log import delete_forgotten_without_files
-from contatto.delivery.store.models import save_influences
+from contatto.delivery.store.log import delete_forgotten_without_files, save_influences
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.timestamps import micros
+from contatto.learning.columns import DAY_US
 from contatto.learning.evaluation import Key, add_tallies, count_happened, curve_of
 from contatto.learning.explanations import weigh_influences
 from contatto.learning.lines import (
@@ -63,10 +62,10 @@ WAIT_DAYS: Final = {Question.CLICK: 0, Question.CONVERSATION: 1, Question.LEAD: 
 def record_tallies(tx: Tx, business_id: str, new: Mapping[Key, PredictionTally]) -> None:
     """Add the counts of a learner, which are by ad group, to the stored counts by ad account."""
     accounts = list_accounts_of_ad_groups(tx, business_id, {number for number, _, _ in new})
-    by_account: dict[models.TallyKey, list[PredictionTally]] = {}
+    by_account: dict[entries.TallyKey, list[PredictionTally]] = {}
     for (number, day, question), tally in new.items():
         by_account.setdefault((accounts.get(number, ""), day, question), []).append(tally)
-    models.save_tallies(tx, business_id, {key: add_tallies(group) for key, group in by_account.items()})
+    entries.save_tallies(tx, business_id, {key: add_tallies(group) for key, group in by_account.items()})
 
 
 def list_curves(tx: Tx, business_id: str, ad_account_ids: Sequence[str] | None) -> list[Curve]:
@@ -75,7 +74,7 @@ def list_curves(tx: Tx, business_id: str, ad_account_ids: Sequence[str] | None) 
     The newest of ``SHOWN_DAYS`` are those before outcomes are missing. ``ad_account_ids`` None means all.
     """
     first = tx.now.date() - timedelta(days=SHOWN_DAYS + max(WAIT_DAYS.values()))
-    tallies = models.list_tallies(tx, business_id, first.isoformat(), ad_account_ids)
+    tallies = entries.list_tallies(tx, business_id, first.isoformat(), ad_account_ids)
     curves = []
     for question, wait in WAIT_DAYS.items():
         last = tx.now.date() - timedelta(days=wait)
@@ -160,7 +159,7 @@ class Trainer:
     def load(self, tx: Tx, business_id: str, trained_seq: int) -> Learning:
         """Return the marketplace of a business, to learn entries that are about to be stored."""
         learning = self._learning.pop(business_id, None)
-        newest = models.find_newest_version(tx, business_id)
+        newest = entries.find_newest_version(tx, business_id)
         if learning is None or learning.version != newest:
             learning = load_learning(tx, business_id)
             learning.counted = trained_seq
@@ -180,9 +179,18 @@ class Trainer:
             learning.through > learning.published
             and (self._is_hasty or micros(tx.now) - stream.published_at >= entries.PUBLISH_US)
         )
+        # ad groups and ads that the marketplace has in another version, and those that stopped
+        groups, lines = market.groups, load_snapshot(tx, business_id).lines
+        live = {line.adgroup_id for line in lines if isinstance(line, AdGroupLine)}
+        changes = [line for line in lines if not groups.has_line(line)]
+        changes += [
+            msgspec.structs.replace(group.line, status=Status.OFF)
+            for group in groups.groups
+            if group.line.adgroup_id not in live and group.line.status is Status.ON
+        ]
         is_old = is_due and micros(tx.now) - learning.weighed_at >= self._weigh_us
         step = _TrainedStep(
-            _list_changes(tx, learning),
+            changes,
             [state_of(market, group) for group in market.groups.groups],
             learning.marketplace.save() if is_due else b"",
             weigh_influences(market) if is_old else [],
@@ -203,7 +211,7 @@ class Trainer:
         if step.influences:
             save_influences(tx, business_id, step.influences)
             learning.weighed_at = micros(tx.now)
-        models.save_states(tx, business_id, step.states)
+        entries.save_states(tx, business_id, step.states)
         if step.changes and step.changes != learning.changes:
             learning.changes = step.changes
             rows = []
@@ -218,17 +226,17 @@ class Trainer:
             learning.business_id, learning.version + 1, learning.through, micros(tx.now), "trained",
             len(raw), "", count, has_blob=True,
         )  # fmt: skip
-        if not models.save_model(tx, version, raw):
+        if not entries.save_model(tx, version, raw):
             return False
         learning.version, learning.published = version.version, learning.through
         entries.record_published(tx, learning.business_id, learning.through)
-        models.delete_old_models(tx, learning.business_id, self._keep_days)
+        entries.delete_old_models(tx, learning.business_id, self._keep_days)
         return True
 
 
 def load_learning(tx: Tx, business_id: str) -> Learning:
     """Restore the marketplace of the newest undamaged model, or create a new one."""
-    newest = models.find_newest_version(tx, business_id)
+    newest = entries.find_newest_version(tx, business_id)
     for model, marketplace in _restore_marketplaces(tx, business_id):
         return Learning(business_id, marketplace, model.through, newest, model.through)
     return Learning(business_id, new_marketplace(seed_of(business_id)), 0, newest, 0)
@@ -316,24 +324,11 @@ def _outcome(marketplace: Marketplace, entry: Entry) -> AnyLine:
     return QualityLine(entry.ts, **who, status=Quality(word))
 
 
-def _list_changes(tx: Tx, learning: Learning) -> list[AdGroupLine | AdLine]:
-    """List ad groups and ads that the marketplace has in another version, and those that stopped."""
-    groups = learning.marketplace.market.groups
-    lines = load_snapshot(tx, learning.business_id).lines
-    live = {line.adgroup_id for line in lines if isinstance(line, AdGroupLine)}
-    stopped = [
-        msgspec.structs.replace(group.line, status=Status.OFF)
-        for group in groups.groups
-        if group.line.adgroup_id not in live and group.line.status is Status.ON
-    ]
-    return [*(line for line in lines if not groups.has_line(line)), *stopped]
-
-
 def purge_log(tx: Tx, keep_days: int) -> int:
     """Delete some old entries of the log, and old counts; return their number."""
     delete_forgotten_without_files(tx)
-    old = entries.delete_old_entries(tx, micros(tx.now) - keep_days * models.DAY_US)
-    old += models.delete_old_tallies(tx, (tx.now - CURVES_KEPT).date().isoformat())
+    old = entries.delete_old_entries(tx, micros(tx.now) - keep_days * DAY_US)
+    old += entries.delete_old_tallies(tx, (tx.now - CURVES_KEPT).date().isoformat())
     return old + delete_old_trials(tx, (tx.now - TRIALS_KEPT).date().isoformat())
 
 
@@ -343,8 +338,8 @@ def roll_back_model(tx: Tx, business_id: str, version: int) -> ModelVersion:
     Raises:
         Refused: NOT_FOUND for an unknown model, or one with deleted or damaged bytes.
     """
-    old = next((model for model in models.list_models(tx, business_id) if model.version == version), None)
-    raw = models.load_model(tx, business_id, version) if old is not None else None
+    old = next((model for model in entries.list_models(tx, business_id) if model.version == version), None)
+    raw = entries.load_model(tx, business_id, version) if old is not None else None
     if old is None or raw is None:
         raise Refused(
             errors.NOT_FOUND, "Model not found, or its file is missing or damaged. Choose another version."
@@ -353,13 +348,13 @@ def roll_back_model(tx: Tx, business_id: str, version: int) -> ModelVersion:
     through = 0 if stream is None else stream.last_seq
     model = replace(
         old,
-        version=models.find_newest_version(tx, business_id) + 1,
+        version=entries.find_newest_version(tx, business_id) + 1,
         through=through,
         made_at=micros(tx.now),
         origin=f"model {version}",
         entries=0,
     )
-    if not models.save_model(tx, model, raw):
+    if not entries.save_model(tx, model, raw):
         raise Refused(errors.CONFLICT)
     entries.record_rolled_back(tx, business_id, through)
     return model

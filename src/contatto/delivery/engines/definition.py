@@ -4,7 +4,8 @@ from typing import Any, Final
 
 import ibis
 
-from contatto.delivery.engines.files import DAY_US, LAYOUT
+from contatto.delivery.engines.files import LAYOUT
+from contatto.learning.columns import DAY_US
 
 DIALECTS: Final = ("duckdb", "pyspark")
 

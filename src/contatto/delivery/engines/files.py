@@ -19,8 +19,6 @@ from contatto.measurement.engines.events import open_session
 from contatto.measurement.engines.parquet import Layout, copy_to_file, digest_of, sync, write_parquet
 from contatto.measurement.engines.staging import EngineFailed
 
-DAY_US: Final = 86_400_000_000
-
 LAYOUT: Final = Layout(
     {
         "business_id": "VARCHAR",

@@ -22,6 +22,7 @@ from contatto.ads.rules.goals import age_group_of, most_of_day, normal_country
 from contatto.delivery.model import AdRequest, Bidder, Candidate, Member, Price
 from contatto.kit.timestamps import micros
 from contatto.learning import lines
+from contatto.learning.columns import DAY_S
 from contatto.learning.lines import AdGroupLine, AdLine
 from contatto.learning.market import MOST_OF_DAY
 from contatto.learning.model import Hurdle
@@ -152,7 +153,6 @@ RESERVE_MICROS: Final = 1_000_000
 LEAST_VIEW_MICROS: Final = RESERVE_MICROS // 1_000
 """Lowest price of a view."""
 MOST_WORDS: Final = 10
-_DAY_S: Final = 86_400
 _WORD: Final = re.compile(r"\w{3,}")
 _MODES: Final = {
     BudgetMode.INFINITE: lines.LineBudgetMode.INFINITE,
@@ -182,8 +182,8 @@ def describe_group(ad_group: AdGroup, campaign: Campaign, timezone: str) -> AdGr
         timezone=timezone,
         starts_ts=max(micros(ad_group.starts_at), 0),
         ends_ts=None if ad_group.ends_at is None else max(micros(ad_group.ends_at), 0),
-        click_window_s=(WINDOW_DAYS[ad_group.click_window] or 0) * _DAY_S,
-        view_window_s=(WINDOW_DAYS[ad_group.view_window] or 0) * _DAY_S,
+        click_window_s=(WINDOW_DAYS[ad_group.click_window] or 0) * DAY_S,
+        view_window_s=(WINDOW_DAYS[ad_group.view_window] or 0) * DAY_S,
         campaign_id=str(campaign.number),
         campaign_mode=_MODES[campaign.budget_mode],
         campaign_micros=campaign.budget_micros,
