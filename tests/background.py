@@ -9,7 +9,7 @@ from contatto.kit.exports import OPEN_JOBS, ExportFormats, export_next
 from contatto.kit.fair_queue import Turns
 from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.machine import OutboundMachine
-from contatto.kit.outbox import Drain, count_waiting, drain
+from contatto.kit.outbox import Drain, count_waiting
 from contatto.leads.actions.jobs import start_waiting_jobs
 
 PER_BUSINESS = 2
@@ -22,7 +22,7 @@ def work_off(db: Database, rounds: int = 1_000) -> int:
     async def work_on() -> int:
         for done in range(rounds):
             started = await db.write(lambda tx: start_waiting_jobs(tx, PER_BUSINESS))
-            drained = await drain(db, wiring.AFTER)
+            drained = await Drain(wiring.AFTER, 200).run_batch(db)
             if not (started or drained or db.read_now(count_waiting)):
                 return done
         return rounds

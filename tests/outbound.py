@@ -1,12 +1,19 @@
 """Outbound requests without a worker or a network: a test claims them, and says what is answered."""
 
+from sqlalchemy import select
+
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.machine import LEASE
 from contatto.kit.outbound.model import Ask, HttpOutcome, OutboundRequest
 from contatto.kit.outbound.steps import OutboundKind, next_step, start_request
-from contatto.kit.outbound.store import list_due_destinations, list_due_requests
+from contatto.kit.outbound.store import jobs, list_due_destinations, list_due_requests, read_requests
 
 type Claimed = tuple[OutboundRequest, Ask]
+
+
+def find_request(tx: Tx, business_id: str, request_id: int) -> OutboundRequest | None:
+    own = select(jobs).where(jobs.c.business_id == business_id, jobs.c.id == request_id)
+    return next(iter(read_requests(tx, own)), None)
 
 
 def claim_all(tx: Tx, kind: OutboundKind) -> list[Claimed]:

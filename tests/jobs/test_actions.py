@@ -15,12 +15,12 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import RequestState, SendFailure
-from contatto.kit.outbound.store import dismiss_dead_jobs, find_request, jobs
+from contatto.kit.outbound.store import dismiss_dead_jobs, jobs
 from contatto.kit.settings import Settings
 from contatto.subscriptions import store as notices
 from tests import make
 from tests.failing import MESSAGE_PUSH, fail_job, fail_push
-from tests.outbound import claim_all
+from tests.outbound import claim_all, find_request
 from tests.quoting import quotes
 
 KINDS = wiring.install(Settings()).outbound

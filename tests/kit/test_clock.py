@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.kit.clock import FixedClock, ShiftedClock, SystemClock
+from contatto.kit.clock import FixedClock, SystemClock
 from contatto.kit.timestamps import from_micros, micros
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -29,16 +29,3 @@ def test_a_fixed_clock_moves_only_when_told() -> None:
 
 def test_the_system_clock_is_in_utc() -> None:
     assert SystemClock().now().utcoffset() == timedelta()
-
-
-def test_a_shifted_clock_stands_in_the_past_and_never_runs_backwards() -> None:
-    clock = ShiftedClock(timedelta(days=-7))
-    a_week_ago = clock.now()
-    assert timedelta(days=6, hours=23) < datetime.now(UTC) - a_week_ago < timedelta(days=7, minutes=1)
-    clock.move_to(a_week_ago - timedelta(days=1))
-    assert clock.now() >= a_week_ago
-    target = a_week_ago + timedelta(days=2)
-    clock.move_to(target)
-    assert target <= clock.now() < target + timedelta(minutes=1)
-    clock.back_to_present()
-    assert abs(clock.now() - datetime.now(UTC)) < timedelta(minutes=1)

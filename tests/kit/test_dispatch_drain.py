@@ -11,8 +11,8 @@ from contatto.kit.db.database import Database
 from contatto.kit.outbound.model import RequestState
 from contatto.kit.outbound.steps import dismiss_request, replay_request
 from contatto.kit.outbound.store import find_failed_job, list_failed_jobs
-from contatto.kit.outbox import KEEP, RETRY_AFTER, Drain, drain, list_payloads
-from tests.kit.test_outbox import Listener, fill, purge_settled, run, states, told
+from contatto.kit.outbox import KEEP, RETRY_AFTER, Drain, list_payloads
+from tests.kit.test_outbox import Listener, drain, fill, purge_settled, run, states, told
 
 
 def test_a_business_with_many_events_holds_up_no_other(database: Database, clock: FixedClock) -> None:

@@ -12,9 +12,10 @@ from contatto.kit.db.database import Database, names_of, table_of, tables_of
 from contatto.kit.db.postgres import PostgresDatabase
 from contatto.kit.db.prepared import insert_all
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbox import drain, emit, list_events
+from contatto.kit.outbox import emit, list_events
 from contatto.measurement.store import dropped_views
 from contatto.wiring import AFTER
+from tests.kit.test_outbox import drain
 
 
 def change_something(tx: Tx) -> None:

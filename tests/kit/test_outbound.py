@@ -32,7 +32,6 @@ from contatto.kit.outbound.model import (
 )
 from contatto.kit.outbound.steps import OutboundKind, expire_requests, next_step, replay_request
 from contatto.kit.outbound.store import (
-    find_request,
     jobs,
     list_failed_jobs,
     purge_jobs,
@@ -40,7 +39,7 @@ from contatto.kit.outbound.store import (
     record_dismissed,
     renew_claims,
 )
-from tests.outbound import Claimed, answer, claim_all
+from tests.outbound import Claimed, answer, claim_all, find_request
 
 PLAN = RetryPlan((10, 60), timedelta(hours=1))
 OK = HttpAnswer(200, {}, b"")

@@ -23,7 +23,7 @@ from contatto.kit.outbox import (
     RETRY_AFTER,
     UNKNOWN,
     After,
-    drain,
+    Drain,
     emit,
     event_name,
     events,
@@ -43,6 +43,11 @@ class CupFilled:
 @dataclass(frozen=True, slots=True)
 class NobodyHears:
     business_id: str
+
+
+async def drain(db: Database, after: After) -> int:
+    """Run due jobs once, and return how many."""
+    return await Drain(after, 200).run_batch(db)
 
 
 class Listener:

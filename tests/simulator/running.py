@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import uvicorn
@@ -17,7 +17,7 @@ from contatto.app import create_app, open_context
 from contatto.inbox.model import ReceiptCounts
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import outbox
-from contatto.kit.clock import ShiftedClock, SystemClock
+from contatto.kit.clock import SystemClock
 from contatto.kit.settings import Settings
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.simulator.traffic import HttpClient, MemberSession, VisitPlayer
@@ -29,6 +29,21 @@ from tests.schema import copy_schema
 HOST = "127.0.0.1"
 TOGETHER_S = 4.0
 """What happens within so many seconds happens at once."""
+
+
+class ShiftedClock:
+    """Clock with normal speed that may start in the past, and is moved forward."""
+
+    def __init__(self, shift: timedelta) -> None:
+        self._shift = shift
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self._shift
+
+    def move_to(self, moment: datetime) -> None:
+        """Set the clock; it never runs backwards."""
+        if moment > self.now():
+            self._shift = moment - datetime.now(UTC)
 
 
 class Replay:

@@ -19,24 +19,6 @@ class SystemClock:
         return datetime.now(UTC)
 
 
-class ShiftedClock:
-    """Clock with normal speed that may start in the past; the simulator moves it forward."""
-
-    def __init__(self, shift: timedelta = timedelta()) -> None:
-        self._shift = shift
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self._shift
-
-    def move_to(self, moment: datetime) -> None:
-        """Set the clock; it never runs backwards."""
-        if moment > self.now():
-            self._shift = moment - datetime.now(UTC)
-
-    def back_to_present(self) -> None:
-        self._shift = timedelta()
-
-
 class FixedClock:
     """Clock that moves only on request; for tests and replays."""
 

@@ -513,8 +513,3 @@ def _run_batch_handlers(tx: Tx, deliveries: list[_Delivery]) -> list[_Delivery]:
             logger().warning("outbox.failed_together", handler=batch[0].name, error_at=where(error))
             with_job += batch
     return with_job
-
-
-async def drain(db: Database, after: After, limit: int = 200) -> int:
-    """Run due jobs once, and return how many; call again until it is 0."""
-    return await Drain(after, limit).run_batch(db)

@@ -121,11 +121,6 @@ def queue_requests(tx: Tx, news: Collection[NewRequest], plan: RetryPlan) -> Non
 _COPIED: Final = ("business_id", "kind", "subject", "destination", "line")
 
 
-def find_request(tx: Tx, business_id: str, request_id: int) -> OutboundRequest | None:
-    requests = read_requests(tx, _ONE, {"of": business_id, "number": request_id})
-    return requests[0] if requests else None
-
-
 def list_requests_of(tx: Tx, business_id: str, kind: str, subjects: Collection[str]) -> list[OutboundRequest]:
     """Return requests by their owner's names."""
     query = select(jobs).where(
@@ -173,9 +168,6 @@ def hasten_requests(tx: Tx, business_id: str, kind: str, destination: str, at: d
 def delete_requests_of(tx: Tx, business_id: str, kind: str, subjects: Collection[str]) -> None:
     own = jobs.c.business_id == business_id, jobs.c.kind == kind
     tx.execute(jobs.delete().where(*own, jobs.c.subject.in_(list(subjects))))
-
-
-_ONE: Final = select(jobs).where(jobs.c.business_id == bindparam("of"), jobs.c.id == bindparam("number"))
 
 
 def change_of(request: OutboundRequest) -> Update:
