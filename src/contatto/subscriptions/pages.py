@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 
 from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import Caller, Permission
-from contatto.accounts.rules import may, require
+from contatto.accounts.rules import may
 from contatto.accounts.store import find_ad_account, list_ad_accounts
 from contatto.integrations.model import DeliveryState
 from contatto.kit import errors
@@ -145,7 +145,6 @@ async def _render(
 async def _change(
     request: Request, caller: Caller, subscription_id: str, change: Callable[[Tx, Subscription], object]
 ) -> RedirectResponse:
-    require(caller, Permission.ADMINISTER)
 
     def work(tx: Tx) -> None:
         subscription = store.find_subscription(tx, caller.business_id, number_of(subscription_id))
