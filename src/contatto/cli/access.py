@@ -471,10 +471,9 @@ def reseal_all(db: Database, progress: Callable[[int], None], batch: int = 500) 
     """
     changed = 0
     for table, columns in _sealed_columns():
-        keys = tuple(table.primary_key.columns)
         last: tuple[Any, ...] | None = None
         while True:
-            row_count, count, last = db.write_now(_step(table, keys, columns, (last, batch)))
+            row_count, count, last = db.write_now(partial(_reseal_batch, table, columns, last, batch))
             changed += count
             progress(row_count)
             if row_count < batch:
@@ -489,32 +488,25 @@ def _sealed_columns() -> Iterator[tuple[DatabaseTable, list[Column[Any]]]]:
             yield table, columns
 
 
-def _step(
-    table: DatabaseTable,
-    keys: tuple[Column[Any], ...],
-    columns: list[Column[Any]],
-    place: tuple[tuple[Any, ...] | None, int],
-) -> Callable[[Tx], tuple[int, int, tuple[Any, ...] | None]]:
-    """Return a batch; it returns its row count, its sealed values and its last key."""
-    last, batch = place
-
-    def work(tx: Tx) -> tuple[int, int, tuple[Any, ...] | None]:
-        naming = (table.c[name] for name in row_columns(table))
-        read = list(dict.fromkeys((*keys, table.c.business_id, *naming, *columns)))
-        statement = select(*read).order_by(*keys).limit(batch)
-        query = statement if last is None else statement.where(tuple_(*keys) > tuple_(*last))
-        # Locked, so that a concurrent change is not overwritten.
-        rows = tx.execute(query.with_for_update() if tx.locks_rows else query).mappings().all()
-        changed = 0
-        for row in rows:
-            fresh = {
-                column.name: tx.vault.reseal(value, *sealed_place(column, row))
-                for column in columns
-                if (value := row[column.name]) is not None and not tx.vault.is_current(value)
-            }
-            if fresh:
-                tx.execute(table.update().where(*(key == row[key.name] for key in keys)).values(**fresh))
-                changed += len(fresh)
-        return len(rows), changed, tuple(rows[-1][key.name] for key in keys) if rows else last
-
-    return work
+def _reseal_batch(
+    table: DatabaseTable, columns: list[Column[Any]], last: tuple[Any, ...] | None, batch: int, tx: Tx
+) -> tuple[int, int, tuple[Any, ...] | None]:
+    """Seal the next rows after a key; return their number, that of sealed values, and the last key."""
+    keys = tuple(table.primary_key.columns)
+    naming = (table.c[name] for name in row_columns(table))
+    read = list(dict.fromkeys((*keys, table.c.business_id, *naming, *columns)))
+    statement = select(*read).order_by(*keys).limit(batch)
+    query = statement if last is None else statement.where(tuple_(*keys) > tuple_(*last))
+    # Locked, so that a concurrent change is not overwritten.
+    rows = tx.execute(query.with_for_update() if tx.locks_rows else query).mappings().all()
+    changed = 0
+    for row in rows:
+        fresh = {
+            column.name: tx.vault.reseal(value, *sealed_place(column, row))
+            for column in columns
+            if (value := row[column.name]) is not None and not tx.vault.is_current(value)
+        }
+        if fresh:
+            tx.execute(table.update().where(*(key == row[key.name] for key in keys)).values(**fresh))
+            changed += len(fresh)
+    return len(rows), changed, tuple(rows[-1][key.name] for key in keys) if rows else last

@@ -170,7 +170,18 @@ def detect_command(
             lines = chain([first], lines)
         else:
             guess = _ENDINGS.get(Path(file).suffix.lower(), OutputForm.TEXT)
-        bad = _detect_all(_parse_messages(lines, form or guess, country.upper()), sink, complaints)
+        bad = 0
+        for several in batched(_parse_messages(lines, form or guess, country.upper()), _MESSAGES_AT_ONCE):
+            good = []
+            for number, message in several:
+                if isinstance(message, BadLine):
+                    bad += 1
+                    complaints.print(f"line {number}: {message}")
+                else:
+                    good.append(message)
+            matches_of_all = detect_contacts_batch([(message.text, message.country) for message in good])
+            for message, matches in zip(good, matches_of_all, strict=True):
+                sink.write(message, matches)
     if bad:
         complaints.print(f"{bad} {'line' if bad == 1 else 'lines'} skipped")
         raise typer.Exit(1)
@@ -238,25 +249,6 @@ def _checked(
 
 def _no_country(code: str) -> str:
     return f"{code!r} is no ISO 3166 country code with phone numbers, such as IT"
-
-
-def _detect_all(
-    messages: Iterator[tuple[int, InputMessage | BadLine]], sink: Sink, complaints: Console
-) -> int:
-    """Detect and write, some thousand at once, and return the number of bad lines."""
-    bad = 0
-    for several in batched(messages, _MESSAGES_AT_ONCE):
-        good = []
-        for number, message in several:
-            if isinstance(message, BadLine):
-                bad += 1
-                complaints.print(f"line {number}: {message}")
-            else:
-                good.append(message)
-        matches_of_all = detect_contacts_batch([(message.text, message.country) for message in good])
-        for message, matches in zip(good, matches_of_all, strict=True):
-            sink.write(message, matches)
-    return bad
 
 
 _MOST_COMPLAINTS: Final = 100

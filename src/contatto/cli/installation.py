@@ -137,13 +137,10 @@ def find_one_business(tx: Tx, name_or_id: str) -> Business:
     Raises:
         Refused: NOT_FOUND.
     """
-    matches = [
-        business for business in store.list_businesses(tx) if name_or_id in ("", business.id, business.name)
-    ]
+    businesses = store.list_businesses(tx)
+    matches = [business for business in businesses if name_or_id in ("", business.id, business.name)]
     if len(matches) != 1:
-        names = (
-            ", ".join(tenant.name for tenant in store.list_businesses(tx)) or "none yet; run contatto init"
-        )
+        names = ", ".join(business.name for business in businesses) or "none yet; run contatto init"
         raise Refused(errors.NOT_FOUND, f"--business: use one of {names}.")
     return matches[0]
 

@@ -77,7 +77,15 @@ def simulate_command(
     says = (
         f"World {world.value}, size {size.value}, seed {seed}, {played.days} days; figures of the second half"
     )
-    _print_figures(compared, says)
+    table = Table(title=says, title_justify="left")
+    columns = list(zip(*make_table(compared), strict=True))
+    for name in columns[0]:
+        table.add_column(name, justify="right" if name else "left")
+    for row in columns[1:]:
+        table.add_row(*row)
+    print_table(table)
+    if lifts := say_lifts(compared):
+        _out.print("\n".join(["Lookalikes of the first leads:", *(f"  {line}." for line in lifts)]))
     if plots:
         plots.write_text(
             draw_page(compared, f"Delivery in the world {world.value}", says, make_table(compared)), "utf-8"
@@ -144,17 +152,3 @@ def _play(
             bar.update(task, description=description, advance=1)
 
         return compare(world, arms, settings, show, programs)
-
-
-def _print_figures(compared: Comparison, says: str) -> None:
-    table = Table(title=says, title_justify="left")
-    columns = list(zip(*make_table(compared), strict=True))
-    for name in columns[0]:
-        table.add_column(name, justify="right" if name else "left")
-    for row in columns[1:]:
-        table.add_row(*row)
-    print_table(table)
-    if lifts := say_lifts(compared):
-        _out.print("Lookalikes of the first leads:")
-        for line in lifts:
-            _out.print(f"  {line}.")

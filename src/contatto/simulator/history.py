@@ -183,7 +183,14 @@ class History:
             if end_s - published_s >= min(end_s * _GROWTH, PUBLISH_S) or end_s == span_s:
                 published_s = end_s
                 await self._drain.run_all(self._db)
-                await self._train()
+                is_behind = True
+                while is_behind:  # store the learner's state, and publish a model
+                    self._trainer.start_over()
+                    keep = await self._db.read(self._trainer.read_next)
+                    if keep is not None:
+                        await self._db.write(keep)
+                    stream = await self._db.read(lambda tx: find_stream(tx, self._business_id))
+                    is_behind = stream is not None and stream.trained_seq < stream.last_seq
             show(end_s / span_s)
         counter = DayCounter()
         await PeriodicCount(0.0, counter.start_over, counter.read_next).run(self._db)
@@ -194,17 +201,6 @@ class History:
 
     def _at(self, at_s: float) -> datetime:
         return self._starts_at + timedelta(seconds=at_s)
-
-    async def _train(self) -> None:
-        """Store the learner's state, and publish a model."""
-        is_behind = True
-        while is_behind:
-            self._trainer.start_over()
-            keep = await self._db.read(self._trainer.read_next)
-            if keep is not None:
-                await self._db.write(keep)
-            stream = await self._db.read(lambda tx: find_stream(tx, self._business_id))
-            is_behind = stream is not None and stream.trained_seq < stream.last_seq
 
     def _play_step(self, tx: Tx, end_s: float) -> None:
         self._serve(tx, end_s)

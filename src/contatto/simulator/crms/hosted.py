@@ -277,7 +277,17 @@ class SalesforceFake:
                 return self._query(request.query["q"], deleted=path == "/queryAll")
             return self._object(request, path.split("/")[2:])
         except WrongValue as wrong:
-            return _refuse_salesforce_write(wrong)
+            more: dict[str, Any] = {"fields": [wrong.subject]}
+            code, text = "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "bad value for restricted picklist field"
+            if wrong.kind == "exists":
+                matches = [{"matchRecords": [{"record": {"Id": wrong.subject}}]}]
+                more = {"duplicateResult": {"matchResults": matches, "allowSave": False}}
+                code, text = "DUPLICATES_DETECTED", "Use one of these records?"
+            elif wrong.kind == "field":
+                code, text = "INVALID_FIELD", f"No such column '{wrong.subject}' on sobject of type Lead"
+            elif wrong.kind == "required":
+                code = "REQUIRED_FIELD_MISSING"
+            return _salesforce_error(400, code, text, **more)
         except KeyError:
             return _salesforce_error(404, "NOT_FOUND", "The requested resource does not exist")
 
@@ -411,21 +421,6 @@ def _salesforce_error(
     return VendorResponse(status, [{"errorCode": code, "message": message, **more}], headers)
 
 
-def _refuse_salesforce_write(wrong: WrongValue) -> VendorResponse:
-    if wrong.kind == "exists":
-        match = {"matchRecords": [{"record": {"Id": wrong.subject}}]}
-        result = {"matchResults": [match], "allowSave": False}
-        return _salesforce_error(
-            400, "DUPLICATES_DETECTED", "Use one of these records?", duplicateResult=result
-        )
-    if wrong.kind == "field":
-        return _salesforce_error(
-            400, "INVALID_FIELD", f"No such column '{wrong.subject}' on sobject of type Lead"
-        )
-    code = "REQUIRED_FIELD_MISSING" if wrong.kind == "required" else "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST"
-    return _salesforce_error(400, code, "bad value for restricted picklist field", fields=[wrong.subject])
-
-
 ZOHO_TOKEN = "zoho-token"  # noqa: S105 - of a CRM in memory
 _ZOHO_LEADS: Final = "/crm/v6/Leads"
 _COQL: Final = re.compile(r"from Leads where (?P<where>.+) order by (?P<order>\w+).* limit (?P<limit>\d+)$")
@@ -472,9 +467,13 @@ class ZohoFake:
         try:
             return self._leads(request)
         except WrongValue as wrong:
-            return VendorResponse(
-                202 if request.method == "PUT" else 200, {"data": [_refuse_zoho_write(wrong)]}
-            )
+            codes = {"exists": "DUPLICATE_DATA", "required": "MANDATORY_NOT_FOUND"}
+            details = {"api_name": wrong.subject}
+            if wrong.kind == "exists":
+                details = {"api_name": "Email", "id": wrong.subject}
+            row = {"code": codes.get(wrong.kind, "INVALID_DATA"), "details": details}
+            row |= {"message": "invalid data", "status": "error"}
+            return VendorResponse(202 if request.method == "PUT" else 200, {"data": [row]})
 
     def _leads(self, request: VendorRequest) -> VendorResponse:
         if request.method == "POST":
@@ -565,14 +564,6 @@ def _zoho_field(one: CrmField) -> dict[str, Any]:
         "system_mandatory": one.is_required, "read_only": False, "length": one.limit or 2000,
         "pick_list_values": values,
     }  # fmt: skip
-
-
-def _refuse_zoho_write(wrong: WrongValue) -> dict[str, Any]:
-    plain: dict[str, Any] = {"message": "invalid data", "status": "error"}
-    if wrong.kind == "exists":
-        return {**plain, "code": "DUPLICATE_DATA", "details": {"api_name": "Email", "id": wrong.subject}}
-    code = "MANDATORY_NOT_FOUND" if wrong.kind == "required" else "INVALID_DATA"
-    return {**plain, "code": code, "details": {"api_name": wrong.subject}}
 
 
 PIPEDRIVE_TOKEN = "pipedrive-token"  # noqa: S105 - of a CRM in memory

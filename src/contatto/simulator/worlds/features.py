@@ -319,7 +319,17 @@ class ThresholdsWorld(World):
         rng = chance(seed, 21)
         self._draw_viewers(rng)
         self._draw_ads(rng)
-        self._draw_answers(rng)
+        # The effect of each pair of answers on the logits of each offer.
+        offers = np.array(self._offer)
+        pairs = [(a, b) for a in range(_RULES) for b in range(a)]
+        both = np.stack([self._answers[:, a] & self._answers[:, b] for a, b in pairs], 1).astype(np.float32)
+        weights = rng.normal(0, 1, (3, len(pairs), _OFFERS))
+        self._parts = [
+            (both @ weights[stage].astype(np.float32) * scale)[:, offers]
+            for stage, scale in enumerate((0.5, 0.5, 0.9))
+        ]
+        self._parts = [part - part.mean() for part in self._parts]
+        self._by_ad = rng.normal(0, 0.3, (3, len(offers))).astype(np.float32)
         self._places = PlacementMix(np.array([0.6, 0.4]), np.array([0.2, -0.3]))
         self._market = OutsideBids(0.004 * setting.competition, 0.5, 0.2)
         chat, trust, will = self._noise
@@ -413,19 +423,6 @@ class ThresholdsWorld(World):
             goal="conversation" if number in {1, 7} else "",
             kind=("office", "evening")[number % 2],
         )
-
-    def _draw_answers(self, rng: np.random.Generator) -> None:
-        """Draw the effect of each pair of answers on the logits of each offer."""
-        offers = np.array(self._offer)
-        pairs = [(a, b) for a in range(_RULES) for b in range(a)]
-        both = np.stack([self._answers[:, a] & self._answers[:, b] for a, b in pairs], 1).astype(np.float32)
-        weights = rng.normal(0, 1, (3, len(pairs), _OFFERS))
-        self._parts = [
-            (both @ weights[stage].astype(np.float32) * scale)[:, offers]
-            for stage, scale in enumerate((0.5, 0.5, 0.9))
-        ]
-        self._parts = [part - part.mean() for part in self._parts]
-        self._by_ad = rng.normal(0, 0.3, (3, len(offers))).astype(np.float32)
 
     def _logits(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Return the visible logits of viewers (rows) and ads (columns)."""

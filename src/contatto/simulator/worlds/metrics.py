@@ -117,7 +117,7 @@ def measure(run: Run) -> RunFigures:
     ]
     views_of_pair = np.unique(shown.viewer * len(world.ads) + shown.ad, return_counts=True)[1]
     frequent_views = float(np.maximum(views_of_pair - _FREQUENT + 1, 0).sum())
-    targets = _targets(run, group)
+    starved, cold, targets = _group_figures(run, group, follows)
     kinds = np.array([world_group.kind for world_group in world.groups])[group]
     farms = [_farm_shares(world, shown, number) for number in range(len(world.farm_starts))]
     learning_days, daily_leads, daily_spend = world.days, *by_day
@@ -150,12 +150,12 @@ def measure(run: Run) -> RunFigures:
             if (part := recent & (kinds == kind)).any()
         },
         calibration_of_talks=_ratio(float(shown.predicted_talk[last].sum()), float(shown.talks[last].sum())),
-        starved=_starved(world, group, day, shown, follows),
+        starved=starved,
         leads_by_day=tuple(by_day[0].tolist()),
         spend_by_day=tuple(by_day[1].tolist()),
         leads_by_group=tuple(by_group[0].tolist()),
         spend_by_group=tuple(by_group[1].tolist()),
-        cold_rate=_cold_rate(world, group, shown),
+        cold_rate=cold,
         cost_over_target=targets[0],
         target_results=targets[1],
         calibration_by_day=tuple(map(_ratio, *calibration_days)),
@@ -168,21 +168,39 @@ def measure(run: Run) -> RunFigures:
     )
 
 
-def _targets(run: Run, group: Ints) -> tuple[float, float]:
-    """Return the cost over target and the number of results of ad groups with a target, after three days.
+def _group_figures(
+    run: Run, group: Ints, judged: Flags
+) -> tuple[tuple[str, ...], float, tuple[float, float]]:
+    """Return figures by the first days of each ad group.
 
-    A result is a noticed lead, or a genuine conversation where that is the goal.
+    They are the starved ad groups, the rate of leads of those that start late, and the cost over target with
+    the number of results. A result is a noticed lead, or a genuine conversation where that is the goal.
     """
-    shown, spent, allowed, results = run.shown, 0.0, 0.0, 0.0
-    for number, ad_group in enumerate(run.world.groups):
+    world, shown = run.world, run.shown
+    starved = []
+    cold_leads, cold_spend, spent, allowed, results = 0.0, 0.0, 0.0, 0.0, 0.0
+    end = STARTS_TS + world.days * DAY
+    for number, ad_group in enumerate(world.groups):
+        rows = group == number
+        starts = max(ad_group.starts_ts, STARTS_TS)
+        first = (starts - STARTS_TS) // DAY
+        last = min(world.days, (ad_group.ends_ts - STARTS_TS) // DAY if ad_group.ends_ts else world.days)
+        if judged[number] and last - first >= _YOUNG_DAYS:
+            young = rows & ((shown.ts - STARTS_TS) // DAY < first + _YOUNG_DAYS)
+            if shown.leads[young].sum() < _STARVED:
+                starved.append(ad_group.id)
+        if ad_group.starts_ts > STARTS_TS and end - ad_group.starts_ts >= _COLD_DAYS * DAY:
+            young = rows & (shown.ts < ad_group.starts_ts + _COLD_DAYS * DAY)
+            cold_leads += float(shown.leads[young].sum())
+            cold_spend += float(shown.spend[young].sum())
         if ad_group.bid_micros:
-            rows = (group == number) & (shown.ts >= max(ad_group.starts_ts, STARTS_TS) + _YOUNG_DAYS * DAY)
+            later = rows & (shown.ts >= starts + _YOUNG_DAYS * DAY)
             is_lead = (ad_group.goal or run.goal) == "lead"
-            count = float((shown.caught if is_lead else shown.talks - shown.spams)[rows].sum())
-            spent += float(shown.spend[rows].sum())
+            count = float((shown.caught if is_lead else shown.talks - shown.spams)[later].sum())
+            spent += float(shown.spend[later].sum())
             allowed += count * ad_group.bid_for(run.goal) / 1e6
             results += count
-    return _ratio(spent, allowed), results
+    return tuple(starved), _ratio(cold_leads, cold_spend), (_ratio(spent, allowed), results)
 
 
 def _farm_shares(world: World, shown: ShownViews, farm: int) -> tuple[float, float]:
@@ -262,33 +280,6 @@ def _paces(world: World, group: Ints, shown: ShownViews) -> _Paces:
         return _Paces(float(np.mean(errors)) if errors else float("nan"), [], [])
     spent, due = (np.mean([day[which] for day in days], 0) for which in (0, 1))
     return _Paces(float(np.mean(errors)), spent.tolist(), due.tolist())
-
-
-def _starved(world: World, group: Ints, day: Ints, shown: ShownViews, judged: Flags) -> tuple[str, ...]:
-    """Return ad groups with next to no leads after three days of their own."""
-    starved = []
-    for number, ad_group in enumerate(world.groups):
-        first = max(0, (ad_group.starts_ts - STARTS_TS) // DAY)
-        ended = world.days if not ad_group.ends_ts else (ad_group.ends_ts - STARTS_TS) // DAY
-        if not judged[number] or min(world.days, ended) - first < _YOUNG_DAYS:
-            continue
-        young = (group == number) & (day < first + _YOUNG_DAYS)
-        if shown.leads[young].sum() < _STARVED:
-            starved.append(ad_group.id)
-    return tuple(starved)
-
-
-def _cold_rate(world: World, group: Ints, shown: ShownViews) -> float:
-    leads, spend = 0.0, 0.0
-    for number, ad_group in enumerate(world.groups):
-        if (
-            ad_group.starts_ts > STARTS_TS
-            and STARTS_TS + world.days * DAY - ad_group.starts_ts >= _COLD_DAYS * DAY
-        ):
-            young = (group == number) & (shown.ts < ad_group.starts_ts + _COLD_DAYS * DAY)
-            leads += float(shown.leads[young].sum())
-            spend += float(shown.spend[young].sum())
-    return _ratio(leads, spend)
 
 
 type Rank = Callable[[int, Ints, Ints], Floats]

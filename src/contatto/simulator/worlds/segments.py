@@ -1,7 +1,7 @@
 """World of hidden viewer segments, with drifting tastes and click farms."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -90,46 +90,35 @@ def draw_segment_ads(rng: np.random.Generator, money: BudgetPlan) -> SegmentAds:
         for _ in range(int(rng.integers(2, 4))):
             theme = int(theme_of[group.advertiser])
             style = int(rng.integers(0, STYLES))
-            ads.append(WorldAd(f"ad-{len(ads)}", number, _draw_ad_features(rng, theme, style)))
+            # Words that hint at the theme and the style, and some numbers.
+            hints = [f"w{(theme * 8 + int(rng.integers(0, 8))) % _WORDS}" for _ in range(2)]
+            hints += [f"w{40 + style * 3 + int(rng.integers(0, 3))}" for _ in range(2)]
+            features: Features = {"words": sorted({*hints, f"w{int(rng.integers(0, _WORDS))}"})}
+            if rng.random() < 0.7:
+                features["theme"] = THEMES[theme]
+            if style % 2:
+                features["video_seconds"] = float(rng.integers(6, 60))
+            features["price_level"] = int(rng.integers(1, 6))
+            ads.append(WorldAd(f"ad-{len(ads)}", number, features))
             themes.append(theme)
             styles.append(style)
     names = tuple(f"shop-{number}" for number in range(_ADVERTISERS))
-    return SegmentAds(
-        names, groups, tuple(ads), _make_edits(groups, money.days), np.array(themes), np.array(styles)
-    )
-
-
-def _draw_ad_features(rng: np.random.Generator, theme: int, style: int) -> dict[str, Any]:
-    """Draw features of an ad: words that hint at its theme and style, and some numbers."""
-    hints = [f"w{(theme * 8 + int(rng.integers(0, 8))) % _WORDS}" for _ in range(2)]
-    hints += [f"w{40 + style * 3 + int(rng.integers(0, 3))}" for _ in range(2)]
-    features: dict[str, Any] = {"words": sorted({*hints, f"w{int(rng.integers(0, _WORDS))}"})}
-    if rng.random() < 0.7:
-        features["theme"] = THEMES[theme]
-    if style % 2:
-        features["video_seconds"] = float(rng.integers(6, 60))
-    features["price_level"] = int(rng.integers(1, 6))
-    return features
-
-
-def _make_edits(groups: tuple[WorldGroup, ...], days: int) -> tuple[Edit, ...]:
-    """Make edits: more and less budget in the middle of a day, a pause, another cost target."""
-
-    def at(day: float, group: int, **changes: Any) -> Edit:
-        return Edit(STARTS_TS + int(day * days / WHOLE_DAYS * DAY) + HOUR // 3, group, changes)
-
     budgets = [group.budget_micros for group in groups]
-    edits = (
-        at(5.6, 1, budget_micros=round(1.6 * budgets[1])),
-        at(6.4, 2, status="off"),
-        at(7.7, 2, status="on"),
-        at(8.5, 4, budget_micros=round(0.4 * budgets[4])),
-        at(8.3, 9, bid_micros=round(1.3 * groups[9].bid_micros)),
-        at(9.1, 6, budget_micros=round(0.8 * budgets[6])),
-        at(4.2, 13, budget_micros=round(0.5 * budgets[13])),
-        at(4.9, 13, budget_micros=budgets[13]),
-    )
-    return tuple(sorted(edits, key=lambda edit: edit.ts))
+    edits = [
+        Edit(STARTS_TS + int(day * money.days / WHOLE_DAYS * DAY) + HOUR // 3, number, changes)
+        for day, number, changes in (
+            (5.6, 1, {"budget_micros": round(1.6 * budgets[1])}),
+            (6.4, 2, {"status": "off"}),
+            (7.7, 2, {"status": "on"}),
+            (8.5, 4, {"budget_micros": round(0.4 * budgets[4])}),
+            (8.3, 9, {"bid_micros": round(1.3 * groups[9].bid_micros)}),
+            (9.1, 6, {"budget_micros": round(0.8 * budgets[6])}),
+            (4.2, 13, {"budget_micros": round(0.5 * budgets[13])}),
+            (4.9, 13, {"budget_micros": budgets[13]}),
+        )
+    ]
+    edits.sort(key=lambda edit: edit.ts)
+    return SegmentAds(names, groups, tuple(ads), tuple(edits), np.array(themes), np.array(styles))
 
 
 TAGS: Final = 240
@@ -240,13 +229,6 @@ def likelihoods(emissions: Emissions, fields: ViewerFields) -> Floats:
     return np.asarray(logs_of_viewers)
 
 
-def posterior(log_likelihood: Floats, log_prior: Floats) -> Floats:
-    """Return chances of the segments (columns) of each viewer (rows)."""
-    score = log_likelihood + log_prior
-    score = np.exp(score - score.max(1, keepdims=True))
-    return np.asarray(score / score.sum(1, keepdims=True))
-
-
 def _pick(rng: np.random.Generator, chances: Floats, segment: Ints) -> Ints:
     sums = np.cumsum(chances, 1)
     draws = rng.random(len(segment))[:, None] * sums[segment, -1:]
@@ -345,7 +327,15 @@ class SegmentsWorld(World):
         self._by_segment = rng.normal(0, 1, (4, setting.segments))
         self._by_ad = rng.normal(0, 0.25, (3, len(self.ads)))
         self._draw_viewers(rng)
-        self._moods = self._draw_moods(chance(seed, 12))
+        self._moods: list[Floats] = []
+        """For each day, the viewers (rows) in the mood for themes (columns)."""
+        rng, shape = chance(seed, 12), (setting.viewers, len(THEMES))
+        mood = rng.random(shape) < _MOOD_SHARE
+        begins = _MOOD_ENDS * _MOOD_SHARE / (1 - _MOOD_SHARE)
+        for _ in range(self.days):
+            self._moods.append(mood.astype(np.float32))
+            luck = rng.random(shape)
+            mood = np.where(mood, luck >= _MOOD_ENDS, luck < begins)
 
     def _draw_viewers(self, rng: np.random.Generator) -> None:
         setting = self.setting
@@ -364,18 +354,6 @@ class SegmentsWorld(World):
         self._residual = _RESIDUAL * rng.normal(0, 1, (2, setting.viewers, 1))
         self._activity = rng.lognormal(0, 1.0, setting.viewers)
         self._value = standardize(np.log(self._worth(0).mean(1))[segment])
-
-    def _draw_moods(self, rng: np.random.Generator) -> list[Floats]:
-        """Draw, for each day, the viewers (rows) in the mood for themes (columns)."""
-        shape = (self.setting.viewers, len(THEMES))
-        mood = rng.random(shape) < _MOOD_SHARE
-        begins = _MOOD_ENDS * _MOOD_SHARE / (1 - _MOOD_SHARE)
-        moods = []
-        for _ in range(self.days):
-            moods.append(mood.astype(np.float32))
-            luck = rng.random(shape)
-            mood = np.where(mood, luck >= _MOOD_ENDS, luck < begins)
-        return moods
 
     def _logits(self, day: int) -> tuple[Floats, Floats, Floats, Floats]:
         """Return logits of segments (rows) and ads (columns) for click, conversation, spam and lead."""
@@ -433,23 +411,20 @@ class SegmentsWorld(World):
         farm = 1 / (1 + np.exp(-_FARM[0]))
         click[-1], talks[-1] = farm, farm * _FARM[1]
         spams[-1], leads[-1] = talks[-1] * _FARM[2], talks[-1] * (1 - _FARM[2]) * _FARM[3]
-        chances = self._posterior(day, past)
+        # Posterior chances of the segments of each viewer (rows), and of a farm in the last column.
+        farm_prior = 0.015 * self.setting.farms if day >= self.setting.farm_day else 0.0
+        best_segments = (self._likelihood[:, number] for number in self._best)
+        likelihood = np.logaddexp(*best_segments) - np.log(2)
+        usual, good = 1 / (1 + np.exp(1.1)), past.chats - past.spams
+        evidence = past.spams * np.log(_FARM[2] / usual) + good * np.log((1 - _FARM[2]) / (1 - usual))
+        columns = np.concatenate([self._likelihood, (likelihood + evidence)[:, None]], 1)
+        prior = np.append(self._emissions.share * (1 - farm_prior), max(farm_prior, 1e-12))
+        score = columns + np.log(prior)
+        score = np.exp(score - score.max(1, keepdims=True))
+        chances = score / score.sum(1, keepdims=True)
         return ObservableChances(
             *((chances @ table).astype(np.float32) for table in (click, talks, leads, spams))
         )
-
-    def _posterior(self, day: int, past: Past) -> Floats:
-        """Return chances of the segments of each viewer (rows), and of a farm in the last column."""
-        farm_prior = 0.015 * self.setting.farms if day >= self.setting.farm_day else 0.0
-        best = np.logaddexp(self._likelihood[:, self._best[0]], self._likelihood[:, self._best[1]]) - np.log(
-            2
-        )
-        usual = 1 / (1 + np.exp(1.1))
-        good = past.chats - past.spams
-        evidence = past.spams * np.log(_FARM[2] / usual) + good * np.log((1 - _FARM[2]) / (1 - usual))
-        columns = np.concatenate([self._likelihood, (best + evidence)[:, None]], 1)
-        prior = np.append(self._emissions.share * (1 - farm_prior), max(farm_prior, 1e-12))
-        return posterior(columns, np.log(prior))
 
     def requests(self, day: int) -> Requests:
         drawn = super().requests(day)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from contatto.simulator.worlds.features import LinearSetting, LinearWorld, ThresholdsSetting, ThresholdsWorld
-from contatto.simulator.worlds.game import Game, summarize_run
+from contatto.simulator.worlds.game import Game, Run, summarize_run
 from contatto.simulator.worlds.metrics import (
     Lifts,
     RunFigures,
@@ -198,6 +198,12 @@ class Comparison:
     longest_wait_s: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
+    def add(self, name: str, run: Run, player: TimedPlayer, cpu_s: float, faults: dict[str, int]) -> None:
+        """Add the run of a player that answered lines, and faults of its own."""
+        self.figures[name], self.faults[name] = measure(run), {**run.faults, **faults}
+        self.requests_per_s[name] = player.requests / cpu_s
+        self.longest_wait_s[name] = player.longest_wait_s
+
     def limit(self, player: str) -> RunFigures | None:
         """Return the figures of the best possible player with the same goal, if it played."""
         is_lead = self.figures[player].goal == Player.LEAD
@@ -223,11 +229,28 @@ def compare(
     compared = Comparison(world.name, world.seed)
     for arm in arms:
         report_day = partial(on_day, arm) if on_day else None
-        if arm in ENGINES:
-            _play_engine(world, arm, settings, compared, report_day)
-        else:
+        if arm not in ENGINES:
             run = play(world, _POLICIES[arm], report_day)
             compared.figures[arm], compared.faults[arm] = measure(run), run.faults
+            continue
+        engine = EnginePlayer(world.seed, settings=settings)
+        player = TimedPlayer(engine.answer)
+        game = Game(world, player, arm.value)
+        process_s, thread_s = time.process_time(), time.thread_time()
+        game.play(report_day)
+        # Learning may use threads of its own: all CPU time counts but that of the world in this thread.
+        world_s = time.thread_time() - thread_s - player.cpu_s
+        cpu_s = time.process_time() - process_s - world_s
+        refused = {"lines refused": len(engine.complaints)} if engine.complaints else {}
+        compared.add(arm, summarize_run(game, arm.value, cpu_s), player, cpu_s, refused)
+        if arm is Player.LEAD:
+            last, seeds = world.days - 1, first_leads(game)
+            ranks = {
+                Player.LEAD: rank_by_lines(game),
+                Player.ORACLE_OBS: rank_by_worth(known_worth(world, last, game.past)),
+                Player.ORACLE: rank_by_worth(true_worth(world, last)),
+            }
+            compared.lifts |= {who: measure_lifts(world, seeds, rank) for who, rank in ranks.items()}
     for name, program, goal in program_players(programs, arms):
         try:
             play_program(world, program, goal, compared, (name, partial(on_day, name) if on_day else None))
@@ -240,37 +263,6 @@ def program_players(programs: Sequence[Program], arms: Sequence[Player]) -> list
     """List the name, program and goal of every player behind a pipe."""
     goals = [arm for arm in arms if arm in ENGINES]
     return [(f"{program.name} {goal}", program, goal) for program in programs for goal in goals]
-
-
-def _play_engine(
-    world: World,
-    arm: Player,
-    settings: Mapping[str, float] | None,
-    compared: Comparison,
-    on_day: Callable[[int], None] | None,
-) -> None:
-    engine = EnginePlayer(world.seed, settings=settings)
-    player = TimedPlayer(engine.answer)
-    game = Game(world, player, arm.value)
-    process_s, thread_s = time.process_time(), time.thread_time()
-    game.play(on_day)
-    # Learning may use threads of its own: all CPU time counts but that of the world in this thread.
-    world_s = time.thread_time() - thread_s - player.cpu_s
-    cpu_s = time.process_time() - process_s - world_s
-    run = summarize_run(game, arm.value, cpu_s)
-    compared.figures[arm] = measure(run)
-    refused = {"lines refused": len(engine.complaints)} if engine.complaints else {}
-    compared.faults[arm] = {**run.faults, **refused}
-    compared.requests_per_s[arm] = player.requests / cpu_s
-    compared.longest_wait_s[arm] = player.longest_wait_s
-    if arm is Player.LEAD:
-        last, seeds = world.days - 1, first_leads(game)
-        ranks = {
-            Player.LEAD: rank_by_lines(game),
-            Player.ORACLE_OBS: rank_by_worth(known_worth(world, last, game.past)),
-            Player.ORACLE: rank_by_worth(true_worth(world, last)),
-        }
-        compared.lifts |= {who: measure_lifts(world, seeds, rank) for who, rank in ranks.items()}
 
 
 def play_program(
@@ -294,7 +286,4 @@ def play_program(
         if goal is Player.LEAD:
             compared.lifts[name] = measure_lifts(world, first_leads(game), rank_by_lines(game))
         code = piped.close()
-    compared.figures[name] = measure(run)
-    compared.faults[name] = {**run.faults, **({f"exit code {code}": 1} if code else {})}
-    compared.requests_per_s[name] = player.requests / max(piped.cpu_s, 1e-9)
-    compared.longest_wait_s[name] = player.longest_wait_s
+    compared.add(name, run, player, max(piped.cpu_s, 1e-9), {f"exit code {code}": 1} if code else {})
