@@ -191,7 +191,7 @@ async def list_audit_log(request: Request, caller: ApiCaller) -> Answered[AuditL
                 actor=entry.actor,
                 act=entry.act,
                 object=entry.object,
-                seen=[SeenContacts(kind, *seen) for kind, seen in read_seen(entry.seen).items()],
+                seen=[SeenContacts(kind, *contacts) for kind, contacts in read_seen(entry.seen).items()],
                 request_id=entry.request_id,
                 digest=entry.digest,
             )

@@ -321,8 +321,8 @@ class AuditLayer:
                 if _LOOK in state:  # wait until it is in the log
                     written, fresh = state[_LOOK]
                     await written
-                    now = context_of(Request(scope)).clock.now()
-                    self.late.keep(state["caller"].subject_id, _act(scope), fresh, now)
+                    written_at = context_of(Request(scope)).clock.now()
+                    self.late.keep(state["caller"].subject_id, _act(scope), fresh, written_at)
             await send(message)
 
         if scope["type"] == "http":
