@@ -100,10 +100,10 @@ class Market:
         def work(tx: Tx) -> None:
             ts = micros(tx.now)
             chat = NewConversion(self.id, person, ConversionKind.CONVERSATION, subject, ts)
-            measurement.record_conversion(tx, chat)
+            measurement.record_conversions(tx, [chat])
             log.learn_conversations(tx, [ConversationStarted(self.id, subject, person)])
             if is_lead:
-                measurement.record_conversion(tx, replace(chat, kind=ConversionKind.LEAD))
+                measurement.record_conversions(tx, [replace(chat, kind=ConversionKind.LEAD)])
                 log.learn_leads(tx, [LeadCaptured(self.id, subject, subject, "chat", (), tx.now)])
 
         self.db.write_now(work)

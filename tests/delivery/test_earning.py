@@ -37,9 +37,9 @@ def talk(market: Marketplace, served: ServedAd) -> tuple[str, str]:
 
     def work(tx: Tx) -> None:
         chat = NewConversion(business_id, person, ConversionKind.CONVERSATION, subject, micros(tx.now))
-        measurement.record_conversion(tx, chat)
+        measurement.record_conversions(tx, [chat])
         log.learn_conversations(tx, [ConversationStarted(business_id, subject, person)])
-        measurement.record_conversion(tx, replace(chat, kind=ConversionKind.LEAD, subject_id=lead))
+        measurement.record_conversions(tx, [replace(chat, kind=ConversionKind.LEAD, subject_id=lead)])
         log.learn_leads(tx, [LeadCaptured(business_id, lead, subject, "chat", (), tx.now)])
 
     market.db.write_now(work)

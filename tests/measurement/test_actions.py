@@ -15,7 +15,7 @@ from contatto.kit.ids import new_id
 from contatto.kit.timestamps import micros
 from contatto.kit.vault import Vault
 from contatto.measurement import store
-from contatto.measurement.actions import NewConversion, record_conversion, record_touch, stamp_ticket
+from contatto.measurement.actions import NewConversion, record_conversions, record_touch, stamp_ticket
 from contatto.measurement.model import (
     LONGEST_VIEW_S,
     Attribution,
@@ -72,7 +72,7 @@ def play(tx: Tx, business_id: str, ads: list[MeasuredAd], plan: list[tuple]) -> 
             record_touch(tx, make.touch(ads[ad], kind, at, touch_id=number))
         else:
             kind, subject, hours = step
-            record_conversion(tx, earned(business_id, make.NOON + hours * HOUR, kind, subject))
+            record_conversions(tx, [earned(business_id, make.NOON + hours * HOUR, kind, subject)])
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -116,9 +116,9 @@ def test_the_worked_example_credits_the_lead_ad_group(database: Database) -> Non
         talk = make.published_ad(tx, owner, goal=Goal.CONVERSATION)
         lead = make.published_ad(tx, owner, goal=Goal.LEAD)
         record_touch(tx, make.touch(talk, at=make.NOON))
-        record_conversion(tx, earned(owner, make.NOON + HOUR, CHAT))
+        record_conversions(tx, [earned(owner, make.NOON + HOUR, CHAT)])
         record_touch(tx, make.touch(lead, at=make.NOON + 24 * HOUR))
-        record_conversion(tx, earned(owner, make.NOON + 25 * HOUR, LEAD))
+        record_conversions(tx, [earned(owner, make.NOON + 25 * HOUR, LEAD)])
         return owner, talk, lead
 
     owner, talk, lead = database.write_now(tell)
@@ -128,7 +128,7 @@ def test_the_worked_example_credits_the_lead_ad_group(database: Database) -> Non
 
 def test_a_touch_that_comes_in_late_takes_the_conversion_that_it_earned(database: Database) -> None:
     owner, ad = prepared(database)
-    database.write_now(lambda tx: record_conversion(tx, earned(owner, make.NOON + HOUR)))
+    database.write_now(lambda tx: record_conversions(tx, [earned(owner, make.NOON + HOUR)]))
     assert winner(database, owner).touch_id is None
     late = make.touch(ad)
     assert database.write_now(lambda tx: record_touch(tx, late))
@@ -139,7 +139,7 @@ def test_a_touch_that_comes_in_late_takes_the_conversion_that_it_earned(database
 
 def test_a_late_touch_after_the_conversion_takes_nothing(database: Database) -> None:
     owner, ad = prepared(database)
-    database.write_now(lambda tx: record_conversion(tx, earned(owner, make.NOON)))
+    database.write_now(lambda tx: record_conversions(tx, [earned(owner, make.NOON)]))
     database.write_now(lambda tx: record_touch(tx, make.touch(ad, at=make.NOON + HOUR)))
     assert winner(database, owner).touch_id is None
 
@@ -153,11 +153,11 @@ def test_the_same_touch_again_is_told_and_changes_nothing(database: Database) ->
 def test_an_earlier_time_of_a_conversion_is_settled_anew(database: Database) -> None:
     owner, ad = prepared(database)
     database.write_now(lambda tx: record_touch(tx, make.touch(ad, at=make.NOON)))
-    database.write_now(lambda tx: record_conversion(tx, earned(owner, make.NOON + HOUR)))
+    database.write_now(lambda tx: record_conversions(tx, [earned(owner, make.NOON + HOUR)]))
     assert winner(database, owner).touch_id is not None
-    database.write_now(lambda tx: record_conversion(tx, earned(owner, make.NOON - HOUR)))
+    database.write_now(lambda tx: record_conversions(tx, [earned(owner, make.NOON - HOUR)]))
     assert (winner(database, owner).touch_id, winner(database, owner).ts) == (None, micros(make.NOON - HOUR))
-    database.write_now(lambda tx: record_conversion(tx, earned(owner, make.NOON + 2 * HOUR)))
+    database.write_now(lambda tx: record_conversions(tx, [earned(owner, make.NOON + 2 * HOUR)]))
     assert winner(database, owner).ts == micros(make.NOON - HOUR)
 
 
@@ -167,7 +167,7 @@ def test_a_changed_window_does_not_touch_what_was_stamped(database: Database) ->
     database.write_now(lambda tx: record_touch(tx, before))
     shorter = make.ad(owner, ad_id=ad.ad_id, ad_number=ad.ad_number, click_window_s=60)
     database.write_now(lambda tx: store.save_measured_ad(tx, shorter))
-    database.write_now(lambda tx: record_conversion(tx, earned(owner, make.NOON + 48 * HOUR)))
+    database.write_now(lambda tx: record_conversions(tx, [earned(owner, make.NOON + 48 * HOUR)]))
     assert winner(database, owner).touch_id == before.touch_id
 
 
@@ -182,7 +182,7 @@ def test_a_view_wins_to_the_end_of_the_longest_window_on_every_day_of_the_week(
     seen = make.touch(ad, TouchKind.VIEW, at - hours_before * HOUR)
     older = make.touch(ad, TouchKind.VIEW, at - 7 * 24 * HOUR, touch_id=seen.touch_id - 1)
     database.write_now(lambda tx: [record_touch(tx, each) for each in (older, seen)])
-    database.write_now(lambda tx: record_conversion(tx, earned(owner, at)))
+    database.write_now(lambda tx: record_conversions(tx, [earned(owner, at)]))
     assert winner(database, owner).touch_id == seen.touch_id
 
 
@@ -209,7 +209,7 @@ def test_a_persons_touches_of_many_weeks_come_latest_first_and_no_more_than_aske
 def test_another_business_sees_no_ad_touch_or_conversion(database: Database) -> None:
     owner, ad = prepared(database)
     database.write_now(lambda tx: record_touch(tx, make.touch(ad)))
-    database.write_now(lambda tx: record_conversion(tx, earned(owner, make.NOON)))
+    database.write_now(lambda tx: record_conversions(tx, [earned(owner, make.NOON)]))
 
     def look(tx: Tx) -> list[object]:
         return [
@@ -233,7 +233,7 @@ def test_a_touch_and_a_conversion_at_the_very_same_time_see_each_other(database:
         won = earned(owner, make.NOON + number * 24 * 8 * HOUR + HOUR, subject=f"s{number}")
         writes: list[Callable[[Tx], object]] = [
             lambda tx, touch=touch: record_touch(tx, touch),  # type: ignore[misc]
-            lambda tx, won=won: record_conversion(tx, won),  # type: ignore[misc]
+            lambda tx, won=won: record_conversions(tx, [won]),  # type: ignore[misc]
         ]
         run_together(database, together, writes)
         assert winner(database, owner, subject=f"s{number}").touch_id == touch.touch_id

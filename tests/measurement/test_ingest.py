@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.measurement.actions import NewConversion, publish_ad, record_conversion, record_touch
+from contatto.measurement.actions import NewConversion, publish_ad, record_conversions, record_touch
 from contatto.measurement.model import LONGEST_VIEW_S, Attribution, ConversionKind, Goal, Touch, TouchKind
 from contatto.measurement.rules import natural_number
 from contatto.measurement.store import conversions
@@ -47,7 +47,7 @@ def record_world(tx: Tx, rows: list[Row], chance: random.Random) -> None:
             kind = ConversionKind(event["kind"])
             subject = str(event["conversion_id"])
             won = NewConversion(event["business_id"], event["user_id"], kind, subject, event["ts"])
-            record_conversion(tx, won)
+            record_conversions(tx, [won])
 
 
 def touch_of(event: Row, business_id: str, window_s: int | None) -> Touch:

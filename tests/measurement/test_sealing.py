@@ -20,7 +20,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
 from contatto.kit.timestamps import micros
-from contatto.measurement.actions import NewConversion, record_conversion, record_touch, sealing_job
+from contatto.measurement.actions import NewConversion, record_conversions, record_touch, sealing_job
 from contatto.measurement.engines import sealing
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.model import ConversionKind, MeasuredAd
@@ -52,8 +52,8 @@ def told(db: Database, days: int = 4) -> MeasuredAd:
         for day in range(days):
             for person in ("c", "a", "b"):
                 record_touch(tx, make.touch(ad, at=make.NOON + day * DAY, person_id=person))
-        record_conversion(
-            tx, NewConversion(owner, "a", ConversionKind.LEAD, "lead", micros(make.NOON + 2 * DAY))
+        record_conversions(
+            tx, [NewConversion(owner, "a", ConversionKind.LEAD, "lead", micros(make.NOON + 2 * DAY))]
         )
         return ad
 

@@ -22,7 +22,7 @@ from contatto.measurement.actions import (
     NewConversion,
     list_touches_ever,
     list_touches_known,
-    record_conversion,
+    record_conversions,
     record_tap,
     record_touch,
 )
@@ -66,7 +66,7 @@ def tap(ad: MeasuredAd, hours: float, person: str = "p1", viewer: str = VIEWER) 
 
 def chat(owner: str, hours: float, person: str = "p1") -> Callable[[Tx], object]:
     earned = NewConversion(owner, person, CHAT, f"chat of {person}", micros(make.NOON + hours * HOUR))
-    return lambda tx: record_conversion(tx, earned)
+    return lambda tx: record_conversions(tx, [earned])
 
 
 def winner(db: Database, owner: str, person: str = "p1") -> Attribution:

@@ -53,8 +53,8 @@ def see(tx: Tx, house: House, ids: dict[str, str], person: str, at: datetime) ->
 
 
 def earn(tx: Tx, house: House, kind: ConversionKind, person: str, at: datetime) -> None:
-    measurement.record_conversion(
-        tx, NewConversion(house.business_id, person, kind, f"of {person}", micros(at))
+    measurement.record_conversions(
+        tx, [NewConversion(house.business_id, person, kind, f"of {person}", micros(at))]
     )
 
 

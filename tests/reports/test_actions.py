@@ -32,7 +32,9 @@ def touch(tx: Tx, chain: Chain, kind: TouchKind, at: datetime, person: str = "p1
 
 
 def earn(tx: Tx, world: World, kind: ConversionKind, at: datetime, person: str = "p1") -> None:
-    measurement.record_conversion(tx, NewConversion(world.id, person, kind, f"{kind}-{person}", micros(at)))
+    measurement.record_conversions(
+        tx, [NewConversion(world.id, person, kind, f"{kind}-{person}", micros(at))]
+    )
 
 
 def report(database: Database, world: World, level: Level = Level.AD_GROUP, span: DayRange = EVER) -> Report:

@@ -110,7 +110,7 @@ class Story:
         for touch in self.touches:
             measurement.record_touch(tx, touch)
         for day in range(0, 45, 2):
-            measurement.record_conversion(tx, self.earned(day))
+            measurement.record_conversions(tx, [self.earned(day)])
 
     def count(self) -> None:
         while self.database.write_now(count_days_ahead):
@@ -213,7 +213,7 @@ def test_what_comes_after_a_drop_ends_as_if_nothing_had_been_dropped(
         for touch in (*again, *late, *again, *late):
             measurement.record_touch(tx, touch)
         for one in earned:
-            measurement.record_conversion(tx, one)
+            measurement.record_conversions(tx, [one])
 
     for database in (story.database, twin):
         database.write_now(happen)

@@ -76,7 +76,9 @@ def see(tx: Tx, chain: Chain, kind: TouchKind, person: str, late: timedelta, cou
 
 def earn(tx: Tx, world: World, kind: ConversionKind, person: str, late: timedelta) -> None:
     subject = f"{kind} {person}"
-    measurement.record_conversion(tx, NewConversion(world.id, person, kind, subject, micros(tx.now - late)))
+    measurement.record_conversions(
+        tx, [NewConversion(world.id, person, kind, subject, micros(tx.now - late))]
+    )
 
 
 def mark(tx: Tx, world: World, person: str) -> str:

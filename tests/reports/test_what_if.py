@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.measurement.actions import NewConversion, publish_ad, record_conversion, record_touch
+from contatto.measurement.actions import NewConversion, publish_ad, record_conversions, record_touch
 from contatto.measurement.model import (
     Attribution,
     AttributionPolicy,
@@ -64,7 +64,7 @@ def grow_world(tx: Tx, dice: random.Random) -> str:
     for number in range(40):
         at = dice.choice([1, 7, 14, 28, 29, 31]) * DAY + dice.choice([-1, 0, 0, 1])
         kind, whose = dice.choice(list(ConversionKind)), dice.choice([owner, owner, neighbour])
-        record_conversion(tx, NewConversion(whose, dice.choice("abcd"), kind, f"subject {number}", at))
+        record_conversions(tx, [NewConversion(whose, dice.choice("abcd"), kind, f"subject {number}", at)])
     return owner
 
 

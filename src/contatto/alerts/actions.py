@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parseaddr
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
@@ -358,11 +359,10 @@ def alert_push_kind(mail_from: str, base_url: str) -> OutboundKind:
     address = parseaddr(mail_from)[1]
     contact = f"mailto:{address}" if address else base_url if base_url.startswith("https://") else ""
 
-    def begin(tx: Tx, request: OutboundRequest) -> Step:
-        return begin_alert_push(tx, request, contact)
-
-    name, plan = ALERT_PUSH, web_push.PLAN
-    return OutboundKind(name, begin, read_alert_push_answer, settle_alert_push, plan, keeps_progress=True)
+    begin, plan = partial(begin_alert_push, contact=contact), web_push.PLAN
+    return OutboundKind(
+        ALERT_PUSH, begin, read_alert_push_answer, settle_alert_push, plan, keeps_progress=True
+    )
 
 
 def begin_alert_push(tx: Tx, request: OutboundRequest, contact: str) -> Step:

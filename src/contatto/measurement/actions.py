@@ -251,13 +251,8 @@ def record_touch(tx: Tx, touch: Touch, *, is_noted: bool = False) -> bool:
     return True
 
 
-def record_conversion(tx: Tx, conversion: NewConversion) -> None:
-    """Append a conversion once, and find its winner; an earlier time settles it again."""
-    record_conversions(tx, [conversion])
-
-
 def record_conversions(tx: Tx, conversions: Iterable[NewConversion]) -> None:
-    """Record many conversions; the earliest time of a conversion counts."""
+    """Append conversions once, and find their winners; an earlier time settles a conversion again."""
     first: dict[int, Conversion] = {}
     for earned in sorted(conversions, key=lambda earned: earned.ts):
         number = rules.conversion_number(earned.business_id, earned.kind, earned.subject_id)

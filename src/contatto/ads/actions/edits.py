@@ -595,11 +595,6 @@ def create_welcome_message(tx: Tx, account: AdAccount, new: NewWelcome) -> Welco
 _FIELDS = {"welcome_message.content": "welcome", "welcome_message.suggested_questions": "questions"}
 
 
-def list_first_messages(tx: Tx, account: AdAccount) -> list[WelcomeMessage]:
-    """Return the welcome messages of an ad account that an ad may open with, newest first."""
-    return list_welcome_messages(tx, account.business_id, account.id)
-
-
 def choose_first_message(tx: Tx, account: AdAccount, form: AdForm) -> str:
     """Return the ``auto_message_id`` that a form chooses; a message that was written in it is made."""
     chosen = form.auto_message_id
@@ -616,7 +611,9 @@ def choose_first_message(tx: Tx, account: AdAccount, form: AdForm) -> str:
                 field = form_field if field.startswith(part) else field
             raise Refused(refused.code, refused.text, **refused.values | {"field": field}) from refused
         return str(welcome_message.number)
-    if chosen and chosen not in {str(one.number) for one in list_first_messages(tx, account)}:
+    if chosen and chosen not in {
+        str(one.number) for one in list_welcome_messages(tx, account.business_id, account.id)
+    }:
         raise Refused(errors.INVALID, "auto_message_id: choose one from the list.")
     return chosen
 

@@ -35,7 +35,6 @@ from contatto.ads.actions.edits import (
     find_draft,
     form_of,
     keep_draft,
-    list_first_messages,
 )
 from contatto.ads.model import Ad, AdGroup, BudgetMode, Campaign, CheckResult, Money, NodeKind, Pacing, Place
 from contatto.ads.rules import goals
@@ -145,7 +144,7 @@ def show_first_messages(tx: Tx, account: AdAccount) -> dict[str, Any]:
                 "content": one.content,
                 "questions": list(one.questions),
             }
-            for one in list_first_messages(tx, account)
+            for one in store.list_welcome_messages(tx, account.business_id, account.id)
         ],
         "most_questions": MOST_QUESTIONS,
     }

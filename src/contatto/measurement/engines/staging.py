@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
+from io import BufferedIOBase, RawIOBase
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -29,10 +30,6 @@ _DAY_US: Final = 86_400_000_000
 EARLIEST: Final = -719_161 * _DAY_US
 LATEST: Final = 2_932_895 * _DAY_US
 """The years 1 to 9999, with a day to spare at both ends for the zones."""
-
-
-class Readable(Protocol):
-    def read(self, size: int = -1, /) -> bytes | None: ...
 
 
 type Id = str | int
@@ -151,7 +148,7 @@ class LineReader:
         self._complain = complain
         self._number = 1
 
-    def events(self, source: Readable) -> Iterator[tuple[int, Events]]:
+    def events(self, source: BufferedIOBase | RawIOBase) -> Iterator[tuple[int, Events]]:
         """Yield the size and the events of each chunk."""
         for chunk in self._chunks(source):
             events = Events()
@@ -170,7 +167,7 @@ class LineReader:
                         self._complain(number, str(error))
             yield len(chunk), events
 
-    def _chunks(self, source: Readable) -> Iterator[bytes]:
+    def _chunks(self, source: BufferedIOBase | RawIOBase) -> Iterator[bytes]:
         """Yield some megabytes of whole lines; a line that is too long is reported and left out."""
         rest = (source.read(len(_BOM)) or b"").removeprefix(_BOM)
         while more := source.read(CHUNK):
