@@ -12,7 +12,6 @@ from contatto.channels.model import (
     AccountSeen,
     ChannelAccount,
     CheckState,
-    NotTaken,
     Platform,
     TokenCheck,
 )
@@ -21,7 +20,7 @@ from contatto.channels.store import CONNECTORS
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused
-from contatto.kit.outbound.model import HttpAnswer
+from contatto.kit.outbound.model import Failed, HttpAnswer
 from contatto.kit.outbox import list_events_of
 from tests import make
 from tests.channels.vendor import Vendor, running_vendor
@@ -133,7 +132,7 @@ def test_every_platform_is_asked_for_the_account_by_its_id_with_the_token_in_a_h
 @pytest.mark.parametrize("platform", ASKING)
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"code": 0, "data": []}', b'{"name": 7}', b"\xff"])
 def test_an_answer_that_makes_no_sense_is_a_reason_and_no_crash(platform: Platform, body: bytes) -> None:
-    assert isinstance(CONNECTORS[platform].read_account(HttpAnswer(200, {}, body)), NotTaken | AccountSeen)
+    assert isinstance(CONNECTORS[platform].read_account(HttpAnswer(200, {}, body)), Failed | AccountSeen)
     refused = CONNECTORS[platform].read_account(HttpAnswer(401, {}, body))
-    assert isinstance(refused, NotTaken)
+    assert isinstance(refused, Failed)
     assert "%" not in str(check_text(refused.reason))

@@ -11,19 +11,17 @@ from contatto.channels.model import (
     AdTap,
     Chatted,
     Incoming,
-    NotTaken,
     Platform,
     Progressed,
     Referred,
     Sender,
-    SendLater,
     SendProgress,
     Sent,
     WasRead,
 )
 from contatto.channels.store import CONNECTORS
 from contatto.kit.errors import Refused
-from contatto.kit.outbound.model import HttpAnswer
+from contatto.kit.outbound.model import Failed, HttpAnswer, NotNow
 from tests import make
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "channels"
@@ -129,14 +127,14 @@ def test_repeated_deliveries_have_one_key_and_each_status_of_a_message_its_own()
     ("status", "body", "meaning"),
     [
         (200, b'{"messages": [{"id": "wamid.1"}]}', Sent("wamid.1")),
-        (401, b'{"error": {"code": 190}}', NotTaken("token_refused")),
-        (400, b'{"error": {"code": 131047}}', NotTaken("window_closed")),
-        (400, b'{"error": {"code": 131026}}', NotTaken("person_not_reached")),
-        (400, b'{"error": {"code": 100}}', NotTaken("platform_100")),
-        (400, b'{"error": {"code": 130429}}', SendLater("too_fast", None)),
-        (500, b'{"error": {"code": 131000}}', SendLater("platform_away", None)),
-        (502, b"<html>", SendLater("http_502", None)),
-        (404, b"", NotTaken("http_404")),
+        (401, b'{"error": {"code": 190}}', Failed("token_refused")),
+        (400, b'{"error": {"code": 131047}}', Failed("window_closed")),
+        (400, b'{"error": {"code": 131026}}', Failed("person_not_reached")),
+        (400, b'{"error": {"code": 100}}', Failed("platform_100")),
+        (400, b'{"error": {"code": 130429}}', NotNow("too_fast", None)),
+        (500, b'{"error": {"code": 131000}}', NotNow("platform_away", None)),
+        (502, b"<html>", NotNow("http_502", None)),
+        (404, b"", Failed("http_404")),
     ],
 )
 def test_what_the_answers_of_whatsapp_mean(status: int, body: bytes, meaning: object) -> None:
@@ -144,11 +142,11 @@ def test_what_the_answers_of_whatsapp_mean(status: int, body: bytes, meaning: ob
 
 
 def test_too_many_requests_name_when_to_come_back() -> None:
-    assert WHATSAPP.outcome(answer(429, b"{}", retry_after="30")) == SendLater("http_429", 30.0)
-    assert WHATSAPP.outcome(answer(429, b"{}", retry_after="999999")) == SendLater("http_429", 3_600.0)
-    assert WHATSAPP.outcome(answer(429, b"{}", retry_after="soon")) == SendLater("http_429", None)
+    assert WHATSAPP.outcome(answer(429, b"{}", retry_after="30")) == NotNow("http_429", 30.0)
+    assert WHATSAPP.outcome(answer(429, b"{}", retry_after="999999")) == NotNow("http_429", 3_600.0)
+    assert WHATSAPP.outcome(answer(429, b"{}", retry_after="soon")) == NotNow("http_429", None)
 
 
 def test_a_window_that_messenger_closed_is_told_by_its_subcode() -> None:
     body = b'{"error": {"code": 10, "error_subcode": 2018278}}'
-    assert CONNECTORS[Platform.MESSENGER].outcome(answer(400, body)) == NotTaken("window_closed")
+    assert CONNECTORS[Platform.MESSENGER].outcome(answer(400, body)) == Failed("window_closed")

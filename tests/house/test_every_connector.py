@@ -15,13 +15,12 @@ from contatto.channels.model import (
     Label,
     Outgoing,
     Platform,
-    SendLater,
     SendOutcome,
     Unusable,
 )
 from contatto.channels.store import CONNECTORS
 from contatto.kit.errors import Refused
-from contatto.kit.outbound.model import HttpAnswer
+from contatto.kit.outbound.model import HttpAnswer, NotNow
 from tests.house.tree import ROOT
 
 FIXTURES = ROOT / "tests" / "fixtures" / "channels"
@@ -153,7 +152,7 @@ def test_any_answer_of_the_platform_has_a_meaning(connector: Connector) -> None:
         for status in (200, 301, 400, 401, 404, 429, 500, 503):
             outcome = connector.outcome(HttpAnswer(status, {"retry-after": "7"}, body))
             assert isinstance(outcome, SendOutcome.__value__)
-            if isinstance(outcome, SendLater):
+            if isinstance(outcome, NotNow):
                 assert outcome.after_s == 7
 
 

@@ -57,6 +57,7 @@ from contatto.ad_platforms.store import (
     mark_nodes_deleted,
     record_account,
 )
+from contatto.channels.actions import check_access_token
 from contatto.channels.model import ChannelApp
 from contatto.channels.store import find_app, list_apps
 from contatto.kit import errors
@@ -88,7 +89,6 @@ from contatto.measurement.rules import natural_number
 from contatto.measurement.store import list_measured_ads
 
 _ID: Final = re.compile(r"(?:act_)?[0-9]{1,20}", re.ASCII)
-_TOKEN_LIMIT: Final = 2_000
 _URL_LIMIT: Final = 250
 
 
@@ -114,7 +114,7 @@ def connect_outside_account(
     Raises:
         Refused: INVALID, naming the field.
     """
-    token = _checked_token(new.access_token)
+    token = check_access_token(new.access_token)
     account = open_outside_account(tx, business_id, new, allowed)
     store.save_outside_token(tx, account, token)
     queue_pull(tx, account, Walk())
@@ -183,7 +183,7 @@ def replace_outside_token(tx: Tx, business_id: str, account_id: str, access_toke
         Refused: NOT_FOUND, INVALID.
     """
     account = load_outside_account(tx, business_id, account_id)
-    store.save_outside_token(tx, account, _checked_token(access_token))
+    store.save_outside_token(tx, account, check_access_token(access_token))
     queue_pull(tx, account, Walk())
 
 
@@ -228,13 +228,6 @@ def queue_pull(tx: Tx, account: OutsideAccount, walk: Walk) -> None:
     progress = "" if walk == Walk() else write_walk(walk)
     new = NewRequest(account.business_id, PULL, account.id, destination, account.id, progress)
     queue_request(tx, new, PLAN)
-
-
-def _checked_token(text: str) -> str:
-    token = text.strip()
-    if not 0 < len(token) <= _TOKEN_LIMIT or not (token.isascii() and token.isprintable()) or " " in token:
-        raise Refused(errors.INVALID, "access_token: Paste the token as shown by the platform.")
-    return token
 
 
 RETURN_PATH: Final = "/settings/ad-platforms/return"

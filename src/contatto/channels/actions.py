@@ -9,7 +9,7 @@ from typing import Final
 
 import phonenumbers
 
-from contatto.channels import model, store
+from contatto.channels import store
 from contatto.channels.model import (
     CHECK,
     LOST_ACCESS,
@@ -19,7 +19,6 @@ from contatto.channels.model import (
     ChannelChecked,
     ChannelLost,
     CheckState,
-    NotTaken,
     Platform,
 )
 from contatto.channels.rules import CHECK_EVERY_S, CHECK_PLAN, MOST_ORIGINS, embed_origins
@@ -138,6 +137,14 @@ def check_external_id(text: str) -> str:
     return text.strip()
 
 
+def check_access_token(text: str) -> str:
+    """Return an access token of a platform without blank ends; refuse what cannot be one."""
+    token = text.strip()
+    if not 0 < len(token) <= 2_000 or not (token.isascii() and token.isprintable()) or " " in token:
+        raise Refused(errors.INVALID, "access_token: Paste the token as shown by the platform.")
+    return token
+
+
 def set_access_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> None:
     """Save the access token of an account, sealed; it replaces the last one.
 
@@ -149,10 +156,7 @@ def set_access_token(tx: Tx, business_id: str, account_id: str, access_token: st
         raise Refused(errors.NOT_FOUND, "Channel account not found.")
     if not needs_token(account):
         raise Refused(errors.INVALID, "access_token: the web chat needs no token.")
-    token = access_token.strip()
-    if not 0 < len(token) <= 2_000 or not (token.isascii() and token.isprintable()) or " " in token:
-        raise Refused(errors.INVALID, "access_token: Paste the token as shown by the platform.")
-    store.save_token(tx, business_id, account_id, token)
+    store.save_token(tx, business_id, account_id, check_access_token(access_token))
 
 
 def ask_platform(tx: Tx, business_id: str, account_id: str) -> None:
@@ -194,10 +198,8 @@ def read_check_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> S
     if account is None:
         return Done()
     account_seen = CONNECTORS[account.platform].read_account(answer)
-    if isinstance(account_seen, NotTaken):
-        return Failed(account_seen.reason)
-    if isinstance(account_seen, model.SendLater):
-        return NotNow(account_seen.reason, account_seen.after_s)
+    if isinstance(account_seen, Failed | NotNow):
+        return account_seen
     store.record_token_check(tx, account.business_id, account.id, CheckState.WORKS, account=account_seen)
     return Later("", CHECK_EVERY_S)
 

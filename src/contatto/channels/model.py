@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
 
-from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
 
 CHECK: Final = "channel_check"
 """Kind of requests that check an account; kept in rows, so it must never change."""
@@ -193,22 +193,7 @@ class Sent:
     message_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class SendLater:
-    """A temporary failure; ``after_s`` is the platform's wait, if it names one."""
-
-    reason: str
-    after_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NotTaken:
-    """A final failure."""
-
-    reason: str
-
-
-type SendOutcome = Sent | SendLater | NotTaken
+type SendOutcome = Sent | NotNow | Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +325,6 @@ class Connector(Protocol):
         """Return the request that reads the account's name; unused like `reply`."""
         ...
 
-    def read_account(self, answer: HttpAnswer) -> AccountSeen | SendLater | NotTaken:
-        """Read the answer; `NotTaken` when the token or the id of the account is wrong."""
+    def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | Failed:
+        """Read the answer; `Failed` when the token or the id of the account is wrong."""
         ...

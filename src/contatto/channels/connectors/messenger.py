@@ -21,7 +21,6 @@ from contatto.channels.model import (
     Incoming,
     Label,
     MessageKind,
-    NotTaken,
     Outgoing,
     Platform,
     Progressed,
@@ -34,7 +33,7 @@ from contatto.channels.model import (
     Unusable,
     WasRead,
 )
-from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest
 from contatto.kit.texts import JSON_ERRORS
 from contatto.kit.timestamps import from_micros
 
@@ -145,7 +144,7 @@ class _MetaMessaging(meta.MetaApp):
         try:
             return Sent(_answers.decode(answer.body).message_id)
         except JSON_ERRORS:
-            return NotTaken("unreadable_answer")
+            return Failed("unreadable_answer")
 
     def _event_of(self, raw: bytes) -> tuple[str, _Event] | None:
         """Return the account and the one event of a delivery; None for another body."""

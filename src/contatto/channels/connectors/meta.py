@@ -23,14 +23,12 @@ from contatto.channels.model import (
     AccountSeen,
     AdTap,
     Label,
-    NotTaken,
     Outgoing,
-    SendLater,
 )
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.numbers import read_number
-from contatto.kit.outbound.model import HttpAnswer, HttpRequest, retry_after_s
+from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
 from contatto.kit.texts import JSON_ERRORS
 
 GRAPH: Final = "https://graph.facebook.com"
@@ -89,7 +87,7 @@ class MetaApp:
     def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:
         return answer_challenge(query, verify_token)
 
-    def read_account(self, answer: HttpAnswer) -> AccountSeen | SendLater | NotTaken:
+    def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | Failed:
         return read_account(answer)
 
 
@@ -176,20 +174,20 @@ def account_request(access: AccountAccess, fields: str) -> HttpRequest:
     return HttpRequest("GET", url, headers, b"")
 
 
-def read_account(answer: HttpAnswer) -> AccountSeen | SendLater | NotTaken:
+def read_account(answer: HttpAnswer) -> AccountSeen | NotNow | Failed:
     """Read the name of an account, or the reason for its absence."""
     if answer.status != 200:
         return problem(answer)
     try:
         profile = _accounts.decode(answer.body)
     except JSON_ERRORS:
-        return NotTaken("unreadable_answer")
+        return Failed("unreadable_answer")
     return AccountSeen(
         profile.verified_name or profile.name, profile.display_phone_number or profile.username
     )
 
 
-def problem(answer: HttpAnswer) -> SendLater | NotTaken:
+def problem(answer: HttpAnswer) -> NotNow | Failed:
     """Interpret an answer other than 200."""
     try:
         error = _answers.decode(answer.body).error or _Error()
@@ -197,14 +195,14 @@ def problem(answer: HttpAnswer) -> SendLater | NotTaken:
         error = _Error()
     for reason, codes in (("too_fast", _TOO_FAST), ("platform_away", _AWAY)):
         if error.code in codes:
-            return SendLater(reason, retry_after_s(answer))
+            return NotNow(reason, retry_after_s(answer))
     if answer.status == 429 or answer.status >= 500:
-        return SendLater(f"http_{answer.status}", retry_after_s(answer))
+        return NotNow(f"http_{answer.status}", retry_after_s(answer))
     error_codes = {error.code, error.error_subcode}
     if error_codes & _WINDOW:
-        return NotTaken("window_closed")
+        return Failed("window_closed")
     if error_codes & _NOT_REACHED:
-        return NotTaken("person_not_reached")
+        return Failed("person_not_reached")
     if answer.status in (401, 403) or error.code in _TOKEN_REFUSED:
-        return NotTaken(LOST_ACCESS)
-    return NotTaken(f"platform_{error.code}" if error.code > 0 else f"http_{answer.status}")
+        return Failed(LOST_ACCESS)
+    return Failed(f"platform_{error.code}" if error.code > 0 else f"http_{answer.status}")

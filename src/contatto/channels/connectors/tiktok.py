@@ -26,13 +26,11 @@ from contatto.channels.model import (
     Incoming,
     Label,
     MessageKind,
-    NotTaken,
     Outgoing,
     Platform,
     Referred,
     ReplyWindow,
     Sender,
-    SendLater,
     SendOutcome,
     Sent,
     Unusable,
@@ -41,7 +39,7 @@ from contatto.channels.model import (
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.numbers import read_number
-from contatto.kit.outbound.model import HttpAnswer, HttpRequest, retry_after_s
+from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
 from contatto.kit.texts import JSON_ERRORS
 from contatto.kit.timestamps import from_micros
 
@@ -215,30 +213,30 @@ class TikTok:
         url = f"{access.base_url}/open_api/v1.3/business/get/?{query}"
         return HttpRequest("GET", url, {"Access-Token": access.access_token}, b"")
 
-    def read_account(self, answer: HttpAnswer) -> AccountSeen | SendLater | NotTaken:
+    def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | Failed:
         outcome = self.outcome(answer)
         if not isinstance(outcome, Sent):
             return outcome
         try:
             profile = _profiles.decode(answer.body).data or _Profile()
         except JSON_ERRORS:
-            return NotTaken("unreadable_answer")
+            return Failed("unreadable_answer")
         return AccountSeen(profile.display_name, profile.username)
 
     def outcome(self, answer: HttpAnswer) -> SendOutcome:
         if answer.status == 429 or answer.status >= 500:
-            return SendLater(f"http_{answer.status}", retry_after_s(answer))
+            return NotNow(f"http_{answer.status}", retry_after_s(answer))
         try:
             content = _answers.decode(answer.body)
         except JSON_ERRORS:
-            return NotTaken(f"http_{answer.status}")
+            return Failed(f"http_{answer.status}")
         if content.code == 0 and answer.status == 200:
             return Sent(content.data.message.message_id if content.data and content.data.message else "")
         if content.code in _NOT_NOW:
-            return SendLater(_NOT_NOW[content.code], retry_after_s(answer))
+            return NotNow(_NOT_NOW[content.code], retry_after_s(answer))
         if answer.status in (401, 403) or content.code in _TOKEN_REFUSED:
-            return NotTaken(LOST_ACCESS)
-        return NotTaken(f"platform_{content.code}"[:64])
+            return Failed(LOST_ACCESS)
+        return Failed(f"platform_{content.code}"[:64])
 
 
 def sign_body(raw: bytes, secret: str, signed_at: int) -> str:

@@ -15,17 +15,15 @@ from contatto.channels.model import (
     Incoming,
     Label,
     MessageKind,
-    NotTaken,
     Outgoing,
     Platform,
     Sender,
-    SendLater,
     SendOutcome,
     Unusable,
 )
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
 from contatto.kit.texts import JSON_ERRORS
 from contatto.kit.timestamps import from_micros
 
@@ -96,11 +94,11 @@ class Webchat:
         return HttpRequest("POST", out.base_url, {}, b"")
 
     def outcome(self, answer: HttpAnswer) -> SendOutcome:
-        return NotTaken("cannot_send")
+        return Failed("cannot_send")
 
     def ask_account(self, access: AccountAccess) -> HttpRequest:
         """Refuse, as the chat page has no platform."""
         return HttpRequest("GET", access.base_url, {}, b"")
 
-    def read_account(self, answer: HttpAnswer) -> AccountSeen | SendLater | NotTaken:
-        return NotTaken("cannot_send")
+    def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | Failed:
+        return Failed("cannot_send")

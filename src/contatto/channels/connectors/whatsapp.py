@@ -22,7 +22,6 @@ from contatto.channels.model import (
     Incoming,
     Label,
     MessageKind,
-    NotTaken,
     Outgoing,
     Platform,
     Progressed,
@@ -34,7 +33,7 @@ from contatto.channels.model import (
     Unusable,
     WasRead,
 )
-from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest
 from contatto.kit.texts import JSON_ERRORS
 from contatto.kit.timestamps import from_micros
 
@@ -178,7 +177,7 @@ class WhatsApp(meta.MetaApp):
         try:
             sent = _answers.decode(answer.body).messages
         except JSON_ERRORS:
-            return NotTaken("unreadable_answer")
+            return Failed("unreadable_answer")
         return Sent(sent[0].id if sent else "")
 
 

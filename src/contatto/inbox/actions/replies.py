@@ -18,12 +18,10 @@ from contatto.channels.model import (
     ChannelLost,
     Chatted,
     MessageKind,
-    NotTaken,
     Outgoing,
     Platform,
     Progressed,
     Sender,
-    SendLater,
     SendProgress,
 )
 from contatto.channels.rules import WindowState, may_use_message_api, window_state
@@ -61,13 +59,13 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.fair_queue import Turns
 from contatto.kit.ids import named_id
-from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.model import (
     Ask,
     Done,
     Failed,
     HttpAnswer,
     NewRequest,
+    NotNow,
     OutboundRequest,
     Outcome,
     RequestState,
@@ -278,10 +276,8 @@ def read_reply_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> S
     if send is None or account is None:
         return Done()
     outcome = CONNECTORS[account.platform].outcome(answer)
-    if isinstance(outcome, NotTaken):
-        return Failed(outcome.reason)
-    if isinstance(outcome, SendLater):
-        return outbound.NotNow(outcome.reason, outcome.after_s)
+    if isinstance(outcome, Failed | NotNow):
+        return outcome
     if outcome.message_id:
         messages.record_external_ref(tx, send, threads.message_id_of(account, outcome.message_id))
     messages.record_send(tx, send, SendState.SENT)
@@ -292,7 +288,7 @@ def read_reply_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> S
 def settle_reply(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
     """Show the result of a failed attempt in the thread."""
     send = messages.find_send(tx, request.business_id, request.subject)
-    if send is None or not isinstance(outcome, outbound.NotNow | Failed):
+    if send is None or not isinstance(outcome, NotNow | Failed):
         return
     if isinstance(outcome, Failed):
         messages.record_send(tx, send, SendState.FAILED, reason=outcome.reason)
