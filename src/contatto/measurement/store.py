@@ -597,7 +597,7 @@ _CLICKS: Final = PreparedQuery(
 
 
 def list_conversions_since(tx: Tx, business_id: str, persons: Sequence[str], since: int) -> list[Conversion]:
-    """Return the conversions of some persons from a moment (microseconds) on, in the order of time."""
+    """Return conversions of persons from a moment (microseconds) on, by time."""
     return _CONVERTED.list(tx, {"of": business_id, "persons": persons, "since": since})
 
 

@@ -178,7 +178,21 @@ def copy_node(
     item = find_node(tx, business_id, place)
     name = named(item.name)[:LONGEST_NAME].strip()
     if isinstance(item, Campaign):
-        return _copy_campaign(tx, item, name, needs_review=needs_review)
+        new_campaign = replace(
+            item,
+            id=new_id(),
+            number=new_number(),
+            name=name,
+            status=NodeStatus.PAUSED,
+            created_at=tx.now,
+            updated_at=tx.now,
+        )
+        store.save_node(tx, new_campaign)
+        under = NodeFilter(campaign_numbers=frozenset({item.number}))
+        ad_groups = store.list_ad_groups(tx, business_id, item.ad_account_id, under, NO_PAGES)
+        for ad_group in reversed(ad_groups):  # the oldest first, so that the copies stand in the same order
+            _copy_ad_group(tx, ad_group, new_campaign, needs_review=needs_review)
+        return new_campaign
     campaign = store.find_campaign(tx, business_id, item.campaign_id)
     if campaign is None:
         raise Refused(errors.NOT_FOUND)
@@ -190,24 +204,6 @@ def copy_node(
         raise Refused(errors.NOT_FOUND)
     ad = replace(item, name=name, status=NodeStatus.PAUSED)
     return _copy_ad(tx, ad, (above, campaign), needs_review=needs_review)
-
-
-def _copy_campaign(tx: Tx, campaign: Campaign, name: str, *, needs_review: bool) -> Campaign:
-    new_campaign = replace(
-        campaign,
-        id=new_id(),
-        number=new_number(),
-        name=name,
-        status=NodeStatus.PAUSED,
-        created_at=tx.now,
-        updated_at=tx.now,
-    )
-    store.save_node(tx, new_campaign)
-    under = NodeFilter(campaign_numbers=frozenset({campaign.number}))
-    ad_groups = store.list_ad_groups(tx, campaign.business_id, campaign.ad_account_id, under, NO_PAGES)
-    for group in reversed(ad_groups):  # the oldest first, so that the copies stand in the same order
-        _copy_ad_group(tx, group, new_campaign, needs_review=needs_review)
-    return new_campaign
 
 
 def _copy_ad_group(tx: Tx, group: AdGroup, campaign: Campaign, *, needs_review: bool) -> AdGroup:
@@ -523,15 +519,8 @@ def name_ads(tx: Tx, business_id: str, ads: Collection[Ad]) -> dict[int, str]:
 def load_outline(tx: Tx, account: AdAccount) -> list[Node]:
     """Return all that is not deleted, newest first."""
     scope = (account.business_id, str(account.id), NodeFilter(), NO_PAGES)
-    campaigns = store.list_campaigns(tx, *scope)
-    groups = _load_above(tx, account, store.list_ad_groups(tx, *scope), {one.id: one for one in campaigns})
-    return build_outline(campaigns, groups, store.list_ads(tx, *scope), tx.now)
-
-
-def _load_above(
-    tx: Tx, account: AdAccount, groups: list[AdGroup], campaigns: dict[str, Campaign]
-) -> list[tuple[AdGroup, Above]]:
-    """Return each ad group with what its delivery depends on."""
+    campaigns = {campaign.id: campaign for campaign in store.list_campaigns(tx, *scope)}
+    groups = store.list_ad_groups(tx, *scope)
     day = local_day(micros(tx.now), account.timezone)
     shared = [name for name, campaign in campaigns.items() if campaign.budget_micros is not None]
     under = store.list_ad_group_ids(tx, account.business_id, shared) if shared else {}
@@ -556,7 +545,7 @@ def _load_above(
                 campaigns[group.campaign_id], facts_by_country[key], of_group.day_micros, ever, shared_spent
             )
             groups_above.append((group, above))
-    return groups_above
+    return build_outline(campaigns.values(), groups_above, store.list_ads(tx, *scope), tx.now)
 
 
 @dataclass(frozen=True, slots=True)
