@@ -81,18 +81,6 @@ def migrate_command() -> None:
 Who = Annotated[str, typer.Argument(help="E-mail or id of the member.")]
 
 
-def _load_member_named(tx: Tx, business: Business, name_or_id: str) -> Member:
-    """Load and lock the member with this e-mail or id.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
-    for member in account_store.list_members(tx, business.id):
-        if name_or_id.strip().lower() in (member.email, member.id):
-            return account_actions.load_member(tx, business.id, member.id)
-    raise Refused(errors.NOT_FOUND, "Member not found.")
-
-
 def _print_ended(done: str, ended: Ended) -> None:
     out.print(f"{done} {ended.sessions} sessions and {ended.tokens} access tokens have ended.")
 
@@ -107,7 +95,11 @@ member_commands = typer.Typer(
 def _act_on_member[T](command: str, who: str, business: str, work: Callable[[Tx, Member], T]) -> T:
     def follow(tx: Tx) -> T:
         one_business = find_one_business(tx, business)
-        member = _load_member_named(tx, one_business, who)
+        members = account_store.list_members(tx, one_business.id)
+        matches = [member.id for member in members if who.strip().lower() in (member.email, member.id)]
+        if not matches:
+            raise Refused(errors.NOT_FOUND, "Member not found.")
+        member = account_actions.load_member(tx, one_business.id, matches[0])  # locked
         result = work(tx, member)
         record_command(tx, one_business, f"member {command}", f"member_id={member.id}")
         return result

@@ -39,7 +39,7 @@ from contatto.signals.rules import (
     TOO_OLD,
     cannot_be_sent,
 )
-from contatto.simulator.crms.failure_kit import CheckFailed, FaultResult
+from contatto.simulator.crms.failure_kit import CheckFailed, FaultResult, Plays
 
 HEX = re.compile(r"[0-9a-f]{64}")
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -360,18 +360,8 @@ def renew_access(bench: SignalBench) -> None:
 
 type Play = Callable[[SignalBench], None]
 
-_PLAYS: Final[dict[str, Play]] = {}
-"""Fault → its play, of those with a function of their own."""
-
-
-def fault(name: str) -> Callable[[Play], Play]:
-    """Register a play under the name of its fault."""
-
-    def register(play: Play) -> Play:
-        _PLAYS[name] = play
-        return play
-
-    return register
+_PLAYS: Final = Plays[SignalBench]()
+fault = _PLAYS.fault
 
 
 type Fate = HttpAnswer | str | None

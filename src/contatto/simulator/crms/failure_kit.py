@@ -340,20 +340,23 @@ class CrmBench:
             raise NotApplicable(why)
 
 
+class Plays[B](dict[str, Callable[[B], None]]):
+    """Plays on a bench, by the name of their fault."""
+
+    def fault(self, name: str) -> Callable[[Callable[[B], None]], Callable[[B], None]]:
+        """Register a play under the name of its fault."""
+
+        def register(play: Callable[[B], None]) -> Callable[[B], None]:
+            self[name] = play
+            return play
+
+        return register
+
+
 type Play = Callable[[CrmBench], None]
 
-_PLAYS: Final[dict[str, Play]] = {}
-"""Fault → its play, of those with a function of their own."""
-
-
-def fault(name: str) -> Callable[[Play], Play]:
-    """Register a play under the name of its fault."""
-
-    def register(play: Play) -> Play:
-        _PLAYS[name] = play
-        return play
-
-    return register
+_PLAYS: Final = Plays[CrmBench]()
+fault = _PLAYS.fault
 
 
 STORM: Final = 10

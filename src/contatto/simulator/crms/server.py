@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -131,16 +131,8 @@ class MemoryCrm:
 
     def drop_choice(self, name: str, value: str) -> None:
         """Remove a value from a list, as an administrator does."""
-        field_of_crm = self.fields[name]
-        choices = tuple(choice for choice in field_of_crm.choices if choice[0] != value)
-        self.fields[name] = CrmField(
-            field_of_crm.name,
-            field_of_crm.label,
-            field_of_crm.kind,
-            field_of_crm.is_required,
-            choices,
-            field_of_crm.limit,
-        )
+        choices = tuple(choice for choice in self.fields[name].choices if choice[0] != value)
+        self.fields[name] = replace(self.fields[name], choices=choices)
 
     def backup(self) -> dict[str, StoredRecord]:
         return deepcopy(self.records)
