@@ -166,6 +166,32 @@ def test_the_share_that_has_come_is_told_by_those_who_are_old_enough() -> None:
     assert waiting.share_by(0, EDGES_S.index(3 * 86_400.0), 7 * 86_400) > 0.85
 
 
+@pytest.mark.parametrize("samples", [15, 60])
+def test_late_labels_of_one_ad_group_are_expected_in_a_market_of_early_ones(samples: int) -> None:
+    """A few samples show that labels of an ad group come days late, where all others come within hours."""
+    chance, repeats, window_s = np.random.default_rng(7), 8, 7 * 86_400
+    shares = np.zeros((2, 2))
+    for _ in range(repeats):
+        delays = LabelDelays(0.2)
+        delays.grow(2)
+        for group, number, mean_s in ((0, 500, 5_400.0), (1, samples, 36 * 3_600.0)):
+            for _ in range(number):
+                age_s = chance.random() * 4 * 86_400
+                delay_s = chance.exponential(mean_s) if chance.random() < 0.3 else float("inf")
+                for edge, edge_s in enumerate(EDGES_S):
+                    if edge_s > age_s:
+                        break
+                    if delay_s <= edge_s:
+                        delays.count_arrival(group, edge, delay_s)
+                        break
+                    delays.count_wait(group, edge)
+            for place, days in enumerate((1, 2)):
+                shares[group, place] += delays.share_by(group, EDGES_S.index(days * 86_400.0), window_s)
+    early, late = shares / repeats
+    assert early == pytest.approx([1.0, 1.0], abs=0.05)
+    assert late == pytest.approx([0.49, 0.74], abs=0.13)
+
+
 def test_serving_and_learning_score_by_the_very_same_features() -> None:
     """What was answered is the sum of the weights that learning lists for it."""
     marketplace = Marketplace(1)

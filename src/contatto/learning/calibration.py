@@ -60,7 +60,48 @@ EDGES_S: Final = (
 )  # fmt: skip
 """Ages at which a sample without a label is checked."""
 _SHRINK: Final = 40.0
-"""Weight of the market's label delay in that of an ad group, in samples."""
+"""Weight of the likely label delay in that of an ad group, in samples."""
+_MEANS_S: Final = (0.25 * HOUR, HOUR, 4 * HOUR, 12 * HOUR, DAY, 2 * DAY, 4 * DAY)
+"""Mean delays of the exponential curves that are compared with the market's."""
+_MARKET_WEIGHT: Final = 0.5
+"""Prior probability that the labels of an ad group arrive as those of the market."""
+_RATE_STEPS: Final = 8
+
+
+_CURVES: Final = np.diff(1.0 - np.exp(-np.array((0.0, *EDGES_S)) / np.array(_MEANS_S)[:, None]), axis=1)
+"""Share of the labels that arrive between two edges, by mean delay."""
+
+
+def likely_hazards(
+    came: NDArray[np.float64], waited: NDArray[np.float64], market: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the expected share of missing labels that arrive by the next edge, for an ad group.
+
+    The mean of delay curves (the market's, and exponential ones of short to long means) by their posterior
+    probability. Labels that come days late are rare in the whole market, so shrinkage towards the market alone
+    hides them in an ad group where they are usual.
+
+    Args:
+        came: labels of the ad group by edge.
+        waited: samples of the ad group by edge, labels included.
+        market: the same share in the whole market.
+    """
+    survivors = np.cumprod(1.0 - np.minimum(market, 0.95))
+    total = 1.0 - survivors[-1]
+    curves = np.vstack([-np.diff(survivors, prepend=1.0) / total, _CURVES])
+    before = np.cumsum(curves, axis=1) - curves
+    rates = np.full((len(curves), 1), total)
+    hazards = rates * curves / (1.0 - rates * before)
+    for _ in range(_RATE_STEPS):
+        expected = (waited * hazards).sum(axis=1, keepdims=True)
+        rates = np.clip(rates * (came.sum() + 2.0) / (expected + 2.0), 1e-6, 0.95)
+        hazards = np.clip(rates * curves / (1.0 - rates * before), 1e-9, 0.95)
+    evidence = came @ np.log(hazards).T + (waited - came) @ np.log1p(-hazards).T
+    priors = np.full(len(curves), (1.0 - _MARKET_WEIGHT) / len(_MEANS_S))
+    priors[0] = _MARKET_WEIGHT
+    weights = priors * np.exp(evidence - evidence.max())
+    mean: NDArray[np.float64] = weights @ hazards / weights.sum()
+    return mean
 
 
 class LabelDelays:
@@ -123,8 +164,8 @@ class LabelDelays:
         """Return the share of an ad group's labels in its window that arrive by an edge."""
         shares = self.shares.get(group)
         if shares is None:
-            market = self.all_came / self.all_waited
-            hazards = (self.came[group] + _SHRINK * market) / (self.waited[group] + _SHRINK)
+            likely = likely_hazards(self.came[group], self.waited[group], self.all_came / self.all_waited)
+            hazards = (self.came[group] + _SHRINK * likely) / (self.waited[group] + _SHRINK)
             shares = [float(share) for share in 1.0 - np.cumprod(1.0 - np.minimum(hazards, 0.95))]
             self.shares[group] = shares
         last = next((i for i, age_s in enumerate(EDGES_S) if window_s <= age_s), len(EDGES_S) - 1)
