@@ -166,14 +166,15 @@ O_AD: Final = 0
 O_OFFER: Final = 1
 O_PRICE: Final = 2
 O_PROPENSITY: Final = 3
-O_SCORE: Final = 4
-O_P: Final = 5
+O_P: Final = 4
 O_RAW: Final = O_P + HEADS
 O_FIT: Final = O_RAW + HEADS
 """Fit of ad and request, see `K_FIT`."""
 O_VIEWER: Final = O_FIT + 1
 """What the viewer is worth: the logarithm of the chance of a lead, as a mean of the ads that may serve."""
-OUTCOME: Final = O_VIEWER + 1
+O_SCORE: Final = O_VIEWER + 1
+"""The value of a view in conversions, see `R_SCORE`."""
+OUTCOME: Final = O_SCORE + 1
 
 BINS: Final = 640
 BINS_AN_OCTAVE: Final = 16

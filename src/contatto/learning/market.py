@@ -302,7 +302,9 @@ class AuctionGroup:
     cost_factor: float = 1.0
     lately_spent: float = 0.0
     lately_expected: float = 0.0
+    lately_scored: float = 0.0
     expected: float = 0.0
+    scored: float = 0.0
     ahead: float = math.inf
     """Limit of the spend until the next step of pacing."""
     campaign_plan: BudgetPlan = field(default_factory=BudgetPlan)
@@ -546,7 +548,7 @@ class Groups:
                     group.views, group.clicks, group.conversations, group.spam, group.leads, group.predicted,
                     group.began_at, group.planned, group.spent_before, group.correction, group.paced,
                     group.is_paced, group.cost_factor, group.lately_spent, group.lately_expected,
-                    group.expected, group.ahead, _figures_of(group.campaign_plan), group.campaign_paced,
+                    group.lately_scored, group.expected, group.scored, group.ahead, _figures_of(group.campaign_plan), group.campaign_paced,
                 ]
                 for group in self.groups
             ],

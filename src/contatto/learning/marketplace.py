@@ -31,7 +31,7 @@ from contatto.learning.columns import (
     O_PRICE,
     O_PROPENSITY,
     O_RAW,
-    O_VIEWER,
+    O_SCORE,
     S_VIEWER_MEAN,
     S_VIEWER_SLOPE,
     SECOND,
@@ -323,7 +323,7 @@ def decide_request(market: MarketState, line: RequestLine, complain: Any) -> Imp
     snapshots.counts[place] = count
     return Impression(
         line.request_id, ad, int(groups.ads[ad, A_GROUP]), row, market.now, int(out[O_OFFER]),
-        int(out[O_PRICE]), out[O_PROPENSITY], tuple(out[O_P : O_P + HEADS]), tuple(out[O_RAW : O_VIEWER + 1]),
+        int(out[O_PRICE]), out[O_PROPENSITY], tuple(out[O_P : O_P + HEADS]), tuple(out[O_RAW : O_SCORE + 1]),
         place,
     )  # fmt: skip
 

@@ -21,6 +21,8 @@ from contatto.learning.columns import (
     HEADS,
     IS_LEAD,
     LEAD,
+    O_RAW,
+    O_SCORE,
     S_FARM_PRIOR,
     S_FLOOR_VARIANCE,
     SECOND,
@@ -56,6 +58,8 @@ ENOUGH_BESIDE: Final = 30_000.0
 """Minimum of stored views without a click, while clicks are few."""
 FEW_VIEWS: Final = 20.0
 """Prior of the number of views in the sampling rate."""
+_SCORE: Final = O_SCORE - O_RAW
+"""Place of the score in an impression's raw predictions."""
 
 
 def teach(
@@ -133,7 +137,9 @@ def take_view(market: MarketState, impression: Impression, ts: int) -> None:
     group.views += 1
     p = impression.p
     group.predicted += p[CLICK] * p[CONVERSATION] * p[LEAD]
-    group.expected += p[CLICK] * p[CONVERSATION] * (p[LEAD] if group.line.goal is LineGoal.LEAD else 1.0)
+    expected = p[CLICK] * p[CONVERSATION] * (p[LEAD] if group.line.goal is LineGoal.LEAD else 1.0)
+    group.expected += expected
+    group.scored += impression.raw[_SCORE] if len(impression.raw) > _SCORE else expected
     now_s = market.now / SECOND
     row = viewers.table[impression.viewer]
     fade_viewer(viewers.table, impression.viewer, now_s)

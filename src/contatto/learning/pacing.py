@@ -47,14 +47,16 @@ LEARNING_S: Final = 2.5 * DAY_S
 """Time in which an ad group with a cost target may learn at a higher cost."""
 FEW_A_DAY: Final = 1.0
 """Expected daily conversions below which a cost target counts as too low."""
-LEARNING_A_DAY: Final = 10.0
+LEARNING_A_DAY: Final = 20.0
 """Daily learning budget, as a multiple of the cost target; less at high costs."""
-LEARNING_TRUST: Final = 4.0
+LEARNING_TRUST: Final = 8.0
 """Prior conversions at the target while an ad group learns."""
 STARVED_A_DAY: Final = 0.1
 """Daily budget of an ad group with a cost target that is too low, as a multiple of the target."""
 FACTORS: Final = (0.8, 1.25)
 """Bounds of the factor that corrects the actual cost to the target."""
+AIM: Final = 0.9
+"""Share of the cost target that bids aim at, since the cost of few results varies by chance."""
 TRUST: Final = 10.0
 """Prior conversions at the target."""
 
@@ -224,12 +226,26 @@ def _multiplier(
         budget = LEARNING_A_DAY * target * min(success, 1.0)
         multiplier = min(paced, _explore(groups, group, traffic, rate, ts, budget))
     else:
-        multiplier = min(paced, find_limit(groups.prices[group.number], target * group.cost_factor))
+        limit = AIM * target * group.cost_factor * results_per_score(groups, group)
+        multiplier = min(paced, find_limit(groups.prices[group.number], limit))
         if group.lately_expected < FEW_A_DAY:
             starved = _explore(groups, group, traffic, rate, ts, STARVED_A_DAY * target)
             multiplier = max(multiplier, min(paced, starved))
     group.is_paced = multiplier == paced
     return multiplier
+
+
+def results_per_score(groups: Groups, group: AuctionGroup) -> float:
+    """Return the expected results of recent views over their scores, of an ad group and its goal.
+
+    Scores are lower than expected results, since spam counts less, for example. Prices are known by score.
+    """
+    goal = group.line.goal
+    same = [other for other in groups.groups if other.line.goal is goal]
+    expected = sum(other.lately_expected for other in same)
+    scored = sum(other.lately_scored for other in same)
+    usual = (expected + TRUST) / (scored + TRUST)
+    return (group.lately_expected + TRUST * usual) / (group.lately_scored + TRUST)
 
 
 def _pace(groups: Groups, group: AuctionGroup, traffic: Traffic, rate: float, ts: int) -> float:
@@ -318,7 +334,8 @@ def check_spend(groups: Groups, newest: NDArray[np.float64], passed_s: float) ->
             group.correction = min(max(group.correction, 0.4), 2.5)
         group.lately_spent = group.lately_spent * share + actual / UNITS
         group.lately_expected = group.lately_expected * share + group.expected
-        group.expected = 0.0
+        group.lately_scored = group.lately_scored * share + group.scored
+        group.expected = group.scored = 0.0
         target = target_of(group)
         if target:
             cost = (group.lately_spent + TRUST * target) / (group.lately_expected + TRUST)
