@@ -45,6 +45,7 @@ def main(arguments):
             run_uv(uv, *arguments)
             return 0
         install_packages(uv, is_runtime)
+        compile_kernels()
     except Failed as failure:
         print(f"bootstrap: {failure}", file=sys.stderr)
         return 1
@@ -118,6 +119,17 @@ def install_packages(uv, is_runtime):
         install_from(uv, index, is_runtime)
     else:
         run_uv(uv, "sync", "--locked", *(["--no-default-groups", "--inexact"] if is_runtime else []))
+
+
+def compile_kernels():
+    """Compile the kernels of ad delivery, so that no first decision waits for a compiler."""
+    say("compiling the kernels of ad delivery")
+    deliver = [str(VENV / "bin" / "contatto"), "deliver"]
+    done = subprocess.run(deliver, check=False, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise Failed(
+            "`contatto deliver` does not start, see above. Remove .venv, then run the command again."
+        )
 
 
 def install_from(uv, index, is_runtime):
