@@ -47,6 +47,8 @@ LEARNING_S: Final = 2.5 * DAY_S
 """Time in which an ad group with a cost target may learn at a higher cost."""
 FEW_A_DAY: Final = 1.0
 """Expected daily conversions below which a cost target counts as too low."""
+FAR_OVER: Final = 4.0
+"""Cost over target from which on the target counts as too low."""
 LEARNING_A_DAY: Final = 20.0
 """Daily learning budget, as a multiple of the cost target; less at high costs."""
 LEARNING_TRUST: Final = 8.0
@@ -81,9 +83,15 @@ def target_of(group: AuctionGroup) -> float:
 
 
 def is_target_too_low(group: AuctionGroup, ts: int) -> bool:
-    """Report whether the cost target limits an ad group that won little after its learning time."""
-    is_limited = target_of(group) > 0.0 and not group.is_paced
-    return is_limited and not _has_time_to_learn(group, ts) and group.lately_expected < FEW_A_DAY
+    """Report whether the cost target limits an ad group that won little, or at many times the target.
+
+    Only after its learning time.
+    """
+    target = target_of(group)
+    if not target or group.is_paced or _has_time_to_learn(group, ts):
+        return False
+    dear = group.lately_spent > FAR_OVER * target * group.lately_expected
+    return dear or group.lately_expected < FEW_A_DAY
 
 
 def _has_time_to_learn(group: AuctionGroup, ts: int) -> bool:
