@@ -137,7 +137,7 @@ def take_view(market: MarketState, impression: Impression, ts: int) -> None:
     group.views += 1
     p = impression.p
     group.predicted += p[CLICK] * p[CONVERSATION] * p[LEAD]
-    expected = p[CLICK] * p[CONVERSATION] * (p[LEAD] if group.line.goal is LineGoal.LEAD else 1.0)
+    expected = p[CLICK] * p[CONVERSATION] * (p[LEAD] if group.line.goal is LineGoal.LEAD else 1.0 - p[SPAM])
     group.expected += expected
     group.scored += impression.raw[_SCORE] if len(impression.raw) > _SCORE else expected
     now_s = market.now / SECOND

@@ -57,7 +57,7 @@ STARVED_A_DAY: Final = 0.1
 """Daily budget of an ad group with a cost target that is too low, as a multiple of the target."""
 FACTORS: Final = (0.8, 1.25)
 """Bounds of the factor that corrects the actual cost to the target."""
-AIM: Final = 0.9
+AIM: Final = 0.8
 """Share of the cost target that bids aim at, since the cost of few results varies by chance."""
 TRUST: Final = 10.0
 """Prior conversions at the target."""
