@@ -78,8 +78,7 @@ def likely_hazards(
     """Return the expected share of missing labels that arrive by the next edge, for an ad group.
 
     The mean of delay curves (the market's, and exponential ones of short to long means) by their posterior
-    probability. Labels that come days late are rare in the whole market, so shrinkage towards the market alone
-    hides them in an ad group where they are usual.
+    probability. Shrinkage towards the market alone hides late labels that are rare in the whole market.
 
     Args:
         came: labels of the ad group by edge.

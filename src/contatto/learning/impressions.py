@@ -17,7 +17,8 @@ class Impression(msgspec.Struct, gc=False):
 
     Times are microseconds, 0 for never. ``view_until`` and ``click_until`` end the attribution windows.
     ``raw`` are the uncalibrated predictions by head, the fit of the ad, the viewer's value, and the score.
-    ``place`` is the row of its feature snapshot, -1 for none. ``waited`` is the share of late labels already learned.
+    ``place`` is the row of its feature snapshot, -1 for none. ``waited`` is the share of late labels already
+    learned.
     """
 
     request_id: str

@@ -548,7 +548,8 @@ class Groups:
                     group.views, group.clicks, group.conversations, group.spam, group.leads, group.predicted,
                     group.began_at, group.planned, group.spent_before, group.correction, group.paced,
                     group.is_paced, group.cost_factor, group.lately_spent, group.lately_expected,
-                    group.lately_scored, group.expected, group.scored, group.ahead, _figures_of(group.campaign_plan), group.campaign_paced,
+                    group.lately_scored, group.expected, group.scored, group.ahead,
+                    _figures_of(group.campaign_plan), group.campaign_paced,
                 ]
                 for group in self.groups
             ],
