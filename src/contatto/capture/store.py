@@ -44,9 +44,7 @@ capture_corrections = Table(
 
 def save_switch(tx: Tx, switch: CaptureSwitch) -> None:
     row = row_of(switch)
-    changed = {
-        name: value for name, value in row.items() if name not in ("channel_account_id", "business_id")
-    }
+    changed = row_of(switch, without={"channel_account_id", "business_id"})
     insert = tx.upsert(capture_switches).values(**row)
     tx.execute(insert.on_conflict_do_update(index_elements=["channel_account_id"], set_=changed))
 
@@ -134,8 +132,7 @@ def list_corrected(tx: Tx, business_id: str, values: set[tuple[Field, str]]) -> 
 def delete_corrections(tx: Tx, business_id: str, values: Collection[str]) -> None:
     """Forget corrections by the values that they are about."""
     indexes = [tx.vault.blind(value, business_id) for value in values]
-    condition = capture_corrections.c.business_id == business_id
-    tx.execute(capture_corrections.delete().where(condition, capture_corrections.c.value_index.in_(indexes)))
+    tx.delete(capture_corrections, business_id, value_index=indexes)
 
 
 def list_uncorrected(

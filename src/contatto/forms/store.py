@@ -143,14 +143,8 @@ def save_form(tx: Tx, form: Form) -> None:
 
 def record_draft(tx: Tx, form: Form, base_revision: int, editor: str) -> bool:
     """Save a draft unless another editor changed it since ``base_revision``; return whether it was saved."""
-    statement = update(forms).where(
-        forms.c.business_id == form.business_id,
-        forms.c.id == form.id,
-        or_(
-            forms.c.revision == base_revision,
-            (forms.c.edited_by == editor) & (forms.c.revision > base_revision),
-        ),
-    )
+    is_own_later = (forms.c.edited_by == editor) & (forms.c.revision > base_revision)
+    is_current = or_(forms.c.revision == base_revision, is_own_later)
     values = {
         "name": form.name,
         "draft": _as_text(form.draft),
@@ -158,17 +152,14 @@ def record_draft(tx: Tx, form: Form, base_revision: int, editor: str) -> bool:
         "edited_by": editor,
         "updated_at": tx.now,
     }
-    return tx.execute(statement.values(**values)).rowcount == 1
+    return tx.change(forms, form.business_id, form.id, is_current, **values)
 
 
 def record_published(tx: Tx, form: Form, version: int, next_number: int) -> bool:
     """Note that a version was published from this revision; its number is used up."""
-    statement = update(forms).where(
-        forms.c.business_id == form.business_id, forms.c.id == form.id, forms.c.revision == form.revision,
-        forms.c.version == form.version,
-    )  # fmt: skip
+    unchanged = (forms.c.revision == form.revision) & (forms.c.version == form.version)
     values = {"version": version, "number": next_number, "updated_at": tx.now}
-    return tx.execute(statement.values(**values)).rowcount == 1
+    return tx.change(forms, form.business_id, form.id, unchanged, **values)
 
 
 def find_form(tx: Tx, business_id: str, form_id: str) -> Form | None:
@@ -418,13 +409,8 @@ def save_bookings(tx: Tx, business_id: str, bookings: Iterable[Booking]) -> None
     Raises IntegrityError: somebody else holds one of them.
     """
     for booking in bookings:
-        own = form_bookings.delete().where(
-            form_bookings.c.business_id == business_id,
-            form_bookings.c.form_id == booking.form_id,
-            form_bookings.c.starts_at == booking.starts_at,
-            form_bookings.c.person_id == booking.person_id,
-        )
-        tx.execute(own)
+        own = {"form_id": booking.form_id, "person_id": booking.person_id, "starts_at": booking.starts_at}
+        tx.delete(form_bookings, business_id, **own)
         tx.insert(form_bookings, row_of(booking) | {"business_id": business_id})
 
 
@@ -439,8 +425,7 @@ def delete_answers_of(
     own = update(consent_receipts).where(consent_receipts.c.business_id == business_id, receipts_of)
     tx.execute(own.values(person_id=""))
     tx.execute(form_answers.delete().where(in_business, about))
-    of_persons = form_bookings.c.business_id == business_id, form_bookings.c.person_id.in_(person_ids)
-    tx.execute(form_bookings.delete().where(*of_persons))
+    tx.delete(form_bookings, business_id, person_id=person_ids)
 
 
 default_forms = Table(
@@ -467,12 +452,7 @@ def save_default_form(tx: Tx, business_id: str, channel_account_id: str, form_id
 
 
 def delete_default_form(tx: Tx, business_id: str, channel_account_id: str) -> None:
-    tx.execute(
-        default_forms.delete().where(
-            default_forms.c.business_id == business_id,
-            default_forms.c.channel_account_id == channel_account_id,
-        )
-    )
+    tx.delete(default_forms, business_id, channel_account_id=channel_account_id)
 
 
 def list_default_forms(tx: Tx, business_id: str) -> dict[str, str]:

@@ -167,6 +167,5 @@ def find_weights(tx: Tx, business_id: str) -> SpamWeights | None:
 
 def delete_verdicts(tx: Tx, business_id: str, conversation_ids: Collection[str]) -> None:
     removed = list_verdicts(tx, business_id, conversation_ids)
-    in_business = chats.delete().where(chats.c.business_id == business_id)
-    tx.execute(in_business.where(chats.c.conversation_id.in_(sorted(removed))))
+    tx.delete(chats, business_id, conversation_id=sorted(removed))
     _update_counts(tx, business_id, [], removed.values())

@@ -15,7 +15,6 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
-    Update,
     and_,
     bindparam,
     case,
@@ -128,8 +127,7 @@ def record_persons_seen(tx: Tx, seen_persons: Iterable[Person]) -> None:
 
 
 def record_blocked(tx: Tx, business_id: str, person_id: str, *, is_blocked: bool) -> None:
-    blocked_at = tx.now if is_blocked else None
-    tx.execute(_change_of_person(business_id, person_id).values(blocked_at=blocked_at))
+    tx.change(persons, business_id, person_id, blocked_at=tx.now if is_blocked else None)
 
 
 def is_blocked(tx: Tx, business_id: str, person_id: str) -> bool:
@@ -139,9 +137,8 @@ def is_blocked(tx: Tx, business_id: str, person_id: str) -> bool:
 
 def record_address(tx: Tx, business_id: str, person_id: str, address: str) -> None:
     """Keep what a platform needs to reach a person where that is a contact detail itself, sealed."""
-    unknown = _change_of_person(business_id, person_id).where(persons.c.address.is_(None))
     sealed_address = tx.vault.seal(address, business_id, "persons.address", person_id)
-    tx.execute(unknown.values(address=sealed_address))
+    tx.change(persons, business_id, person_id, persons.c.address.is_(None), address=sealed_address)
 
 
 def find_address(tx: Tx, business_id: str, person_id: str) -> str | None:
@@ -163,10 +160,6 @@ def record_stated_names(tx: Tx, stated: Iterable[Person]) -> None:
         for person in stated
     ]
     update_rows(tx, _STATED, rows)
-
-
-def _change_of_person(business_id: str, person_id: str) -> Update:
-    return update(persons).where(persons.c.business_id == business_id, persons.c.id == person_id)
 
 
 def load_person(tx: Tx, business_id: str, person_id: str) -> Person:
@@ -559,9 +552,9 @@ def moved(conversation: Conversation, moves: Iterable[Move], lead_mark: LeadMade
 
 def record_desk(tx: Tx, conversation: Conversation, **values: Any) -> bool:
     """Change what lies on the desk; False when somebody changed it since it was read."""
-    statement = _change_of(conversation.business_id, conversation.id)
-    unchanged = statement.where(conversations.c.revision == conversation.revision)
-    return tx.execute(unchanged.values(**values, revision=conversation.revision + 1)).rowcount == 1
+    unchanged = conversations.c.revision == conversation.revision
+    values["revision"] = conversation.revision + 1
+    return tx.change(conversations, conversation.business_id, conversation.id, unchanged, **values)
 
 
 def list_conversations_of_person(tx: Tx, business_id: str, person_id: str) -> list[Conversation]:
@@ -590,17 +583,16 @@ def record_starts(tx: Tx, started: Iterable[tuple[Conversation, datetime]]) -> N
 
 def record_business_read(tx: Tx, business_id: str, conversation_id: str) -> bool:
     """Note that the business has read a conversation that was unread; say whether it was."""
-    statement = _change_of(business_id, conversation_id).where(conversations.c.unread > 0)
-    return tx.execute(statement.values(unread=0, business_read_at=tx.now)).rowcount == 1
+    values = {"unread": 0, "business_read_at": tx.now}
+    return tx.change(conversations, business_id, conversation_id, conversations.c.unread > 0, **values)
 
 
 def record_customer_read(tx: Tx, conversation: Conversation, at: datetime) -> bool:
     """Note up to when the person has read; it never goes back, and then it says False."""
     read_at = conversations.c.customer_read_at
-    statement = _change_of(conversation.business_id, conversation.id).where(
-        or_(read_at.is_(None), read_at < at)
-    )
-    return tx.execute(statement.values(customer_read_at=at)).rowcount == 1
+    is_later = or_(read_at.is_(None), read_at < at)
+    own = conversation.business_id, conversation.id
+    return tx.change(conversations, *own, is_later, customer_read_at=at)
 
 
 _UPDATE_LEAD: Final = (
@@ -618,12 +610,6 @@ def record_leads(tx: Tx, lead_marks: Iterable[LeadMade]) -> None:
         for business_id, talk in sorted(last)
     ]
     update_rows(tx, _UPDATE_LEAD, rows)
-
-
-def _change_of(business_id: str, conversation_id: str) -> Update:
-    return update(conversations).where(
-        conversations.c.business_id == business_id, conversations.c.id == conversation_id
-    )
 
 
 inline_notices = Table(
@@ -664,8 +650,7 @@ def delete_lead_marks(tx: Tx, business_id: str, lead_id: str) -> None:
         conversations.c.business_id == business_id, conversations.c.lead_id == lead_id
     )
     tx.execute(marked.values(lead_id=None))
-    condition = inline_notices.c.business_id == business_id
-    tx.execute(inline_notices.delete().where(condition, inline_notices.c.lead_id == lead_id))
+    tx.delete(inline_notices, business_id, lead_id=lead_id)
 
 
 def list_notices(tx: Tx, business_id: str, conversation_id: str) -> list[InlineNotice]:

@@ -79,12 +79,8 @@ def append_conversation_label(tx: Tx, business_id: str, conversation_id: str, la
 
 def delete_conversation_label(tx: Tx, business_id: str, conversation_id: str, label_id: str) -> bool:
     """Take a label off a conversation; False when it is not there."""
-    statement = conversation_labels.delete().where(
-        conversation_labels.c.business_id == business_id,
-        conversation_labels.c.conversation_id == conversation_id,
-        conversation_labels.c.label_id == label_id,
-    )
-    return tx.execute(statement).rowcount == 1
+    own = {"conversation_id": conversation_id, "label_id": label_id}
+    return tx.delete(conversation_labels, business_id, **own) == 1
 
 
 def list_label_ids(tx: Tx, business_id: str, conversation_ids: Iterable[str]) -> dict[str, set[str]]:
@@ -135,10 +131,7 @@ def save_reply(tx: Tx, reply: SavedReply) -> None:
 
 
 def delete_saved_reply(tx: Tx, business_id: str, reply_id: str) -> bool:
-    statement = saved_replies.delete().where(
-        saved_replies.c.business_id == business_id, saved_replies.c.id == reply_id
-    )
-    return tx.execute(statement).rowcount == 1
+    return tx.delete(saved_replies, business_id, id=reply_id) == 1
 
 
 def count_saved_replies(tx: Tx, business_id: str) -> int:

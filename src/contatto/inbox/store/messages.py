@@ -15,14 +15,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    Update,
     and_,
     exists,
     func,
     literal_column,
     or_,
     select,
-    update,
 )
 
 from contatto.channels.model import MessageKind, Sender
@@ -265,29 +263,24 @@ def append_send(tx: Tx, send: Send) -> bool:
 def record_send(tx: Tx, send: Send, state: SendState, *, reason: str | None = None) -> bool:
     """Record what became of a request, unless news from the platform has settled it meanwhile."""
     values = {"state": state, "reason": reason, "changed_at": tx.now}
-    return tx.execute(_change_of(send).where(sends.c.state.in_(UNSETTLED)).values(**values)).rowcount == 1
+    return tx.change(sends, send.business_id, send.id, sends.c.state.in_(UNSETTLED), **values)
 
 
 def record_external_ref(tx: Tx, send: Send, external_ref: str) -> None:
-    tx.execute(_change_of(send).values(external_ref=external_ref))
+    tx.change(sends, send.business_id, send.id, external_ref=external_ref)
 
 
 def record_arrival(tx: Tx, send: Send, state: SendState, reason: str | None = None) -> bool:
     """Record whether the platform delivered a message; False when it did before."""
-    statement = _change_of(send).where(sends.c.state != SendState.DELIVERED)
     values = {"state": state, "reason": reason, "changed_at": tx.now}
-    return tx.execute(statement.values(**values)).rowcount == 1
+    return tx.change(sends, send.business_id, send.id, sends.c.state != SendState.DELIVERED, **values)
 
 
 def record_retry(tx: Tx, send: Send) -> bool:
     """Make a send that failed due again; False when it did not fail."""
-    statement = _change_of(send).where(sends.c.state.in_((SendState.FAILED, SendState.DEAD)))
+    has_failed = sends.c.state.in_((SendState.FAILED, SendState.DEAD))
     values = {"state": SendState.DUE, "reason": None, "changed_at": tx.now}
-    return tx.execute(statement.values(**values)).rowcount == 1
-
-
-def _change_of(send: Send) -> Update:
-    return update(sends).where(sends.c.business_id == send.business_id, sends.c.id == send.id)
+    return tx.change(sends, send.business_id, send.id, has_failed, **values)
 
 
 def find_send(tx: Tx, business_id: str, message_id: str) -> Send | None:
@@ -454,13 +447,10 @@ def record_scheduled(
 ) -> bool:
     """Note what became of a reply, named by business, conversation and id; False if it was not as known."""
     business_id, conversation_id, reply_id = reply
-    statement = update(scheduled_replies).where(
-        scheduled_replies.c.business_id == business_id,
-        scheduled_replies.c.conversation_id == conversation_id,
-        scheduled_replies.c.id == reply_id,
-        scheduled_replies.c.state == expected_state,
+    is_known = and_(
+        scheduled_replies.c.conversation_id == conversation_id, scheduled_replies.c.state == expected_state
     )
-    return tx.execute(statement.values(state=state, reason=reason)).rowcount == 1
+    return tx.change(scheduled_replies, business_id, reply_id, is_known, state=state, reason=reason)
 
 
 def _scheduled_reply_of(tx: Tx, row: Mapping[Any, Any]) -> ScheduledReply:

@@ -391,8 +391,7 @@ def delete_chats(tx: Tx, business_id: str, person_ids: Collection[str], chat_ids
 
     The conversation goes first: who writes into it meanwhile waits for its row.
     """
-    own = conversations.delete().where(conversations.c.business_id == business_id)
-    tx.execute(own.where(conversations.c.id.in_(chat_ids)))
+    tx.delete(conversations, business_id, id=chat_ids)
     shown = select(messages.c.photo).where(
         messages.c.business_id == business_id, messages.c.photo.is_not(None)
     )
@@ -404,10 +403,8 @@ def delete_chats(tx: Tx, business_id: str, person_ids: Collection[str], chat_ids
     tx.execute(unused_photos)
     delete_notices(tx, business_id, person_ids, chat_ids)
     for table in _HANGING:
-        hanging = table.delete().where(table.c.business_id == business_id)
-        tx.execute(hanging.where(table.c.conversation_id.in_(chat_ids)))
-    statement = persons.delete().where(persons.c.business_id == business_id)
-    tx.execute(statement.where(persons.c.id.in_(person_ids)))
+        tx.delete(table, business_id, conversation_id=chat_ids)
+    tx.delete(persons, business_id, id=person_ids)
 
 
 def delete_refused_bodies(tx: Tx, business_id: str, words: Collection[bytes]) -> int:

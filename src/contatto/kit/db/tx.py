@@ -1,7 +1,7 @@
 """Transaction: connection, time, vault and dependencies."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cache
@@ -18,6 +18,7 @@ from sqlalchemy import (
     select,
     text,
     tuple_,
+    update,
 )
 
 from contatto.kit.db.types import array_of
@@ -195,6 +196,22 @@ class Tx:
     def upsert(self, table: Table) -> Any:
         """Return the dialect's INSERT, with ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
         return insert_for(self.connection.dialect.name, table)
+
+    def change(
+        self, table: Table, business_id: str, row_id: str | int, *where: ColumnElement[bool], **values: Any
+    ) -> bool:
+        """Change a row of a business; False when it is gone, or not as ``where`` says."""
+        own = update(table).where(table.c.business_id == business_id, table.c.id == row_id, *where)
+        return self.execute(own.values(**values)).rowcount == 1
+
+    def delete(self, table: Table, business_id: str, **values: Any) -> int:
+        """Delete the rows of a business with these values, or one of several; return how many."""
+        several = {name for name, value in values.items() if isinstance(value, list | tuple | Set)}
+        chosen = [
+            table.c[name].in_(value) if name in several else table.c[name] == value
+            for name, value in values.items()
+        ]
+        return self.execute(table.delete().where(table.c.business_id == business_id, *chosen)).rowcount
 
     def delete_some(self, table: Table, *where: ColumnElement[bool], most: int = 500) -> int:
         """Delete at most ``most`` rows that match, and return how many."""

@@ -149,7 +149,8 @@ def add_note(tx: Tx, actor: Actor, lead_id: str, text: str) -> Note:
 
 def edit_note(tx: Tx, actor: Actor, note: Note, text: str) -> None:
     """Change a note that was seen with this revision. Raises Refused: INVALID; CONFLICT."""
-    if not store.record_note_text(tx, actor.business_id, note, rules.read_note(text)):
+    new = replace(note, text=rules.read_note(text), edited_at=tx.now)
+    if not store.record_work(tx, actor.business_id, new):
         raise Refused(errors.CONFLICT, "Somebody else changed this note. Your text is still in the field.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, note.lead_id, "note"))
 
@@ -174,7 +175,7 @@ def add_task(tx: Tx, actor: Actor, lead_id: str, task_text: TaskText) -> Task:
 def edit_task(tx: Tx, actor: Actor, task: Task, task_text: TaskText) -> None:
     """Change what a task says, or its day. Raises Refused: INVALID; CONFLICT."""
     new = replace(task, text=rules.read_task(task_text.text), due_on=task_text.due_on)
-    _keep_task(tx, actor, task, new)
+    _keep_task(tx, actor, new)
 
 
 def finish_task(tx: Tx, actor: Actor, task: Task, *, is_done: bool) -> None:
@@ -182,7 +183,7 @@ def finish_task(tx: Tx, actor: Actor, task: Task, *, is_done: bool) -> None:
     if (task.done_at is not None) is is_done:
         return
     new = replace(task, done_by=actor.name if is_done else "", done_at=tx.now if is_done else None)
-    _keep_task(tx, actor, task, new)
+    _keep_task(tx, actor, new)
     if is_done:
         note_step(tx, actor.business_id, task.lead_id, HistoryKind.TASK_DONE, "", actor.name)
 
@@ -194,8 +195,8 @@ def remove_task(tx: Tx, actor: Actor, task: Task) -> None:
     emit(tx, actor.business_id, LeadEdited(actor.business_id, task.lead_id, "task"))
 
 
-def _keep_task(tx: Tx, actor: Actor, task: Task, new: Task) -> None:
-    if not store.record_task(tx, actor.business_id, new, task.revision):
+def _keep_task(tx: Tx, actor: Actor, task: Task) -> None:
+    if not store.record_work(tx, actor.business_id, task):
         raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, task.lead_id, "task"))
 

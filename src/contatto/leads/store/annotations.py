@@ -150,12 +150,7 @@ def append_lead_label(tx: Tx, business_id: str, lead_id: str, label_id: str) -> 
 
 def delete_lead_label(tx: Tx, business_id: str, lead_id: str, label_id: str) -> bool:
     """Take a label off a lead; False when it is not there."""
-    statement = lead_labels.delete().where(
-        lead_labels.c.business_id == business_id,
-        lead_labels.c.lead_id == lead_id,
-        lead_labels.c.label_id == label_id,
-    )
-    return tx.execute(statement).rowcount == 1
+    return tx.delete(lead_labels, business_id, lead_id=lead_id, label_id=label_id) == 1
 
 
 _WORK: Final = {Note: (lead_notes, "lead_notes.body"), Task: (lead_tasks, "lead_tasks.body")}
@@ -173,9 +168,28 @@ def save_work(tx: Tx, business_id: str, work: Note | Task) -> bool:
 
 def delete_work(tx: Tx, business_id: str, work: Note | Task) -> bool:
     """Delete a note or a task, unless somebody else has changed it meanwhile."""
-    table, _ = _WORK[type(work)]
-    unchanged = (table.c.business_id == business_id, table.c.id == work.id, table.c.revision == work.revision)
-    return tx.execute(table.delete().where(*unchanged)).rowcount == 1
+    return tx.delete(_WORK[type(work)][0], business_id, id=work.id, revision=work.revision) == 1
+
+
+def record_work(tx: Tx, business_id: str, work: Note | Task) -> bool:
+    """Save a changed note or task, unless somebody else has changed it since this revision."""
+    table, place = _WORK[type(work)]
+    changed = row_of(work, without={"id", "lead_id", "text", "revision"})
+    changed |= {"body": tx.vault.seal(work.text, business_id, place, work.id), "revision": work.revision + 1}
+    return tx.change(table, business_id, work.id, table.c.revision == work.revision, **changed)
+
+
+def _list_work[W: (Note, Task)](tx: Tx, business_id: str, lead_id: str, shape: type[W]) -> list[W]:
+    """Return a lead's notes or tasks in the order of their making, with their texts opened."""
+    table, place = _WORK[shape]
+    query = select(table).where(table.c.business_id == business_id, table.c.lead_id == lead_id)
+    rows = tx.execute(query.order_by(table.c.created_at, table.c.id)).mappings().all()
+    tx.record_contact_reads("lead_id", [lead_id] if rows else [])
+    names = shape.__dataclass_fields__.keys() - {"text"}
+    texts = (tx.open_text(row["body"], business_id, place, row["id"]) for row in rows)
+    return [
+        shape(**{name: row[name] for name in names}, text=text) for row, text in zip(rows, texts, strict=True)
+    ]
 
 
 def find_note(tx: Tx, business_id: str, lead_id: str, note_id: str) -> Note | None:
@@ -184,21 +198,7 @@ def find_note(tx: Tx, business_id: str, lead_id: str, note_id: str) -> Note | No
 
 def list_notes(tx: Tx, business_id: str, lead_id: str) -> list[Note]:
     """Return a lead's notes, newest first, with their texts opened."""
-    query = select(lead_notes).where(lead_notes.c.business_id == business_id, lead_notes.c.lead_id == lead_id)
-    rows = tx.execute(query.order_by(lead_notes.c.created_at.desc(), lead_notes.c.id.desc())).mappings()
-    return [Note(**_open_text(tx, row, Note)) for row in rows]
-
-
-def record_note_text(tx: Tx, business_id: str, note: Note, new: str) -> bool:
-    """Change a note's text, unless somebody else has changed the note meanwhile."""
-    statement = update(lead_notes).where(
-        lead_notes.c.business_id == business_id,
-        lead_notes.c.id == note.id,
-        lead_notes.c.revision == note.revision,
-    )
-    body = tx.vault.seal(new, business_id, "lead_notes.body", note.id)
-    values = {"body": body, "revision": note.revision + 1, "edited_at": tx.now}
-    return tx.execute(statement.values(**values)).rowcount == 1
+    return _list_work(tx, business_id, lead_id, Note)[::-1]
 
 
 def find_task(tx: Tx, business_id: str, lead_id: str, task_id: str) -> Task | None:
@@ -207,9 +207,7 @@ def find_task(tx: Tx, business_id: str, lead_id: str, task_id: str) -> Task | No
 
 def list_tasks(tx: Tx, business_id: str, lead_id: str) -> list[Task]:
     """Return a lead's tasks in the order of their making, with their texts opened."""
-    query = select(lead_tasks).where(lead_tasks.c.business_id == business_id, lead_tasks.c.lead_id == lead_id)
-    rows = tx.execute(query.order_by(lead_tasks.c.created_at, lead_tasks.c.id)).mappings()
-    return [Task(**_open_text(tx, row, Task)) for row in rows]
+    return _list_work(tx, business_id, lead_id, Task)
 
 
 def list_due_tasks(tx: Tx, day: date) -> list[tuple[str, str, str | None, date]]:
@@ -227,24 +225,6 @@ def list_due_leads(tx: Tx, business_id: str, day: date) -> list[str]:
     of_lead = leads.c.business_id == lead_tasks.c.business_id, leads.c.id == lead_tasks.c.lead_id
     ids = select(lead_tasks.c.lead_id).join(leads, and_(*of_lead)).where(*due, leads.c.hidden_at.is_(None))
     return list(tx.execute(ids.order_by(lead_tasks.c.due_on, lead_tasks.c.id)).scalars())
-
-
-def record_task(tx: Tx, business_id: str, task: Task, seen_revision: int) -> bool:
-    """Save a task's text, day and end, unless it changed since revision ``seen_revision``."""
-    statement = update(lead_tasks).where(
-        lead_tasks.c.business_id == business_id,
-        lead_tasks.c.id == task.id,
-        lead_tasks.c.revision == seen_revision,
-    )
-    body = tx.vault.seal(task.text, business_id, "lead_tasks.body", task.id)
-    values = {"body": body, "due_on": task.due_on, "done_by": task.done_by, "done_at": task.done_at}
-    return tx.execute(statement.values(revision=seen_revision + 1, **values)).rowcount == 1
-
-
-def _open_text(tx: Tx, row: Mapping[Any, Any], shape: type[Note | Task]) -> dict[str, Any]:
-    values = {name: row[name] for name in shape.__dataclass_fields__ if name != "text"}
-    tx.record_contact_reads("lead_id", (row["lead_id"],))
-    return values | {"text": tx.open_text(row["body"], row["business_id"], _WORK[shape][1], row["id"])}
 
 
 lead_views = Table(
@@ -292,13 +272,12 @@ def count_views(tx: Tx, business_id: str, member_id: str) -> int:
 
 def record_view(tx: Tx, business_id: str, view: SavedView) -> None:
     """Keep a view's name and marks."""
-    statement = update(lead_views).where(lead_views.c.business_id == business_id, lead_views.c.id == view.id)
-    tx.execute(statement.values(name=view.name, is_shared=view.is_shared, is_pinned=view.is_pinned))
+    marks = {"is_shared": view.is_shared, "is_pinned": view.is_pinned}
+    tx.change(lead_views, business_id, view.id, name=view.name, **marks)
 
 
 def delete_view(tx: Tx, business_id: str, view_id: str) -> None:
-    condition = lead_views.c.business_id == business_id
-    tx.execute(lead_views.delete().where(condition, lead_views.c.id == view_id))
+    tx.delete(lead_views, business_id, id=view_id)
 
 
 lead_entries = Table(
@@ -623,10 +602,7 @@ def list_merges(tx: Tx, business_id: str, lead_id: str) -> list[Merge]:
 
 
 def record_merge_undone(tx: Tx, business_id: str, merge: Merge, actor: str) -> None:
-    statement = update(lead_merges).where(
-        lead_merges.c.business_id == business_id, lead_merges.c.id == merge.id
-    )
-    tx.execute(statement.values(undone_by=actor, undone_at=tx.now))
+    tx.change(lead_merges, business_id, merge.id, undone_by=actor, undone_at=tx.now)
 
 
 def list_row_ids(tx: Tx, business_id: str, lead_id: str) -> dict[str, list[str]]:
@@ -703,8 +679,7 @@ def record_moved(tx: Tx, business_id: str, rows: tuple[str, list[str]], old: str
 
 def record_rehung(tx: Tx, business_id: str, evidence_id: str, point_id: str) -> None:
     """Hang evidence on another contact point."""
-    statement = update(evidence).where(evidence.c.business_id == business_id, evidence.c.id == evidence_id)
-    tx.execute(statement.values(contact_point_id=point_id))
+    tx.change(evidence, business_id, evidence_id, contact_point_id=point_id)
 
 
 def list_label_ids(tx: Tx, business_id: str, lead_id: str) -> set[str]:
@@ -716,12 +691,11 @@ def list_label_ids(tx: Tx, business_id: str, lead_id: str) -> set[str]:
 
 def record_face(tx: Tx, business_id: str, lead_id: str, snapshot: MergedFields) -> None:
     """Write the fields that a merge may change."""
-    statement = update(leads).where(leads.c.business_id == business_id, leads.c.id == lead_id)
     name = tx.seal(snapshot.name, business_id, "leads.name", lead_id)
     created_at, updated_at = from_micros(snapshot.created_at), from_micros(snapshot.updated_at)
     values = {"name": name, "name_key": name_key(snapshot.name), "status": snapshot.status}
     times = {"created_at": created_at, "updated_at": updated_at}
-    tx.execute(statement.values(**values, **times, owner_id=snapshot.owner_id))
+    tx.change(leads, business_id, lead_id, **values, **times, owner_id=snapshot.owner_id)
 
 
 def record_followers(tx: Tx, business_id: str, lead_ids: list[str], kept_id: str) -> None:

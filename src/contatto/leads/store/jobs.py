@@ -21,7 +21,6 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    update,
 )
 
 from contatto.kit.db.tx import Tx
@@ -275,15 +274,13 @@ def list_next_jobs(tx: Tx, business_id: str, limit: int) -> list[str]:
 
 
 def mark_job_running(tx: Tx, business_id: str, job_id: str) -> None:
-    statement = update(lead_jobs).where(lead_jobs.c.business_id == business_id, lead_jobs.c.id == job_id)
-    tx.execute(statement.values(state=LeadJobState.RUNNING, moved_at=tx.now))
+    tx.change(lead_jobs, business_id, job_id, state=LeadJobState.RUNNING, moved_at=tx.now)
 
 
 def record_job(tx: Tx, job: LeadJob) -> None:
     """Keep how far a job is."""
-    statement = update(lead_jobs).where(lead_jobs.c.business_id == job.business_id, lead_jobs.c.id == job.id)
     names = ("state", "cursor", "done", "skipped", "undone_by", "moved_at", "ended_at")
-    tx.execute(statement.values(**{name: getattr(job, name) for name in names}))
+    tx.change(lead_jobs, job.business_id, job.id, **{name: getattr(job, name) for name in names})
 
 
 def append_job_items(tx: Tx, job: LeadJob, items: list[JobItem]) -> None:
@@ -331,15 +328,9 @@ def delete_drafts(tx: Tx, business_id: str, member_id: str) -> None:
 
 def record_draft_started(tx: Tx, job: LeadJob) -> bool:
     """Let a draft wait for its turn; False when it was started before."""
-    statement = update(lead_jobs).where(
-        lead_jobs.c.business_id == job.business_id,
-        lead_jobs.c.id == job.id,
-        lead_jobs.c.state == LeadJobState.DRAFT,
-    )
-    return (
-        tx.execute(statement.values(state=LeadJobState.WAITING, created_at=tx.now, moved_at=tx.now)).rowcount
-        == 1
-    )
+    is_draft = lead_jobs.c.state == LeadJobState.DRAFT
+    values = {"state": LeadJobState.WAITING, "created_at": tx.now, "moved_at": tx.now}
+    return tx.change(lead_jobs, job.business_id, job.id, is_draft, **values)
 
 
 def delete_old_drafts(tx: Tx, until: datetime) -> int:
@@ -388,21 +379,19 @@ def list_written_values(tx: Tx, business_id: str, lead_ids: frozenset[str]) -> s
 
 def record_erased(tx: Tx, lead: Lead, actor: str) -> None:
     """Make a lead its own tombstone: its id, number, status, origin and times stay, for reports."""
-    statement = update(leads).where(leads.c.business_id == lead.business_id, leads.c.id == lead.id)
     blank = {"name": None, "name_key": "", "facets": "", "conversation_id": "", "channel_account_id": ""}
     cleared = {"person_id": lead.id, "owner_id": None, "merged_into": None}
     times = {"hidden_at": tx.now, "erased_at": tx.now, "erased_by": actor}
-    tx.execute(statement.values(**blank, **cleared, **times))
+    tx.change(leads, lead.business_id, lead.id, **blank, **cleared, **times)
 
 
 def delete_traces(tx: Tx, erased: ErasedPeople) -> None:
     """Delete what hangs on the leads, the journals of their merges, and files that may hold them."""
     delete_rejected_of(tx, erased.business_id, erased.person_ids, erased.lead_ids)
     for table in _HANGING:
-        hanging = table.delete().where(table.c.business_id == erased.business_id)
-        tx.execute(hanging.where(table.c.lead_id.in_(erased.lead_ids)))
-    of_merge = lead_merges.c.kept_id.in_(erased.lead_ids) | lead_merges.c.merged_id.in_(erased.lead_ids)
-    tx.execute(lead_merges.delete().where(lead_merges.c.business_id == erased.business_id, of_merge))
+        tx.delete(table, erased.business_id, lead_id=erased.lead_ids)
+    tx.delete(lead_merges, erased.business_id, kept_id=erased.lead_ids)
+    tx.delete(lead_merges, erased.business_id, merged_id=erased.lead_ids)
     drop_contents(tx, ExportKind.LEADS, erased.business_id)
 
 
@@ -416,8 +405,7 @@ def list_view_queries(tx: Tx, business_id: str) -> dict[str, str]:
 
 
 def delete_views(tx: Tx, business_id: str, view_ids: set[str]) -> None:
-    condition = lead_views.c.business_id == business_id
-    tx.execute(lead_views.delete().where(condition, lead_views.c.id.in_(view_ids)))
+    tx.delete(lead_views, business_id, id=view_ids)
 
 
 def list_plans(tx: Tx, business_id: str) -> Iterator[tuple[str, JobKind, LeadJobState, JobPlan]]:
@@ -440,5 +428,4 @@ def list_row_numbers(tx: Tx, business_id: str, job_id: str, lead_ids: frozenset[
 
 
 def record_plan(tx: Tx, business_id: str, job_id: str, plan: JobPlan) -> None:
-    statement = update(lead_jobs).where(lead_jobs.c.business_id == business_id, lead_jobs.c.id == job_id)
-    tx.execute(statement.values(plan=seal_plan(tx.vault, business_id, job_id, plan)))
+    tx.change(lead_jobs, business_id, job_id, plan=seal_plan(tx.vault, business_id, job_id, plan))

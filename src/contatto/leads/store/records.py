@@ -229,26 +229,19 @@ def list_leads_by_id(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, 
 
 def record_owner(tx: Tx, lead: Lead, owner_id: str | None) -> bool:
     """Change the owner, unless somebody else has changed it meanwhile."""
-    statement = update(leads).where(
-        leads.c.business_id == lead.business_id,
-        leads.c.id == lead.id,
-        leads.c.owner_id.is_not_distinct_from(lead.owner_id),
-    )
-    return tx.execute(statement.values(owner_id=owner_id)).rowcount == 1
+    is_unchanged = leads.c.owner_id.is_not_distinct_from(lead.owner_id)
+    return tx.change(leads, lead.business_id, lead.id, is_unchanged, owner_id=owner_id)
 
 
 def record_hidden(tx: Tx, lead: Lead, at: datetime | None, merged_into: str | None = None) -> None:
     """Take a lead out of all lists, or with None put it back."""
-    statement = update(leads).where(leads.c.business_id == lead.business_id, leads.c.id == lead.id)
-    tx.execute(statement.values(hidden_at=at, merged_into=merged_into))
+    tx.change(leads, lead.business_id, lead.id, hidden_at=at, merged_into=merged_into)
 
 
 def record_status(tx: Tx, lead: Lead, new: LeadStatus) -> bool:
     """Change the status, unless somebody else has changed it meanwhile."""
-    statement = update(leads).where(
-        leads.c.business_id == lead.business_id, leads.c.id == lead.id, leads.c.status == lead.status
-    )
-    return tx.execute(statement.values(status=new, updated_at=max(tx.now, lead.updated_at))).rowcount == 1
+    values = {"status": new, "updated_at": max(tx.now, lead.updated_at)}
+    return tx.change(leads, lead.business_id, lead.id, leads.c.status == lead.status, **values)
 
 
 def save_contact_point(tx: Tx, business_id: str, point: ContactPoint) -> bool:
@@ -371,8 +364,8 @@ def list_points_of_source(tx: Tx, business_id: str, lead_id: str, source_id: str
 def delete_lead(tx: Tx, business_id: str, lead_id: str) -> None:
     """Delete a lead with all that hangs on it."""
     for table in (evidence, contact_points, lead_history):
-        tx.execute(table.delete().where(table.c.business_id == business_id, table.c.lead_id == lead_id))
-    tx.execute(leads.delete().where(leads.c.business_id == business_id, leads.c.id == lead_id))
+        tx.delete(table, business_id, lead_id=lead_id)
+    tx.delete(leads, business_id, id=lead_id)
 
 
 def append_evidence(tx: Tx, item: Evidence) -> bool:
@@ -434,19 +427,13 @@ def find_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str) ->
 
 
 def delete_contact_point(tx: Tx, business_id: str, point_id: str) -> None:
-    condition = evidence.c.business_id == business_id
-    tx.execute(evidence.delete().where(condition, evidence.c.contact_point_id == point_id))
-    own = contact_points.c.business_id == business_id
-    tx.execute(contact_points.delete().where(own, contact_points.c.id == point_id))
+    tx.delete(evidence, business_id, contact_point_id=point_id)
+    tx.delete(contact_points, business_id, id=point_id)
 
 
 def record_point(tx: Tx, business_id: str, point: ContactPoint, seen_value: str) -> bool:
     """Save a member's change of a contact point, unless its value is no longer ``seen_value``."""
-    statement = update(contact_points).where(
-        contact_points.c.business_id == business_id,
-        contact_points.c.id == point.id,
-        contact_points.c.value_index == tx.vault.blind(seen_value, business_id),
-    )
+    is_as_seen = contact_points.c.value_index == tx.vault.blind(seen_value, business_id)
     changed: dict[str, Any] = {"main_at": point.main_at, "wrong_at": point.wrong_at}
     if point.value != seen_value:
         changed |= {
@@ -454,7 +441,7 @@ def record_point(tx: Tx, business_id: str, point: ContactPoint, seen_value: str)
             "value_index": tx.vault.blind(point.value, business_id),
             "country": phone_country(point.value),
         }
-    return tx.execute(statement.values(**changed)).rowcount == 1
+    return tx.change(contact_points, business_id, point.id, is_as_seen, **changed)
 
 
 def save_rejected(tx: Tx, business_id: str, rejected: RejectedContact) -> None:
@@ -488,25 +475,15 @@ def list_rejected(tx: Tx, business_id: str, lead_id: str) -> list[RejectedContac
 
 def delete_rejected(tx: Tx, business_id: str, rejected_id: str) -> bool:
     """Delete a restored contact; False when another member restored it first."""
-    condition = rejected_contacts.c.business_id == business_id
-    return (
-        tx.execute(
-            rejected_contacts.delete().where(condition, rejected_contacts.c.id == rejected_id)
-        ).rowcount
-        == 1
-    )
+    return tx.delete(rejected_contacts, business_id, id=rejected_id) == 1
 
 
 def delete_rejected_of(
     tx: Tx, business_id: str, person_ids: Collection[str], lead_ids: Collection[str]
 ) -> None:
     """Delete the rejected contacts of some people."""
-    statement = rejected_contacts.delete().where(rejected_contacts.c.business_id == business_id)
-    tx.execute(
-        statement.where(
-            rejected_contacts.c.person_id.in_(person_ids) | rejected_contacts.c.lead_id.in_(lead_ids)
-        )
-    )
+    tx.delete(rejected_contacts, business_id, person_id=person_ids)
+    tx.delete(rejected_contacts, business_id, lead_id=lead_ids)
 
 
 def delete_old_rejected(tx: Tx, before: datetime) -> int:
