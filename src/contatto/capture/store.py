@@ -8,7 +8,7 @@ from sqlalchemy import Boolean, Column, LargeBinary, String, Table, UniqueConstr
 
 from contatto.capture.model import CaptureSwitch, Field, MessageContacts, Review
 from contatto.kit.db.prepared import PreparedQuery, Query
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, rows_of
 from contatto.kit.db.types import Choice, instant, key, metadata, row_of, tenant, text, within
 from contatto.kit.ids import new_id
 
@@ -52,8 +52,7 @@ def save_switch(tx: Tx, switch: CaptureSwitch) -> None:
 _SWITCH: Final = PreparedQuery(
     CaptureSwitch,
     select(capture_switches).where(
-        capture_switches.c.business_id == bindparam("of"),
-        capture_switches.c.channel_account_id == bindparam("account"),
+        *rows_of(capture_switches, bindparam("of"), channel_account_id=bindparam("account"))
     ),
 )
 

@@ -36,7 +36,7 @@ from contatto.forms.model import (
     QuestionAnswer,
 )
 from contatto.kit.db.prepared import Query, insert_all
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, rows_of
 from contatto.kit.db.types import Choice, instant, key, metadata, row_of, sealed, tenant, text, within
 from contatto.kit.ids import named_id
 
@@ -163,7 +163,7 @@ def record_published(tx: Tx, form: Form, version: int, next_number: int) -> bool
 
 
 def find_form(tx: Tx, business_id: str, form_id: str) -> Form | None:
-    rows = _list_forms(tx, select(forms).where(forms.c.business_id == business_id, forms.c.id == form_id))
+    rows = _list_forms(tx, select(forms).where(*rows_of(forms, business_id, id=form_id)))
     return rows[0] if rows else None
 
 
@@ -207,9 +207,7 @@ def list_versions_by_number(tx: Tx, business_id: str, numbers: Collection[int]) 
 
 
 def find_latest_version(tx: Tx, business_id: str, form_id: str) -> FormVersion | None:
-    statement = select(form_versions).where(
-        form_versions.c.business_id == business_id, form_versions.c.form_id == form_id
-    )
+    statement = select(form_versions).where(*rows_of(form_versions, business_id, form_id=form_id))
     latest = _list_versions(tx, statement.order_by(form_versions.c.version.desc()).limit(1))
     return latest[0] if latest else None
 
@@ -271,9 +269,7 @@ def find_answer(tx: Tx, business_id: str, answer_id: str) -> FormAnswer | None:
 
 def list_answers_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[FormAnswer]:
     """Return the answers of a lead's person, latest first."""
-    statement = select(form_answers).where(
-        form_answers.c.business_id == business_id, form_answers.c.lead_id == lead_id
-    )
+    statement = select(form_answers).where(*rows_of(form_answers, business_id, lead_id=lead_id))
     return _list_answers(tx, statement.order_by(form_answers.c.at.desc(), form_answers.c.id.desc()))
 
 
@@ -282,9 +278,7 @@ def list_answers(
 ) -> list[FormAnswer]:
     """Taken answers of a form, latest first; ``before`` is time and id of the last one that was read."""
     statement = select(form_answers).where(
-        form_answers.c.business_id == business_id,
-        form_answers.c.form_id == form_id,
-        form_answers.c.verdict == FormVerdict.TAKEN,
+        *rows_of(form_answers, business_id, form_id=form_id, verdict=FormVerdict.TAKEN)
     )
     return _list_page(tx, statement, before, limit)
 
@@ -294,9 +288,7 @@ def list_answers_of_version(
 ) -> list[FormAnswer]:
     """Taken answers of one version that made a lead, latest first; ``before`` as in ``list_answers``."""
     statement = select(form_answers).where(
-        form_answers.c.business_id == business_id,
-        form_answers.c.version_id == version_id,
-        form_answers.c.verdict == FormVerdict.TAKEN,
+        *rows_of(form_answers, business_id, version_id=version_id, verdict=FormVerdict.TAKEN),
         form_answers.c.lead_id != "",
     )
     return _list_page(tx, statement, before, limit)
@@ -352,10 +344,9 @@ def append_receipts(tx: Tx, receipts: Sequence[ConsentReceipt]) -> None:
 _SENT: Final = Query(
     select(form_answers.c.form_id, form_answers.c.person_id)
     .where(
-        form_answers.c.business_id == bindparam("of"),
+        *rows_of(form_answers, bindparam("of"), verdict=FormVerdict.TAKEN),
         within(form_answers.c.person_id, "people"),
         within(form_answers.c.form_id, "forms"),
-        form_answers.c.verdict == FormVerdict.TAKEN,
     )
     .distinct()
 )
@@ -382,9 +373,7 @@ def list_receipts(tx: Tx, business_id: str, answer_ids: set[str]) -> dict[str, l
 
 def list_receipts_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[ConsentReceipt]:
     """Return the consents that a lead's person was shown, in order."""
-    answers = select(form_answers.c.id).where(
-        form_answers.c.business_id == business_id, form_answers.c.lead_id == lead_id
-    )
+    answers = select(form_answers.c.id).where(*rows_of(form_answers, business_id, lead_id=lead_id))
     statement = select(consent_receipts).where(consent_receipts.c.business_id == business_id)
     of_lead = statement.where(consent_receipts.c.answer_id.in_(answers))
     return tx.list(ConsentReceipt, of_lead.order_by(consent_receipts.c.at, consent_receipts.c.purpose))
@@ -494,17 +483,13 @@ def save_form_picture(tx: Tx, business_id: str, digest: str, media_type: str, bo
 
 
 def has_form_picture(tx: Tx, business_id: str, digest: str) -> bool:
-    statement = select(form_pictures.c.id).where(
-        form_pictures.c.business_id == business_id, form_pictures.c.digest == digest
-    )
+    statement = select(form_pictures.c.id).where(*rows_of(form_pictures, business_id, digest=digest))
     return tx.execute(statement).first() is not None
 
 
 def find_form_picture(tx: Tx, business_id: str, digest: str) -> tuple[str, bytes] | None:
     """Return the media type of a picture and its bytes, opened."""
-    statement = select(form_pictures).where(
-        form_pictures.c.business_id == business_id, form_pictures.c.digest == digest
-    )
+    statement = select(form_pictures).where(*rows_of(form_pictures, business_id, digest=digest))
     row = tx.execute(statement).mappings().first()
     if row is None:
         return None

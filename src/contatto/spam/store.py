@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy import Column, Float, Index, Integer, String, Table, bindparam, or_, select
 
 from contatto.kit.db.prepared import PreparedQuery, Query, insert_rows
-from contatto.kit.db.tx import Tx, insert_for
+from contatto.kit.db.tx import Tx, insert_for, rows_of
 from contatto.kit.db.types import Choice, Words, instant, metadata, row_of, sealed, within
 from contatto.spam.model import Mark, Rate, SpamVerdict
 from contatto.spam.rules import BITS, SpamWeights
@@ -121,7 +121,7 @@ def list_rates(tx: Tx, business_id: str) -> dict[str, Rate]:
 
 def list_marked(tx: Tx, business_id: str, mark: Mark, limit: int) -> list[str]:
     """Return the ids of the latest chats with a mark."""
-    has_mark = chats.c.business_id == business_id, chats.c.mark == mark
+    has_mark = rows_of(chats, business_id, mark=mark)
     latest = select(chats.c.conversation_id).where(*has_mark).order_by(chats.c.marked_at.desc())
     return list(tx.execute(latest.limit(limit)).scalars())
 

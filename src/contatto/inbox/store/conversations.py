@@ -31,7 +31,7 @@ from contatto.channels.store import channel_accounts
 from contatto.inbox.model import Conversation, InlineNotice, Mention, Person, ThreadState
 from contatto.inbox.store.messages import is_answer_of_person, messages
 from contatto.kit.db.prepared import PreparedQuery, Query, insert_new, update_rows
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, rows_of
 from contatto.kit.db.types import (
     Choice,
     Instant,
@@ -74,7 +74,7 @@ _FIRST: Final = bindparam("first", type_=Instant())
 _LATER: Final = persons.c.created_at > _FIRST
 _UPDATE_PERSON: Final = (
     update(persons)
-    .where(persons.c.business_id == bindparam("of_business"), persons.c.id == bindparam("of_id"))
+    .where(*rows_of(persons, bindparam("of_business"), id=bindparam("of_id")))
     .where(or_(_UNNAMED, _LATER))
     .values(
         name=case((_UNNAMED, bindparam("profile_name", type_=LargeBinary())), else_=persons.c.name),
@@ -85,7 +85,7 @@ _UPDATE_PERSON: Final = (
 _SAID_AT: Final = bindparam("said_at", type_=Instant())
 _STATED: Final = (
     update(persons)
-    .where(persons.c.business_id == bindparam("of_business"), persons.c.id == bindparam("of_id"))
+    .where(*rows_of(persons, bindparam("of_business"), id=bindparam("of_id")))
     .where(or_(persons.c.stated_at.is_(None), persons.c.stated_at <= _SAID_AT))
     .values(stated_name=bindparam("said", type_=LargeBinary()), stated_at=_SAID_AT)
 )
@@ -131,7 +131,7 @@ def record_blocked(tx: Tx, business_id: str, person_id: str, *, is_blocked: bool
 
 
 def is_blocked(tx: Tx, business_id: str, person_id: str) -> bool:
-    query = select(persons.c.id).where(persons.c.business_id == business_id, persons.c.id == person_id)
+    query = select(persons.c.id).where(*rows_of(persons, business_id, id=person_id))
     return tx.scalar(query.where(persons.c.blocked_at.is_not(None))) is not None
 
 
@@ -142,7 +142,7 @@ def record_address(tx: Tx, business_id: str, person_id: str, address: str) -> No
 
 
 def find_address(tx: Tx, business_id: str, person_id: str) -> str | None:
-    query = select(persons.c.address).where(persons.c.business_id == business_id, persons.c.id == person_id)
+    query = select(persons.c.address).where(*rows_of(persons, business_id, id=person_id))
     address = tx.scalar(query)
     place = business_id, "persons.address", person_id
     return None if address is None else tx.vault.open(address, *place)
@@ -164,8 +164,7 @@ def record_stated_names(tx: Tx, stated: Iterable[Person]) -> None:
 
 def load_person(tx: Tx, business_id: str, person_id: str) -> Person:
     """Return the person of a conversation, who is always there."""
-    condition = persons.c.business_id == business_id
-    return tx.list(Person, select(persons).where(condition, persons.c.id == person_id))[0]
+    return tx.list(Person, select(persons).where(*rows_of(persons, business_id, id=person_id)))[0]
 
 
 _PERSONS_OF_MANY: Final = PreparedQuery(
@@ -205,9 +204,7 @@ def append_mention(tx: Tx, mention: Mention) -> bool:
 def mark_mentions_seen(tx: Tx, business_id: str, conversation_id: str, member_id: str) -> bool:
     """Note that a member has seen where a thread names them; False when there was nothing new."""
     fresh = update(mentions).where(
-        mentions.c.business_id == business_id,
-        mentions.c.conversation_id == conversation_id,
-        mentions.c.member_id == member_id,
+        *rows_of(mentions, business_id, conversation_id=conversation_id, member_id=member_id),
         mentions.c.seen_at.is_(None),
     )
     return tx.execute(fresh.values(seen_at=tx.now)).rowcount > 0
@@ -221,8 +218,7 @@ def list_unseen_mentions(tx: Tx, business_id: str, member_id: str) -> set[str]:
 
 def conversations_naming(business_id: str, member_id: str) -> Select[tuple[str]]:
     """Return the ids of the conversations with a note that names a member, as a part of other statements."""
-    of_member = (mentions.c.business_id == business_id, mentions.c.member_id == member_id)
-    return select(mentions.c.conversation_id).where(*of_member)
+    return select(mentions.c.conversation_id).where(*rows_of(mentions, business_id, member_id=member_id))
 
 
 conversations = Table(
@@ -307,7 +303,7 @@ def save_conversations(tx: Tx, new_conversations: Iterable[Conversation]) -> int
     return insert_new(tx, conversations, [row_of(conversation) for conversation in new_conversations])
 
 
-_ONE = (conversations.c.business_id == bindparam("of_business"), conversations.c.id == bindparam("of_id"))
+_ONE = rows_of(conversations, bindparam("of_business"), id=bindparam("of_id"))
 _FIND: Final = select(conversations).where(*_ONE)
 _MOMENT: Final = bindparam("moment", type_=Instant())
 _KIND: Final = bindparam("kind", type_=String())
@@ -388,8 +384,7 @@ def list_conversations_of_account(
         is_answer_of_person(messages),
     )
     query = select(conversations).where(
-        conversations.c.business_id == business_id,
-        conversations.c.channel_account_id == account_id,
+        *rows_of(conversations, business_id, channel_account_id=account_id),
         conversations.c.last_message_at.is_not(None),
         answered.exists() if is_answered else ~answered.exists(),
     )
@@ -484,8 +479,7 @@ def list_late_conversations(
 ) -> list[Conversation]:
     """Return conversations that have waited since a time between two moments, the longest first."""
     late = select(conversations).where(
-        conversations.c.business_id == business_id,
-        conversations.c.state == ThreadState.OPEN,
+        *rows_of(conversations, business_id, state=ThreadState.OPEN),
         conversations.c.waiting_since > between[0],
         conversations.c.waiting_since <= between[1],
     )
@@ -558,9 +552,8 @@ def record_desk(tx: Tx, conversation: Conversation, **values: Any) -> bool:
 
 
 def list_conversations_of_person(tx: Tx, business_id: str, person_id: str) -> list[Conversation]:
-    condition = conversations.c.business_id == business_id
     return tx.list(
-        Conversation, select(conversations).where(condition, conversations.c.person_id == person_id)
+        Conversation, select(conversations).where(*rows_of(conversations, business_id, person_id=person_id))
     )
 
 
@@ -646,10 +639,8 @@ def append_notices(tx: Tx, posted: Iterable[InlineNotice]) -> list[InlineNotice]
 
 def delete_lead_marks(tx: Tx, business_id: str, lead_id: str) -> None:
     """Forget which conversations made a lead, and its notices."""
-    marked = update(conversations).where(
-        conversations.c.business_id == business_id, conversations.c.lead_id == lead_id
-    )
-    tx.execute(marked.values(lead_id=None))
+    made = rows_of(conversations, business_id, lead_id=lead_id)
+    tx.execute(update(conversations).where(*made).values(lead_id=None))
     tx.delete(inline_notices, business_id, lead_id=lead_id)
 
 

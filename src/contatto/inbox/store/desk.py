@@ -30,7 +30,7 @@ from contatto.inbox.model import AutomaticMessages, PrivateNote, SavedReply
 from contatto.inbox.store.conversations import conversations
 from contatto.inbox.store.messages import messages
 from contatto.kit.db.prepared import Query
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, rows_of
 from contatto.kit.db.types import ROW, instant, key, metadata, row_of, sealed, tenant, text, within
 from contatto.leads.model import LeadStatus
 from contatto.leads.store.records import leads
@@ -104,9 +104,7 @@ def append_private_note(tx: Tx, note: PrivateNote) -> bool:
 
 
 def list_private_notes(tx: Tx, business_id: str, conversation_id: str) -> list[PrivateNote]:
-    query = select(private_notes).where(
-        private_notes.c.business_id == business_id, private_notes.c.conversation_id == conversation_id
-    )
+    query = select(private_notes).where(*rows_of(private_notes, business_id, conversation_id=conversation_id))
     tx.record_contact_reads("conversation_id", (conversation_id,))
     return [
         PrivateNote(
@@ -197,7 +195,7 @@ _decode = msgspec.json.Decoder(AutomaticMessages).decode
 def find_automatic(tx: Tx, business_id: str, account_id: str) -> tuple[AutomaticMessages, int] | None:
     """Return the automatic messages of an account and their revision; None if there are none."""
     query = select(automatic_messages).where(
-        automatic_messages.c.business_id == business_id, automatic_messages.c.channel_account_id == account_id
+        *rows_of(automatic_messages, business_id, channel_account_id=account_id)
     )
     row = tx.execute(query).mappings().first()
     return None if row is None else (_decode(row["content"]), row["revision"])
@@ -212,9 +210,7 @@ def save_automatic(
         owner = {"channel_account_id": account_id, "business_id": business_id}
         return tx.insert_ignore(automatic_messages, owner | new)
     statement = update(automatic_messages).where(
-        automatic_messages.c.business_id == business_id,
-        automatic_messages.c.channel_account_id == account_id,
-        automatic_messages.c.revision == revision,
+        *rows_of(automatic_messages, business_id, channel_account_id=account_id, revision=revision)
     )
     return tx.execute(statement.values(**new)).rowcount == 1
 

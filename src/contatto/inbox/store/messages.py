@@ -26,7 +26,7 @@ from sqlalchemy import (
 from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.model import REPLY, Message, Photo, ScheduledReply, ScheduleState, Send, SendState
 from contatto.kit.db.prepared import Query, insert_new
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, rows_of
 from contatto.kit.db.types import (
     ROW,
     Choice,
@@ -77,7 +77,7 @@ def find_first_answer(
 
     None where the customer never wrote. An automatic message is no answer.
     """
-    conditions = messages.c.business_id == business_id, messages.c.conversation_id == conversation_id
+    conditions = rows_of(messages, business_id, conversation_id=conversation_id)
     wrote = messages.c.sender == Sender.CUSTOMER
     began = tx.execute(
         select(messages.c.at).where(*conditions, wrote).order_by(messages.c.at).limit(1)
@@ -149,7 +149,7 @@ def list_messages_before(
     """Return messages of a conversation, latest first: all, or those before the one with this number."""
     query = _messages_of(business_id, conversation_id)
     if seq is not None:
-        at = select(messages.c.at).where(messages.c.business_id == business_id, messages.c.seq == seq)
+        at = select(messages.c.at).where(*rows_of(messages, business_id, seq=seq))
         when = at.scalar_subquery()
         query = query.where(or_(messages.c.at < when, and_(messages.c.at == when, messages.c.seq < seq)))
     rows = tx.execute(query.order_by(messages.c.at.desc(), messages.c.seq.desc()).limit(limit)).mappings()
@@ -201,22 +201,20 @@ def list_last_messages(tx: Tx, business_id: str, conversation_ids: set[str]) -> 
 
 def find_last_time(tx: Tx, business_id: str, conversation_id: str, sender: Sender) -> datetime | None:
     """Find the time of one side's last message."""
-    conditions = (messages.c.business_id == business_id, messages.c.conversation_id == conversation_id)
+    conditions = rows_of(messages, business_id, conversation_id=conversation_id)
     last = select(func.max(messages.c.at)).where(*conditions, messages.c.sender == sender)
     last_at: datetime | None = tx.scalar(last)
     return last_at
 
 
 def find_message(tx: Tx, business_id: str, message_id: str) -> Message | None:
-    query = select(messages).where(messages.c.business_id == business_id, messages.c.id == message_id)
+    query = select(messages).where(*rows_of(messages, business_id, id=message_id))
     row = tx.execute(query).mappings().first()
     return None if row is None else _message_of(tx, business_id, row)
 
 
 def _messages_of(business_id: str, conversation_id: str) -> Select[Any]:
-    return select(messages).where(
-        messages.c.business_id == business_id, messages.c.conversation_id == conversation_id
-    )
+    return select(messages).where(*rows_of(messages, business_id, conversation_id=conversation_id))
 
 
 def _message_of(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> Message:
@@ -284,13 +282,11 @@ def record_retry(tx: Tx, send: Send) -> bool:
 
 
 def find_send(tx: Tx, business_id: str, message_id: str) -> Send | None:
-    condition = sends.c.business_id == business_id
-    return tx.find(Send, select(sends).where(condition, sends.c.message_id == message_id))
+    return tx.find(Send, select(sends).where(*rows_of(sends, business_id, message_id=message_id)))
 
 
 def find_send_by_ref(tx: Tx, business_id: str, external_ref: str) -> Send | None:
-    condition = sends.c.business_id == business_id
-    return tx.find(Send, select(sends).where(condition, sends.c.external_ref == external_ref))
+    return tx.find(Send, select(sends).where(*rows_of(sends, business_id, external_ref=external_ref)))
 
 
 def list_unsure_sends(tx: Tx, business_id: str, conversation_id: str) -> list[Send]:
@@ -300,8 +296,7 @@ def list_unsure_sends(tx: Tx, business_id: str, conversation_id: str) -> list[Se
     )
     lost = and_(sends.c.state == SendState.FAILED, sends.c.reason == "answer_lost")
     query = select(sends).where(
-        sends.c.business_id == business_id,
-        sends.c.conversation_id == conversation_id,
+        *rows_of(sends, business_id, conversation_id=conversation_id),
         or_(on_its_way, lost),
         sends.c.external_ref.is_(None),
     )
@@ -315,13 +310,12 @@ def list_sends(tx: Tx, business_id: str, message_ids: Iterable[str]) -> dict[str
 
 def load_reply_facts(tx: Tx, business_id: str, conversation_id: str) -> tuple[datetime | None, int]:
     """Load the time of the person's last message, and the count of the business's since then (P5)."""
-    conditions = (messages.c.business_id == business_id, messages.c.conversation_id == conversation_id)
+    conditions = rows_of(messages, business_id, conversation_id=conversation_id)
     last = find_last_time(tx, business_id, conversation_id, Sender.CUSTOMER)
     if last is None:
         return None, 0
     stopped = select(sends.c.message_id).where(
-        sends.c.business_id == business_id,
-        sends.c.conversation_id == conversation_id,
+        *rows_of(sends, business_id, conversation_id=conversation_id),
         sends.c.state.in_((SendState.FAILED, SendState.DEAD)),
     )
     sent = select(func.count()).where(
@@ -367,7 +361,7 @@ def list_photos(tx: Tx, business_id: str, digests: Iterable[str]) -> dict[str, P
 
 def find_photo_body(tx: Tx, business_id: str, digest: str) -> tuple[str, bytes] | None:
     """Return the media type of a picture and its bytes, opened."""
-    query = select(photos).where(photos.c.business_id == business_id, photos.c.digest == digest)
+    query = select(photos).where(*rows_of(photos, business_id, digest=digest))
     row = tx.execute(query).mappings().first()
     if row is None:
         return None
@@ -423,8 +417,7 @@ def list_scheduled(tx: Tx, business_id: str, conversation_id: str) -> list[Sched
     """List replies of a thread that still wait, or that something stopped, in order of their time."""
     shown = (ScheduleState.DUE, ScheduleState.STOPPED)
     query = select(scheduled_replies).where(
-        scheduled_replies.c.business_id == business_id,
-        scheduled_replies.c.conversation_id == conversation_id,
+        *rows_of(scheduled_replies, business_id, conversation_id=conversation_id),
         scheduled_replies.c.state.in_(shown),
     )
     rows = tx.execute(query.order_by(scheduled_replies.c.due_at)).mappings()

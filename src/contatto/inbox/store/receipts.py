@@ -67,7 +67,7 @@ from contatto.inbox.store.messages import (
     sends,
 )
 from contatto.kit.db.prepared import update_rows
-from contatto.kit.db.tx import Row, Tx, insert_for
+from contatto.kit.db.tx import Row, Tx, insert_for, rows_of
 from contatto.kit.db.types import (
     ROW,
     Choice,
@@ -345,9 +345,7 @@ def list_taps_on(tx: Tx, business_id: str, ad_numbers: Collection[int]) -> list[
 
 
 def list_referrals(tx: Tx, business_id: str, conversation_id: str) -> list[AdReferral]:
-    query = select(ad_referrals).where(
-        ad_referrals.c.business_id == business_id, ad_referrals.c.conversation_id == conversation_id
-    )
+    query = select(ad_referrals).where(*rows_of(ad_referrals, business_id, conversation_id=conversation_id))
     return tx.list(AdReferral, query.order_by(ad_referrals.c.at))
 
 
@@ -410,9 +408,7 @@ def delete_chats(tx: Tx, business_id: str, person_ids: Collection[str], chat_ids
 def delete_refused_bodies(tx: Tx, business_id: str, words: Collection[bytes]) -> int:
     """Let go of the bodies of refused deliveries in which one of the words stands; say how many."""
     query = select(receipts).where(
-        receipts.c.business_id == business_id,
-        receipts.c.state == ReceiptState.REFUSED,
-        receipts.c.body.is_not(None),
+        *rows_of(receipts, business_id, state=ReceiptState.REFUSED), receipts.c.body.is_not(None)
     )
     about = [
         receipt.id

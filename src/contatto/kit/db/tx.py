@@ -201,17 +201,12 @@ class Tx:
         self, table: Table, business_id: str, row_id: str | int, *where: ColumnElement[bool], **values: Any
     ) -> bool:
         """Change a row of a business; False when it is gone, or not as ``where`` says."""
-        own = update(table).where(table.c.business_id == business_id, table.c.id == row_id, *where)
+        own = update(table).where(*rows_of(table, business_id, id=row_id), *where)
         return self.execute(own.values(**values)).rowcount == 1
 
     def delete(self, table: Table, business_id: str, **values: Any) -> int:
         """Delete the rows of a business with these values, or one of several; return how many."""
-        several = {name for name, value in values.items() if isinstance(value, list | tuple | Set)}
-        chosen = [
-            table.c[name].in_(value) if name in several else table.c[name] == value
-            for name, value in values.items()
-        ]
-        return self.execute(table.delete().where(table.c.business_id == business_id, *chosen)).rowcount
+        return self.execute(table.delete().where(*rows_of(table, business_id, **values))).rowcount
 
     def delete_some(self, table: Table, *where: ColumnElement[bool], most: int = 500) -> int:
         """Delete at most ``most`` rows that match, and return how many."""
@@ -254,6 +249,16 @@ class Tx:
     def locks_rows(self) -> bool:
         """Return whether ``SELECT … FOR UPDATE`` is needed; SQLite has one writer and does not support it."""
         return self.connection.dialect.name == "postgresql"
+
+
+def rows_of(table: Table, business_id: Any, **values: Any) -> list[ColumnElement[bool]]:
+    """Return the conditions for rows of a business with these values, or one of several."""
+    several = {name for name, value in values.items() if isinstance(value, list | tuple | Set)}
+    chosen = (
+        table.c[name].in_(value) if name in several else table.c[name] == value
+        for name, value in values.items()
+    )
+    return [table.c.business_id == business_id, *chosen]
 
 
 @cache

@@ -33,7 +33,7 @@ from sqlalchemy import (
 
 from contatto.capture.model import Field
 from contatto.kit.db.prepared import Query, insert_new, update_rows
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, rows_of
 from contatto.kit.db.types import instant, key, metadata, row_of, sealed, tenant, text, within
 from contatto.kit.timestamps import from_micros
 from contatto.leads.model import Evidence, Journal, LeadLabel, Merge, MergedFields, Note, SavedView, Task
@@ -115,8 +115,7 @@ def save_label(tx: Tx, business_id: str, label: LeadLabel) -> bool:
 
 def find_label(tx: Tx, business_id: str, name: str) -> LeadLabel | None:
     """Return a label by its name, in any case of letters."""
-    query = select(labels).where(labels.c.business_id == business_id)
-    return tx.find(LeadLabel, query.where(labels.c.name_key == name.casefold()))
+    return tx.find(LeadLabel, select(labels).where(*rows_of(labels, business_id, name_key=name.casefold())))
 
 
 def list_labels(tx: Tx, business_id: str) -> list[LeadLabel]:
@@ -182,7 +181,7 @@ def record_work(tx: Tx, business_id: str, work: Note | Task) -> bool:
 def _list_work[W: (Note, Task)](tx: Tx, business_id: str, lead_id: str, shape: type[W]) -> list[W]:
     """Return a lead's notes or tasks in the order of their making, with their texts opened."""
     table, place = _WORK[shape]
-    query = select(table).where(table.c.business_id == business_id, table.c.lead_id == lead_id)
+    query = select(table).where(*rows_of(table, business_id, lead_id=lead_id))
     rows = tx.execute(query.order_by(table.c.created_at, table.c.id)).mappings().all()
     tx.record_contact_reads("lead_id", [lead_id] if rows else [])
     names = shape.__dataclass_fields__.keys() - {"text"}
@@ -266,8 +265,8 @@ def list_views(tx: Tx, business_id: str, member_id: str) -> list[SavedView]:
 
 
 def count_views(tx: Tx, business_id: str, member_id: str) -> int:
-    query = select(func.count()).where(lead_views.c.business_id == business_id)
-    return int(tx.scalar(query.where(lead_views.c.member_id == member_id)))
+    own = rows_of(lead_views, business_id, member_id=member_id)
+    return int(tx.scalar(select(func.count()).where(*own)))
 
 
 def record_view(tx: Tx, business_id: str, view: SavedView) -> None:
@@ -316,9 +315,7 @@ def append_entries(tx: Tx, business_id: str, entries: Iterable[FormEntry]) -> in
 
 def list_entries(tx: Tx, business_id: str, lead_id: str) -> list[FormEntry]:
     """Return the forms of a lead, oldest first."""
-    query = select(lead_entries).where(
-        lead_entries.c.business_id == business_id, lead_entries.c.lead_id == lead_id
-    )
+    query = select(lead_entries).where(*rows_of(lead_entries, business_id, lead_id=lead_id))
     return tx.list(FormEntry, query.order_by(lead_entries.c.at, lead_entries.c.id))
 
 
@@ -427,7 +424,7 @@ _OWN: Final = Query(
 )
 _KEEP: Final = (
     update(leads)
-    .where(leads.c.business_id == bindparam("of"), leads.c.id == bindparam("of_lead"))
+    .where(*rows_of(leads, bindparam("of"), id=bindparam("of_lead")))
     .values(facets=bindparam("now"))
 )
 
@@ -478,7 +475,7 @@ def list_sharing_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> s
 
 _MARK: Final = (
     update(leads)
-    .where(leads.c.business_id == bindparam("of"), leads.c.id == bindparam("of_lead"), ~_IS_MARKED)
+    .where(*rows_of(leads, bindparam("of"), id=bindparam("of_lead")), ~_IS_MARKED)
     .where(func.length(leads.c.facets) < literal_column(str(LONGEST - len(TWIN_WORD))))
     .values(facets=leads.c.facets + literal_column(f"'{TWIN_WORD} '"))
 )
@@ -588,7 +585,7 @@ def save_merge(tx: Tx, business_id: str, merge: Merge) -> None:
 
 def find_merge(tx: Tx, business_id: str, merge_id: str) -> Merge | None:
     """Return a merge; who changes it locks its two leads first and reads it again."""
-    query = select(lead_merges).where(lead_merges.c.business_id == business_id, lead_merges.c.id == merge_id)
+    query = select(lead_merges).where(*rows_of(lead_merges, business_id, id=merge_id))
     row = tx.execute(query).mappings().first()
     return None if row is None else _open_merge(tx, row)
 
@@ -609,7 +606,7 @@ def list_row_ids(tx: Tx, business_id: str, lead_id: str) -> dict[str, list[str]]
     """Return ids of what hangs on a lead, by table."""
     ids_by_table = {}
     for name, table in MOVING.items():
-        query = select(table.c.id).where(table.c.business_id == business_id, table.c.lead_id == lead_id)
+        query = select(table.c.id).where(*rows_of(table, business_id, lead_id=lead_id))
         ids_by_table[name] = list(tx.execute(query.order_by(table.c.id)).scalars())
     return ids_by_table
 
@@ -649,9 +646,8 @@ def list_equal_points(tx: Tx, business_id: str, kept_id: str, merged_id: str) ->
     """Map contact points of the source lead to equal ones of the target lead."""
     other_points = contact_points.alias()
     equal = select(contact_points.c.id.label("gone"), other_points.c.id.label("kept")).where(
-        contact_points.c.business_id == business_id,
+        *rows_of(contact_points, business_id, lead_id=merged_id),
         other_points.c.business_id == business_id,
-        contact_points.c.lead_id == merged_id,
         other_points.c.lead_id == kept_id,
         contact_points.c.field == other_points.c.field,
         contact_points.c.value_index == other_points.c.value_index,
@@ -673,8 +669,7 @@ def record_moved(tx: Tx, business_id: str, rows: tuple[str, list[str]], old: str
     """Hang rows of a table on another lead, those that still hang on the old one."""
     name, ids = rows
     table = MOVING[name]
-    statement = update(table).where(table.c.business_id == business_id, table.c.lead_id == old)
-    tx.execute(statement.where(table.c.id.in_(ids)).values(lead_id=new))
+    tx.execute(update(table).where(*rows_of(table, business_id, lead_id=old, id=ids)).values(lead_id=new))
 
 
 def record_rehung(tx: Tx, business_id: str, evidence_id: str, point_id: str) -> None:
@@ -683,9 +678,7 @@ def record_rehung(tx: Tx, business_id: str, evidence_id: str, point_id: str) -> 
 
 
 def list_label_ids(tx: Tx, business_id: str, lead_id: str) -> set[str]:
-    query = select(lead_labels.c.label_id).where(
-        lead_labels.c.business_id == business_id, lead_labels.c.lead_id == lead_id
-    )
+    query = select(lead_labels.c.label_id).where(*rows_of(lead_labels, business_id, lead_id=lead_id))
     return {row[0] for row in tx.execute(query)}
 
 
@@ -700,8 +693,7 @@ def record_face(tx: Tx, business_id: str, lead_id: str, snapshot: MergedFields) 
 
 def record_followers(tx: Tx, business_id: str, lead_ids: list[str], kept_id: str) -> None:
     """Let leads that were merged earlier point to another lead."""
-    statement = update(leads).where(leads.c.business_id == business_id, leads.c.id.in_(lead_ids))
-    tx.execute(statement.values(merged_into=kept_id))
+    tx.execute(update(leads).where(*rows_of(leads, business_id, id=lead_ids)).values(merged_into=kept_id))
 
 
 def _open_merge(tx: Tx, row: Mapping[Any, Any]) -> Merge:

@@ -23,7 +23,7 @@ from sqlalchemy import (
     select,
 )
 
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, rows_of
 from contatto.kit.db.types import Choice, instant, key, metadata, row_of, sealed, tenant, text
 from contatto.kit.exports import ExportKind, drop_contents
 from contatto.kit.vault import Vault
@@ -220,7 +220,7 @@ def open_plan(vault: Vault, row: Mapping[Any, Any]) -> JobPlan:
 
 def find_job(tx: Tx, business_id: str, job_id: str) -> LeadJob | None:
     """Return a job, locked until the end of the transaction."""
-    query = select(lead_jobs).where(lead_jobs.c.business_id == business_id, lead_jobs.c.id == job_id)
+    query = select(lead_jobs).where(*rows_of(lead_jobs, business_id, id=job_id))
     row = tx.execute(query.with_for_update() if tx.locks_rows else query).mappings().first()
     return None if row is None else _open_job(tx, row)
 
@@ -237,13 +237,13 @@ def list_jobs(tx: Tx, business_id: str, since: datetime, limit: int = 10) -> lis
 
 
 def count_waiting_jobs(tx: Tx, business_id: str) -> int:
-    conditions = lead_jobs.c.business_id == business_id, lead_jobs.c.state == LeadJobState.WAITING
+    conditions = rows_of(lead_jobs, business_id, state=LeadJobState.WAITING)
     return int(tx.scalar(select(func.count()).select_from(lead_jobs).where(_OPEN, *conditions)))
 
 
 def list_leads_to_erase(tx: Tx, business_id: str) -> set[str]:
     """Return the ids of leads that an unfinished job will erase."""
-    conditions = lead_jobs.c.business_id == business_id, lead_jobs.c.kind == JobKind.ERASE
+    conditions = rows_of(lead_jobs, business_id, kind=JobKind.ERASE)
     rows = tx.execute(select(lead_jobs).where(_OPEN, *conditions)).mappings()
     return {lead_id for row in rows for lead_id in _open_job(tx, row).plan.lead_ids}
 
@@ -292,8 +292,7 @@ def append_job_items(tx: Tx, job: LeadJob, items: list[JobItem]) -> None:
 def list_job_items(tx: Tx, business_id: str, job_id: str, after: int, limit: int) -> list[JobItem]:
     """List changes of a job after a position, in order, without skipped leads."""
     query = select(lead_job_items).where(
-        lead_job_items.c.business_id == business_id,
-        lead_job_items.c.job_id == job_id,
+        *rows_of(lead_job_items, business_id, job_id=job_id),
         lead_job_items.c.position > after,
         lead_job_items.c.state != ItemState.SKIPPED,
     )
@@ -303,9 +302,7 @@ def list_job_items(tx: Tx, business_id: str, job_id: str, after: int, limit: int
 def list_told(tx: Tx, business_id: str, job_id: str, limit: int = 500) -> list[JobItem]:
     """List leads or rows that a job skipped or took in part, with the reasons."""
     query = select(lead_job_items).where(
-        lead_job_items.c.business_id == business_id,
-        lead_job_items.c.job_id == job_id,
-        lead_job_items.c.reason != "",
+        *rows_of(lead_job_items, business_id, job_id=job_id), lead_job_items.c.reason != ""
     )
     return tx.list(JobItem, query.order_by(lead_job_items.c.position).limit(limit))
 
@@ -314,7 +311,7 @@ def count_job_items(tx: Tx, business_id: str, job_id: str) -> dict[tuple[ItemSta
     """Count leads or rows that a job made, changed and skipped; those with a reason apart."""
     has_reason = lead_job_items.c.reason != ""
     query = select(lead_job_items.c.state, has_reason.label("told"), func.count().label("n")).where(
-        lead_job_items.c.business_id == business_id, lead_job_items.c.job_id == job_id
+        *rows_of(lead_job_items, business_id, job_id=job_id)
     )
     rows = tx.execute(query.group_by(lead_job_items.c.state, has_reason)).mappings()
     return {(ItemState(row["state"]), bool(row["told"])): row["n"] for row in rows}
@@ -322,8 +319,8 @@ def count_job_items(tx: Tx, business_id: str, job_id: str) -> dict[tuple[ItemSta
 
 def delete_drafts(tx: Tx, business_id: str, member_id: str) -> None:
     """Delete the imports that a member looked at and did not start."""
-    conditions = lead_jobs.c.business_id == business_id, lead_jobs.c.member_id == member_id
-    tx.execute(lead_jobs.delete().where(_OPEN, *conditions, lead_jobs.c.state == LeadJobState.DRAFT))
+    drafts = rows_of(lead_jobs, business_id, member_id=member_id, state=LeadJobState.DRAFT)
+    tx.execute(lead_jobs.delete().where(_OPEN, *drafts))
 
 
 def record_draft_started(tx: Tx, job: LeadJob) -> bool:
@@ -420,9 +417,7 @@ def list_plans(tx: Tx, business_id: str) -> Iterator[tuple[str, JobKind, LeadJob
 def list_row_numbers(tx: Tx, business_id: str, job_id: str, lead_ids: frozenset[str]) -> set[int]:
     """Return the rows of an import, from 1, that went into leads."""
     query = select(lead_job_items.c.position).where(
-        lead_job_items.c.business_id == business_id,
-        lead_job_items.c.job_id == job_id,
-        lead_job_items.c.lead_id.in_(lead_ids),
+        *rows_of(lead_job_items, business_id, job_id=job_id, lead_id=lead_ids)
     )
     return {row[0] for row in tx.execute(query)}
 

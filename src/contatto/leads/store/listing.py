@@ -32,7 +32,7 @@ from contatto.accounts.model import BusinessId, Permission
 from contatto.accounts.store import ad_accounts, list_able_members, list_members
 from contatto.channels.store import list_accounts
 from contatto.kit.db.database import CountReader
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, rows_of
 from contatto.kit.db.types import Instant, Words, metadata, tenant
 from contatto.kit.numbers import read_number
 from contatto.leads.model import Lead, LeadStatus
@@ -88,8 +88,7 @@ def earned_elsewhere(
     return (
         select(conversions.c.conversion_id)
         .where(
-            conversions.c.business_id == business_id,
-            conversions.c.subject_id == lead_id,
+            *rows_of(conversions, business_id, subject_id=lead_id),
             conversions.c.ad_id.is_not(None),
             conversions.c.ad_account_id != ad_account_id,
             conversions.c.ad_account_id.in_(
@@ -348,9 +347,7 @@ class _FilterContext:
         """Return leads that some ads earned."""
         ads = select(measured_ads.c.ad_id).where(measured_ads.c.business_id == self.business_id, which)
         earned = select(conversions.c.subject_id).where(
-            conversions.c.business_id == self.business_id,
-            conversions.c.kind == ConversionKind.LEAD,
-            conversions.c.ad_id.in_(ads),
+            *rows_of(conversions, self.business_id, kind=ConversionKind.LEAD), conversions.c.ad_id.in_(ads)
         )
         return self.named_by(earned)
 
@@ -645,9 +642,7 @@ lead_looks = Table(
 
 def find_look(tx: Tx, business_id: str, member_id: str) -> ListLayout | None:
     """Find a member's layout of the list; None before the first choice."""
-    query = select(lead_looks).where(
-        lead_looks.c.business_id == business_id, lead_looks.c.member_id == member_id
-    )
+    query = select(lead_looks).where(*rows_of(lead_looks, business_id, member_id=member_id))
     row = tx.execute(query).mappings().first()
     return None if row is None else ListLayout(columns=known_columns(row["shown"]), dense=row["is_dense"])
 

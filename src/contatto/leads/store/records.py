@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from contatto.capture.model import Field
 from contatto.kit.db.prepared import PreparedQuery, Query, insert_all, insert_new, update_rows
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, rows_of
 from contatto.kit.db.types import (
     Choice,
     Instant,
@@ -197,19 +197,19 @@ def list_leads_to_change(tx: Tx, business_id: str, lead_ids: Collection[str]) ->
 
 
 def list_merged_leads(tx: Tx, business_id: str, lead_id: str) -> list[Lead]:
-    query = select(leads).where(leads.c.business_id == business_id, leads.c.merged_into == lead_id)
+    query = select(leads).where(*rows_of(leads, business_id, merged_into=lead_id))
     return tx.list(Lead, query.order_by(leads.c.created_at))
 
 
 def find_lead_of_person(tx: Tx, business_id: str, person_id: str) -> Lead | None:
     """Return the one lead of a person, locked until the end of the transaction."""
-    query = select(leads).where(leads.c.business_id == business_id, leads.c.person_id == person_id)
+    query = select(leads).where(*rows_of(leads, business_id, person_id=person_id))
     return tx.find(Lead, query.with_for_update() if tx.locks_rows else query)
 
 
 def find_lead_of_conversation(tx: Tx, business_id: str, person_id: str, conversation_id: str) -> Lead | None:
     """Return the lead of a person, if it began in this conversation of theirs."""
-    query = select(leads).where(leads.c.business_id == business_id, leads.c.person_id == person_id)
+    query = select(leads).where(*rows_of(leads, business_id, person_id=person_id))
     return tx.find(Lead, query.where(leads.c.conversation_id == conversation_id))
 
 
@@ -353,7 +353,7 @@ def list_leads_by_value(tx: Tx, business_id: str, values: Collection[str]) -> di
 def list_points_of_source(tx: Tx, business_id: str, lead_id: str, source_id: str) -> list[str]:
     """Return ids of the contact points of a lead that a source alone gives evidence for."""
     query = select(evidence.c.contact_point_id, evidence.c.source_id).where(
-        evidence.c.business_id == business_id, evidence.c.lead_id == lead_id
+        *rows_of(evidence, business_id, lead_id=lead_id)
     )
     sources: dict[str, set[str]] = {}
     for row in tx.execute(query).mappings():
@@ -378,7 +378,7 @@ def evidence_row(vault: Vault, item: Evidence) -> dict[str, Any]:
 
 
 def list_evidence_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[Evidence]:
-    query = select(evidence).where(evidence.c.business_id == business_id, evidence.c.lead_id == lead_id)
+    query = select(evidence).where(*rows_of(evidence, business_id, lead_id=lead_id))
     rows = tx.execute(query.order_by(evidence.c.at, evidence.c.start)).mappings().all()
     tx.record_contact_reads("lead_id", [lead_id] if rows else [])
     return [load_evidence(tx, business_id, row) for row in rows]
@@ -401,9 +401,7 @@ def history_row(vault: Vault, business_id: str, step: HistoryEntry) -> dict[str,
 
 def list_history(tx: Tx, business_id: str, lead_id: str) -> list[HistoryEntry]:
     """Return a lead's history, oldest first."""
-    query = select(lead_history).where(
-        lead_history.c.business_id == business_id, lead_history.c.lead_id == lead_id
-    )
+    query = select(lead_history).where(*rows_of(lead_history, business_id, lead_id=lead_id))
     return tx.list(HistoryEntry, query.order_by(lead_history.c.at, lead_history.c.id))
 
 
@@ -460,8 +458,7 @@ KEEP_REJECTED: Final = timedelta(days=30)
 def list_rejected(tx: Tx, business_id: str, lead_id: str) -> list[RejectedContact]:
     """List rejected contacts of a lead that can be restored, latest first."""
     query = select(rejected_contacts.c.content, rejected_contacts.c.id).where(
-        rejected_contacts.c.business_id == business_id,
-        rejected_contacts.c.lead_id == lead_id,
+        *rows_of(rejected_contacts, business_id, lead_id=lead_id),
         rejected_contacts.c.at >= tx.now - KEEP_REJECTED,
     )
     rows = tx.execute(query.order_by(rejected_contacts.c.at.desc(), rejected_contacts.c.id.desc()))
@@ -492,8 +489,7 @@ def delete_old_rejected(tx: Tx, before: datetime) -> int:
 
 
 def _change_one(table: Table) -> Any:
-    conditions = table.c.business_id == bindparam("of_business"), table.c.id == bindparam("of_id")
-    return update(table).where(*conditions)
+    return update(table).where(*rows_of(table, bindparam("of_business"), id=bindparam("of_id")))
 
 
 _MOMENT: Final = bindparam("moment", type_=Instant())
@@ -582,7 +578,7 @@ lead_scores = Table(
 
 _SORTED: Final = (
     update(leads)
-    .where(leads.c.business_id == bindparam("of"), leads.c.id == bindparam("of_lead"))
+    .where(*rows_of(leads, bindparam("of"), id=bindparam("of_lead")))
     .where(leads.c.score != bindparam("now"))
     .values(score=bindparam("now"))
 )
@@ -597,7 +593,7 @@ _LISTED: Final = Query(
 
 _MOVED: Final = (
     update(lead_scores)
-    .where(lead_scores.c.business_id == bindparam("of"), lead_scores.c.lead_id == bindparam("of_lead"))
+    .where(*rows_of(lead_scores, bindparam("of"), lead_id=bindparam("of_lead")))
     .values(score=bindparam("now"), scored_at=bindparam("at"), is_counted=bindparam("counted"))
 )
 
@@ -631,7 +627,7 @@ def save_scores(tx: Tx, scores: Sequence[LeadScore]) -> None:
 
 
 def find_score(tx: Tx, business_id: str, lead_id: str) -> LeadScore | None:
-    conditions = lead_scores.c.business_id == business_id, lead_scores.c.lead_id == lead_id
+    conditions = rows_of(lead_scores, business_id, lead_id=lead_id)
     return tx.find(LeadScore, select(lead_scores).where(*conditions))
 
 
