@@ -11,7 +11,7 @@ from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may
 from contatto.ad_platforms.actions import load_outside_account
-from contatto.ad_platforms.model import AdPlatform, OutsideAccount
+from contatto.ad_platforms.model import AdPlatform
 from contatto.ad_platforms.store import list_outside_accounts
 from contatto.crm.store.deliveries import list_lead_numbers
 from contatto.integrations.model import Alarm, DeliveryState, ErasureState, TrialState
@@ -129,15 +129,28 @@ async def _render(
         ledgers = actions.load_signal_ledger(tx, account.business_id)
         ledger = next((ledger for ledger in ledgers if ledger.account.id == account.id), None)
         key = account.business_id, account.id
-        form_steps: tuple[Iterable[SignalStep], Mapping[SignalStep, str]]
+        names: Mapping[SignalStep, str] = {}
+        chosen_steps: Iterable[SignalStep] = SignalStep
         if form is not None:
-            form_values, form_steps = form.model_dump(), (form.steps, form.names)
+            form_values, chosen_steps, names = form.model_dump(), form.steps, form.names
         elif settings is not None:
             value = typed_amount(settings.value_micros, settings.currency, translator.lang)
-            form_values, form_steps = row_of(settings) | {"value": value}, (settings.steps, settings.names)
+            form_values, chosen_steps, names = row_of(settings), settings.steps, settings.names
+            form_values |= {"value": value}
         else:
             form_values = SignalSettingsForm(currency=account.currency).model_dump()
-            form_steps = SignalStep, {}
+        chosen_steps, defaults = set(chosen_steps), CONNECTORS[account.platform].names
+        steps = [
+            {
+                "value": step.value,
+                "label": label,
+                "default": defaults[step],
+                "name": names.get(step, ""),
+                "is_chosen": step in chosen_steps,
+            }
+            for step, label in STEPS.items()
+            if step in defaults
+        ]
         test_view: dict[str, Any] | None = None
         if test := find_signal_test(tx, *key):
             state, tone = TESTS[test.state]
@@ -166,7 +179,7 @@ async def _render(
             "standing": ledger.counts if ledger else None,
             "alarms": [ALARMS[alarm] for alarm in ledger.alarms] if ledger else [],
             "arrived_at": settings.arrived_at if settings else None,
-            "form": form_values | {"steps": _step_choices(account, *form_steps)},
+            "form": form_values | {"steps": steps},
             "rows": _signal_rows(
                 tx, account.business_id, store.ledger.list_entries(tx, *key, limit=MOST_SHOWN)
             ),
@@ -186,24 +199,6 @@ async def _render(
         "most": MOST_SHOWN,
     }
     return context.pages.render(request, "signals/signals.html", values, refused=refused)
-
-
-def _step_choices(
-    account: OutsideAccount, chosen: Iterable[SignalStep], names: Mapping[SignalStep, str]
-) -> list[dict[str, Any]]:
-    """Return the steps with an event name at the platform; ``name`` is the business's own."""
-    defaults, chosen_steps = CONNECTORS[account.platform].names, set(chosen)
-    return [
-        {
-            "value": step.value,
-            "label": label,
-            "default": defaults[step],
-            "name": names.get(step, ""),
-            "is_chosen": step in chosen_steps,
-        }
-        for step, label in STEPS.items()
-        if step in defaults
-    ]
 
 
 def _signal_rows(tx: Tx, business_id: str, signals: list[AdSignal]) -> list[dict[str, Any]]:

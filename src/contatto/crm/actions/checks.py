@@ -19,7 +19,7 @@ from contatto.crm.actions.deliveries import (
     CrmWork,
     WorkContext,
     connector_of,
-    erasure_request,
+    lead_request,
     payload_of,
     publish_connection,
     queue_kind,
@@ -244,7 +244,9 @@ class CompareWork(CrmWork[CompareCourse]):
             record_id = record_ids[erasure.lead_id][: store.RECORD_LIMIT]
             events.record_erasure(tx, erasure, ErasureState.DUE, record_id=record_id, created_at=tx.now)
             if target.is_active:
-                send_again(tx, erasure_request(target, erasure.id, erasure.lead_id), rules.ERASURE_PLAN)
+                send_again(
+                    tx, lead_request(target, rules.ERASURE, erasure.id, erasure.lead_id), rules.ERASURE_PLAN
+                )
         course = replace(
             course,
             held=course.held + len(reply.records),
@@ -344,7 +346,9 @@ def _record_turn(tx: Tx, erasure: crm.Erasure, turn: rules.EraseTurn) -> EraseCo
 def release_erasures(tx: Tx, target: Target) -> None:
     """Queue the erasures of a target that waited for it to be active."""
     for erasure in events.list_erasures(tx, target.business_id, target.id, (ErasureState.DUE,)):
-        queue_request(tx, erasure_request(target, erasure.id, erasure.lead_id), rules.ERASURE_PLAN)
+        queue_request(
+            tx, lead_request(target, rules.ERASURE, erasure.id, erasure.lead_id), rules.ERASURE_PLAN
+        )
 
 
 def erasure_kind() -> OutboundKind:

@@ -98,17 +98,17 @@ def schedule_deliveries(
     revisions = store.record_changes(tx, target, due_ids)
     delivery_ids = store.append_deliveries(tx, target, revisions, is_queued=is_queued, edited=edited)
     if is_queued:
-        requests = [delivery_request(target, delivery_ids[lead_id], lead_id) for lead_id in due_ids]
+        requests = [
+            lead_request(target, rules.DELIVERY, delivery_ids[lead_id], lead_id) for lead_id in due_ids
+        ]
         queue_requests(tx, requests, rules.DELIVERY_PLAN)
     return delivery_ids
 
 
-def delivery_request(target: Target | LiveTarget, delivery_id: int, lead_id: str) -> outbound.NewRequest:
-    """Return the request of a delivery; those of one lead are sent one after the other."""
+def lead_request(target: Target | LiveTarget, kind: str, subject: int, lead_id: str) -> outbound.NewRequest:
+    """Return a request about a lead; those of one lead are sent one after the other."""
     line = f"{target.number}:{lead_id}"
-    return outbound.NewRequest(
-        target.business_id, rules.DELIVERY, str(delivery_id), destination_of(target), line
-    )
+    return outbound.NewRequest(target.business_id, kind, str(subject), destination_of(target), line)
 
 
 def destination_of(target: Target | LiveTarget) -> str:
@@ -126,7 +126,9 @@ def release_deliveries(tx: Tx) -> int:
 
     def queue(delivery: Delivery) -> None:
         target = live_targets(delivery.business_id)[delivery.target_id]
-        queue_request(tx, delivery_request(target, delivery.id, delivery.lead_id), rules.DELIVERY_PLAN)
+        queue_request(
+            tx, lead_request(target, rules.DELIVERY, delivery.id, delivery.lead_id), rules.DELIVERY_PLAN
+        )
 
     return store.ledger.release(tx, AT_ONCE, queue)
 
@@ -609,15 +611,9 @@ def schedule_erasure(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Non
                 continue  # the lead was never due there
             erasure_id = events.save_erasure(tx, target, lead_id, record_ids[target.id, lead_id])
             if erasure_id is not None and target.state is TargetState.ACTIVE:
-                queue_request(tx, erasure_request(target, erasure_id, lead_id), rules.ERASURE_PLAN)
-
-
-def erasure_request(target: Target | LiveTarget, erasure_id: int, lead_id: str) -> outbound.NewRequest:
-    """Return the request that erases, in one line with the deliveries of the lead."""
-    line = f"{target.number}:{lead_id}"
-    return outbound.NewRequest(
-        target.business_id, rules.ERASURE, str(erasure_id), destination_of(target), line
-    )
+                queue_request(
+                    tx, lead_request(target, rules.ERASURE, erasure_id, lead_id), rules.ERASURE_PLAN
+                )
 
 
 def purge_sync(tx: Tx) -> int:
