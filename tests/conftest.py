@@ -165,7 +165,7 @@ def quick_passwords() -> Iterator[None]:
     """Real hashes of argon2id, but quick ones: those of the product take their time on purpose."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(accounts, "_hasher", passwords.QUICK)
-        patch.setattr(accounts, "_NOBODY", passwords.QUICK.hash("nobody's"))
+        patch.setattr(accounts, "_DUMMY_HASH", passwords.QUICK.hash("nobody's"))
         yield
 
 

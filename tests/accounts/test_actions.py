@@ -38,7 +38,7 @@ def open_session(tx: Tx, owner: Member) -> str:
 
 def test_a_password_fits_only_its_own_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(actions, "_hasher", passwords.SLOW)
-    monkeypatch.setattr(actions, "_NOBODY", passwords.NOBODY)
+    monkeypatch.setattr(actions, "_DUMMY_HASH", passwords.NOBODY)
     hashed = actions.hash_password(PASSWORD)
     assert hashed.startswith("$argon2id$")
     assert hashed != actions.hash_password(PASSWORD)

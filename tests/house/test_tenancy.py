@@ -23,7 +23,7 @@ WITHOUT_BUSINESS = {
     "accounts/store.py:list_members_by_email": "The log-in finds the member, and by the member the business.",
     "accounts/store.py:find_session_member": "The cookie's secret hash finds the member and the business.",
     "accounts/store.py:find_user_by_email": "People belong to no business: one signs in for all.",
-    "accounts/store.py:count_places": "One person's own places, in each of their businesses.",
+    "accounts/store.py:count_memberships": "One person's own places, in each of their businesses.",
     "accounts/store.py:list_workplaces": "One person's own places, in each of their businesses.",
     "people/store.py:find_any_invitation": "Its link is signed, and who follows it is nobody's member yet.",
     "accounts/store.py:find_token": "The token's secret hash finds the business.",

@@ -208,7 +208,7 @@ class Play:
                 except Refused:
                     continue
             for user_id in entered:
-                assert store.count_places(self.tx, user_id) == 1
+                assert store.count_memberships(self.tx, user_id) == 1
                 places = store.list_workplaces(self.tx, user_id)
                 assert {place.business_id for place in places} <= {rival.business.id}
 

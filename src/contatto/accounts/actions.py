@@ -22,10 +22,10 @@ from contatto.kit.ids import hash_secret, new_id, new_number, new_secret
 from contatto.kit.languages import LANGUAGES
 
 _hasher = PasswordHasher()  # argon2id with the library's own defaults (RFC 9106, low-memory profile)
-_NOBODY: Final = (
+_DUMMY_HASH: Final = (
     "$argon2id$v=19$m=65536,t=3,p=4$qNUwxo0At2sPqMo2O0hO4A$I1MZ31HtE3yo3qmMTU7wTSthHwuQ9B3kawOwLDrbg1A"
 )
-"""What a password is held against where there is no member; made once, of a secret that nobody kept."""
+"""Hash that no password fits: the check takes as long for a missing account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ def hash_password(password: str) -> str:
 
 
 def match_password(accounts: Sequence[Member], password: str) -> Member | None:
-    """Return the first of the accounts of an address that a password opens.
+    """Return the first account with this password among those of an e-mail address.
 
-    A missing account of a confirmed address costs as much time as one that is there.
+    Without a confirmed account it checks a dummy hash too, so the time reveals nothing.
     """
     candidates: list[Member | None] = list(accounts)
     if all(account.vouched_by for account in accounts):
@@ -70,9 +70,9 @@ def match_password(accounts: Sequence[Member], password: str) -> Member | None:
 
 
 def password_fits(who: Member | User | None, password: str) -> bool:
-    """Check a password, in the same time whether there is such a person or not."""
+    """Check a password; a missing person takes the same time."""
     try:
-        _hasher.verify(who.password_hash if who else _NOBODY, password)
+        _hasher.verify(who.password_hash if who else _DUMMY_HASH, password)
     except (VerificationError, InvalidHashError):
         return False
     return who is not None
@@ -84,10 +84,10 @@ def add_member(
     """Add a member with a new account.
 
     Args:
-        tx: an open transaction, which acts for no business.
-        business_id: the business of the place.
+        tx: an open transaction without a tenant restriction.
+        business_id: the business to join.
         new: name, role and e-mail.
-        password_hash: of the account.
+        password_hash: hash of the new account's password.
         is_confirmed: the operator or a mail confirmed the address. Otherwise the business vouches for it.
 
     Raises:
@@ -102,10 +102,10 @@ def add_member(
 
 
 def join_business(tx: Tx, business_id: BusinessId, user: User, display_name: str, role: Role) -> Member:
-    """Give a person who wants it a place in a business.
+    """Add a person with an account to a business, and return the new member.
 
     Raises:
-        Refused: INVALID, when the address has a place there; FORBIDDEN, when another business vouches for it.
+        Refused: INVALID, when the address is taken there; FORBIDDEN, when another business vouches for it.
     """
     if user.vouched_by not in ("", business_id):
         raise Refused(errors.FORBIDDEN)
@@ -127,7 +127,7 @@ def join_business(tx: Tx, business_id: BusinessId, user: User, display_name: str
 
 
 def load_member(tx: Tx, business_id: BusinessId, member_id: str) -> Member:
-    """Load a member of a business, held until the end of the transaction.
+    """Load a member of a business, with a row lock until the end of the transaction.
 
     Raises:
         Refused: NOT_FOUND.
@@ -141,30 +141,30 @@ def load_member(tx: Tx, business_id: BusinessId, member_id: str) -> Member:
 def change_password(
     tx: Tx, member: Member, password_hash: str, keep_session: str = "", *, keep_tokens: bool = False
 ) -> Ended:
-    """Give a person a new password: all that came in with the old one is out, in each of their businesses.
+    """Set a new password, and end the person's sessions and tokens in all their businesses.
 
-    It concerns several businesses, so the transaction must act for none. The session whose token is given
-    goes on; so do access tokens and auth codes that they made, if asked.
+    The transaction must have no tenant restriction. The session with the token ``keep_session`` continues.
+    With ``keep_tokens`` their access tokens and auth codes continue too.
     """
     store.record_access_changed(tx, member.user_id, password_hash=password_hash)
-    places = store.list_workplaces(tx, member.user_id)
-    ended = [_end_access(tx, membership, keep_session, keep_tokens=keep_tokens) for membership in places]
+    workplaces = store.list_workplaces(tx, member.user_id)
+    ended = [_end_access(tx, workplace, keep_session, keep_tokens=keep_tokens) for workplace in workplaces]
     return Ended(sum(end.sessions for end in ended), sum(end.tokens for end in ended))
 
 
 def confirm_email(tx: Tx, member: Member) -> None:
-    """Note that a mail or the operator confirmed an address; only one account of it can be confirmed."""
+    """Mark a member's address as confirmed, unless another account has confirmed it."""
     if member.vouched_by and store.find_user_by_email(tx, member.email) is None:
         store.record_access_changed(tx, member.user_id, vouched_by="")
 
 
 def vouch_for_email(tx: Tx, member: Member) -> None:
-    """Let the address count in the member's business alone: a colleague may know the password."""
+    """Mark an address as unconfirmed, so that only the member's business accepts the account."""
     store.record_access_changed(tx, member.user_id, vouched_by=member.business_id)
 
 
 def set_member_role(tx: Tx, member: Member, role: Role, caller: Caller | None = None) -> Ended:
-    """Give a member another role. They sign in anew; tokens that they could not make now are revoked.
+    """Change a member's role, and end their sessions; with fewer permissions also their tokens.
 
     Raises:
         Refused: FORBIDDEN, when the caller may not; CONFLICT, when no owner would be left.
@@ -180,7 +180,7 @@ def set_member_role(tx: Tx, member: Member, role: Role, caller: Caller | None = 
 
 
 def deactivate_member(tx: Tx, member: Member, caller: Caller | None = None) -> Ended:
-    """Let a member in no more, and end all that they opened; what they wrote keeps their name.
+    """Deactivate a member, and end their sessions and tokens; their messages keep their name.
 
     Raises:
         Refused: FORBIDDEN, when the caller may not; CONFLICT, when no owner would be left.
@@ -194,16 +194,23 @@ def deactivate_member(tx: Tx, member: Member, caller: Caller | None = None) -> E
 
 
 def reactivate_member(tx: Tx, member: Member, caller: Caller | None = None) -> None:
-    """Let a member in again, with the password and the role that they had; FORBIDDEN as for the end."""
+    """Reactivate a member, with the same password and role.
+
+    Raises:
+        Refused: FORBIDDEN, when the caller may not.
+    """
     _check_appointment(caller, member.role, member.role)
     store.record_member(tx, member.business_id, member.id, deactivated_at=None)
     store.record_access_changed(tx, member.user_id)
 
 
 def end_member_sessions(tx: Tx, who: Member | Workplace, keep_session: str = "", only: str = "") -> int:
-    """End a member's sessions: all, all but the one of a token, or only that of an id; say how many."""
-    but = hash_secret(keep_session) if keep_session else ""
-    return store.delete_member_sessions(tx, who.business_id, who.id, but, only)
+    """End a member's sessions, and return their number.
+
+    The session with the token ``keep_session`` continues. ``only`` is the id of the only session to end.
+    """
+    kept_hash = hash_secret(keep_session) if keep_session else ""
+    return store.delete_member_sessions(tx, who.business_id, who.id, kept_hash, only)
 
 
 def _end_access(
@@ -214,7 +221,7 @@ def _end_access(
 
 
 def _check_appointment(caller: Caller | None, before: Role, after: Role) -> None:
-    """Refuse a change of role that the caller's role may not make; the operator may make all."""
+    """Refuse a change of role that the caller may not make; the operator (None) may make all."""
     if caller is None:
         return
     if caller.role is None or not (
@@ -224,7 +231,7 @@ def _check_appointment(caller: Caller | None, before: Role, after: Role) -> None
 
 
 def _keep_an_owner(tx: Tx, member: Member, role: Role | None) -> None:
-    """Refuse to take the last owner away; two owners who do so to each other at once come one by one."""
+    """Refuse to remove the last owner; a lock serializes two owners who remove each other."""
     if member.role is not Role.OWNER or role is Role.OWNER or member.deactivated_at is not None:
         return
     tx.hold_key("owners", member.business_id)
@@ -233,10 +240,10 @@ def _keep_an_owner(tx: Tx, member: Member, role: Role | None) -> None:
 
 
 def choose_language(tx: Tx, user_id: str, language: str) -> None:
-    """Let a person read the screens in one of our languages; an empty one follows the browser.
+    """Set a person's language; an empty one follows the browser.
 
     Raises:
-        Refused: INVALID, for a language that we do not have.
+        Refused: INVALID, for a language without a translation.
     """
     if language and language not in LANGUAGES:
         raise Refused(errors.INVALID, "language: choose one of %(known)s.", known=", ".join(LANGUAGES))
@@ -269,7 +276,7 @@ def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAcco
 
 
 def correct_ad_account(tx: Tx, account: AdAccount, new: NewAdAccount) -> None:
-    """Correct what was mistyped of an ad account; INVALID as for a new one."""
+    """Update an ad account; INVALID as for a new one."""
     tx.hold_key("ad accounts", account.business_id)
     checked = _checked(tx, account.business_id, new, account)
     store.record_ad_account(tx, account.business_id, account.id, **checked)
@@ -299,9 +306,9 @@ def load_advertiser(tx: Tx, caller: Caller, number: int) -> AdAccount:
 def open_session(
     tx: Tx, member: Member, days: int, failed: FailedTries | None = None, browser: str = ""
 ) -> str:
-    """Open a session and give its token, of which only the hash is kept.
+    """Open a session, and return its token; only the hash is saved.
 
-    ``failed`` is what it tells of, ``browser`` what the browser says of itself.
+    ``failed`` are attempts from elsewhere to report to the member, ``browser`` is the user agent.
     """
     token = new_secret("session")
     store.record_member(tx, member.business_id, member.id, last_login_at=tx.now)
@@ -342,14 +349,14 @@ def issue_token(
 
     Args:
         tx: an open transaction.
-        business_id: for which it is.
-        name: what it is for.
-        scopes: what it may do.
-        made_by: the member who makes it; it ends when they lose their access. Empty for the operator.
+        business_id: the business of the token.
+        name: a label for members.
+        scopes: its permissions.
+        made_by: id of the creator; the token ends with their access. Empty for the operator.
         ad_account_ids: the only ad accounts that it may be used for; None for all.
 
     Returns:
-        What is kept, and the token itself: it is shown once and never kept.
+        The saved data, and the token itself, which is shown once and never saved.
 
     Raises:
         Refused: INVALID; FORBIDDEN, when the member may not make such a token, or not any more.
@@ -374,10 +381,10 @@ def issue_auth_code(
     made_by: str = "",
     ad_account_ids: Collection[str] | None = None,
 ) -> str:
-    """Make a code that a program changes into an access token, once and within ten minutes.
+    """Make a code that a program exchanges for an access token, once and within ten minutes.
 
     Raises:
-        Refused: as for the token that it is changed into.
+        Refused: as in `issue_token`.
     """
     if not name.strip():
         raise Refused(errors.INVALID, "name: enter the name of the program that uses the code.")
@@ -404,10 +411,10 @@ def _allowed(
     made_by: str,
     ad_account_ids: Collection[str] | None,
 ) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
-    """Check the scopes and the ad accounts of a new token; its maker is held until it is there."""
+    """Return the checked scopes and ad accounts of a new token, with a row lock on its creator."""
     valid_scopes = rules.known_scopes(scopes)
-    maker = store.find_member(tx, business_id, made_by) if made_by else None
-    if made_by and (maker is None or not rules.may_issue(maker, valid_scopes)):
+    creator = store.find_member(tx, business_id, made_by) if made_by else None
+    if made_by and (creator is None or not rules.may_issue(creator, valid_scopes)):
         raise Refused(errors.FORBIDDEN)
     if ad_account_ids is None:
         return valid_scopes, None
@@ -416,7 +423,7 @@ def _allowed(
 
 
 def redeem_auth_code(tx: Tx, code: str) -> tuple[ApiToken, str]:
-    """Change an auth code into a token; the code is used up. The second value is the token itself.
+    """Exchange an auth code for a token, once; return the saved data and the token itself.
 
     Raises:
         Refused: BAD_CODE.
@@ -443,7 +450,7 @@ def purge_codes(tx: Tx) -> int:
 
 
 def confirm_term(tx: Tx, account: AdAccount, term_type: str) -> None:
-    """Note that an ad account accepts terms."""
+    """Record that an ad account accepts terms."""
     row = {"business_id": account.business_id, "ad_account_id": account.id, "term_type": term_type}
     store.save_confirmed_term(tx, row | {"at": tx.now})
 

@@ -1,4 +1,4 @@
-"""The API's own view of ad accounts."""
+"""API of ad accounts, access tokens, accepted terms, and the audit log."""
 
 from functools import partial
 from typing import Annotated, Final, Literal
@@ -80,7 +80,7 @@ async def get_advertiser_info(request: Request, caller: ApiCaller) -> Answered[A
 
 
 class TokenRequest(ApiModel):
-    """``app_id`` and ``secret`` are taken as they come: the code alone is what lets a program in."""
+    """``app_id`` and ``secret`` are not checked: the code alone authenticates."""
 
     app_id: TextId
     secret: Annotated[str, Field(max_length=256)]
@@ -104,7 +104,7 @@ class TermState(Answer, frozen=True):
 
 @router.post("/oauth2/access_token/", Access(Credential.ANYBODY))
 async def make_access_token(request: Request, body: TokenRequest) -> Answered[AccessToken]:
-    """Change an auth code into an access token.
+    """Exchange an auth code for an access token.
 
     An owner or admin makes the code in Settings. It works once, within ten minutes.
     """
@@ -135,7 +135,7 @@ async def check_term(request: Request, caller: ApiCaller) -> Answered[TermState]
 
 @router.post("/term/confirm/", Permission.WRITE_ADS)
 async def confirm_one_term(request: Request, caller: ApiCaller, body: TermQuery) -> Answered[TermState]:
-    """Accept the terms of lead ads for an ad account; again is no change."""
+    """Accept the terms of lead ads for an ad account; a repetition changes nothing."""
 
     def work(tx: Tx) -> None:
         account = actions.load_advertiser(tx, caller, body.advertiser_id)
@@ -173,10 +173,10 @@ class AuditLog(Rows[AuditInfo], frozen=True):
 
 @router.get("/contatto/audit/list/", Permission.ADMINISTER, openapi_extra=describe_query(PageQuery))
 async def list_audit_log(request: Request, caller: ApiCaller) -> Answered[AuditLog]:
-    """Extension: who did what, latest first; ``chain_holds`` says whether these entries were changed since.
+    """Extension: list the audit log, latest first; ``chain_holds`` is true if these entries are unchanged.
 
-    Every change through the API or a page is in it, and every look at contact values: ``seen`` says how many
-    it showed, and names those that this caller was not seeing through the same operation already.
+    It contains every change through the API or a page, and every read of contact data. ``seen`` has the
+    number of records that a read showed, and the ids that the same caller had not just read.
     """
     query = read_query(request, PageQuery)
 
@@ -213,7 +213,7 @@ class AdvertiserNames(Rows[AdvertiserName], frozen=True):
 
 @router.get("/oauth2/advertiser/get/", Access(Credential.PROGRAM))
 async def get_advertisers(request: Request, caller: ApiCaller) -> Answered[AdvertiserNames]:
-    """Ids and names of the ad accounts that the token may use."""
+    """List ids and names of the ad accounts that the token may use."""
     accounts = await context_of(request).db.read(lambda tx: store.list_ad_accounts(tx, caller.business_id))
     shown = [
         AdvertiserName(str(account.number), account.name)

@@ -1,4 +1,4 @@
-"""The first page, and the settings page: members, tokens, ad accounts."""
+"""Start redirect, settings, audit log, and the choice of a language."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -27,7 +27,7 @@ ROLE_PERMISSIONS: Final = {
 }
 
 AUTH_CODE_S: Final = 600
-"""For so long an auth code can be changed into a token."""
+"""Lifetime of an auth code."""
 MIN_PASSWORD: Final = 10
 MOST_AD_ACCOUNTS: Final = 500
 _PLACE: Final = re.compile(
@@ -36,7 +36,7 @@ _PLACE: Final = re.compile(
 NAME_LIMIT: Final = 100
 
 
-_HOMES: Final = (
+_START_PAGES: Final = (
     (Permission.READ_REPORTS, "/home"),
     (Permission.READ_INBOX, "/inbox"),
     (Permission.READ_LEADS, "/leads"),
@@ -45,14 +45,14 @@ _HOMES: Final = (
 
 
 def home_path(permissions: frozenset[Permission], *, is_operator: bool = False) -> str:
-    """Return the first page of somebody with these permissions: for an operator the marketplace."""
+    """Return the path of the start page for these permissions; for an operator the marketplace."""
     if is_operator and Permission.READ_ADS in permissions:
         return "/operator"
-    return next((path for permission, path in _HOMES if permission in permissions), "/settings")
+    return next((path for permission, path in _START_PAGES if permission in permissions), "/settings")
 
 
 def local_path(path: str) -> str:
-    """Return a path to go on to, if it is one of ours; empty for an address elsewhere."""
+    """Return the path of a redirect if it stays on this site, else an empty text."""
     safe = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if safe else ""
 
@@ -95,18 +95,18 @@ LIMITABLE: Final = frozenset({
     Permission.READ_ADS, Permission.WRITE_ADS, Permission.READ_REPORTS, Permission.READ_LEADS,
     Permission.WRITE_LEADS, Permission.EXPORT_LEADS,
 })  # fmt: skip
-"""The scopes of tokens that are limited to ad accounts; chats and settings belong to the whole business."""
+"""Scopes that a token for some ad accounts may have; chats and settings belong to the whole business."""
 
 
 def limited_to(
-    requested: Collection[str], creator_accounts: Collection[str], scopes: Collection[str]
+    requested: Collection[str], business_accounts: Collection[str], scopes: Collection[str]
 ) -> tuple[str, ...]:
     """Return the ad accounts that a token is limited to, in a fixed order.
 
     Raises:
-        Refused: INVALID, for none, for one of somebody else, and for scopes that know no ad account.
+        Refused: INVALID, for none, for one of another business, and for scopes outside `LIMITABLE`.
     """
-    if not requested or not set(requested) <= set(creator_accounts):
+    if not requested or not set(requested) <= set(business_accounts):
         raise Refused(errors.INVALID, "ad_accounts: choose some of the ad accounts of this business.")
     beyond = [scope for scope in scopes if scope not in LIMITABLE]
     if beyond:
@@ -125,7 +125,7 @@ def may_use(caller: Caller, ad_account_id: str) -> bool:
 
 
 def require_all_accounts(caller: Caller) -> None:
-    """Refuse a token for some ad accounts what concerns the whole business.
+    """Refuse a token that is limited to some ad accounts.
 
     Raises:
         Refused: NO_SCOPE.
@@ -162,7 +162,7 @@ def normal_email(text: str) -> str:
 
 
 def check_password(password: str) -> None:
-    """Refuse a password that is too short; length is what counts.
+    """Refuse a password that is too short or too long.
 
     Raises:
         Refused: INVALID.
@@ -173,7 +173,7 @@ def check_password(password: str) -> None:
 
 @cache
 def _timezones() -> frozenset[str]:
-    """All IANA names; to find them looks into some hundred files."""
+    """Return all IANA names; cached, as the search opens hundreds of files."""
     return frozenset(available_timezones())
 
 
@@ -184,7 +184,7 @@ def time_zones() -> tuple[str, ...]:
 
 
 def check_timezone(name: str) -> None:
-    """Refuse what is no IANA time zone.
+    """Refuse a name that is not an IANA time zone.
 
     Raises:
         Refused: INVALID.
@@ -201,10 +201,10 @@ def checked_ad_account(
     other_names: Collection[str],
     before: AdAccount | None = None,
 ) -> dict[str, str]:
-    """Return the checked values of an ad account; older values of ``before`` stay valid.
+    """Return the checked values of an ad account; unchanged values of ``before`` stay valid.
 
     Raises:
-        Refused: INVALID, with all values that cannot be, or when another ad account has the name.
+        Refused: INVALID, with all faults.
     """
     faults = Faults()
     name, country, currency = name.strip(), country.strip().upper(), currency.strip().upper()
@@ -236,9 +236,9 @@ _SYSTEMS: Final = (
 
 
 def browser_name(user_agent: str) -> str:
-    """Return the usual name of a browser, such as ``Firefox, Linux``; empty for one that we do not know.
+    """Return the usual name of a browser, such as ``Firefox, Linux``; empty for an unknown one.
 
-    Only these words are kept of what it said. Source: RFC 9110, section 10.1.5.
+    Sessions save only this name. Source: RFC 9110, section 10.1.5.
     """
     names = (
         next((name for mark, name in table if mark in user_agent), "") for table in (_BROWSERS, _SYSTEMS)

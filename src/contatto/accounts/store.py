@@ -40,7 +40,7 @@ users = sa.Table(
 """People who sign in. They belong to no business: a person may work in several.
 
 An address is confirmed once in an installation (``vouched_by`` is empty). Besides, each business may have one
-account under an address that it vouches for; such an account has its place in that business alone.
+account under an address that it vouches for; such an account belongs to that business alone.
 """
 
 members = sa.Table(
@@ -131,15 +131,17 @@ def save_business(tx: Tx, row: dict[str, Any]) -> None:
     tx.insert(businesses, row)
 
 
-_OF_ID: Final = PreparedQuery(Business, sa.select(businesses).where(businesses.c.id == sa.bindparam("of")))
+_BUSINESS_BY_ID: Final = PreparedQuery(
+    Business, sa.select(businesses).where(businesses.c.id == sa.bindparam("of"))
+)
 
 
 def find_business(tx: Tx, business_id: BusinessId) -> Business | None:
-    return next(iter(_OF_ID.list(tx, {"of": business_id})), None)
+    return next(iter(_BUSINESS_BY_ID.list(tx, {"of": business_id})), None)
 
 
 def list_businesses(tx: Tx) -> list[Business]:
-    """Every business of the installation; for the operator's commands only."""
+    """List every business of the installation."""
     return tx.list(Business, sa.select(businesses).order_by(businesses.c.created_at))
 
 
@@ -160,7 +162,7 @@ def save_user(tx: Tx, row: dict[str, Any]) -> bool:
 
 
 def find_user_by_email(tx: Tx, email: str) -> User | None:
-    """Find the account of a confirmed address, held until the end of the transaction."""
+    """Find the account of a confirmed address, with a row lock until the end of the transaction."""
     confirmed = sa.select(users).where(users.c.email == email, users.c.vouched_by == "")
     return tx.find(User, confirmed.with_for_update() if tx.locks_rows else confirmed)
 
@@ -171,7 +173,7 @@ def record_user(tx: Tx, user_id: str, **values: Any) -> None:
 
 
 def record_access_changed(tx: Tx, user_id: str, **values: Any) -> None:
-    """Change what decides how an account is entered: every link to a new password ends."""
+    """Update a person, and raise the access revision, which invalidates password-reset links."""
     record_user(tx, user_id, access_revision=users.c.access_revision + 1, **values)
 
 
@@ -181,7 +183,7 @@ def save_member(tx: Tx, row: dict[str, Any]) -> bool:
 
 
 def list_members_by_email(tx: Tx, email: str) -> list[Member]:
-    """List who may come in by an e-mail: for each account the member of the last log-in.
+    """List the accounts that may log in with an e-mail, each as its membership of the last log-in.
 
     Accounts that a business vouches for come first.
     """
@@ -200,12 +202,12 @@ def find_member(tx: Tx, business_id: BusinessId, member_id: str) -> Member | Non
 
 
 def find_member_of_email(tx: Tx, business_id: BusinessId, email: str) -> Member | None:
-    """Find the place of an address in a business, also one that was ended."""
+    """Find the member with an e-mail in a business, deactivated or not."""
     return tx.find(Member, _MEMBERS.where(members.c.business_id == business_id, users.c.email == email))
 
 
-def count_places(tx: Tx, user_id: str) -> int:
-    """Count the places of a person, ended ones too; the transaction must act for no business."""
+def count_memberships(tx: Tx, user_id: str) -> int:
+    """Count a person's memberships, deactivated too; the transaction must have no tenant restriction."""
     return int(tx.scalar(sa.select(sa.func.count()).where(members.c.user_id == user_id)))
 
 
@@ -224,7 +226,7 @@ def list_workplaces(tx: Tx, user_id: str) -> list[Workplace]:
 
 
 def list_able_members(tx: Tx, business_id: BusinessId, permission: Permission) -> list[Member]:
-    """Members who may come in and have a permission: those whom something may be given to."""
+    """List the active members with a permission, such as for an assignment."""
     return [member for member in list_members(tx, business_id) if is_able(member, permission)]
 
 
@@ -244,11 +246,11 @@ def save_session(tx: Tx, row: dict[str, Any]) -> None:
     tx.insert(sessions, row)
 
 
-_other = members.alias("other")
-_OF_SESSION: Final = (
+_memberships = members.alias("other")
+_SESSION_MEMBER: Final = (
     _MEMBERS.add_columns(
         sa.select(sa.func.count())
-        .where(_other.c.user_id == members.c.user_id, _other.c.deactivated_at.is_(None))
+        .where(_memberships.c.user_id == members.c.user_id, _memberships.c.deactivated_at.is_(None))
         .scalar_subquery()
         .label("memberships"),
         sessions.c.last_used_at.label("session_used_at"),
@@ -260,12 +262,12 @@ _OF_SESSION: Final = (
         members.c.deactivated_at.is_(None),
     )
 )
-"""Made once and kept, as that of businesses: every page asks for them."""
+"""Built once: every page needs it."""
 
 
 def find_session_member(tx: Tx, token_hash: str) -> tuple[Member, Business] | None:
     """Find the member of a session that has not expired."""
-    member = tx.find(Member, _OF_SESSION, {"of_token": token_hash, "at": tx.now})
+    member = tx.find(Member, _SESSION_MEMBER, {"of_token": token_hash, "at": tx.now})
     business = find_business(tx, member.business_id) if member else None
     return (member, business) if member and business else None
 
@@ -292,14 +294,14 @@ def count_sessions(tx: Tx, business_id: BusinessId) -> dict[str, int]:
 
 
 def list_sessions(tx: Tx, business_id: BusinessId, member_id: str) -> list[Session]:
-    """List the sessions of a member that last, the latest used first."""
+    """List a member's sessions that have not expired, the latest used first."""
     conditions = sessions.c.business_id == business_id, sessions.c.member_id == member_id
     live = sa.select(sessions).where(*conditions, sessions.c.expires_at > tx.now)
     return tx.list(Session, live.order_by(sessions.c.last_used_at.desc(), sessions.c.id))
 
 
 def mark_session_used(tx: Tx, token_hash: str, before: datetime) -> None:
-    """Note the use of a session, at most once in a while."""
+    """Record the use of a session, if the last recorded one is older than ``before``."""
     stale = sessions.c.token_hash == token_hash, sessions.c.last_used_at < before
     tx.execute(sa.update(sessions).where(*stale).values(last_used_at=tx.now))
 
@@ -307,7 +309,7 @@ def mark_session_used(tx: Tx, token_hash: str, before: datetime) -> None:
 def delete_member_sessions(
     tx: Tx, business_id: BusinessId, member_id: str, but: str = "", only: str = ""
 ) -> int:
-    """End the sessions of a member: all but one if its hash is given, or only one; say how many."""
+    """Delete a member's sessions, except the hash ``but`` or only the id ``only``; return their number."""
     conditions = sessions.c.business_id == business_id, sessions.c.member_id == member_id
     one = [sessions.c.id == only] if only else []
     return tx.execute(sessions.delete().where(*conditions, sessions.c.token_hash != but, *one)).rowcount
@@ -353,7 +355,7 @@ def find_auth_code(tx: Tx, code_hash: str) -> AuthCode | None:
 
 
 def delete_auth_code(tx: Tx, code_hash: str) -> bool:
-    """Take a code away; say whether it was there, which only one of two at once is told."""
+    """Delete a code; return whether it existed, which is true for only one of two concurrent calls."""
     return tx.execute(auth_codes.delete().where(auth_codes.c.code_hash == code_hash)).rowcount == 1
 
 
@@ -381,14 +383,14 @@ def list_tokens(tx: Tx, business_id: BusinessId) -> list[ApiToken]:
 
 
 def is_token_live(tx: Tx, business_id: BusinessId, token_id: str) -> bool:
-    """Report whether a token is live."""
+    """Report whether a token exists and is not revoked."""
     conditions = api_tokens.c.business_id == business_id, api_tokens.c.id == token_id
     live = sa.select(api_tokens.c.id).where(*conditions, api_tokens.c.revoked_at.is_(None))
     return tx.execute(live).first() is not None
 
 
 def mark_token_used(tx: Tx, token_id: str, before: datetime) -> None:
-    """Note the use of a token, at most once in a while: a write for each request would be waste."""
+    """Record the use of a token, if the last recorded one is older than ``before``."""
     stale = sa.or_(api_tokens.c.last_used_at.is_(None), api_tokens.c.last_used_at < before)
     tx.execute(sa.update(api_tokens).where(api_tokens.c.id == token_id, stale).values(last_used_at=tx.now))
 
@@ -400,7 +402,7 @@ def mark_token_revoked(tx: Tx, business_id: BusinessId, token_id: str) -> bool:
 
 
 def record_tokens_ended(tx: Tx, business_id: BusinessId, member_id: str) -> int:
-    """Revoke the tokens that a member made, and delete their auth codes; say how many tokens that were."""
+    """Revoke the tokens that a member made, and delete their auth codes; return the number of tokens."""
     codes = auth_codes.c.business_id == business_id, auth_codes.c.made_by == member_id
     tx.execute(auth_codes.delete().where(*codes))
     statement = sa.update(api_tokens).where(

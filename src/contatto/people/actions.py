@@ -1,4 +1,4 @@
-"""Inviting and joining, a forgotten password, the own profile and sessions, and going to another business."""
+"""Invitations, password resets, own profiles and sessions, and switching between businesses."""
 
 from datetime import timedelta
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from itsdangerous import BadSignature
 
 from contatto.accounts import actions as accounts
-from contatto.accounts import store as known
+from contatto.accounts import store as accounts_store
 from contatto.accounts.actions import NewMember
 from contatto.accounts.model import BusinessId, Caller, Ended, Member, Role, Session, User, Workplace
 from contatto.accounts.rules import may_appoint, normal_email
@@ -41,11 +41,11 @@ def invite_member(
     *,
     sends_mail: bool = False,
 ) -> Invitation:
-    """Offer somebody a place; an earlier invitation to the same e-mail ends.
+    """Invite a person to a business; an earlier invitation to the same e-mail ends.
 
     Args:
         tx: an open transaction.
-        business_id: where the place is.
+        business_id: the business to join.
         email: of the person; may be empty with a mail server, which confirms the address later.
         role: their role.
         inviter: the member who invites; None for the operator.
@@ -65,7 +65,7 @@ def invite_member(
         _INVITED.take(tx, business_id)
     tx.hold_key("invitations", business_id)
     if address:
-        member = known.find_member_of_email(tx, business_id, address)
+        member = accounts_store.find_member_of_email(tx, business_id, address)
         if member is not None and member.deactivated_at is not None:
             raise Refused(errors.INVALID, "email: this member was deactivated. Reactivate them instead.")
         if member is not None:
@@ -81,16 +81,16 @@ def invite_member(
 
 
 def invitation_path(tx: Tx, invitation: Invitation, confirms: str = "") -> str:
-    """Return the path of the link that takes an invitation.
+    """Return the path of the link to an invitation.
 
-    ``confirms`` is the address that such a link confirms: it is mailed there, or the operator hands it out.
+    ``confirms`` is the address that the link confirms: it is mailed there, or the operator hands it out.
     """
     payload = f"{invitation.id}.{confirms}" if confirms else invitation.id
     return f"/invitations/{tx.vault.signer(rules.INVITATION_KEY).sign(payload).decode()}"
 
 
 def withdraw_invitation(tx: Tx, business_id: BusinessId, invitation_id: str) -> None:
-    """Take an invitation back: its link is dead.
+    """Withdraw an invitation, which ends its link.
 
     Raises:
         Refused: NOT_FOUND.
@@ -111,13 +111,13 @@ def open_invitation(tx: Tx, token: str) -> OpenedInvitation:
         raise Refused(errors.LINK_OVER) from None
     invitation_id, _, confirmed = payload.partition(".")
     invitation = store.find_any_invitation(tx, invitation_id)
-    business = known.find_business(tx, invitation.business_id) if invitation else None
+    business = accounts_store.find_business(tx, invitation.business_id) if invitation else None
     if invitation is None or business is None:
         raise Refused(errors.LINK_OVER)
     address = confirmed or invitation.email, bool(confirmed)
     if not invitation.made_by:
         return OpenedInvitation(invitation, business.name, business.name, *address)
-    inviter = known.find_member(tx, invitation.business_id, invitation.made_by)
+    inviter = accounts_store.find_member(tx, invitation.business_id, invitation.made_by)
     if inviter is None or inviter.deactivated_at or not may_appoint(inviter.role, invitation.role):
         raise Refused(errors.LINK_OVER)
     return OpenedInvitation(invitation, business.name, inviter.display_name, *address)
@@ -126,11 +126,11 @@ def open_invitation(tx: Tx, token: str) -> OpenedInvitation:
 def mail_invitation(
     tx: Tx, token: str, email: str, network: str, base_url: str, words: Translator
 ) -> OpenedInvitation:
-    """Send the link that confirms an address and takes an invitation to that address.
+    """Mail an address the link that confirms it and accepts the invitation.
 
     Args:
         tx: an open transaction.
-        token: of the link that was handed over.
+        token: of the link without a confirmed address.
         email: the address, where the invitation names none.
         network: of the request.
         base_url: of the link in the mail.
@@ -159,26 +159,26 @@ def queue_invitation_mail(
 
 
 def find_account(tx: Tx, opened: OpenedInvitation) -> User | None:
-    """Find the account of the address of an invitation that counts everywhere."""
-    return known.find_user_by_email(tx, opened.email) if opened.email else None
+    """Find the confirmed account with the address of an invitation."""
+    return accounts_store.find_user_by_email(tx, opened.email) if opened.email else None
 
 
 def accept_invitation(
     tx: Tx, token: str, newcomer: Newcomer, checked: User | None, *, sends_mail: bool = False
 ) -> Member:
-    """Take the place; the link is used up.
+    """Accept an invitation, which uses up its link; return the new member.
 
-    A new account counts everywhere if the link confirmed its address, else in this business alone.
+    Unless the link confirms the address, only this business vouches for a new account.
 
     Args:
         tx: an open transaction.
         token: of the link.
-        newcomer: who takes it; the password's hash is of a new account alone.
-        checked: the account of the given password; None makes a new one.
-        sends_mail: whether there is a mail server; then only a link that confirms an address is taken.
+        newcomer: the name, and the password hash of a new account.
+        checked: the existing account with the right password; None makes a new one.
+        sends_mail: whether there is a mail server; then the link must confirm an address.
 
     Raises:
-        Refused: LINK_OVER; WRONG_LOGIN, when the person was changed meanwhile; INVALID for a member.
+        Refused: LINK_OVER; WRONG_LOGIN, when the password was changed meanwhile; INVALID for a member.
     """
     opened = open_invitation(tx, token)
     invitation = opened.invitation
@@ -191,7 +191,7 @@ def accept_invitation(
         return accounts.add_member(
             tx, invitation.business_id, new, newcomer.password_hash, is_confirmed=opened.is_confirmed
         )
-    user = known.find_user_by_email(tx, opened.email)
+    user = accounts_store.find_user_by_email(tx, opened.email)
     if user is None or user.password_hash != checked.password_hash:
         raise Refused(errors.WRONG_LOGIN)
     return accounts.join_business(tx, invitation.business_id, user, newcomer.display_name, invitation.role)
@@ -203,9 +203,9 @@ def purge_invitations(tx: Tx) -> int:
 
 
 def ask_for_reset(tx: Tx, email: str, network: str, base_url: str, words: Translator) -> None:
-    """Mail links to a new password to an address, one for each account.
+    """Mail password-reset links to an address, one for each account.
 
-    Requests by strangers elsewhere do not use up those from a network where the person signed in before.
+    Requests by strangers do not use up the limit of a network where the person signed in before.
 
     Raises:
         Refused: TOO_MANY; the same for every e-mail.
@@ -214,18 +214,18 @@ def ask_for_reset(tx: Tx, email: str, network: str, base_url: str, words: Transl
     _RESETS_OF_NETWORK_AND_EMAIL.take(tx, f"{network} {email}")
     if not is_known_place(tx, email, network, ""):
         _RESETS_OF_EMAIL.take(tx, email)
-    for member in known.list_members_by_email(tx, email):
-        business = known.find_business(tx, member.business_id)
+    for member in accounts_store.list_members_by_email(tx, email):
+        business = accounts_store.find_business(tx, member.business_id)
         link = base_url + reset_path(tx, member, rules.RESET_FOR)
         texts = rules.reset_mail(words, business.name if business else "", link)
         queue_mail(tx, NewMail(member.business_id, member.email, *texts))
 
 
 def reset_path(tx: Tx, member: Member, lasts: timedelta, handed_by: str = "") -> str:
-    """Return the path of a link to a new password.
+    """Return the path of a password-reset link.
 
-    It ends with its time, and with any change of the person's places, password or e-mail. A link that no
-    member handed out confirms the address.
+    It ends after the time, and with any change of the person's memberships, password or e-mail. A link that
+    no member handed out confirms the address.
     """
     link = ResetLink(member.user_id, _fingerprint(tx, member), handed_by)
     payload = rules.reset_payload(link, tx.now + lasts)
@@ -233,23 +233,23 @@ def reset_path(tx: Tx, member: Member, lasts: timedelta, handed_by: str = "") ->
 
 
 def hand_out_reset(tx: Tx, business_id: BusinessId, member_id: str, caller: Caller) -> str:
-    """Return the path of a link to a new password for a member, to hand over.
+    """Return the path of a password-reset link for a member, to hand over.
 
-    The transaction must act for no business: it counts the member's places in all businesses.
+    The transaction must have no tenant restriction: it counts the memberships in all businesses.
 
     Raises:
         Refused: NOT_FOUND; FORBIDDEN, when the caller may not.
     """
     member = accounts.load_member(tx, business_id, member_id)
     if caller.role is None or not rules.may_reset(
-        caller.role, member, known.count_places(tx, member.user_id)
+        caller.role, member, accounts_store.count_memberships(tx, member.user_id)
     ):
         raise Refused(errors.FORBIDDEN, "You cannot give this member a new password. Ask the operator.")
     return reset_path(tx, member, rules.HANDED_FOR, caller.subject_id)
 
 
 def open_reset(tx: Tx, token: str) -> tuple[Member, ResetLink]:
-    """Return a link and its member, held until the end of the transaction.
+    """Return the member of a link, with a row lock, and the payload.
 
     Raises:
         Refused: LINK_OVER.
@@ -259,23 +259,24 @@ def open_reset(tx: Tx, token: str) -> tuple[Member, ResetLink]:
     except BadSignature:
         raise Refused(errors.LINK_OVER) from None
     link = rules.read_reset_payload(payload, tx.now)
-    places = known.list_workplaces(tx, link.user_id) if link else []
-    member = known.find_member(tx, places[0].business_id, places[0].id) if places else None
+    workplaces = accounts_store.list_workplaces(tx, link.user_id) if link else []
+    workplace = workplaces[0] if workplaces else None
+    member = accounts_store.find_member(tx, workplace.business_id, workplace.id) if workplace else None
     if link is None or member is None or _fingerprint(tx, member) != link.fingerprint:
         raise Refused(errors.LINK_OVER)
     if link.handed_by:  # the member who handed it out must still be allowed to
-        giver = known.find_member(tx, member.business_id, link.handed_by)
+        giver = accounts_store.find_member(tx, member.business_id, link.handed_by)
         if giver is None or giver.deactivated_at is not None:
             raise Refused(errors.LINK_OVER)
-        if not rules.may_reset(giver.role, member, known.count_places(tx, member.user_id)):
+        if not rules.may_reset(giver.role, member, accounts_store.count_memberships(tx, member.user_id)):
             raise Refused(errors.LINK_OVER)
     return member, link
 
 
 def reset_password(tx: Tx, token: str, password_hash: str) -> Member:
-    """Give the person of a link a new password; all that came in with the old one is out.
+    """Set a new password by a link, and end the person's sessions and tokens.
 
-    A colleague who handed the link out may know the password. So the account counts in their business alone.
+    A colleague who handed out the link may know the password. So only their business vouches for the account.
 
     Raises:
         Refused: LINK_OVER.
@@ -295,7 +296,7 @@ def _fingerprint(tx: Tx, member: Member) -> str:
 
 
 def count_password_try(tx: Tx, caller: Caller) -> Member:
-    """Count a try of the own password, which a stranger at an open page might make; give whose it is.
+    """Count an attempt at the own password, by a stranger at an open page perhaps; return the member.
 
     Raises:
         Refused: TOO_MANY.
@@ -320,7 +321,7 @@ def change_own_password(
 
 
 def save_profile(tx: Tx, caller: Caller, profile: Profile) -> None:
-    """Keep what a member says of themselves: the name for this business, the rest for all of theirs.
+    """Save a member's profile: the name for this business, language and time zone for all of theirs.
 
     Raises:
         Refused: INVALID.
@@ -330,11 +331,11 @@ def save_profile(tx: Tx, caller: Caller, profile: Profile) -> None:
 
 
 def list_own_sessions(tx: Tx, user_id: str) -> list[tuple[Workplace, Session]]:
-    """List the sessions of a person in all of their businesses; the transaction must act for no business."""
+    """List a person's sessions in all businesses; the transaction must have no tenant restriction."""
     return [
-        (place, session)
-        for place in known.list_workplaces(tx, user_id)
-        for session in known.list_sessions(tx, place.business_id, place.id)
+        (workplace, session)
+        for workplace in accounts_store.list_workplaces(tx, user_id)
+        for session in accounts_store.list_sessions(tx, workplace.business_id, workplace.id)
     ]
 
 
@@ -344,35 +345,35 @@ def end_own_session(tx: Tx, user_id: str, session_id: str) -> None:
     Raises:
         Refused: NOT_FOUND.
     """
-    places = known.list_workplaces(tx, user_id)
-    if not sum(accounts.end_member_sessions(tx, membership, only=session_id) for membership in places):
+    workplaces = accounts_store.list_workplaces(tx, user_id)
+    if not sum(accounts.end_member_sessions(tx, workplace, only=session_id) for workplace in workplaces):
         raise Refused(errors.NOT_FOUND)
 
 
 def end_other_sessions(tx: Tx, user_id: str, session: str) -> int:
     """End all sessions of a person except one by its token; return their number."""
-    places = known.list_workplaces(tx, user_id)
-    return sum(accounts.end_member_sessions(tx, membership, session) for membership in places)
+    workplaces = accounts_store.list_workplaces(tx, user_id)
+    return sum(accounts.end_member_sessions(tx, workplace, session) for workplace in workplaces)
 
 
 def switch_business(tx: Tx, caller: Caller, business_id: str, session: str, days: int, browser: str) -> str:
-    """Go to another business of one's own: this session ends, and one of the other business begins.
+    """End this session, and open one in another business of the person.
 
-    Pages that are still open carry the token of the session that ended, so none acts in the wrong one.
+    Open pages carry the CSRF token of the ended session, so none of them acts in the wrong business.
 
     Returns:
-        The token of the new session; of this one, where nothing changes.
+        The token of the new session; of this one, if it belongs to that business.
 
     Raises:
-        Refused: NOT_FOUND, for a business in which the person may not come in.
+        Refused: NOT_FOUND, without an active membership there.
     """
     if business_id == caller.business_id:
         return session
-    places = known.list_workplaces(tx, caller.user_id)
-    place = next((membership for membership in places if membership.business_id == business_id), None)
-    if place is None:
+    workplaces = accounts_store.list_workplaces(tx, caller.user_id)
+    workplace = next((workplace for workplace in workplaces if workplace.business_id == business_id), None)
+    if workplace is None:
         raise Refused(errors.NOT_FOUND, "You are not a member of this business.")
-    member = accounts.load_member(tx, place.business_id, place.id)
+    member = accounts.load_member(tx, workplace.business_id, workplace.id)
     if member.deactivated_at is not None:
         raise Refused(errors.NOT_FOUND, "You are not a member of this business.")
     accounts.end_session(tx, session)

@@ -1,4 +1,4 @@
-"""An invitation, and who joins by it."""
+"""Invitations, password-reset links, and profiles."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,10 +8,10 @@ from contatto.accounts.model import BusinessId, Role
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """A place in a business that waits for its person; the link to it is signed, and not kept.
+    """Open invitation to a business; its link is signed, and not saved.
 
-    ``email`` is empty where whoever has the link may take the place. ``made_by`` is the member who invited,
-    empty for the operator.
+    With an empty ``email`` anybody with the link may accept it. ``made_by`` is the inviting member, empty for
+    the operator.
     """
 
     id: str
@@ -25,10 +25,10 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class OpenedInvitation:
-    """An invitation that holds, with the names that its page shows.
+    """Valid invitation of an opened link, with the names that its page shows.
 
-    ``email`` is the address to sign in with, empty as long as the invitation names none. ``is_confirmed``:
-    the link went to this address, or the operator handed it out.
+    ``email`` is the address to sign in with, empty if neither link nor invitation has one. ``is_confirmed``:
+    the link was mailed to this address, or the operator handed it out.
     """
 
     invitation: Invitation
@@ -40,9 +40,9 @@ class OpenedInvitation:
 
 @dataclass(frozen=True, slots=True)
 class ResetLink:
-    """The content of a link to a new password: the account, its state, and the member who handed it out.
+    """Payload of a password-reset link: the account, and a fingerprint of its state.
 
-    ``handed_by`` is empty for the operator, and for a link that went to the address itself.
+    ``handed_by`` is the member who handed it out, empty for the operator and for a mailed link.
     """
 
     user_id: str
@@ -52,7 +52,7 @@ class ResetLink:
 
 @dataclass(frozen=True, slots=True)
 class Newcomer:
-    """The name and the password of somebody who takes an invitation."""
+    """Name and password hash of a person who accepts an invitation."""
 
     display_name: str
     password_hash: str = field(repr=False)

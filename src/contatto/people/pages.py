@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts import actions as accounts
-from contatto.accounts import store as known
+from contatto.accounts import store as accounts_store
 from contatto.accounts.actions import end_session, hash_password, open_session, password_fits
 from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import Access, Caller, Credential, Member, Permission, Role
@@ -40,7 +40,7 @@ MEMBERS_PAGE = "/settings/members"
 
 
 class InvitationForm(BaseModel):
-    """The address and the role of an invitation; with a mail server the address may be left out."""
+    """Form of an invitation; with a mail server the address may be empty."""
 
     email: Annotated[str, Field(max_length=320)] = ""
     role: Role = Role.AGENT
@@ -57,7 +57,7 @@ class _InvitationRow:
 
 @dataclass(frozen=True, slots=True)
 class _HandedLink:
-    """A link to a new password, to be handed over; shown this once."""
+    """Password-reset link to hand over, shown once."""
 
     name: str
     url: str
@@ -65,7 +65,7 @@ class _HandedLink:
 
 @dataclass(frozen=True, slots=True)
 class _MemberRow:
-    """A member; ``may_change`` says whether the caller may, ``may_hand_out`` a link to a new password too."""
+    """Member in the list; ``may_change``: the caller may change their role, and deactivate them."""
 
     id: str
     display_name: str
@@ -88,7 +88,7 @@ async def show_members(request: Request, caller: PageCaller) -> HTMLResponse:
 async def post_invitation(
     request: Request, caller: FormCaller, form: Annotated[InvitationForm, Form()]
 ) -> Response:
-    """Offer a place: by mail where there is a mail server, and by a link to copy."""
+    """Invite a person, by mail if there is a mail server; the page also shows a link to copy."""
     context, words = context_of(request), translator_of(request)
 
     def invite(tx: Tx) -> None:
@@ -140,9 +140,9 @@ async def post_reactivation(request: Request, caller: FormCaller, member_id: str
 
 @router.post("/settings/members/{member_id}/reset", Permission.ADMINISTER)
 async def post_reset_link(request: Request, caller: FormCaller, member_id: str) -> HTMLResponse:
-    """Show a link to a new password, this once, to be handed over."""
+    """Show a password-reset link to hand over, once."""
     context = context_of(request)
-    act_for("")  # the places of the member in all businesses are counted
+    act_for("")  # to count the memberships in all businesses
 
     def make(tx: Tx) -> _HandedLink:
         path = actions.hand_out_reset(tx, caller.business_id, member_id, caller)
@@ -190,7 +190,7 @@ async def _render_members(
     manages = may(caller, Permission.ADMINISTER)
 
     def load(tx: Tx) -> dict[str, Any]:
-        sessions = known.count_sessions(tx, caller.business_id) if manages else {}
+        sessions = accounts_store.count_sessions(tx, caller.business_id) if manages else {}
         invited = store.list_invitations(tx, caller.business_id) if manages else []
         base_url = context.settings.base_url
         return {
@@ -206,7 +206,7 @@ async def _render_members(
                     is_you=member.id == caller.subject_id,
                     may_change=caller.role is not None and may_appoint(caller.role, member.role),
                 )
-                for member in known.list_members(tx, caller.business_id)
+                for member in accounts_store.list_members(tx, caller.business_id)
             ],
             "invitations": [
                 _InvitationRow(
@@ -237,9 +237,9 @@ async def _render_members(
 
 
 class JoiningForm(BaseModel):
-    """The answers of a newcomer; the e-mail counts if the invitation names none.
+    """Form to accept an invitation; the e-mail counts if the invitation has none.
 
-    ``has_account`` says that the password is one that they log in with already.
+    ``has_account``: the password is that of an existing account.
     """
 
     email: Annotated[str, Field(max_length=320)] = ""
@@ -257,7 +257,7 @@ async def show_invitation(request: Request, token: str) -> HTMLResponse:
 async def post_invitation_taken(
     request: Request, token: str, form: Annotated[JoiningForm, Form()]
 ) -> Response:
-    """Send the link that confirms the address; by that link take the place, and be signed in."""
+    """Mail a link that confirms the address; with a confirmed one join the business, and sign in."""
     context = context_of(request)
     await check_csrf(request, context.pages.csrf_signer)
     try:
@@ -281,7 +281,7 @@ async def post_invitation_taken(
 
 
 async def _join(request: Request, token: str, form: JoiningForm, opened: OpenedInvitation) -> str:
-    """Check or hash the password outside any transaction, then take the place, and return a session.
+    """Check or hash the password outside any transaction, then join, and return a session token.
 
     An answer must not reveal accounts elsewhere to the inviter. So without a confirmed address the newcomer
     says whether they have an account. A missing one fails like a wrong password, in the same time.
@@ -425,7 +425,7 @@ class ProfileForm(BaseModel):
 
 
 class PasswordForm(BaseModel):
-    """The old password and the new one; tokens that the person made may go on."""
+    """Form of a new password; ``keep_tokens`` keeps the person's tokens."""
 
     current: Annotated[str, Field(max_length=1000)] = ""
     password: Annotated[str, Field(max_length=1000)] = ""
@@ -505,7 +505,7 @@ async def post_session_end(request: Request, caller: FormCaller, session_id: str
 async def post_switch(
     request: Request, caller: FormCaller, business_id: Annotated[str, Form(max_length=36)] = ""
 ) -> RedirectResponse:
-    """Go to another business of one's own."""
+    """Switch to another business of the person."""
     context = context_of(request)
     token, days = session_token(request), context.settings.session_days
     browser = request.headers.get("user-agent", "")
@@ -531,21 +531,21 @@ async def _render_profile(
 
     def load(tx: Tx) -> dict[str, Any]:
         return {
-            "workplaces": known.list_workplaces(tx, caller.user_id),
+            "workplaces": accounts_store.list_workplaces(tx, caller.user_id),
             "sessions": [
                 _SessionRow(
                     id=session.id,
-                    business=place.name,
+                    business=workplace.name,
                     browser=session.browser,
                     created_at=session.created_at,
                     last_used_at=session.last_used_at,
                     is_this=session.token_hash == this,
                 )
-                for place, session in actions.list_own_sessions(tx, caller.user_id)
+                for workplace, session in actions.list_own_sessions(tx, caller.user_id)
             ],
         }
 
-    act_for("")  # these are of all businesses of one person
+    act_for("")  # sessions in all businesses
     values = await context.db.read(load)
     act_for(caller.business_id)
     field, says = split_fault(problem, translator_of(request)) if problem else ("", "")

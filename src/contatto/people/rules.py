@@ -11,16 +11,16 @@ from contatto.people.model import ResetLink
 
 INVITED_FOR: Final = timedelta(days=7)
 RESET_FOR: Final = timedelta(hours=1)
-"""For so long a link to a new password holds that its person asked for."""
+"""Lifetime of a password-reset link that the person requested."""
 HANDED_FOR: Final = timedelta(hours=24)
-"""The same of a link that an owner, an admin or the operator hands over."""
+"""Lifetime of one that an owner, an admin or the operator hands over."""
 MOST_INVITATIONS: Final = 100
-"""Invitations of a business that may wait at the same time."""
+"""Open invitations of a business."""
 _SECOND: Final = 1_000_000
 
 INVITATION_KEY: Final = "invitation"
 RESET_KEY: Final = "password reset"
-"""Purposes under which the vault gives the signers of links."""
+"""Purposes of the vault's signers of links."""
 
 ROLE_NAMES: Final = {
     Role.OWNER: N_("Owner"),
@@ -41,21 +41,21 @@ ROLE_TEXTS: Final = {
 """What each role may do, in words."""
 
 
-def may_reset(own: Role, member: Member, places: int) -> bool:
-    """Report whether a member may hand out a link that gives somebody a new password.
+def may_reset(own: Role, member: Member, memberships: int) -> bool:
+    """Report whether a member with the role ``own`` may hand out a password-reset link for another.
 
-    ``places`` counts all places of the person, ended ones too. The holder of the link can enter each of them.
+    ``memberships`` counts all of the person, deactivated ones too: the link would open each of them.
     """
-    return may_appoint(own, member.role) and member.deactivated_at is None and places == 1
+    return may_appoint(own, member.role) and member.deactivated_at is None and memberships == 1
 
 
 def reset_payload(link: ResetLink, until: datetime) -> str:
-    """Return the text that a link to a new password carries."""
+    """Encode the payload of a password-reset link."""
     return f"{link.user_id}.{micros(until) // _SECOND}.{link.fingerprint}.{link.handed_by}"
 
 
 def read_reset_payload(payload: str, now: datetime) -> ResetLink | None:
-    """Read the text of a link; None when its time is over."""
+    """Decode the payload of a password-reset link; return None after its expiry."""
     user_id, until, fingerprint, handed_by = (*payload.split("."), "", "", "")[:4]
     if not (until.isascii() and until.isdigit() and len(until) < 15):
         return None
@@ -63,7 +63,7 @@ def read_reset_payload(payload: str, now: datetime) -> ResetLink | None:
 
 
 def invitation_mail(words: Translator, business: str, inviter: str, role: str, link: str) -> tuple[str, str]:
-    """Subject and text of the mail that invites."""
+    """Return subject and text of the invitation mail."""
     subject = words.gettext("%(inviter)s invites you to %(business)s", inviter=inviter, business=business)
     says = words.gettext(
         "%(inviter)s invites you to work in %(business)s on Contatto. Your role: %(role)s.",
@@ -76,7 +76,7 @@ def invitation_mail(words: Translator, business: str, inviter: str, role: str, l
 
 
 def reset_mail(words: Translator, business: str, link: str) -> tuple[str, str]:
-    """Subject and text of the mail with a link to a new password."""
+    """Return subject and text of the mail with a password-reset link."""
     says = words.gettext(
         "Somebody asked for a new password for your Contatto account at %(business)s. Choose it here:",
         business=business,
@@ -89,7 +89,7 @@ def reset_mail(words: Translator, business: str, link: str) -> tuple[str, str]:
 
 
 def changed_mail(words: Translator) -> tuple[str, str]:
-    """Subject and text of the mail that tells of a new password."""
+    """Return subject and text of the mail after a change of the password."""
     says = words.gettext("Your Contatto password was changed, and all your sessions were ended.")
     rest = words.gettext("If this was not you, contact an owner of your business now.")
     return words.gettext("Your password was changed"), f"{says}\n\n{rest}\n"

@@ -1,4 +1,4 @@
-"""The table of invitations that wait."""
+"""Table of open invitations."""
 
 from datetime import datetime
 
@@ -29,13 +29,13 @@ def save_invitation(tx: Tx, invitation: Invitation) -> None:
 
 
 def find_any_invitation(tx: Tx, invitation_id: str) -> Invitation | None:
-    """Find an invitation that has not expired; its link was signed, and names its business."""
+    """Find an unexpired invitation of any business, by the id in a signed link."""
     live = select(invitations).where(invitations.c.id == invitation_id, invitations.c.expires_at > tx.now)
     return tx.find(Invitation, live)
 
 
 def list_invitations(tx: Tx, business_id: BusinessId) -> list[Invitation]:
-    """List the invitations that wait, the latest first."""
+    """List the open invitations, the latest first."""
     conditions = invitations.c.business_id == business_id, invitations.c.expires_at > tx.now
     return tx.list(
         Invitation, select(invitations).where(*conditions).order_by(invitations.c.created_at.desc())
@@ -48,13 +48,13 @@ def count_invitations(tx: Tx, business_id: BusinessId) -> int:
 
 
 def delete_invitation(tx: Tx, business_id: BusinessId, invitation_id: str) -> bool:
-    """Take an invitation away; say whether it was there, which only one of two at once is told."""
+    """Delete an invitation; return whether it existed, true for only one of two concurrent calls."""
     conditions = invitations.c.business_id == business_id, invitations.c.id == invitation_id
     return tx.execute(invitations.delete().where(*conditions)).rowcount == 1
 
 
 def delete_invitations_to(tx: Tx, business_id: BusinessId, email: str) -> None:
-    """Take the invitations to an e-mail away."""
+    """Delete the invitations to an e-mail."""
     conditions = invitations.c.business_id == business_id, invitations.c.email == email
     tx.execute(invitations.delete().where(*conditions))
 
