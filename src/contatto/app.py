@@ -87,7 +87,7 @@ from contatto.measurement.actions import ChargePort
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.ui.context import Context, context_of
 from contatto.ui.live import LiveFeed
-from contatto.ui.middleware import DirectWay, SecurityLayer, grouped, redirect_slashes
+from contatto.ui.middleware import FastPath, SecurityLayer, grouped, redirect_slashes
 from contatto.ui.render import Renderer, asset_folders, is_navigation
 from contatto.ui.sessions import CookieRules
 from contatto.worker import Worker
@@ -307,7 +307,7 @@ class _App(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         direct = [route for route in HOT_ROUTES if isinstance(route, DirectRoute)]
-        return DirectWay(super().build_middleware_stack(), direct, self.secured, _answer_refusal)
+        return FastPath(super().build_middleware_stack(), direct, self.secured, _answer_refusal)
 
 
 @cache

@@ -11,7 +11,7 @@ from contatto.forms.model import Content, FormVersion, Hours, Prefill, QuestionK
 from contatto.forms.rules.sheet import show_sheet
 from contatto.inbox.pages.chat import SheetReader, fill_sheet
 from contatto.kit.languages import translator_for
-from contatto.ui.render import FragmentCache, Holes, draw
+from contatto.ui.render import FragmentCache, Placeholders, draw
 from tests.forms.papers import content, kitchen, question
 
 NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
@@ -103,8 +103,8 @@ def test_what_was_not_asked_for_longest_is_forgotten() -> None:
 
 
 def test_a_text_that_names_a_place_to_fill_in_is_left_alone() -> None:
-    holes = Holes("opening")
+    holes = Placeholders("opening")
     assert (
         holes.fill(f"opening- opening {holes.mark('opening')}", {"opening": "<"}) == "opening- opening &lt;"
     )
-    assert holes.mark("opening") != Holes("opening").mark("opening")
+    assert holes.mark("opening") != Placeholders("opening").mark("opening")

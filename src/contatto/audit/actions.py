@@ -76,7 +76,7 @@ class FoldedReads:
 
 
 class AuditWriter:
-    """Batching writer of the audit log: records that arrive during a write go into the next one together."""
+    """Batching writer of logged reads: those that arrive during a write go into the next one together."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[AuditRecord, asyncio.Future[None]]] = []

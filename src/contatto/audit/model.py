@@ -1,4 +1,4 @@
-"""Entries and records of the audit log, and modes for reads of contact data."""
+"""Entries and records of the audit log."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ class AuditEntry:
     """Entry of the log: actor, action, object and time; ids and routes, never a contact value.
 
     ``seen`` of a read has the number of leads or chats shown, and the ids that the log did not have yet.
-    ``digest`` covers the entry and the digest before it, so a later change shows.
+    ``digest`` covers the entry and ``before``, the digest of the previous entry, so a later change shows.
     """
 
     seq: int

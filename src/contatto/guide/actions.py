@@ -28,6 +28,7 @@ from contatto.leads.store.listing import list_leads
 FOLDERS: Final = ("", "tutorials", "how-to", "reference", "research", "decisions")
 """Shipped folders of documents; pictures are not shipped."""
 _PICTURES: Final = {"screens.md"}
+"""Documents that mostly show pictures."""
 
 
 @cache

@@ -1,7 +1,7 @@
 """Entry points of the child processes of `contatto.kit.sandbox`.
 
-A sandbox child imports the function, and never reads the bytes itself. It forks a process for each piece of
-work, which takes a few milliseconds.
+On Linux a sandbox child imports the function, and forks a limited process for each piece of work, which takes
+a few milliseconds. Elsewhere the child does the work itself, without these limits.
 """
 
 import importlib
@@ -34,47 +34,47 @@ _MOST_FILES: Final = 64
 _HEAD: Final = struct.Struct("!BI")
 
 
-def write_part(to: IO[bytes], kind: int, body: bytes) -> None:
-    """Send a piece of work, or its answer."""
-    to.write(_HEAD.pack(kind, len(body)))
-    to.write(body)
-    to.flush()
+def write_part(pipe: IO[bytes], kind: int, body: bytes) -> None:
+    """Write a message: a piece of work, or its answer."""
+    pipe.write(_HEAD.pack(kind, len(body)))
+    pipe.write(body)
+    pipe.flush()
 
 
-def read_part(back: IO[bytes]) -> tuple[int, bytes]:
+def read_part(pipe: IO[bytes]) -> tuple[int, bytes]:
     """Return the kind and the body of a message.
 
     Raises:
         EOFError: the pipe ended, or the message is too long.
     """
-    kind, size = _HEAD.unpack(_exactly(back, _HEAD.size))
+    kind, size = _HEAD.unpack(_read_exactly(pipe, _HEAD.size))
     if size > ANSWER_LIMIT:
         raise EOFError("that is too long")
-    return kind, _exactly(back, size)
+    return kind, _read_exactly(pipe, size)
 
 
-def _exactly(back: IO[bytes], size: int) -> bytes:
-    body = back.read(size)
+def _read_exactly(pipe: IO[bytes], size: int) -> bytes:
+    body = pipe.read(size)
     if len(body) != size:
         raise EOFError("the pipe ended")
     return body
 
 
 def _serve(name: str, processor_s: str, prepare: str) -> None:
-    """Do the server's work until the pipe closes."""
+    """Answer the server's messages until the pipe closes; first call the function ``prepare``."""
     if prepare:
-        _named(prepare)()
-    to, back = sys.stdout.buffer, sys.stdin.buffer
-    work: Work = _named(name)
+        _import_function(prepare)()
+    answers, requests = sys.stdout.buffer, sys.stdin.buffer
+    work: Work = _import_function(name)
     while True:
         try:
-            _, raw = read_part(back)
+            _, raw = read_part(requests)
         except EOFError:
             return
-        write_part(to, *_run_forked(work, raw, int(processor_s)))
+        write_part(answers, *_run_forked(work, raw, int(processor_s)))
 
 
-def _named(name: str) -> Callable[..., Any]:
+def _import_function(name: str) -> Callable[..., Any]:
     module, _, function = name.partition(":")
     named: Callable[..., Any] = getattr(importlib.import_module(module), function)
     return named
@@ -93,7 +93,7 @@ if sys.platform == "linux":
     import resource
 
     def _run_forked(work: Work, raw: bytes, processor_s: int) -> tuple[int, bytes]:
-        """Return the answer of a forked process, so that an attacker gets nothing of later work."""
+        """Return the answer of a forked process, so that an attacker cannot reach later work."""
         reader, writer = os.pipe()
         child = os.fork()
         if not child:
@@ -113,14 +113,14 @@ if sys.platform == "linux":
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(writer, 1)
             os.closerange(3, _MOST_FILES)
-            _lock_in(processor_s)
+            _drop_rights(processor_s)
             with open(1, "wb", closefd=False) as to:  # it is no path
                 write_part(to, *_answer(work, raw))
         finally:
             os._exit(0)
 
-    def _lock_in(processor_s: int) -> None:
-        """Drop all rights and resources that the work does not need."""
+    def _drop_rights(processor_s: int) -> None:
+        """Give up all rights and resources that the work does not need."""
         os.nice(_NICE)
         with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:  # noqa: PTH123
             score.write("1000")  # the kernel ends this process first when memory is short
@@ -149,7 +149,7 @@ def _work_long(name: str) -> None:
     os.nice(_LONG_WORK_NICE)
     answer = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    done: bytes = _named(name)(sys.stdin.buffer.read())
+    done: bytes = _import_function(name)(sys.stdin.buffer.read())
     with os.fdopen(answer, "wb") as to:
         to.write(done)
 

@@ -18,7 +18,7 @@ from contatto.kit.texts import InvalidEmail, checked_sender
 SETTINGS_FILE: Final = "contatto.toml"
 _ADDRESS_FILE: Final = "address"
 LEAST_HOT_DAYS: Final = 30
-"""The longest window, and a day at either end of it for all zones."""
+"""The longest attribution window, and a day at either end for time zones."""
 
 
 class Settings(BaseSettings):
@@ -134,7 +134,10 @@ class Settings(BaseSettings):
         "only the sealed files hold them. At least 30, since a window may have 28; 0 keeps all of them.",
     )
     decision_log_days: int = Field(
-        default=14, ge=1, le=90, description="Days for which decisions can be learned, explained, made again."
+        default=14,
+        ge=1,
+        le=90,
+        description="Days for which decisions can be learned, explained and replayed.",
     )
     decision_files_days: int = Field(
         default=90, ge=0, le=730, description="Days for which decisions are kept in sealed files; 0: in none."
@@ -144,7 +147,10 @@ class Settings(BaseSettings):
         default=0, ge=0, description="Most views of an ad group by a consenting viewer in a day; 0: no limit."
     )
     trial_share: float = Field(
-        default=0.05, ge=0, le=0.5, description="Share of viewers with consent whose ads are drawn by lot."
+        default=0.05,
+        ge=0,
+        le=0.5,
+        description="Share of viewers with consent in the random arm, which measures the lift.",
     )
     metrics_token: str = Field(
         default="", description="Bearer token of `GET /metrics` for monitoring; empty: there is no such page."

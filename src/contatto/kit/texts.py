@@ -70,7 +70,7 @@ def checked_email(text: str) -> str:
     """Return an address with its domain in lower case, without a DNS query.
 
     Raises:
-        InvalidEmail: the text is not one plain address, such as ``<a@b>`` or ``a;b@example.com``.
+        InvalidEmail: the text is not one plain address; ``<a@b>`` and ``a;b@example.com`` are none.
     """
     try:
         address = email_validator.validate_email(text.strip(), check_deliverability=False, strict=True)
@@ -96,10 +96,10 @@ def to_base64url(raw: bytes) -> str:
 
 
 def from_base64url(text: str) -> bytes:
-    """Decode the bytes of a text; a changed link is another link, even where it would mean the same.
+    """Decode base64url; refuse another spelling of the same bytes, so that a link has only one form.
 
     Raises:
-        ValueError: we never wrote this text.
+        ValueError: `to_base64url` never returns this text.
     """
     raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     if to_base64url(raw) != text:

@@ -26,7 +26,7 @@ from contatto.ui.render import SHOWN_ONCE, is_navigation
 from contatto.ui.sessions import session_token
 
 router: Final = page_routes()
-_PLACES: Final = 2
+_DECIMALS: Final = 2
 
 
 class NumberField(BaseModel):
@@ -50,7 +50,7 @@ async def show_number(
         elif field.currency:
             value = read_amount("number", field.text, field.currency, words.lang)
         else:
-            value = read_decimal("number", field.text, words.lang, _PLACES)
+            value = read_decimal("number", field.text, words.lang, _DECIMALS)
     except Refused as refused:
         return JSONResponse({"says": split_fault(refused, words)[1], "is_number": False})
     if value is None:

@@ -1,4 +1,4 @@
-"""Kept form pages and their table."""
+"""Table of saved pages that answered forms."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +19,7 @@ class KeptPage:
         id: hash of the token in its address.
         role: role of the member at that time; after a change the page is not shown any more.
         is_once: delete the page after it was shown.
-        look: audit record of a reader, as act, object and ids; empty without contact data.
+        look: audit record of a read of it, as act, object and ids; empty without contact data.
     """
 
     id: str

@@ -188,7 +188,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.network = ""
         self._stage = _Stage.HEAD
         self._since_s = 0.0
-        self._has_moved = False
+        self._has_new_stage = False
         self._head_bytes = 0
         self._header_bytes = 0
         self._body_bytes = 0
@@ -253,7 +253,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _parse(self, data: bytes) -> None:
         super().data_received(data)
-        if self._has_moved:  # a complete request has passed all stages
+        if self._has_new_stage:  # once per slice: a whole request passes several stages
             self._take_place()
         if self._stage is not _Stage.BODY:
             self._head_bytes += len(data)
@@ -283,7 +283,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._stage = _Stage.WORK
-        self._has_moved = True
+        self._has_new_stage = True
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -328,11 +328,11 @@ class GuardedProtocol(HttpToolsProtocol):
         """Enter a stage."""
         self._stage = stage
         self._since_s = self.loop.time()
-        self._has_moved = True
+        self._has_new_stage = True
 
     def _take_place(self) -> None:
         """Register it as working, or as the last of those that wait."""
-        self._has_moved = False
+        self._has_new_stage = False
         if self._stage is _Stage.WORK:
             self.registry.work(self)
         else:

@@ -1,4 +1,4 @@
-"""Context of every edge: settings, storage, clock, vault, live feed, renderer, uploads."""
+"""Context of requests: settings, database, clock, vault, live feed, renderer, uploads."""
 
 from dataclasses import dataclass, replace
 
@@ -33,7 +33,7 @@ class Context:
 
 
 def context_of(connection: HTTPConnection) -> Context:
-    """Return the context of the serving app; of a known caller, with the database of the request."""
+    """Return the context of the app, with the database of the request after `bind_database`."""
     context: Context = (
         connection.scope.get("state", {}).get("context") or connection.scope["app"].state.context
     )
@@ -41,7 +41,7 @@ def context_of(connection: HTTPConnection) -> Context:
 
 
 def bind_database(connection: HTTPConnection, db: Database) -> None:
-    """Use a database for the rest of a request."""
+    """Use another database for the rest of a request, such as one that logs changes."""
     connection.scope["state"]["context"] = replace(connection.scope["app"].state.context, db=db)
 
 

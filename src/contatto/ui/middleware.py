@@ -68,7 +68,7 @@ type Refuse = Callable[[Request, Exception], Awaitable[Response]]
 type Around = Callable[[ASGIApp], ASGIApp]
 
 
-class DirectWay:
+class FastPath:
     """Fast path: answers direct routes, and passes all other requests on.
 
     Platforms and customers call these routes all the time. They skip the layers that members need.
@@ -229,7 +229,7 @@ class SecurityLayer:
             REQUEST_ID.reset(named)
 
     def _headers(self, scope: Scope, status: int, headers: Iterable[_Header]) -> list[_Header]:
-        """Return the headers of an answer with own; only public answers may allow caching."""
+        """Return the headers of an answer with our own; only public answers may allow caching."""
         own = _OWN_HEADERS_HTTPS if self.is_https or scope["scheme"] == "https" else _OWN_HEADERS
         headers = list(headers)
         if _OWN_NAMES.isdisjoint([name.lower() for name, _ in headers]):

@@ -95,7 +95,7 @@ MOST_CHARACTERS: Final = 8_000_000
 """Size of the fragment cache of a process; the least recently used fragment goes first."""
 
 
-class Holes:
+class Placeholders:
     """Placeholders of a fragment, filled in per reader; their random marks cannot be guessed.
 
     Args:

@@ -65,7 +65,7 @@ from contatto.kit.uploads import picture_answer
 from contatto.leads.model import Actor
 from contatto.ui.context import Context, context_of, part_of
 from contatto.ui.middleware import csp_within
-from contatto.ui.render import UNKEPT, FragmentCache, Holes, draw
+from contatto.ui.render import UNKEPT, FragmentCache, Placeholders, draw
 from contatto.ui.sessions import (
     VISITOR_KEY,
     Carrier,
@@ -80,7 +80,7 @@ from contatto.ui.sessions import (
 OPENING_KEY: Final = "form-opening"
 """The purpose under which the vault gives the signer of openings."""
 _LONGEST_LANGUAGE: Final = 16
-_HOLES: Final = Holes("opening", "base")
+_PLACEHOLDERS: Final = Placeholders("opening", "base")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def fill_sheet(
     key = _key_of(version, reader, language, at)
     part = drawn.find(key, fresh) if key is not None else fresh()
     base = reader.base or f"/chat/{reader.account.id}/form"
-    return _HOLES.fill(part, {"opening": opening, "base": base})
+    return _PLACEHOLDERS.fill(part, {"opening": opening, "base": base})
 
 
 def _key_of(version: FormVersion, reader: SheetReader, language: str, at: datetime) -> Hashable | None:
@@ -154,11 +154,11 @@ def _key_of(version: FormVersion, reader: SheetReader, language: str, at: dateti
 def _draw(
     version: FormVersion, account: ChannelAccount, language: str, at: datetime, prefill: Prefill
 ) -> str:
-    sheet = show_sheet(version.content, language, version.number, _HOLES.mark("opening"), at, prefill)
+    sheet = show_sheet(version.content, language, version.number, _PLACEHOLDERS.mark("opening"), at, prefill)
     values = {
         "account": {"id": account.id, "display_name": account.name},
         "form": sheet | {"image": picture_path(version.business_id, version.content.image)},
-        "base": _HOLES.mark("base"),
+        "base": _PLACEHOLDERS.mark("base"),
         "preview": False,
     }
     return draw("forms/_sheet.html", values, translator_for(language))

@@ -38,7 +38,7 @@ from contatto.kit.outbound.model import (
 )
 from contatto.kit.outbound.steps import (
     UNKNOWN_KIND,
-    Answered,
+    AnsweredRequest,
     Begun,
     Claimed,
     OutboundKind,
@@ -236,7 +236,7 @@ AGAIN_S: Final = 1.0
 class _PendingAnswer:
     """Response to store, and the future of the next step."""
 
-    answered: Answered
+    answered: AnsweredRequest
     following: asyncio.Future[Ask | None]
 
 
@@ -333,7 +333,7 @@ class OutboundMachine:
             self._begin(*claimed)
         return len(result.begun.claimed)
 
-    def _pass(self, answers: list[Answered], rooms: FreePlaces, tx: Tx) -> _PassResult:
+    def _pass(self, answers: list[AnsweredRequest], rooms: FreePlaces, tx: Tx) -> _PassResult:
         if answers:
             steps.shorten_lock_timeout(tx)
         following = steps.take_answers(tx, self._kinds, answers, self._chance)
@@ -393,7 +393,7 @@ class OutboundMachine:
             settle_request(tx, kind, tried, NotNow(BROKEN), self._chance)
             return None
 
-    async def _record(self, answered: Answered) -> Ask | None:
+    async def _record(self, answered: AnsweredRequest) -> Ask | None:
         kind = self._kinds[answered.request.kind]
         while True:
             try:
@@ -448,7 +448,7 @@ class OutboundMachine:
                     exchange = NoAnswer(SendFailure.BROKEN)
                 self._claiming.note_exchange(request.destination, exchange)
                 following = asyncio.get_running_loop().create_future()
-                self._answers.append(_PendingAnswer(Answered(request, ask, exchange), following))
+                self._answers.append(_PendingAnswer(AnsweredRequest(request, ask, exchange), following))
                 self._look_soon()
                 ask = await following
         except Exception as error:  # its lease ends, and it is claimed again

@@ -1,4 +1,4 @@
-"""Steps of outbound requests, one by one and in batches."""
+"""Steps of outbound requests, in batches, or one by one after an error in a batch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -117,7 +117,8 @@ def next_step(
     if is_claimed and isinstance(step, Ask):
         store.record_asked(tx, [(request, step)])
         return step
-    if not isinstance(step, Ask) and (is_claimed or isinstance(step, Done)):  # a new claimant knows less
+    # A success counts even without the claim.
+    if not isinstance(step, Ask) and (is_claimed or isinstance(step, Done)):
         settle_request(tx, kind, request, step, chance)
     return None
 
@@ -222,9 +223,9 @@ def dismiss_request(tx: Tx, kinds: Mapping[str, OutboundKind], request: Outbound
 UNKNOWN_KIND: Final = timedelta(minutes=10)
 """Delay of requests of a kind that this release does not have."""
 _SHORT_TIMEOUT: Final = text("SET LOCAL lock_timeout = '500ms'")
-"""In a deadlock over many leads the machine gives up first, and goes one by one.
+"""In a deadlock the batch fails first, and its requests follow one by one.
 
-PostgreSQL itself would end either of the two after a second.
+After a second PostgreSQL would end either of the two transactions.
 """
 
 type Kinds = Mapping[str, OutboundKind]
@@ -232,7 +233,7 @@ type Claimed = tuple[OutboundRequest, Ask]
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnsweredRequest:
     """Request with the step that was sent and its response."""
 
     request: OutboundRequest
@@ -246,7 +247,9 @@ def shorten_lock_timeout(tx: Tx) -> None:
         tx.execute(_SHORT_TIMEOUT)
 
 
-def take_answers(tx: Tx, kinds: Kinds, answered: Sequence[Answered], chance: Chance) -> list[Ask | None]:
+def take_answers(
+    tx: Tx, kinds: Kinds, answered: Sequence[AnsweredRequest], chance: Chance
+) -> list[Ask | None]:
     """Store the results of steps, and return the next ones; None where there is an outcome.
 
     It writes each table once, without savepoints: an error undoes the whole batch. It stops when the time of
@@ -270,7 +273,7 @@ def take_answers(tx: Tx, kinds: Kinds, answered: Sequence[Answered], chance: Cha
         if isinstance(step, Ask):
             if is_claimed:
                 next_steps[item.request.claim] = (item.request, step)
-        elif is_claimed or isinstance(step, Done):  # otherwise another sender knows more
+        elif is_claimed or isinstance(step, Done):  # a success counts even without the claim
             settled.append((item.request, step))
     store.record_asked(tx, list(next_steps.values()))
     _settle_all(tx, kinds, settled, chance)
