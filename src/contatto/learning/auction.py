@@ -343,7 +343,7 @@ def hold_auction(
 
 @compiled
 def _worth_of_viewer(n: int, able: Array, ads: Array, groups: Array, raws: Array, settings: Array) -> float:
-    """Return the viewer's value for ads with the goal of leads: see `O_VIEWER`."""
+    """Return the viewer's value for ads with the goal of leads (see `O_VIEWER`), or the given one."""
     if settings[S_VIEWER] != 0.0:
         return float(settings[S_VIEWER])
     total, many = 0.0, 0
@@ -358,7 +358,7 @@ def _worth_of_viewer(n: int, able: Array, ads: Array, groups: Array, raws: Array
 def _survey(
     n: int, able: Array, ads: Array, groups: Array, floor: float, best_of: Array, prices: Array, counts: Array
 ) -> None:
-    """Add the price and the lowest winning multiplier of this request to each landscape."""
+    """Add this request to the landscape of each ad group: its price, by the lowest winning multiplier."""
     first, second, first_group = 0.0, 0.0, -1
     for i in range(n):
         group = ads[able[i], A_GROUP]

@@ -17,8 +17,9 @@ class Impression(msgspec.Struct, gc=False):
 
     Times are microseconds, 0 for never. ``view_until`` and ``click_until`` end the attribution windows.
     ``raw`` are the uncalibrated predictions by head, the fit of the ad, the viewer's value, and the score.
-    ``place`` is the row of its feature snapshot, -1 for none. ``waited`` is the share of late labels already
-    learned.
+    ``place`` is the row of its feature snapshot, -1 for none. ``is_promised``: the budget reserves its price.
+    ``is_settled``: its click label is learned. ``waited_talk``, ``waited_lead`` and ``waited_spam`` are the
+    shares of the label delay already learned as a missing label.
     """
 
     request_id: str
@@ -95,7 +96,11 @@ SNAPSHOT_ARRAYS: Final = (
 
 
 class Records:
-    """Impressions by request, and touches by viewer, in order of time."""
+    """Impressions by request (None without an ad), and touches by viewer, in order of time.
+
+    ``promised`` wait for their view, ``unsettled`` for the end of the time to click. ``kept`` and
+    ``long_kept`` wait for the end of the view window and of the click window.
+    """
 
     def __init__(self) -> None:
         self.shown: dict[str, Impression | None] = {}

@@ -175,7 +175,12 @@ type Numbers = NDArray[Any]
 
 
 class LatentClasses:
-    """Latent classes, fitted to the words of each viewer's first request."""
+    """Latent classes, fitted to the words of each viewer's first request.
+
+    ``words`` numbers the words. ``of``, ``bags`` and ``sizes`` have the newest viewers by row, with their
+    words. ``row_of`` has the viewers before their second request. Per word, ``asked`` counts second requests
+    after it, and ``again`` those that repeat it. ``noted`` counts viewers. ``chances`` is the last posterior.
+    """
 
     def __init__(self) -> None:
         self.words: dict[int, int] = {}
@@ -234,7 +239,7 @@ class LatentClasses:
         return self.noted >= max(self.fitted_at * 3 // 2, FIRST_FIT)
 
     def refit_in_slices(self, seed: int) -> Generator[None]:
-        """Fit the classes in slices of milliseconds, and use them if held-out viewers gain."""
+        """Fit the classes to steady words in slices of milliseconds; use them if held-out viewers gain."""
         self.fitted_at = self.noted
         total = min(self.noted, REMEMBERED)
         is_steady = (self.again[: len(self.words)] + 1.0) / (self.asked[: len(self.words)] + 1.0) >= STEADY

@@ -52,6 +52,7 @@ class Hurdle(StrEnum):
     NOT_ELIGIBLE = "not_eligible"
     COUNTRY = "country"
     OTHER_TOKEN = "other_token"  # noqa: S105 — no secret
+    """The access token of the request does not cover the ad account."""
     SCHEDULE = "schedule"
     CHANNEL = "channel"
     LANGUAGE = "language"
@@ -93,6 +94,7 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     Ads and ad groups are the API's numbers. ``ts`` is in microseconds since 1970, ``floor_micros``,
     ``offer_micros`` and ``price_micros`` are for a thousand views. ``viewer`` is a pseudonym, or empty.
     ``history`` is the viewer's, as bytes by the name of the array. ``ad`` is 0 for no ad.
+    ``p`` and ``raw`` are the calibrated and the raw predictions. ``seed`` and ``number`` seed the draw.
 
     ``placement`` is the id of an operator's placement, where businesses compete with one ad each.
     ``to_beat_micros`` is then the lowest bid that wins against the other businesses. The winner pays that or
@@ -298,6 +300,7 @@ class Phase(StrEnum):
     LEARNING = "learning"
     LEARNED = "learned"
     LIMITED = "limited"
+    """Still not learned after the time for it."""
 
 
 class Reason(StrEnum):
@@ -310,7 +313,7 @@ class Reason(StrEnum):
     LITTLE_TRAFFIC = "little_traffic"
     """Hardly any requests match the targeting."""
     LOW_BID = "low_bid"
-    """The cost target wins hardly any auction."""
+    """The cost target wins too few auctions, or results cost many times as much."""
     LITTLE_BUDGET = "little_budget"
     """The budget is too low for the conversions that learning needs."""
 
@@ -318,7 +321,8 @@ class Reason(StrEnum):
 class GroupState(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Learning state of an ad group; ``number`` is the API's, money is micros.
 
-    ``multiplier`` is the present value of a conversion. Counts are of attributed outcomes.
+    ``multiplier`` is the current value of a conversion. ``earned`` are conversions by the goal, of the
+    ``needed`` ones for learning. Counts are of attributed outcomes.
     """
 
     number: int

@@ -1,4 +1,8 @@
-"""Pacing multipliers of ad groups and campaigns, from budgets and cost targets."""
+"""Pacing multipliers of ad groups and campaigns, from budgets and cost targets.
+
+A multiplier is the value of a conversion in micros; a bid is its product with the score of the ad. A
+landscape has the prices of recent requests by lowest winning multiplier (see `columns`).
+"""
 
 import math
 from dataclasses import dataclass
@@ -83,9 +87,9 @@ def target_of(group: AuctionGroup) -> float:
 
 
 def is_target_too_low(group: AuctionGroup, ts: int) -> bool:
-    """Report whether the cost target limits an ad group that won little, or at many times the target.
+    """Report whether the cost target is too low: few expected results, or at many times the target.
 
-    Only after its learning time.
+    It is not while the budget limits the ad group, nor in its learning time.
     """
     target = target_of(group)
     if not target or group.is_paced or _has_time_to_learn(group, ts):
@@ -326,7 +330,8 @@ def check_spend(groups: Groups, newest: NDArray[np.float64], passed_s: float) ->
     """Correct the pacing of each ad group by its actual over planned spend of the last step.
 
     Changing predictions make the landscape slightly wrong, so a steady error remains. The factor of a cost
-    target follows the actual cost per expected conversion.
+    target follows the actual cost per expected conversion. ``newest`` are the eligible requests of each ad
+    group in the last step, which took ``passed_s``.
     """
     share = 0.5 ** (passed_s / DAY_S)
     for group in groups.groups:
