@@ -36,8 +36,8 @@ WEEK: Final = OverviewQuery(period=Period.LAST_7)
 """Seven days up to today: one day has too few leads to compare costs."""
 
 
-def load_home(tx: Tx, caller: Caller, recall: CountReader) -> HomeFigures:
-    """Read all that a member may see of today, of the ads' week, and of what waits."""
+def load_home(tx: Tx, caller: Caller, cached_counts: CountReader) -> HomeFigures:
+    """Load the figures that a member may see; ads are those of the first ad account."""
     accounts = list_ad_accounts(tx, caller.business_id)
     account = accounts[0] if accounts else None
     zone = ZoneInfo(account.timezone if account else "UTC")
@@ -47,13 +47,13 @@ def load_home(tx: Tx, caller: Caller, recall: CountReader) -> HomeFigures:
         leads_today=count_leads_since(tx, caller.business_id, midnight) if reads_leads else None,
         chats_today=count_active_since(tx, caller.business_id, midnight) if reads_inbox else None,
         ads=load_ad_figures(tx, account, midnight) if account else None,
-        needs=tuple(list_needs(tx, caller, account, recall)),
+        needs=tuple(list_needs(tx, caller, account, cached_counts)),
         done_steps=frozenset(list_done_steps(tx, caller.business_id)),
     )
 
 
 def load_ad_figures(tx: Tx, account: AdAccount, midnight: datetime) -> AdFigures:
-    """Read a week of an ad account from the counts that reports have made ahead."""
+    """Load a week of an ad account from the precomputed counts of reports."""
     overview = load_overview(tx, account, WEEK, midnight.date())
     days = tuple(
         DayFigures(
@@ -92,8 +92,10 @@ def _leads_of(counts: Counts) -> LeadFigures | None:
     )
 
 
-def list_needs(tx: Tx, caller: Caller, account: AdAccount | None, recall: CountReader) -> Iterator[Need]:
-    """Yield what waits for a person and can be dealt with by this member, the most urgent first."""
+def list_needs(
+    tx: Tx, caller: Caller, account: AdAccount | None, cached_counts: CountReader
+) -> Iterator[Need]:
+    """Yield the pending work that this member may do, the most urgent first."""
     if may(caller, Permission.ADMINISTER):
         yield from _crm_needs(tx, caller.business_id)
         if failed := count_failed_work(tx, caller.business_id).dead:
@@ -109,7 +111,7 @@ def list_needs(tx: Tx, caller: Caller, account: AdAccount | None, recall: CountR
     if may(caller, Permission.READ_LEADS):
         if due := list_due_leads(tx, caller.business_id, tx.now.date()):
             yield Need(NeedKind.TASKS_DUE, len(due), f"/leads/{due[0]}")
-        if raw := load_lead_counts(tx, caller.business_id, recall).get(LeadStatus.RAW, 0):
+        if raw := load_lead_counts(tx, caller.business_id, cached_counts).get(LeadStatus.RAW, 0):
             yield Need(NeedKind.NEW_LEADS, raw, "/leads?status=raw")
 
 

@@ -9,7 +9,7 @@ from contatto.measurement.model import Goal
 
 
 class NeedKind(StrEnum):
-    """Something that waits for a person, the most urgent first."""
+    """Kind of work that waits for a member."""
 
     CRM_CUT_OFF = "crm_cut_off"
     CRM_FAILED = "crm_failed"
@@ -55,9 +55,9 @@ class LeadFigures:
     """Leads of the ad groups of one goal in some days, each figure with its 95 % interval.
 
     Attributes:
-        few, many: of the number of leads.
-        cost_micros: spend for each lead, with ``low_micros`` and ``high_micros``; None where it has no end.
-        share: conversations that became leads, with ``share_low`` and ``share_high``.
+        few, many: interval of the number of leads.
+        cost_micros: spend for each lead, between ``low_micros`` and ``high_micros`` (None: no upper bound).
+        share: share of conversations that became leads, between ``share_low`` and ``share_high``.
     """
 
     leads: int
@@ -73,7 +73,7 @@ class LeadFigures:
 
 @dataclass(frozen=True, slots=True)
 class DayFigures:
-    """Figures of one day of an ad account; ``leads`` and ``conversations`` are those that ads earned."""
+    """Figures of one day of an ad account; ``leads`` and ``conversations`` are those credited to ads."""
 
     day: date
     spend_micros: int
@@ -92,9 +92,9 @@ class AdFigures:
     days: tuple[DayFigures, ...]
     goals: tuple[GoalCost, ...]
     by_lead_goal: LeadFigures | None
-    """What the goal Lead brought; None without a lead."""
+    """Leads from ad groups with the goal Lead; None without a lead."""
     by_conversation_goal: LeadFigures | None
-    """The same of the goal Conversation, to compare with."""
+    """The same for the goal Conversation, to compare with."""
 
     @property
     def today(self) -> DayFigures:

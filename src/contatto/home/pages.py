@@ -20,8 +20,8 @@ TALLEST: Final = 72
 
 @router.get("/home", Permission.READ_REPORTS)
 async def show_home(request: Request, caller: PageCaller) -> HTMLResponse:
-    context, recall = context_of(request), part_of(request, CachedCounts).begin()
-    figures = await context.db.read(lambda tx: load_home(tx, caller, recall))
+    context, cached_counts = context_of(request), part_of(request, CachedCounts).begin()
+    figures = await context.db.read(lambda tx: load_home(tx, caller, cached_counts))
     step = figures.next_step
     values = {
         "caller": caller,

@@ -1,4 +1,4 @@
-"""Settings page of failed jobs, with replay and dismiss."""
+"""Settings page of failed jobs with replay and dismiss, and of the nightly training."""
 
 from functools import partial
 from typing import Any, Final

@@ -32,7 +32,7 @@ class FailedWork:
         destination: external system; empty for none.
         reason: last error, as a code or a place in the source.
         is_dead: the worker does not retry it any more.
-        failed_at: first failure since it was last claimed; None if this release has no handler for it.
+        failed_at: first failure of the current attempts; None if this release has no handler for it.
         next_at: time of the next attempt; None for a dead letter.
     """
 
@@ -57,7 +57,7 @@ class FailedCounts:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """Result of a bulk replay: replayed, refused, and the last id of the batch."""
+    """Result of a bulk replay: replayed, refused, and the last id of the batch; None after the last one."""
 
     done: int
     refused: int

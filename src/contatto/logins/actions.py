@@ -52,7 +52,7 @@ _OF_EMAIL: Final = SharedLimit("login of e-mail", TRIES_OF_EMAIL, DAY)
 
 
 def count_login(tx: Tx, email: str, network: str, device: str) -> LoginAttempt:
-    """Count a log-in attempt before its password is checked; a correct password returns the count.
+    """Count a log-in attempt before its password is checked; a correct password refunds it.
 
     A browser that the member used before has its own limit, which strangers cannot use up. On a network
     that the member used before, attempts from elsewhere do not count.
@@ -144,7 +144,7 @@ def start_session(
 
 
 def give_login_back(tx: Tx, attempt: LoginAttempt) -> None:
-    """Return the count of an attempt with a correct password."""
+    """Refund an attempt with a correct password to its limits."""
     for limit, key in _limits(attempt):
         limit.give_back(tx, key)
 

@@ -49,7 +49,7 @@ def save_known_marks(tx: Tx, member: Member, marks: Collection[str]) -> None:
 
 
 def record_login_try(tx: Tx, email_mark: str, mark: str) -> None:
-    """Count an attempt for an e-mail from one origin; a correct one deletes all of its e-mail."""
+    """Count an attempt for an e-mail from one origin; a correct password deletes those of the e-mail."""
     row = {"email_mark": email_mark, "mark": mark, "count": 1, "since": tx.now, "last_at": tx.now}
     changes = {"count": failed_logins.c.count + 1, "last_at": tx.now}
     insert = tx.upsert(failed_logins).values(row)
@@ -60,10 +60,10 @@ def delete_login_tries(tx: Tx, email_mark: str, own_mark: str) -> FailedTries | 
     """Delete the attempts for an e-mail; return those that came from other marks."""
     of_email = failed_logins.delete().where(failed_logins.c.email_mark == email_mark)
     deleted = tx.execute(of_email.returning(failed_logins)).mappings().all()
-    strange = [row for row in deleted if row["mark"] != own_mark]
-    if not strange:
+    foreign_rows = [row for row in deleted if row["mark"] != own_mark]
+    if not foreign_rows:
         return None
-    return FailedTries(sum(row["count"] for row in strange), min(row["since"] for row in strange))
+    return FailedTries(sum(row["count"] for row in foreign_rows), min(row["since"] for row in foreign_rows))
 
 
 def delete_old_logins(tx: Tx, failed_before: datetime, known_before: datetime) -> int:
