@@ -43,9 +43,9 @@ from contatto.ad_platforms.rules import (
     AdSheet,
     KnownAds,
     Walk,
+    build_measured_ad,
     follow_cursor,
     known_currency,
-    measured,
     next_part,
     read_ad_sheet,
     read_walk,
@@ -341,7 +341,7 @@ def publish_outside_ads(tx: Tx, account: OutsideAccount, ads: Sequence[OutsideNo
     for ad in ads:
         group = group_of.get(ad.parent)
         campaign = campaign_of.get(group.parent) if group else None
-        fresh.append(measured(tx.vault.named_id, account, (ad, group, campaign), goal_of))
+        fresh.append(build_measured_ad(tx.vault.named_id, account, (ad, group, campaign), goal_of))
     ads_by_id = list_measured_ads(tx, account.business_id, {ad.ad_id for ad in fresh})
     for measured_ad in fresh:
         if ads_by_id.get(measured_ad.ad_id) != measured_ad:

@@ -1,4 +1,4 @@
-"""Mirrored ad accounts, their campaigns and costs, and the pages of a connector."""
+"""Mirrored ad accounts, campaigns and costs, and the pulls that read them."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,7 +9,7 @@ from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
 from contatto.measurement.model import Goal
 
 PULL: Final = "ad_pull"
-"""The kind of the requests that read an ad account; it is kept in rows, so it never changes."""
+"""Kind of the outbound requests that read an ad account; rows contain it, so it never changes."""
 
 
 class AdPlatform(StrEnum):
@@ -18,7 +18,7 @@ class AdPlatform(StrEnum):
 
 
 class PullState(StrEnum):
-    """State of an account's pull."""
+    """State of an account's hourly pull."""
 
     NEW = "new"
     """Nothing was read yet."""
@@ -127,7 +127,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class PullAccess:
-    """Access to an account."""
+    """API address, platform id and token of an account."""
 
     base_url: str
     external_id: str
@@ -136,7 +136,7 @@ class PullAccess:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """An app of ours at a platform, by which members grant access."""
+    """A business's platform app, through which its members grant access."""
 
     app_id: str
     secret: str = field(repr=False)
@@ -170,7 +170,7 @@ class SpendPage:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An access token in exchange for a code."""
+    """Access token that a platform returns for an OAuth code."""
 
     access_token: str = field(repr=False)
 
@@ -195,11 +195,11 @@ class PlatformConnector(Protocol):
     def read(self, access: PullAccess, place: Place, answer: HttpAnswer) -> PullPage | PullFailure: ...
 
     def goal_of(self, word: str) -> Goal:
-        """Return the conversion that this goal compares with: leads or conversations."""
+        """Map a platform's optimisation goal to ours: leads or conversations."""
         ...
 
     def authorize_url(self, app_id: str, state: str, back: str) -> str:
-        """Return the consent page of the platform, which redirects back with the state and a code."""
+        """Return the platform's consent page, which redirects to ``back`` with the state and a code."""
         ...
 
     def exchange(self, base_url: str, app: App, code: str, back: str) -> HttpRequest:
@@ -211,7 +211,10 @@ class PlatformConnector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OutsideAdsMirrored:
-    """Ads of an outside account became known, by the platform's ids: chats that named them are theirs."""
+    """Event: ads were mirrored, so earlier chats that named them can be credited.
+
+    ``ad_numbers`` are the platform's ids.
+    """
 
     business_id: str
     account_id: str

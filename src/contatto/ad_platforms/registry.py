@@ -1,4 +1,4 @@
-"""Connectors by ad platform, and the channels that their ads open."""
+"""Connectors of ad platforms, and the channels that belong to each."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -19,9 +19,9 @@ AD_PLATFORMS: Final[Mapping[Platform, AdPlatform]] = {
     Platform.MESSENGER: AdPlatform.META,
     Platform.INSTAGRAM: AdPlatform.META,
 }
-"""Whose ads open the chats of a channel."""
+"""Platform of the ads that open chats on a channel."""
 APPS: Final[Mapping[AdPlatform, frozenset[Platform]]] = {
     platform: frozenset(channel for channel, own_platform in AD_PLATFORMS.items() if own_platform is platform)
     for platform in AdPlatform
 }
-"""The channels whose apps let us into an ad platform."""
+"""Channels with registered apps that also grant access to an ad platform."""

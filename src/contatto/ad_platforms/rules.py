@@ -33,10 +33,10 @@ CORRECTED_DAYS: Final = 28
 Source: Meta, Insights API: figures are final 28 days after they are reported. TikTok corrects for less long.
 """
 CHUNK_DAYS: Final = 30
-"""Most days of one question. Source: TikTok, /report/integrated/get/ with stat_time_day."""
+"""Most days of one request. Source: TikTok, /report/integrated/get/ with stat_time_day."""
 MOST_BACKFILL: Final = 730
 PLAN: Final = RetryPlan((60, 300, 1_800, 7_200, *(21_600 for _ in range(28))))
-"""About a week; then a person has to look at it. Nothing is lost: the next pull reads all that is missing."""
+"""Retries for about a week; then a person has to restart the pull, which reads all that is missing."""
 REPEATED: Final = NotNow("repeated_cursor")
 STOPS: Final[Mapping[str, str]] = {
     "account_not_shared": N_("The token has no access to this ad account"),
@@ -57,7 +57,8 @@ class Walk:
     """Position of a pull, stored sealed between its steps.
 
     ``mark`` distinguishes rows of this pull from older ones, ``left_out`` counts unreadable rows. ``anchor``,
-    ``steps`` and ``reach`` find a cycle among the cursors. ``code`` has to be exchanged for a token first.
+    ``steps`` and ``reach`` find a cycle among the cursors. ``through`` is the last day to read.
+    ``code`` has to be exchanged for a token first, with the redirect address ``back``.
 
     Source: R. P. Brent, "An improved Monte Carlo factorization algorithm", BIT 20 (1980): finding cycles.
     """
@@ -119,7 +120,7 @@ def next_part(walk: Walk, account: OutsideAccount, at: datetime) -> Walk | None:
 
 
 def first_day(account: OutsideAccount, today: date) -> date:
-    """From which day on figures are read: all of them at first, then those that may have been corrected."""
+    """Return the first day to read: the whole backfill at first, later the days that may be corrected."""
     if not account.pulled_through:
         return today - timedelta(days=account.backfill_days)
     back = RECENT_DAYS if account.deep_day == today.isoformat() else CORRECTED_DAYS
@@ -128,7 +129,7 @@ def first_day(account: OutsideAccount, today: date) -> date:
 
 
 def _chunk(walk: Walk, first: date) -> Walk:
-    """Move the walk to its next days: as many as one question may name."""
+    """Move the walk to its next days, at most CHUNK_DAYS."""
     last = min(date.fromisoformat(walk.through), first + timedelta(days=CHUNK_DAYS - 1))
     return replace(walk, first=first.isoformat(), last=last.isoformat())
 
@@ -229,13 +230,13 @@ def outside_id(name_id: NameId, account: OutsideAccount, kind: str, number: int)
     return name_id(account.id, f"{kind}:{number}")
 
 
-def measured(
+def build_measured_ad(
     name_id: NameId,
     account: OutsideAccount,
     path: tuple[OutsideNode, OutsideNode | None, OutsideNode | None],
     goal_of: Callable[[str], Goal],
 ) -> MeasuredAd:
-    """Return an ad elsewhere, with its ad group and campaign where these are known."""
+    """Return a mirrored ad for attribution, with its ad group and campaign where these are mirrored."""
     ad, group, campaign = path
     group_number, campaign_number = group.number if group else 0, campaign.number if campaign else 0
     return MeasuredAd(
@@ -264,7 +265,7 @@ def measured(
 
 
 class Column(StrEnum):
-    """Kind of a column; the values are shown where one is missing."""
+    """Column of an uploaded file; errors show its value."""
 
     DAY = "Day"
     AD_ID = "Ad ID"
@@ -367,7 +368,7 @@ MOST_ROWS: Final = 20_000
 MOST_COLUMNS: Final = 200
 _NEEDED: Final = (Column.DAY, Column.SPEND)
 _DELIMITERS: Final = ",;\t"
-_DAY_ONE: Final = date(1899, 12, 30)
+_DAY_ZERO: Final = date(1899, 12, 30)
 """Day 0 of a spreadsheet. Source: ECMA-376, part 1, 18.17.4.1 (with its leap year of 1900)."""
 _YEARS: Final = range(2015, 2101)
 _ISO: Final = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:[ T].*)?")
@@ -394,7 +395,7 @@ class SheetRow:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A row that is not taken (its number counts from 1 below the head), and why."""
+    """Skipped row, numbered from 1 below the head, and the reason."""
 
     number: int
     reason: LazyText
@@ -402,7 +403,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class AdSheet:
-    """A file that was read: each row is among the rows, or among those left out."""
+    """Rows of a file, added up by ad and day, and rows left out."""
 
     rows: tuple[SheetRow, ...]
     left_out: tuple[LeftOut, ...]
@@ -449,8 +450,8 @@ def read_ad_sheet(text: str, names: Mapping[str, int]) -> AdSheet:
         raise Refused(
             errors.INVALID, "file: The file needs 1 to %(most)s rows below the column names.", most=MOST_ROWS
         )
-    of_head = _CURRENCY.search(table[0][columns.index(Column.SPEND)])
-    return _read_rows(table[1:], columns, of_head.group(1) if of_head else "", names)
+    in_head = _CURRENCY.search(table[0][columns.index(Column.SPEND)])
+    return _read_rows(table[1:], columns, in_head.group(1) if in_head else "", names)
 
 
 def _table(text: str) -> list[tuple[str, ...]]:
@@ -458,7 +459,7 @@ def _table(text: str) -> list[tuple[str, ...]]:
     plain = text.removeprefix("\ufeff").replace("\0", "")
     lines = plain.splitlines()
     first = next(
-        (line for line in lines[:20] if any(_knows_row(line.split(delimiter)) for delimiter in _DELIMITERS)),
+        (line for line in lines[:20] if any(_is_head(line.split(delimiter)) for delimiter in _DELIMITERS)),
         lines[0] if lines else "",
     )
     delimiter = max(_DELIMITERS, key=first.count)
@@ -466,13 +467,13 @@ def _table(text: str) -> list[tuple[str, ...]]:
         table = [tuple(row) for row in csv.reader(io.StringIO(plain), delimiter=delimiter) if any(row)]
     except csv.Error as error:
         raise Refused(errors.INVALID, "file: This is not a CSV file. Export it again as CSV.") from error
-    head = next((place for place, row in enumerate(table[:20]) if _knows_row(row)), 0)
+    head = next((place for place, row in enumerate(table[:20]) if _is_head(row)), 0)
     if table and len(table[head]) > MOST_COLUMNS:
         raise Refused(errors.INVALID, "file: The file may have at most %(most)s columns.", most=MOST_COLUMNS)
     return table[head:]
 
 
-def _knows_row(cells: Sequence[str]) -> bool:
+def _is_head(cells: Sequence[str]) -> bool:
     return {Column.DAY, Column.SPEND} <= {_column(cell) for cell in cells}
 
 
@@ -484,10 +485,10 @@ def _column(cell: str) -> Column | None:
 def _read_rows(
     table: Sequence[Sequence[str]], columns: Sequence[Column | None], currency: str, names: Mapping[str, int]
 ) -> AdSheet:
-    parted = [_by_column(columns, cells) for cells in table]
-    named = {known_currency(cells.get(Column.CURRENCY, "")) for cells in parted} | {currency}
-    amounts = [cells.get(Column.SPEND, "").strip().removeprefix("'") for cells in parted]
-    mark = decimal_mark(amounts, has_decimals=all(map(decimal_places, named)))
+    rows = [_by_column(columns, cells) for cells in table]
+    currencies = {known_currency(cells.get(Column.CURRENCY, "")) for cells in rows} | {currency}
+    amounts = [cells.get(Column.SPEND, "").strip().removeprefix("'") for cells in rows]
+    mark = decimal_mark(amounts, has_decimals=all(map(decimal_places, currencies)))
     rows_by_key: dict[tuple[int, str], SheetRow] = {}
     left_out: list[LeftOut] = []
     seen_rows: set[tuple[str, ...]] = set()
@@ -570,7 +571,7 @@ def _day(text: str) -> str:
         if iso:
             day = date(*map(int, iso.groups()))
         elif _SERIAL.fullmatch(text):
-            day = _DAY_ONE + timedelta(days=int(float(text)))
+            day = _DAY_ZERO + timedelta(days=int(float(text)))
         else:
             raise _Unreadable("This is no day such as 2026-01-31; export the figures by day")
     except ValueError as error:
@@ -628,7 +629,7 @@ def _digits_of(text: str) -> str | None:
 def decimal_mark(texts: Iterable[str], *, has_decimals: bool) -> str:
     """Return the decimal mark of these amounts; empty where it is unclear or they disagree.
 
-    ``has_decimals`` tells whether the currency has any; without them marks only group digits.
+    Without ``has_decimals`` marks only group digits; then return NO_DECIMALS.
     """
     if not has_decimals:
         return NO_DECIMALS

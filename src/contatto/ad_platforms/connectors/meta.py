@@ -44,7 +44,7 @@ from contatto.measurement.model import Goal
 
 VERSION: Final = "v23.0"
 _NODES_A_PAGE: Final = 200
-_DAYS_A_PAGE: Final = 500
+_ROWS_A_PAGE: Final = 500
 _EDGES: Final = {
     NodeLevel.CAMPAIGN: ("campaigns", "id,name,effective_status", ""),
     NodeLevel.AD_GROUP: ("adsets", "id,name,campaign_id,optimization_goal,effective_status", "campaign_id"),
@@ -93,14 +93,14 @@ class MetaAds:
                 "time_increment": "1",
                 "time_range": days,
                 "fields": "ad_id,spend,impressions,clicks",
-                "limit": str(_DAYS_A_PAGE),
+                "limit": str(_ROWS_A_PAGE),
             }
             return _get(access, "/insights", query | after)
         edge, fields, _ = _EDGES[LEVEL_OF[place.part]]
         return _get(access, f"/{edge}", {"fields": fields, "limit": str(_NODES_A_PAGE)} | after)
 
     def read(self, access: PullAccess, place: Place, answer: HttpAnswer) -> PullPage | PullFailure:
-        decoded = _said_in(answer)
+        decoded = _read_answer(answer)
         if not isinstance(decoded, _Answer):
             return decoded
         if place.part is Part.ACCOUNT:
@@ -129,7 +129,7 @@ class MetaAds:
         return HttpRequest("POST", url, headers, urlencode(body).encode())
 
     def read_token(self, answer: HttpAnswer) -> Token | PullFailure:
-        decoded = _said_in(answer)
+        decoded = _read_answer(answer)
         if not isinstance(decoded, _Answer):
             return decoded
         return Token(decoded.access_token) if decoded.access_token else Failed("token_refused")
@@ -141,7 +141,7 @@ def _get(access: PullAccess, edge: str, query: dict[str, str]) -> HttpRequest:
     return HttpRequest("GET", f"{access.base_url}/{VERSION}/{account}{edge}?{urlencode(query)}", headers, b"")
 
 
-def _said_in(answer: HttpAnswer) -> _Answer | PullFailure:
+def _read_answer(answer: HttpAnswer) -> _Answer | PullFailure:
     try:
         decoded = _answers.decode(answer.body)
     except JSON_ERRORS:

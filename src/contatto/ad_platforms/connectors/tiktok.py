@@ -43,8 +43,8 @@ from contatto.measurement.model import Goal
 
 _API: Final = "/open_api/v1.3"
 _NODES_A_PAGE: Final = 200
-_DAYS_A_PAGE: Final = 500
-"""Rows of so many days fit well into the bytes that we read of an answer."""
+_ROWS_A_PAGE: Final = 500
+"""Rows of one ad and day; this many stay well below the limit of a response."""
 _DAY_S: Final = 86_400
 _WINDOWS: Final = {
     "OFF": None,
@@ -53,7 +53,7 @@ _WINDOWS: Final = {
     "FOURTEEN_DAYS": 14 * _DAY_S,
     "TWENTY_EIGHT_DAYS": 28 * _DAY_S,
 }
-_LONGEST_VIEW: Final = frozenset({"OFF", "ONE_DAY", "SEVEN_DAYS"})
+_VIEW_WINDOWS: Final = frozenset({"OFF", "ONE_DAY", "SEVEN_DAYS"})
 _LEAD_GOALS: Final = frozenset({"LEAD_GENERATION", "CONVERSION_LEADS", "PREFERRED_LEAD", "LEAD"})
 _NOT_NOW: Final = {
     **dict.fromkeys((40016, 40100, 40132, 40133, 61000), "too_fast"),
@@ -77,7 +77,7 @@ _FIELDS: Final = {
     ),
     NodeLevel.AD: ("ad_id", "ad_name", "adgroup_id"),
 }
-"""All that we need of each: whole ads would be more bytes than we read of an answer."""
+"""Fields that we need; whole ads would exceed the size limit of a response."""
 
 
 class _Data(msgspec.Struct):
@@ -116,7 +116,7 @@ class TikTokAds:
                 "start_date": place.first,
                 "end_date": place.last,
                 "page": page,
-                "page_size": str(_DAYS_A_PAGE),
+                "page_size": str(_ROWS_A_PAGE),
             }
             return _get(access, "report/integrated/get", query)
         name = _NAMES[LEVEL_OF[place.part]][0]
@@ -199,7 +199,7 @@ def tiktok_failure(answer: HttpAnswer, code: int) -> PullFailure | None:
 
 
 def _without_code(answer: HttpAnswer) -> PullFailure:
-    """Classify an answer that is not the platform's own, which always is 200 with JSON and a code."""
+    """Classify an answer without a code, such as a proxy's; the platform always sends 200 with a code."""
     if answer.status == 200:
         return NotNow("not_json", retry_after_s(answer))
     if answer.status in (408, 409, 425, 429) or answer.status >= 500:
@@ -208,9 +208,9 @@ def _without_code(answer: HttpAnswer) -> PullFailure:
 
 
 def _next_page(place: Place, data: _Data) -> str | NotNow:
-    """Return the number of the next page; the platform names this page and the count of pages."""
-    page_number, answer = int(place.cursor or "1"), platform_count(data.page_info.get("page"))
-    if answer is not None and answer != page_number:
+    """Return the number of the next page, empty at the end; REPEATED if this is another page."""
+    page_number, sent_number = int(place.cursor or "1"), platform_count(data.page_info.get("page"))
+    if sent_number is not None and sent_number != page_number:
         return REPEATED
     last = platform_count(data.page_info.get("total_page")) or 1
     return str(page_number + 1) if page_number < last else ""
@@ -237,15 +237,15 @@ def _node(level: NodeLevel, row: dict[str, Any]) -> OutsideNode | None:
         _status(row),
         short_name(row.get("optimization_goal"))[:64] if level is NodeLevel.AD_GROUP else "",
         _WINDOWS.get(str(click), 7 * _DAY_S),
-        _WINDOWS[str(view)] if str(view) in _LONGEST_VIEW else _DAY_S,
+        _WINDOWS[str(view)] if str(view) in _VIEW_WINDOWS else _DAY_S,
     )
 
 
 def _day(row: dict[str, Any]) -> AdDay | None:
-    places, metrics = row.get("dimensions"), row.get("metrics")
-    if not isinstance(places, dict) or not isinstance(metrics, dict):
+    dimensions, metrics = row.get("dimensions"), row.get("metrics")
+    if not isinstance(dimensions, dict) or not isinstance(metrics, dict):
         return None
-    number, day = platform_number(places.get("ad_id")), platform_day(places.get("stat_time_day"))
+    number, day = platform_number(dimensions.get("ad_id")), platform_day(dimensions.get("stat_time_day"))
     spend = platform_micros(metrics.get("spend"))
     if number is None or day is None or spend is None:
         return None
