@@ -62,7 +62,7 @@ from contatto.ads.rules.settings import (
     CampaignForm,
     cap_of,
     check_fits,
-    name_apart,
+    distinguish_ads,
     need_amount,
     need_headline,
     pairs_of,
@@ -512,7 +512,7 @@ def correct_advertiser(tx: Tx, business_id: BusinessId, ad_account_id: str, new:
 def name_ads(tx: Tx, business_id: str, ads: Collection[Ad]) -> dict[int, str]:
     """Return the names of ads of a business by their numbers; equal names get a distinction."""
     namesakes = list_ads_by_name(tx, business_id, {ad.name for ad in ads})
-    names = name_apart(namesakes, load_ad_groups(tx, business_id, {ad.ad_group_id for ad in namesakes}))
+    names = distinguish_ads(namesakes, load_ad_groups(tx, business_id, {ad.ad_group_id for ad in namesakes}))
     return {ad.number: names[ad.number] for ad in ads}
 
 

@@ -314,7 +314,7 @@ class MoveAds(MoveBody):
 
 
 class Filtering(ApiModel):
-    """Ids select all that is under them; the name is that of the list's own kind."""
+    """Ids also select the nodes below them; only the name of the listed kind counts."""
 
     campaign_ids: Ids | None = None
     adgroup_ids: Ids | None = None
@@ -341,7 +341,7 @@ class ListQuery(PageQuery):
 def node_filter_of(
     filtering: Filtering | None, name_field: Literal["campaign_name", "adgroup_name", "ad_name"]
 ) -> NodeFilter:
-    """Return the node filter of a list's filters."""
+    """Convert filters of the API; ``name_field`` is the name of the listed nodes."""
     filters = filtering or Filtering()
     name = GOAL_ALIASES.get(filters.optimization_goal or "", filters.optimization_goal)
     goals = frozenset(goal for goal, own_name in OPTIMIZATION_GOALS.items() if own_name == name)
@@ -351,7 +351,7 @@ def node_filter_of(
         ad_numbers=_numbers(filters.ad_ids or filters.smart_plus_ad_ids),
         name_part=getattr(filters, name_field),
         statuses=PRIMARY_STATUSES[filters.primary_status],
-        goals=None if name is None else goals,  # a goal of other ads has no ad group here
+        goals=None if name is None else goals,  # an unknown goal selects nothing
     )
 
 
@@ -607,12 +607,12 @@ async def update_campaign_status(
     request: Request, caller: ApiCaller, body: MoveCampaigns
 ) -> Answered[MovedCampaigns]:
     """Enable, disable or delete campaigns: all that are named, or none of them. Deletion is final."""
-    await move_nodes(request, caller, NodeKind.CAMPAIGN, body, body.campaign_ids)
+    await update_statuses(request, caller, NodeKind.CAMPAIGN, body, body.campaign_ids)
     data = MovedCampaigns(body.operation_status, [str(number) for number in body.campaign_ids])
     return api_answer(data, request_id_of(request))
 
 
-async def move_nodes(
+async def update_statuses(
     request: Request, caller: Caller, kind: NodeKind, body: MoveBody, numbers: Sequence[int]
 ) -> None:
     """Change the status of all nodes that a request names, or of none of them."""
@@ -697,8 +697,8 @@ async def update_one_ad_group(
 ) -> Answered[AdGroupInfo]:
     """Change an ad group; omitted fields keep their values.
 
-    Goal, promotion type, billing event, budget mode and attribution windows stay as they were made: another
-    value for one of them is refused. The start can be moved until it has come.
+    Goal, promotion type, billing event, budget mode and attribution windows cannot change: another value is
+    refused. The start can change until it has passed.
     """
 
     def work(tx: Tx) -> AdGroupInfo:
@@ -738,8 +738,8 @@ def patch_ad_group(tx: Tx, caller: Caller, body: UpdateAdGroup) -> AdGroupInfo:
         frequency_schedule=body.frequency_schedule,
     )
     changed = update_ad_group(tx, account, before.number, changes)
-    above = store.load_campaigns(tx, caller.business_id, {changed.campaign_id})
-    return show_ad_group(changed, above[changed.campaign_id], account)
+    campaigns = store.load_campaigns(tx, caller.business_id, {changed.campaign_id})
+    return show_ad_group(changed, campaigns[changed.campaign_id], account)
 
 
 @ad_group_router.get("/get/", Permission.READ_ADS, openapi_extra=describe_query(ListQuery))
@@ -756,12 +756,12 @@ async def get_ad_groups(request: Request, caller: ApiCaller) -> Answered[AdGroup
 
 
 def list_rows(tx: Tx, account: AdAccount, query: ListQuery) -> tuple[list[AdGroupInfo], int]:
-    """Return the ad groups of a page of the list, as they are shown, and how many there are in all."""
+    """Return a page of ad groups as the API shows them, and the number of all."""
     node_filter = node_filter_of(query.filtering, "adgroup_name")
     total = store.count_ad_groups(tx, account.business_id, account.id, node_filter)
     ad_groups = store.list_ad_groups(tx, account.business_id, account.id, node_filter, query.page_of_list)
-    above = store.load_campaigns(tx, account.business_id, {one.campaign_id for one in ad_groups})
-    return [show_ad_group(one, above[one.campaign_id], account) for one in ad_groups], total
+    campaigns = store.load_campaigns(tx, account.business_id, {group.campaign_id for group in ad_groups})
+    return [show_ad_group(group, campaigns[group.campaign_id], account) for group in ad_groups], total
 
 
 @ad_group_router.post("/status/update/", Permission.WRITE_ADS)
@@ -769,7 +769,7 @@ async def update_ad_group_status(
     request: Request, caller: ApiCaller, body: MoveAdGroups
 ) -> Answered[MovedAdGroups]:
     """Enable, disable or delete ad groups: all that are named, or none of them. Deletion is final."""
-    await move_nodes(request, caller, NodeKind.AD_GROUP, body, body.adgroup_ids)
+    await update_statuses(request, caller, NodeKind.AD_GROUP, body, body.adgroup_ids)
     data = MovedAdGroups(body.operation_status, [str(number) for number in body.adgroup_ids])
     return api_answer(data, request_id_of(request))
 
@@ -848,8 +848,8 @@ async def update_some_ads(request: Request, caller: ApiCaller, body: UpdateAds) 
         return show_ads(tx, account, changed)
 
     updated_ads = await context_of(request).db.write(work)
-    audited = any(ad.audit_status != Audit.PASS for ad in updated_ads)
-    data = SavedAds([ad.ad_id for ad in updated_ads], updated_ads, audited)
+    need_audit = any(ad.audit_status != Audit.PASS for ad in updated_ads)
+    data = SavedAds([ad.ad_id for ad in updated_ads], updated_ads, need_audit)
     return api_answer(data, request_id_of(request))
 
 
@@ -879,6 +879,6 @@ def show_ads(tx: Tx, account: AdAccount, ads: list[Ad]) -> list[AdInfo]:
 @ad_router.post("/status/update/", Permission.WRITE_ADS)
 async def update_ad_status(request: Request, caller: ApiCaller, body: MoveAds) -> Answered[MovedAds]:
     """Enable, disable or delete ads: all that are named, or none of them. Deletion is final."""
-    await move_nodes(request, caller, NodeKind.AD, body, body.ad_ids)
+    await update_statuses(request, caller, NodeKind.AD, body, body.ad_ids)
     data = MovedAds(body.operation_status, [str(number) for number in body.ad_ids])
     return api_answer(data, request_id_of(request))

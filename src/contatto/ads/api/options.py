@@ -128,7 +128,7 @@ async def get_regions(request: Request, caller: ApiCaller) -> Answered[Regions]:
     """List countries, and below them the cities that are known; ids are those of GeoNames."""
     query = read_query(request, RegionQuery)
     await _check_advertiser(request, caller, query.advertiser_id)
-    rows = _rows()
+    rows = _list_regions()
     if query.level_range == "TO_COUNTRY":
         rows = [row for row in rows if row.level == "COUNTRY"]
     return api_answer(Regions(rows), request_id_of(request))
@@ -140,13 +140,13 @@ async def search_regions(request: Request, caller: ApiCaller) -> Answered[FoundR
     query = read_query(request, SearchRegionQuery)
     await _check_advertiser(request, caller, query.advertiser_id)
     keyword = query.keyword.casefold()
-    rows = [row for row in _rows() if keyword in row.name.casefold()]
+    rows = [row for row in _list_regions() if keyword in row.name.casefold()]
     return api_answer(FoundRegions(rows, rows), request_id_of(request))
 
 
 @targeting_router.get("/tool/language/", Permission.READ_ADS, openapi_extra=describe_query(ToolQuery))
 async def get_languages(request: Request, caller: ApiCaller) -> Answered[Languages]:
-    """List the languages that ad groups can choose: ISO 639 codes, each with its own name for itself."""
+    """List the languages that ad groups can choose: ISO 639 codes, each with its native name."""
     query = read_query(request, ToolQuery)
     await _check_advertiser(request, caller, query.advertiser_id)
     rows = [LanguageInfo(code, name) for code, name in LANGUAGES.items()]
@@ -168,7 +168,7 @@ async def _check_advertiser(request: Request, caller: Caller, number: int) -> No
     await context_of(request).db.read(lambda tx: load_advertiser(tx, caller, number))
 
 
-def _rows() -> list[RegionInfo]:
+def _list_regions() -> list[RegionInfo]:
     return [_country(code) for code in LOCATION_IDS] + [
         RegionInfo(
             location_id=place.location_id,
@@ -220,7 +220,7 @@ class CheckInfo(Answer, frozen=True):
 
 
 class Eligibility(Answer, frozen=True):
-    """Eligibility of a goal, with the steps that remain; ``markets_as_of`` is a day."""
+    """Eligibility of a goal, with the steps that remain; ``markets_as_of`` dates the list of markets."""
 
     eligible: bool
     optimization_goal: str
@@ -263,7 +263,7 @@ TYPES: Final[Mapping[Platform, IdentityType]] = {
     Platform.TIKTOK: "TT_USER",
     Platform.WEBCHAT: "CUSTOMIZED_USER",
 }
-"""What the API calls an account of a platform, and one of our own chat page."""
+"""Identity types in the API by platform; accounts of other platforms are no identities."""
 
 
 class IdentityQuery(PageQuery):
@@ -324,7 +324,7 @@ async def get_identities(request: Request, caller: ApiCaller) -> Answered[Identi
 
 @identity_router.post("/create/", Permission.WRITE_ADS)
 async def create_identity(request: Request, caller: ApiCaller, body: CreateIdentity) -> Answered[IdentityId]:
-    """Make a chat page of our own, registered where the ad account is; capture is off to begin with."""
+    """Make a web chat page with the country of the ad account; capture is off at first."""
 
     def work(tx: Tx) -> ChannelAccount:
         account = load_advertiser(tx, caller, body.advertiser_id)
@@ -450,7 +450,7 @@ class DeletedAudiences(Answer, frozen=True):
 async def delete_custom_audiences(
     request: Request, caller: ApiCaller, body: DeleteAudiences
 ) -> Answered[DeletedAudiences]:
-    """Delete audiences with their members: all that are named, or none of them if one is still in use."""
+    """Delete audiences with their members; delete none if one of them is still in use."""
 
     def work(tx: Tx) -> list[str]:
         account = load_advertiser(tx, caller, body.advertiser_id)

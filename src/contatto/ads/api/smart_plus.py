@@ -37,7 +37,6 @@ from contatto.ads.api.campaigns import (
     UpdateAdGroup,
     get_campaigns,
     list_rows,
-    move_nodes,
     new_ad_group,
     node_filter_of,
     patch_ad_group,
@@ -47,6 +46,7 @@ from contatto.ads.api.campaigns import (
     update_ad_group_status,
     update_campaign_status,
     update_one_campaign,
+    update_statuses,
 )
 from contatto.ads.model import Ad, NodeKind
 from contatto.ads.rules.goals import OPERATIONS, Operation
@@ -443,6 +443,6 @@ async def update_smart_ad_status(
     request: Request, caller: ApiCaller, body: MoveSmartAds
 ) -> Answered[MovedSmartAds]:
     """Enable, disable or delete ads: all that are named, or none of them. Deletion is final."""
-    await move_nodes(request, caller, NodeKind.AD, body, body.smart_plus_ad_ids)
+    await update_statuses(request, caller, NodeKind.AD, body, body.smart_plus_ad_ids)
     ids = [str(number) for number in body.smart_plus_ad_ids]
     return api_answer(MovedSmartAds(body.operation_status, ids), request_id_of(request))

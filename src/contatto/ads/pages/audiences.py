@@ -42,8 +42,8 @@ MOST_FAULTS: Final = 100
 WRONG: Final = 422
 
 
-class _List(BaseModel):
-    """The form of a list of customers."""
+class _ListForm(BaseModel):
+    """Form of a customer list; ``once`` is its idempotency key, ``leave_out`` skips wrong lines."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -56,8 +56,8 @@ class _List(BaseModel):
     leave_out: bool = False
 
 
-class _Lookalike(BaseModel):
-    """The form of a lookalike."""
+class _LookalikeForm(BaseModel):
+    """Form of a lookalike; ``once`` is its idempotency key."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -69,7 +69,7 @@ class _Lookalike(BaseModel):
 
 @router.get("/ads/audiences", Permission.READ_ADS)
 async def show_audiences(request: Request, caller: PageCaller) -> HTMLResponse:
-    """Audiences of every ad account, each with its size, its state and what uses it."""
+    """Show the audiences of every ad account, with their sizes, states and uses."""
     context = context_of(request)
 
     def work(tx: Tx) -> list[_AudienceRow]:
@@ -86,11 +86,10 @@ async def show_audiences(request: Request, caller: PageCaller) -> HTMLResponse:
 
 @dataclass(frozen=True, slots=True)
 class _AudienceRow:
-    """An audience, how large it is, and what uses it; ``like`` is the one that it looks like.
+    """Audience with its size, state and uses; ``like`` names a lookalike's source.
 
-    ``lift`` says how many times as likely as others the members of a lookalike become good leads; None
-    where there are none. In eight of ten cases it lies within ``span``. ``known`` are the viewers that its
-    members were looked for among.
+    ``lift`` is the members' chance of a good lead in multiples of all viewers'; None without members. In
+    eight of ten cases it lies within ``span``. ``known`` is the number of viewers that were searched.
     """
 
     number: str
@@ -115,7 +114,7 @@ class _AudienceRow:
 def _rows(tx: Tx, account: AdAccount) -> list[_AudienceRow]:
     audiences = store.list_audiences(tx, account.business_id, account.id)
     sizes = store.count_members(tx, account.business_id, {audience.id for audience in audiences})
-    searched = store.list_lookalikes(tx, account.business_id, {audience.id for audience in audiences})
+    results = store.list_lookalikes(tx, account.business_id, {audience.id for audience in audiences})
     uses = load_uses(tx, account)
     names = {audience.number: audience.name for audience in audiences}
     return [
@@ -125,14 +124,14 @@ def _rows(tx: Tx, account: AdAccount) -> list[_AudienceRow]:
             uses[audience.number],
             account.name,
             names.get(rules.source_number(audience) or 0, ""),
-            searched.get(audience.id),
+            results.get(audience.id),
         )
         for audience in audiences
     ]
 
 
 def _row(
-    audience: Audience, size: int, uses: Uses, account_name: str, like: str, searched: Lookalike | None
+    audience: Audience, size: int, uses: Uses, account_name: str, like: str, result: Lookalike | None
 ) -> _AudienceRow:
     state = rules.state_of(audience, size)
     return _AudienceRow(
@@ -150,9 +149,9 @@ def _row(
         changed_at=audience.updated_at,
         account_name=account_name,
         like=like,
-        lift=searched.lift if searched else None,
-        span=span_of(searched),
-        known=searched.known if searched else 0,
+        lift=result.lift if result else None,
+        span=span_of(result),
+        known=result.known if result else 0,
     )
 
 
@@ -161,12 +160,12 @@ async def show_list_form(request: Request, caller: PageCaller) -> HTMLResponse:
     context = context_of(request)
     channel_accounts = await context.db.read(lambda tx: list_accounts(tx, caller.business_id))
     country = channel_accounts[0].registration_country if channel_accounts else ""
-    return await _list_form(request, caller, _List(once=new_id(), country=country), {}, ())
+    return await _list_form(request, caller, _ListForm(once=new_id(), country=country), {}, ())
 
 
 @router.post("/ads/audiences", Permission.WRITE_ADS)
-async def post_list(request: Request, caller: FormCaller, sent: Annotated[_List, Form()]) -> Response:
-    """Make an audience of a list. Its values are hashed here and forgotten; wrong lines are shown first."""
+async def post_list(request: Request, caller: FormCaller, sent: Annotated[_ListForm, Form()]) -> Response:
+    """Make an audience of a list, and store only hashes of its values; show wrong lines before."""
     try:
         country = sent.country if sent.country in COUNTRIES else ""
         read = partial(rules.read_customers, sent.text, sent.kind, country)
@@ -177,7 +176,7 @@ async def post_list(request: Request, caller: FormCaller, sent: Annotated[_List,
         db = context_of(request).db
         blind = partial(actions.blind_digests, db.vault, caller.business_id, customers.digests)
         prints = await db.run_aside(blind)
-        text = hashlib.sha256(" ".join(customers.digests).encode()).hexdigest()
+        list_hash = hashlib.sha256(" ".join(customers.digests).encode()).hexdigest()
         key = IdempotencyKey(caller.business_id, "ads/audiences", sent.once)
 
         def work(tx: Tx) -> dict[str, str]:
@@ -187,7 +186,7 @@ async def post_list(request: Request, caller: FormCaller, sent: Annotated[_List,
                 customer_list = actions.create_customer_list(tx, account, sent.name, sent.kind, prints)
                 return {"custom_audience_id": str(customer_list.number), "id": customer_list.id}
 
-            return answer_once(tx, key, f"{account.number} {sent.name} {text}", dict[str, str], make)
+            return answer_once(tx, key, f"{account.number} {sent.name} {list_hash}", dict[str, str], make)
 
         outcome = await db.write(work)
         await actions.finish_changes(db, caller.business_id, [outcome["id"]])
@@ -200,7 +199,11 @@ async def post_list(request: Request, caller: FormCaller, sent: Annotated[_List,
 
 
 async def _list_form(
-    request: Request, caller: Caller, form: _List, wrong: dict[str, str], faults: tuple[rules.LineFault, ...]
+    request: Request,
+    caller: Caller,
+    form: _ListForm,
+    wrong: dict[str, str],
+    faults: tuple[rules.LineFault, ...],
 ) -> HTMLResponse:
     """Render the form with the entered values; wrong lines by their numbers, without their text."""
     context = context_of(request)
@@ -220,14 +223,14 @@ async def _list_form(
 
 @router.get("/ads/audiences/lookalikes/new", Permission.WRITE_ADS)
 async def show_lookalike_form(request: Request, caller: PageCaller, source: str = "") -> HTMLResponse:
-    return await _lookalike_form(request, caller, _Lookalike(once=new_id(), source=source[:20]), {})
+    return await _lookalike_form(request, caller, _LookalikeForm(once=new_id(), source=source[:20]), {})
 
 
 @router.post("/ads/audiences/lookalikes", Permission.WRITE_ADS)
 async def post_lookalike(
-    request: Request, caller: FormCaller, sent: Annotated[_Lookalike, Form()]
+    request: Request, caller: FormCaller, sent: Annotated[_LookalikeForm, Form()]
 ) -> Response:
-    """Make an audience of people like those of another one."""
+    """Make a lookalike of another audience."""
     key = IdempotencyKey(caller.business_id, "ads/audiences/lookalikes", sent.once)
 
     def work(tx: Tx) -> dict[str, str]:
@@ -249,20 +252,20 @@ async def post_lookalike(
 
 
 async def _lookalike_form(
-    request: Request, caller: Caller, form: _Lookalike, wrong: dict[str, str]
+    request: Request, caller: Caller, form: _LookalikeForm, wrong: dict[str, str]
 ) -> HTMLResponse:
     context = context_of(request)
 
     def work(tx: Tx) -> list[tuple[str, str]]:
         ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
-        found = [
+        audiences = [
             audience
             for account in ad_accounts
             for audience in store.list_audiences(tx, caller.business_id, account.id)
         ]
         return [
             (str(audience.number), audience.name)
-            for audience in found
+            for audience in audiences
             if audience.kind is not AudienceKind.LOOKALIKE
         ]
 

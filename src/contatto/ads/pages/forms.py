@@ -51,6 +51,7 @@ from contatto.ads.rules.settings import (
     AdGroupForm,
     CampaignForm,
     chat_link,
+    distinguish_names,
     least_budget_micros,
     need_headline,
     new_ad_group_form,
@@ -63,7 +64,6 @@ from contatto.ads.rules.settings import (
     read_targeting,
     read_times,
     read_windows,
-    tell_apart,
 )
 from contatto.audiences.model import AudienceKind
 from contatto.audiences.rules import span_of
@@ -223,7 +223,7 @@ def load_choices(tx: Tx, campaign: Campaign, account: AdAccount) -> dict[str, An
     """Return all that can be chosen for an ad group of a campaign."""
     audiences = list_audiences(tx, account.business_id, account.id)
     homes = channels.list_accounts(tx, account.business_id)
-    names = tell_apart(
+    names = distinguish_names(
         [(one.name, f"{brand_of(one.platform.value)} {one.handle or one.external_id}") for one in homes]
     )
     members = count_members(tx, account.business_id, [one.id for one in audiences])

@@ -1,4 +1,4 @@
-"""Tree of campaigns, ad groups and ads, and their edit forms."""
+"""Row actions of the ads tree, edit forms, preview, and ad accounts."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -81,9 +81,9 @@ async def change_status(
     query: Annotated[str, Form(max_length=8_000)] = "",
 ) -> RedirectResponse:
     """Start or pause a campaign, an ad group or an ad."""
-    status_wanted, node_number = NodeStatus(status), number_of(number)
+    new_status, node_number = NodeStatus(status), number_of(number)
     await context_of(request).db.write(
-        lambda tx: change_node_status(tx, caller.business_id, (kind, node_number), status_wanted)
+        lambda tx: change_node_status(tx, caller.business_id, (kind, node_number), new_status)
     )
     return back_to_tree(query, kind, node_number)
 
@@ -97,7 +97,7 @@ async def copy_row(
     once: Annotated[str, Form(max_length=64)] = "",
     query: Annotated[str, Form(max_length=8_000)] = "",
 ) -> RedirectResponse:
-    """Copy a campaign, an ad group or an ad with its children; a page makes one copy of each at most."""
+    """Copy a campaign, an ad group or an ad with its children; a repeated form makes no second copy."""
     context, words, node_number = context_of(request), translator_of(request), number_of(number)
     needs_review = context.settings.needs_ad_review
     key = IdempotencyKey(caller.business_id, f"ads/{kind}/{node_number}/copy", once)
@@ -105,12 +105,12 @@ async def copy_row(
     def work(tx: Tx) -> dict[str, str]:
         def make() -> dict[str, str]:
             place = (kind, node_number)
-            copy = copy_node(tx, caller.business_id, place, named, needs_review=needs_review)
+            copy = copy_node(tx, caller.business_id, place, copy_name, needs_review=needs_review)
             return {AUDIT_KEYS[kind]: str(copy.number)}
 
         return answer_once(tx, key, "", dict[str, str], make)
 
-    def named(name: str) -> str:
+    def copy_name(name: str) -> str:
         return words.gettext("Copy of %(name)s", name=name)
 
     copied = await context.db.write(work)
@@ -160,38 +160,37 @@ class _BulkChange:
 @router.post("/ads/bulk/pause", Permission.WRITE_ADS)
 async def pause_rows(request: Request, caller: FormCaller) -> HTMLResponse:
     """Pause the chosen rows."""
-    return await _work(request, caller, Act.PAUSE)
+    return await _change_rows(request, caller, Act.PAUSE)
 
 
 @router.post("/ads/bulk/start", Permission.WRITE_ADS)
 async def start_rows(request: Request, caller: FormCaller) -> HTMLResponse:
     """Turn the chosen rows on."""
-    return await _work(request, caller, Act.START)
+    return await _change_rows(request, caller, Act.START)
 
 
 @router.post("/ads/bulk/delete", Permission.WRITE_ADS)
 async def delete_rows(request: Request, caller: FormCaller) -> HTMLResponse:
     """Delete the chosen rows with all that is under them."""
-    return await _work(request, caller, Act.DELETE)
+    return await _change_rows(request, caller, Act.DELETE)
 
 
 @router.post("/ads/bulk/budget", Permission.WRITE_ADS)
 async def change_budgets(request: Request, caller: FormCaller) -> HTMLResponse:
     """Give the chosen campaigns and ad groups one budget."""
-    return await _work(request, caller, Act.BUDGET)
+    return await _change_rows(request, caller, Act.BUDGET)
 
 
 @router.post("/ads/bulk/bid", Permission.WRITE_ADS)
 async def change_bids(request: Request, caller: FormCaller) -> HTMLResponse:
     """Give the chosen ad groups one bid."""
-    return await _work(request, caller, Act.BID)
+    return await _change_rows(request, caller, Act.BID)
 
 
-async def _work(request: Request, caller: Caller, act: Act) -> HTMLResponse:
-    """Do it to row after row.
+async def _change_rows(request: Request, caller: Caller, act: Act) -> HTMLResponse:
+    """Change the chosen rows one after the other, and show the result of each.
 
-    Each is a write of its own: one that is refused changes nothing and stops none, and the audit log has one
-    entry for each that is done.
+    Each row is a separate write with its own entry in the audit log. A refused row does not stop the others.
     """
     require(caller, Permission.WRITE_ADS)
     sent = await request.form(max_files=0)
@@ -248,7 +247,7 @@ async def _row(request: Request, caller: Caller, requested: _BulkChange, place: 
     return row | {"is_done": True, "says": words.gettext(DONE[requested.act]), "sure": ""}
 
 
-HOME = "/settings/ad-accounts"
+ACCOUNTS_PATH = "/settings/ad-accounts"
 
 
 class AdAccountForm(BaseModel):
@@ -274,7 +273,7 @@ async def post_ad_account(
         await context_of(request).db.write(lambda tx: add_ad_account(tx, caller.business_id, form.new()))
     except Refused as refused:
         return await _render(request, caller, problem=refused, typed=form)
-    return RedirectResponse(HOME, 303)
+    return RedirectResponse(ACCOUNTS_PATH, 303)
 
 
 @router.post("/settings/ad-accounts/{ad_account_id}", Permission.ADMINISTER)
@@ -289,7 +288,7 @@ async def post_correction(
         if refused.code is errors.NO_ADVERTISER:
             raise
         return await _render(request, caller, problem=refused, typed=form, subject=ad_account_id)
-    return RedirectResponse(HOME, 303)
+    return RedirectResponse(ACCOUNTS_PATH, 303)
 
 
 async def _render(
@@ -334,12 +333,17 @@ _MEASURED: Final = N_(
     "It decides how conversions are counted. After a change, results could not be compared."
 )
 _PAID: Final = N_("Past spend was counted with it.")
-_HOME: Final = N_("Past impressions and spend belong to it.")
+_OWNER: Final = N_("Past impressions and spend belong to it.")
+"""Reasons why a field is frozen."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """Sent edit with its errors; ``seen`` is the last change that its writer saw."""
+    """Submitted edit with its errors.
+
+    ``seen`` is the version that its author saw: the time of the last change, in microseconds. ``leaps`` are
+    the values that confirm changes of more than tenfold.
+    """
 
     form: Any
     seen: str = ""
@@ -355,21 +359,22 @@ async def show_edit(request: Request, caller: PageCaller, kind: NodeKind, number
 
 @router.post("/ads/{kind}/{number}/edit", Permission.WRITE_ADS)
 async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number: str) -> Response:
-    """Save the changes of the form; the second of two editors is refused, and nothing is overwritten."""
+    """Save the changes of the form; refuse them if somebody else has changed the node meanwhile."""
     sent = await request.form(max_files=0)
     form: Any = read_form(FORMS[kind], sent.multi_items())
     seen_version = str(sent.get("seen", ""))
-    place, over = (kind, number_of(number)), str(sent.get("over", ""))
+    overwritten_version = str(sent.get("over", ""))  # confirmed after a conflict
+    place = (kind, number_of(number))
     needs_review = context_of(request).settings.needs_ad_review
     typist = typist_of(request, sent)
 
     def work(tx: Tx) -> Campaign | AdGroup | Ad:
         node = find_node(tx, caller.business_id, place)
         account = load_ad_account(tx, caller.business_id, node.ad_account_id)
-        text = over or seen_version
-        if not (text.isascii() and text.isdigit() and len(text) < 18):
+        version = overwritten_version or seen_version
+        if not (version.isascii() and version.isdigit() and len(version) < 18):
             raise Refused(errors.CONFLICT)
-        edit: NodeEdit[Any] = NodeEdit(form, typist, from_micros(int(text)))
+        edit: NodeEdit[Any] = NodeEdit(form, typist, from_micros(int(version)))
         if not isinstance(node, Campaign) and form.page_id != node.page_id:
             check_choice(tx, caller.business_id, form.page_id)
         if isinstance(node, Campaign):
@@ -434,7 +439,7 @@ def _of_campaign(places: tuple[Campaign, AdAccount], edit: _Sent | None, words: 
         "least_micros": least_budget_micros(account.currency),
         "has_budget": node.budget_mode is not BudgetMode.INFINITE,
         "frozen": [
-            (N_("Ad account"), account.name, _HOME),
+            (N_("Ad account"), account.name, _OWNER),
             (N_("Budget type"), words.gettext(BUDGET_MODES[node.budget_mode]), _PAID),
         ],
     }
@@ -457,7 +462,7 @@ def _of_ad_group(
     if view:
         windows += ", " + words.plural("%(num)s-day view", "%(num)s-day view", view) % {"num": view}
     frozen = [
-        (N_("Channel account"), channel.name, _HOME),
+        (N_("Channel account"), channel.name, _OWNER),
         (N_("Goal"), words.gettext(N_("Lead") if whole.goal == "lead" else N_("Conversation")), _MEASURED),
         (N_("Budget type"), words.gettext(BUDGET_MODES[node.budget_mode]), _PAID),
         (N_("Attribution windows"), windows, _MEASURED),
@@ -502,7 +507,7 @@ def _of_ad(tx: Tx, places: tuple[Ad, AdAccount], edit: _Sent | None) -> dict[str
         **show_first_messages(tx, account),
         "form": asdict(edit.form if edit else typed_ad(node)),
         "frozen": [
-            (N_("Ad group"), group.name, _HOME),
+            (N_("Ad group"), group.name, _OWNER),
             (N_("Channel account"), channel.name, N_("The ad group's account is used.")),
         ],
     }

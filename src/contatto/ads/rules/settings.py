@@ -51,11 +51,11 @@ LEAST_UNITS: Final = {
 """The smallest budget in units of a currency, about the price of a coffee; 1 where none is named."""
 MOST_FREQUENCY: Final = 100
 MOST_FREQUENCY_DAYS: Final = LONGEST_WINDOW.days
-"""The longest frequency cap: views of so many days are always in the database."""
+"""Longest frequency cap: older views may have left the database."""
 LONGEST_NAME: Final = 512
 SEND_MESSAGE: Final = "SEND_MESSAGE"
 MOST_AD_GROUPS: Final = 30
-"""Of one campaign, when they are made by the Smart+ endpoints."""
+"""Most ad groups of one campaign that the Smart+ endpoints make."""
 
 
 def window_seconds(window: ClickWindow | ViewWindow) -> int | None:
@@ -153,7 +153,7 @@ def check_least(budget_micros: int | None, currency: str) -> None:
 
 
 def check_money(money: Money) -> Money:
-    """Budget and bid, checked against their modes."""
+    """Return budget and bid after a check against their modes."""
     budget = check_budget(money.budget_mode, money.budget_micros)
     if money.bid_type is BidType.NO_BID:
         return Money(money.budget_mode, budget, money.bid_type, None)
@@ -188,7 +188,7 @@ def changed_budget(mode: BudgetMode, budget_micros: int) -> int | None:
 
 
 def check_not_below_spent(budget_micros: int, spent_micros: int) -> None:
-    """Refuse a total budget of which more is spent already.
+    """Refuse a total budget below the amount that is already spent.
 
     Raises:
         Refused: INVALID, with the least that it can be.
@@ -204,7 +204,7 @@ def check_not_below_spent(budget_micros: int, spent_micros: int) -> None:
 def changed_money(
     before: AdGroup, budget_micros: int | None, bid_type: BidType | None, bid_micros: int | None
 ) -> Money:
-    """Budget and bid of an ad group after a change; None leaves a value as it is.
+    """Return the budget and bid of an ad group after a change; None leaves a value as it is.
 
     Raises:
         Refused: INVALID.
@@ -236,7 +236,7 @@ def changed_schedule(
 
 
 def check_frozen(fields: Mapping[str, tuple[object, object]]) -> None:
-    """Refuse another value for what stays as it was made.
+    """Refuse changes of fields that are fixed after creation.
 
     Args:
         fields: by name, the sent value (None if omitted) and the current one.
@@ -274,14 +274,14 @@ def check_name(field: str, text: str) -> str:
 
 
 def check_auto_message(auto_message_id: str) -> str:
-    """Return a direct-message ad names its welcome message."""
+    """Return the id of the welcome message, which direct-message ads need."""
     if not auto_message_id:
         raise Refused(errors.INVALID, "auto_message_id: direct-message ads need a welcome message.")
     return auto_message_id
 
 
 def check_call_to_action(text: str) -> str:
-    """Direct-message ads have one call to action."""
+    """Return the call to action; direct-message ads allow only one."""
     if text != SEND_MESSAGE:
         raise Refused(
             errors.INVALID, "%(field)s: allowed: %(allowed)s.", field="call_to_action", allowed=SEND_MESSAGE
@@ -289,16 +289,16 @@ def check_call_to_action(text: str) -> str:
     return text
 
 
-def tell_apart(named: Sequence[tuple[str, str]]) -> list[str]:
-    """Return the names of pairs of a name and a mark; a repeated name is followed by its mark."""
+def distinguish_names(named: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the names of pairs of a name and a mark, and add the mark to repeated names."""
     counts = Counter(name for name, _ in named)
     return [f"{name} · {mark}" if counts[name] > 1 else name for name, mark in named]
 
 
-def name_apart(ads: Sequence[Ad], groups: Mapping[str, AdGroup]) -> dict[int, str]:
+def distinguish_ads(ads: Sequence[Ad], groups: Mapping[str, AdGroup]) -> dict[int, str]:
     """Return the names of ads by their numbers; equal names get their ad group, or else their number."""
-    by_group = tell_apart([(ad.name, groups[ad.ad_group_id].name) for ad in ads])
-    names = tell_apart([(name, str(ad.number)) for name, ad in zip(by_group, ads, strict=True)])
+    by_group = distinguish_names([(ad.name, groups[ad.ad_group_id].name) for ad in ads])
+    names = distinguish_names([(name, str(ad.number)) for name, ad in zip(by_group, ads, strict=True)])
     return {ad.number: name for ad, name in zip(ads, names, strict=True)}
 
 
@@ -323,11 +323,11 @@ _HTML_NAMES: Final = {"country": "countries"}
 LONGEST_TEXT: Final = 2_000
 MOST_VALUES: Final = 300
 NEW_MESSAGE: Final = "new"
-"""Chosen in the place of a welcome message: write a new one."""
+"""Choice of a new welcome message instead of a saved one."""
 _CLICK: Final = {str(WINDOW_DAYS[window]): window for window in ClickWindow if WINDOW_DAYS[window]}
 _VIEW: Final = {str(WINDOW_DAYS[window] or 0): window for window in ViewWindow}
 _USUAL_BUDGET: Final = 50
-"""So many of the least budget stand in a new form."""
+"""Budget in a new form, in multiples of the least budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +341,7 @@ class CampaignForm:
 
 @dataclass(frozen=True, slots=True)
 class AdForm:
-    """Every field of the form of an ad, as text; welcome, questions, answers: of a new first message."""
+    """Every field of the form of an ad, as text; the last three are those of a new first message."""
 
     name: str = ""
     headline: str = ""
@@ -389,7 +389,7 @@ FORMS: Final[dict[NodeKind, type[CampaignForm | AdGroupForm | AdForm]]] = {
 
 
 def read_form[F](kind: type[F], pairs: Pairs) -> F:
-    """Form of texts and lists; omitted fields have their usual value, unknown names are dropped."""
+    """Read a form of texts and lists; omitted fields get their default, unknown names are dropped."""
     sent: dict[str, list[str]] = {}
     for name, value in pairs:
         values = sent.setdefault(_HTML_NAMES.get(name, name), [])
@@ -405,7 +405,7 @@ def read_form[F](kind: type[F], pairs: Pairs) -> F:
 
 
 def pairs_of(saved_form: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return a form that was kept as an object, as it would be sent."""
+    """Return the names and values of a saved form, as a browser would send them."""
     pairs: list[tuple[str, str]] = []
     for name, value in saved_form.items():
         pairs += [(name, str(item)) for item in (value if isinstance(value, list) else [value])]
@@ -424,7 +424,7 @@ def read_goal(form: AdGroupForm) -> Goal:
 
 
 def read_money(form: AdGroupForm, currency: str, lang: str) -> Money:
-    """Budget and bid; without a bid the cost is the lowest.
+    """Read budget and bid; an empty bid means the lowest cost.
 
     Raises:
         Refused: INVALID, for all that is wrong with them.
@@ -489,7 +489,7 @@ def read_frequency(form: AdGroupForm, lang: str) -> tuple[int | None, int | None
 
 
 def read_times(form: AdGroupForm, timezone: str) -> tuple[datetime | None, datetime | None]:
-    """Start and end; None means at once, and until it is stopped. A day without a time is a whole day."""
+    """Read start and end; None means at once, or no end. An end day without a time is included."""
     first, starts = _day("starts_on", form.starts_on), _time("starts_on", form.starts_time)
     last, ends = _day("ends_on", form.ends_on), _time("ends_on", form.ends_time)
     for field, day, at in (("starts_on", first, starts), ("ends_on", last, ends)):
@@ -570,7 +570,7 @@ def typed_ad_group(ad_group: AdGroup, account: AdAccount, lang: str) -> AdGroupF
 
 
 class Act(StrEnum):
-    """Act on chosen rows; the values are the words of our addresses."""
+    """Bulk action on chosen rows; the values are parts of URLs."""
 
     PAUSE = "pause"
     START = "start"
@@ -591,14 +591,14 @@ DONE: Final = {
     Act.BUDGET: N_("Budget changed"),
     Act.BID: N_("Bid changed"),
 }
-"""What a row says when it is done."""
+"""Text of a changed row."""
 MOST_ROWS: Final = 200
 """Rows of one request: more than a page of the tree usually shows."""
 _DEPTH: Final = {NodeKind.AD: 0, NodeKind.AD_GROUP: 1, NodeKind.CAMPAIGN: 2}
 
 
 def read_places(values: Iterable[str]) -> tuple[Place, ...]:
-    """Return the chosen rows, each once and the lowest level first: a parent may include its children.
+    """Return the chosen rows, each once, lowest level first: changes of a parent may include its children.
 
     Args:
         values: level and number of each row, such as ``ad-groups-17``.
@@ -623,7 +623,7 @@ def _place(value: str) -> Place:
 
 
 def check_fits(act: Act, kind: NodeKind) -> None:
-    """Refuse a budget or a bid where there is none."""
+    """Refuse a budget of an ad, and a bid of anything but an ad group."""
     if act is Act.BUDGET and kind is NodeKind.AD:
         raise Refused(errors.INVALID, "An ad has no budget of its own. It uses the budget of its ad group.")
     if act is Act.BID and kind is not NodeKind.AD_GROUP:
