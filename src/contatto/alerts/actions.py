@@ -80,23 +80,23 @@ _MOST_AHEAD_OF_UTC: Final = timedelta(hours=14)
 
 
 def load_choices(tx: Tx, business_id: str, member_id: str) -> AlertChoices:
-    """Return how a member wants to be alerted; on open pages alone until they choose."""
+    """Return a member's choices; by default alerts appear on open pages only."""
     return store.find_choices(tx, business_id, member_id) or AlertChoices(business_id, member_id)
 
 
 def choose_alerts(tx: Tx, choices: AlertChoices) -> None:
-    """Save how a member wants to be alerted."""
+    """Save a member's choices."""
     store.save_choices(tx, row_of(choices))
 
 
 def alert_lead(tx: Tx, event: LeadCaptured) -> None:
-    """Alert of a new lead; a handler of the outbox."""
+    """Alert all members of a new lead; a handler of the outbox."""
     members = _list_able_members(tx, event.business_id, AlertKind.LEAD)
     _alert_members(tx, event.business_id, (AlertKind.LEAD, event.lead_id, ""), members)
 
 
 def alert_message(tx: Tx, event: MessageReceived) -> None:
-    """Alert the assignee of a chat of a customer's message, else all members; a handler of the outbox."""
+    """Alert the chat's assignee, else all members, of a customer's message; a handler of the outbox."""
     conversation = find_conversation(tx, event.business_id, event.conversation_id)
     if conversation is None:
         return
@@ -130,9 +130,9 @@ def alert_due_tasks(tx: Tx) -> int:
     count = 0
     for business_id, lead_id, owner_id, due_on in list_due_tasks(tx, (tx.now + _MOST_AHEAD_OF_UTC).date()):
         members = _assignee_or_all(owner_id, _list_able_members(tx, business_id, AlertKind.TASK))
-        usual_zone = _default_zone(tx, business_id)
+        default_zone = _default_zone(tx, business_id)
         due_members = [
-            member for member in members if rules.local_day(tx.now, member.timezone or usual_zone) >= due_on
+            member for member in members if rules.local_day(tx.now, member.timezone or default_zone) >= due_on
         ]
         count += _alert_members(tx, business_id, (AlertKind.TASK, lead_id, f"{due_on:%Y-%m-%d}"), due_members)
     return count
@@ -197,11 +197,11 @@ def _alert_members(
 ) -> int:
     """Alert members of a subject (kind, id and stamp) as they chose; return the number of new alerts."""
     kind, subject_id, stamp = subject
-    choices_by_member, usual_zone = store.list_choices(tx, business_id), _default_zone(tx, business_id)
+    choices_by_member, default_zone = store.list_choices(tx, business_id), _default_zone(tx, business_id)
     new_count = 0
     for member in members:
         choices = choices_by_member.get(member.id, AlertChoices(business_id, member.id))
-        due = rules.due_at(choices, kind, tx.now, member.timezone or usual_zone)
+        due = rules.due_at(choices, kind, tx.now, member.timezone or default_zone)
         if not any(due.values()) and kind not in RAISED:
             continue
         alert = Alert(business_id, member.id, kind, subject_id, stamp, tx.now)

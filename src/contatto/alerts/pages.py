@@ -100,7 +100,7 @@ async def post_browser(
     def register(tx: Tx) -> None:
         actions.register_browser(tx, caller, subscription, context.settings.allowed_hosts)
 
-    act_for("")  # removes this browser from its earlier users in all businesses
+    act_for("")  # all businesses, since earlier users of this browser may belong to others
     await context.db.write(register)
     return RedirectResponse("/settings/alerts#browsers", 303)
 

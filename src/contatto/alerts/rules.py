@@ -59,7 +59,7 @@ def _next_time_of_day(minute: int, now: datetime, zone: str) -> datetime:
 
 
 def message_stamp(now: datetime) -> str:
-    """Return the quarter of an hour of a message."""
+    """Return the quarter of an hour of a message; a chat raises one alert in each."""
     return str(int(now.timestamp() // MESSAGE_WINDOW.total_seconds()))
 
 
@@ -68,7 +68,7 @@ def moment_stamp(at: datetime) -> str:
 
 
 def path_of(kind: AlertKind, subject_id: str, stamp: str = "") -> str:
-    """Return the page of the subject itself."""
+    """Return the page of a subject; the stamp of an assignment tells a chat from a lead."""
     if kind is AlertKind.CHANNEL:
         return f"/settings/channels#account-{subject_id}"
     if kind is AlertKind.CRM:

@@ -143,12 +143,12 @@ push_browsers = Table(
 )
 
 
-def save_browser(tx: Tx, push_browser: PushBrowser, browser: PushEndpoint) -> None:
+def save_browser(tx: Tx, push_browser: PushBrowser, endpoint: PushEndpoint) -> None:
     """Save a browser with its sealed push endpoint, or replace the endpoint of an existing one."""
     texts = {
-        "endpoint": browser.endpoint,
-        "public_key": to_base64url(browser.public_key),
-        "secret": to_base64url(browser.secret),
+        "endpoint": endpoint.endpoint,
+        "public_key": to_base64url(endpoint.public_key),
+        "secret": to_base64url(endpoint.secret),
     }
     key = row_key(push_browser.id, push_browser.member_id)
     sealed_texts = {

@@ -1,7 +1,7 @@
-"""Uploading files of hashed values and making audiences of them, of lists, and of other audiences.
+"""Uploads of hashed values, audiences, and changes of their members.
 
 Members change in pieces, so that a large file does not hold SQLite's writer. The request runs the pieces of
-its change; the worker continues a change that its request left. Delivery reads the members at the end.
+its change; the worker continues a change that its request left. Delivery sees only complete changes.
 """
 
 import json
@@ -41,9 +41,9 @@ from contatto.leads.model import ErasedPeople
 PIECE: Final = 500
 """Members that are changed together; a write takes as many pieces as fit into its time."""
 LEASE: Final = timedelta(seconds=30)
-"""How long a change belongs to its request after its last piece."""
+"""Time after a piece for which the worker leaves a change to its request."""
 WAIT_S: Final = 10.0
-"""How long a request continues its change; the worker does the rest."""
+"""Longest time that a request works on its changes; the worker does the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,9 @@ def create_customer_list(
 def create_lookalike_of(
     tx: Tx, account: AdAccount, name: str, source: Audience, size: LookalikeSize
 ) -> Audience:
-    """Make an audience of people like those of another one, everywhere and on every device.
+    """Make a lookalike: viewers who most likely become good leads, without those of the source.
+
+    It includes all countries and devices.
 
     Raises:
         Refused: INVALID, also for a lookalike of a lookalike.
@@ -285,7 +287,7 @@ def keep_lookalike(
 
 
 def drop_viewers(tx: Tx, business_id: str, prints: Collection[Fingerprint]) -> None:
-    """Take viewers who were found out of all audiences of a business."""
+    """Remove erased viewers from all audiences of a business."""
     store.delete_prints(tx, business_id, prints)
 
 
@@ -308,12 +310,12 @@ def delete_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) -> None
 
 
 def purge_files(tx: Tx) -> int:
-    """Delete files that can no longer be used; say how many."""
+    """Delete files that can no longer be used; return their number."""
     return store.delete_old_files(tx, tx.now - rules.FILE_LIFE)
 
 
 def forget_members(tx: Tx, erased: ErasedPeople) -> set[str]:
-    """Take persons out of all audiences, by the hashes of their contact values. Nothing new is found."""
+    """Remove persons from all audiences by their contact values; return no further values."""
     digests = rules.digests_of(erased.contacts)
     store.delete_prints(tx, erased.business_id, blind_digests(tx.vault, erased.business_id, digests))
     return set()

@@ -66,7 +66,7 @@ class CreateAudience(ApiModel):
 
 
 class UpdateAudience(ApiModel):
-    """A patch: a new name, or files with what to do with them."""
+    """A patch: a new name, or files and the action on them."""
 
     advertiser_id: ApiId
     custom_audience_id: ApiId
@@ -167,7 +167,7 @@ async def upload_audience_file(
 ) -> Answered[FilePath]:
     """Upload hashed values; the ``file_path`` of the answer is good for a day.
 
-    Values that are not hashed are refused: no contact value comes to rest here.
+    Values that are not hashed are refused, so no contact value is stored.
     """
     db = context_of(request).db
     content = await file.read()
@@ -196,7 +196,7 @@ async def create_custom_audience(
 async def create_lookalike(
     request: Request, caller: ApiCaller, body: CreateLookalike
 ) -> Answered[AudienceId]:
-    """Make an audience of viewers who most likely become good leads, without those of another audience.
+    """Make an audience of viewers who most likely become good leads, without those of its source.
 
     Delivery finds them within minutes, and anew each night.
     """
@@ -211,7 +211,7 @@ async def create_lookalike(
 
 @router.post("/rule/create/", Permission.WRITE_ADS)
 async def create_rule_audience(request: Request, caller: ApiCaller, body: CreateRule) -> Answered[AudienceId]:
-    """Make an audience of those who did something, such as becoming a lead; it is kept with its rule."""
+    """Make an audience of people who did something, such as becoming a lead; it follows its rule."""
     spec = body.model_dump_json(include={"audience_type", "rule_spec"})
     new = NewAudience(body.custom_audience_name, AudienceKind.RULE, spec=spec)
     return await _create_audience(request, caller, body.advertiser_id, new)
@@ -276,7 +276,7 @@ async def list_custom_audiences(request: Request, caller: ApiCaller) -> Answered
 
 @router.get("/get/", Permission.READ_ADS, openapi_extra=describe_query(DetailsQuery))
 async def get_custom_audiences(request: Request, caller: ApiCaller) -> Answered[AudienceDetails]:
-    """Audiences by their ids, each with its details."""
+    """Return audiences by their ids, with details."""
     query = read_query(request, DetailsQuery)
 
     def work(tx: Tx) -> list[AudienceInfo]:

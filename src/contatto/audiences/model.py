@@ -5,7 +5,10 @@ from datetime import datetime
 from enum import StrEnum
 
 type Fingerprint = bytes
-"""A hashed contact value under a key of ours: the plain SHA-256 of a phone number is tried out in minutes."""
+"""Member of an audience: a keyed hash of a contact value, or the pseudonym of a viewer in a lookalike.
+
+A plain SHA-256 of a phone number could be guessed in minutes.
+"""
 
 
 class AudienceKind(StrEnum):
@@ -92,8 +95,8 @@ class MemberChange:
     Attributes:
         members_id: the set that is filled or dropped; empty for the current set of the audience.
         paths: JSON list of the files that are read.
-        file_place: the file that is read next.
-        start: the first member of that file that is read next.
+        file_place: index of the file that is read next.
+        start: index of the value in that file that is read next.
         due_at: time from which the worker continues a change that its request left.
     """
 

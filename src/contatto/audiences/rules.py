@@ -40,7 +40,7 @@ CONVERSION_OF: Final = {
     "LEAD_GENERATION": ConversionKind.LEAD,
     "BUSINESS_ACCOUNT": ConversionKind.CONVERSATION,
 }
-"""What makes a person a member of an audience with a rule, by the API's ``audience_type``."""
+"""Conversion that makes a person a member of a rule audience, by the API's ``audience_type``."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _HEAD: Final = re.compile(r"[a-z][a-z0-9_ -]{0,40}", re.ASCII)
 
@@ -83,7 +83,7 @@ def digests_of(values: Iterable[str]) -> set[str]:
 
 
 def conversion_of(audience: Audience) -> ConversionKind:
-    """Rule for members of an audience."""
+    """Return the conversion that makes a person a member of a rule audience."""
     return CONVERSION_OF[json.loads(audience.spec)["audience_type"]]
 
 
@@ -114,7 +114,7 @@ NO_VALUE: Final = {
     ListKind.EMAIL: N_("No valid e-mail address found."),
     ListKind.PHONE: N_("No valid phone number found. Write it with the country code, such as +65."),
 }
-"""What is wrong with a line; it quotes nothing of it."""
+"""Errors of a line; they quote no contact value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,7 @@ STATE_KINDS: Final = {
     AudienceState.SEARCHING: "review",
     AudienceState.BY_RULE: "on",
 }
-"""Which badge shows a state."""
+"""Badges of states."""
 STATE_REASONS: Final = {
     AudienceState.EMPTY: N_("The audience is empty, so ads reach no one."),
     AudienceState.SEARCHING: N_("Ads reach no one until the audience is ready."),

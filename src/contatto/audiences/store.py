@@ -60,6 +60,7 @@ audience_members = Table(
     Column("fingerprint", LargeBinary(16), primary_key=True),
     tenant(),
 )
+"""Sets of members: ``audience_id`` holds the ``members_id`` of an audience, not its id."""
 
 audience_files = Table(
     "audience_files",
@@ -102,7 +103,7 @@ lookalikes = Table(
     Column("low", Float),
     Column("high", Float),
 )
-"""When the members of lookalikes were found, among how many viewers, and how much better they are."""
+"""Results of the last search for the members of each lookalike."""
 
 
 def save_file(tx: Tx, file: AudienceFile) -> None:
@@ -110,7 +111,7 @@ def save_file(tx: Tx, file: AudienceFile) -> None:
 
 
 def list_files(tx: Tx, business_id: str, paths: Collection[str]) -> dict[str, AudienceFile]:
-    """Files by their paths, without their fingerprints."""
+    """Return files by path, without their fingerprints."""
     columns = [column for column in audience_files.c if column.name != "prints"]
     query = select(*columns, literal(b"").label("prints")).where(
         audience_files.c.business_id == business_id, within(audience_files.c.path, "paths")
@@ -119,7 +120,7 @@ def list_files(tx: Tx, business_id: str, paths: Collection[str]) -> dict[str, Au
 
 
 def list_file_prints(tx: Tx, business_id: str, path: str, start: int, count: int) -> list[Fingerprint]:
-    """Fingerprints of a file from one of them on; none where the file is no longer kept."""
+    """Return fingerprints of a file from index ``start`` on; none if the file is gone."""
     piece = func.substr(audience_files.c.prints, 1 + start * PRINT_BYTES, count * PRINT_BYTES)
     joined = tx.scalar(
         select(piece).where(audience_files.c.business_id == business_id, audience_files.c.path == path)
@@ -128,7 +129,7 @@ def list_file_prints(tx: Tx, business_id: str, path: str, start: int, count: int
 
 
 def delete_old_files(tx: Tx, before: datetime) -> int:
-    """Delete some files that were uploaded before a time, each of which may be large; say how many."""
+    """Delete a few files from before a time, as each may be large; return their number."""
     return tx.delete_some(audience_files, audience_files.c.created_at < before, most=5)
 
 
@@ -158,7 +159,7 @@ def delete_audience(tx: Tx, audience: Audience) -> None:
 def list_audiences(
     tx: Tx, business_id: str, ad_account_id: str, numbers: Iterable[int] | None = None
 ) -> list[Audience]:
-    """Audiences of an ad account, newest first: all of them, or those named."""
+    """Return the audiences of an ad account, newest first: all, or those with the numbers."""
     statement = select(audiences).where(
         audiences.c.business_id == business_id, audiences.c.ad_account_id == ad_account_id
     )
@@ -192,7 +193,7 @@ def delete_change(tx: Tx, change: MemberChange) -> None:
 
 
 def list_changes(tx: Tx, business_id: str, audience_id: str) -> list[MemberChange]:
-    """Lock the changes of an audience that are not complete; the oldest comes first."""
+    """Lock and return the unfinished changes of an audience, oldest first."""
     query = select(audience_changes).where(
         audience_changes.c.business_id == business_id, audience_changes.c.audience_id == audience_id
     )
@@ -200,13 +201,13 @@ def list_changes(tx: Tx, business_id: str, audience_id: str) -> list[MemberChang
 
 
 def save_members(tx: Tx, business_id: str, members_id: str, prints: Iterable[Fingerprint]) -> None:
-    """Add members to a set; those that are in it already stay once."""
+    """Add members to a set, and skip existing ones."""
     constants = {"audience_id": members_id, "business_id": business_id}
     insert_new(tx, audience_members, [constants | {"fingerprint": fingerprint} for fingerprint in prints])
 
 
 def delete_members(tx: Tx, business_id: str, members_id: str, prints: Collection[Fingerprint]) -> None:
-    """Take members out of a set."""
+    """Remove members from a set."""
     query = audience_members.delete().where(
         audience_members.c.business_id == business_id,
         audience_members.c.audience_id == members_id,
@@ -243,7 +244,7 @@ def count_members(tx: Tx, business_id: str, audience_ids: Iterable[str]) -> dict
 
 
 def save_lookalike(tx: Tx, result: Lookalike) -> None:
-    """Put what a search told in place of what the one before did."""
+    """Save the result of a search in place of the previous one."""
     row = row_of(result)
     changed = {name: row[name] for name in ("found_at", "known", "lift", "low", "high")}
     tx.execute(tx.upsert(lookalikes).on_conflict_do_update(index_elements=["audience_id"], set_=changed), row)
@@ -278,11 +279,11 @@ def list_members(tx: Tx, business_id: str, audience_id: str) -> frozenset[Finger
         audience_members.c.business_id == business_id,
         audience_members.c.audience_id == members_id.scalar_subquery(),
     )
-    return frozenset(user_id for (user_id,) in map(tuple, tx.execute(statement)))
+    return frozenset(fingerprint for (fingerprint,) in map(tuple, tx.execute(statement)))
 
 
 def delete_prints(tx: Tx, business_id: str, prints: Collection[Fingerprint]) -> None:
-    """Take values out of all audiences of a business, and out of its uploaded files.
+    """Remove fingerprints from all audiences and uploaded files of a business.
 
     The other values of a file keep their places, since a change may be reading it.
     """

@@ -47,12 +47,15 @@ from contatto.kit.outbox import emit
 from contatto.kit.vault import Vault
 
 _EXTERNAL_ID: Final = re.compile(r"[\w.:@+-]{1,128}", re.ASCII)
-"""Signs of an id on any platform, without spaces of a wrong paste."""
+"""Characters of an id on any platform; spaces come from a wrong paste."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """``external_id`` is the platform's id of the account (for TikTok the business's open id)."""
+    """Channel account to connect.
+
+    ``external_id`` is the platform's id of the account (for TikTok the business's open id).
+    """
 
     platform: Platform
     external_id: str

@@ -190,7 +190,7 @@ def find_token(tx: Tx, business_id: str, account_id: str) -> str | None:
 
 
 def list_token_dates(tx: Tx, business_id: str) -> dict[str, datetime]:
-    """Return the accounts with an access token, and its date."""
+    """Return the date of each account's access token."""
     statement = select(channel_tokens).where(channel_tokens.c.business_id == business_id)
     return {row["channel_account_id"]: row["changed_at"] for row in tx.execute(statement).mappings()}
 
@@ -266,21 +266,21 @@ def save_app(tx: Tx, app: ChannelApp) -> bool:
 def find_app(tx: Tx, business_id: str, app_id: str) -> ChannelApp | None:
     """Return an app of a business, with its secret opened."""
     conditions = channel_apps.c.business_id == business_id, channel_apps.c.app_id == app_id
-    return next(iter(_opened(tx, select(channel_apps).where(*conditions))), None)
+    return next(iter(_list_unsealed(tx, select(channel_apps).where(*conditions))), None)
 
 
 def list_apps_named(tx: Tx, app_id: str) -> list[ChannelApp]:
-    """Return the apps of this id of all businesses, with their secrets, which select one of them.
+    """Return the apps with this id of all businesses, oldest first, at most MOST_NAMED.
 
-    The oldest of them come first, and of very many only these.
+    The caller selects one by the secret that fits a signature.
     """
     named = select(channel_apps).where(channel_apps.c.app_id == app_id)
-    return _opened(
+    return _list_unsealed(
         tx, named.order_by(channel_apps.c.created_at, channel_apps.c.business_id).limit(MOST_NAMED)
     )
 
 
-def _opened(tx: Tx, statement: Select[Any]) -> list[ChannelApp]:
+def _list_unsealed(tx: Tx, statement: Select[Any]) -> list[ChannelApp]:
     return [
         ChannelApp(
             row["app_id"],
@@ -353,7 +353,7 @@ class AppIndex:
         cached = self._known.get(app_id)
         if cached is not None and time.monotonic() - cached[0] < KEEP_S:
             return cached[1]
-        if cached is not None:  # others go on with it while this one reads
+        if cached is not None:  # other requests use the cached apps while this one reads
             self._known[app_id] = (time.monotonic(), cached[1])
         apps = await self._db.read(lambda tx: list_apps_named(tx, app_id))
         if not apps:

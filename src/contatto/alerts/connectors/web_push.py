@@ -30,10 +30,10 @@ NOT_OURS: Final = 403
 """The subscription belongs to another VAPID key. Source: RFC 8292, section 4.2."""
 POINT_BYTES: Final = 65
 SECRET_BYTES: Final = 16
-_RECORD: Final = 4_096
+_RECORD_BYTES: Final = 4_096
 _JWT_LASTS: Final = timedelta(hours=12)
-_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-"""Of the curve P-256. Source: NIST SP 800-186, section 3.2.1.3."""
+_CURVE_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Order of the curve P-256. Source: NIST SP 800-186, section 3.2.1.3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class MessageKey:
 
 def vapid_key(raw: bytes) -> ec.EllipticCurvePrivateKey:
     """Derive the VAPID key pair from 32 secret bytes."""
-    return ec.derive_private_key(int.from_bytes(raw) % (_ORDER - 1) + 1, ec.SECP256R1())
+    return ec.derive_private_key(int.from_bytes(raw) % (_CURVE_ORDER - 1) + 1, ec.SECP256R1())
 
 
 def public_point(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -82,7 +82,7 @@ def seal_message(text: bytes, browser: PushEndpoint, message_key: MessageKey) ->
     keyed = _hkdf(browser.secret, b"WebPush: info\0" + browser.public_key + sender_key, 32, shared)
     key = _hkdf(message_key.salt, b"Content-Encoding: aes128gcm\0", 16, keyed)
     nonce = _hkdf(message_key.salt, b"Content-Encoding: nonce\0", 12, keyed)
-    head = message_key.salt + struct.pack("!IB", _RECORD, len(sender_key)) + sender_key
+    head = message_key.salt + struct.pack("!IB", _RECORD_BYTES, len(sender_key)) + sender_key
     return head + AESGCM(key).encrypt(nonce, text + b"\x02", None)
 
 

@@ -1,4 +1,4 @@
-"""Messenger and Instagram: messages of both sides, the ad they came from, marks, and sending a text.
+"""Messenger and Instagram: messages, the ads behind them, receipts, and replies.
 
 Source: Meta for Developers, Messenger Platform and Instagram messaging: webhooks ``{object: page | instagram,
 entry: [{id, time, messaging: [{sender, recipient, timestamp, message | postback | referral | read |
@@ -95,7 +95,7 @@ _anything: Final = msgspec.json.Decoder()
 
 
 class _MetaMessaging(meta.MetaApp):
-    """Both platforms speak alike; they differ in the object they name and in the length of a text."""
+    """Shared connector; platforms differ in webhook object and text limit."""
 
     def __init__(self, platform: Platform, body_object: str, text_limit: int) -> None:
         self.platform = platform
@@ -103,7 +103,7 @@ class _MetaMessaging(meta.MetaApp):
         self._object = body_object
 
     def split(self, raw: bytes) -> tuple[bytes, ...]:
-        """Split into one delivery per messaging event, and per message of a delivery mark."""
+        """Split into one delivery per messaging event, and per message of a delivery receipt."""
         try:
             body = _bodies.decode(raw)
             return meta.cut_body(raw, _pieces(body, _anything.decode(raw))) if self._is_ours(body) else (raw,)
@@ -185,13 +185,13 @@ class Instagram(_MetaMessaging):
 def _pieces(body: _Body, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for entry, plain_entry in zip(body.entry, document["entry"], strict=True):
         for event, plain in zip(entry.messaging, plain_entry["messaging"], strict=True):
-            for one in _marks(event) or [plain]:
+            for one in _split_receipt(event) or [plain]:
                 account = entry.id[: meta.SHARED_LIMIT]
                 yield {"object": body.object, "entry": [{"id": account, "messaging": [one]}]}
 
 
-def _marks(event: _Event) -> list[dict[str, Any]]:
-    """Split a mark of several delivered messages into one per message; return none for other events."""
+def _split_receipt(event: _Event) -> list[dict[str, Any]]:
+    """Split a receipt of several delivered messages into one for each; return none for other events."""
     if event.delivery is None or event.message is not None or event.read is not None:
         return []
     mids = event.delivery.mids[: meta.MOST_PIECES + 1]
@@ -220,10 +220,10 @@ def _read_event(event: _Event, at: datetime) -> Incoming:
         return WasRead(person, person, from_micros(event.read.watermark * 1000) if is_time else at)
     if event.delivery is not None and event.delivery.mids and event.delivery.mids[0]:
         return Progressed(event.delivery.mids[0], person, person, SendProgress.DELIVERED, at)
-    return _opened(event, person, at)
+    return _read_tap(event, person, at)
 
 
-def _opened(event: _Event, person: str, at: datetime) -> Incoming:
+def _read_tap(event: _Event, person: str, at: datetime) -> Incoming:
     """Read a tap on an ad, or on a button of an automatic message."""
     postback = event.postback
     tap = meta.ad_tap(event.referral or (postback.referral if postback else None))

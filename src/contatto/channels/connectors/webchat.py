@@ -1,4 +1,4 @@
-"""Our own chat page, with deliveries of its API, which need no signature."""
+"""Connector of our own chat page: its API's deliveries need no signature."""
 
 import hashlib
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ _LATEST_US: Final = 4_102_444_800_000_000
 
 
 class WebchatDelivery(msgspec.Struct):
-    """A message of the chat page's API: ``visitor`` verified, ``photo`` stored, ``ts`` in µs."""
+    """A message of the chat page's API: verified ``visitor``, stored ``photo``, ``ts`` in µs."""
 
     account_id: str
     visitor: str
@@ -90,14 +90,14 @@ class Webchat:
         )
 
     def reply(self, out: Outgoing) -> HttpRequest:
-        """Refuse, as the chat page reads replies from the database."""
+        """Return a request that is never sent, as the chat page reads replies from the database."""
         return HttpRequest("POST", out.base_url, {}, b"")
 
     def outcome(self, answer: HttpAnswer) -> SendOutcome:
         return Failed("cannot_send")
 
     def ask_account(self, access: AccountAccess) -> HttpRequest:
-        """Refuse, as the chat page has no platform."""
+        """Return a request that is never sent, as the chat page has no platform."""
         return HttpRequest("GET", access.base_url, {}, b"")
 
     def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | Failed:
