@@ -56,9 +56,9 @@ class ChargePort:
     """Charge for touches in their transaction.
 
     Attributes:
-        charge: before the touches of impressions are appended: gives them back in their order, each with what
-            it is charged, which may be less than its price. Those that are there already stay as they are.
-        note_click: after a click was appended that came of no link of an impression.
+        charge: called before touches of impressions are appended; returns them in order with their charges,
+            which may be below the price. Existing touches keep theirs.
+        note_click: called after a click without an impression was appended.
     """
 
     charge: Callable[[Tx, Sequence[Impression]], list[Touch]]
@@ -94,25 +94,25 @@ def record_views(tx: Tx, views: Sequence[Impression]) -> None:
 def record_taps(tx: Tx, taps: Sequence[Tap]) -> Collection[int]:
     """Append taps, each once, with their charges; return the new ones.
 
-    Settle the winners of the conversions that these or the views of their viewers may win.
+    Also settle the conversions that these taps, or earlier views of their viewers, may win.
     """
     impressions = [tap.impression for tap in taps]
     priced = iter(
         tx.ports[ChargePort].charge(tx, [impression for impression in impressions if impression.nonce])
     )
     charged = [next(priced) if impression.nonce else impression.touch for impression in impressions]
-    lines: dict[str, list[tuple[Tap, Touch]]] = defaultdict(list)
+    taps_by_business: dict[str, list[tuple[Tap, Touch]]] = defaultdict(list)
     for tap, touch in zip(taps, charged, strict=True):
-        lines[touch.business_id].append((tap, touch))
+        taps_by_business[touch.business_id].append((tap, touch))
     viewers = {(tap.impression.touch.business_id, tap.viewer_id) for tap in taps if tap.viewer_id}
     hold_persons(tx, {(touch.business_id, touch.person_id) for touch in charged} | viewers)
     new: set[int] = set()
     may_win: list[Conversion] = []
-    for business_id, line in sorted(lines.items()):
-        known_touches = store.list_known_touches(tx, business_id, {touch.touch_id for _, touch in line})
+    for business_id, batch in sorted(taps_by_business.items()):
+        known_touches = store.list_known_touches(tx, business_id, {touch.touch_id for _, touch in batch})
         fresh = {
             touch.touch_id: (tap, touch)
-            for tap, touch in reversed(line)
+            for tap, touch in reversed(batch)
             if touch.touch_id not in known_touches
         }
         if fresh:
@@ -130,6 +130,7 @@ def hold_persons(tx: Tx, persons: set[tuple[str, str]]) -> None:
 
 
 def _append_new_taps(tx: Tx, business_id: str, fresh: Sequence[tuple[Tap, Touch]]) -> list[Conversion]:
+    """Append new taps of a business, and return the conversions that they may win."""
     store.append_touches(tx, [store.touch_row(touch) for _, touch in fresh])
     for tap, touch in fresh:
         if not tap.impression.nonce:
@@ -158,7 +159,7 @@ def _mark_late(tx: Tx, appended: Sequence[Touch]) -> None:
 
 A_DAY: Final = timedelta(days=1)
 NEVER_DROPPED: Final = rules.LONGEST_WINDOW + A_DAY
-"""Views that are no older than this are in the database, whatever the settings say."""
+"""Younger views stay in the database, whatever the settings say."""
 AT_ONCE: Final = 1_000
 """Views that are dropped in one transaction, so that no writer waits long."""
 
@@ -222,7 +223,7 @@ def stamp_ticket(ad: MeasuredAd, ticket: TrackingTicket, person_id: str | None, 
 
 
 def record_tap(tx: Tx, touch: Touch, viewer_id: str | None, ticket: TrackingTicket | None = None) -> bool:
-    """Append a new tap of a link; the first tap joins the viewer with the person."""
+    """Append a tap of a link, and link its viewer to the person; return whether the tap is new."""
     impression = rules.impression_of(touch, ticket) if ticket else Impression(touch, 0)
     return touch.touch_id in record_taps(tx, [Tap(impression, viewer_id)])
 

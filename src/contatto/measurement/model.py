@@ -29,7 +29,7 @@ class ConversionKind(StrEnum):
 
 
 class AttributionPolicy(StrEnum):
-    """AttributionPolicy of attribution: a click before any view, or simply the latest touch."""
+    """Policy of attribution: clicks before views, or simply the latest touch."""
 
     CLICK_FIRST = "click_first"
     LAST_TOUCH = "last_touch"
@@ -70,7 +70,7 @@ class MeasuredAd:
     questions: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     platform: str = ""
-    """The platform that shows the ad, where it is none of ours; empty for ours."""
+    """The outside platform that shows the ad; empty for our own ads."""
 
     @property
     def is_outside(self) -> bool:
@@ -143,7 +143,10 @@ class Conversion:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """A conversion and the touch that won it (all None when there was none)."""
+    """A conversion and the touch that won it (all None when there was none).
+
+    ``via`` and ``day`` are the touch's kind and day, ``rt_day`` is the conversion's day.
+    """
 
     conversion_id: int
     business_id: str
@@ -188,7 +191,7 @@ class TicketKind(StrEnum):
     CLICK = "click"
     """The tap on one impression."""
     CHAT = "chat"
-    """A tap on the link that stands for an ad itself, wherever somebody put it."""
+    """A tap on the permanent link of an ad, wherever somebody posted it."""
 
 
 @dataclass(frozen=True, slots=True)

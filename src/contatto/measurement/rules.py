@@ -41,10 +41,10 @@ MICROSECONDS: Final = 1_000_000
 LONGEST_WINDOW: Final = timedelta(days=28)
 """No ad group has a longer window."""
 LATE: Final = timedelta(minutes=1)
-"""What is older than this when it is kept, or when it changes, marks its day as changed."""
+"""An event older than this marks its day as changed when it is stored or changed."""
 _MASK_63: Final = (1 << 63) - 1
 TRACKING_KEY: Final = "tracking"
-"""The purpose under which the vault gives the signer of tracking tickets."""
+"""Purpose of the vault's signing key for tracking tickets."""
 
 
 def is_late(ts: int, now: datetime) -> bool:
@@ -96,7 +96,7 @@ def conversion_number(business_id: str, kind: ConversionKind, subject_id: str) -
 
 
 type NameId = Callable[[str, str], str]
-"""Makes an id of a place and a name, as the vault does: publishers may name viewers by what is personal."""
+"""Derives an id from a namespace and a name, as the vault does: names of viewers may be personal."""
 
 
 def viewer_id_of(name_id: NameId, channel_account_id: str, viewer: str, *, own_chat: bool) -> str:
@@ -106,7 +106,7 @@ def viewer_id_of(name_id: NameId, channel_account_id: str, viewer: str, *, own_c
     no name of a publisher can match.
     """
     name = f"viewer:{viewer}" if own_chat else viewer
-    return name_id(channel_account_id, name)  # a person's id is made alike
+    return name_id(channel_account_id, name)  # derived like a person's id
 
 
 def viewer_of(name_id: NameId, ad: MeasuredAd, ticket: TrackingTicket) -> str | None:

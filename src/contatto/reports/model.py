@@ -25,7 +25,7 @@ class Level(StrEnum):
 
 
 class Grain(StrEnum):
-    """Granularity of the counts made ahead: each serves another query with few rows."""
+    """Granularity of precomputed counts; each serves one query with few rows."""
 
     AD_DAY = "ad_day"
     AD_COUNTRY_DAY = "ad_country_day"
@@ -85,7 +85,7 @@ class Counts:
 COUNTED: Final = tuple(Counts.__dataclass_fields__)
 """The names of all counts, in their order."""
 STORED: Final = tuple(name for name in COUNTED if name != "app_conversations")
-"""The counts read from events; the app of a conversation is known from its ad."""
+"""Counts that are stored; ``app_conversations`` follow from the ads."""
 values_of: Final = attrgetter(*COUNTED)
 
 

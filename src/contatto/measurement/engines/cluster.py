@@ -1,4 +1,4 @@
-"""A program for `spark-submit`: the report of a folder of sealed files, at any place that Spark can access.
+"""Program for `spark-submit`: attribution and report of a folder of sealed files.
 
 `spark-submit cluster.py FOLDER OUTPUT [POLICY]` reads FOLDER/touches and FOLDER/conversions and writes the
 Parquet folders winners, attributions, report and unattributed below OUTPUT.

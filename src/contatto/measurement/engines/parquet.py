@@ -1,4 +1,4 @@
-"""Rows of Python in tables of DuckDB, and sorted Parquet files that survive a crash.
+"""Python rows in DuckDB tables, and sorted Parquet files that survive a crash.
 
 A child process writes the files: DuckDB takes 27 MiB to load, and 100 more after a sort.
 """
@@ -35,7 +35,10 @@ class Layout:
 
 
 class WriteOrder(msgspec.Struct, frozen=True):
-    """The first part that the writing process gets; parts of rows follow, and an empty one ends them."""
+    """First message to the writing process.
+
+    Messages of rows follow; an empty one ends them.
+    """
 
     path: str
     columns: dict[str, str]
@@ -62,8 +65,8 @@ def append_rows(
     Rows are dictionaries, dataclasses or structs; ``columns`` are those to take, with their types.
     """
     path = folder / f"{table}.jsonl"
-    for several in batched(rows, AT_ONCE):
-        path.write_bytes(_ENCODER.encode_lines(several))
+    for batch in batched(rows, AT_ONCE):
+        path.write_bytes(_ENCODER.encode_lines(batch))
         append_lines(db, table, columns, path)
 
 
@@ -82,10 +85,10 @@ def append_lines(
 
 
 def write_parquet(path: Path, layout: Layout, rows: Iterable[object], *, keep_empty: bool = False) -> int:
-    """Write all rows and say how many; what a crash left under this name is replaced even by none.
+    """Write all rows and return their number; even without rows an existing file is replaced.
 
     Raises:
-        OSError: the disk is full, or fails; nothing is left that counts.
+        OSError: the disk is full, or fails; no finished file is left.
         RuntimeError: the process that writes ended otherwise.
     """
     order = WriteOrder(str(path.resolve()), dict(layout.columns), layout.order, keep_empty)
@@ -98,8 +101,8 @@ def write_parquet(path: Path, layout: Layout, rows: Iterable[object], *, keep_em
         assert writer.stdin is not None and writer.stdout is not None  # noqa: S101, PT018  # both are pipes
         try:
             _send(writer.stdin, _ENCODER.encode(order))
-            for several in batched(rows, AT_ONCE):
-                _send(writer.stdin, _ENCODER.encode_lines(several))
+            for batch in batched(rows, AT_ONCE):
+                _send(writer.stdin, _ENCODER.encode_lines(batch))
             _send(writer.stdin, b"")
             writer.stdin.close()
         except BrokenPipeError:
@@ -158,12 +161,12 @@ def _write_in_child(order: WriteOrder, parts: IO[bytes]) -> int:
 
 
 def copy_to_file(db: "duckdb.DuckDBPyConnection", query: str, path: Path, group_rows: int = 122_880) -> None:
-    """Write what a query gives to a file, which has a temporary name until it is on the disk.
+    """Write the rows of a query to a file, under a temporary name until it is on the disk.
 
     Readers take whole groups of ``group_rows`` rows; the default is DuckDB's own.
 
     Raises:
-        OSError: the disk is full, or fails; nothing is left that counts.
+        OSError: the disk is full, or fails; no finished file is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".tmp")

@@ -355,7 +355,7 @@ def _outside_subject(
 class UnmatchedAd:
     """Ad that a platform named and that could not be credited.
 
-    ``is_ambiguous`` if two connected accounts have an ad with this number, and the tap fits both.
+    ``is_ambiguous`` if several connected accounts have an ad with this number.
     """
 
     source: AdSource

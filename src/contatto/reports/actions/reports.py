@@ -98,8 +98,9 @@ from contatto.reports.rules.queries import (
 SETTLED: Final = LATE + timedelta(minutes=1)
 """Age at which events are counted: later ones mark their day, and no open transaction holds an older one."""
 PAUSE: Final = timedelta(minutes=5)
-"""Pause between two counts of an account, unless this many touches are waiting:"""
+"""Pause between two counts of an account."""
 WORTH: Final = 100
+"""Uncounted touches that end the pause."""
 MOST_DAYS: Final = 10
 """Days that are counted in one transaction while no other writer waits."""
 
@@ -295,7 +296,7 @@ class AdTree:
         return AdTree(campaigns, groups, [ad for ad in self.ads if ad.campaign_id in campaigns], self.in_app)
 
     def of_groups(self) -> "AdTree | None":
-        """Replace the ads by their ad groups; None if a group has ads in another app besides others."""
+        """Return the tree with ad groups for ads; None if only some ads of a group lead to another app."""
         first_ads = {ad.ad_group_id: ad for ad in self.ads}
         in_app = {ad.ad_group_id for ad in self.ads if ad.id in self.in_app}
         if any(ad.ad_group_id in in_app and ad.id not in self.in_app for ad in self.ads):
@@ -610,7 +611,10 @@ def describe_gap(error: BrokenFile, *, is_kept: bool = False) -> FileGap:
 
 
 def list_gaps(tx: Tx, account: AdAccount, first: date, last: date) -> list[FileGap]:
-    """Return the damaged files of some days; a folder that this machine lacks is no damage of its own."""
+    """Return the damaged files of some days.
+
+    In a folder that this machine lacks, only files with dropped views count.
+    """
     broken = list_broken(list_sealed_files_between(tx, first.isoformat(), last.isoformat()))
     if not broken:
         return []

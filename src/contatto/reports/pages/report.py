@@ -91,7 +91,7 @@ GROUP_TITLES: Final = {
 }
 GOALS: Final = {Goal.LEAD: N_("Lead"), Goal.CONVERSATION: N_("Conversation")}
 CHOICES: Final = tuple(metric for metric in METRICS.values() if metric.name not in set(OWN_DAY.values()))
-"""The metrics to choose columns from; the basis of the days is chosen for all of them."""
+"""Metrics offered as columns; the basis of the days selects their real-time variants."""
 KPIS: Final = (
     "spend", "impressions", "clicks", "ctr", "conversations", "leads", "qualified_leads", "cost_per_lead",
 )  # fmt: skip
@@ -509,7 +509,7 @@ async def post_saved_report(
     query: Annotated[str, Form(max_length=_LONGEST_QUERY)] = "",
     shared: Annotated[bool, Form()] = False,  # noqa: FBT002 - a box that is ticked or not
 ) -> RedirectResponse:
-    """Save the query of the page; it is read and written anew, so only known words are kept."""
+    """Save the query of the page without unknown words."""
     overview_query = read_saved_query(query)
     owner = (caller.business_id, caller.subject_id)
 
@@ -521,7 +521,7 @@ async def post_saved_report(
 
 
 @router.post("/reports/saved/{report_id}/delete", Permission.READ_REPORTS)
-async def post_saved_report_away(
+async def post_report_deletion(
     request: Request,
     caller: FormCaller,
     report_id: str,

@@ -1,4 +1,4 @@
-"""Reports of the API, their figures, and verdicts on touches."""
+"""Report rows and requests, charts, reply times, verdicts on touches, and what-ifs."""
 
 import json
 from collections import defaultdict
@@ -752,6 +752,7 @@ def sort_rows(rows: list[ReportRow], query: ReportBody) -> list[ReportRow]:
 
 
 def _dimension(row: ReportRow, name: str) -> str:
+    """Return a dimension as the API writes it; an hour is ``YYYY-MM-DD HH:00:00``."""
     numbers: dict[str, str | int] = {
         "campaign_id": row.subject.campaign_number,
         "adgroup_id": row.subject.ad_group_number,
