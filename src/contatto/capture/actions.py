@@ -1,4 +1,4 @@
-"""Capture of contacts for an account: its switch, and its matches."""
+"""Capture switches of accounts, their review, and corrections of matches."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ class CompanyData:
 def save_company_data(
     tx: Tx, business_id: str, channel_account_id: str, company: CompanyData, *, needs_review: bool = False
 ) -> CaptureSwitch:
-    """Keep what a business says about itself: its application for capture (P1). The account is its own.
+    """Save a company's data as its application for capture (P1); the caller has checked the account.
 
     The switch stays as it is. With ``needs_review``, new or changed data wait for the operator; a capture
     that is on stays on meanwhile.
@@ -73,8 +73,8 @@ def turn_on_capture(
 ) -> CaptureSwitch:
     """Turn capture on; from now on, messages of this account are matched as they come in.
 
-    Company data given before is kept when none is given now. The account is the business's own. While the
-    application is not approved, the switch comes back off.
+    Without ``company`` the saved data stay. The caller has checked the account. The returned switch is off
+    while the application is not approved.
 
     Raises Refused: INVALID, when company name or privacy policy is missing or malformed.
     """
@@ -135,12 +135,12 @@ def turn_off_capture(tx: Tx, business_id: str, channel_account_id: str) -> None:
 
 
 def correct_match(tx: Tx, business_id: str, field: Field, value: str, actor: str) -> None:
-    """Keep a correction: the next match of the same value is left out, in any message of the business."""
+    """Save a correction: later matches of this value are left out in all messages of the business."""
     store.record_correction(tx, business_id, field, value, actor)
 
 
 def forget_corrections(tx: Tx, business_id: str, values: Collection[str]) -> None:
-    """Delete the corrections of values: their person is to be forgotten."""
+    """Delete the corrections of an erased person's values."""
     store.delete_corrections(tx, business_id, values)
 
 

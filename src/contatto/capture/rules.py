@@ -79,7 +79,7 @@ def _patterns() -> tuple[str, ...]:
 
 
 def _numbers(raw: bytes) -> list[int]:
-    """Return the numbers of the hints; a platform without a handle's shape asks for a statement."""
+    """Return the numbers of the hints; with a platform but no handle, also look for a statement."""
     numbers = _match()(raw)
     if numbers and Hint.CUE in numbers and Hint.SHAPE not in numbers and _match_statement()(raw):
         numbers.append(Hint.STATED)
@@ -128,10 +128,10 @@ def _places(texts: Iterable[bytes]) -> dict[tuple[int, ...], list[int]]:
 
 
 def hints_of_all(texts: Sequence[str]) -> dict[frozenset[Hint], list[int]]:
-    """Return the places of texts that may hold contacts, grouped by their hints.
+    """Return the indices of texts that may hold contacts, grouped by their hints.
 
-    All texts go through stage one before any other work, and then like with like: each pattern's tables stay
-    in the processor's cache, which is worth a third of the time.
+    All texts go through the first pass together, and are then read group by group: so each pattern's tables
+    stay in the processor's cache.
     """
     try:
         places = _places(map(str.encode, texts))
@@ -147,7 +147,7 @@ def hints_of_all(texts: Sequence[str]) -> dict[frozenset[Hint], list[int]]:
 
 #: Longer texts are read at both ends only: this many characters from each.
 LONGEST_END = 8_192
-#: More contacts than this in one message are a list and not a person's details; the rest is left.
+#: More contacts than this in one message are a list and not a person's details; the rest is ignored.
 MOST_MATCHES = 100
 _HANDLE_FORMS = frozenset({Hint.SHAPE, Hint.STATED})
 _NUMBERS_ONLY = frozenset({Hint.DIGITS, Hint.SHAPE})
@@ -219,7 +219,7 @@ def _detect(text: str, country: str, hinted: frozenset[Hint]) -> list[ContactMat
 
 
 def _finds(rest: Folded, country: str, hinted: frozenset[Hint]) -> list[Find]:
-    """Return each field reads what the ones before it left: links, addresses, handles, numbers."""
+    """Return links, addresses, handles and numbers; each is blanked before the next are read."""
     finds: list[Find] = []
     if Hint.LINK in hinted:
         links = find_links(rest)
@@ -243,7 +243,7 @@ def _finds(rest: Folded, country: str, hinted: frozenset[Hint]) -> list[Find]:
 
 
 def _detect_long(text: str, country: str) -> list[ContactMatch]:
-    """Both ends of a very long text; a match at the cut is left, since half of it may be missing."""
+    """Return the contacts at both ends of a long text, without those at a cut, which may be incomplete."""
     cut = len(text) - LONGEST_END
     head = detect_contacts(text[:LONGEST_END], country)
     tail = detect_contacts(text[cut:], country)

@@ -14,35 +14,35 @@ from contatto.spam.model import Chat, Rate, Sign
 
 type Floats = NDArray[np.float64]
 type Row = tuple[NDArray[np.int64], Floats]
-"""Places, each once, and their values."""
+"""Distinct feature indices, and their values."""
 
 _BIAS_SPREAD: Final = 10.0
 _HALVINGS: Final = 14
 
 
 def fit_logistic(
-    rows: Sequence[Row], came: Sequence[bool], size: int, spread: float, rounds: int
+    rows: Sequence[Row], outcomes: Sequence[bool], size: int, spread: float, rounds: int
 ) -> tuple[float, Floats]:
-    """Return the bias and the weights that make the outcomes likeliest; the same for the same rows.
+    """Fit a logistic regression by dual coordinate ascent; equal rows give equal weights.
 
     Args:
-        rows: what is known of each.
-        came: the outcome of each.
-        size: how many places there are.
-        spread: the variance expected of a weight.
-        rounds: how often each row is moved.
+        rows: the features of each row.
+        outcomes: the outcome of each row.
+        size: the number of feature indices.
+        spread: the prior variance of a weight.
+        rounds: the number of passes over all rows.
     """
     weights, bias = np.zeros(size), 0.0
-    held = np.zeros(len(rows))
+    duals = np.zeros(len(rows))
     order = np.random.default_rng(0).permutation(len(rows)).tolist()
     totals = [_BIAS_SPREAD + spread * float(values @ values) for _, values in rows]
     for _ in range(rounds):
         for row in order:
             places, values = rows[row]
-            before = float(held[row])
+            before = float(duals[row])
             score = bias + float(values @ weights[places])
-            held[row] = _settle(score, totals[row], before, did=came[row])
-            step = float(held[row]) - before
+            duals[row] = _solve_dual(score, totals[row], before, outcome=outcomes[row])
+            step = float(duals[row]) - before
             bias += _BIAS_SPREAD * step
             weights[places] += spread * step * values
     return bias, weights
@@ -53,12 +53,12 @@ def chance_of(log_odds: float) -> float:
     return 1.0 / (1.0 + math.exp(-max(min(log_odds, 30.0), -30.0)))
 
 
-def _settle(score: float, total: float, held: float, *, did: bool) -> float:
-    """Return the amount at which a row agrees with all others."""
-    low, high = (0.0, 1.0) if did else (-1.0, 0.0)
+def _solve_dual(score: float, total: float, dual: float, *, outcome: bool) -> float:
+    """Return the best dual variable of a row, by bisection; ``dual`` is the current one."""
+    low, high = (0.0, 1.0) if outcome else (-1.0, 0.0)
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
-        if did - chance_of(score + total * (middle - held)) > middle:
+        if outcome - chance_of(score + total * (middle - dual)) > middle:
             low = middle
         else:
             high = middle
@@ -66,6 +66,7 @@ def _settle(score: float, total: float, held: float, *, did: bool) -> float:
 
 
 BITS: Final = 18
+"""Bits of a hashed feature index."""
 SPREAD: Final = 10.0
 """Prior variance of a weight."""
 ROUNDS: Final = 12

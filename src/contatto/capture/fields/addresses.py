@@ -40,7 +40,7 @@ _ASCII = re.compile(r"[A-Za-z0-9\-]+")
 
 
 def find_emails(text: Folded) -> list[Find]:
-    """Addresses that are written with an `@`."""
+    """Find addresses that are written with an `@`."""
     matches, done = [], 0
     at = text.text.find("@")
     while at >= 0:
@@ -101,14 +101,14 @@ def is_cut(text: str, start: int) -> bool:
 
 @cache
 def labels() -> frozenset[str]:
-    """Words before a sign that announce an address, and are no part of it."""
+    """Return words that announce an address and are not part of it."""
     cues = (cue for kind in ("email", "number", "phone") for cue in words("cues", kind))
     last = {re.split(r"[\s\x1f\-]", cue)[-1] for cue in cues}
     return frozenset(last) | {"contact", "contacto", "contato", "mailto", "to", "cc", "user", "login"}
 
 
 def _is_bold(text: str, start: int, end: int) -> bool:
-    """Between two asterisks that stand on their own, as chats mark what matters."""
+    """Report whether the address stands between asterisks, which mark bold text in chats."""
     is_alone = start == 1 or not (text[start - 2 : start - 1].isalnum() or text[start - 2 : start - 1] == "*")
     return text[start - 1] == "*" and text[end : end + 1] == "*" and is_alone
 
@@ -155,7 +155,7 @@ _dots = cache(lambda: pattern(words("email", "dot")))
 
 @cache
 def _joined() -> re.Pattern[str]:
-    """Word for a sign between two pieces of the name, and the piece before it."""
+    """Return the pattern of a spelled-out sign in a name, with the piece before it."""
     signs = "|".join(
         f"(?P<{name}>{pattern(word for word in words('email', name) if word != '.')})"
         for name in ("dot", "underscore", "dash")
@@ -200,7 +200,7 @@ def find_spelled_emails(text: Folded) -> list[Find]:
 
 
 def _local(text: Folded, first: int, last: int) -> tuple[int, str]:
-    """Return the name before the at-word, its own dots perhaps words too, as it was written."""
+    """Return the start and the text of the name before the at-word; its signs may be words too."""
     match = _LOCAL_END.search(text.low, first, last)
     if match is None:
         return 0, ""
@@ -247,8 +247,8 @@ _LAST_SIGNS = ".,;:!?'*)&~"
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Profile addresses of a platform: host, path, and paths that are no profile."""
+class _ProfileUrl:
+    """Pattern of profile URLs: host, path, and paths of other pages."""
 
     field: Field
     host: str
@@ -260,7 +260,7 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_ROOMS = _names(
+_RESERVED_PATHS = _names(
     "a about account accounts ads ajax api app apps at blog bookmarks business c call careers catalog "
     "channel checkpoint company compose contact d developer developers dialog direct directory discover "
     "download e events events.php explore feed find friends g games gaming group groups hashtag hashtags "
@@ -277,49 +277,49 @@ _NAME = r"/@?(?P<id>[a-z0-9_.\-]{3,100})/?"
 _META = r"(?:facebook|fb)\.com"
 _QUERY = r"\?(?:[^&#]*&)*"
 _LINE_ID = r"(?:~|%7E|@|%40)?(?P<id>[a-z0-9._\-]{3,60})/?"
-_PLACES = (
-    _Place(Field.INSTAGRAM, r"instagram\.com|instagr\.am", rf"(?:/_u|/_n)?{_NAME}", _ROOMS),
-    _Place(Field.INSTAGRAM, r"ig\.me", r"/m/@?(?P<id>[a-z0-9_.]{3,30})/?"),
-    _Place(Field.MESSENGER, r"m\.me", _NAME, _ROOMS | {"j", "ch"}),
-    _Place(Field.MESSENGER, r"messenger\.com", r"/t/(?P<id>[a-z0-9._\-]{3,80})/?"),
-    _Place(Field.MESSENGER, _META, r"/messages/t/(?P<id>[a-z0-9._\-]{3,80})/?"),
-    _Place(Field.FACEBOOK, _META, rf"/profile\.php{_QUERY}id=(?P<id>[0-9]{{5,20}})"),
-    _Place(Field.FACEBOOK, _META, r"/(?:people|pages)/[^/]{1,120}/(?P<id>[0-9]{5,20})/?"),
-    _Place(Field.FACEBOOK, rf"{_META}|fb\.me", rf"(?:/pg)?{_NAME}(?:about/?)?", _ROOMS),
-    _Place(Field.LINE, r"line\.me|line\.naver\.jp", rf"/(?:R/)?ti/p/{_LINE_ID}"),
-    _Place(Field.LINE, r"line\.me", rf"/R/oaMessage/{_LINE_ID}"),
-    _Place(Field.LINE, r"page\.line\.me", rf"/{_LINE_ID}"),
-    _Place(Field.LINE, r"ti", rf"/p/{_LINE_ID}"),
-    _Place(
+_PROFILE_URLS = (
+    _ProfileUrl(Field.INSTAGRAM, r"instagram\.com|instagr\.am", rf"(?:/_u|/_n)?{_NAME}", _RESERVED_PATHS),
+    _ProfileUrl(Field.INSTAGRAM, r"ig\.me", r"/m/@?(?P<id>[a-z0-9_.]{3,30})/?"),
+    _ProfileUrl(Field.MESSENGER, r"m\.me", _NAME, _RESERVED_PATHS | {"j", "ch"}),
+    _ProfileUrl(Field.MESSENGER, r"messenger\.com", r"/t/(?P<id>[a-z0-9._\-]{3,80})/?"),
+    _ProfileUrl(Field.MESSENGER, _META, r"/messages/t/(?P<id>[a-z0-9._\-]{3,80})/?"),
+    _ProfileUrl(Field.FACEBOOK, _META, rf"/profile\.php{_QUERY}id=(?P<id>[0-9]{{5,20}})"),
+    _ProfileUrl(Field.FACEBOOK, _META, r"/(?:people|pages)/[^/]{1,120}/(?P<id>[0-9]{5,20})/?"),
+    _ProfileUrl(Field.FACEBOOK, rf"{_META}|fb\.me", rf"(?:/pg)?{_NAME}(?:about/?)?", _RESERVED_PATHS),
+    _ProfileUrl(Field.LINE, r"line\.me|line\.naver\.jp", rf"/(?:R/)?ti/p/{_LINE_ID}"),
+    _ProfileUrl(Field.LINE, r"line\.me", rf"/R/oaMessage/{_LINE_ID}"),
+    _ProfileUrl(Field.LINE, r"page\.line\.me", rf"/{_LINE_ID}"),
+    _ProfileUrl(Field.LINE, r"ti", rf"/p/{_LINE_ID}"),
+    _ProfileUrl(
         Field.TWITTER,
         r"(?:twitter|x)\.com",
         rf"/intent/(?:user|follow){_QUERY}screen_name=(?P<id>[a-z0-9_]{{3,20}})",
     ),
-    _Place(Field.TWITTER, r"(?:twitter|x)\.com", r"/@?(?P<id>[a-z0-9_]{3,20})/?", _ROOMS),
-    _Place(
+    _ProfileUrl(Field.TWITTER, r"(?:twitter|x)\.com", r"/@?(?P<id>[a-z0-9_]{3,20})/?", _RESERVED_PATHS),
+    _ProfileUrl(
         Field.LINKEDIN,
         r"linkedin\.com",
         r"(?:/mwlite)?/(?:in|company|school|pub|showcase)/(?P<id>[^/?#]{2,100})(?:/(?:about|[a-z]{2})?/?)?",
     ),
-    _Place(Field.WEIBO, r"weibo\.(?:com|cn)", r"/(?:u|profile)/(?P<id>[0-9]{5,14})/?"),
-    _Place(Field.WEIBO, r"weibo\.(?:com|cn)", r"/n/(?P<id>[^/?#]{2,90})/?"),
-    _Place(Field.WEIBO, r"weibo\.(?:com|cn)", r"/(?P<id>[a-z0-9_\-]{3,40})/?", _ROOMS),
-    _Place(Field.SNAPCHAT, r"snapchat\.com", r"/(?:add/|@)@?(?P<id>[a-z0-9._\-]{3,30})/?"),
-    _Place(Field.WECHAT, r"dl", r"/chat\?(?P<id>[a-z0-9_\-]{3,30})"),
-    _Place(Field.SNAPCHAT, r"add", r"/(?P<id>[a-z0-9._\-]{3,30})/?"),
+    _ProfileUrl(Field.WEIBO, r"weibo\.(?:com|cn)", r"/(?:u|profile)/(?P<id>[0-9]{5,14})/?"),
+    _ProfileUrl(Field.WEIBO, r"weibo\.(?:com|cn)", r"/n/(?P<id>[^/?#]{2,90})/?"),
+    _ProfileUrl(Field.WEIBO, r"weibo\.(?:com|cn)", r"/(?P<id>[a-z0-9_\-]{3,40})/?", _RESERVED_PATHS),
+    _ProfileUrl(Field.SNAPCHAT, r"snapchat\.com", r"/(?:add/|@)@?(?P<id>[a-z0-9._\-]{3,30})/?"),
+    _ProfileUrl(Field.WECHAT, r"dl", r"/chat\?(?P<id>[a-z0-9_\-]{3,30})"),
+    _ProfileUrl(Field.SNAPCHAT, r"add", r"/(?P<id>[a-z0-9._\-]{3,30})/?"),
 )
-_FRONTS = r"(?:www|m|mobile|web|mbasic|touch|free|p|l10n|[a-z]{2}|[a-z]{2}-[a-z]{2})"
-_OTHER_FRONTS = tuple(
+_SUBDOMAINS = r"(?:www|m|mobile|web|mbasic|touch|free|p|l10n|[a-z]{2}|[a-z]{2}-[a-z]{2})"
+_OTHER_SUBDOMAINS = tuple(
     f"{front}."
     for front in "business developers about help l lm s t story ads blog api open accounts passport".split()  # noqa: SIM905
 )
 _COMPILED = tuple(
     (
-        place,
-        re.compile(rf"(?:{_FRONTS}\.)?(?:{place.host})", re.IGNORECASE),
-        re.compile(place.path, re.IGNORECASE),
+        profile,
+        re.compile(rf"(?:{_SUBDOMAINS}\.)?(?:{profile.host})", re.IGNORECASE),
+        re.compile(profile.path, re.IGNORECASE),
     )
-    for place in _PLACES
+    for profile in _PROFILE_URLS
 )
 _WHATSAPP = re.compile(
     r"(?:https?://)?(?:(?:www\.)?wa\.me/(?:send/?\?phone=)?"
@@ -339,7 +339,7 @@ class Link:
 
 
 def find_links(text: Folded) -> list[Link]:
-    """Return every link, in order; those that name no profile are there to be blanked."""
+    """Return every link in order; the caller also blanks those without a profile."""
     links = []
     for match in _LINK.finditer(text.text):
         written = match[0].rstrip(_LAST_SIGNS) or match[0]
@@ -367,16 +367,16 @@ def _profile(written: str) -> tuple[Field, str] | None:
     if parts is None:
         return None
     host, path = parts["host"].lower(), parts["path"]
-    if host.startswith(_OTHER_FRONTS) and not host.startswith("m."):
+    if host.startswith(_OTHER_SUBDOMAINS) and not host.startswith("m."):
         return None
     whole = path + (parts["query"] or "")
-    for place, hosts, paths in _COMPILED:
+    for profile, hosts, paths in _COMPILED:
         if hosts.fullmatch(host) is None:
             continue
-        match = paths.match(whole) if "\\?" in place.path else paths.fullmatch(path)
-        if match is not None and match["id"].lower() not in place.reserved:
+        match = paths.match(whole) if "\\?" in profile.path else paths.fullmatch(path)
+        if match is not None and match["id"].lower() not in profile.reserved:
             name = unquote(match["id"]).strip("/@.")
-            return place.field, name if place.field is Field.LINE else name.lower()
+            return profile.field, name if profile.field is Field.LINE else name.lower()
     return None
 
 
@@ -406,7 +406,7 @@ _FAR = re.compile(
     rf"(?P<words>[^0-9@.,;:!?\u3002\uff01\uff0c\uff1a\uff1f\u060c\u061f\n{PICTURES}]{{1,24}})"
     rf"(?P<mark>(?=@)|[:\uff1a\u300c\u3010{PICTURES}][ \t]?)"
 )
-#: Cues that are also ordinary words: no handle far behind them.
+#: Cues that are also ordinary words: a handle must follow them at once.
 _WORDS_TOO = frozenset({"line", "snap", "sc", "face", "x", "tw", "wb", "ms"})
 _IN = re.compile(r"(?:/?(?:in|company)/)?")
 _BEFORE = re.compile(r"(?P<at>@)?(?P<id>[a-z0-9_][a-z0-9_.\-]{2,40})$")
@@ -472,7 +472,7 @@ _leads = cache(
 
 @cache
 def _leading_words() -> frozenset[str]:
-    """Words that may stand right before "line" when it is the app's name."""
+    """Return words that may stand right before "line" when it is the app's name."""
     kinds = ("joiners", "before", "and", "markers", "is")
     last_words = frozenset(word.split()[-1] for kind in kinds for word in words("words", kind))
     return last_words | {
@@ -483,7 +483,7 @@ def _leading_words() -> frozenset[str]:
 
 @cache
 def _ordinary_handles() -> tuple[frozenset[str], ...]:
-    """Ordinary words, language by language: "pls.thanks" is one in English, "luna.sale" in none."""
+    """Return ordinary words by language: "pls.thanks" is ordinary in English, "luna.sale" in none."""
     kinds = ("stop", "joiners")
     every = [
         [word for kind in kinds for word in lexicon.get("words", {}).get(kind, ())] for lexicon in lexicons()
@@ -512,8 +512,8 @@ def find_handles(text: Folded, country: str) -> list[Find]:
             continue
         handles = (
             _handle_after(text, cue)
-            or _ahead(text, cue, claimed)
-            or _far_behind(text, cue)
+            or _handle_before(text, cue, claimed)
+            or _handle_further_on(text, cue)
             or find_stated(text, cue, claimed)
         )
         if handles is None:
@@ -581,8 +581,8 @@ def _handle_after(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
     return token.start("id"), end, value, "handle"
 
 
-def _far_behind(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
-    """Return the marked handle a few other words behind the cue: "instagram do salão @name"."""
+def _handle_further_on(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
+    """Return the marked handle a few other words after the cue: "instagram do salão @name"."""
     far = _FAR.match(text.low, cue.end)
     if far is None or text.low[cue.start : cue.end] in _WORDS_TOO:
         return None
@@ -632,7 +632,7 @@ def _has_shape(value: str) -> bool:
     return bool(parts) and not any(value in words or words.issuperset(parts) for words in _ordinary_handles())
 
 
-def _ahead(text: Folded, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:
+def _handle_before(text: Folded, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:
     """Return the handle before the cue: "@name on instagram"."""
     window = max(claimed, cue.start - 64)
     lead = _leads().search(text.low, window, cue.start)

@@ -149,7 +149,7 @@ def _only_digits(written: str) -> str:
 
 
 def find_runs(text: str) -> list[DigitRun]:
-    """Stretches of at least four digits and a few signs, in order."""
+    """Return stretches of at least four digits and the signs between them, in order."""
     runs = []
     for match in _RUN.finditer(text):
         start, end = match.span()
@@ -384,7 +384,10 @@ _cue_last = cache(lambda: re.compile(rf"{_cue_word().pattern}[ \t]+$"))
 
 
 class _Verdict(NamedTuple):
-    """Classify a number by its context: nothing (None), a phone ("") or WhatsApp (the rule)."""
+    """Verdict on a number by its context.
+
+    ``whatsapp`` is the rule of a WhatsApp number, "" for a phone, None for no number.
+    """
 
     whatsapp: str | None
     cued: bool
@@ -394,8 +397,8 @@ _VETO = _Verdict(None, cued=False)
 _NO_NUMBER = _Verdict("", cued=False)
 
 
-class _Place(NamedTuple):
-    """Return the context span of a run: from the number before it to the one after it."""
+class _Context(NamedTuple):
+    """Context of a run, from the number before it to the one after."""
 
     first: int
     limit: int
@@ -404,7 +407,7 @@ class _Place(NamedTuple):
 
 
 def find_phones(text: Folded, country: str) -> list[Find]:
-    """Phone and WhatsApp numbers of a text in which links and addresses are already blanked."""
+    """Find phone and WhatsApp numbers in a text with blanked links and addresses."""
     runs = find_runs(text.text)
     if len(runs) > _MOST_RUNS:
         runs = both_ends(runs, _MOST_RUNS)
@@ -415,17 +418,17 @@ def find_phones(text: Folded, country: str) -> list[Find]:
         if len(run[2]) > 6:
             before = runs[index - 1][1] if index else 0
             after = runs[index + 1][0] if index < last else length
-            place = _Place(before, after, country, extension_after(text.low, run[1]))
+            context = _Context(before, after, country, extension_after(text.low, run[1]))
             is_joined = index and verdict is not _NO_NUMBER and _joint().fullmatch(text.low, before, run[0])
             if not is_joined:
-                verdict = _judge_run(text, run, place)
+                verdict = _judge_run(text, run, context)
             if verdict is _VETO and len(run[2]) < len(text.text[run[0] : run[1]]):
-                # What is no phone may be one without the price that it begins with.
+                # Without a price at its start, the rest may be a phone number.
                 near = kinds_near(text.low[max(before, run.start - _WINDOW) : run.start])
                 rest = without_figure(text.text, run, country) if SUM_LAST in near else run
                 if rest is not run and LABEL_LAST not in near:
-                    run, verdict = rest, _judge_run(text, rest, place)
-            finds += _finds_of_run(text, run, place, verdict)
+                    run, verdict = rest, _judge_run(text, rest, context)
+            finds += _finds_of_run(text, run, context, verdict)
     return finds
 
 
@@ -474,19 +477,19 @@ def _is_part_of_more(low: str, start: int, before: frozenset[int]) -> bool:
     return letters is None or _cue_word().search(letters[0]) is None
 
 
-def _judge_run(text: Folded, run: DigitRun, place: _Place) -> _Verdict:
+def _judge_run(text: Folded, run: DigitRun, context: _Context) -> _Verdict:
     start, end, digits = run
     if start and text.low[start - 1] in _WRAPS and text.low[end : end + 1] == text.low[start - 1]:
         start, end = start - 1, end + 1  # bold or italic, as chat programs write it
-    first = place.first if start - place.first < _WINDOW else start - _WINDOW
-    last = place.limit if place.limit - end < _WINDOW else end + _WINDOW
+    first = context.first if start - context.first < _WINDOW else start - _WINDOW
+    last = context.limit if context.limit - end < _WINDOW else end + _WINDOW
     before = kinds_near(text.low[first:start]) if start > first else _NONE
-    if before and _is_excluded(text.low, DigitRun(start, end, digits), before, place.country):
+    if before and _is_excluded(text.low, DigitRun(start, end, digits), before, context.country):
         return _VETO
     after = kinds_near(text.low[end:last]) if last > end else _NONE
     if (
         after
-        and place.extension is None
+        and context.extension is None
         and _is_glued_after(
             text.low, end, after, quantity=digits[0] != "0" and before.isdisjoint(_STRONG_KINDS)
         )
@@ -508,7 +511,7 @@ def _judge_run(text: Folded, run: DigitRun, place: _Place) -> _Verdict:
         return _Verdict("whatsapp.cue-before", cued=True)
     marks_before = find_marks(text.low, first, start) if before else []
     marks_after = find_marks(text.low, end, last) if after else []
-    around = Surroundings(text.low, start, end, marks_before, marks_after, place.limit, place.country)
+    around = Surroundings(text.low, start, end, marks_before, marks_after, context.limit, context.country)
     return _judge_by_marks(around)
 
 
@@ -520,17 +523,17 @@ def _judge_by_marks(around: Surroundings) -> _Verdict:
     return _Verdict(whatsapp, cued)
 
 
-def _finds_of_run(text: Folded, run: DigitRun, place: _Place, verdict: _Verdict) -> list[Find]:
+def _finds_of_run(text: Folded, run: DigitRun, context: _Context, verdict: _Verdict) -> list[Find]:
     if verdict.whatsapp is None:
         return []
     field = Field.WHATSAPP if verdict.whatsapp else Field.PHONE
     finds = []
-    for start, end, reading in numbers_in(text.text, run, place.country):
+    for start, end, reading in numbers_in(text.text, run, context.country):
         if not verdict.cued and reading.form in _NEED_A_CUE:
             continue
         sure = verdict.cued or reading.form is NumberForm.INTERNATIONAL
         rule = verdict.whatsapp or _RULES[reading.form]
         finds.append(Find(field, reading.value, start, end, 0.95 if sure else 0.85, rule))
-    if place.extension is not None and finds and finds[-1].end == run.end:
-        finds[-1] = finds[-1]._replace(end=place.extension.end, extension=place.extension.digits)
+    if context.extension is not None and finds and finds[-1].end == run.end:
+        finds[-1] = finds[-1]._replace(end=context.extension.end, extension=context.extension.digits)
     return finds
