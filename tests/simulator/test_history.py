@@ -90,9 +90,9 @@ def test_people_who_shared_a_contact_are_leads_of_their_time(small: Played) -> N
 
 def test_a_decision_of_history_can_be_explained_as_it_was_made(small: Played) -> None:
     business_id = small.made.world.business_id
-    decisions = small.db.read_now(lambda tx: list_decisions(tx, business_id, 50))
+    decisions = small.db.read_now(lambda tx: list_decisions(tx, business_id, 200))
     assert len(decisions) > 10
-    for entry in decisions[::10]:
+    for entry in decisions[::7]:
         explain = partial(explain_decision, business_id=business_id, nonce=entry.nonce)
         explained = small.db.read_now(explain)
         assert explained.explained is not None

@@ -95,11 +95,11 @@ def likely_hazards(
         expected = (waited * hazards).sum(axis=1, keepdims=True)
         rates = np.clip(rates * (came.sum() + 2.0) / (expected + 2.0), 1e-6, 0.95)
         hazards = np.clip(rates * curves / (1.0 - rates * before), 1e-9, 0.95)
-    evidence = came @ np.log(hazards).T + (waited - came) @ np.log1p(-hazards).T
+    evidence = (came * np.log(hazards) + (waited - came) * np.log1p(-hazards)).sum(axis=1)
     priors = np.full(len(curves), (1.0 - _MARKET_WEIGHT) / len(_MEANS_S))
     priors[0] = _MARKET_WEIGHT
     weights = priors * np.exp(evidence - evidence.max())
-    mean: NDArray[np.float64] = weights @ hazards / weights.sum()
+    mean: NDArray[np.float64] = (weights[:, None] * hazards).sum(axis=0) / weights.sum()
     return mean
 
 

@@ -50,6 +50,7 @@ from contatto.learning.model import (
     PredictionTally,
     Question,
 )
+from contatto.learning.outcomes import finish_work
 from contatto.learning.replica import name_stranger, new_marketplace, take_line, take_record
 
 CURVES_KEPT: Final = timedelta(days=90)
@@ -275,6 +276,7 @@ def learn_entry(learning: Learning, entry: Entry) -> None:
         take_entry(learning.marketplace, entry)
     except UnusableLine:  # too late, or without a remembered impression
         learning.skipped += 1
+    finish_work(market)  # else the moment of a snapshot would change what is learned
     learning.through = entry.seq
     count_happened(market, learning.tallies)
 
