@@ -371,10 +371,10 @@ async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number
     def work(tx: Tx) -> Campaign | AdGroup | Ad:
         node = find_node(tx, caller.business_id, place)
         account = load_ad_account(tx, caller.business_id, node.ad_account_id)
-        version = overwritten_version or seen_version
-        if not (version.isascii() and version.isdigit() and len(version) < 18):
+        text = overwritten_version or seen_version
+        if not (text.isascii() and text.isdigit() and len(text) < 18):
             raise Refused(errors.CONFLICT)
-        edit: NodeEdit[Any] = NodeEdit(form, typist, from_micros(int(version)))
+        edit: NodeEdit[Any] = NodeEdit(form, typist, from_micros(int(text)))
         if not isinstance(node, Campaign) and form.page_id != node.page_id:
             check_choice(tx, caller.business_id, form.page_id)
         if isinstance(node, Campaign):
