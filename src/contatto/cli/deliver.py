@@ -1,4 +1,4 @@
-"""`contatto deliver`: a program plays the world by lines; the marketplace decides, learns, paces and bids."""
+"""The command `contatto deliver`: ad decisions and learning over lines of JSON."""
 
 import sys
 from enum import StrEnum
@@ -30,7 +30,7 @@ from contatto.learning.outcomes import finish_work
 from contatto.learning.storage import Damaged, Different
 
 LONGEST_LINE: Final = 16 * 1024 * 1024
-_MOST_COMPLAINTS: Final = 1_000
+_MOST_PRINTED_FAULTS: Final = 1_000
 
 
 class ChoicePolicy(StrEnum):
@@ -85,7 +85,7 @@ def open_folder(folder: Path, marketplace: Marketplace, faults: "LineFaults") ->
 
 
 def load_kernels() -> None:
-    """Play a few lines in a marketplace of its own, so that no decision waits until a kernel is loaded."""
+    """Play a few lines in a scratch marketplace, so that no decision waits for a numba kernel to load."""
     scratch = Marketplace(0)
     scratch.take(AdGroupLine(ts=1, adgroup_id="g", advertiser_id="a"))
     scratch.take(AdLine(ts=1, ad_id="x", adgroup_id="g", features={"format": "image"}))
@@ -106,7 +106,7 @@ def load_kernels() -> None:
 
 
 class LineFaults:
-    """Tells of faults with the number of the line, the first ones in full, and counts all."""
+    """Counter of unusable lines, which prints the first ones with their numbers."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -115,11 +115,11 @@ class LineFaults:
 
     def add(self, fault: str) -> None:
         self.count += 1
-        if self.count <= _MOST_COMPLAINTS:
+        if self.count <= _MOST_PRINTED_FAULTS:
             print(f"line {self.line}: {fault}", file=self._out, flush=True)
 
     def say(self, text: str) -> None:
-        """Tell something that is no fault of a line."""
+        """Print a message that is not about a line."""
         print(text, file=self._out, flush=True)
 
     def finish(self) -> None:
@@ -153,7 +153,7 @@ def read_settings(texts: list[str]) -> dict[str, float]:
 def answer_lines(
     marketplace: Marketplace, keeper: Keeper | None, lines: BinaryIO, out: BinaryIO, faults: LineFaults
 ) -> None:
-    """Take line after line, and write each answer before the next line is read."""
+    """Process line after line, and write each answer before reading the next line."""
     decode = msgspec.json.Decoder(AnyLine.__value__).decode
     encode = msgspec.json.Encoder().encode
     take, write, flush = marketplace.take, out.write, out.flush

@@ -162,7 +162,7 @@ def _serve_world(home: DemoFolder, options: Options, listener: socket.socket) ->
 
 @dataclass(slots=True)
 class LivePlan:
-    """Visitors from a midnight on, planned for several days at once."""
+    """Planned visitors of several days, from a midnight on."""
 
     starts_at: datetime
     days: int
@@ -172,11 +172,11 @@ class LivePlan:
 def _make_world(
     settings: Settings, options: Options, plan: LivePlan
 ) -> tuple[DemoWorld, list[PlannedVisitor]]:
-    """Make the world and play its history; return it with the people who may still tap an ad."""
+    """Create the world and play its history; return it with the visitors who may still tap an ad."""
     started = time.perf_counter()
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    seldom: Any = {"transient": True, "refresh_per_second": 2}
-    with Progress(*columns, TimeElapsedColumn(), console=_out, **seldom) as bar:
+    refresh: Any = {"transient": True, "refresh_per_second": 2}
+    with Progress(*columns, TimeElapsedColumn(), console=_out, **refresh) as bar:
         task = bar.add_task("Playing the last days", total=1.0)
         clock, until = FixedClock(plan.starts_at.astimezone(UTC)), datetime.now(UTC)
         db = open_storage(settings, clock, PORTS)
@@ -204,7 +204,7 @@ def _make_world(
 
 
 class Demo:
-    """One run of the demo: the server, and people who come live."""
+    """One run of the demo: the server and its live visitors."""
 
     def __init__(self, home: DemoFolder, options: Options, context: Context, world: DemoWorld) -> None:
         self.home, self.options, self.context, self.world = home, options, context, world
@@ -214,11 +214,11 @@ class Demo:
         self.serving = Serving(context, app, proxy_headers=False, timeout_graceful_shutdown=2)
 
     def serve(self, listener: socket.socket, plan: LivePlan) -> None:
-        """Serve until a signal comes; what goes wrong meanwhile ends it too."""
+        """Serve until a signal or an error."""
         self.serving.run(self._play(plan), [listener])
 
     async def _play(self, plan: LivePlan) -> None:
-        """Say that all is ready, and let people come."""
+        """Link the CRM, print the summary, and play visitors until the server stops."""
         await self.serving.until_started()
         settings, world = self.context.settings, self.world
         browser = HttpClient(HOST, settings.port)
@@ -231,10 +231,10 @@ class Demo:
             if self.options.ready_file:
                 write_private(self.options.ready_file, ready_values(world, settings.base_url))
             if self.options.live:
-                desk = MemberSession(browser, world.login(Role.OWNER))
-                street = VisitPlayer(browser, world, desk, self.context.clock, self.context.vault)
+                member = MemberSession(browser, world.login(Role.OWNER))
+                visits = VisitPlayer(browser, world, member, self.context.clock, self.context.vault)
                 rng = random.Random()  # noqa: S311  # it makes up what the sales team does
-                live = play_live(street, plan.people, plan.starts_at, plan.days)
+                live = play_live(visits, plan.people, plan.starts_at, plan.days)
                 await asyncio.gather(live, self.crm.work(rng))
             await asyncio.Event().wait()
         finally:

@@ -168,10 +168,10 @@ def print_table(table: Table) -> None:
     frame = Measurement.get(out, wide, table).maximum - sum(
         max(cell.maximum for cell in cells) for cells in columns
     )
-    room = max(0, out.width - frame - sum(longest_words))
+    spare = max(0, out.width - frame - sum(longest_words))
     for column, cells, word in zip(table.columns, columns, longest_words, strict=True):
-        more = min(room, max(cell.maximum for cell in cells) - word)
-        column.width, room = word + more, room - more
+        more = min(spare, max(cell.maximum for cell in cells) - word)
+        column.width, spare = word + more, spare - more
     width = max(out.width, frame + sum(column.width or 0 for column in table.columns))
     Console(highlight=False, width=width).print(table)
 

@@ -13,9 +13,9 @@ from contatto import __version__
 
 
 class LazyCommand(NamedTuple):
-    """A command's place under ``contatto.cli``, and its line in the list of commands."""
+    """A command: ``module:attribute`` under ``contatto.cli``, and its line of help."""
 
-    place: str
+    import_path: str
     help: str
     opens_data: bool = True
     """True for a command on an installation, which takes ``--data-dir``."""
@@ -64,7 +64,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
 
 
 class LazyGroup(TyperGroup):
-    """A group that knows its commands from a table, and imports the one that is called."""
+    """Group that lists its commands from a table, and imports the called one."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -72,9 +72,9 @@ class LazyGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
-        command = _load(cmd_name, COMMANDS[cmd_name].place)
+        command = _load(cmd_name, COMMANDS[cmd_name].import_path)
         if COMMANDS[cmd_name].opens_data:
-            _take_data_dir(command)
+            _add_data_dir_option(command)
         return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -82,10 +82,10 @@ class LazyGroup(TyperGroup):
             formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
 
 
-def _load(name: str, place: str) -> Any:
-    """Return the command; a bare function becomes one."""
-    module, _, attribute = place.partition(":")
-    gc.disable()  # what loads now stays: to search it for garbage takes a tenth of the start
+def _load(name: str, import_path: str) -> Any:
+    """Import a command; wrap a bare function as one."""
+    module, _, attribute = import_path.partition(":")
+    gc.disable()  # loaded modules stay, and searching them for garbage takes a tenth of the start
     try:
         target: Any = getattr(import_module(f"contatto.cli.{module}"), attribute)
     finally:
@@ -97,11 +97,11 @@ def _load(name: str, place: str) -> Any:
     return typer.main.get_command(target)
 
 
-def _take_data_dir(command: Any) -> None:
-    """Give a command, or each command of a group, the option ``--data-dir``."""
+def _add_data_dir_option(command: Any) -> None:
+    """Add the option ``--data-dir`` to a command, or to each command of a group."""
     if hasattr(command, "commands"):
         for part in command.commands.values():
-            _take_data_dir(part)
+            _add_data_dir_option(part)
         return
     command.params.extend(typer.main.get_command(_data_dir_option).params)
 
@@ -142,8 +142,8 @@ app = typer.Typer(
 
 @app.callback()
 def _start() -> None:
-    """Whatever a command writes is for its owner alone."""
-    os.umask(0o077)  # only the owner may read written files, which hold names in clear text
+    """Let only the owner read the files that a command writes."""
+    os.umask(0o077)  # they hold names in clear text
 
 
 def version_command() -> None:

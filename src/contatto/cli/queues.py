@@ -62,9 +62,9 @@ def reject_ad_command(
     _review_ad(lambda tx: reject_ad(tx, ad_id, reason), "Rejected")
 
 
-def _review_ad(work: Callable[[Tx], Ad], says: str) -> None:
+def _review_ad(work: Callable[[Tx], Ad], verb: str) -> None:
     ad = carry_out(work)
-    out.print(f"{says} {ad.name} ({ad.number}).")
+    out.print(f"{verb} {ad.name} ({ad.number}).")
 
 
 ChannelAccountId = Annotated[str, typer.Argument(help="Id of the channel account, as the list shows it.")]
@@ -102,9 +102,9 @@ def refuse_capture_command(
     _review_capture(lambda tx: capture_actions.refuse_capture(tx, account, reason), "Refused")
 
 
-def _review_capture(work: Callable[[Tx], CaptureSwitch], says: str) -> None:
+def _review_capture(work: Callable[[Tx], CaptureSwitch], verb: str) -> None:
     switch = carry_out(work)
-    out.print(f"{says} {switch.company_name} ({switch.channel_account_id}).")
+    out.print(f"{verb} {switch.company_name} ({switch.channel_account_id}).")
 
 
 MOST_ROWS: Final = 1_000
@@ -175,19 +175,19 @@ def show_job_command(
 
 @job_commands.command("replay")
 def replay_jobs_command(
-    failed_ids: JobIds = None, every: AllDead = False, business: BusinessOption = ""
+    failed_ids: JobIds = None, all_dead: AllDead = False, business: BusinessOption = ""
 ) -> None:
     """Do failed jobs again, as if they had never been tried: some by their ids, or all that were given up."""
-    chosen = _chosen_jobs(failed_ids, every)
+    chosen = _chosen_jobs(failed_ids, all_dead)
     kinds = _outbound_kinds()
 
     def work(tx: Tx) -> tuple[int, int]:
         one_business = find_one_business(tx, business)
         done = refused = 0
-        after: int | None = 0 if every else None
+        after: int | None = 0 if all_dead else None
         while after is not None:
-            some = job_actions.replay_dead_work(tx, kinds, one_business.id, after)
-            done, refused, after = done + some.done, refused + some.refused, some.last
+            batch = job_actions.replay_dead_work(tx, kinds, one_business.id, after)
+            done, refused, after = done + batch.done, refused + batch.refused, batch.last
         for job_id in chosen:
             job_actions.replay_failed_work(tx, kinds, one_business.id, job_id)
         record_command(tx, one_business, "jobs replay", _job_objects(chosen))
@@ -202,19 +202,19 @@ def replay_jobs_command(
 @job_commands.command("dismiss")
 def dismiss_jobs_command(
     failed_ids: JobIds = None,
-    every: AllDead = False,
+    all_dead: AllDead = False,
     business: BusinessOption = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Give failed jobs up: some by their ids, or all that were given up already."""
-    chosen = _chosen_jobs(failed_ids, every)
+    chosen = _chosen_jobs(failed_ids, all_dead)
     if not yes:
         typer.confirm("They are not done any more. Dismiss them?", abort=True)
     kinds = _outbound_kinds()
 
     def work(tx: Tx) -> int:
         one_business = find_one_business(tx, business)
-        count = dismiss_dead_jobs(tx, one_business.id) if every else len(chosen)
+        count = dismiss_dead_jobs(tx, one_business.id) if all_dead else len(chosen)
         for job_id in chosen:
             job_actions.dismiss_failed_work(tx, kinds, one_business.id, job_id)
         record_command(tx, one_business, "jobs dismiss", _job_objects(chosen))
@@ -223,14 +223,14 @@ def dismiss_jobs_command(
     out.print(f"{carry_out(work):,} jobs are dismissed.")
 
 
-def _chosen_jobs(failed_ids: list[str] | None, every: bool) -> list[str]:
+def _chosen_jobs(failed_ids: list[str] | None, all_dead: bool) -> list[str]:
     """Return the ids that were given, each once.
 
     Raises:
         typer.BadParameter: ids and all, or neither.
     """
     chosen = list(dict.fromkeys(failed_ids or ()))
-    if bool(chosen) is every:
+    if bool(chosen) is all_dead:
         raise typer.BadParameter("give ids, or --all.")
     return chosen
 

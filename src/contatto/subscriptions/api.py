@@ -224,13 +224,13 @@ async def unsubscribe_from_leads(request: Request, body: UnsubscribeBody) -> Ans
 
     def work(tx: Tx) -> None:
         subscription = store.find_subscription(tx, caller.business_id, body.subscription_id)
-        is_mine = subscription is not None and (subscription.app_id, subscription.secret) == (
+        is_own = subscription is not None and (subscription.app_id, subscription.secret) == (
             body.app_id,
             body.secret,
         )
         if (
             subscription is None
-            or not is_mine
+            or not is_own
             or subscription.ended_at is not None
             or not may_use(caller, subscription.ad_account_id)
         ):

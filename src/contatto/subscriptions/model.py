@@ -9,7 +9,7 @@ from contatto.integrations.model import LedgerEntry
 
 
 class Entity(StrEnum):
-    """Subject of a subscription, in terms of the API; the last two are for hooks."""
+    """Subject of a subscription, as the API names it; two are for hooks."""
 
     LEAD = "LEAD"
     DIRECT_MESSAGE = "DIRECT_MESSAGE"
@@ -18,7 +18,7 @@ class Entity(StrEnum):
 
 
 HOOKS: Final = (Entity.LEAD_CREATED, Entity.LEAD_CHANGED)
-"""Entities of hooks; each hook has its own secret."""
+"""Entities of hooks: webhooks with their own secret, such as to Zapier or n8n."""
 
 
 @dataclass(frozen=True, slots=True)

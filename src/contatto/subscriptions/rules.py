@@ -27,7 +27,7 @@ PLANS: Final = {
     Entity.DIRECT_MESSAGE: RetryPlan(RETRY_MESSAGES_AFTER_S, timedelta(hours=90)),
     **dict.fromkeys(HOOKS, RetryPlan(RETRY_AFTER_S, timedelta(hours=30))),
 }
-"""Retries with a final deadline, which leaves room for jitter."""
+"""Retries of each entity; the deadline is later than the last retry, because of jitter."""
 KINDS: Final = {
     Entity.LEAD: "lead_push",
     Entity.DIRECT_MESSAGE: "message_push",
@@ -136,6 +136,6 @@ def check_app(app_id: str, secret: str, registered_secret: str | None) -> None:
     Raises:
         Refused: WRONG_APP.
     """
-    same = hmac.compare_digest((registered_secret or secret).encode(), secret.encode())
-    if not app_id or not secret or not same:
+    is_same = hmac.compare_digest((registered_secret or secret).encode(), secret.encode())
+    if not app_id or not secret or not is_same:
         raise Refused(errors.WRONG_APP)

@@ -1,4 +1,4 @@
-"""A lead on its way to a CRM, from its change to the delivery that was read back.
+"""Delivery of leads to CRMs, from a change to the verified record.
 
 ``schedule_lead`` makes a lead due in the transaction that changed it, and queues an outbound request. The
 outbound machine runs each request as a ``CrmWork``: it sends an operation, reads the answer, and asks
@@ -75,7 +75,7 @@ LEAD_GONE: Final = "lead_gone"
 VERIFIED_WITHIN: Final = timedelta(seconds=10)
 """Precision of a target's last verification: all deliveries that arrive at once share its row."""
 MOST_TURNS: Final = 40
-"""Replies without a request in between; a connector that gives more runs in a circle."""
+"""Most replies in a row without a request; a connector that gives more is in a loop."""
 
 
 def schedule_lead(tx: Tx, business_id: str, /, *lead_ids: str) -> None:
@@ -207,6 +207,8 @@ class CrmWork[C](ABC):
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
+    """Stored state of a request: ``course`` is that of the work, ``memory`` that of the connector."""
+
     course: str = field(repr=False)
     secrets_revision: int
     renewals: int = 0
@@ -347,8 +349,8 @@ class _Run:
         state = TargetState.PAUSED if target.state is TargetState.PAUSED else TargetState.DISCONNECTED
         record_target(tx, target, state=state, reason=reason[:64])
         publish_connection(tx, target)
-        names = {"target": target.number, "connector": target.connector, "reason": reason}
-        logger().warning("crm.disconnected", **names)
+        details = {"target": target.number, "connector": target.connector, "reason": reason}
+        logger().warning("crm.disconnected", **details)
         self._work.hold(tx, self._context.request)
         return Done()
 
@@ -443,7 +445,7 @@ class DeliveryWork(CrmWork[DeliveryCourse]):
         if lead is None:
             return Failed(LEAD_GONE)
         if lead.id != delivery.lead_id:
-            # The lead that it was merged into brings all: only search a record of an earlier try.
+            # The target lead's delivery has all values: only search for a record of an earlier try.
             if context.request.attempts <= 1:
                 _delete_delivery(tx, delivery)
                 return Done()
@@ -474,7 +476,7 @@ class DeliveryWork(CrmWork[DeliveryCourse]):
             )
             return Failed(turn.reason) if turn.is_final or is_over else NotNow(turn.reason)
         if course.is_look:
-            _delete_delivery(tx, delivery)  # first: the delivery of the other lead is the one that arrives
+            _delete_delivery(tx, delivery)  # first, so that only the target lead's delivery arrives
             if turn.record_id:
                 _, merged_into = store.record_arrived(tx, delivery, turn.record_id, is_verified=False)
                 _schedule_merged(tx, target, merged_into)

@@ -398,7 +398,10 @@ class ConsentVisitor:
 
 @dataclass(frozen=True, slots=True)
 class ConsentState:
-    """The content of a state: the target and the time; the PKCE verifier is derived from ``text``."""
+    """Content of an OAuth ``state``: target and time.
+
+    The PKCE verifier is derived from ``text``.
+    """
 
     number: int
     asked_at: datetime
@@ -442,7 +445,7 @@ def _verifier(vault: Vault, text: str) -> str:
 
 
 def read_consent(vault: Vault, state: str, visitor: ConsentVisitor, at: datetime) -> ConsentState:
-    """Return the content of a state that this session took to the vendor not long ago.
+    """Check an OAuth ``state`` of this session, and return its content.
 
     Raises:
         Refused: UNSIGNED, STALE.

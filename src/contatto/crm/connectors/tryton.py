@@ -157,7 +157,7 @@ def _read_enumerated(_link: crm.CrmLink, _: crm.ListRecords, body: Any, _memory:
 
 
 def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: str) -> crm.Reply:
-    """Create, or read and change; then read the notes, and add a missing one."""
+    """Follow a creation, or change the party that was read; then add the note if it is missing."""
     step, _, record_id = memory.partition(":")
     if step == "changed":
         return _with_note(link, write, record_id)

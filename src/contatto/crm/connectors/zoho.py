@@ -37,11 +37,13 @@ _SERVERS: Final = tuple(
     )
 )  # fmt: skip
 """Each data centre gives the tokens of its own customers. Source: Zoho CRM API, "Multi DC"."""
-_SHUT: Final = frozenset({"NO_PERMISSION", "OAUTH_SCOPE_MISMATCH", "AUTHORIZATION_FAILED", "LICENSE_EXPIRED"})
+_DENIED: Final = frozenset(
+    {"NO_PERMISSION", "OAUTH_SCOPE_MISMATCH", "AUTHORIZATION_FAILED", "LICENSE_EXPIRED"}
+)
 
 
 def _send(link: crm.CrmLink, method: str, path: str, body: Any = None) -> HttpRequest:
-    """Zoho's name for the kind of its token is its own."""
+    """Build a request with Zoho's own authorization scheme."""
     headers = {"Authorization": f"Zoho-oauthtoken {link.secrets.get(api.ACCESS, '')}"}
     return api.json_request(method, link.address + path, headers, body)
 
@@ -92,19 +94,19 @@ def _rows(body: Any) -> list[dict[str, Any]]:
     return [] if body == {} else rows_of(body, "data")
 
 
-def _is_writable(one: dict[str, Any]) -> bool:
-    is_fixed = one.get("read_only") is True or one.get("field_read_only") is True
-    return not is_fixed and as_text(one.get("api_name")) not in ("", OUR_ID)
+def _is_writable(row: dict[str, Any]) -> bool:
+    is_fixed = row.get("read_only") is True or row.get("field_read_only") is True
+    return not is_fixed and as_text(row.get("api_name")) not in ("", OUR_ID)
 
 
-def _field(one: dict[str, Any]) -> crm.CrmField:
-    name, length = as_text(one.get("api_name")), one.get("length")
-    options = as_dicts(one.get("pick_list_values"))
+def _field(row: dict[str, Any]) -> crm.CrmField:
+    name, length = as_text(row.get("api_name")), row.get("length")
+    options = as_dicts(row.get("pick_list_values"))
     return crm.CrmField(
         name,
-        as_text(one.get("field_label")) or name,
-        _KINDS.get(as_text(one.get("data_type")), crm.FieldKind.TEXT),
-        is_required=one.get("system_mandatory") is True,
+        as_text(row.get("field_label")) or name,
+        _KINDS.get(as_text(row.get("data_type")), crm.FieldKind.TEXT),
+        is_required=row.get("system_mandatory") is True,
         choices=tuple(
             (as_text(option.get("actual_value")), as_text(option.get("display_value"))) for option in options
         ),
@@ -112,8 +114,8 @@ def _field(one: dict[str, Any]) -> crm.CrmField:
     )
 
 
-def _record(one: dict[str, Any]) -> crm.CrmRecord:
-    values = api.as_values(one)
+def _record(row: dict[str, Any]) -> crm.CrmRecord:
+    values = api.as_values(row)
     return crm.CrmRecord(
         values.get("id", ""), values.get(OUR_ID, ""), values, values.get("Modified_Time", "")
     )
@@ -222,7 +224,7 @@ class Zoho(api.JsonApi):
             field = as_text(details.get("api_name"))
             if code in _BUSY:
                 return crm.RetryLater(code.lower(), retry_after_s(answer))
-            if code in _SHUT:
+            if code in _DENIED:
                 return crm.Denied(code.lower())
             existing_id = as_text(details.get("id") or as_dict(details.get("duplicate_record")).get("id"))
             # Without a field, invalid data means that no record has this id.

@@ -206,7 +206,7 @@ class _DeadLetter:
     """A delivery with the values that it would write now, edits of members included."""
 
     target: Target
-    shown: dict[str, Any]
+    target_view: dict[str, Any]
     delivery: crm.Delivery
     row: dict[str, Any]
     fields: list[dict[str, Any]]
@@ -218,12 +218,12 @@ def _load(tx: Tx, business_id: str, target_id: str, delivery_id: str, base_url: 
     target = actions.load_target(tx, business_id, number_of(target_id))
     delivery = actions.load_delivery(tx, target, number_of(delivery_id))
     (ledger,) = actions.load_standings(tx, business_id, [target])
-    shown = show_target(ledger, tx.ports[CrmPorts].connectors)
+    target_view = show_target(ledger, tx.ports[CrmPorts].connectors)
     lead = list_leads_by_id(tx, business_id, {delivery.lead_id}).get(delivery.lead_id)
     edited = msgspec.json.decode(delivery.edited, type=dict[str, str]) if delivery.edited else {}
     row = _row(delivery, lead.number if lead else 0)
     if lead is None or target.connector not in tx.ports[CrmPorts].connectors:
-        return _DeadLetter(target, shown, delivery, row, [], "", edited)
+        return _DeadLetter(target, target_view, delivery, row, [], "", edited)
     payload = with_edits(payload_of(tx, target, lead, delivery.revision, base_url), edited)
     labels = {field.name: field.label for field in target.described}
     fields = [
@@ -235,7 +235,7 @@ def _load(tx: Tx, business_id: str, target_id: str, delivery_id: str, base_url: 
         }
         for name, text in payload.values.items()
     ]
-    return _DeadLetter(target, shown, delivery, row, fields, payload.note, edited)
+    return _DeadLetter(target, target_view, delivery, row, fields, payload.note, edited)
 
 
 async def _render(
@@ -252,7 +252,7 @@ async def _render(
     letter = await context.db.read(lambda tx: _load(tx, caller.business_id, target_id, delivery_id, base_url))
     values = {
         "caller": caller,
-        "target": letter.shown,
+        "target": letter.target_view,
         "letter": letter.row,
         "fields": letter.fields,
         "note": letter.note,
@@ -493,7 +493,7 @@ def _label(target: Target, name: str) -> str:
 
 
 def _words(row: crm.MappedField, choices: tuple[tuple[str, str], ...]) -> list[WordRow]:
-    """Return our statuses, or the words of a row; a field with choices gets an empty one more."""
+    """Return the pairs of our words and the CRM's; a field with choices gets an empty pair."""
     words = dict(row.words)
     if row.source == STATUS:
         return [
