@@ -59,7 +59,10 @@ def load_operator_snapshot(tx: Tx, operator_id: str) -> OperatorSnapshot | None:
         {placement.id: placement for placement in store.list_placements(tx, operator_id)},
         {admission.business_id: admission for admission in admitted},
         store.list_approved(tx, operator_id),
-        {balance.ad_account_id: balance.room_micros for balance in store.list_balances(tx, operator_id)},
+        {
+            balance.ad_account_id: balance.chargeable_micros
+            for balance in store.list_balances(tx, operator_id)
+        },
     )
 
 
@@ -109,7 +112,7 @@ class OperatorIndex:
 
     def available_balance(self, market: OperatorSnapshot, ad_account_id: str) -> int:
         """Return the balance that may still be promised, in micros, less recent promises."""
-        balance = market.rooms.get(ad_account_id, 0)
+        balance = market.chargeable.get(ad_account_id, 0)
         promises = self._promises.get(ad_account_id)
         if promises is None:
             return balance
@@ -169,7 +172,7 @@ class OperatorIndex:
             self._filled -= filled
 
 
-_CODES = SharedLimit("admission codes tried", 20, timedelta(hours=1))
+_CODE_TRIES = SharedLimit("admission codes tried", 20, timedelta(hours=1))
 
 
 def ask_admission(tx: Tx, operator_id: str, business: Business, category: Category) -> Admission:
@@ -197,7 +200,7 @@ def join_by_code(tx: Tx, code: str, business: Business, category: Category) -> A
     Raises:
         Refused: LINK_OVER for an unknown or expired code; CONFLICT for an admitted business; TOO_MANY.
     """
-    _CODES.take(tx, business.id)
+    _CODE_TRIES.take(tx, business.id)
     operator_id = store.delete_code(tx, hash_secret(code.strip()))
     operator = store.find_operator(tx, operator_id) if operator_id else None
     if operator is None:
@@ -349,7 +352,7 @@ def change_placement(tx: Tx, operator: Operator, changed: Placement) -> None:
     store.save_placement(tx, placement)
 
 
-type Keep = Callable[[Tx], None]
+type Save = Callable[[Tx], None]
 
 
 class AdSender:
@@ -362,8 +365,8 @@ class AdSender:
         """Begin a round through the admissions."""
         self._turns = None
 
-    def read_next(self, tx: Tx) -> Keep | None:
-        """Read the news of the next business; return the function that stores them, None at the end."""
+    def read_next(self, tx: Tx) -> Save | None:
+        """Find the next business with new ads or accounts; return the function that saves them."""
         if self._turns is None:
             self._turns = iter(store.list_admitted(tx))
         for admission in self._turns:
@@ -549,19 +552,19 @@ def statement_rows(
         names: names of placements by id.
         groups: names of the ad groups that the reader may see, by id; others appear by id.
     """
-    place = (balance.business_id, balance.operator_id, balance.ad_account_id)
-    moves: list[tuple[str, int, PlacedDay | BalanceEntry]] = [
-        *((payment.day, 0, payment) for payment in store.list_balance_entries(tx, *place)),
+    balance_key = (balance.business_id, balance.operator_id, balance.ad_account_id)
+    entries: list[tuple[str, int, PlacedDay | BalanceEntry]] = [
+        *((payment.day, 0, payment) for payment in store.list_balance_entries(tx, *balance_key)),
         *((day.day, 1, day) for day in days),
     ]
     total_micros, rows = 0, []
-    for day, _, move in sorted(moves, key=lambda item: item[:2]):
-        if isinstance(move, BalanceEntry):
-            amount, texts = move.micros, ["", "", move.note, "0", "0"]
+    for day, _, entry in sorted(entries, key=lambda item: item[:2]):
+        if isinstance(entry, BalanceEntry):
+            amount, texts = entry.micros, ["", "", entry.note, "0", "0"]
         else:
-            placement = names.get(move.placement_id, move.placement_id)
-            group = groups.get(move.ad_group_id, move.ad_group_id)
-            amount, texts = -move.charged_micros, [placement, group, "", str(move.views), str(move.clicks)]
+            placement = names.get(entry.placement_id, entry.placement_id)
+            group = groups.get(entry.ad_group_id, entry.ad_group_id)
+            amount, texts = -entry.charged_micros, [placement, group, "", str(entry.views), str(entry.clicks)]
         total_micros += amount
         money = [f"{amount / MICROS:.6f}", f"{total_micros / MICROS:.6f}"]
         rows.append([str(balance.number), balance.currency, day, *texts, *money])

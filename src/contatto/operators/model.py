@@ -36,7 +36,7 @@ class Category(StrEnum):
 
 
 class AdmissionState(StrEnum):
-    """State of a business at an operator; only the ads of admitted businesses compete."""
+    """State of a business's admission; only ads of admitted businesses compete."""
 
     REQUESTED = "asked"
     ADMITTED = "admitted"
@@ -155,7 +155,7 @@ class Balance:
         return self.paid_in_micros - self.charged_micros
 
     @property
-    def room_micros(self) -> int:
+    def chargeable_micros(self) -> int:
         """Return the amount that may still be charged to a limited account."""
         return max(self.left_micros + self.credit_micros, 0)
 
@@ -209,12 +209,12 @@ class RequestDay:
 class OperatorSnapshot:
     """Placements, members, approved ads and balances of an operator.
 
-    ``admitted`` are admissions by business, ``approved`` the ads with their digests, and ``rooms`` the
-    chargeable amounts by ad account.
+    ``admitted`` are admissions by business, ``approved`` the ads with their digests, and ``chargeable`` the
+    amounts in micros that may still be charged, by ad account.
     """
 
     operator: Operator
     placements: dict[str, Placement]
     admitted: dict[str, Admission]
     approved: frozenset[tuple[str, str]]
-    rooms: dict[str, int]
+    chargeable: dict[str, int]

@@ -241,8 +241,8 @@ def _load(tx: Tx, caller: Caller) -> dict[str, Any]:
     placements = store.list_placements(tx, operator.business_id)
     by_id = {placement.id: placement for placement in placements}
     placed = store.list_placed_days(tx, operator.business_id, first)
-    unseen = [PlacedDay(operator.business_id, "", name, "", "", "", 0, 0, 0) for name in by_id]
-    totals = sum_days([*unseen, *placed], lambda day: day.placement_id)
+    empty_days = [PlacedDay(operator.business_id, "", name, "", "", "", 0, 0, 0) for name in by_id]
+    totals = sum_days([*empty_days, *placed], lambda day: day.placement_id)
     days = sum_days(placed, lambda day: (day.day, by_id[day.placement_id].name))
     requests, filled = Counter[str](), Counter[str]()
     for day in store.list_request_days(tx, operator.business_id, first):
@@ -295,7 +295,7 @@ class CodeForm(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _JoinedMarket:
-    """A marketplace that the business joined or asked."""
+    """A marketplace with an admission of the business, in any state."""
 
     admission: Admission
     balances: list[Balance]

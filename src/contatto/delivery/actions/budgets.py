@@ -134,7 +134,7 @@ def _list_available(
         of_accounts = ledger.list_committed_of_accounts(tx, business_id, server_id)
         for balance in own:
             reserved = of_accounts.get(balance.ad_account_id, 0)
-            available[balance.ad_account_id] = max(balance.room_micros - reserved, 0)
+            available[balance.ad_account_id] = max(balance.chargeable_micros - reserved, 0)
     campaigns = {
         candidate.live.campaign.id: (candidate.live.campaign, candidate.timezone)
         for candidate in candidates
@@ -258,7 +258,7 @@ def _charge(
     budgets = _load_budgets(tx, business_id, priced)
     accounts = {touch.ad_account_id for touch in priced}
     available: dict[BalanceKey, int] = {
-        (balance.operator_id, balance.ad_account_id): balance.room_micros
+        (balance.operator_id, balance.ad_account_id): balance.chargeable_micros
         for balance in list_limited_balances(tx, business_id, accounts)
     }
     charged: list[Touch] = []

@@ -108,12 +108,12 @@ def prepare_relearning(tx: Tx, business_id: str, days: int) -> RelearningInput |
 
 
 def relearn_files(
-    computing: ExampleEngine, sources: Sequence[Path], market: MarketState, as_of_ts: int
+    engine: ExampleEngine, sources: Sequence[Path], market: MarketState, as_of_ts: int
 ) -> RelearningStats:
     """Learn from files up to a time.
 
     Args:
-        computing: the engine that joins the examples.
+        engine: joins decisions and outcomes to examples.
         sources: the files.
         market: a marketplace for this run; its weights are replaced (see `weights_of`).
         as_of_ts: the time; later arrivals do not count.
@@ -121,7 +121,7 @@ def relearn_files(
     Raises:
         OSError: a folder is full or missing.
     """
-    with _examples(computing, sources, as_of_ts) as folder:
+    with _examples(engine, sources, as_of_ts) as folder:
         batches = (batch_of(market, read_batch(folder, parts), as_of_ts) for parts in list_batches(folder))
         observed, features = map_batches(batches, folder / "arrays")
         forget_weights(market)
@@ -132,7 +132,7 @@ def relearn_files(
 
 
 def judge_files(
-    computing: ExampleEngine, sources: Sequence[Path], market: MarketState, span: Span
+    engine: ExampleEngine, sources: Sequence[Path], market: MarketState, span: Span
 ) -> HeldOutScores:
     """Compare predictions by the weights of `relearn_files` with the logged ones, for a span of decisions.
 
@@ -144,21 +144,22 @@ def judge_files(
     candidate: list[Floats] = []
     current: list[Floats] = []
     outcomes: list[Floats] = []
-    with _examples(computing, sources, span.as_of_ts) as folder:
+    with _examples(engine, sources, span.as_of_ts) as folder:
         for parts in list_batches(folder):
             batch = batch_of(market, read_batch(folder, parts), span.as_of_ts)
             in_span = (batch.times >= span.from_ts) & (batch.times < span.until_ts)
             candidate.append(predict_batch(market, batch)[in_span])
             current.append(batch.predictions[in_span])
+            # A positive label is below 0 in a batch; here it is 1, and -1 marks examples that do not count.
             outcomes.append(np.where(batch.is_asked, batch.observed.outcomes < 0.0, -1.0)[in_span])
     actual = np.concatenate(outcomes)
     return HeldOutScores(_judge(np.concatenate(candidate), actual), _judge(np.concatenate(current), actual))
 
 
 @contextmanager
-def _examples(computing: ExampleEngine, sources: Sequence[Path], as_of_ts: int) -> Iterator[Path]:
+def _examples(engine: ExampleEngine, sources: Sequence[Path], as_of_ts: int) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="contatto-") as scratch:
-        computing.make_examples(sources, as_of_ts, Path(scratch) / "examples")
+        engine.make_examples(sources, as_of_ts, Path(scratch) / "examples")
         yield Path(scratch) / "examples"
 
 
@@ -166,9 +167,9 @@ def _judge(estimates: Floats, outcomes: Floats) -> dict[str, PredictionScore]:
     """Score the predictions of each question on its cases."""
     judged = {}
     for head, question in enumerate(Question):
-        is_asked = outcomes[:, head] >= 0.0
-        if is_asked.any():
-            judged[question.value] = score_predictions(estimates[is_asked, head], outcomes[is_asked, head])
+        counts = outcomes[:, head] >= 0.0
+        if counts.any():
+            judged[question.value] = score_predictions(estimates[counts, head], outcomes[counts, head])
     return judged
 
 
@@ -205,11 +206,14 @@ LEAST_ENTRIES: Final = 50_000
 """With fewer entries the online learner keeps all of them in memory, and replays them."""
 MOST_ENTRIES: Final = 20_000_000
 """Joining more takes too long on one machine; use `contatto model relearn` with Spark."""
-_CLOCK_S: Final = 4 * 3_600.0
+_TIME_LIMIT_S: Final = 4 * 3_600.0
 
 
 class RelearningTask(msgspec.Struct, frozen=True):
-    """Task for a child process: test a candidate, or learn all days; nothing without ``saved``."""
+    """Task for a child process: test a candidate, or learn all days.
+
+    Without ``saved`` the child does nothing.
+    """
 
     seed: int = 0
     saved: bytes = b""
@@ -266,23 +270,26 @@ class Relearner:
     """
 
     least: int = LEAST_ENTRIES
-    _turns: Iterator[str] = field(default_factory=lambda: iter(()))
-    _is_begun: bool = False
+    _remaining: Iterator[str] = field(default_factory=lambda: iter(()))
+    _is_round_begun: bool = False
     _current: Relearning | None = None
     """The current run; after a crash of the child process it is unchanged."""
     _started_stage: Stage | None = None
 
     def start_over(self) -> None:
         """Begin a round."""
-        self._is_begun = False
+        self._is_round_begun = False
 
     def read_next(self, tx: Tx) -> Study | None:
         """Return the next step of the current run or of the next due business; None at the end."""
         if self._current is not None:
             return self._continue(tx, self._current)
-        if not self._is_begun:
-            self._turns, self._is_begun = iter([str(business.id) for business in list_businesses(tx)]), True
-        for business_id in self._turns:
+        if not self._is_round_begun:
+            self._remaining, self._is_round_begun = (
+                iter([str(business.id) for business in list_businesses(tx)]),
+                True,
+            )
+        for business_id in self._remaining:
             if self._is_due(tx, business_id):
                 started = Relearning(business_id, tx.now, tx.now, Stage.JUDGING, 0, 0, ())
                 return Study(msgspec.msgpack.encode(RelearningTask()), partial(self._begin, started))
@@ -297,6 +304,7 @@ class Relearner:
         return bool(log.find_newest_version(tx, business_id)) and self.least <= entries <= MOST_ENTRIES
 
     def _begin(self, started: Relearning, _answer: bytes, tx: Tx) -> None:
+        """Save the run after an empty task; `read_next` continues it."""
         save_relearning(tx, started)
         self._current, self._started_stage = started, None
 
@@ -318,7 +326,10 @@ class Relearner:
         return Study(msgspec.msgpack.encode(task), partial(self._finish, run))
 
     def _end(self, run: Relearning, stage: Stage) -> Study:
-        return Study(msgspec.msgpack.encode(RelearningTask()), lambda _answer, tx: self._note(tx, run, stage))
+        """Return an empty task, which only records the last stage of a run."""
+        return Study(
+            msgspec.msgpack.encode(RelearningTask()), lambda _answer, tx: self._record_stage(tx, run, stage)
+        )
 
     def _finish(self, run: Relearning, answer: bytes, tx: Tx) -> None:
         """Judge the candidate by its scores, or publish its weights."""
@@ -326,23 +337,23 @@ class Relearner:
         learned = replace(run, views=result.views)
         if run.stage is Stage.JUDGING:
             judged = replace(learned, compared=tuple(result.compared))
-            self._note(tx, judged, judge_candidate(result.compared))
+            self._record_stage(tx, judged, judge_candidate(result.compared))
             return
         try:
             if result.weights is None:
                 raise ValueError("there are no weights")
             model = publish_relearned(tx, run.business_id, result.weights)
         except Refused:
-            self._note(tx, learned, Stage.OVERTAKEN)
+            self._record_stage(tx, learned, Stage.OVERTAKEN)
         except ValueError:
-            self._note(tx, learned, Stage.BROKEN)
+            self._record_stage(tx, learned, Stage.BROKEN)
         else:
-            self._note(tx, replace(learned, version=model.version), Stage.PUBLISHED)
+            self._record_stage(tx, replace(learned, version=model.version), Stage.PUBLISHED)
 
-    def _note(self, tx: Tx, run: Relearning, stage: Stage) -> None:
-        noted = replace(run, stage=stage, told_at=tx.now)
-        save_relearning(tx, noted)
-        self._current, self._started_stage = (noted, None) if stage is Stage.LEARNING else (None, None)
+    def _record_stage(self, tx: Tx, run: Relearning, stage: Stage) -> None:
+        recorded = replace(run, stage=stage, told_at=tx.now)
+        save_relearning(tx, recorded)
+        self._current, self._started_stage = (recorded, None) if stage is Stage.LEARNING else (None, None)
 
 
 def relearning_studies(settings: Settings) -> tuple[PeriodicStudy, ...]:
@@ -351,6 +362,10 @@ def relearning_studies(settings: Settings) -> tuple[PeriodicStudy, ...]:
         return ()
     relearner = Relearner()
     study = PeriodicStudy(
-        EVERY_S, relearner.start_over, relearner.read_next, relearn_in_process, lambda: LongProcess(_CLOCK_S)
+        EVERY_S,
+        relearner.start_over,
+        relearner.read_next,
+        relearn_in_process,
+        lambda: LongProcess(_TIME_LIMIT_S),
     )
     return (study,)

@@ -201,7 +201,7 @@ def _load_members(
 FLUSH_S: Final = 0.1
 """Decisions of this time are written together, in the background."""
 LATE_S: Final = 1.0
-"""The same for decisions without a promise: in a marketplace those of all businesses but the winner."""
+"""The same for decisions without a promise, such as those of businesses that lost the auction."""
 LEASE_RENEW_S: Final = 1.0
 """Interval at which a busy ad server renews its leases."""
 EMPTY_RENEW_S: Final = 0.2
@@ -318,7 +318,7 @@ class TenantAdServer:
         self.limits_views = False
         """An ad group has a frequency cap, or the installation limits views."""
         self.terms: list[Candidate] = []
-        """An example of the ads with equal terms, by the number of the terms."""
+        """One ad of each distinct set of terms; `Bidder.terms` is the index."""
         self.candidates: dict[int, Candidate] = {}
         self.revisions: dict[int, tuple[str, str]] = {}
         """Id and digest of ads that an operator has to approve."""
@@ -338,6 +338,7 @@ class TenantAdServer:
         self._flushing: dict[float, asyncio.Task[None]] = {}
         self.loading: asyncio.Task[None] | None = None
         self._refused_version = 0
+        """Version of a damaged model, which is not loaded again."""
 
     async def refresh(self) -> None:
         """Refresh ads, model and leases that are too old."""
@@ -419,7 +420,7 @@ class TenantAdServer:
         self.flush_soon(renews=self._renews, within_s=FLUSH_S if is_urgent else LATE_S)
 
     def settle_claims(self, claims: Claims, record: Record, *, is_shown: bool = True) -> None:
-        """Return a claim of a decision that shows another ad, or none."""
+        """Give back the claim of a decision that shows another ad, or none."""
         if claims.granted and not (is_shown and record.ad_group == claims.granted):
             self._unused_claims.append(record.nonce)
             self.caps.give_back(record.viewer, claims.granted)
@@ -520,7 +521,7 @@ def seed_of(business_id: str) -> int:
 
 
 TOKEN_TTL_S: Final = 0.5
-"""A revoked token may still get ads for this long; a busy one is checked twice a second."""
+"""A revoked token may still get ads for this long."""
 TOKEN_REFRESH_S: Final = 0.25
 """A check older than this is repeated in the background."""
 _MOST: Final = 1_000
@@ -563,7 +564,7 @@ class RecentCallers:
             self._callers.pop(key, None)
 
 
-type FindBar = Callable[[Bidder], tuple[Hurdle | None, tuple[int, ...], float]]
+type PlacementCheck = Callable[[Bidder], tuple[Hurdle | None, tuple[int, ...], float]]
 """Returns the hurdle of a bidder in a placement, or its allowed ads and their highest total price."""
 
 
@@ -572,7 +573,7 @@ class AdLimits:
     """Limits besides the terms of ads: claims under frequency caps, and rules of a placement."""
 
     claims: Claims = field(default_factory=Claims)
-    find_bar: FindBar | None = None
+    check_placement: PlacementCheck | None = None
 
 
 async def serve_ad(
@@ -604,7 +605,7 @@ def gather_request(
     if request.has_consent:
         viewer = tenant.server.name_id(tenant.business_id, f"delivery:{request.viewer_id}")
     floor = max(request.floor_micros, RESERVE_MICROS)
-    able, available, left_out = _compare(tenant, request, at, viewer, floor, limits)
+    able, available, left_out = _find_eligible(tenant, request, at, viewer, floor, limits)
     return AuctionRequest(
         nonce, micros(at), viewer, request.country, features_of(request), floor, able, available,
         {number: why for number, why in left_out.items() if number not in available},
@@ -612,13 +613,13 @@ def gather_request(
     )  # fmt: skip
 
 
-def _compare(
+def _find_eligible(
     tenant: TenantAdServer, request: AdRequest, at: datetime, viewer: str, floor: int, limits: AdLimits
 ) -> tuple[list[int], dict[int, float], dict[int, str]]:  # fmt: skip
     """Return the eligible ads, the available budgets of their ad groups, and the hurdles of all others.
 
-    Ads and ad groups are the API's numbers. This loop over all ad groups runs for each request, so everything
-    that they share is computed before it.
+    Ads and ad groups are given by the API's numbers. This loop over all ad groups runs for each request, so
+    everything that they share is computed before it.
     """
     members: Members = {} if tenant.snapshot is None else tenant.snapshot.members
     able: list[int] = []
@@ -636,7 +637,7 @@ def _compare(
     leases = tenant.available
     has_history = viewer != NOBODY and tenant.limits_views
     now_ts = micros(at)
-    by_terms = [compare_terms(term, request) for term in tenant.terms]
+    by_terms = [compare_terms(candidate, request) for candidate in tenant.terms]
     for bidder in tenant.bidders:
         number = bidder.ad_group_number
         hurdle = find_hurdle(bidder.candidate, by_terms[bidder.terms], at, find_identity, members)
@@ -647,8 +648,8 @@ def _compare(
             if budget * 1_000 < floor:
                 hurdle = Hurdle.BUDGET
                 tenant.renew_empty_lease()
-            elif limits.find_bar is not None:
-                hurdle, ads, most = limits.find_bar(bidder)
+            elif limits.check_placement is not None:
+                hurdle, ads, most = limits.check_placement(bidder)
                 budget = min(budget, most)
             if hurdle is None:
                 able += ads
@@ -720,7 +721,7 @@ def issue_ad(
 
 type BlindFor = Callable[[str], Iterable[Fingerprint]]
 """Returns the fingerprints of a viewer for one business; each business has its own."""
-_MARK: Final = "placement:"
+_PSEUDONYM_PREFIX: Final = "placement:"
 _NEWEST: Final = 0.1
 """Weight of the newest offer in the moving average of a business."""
 
@@ -756,7 +757,7 @@ async def serve_placement(
         )
     viewer = NOBODY
     if request.has_consent:
-        viewer = server.name_id(placement.business_id, f"{_MARK}{request.viewer_id}")
+        viewer = server.name_id(placement.business_id, f"{_PSEUDONYM_PREFIX}{request.viewer_id}")
     is_capped = False
     if placement.most_views and viewer != NOBODY:
         day = server.operators.day_of(market.operator)
@@ -792,8 +793,8 @@ async def _gather_entrants(
         if tenant.snapshot is None or not tenant.snapshot.candidates:
             continue
         prints = frozenset(blind_for(business_id))
-        own = replace(request, prints=prints) if prints != request.prints else request
-        entrants.append(Entrant(tenant, own))
+        own_request = replace(request, prints=prints) if prints != request.prints else request
+        entrants.append(Entrant(tenant, own_request))
     return entrants
 
 
@@ -806,7 +807,7 @@ async def _compete(
     while True:
         records = []
         for entrant in entrants:
-            limits = AdLimits(entrant.claims, _bars(server, market, placement, entrant.tenant))
+            limits = AdLimits(entrant.claims, _placement_check(server, market, placement, entrant.tenant))
             able = gather_request(entrant.tenant, entrant.request, nonce, at, limits)
             records.append(entrant.tenant.replica.propose(able))
         winner, to_beat = rank_offers([record.offer_micros for record in records], nonce)
@@ -818,12 +819,12 @@ async def _compete(
         for entrant, record in zip(entrants, records, strict=True):
             entrant.tenant.replica.take_back(record)
     served, averages = None, server.offers_in(placement.id)
-    for place, (entrant, record) in enumerate(zip(entrants, records, strict=True)):
-        tenant, is_winner = entrant.tenant, place == winner
+    for index, (entrant, record) in enumerate(zip(entrants, records, strict=True)):
+        tenant, is_winner = entrant.tenant, index == winner
         tenant.settle_claims(entrant.claims, record, is_shown=is_winner)
         before = averages.get(tenant.business_id, 0.0)
         averages[tenant.business_id] = before + _NEWEST * (record.offer_micros - before)
-        record.placement, record.to_beat_micros = placement.id, to_beat[place]
+        record.placement, record.to_beat_micros = placement.id, to_beat[index]
         settle_record(record)
         chosen = tenant.candidates.get(record.ad) if record.ad else None
         if is_winner and chosen is not None:
@@ -835,12 +836,12 @@ async def _compete(
     return served
 
 
-def _bars(
+def _placement_check(
     server: AdServer, market: OperatorSnapshot, placement: Placement, tenant: TenantAdServer
-) -> FindBar:
+) -> PlacementCheck:
     """Return the check of a placement: same currency, approved ads, and enough balance."""
 
-    def find_bar(bidder: Bidder) -> tuple[Hurdle | None, tuple[int, ...], float]:
+    def check_placement(bidder: Bidder) -> tuple[Hurdle | None, tuple[int, ...], float]:
         candidate = bidder.candidate
         if candidate.currency != placement.currency:
             return Hurdle.CURRENCY, (), 0.0
@@ -858,4 +859,4 @@ def _bars(
         hurdle = Hurdle.BALANCE if most * 1_000 < placement.floor_micros else None
         return hurdle, tuple(approved), most
 
-    return find_bar
+    return check_placement

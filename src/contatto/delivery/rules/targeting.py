@@ -59,7 +59,7 @@ type FindIdentity = Callable[[Candidate], frozenset[Member]]
 
 
 class TermsMatch(NamedTuple):
-    """Hurdles from the terms of an ad, checked before its schedule and after it."""
+    """Hurdles of an ad's terms, ranked before and after its schedule."""
 
     before_schedule: Hurdle | None
     after_schedule: Hurdle | None
@@ -284,19 +284,19 @@ def rank_offers(offers: Sequence[int], number: int) -> tuple[int | None, list[in
 
     Args:
         offers: the offer of each business, in micros; 0 for none.
-        number: of the impression; it decides between equal offers.
+        number: the nonce of the decision, which breaks ties.
 
     Returns:
         None as the index without any offer. The winner has to exceed the second best offer. Each other
         business has to exceed the winner, so a replay of its own record does not make it win.
     """
     count = len(offers)
-    order = sorted(range(count), key=lambda place: (-offers[place], (place + number) % count))
+    order = sorted(range(count), key=lambda index: (-offers[index], (index + number) % count))
     if not order or not offers[order[0]]:
         return None, [0] * count
     winner = order[0]
     second = offers[order[1]] if count > 1 else 0
-    return winner, [second if place == winner else offers[winner] + 1 for place in range(count)]
+    return winner, [second if index == winner else offers[winner] + 1 for index in range(count)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Tables of charges, promises, budget leases, and counts of the trial."""
+"""Tables of charges, promises, budget leases, and results of each trial arm."""
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date
@@ -124,7 +124,7 @@ _CLAIMED_AMOUNT: Final = (
 
 
 def save_promises(tx: Tx, new: Sequence[Promise]) -> None:
-    """Publish promises to all ad servers; claimed ones under a frequency cap get their amount."""
+    """Publish promises to all ad servers; a promise with a viewer is a claim already, and gets its amount."""
     insert_new(tx, promises, [row_of(promise) for promise in new if not promise.viewer])
     amounts = [
         {"business": promise.business_id, "of_nonce": promise.nonce, "amount": promise.micros}
@@ -289,6 +289,7 @@ trials = Table(
     *(Column(name, BigInteger, nullable=False) for name in _COUNTS),
     Index("ix_delivery_trials_day", "day"),
 )
+"""Results by day; ``trial`` is the group of viewers (see `rules.results.trial_of`)."""
 
 
 def save_trial_days(tx: Tx, days: Iterable[TrialDay]) -> None:
