@@ -469,7 +469,7 @@ def list_form_entries(
     test = find_test_lead(tx, business_id, version)
     sample = outside.sample_answers(version.content, version.number)
     entries = {test.id: LeadEntry(test, None, version=version, answers=sample)} if test else {}
-    before: store.Place | None = None
+    before: store.AnswerCursor | None = None
     while page := store.list_answers_of_version(tx, business_id, version.id, before, most or 500):
         owners = list_leads_by_id(tx, business_id, {answer.lead_id for answer in page})
         wrong = list_wrong_values(tx, business_id, {lead.id for lead in owners.values()})

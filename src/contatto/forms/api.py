@@ -87,7 +87,7 @@ def load_page(tx: Tx, business_id: str, number: int) -> FormVersion:
 def load_source(tx: Tx, business_id: str, source: OfSource) -> FormVersion | None:
     """Return the form of a source, or None for the chat.
 
-    Raises Refused: INVALID when ``page_id`` lacks or must not be there; NOT_FOUND.
+    Raises Refused: INVALID when ``page_id`` is missing or not allowed; NOT_FOUND.
     """
     if source.lead_source is LeadSource.DIRECT_MESSAGE:
         if source.page_id is not None:
@@ -251,8 +251,8 @@ def _preview_url(version: FormVersion, base_url: str) -> str:
 def _fits(query: FormsQuery, at: datetime, row: PageOfForm) -> bool:
     status, span = query.status or query.page_status, query.update_time_range
     in_time = span is None or span.start <= at <= span.end
-    named = query.title.casefold() in row.title.casefold()
-    return in_time and named and status in (None, row.status)
+    has_title = query.title.casefold() in row.title.casefold()
+    return in_time and has_title and status in (None, row.status)
 
 
 test_lead_router: Final = api_routes("Forms and leads", "/page/lead/mock")
@@ -379,8 +379,10 @@ async def make_lead_task(request: Request, caller: ApiCaller, body: LeadTaskBody
         return queue_lead_file(tx, account, ad_number=ad.ad_number)
 
     db = context_of(request).db
-    asks = body.task_id is not None
-    return api_answer(_show_file(await (db.read(work) if asks else db.write(work))), request_id_of(request))
+    is_status_query = body.task_id is not None
+    return api_answer(
+        _show_file(await (db.read(work) if is_status_query else db.write(work))), request_id_of(request)
+    )
 
 
 @file_router.get(
@@ -414,8 +416,8 @@ async def download_leads(request: Request, caller: ApiCaller) -> Response:
 
     task, content = await context_of(request).db.read(work)
     disposition = f'attachment; filename="{task.file_name}.{task.file_type}"'
-    named = {"Content-Disposition": disposition, "Cache-Control": "no-store"}
-    return Response(content, media_type=_MEDIA[task.file_type], headers=named)
+    headers = {"Content-Disposition": disposition, "Cache-Control": "no-store"}
+    return Response(content, media_type=_MEDIA[task.file_type], headers=headers)
 
 
 def _task(tx: Tx, account: AdAccount, number: int) -> ExportJob:
@@ -525,9 +527,9 @@ def _form_entry(tx: Tx, account: AdAccount, version: FormVersion, query: LeadQue
         sent = list_answers_of_lead(tx, version.business_id, lead.id)
         wrong = list_wrong_values(tx, version.business_id, {lead.id})[lead.id]
         entries = [
-            LeadEntry(lead, None, version=version, answers=without_wrong(each.answers, wrong))
-            for each in sent
-            if each.version_id == version.id
+            LeadEntry(lead, None, version=version, answers=without_wrong(answer.answers, wrong))
+            for answer in sent
+            if answer.version_id == version.id
         ]
     if not entries:
         raise Refused(errors.NOT_FOUND, "lead_id: this lead has not sent this form.")

@@ -7,12 +7,12 @@ from enum import StrEnum
 from typing import Final
 
 from contatto.capture.model import Field
-from contatto.kit import i18n as languages
+from contatto.kit.i18n import Translator
 
 type Words = Mapping[str, Mapping[str, str]]
 """Texts by language and by key, such as ``words["en"]["q1.label"]``."""
 type Answers = Mapping[str, str | list[str]]
-"""What a person sends: by the question's key; a list for many choices."""
+"""Answers of a person by the question's key; a list for several choices."""
 
 
 class QuestionKind(StrEnum):
@@ -45,9 +45,9 @@ class QuestionKind(StrEnum):
 
 
 CONTACTS: Final[Mapping[QuestionKind, Field]] = {
-    QuestionKind(each.value): each for each in Field if each.value in list(QuestionKind)
+    QuestionKind(contact.value): contact for contact in Field if contact.value in list(QuestionKind)
 }
-"""Which questions ask for a contact detail, and for which one."""
+"""Contact details by the kind of the question that asks for them."""
 
 
 class HiddenValue(StrEnum):
@@ -91,7 +91,7 @@ class Hours:
 
 @dataclass(frozen=True, slots=True)
 class FormQuestion:
-    """One question. Its texts stand in the content's words, so that logic knows no language.
+    """One question; its texts are in the words of the content.
 
     ``low`` and ``high`` bound the length of a text or the value of a number; ``country`` is the market that
     a phone number is read in unless the person picks another. It shows when ``show_if`` was answered with
@@ -116,7 +116,7 @@ class FormQuestion:
 
 @dataclass(frozen=True, slots=True)
 class FormConsent:
-    """A purpose that a person agrees to; a required one must be ticked to send, and none is ticked before."""
+    """Consent to one purpose; no box is ticked beforehand, a required one must be."""
 
     key: str
     required: bool = False
@@ -124,10 +124,10 @@ class FormConsent:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """All that a form is. The first language is the one that others fall back to.
+    """Content of a form. Other languages fall back to the first one.
 
     ``image`` is the hash of the picture over the headline, "" for none.
-    ``made`` counts the questions that were ever made: a key is never given twice.
+    ``made`` counts all questions ever added, so that no key is used twice.
     """
 
     languages: tuple[str, ...] = ("en",)
@@ -187,7 +187,7 @@ class Problem:
     says: str
     num: int | None = None
 
-    def in_language(self, words: languages.Translator) -> str:
+    def in_language(self, words: Translator) -> str:
         return words.gettext(self.says) if self.num is None else words.gettext(self.says, num=self.num)
 
 
@@ -206,7 +206,7 @@ class Respondent:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """Submission of a browser; the same ``submission_id`` is the same answer.
+    """Submission of a browser; a repeated ``submission_id`` is the same answer.
 
     ``trap`` is a field that no person sees: only programs fill it in.
     """
@@ -234,7 +234,10 @@ class Booking:
 
 @dataclass(frozen=True, slots=True)
 class Prefill:
-    """Context of an opened form: details of the person, and booked appointments."""
+    """Known details of the person who opens a form, and booked appointments.
+
+    ``is_back`` marks a person who submitted this form before.
+    """
 
     is_back: bool = False
     details: Mapping[QuestionKind, str] = field(default_factory=dict)
@@ -254,7 +257,7 @@ class FormVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QuestionAnswer:
-    """One question as it was answered: the text for people, and the normal form of it."""
+    """Answer to one question: ``shown`` for people, ``value`` normalised for programs."""
 
     key: str
     label: str
@@ -302,7 +305,7 @@ class ConsentReceipt:
 
 @dataclass(frozen=True, slots=True)
 class TestLeadMade:
-    """A program made a test lead, of a form or, with page number 0, of the chat."""
+    """A test lead made by a program; page number 0 is the chat."""
 
     business_id: str
     lead_id: str
@@ -311,7 +314,7 @@ class TestLeadMade:
 
 @dataclass(frozen=True, slots=True)
 class FormSubmitted:
-    """A person sent a form; ``lead_id`` is empty when it made no lead."""
+    """Submission of a form; without a lead, ``lead_id`` is empty."""
 
     business_id: str
     form_id: str

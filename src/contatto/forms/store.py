@@ -125,8 +125,8 @@ consent_receipts = Table(
     Index("ix_consent_receipts_of_person", "business_id", "person_id"),
 )
 
-type Place = tuple[datetime, str]
-"""Time and id of an answer: what a page of a list begins after."""
+type AnswerCursor = tuple[datetime, str]
+"""Time and id of the last answer of a page; the next page begins after it."""
 _VERSION: Final = tuple(FormVersion.__dataclass_fields__)
 _content: Final = msgspec.json.Decoder(Content)
 _answers: Final = msgspec.json.Decoder(tuple[QuestionAnswer, ...])
@@ -156,7 +156,7 @@ def record_draft(tx: Tx, form: Form, base_revision: int, editor: str) -> bool:
 
 
 def record_published(tx: Tx, form: Form, version: int, next_number: int) -> bool:
-    """Note that a version was published from this revision; its number is used up."""
+    """Record a published version and the number of the next one; False if the draft changed meanwhile."""
     unchanged = (forms.c.revision == form.revision) & (forms.c.version == form.version)
     values = {"version": version, "number": next_number, "updated_at": tx.now}
     return tx.change(forms, form.business_id, form.id, unchanged, **values)
@@ -241,7 +241,7 @@ def _version_of(row: Mapping[Any, Any]) -> FormVersion:
 
 
 def append_answers(tx: Tx, answers: Iterable[FormAnswer]) -> None:
-    """Append answers, sealed; none of them may be there."""
+    """Insert new answers, sealed."""
     rows = []
     for answer in answers:
         raw = msgspec.json.encode(answer.answers)
@@ -274,9 +274,9 @@ def list_answers_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[FormAns
 
 
 def list_answers(
-    tx: Tx, business_id: str, form_id: str, before: Place | None = None, limit: int = 50
+    tx: Tx, business_id: str, form_id: str, before: AnswerCursor | None = None, limit: int = 50
 ) -> list[FormAnswer]:
-    """Taken answers of a form, latest first; ``before`` is time and id of the last one that was read."""
+    """Return accepted answers of a form, latest first, from a cursor on."""
     statement = select(form_answers).where(
         *rows_of(form_answers, business_id, form_id=form_id, verdict=FormVerdict.TAKEN)
     )
@@ -284,9 +284,9 @@ def list_answers(
 
 
 def list_answers_of_version(
-    tx: Tx, business_id: str, version_id: str, before: Place | None = None, limit: int = 500
+    tx: Tx, business_id: str, version_id: str, before: AnswerCursor | None = None, limit: int = 500
 ) -> list[FormAnswer]:
-    """Taken answers of one version that made a lead, latest first; ``before`` as in ``list_answers``."""
+    """Return accepted answers of a version that made a lead, latest first, from a cursor on."""
     statement = select(form_answers).where(
         *rows_of(form_answers, business_id, version_id=version_id, verdict=FormVerdict.TAKEN),
         form_answers.c.lead_id != "",
@@ -294,7 +294,7 @@ def list_answers_of_version(
     return _list_page(tx, statement, before, limit)
 
 
-def _list_page(tx: Tx, statement: Select[Any], before: Place | None, limit: int) -> list[FormAnswer]:
+def _list_page(tx: Tx, statement: Select[Any], before: AnswerCursor | None, limit: int) -> list[FormAnswer]:
     if before is not None:
         at, answer_id = before
         older = (form_answers.c.at == at) & (form_answers.c.id < answer_id)
@@ -361,7 +361,7 @@ def list_who_sent(
 
 
 def list_receipts(tx: Tx, business_id: str, answer_ids: set[str]) -> dict[str, list[ConsentReceipt]]:
-    """Consent receipts by answer, in the order of their purposes."""
+    """Return consent receipts by answer, ordered by purpose."""
     statement = select(consent_receipts).where(
         consent_receipts.c.business_id == business_id, consent_receipts.c.answer_id.in_(answer_ids)
     )
@@ -393,9 +393,9 @@ def list_bookings(
 
 
 def save_bookings(tx: Tx, business_id: str, bookings: Iterable[Booking]) -> None:
-    """Book times; a person who held one holds it by the later answer.
+    """Book times; a time that the same person had booked goes to the later answer.
 
-    Raises IntegrityError: somebody else holds one of them.
+    Raises IntegrityError: another person has booked one of them.
     """
     for booking in bookings:
         own = {"form_id": booking.form_id, "person_id": booking.person_id, "starts_at": booking.starts_at}
@@ -428,7 +428,7 @@ default_forms = Table(
 
 
 def save_default_form(tx: Tx, business_id: str, channel_account_id: str, form_id: str) -> None:
-    """Set the form of a channel account's chats where no ad brings its own."""
+    """Set the form that chats of a channel account get unless an ad has its own."""
     row = {"channel_account_id": channel_account_id, "business_id": business_id, "form_id": form_id}
     insert = tx.upsert(default_forms).values(**row)
     tx.execute(
@@ -502,7 +502,7 @@ def has_unused_form_picture(tx: Tx, before: datetime) -> bool:
 
 
 def delete_unused_form_pictures(tx: Tx, before: datetime) -> int:
-    """Forget some pictures of any business that no draft and no version shows; say how many."""
+    """Delete some pictures that no draft or version uses, of any business; return their number."""
     return tx.delete_some(form_pictures, *_unused(before), most=20)
 
 

@@ -65,7 +65,11 @@ def count_ledger(
 
 
 class Alarm(StrEnum):
-    """Reasons why a receiver needs attention, the worst first."""
+    """Reasons why a receiver needs attention, the worst first.
+
+    Shut out: it denies access. None arrives: deliveries have been due for minutes. Dead: some failed for
+    good. Miscounted: the counts do not add up. Differs: a CRM has other values. Mapping: it has faults.
+    """
 
     SHUT_OUT = "shut_out"
     NONE_ARRIVES = "none_arrives"
@@ -108,7 +112,10 @@ class ErasureState(StrEnum):
 
 
 class TrialState(StrEnum):
-    """States of a trial; a pending one may have the reason of a failed try."""
+    """States of a test that a member requested.
+
+    A pending one may have the reason of a failed try.
+    """
 
     PENDING = "asked"
     DONE = "done"

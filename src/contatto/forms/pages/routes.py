@@ -112,7 +112,7 @@ async def post_form(request: Request, caller: FormCaller, name: Text = "", langu
 async def post_default(
     request: Request, caller: FormCaller, account_id: str, form_id: Text = ""
 ) -> RedirectResponse:
-    """Choose the form of an account's chats where no ad brings its own."""
+    """Choose the form that chats of an account get unless an ad has its own."""
 
     def work(tx: Tx) -> None:
         actions.set_default_form(tx, caller.business_id, account_id, form_id or None)
@@ -140,7 +140,7 @@ async def show_answers(request: Request, caller: PageCaller, form_id: str, befor
         counts = store.count_answers(tx, caller.business_id).get(form.id, {})
         return {
             "form": {"id": form.id, "name": form.name},
-            "answers": _shown(tx, caller.business_id, answers[:_PAGE]),
+            "answers": _answer_views(tx, caller.business_id, answers[:_PAGE]),
             "total": counts.get(FormVerdict.TAKEN, 0),
             "no_fit": counts.get(FormVerdict.NO_FIT, 0),
             "spam": counts.get(FormVerdict.SPAM, 0),
@@ -160,7 +160,7 @@ def _cursor(text: str) -> tuple[datetime, str] | None:
     return (from_micros(int(at)), answer_id[:36]) if is_number else None
 
 
-def _shown(tx: Tx, business_id: str, answers: list[FormAnswer]) -> list[dict[str, Any]]:
+def _answer_views(tx: Tx, business_id: str, answers: list[FormAnswer]) -> list[dict[str, Any]]:
     versions = store.list_versions_by_id(tx, business_id, {answer.version_id for answer in answers})
     receipts = store.list_receipts(tx, business_id, {answer.id for answer in answers})
     ads = list_measured_ads(tx, business_id, {answer.ad_id for answer in answers if answer.ad_id})
@@ -185,7 +185,9 @@ async def show_lead_answers(request: Request, caller: PageCaller, lead_id: str) 
     def load(tx: Tx) -> list[dict[str, Any]]:
         if find_lead(tx, caller.business_id, lead_id) is None:
             raise Refused(errors.NOT_FOUND, "Lead not found.")
-        return _shown(tx, caller.business_id, store.list_answers_of_lead(tx, caller.business_id, lead_id))
+        return _answer_views(
+            tx, caller.business_id, store.list_answers_of_lead(tx, caller.business_id, lead_id)
+        )
 
     values = {"caller": caller, "lead_id": lead_id, "answers": await context.db.read(load)}
     return context.pages.render(request, "forms/_lead.html", values)
@@ -193,7 +195,7 @@ async def show_lead_answers(request: Request, caller: PageCaller, lead_id: str) 
 
 @router.get("/forms/{form_id}/answers.csv", Permission.EXPORT_LEADS, ReadAudit.EACH)
 async def download_answers(request: Request, caller: PageCaller, form_id: str) -> StreamingResponse:
-    """All answers of a form as CSV, page by page: memory stays flat however many there are."""
+    """Stream all answers of a form as CSV, one page at a time to save memory."""
     context = context_of(request)
     columns = await context.db.read(lambda tx: _columns(tx, caller.business_id, form_id))
     counts = await context.db.read(lambda tx: store.count_answers(tx, caller.business_id))
@@ -221,7 +223,7 @@ async def _stream_csv(
 ) -> AsyncIterator[bytes]:
     for line in csv_lines([(*CSV_HEAD, *columns.values())], bom=True):
         yield line
-    last: store.Place | None = None
+    last: store.AnswerCursor | None = None
     while True:
         read = partial(_read_page, business_id, form_id, columns, last)
         rows, last = await context.db.read_long(read)
@@ -232,9 +234,9 @@ async def _stream_csv(
 
 
 def _read_page(
-    business_id: str, form_id: str, columns: Mapping[str, str], last: store.Place | None, tx: Tx
-) -> tuple[list[list[str]], store.Place | None]:
-    """Return normal forms for programs, the words of a choice for people, and no contact that is wrong."""
+    business_id: str, form_id: str, columns: Mapping[str, str], last: store.AnswerCursor | None, tx: Tx
+) -> tuple[list[list[str]], store.AnswerCursor | None]:
+    """Return a page of CSV rows, without wrong contacts, and the cursor of the next page."""
     answers = store.list_answers(tx, business_id, form_id, last, _CSV_PAGE)
     versions = store.list_versions_by_id(tx, business_id, {answer.version_id for answer in answers})
     receipts = store.list_receipts(tx, business_id, {answer.id for answer in answers})
@@ -298,7 +300,7 @@ async def _render(
 
 
 def _sheet(form: InstantForm, language: str, at: datetime) -> dict[str, Any]:
-    """Return the draft as people will see it; what the chat would fill in is filled in with examples."""
+    """Return the draft as people will see it, with sample details where the chat prefills."""
     respondent = Prefill(details=sample_details(form.draft, form.number))
     sheet = show_sheet(form.draft, language, form.number, "", at, respondent)
     return sheet | {"image": picture_path(form.business_id, form.draft.image)}
@@ -308,8 +310,8 @@ def _sheet(form: InstantForm, language: str, at: datetime) -> dict[str, Any]:
 async def post_draft(request: Request, caller: FormCaller, form_id: str) -> Response:
     """Save the draft, then do the action of the pressed button (``do``)."""
     sent = await request.form(max_files=0, max_fields=_MOST_FIELDS)
-    language, editor, change = (clean(_one(sent, name))[:64] for name in ("lang", "editor", "do"))
-    base_revision = read_number(_one(sent, "revision")) or 0
+    language, editor, change = (clean(_text_field(sent, name))[:64] for name in ("lang", "editor", "do"))
+    base_revision = read_number(_text_field(sent, "revision")) or 0
     lang = translator_of(request).lang
 
     def save(tx: Tx) -> InstantForm:
@@ -317,8 +319,8 @@ async def post_draft(request: Request, caller: FormCaller, form_id: str) -> Resp
         content = change_content(edit_content(form.draft, _values(sent), language, lang), change)
         ad_accounts = list_ad_accounts(tx, caller.business_id)
         content = place_hours(content, ad_accounts[0].timezone if ad_accounts else "")
-        named = replace(form, name=actions.check_form_name(_one(sent, "name")))
-        saved = actions.save_draft(tx, named, content, base_revision, editor)
+        renamed = replace(form, name=actions.check_form_name(_text_field(sent, "name")))
+        saved = actions.save_draft(tx, renamed, content, base_revision, editor)
         if change == PUBLISH:
             actions.publish_form(tx, caller.business_id, form_id, saved.revision, caller.display_name)
         return saved
@@ -337,7 +339,7 @@ async def post_draft(request: Request, caller: FormCaller, form_id: str) -> Resp
     return RedirectResponse(f"/forms/{form_id}?lang={language}", 303)
 
 
-def _one(sent: FormData, name: str) -> str:
+def _text_field(sent: FormData, name: str) -> str:
     value = sent.get(name, "")
     return value if isinstance(value, str) else ""
 
@@ -367,21 +369,21 @@ async def show_test(request: Request, caller: PageCaller, form_id: str, lang: st
     return context.pages.render(request, "forms/test.html", values)
 
 
-class _Sent(msgspec.Struct):
+class _TestSubmission(msgspec.Struct):
     submission_id: str
     language: str
     answers: dict[str, str | list[str]]
     consents: list[str] = []
 
 
-_sent: Final = msgspec.json.Decoder(_Sent)
+_submission_decoder: Final = msgspec.json.Decoder(_TestSubmission)
 
 
 @router.post("/forms/{form_id}/test", Permission.READ_ADS)
 async def post_test(request: Request, caller: FormCaller, form_id: str) -> Response:
     """Check a test submission against the draft, and show the values that would be stored."""
     try:
-        sent = _sent.decode(await read_body(request))
+        sent = _submission_decoder.decode(await read_body(request))
     except JSON_ERRORS as error:
         raise Refused(errors.UNREADABLE, "Send the form from its own page.") from error
     form = await context_of(request).db.read(lambda tx: actions.load_form(tx, caller.business_id, form_id))
@@ -411,7 +413,7 @@ _BUSINESS: Final = re.compile(r"[0-9a-f-]{36}")
 
 @router.post("/forms/{form_id}/photos", Permission.WRITE_ADS)
 async def post_picture(request: Request, caller: FormCaller, form_id: str) -> Response:
-    """Keep a picture for a form; the draft shows it once it is saved with it."""
+    """Save a picture for a form; the draft refers to it with its next save."""
     context = context_of(request)
     await context.db.read(lambda tx: actions.load_form(tx, caller.business_id, form_id))
     picture = await context.uploads.take_from_member(request, caller.subject_id)

@@ -36,14 +36,14 @@ _MODES: Final = {QuestionKind.NUMBER: "numeric", QuestionKind.EMAIL: "email"}
 
 
 def show_sheet(
-    content: Content, language: str, number: int, opening: str, at: datetime, respondent: Prefill = NOBODY
+    content: Content, language: str, number: int, opening: str, at: datetime, prefill: Prefill = NOBODY
 ) -> dict[str, Any]:
     """Return the values of ``forms/_sheet.html``; ``opening`` is the signed opening time.
 
     With prefilled details, all answers are shown for review before they are sent.
     """
     values = {
-        question.key: respondent.details.get(question.kind, "")
+        question.key: prefill.details.get(question.kind, "")
         for question in content.questions
         if question.prefill
     }
@@ -68,7 +68,7 @@ def show_sheet(
         "languages": [(code, LANGUAGES.get(code, code)) for code in content.languages],
         "benefits": [line for line in text_of(content, "benefits", language).split("\n") if line],
         "questions": [
-            _question(content, question, language, at, respondent) | {"value": values.get(question.key, "")}
+            _question(content, question, language, at, prefill) | {"value": values.get(question.key, "")}
             for question in content.questions
             if question.kind is not QuestionKind.HIDDEN
         ],
@@ -84,7 +84,7 @@ def show_sheet(
         "regions": REGIONS if kinds & _WITH_REGIONS else "",
         "review": content.review or any(values.values()),
         "prefills": bool(values),
-        "is_back": respondent.is_back and bool(texts["again_title"] or texts["again_text"]),
+        "is_back": prefill.is_back and bool(texts["again_title"] or texts["again_text"]),
         "policy_url": shown_link(content.policy_url),
         "end_url": shown_link(content.end_url),
         "end_phone": content.end_phone,
@@ -109,7 +109,7 @@ def picture_path(business_id: str, image: str) -> str:
 
 
 def _question(
-    content: Content, question: FormQuestion, language: str, at: datetime, respondent: Prefill
+    content: Content, question: FormQuestion, language: str, at: datetime, prefill: Prefill
 ) -> dict[str, Any]:
     is_number = question.kind is QuestionKind.NUMBER
     return {
@@ -128,7 +128,7 @@ def _question(
         "high": question.high if is_number else None,
         "shortest": None if is_number else question.low,
         "longest": None if is_number else min(question.high or TEXT_LIMIT, TEXT_LIMIT),
-        "days": show_slots(question.hours, language, at, respondent.bookings) if question.hours else [],
+        "days": show_slots(question.hours, language, at, prefill.bookings) if question.hours else [],
         "place": place_of(question.hours.zone) if question.hours else "",
         "options": [
             {"key": option.key, "text": option_text(content, question, option, language)}

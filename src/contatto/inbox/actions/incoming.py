@@ -94,7 +94,7 @@ SETTLED_AT_ONCE: Final = 200
 """Most deliveries that are read for one batch; the time decides how many it settles."""
 MANY_AT_ONCE: Final = 600
 """The same while no request waits for the batch: more deliveries share some forty statements."""
-_CLOCK: Final = (time.thread_time, 8)
+_CPU_CLOCK: Final = (time.thread_time, 8)
 """A batch stops after an amount of CPU time of its thread, checked every 8 deliveries."""
 MOST_TRIES: Final = 5
 """Tries after which a delivery that breaks our own code is refused, its body kept for a replay."""
@@ -139,7 +139,7 @@ def settle_batch(tx: Tx, waiting: Sequence[Receipt]) -> list[Receipt]:
     # Parse. All parsed deliveries are settled, so this lesser part of the work gets a quarter of the time.
     parsed = [
         (receipt, CONNECTORS[receipt.platform].parse(open_receipt(tx.vault, receipt)))
-        for receipt in in_time(waiting, lambda: batch_seconds(tx) / 4, *_CLOCK)
+        for receipt in in_time(waiting, lambda: batch_seconds(tx) / 4, *_CPU_CLOCK)
     ]
 
     # Read the persons, conversations and messages that the batch concerns.
@@ -155,7 +155,7 @@ def settle_batch(tx: Tx, waiting: Sequence[Receipt]) -> list[Receipt]:
     batch.threads.read(business_ids, conversation_ids, person_ids, message_ids)
 
     # Drop duplicates, append messages to their threads, and find contacts in them.
-    for receipt, incoming in in_time(parsed, partial(batch_seconds, tx), *_CLOCK):
+    for receipt, incoming in in_time(parsed, partial(batch_seconds, tx), *_CPU_CLOCK):
         tried.append(receipt)
         receipts_by_outcome[_settle(tx, batch, receipt, incoming)].append(receipt)
     signals = _list_signals(tx, batch)
@@ -242,16 +242,16 @@ def receive_message(tx: Tx, account_switch: AccountSwitch, chatted: Chatted, rec
         if contacts is not None and (contacts.contacts or contacts.name):
             person = batch.threads.load_person(business_id, conversation.person_id)
             batch.shared.append(SharedContacts(account, message, contacts, person))
-        answer_by_itself(tx, account_switch, conversation, message)
+        send_automatic_reply(tx, account_switch, conversation, message)
     return STORED
 
 
-def answer_by_itself(
+def send_automatic_reply(
     tx: Tx, account_switch: AccountSwitch, conversation: Conversation, question: Message
 ) -> None:
-    """Answer a customer's message that is exactly a suggested question or a keyword; once for each.
+    """Reply to a message that is exactly a suggested question or a keyword.
 
-    The questions of the ad that opened the chat come first, then those of the account.
+    Questions of the ad that opened the chat come before those of the account.
     """
     account, batch = account_switch.account, account_switch.batch
     if account.platform is not Platform.WEBCHAT:
@@ -372,7 +372,7 @@ def _record_touch(tx: Tx, ad: MeasuredAd, tap: NamedTap) -> bool:
 
 
 def note_customer_read(tx: Tx, conversation: Conversation, at: datetime) -> None:
-    """Note up to when a person has read, and update the open pages when that is new."""
+    """Record the time up to which a person has read; update open pages if more is read now."""
     conversation_key = (conversation.business_id, conversation.id)
     last = messages.find_last_time(tx, *conversation_key, Sender.BUSINESS)
     read_at = conversation.customer_read_at
@@ -401,15 +401,15 @@ def typing_of(tx: Tx, account: ChannelAccount, visitor: str) -> CustomerTyping |
 
 
 _LATE: Final = timedelta(milliseconds=500)
-"""From when on others help to settle what waits, if it is enough for a whole batch of each."""
+"""Age of the oldest delivery from which more batches help, if each of them can be full."""
 _TOO_LATE: Final = timedelta(seconds=2)
-"""From when on they help with whatever waits. Before, they would only make the batches of one smaller."""
+"""Age from which they help with any backlog; earlier, they would only split one batch."""
 _GATHER_S: Final = 0.04
 _SHARED_GATHER_S: Final = 0.08
 _SHARED_MANY: Final = 300
-"""On PostgreSQL a batch has some forty ways to the server, which more deliveries share.
+"""On PostgreSQL a batch makes about forty round trips, which more deliveries share.
 
-They gather for as long as the last batch took, so half of the time at most is spent on small batches.
+Deliveries gather for as long as the last batch took, so small batches take at most half of the time.
 """
 
 
@@ -471,7 +471,7 @@ class Backlog:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._count = 0
-        self._is_looking = False
+        self._is_checking = False
         self._is_too_much = False
         self._until_s = 0.0
         self._next = asyncio.Event()
@@ -481,17 +481,17 @@ class Backlog:
         loop = asyncio.get_running_loop()
         self._count += 1
         is_time = loop.time() >= self._until_s if self._is_too_much else self._count >= LOOK_EVERY
-        if is_time and not self._is_looking:
-            await self._look(loop)
+        if is_time and not self._is_checking:
+            await self._check(loop)
         if self._is_too_much and self._until_s > loop.time():
             await self._next.wait()  # delayed deliveries continue together, and share a commit
 
-    async def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_looking = True
+    async def _check(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_checking = True
         try:
             self._is_too_much = await self._db.read(_is_too_much)
         finally:
-            self._is_looking, self._count = False, 0
+            self._is_checking, self._count = False, 0
         self._until_s, self._next = loop.time() + HOLD_S, asyncio.Event()
         if self._is_too_much:
             loop.call_at(self._until_s, self._next.set)

@@ -61,19 +61,19 @@ from contatto.ui.live import SIGN_OF_LIFE, sse, sse_answer
 from contatto.ui.render import iso
 
 _RECEIVED: Final = json_answer({"received": True})
-"""The same answer for every webhook; what is sent with it is added to a message of each."""
+"""Shared by all webhooks: middleware adds headers to what is sent, not to this object."""
 _PLATFORMS: Final = {platform.value: platform for platform in Platform}
 _MOST_UNSENT: Final = 40
-_NOBODYS: Final = ChannelApp("", "", Platform.TIKTOK, new_secret("nobody"))
-"""Stands for an app that there is not: it is answered as one whose secret did not sign."""
+_UNKNOWN_APP: Final = ChannelApp("", "", Platform.TIKTOK, new_secret("nobody"))
+"""Unknown apps get the same answer as a wrong signature, so that ids cannot be guessed."""
 
 
-class _Written(msgspec.Struct):
+class _ChatMessageBody(msgspec.Struct):
     client_message_id: str
     text: str
 
 
-_written: Final = msgspec.json.Decoder(_Written)
+_message_decoder: Final = msgspec.json.Decoder(_ChatMessageBody)
 
 
 class PhotoSize(Answer, frozen=True):
@@ -104,14 +104,14 @@ class ChatThread(Answer, frozen=True):
 
 
 async def receive_webhook(request: Request) -> Response:
-    """Take a platform's webhook: find the apps, bound, verify the raw body, store, answer; then work."""
+    """Verify and store a platform's webhook, and answer; the worker processes it later."""
     context = context_of(request)
     connector, apps = await _list_apps(request)
     raw = await read_body(request)
     # Each app with a secret that signed the body gets the delivery; several businesses may share an app.
     now, tolerance = context.clock.now(), context.settings.webhook_tolerance_s
     signed, refusals = list[ChannelApp](), list[Refused]()
-    for app in apps or [_NOBODYS]:
+    for app in apps or [_UNKNOWN_APP]:
         try:
             connector.verify_signature(request.headers, raw, app.secret, now, tolerance)
             signed.append(app)
@@ -141,15 +141,15 @@ async def answer_challenge(request: Request) -> Response:
 
 
 async def _list_apps(request: Request) -> tuple[Connector, list[ChannelApp]]:
-    """Return the connector of a webhook's platform, and the apps of its address: ids belong to a business.
+    """Return the connector of a webhook's platform, and all businesses' apps with the id of its address.
 
     Raises Refused: NOT_FOUND, for an unknown platform.
     """
     platform = _PLATFORMS.get(request.path_params["platform"])
     if platform is None:
         raise Refused(errors.NOT_FOUND, "There is no such platform.")
-    named = await part_of(request, AppIndex).list_named(request.path_params["app_id"])
-    return CONNECTORS[platform], [app for app in named if serves_platform(app, platform)]
+    apps = await part_of(request, AppIndex).list_named(request.path_params["app_id"])
+    return CONNECTORS[platform], [app for app in apps if serves_platform(app, platform)]
 
 
 def _store_receipt(context: Context, business_id: str, connector: Connector, raw: bytes) -> Awaitable[None]:
@@ -171,7 +171,7 @@ async def write_chat_message(request: Request) -> Response:
         raise Refused(errors.UNREADABLE, "Send JSON.")
     now = context.clock.now()
     raw = await read_body(request)
-    written = _read_written(raw)
+    written = _read_message(raw)
     part_of(request, ChatLimits).messages.check(f"{account.id}:{visitor}", now.timestamp())
     admit_sender(request, account)
     conversation_id = conversation_id_of(account, visitor)
@@ -185,9 +185,9 @@ async def write_chat_message(request: Request) -> Response:
     return json_answer({"accepted": True, "message_id": message_id})
 
 
-def _read_written(raw: bytes) -> _Written:
+def _read_message(raw: bytes) -> _ChatMessageBody:
     try:
-        written = _written.decode(raw)
+        written = _message_decoder.decode(raw)
     except JSON_ERRORS as error:
         raise Refused(errors.UNREADABLE, "Send client_message_id and text as JSON.") from error
     if not 0 < len(written.text.strip()) <= rules.TEXT_LIMIT:
@@ -197,7 +197,7 @@ def _read_written(raw: bytes) -> _Written:
 
 
 async def list_chat_messages(request: Request) -> Response:
-    """Return the visitor's own thread: messages only; inline notices are no messages and never leave here.
+    """Return the messages of the visitor's own thread, without notices for members.
 
     ``unsent`` are the page's ids of messages without a response; the answer names their ids in the thread,
     if they arrived.
@@ -399,12 +399,12 @@ async def create_business_auto_message(
     They take effect on the chat pages of this installation; for accounts of platforms they are kept and
     shown, and what the platform sends by itself is set there. Keyword replies are set in Settings alone.
     """
-    new = _exchange(body)
+    new = _read_reply(body)
 
     def work(tx: Tx, account: ChannelAccount) -> str:
         return str(add_auto_message(tx, account, body.auto_message_type, new))
 
-    return await _changed(request, caller, body, work)
+    return await _change_messages(request, caller, body, work)
 
 
 @router.post("/update/", Permission.WRITE_INBOX)
@@ -412,13 +412,13 @@ async def update_business_auto_message(
     request: Request, caller: ApiCaller, body: ChangeBody
 ) -> Answered[ChangedAutoMessage]:
     """Change a message; it keeps its id and its place."""
-    new = _exchange(body)
+    new = _read_reply(body)
 
     def work(tx: Tx, account: ChannelAccount) -> str:
         change_auto_message(tx, account, body.auto_message_type, body.auto_message_id, new)
         return str(body.auto_message_id)
 
-    return await _changed(request, caller, body, work)
+    return await _change_messages(request, caller, body, work)
 
 
 @router.post("/delete/", Permission.WRITE_INBOX)
@@ -431,7 +431,7 @@ async def delete_business_auto_message(
         drop_auto_message(tx, account, body.auto_message_type, body.auto_message_id)
         return str(body.auto_message_id)
 
-    return await _changed(request, caller, body, work)
+    return await _change_messages(request, caller, body, work)
 
 
 @router.post("/sort/", Permission.WRITE_INBOX)
@@ -444,7 +444,7 @@ async def sort_business_auto_messages(
         sort_auto_message(tx, account, body.auto_message_type, body.auto_message_id)
         return str(body.auto_message_id[0])
 
-    return await _changed(request, caller, body, work)
+    return await _change_messages(request, caller, body, work)
 
 
 @router.post("/status/update/", Permission.WRITE_INBOX)
@@ -458,7 +458,7 @@ async def update_auto_message_status(
         turn_auto_messages(tx, account, body.auto_message_type, is_on=is_on)
         return ""
 
-    return await _changed(request, caller, body, work)
+    return await _change_messages(request, caller, body, work)
 
 
 @router.get("/get/", Permission.READ_INBOX, openapi_extra=describe_query(AutoQuery))
@@ -483,7 +483,7 @@ async def get_business_auto_messages(request: Request, caller: ApiCaller) -> Ans
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-async def _changed(
+async def _change_messages(
     request: Request, caller: Caller, body: OfKind, work: Callable[[Tx, ChannelAccount], str]
 ) -> Answered[ChangedAutoMessage]:
     require(caller, Permission.WRITE_INBOX)
@@ -496,8 +496,8 @@ async def _changed(
     return api_answer(data, request_id_of(request))
 
 
-def _exchange(body: MessageBody) -> PreparedReply:
-    """Return the part of a body that its type needs. Raises Refused: INVALID, naming the part that lacks."""
+def _read_reply(body: MessageBody) -> PreparedReply:
+    """Return the part of a body for its type. Raises Refused: INVALID, naming a missing part."""
     if body.auto_message_type is AutomaticKind.WELCOME and body.welcome_message:
         if not body.welcome_message.content.strip():
             raise Refused(errors.INVALID, "welcome_message.content: write something.")

@@ -47,7 +47,7 @@ class ThreadEntry:
 
 @dataclass(frozen=True, slots=True)
 class AdEntry(ThreadEntry):
-    """An ad that was tapped; without an id it is not one of ours."""
+    """A tapped ad; without an id it is not one of ours."""
 
     kind = "ad"
     order = 0
@@ -64,7 +64,7 @@ class AdEntry(ThreadEntry):
 
 @dataclass(frozen=True, slots=True)
 class MessageEntry(ThreadEntry):
-    """A message, its text in parts; a picture that was forgotten is shown as gone."""
+    """A message, its text in parts; without its ``photo``, a picture was deleted."""
 
     kind = "message"
     order = 1
@@ -100,7 +100,7 @@ class NoteEntry(ThreadEntry):
 
 @dataclass(frozen=True, slots=True)
 class ScheduledEntry(ThreadEntry):
-    """A reply for later; it stands after all that was said."""
+    """A scheduled reply, which comes last."""
 
     kind = "scheduled"
     order = 4
@@ -147,7 +147,7 @@ _SHOWN_STATE: Final = {SendState.DUE: "queued", SendState.DEAD: "failed"}
 def thread_part(
     tx: Tx, account: ChannelAccount, conversation: Conversation, before: datetime | None = None
 ) -> dict[str, Any]:
-    """Return the thread of a conversation, or an older page of it, and what may be answered."""
+    """Return the thread of a conversation, or an older page, and the limits of a reply."""
     business_id = conversation.business_id
     chat_messages = messages.list_messages(tx, business_id, conversation.id, THREAD_PAGE, before)
     start = chat_messages[0].at if chat_messages and len(chat_messages) == THREAD_PAGE else None
@@ -171,10 +171,10 @@ def thread_part(
     entries.sort(key=lambda entry: (entry.at, entry.order))
     # An ad is a whole card where it comes first; later it is one line.
     earlier_ads: set[tuple[str | None, str]] = set()
-    for place, entry in enumerate(entries):
+    for index, entry in enumerate(entries):
         if isinstance(entry, AdEntry):
             key = (entry.ad_id, entry.ad_name or entry.headline)
-            entries[place] = replace(entry, is_again=key in earlier_ads)
+            entries[index] = replace(entry, is_again=key in earlier_ads)
             earlier_ads.add(key)
     window = load_window(tx, account, conversation)
     return {

@@ -1,4 +1,4 @@
-"""Tables of labels, notes, replies, notices and spam inputs."""
+"""Tables of labels, notes, saved and automatic replies; inputs of spam detection."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -161,7 +161,7 @@ reply_targets = Table(
 
 
 def find_reply_target(tx: Tx, business_id: str) -> timedelta | None:
-    """Find the response time target of a business in minutes; None without one."""
+    """Find the response time target of a business; None without one."""
     minutes = tx.scalar(select(reply_targets.c.minutes).where(reply_targets.c.business_id == business_id))
     return timedelta(minutes=minutes) if minutes else None
 
@@ -173,7 +173,7 @@ def list_reply_targets(tx: Tx) -> dict[str, timedelta]:
 
 
 def save_reply_target(tx: Tx, business_id: str, minutes: int) -> None:
-    """Keep the target; 0 means none."""
+    """Save the response time target; 0 for none."""
     new = {"minutes": minutes, "changed_at": tx.now}
     insert = tx.upsert(reply_targets).values(business_id=business_id, **new)
     tx.execute(insert.on_conflict_do_update(index_elements=["business_id"], set_=new))
@@ -204,7 +204,7 @@ def find_automatic(tx: Tx, business_id: str, account_id: str) -> tuple[Automatic
 def save_automatic(
     tx: Tx, business_id: str, account_id: str, content: AutomaticMessages, revision: int
 ) -> bool:
-    """Keep them as the next revision; False when somebody changed them since this revision was read."""
+    """Save automatic messages as the next revision; False when another member changed them meanwhile."""
     new = {"content": msgspec.json.encode(content).decode(), "revision": revision + 1, "changed_at": tx.now}
     if revision == 0:
         owner = {"channel_account_id": account_id, "business_id": business_id}
@@ -231,7 +231,7 @@ def list_chats_of_good_leads(tx: Tx, business_id: str, limit: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A chat that is to be judged, by its id."""
+    """A chat to check for spam, by its id."""
 
     id: str
     channel_account_id: str
@@ -246,7 +246,7 @@ _SUSPECTS: Final = Query(
 
 
 def list_suspects(tx: Tx, business_id: str, conversation_ids: Collection[str]) -> list[Suspect]:
-    """Return those of some chats that are still there."""
+    """Return the chats that still exist."""
     return [Suspect(*row) for row in _SUSPECTS.rows(tx, {"of": business_id, "ids": conversation_ids})]
 
 
@@ -284,14 +284,14 @@ _MARKED: Final = Query(
 
 def list_marked_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> dict[str, set[str]]:
     """Return the chats of persons that are marked as spam, by their ids; persons without one are left out."""
-    chats_by_mark: dict[str, set[str]] = defaultdict(set)
+    chats_by_person: dict[str, set[str]] = defaultdict(set)
     for person_id, chat_id in _MARKED.rows(tx, {"of": business_id, "persons": person_ids, "spam": Mark.SPAM}):
-        chats_by_mark[person_id].add(chat_id)
-    return dict(chats_by_mark)
+        chats_by_person[person_id].add(chat_id)
+    return dict(chats_by_person)
 
 
 def _latest_of_each(on: str) -> Query:
-    """Return the latest messages of several chats, as one query: the databases share no syntax for it."""
+    """Build the query for the latest messages of several chats; its syntax depends on the database."""
     latest = messages.alias("latest")
     of_customer = (
         latest.c.business_id == conversations.c.business_id,
@@ -324,7 +324,7 @@ _LATEST: Final = {on: _latest_of_each(on) for on in ("sqlite", "postgresql")}
 def list_texts(tx: Tx, business_id: str, conversation_ids: Sequence[str], most: int) -> dict[str, list[str]]:
     """List customers' texts among the latest ``most`` messages of chats, oldest first.
 
-    However long a chat is, no more of it is read.
+    Older messages of a long chat are not read.
     """
     latest = _LATEST[tx.connection.dialect.name]
     rows = latest.rows(tx, {"of": business_id, "ids": conversation_ids, "each": most})

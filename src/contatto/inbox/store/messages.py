@@ -1,4 +1,4 @@
-"""Messages of both sides; their texts are sealed."""
+"""Tables of messages, sends, photos and scheduled replies; texts are sealed."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -66,7 +66,7 @@ messages = Table(
 
 
 def is_answer_of_person(message_table: FromClause) -> ColumnElement[bool]:
-    """Return the condition for an answer that a person of the business wrote, for all who count answers."""
+    """Return the condition for an answer that a person of the business wrote."""
     return and_(message_table.c.sender == Sender.BUSINESS, message_table.c.kind != MessageKind.AUTOMATIC)
 
 
@@ -89,12 +89,12 @@ def find_first_answer(
 
 
 def append_message(tx: Tx, business_id: str, message: Message) -> bool:
-    """Append a message, its text sealed; False when it was there before. ``seq`` is given by the table."""
+    """Append a message, sealed; False when it exists. The table assigns ``seq``."""
     return tx.insert_ignore(messages, _row_of(tx, business_id, message))
 
 
 def append_messages(tx: Tx, pairs: Iterable[tuple[str, Message]]) -> int:
-    """Append messages, each with its business, in their order; say how many were not there before."""
+    """Append messages, each with its business, in their order; return the number of new ones."""
     return insert_new(tx, messages, [_row_of(tx, business_id, message) for business_id, message in pairs])
 
 
@@ -104,7 +104,7 @@ _EXISTING: Final = Query(
 
 
 def list_known_messages(tx: Tx, business_ids: Collection[str], message_ids: Collection[str]) -> set[str]:
-    """Return those of the ids of which there is a message; for the worker."""
+    """Return the ids that belong to stored messages; for the worker."""
     return {
         message_id for (message_id,) in _EXISTING.rows(tx, {"businesses": business_ids, "ids": message_ids})
     }
@@ -259,7 +259,7 @@ def append_send(tx: Tx, send: Send) -> bool:
 
 
 def record_send(tx: Tx, send: Send, state: SendState, *, reason: str | None = None) -> bool:
-    """Record what became of a request, unless news from the platform has settled it meanwhile."""
+    """Record the outcome of a request, unless a report of the platform settled it meanwhile."""
     values = {"state": state, "reason": reason, "changed_at": tx.now}
     return tx.change(sends, send.business_id, send.id, sends.c.state.in_(UNSETTLED), **values)
 
@@ -290,7 +290,7 @@ def find_send_by_ref(tx: Tx, business_id: str, external_ref: str) -> Send | None
 
 
 def list_unsure_sends(tx: Tx, business_id: str, conversation_id: str) -> list[Send]:
-    """List sends that the platform may have taken without our knowing, oldest first."""
+    """List sends that the platform may have accepted though no response came, oldest first."""
     on_its_way = and_(
         sends.c.state == SendState.DUE, is_unsure(sends.c.business_id, REPLY, sends.c.message_id)
     )
@@ -309,7 +309,7 @@ def list_sends(tx: Tx, business_id: str, message_ids: Iterable[str]) -> dict[str
 
 
 def load_reply_facts(tx: Tx, business_id: str, conversation_id: str) -> tuple[datetime | None, int]:
-    """Load the time of the person's last message, and the count of the business's since then (P5)."""
+    """Load the time of the person's last message, and the number of replies since then."""
     conditions = rows_of(messages, business_id, conversation_id=conversation_id)
     last = find_last_time(tx, business_id, conversation_id, Sender.CUSTOMER)
     if last is None:
@@ -353,7 +353,7 @@ def save_photo(tx: Tx, photo: Photo, body: bytes) -> None:
 
 
 def list_photos(tx: Tx, business_id: str, digests: Iterable[str]) -> dict[str, Photo]:
-    """Pictures by digest, without their bytes."""
+    """Return pictures by digest, without their bytes."""
     shown = [column for column in photos.c if column.name != "body"]
     query = select(*shown).where(photos.c.business_id == business_id, photos.c.digest.in_(list(digests)))
     return {photo.digest: photo for photo in tx.list(Photo, query)}
@@ -374,7 +374,7 @@ def has_unused_photo(tx: Tx, before: datetime) -> bool:
 
 
 def delete_unused_photos(tx: Tx, before: datetime) -> int:
-    """Forget some pictures of any business that no message shows (any more); say how many."""
+    """Delete some pictures that no message shows, of any business; return their number."""
     return tx.delete_some(photos, *_unused(before), most=20)
 
 
@@ -403,7 +403,7 @@ scheduled_replies = Table(
 )
 
 SCHEDULED: Final = Queue(scheduled_replies, _DUE, scheduled_replies.c.due_at)
-"""Replies for later that nothing has stopped."""
+"""Scheduled replies that are still to be sent."""
 
 
 def append_scheduled(tx: Tx, reply: ScheduledReply) -> bool:
@@ -414,7 +414,7 @@ def append_scheduled(tx: Tx, reply: ScheduledReply) -> bool:
 
 
 def list_scheduled(tx: Tx, business_id: str, conversation_id: str) -> list[ScheduledReply]:
-    """List replies of a thread that still wait, or that something stopped, in order of their time."""
+    """List due and stopped replies of a thread, in order of their time."""
     shown = (ScheduleState.DUE, ScheduleState.STOPPED)
     query = select(scheduled_replies).where(
         *rows_of(scheduled_replies, business_id, conversation_id=conversation_id),
@@ -438,7 +438,7 @@ def record_scheduled(
     reason: str | None = None,
     expected_state: ScheduleState = ScheduleState.DUE,
 ) -> bool:
-    """Note what became of a reply, named by business, conversation and id; False if it was not as known."""
+    """Record the state of a reply (business, conversation, id); False unless it had the expected state."""
     business_id, conversation_id, reply_id = reply
     is_known = and_(
         scheduled_replies.c.conversation_id == conversation_id, scheduled_replies.c.state == expected_state
