@@ -19,14 +19,14 @@ from contatto.leads.rules.filters import choose_reasons, is_enough
 
 type Floats = NDArray[np.float64]
 type Described = tuple[Iterable[str], Mapping[str, float]]
-"""The words of a lead, and its measures by their names."""
+"""Features of a lead: its words, and its measures by name."""
 
 LEAST: Final = 5
-"""A word that fewer leads have is left out: nothing can be learned of it."""
+"""Words of fewer leads are left out."""
 MOST: Final = 250
-"""So many words have columns, the most common ones."""
+"""Most words that get columns: the most common ones."""
 _HUGE: Final = 1e12
-"""A measure beyond this is taken for one that is not known."""
+"""A larger measure counts as unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +37,28 @@ class Columns:
     measures: tuple[str, ...]
 
     def letters(self) -> list[str]:
-        """Return the letter of each column, which stands before its value."""
+        """Return the letter of each column: the first of its name, which marks its group of reasons."""
         return [name[:1] for name in (*self.words, *self.measures)]
 
 
-def choose_columns(some: Sequence[Described]) -> Columns:
-    """Return the columns for leads like these; the same in whatever order they come.
+def choose_columns(leads: Sequence[Described]) -> Columns:
+    """Choose columns for leads like these; the order of the leads does not matter.
 
     A word that all of them have, or hardly one, gets none.
     """
-    counts = Counter(word for words, _ in some for word in set(words))
-    common = [word for word, count in counts.items() if LEAST <= count < len(some)]
+    counts = Counter(word for words, _ in leads for word in set(words))
+    common = [word for word, count in counts.items() if LEAST <= count < len(leads)]
     chosen = sorted(common, key=lambda word: (-counts[word], word))[:MOST]
-    measures = sorted({name for _, numbers in some for name in numbers})
+    measures = sorted({name for _, numbers in leads for name in numbers})
     return Columns(tuple(sorted(chosen)), tuple(measures))
 
 
-def fill_table(columns: Columns, some: Sequence[Described]) -> Floats:
+def fill_table(columns: Columns, leads: Sequence[Described]) -> Floats:
     """Return a row for each lead."""
     places = {word: place for place, word in enumerate(columns.words)}
-    table = np.zeros((len(some), len(columns.words) + len(columns.measures)))
+    table = np.zeros((len(leads), len(columns.words) + len(columns.measures)))
     table[:, len(places) :] = np.nan
-    for row, (words, numbers) in enumerate(some):
+    for row, (words, numbers) in enumerate(leads):
         for word in words:
             if (place := places.get(word)) is not None:
                 table[row, place] = 1.0
@@ -76,7 +76,7 @@ _BIAS_SPREAD: Final = 100.0
 _ROUNDS: Final = 12
 _HALVINGS: Final = 10
 _CLOSE: Final = 1e-6
-_MOST: Final = 30.0
+_LOG_ODDS_LIMIT: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,8 @@ class Linear:
 
     def parts(self, table: Floats) -> Floats:
         """Return each column's contribution to the log-odds of each row."""
-        signs = _signs(table, self.words, self.steps)
-        moved = (signs - np.array(self.means)) * np.array(self.weights)
+        indicators = _indicators(table, self.words, self.steps)
+        moved = (indicators - np.array(self.means)) * np.array(self.weights)
         sizes = [1] * self.words + [len(steps) + 1 for steps in self.steps]
         if not sizes:
             return np.zeros((len(table), 0))
@@ -121,9 +121,9 @@ def fit_linear(table: Floats, outcomes: Floats, words: int) -> Linear:
         words: how many columns are words.
     """
     steps = tuple(_steps_of(table[:, place]) for place in range(words, table.shape[1]))
-    signs = _signs(table, words, steps)
-    means = signs.mean(0)
-    bias, weights = _newton(signs - means, outcomes)
+    indicators = _indicators(table, words, steps)
+    means = indicators.mean(0)
+    bias, weights = _newton(indicators - means, outcomes)
     return Linear(words, steps, bias, tuple(weights.tolist()), tuple(means.tolist()))
 
 
@@ -135,7 +135,7 @@ def _steps_of(column: Floats) -> tuple[float, ...]:
     return tuple(sorted({float(cut) for cut in cuts if cut > numbers.min()}))
 
 
-def _signs(table: Floats, words: int, steps: tuple[tuple[float, ...], ...]) -> Floats:
+def _indicators(table: Floats, words: int, steps: tuple[tuple[float, ...], ...]) -> Floats:
     columns = [table[:, :words]]
     for place, cuts in enumerate(steps, words):
         column = table[:, place]
@@ -144,8 +144,8 @@ def _signs(table: Floats, words: int, steps: tuple[tuple[float, ...], ...]) -> F
     return np.hstack(columns)
 
 
-def _newton(signs: Floats, outcomes: Floats) -> tuple[float, Floats]:
-    rows = np.hstack([np.ones((len(signs), 1)), signs])
+def _newton(indicators: Floats, outcomes: Floats) -> tuple[float, Floats]:
+    rows = np.hstack([np.ones((len(indicators), 1)), indicators])
     prior = np.full(rows.shape[1], 1.0 / _SPREAD)
     prior[0] = 1.0 / _BIAS_SPREAD
     weights = np.zeros(rows.shape[1])
@@ -153,9 +153,9 @@ def _newton(signs: Floats, outcomes: Floats) -> tuple[float, Floats]:
     weights[0] = np.log(rate / (1.0 - rate))
     for _ in range(_ROUNDS):
         chance = chance_at(rows @ weights)
-        slope = rows.T @ (outcomes - chance) - prior * weights
-        bend = (rows * (chance * (1.0 - chance))[:, None]).T @ rows + np.diag(prior)
-        step = np.linalg.solve(bend, slope)
+        gradient = rows.T @ (outcomes - chance) - prior * weights
+        hessian = (rows * (chance * (1.0 - chance))[:, None]).T @ rows + np.diag(prior)
+        step = np.linalg.solve(hessian, gradient)
         before = _loss(rows, outcomes, prior, weights)
         for _ in range(_HALVINGS):  # a whole step may go too far
             if _loss(rows, outcomes, prior, weights + step) <= before:
@@ -174,56 +174,58 @@ def _loss(rows: Floats, outcomes: Floats, prior: Floats, weights: Floats) -> flo
 
 def chance_at(log_odds: Floats) -> Floats:
     """Return the chances that belong to log-odds."""
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(log_odds, -_MOST, _MOST))))
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(log_odds, -_LOG_ODDS_LIMIT, _LOG_ODDS_LIMIT))))
 
 
 BINS: Final = 10
-_LEAST: Final = 20
-"""Bins hold at least so many leads, so that a few dozen leads make two or three."""
+_LEAST_IN_BIN: Final = 20
+"""Least leads of a bin, so that a few dozen leads make two or three bins."""
 
 
-def tell_held(chances: Floats, good: Floats, signs: tuple[ReasonGroup, ...]) -> HeldOut:
-    """Chances of leads beside what became of them, in bins of as many leads each.
+def summarize_held_out(chances: Floats, good: Floats, reason_groups: tuple[ReasonGroup, ...]) -> HeldOut:
+    """Compare predicted chances of held-out leads with their outcomes, in bins of equal size.
 
     Args:
-        chances: by lead, told by models that had not learned from it.
-        good: 1 for each that became good, else 0.
-        signs: what the model goes by.
+        chances: by lead, from models that had not learned from it.
+        good: 1 for each lead that became good, else 0.
+        reason_groups: how much the model relies on each group of features.
     """
     order = np.argsort(chances, kind="stable")
-    parts = np.array_split(order, min(BINS, max(len(order) // _LEAST, 1)))
+    parts = np.array_split(order, min(BINS, max(len(order) // _LEAST_IN_BIN, 1)))
     bins = tuple(
         HeldBin(len(part), int(good[part].sum()), float(chances[part].mean())) for part in parts if len(part)
     )
     good_count, lead_count = int(good.sum()), len(good)
-    return HeldOut(good_count, loss_of_rate(good_count, lead_count, good_count / lead_count), bins, signs)
+    return HeldOut(
+        good_count, loss_of_rate(good_count, lead_count, good_count / lead_count), bins, reason_groups
+    )
 
 
-def weigh_signs(letters: Sequence[str], parts: Floats) -> tuple[ReasonGroup, ...]:
-    """By what the signs of each letter typically move the odds, strongest first.
+def weigh_reasons(letters: Sequence[str], parts: Floats) -> tuple[ReasonGroup, ...]:
+    """Return the typical factor of each group of features in the odds, strongest first.
 
     Args:
-        letters: what each column tells about.
-        parts: what each column adds to the log-odds, by lead.
+        letters: the group of each column.
+        parts: the contribution of each column to the log-odds, by lead.
     """
     moved: dict[str, Floats] = {}
     for letter, part in zip(letters, parts.T, strict=True):
         moved[letter] = moved[letter] + part if letter in moved else part
-    signs = (ReasonGroup(letter, exp(float(added.std()))) for letter, added in moved.items())
-    return tuple(sorted(signs, key=lambda sign: (-sign.times, sign.letter)))
+    reason_groups = (ReasonGroup(letter, exp(float(added.std()))) for letter, added in moved.items())
+    return tuple(sorted(reason_groups, key=lambda group: (-group.times, group.letter)))
 
 
-_SHIFT_WANDERS: Final = 0.001
-"""How much the variance of the shift grows with each outcome: it remembers some hundred of them."""
-_SLOPE_WANDERS: Final = 0.00003
+_SHIFT_DRIFT: Final = 0.001
+"""Growth of the shift's variance with each outcome, so that it follows the last few hundred."""
+_SLOPE_DRIFT: Final = 0.00003
 _MOST_LOG_ODDS: Final = 12.0
-"""Log-odds beyond this are as sure as this."""
+"""Larger log-odds are bounded to this."""
 _STEEPEST: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """Shift and slope with their variances and covariance; at first the model counts as right."""
+    """Running calibration: shift and slope of log-odds, with variances and covariance."""
 
     shift: float = 0.0
     slope: float = 1.0
@@ -232,25 +234,25 @@ class Correction:
     of_both: float = 0.0
 
     def chance(self, log_odds: float) -> float:
-        """Return the corrected chance that belongs to what the model says."""
+        """Return the corrected chance for a prediction of the model."""
         corrected = self.shift + self.slope * _clamp(log_odds)
         return 1.0 / (1.0 + exp(-max(min(corrected, _STEEPEST), -_STEEPEST)))
 
-    def learn(self, log_odds: float, came: float) -> "Correction":
+    def learn(self, log_odds: float, outcome: float) -> "Correction":
         """Return the correction after one more outcome, 1 or 0, for a prediction of these log-odds."""
         expected, bounded = self.chance(log_odds), _clamp(log_odds)
-        of_shift, of_slope = self.of_shift + _SHIFT_WANDERS, self.of_slope + _SLOPE_WANDERS
-        to_shift = of_shift + self.of_both * bounded
-        to_slope = self.of_both + of_slope * bounded
-        sharp = expected * (1.0 - expected)
-        share = 1.0 / (1.0 + sharp * (to_shift + to_slope * bounded))
-        step = share * (came - expected)
+        of_shift, of_slope = self.of_shift + _SHIFT_DRIFT, self.of_slope + _SLOPE_DRIFT
+        shift_gain = of_shift + self.of_both * bounded
+        slope_gain = self.of_both + of_slope * bounded
+        curvature = expected * (1.0 - expected)
+        share = 1.0 / (1.0 + curvature * (shift_gain + slope_gain * bounded))
+        step = share * (outcome - expected)
         return Correction(
-            self.shift + step * to_shift,
-            self.slope + step * to_slope,
-            of_shift - share * sharp * to_shift * to_shift,
-            of_slope - share * sharp * to_slope * to_slope,
-            self.of_both - share * sharp * to_shift * to_slope,
+            self.shift + step * shift_gain,
+            self.slope + step * slope_gain,
+            of_shift - share * curvature * shift_gain * shift_gain,
+            of_slope - share * curvature * slope_gain * slope_gain,
+            self.of_both - share * curvature * shift_gain * slope_gain,
         )
 
 
@@ -281,12 +283,12 @@ _SETTINGS: Final = {
 
 
 class NoTrees(Exception):
-    """The library cannot be loaded here, or a kept model is not whole."""
+    """The library of trees cannot be loaded, or a saved model is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trees:
-    """A forest that was grown."""
+    """A trained forest of boosted trees (LightGBM)."""
 
     _forest: Any
 
@@ -327,9 +329,9 @@ def grow_trees(table: Floats, outcomes: Floats, rounds: int) -> Trees:
 
 
 def read_trees(text: str) -> Trees:
-    """Return a forest from its text, which is to be whole: the library ends the process on one that is not.
+    """Return a forest from its complete text; the library ends the process on a damaged one.
 
-    Raises NoTrees: where the library is not there.
+    Raises NoTrees: when the library is missing.
     """
     return Trees(_library().Booster(model_str=text))
 
@@ -353,7 +355,7 @@ _FEW: Final = 100
 
 
 class SavedQuality(msgspec.Struct, frozen=True):
-    """A model as it is kept: plain values, and the text of the trees."""
+    """A saved model: plain values, and the text of the trees."""
 
     columns: Columns
     linear: Linear
@@ -365,11 +367,10 @@ class SavedQuality(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class LeadQuality:
-    """A model of what becomes of leads.
+    """A model of the chance that a lead becomes good.
 
     ``share`` is how much of the log-odds comes from ``rounds`` trees, the rest from logistic regression.
-    ``loss`` is the mean log loss on leads that were not learned from; ``held`` tells more of these, where the
-    model was learned just now.
+    ``loss`` is the mean log loss on held-out leads; ``held`` has their bins, unless the model was loaded.
     """
 
     columns: Columns
@@ -380,21 +381,21 @@ class LeadQuality:
     loss: float
     held: HeldOut | None = None
 
-    def log_odds(self, some: Sequence[Described]) -> Floats:
+    def log_odds(self, leads: Sequence[Described]) -> Floats:
         """Predict the log-odds of leads."""
-        table = fill_table(self.columns, some)
+        table = fill_table(self.columns, leads)
         return self._mix(self.linear.log_odds(table), self.trees.log_odds(table) if self.trees else None)
 
-    def parts(self, some: Sequence[Described]) -> Floats:
+    def parts(self, leads: Sequence[Described]) -> Floats:
         """Return each column's contribution to the log-odds of each lead."""
-        table = fill_table(self.columns, some)
+        table = fill_table(self.columns, leads)
         return self._mix(self.linear.parts(table), self.trees.parts(table) if self.trees else None)
 
     def _mix(self, linear: Floats, trees: Floats | None) -> Floats:
         return linear if trees is None else np.asarray((1.0 - self.share) * linear + self.share * trees)
 
     def to_bytes(self) -> bytes:
-        """Return the model as it is kept: a digest and JSON."""
+        """Encode the model for storage: a digest, then JSON."""
         text = self.trees.text() if self.trees else ""
         saved = SavedQuality(self.columns, self.linear, self.share, self.rounds, self.loss, text)
         raw = msgspec.json.encode(saved)
@@ -402,7 +403,7 @@ class LeadQuality:
 
 
 def read_quality(raw: bytes) -> LeadQuality:
-    """Return a kept model. Raises NoTrees: when it is not whole, or the library of its trees is not there."""
+    """Decode a saved model. Raises NoTrees: when it is damaged, or the library of trees is missing."""
     digest, body = raw[:_DIGEST_SIZE], raw[_DIGEST_SIZE:]
     if digest != _digest(body):  # the library ends the process on half a text
         raise NoTrees("the kept model is not whole")
@@ -415,27 +416,27 @@ def _digest(raw: bytes) -> bytes:
     return blake2b(raw, digest_size=_DIGEST_SIZE).digest()
 
 
-def learn_quality(some: Sequence[Described], outcomes: Sequence[bool]) -> LeadQuality:
+def learn_quality(leads: Sequence[Described], outcomes: Sequence[bool]) -> LeadQuality:
     """Train on leads with outcomes; the same leads give the same model.
 
     Args:
-        some: features of each lead.
+        leads: features of each lead.
         outcomes: whether it became good; some did, some did not.
     """
-    columns, good = choose_columns(some), np.array(outcomes, np.float64)
-    table = fill_table(columns, some)
+    columns, good = choose_columns(leads), np.array(outcomes, np.float64)
+    table = fill_table(columns, leads)
     tries_trees = len(good) >= _FEW and table.shape[1] > 0 and can_grow_trees()
     best = _compare(table, good, len(columns.words), tries_trees=tries_trees)
     trees = grow_trees(table, good, best.rounds) if best.share else None
     linear = fit_linear(table, good, len(columns.words))
     quality = LeadQuality(columns, linear, trees, best.share, best.rounds, log_loss(best.log_odds, good))
-    signs = weigh_signs(columns.letters(), quality.parts(some))
-    return replace(quality, held=tell_held(chance_at(best.log_odds), good, signs))
+    reason_groups = weigh_reasons(columns.letters(), quality.parts(leads))
+    return replace(quality, held=summarize_held_out(chance_at(best.log_odds), good, reason_groups))
 
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """A way to mix, and the log-odds that it gives leads that were not learned from."""
+    """Share and number of trees, and the log-odds that they give held-out leads."""
 
     share: float
     rounds: int
@@ -443,10 +444,10 @@ class _Choice:
 
 
 def _compare(table: Floats, good: Floats, words: int, *, tries_trees: bool) -> _Choice:
-    """Return the share and number of trees that lose least on parts that were not learned from."""
+    """Choose the share and number of trees by cross-validation."""
     linear, grown = np.zeros(len(good)), np.zeros((len(_GROWN), len(good)))
-    lots = np.random.default_rng(0).permutation(len(good))
-    order, part_of = np.lexsort((lots, good)), np.zeros(len(good), np.int64)
+    shuffled = np.random.default_rng(0).permutation(len(good))
+    order, part_of = np.lexsort((shuffled, good)), np.zeros(len(good), np.int64)
     part_of[order] = np.arange(len(good)) % _PARTS
     for part in range(_PARTS):
         is_held_out = part_of == part
@@ -462,7 +463,7 @@ def _compare(table: Floats, good: Floats, words: int, *, tries_trees: bool) -> _
         for share in shares
         for rounds, trees in zip(_GROWN, grown, strict=True)
     )
-    return min(tried, key=lambda each: (log_loss(each.log_odds, good), each.share, each.rounds))
+    return min(tried, key=lambda choice: (log_loss(choice.log_odds, good), choice.share, choice.rounds))
 
 
 def log_loss(log_odds: Floats, good: Floats) -> float:
@@ -490,7 +491,7 @@ class ScoringRequest(msgspec.Struct, frozen=True):
 
 
 class GivenScore(msgspec.Struct, frozen=True):
-    """The score of a lead, as `LeadScore` has it; without reasons those that it has stay."""
+    """New score of a lead; without ``reasons`` the stored ones stay."""
 
     lead_id: str
     score: int
@@ -500,9 +501,9 @@ class GivenScore(msgspec.Struct, frozen=True):
 
 
 class TrainedModel(msgspec.Struct, frozen=True):
-    """A new model: as it is kept, from how many outcomes, the share of trees, and the loss on others.
+    """A new model, encoded, with the number of outcomes that it learned.
 
-    ``has_trees``: whether the library of trees could be loaded. ``held`` tells more of these others.
+    ``loss`` and ``held`` are its results on held-out leads. ``has_trees``: the library of trees was loaded.
     """
 
     model: bytes
@@ -581,7 +582,7 @@ def _scores(
     for lead in leads:
         log_odds = judged.get(lead.lead_id, lead.said or 0.0)
         score = round(100.0 * correction.chance(log_odds))
-        # An outcome that neither this model nor the correction has learned is still to be learned.
+        # An outcome that neither the model nor the correction has learned waits for the next round.
         is_counted = lead.is_good is not None and (is_new or lead.said is not None)
         if lead.lead_id in judged or (score, is_counted) != (lead.score, lead.is_counted):
             scores.append(GivenScore(lead.lead_id, score, reasons.get(lead.lead_id), log_odds, is_counted))

@@ -138,7 +138,7 @@ def change_signal_settings(
 
 
 def _check_amount(value_micros: int | None, text: str) -> str:
-    """Return the currency of an amount."""
+    """Check an optional amount and its currency; return the currency, or "" for none."""
     currency = known_currency(text)
     if text.strip() and not currency:
         raise Refused(errors.INVALID, "currency: Enter three letters, such as EUR.")
@@ -207,11 +207,11 @@ class CreditedTap:
 def find_credited_tap(tx: Tx, lead: Lead, candidates: Sequence[SignalSettings]) -> CreditedTap | None:
     """Return the last tap before the lead, as in reports, if its ad is of one of these accounts."""
     taps = list_referrals(tx, lead.business_id, lead.conversation_id)
-    place = rules.last_before([tap.at for tap in taps], lead.created_at)
+    index = rules.last_before([tap.at for tap in taps], lead.created_at)
     channel = find_account(tx, lead.business_id, lead.channel_account_id)
-    if place is None or channel is None:
+    if index is None or channel is None:
         return None
-    tap, platform = taps[place], AD_PLATFORMS.get(channel.platform)
+    tap, platform = taps[index], AD_PLATFORMS.get(channel.platform)
     by_account = {settings.outside_account_id: settings for settings in candidates}
     external_ids = {
         account.id: account.external_id

@@ -56,7 +56,7 @@ def steps_due(
 
 
 def is_still_valid(step: SignalStep, status: LeadStatus) -> bool:
-    """Report whether the status still includes a step that was not sent yet."""
+    """Report whether an unsent step still fits the status of its lead."""
     return step not in _VALID_IN or status in _VALID_IN[step]
 
 
@@ -102,8 +102,8 @@ def credited_account(advertiser: str, ad_account_id: str, accounts: Mapping[str,
 
 
 def last_before(times: Iterable[datetime], until: datetime) -> int | None:
-    """Return the place of the last time up to another; None without one."""
-    earlier = [(at, place) for place, at in enumerate(times) if at <= until]
+    """Return the index of the latest time that is not after ``until``; None without one."""
+    earlier = [(at, index) for index, at in enumerate(times) if at <= until]
     return max(earlier)[1] if earlier else None
 
 
@@ -214,14 +214,14 @@ Source: TikTok and Meta leave out an event with the same id and name for 48 hour
 _UNSURE: Final = frozenset(
     {ANSWER_LOST, BROKEN, EXPIRED, DISMISSED, MAYBE_COUNTED, TOO_OLD, "not_json", "platform_away"}
 )
-"""After these the platform may have the event, from this try or an earlier one."""
+"""Reasons of failures after which the platform may have the event."""
 
 
-def cannot_be_sent(signal: AdSignal, now: datetime) -> str:
+def cannot_be_sent(signal: AdSignal, at: datetime) -> str:
     """Return the reason why a platform would ignore a signal or might count it twice, or "" for neither."""
-    if signal.unsure_at is not None and now - signal.unsure_at > COUNTED_ONCE:
+    if signal.unsure_at is not None and at - signal.unsure_at > COUNTED_ONCE:
         return MAYBE_COUNTED
-    return TOO_OLD if now - signal.occurred_at > OLDEST else ""
+    return TOO_OLD if at - signal.occurred_at > OLDEST else ""
 
 
 def is_sure(reason: str) -> bool:

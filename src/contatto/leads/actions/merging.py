@@ -71,7 +71,7 @@ def merge_leads(tx: Tx, actor: Actor, merge_request: MergeRequest) -> Merge:
     _check_not_erasing(tx, actor, kept_id, merged_id)
     after = merged_snapshot(target, source, merge_request.picks)
     journal = _move(tx, target, source, Journal(snapshot_of(target), after, {}, [], [], []))
-    annotations.record_face(tx, actor.business_id, target.id, after)
+    annotations.record_merged_fields(tx, actor.business_id, target.id, after)
     records.record_hidden(tx, source, tx.now, merged_into=target.id)
     refresh_with_twins(tx, actor.business_id, {target.id, source.id})
     reason = " ".join(merge_request.reason.split())[:REASON_LIMIT]
@@ -110,12 +110,12 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
     for rows in journal.moved.items():
         annotations.record_moved(tx, business_id, rows, target.id, source.id)
     for evidence_id, point_id, _ in journal.rehung:
-        annotations.record_rehung(tx, business_id, evidence_id, point_id)
+        annotations.record_evidence_point(tx, business_id, evidence_id, point_id)
     for label_id in journal.labels:
         annotations.delete_lead_label(tx, business_id, target.id, label_id)
     annotations.record_followers(tx, business_id, journal.followers, source.id)
     snapshot = undone_snapshot(snapshot_of(target), merge.journal.before, merge.journal.after)
-    annotations.record_face(tx, actor.business_id, target.id, snapshot)
+    annotations.record_merged_fields(tx, actor.business_id, target.id, snapshot)
     records.record_hidden(tx, source, None)
     refresh_with_twins(tx, actor.business_id, {target.id, source.id})
     annotations.record_merge_undone(tx, actor.business_id, merge, actor.name)
@@ -145,7 +145,7 @@ def _move(tx: Tx, target: Lead, source: Lead, journal: Journal) -> Journal:
     for rows in moved.items():
         annotations.record_moved(tx, business_id, rows, source.id, target.id)
     for evidence_id, point_id in proofs:
-        annotations.record_rehung(tx, business_id, evidence_id, equal[point_id])
+        annotations.record_evidence_point(tx, business_id, evidence_id, equal[point_id])
     journal.moved.update(moved)
     journal.rehung.extend((evidence_id, point_id, equal[point_id]) for evidence_id, point_id in proofs)
     for label_id in sorted(annotations.list_label_ids(tx, business_id, source.id)):

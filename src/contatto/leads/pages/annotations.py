@@ -1,4 +1,4 @@
-"""Forms of one lead: contact details, work of members, and merges."""
+"""Posted changes of one lead: contact details, owner, labels, notes, tasks, merges."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
@@ -42,6 +42,8 @@ type PostedLead = Annotated[LeadForm, Depends()]
 
 
 class _Point(PostedForm):
+    """Change of a contact point, unless its value is no longer ``seen``."""
+
     do: Literal["save", "main", "wrong", "right"] = "save"
     value: str = Limits("", max_length=400)
     seen: str = Limits("", max_length=400)
@@ -76,7 +78,7 @@ async def post_point_change(posted: PostedLead, point_id: str, sent: Annotated[_
 
 @router.post("/leads/{lead_id}/points/{point_id}/reject", Permission.WRITE_LEADS)
 async def post_reject(posted: PostedLead, point_id: str) -> Response:
-    """Not a contact: the point goes, and with the last one a lead that nothing else made."""
+    """Reject a contact point; with its last one, delete a lead that has no other origin."""
     business_id, actor = posted.caller.business_id, posted.caller.display_name
     return await posted.change(
         lambda tx: actions.reject_contact_point(tx, business_id, posted.lead_id, point_id, actor)

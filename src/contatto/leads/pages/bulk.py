@@ -44,7 +44,7 @@ from contatto.leads.pages.center import (
 )
 from contatto.leads.rules.filters import LeadFilter, for_member
 from contatto.leads.rules.importing import (
-    KNOWN,
+    COLUMN_KINDS,
     MOST_COLUMNS,
     NOT_TAKEN,
     REASON_HEAD,
@@ -525,7 +525,7 @@ async def _draft_page(
         "country": plan.value,
         "countries": sorted_countries(words, COUNTRIES),
         "columns": _columns(plan),
-        "choices": KNOWN,
+        "choices": COLUMN_KINDS,
         "total": len(plan.rows),
         "preview": None if problem else await context.db.read_long(load),
         "error": split_fault(problem, words)[1] if problem else "",

@@ -1,7 +1,6 @@
-"""Meaning of the columns of a file, from heads and cells.
+"""Reading of imported files: kinds of columns, rows and cells.
 
-The heads are those that CRMs, ad platforms, phones and people write. A guess is only offered: who imports
-sees each column with its proposed meaning, and chooses.
+The head and the cells of a column suggest its kind, which the member can change.
 """
 
 import csv
@@ -40,13 +39,13 @@ class ImportColumn(StrEnum):
 
 
 NOT_TAKEN: Final = ""
-KNOWN: Final = (*(field.value for field in ImportColumn), *(field.value for field in Field))
-"""What a column may be taken for."""
+COLUMN_KINDS: Final = (*(field.value for field in ImportColumn), *(field.value for field in Field))
+"""Kinds that a column may have."""
 REASON_HEAD: Final = "contatto: why"
-"""The column of our own file of rejects; when that file comes back, it is not imported."""
+"""Reason column of our file of rejected rows, which is skipped when that file is imported again."""
 _SAMPLES: Final = 200
-_MOST: Final = 0.6
-"""The share of filled cells that must look like an address or a number for a column to be taken for that."""
+_LEAST_SHARE: Final = 0.6
+"""Least share of filled cells that look like an address or a number, for a column to count as such."""
 _LONGEST_CELL: Final = 10_000
 """Characters of a cell in which contact details are searched."""
 _NAMED_ADDRESS: Final = re.compile(
@@ -80,7 +79,7 @@ _BY_HEAD: Final = {head_key(word): name for name, words in _WORDS["columns"].ite
 }
 _BY_STATUS: Final = {head_key(word): name for name, words in _WORDS["statuses"].items() for word in words}
 _INSIDE: Final = {word: _BY_HEAD[head_key(word)] for word in _WORDS["inside"]["words"]}
-"""Words that say what a column holds also inside of a longer head."""
+"""Words that decide the kind of a column even inside a longer head."""
 
 
 def guess_columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
@@ -89,14 +88,14 @@ def guess_columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[
     Two columns may hold the same: a person may have two numbers.
     """
     columns = []
-    for place, head in enumerate(heads):
+    for index, head in enumerate(heads):
         column = _by_head(head)
         if column == NOT_TAKEN:
-            cells = (row[place].strip() for row in rows[:_SAMPLES] if place < len(row))
+            cells = (row[index].strip() for row in rows[:_SAMPLES] if index < len(row))
             filled = [bare_contact(cell.removeprefix("'")).strip(", ") for cell in cells if cell]
             for pattern, field in ((_NUMBER, Field.PHONE), (_EMAIL, Field.EMAIL)):
                 hits = sum(pattern.fullmatch(cell) is not None for cell in filled)
-                column = field.value if filled and hits >= _MOST * len(filled) else column
+                column = field.value if filled and hits >= _LEAST_SHARE * len(filled) else column
         columns.append(column)
     return tuple(columns)
 
@@ -125,8 +124,8 @@ def _by_head(head: str) -> str:
     padded = f" {key} "
     return next(
         (
-            what
-            for word, what in _INSIDE.items()
+            kind
+            for word, kind in _INSIDE.items()
             if f" {word} " in padded or (not word.isascii() and word in key)
         ),
         NOT_TAKEN,
@@ -139,13 +138,13 @@ MOST_CELL: Final = 500
 MOST_HEAD: Final = 100
 RULE: Final = "import"
 _LEAST_ABROAD: Final = 10
-"""Digits of a number with its country and without a plus; of fewer, too many would be valid by chance."""
+"""Least digits of a number with a country code and no plus; shorter ones are often valid by chance."""
 _DIGITS: Final = re.compile(r"[\d\s().\-/]{10,40}")
 _DELIMITERS: Final = ",;\t"
 
 
 class UnreadableRow(Exception):
-    """A row that cannot be taken; it says why and quotes nothing of it."""
+    """A row that cannot be imported; the message quotes nothing of it."""
 
     def __init__(self, text: str, /, **values: Any) -> None:
         self.says = LazyText(text, **values)
@@ -178,7 +177,7 @@ class ImportEntry:
 
 
 _SPACES: Final = re.compile(r"[ \t\r\n]+")
-"""Spaces of ASCII alone: other ones may be half a letter of another encoding."""
+"""Only ASCII spaces, as others may be half a letter of another encoding."""
 
 
 def read_sheet(text: str) -> Sheet:
@@ -218,7 +217,7 @@ def read_columns(columns: Sequence[str], count: int) -> tuple[str, ...]:
 
     Raises Refused: INVALID, for an unknown choice, or without a column of contact details.
     """
-    columns_read = tuple(column if column in KNOWN else NOT_TAKEN for column in columns[:count])
+    columns_read = tuple(column if column in COLUMN_KINDS else NOT_TAKEN for column in columns[:count])
     if len(columns_read) != count or not set(columns_read) & {field.value for field in Field}:
         raise Refused(
             errors.INVALID,
@@ -228,9 +227,9 @@ def read_columns(columns: Sequence[str], count: int) -> tuple[str, ...]:
 
 
 def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> ImportEntry:
-    """Read one row. What cannot be taken is named in ``problems``; the rest counts.
+    """Read one row; invalid cells are left out, and reported in ``problems``.
 
-    Raises UnreadableRow: when no contact detail is left of it, with the reason.
+    Raises UnreadableRow: without any valid contact detail.
     """
     texts: dict[str, list[str]] = {}
     contacts: list[ContactMatch] = []
@@ -260,7 +259,7 @@ def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> Im
             texts.setdefault(column, []).append(text)
     if not contacts:
         raise UnreadableRow.saying(problems[0] if problems else LazyText("This row has no contact detail."))
-    once = {(contact.field, contact.value): contact for contact in contacts}.values()
+    unique_contacts = {(contact.field, contact.value): contact for contact in contacts}.values()
     statuses = [read_status(text) for text in texts.get(ImportColumn.STATUS, ())]
     if None in statuses:
         problems.append(LazyText("Unknown status."))
@@ -269,7 +268,7 @@ def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> Im
     )
     return ImportEntry(
         name=" ".join(texts.get(ImportColumn.NAME, ())),
-        contacts=tuple(once),
+        contacts=tuple(unique_contacts),
         labels=tuple(dict.fromkeys(label for label in labels if label)),
         status=next((status for status in statuses if status), None),
         notes="\n".join(texts.get(ImportColumn.NOTES, ()))[:NOTE_LIMIT],
@@ -302,7 +301,7 @@ def _phone(field: Field, text: str, country: str) -> str:
 
 
 def _abroad(text: str) -> phonenumbers.PhoneNumber | None:
-    """Return a number with its country but without a plus: spreadsheets take it away, and people dial 00."""
+    """Read a number with a country code but no plus sign, which spreadsheets remove."""
     digits = "".join(letter for letter in text if letter.isdecimal()).removeprefix("00")
     if not _DIGITS.fullmatch(text) or len(digits) < _LEAST_ABROAD:
         return None

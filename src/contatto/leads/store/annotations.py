@@ -53,7 +53,7 @@ from contatto.leads.rules.records import (
 from contatto.leads.store.records import contact_points, evidence, lead_history, leads, load_evidence
 
 DUE_LATELY: Final = timedelta(days=7)
-"""Tasks that were due before that are nobody's news any more."""
+"""Tasks that are overdue for longer cause no notification."""
 
 labels = Table(
     "labels",
@@ -153,7 +153,7 @@ def delete_lead_label(tx: Tx, business_id: str, lead_id: str, label_id: str) -> 
 
 
 _WORK: Final = {Note: (lead_notes, "lead_notes.body"), Task: (lead_tasks, "lead_tasks.body")}
-"""Tables of members' work on leads, and the place in which its text is sealed."""
+"""Tables of notes and tasks, and the name under which their text is sealed."""
 
 
 def save_work(tx: Tx, business_id: str, work: Note | Task) -> bool:
@@ -205,12 +205,12 @@ def find_task(tx: Tx, business_id: str, lead_id: str, task_id: str) -> Task | No
 
 
 def list_tasks(tx: Tx, business_id: str, lead_id: str) -> list[Task]:
-    """Return a lead's tasks in the order of their making, with their texts opened."""
+    """Return a lead's tasks, oldest first, with their texts opened."""
     return _list_work(tx, business_id, lead_id, Task)
 
 
 def list_due_tasks(tx: Tx, day: date) -> list[tuple[str, str, str | None, date]]:
-    """Tasks of all businesses that are due by a day and not long before: business, lead, its owner, day."""
+    """List recently due tasks of all businesses, as business, lead, owner of the lead, and day."""
     due = lead_tasks.c.done_at.is_(None), lead_tasks.c.due_on <= day, lead_tasks.c.due_on > day - DUE_LATELY
     of_lead = leads.c.business_id == lead_tasks.c.business_id, leads.c.id == lead_tasks.c.lead_id
     columns = lead_tasks.c.business_id, lead_tasks.c.lead_id, leads.c.owner_id, lead_tasks.c.due_on
@@ -249,7 +249,7 @@ def save_view(tx: Tx, business_id: str, view: SavedView) -> bool:
 
 
 def list_views(tx: Tx, business_id: str, member_id: str) -> list[SavedView]:
-    """Return the views that a member sees: the own ones and those that others share; pinned ones first."""
+    """Return a member's own views and shared ones; pinned ones first."""
     is_visible = or_(lead_views.c.member_id == member_id, lead_views.c.is_shared.is_(True))
     query = select(lead_views).where(lead_views.c.business_id == business_id, is_visible)
     order = (lead_views.c.is_pinned.desc(), lead_views.c.created_at, lead_views.c.id)
@@ -259,7 +259,7 @@ def list_views(tx: Tx, business_id: str, member_id: str) -> list[SavedView]:
     for row in rows:
         opened = tx.vault.open(row["query"], business_id, "lead_views.query", row["id"])
         views.append(SavedView(**{name: row[name] for name in names} | {"query": opened}))
-    # what somebody searches for
+    # a search text may be contact data
     tx.record_contact_reads("view_id", [view.id for view in views if "q=" in view.query])
     return views
 
@@ -270,7 +270,7 @@ def count_views(tx: Tx, business_id: str, member_id: str) -> int:
 
 
 def record_view(tx: Tx, business_id: str, view: SavedView) -> None:
-    """Keep a view's name and marks."""
+    """Save the name of a view, and whether it is shared and pinned."""
     marks = {"is_shared": view.is_shared, "is_pinned": view.is_pinned}
     tx.change(lead_views, business_id, view.id, name=view.name, **marks)
 
@@ -297,7 +297,10 @@ lead_entries = Table(
 
 @dataclass(frozen=True, slots=True)
 class FormEntry:
-    """A form as a lead knows it; ``id`` is that of the answer, ``consented`` says that any purpose was."""
+    """A form that a lead sent; ``id`` is that of the answer.
+
+    ``consented`` is true if the person agreed to any purpose.
+    """
 
     id: str
     lead_id: str
@@ -309,7 +312,7 @@ class FormEntry:
 
 
 def append_entries(tx: Tx, business_id: str, entries: Iterable[FormEntry]) -> int:
-    """Append entries; those that are there stay as they are. Say how many were new."""
+    """Insert missing entries; return their number."""
     return insert_new(tx, lead_entries, [row_of(entry) | {"business_id": business_id} for entry in entries])
 
 
@@ -372,8 +375,9 @@ _ALL_HAVING: Final = select(contact_points.c.lead_id, contact_points.c.value_ind
     contact_points.c.business_id == _BUSINESS, within(contact_points.c.value_index, "values")
 )
 _HAVING: Final = Query(_ALL_HAVING)
-"""Who has some contact values. Asked in two steps, not as a join of a table with itself: while PostgreSQL
-knows little of a table, it may go through all of it for each value then, half a second for each batch.
+"""Leads with some contact values, for a query in two steps.
+
+Without statistics of the table, PostgreSQL may scan all of it for each value of a self-join.
 """
 _LISTED: Final = Query(
     _ALL_HAVING.join(leads, leads.c.id == contact_points.c.lead_id).where(leads.c.hidden_at.is_(None))
@@ -403,10 +407,7 @@ _SOUGHT_ENDS: Final = Query(
         _OWN_POINTS.c.business_id == _BUSINESS, within(_OWN_POINTS.c.lead_id, "but")
     )
 )
-"""The first and last lead of each value, with a seek at either end of the index.
-
-On PostgreSQL such a statement may go through all of a table for each value, as above.
-"""
+"""The first and last lead of each value, with a seek at either end of the index; for SQLite only."""
 _IS_MARKED: Final = leads.c.facets.contains(literal_column(f"' {TWIN_WORD} '"))
 _SHOWN: Final = Query(
     select(leads.c.id, leads.c.facets).where(
@@ -422,7 +423,7 @@ _UNMARKED: Final = Query(
 _OWN: Final = Query(
     select(leads.c.id, leads.c.facets).where(leads.c.business_id == _BUSINESS, within(leads.c.id, "ids"))
 )
-_KEEP: Final = (
+_SET_FACETS: Final = (
     update(leads)
     .where(*rows_of(leads, bindparam("of"), id=bindparam("of_lead")))
     .values(facets=bindparam("now"))
@@ -430,10 +431,10 @@ _KEEP: Final = (
 
 
 def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str], twins: Set[str] | None = None) -> None:
-    """Find out the facets of leads anew and keep those that are not as kept.
+    """Recompute the facets of leads, and save those that changed.
 
-    With ``twins`` these are the ones that share a value, beside those that are marked so: it need not be
-    found out from all who have one of their values.
+    With ``twins``, only these leads get the mark of a duplicate, besides those that have it. Without, leads
+    that share a contact value with another listed lead get it.
     """
     ids = sorted(lead_ids)
     for start in range(0, len(ids), _AT_ONCE):
@@ -459,7 +460,7 @@ def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str], twins: Se
             for lead_id, text in texts.items()
             if lead_id in saved_words and text != saved_words[lead_id]
         ]
-        update_rows(tx, _KEEP, rows)
+        update_rows(tx, _SET_FACETS, rows)
 
 
 def _marked(facets: Mapping[str, str]) -> set[str]:
@@ -468,7 +469,7 @@ def _marked(facets: Mapping[str, str]) -> set[str]:
 
 
 def list_sharing_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> set[str]:
-    """Other leads that have a contact value of these leads, whether they are in the lists or not."""
+    """Return other leads, listed or hidden, with a contact value of these leads."""
     points = _list_points(tx, {"of": business_id, "ids": list(lead_ids)})
     return {lead_id for lead_id, _ in _list_having(tx, _HAVING, business_id, points)} - set(lead_ids)
 
@@ -488,12 +489,12 @@ def record_twins(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SharedValues:
-    """Return the values that leads with new contact values share with others.
+    """Duplicates of leads with new contact values.
 
     Attributes:
-        twins: those of the leads that share a value with one in the lists.
-        unsure: those who share values, as far as was looked, with hidden ones only.
-        unmarked: others with such a value that have no mark of a duplicate yet.
+        twins: those of the leads that share a value with a listed lead.
+        unsure: those that share values only with hidden leads, as far as was read.
+        unmarked: other leads with such a value, and without the mark of a duplicate.
     """
 
     twins: set[str]
@@ -502,10 +503,10 @@ class SharedValues:
 
 
 def list_shared(tx: Tx, business_id: str, lead_ids: Collection[str]) -> SharedValues:
-    """Return the values that listed leads with new contact values share with any number of others.
+    """Find the duplicates of listed leads with new contact values.
 
-    Where two leads in the lists share a value, all who have it are marked. So of the others the first and the
-    last are read; only if one of them is hidden or unmarked, all are.
+    If two listed leads share a value, all leads with it are marked. So only the first and the last of the
+    others are read; all are read if one of these is hidden or unmarked.
     """
     points = _list_points(tx, {"of": business_id, "ids": list(lead_ids)})
     having: dict[bytes, set[str]] = defaultdict(set)
@@ -570,7 +571,7 @@ MOVING: Final = {
     table.name: table
     for table in (contact_points, evidence, lead_history, lead_notes, lead_tasks, lead_entries)
 }
-"""The tables whose rows go from one lead to the other."""
+"""Tables with rows that a merge moves to the target lead."""
 
 
 def save_merge(tx: Tx, business_id: str, merge: Merge) -> None:
@@ -584,7 +585,7 @@ def save_merge(tx: Tx, business_id: str, merge: Merge) -> None:
 
 
 def find_merge(tx: Tx, business_id: str, merge_id: str) -> Merge | None:
-    """Return a merge; who changes it locks its two leads first and reads it again."""
+    """Return a merge; to change it, lock its two leads and read it again."""
     query = select(lead_merges).where(*rows_of(lead_merges, business_id, id=merge_id))
     row = tx.execute(query).mappings().first()
     return None if row is None else _open_merge(tx, row)
@@ -603,7 +604,7 @@ def record_merge_undone(tx: Tx, business_id: str, merge: Merge, actor: str) -> N
 
 
 def list_row_ids(tx: Tx, business_id: str, lead_id: str) -> dict[str, list[str]]:
-    """Return ids of what hangs on a lead, by table."""
+    """Return the ids of the rows of a lead, by table."""
     ids_by_table = {}
     for name, table in MOVING.items():
         query = select(table.c.id).where(*rows_of(table, business_id, lead_id=lead_id))
@@ -612,10 +613,7 @@ def list_row_ids(tx: Tx, business_id: str, lead_id: str) -> dict[str, list[str]]
 
 
 def list_leads_ever(tx: Tx, business_id: str, person_ids: Collection[str]) -> set[str]:
-    """Return the ids of the leads of some persons, and of leads that they were ever merged into.
-
-    What a message of theirs brought hangs on one of them.
-    """
+    """Return the ids of the leads of some persons, and of leads that they were ever merged into."""
     persons = select(leads.c.id).where(leads.c.business_id == business_id, leads.c.person_id.in_(person_ids))
     ids, ids_by_person = set[str](), set(tx.execute(persons).scalars())
     while ids_by_person:
@@ -630,7 +628,7 @@ def list_leads_ever(tx: Tx, business_id: str, person_ids: Collection[str]) -> se
 def list_evidence_of_sources(
     tx: Tx, business_id: str, person_id: str, source_ids: set[str]
 ) -> dict[str, list[Evidence]]:
-    """Evidence by the message of a person that it was read in, in reading order."""
+    """Return evidence by its message, in reading order."""
     query = select(evidence).where(
         evidence.c.business_id == business_id,
         evidence.c.lead_id.in_(list_leads_ever(tx, business_id, {person_id})),
@@ -656,7 +654,7 @@ def list_equal_points(tx: Tx, business_id: str, kept_id: str, merged_id: str) ->
 
 
 def list_evidence_of_points(tx: Tx, business_id: str, point_ids: list[str]) -> list[tuple[str, str]]:
-    """Evidence of contact points: pairs of its id and the point's."""
+    """Return evidence of contact points, as pairs of the evidence's id and the point's."""
     query = select(evidence.c.id, evidence.c.contact_point_id).where(
         evidence.c.business_id == business_id, evidence.c.contact_point_id.in_(point_ids)
     )
@@ -666,14 +664,14 @@ def list_evidence_of_points(tx: Tx, business_id: str, point_ids: list[str]) -> l
 
 
 def record_moved(tx: Tx, business_id: str, rows: tuple[str, list[str]], old: str, new: str) -> None:
-    """Hang rows of a table on another lead, those that still hang on the old one."""
+    """Move rows of a table to another lead, unless they left the old one."""
     name, ids = rows
     table = MOVING[name]
     tx.execute(update(table).where(*rows_of(table, business_id, lead_id=old, id=ids)).values(lead_id=new))
 
 
-def record_rehung(tx: Tx, business_id: str, evidence_id: str, point_id: str) -> None:
-    """Hang evidence on another contact point."""
+def record_evidence_point(tx: Tx, business_id: str, evidence_id: str, point_id: str) -> None:
+    """Move evidence to another contact point."""
     tx.change(evidence, business_id, evidence_id, contact_point_id=point_id)
 
 
@@ -682,8 +680,8 @@ def list_label_ids(tx: Tx, business_id: str, lead_id: str) -> set[str]:
     return {row[0] for row in tx.execute(query)}
 
 
-def record_face(tx: Tx, business_id: str, lead_id: str, snapshot: MergedFields) -> None:
-    """Write the fields that a merge may change."""
+def record_merged_fields(tx: Tx, business_id: str, lead_id: str, snapshot: MergedFields) -> None:
+    """Save the fields of a lead that a merge may change."""
     name = tx.seal(snapshot.name, business_id, "leads.name", lead_id)
     created_at, updated_at = from_micros(snapshot.created_at), from_micros(snapshot.updated_at)
     values = {"name": name, "name_key": name_key(snapshot.name), "status": snapshot.status}

@@ -1,4 +1,4 @@
-"""Tables of leads, contact points, evidence and history, with sealed values."""
+"""Tables of leads, contact points, evidence, history and scores, with sealed values."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -162,7 +162,7 @@ def save_lead(tx: Tx, lead: Lead) -> bool:
 
 
 def lead_row(vault: Vault, lead: Lead) -> dict[str, Any]:
-    """Return a lead as its row: the name sealed, and in clear as a key without contact details."""
+    """Return the row of a lead: its name sealed, and a plain key to sort by, without contact details."""
     name = vault.seal(lead.name, lead.business_id, "leads.name", lead.id) if lead.name else None
     return row_of(lead) | {"name": name, "name_key": name_key(lead.name)}
 
@@ -177,7 +177,7 @@ def _unerased_of(business_id: str) -> Select[Any]:
 
 
 def find_lead_by_number(tx: Tx, business_id: str, number: int) -> Lead | None:
-    """Return a lead by the API's ``lead_id``; for one that was merged away, the one that it went into."""
+    """Return a lead by the API's ``lead_id``; for a merged lead, its target lead."""
     lead = tx.find(Lead, _unerased_of(business_id).where(leads.c.number == number))
     if lead is None or lead.merged_into is None:
         return lead
@@ -234,7 +234,7 @@ def record_owner(tx: Tx, lead: Lead, owner_id: str | None) -> bool:
 
 
 def record_hidden(tx: Tx, lead: Lead, at: datetime | None, merged_into: str | None = None) -> None:
-    """Take a lead out of all lists, or with None put it back."""
+    """Hide a lead from all lists, or show it again with None."""
     tx.change(leads, lead.business_id, lead.id, hidden_at=at, merged_into=merged_into)
 
 
@@ -281,7 +281,7 @@ def list_contact_points(tx: Tx, business_id: str, lead_ids: Collection[str]) -> 
         points_by_lead[lead_id].append(ContactPoint(point_id, LeadId(lead_id), field, opened, *rest))
     for points in points_by_lead.values():
         points.sort(
-            key=lambda each: (each.wrong_at is not None, -micros(each.main_at) if each.main_at else 0)
+            key=lambda point: (point.wrong_at is not None, -micros(point.main_at) if point.main_at else 0)
         )
     tx.record_contact_reads("lead_id", [lead_id for lead_id, points in points_by_lead.items() if points])
     return points_by_lead
@@ -292,7 +292,7 @@ def list_outgoing_points(
 ) -> dict[str, list[ContactPoint]]:
     """Return the contact points that may leave the installation: readable, not wrong, the main one first.
 
-    All that goes out reads here: CRMs, webhooks, signals, the API, files.
+    CRMs, webhooks, signals, the API and files all use this function.
     """
     points = list_contact_points(tx, business_id, lead_ids)
     return {
@@ -351,7 +351,7 @@ def list_leads_by_value(tx: Tx, business_id: str, values: Collection[str]) -> di
 
 
 def list_points_of_source(tx: Tx, business_id: str, lead_id: str, source_id: str) -> list[str]:
-    """Return ids of the contact points of a lead that a source alone gives evidence for."""
+    """Return ids of the contact points of a lead that have evidence from this source only."""
     query = select(evidence.c.contact_point_id, evidence.c.source_id).where(
         *rows_of(evidence, business_id, lead_id=lead_id)
     )
@@ -362,7 +362,7 @@ def list_points_of_source(tx: Tx, business_id: str, lead_id: str, source_id: str
 
 
 def delete_lead(tx: Tx, business_id: str, lead_id: str) -> None:
-    """Delete a lead with all that hangs on it."""
+    """Delete a lead with its contact points, evidence and history."""
     for table in (evidence, contact_points, lead_history):
         tx.delete(table, business_id, lead_id=lead_id)
     tx.delete(leads, business_id, id=lead_id)
@@ -385,7 +385,7 @@ def list_evidence_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[Eviden
 
 
 def load_evidence(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> Evidence:
-    """Evidence of a business, as its row has it, with its text opened."""
+    """Return evidence from its row, with its text opened."""
     values = {name: row[name] for name in Evidence.__dataclass_fields__}
     return Evidence(**values | {"raw": tx.open_text(row["raw"], business_id, "evidence.raw", row["id"])})
 
@@ -484,7 +484,7 @@ def delete_rejected_of(
 
 
 def delete_old_rejected(tx: Tx, before: datetime) -> int:
-    """Delete what can no longer be put back, of all businesses; say how many."""
+    """Delete rejected contacts that cannot be restored any more, of all businesses; return their number."""
     return tx.delete_some(rejected_contacts, rejected_contacts.c.at < before)
 
 
@@ -531,12 +531,12 @@ def append_all_evidence(tx: Tx, items: Iterable[Evidence]) -> None:
 
 
 def append_steps(tx: Tx, business_id: str, steps: Iterable[HistoryEntry]) -> None:
-    """Append lines to the histories of leads."""
+    """Append entries to the histories of leads."""
     insert_all(tx, lead_history, [history_row(tx.vault, business_id, step) for step in steps])
 
 
 def record_activities(tx: Tx, moved: Iterable[Lead]) -> None:
-    """Keep the names of leads and their last activity as these have them."""
+    """Save the names and the times of the last activity of leads."""
     rows = [
         {
             "of_business": lead.business_id,
@@ -551,13 +551,13 @@ def record_activities(tx: Tx, moved: Iterable[Lead]) -> None:
 
 
 def record_lead_starts(tx: Tx, moved: Iterable[Lead]) -> None:
-    """Move the beginnings of leads back: earlier messages came in later."""
+    """Move back the creation times of leads, after an earlier message came in late."""
     rows = [{"of_business": lead.business_id, "of_id": lead.id, "moment": lead.created_at} for lead in moved]
     update_rows(tx, _START, rows)
 
 
 def record_point_starts(tx: Tx, business_id: str, moved: Iterable[ContactPoint]) -> None:
-    """Move the beginnings of contact points back."""
+    """Move back the creation times of contact points."""
     rows = [{"of_business": business_id, "of_id": point.id, "moment": point.created_at} for point in moved]
     update_rows(tx, _POINT_START, rows)
 
@@ -576,7 +576,7 @@ lead_scores = Table(
 )
 
 
-_SORTED: Final = (
+_SET_LEAD_SCORE: Final = (
     update(leads)
     .where(*rows_of(leads, bindparam("of"), id=bindparam("of_lead")))
     .where(leads.c.score != bindparam("now"))
@@ -591,7 +591,7 @@ _LISTED: Final = Query(
 )
 
 
-_MOVED: Final = (
+_SET_SCORE: Final = (
     update(lead_scores)
     .where(*rows_of(lead_scores, bindparam("of"), lead_id=bindparam("of_lead")))
     .values(score=bindparam("now"), scored_at=bindparam("at"), is_counted=bindparam("counted"))
@@ -599,7 +599,7 @@ _MOVED: Final = (
 
 
 def save_scores(tx: Tx, scores: Sequence[LeadScore]) -> None:
-    """Put scores in place of those of these leads before; the leads themselves carry theirs, to sort by.
+    """Save scores, and copy them to the leads to sort by; without reasons the stored ones stay.
 
     All are of one business. A lead that was erased or hidden while it was scored gets none.
     """
@@ -610,10 +610,10 @@ def save_scores(tx: Tx, scores: Sequence[LeadScore]) -> None:
     rows = [row_of(score) for score in scores if score.lead_id in listed]
     if fresh := [row for row in rows if row["reasons"] is not None]:
         insert = tx.upsert(lead_scores)
-        more = {name: insert.excluded[name] for name in fresh[0] if name not in ("business_id", "lead_id")}
-        statement = insert.on_conflict_do_update(index_elements=["business_id", "lead_id"], set_=more)
+        changes = {name: insert.excluded[name] for name in fresh[0] if name not in ("business_id", "lead_id")}
+        statement = insert.on_conflict_do_update(index_elements=["business_id", "lead_id"], set_=changes)
         tx.execute(statement, fresh)
-    moved = [
+    rescored = [
         {
             "of": row["business_id"], "of_lead": row["lead_id"], "now": row["score"], "at": row["scored_at"],
             "counted": row["is_counted"],
@@ -621,9 +621,9 @@ def save_scores(tx: Tx, scores: Sequence[LeadScore]) -> None:
         for row in rows
         if row["reasons"] is None
     ]  # fmt: skip
-    update_rows(tx, _MOVED, moved)
-    now = [{"of": row["business_id"], "of_lead": row["lead_id"], "now": row["score"]} for row in rows]
-    update_rows(tx, _SORTED, now)
+    update_rows(tx, _SET_SCORE, rescored)
+    lead_rows = [{"of": row["business_id"], "of_lead": row["lead_id"], "now": row["score"]} for row in rows]
+    update_rows(tx, _SET_LEAD_SCORE, lead_rows)
 
 
 def find_score(tx: Tx, business_id: str, lead_id: str) -> LeadScore | None:
