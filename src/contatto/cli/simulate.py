@@ -14,7 +14,7 @@ from contatto.cli.deliver import read_settings
 from contatto.cli.installation import print_table
 from contatto.simulator.worlds.model import World
 from contatto.simulator.worlds.players import Program
-from contatto.simulator.worlds.report import as_values, draw_page, make_table, player_label, say_lifts
+from contatto.simulator.worlds.report import as_values, describe_lifts, draw_page, make_table, player_label
 from contatto.simulator.worlds.simulation import (
     Comparison,
     NoSuchSetting,
@@ -84,7 +84,7 @@ def simulate_command(
     for row in columns[1:]:
         table.add_row(*row)
     print_table(table)
-    if lifts := say_lifts(compared):
+    if lifts := describe_lifts(compared):
         _out.print("\n".join(["Lookalikes of the first leads:", *(f"  {line}." for line in lifts)]))
     if plots:
         plots.write_text(

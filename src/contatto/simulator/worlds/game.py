@@ -1,4 +1,4 @@
-"""A world played over lines: outcomes, ledger, and views of a run."""
+"""A simulated world that one player plays over lines of JSON."""
 
 import heapq
 import itertools
@@ -61,7 +61,7 @@ class ViewOutcomes:
         self.spam_recall = np.where(world.is_farm & (recall is not None), recall or 0, nature.spam_recall)
 
     def _in_time(self) -> Floats:
-        """Return which share of the leads of each ad group comes within the window of its clicks."""
+        """Return the share of each ad group's leads that come within its click window."""
         rng = np.random.default_rng(0)
         draws = rng.random((_SAMPLES, 2))
         groups = self.world.groups
@@ -146,8 +146,8 @@ class Run:
     """Reports of the player at the end of each day."""
 
 
-def joined(parts: list[Columns]) -> ShownViews:
-    """Return the views of all days as one."""
+def join_views(parts: list[Columns]) -> ShownViews:
+    """Join the views of all days."""
     names = ShownViews.__slots__
     return ShownViews(**{name: np.concatenate([part[name] for part in parts]) for name in names})
 
@@ -177,7 +177,7 @@ class Ledger:
         self._span: list[tuple[int, int]] = [(0, 0)] * len(world.groups)
         self._spent = [0] * len(world.groups)
         self._limit: list[float] = [0.0] * len(world.groups)
-        self._aims = [frozenset(group.countries) for group in world.groups]
+        self._countries = [frozenset(group.countries) for group in world.groups]
 
     def check_answer(self, group: int, ts: int, country: str, floor: int, answer: dict[str, Any]) -> None:
         """Check that this ad may run, at a price within its bounds."""
@@ -186,7 +186,7 @@ class Ledger:
             self.faults["price below floor"] += 1
         if price > offer:
             self.faults["price above offer"] += 1
-        if country not in self._aims[group] or not self.standings.groups[group].runs(ts):
+        if country not in self._countries[group] or not self.standings.groups[group].runs(ts):
             self.faults["ad may not run"] += 1
         chances = (answer["p_click"], answer["p_conversation"], answer["p_spam"], answer["p_lead"])
         if not all(0 <= chance <= 1 for chance in chances) or not 0 < answer["propensity"] <= 1:
@@ -212,7 +212,7 @@ class Ledger:
         self._limit[group] = max(self._allowed(group), begun if begun <= self._limit[group] else 0.0)
 
     def check_report(self, report: dict[str, Any], views: list[int]) -> None:
-        """Check the reported spend against the ledger, to a micro a view."""
+        """Check the reported spend against the ledger, within a micro per view."""
         reported = {row["adgroup_id"]: row["spend_micros"] for row in report["adgroups"]}
         for number, group in enumerate(self.world.groups):
             off = abs(reported.get(group.id, 0) - self.charged[number] / _PER_VIEW)
@@ -243,7 +243,7 @@ _GROUP_FIELDS: Final = (
 
 
 class LinePlayer(Protocol):
-    """Anything that answers lines: the engine in this process, or a program behind a pipe."""
+    """Player over lines: the engine in this process, or a program behind a pipe."""
 
     def answer(self, line: Line) -> Line | None: ...
 
@@ -286,7 +286,7 @@ class Game:
     def __init__(self, world: World, player: LinePlayer, goal: str) -> None:
         self.world, self.player, self.goal = world, player, goal
         self.answer: Callable[[Line], Line | None] = player.answer
-        self.fates = ViewOutcomes(world)
+        self.outcomes = ViewOutcomes(world)
         self.past = Past.empty(world)
         self.standings = GroupStates(world)
         self.ledger = Ledger(world, self.standings)
@@ -298,17 +298,17 @@ class Game:
         self._order = itertools.count()
         self._ads = {ad.id: number for number, ad in enumerate(world.ads)}
         self._group = [ad.group for ad in world.ads]
-        owner = self.fates.owner
+        owner = self.outcomes.owner
         self._owner = owner.tolist()
         self._same_owner = (owner[:, None] == owner).astype(np.float32)
-        self._fake_contact = self.fates.fake_contact.tolist()
-        self._spam_recall = self.fates.spam_recall.tolist()
+        self._fake_contact = self.outcomes.fake_contact.tolist()
+        self._spam_recall = self.outcomes.spam_recall.tolist()
         self._unannounced = sorted(
             range(len(world.groups)), key=lambda number: self._announced_at(world.groups[number])
         )
         self._next_edit = 0
-        self._waiting: dict[str, PendingView] = {}
-        self._in_time = self.fates.in_time[self.fates.group].tolist()
+        self._pending: dict[str, PendingView] = {}
+        self._in_time = self.outcomes.in_time[self.outcomes.group].tolist()
 
     def _announced_at(self, group: WorldGroup) -> int:
         return group.starts_ts if self.world.nature.announced_late else STARTS_TS
@@ -324,7 +324,7 @@ class Game:
         world = self.world
         requests, tables = world.requests(day), world.tables(day)
         self._requests, self._tables = requests, tables
-        ts, viewer, floor = requests.ts.tolist(), requests.viewer.tolist(), requests.floor.tolist()
+        ts, viewers, floor = requests.ts.tolist(), requests.viewer.tolist(), requests.floor.tolist()
         place = requests.place.tolist()
         countries = [world.countries[number] for number in world.viewer_country.tolist()]
         ids, features, places = world.viewer_ids, world.viewer_features, world.places
@@ -334,17 +334,17 @@ class Game:
             ts_now = ts[row]
             if ts_now >= self._next_ts or (events and events[0][0] <= ts_now):
                 self._advance(ts_now)
-            who = viewer[row]
-            country = countries[who]
+            viewer = viewers[row]
+            country = countries[viewer]
             name = f"r{day}-{row}"
             decision = answer(
                 {
                     "type": "request",
                     "request_id": name,
                     "ts": ts_now,
-                    "viewer_id": ids[who],
+                    "viewer_id": ids[viewer],
                     "country": country,
-                    "features": {**features[who], **places[place[row]]},
+                    "features": {**features[viewer], **places[place[row]]},
                     "floor_micros": floor[row],
                 }
             )
@@ -394,7 +394,7 @@ class Game:
         for number in self.standings.move_to(ts):
             standing = self.standings.groups[number]
             self.answer(group_line(self.world, standing.group, self.goal, ts, is_on=standing.is_on))
-            waiting = [view for view in self._waiting.values() if self._group[view.ad] == number]
+            waiting = [view for view in self._pending.values() if self._group[view.ad] == number]
             promised = sum(view.price for view in waiting)
             self.ledger.change(number, promised)
 
@@ -403,24 +403,24 @@ class Game:
         while events and events[0][0] <= until:
             ts, _, line = heapq.heappop(events)
             if line["type"] == "view":
-                self._view(line["request_id"], ts, self._waiting.pop(line["request_id"]))
+                self._view(line["request_id"], ts, self._pending.pop(line["request_id"]))
             else:
                 answer(line)
 
     def _won(self, name: str, row: int, floor: int, decision: Line) -> None:
-        """Show an ad at once or soon, or by bad luck never."""
+        """Show the chosen ad at once, later, or never."""
         world, requests = self.world, self._requests
         if decision["ad_id"] not in self._ads:
             raise ProgramError(f"the answer to request {name} names an unknown ad: {decision['ad_id']}")
-        ad, who, ts = self._ads[decision["ad_id"]], int(requests.viewer[row]), int(requests.ts[row])
+        ad, viewer, ts = self._ads[decision["ad_id"]], int(requests.viewer[row]), int(requests.ts[row])
         group = self._group[ad]
-        country = world.countries[world.viewer_country[who]]
+        country = world.countries[world.viewer_country[viewer]]
         self.ledger.check_answer(group, ts, country, floor, decision)
         draws = requests.draws[row]
         talk = decision["p_click"] * decision["p_conversation"]
-        promise = PendingView(
+        pending = PendingView(
             ad,
-            who,
+            viewer,
             decision["price_micros"],
             float(requests.shift[row]),
             draws,
@@ -429,99 +429,99 @@ class Game:
         )
         nature = world.nature
         if not nature.view_after_s:
-            self._view(name, ts, promise)
+            self._view(name, ts, pending)
         elif draws[VIEW] >= nature.view_lost:
-            self._waiting[name] = promise
+            self._pending[name] = pending
             ts = ts + int((0.2 + draws[WAIT] * nature.view_after_s) * SECOND)
             self._push(ts, {"type": "view", "request_id": name, "ts": ts})
 
     def _push(self, ts: int, line: Line) -> None:
         heapq.heappush(self._events, (ts, next(self._order), line))
 
-    def _view(self, name: str, ts: int, promise: PendingView) -> None:
-        """View an ad; further outcomes follow from luck that was drawn before."""
+    def _view(self, name: str, ts: int, pending: PendingView) -> None:
+        """View an ad; the request's random numbers decide the later outcomes."""
         self.answer({"type": "view", "request_id": name, "ts": ts})
-        ad, who = promise.ad, promise.viewer
-        self.ledger.charge(self._group[ad], ts, promise.price)
+        ad, viewer = pending.ad, pending.viewer
+        self.ledger.charge(self._group[ad], ts, pending.price)
         self.views[self._group[ad]] += 1
         tables, past, nature = self._tables, self.past, self.world.nature
-        logit = float(tables.click[who, ad]) + promise.shift
+        logit = float(tables.click[viewer, ad]) + pending.shift
         if nature.tires:
-            of_advertiser = past.views[who] @ self._same_owner[ad]
-            logit -= float(weary(nature, past.views[who, ad], of_advertiser))
-            past.views[who, ad] += 1
+            of_advertiser = past.views[viewer] @ self._same_owner[ad]
+            logit -= float(weary(nature, past.views[viewer, ad], of_advertiser))
+            past.views[viewer, ad] += 1
         click = 1 / (1 + math.exp(-logit))
         talk, spam, lead = (
-            float(tables.talk[who, ad]),
-            float(tables.spam[who, ad]),
-            float(tables.lead[who, ad]),
+            float(tables.talk[viewer, ad]),
+            float(tables.spam[viewer, ad]),
+            float(tables.lead[viewer, ad]),
         )
-        if nature.once and past.is_lead[who, self._owner[ad]]:
+        if nature.once and past.is_lead[viewer, self._owner[ad]]:
             lead = 0.0
-        caught = click * talk * ((1 - spam) * lead * self._in_time[ad] + spam * self._fake_contact[who])
+        caught = click * talk * ((1 - spam) * lead * self._in_time[ad] + spam * self._fake_contact[viewer])
         self.shown.extend(
             (
                 ts,
-                who,
+                viewer,
                 ad,
-                promise.price,
+                pending.price,
                 click,
                 talk,
                 spam,
                 lead,
                 caught,
-                promise.predicted,
-                promise.predicted_talk,
+                pending.predicted,
+                pending.predicted_talk,
             )
         )
-        if promise.draws[CLICK] < click:
-            self._click(name, ts, promise, (talk, spam, lead))
+        if pending.draws[CLICK] < click:
+            self._click(name, ts, pending, (talk, spam, lead))
 
-    def _click(self, name: str, ts: int, promise: PendingView, chances: tuple[float, float, float]) -> None:
+    def _click(self, name: str, ts: int, pending: PendingView, chances: tuple[float, float, float]) -> None:
         """Schedule all later events of a click."""
-        draws = promise.draws.tolist()
+        draws = pending.draws.tolist()
         second_luck = draws[WAIT] * 977 % 1
         at = ts + _between(_CLICK_S, second_luck)
         self._push(at, {"type": "click", "request_id": name, "ts": at})
         talk, spam, lead = chances
         if draws[TALK] >= talk:
             return
-        nature, who, owner = self.world.nature, promise.viewer, self._owner[promise.ad]
+        nature, viewer, owner = self.world.nature, pending.viewer, self._owner[pending.ad]
         at += _between(_TALK_S, draws[WAIT])
-        self._happen("conversation", at, who, owner)
-        self.past.chats[who] += 1
+        self._happen("conversation", at, viewer, owner)
+        self.past.chats[viewer] += 1
         is_spam = draws[SPAM] < spam
-        if draws[MARK] < (self._spam_recall[who] if is_spam else nature.spam_false_alarm):
-            self._happen("spam", at + _between(nature.spam_after_s, second_luck), who, owner)
+        if draws[MARK] < (self._spam_recall[viewer] if is_spam else nature.spam_false_alarm):
+            self._happen("spam", at + _between(nature.spam_after_s, second_luck), viewer, owner)
         if is_spam:
-            self.past.spams[who] += 1
-            if draws[FAKE] < self._fake_contact[who]:
-                self._lead(at + int(draws[DELAY] * HOUR), promise, genuine=False)
+            self.past.spams[viewer] += 1
+            if draws[FAKE] < self._fake_contact[viewer]:
+                self._lead(at + int(draws[DELAY] * HOUR), pending, genuine=False)
         elif draws[LEAD] < lead:
-            after = self.world.delays_s(self._group[promise.ad], promise.draws[None, [MIX, DELAY]])[0]
-            self._lead(at + int(after * SECOND), promise, genuine=True)
+            after = self.world.delays_s(self._group[pending.ad], pending.draws[None, [MIX, DELAY]])[0]
+            self._lead(at + int(after * SECOND), pending, genuine=True)
 
-    def _lead(self, ts: int, promise: PendingView, *, genuine: bool) -> None:
-        nature, who, owner = self.world.nature, promise.viewer, self._owner[promise.ad]
-        form = self.world.ads[promise.ad].features.get("form") == "yes"
-        self._happen("lead", ts, who, owner, source="form" if form else "chat")
-        self.leads_of.setdefault(self._group[promise.ad], []).append(who)
+    def _lead(self, ts: int, pending: PendingView, *, genuine: bool) -> None:
+        nature, viewer, owner = self.world.nature, pending.viewer, self._owner[pending.ad]
+        form = self.world.ads[pending.ad].features.get("form") == "yes"
+        self._happen("lead", ts, viewer, owner, source="form" if form else "chat")
+        self.leads_of.setdefault(self._group[pending.ad], []).append(viewer)
         if genuine:
-            self.past.leads[who] += 1
-            self.past.is_lead[who, owner] |= nature.once
+            self.past.leads[viewer] += 1
+            self.past.is_lead[viewer, owner] |= nature.once
         if nature.qualities:
-            luck = float(promise.draws[WAIT]) * 311 % 1
+            luck = float(pending.draws[WAIT]) * 311 % 1
             status = "unqualified" if not genuine or luck < _UNQUALIFIED else "qualified"
             at = ts + int((0.3 + 2 * luck) * DAY)
-            self._happen("quality", at, who, owner, status=status)
+            self._happen("quality", at, viewer, owner, status=status)
             if genuine and luck > _CONVERTED:
-                self._happen("quality", at + DAY, who, owner, status="converted")
+                self._happen("quality", at + DAY, viewer, owner, status="converted")
 
-    def _happen(self, kind: str, ts: int, who: int, owner: int, **more: str) -> None:
+    def _happen(self, kind: str, ts: int, viewer: int, owner: int, **more: str) -> None:
         world = self.world
         line = {
             "type": kind,
-            "viewer_id": world.viewer_ids[who],
+            "viewer_id": world.viewer_ids[viewer],
             "advertiser_id": world.advertisers[owner],
             "ts": ts,
         }

@@ -1,4 +1,4 @@
-"""Players who know the world: their policies, auction and pacing."""
+"""Reference players that know the world: policies, auction and pacing."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from contatto.simulator.worlds.game import (
     Run,
     ViewChances,
     ViewOutcomes,
-    joined,
+    join_views,
 )
 from contatto.simulator.worlds.model import (
     DAY,
@@ -41,7 +41,7 @@ from contatto.simulator.worlds.model import (
 )
 
 type Score = Callable[[Ints, Floats, Flags, Past], Floats]
-"""Scores of all ads (columns) for some requests (rows): viewers, shifts of clicks, which ads may be shown."""
+"""Returns scores of requests (rows) and ads (columns), from viewers, shifts of clicks, and allowed ads."""
 
 
 class WorldPolicy(Protocol):
@@ -61,7 +61,7 @@ class Oracle:
     name: str = "oracle"
     goal: str = "lead"
 
-    def scoring(self, world: World, day: int, past: Past) -> Score:  # knows more than the past
+    def scoring(self, world: World, day: int, past: Past) -> Score:  # needs no past
         tables = world.tables(day)
         genuine = tables.talk * (1 - tables.spam)
         after = genuine * tables.lead if self.goal == "lead" else genuine
@@ -131,8 +131,8 @@ _SAMPLE: Final = 5_000
 _FITTINGS: Final = 60
 _BOUNDS: Final = (1e-4, 30.0)
 _GAIN: Final = 0.15
-_LEAST: Final = 0.1
-"""A tick in which less than this share of the usual is due teaches nothing."""
+_LEAST_DUE: Final = 0.1
+"""Multipliers do not learn from a tick with less than this share of the usual spend due."""
 
 
 type OnDay = Callable[[int], None]
@@ -142,7 +142,7 @@ class Pacer:
     """Pacing of each ad group by its expected flow of requests.
 
     Theory. The remaining budget is spread over the remaining flow; the logarithm of a multiplier is
-    moved by how far the last tick was off its plan. Each span begins with the mean of the days before.
+    moved by the gap of the last tick to its plan. Each span begins with the mean of the days before.
     """
 
     def __init__(self, world: World) -> None:
@@ -215,12 +215,12 @@ class Pacer:
     def learn(self, due: Floats, usual: Floats, spent: Floats, running: Flags) -> None:
         """Move the multipliers after a tick."""
         self._spent += spent
-        wants = running & np.isfinite(due) & (due > _LEAST * usual / TICKS)
-        off = np.zeros(len(due))
-        off[wants] = (due[wants] - spent[wants]) / due[wants]
-        self.multiplier *= np.exp(_GAIN * np.clip(off, -1, 1))
+        is_paced = running & np.isfinite(due) & (due > _LEAST_DUE * usual / TICKS)
+        gap = np.zeros(len(due))
+        gap[is_paced] = (due[is_paced] - spent[is_paced]) / due[is_paced]
+        self.multiplier *= np.exp(_GAIN * np.clip(gap, -1, 1))
         self.bound()
-        self._mean[wants] += (np.log(self.multiplier[wants]) - self._mean[wants]) / TICKS
+        self._mean[is_paced] += (np.log(self.multiplier[is_paced]) - self._mean[is_paced]) / TICKS
 
     def settle(self) -> None:
         """Begin the running mean with the fitted multipliers."""
@@ -232,7 +232,7 @@ class Auction:
 
     def __init__(self, world: World, policy: WorldPolicy) -> None:
         self.world, self.policy = world, policy
-        self.fates = ViewOutcomes(world)
+        self.outcomes = ViewOutcomes(world)
         self.past = Past.empty(world)
         self.standings = GroupStates(world)
         count = len(world.groups)
@@ -241,7 +241,7 @@ class Auction:
         self._aimed = np.array(
             [[country in group.countries for group in world.groups] for country in world.countries]
         )
-        self._ad_group = self.fates.group
+        self._ad_group = self.outcomes.group
 
     def play_day(self, day: int) -> list[Columns]:
         """Play one day of UTC, and return the views of each tick."""
@@ -279,9 +279,9 @@ class Auction:
         spent = np.bincount(group, price / 1e9, len(budgets))
         pacer.learn(due, usual, spent, open_groups)
         viewer = requests.viewer[row]
-        truth = self.fates.truth(tables, viewer, ad, requests.shift[row], self.past)
-        self._live(viewer, ad, truth, requests.draws[row])
-        nothing = np.full(len(row), np.nan)
+        truth = self.outcomes.truth(tables, viewer, ad, requests.shift[row], self.past)
+        self._record_outcomes(viewer, ad, truth, requests.draws[row])
+        unknown = np.full(len(row), np.nan)
         return {
             "ts": requests.ts[row],
             "viewer": viewer,
@@ -291,13 +291,13 @@ class Auction:
             "talk": truth.talk,
             "spam": truth.spam,
             "lead": truth.lead,
-            "caught": self.fates.caught(truth, viewer, ad),
-            "predicted": nothing,
-            "predicted_talk": nothing,
+            "caught": self.outcomes.caught(truth, viewer, ad),
+            "predicted": unknown,
+            "predicted_talk": unknown,
         }
 
     def _score(self, requests: Requests, score: Score, open_groups: Flags) -> Floats:
-        """Scores of all ads (columns) for requests (rows); 0 where an ad may not be shown."""
+        """Return scores of requests (rows) and ads (columns); 0 where an ad may not be shown."""
         may = (self._aimed[self.world.viewer_country[requests.viewer]] & open_groups)[:, self._ad_group]
         scores = score(requests.viewer, requests.shift, may, self.past).astype(np.float32)
         scores *= may
@@ -336,14 +336,14 @@ class Auction:
         for step in np.geomspace(0.5, 0.03, _FITTINGS):
             _, ad, price = self._award(scores, sample.floor)
             spent = np.bincount(self._ad_group[ad], price / 1e9, len(due))
-            wants = running & np.isfinite(due)
-            due = np.where(wants, due, 0.0)
-            ratio = np.where(wants, (due + _EPSILON) / (spent + 0.02 * due + _EPSILON), 1.0)
+            is_paced = running & np.isfinite(due)
+            due = np.where(is_paced, due, 0.0)
+            ratio = np.where(is_paced, (due + _EPSILON) / (spent + 0.02 * due + _EPSILON), 1.0)
             self.pacer.multiplier *= np.clip(ratio, 0.2, 5.0) ** step
             self.pacer.bound()
         self.pacer.settle()
 
-    def _live(self, viewer: Ints, ad: Ints, truth: ViewChances, draws: Floats) -> None:
+    def _record_outcomes(self, viewer: Ints, ad: Ints, truth: ViewChances, draws: Floats) -> None:
         """Record the outcomes of the views of a tick."""
         past = self.past
         np.add.at(past.views, (viewer, ad), 1)
@@ -353,7 +353,7 @@ class Auction:
         for counted, happened in ((past.chats, chats), (past.spams, spams), (past.leads, leads)):
             np.add.at(counted, viewer[happened], 1)
         if self.world.nature.once:
-            past.is_lead[viewer[leads], self.fates.owner[ad[leads]]] = True
+            past.is_lead[viewer[leads], self.outcomes.owner[ad[leads]]] = True
 
 
 def _cut(requests: Requests, rows: slice) -> Requests:
@@ -369,4 +369,4 @@ def play(world: World, policy: WorldPolicy, on_day: OnDay | None = None) -> Run:
         shown += auction.play_day(day)
         if on_day:
             on_day(day)
-    return Run(world, policy.name, policy.goal, joined(shown), {}, time.perf_counter() - started)
+    return Run(world, policy.name, policy.goal, join_views(shown), {}, time.perf_counter() - started)

@@ -52,16 +52,16 @@ def make_table(compared: Comparison) -> list[list[str]]:
 
 
 def _share(figures: RunFigures, limit: RunFigures | None, name: str) -> str:
-    under = getattr(limit, name) if limit else 0.0
-    return _text(getattr(figures, name) / under, 3) if under else ""
+    limit_value = getattr(limit, name) if limit else 0.0
+    return _text(getattr(figures, name) / limit_value, 3) if limit_value else ""
 
 
 def _text(value: float, places: int) -> str:
     return f"{value:,.{places}f}" if isfinite(value) else ""
 
 
-def say_lifts(comparison: Comparison) -> list[str]:
-    """Return a sentence for each player: the worth of its first-ranked viewers over the mean."""
+def describe_lifts(comparison: Comparison) -> list[str]:
+    """Return a sentence for each player that compares its first-ranked viewers with the mean."""
     return [
         f"{player_label(arm)}: the best 1 % are worth {lifts.top_1:.1f} times the mean, "
         f"the best 5 % {lifts.top_5:.1f} times, with {lifts.spam:.2f} times the spam"
@@ -153,20 +153,20 @@ th:first-child { text-align: start; } summary { cursor: pointer; color: var(--so
 
 @dataclass(frozen=True, slots=True)
 class ChartLine:
-    """A line of a chart, in the style of a player."""
+    """A line of a chart; ``look`` is the number of its CSS class."""
 
     name: str
     look: int
     values: Sequence[float]
 
 
-def draw_page(comparison: Comparison, world: str, says: str, table: Sequence[Sequence[str]]) -> str:
+def draw_page(comparison: Comparison, world: str, description: str, table: Sequence[Sequence[str]]) -> str:
     """Return the whole file: a table of all players, and charts by day.
 
     Args:
         comparison: results of each player.
         world: name of the world.
-        says: description in one line.
+        description: in one line.
         table: the table of figures, its head first.
     """
     figures = comparison.figures
@@ -196,18 +196,18 @@ def draw_page(comparison: Comparison, world: str, says: str, table: Sequence[Seq
     head = f"<title>{escape(world)}</title><style>{_STYLE}</style>"
     meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     main = f"<main>{_table('All figures', table)}{''.join(charts)}</main>"
-    body = f"<h1>{escape(world)}</h1><p>{escape(says)}. {escape(EXPLAINED)}</p>{main}"
+    body = f"<h1>{escape(world)}</h1><p>{escape(description)}. {escape(EXPLAINED)}</p>{main}"
     return f'<!doctype html><html lang="en"><head>{meta}{head}</head><body>{body}</body></html>\n'
 
 
 def _lines(
     figures: Mapping[str, RunFigures], values: Callable[[RunFigures], Sequence[float]]
 ) -> list[ChartLine]:
-    return [ChartLine(player_label(player), _look(player), values(one)) for player, one in figures.items()]
+    return [ChartLine(player_label(player), _look(player), values(row)) for player, row in figures.items()]
 
 
 def _look(player: str) -> int:
-    """Return the look of a line: one for each arm, and two for the goals of programs."""
+    """Return the number of a line's CSS class: one per arm, and two for the goals of programs."""
     if player in NAMES:
         return list(NAMES).index(Player(player))
     return len(NAMES) + player.endswith(Player.CONVERSATION)
@@ -261,8 +261,8 @@ def _number(value: float) -> str:
 
 
 def _table(title: str, table: Sequence[Sequence[str]]) -> str:
-    turned = [list(row) for row in zip(*table, strict=True)]
-    return f'<section class="whole"><h2>{escape(title)}</h2>{_rows(turned)}</section>'
+    transposed = [list(row) for row in zip(*table, strict=True)]
+    return f'<section class="whole"><h2>{escape(title)}</h2>{_rows(transposed)}</section>'
 
 
 def _rows(table: Sequence[Sequence[str]]) -> str:

@@ -125,7 +125,7 @@ TAGS: Final = 240
 CATEGORIES: Final = {"os": 3, "city": 40, "referrer": 12, "plan": 4}
 """Fields with one value each, and how many values there are."""
 NUMBERS: Final = ("app_minutes", "joined_year", "battery")
-"""Fields with numbers; the last of them tells nothing."""
+"""Fields with numbers; the last one is independent of the segment."""
 MISSING: Final = {
     "os": 0.02,
     "city": 0.1,
@@ -202,10 +202,10 @@ def draw_fields(rng: np.random.Generator, emissions: Emissions, segment: Ints) -
     for name, means in emissions.numbers.items():
         hidden = rng.random(count) < emissions.missing[name][segment]
         numbers[name] = np.where(hidden, np.nan, _field_value(name, means[segment] + rng.normal(0, 1, count)))
-    many = rng.integers(0, _MOST_TAGS + 1, count)
+    tag_counts = rng.integers(0, _MOST_TAGS + 1, count)
     drawn = [_pick(rng, emissions.tags, segment) for _ in range(_MOST_TAGS)]
     table = np.stack(drawn, 1)
-    tags = [np.unique(row[:some]) for row, some in zip(table, many, strict=True)]
+    tags = [np.unique(row[:tag_count]) for row, tag_count in zip(table, tag_counts, strict=True)]
     return ViewerFields(_pick(rng, emissions.country, segment), tags, categories, numbers)
 
 
@@ -223,8 +223,8 @@ def likelihoods(emissions: Emissions, fields: ViewerFields) -> Floats:
         logs_of_viewers += np.where((values >= 0)[:, None], log_present, np.log(missing))
     for name, numbers in fields.numbers.items():
         missing = emissions.missing[name]
-        off = _standard_value(name, numbers)[:, None] - emissions.numbers[name]
-        log_present = np.log(1 - missing) - 0.5 * off**2 - 0.5 * np.log(2 * np.pi)
+        deviation = _standard_value(name, numbers)[:, None] - emissions.numbers[name]
+        log_present = np.log(1 - missing) - 0.5 * deviation**2 - 0.5 * np.log(2 * np.pi)
         logs_of_viewers += np.where(np.isnan(numbers)[:, None], np.log(missing), log_present)
     return np.asarray(logs_of_viewers)
 
@@ -263,12 +263,14 @@ _WEEK: Final = (1.0, 0.95, 0.95, 1.0, 1.1, 1.35, 1.25)
 _WEEKEND_CLICK: Final = 0.15
 _WEEKEND_LEAD: Final = -0.5
 _RESIDUAL: Final = 0.4
-"""Standard deviation of what sets a viewer apart from the segment, in liking to chat and in sharing."""
+"""Standard deviation of a viewer from the segment, in the logits of chats and of leads."""
 _MOOD_SHARE: Final = 0.15
 _MOOD_ENDS: Final = 0.25
+"""Share of viewers in a mood for a theme, and the chance that a mood ends overnight."""
 _MOOD: Final = (0.6, 1.1)
 """Effect of a mood for a theme on the logits of a click and of a lead."""
 _FARM: Final = (-0.9, 0.75, 0.97, 0.02)
+"""Behaviour of farm viewers; see `FarmChances`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,12 +289,12 @@ class SegmentsSetting(WorldSetting):
 
 
 class SegmentsWorld(World):
-    """Sixteen thousand viewers of fourteen kinds, and fifteen ad groups in six time zones.
+    """Viewers of fourteen segments, and fifteen ad groups in six time zones.
 
-    Theory. What a viewer does follows from the hidden segment, and the theme and style of the ad;
-    what one sees of a viewer was drawn by the segment. The best prediction from it is the mean over
-    the segments by their posterior chances. Tastes turn from one set to another within a month. A mood for a
-    theme comes and goes, for the ads of all its advertisers.
+    Theory. The hidden segment and the theme and style of the ad decide the behaviour of a viewer. The segment
+    also draws the visible features. The best prediction is the mean over the segments, weighted by their
+    posterior chances. Tastes turn from one set to another within a month. A mood for a theme comes and goes,
+    for the ads of all its advertisers.
     """
 
     name = "segments"
@@ -372,7 +374,7 @@ class SegmentsWorld(World):
         return click, talk, spam, lead
 
     def _worth(self, day: int) -> Floats:
-        """Return genuine leads a view, by segment (rows) and ad (columns), out of mood."""
+        """Return genuine leads per view, by segment (rows) and ad (columns), without moods."""
         click, talk, spam, lead = (1 / (1 + np.exp(-logit)) for logit in self._logits(day))
         return np.asarray(click * talk * (1 - spam) * lead)
 

@@ -57,6 +57,7 @@ _CITIES: Final = 25
 _INTEREST_TASTE: Final = 0.35
 """Scale of the personal taste for a topic, drawn from Student's t with three degrees of freedom."""
 _CHAT: Final = 0.4
+"""Standard deviation of personal chattiness, in logits."""
 _DRAWN: Final = 400_000
 _INTEREST_GROUPS: Final = (
     GroupKind("day", 1.0),
@@ -70,6 +71,7 @@ _INTEREST_ADVERTISERS: Final = 5
 _INTEREST_ADS: Final = 4
 _BURST: Final = (-0.4, 0.02, 0.95, 0.01)
 _TALKERS: Final = (-0.8, 0.8, 0.97, 0.02)
+"""Behaviour of the two farms, new ids and talkers; see `FarmChances`."""
 _BURST_HOURS: Final = 2
 
 
@@ -94,8 +96,9 @@ class InterestsWorld(World):
     """Regulars with lists of interests, and six ad groups with four ads each.
 
     Theory. An interest and a topic have a weight of their own for clicks and another for leads; most weights
-    are small and some are large. Only crosses of interests with topics tell them. Personal taste for a topic
-    is heavy-tailed and hidden; it shows in earlier clicks. Each view makes the next click much less likely.
+    are small and some are large. Only a feature of both interest and topic shows them. Personal taste for a
+    topic is heavy-tailed and hidden; it shows in earlier clicks. Each view makes the next click much less
+    likely.
     """
 
     name = "interests"
@@ -209,7 +212,7 @@ class InterestsWorld(World):
         self._by_ad = rng.normal(0, 0.25, (3, len(self.ads))).astype(np.float32)
 
     def _visible_logits(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return the logits of viewers (rows) and ads (columns) as far as features tell them."""
+        """Return the logits of viewers (rows) and ads (columns) as far as features determine them."""
         tones = self._by_band[:, self._band[:, None], self._tone]
         fits = [(self._has @ fit)[:, self._topic] for fit in self._fit]
         chatty, dubious = (self._has @ weights for weights in self._by_interest)
@@ -285,7 +288,7 @@ _DEVICES: Final = 4
 _GOODS: Final = 9
 _STRANGER_TASTE: Final = 0.5
 """Standard deviation of the logarithm of personal taste, which multiplies clicks."""
-_MOST: Final = (0.5, 0.9, 0.9, 0.9)
+_MOST_CHANCES: Final = (0.5, 0.9, 0.9, 0.9)
 """No chance of a click, conversation, spam or lead is higher."""
 _STRANGER_GROUPS: Final = (
     GroupKind("day", 1.0),
@@ -352,7 +355,7 @@ class StrangersWorld(World):
         self._draw_factors(rng)
         self._draw_viewers(rng)
         click, talk, spam, lead = (cell[self._device, self._app] for cell in self._cells)
-        click = np.minimum(click * self._taste, np.float32(_MOST[0]))
+        click = np.minimum(click * self._taste, np.float32(_MOST_CHANCES[0]))
         spam[self.is_farm] = 0.97
         lead[self.is_farm] = 0.01
         self._tables = Tables(np.log(click / (1 - click)), talk, spam, lead)
@@ -419,12 +422,12 @@ class StrangersWorld(World):
         need, price = 0.15 * fit[1], np.broadcast_to(0.2 * self._by_device[1, device], fit[1].shape)
         lead = 1 - (1 - np.minimum(need, 0.9)) * (1 - np.minimum(price, 0.9))
         stages = (click, talk, spam, lead)
-        click, talk, spam, lead = (np.minimum(*pair) for pair in zip(stages, _MOST, strict=True))
+        click, talk, spam, lead = (np.minimum(*pair) for pair in zip(stages, _MOST_CHANCES, strict=True))
         return click, talk, spam, lead
 
     @cached_property
     def _cells(self) -> list[Floats]:
-        """Chances by device, app and ad: click, conversation, spam, lead."""
+        """Return chances by device, app and ad: click, conversation, spam, lead."""
         by_device = [self._by_cell(device) for device in range(_DEVICES + 1)]
         return [np.stack([cell[stage] for cell in by_device]).astype(np.float32) for stage in range(4)]
 
@@ -449,7 +452,7 @@ class StrangersWorld(World):
         total = np.zeros_like(click)
         for node, weight in normal_nodes():
             factor = np.float32(np.exp(_STRANGER_TASTE * self.setting.taste * node))
-            total += np.float32(weight) * np.minimum(click * factor, np.float32(_MOST[0]))
+            total += np.float32(weight) * np.minimum(click * factor, np.float32(_MOST_CHANCES[0]))
         return np.asarray(total[self._device, self._app])
 
     def weights(self, day: int) -> Floats:
