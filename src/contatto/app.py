@@ -357,50 +357,27 @@ async def _answer_refusal(request: Request, error: Exception) -> Response:
     is_for_customers = path.startswith(_CUSTOMERS)
     if _is_answered_in_json(request) and not (is_for_customers and is_navigation(request)):
         return refusal_answer(refused, request_id, translator_of(request) if is_for_customers else None)
-    if is_for_customers:
-        return _customer_page(request, refused)
-    if refused.code is errors.SIGN_IN and request.method == "GET" and not request.headers.get("hx-request"):
-        return RedirectResponse(f"/login?next={quote(path)}", 303)
-    return _error_page(request, refused)
-
-
-def _is_answered_in_json(request: Request) -> bool:
-    path = request.url.path
-    is_linked_form = path.startswith("/form/") and request.method == "POST"
-    return path.startswith(_JSON_PREFIXES) or is_linked_form or _CHAT_API.match(path) is not None
-
-
-def _customer_page(request: Request, refused: Refused) -> Response:
-    """Return an error page for visitors who came by a link, without references to members."""
-    context: Context = request.app.state.context
-    words, status = translator_of(request), refused.code.http_status
-    heading, next_step = (
-        N_("This page does not exist."),
-        N_(
-            "The link may be incomplete or old. Open it again from where you got it, or "
-            "write in your chat with the business."
-        ),
-    )
-    if status == errors.TOO_MANY.http_status:
-        heading, next_step = refused.code.says, N_("Wait a moment, then try again.")
-    elif status >= errors.BROKEN.http_status:
-        heading, next_step = refused.code.says, N_("Try again in a moment.")
-    elif request.method != "GET":
-        heading, next_step = refused.code.says, N_("Go back and try again.")
-    values = {"heading": words.gettext(heading), "next_step": words.gettext(next_step)}
-    return context.pages.render(request, "ui/customer_error.html", values, refused=refused)
-
-
-_NEXT_PAGES: Final = {
-    errors.SIGN_IN: ("/login", N_("Log in")),
-    errors.NO_AD_ACCOUNT: ("/settings/ad-accounts", N_("Ad accounts")),
-}
-"""The page where a refusal can be mended, and the words of the link to it."""
-
-
-def _error_page(request: Request, refused: Refused) -> Response:
     context: Context = request.app.state.context
     words = translator_of(request)
+    if is_for_customers:  # visitors who came by a link see no references to members
+        status = refused.code.http_status
+        heading, next_step = (
+            N_("This page does not exist."),
+            N_(
+                "The link may be incomplete or old. Open it again from where you got it, or "
+                "write in your chat with the business."
+            ),
+        )
+        if status == errors.TOO_MANY.http_status:
+            heading, next_step = refused.code.says, N_("Wait a moment, then try again.")
+        elif status >= errors.BROKEN.http_status:
+            heading, next_step = refused.code.says, N_("Try again in a moment.")
+        elif request.method != "GET":
+            heading, next_step = refused.code.says, N_("Go back and try again.")
+        texts = {"heading": words.gettext(heading), "next_step": words.gettext(next_step)}
+        return context.pages.render(request, "ui/customer_error.html", texts, refused=refused)
+    if refused.code is errors.SIGN_IN and request.method == "GET" and not request.headers.get("hx-request"):
+        return RedirectResponse(f"/login?next={quote(path)}", 303)
     happened = split_fault(refused, words)[1]  # the name of a field is ours
     next_href, next_label = _NEXT_PAGES.get(refused.code, ("/", None))
     values = {
@@ -416,6 +393,19 @@ def _error_page(request: Request, refused: Refused) -> Response:
     response = context.pages.render(request, "ui/error.html", values, refused=refused)
     response.headers["X-Message"] = quote(happened)
     return response
+
+
+def _is_answered_in_json(request: Request) -> bool:
+    path = request.url.path
+    is_linked_form = path.startswith("/form/") and request.method == "POST"
+    return path.startswith(_JSON_PREFIXES) or is_linked_form or _CHAT_API.match(path) is not None
+
+
+_NEXT_PAGES: Final = {
+    errors.SIGN_IN: ("/login", N_("Log in")),
+    errors.NO_AD_ACCOUNT: ("/settings/ad-accounts", N_("Ad accounts")),
+}
+"""The page where a refusal can be mended, and the words of the link to it."""
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:

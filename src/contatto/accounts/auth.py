@@ -33,7 +33,7 @@ from contatto.kit import errors
 from contatto.kit.api_types import Answer
 from contatto.kit.concurrency import take_slot
 from contatto.kit.db.database import RequestDatabase, act_for
-from contatto.kit.db.tx import ContactReads, Ids, Tx
+from contatto.kit.db.tx import ContactReads, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret
 from contatto.kit.outbox import last_seq
@@ -346,18 +346,15 @@ class AuditLayer:
                 return
         objects = audit_rules.objects_of(_addressed(request) | state.get("named", {}))
         audit_record = _deed(caller, scope, objects)
-        audit_record = replace(audit_record, seen=_seen_text(audit_record, seen, fresh))
+        # The record lists the ids that a read showed, without its own object.
+        named = set(audit_record.object.split())
+        counts = {kind: len(ids) for kind, ids in seen.ids.items()} | seen.counts
+        new_ids = {kind: [id_ for id_ in ids if f"{kind}={id_}" not in named] for kind, ids in fresh.items()}
+        shown = {kind: count for kind, count in counts.items() if new_ids.get(kind) or kind in seen.counts}
+        seen_text = audit_rules.seen_text(shown, new_ids)
+        audit_record = replace(audit_record, seen=seen_text)
         state[LOOK_RECORD] = audit_record
         state[_LOOK] = (self.writer.begin(request.app.state.context.db, audit_record), fresh)
-
-
-def _seen_text(audit_record: AuditRecord, reads: ContactReads, fresh: Ids) -> str:
-    """Format the ids that a read showed, without its own object."""
-    named = set(audit_record.object.split())
-    counts = {kind: len(ids) for kind, ids in reads.ids.items()} | reads.counts
-    new_ids = {kind: [id_ for id_ in ids if f"{kind}={id_}" not in named] for kind, ids in fresh.items()}
-    shown = {kind: count for kind, count in counts.items() if new_ids.get(kind) or kind in reads.counts}
-    return audit_rules.seen_text(shown, new_ids)
 
 
 def check_request_rate(request: Request, key: str) -> None:

@@ -503,7 +503,18 @@ def foresee_upload(tx: Tx, business_id: str, upload: NewUpload) -> UploadPreview
     ads = store.list_nodes(tx, account, NodeLevel.AD) if account else []
     name_counts = Counter(ad.name for ad in ads)
     sheet = read_ad_sheet(upload.text, {ad.name: ad.number for ad in ads if name_counts[ad.name] == 1})
-    currency = _currency(sheet, account, upload.currency)
+    # The file and its account have one currency.
+    own_currency = account.currency if account else ""
+    currencies = sheet.currencies
+    if len(currencies) > 1:
+        raise Refused(
+            errors.INVALID, "currency: The file has amounts in several currencies. Split it by currency."
+        )
+    currency = next(iter(currencies), "") or own_currency or known_currency(upload.currency)
+    if not currency:
+        raise Refused(errors.INVALID, "currency: The file has no currency. Enter three letters, such as SGD.")
+    if own_currency and currency != own_currency:
+        raise _other_currency(own_currency)
     saved_days = store.list_ad_days(tx, account, sheet.span) if account else []
     days_by_key = {(day.ad_number, day.day): day for day in saved_days}
     counts = Counter(
@@ -563,26 +574,6 @@ def open_upload_account(
         facts = {"currency": preview.currency, "timezone": account.timezone or upload.timezone}
         account = record_account(tx, account, **facts)
     return account
-
-
-def _currency(sheet: AdSheet, account: OutsideAccount | None, typed: str) -> str:
-    """Return the one currency of a file and its account.
-
-    Raises:
-        Refused: INVALID, for none, for several, or for another than the account's.
-    """
-    own_currency = account.currency if account else ""
-    currencies = sheet.currencies
-    if len(currencies) > 1:
-        raise Refused(
-            errors.INVALID, "currency: The file has amounts in several currencies. Split it by currency."
-        )
-    currency = next(iter(currencies), "") or own_currency or known_currency(typed)
-    if not currency:
-        raise Refused(errors.INVALID, "currency: The file has no currency. Enter three letters, such as SGD.")
-    if own_currency and currency != own_currency:
-        raise _other_currency(own_currency)
-    return currency
 
 
 def _other_currency(own_currency: str) -> Refused:

@@ -451,7 +451,27 @@ def read_ad_sheet(text: str, names: Mapping[str, int]) -> AdSheet:
             errors.INVALID, "file: The file needs 1 to %(most)s rows below the column names.", most=MOST_ROWS
         )
     in_head = _CURRENCY.search(table[0][columns.index(Column.SPEND)])
-    return _read_rows(table[1:], columns, in_head.group(1) if in_head else "", names)
+    table = table[1:]
+    currency = in_head.group(1) if in_head else ""
+    rows = [_by_column(columns, cells) for cells in table]
+    currencies = {known_currency(cells.get(Column.CURRENCY, "")) for cells in rows} | {currency}
+    amounts = [cells.get(Column.SPEND, "").strip().removeprefix("'") for cells in rows]
+    mark = decimal_mark(amounts, has_decimals=all(map(decimal_places, currencies)))
+    rows_by_key: dict[tuple[int, str], SheetRow] = {}
+    left_out: list[LeftOut] = []
+    seen_rows: set[tuple[str, ...]] = set()
+    for number, cells in enumerate(table, 1):
+        try:
+            if tuple(cells) in seen_rows:
+                raise _Unreadable("The same row stands above")
+            seen_rows.add(tuple(cells))
+            row = _read_row(_by_column(columns, cells), (currency, mark), names)
+        except _Unreadable as unreadable:
+            left_out.append(LeftOut(number, unreadable.says))
+            continue
+        key = row.day.ad_number, row.day.day
+        rows_by_key[key] = _added(rows_by_key[key], row) if key in rows_by_key else row
+    return AdSheet(tuple(rows_by_key.values()), tuple(left_out))
 
 
 def _table(text: str) -> list[tuple[str, ...]]:
@@ -480,30 +500,6 @@ def _is_head(cells: Sequence[str]) -> bool:
 def _column(cell: str) -> Column | None:
     word = " ".join(_BRACKETS.sub(" ", cell.strip().strip('"')).casefold().split())
     return HEADERS.get(word) or HEADERS.get(" ".join(cell.strip().strip('"').casefold().split()))
-
-
-def _read_rows(
-    table: Sequence[Sequence[str]], columns: Sequence[Column | None], currency: str, names: Mapping[str, int]
-) -> AdSheet:
-    rows = [_by_column(columns, cells) for cells in table]
-    currencies = {known_currency(cells.get(Column.CURRENCY, "")) for cells in rows} | {currency}
-    amounts = [cells.get(Column.SPEND, "").strip().removeprefix("'") for cells in rows]
-    mark = decimal_mark(amounts, has_decimals=all(map(decimal_places, currencies)))
-    rows_by_key: dict[tuple[int, str], SheetRow] = {}
-    left_out: list[LeftOut] = []
-    seen_rows: set[tuple[str, ...]] = set()
-    for number, cells in enumerate(table, 1):
-        try:
-            if tuple(cells) in seen_rows:
-                raise _Unreadable("The same row stands above")
-            seen_rows.add(tuple(cells))
-            row = _read_row(_by_column(columns, cells), (currency, mark), names)
-        except _Unreadable as unreadable:
-            left_out.append(LeftOut(number, unreadable.says))
-            continue
-        key = row.day.ad_number, row.day.day
-        rows_by_key[key] = _added(rows_by_key[key], row) if key in rows_by_key else row
-    return AdSheet(tuple(rows_by_key.values()), tuple(left_out))
 
 
 def _by_column(columns: Sequence[Column | None], cells: Sequence[str]) -> dict[Column | None, str]:

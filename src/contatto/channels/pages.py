@@ -12,7 +12,7 @@ from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may
 from contatto.channels import actions, store
 from contatto.channels.actions import NewAccount
-from contatto.channels.model import ChannelAccount, ChannelApp, Platform, TokenCheck
+from contatto.channels.model import ChannelAccount, ChannelApp, Platform
 from contatto.channels.rules import check_text, may_use_message_api, serves_platform
 from contatto.channels.store import CONNECTORS
 from contatto.kit import errors
@@ -183,19 +183,42 @@ async def _render(
     def load(tx: Tx) -> dict[str, Any]:
         checks = store.list_token_checks(tx, caller.business_id)
         sites = store.list_embed_origins(tx, caller.business_id)
-        accounts = store.list_accounts(tx, caller.business_id)
-        return {
-            "accounts": [
-                _shown_account(account, checks.get(account.id))
-                | {"sites": "\n".join(sites.get(account.id, ())), "snippet": snippet(account.id)}
-                for account in accounts
-            ],
-            "apps": [
-                _shown_app(app, context.settings.base_url)
-                | {"verify_token": actions.webhook_verify_token(context.vault, app)}
-                for app in store.list_apps(tx, caller.business_id)
-            ],
-        }
+        shown_accounts: list[dict[str, Any]] = []
+        for account in store.list_accounts(tx, caller.business_id):
+            check = checks.get(account.id)
+            shown_accounts.append(
+                {
+                    "id": account.id,
+                    "display_name": account.name,
+                    "handle": account.handle,
+                    "platform": account.platform.value,
+                    "external_id": account.external_id,
+                    "country": account.registration_country,
+                    "needs_token": actions.needs_token(account),
+                    "region_closed": not may_use_message_api(account),
+                    "check": check,
+                    "check_text": check_text(check.reason) if check and check.reason else "",
+                    "sites": "\n".join(sites.get(account.id, ())),
+                    "snippet": snippet(account.id),
+                }
+            )
+        webhooks = f"{context.settings.base_url}/webhooks"
+        shown_apps: list[dict[str, Any]] = []
+        for app in store.list_apps(tx, caller.business_id):
+            # An app of Meta serves three platforms.
+            served = [platform for platform in Platform if serves_platform(app, platform.value)]
+            shown_apps.append(
+                {
+                    "app_id": app.app_id,
+                    "platform": app.platform.value,
+                    "webhooks": [
+                        (platform.value, f"{webhooks}/{platform}/{app.app_id}") for platform in served
+                    ],
+                    "asks": app.platform is not Platform.TIKTOK,
+                    "verify_token": actions.webhook_verify_token(context.vault, app),
+                }
+            )
+        return {"accounts": shown_accounts, "apps": shown_apps}
 
     can_manage = may(caller, Permission.ADMINISTER)
     values = await context.db.read(load)
@@ -213,29 +236,3 @@ async def _render(
         "typed": typed or {},
     }
     return context.pages.render(request, "channels/settings.html", values, refused=refused)
-
-
-def _shown_account(account: ChannelAccount, check: TokenCheck | None) -> dict[str, Any]:
-    return {
-        "id": account.id,
-        "display_name": account.name,
-        "handle": account.handle,
-        "platform": account.platform.value,
-        "external_id": account.external_id,
-        "country": account.registration_country,
-        "needs_token": actions.needs_token(account),
-        "region_closed": not may_use_message_api(account),
-        "check": check,
-        "check_text": check_text(check.reason) if check and check.reason else "",
-    }
-
-
-def _shown_app(app: ChannelApp, base_url: str) -> dict[str, Any]:
-    """Return an app with its webhook addresses; an app of Meta serves three platforms."""
-    served = [platform for platform in Platform if serves_platform(app, platform.value)]
-    return {
-        "app_id": app.app_id,
-        "platform": app.platform.value,
-        "webhooks": [(platform.value, f"{base_url}/webhooks/{platform}/{app.app_id}") for platform in served],
-        "asks": app.platform is not Platform.TIKTOK,
-    }

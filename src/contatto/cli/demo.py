@@ -227,7 +227,27 @@ class Demo:
             await self.context.db.write(
                 lambda tx: self.crm.link(tx, world.business_id, settings.base_url, hosts)
             )
-            _print_summary(world, settings.base_url, self.home.log)
+            places = Table.grid(padding=(0, 3, 0, 2))
+            for name, path in (
+                ("Home", "/home"),
+                ("Inbox", "/inbox"),
+                ("Leads Center", "/leads"),
+                ("Report", "/reports"),
+                ("Ads Manager", "/ads"),
+                ("CRM", "/settings/integrations"),
+            ):
+                places.add_row(name, f"{settings.base_url}{path}")
+            people = Table.grid(padding=(0, 3, 0, 2))
+            for login in world.logins:
+                people.add_row(login.role, login.email, f"[bold]{login.password}[/bold]")
+            _out.print(f"\n[bold]{world.business_name}[/bold] is open at [bold]{settings.base_url}[/bold]\n")
+            _out.print(places)
+            _out.print("\nLog in as one of these")
+            _out.print(people)
+            _out.print(f"\nadvertiser_id {world.advertiser_id}, log in {self.home.log}")
+            _out.print(f'\nTry this: open the chat of an ad, write "{TRY_THIS}", and watch the Leads Center.')
+            _out.print(f"{settings.base_url}{world.chat_path}", soft_wrap=True)
+            _out.print("\nCtrl+C ends it. The next start goes on with this world; --fresh makes a new one.")
             if self.options.ready_file:
                 write_private(self.options.ready_file, ready_values(world, settings.base_url))
             if self.options.live:
@@ -271,27 +291,3 @@ def ready_values(world: DemoWorld, base_url: str) -> dict[str, Any]:
             for ad in world.ads
         ],
     }
-
-
-def _print_summary(world: DemoWorld, base_url: str, log: Path) -> None:
-    places = Table.grid(padding=(0, 3, 0, 2))
-    for name, path in (
-        ("Home", "/home"),
-        ("Inbox", "/inbox"),
-        ("Leads Center", "/leads"),
-        ("Report", "/reports"),
-        ("Ads Manager", "/ads"),
-        ("CRM", "/settings/integrations"),
-    ):
-        places.add_row(name, f"{base_url}{path}")
-    people = Table.grid(padding=(0, 3, 0, 2))
-    for login in world.logins:
-        people.add_row(login.role, login.email, f"[bold]{login.password}[/bold]")
-    _out.print(f"\n[bold]{world.business_name}[/bold] is open at [bold]{base_url}[/bold]\n")
-    _out.print(places)
-    _out.print("\nLog in as one of these")
-    _out.print(people)
-    _out.print(f"\nadvertiser_id {world.advertiser_id}, log in {log}")
-    _out.print(f'\nTry this: open the chat of an ad, write "{TRY_THIS}", and watch the Leads Center.')
-    _out.print(f"{base_url}{world.chat_path}", soft_wrap=True)
-    _out.print("\nCtrl+C ends it. The next start goes on with this world; --fresh makes a new one.")

@@ -149,15 +149,14 @@ def search_pages(pages: Iterable[HelpPage], query: str) -> list[Hit]:
                 score += min(text.count(word), 5) + 20 * (word in title) + 4 * (word in heads)
             scored.append((score, page))
     matches = sorted(scored, key=lambda pair: (-pair[0], pair[1].title))
-    return [Hit(page.place, page.title, _excerpt(page.text, words)) for _, page in matches[:MOST_HITS]]
-
-
-def _excerpt(text: str, words: Sequence[str]) -> str:
-    plain = " ".join(_MARKUP.sub(" ", text.partition("\n")[2]).split())
-    at = max(plain.casefold().find(words[0]), 0)
-    start = max(at - _EXCERPT_MARGIN, 0)
-    excerpt = plain[start : at + _EXCERPT_MARGIN]
-    return f"{'…' if start else ''}{excerpt.strip()}…"
+    hits: list[Hit] = []
+    for _, page in matches[:MOST_HITS]:
+        plain = " ".join(_MARKUP.sub(" ", page.text.partition("\n")[2]).split())
+        at = max(plain.casefold().find(words[0]), 0)
+        start = max(at - _EXCERPT_MARGIN, 0)
+        excerpt = plain[start : at + _EXCERPT_MARGIN]
+        hits.append(Hit(page.place, page.title, f"{'…' if start else ''}{excerpt.strip()}…"))
+    return hits
 
 
 def render_page(page: HelpPage, places: Collection[str]) -> str:

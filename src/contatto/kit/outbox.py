@@ -448,7 +448,21 @@ class Drain:
             for name, handler in handlers.items()
             if is_interested(handler, event.business_id)
         ]
-        with_job = _run_batch_handlers(tx, deliveries)
+        # Run the batch handlers, each in a savepoint; the other deliveries need a job.
+        with_job, batches = list[_Delivery](), dict[BatchHandler, list[_Delivery]]()
+        for delivery in deliveries:
+            if isinstance(delivery.handler, BatchHandler):
+                batches.setdefault(delivery.handler, []).append(delivery)
+            else:
+                with_job.append(delivery)
+        for handler, batch in batches.items():
+            payloads = [(delivery.event.payload, delivery.kind) for delivery in batch]
+            try:
+                with savepoint(tx):
+                    handler.run(tx, [msgspec.json.decode(payload, type=kind) for payload, kind in payloads])
+            except Exception as error:  # each event gets a job, which finds the faulty one
+                logger().warning("outbox.failed_together", handler=batch[0].name, error_at=where(error))
+                with_job += batch
         new = {"subject": "", "destination": "", "line": "", "state": RequestState.DUE, "attempts": 0}
         new |= {"due_at": tx.now, "is_unsure": False, "reason": "", "created_at": tx.now}
         rows = [
@@ -494,22 +508,3 @@ class Drain:
                 failure = {"state": state, "due_at": tx.now + wait, "reason": where(error)}
                 tx.execute(update(jobs).where(DUE, jobs.c.id == job.id).values(**failure, failed_at=since))
         return done
-
-
-def _run_batch_handlers(tx: Tx, deliveries: list[_Delivery]) -> list[_Delivery]:
-    """Run the batch handlers, each in a savepoint; return the deliveries that need a job."""
-    with_job, batches = list[_Delivery](), dict[BatchHandler, list[_Delivery]]()
-    for delivery in deliveries:
-        if isinstance(delivery.handler, BatchHandler):
-            batches.setdefault(delivery.handler, []).append(delivery)
-        else:
-            with_job.append(delivery)
-    for handler, batch in batches.items():
-        payloads = [(delivery.event.payload, delivery.kind) for delivery in batch]
-        try:
-            with savepoint(tx):
-                handler.run(tx, [msgspec.json.decode(payload, type=kind) for payload, kind in payloads])
-        except Exception as error:  # each event gets a job, which finds the faulty one
-            logger().warning("outbox.failed_together", handler=batch[0].name, error_at=where(error))
-            with_job += batch
-    return with_job

@@ -164,7 +164,12 @@ class TikTokFake(AdPlatformFake):
 class MetaFake(AdPlatformFake):
     def answer(self, request: HttpRequest) -> HttpAnswer:
         path = urlsplit(request.url).path.strip("/").split("/")
-        body = self._body(request)
+        if request.body[:1] == b"{":
+            body: dict[str, Any] = json.loads(request.body)
+        else:  # the form that their own client sends: each event is a text of JSON in it
+            form: dict[str, Any] = dict(parse_qsl(f"{urlsplit(request.url).query}&{request.body.decode()}"))
+            texts = json.loads(form["data"])
+            body = form | {"data": [json.loads(text) if isinstance(text, str) else text for text in texts]}
         token = request.headers.get("Authorization", "").removeprefix("Bearer ") or body.get("access_token")
         if token != self.token:
             return _error(190, "Error validating access token")
@@ -183,16 +188,6 @@ class MetaFake(AdPlatformFake):
 
     def refused(self) -> HttpAnswer:
         return _error(100, "Messaging Event Invalid Event Type", 2804066)
-
-    @staticmethod
-    def _body(request: HttpRequest) -> dict[str, Any]:
-        """As JSON, or as the form that their own client sends: each event is a text of JSON in it."""
-        if request.body[:1] == b"{":
-            whole: dict[str, Any] = json.loads(request.body)
-            return whole
-        form: dict[str, Any] = dict(parse_qsl(f"{urlsplit(request.url).query}&{request.body.decode()}"))
-        events = [json.loads(text) if isinstance(text, str) else text for text in json.loads(form["data"])]
-        return form | {"data": events}
 
     def _wrong(self, event: dict[str, Any]) -> str:
         user = event["user_data"]

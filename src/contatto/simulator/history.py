@@ -210,7 +210,16 @@ class History:
             for chat in due:
                 while chat.is_due(tx.now) and isinstance(body := chat.events[0].act, bytes):
                     bodies.append((chat.events.popleft().at, chat.account, body))
-            self._deliver(tx, bodies)
+            # Store what platforms deliver, in order of time, and settle it.
+            rows = []
+            for at, account, raw_body in sorted(bodies, key=itemgetter(0)):
+                connector = CONNECTORS[account.platform]
+                row = receipt_row(self._business_id, connector.platform, connector.label(raw_body), at)
+                rows.append(seal_receipt(tx.vault, row, raw_body))
+            if rows:
+                tx.execute(APPEND_RECEIPT[tx.connection.dialect.name], rows)
+                while self._settle(tx):
+                    pass
             for chat in due:
                 while chat.is_due(tx.now) and not isinstance(act := chat.events[0].act, bytes):
                     act(replace(tx, now=chat.events.popleft().at))
@@ -364,18 +373,6 @@ class History:
             at=tx.now,
         )
         send_reply(tx, self._business_id, conversation_id, message)
-
-    def _deliver(self, tx: Tx, bodies: list[tuple[datetime, ChannelAccount, bytes]]) -> None:
-        """Store what platforms deliver, in order of time, and settle it."""
-        rows = []
-        for at, account, body in sorted(bodies, key=itemgetter(0)):
-            connector = CONNECTORS[account.platform]
-            row = receipt_row(self._business_id, connector.platform, connector.label(body), at)
-            rows.append(seal_receipt(tx.vault, row, body))
-        if rows:
-            tx.execute(APPEND_RECEIPT[tx.connection.dialect.name], rows)
-            while self._settle(tx):
-                pass
 
     def _work_through_leads(self, tx: Tx) -> None:
         """Give a share of the leads of each status their next one."""

@@ -355,35 +355,27 @@ class VisitPlayer:
                 expect(await self.browser.get(served["view_url"], profile), 200, "a view")
                 self.tally.views += 1
             if served is not None and visitor.taps(look, self.world.ad(served["ad_id"]).appeal):
-                await self._tap(visitor, look, served, profile, time)
+                appeal = self.world.ad(served["ad_id"]).appeal
+                moment = look.at_s + visitor.tap_after_s
+                await time.until(moment)
+                self.tally.taps += 1
+                lines = visitor.lines_after(appeal)
+                paper = plan_form_entry(visitor, lines)
+                if visitor.platform is Platform.TIKTOK:
+                    await _TikTokVisit(self, visitor, served, lines, []).chat(time, moment)
+                    person = visitor.viewer_id
+                else:
+                    visit = _WebVisit(self, visitor, served, (lines, paper), profile)
+                    await visit.chat(time, moment)
+                    person = visit.person
+                chatted = any(not line.from_business for line in lines)
+                self.tally.chats += chatted
+                shared = [line.contact for line in lines if line.contact] + list(
+                    paper.contacts if paper else ()
+                )
+                contacts = tuple(dict.fromkeys(shared))
+                self.truth.append(VisitTruth(person, visitor.platform, served["ad_id"], chatted, contacts))
                 return
-
-    async def _tap(
-        self,
-        visitor: PlannedVisitor,
-        look: AdMoment,
-        served: dict[str, str],
-        profile: ClientProfile,
-        time: Timeline,
-    ) -> None:
-        appeal = self.world.ad(served["ad_id"]).appeal
-        moment = look.at_s + visitor.tap_after_s
-        await time.until(moment)
-        self.tally.taps += 1
-        lines = visitor.lines_after(appeal)
-        paper = plan_form_entry(visitor, lines)
-        if visitor.platform is Platform.TIKTOK:
-            await _TikTokVisit(self, visitor, served, lines, []).chat(time, moment)
-            person = visitor.viewer_id
-        else:
-            visit = _WebVisit(self, visitor, served, (lines, paper), profile)
-            await visit.chat(time, moment)
-            person = visit.person
-        chatted = any(not line.from_business for line in lines)
-        self.tally.chats += chatted
-        shared = [line.contact for line in lines if line.contact] + list(paper.contacts if paper else ())
-        contacts = tuple(dict.fromkeys(shared))
-        self.truth.append(VisitTruth(person, visitor.platform, served["ad_id"], chatted, contacts))
 
     def at_ms(self) -> int:
         return int(self.clock.now().timestamp() * 1000)
@@ -416,7 +408,26 @@ class _WebVisit:
             else:
                 await self._say(page, f"{self.visitor.viewer_id}-{number}", line)
             if paper and line.contact:
-                await self._fill_in(page, opened.body.decode(), paper)
+                # Send the form that the chat page carries, as its script does: again when it was too fast.
+                shown = opened.body.decode()
+                about = dict(_SHEET.findall(shown))
+                body = msgspec.json.encode(
+                    {
+                        "page_id": about["page"],
+                        "opening": about["opening"],
+                        "submission_id": f"form-{self.visitor.viewer_id}",
+                        "language": about["language"],
+                        "answers": paper.answers,
+                        "consents": paper.consents,
+                    }
+                )
+                for _ in range(2 if self.visitor.twice else 1):
+                    answer = await self.street.browser.post_json(f"{page}/form", self.profile, body)
+                    while answer.status == 429:
+                        await asyncio.sleep(float(answer.headers["retry-after"]))
+                        answer = await self.street.browser.post_json(f"{page}/form", self.profile, body)
+                    expect(answer, 200, "a form")
+                self.street.tally.forms += 1
                 paper = None
 
     async def _say(self, page: str, message_id: str, line: ChatLine) -> None:
@@ -424,27 +435,6 @@ class _WebVisit:
         for _ in range(2 if self.visitor.twice else 1):
             answer = await self.street.browser.post_json(f"{page}/messages", self.profile, body)
             expect(answer, 200, "a chat message")
-
-    async def _fill_in(self, page: str, shown: str, paper: FormEntry) -> None:
-        """Send the form that the chat page carries, as its script does: again when it was too fast."""
-        about = dict(_SHEET.findall(shown))
-        body = msgspec.json.encode(
-            {
-                "page_id": about["page"],
-                "opening": about["opening"],
-                "submission_id": f"form-{self.visitor.viewer_id}",
-                "language": about["language"],
-                "answers": paper.answers,
-                "consents": paper.consents,
-            }
-        )
-        for _ in range(2 if self.visitor.twice else 1):
-            answer = await self.street.browser.post_json(f"{page}/form", self.profile, body)
-            while answer.status == 429:
-                await asyncio.sleep(float(answer.headers["retry-after"]))
-                answer = await self.street.browser.post_json(f"{page}/form", self.profile, body)
-            expect(answer, 200, "a form")
-        self.street.tally.forms += 1
 
     @property
     def person(self) -> str:

@@ -14,7 +14,7 @@ from itsdangerous import Signer
 
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount, NewMember
-from contatto.accounts.model import AdAccount, Business, Permission, Role
+from contatto.accounts.model import Business, Permission, Role
 from contatto.ads.actions.campaigns import (
     NewAd,
     NewAdGroup,
@@ -288,18 +288,6 @@ def plan_people(seed: int, count: int, span_s: float) -> list[PlannedVisitor]:
     return sorted(people, key=lambda visitor: visitor.looks[0].at_s)
 
 
-def _plan_moments(rng: random.Random, span_s: float) -> list[float]:
-    """Draw the moments at which somebody looks at a phone, more of them in the evening."""
-    moments: list[float] = []
-    busiest, count = max(_BUSY_HOURS), rng.randint(1, _MOST_VIEWS)
-    while len(moments) < count:
-        moment = rng.uniform(0, span_s)
-        hour = int(moment % _DAY_S // 3600)
-        if rng.random() * busiest < _BUSY_HOURS[hour]:
-            moments.append(moment)
-    return sorted(moments)
-
-
 def _plan_visitor(rng: random.Random, span_s: float) -> PlannedVisitor:
     """Plan one person with all that they will do."""
     platform = Platform.WEBCHAT if rng.random() < 0.55 else Platform.TIKTOK
@@ -308,9 +296,15 @@ def _plan_visitor(rng: random.Random, span_s: float) -> PlannedVisitor:
     name = handle(rng)
     traits = draw_traits(rng)
     intent = draw_intent(rng, traits)
-    looks = tuple(
-        AdMoment(moment, draw_floor(rng, traits), rng.random()) for moment in _plan_moments(rng, span_s)
-    )
+    # People look at their phones at random moments, more often in the evening.
+    moments: list[float] = []
+    busiest, count = max(_BUSY_HOURS), rng.randint(1, _MOST_VIEWS)
+    while len(moments) < count:
+        moment = rng.uniform(0, span_s)
+        hour = int(moment % _DAY_S // 3600)
+        if rng.random() * busiest < _BUSY_HOURS[hour]:
+            moments.append(moment)
+    looks = tuple(AdMoment(moment, draw_floor(rng, traits), rng.random()) for moment in sorted(moments))
     may_tap = any(look.laziness < _P_TAP * _MOST_APPEAL for look in looks)
     language = rng.choice(_LANGUAGES[country])
     who = _Speaker(rng, language, country, platform, name)
@@ -582,38 +576,7 @@ def build_world(tx: Tx, logins: tuple[Login, ...], tracking: Signer) -> DemoWorl
     channels.set_access_token(tx, business.id, homes[Platform.TIKTOK].id, _secret())
     page_id = str(publish_quote_form(tx, business.id, homes[Platform.WEBCHAT].id).number)
     auto_message_id = str(create_welcome_message(tx, ad_account, _WELCOME).number)
-    return DemoWorld(
-        business_id=business.id,
-        business_name=business.name,
-        advertiser_id=str(ad_account.number),
-        access_token=token,
-        app_id=app.app_id,
-        app_secret=app.secret,
-        logins=tuple(Login(login.role, login.email, login.password) for login in logins),
-        accounts=homes,
-        ads=tuple(_launch(tx, ad_account, (homes, page_id, auto_message_id), tracking)),
-        page_id=page_id,
-        auto_message_id=auto_message_id,
-    )
-
-
-def _secret() -> str:
-    return secrets.token_hex(20)
-
-
-def _connect(tx: Tx, business: Business, platform: Platform) -> ChannelAccount:
-    external_id = secrets.token_hex(16) if platform is Platform.TIKTOK else ""
-    new = NewAccount(platform, external_id, BUSINESS, "harbour.kitchens.example", HOME[platform])
-    account = channels.connect_account(tx, business.id, new)
-    capture.turn_on_capture(tx, business.id, account.id, COMPANY)
-    return account
-
-
-def _launch(
-    tx: Tx, ad_account: AdAccount, places: tuple[dict[Platform, ChannelAccount], str, str], tracking: Signer
-) -> list[AdOfWorld]:
-    """Create a campaign for each goal, an ad group for each channel in it, and its ads."""
-    homes, page_id, auto_message_id = places
+    # Create a campaign for each goal, an ad group for each channel in it, and its ads.
     ads: list[AdOfWorld] = []
     for goal, campaign_name in _CAMPAIGNS.items():
         campaign = create_campaign(tx, ad_account.business_id, NewCampaign(ad_account.id, campaign_name))
@@ -632,7 +595,31 @@ def _launch(
                 new_ad = NewAd(ad_group.id, name, text, headline, auto_message_id=auto_message_id)
                 ad = create_ad(tx, ad_account.business_id, new_ad)
                 ads.append(_shown(ad, ad_group, platform, tracking))
-    return ads
+    return DemoWorld(
+        business_id=business.id,
+        business_name=business.name,
+        advertiser_id=str(ad_account.number),
+        access_token=token,
+        app_id=app.app_id,
+        app_secret=app.secret,
+        logins=tuple(Login(login.role, login.email, login.password) for login in logins),
+        accounts=homes,
+        ads=tuple(ads),
+        page_id=page_id,
+        auto_message_id=auto_message_id,
+    )
+
+
+def _secret() -> str:
+    return secrets.token_hex(20)
+
+
+def _connect(tx: Tx, business: Business, platform: Platform) -> ChannelAccount:
+    external_id = secrets.token_hex(16) if platform is Platform.TIKTOK else ""
+    new = NewAccount(platform, external_id, BUSINESS, "harbour.kitchens.example", HOME[platform])
+    account = channels.connect_account(tx, business.id, new)
+    capture.turn_on_capture(tx, business.id, account.id, COMPANY)
+    return account
 
 
 def _shown(ad: Ad, ad_group: AdGroup, platform: Platform, tracking: Signer) -> AdOfWorld:

@@ -87,29 +87,26 @@ class KeptAnswers:
         if scope["type"] != "http" or not is_navigation(Request(scope)):
             await self.app(scope, receive, send)
         elif scope["method"] == "POST":
-            await self._save_answer(scope, receive, send)
+            start: Message | None = None
+            body = bytearray()
+
+            async def send_on(message: Message) -> None:
+                nonlocal start
+                if message["type"] == "http.response.start" and _is_page(scope, message):
+                    start = message
+                elif start is None:
+                    if message["type"] == "http.response.start" and message["status"] == 303:
+                        await _delete_refusal(scope)
+                    await send(message)
+                else:
+                    body.extend(message.get("body", b""))
+                    if not message.get("more_body"):
+                        answer = (start["status"], list(start["headers"]), bytes(body))
+                        await (await _save_page(scope, answer))(scope, receive, send)
+
+            await self.app(scope, receive, send_on)
         elif scope["method"] != "GET" or not await _show_saved(scope, receive, send):
             await self.app(scope, receive, send)
-
-    async def _save_answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        start: Message | None = None
-        body = bytearray()
-
-        async def send_on(message: Message) -> None:
-            nonlocal start
-            if message["type"] == "http.response.start" and _is_page(scope, message):
-                start = message
-            elif start is None:
-                if message["type"] == "http.response.start" and message["status"] == 303:
-                    await _delete_refusal(scope)
-                await send(message)
-            else:
-                body.extend(message.get("body", b""))
-                if not message.get("more_body"):
-                    answer = (start["status"], list(start["headers"]), bytes(body))
-                    await (await _save_page(scope, answer))(scope, receive, send)
-
-        await self.app(scope, receive, send_on)
 
 
 def _is_page(scope: Scope, message: Message) -> bool:

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from contatto.accounts import store as accounts
 from contatto.accounts.actions import NewAdAccount, add_ad_account
 from contatto.accounts.auth import FormCaller, PageCaller, page_routes
-from contatto.accounts.model import Access, AdAccount, Caller, Credential, Permission
+from contatto.accounts.model import Access, Caller, Credential, Permission
 from contatto.accounts.rules import may, require
 from contatto.ads import store
 from contatto.ads.actions.campaigns import find_channel, find_welcome, load_ad_account
@@ -63,7 +63,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import Typist, split_faults
 from contatto.kit.http import IdempotencyKey, answer_once
-from contatto.kit.i18n import N_, Translator, translator_of
+from contatto.kit.i18n import N_, translator_of
 from contatto.kit.languages import choices_by_country, country_choices, currency_choices, zone_choices
 from contatto.kit.timestamps import from_micros, micros
 from contatto.ui.context import context_of
@@ -403,11 +403,81 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent
         node = find_node(tx, caller.business_id, place)
         account = load_ad_account(tx, caller.business_id, node.ad_account_id)
         if isinstance(node, Campaign):
-            values = _of_campaign((node, account), edit, words)
+            values = {
+                "form": asdict(edit.form if edit else typed_campaign(node, account.currency, words.lang)),
+                "currency": account.currency,
+                "least_micros": least_budget_micros(account.currency),
+                "has_budget": node.budget_mode is not BudgetMode.INFINITE,
+                "frozen": [
+                    (N_("Ad account"), account.name, _OWNER),
+                    (N_("Budget type"), words.gettext(BUDGET_MODES[node.budget_mode]), _PAID),
+                ],
+            }
         elif isinstance(node, AdGroup):
-            values = _of_ad_group(tx, (node, account), edit, words)
+            campaign = store.load_campaigns(tx, node.business_id, {node.campaign_id})[node.campaign_id]
+            channel = find_channel(tx, node.business_id, node.channel_account_id)
+            shown = edit.form if edit else shown_ad_group(tx, account, node, words.lang)
+            whole = typed_ad_group(node, account, words.lang)
+            has_begun = node.starts_at <= tx.now
+            choices = load_choices(tx, campaign, account)
+            unsent = ("channel_account_id", "goal", "budget_mode", "click_window_days", "view_window_days")
+            # Browsers omit frozen fields.
+            checked = replace(shown, **{name: getattr(whole, name) for name in unsent})
+            click, view = int(whole.click_window_days), int(whole.view_window_days)
+            windows = words.plural("%(num)s-day click", "%(num)s-day click", click) % {"num": click}
+            if view:
+                windows += ", " + words.plural("%(num)s-day view", "%(num)s-day view", view) % {"num": view}
+            frozen = [
+                (N_("Channel account"), channel.name, _OWNER),
+                (
+                    N_("Goal"),
+                    words.gettext(N_("Lead") if whole.goal == "lead" else N_("Conversation")),
+                    _MEASURED,
+                ),
+                (N_("Budget type"), words.gettext(BUDGET_MODES[node.budget_mode]), _PAID),
+                (N_("Attribution windows"), windows, _MEASURED),
+            ]
+            if has_begun:
+                frozen.append(
+                    (
+                        N_("First day"),
+                        f"{whole.starts_on} {whole.starts_time}",
+                        N_("This date has passed and cannot change."),
+                    )
+                )
+            values = choices | {
+                "form": asdict(checked),
+                "country_groups": country_groups(words),
+                "folded": folded(checked, choices, words),
+                "eligibility": eligibility_of(tx, account, checked),
+                "capture_account": None,
+                "capture_errors": {},
+                "has_begun": has_begun,
+                "frozen": frozen,
+            }
         else:
-            values = _of_ad(tx, (node, account), edit)
+            group = store.load_ad_groups(tx, node.business_id, {node.ad_group_id})[node.ad_group_id]
+            campaign = store.load_campaigns(tx, node.business_id, {node.campaign_id})[node.campaign_id]
+            channel = find_channel(tx, node.business_id, node.channel_account_id)
+            forms = form_choices(tx, node.business_id)
+            values = {
+                "ad_group": {
+                    "id": str(group.number),
+                    "name": group.name,
+                    "goal": group.goal,
+                    "campaign_name": campaign.name,
+                    "channel_account_id": channel.id,
+                    "channel_account_name": channel.name,
+                    "form": dict(forms).get(group.page_id, ""),
+                },
+                "forms": forms,
+                **show_first_messages(tx, account),
+                "form": asdict(edit.form if edit else typed_ad(node)),
+                "frozen": [
+                    (N_("Ad group"), group.name, _OWNER),
+                    (N_("Channel account"), channel.name, N_("The ad group's account is used.")),
+                ],
+            }
         now = str(micros(node.updated_at))
         values["edited"] = {
             "name": node.name,
@@ -429,85 +499,3 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent
     }
     status = 200 if edit is None else 409 if edit.is_conflict else 422
     return context.pages.render(request, TEMPLATES[place[0]], values, status)
-
-
-def _of_campaign(places: tuple[Campaign, AdAccount], edit: _Sent | None, words: Translator) -> dict[str, Any]:
-    node, account = places
-    return {
-        "form": asdict(edit.form if edit else typed_campaign(node, account.currency, words.lang)),
-        "currency": account.currency,
-        "least_micros": least_budget_micros(account.currency),
-        "has_budget": node.budget_mode is not BudgetMode.INFINITE,
-        "frozen": [
-            (N_("Ad account"), account.name, _OWNER),
-            (N_("Budget type"), words.gettext(BUDGET_MODES[node.budget_mode]), _PAID),
-        ],
-    }
-
-
-def _of_ad_group(
-    tx: Tx, places: tuple[AdGroup, AdAccount], edit: _Sent | None, words: Translator
-) -> dict[str, Any]:
-    node, account = places
-    campaign = store.load_campaigns(tx, node.business_id, {node.campaign_id})[node.campaign_id]
-    channel = find_channel(tx, node.business_id, node.channel_account_id)
-    shown = edit.form if edit else shown_ad_group(tx, account, node, words.lang)
-    whole = typed_ad_group(node, account, words.lang)
-    has_begun = node.starts_at <= tx.now
-    choices = load_choices(tx, campaign, account)
-    unsent = ("channel_account_id", "goal", "budget_mode", "click_window_days", "view_window_days")
-    checked = replace(shown, **{name: getattr(whole, name) for name in unsent})  # browsers omit frozen fields
-    click, view = int(whole.click_window_days), int(whole.view_window_days)
-    windows = words.plural("%(num)s-day click", "%(num)s-day click", click) % {"num": click}
-    if view:
-        windows += ", " + words.plural("%(num)s-day view", "%(num)s-day view", view) % {"num": view}
-    frozen = [
-        (N_("Channel account"), channel.name, _OWNER),
-        (N_("Goal"), words.gettext(N_("Lead") if whole.goal == "lead" else N_("Conversation")), _MEASURED),
-        (N_("Budget type"), words.gettext(BUDGET_MODES[node.budget_mode]), _PAID),
-        (N_("Attribution windows"), windows, _MEASURED),
-    ]
-    if has_begun:
-        frozen.append(
-            (
-                N_("First day"),
-                f"{whole.starts_on} {whole.starts_time}",
-                N_("This date has passed and cannot change."),
-            )
-        )
-    return choices | {
-        "form": asdict(checked),
-        "country_groups": country_groups(words),
-        "folded": folded(checked, choices, words),
-        "eligibility": eligibility_of(tx, account, checked),
-        "capture_account": None,
-        "capture_errors": {},
-        "has_begun": has_begun,
-        "frozen": frozen,
-    }
-
-
-def _of_ad(tx: Tx, places: tuple[Ad, AdAccount], edit: _Sent | None) -> dict[str, Any]:
-    node, account = places
-    group = store.load_ad_groups(tx, node.business_id, {node.ad_group_id})[node.ad_group_id]
-    campaign = store.load_campaigns(tx, node.business_id, {node.campaign_id})[node.campaign_id]
-    channel = find_channel(tx, node.business_id, node.channel_account_id)
-    forms = form_choices(tx, node.business_id)
-    return {
-        "ad_group": {
-            "id": str(group.number),
-            "name": group.name,
-            "goal": group.goal,
-            "campaign_name": campaign.name,
-            "channel_account_id": channel.id,
-            "channel_account_name": channel.name,
-            "form": dict(forms).get(group.page_id, ""),
-        },
-        "forms": forms,
-        **show_first_messages(tx, account),
-        "form": asdict(edit.form if edit else typed_ad(node)),
-        "frozen": [
-            (N_("Ad group"), group.name, _OWNER),
-            (N_("Channel account"), channel.name, N_("The ad group's account is used.")),
-        ],
-    }

@@ -256,36 +256,30 @@ class CompareWork(CrmWork[CompareCourse]):
         )
         if reply.after and reply.after != course.after:  # the same cursor again would never end
             return replace(course, after=reply.after)
-        comparison = _send_missing(tx, target, course)
+        # Send each verified lead without a record again, once. Leads that share another lead's record are
+        # sent each time, as that record may be gone.
+        verified_before = course.started_at - rules.SETTLED_FOR
+        missing = store.list_missing(tx, target.business_id, target.id, course.started_at, verified_before)
+        fresh = [record for record in missing if record.gone_at is None]
+        sent = fresh[: rules.SENT_AGAIN_AT_MOST]
+        for record in sent:
+            store.mark_gone(tx, record)
+        shared = store.list_sent(tx, target.business_id, target.id, rules.SENT_AGAIN_AT_MOST)
+        for record in (*sent, *shared):
+            schedule_deliveries(tx, target, [record.lead_id])
+        comparison = crm.Comparison(
+            started_at=course.started_at,
+            ended_at=tx.now,
+            held=course.held,
+            sent_again=len(sent),
+            left_gone=len(missing) - len(fresh),
+            doubled=course.doubled,
+            unknown=course.unknown,
+            erased_again=course.erased_again,
+        )
         record_target(tx, target, comparison=comparison)
         publish_connection(tx, target)
         return Later("", rules.COMPARE_AGAIN_S if comparison.differs else rules.COMPARE_EVERY_S)
-
-
-def _send_missing(tx: Tx, target: Target, course: CompareCourse) -> crm.Comparison:
-    """Send each verified lead without a record again, once.
-
-    Leads that share another lead's record are sent each time, as that record may be gone.
-    """
-    verified_before = course.started_at - rules.SETTLED_FOR
-    missing = store.list_missing(tx, target.business_id, target.id, course.started_at, verified_before)
-    fresh = [record for record in missing if record.gone_at is None]
-    sent = fresh[: rules.SENT_AGAIN_AT_MOST]
-    for record in sent:
-        store.mark_gone(tx, record)
-    shared = store.list_sent(tx, target.business_id, target.id, rules.SENT_AGAIN_AT_MOST)
-    for record in (*sent, *shared):
-        schedule_deliveries(tx, target, [record.lead_id])
-    return crm.Comparison(
-        started_at=course.started_at,
-        ended_at=tx.now,
-        held=course.held,
-        sent_again=len(sent),
-        left_gone=len(missing) - len(fresh),
-        doubled=course.doubled,
-        unknown=course.unknown,
-        erased_again=course.erased_again,
-    )
 
 
 def queue_comparison(tx: Tx, target: Target) -> None:

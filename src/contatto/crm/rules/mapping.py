@@ -120,6 +120,20 @@ def map_lead(
         if text and source not in covered_sources and (source.startswith(ANSWER) or source in _NOTED)
     ]
     phone = next((snapshot.values[name] for name in _PHONES if snapshot.values.get(name)), "")
+    # A contact detail stands in each required field of the name, as many persons never write theirs.
+    # Any of them may be required until the first description, and the first leads do not wait for it.
+    filled = {*values, *without}
+    required = {field.name for field in target.described if field.is_required}
+    if traits.describes and target.described_at is None:
+        required = {row.target for row in target.mapping}
+    contacts = (snapshot.values.get(contact.value, "").partition(", ")[0] for contact in Field)
+    stand_in = next(filter(None, contacts), snapshot.values.get("lead_id", ""))
+    names = (NAME, FIRST_NAME, LAST_NAME)
+    stand_ins = {
+        row.target: stand_in
+        for row in target.mapping
+        if row.source in names and row.target in required and row.target not in filled
+    }
     return Payload(
         snapshot.lead_id,
         revision,
@@ -129,33 +143,13 @@ def map_lead(
         phone=phone.partition(", ")[0],
         occurred_at=snapshot.occurred_at.isoformat(),
         sources=sources,
-        stand_ins=_stand_ins(target, traits, snapshot, {*values, *without}),
+        stand_ins=stand_ins,
         wrong={
             row.target: snapshot.wrong[row.source]
             for row in target.mapping
             if row.source in snapshot.wrong and row.target not in no_fields and row.target not in without
         },
     )
-
-
-def _stand_ins(
-    target: Target, traits: crm.ConnectorTraits, snapshot: LeadTexts, filled: Collection[str]
-) -> dict[str, str]:
-    """Return a contact detail for each required field of the name, as many persons never write theirs.
-
-    Any of them may be required until the first description, and the first leads do not wait for it.
-    """
-    required = {field.name for field in target.described if field.is_required}
-    if traits.describes and target.described_at is None:
-        required = {row.target for row in target.mapping}
-    contacts = (snapshot.values.get(contact.value, "").partition(", ")[0] for contact in Field)
-    text = next(filter(None, contacts), snapshot.values.get("lead_id", ""))
-    names = (NAME, FIRST_NAME, LAST_NAME)
-    return {
-        row.target: text
-        for row in target.mapping
-        if row.source in names and row.target in required and row.target not in filled
-    }
 
 
 def leave_out(payload: Payload, field: str) -> Payload:

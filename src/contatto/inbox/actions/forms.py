@@ -224,25 +224,16 @@ class _FormBatch:
         )
         answers = iter(kept_answers)
         outcomes = [next(answers).answer if isinstance(answer, FreshAnswer) else answer for answer in looked]
-        thanked = self._thank(outcomes)
-        for answer in kept_answers:
-            self._threads.note_lead(answer.answer.conversation_id, answer.lead)
-        self._threads.write()
-        events = [MessageSent(self._business_id, answer.conversation_id, answer.id) for answer in thanked]
-        emit_all(self._tx, [(self._business_id, event) for event in events])
-        return outcomes
-
-    def _thank(self, answers: Sequence[Outcome]) -> list[Message]:
-        """Open the threads of persons who answered outside a chat, and append the thank-you messages."""
+        # Open the threads of persons who answered outside a chat, and append the thank-you messages.
         is_taken = [
-            isinstance(answer, FormAnswer) and answer.verdict is FormVerdict.TAKEN for answer in answers
+            isinstance(reply, FormAnswer) and reply.verdict is FormVerdict.TAKEN for reply in outcomes
         ]
-        ids = [_thanks_id(answer) for answer in answers if isinstance(answer, FormAnswer)]
+        ids = [_thanks_id(reply) for reply in outcomes if isinstance(reply, FormAnswer)]
         self._threads.read([self._business_id], [], [], ids)
         thanked: list[Message] = []
-        for form, answer, is_answer_taken in zip(self._handed, answers, is_taken, strict=True):
+        for form, reply, is_answer_taken in zip(self._handed, outcomes, is_taken, strict=True):
             chat = form.beside
-            if chat is None or not isinstance(answer, FormAnswer):
+            if chat is None or not isinstance(reply, FormAnswer):
                 continue
             # The person stands in the thread: to open it, that is all that needs to be known.
             was_there = WasRead(chat.visitor, chat.visitor, self._tx.now)
@@ -250,27 +241,30 @@ class _FormBatch:
             version = self._versions[form.number]
             handed_in = "\n".join(
                 f"{form_answer.label}: {form_answer.shown[:SHOWN]}"
-                for form_answer in answer.answers
+                for form_answer in reply.answers
                 if form_answer.shown
             )
-            parts = (
-                text_of(version.content, key, answer.language) for key in ("thanks_title", "thanks_text")
-            )
+            parts = (text_of(version.content, key, reply.language) for key in ("thanks_title", "thanks_text"))
             message = Message(
                 seq=0,
-                id=_thanks_id(answer),
+                id=_thanks_id(reply),
                 conversation_id=conversation.id,
                 sender=Sender.BUSINESS,
                 kind=MessageKind.AUTOMATIC,
                 text="\n\n".join(filter(None, ("\n".join(filter(None, parts)), handed_in))),
                 author=version.name,
-                at=answer.at,
+                at=reply.at,
             )
             if is_answer_taken and self._threads.append(self._business_id, message):
-                move = Move(conversation, answer.at, from_customer=False, is_automatic=True)
+                move = Move(conversation, reply.at, from_customer=False, is_automatic=True)
                 self._threads.move(move)
                 thanked.append(message)
-        return thanked
+        for answer in kept_answers:
+            self._threads.note_lead(answer.answer.conversation_id, answer.lead)
+        self._threads.write()
+        events = [MessageSent(self._business_id, answer.conversation_id, answer.id) for answer in thanked]
+        emit_all(self._tx, [(self._business_id, event) for event in events])
+        return outcomes
 
 
 def _thanks_id(answer: FormAnswer) -> str:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from contatto.accounts.auth import ApiCaller, HotRoute, api_routes
 from contatto.accounts.model import Access, BusinessId, Caller, Credential, Permission, ReadAudit
 from contatto.accounts.store import is_token_live, list_ad_accounts
-from contatto.channels.model import ChannelAccount, MessageKind, Sender
+from contatto.channels.model import MessageKind, Sender
 from contatto.channels.store import CONNECTORS
 from contatto.inbox import rules
 from contatto.inbox.actions.replies import keep_photo, send_reply
@@ -32,7 +32,7 @@ from contatto.inbox.actions.threads import (
     shown_id,
     source_of_message,
 )
-from contatto.inbox.model import Conversation, MemberTyping, Message, Person
+from contatto.inbox.model import Conversation, MemberTyping, Message
 from contatto.inbox.rules import TEXT_LIMIT, post_url
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.messages import find_message, find_photo_body, list_photos
@@ -188,8 +188,26 @@ async def list_business_messages(request: Request, caller: ApiCaller) -> Answere
             tx, caller.business_id, conversation.id, query.cursor or None, query.limit + 1
         )
         shown = matching_messages[: query.limit]
+        shown_messages: list[MessageInfo] = []
+        for message in shown:
+            kind = MESSAGE_TYPES[message.kind]
+            sides = show_sides(account, person, message.sender)
+            is_text = kind == "TEXT" and not message.photo
+            shown_messages.append(
+                MessageInfo(
+                    message_id=message.id,
+                    conversation_id=shown_id(account, conversation),
+                    message_type=kind,
+                    timestamp=micros(message.at) // 1_000,
+                    text=TextContent(message.text) if is_text else UNSET,
+                    image=ImageContent(message.photo) if message.photo else UNSET,
+                    from_user=sides.from_user,
+                    to_user=sides.to_user,
+                    message_tag=MessageTag(source_of_message(message)),
+                )
+            )
         return MessageList(
-            messages=[_show_message(account, conversation, person, message) for message in shown],
+            messages=shown_messages,
             participants=[*show_sides(account, person, matching_messages[0].sender)]
             if matching_messages
             else [],
@@ -227,25 +245,6 @@ def _show_ads(tx: Tx, conversation: Conversation, numbers: Mapping[str, str]) ->
         for referral in list_referrals(tx, conversation.business_id, conversation.id)
     ]
     return sorted(rows, key=lambda row: (row.timestamp, row.ad_id))
-
-
-def _show_message(
-    account: ChannelAccount, conversation: Conversation, person: Person, message: Message
-) -> MessageInfo:
-    kind = MESSAGE_TYPES[message.kind]
-    sides = show_sides(account, person, message.sender)
-    is_text = kind == "TEXT" and not message.photo
-    return MessageInfo(
-        message_id=message.id,
-        conversation_id=shown_id(account, conversation),
-        message_type=kind,
-        timestamp=micros(message.at) // 1_000,
-        text=TextContent(message.text) if is_text else UNSET,
-        image=ImageContent(message.photo) if message.photo else UNSET,
-        from_user=sides.from_user,
-        to_user=sides.to_user,
-        message_tag=MessageTag(source_of_message(message)),
-    )
 
 
 _BUTTON_LIMITS: Final = {"QA_BUTTON_CARD": 20, "QA_LINK_CARD": 40}

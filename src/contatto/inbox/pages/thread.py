@@ -11,7 +11,7 @@ from contatto.channels.store import CONNECTORS
 from contatto.forms.store import list_versions
 from contatto.inbox import rules
 from contatto.inbox.actions.replies import load_window
-from contatto.inbox.model import Conversation, Message, Photo, SendState
+from contatto.inbox.model import Conversation, Photo, SendState
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.desk import list_private_notes
 from contatto.inbox.store.messages import list_scheduled
@@ -151,7 +151,45 @@ def thread_part(
     business_id = conversation.business_id
     chat_messages = messages.list_messages(tx, business_id, conversation.id, THREAD_PAGE, before)
     start = chat_messages[0].at if chat_messages and len(chat_messages) == THREAD_PAGE else None
-    entries: list[ThreadEntry] = [*_message_entries(tx, conversation, chat_messages)]
+    ids = {message.id for message in chat_messages}
+    evidence = list_evidence_of_sources(tx, business_id, conversation.person_id, ids)
+    sends = messages.list_sends(tx, business_id, ids)
+    lead_ids = {conversation.lead_id} if conversation.lead_id else set()
+    points_by_lead = lead_store.list_contact_points(tx, business_id, lead_ids) if lead_ids else {}
+    fields = {point.id: point.field.value for points in points_by_lead.values() for point in points}
+    photos = messages.list_photos(
+        tx, business_id, {message.photo for message in chat_messages if message.photo}
+    )
+    entries: list[ThreadEntry] = []
+    for message in chat_messages:
+        send, read_at = sends.get(message.id), conversation.customer_read_at
+        state, error, can_retry = None, None, False
+        if message.sender is not Sender.CUSTOMER and send and send.state not in _ARRIVED:
+            state = _SHOWN_STATE.get(send.state, "failed")
+            can_retry = send.state in (SendState.FAILED, SendState.DEAD)
+            error = rules.stop_text(send.reason) if can_retry and send.reason else None
+        elif message.sender is not Sender.CUSTOMER:
+            state = send.state.value if send else "sent"
+            state = "read" if read_at and read_at >= message.at else state
+        segments: list[tuple[str, Match | None]] = [(message.text, None)]
+        if not is_unreadable(message.text):
+            parts = rules.cut_segments(message.text, evidence.get(message.id, []))
+            segments = [(part.text, _match(part.match, fields) if part.match else None) for part in parts]
+        entries.append(
+            MessageEntry(
+                id=message.id,
+                at=message.at,
+                side="auto" if message.kind is MessageKind.AUTOMATIC else message.sender.value,
+                author=message.author or None,
+                segments=segments,
+                is_form=message.kind is MessageKind.FORM,
+                has_photo=message.kind is MessageKind.PHOTO,
+                photo=photos.get(message.photo or ""),
+                state=state,
+                error=error,
+                can_retry=can_retry,
+            )
+        )
     entries += [
         NoticeEntry(notice.id, notice.at, notice.lead_id, notice.fields)
         for notice in conversations.list_notices(tx, business_id, conversation.id)
@@ -160,7 +198,41 @@ def thread_part(
         NoteEntry(note.id, note.at, note.author, note.text)
         for note in list_private_notes(tx, business_id, conversation.id)
     ]
-    entries += _ad_entries(tx, conversation)
+    # Show the ads that this person tapped as cards in the thread; ours with all their names.
+    touches = [
+        touch
+        for touch in measurement_store.list_touches_of(tx, business_id, conversation.person_id)
+        if touch.kind.value == "click"
+    ]
+    ads = measurement_store.list_measured_ads(tx, business_id, {touch.ad_id for touch in touches})
+    ad_entries = [
+        AdEntry(
+            id=f"ad-{touch.touch_id}",
+            at=from_micros(touch.ts),
+            ad_id=ad.ad_id,
+            ad_name=ad.ad_name,
+            headline=ad.headline or ad.ad_name,
+            body=ad.text or None,
+            goal=ad.goal.value,
+            ad_group_name=ad.ad_group_name,
+            campaign_name=ad.campaign_name,
+        )
+        for touch in touches
+        if (ad := ads.get(touch.ad_id)) and not ad.is_outside  # these follow below
+    ]
+    for referral in list_referrals(tx, business_id, conversation.id):  # as the platform reported the ad
+        number = str(referral.ad_number) if referral.ad_number else ""
+        ad_entries.append(
+            AdEntry(
+                id=f"ad-{referral.id}",
+                at=referral.at,
+                ad_id=None,
+                ad_name=number,
+                headline=referral.headline or number,
+                body=referral.ad_text or None,
+            )
+        )
+    entries += ad_entries
     later = [
         ScheduledEntry(reply.id, reply.due_at, reply.author, reply.text, reply.reason)
         for reply in ([] if before else list_scheduled(tx, business_id, conversation.id))
@@ -194,50 +266,6 @@ def thread_part(
     }
 
 
-def _message_entries(tx: Tx, conversation: Conversation, chat_messages: list[Message]) -> list[MessageEntry]:
-    ids = {message.id for message in chat_messages}
-    business_id, person_id = conversation.business_id, conversation.person_id
-    evidence = list_evidence_of_sources(tx, business_id, person_id, ids)
-    sends = messages.list_sends(tx, business_id, ids)
-    lead_ids = {conversation.lead_id} if conversation.lead_id else set()
-    points_by_lead = lead_store.list_contact_points(tx, business_id, lead_ids) if lead_ids else {}
-    fields = {point.id: point.field.value for points in points_by_lead.values() for point in points}
-    photos = messages.list_photos(
-        tx, conversation.business_id, {message.photo for message in chat_messages if message.photo}
-    )
-    entries = []
-    for message in chat_messages:
-        send, read_at = sends.get(message.id), conversation.customer_read_at
-        state, error, can_retry = None, None, False
-        if message.sender is not Sender.CUSTOMER and send and send.state not in _ARRIVED:
-            state = _SHOWN_STATE.get(send.state, "failed")
-            can_retry = send.state in (SendState.FAILED, SendState.DEAD)
-            error = rules.stop_text(send.reason) if can_retry and send.reason else None
-        elif message.sender is not Sender.CUSTOMER:
-            state = send.state.value if send else "sent"
-            state = "read" if read_at and read_at >= message.at else state
-        segments: list[tuple[str, Match | None]] = [(message.text, None)]
-        if not is_unreadable(message.text):
-            parts = rules.cut_segments(message.text, evidence.get(message.id, []))
-            segments = [(part.text, _match(part.match, fields) if part.match else None) for part in parts]
-        entries.append(
-            MessageEntry(
-                id=message.id,
-                at=message.at,
-                side="auto" if message.kind is MessageKind.AUTOMATIC else message.sender.value,
-                author=message.author or None,
-                segments=segments,
-                is_form=message.kind is MessageKind.FORM,
-                has_photo=message.kind is MessageKind.PHOTO,
-                photo=photos.get(message.photo or ""),
-                state=state,
-                error=error,
-                can_retry=can_retry,
-            )
-        )
-    return entries
-
-
 def list_sendable_forms(tx: Tx, business_id: str) -> list[tuple[str, str]]:
     """Return the latest published version of each form, as (page id, name)."""
     published = sorted(list_versions(tx, business_id), key=lambda version: version.version)
@@ -247,42 +275,3 @@ def list_sendable_forms(tx: Tx, business_id: str) -> list[tuple[str, str]]:
 
 def _match(item: Evidence, fields: dict[str, str]) -> Match:
     return Match(fields.get(item.contact_point_id, "phone"), item.rule, item.confidence)
-
-
-def _ad_entries(tx: Tx, conversation: Conversation) -> list[AdEntry]:
-    """Return the ads that this person tapped, as cards in the thread; ours with all their names."""
-    business_id = conversation.business_id
-    touches = [
-        touch
-        for touch in measurement_store.list_touches_of(tx, business_id, conversation.person_id)
-        if touch.kind.value == "click"
-    ]
-    ads = measurement_store.list_measured_ads(tx, business_id, {touch.ad_id for touch in touches})
-    entries = [
-        AdEntry(
-            id=f"ad-{touch.touch_id}",
-            at=from_micros(touch.ts),
-            ad_id=ad.ad_id,
-            ad_name=ad.ad_name,
-            headline=ad.headline or ad.ad_name,
-            body=ad.text or None,
-            goal=ad.goal.value,
-            ad_group_name=ad.ad_group_name,
-            campaign_name=ad.campaign_name,
-        )
-        for touch in touches
-        if (ad := ads.get(touch.ad_id)) and not ad.is_outside  # these follow below
-    ]
-    for referral in list_referrals(tx, business_id, conversation.id):  # as the platform reported the ad
-        number = str(referral.ad_number) if referral.ad_number else ""
-        entries.append(
-            AdEntry(
-                id=f"ad-{referral.id}",
-                at=referral.at,
-                ad_id=None,
-                ad_name=number,
-                headline=referral.headline or number,
-                body=referral.ad_text or None,
-            )
-        )
-    return entries

@@ -512,7 +512,13 @@ def list_shared(tx: Tx, business_id: str, lead_ids: Collection[str]) -> SharedVa
     having: dict[bytes, set[str]] = defaultdict(set)
     for lead_id, value in points:
         having[value].add(lead_id)
-    ends = _list_ends(tx, business_id, having, lead_ids)
+    # Read the first and the last of the other leads with a contact value; unshared values are left out.
+    end_values = {"of": business_id, "but": list(lead_ids)}
+    if tx.locks_rows:
+        rows = _ENDS.rows(tx, end_values | {"values": sorted(having)})
+    else:
+        rows = _SOUGHT_ENDS.rows(tx, end_values)
+    ends = {bytes(value): {first, last} for value, first, last in rows if first is not None}
     looked_at = {"of": business_id, "ids": sorted(set().union(*ends.values()))}
     shown = dict(map(tuple, _SHOWN.rows(tx, looked_at))) if ends else dict[str, str]()
     marked = _marked(shown)
@@ -522,18 +528,6 @@ def list_shared(tx: Tx, business_id: str, lead_ids: Collection[str]) -> SharedVa
     sure = {value for value, some in having.items() if len(some) > 1 or ends.get(value, set()) & shown.keys()}
     twins = {lead_id for lead_id, value in points if value in sure}
     return SharedValues(twins, {lead_id for lead_id, value in points if value in ends} - twins, unmarked)
-
-
-def _list_ends(
-    tx: Tx, business_id: str, values: Iterable[bytes], lead_ids: Collection[str]
-) -> dict[bytes, set[str]]:
-    """Return the first and the last of the other leads with a contact value; unshared values are left out."""
-    values_to_bind = {"of": business_id, "but": list(lead_ids)}
-    if tx.locks_rows:
-        rows = _ENDS.rows(tx, values_to_bind | {"values": sorted(values)})
-    else:
-        rows = _SOUGHT_ENDS.rows(tx, values_to_bind)
-    return {bytes(value): {first, last} for value, first, last in rows if first is not None}
 
 
 def _list_points(tx: Tx, values: dict[str, Any]) -> list[tuple[str, bytes]]:

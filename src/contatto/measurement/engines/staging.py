@@ -567,7 +567,21 @@ def load_tables(staged: Staged, path: Path, complain: Complaint) -> Setup:
         relation = _relation(path, name)
         if relation is None:
             raise MissingTable(f"{path} holds no table `{name}`: put {name}.parquet or {name}.csv there")
-        _add_events(staged, name, relation, complain)
+        has = {row[0]: row[1] for row in staged.db.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
+        if lacking := [column for column in _EVENTS[name] if column not in has]:
+            raise MissingTable(f"the table `{name}` has no column {', '.join(lacking)}")
+        cleaned = ", ".join(_cleaned(column, says, has[column]) for column, says in _EVENTS[name].items())
+        table, event_columns = _RAW_TABLES[name], ", ".join(_EVENTS[name])
+        staged.db.execute(
+            f'INSERT INTO {table} ("{LINE}", {event_columns}) '
+            f"SELECT row_number() OVER (), {cleaned} FROM {relation}"
+        )
+        for column, says in _EVENTS[name].items():
+            bad = f'SELECT "{LINE}" FROM {table} WHERE {column} IS NULL ORDER BY 1'
+            for (line,) in staged.db.execute(bad).fetchall():
+                complain(line, f"{name}: {column} is not {says}")
+        bad = " OR ".join(f"{column} IS NULL" for column in _EVENTS[name])
+        staged.db.execute(f"DELETE FROM {table} WHERE {bad}")
     return setup
 
 
@@ -587,23 +601,6 @@ def _relation(path: Path, name: str) -> str | None:
 def _quoted(files: list[Path]) -> str:
     names = [str(file).replace("'", "''") for file in files]
     return "[" + ", ".join(f"'{name}'" for name in names) + "]"
-
-
-def _add_events(staged: Staged, name: str, relation: str, complain: Complaint) -> None:
-    has = {row[0]: row[1] for row in staged.db.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
-    if lacking := [column for column in _EVENTS[name] if column not in has]:
-        raise MissingTable(f"the table `{name}` has no column {', '.join(lacking)}")
-    cleaned = ", ".join(_cleaned(column, says, has[column]) for column, says in _EVENTS[name].items())
-    table, columns = _RAW_TABLES[name], ", ".join(_EVENTS[name])
-    staged.db.execute(
-        f'INSERT INTO {table} ("{LINE}", {columns}) SELECT row_number() OVER (), {cleaned} FROM {relation}'
-    )
-    for column, says in _EVENTS[name].items():
-        bad = f'SELECT "{LINE}" FROM {table} WHERE {column} IS NULL ORDER BY 1'
-        for (line,) in staged.db.execute(bad).fetchall():
-            complain(line, f"{name}: {column} is not {says}")
-    bad = " OR ".join(f"{column} IS NULL" for column in _EVENTS[name])
-    staged.db.execute(f"DELETE FROM {table} WHERE {bad}")
 
 
 def _cleaned(column: str, says: str, stored: str) -> str:

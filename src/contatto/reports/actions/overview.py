@@ -320,35 +320,29 @@ def _report_outside(tx: Tx, account: OutsideAccount, query: AdSourceQuery) -> Re
         }
         owners[ad.ad_id] = keys.get(query.level, ad.ad_id)
         ads_by_key[owners[ad.ad_id]].append(ad)
-    subjects = [
-        _outside_subject(account, key, key_ads, live, query.level) for key, key_ads in ads_by_key.items()
-    ]
+    level, has_group = query.level, query.level in (Level.AD_GROUP, Level.AD)
+    subjects: list[Subject] = []
+    for key, key_ads in ads_by_key.items():
+        ad = key_ads[0]
+        names = {
+            Level.AD_ACCOUNT: account.name or account.external_id,
+            Level.CAMPAIGN: ad.campaign_name,
+            Level.AD_GROUP: ad.ad_group_name,
+        }
+        subject = Subject(
+            key,
+            level,
+            names.get(level, ad.ad_name),
+            frozenset(key_ad.goal for key_ad in key_ads),
+            deleted=not any(key_ad.ad_number in live for key_ad in key_ads),
+            campaign_number=0 if level is Level.AD_ACCOUNT else ad.campaign_number,
+            campaign_name="" if level is Level.AD_ACCOUNT else ad.campaign_name,
+            ad_group_number=ad.ad_group_number if has_group else 0,
+            ad_group_name=ad.ad_group_name if has_group else "",
+            ad_number=ad.ad_number if level is Level.AD else 0,
+        )
+        subjects.append(subject)
     return build_report(subjects, facts, owners, TimeStep.WHOLE)
-
-
-def _outside_subject(
-    account: OutsideAccount, key: str, ads: list[MeasuredAd], live: set[int], level: Level
-) -> Subject:
-    """Return a possible row; one without live ads counts as deleted."""
-    ad = ads[0]
-    names = {
-        Level.AD_ACCOUNT: account.name or account.external_id,
-        Level.CAMPAIGN: ad.campaign_name,
-        Level.AD_GROUP: ad.ad_group_name,
-    }
-    has_group = level in (Level.AD_GROUP, Level.AD)
-    return Subject(
-        key,
-        level,
-        names.get(level, ad.ad_name),
-        frozenset(ad.goal for ad in ads),
-        deleted=not any(ad.ad_number in live for ad in ads),
-        campaign_number=0 if level is Level.AD_ACCOUNT else ad.campaign_number,
-        campaign_name="" if level is Level.AD_ACCOUNT else ad.campaign_name,
-        ad_group_number=ad.ad_group_number if has_group else 0,
-        ad_group_name=ad.ad_group_name if has_group else "",
-        ad_number=ad.ad_number if level is Level.AD else 0,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -586,31 +586,39 @@ def read_spec(query: ReportBody) -> ReportSpec:
         raise Refused(errors.INVALID, "dimensions: page_id cannot be combined with ids of campaigns or ads.")
     by_placement = "placement" in query.dimensions
     if by_placement:
-        _check_placement(query, level)
+        # Refuse dimensions and metrics that are not counted by placement.
+        if level in (Level.PAGE, Level.AD) or {"country_code", "stat_time_hour"} & set(query.dimensions):
+            raise Refused(
+                errors.INVALID,
+                "dimensions: placement can only be combined with advertiser_id, campaign_id, adgroup_id "
+                "and stat_time_day.",
+            )
+        metric_names = [*query.metrics, *(condition.field for condition in conditions_of(query))]
+        unknown = [
+            name for name in metric_names if name not in PLACEMENT_METRICS and name not in TEXT_METRICS
+        ]
+        if unknown:
+            raise Refused(errors.INVALID, f"metrics: {unknown[0][:64]} is not known by placement.")
     names = {*query.metrics, query.order_field, *(condition.field_name for condition in query.filtering)}
+    numbers: dict[str, Any] = {}
+    for condition in query.filtering:
+        name = condition.field_name
+        if name not in _ID_FILTERS:
+            continue
+        values = condition.values()
+        if condition.filter_type != "IN" or not all(value.isascii() and value.isdigit() for value in values):
+            raise Refused(errors.INVALID, f"filtering: {name} allows IN with a list of ids.")
+        numbers[_ID_FILTERS[name]] = frozenset(number for number in map(int, values) if number < 1 << 63)
+    node_filter = NodeFilter(statuses=frozenset(NodeStatus), **numbers)
     return ReportSpec(
         _read_span(query, step),
         level,
-        _read_node_filter(query),
+        node_filter,
         step,
         with_reach=bool(names & REACH_METRICS),
         by_country="country_code" in query.dimensions,
         by_placement=by_placement,
     )
-
-
-def _check_placement(query: ReportBody, level: Level) -> None:
-    """Refuse dimensions and metrics that are not counted by placement."""
-    if level in (Level.PAGE, Level.AD) or {"country_code", "stat_time_hour"} & set(query.dimensions):
-        raise Refused(
-            errors.INVALID,
-            "dimensions: placement can only be combined with advertiser_id, campaign_id, adgroup_id "
-            "and stat_time_day.",
-        )
-    names = [*query.metrics, *(condition.field for condition in conditions_of(query))]
-    unknown = [name for name in names if name not in PLACEMENT_METRICS and name not in TEXT_METRICS]
-    if unknown:
-        raise Refused(errors.INVALID, f"metrics: {unknown[0][:64]} is not known by placement.")
 
 
 def _read_span(query: ReportBody, step: TimeStep) -> DayRange:
@@ -678,19 +686,6 @@ def conditions_of(query: ReportBody) -> list[Condition]:
         for condition in query.filtering
         if condition.field_name not in _ID_FILTERS
     ]
-
-
-def _read_node_filter(query: ReportBody) -> NodeFilter:
-    numbers: dict[str, Any] = {}
-    for condition in query.filtering:
-        name = condition.field_name
-        if name not in _ID_FILTERS:
-            continue
-        values = condition.values()
-        if condition.filter_type != "IN" or not all(value.isascii() and value.isdigit() for value in values):
-            raise Refused(errors.INVALID, f"filtering: {name} allows IN with a list of ids.")
-        numbers[_ID_FILTERS[name]] = frozenset(number for number in map(int, values) if number < 1 << 63)
-    return NodeFilter(statuses=frozenset(NodeStatus), **numbers)
 
 
 def check_metrics(query: ReportBody) -> None:

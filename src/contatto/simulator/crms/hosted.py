@@ -78,7 +78,14 @@ class HubSpotFake:
     def _route(self, request: VendorRequest) -> VendorResponse:
         path, body = request.path.rstrip("/"), request.json()
         if path == "/crm/v3/properties/contacts":
-            return self._properties(request.method, body)
+            if request.method == "POST":
+                if body["name"] in self.crm.fields:
+                    return _hubspot_error(409, "CONFLICT", f"Property named {body['name']} already exists")
+                self.crm.fields[body["name"]] = CrmField(body["name"], body["label"])
+                return VendorResponse(201, _hubspot_property(self.crm.fields[body["name"]]))
+            return VendorResponse(
+                200, {"results": [_hubspot_property(field) for field in self.crm.fields.values()]}
+            )
         if path == "/crm/v3/owners":
             return VendorResponse(200, {"results": [{"id": "7", "email": "sam@example.com"}]})
         posts = {
@@ -119,16 +126,6 @@ class HubSpotFake:
             values = {name: values.get(name, "") for name in (*names, "hs_object_id") if name}
         times = {"createdAt": stamp(record.made_at), "updatedAt": stamp(record.changed_at)}
         return {"id": record.id, "properties": values, "archived": False, **times}
-
-    def _properties(self, method: str, body: dict[str, Any]) -> VendorResponse:
-        if method == "POST":
-            if body["name"] in self.crm.fields:
-                return _hubspot_error(409, "CONFLICT", f"Property named {body['name']} already exists")
-            self.crm.fields[body["name"]] = CrmField(body["name"], body["label"])
-            return VendorResponse(201, _hubspot_property(self.crm.fields[body["name"]]))
-        return VendorResponse(
-            200, {"results": [_hubspot_property(field) for field in self.crm.fields.values()]}
-        )
 
     def _create(self, body: dict[str, Any]) -> VendorResponse:
         return VendorResponse(201, self._shown(self.crm.make(body["properties"])))
@@ -463,7 +460,15 @@ class ZohoFake:
         if request.path == "/crm/v6/coql":
             return self._query(request.json()["select_query"])
         if request.path == "/crm/v6/settings/fields":
-            return VendorResponse(200, {"fields": [_zoho_field(field) for field in self.crm.fields.values()]})
+            fields: list[dict[str, Any]] = []
+            for field in self.crm.fields.values():
+                values = [{"actual_value": value, "display_value": label} for value, label in field.choices]
+                fields.append({
+                    "api_name": field.name, "field_label": field.label,
+                    "data_type": _ZOHO_TYPES.get(field.kind, "text"), "system_mandatory": field.is_required,
+                    "read_only": False, "length": field.limit or 2000, "pick_list_values": values,
+                })  # fmt: skip
+            return VendorResponse(200, {"fields": fields})
         try:
             return self._leads(request)
         except WrongValue as wrong:
@@ -557,15 +562,6 @@ def _passes_coql_test(row: dict[str, Any], test: re.Match[str]) -> bool:
     return has.casefold() == plain.casefold()
 
 
-def _zoho_field(one: CrmField) -> dict[str, Any]:
-    values = [{"actual_value": value, "display_value": label} for value, label in one.choices]
-    return {
-        "api_name": one.name, "field_label": one.label, "data_type": _ZOHO_TYPES.get(one.kind, "text"),
-        "system_mandatory": one.is_required, "read_only": False, "length": one.limit or 2000,
-        "pick_list_values": values,
-    }  # fmt: skip
-
-
 PIPEDRIVE_TOKEN = "pipedrive-token"  # noqa: S105 - of a CRM in memory
 PIPEDRIVE_ID_FIELD: Final = "4f1c0b6a5d2e"
 _PIPEDRIVE_PERSONS: Final = "/api/v2/persons"
@@ -609,13 +605,15 @@ class PipedriveFake:
                 page = {"data": deals, "additional_data": {"next_cursor": None}}
                 return VendorResponse(200, {"success": True, **page})
             if request.path == "/v1/personFields":
-                return VendorResponse(
-                    200,
-                    {
-                        "success": True,
-                        "data": [_pipedrive_field(field) for field in self.crm.fields.values()],
-                    },
-                )
+                fields: list[dict[str, Any]] = []
+                for field in self.crm.fields.values():
+                    kind = {FieldKind.CHOICE: "enum", FieldKind.PHONE: "phone"}.get(field.kind, "varchar")
+                    options = [{"id": int(value), "label": label} for value, label in field.choices]
+                    fields.append({
+                        "key": field.name, "name": field.label, "field_type": kind,
+                        "mandatory_flag": field.is_required, "bulk_edit_allowed": True, "options": options,
+                    })  # fmt: skip
+                return _pipedrive_data(fields)
             return self._notes(request) if request.path.startswith("/v1/notes") else self._persons(request)
         except WrongValue as wrong:
             text = "does not exist" if wrong.kind == "field" else "validation failed"
@@ -682,15 +680,6 @@ class PipedriveFake:
             number = request.path.removeprefix("/v1/notes/")
             self.notes[number] |= request.json()
         return _pipedrive_data(self.notes[number])
-
-
-def _pipedrive_field(one: CrmField) -> dict[str, Any]:
-    kind = {FieldKind.CHOICE: "enum", FieldKind.PHONE: "phone"}.get(one.kind, "varchar")
-    options = [{"id": int(value), "label": label} for value, label in one.choices]
-    return {
-        "key": one.name, "name": one.label, "field_type": kind, "mandatory_flag": one.is_required,
-        "bulk_edit_allowed": True, "options": options,
-    }  # fmt: skip
 
 
 def _pipedrive_data(data: Any, status: int = 200) -> VendorResponse:

@@ -81,9 +81,15 @@ class OdooFake:
         if method == "write":
             return self._write(*args)
         if method == "fields_get":
-            return {
-                field.name: _odoo_field(field) for field in self.crm.fields.values() if field.name != _ODOO_ID
-            }
+            fields: dict[str, dict[str, Any]] = {}
+            for field in self.crm.fields.values():
+                if field.name != _ODOO_ID:
+                    kind = _ODOO_TYPES.get(field.kind, "char")
+                    shown = {"string": field.label, "type": kind, "required": field.is_required}
+                    fields[field.name] = {**shown, "readonly": False}
+                    if field.choices:
+                        fields[field.name]["selection"] = [list(choice) for choice in field.choices]
+            return fields
         return self._search(args[0], words)
 
     def _load(self, names: list[str], rows: list[list[Any]]) -> dict[str, Any]:
@@ -171,12 +177,6 @@ def _passes_odoo_clause(row: dict[str, Any], name: str, sign: str, value: Any) -
     if sign == "not in":
         return has not in value
     return bool(has >= value) if sign == ">=" else bool(has == value)
-
-
-def _odoo_field(one: CrmField) -> dict[str, Any]:
-    kind = _ODOO_TYPES.get(one.kind, "char")
-    shown = {"string": one.label, "type": kind, "required": one.is_required, "readonly": False}
-    return {**shown, "selection": [list(choice) for choice in one.choices]} if one.choices else shown
 
 
 def _odoo_result(number: Any, result: Any) -> VendorResponse:

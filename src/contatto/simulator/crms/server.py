@@ -227,46 +227,6 @@ class CrmServer:
         self.requests = 0
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    @contextmanager
-    def running(self) -> Iterator["CrmServer"]:
-        thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._over.set()
-            self._server.shutdown()
-            self._server.server_close()
-
-    def take(self, request: VendorRequest) -> tuple[VendorFault | None, VendorResponse]:
-        """Return the fault of a request, and its response."""
-        with self._lock:
-            self.requests += 1
-            fault = self.faults.popleft() if self.faults else None
-            fixed_responses: dict[VendorFault | None, VendorResponse] = {
-                VendorFault.EXPIRED: self.vendor.expired(),
-                VendorFault.THROTTLED: self.vendor.throttled(1),
-                VendorFault.DOWN: VendorResponse(503),
-                VendorFault.HTML: VendorResponse(200, "<!doctype html><title>Sign in</title>"),
-                VendorFault.RESET: VendorResponse(0),
-            }
-            return fault, fixed_responses.get(fault) or self.vendor.answer(request)
-
-    def patience_s(self) -> float:
-        """Return how long the next answer is worth waiting for."""
-        return NO_PATIENCE_S if self.faults and self.faults[0] is VendorFault.SLOW else PATIENCE_S
-
-    def wait_slowly(self) -> None:
-        self._over.wait(SLOW_S)
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -305,7 +265,44 @@ class CrmServer:
             def log_message(self, format: str, *args: Any) -> None:
                 """Write no log: requests hold personal data."""
 
-        return Handler
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @contextmanager
+    def running(self) -> Iterator["CrmServer"]:
+        thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._over.set()
+            self._server.shutdown()
+            self._server.server_close()
+
+    def take(self, request: VendorRequest) -> tuple[VendorFault | None, VendorResponse]:
+        """Return the fault of a request, and its response."""
+        with self._lock:
+            self.requests += 1
+            fault = self.faults.popleft() if self.faults else None
+            fixed_responses: dict[VendorFault | None, VendorResponse] = {
+                VendorFault.EXPIRED: self.vendor.expired(),
+                VendorFault.THROTTLED: self.vendor.throttled(1),
+                VendorFault.DOWN: VendorResponse(503),
+                VendorFault.HTML: VendorResponse(200, "<!doctype html><title>Sign in</title>"),
+                VendorFault.RESET: VendorResponse(0),
+            }
+            return fault, fixed_responses.get(fault) or self.vendor.answer(request)
+
+    def patience_s(self) -> float:
+        """Return how long the next answer is worth waiting for."""
+        return NO_PATIENCE_S if self.faults and self.faults[0] is VendorFault.SLOW else PATIENCE_S
+
+    def wait_slowly(self) -> None:
+        self._over.wait(SLOW_S)
 
 
 def stamp(at: Any, form: str = "%Y-%m-%dT%H:%M:%S.000Z") -> str:

@@ -102,7 +102,18 @@ class LinearWorld(World):
         self._places = PlacementMix(np.array([0.5, 0.25, 0.15, 0.1]), rng.normal(0, 0.25, len(_SLOTS)))
         self._market = OutsideBids(0.004 * setting.competition)
         self._flow = setting.requests * np.outer(day_curve(20.0, 0.7), self._country_shares)
-        tables = self._tables = self._true()
+        tastes, click, spam, lead = self._parts()
+        noise = _NOISE * self._noise
+        taste = tastes + noise[:, :_TASTES] @ self._vectors.T
+        chat = (self._chatty + noise[:, _TASTES])[:, None]
+        willing = (self._willing + noise[:, _TASTES + 1])[:, None]
+        spammy, tension = noise[:, _TASTES + 2][:, None], self.setting.tension
+        tables = self._tables = Tables(
+            (click + 0.45 * chat + 0.45 * taste).astype(np.float32),
+            sigmoid(-0.8 + 0.9 * chat + 0.25 * taste),
+            sigmoid(spam + spammy + 1.1 * tension * chat),
+            sigmoid(lead + 0.7 * willing + 1.1 * taste - 0.35 * tension * chat),
+        )
         value = np.log(sigmoid(tables.click) * tables.talk * (1 - tables.spam) * tables.lead).mean(1)
         self._value = standardize(value)
 
@@ -200,20 +211,6 @@ class LinearWorld(World):
         )
         lead = -1.5 + 0.5 * self._form + self._pull[2] + 0.6 * xi[1]
         return tastes, click.astype(np.float32), (spam[:, None] + self._pull[1]).astype(np.float32), lead
-
-    def _true(self) -> Tables:
-        tastes, click, spam, lead = self._parts()
-        noise = _NOISE * self._noise
-        taste = tastes + noise[:, :_TASTES] @ self._vectors.T
-        chat = (self._chatty + noise[:, _TASTES])[:, None]
-        willing = (self._willing + noise[:, _TASTES + 1])[:, None]
-        spammy, tension = noise[:, _TASTES + 2][:, None], self.setting.tension
-        return Tables(
-            (click + 0.45 * chat + 0.45 * taste).astype(np.float32),
-            sigmoid(-0.8 + 0.9 * chat + 0.25 * taste),
-            sigmoid(spam + spammy + 1.1 * tension * chat),
-            sigmoid(lead + 0.7 * willing + 1.1 * taste - 0.35 * tension * chat),
-        )
 
     def flow(self, day: int) -> Floats:
         return self._flow

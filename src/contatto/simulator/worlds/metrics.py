@@ -119,11 +119,30 @@ def measure(run: Run) -> RunFigures:
     frequent_views = float(np.maximum(views_of_pair - _FREQUENT + 1, 0).sum())
     starved, cold, targets = _group_figures(run, group, follows)
     kinds = np.array([world_group.kind for world_group in world.groups])[group]
-    farms = [_farm_shares(world, shown, number) for number in range(len(world.farm_starts))]
+    farms: list[list[float]] = []  # shares of the spend on each farm in its first day, and after it
+    for number, starts in enumerate(world.farm_starts):
+        is_farm = world.farm_of[shown.viewer] == number
+        first_day = (shown.ts >= starts) & (shown.ts < starts + DAY)
+        farms.append(
+            [
+                _ratio(float(shown.spend[rows & is_farm].sum()), float(shown.spend[rows].sum()))
+                for rows in (first_day, shown.ts >= starts + DAY)
+            ]
+        )
     learning_days, daily_leads, daily_spend = world.days, *by_day
     if world.days > STEADY_DAYS and daily_spend[-STEADY_DAYS:].sum():
         steady = daily_leads[-STEADY_DAYS:].sum() / daily_spend[-STEADY_DAYS:].sum()
         learning_days = int(np.argmax(daily_leads >= _LEARNED * steady * daily_spend)) + 1
+    view_spend = shown.spend
+    used, budget = 0.0, 0.0
+    since = int(shown.ts[last].min()) // DAY * DAY if last.any() else STARTS_TS
+    rows = [np.flatnonzero(group == number) for number in range(len(world.groups))]
+    for number, begins, ends, amount in _budgets(world):
+        if begins >= since:
+            low, high = np.searchsorted(shown.ts[rows[number]], [begins, ends])
+            used += float(view_spend[rows[number][low:high]].sum())
+            budget += amount
+    budget_use = _ratio(used, budget)
     return RunFigures(
         goal=run.goal,
         days=world.days,
@@ -137,7 +156,7 @@ def measure(run: Run) -> RunFigures:
         cost_per_genuine=_ratio(float(spend[last].sum()), float(genuine[last].sum())),
         cost_per_genuine_whole=_ratio(float(spend.sum()), float(genuine.sum())),
         spam_share=_ratio(float(shown.spams[recent].sum()), float(shown.talks[recent].sum())),
-        budget_use=_budget_use(world, group, shown, last),
+        budget_use=budget_use,
         pacing_error=paces.error,
         learning_days=learning_days,
         calibration=_ratio(float(shown.predicted[recent].sum()), float(shown.caught[recent].sum())),
@@ -203,19 +222,6 @@ def _group_figures(
     return tuple(starved), _ratio(cold_leads, cold_spend), (_ratio(spent, allowed), results)
 
 
-def _farm_shares(world: World, shown: ShownViews, farm: int) -> tuple[float, float]:
-    """Return the share of the spend on one farm in its first day, and after it."""
-    starts = world.farm_starts[farm]
-    is_farm = world.farm_of[shown.viewer] == farm
-    first = (shown.ts >= starts) & (shown.ts < starts + DAY)
-    later = shown.ts >= starts + DAY
-    shares = [
-        _ratio(float(shown.spend[rows & is_farm].sum()), float(shown.spend[rows].sum()))
-        for rows in (first, later)
-    ]
-    return shares[0], shares[1]
-
-
 def _ratio(over: float, under: float) -> float:
     return over / under if under else float("nan")
 
@@ -239,19 +245,6 @@ def _budgets(world: World) -> list[tuple[int, int, int, float]]:
                 budgets.append((number, begins, ends, group.budget_micros / 1e6))
             begins, ends = spans.at(group, ends)
     return budgets
-
-
-def _budget_use(world: World, group: Ints, shown: ShownViews, last: Flags) -> float:
-    spend = shown.spend
-    used, budget = 0.0, 0.0
-    since = int(shown.ts[last].min()) // DAY * DAY if last.any() else STARTS_TS
-    rows = [np.flatnonzero(group == number) for number in range(len(world.groups))]
-    for number, begins, ends, amount in _budgets(world):
-        if begins >= since:
-            low, high = np.searchsorted(shown.ts[rows[number]], [begins, ends])
-            used += float(spend[rows[number][low:high]].sum())
-            budget += amount
-    return _ratio(used, budget)
 
 
 @dataclass(frozen=True, slots=True)
