@@ -148,7 +148,7 @@ def change_password(
     """
     store.record_access_changed(tx, member.user_id, password_hash=password_hash)
     workplaces = store.list_workplaces(tx, member.user_id)
-    ended = [_end_access(tx, workplace, keep_session, keep_tokens=keep_tokens) for workplace in workplaces]
+    ended = [_end_access(tx, membership, keep_session, keep_tokens=keep_tokens) for membership in workplaces]
     return Ended(sum(end.sessions for end in ended), sum(end.tokens for end in ended))
 
 

@@ -76,14 +76,6 @@ class Serving:
         while not self._server.started:
             await asyncio.sleep(0.01)
 
-    async def _freeze(self) -> None:
-        """Exclude objects that the start loaded from garbage collection.
-
-        Else a collection takes a fifth of a second every hundred pages, and the next page waits for it.
-        """
-        await self.until_started()
-        freeze_loaded_objects()
-
     async def _rest(self) -> None:
         await asyncio.Event().wait()
 
@@ -95,7 +87,13 @@ class Serving:
         serving = asyncio.create_task(self._server.serve(sockets))
         companion_task = asyncio.create_task(companion)
         stopping = asyncio.create_task(stop.wait())
-        helpers = [asyncio.create_task(self._freeze()), asyncio.create_task(self._connections.watch())]
+
+        async def freeze_when_started() -> None:
+            # Else a collection takes a fifth of a second every hundred pages, and the next page waits for it.
+            await self.until_started()
+            freeze_loaded_objects()
+
+        helpers = [asyncio.create_task(freeze_when_started()), asyncio.create_task(self._connections.watch())]
         try:
             await asyncio.wait((serving, companion_task, stopping), return_when=asyncio.FIRST_COMPLETED)
         finally:

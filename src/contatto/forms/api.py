@@ -169,7 +169,16 @@ async def get_pages(request: Request, caller: ApiCaller) -> Answered[PageList]:
     def work(tx: Tx) -> PageList:
         load_advertiser(tx, caller, query.advertiser_id)
         business_types = query.business_types or [query.business_type]
-        pages = _pages(tx, caller.business_id, base_url) if FORM_KIND in business_types else []
+        pages: list[tuple[datetime, PageOfForm]] = []
+        if FORM_KIND in business_types:
+            forms = {form.id: form for form in store.list_forms(tx, caller.business_id)}
+            versions = store.list_versions(tx, caller.business_id)
+            newest = {version.form_id: version for version in reversed(versions)}
+            pages = [(version.published_at, _published(version, forms, base_url)) for version in versions]
+            for form in forms.values():
+                latest = newest.get(form.id)
+                if latest is None or latest.content != form.draft:
+                    pages.append((form.updated_at, _draft(form)))
         rows = [
             row for at, row in sorted(pages, key=lambda pair: pair[0], reverse=True) if _fits(query, at, row)
         ]
@@ -201,19 +210,6 @@ def show_fields(version: FormVersion, base_url: str) -> PageFields:
         page_url=_preview_url(version, base_url),
     )
     return PageFields(list(field_labels(version.content).values()), meta)
-
-
-def _pages(tx: Tx, business_id: str, base_url: str) -> list[tuple[datetime, PageOfForm]]:
-    """Return rows of all published versions and open drafts, each with the time of its last change."""
-    forms = {form.id: form for form in store.list_forms(tx, business_id)}
-    versions = store.list_versions(tx, business_id)
-    newest = {version.form_id: version for version in reversed(versions)}
-    pages = [(version.published_at, _published(version, forms, base_url)) for version in versions]
-    for form in forms.values():
-        latest = newest.get(form.id)
-        if latest is None or latest.content != form.draft:
-            pages.append((form.updated_at, _draft(form)))
-    return pages
 
 
 def _published(version: FormVersion, forms: dict[str, Form], base_url: str) -> PageOfForm:

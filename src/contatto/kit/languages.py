@@ -80,12 +80,13 @@ class _CataloguedWords:
         return self._texts.ngettext(one, many, n)
 
     def written(self, values: Mapping[str, Any], /) -> dict[str, Any]:
-        return {name: self._written(value) for name, value in values.items()}
-
-    def _written(self, value: Any) -> Any:
-        if isinstance(value, LazyText):
-            return value.in_language(self)
-        return self.number(value) if type(value) in (int, float) else value
+        texts = dict(values)
+        for name, value in values.items():
+            if isinstance(value, LazyText):
+                texts[name] = value.in_language(self)
+            elif type(value) in (int, float):
+                texts[name] = self.number(value)
+        return texts
 
     def number(self, value: float | None, places: int | None = None) -> str:
         return NONE if value is None else _write_number(self._locale, value + 0, places)  # a zero has no sign

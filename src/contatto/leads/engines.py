@@ -120,19 +120,15 @@ def fit_linear(table: Floats, outcomes: Floats, words: int) -> Linear:
         outcomes: 1 for each that became good, else 0; there are some of both.
         words: how many columns are words.
     """
-    steps = tuple(_steps_of(table[:, place]) for place in range(words, table.shape[1]))
-    indicators = _indicators(table, words, steps)
+    shares, steps = np.arange(1, _STEPS) / _STEPS, []
+    for place in range(words, table.shape[1]):
+        numbers = table[~np.isnan(table[:, place]), place]
+        cuts = np.quantile(numbers, shares, method="lower") if len(numbers) else numbers
+        steps.append(tuple(sorted({float(cut) for cut in cuts if cut > numbers.min()})))
+    indicators = _indicators(table, words, tuple(steps))
     means = indicators.mean(0)
     bias, weights = _newton(indicators - means, outcomes)
-    return Linear(words, steps, bias, tuple(weights.tolist()), tuple(means.tolist()))
-
-
-def _steps_of(column: Floats) -> tuple[float, ...]:
-    numbers = column[~np.isnan(column)]
-    if not len(numbers):
-        return ()
-    cuts = np.quantile(numbers, np.arange(1, _STEPS) / _STEPS, method="lower")
-    return tuple(sorted({float(cut) for cut in cuts if cut > numbers.min()}))
+    return Linear(words, tuple(steps), bias, tuple(weights.tolist()), tuple(means.tolist()))
 
 
 def _indicators(table: Floats, words: int, steps: tuple[tuple[float, ...], ...]) -> Floats:

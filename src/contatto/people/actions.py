@@ -260,8 +260,8 @@ def open_reset(tx: Tx, token: str) -> tuple[Member, ResetLink]:
         raise Refused(errors.LINK_OVER) from None
     link = rules.read_reset_payload(payload, tx.now)
     workplaces = accounts_store.list_workplaces(tx, link.user_id) if link else []
-    workplace = workplaces[0] if workplaces else None
-    member = accounts_store.find_member(tx, workplace.business_id, workplace.id) if workplace else None
+    membership = workplaces[0] if workplaces else None
+    member = accounts_store.find_member(tx, membership.business_id, membership.id) if membership else None
     if link is None or member is None or _fingerprint(tx, member) != link.fingerprint:
         raise Refused(errors.LINK_OVER)
     if link.handed_by:  # the member who handed it out must still be allowed to
@@ -333,9 +333,9 @@ def save_profile(tx: Tx, caller: Caller, profile: Profile) -> None:
 def list_own_sessions(tx: Tx, user_id: str) -> list[tuple[Workplace, Session]]:
     """List a person's sessions in all businesses; the transaction must have no tenant restriction."""
     return [
-        (workplace, session)
-        for workplace in accounts_store.list_workplaces(tx, user_id)
-        for session in accounts_store.list_sessions(tx, workplace.business_id, workplace.id)
+        (membership, session)
+        for membership in accounts_store.list_workplaces(tx, user_id)
+        for session in accounts_store.list_sessions(tx, membership.business_id, membership.id)
     ]
 
 
@@ -346,14 +346,14 @@ def end_own_session(tx: Tx, user_id: str, session_id: str) -> None:
         Refused: NOT_FOUND.
     """
     workplaces = accounts_store.list_workplaces(tx, user_id)
-    if not sum(accounts.end_member_sessions(tx, workplace, only=session_id) for workplace in workplaces):
+    if not sum(accounts.end_member_sessions(tx, membership, only=session_id) for membership in workplaces):
         raise Refused(errors.NOT_FOUND)
 
 
 def end_other_sessions(tx: Tx, user_id: str, session: str) -> int:
     """End all sessions of a person except one by its token; return their number."""
     workplaces = accounts_store.list_workplaces(tx, user_id)
-    return sum(accounts.end_member_sessions(tx, workplace, session) for workplace in workplaces)
+    return sum(accounts.end_member_sessions(tx, membership, session) for membership in workplaces)
 
 
 def switch_business(tx: Tx, caller: Caller, business_id: str, session: str, days: int, browser: str) -> str:
@@ -370,10 +370,12 @@ def switch_business(tx: Tx, caller: Caller, business_id: str, session: str, days
     if business_id == caller.business_id:
         return session
     workplaces = accounts_store.list_workplaces(tx, caller.user_id)
-    workplace = next((workplace for workplace in workplaces if workplace.business_id == business_id), None)
-    if workplace is None:
+    membership = next(
+        (membership for membership in workplaces if membership.business_id == business_id), None
+    )
+    if membership is None:
         raise Refused(errors.NOT_FOUND, "You are not a member of this business.")
-    member = accounts.load_member(tx, workplace.business_id, workplace.id)
+    member = accounts.load_member(tx, membership.business_id, membership.id)
     if member.deactivated_at is not None:
         raise Refused(errors.NOT_FOUND, "You are not a member of this business.")
     accounts.end_session(tx, session)

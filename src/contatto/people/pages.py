@@ -535,13 +535,13 @@ async def _render_profile(
             "sessions": [
                 _SessionRow(
                     id=session.id,
-                    business=workplace.name,
+                    business=membership.name,
                     browser=session.browser,
                     created_at=session.created_at,
                     last_used_at=session.last_used_at,
                     is_this=session.token_hash == this,
                 )
-                for workplace, session in actions.list_own_sessions(tx, caller.user_id)
+                for membership, session in actions.list_own_sessions(tx, caller.user_id)
             ],
         }
 

@@ -58,20 +58,19 @@ _COUNTED: Final = Query(
 )
 
 
-def _verdict_upsert(dialect: str) -> Any:
-    insert = insert_for(dialect, chats)
-    changed = {column.name: insert.excluded[column.name] for column in chats.c if not column.primary_key}
-    return insert.on_conflict_do_update(index_elements=["business_id", "conversation_id"], set_=changed)
-
-
-def _count_upsert(dialect: str) -> Any:
-    insert = insert_for(dialect, counts)
-    more = {name: counts.c[name] + insert.excluded[name] for name in ("spam", "chats")}
-    return insert.on_conflict_do_update(index_elements=["business_id", "channel_account_id"], set_=more)
-
-
-_SAVE: Final = {dialect: _verdict_upsert(dialect) for dialect in ("sqlite", "postgresql")}
-_COUNT: Final = {dialect: _count_upsert(dialect) for dialect in ("sqlite", "postgresql")}
+_SAVE: Final[dict[str, Any]] = {}
+_COUNT: Final[dict[str, Any]] = {}
+for _dialect in ("sqlite", "postgresql"):
+    _insert = insert_for(_dialect, chats)
+    _changed = {column.name: _insert.excluded[column.name] for column in chats.c if not column.primary_key}
+    _SAVE[_dialect] = _insert.on_conflict_do_update(
+        index_elements=["business_id", "conversation_id"], set_=_changed
+    )
+    _insert = insert_for(_dialect, counts)
+    _more = {name: counts.c[name] + _insert.excluded[name] for name in ("spam", "chats")}
+    _COUNT[_dialect] = _insert.on_conflict_do_update(
+        index_elements=["business_id", "channel_account_id"], set_=_more
+    )
 
 
 def save_verdicts(

@@ -92,7 +92,10 @@ class KeptAnswers:
 
             async def send_on(message: Message) -> None:
                 nonlocal start
-                if message["type"] == "http.response.start" and _is_page(scope, message):
+                is_start = message["type"] == "http.response.start"
+                kind = dict(message["headers"]).get(b"content-type", b"") if is_start else b""
+                is_page = "caller" in scope["state"] and kind.startswith(b"text/html")
+                if is_page and message["status"] in {200, *_REFUSALS}:
                     start = message
                 elif start is None:
                     if message["type"] == "http.response.start" and message["status"] == 303:
@@ -107,12 +110,6 @@ class KeptAnswers:
             await self.app(scope, receive, send_on)
         elif scope["method"] != "GET" or not await _show_saved(scope, receive, send):
             await self.app(scope, receive, send)
-
-
-def _is_page(scope: Scope, message: Message) -> bool:
-    """Report whether a response is an HTML page for a signed-in member."""
-    status, kinds = message["status"], dict(message["headers"]).get(b"content-type", b"")
-    return "caller" in scope["state"] and status in {200, *_REFUSALS} and kinds.startswith(b"text/html")
 
 
 async def _save_page(scope: Scope, answer: _Answer) -> Response:

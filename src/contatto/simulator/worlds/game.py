@@ -474,16 +474,12 @@ class Game:
                 pending.predicted_talk,
             )
         )
-        if pending.draws[CLICK] < click:
-            self._click(name, ts, pending, (talk, spam, lead))
-
-    def _click(self, name: str, ts: int, pending: PendingView, chances: tuple[float, float, float]) -> None:
-        """Schedule all later events of a click."""
+        if pending.draws[CLICK] >= click:
+            return
         draws = pending.draws.tolist()
         second_luck = draws[WAIT] * 977 % 1
         at = ts + _between(_CLICK_S, second_luck)
         self._push(at, {"type": "click", "request_id": name, "ts": at})
-        talk, spam, lead = chances
         if draws[TALK] >= talk:
             return
         nature, viewer, owner = self.world.nature, pending.viewer, self._owner[pending.ad]

@@ -14,7 +14,6 @@ from contatto.simulator.worlds.game import (
     TALK,
     VIEW,
     Run,
-    ViewChances,
     ViewOutcomes,
     join_views,
 )
@@ -280,7 +279,16 @@ class Auction:
         pacer.learn(due, usual, spent, open_groups)
         viewer = requests.viewer[row]
         truth = self.outcomes.truth(tables, viewer, ad, requests.shift[row], self.past)
-        self._record_outcomes(viewer, ad, truth, requests.draws[row])
+        draws = requests.draws[row]
+        past = self.past
+        np.add.at(past.views, (viewer, ad), 1)
+        chats = (draws[:, CLICK] < truth.click) & (draws[:, TALK] < truth.talk)
+        spams = chats & (draws[:, SPAM] < truth.spam)
+        leads = chats & ~spams & (draws[:, LEAD] < truth.lead)
+        for counted, happened in ((past.chats, chats), (past.spams, spams), (past.leads, leads)):
+            np.add.at(counted, viewer[happened], 1)
+        if self.world.nature.once:
+            past.is_lead[viewer[leads], self.outcomes.owner[ad[leads]]] = True
         unknown = np.full(len(row), np.nan)
         return {
             "ts": requests.ts[row],
@@ -342,18 +350,6 @@ class Auction:
             self.pacer.multiplier *= np.clip(ratio, 0.2, 5.0) ** step
             self.pacer.bound()
         self.pacer.settle()
-
-    def _record_outcomes(self, viewer: Ints, ad: Ints, truth: ViewChances, draws: Floats) -> None:
-        """Record the outcomes of the views of a tick."""
-        past = self.past
-        np.add.at(past.views, (viewer, ad), 1)
-        chats = (draws[:, CLICK] < truth.click) & (draws[:, TALK] < truth.talk)
-        spams = chats & (draws[:, SPAM] < truth.spam)
-        leads = chats & ~spams & (draws[:, LEAD] < truth.lead)
-        for counted, happened in ((past.chats, chats), (past.spams, spams), (past.leads, leads)):
-            np.add.at(counted, viewer[happened], 1)
-        if self.world.nature.once:
-            past.is_lead[viewer[leads], self.outcomes.owner[ad[leads]]] = True
 
 
 def _cut(requests: Requests, rows: slice) -> Requests:

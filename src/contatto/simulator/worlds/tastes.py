@@ -127,7 +127,14 @@ class InterestsWorld(World):
         rng = chance(seed, 41)
         self._draw_viewers(rng)
         self._draw_ads(rng)
-        self._draw_weights(rng)
+        shape = (2, _INTERESTS, _TOPICS)
+        strong = rng.random(shape) < 0.15
+        fit = np.where(strong, rng.normal(0.8, 0.9, shape), rng.normal(0, 0.1, shape))
+        self._fit = fit.astype(np.float32)
+        self._by_band = rng.normal(0, 0.3, (2, _BANDS, _TONES)).astype(np.float32)
+        self._by_city = rng.normal(0, 0.3, (2, _CITIES)).astype(np.float32)
+        self._by_interest = rng.normal(0, 0.35, (2, _INTERESTS)).astype(np.float32)
+        self._by_ad = rng.normal(0, 0.25, (3, len(self.ads))).astype(np.float32)
         click, talk, spam, lead = self._visible_logits()
         taste = np.float32(_INTEREST_TASTE * setting.taste) * self._taste[:, self._topic]
         tables = self._tables = Tables(
@@ -199,17 +206,6 @@ class InterestsWorld(World):
         if rng.random() < 0.3:
             features["form"] = "yes"
         return features
-
-    def _draw_weights(self, rng: np.random.Generator) -> None:
-        """Draw weights of interests with topics, of bands and cities with tones, and of ads."""
-        shape = (2, _INTERESTS, _TOPICS)
-        strong = rng.random(shape) < 0.15
-        fit = np.where(strong, rng.normal(0.8, 0.9, shape), rng.normal(0, 0.1, shape))
-        self._fit = fit.astype(np.float32)
-        self._by_band = rng.normal(0, 0.3, (2, _BANDS, _TONES)).astype(np.float32)
-        self._by_city = rng.normal(0, 0.3, (2, _CITIES)).astype(np.float32)
-        self._by_interest = rng.normal(0, 0.35, (2, _INTERESTS)).astype(np.float32)
-        self._by_ad = rng.normal(0, 0.25, (3, len(self.ads))).astype(np.float32)
 
     def _visible_logits(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Return the logits of viewers (rows) and ads (columns) as far as features determine them."""
@@ -352,25 +348,14 @@ class StrangersWorld(World):
         by_hour = 0.6 * np.sin((np.arange(TICKS) * 24 / TICKS - 14) * 2 * np.pi / 24)
         self._market = OutsideBids(0.0024 * setting.competition, 0.45, 0.35, bidders=3, by_tick=by_hour)
         rng = chance(seed, 51)
-        self._draw_factors(rng)
-        self._draw_viewers(rng)
-        click, talk, spam, lead = (cell[self._device, self._app] for cell in self._cells)
-        click = np.minimum(click * self._taste, np.float32(_MOST_CHANCES[0]))
-        spam[self.is_farm] = 0.97
-        lead[self.is_farm] = 0.01
-        self._tables = Tables(np.log(click / (1 - click)), talk, spam, lead)
-
-    def _draw_factors(self, rng: np.random.Generator) -> None:
-        """Draw ad groups and ads, and the factors of apps, goods and ads."""
-        setting = self.setting
         money = BudgetPlan(setting.budget_micros, setting.lead_micros, _STRANGER_SHARES, setting.days)
         self.groups = make_groups(rng, _STRANGER_GROUPS, money, STRANGER_ZONES, _STRANGER_ADVERTISERS)
         self.advertisers = tuple(f"house-{number}" for number in range(_STRANGER_ADVERTISERS))
-        count = len(self.groups) * _STRANGER_ADS
-        self._goods = rng.integers(0, _GOODS, count)
+        ads = len(self.groups) * _STRANGER_ADS
+        self._goods = rng.integers(0, _GOODS, ads)
         self.ads = tuple(
             WorldAd(f"c{number}", number // _STRANGER_ADS, self._ad_features(number, rng))
-            for number in range(count)
+            for number in range(ads)
         )
         midday = STARTS_TS + int(self.days * 0.55) * DAY + 13 * HOUR
         self.edits = (
@@ -380,8 +365,14 @@ class StrangersWorld(World):
         )
         self._by_app = np.exp(rng.normal(0, 0.5, (3, _APPS)))
         self._fit = np.exp(rng.standard_t(4, (2, _APPS, _GOODS)) * 0.4)
-        self._by_device = np.exp(rng.normal(0, 0.35, (2, _DEVICES + 1, count)))
-        self._by_ad = np.exp(rng.normal(0, 0.3, (2, count)))
+        self._by_device = np.exp(rng.normal(0, 0.35, (2, _DEVICES + 1, ads)))
+        self._by_ad = np.exp(rng.normal(0, 0.3, (2, ads)))
+        self._draw_viewers(rng)
+        click, talk, spam, lead = (cell[self._device, self._app] for cell in self._cells)
+        click = np.minimum(click * self._taste, np.float32(_MOST_CHANCES[0]))
+        spam[self.is_farm] = 0.97
+        lead[self.is_farm] = 0.01
+        self._tables = Tables(np.log(click / (1 - click)), talk, spam, lead)
 
     def _ad_features(self, number: int, rng: np.random.Generator) -> Features:
         features: Features = {"goods": f"goods {self._goods[number]}"}
