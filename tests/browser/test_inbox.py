@@ -107,17 +107,28 @@ def test_where_many_pages_are_open_a_list_rests_between_two_fetches(
         """() => {
             window.heard = 0;
             document.body.addEventListener("live:message_received", () => { window.heard += 1; });
+        }"""
+    )
+    customer.goto(f"{served.url}/chat/{served.house.webchat_id}")
+
+    def ask(number: int) -> None:
+        customer.get_by_label("Your message").fill(f"Question {number}")
+        customer.locator("#dm-send").click()
+        page.wait_for_function("number => window.heard > number", arg=number, timeout=60_000)
+
+    for number in range(2):  # the stream of the chat counts as a page, so the server says the pace by then
+        ask(number)
+        page.wait_for_timeout(1_000)
+    page.evaluate(
+        """() => {
             const channel = new BroadcastChannel(`contatto.live.${document.body.dataset.reader}`);
             channel.postMessage({ type: "pace", data: 3_600_000 });
         }"""
     )
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    customer.goto(f"{served.url}/chat/{served.house.webchat_id}")
-    for number in range(4):
-        customer.get_by_label("Your message").fill(f"Question {number}")
-        customer.locator("#dm-send").click()
-        page.wait_for_function("number => window.heard > number", arg=number, timeout=60_000)
+    for number in range(2, 5):
+        ask(number)
     assert not [each for each in asked if "/inbox/list" in each]
 
 
