@@ -27,7 +27,6 @@ OURS = {
     "src/contatto/forms/rules/answers.py: int(text)": "the time in a token of ours",
     "src/contatto/forms/rules/answers.py: int(hour)": "a time that the browser's clock field writes",
     "src/contatto/forms/rules/answers.py: int(minute)": "a time that the browser's clock field writes",
-    "src/contatto/forms/rules/answers.py: float(text)": "a weight in an Accept-Language header",
     "src/contatto/jobs/rules.py: int(match[1])": "the number in a reference of ours",
     "src/contatto/forms/rules/answers.py: int(left_s)": "seconds that were counted",
     "src/contatto/inbox/rules.py: int(until_s)": "the time in a token of ours",

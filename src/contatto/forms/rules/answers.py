@@ -138,7 +138,8 @@ def accepted_languages(header: str) -> list[str]:
     for part in header[:500].split(","):
         tag, _, weight = part.strip().partition(";q=")
         if _TAG.fullmatch(tag):
-            weighed.append(((float(weight) if re.fullmatch(r"[01](?:\.\d{1,3})?", weight) else 1.0), tag))
+            is_number = re.fullmatch(r"[01](?:\.\d{1,3})?", weight)
+            weighed.append((float(weight) if is_number else 1.0, tag))
     return [tag for _, tag in sorted(weighed, key=lambda each: -each[0])]
 
 
