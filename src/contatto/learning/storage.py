@@ -13,7 +13,7 @@ from contatto.learning.features import FieldValues
 from contatto.learning.impressions import SNAPSHOT_ARRAYS
 from contatto.learning.market import GROUP_ARRAYS, VIEWER_ARRAYS, MarketState
 
-_MAGIC: Final = b"contatto marketplace 11\n"
+_MAGIC: Final = b"contatto marketplace 12\n"
 _BY_FEATURE: Final = ("hashes", "values", "kinds")
 """Arrays with a column per feature, saved as wide as the widest row."""
 _PLAIN: Final = (

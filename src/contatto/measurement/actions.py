@@ -228,7 +228,7 @@ def record_tap(tx: Tx, touch: Touch, viewer_id: str | None, ticket: TrackingTick
     return touch.touch_id in record_taps(tx, [Tap(impression, viewer_id)])
 
 
-def record_touch(tx: Tx, touch: Touch, *, is_noted: bool = False) -> bool:
+def record_touch(tx: Tx, touch: Touch) -> bool:
     """Append a touch, settle the winners of its conversions, and return whether it is new."""
     hold_persons(tx, {(touch.business_id, touch.person_id)})
     is_view = touch.kind is TouchKind.VIEW
@@ -239,7 +239,7 @@ def record_touch(tx: Tx, touch: Touch, *, is_noted: bool = False) -> bool:
             return False
     if not store.append_touch(tx, touch):
         return False
-    if touch.kind is TouchKind.CLICK and not is_noted:
+    if touch.kind is TouchKind.CLICK:
         tx.ports[ChargePort].note_click(tx, touch)
     if rules.is_late(touch.ts, tx.now):
         mark_day(tx, touch.business_id, touch.ad_account_id, touch.day, CountedEvent.TOUCH)
