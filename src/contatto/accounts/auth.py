@@ -207,7 +207,7 @@ async def api_caller(request: Request) -> Caller:
 
 
 async def find_token_caller(request: Request, token: str) -> Caller:
-    """Return the owner of an access token, wherever it stands in a request.
+    """Return the owner of an access token, from a header or another part of a request.
 
     Raises:
         Refused: BAD_TOKEN, TOO_MANY.

@@ -253,9 +253,9 @@ def results_per_score(groups: Groups, group: AuctionGroup) -> float:
     Scores are lower than expected results, since spam counts less, for example. Prices are known by score.
     """
     goal = group.line.goal
-    same = [other for other in groups.groups if other.line.goal is goal]
-    expected = sum(other.lately_expected for other in same)
-    scored = sum(other.lately_scored for other in same)
+    same = [member for member in groups.groups if member.line.goal is goal]
+    expected = sum(member.lately_expected for member in same)
+    scored = sum(member.lately_scored for member in same)
     usual = (expected + TRUST) / (scored + TRUST)
     return (group.lately_expected + TRUST * usual) / (group.lately_scored + TRUST)
 

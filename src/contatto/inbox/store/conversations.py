@@ -639,8 +639,8 @@ def append_notices(tx: Tx, posted: Iterable[InlineNotice]) -> list[InlineNotice]
 
 def delete_lead_marks(tx: Tx, business_id: str, lead_id: str) -> None:
     """Forget which conversations made a lead, and its notices."""
-    made = rows_of(conversations, business_id, lead_id=lead_id)
-    tx.execute(update(conversations).where(*made).values(lead_id=None))
+    conditions = rows_of(conversations, business_id, lead_id=lead_id)
+    tx.execute(update(conversations).where(*conditions).values(lead_id=None))
     tx.delete(inline_notices, business_id, lead_id=lead_id)
 
 
@@ -651,7 +651,7 @@ def list_notices(tx: Tx, business_id: str, conversation_id: str) -> list[InlineN
     """
     conversation = find_conversation(tx, business_id, conversation_id)
     leads = list_leads_ever(tx, business_id, {conversation.person_id}) if conversation else set[str]()
-    query = select(inline_notices).where(*_among(business_id, leads, {conversation_id}))
+    query = select(inline_notices).where(*_notice_conditions(business_id, leads, {conversation_id}))
     return tx.list(InlineNotice, query.order_by(inline_notices.c.at))
 
 
@@ -659,10 +659,10 @@ def delete_notices(
     tx: Tx, business_id: str, person_ids: Collection[str], conversation_ids: Collection[str]
 ) -> None:
     leads = list_leads_ever(tx, business_id, person_ids)
-    tx.execute(inline_notices.delete().where(*_among(business_id, leads, conversation_ids)))
+    tx.execute(inline_notices.delete().where(*_notice_conditions(business_id, leads, conversation_ids)))
 
 
-def _among(
+def _notice_conditions(
     business_id: str, lead_ids: Collection[str], conversation_ids: Collection[str]
 ) -> tuple[ColumnElement[bool], ...]:
     return (

@@ -368,7 +368,7 @@ def normal_nodes() -> list[tuple[float, float]]:
 
 
 def logistic_shrinkage(sd: float) -> float:
-    """Return the factor of a logit that stands for the mean over normal noise of this deviation."""
+    """Return the factor of a logit that gives the mean over normal noise of this deviation."""
     return float(1 / np.sqrt(1 + np.pi * sd**2 / 8))
 
 
