@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -106,7 +107,7 @@ def _add_ingest(report: Report, folder: Path, count: int) -> None:
     with measured() as cost:
         for first in range(0, count, BATCH):
             some = rows[first : first + BATCH]
-            database.write_now(lambda tx, some=some: store.append_touches(tx, some))
+            database.write_now(partial(store.append_touches, rows=some))
     report.add(f"durable append in batches of {BATCH:,}", **_rates(cost, count))
     _add_lookups(report, database, count)
     database.close()

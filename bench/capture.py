@@ -98,7 +98,7 @@ def _labelled(files: Iterable[Path]) -> list[Row]:
 def _corpus(rows: list[Row], count: int) -> list[tuple[str, str]]:
     """Chat as it comes in: a tenth with contacts, some other long numbers, some words that are cues."""
     chance = random.Random(20261124)
-    kinds = {
+    kinds: dict[str, dict[str, list[Row]]] = {
         kind: {language: [] for language in LANGUAGES} for kind in ("contact", "number", "word", "plain")
     }
     for row in rows:
@@ -236,7 +236,7 @@ def _lower_domain(address: str) -> str:
 
 
 def _presidio(*, vetoes: bool) -> Detect:
-    suffixes = importlib.import_module("tldextract")
+    suffixes: Any = importlib.import_module("tldextract")
     suffixes.extract = suffixes.TLDExtract(suffix_list_urls=())  # its own list, not one from the network
     recognizers = importlib.import_module("presidio_analyzer.predefined_recognizers")
     numbers = importlib.import_module("phonenumbers")

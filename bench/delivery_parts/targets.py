@@ -148,7 +148,7 @@ def show(values: Sequence[float]) -> str:
 def show_bounds(span: tuple[float, float]) -> str:
     """Return bounds as text."""
     low, high = span
-    if span == _ANY:
+    if low == 0 and math.isinf(high):
         return ""
     if low == high:
         return f"{low:g}"

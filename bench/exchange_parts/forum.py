@@ -1,6 +1,7 @@
 """An operator with one placement, and many businesses whose ads compete in it."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -57,7 +58,7 @@ def open_forum(home: Path, businesses: int, ads: int) -> Forum:
     operator, placement = context.db.write_now(begin)
     for first in range(0, businesses, _AT_ONCE):
         count = min(_AT_ONCE, businesses - first)
-        context.db.write_now(lambda tx, count=count: _add_businesses(tx, operator, count, ads))
+        context.db.write_now(partial(_add_businesses, operator=operator, businesses=count, ads=ads))
     _approve_all(context, operator)
     return Forum(context, operator, placement)
 

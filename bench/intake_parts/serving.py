@@ -60,8 +60,9 @@ class Place:
     is_apart: bool = False
 
     def open(self, **settings: Any) -> Context:
-        given = {"database_url": self.url} if self.url else {}
-        return open_context(install(Settings(data_dir=self.home, **given, **settings)))
+        if self.url:
+            settings["database_url"] = self.url
+        return open_context(install(Settings(data_dir=self.home, **settings)))
 
 
 class Running:
@@ -207,7 +208,7 @@ def work(home: str, url: str, *, counts: bool = False, waits: bool = False) -> N
     statements = Statements(context) if counts else None
     freeze_loaded_objects()
     if waits:
-        context.installation.prepare()
+        context.installation.prepare(context.db)
         (Path(home) / f"{os.getpid()}{READY}").touch()
         wait_until((Path(home) / BEGIN).exists)
     with suppress(KeyboardInterrupt):
@@ -288,8 +289,11 @@ def count_stored(tx: Tx) -> int:
 
 def list_new_leads(tx: Tx, after: int) -> list[tuple[int, int]]:
     """Leads from a number on, with the microsecond of the message that made them."""
-    found = text("SELECT number, created_at FROM leads WHERE number > :after ORDER BY number")
-    return [(row[0], row[1]) for row in tx.execute(found, {"after": after - _SHIFT})]
+    rows = tx.execute(
+        text("SELECT number, created_at FROM leads WHERE number > :after ORDER BY number"),
+        {"after": after - _SHIFT},
+    )
+    return [(row.number, row.created_at) for row in rows]
 
 
 class Statements:

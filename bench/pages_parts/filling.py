@@ -152,7 +152,9 @@ def _points(
     """Yield a phone number for nine of ten, which every fiftieth shares; an e-mail for some."""
     country = chance.choice(list(PREFIXES))
     shared = number - 1 if number % 50 == 49 else number
-    points = [("phone", f"{PREFIXES[country]}{shared:08}", country)] if chance.random() < 0.9 else []
+    points: list[tuple[str, str, str | None]] = []
+    if chance.random() < 0.9:
+        points.append(("phone", f"{PREFIXES[country]}{shared:08}", country))
     if not points or chance.random() < 0.4:
         points.append(("email", f"person{number}@example.com", None))
     for field, value, where in points:
