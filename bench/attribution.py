@@ -18,9 +18,8 @@ from typing import Any, Final
 from bench.attribution_parts.events import DAYS, START, write_events
 from bench.attribution_parts.ways import WAYS
 from bench.harness import MIB, Cost, Report, measured, options, percentile
-from contatto.kit.clock import SystemClock
 from contatto.kit.db.database import Database, open_database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import SystemClock, Tx
 from contatto.kit.vault import Vault
 from contatto.measurement import store
 from contatto.measurement.model import Conversion, ConversionKind

@@ -12,8 +12,8 @@ from typing import Final
 from bench.harness import Report, measured, options
 from contatto.cli.demo import DAYS, PEOPLE, SEED
 from contatto.cli.installation import bring_up_to_date
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import open_storage
+from contatto.kit.db.tx import FixedClock
 from contatto.kit.settings import Settings
 from contatto.learning.model import Phase
 from contatto.measurement.model import Goal

@@ -23,8 +23,8 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from xdist.scheduler import LoadFileScheduling
 
 from contatto.accounts import actions as accounts
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database, open_database
+from contatto.kit.db.tx import FixedClock
 from contatto.kit.log import _Current
 from contatto.kit.vault import Vault
 from contatto.ui import render

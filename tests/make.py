@@ -20,7 +20,7 @@ from contatto.channels.store import CONNECTORS
 from contatto.inbox.store.receipts import append_receipt, receipt_row, seal_receipt
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id, new_number
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.leads.actions.records import upsert_lead
 from contatto.leads.model import Lead, Origin, Signal
 from contatto.measurement import actions as measurement

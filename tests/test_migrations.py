@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from contatto import migrations
 from contatto.cli.main import app
 from contatto.kit.db.database import Database
-from contatto.kit.db.types import metadata
+from contatto.kit.db.tx import metadata
 from contatto.migrations.steps import UnknownSchema, migrate_schema
 from tests import schema
 

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from contatto.app import open_context
-from contatto.kit.clock import Clock
 from contatto.kit.db.database import open_database
-from contatto.kit.db.tx import MissingPart, Parts, Tx
+from contatto.kit.db.tx import Clock, MissingPart, Parts, Tx
 from contatto.kit.settings import Settings
 from contatto.kit.vault import Vault
 from contatto.leads.actions.merging import erase_leads

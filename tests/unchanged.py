@@ -13,7 +13,7 @@ from sqlalchemy import inspect, text
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.worker import Worker
 
 NOTED: Final = frozenset({"last_used_at"})

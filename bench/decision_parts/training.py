@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.decision_parts.scoring import request_line, shop_lines
-from contatto.kit.kernels import Array
+from contatto.kit.runtime import Array
 from contatto.learning.columns import CLICK, CONVERSATION, F_CONTEXT, F_VIEWER, LEAD
 from contatto.learning.features import slot_of
 from contatto.learning.learner import learn_one

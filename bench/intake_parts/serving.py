@@ -29,8 +29,8 @@ from contatto.cli.serve import Serving
 from contatto.cli.worker import run_worker
 from contatto.kit.db import prepared
 from contatto.kit.db.tx import Tx
-from contatto.kit.gc_freeze import freeze_loaded_objects
 from contatto.kit.log import set_up_logs
+from contatto.kit.runtime import freeze_loaded_objects
 from contatto.kit.settings import Settings
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.migrations.steps import migrate_schema

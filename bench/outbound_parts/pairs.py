@@ -15,8 +15,7 @@ from bench.harness import Cost, Report, measured
 from contatto.capture.model import Field
 from contatto.crm.actions.targets import NewTarget, link_crm
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import metadata
+from contatto.kit.db.tx import Tx, metadata
 from tests import make
 
 CRM: Final = NewTarget(

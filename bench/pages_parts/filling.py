@@ -11,7 +11,7 @@ from contatto.channels.actions import NewAccount, connect_account
 from contatto.channels.model import Platform
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id, new_number
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.leads.rules.records import name_key
 from contatto.leads.store.annotations import record_facets
 from contatto.migrations.steps import migrate_schema

@@ -31,8 +31,7 @@ from contatto.ads.model import Ad
 from contatto.app import open_context
 from contatto.channels.actions import NewAccount, connect_account
 from contatto.channels.model import Platform
-from contatto.kit.clock import FixedClock
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.settings import Settings
 from contatto.measurement.engines.sealing import ALL_DROPPED
 from contatto.measurement.model import Goal

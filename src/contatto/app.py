@@ -70,9 +70,9 @@ from contatto.accounts.model import Access, Credential, Permission, ReadAudit
 from contatto.delivery.actions.serving import AdServer
 from contatto.kit import errors
 from contatto.kit.background import Installation
-from contatto.kit.clock import Clock, SystemClock
 from contatto.kit.concurrency import RequestSlotLayer
 from contatto.kit.db.database import open_storage
+from contatto.kit.db.tx import Clock, SystemClock
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import split_fault
 from contatto.kit.http import api_refusal, refusal_answer

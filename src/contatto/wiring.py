@@ -72,7 +72,7 @@ from contatto.inbox.model import (
 from contatto.inbox.store import conversations
 from contatto.inbox.store.messages import SCHEDULED, find_first_answer
 from contatto.inbox.store.receipts import count_receipts
-from contatto.kit import http, outbox, rate_limits
+from contatto.kit import http, outbox
 from contatto.kit.background import (
     Installation,
     MaintenanceJob,
@@ -88,7 +88,7 @@ from contatto.kit.exports import ExportKind, purge_exports
 from contatto.kit.outbound.steps import OutboundKind, expire_requests
 from contatto.kit.outbound.store import purge_jobs
 from contatto.kit.outbox import KEEP, After, BatchHandler, TenantHandler, handing_out, purge_events
-from contatto.kit.rate_limits import GuessLimit, RequestLimit
+from contatto.kit.rate_limits import GuessLimit, RequestLimit, purge_limits
 from contatto.kit.settings import Settings
 from contatto.leads.actions import jobs
 from contatto.leads.actions.annotations import purge_rejected
@@ -366,7 +366,7 @@ def periodic_jobs(
         PeriodicJob(3600.0, purge_logins),
         PeriodicJob(3600.0, purge_mails),
         PeriodicJob(3600.0, purge_invitations),
-        PeriodicJob(3600.0, rate_limits.purge_limits),
+        PeriodicJob(3600.0, purge_limits),
         PeriodicJob(3600.0, http.purge_answered_requests),
         PeriodicJob(3600.0, audiences.purge_files),
     )

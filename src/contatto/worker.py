@@ -10,12 +10,12 @@ from typing import Final
 from contatto.kit.background import Installation, Queued, run_maintenance_job
 from contatto.kit.db.database import Database, Tables
 from contatto.kit.exports import Exporter
-from contatto.kit.gc_freeze import freeze_new_objects
 from contatto.kit.log import logger, where
 from contatto.kit.outbound.client import Client, Mailer
 from contatto.kit.outbound.machine import OutboundMachine
 from contatto.kit.outbound.store import jobs
 from contatto.kit.outbox import Drain
+from contatto.kit.runtime import freeze_new_objects
 
 POLL_S: Final = 0.5
 """Interval of polls without a notice, for due retries."""

@@ -8,9 +8,8 @@ from contatto.accounts import actions, store
 from contatto.accounts.actions import NewAdAccount
 from contatto.accounts.model import Member, Role
 from contatto.kit import errors
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret
 from contatto.logins.actions import count_login, start_session

@@ -10,9 +10,8 @@ from contatto.accounts import actions, store
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import AUTH_CODE_S
 from contatto.kit import errors
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from tests import make
 from tests.journeys.running import House, csrf_of, running_house

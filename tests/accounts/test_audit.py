@@ -11,7 +11,7 @@ from contatto.audit.actions import append_audit_record
 from contatto.audit.model import AuditEntry, AuditRecord
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from tests import make
 from tests.journeys.running import API, House, csrf_of, message, running_house, until
 from tests.quoting import quotes

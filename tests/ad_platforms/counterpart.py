@@ -11,7 +11,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
 from contatto.kit.outbound.steps import OutboundKind
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import TouchKind
 from contatto.measurement.rules import natural_number

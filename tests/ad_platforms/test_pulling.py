@@ -11,9 +11,8 @@ import pytest
 from contatto.ad_platforms import actions, store
 from contatto.ad_platforms.actions import NewOutsideAccount
 from contatto.ad_platforms.model import AdDay, AdPlatform, NodeLevel, OutsideAccount, OutsideStatus, PullState
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest, NoAnswer, RequestState, SendFailure
 from contatto.kit.outbound.store import list_failed_jobs, list_requests_of

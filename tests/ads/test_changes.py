@@ -21,7 +21,7 @@ from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.measurement import actions as measuring
 from contatto.measurement import store as measured
 from contatto.measurement.actions import record_views

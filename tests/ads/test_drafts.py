@@ -21,9 +21,8 @@ from contatto.ads.model import NodeKind, NodeStatus
 from contatto.ads.rules.settings import AdForm, AdGroupForm, CampaignForm
 from contatto.audit.store import count_audit_entries
 from contatto.kit import errors
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from tests.ads.test_pages import FORM, make_campaign, post
 from tests.ads.world import add_chain, add_world

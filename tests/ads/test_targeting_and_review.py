@@ -18,9 +18,8 @@ from contatto.ads.actions.campaigns import (
 from contatto.ads.model import Ad, Audit, NodeKind, NodeStatus, Targeting
 from contatto.ads.store import list_live_ads
 from contatto.audiences.actions import NewAudience, create_audience
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from tests.ads.world import Chain, World, add_campaign, add_chain, add_world, new_ad_group
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from contatto.kit.texts import from_base64url, to_base64url
+from contatto.kit.values import from_base64url, to_base64url
 
 
 @dataclass

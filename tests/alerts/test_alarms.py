@@ -10,9 +10,8 @@ from contatto.alerts.store import alerts
 from contatto.crm.actions.targets import NewTarget, has_alarm, link_crm, pause_target
 from contatto.crm.model import Comparison, Target, TargetState
 from contatto.crm.store.deliveries import find_target, record_target
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_id
 from contatto.signals.actions import has_signal_alarm, list_signal_alarms
 from contatto.signals.model import SignalMode

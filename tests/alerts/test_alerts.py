@@ -16,9 +16,8 @@ from contatto.inbox.actions.threads import set_reply_target
 from contatto.inbox.model import Message
 from contatto.inbox.store.conversations import conversations
 from contatto.inbox.store.messages import append_message, find_first_answer
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_id
 from contatto.leads.actions.annotations import TaskText, add_task, assign_lead
 from contatto.leads.model import Actor, LeadCaptured

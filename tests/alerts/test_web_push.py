@@ -14,7 +14,7 @@ from contatto.alerts.connectors.web_push import MessageKey, PushEndpoint, read_s
 from contatto.alerts.model import AlertChoices
 from contatto.alerts.store import alerts
 from contatto.kit.outbound.model import Done, Failed, HttpAnswer, NotNow
-from contatto.kit.texts import from_base64url, to_base64url
+from contatto.kit.values import from_base64url, to_base64url
 from tests import postgres
 from tests.alerts.push_service import OwnBrowser, PushService, claims_of, running_push_service
 from tests.journeys.running import House, message, running_house, until

@@ -12,8 +12,8 @@ from contatto.audiences.actions import NewAudience
 from contatto.audiences.model import Audience, AudienceKind, FileAction
 from contatto.audiences.rules import FILE_LIFE, read_digests
 from contatto.kit import errors
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import FixedClock
 from contatto.kit.errors import ErrorCode, Refused
 from tests.ads.world import add_world
 

@@ -18,9 +18,8 @@ from contatto.capture.model import CaptureSwitch, Review
 from contatto.capture.rules import capture_contacts
 from contatto.capture.store import find_switch, is_capture_on, list_applications
 from contatto.kit import errors
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from tests import make
 

@@ -17,8 +17,8 @@ from contatto.channels.model import (
 )
 from contatto.channels.rules import CHECK_EVERY_S, check_text
 from contatto.channels.store import CONNECTORS
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import FixedClock
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import Failed, HttpAnswer
 from contatto.kit.outbox import list_events_of

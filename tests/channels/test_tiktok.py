@@ -15,7 +15,7 @@ from contatto.channels.connectors.tiktok import TikTok, sign_body
 from contatto.channels.model import Chatted, Incoming, Label, MessageKind, Referred, Sender, Unusable, WasRead
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.timestamps import from_micros
+from contatto.kit.values import from_micros
 from tests import make
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "channels" / "tiktok"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from contatto.channels.connectors.webchat import Webchat
 from contatto.channels.model import Chatted, Incoming, Label, MessageKind, Sender, Unusable
 from contatto.kit.errors import Refused
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from tests import make
 
 WEBCHAT = Webchat()

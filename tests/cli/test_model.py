@@ -9,8 +9,8 @@ from contatto.app import open_context
 from contatto.cli.main import app
 from contatto.cli.models import seal_decisions
 from contatto.delivery.actions.log import decision_sealing_job
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import FixedClock
 from contatto.kit.settings import Settings
 from contatto.wiring import install
 from tests.delivery.learning import add_market

@@ -15,7 +15,7 @@ from business_api_client.tiktok_business.tiktok_exceptions import TiktokSDKError
 
 from contatto.channels.store import save_token
 from contatto.forms.model import FormVersion
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from tests.channels.vendor import Vendor, running_vendor
 from tests.conformance.conftest import running_server_house
 from tests.conformance.sdk import Sdk, code_of

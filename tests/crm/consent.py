@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from contatto.crm.model import CrmConnector
-from contatto.kit.texts import to_base64url
+from contatto.kit.values import to_base64url
 from contatto.simulator.crms.hosted import GOOGLE_TOKEN, HUBSPOT_TOKEN, SALESFORCE_TOKEN, ZOHO_TOKEN
 from contatto.simulator.crms.server import MemoryCrm, Vendor, VendorRequest, VendorResponse
 

@@ -18,9 +18,8 @@ from contatto.crm.actions.targets import pause_target, resume_target, resync_tar
 from contatto.crm.model import RecordLink, TargetState
 from contatto.crm.store.deliveries import ledger, list_sent
 from contatto.integrations.model import DeliveryState
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import open_database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest, NoAnswer, SendFailure
 from contatto.kit.vault import Vault
 from contatto.leads.actions.merging import MergeRequest, erase_leads, merge_leads

@@ -11,9 +11,8 @@ import pytest
 from contatto.crm.actions.targets import reconnect_target
 from contatto.crm.model import Target, TargetState
 from contatto.integrations.model import DeliveryState
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import open_database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
 from contatto.kit.vault import Vault
 from tests import make

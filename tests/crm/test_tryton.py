@@ -34,9 +34,8 @@ from contatto.crm.model import (
 from contatto.crm.store.deliveries import count_states, find_target, ledger, list_targets, record_secrets
 from contatto.crm.store.events import list_erasures
 from contatto.integrations.model import DeliveryState, ErasureState
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.machine import OutboundMachine
 from contatto.kit.outbound.model import HttpAnswer

@@ -12,11 +12,10 @@ from contatto.delivery.actions.training import Trainer
 from contatto.delivery.model import AdRequest, ServedAd
 from contatto.delivery.store import log as entries
 from contatto.inbox.model import ConversationStarted
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_id
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.kit.vault import Vault
 from contatto.leads.model import LeadCaptured, LeadStatusChanged
 from contatto.learning.model import Entry, EntryKind, GroupState, Record

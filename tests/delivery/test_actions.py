@@ -13,11 +13,10 @@ from contatto.capture.actions import turn_off_capture
 from contatto.delivery.actions.budgets import PROMISE_US
 from contatto.delivery.actions.serving import AdServer, SnapshotCache, load_snapshot, serve_ad
 from contatto.delivery.model import AdRequest, ServedAd, Snapshot
-from contatto.kit.clock import FixedClock
 from contatto.kit.concurrency import FRESH, TOO_OLD
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
-from contatto.kit.timestamps import micros
+from contatto.kit.db.tx import FixedClock, Tx
+from contatto.kit.values import micros
 from contatto.kit.vault import Vault
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured

@@ -16,9 +16,8 @@ from contatto.ads.model import BudgetMode, NodeStatus, Pacing
 from contatto.delivery.actions.log import read_record
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.store import ledger
-from contatto.kit.clock import Clock, FixedClock, SystemClock
 from contatto.kit.db.database import Database, open_database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Clock, FixedClock, SystemClock, Tx
 from contatto.kit.vault import Vault
 from contatto.learning.model import EntryKind
 from contatto.measurement.store import touches

@@ -7,11 +7,10 @@ import pytest
 from contatto.delivery.actions import log
 from contatto.delivery.model import ServedAd
 from contatto.inbox.model import ConversationMarkedSpam, ConversationStarted
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_id
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.leads.model import LeadCaptured
 from contatto.measurement import actions as measurement
 from contatto.measurement.actions import NewConversion

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contatto.delivery.actions.results import evaluate_log
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.timestamps import micros
+from contatto.kit.db.tx import FixedClock
+from contatto.kit.values import micros
 from contatto.learning.evaluation import (
     Floats,
     choice_chances,

@@ -13,8 +13,8 @@ from contatto.delivery.actions.serving import AdServer, seed_of
 from contatto.delivery.rules import targeting
 from contatto.delivery.rules.targeting import BY_OFFER, MOST_INVITED, TURN_S, choose_invited, rank_offers
 from contatto.delivery.store import log as entries
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import FixedClock
 from contatto.kit.errors import Refused
 from contatto.learning.model import EntryKind, Hurdle, Record
 from contatto.operators import store as operators_store

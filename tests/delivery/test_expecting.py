@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 
 from contatto.delivery.actions.results import forecast_ad_group, list_outlooks
 from contatto.delivery.rules.results import DRIFT, Earnings, Forecast, forecast
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.simulator.worlds.game import Game, summarize_run
 from contatto.simulator.worlds.players import EnginePlayer
 from contatto.simulator.worlds.simulation import Size, WorldName, make_world

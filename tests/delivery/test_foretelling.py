@@ -12,10 +12,9 @@ from contatto.delivery.actions.results import evaluate_log
 from contatto.delivery.actions.training import Trainer, list_curves, purge_log
 from contatto.delivery.rules.results import draw_bins, draw_losses, round_up
 from contatto.delivery.store.log import list_tallies
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.numbers import interval_of
-from contatto.kit.timestamps import micros
+from contatto.kit.db.tx import FixedClock
+from contatto.kit.values import interval_of, micros
 from contatto.learning.evaluation import (
     add_tallies,
     bins_of,

@@ -9,8 +9,8 @@ from contatto.delivery.actions.results import explain_decision
 from contatto.delivery.actions.serving import serve_ad
 from contatto.delivery.actions.training import Trainer
 from contatto.delivery.model import ServedAd
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import FixedClock
 from contatto.leads.model import ErasedPeople
 from contatto.learning.model import NOBODY, Entry, EntryKind
 from tests.delivery.learning import ASKED, KEY, Market, add_market

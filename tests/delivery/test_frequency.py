@@ -16,9 +16,8 @@ from contatto.ads.model import NodeStatus, Pacing
 from contatto.delivery.actions.results import Verdict, explain_decision
 from contatto.delivery.actions.serving import AdServer, seed_of, serve_ad
 from contatto.delivery.model import ServedAd
-from contatto.kit.clock import FixedClock, SystemClock
 from contatto.kit.db.database import Database, open_database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, SystemClock, Tx
 from contatto.kit.vault import Vault
 from contatto.learning.model import Hurdle
 from contatto.wiring import PORTS

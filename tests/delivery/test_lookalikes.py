@@ -23,9 +23,8 @@ from contatto.delivery.actions.log import forget_viewers
 from contatto.delivery.actions.results import LookalikeFinder, fingerprint_of, list_known_viewers
 from contatto.delivery.rules import results
 from contatto.delivery.rules.results import LookalikeFilter, LookalikeMatch, choose_lookalikes
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.leads.model import ErasedPeople
 from tests.delivery.learning import Market, add_market
 

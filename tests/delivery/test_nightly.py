@@ -20,9 +20,9 @@ from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.engines import files as engines
 from contatto.delivery.engines.files import DuckDBEngine
 from contatto.delivery.store.log import find_newest_version, list_models
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.timestamps import micros
+from contatto.kit.db.tx import FixedClock
+from contatto.kit.values import micros
 from contatto.learning.batch_learning import (
     Observations,
     apply_weights,

@@ -21,8 +21,8 @@ from contatto.delivery.model import LossComparison, Relearning, Stage
 from contatto.delivery.rules.results import judge_candidate
 from contatto.delivery.store.log import find_relearning, list_models
 from contatto.kit.background import Study
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import FixedClock
 from contatto.kit.settings import Settings
 from contatto.learning.batch_learning import Weights
 from contatto.learning.columns import HEADS_AGAIN

@@ -11,8 +11,8 @@ from contatto.cli.models import check_sealed, seal_decisions
 from contatto.delivery.actions.log import decision_sealing_job, read_record
 from contatto.delivery.actions.training import purge_log
 from contatto.delivery.store import log
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import FixedClock
 from contatto.learning.model import EntryKind
 from tests.delivery.learning import Market, add_market, count_rows
 from tests.delivery.test_forgetting import forget

@@ -19,11 +19,10 @@ from contatto.delivery.actions.training import (
     roll_back_model,
 )
 from contatto.delivery.store import log as entries
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.learning.model import Entry, EntryKind, Phase, Reason
 from contatto.measurement.actions import record_touch, stamp_touch
 from contatto.measurement.model import TicketKind, TouchKind

@@ -11,8 +11,8 @@ from contatto.delivery.actions.results import CampaignLift, list_lifts
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.actions.training import purge_log
 from contatto.delivery.rules.results import BUCKETS, Arm, Lift, TrialArms, add_arms, measure_lift, trial_of
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import FixedClock
 from contatto.learning.model import Record
 from contatto.learning.replica import AuctionRequest, Replica
 from contatto.measurement.model import Goal, TicketKind, TrackingTicket

@@ -15,7 +15,7 @@ from contatto.forms.model import FormVersion
 from contatto.forms.rules.outside import field_labels
 from contatto.kit.db.tx import Tx
 from contatto.kit.exports import export_jobs
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from tests.forms.edges import offer, send
 from tests.forms.papers import kitchen, published
 from tests.journeys.running import API, House, message, running_house, until

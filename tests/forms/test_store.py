@@ -8,9 +8,8 @@ from sqlalchemy import select
 
 from contatto.forms import actions, store
 from contatto.forms.model import Form, FormVerdict, FormVersion
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from tests import make
 from tests.forms.papers import kitchen, published, respondent, sent, submit_form
 

@@ -13,7 +13,7 @@ import pytest
 from tests.house.tree import PACKAGE, ROOT, plant
 
 BREAKS = {
-    "Layers": ("kit/clock.py", "import contatto.leads.model"),
+    "Layers": ("kit/db/tx.py", "import contatto.leads.model"),
     "Modules": ("capture/store.py", "import contatto.capture.actions"),
     "Pure": ("leads/model.py", "import random"),
     "Edges": ("capture/actions.py", "import contatto.capture.pages"),

@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 
 from contatto.accounts.store import businesses
 from contatto.kit.db.database import POLICY, Database
-from contatto.kit.db.types import metadata
+from contatto.kit.db.tx import metadata
 from contatto.migrations.steps import schema_differences
 from tests import left_open, make, postgres
 from tests.emptied import EmptiedDatabases

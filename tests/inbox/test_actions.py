@@ -21,10 +21,8 @@ from contatto.inbox.store import conversations, messages, receipts
 from contatto.inbox.store.conversations import ConversationFilter, list_notices
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import errors
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import sealed_place
+from contatto.kit.db.tx import FixedClock, Tx, sealed_place
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import events, list_events_of

@@ -16,10 +16,8 @@ from contatto.capture.model import Field
 from contatto.inbox.actions import incoming
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.store.receipts import WAITING
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import SEALED, metadata, sealed_place
+from contatto.kit.db.tx import SEALED, FixedClock, Tx, metadata, sealed_place
 from contatto.kit.fair_queue import Turns
 from contatto.kit.ids import new_id
 from contatto.leads.actions import records

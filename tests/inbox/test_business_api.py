@@ -15,7 +15,7 @@ from contatto.inbox.rules import media_token, read_media_token
 from contatto.inbox.store.conversations import ConversationFilter, list_conversations, list_notices
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.kit.vault import Vault
 from tests.channels.vendor import Vendor, running_vendor
 from tests.journeys.running import (

@@ -42,9 +42,8 @@ from contatto.inbox.store.desk import (
     saved_replies,
 )
 from contatto.kit import errors
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import list_events_of

@@ -10,9 +10,8 @@ from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.store.messages import list_messages
 from contatto.inbox.store.receipts import WAITING, count_receipts
-from contatto.kit.clock import FixedClock, in_time
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx, in_time
 from contatto.kit.fair_queue import Turns
 from tests import make
 from tests.make import Shop

@@ -14,8 +14,8 @@ from contatto.inbox.actions.threads import message_id_of
 from contatto.inbox.model import Message
 from contatto.inbox.store import messages
 from contatto.inbox.store.receipts import WAITING
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import FixedClock
 from tests import make
 from tests.inbox.incoming import (
     SECOND,

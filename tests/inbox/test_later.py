@@ -38,8 +38,8 @@ from contatto.inbox.store.conversations import (
 from contatto.inbox.store.desk import find_reply_target
 from contatto.inbox.store.messages import list_messages, list_scheduled
 from contatto.kit import errors
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import FixedClock
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.vault import Vault

@@ -9,9 +9,8 @@ import pytest
 from contatto.ad_platforms.actions import NewOutsideAccount, keep_nodes, open_outside_account
 from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, OutsideNode
 from contatto.inbox.store.receipts import list_referrals
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_number
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store import listing

@@ -20,9 +20,8 @@ from contatto.inbox.rules import RETRY_AFTER_S
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import errors
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.machine import LEASE

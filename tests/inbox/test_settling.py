@@ -4,9 +4,8 @@ import pytest
 
 from contatto.inbox.actions import incoming
 from contatto.inbox.actions.incoming import settling_work
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from tests import make
 
 

@@ -18,10 +18,9 @@ from contatto.inbox.actions.threads import (
 from contatto.inbox.model import MessageReceived, ThreadState
 from contatto.inbox.store import desk as suspects
 from contatto.inbox.store.conversations import ConversationFilter, list_conversations
-from contatto.kit.clock import FixedClock
 from contatto.kit.db import prepared
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.leads.model import Actor
 from contatto.spam import store
 from contatto.spam.actions import forget_verdicts

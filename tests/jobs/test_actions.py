@@ -10,9 +10,8 @@ from contatto.integrations.model import DeliveryState
 from contatto.jobs import actions
 from contatto.jobs.rules import FailedCounts
 from contatto.kit import errors
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import RequestState, SendFailure
 from contatto.kit.outbound.store import dismiss_dead_jobs, jobs

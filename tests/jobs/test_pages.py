@@ -16,8 +16,7 @@ from contatto.accounts.model import BusinessId, Role
 from contatto.audit.store import list_audit_entries
 from contatto.inbox.actions.replies import reply_kind
 from contatto.jobs import actions
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import metadata
+from contatto.kit.db.tx import Tx, metadata
 from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.model import NoAnswer, SendFailure
 from contatto.kit.outbound.store import jobs, purge_jobs

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from contatto.kit.ids import new_id
-from contatto.kit.timestamps import YEARS
+from contatto.kit.values import YEARS
 from tests import make
 from tests.journeys.running import House, csrf_of
 

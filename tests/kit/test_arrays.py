@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from contatto.kit.db.database import Database
-from contatto.kit.db.types import array_of
+from contatto.kit.db.tx import array_of
 
 KINDS = {
     "TEXT": some.text(some.characters(exclude_categories=["Cs"], exclude_characters="\0")),

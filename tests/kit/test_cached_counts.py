@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import MOST_AGE, MOST_CHANGED, CachedCounts, Database
+from contatto.kit.db.tx import FixedClock
 from tests import make
 
 MANY = 100_000

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.kit.clock import FixedClock, SystemClock
-from contatto.kit.timestamps import from_micros, micros
+from contatto.kit.db.tx import FixedClock, SystemClock
+from contatto.kit.values import from_micros, micros
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -13,9 +13,8 @@ from contatto.accounts.model import Business, BusinessId
 from contatto.accounts.store import api_tokens, businesses, find_business
 from contatto.channels.model import Platform
 from contatto.channels.store import channel_accounts
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database, open_database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.vault import Vault
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from sqlalchemy import Table, func, select
 
 from contatto.accounts.store import businesses
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.store import jobs, list_failed_jobs
 from contatto.kit.outbox import RETRY_AFTER, After, BatchHandler, TenantHandler, TenantsOfKind, interest

@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 
 from contatto.kit import outbox as drain_module
-from contatto.kit.clock import FixedClock, in_time
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import FixedClock, in_time
 from contatto.kit.outbound.model import RequestState
 from contatto.kit.outbound.steps import dismiss_request, replay_request
 from contatto.kit.outbound.store import find_failed_job, list_failed_jobs

@@ -5,9 +5,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
-from contatto.kit.clock import in_time
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, in_time
 from contatto.kit.fair_queue import Turns, in_turn
 from contatto.kit.outbound.model import RequestState
 from contatto.kit.outbound.store import jobs

@@ -20,7 +20,7 @@ from contatto.kit.form_fields import (
     typed_number,
 )
 from contatto.kit.languages import LANGUAGES, translator_for
-from contatto.kit.numbers import decimal_places, to_units
+from contatto.kit.values import decimal_places, to_units
 
 COMMA = ("it", "es", "pt-BR", "id", "vi")
 """Languages whose decimals follow a comma."""

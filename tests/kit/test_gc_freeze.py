@@ -5,7 +5,7 @@ import sys
 
 PROGRAM = """
 import gc
-from contatto.kit.gc_freeze import freeze_loaded_objects, freeze_new_objects
+from contatto.kit.runtime import freeze_loaded_objects, freeze_new_objects
 
 gc.freeze()
 before = gc.get_freeze_count()

@@ -3,8 +3,8 @@
 import pytest
 
 from contatto.kit import errors
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import FixedClock
 from contatto.kit.errors import Refused
 from contatto.kit.http import KEEP, IdempotencyKey, answer_once, purge_answered_requests
 

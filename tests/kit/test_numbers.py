@@ -7,7 +7,7 @@ from babel.numbers import get_currency_precision
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.kit.numbers import (
+from contatto.kit.values import (
     DECIMALS,
     LARGEST,
     amount_written,

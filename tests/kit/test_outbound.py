@@ -9,9 +9,8 @@ import pytest
 from sqlalchemy import event
 
 from contatto.kit import errors
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.machine import LEASE
 from contatto.kit.outbound.model import (

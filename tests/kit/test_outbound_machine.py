@@ -10,9 +10,8 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import event, func, select
 
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database, open_database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.outbound import model
 from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.machine import Limits, OutboundMachine

@@ -4,9 +4,8 @@ import json
 
 from sqlalchemy import select
 
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.outbound.machine import LEASE
 from contatto.kit.outbound.model import (
     Ask,

@@ -9,9 +9,8 @@ import pytest
 from sqlalchemy import select
 
 from contatto.accounts.store import businesses
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.model import RequestState
 from contatto.kit.outbound.steps import replay_request

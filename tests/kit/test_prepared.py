@@ -19,8 +19,7 @@ from sqlalchemy import (
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.prepared import PreparedQuery, Query, insert_rows, update_rows
-from contatto.kit.db.tx import Tx, insert_for
-from contatto.kit.db.types import Choice, within
+from contatto.kit.db.tx import Choice, Tx, insert_for, within
 from contatto.kit.i18n import SealedIn
 from contatto.measurement.model import TouchKind
 from contatto.measurement.store import append_touches, touch_row, touches

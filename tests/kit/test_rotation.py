@@ -7,9 +7,8 @@ import pytest
 from contatto.channels.model import ChannelApp, Platform
 from contatto.channels.store import channel_apps, find_app, save_app
 from contatto.cli.access import count_sealed_rows, count_sealed_with, reseal_all
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database, open_database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.vault import Sealed, Vault
 
 OLD, NEW = bytes(32), bytes(range(32))

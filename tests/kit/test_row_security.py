@@ -11,11 +11,9 @@ from structlog.testing import capture_logs
 
 from contatto.accounts.actions import create_business
 from contatto.accounts.store import businesses
-from contatto.kit.clock import FixedClock
 from contatto.kit.db import database as kit_database
 from contatto.kit.db.database import Database, open_database
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import metadata
+from contatto.kit.db.tx import FixedClock, Tx, metadata
 from contatto.kit.vault import Vault
 from contatto.migrations.steps import migrate_schema
 from tests import postgres

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from contatto.kit import errors
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import FixedClock
 from contatto.kit.errors import Refused
 from contatto.kit.rate_limits import SharedLimit, purge_limits, rate_limits
 

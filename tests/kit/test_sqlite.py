@@ -16,11 +16,10 @@ import sqlalchemy
 from sqlalchemy import Column, Integer, String, Table, event, func, select
 
 from contatto.accounts.store import businesses
-from contatto.kit.clock import FixedClock
 from contatto.kit.db import write_queue
 from contatto.kit.db.prepared import driver_of
 from contatto.kit.db.sqlite import ANALYZES_AFTER, SqliteDatabase
-from contatto.kit.db.tx import Parts, Tx, insert_for
+from contatto.kit.db.tx import FixedClock, Parts, Tx, insert_for
 from contatto.kit.db.write_queue import is_awaited
 from contatto.kit.vault import Vault
 from contatto.migrations.steps import migrate_schema

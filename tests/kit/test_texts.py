@@ -5,8 +5,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from contatto.kit.errors import Refused
-from contatto.kit.texts import check_texts, read_pairs
-from contatto.kit.timestamps import day_of, instant_of
+from contatto.kit.values import check_texts, day_of, instant_of, read_pairs
 from contatto.ui.middleware import _plain
 
 

@@ -13,9 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Column, Integer, String, Table, select
 
-from contatto.kit.clock import SystemClock
 from contatto.kit.db.sqlite import ENDING, SqliteDatabase
-from contatto.kit.db.tx import Parts, insert_for
+from contatto.kit.db.tx import Parts, SystemClock, insert_for
 from contatto.kit.vault import Vault
 from tests.journeys.running import until
 

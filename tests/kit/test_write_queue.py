@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from contatto.kit.clock import FixedClock
 from contatto.kit.db import write_queue
 from contatto.kit.db.database import Database, act_for, open_database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.db.write_queue import Write, WriteQueue, is_awaited
 from contatto.kit.outbox import emit
 from contatto.kit.vault import Vault

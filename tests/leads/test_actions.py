@@ -17,7 +17,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import list_events_of
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.leads.actions.records import change_lead_status, mark_as_lead, upsert_lead
 from contatto.leads.model import Lead, LeadStatus, Origin
 from contatto.leads.rules.filters import LeadFilter

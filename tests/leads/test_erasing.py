@@ -13,16 +13,7 @@ from contatto.audiences.actions import blind_digests
 from contatto.capture.model import Field
 from contatto.inbox.model import ReceiptState
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import (
-    SEALED,
-    Choice,
-    Instant,
-    Words,
-    metadata,
-    row_columns,
-    sealed_place,
-)
+from contatto.kit.db.tx import SEALED, Choice, Instant, Tx, Words, metadata, row_columns, sealed_place
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.leads.actions.jobs import start_job, undo_job

@@ -13,7 +13,7 @@ from contatto.capture.model import Field
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.leads.actions.annotations import label_lead
 from contatto.leads.model import Actor, Lead, LeadStatus, Origin
 from contatto.leads.rules.filters import (

@@ -11,8 +11,8 @@ import pytest
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewMember
 from contatto.accounts.model import Role
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import FixedClock
 from contatto.kit.errors import Refused
 from contatto.kit.languages import sorted_countries, translator_for
 from contatto.kit.table_export import write_sheet

@@ -7,9 +7,8 @@ import pytest
 from sqlalchemy import select
 
 from contatto.kit import errors
-from contatto.kit.clock import FixedClock, in_time
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx, in_time
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import read_lazy_text
 from contatto.kit.outbox import events

@@ -12,8 +12,7 @@ from sqlalchemy import Table, select
 
 from contatto.capture.model import Field
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import sealed_place
+from contatto.kit.db.tx import Tx, sealed_place
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.leads.actions.annotations import TaskText, add_note, add_task, assign_lead, label_lead

@@ -9,9 +9,8 @@ from sqlalchemy import select
 
 from contatto.capture.model import Field
 from contatto.capture.store import list_corrected
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.leads.actions.annotations import (
     purge_rejected,

@@ -8,9 +8,8 @@ import msgspec
 import pytest
 
 from contatto.capture.model import Field
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_id
 from contatto.leads.actions.jobs import scoring_study
 from contatto.leads.actions.records import change_lead_status

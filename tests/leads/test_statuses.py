@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from contatto.kit import errors
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import FixedClock
 from contatto.kit.errors import Refused
 from contatto.leads.actions.records import change_lead_status, undo_lead_status
 from contatto.leads.model import HistoryKind, LeadStatus

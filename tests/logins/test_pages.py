@@ -17,9 +17,8 @@ from contatto.accounts import store
 from contatto.accounts.actions import NewMember
 from contatto.accounts.model import Role
 from contatto.app import create_app
-from contatto.kit.clock import FixedClock
 from contatto.kit.concurrency import KEPT_FOR_KNOWN, OF_ONE_NETWORK, PLACES, HashPool
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.rate_limits import purge_limits
 from contatto.logins import actions as logins

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.kit.vault import Vault
 from contatto.measurement import store
 from contatto.measurement.actions import NewConversion, record_conversions, record_touch, stamp_ticket

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.measurement.engines import sealing
 from contatto.measurement.engines.sealing import ALL_DROPPED, BrokenFile, Moment, Viewed, ViewSums, write_part
 from contatto.measurement.model import SealedFile, Touch, TouchKind

@@ -11,7 +11,7 @@ from sqlalchemy import event, select
 from contatto.kit.db import prepared
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.measurement import store
 from contatto.measurement.actions import (
     NewConversion,

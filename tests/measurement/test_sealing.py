@@ -15,11 +15,10 @@ import pytest
 
 from contatto.cli.models import check_sealed, seal_days
 from contatto.kit.background import folder_lock, run_maintenance_job
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.settings import Settings
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.measurement.actions import NewConversion, record_conversions, record_touch, sealing_job
 from contatto.measurement.engines import sealing
 from contatto.measurement.engines.sealing import BrokenFile

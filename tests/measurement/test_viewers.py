@@ -13,10 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contatto.cli.models import seal_days
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
-from contatto.kit.timestamps import micros
+from contatto.kit.db.tx import FixedClock, Tx
+from contatto.kit.values import micros
 from contatto.measurement import store
 from contatto.measurement.actions import (
     NewConversion,

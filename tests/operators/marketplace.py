@@ -8,11 +8,10 @@ from sqlalchemy import func, select
 from contatto.delivery.actions.serving import AdServer, serve_placement
 from contatto.delivery.model import AdRequest, ServedAd
 from contatto.delivery.store import ledger
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database, act_for
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_id
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import record_views

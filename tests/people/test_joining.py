@@ -7,9 +7,8 @@ import pytest
 from contatto.accounts import actions as accounts
 from contatto.accounts import store
 from contatto.accounts.model import BusinessId, Role
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.people import actions
 from contatto.people.model import Newcomer

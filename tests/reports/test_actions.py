@@ -7,7 +7,7 @@ import pytest
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import NewConversion

@@ -13,10 +13,9 @@ import pytest
 from sqlalchemy import select
 
 from contatto.kit.background import run_maintenance_job
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database, open_database
-from contatto.kit.db.tx import Tx
-from contatto.kit.timestamps import micros
+from contatto.kit.db.tx import FixedClock, Tx
+from contatto.kit.values import micros
 from contatto.kit.vault import Vault
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured

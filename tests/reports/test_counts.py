@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy.event import listen
 
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_id
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.leads.actions.records import change_lead_status, mark_as_lead
 from contatto.leads.model import LeadStatus, LeadStatusChanged, Origin, Signal
 from contatto.measurement import actions as measurement

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from contatto.ads.model import NodeFilter, NodeStatus
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.exports import (
     LEASE,

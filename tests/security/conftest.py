@@ -17,7 +17,7 @@ import pytest
 import structlog
 from psycopg import sql
 
-from contatto.kit.clock import FixedClock
+from contatto.kit.db.tx import FixedClock
 from tests import postgres, schema
 from tests.journeys.running import House, running_house
 from tests.once import made_once

@@ -26,9 +26,7 @@ from contatto.channels.connectors.tiktok import sign_body
 from contatto.channels.model import ChannelApp, Platform
 from contatto.forms.model import FormConsent, Hours, QuestionKind
 from contatto.forms.rules.answers import show_slots
-from contatto.kit.clock import FixedClock
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import metadata
+from contatto.kit.db.tx import FixedClock, Tx, metadata
 from tests import postgres
 from tests.background import do_all_due
 from tests.failing import fail_job, fail_push

@@ -6,8 +6,7 @@ from functools import lru_cache
 from typing import Final
 
 from contatto.kit.db.database import tenant_column
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import metadata
+from contatto.kit.db.tx import Tx, metadata
 from tests.journeys.running import flush_decisions
 from tests.security.world import Tenant, World
 from tests.unchanged import COUNTED_AHEAD, Rows, texts_of

@@ -4,8 +4,7 @@ from typing import Final
 
 from sqlalchemy import select
 
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import metadata
+from contatto.kit.db.tx import Tx, metadata
 
 PLACES: Final = {
     "account_id": ("channel_accounts.id",),

@@ -11,8 +11,7 @@ import pytest
 from contatto.accounts.actions import NewMember, add_member, issue_token
 from contatto.accounts.model import BusinessId, Credential, Permission, Role
 from contatto.accounts.store import find_business, list_ad_accounts
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import metadata
+from contatto.kit.db.tx import Tx, metadata
 from contatto.operators import actions as operators_actions
 from contatto.operators.model import Category
 from tests.journeys.running import PASSWORD, weak_hash

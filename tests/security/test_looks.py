@@ -22,8 +22,7 @@ from contatto.audit.actions import FOLDED, LONGEST
 from contatto.audit.model import AuditEntry
 from contatto.audit.rules import chain_holds, read_seen
 from contatto.audit.store import count_audit_entries, list_audit_entries
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import metadata
+from contatto.kit.db.tx import Tx, metadata
 from contatto.kit.vault import Vault
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads

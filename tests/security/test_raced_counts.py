@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from contatto.accounts import actions as accounts
 from contatto.accounts import store as accounts_store
 from contatto.accounts.model import Permission
-from contatto.kit.db.types import metadata
+from contatto.kit.db.tx import metadata
 from contatto.kit.errors import Refused
 from contatto.subscriptions.model import Entity
 from contatto.subscriptions.store import list_subscriptions

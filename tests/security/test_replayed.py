@@ -13,8 +13,7 @@ from sqlalchemy import select
 from contatto.accounts import actions as accounts
 from contatto.accounts.model import BusinessId, Permission
 from contatto.channels.connectors import meta, tiktok
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import metadata
+from contatto.kit.db.tx import Tx, metadata
 from tests.journeys.running import API, PASSWORD, message, webhook_body
 from tests.security.filling import settle
 from tests.security.holdings import changed_tables, rows_of

@@ -23,8 +23,7 @@ from contatto.delivery.store.log import save_influences
 from contatto.inbox.store.messages import messages
 from contatto.integrations.model import TrialState
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import SEALED, metadata, sealed_place
+from contatto.kit.db.tx import SEALED, Tx, metadata, sealed_place
 from contatto.kit.i18n import UNREADABLE
 from contatto.kit.log import set_up_logs
 from contatto.kit.outbound.model import NewRequest, RetryPlan

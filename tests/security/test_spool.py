@@ -16,8 +16,7 @@ from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.store.messages import messages
 from contatto.inbox.store.receipts import receipts
 from contatto.kit.db.sqlite import ENDING
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import sealed_place
+from contatto.kit.db.tx import Tx, sealed_place
 from contatto.kit.settings import Settings
 from contatto.ui.context import Context
 from contatto.wiring import install

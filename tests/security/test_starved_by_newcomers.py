@@ -11,8 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from contatto.inbox.auth import MOST_A_MINUTE, MOST_AT_ONCE, limit_newcomers
-from contatto.kit.clock import FixedClock
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.ui.sessions import cookie_name
 from tests.forms.edges import offer, opening_of

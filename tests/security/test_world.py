@@ -3,8 +3,7 @@
 from sqlalchemy import Table, func, select
 
 from contatto.kit.db.database import tenant_column
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import metadata
+from contatto.kit.db.tx import Tx, metadata
 from tests.security.ids import PLACES, place_of
 from tests.security.routes import every_way
 from tests.security.world import Tenant, World

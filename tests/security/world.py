@@ -16,7 +16,7 @@ import httpx2
 
 from contatto.accounts.model import Role
 from contatto.app import create_app, open_context
-from contatto.kit.clock import Clock
+from contatto.kit.db.tx import Clock
 from contatto.kit.settings import Settings
 from contatto.ui.context import Context
 from contatto.ui.sessions import GUEST_COOKIE, SESSION_COOKIE, cookie_name

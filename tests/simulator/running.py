@@ -17,7 +17,7 @@ from contatto.app import create_app, open_context
 from contatto.inbox.model import ReceiptCounts
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import outbox
-from contatto.kit.clock import SystemClock
+from contatto.kit.db.tx import SystemClock
 from contatto.kit.settings import Settings
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.simulator.traffic import HttpClient, MemberSession, VisitPlayer

@@ -17,8 +17,8 @@ from contatto.delivery.store.log import find_stream, list_decisions
 from contatto.home.actions import load_ad_figures
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import outbox
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database, open_storage
+from contatto.kit.db.tx import FixedClock
 from contatto.kit.settings import Settings
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads

@@ -9,7 +9,7 @@ from contatto.accounts import actions as accounts
 from contatto.accounts.model import Permission
 from contatto.integrations.model import DeliveryState
 from contatto.kit.db.tx import Tx
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.subscriptions import store
 from contatto.subscriptions.model import Entity, Push
 from tests.forms.edges import offer, send

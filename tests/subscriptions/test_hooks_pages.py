@@ -12,7 +12,7 @@ from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount, NewMember
 from contatto.accounts.model import BusinessId, Role
 from contatto.kit.db.tx import Tx
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import LeadStatus
 from contatto.leads.store.records import leads

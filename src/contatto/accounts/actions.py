@@ -15,8 +15,7 @@ from contatto.accounts.model import AdAccount, AdAccountId, ApiToken, Business, 
 from contatto.accounts.model import FailedTries, Member, Role, User, UserId, Workplace
 from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import row_of
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret, new_id, new_number, new_secret
 from contatto.kit.languages import LANGUAGES

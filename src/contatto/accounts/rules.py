@@ -11,7 +11,7 @@ from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import Faults
 from contatto.kit.languages import countries, currencies, is_zone_of
-from contatto.kit.texts import InvalidEmail, checked_email
+from contatto.kit.values import InvalidEmail, checked_email
 
 _READS: Final = frozenset({
     Permission.READ_INBOX, Permission.READ_LEADS, Permission.READ_ADS, Permission.READ_REPORTS,

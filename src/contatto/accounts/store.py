@@ -12,8 +12,7 @@ from contatto.accounts.model import AdAccount, ApiToken, AuthCode, Business, Bus
 from contatto.accounts.model import Member, Permission, Role, Session, User, Workplace
 from contatto.accounts.rules import is_able
 from contatto.kit.db.prepared import PreparedQuery
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
+from contatto.kit.db.tx import Choice, Tx, Words, instant, key, metadata, tenant, text
 
 businesses = sa.Table(
     "businesses",

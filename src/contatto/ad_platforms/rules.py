@@ -18,8 +18,8 @@ from contatto.ad_platforms.model import AdDay, AdPlatform, OutsideAccount, Outsi
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
-from contatto.kit.numbers import LARGEST, decimal_places, read_number, to_micros
 from contatto.kit.outbound.model import NotNow, RetryPlan
+from contatto.kit.values import LARGEST, decimal_places, read_number, to_micros
 from contatto.measurement.model import Goal, MeasuredAd
 from contatto.measurement.rules import NameId
 

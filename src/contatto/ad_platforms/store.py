@@ -26,8 +26,7 @@ from contatto.ad_platforms.model import (
     OutsideStatus,
     PullState,
 )
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, row_of, sealed, tenant, text
+from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, row_of, sealed, tenant, text
 from contatto.measurement.model import MeasuredAd
 from contatto.measurement.store import measured_ads
 

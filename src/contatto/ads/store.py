@@ -46,10 +46,10 @@ from contatto.ads.model import (
     WelcomeMessage,
 )
 from contatto.kit.db.prepared import PreparedQuery, QuerySnapshot
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import (
+from contatto.kit.db.tx import (
     ROW,
     Choice,
+    Tx,
     Words,
     instant,
     key,

@@ -40,8 +40,7 @@ from contatto.inbox.store.conversations import find_conversation, list_late_conv
 from contatto.inbox.store.desk import list_reply_targets
 from contatto.integrations.model import Alarm
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import row_of
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import Translator
 from contatto.kit.languages import SOURCE, translator_for
@@ -62,7 +61,7 @@ from contatto.kit.outbound.model import (
 from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.outbound.store import queue_request
 from contatto.kit.outbox import emit
-from contatto.kit.texts import from_base64url, to_base64url
+from contatto.kit.values import from_base64url, to_base64url
 from contatto.kit.vault import Vault
 from contatto.leads.model import LeadCaptured, WorkAssigned
 from contatto.leads.store.annotations import list_due_tasks

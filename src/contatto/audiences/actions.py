@@ -29,9 +29,8 @@ from contatto.audiences.model import (
 )
 from contatto.kit import errors
 from contatto.kit.background import QueuedWork
-from contatto.kit.clock import in_time
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, in_time
 from contatto.kit.errors import Refused
 from contatto.kit.fair_queue import Turns
 from contatto.kit.ids import new_id, new_number, new_secret

@@ -24,7 +24,7 @@ from contatto.audiences.model import (
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
-from contatto.kit.numbers import read_number
+from contatto.kit.values import read_number
 from contatto.leads.rules.importing import UnreadableRow, read_entry
 from contatto.measurement.model import ConversionKind
 

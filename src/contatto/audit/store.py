@@ -9,8 +9,7 @@ from sqlalchemy import Column, Index, String, Table, bindparam, func, select
 from contatto.audit.model import AuditEntry, AuditRecord
 from contatto.audit.rules import entry_digest
 from contatto.kit.db.prepared import insert_rows
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Serial, instant, metadata, row_of, tenant, text
+from contatto.kit.db.tx import Serial, Tx, instant, metadata, row_of, tenant, text
 from contatto.kit.ids import hash_secret
 
 audit_entries = Table(

@@ -8,8 +8,7 @@ from sqlalchemy import Boolean, Column, LargeBinary, String, Table, UniqueConstr
 
 from contatto.capture.model import CaptureSwitch, Field, MessageContacts, Review
 from contatto.kit.db.prepared import PreparedQuery, Query
-from contatto.kit.db.tx import Tx, rows_of
-from contatto.kit.db.types import Choice, instant, key, metadata, row_of, tenant, text, within
+from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, row_of, rows_of, tenant, text, within
 from contatto.kit.ids import new_id
 
 capture_switches = Table(

@@ -24,8 +24,7 @@ from contatto.channels.model import (
 from contatto.channels.rules import CHECK_EVERY_S, CHECK_PLAN, MOST_ORIGINS, embed_origins
 from contatto.channels.store import CONNECTORS
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import row_of
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.model import (

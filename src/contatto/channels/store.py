@@ -24,8 +24,7 @@ from contatto.channels.model import (
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.prepared import PreparedQuery
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Words, instant, key, metadata, sealed, tenant, text, within
+from contatto.kit.db.tx import Choice, Tx, Words, instant, key, metadata, sealed, tenant, text, within
 from contatto.kit.db.write_queue import WorkBatcher
 from contatto.kit.errors import Refused
 

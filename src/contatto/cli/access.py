@@ -29,8 +29,7 @@ from contatto.cli.installation import (
 )
 from contatto.kit import errors
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import SEALED, metadata, row_columns, sealed_place
+from contatto.kit.db.tx import SEALED, Tx, metadata, row_columns, sealed_place
 from contatto.kit.errors import Refused
 from contatto.kit.settings import Settings
 from contatto.kit.vault import SecretKey, add_key, load_keys, mark_retired, sealed_head

@@ -8,7 +8,7 @@ from typing import Annotated, BinaryIO, Final, TextIO
 import msgspec
 import typer
 
-from contatto.kit.gc_freeze import freeze_loaded_objects
+from contatto.kit.runtime import freeze_loaded_objects
 from contatto.learning.batch_learning import FEW as CLICKS_TO_RELEARN
 from contatto.learning.journal import InUse, Keeper
 from contatto.learning.latent_classes import FIRST_FIT

@@ -22,8 +22,8 @@ from contatto.app import create_app, open_context
 from contatto.channels.model import Platform
 from contatto.cli.installation import bring_up_to_date, read_settings
 from contatto.cli.serve import Serving
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import open_storage
+from contatto.kit.db.tx import FixedClock
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
 from contatto.simulator.demo import (

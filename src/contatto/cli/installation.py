@@ -18,9 +18,8 @@ from contatto.accounts.model import Business
 from contatto.audit.actions import append_audit_record
 from contatto.audit.model import AuditRecord
 from contatto.kit import errors
-from contatto.kit.clock import SystemClock
 from contatto.kit.db.database import Database, open_storage
-from contatto.kit.db.tx import Parts, Tx
+from contatto.kit.db.tx import Parts, SystemClock, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings

@@ -41,7 +41,7 @@ from contatto.kit.background import MaintenanceJob, run_maintenance_job
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.timestamps import from_micros, micros
+from contatto.kit.values import from_micros, micros
 from contatto.leads.store.jobs import find_lead_model
 from contatto.learning.batch_learning import Weights, weights_of
 from contatto.learning.columns import DAY_US

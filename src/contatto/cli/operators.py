@@ -22,8 +22,8 @@ from contatto.cli.installation import (
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.numbers import amount_written, to_micros
 from contatto.kit.settings import Settings
+from contatto.kit.values import amount_written, to_micros
 from contatto.operators import actions as operators_actions
 from contatto.operators import store as operators_store
 from contatto.operators.model import (

@@ -18,7 +18,7 @@ from contatto.app import create_app, open_context
 from contatto.cli.installation import bring_up_to_date, read_settings
 from contatto.cli.worker import keep_worker
 from contatto.guide.actions import setup_path
-from contatto.kit.gc_freeze import freeze_loaded_objects
+from contatto.kit.runtime import freeze_loaded_objects
 from contatto.ui.connection_limits import Connections, guarded_by
 from contatto.ui.context import Context
 from contatto.wiring import install

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from contatto.cli.installation import Storage, bring_up_to_date, read_settings
 from contatto.kit.background import Installation
-from contatto.kit.clock import SystemClock
 from contatto.kit.db.database import Database, open_storage
-from contatto.kit.gc_freeze import freeze_loaded_objects
+from contatto.kit.db.tx import SystemClock
 from contatto.kit.log import logger
+from contatto.kit.runtime import freeze_loaded_objects
 from contatto.wiring import PORTS, install
 from contatto.worker import Worker
 

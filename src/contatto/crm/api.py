@@ -45,7 +45,7 @@ from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer, api_partial, json_answer, read_body
-from contatto.kit.numbers import LARGEST
+from contatto.kit.values import LARGEST
 from contatto.ui.context import context_of
 
 event_router: Final = api_routes("CRM events")

@@ -33,8 +33,7 @@ from contatto.kit.api_types import Answer, ApiId, ApiModel, Rows, describe_query
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer, json_answer, read_body, refusal_answer
-from contatto.kit.numbers import MICROS, to_micros
-from contatto.kit.texts import JSON_ERRORS
+from contatto.kit.values import JSON_ERRORS, MICROS, to_micros
 from contatto.learning.model import GroupState, InfluenceSource, Phase, Question, Reason
 from contatto.measurement.model import Goal
 from contatto.measurement.rules import TRACKING_KEY

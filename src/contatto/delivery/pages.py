@@ -32,9 +32,8 @@ from contatto.delivery.store.log import (
 from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_, LazyText
-from contatto.kit.numbers import interval_of, read_number
 from contatto.kit.table_export import csv_lines
-from contatto.kit.timestamps import from_micros
+from contatto.kit.values import from_micros, interval_of, read_number
 from contatto.leads.model import LeadModel
 from contatto.leads.rules.filters import REASONS as SCORE_REASONS
 from contatto.leads.store.jobs import find_lead_model

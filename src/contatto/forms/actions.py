@@ -52,9 +52,9 @@ from contatto.kit.exports import ExportFormat, ExportJob, ExportKind, queue_expo
 from contatto.kit.i18n import LazyText
 from contatto.kit.ids import named_id, new_id, new_number
 from contatto.kit.languages import LANGUAGES
-from contatto.kit.numbers import read_number
 from contatto.kit.outbox import emit, emit_all
 from contatto.kit.untrusted_files import Picture
+from contatto.kit.values import read_number
 from contatto.leads.actions.records import mark_as_lead, upsert_lead, upsert_leads
 from contatto.leads.model import ErasedPeople, Lead, Origin, Signal
 from contatto.leads.rules.filters import LeadFilter

@@ -36,8 +36,19 @@ from contatto.forms.model import (
     QuestionAnswer,
 )
 from contatto.kit.db.prepared import Query, insert_all
-from contatto.kit.db.tx import Tx, rows_of
-from contatto.kit.db.types import Choice, instant, key, metadata, row_of, sealed, tenant, text, within
+from contatto.kit.db.tx import (
+    Choice,
+    Tx,
+    instant,
+    key,
+    metadata,
+    row_of,
+    rows_of,
+    sealed,
+    tenant,
+    text,
+    within,
+)
 from contatto.kit.ids import named_id
 
 forms = Table(

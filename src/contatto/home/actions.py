@@ -21,7 +21,7 @@ from contatto.integrations.model import DeliveryState
 from contatto.jobs.actions import count_failed_work
 from contatto.kit.db.database import CountReader
 from contatto.kit.db.tx import Tx
-from contatto.kit.numbers import interval_of, interval_of_count
+from contatto.kit.values import interval_of, interval_of_count
 from contatto.leads.model import LeadStatus
 from contatto.leads.store.annotations import list_due_leads
 from contatto.leads.store.listing import count_leads_since, load_lead_counts

@@ -26,7 +26,7 @@ from contatto.inbox.model import AutomaticMessages, PreparedReply
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
-from contatto.kit.texts import from_base64url, to_base64url
+from contatto.kit.values import from_base64url, to_base64url
 from contatto.leads.model import Evidence
 from contatto.measurement.model import MeasuredAd
 

@@ -30,9 +30,7 @@ from sqlalchemy import (
 )
 
 from contatto.integrations.model import DeliveryState, LedgerEntry
-from contatto.kit.clock import in_time
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Serial, instant, tenant
+from contatto.kit.db.tx import Choice, Serial, Tx, in_time, instant, tenant
 from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.model import OutboundRequest, Outcome, RequestState
 

@@ -7,8 +7,7 @@ import msgspec
 
 from contatto.jobs.rules import FailedCounts, FailedWork, Replayed, ids_in, read_id
 from contatto.kit import errors
-from contatto.kit.clock import in_time
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, in_time
 from contatto.kit.errors import Refused
 from contatto.kit.outbound import store
 from contatto.kit.outbound.model import OutboundRequest, RequestState

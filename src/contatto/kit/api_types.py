@@ -22,9 +22,7 @@ from starlette.requests import Request
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.numbers import read_number, to_micros, to_units
-from contatto.kit.texts import check_texts
-from contatto.kit.timestamps import YEARS
+from contatto.kit.values import YEARS, check_texts, read_number, to_micros, to_units
 
 _TIME: Final = "%Y-%m-%d %H:%M:%S"
 

@@ -15,7 +15,6 @@ from typing import Any, Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contatto.kit import errors
-from contatto.kit.clock import Clock
 from contatto.kit.errors import Refused
 from contatto.kit.log import logger, where
 
@@ -204,13 +203,15 @@ class FreshValues[T]:
     """Values of this process by key, which background tasks read again.
 
     Args:
-        clock: tells the age of a value.
+        now: tells the time, for the age of a value.
         read: reads the value of a key.
         failure: name of the log event of a failed read.
     """
 
-    def __init__(self, clock: Clock, read: Callable[[str], Coroutine[Any, Any, T]], failure: str) -> None:
-        self._clock, self._read, self._failure = clock, read, failure
+    def __init__(
+        self, now: Callable[[], datetime], read: Callable[[str], Coroutine[Any, Any, T]], failure: str
+    ) -> None:
+        self._now, self._read, self._failure = now, read, failure
         self._values: dict[str, tuple[datetime, T]] = {}
         self._reading: dict[str, asyncio.Task[T]] = {}
 
@@ -222,7 +223,7 @@ class FreshValues[T]:
         stored = self._values.get(key)
         if stored is None:
             return await self.refresh(key)
-        age = self._clock.now() - stored[0]
+        age = self._now() - stored[0]
         if age <= FRESH:
             return stored[1]
         reading = self.refresh(key)
@@ -237,7 +238,7 @@ class FreshValues[T]:
         return reading
 
     async def _read_now(self, key: str) -> T:
-        read_at = self._clock.now()
+        read_at = self._now()
         value = await self._read(key)
         self._values[key] = read_at, value
         return value

@@ -22,8 +22,7 @@ from sqlalchemy import (
 )
 
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, row_of, sealed, tenant, text
+from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, row_of, sealed, tenant, text
 from contatto.kit.errors import Refused
 from contatto.kit.fair_queue import Queue, Turns
 from contatto.kit.ids import new_id, new_number

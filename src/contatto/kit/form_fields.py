@@ -20,7 +20,7 @@ from babel.numbers import (
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, Translator
-from contatto.kit.numbers import decimal_places, to_micros, to_units
+from contatto.kit.values import decimal_places, to_micros, to_units
 
 LONGEST: Final = 40
 """Greatest length of a number; longer texts were pasted by mistake."""

@@ -12,8 +12,7 @@ from starlette.responses import Response
 
 from contatto.kit import errors
 from contatto.kit.api_types import Answer, PartialAnswer
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, metadata, sealed, tenant
+from contatto.kit.db.tx import Tx, instant, metadata, sealed, tenant
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import Translator
 

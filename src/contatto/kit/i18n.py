@@ -151,7 +151,7 @@ class SealedIn:
 
     Attributes:
         column: the table and the column, as the vault names them.
-        row: the columns that identify the row, as in `contatto.kit.db.types.row_columns`.
+        row: the columns that identify the row, as in `contatto.kit.db.tx.row_columns`.
     """
 
     column: str

@@ -22,7 +22,7 @@ from babel.messages.pofile import read_po
 from babel.numbers import format_currency, format_decimal, format_percent, get_territory_currencies
 
 from contatto.kit.i18n import LazyText, Translator
-from contatto.kit.numbers import decimal_places, to_units
+from contatto.kit.values import decimal_places, to_units
 
 SOURCE: Final = "en"
 """The language that the texts are written in; it has no catalogue."""

@@ -38,11 +38,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import OperationalError
 
-from contatto.kit.clock import in_time
 from contatto.kit.db.database import Database
 from contatto.kit.db.prepared import insert_all, insert_new, update_rows
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Instant, Serial, instant, metadata, tenant, within
+from contatto.kit.db.tx import Instant, Serial, Tx, in_time, instant, metadata, tenant, within
 from contatto.kit.db.write_queue import held_of, holding, savepoint
 from contatto.kit.fair_queue import Queue, Turns
 from contatto.kit.log import logger, where

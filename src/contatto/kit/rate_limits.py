@@ -14,10 +14,9 @@ from sqlalchemy import BigInteger, Column, Index, String, Table, case, select, u
 from starlette.requests import HTTPConnection
 
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import metadata
+from contatto.kit.db.tx import Tx, metadata
 from contatto.kit.errors import Refused
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 
 _MOST_KEYS: Final = 50_000
 

@@ -13,7 +13,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from contatto.kit.texts import InvalidEmail, checked_sender
+from contatto.kit.values import InvalidEmail, checked_sender
 
 SETTINGS_FILE: Final = "contatto.toml"
 _ADDRESS_FILE: Final = "address"

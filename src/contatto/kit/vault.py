@@ -19,7 +19,7 @@ from itsdangerous import BadSignature, Signer
 from itsdangerous.signer import SigningAlgorithm
 
 from contatto.kit.ids import id_text
-from contatto.kit.texts import from_base64url
+from contatto.kit.values import from_base64url
 
 KEY_BYTES: Final = 32
 KEY_FILE: Final = "secret.keys"
@@ -185,7 +185,7 @@ class Vault:
     derives a key per tenant and column; column and row are authenticated. So a value opens only in the row,
     column, table and tenant where it was sealed.
 
-    A column is named ``table.column``; `contatto.kit.db.types.row_columns` lists the values that name a row.
+    A column is named ``table.column``; `contatto.kit.db.tx.row_columns` lists the values that name a row.
 
     The newest key seals and signs. A retired key opens and verifies nothing. But the blind index and derived
     ids always use the oldest key, retired or not, so that they stay stable.

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.kit.numbers import loss_of_rate
+from contatto.kit.values import loss_of_rate
 from contatto.leads.model import HeldBin, HeldOut, ReasonGroup, ScoredLead
 from contatto.leads.rules.filters import choose_reasons, is_enough
 

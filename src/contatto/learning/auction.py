@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from contatto.kit.kernels import Array, compiled
+from contatto.kit.runtime import Array, compiled
 from contatto.learning.calibration import LEAST_WORTH, boldness
 from contatto.learning.columns import (
     A_FEATURES,

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.kit.kernels import compiled
+from contatto.kit.runtime import compiled
 
 TRUST: Final = 10.0
 """The precision with which the slope is expected to be 0."""

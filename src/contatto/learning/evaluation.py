@@ -10,8 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.kit.numbers import interval_of, loss_of_rate
-from contatto.kit.timestamps import from_micros
+from contatto.kit.values import from_micros, interval_of, loss_of_rate
 from contatto.learning.columns import (
     CLICK,
     CONVERSATION,

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from contatto.kit.kernels import Array, compiled
+from contatto.kit.runtime import Array, compiled
 from contatto.learning.columns import (
     BIAS,
     CLICK,

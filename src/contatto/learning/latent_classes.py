@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.kit.kernels import Array, compiled
+from contatto.kit.runtime import Array, compiled
 from contatto.learning.columns import CONTEXT
 from contatto.learning.features import chance, name_hash
 

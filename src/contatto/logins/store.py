@@ -6,8 +6,7 @@ from datetime import datetime
 from sqlalchemy import Column, Index, Integer, String, Table, select
 
 from contatto.accounts.model import FailedTries, Member
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, metadata
+from contatto.kit.db.tx import Tx, instant, metadata
 
 known_logins = Table(
     "known_logins",

@@ -5,8 +5,7 @@ from typing import Any
 
 from sqlalchemy import Index, Table, select
 
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, key, metadata, sealed, tenant
+from contatto.kit.db.tx import Tx, instant, key, metadata, sealed, tenant
 from contatto.mail.model import Mail
 
 mails = Table(

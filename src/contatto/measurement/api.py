@@ -16,7 +16,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import made_at_ms
 from contatto.kit.rate_limits import SharedLimit, client_network
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.measurement import actions, rules, store
 from contatto.measurement.actions import GatheredTouches
 from contatto.measurement.model import MeasuredAd, Tap, TicketKind, Touch, TrackingTicket

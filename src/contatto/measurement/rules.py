@@ -23,8 +23,7 @@ from itsdangerous import BadSignature, Signer
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.texts import from_base64url, to_base64url
-from contatto.kit.timestamps import micros
+from contatto.kit.values import from_base64url, micros, to_base64url
 from contatto.measurement.model import (
     AttributionPolicy,
     Conversion,

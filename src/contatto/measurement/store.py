@@ -26,9 +26,22 @@ from sqlalchemy import (
 )
 
 from contatto.kit.db.prepared import PreparedQuery, Query, insert_new, insert_rows, update_rows
-from contatto.kit.db.tx import Row, Tx, insert_for
-from contatto.kit.db.types import Choice, Words, instant, key, metadata, only, row_of, tenant, text, within
-from contatto.kit.timestamps import micros
+from contatto.kit.db.tx import (
+    Choice,
+    Row,
+    Tx,
+    Words,
+    insert_for,
+    instant,
+    key,
+    metadata,
+    only,
+    row_of,
+    tenant,
+    text,
+    within,
+)
+from contatto.kit.values import micros
 from contatto.measurement.model import (
     LONGEST_VIEW_S,
     Attribution,

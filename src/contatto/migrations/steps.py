@@ -16,7 +16,7 @@ from contatto.audit import store as _audit
 from contatto.crm.store import events as _events
 from contatto.forms import store as _forms
 from contatto.kit.db.database import protect_tables
-from contatto.kit.db.types import metadata
+from contatto.kit.db.tx import metadata
 from contatto.leads.store import annotations as _annotations
 from contatto.leads.store import jobs as _jobs
 from contatto.leads.store import listing as _listing

@@ -19,9 +19,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret, new_id, new_secret
 from contatto.kit.log import logger, where
-from contatto.kit.numbers import MICROS
 from contatto.kit.rate_limits import SharedLimit
-from contatto.kit.timestamps import micros
+from contatto.kit.values import MICROS, micros
 from contatto.measurement.rules import local_day
 from contatto.operators import rules, store
 from contatto.operators.model import (
@@ -98,7 +97,7 @@ class OperatorIndex:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self.snapshots = FreshValues(db.clock, self._load, "operators.field_not_read")
+        self.snapshots = FreshValues(db.clock.now, self._load, "operators.field_not_read")
         self._promises: dict[str, _RecentPromises] = {}
         self._sightings: Counter[Sighting] = Counter()
         self._requests: Counter[tuple[str, str, str]] = Counter()

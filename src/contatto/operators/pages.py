@@ -24,7 +24,7 @@ from contatto.kit.form_fields import read_amount, read_whole, split_fault
 from contatto.kit.i18n import N_, translator_of
 from contatto.kit.languages import currency_choices
 from contatto.kit.table_export import csv_lines
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.measurement.rules import local_day
 from contatto.operators import actions, store
 from contatto.operators.actions import name_charged_groups, operator_statement

@@ -19,8 +19,7 @@ from sqlalchemy import (
 )
 
 from contatto.kit.db.prepared import PreparedQuery, add_counts
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Words, instant, key, metadata, row_of, tenant, text, within
+from contatto.kit.db.tx import Choice, Tx, Words, instant, key, metadata, row_of, tenant, text, within
 from contatto.operators.model import (
     Admission,
     AdmissionState,

@@ -6,7 +6,7 @@ from typing import Final
 from contatto.accounts.model import Member, Role
 from contatto.accounts.rules import may_appoint
 from contatto.kit.i18n import N_, Translator
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.people.model import ResetLink
 
 INVITED_FOR: Final = timedelta(days=7)

@@ -5,8 +5,7 @@ from datetime import datetime
 from sqlalchemy import Column, Index, String, Table, func, select
 
 from contatto.accounts.model import BusinessId, Role
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, row_of, tenant
+from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, row_of, tenant
 from contatto.people.model import Invitation
 
 invitations = Table(

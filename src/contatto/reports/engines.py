@@ -35,8 +35,7 @@ from sqlalchemy import (
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import ad_accounts
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, metadata, row_of, tenant, within
+from contatto.kit.db.tx import Choice, Tx, metadata, row_of, tenant, within
 from contatto.leads.model import LeadStatus, Origin
 from contatto.leads.store.records import leads
 from contatto.measurement.actions import NEVER_DROPPED, keep_views, list_cold_files

@@ -10,9 +10,8 @@ from contatto.ad_platforms.connectors.meta import VERSION, meta_failure
 from contatto.ad_platforms.connectors.tiktok import tiktok_failure
 from contatto.ad_platforms.model import AdPlatform
 from contatto.channels.model import Platform
-from contatto.kit.numbers import to_units
 from contatto.kit.outbound.model import Done, Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
-from contatto.kit.texts import JSON_ERRORS
+from contatto.kit.values import JSON_ERRORS, to_units
 from contatto.signals import rules
 from contatto.signals.model import (
     MatchKeys,

@@ -17,8 +17,7 @@ from contatto.crm.store.deliveries import list_lead_numbers
 from contatto.integrations.model import Alarm, DeliveryState, ErasureState, TrialState
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import row_of
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import read_amount, typed_amount
 from contatto.kit.i18n import N_, translator_of

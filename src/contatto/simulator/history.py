@@ -50,13 +50,11 @@ from contatto.inbox.actions.threads import conversation_id_of, note_conversation
 from contatto.inbox.model import Message
 from contatto.inbox.store.receipts import APPEND_RECEIPT, receipt_row, seal_receipt
 from contatto.kit.background import Batch, Installation, PeriodicCount
-from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Parts, Tx
-from contatto.kit.db.types import row_of
+from contatto.kit.db.tx import FixedClock, Parts, Tx, row_of
 from contatto.kit.ids import named_id, number_at, seeded_ids
 from contatto.kit.outbox import Drain
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import LeadStatus
 from contatto.leads.rules.filters import LeadFilter

@@ -15,7 +15,7 @@ from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.channels.model import Platform
 from contatto.delivery.model import AdRequest
 from contatto.inbox.actions.threads import conversation_id_of
-from contatto.kit.clock import Clock
+from contatto.kit.db.tx import Clock
 from contatto.kit.log import logger, where
 from contatto.kit.vault import Vault
 from contatto.simulator.world import (

@@ -9,8 +9,18 @@ import numpy as np
 from sqlalchemy import Column, Float, Index, Integer, String, Table, bindparam, or_, select
 
 from contatto.kit.db.prepared import PreparedQuery, Query, insert_rows
-from contatto.kit.db.tx import Tx, insert_for, rows_of
-from contatto.kit.db.types import Choice, Words, instant, metadata, row_of, sealed, within
+from contatto.kit.db.tx import (
+    Choice,
+    Tx,
+    Words,
+    insert_for,
+    instant,
+    metadata,
+    row_of,
+    rows_of,
+    sealed,
+    within,
+)
 from contatto.spam.model import Mark, Rate, SpamVerdict
 from contatto.spam.rules import BITS, SpamWeights
 

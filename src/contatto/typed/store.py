@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 from sqlalchemy import Boolean, Column, Index, Integer, String, Table, select
 
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Words, instant, metadata, row_of, sealed, tenant
+from contatto.kit.db.tx import Tx, Words, instant, metadata, row_of, sealed, tenant
 from contatto.kit.i18n import SealedIn
 
 

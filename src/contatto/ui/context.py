@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from starlette.requests import HTTPConnection
 
 from contatto.kit.background import Installation
-from contatto.kit.clock import Clock
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import MissingPart, Parts
+from contatto.kit.db.tx import Clock, MissingPart, Parts
 from contatto.kit.settings import Settings
 from contatto.kit.uploads import Uploads
 from contatto.kit.vault import Vault

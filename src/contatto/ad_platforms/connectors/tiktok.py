@@ -38,7 +38,7 @@ from contatto.ad_platforms.rules import (
     short_name,
 )
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
-from contatto.kit.texts import JSON_ERRORS
+from contatto.kit.values import JSON_ERRORS
 from contatto.measurement.model import Goal
 
 _API: Final = "/open_api/v1.3"

@@ -75,14 +75,12 @@ from contatto.channels.model import ChannelAccount
 from contatto.channels.store import load_channel
 from contatto.forms.actions import find_published
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import row_of
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import Faults
 from contatto.kit.i18n import N_
 from contatto.kit.ids import new_id, new_number
-from contatto.kit.numbers import read_number
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros, read_number
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import Goal, MeasuredAd
 from contatto.measurement.rules import local_day

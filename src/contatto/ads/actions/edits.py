@@ -92,7 +92,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import Faults, Typist, check_leap, read_amount
 from contatto.kit.ids import new_id, new_number
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.measurement.rules import local_day
 
 

@@ -79,7 +79,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import Faults, Leap, Typist, split_fault
 from contatto.kit.i18n import N_, Translator, brand_of, translator_of
-from contatto.kit.texts import read_pairs
+from contatto.kit.values import read_pairs
 from contatto.measurement.model import Goal
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.ui.context import Context, context_of

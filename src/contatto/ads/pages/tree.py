@@ -65,7 +65,7 @@ from contatto.kit.form_fields import Typist, split_faults
 from contatto.kit.http import IdempotencyKey, answer_once
 from contatto.kit.i18n import N_, translator_of
 from contatto.kit.languages import choices_by_country, country_choices, currency_choices, zone_choices
-from contatto.kit.timestamps import from_micros, micros
+from contatto.kit.values import from_micros, micros
 from contatto.ui.context import context_of
 
 router: Final = page_routes()

@@ -35,8 +35,7 @@ from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import Faults, read_amount, read_whole, typed_amount
 from contatto.kit.i18n import N_
-from contatto.kit.numbers import read_number, to_units
-from contatto.kit.timestamps import check_year, day_of
+from contatto.kit.values import check_year, day_of, read_number, to_units
 from contatto.measurement.model import Goal, TicketKind, TrackingTicket
 from contatto.measurement.rules import LONGEST_WINDOW, sign_ticket
 

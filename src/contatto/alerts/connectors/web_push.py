@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contatto.kit.outbound.model import Done, Failed, HttpAnswer, NotNow, RetryPlan, Step, retry_after_s
-from contatto.kit.texts import to_base64url
+from contatto.kit.values import to_base64url
 
 PLAN: Final = RetryPlan((10, 60, 300, 1_800), timedelta(hours=4))
 TTL_S: Final = 4 * 3_600

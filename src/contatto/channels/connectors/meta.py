@@ -27,9 +27,8 @@ from contatto.channels.model import (
 )
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.numbers import read_number
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
-from contatto.kit.texts import JSON_ERRORS
+from contatto.kit.values import JSON_ERRORS, read_number
 
 GRAPH: Final = "https://graph.facebook.com"
 VERSION: Final = "v23.0"

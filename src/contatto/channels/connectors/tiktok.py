@@ -38,10 +38,8 @@ from contatto.channels.model import (
 )
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.numbers import read_number
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
-from contatto.kit.texts import JSON_ERRORS
-from contatto.kit.timestamps import from_micros
+from contatto.kit.values import JSON_ERRORS, from_micros, read_number
 
 SIGNATURE_HEADER: Final = "tiktok-signature"
 _LATEST_MS: Final = 4_102_444_800_000

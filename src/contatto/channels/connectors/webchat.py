@@ -24,8 +24,7 @@ from contatto.channels.model import (
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
-from contatto.kit.texts import JSON_ERRORS
-from contatto.kit.timestamps import from_micros
+from contatto.kit.values import JSON_ERRORS, from_micros
 
 _LATEST_US: Final = 4_102_444_800_000_000
 """The year 2100: a time beyond it is a mistake."""

@@ -34,8 +34,7 @@ from contatto.channels.model import (
     WasRead,
 )
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest
-from contatto.kit.texts import JSON_ERRORS
-from contatto.kit.timestamps import from_micros
+from contatto.kit.values import JSON_ERRORS, from_micros
 
 
 class _Text(msgspec.Struct):

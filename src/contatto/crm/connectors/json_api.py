@@ -16,7 +16,7 @@ import msgspec
 
 from contatto.crm import model as crm
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest, retry_after_s
-from contatto.kit.texts import JSON_ERRORS, to_base64url
+from contatto.kit.values import JSON_ERRORS, to_base64url
 
 UNREADABLE_ANSWER: Final = "unreadable"
 """Reason of an answer that the CRM does not document, such as the HTML page of a proxy."""

@@ -23,7 +23,7 @@ from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
-from contatto.kit.texts import JSON_ERRORS
+from contatto.kit.values import JSON_ERRORS
 
 PREFIX: Final = "whsec_"
 CHANGED: Final = "lead.changed"

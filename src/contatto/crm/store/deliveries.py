@@ -36,8 +36,20 @@ from contatto.crm.model import RecordLink, Sweep, Target, TargetState
 from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import REASON_LIMIT, DeliveryLedger, JsonText, ledger_columns, waiting_index
 from contatto.kit.db.prepared import PreparedQuery
-from contatto.kit.db.tx import Tx, insert_for
-from contatto.kit.db.types import ROW, Choice, Instant, instant, key, metadata, row_of, sealed, tenant, text
+from contatto.kit.db.tx import (
+    ROW,
+    Choice,
+    Instant,
+    Tx,
+    insert_for,
+    instant,
+    key,
+    metadata,
+    row_of,
+    sealed,
+    tenant,
+    text,
+)
 from contatto.kit.vault import Vault, row_key
 from contatto.leads.store.records import leads
 

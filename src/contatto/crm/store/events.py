@@ -10,8 +10,7 @@ from contatto.crm.rules.mapping import EventSet, LeadEvent
 from contatto.crm.store.deliveries import RECORD_LIMIT, LiveTarget
 from contatto.integrations.model import ErasureState, TrialState
 from contatto.integrations.store import REASON_LIMIT
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Serial, instant, key, metadata, row_of, sealed, tenant, text
+from contatto.kit.db.tx import Choice, Serial, Tx, instant, key, metadata, row_of, sealed, tenant, text
 from contatto.leads.model import LeadStatus
 
 crm_erasures = Table(

@@ -24,7 +24,7 @@ from contatto.delivery.store import log as entries
 from contatto.delivery.store.ledger import save_trial_days
 from contatto.kit.db.database import Database, acting
 from contatto.kit.db.tx import Tx
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.learning.columns import DAY_US
 from contatto.learning.model import EntryKind
 from contatto.measurement.model import Impression, Touch, TouchKind

@@ -33,7 +33,7 @@ from contatto.inbox.model import ConversationMarkedSpam, ConversationStarted
 from contatto.kit.background import Job, MaintenanceJob
 from contatto.kit.background import Record as JobRecord
 from contatto.kit.db.tx import Tx
-from contatto.kit.timestamps import from_micros, micros
+from contatto.kit.values import from_micros, micros
 from contatto.leads.model import ErasedPeople, LeadCaptured, LeadStatus, LeadStatusChanged, Origin
 from contatto.learning.columns import DAY_US
 from contatto.learning.lines import AdGroupLine, AdLine

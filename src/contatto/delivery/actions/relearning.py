@@ -33,7 +33,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.sandbox import LongProcess
 from contatto.kit.settings import Settings
-from contatto.kit.timestamps import from_micros, micros
+from contatto.kit.values import from_micros, micros
 from contatto.learning.batch_learning import (
     Floats,
     Weights,

@@ -42,7 +42,7 @@ from contatto.delivery.store.ledger import list_charged_since, list_earned_since
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.learning.columns import CLICK, CONVERSATION, LEAD, SPAM
 from contatto.learning.evaluation import (
     STAGES,

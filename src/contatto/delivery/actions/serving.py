@@ -68,10 +68,10 @@ from contatto.kit.concurrency import FreshValues
 from contatto.kit.db.database import Database, acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.gc_freeze import freeze_new_objects
 from contatto.kit.ids import hash_secret, new_id, new_number
 from contatto.kit.log import logger, where
-from contatto.kit.timestamps import micros
+from contatto.kit.runtime import freeze_new_objects
+from contatto.kit.values import micros
 from contatto.learning.features import name_hash
 from contatto.learning.lines import AdGroupLine, AdLine
 from contatto.learning.model import NOBODY, Hurdle, ModelVersion, Record
@@ -225,7 +225,7 @@ class AdServer:
     def __init__(self, db: Database, most_views: int = 0, trial_share: float = 0.0) -> None:
         self.db = db
         self.name_id = db.vault.named_id
-        self.live_ads = FreshValues(db.clock, self._load_live_ads, "delivery.index_not_read")
+        self.live_ads = FreshValues(db.clock.now, self._load_live_ads, "delivery.index_not_read")
         self.operators = OperatorIndex(db)
         self.packer = Packer()
         self.server_id = new_id()

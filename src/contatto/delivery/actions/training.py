@@ -19,7 +19,7 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.learning.columns import DAY_US
 from contatto.learning.evaluation import Key, add_tallies, count_happened, curve_of
 from contatto.learning.explanations import weigh_influences

@@ -20,7 +20,7 @@ from contatto.ads.model import (
 )
 from contatto.ads.rules.goals import age_group_of, most_of_day, normal_country
 from contatto.delivery.model import AdRequest, Bidder, Candidate, Member, Price
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.learning import lines
 from contatto.learning.columns import DAY_S
 from contatto.learning.lines import AdGroupLine, AdLine

@@ -23,9 +23,8 @@ from sqlalchemy import (
 from contatto.ads.model import Spent
 from contatto.delivery.model import ChargedDay, LeaseRow, Promise, TrialDay
 from contatto.kit.db.prepared import Query, add_counts, insert_all, insert_new, insert_rows, update_rows
-from contatto.kit.db.tx import Tx, insert_for
-from contatto.kit.db.types import metadata, only, row_of, within
-from contatto.kit.timestamps import micros
+from contatto.kit.db.tx import Tx, insert_for, metadata, only, row_of, within
+from contatto.kit.values import micros
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import conversions
 

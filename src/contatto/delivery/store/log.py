@@ -27,9 +27,8 @@ from sqlalchemy import (
 
 from contatto.delivery.model import DecisionFile, LossComparison, Relearning, Stage
 from contatto.kit.db.prepared import Query, insert_all, insert_new
-from contatto.kit.db.tx import Tx, insert_for
-from contatto.kit.db.types import SEALED, Choice, instant, metadata, row_of, sealed, text
-from contatto.kit.timestamps import micros
+from contatto.kit.db.tx import SEALED, Choice, Tx, insert_for, instant, metadata, row_of, sealed, text
+from contatto.kit.values import micros
 from contatto.kit.vault import Sealed
 from contatto.learning.columns import DAY_US
 from contatto.learning.evaluation import add_tallies

@@ -36,11 +36,9 @@ from contatto.kit.http import json_answer, read_body
 from contatto.kit.i18n import translator_of
 from contatto.kit.ids import new_id
 from contatto.kit.languages import LANGUAGES, translator_for
-from contatto.kit.numbers import read_number
 from contatto.kit.table_export import csv_lines
-from contatto.kit.texts import JSON_ERRORS
-from contatto.kit.timestamps import from_micros, micros
 from contatto.kit.uploads import picture_answer
+from contatto.kit.values import JSON_ERRORS, from_micros, micros, read_number
 from contatto.leads.store.records import find_lead, list_leads_by_id, list_wrong_values
 from contatto.measurement.store import list_measured_ads
 from contatto.ui.context import Context, context_of

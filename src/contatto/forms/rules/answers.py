@@ -42,7 +42,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.form_fields import read_whole
 from contatto.kit.i18n import N_
 from contatto.kit.languages import RIGHT_TO_LEFT, SOURCE
-from contatto.kit.texts import InvalidEmail, checked_email
+from contatto.kit.values import InvalidEmail, checked_email
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,15 +74,14 @@ from contatto.inbox.store.receipts import (
 )
 from contatto.kit.background import MANY, QueuedWork
 from contatto.kit.background import Batch as WorkBatch
-from contatto.kit.clock import in_time
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, in_time
 from contatto.kit.db.write_queue import is_awaited
 from contatto.kit.fair_queue import Turns, batch_seconds, run_batch
 from contatto.kit.ids import named_id
 from contatto.kit.log import logger, where
 from contatto.kit.outbox import emit
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.leads.actions.records import upsert_leads
 from contatto.leads.model import Origin, Signal
 from contatto.measurement import actions as measurement

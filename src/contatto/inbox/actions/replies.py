@@ -54,8 +54,7 @@ from contatto.inbox.store.conversations import Move
 from contatto.inbox.store.desk import find_automatic, save_automatic
 from contatto.inbox.store.receipts import append_receipt, receipt_row, seal_receipt
 from contatto.kit import errors
-from contatto.kit.clock import in_time
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, in_time
 from contatto.kit.errors import Refused
 from contatto.kit.fair_queue import Turns
 from contatto.kit.ids import named_id
@@ -75,8 +74,8 @@ from contatto.kit.outbound.model import (
 from contatto.kit.outbound.steps import OutboundKind
 from contatto.kit.outbound.store import mark_requests_done, queue_request, send_again
 from contatto.kit.outbox import emit
-from contatto.kit.timestamps import micros
 from contatto.kit.untrusted_files import Picture
+from contatto.kit.values import micros
 from contatto.leads.model import Actor
 from contatto.measurement.rules import natural_number
 from contatto.measurement.store import find_measured_ad_by_number

@@ -43,12 +43,11 @@ from contatto.inbox.store.conversations import list_conversations_to_move
 from contatto.inbox.store.receipts import ThreadIds, Threads
 from contatto.kit import errors
 from contatto.kit.api_types import Answer
-from contatto.kit.clock import in_time
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, in_time
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id, timed_id
 from contatto.kit.outbox import emit, emit_all
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.kit.vault import Vault
 from contatto.leads.actions import records as leads
 from contatto.leads.actions.annotations import add_note, check_member, keep_label

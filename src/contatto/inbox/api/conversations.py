@@ -52,8 +52,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
 from contatto.kit.ids import new_id
-from contatto.kit.timestamps import micros
 from contatto.kit.untrusted_files import PICTURE_LIMIT
+from contatto.kit.values import micros
 from contatto.measurement.model import TouchKind
 from contatto.measurement.store import list_measured_ads, list_touches_of
 from contatto.ui.context import context_of

@@ -54,8 +54,7 @@ from contatto.kit.db.tx import Row, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer, json_answer, read_body
 from contatto.kit.ids import new_secret
-from contatto.kit.texts import JSON_ERRORS
-from contatto.kit.timestamps import micros
+from contatto.kit.values import JSON_ERRORS, micros
 from contatto.ui.context import Context, context_of, part_of
 from contatto.ui.live import SIGN_OF_LIFE, sse, sse_answer
 from contatto.ui.render import iso

@@ -58,10 +58,9 @@ from contatto.kit.http import json_answer, read_body
 from contatto.kit.i18n import translator_of
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.languages import LANGUAGES, translator_for
-from contatto.kit.numbers import Revision, read_number
 from contatto.kit.rate_limits import client_network
-from contatto.kit.texts import JSON_ERRORS
 from contatto.kit.uploads import picture_answer
+from contatto.kit.values import JSON_ERRORS, Revision, read_number
 from contatto.leads.model import Actor
 from contatto.ui.context import Context, context_of, part_of
 from contatto.ui.middleware import csp_within

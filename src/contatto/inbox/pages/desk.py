@@ -34,8 +34,7 @@ from contatto.kit.form_fields import read_whole, split_fault
 from contatto.kit.http import json_answer
 from contatto.kit.i18n import N_, translator_of
 from contatto.kit.ids import named_id, new_id
-from contatto.kit.numbers import Revision
-from contatto.kit.timestamps import check_year, from_micros, instant_of, micros
+from contatto.kit.values import Revision, check_year, from_micros, instant_of, micros
 from contatto.leads.model import Actor, LeadStatus
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import records as lead_store

@@ -31,16 +31,17 @@ from contatto.channels.store import channel_accounts
 from contatto.inbox.model import Conversation, InlineNotice, Mention, Person, ThreadState
 from contatto.inbox.store.messages import is_answer_of_person, messages
 from contatto.kit.db.prepared import PreparedQuery, Query, insert_new, update_rows
-from contatto.kit.db.tx import Tx, rows_of
-from contatto.kit.db.types import (
+from contatto.kit.db.tx import (
     Choice,
     Instant,
+    Tx,
     Words,
     instant,
     key,
     metadata,
     only,
     row_of,
+    rows_of,
     sealed,
     tenant,
     text,

@@ -26,15 +26,16 @@ from sqlalchemy import (
 from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.model import REPLY, Message, Photo, ScheduledReply, ScheduleState, Send, SendState
 from contatto.kit.db.prepared import Query, insert_new
-from contatto.kit.db.tx import Tx, rows_of
-from contatto.kit.db.types import (
+from contatto.kit.db.tx import (
     ROW,
     Choice,
     Serial,
+    Tx,
     instant,
     key,
     metadata,
     row_of,
+    rows_of,
     sealed,
     tenant,
     text,

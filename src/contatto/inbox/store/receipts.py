@@ -67,15 +67,18 @@ from contatto.inbox.store.messages import (
     sends,
 )
 from contatto.kit.db.prepared import update_rows
-from contatto.kit.db.tx import Row, Tx, insert_for, rows_of
-from contatto.kit.db.types import (
+from contatto.kit.db.tx import (
     ROW,
     Choice,
+    Row,
     Serial,
+    Tx,
+    insert_for,
     instant,
     key,
     metadata,
     row_of,
+    rows_of,
     sealed,
     tenant,
     text,

@@ -18,10 +18,8 @@ from typing import Any, Final, cast
 
 from sqlalchemy import Connection, Engine, Table, event, text
 
-from contatto.kit.clock import Clock, in_time
 from contatto.kit.concurrency import TenantSlots, slot_released
-from contatto.kit.db.tx import NO_PARTS, ContactReads, MadeLater, Parts, Row, Tx
-from contatto.kit.db.types import metadata
+from contatto.kit.db.tx import NO_PARTS, Clock, ContactReads, MadeLater, Parts, Row, Tx, in_time, metadata
 from contatto.kit.log import logger
 from contatto.kit.settings import Settings
 from contatto.kit.vault import KEY_FILE, Vault, load_keys, vault_of

@@ -19,7 +19,6 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from contatto.kit.clock import Clock
 from contatto.kit.db.database import (
     STATEMENTS_KEPT,
     Database,
@@ -33,8 +32,7 @@ from contatto.kit.db.database import (
     take_changes,
 )
 from contatto.kit.db.prepared import insert_rows
-from contatto.kit.db.tx import MadeLater, Parts, Row, Tx
-from contatto.kit.db.types import KINDS
+from contatto.kit.db.tx import KINDS, Clock, MadeLater, Parts, Row, Tx
 from contatto.kit.db.write_queue import GROUP_LIMIT, InsertBatcher, Write, group_alike, settle, with_rows
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where

@@ -13,8 +13,16 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.types import NullType
 
 from contatto.kit.db.database import note_change
-from contatto.kit.db.tx import Row, Tx, insert_for, insert_or_ignore, opener, plain_insert, sealed_fields
-from contatto.kit.db.types import array_of
+from contatto.kit.db.tx import (
+    Row,
+    Tx,
+    array_of,
+    insert_for,
+    insert_or_ignore,
+    opener,
+    plain_insert,
+    sealed_fields,
+)
 
 type _Convert = Callable[[Any], Any]
 _DIALECT: Final = sqlite.dialect()
@@ -141,7 +149,7 @@ class Query:
     directly, with the same type conversions. On PostgreSQL the network costs more, so SQLAlchemy runs it.
 
     Args:
-        statement: parameters are ``bindparam``; a list of values is one parameter (``kit/db/types``).
+        statement: parameters are ``bindparam``; a list of values is one parameter (``within``).
     """
 
     def __init__(self, statement: Any) -> None:
@@ -258,7 +266,7 @@ def driver_of(tx: Tx) -> Any:
 
 _ROWCOUNT: Final = {"preserve_rowcount": True}
 _UNSUPPORTED: Final = (ARRAY, JSON, NullType)
-"""Types without an array encoding in `contatto.kit.db.types`."""
+"""Types without an array encoding in `contatto.kit.db.tx`."""
 _MARK: Final = re.compile(r"%\((\w+)\)s")
 _COMPARED: Final = re.compile(rf" = {_MARK.pattern}")
 

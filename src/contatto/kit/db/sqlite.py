@@ -14,7 +14,6 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from contatto.kit.clock import Clock
 from contatto.kit.concurrency import slot_released
 from contatto.kit.db.database import (
     STATEMENTS_KEPT,
@@ -27,8 +26,7 @@ from contatto.kit.db.database import (
     take_changes,
 )
 from contatto.kit.db.prepared import bind_rows, run_many
-from contatto.kit.db.tx import MadeLater, Parts, Row, Tx
-from contatto.kit.db.types import BYTES_OF
+from contatto.kit.db.tx import BYTES_OF, Clock, MadeLater, Parts, Row, Tx
 from contatto.kit.db.write_queue import (
     CommitContent,
     InsertBatcher,

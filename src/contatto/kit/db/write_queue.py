@@ -16,10 +16,9 @@ from typing import Any, Final
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from contatto.kit.clock import in_time
 from contatto.kit.db.database import Waiting, Work, acting_for
 from contatto.kit.db.prepared import driver_of, insert_rows
-from contatto.kit.db.tx import MadeLater, Row, Tx
+from contatto.kit.db.tx import MadeLater, Row, Tx, in_time
 
 GROUP_LIMIT: Final = 512
 """Greatest number of hot-path rows per commit; more only delay the first of them."""

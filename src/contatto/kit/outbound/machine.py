@@ -18,9 +18,8 @@ from typing import Final
 
 from sqlalchemy.exc import OperationalError
 
-from contatto.kit.clock import in_time
 from contatto.kit.db.database import Database, keep_to_ourselves
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, in_time
 from contatto.kit.fair_queue import Turns, in_turn
 from contatto.kit.log import logger, where
 from contatto.kit.outbound import steps, store

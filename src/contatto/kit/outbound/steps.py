@@ -9,8 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from contatto.kit import errors
-from contatto.kit.clock import in_time
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, in_time
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where

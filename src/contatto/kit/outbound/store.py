@@ -35,12 +35,13 @@ from sqlalchemy import (
 )
 
 from contatto.kit.db.prepared import insert_all, update_rows
-from contatto.kit.db.tx import Row, Tx
-from contatto.kit.db.types import (
+from contatto.kit.db.tx import (
     ROW,
     Choice,
     Instant,
+    Row,
     Serial,
+    Tx,
     instant,
     metadata,
     only,

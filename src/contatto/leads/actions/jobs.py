@@ -12,8 +12,7 @@ import msgspec
 from contatto.accounts.store import list_businesses
 from contatto.kit import errors
 from contatto.kit.background import PeriodicStudy, Study
-from contatto.kit.clock import in_time
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, in_time
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id

@@ -11,7 +11,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbox import emit, emit_all
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.leads.model import (
     Actor,
     ContactPoint,

@@ -19,7 +19,7 @@ from contatto.kit.db.database import CachedCounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
-from contatto.kit.numbers import PageNumber
+from contatto.kit.values import PageNumber
 from contatto.leads.actions.annotations import keep_view, pin_view, remove_view, share_view
 from contatto.leads.model import Actor, ContactPoint, Lead, LeadLabel, LeadStatus, SavedView
 from contatto.leads.ports import LeadPorts

@@ -20,7 +20,7 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, Translator, brand_of, is_unreadable, translator_of
-from contatto.kit.timestamps import from_micros
+from contatto.kit.values import from_micros
 from contatto.leads.actions.records import change_lead_status, restore_lead, undo_lead_status
 from contatto.leads.model import (
     STATUS_TEXTS,

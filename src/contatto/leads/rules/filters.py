@@ -12,8 +12,7 @@ import phonenumbers
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
-from contatto.kit.numbers import read_number
-from contatto.kit.timestamps import check_year, day_of
+from contatto.kit.values import check_year, day_of, read_number
 from contatto.leads.model import LeadStatus, Origin
 
 ENOUGH: Final = 20

@@ -23,7 +23,7 @@ from contatto.capture.rules import detect_contacts
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText, brand_of
-from contatto.kit.texts import InvalidEmail, checked_email
+from contatto.kit.values import InvalidEmail, checked_email
 from contatto.leads.model import LeadStatus
 from contatto.leads.rules.records import LABEL_LIMIT, NOTE_LIMIT
 

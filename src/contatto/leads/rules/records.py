@@ -18,7 +18,7 @@ from contatto.kit import errors
 from contatto.kit.api_types import Answer, IdText, TimeText, api_time, capitals
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
-from contatto.kit.timestamps import check_year, day_of, micros
+from contatto.kit.values import check_year, day_of, micros
 from contatto.leads.model import (
     STATUS_TEXTS,
     ContactPoint,

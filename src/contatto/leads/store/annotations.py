@@ -33,9 +33,8 @@ from sqlalchemy import (
 
 from contatto.capture.model import Field
 from contatto.kit.db.prepared import Query, insert_new, update_rows
-from contatto.kit.db.tx import Tx, rows_of
-from contatto.kit.db.types import instant, key, metadata, row_of, sealed, tenant, text, within
-from contatto.kit.timestamps import from_micros
+from contatto.kit.db.tx import Tx, instant, key, metadata, row_of, rows_of, sealed, tenant, text, within
+from contatto.kit.values import from_micros
 from contatto.leads.model import Evidence, Journal, LeadLabel, Merge, MergedFields, Note, SavedView, Task
 from contatto.leads.rules.records import (
     CONSENT,

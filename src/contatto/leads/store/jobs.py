@@ -23,8 +23,7 @@ from sqlalchemy import (
     select,
 )
 
-from contatto.kit.db.tx import Tx, rows_of
-from contatto.kit.db.types import Choice, instant, key, metadata, row_of, sealed, tenant, text
+from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, row_of, rows_of, sealed, tenant, text
 from contatto.kit.exports import ExportKind, drop_contents
 from contatto.kit.vault import Vault
 from contatto.leads.model import (

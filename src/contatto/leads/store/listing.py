@@ -32,9 +32,8 @@ from contatto.accounts.model import BusinessId, Permission
 from contatto.accounts.store import ad_accounts, list_able_members, list_members
 from contatto.channels.store import list_accounts
 from contatto.kit.db.database import CountReader
-from contatto.kit.db.tx import Tx, rows_of
-from contatto.kit.db.types import Instant, Words, metadata, tenant
-from contatto.kit.numbers import read_number
+from contatto.kit.db.tx import Instant, Tx, Words, metadata, rows_of, tenant
+from contatto.kit.values import read_number
 from contatto.leads.model import Lead, LeadStatus
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules.filters import (

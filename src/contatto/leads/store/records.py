@@ -26,23 +26,24 @@ from sqlalchemy import (
 
 from contatto.capture.model import Field
 from contatto.kit.db.prepared import PreparedQuery, Query, insert_all, insert_new, update_rows
-from contatto.kit.db.tx import Tx, rows_of
-from contatto.kit.db.types import (
+from contatto.kit.db.tx import (
     Choice,
     Instant,
+    Tx,
     Words,
     instant,
     key,
     metadata,
     only,
     row_of,
+    rows_of,
     sealed,
     tenant,
     text,
     within,
 )
 from contatto.kit.i18n import is_unreadable
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.kit.vault import Vault
 from contatto.leads.model import (
     ContactPoint,

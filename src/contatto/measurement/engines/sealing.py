@@ -10,9 +10,8 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, String, Table, select, update
 
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, metadata, row_of, text
-from contatto.kit.timestamps import from_micros
+from contatto.kit.db.tx import Tx, instant, metadata, row_of, text
+from contatto.kit.values import from_micros
 from contatto.measurement.engines.parquet import Layout, append_rows, create_table, digest_of, write_parquet
 from contatto.measurement.model import Attribution, ConversionKind, SealedFile, Touch, TouchKind
 

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from contatto.kit.timestamps import micros
+from contatto.kit.values import micros
 from contatto.measurement.engines.parquet import append_rows, create_table
 from contatto.measurement.model import AttributionPolicy, ConversionKind, Goal, TouchKind
 

@@ -21,7 +21,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.exports import ExportFormat, ExportJob, ExportKind, queue_export
 from contatto.kit.log import logger
 from contatto.kit.table_export import csv_lines
-from contatto.kit.timestamps import from_micros, micros
+from contatto.kit.values import from_micros, micros
 from contatto.leads.model import Lead, LeadsMerged, LeadStatusChanged
 from contatto.leads.store.records import list_leads_by_id
 from contatto.measurement import actions as measurement

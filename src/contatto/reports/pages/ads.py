@@ -21,8 +21,8 @@ from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_, translator_of
 from contatto.kit.ids import new_id
-from contatto.kit.numbers import read_number
 from contatto.kit.table_export import csv_lines
+from contatto.kit.values import read_number
 from contatto.measurement.model import Goal
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.operators.store import list_placement_names

@@ -16,8 +16,7 @@ from contatto.accounts.rules import may
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.numbers import PageNumber, WindowDays, read_number
-from contatto.kit.timestamps import from_micros, micros
+from contatto.kit.values import PageNumber, WindowDays, from_micros, micros, read_number
 from contatto.measurement.model import AttributionPolicy, ConversionKind, Goal, MeasuredAd, TouchKind
 from contatto.measurement.store import list_measured_ads
 from contatto.reports import store

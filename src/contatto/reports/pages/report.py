@@ -24,9 +24,8 @@ from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, translator_of
-from contatto.kit.numbers import MICROS
 from contatto.kit.table_export import csv_lines, write_sheet
-from contatto.kit.texts import read_pairs
+from contatto.kit.values import MICROS, read_pairs
 from contatto.measurement.model import Goal
 from contatto.reports import store
 from contatto.reports.actions.overview import (

@@ -20,8 +20,7 @@ from contatto.ads.model import DIRECT_MESSAGE, NodeFilter, NodeStatus
 from contatto.kit import errors
 from contatto.kit.api_types import ApiId, ApiModel, JsonText, PageQuery
 from contatto.kit.errors import Refused
-from contatto.kit.numbers import to_units
-from contatto.kit.timestamps import check_year
+from contatto.kit.values import check_year, to_units
 from contatto.measurement.model import AttributionPolicy, Conversion, ConversionKind, Touch, TouchKind
 from contatto.measurement.rules import is_eligible, last_touch
 from contatto.reports.model import (

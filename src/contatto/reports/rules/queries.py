@@ -14,8 +14,7 @@ from contatto.ads.model import AdGroup
 from contatto.ads.rules.goals import PROBLEMS, Delivering, Node, is_showing
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.numbers import read_number
-from contatto.kit.timestamps import check_year, day_of
+from contatto.kit.values import check_year, day_of, read_number
 from contatto.leads.model import LeadStatus, Origin
 from contatto.measurement.model import ConversionKind, Goal, TouchKind
 from contatto.reports.model import METRICS, Counts, DayRange, Figures, Level, Value
