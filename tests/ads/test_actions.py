@@ -12,7 +12,18 @@ from contatto.ads.actions.campaigns import (
     create_campaign,
     find_channel,
 )
-from contatto.ads.model import BudgetMode, ClickWindow, NodeFilter, NodeKind, NodeStatus, Page, ViewWindow
+from contatto.ads.model import (
+    Ad,
+    AdGroup,
+    BudgetMode,
+    Campaign,
+    ClickWindow,
+    NodeFilter,
+    NodeKind,
+    NodeStatus,
+    Page,
+    ViewWindow,
+)
 from contatto.ads.store import list_live_ads
 from contatto.kit import errors
 from contatto.kit.db.database import Database
@@ -28,7 +39,11 @@ ALL = NodeFilter(statuses=frozenset(NodeStatus))
 def counts(tx: Tx, world: World, wanted: NodeFilter = ALL) -> tuple[int, int, int]:
     """How many campaigns, ad groups and ads an ad account has."""
     mine = (world.id, world.ad_account.id, wanted)
-    return store.count_campaigns(tx, *mine), store.count_ad_groups(tx, *mine), store.count_ads(tx, *mine)
+    return (
+        store.count_nodes(tx, Campaign, *mine),
+        store.count_nodes(tx, AdGroup, *mine),
+        store.count_nodes(tx, Ad, *mine),
+    )
 
 
 def made(database: Database, **changes: object) -> tuple[World, Chain]:
@@ -43,9 +58,9 @@ def test_what_was_made_is_read_back_whole(database: Database) -> None:
     world, chain = made(database, click_window=ClickWindow.ONE_DAY, view_window=ViewWindow.OFF)
 
     def work(tx: Tx) -> Chain:
-        campaign = store.find_campaign_by_number(tx, world.id, chain.campaign.number)
-        group = store.find_ad_group(tx, world.id, chain.ad_group.id)
-        ad = store.find_ad_by_number(tx, world.id, chain.ad.number)
+        campaign = store.find_node(tx, Campaign, world.id, number=chain.campaign.number)
+        group = store.find_node(tx, AdGroup, world.id, id=chain.ad_group.id)
+        ad = store.find_node(tx, Ad, world.id, number=chain.ad.number)
         assert campaign is not None
         assert group is not None
         assert ad is not None
@@ -70,7 +85,7 @@ def test_a_refused_ad_group_leaves_no_row(database: Database) -> None:
         return world, add_campaign(tx, world).id
 
     world, campaign_id = database.write_now(start)
-    campaign = database.read_now(lambda tx: store.find_campaign(tx, world.id, campaign_id))
+    campaign = database.read_now(lambda tx: store.find_node(tx, Campaign, world.id, id=campaign_id))
     assert campaign is not None
     with pytest.raises(Refused) as off:
         database.write_now(lambda tx: create_ad_group(tx, world.id, new_ad_group(campaign)))
@@ -141,7 +156,7 @@ def test_a_change_of_several_is_of_all_or_of_none(database: Database) -> None:
             lambda tx: change_status(tx, world.ad_account, NodeKind.AD_GROUP, numbers, NodeStatus.PAUSED)
         )
     assert refused.value.code is errors.NOT_FOUND
-    group = database.read_now(lambda tx: store.find_ad_group(tx, world.id, chain.ad_group.id))
+    group = database.read_now(lambda tx: store.find_node(tx, AdGroup, world.id, id=chain.ad_group.id))
     assert group is not None
     assert group.status is NodeStatus.ACTIVE
 
@@ -164,7 +179,7 @@ def test_another_business_can_neither_see_nor_change_nor_build_on_it(database: D
         assert refused.value.code in (errors.NOT_FOUND, errors.NO_ADVERTISER)
     assert database.read_now(lambda tx: counts(tx, mine, NodeFilter())) == (1, 1, 1)
     assert database.read_now(lambda tx: counts(tx, other)) == (0, 0, 0)
-    found = database.read_now(lambda tx: store.find_ad_by_number(tx, other.id, chain.ad.number))
+    found = database.read_now(lambda tx: store.find_node(tx, Ad, other.id, number=chain.ad.number))
     assert found is None
 
 
@@ -174,17 +189,17 @@ def test_lists_are_newest_first_in_pages_and_filtered_by_what_is_above(database:
         chains = [add_chain(tx, world) for _ in range(3)]
         mine = (world.id, world.ad_account.id)
         newest = [chain.ad.number for chain in reversed(chains)]
-        assert [ad.number for ad in store.list_ads(tx, *mine, NodeFilter(), Page(1, 2))] == newest[:2]
-        assert [ad.number for ad in store.list_ads(tx, *mine, NodeFilter(), Page(2, 2))] == newest[2:]
+        assert [ad.number for ad in store.list_nodes(tx, Ad, *mine, NodeFilter(), Page(1, 2))] == newest[:2]
+        assert [ad.number for ad in store.list_nodes(tx, Ad, *mine, NodeFilter(), Page(2, 2))] == newest[2:]
         under = NodeFilter(campaign_numbers=frozenset({chains[0].campaign.number}))
-        assert [group.id for group in store.list_ad_groups(tx, *mine, under, Page())] == [
+        assert [group.id for group in store.list_nodes(tx, AdGroup, *mine, under, Page())] == [
             chains[0].ad_group.id
         ]
-        assert [ad.id for ad in store.list_ads(tx, *mine, under, Page())] == [chains[0].ad.id]
+        assert [ad.id for ad in store.list_nodes(tx, Ad, *mine, under, Page())] == [chains[0].ad.id]
         in_group = NodeFilter(ad_group_numbers=frozenset({chains[1].ad_group.number}))
-        assert [ad.id for ad in store.list_ads(tx, *mine, in_group, Page())] == [chains[1].ad.id]
-        assert store.count_campaigns(tx, *mine, NodeFilter(name_part="NOVEM")) == 3
-        assert store.count_campaigns(tx, *mine, NodeFilter(name_part="%")) == 0
+        assert [ad.id for ad in store.list_nodes(tx, Ad, *mine, in_group, Page())] == [chains[1].ad.id]
+        assert store.count_nodes(tx, Campaign, *mine, NodeFilter(name_part="NOVEM")) == 3
+        assert store.count_nodes(tx, Campaign, *mine, NodeFilter(name_part="%")) == 0
 
     database.write_now(work)
 

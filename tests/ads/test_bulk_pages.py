@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from contatto.ads import store
-from contatto.ads.model import NodeKind, NodeStatus
+from contatto.ads.model import Ad, AdGroup, Campaign, NodeKind, NodeStatus
 from contatto.audit.store import list_audit_entries
 from contatto.kit.db.tx import Tx
 from tests.ads.world import Chain, add_chain, add_world
@@ -38,9 +38,9 @@ def statuses(house: House, ad: dict[str, str]) -> list[NodeStatus]:
     def look(tx: Tx) -> list[NodeStatus]:
         mine = house.business_id
         found = (
-            store.find_campaign_by_number(tx, mine, int(ad["campaign_id"])),
-            store.find_ad_group_by_number(tx, mine, int(ad["adgroup_id"])),
-            store.find_ad_by_number(tx, mine, int(ad["ad_id"])),
+            store.find_node(tx, Campaign, mine, number=int(ad["campaign_id"])),
+            store.find_node(tx, AdGroup, mine, number=int(ad["adgroup_id"])),
+            store.find_node(tx, Ad, mine, number=int(ad["ad_id"])),
         )
         return [each.status for each in found if each]
 

@@ -16,7 +16,7 @@ from contatto.ads.actions.campaigns import (
     update_campaign,
 )
 from contatto.ads.actions.edits import NewWelcome, create_welcome_message
-from contatto.ads.model import BidType, BudgetMode, NodeKind, NodeStatus, ScheduleType
+from contatto.ads.model import Ad, AdGroup, BidType, BudgetMode, NodeKind, NodeStatus, ScheduleType
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -79,7 +79,7 @@ def test_a_changed_ad_is_kept_whole_and_published(database: Database) -> None:
     message = str(database.write_now(lambda tx: create_welcome_message(tx, world.ad_account, new)).number)
     changes = AdChanges(name="Second", text=" Say hello ", headline="Tea", auto_message_id=message)
     database.write_now(lambda tx: update_ad(tx, world.ad_account, chain.ad.number, changes))
-    kept = database.read_now(lambda tx: store.find_ad_by_number(tx, world.id, chain.ad.number))
+    kept = database.read_now(lambda tx: store.find_node(tx, Ad, world.id, number=chain.ad.number))
     assert kept is not None
     assert (kept.name, kept.text, kept.headline, kept.auto_message_id) == (
         "Second",
@@ -115,7 +115,7 @@ def test_new_countries_of_an_ad_group_are_checked_as_at_the_beginning(database: 
     with pytest.raises(Refused) as refused:
         change_group(database, world, chain, name="Other", countries=("MY", "TR"))
     assert refused.value.code is errors.NOT_ELIGIBLE
-    kept = database.read_now(lambda tx: store.find_ad_group(tx, world.id, chain.ad_group.id))
+    kept = database.read_now(lambda tx: store.find_node(tx, AdGroup, world.id, id=chain.ad_group.id))
     assert kept is not None
     assert (kept.countries, kept.name) == (("AE", "MY"), "Singapore")
 
@@ -128,7 +128,7 @@ def test_budget_and_bid_change_and_a_bid_is_never_above_the_budget(database: Dat
     with pytest.raises(Refused, match="conversion_bid_price"):
         change_group(database, world, chain, budget_micros=1_000_000)
     change_group(database, world, chain, budget_micros=1_000_000, bid_type=BidType.NO_BID)
-    kept = database.read_now(lambda tx: store.find_ad_group(tx, world.id, chain.ad_group.id))
+    kept = database.read_now(lambda tx: store.find_node(tx, AdGroup, world.id, id=chain.ad_group.id))
     assert kept is not None
     assert (kept.budget_micros, kept.bid_type, kept.bid_micros) == (1_000_000, BidType.NO_BID, None)
 
@@ -145,11 +145,11 @@ def test_an_end_can_be_given_moved_and_taken_away(database: Database) -> None:
     change_group(database, world, chain, ends_at=NOW + timedelta(days=3))
     with pytest.raises(Refused, match="schedule_end_time"):
         change_group(database, world, chain, ends_at=NOW - timedelta(days=3))
-    kept = database.read_now(lambda tx: store.find_ad_group(tx, world.id, chain.ad_group.id))
+    kept = database.read_now(lambda tx: store.find_node(tx, AdGroup, world.id, id=chain.ad_group.id))
     assert kept is not None
     assert (kept.schedule_type, kept.ends_at) == (ScheduleType.START_END, NOW + timedelta(days=3))
     change_group(database, world, chain, schedule_type=ScheduleType.FROM_NOW)
-    kept = database.read_now(lambda tx: store.find_ad_group(tx, world.id, chain.ad_group.id))
+    kept = database.read_now(lambda tx: store.find_node(tx, AdGroup, world.id, id=chain.ad_group.id))
     assert kept is not None
     assert kept.ends_at is None
 
@@ -206,6 +206,6 @@ def test_a_total_budget_is_never_below_what_is_spent(database: Database) -> None
     with pytest.raises(Refused, match=r"budget: 7\.5 is already spent"):
         change_group(database, world, chain, budget_micros=7_000_000)
     change_group(database, world, chain, budget_micros=7_500_000)
-    kept = database.read_now(lambda tx: store.find_ad_group(tx, world.id, chain.ad_group.id))
+    kept = database.read_now(lambda tx: store.find_node(tx, AdGroup, world.id, id=chain.ad_group.id))
     assert kept is not None
     assert kept.budget_micros == 7_500_000

@@ -52,7 +52,7 @@ def under(database: Database, world: World, campaign_number: int) -> tuple[list[
     mine = (world.id, world.ad_account.id, wanted)
     page = Page(1, 100)
     return database.read_now(
-        lambda tx: (store.list_ad_groups(tx, *mine, page), store.list_ads(tx, *mine, page))
+        lambda tx: (store.list_nodes(tx, AdGroup, *mine, page), store.list_nodes(tx, Ad, *mine, page))
     )
 
 

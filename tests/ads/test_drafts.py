@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from contatto.accounts.model import Role
+from contatto.ads import store
 from contatto.ads.actions.campaigns import change_status
 from contatto.ads.actions.edits import (
     KEEP_DRAFTS,
-    drop_draft,
-    find_draft,
     form_of,
     keep_draft,
     list_open_drafts,
@@ -49,7 +48,7 @@ def test_a_draft_is_kept_once_for_each_form_of_a_member_and_reads_as_it_was_type
         last = AdGroupForm(name="Lunch people", countries=("SG", "MY"), goal="conversation", budget="12,")
         keep_draft(tx, owner, group, last)
         keep_draft(tx, owner, NEW_CAMPAIGN, CampaignForm(name="May"))
-        draft = find_draft(tx, owner, group)
+        draft = store.find_draft(tx, *owner, group)
         assert draft
         assert form_of(draft) == last
         shown = [(one.kind, one.name, one.parent_name) for one in list_open_drafts(tx, owner)]
@@ -57,9 +56,9 @@ def test_a_draft_is_kept_once_for_each_form_of_a_member_and_reads_as_it_was_type
             (NodeKind.AD_GROUP, "Lunch people", "November"),
             (NodeKind.CAMPAIGN, "May", ""),
         ]
-        drop_draft(tx, owner, group)
-        assert find_draft(tx, owner, group) is None
-        assert find_draft(tx, owner, NEW_CAMPAIGN)
+        store.delete_draft(tx, *owner, group)
+        assert store.find_draft(tx, *owner, group) is None
+        assert store.find_draft(tx, *owner, NEW_CAMPAIGN)
 
     database.write_now(work)
 
@@ -70,10 +69,10 @@ def test_nobody_else_sees_or_drops_a_draft(database: Database) -> None:
         owner = (world.id, "member-1")
         keep_draft(tx, owner, NEW_CAMPAIGN, CampaignForm(name="May"))
         for stranger in ((world.id, "member-2"), (other.id, "member-1")):
-            assert find_draft(tx, stranger, NEW_CAMPAIGN) is None
+            assert store.find_draft(tx, *stranger, NEW_CAMPAIGN) is None
             assert list_open_drafts(tx, stranger) == []
-            drop_draft(tx, stranger, NEW_CAMPAIGN)
-        assert find_draft(tx, owner, NEW_CAMPAIGN)
+            store.delete_draft(tx, *stranger, NEW_CAMPAIGN)
+        assert store.find_draft(tx, *owner, NEW_CAMPAIGN)
 
     database.write_now(work)
 
@@ -113,7 +112,7 @@ def test_the_worker_drops_drafts_that_were_not_touched_for_a_month(
     database.write_now(lambda tx: keep_draft(tx, newer, NEW_CAMPAIGN, CampaignForm(name="New")))
     clock.advance(days=KEEP_DRAFTS.days, hours=-1)
     assert database.write_now(purge_drafts) == 1
-    assert database.read_now(lambda tx: find_draft(tx, newer, NEW_CAMPAIGN))
+    assert database.read_now(lambda tx: store.find_draft(tx, *newer, NEW_CAMPAIGN))
     assert database.write_now(purge_drafts) == 0
 
 

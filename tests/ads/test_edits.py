@@ -11,7 +11,7 @@ from contatto.accounts.model import Role
 from contatto.ads import store
 from contatto.ads.actions.campaigns import AdGroupChanges, update_ad_group
 from contatto.ads.actions.edits import load_node_account
-from contatto.ads.model import Audit, NodeKind
+from contatto.ads.model import Ad, Audit, NodeKind
 from contatto.kit.db.tx import Tx
 from tests.ads.test_pages import add_audience, post
 from tests.ads.world import add_chain, add_world
@@ -173,7 +173,7 @@ def test_new_texts_of_an_ad_wait_for_the_operator_where_ads_are_reviewed(tmp_pat
         number = re.findall(r"\d+", made.headers["location"])[0]
 
         def audit(tx: Tx) -> Audit:
-            ad = store.find_ad_by_number(tx, house.business_id, int(number))
+            ad = store.find_node(tx, Ad, house.business_id, number=int(number))
             assert ad
             return ad.audit
 

@@ -11,7 +11,7 @@ from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
 from contatto.ads import store
 from contatto.ads.actions.campaigns import reject_ad
-from contatto.ads.model import NodeFilter, NodeStatus
+from contatto.ads.model import Ad, NodeFilter, NodeStatus
 from contatto.ads.store import list_live_ads
 from contatto.audiences.actions import NewAudience, create_audience
 from contatto.capture.actions import turn_off_capture, turn_on_capture
@@ -294,7 +294,7 @@ def test_pages_of_another_business_are_not_found_and_change_nothing(house: House
     live = house.context.db.read_now(lambda tx: list_live_ads(tx, chain.ad.business_id))
     assert [each.ad.id for each in live] == [chain.ad.id]
     mine = (chain.ad.business_id, chain.ad.ad_account_id, NodeFilter(statuses=frozenset(NodeStatus)))
-    assert house.context.db.read_now(lambda tx: store.count_ads(tx, *mine)) == 1
+    assert house.context.db.read_now(lambda tx: store.count_nodes(tx, Ad, *mine)) == 1
 
 
 def test_a_form_without_its_token_is_refused(house: House) -> None:

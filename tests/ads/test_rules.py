@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from contatto.ads.model import (
     BidType,
-    BillingEvent,
     BudgetMode,
     Check,
     ClickWindow,
@@ -26,13 +25,13 @@ from contatto.ads.rules.goals import (
     LEAD_MARKETS,
     LEAD_MARKETS_BY_REGION,
     LOCATION_IDS,
-    NAMES,
     check_billing,
     check_event,
     check_goal,
     check_move,
     countries_by_region,
     countries_of,
+    country_name,
     eligibility,
     goal_of,
     is_eligible,
@@ -88,7 +87,7 @@ def test_each_spelling_of_the_emirates_is_ae(spelling: str) -> None:
 
 def test_every_lead_market_has_a_location_id_and_a_name() -> None:
     assert set(LOCATION_IDS) >= LEAD_MARKETS
-    assert set(NAMES) == set(LOCATION_IDS)
+    assert all(country_name(code) != code for code in LOCATION_IDS)
     assert len(COUNTRIES) == len(LOCATION_IDS) == 55
 
 
@@ -193,10 +192,10 @@ def test_other_goals_are_refused_with_the_allowed_ones(name: str, promotion: str
 
 
 def test_both_goals_are_billed_by_views() -> None:
-    assert check_billing(Goal.LEAD, None) is BillingEvent.OCPM
-    assert check_billing(Goal.CONVERSATION, "OCPM") is BillingEvent.OCPM
+    check_billing(None)
+    check_billing("OCPM")
     with pytest.raises(Refused, match="billing_event"):
-        check_billing(Goal.LEAD, "CPC")
+        check_billing("CPC")
 
 
 def test_conversation_takes_no_other_event_than_message() -> None:

@@ -15,7 +15,7 @@ from contatto.ads.actions.campaigns import (
     update_ad,
     update_ad_group,
 )
-from contatto.ads.model import Ad, Audit, NodeKind, NodeStatus, Targeting
+from contatto.ads.model import Ad, AdGroup, Audit, NodeKind, NodeStatus, Targeting
 from contatto.ads.store import list_live_ads
 from contatto.audiences.actions import NewAudience, create_audience
 from contatto.kit.db.database import Database
@@ -63,7 +63,7 @@ def test_who_writes_over_a_change_that_he_has_not_seen_is_told(database: Databas
     late = AdGroupChanges(name="Late", seen_at=seen_at)
     with pytest.raises(Refused, match="conflict"):
         database.write_now(lambda tx: update_ad_group(tx, world.ad_account, number, late))
-    kept = database.read_now(lambda tx: store.find_ad_group_by_number(tx, world.id, number))
+    kept = database.read_now(lambda tx: store.find_node(tx, AdGroup, world.id, number=number))
     assert kept is not None
     assert kept.name == "First"
 

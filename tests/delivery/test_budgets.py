@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from contatto.ads import store as ads
 from contatto.ads.actions.campaigns import NewAd, create_ad, create_ad_group
-from contatto.ads.model import BudgetMode, NodeStatus, Pacing
+from contatto.ads.model import AdGroup, BudgetMode, NodeStatus, Pacing
 from contatto.delivery.actions.log import read_record
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.store import ledger
@@ -90,7 +90,7 @@ def pause(market: Market, *names: str) -> None:
 
     def work(tx: Tx) -> None:
         for name in names:
-            group = ads.find_ad_group(tx, market.id, name)
+            group = ads.find_node(tx, AdGroup, market.id, id=name)
             assert group is not None
             ads.mark_status(tx, group, NodeStatus.PAUSED)
 

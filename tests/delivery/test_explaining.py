@@ -10,8 +10,8 @@ import pytest
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_ad_accounts
 from contatto.ads.actions.edits import name_ads
-from contatto.ads.model import NodeFilter, Page
-from contatto.ads.store import list_ad_groups, list_ads_by_name
+from contatto.ads.model import AdGroup, NodeFilter, Page
+from contatto.ads.store import list_ads_by_name, list_nodes
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.actions.training import Trainer
 from contatto.delivery.model import TrialDay
@@ -112,7 +112,7 @@ def test_what_learning_brings_is_told_for_each_campaign(house: House) -> None:
     def count(tx: Tx, leads: int) -> None:
         (account,) = list_ad_accounts(tx, BusinessId(house.business_id))
         wanted = NodeFilter(goals=frozenset({Goal.CONVERSATION}))
-        (group,) = list_ad_groups(tx, house.business_id, account.id, wanted, Page())
+        (group,) = list_nodes(tx, AdGroup, house.business_id, account.id, wanted, Page())
         rows = [
             TrialDay(house.business_id, group.id, tx.now.date().isoformat(), way * bucket, 9, 1, 10**6, came)
             for way, came in ((1, 2 * leads), (-1, leads))

@@ -16,7 +16,8 @@ from contatto.accounts.store import list_ad_accounts
 from contatto.ad_platforms.actions import NewOutsideAccount, keep_nodes, keep_spend, open_outside_account
 from contatto.ad_platforms.model import AdDay, AdPlatform, NodeLevel, OutsideNode
 from contatto.ad_platforms.store import record_account
-from contatto.ads.store import find_ad_group_by_number
+from contatto.ads.model import AdGroup
+from contatto.ads.store import find_node
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_number
 from contatto.leads.model import LeadStatus
@@ -237,7 +238,7 @@ def test_our_ads_in_placements_of_marketplaces_have_rows_of_their_own(house: Hou
         wanted = Placement("", "", "Below the thread", "SGD", 1_000_000, (), (), 0, True, tx.now)
         placement = add_placement(tx, operator, wanted)
         (account,) = list_ad_accounts(tx, BusinessId(house.business_id))
-        group = find_ad_group_by_number(tx, house.business_id, int(made["adgroup_id"]))
+        group = find_node(tx, AdGroup, house.business_id, number=int(made["adgroup_id"]))
         assert group is not None
         where = (operator.business_id, house.business_id, placement.id, str(account.id), group.id)
         days = [PlacedDay(*where, day, 40, 4, 3_000_000, 2, 1) for day in (today(), "2020-01-01")]

@@ -18,6 +18,9 @@ class NodeStatus(StrEnum):
     DELETED = "deleted"
 
 
+EVERY_STATUS: Final = frozenset(NodeStatus)
+
+
 class NodeKind(StrEnum):
     """The three levels of an ad account; the values are the words of our addresses."""
 
@@ -284,6 +287,14 @@ class Ad:
     updated_at: datetime
     audit: Audit = Audit.PASS
     audit_reason: str = ""
+
+
+type AdNode = Campaign | AdGroup | Ad
+NODE_CLASSES: Final[Mapping[NodeKind, type[AdNode]]] = {
+    NodeKind.CAMPAIGN: Campaign,
+    NodeKind.AD_GROUP: AdGroup,
+    NodeKind.AD: Ad,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -14,7 +13,6 @@ from sqlalchemy import (
     Select,
     String,
     Table,
-    and_,
     bindparam,
     func,
     select,
@@ -22,8 +20,10 @@ from sqlalchemy import (
 )
 
 from contatto.ads.model import (
+    EVERY_STATUS,
     Ad,
     AdGroup,
+    AdNode,
     Audit,
     BidType,
     BillingEvent,
@@ -55,6 +55,7 @@ from contatto.kit.db.tx import (
     key,
     metadata,
     row_of,
+    rows_of,
     sealed,
     tenant,
     text,
@@ -163,39 +164,24 @@ ads = Table(
 )
 
 
-_TABLES: Final[dict[type[Campaign | AdGroup | Ad], Table]] = {
-    Campaign: campaigns,
-    AdGroup: ad_groups,
-    Ad: ads,
-}
+_TABLES: Final[dict[type[Any], Table]] = {Campaign: campaigns, AdGroup: ad_groups, Ad: ads}
 
 
-def save_node(tx: Tx, node: Campaign | AdGroup | Ad) -> None:
+def save_node(tx: Tx, node: AdNode) -> None:
     tx.insert(_TABLES[type(node)], row_of(node))
 
 
-def record_node[T: (Campaign, AdGroup, Ad)](tx: Tx, before: T, changed: T) -> bool:
+def record_node[T: AdNode](tx: Tx, before: T, changed: T) -> bool:
     """Write a changed node over its row; False, and nothing, when the row is no longer ``before``."""
-    table = _TABLES[type(before)]
-    statement = update(table).where(
-        table.c.business_id == before.business_id,
-        table.c.id == before.id,
-        table.c.updated_at == before.updated_at,
-    )
-    return tx.execute(statement.values(row_of(changed))).rowcount == 1
+    table, values = _TABLES[type(before)], row_of(changed, without={"business_id"})
+    is_unchanged = table.c.updated_at == before.updated_at
+    return tx.change(table, before.business_id, before.id, is_unchanged, **values)
 
 
-def find_campaign(tx: Tx, business_id: str, campaign_id: str) -> Campaign | None:
-    return tx.find(Campaign, _select(campaigns, business_id, campaigns.c.id == campaign_id))
-
-
-def find_campaign_by_number(tx: Tx, business_id: str, number: int) -> Campaign | None:
-    """Return a campaign by the API's ``campaign_id``."""
-    return tx.find(Campaign, _select(campaigns, business_id, campaigns.c.number == number))
-
-
-def find_ad_group(tx: Tx, business_id: str, ad_group_id: str) -> AdGroup | None:
-    return tx.find(AdGroup, _select(ad_groups, business_id, ad_groups.c.id == ad_group_id))
+def find_node[T: AdNode](tx: Tx, kind: type[T], business_id: str, **key: str | int) -> T | None:
+    """Return a campaign, an ad group or an ad by its ``id``, or by its ``number`` in the API."""
+    table = _TABLES[kind]
+    return tx.find(kind, select(table).where(*rows_of(table, business_id, **key)))
 
 
 _NAMED_AD_GROUPS: Final = PreparedQuery(
@@ -226,19 +212,10 @@ def list_campaigns_with_budget(tx: Tx, business_id: str, campaign_ids: Collectio
     return _NAMED_CAMPAIGNS.list(tx, values) if campaign_ids else []
 
 
-def find_ad_group_by_number(tx: Tx, business_id: str, number: int) -> AdGroup | None:
-    """Return an ad group by the API's ``adgroup_id``."""
-    return tx.find(AdGroup, _select(ad_groups, business_id, ad_groups.c.number == number))
-
-
-def find_ad_by_number(tx: Tx, business_id: str, number: int) -> Ad | None:
-    """Return an ad by the API's ``ad_id``."""
-    return tx.find(Ad, _select(ads, business_id, ads.c.number == number))
-
-
 def list_ads_by_number(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, Ad]:
     """Return ads of a business by the API's ``ad_id``; those that are not there are left out."""
-    return {ad.number: ad for ad in tx.list(Ad, _select(ads, business_id, ads.c.number.in_(numbers)))}
+    query = select(ads).where(*rows_of(ads, business_id, number=list(numbers)))
+    return {ad.number: ad for ad in tx.list(Ad, query)}
 
 
 def list_accounts_of_ad_groups(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, str]:
@@ -251,7 +228,7 @@ def list_accounts_of_ad_groups(tx: Tx, business_id: str, numbers: Collection[int
 
 def list_ads_by_name(tx: Tx, business_id: str, names: Collection[str]) -> list[Ad]:
     """Return all ads of a business that have one of some names."""
-    return tx.list(Ad, _select(ads, business_id, ads.c.name.in_(sorted(names)))) if names else []
+    return tx.list(Ad, select(ads).where(*rows_of(ads, business_id, name=sorted(names)))) if names else []
 
 
 def find_any_ad(tx: Tx, number: int) -> Ad | None:
@@ -259,47 +236,62 @@ def find_any_ad(tx: Tx, number: int) -> Ad | None:
     return tx.find(Ad, select(ads).where(ads.c.number == number))
 
 
-def load_campaigns(tx: Tx, business_id: str, ids: Iterable[str]) -> dict[str, Campaign]:
-    """Campaigns by their ids."""
-    matching_campaigns = tx.list(Campaign, _select(campaigns, business_id, campaigns.c.id.in_(sorted(ids))))
-    return {campaign.id: campaign for campaign in matching_campaigns}
+def load_nodes[T: AdNode](tx: Tx, kind: type[T], business_id: str, ids: Iterable[str]) -> dict[str, T]:
+    """Load campaigns, ad groups or ads by their ids; those that are not there are left out."""
+    table = _TABLES[kind]
+    nodes = tx.list(kind, select(table).where(*rows_of(table, business_id, id=sorted(ids))))
+    return {node.id: node for node in nodes}
 
 
-def load_ad_groups(tx: Tx, business_id: str, ids: Iterable[str]) -> dict[str, AdGroup]:
-    """Ad groups by their ids."""
-    matching_ad_groups = tx.list(AdGroup, _select(ad_groups, business_id, ad_groups.c.id.in_(sorted(ids))))
-    return {ad_group.id: ad_group for ad_group in matching_ad_groups}
+def list_nodes[T: AdNode](
+    tx: Tx,
+    kind: type[T],
+    business_id: str,
+    ad_account_id: str,
+    node_filter: NodeFilter,
+    page: Page | None = None,
+) -> list[T]:
+    """List campaigns, ad groups or ads of an ad account, newest first."""
+    query = _filtered(kind, business_id, ad_account_id, node_filter).order_by(_TABLES[kind].c.number.desc())
+    if page is not None:
+        query = query.limit(page.size).offset((page.number - 1) * page.size)
+    return tx.list(kind, query)
 
 
-def list_campaigns(
-    tx: Tx, business_id: str, ad_account_id: str, node_filter: NodeFilter, page: Page
-) -> list[Campaign]:
-    """Campaigns of an ad account, newest first."""
-    return tx.list(Campaign, _part(_campaigns(business_id, ad_account_id, node_filter), campaigns, page))
+def count_nodes[T: AdNode](
+    tx: Tx, kind: type[T], business_id: str, ad_account_id: str, node_filter: NodeFilter
+) -> int:
+    query = _filtered(kind, business_id, ad_account_id, node_filter)
+    return int(tx.scalar(select(func.count()).select_from(query.subquery())))
 
 
-def list_ad_groups(
-    tx: Tx, business_id: str, ad_account_id: str, node_filter: NodeFilter, page: Page
-) -> list[AdGroup]:
-    """Ad groups of an ad account, newest first."""
-    return tx.list(AdGroup, _part(_ad_groups(business_id, ad_account_id, node_filter), ad_groups, page))
-
-
-def list_ads(tx: Tx, business_id: str, ad_account_id: str, node_filter: NodeFilter, page: Page) -> list[Ad]:
-    """Return ads of an ad account, newest first."""
-    return tx.list(Ad, _part(_ads(business_id, ad_account_id, node_filter), ads, page))
-
-
-def count_campaigns(tx: Tx, business_id: str, ad_account_id: str, node_filter: NodeFilter) -> int:
-    return _count(tx, _campaigns(business_id, ad_account_id, node_filter))
-
-
-def count_ad_groups(tx: Tx, business_id: str, ad_account_id: str, node_filter: NodeFilter) -> int:
-    return _count(tx, _ad_groups(business_id, ad_account_id, node_filter))
-
-
-def count_ads(tx: Tx, business_id: str, ad_account_id: str, node_filter: NodeFilter) -> int:
-    return _count(tx, _ads(business_id, ad_account_id, node_filter))
+def _filtered[T: AdNode](
+    kind: type[T], business_id: str, ad_account_id: str, chosen: NodeFilter
+) -> Select[Any]:
+    table = _TABLES[kind]
+    own = {"ad_account_id": ad_account_id, "status": sorted(chosen.statuses)}
+    query = select(table).where(*rows_of(table, business_id, **own))
+    if chosen.name_part:
+        query = query.where(func.lower(table.c.name).contains(chosen.name_part.lower(), autoescape=True))
+    numbers = {
+        Campaign: chosen.campaign_numbers,
+        AdGroup: chosen.ad_group_numbers,
+        Ad: chosen.ad_numbers,
+    }[kind]
+    if numbers is not None:
+        query = query.where(table.c.number.in_(sorted(numbers)))
+    if kind is AdGroup and chosen.goals is not None:
+        query = query.where(ad_groups.c.goal.in_(sorted(chosen.goals)))
+    if kind is not Campaign and chosen.campaign_numbers is not None:
+        roofs = rows_of(campaigns, business_id, number=sorted(chosen.campaign_numbers))
+        query = query.where(table.c.campaign_id.in_(select(campaigns.c.id).where(*roofs)))
+    if kind is Ad and (chosen.ad_group_numbers is not None or chosen.goals is not None):
+        above = NodeFilter(
+            ad_group_numbers=chosen.ad_group_numbers, statuses=EVERY_STATUS, goals=chosen.goals
+        )
+        groups = _filtered(AdGroup, business_id, ad_account_id, above)
+        query = query.where(ads.c.ad_group_id.in_(groups.with_only_columns(ad_groups.c.id)))
+    return query
 
 
 def has_ad(tx: Tx, business_id: str) -> bool:
@@ -324,7 +316,7 @@ def list_ads_in_review(tx: Tx) -> list[Ad]:
     return tx.list(Ad, waiting.order_by(ads.c.updated_at, ads.c.number))
 
 
-def mark_status(tx: Tx, node: Campaign | AdGroup | Ad, status: NodeStatus) -> None:
+def mark_status(tx: Tx, node: AdNode, status: NodeStatus) -> None:
     """Set the status of a node; deletion takes all that is under it along."""
     rows = [(_TABLES[type(node)].c.id == node.id, _TABLES[type(node)])]
     if status is NodeStatus.DELETED and isinstance(node, Campaign):
@@ -334,61 +326,6 @@ def mark_status(tx: Tx, node: Campaign | AdGroup | Ad, status: NodeStatus) -> No
     for condition, table in rows:
         statement = update(table).where(table.c.business_id == node.business_id, condition)
         tx.execute(statement.values(status=status, updated_at=tx.now))
-
-
-def _select(table: Table, business_id: str, *conditions: ColumnElement[bool]) -> Select[Any]:
-    return select(table).where(table.c.business_id == business_id, *conditions)
-
-
-def _campaigns(business_id: str, ad_account_id: str, node_filter: NodeFilter) -> Select[Any]:
-    query = _of_account(campaigns, business_id, ad_account_id, node_filter)
-    return _limited(query, campaigns.c.number, node_filter.campaign_numbers)
-
-
-def _ad_groups(business_id: str, ad_account_id: str, node_filter: NodeFilter) -> Select[Any]:
-    query = _of_account(ad_groups, business_id, ad_account_id, node_filter)
-    if node_filter.campaign_numbers is not None:
-        under = select(campaigns.c.id).where(campaigns.c.business_id == business_id)
-        roofs = _limited(under, campaigns.c.number, node_filter.campaign_numbers)
-        query = query.where(ad_groups.c.campaign_id.in_(roofs))
-    if node_filter.goals is not None:
-        query = query.where(ad_groups.c.goal.in_(sorted(node_filter.goals)))
-    return _limited(query, ad_groups.c.number, node_filter.ad_group_numbers)
-
-
-def _ads(business_id: str, ad_account_id: str, node_filter: NodeFilter) -> Select[Any]:
-    query = _of_account(ads, business_id, ad_account_id, node_filter)
-    if node_filter.campaign_numbers is not None:
-        under = select(campaigns.c.id).where(campaigns.c.business_id == business_id)
-        roofs = _limited(under, campaigns.c.number, node_filter.campaign_numbers)
-        query = query.where(ads.c.campaign_id.in_(roofs))
-    if node_filter.ad_group_numbers is not None or node_filter.goals is not None:
-        under = select(ad_groups.c.id).where(ad_groups.c.business_id == business_id)
-        groups = _limited(under, ad_groups.c.number, node_filter.ad_group_numbers)
-        if node_filter.goals is not None:
-            groups = groups.where(ad_groups.c.goal.in_(sorted(node_filter.goals)))
-        query = query.where(ads.c.ad_group_id.in_(groups))
-    return _limited(query, ads.c.number, node_filter.ad_numbers)
-
-
-def _of_account(table: Table, business_id: str, ad_account_id: str, node_filter: NodeFilter) -> Select[Any]:
-    query = _select(table, business_id, table.c.ad_account_id == ad_account_id)
-    query = query.where(table.c.status.in_(sorted(node_filter.statuses)))
-    if node_filter.name_part:
-        query = query.where(func.lower(table.c.name).contains(node_filter.name_part.lower(), autoescape=True))
-    return query
-
-
-def _limited(query: Select[Any], column: Column[Any], numbers: frozenset[int] | None) -> Select[Any]:
-    return query if numbers is None else query.where(column.in_(sorted(numbers)))
-
-
-def _part(query: Select[Any], table: Table, page: Page) -> Select[Any]:
-    return query.order_by(table.c.number.desc()).limit(page.size).offset((page.number - 1) * page.size)
-
-
-def _count(tx: Tx, query: Select[Any]) -> int:
-    return int(tx.scalar(select(func.count()).select_from(query.subquery())))
 
 
 def _active(table: Table, *conditions: ColumnElement[bool]) -> Select[tuple[object, ...]]:
@@ -452,11 +389,6 @@ welcome_messages = Table(
 )
 
 
-def save_welcome_message(tx: Tx, message: WelcomeMessage) -> None:
-    row = row_of(message)
-    tx.insert(welcome_messages, row)
-
-
 def list_welcome_messages(
     tx: Tx, business_id: str, ad_account_id: str, numbers: Iterable[int] | None = None
 ) -> list[WelcomeMessage]:
@@ -498,34 +430,20 @@ def save_draft(tx: Tx, draft: Draft) -> None:
 
 def find_draft(tx: Tx, business_id: str, member_id: str, place: Place) -> Draft | None:
     """Return a draft by the kind of its node and the number of its parent (0 for a campaign)."""
-    return tx.find(Draft, select(ad_drafts).where(_at(business_id, member_id, place)))
+    kind, parent = place
+    where = rows_of(ad_drafts, business_id, member_id=member_id, kind=kind, parent=parent)
+    return tx.find(Draft, select(ad_drafts).where(*where))
 
 
 def list_drafts(tx: Tx, business_id: str, member_id: str) -> list[Draft]:
     """Return all drafts of a member, those saved last first."""
-    query = select(ad_drafts).where(
-        ad_drafts.c.business_id == business_id, ad_drafts.c.member_id == member_id
-    )
+    query = select(ad_drafts).where(*rows_of(ad_drafts, business_id, member_id=member_id))
     return tx.list(Draft, query.order_by(ad_drafts.c.saved_at.desc(), ad_drafts.c.id))
 
 
 def delete_draft(tx: Tx, business_id: str, member_id: str, place: Place) -> None:
-    tx.execute(ad_drafts.delete().where(_at(business_id, member_id, place)))
-
-
-def delete_old_drafts(tx: Tx, before: datetime) -> int:
-    """Delete some drafts of any business that were saved before a time; say how many."""
-    return tx.delete_some(ad_drafts, ad_drafts.c.saved_at < before)
-
-
-def _at(business_id: str, member_id: str, place: Place) -> ColumnElement[bool]:
     kind, parent = place
-    return and_(
-        ad_drafts.c.business_id == business_id,
-        ad_drafts.c.member_id == member_id,
-        ad_drafts.c.kind == kind,
-        ad_drafts.c.parent == parent,
-    )
+    tx.delete(ad_drafts, business_id, member_id=member_id, kind=kind, parent=parent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller, DirectRoute, api_routes
 from contatto.accounts.model import Access, Caller, Credential, Permission
 from contatto.accounts.rules import require
-from contatto.ads.model import NodeFilter, Page
-from contatto.ads.store import find_ad_by_number, find_ad_group, find_ad_group_by_number, list_ad_groups
+from contatto.ads.model import Ad, AdGroup, NodeFilter, Page
+from contatto.ads.store import find_node, list_nodes
 from contatto.audiences.actions import blind_digests
 from contatto.audiences.model import Fingerprint
 from contatto.delivery.actions.results import (
@@ -180,7 +180,7 @@ async def get_delivery_status(request: Request, caller: ApiCaller) -> Answered[L
 
     def work(tx: Tx) -> LearningList:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        groups = list_ad_groups(tx, account.business_id, account.id, NodeFilter(), Page())
+        groups = list_nodes(tx, AdGroup, account.business_id, account.id, NodeFilter(), Page())
         states = {state.number: state for state in list_states(tx, account.business_id)}
         return LearningList([_learning(group.number, states.get(group.number)) for group in groups])
 
@@ -285,7 +285,7 @@ async def get_expected_results(request: Request, caller: ApiCaller) -> Answered[
 
     def work(tx: Tx) -> ExpectedInfo:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        group = find_ad_group_by_number(tx, account.business_id, query.adgroup_id)
+        group = find_node(tx, AdGroup, account.business_id, number=query.adgroup_id)
         if group is None or group.ad_account_id != account.id:
             raise Refused(errors.NOT_FOUND)
         expected = forecast_ad_group(tx, account, group, to_micros(query.budget))
@@ -348,10 +348,10 @@ async def get_decision(request: Request, caller: ApiCaller) -> Answered[Decision
         account = load_advertiser(tx, caller, query.advertiser_id)
         explanation = explain_decision(tx, account.business_id, query.decision_id)
         record = explanation.record
-        ad = find_ad_by_number(tx, account.business_id, query.ad_id or record.ad)
+        ad = find_node(tx, Ad, account.business_id, number=query.ad_id or record.ad)
         if ad is None or ad.ad_account_id != account.id:
             raise Refused(errors.NOT_FOUND)
-        group = find_ad_group(tx, account.business_id, ad.ad_group_id)
+        group = find_node(tx, AdGroup, account.business_id, id=ad.ad_group_id)
         verdict, reason = explanation.verdict_of(ad.number, 0 if group is None else group.number)
         is_shown, explained = verdict is Verdict.SHOWN, explanation.explained
         offer = None if explained is None else explained.offers.get(ad.number)

@@ -14,8 +14,8 @@ from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import may, may_use
 from contatto.accounts.store import list_ad_accounts
 from contatto.ads.actions.edits import name_ads
-from contatto.ads.model import NodeFilter, NodeStatus, Page
-from contatto.ads.store import list_ad_groups, list_ads_by_number
+from contatto.ads.model import EVERY_STATUS, AdGroup, NodeFilter, Page
+from contatto.ads.store import list_ads_by_number, list_nodes
 from contatto.delivery.actions.budgets import list_own_days
 from contatto.delivery.actions.log import read_record
 from contatto.delivery.actions.results import CampaignLift, explain_decision, list_lifts, list_outlooks
@@ -262,7 +262,7 @@ async def show_delivery(request: Request, caller: PageCaller) -> HTMLResponse:
 
 def _groups(tx: Tx, account: AdAccount, states: dict[int, GroupState]) -> list[_GroupRow]:
     groups = []
-    for group in list_ad_groups(tx, account.business_id, account.id, NodeFilter(), Page(1, 200)):
+    for group in list_nodes(tx, AdGroup, account.business_id, account.id, NodeFilter(), Page(1, 200)):
         state = states.get(group.number)
         phase = Phase.LEARNING if state is None else state.phase
         reasons = [REASONS[reason] for reason in state.reasons] if state else []
@@ -325,7 +325,7 @@ def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
     ]
     rivals.sort(key=lambda rival: (-rival.offer_micros, not rival.is_shown))
     full = frozenset(number for number, why in record.left_out.items() if why == Hurdle.FREQUENCY)
-    node_filter = NodeFilter(ad_group_numbers=full, statuses=frozenset(NodeStatus))
+    node_filter = NodeFilter(ad_group_numbers=full, statuses=EVERY_STATUS)
     return {
         "at": from_micros(record.ts),
         "shown": names.get(record.ad, ""),
@@ -341,7 +341,7 @@ def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
             group.name
             for account in (list_ad_accounts(tx, caller.business_id) if full else [])
             if may_use(caller, account.id)
-            for group in list_ad_groups(tx, account.business_id, account.id, node_filter, Page())
+            for group in list_nodes(tx, AdGroup, account.business_id, account.id, node_filter, Page())
         ],
     }
 
@@ -509,8 +509,8 @@ async def download_statement(request: Request, caller: PageCaller) -> StreamingR
         for account in list_ad_accounts(tx, caller.business_id):
             if not may_use(caller, account.id):
                 continue
-            node_filter = NodeFilter(statuses=frozenset(NodeStatus))  # deleted ad groups too
-            listed = list_ad_groups(tx, account.business_id, account.id, node_filter, Page(1, 1_000_000))
+            node_filter = NodeFilter(statuses=EVERY_STATUS)  # deleted ad groups too
+            listed = list_nodes(tx, AdGroup, account.business_id, account.id, node_filter)
             groups = {group.id: group.name for group in listed}
             own = replace(
                 find_balance(tx, account.business_id, account.id),

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import may
 from contatto.accounts.store import list_ad_accounts
-from contatto.ads.model import NodeStatus
-from contatto.ads.store import load_ad_groups
+from contatto.ads.model import AdGroup, NodeStatus
+from contatto.ads.store import load_nodes
 from contatto.crm.model import TargetState
 from contatto.crm.store.deliveries import count_states, list_targets
 from contatto.delivery.rules.targeting import budget_left
@@ -137,7 +137,7 @@ def count_spent_budgets(tx: Tx, account: AdAccount) -> int:
     """Count the active ad groups that have used up their budget today."""
     day = tx.now.astimezone(ZoneInfo(account.timezone)).date().isoformat()
     charged = list_charged_days(tx, account.business_id, account.id, day, day)
-    groups = load_ad_groups(tx, account.business_id, {charge.ad_group_id for charge in charged})
+    groups = load_nodes(tx, AdGroup, account.business_id, {charge.ad_group_id for charge in charged})
     spent = list_spent(tx, account.business_id, list(groups), day)
     return sum(
         group.status is NodeStatus.ACTIVE and budget_left(group, spent[group.id]) == 0

@@ -1,19 +1,23 @@
 """Creation and changes of campaigns, ad groups and ads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from contatto.accounts import store as accounts
 from contatto.accounts.model import AdAccount, BusinessId
 from contatto.ads import store
 from contatto.ads.model import (
     DIRECT_MESSAGE,
+    EVERY_STATUS,
+    NODE_CLASSES,
     Ad,
     AdGroup,
+    AdNode,
     Audit,
     BidType,
+    BillingEvent,
     BudgetMode,
     Campaign,
     ClickWindow,
@@ -24,7 +28,6 @@ from contatto.ads.model import (
     NodeKind,
     NodeStatus,
     Pacing,
-    Page,
     Schedule,
     ScheduleType,
     Spent,
@@ -33,16 +36,15 @@ from contatto.ads.model import (
     WelcomeMessage,
 )
 from contatto.ads.rules.goals import (
-    BILLING_EVENTS,
     check_alive,
     check_audit_reason,
+    check_countries,
     check_goal,
     check_move,
     check_seen,
     check_targeting,
     eligibility,
     next_steps,
-    normal_countries,
     shown_of,
 )
 from contatto.ads.rules.settings import (
@@ -146,17 +148,11 @@ def load_ad_account(tx: Tx, business_id: str, ad_account_id: str) -> AdAccount:
     return account
 
 
-EVERY_STATUS: Final = frozenset(NodeStatus)
-
-
-NO_PAGES: Final = Page(1, 1_000_000)
-
-
 def publish_ads(tx: Tx, account: AdAccount, node_filter: NodeFilter) -> None:
     """Publish the ads of an ad account that are wanted, as they are now."""
-    ads = store.list_ads(tx, account.business_id, account.id, node_filter, NO_PAGES)
-    campaigns = store.load_campaigns(tx, account.business_id, {ad.campaign_id for ad in ads})
-    groups = store.load_ad_groups(tx, account.business_id, {ad.ad_group_id for ad in ads})
+    ads = store.list_nodes(tx, Ad, account.business_id, account.id, node_filter)
+    campaigns = store.load_nodes(tx, Campaign, account.business_id, {ad.campaign_id for ad in ads})
+    groups = store.load_nodes(tx, AdGroup, account.business_id, {ad.ad_group_id for ad in ads})
     for ad in ads:
         channel = find_channel(tx, account.business_id, ad.channel_account_id)
         homes = (account, channel)
@@ -248,8 +244,8 @@ class CampaignChanges:
     seen_at: datetime | None = None
 
 
-def plan_campaign(tx: Tx, business_id: str, new: NewCampaign) -> Campaign:
-    """Return the campaign that would be made; nothing is written.
+def create_campaign(tx: Tx, business_id: str, new: NewCampaign) -> Campaign:
+    """Make a campaign.
 
     Raises:
         Refused: NO_ADVERTISER, INVALID.
@@ -259,7 +255,7 @@ def plan_campaign(tx: Tx, business_id: str, new: NewCampaign) -> Campaign:
     budget = faults.read(lambda: check_budget(new.budget_mode, new.budget_micros), None)
     faults.read(lambda: check_least(budget, account.currency), None)
     faults.check()
-    return Campaign(
+    campaign = Campaign(
         id=new_id(),
         business_id=business_id,
         number=new_number(),
@@ -271,25 +267,32 @@ def plan_campaign(tx: Tx, business_id: str, new: NewCampaign) -> Campaign:
         created_at=tx.now,
         updated_at=tx.now,
     )
-
-
-def create_campaign(tx: Tx, business_id: str, new: NewCampaign) -> Campaign:
-    """Make a campaign.
-
-    Raises:
-        Refused: NO_ADVERTISER, INVALID.
-    """
-    campaign = plan_campaign(tx, business_id, new)
     store.save_node(tx, campaign)
     return campaign
 
 
-def find_own_campaign(tx: Tx, account: AdAccount, number: int) -> Campaign:
-    """Return a campaign of an ad account by the API's ``campaign_id``."""
-    campaign = store.find_campaign_by_number(tx, account.business_id, number)
-    if campaign is None or campaign.ad_account_id != account.id:
-        raise Refused(errors.NOT_FOUND, "campaign_id: campaign not found.")
-    return campaign
+_MISSING: Final = {
+    Campaign: N_("campaign_id: campaign not found."),
+    AdGroup: N_("adgroup_id: ad group not found."),
+    Ad: N_("ad_id: ad not found."),
+}
+_SOME_MISSING: Final = {
+    NodeKind.CAMPAIGN: N_("campaign_ids: campaign not found."),
+    NodeKind.AD_GROUP: N_("adgroup_ids: ad group not found."),
+    NodeKind.AD: N_("ad_ids: ad not found."),
+}
+
+
+def find_own[T: AdNode](tx: Tx, kind: type[T], account: AdAccount, number: int) -> T:
+    """Return a campaign, an ad group or an ad of an ad account by its id in the API.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    node = store.find_node(tx, kind, account.business_id, number=number)
+    if node is None or node.ad_account_id != account.id:
+        raise Refused(errors.NOT_FOUND, _MISSING[kind])
+    return node
 
 
 def update_campaign(tx: Tx, account: AdAccount, number: int, changes: CampaignChanges) -> Campaign:
@@ -298,7 +301,7 @@ def update_campaign(tx: Tx, account: AdAccount, number: int, changes: CampaignCh
     Raises:
         Refused: NOT_FOUND, INVALID, CONFLICT.
     """
-    campaign = find_own_campaign(tx, account, number)
+    campaign = find_own(tx, Campaign, account, number)
     check_alive("campaign_id", campaign.status)
     check_seen(campaign.updated_at, changes.seen_at)
     name, budget, faults = changes.name, campaign.budget_micros, Faults()
@@ -385,49 +388,38 @@ def create_ad_group(tx: Tx, business_id: str, new: NewAdGroup) -> AdGroup:
     Raises:
         Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
     """
-    campaign = store.find_campaign(tx, business_id, new.campaign_id)
+    campaign = store.find_node(tx, Campaign, business_id, id=new.campaign_id)
     if campaign is None or campaign.status is NodeStatus.DELETED:
-        raise Refused(errors.NOT_FOUND, "campaign_id: campaign not found.")
-    ad_group = plan_ad_group(tx, campaign, new)
-    store.save_node(tx, ad_group)
-    return ad_group
-
-
-def plan_ad_group(tx: Tx, campaign: Campaign, new: NewAdGroup) -> AdGroup:
-    """Return the ad group that would be made in a campaign, which may be a plan too; nothing is written.
-
-    Raises:
-        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
-    """
-    ad_account = load_ad_account(tx, campaign.business_id, campaign.ad_account_id)
-    faults = Faults()
+        raise Refused(errors.NOT_FOUND, _MISSING[Campaign])
+    account, faults = load_ad_account(tx, business_id, campaign.ad_account_id), Faults()
     name = faults.read(lambda: check_name("adgroup_name", new.name), "")
-    countries = faults.read(lambda: _checked_countries(new.countries), ())
-    wanted = Money(new.budget_mode, new.budget_micros, new.bid_type, new.bid_micros)
-    money = faults.read(lambda: _checked_money(wanted, ad_account), wanted)
-    targeting = faults.read(
-        lambda: check_targeting(new.targeting, _audience_numbers(tx, ad_account)), new.targeting
-    )
-    schedule = faults.read(lambda: _schedule(tx, new), Schedule(ScheduleType.FROM_NOW, tx.now, None))
+    countries = faults.read(lambda: check_countries(new.countries), ())
+    sent_money = Money(new.budget_mode, new.budget_micros, new.bid_type, new.bid_micros)
+    money = faults.read(lambda: check_money(sent_money), replace(sent_money, budget_micros=None))
+    faults.read(lambda: check_least(money.budget_micros, account.currency), None)
+    targeting = faults.read(lambda: _check_targeting(tx, account, new.targeting), new.targeting)
+    schedule_type = ScheduleType.FROM_NOW if new.ends_at is None else ScheduleType.START_END
+    sent_schedule = Schedule(schedule_type, new.starts_at or tx.now, new.ends_at)
+    schedule = faults.read(lambda: check_schedule(sent_schedule, tx.now), sent_schedule)
     windows = faults.read(lambda: windows_of(new.click_window, new.view_window), DEFAULT_WINDOWS)
     cap = faults.read(lambda: cap_of(new.frequency, new.frequency_schedule), None)
-    faults.read(lambda: check_form(tx, campaign.business_id, new.page_id), None)
+    faults.read(lambda: check_form(tx, business_id, new.page_id), None)
     if faults.found and countries:  # what is wrong with its goal is told along
-        faults.read(lambda: _checked_channel(tx, ad_account, countries, new), None)
+        faults.read(lambda: _checked_channel(tx, account, countries, new), None)
     faults.check()
-    channel = _checked_channel(tx, ad_account, countries, new)
-    return AdGroup(
+    channel = _checked_channel(tx, account, countries, new)
+    ad_group = AdGroup(
         id=new_id(),
-        business_id=campaign.business_id,
+        business_id=business_id,
         number=new_number(),
         campaign_id=campaign.id,
-        ad_account_id=ad_account.id,
+        ad_account_id=account.id,
         channel_account_id=channel.id,
         name=name,
         goal=new.goal,
         promotion_type=DIRECT_MESSAGE,
         countries=countries,
-        billing_event=BILLING_EVENTS[new.goal],
+        billing_event=BillingEvent.OCPM,
         budget_mode=money.budget_mode,
         budget_micros=money.budget_micros,
         bid_type=money.bid_type,
@@ -449,13 +441,8 @@ def plan_ad_group(tx: Tx, campaign: Campaign, new: NewAdGroup) -> AdGroup:
         frequency_schedule=cap.days if cap else None,
         **asdict(targeting),
     )
-
-
-def _checked_countries(requested_countries: tuple[str, ...]) -> tuple[str, ...]:
-    countries = normal_countries(requested_countries)
-    if not countries:
-        raise Refused(errors.INVALID, "location_ids: choose at least one country.")
-    return countries
+    store.save_node(tx, ad_group)
+    return ad_group
 
 
 def _checked_channel(
@@ -466,33 +453,23 @@ def _checked_channel(
     return channel
 
 
-def _checked_money(requested_money: Money, account: AdAccount) -> Money:
-    money = check_money(requested_money)
-    check_least(money.budget_micros, account.currency)
-    return money
-
-
-def _audience_numbers(tx: Tx, account: AdAccount) -> frozenset[str]:
-    return frozenset(str(audience.number) for audience in list_audiences(tx, account.business_id, account.id))
-
-
-def find_own_ad_group(tx: Tx, account: AdAccount, number: int) -> AdGroup:
-    """Return an ad group of an ad account by the API's ``adgroup_id``."""
-    ad_group = store.find_ad_group_by_number(tx, account.business_id, number)
-    if ad_group is None or ad_group.ad_account_id != account.id:
-        raise Refused(errors.NOT_FOUND, "adgroup_id: ad group not found.")
-    return ad_group
+def _check_targeting(
+    tx: Tx, account: AdAccount, targeting: Targeting, existing: Collection[str] = ()
+) -> Targeting:
+    """Check targeting; an ``existing`` audience may stay after its deletion, as it has no members."""
+    numbers = {*existing}
+    if targeting.audience_ids or targeting.excluded_audience_ids:
+        numbers |= {str(one.number) for one in list_audiences(tx, account.business_id, account.id)}
+    return check_targeting(targeting, numbers)
 
 
 def check_room(tx: Tx, campaign: Campaign) -> None:
     """Refuse one more ad group in a campaign that is full."""
     tx.hold_key("ad groups", campaign.id)
     under = NodeFilter(campaign_numbers=frozenset({campaign.number}))
-    if store.count_ad_groups(tx, campaign.business_id, campaign.ad_account_id, under) >= MOST_AD_GROUPS:
-        most = MOST_AD_GROUPS
-        raise Refused(
-            errors.AD_LIMIT, "campaign_id: a campaign can have at most %(most)s ad groups.", most=most
-        )
+    if store.count_nodes(tx, AdGroup, campaign.business_id, campaign.ad_account_id, under) >= MOST_AD_GROUPS:
+        says = N_("campaign_id: a campaign can have at most %(most)s ad groups.")
+        raise Refused(errors.AD_LIMIT, says, most=MOST_AD_GROUPS)
 
 
 def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupChanges) -> AdGroup:
@@ -504,7 +481,7 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
     Raises:
         Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
     """
-    before = find_own_ad_group(tx, account, number)
+    before = find_own(tx, AdGroup, account, number)
     check_alive("adgroup_id", before.status)
     check_seen(before.updated_at, changes.seen_at)
     name, page_id, faults = changes.name, changes.page_id, Faults()
@@ -520,7 +497,11 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
     countries = faults.read(
         lambda: _changed_countries(tx, account, before, changes.countries), before.countries
     )
-    targeting = faults.read(lambda: _changed_targeting(tx, account, before, changes), {})
+    targeting = before.targeting
+    if changes.targeting:
+        changed_parts = replace(targeting, **changes.targeting)
+        existing = (*before.audience_ids, *before.excluded_audience_ids)
+        targeting = faults.read(lambda: _check_targeting(tx, account, changed_parts, existing), targeting)
     cap = faults.read(lambda: changed_cap(before, changes.frequency, changes.frequency_schedule), before.cap)
     if page_id is not None and page_id != before.page_id:
         check_form(tx, account.business_id, page_id)
@@ -541,7 +522,7 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
         updated_at=tx.now,
         frequency=cap.views if cap else None,
         frequency_schedule=cap.days if cap else None,
-        **targeting,
+        **asdict(targeting),
     )
     if not store.record_node(tx, before, changed):
         raise Refused(errors.CONFLICT)
@@ -560,33 +541,16 @@ def _changed_money(tx: Tx, account: AdAccount, before: AdGroup, changes: AdGroup
     return money
 
 
-def _changed_targeting(
-    tx: Tx, account: AdAccount, before: AdGroup, changes: AdGroupChanges
-) -> dict[str, Any]:
-    """Return the parts of the targeting that change, checked together with those that stay."""
-    if not changes.targeting:
-        return {}
-    targeting = replace(before.targeting, **changes.targeting)
-    # a deleted audience may stay in the ad group: it has no members
-    audience_numbers = {*_audience_numbers(tx, account), *before.audience_ids, *before.excluded_audience_ids}
-    return asdict(check_targeting(targeting, audience_numbers))
-
-
 def _changed_countries(
     tx: Tx, account: AdAccount, before: AdGroup, countries_sent: tuple[str, ...] | None
 ) -> tuple[str, ...]:
     if countries_sent is None:
         return before.countries
-    countries = _checked_countries(countries_sent)
+    countries = check_countries(countries_sent)
     if countries != before.countries:
         channel = find_channel(tx, account.business_id, before.channel_account_id)
         check_goal(before.goal, load_facts(tx, account, channel, countries))
     return countries
-
-
-def _schedule(tx: Tx, new: NewAdGroup) -> Schedule:
-    kind = ScheduleType.FROM_NOW if new.ends_at is None else ScheduleType.START_END
-    return check_schedule(Schedule(kind, new.starts_at or tx.now, new.ends_at), tx.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -623,47 +587,30 @@ class AdChanges:
 
 
 def create_ad(tx: Tx, business_id: str, new: NewAd, *, needs_review: bool = False) -> Ad:
-    """Make an ad and tell measuring of it; with ``needs_review`` it waits for the operator.
+    """Make an ad and publish it for attribution; with ``needs_review`` it waits for the operator.
 
     Raises:
         Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
     """
-    ad_group = store.find_ad_group(tx, business_id, new.ad_group_id)
+    ad_group = store.find_node(tx, AdGroup, business_id, id=new.ad_group_id)
     if ad_group is None or ad_group.status is NodeStatus.DELETED:
-        raise Refused(errors.NOT_FOUND, "adgroup_id: ad group not found.")
-    campaign = store.find_campaign(tx, business_id, ad_group.campaign_id)
+        raise Refused(errors.NOT_FOUND, _MISSING[AdGroup])
+    campaign = store.find_node(tx, Campaign, business_id, id=ad_group.campaign_id)
     if campaign is None:
         raise Refused(errors.NOT_FOUND)
-    ad = plan_ad(tx, ad_group, new, needs_review=needs_review)
-    store.save_node(tx, ad)
-    homes = (
-        load_ad_account(tx, business_id, ad.ad_account_id),
-        find_channel(tx, business_id, ad.channel_account_id),
-    )
-    publish_one_ad(tx, ad, ad_group, campaign, homes)
-    return ad
-
-
-def plan_ad(tx: Tx, ad_group: AdGroup, new: NewAd, *, needs_review: bool = False) -> Ad:
-    """Return the ad that would be made in an ad group, which may be a plan too; nothing is written.
-
-    Raises:
-        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
-    """
-    business_id = ad_group.business_id
-    ad_account = load_ad_account(tx, business_id, ad_group.ad_account_id)
+    account = load_ad_account(tx, business_id, ad_group.ad_account_id)
     channel = find_channel(tx, business_id, new.channel_account_id or ad_group.channel_account_id)
-    check_goal(ad_group.goal, load_facts(tx, ad_account, channel, ad_group.countries))
+    check_goal(ad_group.goal, load_facts(tx, account, channel, ad_group.countries))
     name = check_name("ad_name", new.name)
-    check_message(tx, ad_account, new.auto_message_id)
+    check_message(tx, account, new.auto_message_id)
     check_form(tx, business_id, new.page_id)
-    return Ad(
+    ad = Ad(
         id=new_id(),
         business_id=business_id,
         number=new_number(),
         ad_group_id=ad_group.id,
-        campaign_id=ad_group.campaign_id,
-        ad_account_id=ad_group.ad_account_id,
+        campaign_id=campaign.id,
+        ad_account_id=account.id,
         channel_account_id=channel.id,
         name=name,
         headline=new.headline.strip() or channel.name,
@@ -678,13 +625,8 @@ def plan_ad(tx: Tx, ad_group: AdGroup, new: NewAd, *, needs_review: bool = False
         updated_at=tx.now,
         audit=Audit.AUDITING if needs_review else Audit.PASS,
     )
-
-
-def find_own_ad(tx: Tx, account: AdAccount, number: int) -> Ad:
-    """Return an ad of an ad account by the API's ``ad_id``."""
-    ad = store.find_ad_by_number(tx, account.business_id, number)
-    if ad is None or ad.ad_account_id != account.id:
-        raise Refused(errors.NOT_FOUND, "ad_id: ad not found.")
+    store.save_node(tx, ad)
+    publish_one_ad(tx, ad, ad_group, campaign, (account, channel))
     return ad
 
 
@@ -696,7 +638,7 @@ def update_ad(
     Raises:
         Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
     """
-    before = find_own_ad(tx, account, number)
+    before = find_own(tx, Ad, account, number)
     check_alive("ad_id", before.status)
     check_seen(before.updated_at, changes.seen_at)
     changed_values = row_of(changes, without={"seen_at"})
@@ -706,7 +648,7 @@ def update_ad(
     check_call_to_action(changed_values.get("call_to_action", before.call_to_action))
     if changed_values.get("channel_account_id"):
         channel = find_channel(tx, account.business_id, changed_values["channel_account_id"])
-        ad_group = store.find_ad_group(tx, account.business_id, before.ad_group_id)
+        ad_group = store.find_node(tx, AdGroup, account.business_id, id=before.ad_group_id)
         if ad_group is not None and channel.id != before.channel_account_id:
             check_goal(ad_group.goal, load_facts(tx, account, channel, ad_group.countries))
         changed_values["channel_account_id"] = channel.id
@@ -723,24 +665,6 @@ def update_ad(
     return changed
 
 
-_MISSING: Final = {
-    NodeKind.CAMPAIGN: N_("campaign_ids: campaign not found."),
-    NodeKind.AD_GROUP: N_("adgroup_ids: ad group not found."),
-    NodeKind.AD: N_("ad_ids: ad not found."),
-}
-
-
-def find_node_by_number(
-    tx: Tx, business_id: str, kind: NodeKind, number: int
-) -> Campaign | AdGroup | Ad | None:
-    """Return a node by the API's id."""
-    if kind is NodeKind.CAMPAIGN:
-        return store.find_campaign_by_number(tx, business_id, number)
-    if kind is NodeKind.AD_GROUP:
-        return store.find_ad_group_by_number(tx, business_id, number)
-    return store.find_ad_by_number(tx, business_id, number)
-
-
 def change_status(
     tx: Tx, account: AdAccount, kind: NodeKind, numbers: Sequence[int], status: NodeStatus
 ) -> None:
@@ -749,10 +673,10 @@ def change_status(
     Raises:
         Refused: NOT_FOUND, INVALID.
     """
-    nodes = [find_node_by_number(tx, account.business_id, kind, number) for number in numbers]
-    for node in nodes:
+    for number in numbers:
+        node = store.find_node(tx, NODE_CLASSES[kind], account.business_id, number=number)
         if node is None or node.ad_account_id != account.id:
-            raise Refused(errors.NOT_FOUND, _MISSING[kind])
+            raise Refused(errors.NOT_FOUND, _SOME_MISSING[kind])
         check_move(node.status, status)
         store.mark_status(tx, node, status)
 

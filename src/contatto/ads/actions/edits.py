@@ -10,13 +10,11 @@ from contatto.accounts.actions import NewAdAccount, correct_ad_account
 from contatto.accounts.model import AdAccount, BusinessId
 from contatto.ads import store
 from contatto.ads.actions.campaigns import (
-    NO_PAGES,
     AdChanges,
     AdGroupChanges,
     CampaignChanges,
     change_status,
     find_channel,
-    find_node_by_number,
     load_ad_account,
     load_facts,
     publish_one_ad,
@@ -25,8 +23,11 @@ from contatto.ads.actions.campaigns import (
     update_campaign,
 )
 from contatto.ads.model import (
+    EVERY_STATUS,
+    NODE_CLASSES,
     Ad,
     AdGroup,
+    AdNode,
     Audit,
     BidType,
     BudgetMode,
@@ -77,10 +78,8 @@ from contatto.ads.rules.settings import (
 )
 from contatto.ads.store import (
     SpendPort,
-    count_campaigns,
     list_ads_by_name,
     list_welcome_messages,
-    load_ad_groups,
 )
 from contatto.audiences import actions as audiences
 from contatto.audiences.model import Audience
@@ -88,7 +87,7 @@ from contatto.audiences.rules import source_number
 from contatto.audiences.store import list_audiences
 from contatto.channels.model import ChannelAccount
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import Faults, Typist, check_leap, read_amount
 from contatto.kit.ids import new_id, new_number
@@ -96,9 +95,14 @@ from contatto.kit.values import micros
 from contatto.measurement.rules import local_day
 
 
-def find_node(tx: Tx, business_id: str, place: Place) -> Campaign | AdGroup | Ad:
-    """Find the node at a place, unless it is deleted."""
-    node = find_node_by_number(tx, business_id, *place)
+def load_node(tx: Tx, business_id: str, place: Place) -> AdNode:
+    """Return the node at a place, unless it is deleted.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    kind, number = place
+    node = store.find_node(tx, NODE_CLASSES[kind], business_id, number=number)
     if node is None or node.status is NodeStatus.DELETED:
         raise Refused(errors.NOT_FOUND)
     return node
@@ -120,7 +124,7 @@ def load_node_account(tx: Tx, business_id: str, place: Place) -> AdAccount:
     Raises:
         Refused: NOT_FOUND.
     """
-    return load_ad_account(tx, business_id, find_node(tx, business_id, place).ad_account_id)
+    return load_ad_account(tx, business_id, load_node(tx, business_id, place).ad_account_id)
 
 
 def edit_node(tx: Tx, business_id: str, place: Place, act: Act, amount: str, typist: Typist) -> None:
@@ -142,15 +146,14 @@ def edit_node(tx: Tx, business_id: str, place: Place, act: Act, amount: str, typ
     if act in STATUS_AFTER:
         change_node_status(tx, business_id, place, STATUS_AFTER[act])
         return
-    node, (kind, number) = find_node(tx, business_id, place), place
+    node, (kind, number) = load_node(tx, business_id, place), place
     account = load_ad_account(tx, business_id, node.ad_account_id)
     micros = need_amount(act.value, amount, account.currency, typist.words.lang)
     before = None if isinstance(node, Ad) else node.budget_micros
     if act is Act.BID and isinstance(node, AdGroup):
         before = node.bid_micros
     if act is Act.BID:
-        changes = AdGroupChanges(bid_type=BidType.CUSTOM, bid_micros=micros)
-        update_ad_group(tx, account, number, changes)
+        update_ad_group(tx, account, number, AdGroupChanges(bid_type=BidType.CUSTOM, bid_micros=micros))
     elif kind is NodeKind.AD_GROUP:
         update_ad_group(tx, account, number, AdGroupChanges(budget_micros=micros))
     else:
@@ -160,7 +163,7 @@ def edit_node(tx: Tx, business_id: str, place: Place, act: Act, amount: str, typ
 
 def copy_node(
     tx: Tx, business_id: str, place: Place, named: Callable[[str], str], *, needs_review: bool = False
-) -> Campaign | AdGroup | Ad:
+) -> AdNode:
     """Copy what stands at a place, beside it, with all under it that is not deleted.
 
     The copy itself is paused; its children keep their status, so that one switch starts it all.
@@ -175,7 +178,7 @@ def copy_node(
     Raises:
         Refused: NOT_FOUND; NOT_ELIGIBLE or CAPTURE_OFF for a goal that could not be chosen anew.
     """
-    item = find_node(tx, business_id, place)
+    item = load_node(tx, business_id, place)
     name = named(item.name)[:LONGEST_NAME].strip()
     if isinstance(item, Campaign):
         new_campaign = replace(
@@ -189,17 +192,17 @@ def copy_node(
         )
         store.save_node(tx, new_campaign)
         under = NodeFilter(campaign_numbers=frozenset({item.number}))
-        ad_groups = store.list_ad_groups(tx, business_id, item.ad_account_id, under, NO_PAGES)
+        ad_groups = store.list_nodes(tx, AdGroup, business_id, item.ad_account_id, under)
         for ad_group in reversed(ad_groups):  # the oldest first, so that the copies stand in the same order
             _copy_ad_group(tx, ad_group, new_campaign, needs_review=needs_review)
         return new_campaign
-    campaign = store.find_campaign(tx, business_id, item.campaign_id)
+    campaign = store.find_node(tx, Campaign, business_id, id=item.campaign_id)
     if campaign is None:
         raise Refused(errors.NOT_FOUND)
     if isinstance(item, AdGroup):
         group = replace(item, name=name, status=NodeStatus.PAUSED)
         return _copy_ad_group(tx, group, campaign, needs_review=needs_review)
-    above = store.find_ad_group(tx, business_id, item.ad_group_id)
+    above = store.find_node(tx, AdGroup, business_id, id=item.ad_group_id)
     if above is None:
         raise Refused(errors.NOT_FOUND)
     ad = replace(item, name=name, status=NodeStatus.PAUSED)
@@ -219,7 +222,7 @@ def _copy_ad_group(tx: Tx, group: AdGroup, campaign: Campaign, *, needs_review: 
     )
     store.save_node(tx, new_group)
     under = NodeFilter(ad_group_numbers=frozenset({group.number}))
-    for ad in reversed(store.list_ads(tx, group.business_id, group.ad_account_id, under, NO_PAGES)):
+    for ad in reversed(store.list_nodes(tx, Ad, group.business_id, group.ad_account_id, under)):
         _copy_ad(tx, ad, (new_group, campaign), needs_review=needs_review)
     return new_group
 
@@ -288,18 +291,9 @@ def check_place(tx: Tx, owner: Owner, place: Place) -> None:
     """Check that the parent of a draft belongs to the business; a campaign has the parent 0."""
     kind, parent = place
     if kind in PARENTS:
-        find_node(tx, owner[0], (PARENTS[kind], parent))
+        load_node(tx, owner[0], (PARENTS[kind], parent))
     elif parent != 0:
         raise Refused(errors.NOT_FOUND)
-
-
-def drop_draft(tx: Tx, owner: Owner, place: Place) -> None:
-    """Delete a draft; a missing one is no error."""
-    store.delete_draft(tx, *owner, place)
-
-
-def find_draft(tx: Tx, owner: Owner, place: Place) -> Draft | None:
-    return store.find_draft(tx, *owner, place)
 
 
 def form_of(draft: Draft) -> Any:
@@ -312,7 +306,7 @@ def list_open_drafts(tx: Tx, owner: Owner) -> list[OpenDraft]:
     drafts = store.list_drafts(tx, *owner)
     homes: dict[Place, str] = {}
     for kind, parent in {(draft.kind, draft.parent) for draft in drafts if draft.kind in PARENTS}:
-        home = find_node_by_number(tx, owner[0], PARENTS[kind], parent)
+        home = store.find_node(tx, NODE_CLASSES[PARENTS[kind]], owner[0], number=parent)
         if home is not None and home.status is not NodeStatus.DELETED:
             homes[kind, parent] = home.name
     return [
@@ -330,7 +324,8 @@ def list_open_drafts(tx: Tx, owner: Owner) -> list[OpenDraft]:
 
 def purge_drafts(tx: Tx) -> int:
     """Delete drafts without a change for a month; return their number."""
-    return store.delete_old_drafts(tx, tx.now - KEEP_DRAFTS)
+    drafts = store.ad_drafts
+    return tx.delete_some(drafts, drafts.c.saved_at < tx.now - KEEP_DRAFTS)
 
 
 _START: Final = ("starts_on", "starts_time")
@@ -486,9 +481,8 @@ def _anew(form: Any, shown: Any, name: str) -> Any:
 
 def is_counted(tx: Tx, account: AdAccount) -> bool:
     """Report whether an ad account has, or had, a campaign, so that its money and days count."""
-    return (
-        count_campaigns(tx, account.business_id, account.id, NodeFilter(statuses=frozenset(NodeStatus))) > 0
-    )
+    every_status = NodeFilter(statuses=EVERY_STATUS)
+    return store.count_nodes(tx, Campaign, account.business_id, account.id, every_status) > 0
 
 
 def correct_advertiser(tx: Tx, business_id: BusinessId, ad_account_id: str, new: NewAdAccount) -> None:
@@ -512,15 +506,17 @@ def correct_advertiser(tx: Tx, business_id: BusinessId, ad_account_id: str, new:
 def name_ads(tx: Tx, business_id: str, ads: Collection[Ad]) -> dict[int, str]:
     """Return the names of ads of a business by their numbers; equal names get a distinction."""
     namesakes = list_ads_by_name(tx, business_id, {ad.name for ad in ads})
-    names = distinguish_ads(namesakes, load_ad_groups(tx, business_id, {ad.ad_group_id for ad in namesakes}))
+    names = distinguish_ads(
+        namesakes, store.load_nodes(tx, AdGroup, business_id, {ad.ad_group_id for ad in namesakes})
+    )
     return {ad.number: names[ad.number] for ad in ads}
 
 
 def load_outline(tx: Tx, account: AdAccount) -> list[Node]:
     """Return all that is not deleted, newest first."""
-    scope = (account.business_id, str(account.id), NodeFilter(), NO_PAGES)
-    campaigns = {campaign.id: campaign for campaign in store.list_campaigns(tx, *scope)}
-    groups = store.list_ad_groups(tx, *scope)
+    scope = (account.business_id, str(account.id), NodeFilter())
+    campaigns = {campaign.id: campaign for campaign in store.list_nodes(tx, Campaign, *scope)}
+    groups = store.list_nodes(tx, AdGroup, *scope)
     day = local_day(micros(tx.now), account.timezone)
     shared = [name for name, campaign in campaigns.items() if campaign.budget_micros is not None]
     under = store.list_ad_group_ids(tx, account.business_id, shared) if shared else {}
@@ -545,7 +541,7 @@ def load_outline(tx: Tx, account: AdAccount) -> list[Node]:
                 campaigns[group.campaign_id], facts_by_country[key], of_group.day_micros, ever, shared_spent
             )
             groups_above.append((group, above))
-    return build_outline(campaigns.values(), groups_above, store.list_ads(tx, *scope), tx.now)
+    return build_outline(campaigns.values(), groups_above, store.list_nodes(tx, Ad, *scope), tx.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -577,7 +573,7 @@ def create_welcome_message(tx: Tx, account: AdAccount, new: NewWelcome) -> Welco
         answers=tuple(answer for _, answer in pairs),
         created_at=tx.now,
     )
-    store.save_welcome_message(tx, message)
+    tx.insert(store.welcome_messages, row_of(message))
     return message
 
 
@@ -625,7 +621,7 @@ def load_uses(tx: Tx, account: AdAccount) -> dict[int, Uses]:
     audiences = list_audiences(tx, account.business_id, account.id)
     uses = {audience.number: Uses() for audience in audiences}
     by_text = {str(number): use for number, use in uses.items()}
-    for group in store.list_ad_groups(tx, account.business_id, account.id, NodeFilter(), NO_PAGES):
+    for group in store.list_nodes(tx, AdGroup, account.business_id, account.id, NodeFilter()):
         for number in set(group.audience_ids) & set(by_text):
             by_text[number].included.append(group)
         for number in set(group.excluded_audience_ids) & set(by_text):

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
-from msgspec import UNSET, UnsetType
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 from starlette.requests import Request
@@ -23,9 +22,7 @@ from contatto.ads.actions.campaigns import (
     create_ad,
     create_ad_group,
     create_campaign,
-    find_own_ad,
-    find_own_ad_group,
-    find_own_campaign,
+    find_own,
     update_ad,
     update_ad_group,
     update_campaign,
@@ -34,6 +31,7 @@ from contatto.ads.model import (
     DIRECT_MESSAGE,
     Ad,
     AdGroup,
+    AdNode,
     AgeGroup,
     Audit,
     BidType,
@@ -75,6 +73,7 @@ from contatto.kit.api_types import (
     ChosenList,
     IdText,
     JsonText,
+    PageInfo,
     PageQuery,
     TextId,
     TimeText,
@@ -333,26 +332,29 @@ class ListQuery(PageQuery):
     filtering: JsonText[Filtering | None] = None
     fields: JsonText[list[str] | None] = None
 
-    @property
-    def page_of_list(self) -> Page:
-        return Page(self.page, self.page_size)
+
+_NAME_FIELDS: Final = {Campaign: "campaign_name", AdGroup: "adgroup_name", Ad: "ad_name"}
 
 
-def node_filter_of(
-    filtering: Filtering | None, name_field: Literal["campaign_name", "adgroup_name", "ad_name"]
-) -> NodeFilter:
-    """Convert filters of the API; ``name_field`` is the name of the listed nodes."""
-    filters = filtering or Filtering()
+def list_page[T: AdNode](
+    tx: Tx, kind: type[T], account: AdAccount, query: ListQuery
+) -> tuple[list[T], PageInfo]:
+    """Return a page of an ad account's campaigns, ad groups or ads, with its place in the whole list."""
+    filters = query.filtering or Filtering()
     name = GOAL_ALIASES.get(filters.optimization_goal or "", filters.optimization_goal)
     goals = frozenset(goal for goal, own_name in OPTIMIZATION_GOALS.items() if own_name == name)
-    return NodeFilter(
+    node_filter = NodeFilter(
         campaign_numbers=_numbers(filters.campaign_ids),
         ad_group_numbers=_numbers(filters.adgroup_ids),
         ad_numbers=_numbers(filters.ad_ids or filters.smart_plus_ad_ids),
-        name_part=getattr(filters, name_field),
+        name_part=getattr(filters, _NAME_FIELDS[kind]),
         statuses=PRIMARY_STATUSES[filters.primary_status],
         goals=None if name is None else goals,  # an unknown goal selects nothing
     )
+    total = store.count_nodes(tx, kind, account.business_id, account.id, node_filter)
+    page = Page(query.page, query.page_size)
+    nodes = store.list_nodes(tx, kind, account.business_id, account.id, node_filter, page)
+    return nodes, page_info(query, total)
 
 
 def _numbers(ids: list[int] | None) -> frozenset[int] | None:
@@ -380,8 +382,6 @@ class CampaignList(ChosenList[CampaignInfo], frozen=True):
 
 
 class AdGroupInfo(Answer, frozen=True, kw_only=True):
-    """An ad group; its bid is ``bid_price`` where it pays for clicks, else ``conversion_bid_price``."""
-
     adgroup_id: IdText
     adgroup_name: str
     campaign_id: IdText
@@ -402,8 +402,7 @@ class AdGroupInfo(Answer, frozen=True, kw_only=True):
     placements: list[Literal["PLACEMENT_TIKTOK"]]
     billing_event: BillingEvent
     bid_type: BidType
-    bid_price: float | UnsetType = UNSET
-    conversion_bid_price: float | UnsetType = UNSET
+    conversion_bid_price: float
     budget_mode: BudgetMode
     budget: float
     pacing: Pacing
@@ -471,8 +470,6 @@ def show_campaign(campaign: Campaign, account: AdAccount) -> CampaignInfo:
 
 
 def show_ad_group(ad_group: AdGroup, campaign: Campaign, account: AdAccount) -> AdGroupInfo:
-    bid = api_amount(ad_group.bid_micros) or 0.0
-    is_per_click = ad_group.billing_event is BillingEvent.CPC
     targeting = ad_group.targeting
     return AdGroupInfo(
         adgroup_id=str(ad_group.number),
@@ -495,8 +492,7 @@ def show_ad_group(ad_group: AdGroup, campaign: Campaign, account: AdAccount) -> 
         placements=["PLACEMENT_TIKTOK"],
         billing_event=ad_group.billing_event,
         bid_type=ad_group.bid_type,
-        bid_price=bid if is_per_click else UNSET,
-        conversion_bid_price=UNSET if is_per_click else bid,
+        conversion_bid_price=api_amount(ad_group.bid_micros) or 0.0,
         budget_mode=ad_group.budget_mode,
         budget=api_amount(ad_group.budget_micros) or 0.0,
         pacing=ad_group.pacing,
@@ -513,33 +509,6 @@ def show_ad_group(ad_group: AdGroup, campaign: Campaign, account: AdAccount) -> 
         secondary_status=secondary_status("ADGROUP", ad_group.status, None, campaign),
         create_time=api_time(ad_group.created_at),
         modify_time=api_time(ad_group.updated_at),
-    )
-
-
-def show_ad(ad: Ad, ad_group: AdGroup, campaign: Campaign, account: AdAccount) -> AdInfo:
-    return AdInfo(
-        ad_id=str(ad.number),
-        ad_name=ad.name,
-        adgroup_id=str(ad_group.number),
-        adgroup_name=ad_group.name,
-        campaign_id=str(campaign.number),
-        campaign_name=campaign.name,
-        advertiser_id=str(account.number),
-        identity_type="TT_USER",
-        identity_id=ad.channel_account_id,
-        ad_format=ad.ad_format,
-        ad_text=ad.text,
-        headline=ad.headline,
-        call_to_action=ad.call_to_action,
-        auto_message_id=ad.auto_message_id or None,
-        page_id=ad.page_id or None,
-        video_id=ad.video_id or None,
-        operation_status=OPERATION_OF[ad.status],
-        secondary_status=secondary_status("AD", ad.status, ad_group, campaign, ad.audit),
-        audit_status=ad.audit,
-        reject_reason=ad.audit_reason or None,
-        create_time=api_time(ad.created_at),
-        modify_time=api_time(ad.updated_at),
     )
 
 
@@ -575,7 +544,7 @@ async def update_one_campaign(
 
     def work(tx: Tx) -> CampaignInfo:
         account = load_advertiser(tx, caller, body.advertiser_id)
-        before = find_own_campaign(tx, account, body.campaign_id)
+        before = find_own(tx, Campaign, account, body.campaign_id)
         check_frozen({
             "budget_mode": (body.budget_mode, before.budget_mode),
             "objective_type": (body.objective_type, OBJECTIVE),
@@ -593,11 +562,9 @@ async def get_campaigns(request: Request, caller: ApiCaller) -> Answered[Campaig
 
     def work(tx: Tx) -> CampaignList:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        node_filter = node_filter_of(query.filtering, "campaign_name")
-        total = store.count_campaigns(tx, caller.business_id, account.id, node_filter)
-        campaigns = store.list_campaigns(tx, caller.business_id, account.id, node_filter, query.page_of_list)
+        campaigns, page = list_page(tx, Campaign, account, query)
         rows = [show_campaign(campaign, account) for campaign in campaigns]
-        return CampaignList(chosen(rows, query.fields), page_info(query, total))
+        return CampaignList(chosen(rows, query.fields), page)
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
@@ -644,7 +611,7 @@ async def create_one_ad_group(
 
     def work(tx: Tx) -> AdGroupInfo:
         account = load_advertiser(tx, caller, body.advertiser_id)
-        campaign = find_own_campaign(tx, account, body.campaign_id)
+        campaign = find_own(tx, Campaign, account, body.campaign_id)
         ad_group = create_ad_group(tx, caller.business_id, new_ad_group(body, campaign.id))
         return show_ad_group(ad_group, campaign, account)
 
@@ -653,7 +620,7 @@ async def create_one_ad_group(
 
 def new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
     goal = goal_of(body.optimization_goal, body.promotion_type)
-    check_billing(goal, body.billing_event)
+    check_billing(body.billing_event)
     check_event(goal, body.optimization_event)
     windows = (body.click_attribution_window, body.view_attribution_window)
     if body.engaged_view_attribution_window is not None and None in windows:
@@ -710,7 +677,7 @@ async def update_one_ad_group(
 def patch_ad_group(tx: Tx, caller: Caller, body: UpdateAdGroup) -> AdGroupInfo:
     """Change an ad group as the body says, and show it."""
     account = load_advertiser(tx, caller, body.advertiser_id)
-    before = find_own_ad_group(tx, account, body.adgroup_id)
+    before = find_own(tx, AdGroup, account, body.adgroup_id)
     goal = GOAL_ALIASES.get(body.optimization_goal or "", body.optimization_goal)
     check_frozen({
         "optimization_goal": (goal, OPTIMIZATION_GOALS[before.goal]),
@@ -737,9 +704,7 @@ def patch_ad_group(tx: Tx, caller: Caller, body: UpdateAdGroup) -> AdGroupInfo:
         frequency=body.frequency,
         frequency_schedule=body.frequency_schedule,
     )
-    changed = update_ad_group(tx, account, before.number, changes)
-    campaigns = store.load_campaigns(tx, caller.business_id, {changed.campaign_id})
-    return show_ad_group(changed, campaigns[changed.campaign_id], account)
+    return show_ad_groups(tx, account, [update_ad_group(tx, account, before.number, changes)])[0]
 
 
 @ad_group_router.get("/get/", Permission.READ_ADS, openapi_extra=describe_query(ListQuery))
@@ -749,19 +714,17 @@ async def get_ad_groups(request: Request, caller: ApiCaller) -> Answered[AdGroup
 
     def work(tx: Tx) -> AdGroupList:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        rows, total = list_rows(tx, account, query)
-        return AdGroupList(chosen(rows, query.fields), page_info(query, total))
+        ad_groups, page = list_page(tx, AdGroup, account, query)
+        return AdGroupList(chosen(show_ad_groups(tx, account, ad_groups), query.fields), page)
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-def list_rows(tx: Tx, account: AdAccount, query: ListQuery) -> tuple[list[AdGroupInfo], int]:
-    """Return a page of ad groups as the API shows them, and the number of all."""
-    node_filter = node_filter_of(query.filtering, "adgroup_name")
-    total = store.count_ad_groups(tx, account.business_id, account.id, node_filter)
-    ad_groups = store.list_ad_groups(tx, account.business_id, account.id, node_filter, query.page_of_list)
-    campaigns = store.load_campaigns(tx, account.business_id, {group.campaign_id for group in ad_groups})
-    return [show_ad_group(group, campaigns[group.campaign_id], account) for group in ad_groups], total
+def show_ad_groups(tx: Tx, account: AdAccount, ad_groups: list[AdGroup]) -> list[AdGroupInfo]:
+    """Return ad groups as the API shows them, with their campaigns."""
+    ids = {group.campaign_id for group in ad_groups}
+    campaigns = store.load_nodes(tx, Campaign, account.business_id, ids)
+    return [show_ad_group(group, campaigns[group.campaign_id], account) for group in ad_groups]
 
 
 @ad_group_router.post("/status/update/", Permission.WRITE_ADS)
@@ -797,7 +760,7 @@ async def create_some_ads(request: Request, caller: ApiCaller, body: CreateAds) 
 
     def work(tx: Tx) -> list[AdInfo]:
         account = load_advertiser(tx, caller, body.advertiser_id)
-        ad_group = find_own_ad_group(tx, account, body.adgroup_id)
+        ad_group = find_own(tx, AdGroup, account, body.adgroup_id)
         ads = []
         for creative in body.creatives:
             new = NewAd(
@@ -828,10 +791,10 @@ async def update_some_ads(request: Request, caller: ApiCaller, body: UpdateAds) 
 
     def work(tx: Tx) -> list[AdInfo]:
         account = load_advertiser(tx, caller, body.advertiser_id)
-        group = find_own_ad_group(tx, account, body.adgroup_id)
+        group = find_own(tx, AdGroup, account, body.adgroup_id)
         changed = []
         for creative in body.creatives:
-            if find_own_ad(tx, account, creative.ad_id).ad_group_id != group.id:
+            if find_own(tx, Ad, account, creative.ad_id).ad_group_id != group.id:
                 raise Refused(errors.NOT_FOUND, "ad_id: it is not of this ad group.")
             changes = AdChanges(
                 name=creative.ad_name,
@@ -860,20 +823,45 @@ async def get_ads(request: Request, caller: ApiCaller) -> Answered[AdList]:
 
     def work(tx: Tx) -> AdList:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        node_filter = node_filter_of(query.filtering, "ad_name")
-        total = store.count_ads(tx, caller.business_id, account.id, node_filter)
-        ads = store.list_ads(tx, caller.business_id, account.id, node_filter, query.page_of_list)
-        rows = show_ads(tx, account, ads)
-        return AdList(chosen(rows, query.fields), page_info(query, total))
+        ads, page = list_page(tx, Ad, account, query)
+        return AdList(chosen(show_ads(tx, account, ads), query.fields), page)
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
 def show_ads(tx: Tx, account: AdAccount, ads: list[Ad]) -> list[AdInfo]:
     """Return ads as the API shows them, with their ad groups and campaigns."""
-    campaigns = store.load_campaigns(tx, account.business_id, {ad.campaign_id for ad in ads})
-    groups = store.load_ad_groups(tx, account.business_id, {ad.ad_group_id for ad in ads})
-    return [show_ad(ad, groups[ad.ad_group_id], campaigns[ad.campaign_id], account) for ad in ads]
+    campaigns = store.load_nodes(tx, Campaign, account.business_id, {ad.campaign_id for ad in ads})
+    groups = store.load_nodes(tx, AdGroup, account.business_id, {ad.ad_group_id for ad in ads})
+    rows = []
+    for ad in ads:
+        group, campaign = groups[ad.ad_group_id], campaigns[ad.campaign_id]
+        info = AdInfo(
+            ad_id=str(ad.number),
+            ad_name=ad.name,
+            adgroup_id=str(group.number),
+            adgroup_name=group.name,
+            campaign_id=str(campaign.number),
+            campaign_name=campaign.name,
+            advertiser_id=str(account.number),
+            identity_type="TT_USER",
+            identity_id=ad.channel_account_id,
+            ad_format=ad.ad_format,
+            ad_text=ad.text,
+            headline=ad.headline,
+            call_to_action=ad.call_to_action,
+            auto_message_id=ad.auto_message_id or None,
+            page_id=ad.page_id or None,
+            video_id=ad.video_id or None,
+            operation_status=OPERATION_OF[ad.status],
+            secondary_status=secondary_status("AD", ad.status, group, campaign, ad.audit),
+            audit_status=ad.audit,
+            reject_reason=ad.audit_reason or None,
+            create_time=api_time(ad.created_at),
+            modify_time=api_time(ad.updated_at),
+        )
+        rows.append(info)
+    return rows
 
 
 @ad_router.post("/status/update/", Permission.WRITE_ADS)

@@ -9,7 +9,6 @@ from starlette.requests import Request
 from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller, api_routes
 from contatto.accounts.model import AdAccount, Permission
-from contatto.ads import store
 from contatto.ads.actions.campaigns import (
     AdChanges,
     NewAd,
@@ -18,8 +17,7 @@ from contatto.ads.actions.campaigns import (
     create_ad,
     create_ad_group,
     create_campaign,
-    find_own_ad_group,
-    find_own_campaign,
+    find_own,
     update_ad,
 )
 from contatto.ads.api.campaigns import (
@@ -36,11 +34,11 @@ from contatto.ads.api.campaigns import (
     TargetingShape,
     UpdateAdGroup,
     get_campaigns,
-    list_rows,
+    list_page,
     new_ad_group,
-    node_filter_of,
     patch_ad_group,
     show_ad_group,
+    show_ad_groups,
     show_ads,
     show_campaign,
     update_ad_group_status,
@@ -48,7 +46,7 @@ from contatto.ads.api.campaigns import (
     update_one_campaign,
     update_statuses,
 )
-from contatto.ads.model import Ad, NodeKind
+from contatto.ads.model import Ad, AdGroup, Campaign, NodeKind
 from contatto.ads.rules.goals import OPERATIONS, Operation
 from contatto.ads.rules.settings import check_auto_message
 from contatto.kit import errors
@@ -61,7 +59,6 @@ from contatto.kit.api_types import (
     TextId,
     chosen,
     describe_query,
-    page_info,
     read_query,
     request_id_of,
 )
@@ -231,7 +228,7 @@ async def create_smart_ad_group(
 
     def work(tx: Tx) -> SmartAdGroupInfo:
         account = load_advertiser(tx, caller, body.advertiser_id)
-        campaign = find_own_campaign(tx, account, body.campaign_id)
+        campaign = find_own(tx, Campaign, account, body.campaign_id)
 
         def make() -> SmartAdGroupInfo:
             check_room(tx, campaign)
@@ -262,9 +259,9 @@ async def get_smart_ad_groups(request: Request, caller: ApiCaller) -> Answered[S
 
     def work(tx: Tx) -> SmartAdGroupList:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        rows, total = list_rows(tx, account, query)
-        shown = [_show_smart_ad_group(row) for row in rows]
-        return SmartAdGroupList(chosen(shown, query.fields), page_info(query, total))
+        ad_groups, page = list_page(tx, AdGroup, account, query)
+        shown = [_show_smart_ad_group(row) for row in show_ad_groups(tx, account, ad_groups)]
+        return SmartAdGroupList(chosen(shown, query.fields), page)
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
@@ -337,7 +334,7 @@ async def create_smart_ad(request: Request, caller: ApiCaller, body: SmartAd) ->
 
     def work(tx: Tx) -> SmartAdInfo:
         account = load_advertiser(tx, caller, body.advertiser_id)
-        group = find_own_ad_group(tx, account, body.adgroup_id)
+        group = find_own(tx, AdGroup, account, body.adgroup_id)
 
         def make() -> SmartAdInfo:
             creative = _creative(body)
@@ -413,29 +410,26 @@ async def get_smart_ads(request: Request, caller: ApiCaller) -> Answered[SmartAd
 
     def work(tx: Tx) -> SmartAdList:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        node_filter = node_filter_of(query.filtering, "ad_name")
-        total = store.count_ads(tx, caller.business_id, account.id, node_filter)
-        ads = store.list_ads(tx, caller.business_id, account.id, node_filter, query.page_of_list)
-        rows = chosen(_show_ads(tx, account, ads), query.fields)
-        return SmartAdList(rows, page_info(query, total))
+        ads, page = list_page(tx, Ad, account, query)
+        return SmartAdList(chosen(_show_ads(tx, account, ads), query.fields), page)
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
 def _show_ads(tx: Tx, account: AdAccount, ads: list[Ad]) -> list[SmartAdInfo]:
-    return [_show(row) for row in show_ads(tx, account, ads)]
-
-
-def _show(ad: AdInfo) -> SmartAdInfo:
-    creative = CreativeParts(ad.ad_format, ad.identity_type, ad.identity_id, VideoId(ad.video_id))
-    return SmartAdInfo(
-        **asdict(ad),
-        smart_plus_ad_id=ad.ad_id,
-        creative_list=[CreativeEntry(creative)],
-        ad_text_list=[AdTextEntry(ad.ad_text)],
-        auto_message_list=[AutoMessageEntry(ad.auto_message_id)] if ad.auto_message_id else [],
-        page_list=[PageEntry(ad.page_id)] if ad.page_id else [],
-    )
+    rows = []
+    for ad in show_ads(tx, account, ads):
+        creative = CreativeParts(ad.ad_format, ad.identity_type, ad.identity_id, VideoId(ad.video_id))
+        info = SmartAdInfo(
+            **asdict(ad),
+            smart_plus_ad_id=ad.ad_id,
+            creative_list=[CreativeEntry(creative)],
+            ad_text_list=[AdTextEntry(ad.ad_text)],
+            auto_message_list=[AutoMessageEntry(ad.auto_message_id)] if ad.auto_message_id else [],
+            page_list=[PageEntry(ad.page_id)] if ad.page_id else [],
+        )
+        rows.append(info)
+    return rows
 
 
 @router.post("/ad/status/update/", Permission.WRITE_ADS)

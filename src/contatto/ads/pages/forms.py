@@ -31,8 +31,6 @@ from contatto.ads.actions.edits import (
     Owner,
     check_place,
     choose_first_message,
-    drop_draft,
-    find_draft,
     form_of,
     keep_draft,
 )
@@ -359,7 +357,7 @@ def owner_of(caller: Caller) -> Owner:
 
 def open_form[F](tx: Tx, request: Request, caller: Caller, place: Place, blank: F) -> Opened[F]:
     """Open a form: blank, with the offer of a draft if there is one; or the draft, if requested."""
-    draft = find_draft(tx, owner_of(caller), place)
+    draft = store.find_draft(tx, *owner_of(caller), place)
     if draft is None:
         return Opened(blank, draft_view(place))
     goes_on = request.query_params.get("draft") == "continue"
@@ -397,7 +395,7 @@ async def post_draft_away(
 
     def work(tx: Tx) -> None:
         check_place(tx, owner_of(caller), place)
-        drop_draft(tx, owner_of(caller), place)
+        store.delete_draft(tx, *owner_of(caller), place)
 
     await context_of(request).db.write(work)
     return RedirectResponse("/ads" if back == "list" else new_form_path(*place), 303)
@@ -478,7 +476,7 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
             frequency_schedule=schedule,
         )
         ad_group = faults.finish(lambda: create_ad_group(tx, account.business_id, new))
-        drop_draft(tx, owner_of(caller), (NodeKind.AD_GROUP, campaign.number))
+        store.delete_draft(tx, *owner_of(caller), (NodeKind.AD_GROUP, campaign.number))
         return ad_group
 
     try:
@@ -506,7 +504,7 @@ def _after(refused: Refused, wrong: dict[str, str], typed: Typed, *, turn_on: bo
 
 
 def _load_campaign(tx: Tx, caller: Caller, number: str) -> tuple[Campaign, AdAccount]:
-    campaign = store.find_campaign_by_number(tx, caller.business_id, number_of(number))
+    campaign = store.find_node(tx, Campaign, caller.business_id, number=number_of(number))
     if campaign is None:
         raise Refused(errors.NOT_FOUND)
     account = accounts.find_ad_account(tx, caller.business_id, campaign.ad_account_id)
@@ -569,7 +567,7 @@ async def post_campaign(
 
     def work(tx: Tx) -> Campaign:
         account = load_advertiser(tx, caller, number_of(advertiser_id))
-        drop_draft(tx, owner_of(caller), NEW_CAMPAIGN)
+        store.delete_draft(tx, *owner_of(caller), NEW_CAMPAIGN)
         return create_campaign(tx, caller.business_id, NewCampaign(account.id, name))
 
     try:
@@ -623,7 +621,7 @@ async def post_ad(request: Request, caller: FormCaller, number: str) -> Response
     typed = read_form(AdForm, (await request.form(max_files=0)).multi_items())
 
     def work(tx: Tx) -> Ad:
-        group = store.find_ad_group_by_number(tx, caller.business_id, number_of(number))
+        group = store.find_node(tx, AdGroup, caller.business_id, number=number_of(number))
         if group is None:
             raise Refused(errors.NOT_FOUND)
         faults = Faults()
@@ -633,7 +631,7 @@ async def post_ad(request: Request, caller: FormCaller, number: str) -> Response
         first = faults.read(lambda: choose_first_message(tx, account, typed), "")
         new = NewAd(group.id, typed.name, typed.body, headline, page_id=page_id, auto_message_id=first)
         made = faults.finish(lambda: create_ad(tx, caller.business_id, new, needs_review=needs_review))
-        drop_draft(tx, owner_of(caller), (NodeKind.AD, group.number))
+        store.delete_draft(tx, *owner_of(caller), (NodeKind.AD, group.number))
         return made
 
     try:
@@ -653,8 +651,8 @@ async def _ad_form(
 
     def work(tx: Tx) -> dict[str, Any]:
         forms = dict(form_choices(tx, caller.business_id))
-        group = store.find_ad_group_by_number(tx, caller.business_id, number_of(number))
-        campaign = group and store.find_campaign(tx, caller.business_id, group.campaign_id)
+        group = store.find_node(tx, AdGroup, caller.business_id, number=number_of(number))
+        campaign = group and store.find_node(tx, Campaign, caller.business_id, id=group.campaign_id)
         account = group and channels.find_account(tx, caller.business_id, group.channel_account_id)
         if group is None or campaign is None or account is None:
             raise Refused(errors.NOT_FOUND)

@@ -24,11 +24,11 @@ from contatto.ads.actions.edits import (
     edit_ad_group,
     edit_campaign,
     edit_node,
-    find_node,
     is_counted,
+    load_node,
     shown_ad_group,
 )
-from contatto.ads.model import Ad, AdGroup, BudgetMode, Campaign, NodeKind, NodeStatus, Place
+from contatto.ads.model import Ad, AdGroup, AdNode, BudgetMode, Campaign, NodeKind, NodeStatus, Place
 from contatto.ads.pages.forms import (
     AUDIT_KEYS,
     BUDGET_MODES,
@@ -123,11 +123,11 @@ async def show_preview(request: Request, caller: PageCaller, number: str) -> HTM
     context = context_of(request)
 
     def work(tx: Tx) -> dict[str, Any]:
-        ad = store.find_ad_by_number(tx, caller.business_id, number_of(number))
+        ad = store.find_node(tx, Ad, caller.business_id, number=number_of(number))
         if ad is None:
             raise Refused(errors.NOT_FOUND)
-        group = store.load_ad_groups(tx, caller.business_id, {ad.ad_group_id})[ad.ad_group_id]
-        campaign = store.load_campaigns(tx, caller.business_id, {ad.campaign_id})[ad.campaign_id]
+        group = store.load_nodes(tx, AdGroup, caller.business_id, {ad.ad_group_id})[ad.ad_group_id]
+        campaign = store.load_nodes(tx, Campaign, caller.business_id, {ad.campaign_id})[ad.campaign_id]
         account = find_channel(tx, caller.business_id, ad.channel_account_id)
         welcome = find_welcome(tx, ad)
         return {
@@ -223,7 +223,7 @@ def _names(tx: Tx, caller: Caller, requested: _BulkChange) -> dict[Place, str]:
     names: dict[Place, str] = {}
     for place in requested.places:
         try:
-            names[place] = find_node(tx, caller.business_id, place).name
+            names[place] = load_node(tx, caller.business_id, place).name
         except Refused:  # its row says so
             continue
     return names
@@ -368,8 +368,8 @@ async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number
     needs_review = context_of(request).settings.needs_ad_review
     typist = typist_of(request, sent)
 
-    def work(tx: Tx) -> Campaign | AdGroup | Ad:
-        node = find_node(tx, caller.business_id, place)
+    def work(tx: Tx) -> AdNode:
+        node = load_node(tx, caller.business_id, place)
         account = load_ad_account(tx, caller.business_id, node.ad_account_id)
         text = overwritten_version or seen_version
         if not (text.isascii() and text.isdigit() and len(text) < 18):
@@ -400,7 +400,7 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent
     context, words = context_of(request), translator_of(request)
 
     def work(tx: Tx) -> dict[str, Any]:
-        node = find_node(tx, caller.business_id, place)
+        node = load_node(tx, caller.business_id, place)
         account = load_ad_account(tx, caller.business_id, node.ad_account_id)
         if isinstance(node, Campaign):
             values = {
@@ -414,7 +414,7 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent
                 ],
             }
         elif isinstance(node, AdGroup):
-            campaign = store.load_campaigns(tx, node.business_id, {node.campaign_id})[node.campaign_id]
+            campaign = store.load_nodes(tx, Campaign, node.business_id, {node.campaign_id})[node.campaign_id]
             channel = find_channel(tx, node.business_id, node.channel_account_id)
             shown = edit.form if edit else shown_ad_group(tx, account, node, words.lang)
             whole = typed_ad_group(node, account, words.lang)
@@ -456,8 +456,8 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent
                 "frozen": frozen,
             }
         else:
-            group = store.load_ad_groups(tx, node.business_id, {node.ad_group_id})[node.ad_group_id]
-            campaign = store.load_campaigns(tx, node.business_id, {node.campaign_id})[node.campaign_id]
+            group = store.load_nodes(tx, AdGroup, node.business_id, {node.ad_group_id})[node.ad_group_id]
+            campaign = store.load_nodes(tx, Campaign, node.business_id, {node.campaign_id})[node.campaign_id]
             channel = find_channel(tx, node.business_id, node.channel_account_id)
             forms = form_choices(tx, node.business_id)
             values = {

@@ -10,8 +10,10 @@ from typing import Final, Literal
 
 from contatto.ads.model import (
     DIRECT_MESSAGE,
+    EVERY_STATUS,
     Ad,
     AdGroup,
+    AdNode,
     AgeGroup,
     Audit,
     BillingEvent,
@@ -29,6 +31,7 @@ from contatto.ads.model import (
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
+from contatto.kit.languages import SOURCE, translator_for
 from contatto.measurement.model import Goal
 
 
@@ -63,6 +66,14 @@ def normal_country(text: str) -> str:
 def normal_countries(texts: Iterable[str]) -> tuple[str, ...]:
     """Country codes, each once, in order."""
     return tuple(sorted({normal_country(text) for text in texts}))
+
+
+def check_countries(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return target countries as codes, each once; at least one is needed."""
+    countries = normal_countries(texts)
+    if not countries:
+        raise Refused(errors.INVALID, "location_ids: choose at least one country.")
+    return countries
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,69 +201,9 @@ def location_ids_of(countries: Iterable[str]) -> tuple[str, ...]:
     return tuple(LOCATION_IDS[country] for country in countries if country in LOCATION_IDS)
 
 
-_COUNTRY_TABLE: Final = """
-SG Singapore
-MY Malaysia
-PH Philippines
-TH Thailand
-VN Vietnam
-ID Indonesia
-KH Cambodia
-JP Japan
-AU Australia
-NZ New Zealand
-AR Argentina
-BR Brazil
-CL Chile
-CO Colombia
-PE Peru
-EC Ecuador
-BO Bolivia
-GY Guyana
-PY Paraguay
-UY Uruguay
-VE Venezuela
-BZ Belize
-CR Costa Rica
-DO Dominican Republic
-SV El Salvador
-GT Guatemala
-HN Honduras
-NI Nicaragua
-PA Panama
-MX Mexico
-SA Saudi Arabia
-AE United Arab Emirates
-QA Qatar
-OM Oman
-KW Kuwait
-LB Lebanon
-JO Jordan
-IQ Iraq
-IL Israel
-EG Egypt
-LK Sri Lanka
-MA Morocco
-KE Kenya
-DZ Algeria
-NG Nigeria
-ZA South Africa
-PK Pakistan
-US United States
-IT Italy
-TR Türkiye
-GB United Kingdom
-BD Bangladesh
-KR South Korea
-TW Taiwan
-PR Puerto Rico
-"""
-NAMES: Final = {line[:2]: line[3:] for line in _COUNTRY_TABLE.strip().splitlines()}
-
-
 def country_name(code: str) -> str:
-    """Return the English name of a country; its code where we have no name."""
-    return NAMES.get(code, code)
+    """Return the English name of a country."""
+    return translator_for(SOURCE).country(code)
 
 
 def countries_by_region() -> list[tuple[str, list[str]]]:
@@ -384,8 +335,6 @@ goal of form ads."""
 GOAL_ALIASES: Final = {"LEAD": "LEAD_GENERATION"}
 OPTIMIZATION_GOALS: Final = {goal: name for (name, _), goal in GOALS.items()}
 
-BILLING_EVENTS: Final = {Goal.LEAD: BillingEvent.OCPM, Goal.CONVERSATION: BillingEvent.OCPM}
-
 REGISTRATION_MARKETS: Final = {
     # Lead is a goal of direct-message ads, so those are sold in all countries where Lead is available.
     Goal.CONVERSATION: DM_ADS_MARKETS | LEAD_MARKETS,
@@ -469,14 +418,13 @@ def check_goal(goal: Goal, facts: Facts) -> None:
         raise Refused(errors.CAPTURE_OFF, _CAPTURE_OFF, id=facts.channel_account_id)
 
 
-def check_billing(goal: Goal, billing_event: str | None) -> BillingEvent:
-    """Return the billing event of a goal; another one is refused."""
-    allowed = BILLING_EVENTS[goal]
-    if billing_event not in (None, allowed):
+def check_billing(billing_event: str | None) -> None:
+    """Refuse a billing event other than that of both goals."""
+    if billing_event not in (None, BillingEvent.OCPM):
+        allowed = BillingEvent.OCPM.value
         raise Refused(
-            errors.INVALID, "%(field)s: allowed: %(allowed)s.", field="billing_event", allowed=allowed.value
+            errors.INVALID, "%(field)s: allowed: %(allowed)s.", field="billing_event", allowed=allowed
         )
-    return allowed
 
 
 def check_event(goal: Goal, optimization_event: str | None) -> None:
@@ -550,7 +498,7 @@ OPERATION_OF: Final = {status: operation for operation, status in OPERATIONS.ite
 
 PRIMARY_STATUSES: Final = {
     "STATUS_NOT_DELETE": frozenset({NodeStatus.ACTIVE, NodeStatus.PAUSED}),
-    "STATUS_ALL": frozenset(NodeStatus),
+    "STATUS_ALL": EVERY_STATUS,
     "STATUS_DELETE": frozenset({NodeStatus.DELETED}),
     "STATUS_DELIVERY_OK": frozenset({NodeStatus.ACTIVE}),
     "STATUS_DISABLE": frozenset({NodeStatus.PAUSED}),
@@ -767,7 +715,7 @@ class Node:
     """A campaign, an ad group or an ad with what lies under it."""
 
     kind: NodeKind
-    item: Campaign | AdGroup | Ad
+    item: AdNode
     state: Delivering
     under: "tuple[Node, ...]" = ()
 

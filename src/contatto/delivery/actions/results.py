@@ -13,7 +13,7 @@ import numpy as np
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.model import AdGroup, BudgetMode, Campaign, NodeFilter, Page
-from contatto.ads.store import list_ad_groups, list_campaigns, list_live_ads
+from contatto.ads.store import list_live_ads, list_nodes
 from contatto.audiences.actions import keep_lookalike
 from contatto.audiences.model import Audience, AudienceKind, Fingerprint, Lookalike
 from contatto.audiences.rules import conversion_of, lookalike_of, source_number
@@ -289,7 +289,7 @@ class _RecentEarnings(NamedTuple):
 
 def _load_earnings(tx: Tx, account: AdAccount) -> tuple[dict[str, _RecentEarnings], dict[Goal, Earnings]]:
     """Return the recent results of each ad group by id, and the sums by goal."""
-    groups = list_ad_groups(tx, account.business_id, account.id, NodeFilter(), Page())
+    groups = list_nodes(tx, AdGroup, account.business_id, account.id, NodeFilter(), Page())
     today = date.fromisoformat(local_day(micros(tx.now), account.timezone))
     day = today - LOOK_BACK
     charged = list_charged_since(tx, account.business_id, [group.id for group in groups], day)
@@ -329,7 +329,8 @@ def list_lifts(tx: Tx, account: AdAccount) -> list[CampaignLift]:
     Campaigns without views in the trial are left out, and so is the sum of a single campaign.
     """
     groups = {
-        group.id: group for group in list_ad_groups(tx, account.business_id, account.id, NodeFilter(), Page())
+        group.id: group
+        for group in list_nodes(tx, AdGroup, account.business_id, account.id, NodeFilter(), Page())
     }
     since = (tx.now - TRIAL_LOOK_BACK).date().isoformat()
     by_part: dict[tuple[str, Goal], list[TrialDay]] = {}
@@ -338,7 +339,7 @@ def list_lifts(tx: Tx, account: AdAccount) -> list[CampaignLift]:
         by_part.setdefault((group.campaign_id, group.goal), []).append(day)
     campaigns = {
         campaign.id: campaign
-        for campaign in list_campaigns(tx, account.business_id, account.id, NodeFilter(), Page())
+        for campaign in list_nodes(tx, Campaign, account.business_id, account.id, NodeFilter(), Page())
     }
     rows = [_measure(campaigns.get(name), goal, days) for (name, goal), days in by_part.items()]
     rows.sort(key=lambda row: (row.goal, "" if row.campaign is None else row.campaign.name))

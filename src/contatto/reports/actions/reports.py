@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from contatto.accounts import store as accounts
 from contatto.accounts.model import AdAccount, BusinessId
 from contatto.ads import store as ads
-from contatto.ads.model import Ad, AdGroup, Campaign, NodeFilter, NodeStatus, Page
+from contatto.ads.model import Ad, AdGroup, Campaign, NodeFilter, NodeStatus
 from contatto.channels import store as channels
 from contatto.channels.model import Platform
 from contatto.kit import errors
@@ -268,7 +268,6 @@ def _count_events(tx: Tx, events: EventFilter, source: CountedEvent) -> CountedR
 
 APPS: Final = frozenset({Platform.WHATSAPP, Platform.MESSENGER, Platform.INSTAGRAM})
 """Messaging apps other than the platform of the ads and our own chat page."""
-_ALL_ROWS: Final = Page(1, 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,9 +334,9 @@ class AdTree:
 
 def load_tree(tx: Tx, ad_account: AdAccount, nodes: NodeFilter = ALL_NODES) -> AdTree:
     account = (ad_account.business_id, ad_account.id)
-    campaigns = ads.list_campaigns(tx, *account, nodes, _ALL_ROWS)
-    groups = ads.list_ad_groups(tx, *account, nodes, _ALL_ROWS)
-    tree_ads = ads.list_ads(tx, *account, nodes, _ALL_ROWS)
+    campaigns = ads.list_nodes(tx, Campaign, *account, nodes)
+    groups = ads.list_nodes(tx, AdGroup, *account, nodes)
+    tree_ads = ads.list_nodes(tx, Ad, *account, nodes)
     channel_accounts = channels.list_accounts(tx, ad_account.business_id)
     apps = {channel_account.id for channel_account in channel_accounts if channel_account.platform in APPS}
     return AdTree(

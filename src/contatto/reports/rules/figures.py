@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, Field
 
 from contatto.accounts.model import AdAccount
-from contatto.ads.model import DIRECT_MESSAGE, NodeFilter, NodeStatus
+from contatto.ads.model import DIRECT_MESSAGE, EVERY_STATUS, NodeFilter
 from contatto.kit import errors
 from contatto.kit.api_types import ApiId, ApiModel, JsonText, PageQuery
 from contatto.kit.errors import Refused
@@ -461,7 +461,7 @@ def compare_winners(conversions: Iterable[WhatIfConversion], most_listed: int) -
     return WhatIf(count, counts, changed_count, tuple(changed))
 
 
-ALL_NODES: Final = NodeFilter(statuses=frozenset(NodeStatus))
+ALL_NODES: Final = NodeFilter(statuses=EVERY_STATUS)
 ID_LEVELS: Final = {
     "advertiser_id": Level.AD_ACCOUNT,
     "page_id": Level.PAGE,
@@ -608,7 +608,7 @@ def read_spec(query: ReportBody) -> ReportSpec:
         if condition.filter_type != "IN" or not all(value.isascii() and value.isdigit() for value in values):
             raise Refused(errors.INVALID, f"filtering: {name} allows IN with a list of ids.")
         numbers[_ID_FILTERS[name]] = frozenset(number for number in map(int, values) if number < 1 << 63)
-    node_filter = NodeFilter(statuses=frozenset(NodeStatus), **numbers)
+    node_filter = NodeFilter(statuses=EVERY_STATUS, **numbers)
     return ReportSpec(
         _read_span(query, step),
         level,
