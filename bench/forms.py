@@ -25,7 +25,7 @@ from contatto.inbox import auth
 from contatto.inbox.pages.chat import OPENING_KEY
 from contatto.kit.rate_limits import RateLimit
 from contatto.simulator.world import DemoWorld
-from contatto.ui.sessions import VISITOR_KEY, Carrier, cookie_name, new_visitor, public_id, sign_visitor
+from contatto.ui.render import VISITOR_KEY, Carrier, cookie_name, new_visitor, public_id, sign_visitor
 
 SAYS = "instant forms: their sheet served, answers kept, a lead made"
 SHEET, ANSWERS = slice(0, 1), slice(1, 2)

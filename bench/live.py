@@ -30,7 +30,7 @@ from contatto.accounts.store import list_members
 from contatto.kit.db.tx import Tx
 from contatto.simulator.world import DemoWorld
 from contatto.ui.live import GATHER_S, pace_of
-from contatto.ui.sessions import SESSION_COOKIE
+from contatto.ui.render import SESSION_COOKIE
 
 SAYS = "pages of the inbox that are open while a hundred messages a second come in, on SQLite"
 PAGES = 200

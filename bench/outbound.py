@@ -36,7 +36,7 @@ from contatto.app import open_context
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
 from contatto.migrations.steps import migrate_schema
-from contatto.ui.context import Context
+from contatto.ui.requests import Context
 from contatto.wiring import install
 
 SAYS = "leads with what is due of them, and from commit to sent while one destination hangs"

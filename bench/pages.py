@@ -32,7 +32,7 @@ from bench.pages_parts.steps import Steps
 from contatto.app import create_app, open_context
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
-from contatto.ui.context import Context
+from contatto.ui.requests import Context
 from contatto.wiring import install
 
 SAYS = "pages of the Leads Center, from request to answer"

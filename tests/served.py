@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from contatto.app import create_app
-from contatto.ui.context import Context
+from contatto.ui.requests import Context
 
 PATIENCE_S = 60
 

@@ -11,10 +11,10 @@ from typing import Any, Final
 import psycopg
 from sqlalchemy import inspect, text
 
-from contatto.kit.db.database import Database
+from contatto.kit.db.database import CommitSignal, Database
 from contatto.kit.db.tx import Tx
+from contatto.kit.outbound.store import jobs
 from contatto.kit.values import micros
-from contatto.worker import Worker
 
 NOTED: Final = frozenset({"last_used_at"})
 """Columns that a refused request may change: that a token came is noted, whatever it asked for."""
@@ -157,8 +157,10 @@ def _settle(db: Database) -> None:
 
 def has_worker(db: Database) -> bool:
     """Whether a worker of this process listens to what is committed."""
-    listeners = (getattr(listener, "func", listener) for listener, _ in db._listeners)
-    return any(isinstance(getattr(each, "__self__", None), Worker) for each in listeners)
+    return any(
+        isinstance(getattr(listener, "__self__", None), CommitSignal) and tables == {jobs.name}
+        for listener, tables in db._listeners
+    )
 
 
 def _has_work(tx: Tx) -> bool:

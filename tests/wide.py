@@ -19,7 +19,7 @@ ON_POSTGRESQL_TOO: Final = (
     "jobs/test_actions.py",
     "leads/test_erasing.py",
     "people/test_members.py",
-    "typed/test_kept.py",
+    "accounts/test_kept.py",
     "journeys/test_conversion_to_report.py",
     "journeys/test_message_to_lead.py",
     "security/test_raced.py",
@@ -63,7 +63,7 @@ FEW_ON_POSTGRESQL: Final = {
         "test_captured_qualified", "test_killed_between", "test_leads_that_no_ad",
         "test_the_outcome_of_a_request",
     ),
-    "typed/test_kept.py": ("test_nobody_else", "test_what_is_kept"),
+    "accounts/test_kept.py": ("test_nobody_else", "test_what_is_kept"),
 }  # fmt: skip
 """Files that ask many things of the same few statements, and those of their tests that meet these statements:
 the default run makes these on PostgreSQL, the others on SQLite alone."""

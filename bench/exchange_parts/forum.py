@@ -27,7 +27,7 @@ from contatto.operators import actions as operators_actions
 from contatto.operators import store as operator_accounts
 from contatto.operators import store as operators_store
 from contatto.operators.model import AdmissionState, Category, Operator, Placement, ReviewState
-from contatto.ui.context import Context
+from contatto.ui.requests import Context
 from contatto.wiring import install
 
 FLOOR_MICROS: Final = 2_000_000

@@ -35,7 +35,7 @@ from contatto.kit.settings import Settings
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.migrations.steps import migrate_schema
 from contatto.simulator.world import COMPANY, DemoWorld, build_world, invent_logins
-from contatto.ui.context import Context
+from contatto.ui.requests import Context
 from contatto.wiring import install
 
 TOLD: Final = "/told-to-the-benchmark"

@@ -15,7 +15,7 @@ from contatto.kit.values import micros
 from contatto.leads.rules.records import name_key
 from contatto.leads.store.annotations import record_facets
 from contatto.migrations.steps import migrate_schema
-from contatto.ui.context import Context
+from contatto.ui.requests import Context
 
 PASSWORD, EMAIL = "a long enough password", "owner@example.com"
 STATUSES = ("raw", "contacted", "qualified", "unqualified", "converted")

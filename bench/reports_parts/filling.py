@@ -36,7 +36,7 @@ from contatto.kit.settings import Settings
 from contatto.measurement.engines.sealing import ALL_DROPPED
 from contatto.measurement.model import Goal
 from contatto.migrations.steps import migrate_schema
-from contatto.ui.context import Context
+from contatto.ui.requests import Context
 from contatto.wiring import install
 
 NOW: Final = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)

@@ -62,10 +62,9 @@ import contatto.signals.api
 import contatto.signals.pages
 import contatto.subscriptions.api
 import contatto.subscriptions.pages
-import contatto.typed.pages
 import contatto.vitals.api
 from contatto import __version__
-from contatto.accounts.auth import AuditLayer, DeclaredRoute, DirectRoute, HotRoute, api_caller
+from contatto.accounts.auth import AuditLayer, DeclaredRoute, DirectRoute, HotRoute, KeptAnswers, api_caller
 from contatto.accounts.model import Access, Credential, Permission, ReadAudit
 from contatto.delivery.actions.serving import AdServer
 from contatto.kit import errors
@@ -85,11 +84,9 @@ from contatto.kit.uploads import Uploads
 from contatto.leads.ports import LeadPorts
 from contatto.measurement.actions import ChargePort
 from contatto.measurement.engines.sealing import BrokenFile
-from contatto.ui.context import Context, context_of
 from contatto.ui.live import LiveFeed
-from contatto.ui.middleware import FastPath, SecurityLayer, grouped, redirect_slashes
-from contatto.ui.render import Renderer, asset_folders, is_navigation
-from contatto.ui.sessions import CookieRules
+from contatto.ui.render import CookieRules, Renderer, asset_folders, is_navigation
+from contatto.ui.requests import Context, FastPath, SecurityLayer, context_of, grouped, redirect_slashes
 from contatto.worker import Worker
 
 HOT_ROUTES: Final[tuple[HotRoute, ...]] = (
@@ -160,7 +157,6 @@ _ROUTERS: Final = (
     contatto.reports.pages.ads.router,
     contatto.reports.pages.report.router,
     contatto.reports.pages.attribution.router,
-    contatto.typed.pages.router,
 )
 ROUTES: Final = tuple(route for router in _ROUTERS for route in router.routes)
 """Routes of pages and of the API, with an access rule each."""
@@ -284,7 +280,7 @@ def create_app(context: Context) -> FastAPI:
     # Where reads run on the event loop, two requests at once gain nothing.
     app.add_middleware(RequestSlotLayer, most_of_one=context.db.parallel_batches)
     app.add_middleware(AuditLayer, shows=SHOWS_CONTACTS)
-    app.add_middleware(contatto.typed.pages.KeptAnswers)
+    app.add_middleware(KeptAnswers)
     app.secured = partial(
         SecurityLayer,
         broken=_answer_broken,

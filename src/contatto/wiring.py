@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, Final
 
 from contatto.accounts import actions as accounts
+from contatto.accounts.actions import purge_kept_pages
 from contatto.accounts.model import Permission
 from contatto.ad_platforms.actions import pull_kind
 from contatto.ad_platforms.model import OutsideAdsMirrored
@@ -132,7 +133,6 @@ from contatto.subscriptions import actions as pushes
 from contatto.subscriptions.actions import push_hooks
 from contatto.subscriptions.model import Entity, SubscriptionEnded
 from contatto.subscriptions.store import ledger as push_ledger
-from contatto.typed.actions import purge_kept_pages
 from contatto.ui.render import FragmentCache
 
 _OF_CHATS: Final = partial(TenantHandler, pushes.subscribed_businesses(Entity.DIRECT_MESSAGE))

@@ -3,12 +3,11 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from typing import Final
 
 from contatto.kit.background import Installation, Queued, run_maintenance_job
-from contatto.kit.db.database import Database, Tables
+from contatto.kit.db.database import CommitSignal, Database, Tables
 from contatto.kit.exports import Exporter
 from contatto.kit.log import logger, where
 from contatto.kit.outbound.client import Client, Mailer
@@ -38,12 +37,7 @@ class Worker:
     def __init__(self, db: Database, installation: Installation) -> None:
         self._db = db
         self._installation = installation
-        self._loop = asyncio.get_running_loop()
         self._stopped = threading.Event()
-
-    def _poke(self, poked: asyncio.Event) -> None:
-        if not (poked.is_set() or self._loop.is_closed()):
-            self._loop.call_soon_threadsafe(poked.set)
 
     async def run(self) -> None:
         """Work until cancelled, with a task per kind of work."""
@@ -105,14 +99,10 @@ class Worker:
 
         ``gather`` returns the wait after a commit, given the amount of the last work.
         """
-        poked = asyncio.Event()
-        self._db.on_commit(partial(self._poke, poked), tables)
+        commits = CommitSignal(self._db, tables)
         while True:
             done = await self._try(name, work)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(poked.wait(), POLL_S)
-                await asyncio.sleep(gather(done))
-            poked.clear()
+            await commits.wait(POLL_S, gather(done))
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[int]]) -> None:
         if seconds >= SELDOM_S:

@@ -6,9 +6,14 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from contatto.audit import rules, store
-from contatto.audit.actions import append_audit_record
-from contatto.audit.model import AuditEntry, AuditRecord
+from contatto.audit import (
+    AuditEntry,
+    AuditRecord,
+    append_audit_record,
+    chain_holds,
+    list_audit_entries,
+    objects_of,
+)
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.values import micros
@@ -25,7 +30,7 @@ def test_only_ids_of_known_fields_are_kept() -> None:
         "campaign_id": "1", "ad_ids": [2, "3"], "lead_id": "mei@example.com", "campaign_name": "Mei",
         "page_id": True, "secret": "s", "event_id": "+6581234567", "advertiser_id": None,
     }  # fmt: skip
-    assert rules.objects_of(fields) == "ad_ids=2 ad_ids=3 campaign_id=1"
+    assert objects_of(fields) == "ad_ids=2 ad_ids=3 campaign_id=1"
 
 
 def deeds(tx: Tx, business_id: str, count: int) -> list[AuditEntry]:
@@ -33,20 +38,20 @@ def deeds(tx: Tx, business_id: str, count: int) -> list[AuditEntry]:
         append_audit_record(
             tx, AuditRecord(business_id, "m1", "Owner", "POST /x/", f"ad_id={number}", f"r{number}")
         )
-    return store.list_audit_entries(tx, business_id, (0, 100))[::-1]
+    return list_audit_entries(tx, business_id, (0, 100))[::-1]
 
 
 def test_a_change_or_a_gap_in_the_past_breaks_the_chain(database: Database) -> None:
     def work(tx: Tx) -> None:
         entries = deeds(tx, make.business(tx).id, 4)
         others = deeds(tx, make.business(tx, "Other").id, 2)
-        assert rules.chain_holds(entries)
-        assert rules.chain_holds(entries[1:3])
-        assert rules.chain_holds(others)
-        assert not rules.chain_holds([entries[0], *entries[2:]])
+        assert chain_holds(entries)
+        assert chain_holds(entries[1:3])
+        assert chain_holds(others)
+        assert not chain_holds([entries[0], *entries[2:]])
         for changed in ({"object": "ad_id=9"}, {"actor": "Nobody"}, {"act": "GET /x/"}, {"digest": "0" * 64}):
-            assert not rules.chain_holds([entries[0], replace(entries[1], **changed), *entries[2:]])
-        assert not rules.chain_holds([*entries[:2], *others])
+            assert not chain_holds([entries[0], replace(entries[1], **changed), *entries[2:]])
+        assert not chain_holds([*entries[:2], *others])
 
     database.write_now(work)
 
@@ -65,7 +70,7 @@ def acts(house: House) -> list[tuple[str, str]]:
     """Latest first: what was done, and by whom."""
 
     def look(tx: Tx) -> list[AuditEntry]:
-        return store.list_audit_entries(tx, house.business_id, (0, 50))
+        return list_audit_entries(tx, house.business_id, (0, 50))
 
     return [(entry.act, entry.actor) for entry in house.context.db.read_now(look)]
 

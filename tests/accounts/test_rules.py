@@ -2,15 +2,14 @@
 
 import pytest
 
+from contatto.accounts.auth import may, require
 from contatto.accounts.model import Permission, Role
 from contatto.accounts.rules import (
     ROLE_PERMISSIONS,
     check_password,
     check_timezone,
     known_scopes,
-    may,
     normal_email,
-    require,
 )
 from contatto.kit import errors
 from contatto.kit.errors import Refused

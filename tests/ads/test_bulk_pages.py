@@ -10,7 +10,7 @@ import pytest
 
 from contatto.ads import store
 from contatto.ads.model import Ad, AdGroup, Campaign, NodeKind, NodeStatus
-from contatto.audit.store import list_audit_entries
+from contatto.audit import list_audit_entries
 from contatto.kit.db.tx import Tx
 from tests.ads.world import Chain, add_chain, add_world
 from tests.journeys.running import House, csrf_of, running_house

@@ -18,7 +18,7 @@ from contatto.ads.actions.edits import (
 )
 from contatto.ads.model import NodeKind, NodeStatus
 from contatto.ads.rules.settings import AdForm, AdGroupForm, CampaignForm
-from contatto.audit.store import count_audit_entries
+from contatto.audit import count_audit_entries
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx

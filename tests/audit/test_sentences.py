@@ -2,7 +2,7 @@
 
 from contatto.accounts.model import Credential
 from contatto.app import ACCESS, SHOWS_CONTACTS
-from contatto.audit.rules import API_PREFIX, SENTENCES, act_of, act_text
+from contatto.audit import API_PREFIX, SENTENCES, act_of, act_text
 
 
 def acts() -> list[str]:
@@ -14,7 +14,7 @@ def acts() -> list[str]:
 
 
 def test_every_act_has_a_sentence() -> None:
-    assert [act for act in acts() if not act_text(act)] == [], "say it in `audit/rules.SENTENCES`"
+    assert [act for act in acts() if not act_text(act)] == [], "say it in `audit.SENTENCES`"
 
 
 def test_no_sentence_is_of_an_act_that_is_gone() -> None:

@@ -14,7 +14,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import SendFailure
 from contatto.operators import actions as operators_actions
 from contatto.operators.model import AdmissionState, Category
-from contatto.ui.sessions import SESSION_COOKIE
+from contatto.ui.render import SESSION_COOKIE
 from tests import make
 from tests.browser.conftest import Served
 from tests.failing import fail_push

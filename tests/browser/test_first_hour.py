@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from contatto.app import open_context
 from contatto.guide.actions import setup_path
 from contatto.kit.settings import Settings
-from contatto.ui.context import Context
+from contatto.ui.requests import Context
 from contatto.wiring import install
 from tests import schema
 from tests.served import address_of, listen, serve

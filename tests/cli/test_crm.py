@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from contatto.app import open_context
-from contatto.audit.store import list_audit_entries
+from contatto.audit import list_audit_entries
 from contatto.cli.installation import out
 from contatto.cli.main import app
 from contatto.crm.actions.targets import load_ledger

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from contatto.accounts import actions, store
 from contatto.accounts.model import Member, Role
 from contatto.app import open_context
-from contatto.audit.store import list_audit_entries
+from contatto.audit import list_audit_entries
 from contatto.cli.main import app
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings

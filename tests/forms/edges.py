@@ -10,7 +10,7 @@ from contatto.forms.model import Content, FormVersion
 from contatto.forms.rules.answers import sign_opening
 from contatto.inbox.pages.chat import OPENING_KEY
 from contatto.kit.db.tx import Tx
-from contatto.ui.sessions import VISITOR_KEY, cookie_name, public_id
+from contatto.ui.render import VISITOR_KEY, cookie_name, public_id
 from tests.forms.papers import published
 from tests.journeys.running import House, csrf_of
 

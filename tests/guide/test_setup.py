@@ -15,7 +15,7 @@ from contatto.cli.main import app
 from contatto.cli.serve import Serving
 from contatto.guide.actions import setup_path
 from contatto.kit.settings import Settings
-from contatto.ui.context import Context
+from contatto.ui.requests import Context
 from contatto.wiring import install
 from tests import make
 from tests.client import AppClient

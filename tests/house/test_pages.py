@@ -21,7 +21,7 @@ PHYSICAL = re.compile(
     rf"(?<![\w-])(?:{SIDE}|(?:margin|padding|border|scroll-margin|scroll-padding|inset)-{SIDE}[a-z-]*"
     rf"|border-(?:top|bottom)-{SIDE}-radius)\s*:|(?:text-align|float|clear)\s*:\s*{SIDE}\b"
 )
-SHELL = re.compile(r"\{%-? (?:extends|include) \"ui/(?:base|bare|head)\.html\"")
+SHELL = re.compile(r"\{%-? extends \"ui/(?:base|bare)\.html\"|\{\{ ui\.head\(")
 OWN_SHELL = re.compile(r"\{%-? extends \"(?!web/)([^\"]+)\"")
 PART = re.compile(r"\{%-? (?:include|import) \"([^\"]+)\"")
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
@@ -79,7 +79,7 @@ def test_unsafe_and_stray_templates_are_found(tmp_path: Path) -> None:
     plant(tmp_path, f"{folder}/_row.html", "{{ name|safe }}")
     plant(tmp_path, f"{folder}/page.html", '<p onclick="go()" style="color: red"><script>go()</script>')
     plant(tmp_path, f"{folder}/fine.html", '{% extends "ui/base.html" %}<script src="a.js"></script>')
-    plant(tmp_path, f"{folder}/_own.html", '{% include "ui/head.html" %}{% block rest %}{% endblock %}')
+    plant(tmp_path, f"{folder}/_own.html", '{{ ui.head("Own") }}{% block rest %}{% endblock %}')
     plant(tmp_path, f"{folder}/inner.html", '{% extends "leads/_own.html" %}')
     plant(tmp_path, f"{folder}/lost.html", '{% extends "leads/_row.html" %}')
     assert len(unsafe_templates(tmp_path)) == 4

@@ -17,7 +17,7 @@ from contatto.inbox.store.conversations import inline_notices
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import count_waiting
-from contatto.ui.sessions import cookie_name
+from contatto.ui.render import cookie_name
 from tests import make
 from tests.journeys.running import APP_ID, APP_SECRET, House, running_house, until
 from tests.unchanged import nothing_changes

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from contatto.inbox.actions.replies import KEEP_UNUSED, purge_photos
 from contatto.inbox.store.messages import messages, photos
 from contatto.kit.untrusted_files import PICTURE_LIMIT
-from contatto.ui.sessions import cookie_name
+from contatto.ui.render import cookie_name
 from tests.inbox.test_api import settled
 from tests.journeys.running import House, csrf_of, message, running_house
 from tests.unchanged import nothing_changes

@@ -25,7 +25,7 @@ from contatto.kit.settings import Settings
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.leads.store.records import list_contact_points
-from contatto.ui.context import Context
+from contatto.ui.requests import Context
 from contatto.wiring import install
 from tests import make
 from tests.schema import copy_schema

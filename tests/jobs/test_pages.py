@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from contatto import wiring
 from contatto.accounts.actions import NewMember, add_member
 from contatto.accounts.model import BusinessId, Role
-from contatto.audit.store import list_audit_entries
+from contatto.audit import list_audit_entries
 from contatto.inbox.actions.replies import reply_kind
 from contatto.jobs import actions
 from contatto.kit.db.tx import Tx, metadata

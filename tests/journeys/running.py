@@ -24,7 +24,7 @@ from contatto.delivery.actions.serving import AdServer
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
 from contatto.migrations.steps import migrate_schema
-from contatto.ui.context import Context
+from contatto.ui.requests import Context
 from contatto.wiring import install
 from tests import schema
 from tests.client import AppClient

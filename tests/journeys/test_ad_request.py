@@ -2,7 +2,7 @@
 
 import time
 
-from contatto.ui.sessions import cookie_name
+from contatto.ui.render import cookie_name
 from tests.journeys.running import House, until
 
 

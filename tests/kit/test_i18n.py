@@ -15,6 +15,7 @@ from contatto.kit.languages import LANGUAGES, SOURCE, translator_for
 from contatto.kit.vault import Vault
 from contatto.ui.render import (
     LANGUAGE_COOKIE,
+    CookieRules,
     Renderer,
     _templates,
     avatar_of,
@@ -22,7 +23,6 @@ from contatto.ui.render import (
     use_language,
     wanted_language,
 )
-from contatto.ui.sessions import CookieRules
 from tools.translations import read_catalogue
 
 HOSTILE = '<script>alert("1")</script>'

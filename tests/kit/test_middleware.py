@@ -9,7 +9,7 @@ from starlette.routing import Match, Route
 from starlette.testclient import TestClient
 
 from contatto.app import ROUTES, create_app
-from contatto.ui.middleware import group_of, grouped
+from contatto.ui.requests import group_of, grouped
 from tests.journeys.running import open_house
 from tests.quoting import quotes
 

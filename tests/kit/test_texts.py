@@ -6,7 +6,7 @@ import pytest
 
 from contatto.kit.errors import Refused
 from contatto.kit.values import check_texts, day_of, instant_of, read_pairs
-from contatto.ui.middleware import _plain
+from contatto.ui.requests import _plain
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.http import api_refusal, read_body, refusal_answer
 from contatto.kit.log import set_up_logs
 from contatto.kit.vault import Vault
-from contatto.ui.middleware import BODY_LIMIT, HEADERS, SecurityLayer
-from contatto.ui.sessions import (
+from contatto.ui.render import (
     CSRF_FIELD,
     CSRF_HEADER,
     GUEST_COOKIE,
@@ -38,6 +37,7 @@ from contatto.ui.sessions import (
     set_visitor,
     sign_visitor,
 )
+from contatto.ui.requests import BODY_LIMIT, HEADERS, SecurityLayer
 
 VAULT = Vault({"k": bytes(32)})
 SIGNER, OTHER_SIGNER = VAULT.signer("test"), Vault({"k": bytes(range(32))}).signer("test")

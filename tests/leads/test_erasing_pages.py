@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from contatto.accounts.model import Role
-from contatto.audit.store import audit_entries
+from contatto.audit import audit_entries
 from contatto.leads.store.jobs import lead_jobs
 from contatto.leads.store.records import find_lead
 from tests import make

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from contatto.accounts.model import BusinessId, Role
-from contatto.audit.store import audit_entries, list_acts_on
+from contatto.audit import audit_entries, list_acts_on
 from contatto.forms.model import ConsentReceipt
 from contatto.forms.store import append_receipts, form_answers, list_receipts_of_lead
 from contatto.kit.db.tx import Tx

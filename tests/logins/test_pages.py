@@ -23,7 +23,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.rate_limits import purge_limits
 from contatto.logins import actions as logins
 from contatto.logins.actions import FAILED_TRIES_DAYS, TRIES, TRIES_OF_EMAIL, TRIES_OF_NETWORK, WINDOW
-from contatto.ui.sessions import DEVICE_COOKIE, SESSION_COOKIE
+from contatto.ui.render import DEVICE_COOKIE, SESSION_COOKIE
 from tests.journeys.running import EMAIL, PASSWORD, csrf_of, open_house, weak_hash
 from tests.unchanged import nothing_changes
 

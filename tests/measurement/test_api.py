@@ -10,7 +10,7 @@ from contatto.measurement.actions import publish_ad
 from contatto.measurement.model import MeasuredAd, TicketKind, Touch, TouchKind, TrackingTicket
 from contatto.measurement.rules import TRACKING_KEY, sign_ticket
 from contatto.measurement.store import list_touches_of, touches
-from contatto.ui.sessions import VISITOR_KEY, cookie_name, public_id
+from contatto.ui.render import VISITOR_KEY, cookie_name, public_id
 from tests import make
 from tests.journeys.running import House, running_house
 from tests.unchanged import nothing_changes

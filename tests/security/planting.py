@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from contatto.channels.connectors import meta
-from contatto.ui.sessions import GUEST_COOKIE
+from contatto.ui.render import GUEST_COOKIE
 from tests.journeys.running import csrf_of, message
 from tests.security.filling import Filling, picture, settle
 from tests.security.world import World

@@ -13,7 +13,7 @@ from contatto.accounts.model import Access, Credential, Permission
 from contatto.app import ACCESS, create_app
 from contatto.kit.db.tx import Parts
 from contatto.kit.settings import Settings
-from contatto.ui.context import Context
+from contatto.ui.requests import Context
 from contatto.wiring import install
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 
 from contatto.app import open_context
-from contatto.ui.context import Context
+from contatto.ui.requests import Context
 from contatto.wiring import install
 from tests.journeys.running import PASSWORD, House, csrf_of, open_house
 from tests.served import serve

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 import httpx2
 import pytest
 
-from contatto.ui.sessions import VISITOR_KEY, Carrier, public_id, sign_visitor
+from contatto.ui.render import VISITOR_KEY, Carrier, public_id, sign_visitor
 from tests.security.world import Tenant, World
 from tests.unchanged import nothing_changes
 

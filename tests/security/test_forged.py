@@ -10,7 +10,7 @@ import pytest
 from contatto.accounts.model import Credential
 from contatto.channels.connectors import meta, tiktok
 from contatto.kit.ids import hash_secret
-from contatto.ui.sessions import GUEST_COOKIE
+from contatto.ui.render import GUEST_COOKIE
 from tests.journeys.running import API, PASSWORD, csrf_of, message, webhook_body
 from tests.security.filling import settle
 from tests.security.holdings import changed_tables, rows_of

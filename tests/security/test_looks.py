@@ -18,10 +18,15 @@ from sqlalchemy import select
 
 from contatto.accounts.model import Credential, ReadAudit, Role
 from contatto.app import SHOWS_CONTACTS
-from contatto.audit.actions import FOLDED, LONGEST
-from contatto.audit.model import AuditEntry
-from contatto.audit.rules import chain_holds, read_seen
-from contatto.audit.store import count_audit_entries, list_audit_entries
+from contatto.audit import (
+    FOLDED,
+    LONGEST,
+    AuditEntry,
+    chain_holds,
+    count_audit_entries,
+    list_audit_entries,
+    read_seen,
+)
 from contatto.kit.db.tx import Tx, metadata
 from contatto.kit.vault import Vault
 from contatto.leads.rules.filters import LeadFilter
@@ -325,7 +330,7 @@ def test_the_answer_waits_until_its_look_is_in_the_log(
     def fail(*_: Any) -> None:
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr("contatto.audit.actions.append_records", fail)
+    monkeypatch.setattr("contatto.audit.append_records", fail)
     for path in ("/leads", f"/leads/{of.ids['lead_id'][0]}", "/leads.csv"):
         answer = world.ask("GET", path, session=of.owner)
         assert answer.status_code == 500

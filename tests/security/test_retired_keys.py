@@ -21,7 +21,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.vault import Vault
 from contatto.measurement.model import TicketKind, TrackingTicket
 from contatto.measurement.rules import read_ticket, sign_ticket
-from contatto.ui.sessions import (
+from contatto.ui.render import (
     SESSION_COOKIE,
     Carrier,
     CookieRules,

@@ -19,7 +19,7 @@ from contatto.delivery.actions.serving import TOKEN_TTL_S
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.ui.live import WATCH_S
-from contatto.ui.sessions import SESSION_COOKIE
+from contatto.ui.render import SESSION_COOKIE
 from tests.journeys.running import API, EMAIL, PASSWORD, until, weak_hash
 from tests.security.servers import Served, login_form
 

@@ -18,7 +18,7 @@ from contatto.inbox.store.receipts import receipts
 from contatto.kit.db.sqlite import ENDING
 from contatto.kit.db.tx import Tx, sealed_place
 from contatto.kit.settings import Settings
-from contatto.ui.context import Context
+from contatto.ui.requests import Context
 from contatto.wiring import install
 from tests.journeys.running import message, running_house
 

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from contatto.inbox.auth import MOST_A_MINUTE, MOST_AT_ONCE, limit_newcomers
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
-from contatto.ui.sessions import cookie_name
+from contatto.ui.render import cookie_name
 from tests.forms.edges import offer, opening_of
 from tests.inbox.test_photos import picture
 from tests.journeys.running import House, running_house

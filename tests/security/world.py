@@ -18,8 +18,8 @@ from contatto.accounts.model import Role
 from contatto.app import create_app, open_context
 from contatto.kit.db.tx import Clock
 from contatto.kit.settings import Settings
-from contatto.ui.context import Context
-from contatto.ui.sessions import GUEST_COOKIE, SESSION_COOKIE, cookie_name
+from contatto.ui.render import GUEST_COOKIE, SESSION_COOKIE, cookie_name
+from contatto.ui.requests import Context
 from contatto.wiring import install
 from tests.client import AppClient
 from tests.journeys.running import API, csrf_of

@@ -22,7 +22,7 @@ from contatto.kit.settings import Settings
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.simulator.traffic import HttpClient, MemberSession, VisitPlayer
 from contatto.simulator.world import build_world, invent_logins
-from contatto.ui.context import Context
+from contatto.ui.requests import Context
 from contatto.wiring import install
 from tests.schema import copy_schema
 

@@ -290,18 +290,6 @@ def _checked(
     return rules.checked_ad_account(new.name, new.country, new.currency, new.timezone, other_names, before)
 
 
-def load_advertiser(tx: Tx, caller: Caller, number: int) -> AdAccount:
-    """Load an ad account by the API's ``advertiser_id``, if the caller may work with it.
-
-    Raises:
-        Refused: NO_ADVERTISER.
-    """
-    account = store.find_ad_account_by_number(tx, caller.business_id, number)
-    if account is None or not rules.may_use(caller, account.id):
-        raise Refused(errors.NO_ADVERTISER)
-    return account
-
-
 def open_session(
     tx: Tx, member: Member, days: int, failed: FailedTries | None = None, browser: str = ""
 ) -> str:
@@ -458,3 +446,13 @@ def revoke_token(tx: Tx, business_id: BusinessId, token_id: str) -> None:
     """End a token at once; NOT_FOUND if there is none."""
     if not store.mark_token_revoked(tx, business_id, token_id):
         raise Refused(errors.NOT_FOUND)
+
+
+def forget_kept_pages(tx: Tx, business_id: str) -> None:
+    """Delete all saved pages of a business: they may contain a person who is erased."""
+    store.delete_pages_of_business(tx, business_id)
+
+
+def purge_kept_pages(tx: Tx) -> int:
+    """Delete expired pages; return their number."""
+    return store.delete_old_pages(tx, tx.now - rules.KEEP_PAGES)

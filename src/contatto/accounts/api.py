@@ -8,11 +8,9 @@ from msgspec import Meta
 from pydantic import Field
 
 from contatto.accounts import actions, store
-from contatto.accounts.auth import ApiCaller, api_routes
+from contatto.accounts.auth import ApiCaller, api_routes, load_advertiser, may_use
 from contatto.accounts.model import Access, AdAccount, Credential, Permission
-from contatto.accounts.rules import may_use
-from contatto.audit.rules import chain_holds, read_seen
-from contatto.audit.store import count_audit_entries, list_audit_entries
+from contatto.audit import chain_holds, count_audit_entries, list_audit_entries, read_seen
 from contatto.kit.api_types import (
     Answer,
     ApiId,
@@ -35,7 +33,7 @@ from contatto.kit.api_types import (
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import Answered, api_answer
 from contatto.kit.rate_limits import GuessLimit, client_network
-from contatto.ui.context import context_of, part_of
+from contatto.ui.requests import context_of, part_of
 
 router: Final = api_routes("Accounts")
 
@@ -127,7 +125,7 @@ async def check_term(request: Request, caller: ApiCaller) -> Answered[TermState]
     query = read_query(request, TermQuery)
 
     def work(tx: Tx) -> TermState:
-        account = actions.load_advertiser(tx, caller, query.advertiser_id)
+        account = load_advertiser(tx, caller, query.advertiser_id)
         return TermState(store.has_confirmed_term(tx, caller.business_id, account.id, query.term_type))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
@@ -138,7 +136,7 @@ async def confirm_one_term(request: Request, caller: ApiCaller, body: TermQuery)
     """Accept the terms of lead ads for an ad account; a repetition changes nothing."""
 
     def work(tx: Tx) -> None:
-        account = actions.load_advertiser(tx, caller, body.advertiser_id)
+        account = load_advertiser(tx, caller, body.advertiser_id)
         actions.confirm_term(tx, account, body.term_type)
 
     await context_of(request).db.write(work)

@@ -1,47 +1,64 @@
-"""From a request to its caller, by a session or an access token, and what the audit log keeps of it."""
+"""Routes with access rules, callers of requests, and their entries in the audit log."""
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any, Final
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 from fastapi import Depends
 from fastapi.routing import APIRoute
 from msgspec import structs
 from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contatto.accounts import rules, store
 from contatto.accounts.model import (
     Access,
+    AdAccount,
     ApiToken,
     Business,
     Caller,
     Credential,
+    KeptPage,
     Member,
     Permission,
     ReadAudit,
 )
 from contatto.accounts.rules import ROLE_PERMISSIONS
-from contatto.audit import rules as audit_rules
-from contatto.audit.actions import AuditWriter, FoldedReads, append_audit_record
-from contatto.audit.model import AuditRecord
+from contatto.audit import (
+    API_PREFIX,
+    AuditRecord,
+    AuditWriter,
+    FoldedReads,
+    act_of,
+    append_audit_record,
+    objects_of,
+    seen_text,
+)
 from contatto.kit import errors
 from contatto.kit.api_types import Answer
 from contatto.kit.concurrency import take_slot
 from contatto.kit.db.database import RequestDatabase, act_for
 from contatto.kit.db.tx import ContactReads, Tx
 from contatto.kit.errors import Refused
-from contatto.kit.ids import hash_secret
+from contatto.kit.ids import hash_secret, new_secret
 from contatto.kit.outbox import last_seq
 from contatto.kit.rate_limits import RequestLimit
-from contatto.ui.context import bind_database, context_of, part_of
 from contatto.ui.live import Reader
-from contatto.ui.render import BEFORE_RENDERING, use_language
-from contatto.ui.sessions import check_csrf, session_token
+from contatto.ui.render import (
+    BEFORE_RENDERING,
+    SHOWN_ONCE,
+    check_csrf,
+    is_navigation,
+    session_token,
+    use_language,
+)
+from contatto.ui.requests import bind_database, context_of, part_of
 
 API_HEADER: Final = "access-token"
 _LOOK: Final = "look"
@@ -99,7 +116,7 @@ def page_routes(prefix: str = "") -> Routes:
 
 
 def api_routes(tag: str, prefix: str = "") -> Routes:
-    return Routes(Credential.PROGRAM, f"{audit_rules.API_PREFIX}{prefix}", tag)
+    return Routes(Credential.PROGRAM, f"{API_PREFIX}{prefix}", tag)
 
 
 class HotRoute(Route):
@@ -251,8 +268,8 @@ async def note_caller(request: Request, caller: Caller) -> Caller:
         created = f"{type(result).__name__}={number}" if isinstance(number, int) else ""
         if isinstance(result, Answer | dict):
             result_fields = result if isinstance(result, dict) else structs.asdict(result)
-            created = audit_rules.objects_of(result_fields)
-        named = " ".join(dict.fromkeys(f"{audit_rules.objects_of(fields)} {created}".split()))
+            created = objects_of(result_fields)
+        named = " ".join(dict.fromkeys(f"{objects_of(fields)} {created}".split()))
         append_audit_record(tx, _deed(caller, request.scope, named))
         request.state.is_written = True
 
@@ -260,6 +277,53 @@ async def note_caller(request: Request, caller: Caller) -> Caller:
     bind_database(request, RequestDatabase(db, request.state.seen, follow if is_change else None))
     await take_slot(caller.business_id)
     return caller
+
+
+def may(caller: Caller, permission: Permission) -> bool:
+    return permission in caller.permissions
+
+
+def require(caller: Caller, permission: Permission) -> None:
+    """Refuse a caller who lacks the permission.
+
+    Raises:
+        Refused: FORBIDDEN for a member, NO_SCOPE for an access token.
+    """
+    if permission not in caller.permissions and caller.role is None:
+        raise Refused(errors.NO_SCOPE, "The token lacks the scope %(scope)s.", scope=permission.value)
+    if permission not in caller.permissions:
+        raise Refused(
+            errors.FORBIDDEN, "Your role lacks the permission %(permission)s.", permission=permission.value
+        )
+
+
+def may_use(caller: Caller, ad_account_id: str) -> bool:
+    """Report whether a caller may work with an ad account of their business."""
+    return caller.ad_account_ids is None or ad_account_id in caller.ad_account_ids
+
+
+def require_all_accounts(caller: Caller) -> None:
+    """Refuse a token that is limited to some ad accounts.
+
+    Raises:
+        Refused: NO_SCOPE.
+    """
+    if caller.ad_account_ids is not None:
+        raise Refused(
+            errors.NO_SCOPE, "This applies to the whole business, but the token covers only some ad accounts."
+        )
+
+
+def load_advertiser(tx: Tx, caller: Caller, number: int) -> AdAccount:
+    """Load an ad account by the API's ``advertiser_id``, if the caller may work with it.
+
+    Raises:
+        Refused: NO_ADVERTISER.
+    """
+    account = store.find_ad_account_by_number(tx, caller.business_id, number)
+    if account is None or not may_use(caller, account.id):
+        raise Refused(errors.NO_ADVERTISER)
+    return account
 
 
 def contact_reads_of(request: Request) -> ContactReads:
@@ -286,7 +350,7 @@ def check_access(request: Request, caller: Caller) -> None:
     if access is None or access.credential not in (Credential.MEMBER, Credential.PROGRAM, Credential.APP):
         raise Refused(errors.FORBIDDEN)
     if access.permission is not None:
-        rules.require(caller, access.permission)
+        require(caller, access.permission)
 
 
 def _addressed(request: Request) -> dict[str, Any]:
@@ -295,7 +359,7 @@ def _addressed(request: Request) -> dict[str, Any]:
 
 
 def _act(scope: Scope) -> str:
-    return audit_rules.act_of(scope["method"], getattr(scope.get("route"), "path", ""))
+    return act_of(scope["method"], getattr(scope.get("route"), "path", ""))
 
 
 class AuditLayer:
@@ -344,17 +408,171 @@ class AuditLayer:
             fresh = self.late.fresh(caller.subject_id, act, fresh, context.clock.now())
             if not fresh:
                 return
-        objects = audit_rules.objects_of(_addressed(request) | state.get("named", {}))
+        objects = objects_of(_addressed(request) | state.get("named", {}))
         audit_record = _deed(caller, scope, objects)
         # The record lists the ids that a read showed, without its own object.
         named = set(audit_record.object.split())
         counts = {kind: len(ids) for kind, ids in seen.ids.items()} | seen.counts
         new_ids = {kind: [id_ for id_ in ids if f"{kind}={id_}" not in named] for kind, ids in fresh.items()}
         shown = {kind: count for kind, count in counts.items() if new_ids.get(kind) or kind in seen.counts}
-        seen_text = audit_rules.seen_text(shown, new_ids)
-        audit_record = replace(audit_record, seen=seen_text)
+        audit_record = replace(audit_record, seen=seen_text(shown, new_ids))
         state[LOOK_RECORD] = audit_record
         state[_LOOK] = (self.writer.begin(request.app.state.context.db, audit_record), fresh)
+
+
+REFUSED_PARAM: Final = "kept"
+"""Query parameter of the page that refused a form."""
+RESULT_PARAM: Final = "shown"
+"""Query parameter of the page with the result of an accepted form."""
+LARGEST: Final = 2 * 1024 * 1024
+"""Bytes of a page that is saved."""
+_REFUSALS: Final = frozenset({404, 409, 410, 413, 415, 422, 429})
+type _Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+
+
+class KeptAnswers:
+    """Middleware that gives the answer of a form its own address, so that reload and Back show it again.
+
+    It redirects the browser to the page of the form, with a token in the query. The saved page is for
+    this session only; after it expires, the address shows the form.
+
+    Args:
+        app: wrapped application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not is_navigation(Request(scope)):
+            await self.app(scope, receive, send)
+        elif scope["method"] == "POST":
+            start: Message | None = None
+            body = bytearray()
+
+            async def send_on(message: Message) -> None:
+                nonlocal start
+                is_start = message["type"] == "http.response.start"
+                kind = dict(message["headers"]).get(b"content-type", b"") if is_start else b""
+                is_page = "caller" in scope["state"] and kind.startswith(b"text/html")
+                if is_page and message["status"] in {200, *_REFUSALS}:
+                    start = message
+                elif start is None:
+                    if message["type"] == "http.response.start" and message["status"] == 303:
+                        await _delete_refusal(scope)
+                    await send(message)
+                else:
+                    body.extend(message.get("body", b""))
+                    if not message.get("more_body"):
+                        answer = (start["status"], list(start["headers"]), bytes(body))
+                        await (await _save_page(scope, answer))(scope, receive, send)
+
+            await self.app(scope, receive, send_on)
+        elif scope["method"] != "GET" or not await _show_saved(scope, receive, send):
+            await self.app(scope, receive, send)
+
+
+async def _save_page(scope: Scope, answer: _Answer) -> Response:
+    """Save a page and redirect to it; return a page that is too large as it is."""
+    status, headers, body = answer
+    if len(body) > LARGEST:
+        return Response(body, status, dict(_decode_headers(headers)))
+    request, caller = Request(scope), scope["state"]["caller"]
+    context, token = context_of(request), new_secret("kept")
+    look = scope["state"].get(LOOK_RECORD)
+    page = KeptPage(
+        id=hash_secret(token),
+        business_id=caller.business_id,
+        member_id=caller.subject_id,
+        session_hash=hash_secret(session_token(request)),
+        role=str(caller.role),
+        status=status,
+        page=body.decode(),
+        is_once=bool(scope["state"].get(SHOWN_ONCE)),
+        look=(look.act, look.object, look.seen) if look else (),
+        kept_at=context.clock.now(),
+    )
+
+    def save(tx: Tx) -> None:
+        store.save_kept_page(tx, page)
+        store.delete_older_pages(tx, page.business_id, page.member_id, rules.MOST_KEPT_PAGES)
+
+    await context.db.write_more(save)
+    parameter = RESULT_PARAM if status == 200 else REFUSED_PARAM
+    form_url = _referring_page(request)
+    pairs = [
+        pair
+        for pair in parse_qsl(form_url.query, keep_blank_values=True)
+        if pair[0] not in (REFUSED_PARAM, RESULT_PARAM)
+    ]
+    address = f"{quote(form_url.path, safe='/%')}?{urlencode([*pairs, (parameter, token)])}"
+    response = RedirectResponse(address, 303)
+    for name, value in _decode_headers(headers):
+        if name == "set-cookie":
+            response.headers.append(name, value)
+    return response
+
+
+async def _delete_refusal(scope: Scope) -> None:
+    """Delete the refusal of a form that has been accepted now."""
+    request, caller = Request(scope), scope["state"].get("caller")
+    token = dict(parse_qsl(_referring_page(request).query)).get(REFUSED_PARAM, "")
+    if caller and token:
+        page_id = hash_secret(token)
+        await context_of(request).db.write_more(
+            lambda tx: store.delete_kept_page(tx, caller.business_id, page_id)
+        )
+
+
+async def _show_saved(scope: Scope, receive: Receive, send: Send) -> bool:
+    """Respond with the saved page of the address, if it exists; return whether it did."""
+    request = Request(scope)
+    page_token = request.query_params.get(REFUSED_PARAM) or request.query_params.get(RESULT_PARAM) or ""
+    session = session_token(request)
+    if not page_token or not session:
+        return False
+    context, session_hash = context_of(request), hash_secret(session)
+
+    def find(tx: Tx) -> tuple[Member, KeptPage] | None:
+        member, _ = store.find_session_member(tx, session_hash) or (None, None)
+        page = store.find_kept_page(tx, member.business_id, hash_secret(page_token)) if member else None
+        if member is None or page is None or page.kept_at < tx.now - rules.KEEP_PAGES:
+            return None
+        owner = (member.id, session_hash, member.role)
+        return (member, page) if (page.member_id, page.session_hash, page.role) == owner else None
+
+    match = await context.db.read(find)
+    if match is None:
+        return False
+    member, page = match
+
+    def note_showing(tx: Tx) -> None:
+        if page.look:
+            act, about, seen = page.look
+            actor, request_id = (
+                (page.business_id, member.id, member.display_name),
+                scope["state"]["request_id"],
+            )
+            append_audit_record(tx, AuditRecord(*actor, act, about, request_id, seen))
+        if page.is_once:
+            store.delete_kept_page(tx, page.business_id, page.id)
+
+    if page.look or page.is_once:
+        act_for(page.business_id)
+        await context.db.write_more(note_showing)
+    await HTMLResponse(page.page, page.status)(scope, receive, send)
+    return True
+
+
+def _referring_page(request: Request) -> SplitResult:
+    """Return the referring page of this site, else the address of the request itself."""
+    referrer = urlsplit(request.headers.get("referer", ""))
+    is_same_site = referrer.netloc == request.headers.get("host") and referrer.path.startswith("/")
+    return referrer if is_same_site and not referrer.path.startswith("//") else urlsplit(request.url.path)
+
+
+def _decode_headers(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]]:
+    return ((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers)
 
 
 def check_request_rate(request: Request, key: str) -> None:

@@ -1,9 +1,11 @@
 """Businesses, members, ad accounts, tokens, and the caller of a request."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import NewType
+from typing import Annotated, NewType
+
+from contatto.kit.i18n import SealedIn
 
 BusinessId = NewType("BusinessId", str)
 UserId = NewType("UserId", str)
@@ -225,3 +227,26 @@ class Caller:
     ad_account_ids: frozenset[str] | None = None
     is_operator: bool = False
     """The tenant runs a marketplace, and does not advertise."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPage:
+    """Page that answered a form, for the session that sent the form.
+
+    Attributes:
+        id: hash of the token in its address.
+        role: role of the member at that time; after a change the page is not shown any more.
+        is_once: delete the page after it was shown.
+        look: audit record of a read of it, as act, object and ids; empty without contact data.
+    """
+
+    id: str
+    business_id: str
+    member_id: str
+    session_hash: str
+    role: str
+    status: int
+    page: Annotated[str, SealedIn("kept_pages.page")] = field(repr=False)
+    is_once: bool
+    look: tuple[str, ...]
+    kept_at: datetime

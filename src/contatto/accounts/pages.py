@@ -1,30 +1,31 @@
-"""Start redirect, settings, audit log, and the choice of a language."""
+"""Start redirect, settings, audit log, choice of a language, and feedback on typed numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import Form, Query, Request
 from pydantic import BaseModel, Field
-from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse
 
 from contatto.accounts import actions, store
-from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
 from contatto.accounts.model import Access, ApiToken, Caller, Credential, Permission
-from contatto.accounts.rules import home_path, local_path, may
-from contatto.audit.rules import act_text, chain_holds, read_seen
-from contatto.audit.store import list_audit_entries
+from contatto.accounts.rules import home_path, local_path
+from contatto.audit import act_text, chain_holds, list_audit_entries, read_seen
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.form_fields import LONGEST, read_amount, read_decimal, read_whole, split_fault
 from contatto.kit.i18n import translator_of
 from contatto.kit.languages import LANGUAGES
-from contatto.ui.context import context_of
 from contatto.ui.render import SHOWN_ONCE, keep_language
+from contatto.ui.requests import context_of
 
 router = page_routes()
 AUDIT_ROWS: Final = 50
+_DECIMALS: Final = 2
 
 
 @router.get("/", Access(Credential.MEMBER))
@@ -49,6 +50,37 @@ async def show_in_language(request: Request, to: str = "", next: str = "") -> Re
     response = RedirectResponse(local_path(next) or "/", 303)
     keep_language(response, to, context_of(request).pages.cookies)
     return response
+
+
+class NumberField(BaseModel):
+    """Number field; an amount without a currency may have two decimals."""
+
+    text: Annotated[str, Field(max_length=LONGEST * 2)] = ""
+    kind: Literal["whole", "amount"] = "whole"
+    currency: Annotated[str, Field(pattern=r"^([A-Z]{3})?$")] = ""
+
+
+@router.get("/typed/number", Access(Credential.MEMBER))
+async def show_number(
+    request: Request, caller: PageCaller, field: Annotated[NumberField, Query()]
+) -> JSONResponse:
+    """Return how a typed number is understood, in the member's language, or its error."""
+    words = translator_of(request)
+    value: Any
+    try:
+        if field.kind == "whole":
+            value = read_whole("number", field.text, words.lang)
+        elif field.currency:
+            value = read_amount("number", field.text, field.currency, words.lang)
+        else:
+            value = read_decimal("number", field.text, words.lang, _DECIMALS)
+    except Refused as refused:
+        return JSONResponse({"says": split_fault(refused, words)[1], "is_number": False})
+    if value is None:
+        return JSONResponse({"says": "", "is_number": True})
+    is_money = field.kind == "amount" and field.currency
+    says = words.money(value, field.currency) if is_money else words.number(value)
+    return JSONResponse({"says": says, "is_number": True})
 
 
 class TokenForm(BaseModel):

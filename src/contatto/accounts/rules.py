@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Collection
+from datetime import timedelta
 from functools import cache
 from typing import Final
 from zoneinfo import available_timezones
 
-from contatto.accounts.model import AdAccount, Caller, Member, Permission, Role
+from contatto.accounts.model import AdAccount, Member, Permission, Role
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import Faults
@@ -28,6 +29,10 @@ ROLE_PERMISSIONS: Final = {
 
 AUTH_CODE_S: Final = 600
 """Lifetime of an auth code."""
+KEEP_PAGES: Final = timedelta(hours=12)
+"""Lifetime of a saved page that answered a form."""
+MOST_KEPT_PAGES: Final = 30
+"""Saved pages of one member."""
 MIN_PASSWORD: Final = 10
 MOST_AD_ACCOUNTS: Final = 500
 _PLACE: Final = re.compile(
@@ -55,24 +60,6 @@ def local_path(path: str) -> str:
     """Return the path of a redirect if it stays on this site, else an empty text."""
     safe = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if safe else ""
-
-
-def may(caller: Caller, permission: Permission) -> bool:
-    return permission in caller.permissions
-
-
-def require(caller: Caller, permission: Permission) -> None:
-    """Refuse a caller who lacks the permission.
-
-    Raises:
-        Refused: FORBIDDEN for a member, NO_SCOPE for an access token.
-    """
-    if permission not in caller.permissions and caller.role is None:
-        raise Refused(errors.NO_SCOPE, "The token lacks the scope %(scope)s.", scope=permission.value)
-    if permission not in caller.permissions:
-        raise Refused(
-            errors.FORBIDDEN, "Your role lacks the permission %(permission)s.", permission=permission.value
-        )
 
 
 def is_able(member: Member, permission: Permission) -> bool:
@@ -117,23 +104,6 @@ def limited_to(
             scopes=", ".join(beyond),
         )
     return tuple(sorted(set(requested)))
-
-
-def may_use(caller: Caller, ad_account_id: str) -> bool:
-    """Report whether a caller may work with an ad account of their business."""
-    return caller.ad_account_ids is None or ad_account_id in caller.ad_account_ids
-
-
-def require_all_accounts(caller: Caller) -> None:
-    """Refuse a token that is limited to some ad accounts.
-
-    Raises:
-        Refused: NO_SCOPE.
-    """
-    if caller.ad_account_ids is not None:
-        raise Refused(
-            errors.NO_SCOPE, "This applies to the whole business, but the token covers only some ad accounts."
-        )
 
 
 def known_scopes(scopes: Collection[str]) -> tuple[str, ...]:

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from contatto.accounts.model import AdAccount, ApiToken, AuthCode, Business, BusinessId, FailedTries
 
 # isort: split
-from contatto.accounts.model import Member, Permission, Role, Session, User, Workplace
-from contatto.accounts.rules import is_able
+from contatto.accounts.model import KeptPage, Member, Permission, Role, Session, User, Workplace
+from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.kit.db.prepared import PreparedQuery
-from contatto.kit.db.tx import Choice, Tx, Words, instant, key, metadata, tenant, text
+from contatto.kit.db.tx import Choice, Tx, Words, instant, key, metadata, row_of, sealed, tenant, text
 
 businesses = sa.Table(
     "businesses",
@@ -125,6 +125,23 @@ ad_accounts = sa.Table(
     sa.UniqueConstraint("business_id", "name"),
 )
 
+kept_pages = sa.Table(
+    "kept_pages",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    tenant(),
+    sa.Column("member_id", sa.String(36), nullable=False),
+    sa.Column("session_hash", sa.String(64), nullable=False),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),
+    sealed("page"),
+    sa.Column("is_once", sa.Boolean, nullable=False),
+    sa.Column("look", Words, nullable=False),
+    instant("kept_at"),
+    sa.Index("ix_kept_pages_member", "business_id", "member_id", "kept_at"),
+    sa.Index("ix_kept_pages_kept_at", "kept_at"),
+)
+
 
 def save_business(tx: Tx, row: dict[str, Any]) -> None:
     tx.insert(businesses, row)
@@ -226,7 +243,11 @@ def list_workplaces(tx: Tx, user_id: str) -> list[Workplace]:
 
 def list_able_members(tx: Tx, business_id: BusinessId, permission: Permission) -> list[Member]:
     """List the active members with a permission, such as for an assignment."""
-    return [member for member in list_members(tx, business_id) if is_able(member, permission)]
+    return [
+        member
+        for member in list_members(tx, business_id)
+        if member.deactivated_at is None and permission in ROLE_PERMISSIONS[member.role]
+    ]
 
 
 def count_owners(tx: Tx, business_id: BusinessId) -> int:
@@ -439,3 +460,40 @@ def find_ad_account_by_number(tx: Tx, business_id: BusinessId, number: int) -> A
     """Find an ad account by the API's ``advertiser_id``."""
     in_business = ad_accounts.c.business_id == business_id
     return tx.find(AdAccount, sa.select(ad_accounts).where(in_business, ad_accounts.c.number == number))
+
+
+def save_kept_page(tx: Tx, page: KeptPage) -> None:
+    row: dict[str, Any] = row_of(page)
+    row["page"] = tx.seal(page.page, page.business_id, "kept_pages.page", page.id)
+    tx.execute(kept_pages.insert().values(row))
+
+
+def find_kept_page(tx: Tx, business_id: str, page_id: str) -> KeptPage | None:
+    in_business = kept_pages.c.business_id == business_id
+    return tx.find(KeptPage, sa.select(kept_pages).where(in_business, kept_pages.c.id == page_id))
+
+
+def delete_kept_page(tx: Tx, business_id: str, page_id: str) -> None:
+    in_business = kept_pages.c.business_id == business_id
+    tx.execute(kept_pages.delete().where(in_business, kept_pages.c.id == page_id))
+
+
+def delete_older_pages(tx: Tx, business_id: str, member_id: str, most: int) -> None:
+    """Delete a member's pages beyond the ``most`` newest ones."""
+    in_business = kept_pages.c.business_id == business_id, kept_pages.c.member_id == member_id
+    order = kept_pages.c.kept_at.desc(), kept_pages.c.id
+    older = sa.select(kept_pages.c.id).where(*in_business).order_by(*order).offset(most).limit(1_000)
+    ids = list(tx.execute(older).scalars())
+    if ids:
+        tx.execute(
+            kept_pages.delete().where(kept_pages.c.business_id == business_id, kept_pages.c.id.in_(ids))
+        )
+
+
+def delete_pages_of_business(tx: Tx, business_id: str) -> None:
+    tx.execute(kept_pages.delete().where(kept_pages.c.business_id == business_id))
+
+
+def delete_old_pages(tx: Tx, before: datetime) -> int:
+    """Delete some pages of any business from before a time; return their number."""
+    return tx.delete_some(kept_pages, kept_pages.c.kept_at < before)

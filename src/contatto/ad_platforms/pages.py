@@ -8,9 +8,8 @@ from fastapi import Form, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
 from contatto.accounts.model import Caller, Permission
-from contatto.accounts.rules import may
 from contatto.ad_platforms import actions
 from contatto.ad_platforms.actions import (
     NewOutsideAccount,
@@ -36,8 +35,8 @@ from contatto.kit.i18n import N_, translator_of
 from contatto.kit.ids import hash_secret
 from contatto.kit.untrusted_files import TableText
 from contatto.measurement.model import Goal
-from contatto.ui.context import context_of
-from contatto.ui.sessions import session_token
+from contatto.ui.render import session_token
+from contatto.ui.requests import context_of
 
 PLATFORMS: Final = {AdPlatform.TIKTOK: N_("TikTok Ads"), AdPlatform.META: N_("Meta Ads")}
 STATES: Final = {

@@ -15,7 +15,7 @@ from contatto.alerts.model import NEEDS, AlertChoices, AlertKind
 from contatto.alerts.store import list_browsers
 from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 router = page_routes()
 Minute = Annotated[int, Field(ge=0, lt=24 * 60)]

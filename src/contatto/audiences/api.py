@@ -8,10 +8,8 @@ from fastapi import File, Form, UploadFile
 from pydantic import Field
 from starlette.requests import Request
 
-from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import ApiCaller, api_routes
+from contatto.accounts.auth import ApiCaller, api_routes, load_advertiser, require
 from contatto.accounts.model import AdAccount, Permission
-from contatto.accounts.rules import require
 from contatto.audiences import store
 from contatto.audiences.actions import (
     NewAudience,
@@ -47,7 +45,7 @@ from contatto.kit.api_types import (
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 router: Final = api_routes("Audiences", "/dmp/custom_audience")
 

@@ -5,9 +5,8 @@ from typing import Annotated, Literal
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from contatto.accounts.auth import ApiCaller, api_routes
+from contatto.accounts.auth import ApiCaller, api_routes, require_all_accounts
 from contatto.accounts.model import Permission
-from contatto.accounts.rules import require_all_accounts
 from contatto.capture import actions
 from contatto.capture.actions import CompanyData
 from contatto.capture.model import CaptureSwitch, Review
@@ -17,7 +16,7 @@ from contatto.kit.api_types import Answer
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 router = api_routes("Extensions", "/contatto/capture")
 

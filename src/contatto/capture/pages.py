@@ -5,9 +5,8 @@ from typing import Annotated, Any, Final
 from fastapi import Form, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
 from contatto.accounts.model import Access, Caller, Credential, Permission
-from contatto.accounts.rules import may
 from contatto.capture import actions, store
 from contatto.capture.actions import CompanyData
 from contatto.capture.model import CaptureSwitch, Review
@@ -18,7 +17,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import split_fault
 from contatto.kit.i18n import Translator, translator_of
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 router = page_routes("/settings/capture")
 _OFF_STATES: Final = {Review.PENDING: "in_review", Review.APPROVED: "off", Review.REFUSED: "refused"}

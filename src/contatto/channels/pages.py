@@ -7,9 +7,8 @@ from fastapi import Form, Request
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
 from contatto.accounts.model import Caller, Permission
-from contatto.accounts.rules import may
 from contatto.channels import actions, store
 from contatto.channels.actions import NewAccount
 from contatto.channels.model import ChannelAccount, ChannelApp, Platform
@@ -20,7 +19,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import split_fault
 from contatto.kit.i18n import translator_of
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 router = page_routes("/settings/channels")
 

@@ -38,7 +38,7 @@ from contatto.simulator.demo import (
 from contatto.simulator.history import HistoryStage, make_history
 from contatto.simulator.traffic import DAY_S, HttpClient, MemberSession, VisitPlayer, play_live
 from contatto.simulator.world import TIMEZONE, DemoWorld, PlannedVisitor, plan_people
-from contatto.ui.context import Context
+from contatto.ui.requests import Context
 from contatto.wiring import PORTS, install
 
 DATA_DIR: Final = Path(".contatto/demo")

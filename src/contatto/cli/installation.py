@@ -15,8 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from contatto.accounts import store
 from contatto.accounts.model import Business
-from contatto.audit.actions import append_audit_record
-from contatto.audit.model import AuditRecord
+from contatto.audit import AuditRecord, append_audit_record
 from contatto.kit import errors
 from contatto.kit.db.database import Database, open_storage
 from contatto.kit.db.tx import Parts, SystemClock, Tx

@@ -20,7 +20,7 @@ from contatto.cli.worker import keep_worker
 from contatto.guide.actions import setup_path
 from contatto.kit.runtime import freeze_loaded_objects
 from contatto.ui.connection_limits import Connections, guarded_by
-from contatto.ui.context import Context
+from contatto.ui.requests import Context
 from contatto.wiring import install
 
 _TURN_S: Final = 0.001

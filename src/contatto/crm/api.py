@@ -9,8 +9,7 @@ from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import ApiCaller, HotRoute, api_routes
+from contatto.accounts.auth import ApiCaller, HotRoute, api_routes, load_advertiser
 from contatto.accounts.model import Access, Credential, Permission
 from contatto.crm.actions.checks import (
     INCOMING,
@@ -46,7 +45,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer, api_partial, json_answer, read_body
 from contatto.kit.values import LARGEST
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 event_router: Final = api_routes("CRM events")
 

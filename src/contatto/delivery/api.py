@@ -8,12 +8,13 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import ApiCaller, DirectRoute, api_routes
+from contatto.accounts.auth import ApiCaller, DirectRoute, api_routes, load_advertiser, require
 from contatto.accounts.model import Access, Caller, Credential, Permission
-from contatto.accounts.rules import require
 from contatto.ads.model import Ad, AdGroup, NodeFilter, Page
-from contatto.ads.store import find_node, list_nodes
+from contatto.ads.store import (
+    find_node,
+    list_nodes,
+)
 from contatto.audiences.actions import blind_digests
 from contatto.audiences.model import Fingerprint
 from contatto.delivery.actions.results import (
@@ -38,7 +39,7 @@ from contatto.learning.model import GroupState, InfluenceSource, Phase, Question
 from contatto.measurement.model import Goal
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.operators.store import find_balance, list_admissions_of_business, list_limited_balances
-from contatto.ui.context import context_of, part_of
+from contatto.ui.requests import context_of, part_of
 
 BODY_LIMIT: Final = 8 * 1024
 

@@ -9,9 +9,8 @@ from typing import Any, Final
 from fastapi import Request
 from starlette.responses import HTMLResponse, StreamingResponse
 
-from contatto.accounts.auth import PageCaller, page_routes
+from contatto.accounts.auth import PageCaller, may, may_use, page_routes
 from contatto.accounts.model import AdAccount, Caller, Permission
-from contatto.accounts.rules import may, may_use
 from contatto.accounts.store import list_ad_accounts
 from contatto.ads.actions.edits import name_ads
 from contatto.ads.model import EVERY_STATUS, AdGroup, NodeFilter, Page
@@ -59,7 +58,7 @@ from contatto.operators.store import (
     list_placement_names,
     list_used_placements,
 )
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 STRONG: Final = 1.5
 CLEAR: Final = 1.15

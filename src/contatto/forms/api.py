@@ -9,8 +9,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import ApiCaller, api_routes
+from contatto.accounts.auth import ApiCaller, api_routes, load_advertiser
 from contatto.accounts.model import AdAccount, Permission, ReadAudit
 from contatto.forms import store
 from contatto.forms.actions import (
@@ -51,7 +50,7 @@ from contatto.leads.rules.records import CHAT_FIELDS, LeadMeta, chat_data, meta_
 from contatto.leads.store.listing import find_newest_lead, is_earned_elsewhere, list_credits
 from contatto.leads.store.records import find_lead_by_number, list_outgoing_points, list_wrong_values
 from contatto.measurement.store import find_measured_ad_by_number
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 
 class OfPage(ApiModel):

@@ -11,8 +11,7 @@ from contatto.accounts.actions import hash_password, open_session
 from contatto.accounts.auth import PageCaller, page_routes
 from contatto.accounts.model import Access, Credential
 from contatto.accounts.rules import check_password
-from contatto.audit.actions import append_audit_record
-from contatto.audit.model import AuditRecord
+from contatto.audit import AuditRecord, append_audit_record
 from contatto.guide import actions, rules
 from contatto.guide.actions import load_pages
 from contatto.guide.rules import NewInstallation, Step
@@ -24,8 +23,8 @@ from contatto.kit.form_fields import Faults, split_faults
 from contatto.kit.i18n import translator_of
 from contatto.kit.languages import choices_by_country, country_choices, currency_choices, zone_choices
 from contatto.kit.rate_limits import client_network
-from contatto.ui.context import context_of, part_of
-from contatto.ui.sessions import check_csrf, set_session
+from contatto.ui.render import check_csrf, set_session
+from contatto.ui.requests import context_of, part_of
 
 router: Final = page_routes()
 

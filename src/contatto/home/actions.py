@@ -5,8 +5,8 @@ from datetime import date, datetime, time
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from contatto.accounts.auth import may
 from contatto.accounts.model import AdAccount, Caller, Permission
-from contatto.accounts.rules import may
 from contatto.accounts.store import list_ad_accounts
 from contatto.ads.model import AdGroup, NodeStatus
 from contatto.ads.store import load_nodes

@@ -11,7 +11,7 @@ from contatto.guide.rules import STEP_PAGES, STEP_TEXTS, Step
 from contatto.home.actions import load_home
 from contatto.home.model import AdFigures
 from contatto.kit.db.database import CachedCounts
-from contatto.ui.context import context_of, part_of
+from contatto.ui.requests import context_of, part_of
 
 router: Final = page_routes()
 TALLEST: Final = 72

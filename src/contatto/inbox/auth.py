@@ -13,8 +13,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
 from contatto.kit.rate_limits import RateLimit, SharedLimit, client_network
-from contatto.ui.context import context_of, part_of
-from contatto.ui.sessions import VISITOR_KEY, Carrier, open_visitor, public_id, read_visitor
+from contatto.ui.render import VISITOR_KEY, Carrier, open_visitor, public_id, read_visitor
+from contatto.ui.requests import context_of, part_of
 
 MOST_AT_ONCE: Final = 500
 """New people of one network who may come at once: those who saw an ad in the same minutes."""

@@ -11,8 +11,7 @@ from contatto.accounts.actions import end_session, match_password
 from contatto.accounts.auth import FormCaller, PageCaller, member_caller, page_routes
 from contatto.accounts.model import Access, Caller, Credential, FailedTries
 from contatto.accounts.rules import home_path, local_path, normal_email
-from contatto.audit.actions import append_audit_record
-from contatto.audit.model import AuditRecord
+from contatto.audit import AuditRecord, append_audit_record
 from contatto.kit import errors
 from contatto.kit.concurrency import HashPool
 from contatto.kit.db.tx import Tx
@@ -21,8 +20,7 @@ from contatto.kit.i18n import translator_of
 from contatto.kit.ids import hash_secret, new_secret
 from contatto.kit.rate_limits import client_network
 from contatto.logins import actions
-from contatto.ui.context import context_of, part_of
-from contatto.ui.sessions import (
+from contatto.ui.render import (
     DEVICE_KEY,
     check_csrf,
     clear_session,
@@ -31,6 +29,7 @@ from contatto.ui.sessions import (
     session_token,
     set_session,
 )
+from contatto.ui.requests import context_of, part_of
 
 router = page_routes()
 

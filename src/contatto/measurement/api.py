@@ -20,8 +20,8 @@ from contatto.kit.values import micros
 from contatto.measurement import actions, rules, store
 from contatto.measurement.actions import GatheredTouches
 from contatto.measurement.model import MeasuredAd, Tap, TicketKind, Touch, TrackingTicket
-from contatto.ui.context import Context, context_of, part_of
-from contatto.ui.sessions import VISITOR_KEY, new_visitor, public_id, read_visitor, set_visitor
+from contatto.ui.render import VISITOR_KEY, new_visitor, public_id, read_visitor, set_visitor
+from contatto.ui.requests import Context, context_of, part_of
 
 _GIF: Final = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 _NO_STORE: Final = {"Cache-Control": "no-store"}

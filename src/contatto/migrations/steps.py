@@ -10,9 +10,9 @@ from alembic.migration import MigrationContext
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine
 
+from contatto import audit as _audit
 from contatto import wiring
 from contatto.ads import store as _ads
-from contatto.audit import store as _audit
 from contatto.crm.store import events as _events
 from contatto.forms import store as _forms
 from contatto.kit.db.database import protect_tables

@@ -10,9 +10,8 @@ from fastapi import Form, Request
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, may, may_use, page_routes, require
 from contatto.accounts.model import Caller, Permission
-from contatto.accounts.rules import may, may_use, require
 from contatto.accounts.store import find_business
 from contatto.ads.actions.edits import name_ads
 from contatto.ads.store import list_ads_by_number
@@ -40,7 +39,7 @@ from contatto.operators.model import (
     ReviewState,
 )
 from contatto.operators.rules import LEAST_FLOOR_MICROS, sum_days
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 router = page_routes()
 HOME: Final = "/operator"

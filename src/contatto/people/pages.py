@@ -12,11 +12,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from contatto.accounts import actions as accounts
 from contatto.accounts import store as accounts_store
 from contatto.accounts.actions import end_session, hash_password, open_session, password_fits
-from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes, require
 from contatto.accounts.model import Access, Caller, Credential, Member, Permission, Role
-from contatto.accounts.rules import check_password, may, may_appoint, normal_email, require, time_zones
-from contatto.audit.actions import append_audit_record
-from contatto.audit.model import AuditRecord
+from contatto.accounts.rules import check_password, may_appoint, normal_email, time_zones
+from contatto.audit import AuditRecord, append_audit_record
 from contatto.kit import errors
 from contatto.kit.concurrency import HashPool
 from contatto.kit.db.database import act_for
@@ -32,8 +31,8 @@ from contatto.mail.actions import queue_mail
 from contatto.mail.model import NewMail
 from contatto.people import actions, rules, store
 from contatto.people.model import Newcomer, OpenedInvitation, Profile
-from contatto.ui.context import context_of, part_of
-from contatto.ui.sessions import check_csrf, session_token, set_session
+from contatto.ui.render import check_csrf, session_token, set_session
+from contatto.ui.requests import context_of, part_of
 
 router = page_routes()
 MEMBERS_PAGE = "/settings/members"

@@ -6,8 +6,7 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import ApiCaller, api_routes
+from contatto.accounts.auth import ApiCaller, api_routes, load_advertiser
 from contatto.accounts.model import Caller, Permission
 from contatto.kit import errors
 from contatto.kit.api_types import (
@@ -46,7 +45,7 @@ from contatto.reports.rules.figures import (
     row_texts,
     total_texts,
 )
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 router: Final = api_routes("Reports", "/report")
 type TaskStatus = Literal["QUEUING", "PROCESSING", "SUCCESS", "FAILED", "CANCELED"]

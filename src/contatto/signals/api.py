@@ -11,7 +11,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.http import Answered, api_answer
 from contatto.signals.actions import load_signal_ledger
 from contatto.signals.store import list_signal_erasures
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 router: Final = api_routes("Signals")
 MOST_ERASURES: Final = 100

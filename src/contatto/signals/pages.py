@@ -7,9 +7,8 @@ from fastapi import Form, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
 from contatto.accounts.model import Caller, Permission
-from contatto.accounts.rules import may
 from contatto.ad_platforms.actions import load_outside_account
 from contatto.ad_platforms.model import AdPlatform
 from contatto.ad_platforms.store import list_outside_accounts
@@ -32,7 +31,7 @@ from contatto.signals.store import (
     list_signal_erasures,
     list_signals_of_leads,
 )
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 router: Final = page_routes()
 ACCOUNT_PATH: Final = "/settings/ad-platforms/{outside_id}/signals"

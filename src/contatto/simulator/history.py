@@ -87,7 +87,7 @@ from contatto.simulator.world import (
     invent_logins,
     plan_form_entry,
 )
-from contatto.ui.sessions import VISITOR_KEY, new_visitor, public_id
+from contatto.ui.render import VISITOR_KEY, new_visitor, public_id
 
 STEP_S: Final = 600.0
 PUBLISH_S: Final = 3_600.0

@@ -28,7 +28,7 @@ from contatto.simulator.world import (
     plan_form_entry,
     plan_people,
 )
-from contatto.ui.sessions import VISITOR_KEY, Carrier, cookie_name, open_visitor, public_id
+from contatto.ui.render import VISITOR_KEY, Carrier, cookie_name, open_visitor, public_id
 
 CONNECTIONS: Final = 24
 _FORM: Final = "application/x-www-form-urlencoded"

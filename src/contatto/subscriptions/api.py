@@ -8,17 +8,18 @@ from msgspec import UNSET, UnsetType
 from pydantic import Field
 from starlette.requests import Request
 
-from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import (
     API_HEADER,
     api_caller,
     api_routes,
     check_request_rate,
     find_token_caller,
+    load_advertiser,
+    may_use,
     note_caller,
+    require,
 )
 from contatto.accounts.model import Access, BusinessId, Caller, Credential, Permission
-from contatto.accounts.rules import may_use, require
 from contatto.accounts.store import find_business, list_ad_accounts
 from contatto.channels.model import ChannelApp
 from contatto.channels.rules import apps_of_secret
@@ -56,7 +57,7 @@ from contatto.subscriptions.actions import (
     subscribe_program,
 )
 from contatto.subscriptions.model import Entity, Subscription
-from contatto.ui.context import context_of, part_of
+from contatto.ui.requests import context_of, part_of
 
 router: Final = api_routes("Subscriptions")
 

@@ -7,9 +7,8 @@ from fastapi import Form, Request
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
 from contatto.accounts.model import Caller, Permission
-from contatto.accounts.rules import may
 from contatto.accounts.store import find_ad_account, list_ad_accounts
 from contatto.integrations.model import DeliveryState
 from contatto.kit import errors
@@ -33,8 +32,8 @@ from contatto.subscriptions.actions import (
 )
 from contatto.subscriptions.model import HOOKS, Entity, Subscription
 from contatto.subscriptions.rules import KINDS, URL_LIMIT, secrets_of
-from contatto.ui.context import context_of
 from contatto.ui.render import SHOWN_ONCE
+from contatto.ui.requests import context_of
 
 router: Final = page_routes("/settings/subscriptions")
 

@@ -7,7 +7,7 @@ that moment.
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -16,7 +16,7 @@ import msgspec
 from starlette.requests import HTTPConnection
 from starlette.responses import StreamingResponse
 
-from contatto.kit.db.database import Database
+from contatto.kit.db.database import CommitSignal, Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.log import logger, where
 from contatto.kit.outbox import StoredEvent, event_name, events, last_seq, list_events, list_events_of
@@ -85,22 +85,13 @@ class LiveFeed:
         self._db = db
         self._needs = needs or {}
         self._streams: dict[str, set[_Stream]] = defaultdict(set)
-        self._poked = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._cursor = 0
         self._handed: set[int] = set()
         self._opening = asyncio.Lock()
-        db.on_commit(self._poke, {events.name})
-
-    def _poke(self) -> None:
-        loop = self._loop
-        if loop is not None and not self._poked.is_set() and not loop.is_closed():
-            loop.call_soon_threadsafe(self._poked.set)
 
     async def run(self) -> None:
         """Send new events, and end the streams of expired sessions, until cancelled."""
-        self._loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._send_after_commits())
             tasks.create_task(self._watch())
@@ -130,11 +121,9 @@ class LiveFeed:
                     stream.rights = frozenset(granted)
 
     async def _send_after_commits(self) -> None:
+        commits = CommitSignal(self._db, {events.name})
         while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._poked.wait(), POLL_S)
-                await asyncio.sleep(GATHER_S)
-            self._poked.clear()
+            await commits.wait(POLL_S, GATHER_S)
             try:
                 if self._streams:
                     await self._send_new()

@@ -9,7 +9,7 @@ from contatto.accounts.auth import HotRoute
 from contatto.accounts.model import Access, Credential
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 from contatto.vitals.actions import load_gauges
 from contatto.vitals.rules import CONTENT_TYPE, may_scrape, write_gauges
 

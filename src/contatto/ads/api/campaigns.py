@@ -7,8 +7,7 @@ from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 from starlette.requests import Request
 
-from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import ApiCaller, api_routes
+from contatto.accounts.auth import ApiCaller, api_routes, load_advertiser
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.ads import store
 from contatto.ads.actions.campaigns import (
@@ -89,7 +88,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
 from contatto.measurement.model import Goal
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 type StartStatus = Literal["ENABLE", "DISABLE"]
 type PrimaryStatus = Literal[

@@ -6,8 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 from starlette.requests import Request
 
-from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import ApiCaller, api_routes
+from contatto.accounts.auth import ApiCaller, api_routes, load_advertiser
 from contatto.accounts.model import Caller, Permission
 from contatto.ads import store
 from contatto.ads.actions.campaigns import choose_account, load_facts
@@ -53,7 +52,7 @@ from contatto.kit.api_types import (
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import Answered, api_answer
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 targeting_router: Final = api_routes("Targeting")
 

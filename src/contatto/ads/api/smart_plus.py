@@ -6,8 +6,7 @@ from msgspec.structs import asdict
 from pydantic import Field
 from starlette.requests import Request
 
-from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import ApiCaller, api_routes
+from contatto.accounts.auth import ApiCaller, api_routes, load_advertiser
 from contatto.accounts.model import AdAccount, Permission
 from contatto.ads.actions.campaigns import (
     AdChanges,
@@ -65,7 +64,7 @@ from contatto.kit.api_types import (
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, IdempotencyKey, answer_once, api_answer
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 router: Final = api_routes("Smart+", "/smart_plus")
 

@@ -14,10 +14,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts import store as accounts
-from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, load_advertiser, may, page_routes
 from contatto.accounts.model import AdAccount, Caller, Permission
-from contatto.accounts.rules import may
 from contatto.ads.actions.campaigns import load_ad_account
 from contatto.ads.actions.edits import Uses, delete_unused_audiences, load_uses
 from contatto.ads.pages.forms import field_errors
@@ -33,7 +31,7 @@ from contatto.kit.http import IdempotencyKey, answer_once
 from contatto.kit.i18n import translator_of
 from contatto.kit.ids import new_id
 from contatto.kit.languages import sorted_countries
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 router: Final = page_routes()
 COUNTRIES: Final = tuple(sorted(phonenumbers.SUPPORTED_REGIONS))

@@ -12,8 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from contatto.accounts import store as accounts
-from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, load_advertiser, page_routes
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.ads import store
 from contatto.ads.actions.campaigns import (
@@ -80,7 +79,7 @@ from contatto.kit.i18n import N_, Translator, brand_of, translator_of
 from contatto.kit.values import read_pairs
 from contatto.measurement.model import Goal
 from contatto.measurement.rules import TRACKING_KEY
-from contatto.ui.context import Context, context_of
+from contatto.ui.requests import Context, context_of
 
 MOST_PAIRS: Final = 400
 """Pairs of an address that are kept."""

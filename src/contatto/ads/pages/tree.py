@@ -10,9 +10,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts import store as accounts
 from contatto.accounts.actions import NewAdAccount, add_ad_account
-from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes, require
 from contatto.accounts.model import Access, Caller, Credential, Permission
-from contatto.accounts.rules import may, require
 from contatto.ads import store
 from contatto.ads.actions.campaigns import find_channel, find_welcome, load_ad_account
 from contatto.ads.actions.edits import (
@@ -66,7 +65,7 @@ from contatto.kit.http import IdempotencyKey, answer_once
 from contatto.kit.i18n import N_, translator_of
 from contatto.kit.languages import choices_by_country, country_choices, currency_choices, zone_choices
 from contatto.kit.values import from_micros, micros
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 router: Final = page_routes()
 

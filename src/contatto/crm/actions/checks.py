@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
+from contatto.accounts.auth import may_use
 from contatto.accounts.model import AdAccount, Caller
-from contatto.accounts.rules import may_use
 from contatto.crm import model as crm
 from contatto.crm.actions.deliveries import (
     LEAD_GONE,

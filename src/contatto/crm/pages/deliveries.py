@@ -10,9 +10,8 @@ from fastapi import Form, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
 from contatto.accounts.model import Caller, Permission, ReadAudit
-from contatto.accounts.rules import may
 from contatto.capture.model import Field as ContactField
 from contatto.crm import model as crm
 from contatto.crm.actions import targets as actions
@@ -36,7 +35,7 @@ from contatto.leads.model import STATUS_TEXTS, Lead, LeadStatus
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.leads.store.records import find_lead, list_leads_by_id
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 SOURCES: Final[Mapping[str, str]] = {
     "name": N_("Name"),

@@ -50,9 +50,8 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, translator_of
 from contatto.kit.ids import hash_secret
 from contatto.kit.outbound.model import RequestState
-from contatto.ui.context import context_of
-from contatto.ui.render import SHOWN_ONCE
-from contatto.ui.sessions import session_token
+from contatto.ui.render import SHOWN_ONCE, session_token
+from contatto.ui.requests import context_of
 
 HOME: Final = "/settings/integrations"
 router: Final = page_routes(HOME)

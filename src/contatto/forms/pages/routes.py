@@ -12,9 +12,8 @@ from fastapi import Form, Request
 from starlette.datastructures import FormData
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller, contact_reads_of, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, contact_reads_of, may, page_routes
 from contatto.accounts.model import Access, Caller, Credential, Permission, ReadAudit
-from contatto.accounts.rules import may
 from contatto.accounts.store import list_ad_accounts
 from contatto.channels.model import Platform
 from contatto.channels.store import list_accounts
@@ -41,8 +40,8 @@ from contatto.kit.uploads import picture_answer
 from contatto.kit.values import JSON_ERRORS, from_micros, micros, read_number
 from contatto.leads.store.records import find_lead, list_leads_by_id, list_wrong_values
 from contatto.measurement.store import list_measured_ads
-from contatto.ui.context import Context, context_of
 from contatto.ui.render import iso
+from contatto.ui.requests import Context, context_of
 
 router: Final = page_routes()
 type Text = Annotated[str, Form()]

@@ -56,7 +56,7 @@ from contatto.kit.untrusted_files import PICTURE_LIMIT
 from contatto.kit.values import micros
 from contatto.measurement.model import TouchKind
 from contatto.measurement.store import list_measured_ads, list_touches_of
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 router: Final = api_routes("Business messages", "/business/message")
 

@@ -10,9 +10,8 @@ from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from contatto.accounts.auth import ApiCaller, DirectRoute, HotRoute, api_routes
+from contatto.accounts.auth import ApiCaller, DirectRoute, HotRoute, api_routes, require
 from contatto.accounts.model import Access, Caller, Credential, Permission
-from contatto.accounts.rules import require
 from contatto.channels.actions import webhook_verify_token
 from contatto.channels.connectors.webchat import WebchatDelivery
 from contatto.channels.model import ChannelAccount, ChannelApp, Connector, MessageKind, Platform
@@ -55,9 +54,9 @@ from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer, json_answer, read_body
 from contatto.kit.ids import new_secret
 from contatto.kit.values import JSON_ERRORS, micros
-from contatto.ui.context import Context, context_of, part_of
 from contatto.ui.live import SIGN_OF_LIFE, sse, sse_answer
 from contatto.ui.render import iso
+from contatto.ui.requests import Context, context_of, part_of
 
 _RECEIVED: Final = json_answer({"received": True})
 """Shared by all webhooks: middleware adds headers to what is sent, not to this object."""

@@ -13,9 +13,8 @@ from fastapi import Form, Query, Request
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import DirectRoute, FormCaller, PageCaller, page_routes
+from contatto.accounts.auth import DirectRoute, FormCaller, PageCaller, may, page_routes, require
 from contatto.accounts.model import Access, Caller, Credential, Permission, ReadAudit
-from contatto.accounts.rules import may, require
 from contatto.capture import store as capture_store
 from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
 from contatto.channels.store import find_account, find_public_account, list_embed_origins
@@ -62,12 +61,13 @@ from contatto.kit.rate_limits import client_network
 from contatto.kit.uploads import picture_answer
 from contatto.kit.values import JSON_ERRORS, Revision, read_number
 from contatto.leads.model import Actor
-from contatto.ui.context import Context, context_of, part_of
-from contatto.ui.middleware import csp_within
-from contatto.ui.render import UNKEPT, FragmentCache, Placeholders, draw
-from contatto.ui.sessions import (
+from contatto.ui.render import (
+    UNKEPT,
     VISITOR_KEY,
     Carrier,
+    FragmentCache,
+    Placeholders,
+    draw,
     new_visitor,
     open_visitor,
     public_id,
@@ -75,6 +75,7 @@ from contatto.ui.sessions import (
     set_visitor,
     sign_visitor,
 )
+from contatto.ui.requests import Context, context_of, csp_within, part_of
 
 OPENING_KEY: Final = "form-opening"
 """The purpose under which the vault gives the signer of openings."""

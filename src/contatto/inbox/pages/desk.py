@@ -11,9 +11,9 @@ from fastapi import Depends, Form, Query, Request
 from pydantic import BaseModel
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller, page_routes, session_reader
+from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes, require, session_reader
 from contatto.accounts.model import Access, Caller, Credential, MemberId, Permission, ReadAudit
-from contatto.accounts.rules import is_able, may, require
+from contatto.accounts.rules import is_able
 from contatto.accounts.store import list_members
 from contatto.channels.model import MessageKind, Sender
 from contatto.channels.store import CONNECTORS, list_accounts
@@ -44,8 +44,8 @@ from contatto.measurement import store as measurement_store
 from contatto.measurement.model import Attribution, MeasuredAd
 from contatto.spam.model import Mark, Sign
 from contatto.spam.store import find_verdict
-from contatto.ui.context import context_of, part_of
 from contatto.ui.live import resume_point, sse_answer, stream_events
+from contatto.ui.requests import context_of, part_of
 
 router = page_routes()
 

@@ -282,6 +282,25 @@ class Database(ABC):
                     listener()
 
 
+class CommitSignal:
+    """Signal to one coroutine that a commit changed some tables."""
+
+    def __init__(self, db: Database, tables: Tables) -> None:
+        self._loop, self._poked = asyncio.get_running_loop(), asyncio.Event()
+        db.on_commit(self._poke, tables)
+
+    def _poke(self) -> None:
+        if not (self._poked.is_set() or self._loop.is_closed()):
+            self._loop.call_soon_threadsafe(self._poked.set)
+
+    async def wait(self, most_s: float, gather_s: float) -> None:
+        """Wait for a commit, and a little longer for others; at most ``most_s`` seconds without one."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._poked.wait(), most_s)
+            await asyncio.sleep(gather_s)
+        self._poked.clear()
+
+
 class RequestDatabase(Database):
     """Database of one request: it records reads of contact data, and each `write` has an audit entry.
 

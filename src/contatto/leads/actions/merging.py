@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import parse_qsl
 
+from contatto.accounts.actions import forget_kept_pages
 from contatto.capture import actions as capture
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -33,7 +34,6 @@ from contatto.leads.rules.records import (
     without_person,
 )
 from contatto.leads.store import annotations, jobs, records
-from contatto.typed.actions import forget_kept_pages
 
 REASON_LIMIT = 200
 

@@ -22,7 +22,7 @@ from contatto.leads.pages.detail import change_lead
 from contatto.leads.rules.records import NOTE_LIMIT, read_day
 from contatto.leads.store import records
 from contatto.leads.store.annotations import find_merge, find_note, find_task, list_equal_points, list_row_ids
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 router = page_routes()
 

@@ -14,9 +14,8 @@ from pydantic import Field as Limits
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response, StreamingResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller, contact_reads_of, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, contact_reads_of, may, page_routes, require
 from contatto.accounts.model import Caller, Permission, ReadAudit
-from contatto.accounts.rules import may, require
 from contatto.capture.model import Field
 from contatto.channels.store import list_accounts
 from contatto.kit import errors
@@ -58,8 +57,8 @@ from contatto.leads.store import listing, records
 from contatto.leads.store.annotations import find_merge, list_labels, list_labels_of, list_sharing_leads
 from contatto.leads.store.jobs import count_job_items, find_job, list_job_items, list_jobs, list_told
 from contatto.leads.store.listing import list_credits, list_member_names
-from contatto.ui.context import Context, context_of
 from contatto.ui.render import iso
+from contatto.ui.requests import Context, context_of
 
 router = page_routes()
 HEAD: Final = (

@@ -11,9 +11,8 @@ from fastapi import Depends, Form, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes, require
 from contatto.accounts.model import Caller, Permission, ReadAudit
-from contatto.accounts.rules import may, require
 from contatto.kit import errors
 from contatto.kit.db.database import CachedCounts
 from contatto.kit.db.tx import Tx
@@ -44,7 +43,7 @@ from contatto.leads.store.annotations import list_form_names, list_labels, list_
 from contatto.leads.store.listing import find_look, list_winning_ads, save_look
 from contatto.leads.store.records import list_scores
 from contatto.measurement.store import list_measured_ads
-from contatto.ui.context import context_of, part_of
+from contatto.ui.requests import context_of, part_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,9 @@ from urllib.parse import quote
 from fastapi import Form, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes, require
 from contatto.accounts.model import Caller, Permission, ReadAudit
-from contatto.accounts.rules import may, require
-from contatto.audit.model import AuditEntry
-from contatto.audit.store import list_acts_on
+from contatto.audit import AuditEntry, list_acts_on
 from contatto.capture.model import Field
 from contatto.channels.store import find_account
 from contatto.kit import errors
@@ -51,7 +49,7 @@ from contatto.leads.store.jobs import find_tombstone
 from contatto.measurement import store as measurement
 from contatto.measurement.actions import list_touches_known
 from contatto.measurement.model import Attribution, ConversionKind, TouchKind
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 SHOWN_LOOKS: Final = 200
 """The latest looks that are shown; the audit log has all."""

@@ -9,9 +9,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, StreamingResponse
 
 from contatto.accounts import store as accounts
-from contatto.accounts.auth import PageCaller, page_routes
+from contatto.accounts.auth import PageCaller, may, page_routes, require
 from contatto.accounts.model import AdAccount, Caller, Permission
-from contatto.accounts.rules import may, require
 from contatto.ad_platforms.store import list_outside_accounts
 from contatto.ads.actions.edits import OpenDraft, list_open_drafts
 from contatto.ads.model import WINDOW_DAYS, Ad, BudgetMode, Campaign, NodeKind, NodeStatus
@@ -53,7 +52,7 @@ from contatto.reports.rules.queries import (
     sum_branches,
     tree_span,
 )
-from contatto.ui.context import Context, context_of
+from contatto.ui.requests import Context, context_of
 
 router: Final = page_routes()
 CAMPAIGNS_PER_PAGE: Final = 25

@@ -10,9 +10,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from contatto.accounts import store as accounts
-from contatto.accounts.auth import PageCaller, contact_reads_of, page_routes
+from contatto.accounts.auth import PageCaller, contact_reads_of, may, page_routes
 from contatto.accounts.model import BusinessId, Permission, ReadAudit
-from contatto.accounts.rules import may
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -41,7 +40,7 @@ from contatto.reports.rules.figures import (
     reply_times_of,
 )
 from contatto.reports.rules.queries import span_of
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 router: Final = page_routes()
 PAGE_SIZE: Final = 50

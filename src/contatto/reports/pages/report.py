@@ -16,8 +16,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from contatto.accounts import store as accounts
-from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.auth import FormCaller, PageCaller, load_advertiser, page_routes
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
@@ -65,7 +64,7 @@ from contatto.reports.rules.queries import (
     previous_days,
     read_overview_query,
 )
-from contatto.ui.context import context_of
+from contatto.ui.requests import context_of
 
 router: Final = page_routes()
 PERIODS: Final = {

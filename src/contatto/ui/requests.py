@@ -1,21 +1,73 @@
-"""Middleware: route index, fast path, security headers and request log."""
+"""Context of requests, route index, fast path, security headers and request log."""
 
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote
 
 from fastapi import APIRouter
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from contatto.kit.background import Installation
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Clock, MissingPart, Parts
 from contatto.kit.errors import Refused
 from contatto.kit.http import too_large
 from contatto.kit.ids import new_id
 from contatto.kit.log import REQUEST_ID, logger, tells_debug
+from contatto.kit.settings import Settings
+from contatto.kit.uploads import Uploads
+from contatto.kit.vault import Vault
+from contatto.ui.live import LiveFeed
+from contatto.ui.render import Renderer
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Parts of one running installation."""
+
+    installation: Installation
+    db: Database
+    clock: Clock
+    vault: Vault
+    live: LiveFeed
+    pages: Renderer
+    uploads: Uploads
+
+    @property
+    def settings(self) -> Settings:
+        return self.installation.settings
+
+
+def context_of(connection: HTTPConnection) -> Context:
+    """Return the context of the app, with the database of the request after `bind_database`."""
+    context: Context = (
+        connection.scope.get("state", {}).get("context") or connection.scope["app"].state.context
+    )
+    return context
+
+
+def bind_database(connection: HTTPConnection, db: Database) -> None:
+    """Use another database for the rest of a request, such as one that logs changes."""
+    connection.scope["state"]["context"] = replace(connection.scope["app"].state.context, db=db)
+
+
+def part_of[T](connection: HTTPConnection, kind: type[T]) -> T:
+    """Return a resource of the serving app by its type.
+
+    Raises:
+        MissingPart: the installation was built without it.
+    """
+    resources = connection.scope["app"].state.resources
+    if not isinstance(resources, Parts):
+        raise MissingPart("this app was built without resources")
+    return resources[kind]
+
 
 DEEPER: Final[Mapping[str, int]] = {"open_api": 3, "settings": 2}
 """Segments of a group, where the first alone is too coarse; none is a parameter."""

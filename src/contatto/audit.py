@@ -1,13 +1,59 @@
-"""Fields of a request that the log saves, the hash chain, and texts of actions."""
+"""Audit log of actions and of reads of contact data: hash-chained, with ids only."""
 
+import asyncio
 import hashlib
 import re
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextvars import Context
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
-from contatto.audit.model import AuditEntry
+from sqlalchemy import Column, Index, String, Table, bindparam, func, select
+
+from contatto.kit.db.database import Database
+from contatto.kit.db.prepared import insert_rows
+from contatto.kit.db.tx import Ids, Serial, Tx, instant, metadata, row_of, tenant, text
 from contatto.kit.i18n import N_
+from contatto.kit.ids import hash_secret
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Entry of the log: actor, action, object and time; ids and routes, never a contact value.
+
+    ``seen`` of a read has the number of leads or chats shown, and the ids that the log did not have yet.
+    ``digest`` covers the entry and ``before``, the digest of the previous entry, so a later change shows.
+    """
+
+    seq: int
+    business_id: str
+    at: datetime
+    actor_id: str
+    actor: str
+    act: str
+    object: str
+    request_id: str
+    before: str
+    digest: str
+    seen: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """Action of an actor, before it becomes an entry."""
+
+    business_id: str
+    actor_id: str
+    actor: str
+    act: str
+    object: str
+    request_id: str
+    seen: str = ""
+
 
 API_PREFIX: Final = "/open_api/v1.3"
 OBJECT_KEYS: Final = frozenset({
@@ -206,3 +252,171 @@ def chain_holds(entries: Sequence[AuditEntry]) -> bool:
     """Verify that consecutive entries, oldest first, are unchanged and complete."""
     linked = all(later.before == earlier.digest for earlier, later in pairwise(entries))
     return linked and all(entry.digest == entry_digest(entry) for entry in entries)
+
+
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    tenant(),
+    instant("at"),
+    Column("actor_id", String(64), nullable=False),
+    text("actor"),
+    text("act"),
+    text("object"),
+    Column("request_id", String(64), nullable=False),
+    Column("before", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    text("seen", default=""),
+    Index("ix_audit_entries_business_id", "business_id", "seq"),
+    Index("ix_audit_entries_of_object", "business_id", "object", "seq"),
+)
+
+
+_INSERT: Final = audit_entries.insert()
+_LAST: Final = (
+    select(audit_entries.c.digest)
+    .where(audit_entries.c.business_id == bindparam("of_business"))
+    .order_by(audit_entries.c.seq.desc())
+    .limit(1)
+)
+"""Built once: every change and every logged read needs them."""
+
+
+def append_records(tx: Tx, records: Sequence[AuditRecord]) -> None:
+    """Append an entry for each record, chained to the one before in the log of its business."""
+    by_business: dict[str, list[AuditRecord]] = {}
+    for record in records:
+        by_business.setdefault(record.business_id, []).append(record)
+    # Always in the same order, so that two writers never wait for each other.
+    locks = {name: int(hash_secret(f"audit:{name}")[:15], 16) for name in by_business}
+    for lock, business_id in sorted((lock, name) for name, lock in locks.items()):
+        tx.advisory_lock(lock)
+        before = find_last_digest(tx, business_id)
+        rows: list[dict[str, Any]] = []
+        for record in by_business[business_id]:
+            entry = AuditEntry(seq=0, at=tx.now, before=before, digest="", **row_of(record))
+            before = entry_digest(entry)
+            rows.append(row_of(replace(entry, digest=before), without={"seq"}))
+        insert_rows(tx, _INSERT, rows)
+
+
+def find_last_digest(tx: Tx, business_id: str) -> str:
+    """Return the digest of the latest entry of a business; empty before the first."""
+    return tx.execute(_LAST, {"of_business": business_id}).scalar() or ""
+
+
+def list_audit_entries(tx: Tx, business_id: str, span: tuple[int, int]) -> list[AuditEntry]:
+    """Return entries, latest first; ``span`` is offset and limit."""
+    in_business = select(audit_entries).where(audit_entries.c.business_id == business_id)
+    latest = in_business.order_by(audit_entries.c.seq.desc()).offset(span[0]).limit(span[1])
+    return tx.list(AuditEntry, latest)
+
+
+def list_acts_on(tx: Tx, business_id: str, act: str, object_: str, limit: int) -> list[AuditEntry]:
+    """Return entries of one action on exactly this object, latest first."""
+    on_object = select(audit_entries).where(
+        audit_entries.c.business_id == business_id,
+        audit_entries.c.object == object_,
+        audit_entries.c.act == act,
+    )
+    return tx.list(AuditEntry, on_object.order_by(audit_entries.c.seq.desc()).limit(limit))
+
+
+def count_audit_entries(tx: Tx, business_id: str) -> int:
+    in_business = select(func.count()).where(audit_entries.c.business_id == business_id)
+    return int(tx.scalar(in_business))
+
+
+def append_audit_record(tx: Tx, record: AuditRecord) -> None:
+    """Append to the audit log of a business, chained to the entry before."""
+    append_records(tx, [record])
+
+
+FOLDED: Final = timedelta(minutes=5)
+"""A repeat through the same route within this time belongs to the same read."""
+LONGEST: Final = timedelta(hours=1)
+"""A read that goes on for longer than this is logged once more: a page may be open for days."""
+_MOST: Final = 200_000
+
+type _ReadKey = tuple[str, str, str, str]
+"""Actor, route, kind of object, and its id."""
+
+
+@dataclass(slots=True)
+class _ContinuedRead:
+    """Times at which a read was logged, and last repeated."""
+
+    logged_at: datetime
+    repeated_at: datetime
+
+
+class FoldedReads:
+    """Logged reads that go on in this process; other processes log them again."""
+
+    def __init__(self) -> None:
+        self._reads: OrderedDict[_ReadKey, _ContinuedRead] = OrderedDict()
+
+    def fresh(self, actor_id: str, act: str, seen: Ids, now: datetime) -> Ids:
+        """Return the ids that are not in the log yet, and extend the reads of the others."""
+        new_ids: Ids = {}
+        for kind, ids in seen.items():
+            for id_ in ids:
+                key = (actor_id, act, kind, id_)
+                earlier = self._reads.get(key)
+                if (
+                    earlier is None
+                    or now - earlier.repeated_at >= FOLDED
+                    or now - earlier.logged_at >= LONGEST
+                ):
+                    new_ids.setdefault(kind, []).append(id_)
+                else:
+                    earlier.repeated_at = now
+                    self._reads.move_to_end(key)
+        return new_ids
+
+    def keep(self, actor_id: str, act: str, written: Ids, now: datetime) -> None:
+        """Remember logged ids; drop reads that have ended or exceed the limit."""
+        for kind, ids in written.items():
+            for id_ in ids:
+                key = (actor_id, act, kind, id_)
+                self._reads[key] = _ContinuedRead(now, now)
+                self._reads.move_to_end(key)
+        while self._reads:
+            key, oldest = next(iter(self._reads.items()))
+            if len(self._reads) <= _MOST and now - oldest.repeated_at < FOLDED:
+                break
+            del self._reads[key]
+
+
+class AuditWriter:
+    """Batching writer of logged reads: those that arrive during a write go into the next one together."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[AuditRecord, asyncio.Future[None]]] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    def begin(self, db: Database, record: AuditRecord) -> asyncio.Future[None]:
+        """Start to write a record; it is durable when the returned future is done."""
+        loop = asyncio.get_running_loop()
+        written: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((record, written))
+        if self._writing is None or self._writing.done():
+            # An empty context, since it writes for several businesses and no audit entry follows its writes.
+            # An eager start, so that the write runs while the page is rendered.
+            writing = self._write(db)
+            self._writing = asyncio.Task(writing, loop=loop, context=Context(), eager_start=True)
+        return written
+
+    async def _write(self, db: Database) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            records = [record for record, _ in batch]
+            error: Exception | None = None
+            try:
+                await db.write(partial(append_records, records=records))
+            except Exception as raised:  # every waiting request gets it
+                error = raised
+            for _, written in batch:
+                if not written.done():
+                    written.set_exception(error) if error else written.set_result(None)

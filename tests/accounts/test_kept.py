@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from contatto.accounts.actions import forget_kept_pages, purge_kept_pages
 from contatto.accounts.model import Permission, Role
-from contatto.audit.store import list_audit_entries
+from contatto.accounts.rules import KEEP_PAGES, MOST_KEPT_PAGES
+from contatto.accounts.store import kept_pages
+from contatto.audit import list_audit_entries
 from contatto.kit.db.tx import Tx
-from contatto.typed.actions import KEEP_PAGES, MOST_PAGES, forget_kept_pages, purge_kept_pages
-from contatto.typed.store import kept_pages
 from tests.ads.test_pages import make_campaign, post
 from tests.journeys.running import House, csrf_of, running_house
 from tests.leads.test_center_pages import sign_in_as
@@ -125,15 +126,15 @@ def test_nobody_else_is_shown_what_was_kept(house: House) -> None:
 
 
 def test_what_is_kept_is_sealed_few_and_gone_after_its_time(house: House) -> None:
-    addresses = [refuse(house, f"{n:03d}" + "z" * 600) for n in range(MOST_PAGES + 3)]
+    addresses = [refuse(house, f"{n:03d}" + "z" * 600) for n in range(MOST_KEPT_PAGES + 3)]
     assert "000zzz" not in open_page(house, addresses[0]).text
-    assert f"{MOST_PAGES + 2:03d}zzz" in open_page(house, addresses[-1]).text
+    assert f"{MOST_KEPT_PAGES + 2:03d}zzz" in open_page(house, addresses[-1]).text
 
     def rows(tx: Tx) -> list[Any]:
         return list(tx.execute(kept_pages.select()))
 
     kept = house.context.db.read_now(rows)
-    assert len(kept) == MOST_PAGES
+    assert len(kept) == MOST_KEPT_PAGES
     assert not any(b"zzzz" in row.page for row in kept)
     assert not any(addresses[-1].partition("=")[2] in map(str, row) for row in kept)
     house.context.db.write_now(lambda tx: forget_kept_pages(tx, house.business_id))

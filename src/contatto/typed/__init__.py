@@ -1,1 +1,0 @@
-"""Feedback on typed numbers, and form pages saved for a reload."""
