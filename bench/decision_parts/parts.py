@@ -16,7 +16,7 @@ from contatto.delivery.actions.serving import AdServer
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
 from contatto.learning import marketplace as predicting
-from contatto.learning.replica import Replica
+from contatto.learning.marketplace import Replica
 from contatto.wiring import install
 
 WHOLE: Final = "the whole answer, all layers"

@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from contatto.learning.lines import AdGroupLine, AdLine, RequestLine
 from contatto.learning.marketplace import Marketplace
+from contatto.learning.model import AdGroupLine, AdLine, RequestLine
 
 FEATURES: Final = {
     "language": "en",

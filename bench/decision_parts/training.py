@@ -14,9 +14,9 @@ from contatto.kit.runtime import Array
 from contatto.learning.columns import CLICK, CONVERSATION, F_CONTEXT, F_VIEWER, LEAD
 from contatto.learning.features import slot_of
 from contatto.learning.learner import learn_one
-from contatto.learning.lines import ClickLine, ConversationLine, LeadLine, LineLeadSource, ViewLine
 from contatto.learning.market import Learned, Viewers
 from contatto.learning.marketplace import Marketplace
+from contatto.learning.model import ClickLine, ConversationLine, LeadLine, LineLeadSource, ViewLine
 
 FEATURES: Final = 24
 """Hashed features of an event, as many as the learners have that ours is compared with."""

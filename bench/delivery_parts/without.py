@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from contatto.learning import batch_learning, calibration, columns, latent_classes, market, outcomes, pacing
+from contatto.learning import batch_learning, columns, features, impressions, market, outcomes
 
 _NOTHING = 1e-9
 """A weight of which so little variance is expected never moves."""
@@ -57,7 +57,7 @@ def _replaced(table: dict[int, Any], key: int, value: Any) -> Iterator[None]:
         table[key] = before
 
 
-def _at_once(self: calibration.LabelDelays, group: int, edge: int, window_s: float) -> float:
+def _at_once(self: impressions.LabelDelays, group: int, edge: int, window_s: float) -> float:
     """Expect that an outcome missing at the first look never comes, until it does."""
     return 1.0
 
@@ -67,12 +67,12 @@ def _as_estimated(self: market.CalibrationCounts) -> Any:
 
 
 def _far_from_all(share: float) -> Part:
-    return _attribute(calibration, "_SHRINK", share)
+    return _attribute(impressions, "_SHRINK", share)
 
 
 PARTS: dict[str, Part] = {
     "nothing": _settings(),
-    "delay model": _attribute(calibration.LabelDelays, "share_by", _at_once),
+    "delay model": _attribute(impressions.LabelDelays, "share_by", _at_once),
     "delay by ad group": _far_from_all(1e9),
     "calibration": _attribute(market.CalibrationCounts, "factors", _as_estimated),
     "calibration by ad group": _attribute(market, "_GROUP_TRUST", 1e9),
@@ -81,7 +81,7 @@ PARTS: dict[str, Part] = {
     "viewers as far as it came true": _attribute(batch_learning, "SLOPE_LEADS", float("inf")),
     "viewer's own effect": _family(columns.F_VIEWER),
     "viewer's history": _family(columns.F_HISTORY),
-    "classes of viewers": _attribute(latent_classes, "LEAST_GAIN", float("inf")),
+    "classes of viewers": _attribute(features, "LEAST_GAIN", float("inf")),
     "request x ad": _family(columns.F_CONTEXT_AD),
     "request x ad feature": _family(columns.F_CONTEXT_FEATURE),
     "advertiser of several ads": _attribute(market, "SEVERAL", float("inf")),
@@ -94,7 +94,7 @@ PARTS: dict[str, Part] = {
     "drawing by lot": _settings(temperature=0.001, explore=0.0),
     "forgetting": _settings(forget=0.0),
     "least variance": _settings(floor_variance=0.0),
-    "budget for learning": _attribute(pacing, "LEARNED_AT", 0),
+    "budget for learning": _attribute(outcomes, "LEARNED_AT", 0),
 }
 """Parts to take away, by name; ``nothing`` is the whole engine."""
 

@@ -26,10 +26,9 @@ from contatto.crm.model import CrmProgressed
 from contatto.crm.registry import CONNECTORS, CrmPorts, Intake
 from contatto.crm.store.deliveries import crm_targets, has_sweep, list_lead_ids_in_state, list_states_of_leads
 from contatto.crm.store.deliveries import ledger as crm_ledger
-from contatto.delivery.actions import budgets, log, relearning, results, training
-from contatto.delivery.actions.log import decision_sealing_job
+from contatto.delivery import store as delivery_store
+from contatto.delivery.actions import ledger, results, training
 from contatto.delivery.actions.serving import AdServer, RecentCallers
-from contatto.delivery.store import ledger
 from contatto.forms import actions as forms
 from contatto.forms import actions as forms_actions
 from contatto.forms.model import CONTACTS, FormSubmitted, TestLeadMade
@@ -151,14 +150,14 @@ AFTER: Final[After] = {
     ChannelLost: {"alert_channel": alerts_actions.alert_channel},
     ContactRejected: {},
     ConversationChanged: {},
-    ConversationMarkedSpam: {"learn_spam": log.learn_spam, "signal_spam": ad_signals.signal_spam},
+    ConversationMarkedSpam: {"learn_spam": ledger.learn_spam, "signal_spam": ad_signals.signal_spam},
     ConversationRead: {"push_read": _OF_CHATS(push_read)},
-    ConversationStarted: {"learn_conversation": BatchHandler(log.learn_conversations)},
+    ConversationStarted: {"learn_conversation": BatchHandler(ledger.learn_conversations)},
     CrmProgressed: {},
     FormSubmitted: {"push_form_lead": _OF_LEADS(pushes.push_form_lead)},
     LeadCaptured: {
         "alert_lead": _ALERTED(alerts_actions.alert_lead),
-        "learn_lead": BatchHandler(log.learn_leads),
+        "learn_lead": BatchHandler(ledger.learn_leads),
         "post_notice": BatchHandler(post_notices),
         "push_hooks": _OF_NEW(push_hooks),
         "push_lead": _OF_LEADS(pushes.push_lead),
@@ -169,7 +168,7 @@ AFTER: Final[After] = {
     LeadJobMoved: {"continue_job": jobs.continue_job},
     LeadRemoved: {"forget_lead": forget_lead, "forget_lead_pushes": pushes.forget_lead_pushes},
     LeadStatusChanged: {
-        "learn_quality": BatchHandler(log.learn_qualities),
+        "learn_quality": BatchHandler(ledger.learn_qualities),
         "note_lead": reports.note_lead,
         "push_hooks": _OF_CHANGED(push_hooks),
     },
@@ -258,7 +257,7 @@ PORTS: Final = Parts(
         forget_chats=forget_chats,
         forget_answers=forms.forget_answers,
         forget_audiences=audiences.forget_members,
-        forget_viewers=log.forget_viewers,
+        forget_viewers=ledger.forget_viewers,
         lead_changed=carry_change,
         leads_merged=carry_merge,
         leads_gone=carry_erasure,
@@ -266,8 +265,8 @@ PORTS: Final = Parts(
     CrmPorts(
         answers=answers_by_label, intake=count_intake, signals=list_platform_counts, connectors=CONNECTORS
     ),
-    ChargePort(charge=budgets.charge_impressions, note_click=budgets.record_click),
-    SpendPort(list_spent=ledger.list_spent),
+    ChargePort(charge=ledger.charge_impressions, note_click=ledger.record_click),
+    SpendPort(list_spent=delivery_store.list_spent),
 )
 """What capabilities ask of those above them."""
 
@@ -333,7 +332,7 @@ def periodic_jobs(
         PeriodicCount(2.0, trainer.start_over, trainer.read_next),
         PeriodicCount(3.0, sender.start_over, sender.read_next),
         scoring_study(),
-        *relearning.relearning_studies(settings),
+        *training.relearning_studies(settings),
         PeriodicCount(600.0, finder.start_over, finder.read_next),
         PeriodicJob(3600.0, purge_admission_codes),
         PeriodicJob(3600.0, purge_sightings),
@@ -381,7 +380,9 @@ def maintenance(settings: Settings) -> tuple[MaintenanceJob, ...]:
     if settings.hot_log_days:
         jobs.append(measurement.dropping_job(folder, settings.hot_log_days, reports.counted_until))
     if settings.decision_files_days:
-        jobs.append(decision_sealing_job(folder, settings.seal_after_days, settings.decision_files_days))
+        jobs.append(
+            ledger.decision_sealing_job(folder, settings.seal_after_days, settings.decision_files_days)
+        )
     return tuple(jobs)
 
 

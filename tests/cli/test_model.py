@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from contatto.app import open_context
 from contatto.cli.main import app
 from contatto.cli.models import seal_decisions
-from contatto.delivery.actions.log import decision_sealing_job
+from contatto.delivery.actions.ledger import decision_sealing_job
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock
 from contatto.kit.settings import Settings

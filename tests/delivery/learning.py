@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import select
 
-from contatto.delivery.actions import log
-from contatto.delivery.actions.log import load_added, read_record
+from contatto.delivery import store
+from contatto.delivery.actions import ledger
+from contatto.delivery.actions.ledger import load_added, read_record
 from contatto.delivery.actions.serving import AdServer, serve_ad
 from contatto.delivery.actions.training import Trainer
 from contatto.delivery.model import AdRequest, ServedAd
-from contatto.delivery.store import log as entries
 from contatto.inbox.model import ConversationStarted
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
@@ -100,17 +100,17 @@ class Market:
             ts = micros(tx.now)
             chat = NewConversion(self.id, person, ConversionKind.CONVERSATION, subject, ts)
             measurement.record_conversions(tx, [chat])
-            log.learn_conversations(tx, [ConversationStarted(self.id, subject, person)])
+            ledger.learn_conversations(tx, [ConversationStarted(self.id, subject, person)])
             if is_lead:
                 measurement.record_conversions(tx, [replace(chat, kind=ConversionKind.LEAD)])
-                log.learn_leads(tx, [LeadCaptured(self.id, subject, subject, "chat", (), tx.now)])
+                ledger.learn_leads(tx, [LeadCaptured(self.id, subject, subject, "chat", (), tx.now)])
 
         self.db.write_now(work)
         return subject
 
     def find_lead_to_be(self, subject: str, status: str) -> None:
         event = LeadStatusChanged(self.id, subject, "raw", status)
-        self.db.write_now(lambda tx: log.learn_qualities(tx, [event]))
+        self.db.write_now(lambda tx: ledger.learn_qualities(tx, [event]))
 
     def play(self, count: int) -> None:
         """Ask, see all, tap every third, talk after every second tap."""
@@ -133,7 +133,7 @@ class Market:
         return [each for each in self.whole_log() if each.kind is not EntryKind.LINES]
 
     def whole_log(self) -> list[Entry]:
-        return self.db.read_now(lambda tx: entries.list_entries(tx, self.id, 0, 100_000))
+        return self.db.read_now(lambda tx: store.list_entries(tx, self.id, 0, 100_000))
 
     def decisions(self) -> list[Record]:
         """Decisions with all that it takes to make them again."""
@@ -142,14 +142,14 @@ class Market:
         return made
 
     def states(self) -> dict[int, GroupState]:
-        found = self.db.read_now(lambda tx: entries.list_states(tx, self.id))
+        found = self.db.read_now(lambda tx: store.list_states(tx, self.id))
         return {state.number: state for state in found}
 
     def newest(self) -> bytes:
         """The bytes of the newest model."""
 
         def work(tx: Tx) -> bytes | None:
-            return entries.load_model(tx, self.id, entries.find_newest_version(tx, self.id))
+            return store.load_model(tx, self.id, store.find_newest_version(tx, self.id))
 
         found = self.db.read_now(work)
         assert found is not None
@@ -170,4 +170,4 @@ def ticket_of(url: str, kind: TicketKind) -> TrackingTicket:
 
 
 def count_rows(db: Database) -> int:
-    return len(db.read_now(lambda tx: tx.execute(select(entries.log.c.seq)).all()))
+    return len(db.read_now(lambda tx: tx.execute(select(store.log.c.seq)).all()))

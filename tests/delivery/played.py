@@ -6,18 +6,18 @@ from uuid import NAMESPACE_OID, uuid5
 import msgspec
 
 from contatto.learning.impressions import Impression
-from contatto.learning.lines import (
+from contatto.learning.marketplace import Replica, new_marketplace, repeat_decision
+from contatto.learning.model import (
     AnyLine,
     ClickLine,
     ConversationLine,
     LeadLine,
     QualityLine,
+    Record,
     RequestLine,
     SpamLine,
     ViewLine,
 )
-from contatto.learning.model import Record
-from contatto.learning.replica import Replica, new_marketplace, repeat_decision
 from tests.delivery.logs import Row
 
 Line = dict[str, Any]

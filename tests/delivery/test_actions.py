@@ -10,7 +10,7 @@ from contatto.ads import store as ads
 from contatto.ads.actions.campaigns import change_status
 from contatto.ads.model import BudgetMode, NodeKind, NodeStatus, Pacing
 from contatto.capture.actions import turn_off_capture
-from contatto.delivery.actions.budgets import PROMISE_US
+from contatto.delivery.actions.ledger import PROMISE_US
 from contatto.delivery.actions.serving import AdServer, SnapshotCache, load_snapshot, serve_ad
 from contatto.delivery.model import AdRequest, ServedAd, Snapshot
 from contatto.kit.concurrency import FRESH, TOO_OLD

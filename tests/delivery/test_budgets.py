@@ -13,9 +13,9 @@ from sqlalchemy import func, select
 from contatto.ads import store as ads
 from contatto.ads.actions.campaigns import NewAd, create_ad, create_ad_group
 from contatto.ads.model import AdGroup, BudgetMode, NodeStatus, Pacing
-from contatto.delivery.actions.log import read_record
+from contatto.delivery import store
+from contatto.delivery.actions.ledger import read_record
 from contatto.delivery.actions.serving import AdServer
-from contatto.delivery.store import ledger
 from contatto.kit.db.database import Database, open_database
 from contatto.kit.db.tx import Clock, FixedClock, SystemClock, Tx
 from contatto.kit.vault import Vault
@@ -37,7 +37,7 @@ def totals(market: Market) -> tuple[int, int, int, int]:
 
     def work(tx: Tx) -> tuple[int, int, int, int]:
         account = market.world.ad_account.id
-        days = ledger.list_charged_days(tx, market.id, account, "0000-00-00", "9999-99-99")
+        days = store.list_charged_days(tx, market.id, account, "0000-00-00", "9999-99-99")
         mine = touches.c.business_id == market.id
         spend = tx.scalar(select(func.coalesce(func.sum(touches.c.cost_micros), 0)).where(mine))
         balance = find_balance(tx, market.id, account)
@@ -78,7 +78,7 @@ def charged_groups(market: Market) -> dict[str, int]:
     """What each ad group was charged that was charged anything."""
 
     def work(tx: Tx) -> dict[str, int]:
-        days = ledger.list_charged_days(tx, market.id, market.world.ad_account.id, "0000-00-00", "9999-99-99")
+        days = store.list_charged_days(tx, market.id, market.world.ad_account.id, "0000-00-00", "9999-99-99")
         groups = {day.ad_group_id for day in days}
         return {name: sum(day.charged_micros for day in days if day.ad_group_id == name) for name in groups}
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.learning.features import FeatureFields
-from contatto.learning.latent_classes import (
+from contatto.learning.features import (
     CLASSES,
     FIRST_FIT,
     LISTED,
     MOST_WORDS,
     REMEMBERED,
+    FeatureFields,
     LatentClasses,
     add_classes,
     begin_classes,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from contatto.delivery.actions import log
+from contatto.delivery.actions import ledger
 from contatto.delivery.model import ServedAd
 from contatto.inbox.model import ConversationMarkedSpam, ConversationStarted
 from contatto.kit.db.database import Database
@@ -37,9 +37,9 @@ def talk(market: Marketplace, served: ServedAd) -> tuple[str, str]:
     def work(tx: Tx) -> None:
         chat = NewConversion(business_id, person, ConversionKind.CONVERSATION, subject, micros(tx.now))
         measurement.record_conversions(tx, [chat])
-        log.learn_conversations(tx, [ConversationStarted(business_id, subject, person)])
+        ledger.learn_conversations(tx, [ConversationStarted(business_id, subject, person)])
         measurement.record_conversions(tx, [replace(chat, kind=ConversionKind.LEAD, subject_id=lead)])
-        log.learn_leads(tx, [LeadCaptured(business_id, lead, subject, "chat", (), tx.now)])
+        ledger.learn_leads(tx, [LeadCaptured(business_id, lead, subject, "chat", (), tx.now)])
 
     market.db.write_now(work)
     return business_id, subject
@@ -69,7 +69,7 @@ def test_a_chat_that_is_spam_earned_nothing(market: Marketplace) -> None:
     (served,) = market.ask(1)
     business_id, chat = talk(market, served)
     spam = ConversationMarkedSpam(business_id, chat)
-    market.db.write_now(lambda tx: log.learn_spam(tx, spam))
+    market.db.write_now(lambda tx: ledger.learn_spam(tx, spam))
     (day,) = placed(market, market.owner_of(served))
     assert (day.conversations, day.leads) == (0, 1)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from contatto.delivery.actions.relearning import Span, judge_files, relearn_files
+from contatto.delivery.actions.training import Span, judge_files, relearn_files
 from contatto.delivery.engines.files import DuckDBEngine, Engine, ExampleEngine, computing_on
 from contatto.learning.batch_learning import weights_of
-from contatto.learning.replica import new_marketplace
+from contatto.learning.marketplace import new_marketplace
 from tests.delivery.logs import random_log, write_log
 from tests.delivery.played import Played
 from tests.delivery.small_world import play

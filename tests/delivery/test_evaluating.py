@@ -22,8 +22,8 @@ from contatto.learning.evaluation import (
     self_normalized,
     weigh_record,
 )
+from contatto.learning.marketplace import Replica
 from contatto.learning.model import NOBODY
-from contatto.learning.replica import Replica
 from tests.delivery.learning import add_market
 from tests.delivery.test_replica import BEGINS, LIVE, SECOND, ask, learned
 

@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 
 from contatto.accounts.store import record_ad_account
 from contatto.ads.store import record_node
-from contatto.delivery.actions.log import load_added, read_record
+from contatto.delivery import rules, store
+from contatto.delivery.actions.ledger import load_added, read_record
 from contatto.delivery.actions.serving import AdServer, seed_of
-from contatto.delivery.rules import targeting
-from contatto.delivery.rules.targeting import BY_OFFER, MOST_INVITED, TURN_S, choose_invited, rank_offers
-from contatto.delivery.store import log as entries
+from contatto.delivery.rules import BY_OFFER, MOST_INVITED, TURN_S, choose_invited, rank_offers
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock
 from contatto.kit.errors import Refused
@@ -31,7 +30,7 @@ def market(database: Database, clock: FixedClock) -> Marketplace:
 
 def records(market: Marketplace, business: int) -> list[Record]:
     name = market.worlds[business].id
-    found = market.db.read_now(lambda tx: entries.list_entries(tx, name, 0, 10_000))
+    found = market.db.read_now(lambda tx: store.list_entries(tx, name, 0, 10_000))
     made = [read_record(each.body) for each in found if each.kind is EntryKind.DECISION]
     assert all(market.db.read_now(lambda tx: [load_added(tx, name, each) for each in made]))
     return made
@@ -77,8 +76,8 @@ def test_ads_of_all_admitted_businesses_win_places(market: Marketplace) -> None:
 def test_whose_turn_it_is_among_many_is_read_behind_the_answer_and_competes_then(
     database: Database, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(targeting, "MOST_INVITED", 2)
-    monkeypatch.setattr(targeting, "BY_OFFER", 1)
+    monkeypatch.setattr(rules, "MOST_INVITED", 2)
+    monkeypatch.setattr(rules, "BY_OFFER", 1)
     market = add_marketplace(database, clock, businesses=3)
     known = []
     for _ in range(6):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contatto.delivery.actions.results import forecast_ad_group, list_outlooks
-from contatto.delivery.rules.results import DRIFT, Earnings, Forecast, forecast
+from contatto.delivery.rules import DRIFT, Earnings, Forecast, forecast
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.simulator.worlds.game import Game, summarize_run

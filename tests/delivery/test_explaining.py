@@ -16,10 +16,8 @@ from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.actions.training import Trainer
 from contatto.delivery.model import TrialDay
 from contatto.delivery.pages import factor_text
-from contatto.delivery.rules.results import BUCKETS
-from contatto.delivery.rules.targeting import OURS
-from contatto.delivery.store.ledger import save_trial_days
-from contatto.delivery.store.log import save_influences, save_tallies
+from contatto.delivery.rules import BUCKETS, OURS
+from contatto.delivery.store import save_influences, save_tallies, save_trial_days
 from contatto.kit.db.tx import Tx
 from contatto.leads.model import HeldBin, HeldOut, LeadModel, ReasonGroup
 from contatto.leads.store.jobs import save_lead_model

@@ -16,7 +16,8 @@ from contatto.learning.learner import (
     prior_of,
     trust_in,
 )
-from contatto.learning.lines import (
+from contatto.learning.marketplace import Marketplace
+from contatto.learning.model import (
     AdGroupLine,
     AdLine,
     ClickLine,
@@ -29,7 +30,6 @@ from contatto.learning.lines import (
     SpamLine,
     ViewLine,
 )
-from contatto.learning.marketplace import Marketplace
 
 MINUTE = 60_000_000
 

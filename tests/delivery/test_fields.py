@@ -5,7 +5,7 @@ import math
 import pytest
 
 from contatto.learning.features import KNOTS, MOST_KNOTS, FeatureFields, FieldValues
-from contatto.learning.replica import Replica
+from contatto.learning.marketplace import Replica
 from tests.delivery.test_replica import learned
 
 

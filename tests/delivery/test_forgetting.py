@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from contatto.delivery.actions.log import forget_viewers, read_record
+from contatto.delivery.actions.ledger import forget_viewers, read_record
 from contatto.delivery.actions.results import explain_decision
 from contatto.delivery.actions.serving import serve_ad
 from contatto.delivery.actions.training import Trainer

@@ -4,8 +4,8 @@ import numpy as np
 
 from contatto.learning.columns import A_FEATURES, MOST_AD_FEATURES
 from contatto.learning.features import name_hash
-from contatto.learning.lines import AdGroupLine, AdLine
 from contatto.learning.market import Groups
+from contatto.learning.model import AdGroupLine, AdLine
 
 WORD = name_hash("is", "word")
 

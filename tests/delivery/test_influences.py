@@ -4,18 +4,20 @@ import random
 
 import pytest
 
-from contatto.learning.explanations import FEW, weigh_influences
-from contatto.learning.lines import (
+from contatto.learning.evaluation import FEW, weigh_influences
+from contatto.learning.marketplace import new_marketplace
+from contatto.learning.model import (
     AdGroupLine,
     AdLine,
     ClickLine,
     Decision,
+    Influence,
+    InfluenceSource,
     LineBudgetMode,
+    Question,
     RequestLine,
     ViewLine,
 )
-from contatto.learning.model import Influence, InfluenceSource, Question
-from contatto.learning.replica import new_marketplace
 
 SECOND = 1_000_000
 BEGINS = 1_767_225_600 * SECOND

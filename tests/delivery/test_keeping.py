@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from contatto.learning.journal import InUse, Keeper
-from contatto.learning.lines import AnyLine
 from contatto.learning.marketplace import Marketplace
+from contatto.learning.model import AnyLine
 from contatto.learning.storage import Damaged
 from tests.delivery.small_world import Line, play
 from tests.delivery.test_marketplace import teller

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contatto.learning.auction import estimate_all
-from contatto.learning.calibration import EDGES_S, LabelDelays
 from contatto.learning.columns import (
     A_FEATURES,
     A_GROUP,
@@ -25,6 +24,7 @@ from contatto.learning.columns import (
     V_EFFECT,
 )
 from contatto.learning.features import list_features
+from contatto.learning.impressions import EDGES_S, LabelDelays
 from contatto.learning.learner import (
     agreed_step,
     evidence,

@@ -19,10 +19,10 @@ from contatto.audiences.model import (
     LookalikeSize,
     LookalikeSpec,
 )
-from contatto.delivery.actions.log import forget_viewers
+from contatto.delivery import rules
+from contatto.delivery.actions.ledger import forget_viewers
 from contatto.delivery.actions.results import LookalikeFinder, fingerprint_of, list_known_viewers
-from contatto.delivery.rules import results
-from contatto.delivery.rules.results import LookalikeFilter, LookalikeMatch, choose_lookalikes
+from contatto.delivery.rules import LookalikeFilter, LookalikeMatch, choose_lookalikes
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.leads.model import ErasedPeople
@@ -64,8 +64,8 @@ def test_who_cannot_be_reached_or_is_of_the_source_is_not_taken_in() -> None:
 
 
 def test_among_few_viewers_nobody_is_found() -> None:
-    scores = {f"v{number}": 1.0 for number in range(results.LEAST_KNOWN - 1)}
-    assert choose_lookalikes(scores, LookalikeSize.BROAD, ()) == LookalikeMatch((), results.LEAST_KNOWN - 1)
+    scores = {f"v{number}": 1.0 for number in range(rules.LEAST_KNOWN - 1)}
+    assert choose_lookalikes(scores, LookalikeSize.BROAD, ()) == LookalikeMatch((), rules.LEAST_KNOWN - 1)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_places_and_systems_leave_out_who_was_last_elsewhere(
 @pytest.fixture
 def market(database: Database, clock: FixedClock, monkeypatch: pytest.MonkeyPatch) -> Market:
     """A business whose viewers become leads where they like tea; every second of these did."""
-    monkeypatch.setattr(results, "LEAST_KNOWN", 20)
+    monkeypatch.setattr(rules, "LEAST_KNOWN", 20)
     made = add_market(database, clock)
     for number in range(48):
         likes_tea = number % 2 == 0

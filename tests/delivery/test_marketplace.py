@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contatto.learning.lines import AnyLine, Decision
 from contatto.learning.market import UNITS, limit_units
 from contatto.learning.marketplace import Marketplace, UnusableLine
+from contatto.learning.model import AnyLine, Decision
 from contatto.learning.storage import Damaged, Different
 from tests.delivery.small_world import BEGINS, DAY, SECOND, Line, play, set_up
 from tests.examples import examples

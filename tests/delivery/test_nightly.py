@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 
 from contatto.cli.models import seal_decisions
-from contatto.delivery.actions import relearning
-from contatto.delivery.actions.log import decision_sealing_job, read_record
-from contatto.delivery.actions.relearning import (
+from contatto.delivery.actions import training
+from contatto.delivery.actions.ledger import decision_sealing_job, read_record
+from contatto.delivery.actions.serving import AdServer
+from contatto.delivery.actions.training import (
     Span,
     judge_files,
     prepare_relearning,
     publish_relearned,
     relearn_files,
 )
-from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.engines import files as engines
 from contatto.delivery.engines.files import DuckDBEngine
-from contatto.delivery.store.log import find_newest_version, list_models
+from contatto.delivery.store import find_newest_version, list_models
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock
 from contatto.kit.values import micros
@@ -34,7 +34,7 @@ from contatto.learning.batch_learning import (
 from contatto.learning.columns import FIRST_AGAIN, HEADS, HEADS_AGAIN, V_FARM
 from contatto.learning.impressions import Snapshots
 from contatto.learning.market import MarketState
-from contatto.learning.replica import new_marketplace
+from contatto.learning.marketplace import new_marketplace
 from tests.delivery.learning import Market, add_market
 from tests.delivery.logs import write_log
 from tests.delivery.played import Played
@@ -65,8 +65,8 @@ def market_of(made: Played) -> MarketState:
 
 
 def test_batches_come_to_what_the_whole_comes_to(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relearning, "ENOUGH", 1e-5)
-    monkeypatch.setattr(relearning, "MOST_PASSES", 100)
+    monkeypatch.setattr(training, "ENOUGH", 1e-5)
+    monkeypatch.setattr(training, "MOST_PASSES", 100)
     whole, batches = market_of(played()), market_of(played())
     learned = relearn_files(DuckDBEngine(), [log], whole, SPLIT)
     monkeypatch.setattr(engines, "BATCH_ROWS", 100)
@@ -81,15 +81,15 @@ def test_batches_come_to_what_the_whole_comes_to(log: Path, monkeypatch: pytest.
 
 def test_each_example_holds_the_slope_of_its_likelihood(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This is where the likeliest weights are: all slopes and the prior cancel out."""
-    monkeypatch.setattr(relearning, "ENOUGH", 1e-5)
-    monkeypatch.setattr(relearning, "MOST_PASSES", 100)
+    monkeypatch.setattr(training, "ENOUGH", 1e-5)
+    monkeypatch.setattr(training, "MOST_PASSES", 100)
     last: list[tuple[Observations, Snapshots]] = []
 
     def learn(market: MarketState, observed: Observations, features: Snapshots, seed: int) -> float:
         last[:] = [(observed, features)]
         return learn_pass(market, observed, features, seed)
 
-    monkeypatch.setattr(relearning, "learn_pass", learn)
+    monkeypatch.setattr(training, "learn_pass", learn)
     market = market_of(played())
     relearn_files(DuckDBEngine(), [log], market, SPLIT)
     ((observed, features),) = last

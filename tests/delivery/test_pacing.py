@@ -23,7 +23,7 @@ from contatto.learning.market import (
 )
 from contatto.learning.marketplace import Marketplace, reasons_of
 from contatto.learning.model import Phase, Reason
-from contatto.learning.pacing import is_target_too_low
+from contatto.learning.outcomes import is_target_too_low
 from tests.delivery.small_world import BEGINS, DAY, Line, play, set_up
 from tests.delivery.test_marketplace import report_of, teller
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from contatto.delivery.actions.log import LoggedDecision, Packer, encode_record, read_record
+from contatto.delivery.actions.ledger import LoggedDecision, Packer, encode_record, read_record
 from contatto.learning.model import Record
 
 

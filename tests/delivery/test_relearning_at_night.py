@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from contatto.cli.models import seal_decisions
-from contatto.delivery.actions.log import decision_sealing_job
-from contatto.delivery.actions.relearning import (
+from contatto.delivery.actions.ledger import decision_sealing_job
+from contatto.delivery.actions.training import (
     Relearner,
     RelearningResult,
     RelearningTask,
@@ -18,8 +18,8 @@ from contatto.delivery.actions.relearning import (
     relearning_studies,
 )
 from contatto.delivery.model import LossComparison, Relearning, Stage
-from contatto.delivery.rules.results import judge_candidate
-from contatto.delivery.store.log import find_relearning, list_models
+from contatto.delivery.rules import judge_candidate
+from contatto.delivery.store import find_relearning, list_models
 from contatto.kit.background import Study
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock

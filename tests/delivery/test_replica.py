@@ -7,21 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from contatto.learning.lines import (
+from contatto.learning.marketplace import AuctionRequest, Replica, name_stranger, new_marketplace, take_record
+from contatto.learning.model import (
+    NOBODY,
     AdGroupLine,
     AdLine,
     ClickLine,
     ConversationLine,
     LeadLine,
+    Record,
     ViewLine,
-)
-from contatto.learning.model import NOBODY, Record
-from contatto.learning.replica import (
-    AuctionRequest,
-    Replica,
-    name_stranger,
-    new_marketplace,
-    take_record,
 )
 from tests.delivery.played import replay_record
 

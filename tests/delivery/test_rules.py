@@ -25,7 +25,7 @@ from contatto.ads.model import (
     ViewWindow,
 )
 from contatto.delivery.model import AdRequest, Candidate
-from contatto.delivery.rules.targeting import (
+from contatto.delivery.rules import (
     BudgetRequest,
     budget_left,
     charge_left,

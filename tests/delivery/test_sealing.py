@@ -8,9 +8,9 @@ import duckdb
 import pytest
 
 from contatto.cli.models import check_sealed, seal_decisions
-from contatto.delivery.actions.log import decision_sealing_job, read_record
+from contatto.delivery import store
+from contatto.delivery.actions.ledger import decision_sealing_job, read_record
 from contatto.delivery.actions.training import purge_log
-from contatto.delivery.store import log
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock
 from contatto.learning.model import EntryKind
@@ -50,7 +50,7 @@ def test_each_entry_of_days_that_are_over_is_in_one_file_of_its_day_and_business
     play_days(market, 3)
     for _ in range(2):
         seal(market, tmp_path, age_days=2)
-    listed = market.db.read_now(log.list_decision_files)
+    listed = market.db.read_now(store.list_decision_files)
     assert [(each.business_id, each.first_seq) for each in listed] == [
         (market.id, 1),
         (market.id, listed[0].last_seq + 1),
@@ -114,7 +114,7 @@ def test_no_word_that_a_publisher_said_of_a_viewer_gets_into_the_files(
 
 
 STEPS = {
-    "before it is listed": ("contatto.delivery.store.log.append_decision_file", dies),
+    "before it is listed": ("contatto.delivery.store.append_decision_file", dies),
 }
 
 
@@ -139,9 +139,9 @@ def test_killed_at_any_step_the_next_run_ends_the_same(
 
 
 FORGETTING = {
-    "before": ("contatto.delivery.store.log.record_decision_file", dies),
-    "between the list and the file": ("contatto.delivery.actions.log.take_new_files", dies),
-    "undisturbed": ("contatto.delivery.store.log.list_unsealed_streams", log.list_unsealed_streams),
+    "before": ("contatto.delivery.store.record_decision_file", dies),
+    "between the list and the file": ("contatto.delivery.actions.ledger.take_new_files", dies),
+    "undisturbed": ("contatto.delivery.store.list_unsealed_streams", store.list_unsealed_streams),
 }
 
 
@@ -174,7 +174,7 @@ def test_who_is_erased_is_erased_in_the_files_and_others_stay(
     assert [row[2:4] for row in found if row[0] == "decision"] == [([], [])] * 2
     assert all(row[4] for row in found if row[0] == "decision")
     assert rows(tmp_path, where=f"nonce NOT IN {nonces}") == before
-    assert market.db.read_now(lambda tx: log.list_forgotten(tx, market.id)) == []
+    assert market.db.read_now(lambda tx: store.list_forgotten(tx, market.id)) == []
     assert list(tmp_path.rglob("*.new")) == []
 
 
@@ -203,8 +203,8 @@ def test_a_person_is_forgotten_before_the_first_file_and_the_sealing_goes_on(
     person = market.tap(served)
     forget(market, person)
     seal(market, tmp_path, age_days=2)
-    assert market.db.read_now(log.list_forgetting_businesses) == []
-    assert market.db.read_now(log.list_decision_files) == []
+    assert market.db.read_now(store.list_forgetting_businesses) == []
+    assert market.db.read_now(store.list_decision_files) == []
     market.clock.advance(days=3)
     seal(market, tmp_path, age_days=2)
     assert rows(tmp_path, "user_id", "user_id <> ''") == []
@@ -215,9 +215,9 @@ def test_old_files_go_and_are_not_written_again(market: Market, tmp_path: Path) 
     seal(market, tmp_path)
     market.clock.advance(days=30)
     seal(market, tmp_path, keep_days=1)
-    left = market.db.read_now(log.list_decision_files)
+    left = market.db.read_now(store.list_decision_files)
     seal(market, tmp_path, keep_days=1)
-    assert market.db.read_now(log.list_decision_files) == left
+    assert market.db.read_now(store.list_decision_files) == left
     assert len(list(tmp_path.rglob("*.parquet"))) == len(left)
 
 
@@ -246,11 +246,11 @@ def test_a_folder_that_was_moved_is_found_where_it_is_now(market: Market, tmp_pa
     (tmp_path / "before").rename(tmp_path / "now")
     seal(market, tmp_path / "now")
     check_sealed(market.db)
-    assert {each.folder for each in market.db.read_now(log.list_decision_files)} == {str(tmp_path / "now")}
+    assert {each.folder for each in market.db.read_now(store.list_decision_files)} == {str(tmp_path / "now")}
 
 
 def test_only_days_that_are_over_are_written(market: Market, tmp_path: Path) -> None:
     market.play(3)
     seal(market, tmp_path)
-    assert market.db.read_now(log.list_decision_files) == []
+    assert market.db.read_now(store.list_decision_files) == []
     assert {each.kind for each in market.entries()} >= {EntryKind.DECISION, EntryKind.VIEW}

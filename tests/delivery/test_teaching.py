@@ -6,9 +6,9 @@ import msgspec
 
 from contatto.learning.columns import CLICK
 from contatto.learning.features import name_hash
-from contatto.learning.lines import AnyLine
 from contatto.learning.market import UNITS
 from contatto.learning.marketplace import Marketplace
+from contatto.learning.model import AnyLine
 from tests.delivery.small_world import BEGINS, SECOND, Line, set_up
 
 MINUTE = 60 * SECOND

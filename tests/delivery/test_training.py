@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import update
 
 from contatto.ads import store as ads
-from contatto.delivery.actions.log import read_lines, read_record
+from contatto.delivery import store
+from contatto.delivery.actions.ledger import read_lines, read_record
 from contatto.delivery.actions.serving import AdServer, load_replica, seed_of, serve_ad
 from contatto.delivery.actions.training import (
     Trainer,
@@ -18,7 +19,6 @@ from contatto.delivery.actions.training import (
     rebuild_marketplace,
     roll_back_model,
 )
-from contatto.delivery.store import log as entries
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
@@ -176,7 +176,7 @@ def test_two_learners_do_not_publish_the_same_twice(market: Market) -> None:
     for keep in keeps:
         assert keep is not None
         market.db.write_now(keep)
-    found = market.db.read_now(lambda tx: entries.list_models(tx, market.id))
+    found = market.db.read_now(lambda tx: store.list_models(tx, market.id))
     assert [each.version for each in found] == [1]
 
 
@@ -186,7 +186,7 @@ def test_a_damaged_model_is_refused_and_the_one_before_it_serves(market: Market,
     market.train()
     market.play(20)
     market.train()
-    table = entries.models
+    table = store.models
     mine = table.c.business_id == market.id, table.c.version == 2
     (whole,) = market.db.read_now(lambda tx: tx.execute(table.select().where(*mine)).mappings().all())
     blob = whole["blob"]
@@ -230,8 +230,8 @@ def test_a_model_can_be_built_again_as_it_was_after_any_entry(market: Market) ->
     market.play(20)
     market.train()
     made = market.newest()
-    newest = market.db.read_now(lambda tx: entries.list_models(tx, market.id))[0]
-    table = entries.models
+    newest = market.db.read_now(lambda tx: store.list_models(tx, market.id))[0]
+    table = store.models
     gone = update(table).where(table.c.version == newest.version).values(blob=None)
     market.db.write_now(lambda tx: tx.execute(gone))
     again = market.db.read_now(lambda tx: rebuild_marketplace(tx, market.id, newest.through))
@@ -329,4 +329,4 @@ def test_another_business_has_a_log_of_its_own(market: Market, clock: FixedClock
     other = add_market(market.db, clock)
     market.play(5)
     assert other.entries() == []
-    assert market.db.read_now(lambda tx: entries.find_stream(tx, other.id)) is None
+    assert market.db.read_now(lambda tx: store.find_stream(tx, other.id)) is None

@@ -10,11 +10,11 @@ import pytest
 from contatto.delivery.actions.results import CampaignLift, list_lifts
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.actions.training import purge_log
-from contatto.delivery.rules.results import BUCKETS, Arm, Lift, TrialArms, add_arms, measure_lift, trial_of
+from contatto.delivery.rules import BUCKETS, Arm, Lift, TrialArms, add_arms, measure_lift, trial_of
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock
+from contatto.learning.marketplace import AuctionRequest, Replica
 from contatto.learning.model import Record
-from contatto.learning.replica import AuctionRequest, Replica
 from contatto.measurement.model import Goal, TicketKind, TrackingTicket
 from contatto.measurement.rules import read_ticket, sign_ticket
 from tests.delivery.learning import KEY, Market, add_market

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import func, select
 
+from contatto.delivery import store as delivery_store
 from contatto.delivery.actions.serving import AdServer, serve_placement
 from contatto.delivery.model import AdRequest, ServedAd
-from contatto.delivery.store import ledger
 from contatto.kit.db.database import Database, act_for
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_id
@@ -129,7 +129,7 @@ class Marketplace:
         touches = measured.touches
 
         def work(tx: Tx) -> tuple[int, int, int, int]:
-            days = ledger.list_charged_days(tx, world.id, world.ad_account.id, "", "9999-99-99")
+            days = delivery_store.list_charged_days(tx, world.id, world.ad_account.id, "", "9999-99-99")
             placed = store.list_placed_days_of_account(tx, world.id, world.ad_account.id)
             of_business = touches.c.business_id == world.id
             spend = tx.scalar(select(func.coalesce(func.sum(touches.c.cost_micros), 0)).where(of_business))

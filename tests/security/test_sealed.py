@@ -19,7 +19,7 @@ from contatto.cli.access import reseal_all
 from contatto.cli.models import seal_days
 from contatto.crm.store.deliveries import find_record, ledger, list_targets, record_due, record_told
 from contatto.crm.store.events import find_trial, record_trial, save_trial
-from contatto.delivery.store.log import save_influences
+from contatto.delivery.store import save_influences
 from contatto.inbox.store.messages import messages
 from contatto.integrations.model import TrialState
 from contatto.kit.db.database import Database

@@ -13,7 +13,7 @@ from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_ad_accounts
 from contatto.cli.demo import DAYS, PEOPLE, SEED
 from contatto.delivery.actions.results import explain_decision
-from contatto.delivery.store.log import find_stream, list_decisions
+from contatto.delivery.store import find_stream, list_decisions
 from contatto.home.actions import load_ad_figures
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import outbox

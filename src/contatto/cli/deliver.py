@@ -10,9 +10,11 @@ import typer
 
 from contatto.kit.runtime import freeze_loaded_objects
 from contatto.learning.batch_learning import FEW as CLICKS_TO_RELEARN
+from contatto.learning.features import FIRST_FIT
 from contatto.learning.journal import InUse, Keeper
-from contatto.learning.latent_classes import FIRST_FIT
-from contatto.learning.lines import (
+from contatto.learning.market import SETTINGS
+from contatto.learning.marketplace import Marketplace, UnusableLine
+from contatto.learning.model import (
     AdGroupLine,
     AdLine,
     AnyLine,
@@ -24,8 +26,6 @@ from contatto.learning.lines import (
     SpamLine,
     ViewLine,
 )
-from contatto.learning.market import SETTINGS
-from contatto.learning.marketplace import Marketplace, UnusableLine
 from contatto.learning.outcomes import finish_work
 from contatto.learning.storage import Damaged, Different
 

@@ -17,18 +17,21 @@ from contatto.cli.installation import (
     print_table,
     record_command,
 )
-from contatto.delivery.actions.log import decision_sealing_job
-from contatto.delivery.actions.relearning import (
+from contatto.delivery.actions.ledger import decision_sealing_job
+from contatto.delivery.actions.results import Evaluation, evaluate_log
+from contatto.delivery.actions.training import (
+    SHOWN_DAYS,
     Span,
+    Trainer,
     judge_files,
+    list_curves,
     prepare_relearning,
     publish_relearned,
     relearn_files,
+    roll_back_model,
 )
-from contatto.delivery.actions.results import Evaluation, evaluate_log
-from contatto.delivery.actions.training import SHOWN_DAYS, Trainer, list_curves, roll_back_model
 from contatto.delivery.engines.files import Engine, check_decisions, computing_on
-from contatto.delivery.store.log import (
+from contatto.delivery.store import (
     find_influences,
     find_newest_version,
     find_relearning,

@@ -26,9 +26,8 @@ from contatto.delivery.actions.results import (
 from contatto.delivery.actions.serving import AdServer, RecentCallers, serve_ad, serve_placement
 from contatto.delivery.actions.training import list_curves
 from contatto.delivery.model import AdRequest
-from contatto.delivery.rules.results import Arm
-from contatto.delivery.rules.targeting import OURS
-from contatto.delivery.store.log import find_influences, find_newest_version, list_states
+from contatto.delivery.rules import OURS, Arm
+from contatto.delivery.store import find_influences, find_newest_version, list_states
 from contatto.kit import errors
 from contatto.kit.api_types import Answer, ApiId, ApiModel, Rows, describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx

@@ -10,8 +10,7 @@ import msgspec
 
 from contatto.ads.model import AdGroup, FrequencyCap, LiveAd
 from contatto.audiences.model import Fingerprint
-from contatto.learning.lines import AdGroupLine, AdLine
-from contatto.learning.model import GroupState
+from contatto.learning.model import AdGroupLine, AdLine, GroupState
 
 type Member = Fingerprint | str
 """A fingerprint of a customer on a list, or the id of a person."""
@@ -225,7 +224,7 @@ class Relearning:
 class TrialDay:
     """Views, charges and conversions of an ad group in one group of viewers on a day.
 
-    ``trial`` is the group of viewers (see `rules.results.trial_of`). ``day`` is the ad account's
+    ``trial`` is the group of viewers (see `rules.trial_of`). ``day`` is the ad account's
     (``YYYY-MM-DD``): of the charged touch, or of the touch that earned the conversation or lead.
     """
 

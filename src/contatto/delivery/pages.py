@@ -15,19 +15,11 @@ from contatto.accounts.store import list_ad_accounts
 from contatto.ads.actions.edits import name_ads
 from contatto.ads.model import EVERY_STATUS, AdGroup, NodeFilter, Page
 from contatto.ads.store import list_ads_by_number, list_nodes
-from contatto.delivery.actions.budgets import list_own_days
-from contatto.delivery.actions.log import read_record
+from contatto.delivery.actions.ledger import list_own_days, read_record
 from contatto.delivery.actions.results import CampaignLift, explain_decision, list_lifts, list_outlooks
 from contatto.delivery.actions.training import SHOWN_DAYS, WAIT_DAYS, list_curves
-from contatto.delivery.rules.results import Calibration, Losses, draw_bins, draw_losses
-from contatto.delivery.rules.targeting import OURS
-from contatto.delivery.store.log import (
-    find_influences,
-    find_relearning,
-    list_decisions,
-    list_models,
-    list_states,
-)
+from contatto.delivery.rules import OURS, Calibration, Losses, draw_bins, draw_losses
+from contatto.delivery.store import find_influences, find_relearning, list_decisions, list_models, list_states
 from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_, LazyText

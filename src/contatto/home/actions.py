@@ -12,8 +12,8 @@ from contatto.ads.model import AdGroup, NodeStatus
 from contatto.ads.store import load_nodes
 from contatto.crm.model import TargetState
 from contatto.crm.store.deliveries import count_states, list_targets
-from contatto.delivery.rules.targeting import budget_left
-from contatto.delivery.store.ledger import list_charged_days, list_spent
+from contatto.delivery.rules import budget_left
+from contatto.delivery.store import list_charged_days, list_spent
 from contatto.guide.actions import list_done_steps
 from contatto.home.model import AdFigures, DayFigures, GoalCost, HomeFigures, LeadFigures, Need, NeedKind
 from contatto.inbox.store.conversations import ConversationFilter, count_active_since, count_tabs

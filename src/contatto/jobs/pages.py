@@ -8,7 +8,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 
 from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import Permission
-from contatto.delivery.store.log import find_relearning
+from contatto.delivery.store import find_relearning
 from contatto.jobs.actions import (
     count_failed_work,
     dismiss_failed_work,

@@ -6,7 +6,6 @@ from typing import Final
 import numpy as np
 
 from contatto.kit.runtime import Array, compiled
-from contatto.learning.calibration import LEAST_WORTH, boldness
 from contatto.learning.columns import (
     A_FEATURES,
     A_GROUP,
@@ -91,6 +90,7 @@ from contatto.learning.features import (
     views_step,
     weigh_between,
 )
+from contatto.learning.impressions import LEAST_WORTH, boldness
 from contatto.learning.learner import logistic, trust_in
 
 _AT_ONCE: Final = 128

@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.learning.calibration import EDGES_S, fit_slope
 from contatto.learning.columns import (
     A_GROUP,
     BETWEEN,
@@ -33,7 +32,7 @@ from contatto.learning.columns import (
     V_EFFECT,
 )
 from contatto.learning.features import said_by
-from contatto.learning.impressions import SNAPSHOT_ARRAYS, Impression, Snapshots
+from contatto.learning.impressions import EDGES_S, SNAPSHOT_ARRAYS, Impression, Snapshots, fit_slope
 from contatto.learning.learner import fill_residuals, learn_again, shuffle
 from contatto.learning.market import MEANS_AGAIN, Learned, MarketState
 

@@ -15,8 +15,8 @@ from typing import Final
 
 import msgspec
 
-from contatto.learning.lines import AnyLine
 from contatto.learning.marketplace import Marketplace, UnusableLine
+from contatto.learning.model import AnyLine
 from contatto.learning.storage import Damaged
 
 SAVE_EVERY: Final = 200_000

@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.learning.calibration import LabelDelays
 from contatto.learning.columns import (
     A_FEATURES,
     A_GROUP,
@@ -73,11 +72,10 @@ from contatto.learning.columns import (
     VIEWER_COLUMNS,
 )
 from contatto.learning.columns import SETTINGS as SETTING_COLUMNS
-from contatto.learning.features import FeatureFields, Hashed, name_hash, slot_of
-from contatto.learning.impressions import FrequencyCounter, Impression, Records, Snapshots
-from contatto.learning.latent_classes import LatentClasses
+from contatto.learning.features import FeatureFields, Hashed, LatentClasses, name_hash, slot_of
+from contatto.learning.impressions import FrequencyCounter, Impression, LabelDelays, Records, Snapshots
 from contatto.learning.learner import FIRST_PRIOR, forget
-from contatto.learning.lines import AdGroupLine, AdLine, LineBudgetMode, LineGoal, Status
+from contatto.learning.model import AdGroupLine, AdLine, LineBudgetMode, LineGoal, Status
 
 UNITS: Final = 1_000
 """Spend is counted in thousandths of a micro: prices are for a thousand views."""

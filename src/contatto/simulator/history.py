@@ -26,13 +26,18 @@ from contatto.ads.model import Spent
 from contatto.channels.connectors.webchat import WebchatDelivery
 from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
 from contatto.channels.store import CONNECTORS
-from contatto.delivery.actions.budgets import charge_impressions, entry_of
-from contatto.delivery.actions.log import LoggedDecision, list_entries, write_log
+from contatto.delivery import store as delivery_store
+from contatto.delivery.actions.ledger import (
+    LoggedDecision,
+    charge_impressions,
+    entry_of,
+    list_entries,
+    write_log,
+)
 from contatto.delivery.actions.serving import load_replica, load_snapshot, seed_of
 from contatto.delivery.actions.training import AT_ONCE, Trainer, learn_entries, learn_entry
 from contatto.delivery.model import AdRequest, Candidate
-from contatto.delivery.rules.results import trial_of
-from contatto.delivery.rules.targeting import (
+from contatto.delivery.rules import (
     RESERVE_MICROS,
     budget_left,
     compare_terms,
@@ -40,9 +45,9 @@ from contatto.delivery.rules.targeting import (
     find_hurdle,
     gather_bidders,
     price_of,
+    trial_of,
 )
-from contatto.delivery.store import ledger
-from contatto.delivery.store.log import NewEntry, find_stream, list_states
+from contatto.delivery.store import NewEntry, find_stream, list_states
 from contatto.forms.model import Submission
 from contatto.inbox.actions.forms import ChatVisitor, HandedIn, take_form
 from contatto.inbox.actions.replies import send_reply
@@ -60,8 +65,8 @@ from contatto.leads.model import LeadStatus
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.learning.columns import DAY_US, G_MULTIPLIER
+from contatto.learning.marketplace import AuctionRequest, Replica
 from contatto.learning.model import NOBODY, Entry, EntryKind, Phase, Record
-from contatto.learning.replica import AuctionRequest, Replica
 from contatto.measurement import rules
 from contatto.measurement.actions import ChargePort, record_taps, record_views, stamp_ticket
 from contatto.measurement.model import Goal, Impression, MeasuredAd, Tap, TicketKind, TrackingTicket
@@ -515,7 +520,9 @@ class _Auction:
         self._bidders = gather_bidders(candidates)
         self._by_number = {candidate.live.ad.number: candidate for candidate in candidates}
         groups = {candidate.ad_group.id: candidate.ad_group for candidate in candidates}
-        spent = ledger.list_spent(tx, business_id, list(groups), rules.local_day(micros(tx.now), TIMEZONE))
+        spent = delivery_store.list_spent(
+            tx, business_id, list(groups), rules.local_day(micros(tx.now), TIMEZONE)
+        )
         self._left = {
             group_id: budget_left(group, spent.get(group_id, Spent())) for group_id, group in groups.items()
         }

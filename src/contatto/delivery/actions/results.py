@@ -18,12 +18,14 @@ from contatto.audiences.actions import keep_lookalike
 from contatto.audiences.model import Audience, AudienceKind, Fingerprint, Lookalike
 from contatto.audiences.rules import conversion_of, lookalike_of, source_number
 from contatto.audiences.store import find_audience_by_number, list_due_lookalikes
-from contatto.delivery.actions.log import load_added, read_lines, read_record
+from contatto.delivery import store
+from contatto.delivery.actions.ledger import load_added, read_lines, read_record
 from contatto.delivery.actions.serving import seed_of
 from contatto.delivery.actions.training import load_learning, rebuild_marketplace
 from contatto.delivery.model import TrialDay
-from contatto.delivery.rules.results import (
+from contatto.delivery.rules import (
     BUCKETS,
+    DEVICE,
     Arm,
     Earnings,
     Forecast,
@@ -36,9 +38,7 @@ from contatto.delivery.rules.results import (
     forecast,
     measure_lift,
 )
-from contatto.delivery.rules.targeting import DEVICE
-from contatto.delivery.store import log as entries
-from contatto.delivery.store.ledger import list_charged_since, list_earned_since, list_trials
+from contatto.delivery.store import list_charged_since, list_earned_since, list_trials
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -46,20 +46,19 @@ from contatto.kit.values import micros
 from contatto.learning.columns import CLICK, CONVERSATION, LEAD, SPAM
 from contatto.learning.evaluation import (
     STAGES,
+    DecisionExplanation,
     PredictionScore,
     Value,
     doubly_robust,
     effective_count,
+    explain_record,
     inverse_propensity,
     score_predictions,
     self_normalized,
     weigh_record,
 )
-from contatto.learning.explanations import DecisionExplanation, explain_record
-from contatto.learning.lines import AdGroupLine, AdLine, RankCandidate, RankLine
-from contatto.learning.marketplace import Marketplace, rank_candidates
-from contatto.learning.model import NOBODY, EntryKind, Record
-from contatto.learning.replica import Replica
+from contatto.learning.marketplace import Marketplace, Replica, rank_candidates
+from contatto.learning.model import NOBODY, AdGroupLine, AdLine, EntryKind, RankCandidate, RankLine, Record
 from contatto.measurement.model import ConversionKind, Goal
 from contatto.measurement.rules import local_day
 from contatto.measurement.store import list_converted_persons
@@ -105,7 +104,7 @@ def explain_decision(tx: Tx, business_id: str, nonce: int) -> Explanation:
     Raises:
         Refused: NOT_FOUND when the log does not have it any more.
     """
-    entry = entries.find_decision(tx, business_id, nonce)
+    entry = store.find_decision(tx, business_id, nonce)
     if entry is None:
         raise Refused(errors.NOT_FOUND)
     record = read_record(entry.body)
@@ -113,9 +112,9 @@ def explain_decision(tx: Tx, business_id: str, nonce: int) -> Explanation:
         return Explanation(record, None)
     raw = None
     if record.version:
-        raw = entries.load_model(tx, business_id, record.version)
+        raw = store.load_model(tx, business_id, record.version)
         if raw is None:  # rebuild the same bytes from an earlier model and the log
-            versions = entries.list_models(tx, business_id)
+            versions = store.list_models(tx, business_id)
             version = next((model for model in versions if model.version == record.version), None)
             rebuilt = None if version is None else rebuild_marketplace(tx, business_id, version.through)
             if rebuilt is None:
@@ -177,7 +176,7 @@ def evaluate_log(
     Returns:
         None when the bytes of the model were deleted.
     """
-    raw = entries.load_model(tx, business_id, version) if version else None
+    raw = store.load_model(tx, business_id, version) if version else None
     if version and raw is None:
         return None
     log = _read_log(tx, business_id, from_ts, until_ts)
@@ -219,7 +218,7 @@ class _Log:
 
 def _read_log(tx: Tx, business_id: str, from_ts: int, until_ts: int) -> _Log:
     log, lines = _Log(deque(maxlen=MOST_EVALUATED)), dict[int, list[AdGroupLine | AdLine]]()
-    for entry in entries.list_all_entries(tx, business_id, 0, AT_ONCE):
+    for entry in store.list_all_entries(tx, business_id, 0, AT_ONCE):
         if entry.kind is EntryKind.LINES:
             lines[entry.nonce] = read_lines(entry.body)
         elif entry.kind is not EntryKind.DECISION:
@@ -478,7 +477,7 @@ def list_known_viewers(tx: Tx, business_id: str) -> dict[str, RankCandidate]:
     known_viewers: dict[str, RankCandidate] = {}
     before = None
     for _ in range(MOST_DECISIONS // _AT_ONCE):
-        latest = entries.list_decisions(tx, business_id, _AT_ONCE, before)
+        latest = store.list_decisions(tx, business_id, _AT_ONCE, before)
         for entry in latest:
             record = read_record(entry.body)
             if record.viewer != NOBODY and record.viewer not in known_viewers:
@@ -513,8 +512,8 @@ def list_sources(tx: Tx, audience: Audience) -> frozenset[str]:
     nonces: set[int] = set()
     persons = list_converted_persons(tx, audience.business_id, conversion_of(source))
     for chunk in batched(sorted(persons), _AT_ONCE):
-        nonces |= entries.list_nonces_of_persons(tx, audience.business_id, chunk)
-    decisions = entries.list_decisions_of(tx, audience.business_id, nonces)
+        nonces |= store.list_nonces_of_persons(tx, audience.business_id, chunk)
+    decisions = store.list_decisions_of(tx, audience.business_id, nonces)
     return frozenset(read_record(decision.body).viewer for decision in decisions) - {NOBODY}
 
 

@@ -25,16 +25,19 @@ from contatto.audiences.rules import conversion_of
 from contatto.capture import store as capture
 from contatto.channels import store as channels
 from contatto.channels.model import Platform
-from contatto.delivery.actions.budgets import (
+from contatto.delivery import store
+from contatto.delivery.actions.ledger import (
     PROMISE_US,
     BudgetLease,
     Claims,
     FrequencyCaps,
     LeaseUse,
+    LoggedDecision,
+    Packer,
     ViewClaim,
+    log_decisions,
     renew_leases,
 )
-from contatto.delivery.actions.log import LoggedDecision, Packer, log_decisions
 from contatto.delivery.model import (
     AdDestination,
     AdRequest,
@@ -46,8 +49,7 @@ from contatto.delivery.model import (
     ServedAd,
     Snapshot,
 )
-from contatto.delivery.rules.results import trial_of
-from contatto.delivery.rules.targeting import (
+from contatto.delivery.rules import (
     LEAST_VIEW_MICROS,
     RESERVE_MICROS,
     Members,
@@ -60,9 +62,9 @@ from contatto.delivery.rules.targeting import (
     gather_bidders,
     price_of,
     rank_offers,
+    trial_of,
 )
-from contatto.delivery.store import ledger
-from contatto.delivery.store.log import find_newest_version, list_models, list_states, load_model
+from contatto.delivery.store import find_newest_version, list_models, list_states, load_model
 from contatto.kit import errors
 from contatto.kit.concurrency import FreshValues
 from contatto.kit.db.database import Database, acting
@@ -73,9 +75,8 @@ from contatto.kit.log import logger, where
 from contatto.kit.runtime import freeze_new_objects
 from contatto.kit.values import micros
 from contatto.learning.features import name_hash
-from contatto.learning.lines import AdGroupLine, AdLine
-from contatto.learning.model import NOBODY, Hurdle, ModelVersion, Record
-from contatto.learning.replica import AuctionRequest, Replica, settle_record
+from contatto.learning.marketplace import AuctionRequest, Replica, settle_record
+from contatto.learning.model import NOBODY, AdGroupLine, AdLine, Hurdle, ModelVersion, Record
 from contatto.learning.storage import Damaged, Different
 from contatto.measurement import store as measurement
 from contatto.measurement.model import TicketKind, TrackingTicket
@@ -465,7 +466,7 @@ class TenantAdServer:
 
             def write(tx: Tx) -> dict[str, BudgetLease] | None:
                 if unused_claims:
-                    ledger.delete_promises(tx, self.business_id, unused_claims)
+                    store.delete_promises(tx, self.business_id, unused_claims)
                 log_decisions(tx, self.business_id, unwritten)
                 if not renews:
                     return None

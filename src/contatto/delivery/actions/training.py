@@ -1,57 +1,98 @@
-"""Learning from the log: new models, their publication, and the return to an earlier one."""
+"""Training of models from the log, and relearning at night."""
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy as np
 
+from contatto.accounts.store import list_businesses
 from contatto.ads.store import list_accounts_of_ad_groups
-from contatto.delivery.actions.log import read_lines, read_record
+from contatto.delivery import store
+from contatto.delivery.actions.ledger import read_lines, read_record
 from contatto.delivery.actions.serving import load_snapshot, restore_models, seed_of
-from contatto.delivery.store import log as entries
-from contatto.delivery.store.ledger import delete_old_trials
-from contatto.delivery.store.log import delete_forgotten_without_files, save_influences
+from contatto.delivery.engines.files import (
+    DuckDBEngine,
+    ExampleEngine,
+    check_decisions,
+    list_batches,
+    path_of,
+    read_batch,
+)
+from contatto.delivery.model import LossComparison, Relearning, Stage
+from contatto.delivery.rules import judge_candidate
 from contatto.kit import errors
+from contatto.kit.background import PeriodicStudy, Study
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.kit.values import micros
+from contatto.kit.sandbox import LongProcess
+from contatto.kit.settings import Settings
+from contatto.kit.values import from_micros, micros
+from contatto.learning.batch_learning import (
+    Floats,
+    Weights,
+    apply_weights,
+    batch_of,
+    forget_weights,
+    learn_pass,
+    map_batches,
+    predict_batch,
+    weights_of,
+)
 from contatto.learning.columns import DAY_US
-from contatto.learning.evaluation import Key, add_tallies, count_happened, curve_of
-from contatto.learning.explanations import weigh_influences
-from contatto.learning.lines import (
+from contatto.learning.evaluation import (
+    Key,
+    PredictionScore,
+    add_tallies,
+    count_happened,
+    curve_of,
+    score_predictions,
+    weigh_influences,
+)
+from contatto.learning.market import MarketState
+from contatto.learning.marketplace import (
+    Marketplace,
+    UnusableLine,
+    name_stranger,
+    new_marketplace,
+    state_of,
+    take_line,
+    take_record,
+)
+from contatto.learning.model import (
+    NOBODY,
     AdGroupLine,
     AdLine,
     AnyLine,
     ClickLine,
     ConversationLine,
-    LeadLine,
-    LineLeadSource,
-    Quality,
-    QualityLine,
-    SpamLine,
-    Status,
-    ViewLine,
-)
-from contatto.learning.marketplace import Marketplace, UnusableLine, state_of
-from contatto.learning.model import (
-    NOBODY,
     Curve,
     Entry,
     EntryKind,
     GroupState,
     Influence,
+    LeadLine,
+    LineLeadSource,
     ModelVersion,
     OutcomeBody,
     PredictionTally,
+    Quality,
+    QualityLine,
     Question,
+    SpamLine,
+    Status,
+    ViewLine,
 )
 from contatto.learning.outcomes import finish_work
-from contatto.learning.replica import name_stranger, new_marketplace, take_line, take_record
 
 CURVES_KEPT: Final = timedelta(days=90)
 TRIALS_KEPT: Final = timedelta(days=120)
@@ -63,10 +104,10 @@ WAIT_DAYS: Final = {Question.CLICK: 0, Question.CONVERSATION: 1, Question.LEAD: 
 def record_tallies(tx: Tx, business_id: str, new: Mapping[Key, PredictionTally]) -> None:
     """Add the counts of a learner, which are by ad group, to the stored counts by ad account."""
     accounts = list_accounts_of_ad_groups(tx, business_id, {number for number, _, _ in new})
-    by_account: dict[entries.TallyKey, list[PredictionTally]] = {}
+    by_account: dict[store.TallyKey, list[PredictionTally]] = {}
     for (number, day, question), tally in new.items():
         by_account.setdefault((accounts.get(number, ""), day, question), []).append(tally)
-    entries.save_tallies(tx, business_id, {key: add_tallies(group) for key, group in by_account.items()})
+    store.save_tallies(tx, business_id, {key: add_tallies(group) for key, group in by_account.items()})
 
 
 def list_curves(tx: Tx, business_id: str, ad_account_ids: Sequence[str] | None) -> list[Curve]:
@@ -75,7 +116,7 @@ def list_curves(tx: Tx, business_id: str, ad_account_ids: Sequence[str] | None) 
     The newest of ``SHOWN_DAYS`` are those before outcomes are missing. ``ad_account_ids`` None means all.
     """
     first = tx.now.date() - timedelta(days=SHOWN_DAYS + max(WAIT_DAYS.values()))
-    tallies = entries.list_tallies(tx, business_id, first.isoformat(), ad_account_ids)
+    tallies = store.list_tallies(tx, business_id, first.isoformat(), ad_account_ids)
     curves = []
     for question, wait in WAIT_DAYS.items():
         last = tx.now.date() - timedelta(days=wait)
@@ -144,7 +185,7 @@ class Trainer:
         self._keep_days, self._is_hasty, self._weigh_us = keep_days, is_hasty, weigh_us
         self._learner = new_id()
         self._learning: dict[str, Learning] = {}
-        self._turns: Iterator[entries.Stream] | None = None
+        self._turns: Iterator[store.Stream] | None = None
 
     def start_over(self) -> None:
         """Begin a round through the businesses."""
@@ -153,14 +194,14 @@ class Trainer:
     def read_next(self, tx: Tx) -> Keep | None:
         """Learn the next entries of the next business; return the function that stores the result."""
         if self._turns is None:
-            self._turns = iter(entries.list_streams_to_learn(tx, self._learner))
+            self._turns = iter(store.list_streams_to_learn(tx, self._learner))
         stream = next(self._turns, None)
         return None if stream is None else self._learn(tx, stream)
 
     def load(self, tx: Tx, business_id: str, trained_seq: int) -> Learning:
         """Return the marketplace of a business, to learn entries that are about to be stored."""
         learning = self._learning.pop(business_id, None)
-        newest = entries.find_newest_version(tx, business_id)
+        newest = store.find_newest_version(tx, business_id)
         if learning is None or learning.version != newest:
             learning = load_learning(tx, business_id)
             learning.counted = trained_seq
@@ -169,7 +210,7 @@ class Trainer:
             self._learning.pop(next(iter(self._learning)))
         return learning
 
-    def _learn(self, tx: Tx, stream: entries.Stream) -> Keep:
+    def _learn(self, tx: Tx, stream: store.Stream) -> Keep:
         business_id = stream.business_id
         learning = self.load(tx, business_id, stream.trained_seq)
         end = time.perf_counter() + BATCH_S
@@ -178,7 +219,7 @@ class Trainer:
         market = learning.marketplace.market
         is_due = learning.through - learning.published >= PUBLISH_ENTRIES or (
             learning.through > learning.published
-            and (self._is_hasty or micros(tx.now) - stream.published_at >= entries.PUBLISH_US)
+            and (self._is_hasty or micros(tx.now) - stream.published_at >= store.PUBLISH_US)
         )
         # ad groups and ads that the marketplace has in another version, and those that stopped
         groups, lines = market.groups, load_snapshot(tx, business_id).lines
@@ -201,7 +242,7 @@ class Trainer:
     def _save(self, tx: Tx, learning: Learning, step: _TrainedStep) -> None:
         """Store a step, or forget the marketplace if another process learned or published meanwhile."""
         business_id = learning.business_id
-        if not entries.record_learned(tx, business_id, self._learner, learning.through):
+        if not store.record_learned(tx, business_id, self._learner, learning.through):
             self._learning.pop(business_id, None)
             return
         if step.raw and not self._publish(tx, learning, step.raw):
@@ -210,16 +251,16 @@ class Trainer:
         record_tallies(tx, business_id, learning.tallies)
         learning.tallies = {}
         if step.influences:
-            save_influences(tx, business_id, step.influences)
+            store.save_influences(tx, business_id, step.influences)
             learning.weighed_at = micros(tx.now)
-        entries.save_states(tx, business_id, step.states)
+        store.save_states(tx, business_id, step.states)
         if step.changes and step.changes != learning.changes:
             learning.changes = step.changes
             rows = []
             for line in step.changes:
                 kind = EntryKind.AD_GROUP if isinstance(line, AdGroupLine) else EntryKind.AD
-                rows.append(entries.NewEntry(kind, micros(tx.now), body=msgspec.msgpack.encode(line)))
-            entries.append_entries(tx, business_id, rows)
+                rows.append(store.NewEntry(kind, micros(tx.now), body=msgspec.msgpack.encode(line)))
+            store.append_entries(tx, business_id, rows)
 
     def _publish(self, tx: Tx, learning: Learning, raw: bytes) -> bool:
         count = learning.through - learning.published
@@ -227,17 +268,18 @@ class Trainer:
             learning.business_id, learning.version + 1, learning.through, micros(tx.now), "trained",
             len(raw), "", count, has_blob=True,
         )  # fmt: skip
-        if not entries.save_model(tx, version, raw):
+        if not store.save_model(tx, version, raw):
             return False
         learning.version, learning.published = version.version, learning.through
-        entries.record_published(tx, learning.business_id, learning.through)
-        entries.delete_old_models(tx, learning.business_id, self._keep_days)
+        progress = {"published_seq": learning.through, "published_at": micros(tx.now)}
+        store.record_progress(tx, learning.business_id, **progress)
+        store.delete_old_models(tx, learning.business_id, self._keep_days)
         return True
 
 
 def load_learning(tx: Tx, business_id: str) -> Learning:
     """Restore the marketplace of the newest undamaged model, or create a new one."""
-    newest = entries.find_newest_version(tx, business_id)
+    newest = store.find_newest_version(tx, business_id)
     for model, marketplace in _restore_marketplaces(tx, business_id):
         return Learning(business_id, marketplace, model.through, newest, model.through)
     return Learning(business_id, new_marketplace(seed_of(business_id)), 0, newest, 0)
@@ -262,7 +304,7 @@ def _restore_marketplaces(
 
 def learn_entries(tx: Tx, learning: Learning, most: int, through: int | None = None) -> int:
     """Learn the next entries of a log; return their number."""
-    batch = entries.list_entries(tx, learning.business_id, learning.through, most, through)
+    batch = store.list_entries(tx, learning.business_id, learning.through, most, through)
     for entry in batch:
         learn_entry(learning, entry)
     return len(batch)
@@ -328,10 +370,12 @@ def _outcome(marketplace: Marketplace, entry: Entry) -> AnyLine:
 
 def purge_log(tx: Tx, keep_days: int) -> int:
     """Delete some old entries of the log, and old counts; return their number."""
-    delete_forgotten_without_files(tx)
-    old = entries.delete_old_entries(tx, micros(tx.now) - keep_days * DAY_US)
-    old += entries.delete_old_tallies(tx, (tx.now - CURVES_KEPT).date().isoformat())
-    return old + delete_old_trials(tx, (tx.now - TRIALS_KEPT).date().isoformat())
+    store.delete_forgotten_without_files(tx)
+    curves_since = (tx.now - CURVES_KEPT).date().isoformat()
+    trials_since = (tx.now - TRIALS_KEPT).date().isoformat()
+    old = store.delete_old_entries(tx, micros(tx.now) - keep_days * DAY_US)
+    old += tx.delete_some(store.tallies, store.tallies.c.day < curves_since)
+    return old + tx.delete_some(store.trials, store.trials.c.day < trials_since)
 
 
 def roll_back_model(tx: Tx, business_id: str, version: int) -> ModelVersion:
@@ -340,23 +384,345 @@ def roll_back_model(tx: Tx, business_id: str, version: int) -> ModelVersion:
     Raises:
         Refused: NOT_FOUND for an unknown model, or one with deleted or damaged bytes.
     """
-    old = next((model for model in entries.list_models(tx, business_id) if model.version == version), None)
-    raw = entries.load_model(tx, business_id, version) if old is not None else None
+    old = next((model for model in store.list_models(tx, business_id) if model.version == version), None)
+    raw = store.load_model(tx, business_id, version) if old is not None else None
     if old is None or raw is None:
         raise Refused(
             errors.NOT_FOUND, "Model not found, or its file is missing or damaged. Choose another version."
         )
-    stream = entries.find_stream(tx, business_id)
+    stream = store.find_stream(tx, business_id)
     through = 0 if stream is None else stream.last_seq
     model = replace(
         old,
-        version=entries.find_newest_version(tx, business_id) + 1,
+        version=store.find_newest_version(tx, business_id) + 1,
         through=through,
         made_at=micros(tx.now),
         origin=f"model {version}",
         entries=0,
     )
-    if not entries.save_model(tx, model, raw):
+    if not store.save_model(tx, model, raw):
         raise Refused(errors.CONFLICT)
-    entries.record_rolled_back(tx, business_id, through)
+    # the learner restarts from this model
+    fresh = {"trained_seq": through, "published_seq": through, "lease_until": 0}
+    store.record_progress(tx, business_id, lease_by="", **fresh)
     return model
+
+
+MOST_PASSES: Final = 30
+ENOUGH: Final = 1e-3
+"""Learning ends when a pass changes predictions by less than this on average."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Decisions in a time range, and the time up to which outcomes count."""
+
+    from_ts: int
+    until_ts: int
+    as_of_ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class RelearningInput:
+    """Input of a relearning run: the newest model of a business, its market, and the files."""
+
+    saved: bytes
+    market: MarketState
+    sources: list[Path]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutScores:
+    """Scores on decisions that were not learned, by question: of the candidate and of the current model."""
+
+    candidate: dict[str, PredictionScore]
+    current: dict[str, PredictionScore]
+
+
+@dataclass(frozen=True, slots=True)
+class RelearningStats:
+    """Numbers of examples and passes of a relearning run."""
+
+    examples: int
+    passes: int
+
+
+def prepare_relearning(tx: Tx, business_id: str, days: int) -> RelearningInput | None:
+    """Load the newest model of a business, and list its recent files; None if either is missing.
+
+    Raises:
+        OSError: a file is missing or damaged.
+    """
+    learning = load_learning(tx, business_id)
+    first_day = from_micros(micros(tx.now) - days * DAY_US).date().isoformat()
+    decision_files = store.list_decision_files_of(tx, business_id, first_day)
+    if not learning.through or not decision_files:
+        return None
+    for file in decision_files:
+        check_decisions(file)
+    saved = learning.marketplace.save()
+    return RelearningInput(saved, learning.marketplace.market, [path_of(file) for file in decision_files])
+
+
+def relearn_files(
+    engine: ExampleEngine, sources: Sequence[Path], market: MarketState, as_of_ts: int
+) -> RelearningStats:
+    """Learn from files up to a time.
+
+    Args:
+        engine: joins decisions and outcomes to examples.
+        sources: the files.
+        market: a marketplace for this run; its weights are replaced (see `weights_of`).
+        as_of_ts: the time; later arrivals do not count.
+
+    Raises:
+        OSError: a folder is full or missing.
+    """
+    with _examples(engine, sources, as_of_ts) as folder:
+        batches = (batch_of(market, read_batch(folder, parts), as_of_ts) for parts in list_batches(folder))
+        observed, features = map_batches(batches, folder / "arrays")
+        forget_weights(market)
+        for passes in range(1, MOST_PASSES + 1):
+            if learn_pass(market, observed, features, passes) < ENOUGH:
+                break
+        return RelearningStats(len(observed.samples), passes)
+
+
+def judge_files(
+    engine: ExampleEngine, sources: Sequence[Path], market: MarketState, span: Span
+) -> HeldOutScores:
+    """Compare predictions by the weights of `relearn_files` with the logged ones, for a span of decisions.
+
+    A missing outcome counts as negative.
+
+    Raises:
+        OSError: a folder is full or missing.
+    """
+    candidate: list[Floats] = []
+    current: list[Floats] = []
+    outcomes: list[Floats] = []
+    with _examples(engine, sources, span.as_of_ts) as folder:
+        for parts in list_batches(folder):
+            batch = batch_of(market, read_batch(folder, parts), span.as_of_ts)
+            in_span = (batch.times >= span.from_ts) & (batch.times < span.until_ts)
+            candidate.append(predict_batch(market, batch)[in_span])
+            current.append(batch.predictions[in_span])
+            # A positive label is below 0 in a batch; here it is 1, and -1 marks examples that do not count.
+            outcomes.append(np.where(batch.is_asked, batch.observed.outcomes < 0.0, -1.0)[in_span])
+    actual = np.concatenate(outcomes)
+    return HeldOutScores(_judge(np.concatenate(candidate), actual), _judge(np.concatenate(current), actual))
+
+
+@contextmanager
+def _examples(engine: ExampleEngine, sources: Sequence[Path], as_of_ts: int) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="contatto-") as scratch:
+        engine.make_examples(sources, as_of_ts, Path(scratch) / "examples")
+        yield Path(scratch) / "examples"
+
+
+def _judge(estimates: Floats, outcomes: Floats) -> dict[str, PredictionScore]:
+    """Score the predictions of each question on its cases."""
+    judged = {}
+    for head, question in enumerate(Question):
+        counts = outcomes[:, head] >= 0.0
+        if counts.any():
+            judged[question.value] = score_predictions(estimates[counts, head], outcomes[counts, head])
+    return judged
+
+
+def publish_relearned(tx: Tx, business_id: str, weights: Weights) -> ModelVersion:
+    """Publish the newest model with other weights; the learner continues from there.
+
+    Everything that was learned during the run stays, except weights.
+
+    Raises:
+        ValueError: a weight is not finite.
+        Refused: CONFLICT when another model was published meanwhile.
+    """
+    newest = load_learning(tx, business_id)
+    apply_weights(newest.marketplace.market, weights)
+    saved = newest.marketplace.save()
+    model_version = ModelVersion(
+        business_id, newest.version + 1, newest.through, micros(tx.now), "relearned from files", len(saved),
+        "", 0, has_blob=True,
+    )  # fmt: skip
+    if not store.save_model(tx, model_version, saved):
+        raise Refused(errors.CONFLICT)
+    return model_version
+
+
+EVERY_S: Final = 900.0
+NIGHT_HOUR: Final = 2
+"""UTC; a missed night is made up as soon as a worker runs."""
+DAYS: Final = 90
+HELD_DAYS: Final = 2
+"""Length of the test span in days."""
+LABEL_DAYS: Final = 3
+"""Newer days are excluded from the test, because their outcomes are still missing."""
+LEAST_ENTRIES: Final = 50_000
+"""With fewer entries the online learner keeps all of them in memory, and replays them."""
+MOST_ENTRIES: Final = 20_000_000
+"""Joining more takes too long on one machine; use `contatto model relearn` with Spark."""
+_TIME_LIMIT_S: Final = 4 * 3_600.0
+
+
+class RelearningTask(msgspec.Struct, frozen=True):
+    """Task for a child process: test a candidate, or learn all days.
+
+    Without ``saved`` the child does nothing.
+    """
+
+    seed: int = 0
+    saved: bytes = b""
+    sources: list[str] = []
+    from_ts: int = 0
+    until_ts: int = 0
+    as_of_ts: int = 0
+    is_judging: bool = False
+
+
+class RelearningResult(msgspec.Struct, frozen=True):
+    """Result of a task: the learned views, and the test scores or the weights."""
+
+    views: int = 0
+    compared: list[LossComparison] = []
+    weights: Weights | None = None
+
+
+def relearn_in_process(raw: bytes) -> bytes:
+    """Run an encoded `RelearningTask` and return the encoded `RelearningResult`."""
+    task = msgspec.msgpack.decode(raw, type=RelearningTask)
+    if not task.saved:
+        return msgspec.msgpack.encode(RelearningResult())
+    market, sources = new_marketplace(task.seed, task.saved).market, [Path(source) for source in task.sources]
+    if task.is_judging:
+        relearned = relearn_files(DuckDBEngine(), sources, market, task.from_ts)
+        span = Span(task.from_ts, task.until_ts, task.as_of_ts)
+        compared = compare_losses(judge_files(DuckDBEngine(), sources, market, span))
+        return msgspec.msgpack.encode(RelearningResult(relearned.examples, compared))
+    relearned = relearn_files(DuckDBEngine(), sources, market, task.as_of_ts)
+    return msgspec.msgpack.encode(RelearningResult(relearned.examples, weights=weights_of(market)))
+
+
+def compare_losses(scores: HeldOutScores) -> list[LossComparison]:
+    """Compare the candidate with the current model by question."""
+    return [
+        LossComparison(name, score.count, round(score.actual), score.log_loss, scores.current[name].log_loss)
+        for name, score in scores.candidate.items()
+    ]
+
+
+def night_before(at: datetime) -> datetime:
+    """Return the start of the latest night."""
+    tonight = at.replace(hour=NIGHT_HOUR, minute=0, second=0, microsecond=0)
+    return tonight if tonight <= at else tonight - timedelta(days=1)
+
+
+@dataclass(slots=True)
+class Relearner:
+    """Relearns the businesses in turn, each once a night.
+
+    Args:
+        least: businesses with fewer entries in files are skipped.
+    """
+
+    least: int = LEAST_ENTRIES
+    _remaining: Iterator[str] = field(default_factory=lambda: iter(()))
+    _is_round_begun: bool = False
+    _current: Relearning | None = None
+    """The current run; after a crash of the child process it is unchanged."""
+    _started_stage: Stage | None = None
+
+    def start_over(self) -> None:
+        """Begin a round."""
+        self._is_round_begun = False
+
+    def read_next(self, tx: Tx) -> Study | None:
+        """Return the next step of the current run or of the next due business; None at the end."""
+        if self._current is not None:
+            return self._continue(tx, self._current)
+        if not self._is_round_begun:
+            self._remaining, self._is_round_begun = (
+                iter([str(business.id) for business in list_businesses(tx)]),
+                True,
+            )
+        for business_id in self._remaining:
+            if self._is_due(tx, business_id):
+                started = Relearning(business_id, tx.now, tx.now, Stage.JUDGING, 0, 0, ())
+                return Study(msgspec.msgpack.encode(RelearningTask()), partial(self._begin, started))
+        return None
+
+    def _is_due(self, tx: Tx, business_id: str) -> bool:
+        last = store.find_relearning(tx, business_id)
+        if last is not None and last.started_at >= night_before(tx.now):
+            return False
+        first_day = (tx.now - timedelta(days=DAYS)).date().isoformat()
+        entries = sum(file.entries for file in store.list_decision_files_of(tx, business_id, first_day))
+        return bool(store.find_newest_version(tx, business_id)) and self.least <= entries <= MOST_ENTRIES
+
+    def _begin(self, started: Relearning, _answer: bytes, tx: Tx) -> None:
+        """Save the run after an empty task; `read_next` continues it."""
+        store.save_relearning(tx, started)
+        self._current, self._started_stage = started, None
+
+    def _continue(self, tx: Tx, run: Relearning) -> Study:
+        if self._started_stage is run.stage:  # the child process of this stage crashed
+            return self._end(run, Stage.BROKEN)
+        self._started_stage = run.stage
+        try:
+            prepared = prepare_relearning(tx, run.business_id, DAYS)
+        except OSError:
+            return self._end(run, Stage.BROKEN)
+        if prepared is None:
+            return self._end(run, Stage.TOO_LITTLE)
+        until = micros(tx.now) - LABEL_DAYS * DAY_US
+        since, at = until - HELD_DAYS * DAY_US, micros(tx.now)
+        sources = [str(source) for source in prepared.sources]
+        is_judging = run.stage is Stage.JUDGING
+        task = RelearningTask(seed_of(run.business_id), prepared.saved, sources, since, until, at, is_judging)
+        return Study(msgspec.msgpack.encode(task), partial(self._finish, run))
+
+    def _end(self, run: Relearning, stage: Stage) -> Study:
+        """Return an empty task, which only records the last stage of a run."""
+        return Study(
+            msgspec.msgpack.encode(RelearningTask()), lambda _answer, tx: self._record_stage(tx, run, stage)
+        )
+
+    def _finish(self, run: Relearning, answer: bytes, tx: Tx) -> None:
+        """Judge the candidate by its scores, or publish its weights."""
+        result = msgspec.msgpack.decode(answer, type=RelearningResult)
+        learned = replace(run, views=result.views)
+        if run.stage is Stage.JUDGING:
+            judged = replace(learned, compared=tuple(result.compared))
+            self._record_stage(tx, judged, judge_candidate(result.compared))
+            return
+        try:
+            if result.weights is None:
+                raise ValueError("there are no weights")
+            model = publish_relearned(tx, run.business_id, result.weights)
+        except Refused:
+            self._record_stage(tx, learned, Stage.OVERTAKEN)
+        except ValueError:
+            self._record_stage(tx, learned, Stage.BROKEN)
+        else:
+            self._record_stage(tx, replace(learned, version=model.version), Stage.PUBLISHED)
+
+    def _record_stage(self, tx: Tx, run: Relearning, stage: Stage) -> None:
+        recorded = replace(run, stage=stage, told_at=tx.now)
+        store.save_relearning(tx, recorded)
+        self._current, self._started_stage = (recorded, None) if stage is Stage.LEARNING else (None, None)
+
+
+def relearning_studies(settings: Settings) -> tuple[PeriodicStudy, ...]:
+    """Return the nightly study, if decisions are kept in files and the setting is on."""
+    if not (settings.relearn_at_night and settings.sealed_folder and settings.decision_files_days):
+        return ()
+    relearner = Relearner()
+    study = PeriodicStudy(
+        EVERY_S,
+        relearner.start_over,
+        relearner.read_next,
+        relearn_in_process,
+        lambda: LongProcess(_TIME_LIMIT_S),
+    )
+    return (study,)

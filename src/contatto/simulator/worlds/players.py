@@ -18,23 +18,23 @@ from typing import Any, Final
 
 import msgspec
 
-from contatto.learning import lines
+from contatto.learning import model
 from contatto.learning.marketplace import Marketplace, UnusableLine
 
 type Line = dict[str, Any]
 
 _KINDS: Final = {
-    "adgroup": lines.AdGroupLine,
-    "ad": lines.AdLine,
-    "request": lines.RequestLine,
-    "view": lines.ViewLine,
-    "click": lines.ClickLine,
-    "conversation": lines.ConversationLine,
-    "spam": lines.SpamLine,
-    "lead": lines.LeadLine,
-    "quality": lines.QualityLine,
-    "rank": lines.RankLine,
-    "report": lines.ReportLine,
+    "adgroup": model.AdGroupLine,
+    "ad": model.AdLine,
+    "request": model.RequestLine,
+    "view": model.ViewLine,
+    "click": model.ClickLine,
+    "conversation": model.ConversationLine,
+    "spam": model.SpamLine,
+    "lead": model.LeadLine,
+    "quality": model.QualityLine,
+    "rank": model.RankLine,
+    "report": model.ReportLine,
 }
 _CHECKED: Final = frozenset({"adgroup", "conversation", "spam", "lead", "quality", "rank"})
 """Lines that hold more than texts, numbers and features, so that they are converted field by field."""
@@ -91,7 +91,7 @@ class _SpendReport(msgspec.Struct):
     adgroups: list[_GroupSpend]
 
 
-_SCHEMAS: Final[dict[str, Any]] = {"request": _Choice, "rank": lines.Ranking, "report": _SpendReport}
+_SCHEMAS: Final[dict[str, Any]] = {"request": _Choice, "rank": model.Ranking, "report": _SpendReport}
 
 
 class ProgramError(Exception):
@@ -268,7 +268,7 @@ def _read_answer(name: str, line: Line, text: bytes) -> Line:
         answer: Any = msgspec.json.decode(text)
         schema = _SCHEMAS[kind]
         if kind == "request" and msgspec.convert(answer, _Choice).ad_id is not None:
-            schema = lines.Decision
+            schema = model.Decision
         checked: Line = msgspec.structs.asdict(msgspec.convert(answer, schema))
         if checked[key] != line[key]:
             raise ValueError(f"{key} is {checked[key]}")

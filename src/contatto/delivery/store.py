@@ -1,11 +1,12 @@
-"""The log of decisions and outcomes, the files of its sealed days, and the models that learned it."""
+"""Tables of charges, promises and leases, the log of decisions, and its models."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from itertools import batched
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import (
@@ -13,21 +14,48 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Index,
+    Integer,
     LargeBinary,
+    Select,
     String,
     Table,
     and_,
     bindparam,
     delete,
     exists,
+    func,
+    literal_column,
     or_,
     select,
     update,
 )
 
-from contatto.delivery.model import DecisionFile, LossComparison, Relearning, Stage
-from contatto.kit.db.prepared import Query, insert_all, insert_new
-from contatto.kit.db.tx import SEALED, Choice, Tx, insert_for, instant, metadata, row_of, sealed, text
+from contatto.ads.model import Spent
+from contatto.delivery.model import (
+    ChargedDay,
+    DecisionFile,
+    LeaseRow,
+    LossComparison,
+    Promise,
+    Relearning,
+    Stage,
+    TrialDay,
+)
+from contatto.kit.db.prepared import Query, add_counts, insert_all, insert_new, insert_rows, update_rows
+from contatto.kit.db.tx import (
+    SEALED,
+    Choice,
+    Tx,
+    insert_for,
+    instant,
+    metadata,
+    only,
+    row_of,
+    rows_of,
+    sealed,
+    text,
+    within,
+)
 from contatto.kit.values import micros
 from contatto.kit.vault import Sealed
 from contatto.learning.columns import DAY_US
@@ -43,6 +71,294 @@ from contatto.learning.model import (
     PredictionTally,
     Question,
 )
+from contatto.measurement.model import ConversionKind
+from contatto.measurement.store import conversions
+
+charged_days = Table(
+    "charged_days",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    Column("ad_group_id", String(36), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("ad_account_id", String(36), nullable=False),
+    Column("views", BigInteger, nullable=False),
+    Column("clicks", BigInteger, nullable=False),
+    Column("charged_micros", BigInteger, nullable=False),
+    Index("ix_charged_days_ad_account_id", "business_id", "ad_account_id", "day"),
+)
+
+promises = Table(
+    "delivery_promises",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    Column("nonce", BigInteger, primary_key=True, autoincrement=False),
+    Column("ad_group_id", String(36), nullable=False),
+    Column("ad_account_id", String(36), nullable=False),
+    Column("micros", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("viewer", String(36), nullable=False, server_default=""),
+    Index("ix_delivery_promises_viewer", "business_id", "ad_group_id", "viewer", **only("viewer <> ''")),
+    Index("ix_delivery_promises_sums", "business_id", "ad_group_id", "micros"),
+    Index("ix_delivery_promises_expires_at", "business_id", "expires_at"),
+)
+"""Budget that a decision reserves while its view is missing.
+
+Each ad server sums promises by ad group every second from an index alone, and deletes expired ones. The table
+has as many rows as the decisions of a quarter of an hour without a view.
+"""
+
+grants = Table(
+    "delivery_grants",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    Column("ad_group_id", String(36), primary_key=True),
+    Column("server_id", String(36), primary_key=True),
+    Column("ad_account_id", String(36), nullable=False),
+    Column("micros", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+"""Budget that one ad server may promise alone, for some seconds."""
+
+
+# Frequent statements are built once, because building one costs more than running it.
+_BUSINESS: Final = bindparam("business", type_=String)
+_EXCEPT_SERVER: Final = bindparam("except_server", type_=String)
+_NOW_US: Final = bindparam("now", type_=BigInteger)
+
+
+def save_charged_days(tx: Tx, days: Iterable[ChargedDay]) -> None:
+    """Add to the days of ad groups."""
+    add_counts(tx, charged_days, ("views", "clicks", "charged_micros"), map(row_of, days))
+
+
+_SPENT_TODAY: Final = func.sum(charged_days.c.charged_micros).filter(
+    charged_days.c.day == bindparam("day", type_=String)
+)
+_SPENT: Final = Query(
+    select(
+        charged_days.c.ad_group_id, func.coalesce(_SPENT_TODAY, 0), func.sum(charged_days.c.charged_micros)
+    )
+    .where(charged_days.c.business_id == _BUSINESS, within(charged_days.c.ad_group_id, "named"))
+    .group_by(charged_days.c.ad_group_id)
+)
+
+
+def list_spent(tx: Tx, business_id: str, ad_group_ids: Collection[str], day: str) -> dict[str, Spent]:
+    """Return the charges of ad groups on a day of their own, and in total."""
+    rows = _SPENT.rows(tx, {"business": business_id, "named": ad_group_ids, "day": day})
+    return {name: Spent(int(today), int(total)) for name, today, total in rows}
+
+
+def list_charged_days(
+    tx: Tx, business_id: str, ad_account_id: str, first: str, last: str
+) -> list[ChargedDay]:
+    """List the charges of an ad account by day and ad group, oldest day first."""
+    table = charged_days
+    query = select(table).where(
+        table.c.business_id == business_id, table.c.ad_account_id == ad_account_id,
+        table.c.day.between(first, last),
+    )  # fmt: skip
+    return tx.list(ChargedDay, query.order_by(table.c.day, table.c.ad_group_id))
+
+
+_CLAIMED_AMOUNT: Final = (
+    promises.update()
+    .where(promises.c.business_id == _BUSINESS, promises.c.nonce == bindparam("of_nonce", type_=BigInteger))
+    .values(micros=bindparam("amount", type_=BigInteger))
+)
+
+
+def save_promises(tx: Tx, new: Sequence[Promise]) -> None:
+    """Publish promises to all ad servers; a promise with a viewer is a claim already, and gets its amount."""
+    insert_new(tx, promises, [row_of(promise) for promise in new if not promise.viewer])
+    amounts = [
+        {"business": promise.business_id, "of_nonce": promise.nonce, "amount": promise.micros}
+        for promise in new
+        if promise.viewer
+    ]
+    update_rows(tx, _CLAIMED_AMOUNT, amounts)
+
+
+@cache
+def _claim(dialect: str) -> Any:
+    insert = insert_for(dialect, promises)
+    names = ("ad_group_id", "ad_account_id", "micros", "expires_at", "viewer")
+    changed = {name: insert.excluded[name] for name in names}
+    return insert.on_conflict_do_update(index_elements=["business_id", "nonce"], set_=changed)
+
+
+def save_claim(tx: Tx, claim: Promise) -> None:
+    """Claim a view under a frequency cap, in place of another claim of the same decision."""
+    insert_rows(tx, _claim(tx.connection.dialect.name), [row_of(claim)])
+
+
+def delete_promise_viewers(tx: Tx, business_id: str, viewers: Collection[str]) -> None:
+    """Remove the pseudonyms of viewers from promises."""
+    of_viewers = promises.c.business_id == business_id, promises.c.viewer.in_(sorted(viewers))
+    tx.execute(
+        promises.update().where(*of_viewers, promises.c.viewer != literal_column("''")).values(viewer="")
+    )
+
+
+_CLAIMED: Final = select(promises.c.expires_at).where(
+    promises.c.business_id == _BUSINESS,
+    promises.c.ad_group_id == bindparam("of_group", type_=String),
+    promises.c.viewer == bindparam("of_viewer", type_=String),
+    promises.c.viewer != literal_column("''"),
+    promises.c.expires_at > _NOW_US,
+)
+
+
+def list_claims(tx: Tx, business_id: str, ad_group_id: str, viewer: str) -> list[int]:
+    """List the expiry times of the claims of a viewer on views of an ad group."""
+    values = {"business": business_id, "of_group": ad_group_id, "of_viewer": viewer, "now": micros(tx.now)}
+    return list(tx.execute(_CLAIMED, values).scalars())
+
+
+_FULFILLED: Final = promises.delete().where(
+    promises.c.business_id == _BUSINESS, within(promises.c.nonce, "nonces")
+)
+_EXPIRED: Final = tuple(
+    table.delete().where(table.c.business_id == _BUSINESS, table.c.expires_at <= _NOW_US)
+    for table in (promises, grants)
+)
+
+
+def delete_promises(tx: Tx, business_id: str, nonces: Collection[int]) -> None:
+    """Delete promises of decisions with a view, or without use."""
+    update_rows(tx, _FULFILLED, [{"business": business_id, "nonces": nonces}])
+
+
+def delete_expired(tx: Tx, business_id: str) -> None:
+    """Delete expired promises, and leases of ad servers that ended."""
+    for statement in _EXPIRED:
+        tx.execute(statement, {"business": business_id, "now": micros(tx.now)})
+
+
+_PROMISED: Final = (
+    select(promises.c.ad_group_id, func.sum(promises.c.micros))
+    .where(promises.c.business_id == _BUSINESS)
+    .group_by(promises.c.ad_group_id)
+)
+_LEASED: Final = select(grants.c.server_id, grants.c.ad_group_id, grants.c.micros).where(
+    grants.c.business_id == _BUSINESS, grants.c.server_id != _EXCEPT_SERVER
+)
+
+
+def _committed(table: Table, *which: ColumnElement[bool]) -> Select[Any]:
+    query = select(table.c.ad_account_id, func.sum(table.c.micros))
+    return query.where(table.c.business_id == _BUSINESS, *which).group_by(table.c.ad_account_id)
+
+
+_COMMITTED: Final = (_committed(promises), _committed(grants, grants.c.server_id != _EXCEPT_SERVER))
+
+
+def list_promised(tx: Tx, business_id: str) -> dict[str, int]:
+    """Return the promised amount by ad group."""
+    rows = tx.execute(_PROMISED, {"business": business_id})
+    return {name: int(amount) for name, amount in map(tuple, rows)}
+
+
+def list_leased(tx: Tx, business_id: str, except_server: str) -> dict[str, dict[str, int]]:
+    """Return the leases of all other ad servers: by ad server, and by ad group."""
+    leased: dict[str, dict[str, int]] = {}
+    rows = tx.execute(_LEASED, {"business": business_id, "except_server": except_server})
+    for server_id, ad_group_id, amount in map(tuple, rows):
+        leased.setdefault(server_id, {})[ad_group_id] = int(amount)
+    return leased
+
+
+def list_committed_of_accounts(tx: Tx, business_id: str, except_server: str) -> dict[str, int]:
+    """Return promises and the leases of all other ad servers, by ad account."""
+    committed: dict[str, int] = {}
+    values = {"business": business_id, "except_server": except_server}
+    for statement in _COMMITTED:
+        for name, amount in map(tuple, tx.execute(statement, values)):
+            committed[name] = committed.get(name, 0) + int(amount)
+    return committed
+
+
+_LEASES_OF_SERVER: Final = grants.delete().where(
+    grants.c.business_id == _BUSINESS, grants.c.server_id == bindparam("server", type_=String)
+)
+
+
+def save_leases(tx: Tx, business_id: str, server_id: str, leases: Sequence[LeaseRow]) -> None:
+    """Replace the leases of an ad server."""
+    tx.execute(_LEASES_OF_SERVER, {"business": business_id, "server": server_id})
+    insert_all(tx, grants, [row_of(lease) for lease in leases])
+
+
+class ChargedTotal(NamedTuple):
+    """Charges of an ad group in micros, and their first day."""
+
+    micros: int
+    since: date
+
+
+def list_charged_since(
+    tx: Tx, business_id: str, ad_group_ids: Collection[str], day: date
+) -> dict[str, ChargedTotal]:
+    """Return the charges of ad groups from a day on; ad groups without charges are missing."""
+    table = charged_days
+    where = table.c.business_id == business_id, table.c.ad_group_id.in_(sorted(ad_group_ids))
+    charged = table.c.day >= day.isoformat(), table.c.charged_micros > 0
+    query = select(table.c.ad_group_id, func.sum(table.c.charged_micros), func.min(table.c.day))
+    rows = tx.execute(query.where(*where, *charged).group_by(table.c.ad_group_id))
+    return {
+        name: ChargedTotal(int(micros), date.fromisoformat(since)) for name, micros, since in map(tuple, rows)
+    }
+
+
+def list_earned_since(
+    tx: Tx, business_id: str, ad_account_id: str, day: date
+) -> dict[tuple[str, ConversionKind], int]:
+    """Count the conversions that ad groups of an account earned from a day on, by ad group and kind."""
+    table = conversions
+    where = table.c.business_id == business_id, table.c.ad_account_id == ad_account_id
+    valid = table.c.withdrawn_at.is_(None), table.c.day >= day.isoformat()
+    query = select(table.c.ad_group_id, table.c.kind, func.count()).where(*where, *valid)
+    rows = tx.execute(query.group_by(table.c.ad_group_id, table.c.kind))
+    return {(name, kind): int(count) for name, kind, count in map(tuple, rows)}
+
+
+_COUNTS = ("views", "clicks", "charged_micros", "conversations", "leads")
+
+trials = Table(
+    "delivery_trials",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    Column("ad_group_id", String(36), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("trial", Integer, primary_key=True, autoincrement=False),
+    *(Column(name, BigInteger, nullable=False) for name in _COUNTS),
+    Index("ix_delivery_trials_day", "day"),
+)
+"""Results by day; ``trial`` is the group of viewers (see `rules.trial_of`)."""
+
+
+def save_trial_days(tx: Tx, days: Iterable[TrialDay]) -> None:
+    """Add to the counts of the trial; each ad group, day and group of viewers appears once."""
+    add_counts(tx, trials, _COUNTS, map(row_of, days))
+
+
+def list_trials(tx: Tx, business_id: str, ad_group_ids: Collection[str], since: str) -> list[TrialDay]:
+    """Sum the counts of ad groups from a day on, by group of viewers; the day is empty."""
+    sums = [func.sum(trials.c[name]).label(name) for name in _COUNTS]
+    query = (
+        select(trials.c.ad_group_id, trials.c.trial, *sums)
+        .where(
+            trials.c.business_id == business_id,
+            trials.c.ad_group_id.in_(sorted(ad_group_ids)),
+            trials.c.day >= since,
+        )
+        .group_by(trials.c.ad_group_id, trials.c.trial)
+    )
+    return [
+        TrialDay(business_id, ad_group_id, "", trial, *map(int, counts))
+        for ad_group_id, trial, *counts in map(tuple, tx.execute(query))
+    ]
+
 
 streams = Table(
     "delivery_streams",
@@ -78,7 +394,7 @@ log = Table(
 )
 
 LEASE_US: Final = 60_000_000
-"""Lease of a learner on the log of a business, unless it renews it."""
+"""Lease of a learner on the log of a business."""
 _AT_ONCE: Final = 500
 """Most numbers in one statement."""
 PUBLISH_US: Final = 60_000_000
@@ -148,7 +464,7 @@ def list_entries(
     tx: Tx, business_id: str, after_seq: int, limit: int, through: int | None = None
 ) -> list[Entry]:
     """List decrypted entries of a business after a number, in their order."""
-    query = select(log).where(log.c.business_id == business_id, log.c.seq > after_seq)
+    query = _entries_of(business_id, log.c.seq > after_seq)
     if through is not None:
         query = query.where(log.c.seq <= through)
     return _list(tx, query.order_by(log.c.seq).limit(limit))
@@ -163,36 +479,36 @@ def list_all_entries(tx: Tx, business_id: str, after_seq: int, at_once: int) -> 
 
 def find_decision(tx: Tx, business_id: str, nonce: int) -> Entry | None:
     """Return the decision of an impression."""
-    where = _of_business(business_id, log.c.nonce == nonce, log.c.kind == EntryKind.DECISION)
-    return next(iter(_list(tx, select(log).where(where).limit(1))), None)
+    query = _entries_of(business_id, log.c.nonce == nonce, log.c.kind == EntryKind.DECISION)
+    return next(iter(_list(tx, query.limit(1))), None)
 
 
 def list_lines(tx: Tx, business_id: str, digests: Collection[int], since_ts: int = 0) -> list[Entry]:
     """List ad groups and ads by the digests in decisions, as the log has them since a time."""
     where = log.c.nonce.in_(digests), log.c.kind == EntryKind.LINES, log.c.ts >= since_ts
-    return _list(tx, select(log).where(_of_business(business_id, *where)))
+    return _list(tx, _entries_of(business_id, *where))
 
 
 def list_decisions(tx: Tx, business_id: str, limit: int, before_seq: int | None = None) -> list[Entry]:
     """List the latest decisions of a business before a number, latest first."""
-    where = _of_business(business_id, log.c.kind == EntryKind.DECISION)
+    query = _entries_of(business_id, log.c.kind == EntryKind.DECISION)
     if before_seq is not None:
-        where = and_(where, log.c.seq < before_seq)
-    return _list(tx, select(log).where(where).order_by(log.c.seq.desc()).limit(limit))
+        query = query.where(log.c.seq < before_seq)
+    return _list(tx, query.order_by(log.c.seq.desc()).limit(limit))
 
 
 def list_entries_of_touches(tx: Tx, business_id: str, touch_ids: Collection[int]) -> dict[int, Entry]:
     """Return the views and clicks with some touch ids, by these."""
-    query = select(log).where(_of_business(business_id, log.c.touch_id.in_(touch_ids)))
-    return {row["touch_id"]: _opened(tx, row) for row in tx.execute(query).mappings()}
+    entries = _list(tx, _entries_of(business_id, log.c.touch_id.in_(touch_ids)))
+    return {entry.touch_id: entry for entry in entries if entry.touch_id is not None}
 
 
 def find_view_of(tx: Tx, business_id: str, person_id: str, ad_id: str) -> Entry | None:
     """Return the latest view of an ad by a person, if delivery decided it."""
     kind = log.c.kind == EntryKind.VIEW
     where = log.c.person_id == person_id, log.c.ad_id == ad_id, kind, log.c.nonce != 0
-    query = select(log).where(_of_business(business_id, *where))
-    return next(iter(_list(tx, query.order_by(log.c.seq.desc()).limit(1))), None)
+    query = _entries_of(business_id, *where).order_by(log.c.seq.desc())
+    return next(iter(_list(tx, query.limit(1))), None)
 
 
 _NONCES: Final[Any] = bindparam("nonces", type_=BigInteger, expanding=True)
@@ -215,34 +531,34 @@ def list_touches_of(tx: Tx, business_id: str, nonces: Collection[int]) -> list[N
 
 def list_nonces_of_persons(tx: Tx, business_id: str, persons: Collection[str]) -> set[int]:
     """Return the impressions that some persons viewed or clicked."""
-    where = _of_business(business_id, log.c.person_id.in_(sorted(persons)), log.c.nonce != 0)
-    return set(tx.execute(select(log.c.nonce).where(where).distinct()).scalars())
+    where = log.c.business_id == business_id, log.c.person_id.in_(sorted(persons)), log.c.nonce != 0
+    return set(tx.execute(select(log.c.nonce).where(*where).distinct()).scalars())
 
 
 def list_decisions_of(tx: Tx, business_id: str, nonces: Collection[int]) -> list[Entry]:
     decisions: list[Entry] = []
     for chunk in batched(sorted(nonces), _AT_ONCE):
-        where = _of_business(business_id, log.c.nonce.in_(chunk), log.c.kind == EntryKind.DECISION)
-        decisions += _list(tx, select(log).where(where))
+        where = log.c.nonce.in_(chunk), log.c.kind == EntryKind.DECISION
+        decisions += _list(tx, _entries_of(business_id, *where))
     return decisions
 
 
 def list_decisions_for(tx: Tx, business_id: str, viewers: Collection[str]) -> list[Entry]:
     """List the decisions for some viewers, by their pseudonyms."""
     where = log.c.person_id.in_(sorted(viewers)), log.c.kind == EntryKind.DECISION
-    return _list(tx, select(log).where(_of_business(business_id, *where)))
+    return _list(tx, _entries_of(business_id, *where))
 
 
 def record_body(tx: Tx, business_id: str, seq: int, body: bytes) -> None:
     """Replace the body of an entry."""
     sealed_body = tx.vault.seal_bytes(body, business_id, "delivery_log.body", str(seq))
-    tx.execute(update(log).where(_of_business(business_id, log.c.seq == seq)).values(body=sealed_body))
+    tx.execute(update(log).where(*rows_of(log, business_id, seq=seq)).values(body=sealed_body))
 
 
 def delete_persons_of_entries(tx: Tx, business_id: str, persons: Collection[str]) -> None:
     """Remove some persons from their entries."""
-    where = _of_business(business_id, log.c.person_id.in_(sorted(persons)))
-    tx.execute(update(log).where(where).values(person_id=None))
+    where = rows_of(log, business_id, person_id=sorted(persons))
+    tx.execute(update(log).where(*where).values(person_id=None))
 
 
 def find_stream(tx: Tx, business_id: str) -> Stream | None:
@@ -271,27 +587,15 @@ def record_learned(tx: Tx, business_id: str, learner: str, through: int) -> bool
     return tx.execute(statement.values(**values)).rowcount == 1
 
 
-def record_published(tx: Tx, business_id: str, through: int) -> None:
-    """Record up to which entry the newest model has learned."""
-    statement = update(streams).where(streams.c.business_id == business_id)
-    tx.execute(statement.values(published_seq=through, published_at=micros(tx.now)))
-
-
 def list_unsealed_streams(tx: Tx) -> list[Stream]:
     """List logs with entries that no file has."""
     query = select(streams).where(streams.c.last_seq > streams.c.sealed_seq)
     return tx.list(Stream, query.order_by(streams.c.business_id))
 
 
-def record_sealed(tx: Tx, business_id: str, through: int) -> None:
-    """Record up to which entry files contain a log."""
-    tx.execute(update(streams).where(streams.c.business_id == business_id).values(sealed_seq=through))
-
-
-def record_rolled_back(tx: Tx, business_id: str, through: int) -> None:
-    """Make the learner of a log restart from the newest model."""
-    fresh = {"trained_seq": through, "published_seq": through, "lease_by": "", "lease_until": 0}
-    tx.execute(update(streams).where(streams.c.business_id == business_id).values(**fresh))
+def record_progress(tx: Tx, business_id: str, **values: int | str) -> None:
+    """Record up to which entry a log is published, learned or sealed."""
+    tx.execute(update(streams).where(streams.c.business_id == business_id).values(**values))
 
 
 def delete_old_entries(tx: Tx, before_ts: int) -> int:
@@ -300,19 +604,17 @@ def delete_old_entries(tx: Tx, before_ts: int) -> int:
     return tx.delete_some(log, log.c.ts < before_ts, log.c.seq <= learned.scalar_subquery())
 
 
-def _of_business(business_id: str, *where: Any) -> Any:
-    return and_(log.c.business_id == business_id, *where)
+def _entries_of(business_id: str, *where: ColumnElement[bool]) -> Select[Any]:
+    return select(log).where(log.c.business_id == business_id, *where)
 
 
-def _list(tx: Tx, query: Any) -> list[Entry]:
-    return [_opened(tx, row) for row in tx.execute(query).mappings()]
-
-
-def _opened(tx: Tx, row: Any) -> Entry:
-    values = dict(row)
-    place = row["business_id"], "delivery_log.body", str(row["seq"])
-    values["body"] = tx.vault.open_bytes(values["body"], *place)
-    return Entry(**values)
+def _list(tx: Tx, query: Select[Any]) -> list[Entry]:
+    """Run a query for entries, and decrypt their bodies."""
+    entries = []
+    for row in tx.execute(query).mappings():
+        place = row["business_id"], "delivery_log.body", str(row["seq"])
+        entries.append(Entry(**dict(row) | {"body": tx.vault.open_bytes(row["body"], *place)}))
+    return entries
 
 
 decision_files = Table(
@@ -357,27 +659,14 @@ def append_decision_file(tx: Tx, file: DecisionFile) -> bool:
 
 def record_decision_file(tx: Tx, file: DecisionFile) -> None:
     """Record the new folder, size and digest of a file that was moved or rewritten."""
-    statement = update(decision_files).where(
-        decision_files.c.business_id == file.business_id, decision_files.c.name == file.name
-    )
+    statement = update(decision_files).where(*rows_of(decision_files, file.business_id, name=file.name))
     tx.execute(statement.values(folder=file.folder, size=file.size, sha256=file.sha256))
-
-
-def delete_decision_file(tx: Tx, file: DecisionFile) -> None:
-    tx.execute(
-        delete(decision_files).where(
-            decision_files.c.business_id == file.business_id, decision_files.c.name == file.name
-        )
-    )
 
 
 def append_forgotten(tx: Tx, business_id: str, persons: Collection[str]) -> None:
     """Request the erasure of some persons from the files of a business."""
-    rows = [
-        {"business_id": business_id, "person_id": person, "forgotten_at": tx.now}
-        for person in sorted(persons)
-    ]
-    insert_new(tx, forgotten, rows)
+    place = {"business_id": business_id, "forgotten_at": tx.now}
+    insert_new(tx, forgotten, [place | {"person_id": person} for person in sorted(persons)])
 
 
 def list_forgetting_businesses(tx: Tx) -> list[str]:
@@ -394,9 +683,7 @@ def list_forgotten(tx: Tx, business_id: str) -> list[str]:
 def delete_forgotten(tx: Tx, business_id: str, persons: Collection[str]) -> None:
     """Record that the files of a business no longer contain some persons."""
     for chunk in batched(sorted(persons), _AT_ONCE):
-        tx.execute(
-            delete(forgotten).where(forgotten.c.business_id == business_id, forgotten.c.person_id.in_(chunk))
-        )
+        tx.delete(forgotten, business_id, person_id=chunk)
 
 
 def delete_forgotten_without_files(tx: Tx) -> int:
@@ -452,7 +739,6 @@ def list_models(tx: Tx, business_id: str) -> list[ModelVersion]:
     return tx.list(ModelVersion, query.order_by(models.c.version.desc()))
 
 
-_BUSINESS: Final = bindparam("business", type_=String)
 _NEWEST: Final = Query(
     select(models.c.version)
     .where(models.c.business_id == _BUSINESS)
@@ -473,10 +759,8 @@ def load_model(tx: Tx, business_id: str, version: int) -> bytes | None:
 
     The caller falls back to the model before it.
     """
-    query = select(models.c.blob, models.c.sha256).where(
-        models.c.business_id == business_id, models.c.version == version
-    )
-    row = tx.execute(query).first()
+    where = models.c.business_id == business_id, models.c.version == version
+    row = tx.execute(select(models.c.blob, models.c.sha256).where(*where)).first()
     if row is None or row.blob is None:
         return None
     try:
@@ -508,9 +792,14 @@ def delete_old_models(tx: Tx, business_id: str, keep_days: int) -> None:
 
 def save_states(tx: Tx, business_id: str, group_states: Collection[GroupState]) -> None:
     """Replace the states of the ad groups of a business."""
-    values = {"at": micros(tx.now), "body": msgspec.msgpack.encode(list(group_states))}
-    insert = tx.upsert(states).values(business_id=business_id, **values)
-    tx.execute(insert.on_conflict_do_update(index_elements=["business_id"], set_=values))
+    body = msgspec.msgpack.encode(list(group_states))
+    _replace_row(tx, states, {"business_id": business_id, "at": micros(tx.now), "body": body})
+
+
+def _replace_row(tx: Tx, table: Table, row: dict[str, Any]) -> None:
+    """Write the only row of a business in a table."""
+    insert = tx.upsert(table).values(row)
+    tx.execute(insert.on_conflict_do_update(index_elements=["business_id"], set_=row))
 
 
 def list_states(tx: Tx, business_id: str) -> list[GroupState]:
@@ -545,12 +834,12 @@ type TallyKey = tuple[str, str, Question]
 
 
 def save_tallies(tx: Tx, business_id: str, new: Mapping[TallyKey, PredictionTally]) -> None:
-    """Add to the counts; one learner at a time counts for a business (see `store/log`)."""
+    """Add to the counts; one learner at a time counts for a business (see `streams`)."""
     if not new:
         return
-    days = sorted({day for _, day, _ in new})
-    where = tallies.c.business_id == business_id, tallies.c.day.in_(days)
-    stored = {(row.ad_account_id, row.day, row.question): row.tally for row in _list_tallies(tx, *where)}
+    accounts, days = {account for account, _, _ in new}, {day for _, day, _ in new}
+    listed = list_tallies(tx, business_id, min(days), accounts)
+    stored = {(row.ad_account_id, row.day, row.question): row.tally for row in listed}
     rows = [
         {
             "business_id": business_id, "ad_account_id": key[0], "day": key[1], "question": key[2],
@@ -570,10 +859,6 @@ def list_tallies(
     where = [tallies.c.business_id == business_id, tallies.c.day >= since]
     if ad_account_ids is not None:
         where.append(tallies.c.ad_account_id.in_(sorted(ad_account_ids)))
-    return _list_tallies(tx, *where)
-
-
-def _list_tallies(tx: Tx, *where: ColumnElement[bool]) -> list[PredictionDay]:
     return [
         PredictionDay(
             row.ad_account_id, row.day, row.question, msgspec.msgpack.decode(row.body, type=PredictionTally)
@@ -582,17 +867,10 @@ def _list_tallies(tx: Tx, *where: ColumnElement[bool]) -> list[PredictionDay]:
     ]
 
 
-def delete_old_tallies(tx: Tx, before: str) -> int:
-    """Delete some counts from before a day; return their number."""
-    return tx.delete_some(tallies, tallies.c.day < before)
-
-
 def save_influences(tx: Tx, business_id: str, new: list[Influence]) -> None:
     """Replace the influences on the predictions of the newest model."""
     body = tx.vault.seal_bytes(msgspec.msgpack.encode(new), business_id, "delivery_influences.body", "")
-    values = {"at": micros(tx.now), "body": body}
-    insert = tx.upsert(influences).values(business_id=business_id, **values)
-    tx.execute(insert.on_conflict_do_update(index_elements=["business_id"], set_=values))
+    _replace_row(tx, influences, {"business_id": business_id, "at": micros(tx.now), "body": body})
 
 
 def find_influences(tx: Tx, business_id: str) -> Influences | None:
@@ -619,9 +897,8 @@ relearnings: Final = Table(
 
 def save_relearning(tx: Tx, relearning: Relearning) -> None:
     """Replace the state of the relearning run of a business."""
-    row = row_of(relearning) | {"compared": msgspec.msgpack.encode(relearning.compared)}
-    insert = tx.upsert(relearnings).values(row)
-    tx.execute(insert.on_conflict_do_update(index_elements=["business_id"], set_=row))
+    compared = msgspec.msgpack.encode(relearning.compared)
+    _replace_row(tx, relearnings, row_of(relearning) | {"compared": compared})
 
 
 def find_relearning(tx: Tx, business_id: str) -> Relearning | None:

@@ -1,1 +1,0 @@
-"""Rules of delivery as pure functions: targeting, prices and results."""

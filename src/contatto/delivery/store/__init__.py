@@ -1,1 +1,0 @@
-"""Tables of delivery: log, models, and charges."""
