@@ -10,8 +10,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.machine import LEASE
 from contatto.kit.outbound.model import NoAnswer, RequestState, SendFailure
-from contatto.kit.outbound.steps import start_request
-from contatto.kit.outbound.store import jobs, list_failed_jobs, read_requests
+from contatto.kit.outbound.queue import jobs, list_failed_jobs, read_requests, start_request
 from contatto.kit.outbox import Drain, emit
 from contatto.leads.model import LeadRemoved
 from contatto.subscriptions import actions as notices

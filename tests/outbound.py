@@ -5,8 +5,15 @@ from sqlalchemy import select
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.machine import LEASE
 from contatto.kit.outbound.model import Ask, HttpOutcome, OutboundRequest
-from contatto.kit.outbound.steps import OutboundKind, next_step, start_request
-from contatto.kit.outbound.store import jobs, list_due_destinations, list_due_requests, read_requests
+from contatto.kit.outbound.queue import (
+    OutboundKind,
+    jobs,
+    list_due_destinations,
+    list_due_requests,
+    next_step,
+    read_requests,
+    start_request,
+)
 
 type Claimed = tuple[OutboundRequest, Ask]
 

@@ -13,7 +13,7 @@ from sqlalchemy import inspect, text
 
 from contatto.kit.db.database import CommitSignal, Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbound.store import jobs
+from contatto.kit.outbound.queue import jobs
 from contatto.kit.values import micros
 
 NOTED: Final = frozenset({"last_used_at"})

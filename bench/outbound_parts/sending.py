@@ -13,8 +13,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.machine import OutboundMachine
 from contatto.kit.outbound.model import Ask, Done, HttpRequest, NewRequest, OutboundRequest, RetryPlan, Step
-from contatto.kit.outbound.steps import OutboundKind
-from contatto.kit.outbound.store import jobs, queue_request
+from contatto.kit.outbound.queue import OutboundKind, jobs, queue_request
 
 BUSINESSES: Final = 5
 ANSWER_S: Final = 1.0

@@ -75,7 +75,7 @@ from contatto.kit.db.tx import Clock, SystemClock
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import split_fault
 from contatto.kit.http import api_refusal, refusal_answer
-from contatto.kit.i18n import N_, translator_of
+from contatto.kit.i18n import N_
 from contatto.kit.log import logger, where
 from contatto.kit.openapi import describe_api, list_operations
 from contatto.kit.sandbox import SandboxPool
@@ -85,7 +85,7 @@ from contatto.leads.ports import LeadPorts
 from contatto.measurement.actions import ChargePort
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.ui.live import LiveFeed
-from contatto.ui.render import CookieRules, Renderer, asset_folders, is_navigation
+from contatto.ui.render import CookieRules, Renderer, asset_folders, is_navigation, translator_of
 from contatto.ui.requests import Context, FastPath, SecurityLayer, context_of, grouped, redirect_slashes
 from contatto.worker import Worker
 

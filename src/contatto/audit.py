@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Column, Index, String, Table, bindparam, func, select
 
 from contatto.kit.db.database import Database
-from contatto.kit.db.prepared import insert_rows
+from contatto.kit.db.statements import insert_rows
 from contatto.kit.db.tx import Ids, Serial, Tx, instant, metadata, row_of, tenant, text
 from contatto.kit.i18n import N_
 from contatto.kit.ids import hash_secret

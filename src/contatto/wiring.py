@@ -85,8 +85,7 @@ from contatto.kit.concurrency import HashPool
 from contatto.kit.db.database import CachedCounts, Database
 from contatto.kit.db.tx import Parts, Tx
 from contatto.kit.exports import ExportKind, purge_exports
-from contatto.kit.outbound.steps import OutboundKind, expire_requests
-from contatto.kit.outbound.store import purge_jobs
+from contatto.kit.outbound.queue import OutboundKind, expire_requests, purge_jobs
 from contatto.kit.outbox import KEEP, After, BatchHandler, TenantHandler, handing_out, purge_events
 from contatto.kit.rate_limits import GuessLimit, RequestLimit, purge_limits
 from contatto.kit.settings import Settings

@@ -12,7 +12,7 @@ from contatto.kit.exports import Exporter
 from contatto.kit.log import logger, where
 from contatto.kit.outbound.client import Client, Mailer
 from contatto.kit.outbound.machine import OutboundMachine
-from contatto.kit.outbound.store import jobs
+from contatto.kit.outbound.queue import jobs
 from contatto.kit.outbox import Drain
 from contatto.kit.runtime import freeze_new_objects
 

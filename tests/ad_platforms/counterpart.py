@@ -10,7 +10,7 @@ from contatto.ad_platforms.actions import pull_kind
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
-from contatto.kit.outbound.steps import OutboundKind
+from contatto.kit.outbound.queue import OutboundKind
 from contatto.kit.values import micros
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import TouchKind

@@ -21,7 +21,7 @@ from contatto.channels.actions import register_app
 from contatto.channels.model import ChannelApp, Platform
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.outbound.store import jobs
+from contatto.kit.outbound.queue import jobs
 from tests.ad_platforms.counterpart import noon, spend
 from tests.conformance.conftest import running_server_house
 from tests.journeys.running import APP_ID, PASSWORD, House, csrf_of, running_house, until

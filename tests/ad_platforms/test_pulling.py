@@ -15,7 +15,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest, NoAnswer, RequestState, SendFailure
-from contatto.kit.outbound.store import list_failed_jobs, list_requests_of
+from contatto.kit.outbound.queue import list_failed_jobs, list_requests_of
 from contatto.measurement.model import Goal, MeasuredAd
 from contatto.measurement.store import list_measured_ads
 from tests import make

@@ -21,7 +21,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import Ask, HttpAnswer, HttpRequest, OutboundRequest
-from contatto.kit.outbound.steps import next_step
+from contatto.kit.outbound.queue import next_step
 from tests import make
 from tests.crm.engine import KINDS, claim, fresh, link, run_all, with_memory
 from tests.crm.memory import MemoryCrm

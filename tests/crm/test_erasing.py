@@ -11,7 +11,7 @@ from contatto.integrations.model import ErasureState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
-from contatto.kit.outbound.store import jobs
+from contatto.kit.outbound.queue import jobs
 from contatto.leads.actions.merging import erase_leads
 from tests import make
 from tests.crm.begun import begun

@@ -26,8 +26,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.machine import LEASE
 from contatto.kit.outbound.model import OutboundRequest
-from contatto.kit.outbound.steps import start_request
-from contatto.kit.outbound.store import list_requests_of
+from contatto.kit.outbound.queue import list_requests_of, start_request
 from contatto.kit.settings import Settings
 from contatto.wiring import install
 from contatto.worker import Worker

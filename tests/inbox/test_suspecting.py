@@ -18,9 +18,9 @@ from contatto.inbox.actions.threads import (
 from contatto.inbox.model import MessageReceived, ThreadState
 from contatto.inbox.store import desk as suspects
 from contatto.inbox.store.conversations import ConversationFilter, list_conversations
-from contatto.kit.db import prepared
+from contatto.kit.db import statements
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import FixedClock, Tx
+from contatto.kit.db.tx import FixedClock, Tx, driver_of
 from contatto.leads.model import Actor
 from contatto.spam import store
 from contatto.spam.actions import forget_verdicts
@@ -160,13 +160,12 @@ def test_many_chats_are_judged_with_as_many_statements_as_one(
         at.write(GOOD, user)
     said = list[str]()
     event.listen(at.db.engine, "before_cursor_execute", lambda *told: said.append(told[2]))
-    driver_of = prepared.driver_of
 
     def noted(tx: Tx) -> Any:
         said.append("by the driver")
         return driver_of(tx)
 
-    monkeypatch.setattr(prepared, "driver_of", noted)
+    monkeypatch.setattr(statements, "driver_of", noted)
 
     def judged(some: list[str]) -> int:
         ids = [conversation_id_of(at.shop.tiktok, f"conversation of {user}") for user in some]

@@ -14,7 +14,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import RequestState, SendFailure
-from contatto.kit.outbound.store import dismiss_dead_jobs, jobs
+from contatto.kit.outbound.queue import dismiss_dead_jobs, jobs
 from contatto.kit.settings import Settings
 from contatto.subscriptions import store as notices
 from tests import make

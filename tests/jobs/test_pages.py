@@ -19,7 +19,7 @@ from contatto.jobs import actions
 from contatto.kit.db.tx import Tx, metadata
 from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.model import NoAnswer, SendFailure
-from contatto.kit.outbound.store import jobs, purge_jobs
+from contatto.kit.outbound.queue import jobs, purge_jobs
 from contatto.kit.outbox import Drain
 from tests import make
 from tests.background import do_all_due, send_all_due

@@ -10,8 +10,8 @@ from sqlalchemy import BigInteger, Column, MetaData, String, Table, event, selec
 from sqlalchemy.exc import OperationalError
 
 from contatto.kit.db.database import Database
+from contatto.kit.db.statements import WorkBatcher
 from contatto.kit.db.tx import MadeLater, Row, Tx, insert_for
-from contatto.kit.db.write_queue import WorkBatcher
 
 THINGS = Table(
     "gathered_things",

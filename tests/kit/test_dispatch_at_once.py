@@ -9,9 +9,8 @@ from sqlalchemy import func, select
 
 from contatto.accounts.store import businesses
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.write_queue import savepoint
-from contatto.kit.outbound.store import jobs
+from contatto.kit.db.tx import Tx, savepoint
+from contatto.kit.outbound.queue import jobs
 from contatto.kit.outbox import After, BatchHandler, emit, emit_all, events, handing_out
 from tests.kit.test_dispatch_batches import Tray, count, table
 from tests.kit.test_outbox import CupFilled, Listener, run

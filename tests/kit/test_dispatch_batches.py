@@ -8,7 +8,7 @@ from contatto.accounts.store import businesses
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_id
-from contatto.kit.outbound.store import jobs, list_failed_jobs
+from contatto.kit.outbound.queue import jobs, list_failed_jobs
 from contatto.kit.outbox import RETRY_AFTER, After, BatchHandler, TenantHandler, TenantsOfKind, interest
 from tests.kit.test_outbox import CupFilled, Listener, fill, run
 

@@ -9,8 +9,7 @@ from contatto.kit import outbox as drain_module
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, in_time
 from contatto.kit.outbound.model import RequestState
-from contatto.kit.outbound.steps import dismiss_request, replay_request
-from contatto.kit.outbound.store import find_failed_job, list_failed_jobs
+from contatto.kit.outbound.queue import dismiss_request, find_failed_job, list_failed_jobs, replay_request
 from contatto.kit.outbox import KEEP, RETRY_AFTER, Drain, list_payloads
 from tests.kit.test_outbox import Listener, drain, fill, purge_settled, run, states, told
 

@@ -9,7 +9,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx, in_time
 from contatto.kit.fair_queue import Turns, in_turn
 from contatto.kit.outbound.model import RequestState
-from contatto.kit.outbound.store import jobs
+from contatto.kit.outbound.queue import jobs
 from contatto.kit.outbox import JOBS
 
 QUEUE = JOBS

@@ -12,14 +12,11 @@ from starlette.requests import Request
 from contatto.kit import languages
 from contatto.kit.i18n import N_, LazyText, read_lazy_text
 from contatto.kit.languages import LANGUAGES, SOURCE, translator_for
-from contatto.kit.vault import Vault
 from contatto.ui.render import (
     LANGUAGE_COOKIE,
-    CookieRules,
-    Renderer,
     _templates,
     avatar_of,
-    language_of,
+    translator_of,
     use_language,
     wanted_language,
 )
@@ -65,11 +62,10 @@ def request_with(**headers: str) -> Request:
 
 
 def rendered(lang: str, source: str, **values: Any) -> str:
-    pages = Renderer(Vault({"k": bytes(32)}).signer("csrf"), CookieRules(secure=False, days=1))
     page = _templates().from_string('{% import "ui/macros.html" as ui with context %}' + source)
     request = request_with()
     use_language(request, lang)
-    frame = {"page_words": pages.translator_of(request), "request": request, "csrf_token": "", "lang": lang}
+    frame = {"page_words": translator_of(request), "request": request, "csrf_token": "", "lang": lang}
     return str(page.render(frame | values))
 
 
@@ -212,10 +208,10 @@ def test_any_header_gives_one_of_our_languages(header: str) -> None:
 
 def test_a_members_choice_goes_before_the_cookie_and_the_cookie_before_the_browser() -> None:
     request = request_with(accept_language="ja", cookie=f"{LANGUAGE_COOKIE}=th")
-    assert language_of(request) == "th"
+    assert translator_of(request).lang == "th"
     use_language(request, "it")
-    assert language_of(request) == "it"
-    assert language_of(request_with(accept_language="ja", cookie=f"{LANGUAGE_COOKIE}=xx")) == "ja"
+    assert translator_of(request).lang == "it"
+    assert translator_of(request_with(accept_language="ja", cookie=f"{LANGUAGE_COOKIE}=xx")).lang == "ja"
 
 
 TEXTS = st.text().map(lambda text: text.replace("%", "%%"))

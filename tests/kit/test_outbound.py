@@ -29,14 +29,17 @@ from contatto.kit.outbound.model import (
     SendFailure,
     Step,
 )
-from contatto.kit.outbound.steps import OutboundKind, expire_requests, next_step, replay_request
-from contatto.kit.outbound.store import (
+from contatto.kit.outbound.queue import (
+    OutboundKind,
+    expire_requests,
     jobs,
     list_failed_jobs,
+    next_step,
     purge_jobs,
     queue_request,
     record_dismissed,
     renew_claims,
+    replay_request,
 )
 from tests.outbound import Claimed, answer, claim_all, find_request
 

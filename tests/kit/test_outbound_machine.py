@@ -29,8 +29,7 @@ from contatto.kit.outbound.model import (
     Step,
     retry_after_s,
 )
-from contatto.kit.outbound.steps import OutboundKind
-from contatto.kit.outbound.store import jobs, queue_request
+from contatto.kit.outbound.queue import OutboundKind, jobs, queue_request
 from tests.kit.servers import outside
 
 PLAN = RetryPlan((10, 60))

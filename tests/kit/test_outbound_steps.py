@@ -19,8 +19,7 @@ from contatto.kit.outbound.model import (
     RequestState,
     Step,
 )
-from contatto.kit.outbound.steps import OutboundKind, expire_requests, replay_request
-from contatto.kit.outbound.store import jobs, queue_request
+from contatto.kit.outbound.queue import OutboundKind, expire_requests, jobs, queue_request, replay_request
 from tests.kit.test_outbound import PLAN, Owner, claim, found, give, queue
 from tests.outbound import answer, claim_all
 

@@ -13,8 +13,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.model import RequestState
-from contatto.kit.outbound.steps import replay_request
-from contatto.kit.outbound.store import jobs, list_dead_jobs, list_failed_jobs, purge_jobs
+from contatto.kit.outbound.queue import jobs, list_dead_jobs, list_failed_jobs, purge_jobs, replay_request
 from contatto.kit.outbox import (
     KEEP,
     LATER,

@@ -18,9 +18,9 @@ from sqlalchemy import (
 )
 
 from contatto.kit.db.database import Database
-from contatto.kit.db.prepared import PreparedQuery, Query, insert_rows, update_rows
+from contatto.kit.db.statements import PreparedQuery, Query, insert_rows, update_rows
 from contatto.kit.db.tx import Choice, Tx, insert_for, within
-from contatto.kit.i18n import SealedIn
+from contatto.kit.values import SealedIn
 from contatto.measurement.model import TouchKind
 from contatto.measurement.store import append_touches, touch_row, touches
 from tests import make

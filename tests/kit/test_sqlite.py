@@ -16,11 +16,9 @@ import sqlalchemy
 from sqlalchemy import Column, Integer, String, Table, event, func, select
 
 from contatto.accounts.store import businesses
-from contatto.kit.db import write_queue
-from contatto.kit.db.prepared import driver_of
+from contatto.kit.db import statements
 from contatto.kit.db.sqlite import ANALYZES_AFTER, SqliteDatabase
-from contatto.kit.db.tx import FixedClock, Parts, Tx, insert_for
-from contatto.kit.db.write_queue import is_awaited
+from contatto.kit.db.tx import FixedClock, Parts, Tx, driver_of, insert_for, is_awaited
 from contatto.kit.vault import Vault
 from contatto.migrations.steps import migrate_schema
 
@@ -36,7 +34,7 @@ COUNTING = insert_for("sqlite", things).on_conflict_do_update(
 def db(
     sqlite_template: Path, tmp_path: Path, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[SqliteDatabase]:
-    monkeypatch.setattr(write_queue, "GROUP_S", 10.0)  # on a busy machine the usual time is soon over
+    monkeypatch.setattr(statements, "GROUP_S", 10.0)  # on a busy machine the usual time is soon over
     shutil.copy(sqlite_template, tmp_path / "test.db")
     opened = SqliteDatabase(f"sqlite:///{tmp_path / 'test.db'}", clock, Vault({"test": bytes(32)}), Parts())
     things.create(opened.engine)

@@ -10,7 +10,7 @@ from sqlalchemy import event
 
 from contatto.capture.model import Field
 from contatto.kit.db.database import Database
-from contatto.kit.db.prepared import driver_of
+from contatto.kit.db.tx import driver_of
 from contatto.kit.ids import new_id
 from contatto.leads.actions.annotations import label_lead
 from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge

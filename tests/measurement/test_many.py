@@ -8,9 +8,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import event, select
 
-from contatto.kit.db import prepared
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, driver_of
 from contatto.kit.values import micros
 from contatto.measurement import store
 from contatto.measurement.actions import (
@@ -39,10 +38,10 @@ def count_questions(db: Database, business_id: str, persons: list[str]) -> int:
     def record(tx: Tx) -> None:
         event.listen(tx.connection, "before_cursor_execute", lambda *told: said.append(told[2]))
         if not tx.locks_rows:
-            prepared.driver_of(tx).set_trace_callback(said.append)
+            driver_of(tx).set_trace_callback(said.append)
         record_conversions(tx, [earned(business_id, each) for each in persons])
         if not tx.locks_rows:
-            prepared.driver_of(tx).set_trace_callback(None)
+            driver_of(tx).set_trace_callback(None)
 
     db.write_now(record)
     return sum(str(each).lstrip().startswith("SELECT") for each in said)

@@ -17,8 +17,8 @@ from sqlalchemy import Table, func, insert, select
 
 from contatto.audiences.store import audience_changes, audience_members
 from contatto.kit.db.postgres import PostgresDatabase
+from contatto.kit.db.statements import Write, attempt
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.write_queue import Write, attempt
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from tests.forms.edges import post

@@ -24,10 +24,10 @@ from contatto.inbox.store.messages import messages
 from contatto.integrations.model import TrialState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import SEALED, Tx, metadata, sealed_place
-from contatto.kit.i18n import UNREADABLE
 from contatto.kit.log import set_up_logs
 from contatto.kit.outbound.model import NewRequest, RetryPlan
-from contatto.kit.outbound.store import queue_request
+from contatto.kit.outbound.queue import queue_request
+from contatto.kit.values import UNREADABLE
 from contatto.kit.vault import Sealed, Vault
 from contatto.leads.model import LeadModel
 from contatto.leads.store.jobs import save_lead_model

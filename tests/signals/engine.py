@@ -19,8 +19,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.model import Ask, HttpOutcome, OutboundRequest
-from contatto.kit.outbound.steps import next_step
-from contatto.kit.outbound.store import delete_requests_of
+from contatto.kit.outbound.queue import delete_requests_of, next_step
 from contatto.kit.settings import Settings
 from contatto.leads.model import Lead
 from contatto.signals import actions

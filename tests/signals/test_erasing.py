@@ -8,7 +8,7 @@ from contatto.integrations.model import ErasureState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
-from contatto.kit.outbound.store import jobs
+from contatto.kit.outbound.queue import jobs
 from contatto.leads.actions.merging import erase_leads
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import Lead, LeadStatus

@@ -11,7 +11,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import HttpAnswer, NoAnswer, OutboundRequest, RequestState, SendFailure
-from contatto.kit.outbound.store import jobs, list_requests_of, purge_jobs
+from contatto.kit.outbound.queue import jobs, list_requests_of, purge_jobs
 from contatto.subscriptions import actions, store
 from contatto.subscriptions.actions import NewSubscription
 from contatto.subscriptions.model import Entity, Push, Subscription

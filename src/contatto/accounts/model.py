@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, NewType
 
-from contatto.kit.i18n import SealedIn
+from contatto.kit.values import SealedIn
 
 BusinessId = NewType("BusinessId", str)
 UserId = NewType("UserId", str)

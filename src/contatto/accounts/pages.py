@@ -18,9 +18,8 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import LONGEST, read_amount, read_decimal, read_whole, split_fault
-from contatto.kit.i18n import translator_of
 from contatto.kit.languages import LANGUAGES
-from contatto.ui.render import SHOWN_ONCE, keep_language
+from contatto.ui.render import SHOWN_ONCE, keep_language, translator_of
 from contatto.ui.requests import context_of
 
 router = page_routes()

@@ -11,7 +11,7 @@ from contatto.accounts.model import AdAccount, ApiToken, AuthCode, Business, Bus
 # isort: split
 from contatto.accounts.model import KeptPage, Member, Permission, Role, Session, User, Workplace
 from contatto.accounts.rules import ROLE_PERMISSIONS
-from contatto.kit.db.prepared import PreparedQuery
+from contatto.kit.db.statements import PreparedQuery
 from contatto.kit.db.tx import Choice, Tx, Words, instant, key, metadata, row_of, sealed, tenant, text
 
 businesses = sa.Table(

@@ -31,11 +31,11 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer
-from contatto.kit.i18n import N_, translator_of
+from contatto.kit.i18n import N_
 from contatto.kit.ids import hash_secret
 from contatto.kit.untrusted_files import TableText
 from contatto.measurement.model import Goal
-from contatto.ui.render import session_token
+from contatto.ui.render import session_token, translator_of
 from contatto.ui.requests import context_of
 
 PLATFORMS: Final = {AdPlatform.TIKTOK: N_("TikTok Ads"), AdPlatform.META: N_("Meta Ads")}

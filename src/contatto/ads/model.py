@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final
 
-from contatto.kit.i18n import SealedIn
+from contatto.kit.values import SealedIn
 from contatto.measurement.model import Goal
 
 

@@ -45,7 +45,7 @@ from contatto.ads.model import (
     ViewWindow,
     WelcomeMessage,
 )
-from contatto.kit.db.prepared import PreparedQuery, QuerySnapshot
+from contatto.kit.db.statements import PreparedQuery, QuerySnapshot
 from contatto.kit.db.tx import (
     ROW,
     Choice,

@@ -58,8 +58,7 @@ from contatto.kit.outbound.model import (
     RequestState,
     Step,
 )
-from contatto.kit.outbound.steps import OutboundKind
-from contatto.kit.outbound.store import queue_request
+from contatto.kit.outbound.queue import OutboundKind, queue_request
 from contatto.kit.outbox import emit
 from contatto.kit.values import from_base64url, to_base64url
 from contatto.kit.vault import Vault

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from contatto.accounts.store import members, sessions
 from contatto.alerts.connectors.web_push import PushEndpoint
 from contatto.alerts.model import Alert, AlertChoices, AlertKind, AlertMedium, PushBrowser
-from contatto.kit.db.prepared import Query
+from contatto.kit.db.statements import Query
 from contatto.kit.db.tx import Choice, Tx, Words, instant, metadata, row_of, sealed, tenant
 from contatto.kit.values import from_base64url, to_base64url
 from contatto.kit.vault import row_key

@@ -31,7 +31,7 @@ from contatto.audiences.model import (
     MemberChange,
 )
 from contatto.audiences.rules import NO_PRINT, PRINT_BYTES, split_prints
-from contatto.kit.db.prepared import insert_new
+from contatto.kit.db.statements import insert_new
 from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, row_of, tenant, text, within
 from contatto.kit.fair_queue import Queue
 

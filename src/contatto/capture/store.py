@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import Boolean, Column, LargeBinary, String, Table, UniqueConstraint, bindparam, select
 
 from contatto.capture.model import CaptureSwitch, Field, MessageContacts, Review
-from contatto.kit.db.prepared import PreparedQuery, Query
+from contatto.kit.db.statements import PreparedQuery, Query
 from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, row_of, rows_of, tenant, text, within
 from contatto.kit.ids import new_id
 

@@ -40,8 +40,7 @@ from contatto.kit.outbound.model import (
     RequestState,
     Step,
 )
-from contatto.kit.outbound.steps import OutboundKind
-from contatto.kit.outbound.store import delete_requests_of, queue_request
+from contatto.kit.outbound.queue import OutboundKind, delete_requests_of, queue_request
 from contatto.kit.outbox import emit
 from contatto.kit.vault import Vault
 

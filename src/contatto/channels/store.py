@@ -23,9 +23,8 @@ from contatto.channels.model import (
 )
 from contatto.kit import errors
 from contatto.kit.db.database import Database
-from contatto.kit.db.prepared import PreparedQuery
+from contatto.kit.db.statements import PreparedQuery, WorkBatcher
 from contatto.kit.db.tx import Choice, Tx, Words, instant, key, metadata, sealed, tenant, text, within
-from contatto.kit.db.write_queue import WorkBatcher
 from contatto.kit.errors import Refused
 
 MOST_NAMED: Final = 100

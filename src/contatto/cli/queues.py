@@ -26,8 +26,7 @@ from contatto.cli.installation import (
 from contatto.jobs import actions as job_actions
 from contatto.jobs.rules import FailedCounts, FailedWork, reason_text, work_text
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbound.steps import OutboundKind
-from contatto.kit.outbound.store import dismiss_dead_jobs
+from contatto.kit.outbound.queue import OutboundKind, dismiss_dead_jobs
 from contatto.kit.settings import Settings
 
 AdId = Annotated[int, typer.Argument(help="Id of the ad, as the list shows it.")]

@@ -19,8 +19,8 @@ from enum import StrEnum
 from typing import Annotated, Final, Protocol
 
 from contatto.integrations.model import DeliveryState, ErasureState, LedgerEntry, TrialState
-from contatto.kit.i18n import SealedIn
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+from contatto.kit.values import SealedIn
 
 type Values = Mapping[str, str]
 """Texts by the CRM's names of its fields."""

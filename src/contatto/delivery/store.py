@@ -41,7 +41,7 @@ from contatto.delivery.model import (
     Stage,
     TrialDay,
 )
-from contatto.kit.db.prepared import Query, add_counts, insert_all, insert_new, insert_rows, update_rows
+from contatto.kit.db.statements import Query, add_counts, insert_all, insert_new, insert_rows, update_rows
 from contatto.kit.db.tx import (
     SEALED,
     Choice,

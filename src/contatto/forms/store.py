@@ -35,7 +35,7 @@ from contatto.forms.model import (
     FormVersion,
     QuestionAnswer,
 )
-from contatto.kit.db.prepared import Query, insert_all
+from contatto.kit.db.statements import Query, insert_all
 from contatto.kit.db.tx import (
     Choice,
     Tx,

@@ -20,10 +20,9 @@ from contatto.kit.concurrency import HashPool
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import Faults, split_faults
-from contatto.kit.i18n import translator_of
 from contatto.kit.languages import choices_by_country, country_choices, currency_choices, zone_choices
 from contatto.kit.rate_limits import client_network
-from contatto.ui.render import check_csrf, set_session
+from contatto.ui.render import check_csrf, set_session, translator_of
 from contatto.ui.requests import context_of, part_of
 
 router: Final = page_routes()

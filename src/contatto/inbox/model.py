@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Final
 
 from contatto.channels.model import MessageKind, Platform, Sender
-from contatto.kit.i18n import SealedIn
+from contatto.kit.values import SealedIn
 
 
 class ReceiptState(StrEnum):

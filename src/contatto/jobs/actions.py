@@ -9,9 +9,16 @@ from contatto.jobs.rules import FailedCounts, FailedWork, Replayed, ids_in, read
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, in_time
 from contatto.kit.errors import Refused
-from contatto.kit.outbound import store
 from contatto.kit.outbound.model import OutboundRequest, RequestState
-from contatto.kit.outbound.steps import OutboundKind, dismiss_request, replay_request
+from contatto.kit.outbound.queue import (
+    OutboundKind,
+    count_failed_jobs,
+    dismiss_request,
+    find_failed_job,
+    list_dead_jobs,
+    list_failed_jobs,
+    replay_request,
+)
 from contatto.kit.outbox import list_payloads
 
 type Kinds = Mapping[str, OutboundKind]
@@ -22,11 +29,11 @@ REPLAY_BATCH: Final = 100
 
 def list_failed_work(tx: Tx, business_id: str, limit: int) -> list[FailedWork]:
     """Return failed work, dead letters first, both parts latest first."""
-    return _describe(tx, store.list_failed_jobs(tx, business_id, limit))
+    return _describe(tx, list_failed_jobs(tx, business_id, limit))
 
 
 def count_failed_work(tx: Tx, business_id: str) -> FailedCounts:
-    counts = store.count_failed_jobs(tx, business_id)
+    counts = count_failed_jobs(tx, business_id)
     return FailedCounts(dead=counts.get(RequestState.DEAD, 0), waiting=counts.get(RequestState.DUE, 0))
 
 
@@ -64,7 +71,7 @@ def replay_dead_work(tx: Tx, kinds: Kinds, business_id: str, after: int) -> Repl
     """
     replayed = refused = 0
     last = None
-    for job in in_time(store.list_dead_jobs(tx, business_id, after, REPLAY_BATCH)):
+    for job in in_time(list_dead_jobs(tx, business_id, after, REPLAY_BATCH)):
         last = job.id
         try:
             with tx.connection.begin_nested():
@@ -76,7 +83,7 @@ def replay_dead_work(tx: Tx, kinds: Kinds, business_id: str, after: int) -> Repl
 
 
 def _load_job(tx: Tx, business_id: str, failed_id: str) -> OutboundRequest:
-    job = store.find_failed_job(tx, business_id, read_id(failed_id))
+    job = find_failed_job(tx, business_id, read_id(failed_id))
     if job is None:
         raise Refused(errors.NOT_FOUND, "Failed job not found.")
     return job

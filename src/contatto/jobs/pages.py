@@ -18,8 +18,9 @@ from contatto.jobs.actions import (
 )
 from contatto.jobs.rules import reason_text, work_text
 from contatto.kit.db.tx import Tx
-from contatto.kit.i18n import LazyText, Translator, translator_of
-from contatto.kit.outbound.store import dismiss_dead_jobs
+from contatto.kit.i18n import LazyText, Translator
+from contatto.kit.outbound.queue import dismiss_dead_jobs
+from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of
 
 router: Final = page_routes("/settings/jobs")

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from contatto.kit.db.database import Database, Tables
 from contatto.kit.db.tx import Parts, Tx
 from contatto.kit.exports import ExportFormats
-from contatto.kit.outbound.steps import OutboundKind
+from contatto.kit.outbound.queue import OutboundKind
 from contatto.kit.outbox import After
 from contatto.kit.sandbox import Overworked
 from contatto.kit.sandbox_child import Work as Thought

@@ -11,9 +11,8 @@ from typing import Any, Final, Protocol, Self
 
 from sqlalchemy import Column, ColumnElement, Integer, Select, Table, bindparam, func, literal, select
 
-from contatto.kit.db.prepared import PreparedQuery, Query
-from contatto.kit.db.tx import BATCH_S, LONG_BATCH_S, Tx
-from contatto.kit.db.write_queue import is_awaited, savepoint
+from contatto.kit.db.statements import PreparedQuery, Query
+from contatto.kit.db.tx import BATCH_S, LONG_BATCH_S, Tx, is_awaited, savepoint
 
 MOST_TURNS: Final = 50
 """Tenants per batch; the next batch continues after them."""

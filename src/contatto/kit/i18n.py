@@ -1,13 +1,9 @@
-"""Marked texts for translation, and the translator of a request."""
+"""Marked texts for translation, and the interface of a translator."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any, Final, Protocol
-
-if TYPE_CHECKING:
-    from starlette.requests import HTTPConnection
+from typing import Any, Protocol
 
 
 class Translator(Protocol):
@@ -109,50 +105,3 @@ def read_lazy_text(stored: str) -> LazyText:
 def N_(text: str) -> str:  # noqa: N802  (the name that translators' tools know)
     """Mark a text of a table for translation where it is shown."""
     return text
-
-
-BRANDS: Final = {
-    "linkedin": "LinkedIn",
-    "line": "LINE",
-    "tiktok": "TikTok",
-    "wechat": "WeChat",
-    "whatsapp": "WhatsApp",
-}
-"""Platforms that write their names with capitals inside."""
-
-
-def brand_of(name: str) -> str:
-    """Spell a platform's name as the platform does; it is the same in every language."""
-    return BRANDS.get(name.lower(), name.capitalize())
-
-
-def translator_of(connection: "HTTPConnection") -> Translator:
-    """Return the words of the language in which this request is answered."""
-    words: Translator = connection.app.state.context.pages.translator_of(connection)
-    return words
-
-
-UNREADABLE: Final = N_("This value cannot be read")
-
-
-def is_unreadable(text: object) -> bool:
-    """Report whether a text stands in place of a sealed one that does not open.
-
-    The object itself counts: somebody may have written the same words.
-    """
-    return text is UNREADABLE
-
-
-@dataclass(frozen=True, slots=True)
-class SealedIn:
-    """The place of a sealed text: ``name: Annotated[str, SealedIn("leads.name")]``.
-
-    A transaction opens the text as it reads the row. A missing value reads as an empty text.
-
-    Attributes:
-        column: the table and the column, as the vault names them.
-        row: the columns that identify the row, as in `contatto.kit.db.tx.row_columns`.
-    """
-
-    column: str
-    row: tuple[str, ...] = ("id",)

@@ -39,13 +39,24 @@ from sqlalchemy import (
 from sqlalchemy.exc import OperationalError
 
 from contatto.kit.db.database import Database
-from contatto.kit.db.prepared import insert_all, insert_new, update_rows
-from contatto.kit.db.tx import Instant, Serial, Tx, in_time, instant, metadata, tenant, within
-from contatto.kit.db.write_queue import held_of, holding, savepoint
+from contatto.kit.db.statements import insert_all, insert_new, update_rows
+from contatto.kit.db.tx import (
+    Instant,
+    Serial,
+    Tx,
+    held_of,
+    holding,
+    in_time,
+    instant,
+    metadata,
+    savepoint,
+    tenant,
+    within,
+)
 from contatto.kit.fair_queue import Queue, Turns
 from contatto.kit.log import logger, where
 from contatto.kit.outbound.model import RequestState
-from contatto.kit.outbound.store import DUE, OVER, jobs
+from contatto.kit.outbound.queue import DUE, OVER, jobs
 
 _NAME_PARTS: Final = re.compile(r"(?<!^)(?=[A-Z])")
 FRESH: Final[ColumnElement[bool]] = literal_column("NOT fanned_out")

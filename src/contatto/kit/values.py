@@ -3,6 +3,7 @@
 import base64
 import math
 import re
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from email.utils import parseaddr
@@ -15,6 +16,7 @@ from pydantic import Field
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import N_
 
 JSON_ERRORS: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 """Errors of malformed JSON: syntax, shape, encoding, nesting."""
@@ -270,3 +272,44 @@ def instant_of(text: str) -> datetime | None:
     if instant.year not in YEARS:
         return None
     return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+BRANDS: Final = {
+    "linkedin": "LinkedIn",
+    "line": "LINE",
+    "tiktok": "TikTok",
+    "wechat": "WeChat",
+    "whatsapp": "WhatsApp",
+}
+"""Platforms that write their names with capitals inside."""
+
+
+def brand_of(name: str) -> str:
+    """Spell a platform's name as the platform does; it is the same in every language."""
+    return BRANDS.get(name.lower(), name.capitalize())
+
+
+UNREADABLE: Final = N_("This value cannot be read")
+
+
+def is_unreadable(text: object) -> bool:
+    """Report whether a text stands in place of a sealed one that does not open.
+
+    The object itself counts: somebody may have written the same words.
+    """
+    return text is UNREADABLE
+
+
+@dataclass(frozen=True, slots=True)
+class SealedIn:
+    """The place of a sealed text: ``name: Annotated[str, SealedIn("leads.name")]``.
+
+    A transaction opens the text as it reads the row. A missing value reads as an empty text.
+
+    Attributes:
+        column: the table and the column, as the vault names them.
+        row: the columns that identify the row, as in `contatto.kit.db.tx.row_columns`.
+    """
+
+    column: str
+    row: tuple[str, ...] = ("id",)

@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import Annotated, Final, NewType
 
 from contatto.capture.model import ContactMatch, Field
-from contatto.kit.i18n import N_, SealedIn
+from contatto.kit.i18n import N_
+from contatto.kit.values import SealedIn
 
 LeadId = NewType("LeadId", str)
 

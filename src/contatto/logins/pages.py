@@ -16,7 +16,6 @@ from contatto.kit import errors
 from contatto.kit.concurrency import HashPool
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import translator_of
 from contatto.kit.ids import hash_secret, new_secret
 from contatto.kit.rate_limits import client_network
 from contatto.logins import actions
@@ -28,6 +27,7 @@ from contatto.ui.render import (
     keep_device,
     session_token,
     set_session,
+    translator_of,
 )
 from contatto.ui.requests import context_of, part_of
 

@@ -15,8 +15,7 @@ from contatto.kit.outbound.model import (
     RequestState,
     Step,
 )
-from contatto.kit.outbound.steps import OutboundKind
-from contatto.kit.outbound.store import queue_request
+from contatto.kit.outbound.queue import OutboundKind, queue_request
 from contatto.mail import store
 from contatto.mail.model import MAIL, PLAN, RETENTION, NewMail, encode_mail, read_reply
 

@@ -7,8 +7,8 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from typing import Annotated, Final
 
-from contatto.kit.i18n import SealedIn
 from contatto.kit.outbound.model import Done, Failed, HttpAnswer, NotNow, RetryPlan, Step
+from contatto.kit.values import SealedIn
 
 MAIL: Final = "mail"
 """Name of the kind of outbound requests; rows contain it, so it never changes."""

@@ -10,8 +10,8 @@ from typing import Final
 
 from contatto.kit.background import Job, MaintenanceJob, Record
 from contatto.kit.db.database import Database
+from contatto.kit.db.statements import WorkBatcher
 from contatto.kit.db.tx import Tx, row_of
-from contatto.kit.db.write_queue import WorkBatcher
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger
 from contatto.kit.values import from_micros, micros

@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.kit.db.prepared import PreparedQuery, Query, insert_new, insert_rows, update_rows
+from contatto.kit.db.statements import PreparedQuery, Query, insert_new, insert_rows, update_rows
 from contatto.kit.db.tx import (
     Choice,
     Row,

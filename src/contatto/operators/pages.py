@@ -20,7 +20,7 @@ from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import read_amount, read_whole, split_fault
-from contatto.kit.i18n import N_, translator_of
+from contatto.kit.i18n import N_
 from contatto.kit.languages import currency_choices
 from contatto.kit.table_export import csv_lines
 from contatto.kit.values import micros
@@ -39,6 +39,7 @@ from contatto.operators.model import (
     ReviewState,
 )
 from contatto.operators.rules import LEAST_FLOOR_MICROS, sum_days
+from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of
 
 router = page_routes()

@@ -18,7 +18,7 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.kit.db.prepared import PreparedQuery, add_counts
+from contatto.kit.db.statements import PreparedQuery, add_counts
 from contatto.kit.db.tx import Choice, Tx, Words, instant, key, metadata, row_of, tenant, text, within
 from contatto.operators.model import (
     Admission,

@@ -22,7 +22,6 @@ from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import split_fault
-from contatto.kit.i18n import translator_of
 from contatto.kit.ids import hash_secret
 from contatto.kit.languages import translator_for
 from contatto.kit.rate_limits import client_network
@@ -31,7 +30,7 @@ from contatto.mail.actions import queue_mail
 from contatto.mail.model import NewMail
 from contatto.people import actions, rules, store
 from contatto.people.model import Newcomer, OpenedInvitation, Profile
-from contatto.ui.render import check_csrf, session_token, set_session
+from contatto.ui.render import check_csrf, session_token, set_session, translator_of
 from contatto.ui.requests import context_of, part_of
 
 router = page_routes()

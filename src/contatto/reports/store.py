@@ -31,8 +31,7 @@ from contatto.inbox.store.conversations import conversations
 from contatto.inbox.store.messages import is_answer_of_person, messages
 from contatto.inbox.store.receipts import ad_referrals
 from contatto.kit.db.tx import Tx, instant, key, metadata, row_of, tenant, text
-from contatto.kit.i18n import SealedIn
-from contatto.kit.values import micros
+from contatto.kit.values import SealedIn, micros
 from contatto.leads.model import LeadStatus, Origin
 from contatto.leads.store.records import leads
 from contatto.measurement.model import Attribution, AttributionPolicy, ConversionKind, TouchKind

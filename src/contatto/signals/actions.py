@@ -43,8 +43,13 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.model import Done, Failed, OutboundRequest, RequestState, Step
-from contatto.kit.outbound.steps import OutboundKind
-from contatto.kit.outbound.store import delete_requests_of, hasten_requests, mark_requests_done, queue_request
+from contatto.kit.outbound.queue import (
+    OutboundKind,
+    delete_requests_of,
+    hasten_requests,
+    mark_requests_done,
+    queue_request,
+)
 from contatto.kit.values import MICROS, MOST_UNITS, to_micros
 from contatto.leads.model import Lead
 from contatto.leads.store.records import (

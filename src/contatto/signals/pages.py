@@ -19,7 +19,7 @@ from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import read_amount, typed_amount
-from contatto.kit.i18n import N_, translator_of
+from contatto.kit.i18n import N_
 from contatto.leads.store.records import find_lead
 from contatto.signals import actions, store
 from contatto.signals.connectors import CONNECTORS
@@ -31,6 +31,7 @@ from contatto.signals.store import (
     list_signal_erasures,
     list_signals_of_leads,
 )
+from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of
 
 router: Final = page_routes()

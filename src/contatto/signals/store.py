@@ -23,7 +23,7 @@ from sqlalchemy import (
 from contatto.ad_platforms.store import outside_tokens
 from contatto.integrations.model import DeliveryState, ErasureState, TrialState
 from contatto.integrations.store import DeliveryLedger, JsonText, ledger_columns, waiting_index
-from contatto.kit.db.prepared import PreparedQuery
+from contatto.kit.db.statements import PreparedQuery
 from contatto.kit.db.tx import Choice, Instant, Serial, Tx, instant, metadata, row_of, tenant, text
 from contatto.signals.model import (
     AdSignal,

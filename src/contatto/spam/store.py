@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from sqlalchemy import Column, Float, Index, Integer, String, Table, bindparam, or_, select
 
-from contatto.kit.db.prepared import PreparedQuery, Query, insert_rows
+from contatto.kit.db.statements import PreparedQuery, Query, insert_rows
 from contatto.kit.db.tx import (
     Choice,
     Tx,

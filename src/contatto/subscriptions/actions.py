@@ -23,8 +23,7 @@ from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.client import read_address
 from contatto.kit.outbound.model import Done, OutboundRequest, RequestState, Step
-from contatto.kit.outbound.steps import OutboundKind
-from contatto.kit.outbound.store import delete_requests_of, queue_request, send_again
+from contatto.kit.outbound.queue import OutboundKind, delete_requests_of, queue_request, send_again
 from contatto.kit.outbox import Businesses, TenantsOfKind, emit
 from contatto.leads.model import (
     Lead,

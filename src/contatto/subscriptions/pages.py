@@ -15,8 +15,7 @@ from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import translator_of
-from contatto.kit.outbound.store import list_requests_of
+from contatto.kit.outbound.queue import list_requests_of
 from contatto.subscriptions import store
 from contatto.subscriptions.actions import (
     NewHook,
@@ -32,7 +31,7 @@ from contatto.subscriptions.actions import (
 )
 from contatto.subscriptions.model import HOOKS, Entity, Subscription
 from contatto.subscriptions.rules import KINDS, URL_LIMIT, secrets_of
-from contatto.ui.render import SHOWN_ONCE
+from contatto.ui.render import SHOWN_ONCE, translator_of
 from contatto.ui.requests import context_of
 
 router: Final = page_routes("/settings/subscriptions")

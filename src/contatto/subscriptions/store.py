@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Column, Index, Select, String, Table, and_, s
 
 from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import DeliveryLedger, ledger_columns, waiting_index
-from contatto.kit.db.prepared import Query
+from contatto.kit.db.statements import Query
 from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, sealed, tenant, text
 from contatto.kit.ids import new_number
 from contatto.subscriptions.model import Entity, Push, Subscription

@@ -25,9 +25,10 @@ from starlette.responses import HTMLResponse, Response
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import Translator, brand_of, is_unreadable
+from contatto.kit.i18n import Translator
 from contatto.kit.ids import new_secret
 from contatto.kit.languages import LANGUAGES, SOURCE, translator_for
+from contatto.kit.values import brand_of, is_unreadable
 
 SESSION_COOKIE: Final = "contatto_session"
 GUEST_COOKIE: Final = "contatto_guest"
@@ -201,12 +202,12 @@ LANGUAGE_COOKIE: Final = "contatto_language"
 _MOST_LANGUAGES: Final = 20
 
 
-def language_of(connection: HTTPConnection) -> str:
-    """Return the language of a request, always one of ours."""
-    chosen = getattr(connection.state, "language", "") or connection.cookies.get(LANGUAGE_COOKIE, "")
-    if chosen in LANGUAGES:
-        return chosen
-    return wanted_language(connection.headers.get("accept-language", ""))
+def translator_of(connection: HTTPConnection) -> Translator:
+    """Return the translator of a request, always to one of our languages."""
+    lang = getattr(connection.state, "language", "") or connection.cookies.get(LANGUAGE_COOKIE, "")
+    if lang not in LANGUAGES:
+        lang = wanted_language(connection.headers.get("accept-language", ""))
+    return translator_for(lang)
 
 
 def use_language(connection: HTTPConnection, lang: str) -> None:
@@ -340,10 +341,6 @@ class Renderer:
         self.cookies = cookies
         self._may_open = may_open
 
-    def translator_of(self, connection: HTTPConnection) -> Translator:
-        """Return the translator of a request."""
-        return translator_for(language_of(connection))
-
     def render(
         self,
         request: Request,
@@ -370,7 +367,7 @@ class Renderer:
             return self._may_open(caller.permissions, str(href), method)
 
         page = _templates().get_template(template)
-        words = self.translator_of(request)
+        words = translator_of(request)
         frame: dict[str, Any] = {
             "request": request,
             "csrf_token": csrf_token(request, self.csrf_signer),

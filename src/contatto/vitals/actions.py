@@ -8,7 +8,7 @@ from contatto.crm.actions.targets import load_standings
 from contatto.crm.store.deliveries import list_all_targets
 from contatto.inbox.store.receipts import count_all_receipts
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbound.store import count_requests
+from contatto.kit.outbound.queue import count_requests
 from contatto.kit.outbox import count_dead_jobs, count_waiting, find_oldest_waiting
 from contatto.signals.actions import load_signal_ledger
 from contatto.signals.store import list_signal_businesses

@@ -75,10 +75,11 @@ from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import Faults, Leap, Typist, split_fault
-from contatto.kit.i18n import N_, Translator, brand_of, translator_of
-from contatto.kit.values import read_pairs
+from contatto.kit.i18n import N_, Translator
+from contatto.kit.values import brand_of, read_pairs
 from contatto.measurement.model import Goal
 from contatto.measurement.rules import TRACKING_KEY
+from contatto.ui.render import translator_of
 from contatto.ui.requests import Context, context_of
 
 MOST_PAIRS: Final = 400

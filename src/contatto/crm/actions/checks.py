@@ -51,8 +51,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbound.model import Done, Failed, Later, NotNow, OutboundRequest, Outcome, RequestState
-from contatto.kit.outbound.steps import OutboundKind
-from contatto.kit.outbound.store import queue_request, send_again
+from contatto.kit.outbound.queue import OutboundKind, queue_request, send_again
 from contatto.leads.actions.records import change_lead_status, note_crm_change
 from contatto.leads.model import Lead
 from contatto.leads.store.listing import is_earned_elsewhere

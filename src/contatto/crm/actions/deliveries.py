@@ -49,12 +49,11 @@ from contatto.crm.store.events import delete_trials_of
 from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import REASON_LIMIT, after_failure
 from contatto.kit.db.tx import Tx
-from contatto.kit.i18n import is_unreadable
 from contatto.kit.log import logger
 from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.model import Done, Failed, NotNow, OutboundRequest, Outcome, RequestState, Step
-from contatto.kit.outbound.steps import OutboundKind
-from contatto.kit.outbound.store import (
+from contatto.kit.outbound.queue import (
+    OutboundKind,
     delete_requests_of,
     hasten_requests,
     list_requests_of,
@@ -64,6 +63,7 @@ from contatto.kit.outbound.store import (
     queue_requests,
 )
 from contatto.kit.outbox import emit
+from contatto.kit.values import is_unreadable
 from contatto.leads.model import Lead
 from contatto.leads.rules.records import ad_data, source_of
 from contatto.leads.store.annotations import list_entries, list_labels_of

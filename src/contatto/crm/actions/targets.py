@@ -48,8 +48,7 @@ from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.client import read_address
 from contatto.kit.outbound.model import Done, Failed, NotNow, OutboundRequest, Outcome, RequestState, Step
-from contatto.kit.outbound.steps import OutboundKind
-from contatto.kit.outbound.store import delete_requests_of, queue_request
+from contatto.kit.outbound.queue import OutboundKind, delete_requests_of, queue_request
 from contatto.kit.values import from_micros, micros
 from contatto.kit.vault import Vault
 

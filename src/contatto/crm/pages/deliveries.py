@@ -30,11 +30,13 @@ from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import N_, LazyText, brand_of, translator_of
+from contatto.kit.i18n import N_, LazyText
+from contatto.kit.values import brand_of
 from contatto.leads.model import STATUS_TEXTS, Lead, LeadStatus
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.leads.store.records import find_lead, list_leads_by_id
+from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of
 
 SOURCES: Final[Mapping[str, str]] = {

@@ -47,10 +47,10 @@ from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import N_, translator_of
+from contatto.kit.i18n import N_
 from contatto.kit.ids import hash_secret
 from contatto.kit.outbound.model import RequestState
-from contatto.ui.render import SHOWN_ONCE, session_token
+from contatto.ui.render import SHOWN_ONCE, session_token, translator_of
 from contatto.ui.requests import context_of
 
 HOME: Final = "/settings/integrations"

@@ -11,7 +11,7 @@ from contatto.crm import model as crm
 from contatto.crm.model import CrmField, MappedField, Payload, Target
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import SealedIn
+from contatto.kit.values import SealedIn
 from contatto.leads.model import LeadStatus
 from contatto.leads.rules.records import MOVES
 

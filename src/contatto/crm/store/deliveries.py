@@ -35,7 +35,7 @@ from contatto.crm import model as crm
 from contatto.crm.model import RecordLink, Sweep, Target, TargetState
 from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import REASON_LIMIT, DeliveryLedger, JsonText, ledger_columns, waiting_index
-from contatto.kit.db.prepared import PreparedQuery
+from contatto.kit.db.statements import PreparedQuery
 from contatto.kit.db.tx import (
     ROW,
     Choice,

@@ -32,7 +32,6 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import split_fault
 from contatto.kit.http import json_answer, read_body
-from contatto.kit.i18n import translator_of
 from contatto.kit.ids import new_id
 from contatto.kit.languages import LANGUAGES, translator_for
 from contatto.kit.table_export import csv_lines
@@ -40,7 +39,7 @@ from contatto.kit.uploads import picture_answer
 from contatto.kit.values import JSON_ERRORS, from_micros, micros, read_number
 from contatto.leads.store.records import find_lead, list_leads_by_id, list_wrong_values
 from contatto.measurement.store import list_measured_ads
-from contatto.ui.render import iso
+from contatto.ui.render import iso, translator_of
 from contatto.ui.requests import Context, context_of
 
 router: Final = page_routes()

@@ -44,12 +44,12 @@ from contatto.inbox.store.conversations import Move
 from contatto.inbox.store.receipts import Threads
 from contatto.kit import errors
 from contatto.kit.db.database import Database
+from contatto.kit.db.statements import WorkBatcher
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.write_queue import WorkBatcher
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import is_unreadable
 from contatto.kit.ids import named_id
 from contatto.kit.outbox import emit_all
+from contatto.kit.values import is_unreadable
 from contatto.leads.model import Actor, Origin
 from contatto.leads.store import records as leads
 from contatto.measurement.store import list_last_taps

@@ -75,8 +75,7 @@ from contatto.inbox.store.receipts import (
 from contatto.kit.background import MANY, QueuedWork
 from contatto.kit.background import Batch as WorkBatch
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx, in_time
-from contatto.kit.db.write_queue import is_awaited
+from contatto.kit.db.tx import Tx, in_time, is_awaited
 from contatto.kit.fair_queue import Turns, batch_seconds, run_batch
 from contatto.kit.ids import named_id
 from contatto.kit.log import logger, where

@@ -71,8 +71,7 @@ from contatto.kit.outbound.model import (
     RetryPlan,
     Step,
 )
-from contatto.kit.outbound.steps import OutboundKind
-from contatto.kit.outbound.store import mark_requests_done, queue_request, send_again
+from contatto.kit.outbound.queue import OutboundKind, mark_requests_done, queue_request, send_again
 from contatto.kit.outbox import emit
 from contatto.kit.untrusted_files import Picture
 from contatto.kit.values import micros

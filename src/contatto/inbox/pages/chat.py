@@ -54,7 +54,6 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer, read_body
-from contatto.kit.i18n import translator_of
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.languages import LANGUAGES, translator_for
 from contatto.kit.rate_limits import client_network
@@ -74,6 +73,7 @@ from contatto.ui.render import (
     read_visitor,
     set_visitor,
     sign_visitor,
+    translator_of,
 )
 from contatto.ui.requests import Context, context_of, csp_within, part_of
 

@@ -32,7 +32,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import read_whole, split_fault
 from contatto.kit.http import json_answer
-from contatto.kit.i18n import N_, translator_of
+from contatto.kit.i18n import N_
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.values import Revision, check_year, from_micros, instant_of, micros
 from contatto.leads.model import Actor, LeadStatus
@@ -45,6 +45,7 @@ from contatto.measurement.model import Attribution, MeasuredAd
 from contatto.spam.model import Mark, Sign
 from contatto.spam.store import find_verdict
 from contatto.ui.live import resume_point, sse_answer, stream_events
+from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of, part_of
 
 router = page_routes()

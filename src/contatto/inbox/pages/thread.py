@@ -17,8 +17,8 @@ from contatto.inbox.store.desk import list_private_notes
 from contatto.inbox.store.messages import list_scheduled
 from contatto.inbox.store.receipts import list_referrals
 from contatto.kit.db.tx import Tx
-from contatto.kit.i18n import LazyText, is_unreadable
-from contatto.kit.values import from_micros, micros
+from contatto.kit.i18n import LazyText
+from contatto.kit.values import from_micros, is_unreadable, micros
 from contatto.leads.model import Evidence, LeadLabel
 from contatto.leads.store import records as lead_store
 from contatto.leads.store.annotations import list_evidence_of_sources

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from contatto.channels.store import channel_accounts
 from contatto.inbox.model import Conversation, InlineNotice, Mention, Person, ThreadState
 from contatto.inbox.store.messages import is_answer_of_person, messages
-from contatto.kit.db.prepared import PreparedQuery, Query, insert_new, update_rows
+from contatto.kit.db.statements import PreparedQuery, Query, insert_new, update_rows
 from contatto.kit.db.tx import (
     Choice,
     Instant,

@@ -29,7 +29,7 @@ from contatto.channels.model import Sender
 from contatto.inbox.model import AutomaticMessages, PrivateNote, SavedReply
 from contatto.inbox.store.conversations import conversations
 from contatto.inbox.store.messages import messages
-from contatto.kit.db.prepared import Query
+from contatto.kit.db.statements import Query
 from contatto.kit.db.tx import ROW, Tx, instant, key, metadata, row_of, rows_of, sealed, tenant, text, within
 from contatto.leads.model import LeadStatus
 from contatto.leads.store.records import leads

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.model import REPLY, Message, Photo, ScheduledReply, ScheduleState, Send, SendState
-from contatto.kit.db.prepared import Query, insert_new
+from contatto.kit.db.statements import Query, insert_new
 from contatto.kit.db.tx import (
     ROW,
     Choice,
@@ -43,7 +43,7 @@ from contatto.kit.db.tx import (
 )
 from contatto.kit.fair_queue import Queue
 from contatto.kit.ids import named_id
-from contatto.kit.outbound.store import is_unsure
+from contatto.kit.outbound.queue import is_unsure
 
 messages = Table(
     "messages",

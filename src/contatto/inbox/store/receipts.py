@@ -66,7 +66,7 @@ from contatto.inbox.store.messages import (
     scheduled_replies,
     sends,
 )
-from contatto.kit.db.prepared import update_rows
+from contatto.kit.db.statements import update_rows
 from contatto.kit.db.tx import (
     ROW,
     Choice,

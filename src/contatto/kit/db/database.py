@@ -6,7 +6,7 @@ import stat
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
@@ -354,33 +354,6 @@ class RequestDatabase(Database):
 
     def on_commit(self, listener: Listener, tables: Tables = None) -> None:
         self._db.on_commit(listener, tables)
-
-
-class Waiting[T]:
-    """Pending result of a write: a future of an event loop, or of a thread."""
-
-    __slots__ = ("future", "loop")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        self.loop = loop
-        self.future: asyncio.Future[T] | Future[T] = loop.create_future() if loop else Future()
-
-    def tell(self, result: T | None, error: BaseException | None) -> None:
-        """Set the outcome from any thread."""
-        if self.loop is None:
-            self.settle(result, error)
-            return
-        with suppress(RuntimeError):  # the loop is closed
-            self.loop.call_soon_threadsafe(self.settle, result, error)
-
-    def settle(self, result: T | None, error: BaseException | None) -> None:
-        """Set the outcome; call it in the loop's own thread if there is a loop."""
-        if self.future.done():  # or cancelled
-            return
-        if error is not None:
-            self.future.set_exception(error)
-        else:
-            self.future.set_result(result)  # type: ignore[arg-type]  # None is a T where there was no error
 
 
 LEAST: Final = 2_000

@@ -31,9 +31,16 @@ from contatto.kit.db.database import (
     tables_of,
     take_changes,
 )
-from contatto.kit.db.prepared import insert_rows
+from contatto.kit.db.statements import (
+    GROUP_LIMIT,
+    InsertBatcher,
+    Write,
+    group_alike,
+    insert_rows,
+    settle,
+    with_rows,
+)
 from contatto.kit.db.tx import KINDS, Clock, MadeLater, Parts, Row, Tx
-from contatto.kit.db.write_queue import GROUP_LIMIT, InsertBatcher, Write, group_alike, settle, with_rows
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where
 from contatto.kit.vault import Vault

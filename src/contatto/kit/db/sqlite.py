@@ -1,7 +1,9 @@
 """SQLite as the embedded default: WAL, one writer thread and a write buffer."""
 
 import asyncio
+import os
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -11,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from contatto.kit.concurrency import slot_released
@@ -19,29 +21,25 @@ from contatto.kit.db.database import (
     STATEMENTS_KEPT,
     Database,
     Tables,
-    Waiting,
     Work,
     acting_for,
     note_changes,
     take_changes,
 )
-from contatto.kit.db.prepared import bind_rows, run_many
-from contatto.kit.db.tx import BYTES_OF, Clock, MadeLater, Parts, Row, Tx
-from contatto.kit.db.write_queue import (
+from contatto.kit.db.statements import (
     CommitContent,
     InsertBatcher,
-    ProcessContention,
+    Waiting,
     Write,
     WriteQueue,
     append_all,
     attempt,
-    begin,
+    bind_rows,
     group_alike,
-    look_again,
-    savepoint,
+    run_many,
     settle,
-    tell_who_waits,
 )
+from contatto.kit.db.tx import BYTES_OF, Clock, MadeLater, Parts, Row, Tx, savepoint, tell_who_waits
 from contatto.kit.log import logger, where
 from contatto.kit.vault import Vault
 
@@ -179,6 +177,100 @@ def _insert(tx: Tx, rows: _Rows) -> None:
                     run_many(tx, rows.sql, [values])
             except sqlite3.IntegrityError as error:
                 logger().warning("spool.row_refused", error_at=where(error))
+
+
+_WAIT_S: Final = 10.0
+"""Greatest wait for another process that has locked the file."""
+_LOOK_S: Final = 0.001
+"""Pause between two tries; SQLite's own busy handler sleeps up to 100 ms."""
+
+
+def begin(connection: Connection) -> None:
+    """Begin a transaction; one that writes locks the file at once, or waits for it.
+
+    The option ``writes`` marks it, and ``meanwhile`` is called between two tries.
+
+    Raises:
+        OperationalError: another process had locked the file for too long.
+    """
+    driver: Any = connection.connection.driver_connection  # a tenth of the time of SQLAlchemy's way
+    options = connection.get_execution_options()
+    if not options.get("writes", False):
+        driver.execute("BEGIN")
+        return
+    meanwhile = options.get("meanwhile", look_again)
+    driver.execute("PRAGMA busy_timeout=0")
+    end = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            # Extended codes have the plain code in their low byte.
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() > end:
+                raise OperationalError("BEGIN IMMEDIATE", None, error) from error
+            meanwhile()
+        else:
+            return
+
+
+def look_again() -> None:
+    """Sleep until the next try."""
+    time.sleep(_LOOK_S)
+
+
+if sys.platform == "win32":
+    _SHARED, _EXCLUSIVE, _FREE = 0, 0, 0
+
+    def _flock(file: int, kind: int) -> None: ...
+
+else:
+    from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN
+    from fcntl import flock as _flock
+
+    _SHARED, _EXCLUSIVE, _FREE = LOCK_SH, LOCK_EX | LOCK_NB, LOCK_UN
+
+_CONTENTION_ENDING: Final = "-awaited"
+"""Suffix of the lock file through which processes signal contention."""
+
+
+class ProcessContention:
+    """Contention signal between processes that write to the same file.
+
+    A waiting process shares the lock of a file; another process that gets it exclusively knows that none
+    waits. Without such locks (Windows) a request waits for a whole batch of another process.
+
+    Args:
+        database: file that all write to.
+    """
+
+    def __init__(self, database: str) -> None:
+        self._file = os.open(database + _CONTENTION_ENDING, os.O_RDWR | os.O_CREAT, 0o600)
+        self._is_asking = False
+
+    def ask(self) -> None:
+        """Signal that a request waits here, until `rest`."""
+        if not self._is_asking:
+            self._is_asking = True
+            _flock(self._file, _SHARED)
+
+    def rest(self) -> None:
+        """Signal that no request waits any more."""
+        if self._is_asking:
+            self._is_asking = False
+            _flock(self._file, _FREE)
+
+    def ask_us(self) -> bool:
+        """Return whether a request of another process waits."""
+        try:
+            _flock(self._file, _EXCLUSIVE)
+        except BlockingIOError:
+            return True
+        _flock(self._file, _FREE)
+        return False
+
+    def close(self) -> None:
+        os.close(self._file)
 
 
 ANALYZES_AFTER: Final = 2_000

@@ -5,6 +5,7 @@ import json
 import struct
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -41,9 +42,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
 
-from contatto.kit.i18n import UNREADABLE, SealedIn
 from contatto.kit.log import logger
-from contatto.kit.values import from_micros, micros
+from contatto.kit.values import UNREADABLE, SealedIn, from_micros, micros
 from contatto.kit.vault import Sealed, Vault, row_key
 
 
@@ -724,3 +724,79 @@ def _maker[T](shape: type[T], columns: tuple[str, ...], tx: Tx) -> Callable[[Any
         return shape(**values)
 
     return opened_value if sealed else plain_value
+
+
+def driver_of(tx: Tx) -> Any:
+    """Return the driver's connection, inside of an open transaction."""
+    if not tx.connection.in_transaction():
+        tx.connection.begin()
+    return tx.connection.connection.driver_connection
+
+
+@contextmanager
+def savepoint(tx: Tx) -> Iterator[None]:
+    """Undo the work within if it raises; earlier work stays."""
+    deferred = held_of(tx.connection)
+    before = len(deferred or ())
+    try:
+        with _part(tx):
+            yield
+    except BaseException:
+        if deferred:
+            del deferred[before:]
+        raise
+
+
+@contextmanager
+def _part(tx: Tx) -> Iterator[None]:
+    """Open a savepoint; on SQLite through the driver, since SQLAlchemy's takes as long as a small write."""
+    if tx.locks_rows:
+        with tx.connection.begin_nested():
+            yield
+        return
+    run = driver_of(tx).execute
+    run("SAVEPOINT part")
+    try:
+        yield
+    except BaseException:
+        run("ROLLBACK TO part")
+        run("RELEASE part")
+        raise
+    run("RELEASE part")
+
+
+_DEFERRED: Final = "held_back"
+
+
+@contextmanager
+def holding(connection: Connection) -> Iterator[list[Any]]:
+    """Defer appends to `held_of` within; the caller handles the list."""
+    deferred: list[Any] = []
+    connection.info[_DEFERRED] = deferred
+    try:
+        yield deferred
+    finally:
+        del connection.info[_DEFERRED]
+
+
+def held_of(connection: Connection) -> list[Any] | None:
+    """Return the deferred list of `holding`; None outside of it."""
+    deferred: list[Any] | None = connection.info.get(_DEFERRED)
+    return deferred
+
+
+_IS_AWAITED: Final = "is_awaited"
+
+
+def tell_who_waits(connection: Connection, is_awaited: Callable[[], bool]) -> None:
+    """Attach the contention check of a connection's writer."""
+    connection.info[_IS_AWAITED] = is_awaited
+
+
+def is_awaited(tx: Tx) -> bool:
+    """Return whether a request waits for the end of this transaction; never on PostgreSQL.
+
+    Rows of ``Database.append`` do not count, as no page waits for them.
+    """
+    check: Callable[[], bool] | None = tx.connection.info.get(_IS_AWAITED)
+    return check is not None and check()

@@ -22,7 +22,6 @@ from contatto.kit.db.database import Database, keep_to_ourselves
 from contatto.kit.db.tx import Tx, in_time
 from contatto.kit.fair_queue import Turns, in_turn
 from contatto.kit.log import logger, where
-from contatto.kit.outbound import steps, store
 from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.model import (
     BROKEN,
@@ -35,15 +34,25 @@ from contatto.kit.outbound.model import (
     OutboundRequest,
     SendFailure,
 )
-from contatto.kit.outbound.steps import (
+from contatto.kit.outbound.queue import (
     UNKNOWN_KIND,
+    WAITING,
     AnsweredRequest,
     Begun,
     Claimed,
     OutboundKind,
+    begin_requests,
+    jobs,
+    list_due,
+    list_due_destinations,
+    list_due_requests_of,
     next_step,
+    put_off,
+    renew_claims,
     settle_request,
+    shorten_lock_timeout,
     start_request,
+    take_answers,
 )
 
 MOST_DESTINATIONS: Final = 50
@@ -163,7 +172,7 @@ class ClaimPolicy:
 
     def is_due(self, tx: Tx, full: list[str]) -> bool:
         """Return whether a request may be claimed."""
-        return bool(store.list_due_destinations(tx, "", full, 1))
+        return bool(list_due_destinations(tx, "", full, 1))
 
     def choose(self, tx: Tx, rooms: FreePlaces) -> ClaimableRequests:
         """Return due requests with free places: of each destination and of each tenant in turn.
@@ -171,9 +180,9 @@ class ClaimPolicy:
         The caller reports the begun ones to ``note_served``.
         """
         full, limit = rooms.full, self._limits.each_destination + 1
-        waiting = store.list_due(tx, self._last, full, MOST_DESTINATIONS, limit)
+        waiting = list_due(tx, self._last, full, MOST_DESTINATIONS, limit)
         if self._last and len(waiting) < MOST_DESTINATIONS:
-            due = store.list_due(tx, "", full, MOST_DESTINATIONS - len(waiting), limit)
+            due = list_due(tx, "", full, MOST_DESTINATIONS - len(waiting), limit)
             waiting |= {name: rows for name, rows in due.items() if name not in waiting}
         lists = [self._limit_rows(tx, rooms, name, rows) for name, rows in waiting.items()]
         of_business = Counter(rooms.of_business)
@@ -196,11 +205,11 @@ class ClaimPolicy:
         room = rooms.of_destination.get(destination, self._limits.each_destination)
         if len(rows) <= room:
             return rows
-        turns = self._turns.pop(destination, None) or Turns(store.WAITING.given(destination=destination))
+        turns = self._turns.pop(destination, None) or Turns(WAITING.given(destination=destination))
         self._turns[destination] = turns  # at the end: the least recently used ones are forgotten
         if len(self._turns) > REMEMBERED:
             del self._turns[next(iter(self._turns))]
-        return turns.list_rows(tx, room, partial(store.list_due_requests_of, tx, turns.queue))[:room]
+        return turns.list_rows(tx, room, partial(list_due_requests_of, tx, turns.queue))[:room]
 
     def note_served(self, requests: list[OutboundRequest], *, is_all: bool = False) -> None:
         """Remember the last begun requests, so that the next pass continues after them."""
@@ -287,7 +296,7 @@ class OutboundMachine:
                 if not claims:
                     continue
                 with suppress(OperationalError):  # the database is away; the leases last longer
-                    await self._db.write(lambda tx: store.renew_claims(tx, claims, tx.now + LEASE))  # noqa: B023
+                    await self._db.write(lambda tx: renew_claims(tx, claims, tx.now + LEASE))  # noqa: B023
         finally:
             self._is_ending = True
             if self._tasks:
@@ -334,18 +343,18 @@ class OutboundMachine:
 
     def _pass(self, answers: list[AnsweredRequest], rooms: FreePlaces, tx: Tx) -> _PassResult:
         if answers:
-            steps.shorten_lock_timeout(tx)
-        following = steps.take_answers(tx, self._kinds, answers, self._chance)
+            shorten_lock_timeout(tx)
+        following = take_answers(tx, self._kinds, answers, self._chance)
         if self._is_ending or len(following) < len(answers):
             return _PassResult(following, Begun([], 0), is_more=True)
         for answered, ask in zip(answers, following, strict=True):
             if ask is None:
                 rooms.free(answered.request)
         chosen = self._claiming.choose(tx, rooms)
-        begun = steps.begin_requests(tx, self._kinds, chosen.requests, tx.now + LEASE, self._chance)
+        begun = begin_requests(tx, self._kinds, chosen.requests, tx.now + LEASE, self._chance)
         is_in_time = begun.handled == len(chosen.requests)
         self._claiming.note_served(chosen.requests[: begun.handled], is_all=chosen.is_all and is_in_time)
-        keep_to_ourselves(tx.connection, store.jobs.name)  # this pass took all that is due
+        keep_to_ourselves(tx.connection, jobs.name)  # this pass took all that is due
         # A request that was settled at once, such as the first of a line, may free another.
         is_more = chosen.is_cut or not is_in_time or begun.handled > len(begun.claimed)
         return _PassResult(following, begun, is_more=is_more and begun.handled > 0)
@@ -374,7 +383,7 @@ class OutboundMachine:
             handled += 1
             kind = self._kinds.get(request.kind)
             if kind is None:
-                store.put_off(tx, request, tx.now + UNKNOWN_KIND)
+                put_off(tx, request, tx.now + UNKNOWN_KIND)
             elif begun := self._start(tx, kind, request):
                 claimed.append(begun)
         return handled, claimed

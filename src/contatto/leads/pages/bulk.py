@@ -23,7 +23,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import split_fault
 from contatto.kit.http import json_answer
-from contatto.kit.i18n import N_, read_lazy_text, translator_of
+from contatto.kit.i18n import N_, read_lazy_text
 from contatto.kit.ids import new_id
 from contatto.kit.languages import languages_of_countries, sorted_countries
 from contatto.kit.table_export import SheetFile, csv_lines
@@ -57,7 +57,7 @@ from contatto.leads.store import listing, records
 from contatto.leads.store.annotations import find_merge, list_labels, list_labels_of, list_sharing_leads
 from contatto.leads.store.jobs import count_job_items, find_job, list_job_items, list_jobs, list_told
 from contatto.leads.store.listing import list_credits, list_member_names
-from contatto.ui.render import iso
+from contatto.ui.render import iso, translator_of
 from contatto.ui.requests import Context, context_of
 
 router = page_routes()

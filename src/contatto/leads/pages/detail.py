@@ -17,8 +17,8 @@ from contatto.channels.store import find_account
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import N_, Translator, brand_of, is_unreadable, translator_of
-from contatto.kit.values import from_micros
+from contatto.kit.i18n import N_, Translator
+from contatto.kit.values import brand_of, from_micros, is_unreadable
 from contatto.leads.actions.records import change_lead_status, restore_lead, undo_lead_status
 from contatto.leads.model import (
     STATUS_TEXTS,
@@ -49,6 +49,7 @@ from contatto.leads.store.jobs import find_tombstone
 from contatto.measurement import store as measurement
 from contatto.measurement.actions import list_touches_known
 from contatto.measurement.model import Attribution, ConversionKind, TouchKind
+from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of
 
 SHOWN_LOOKS: Final = 200

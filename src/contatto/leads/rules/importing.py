@@ -22,8 +22,8 @@ from contatto.capture.model import ContactMatch, Field
 from contatto.capture.rules import detect_contacts
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import LazyText, brand_of
-from contatto.kit.values import InvalidEmail, checked_email
+from contatto.kit.i18n import LazyText
+from contatto.kit.values import InvalidEmail, brand_of, checked_email
 from contatto.leads.model import LeadStatus
 from contatto.leads.rules.records import LABEL_LIMIT, NOTE_LIMIT
 

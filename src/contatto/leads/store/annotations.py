@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 
 from contatto.capture.model import Field
-from contatto.kit.db.prepared import Query, insert_new, update_rows
+from contatto.kit.db.statements import Query, insert_new, update_rows
 from contatto.kit.db.tx import Tx, instant, key, metadata, row_of, rows_of, sealed, tenant, text, within
 from contatto.kit.values import from_micros
 from contatto.leads.model import Evidence, Journal, LeadLabel, Merge, MergedFields, Note, SavedView, Task

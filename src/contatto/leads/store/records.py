@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from contatto.capture.model import Field
-from contatto.kit.db.prepared import PreparedQuery, Query, insert_all, insert_new, update_rows
+from contatto.kit.db.statements import PreparedQuery, Query, insert_all, insert_new, update_rows
 from contatto.kit.db.tx import (
     Choice,
     Instant,
@@ -42,8 +42,7 @@ from contatto.kit.db.tx import (
     text,
     within,
 )
-from contatto.kit.i18n import is_unreadable
-from contatto.kit.values import micros
+from contatto.kit.values import is_unreadable, micros
 from contatto.kit.vault import Vault
 from contatto.leads.model import (
     ContactPoint,

@@ -18,7 +18,7 @@ from contatto.ads.rules.goals import PROBLEMS, REMEDIES, SAYS, Delivering, is_sh
 from contatto.ads.rules.settings import chat_link, new_form_path
 from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx
-from contatto.kit.i18n import N_, translator_of
+from contatto.kit.i18n import N_
 from contatto.kit.ids import new_id
 from contatto.kit.table_export import csv_lines
 from contatto.kit.values import read_number
@@ -52,6 +52,7 @@ from contatto.reports.rules.queries import (
     sum_branches,
     tree_span,
 )
+from contatto.ui.render import translator_of
 from contatto.ui.requests import Context, context_of
 
 router: Final = page_routes()

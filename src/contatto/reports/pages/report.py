@@ -22,7 +22,7 @@ from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import N_, translator_of
+from contatto.kit.i18n import N_
 from contatto.kit.table_export import csv_lines, write_sheet
 from contatto.kit.values import MICROS, read_pairs
 from contatto.measurement.model import Goal
@@ -64,6 +64,7 @@ from contatto.reports.rules.queries import (
     previous_days,
     read_overview_query,
 )
+from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of
 
 router: Final = page_routes()

@@ -1,26 +1,36 @@
-"""Prepared statements of hot paths, and bulk inserts."""
+"""Prepared statements, bulk writes, and queues that gather writes."""
 
+import asyncio
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property, lru_cache, partial
 from importlib import import_module
 from operator import itemgetter
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from sqlalchemy import ARRAY, JSON, Insert, Select, String, Table
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.types import NullType
 
-from contatto.kit.db.database import note_change
+from contatto.kit.db.database import Work, acting_for, note_change
 from contatto.kit.db.tx import (
+    MadeLater,
     Row,
     Tx,
     array_of,
+    driver_of,
+    in_time,
     insert_for,
     insert_or_ignore,
     opener,
     plain_insert,
+    savepoint,
     sealed_fields,
 )
 
@@ -257,13 +267,6 @@ def run_many(tx: Tx, sql: str, values: Sequence[Sequence[Any]]) -> Any:
     return driver_of(tx).executemany(sql, values)
 
 
-def driver_of(tx: Tx) -> Any:
-    """Return the driver's connection, inside of an open transaction."""
-    if not tx.connection.in_transaction():
-        tx.connection.begin()
-    return tx.connection.connection.driver_connection
-
-
 _ROWCOUNT: Final = {"preserve_rowcount": True}
 _UNSUPPORTED: Final = (ARRAY, JSON, NullType)
 """Types without an array encoding in `contatto.kit.db.tx`."""
@@ -437,3 +440,320 @@ def _text_of(kind: Any) -> str:
 def _inner(kind: Any) -> Any:
     """Return the database's type behind a type of ours."""
     return getattr(kind, "impl_instance", kind)
+
+
+GROUP_LIMIT: Final = 512
+"""Greatest number of hot-path rows per commit; more only delay the first of them."""
+GROUP_S: Final = 0.02
+"""Time for which a commit takes further writes."""
+
+
+class Waiting[T]:
+    """Pending result of a write: a future of an event loop, or of a thread."""
+
+    __slots__ = ("future", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self.loop = loop
+        self.future: asyncio.Future[T] | Future[T] = loop.create_future() if loop else Future()
+
+    def tell(self, result: T | None, error: BaseException | None) -> None:
+        """Set the outcome from any thread."""
+        if self.loop is None:
+            self.settle(result, error)
+            return
+        with suppress(RuntimeError):  # the loop is closed
+            self.loop.call_soon_threadsafe(self.settle, result, error)
+
+    def settle(self, result: T | None, error: BaseException | None) -> None:
+        """Set the outcome; call it in the loop's own thread if there is a loop."""
+        if self.future.done():  # or cancelled
+            return
+        if error is not None:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)  # type: ignore[arg-type]  # None is a T where there was no error
+
+
+@dataclass(slots=True)
+class Write:
+    """Queued write: either work, or an insert that may be grouped."""
+
+    waiting: Waiting[Any]
+    business_id: str = ""
+    work: Work[Any] | None = None
+    statement: Any = None
+    row: Row | None = None
+    make: MadeLater | None = None
+    in_background: bool = False
+    result: Any = None
+    error: BaseException | None = None
+
+
+def with_rows(writes: list[Write]) -> list[Write]:
+    """Build the rows of writes, report errors to their callers, and return the other writes."""
+    ready: list[Write] = []
+    for write in writes:
+        try:
+            if write.make is not None:
+                write.row, write.make = write.make(), None
+        except Exception as error:  # it belongs to the caller
+            write.waiting.tell(None, error)
+        else:
+            ready.append(write)
+    return ready
+
+
+type CommitContent = tuple[list[Write], Iterator[Write]]
+"""Content of a commit: hot-path rows, and writes one by one until the time is up."""
+
+
+class WriteQueue:
+    """Queue of writes: those of requests in turn by tenant, and those of the background.
+
+    A commit takes hot-path rows and writes of requests, or some of the background; while both wait they
+    alternate. So a request waits for one batch at most, and requests do not starve the background.
+    """
+
+    def __init__(self) -> None:
+        self._arrived: SimpleQueue[Write | list[Write] | None] = SimpleQueue()
+        self._appends: deque[Write] = deque()
+        self._requests: dict[str, deque[Write]] = {}
+        self._background: deque[Write] = deque()
+        self._is_background_next = False
+        self._is_closing = False
+        self._has_asked = False
+
+    def put(self, write: Write | list[Write]) -> None:
+        """Enqueue a write, or a list of hot-path rows."""
+        self._arrived.put(write)
+        if isinstance(write, Write) and write.work is not None and not write.in_background:
+            self._has_asked = True
+
+    def is_awaited(self) -> bool:
+        """Return whether a request waits for the end of the current commit."""
+        return self._has_asked or bool(self._requests)
+
+    def close(self) -> None:
+        """Let the writer end after the queued writes."""
+        self._arrived.put(None)
+
+    def wait(self, most_s: float | None = None) -> bool:
+        """Wait for a write, at most ``most_s`` seconds; return False when the queue is closed and empty."""
+        self._sort_arrived()
+        while not (self._appends or self._requests or self._background):
+            if self._is_closing:
+                return False
+            try:
+                self._sort(self._arrived.get(timeout=most_s))
+            except Empty:
+                return True
+            self._sort_arrived()
+        return True
+
+    def take_appends(self) -> list[Write]:
+        """Return hot-path rows in the order of arrival, at most as many as share a commit."""
+        self._sort_arrived()
+        return [self._appends.popleft() for _ in range(min(len(self._appends), GROUP_LIMIT))]
+
+    def _sort_arrived(self) -> None:
+        while True:
+            try:
+                self._sort(self._arrived.get_nowait())
+            except Empty:
+                return
+
+    def _sort(self, write: Write | list[Write] | None) -> None:
+        if write is None:
+            self._is_closing = True
+        elif isinstance(write, list):
+            self._appends += with_rows(write)
+        elif write.in_background:
+            self._background.append(write)
+        elif write.work is None:
+            self._appends.append(write)
+        else:
+            self._requests.setdefault(write.business_id, deque()).append(write)
+
+    def give_back(self, appends: list[Write]) -> None:
+        """Return rows to the front of the queue."""
+        self._appends.extendleft(reversed(appends))
+
+    def next_commit(self) -> CommitContent:
+        """Return the content of the next commit."""
+        self._has_asked = False
+        has_requests = bool(self._appends or self._requests)
+        if self._background and (self._is_background_next or not has_requests):
+            self._is_background_next = False
+            taken = (self._background.popleft() for _ in range(len(self._background)))
+            return [], in_time(taken, GROUP_S)
+        self._is_background_next = bool(self._background)
+        return self.take_appends(), in_time(self._take_requests(), GROUP_S)
+
+    def _take_requests(self) -> Iterator[Write]:
+        while self._requests:
+            business_id, line = next(iter(self._requests.items()))
+            del self._requests[business_id]
+            write = line.popleft()
+            if line:
+                self._requests[business_id] = line  # behind all others
+            yield write
+
+
+def append_all(tx: Tx, writes: list[Write]) -> None:
+    """Insert rows of one statement together; if that fails, one by one, so that only the bad one fails."""
+    for batch in group_alike(writes):
+        try:
+            with savepoint(tx):
+                insert_rows(tx, batch[0].statement, [write.row or {} for write in batch])
+        except Exception:  # the single insert finds the bad row, and its caller gets the error
+            for write in batch:
+                write.work = partial(Tx.execute, statement=write.statement, rows=write.row)
+                attempt(tx, write)
+
+
+def group_alike(writes: list[Write]) -> list[list[Write]]:
+    """Group rows by statement and tenant, and keep their order."""
+    groups: dict[tuple[int, str], list[Write]] = defaultdict(list)
+    for write in writes:
+        groups[id(write.statement), write.business_id].append(write)
+    return list(groups.values())
+
+
+def attempt(tx: Tx, write: Write) -> None:
+    """Run one write in a savepoint of its own, and record its error for the caller."""
+    if write.work is None or write.error is not None:
+        return
+    try:
+        with savepoint(tx):
+            write.result = write.work(tx)
+    except BaseException as error:  # it belongs to the caller
+        write.error = error
+
+
+def settle(group: list[Write]) -> None:
+    """Wake the callers, with one call per event loop."""
+
+    def settle_here(writes: list[Write]) -> None:
+        for write in writes:
+            write.waiting.settle(write.result, write.error)
+
+    by_loop: dict[Any, list[Write]] = defaultdict(list)
+    for write in group:
+        if write.waiting.loop is None:
+            write.waiting.settle(write.result, write.error)
+        else:
+            by_loop[write.waiting.loop].append(write)
+    for loop, writes in by_loop.items():
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle_here, writes)
+
+
+AT_ONCE: Final = 512
+"""Greatest number of works per transaction; more only delay the first of them."""
+
+
+class InsertBatcher:
+    """Gathers the rows of one turn of an event loop, as waking a writer costs more than a row.
+
+    Args:
+        hand_over: takes the rows of one turn; it must return at once.
+    """
+
+    def __init__(self, hand_over: Callable[[list[Write]], None]) -> None:
+        self._hand_over = hand_over
+        self._rows: dict[asyncio.AbstractEventLoop, list[Write]] = {}
+
+    def put(self, statement: Any, row: Row | MadeLater) -> Awaitable[None]:
+        """Insert a row with a cached statement; await the result for durability."""
+        loop = asyncio.get_running_loop()
+        rows = self._rows.get(loop)
+        if rows is None:
+            rows = self._rows[loop] = []
+            loop.call_soon(self._flush, loop)
+        waiting: Waiting[None] = Waiting(loop)
+        write = Write(waiting, acting_for(), statement=statement)
+        if callable(row):
+            write.make = row
+        else:
+            write.row = row
+        rows.append(write)
+        return waiting.future  # type: ignore[return-value]  # a loop's future, as there is a loop
+
+    def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
+        rows = self._rows.pop(loop)
+        try:
+            self._hand_over(rows)
+        except Exception as error:  # it belongs to the callers
+            for write in rows:
+                write.waiting.settle(None, error)
+
+
+class WorkBatcher[T, R]:
+    """Runs works of one kind, many per transaction; later ones wait for the next transaction.
+
+    Args:
+        run: reads or writes, such as ``Database.write``.
+        work: does many works, in their order, and returns a result or an exception for each.
+            A work with an exception must have written nothing.
+        most: greatest number of works per transaction.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Work[Sequence[R | Exception]]], Awaitable[Sequence[R | Exception]]],
+        work: Callable[[Tx, Sequence[T]], Sequence[R | Exception]],
+        most: int = AT_ONCE,
+    ) -> None:
+        self._run = run
+        self._work = work
+        self._most = most
+        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._going: asyncio.Task[None] | None = None
+
+    async def put(self, one: T) -> R:
+        """Do one work; its writes are durable when this returns."""
+        waiting: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((one, waiting))
+        if self._going is None or self._going.done():
+            self._going = asyncio.create_task(self._do_all())
+        return await waiting
+
+    async def _do_all(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            if not await self._do(batch, is_last_try=len(batch) == 1):
+                for item in batch:  # one of them is at fault
+                    await self._do([item], is_last_try=True)
+
+    async def _do(self, batch: list[tuple[T, asyncio.Future[R]]], *, is_last_try: bool) -> bool:
+        """Return False where each work has to be tried alone."""
+        works = [one for one, _ in batch]
+
+        def run_all(tx: Tx) -> Sequence[R | Exception]:
+            return self._work(tx, works)
+
+        outcomes: Sequence[R | BaseException]
+        try:
+            try:
+                outcomes = await self._run(run_all)
+            except OperationalError:  # no work is at fault: a conflict, or the database was away
+                outcomes = await self._run(run_all)
+        except OperationalError as error:
+            outcomes = [error] * len(batch)
+        except BaseException as error:
+            if not is_last_try and isinstance(error, Exception):
+                return False
+            outcomes = [error] * len(batch)
+        for (_, waiting), outcome in zip(batch, outcomes, strict=True):
+            _settle(waiting, outcome)
+        return True
+
+
+def _settle[R](waiting: asyncio.Future[R], outcome: R | BaseException) -> None:
+    if waiting.done():  # its caller gave up
+        return
+    if isinstance(outcome, BaseException):
+        waiting.set_exception(outcome)
+    else:
+        waiting.set_result(outcome)
