@@ -39,7 +39,6 @@ from contatto.wiring import install
 SAYS = "one tenant while another works without pause; goal: p95 of its pages and leads <= 500 ms"
 LAYOUTS = (
     Layout("SQLite, one process", on_postgres=False, worker="in_process"),
-    Layout("SQLite, server and worker", on_postgres=False, worker="separate"),
     Layout("PostgreSQL, server and worker", on_postgres=True, worker="separate"),
 )
 QUICK_LAYOUTS = LAYOUTS[:1]

@@ -8,15 +8,15 @@ the very same rows of the first table inserted with the driver alone, in groups 
 reached, or with a commit each. *Stored* comes in rounds, each settled before the next, so that platforms are
 never held back; *settled* is what that took.
 
-On SQLite the worker is in the server's process, and then in one of its own *beside* it, as by the setting
-``worker=beside``. *Sustained* counts from the first request until nothing waits any more, so what came in
-faster than it was settled is no gain; ``waiting_half`` and ``waiting_end`` say what was left at two moments,
-so whether it lags behind more and more. ``driver_us`` is the CPU of this process, which shares the processors
-and is in no other figure; ``statements`` are those of a message, in the server and all workers.
-``postgres_us`` is the CPU of PostgreSQL's processes, which share the processors too; ``most_per_s`` is what
-all processors could do if none of them ever waited. *By 1 or 2 workers alone* nothing else runs but them and
-PostgreSQL, from the moment when all of them are ready until all is settled and handed out. The waiting times
-are from the moment when a message was due to be sent until others see its lead.
+On SQLite the worker is in the server's process. *Sustained* counts from the first request until nothing
+waits any more, so what came in faster than it was settled is no gain; ``waiting_half`` and ``waiting_end``
+say what was left at two moments, so whether it lags behind more and more. ``driver_us`` is the CPU of this
+process, which shares the processors and is in no other figure; ``statements`` are those of a message, in
+the server and all workers. ``postgres_us`` is the CPU of PostgreSQL's processes, which share the processors
+too; ``most_per_s`` is what all processors could do if none of them ever waited. *By 1 or 2 workers alone*
+nothing else runs but them and PostgreSQL, from the moment when all of them are ready until all is settled
+and handed out. The waiting times are from the moment when a message was due to be sent until others see its
+lead.
 """
 
 import argparse
@@ -114,17 +114,17 @@ def bench_engine(report: Report, places: "Places", workers: tuple[int, ...], siz
     if engine == "PostgreSQL":
         for number in workers:
             bench_alone(report, places.new(), sizes.alone, number)
-    for name, number, is_apart in list_layouts(engine, workers):
-        bench_sustained(report, name, places.new(is_apart=is_apart), sizes.sustained, number)
+    for name, number in list_layouts(engine, workers):
+        bench_sustained(report, name, places.new(), sizes.sustained, number)
         for pace in PACES if number == 1 else ():
-            bench_waiting(report, name, places.new(is_apart=is_apart), pace, sizes.paced_s)
+            bench_waiting(report, name, places.new(), pace, sizes.paced_s)
 
 
-def list_layouts(engine: str, workers: tuple[int, ...]) -> list[tuple[str, int, bool]]:
-    """Names of ways to run, with the number of workers, and whether these are processes of their own."""
+def list_layouts(engine: str, workers: tuple[int, ...]) -> list[tuple[str, int]]:
+    """Names of ways to run, with the number of workers."""
     if engine == "SQLite":
-        return [("SQLite", 1, False), ("SQLite, worker beside", 1, True)]
-    return [(f"{engine}, {number} workers" if number > 1 else engine, number, True) for number in workers]
+        return [("SQLite", 1)]
+    return [(f"{engine}, {number} workers" if number > 1 else engine, number) for number in workers]
 
 
 class Places:
@@ -133,11 +133,11 @@ class Places:
     def __init__(self, folder: Path, engine: str) -> None:
         self.engine, self._folder, self._made = engine, folder, 0
 
-    def new(self, *, is_apart: bool = False) -> Place:
+    def new(self) -> Place:
         self._made += 1
         name = f"{self.engine.lower()}_{self._made}"
         url = new_database(name) if self.engine == "PostgreSQL" else ""
-        return Place(self._folder / name, url, is_apart)
+        return Place(self._folder / name, url)
 
 
 def bench_storing(report: Report, engine: str, places: Places, count: int) -> None:

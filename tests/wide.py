@@ -77,8 +77,6 @@ VALUES_MATTER: Final = (
 
 WIDE: Final = (
     # Real servers under load, and installations made by commands.
-    "cli/test_beside.py::test_a_worker_that_ends_by_itself",
-    "cli/test_beside.py::test_the_worker_ends_with_its_server_however_that_ends[9]",
     "cli/test_serve.py::test_a_signal_ends_the_server_with_zero",
     "cli/test_serve.py::test_a_start_says_what_links_carry_and_they_follow_the_port",
     "tutorials/test_shell.py::test_an_operator",

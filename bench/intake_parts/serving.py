@@ -49,15 +49,10 @@ _SHIFT: Final = 5_000 << 22
 
 @dataclass(frozen=True)
 class Place:
-    """Location of an installation: its folder, and its PostgreSQL database if it has one.
-
-    Attributes:
-        is_apart: whether workers are processes of their own; on PostgreSQL they always are.
-    """
+    """Location of an installation: its folder, and its PostgreSQL database if it has one."""
 
     home: Path
     url: str = ""
-    is_apart: bool = False
 
     def open(self, **settings: Any) -> Context:
         if self.url:
@@ -145,7 +140,7 @@ def running(place: Place, workers: int, first: str = "pass", *, counts: bool = F
 
     ``first`` is a statement that their processes begin with; with `counts` each of them counts statements.
     """
-    port, is_apart = free_port(), place.is_apart or bool(place.url)
+    port, is_apart = free_port(), bool(place.url)
     worker = "in_process" if workers and not is_apart else "separate"
     codes = [f"serve({str(place.home)!r}, {place.url!r}, {port}, {worker!r}, counts={counts})"]
     codes += [f"work({str(place.home)!r}, {place.url!r}, counts={counts})"] * (workers if is_apart else 0)

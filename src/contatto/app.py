@@ -323,9 +323,7 @@ async def _show_docs(request: Request) -> Response:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     context: Context = app.state.context
-    tasks = [asyncio.create_task(context.live.run())]
-    if context.settings.has_other_writers:
-        tasks.append(asyncio.create_task(context.db.watch()))
+    tasks = [asyncio.create_task(context.live.run()), asyncio.create_task(context.db.watch())]
     if context.settings.worker == "in_process":
         tasks.append(asyncio.create_task(Worker(context.db, context.installation).run()))
     try:

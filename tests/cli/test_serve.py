@@ -104,3 +104,11 @@ def test_a_start_says_what_links_carry_and_they_follow_the_port(
         ended = server.wait(60)
         server.stdout.close()
     assert ended == 0
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_a_worker_of_its_own_is_refused_on_sqlite(tmp_path: Path, command: str) -> None:
+    settings = {"CONTATTO_DATA_DIR": str(tmp_path), "CONTATTO_WORKER": "separate"}
+    run = subprocess.run([PROGRAM, command], env=os.environ | settings, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert "CONTATTO_DATABASE_URL" in run.stderr

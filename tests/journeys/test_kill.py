@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import pytest
-
 from contatto.app import open_context
 from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.inbox.model import ReceiptCounts
@@ -29,23 +27,20 @@ AT_ONCE = 32
 SEED = 7
 
 
-@pytest.mark.parametrize("worker", ["in_process", "beside"])
-def test_a_server_killed_amid_two_thousand_webhooks_loses_and_doubles_nothing(
-    tmp_path: Path, worker: str
-) -> None:
+def test_a_server_killed_amid_two_thousand_webhooks_loses_and_doubles_nothing(tmp_path: Path) -> None:
     home = tmp_path / "data"
     context, ids = open_house(home)
     context.db.close()
     rng = random.Random(SEED)  # noqa: S311  # the same moment in every run
     bodies = {f"m{number}": body_of(number) for number in range(COUNT)}
-    with serving(home, worker) as (server, port):
+    with serving(home) as (server, port):
         answered = asyncio.run(send_until_killed(port, bodies, server, rng.randint(300, COUNT - 300)))
     assert server.returncode == -signal.SIGKILL
     assert 300 <= len(answered) < COUNT
 
     unsure = set(bodies) - answered
     again = rng.sample(sorted(answered), 100)
-    with serving(home, worker) as (server, port):
+    with serving(home) as (server, port):
         heard = asyncio.run(send_all(port, {name: bodies[name] for name in [*unsure, *again]}))
         ledger = wait_until_settled(home, ids["business_id"])
     assert heard == unsure | set(again)
@@ -65,12 +60,12 @@ def body_of(number: int) -> bytes:
 
 
 @contextmanager
-def serving(home: Path, worker: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def serving(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """`contatto serve` on this data, ended at the latest with the block."""
-    server, port = start(home, worker)
+    server, port = start(home)
     for _ in range(2):  # another process may take the port before the server does
         if server.poll() is not None:
-            server, port = start(home, worker)
+            server, port = start(home)
     try:
         assert server.poll() is None, "the server did not open its port"
         yield server, port
@@ -79,13 +74,13 @@ def serving(home: Path, worker: str) -> Iterator[tuple[subprocess.Popen[bytes], 
         server.wait(60)
 
 
-def start(home: Path, worker: str) -> tuple[subprocess.Popen[bytes], int]:
+def start(home: Path) -> tuple[subprocess.Popen[bytes], int]:
     """Start a server and wait until its port is open, or it has ended."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     command = [str(Path(sys.executable).with_name("contatto")), "serve", "--port", str(port)]
-    settings = {"CONTATTO_DATA_DIR": str(home), "CONTATTO_LOG_LEVEL": "error", "CONTATTO_WORKER": worker}
+    settings = {"CONTATTO_DATA_DIR": str(home), "CONTATTO_LOG_LEVEL": "error"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CONTATTO_")}
     server = subprocess.Popen(command, env=kept | settings, cwd=home, stdout=subprocess.DEVNULL)
     end = time.monotonic() + 120

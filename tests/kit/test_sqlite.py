@@ -4,7 +4,6 @@ import asyncio
 import shutil
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -18,7 +17,7 @@ from sqlalchemy import Column, Integer, String, Table, event, func, select
 from contatto.accounts.store import businesses
 from contatto.kit.db import statements
 from contatto.kit.db.sqlite import ANALYZES_AFTER, SqliteDatabase
-from contatto.kit.db.tx import FixedClock, Parts, Tx, driver_of, insert_for, is_awaited
+from contatto.kit.db.tx import FixedClock, Parts, Tx, driver_of, insert_for
 from contatto.kit.vault import Vault
 from contatto.migrations.steps import migrate_schema
 
@@ -238,30 +237,6 @@ def test_a_listener_whose_loop_is_gone_does_not_stop_the_writer(db: SqliteDataba
     db.on_commit(lambda: loop.call_soon_threadsafe(print))
     assert db.write_now(add("a")) == "a"
     assert db.write_now(add("b")) == "b"
-
-
-def test_a_long_write_hears_of_a_request_that_waits_in_another_process(
-    db: SqliteDatabase, tmp_path: Path, clock: FixedClock
-) -> None:
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    other = SqliteDatabase(url, clock, Vault({"test": bytes(32)}), Parts())
-    heard, begun = list[bool](), threading.Event()
-
-    def work_for_long(tx: Tx) -> None:
-        heard.append(is_awaited(tx))
-        begun.set()
-        while not is_awaited(tx):
-            time.sleep(0.001)
-        heard.append(True)
-
-    with ThreadPoolExecutor(1) as threads:
-        working = threads.submit(db.write_now, work_for_long)
-        begun.wait(60)
-        other.write_now(add("theirs"))
-        working.result()
-    assert heard == [False, True]
-    assert db.write_now(is_awaited) is False
-    other.close()
 
 
 def test_writes_after_the_end_are_refused_instead_of_waiting_for_ever(

@@ -195,6 +195,7 @@ def test_who_holds_the_file_too_long_is_told_of_and_nothing_hangs(
     database.write_now(one_event)
 
 
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_commits_of_another_process_are_told_of(database: Database) -> None:
     other = open_database(
         database.engine.url.render_as_string(hide_password=False), database.clock, database.vault

@@ -90,6 +90,21 @@ def open_whole() -> Storage:
     return Storage(settings, db)
 
 
+def check_workers(db: Database) -> None:
+    """Check that a worker may be a process of its own: on SQLite one process does all writing.
+
+    Raises:
+        typer.Exit: with code 2, on SQLite.
+    """
+    if db.engine.dialect.name == "sqlite":
+        db.close()
+        err.print(
+            "On SQLite `contatto serve` does the background work itself: leave out CONTATTO_WORKER. "
+            "Processes of `contatto worker` need PostgreSQL; set CONTATTO_DATABASE_URL."
+        )
+        raise typer.Exit(2)
+
+
 def is_current(engine: Engine) -> bool:
     """Report whether the database is at the last schema step of this release."""
     steps = (file.name for file in files("contatto.migrations").joinpath("versions").iterdir())

@@ -1,4 +1,4 @@
-"""`contatto serve`: the server, and the worker process beside it."""
+"""`contatto serve`: the server, with the background work."""
 
 import asyncio
 import signal
@@ -15,8 +15,7 @@ from starlette.types import ASGIApp
 
 from contatto import __version__
 from contatto.app import create_app, open_context
-from contatto.cli.installation import bring_up_to_date, read_settings
-from contatto.cli.worker import keep_worker
+from contatto.cli.installation import bring_up_to_date, check_workers, read_settings
 from contatto.guide.actions import setup_path
 from contatto.kit.runtime import freeze_loaded_objects
 from contatto.ui.connection_limits import Connections, guarded_by
@@ -38,7 +37,7 @@ class _Server(uvicorn.Server):
 
 
 class Serving:
-    """A server and what runs beside it, until a signal comes or one of both ends.
+    """A server and a companion coroutine, until a signal comes or one of both ends.
 
     Args:
         context: its live streams end first; the caller closes it afterwards.
@@ -142,6 +141,8 @@ def serve_command(
         named["port"] = sockets[0].getsockname()[1]
         settings = read_settings(**named)
     context = open_context(install(settings))
+    if settings.worker == "separate":
+        check_workers(context.db)
     bring_up_to_date(context.db)
     serving = Serving(context, create_app(context))
     _out.print(
@@ -155,9 +156,8 @@ def serve_command(
     link = context.db.read_now(setup_path)
     if link is not None:
         _out.print(f"Nothing is set up yet. Open this link once: {settings.base_url}{link}", soft_wrap=True)
-    chosen = {name: str(value) for name, value in named.items()}
     try:
-        serving.run(keep_worker(chosen) if settings.worker == "beside" else None, sockets)
+        serving.run(sockets=sockets)
     finally:
         for listener in sockets or ():
             listener.close()

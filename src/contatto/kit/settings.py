@@ -85,10 +85,10 @@ class Settings(BaseSettings):
         description="Taps on the chat link of an ad that count from one network (an IPv4 address, or a /64 "
         "of IPv6) in a day; one person counts once a day anyhow. 0 means no limit.",
     )
-    worker: Literal["in_process", "beside", "separate"] = Field(
+    worker: Literal["in_process", "separate"] = Field(
         default="in_process",
-        description="Who does the background work: `serve` itself, a process beside it that it starts and "
-        "ends, so that two cores are used, or `contatto worker`.",
+        description="Who does the background work: `serve` itself, or, on PostgreSQL, processes of "
+        "`contatto worker`.",
     )
     platform_urls: dict[str, str] = Field(
         default={},
@@ -240,11 +240,6 @@ class Settings(BaseSettings):
     def url(self) -> str:
         """Return the database URL in force."""
         return self.database_url or f"sqlite:///{self.data_dir / 'contatto.sqlite3'}"
-
-    @property
-    def has_other_writers(self) -> bool:
-        """Return whether other processes write to the database, so that their commits need notices."""
-        return self.worker != "in_process" or bool(self.database_url)
 
     @property
     def sealed_folder(self) -> Path | None:

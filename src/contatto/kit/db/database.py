@@ -264,7 +264,7 @@ class Database(ABC):
 
     @abstractmethod
     async def watch(self) -> None:
-        """Notify listeners of commits by other processes, until cancelled."""
+        """Notify listeners of commits by other processes, until cancelled; SQLite notifies of none."""
 
     def on_commit(self, listener: Listener, tables: Tables = None) -> None:
         """Call ``listener`` after every commit that changed something, in the committing thread.

@@ -255,12 +255,6 @@ class PreparedQuery[T](Query):
         return QuerySnapshot(self._to_values(tx, raw), raw)
 
 
-def bind_rows(statement: Any, rows: Sequence[Row]) -> tuple[str, list[Sequence[Any]]] | None:
-    """Return an insert for SQLite's driver and its values; None where only SQLAlchemy can run it."""
-    bound = _bound(statement, tuple(rows[0]))
-    return (bound.sql, bound.values_of(bound.with_standing(rows))) if bound else None
-
-
 def run_many(tx: Tx, sql: str, values: Sequence[Sequence[Any]]) -> Any:
     """Run a statement of SQLite's driver with each of the values."""
     note_change(tx.connection, sql)
@@ -538,16 +532,13 @@ class WriteQueue:
         """Let the writer end after the queued writes."""
         self._arrived.put(None)
 
-    def wait(self, most_s: float | None = None) -> bool:
-        """Wait for a write, at most ``most_s`` seconds; return False when the queue is closed and empty."""
+    def wait(self) -> bool:
+        """Wait for a write; return False when the queue is closed and empty."""
         self._sort_arrived()
         while not (self._appends or self._requests or self._background):
             if self._is_closing:
                 return False
-            try:
-                self._sort(self._arrived.get(timeout=most_s))
-            except Empty:
-                return True
+            self._sort(self._arrived.get())
             self._sort_arrived()
         return True
 
@@ -574,10 +565,6 @@ class WriteQueue:
             self._appends.append(write)
         else:
             self._requests.setdefault(write.business_id, deque()).append(write)
-
-    def give_back(self, appends: list[Write]) -> None:
-        """Return rows to the front of the queue."""
-        self._appends.extendleft(reversed(appends))
 
     def next_commit(self) -> CommitContent:
         """Return the content of the next commit."""
