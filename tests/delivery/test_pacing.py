@@ -7,11 +7,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from contatto.learning import outcomes
 from contatto.learning.auction import bin_of
 from contatto.learning.columns import BINS, G_MULTIPLIER, SECOND
 from contatto.learning.market import (
     SLOTS,
     UNITS,
+    Groups,
     Traffic,
     day_bounds,
     find_limit,
@@ -22,8 +24,8 @@ from contatto.learning.market import (
     usual_day,
 )
 from contatto.learning.marketplace import Marketplace, reasons_of
-from contatto.learning.model import Phase, Reason
-from contatto.learning.outcomes import is_target_too_low
+from contatto.learning.model import LineGoal, Phase, Reason
+from contatto.learning.outcomes import is_target_too_low, results_per_score
 from tests.delivery.small_world import BEGINS, DAY, Line, play, set_up
 from tests.delivery.test_marketplace import report_of, teller
 
@@ -156,6 +158,25 @@ def test_half_a_day_that_was_seen_scales_the_other_half() -> None:
     expected = usual_day(0.0)
     scale = 90.0 / expected[48:].mean()
     assert curve[10:40] == pytest.approx(scale * expected[10:40], rel=0.05)
+
+
+def test_results_are_added_up_once_per_goal_however_many_ad_groups_have_a_cost_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    marketplace = Marketplace(1)
+    ask = teller(marketplace)
+    for line in set_up(ads=12, bid_type="custom", bid_micros=60_000):
+        ask(line)
+    goals: list[LineGoal] = []
+
+    def count(groups: Groups, goal: LineGoal) -> float:
+        goals.append(goal)
+        return results_per_score(groups, goal)
+
+    monkeypatch.setattr(outcomes, "LEARNED_AT", 0)
+    monkeypatch.setattr(outcomes, "results_per_score", count)
+    outcomes.steer_market(marketplace.market)
+    assert goals == list(LineGoal)
 
 
 def test_a_cost_target_is_learned_without_starving_and_its_learning_has_a_budget() -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from contatto.ads.model import AdGroup, FrequencyCap, LiveAd
 from contatto.audiences.model import Fingerprint
-from contatto.learning.model import AdGroupLine, AdLine, GroupState
+from contatto.learning.model import AdGroupLine, AdLine, EntryKind, GroupState
 
 type Member = Fingerprint | str
 """A fingerprint of a customer on a list, or the id of a person."""
@@ -237,3 +237,30 @@ class TrialDay:
     charged_micros: int = 0
     conversations: int = 0
     leads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Log of a business, with the progress of its learner."""
+
+    business_id: str
+    last_seq: int
+    trained_seq: int
+    published_seq: int
+    published_at: int
+    lease_by: str
+    lease_until: int
+    sealed_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """An entry without its number in the log."""
+
+    kind: EntryKind
+    ts: int
+    nonce: int = 0
+    ad_id: str = ""
+    touch_id: int | None = None
+    person_id: str | None = None
+    body: bytes = b""

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from itertools import batched
@@ -36,9 +35,11 @@ from contatto.delivery.model import (
     DecisionFile,
     LeaseRow,
     LossComparison,
+    NewEntry,
     Promise,
     Relearning,
     Stage,
+    Stream,
     TrialDay,
 )
 from contatto.kit.db.statements import Query, add_counts, insert_all, insert_new, insert_rows, update_rows
@@ -399,31 +400,6 @@ _AT_ONCE: Final = 500
 """Most numbers in one statement."""
 PUBLISH_US: Final = 60_000_000
 """Shortest time between two published models."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    business_id: str
-    last_seq: int
-    trained_seq: int
-    published_seq: int
-    published_at: int
-    lease_by: str
-    lease_until: int
-    sealed_seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class NewEntry:
-    """An entry without its number in the log."""
-
-    kind: EntryKind
-    ts: int
-    nonce: int = 0
-    ad_id: str = ""
-    touch_id: int | None = None
-    person_id: str | None = None
-    body: bytes = b""
 
 
 def append_entries(tx: Tx, business_id: str, entries: Sequence[NewEntry]) -> int:

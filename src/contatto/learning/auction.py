@@ -6,75 +6,7 @@ from typing import Final
 import numpy as np
 
 from contatto.kit.runtime import Array, compiled
-from contatto.learning.columns import (
-    A_FEATURES,
-    A_GROUP,
-    A_ON,
-    B_ADVERTISER,
-    B_CLICKED,
-    B_GROUP,
-    B_HOUR,
-    B_SHOWN,
-    B_SINCE,
-    B_TALKED,
-    B_WEEK,
-    B_WEEK_OF_AD,
-    B_WEEKDAY,
-    BAD,
-    BETWEEN,
-    BINS,
-    BINS_AN_OCTAVE,
-    CLICK,
-    CONVERSATION,
-    DAY_S,
-    G_ADVERTISER,
-    G_AVAILABLE,
-    G_CALIBRATION,
-    G_ENDS,
-    G_GOAL,
-    G_MULTIPLIER,
-    G_OFFSET,
-    G_OPEN,
-    G_REQUESTS,
-    G_STARTS,
-    HEADS,
-    K_CLICK,
-    K_CONVERSATION,
-    K_FIT,
-    KNOWN_ADVERTISERS,
-    LEAD,
-    LOWEST_OCTAVE,
-    M_AD,
-    M_ADVERTISER,
-    M_CLICKED,
-    M_DAY,
-    M_GROUP,
-    M_SINCE,
-    M_WEEK,
-    O_AD,
-    O_FIT,
-    O_OFFER,
-    O_P,
-    O_PRICE,
-    O_PROPENSITY,
-    O_RAW,
-    O_SCORE,
-    O_VIEWER,
-    R_FIT,
-    R_SCORE,
-    RECENT_ADS,
-    S_BAD_WEIGHT,
-    S_EXPLORE,
-    S_FARM_PRIOR,
-    S_RANDOM,
-    S_SPAM_POWER,
-    S_TEMPERATURE,
-    S_VIEWER,
-    S_VIEWER_MEAN,
-    S_VIEWER_SLOPE,
-    SPAM,
-    VIEWED,
-)
+from contatto.learning import columns as col
 from contatto.learning.features import (
     add_base,
     add_between,
@@ -112,17 +44,17 @@ def list_viewed(
 ) -> int:  # fmt: skip
     """List a viewer's recent ads, see `M_AD`; return their number."""
     n = 0
-    for k in range(RECENT_ADS):
+    for k in range(col.RECENT_ADS):
         ad = recent[viewer, k]
         if ad < 0 or ad >= ads.shape[0]:
             continue
-        passed, group = now_s - shown_at[viewer, k], ads[ad, A_GROUP]
-        viewed[n, M_AD], viewed[n, M_GROUP] = ad, group
-        viewed[n, M_ADVERTISER] = groups[group, G_ADVERTISER]
-        viewed[n, M_DAY] = abs(shown[viewer, k]) * math.pow(0.5, passed / DAY_S)
-        viewed[n, M_WEEK] = weekly[viewer, k] * math.pow(0.5, passed / (7.0 * DAY_S))
-        viewed[n, M_SINCE] = passed
-        viewed[n, M_CLICKED] = 1.0 if shown[viewer, k] < 0.0 else 0.0
+        passed, group = now_s - shown_at[viewer, k], ads[ad, col.A_GROUP]
+        viewed[n, col.M_AD], viewed[n, col.M_GROUP] = ad, group
+        viewed[n, col.M_ADVERTISER] = groups[group, col.G_ADVERTISER]
+        viewed[n, col.M_DAY] = abs(shown[viewer, k]) * math.pow(0.5, passed / col.DAY_S)
+        viewed[n, col.M_WEEK] = weekly[viewer, k] * math.pow(0.5, passed / (7.0 * col.DAY_S))
+        viewed[n, col.M_SINCE] = passed
+        viewed[n, col.M_CLICKED] = 1.0 if shown[viewer, k] < 0.0 else 0.0
         n += 1
     return n
 
@@ -133,33 +65,33 @@ def lies_between(
     flags: Array, now_s: float, offset_s: float, names: Array, into: Array,
 ) -> None:  # fmt: skip
     """Fill the hashes of the interactions of a viewer and an ad before this view; see `list_viewed`."""
-    for b in range(BETWEEN):
+    for b in range(col.BETWEEN):
         into[b] = names[b, 0]
     of_group, of_advertiser = 0.0, 0.0
     for k in range(count):
-        if viewed[k, M_ADVERTISER] != advertiser:
+        if viewed[k, col.M_ADVERTISER] != advertiser:
             continue
-        of_advertiser += viewed[k, M_WEEK]
-        if viewed[k, M_GROUP] != group:
+        of_advertiser += viewed[k, col.M_WEEK]
+        if viewed[k, col.M_GROUP] != group:
             continue
-        of_group += viewed[k, M_WEEK]
-        if viewed[k, M_AD] == ad:
-            into[B_SHOWN] = names[B_SHOWN, doubling(viewed[k, M_DAY], 9)]
-            into[B_SINCE] = names[B_SINCE, 1 + since_step(viewed[k, M_SINCE])]
-            week = views_step(viewed[k, M_WEEK])
-            into[B_WEEK] = names[B_WEEK, week]
-            into[B_WEEK_OF_AD] = crossed(names[B_WEEK_OF_AD, week], ad_hash)
-            if viewed[k, M_CLICKED] != 0.0:
-                into[B_CLICKED] = names[B_CLICKED, 1]
-    into[B_GROUP] = names[B_GROUP, views_step(of_group)]
-    into[B_ADVERTISER] = names[B_ADVERTISER, views_step(of_advertiser)]
-    for k in range(KNOWN_ADVERTISERS):
+        of_group += viewed[k, col.M_WEEK]
+        if viewed[k, col.M_AD] == ad:
+            into[col.B_SHOWN] = names[col.B_SHOWN, doubling(viewed[k, col.M_DAY], 9)]
+            into[col.B_SINCE] = names[col.B_SINCE, 1 + since_step(viewed[k, col.M_SINCE])]
+            week = views_step(viewed[k, col.M_WEEK])
+            into[col.B_WEEK] = names[col.B_WEEK, week]
+            into[col.B_WEEK_OF_AD] = crossed(names[col.B_WEEK_OF_AD, week], ad_hash)
+            if viewed[k, col.M_CLICKED] != 0.0:
+                into[col.B_CLICKED] = names[col.B_CLICKED, 1]
+    into[col.B_GROUP] = names[col.B_GROUP, views_step(of_group)]
+    into[col.B_ADVERTISER] = names[col.B_ADVERTISER, views_step(of_advertiser)]
+    for k in range(col.KNOWN_ADVERTISERS):
         if contacts[k] == advertiser:
-            into[B_TALKED] = names[B_TALKED, flags[k]]
+            into[col.B_TALKED] = names[col.B_TALKED, flags[k]]
             break
     local = int(now_s + offset_s)
-    into[B_HOUR] = names[B_HOUR, local // 3600 % 24]
-    into[B_WEEKDAY] = names[B_WEEKDAY, local // 86_400 % 7]
+    into[col.B_HOUR] = names[col.B_HOUR, local // 3600 % 24]
+    into[col.B_WEEKDAY] = names[col.B_WEEKDAY, local // 86_400 % 7]
 
 
 @compiled
@@ -167,9 +99,9 @@ def mark_met(viewed: Array, count: int, contacts: Array, met: Array) -> bool:
     """Mark advertisers with recent ads or conversations of a viewer; return False without any."""
     is_any = False
     for k in range(count):
-        met[int(viewed[k, M_ADVERTISER])] = 1
+        met[int(viewed[k, col.M_ADVERTISER])] = 1
         is_any = True
-    for k in range(KNOWN_ADVERTISERS):
+    for k in range(col.KNOWN_ADVERTISERS):
         if 0 <= contacts[k] < met.shape[0]:
             met[contacts[k]] = 1
             is_any = True
@@ -190,28 +122,30 @@ def estimate_all(
     for start in range(0, n, _AT_ONCE):
         total = min(_AT_ONCE, n - start)
         for i in range(total):
-            rows[i] = ads[able[start + i], A_GROUP]
-            fits[i] = bounded(raws[start + i, R_FIT])
-        for head in range(HEADS):
-            by_click, by_fit = float(table[stacks[K_CLICK], head]), float(table[stacks[K_FIT], head])
-            by_talk = float(table[stacks[K_CONVERSATION], head])
+            rows[i] = ads[able[start + i], col.A_GROUP]
+            fits[i] = bounded(raws[start + i, col.R_FIT])
+        for head in range(col.HEADS):
+            by_click, by_fit = float(table[stacks[col.K_CLICK], head]), float(table[stacks[col.K_FIT], head])
+            by_talk = float(table[stacks[col.K_CONVERSATION], head])
             for i in range(total):
                 scores[i] = raws[start + i, head]
-            if head > CLICK:
+            if head > col.CLICK:
                 for i in range(total):
                     scores[i] = scores[i] + by_click * to_click[i] + by_fit * fits[i]
-            if head > CONVERSATION:
+            if head > col.CONVERSATION:
                 for i in range(total):
                     scores[i] += by_talk * to_talk[i]
             for i in range(total):
                 scores[i] = logistic(scores[i])
                 raws[start + i, head] = scores[i]
             for i in range(total):
-                raws[start + i, HEADS + head] = calibrated(scores[i], groups[rows[i], G_CALIBRATION + head])
-            if head == CLICK:
+                raws[start + i, col.HEADS + head] = calibrated(
+                    scores[i], groups[rows[i], col.G_CALIBRATION + head]
+                )
+            if head == col.CLICK:
                 for i in range(total):
                     to_click[i] = stacked(scores[i])
-            elif head == CONVERSATION:
+            elif head == col.CONVERSATION:
                 for i in range(total):
                     to_talk[i] = stacked(scores[i])
 
@@ -219,8 +153,8 @@ def estimate_all(
 @compiled
 def bin_of(multiplier: float) -> int:
     """Return the bin of a multiplier in the landscape of an ad group."""
-    place = (math.log2(max(multiplier, 1.0)) - LOWEST_OCTAVE) * BINS_AN_OCTAVE
-    return int(min(max(place, 0.0), BINS - 1.0))
+    place = (math.log2(max(multiplier, 1.0)) - col.LOWEST_OCTAVE) * col.BINS_AN_OCTAVE
+    return int(min(max(place, 0.0), col.BINS - 1.0))
 
 
 @compiled
@@ -242,76 +176,84 @@ def hold_auction(
     and ``best_of`` are scratch. ``seed`` and ``number`` seed the draw.
     """
     outcome[:] = 0.0
-    outcome[O_AD] = -1.0
+    outcome[col.O_AD] = -1.0
     best_of[:, 0] = 0.0
     add_base(hashes, values, kinds, count, shift, table, viewers, viewer, base)
     n = 0
     for ad in range(ad_total):
-        group = ads[ad, A_GROUP]
+        group = ads[ad, col.A_GROUP]
         row = groups[group]
-        if ads[ad, A_ON] == 0 or row[G_OPEN] == 0.0 or now_s < row[G_STARTS] or now_s >= row[G_ENDS]:
+        if ads[ad, col.A_ON] == 0 or row[col.G_OPEN] == 0.0:
             continue
-        if allowed[group, country] == 0 or row[G_AVAILABLE] < max(floor, 1.0):
+        if now_s < row[col.G_STARTS] or now_s >= row[col.G_ENDS]:
+            continue
+        if allowed[group, country] == 0 or row[col.G_AVAILABLE] < max(floor, 1.0):
             continue
         able[n] = ad
         n += 1
     add_own(hashes, values, kinds, count, shift, table, able, n, ad_hashes, base, raws)
-    viewed = np.empty((RECENT_ADS, VIEWED))
+    viewed = np.empty((col.RECENT_ADS, col.VIEWED))
     viewed_ads = list_viewed(viewer, now_s, recent, shown, weekly, shown_at, ads, groups, viewed)
     met = np.zeros(groups.shape[0], np.uint8)
     has_met = mark_met(viewed, viewed_ads, contacts[viewer], met)
-    stacks = (stack_slot(K_CLICK, shift), stack_slot(K_FIT, shift), stack_slot(K_CONVERSATION, shift))
+    stacks = (
+        stack_slot(col.K_CLICK, shift),
+        stack_slot(col.K_FIT, shift),
+        stack_slot(col.K_CONVERSATION, shift),
+    )
     spot, usual = between[0], between[1]
-    weights, offset_s = np.empty((BETWEEN, HEADS)), math.nan
+    weights, offset_s = np.empty((col.BETWEEN, col.HEADS)), math.nan
     for i in range(n):
         ad = able[i]
-        group = ads[ad, A_GROUP]
+        group = ads[ad, col.A_GROUP]
         row, z = groups[group], raws[i]
-        for k in range(ads[ad, A_FEATURES]):
+        for k in range(ads[ad, col.A_FEATURES]):
             feature = ad_features[ad, k]
             if stamps[feature] != stamp:
                 stamps[feature] = stamp
                 used = count if crosses[feature] != 0 else 0
                 add_shared(hashes, values, kinds, used, shift, table, feature_hashes[feature], sums[feature])
-            for head in range(HEADS):
+            for head in range(col.HEADS):
                 z[head] += ad_values[ad, k] * sums[feature, head]
-            z[R_FIT] += ad_values[ad, k] * sums[feature, HEADS]
-        if row[G_OFFSET] != offset_s:
-            offset_s = row[G_OFFSET]
+            z[col.R_FIT] += ad_values[ad, k] * sums[feature, col.HEADS]
+        if row[col.G_OFFSET] != offset_s:
+            offset_s = row[col.G_OFFSET]
             lies_between(
                 NOBODY, ad_hashes[ad], NOBODY, NOBODY, viewed, 0, contacts[viewer], flags[viewer], now_s,
                 offset_s, names, usual,
             )  # fmt: skip
             weigh_between(usual, shift, table, weights)
-        if has_met and met[int(row[G_ADVERTISER])] != 0:
+        if has_met and met[int(row[col.G_ADVERTISER])] != 0:
             lies_between(
-                ad, ad_hashes[ad], group, int(row[G_ADVERTISER]), viewed, viewed_ads, contacts[viewer],
+                ad, ad_hashes[ad], group, int(row[col.G_ADVERTISER]), viewed, viewed_ads, contacts[viewer],
                 flags[viewer], now_s, offset_s, names, spot,
             )  # fmt: skip
             add_between(spot, shift, table, z)
         else:
-            for b in range(BETWEEN):
-                for head in range(HEADS):
+            for b in range(col.BETWEEN):
+                for head in range(col.HEADS):
                     z[head] += weights[b, head]
     estimate_all(n, able, ads, groups, stacks, table, raws)
     worth = _worth_of_viewer(n, able, ads, groups, raws, settings)
-    bold = boldness(worth, settings[S_VIEWER_SLOPE], settings[S_VIEWER_MEAN])
-    trust = trust_in(viewers, viewer, settings[S_FARM_PRIOR])
+    bold = boldness(worth, settings[col.S_VIEWER_SLOPE], settings[col.S_VIEWER_MEAN])
+    trust = trust_in(viewers, viewer, settings[col.S_FARM_PRIOR])
     for i in range(n):
-        group = ads[able[i], A_GROUP]
+        group = ads[able[i], col.A_GROUP]
         row, z = groups[group], raws[i]
-        is_lead = row[G_GOAL] == 0.0
-        genuine = 1.0 - z[HEADS + SPAM]
-        score = trust * z[HEADS + CLICK] * z[HEADS + CONVERSATION]
+        is_lead = row[col.G_GOAL] == 0.0
+        genuine = 1.0 - z[col.HEADS + col.SPAM]
+        score = trust * z[col.HEADS + col.CLICK] * z[col.HEADS + col.CONVERSATION]
         if is_lead:
-            score *= bold * z[HEADS + LEAD] * (1.0 - settings[S_BAD_WEIGHT] * z[HEADS + BAD])
-            score *= math.pow(genuine, settings[S_SPAM_POWER])
+            score *= (
+                bold * z[col.HEADS + col.LEAD] * (1.0 - settings[col.S_BAD_WEIGHT] * z[col.HEADS + col.BAD])
+            )
+            score *= math.pow(genuine, settings[col.S_SPAM_POWER])
         else:
             score *= genuine
-        if settings[S_RANDOM] != 0.0:
+        if settings[col.S_RANDOM] != 0.0:
             score = 0.001
-        z[R_SCORE] = score
-        offers[i] = math.floor(min(row[G_MULTIPLIER] * score * 1000.0, row[G_AVAILABLE]))
+        z[col.R_SCORE] = score
+        offers[i] = math.floor(min(row[col.G_MULTIPLIER] * score * 1000.0, row[col.G_AVAILABLE]))
         if score > best_of[group, 0]:
             best_of[group, 0] = score
             best_of[group, 1] = offers[i]
@@ -319,37 +261,41 @@ def hold_auction(
     winner = _draw(n, offers, floor, settings, seed, number, outcome)
     if winner < 0:
         return
-    group = ads[able[winner], A_GROUP]
+    group = ads[able[winner], col.A_GROUP]
     second = 0.0
     for i in range(n):
-        if ads[able[i], A_GROUP] != group and offers[i] > second:
+        if ads[able[i], col.A_GROUP] != group and offers[i] > second:
             second = offers[i]
     ad = able[winner]
     row, z = groups[group], raws[winner]
     lies_between(
-        ad, ad_hashes[ad], group, int(row[G_ADVERTISER]), viewed, viewed_ads, contacts[viewer], flags[viewer],
-        now_s, row[G_OFFSET], names, chosen_between,
+        ad, ad_hashes[ad], group, int(row[col.G_ADVERTISER]), viewed, viewed_ads, contacts[viewer],
+        flags[viewer], now_s, row[col.G_OFFSET], names, chosen_between,
     )  # fmt: skip
-    outcome[O_AD] = ad
-    outcome[O_OFFER] = offers[winner]
-    outcome[O_PRICE] = min(offers[winner], max(floor, second))
-    outcome[O_SCORE] = z[R_SCORE]
-    outcome[O_FIT] = z[R_FIT]
-    outcome[O_VIEWER] = worth
-    for head in range(HEADS):
-        outcome[O_RAW + head] = z[head]
-        outcome[O_P + head] = z[HEADS + head]
+    outcome[col.O_AD] = ad
+    outcome[col.O_OFFER] = offers[winner]
+    outcome[col.O_PRICE] = min(offers[winner], max(floor, second))
+    outcome[col.O_SCORE] = z[col.R_SCORE]
+    outcome[col.O_FIT] = z[col.R_FIT]
+    outcome[col.O_VIEWER] = worth
+    for head in range(col.HEADS):
+        outcome[col.O_RAW + head] = z[head]
+        outcome[col.O_P + head] = z[col.HEADS + head]
 
 
 @compiled
 def _worth_of_viewer(n: int, able: Array, ads: Array, groups: Array, raws: Array, settings: Array) -> float:
     """Return the viewer's value for ads with the goal of leads (see `O_VIEWER`), or the given one."""
-    if settings[S_VIEWER] != 0.0:
-        return float(settings[S_VIEWER])
+    if settings[col.S_VIEWER] != 0.0:
+        return float(settings[col.S_VIEWER])
     total, many = 0.0, 0
     for i in range(n):
-        if groups[ads[able[i], A_GROUP], G_GOAL] == 0.0:
-            total += raws[i, HEADS + CLICK] * raws[i, HEADS + CONVERSATION] * raws[i, HEADS + LEAD]
+        if groups[ads[able[i], col.A_GROUP], col.G_GOAL] == 0.0:
+            total += (
+                raws[i, col.HEADS + col.CLICK]
+                * raws[i, col.HEADS + col.CONVERSATION]
+                * raws[i, col.HEADS + col.LEAD]
+            )
             many += 1
     return math.log(max(total, LEAST_WORTH) / max(many, 1))
 
@@ -361,7 +307,7 @@ def _survey(
     """Add this request to the landscape of each ad group: its price, by the lowest winning multiplier."""
     first, second, first_group = 0.0, 0.0, -1
     for i in range(n):
-        group = ads[able[i], A_GROUP]
+        group = ads[able[i], col.A_GROUP]
         if best_of[group, 1] > first:
             if first_group != group:
                 second = first
@@ -369,7 +315,7 @@ def _survey(
         elif group != first_group and best_of[group, 1] > second:
             second = best_of[group, 1]
     for i in range(n):
-        group = ads[able[i], A_GROUP]
+        group = ads[able[i], col.A_GROUP]
         score = best_of[group, 0]
         if score <= 0.0:
             continue
@@ -377,7 +323,7 @@ def _survey(
         place = bin_of(price / (1000.0 * score))
         prices[group, place] += price
         counts[group, place] += 1.0
-        groups[group, G_REQUESTS] += 1.0
+        groups[group, col.G_REQUESTS] += 1.0
         best_of[group, 0] = 0.0
 
 
@@ -392,10 +338,10 @@ def _draw(
             able += 1
             best = max(best, offers[i])
     if able == 0:
-        outcome[O_PROPENSITY] = 1.0
+        outcome[col.O_PROPENSITY] = 1.0
         return -1
-    heat = settings[S_TEMPERATURE]
-    explore = 1.0 if settings[S_RANDOM] != 0.0 else settings[S_EXPLORE]
+    heat = settings[col.S_TEMPERATURE]
+    explore = 1.0 if settings[col.S_RANDOM] != 0.0 else settings[col.S_EXPLORE]
     nearness = np.empty(n)
     total = 0.0
     for i in range(n):
@@ -408,7 +354,7 @@ def _draw(
         if offers[i] >= floor and offers[i] >= 1.0:
             share = (1.0 - explore) * nearness[i] / total + explore / able
             last = i
-            outcome[O_PROPENSITY] = share
+            outcome[col.O_PROPENSITY] = share
             remaining -= share
             if remaining < 0.0:
                 break
@@ -425,5 +371,5 @@ def keep_snapshot(
         kept_hashes[place, i] = hashes[i]
         kept_values[place, i] = values[i]
         kept_kinds[place, i] = kinds[i]
-    for b in range(BETWEEN):
+    for b in range(col.BETWEEN):
         kept_between[place, b] = between[b]

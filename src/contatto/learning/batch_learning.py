@@ -10,27 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.learning.columns import (
-    A_GROUP,
-    BETWEEN,
-    CLICK,
-    CONVERSATION,
-    F_VIEWER,
-    FAMILIES,
-    FIRST_AGAIN,
-    G_GOAL,
-    HEADS,
-    HEADS_AGAIN,
-    LEAD,
-    MOST_CONTEXT,
-    S_FARM_PRIOR,
-    S_VIEWER_MEAN,
-    S_VIEWER_SLOPE,
-    SECOND,
-    SPAM,
-    STACKED,
-    V_EFFECT,
-)
+from contatto.learning import columns as col
 from contatto.learning.features import said_by
 from contatto.learning.impressions import EDGES_S, SNAPSHOT_ARRAYS, Impression, Snapshots, fit_slope
 from contatto.learning.learner import fill_residuals, learn_again, shuffle
@@ -45,7 +25,7 @@ SLOPE_VIEWS: Final = 6_000
 SLOPE_LEADS: Final = 5
 """Before so many leads nothing is changed."""
 _LEAST: Final = 1e-12
-_VIEWER: Final = HEADS + 1
+_VIEWER: Final = col.HEADS + 1
 """Where ``raw`` has what the viewer is worth."""
 
 
@@ -54,14 +34,14 @@ def weigh_boldness(market: MarketState, kept: Sequence[Impression]) -> None:
 
     ``kept`` are views of which something is known, in the order of time.
     """
-    first = bisect_left(kept, market.now - int(LONGEST_S * SECOND), key=lambda shown: shown.asked_at)
-    wants_leads = (market.groups.table[:, G_GOAL] == 0.0).tolist()
+    first = bisect_left(kept, market.now - int(LONGEST_S * col.SECOND), key=lambda shown: shown.asked_at)
+    wants_leads = (market.groups.table[:, col.G_GOAL] == 0.0).tolist()
     first = max(first, len(kept) - SLOPE_VIEWS)
     seen = [each for each in kept[first:] if wants_leads[each.group] and len(each.raw) > _VIEWER]
     came = np.array([bool(each.lead_at and not each.spam_at) for each in seen], np.float64)
     if came.sum() < SLOPE_LEADS:
         return
-    age_s = (market.now - np.array([each.asked_at for each in seen])) / SECOND
+    age_s = (market.now - np.array([each.asked_at for each in seen])) / col.SECOND
     counts = 0.5 ** (age_s / HALF_LIFE_S)
     late = market.leads.shares_by_edge(
         [float(group.line.click_window_s or 0) for group in market.groups.groups]
@@ -70,11 +50,13 @@ def weigh_boldness(market: MarketState, kept: Sequence[Impression]) -> None:
     by_now = np.where(edge < 0, 0.0, late[[each.group for each in seen], np.maximum(edge, 0)])
     counts *= np.where(came > 0.0, 1.0, by_now)
     stands_for = market.snapshots.stands_for[[each.place for each in seen]].astype(np.float64)
-    worth = np.prod([[each.p[head] for head in (CLICK, CONVERSATION, LEAD)] for each in seen], axis=1)
+    worth = np.prod(
+        [[each.p[head] for head in (col.CLICK, col.CONVERSATION, col.LEAD)] for each in seen], axis=1
+    )
     scores = np.array([each.raw[_VIEWER] for each in seen])
     expected = np.maximum(counts * stands_for * worth, _LEAST)
     slope, mean = fit_slope(scores, expected, counts * came)
-    market.numbers[S_VIEWER_SLOPE], market.numbers[S_VIEWER_MEAN] = slope, mean
+    market.numbers[col.S_VIEWER_SLOPE], market.numbers[col.S_VIEWER_MEAN] = slope, mean
 
 
 type Numbers = NDArray[Any]
@@ -96,7 +78,7 @@ _NO: Final = 1.0
 
 
 def is_time_to_relearn(market: MarketState) -> bool:
-    is_old = market.now - market.relearned_at >= EVERY_S * SECOND
+    is_old = market.now - market.relearned_at >= EVERY_S * col.SECOND
     return is_old or _count_clicks(market) >= max(MORE * market.clicks_then, FEW)
 
 
@@ -123,13 +105,15 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
         for start in range(0, len(order), SLICE):
             rows = [labelled[i] for i in order[start : start + SLICE].tolist()]
             observations = observe([impression for impression in rows if impression.place >= 0])
-            places, farm_prior = np.arange(len(observations.samples)), float(market.numbers[S_FARM_PRIOR])
+            places, farm_prior = np.arange(len(observations.samples)), float(market.numbers[col.S_FARM_PRIOR])
             settle_observations(market, observations, market.snapshots, places, farm_prior)
             yield
     learned, viewers = market.learned, market.viewers
-    used = np.flatnonzero(learned.family_of != FAMILIES)
+    used = np.flatnonzero(learned.family_of != col.FAMILIES)
     learned.table[used, MEANS_AGAIN] = learned.again[used]
-    viewers.table[:, V_EFFECT + FIRST_AGAIN : V_EFFECT + FIRST_AGAIN + HEADS_AGAIN] = viewers.again
+    viewers.table[:, col.V_EFFECT + col.FIRST_AGAIN : col.V_EFFECT + col.FIRST_AGAIN + col.HEADS_AGAIN] = (
+        viewers.again
+    )
 
 
 def settle_observations(
@@ -144,7 +128,7 @@ def settle_observations(
         features.between, features.counts, features.held, features.stacks, features.shares,
         features.stands_for, groups.ads, groups.ad_hashes, groups.ad_features, groups.ad_values,
         groups.feature_hashes, groups.crosses, learned.shift, learned.slots, learned.weights,
-        learned.families, learned.prior_covariances(), learned.spread[F_VIEWER], market.viewers.table,
+        learned.families, learned.prior_covariances(), learned.spread[col.F_VIEWER], market.viewers.table,
         farm_prior, learned.again, market.viewers.again,
     )  # fmt: skip
 
@@ -188,16 +172,16 @@ def measure_residuals(
 
 def labels_of(impression: Impression) -> tuple[float, ...]:
     """Return the labels of an impression by head (see `slope_of`); spam counts as no lead."""
-    labels = [0.0] * HEADS
+    labels = [0.0] * col.HEADS
     if impression.is_settled:
-        labels[CLICK] = _YES if impression.clicked_at else _NO
+        labels[col.CLICK] = _YES if impression.clicked_at else _NO
     if not impression.clicked_at:
         return tuple(labels[MEANS_AGAIN])
-    labels[CONVERSATION] = _YES if impression.talked_at else impression.waited_talk
+    labels[col.CONVERSATION] = _YES if impression.talked_at else impression.waited_talk
     if impression.talked_at:
-        labels[SPAM] = _YES if impression.spam_at else impression.waited_spam
+        labels[col.SPAM] = _YES if impression.spam_at else impression.waited_spam
         is_lead = _YES if impression.lead_at else impression.waited_lead
-        labels[LEAD] = _NO if impression.spam_at else is_lead
+        labels[col.LEAD] = _NO if impression.spam_at else is_lead
     return tuple(labels[MEANS_AGAIN])
 
 
@@ -255,15 +239,17 @@ def batch_of(market: MarketState, columns: dict[str, Any], as_of_ts: int) -> Bat
     groups = market.groups
     ad_rows = {int(ad): row for row, ad in enumerate(groups.ad_ids)}
     ads = np.array([ad_rows.get(int(ad), -1) for ad in columns["ad"]], np.int64)
-    is_whole = np.array([len(hashes) == BETWEEN for hashes in columns["between"]], np.bool_)
+    is_whole = np.array([len(hashes) == col.BETWEEN for hashes in columns["between"]], np.bool_)
     usable = np.flatnonzero((ads >= 0) & is_whole)
     ads, columns = ads[usable], {name: column[usable] for name, column in columns.items()}
     viewers = [market.viewers.row_of(str(name), 0.0) for name in columns["user_id"]]
-    outcomes, is_asked = _outcomes_of(market, columns, groups.ads[ads, A_GROUP].astype(np.int64), as_of_ts)
+    outcomes, is_asked = _outcomes_of(
+        market, columns, groups.ads[ads, col.A_GROUP].astype(np.int64), as_of_ts
+    )
     samples = np.array([np.arange(len(ads)), ads, viewers], np.int64).T.copy()
     features = Snapshots()
     features.counts = np.array([len(hashes) for hashes in columns["hashes"]], np.int64)
-    is_filled = np.arange(MOST_CONTEXT) < features.counts[:, None]
+    is_filled = np.arange(col.MOST_CONTEXT) < features.counts[:, None]
     for name, lists in (
         ("hashes", columns["hashes"]),
         ("values", columns["weights"]),
@@ -273,16 +259,16 @@ def batch_of(market: MarketState, columns: dict[str, Any], as_of_ts: int) -> Bat
         if len(lists):
             rows[is_filled] = np.concatenate(lists).astype(rows.dtype)
         setattr(features, name, rows)
-    features.between = _stack(columns["between"], BETWEEN, np.uint64)
-    features.stacks = np.array([said_by(raw) for raw in columns["raw"]], np.float32).reshape(-1, STACKED)
-    features.held = np.zeros((len(is_filled), HEADS_AGAIN), np.float32)
+    features.between = _stack(columns["between"], col.BETWEEN, np.uint64)
+    features.stacks = np.array([said_by(raw) for raw in columns["raw"]], np.float32).reshape(-1, col.STACKED)
+    features.held = np.zeros((len(is_filled), col.HEADS_AGAIN), np.float32)
     features.stands_for = np.ones(len(is_filled), np.float32)
     views = VIEWS_A_DAY / np.maximum(np.asarray(columns["views_day"], np.float64), VIEWS_A_DAY)
     clicks = CLICKS_A_DAY / np.maximum(np.asarray(columns["clicks_day"], np.float64), CLICKS_A_DAY)
     features.shares = np.minimum(views, clicks).astype(np.float32)
     return Batch(
         Observations(samples, outcomes), features, np.asarray(columns["ts"], np.int64),
-        _stack(columns["p"], HEADS, np.float64), is_asked,
+        _stack(columns["p"], col.HEADS, np.float64), is_asked,
     )  # fmt: skip
 
 
@@ -294,27 +280,27 @@ def _outcomes_of(
     market: MarketState, columns: dict[str, Any], groups: Ints, as_of_ts: int
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the label of each example by head (see `slope_of`), and the examples that count for a head."""
-    outcomes = np.zeros((len(groups), HEADS_AGAIN))
+    outcomes = np.zeros((len(groups), col.HEADS_AGAIN))
     is_asked = np.ones(outcomes.shape, np.bool_)
     names = ("view", "click", "conversation", "lead", "spam")
     is_there = {name: ~np.ma.getmaskarray(columns[f"{name}_ts"]) for name in names}
     age_s = {
-        name: (as_of_ts - np.asarray(np.ma.filled(columns[f"{name}_ts"], 0), np.int64)) / SECOND
+        name: (as_of_ts - np.asarray(np.ma.filled(columns[f"{name}_ts"], 0), np.int64)) / col.SECOND
         for name in names
     }
     is_over = age_s["view"] > market.click_wait
-    outcomes[:, CLICK] = np.where(is_there["click"], _YES, np.where(is_over, _NO, 0.0))
+    outcomes[:, col.CLICK] = np.where(is_there["click"], _YES, np.where(is_over, _NO, 0.0))
     windows_s = [float(group.line.click_window_s or 0) for group in market.groups.groups]
     for head, since, until, delays in (
-        (CONVERSATION, "click", "conversation", market.talks),
-        (SPAM, "conversation", "spam", market.spam),
-        (LEAD, "conversation", "lead", market.leads),
+        (col.CONVERSATION, "click", "conversation", market.talks),
+        (col.SPAM, "conversation", "spam", market.spam),
+        (col.LEAD, "conversation", "lead", market.leads),
     ):
         edges = np.searchsorted(np.array(EDGES_S), age_s[since], side="right") - 1
         shares = delays.shares_by_edge(windows_s)[groups, np.maximum(edges, 0)]
         is_asked[:, head] = is_there[since] & is_there["click"]
         outcomes[:, head] = np.where(is_there[until], _YES, np.where(edges < 0, 0.0, shares))
-    outcomes[is_there["spam"], LEAD] = _NO
+    outcomes[is_there["spam"], col.LEAD] = _NO
     outcomes[~is_asked] = 0.0
     return outcomes, is_asked
 
@@ -385,16 +371,19 @@ def apply_weights(market: MarketState, weights: Weights) -> None:
     learned, viewers = market.learned, market.viewers
     slots = np.frombuffer(weights.slots, np.int64)
     means, effects = (
-        np.frombuffer(raw, np.float32).reshape(-1, HEADS_AGAIN) for raw in (weights.means, weights.effects)
+        np.frombuffer(raw, np.float32).reshape(-1, col.HEADS_AGAIN)
+        for raw in (weights.means, weights.effects)
     )
     if not (np.isfinite(means).all() and np.isfinite(effects).all()):
         raise ValueError("a weight that was learned is no number")
-    is_used = learned.family_of[slots] != FAMILIES
+    is_used = learned.family_of[slots] != col.FAMILIES
     learned.table[slots[is_used], MEANS_AGAIN] = learned.again[slots[is_used]] = means[is_used]
     for name, effect in zip(weights.viewers, effects, strict=True):
         row = viewers.by_id.get(name)
         if row is not None:
-            viewers.table[row, V_EFFECT + FIRST_AGAIN : V_EFFECT + FIRST_AGAIN + HEADS_AGAIN] = effect
+            viewers.table[
+                row, col.V_EFFECT + col.FIRST_AGAIN : col.V_EFFECT + col.FIRST_AGAIN + col.HEADS_AGAIN
+            ] = effect
             viewers.again[row] = effect
     snapshots = market.snapshots
     observations = observe(list_labelled(market, len(market.records.shown)))

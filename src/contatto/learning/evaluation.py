@@ -13,38 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contatto.kit.values import from_micros, interval_of, loss_of_rate
-from contatto.learning.columns import (
-    A_FEATURES,
-    B_ADVERTISER,
-    B_CLICKED,
-    B_GROUP,
-    B_HOUR,
-    B_SHOWN,
-    B_SINCE,
-    B_TALKED,
-    B_WEEK,
-    B_WEEK_OF_AD,
-    B_WEEKDAY,
-    BETWEEN,
-    CLICK,
-    CONTEXT,
-    CONVERSATION,
-    F_AD,
-    F_AD_FEATURE,
-    F_BETWEEN,
-    F_CONTEXT,
-    F_CONTEXT_AD,
-    F_CONTEXT_FEATURE,
-    F_HISTORY,
-    F_TIME,
-    HEADS,
-    HISTORY,
-    LEAD,
-    O_VIEWER,
-    S_EXPLORE,
-    S_TEMPERATURE,
-    S_VIEWER,
-)
+from contatto.learning import columns as col
 from contatto.learning.features import count_stacked, list_features, stack_slot
 from contatto.learning.impressions import Impression
 from contatto.learning.market import VIEW, MarketState
@@ -275,8 +244,8 @@ def curve_of(question: Question, days: Sequence[PredictionDay]) -> Curve | None:
 HEAD_OF: Final = {question: head for head, question in enumerate(Question)}
 _NEXT_QUESTIONS: Final = {
     VIEW: (Question.CLICK,),
-    CLICK: (Question.CONVERSATION,),
-    CONVERSATION: (Question.LEAD, Question.SPAM),
+    col.CLICK: (Question.CONVERSATION,),
+    col.CONVERSATION: (Question.LEAD, Question.SPAM),
 }
 """Questions that an event raises."""
 _ANSWERS: Final = dict(enumerate(Question))
@@ -306,11 +275,11 @@ STAGES: Final = ("click", "conversation", "lead")
 @contextmanager
 def viewer_as_held(market: MarketState) -> Iterator[None]:
     """Fix the viewer's value at that of the last auction, for auctions of single ads."""
-    market.numbers[S_VIEWER] = market.outcome[O_VIEWER]
+    market.numbers[col.S_VIEWER] = market.outcome[col.O_VIEWER]
     try:
         yield
     finally:
-        market.numbers[S_VIEWER] = 0.0
+        market.numbers[col.S_VIEWER] = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,11 +312,15 @@ def weigh_record(replica: Replica, record: Record) -> Weighed:
         for ad in ads:
             single = repeat_decision(replica, msgspec.structs.replace(usable, ads=[ad]))
             offers[ad] = float(single.offer_micros if single.ad else 0)
-            p = single.p or (0.0,) * HEADS
-            rewards[ad] = (p[CLICK], p[CLICK] * p[CONVERSATION], p[CLICK] * p[CONVERSATION] * p[LEAD])
+            p = single.p or (0.0,) * col.HEADS
+            rewards[ad] = (
+                p[col.CLICK],
+                p[col.CLICK] * p[col.CONVERSATION],
+                p[col.CLICK] * p[col.CONVERSATION] * p[col.LEAD],
+            )
     numbers = market.numbers
     chances = choice_chances(
-        offers, float(record.floor_micros), float(numbers[S_TEMPERATURE]), float(numbers[S_EXPLORE])
+        offers, float(record.floor_micros), float(numbers[col.S_TEMPERATURE]), float(numbers[col.S_EXPLORE])
     )
     expected = tuple(
         sum(chance * rewards[ad][stage] for ad, chance in chances.items() if ad in rewards)
@@ -396,7 +369,7 @@ def explain_record(business_seed: int, saved: bytes | None, record: Record) -> D
 
 
 def _lead_rate(record: Record) -> float:
-    return record.p[CLICK] * record.p[CONVERSATION] * record.p[LEAD] if record.p else 0.0
+    return record.p[col.CLICK] * record.p[col.CONVERSATION] * record.p[col.LEAD] if record.p else 0.0
 
 
 MOST: Final = 1_500
@@ -415,16 +388,16 @@ type SourceKey = tuple[InfluenceSource, str]
 
 _EARLIER: Final[SourceKey] = (InfluenceSource.EARLIER, "")
 _BETWEEN: Final = {
-    B_SHOWN: InfluenceSource.SHOWN,
-    B_SINCE: InfluenceSource.SHOWN,
-    B_WEEK: InfluenceSource.SHOWN,
-    B_WEEK_OF_AD: InfluenceSource.SHOWN,
-    B_GROUP: InfluenceSource.SHOWN,
-    B_ADVERTISER: InfluenceSource.SHOWN,
-    B_CLICKED: InfluenceSource.TAPPED,
-    B_TALKED: InfluenceSource.CONTACTED,
-    B_HOUR: InfluenceSource.HOUR,
-    B_WEEKDAY: InfluenceSource.WEEKDAY,
+    col.B_SHOWN: InfluenceSource.SHOWN,
+    col.B_SINCE: InfluenceSource.SHOWN,
+    col.B_WEEK: InfluenceSource.SHOWN,
+    col.B_WEEK_OF_AD: InfluenceSource.SHOWN,
+    col.B_GROUP: InfluenceSource.SHOWN,
+    col.B_ADVERTISER: InfluenceSource.SHOWN,
+    col.B_CLICKED: InfluenceSource.TAPPED,
+    col.B_TALKED: InfluenceSource.CONTACTED,
+    col.B_HOUR: InfluenceSource.HOUR,
+    col.B_WEEKDAY: InfluenceSource.WEEKDAY,
 }
 
 
@@ -451,10 +424,10 @@ class _FeatureNames:
         """Return names and values of a request's features; numbers without knots have none yet."""
         names: list[tuple[SourceKey, str] | None] = []
         for hashed, kind in zip(hashes, kinds, strict=True):
-            if kind == CONTEXT:
+            if kind == col.CONTEXT:
                 names.append(self._by_hash.get(hashed))
             else:
-                source = InfluenceSource.HISTORY if kind == HISTORY else InfluenceSource.HOUR
+                source = InfluenceSource.HISTORY if kind == col.HISTORY else InfluenceSource.HOUR
                 names.append(((source, ""), ""))
         return [name or ((InfluenceSource.FIELD, ""), "") for name in names]
 
@@ -488,18 +461,18 @@ class _ScoreParts:
         count = list_features(
             snapshots.hashes[place], snapshots.values[place], snapshots.kinds[place], size, ad,
             groups.ad_hashes[ad], groups.ad_features[ad], groups.ad_values[ad],
-            int(groups.ads[ad, A_FEATURES]), groups.feature_hashes, groups.crosses, snapshots.between[place],
-            learned.shift, learned.slots, learned.weights, learned.families,
+            int(groups.ads[ad, col.A_FEATURES]), groups.feature_hashes, groups.crosses,
+            snapshots.between[place], learned.shift, learned.slots, learned.weights, learned.families,
         )  # fmt: skip
         families = learned.families[:count]
         added = learned.weights[:count] * learned.table[learned.slots[:count], head]
         named = self._names.read(hashes.tolist(), kinds.tolist())
-        context = np.flatnonzero(kinds == CONTEXT)
+        context = np.flatnonzero(kinds == col.CONTEXT)
         own = np.zeros(size)
-        own += added[(families == F_CONTEXT) | (families == F_HISTORY) | (families == F_TIME)]
+        own += added[(families == col.F_CONTEXT) | (families == col.F_HISTORY) | (families == col.F_TIME)]
         if len(context):
-            own[context] += added[families == F_CONTEXT_AD]
-            crosses = added[families == F_CONTEXT_FEATURE]
+            own[context] += added[families == col.F_CONTEXT_AD]
+            crosses = added[families == col.F_CONTEXT_FEATURE]
             own[context] += crosses.reshape(-1, len(context)).sum(axis=0)
         parts: dict[int, float] = {}
         values: dict[tuple[int, str], float] = {}
@@ -510,13 +483,13 @@ class _ScoreParts:
                 values[number, value] = values.get((number, value), 0.0) + part
         features = groups.ad_features[ad].tolist()
         ad_parts: list[tuple[SourceKey, float]] = [
-            ((InfluenceSource.AD, ""), float(added[families == F_AD].sum()))
+            ((InfluenceSource.AD, ""), float(added[families == col.F_AD].sum()))
         ]
-        for feature, part in zip(features, added[families == F_AD_FEATURE].tolist(), strict=False):
+        for feature, part in zip(features, added[families == col.F_AD_FEATURE].tolist(), strict=False):
             name = self._names.find(int(groups.feature_hashes[feature]))
             if name is not None:
                 ad_parts.append((name[0], part))
-        between = zip(range(BETWEEN), added[families == F_BETWEEN].tolist(), strict=True)
+        between = zip(range(col.BETWEEN), added[families == col.F_BETWEEN].tolist(), strict=True)
         ad_parts += [((_BETWEEN[kind], ""), part) for kind, part in between]
         for before in range(count_stacked(head)):
             slot = stack_slot(before, learned.shift)

@@ -12,36 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contatto.kit.runtime import Array, compiled
-from contatto.learning.columns import (
-    BIAS,
-    CLICK,
-    CONTEXT,
-    CONVERSATION,
-    DAY_S,
-    F_AD,
-    F_AD_FEATURE,
-    F_BETWEEN,
-    F_CONTEXT,
-    F_CONTEXT_AD,
-    F_CONTEXT_FEATURE,
-    F_HISTORY,
-    F_STACKED,
-    F_TIME,
-    HEADS,
-    HISTORY,
-    R_FIT,
-    STACKED,
-    V_CLICKS,
-    V_CONVERSATIONS,
-    V_DECAYED_AT,
-    V_EFFECT,
-    V_FARM,
-    V_LEADS,
-    V_REQUESTED_AT,
-    V_SPAM,
-    V_VARIANCE,
-    V_VIEWS,
-)
+from contatto.learning import columns as col
 from contatto.learning.model import AdGroupLine, AdLine
 
 NAMES_KEPT: Final = 8_192
@@ -313,14 +284,14 @@ def since_step(seconds: float) -> int:
 @compiled
 def fade_viewer(viewers: Array, viewer: int, now_s: float) -> None:
     """Decay the viewer's counters: views with a half-life of a day, rare events of two weeks."""
-    passed = now_s - viewers[viewer, V_DECAYED_AT]
+    passed = now_s - viewers[viewer, col.V_DECAYED_AT]
     if passed > 0.0:
-        viewers[viewer, V_VIEWS] *= math.pow(0.5, passed / DAY_S)
-        slow = math.pow(0.5, passed / (14.0 * DAY_S))
-        for column in range(V_CLICKS, V_SPAM + 1):
+        viewers[viewer, col.V_VIEWS] *= math.pow(0.5, passed / col.DAY_S)
+        slow = math.pow(0.5, passed / (14.0 * col.DAY_S))
+        for column in range(col.V_CLICKS, col.V_SPAM + 1):
             viewers[viewer, column] *= slow
-        viewers[viewer, V_FARM] *= slow
-        viewers[viewer, V_DECAYED_AT] = now_s
+        viewers[viewer, col.V_FARM] *= slow
+        viewers[viewer, col.V_DECAYED_AT] = now_s
 
 
 @compiled
@@ -336,27 +307,27 @@ def describe_viewer(
     """Add the viewer's history to the features of a request; return the number of features."""
     row = viewers[viewer]
     steps = (
-        doubling(row[V_VIEWS], 8),
-        since_step(now_s - row[V_REQUESTED_AT]),
-        doubling(row[V_CLICKS], 6),
-        doubling(row[V_CONVERSATIONS], 5),
-        doubling(row[V_LEADS], 3),
-        doubling(row[V_SPAM], 4),
+        doubling(row[col.V_VIEWS], 8),
+        since_step(now_s - row[col.V_REQUESTED_AT]),
+        doubling(row[col.V_CLICKS], 6),
+        doubling(row[col.V_CONVERSATIONS], 5),
+        doubling(row[col.V_LEADS], 3),
+        doubling(row[col.V_SPAM], 4),
     )
     for field in range(6):
         hashes[count] = _counted(field, steps[field])
         values[count] = 1.0
-        kinds[count] = HISTORY
+        kinds[count] = col.HISTORY
         count += 1
-    for head in range(HEADS - 1):
-        at = row[V_EFFECT + head] / math.sqrt(spread[head]) * 2.0 + 4.0
+    for head in range(col.HEADS - 1):
+        at = row[col.V_EFFECT + head] / math.sqrt(spread[head]) * 2.0 + 4.0
         at = min(max(at, 0.0), 8.0)
         low = min(int(at), 7)
         for knot in range(2):
             weight = at - low if knot == 1 else 1.0 - (at - low)
             hashes[count] = _counted(10 + head, low + knot)
             values[count] = weight
-            kinds[count] = HISTORY
+            kinds[count] = col.HISTORY
             count += 1
     return count
 
@@ -369,33 +340,35 @@ def list_features(
 ) -> int:  # fmt: skip
     """List slot, value and family of all weights of an ad at a request; return their number."""
     n = 0
-    slots[n], weights[n], families[n] = slot_of(_BIAS_HASH, shift), 1.0, BIAS
+    slots[n], weights[n], families[n] = slot_of(_BIAS_HASH, shift), 1.0, col.BIAS
     n += 1
     for i in range(count):
         kind = kinds[i]
         slots[n], weights[n] = slot_of(hashes[i], shift), values[i]
-        families[n] = F_CONTEXT if kind == CONTEXT else (F_HISTORY if kind == HISTORY else F_TIME)
+        families[n] = (
+            col.F_CONTEXT if kind == col.CONTEXT else (col.F_HISTORY if kind == col.HISTORY else col.F_TIME)
+        )
         n += 1
-        if kind == CONTEXT:
+        if kind == col.CONTEXT:
             slots[n], weights[n] = slot_beside(hashes[i], ad, shift), values[i]
-            families[n] = F_CONTEXT_AD
+            families[n] = col.F_CONTEXT_AD
             n += 1
-    slots[n], weights[n], families[n] = slot_of(ad_hash, shift), 1.0, F_AD
+    slots[n], weights[n], families[n] = slot_of(ad_hash, shift), 1.0, col.F_AD
     n += 1
     for k in range(ad_count):
         feature = ad_features[k]
         named = feature_hashes[feature]
-        slots[n], weights[n], families[n] = slot_of(named, shift), ad_values[k], F_AD_FEATURE
+        slots[n], weights[n], families[n] = slot_of(named, shift), ad_values[k], col.F_AD_FEATURE
         n += 1
         if crosses[feature] == 0:
             continue
         for i in range(count):
-            if kinds[i] == CONTEXT:
+            if kinds[i] == col.CONTEXT:
                 slots[n], weights[n] = slot_of(crossed(hashes[i], named), shift), values[i] * ad_values[k]
-                families[n] = F_CONTEXT_FEATURE
+                families[n] = col.F_CONTEXT_FEATURE
                 n += 1
     for b in range(between.shape[0]):
-        slots[n], weights[n], families[n] = slot_of(between[b], shift), 1.0, F_BETWEEN
+        slots[n], weights[n], families[n] = slot_of(between[b], shift), 1.0, col.F_BETWEEN
         n += 1
     return n
 
@@ -414,14 +387,14 @@ def stacked(p: float) -> float:
 
 def said_by(raw: Sequence[float]) -> tuple[float, float, float]:
     """Return the scores of earlier heads for later ones (see `K_CLICK`), as estimated at the decision."""
-    fit = raw[HEADS] if len(raw) > HEADS else 0.0
-    return stacked(raw[CLICK]), bounded(fit), stacked(raw[CONVERSATION])
+    fit = raw[col.HEADS] if len(raw) > col.HEADS else 0.0
+    return stacked(raw[col.CLICK]), bounded(fit), stacked(raw[col.CONVERSATION])
 
 
 @compiled
 def count_stacked(head: int) -> int:
     """How many weights earlier heads have in a head: two in a conversation, three in those after it."""
-    return min(head + 1, STACKED) if head > CLICK else 0
+    return min(head + 1, col.STACKED) if head > col.CLICK else 0
 
 
 @compiled
@@ -441,7 +414,7 @@ def list_stacked(
     """
     for before in range(count_stacked(head)):
         slots[count], weights[count] = stack_slot(before, shift), stack[before]
-        families[count] = F_STACKED
+        families[count] = col.F_STACKED
         count += 1
     return count
 
@@ -451,8 +424,8 @@ def sum_fit(table: Array, slots: Array, weights: Array, families: Array, count: 
     """Return the part of the click score from interactions of request and ad."""
     fit = 0.0
     for j in range(count):
-        if families[j] == F_CONTEXT_AD or families[j] == F_CONTEXT_FEATURE:
-            fit += weights[j] * table[slots[j], CLICK]
+        if families[j] == col.F_CONTEXT_AD or families[j] == col.F_CONTEXT_FEATURE:
+            fit += weights[j] * table[slots[j], col.CLICK]
     return fit
 
 
@@ -466,15 +439,15 @@ def add_shared(
     The last column is the fit: the part of the click score without the feature's own weight.
     """
     slot = slot_of(named, shift)
-    for head in range(HEADS):
+    for head in range(col.HEADS):
         into[head] = table[slot, head]
-    own = into[CLICK]
+    own = into[col.CLICK]
     for i in range(count):
-        if kinds[i] == CONTEXT:
+        if kinds[i] == col.CONTEXT:
             slot = slot_of(crossed(hashes[i], named), shift)
-            for head in range(HEADS):
+            for head in range(col.HEADS):
                 into[head] += values[i] * table[slot, head]
-    into[HEADS] = into[CLICK] - own
+    into[col.HEADS] = into[col.CLICK] - own
 
 
 @compiled
@@ -484,11 +457,11 @@ def add_base(
 ) -> None:  # fmt: skip
     """Fill the part of all heads' scores that does not depend on the ad."""
     slot = slot_of(_BIAS_HASH, shift)
-    for head in range(HEADS):
-        into[head] = table[slot, head] + viewers[viewer, V_EFFECT + head]
+    for head in range(col.HEADS):
+        into[head] = table[slot, head] + viewers[viewer, col.V_EFFECT + head]
     for i in range(count):
         slot = slot_of(hashes[i], shift)
-        for head in range(HEADS):
+        for head in range(col.HEADS):
             into[head] += values[i] * table[slot, head]
 
 
@@ -504,21 +477,21 @@ def add_own(
     """
     for i in range(total):
         slot = slot_of(ad_hashes[able[i]], shift)
-        for head in range(HEADS):
+        for head in range(col.HEADS):
             into[i, head] = base[head] + table[slot, head]
-        into[i, R_FIT] = -into[i, CLICK]
+        into[i, col.R_FIT] = -into[i, col.CLICK]
     last = (np.int64(1) << (np.int64(64) - np.int64(shift))) - 1
     for start in range(0, total, _AT_ONCE):
         end = min(start + _AT_ONCE, total)
         for k in range(count):
-            if kinds[k] == CONTEXT:
+            if kinds[k] == col.CONTEXT:
                 begin, value = slot_beside(hashes[k], 0, shift), values[k]
                 for i in range(start, end):
                     slot = (begin + able[i]) & last
-                    for head in range(HEADS):
+                    for head in range(col.HEADS):
                         into[i, head] += value * table[slot, head]
     for i in range(total):
-        into[i, R_FIT] += into[i, CLICK]
+        into[i, col.R_FIT] += into[i, col.CLICK]
 
 
 @compiled
@@ -526,7 +499,7 @@ def add_between(between: Array, shift: np.uint64, table: Array, into: Array) -> 
     """Add the part of all heads' scores from interactions of viewer and ad."""
     for b in range(between.shape[0]):
         slot = slot_of(between[b], shift)
-        for head in range(HEADS):
+        for head in range(col.HEADS):
             into[head] += table[slot, head]
 
 
@@ -535,14 +508,14 @@ def weigh_between(between: Array, shift: np.uint64, table: Array, into: Array) -
     """Fill the terms of `add_between`, for all ads that a viewer has not met."""
     for b in range(between.shape[0]):
         slot = slot_of(between[b], shift)
-        for head in range(HEADS):
+        for head in range(col.HEADS):
             into[b, head] = table[slot, head]
 
 
 @compiled
 def viewer_variance(viewers: Array, viewer: int, head: int, spread: Array) -> float:
     """Return the variance of the viewer's own effect; the prior variance for a new viewer."""
-    variance = viewers[viewer, V_VARIANCE + head]
+    variance = viewers[viewer, col.V_VARIANCE + head]
     return float(variance if variance > 0.0 else spread[head])
 
 
@@ -674,7 +647,7 @@ def add_classes(
                 best = k
         hashes[count] = named[best]
         values[count] = strength * chances[best]
-        kinds[count] = CONTEXT
+        kinds[count] = col.CONTEXT
         count += 1
         chances[best] = -1.0
     return count

@@ -6,23 +6,7 @@ from typing import Final
 import numpy as np
 
 from contatto.kit.runtime import Array, compiled
-from contatto.learning.columns import (
-    A_FEATURES,
-    CLICK,
-    CONVERSATION,
-    FAMILIES,
-    FIRST_AGAIN,
-    HEADS,
-    HEADS_AGAIN,
-    K_CLICK,
-    K_CONVERSATION,
-    K_FIT,
-    LEAD,
-    SPAM,
-    V_EFFECT,
-    V_FARM,
-    V_VARIANCE,
-)
+from contatto.learning import columns as col
 from contatto.learning.features import (
     bounded,
     chance,
@@ -104,14 +88,14 @@ def stack_scores(
     Returns:
         How many weights there are now.
     """
-    if head > CLICK:
-        z = score_features(table, slots, weights, count, CLICK) + effects[CLICK]
-        stack[K_CLICK] = stacked(logistic(z))
-        stack[K_FIT] = bounded(sum_fit(table, slots, weights, families, count))
-    if head > CONVERSATION:
-        total = list_stacked(stack, CONVERSATION, count, shift, slots, weights, families)
-        z = score_features(table, slots, weights, total, CONVERSATION) + effects[CONVERSATION]
-        stack[K_CONVERSATION] = stacked(logistic(z))
+    if head > col.CLICK:
+        z = score_features(table, slots, weights, count, col.CLICK) + effects[col.CLICK]
+        stack[col.K_CLICK] = stacked(logistic(z))
+        stack[col.K_FIT] = bounded(sum_fit(table, slots, weights, families, count))
+    if head > col.CONVERSATION:
+        total = list_stacked(stack, col.CONVERSATION, count, shift, slots, weights, families)
+        z = score_features(table, slots, weights, total, col.CONVERSATION) + effects[col.CONVERSATION]
+        stack[col.K_CONVERSATION] = stacked(logistic(z))
     return int(list_stacked(stack, head, count, shift, slots, weights, families))
 
 
@@ -152,7 +136,7 @@ def learn_one(
     Args as in `columns` and `evidence`. ``floor`` is the smallest variance, as a share of the prior one.
     ``share`` scales the step of shared weights; the viewer's own effect takes all.
     """
-    z, own, column = 0.0, 0.0, HEADS + head
+    z, own, column = 0.0, 0.0, col.HEADS + head
     if viewer >= 0:
         own = viewer_variance(viewers, viewer, head, viewer_spread)
     total = own
@@ -163,7 +147,7 @@ def learn_one(
             variance = spread[families[j], head]
         total += weights[j] * weights[j] * variance
     if viewer >= 0:
-        z += viewers[viewer, V_EFFECT + head]
+        z += viewers[viewer, col.V_EFFECT + head]
     p = logistic(z)
     slope, curve = evidence(kind, p, before, after)
     if kind == 0 or kind == 1:
@@ -186,9 +170,9 @@ def learn_one(
         remaining = variance - step * fall * weights[j] * variance * curve
         table[slot, column] = max(remaining, floor * spread[families[j], head])
     if viewer >= 0:
-        viewers[viewer, V_EFFECT + head] += own * gain * slope
+        viewers[viewer, col.V_EFFECT + head] += own * gain * slope
         remaining = own - own * own * fall * curve
-        viewers[viewer, V_VARIANCE + head] = max(remaining, 0.05 * viewer_spread[head])
+        viewers[viewer, col.V_VARIANCE + head] = max(remaining, 0.05 * viewer_spread[head])
     return p
 
 
@@ -197,12 +181,12 @@ def forget(table: Array, family_of: Array, spread: Array, share: float) -> None:
     """Increase the variance of every weight, so that the learner follows changes."""
     for slot in range(table.shape[0]):
         family = family_of[slot]
-        if family == FAMILIES:
+        if family == col.FAMILIES:
             continue
-        for head in range(HEADS):
-            variance = float(table[slot, HEADS + head])
+        for head in range(col.HEADS):
+            variance = float(table[slot, col.HEADS + head])
             if variance > 0.0:
-                table[slot, HEADS + head] = min(variance * (1.0 + share), spread[family, head])
+                table[slot, col.HEADS + head] = min(variance * (1.0 + share), spread[family, head])
 
 
 _HALVINGS = 14
@@ -273,14 +257,14 @@ def learn_again(
         place, ad, viewer = samples[i, 0], samples[i, 1], samples[i, 2]
         base = list_features(
             kept_hashes[place], kept_values[place], kept_kinds[place], int(kept_counts[place]), ad,
-            ad_hashes[ad], ad_features[ad], ad_values[ad], int(ads[ad, A_FEATURES]), feature_hashes, crosses,
-            kept_between[place], shift, slots, weights, families,
+            ad_hashes[ad], ad_features[ad], ad_values[ad], int(ads[ad, col.A_FEATURES]), feature_hashes,
+            crosses, kept_between[place], shift, slots, weights, families,
         )  # fmt: skip
         share, is_trusted = float(shares[place]), trust_in(viewers, viewer, farm_prior) > SUSPECT
-        for k in range(HEADS_AGAIN):
+        for k in range(col.HEADS_AGAIN):
             if labels[i, k] == 0.0:
                 continue
-            head = FIRST_AGAIN + k
+            head = col.FIRST_AGAIN + k
             count = list_stacked(stacks[place], head, base, shift, slots, weights, families)
             z, total = float(effects[viewer, k]), float(viewer_spread[head])
             for j in range(count):
@@ -296,7 +280,7 @@ def learn_again(
             effects[viewer, k] += viewer_spread[head] * step
             for j in range(count):
                 slot, move, row = slots[j], weights[j] * step * share, covariances[families[j], k]
-                for column in range(HEADS_AGAIN):
+                for column in range(col.HEADS_AGAIN):
                     means[slot, column] += move * row[column]
 
 
@@ -316,13 +300,13 @@ def fill_residuals(
         place, ad, viewer = samples[i, 0], samples[i, 1], samples[i, 2]
         base = list_features(
             kept_hashes[place], kept_values[place], kept_kinds[place], int(kept_counts[place]), ad,
-            ad_hashes[ad], ad_features[ad], ad_values[ad], int(ads[ad, A_FEATURES]), feature_hashes, crosses,
-            kept_between[place], shift, slots, weights, families,
+            ad_hashes[ad], ad_features[ad], ad_values[ad], int(ads[ad, col.A_FEATURES]), feature_hashes,
+            crosses, kept_between[place], shift, slots, weights, families,
         )  # fmt: skip
-        for k in range(HEADS_AGAIN):
+        for k in range(col.HEADS_AGAIN):
             if labels[i, k] == 0.0:
                 continue
-            count = list_stacked(stacks[place], FIRST_AGAIN + k, base, shift, slots, weights, families)
+            count = list_stacked(stacks[place], col.FIRST_AGAIN + k, base, shift, slots, weights, families)
             z = float(effects[viewer, k])
             for j in range(count):
                 z += weights[j] * means[slots[j], k]
@@ -347,13 +331,13 @@ LEADS: Final = 0.02
 _LEAST, _MOST = -5.0, 12.0
 ABOVE_USUAL: Final = 3.0
 """Upper bound of an expected rate, as a multiple of the usual rate."""
-MOST_EXPECTED: Final = {CLICK: 0.15, SPAM: 0.5, LEAD: 0.9}
+MOST_EXPECTED: Final = {col.CLICK: 0.15, col.SPAM: 0.5, col.LEAD: 0.9}
 """Upper bound of an expected rate, for markets where one viewer makes most clicks."""
 SUSPECT: Final = 0.5
 """Trust below which the learner ignores a viewer."""
 _NEVER: Final = 0.01
 """Distance of an expected rate from 0 and 1."""
-_OF_FARMS: Final = {CLICK: CLICKS, SPAM: SPAMS, LEAD: LEADS}
+_OF_FARMS: Final = {col.CLICK: CLICKS, col.SPAM: SPAMS, col.LEAD: LEADS}
 
 
 def evidence_of(head: int, expected: float, usual: float, *, is_positive: bool) -> float:
@@ -368,7 +352,7 @@ def evidence_of(head: int, expected: float, usual: float, *, is_positive: bool) 
 
 def add_evidence(row: Array, amount: float) -> None:
     """Add evidence for or against a click farm, within bounds."""
-    row[V_FARM] = min(max(float(row[V_FARM]) + amount, _LEAST), _MOST)
+    row[col.V_FARM] = min(max(float(row[col.V_FARM]) + amount, _LEAST), _MOST)
 
 
 def prior_of(farm_clicks: float, clicks: float) -> float:
@@ -388,4 +372,4 @@ FIRST_PRIOR: Final = prior_of(0.0, 0.0)
 @compiled
 def trust_in(viewers: Array, viewer: int, prior: float) -> float:
     """Return the probability that a viewer is no click farm; 1 for row 0."""
-    return 1.0 - logistic(prior + float(viewers[viewer, V_FARM])) if viewer > 0 else 1.0
+    return 1.0 - logistic(prior + float(viewers[viewer, col.V_FARM])) if viewer > 0 else 1.0

@@ -13,65 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.learning.columns import (
-    A_FEATURES,
-    A_GROUP,
-    A_ON,
-    AD_COLUMNS,
-    BETWEEN,
-    BETWEEN_VALUES,
-    BIAS,
-    BINS,
-    BINS_AN_OCTAVE,
-    CLICK,
-    CONVERSATION,
-    DAY_S,
-    F_AD,
-    F_AD_FEATURE,
-    F_BETWEEN,
-    F_CONTEXT,
-    F_CONTEXT_AD,
-    F_CONTEXT_FEATURE,
-    F_HISTORY,
-    F_STACKED,
-    F_TIME,
-    F_VIEWER,
-    FAMILIES,
-    FIRST_AGAIN,
-    G_ADVERTISER,
-    G_AVAILABLE,
-    G_CALIBRATION,
-    G_ENDS,
-    G_GOAL,
-    G_OFFSET,
-    G_OPEN,
-    G_REQUESTS,
-    G_STARTS,
-    GROUP_COLUMNS,
-    HEADS,
-    HEADS_AGAIN,
-    KNOWN_ADVERTISERS,
-    LEAD,
-    LOWEST_OCTAVE,
-    MOST_AD_FEATURES,
-    MOST_CONTEXT,
-    OUTCOME,
-    RAWS,
-    RECENT_ADS,
-    S_BAD_WEIGHT,
-    S_EXPLORE,
-    S_FARM_PRIOR,
-    S_FLOOR_VARIANCE,
-    S_RANDOM,
-    S_SPAM_POWER,
-    S_TEMPERATURE,
-    SECOND,
-    STACKED,
-    V_DECAYED_AT,
-    V_REQUESTED_AT,
-    VIEWER_COLUMNS,
-)
-from contatto.learning.columns import SETTINGS as SETTING_COLUMNS
+from contatto.learning import columns as col
 from contatto.learning.features import FeatureFields, Hashed, LatentClasses, name_hash, slot_of
 from contatto.learning.impressions import FrequencyCounter, Impression, LabelDelays, Records, Snapshots
 from contatto.learning.learner import FIRST_PRIOR, forget
@@ -81,7 +23,7 @@ UNITS: Final = 1_000
 """Spend is counted in thousandths of a micro: prices are for a thousand views."""
 MOST_OF_DAY: Final = 1.25
 HORIZON_S: Final = 1_800.0
-NO_END_S: Final = 7.0 * DAY_S
+NO_END_S: Final = 7.0 * col.DAY_S
 """Assumed time until a total budget without an end is spent."""
 FAST_S: Final = 3 * 3_600.0
 """Time in which fast pacing spends the budget."""
@@ -100,10 +42,10 @@ class BudgetPlan:
 def day_bounds(ts: int, timezone: str) -> tuple[int, int]:
     """Return the start of the local day and of the next one, in microseconds; a day may have 23 hours."""
     zone = ZoneInfo(timezone)
-    local = datetime.fromtimestamp(ts // SECOND, zone)
+    local = datetime.fromtimestamp(ts // col.SECOND, zone)
     midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     following = (midnight.replace(tzinfo=None) + timedelta(days=1)).replace(tzinfo=zone)
-    return round(midnight.timestamp()) * SECOND, round(following.timestamp()) * SECOND
+    return round(midnight.timestamp()) * col.SECOND, round(following.timestamp()) * col.SECOND
 
 
 def limit_units(line: AdGroupLine) -> float:
@@ -159,7 +101,7 @@ def spend_at(prices: NDArray[np.float64], multiplier: float) -> float:
     """Return the total price of the requests that a multiplier wins; see `find_multiplier`."""
     if multiplier <= 0.0:
         return 0.0
-    place = (math.log2(multiplier) - LOWEST_OCTAVE) * BINS_AN_OCTAVE
+    place = (math.log2(multiplier) - col.LOWEST_OCTAVE) * col.BINS_AN_OCTAVE
     whole = min(max(int(place), 0), len(prices))
     inside = float(prices[whole]) * (place - whole) if whole < len(prices) and place > 0.0 else 0.0
     return float(prices[:whole].sum()) + inside
@@ -173,12 +115,12 @@ def find_quantile(counts: NDArray[np.float64], share: float) -> float:
     return multiplier_at(float(np.searchsorted(total, share * total[-1])) + 1.0)
 
 
-_CENTRES: Final = np.exp2((np.arange(BINS) + 0.5) / BINS_AN_OCTAVE + LOWEST_OCTAVE)
+_CENTRES: Final = np.exp2((np.arange(col.BINS) + 0.5) / col.BINS_AN_OCTAVE + col.LOWEST_OCTAVE)
 
 
 def multiplier_at(place: float) -> float:
     """Return the multiplier at a position on the landscape's axis of bins."""
-    return float(2.0 ** (place / BINS_AN_OCTAVE + LOWEST_OCTAVE))
+    return float(2.0 ** (place / col.BINS_AN_OCTAVE + col.LOWEST_OCTAVE))
 
 
 SLOTS: Final = 96
@@ -204,12 +146,14 @@ class Traffic:
         self.began_s = 0
 
     def count(self, country: int, now_s: int) -> None:
-        day, second = divmod(now_s, DAY_S)
+        day, second = divmod(now_s, col.DAY_S)
         if day != self.day:
             if self.day < 0:
                 self.began_s = now_s
             else:
-                first = -(-(self.began_s % DAY_S) // SLOT_S) if self.began_s // DAY_S == self.day else 0
+                first = (
+                    -(-(self.began_s % col.DAY_S) // SLOT_S) if self.began_s // col.DAY_S == self.day else 0
+                )
                 observed = np.arange(SLOTS) >= first
                 share = np.where(observed, np.where(self.weight > 0.0, _NEWEST, 1.0), 0.0)
                 self.mean += share * (self.today - self.mean)
@@ -262,7 +206,7 @@ def cumulate(curve: Curve) -> Curve:
 
 
 def _amount_until(cumulated: Curve, at_s: float) -> float:
-    days, second = divmod(at_s, DAY_S)
+    days, second = divmod(at_s, col.DAY_S)
     slot, into = divmod(second, SLOT_S)
     place = int(slot)
     step = float(cumulated[place + 1] - cumulated[place])
@@ -374,23 +318,25 @@ class Groups:
         self.countries: dict[str, int] = {"": 0}
         self.features: dict[int, int] = {}
         self.view_rate = 1.0
+        self.results_per_score: dict[LineGoal, float] = {}
+        """Usual ratio by goal at this step, see `outcomes.results_per_score`."""
         self.curves: dict[int, tuple[int, NDArray[np.float64]]] = {}
-        self.table = np.zeros((8, GROUP_COLUMNS))
+        self.table = np.zeros((8, col.GROUP_COLUMNS))
         self.allowed = np.zeros((8, 8), np.uint8)
-        self.prices = np.zeros((8, BINS))
-        self.counts = np.zeros((8, BINS))
+        self.prices = np.zeros((8, col.BINS))
+        self.counts = np.zeros((8, col.BINS))
         self.best_of = np.zeros((8, 2))
-        self.ads = np.zeros((8, AD_COLUMNS), np.int64)
+        self.ads = np.zeros((8, col.AD_COLUMNS), np.int64)
         self.ad_hashes = np.zeros(8, np.uint64)
-        self.ad_features = np.zeros((8, MOST_AD_FEATURES), np.int64)
-        self.ad_values = np.zeros((8, MOST_AD_FEATURES))
+        self.ad_features = np.zeros((8, col.MOST_AD_FEATURES), np.int64)
+        self.ad_values = np.zeros((8, col.MOST_AD_FEATURES))
         self.feature_hashes = np.zeros(8, np.uint64)
         self.crosses = np.ones(8, np.uint8)
         self.stamps = np.zeros(8, np.int64)
-        self.sums = np.zeros((8, HEADS + 1))
+        self.sums = np.zeros((8, col.HEADS + 1))
         self.able = np.zeros(9, np.int64)
         self.offers = np.zeros(9)
-        self.raws = np.zeros((9, RAWS))
+        self.raws = np.zeros((9, col.RAWS))
         self.by_number, self.ad_by_number = RowIndex(self.by_id), RowIndex(self.ad_by_id)
 
     def country_of(self, name: str) -> int:
@@ -417,7 +363,7 @@ class Groups:
             if number >= size:
                 for name in ("table", "allowed", "prices", "counts", "best_of"):
                     setattr(self, name, np.pad(getattr(self, name), ((0, size), (0, 0))))
-            self.table[number, G_CALIBRATION:] = 1.0
+            self.table[number, col.G_CALIBRATION :] = 1.0
         group = self.groups[number]
         before, group.line = group.line, line
         for name, country in list(self.countries.items()):
@@ -425,11 +371,11 @@ class Groups:
         for name in line.countries or ():
             self.country_of(name.upper())
         row = self.table[number]
-        row[G_OPEN] = line.status is Status.ON
-        row[G_STARTS] = (line.starts_ts or 0) / SECOND
-        row[G_ENDS] = math.inf if line.ends_ts is None else line.ends_ts / SECOND
-        row[G_GOAL] = 0.0 if line.goal is LineGoal.LEAD else 1.0
-        row[G_ADVERTISER] = self.advertisers.setdefault(line.advertiser_id, len(self.advertisers))
+        row[col.G_OPEN] = line.status is Status.ON
+        row[col.G_STARTS] = (line.starts_ts or 0) / col.SECOND
+        row[col.G_ENDS] = math.inf if line.ends_ts is None else line.ends_ts / col.SECOND
+        row[col.G_GOAL] = 0.0 if line.goal is LineGoal.LEAD else 1.0
+        row[col.G_ADVERTISER] = self.advertisers.setdefault(line.advertiser_id, len(self.advertisers))
         if before.timezone != line.timezone or not group.day_until:
             group.day_from, group.day_until = day_bounds(ts, line.timezone)
         self._set_offset(group, ts)
@@ -471,9 +417,9 @@ class Groups:
             self.ad_hashes[ad] = name_hash("ad", line.ad_id)
             advertiser_ads.append(ad)
         self.ad_lines[ad] = line
-        self.ads[ad, A_GROUP] = self.by_id[line.adgroup_id]
-        self.ads[ad, A_ON] = 1
-        self.ads[ad, A_FEATURES] = 0
+        self.ads[ad, col.A_GROUP] = self.by_id[line.adgroup_id]
+        self.ads[ad, col.A_ON] = 1
+        self.ads[ad, col.A_FEATURES] = 0
         for named, value in zip(*hashed, strict=True):
             self._add_feature(ad, named, value)
         if len(advertiser_ads) >= SEVERAL:
@@ -489,8 +435,8 @@ class Groups:
         return self.ads_of.setdefault(self._advertiser_of(line), [])
 
     def _add_feature(self, ad: int, named: int, value: float) -> None:
-        count = self.ads[ad, A_FEATURES]
-        if count < MOST_AD_FEATURES:
+        count = self.ads[ad, col.A_FEATURES]
+        if count < col.MOST_AD_FEATURES:
             feature = self.features.setdefault(named, len(self.features))
             size = len(self.feature_hashes)
             if feature >= size:
@@ -501,11 +447,11 @@ class Groups:
             self.feature_hashes[feature] = named
             self.ad_features[ad, count] = feature
             self.ad_values[ad, count] = value
-            self.ads[ad, A_FEATURES] = count + 1
+            self.ads[ad, col.A_FEATURES] = count + 1
 
     def _set_offset(self, group: AuctionGroup, ts: int) -> None:
-        local = datetime.fromtimestamp(ts // SECOND, ZoneInfo(group.line.timezone)).utcoffset()
-        self.table[group.number, G_OFFSET] = local.total_seconds() if local else 0.0
+        local = datetime.fromtimestamp(ts // col.SECOND, ZoneInfo(group.line.timezone)).utcoffset()
+        self.table[group.number, col.G_OFFSET] = local.total_seconds() if local else 0.0
 
     def refresh(self, group: AuctionGroup) -> None:
         """Set the available budget, limited by the plan of the next half hour.
@@ -514,7 +460,7 @@ class Groups:
         """
         remaining = goal_units(group.line) - group.counted - group.promised
         ahead = group.ahead - group.counted - group.promised * self.view_rate
-        self.table[group.number, G_AVAILABLE] = max(min(remaining, ahead), 0.0)
+        self.table[group.number, col.G_AVAILABLE] = max(min(remaining, ahead), 0.0)
 
     def turn_days(self, ts: int) -> None:
         """Begin a new day for ad groups after their local midnight."""
@@ -534,7 +480,7 @@ class Groups:
         shares = 0.5 ** (newest / HALF_LIFE)
         self.prices *= shares[:, None]
         self.counts *= shares[:, None]
-        self.table[:, G_REQUESTS] *= shares
+        self.table[:, col.G_REQUESTS] *= shares
 
     def state(self) -> Any:
         return [
@@ -593,15 +539,15 @@ def _serves(line: AdGroupLine, country: str) -> bool:
     return not line.countries or country in {name.upper() for name in line.countries}
 
 
-MEANS_AGAIN: Final = slice(FIRST_AGAIN, FIRST_AGAIN + HEADS_AGAIN)
+MEANS_AGAIN: Final = slice(col.FIRST_AGAIN, col.FIRST_AGAIN + col.HEADS_AGAIN)
 """Columns with the means of the batch-trained heads."""
 FIRST_MEANS: Final = (-3.5, -1.0, -1.0, -2.0, -2.0)
 """Prior scores of the heads."""
 FIRST_SPREAD: Final[dict[int, float | tuple[float, ...]]] = {
-    BIAS: 4.0, F_CONTEXT: 0.015, F_HISTORY: (0.02, 0.05, 0.02, 0.1, 0.03), F_TIME: 0.003, F_AD: 0.06,
-    F_AD_FEATURE: 0.015, F_CONTEXT_AD: (0.006, 0.006, 0.012, 0.006, 0.006),
-    F_CONTEXT_FEATURE: (0.009, 0.009, 0.018, 0.009, 0.009),
-    F_BETWEEN: 0.015, F_VIEWER: (0.1, 0.2, 0.5, 0.8, 0.3), F_STACKED: 0.25,
+    col.BIAS: 4.0, col.F_CONTEXT: 0.015, col.F_HISTORY: (0.02, 0.05, 0.02, 0.1, 0.03), col.F_TIME: 0.003,
+    col.F_AD: 0.06, col.F_AD_FEATURE: 0.015, col.F_CONTEXT_AD: (0.006, 0.006, 0.012, 0.006, 0.006),
+    col.F_CONTEXT_FEATURE: (0.009, 0.009, 0.018, 0.009, 0.009),
+    col.F_BETWEEN: 0.015, col.F_VIEWER: (0.1, 0.2, 0.5, 0.8, 0.3), col.F_STACKED: 0.25,
 }  # fmt: skip
 """Prior variance of the weights by family, and by head where they differ.
 
@@ -609,11 +555,11 @@ Viewers differ most in spam and leads. History predicts spam best: a smaller var
 Leads depend most on the interaction of request and ad, so its variance is larger there. A larger one for
 history would overfit the few leads of the first day.
 """
-FITS: Final = (CLICK, CONVERSATION, LEAD)
+FITS: Final = (col.CLICK, col.CONVERSATION, col.LEAD)
 """Heads that depend on the fit of ad and viewer, …"""
 HOW_ALIKE: Final = 0.5
 """… with this prior correlation between their weights of a request and ad interaction."""
-_MOST_WEIGHTS: Final = (MOST_CONTEXT + 2) * (MOST_AD_FEATURES + 2) + 2 * BETWEEN + 4
+_MOST_WEIGHTS: Final = (col.MOST_CONTEXT + 2) * (col.MOST_AD_FEATURES + 2) + 2 * col.BETWEEN + 4
 _GROUP_TRUST: Final = 15.0
 """Weight of the market's calibration in that of an ad group, in expected events."""
 
@@ -624,32 +570,34 @@ class Learned:
     def __init__(self, bits: int) -> None:
         self.bits = bits
         self.shift = np.uint64(64 - bits)
-        self.table = np.zeros((1 << bits, 2 * HEADS), np.float32)
-        self.family_of = np.full(1 << bits, FAMILIES, np.uint8)
-        self.spread = np.zeros((FAMILIES, HEADS))
+        self.table = np.zeros((1 << bits, 2 * col.HEADS), np.float32)
+        self.family_of = np.full(1 << bits, col.FAMILIES, np.uint8)
+        self.spread = np.zeros((col.FAMILIES, col.HEADS))
         for family, variance in FIRST_SPREAD.items():
             self.spread[family] = variance
         self.slots = np.zeros(_MOST_WEIGHTS, np.int64)
         self.weights = np.zeros(_MOST_WEIGHTS)
         self.families = np.zeros(_MOST_WEIGHTS, np.int64)
-        self.stack = np.zeros(STACKED)
-        self.names = np.zeros((BETWEEN, BETWEEN_VALUES), np.uint64)
-        for kind in range(BETWEEN):
-            for value in range(BETWEEN_VALUES):
+        self.stack = np.zeros(col.STACKED)
+        self.names = np.zeros((col.BETWEEN, col.BETWEEN_VALUES), np.uint64)
+        for kind in range(col.BETWEEN):
+            for value in range(col.BETWEEN_VALUES):
                 self.names[kind, value] = name_hash("between", str(kind), str(value))
         bias = slot_of(np.uint64(0x5851F42D4C957F2D), self.shift)
-        self.table[bias, :HEADS] = FIRST_MEANS
-        self.table[bias, HEADS:] = FIRST_SPREAD[BIAS]
-        self.again = np.zeros((1 << bits, HEADS_AGAIN), np.float32)
+        self.table[bias, : col.HEADS] = FIRST_MEANS
+        self.table[bias, col.HEADS :] = FIRST_SPREAD[col.BIAS]
+        self.again = np.zeros((1 << bits, col.HEADS_AGAIN), np.float32)
         self.again[bias] = FIRST_MEANS[MEANS_AGAIN]
-        self.family_of[bias] = BIAS
+        self.family_of[bias] = col.BIAS
 
     def prior_covariances(self) -> NDArray[np.float64]:
         """Return the prior covariance of the weights of a feature, by family, head and head."""
         sizes = np.sqrt(self.spread[:, MEANS_AGAIN])
-        near = np.tile(np.eye(HEADS_AGAIN), (FAMILIES, 1, 1))
+        near = np.tile(np.eye(col.HEADS_AGAIN), (col.FAMILIES, 1, 1))
         for head, partner in permutations(FITS, 2):
-            near[[F_CONTEXT_AD, F_CONTEXT_FEATURE], head - FIRST_AGAIN, partner - FIRST_AGAIN] = HOW_ALIKE
+            near[
+                [col.F_CONTEXT_AD, col.F_CONTEXT_FEATURE], head - col.FIRST_AGAIN, partner - col.FIRST_AGAIN
+            ] = HOW_ALIKE
         covariance: NDArray[np.float64] = near * sizes[:, :, None] * sizes[:, None, :]
         return covariance
 
@@ -662,14 +610,14 @@ class Viewers:
 
     def __init__(self) -> None:
         self.by_id: dict[str, int] = {}
-        self.table = np.zeros((1024, VIEWER_COLUMNS))
-        self.recent = np.full((1024, RECENT_ADS), -1, np.int32)
-        self.shown = np.zeros((1024, RECENT_ADS), np.float32)
-        self.weekly = np.zeros((1024, RECENT_ADS), np.float32)
-        self.shown_at = np.zeros((1024, RECENT_ADS))
-        self.known = np.full((1024, KNOWN_ADVERTISERS), -1, np.int32)
-        self.flags = np.zeros((1024, KNOWN_ADVERTISERS), np.uint8)
-        self.again = np.zeros((1024, HEADS_AGAIN), np.float32)
+        self.table = np.zeros((1024, col.VIEWER_COLUMNS))
+        self.recent = np.full((1024, col.RECENT_ADS), -1, np.int32)
+        self.shown = np.zeros((1024, col.RECENT_ADS), np.float32)
+        self.weekly = np.zeros((1024, col.RECENT_ADS), np.float32)
+        self.shown_at = np.zeros((1024, col.RECENT_ADS))
+        self.known = np.full((1024, col.KNOWN_ADVERTISERS), -1, np.int32)
+        self.flags = np.zeros((1024, col.KNOWN_ADVERTISERS), np.uint8)
+        self.again = np.zeros((1024, col.HEADS_AGAIN), np.float32)
 
     def row_of(self, viewer_id: str, now_s: float) -> int:
         """Return the row of a viewer; add a missing one."""
@@ -683,8 +631,8 @@ class Viewers:
                     larger = np.full((2 * len(array), *array.shape[1:]), fill, array.dtype)
                     larger[: len(array)] = array
                     setattr(self, name, larger)
-            self.table[row, V_DECAYED_AT] = now_s
-            self.table[row, V_REQUESTED_AT] = -1e9
+            self.table[row, col.V_DECAYED_AT] = now_s
+            self.table[row, col.V_REQUESTED_AT] = -1e9
         return row
 
     def note_shown(self, row: int, ad: int, now_s: float) -> None:
@@ -693,7 +641,7 @@ class Viewers:
         place = recent.index(ad) if ad in recent else int(self.shown_at[row].argmin())
         day, week = 0.0, 0.0
         if recent[place] == ad:
-            days = (now_s - float(self.shown_at[row, place])) / DAY_S
+            days = (now_s - float(self.shown_at[row, place])) / col.DAY_S
             day = float(self.shown[row, place]) * 0.5**days
             week = float(self.weekly[row, place]) * 0.5 ** (days / 7.0)
         self.recent[row, place], self.shown_at[row, place] = ad, now_s
@@ -708,9 +656,9 @@ class CalibrationCounts:
     """Decayed actual and expected outcomes by ad group and head, with shrinkage to the market."""
 
     def __init__(self) -> None:
-        self.came = np.zeros((0, HEADS))
-        self.expected = np.zeros((0, HEADS))
-        self.tried = np.zeros((0, HEADS))
+        self.came = np.zeros((0, col.HEADS))
+        self.expected = np.zeros((0, col.HEADS))
+        self.tried = np.zeros((0, col.HEADS))
 
     def grow(self, groups: int) -> None:
         more = ((0, groups - len(self.came)), (0, 0))
@@ -829,21 +777,21 @@ class MarketState:
         """Decayed clicks, …"""
         self.farm_clicks = 0.0
         """… and those by suspected click farms."""
-        self.numbers = np.zeros(SETTING_COLUMNS)
-        self.numbers[S_SPAM_POWER] = self.settings["spam_power"]
-        self.numbers[S_BAD_WEIGHT] = self.settings["bad_weight"]
-        self.numbers[S_TEMPERATURE] = self.settings["temperature"]
-        self.numbers[S_EXPLORE] = self.settings["explore"]
-        self.numbers[S_FLOOR_VARIANCE] = self.settings["floor_variance"]
-        self.numbers[S_RANDOM] = float(is_random)
-        self.numbers[S_FARM_PRIOR] = FIRST_PRIOR
-        self.hashes = np.zeros(MOST_CONTEXT, np.uint64)
-        self.values = np.zeros(MOST_CONTEXT)
-        self.kinds = np.zeros(MOST_CONTEXT, np.int64)
+        self.numbers = np.zeros(col.SETTINGS)
+        self.numbers[col.S_SPAM_POWER] = self.settings["spam_power"]
+        self.numbers[col.S_BAD_WEIGHT] = self.settings["bad_weight"]
+        self.numbers[col.S_TEMPERATURE] = self.settings["temperature"]
+        self.numbers[col.S_EXPLORE] = self.settings["explore"]
+        self.numbers[col.S_FLOOR_VARIANCE] = self.settings["floor_variance"]
+        self.numbers[col.S_RANDOM] = float(is_random)
+        self.numbers[col.S_FARM_PRIOR] = FIRST_PRIOR
+        self.hashes = np.zeros(col.MOST_CONTEXT, np.uint64)
+        self.values = np.zeros(col.MOST_CONTEXT)
+        self.kinds = np.zeros(col.MOST_CONTEXT, np.int64)
         self.base = np.zeros(8)
-        self.between = np.zeros((2, BETWEEN), np.uint64)
-        self.chosen = np.zeros(BETWEEN, np.uint64)
-        self.outcome = np.zeros(OUTCOME)
+        self.between = np.zeros((2, col.BETWEEN), np.uint64)
+        self.chosen = np.zeros(col.BETWEEN, np.uint64)
+        self.outcome = np.zeros(col.OUTCOME)
 
     def note(self, event: int, impression: Impression) -> None:
         """Record an event of an impression for evaluation."""

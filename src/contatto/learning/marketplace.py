@@ -10,40 +10,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 
+from contatto.learning import columns as col
 from contatto.learning.auction import hold_auction, keep_snapshot
-from contatto.learning.columns import (
-    A_FEATURES,
-    A_GROUP,
-    A_ON,
-    CLICK,
-    CONTEXT,
-    CONVERSATION,
-    DAY_S,
-    F_VIEWER,
-    G_AVAILABLE,
-    G_MULTIPLIER,
-    G_OFFSET,
-    G_OPEN,
-    G_REQUESTS,
-    HEADS,
-    LEAD,
-    MOST_AD_FEATURES,
-    O_AD,
-    O_OFFER,
-    O_P,
-    O_PRICE,
-    O_PROPENSITY,
-    O_RAW,
-    O_SCORE,
-    S_VIEWER_MEAN,
-    S_VIEWER_SLOPE,
-    SECOND,
-    SPAM,
-    TIME,
-    V_DECAYED_AT,
-    V_EFFECT,
-    V_REQUESTED_AT,
-)
 from contatto.learning.features import (
     BUSY,
     LISTED,
@@ -118,12 +86,12 @@ FEW_REQUESTS: Final = 20.0
 """Decayed number of requests below which an ad group has little traffic."""
 ENOUGH: Final = 30
 """Conversions after which an ad group has learned."""
-LIMITED_S: Final = 7 * DAY_S
+LIMITED_S: Final = 7 * col.DAY_S
 """An ad group that has not learned after this time is limited."""
 MOST_ASKS: Final = 64
 """Stored answers to reports and rankings, for repeated queries."""
 BACK_S: Final = 60
-AHEAD_S: Final = 366 * DAY_S
+AHEAD_S: Final = 366 * col.DAY_S
 """Largest jump of time between lines."""
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 
@@ -170,7 +138,9 @@ class Marketplace:
             row = groups.ad_by_id.get(line.ad_id)
             if row is not None and groups.ad_lines[row].adgroup_id != line.adgroup_id:
                 raise UnusableLine("an ad stays in its ad group")
-            hashed = self.market.ad_fields.hash_features(line.features or {}, MOST_AD_FEATURES, self.complain)
+            hashed = self.market.ad_fields.hash_features(
+                line.features or {}, col.MOST_AD_FEATURES, self.complain
+            )
             groups.set_ad(line, hashed)
         else:
             self._take_outcome(line)
@@ -179,18 +149,18 @@ class Marketplace:
     def _pass_time(self, ts: int) -> None:
         market = self.market
         if ts > market.now:
-            if market.requests and ts - market.now > AHEAD_S * SECOND:
+            if market.requests and ts - market.now > AHEAD_S * col.SECOND:
                 raise UnusableLine("its time is more than a year ahead of the line before")
             market.now = ts
-            if ts - market.stepped_at >= STEP_S * SECOND:
+            if ts - market.stepped_at >= STEP_S * col.SECOND:
                 step_market(market)
-                market.caps.drop_old(ts, int(market.promise_wait * SECOND))
+                market.caps.drop_old(ts, int(market.promise_wait * col.SECOND))
             for group in market.groups.groups:
                 if ts >= group.day_until:
                     market.groups.turn_days(ts)
                     steer_market(market)
                     break
-        elif market.now - ts > BACK_S * SECOND:
+        elif market.now - ts > BACK_S * col.SECOND:
             raise UnusableLine("its time is more than a minute before that of an earlier line")
 
     def _take_request(self, line: RequestLine) -> AnswerLine:
@@ -303,7 +273,7 @@ class Marketplace:
 def decide_request(market: MarketState, line: RequestLine, complain: Any) -> Impression | None:
     """Choose the ad of a request, with its feature snapshot but without a reservation; None for no ad."""
     groups, viewers, learned = market.groups, market.viewers, market.learned
-    now_s = market.now / SECOND
+    now_s = market.now / col.SECOND
     country_name = line.country.upper()
     country = groups.country_of(country_name)
     market.traffic.count(country, int(now_s))
@@ -311,10 +281,10 @@ def decide_request(market: MarketState, line: RequestLine, complain: Any) -> Imp
     count = describe_request(market, row, country_name, line.features, now_s, complain)
     market.requests += 1
     market.first_asked = market.first_asked or market.now
-    reached = market.caps.list_reached(row, market.now, int(market.promise_wait * SECOND))
-    capped = [number for number in reached if groups.table[number, G_OPEN]]
+    reached = market.caps.list_reached(row, market.now, int(market.promise_wait * col.SECOND))
+    capped = [number for number in reached if groups.table[number, col.G_OPEN]]
     if capped:
-        groups.table[capped, G_OPEN] = 0.0
+        groups.table[capped, col.G_OPEN] = 0.0
     hold_auction(
         now_s, float(line.floor_micros), country, row, count, market.hashes, market.values, market.kinds,
         learned.table, learned.shift, viewers.table, viewers.recent, viewers.shown, viewers.weekly,
@@ -326,10 +296,10 @@ def decide_request(market: MarketState, line: RequestLine, complain: Any) -> Imp
         market.outcome,
     )  # fmt: skip
     if capped:
-        groups.table[capped, G_OPEN] = 1.0
-    viewers.table[row, V_REQUESTED_AT] = now_s
+        groups.table[capped, col.G_OPEN] = 1.0
+    viewers.table[row, col.V_REQUESTED_AT] = now_s
     out = market.outcome.tolist()
-    ad = int(out[O_AD])
+    ad = int(out[col.O_AD])
     if ad < 0:
         return None
     snapshots = market.snapshots
@@ -340,9 +310,9 @@ def decide_request(market: MarketState, line: RequestLine, complain: Any) -> Imp
     )  # fmt: skip
     snapshots.counts[place] = count
     return Impression(
-        line.request_id, ad, int(groups.ads[ad, A_GROUP]), row, market.now, int(out[O_OFFER]),
-        int(out[O_PRICE]), out[O_PROPENSITY], tuple(out[O_P : O_P + HEADS]), tuple(out[O_RAW : O_SCORE + 1]),
-        place,
+        line.request_id, ad, int(groups.ads[ad, col.A_GROUP]), row, market.now, int(out[col.O_OFFER]),
+        int(out[col.O_PRICE]), out[col.O_PROPENSITY], tuple(out[col.O_P : col.O_P + col.HEADS]),
+        tuple(out[col.O_RAW : col.O_SCORE + 1]), place,
     )  # fmt: skip
 
 
@@ -361,7 +331,7 @@ def describe_request(
         names.append(place.hash_of(country))
         values.append(1.0)
         words.append(names[-1])
-    kinds = [CONTEXT] * len(names) + [TIME]
+    kinds = [col.CONTEXT] * len(names) + [col.TIME]
     hour = country, int(now_s) // 3600 % 24
     if hour not in _hour_hashes:
         _hour_hashes[hour] = name_hash("hour", country, str(hour[1]))
@@ -373,7 +343,7 @@ def describe_request(
     market.kinds[:count] = kinds
     classes = market.classes
     if row:
-        classes.note(row, words, is_new=bool(viewers.table[row, V_REQUESTED_AT] < 0.0))
+        classes.note(row, words, is_new=bool(viewers.table[row, col.V_REQUESTED_AT] < 0.0))
     if classes.read(words):
         count = add_classes(
             classes.chances, classes.named, LISTED, STRENGTH, market.hashes, market.values, market.kinds,
@@ -382,7 +352,7 @@ def describe_request(
     fade_viewer(viewers.table, row, now_s)
     return int(
         describe_viewer(
-            viewers.table, row, now_s, market.learned.spread[F_VIEWER], market.hashes, market.values,
+            viewers.table, row, now_s, market.learned.spread[col.F_VIEWER], market.hashes, market.values,
             market.kinds, count,
         )
     )  # fmt: skip
@@ -407,7 +377,7 @@ def decision_of(market: MarketState, request_id: str) -> Decision:
     p = impression.p
     return Decision(
         request_id, groups.ad_ids[impression.ad], groups.groups[impression.group].line.adgroup_id,
-        impression.offer, impression.price, p[CLICK], p[CONVERSATION], p[SPAM], p[LEAD],
+        impression.offer, impression.price, p[col.CLICK], p[col.CONVERSATION], p[col.SPAM], p[col.LEAD],
         impression.propensity,
     )  # fmt: skip
 
@@ -432,7 +402,7 @@ def reasons_of(market: MarketState, group: AuctionGroup, phase: Phase) -> list[R
     line = group.line
     few = Reason.TOO_FEW_LEADS if line.goal is LineGoal.LEAD else Reason.TOO_FEW_CONVERSATIONS
     reasons = [few]
-    if float(market.groups.table[group.number, G_REQUESTS]) < FEW_REQUESTS:
+    if float(market.groups.table[group.number, col.G_REQUESTS]) < FEW_REQUESTS:
         reasons.append(Reason.LITTLE_TRAFFIC)
     elif is_low or (line.bid_type is LineBidType.CUSTOM and group.views < FEW_REQUESTS):
         reasons.append(Reason.LOW_BID)
@@ -444,8 +414,8 @@ def reasons_of(market: MarketState, group: AuctionGroup, phase: Phase) -> list[R
 
 
 def report_group(market: MarketState, group: AuctionGroup) -> GroupReport:
-    multiplier = float(market.groups.table[group.number, G_MULTIPLIER])
-    phase = Phase.LIMITED if market.now - group.began_at > LIMITED_S * SECOND else Phase.LEARNING
+    multiplier = float(market.groups.table[group.number, col.G_MULTIPLIER])
+    phase = Phase.LIMITED if market.now - group.began_at > LIMITED_S * col.SECOND else Phase.LEARNING
     if group.earned() >= ENOUGH:
         phase = Phase.LEARNED
     return GroupReport(
@@ -462,11 +432,11 @@ def rank_candidates(market: MarketState, line: RankLine, complain: Any) -> Ranki
     """
     groups, viewers = market.groups, market.viewers
     number = groups.by_id.get(line.adgroup_id)
-    ads = [] if number is None else [
-        ad for ad in range(len(groups.ad_ids)) if groups.ads[ad, A_GROUP] == number and groups.ads[ad, A_ON]
-    ]  # fmt: skip
+    ads = []
+    if number is not None:
+        ads = np.flatnonzero((groups.ads[:, col.A_GROUP] == number) & (groups.ads[:, col.A_ON] != 0)).tolist()
     scores: list[float] = []
-    now_s = market.now / SECOND
+    now_s = market.now / col.SECOND
     for candidate in line.candidates:
         country_name = candidate.country.upper()
         country = groups.country_of(country_name)
@@ -484,22 +454,22 @@ def _value(market: MarketState, ad: int, row: int, count: int) -> float:
     between = learned.names[:, 0].copy()
     total = list_features(
         market.hashes, market.values, market.kinds, count, ad, groups.ad_hashes[ad], groups.ad_features[ad],
-        groups.ad_values[ad], int(groups.ads[ad, A_FEATURES]), groups.feature_hashes, groups.crosses, between,
-        learned.shift, learned.slots, learned.weights, learned.families,
+        groups.ad_values[ad], int(groups.ads[ad, col.A_FEATURES]), groups.feature_hashes, groups.crosses,
+        between, learned.shift, learned.slots, learned.weights, learned.families,
     )  # fmt: skip
-    effects = market.viewers.table[row, V_EFFECT : V_EFFECT + HEADS]
-    p = [0.0] * HEADS
-    for head in range(HEADS):
+    effects = market.viewers.table[row, col.V_EFFECT : col.V_EFFECT + col.HEADS]
+    p = [0.0] * col.HEADS
+    for head in range(col.HEADS):
         count = stack_scores(
             learned.table, learned.slots, learned.weights, learned.families, total, head, effects,
             learned.shift, learned.stack,
         )  # fmt: skip
         score = score_features(learned.table, learned.slots, learned.weights, count, head)
         p[head] = logistic(score + effects[head])
-    worth = p[CLICK] * p[CONVERSATION] * p[LEAD]
-    slope, mean = market.numbers[S_VIEWER_SLOPE], market.numbers[S_VIEWER_MEAN]
+    worth = p[col.CLICK] * p[col.CONVERSATION] * p[col.LEAD]
+    slope, mean = market.numbers[col.S_VIEWER_SLOPE], market.numbers[col.S_VIEWER_MEAN]
     bold = boldness(math.log(max(worth, LEAST_WORTH)), slope, mean)
-    return float(worth * bold * (1.0 - p[SPAM]))
+    return float(worth * bold * (1.0 - p[col.SPAM]))
 
 
 TABLE_BITS: Final = 18.0
@@ -561,13 +531,13 @@ class Replica:
             if isinstance(line, AdGroupLine):
                 name = f"group {line.adgroup_id}"
                 row = groups.by_id.get(line.adgroup_id)
-                multiplier = 0.0 if row is None else float(groups.table[row, G_MULTIPLIER])
+                multiplier = 0.0 if row is None else float(groups.table[row, col.G_MULTIPLIER])
                 group = groups.set_group(line, market.now or line.ts)
-                groups.table[group.number, G_MULTIPLIER] = multiplier
+                groups.table[group.number, col.G_MULTIPLIER] = multiplier
                 market.calibration.grow(len(groups.groups))
             else:
                 name = f"ad {line.ad_id}"
-                hashed = market.ad_fields.hash_features(line.features or {}, MOST_AD_FEATURES, _ignore)
+                hashed = market.ad_fields.hash_features(line.features or {}, col.MOST_AD_FEATURES, _ignore)
                 groups.set_ad(line, hashed)
             self._added[name] = line
             self._added_lines = ([], 0)
@@ -582,7 +552,7 @@ class Replica:
         for number, multiplier in multipliers.items():
             place = groups.by_id.get(str(number))
             if place is not None:
-                groups.table[place, G_MULTIPLIER] = multiplier
+                groups.table[place, col.G_MULTIPLIER] = multiplier
 
     def decide(self, request: AuctionRequest) -> Record:
         """Choose the ad of a request, and count its view."""
@@ -602,17 +572,17 @@ class Replica:
             for group in record.groups
             if group.multiplier == 0.0 and group.number not in self._multipliers
         ]
-        fresh = [place for place in fresh if groups.table[place, G_REQUESTS] > 0.0]
+        fresh = [place for place in fresh if groups.table[place, col.G_REQUESTS] > 0.0]
         if not fresh:
             return record
-        before = groups.table[:, G_MULTIPLIER].copy()
+        before = groups.table[:, col.G_MULTIPLIER].copy()
         market.groups.turn_days(market.now)
         steer_market(market)
         for place in fresh:
             first = find_quantile(groups.counts[place], 1.0)
             target = target_of(groups.groups[place])
-            before[place] = max(groups.table[place, G_MULTIPLIER], min(first, target or first))
-        groups.table[:, G_MULTIPLIER] = before
+            before[place] = max(groups.table[place, col.G_MULTIPLIER], min(first, target or first))
+        groups.table[:, col.G_MULTIPLIER] = before
         return self._decide(request) if before[fresh].any() and not record.ad else record
 
     def note_shown(self, record: Record) -> None:
@@ -620,13 +590,13 @@ class Replica:
         if record.ad and record.viewer != NOBODY:
             groups = self.market.groups
             row = self.row_of(record.viewer)
-            self.market.viewers.note_shown(row, groups.ad_by_id[str(record.ad)], record.ts / SECOND)
+            self.market.viewers.note_shown(row, groups.ad_by_id[str(record.ad)], record.ts / col.SECOND)
 
     def take_back(self, record: Record) -> None:
         """Undo the request of a record, before its decision is repeated."""
         if record.viewer != NOBODY:
-            before = np.frombuffer(record.history["table"])[V_REQUESTED_AT]
-            self.market.viewers.table[self.row_of(record.viewer), V_REQUESTED_AT] = before
+            before = np.frombuffer(record.history["table"])[col.V_REQUESTED_AT]
+            self.market.viewers.table[self.row_of(record.viewer), col.V_REQUESTED_AT] = before
 
     def _decide(self, request: AuctionRequest) -> Record:
         market = self.market
@@ -634,9 +604,9 @@ class Replica:
         rows = market.groups.by_number.rows_of(request.available_micros)
         available = [min(micros * UNITS, 1e18) for micros in request.available_micros.values()]
         table = market.groups.table
-        table[rows, G_AVAILABLE] = available
+        table[rows, col.G_AVAILABLE] = available
         row = self.row_of(request.viewer)
-        multipliers, offsets = table[rows, G_MULTIPLIER].tolist(), table[rows, G_OFFSET].tolist()
+        multipliers, offsets = table[rows, col.G_MULTIPLIER].tolist(), table[rows, col.G_OFFSET].tolist()
         groups = list(map(GroupSnapshot, request.available_micros, available, multipliers, offsets))
         number = market.requests + 1
         # The random draw depends on the nonce alone, not on the number of the request (see `chance`).
@@ -653,7 +623,7 @@ class Replica:
 
     def row_of(self, viewer: str) -> int:
         """Return the row of a viewer; reset that of viewers without consent."""
-        viewers, now_s = self.market.viewers, self.market.now / SECOND
+        viewers, now_s = self.market.viewers, self.market.now / col.SECOND
         if viewer != NOBODY:
             return viewers.row_of(viewer, now_s)
         forget_stranger(self.market)
@@ -666,11 +636,11 @@ class Replica:
         place = market.groups.by_id.get(str(ad_group))
         if row is None or place is None or viewer == NOBODY:
             return 0.0
-        now_s, count = market.now / SECOND, 0.0
+        now_s, count = market.now / col.SECOND, 0.0
         for slot, ad in enumerate(market.viewers.recent[row].tolist()):
-            if ad >= 0 and market.groups.ads[ad, A_GROUP] == place:
+            if ad >= 0 and market.groups.ads[ad, col.A_GROUP] == place:
                 age_s = now_s - float(market.viewers.shown_at[row, slot])
-                count += abs(float(market.viewers.shown[row, slot])) * 0.5 ** (age_s / DAY_S)
+                count += abs(float(market.viewers.shown[row, slot])) * 0.5 ** (age_s / col.DAY_S)
         return count
 
 
@@ -726,9 +696,9 @@ def repeat_decision(replica: Replica, record: Record) -> Record:
         record, ad=0, ad_group=0, offer_micros=0, price_micros=0, propensity=1.0, p=(), raw=(), shown=None
     )
     rows = groups.by_number.rows_of(group.number for group in record.groups)
-    groups.table[rows, G_AVAILABLE] = [group.available for group in record.groups]
-    groups.table[rows, G_MULTIPLIER] = [group.multiplier for group in record.groups]
-    groups.table[rows, G_OFFSET] = [group.offset_s for group in record.groups]
+    groups.table[rows, col.G_AVAILABLE] = [group.available for group in record.groups]
+    groups.table[rows, col.G_MULTIPLIER] = [group.multiplier for group in record.groups]
+    groups.table[rows, col.G_OFFSET] = [group.offset_s for group in record.groups]
     _hold(market, repeated)
     return repeated
 
@@ -766,8 +736,8 @@ def _hold_for(market: MarketState, record: Record, ads: Sequence[int], floor: in
     """Hold an auction for a record."""
     market.seed, market.requests = record.seed, record.number - 1
     groups = market.groups
-    groups.ads[:, A_ON] = 0
-    groups.ads[groups.ad_by_number.rows_of(ads), A_ON] = 1
+    groups.ads[:, col.A_ON] = 0
+    groups.ads[groups.ad_by_number.rows_of(ads), col.A_ON] = 1
     name = str(record.nonce)
     line = RequestLine(record.ts, name, record.viewer, record.country, record.features, floor)
     return decide_request(market, line, _ignore)
@@ -790,7 +760,7 @@ def pick_random_ad(market: MarketState, record: Record, offer: int) -> tuple[int
     for ad in groups.able.tolist():
         if ad < 0:
             break
-        row = int(groups.ads[ad, A_GROUP])
+        row = int(groups.ads[ad, col.A_GROUP])
         if row in can_pay:
             by_group.setdefault(row, []).append(ad)
     weights = {row: groups.groups[row].views + 1 for row in by_group}
@@ -818,8 +788,8 @@ def forget_stranger(market: MarketState) -> None:
     viewers = market.viewers
     for name in VIEWER_ARRAYS:
         getattr(viewers, name)[STRANGER] = -1 if name in ("recent", "known") else 0
-    viewers.table[STRANGER, V_REQUESTED_AT] = -1e9
-    viewers.table[STRANGER, V_DECAYED_AT] = market.now / SECOND
+    viewers.table[STRANGER, col.V_REQUESTED_AT] = -1e9
+    viewers.table[STRANGER, col.V_DECAYED_AT] = market.now / col.SECOND
 
 
 def restore_viewer(market: MarketState, row: int, history: dict[str, bytes]) -> None:
@@ -844,12 +814,12 @@ def take_record(marketplace: Marketplace, record: Record) -> None:
     if record.viewer == NOBODY:
         forget_stranger(market)
     places = [groups.ad_by_id[str(ad)] for ad in record.ads if str(ad) in groups.ad_by_id]
-    groups.ads[:, A_ON] = 0
-    groups.ads[places, A_ON] = 1
+    groups.ads[:, col.A_ON] = 0
+    groups.ads[places, col.A_ON] = 1
     least = max(record.floor_micros, record.to_beat_micros)
     request = RequestLine(record.ts, name, record.viewer, record.country, record.features, least)
     marketplace.take(request)
-    groups.ads[: len(groups.ad_ids), A_ON] = 1
+    groups.ads[: len(groups.ad_ids), col.A_ON] = 1
     own = records.shown[name]
     if own is not None:
         records.promised.pop()
@@ -871,7 +841,7 @@ def take_record(marketplace: Marketplace, record: Record) -> None:
     snapshots.counts[place] = count
     row = market.viewers.by_id.get(record.viewer, STRANGER)
     impression = Impression(
-        name, ad, int(groups.ads[ad, A_GROUP]), row, market.now, record.offer_micros, record.price_micros,
+        name, ad, int(groups.ads[ad, col.A_GROUP]), row, market.now, record.offer_micros, record.price_micros,
         record.propensity, tuple(record.p), tuple(record.raw), place,
     )  # fmt: skip
     reserve_impression(market, impression)
@@ -888,7 +858,7 @@ def name_stranger(market: MarketState, request: str) -> None:
     impression = market.records.shown.get(request)
     if impression is None or impression.viewer != STRANGER or not impression.viewed_at:
         return
-    row = market.viewers.row_of(f"stranger {request}", market.now / SECOND)
+    row = market.viewers.row_of(f"stranger {request}", market.now / col.SECOND)
     touches = market.records.touches
     if request in touches.get(STRANGER, ()):
         touches[STRANGER].remove(request)

@@ -7,40 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from contatto.learning import columns as col
 from contatto.learning.batch_learning import is_time_to_relearn, relearn_in_slices
-from contatto.learning.columns import (
-    A_FEATURES,
-    BAD,
-    BINS,
-    CLICK,
-    CONVERSATION,
-    DAY_S,
-    F_VIEWER,
-    G_ADVERTISER,
-    G_CALIBRATION,
-    G_ENDS,
-    G_MULTIPLIER,
-    G_OFFSET,
-    G_OPEN,
-    G_REQUESTS,
-    G_STARTS,
-    HEADS,
-    IS_LEAD,
-    LEAD,
-    O_RAW,
-    O_SCORE,
-    S_FARM_PRIOR,
-    S_FLOOR_VARIANCE,
-    SECOND,
-    SPAM,
-    TALKED,
-    V_ALL_VIEWS,
-    V_CLICKS,
-    V_CONVERSATIONS,
-    V_LEADS,
-    V_SPAM,
-    V_VIEWS,
-)
 from contatto.learning.features import fade_viewer, hash_once, list_features, list_stacked
 from contatto.learning.impressions import Impression, LabelDelays
 from contatto.learning.learner import (
@@ -90,7 +58,7 @@ GAIN: Final = 0.25
 """Gain of the correction of spend per step, as a power."""
 LEARNED_AT: Final = 20
 """Conversions from which on the cost target limits bids; before, a learning budget does."""
-LEARNING_S: Final = 2.5 * DAY_S
+LEARNING_S: Final = 2.5 * col.DAY_S
 """Time in which an ad group with a cost target may learn at a higher cost."""
 FEW_A_DAY: Final = 1.0
 """Expected daily conversions below which a cost target counts as too low."""
@@ -115,12 +83,13 @@ def steer_groups(groups: Groups, traffic: Traffic, rates: NDArray[np.float64], t
 
     ``rates`` are eligible requests per second by ad group.
     """
-    opened = sum(1 for group in groups.groups if groups.table[group.number, G_OPEN])
+    groups.results_per_score = {goal: results_per_score(groups, goal) for goal in LineGoal}
+    opened = sum(1 for group in groups.groups if groups.table[group.number, col.G_OPEN])
     shares = pace_campaigns(groups, traffic, rates, ts)
     for group in groups.groups:
         rate, share = float(rates[group.number]), shares.get(group.number)
         multiplier = _multiplier(groups, group, traffic, rate, ts, opened if share is None else share)
-        groups.table[group.number, G_MULTIPLIER] = multiplier
+        groups.table[group.number, col.G_MULTIPLIER] = multiplier
 
 
 def target_of(group: AuctionGroup) -> float:
@@ -142,7 +111,7 @@ def is_target_too_low(group: AuctionGroup, ts: int) -> bool:
 
 
 def _has_time_to_learn(group: AuctionGroup, ts: int) -> bool:
-    return ts - max(group.began_at, group.line.starts_ts or 0) < LEARNING_S * SECOND
+    return ts - max(group.began_at, group.line.starts_ts or 0) < LEARNING_S * col.SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +135,7 @@ def pace_campaigns(
         serving = []
         for member in members:
             row = groups.table[member.number]
-            is_open = row[G_OPEN] and row[G_STARTS] <= ts / SECOND < row[G_ENDS]
+            is_open = row[col.G_OPEN] and row[col.G_STARTS] <= ts / col.SECOND < row[col.G_ENDS]
             if is_open and has_campaign_budget(member):
                 serving.append(member)
         if serving:
@@ -184,9 +153,9 @@ def _pace_campaign(
     rates: NDArray[np.float64], ts: int,
 ) -> dict[int, CampaignShare]:  # fmt: skip
     """Pace a campaign budget over its serving ad groups; the first of them stores the plan."""
-    now_s, head = ts / SECOND, serving[0]
+    now_s, head = ts / col.SECOND, serving[0]
     targeted = np.asarray(groups.allowed[[member.number for member in serving]].max(axis=0), np.bool_)
-    curve = cumulate(traffic.curve_of(targeted, float(groups.table[head.number, G_OFFSET])))
+    curve = cumulate(traffic.curve_of(targeted, float(groups.table[head.number, col.G_OFFSET])))
     is_by_day = head.line.campaign_mode is LineBudgetMode.DAY
     counted = sum(member.spent_day if is_by_day else member.spent_ever for member in members)
     plan = _campaign_plan(members, serving, counted, curve, now_s)
@@ -194,9 +163,9 @@ def _pace_campaign(
     amount = amount_between(curve, now_s, ahead_s)
     lately = amount_between(curve, now_s - HORIZON_S, now_s)
     coming_s = HORIZON_S * amount / max(lately, 1e-9)
-    prices, counts, requests = np.zeros(BINS), np.zeros(BINS), 0.0
+    prices, counts, requests = np.zeros(col.BINS), np.zeros(col.BINS), 0.0
     for member in serving:
-        number, count = member.number, float(groups.table[member.number, G_REQUESTS])
+        number, count = member.number, float(groups.table[member.number, col.G_REQUESTS])
         weight = float(rates[number]) * coming_s / max(count, 1e-9)
         prices += groups.prices[number] * weight / member.correction
         counts += groups.counts[number] * weight
@@ -209,7 +178,7 @@ def _pace_campaign(
     shares = {}
     for member in serving:
         member.campaign_paced = multiplier
-        requests = max(float(groups.table[member.number, G_REQUESTS]), 1e-9)
+        requests = max(float(groups.table[member.number, col.G_REQUESTS]), 1e-9)
         cost = spend_at(groups.prices[member.number], multiplier) / requests
         shares[member.number] = CampaignShare(multiplier, cost / member.correction)
     return shares
@@ -226,17 +195,17 @@ def _campaign_plan(
     head = serving[0]
     is_by_day = head.line.campaign_mode is LineBudgetMode.DAY
     ends = (group.line.ends_ts for group in serving)
-    ends_s = max(math.inf if ends_ts is None else ends_ts / SECOND for ends_ts in ends)
+    ends_s = max(math.inf if ends_ts is None else ends_ts / col.SECOND for ends_ts in ends)
     if head.campaign_plan.amount and (is_by_day or ends_s < math.inf):
         return head.campaign_plan
     remaining = float((head.line.campaign_micros or 0) * UNITS - counted)
     until_s = ends_s if ends_s < math.inf else now_s + NO_END_S
     if is_by_day:
-        until_s = min(head.day_until / SECOND, ends_s)
+        until_s = min(head.day_until / col.SECOND, ends_s)
         if all(member.began_at >= member.day_from and not member.spent_ever for member in members):
             # The first day gets the rest of the daily curve.
-            whole = amount_between(curve, head.day_from / SECOND, head.day_until / SECOND)
-            remaining *= amount_between(curve, now_s, head.day_until / SECOND) / max(whole, 1e-9)
+            whole = amount_between(curve, head.day_from / col.SECOND, head.day_until / col.SECOND)
+            remaining *= amount_between(curve, now_s, head.day_until / col.SECOND) / max(whole, 1e-9)
     head.campaign_plan = BudgetPlan(now_s, max(until_s, now_s + 1.0), float(counted), max(remaining, 1.0))
     return head.campaign_plan
 
@@ -281,7 +250,9 @@ def _multiplier(
         budget = LEARNING_A_DAY * target * min(success, 1.0)
         multiplier = min(paced, _explore(groups, group, traffic, rate, ts, budget))
     else:
-        limit = AIM * target * group.cost_factor * results_per_score(groups, group)
+        usual = groups.results_per_score[group.line.goal]
+        ratio = (group.lately_expected + TRUST * usual) / (group.lately_scored + TRUST)
+        limit = AIM * target * group.cost_factor * ratio
         multiplier = min(paced, find_limit(groups.prices[group.number], limit))
         if group.lately_expected < FEW_A_DAY:
             starved = _explore(groups, group, traffic, rate, ts, STARVED_A_DAY * target)
@@ -290,35 +261,33 @@ def _multiplier(
     return multiplier
 
 
-def results_per_score(groups: Groups, group: AuctionGroup) -> float:
-    """Return the expected results of recent views over their scores, of an ad group and its goal.
+def results_per_score(groups: Groups, goal: LineGoal) -> float:
+    """Return the expected results of recent views over their scores, of all ad groups with a goal.
 
     Scores are lower than expected results, since spam counts less, for example. Prices are known by score.
     """
-    goal = group.line.goal
-    same = [member for member in groups.groups if member.line.goal is goal]
-    expected = sum(member.lately_expected for member in same)
-    scored = sum(member.lately_scored for member in same)
-    usual = (expected + TRUST) / (scored + TRUST)
-    return (group.lately_expected + TRUST * usual) / (group.lately_scored + TRUST)
+    members = [member for member in groups.groups if member.line.goal is goal]
+    expected = sum(member.lately_expected for member in members)
+    scored = sum(member.lately_scored for member in members)
+    return (expected + TRUST) / (scored + TRUST)
 
 
 def _pace(groups: Groups, group: AuctionGroup, traffic: Traffic, rate: float, ts: int) -> float:
     """Return the multiplier that spends the budget along its plan; make a missing plan."""
-    now_s, line, plan = ts / SECOND, group.line, group.plan
+    now_s, line, plan = ts / col.SECOND, group.line, group.plan
     curve = _curve(groups, group, traffic)
     if not plan.amount:
-        begins_s = max(now_s, (line.starts_ts or 0) / SECOND)
-        ends_s = math.inf if line.ends_ts is None else line.ends_ts / SECOND
+        begins_s = max(now_s, (line.starts_ts or 0) / col.SECOND)
+        ends_s = math.inf if line.ends_ts is None else line.ends_ts / col.SECOND
         remaining = goal_units(line) - group.counted
         if line.budget_mode is LineBudgetMode.TOTAL:
             until_s = ends_s if ends_s < math.inf else begins_s + NO_END_S
         else:
-            day_end_s = group.day_until / SECOND
+            day_end_s = group.day_until / col.SECOND
             until_s = min(day_end_s, ends_s)
             if group.began_at >= group.day_from and group.spent_ever == 0:
                 # The first day gets the rest of the daily curve.
-                whole = amount_between(curve, group.day_from / SECOND, day_end_s)
+                whole = amount_between(curve, group.day_from / col.SECOND, day_end_s)
                 remaining *= amount_between(curve, begins_s, day_end_s) / max(whole, 1e-9)
             remaining = max(remaining, 1.0)
         plan = BudgetPlan(begins_s, max(until_s, begins_s + 1.0), float(group.counted), remaining)
@@ -338,7 +307,7 @@ def _pace(groups: Groups, group: AuctionGroup, traffic: Traffic, rate: float, ts
     units = max(plan.spent + plan.amount * due - spent, 0.0) / max(groups.view_rate, 0.05)
     group.planned = units / max(coming, 1.0)
     number = group.number
-    requests = float(groups.table[number, G_REQUESTS])
+    requests = float(groups.table[number, col.G_REQUESTS])
     multiplier = find_multiplier(
         groups.prices[number], groups.counts[number], requests, group.planned * group.correction
     )
@@ -351,11 +320,11 @@ def _explore(
 ) -> float:
     """Return the multiplier that spends a daily amount along the curve of requests."""
     curve = _curve(groups, group, traffic)
-    now_s, number = ts / SECOND, group.number
+    now_s, number = ts / col.SECOND, group.number
     lately = amount_between(curve, now_s - HORIZON_S, now_s)
-    share = lately / max(amount_between(curve, now_s - DAY_S, now_s), 1e-9)
+    share = lately / max(amount_between(curve, now_s - col.DAY_S, now_s), 1e-9)
     units = micros_a_day * UNITS * share / max(rate * HORIZON_S, 1.0)
-    requests = float(groups.table[number, G_REQUESTS])
+    requests = float(groups.table[number, col.G_REQUESTS])
     return find_multiplier(groups.prices[number], groups.counts[number], requests, units)
 
 
@@ -363,7 +332,7 @@ def _curve(groups: Groups, group: AuctionGroup, traffic: Traffic) -> NDArray[np.
     """Return the cumulative daily curve of an ad group, cached until the day or a country changes."""
     cached = groups.curves.get(group.number)
     if cached is None or cached[0] != traffic.day:
-        offset_s = float(groups.table[group.number, G_OFFSET])
+        offset_s = float(groups.table[group.number, col.G_OFFSET])
         curve = cumulate(traffic.curve_of(groups.allowed[group.number].astype(bool), offset_s))
         cached = groups.curves[group.number] = (traffic.day, curve)
     return cached[1]
@@ -376,7 +345,7 @@ def check_spend(groups: Groups, newest: NDArray[np.float64], passed_s: float) ->
     target follows the actual cost per expected conversion. ``newest`` are the eligible requests of each ad
     group in the last step, which took ``passed_s``.
     """
-    share = 0.5 ** (passed_s / DAY_S)
+    share = 0.5 ** (passed_s / col.DAY_S)
     for group in groups.groups:
         number = group.number
         spent = group.spent_ever + group.promised * groups.view_rate
@@ -407,7 +376,7 @@ ENOUGH_BESIDE: Final = 30_000.0
 """Minimum of stored views without a click, while clicks are few."""
 FEW_VIEWS: Final = 20.0
 """Prior of the number of views in the sampling rate."""
-_SCORE: Final = O_SCORE - O_RAW
+_SCORE: Final = col.O_SCORE - col.O_RAW
 """Place of the score in an impression's raw predictions."""
 
 
@@ -426,18 +395,18 @@ def teach(
     count = list_features(
         snapshots.hashes[place], snapshots.values[place], snapshots.kinds[place],
         int(snapshots.counts[place]), ad, groups.ad_hashes[ad], groups.ad_features[ad],
-        groups.ad_values[ad], int(groups.ads[ad, A_FEATURES]), groups.feature_hashes, groups.crosses,
+        groups.ad_values[ad], int(groups.ads[ad, col.A_FEATURES]), groups.feature_hashes, groups.crosses,
         snapshots.between[place], learned.shift, learned.slots, learned.weights, learned.families,
     )  # fmt: skip
     count = list_stacked(
         snapshots.stacks[place], head, count, learned.shift, learned.slots, learned.weights, learned.families
     )
-    share = float(trust_in(viewers.table, impression.viewer, float(market.numbers[S_FARM_PRIOR])))
+    share = float(trust_in(viewers.table, impression.viewer, float(market.numbers[col.S_FARM_PRIOR])))
     snapshots.shares[place] = share
     estimated: float = learn_one(
         learned.table, learned.family_of, learned.slots, learned.weights, learned.families, count, head,
-        learned.spread, float(market.numbers[S_FLOOR_VARIANCE]), viewers.table, impression.viewer,
-        learned.spread[F_VIEWER], kind, before, after, share,
+        learned.spread, float(market.numbers[col.S_FLOOR_VARIANCE]), viewers.table, impression.viewer,
+        learned.spread[col.F_VIEWER], kind, before, after, share,
     )  # fmt: skip
     return estimated
 
@@ -463,7 +432,7 @@ def _add_farm_evidence(market: MarketState, impression: Impression, head: int, *
         add_evidence(
             table[impression.viewer], evidence_of(head, impression.p[head], usual, is_positive=is_positive)
         )
-        if head == CLICK and is_positive:
+        if head == col.CLICK and is_positive:
             market.clicks += 1.0
             market.farm_clicks += trust_in(table, impression.viewer, FIRST_PRIOR) < SUSPECT
 
@@ -473,11 +442,11 @@ def take_view(market: MarketState, impression: Impression, ts: int) -> None:
     groups, viewers = market.groups, market.viewers
     group = groups.groups[impression.group]
     impression.viewed_at = max(ts, 1)
-    impression.view_until = impression.viewed_at + (group.line.view_window_s or 0) * SECOND
+    impression.view_until = impression.viewed_at + (group.line.view_window_s or 0) * col.SECOND
     market.views_seen += 1.0
     market.note(VIEW, impression)
-    waited_s = (market.now - impression.asked_at) / SECOND
-    market.promise_wait = min(max(market.promise_wait, 2.0 * waited_s), DAY_S)
+    waited_s = (market.now - impression.asked_at) / col.SECOND
+    market.promise_wait = min(max(market.promise_wait, 2.0 * waited_s), col.DAY_S)
     if impression.is_promised:
         impression.is_promised = False
         group.promised -= impression.price
@@ -485,15 +454,19 @@ def take_view(market: MarketState, impression: Impression, ts: int) -> None:
     groups.refresh(group)
     group.views += 1
     p = impression.p
-    group.predicted += p[CLICK] * p[CONVERSATION] * p[LEAD]
-    expected = p[CLICK] * p[CONVERSATION] * (p[LEAD] if group.line.goal is LineGoal.LEAD else 1.0 - p[SPAM])
+    group.predicted += p[col.CLICK] * p[col.CONVERSATION] * p[col.LEAD]
+    expected = (
+        p[col.CLICK]
+        * p[col.CONVERSATION]
+        * (p[col.LEAD] if group.line.goal is LineGoal.LEAD else 1.0 - p[col.SPAM])
+    )
     group.expected += expected
     group.scored += impression.raw[_SCORE] if len(impression.raw) > _SCORE else expected
-    now_s = market.now / SECOND
+    now_s = market.now / col.SECOND
     row = viewers.table[impression.viewer]
     fade_viewer(viewers.table, impression.viewer, now_s)
-    row[V_VIEWS] += 1.0
-    row[V_ALL_VIEWS] += 1.0
+    row[col.V_VIEWS] += 1.0
+    row[col.V_ALL_VIEWS] += 1.0
     viewers.note_shown(impression.viewer, impression.ad, now_s)
     market.records.unsettled.append(impression.request_id)
     market.records.touches.setdefault(impression.viewer, []).append(impression.request_id)
@@ -506,26 +479,26 @@ def take_click(market: MarketState, impression: Impression, ts: int) -> None:
     viewers = market.viewers
     group = market.groups.groups[impression.group]
     impression.clicked_at = max(ts, 1)
-    impression.click_until = impression.clicked_at + (group.line.click_window_s or 0) * SECOND
+    impression.click_until = impression.clicked_at + (group.line.click_window_s or 0) * col.SECOND
     group.clicks += 1
-    market.note(CLICK, impression)
-    now_s = market.now / SECOND
+    market.note(col.CLICK, impression)
+    now_s = market.now / col.SECOND
     fade_viewer(viewers.table, impression.viewer, now_s)
     row = viewers.table[impression.viewer]
-    row[V_CLICKS] += 1.0
+    row[col.V_CLICKS] += 1.0
     recent = viewers.recent[impression.viewer].tolist()
     if impression.ad in recent:
         place = recent.index(impression.ad)
         viewers.shown[impression.viewer, place] = -abs(viewers.shown[impression.viewer, place])
-    waited_s = (impression.clicked_at - impression.viewed_at) / SECOND
+    waited_s = (impression.clicked_at - impression.viewed_at) / col.SECOND
     if waited_s > market.click_wait / 2:
         market.click_wait = min(max(market.click_wait, 2.0 * waited_s), 6 * 3600.0)
     if impression.is_settled:
         if impression.place >= 0:
             market.snapshots.stands_for[impression.place] = 1.0
-        teach(market, impression, CLICK, WRONG_NO)
-        _add_farm_evidence(market, impression, CLICK, is_positive=True)
-        market.calibration.count(impression.group, CLICK)
+        teach(market, impression, col.CLICK, WRONG_NO)
+        _add_farm_evidence(market, impression, col.CLICK, is_positive=True)
+        market.calibration.count(impression.group, col.CLICK)
     market.talks.add(market.now, impression.request_id)
 
 
@@ -536,7 +509,7 @@ def find_attributed_touch(market: MarketState, viewer: int, advertiser: int, ts:
     groups = market.groups
     for name in reversed(market.records.touches.get(viewer, ())):
         impression = market.records.shown.get(name)
-        if impression is None or groups.table[impression.group, G_ADVERTISER] != advertiser:
+        if impression is None or groups.table[impression.group, col.G_ADVERTISER] != advertiser:
             continue
         if impression.clicked_at and impression.clicked_at <= ts <= impression.click_until:
             if best_click is None or impression.clicked_at > best_click.clicked_at:
@@ -559,9 +532,9 @@ def _flag(market: MarketState, viewer: int, advertiser: int, flag: int) -> None:
 def take_conversation(market: MarketState, line: ConversationLine, viewer: int, advertiser: int) -> None:
     """Learn and count a conversation of a viewer with an advertiser."""
     impression = find_attributed_touch(market, viewer, advertiser, line.ts)
-    fade_viewer(market.viewers.table, viewer, market.now / SECOND)
-    market.viewers.table[viewer, V_CONVERSATIONS] += 1.0
-    _flag(market, viewer, advertiser, TALKED)
+    fade_viewer(market.viewers.table, viewer, market.now / col.SECOND)
+    market.viewers.table[viewer, col.V_CONVERSATIONS] += 1.0
+    _flag(market, viewer, advertiser, col.TALKED)
     if impression is None:
         return
     market.groups.groups[impression.group].conversations += 1
@@ -574,10 +547,10 @@ def begin_talk(market: MarketState, impression: Impression) -> None:
     if impression.talked_at or not impression.clicked_at:
         return
     impression.talked_at = max(market.now, 1)
-    market.note(CONVERSATION, impression)
-    estimated = teach(market, impression, CONVERSATION, CAME_LATE, impression.waited_talk)
-    market.calibration.count(impression.group, CONVERSATION)
-    _count_expected(market, impression, CONVERSATION, estimated, impression.waited_talk, 1.0)
+    market.note(col.CONVERSATION, impression)
+    estimated = teach(market, impression, col.CONVERSATION, CAME_LATE, impression.waited_talk)
+    market.calibration.count(impression.group, col.CONVERSATION)
+    _count_expected(market, impression, col.CONVERSATION, estimated, impression.waited_talk, 1.0)
     market.leads.add(market.now, impression.request_id)
     market.spam.add(market.now, impression.request_id)
 
@@ -586,7 +559,7 @@ def _chat_without_lead(market: MarketState, viewer: int, advertiser: int, ts: in
     """Return the latest conversation without a lead, since a late lead may belong to an earlier one."""
     for name in reversed(market.records.touches.get(viewer, ())):
         impression = market.records.shown.get(name)
-        if impression is None or market.groups.table[impression.group, G_ADVERTISER] != advertiser:
+        if impression is None or market.groups.table[impression.group, col.G_ADVERTISER] != advertiser:
             continue
         if (
             impression.talked_at
@@ -613,10 +586,10 @@ def take_lead(market: MarketState, line: LeadLine, viewer: int, advertiser: int)
         if talk is None:
             return
     impression = find_attributed_touch(market, viewer, advertiser, line.ts)
-    fade_viewer(market.viewers.table, viewer, market.now / SECOND)
+    fade_viewer(market.viewers.table, viewer, market.now / col.SECOND)
     if talk is None or not talk.spam_at:
-        market.viewers.table[viewer, V_LEADS] += 1.0
-    _flag(market, viewer, advertiser, IS_LEAD)
+        market.viewers.table[viewer, col.V_LEADS] += 1.0
+    _flag(market, viewer, advertiser, col.IS_LEAD)
     market.lead_of[viewer, advertiser] = "" if impression is None else impression.request_id
     if impression is None:
         return
@@ -628,21 +601,21 @@ def take_lead(market: MarketState, line: LeadLine, viewer: int, advertiser: int)
         return
     impression.lead_at = max(market.now, 1)
     market.lead_of[viewer, advertiser] = impression.request_id
-    estimated = impression.raw[LEAD]
+    estimated = impression.raw[col.LEAD]
     if impression.spam_at:
-        teach(market, impression, BAD, YES)
+        teach(market, impression, col.BAD, YES)
     else:
-        _add_farm_evidence(market, impression, LEAD, is_positive=True)
-        estimated = teach(market, impression, LEAD, CAME_LATE, impression.waited_lead)
-    market.note(LEAD, impression)
-    market.calibration.count(impression.group, LEAD)
-    _count_expected(market, impression, LEAD, estimated, impression.waited_lead, 1.0)
+        _add_farm_evidence(market, impression, col.LEAD, is_positive=True)
+        estimated = teach(market, impression, col.LEAD, CAME_LATE, impression.waited_lead)
+    market.note(col.LEAD, impression)
+    market.calibration.count(impression.group, col.LEAD)
+    _count_expected(market, impression, col.LEAD, estimated, impression.waited_lead, 1.0)
 
 
 def take_spam(market: MarketState, viewer: int, advertiser: int) -> None:
     """Learn and count spam in the last conversation of a viewer with an advertiser."""
-    fade_viewer(market.viewers.table, viewer, market.now / SECOND)
-    market.viewers.table[viewer, V_SPAM] += 1.0
+    fade_viewer(market.viewers.table, viewer, market.now / col.SECOND)
+    market.viewers.table[viewer, col.V_SPAM] += 1.0
     impression = market.records.shown.get(market.talk_of.get((viewer, advertiser), ""))
     if impression is None or impression.spam_at:
         return
@@ -650,36 +623,36 @@ def take_spam(market: MarketState, viewer: int, advertiser: int) -> None:
     impression.spam_at = max(market.now, 1)
     if not impression.talked_at:
         return
-    market.note(SPAM, impression)
-    _add_farm_evidence(market, impression, SPAM, is_positive=True)
-    estimated = teach(market, impression, SPAM, CAME_LATE, impression.waited_spam)
-    market.calibration.count(impression.group, SPAM)
-    _count_expected(market, impression, SPAM, estimated, impression.waited_spam, 1.0)
+    market.note(col.SPAM, impression)
+    _add_farm_evidence(market, impression, col.SPAM, is_positive=True)
+    estimated = teach(market, impression, col.SPAM, CAME_LATE, impression.waited_spam)
+    market.calibration.count(impression.group, col.SPAM)
+    _count_expected(market, impression, col.SPAM, estimated, impression.waited_spam, 1.0)
     if impression.lead_at:
-        teach(market, impression, BAD, YES)
-        teach(market, impression, LEAD, TAKEN_BACK)
+        teach(market, impression, col.BAD, YES)
+        teach(market, impression, col.LEAD, TAKEN_BACK)
         row = market.viewers.table[viewer]
-        row[V_LEADS] = max(row[V_LEADS] - 1.0, 0.0)
+        row[col.V_LEADS] = max(row[col.V_LEADS] - 1.0, 0.0)
     elif impression.waited_lead < 1.0:
         # A spam conversation brings no good lead, so its label is negative at once. Contacts from spam are
         # still expected and counted as leads, so that predictions match reports; they are not learned.
-        estimated = teach(market, impression, LEAD, NOT_YET, impression.waited_lead, 1.0)
-        _count_expected(market, impression, LEAD, estimated, impression.waited_lead, 1.0)
+        estimated = teach(market, impression, col.LEAD, NOT_YET, impression.waited_lead, 1.0)
+        _count_expected(market, impression, col.LEAD, estimated, impression.waited_lead, 1.0)
         impression.waited_lead = 1.0
-        _add_farm_evidence(market, impression, LEAD, is_positive=False)
+        _add_farm_evidence(market, impression, col.LEAD, is_positive=False)
 
 
 def take_quality(market: MarketState, line: QualityLine, viewer: int, advertiser: int) -> None:
     """Learn the quality of a lead."""
     impression = market.records.shown.get(market.lead_of.get((viewer, advertiser), ""))
     if impression is not None:
-        teach(market, impression, BAD, YES if line.status is Quality.UNQUALIFIED else NO)
+        teach(market, impression, col.BAD, YES if line.status is Quality.UNQUALIFIED else NO)
 
 
 def learn_due(market: MarketState) -> None:
     """Learn negative labels: views without a click, and labels still missing at an age."""
     records, calibration = market.records, market.calibration
-    limit = market.now - int(market.click_wait * SECOND)
+    limit = market.now - int(market.click_wait * col.SECOND)
     unsettled = records.unsettled
     while unsettled:
         impression = records.shown.get(unsettled[0])
@@ -687,23 +660,25 @@ def learn_due(market: MarketState) -> None:
             break
         unsettled.popleft()
         if impression is not None and not impression.is_settled:
-            estimated = teach(market, impression, CLICK, YES if impression.clicked_at else NO)
-            _count_expected(market, impression, CLICK, estimated, 0.0, 1.0)
+            estimated = teach(market, impression, col.CLICK, YES if impression.clicked_at else NO)
+            _count_expected(market, impression, col.CLICK, estimated, 0.0, 1.0)
             impression.is_settled = True
-            _add_farm_evidence(market, impression, CLICK, is_positive=bool(impression.clicked_at))
+            _add_farm_evidence(market, impression, col.CLICK, is_positive=bool(impression.clicked_at))
             if impression.clicked_at:
-                calibration.count(impression.group, CLICK)
+                calibration.count(impression.group, col.CLICK)
             else:  # a random sample of the views without a click is stored for batch training
-                clicks, views = (counts[:, CLICK].sum() for counts in (calibration.came, calibration.tried))
+                clicks, views = (
+                    counts[:, col.CLICK].sum() for counts in (calibration.came, calibration.tried)
+                )
                 size = max(BESIDE_A_CLICK * float(clicks + 1.0), ENOUGH_BESIDE)
                 share = min(size / float(views + FEW_VIEWS), 1.0)
                 if hash_once("kept", impression.request_id) >= share * 2.0**64:
                     market.snapshots.give_back(impression)
                 elif impression.place >= 0:
                     market.snapshots.stands_for[impression.place] = 1.0 / share
-    _learn_waits(market, market.talks, CONVERSATION, "talked_at", "waited_talk")
-    _learn_waits(market, market.leads, LEAD, "lead_at", "waited_lead")
-    _learn_waits(market, market.spam, SPAM, "spam_at", "waited_spam")
+    _learn_waits(market, market.talks, col.CONVERSATION, "talked_at", "waited_talk")
+    _learn_waits(market, market.leads, col.LEAD, "lead_at", "waited_lead")
+    _learn_waits(market, market.spam, col.SPAM, "spam_at", "waited_spam")
 
 
 def _learn_waits(market: MarketState, waiting: LabelDelays, head: int, arrived: str, waited: str) -> None:
@@ -713,7 +688,7 @@ def _learn_waits(market: MarketState, waiting: LabelDelays, head: int, arrived: 
             continue
         arrived_at: int = getattr(impression, arrived)
         if arrived_at:
-            waiting.count_arrival(impression.group, edge, (arrived_at - started_at) / SECOND)
+            waiting.count_arrival(impression.group, edge, (arrived_at - started_at) / col.SECOND)
             continue
         waiting.count_wait(impression.group, edge)
         window_s = market.groups.groups[impression.group].line.click_window_s or 0
@@ -722,48 +697,53 @@ def _learn_waits(market: MarketState, waiting: LabelDelays, head: int, arrived: 
             estimated = teach(market, impression, head, NOT_YET, before, after)
             _count_expected(market, impression, head, estimated, before, after)
             setattr(impression, waited, after)
-            if head in (SPAM, LEAD) and after == 1.0:
+            if head in (col.SPAM, col.LEAD) and after == 1.0:
                 _add_farm_evidence(market, impression, head, is_positive=False)
 
 
 STEP_S: Final = 300
 """Interval of pacing steps."""
-LEAST_KEPT_S: Final = 2 * int(DAY_S)
+LEAST_KEPT_S: Final = 2 * int(col.DAY_S)
 """Minimal retention of a request."""
-REMEMBERED_S: Final = 30 * int(DAY_S)
+REMEMBERED_S: Final = 30 * int(col.DAY_S)
 ENOUGH: Final = 20.0
 """Weight of the prior rates, in labels."""
 RATE_S: Final = 1_200.0
 """Time constant of the request rate."""
 _DONE: Final = object()
-HALF_LIVES_S: Final = {CLICK: DAY_S, CONVERSATION: 2 * DAY_S, LEAD: 3 * DAY_S, SPAM: 2 * DAY_S}
+HALF_LIVES_S: Final = {
+    col.CLICK: col.DAY_S,
+    col.CONVERSATION: 2 * col.DAY_S,
+    col.LEAD: 3 * col.DAY_S,
+    col.SPAM: 2 * col.DAY_S,
+}
 
 
 def step_market(market: MarketState) -> None:
     """Advance the market in time: reservations, censored labels, decay, training and multipliers."""
-    passed_s = (market.now - market.stepped_at) / SECOND if market.stepped_at else float(STEP_S)
+    passed_s = (market.now - market.stepped_at) / col.SECOND if market.stepped_at else float(STEP_S)
     market.stepped_at = market.now
     newest = measure_rates(market, passed_s)
     check_spend(market.groups, newest, passed_s)
     market.groups.fade(newest)
-    market.asked_before = market.groups.table[:, G_REQUESTS].copy()
+    market.asked_before = market.groups.table[:, col.G_REQUESTS].copy()
     end_promises(market)
     learn_due(market)
     drop_records(market)
-    shares = np.ones(HEADS)
+    shares = np.ones(col.HEADS)
     for head, half_life_s in HALF_LIVES_S.items():
         shares[head] = 0.5 ** (passed_s / half_life_s)
     market.calibration.fade(shares)
     actual, tried = market.calibration.came.sum(axis=0), market.calibration.tried.sum(axis=0)
-    fade = 0.5 ** (passed_s / DAY_S)
+    fade = 0.5 ** (passed_s / col.DAY_S)
     market.clicks *= fade
     market.farm_clicks *= fade
-    market.numbers[S_FARM_PRIOR] = prior_of(market.farm_clicks, market.clicks)
+    market.numbers[col.S_FARM_PRIOR] = prior_of(market.farm_clicks, market.clicks)
     market.usual = (actual + ENOUGH * np.array(FIRST_USUAL)) / (tried + ENOUGH)
     if market.work is None and market.classes.is_time_to_fit():
         market.work = market.classes.refit_in_slices(market.seed)
-    if market.now - market.daily_at >= DAY_S * SECOND // 4:
-        days = min((market.now - market.daily_at) / SECOND / DAY_S, 1.0) if market.daily_at else 0.25
+    if market.now - market.daily_at >= col.DAY_S * col.SECOND // 4:
+        days = min((market.now - market.daily_at) / col.SECOND / col.DAY_S, 1.0) if market.daily_at else 0.25
         market.daily_at = market.now
         market.learned.forget(market.settings["forget"] * days)
         for delays in (market.talks, market.leads, market.spam):
@@ -787,7 +767,7 @@ def finish_work(market: MarketState) -> None:
 
 def measure_rates(market: MarketState, passed_s: float) -> NDArray[np.float64]:
     """Update the rate of eligible requests per ad group; return the number of new requests."""
-    requests = market.groups.table[:, G_REQUESTS]
+    requests = market.groups.table[:, col.G_REQUESTS]
     before = np.zeros(len(requests))
     before[: len(market.asked_before)] = market.asked_before
     newest: NDArray[np.float64] = np.maximum(requests - before, 0.0)
@@ -803,11 +783,13 @@ def steer_market(market: MarketState) -> None:
     """Update calibration factors and pacing multipliers."""
     groups = market.groups
     count = len(groups.groups)
-    groups.table[:count, G_CALIBRATION : G_CALIBRATION + HEADS] = market.calibration.factors()[:count]
+    groups.table[:count, col.G_CALIBRATION : col.G_CALIBRATION + col.HEADS] = market.calibration.factors()[
+        :count
+    ]
     rates = market.rates
     if not rates.any():
-        elapsed_s = max((market.now - market.first_asked) / SECOND, 60.0)
-        rates = groups.table[:, G_REQUESTS] / elapsed_s
+        elapsed_s = max((market.now - market.first_asked) / col.SECOND, 60.0)
+        rates = groups.table[:, col.G_REQUESTS] / elapsed_s
     if len(rates) < len(groups.table):
         rates = np.pad(rates, (0, len(groups.table) - len(rates)))
     steer_groups(groups, market.traffic, rates, market.now)
@@ -816,7 +798,7 @@ def steer_market(market: MarketState) -> None:
 def end_promises(market: MarketState) -> None:
     """Release reservations of views that did not arrive."""
     promised = market.records.promised
-    limit = market.now - int(market.promise_wait * SECOND)
+    limit = market.now - int(market.promise_wait * col.SECOND)
     while promised:
         impression = market.records.shown.get(promised[0])
         if impression is not None and impression.asked_at > limit:
@@ -841,8 +823,8 @@ def drop_records(market: MarketState) -> None:
     records = market.records
     lines = [group.line for group in market.groups.groups]
     view_s = max([LEAST_KEPT_S, *((line.view_window_s or 0) + 3_600 for line in lines)])
-    click_s = max([view_s, *((line.click_window_s or 0) + int(DAY_S) for line in lines)])
-    recent, limit = records.kept, market.now - view_s * SECOND
+    click_s = max([view_s, *((line.click_window_s or 0) + int(col.DAY_S) for line in lines)])
+    recent, limit = records.kept, market.now - view_s * col.SECOND
     while recent and recent[0][0] < limit:
         asked_at, name = recent.popleft()
         impression = records.shown.get(name)
@@ -850,10 +832,10 @@ def drop_records(market: MarketState) -> None:
             records.long_kept.append((asked_at, name))
         else:
             forget_record(market, name)
-    long_kept, limit = records.long_kept, market.now - click_s * SECOND
+    long_kept, limit = records.long_kept, market.now - click_s * col.SECOND
     while long_kept and long_kept[0][0] < limit:
         forget_record(market, long_kept.popleft()[1])
-    order, limit = market.seen_order, market.now - REMEMBERED_S * SECOND
+    order, limit = market.seen_order, market.now - REMEMBERED_S * col.SECOND
     while order and order[0][0] < limit:
         market.seen.discard(order.popleft()[1])
 

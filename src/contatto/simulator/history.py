@@ -36,7 +36,7 @@ from contatto.delivery.actions.ledger import (
 )
 from contatto.delivery.actions.serving import load_replica, load_snapshot, seed_of
 from contatto.delivery.actions.training import AT_ONCE, Trainer, learn_entries, learn_entry
-from contatto.delivery.model import AdRequest, Candidate
+from contatto.delivery.model import AdRequest, Candidate, NewEntry
 from contatto.delivery.rules import (
     RESERVE_MICROS,
     budget_left,
@@ -47,7 +47,7 @@ from contatto.delivery.rules import (
     price_of,
     trial_of,
 )
-from contatto.delivery.store import NewEntry, find_stream, list_states
+from contatto.delivery.store import find_stream, list_states
 from contatto.forms.model import Submission
 from contatto.inbox.actions.forms import ChatVisitor, HandedIn, take_form
 from contatto.inbox.actions.replies import send_reply

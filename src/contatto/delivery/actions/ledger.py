@@ -31,7 +31,16 @@ from contatto.delivery.engines.files import (
     take_new_files,
     write_decisions,
 )
-from contatto.delivery.model import Candidate, ChargedDay, DecisionFile, LeaseRow, Promise, TrialDay
+from contatto.delivery.model import (
+    Candidate,
+    ChargedDay,
+    DecisionFile,
+    LeaseRow,
+    NewEntry,
+    Promise,
+    Stream,
+    TrialDay,
+)
 from contatto.delivery.rules import (
     LEAST_VIEW_MICROS,
     OURS,
@@ -216,7 +225,7 @@ class _Budget:
         return charge_left(self.node, Spent(before.day_micros + self.new_micros[day], ever))
 
 
-type Append = Callable[[Tx, str, Sequence[store.NewEntry]], object]
+type Append = Callable[[Tx, str, Sequence[NewEntry]], object]
 """Appends entries of a business to the log."""
 
 
@@ -322,9 +331,9 @@ def _load_budgets(tx: Tx, business_id: str, priced: Sequence[Touch]) -> dict[str
     return budgets
 
 
-def entry_of(touch: Touch, nonce: int) -> store.NewEntry:
+def entry_of(touch: Touch, nonce: int) -> NewEntry:
     """Return the log entry of a view or a click of an impression."""
-    return store.NewEntry(_KINDS[touch.kind], touch.ts, nonce, touch.ad_id, touch.touch_id, touch.person_id)
+    return NewEntry(_KINDS[touch.kind], touch.ts, nonce, touch.ad_id, touch.touch_id, touch.person_id)
 
 
 def record_click(tx: Tx, touch: Touch) -> None:
@@ -501,7 +510,7 @@ def log_decisions(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision])
     store.save_promises(tx, [promise for promise in promises if promise.nonce not in viewed])
 
 
-def list_entries(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision]) -> list[store.NewEntry]:
+def list_entries(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision]) -> list[NewEntry]:
     """List the entries of decisions, after those of ad groups and ads that the log lacks."""
     records = [decision.record for decision in decisions]
     named = {record.lines: record for record in records if record.lines}
@@ -510,19 +519,19 @@ def list_entries(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision]) 
         since = min(record.ts for record in named.values()) - KEEP_LINES_US
         stored = {line.nonce for line in store.list_lines(tx, business_id, named, since)}
         rows = [
-            store.NewEntry(EntryKind.LINES, record.ts, digest, body=_pack(record.added))
+            NewEntry(EntryKind.LINES, record.ts, digest, body=_pack(record.added))
             for digest, record in named.items()
             if digest not in stored
         ]
     for decision, record in zip(decisions, records, strict=True):
-        rows.append(store.NewEntry(
+        rows.append(NewEntry(
             EntryKind.DECISION, record.ts, record.nonce, person_id=record.viewer or None,
             body=decision.body or encode_record(record),
         ))  # fmt: skip
     return rows
 
 
-def write_log(tx: Tx, business_id: str, rows: Sequence[store.NewEntry]) -> None:
+def write_log(tx: Tx, business_id: str, rows: Sequence[NewEntry]) -> None:
     """Append entries of decisions and outcomes in the order of the rows."""
     store.append_entries(tx, business_id, rows)
 
@@ -617,7 +626,7 @@ def _append(tx: Tx, conversion: ConversionKind, kind: EntryKind, outcomes: Seque
         if not touch_ids:
             continue
         touches = store.list_entries_of_touches(tx, business_id, set(touch_ids.values()))
-        new: list[store.NewEntry] = []
+        new: list[NewEntry] = []
         credits: list[tuple[Attribution, Entry]] = []
         for outcome in own:
             touch = touches.get(touch_ids.get(outcome.subject_id, 0))
@@ -626,7 +635,7 @@ def _append(tx: Tx, conversion: ConversionKind, kind: EntryKind, outcomes: Seque
             credit = credited[outcome.subject_id]
             has_time = kind in (EntryKind.CONVERSATION, EntryKind.LEAD)
             body = msgspec.msgpack.encode(OutcomeBody(outcome.word, credit.ts if has_time else 0))
-            new.append(store.NewEntry(kind, micros(tx.now), touch.nonce, touch.ad_id, body=body))
+            new.append(NewEntry(kind, micros(tx.now), touch.nonce, touch.ad_id, body=body))
             credits.append((credit, touch))
         if new:
             store.append_entries(tx, business_id, new)
@@ -761,7 +770,7 @@ def _forget(tx: Tx, business_id: str) -> JobRecord:
     return record
 
 
-def _seal(tx: Tx, folder: Path, stream: store.Stream, last_day: date) -> JobRecord:
+def _seal(tx: Tx, folder: Path, stream: Stream, last_day: date) -> JobRecord:
     """Write one file for each ended day, with its entries in the order of arrival."""
     unsealed = store.list_all_entries(tx, stream.business_id, stream.sealed_seq, AT_ONCE)
     files = [

@@ -27,7 +27,7 @@ from contatto.delivery.engines.files import (
     path_of,
     read_batch,
 )
-from contatto.delivery.model import LossComparison, Relearning, Stage
+from contatto.delivery.model import LossComparison, NewEntry, Relearning, Stage, Stream
 from contatto.delivery.rules import judge_candidate
 from contatto.kit import errors
 from contatto.kit.background import PeriodicStudy, Study
@@ -185,7 +185,7 @@ class Trainer:
         self._keep_days, self._is_hasty, self._weigh_us = keep_days, is_hasty, weigh_us
         self._learner = new_id()
         self._learning: dict[str, Learning] = {}
-        self._turns: Iterator[store.Stream] | None = None
+        self._turns: Iterator[Stream] | None = None
 
     def start_over(self) -> None:
         """Begin a round through the businesses."""
@@ -210,7 +210,7 @@ class Trainer:
             self._learning.pop(next(iter(self._learning)))
         return learning
 
-    def _learn(self, tx: Tx, stream: store.Stream) -> Keep:
+    def _learn(self, tx: Tx, stream: Stream) -> Keep:
         business_id = stream.business_id
         learning = self.load(tx, business_id, stream.trained_seq)
         end = time.perf_counter() + BATCH_S
@@ -259,7 +259,7 @@ class Trainer:
             rows = []
             for line in step.changes:
                 kind = EntryKind.AD_GROUP if isinstance(line, AdGroupLine) else EntryKind.AD
-                rows.append(store.NewEntry(kind, micros(tx.now), body=msgspec.msgpack.encode(line)))
+                rows.append(NewEntry(kind, micros(tx.now), body=msgspec.msgpack.encode(line)))
             store.append_entries(tx, business_id, rows)
 
     def _publish(self, tx: Tx, learning: Learning, raw: bytes) -> bool:
