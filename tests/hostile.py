@@ -14,7 +14,7 @@ from contatto.channels.model import ChannelApp, Platform
 from contatto.inbox.actions.replies import keep_automatic
 from contatto.inbox.actions.threads import add_private_note, keep_saved_reply, label_conversation
 from contatto.inbox.model import AutomaticMessages, PreparedReply
-from contatto.inbox.store.conversations import ConversationFilter, list_conversations
+from contatto.inbox.store.desk import ConversationFilter, list_conversations
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.leads.actions.annotations import add_note

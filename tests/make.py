@@ -17,7 +17,7 @@ from contatto.channels.actions import NewAccount, connect_account
 from contatto.channels.connectors.tiktok import sign_body
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import CONNECTORS
-from contatto.inbox.store.receipts import append_receipt, receipt_row, seal_receipt
+from contatto.inbox.store.conversations import append_receipt, receipt_row, seal_receipt
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.values import micros

@@ -22,7 +22,7 @@ from contatto.capture.actions import CompanyData, turn_on_capture
 from contatto.channels.actions import NewAccount, connect_account, register_app
 from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.channels.model import ChannelAccount, ChannelApp, Platform
-from contatto.inbox.actions.threads import conversation_id_of
+from contatto.inbox.actions.incoming import conversation_id_of
 from contatto.kit.db.tx import Tx
 from contatto.simulator.traffic import Thread, received_message
 

@@ -14,7 +14,8 @@ from bench.harness import Cost, measured
 from bench.intake_parts.beside import postgres_cpu_s
 from bench.intake_parts.sending import send_all
 from bench.intake_parts.serving import Place, Running, Statements, count_waiting, learn
-from contatto.inbox.actions.incoming import MOST_WAITING, settle_receipts
+from contatto.inbox.actions.incoming import settle_receipts
+from contatto.inbox.store.conversations import MOST_WAITING
 from contatto.kit.db.tx import Tx
 
 ROUND: Final = MOST_WAITING - 200

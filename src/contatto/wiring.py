@@ -36,7 +36,7 @@ from contatto.forms.store import list_answers_of_lead, list_receipts_of_lead
 from contatto.inbox.actions import forms as lead_forms
 from contatto.inbox.actions import incoming
 from contatto.inbox.actions.forms import GatheredSheets
-from contatto.inbox.actions.incoming import Backlog, settling_work
+from contatto.inbox.actions.incoming import judge_messages, post_notices, settling_work
 from contatto.inbox.actions.replies import (
     has_photo_to_forget,
     purge_photos,
@@ -50,9 +50,7 @@ from contatto.inbox.actions.threads import (
     forget_chats,
     forget_lead,
     hold_chats,
-    judge_messages,
     learn_marked_chats,
-    post_notices,
     wake_conversations,
 )
 from contatto.inbox.auth import ChatLimits
@@ -69,9 +67,9 @@ from contatto.inbox.model import (
     NoticePosted,
     ReplyProgressed,
 )
-from contatto.inbox.store import conversations
+from contatto.inbox.store import desk
+from contatto.inbox.store.conversations import Backlog, count_receipts
 from contatto.inbox.store.messages import SCHEDULED, find_first_answer
-from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import http, outbox
 from contatto.kit.background import (
     Installation,
@@ -246,10 +244,10 @@ def count_intake(tx: Tx, business_id: str) -> Intake:
 
 PORTS: Final = Parts(
     LeadPorts(
-        unread_chats=conversations.list_unread_lead_ids,
+        unread_chats=desk.list_unread_lead_ids,
         in_crm=list_lead_ids_in_state,
         crm_states=list_states_of_leads,
-        waiting_chats=conversations.list_waiting_lead_ids,
+        waiting_chats=desk.list_waiting_lead_ids,
         first_answer=find_first_answer,
         consents=list_receipts_of_lead,
         hold_chats=hold_chats,

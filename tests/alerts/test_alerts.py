@@ -14,8 +14,8 @@ from contatto.channels.actions import set_access_token
 from contatto.channels.model import ChannelLost, MessageKind, Sender
 from contatto.inbox.actions.threads import set_reply_target
 from contatto.inbox.model import Message
-from contatto.inbox.store.conversations import conversations
-from contatto.inbox.store.messages import append_message, find_first_answer
+from contatto.inbox.store.conversations import append_message, conversations
+from contatto.inbox.store.messages import find_first_answer
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_id

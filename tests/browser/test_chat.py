@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, FilePayload, Page, Request, Route, expe
 from contatto.channels.actions import allow_embedding
 from contatto.inbox.auth import MOST_AT_ONCE, limit_newcomers
 from contatto.inbox.rules import FormLink, sign_form_link
-from contatto.inbox.store.conversations import ConversationFilter, list_conversations
+from contatto.inbox.store.desk import ConversationFilter, list_conversations
 from contatto.kit.db.tx import Tx
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads

@@ -15,7 +15,7 @@ from contatto.forms.actions import Unanswered
 from contatto.forms.model import FormVersion, Submission
 from contatto.forms.store import form_answers
 from contatto.inbox.actions.forms import ChatVisitor, GatheredForms, HandedIn, Opening, list_opened, take_form
-from contatto.inbox.actions.threads import conversation_id_of, person_id_of
+from contatto.inbox.actions.incoming import conversation_id_of, person_id_of
 from contatto.inbox.store.conversations import find_conversation, inline_notices
 from contatto.kit import errors
 from contatto.kit.db.database import Database

@@ -5,12 +5,10 @@ from typing import Any
 import msgspec
 
 from contatto.channels.model import Platform
-from contatto.inbox.actions.incoming import settle_receipts
-from contatto.inbox.actions.threads import conversation_id_of, post_notices
+from contatto.inbox.actions.incoming import conversation_id_of, post_notices, settle_receipts
 from contatto.inbox.model import Conversation, Message, ReceiptCounts
 from contatto.inbox.store import conversations, messages
-from contatto.inbox.store.conversations import list_notices
-from contatto.inbox.store.receipts import count_receipts
+from contatto.inbox.store.conversations import count_receipts, list_notices
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import list_events_of

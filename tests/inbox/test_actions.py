@@ -8,18 +8,14 @@ from sqlalchemy import select
 
 from contatto.capture.actions import turn_off_capture, turn_on_capture
 from contatto.channels.model import MessageKind, Platform, Sender
+from contatto.inbox.actions.incoming import conversation_id_of, person_id_of
 from contatto.inbox.actions.replies import send_reply
-from contatto.inbox.actions.threads import (
-    conversation_id_of,
-    mark_conversation_as_lead,
-    note_conversation_read,
-    person_id_of,
-)
+from contatto.inbox.actions.threads import mark_conversation_as_lead, note_conversation_read
 from contatto.inbox.model import Message, ReceiptState
 from contatto.inbox.rules import TEXT_LIMIT, cut_segments
-from contatto.inbox.store import conversations, messages, receipts
-from contatto.inbox.store.conversations import ConversationFilter, list_notices
-from contatto.inbox.store.receipts import count_receipts
+from contatto.inbox.store import conversations, desk, messages
+from contatto.inbox.store.conversations import count_receipts, list_notices
+from contatto.inbox.store.desk import ConversationFilter
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx, sealed_place
@@ -98,18 +94,18 @@ def test_bodies_of_stored_deliveries_are_let_go_and_those_of_refused_ones_kept_s
     database: Database, shop: Shop
 ) -> None:
     take(database, shop, received("Hi"), b"secret nonsense")
-    rows = database.read_now(lambda tx: tx.execute(select(receipts.receipts)).mappings().all())
+    rows = database.read_now(lambda tx: tx.execute(select(conversations.receipts)).mappings().all())
     kept = {row["state"]: row for row in rows}
     assert kept[ReceiptState.STORED]["body"] is None
     refused = kept[ReceiptState.REFUSED]
     assert b"secret" not in refused["body"]
-    place = sealed_place(receipts.receipts.c.body, refused)
+    place = sealed_place(conversations.receipts.c.body, refused)
     assert database.vault.open_bytes(refused["body"], *place) == b"secret nonsense"
 
 
 def test_texts_are_sealed_in_the_raw_table(database: Database, shop: Shop) -> None:
     take(database, shop, received("a very private word"))
-    body = database.read_now(lambda tx: tx.scalar(select(messages.messages.c.body)))
+    body = database.read_now(lambda tx: tx.scalar(select(conversations.messages.c.body)))
     assert b"private" not in body
 
 
@@ -121,9 +117,7 @@ def test_a_tap_alone_opens_no_thread_in_the_inbox_until_somebody_writes(
 
     def listed() -> int:
         return len(
-            database.read_now(
-                lambda tx: conversations.list_conversations(tx, shop.business_id, ConversationFilter())
-            )
+            database.read_now(lambda tx: desk.list_conversations(tx, shop.business_id, ConversationFilter()))
         )
 
     assert listed() == 0
@@ -303,8 +297,8 @@ def test_another_business_sees_nothing_of_a_chat(database: Database, shop: Shop)
     def look(tx: Tx) -> list[object]:
         return [
             conversations.find_conversation(tx, "other", of),
-            conversations.list_conversations(tx, "other", ConversationFilter()),
-            conversations.count_conversations(tx, "other", ConversationFilter()),
+            desk.list_conversations(tx, "other", ConversationFilter()),
+            desk.count_conversations(tx, "other", ConversationFilter()),
             messages.list_messages(tx, "other", of),
             messages.list_messages_after(tx, "other", of, 0),
             messages.list_last_messages(tx, "other", {of}),

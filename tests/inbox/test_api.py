@@ -13,8 +13,7 @@ from contatto.channels.actions import register_app
 from contatto.channels.connectors.tiktok import sign_body
 from contatto.channels.model import ChannelApp, Platform
 from contatto.inbox.rules import TEXT_LIMIT
-from contatto.inbox.store.conversations import inline_notices
-from contatto.inbox.store.receipts import count_receipts
+from contatto.inbox.store.conversations import count_receipts, inline_notices
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import count_waiting
 from contatto.ui.render import cookie_name

@@ -7,9 +7,8 @@ from functools import partial
 import pytest
 
 from contatto.channels.model import MessageKind, Platform
-from contatto.inbox.actions.incoming import settle_receipts
+from contatto.inbox.actions.incoming import conversation_id_of, person_id_of, settle_receipts
 from contatto.inbox.actions.replies import keep_automatic
-from contatto.inbox.actions.threads import conversation_id_of, person_id_of
 from contatto.inbox.model import AutomaticMessages, KeywordReply, Message, PreparedReply
 from contatto.inbox.rules import automatic_answer, automatic_problem, with_ad
 from contatto.inbox.store import conversations

@@ -5,8 +5,9 @@ from typing import Literal
 
 import pytest
 
-from contatto.inbox.actions import incoming
-from contatto.inbox.actions.incoming import Backlog, settle_receipts
+from contatto.inbox.actions.incoming import settle_receipts
+from contatto.inbox.store import conversations
+from contatto.inbox.store.conversations import Backlog
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from tests import make
@@ -29,9 +30,9 @@ def fixture_rests(monkeypatch: pytest.MonkeyPatch) -> list[asyncio.Event]:
             rests.append(self)
             return True
 
-    monkeypatch.setattr(incoming, "MOST_WAITING", 2)
-    monkeypatch.setattr(incoming, "LOOK_EVERY", 3)
-    monkeypatch.setattr("contatto.inbox.actions.incoming.asyncio.Event", Moment)
+    monkeypatch.setattr(conversations, "MOST_WAITING", 2)
+    monkeypatch.setattr(conversations, "LOOK_EVERY", 3)
+    monkeypatch.setattr("contatto.inbox.store.conversations.asyncio.Event", Moment)
     return rests
 
 
@@ -58,8 +59,8 @@ def test_while_too_much_waits_each_delivery_is_stored_a_moment_later(
 def test_those_that_wait_go_on_once_the_moment_has_come(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(incoming, "MOST_WAITING", 2)
-    monkeypatch.setattr(incoming, "LOOK_EVERY", 1)
+    monkeypatch.setattr(conversations, "MOST_WAITING", 2)
+    monkeypatch.setattr(conversations, "LOOK_EVERY", 1)
     database.write_now(lambda tx: store(tx, 2))
 
     async def seconds() -> float:
@@ -68,13 +69,13 @@ def test_those_that_wait_go_on_once_the_moment_has_come(
         await asyncio.wait_for(waiting.hold(), 60)
         return loop.time() - began
 
-    assert asyncio.run(seconds()) >= incoming.HOLD_S
+    assert asyncio.run(seconds()) >= conversations.HOLD_S
 
 
 def test_once_that_is_settled_nobody_waits_any_more(
     database: Database, rests: list[asyncio.Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(incoming, "HOLD_S", 0.0)
+    monkeypatch.setattr(conversations, "HOLD_S", 0.0)
     database.write_now(lambda tx: store(tx, 2))
     looked = list[int]()
 
@@ -82,7 +83,7 @@ def test_once_that_is_settled_nobody_waits_any_more(
         waiting = Backlog(database)
         await hold(waiting, 3)
         looked.append(database.write_now(settle_receipts))
-        monkeypatch.setattr(incoming, "HOLD_S", 60.0)
+        monkeypatch.setattr(conversations, "HOLD_S", 60.0)
         await hold(waiting, 5)
 
     asyncio.run(settle_meanwhile())

@@ -15,7 +15,7 @@ from contatto.capture.actions import correct_match
 from contatto.capture.model import Field
 from contatto.inbox.actions import incoming
 from contatto.inbox.actions.incoming import settle_receipts
-from contatto.inbox.store.receipts import WAITING
+from contatto.inbox.store.conversations import WAITING
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import SEALED, FixedClock, Tx, metadata, sealed_place
 from contatto.kit.fair_queue import Turns
@@ -68,8 +68,8 @@ def breaking(monkeypatch: pytest.MonkeyPatch) -> None:
     """Our own code breaks on some messages, before anything is written or after most is; once, or always."""
     receive, add_evidence = incoming.receive_message, records.LeadBatch.add_evidence
 
-    def receive_or_break(tx: Tx, account: Any, chatted: Any, receipt: Any) -> Any:
-        outcome = receive(tx, account, chatted, receipt)
+    def receive_or_break(threads: Any, account: Any, chatted: Any, receipt: Any) -> Any:
+        outcome = receive(threads, account, chatted, receipt)
         if "at once" in chatted.text or ("first time" in chatted.text and not receipt.attempts):
             raise ValueError("broken")
         return outcome

@@ -12,7 +12,8 @@ from contatto.accounts import actions as accounts
 from contatto.accounts.store import list_tokens
 from contatto.channels.store import save_token
 from contatto.inbox.rules import media_token, read_media_token
-from contatto.inbox.store.conversations import ConversationFilter, list_conversations, list_notices
+from contatto.inbox.store.conversations import list_notices
+from contatto.inbox.store.desk import ConversationFilter, list_conversations
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.values import micros

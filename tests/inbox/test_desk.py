@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from contatto.accounts.model import Role
 from contatto.channels.model import MessageKind, Sender
-from contatto.inbox.actions.incoming import settle_receipts
+from contatto.inbox.actions.incoming import conversation_id_of, settle_receipts
 from contatto.inbox.actions.replies import load_window, send_reply
 from contatto.inbox.actions.threads import (
     SPAM_NOTE,
@@ -18,7 +18,6 @@ from contatto.inbox.actions.threads import (
     add_private_note,
     assign_conversation,
     block_person,
-    conversation_id_of,
     keep_saved_reply,
     label_conversation,
     mark_conversation_as_lead,
@@ -32,9 +31,9 @@ from contatto.inbox.actions.threads import (
 )
 from contatto.inbox.model import Conversation, Message, ThreadState
 from contatto.inbox.rules import MOST_SAVED, NOTE_LIMIT, SNOOZES
-from contatto.inbox.store import conversations, messages
-from contatto.inbox.store.conversations import ConversationFilter
+from contatto.inbox.store import conversations, desk, messages
 from contatto.inbox.store.desk import (
+    ConversationFilter,
     list_label_ids,
     list_private_notes,
     list_saved_replies,
@@ -90,9 +89,7 @@ class Desk:
 
     def count(self, tab: str = "all", state: ThreadState | None = None) -> int:
         wanted = ConversationFilter(tab, None, state, self.actor.member_id)
-        return self.db.read_now(
-            lambda tx: conversations.count_conversations(tx, self.shop.business_id, wanted)
-        )
+        return self.db.read_now(lambda tx: desk.count_conversations(tx, self.shop.business_id, wanted))
 
     def events(self, name: str) -> int:
         found = self.db.read_now(lambda tx: list_events_of(tx, self.shop.business_id, 0))

@@ -6,10 +6,9 @@ from functools import partial
 import pytest
 
 from contatto.inbox.actions import incoming
-from contatto.inbox.actions.incoming import settle_receipts
-from contatto.inbox.actions.threads import conversation_id_of
+from contatto.inbox.actions.incoming import conversation_id_of, settle_receipts
+from contatto.inbox.store.conversations import WAITING, count_receipts
 from contatto.inbox.store.messages import list_messages
-from contatto.inbox.store.receipts import WAITING, count_receipts
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx, in_time
 from contatto.kit.fair_queue import Turns
@@ -105,10 +104,10 @@ def test_deliveries_that_fail_take_no_turn_from_those_of_another(
 ) -> None:
     right = incoming.receive_message
 
-    def fail(tx: Tx, door: object, *rest: object) -> object:
-        if door.account.business_id == shops[0].business_id:  # type: ignore[attr-defined]
+    def fail(threads: object, account: object, *rest: object) -> object:
+        if account.business_id == shops[0].business_id:  # type: ignore[attr-defined]
             raise ValueError("broken")
-        return right(tx, door, *rest)  # type: ignore[arg-type]
+        return right(threads, account, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(incoming, "receive_message", fail)
     write(database, shops[0], 30)

@@ -4,10 +4,10 @@ from datetime import datetime, timedelta
 
 from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.actions.forms import ChatVisitor, HandedIn, take_form
-from contatto.inbox.actions.threads import conversation_id_of
+from contatto.inbox.actions.incoming import conversation_id_of
 from contatto.inbox.model import Message
-from contatto.inbox.store.conversations import find_conversation
-from contatto.inbox.store.messages import append_message, find_first_answer, list_messages
+from contatto.inbox.store.conversations import append_message, find_conversation
+from contatto.inbox.store.messages import find_first_answer, list_messages
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id

@@ -9,23 +9,14 @@ from sqlalchemy.exc import OperationalError
 
 from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.actions import incoming
-from contatto.inbox.actions.incoming import settle_receipts
-from contatto.inbox.actions.threads import message_id_of
+from contatto.inbox.actions.incoming import message_id_of, settle_receipts
 from contatto.inbox.model import Message
-from contatto.inbox.store import messages
-from contatto.inbox.store.receipts import WAITING
+from contatto.inbox.store import conversations, messages
+from contatto.inbox.store.conversations import WAITING
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock
 from tests import make
-from tests.inbox.incoming import (
-    SECOND,
-    deliver,
-    ledger,
-    received,
-    settle,
-    take,
-    thread,
-)
+from tests.inbox.incoming import SECOND, deliver, ledger, received, settle, take, thread
 from tests.make import Shop
 
 
@@ -129,12 +120,12 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, text: str) -> Non
     """Let our own code break on the messages of one text."""
     original = incoming.receive_message
 
-    def receive(tx: Any, door: Any, chatted: Any, receipt: Any) -> Any:
+    def receive(threads: Any, account: Any, chatted: Any, receipt: Any) -> Any:
         if chatted.text == text:
-            messages.append_message(tx, door.account.business_id, Message(
+            conversations.append_message(threads.tx, account.business_id, Message(
                 0, "half", "half", Sender.CUSTOMER, MessageKind.TEXT, text, "", chatted.at))  # fmt: skip
             raise error
-        return original(tx, door, chatted, receipt)
+        return original(threads, account, chatted, receipt)
 
     monkeypatch.setattr(incoming, "receive_message", receive)
 

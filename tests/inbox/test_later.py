@@ -21,21 +21,15 @@ from contatto.inbox.actions.threads import (
     set_reply_target,
 )
 from contatto.inbox.model import ScheduledReply, ScheduleState
-from contatto.inbox.rules import (
-    MOST_SCHEDULED,
-    FormLink,
-    mentioned_members,
-    read_form_link,
-    sign_form_link,
-)
-from contatto.inbox.store.conversations import (
+from contatto.inbox.rules import MOST_SCHEDULED, FormLink, mentioned_members, read_form_link, sign_form_link
+from contatto.inbox.store.conversations import persons
+from contatto.inbox.store.desk import (
     ConversationFilter,
     count_conversations,
     count_tabs,
+    find_reply_target,
     list_unseen_mentions,
-    persons,
 )
-from contatto.inbox.store.desk import find_reply_target
 from contatto.inbox.store.messages import list_messages, list_scheduled
 from contatto.kit import errors
 from contatto.kit.db.database import Database

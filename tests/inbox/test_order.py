@@ -9,11 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contatto.inbox.actions.incoming import settle_receipts
-from contatto.inbox.actions.threads import person_id_of
+from contatto.inbox.actions.incoming import person_id_of, settle_receipts
 from contatto.inbox.model import ReceiptCounts
-from contatto.inbox.store import conversations, messages
-from contatto.inbox.store.conversations import ConversationFilter
+from contatto.inbox.store import conversations, desk, messages
+from contatto.inbox.store.desk import ConversationFilter
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
@@ -23,16 +22,7 @@ from contatto.leads.store import records as lead_store
 from contatto.measurement import store as measurement_store
 from tests import make
 from tests.examples import examples
-from tests.inbox.incoming import (
-    NUMBER,
-    SECOND,
-    deliver,
-    ledger,
-    received,
-    settle,
-    take,
-    thread,
-)
+from tests.inbox.incoming import NUMBER, SECOND, deliver, ledger, received, settle, take, thread
 from tests.make import Shop
 
 
@@ -87,7 +77,7 @@ def state_of(db: Database, shop: Shop) -> dict[str, Any]:
 
     def look(tx: Tx) -> dict[str, Any]:
         of = shop.business_id
-        talks = conversations.list_conversations(tx, of, ConversationFilter())
+        talks = desk.list_conversations(tx, of, ConversationFilter())
         found = listing.list_leads(tx, of, LeadFilter())
         points = lead_store.list_contact_points(tx, of, {lead.id for lead in found})
         return {

@@ -8,7 +8,7 @@ import pytest
 
 from contatto.ad_platforms.actions import NewOutsideAccount, keep_nodes, open_outside_account
 from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, OutsideNode
-from contatto.inbox.store.receipts import list_referrals
+from contatto.inbox.store.messages import list_referrals
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_number

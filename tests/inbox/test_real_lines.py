@@ -16,10 +16,9 @@ from contatto.capture.rules import detect_contacts
 from contatto.channels.actions import NewAccount, connect_account, register_app
 from contatto.channels.connectors.tiktok import sign_body
 from contatto.channels.model import ChannelAccount, ChannelApp, Platform
-from contatto.inbox.actions.incoming import settle_receipts
-from contatto.inbox.actions.threads import conversation_id_of, person_id_of
+from contatto.inbox.actions.incoming import conversation_id_of, person_id_of, settle_receipts
+from contatto.inbox.store.conversations import count_receipts
 from contatto.inbox.store.messages import list_messages
-from contatto.inbox.store.receipts import count_receipts
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
 from contatto.leads.rules.filters import LeadFilter

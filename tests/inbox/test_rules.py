@@ -7,15 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contatto.channels.model import Chatted, MessageKind, Sender, Unusable
-from contatto.inbox.rules import (
-    ID_LIMIT,
-    MESSAGE_ID_LIMIT,
-    SNIPPET_LIMIT,
-    cut_segments,
-    refusal_reason,
-    shown_name,
-    snippet,
-)
+from contatto.inbox.actions.incoming import ID_LIMIT, MESSAGE_ID_LIMIT, refusal_reason, shown_name
+from contatto.inbox.rules import SNIPPET_LIMIT, cut_segments, snippet
 from contatto.leads.model import Evidence, LeadId, Origin
 from tests import make
 

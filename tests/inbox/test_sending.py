@@ -12,13 +12,12 @@ from sqlalchemy import select
 from contatto.channels.actions import disconnect_account, set_access_token
 from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
 from contatto.channels.store import CONNECTORS, channel_tokens
-from contatto.inbox.actions.incoming import settle_receipts
+from contatto.inbox.actions.incoming import conversation_id_of, kept_id, settle_receipts
 from contatto.inbox.actions.replies import load_window, reply_kind, retry_reply, send_reply
-from contatto.inbox.actions.threads import conversation_id_of, kept_id
 from contatto.inbox.model import REPLY, Message, Send, SendState
 from contatto.inbox.rules import RETRY_AFTER_S
 from contatto.inbox.store import conversations, messages
-from contatto.inbox.store.receipts import count_receipts
+from contatto.inbox.store.conversations import count_receipts
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx

@@ -6,24 +6,17 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from contatto.inbox.actions.incoming import settle_receipts
-from contatto.inbox.actions.threads import (
-    block_person,
-    conversation_id_of,
-    judge_messages,
-    learn_marked_chats,
-    mark_conversation,
-    unblock_person,
-)
+from contatto.inbox.actions.incoming import conversation_id_of, judge_messages, settle_receipts
+from contatto.inbox.actions.threads import block_person, learn_marked_chats, unblock_person
 from contatto.inbox.model import MessageReceived, ThreadState
 from contatto.inbox.store import desk as suspects
-from contatto.inbox.store.conversations import ConversationFilter, list_conversations
+from contatto.inbox.store.desk import ConversationFilter, list_conversations
 from contatto.kit.db import statements
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx, driver_of
 from contatto.leads.model import Actor
 from contatto.spam import store
-from contatto.spam.actions import forget_verdicts
+from contatto.spam.actions import forget_verdicts, mark_chat
 from contatto.spam.model import Mark, Rate, Sign, SpamVerdict
 from contatto.spam.rules import ENOUGH_MARKED
 from tests import make
@@ -58,7 +51,7 @@ def mark(at: Desk, user: str, text: str, said: Mark) -> None:
     """Another person writes, and a member says what that is."""
     at.write(text, user)
     other = conversation_id_of(at.shop.tiktok, f"conversation of {user}")
-    at.do(lambda tx: mark_conversation(tx, at.shop.business_id, other, said))
+    at.do(lambda tx: mark_chat(tx, at.shop.business_id, other, at.shop.tiktok.id, said))
 
 
 def test_before_the_first_mark_no_chat_is_read(at: Desk) -> None:
@@ -129,8 +122,8 @@ def test_of_a_long_chat_the_latest_words_of_the_customer_are_read(at: Desk) -> N
     ids = [at.conversation_id, other]
     texts = at.do(lambda tx: suspects.list_texts(tx, at.shop.business_id, ids, 3))
     assert texts == {
-        at.conversation_id: ["line 3", "line 4", "line 5"],
-        other: ["other 3", "other 4", "other 5"],
+        at.conversation_id: "line 3\nline 4\nline 5",
+        other: "other 3\nother 4\nother 5",
     }
 
 

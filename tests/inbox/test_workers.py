@@ -8,9 +8,9 @@ import pytest
 
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.model import ReceiptCounts
-from contatto.inbox.store.conversations import ConversationFilter, list_conversations
+from contatto.inbox.store.conversations import count_receipts, list_waiting_receipts
+from contatto.inbox.store.desk import ConversationFilter, list_conversations
 from contatto.inbox.store.messages import list_messages
-from contatto.inbox.store.receipts import count_receipts, list_waiting_receipts
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id

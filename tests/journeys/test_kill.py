@@ -16,7 +16,7 @@ from pathlib import Path
 from contatto.app import open_context
 from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.inbox.model import ReceiptCounts
-from contatto.inbox.store.receipts import count_receipts
+from contatto.inbox.store.conversations import count_receipts
 from contatto.kit.settings import Settings
 from contatto.simulator.traffic import ClientProfile, HttpClient
 from contatto.wiring import install

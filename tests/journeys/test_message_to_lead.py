@@ -2,7 +2,7 @@
 
 import time
 
-from contatto.inbox.store.receipts import count_receipts
+from contatto.inbox.store.conversations import count_receipts
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import count_leads, list_leads
 from contatto.leads.store.records import list_contact_points

@@ -16,7 +16,7 @@ import contatto
 from contatto.crm.actions.deliveries import schedule_lead
 from contatto.crm.actions.targets import NewTarget, link_crm
 from contatto.inbox.actions.incoming import settle_receipts
-from contatto.inbox.store.receipts import WAITING
+from contatto.inbox.store.conversations import WAITING
 from contatto.kit.db.tx import Tx
 from contatto.kit.fair_queue import Turns
 from contatto.kit.outbound.model import HttpAnswer

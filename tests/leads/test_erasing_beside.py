@@ -18,8 +18,7 @@ from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.replies import send_reply
 from contatto.inbox.actions.threads import add_private_note
 from contatto.inbox.model import Message
-from contatto.inbox.store.conversations import conversations
-from contatto.inbox.store.messages import messages
+from contatto.inbox.store.conversations import conversations, messages
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused

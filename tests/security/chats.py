@@ -13,7 +13,7 @@ from contatto.accounts.model import Permission
 from contatto.capture.actions import turn_on_capture
 from contatto.channels.actions import NewAccount, allow_embedding, connect_account
 from contatto.channels.model import Platform
-from contatto.inbox.store.conversations import ConversationFilter, list_conversations
+from contatto.inbox.store.desk import ConversationFilter, list_conversations
 from contatto.kit.db.tx import Tx
 from tests.journeys.running import COMPANY, House, flush_decisions, until
 

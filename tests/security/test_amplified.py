@@ -15,7 +15,7 @@ from contatto.channels.actions import NewAccount, connect_account, register_app
 from contatto.channels.connectors import meta
 from contatto.channels.model import ChannelApp, Platform
 from contatto.channels.store import CONNECTORS
-from contatto.inbox.store.receipts import count_receipts
+from contatto.inbox.store.conversations import count_receipts
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import WEBHOOK_LIMIT

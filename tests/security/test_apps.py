@@ -18,7 +18,7 @@ from contatto.app import create_app
 from contatto.channels.actions import NewAccount, connect_account, register_app, webhook_verify_token
 from contatto.channels.connectors.tiktok import sign_body
 from contatto.channels.model import ChannelApp, Platform
-from contatto.inbox.store.receipts import count_receipts
+from contatto.inbox.store.conversations import count_receipts
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.wiring import install

@@ -20,7 +20,7 @@ from contatto.cli.models import seal_days
 from contatto.crm.store.deliveries import find_record, ledger, list_targets, record_due, record_told
 from contatto.crm.store.events import find_trial, record_trial, save_trial
 from contatto.delivery.store import save_influences
-from contatto.inbox.store.messages import messages
+from contatto.inbox.store.conversations import messages
 from contatto.integrations.model import TrialState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import SEALED, Tx, metadata, sealed_place
@@ -245,7 +245,7 @@ def test_no_log_line_holds_a_contact_value_or_a_name_though_everything_breaks(
     for place in (
         "contatto.leads.store.listing.list_matches",
         "contatto.inbox.pages.desk.list_found",
-        "contatto.inbox.actions.incoming.open_conversation",
+        "contatto.inbox.actions.incoming.Threads.open",
         "contatto.leads.actions.importing.read_entry",
         "contatto.leads.actions.jobs.lead_store.list_leads_by_id",
     ):

@@ -20,7 +20,7 @@ from contatto.channels.actions import register_app
 from contatto.channels.connectors.tiktok import sign_body
 from contatto.channels.model import ChannelApp, Platform
 from contatto.forms.rules import outside
-from contatto.inbox.store.receipts import count_receipts
+from contatto.inbox.store.conversations import count_receipts
 from contatto.kit.db.tx import Tx
 from contatto.leads.actions.jobs import MOST_WAITING
 from contatto.leads.model import LeadJob, LeadJobState

@@ -9,9 +9,8 @@ from sqlalchemy import Column, func, select
 from structlog.testing import capture_logs
 
 from contatto.inbox.actions.threads import keep_saved_reply
-from contatto.inbox.store.conversations import persons
+from contatto.inbox.store.conversations import messages, persons
 from contatto.inbox.store.desk import private_notes, saved_replies
-from contatto.inbox.store.messages import messages
 from contatto.kit.db.tx import Tx
 from contatto.leads.store.annotations import lead_notes, lead_tasks
 from contatto.leads.store.records import contact_points, evidence, lead_history, leads

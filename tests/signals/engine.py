@@ -13,7 +13,7 @@ from contatto.capture.model import Field
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.inbox.model import AdReferral
 from contatto.inbox.store.conversations import persons
-from contatto.inbox.store.receipts import append_referral
+from contatto.inbox.store.messages import append_referral
 from contatto.integrations.model import DeliveryState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx

@@ -15,7 +15,7 @@ from contatto.cli.demo import DAYS, PEOPLE, SEED
 from contatto.delivery.actions.results import explain_decision
 from contatto.delivery.store import find_stream, list_decisions
 from contatto.home.actions import load_ad_figures
-from contatto.inbox.store.receipts import count_receipts
+from contatto.inbox.store.conversations import count_receipts
 from contatto.kit import outbox
 from contatto.kit.db.database import Database, open_storage
 from contatto.kit.db.tx import FixedClock

@@ -7,8 +7,8 @@ from random import Random
 
 from contatto.forms.model import FormVerdict
 from contatto.forms.store import count_answers, list_answers
-from contatto.inbox.actions.threads import conversation_id_of, person_id_of
-from contatto.inbox.store.conversations import ConversationFilter, count_conversations
+from contatto.inbox.actions.incoming import conversation_id_of, person_id_of
+from contatto.inbox.store.desk import ConversationFilter, count_conversations
 from contatto.kit.db.tx import Tx
 from contatto.leads.store.records import find_lead_of_person, list_contact_points
 from contatto.measurement.model import ConversionKind

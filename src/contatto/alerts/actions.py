@@ -36,8 +36,8 @@ from contatto.channels.model import ChannelLost
 from contatto.channels.store import list_token_dates
 from contatto.crm.actions.targets import list_alarms
 from contatto.inbox.model import MessageReceived
-from contatto.inbox.store.conversations import find_conversation, list_late_conversations
-from contatto.inbox.store.desk import list_reply_targets
+from contatto.inbox.store.conversations import find_conversation
+from contatto.inbox.store.desk import list_late_conversations, list_reply_targets
 from contatto.integrations.model import Alarm
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, row_of

@@ -62,6 +62,11 @@ class ChannelApp:
     secret: str
 
 
+_OF_META: Final = (Platform.WHATSAPP, Platform.MESSENGER, Platform.INSTAGRAM)
+SERVED: Final = {platform: (platform,) for platform in Platform} | dict.fromkeys(_OF_META, _OF_META)
+"""Platforms of an app, by the platform that it is registered with; one app of Meta serves all three."""
+
+
 class Sender(StrEnum):
     CUSTOMER = "customer"
     BUSINESS = "business"

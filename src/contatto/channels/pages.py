@@ -11,8 +11,8 @@ from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.channels import actions, store
 from contatto.channels.actions import NewAccount
-from contatto.channels.model import ChannelAccount, ChannelApp, Platform
-from contatto.channels.rules import check_text, may_use_message_api, serves_platform
+from contatto.channels.model import SERVED, ChannelAccount, ChannelApp, Platform
+from contatto.channels.rules import check_text, may_use_message_api
 from contatto.channels.store import CONNECTORS
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -204,14 +204,13 @@ async def _render(
         webhooks = f"{context.settings.base_url}/webhooks"
         shown_apps: list[dict[str, Any]] = []
         for app in store.list_apps(tx, caller.business_id):
-            # An app of Meta serves three platforms.
-            served = [platform for platform in Platform if serves_platform(app, platform.value)]
             shown_apps.append(
                 {
                     "app_id": app.app_id,
                     "platform": app.platform.value,
                     "webhooks": [
-                        (platform.value, f"{webhooks}/{platform}/{app.app_id}") for platform in served
+                        (platform.value, f"{webhooks}/{platform}/{app.app_id}")
+                        for platform in SERVED[app.platform]
                     ],
                     "asks": app.platform is not Platform.TIKTOK,
                     "verify_token": actions.webhook_verify_token(context.vault, app),

@@ -13,7 +13,6 @@ from contatto.kit.i18n import N_, LazyText
 from contatto.kit.outbound.model import RetryPlan
 
 _HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
-_META: Final = frozenset({Platform.WHATSAPP, Platform.MESSENGER, Platform.INSTAGRAM})
 
 _EEA: Final = "AT BE BG HR CY CZ DK EE FI FR DE GR HU IE IT LV LT LU MT NL PL PT RO SK SI ES SE IS LI NO"
 WITHOUT_MESSAGE_API: Final = {Platform.TIKTOK: frozenset(f"US CH GB {_EEA}".split())}
@@ -110,11 +109,6 @@ def _is_origin(text: str, parts: SplitResult) -> bool:
 def may_use_message_api(account: ChannelAccount) -> bool:
     """Report whether accounts of this registration country may send through the platform's API (P7)."""
     return account.registration_country not in WITHOUT_MESSAGE_API.get(account.platform, frozenset())
-
-
-def serves_platform(app: ChannelApp, platform: str) -> bool:
-    """Report whether an app serves a platform; one app of Meta serves all three of its platforms."""
-    return app.platform.value == platform or (app.platform in _META and platform in _META)
 
 
 def apps_of_secret(apps: Iterable[ChannelApp], secret: str) -> list[ChannelApp]:

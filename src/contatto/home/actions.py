@@ -16,7 +16,7 @@ from contatto.delivery.rules import budget_left
 from contatto.delivery.store import list_charged_days, list_spent
 from contatto.guide.actions import list_done_steps
 from contatto.home.model import AdFigures, DayFigures, GoalCost, HomeFigures, LeadFigures, Need, NeedKind
-from contatto.inbox.store.conversations import ConversationFilter, count_active_since, count_tabs
+from contatto.inbox.store.desk import ConversationFilter, count_active_since, count_tabs
 from contatto.integrations.model import DeliveryState
 from contatto.jobs.actions import count_failed_work
 from contatto.kit.db.database import CountReader

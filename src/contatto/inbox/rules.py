@@ -11,17 +11,7 @@ from urllib.parse import quote
 
 from itsdangerous import BadSignature, Signer
 
-from contatto.channels.model import (
-    LOST_ACCESS,
-    ChannelAccount,
-    Chatted,
-    Incoming,
-    Platform,
-    Progressed,
-    Referred,
-    Unusable,
-    WasRead,
-)
+from contatto.channels.model import LOST_ACCESS, ChannelAccount, Platform
 from contatto.inbox.model import AutomaticMessages, PreparedReply
 from contatto.kit import errors
 from contatto.kit.errors import Refused
@@ -30,9 +20,6 @@ from contatto.kit.values import from_base64url, to_base64url
 from contatto.leads.model import Evidence
 from contatto.measurement.model import MeasuredAd
 
-ID_LIMIT: Final = 128
-MESSAGE_ID_LIMIT: Final = 256
-"""Longer, because on our chat page it is the visitor's id and the message's own one."""
 TEXT_LIMIT: Final = 6_000
 """Most characters of a message that we send or take from the chat page (the API's own limit for a text)."""
 SNIPPET_LIMIT: Final = 120
@@ -44,22 +31,6 @@ class Segment:
 
     text: str
     match: Evidence | None
-
-
-def refusal_reason(incoming: Incoming) -> str | None:
-    """Why a delivery cannot be stored, or None when it can."""
-    if isinstance(incoming, Unusable):
-        return incoming.reason
-    is_usable = _is_usable_id(incoming.conversation_id, ID_LIMIT) and _is_usable_id(
-        incoming.person_id, ID_LIMIT
-    )
-    if is_usable and isinstance(incoming, Chatted | Progressed):
-        is_usable = _is_usable_id(incoming.message_id, MESSAGE_ID_LIMIT)
-    return None if is_usable else "unusable_id"
-
-
-def _is_usable_id(external_id: str, limit: int) -> bool:
-    return 0 < len(external_id) <= limit and external_id.isprintable()
 
 
 def check_client_id(client_message_id: str) -> None:
@@ -276,14 +247,6 @@ def stop_text(reason: str) -> LazyText:
     if known_text:
         return LazyText(known_text)
     return LazyText("The platform refused the message (%(reason)s).", reason=reason.replace("_", " "))
-
-
-def shown_name(incoming: Chatted | Referred | WasRead | Progressed) -> str:
-    """Return the profile's name, cleaned; empty when there is none."""
-    name = "" if isinstance(incoming, WasRead | Progressed) else incoming.person_name
-    if not name.isprintable():
-        name = "".join(letter for letter in name if letter.isprintable())
-    return name.strip()[:ID_LIMIT]
 
 
 def snippet(text: str) -> str:

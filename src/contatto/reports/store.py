@@ -27,9 +27,8 @@ from sqlalchemy import (
 
 from contatto.channels.model import Platform
 from contatto.channels.store import channel_accounts
-from contatto.inbox.store.conversations import conversations
-from contatto.inbox.store.messages import is_answer_of_person, messages
-from contatto.inbox.store.receipts import ad_referrals
+from contatto.inbox.store.conversations import conversations, messages
+from contatto.inbox.store.messages import ad_referrals, is_answer_of_person
 from contatto.kit.db.tx import Tx, instant, key, metadata, row_of, tenant, text
 from contatto.kit.values import SealedIn, micros
 from contatto.leads.model import LeadStatus, Origin

@@ -26,7 +26,7 @@ from contatto.crm.store.deliveries import list_records_of_lead
 from contatto.forms.store import list_receipts_of_lead
 from contatto.inbox.model import AdReferral, AdTapped, ConversationMarkedSpam
 from contatto.inbox.store.conversations import find_conversation, list_persons
-from contatto.inbox.store.receipts import list_referrals
+from contatto.inbox.store.messages import list_referrals
 from contatto.integrations.model import (
     ALERTED,
     Alarm,

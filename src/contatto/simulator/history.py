@@ -50,10 +50,11 @@ from contatto.delivery.rules import (
 from contatto.delivery.store import find_stream, list_states
 from contatto.forms.model import Submission
 from contatto.inbox.actions.forms import ChatVisitor, HandedIn, take_form
+from contatto.inbox.actions.incoming import conversation_id_of
 from contatto.inbox.actions.replies import send_reply
-from contatto.inbox.actions.threads import conversation_id_of, note_conversation_read
+from contatto.inbox.actions.threads import note_conversation_read
 from contatto.inbox.model import Message
-from contatto.inbox.store.receipts import APPEND_RECEIPT, receipt_row, seal_receipt
+from contatto.inbox.store.conversations import APPEND_RECEIPT, receipt_row, seal_receipt
 from contatto.kit.background import Batch, Installation, PeriodicCount
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Parts, Tx, row_of

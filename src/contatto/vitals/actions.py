@@ -6,7 +6,7 @@ from datetime import datetime
 
 from contatto.crm.actions.targets import load_standings
 from contatto.crm.store.deliveries import list_all_targets
-from contatto.inbox.store.receipts import count_all_receipts
+from contatto.inbox.store.conversations import count_all_receipts
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.queue import count_requests
 from contatto.kit.outbox import count_dead_jobs, count_waiting, find_oldest_waiting

@@ -17,14 +17,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from contatto.channels.model import (
-    LOST_ACCESS,
-    AccountAccess,
-    AccountSeen,
-    AdTap,
-    Label,
-    Outgoing,
-)
+from contatto.channels.model import LOST_ACCESS, AccountAccess, AccountSeen, AdTap, Label, Outgoing
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s

@@ -30,25 +30,19 @@ from contatto.forms.model import (
 )
 from contatto.forms.rules.answers import list_hours, text_of
 from contatto.forms.store import list_bookings, list_versions_by_number, list_who_sent
+from contatto.inbox.actions.incoming import Threads, conversation_id_of, person_id_of
 from contatto.inbox.actions.replies import send_reply
-from contatto.inbox.actions.threads import (
-    conversation_id_of,
-    conversation_to_change,
-    open_conversation,
-    person_id_of,
-)
+from contatto.inbox.actions.threads import conversation_to_change
 from contatto.inbox.auth import limit_newcomers
 from contatto.inbox.model import Message, MessageSent
 from contatto.inbox.store import messages
 from contatto.inbox.store.conversations import Move
-from contatto.inbox.store.receipts import Threads
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.statements import WorkBatcher
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id
-from contatto.kit.outbox import emit_all
 from contatto.kit.values import is_unreadable
 from contatto.leads.model import Actor, Origin
 from contatto.leads.store import records as leads
@@ -230,14 +224,13 @@ class _FormBatch:
         ]
         ids = [_thanks_id(reply) for reply in outcomes if isinstance(reply, FormAnswer)]
         self._threads.read([self._business_id], [], [], ids)
-        thanked: list[Message] = []
         for form, reply, is_answer_taken in zip(self._handed, outcomes, is_taken, strict=True):
             chat = form.beside
             if chat is None or not isinstance(reply, FormAnswer):
                 continue
             # The person stands in the thread: to open it, that is all that needs to be known.
             was_there = WasRead(chat.visitor, chat.visitor, self._tx.now)
-            conversation = open_conversation(self._tx, chat.account, was_there, self._threads)
+            conversation = self._threads.open(chat.account, was_there)
             version = self._versions[form.number]
             handed_in = "\n".join(
                 f"{form_answer.label}: {form_answer.shown[:SHOWN]}"
@@ -256,14 +249,11 @@ class _FormBatch:
                 at=reply.at,
             )
             if is_answer_taken and self._threads.append(self._business_id, message):
-                move = Move(conversation, reply.at, from_customer=False, is_automatic=True)
-                self._threads.move(move)
-                thanked.append(message)
+                self._threads.move(Move(conversation, reply.at, from_customer=False, is_automatic=True))
+                self._threads.emit(MessageSent(self._business_id, conversation.id, message.id))
         for answer in kept_answers:
             self._threads.note_lead(answer.answer.conversation_id, answer.lead)
         self._threads.write()
-        events = [MessageSent(self._business_id, answer.conversation_id, answer.id) for answer in thanked]
-        emit_all(self._tx, [(self._business_id, event) for event in events])
         return outcomes
 
 

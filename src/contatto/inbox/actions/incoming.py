@@ -1,23 +1,22 @@
 """Intake of deliveries: messages, contacts, leads, conversions and events."""
 
-import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import batched
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy.exc import OperationalError
 
 from contatto.ad_platforms.actions import find_known_ads
 from contatto.ad_platforms.model import OutsideAdsMirrored
 from contatto.ad_platforms.registry import AD_PLATFORMS
-from contatto.capture.model import MessageContacts
+from contatto.capture.model import CaptureSwitch, MessageContacts
 from contatto.capture.rules import capture_contacts
-from contatto.capture.store import list_uncorrected
+from contatto.capture.store import find_switch, list_uncorrected
 from contatto.channels.model import (
     AdTap,
     ChannelAccount,
@@ -28,65 +27,78 @@ from contatto.channels.model import (
     Progressed,
     Referred,
     Sender,
+    SendProgress,
+    Unusable,
     WasRead,
 )
-from contatto.channels.store import CONNECTORS
+from contatto.channels.store import CONNECTORS, find_account_by_external
 from contatto.inbox import rules
-from contatto.inbox.actions.replies import settle_echo, settle_progress
-from contatto.inbox.actions.threads import (
-    conversation_id_of,
-    find_tapped_of,
-    ids_of,
-    message_id_of,
-    open_conversation,
-)
 from contatto.inbox.model import (
+    REPLY,
     AdReferral,
     AdTapped,
     AutomaticMessages,
     Conversation,
+    ConversationChanged,
     ConversationRead,
     ConversationStarted,
-    CustomerTyping,
+    InlineNotice,
     Message,
     MessageReceived,
     MessageSent,
+    NoticePosted,
+    Person,
     Receipt,
     ReceiptState,
+    ReplyProgressed,
+    Send,
+    SendState,
     ThreadState,
 )
-from contatto.inbox.store import conversations, messages
-from contatto.inbox.store.conversations import Move
-from contatto.inbox.store.desk import find_automatic
-from contatto.inbox.store.receipts import (
+from contatto.inbox.store import conversations, desk, messages
+from contatto.inbox.store.conversations import (
     WAITING,
-    AccountSwitch,
-    DeliveryBatch,
-    NamedTap,
-    Overtaken,
-    SharedContacts,
-    append_referral,
-    list_taps_on,
+    LeadMade,
+    Move,
+    append_messages,
+    list_conversations_to_move,
+    list_known_messages,
+    list_persons_of_many,
     list_waiting_receipts,
     mark_receipt_tried,
     mark_receipts,
+    moved,
     open_receipt,
+    record_address,
+    record_leads,
+    record_moves,
+    record_persons_seen,
+    record_starts,
+    record_stated_names,
+    save_conversations,
+    save_persons,
 )
+from contatto.inbox.store.conversations import is_blocked as is_person_blocked
+from contatto.inbox.store.desk import find_automatic
+from contatto.inbox.store.messages import NamedTap, append_referral, list_taps_on
 from contatto.kit.background import MANY, QueuedWork
 from contatto.kit.background import Batch as WorkBatch
-from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx, in_time, is_awaited
 from contatto.kit.fair_queue import Turns, batch_seconds, run_batch
-from contatto.kit.ids import named_id
+from contatto.kit.ids import named_id, timed_id
 from contatto.kit.log import logger, where
-from contatto.kit.outbox import emit
+from contatto.kit.outbound.queue import mark_requests_done
+from contatto.kit.outbox import emit, emit_all
 from contatto.kit.values import micros
+from contatto.kit.vault import Vault
 from contatto.leads.actions.records import upsert_leads
-from contatto.leads.model import Origin, Signal
+from contatto.leads.model import Lead, LeadCaptured, LeadUpdated, Origin, Signal
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measurement_store
-from contatto.measurement.model import ConversionKind, MeasuredAd, TouchKind
+from contatto.measurement.model import ConversionKind, MeasuredAd, Touch, TouchKind
 from contatto.measurement.rules import natural_number
+from contatto.spam.actions import judge_chats, list_rates_to_judge
+from contatto.spam.model import Chat
 
 SETTLED_AT_ONCE: Final = 200
 """Most deliveries that are read for one batch; the time decides how many it settles."""
@@ -97,14 +109,303 @@ _CPU_CLOCK: Final = (time.thread_time, 8)
 MOST_TRIES: Final = 5
 """Tries after which a delivery that breaks our own code is refused, its body kept for a replay."""
 
+ID_LIMIT: Final = 128
+MESSAGE_ID_LIMIT: Final = 256
+"""Longer, because on our chat page it is the visitor's id and the message's own one."""
+
+
+type Outcome = tuple[ReceiptState, str | None]
+"""State of a settled delivery, with the reason of all but stored ones."""
+STORED: Final[Outcome] = (ReceiptState.STORED, None)
+type Event = Chatted | Referred | WasRead | Progressed
+
+
+class Overtaken(Exception):
+    """Another transaction stored something first that was not there when the batch looked."""
+
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    state: ReceiptState
-    reason: str | None = None
+class ThreadIds:
+    """The ids of our own that follow from those of an event; ``address`` where that is a contact detail."""
+
+    person: str
+    external_person: str
+    conversation: str
+    external_conversation: str
+    address: str = ""
 
 
-STORED: Final = Outcome(ReceiptState.STORED)
+@dataclass(frozen=True, slots=True)
+class SharedContacts:
+    """Contact details that a message shares, and the person's platform name at that time."""
+
+    account: ChannelAccount
+    message: Message
+    contacts: MessageContacts
+    person: Person
+
+
+class Threads:
+    """Persons, conversations, messages and events of a batch: read once, changed in memory, written together.
+
+    Rows that were read are not read again; others are read when they are needed. Until ``write``
+    no other query sees the changes. Each list is in the order in which things happened.
+
+    Attributes:
+        shared: messages that seem to share something, for the leads.
+        earned: conversations that began, for who earned them.
+        switches: the switch of capture by account.
+    """
+
+    def __init__(self, tx: Tx) -> None:
+        self.tx = tx
+        self.shared: list[SharedContacts] = []
+        self.earned: list[measurement.NewConversion] = []
+        self.switches: dict[str, CaptureSwitch | None] = {}
+        self._accounts: dict[tuple[str, Platform, str], ChannelAccount | None] = {}
+        self._events: list[tuple[str, Any]] = []
+        self._conversations: dict[str, Conversation | None] = {}
+        self._persons: dict[str, Person | None] = {}
+        self._messages: dict[str, bool] = {}
+        self._ids: dict[tuple[str, str, str], ThreadIds] = {}
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._new_persons: list[Person] = []
+        self._seen: list[Person] = []
+        self._stated: list[Person] = []
+        self._addresses: list[tuple[Person, str]] = []
+        self._new_conversations: dict[str, Conversation] = {}
+        self._new_moves: dict[str, list[Move]] = defaultdict(list)
+        self._leads_made: dict[str, LeadMade] = {}
+        self._new_messages: list[tuple[str, Message]] = []
+        self._moves: list[Move] = []
+        self._starts: list[tuple[Conversation, datetime]] = []
+
+    def read(
+        self,
+        business_ids: Collection[str],
+        conversation_ids: Collection[str],
+        person_ids: Collection[str],
+        message_ids: Collection[str],
+    ) -> None:
+        """Read what these ids name."""
+        self._conversations |= dict.fromkeys(conversation_ids)
+        self._persons |= dict.fromkeys(person_ids)
+        self._messages |= dict.fromkeys(message_ids, False)
+        if conversation_ids:
+            stored_conversations = list_conversations_to_move(self.tx, business_ids, conversation_ids)
+            self._conversations |= {conversation.id: conversation for conversation in stored_conversations}
+        if person_ids:
+            stored_persons = list_persons_of_many(self.tx, business_ids, person_ids)
+            self._persons |= {person.id: person for person in stored_persons}
+        if message_ids:
+            existing_messages = list_known_messages(self.tx, business_ids, message_ids)
+            self._messages |= dict.fromkeys(existing_messages, True)
+
+    def find_account(self, receipt: Receipt) -> ChannelAccount | None:
+        """Return the account of a delivery, read once; None when the business has no account with this id."""
+        key = (receipt.business_id, receipt.platform, receipt.account)
+        if key not in self._accounts:
+            account = self._accounts[key] = find_account_by_external(self.tx, *key)
+            if account:
+                self.switches[account.id] = find_switch(self.tx, account.business_id, account.id)
+        return self._accounts[key]
+
+    def ids_of(self, account: ChannelAccount, incoming: Event) -> ThreadIds:
+        """Return our ids of the person and the thread of an event, computed once."""
+        person, thread = incoming.person_id, incoming.conversation_id
+        key = (account.id, person, thread)
+        if key not in self._ids:
+            kept_person = kept_id(self.tx, account, person)
+            kept_thread = kept_person if thread == person else kept_id(self.tx, account, thread)
+            self._ids[key] = ThreadIds(
+                person=person_id_of(self.tx.vault, account, kept_person),
+                external_person=kept_person,
+                conversation=conversation_id_of(account, kept_thread),
+                external_conversation=kept_thread,
+                address=person if kept_person != person else "",
+            )
+        return self._ids[key]
+
+    def open(self, account: ChannelAccount, incoming: Event) -> Conversation:
+        """Return the conversation of an event, made when it is the first; its person too."""
+        ids = self.ids_of(account, incoming)
+        person = Person(
+            id=ids.person,
+            business_id=account.business_id,
+            channel_account_id=account.id,
+            external_id=ids.external_person,
+            name=shown_name(incoming),
+            stated_name="",
+            stated_at=None,
+            created_at=incoming.at,
+        )
+        conversation = self.find_conversation(account.business_id, ids.conversation)
+        is_new = self._see_person(person)
+        if conversation is not None and conversation.person_id == person.id:
+            return conversation
+        if ids.address:  # what a platform needs to reach a person is a contact detail itself
+            self._addresses.append((person, ids.address))
+        if conversation is not None:
+            return conversation
+        is_blocked = not is_new and is_person_blocked(self.tx, account.business_id, person.id)
+        fresh = Conversation(
+            id=ids.conversation,
+            business_id=account.business_id,
+            channel_account_id=account.id,
+            person_id=person.id,
+            external_id=ids.external_conversation,
+            lead_id=None,
+            started_at=None,
+            last_message_at=None,
+            unread=0,
+            business_read_at=None,
+            customer_read_at=None,
+            state=ThreadState.BLOCKED if is_blocked else ThreadState.OPEN,
+        )
+        self._conversations[fresh.id] = self._new_conversations[fresh.id] = fresh
+        return fresh
+
+    def find_conversation(self, business_id: str, conversation_id: str) -> Conversation | None:
+        if conversation_id not in self._conversations:
+            self.read([business_id], [conversation_id], [], [])
+        return self._conversations[conversation_id]
+
+    def find_person(self, business_id: str, person_id: str) -> Person | None:
+        if person_id not in self._persons:
+            self.read([business_id], [], [person_id], [])
+        return self._persons[person_id]
+
+    def load_person(self, business_id: str, person_id: str) -> Person:
+        """Return the person of a conversation, who is always there."""
+        person = self.find_person(business_id, person_id)
+        if person is None:
+            raise LookupError("a conversation without its person")
+        return person
+
+    def _see_person(self, person: Person) -> bool:
+        """Keep a new person; one who is there may get a name, or came earlier. Report whether it is new."""
+        existing_person = self.find_person(person.business_id, person.id)
+        if existing_person is None:
+            self._persons[person.id] = person
+            self._new_persons.append(person)
+            return True
+        name, first = existing_person.name or person.name, min(existing_person.created_at, person.created_at)
+        if name != existing_person.name or first != existing_person.created_at:
+            self._persons[person.id] = replace(existing_person, name=name, created_at=first)
+            self._seen.append(person)
+        return False
+
+    def name_person(self, person: Person, name: str, at: datetime) -> None:
+        """Keep the name that a person stated, unless a later message stated another."""
+        existing_person = self.load_person(person.business_id, person.id)
+        if existing_person.stated_at is None or existing_person.stated_at <= at:
+            named = self._persons[person.id] = replace(existing_person, stated_name=name, stated_at=at)
+            self._stated.append(named)
+
+    def append(self, business_id: str, message: Message) -> bool:
+        """Append a message; False when it was there before."""
+        if message.id not in self._messages:
+            self.read([business_id], [], [], [message.id])
+        if self._messages[message.id]:
+            return False
+        self._messages[message.id] = True
+        self._new_messages.append((business_id, message))
+        return True
+
+    def move(self, move: Move) -> None:
+        """Move a conversation along; a new one is written as all that happened to it leaves it."""
+        if move.conversation.id in self._new_conversations:
+            self._new_moves[move.conversation.id].append(move)
+        else:
+            self._moves.append(move)
+
+    def start(self, conversation: Conversation, at: datetime) -> None:
+        """Note when the person of a conversation wrote first, as far as is known."""
+        started = self._conversations[conversation.id] = replace(conversation, started_at=at)
+        fresh = self._new_conversations.get(conversation.id)
+        if fresh is None:
+            self._starts.append((conversation, at))
+        elif fresh.started_at is None or fresh.started_at > at:
+            self._new_conversations[fresh.id] = started
+
+    def note_lead(self, conversation_id: str, lead: Lead | None) -> None:
+        """Note that a conversation which has no lead yet made this one, if it did."""
+        if lead is None or lead.conversation_id != conversation_id:
+            return
+        conversation = self.find_conversation(lead.business_id, conversation_id)
+        if conversation is not None and conversation.lead_id is None:
+            self._leads_made[conversation.id] = LeadMade(lead.business_id, conversation.id, lead.id)
+
+    def forget(self, conversation: Conversation) -> None:
+        """Read a conversation anew when it is needed again: somebody else has changed its row."""
+        self._conversations.pop(conversation.id, None)
+
+    def emit(self, event: Any) -> None:
+        """Append an event to those of the batch."""
+        self._events.append((event.business_id, event))
+
+    def write_events(self) -> None:
+        emit_all(self.tx, self._events)
+        self._events = []
+
+    def write(self) -> None:
+        """Write the collected changes, then the events.
+
+        Raises Overtaken: another transaction stored a row that was missing.
+        """
+        tx, moves = self.tx, self._new_moves
+        fresh = [
+            moved(new, moves[new.id], self._leads_made.get(new.id)) if new.id in moves else new
+            for new in self._new_conversations.values()
+        ]
+        save_persons(tx, self._new_persons)
+        record_persons_seen(tx, self._seen)
+        record_stated_names(tx, self._stated)
+        for person, address in self._addresses:
+            record_address(tx, person.business_id, person.id, address)
+        if save_conversations(tx, fresh) < len(fresh) and moves:
+            raise Overtaken
+        if append_messages(tx, self._new_messages) < len(self._new_messages):
+            raise Overtaken
+        record_moves(tx, self._moves)
+        record_starts(tx, self._starts)
+        conversation_ids = self._leads_made.keys() - self._new_conversations.keys()
+        record_leads(tx, [self._leads_made[conversation_id] for conversation_id in conversation_ids])
+        self._start_over()
+        self.write_events()
+
+
+def shown_name(incoming: Chatted | Referred | WasRead | Progressed) -> str:
+    """Return the profile's name, cleaned; empty when there is none."""
+    name = "" if isinstance(incoming, WasRead | Progressed) else incoming.person_name
+    if not name.isprintable():
+        name = "".join(letter for letter in name if letter.isprintable())
+    return name.strip()[:ID_LIMIT]
+
+
+def kept_id(tx: Tx, account: ChannelAccount, external_id: str) -> str:
+    """Return the platform's id as we store it: its blind index if it is a contact detail."""
+    if not CONNECTORS[account.platform].dialect.ids_are_contacts:
+        return external_id
+    return tx.vault.blind(external_id, account.business_id).hex()
+
+
+def person_id_of(vault: Vault, account: ChannelAccount, external_id: str) -> str:
+    """Derive a person's id from the account and the platform's id: no look-up, whatever comes first.
+
+    Files for analysts contain it too, so guessing a person from ids takes our key.
+    """
+    return vault.named_id(account.id, external_id)
+
+
+def conversation_id_of(account: ChannelAccount, external_id: str) -> str:
+    return named_id(account.id, f"conversation:{external_id}")
+
+
+def message_id_of(account: ChannelAccount, external_id: str) -> str:
+    return named_id(account.id, f"message:{external_id}")
 
 
 def settle_receipts(tx: Tx, limit: int = 0, turns: Turns | None = None) -> int:
@@ -131,7 +432,7 @@ def settle_batch(tx: Tx, waiting: Sequence[Receipt]) -> list[Receipt]:
     Returns:
         The deliveries that the batch had time for.
     """
-    batch, tried = DeliveryBatch(tx), list[Receipt]()
+    threads, tried = Threads(tx), list[Receipt]()
     receipts_by_outcome: dict[Outcome, list[Receipt]] = defaultdict(list)
 
     # Parse. All parsed deliveries are settled, so this lesser part of the work gets a quarter of the time.
@@ -143,66 +444,74 @@ def settle_batch(tx: Tx, waiting: Sequence[Receipt]) -> list[Receipt]:
     # Read the persons, conversations and messages that the batch concerns.
     business_ids, conversation_ids, person_ids, message_ids = set[str](), set[str](), set[str](), set[str]()
     for receipt, incoming in parsed:
-        if isinstance(incoming, Chatted | Referred | WasRead) and (switch := batch.find_account(receipt)):
-            ids = ids_of(tx, switch.account, incoming, batch.threads)
+        if isinstance(incoming, Chatted | Referred | WasRead) and (account := threads.find_account(receipt)):
+            ids = threads.ids_of(account, incoming)
             business_ids.add(receipt.business_id)
             conversation_ids.add(ids.conversation)
             person_ids.add(ids.person)
             if isinstance(incoming, Chatted):
-                message_ids.add(message_id_of(switch.account, incoming.message_id))
-    batch.threads.read(business_ids, conversation_ids, person_ids, message_ids)
+                message_ids.add(message_id_of(account, incoming.message_id))
+    threads.read(business_ids, conversation_ids, person_ids, message_ids)
 
     # Drop duplicates, append messages to their threads, and find contacts in them.
     for receipt, incoming in in_time(parsed, partial(batch_seconds, tx), *_CPU_CLOCK):
         tried.append(receipt)
-        receipts_by_outcome[_settle(tx, batch, receipt, incoming)].append(receipt)
-    signals = _list_signals(tx, batch)
-    batch.write_events()
+        receipts_by_outcome[_settle(threads, receipt, incoming)].append(receipt)
+    signals = _list_signals(threads)
+    threads.write_events()
 
     # Record conversions, then upsert leads: a new conversation is inserted with the lead that it makes.
-    measurement.record_conversions(tx, batch.earned)
+    measurement.record_conversions(tx, threads.earned)
     for signal, lead in zip(signals, upsert_leads(tx, signals), strict=True):
-        batch.threads.note_lead(signal.conversation_id, lead)
+        threads.note_lead(signal.conversation_id, lead)
 
     # Write the threads, and close the deliveries.
-    batch.write()
+    threads.write()
     for outcome, settled in receipts_by_outcome.items():
-        mark_receipts(tx, settled, outcome.state, outcome.reason)
+        mark_receipts(tx, settled, *outcome)
     return tried
 
 
-def _settle(tx: Tx, batch: DeliveryBatch, receipt: Receipt, incoming: Incoming) -> Outcome:
+def _settle(threads: Threads, receipt: Receipt, incoming: Incoming) -> Outcome:
     """Apply one delivery to the batch."""
-    reason = rules.refusal_reason(incoming)
-    account_switch = None if reason else batch.find_account(receipt)
-    if account_switch is None:
-        return Outcome(ReceiptState.REFUSED, reason or "unknown_account")
-    account = account_switch.account
+    reason = refusal_reason(incoming)
+    account = None if reason else threads.find_account(receipt)
+    if account is None:
+        return ReceiptState.REFUSED, reason or "unknown_account"
     if isinstance(incoming, Chatted):
-        return receive_message(tx, account_switch, incoming, receipt)
+        return receive_message(threads, account, incoming, receipt)
     if isinstance(incoming, Referred):  # the platform reports a tap on any ad, ours or not
-        conversation = open_conversation(tx, account, incoming, batch.threads)
         tap = incoming.tap or AdTap(incoming.ad_number)
-        is_new = _note_tap(tx, account_switch, conversation, tap, incoming.at)
-        return STORED if is_new else Outcome(ReceiptState.MERGED, "same_touch")
+        is_new = _note_tap(threads, account.platform, threads.open(account, incoming), tap, incoming.at)
+        return STORED if is_new else (ReceiptState.MERGED, "same_touch")
     if isinstance(incoming, Progressed):
-        is_ours = settle_progress(tx, account, incoming)
-        return STORED if is_ours else Outcome(ReceiptState.REFUSED, "unknown_message")
+        is_ours = settle_progress(threads.tx, account, incoming)
+        return STORED if is_ours else (ReceiptState.REFUSED, "unknown_message")
     if isinstance(incoming, WasRead):
-        conversation = open_conversation(tx, account, incoming, batch.threads)
-        batch.write()  # the last message of the business has to be in its table
-        note_customer_read(tx, conversation, incoming.at)
-        batch.threads.forget(conversation)
+        conversation = threads.open(account, incoming)
+        threads.write()  # the last message of the business has to be in its table
+        note_customer_read(threads.tx, conversation, incoming.at)
+        threads.forget(conversation)
     return STORED
 
 
-def receive_message(tx: Tx, account_switch: AccountSwitch, chatted: Chatted, receipt: Receipt) -> Outcome:
+def refusal_reason(incoming: Incoming) -> str | None:
+    """Return why a delivery cannot be stored, or None when it can."""
+    if isinstance(incoming, Unusable):
+        return incoming.reason
+    ids = [(incoming.conversation_id, ID_LIMIT), (incoming.person_id, ID_LIMIT)]
+    if isinstance(incoming, Chatted | Progressed):
+        ids.append((incoming.message_id, MESSAGE_ID_LIMIT))
+    is_usable = all(0 < len(external_id) <= limit and external_id.isprintable() for external_id, limit in ids)
+    return None if is_usable else "unusable_id"
+
+
+def receive_message(threads: Threads, account: ChannelAccount, chatted: Chatted, receipt: Receipt) -> Outcome:
     """Append a message once, and look for contact details in the text of a customer."""
-    account, batch = account_switch.account, account_switch.batch
     business_id, at = account.business_id, chatted.at
-    conversation = open_conversation(tx, account, chatted, batch.threads)
-    if chatted.sender is Sender.BUSINESS and settle_echo(tx, account, conversation, chatted):
-        return Outcome(ReceiptState.MERGED, "own_message")
+    conversation = threads.open(account, chatted)
+    if chatted.sender is Sender.BUSINESS and settle_echo(threads.tx, account, conversation, chatted):
+        return ReceiptState.MERGED, "own_message"
     message = Message(
         seq=0,
         id=message_id_of(account, chatted.message_id),
@@ -214,49 +523,48 @@ def receive_message(tx: Tx, account_switch: AccountSwitch, chatted: Chatted, rec
         at=at,
         photo=chatted.photo or None,
     )
-    if not batch.threads.append(business_id, message):
-        return Outcome(ReceiptState.MERGED, "same_message")
+    if not threads.append(business_id, message):
+        return ReceiptState.MERGED, "same_message"
     from_customer = chatted.sender is Sender.CUSTOMER
-    batch.threads.move(Move(conversation, at, from_customer))
+    threads.move(Move(conversation, at, from_customer))
     if not from_customer:
-        batch.emit(business_id, MessageSent(business_id, conversation.id, message.id))
+        threads.emit(MessageSent(business_id, conversation.id, message.id))
         return STORED
     if conversation.state is ThreadState.BLOCKED:
         return STORED  # the message is kept, but it makes no lead, conversion or notification
     if chatted.tap is not None:
-        _note_tap(tx, account_switch, conversation, chatted.tap, at)
+        _note_tap(threads, account.platform, conversation, chatted.tap, at)
     if conversation.started_at is None or conversation.started_at > at:  # an earlier message may come late
         kind, person_id = ConversionKind.CONVERSATION, conversation.person_id
-        batch.earned.append(
+        threads.earned.append(
             measurement.NewConversion(business_id, person_id, kind, conversation.id, micros(at))
         )
-        batch.threads.start(conversation, at)
+        threads.start(conversation, at)
         if conversation.started_at is None:
-            batch.emit(business_id, ConversationStarted(business_id, conversation.id, person_id))
-    batch.emit(business_id, MessageReceived(business_id, conversation.id, message.id))
+            threads.emit(ConversationStarted(business_id, conversation.id, person_id))
+    threads.emit(MessageReceived(business_id, conversation.id, message.id))
     if chatted.kind is MessageKind.TEXT:
-        country, received_at = account.registration_country, receipt.received_at
-        contacts = capture_contacts(account_switch.switch, message.text, country, received_at)
+        switch, country = threads.switches[account.id], account.registration_country
+        contacts = capture_contacts(switch, message.text, country, receipt.received_at)
         if contacts is not None and (contacts.contacts or contacts.name):
-            person = batch.threads.load_person(business_id, conversation.person_id)
-            batch.shared.append(SharedContacts(account, message, contacts, person))
-        send_automatic_reply(tx, account_switch, conversation, message)
+            person = threads.load_person(business_id, conversation.person_id)
+            threads.shared.append(SharedContacts(account, message, contacts, person))
+        send_automatic_reply(threads, account, conversation, message)
     return STORED
 
 
 def send_automatic_reply(
-    tx: Tx, account_switch: AccountSwitch, conversation: Conversation, question: Message
+    threads: Threads, account: ChannelAccount, conversation: Conversation, question: Message
 ) -> None:
     """Reply to a message that is exactly a suggested question or a keyword.
 
     Questions of the ad that opened the chat come before those of the account.
     """
-    account, batch = account_switch.account, account_switch.batch
     if account.platform is not Platform.WEBCHAT:
         return
-    saved = find_automatic(tx, account.business_id, account.id)
+    saved = find_automatic(threads.tx, account.business_id, account.id)
     active = saved[0].active if saved else AutomaticMessages()
-    tapped = find_tapped_of(tx, account.business_id, conversation.person_id)
+    tapped = find_tapped_of(threads.tx, account.business_id, conversation.person_id)
     of_ad = rules.with_ad(active, tapped[1] if tapped else None)
     text = rules.automatic_answer(of_ad, question.text) or rules.automatic_answer(active, question.text)
     if text is None:
@@ -271,28 +579,28 @@ def send_automatic_reply(
         author="",
         at=question.at,
     )
-    if batch.threads.append(account.business_id, reply):
-        batch.threads.move(Move(conversation, reply.at, from_customer=False, is_automatic=True))
-        batch.emit(account.business_id, MessageSent(account.business_id, conversation.id, reply.id))
+    if threads.append(account.business_id, reply):
+        threads.move(Move(conversation, reply.at, from_customer=False, is_automatic=True))
+        threads.emit(MessageSent(account.business_id, conversation.id, reply.id))
 
 
-def _list_signals(tx: Tx, batch: DeliveryBatch) -> list[Signal]:
+def _list_signals(threads: Threads) -> list[Signal]:
     """Return the shared contacts as signals for leads, without those that a member rejected before."""
     contacts_by_business = defaultdict[str, list[MessageContacts]](list)
-    for shared in batch.shared:
+    for shared in threads.shared:
         contacts_by_business[shared.account.business_id].append(shared.contacts)
     accepted_by_business = {
-        business_id: iter(list_uncorrected(tx, business_id, contacts))
+        business_id: iter(list_uncorrected(threads.tx, business_id, contacts))
         for business_id, contacts in contacts_by_business.items()
     }
     signals = list[Signal]()
-    for shared in batch.shared:
+    for shared in threads.shared:
         account, message, person = shared.account, shared.message, shared.person
         accepted = next(accepted_by_business[account.business_id])
         if accepted.name:
-            batch.threads.name_person(person, accepted.name.value, message.at)
+            threads.name_person(person, accepted.name.value, message.at)
         if accepted.contacts or accepted.name:
-            stated_name = batch.threads.load_person(account.business_id, person.id).stated_name
+            stated_name = threads.load_person(account.business_id, person.id).stated_name
             signals.append(
                 Signal(
                     business_id=account.business_id,
@@ -318,15 +626,69 @@ def _note_failure(tx: Tx, receipt: Receipt, error: Exception) -> None:
         mark_receipts(tx, [receipt], ReceiptState.REFUSED, "processing_failed")
 
 
+def find_tapped_of(tx: Tx, business_id: str, person_id: str) -> tuple[Touch, MeasuredAd] | None:
+    """Return the last tap of a person, with its ad."""
+    touch = measurement_store.find_last_tap(tx, business_id, person_id)
+    ad = measurement_store.find_measured_ad(tx, business_id, touch.ad_id) if touch else None
+    return (touch, ad) if touch and ad else None
+
+
+def settle_echo(tx: Tx, account: ChannelAccount, conversation: Conversation, chatted: Chatted) -> bool:
+    """Report whether a message of the business from the platform echoes a reply of ours.
+
+    It is known by our own id, by the platform's id, or, while an answer is out or lost, by its text.
+    """
+    ref = message_id_of(account, chatted.message_id)
+    send = messages.find_send_by_ref(tx, account.business_id, ref)
+    if send is None and chatted.echo_of:
+        send = messages.find_send(tx, account.business_id, chatted.echo_of)
+    if send is None and chatted.kind is MessageKind.TEXT:
+        for unsure in messages.list_unsure_sends(tx, conversation.business_id, conversation.id):
+            message = messages.find_message(tx, conversation.business_id, unsure.message_id)
+            if message is not None and message.text == chatted.text:
+                send = unsure
+                break
+    if send is None or send.channel_account_id != account.id:
+        return False
+    messages.record_external_ref(tx, send, ref)
+    mark_requests_done(tx, send.business_id, REPLY, send.message_id)
+    if messages.record_send(tx, send, SendState.SENT):
+        emit_progress(tx, send)
+    return True
+
+
+def settle_progress(tx: Tx, account: ChannelAccount, news: Progressed) -> bool:
+    """Note how far a reply has come; False when it was not sent from here."""
+    send = messages.find_send_by_ref(tx, account.business_id, message_id_of(account, news.message_id))
+    if send is None and news.echo_of:
+        send = messages.find_send(tx, account.business_id, news.echo_of)
+    if send is None or send.channel_account_id != account.id:
+        return False
+    mark_requests_done(tx, send.business_id, REPLY, send.message_id)
+    if news.progress is SendProgress.DELIVERED:
+        changed = messages.record_arrival(tx, send, SendState.DELIVERED)
+    elif news.progress is SendProgress.FAILED:
+        changed = messages.record_arrival(tx, send, SendState.FAILED, news.reason or "person_not_reached")
+    else:
+        changed = messages.record_send(tx, send, SendState.SENT)
+    if changed:
+        emit_progress(tx, send)
+    return True
+
+
+def emit_progress(tx: Tx, send: Send) -> None:
+    emit(tx, send.business_id, ReplyProgressed(send.business_id, send.conversation_id, send.message_id))
+
+
 def _note_tap(
-    tx: Tx, account_switch: AccountSwitch, conversation: Conversation, tap: AdTap, at: datetime
+    threads: Threads, platform: Platform, conversation: Conversation, tap: AdTap, at: datetime
 ) -> bool:
     """Record the ad that opened a chat, and emit an event; False when the tap was recorded before.
 
     A tap on one of our ads becomes a touch at once. Another one is stored as the platform reported it, and
     becomes a touch when exactly one ad of the platform has that number.
     """
-    platform, business_id = account_switch.account.platform, conversation.business_id
+    tx, business_id = threads.tx, conversation.business_id
     named_tap = NamedTap(conversation.id, conversation.person_id, platform, tap.ad_number, tap.advertiser, at)
     ad = measurement_store.find_measured_ad_by_number(tx, business_id, tap.ad_number)
     if ad is not None:
@@ -339,8 +701,7 @@ def _note_tap(
         if is_new:
             _credit_taps(tx, business_id, [named_tap])
     if is_new and conversation.state is not ThreadState.BLOCKED:
-        tapped = AdTapped(business_id, conversation.id, str(tap.ad_number), at)
-        account_switch.batch.emit(business_id, tapped)
+        threads.emit(AdTapped(business_id, conversation.id, str(tap.ad_number), at))
     return is_new
 
 
@@ -379,23 +740,56 @@ def note_customer_read(tx: Tx, conversation: Conversation, at: datetime) -> None
         emit(tx, conversation.business_id, ConversationRead(*conversation_key, Sender.CUSTOMER))
 
 
-def note_visitor_read(tx: Tx, account: ChannelAccount, visitor: str) -> None:
-    """Note that a visitor has seen all messages of their conversation, if they have one."""
-    conversation = find_visitor_conversation(tx, account, visitor)
-    if conversation is not None:
-        note_customer_read(tx, conversation, tx.now)
+def post_notices(tx: Tx, events: Sequence[LeadCaptured | LeadUpdated]) -> None:
+    """Add inline notices to the threads that the leads came from (R37); a handler of the outbox."""
+    marks = [
+        conversations.LeadMade(event.business_id, event.conversation_id, event.lead_id) for event in events
+    ]
+    conversations.record_leads(tx, marks)
+    notices = list[InlineNotice]()
+    for event in events:
+        if event.fields and event.conversation_id:  # the same event has the same id; ids sort by time
+            at = micros(event.at)
+            notice_id = timed_id(at // 1000, event.lead_id, f"{at}:{','.join(event.fields)}")
+            origin = (event.business_id, event.conversation_id, event.lead_id)
+            notices.append(InlineNotice(notice_id, *origin, event.fields, event.at))
+    changes = [
+        (notice.business_id, NoticePosted(notice.business_id, notice.conversation_id, notice.lead_id))
+        for notice in conversations.append_notices(tx, notices)
+    ]
+    emit_all(tx, changes)
 
 
-def find_visitor_conversation(tx: Tx, account: ChannelAccount, visitor: str) -> Conversation | None:
-    return conversations.find_conversation(tx, account.business_id, conversation_id_of(account, visitor))
+def judge_messages(tx: Tx, events: Sequence[MessageReceived]) -> None:
+    """Judge the chats of customers who wrote; a handler of the outbox.
 
-
-def typing_of(tx: Tx, account: ChannelAccount, visitor: str) -> CustomerTyping | None:
-    """Return the typing event for members; None for a blocked visitor, or before the first message."""
-    conversation = find_visitor_conversation(tx, account, visitor)
-    if conversation is None or conversation.state is ThreadState.BLOCKED:
-        return None
-    return CustomerTyping(account.business_id, conversation.id)
+    Before a business marks its first chat as spam none can look like it (see `judge_chat`), so none is read.
+    """
+    chats_to_judge: dict[str, dict[str, None]] = {}
+    for event in events:
+        chats_to_judge.setdefault(event.business_id, {})[event.conversation_id] = None
+    # Always in the same order, so that two transactions never wait for each other.
+    for business_id, chat_ids in sorted(chats_to_judge.items()):
+        if rates := list_rates_to_judge(tx, business_id):
+            # One query for each kind of input of the spam filter.
+            suspects = desk.list_suspects(tx, business_id, list(chat_ids))
+            people = sorted({suspect.person_id for suspect in suspects})
+            marked = desk.list_marked_chats(tx, business_id, people)
+            taps = desk.count_taps(tx, business_id, people, micros(tx.now - timedelta(days=1)))
+            texts = desk.list_texts(tx, business_id, [suspect.id for suspect in suspects])
+            chats = [
+                Chat(
+                    business_id,
+                    suspect.id,
+                    suspect.channel_account_id,
+                    texts[suspect.id],
+                    has_marked=bool(marked.get(suspect.person_id, set()) - {suspect.id}),
+                    taps=taps.get(suspect.person_id, 0),
+                )
+                for suspect in suspects
+            ]
+            changed = [verdict.conversation_id for verdict in judge_chats(tx, business_id, chats, rates)]
+            emit_all(tx, [(business_id, ConversationChanged(business_id, chat_id)) for chat_id in changed])
 
 
 _LATE: Final = timedelta(milliseconds=500)
@@ -446,54 +840,3 @@ def _needs_help(tx: Tx, batches: int) -> bool:
 def _has_many(tx: Tx) -> bool:
     """Report whether a whole batch waits. On SQLite a batch writes index pages that deliveries share."""
     return WAITING.has_many(tx, MANY_AT_ONCE)
-
-
-MOST_WAITING: Final = 2_000
-"""Deliveries that may wait before platforms are slowed down: a few full batches."""
-LOOK_EVERY: Final = 256
-"""Deliveries between two checks of the backlog."""
-HOLD_S: Final = 0.1
-"""Seconds by which a response is delayed, and between two checks, while the backlog is too large.
-
-It is short, so that a stopped worker does not delay senders for long: stored deliveries are safe.
-"""
-
-
-class Backlog:
-    """Backlog of unsettled deliveries, which slows senders down while it is too large.
-
-    Storing costs less than settling, so an endless sender would grow the backlog. A sender has a limited
-    number of open requests, so it sends less when each response comes later.
-    """
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-        self._count = 0
-        self._is_checking = False
-        self._is_too_much = False
-        self._until_s = 0.0
-        self._next = asyncio.Event()
-
-    async def hold(self) -> None:
-        """Delay a delivery while the backlog is too large; the caller stores it afterwards in any case."""
-        loop = asyncio.get_running_loop()
-        self._count += 1
-        is_time = loop.time() >= self._until_s if self._is_too_much else self._count >= LOOK_EVERY
-        if is_time and not self._is_checking:
-            await self._check(loop)
-        if self._is_too_much and self._until_s > loop.time():
-            await self._next.wait()  # delayed deliveries continue together, and share a commit
-
-    async def _check(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_checking = True
-        try:
-            self._is_too_much = await self._db.read(_is_too_much)
-        finally:
-            self._is_checking, self._count = False, 0
-        self._until_s, self._next = loop.time() + HOLD_S, asyncio.Event()
-        if self._is_too_much:
-            loop.call_at(self._until_s, self._next.set)
-
-
-def _is_too_much(tx: Tx) -> bool:
-    return WAITING.has_many(tx, MOST_WAITING)

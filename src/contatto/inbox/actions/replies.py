@@ -16,18 +16,16 @@ from contatto.channels.model import (
     LOST_ACCESS,
     ChannelAccount,
     ChannelLost,
-    Chatted,
     MessageKind,
     Outgoing,
     Platform,
-    Progressed,
     Sender,
-    SendProgress,
 )
 from contatto.channels.rules import WindowState, may_use_message_api, window_state
 from contatto.channels.store import CONNECTORS, find_account
 from contatto.inbox import rules
-from contatto.inbox.actions import threads
+from contatto.inbox.actions import incoming, threads
+from contatto.inbox.actions.incoming import emit_progress
 from contatto.inbox.model import (
     REPLY,
     AdTapped,
@@ -42,7 +40,6 @@ from contatto.inbox.model import (
     Person,
     Photo,
     PreparedReply,
-    ReplyProgressed,
     ScheduledReply,
     ScheduleState,
     Send,
@@ -50,9 +47,8 @@ from contatto.inbox.model import (
     ThreadState,
 )
 from contatto.inbox.store import conversations, messages
-from contatto.inbox.store.conversations import Move
+from contatto.inbox.store.conversations import Move, append_receipt, receipt_row, seal_receipt
 from contatto.inbox.store.desk import find_automatic, save_automatic
-from contatto.inbox.store.receipts import append_receipt, receipt_row, seal_receipt
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, in_time
 from contatto.kit.errors import Refused
@@ -71,7 +67,7 @@ from contatto.kit.outbound.model import (
     RetryPlan,
     Step,
 )
-from contatto.kit.outbound.queue import OutboundKind, mark_requests_done, queue_request, send_again
+from contatto.kit.outbound.queue import OutboundKind, queue_request, send_again
 from contatto.kit.outbox import emit
 from contatto.kit.untrusted_files import Picture
 from contatto.kit.values import micros
@@ -107,7 +103,7 @@ def take_photo(
     label = CONNECTORS[Platform.WEBCHAT].label(body)
     row = receipt_row(account.business_id, Platform.WEBCHAT, label, tx.now)
     append_receipt(tx, seal_receipt(tx.vault, row, body))
-    return threads.message_id_of(account, f"{visitor}:{client_message_id}")
+    return incoming.message_id_of(account, f"{visitor}:{client_message_id}")
 
 
 def has_photo_to_forget(tx: Tx) -> bool:
@@ -141,7 +137,7 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
     if len(reply.text) > dialect.text_limit or not (reply.photo or reply.text.strip()):
         raise Refused(errors.INVALID, "text: use 1 to %(most)s characters.", most=dialect.text_limit)
     _check_window(tx, account, conversation)
-    messages.append_message(tx, business_id, reply)
+    conversations.append_message(tx, business_id, reply)
     conversations.record_moves(tx, [Move(conversation, reply.at, from_customer=False)])
     if CONNECTORS[account.platform].dialect.base_url:
         send = Send(
@@ -216,7 +212,7 @@ def ready_reply(tx: Tx, business_id: str, message_id: str) -> ChannelAccount:
     _check_window(tx, account, conversation)
     if not messages.record_retry(tx, send):
         raise Refused(errors.CONFLICT, "This message is being sent, or was already delivered.")
-    _emit_progress(tx, send)
+    emit_progress(tx, send)
     return account
 
 
@@ -277,9 +273,9 @@ def read_reply_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> S
     if isinstance(outcome, Failed | NotNow):
         return outcome
     if outcome.message_id:
-        messages.record_external_ref(tx, send, threads.message_id_of(account, outcome.message_id))
+        messages.record_external_ref(tx, send, incoming.message_id_of(account, outcome.message_id))
     messages.record_send(tx, send, SendState.SENT)
-    _emit_progress(tx, send)
+    emit_progress(tx, send)
     return Done()
 
 
@@ -295,54 +291,7 @@ def settle_reply(tx: Tx, request: OutboundRequest, outcome: Outcome, state: Requ
     else:
         shown = SendState.DUE if state is RequestState.DUE else SendState.DEAD
         messages.record_send(tx, send, shown, reason=outcome.reason)
-    _emit_progress(tx, send)
-
-
-def _emit_progress(tx: Tx, send: Send) -> None:
-    emit(tx, send.business_id, ReplyProgressed(send.business_id, send.conversation_id, send.message_id))
-
-
-def settle_echo(tx: Tx, account: ChannelAccount, conversation: Conversation, chatted: Chatted) -> bool:
-    """Report whether a message of the business from the platform echoes a reply of ours.
-
-    It is known by our own id, by the platform's id, or, while an answer is out or lost, by its text.
-    """
-    ref = threads.message_id_of(account, chatted.message_id)
-    send = messages.find_send_by_ref(tx, account.business_id, ref)
-    if send is None and chatted.echo_of:
-        send = messages.find_send(tx, account.business_id, chatted.echo_of)
-    if send is None and chatted.kind is MessageKind.TEXT:
-        for unsure in messages.list_unsure_sends(tx, conversation.business_id, conversation.id):
-            message = messages.find_message(tx, conversation.business_id, unsure.message_id)
-            if message is not None and message.text == chatted.text:
-                send = unsure
-                break
-    if send is None or send.channel_account_id != account.id:
-        return False
-    messages.record_external_ref(tx, send, ref)
-    mark_requests_done(tx, send.business_id, REPLY, send.message_id)
-    if messages.record_send(tx, send, SendState.SENT):
-        _emit_progress(tx, send)
-    return True
-
-
-def settle_progress(tx: Tx, account: ChannelAccount, news: Progressed) -> bool:
-    """Note how far a reply has come; False when it was not sent from here."""
-    send = messages.find_send_by_ref(tx, account.business_id, threads.message_id_of(account, news.message_id))
-    if send is None and news.echo_of:
-        send = messages.find_send(tx, account.business_id, news.echo_of)
-    if send is None or send.channel_account_id != account.id:
-        return False
-    mark_requests_done(tx, send.business_id, REPLY, send.message_id)
-    if news.progress is SendProgress.DELIVERED:
-        changed = messages.record_arrival(tx, send, SendState.DELIVERED)
-    elif news.progress is SendProgress.FAILED:
-        changed = messages.record_arrival(tx, send, SendState.FAILED, news.reason or "person_not_reached")
-    else:
-        changed = messages.record_send(tx, send, SendState.SENT)
-    if changed:
-        _emit_progress(tx, send)
-    return True
+    emit_progress(tx, send)
 
 
 def schedule_reply(

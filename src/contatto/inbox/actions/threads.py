@@ -1,35 +1,25 @@
-"""Threads of persons: opening, notices, state, owner and labels."""
+"""Threads of persons: state, owner, labels, notes, search and erasure."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
 from contatto.accounts.model import BusinessId, Permission
 from contatto.accounts.store import list_able_members
 from contatto.capture import actions as capture
-from contatto.channels.model import (
-    ChannelAccount,
-    Chatted,
-    MessageKind,
-    Platform,
-    Progressed,
-    Referred,
-    Sender,
-    WasRead,
-)
+from contatto.channels.model import ChannelAccount, Chatted, MessageKind, Platform, Referred, Sender, WasRead
 from contatto.channels.store import CONNECTORS, find_account, load_channel
 from contatto.inbox import rules
+from contatto.inbox.actions.incoming import Threads, conversation_id_of, note_customer_read
 from contatto.inbox.model import (
     Conversation,
     ConversationChanged,
     ConversationMarkedSpam,
     ConversationRead,
-    InlineNotice,
+    CustomerTyping,
     Mention,
     Message,
-    MessageReceived,
-    NoticePosted,
     Person,
     PrivateNote,
     Receipt,
@@ -37,18 +27,14 @@ from contatto.inbox.model import (
     SavedReply,
     ThreadState,
 )
-from contatto.inbox.store import conversations, desk, messages, receipts
-from contatto.inbox.store.conversations import is_blocked as is_person_blocked
+from contatto.inbox.store import conversations, desk, messages
 from contatto.inbox.store.conversations import list_conversations_to_move
-from contatto.inbox.store.receipts import ThreadIds, Threads
 from contatto.kit import errors
 from contatto.kit.api_types import Answer
 from contatto.kit.db.tx import Tx, in_time
 from contatto.kit.errors import Refused
-from contatto.kit.ids import named_id, new_id, timed_id
-from contatto.kit.outbox import emit, emit_all
-from contatto.kit.values import micros
-from contatto.kit.vault import Vault
+from contatto.kit.ids import named_id, new_id
+from contatto.kit.outbox import emit
 from contatto.leads.actions import records as leads
 from contatto.leads.actions.annotations import add_note, check_member, keep_label
 from contatto.leads.actions.records import change_lead_status
@@ -56,10 +42,8 @@ from contatto.leads.model import (
     Actor,
     ErasedPeople,
     Lead,
-    LeadCaptured,
     LeadRemoved,
     LeadStatus,
-    LeadUpdated,
     Origin,
     Signal,
     WorkAssigned,
@@ -68,101 +52,10 @@ from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.records import MOVES, fold_text, has_all_words
 from contatto.leads.store.listing import list_leads
 from contatto.leads.store.records import find_lead
-from contatto.measurement import store as measurement_store
-from contatto.measurement.model import MeasuredAd, Touch
 from contatto.spam import store as spam
-from contatto.spam.actions import (
-    MOST_MARKED,
-    forget_verdicts,
-    judge_chats,
-    learn_words,
-    list_rates_to_judge,
-    mark_chat,
-)
-from contatto.spam.model import Chat, Mark
+from contatto.spam.actions import MOST_MARKED, forget_verdicts, learn_words, mark_chat
+from contatto.spam.model import Mark
 from contatto.subscriptions import actions as pushes
-
-type Event = Chatted | Referred | WasRead | Progressed
-
-
-def ids_of(tx: Tx, account: ChannelAccount, incoming: Event, threads: Threads) -> ThreadIds:
-    """Return our ids of the person and the thread of an event, computed once for a batch."""
-    person, thread = incoming.person_id, incoming.conversation_id
-    key = (account.id, person, thread)
-    if key not in threads.ids:
-        kept_person = kept_id(tx, account, person)
-        kept_thread = kept_person if thread == person else kept_id(tx, account, thread)
-        threads.ids[key] = ThreadIds(
-            person=person_id_of(tx.vault, account, kept_person),
-            external_person=kept_person,
-            conversation=conversation_id_of(account, kept_thread),
-            external_conversation=kept_thread,
-            address=person if kept_person != person else "",
-        )
-    return threads.ids[key]
-
-
-def open_conversation(tx: Tx, account: ChannelAccount, incoming: Event, threads: Threads) -> Conversation:
-    """Return the conversation of an event, made when it is the first; its person too."""
-    ids = ids_of(tx, account, incoming, threads)
-    person = Person(
-        id=ids.person,
-        business_id=account.business_id,
-        channel_account_id=account.id,
-        external_id=ids.external_person,
-        name=rules.shown_name(incoming),
-        stated_name="",
-        stated_at=None,
-        created_at=incoming.at,
-    )
-    conversation = threads.find_conversation(account.business_id, ids.conversation)
-    is_new = threads.see_person(person)
-    if conversation is not None and conversation.person_id == person.id:
-        return conversation
-    if ids.address:
-        threads.keep_address(person, ids.address)
-    if conversation is not None:
-        return conversation
-    is_blocked = not is_new and is_person_blocked(tx, account.business_id, person.id)
-    return threads.open(
-        Conversation(
-            id=ids.conversation,
-            business_id=account.business_id,
-            channel_account_id=account.id,
-            person_id=person.id,
-            external_id=ids.external_conversation,
-            lead_id=None,
-            started_at=None,
-            last_message_at=None,
-            unread=0,
-            business_read_at=None,
-            customer_read_at=None,
-            state=ThreadState.BLOCKED if is_blocked else ThreadState.OPEN,
-        )
-    )
-
-
-def kept_id(tx: Tx, account: ChannelAccount, external_id: str) -> str:
-    """Return the platform's id as we store it: its blind index if it is a contact detail."""
-    if not CONNECTORS[account.platform].dialect.ids_are_contacts:
-        return external_id
-    return tx.vault.blind(external_id, account.business_id).hex()
-
-
-def person_id_of(vault: Vault, account: ChannelAccount, external_id: str) -> str:
-    """Return a person's id follows from the account and the platform's id: no look-up, whatever comes first.
-
-    Files for analysts contain it too, so guessing a person from ids takes our key.
-    """
-    return vault.named_id(account.id, external_id)
-
-
-def conversation_id_of(account: ChannelAccount, external_id: str) -> str:
-    return named_id(account.id, f"conversation:{external_id}")
-
-
-def message_id_of(account: ChannelAccount, external_id: str) -> str:
-    return named_id(account.id, f"message:{external_id}")
 
 
 def owned_conversation(tx: Tx, business_id: str, conversation_id: str) -> Conversation:
@@ -182,38 +75,6 @@ def conversation_to_change(tx: Tx, business_id: str, conversation_id: str) -> Co
     if not locked:
         raise Refused(errors.NOT_FOUND)
     return locked[0]
-
-
-def find_tapped_ad(tx: Tx, account: ChannelAccount, visitor: str) -> tuple[Touch, MeasuredAd] | None:
-    """Return the last tap of a visitor, with its ad."""
-    return find_tapped_of(tx, account.business_id, person_id_of(tx.vault, account, visitor))
-
-
-def find_tapped_of(tx: Tx, business_id: str, person_id: str) -> tuple[Touch, MeasuredAd] | None:
-    """Return the last tap of a person, with its ad."""
-    touch = measurement_store.find_last_tap(tx, business_id, person_id)
-    ad = measurement_store.find_measured_ad(tx, business_id, touch.ad_id) if touch else None
-    return (touch, ad) if touch and ad else None
-
-
-def post_notices(tx: Tx, events: Sequence[LeadCaptured | LeadUpdated]) -> None:
-    """Add inline notices to the threads that the leads came from (R37); a handler of the outbox."""
-    marks = [
-        conversations.LeadMade(event.business_id, event.conversation_id, event.lead_id) for event in events
-    ]
-    conversations.record_leads(tx, marks)
-    notices = list[InlineNotice]()
-    for event in events:
-        if event.fields and event.conversation_id:  # the same event has the same id; ids sort by time
-            at = micros(event.at)
-            notice_id = timed_id(at // 1000, event.lead_id, f"{at}:{','.join(event.fields)}")
-            origin = (event.business_id, event.conversation_id, event.lead_id)
-            notices.append(InlineNotice(notice_id, *origin, event.fields, event.at))
-    changes = [
-        (notice.business_id, NoticePosted(notice.business_id, notice.conversation_id, notice.lead_id))
-        for notice in conversations.append_notices(tx, notices)
-    ]
-    emit_all(tx, changes)
 
 
 def forget_lead(tx: Tx, event: LeadRemoved) -> None:
@@ -313,7 +174,7 @@ def search_conversations(
         return FoundConversations(frozenset())
     ids: set[str] = set()
     if before is None:
-        ids.update(conversations.list_named_conversations(tx, business_id, query.strip(), limit))
+        ids.update(desk.list_named_conversations(tx, business_id, query.strip(), limit))
         leads = list_leads(tx, business_id, LeadFilter(text=query.strip()), limit=50)
         ids.update(lead.conversation_id for lead in leads if lead.conversation_id)
     last = None
@@ -329,51 +190,6 @@ def search_conversations(
     return FoundConversations(frozenset(ids), last.at, last.seq if has_older else None)
 
 
-_READ: Final = 30
-"""So many of the latest messages of a chat are judged."""
-_DAY: Final = timedelta(days=1)
-
-
-def judge_messages(tx: Tx, events: Sequence[MessageReceived]) -> None:
-    """Judge the chats of customers who wrote; a handler of the outbox.
-
-    Before a business marks its first chat as spam none can look like it (see `judge_chat`), so none is read.
-    """
-    conversations_to_judge: dict[str, dict[str, None]] = {}
-    for event in events:
-        conversations_to_judge.setdefault(event.business_id, {})[event.conversation_id] = None
-    # Always in the same order, so that two transactions never wait for each other.
-    for business_id in sorted(conversations_to_judge):
-        rates = list_rates_to_judge(tx, business_id)
-        if rates:
-            # One query for each kind of input of the spam filter.
-            suspects = desk.list_suspects(tx, business_id, list(conversations_to_judge[business_id]))
-            people = sorted({suspect.person_id for suspect in suspects})
-            marked = desk.list_marked_chats(tx, business_id, people)
-            taps = desk.count_taps(tx, business_id, people, micros(tx.now - _DAY))
-            texts = _list_texts(tx, business_id, [suspect.id for suspect in suspects])
-            chats = [
-                Chat(
-                    business_id,
-                    suspect.id,
-                    suspect.channel_account_id,
-                    texts[suspect.id],
-                    has_marked=bool(marked.get(suspect.person_id, set()) - {suspect.id}),
-                    taps=taps.get(suspect.person_id, 0),
-                )
-                for suspect in suspects
-            ]
-            changed = judge_chats(tx, business_id, chats, rates)
-            changes = [ConversationChanged(business_id, judged.conversation_id) for judged in changed]
-            emit_all(tx, [(business_id, event) for event in changes])
-
-
-def mark_conversation(tx: Tx, business_id: str, conversation_id: str, mark: Mark) -> None:
-    """Take what a member says of a chat. Raises Refused: NOT_FOUND."""
-    conversation = conversation_to_change(tx, business_id, conversation_id)
-    mark_chat(tx, business_id, conversation.id, conversation.channel_account_id, mark)
-
-
 def learn_marked_chats(tx: Tx) -> int:
     """Learn the words of chats that were marked since the last time; say of how many businesses."""
     learned = 0
@@ -382,15 +198,9 @@ def learn_marked_chats(tx: Tx) -> int:
         fine = spam.list_marked(tx, business_id, Mark.FINE, MOST_MARKED)
         fine += desk.list_chats_of_good_leads(tx, business_id, MOST_MARKED - len(fine))
         fine = [chat_id for chat_id in dict.fromkeys(fine) if chat_id not in bad]
-        texts = [_list_texts(tx, business_id, ids).values() for ids in (bad, fine)]
+        texts = [desk.list_texts(tx, business_id, ids).values() for ids in (bad, fine)]
         learned += learn_words(tx, business_id, *([text for text in some if text] for some in texts))
     return learned
-
-
-def _list_texts(tx: Tx, business_id: str, conversation_ids: Sequence[str]) -> dict[str, str]:
-    """Return the latest texts of customers."""
-    texts_by_conversation = desk.list_texts(tx, business_id, conversation_ids, _READ)
-    return {conversation_id: "\n".join(texts) for conversation_id, texts in texts_by_conversation.items()}
 
 
 SPAM_NOTE: Final = "Marked as spam in the inbox."
@@ -432,7 +242,7 @@ def note_conversation_read(tx: Tx, business_id: str, conversation_id: str, membe
     Raises Refused: NOT_FOUND.
     """
     conversation_to_change(tx, business_id, conversation_id)
-    conversations.mark_mentions_seen(tx, business_id, conversation_id, member_id)
+    desk.mark_mentions_seen(tx, business_id, conversation_id, member_id)
     if conversations.record_business_read(tx, business_id, conversation_id):
         emit(tx, business_id, ConversationRead(business_id, conversation_id, Sender.BUSINESS))
 
@@ -501,7 +311,7 @@ def block_person(tx: Tx, actor: Actor, expected: SeenConversation, *, is_spam: b
     if conversation.revision != expected.revision:
         raise Refused(errors.CONFLICT, "Somebody else changed this conversation. Nothing was overwritten.")
     if is_spam:  # first, as who judges chats locks them in this order too
-        mark_conversation(tx, actor.business_id, conversation.id, Mark.SPAM)
+        mark_chat(tx, actor.business_id, conversation.id, conversation.channel_account_id, Mark.SPAM)
     conversations.record_blocked(tx, actor.business_id, conversation.person_id, is_blocked=True)
     away = {"state": ThreadState.BLOCKED, "snoozed_until": None, "waiting_since": None, "unread": 0}
     for other_conversation in conversations.list_conversations_of_person(
@@ -528,7 +338,7 @@ def unblock_person(tx: Tx, actor: Actor, conversation_id: str, *, is_fine: bool 
     """
     conversation = conversation_to_change(tx, actor.business_id, conversation_id)
     if is_fine:
-        mark_conversation(tx, actor.business_id, conversation.id, Mark.FINE)
+        mark_chat(tx, actor.business_id, conversation.id, conversation.channel_account_id, Mark.FINE)
         _tell(tx, conversation)
     conversations.record_blocked(tx, actor.business_id, conversation.person_id, is_blocked=False)
     for other_conversation in conversations.list_conversations_of_person(
@@ -542,7 +352,7 @@ def unblock_person(tx: Tx, actor: Actor, conversation_id: str, *, is_fine: bool 
 def wake_conversations(tx: Tx) -> int:
     """Return conversations to the inbox at the end of their snooze; return their number."""
     woken = 0
-    for conversation in in_time(conversations.list_ended_snoozes(tx, 200)):
+    for conversation in in_time(desk.list_ended_snoozes(tx, 200)):
         conversations.record_desk(tx, conversation, state=ThreadState.OPEN, snoozed_until=None)
         _tell(tx, conversation)
         woken += 1
@@ -583,7 +393,7 @@ def add_private_note(tx: Tx, actor: Actor, conversation_id: str, note_id: str, t
         for member_id in rules.mentioned_members(note.text, names_by_id) - {actor.member_id}:
             mention_id = named_id(note.id, member_id)
             row = (mention_id, note.business_id, note.id, note.conversation_id, member_id)
-            conversations.append_mention(tx, Mention(*row, seen_at=None))
+            desk.append_mention(tx, Mention(*row, seen_at=None))
         _tell(tx, conversation)
 
 
@@ -628,25 +438,25 @@ def hold_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> None:
 
     The order of locks is that of settling: the channel account, the conversation, then the lead.
     """
-    chats = receipts.list_chats(tx, business_id, person_ids)
+    chats = desk.list_chats(tx, business_id, person_ids)
     for account_id in sorted(set(chats.values())):
         account = find_account(tx, business_id, account_id)
         if account is None:
             continue
-        receipts.mark_account_held(tx, business_id, account.external_id)
-        waiting = receipts.list_receipts_of_account(tx, business_id, account.external_id)
+        desk.mark_account_held(tx, business_id, account.external_id)
+        waiting = desk.list_receipts_of_account(tx, business_id, account.external_id)
         late = [receipt for receipt in waiting if _person_of(tx, account, receipt) in person_ids]
-        receipts.mark_receipts(tx, late, ReceiptState.REFUSED, ERASED)
-        receipts.delete_bodies(tx, late)
+        conversations.mark_receipts(tx, late, ReceiptState.REFUSED, ERASED)
+        desk.delete_bodies(tx, late)
     list_conversations_to_move(tx, [business_id], sorted(chats))
 
 
 def _person_of(tx: Tx, account: ChannelAccount, receipt: Receipt) -> str:
     """Return the person of a delivery, or an empty text."""
-    incoming = CONNECTORS[account.platform].parse(receipts.open_receipt(tx.vault, receipt))
+    incoming = CONNECTORS[account.platform].parse(conversations.open_receipt(tx.vault, receipt))
     if not isinstance(incoming, Chatted | Referred | WasRead):
         return ""
-    return ids_of(tx, account, incoming, Threads(tx)).person
+    return Threads(tx).ids_of(account, incoming).person
 
 
 def forget_chats(tx: Tx, erased: ErasedPeople) -> set[str]:
@@ -655,9 +465,9 @@ def forget_chats(tx: Tx, erased: ErasedPeople) -> set[str]:
     Returns:
         The contact values that stood in their messages.
     """
-    account_ids = receipts.list_chats(tx, erased.business_id, erased.person_ids)
+    account_ids = desk.list_chats(tx, erased.business_id, erased.person_ids)
     chat_ids = set(account_ids)
-    texts = dict(receipts.list_erased_texts(tx, erased.business_id, chat_ids))
+    texts = dict(desk.list_erased_texts(tx, erased.business_id, chat_ids))
     accounts = [
         find_account(tx, erased.business_id, account_id) for account_id in sorted(set(account_ids.values()))
     ]
@@ -668,9 +478,28 @@ def forget_chats(tx: Tx, erased: ErasedPeople) -> set[str]:
         for country in countries
         for value in capture.list_contacts(text, country)
     }
-    words = receipts.list_external_ids(tx, erased.business_id, erased.person_ids) | erased.contacts
+    words = desk.list_external_ids(tx, erased.business_id, erased.person_ids) | erased.contacts
     pushes.forget_subjects(tx, erased.business_id, {*texts, *chat_ids, *erased.lead_ids})
-    receipts.delete_refused_bodies(tx, erased.business_id, {word.encode() for word in words if word})
+    desk.delete_refused_bodies(tx, erased.business_id, {word.encode() for word in words if word})
     forget_verdicts(tx, erased.business_id, chat_ids)
-    receipts.delete_chats(tx, erased.business_id, erased.person_ids, chat_ids)
+    desk.delete_chats(tx, erased.business_id, erased.person_ids, chat_ids)
     return values
+
+
+def note_visitor_read(tx: Tx, account: ChannelAccount, visitor: str) -> None:
+    """Note that a visitor has seen all messages of their conversation, if they have one."""
+    conversation = find_visitor_conversation(tx, account, visitor)
+    if conversation is not None:
+        note_customer_read(tx, conversation, tx.now)
+
+
+def find_visitor_conversation(tx: Tx, account: ChannelAccount, visitor: str) -> Conversation | None:
+    return conversations.find_conversation(tx, account.business_id, conversation_id_of(account, visitor))
+
+
+def typing_of(tx: Tx, account: ChannelAccount, visitor: str) -> CustomerTyping | None:
+    """Return the typing event for members; None for a blocked visitor, or before the first message."""
+    conversation = find_visitor_conversation(tx, account, visitor)
+    if conversation is None or conversation.state is ThreadState.BLOCKED:
+        return None
+    return CustomerTyping(account.business_id, conversation.id)

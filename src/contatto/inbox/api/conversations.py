@@ -34,9 +34,8 @@ from contatto.inbox.actions.threads import (
 )
 from contatto.inbox.model import Conversation, MemberTyping, Message
 from contatto.inbox.rules import TEXT_LIMIT, post_url
-from contatto.inbox.store import conversations, messages
-from contatto.inbox.store.messages import find_message, find_photo_body, list_photos
-from contatto.inbox.store.receipts import list_referrals
+from contatto.inbox.store import conversations, desk, messages
+from contatto.inbox.store.messages import find_message, find_photo_body, list_photos, list_referrals
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
@@ -149,7 +148,7 @@ async def list_business_conversations(request: Request, caller: ApiCaller) -> An
 
     def work(tx: Tx) -> ConversationList:
         account = load_business_account(tx, caller.business_id, query.business_id)
-        matching_conversations = conversations.list_conversations_of_account(
+        matching_conversations = desk.list_conversations_of_account(
             tx, caller.business_id, account.id, (query.cursor, query.limit + 1),
             is_answered=query.conversation_type == "SINGLE",
         )  # fmt: skip

@@ -14,11 +14,10 @@ from contatto.accounts.auth import ApiCaller, DirectRoute, HotRoute, api_routes,
 from contatto.accounts.model import Access, Caller, Credential, Permission
 from contatto.channels.actions import webhook_verify_token
 from contatto.channels.connectors.webchat import WebchatDelivery
-from contatto.channels.model import ChannelAccount, ChannelApp, Connector, MessageKind, Platform
-from contatto.channels.rules import serves_platform
+from contatto.channels.model import SERVED, ChannelAccount, ChannelApp, Connector, MessageKind, Platform
 from contatto.channels.store import CONNECTORS, AppIndex
 from contatto.inbox import rules
-from contatto.inbox.actions.incoming import Backlog
+from contatto.inbox.actions.incoming import conversation_id_of, message_id_of
 from contatto.inbox.actions.replies import (
     add_auto_message,
     change_auto_message,
@@ -28,16 +27,11 @@ from contatto.inbox.actions.replies import (
     sort_auto_message,
     turn_auto_messages,
 )
-from contatto.inbox.actions.threads import (
-    business_open_id,
-    conversation_id_of,
-    load_business_account,
-    message_id_of,
-)
+from contatto.inbox.actions.threads import business_open_id, load_business_account
 from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
 from contatto.inbox.model import AutomaticKind, Message, PreparedReply
 from contatto.inbox.store import conversations, messages
-from contatto.inbox.store.receipts import APPEND_RECEIPT, receipt_row, seal_receipt
+from contatto.inbox.store.conversations import APPEND_RECEIPT, Backlog, receipt_row, seal_receipt
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
@@ -147,7 +141,7 @@ async def _list_apps(request: Request) -> tuple[Connector, list[ChannelApp]]:
     if platform is None:
         raise Refused(errors.NOT_FOUND, "There is no such platform.")
     apps = await part_of(request, AppIndex).list_named(request.path_params["app_id"])
-    return CONNECTORS[platform], [app for app in apps if serves_platform(app, platform)]
+    return CONNECTORS[platform], [app for app in apps if platform in SERVED[app.platform]]
 
 
 def _store_receipt(context: Context, business_id: str, connector: Connector, raw: bytes) -> Awaitable[None]:

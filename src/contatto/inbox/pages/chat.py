@@ -41,9 +41,9 @@ from contatto.inbox.actions.forms import (
     find_known,
     send_form,
 )
-from contatto.inbox.actions.incoming import note_visitor_read, typing_of
+from contatto.inbox.actions.incoming import conversation_id_of, find_tapped_of, person_id_of
 from contatto.inbox.actions.replies import keep_automatic, keep_photo, send_reply, take_photo
-from contatto.inbox.actions.threads import conversation_id_of, find_tapped_ad, owned_conversation
+from contatto.inbox.actions.threads import note_visitor_read, owned_conversation, typing_of
 from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
 from contatto.inbox.model import AutomaticMessages, KeywordReply, Message, PreparedReply
 from contatto.inbox.pages.desk import after_post, is_uuid
@@ -225,7 +225,7 @@ def _chat_values(tx: Tx, account_id: str, visitor: str) -> dict[str, Any]:
         raise Refused(errors.NOT_FOUND, "Chat not found.")
     switch = capture_store.find_switch(tx, account.business_id, account.id)
     policy = switch.privacy_policy_url if switch else ""
-    tapped = find_tapped_ad(tx, account, visitor)
+    tapped = find_tapped_of(tx, account.business_id, person_id_of(tx.vault, account, visitor))
     ad = tapped[1] if tapped else None
     version = choose_form(tx, account.business_id, account.id, ad.page_id if ad else "")
     saved = find_automatic(tx, account.business_id, account.id)

@@ -24,8 +24,16 @@ from contatto.inbox.actions.threads import FoundConversations, SeenConversation
 from contatto.inbox.model import Conversation, MemberTyping, Message, ThreadState
 from contatto.inbox.pages.thread import RowView, thread_part
 from contatto.inbox.store import conversations, messages
-from contatto.inbox.store.conversations import ConversationFilter, list_unseen_mentions
-from contatto.inbox.store.desk import find_reply_target, list_label_ids, list_saved_replies
+from contatto.inbox.store.desk import (
+    ConversationFilter,
+    count_conversations,
+    count_tabs,
+    find_reply_target,
+    list_conversations,
+    list_label_ids,
+    list_saved_replies,
+    list_unseen_mentions,
+)
 from contatto.kit import errors
 from contatto.kit.db.database import CachedCounts, CountReader
 from contatto.kit.db.tx import Tx
@@ -141,18 +149,16 @@ def inbox_values(
     conversation_filter = ConversationFilter(
         view.tab, conversation_ids, view.show, caller.subject_id, late_before
     )
-    matching_conversations = conversations.list_conversations(
-        tx, business_id, conversation_filter, PAGE, view.before
-    )
+    matching_conversations = list_conversations(tx, business_id, conversation_filter, PAGE, view.before)
     chosen = conversations.find_conversation(tx, business_id, selected) if selected else None
     desk = _Desk(tx, caller, [*matching_conversations, chosen] if chosen else matching_conversations, target)
     opened = chosen if whole else None
 
-    def count_tabs() -> Mapping[str, int]:
-        return conversations.count_tabs(tx, business_id, conversation_filter, _COUNTED)
+    def count() -> Mapping[str, int]:
+        return count_tabs(tx, business_id, conversation_filter, _COUNTED)
 
     cache_key = ("tabs", business_id, caller.subject_id, view.show)
-    counts = recall.find(cache_key, count_tabs) if conversation_ids is None else count_tabs()
+    counts = recall.find(cache_key, count) if conversation_ids is None else count()
     older = None
     if len(matching_conversations) == PAGE and matching_conversations[-1].last_message_at:
         older = "/inbox?" + urlencode(
@@ -186,7 +192,7 @@ def list_found(tx: Tx, caller: Caller, words: str) -> list[dict[str, str]]:
     conversation_ids = threads.search_conversations(tx, caller.business_id, words).ids
     conversation_filter = ConversationFilter(among=conversation_ids, member_id=caller.subject_id)
     matching_conversations = (
-        conversations.list_conversations(tx, caller.business_id, conversation_filter, MOST_FOUND)
+        list_conversations(tx, caller.business_id, conversation_filter, MOST_FOUND)
         if conversation_ids
         else []
     )
@@ -360,7 +366,7 @@ async def show_nav(request: Request, caller: PageCaller, section: str = "") -> H
         counts: dict[str, int] = {}
         if may(caller, Permission.READ_INBOX):
             unread = ConversationFilter("unread")
-            counts["inbox"] = conversations.count_conversations(tx, caller.business_id, unread)
+            counts["inbox"] = count_conversations(tx, caller.business_id, unread)
         if may(caller, Permission.READ_LEADS):
             counts["leads"] = load_lead_counts(tx, caller.business_id, recall).get(LeadStatus.RAW, 0)
         return counts

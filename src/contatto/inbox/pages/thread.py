@@ -14,8 +14,7 @@ from contatto.inbox.actions.replies import load_window
 from contatto.inbox.model import Conversation, Photo, SendState
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.desk import list_private_notes
-from contatto.inbox.store.messages import list_scheduled
-from contatto.inbox.store.receipts import list_referrals
+from contatto.inbox.store.messages import list_referrals, list_scheduled
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import LazyText
 from contatto.kit.values import from_micros, is_unreadable, micros

@@ -1,8 +1,11 @@
-"""Tables of persons with sealed names, conversations, and mentions."""
+"""Tables of deliveries, persons, conversations, messages and inline notices."""
 
+import asyncio
+import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -18,24 +21,36 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    false,
     func,
     literal_column,
+    null,
     or_,
     select,
-    union_all,
     update,
 )
 
-from contatto.channels.store import channel_accounts
-from contatto.inbox.model import Conversation, InlineNotice, Mention, Person, ThreadState
-from contatto.inbox.store.messages import is_answer_of_person, messages
+from contatto.channels.model import Label, MessageKind, Platform, Sender
+from contatto.inbox.model import (
+    Conversation,
+    InlineNotice,
+    Message,
+    Person,
+    Receipt,
+    ReceiptCounts,
+    ReceiptState,
+    ThreadState,
+)
+from contatto.kit.db.database import Database
 from contatto.kit.db.statements import PreparedQuery, Query, insert_new, update_rows
 from contatto.kit.db.tx import (
+    ROW,
     Choice,
     Instant,
+    Row,
+    Serial,
     Tx,
     Words,
+    insert_for,
     instant,
     key,
     metadata,
@@ -47,9 +62,232 @@ from contatto.kit.db.tx import (
     text,
     within,
 )
-from contatto.leads.rules.records import name_key, visitor_mark
+from contatto.kit.fair_queue import Queue
+from contatto.kit.vault import Vault, row_key
+from contatto.leads.rules.records import name_key
 from contatto.leads.store.annotations import list_leads_ever
-from contatto.leads.store.listing import match_mark, match_words
+
+_WAITS: Final[ColumnElement[bool]] = literal_column("state = 'received'")
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    tenant(),
+    Column("platform", Choice(Platform), nullable=False),
+    Column("account", String(128), nullable=False),
+    Column("natural_key", String(300), nullable=False),
+    sealed("body", nullable=True),
+    Column("copies", Integer, nullable=False),
+    Column("state", Choice(ReceiptState), nullable=False),
+    Column("reason", String(64)),
+    Column("attempts", Integer, nullable=False),
+    instant("received_at"),
+    instant("due_at"),
+    UniqueConstraint("business_id", "platform", "natural_key"),
+    Index("ix_receipts_waiting", "business_id", "due_at", "id", sqlite_where=_WAITS, postgresql_where=_WAITS),
+    info={ROW: ("platform", "natural_key")},
+)
+
+WAITING: Final = Queue(receipts, _WAITS, receipts.c.due_at)
+"""Deliveries that are not settled yet."""
+
+
+def receipt_row(business_id: str, platform: Platform, label: Label, at: datetime) -> dict[str, Any]:
+    """Make the row of a delivery, without its body. Labels are a stranger's text, so they become storable."""
+    natural = label.natural_key
+    if not natural.isprintable():
+        natural = f"text:{hashlib.sha256(natural.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    return {
+        "business_id": business_id,
+        "platform": platform,
+        "account": label.account if label.account.isprintable() else "",
+        "natural_key": natural,
+        "copies": 1,
+        "state": ReceiptState.RECEIVED,
+        "reason": None,
+        "attempts": 0,
+        "received_at": at,
+        "due_at": at,
+    }
+
+
+def seal_receipt(vault: Vault, row: dict[str, Any], body: bytes) -> dict[str, Any]:
+    """Add the sealed body to the row of a delivery."""
+    named = row_key(row["platform"], row["natural_key"])
+    return row | {"body": vault.seal_bytes(body, row["business_id"], "receipts.body", named)}
+
+
+def open_receipt(vault: Vault, receipt: Receipt) -> bytes:
+    named = row_key(receipt.platform, receipt.natural_key)
+    return vault.open_bytes(receipt.body or b"", receipt.business_id, "receipts.body", named)
+
+
+APPEND_RECEIPT: Final[dict[str, Any]] = {
+    dialect: insert_for(dialect, receipts).on_conflict_do_update(
+        index_elements=["business_id", "platform", "natural_key"],
+        set_={"copies": receipts.c.copies + literal_column("1")},
+    )
+    for dialect in ("sqlite", "postgresql")
+}
+"""The insert of the hot path: a repeated delivery only counts up its copies."""
+
+
+def append_receipt(tx: Tx, row: dict[str, Any]) -> None:
+    """Keep a delivery in a transaction with other things; a repeated one only counts up its copies."""
+    tx.execute(APPEND_RECEIPT[tx.connection.dialect.name], row)
+
+
+MOST_WAITING: Final = 2_000
+"""Deliveries that may wait before platforms are slowed down: a few full batches."""
+LOOK_EVERY: Final = 256
+"""Deliveries between two checks of the backlog."""
+HOLD_S: Final = 0.1
+"""Seconds by which a response is delayed, and between two checks, while the backlog is too large.
+
+It is short, so that a stopped worker does not delay senders for long: stored deliveries are safe.
+"""
+
+
+class Backlog:
+    """Backlog of unsettled deliveries, which slows senders down while it is too large.
+
+    Storing costs less than settling, so an endless sender would grow the backlog. A sender has a limited
+    number of open requests, so it sends less when each response comes later.
+    """
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._count = 0
+        self._is_checking = False
+        self._is_too_much = False
+        self._until_s = 0.0
+        self._next = asyncio.Event()
+
+    async def hold(self) -> None:
+        """Delay a delivery while the backlog is too large; the caller stores it afterwards in any case."""
+        loop = asyncio.get_running_loop()
+        self._count += 1
+        is_time = loop.time() >= self._until_s if self._is_too_much else self._count >= LOOK_EVERY
+        if is_time and not self._is_checking:
+            await self._check(loop)
+        if self._is_too_much and self._until_s > loop.time():
+            await self._next.wait()  # delayed deliveries continue together, and share a commit
+
+    async def _check(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_checking = True
+        try:
+            self._is_too_much = await self._db.read(_is_too_much)
+        finally:
+            self._is_checking, self._count = False, 0
+        self._until_s, self._next = loop.time() + HOLD_S, asyncio.Event()
+        if self._is_too_much:
+            loop.call_at(self._until_s, self._next.set)
+
+
+def _is_too_much(tx: Tx) -> bool:
+    return WAITING.has_many(tx, MOST_WAITING)
+
+
+WAIT: Final = timedelta(seconds=4)
+"""A delivery that failed waits for 4 seconds from its arrival, then for 16, 36, 64…"""
+
+
+def list_waiting_receipts(tx: Tx, business_id: str, limit: int) -> list[Receipt]:
+    """Deliveries of a business that are due, in order of arrival; for the worker only.
+
+    No account is settled by two at the same time: they would wait for each other's rows.
+    """
+    if not tx.locks_rows:
+        return WAITING.list(tx, Receipt, business_id, limit)
+    values = WAITING.values(tx, business_id, limit)
+    accounts = _claim_accounts(tx, business_id, values)
+    return tx.list(Receipt, _OF_ACCOUNTS, values | {"accounts": accounts}) if accounts else []
+
+
+def _claim_accounts(tx: Tx, business_id: str, values: Row) -> list[str]:
+    """Claim accounts that no other batch settles, until the transaction ends; the longest waiting first.
+
+    No more than a part of a batch needs: where much waits, others settle the other accounts meanwhile.
+    """
+    own_accounts, other_accounts, enough = list[str](), list[str](), values["most"] // _SHARES
+    for _ in range(_LOOKS):
+        counts = Counter(tx.execute(_OTHER_ACCOUNTS, {**values, "theirs": other_accounts}).scalars())
+        for account in counts:
+            if bool(tx.execute(_TRY, {"name": business_id + account}).scalar()):
+                own_accounts.append(account)
+            else:
+                other_accounts.append(account)
+            if sum(counts[account] for account in own_accounts) > enough:
+                return own_accounts
+        if own_accounts or not counts:
+            break  # what waits is little, or nothing is left that others do not settle
+    return own_accounts
+
+
+_LOOKS: Final = 3
+"""How often it is looked behind the deliveries of accounts that others settle."""
+_SHARES: Final = 4
+"""An account with more than such a part of a batch is enough for it."""
+_OTHER_ACCOUNTS: Final = WAITING.unlocked.where(~within(receipts.c.account, "theirs")).with_only_columns(
+    receipts.c.account
+)
+_OF_ACCOUNTS: Final = WAITING.unlocked.where(within(receipts.c.account, "accounts"))
+"""Who holds their accounts need not lock the deliveries too, which would write each of them once more."""
+_TRY: Final = select(
+    func.pg_try_advisory_xact_lock(func.hashtextextended(bindparam("name", type_=String()), 0))
+)
+
+_REFUSE: Final = (
+    update(receipts)
+    .where(within(receipts.c.id, "ids"))
+    .values(state=bindparam("now_state"), reason=bindparam("why"))
+)
+_SETTLE: Final = _REFUSE.values(body=null())
+
+
+def mark_receipts(tx: Tx, settled: Sequence[Receipt], state: ReceiptState, reason: str | None) -> None:
+    """Settle receipts. The body of a stored one is let go: the message is kept, the copy is not needed."""
+    is_kept = state not in (ReceiptState.STORED, ReceiptState.MERGED)
+    values = {"ids": [receipt.id for receipt in settled], "now_state": state, "why": reason}
+    update_rows(tx, _REFUSE if is_kept else _SETTLE, [values])
+
+
+def mark_receipt_tried(tx: Tx, receipt: Receipt) -> None:
+    """Note that a try failed, and put the next one off."""
+    tries = receipt.attempts + 1
+    values = {"attempts": tries, "due_at": receipt.received_at + tries * tries * WAIT}
+    tx.execute(update(receipts).where(receipts.c.id == receipt.id).values(**values))
+
+
+def count_receipts(tx: Tx, business_id: str) -> ReceiptCounts:
+    """Return the ledger of a business: received = stored + merged + refused + waiting."""
+    return _ledger(tx, _COUNTED.where(receipts.c.business_id == business_id))
+
+
+def count_all_receipts(tx: Tx) -> ReceiptCounts:
+    """Count receipts of all businesses, for monitoring."""
+    return _ledger(tx, _COUNTED)
+
+
+_COUNTED: Final = select(
+    receipts.c.state, receipts.c.reason, func.count(), func.sum(receipts.c.copies)
+).group_by(receipts.c.state, receipts.c.reason)
+
+
+def _ledger(tx: Tx, counted: Select[Any]) -> ReceiptCounts:
+    rows: list[Any] = list(tx.execute(counted))
+    by_state = {state: sum(row[2] for row in rows if row[0] is state) for state in ReceiptState}
+    copies = sum(int(row[3]) for row in rows)
+    return ReceiptCounts(
+        received=copies,
+        stored=by_state[ReceiptState.STORED],
+        merged=by_state[ReceiptState.MERGED] + copies - sum(by_state.values()),
+        refused=by_state[ReceiptState.REFUSED],
+        waiting=by_state[ReceiptState.RECEIVED],
+        reasons={row[1] or "": row[2] for row in rows if row[0] is ReceiptState.REFUSED},
+    )
+
 
 persons = Table(
     "persons",
@@ -183,45 +421,6 @@ def list_persons(tx: Tx, business_id: str, person_ids: set[str]) -> dict[str, Pe
     return {person.id: person for person in tx.list(Person, query)}
 
 
-mentions = Table(
-    "note_mentions",
-    metadata,
-    key(),
-    tenant(),
-    Column("note_id", String(36), nullable=False),
-    Column("conversation_id", String(36), nullable=False),
-    Column("member_id", String(36), nullable=False),
-    instant("seen_at", nullable=True),
-    UniqueConstraint("note_id", "member_id"),
-    Index("ix_note_mentions_of_member", "business_id", "member_id", "conversation_id"),
-)
-
-
-def append_mention(tx: Tx, mention: Mention) -> bool:
-    """Append a mention; False when it was there before."""
-    return tx.insert_ignore(mentions, row_of(mention))
-
-
-def mark_mentions_seen(tx: Tx, business_id: str, conversation_id: str, member_id: str) -> bool:
-    """Note that a member has seen where a thread names them; False when there was nothing new."""
-    fresh = update(mentions).where(
-        *rows_of(mentions, business_id, conversation_id=conversation_id, member_id=member_id),
-        mentions.c.seen_at.is_(None),
-    )
-    return tx.execute(fresh.values(seen_at=tx.now)).rowcount > 0
-
-
-def list_unseen_mentions(tx: Tx, business_id: str, member_id: str) -> set[str]:
-    """Return the conversations with a mention that the member has not seen."""
-    query = conversations_naming(business_id, member_id).where(mentions.c.seen_at.is_(None))
-    return set(tx.execute(query).scalars())
-
-
-def conversations_naming(business_id: str, member_id: str) -> Select[tuple[str]]:
-    """Return the ids of the conversations with a note that names a member, as a part of other statements."""
-    return select(mentions.c.conversation_id).where(*rows_of(mentions, business_id, member_id=member_id))
-
-
 conversations = Table(
     "conversations",
     metadata,
@@ -259,25 +458,6 @@ conversations = Table(
         **only("waiting_since IS NOT NULL AND lead_id IS NOT NULL"),
     ),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ConversationFilter:
-    """Filter of conversations.
-
-    Attributes:
-        tab: all, mine, mentions, unassigned, waiting (leads without an answer), late (without an answer
-            since ``late_before``), unread or leads.
-        among: these alone; None for all.
-        state: where on the desk they lie; None for everywhere but blocked.
-        member_id: member who reads the list.
-    """
-
-    tab: str = "all"
-    among: frozenset[str] | None = None
-    state: ThreadState | None = None
-    member_id: str = ""
-    late_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,147 +538,6 @@ def find_conversation(tx: Tx, business_id: str, conversation_id: str) -> Convers
     return tx.find(Conversation, _FIND, {"of_business": business_id, "of_id": conversation_id})
 
 
-def list_conversations(
-    tx: Tx,
-    business_id: str,
-    conversation_filter: ConversationFilter,
-    limit: int = 50,
-    before: datetime | None = None,
-) -> list[Conversation]:
-    """Return conversations with at least one message, latest first."""
-    statement = _matching(select(conversations), business_id, conversation_filter)
-    if before is not None:
-        statement = statement.where(conversations.c.last_message_at < before)
-    return tx.list(Conversation, statement.order_by(conversations.c.last_message_at.desc()).limit(limit))
-
-
-def list_conversations_of_account(
-    tx: Tx, business_id: str, account_id: str, span: tuple[int, int], *, is_answered: bool
-) -> list[Conversation]:
-    """Return conversations of an account with messages, latest first; ``span`` is offset and limit.
-
-    Answered are those in which a message of the business stands that did not write itself.
-    """
-    answered = select(messages.c.id).where(
-        messages.c.business_id == business_id,
-        messages.c.conversation_id == conversations.c.id,
-        is_answer_of_person(messages),
-    )
-    query = select(conversations).where(
-        *rows_of(conversations, business_id, channel_account_id=account_id),
-        conversations.c.last_message_at.is_not(None),
-        answered.exists() if is_answered else ~answered.exists(),
-    )
-    latest = query.order_by(conversations.c.last_message_at.desc(), conversations.c.id)
-    return tx.list(Conversation, latest.offset(span[0]).limit(span[1]))
-
-
-def count_conversations(tx: Tx, business_id: str, conversation_filter: ConversationFilter) -> int:
-    counted = _matching(select(func.count()).select_from(conversations), business_id, conversation_filter)
-    return int(tx.scalar(counted))
-
-
-def count_active_since(tx: Tx, business_id: str, moment: datetime) -> int:
-    """Count the conversations with a message since a moment, without blocked ones."""
-    active = (
-        select(func.count())
-        .select_from(conversations)
-        .where(
-            conversations.c.business_id == business_id,
-            conversations.c.last_message_at >= moment,
-            conversations.c.state != ThreadState.BLOCKED,
-        )
-    )
-    return int(tx.scalar(active))
-
-
-def count_tabs(
-    tx: Tx, business_id: str, conversation_filter: ConversationFilter, tabs: Iterable[str]
-) -> dict[str, int]:
-    """Count conversations by tab, in one pass along an index."""
-    rules = {tab: _of_tab(business_id, replace(conversation_filter, tab=tab)) for tab in tabs}
-    counts = [
-        (func.count().filter(and_(*rule)) if rule else func.count()).label(tab) for tab, rule in rules.items()
-    ]
-    counted: Any = select(*counts).select_from(conversations)
-    statement = _matching(counted, business_id, replace(conversation_filter, tab="all"))
-    return {tab: int(count) for tab, count in tx.execute(statement).mappings().one().items()}
-
-
-def _matching(
-    statement: Select[Any], business_id: str, conversation_filter: ConversationFilter
-) -> Select[Any]:
-    has_message = conversations.c.last_message_at.is_not(None)
-    statement = statement.where(conversations.c.business_id == business_id, has_message)
-    if conversation_filter.state is None:
-        statement = statement.where(conversations.c.state != ThreadState.BLOCKED)
-    else:
-        statement = statement.where(conversations.c.state == conversation_filter.state)
-    statement = statement.where(*_of_tab(business_id, conversation_filter))
-    if conversation_filter.among is not None:
-        statement = statement.where(conversations.c.id.in_(conversation_filter.among))
-    return statement
-
-
-def list_named_conversations(tx: Tx, business_id: str, text: str, limit: int) -> list[str]:
-    """List conversations with these words in the person's name, or exactly this id on the platform."""
-    accounts = select(channel_accounts.c.id).where(channel_accounts.c.business_id == business_id)
-    has_external_id = and_(persons.c.channel_account_id.in_(accounts), persons.c.external_id == text)
-    ways = [match_words(persons.c.name_key, text), has_external_id]
-    mark = visitor_mark(text)
-    if mark is not None:
-        ways.append(and_(persons.c.name_key == "", match_mark(persons.c.id, mark)))
-    # Each way has an index of its own; joined by "or" they would have none.
-    named = union_all(
-        *(select(persons.c.id).where(persons.c.business_id == business_id, way) for way in ways)
-    )
-    query = select(conversations.c.id).where(
-        conversations.c.business_id == business_id, conversations.c.person_id.in_(named)
-    )
-    latest = query.order_by(conversations.c.last_message_at.desc()).limit(limit)
-    return list(tx.execute(latest).scalars())
-
-
-def _of_tab(business_id: str, conversation_filter: ConversationFilter) -> list[ColumnElement[bool]]:
-    table = conversations.c
-    tabs: dict[str, list[ColumnElement[bool]]] = {
-        "mine": [table.assignee_id == conversation_filter.member_id],
-        "mentions": [table.id.in_(conversations_naming(business_id, conversation_filter.member_id))],
-        "unassigned": [table.assignee_id.is_(None)],
-        "waiting": [table.lead_id.is_not(None), table.waiting_since.is_not(None)],
-        "late": [table.waiting_since <= conversation_filter.late_before]
-        if conversation_filter.late_before
-        else [false()],
-        "unread": [table.unread > literal_column("0")],  # a number to fill in would hide the index
-        "leads": [table.lead_id.is_not(None)],
-    }
-    return tabs.get(conversation_filter.tab, [])
-
-
-def list_late_conversations(
-    tx: Tx, business_id: str, between: tuple[datetime, datetime], limit: int
-) -> list[Conversation]:
-    """Return conversations that have waited since a time between two moments, the longest first."""
-    late = select(conversations).where(
-        *rows_of(conversations, business_id, state=ThreadState.OPEN),
-        conversations.c.waiting_since > between[0],
-        conversations.c.waiting_since <= between[1],
-    )
-    return tx.list(Conversation, late.order_by(conversations.c.waiting_since).limit(limit))
-
-
-def list_unread_lead_ids(_tx: Tx, business_id: str) -> Select[Any]:
-    """Return a select of leads with unread chats, for a larger statement."""
-    conditions = (conversations.c.business_id == business_id, conversations.c.lead_id.is_not(None))
-    return select(conversations.c.lead_id).where(*conditions, conversations.c.unread > literal_column("0"))
-
-
-def list_waiting_lead_ids(_tx: Tx, business_id: str) -> Select[Any]:
-    """Return leads who wrote last and wait for an answer, as a select."""
-    conditions = (conversations.c.business_id == business_id, conversations.c.lead_id.is_not(None))
-    return select(conversations.c.lead_id).where(*conditions, conversations.c.waiting_since.is_not(None))
-
-
 def record_moves(tx: Tx, moves: Iterable[Move]) -> None:
     """Record messages in their conversations: the last message, the unread count, and the waiting state.
 
@@ -558,14 +597,6 @@ def list_conversations_of_person(tx: Tx, business_id: str, person_id: str) -> li
     )
 
 
-def list_ended_snoozes(tx: Tx, limit: int) -> list[Conversation]:
-    """Return snoozed conversations of all businesses that are due; for the timer only."""
-    ended = select(conversations).where(
-        conversations.c.state == ThreadState.SNOOZED, conversations.c.snoozed_until <= tx.now
-    )
-    return tx.list(Conversation, ended.limit(limit))
-
-
 def record_starts(tx: Tx, started: Iterable[tuple[Conversation, datetime]]) -> None:
     """Note when persons wrote first, unless that was earlier."""
     rows = [
@@ -606,6 +637,67 @@ def record_leads(tx: Tx, lead_marks: Iterable[LeadMade]) -> None:
     update_rows(tx, _UPDATE_LEAD, rows)
 
 
+messages = Table(
+    "messages",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("id", String(36), nullable=False, unique=True),
+    tenant(),
+    Column("conversation_id", String(36), nullable=False),
+    Column("sender", Choice(Sender), nullable=False),
+    Column("kind", Choice(MessageKind), nullable=False),
+    sealed("body"),
+    text("author"),
+    instant("at"),
+    Column("photo", String(64)),
+    Column("form", String(20)),
+    Index("ix_messages_of_conversation", "business_id", "conversation_id", "at", "seq"),
+    Index("ix_messages_photo", "business_id", "photo", sqlite_where=literal_column("photo IS NOT NULL"),
+          postgresql_where=literal_column("photo IS NOT NULL")),
+    info={ROW: ("id",)},
+)  # fmt: skip
+
+
+def append_message(tx: Tx, business_id: str, message: Message) -> bool:
+    """Append a message, sealed; False when it exists. The table assigns ``seq``."""
+    return tx.insert_ignore(messages, _message_row(tx, business_id, message))
+
+
+def append_messages(tx: Tx, pairs: Iterable[tuple[str, Message]]) -> int:
+    """Append messages, each with its business, in their order; return the number of new ones."""
+    return insert_new(
+        tx, messages, [_message_row(tx, business_id, message) for business_id, message in pairs]
+    )
+
+
+_EXISTING_MESSAGES: Final = Query(
+    select(messages.c.id).where(within(messages.c.business_id, "businesses"), within(messages.c.id, "ids"))
+)
+
+
+def list_known_messages(tx: Tx, business_ids: Collection[str], message_ids: Collection[str]) -> set[str]:
+    """Return the ids that belong to stored messages; for the worker."""
+    return {
+        message_id
+        for (message_id,) in _EXISTING_MESSAGES.rows(tx, {"businesses": business_ids, "ids": message_ids})
+    }
+
+
+def _message_row(tx: Tx, business_id: str, message: Message) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "business_id": business_id,
+        "conversation_id": message.conversation_id,
+        "sender": message.sender,
+        "kind": message.kind,
+        "body": tx.vault.seal(message.text, business_id, "messages.body", message.id),
+        "author": message.author,
+        "at": message.at,
+        "photo": message.photo,
+        "form": message.form,
+    }
+
+
 inline_notices = Table(
     "inline_notices",
     metadata,
@@ -619,7 +711,7 @@ inline_notices = Table(
 )
 
 
-_EXISTING: Final = Query(
+_EXISTING_NOTICES: Final = Query(
     select(inline_notices.c.id).where(
         within(inline_notices.c.business_id, "businesses"), within(inline_notices.c.id, "ids")
     )
@@ -632,7 +724,7 @@ def append_notices(tx: Tx, posted: Iterable[InlineNotice]) -> list[InlineNotice]
     if not first:
         return []
     values = {"businesses": {notice.business_id for notice in first.values()}, "ids": list(first)}
-    existing_ids = {notice for (notice,) in _EXISTING.rows(tx, values)}
+    existing_ids = {notice for (notice,) in _EXISTING_NOTICES.rows(tx, values)}
     new = [notice for notice in first.values() if notice.id not in existing_ids]
     insert_new(tx, inline_notices, [row_of(notice) for notice in new])
     return new

@@ -1,9 +1,9 @@
-"""Tables of labels, notes, saved and automatic replies; inputs of spam detection."""
+"""Lists of the inbox, labels, notes, saved replies, inputs of spam detection, and erasure."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Index,
     Integer,
     Select,
@@ -19,23 +20,253 @@ from sqlalchemy import (
     UniqueConstraint,
     and_,
     bindparam,
+    false,
     func,
+    literal_column,
     select,
     true,
+    union_all,
     update,
 )
 
 from contatto.channels.model import Sender
-from contatto.inbox.model import AutomaticMessages, PrivateNote, SavedReply
-from contatto.inbox.store.conversations import conversations
-from contatto.inbox.store.messages import messages
+from contatto.channels.store import channel_accounts
+from contatto.inbox.model import (
+    AutomaticMessages,
+    Conversation,
+    Mention,
+    PrivateNote,
+    Receipt,
+    ReceiptState,
+    SavedReply,
+    ThreadState,
+)
+from contatto.inbox.store.conversations import (
+    _WAITS,
+    conversations,
+    delete_notices,
+    messages,
+    open_receipt,
+    persons,
+    receipts,
+)
+from contatto.inbox.store.messages import ad_referrals, is_answer_of_person, photos, scheduled_replies, sends
 from contatto.kit.db.statements import Query
 from contatto.kit.db.tx import ROW, Tx, instant, key, metadata, row_of, rows_of, sealed, tenant, text, within
 from contatto.leads.model import LeadStatus
+from contatto.leads.rules.records import visitor_mark
+from contatto.leads.store.listing import match_mark, match_words
 from contatto.leads.store.records import leads
 from contatto.measurement.store import IS_CLICK, touches
 from contatto.spam.model import Mark
 from contatto.spam.store import chats as judged_chats
+
+mentions = Table(
+    "note_mentions",
+    metadata,
+    key(),
+    tenant(),
+    Column("note_id", String(36), nullable=False),
+    Column("conversation_id", String(36), nullable=False),
+    Column("member_id", String(36), nullable=False),
+    instant("seen_at", nullable=True),
+    UniqueConstraint("note_id", "member_id"),
+    Index("ix_note_mentions_of_member", "business_id", "member_id", "conversation_id"),
+)
+
+
+def append_mention(tx: Tx, mention: Mention) -> bool:
+    """Append a mention; False when it was there before."""
+    return tx.insert_ignore(mentions, row_of(mention))
+
+
+def mark_mentions_seen(tx: Tx, business_id: str, conversation_id: str, member_id: str) -> bool:
+    """Note that a member has seen where a thread names them; False when there was nothing new."""
+    fresh = update(mentions).where(
+        *rows_of(mentions, business_id, conversation_id=conversation_id, member_id=member_id),
+        mentions.c.seen_at.is_(None),
+    )
+    return tx.execute(fresh.values(seen_at=tx.now)).rowcount > 0
+
+
+def list_unseen_mentions(tx: Tx, business_id: str, member_id: str) -> set[str]:
+    """Return the conversations with a mention that the member has not seen."""
+    query = conversations_naming(business_id, member_id).where(mentions.c.seen_at.is_(None))
+    return set(tx.execute(query).scalars())
+
+
+def conversations_naming(business_id: str, member_id: str) -> Select[tuple[str]]:
+    """Return the ids of the conversations with a note that names a member, as a part of other statements."""
+    return select(mentions.c.conversation_id).where(*rows_of(mentions, business_id, member_id=member_id))
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationFilter:
+    """Filter of conversations.
+
+    Attributes:
+        tab: all, mine, mentions, unassigned, waiting (leads without an answer), late (without an answer
+            since ``late_before``), unread or leads.
+        among: these alone; None for all.
+        state: where on the desk they lie; None for everywhere but blocked.
+        member_id: member who reads the list.
+    """
+
+    tab: str = "all"
+    among: frozenset[str] | None = None
+    state: ThreadState | None = None
+    member_id: str = ""
+    late_before: datetime | None = None
+
+
+def list_conversations(
+    tx: Tx,
+    business_id: str,
+    conversation_filter: ConversationFilter,
+    limit: int = 50,
+    before: datetime | None = None,
+) -> list[Conversation]:
+    """Return conversations with at least one message, latest first."""
+    statement = _matching(select(conversations), business_id, conversation_filter)
+    if before is not None:
+        statement = statement.where(conversations.c.last_message_at < before)
+    return tx.list(Conversation, statement.order_by(conversations.c.last_message_at.desc()).limit(limit))
+
+
+def list_conversations_of_account(
+    tx: Tx, business_id: str, account_id: str, span: tuple[int, int], *, is_answered: bool
+) -> list[Conversation]:
+    """Return conversations of an account with messages, latest first; ``span`` is offset and limit.
+
+    Answered are those in which a message of the business stands that did not write itself.
+    """
+    answered = select(messages.c.id).where(
+        messages.c.business_id == business_id,
+        messages.c.conversation_id == conversations.c.id,
+        is_answer_of_person(messages),
+    )
+    query = select(conversations).where(
+        *rows_of(conversations, business_id, channel_account_id=account_id),
+        conversations.c.last_message_at.is_not(None),
+        answered.exists() if is_answered else ~answered.exists(),
+    )
+    latest = query.order_by(conversations.c.last_message_at.desc(), conversations.c.id)
+    return tx.list(Conversation, latest.offset(span[0]).limit(span[1]))
+
+
+def count_conversations(tx: Tx, business_id: str, conversation_filter: ConversationFilter) -> int:
+    counted = _matching(select(func.count()).select_from(conversations), business_id, conversation_filter)
+    return int(tx.scalar(counted))
+
+
+def count_active_since(tx: Tx, business_id: str, moment: datetime) -> int:
+    """Count the conversations with a message since a moment, without blocked ones."""
+    active = (
+        select(func.count())
+        .select_from(conversations)
+        .where(
+            conversations.c.business_id == business_id,
+            conversations.c.last_message_at >= moment,
+            conversations.c.state != ThreadState.BLOCKED,
+        )
+    )
+    return int(tx.scalar(active))
+
+
+def count_tabs(
+    tx: Tx, business_id: str, conversation_filter: ConversationFilter, tabs: Iterable[str]
+) -> dict[str, int]:
+    """Count conversations by tab, in one pass along an index."""
+    rules = {tab: _of_tab(business_id, replace(conversation_filter, tab=tab)) for tab in tabs}
+    counts = [
+        (func.count().filter(and_(*rule)) if rule else func.count()).label(tab) for tab, rule in rules.items()
+    ]
+    counted: Any = select(*counts).select_from(conversations)
+    statement = _matching(counted, business_id, replace(conversation_filter, tab="all"))
+    return {tab: int(count) for tab, count in tx.execute(statement).mappings().one().items()}
+
+
+def _matching(
+    statement: Select[Any], business_id: str, conversation_filter: ConversationFilter
+) -> Select[Any]:
+    has_message = conversations.c.last_message_at.is_not(None)
+    statement = statement.where(conversations.c.business_id == business_id, has_message)
+    if conversation_filter.state is None:
+        statement = statement.where(conversations.c.state != ThreadState.BLOCKED)
+    else:
+        statement = statement.where(conversations.c.state == conversation_filter.state)
+    statement = statement.where(*_of_tab(business_id, conversation_filter))
+    if conversation_filter.among is not None:
+        statement = statement.where(conversations.c.id.in_(conversation_filter.among))
+    return statement
+
+
+def list_named_conversations(tx: Tx, business_id: str, text: str, limit: int) -> list[str]:
+    """List conversations with these words in the person's name, or exactly this id on the platform."""
+    accounts = select(channel_accounts.c.id).where(channel_accounts.c.business_id == business_id)
+    has_external_id = and_(persons.c.channel_account_id.in_(accounts), persons.c.external_id == text)
+    ways = [match_words(persons.c.name_key, text), has_external_id]
+    mark = visitor_mark(text)
+    if mark is not None:
+        ways.append(and_(persons.c.name_key == "", match_mark(persons.c.id, mark)))
+    # Each way has an index of its own; joined by "or" they would have none.
+    named = union_all(
+        *(select(persons.c.id).where(persons.c.business_id == business_id, way) for way in ways)
+    )
+    query = select(conversations.c.id).where(
+        conversations.c.business_id == business_id, conversations.c.person_id.in_(named)
+    )
+    latest = query.order_by(conversations.c.last_message_at.desc()).limit(limit)
+    return list(tx.execute(latest).scalars())
+
+
+def _of_tab(business_id: str, conversation_filter: ConversationFilter) -> list[ColumnElement[bool]]:
+    table = conversations.c
+    tabs: dict[str, list[ColumnElement[bool]]] = {
+        "mine": [table.assignee_id == conversation_filter.member_id],
+        "mentions": [table.id.in_(conversations_naming(business_id, conversation_filter.member_id))],
+        "unassigned": [table.assignee_id.is_(None)],
+        "waiting": [table.lead_id.is_not(None), table.waiting_since.is_not(None)],
+        "late": [table.waiting_since <= conversation_filter.late_before]
+        if conversation_filter.late_before
+        else [false()],
+        "unread": [table.unread > literal_column("0")],  # a number to fill in would hide the index
+        "leads": [table.lead_id.is_not(None)],
+    }
+    return tabs.get(conversation_filter.tab, [])
+
+
+def list_late_conversations(
+    tx: Tx, business_id: str, between: tuple[datetime, datetime], limit: int
+) -> list[Conversation]:
+    """Return conversations that have waited since a time between two moments, the longest first."""
+    late = select(conversations).where(
+        *rows_of(conversations, business_id, state=ThreadState.OPEN),
+        conversations.c.waiting_since > between[0],
+        conversations.c.waiting_since <= between[1],
+    )
+    return tx.list(Conversation, late.order_by(conversations.c.waiting_since).limit(limit))
+
+
+def list_unread_lead_ids(_tx: Tx, business_id: str) -> Select[Any]:
+    """Return a select of leads with unread chats, for a larger statement."""
+    conditions = (conversations.c.business_id == business_id, conversations.c.lead_id.is_not(None))
+    return select(conversations.c.lead_id).where(*conditions, conversations.c.unread > literal_column("0"))
+
+
+def list_waiting_lead_ids(_tx: Tx, business_id: str) -> Select[Any]:
+    """Return leads who wrote last and wait for an answer, as a select."""
+    conditions = (conversations.c.business_id == business_id, conversations.c.lead_id.is_not(None))
+    return select(conversations.c.lead_id).where(*conditions, conversations.c.waiting_since.is_not(None))
+
+
+def list_ended_snoozes(tx: Tx, limit: int) -> list[Conversation]:
+    """Return snoozed conversations of all businesses that are due; for the timer only."""
+    ended = select(conversations).where(
+        conversations.c.state == ThreadState.SNOOZED, conversations.c.snoozed_until <= tx.now
+    )
+    return tx.list(Conversation, ended.limit(limit))
+
 
 conversation_labels = Table(
     "conversation_labels",
@@ -317,22 +548,113 @@ def _latest_of_each(on: str) -> Query:
     return Query(query.select_from(both).where(*conditions))
 
 
+MOST_JUDGED: Final = 30
+"""Number of the latest messages of a chat that are judged."""
 _LATEST: Final = {on: _latest_of_each(on) for on in ("sqlite", "postgresql")}
 
 
-def list_texts(tx: Tx, business_id: str, conversation_ids: Sequence[str], most: int) -> dict[str, list[str]]:
-    """List customers' texts among the latest ``most`` messages of chats, oldest first.
+def list_texts(
+    tx: Tx, business_id: str, conversation_ids: Sequence[str], most: int = MOST_JUDGED
+) -> dict[str, str]:
+    """Return customers' texts among the latest ``most`` messages of chats, oldest first, on lines.
 
     Older messages of a long chat are not read.
     """
     latest = _LATEST[tx.connection.dialect.name]
     rows = latest.rows(tx, {"of": business_id, "ids": conversation_ids, "each": most})
-    texts_by_conversation: dict[str, list[str]] = {
-        conversation_id: [] for conversation_id in conversation_ids
-    }
+    texts: dict[str, list[str]] = {conversation_id: [] for conversation_id in conversation_ids}
     for conversation_id, sender, body, _at, _seq, message_id in sorted(rows, key=itemgetter(3, 4)):
         if sender is Sender.CUSTOMER:
-            texts_by_conversation[conversation_id].append(
-                tx.vault.open(body, business_id, "messages.body", message_id)
-            )
-    return texts_by_conversation
+            texts[conversation_id].append(tx.vault.open(body, business_id, "messages.body", message_id))
+    return {conversation_id: "\n".join(lines) for conversation_id, lines in texts.items()}
+
+
+def mark_account_held(tx: Tx, business_id: str, account: str) -> None:
+    """Hold the lock of an account, so that no worker settles its deliveries until the end."""
+    if tx.locks_rows:
+        name = {"name": business_id + account}
+        tx.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 0))), name)
+
+
+def list_receipts_of_account(tx: Tx, business_id: str, account: str) -> list[Receipt]:
+    """Return the deliveries of an account that wait, due or not."""
+    query = select(receipts).where(
+        _WAITS, receipts.c.business_id == business_id, receipts.c.account == account
+    )
+    return tx.list(Receipt, query.order_by(receipts.c.id))
+
+
+def delete_bodies(tx: Tx, settled: Sequence[Receipt]) -> None:
+    if settled:
+        statement = update(receipts).where(receipts.c.business_id == settled[0].business_id)
+        tx.execute(statement.where(receipts.c.id.in_([receipt.id for receipt in settled])).values(body=None))
+
+
+_HANGING: Final = (
+    sends, ad_referrals, conversation_labels, private_notes, mentions, scheduled_replies, messages,
+)  # fmt: skip
+
+
+def list_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> dict[str, str]:
+    """Return the conversations of some persons: the channel account of each by its id."""
+    query = select(conversations.c.id, conversations.c.channel_account_id).where(
+        conversations.c.business_id == business_id, conversations.c.person_id.in_(person_ids)
+    )
+    return {row["id"]: row["channel_account_id"] for row in tx.execute(query).mappings()}
+
+
+def list_erased_texts(tx: Tx, business_id: str, chat_ids: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield every message of some conversations, as its id and its text."""
+    query = select(messages.c.id, messages.c.body).where(
+        messages.c.business_id == business_id, messages.c.conversation_id.in_(chat_ids)
+    )
+    for row in tx.execute(query).mappings().all():
+        yield row["id"], tx.vault.open(row["body"], business_id, "messages.body", row["id"])
+
+
+def list_external_ids(tx: Tx, business_id: str, person_ids: Collection[str]) -> set[str]:
+    """Return the ids of persons on their platforms, and their addresses there."""
+    query = select(persons.c.id, persons.c.external_id, persons.c.address).where(
+        persons.c.business_id == business_id, persons.c.id.in_(person_ids)
+    )
+    external_ids: set[str] = set()
+    for row in tx.execute(query).mappings():
+        external_ids.add(row["external_id"])
+        if row["address"] is not None:
+            external_ids.add(tx.vault.open(row["address"], business_id, "persons.address", row["id"]))
+    return external_ids
+
+
+def delete_chats(tx: Tx, business_id: str, person_ids: Collection[str], chat_ids: Collection[str]) -> None:
+    """Delete persons and their conversations with all that hangs on them.
+
+    The conversation goes first: who writes into it meanwhile waits for its row.
+    """
+    tx.delete(conversations, business_id, id=chat_ids)
+    shown = select(messages.c.photo).where(
+        messages.c.business_id == business_id, messages.c.photo.is_not(None)
+    )
+    unused_photos = photos.delete().where(
+        photos.c.business_id == business_id,
+        photos.c.digest.in_(shown.where(messages.c.conversation_id.in_(chat_ids))),
+        photos.c.digest.not_in(shown.where(messages.c.conversation_id.not_in(chat_ids))),
+    )
+    tx.execute(unused_photos)
+    delete_notices(tx, business_id, person_ids, chat_ids)
+    for table in _HANGING:
+        tx.delete(table, business_id, conversation_id=chat_ids)
+    tx.delete(persons, business_id, id=person_ids)
+
+
+def delete_refused_bodies(tx: Tx, business_id: str, words: Collection[bytes]) -> int:
+    """Let go of the bodies of refused deliveries in which one of the words stands; say how many."""
+    query = select(receipts).where(
+        *rows_of(receipts, business_id, state=ReceiptState.REFUSED), receipts.c.body.is_not(None)
+    )
+    about = [
+        receipt.id
+        for receipt in tx.list(Receipt, query)
+        if any(word in open_receipt(tx.vault, receipt) for word in words)
+    ]
+    statement = update(receipts).where(receipts.c.business_id == business_id, receipts.c.id.in_(about))
+    return tx.execute(statement.values(body=None)).rowcount if about else 0

@@ -1,10 +1,12 @@
-"""Tables of messages, sends, photos and scheduled replies; texts are sealed."""
+"""Messages read, sends, photos, scheduled replies, and reported taps on ads."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     ColumnElement,
     FromClause,
@@ -23,11 +25,20 @@ from sqlalchemy import (
     select,
 )
 
-from contatto.channels.model import MessageKind, Sender
-from contatto.inbox.model import REPLY, Message, Photo, ScheduledReply, ScheduleState, Send, SendState
-from contatto.kit.db.statements import Query, insert_new
+from contatto.channels.model import MessageKind, Platform, Sender
+from contatto.channels.store import channel_accounts
+from contatto.inbox.model import (
+    REPLY,
+    AdReferral,
+    Message,
+    Photo,
+    ScheduledReply,
+    ScheduleState,
+    Send,
+    SendState,
+)
+from contatto.inbox.store.conversations import conversations, messages
 from contatto.kit.db.tx import (
-    ROW,
     Choice,
     Serial,
     Tx,
@@ -39,31 +50,10 @@ from contatto.kit.db.tx import (
     sealed,
     tenant,
     text,
-    within,
 )
 from contatto.kit.fair_queue import Queue
 from contatto.kit.ids import named_id
 from contatto.kit.outbound.queue import is_unsure
-
-messages = Table(
-    "messages",
-    metadata,
-    Column("seq", Serial, primary_key=True, autoincrement=True),
-    Column("id", String(36), nullable=False, unique=True),
-    tenant(),
-    Column("conversation_id", String(36), nullable=False),
-    Column("sender", Choice(Sender), nullable=False),
-    Column("kind", Choice(MessageKind), nullable=False),
-    sealed("body"),
-    text("author"),
-    instant("at"),
-    Column("photo", String(64)),
-    Column("form", String(20)),
-    Index("ix_messages_of_conversation", "business_id", "conversation_id", "at", "seq"),
-    Index("ix_messages_photo", "business_id", "photo", sqlite_where=literal_column("photo IS NOT NULL"),
-          postgresql_where=literal_column("photo IS NOT NULL")),
-    info={ROW: ("id",)},
-)  # fmt: skip
 
 
 def is_answer_of_person(message_table: FromClause) -> ColumnElement[bool]:
@@ -87,43 +77,6 @@ def find_first_answer(
         return None
     answer = select(messages.c.at).where(*conditions, is_answer_of_person(messages), messages.c.at >= began)
     return began, tx.execute(answer.order_by(messages.c.at).limit(1)).scalar()
-
-
-def append_message(tx: Tx, business_id: str, message: Message) -> bool:
-    """Append a message, sealed; False when it exists. The table assigns ``seq``."""
-    return tx.insert_ignore(messages, _row_of(tx, business_id, message))
-
-
-def append_messages(tx: Tx, pairs: Iterable[tuple[str, Message]]) -> int:
-    """Append messages, each with its business, in their order; return the number of new ones."""
-    return insert_new(tx, messages, [_row_of(tx, business_id, message) for business_id, message in pairs])
-
-
-_EXISTING: Final = Query(
-    select(messages.c.id).where(within(messages.c.business_id, "businesses"), within(messages.c.id, "ids"))
-)
-
-
-def list_known_messages(tx: Tx, business_ids: Collection[str], message_ids: Collection[str]) -> set[str]:
-    """Return the ids that belong to stored messages; for the worker."""
-    return {
-        message_id for (message_id,) in _EXISTING.rows(tx, {"businesses": business_ids, "ids": message_ids})
-    }
-
-
-def _row_of(tx: Tx, business_id: str, message: Message) -> dict[str, Any]:
-    return {
-        "id": message.id,
-        "business_id": business_id,
-        "conversation_id": message.conversation_id,
-        "sender": message.sender,
-        "kind": message.kind,
-        "body": tx.vault.seal(message.text, business_id, "messages.body", message.id),
-        "author": message.author,
-        "at": message.at,
-        "photo": message.photo,
-        "form": message.form,
-    }
 
 
 def list_messages(
@@ -459,3 +412,70 @@ def _scheduled_reply_of(tx: Tx, row: Mapping[Any, Any]) -> ScheduledReply:
         state=row["state"],
         reason=row["reason"],
     )
+
+
+ad_referrals = Table(
+    "ad_referrals",
+    metadata,
+    key(),
+    tenant(),
+    Column("conversation_id", String(36), nullable=False),
+    Column("ad_number", BigInteger, nullable=False),
+    text("click_id"),
+    sealed("headline", nullable=True),
+    sealed("ad_text", nullable=True),
+    instant("at"),
+    Column("advertiser", String(64), nullable=False, server_default=""),
+    Index("ix_ad_referrals_of_conversation", "business_id", "conversation_id", "at"),
+    Index("ix_ad_referrals_of_number", "business_id", "ad_number"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTap:
+    """Tap on an ad that a platform reported, with its person; ``advertiser`` as in `AdReferral`."""
+
+    conversation_id: str
+    person_id: str
+    platform: Platform
+    ad_number: int
+    advertiser: str
+    at: datetime
+
+
+def append_referral(tx: Tx, referral: AdReferral) -> bool:
+    """Append a referral; False when it was there before."""
+    row = row_of(referral)
+    texts = {
+        name: tx.seal(row[name], referral.business_id, f"ad_referrals.{name}", referral.id)
+        for name in ("headline", "ad_text")
+    }
+    return tx.insert_ignore(ad_referrals, row | texts)
+
+
+def list_taps_on(tx: Tx, business_id: str, ad_numbers: Collection[int]) -> list[NamedTap]:
+    """Return the reported taps on ads with these numbers."""
+    query = (
+        select(
+            ad_referrals.c.conversation_id,
+            ad_referrals.c.ad_number,
+            ad_referrals.c.advertiser,
+            ad_referrals.c.at,
+            conversations.c.person_id,
+            channel_accounts.c.platform,
+        )
+        .join(conversations, conversations.c.id == ad_referrals.c.conversation_id)
+        .join(channel_accounts, channel_accounts.c.id == conversations.c.channel_account_id)
+        .where(
+            ad_referrals.c.business_id == business_id,
+            conversations.c.business_id == business_id,
+            channel_accounts.c.business_id == business_id,
+            ad_referrals.c.ad_number.in_(list(ad_numbers)),
+        )
+    )
+    return tx.list(NamedTap, query.order_by(ad_referrals.c.at, ad_referrals.c.id))
+
+
+def list_referrals(tx: Tx, business_id: str, conversation_id: str) -> list[AdReferral]:
+    query = select(ad_referrals).where(*rows_of(ad_referrals, business_id, conversation_id=conversation_id))
+    return tx.list(AdReferral, query.order_by(ad_referrals.c.at))
