@@ -18,17 +18,17 @@ def judge_chats(
 ) -> list[SpamVerdict]:
     """Judge chats of a business, and return the verdicts that changed.
 
-    ``rates`` are those of its accounts. The caller holds the business lock: see ``list_rates_to_judge``.
+    ``rates`` are those of its accounts, read by ``hold_rates``.
     """
     weights = store.find_weights(tx, business_id)
-    business_rate = _total_rate(rates)
+    spam, total = sum(rate.spam for rate in rates.values()), sum(rate.chats for rate in rates.values())
     earlier_verdicts = store.list_verdicts(tx, business_id, [chat.conversation_id for chat in chats])
     verdicts, changed = list[SpamVerdict](), list[SpamVerdict]()
     for chat in chats:
         earlier = earlier_verdicts.get(chat.conversation_id)
         words = None if weights is None else score_text(weights, hash_ngrams(chat.text))
         account = rates.get(chat.channel_account_id, Rate())
-        chance, signs = judge_chat(chat, words, account, business_rate)
+        chance, signs = judge_chat(chat, words, account, Rate(spam, total))
         verdict = SpamVerdict(
             business_id, chat.conversation_id, chat.channel_account_id, chance, signs,
             earlier.mark if earlier else Mark.NONE, tx.now, earlier.marked_at if earlier else None,
@@ -40,13 +40,8 @@ def judge_chats(
     return changed
 
 
-def list_rates_to_judge(tx: Tx, business_id: str) -> dict[str, Rate]:
-    """Return the spam rate of each account, and hold the business lock if any chat is marked as spam.
-
-    Before a business marks its first chat as spam, no chat can look like it: return no rates, hold no lock.
-    """
-    if not _total_rate(store.list_rates(tx, business_id)).spam:
-        return {}
+def hold_rates(tx: Tx, business_id: str) -> dict[str, Rate]:
+    """Lock the verdicts of a business, and return the spam rate of each account."""
     _hold_verdicts(tx, business_id)
     return store.list_rates(tx, business_id)
 
@@ -54,10 +49,6 @@ def list_rates_to_judge(tx: Tx, business_id: str) -> dict[str, Rate]:
 def _hold_verdicts(tx: Tx, business_id: str) -> None:
     """Lock the verdicts of a business until the transaction ends; call it before they are read."""
     tx.hold_key("judged chats", business_id)
-
-
-def _total_rate(rates: Mapping[str, Rate]) -> Rate:
-    return Rate(sum(rate.spam for rate in rates.values()), sum(rate.chats for rate in rates.values()))
 
 
 def mark_chat(tx: Tx, business_id: str, conversation_id: str, channel_account_id: str, mark: Mark) -> None:

@@ -97,8 +97,9 @@ from contatto.measurement import actions as measurement
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import ConversionKind, MeasuredAd, Touch, TouchKind
 from contatto.measurement.rules import natural_number
-from contatto.spam.actions import judge_chats, list_rates_to_judge
+from contatto.spam.actions import hold_rates, judge_chats
 from contatto.spam.model import Chat
+from contatto.spam.store import list_rates
 
 SETTLED_AT_ONCE: Final = 200
 """Most deliveries that are read for one batch; the time decides how many it settles."""
@@ -770,7 +771,8 @@ def judge_messages(tx: Tx, events: Sequence[MessageReceived]) -> None:
         chats_to_judge.setdefault(event.business_id, {})[event.conversation_id] = None
     # Always in the same order, so that two transactions never wait for each other.
     for business_id, chat_ids in sorted(chats_to_judge.items()):
-        if rates := list_rates_to_judge(tx, business_id):
+        if any(rate.spam for rate in list_rates(tx, business_id).values()):
+            rates = hold_rates(tx, business_id)
             # One query for each kind of input of the spam filter.
             suspects = desk.list_suspects(tx, business_id, list(chat_ids))
             people = sorted({suspect.person_id for suspect in suspects})
