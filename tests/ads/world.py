@@ -54,7 +54,7 @@ def add_channel(tx: Tx, business_id: str, country: str = "SG", name: str = "Kopi
         new_id(), business_id, Platform.WEBCHAT, new_id(), name, name.lower(), country, tx.now
     )
     row = {field: getattr(account, field) for field in ChannelAccount.__dataclass_fields__}
-    channels.save_account(tx, row)
+    tx.insert_ignore(channels.channel_accounts, row)
     return account
 
 

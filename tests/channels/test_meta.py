@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from contatto.channels.connectors.meta import answer_challenge, sign_body
+from contatto.channels.connectors.meta import sign_body
 from contatto.channels.model import (
     AdTap,
     Chatted,
@@ -56,10 +56,10 @@ def test_the_signature_is_the_hash_of_the_raw_body(platform: Platform) -> None:
 
 def test_the_challenge_is_answered_to_who_knows_the_verify_token() -> None:
     asked = {"hub.mode": "subscribe", "hub.verify_token": "ours", "hub.challenge": "1158201444"}
-    assert answer_challenge(asked, "ours") == "1158201444"
+    assert WHATSAPP.challenge(asked, "ours") == "1158201444"
     for change in ({"hub.verify_token": "other"}, {"hub.mode": "unsubscribe"}, {"hub.challenge": ""},
                    {"hub.challenge": "x" * 201}, {"hub.verify_token": "é"}):  # fmt: skip
-        assert answer_challenge(asked | change, "ours") is None
+        assert WHATSAPP.challenge(asked | change, "ours") is None
 
 
 def test_one_body_of_whatsapp_becomes_one_delivery_for_each_message_and_status() -> None:

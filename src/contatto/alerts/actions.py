@@ -33,7 +33,7 @@ from contatto.alerts.model import (
     PushBrowser,
 )
 from contatto.channels.model import ChannelLost
-from contatto.channels.store import list_token_dates
+from contatto.channels.store import list_token_checks
 from contatto.crm.actions.targets import list_alarms
 from contatto.inbox.model import MessageReceived
 from contatto.inbox.store.conversations import find_conversation
@@ -116,9 +116,9 @@ def alert_assignment(tx: Tx, event: WorkAssigned) -> None:
 
 def alert_channel(tx: Tx, event: ChannelLost) -> None:
     """Alert of a refused access token, once for each token; a handler of the outbox."""
-    since = list_token_dates(tx, event.business_id).get(event.account_id)
-    if since is not None:
-        subject = AlertKind.CHANNEL, event.account_id, rules.moment_stamp(since)
+    check = list_token_checks(tx, event.business_id).get(event.account_id)
+    if check is not None:
+        subject = AlertKind.CHANNEL, event.account_id, rules.moment_stamp(check.since)
         members = _list_able_members(tx, event.business_id, AlertKind.CHANNEL)
         _alert_members(tx, event.business_id, subject, members)
 

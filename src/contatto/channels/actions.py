@@ -80,8 +80,7 @@ def connect_account(tx: Tx, business_id: str, new: NewAccount) -> ChannelAccount
         country,
         tx.now,
     )
-    row = row_of(account)
-    if not store.save_account(tx, row):
+    if not tx.insert_ignore(store.channel_accounts, row_of(account)):
         raise Refused(errors.INVALID, "external_id: this account is connected already.")
     return account
 
@@ -113,9 +112,9 @@ def correct_account(tx: Tx, business_id: str, account_id: str, new: NewAccount) 
         if duplicate is not None and duplicate.id != account_id:
             raise Refused(errors.INVALID, "external_id: this account is connected already.")
     handle = new.handle.strip().lstrip("@")
-    changed = replace(before, name=name, handle=handle, registration_country=country, external_id=external_id)
-    store.record_account(tx, changed)
-    return changed
+    new_values = {"name": name, "handle": handle, "registration_country": country, "external_id": external_id}
+    tx.change(store.channel_accounts, business_id, account_id, **new_values)
+    return replace(before, **new_values)
 
 
 def needs_token(account: ChannelAccount) -> bool:
@@ -169,7 +168,7 @@ def ask_platform(tx: Tx, business_id: str, account_id: str) -> None:
     account = store.find_account(tx, business_id, account_id)
     if account is None:
         raise Refused(errors.NOT_FOUND, "Channel account not found.")
-    if account_id not in store.list_token_dates(tx, business_id):
+    if account_id not in store.list_token_checks(tx, business_id):
         raise Refused(errors.INVALID, "access_token: no token is saved yet. Save one first.")
     delete_requests_of(tx, business_id, CHECK, [account_id])
     store.record_token_check(tx, business_id, account_id, CheckState.ASKED)
@@ -221,7 +220,7 @@ def disconnect_account(tx: Tx, business_id: str, account_id: str) -> None:
     """Delete the token of an account; its chats and leads stay, and messages still arrive."""
     if store.find_account(tx, business_id, account_id) is None:
         raise Refused(errors.NOT_FOUND, "Channel account not found.")
-    store.delete_token(tx, business_id, account_id)
+    tx.delete(store.channel_tokens, business_id, channel_account_id=account_id)
     delete_requests_of(tx, business_id, CHECK, [account_id])
 
 

@@ -1,5 +1,6 @@
 """Channel accounts, platform apps, incoming events and outgoing messages."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -281,6 +282,10 @@ class Label:
 
     natural_key: str
     account: str
+
+    @classmethod
+    def of_unreadable(cls, raw: bytes) -> "Label":
+        return cls(f"body:{hashlib.sha256(raw).hexdigest()}", "")
 
 
 class Connector(Protocol):

@@ -1,5 +1,7 @@
 """Settings page of channel accounts, their access tokens, and platform apps."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import phonenumbers
@@ -57,29 +59,18 @@ async def post_account(
             actions.check_external_id(new.external_id)
         return actions.connect_account(tx, caller.business_id, new)
 
-    try:
-        await context_of(request).db.write(connect)
-    except Refused as refused:
-        return await _render(request, caller, "account", refused, form.model_dump(mode="json"))
-    return RedirectResponse("/settings/channels", 303)
+    return await _save(request, caller, connect, "", "account", form.model_dump(mode="json"))
 
 
 @router.post("/accounts/{account_id}/token", Permission.ADMINISTER)
 async def post_token(
     request: Request, caller: FormCaller, account_id: str, access_token: Annotated[str, Form()] = ""
 ) -> Response:
-
     def save(tx: Tx) -> None:
         actions.set_access_token(tx, caller.business_id, account_id, access_token)
         actions.ask_platform(tx, caller.business_id, account_id)
 
-    try:
-        await context_of(request).db.write(save)
-    except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        return await _render(request, caller, account_id, refused)
-    return RedirectResponse(f"/settings/channels#account-{account_id}", 303)
+    return await _save(request, caller, save, f"#account-{account_id}", account_id)
 
 
 @router.post("/accounts/{account_id}/check", Permission.ADMINISTER)
@@ -99,16 +90,11 @@ async def post_correction(
         account = store.load_channel(tx, caller.business_id, account_id, "account")
         new = NewAccount(account.platform, form.external_id, form.name, form.handle, form.country)
         actions.correct_account(tx, caller.business_id, account.id, new)
-        if account.id in store.list_token_dates(tx, caller.business_id):
+        if account.id in store.list_token_checks(tx, caller.business_id):
             actions.ask_platform(tx, caller.business_id, account.id)
 
-    try:
-        await context_of(request).db.write(correct)
-    except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        return await _render(request, caller, f"correct-{account_id}", refused, form.model_dump(mode="json"))
-    return RedirectResponse(f"/settings/channels#account-{account_id}", 303)
+    anchor, failed = f"#account-{account_id}", f"correct-{account_id}"
+    return await _save(request, caller, correct, anchor, failed, form.model_dump(mode="json"))
 
 
 @router.post("/accounts/{account_id}/disconnect", Permission.ADMINISTER)
@@ -122,13 +108,7 @@ async def post_disconnect(
         if confirmed != "1":
             raise Refused(errors.INVALID, "confirmed: tick the box to confirm that replies end.")
 
-    try:
-        await context_of(request).db.write(disconnect)
-    except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        return await _render(request, caller, f"disconnect-{account_id}", refused)
-    return RedirectResponse(f"/settings/channels#account-{account_id}", 303)
+    return await _save(request, caller, disconnect, f"#account-{account_id}", f"disconnect-{account_id}")
 
 
 @router.post("/accounts/{account_id}/sites", Permission.ADMINISTER)
@@ -138,15 +118,9 @@ async def post_sites(
     account_id: str,
     sites: Annotated[str, Form(max_length=5_000)] = "",
 ) -> Response:
-    try:
-        await context_of(request).db.write(
-            lambda tx: actions.allow_embedding(tx, caller.business_id, account_id, sites)
-        )
-    except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        return await _render(request, caller, account_id, refused, {"sites": sites})
-    return RedirectResponse(f"/settings/channels#account-{account_id}", 303)
+    business_id = caller.business_id
+    allow = partial(actions.allow_embedding, business_id=business_id, account_id=account_id, text=sites)
+    return await _save(request, caller, allow, f"#account-{account_id}", account_id, {"sites": sites})
 
 
 @router.post("/apps", Permission.ADMINISTER)
@@ -158,11 +132,26 @@ async def post_app(
     secret: Annotated[str, Form(max_length=500)] = "",
 ) -> Response:
     app = ChannelApp(app_id.strip(), caller.business_id, platform, secret.strip())
+    register = partial(actions.register_app, app=app)
+    return await _save(request, caller, register, "#apps", "app", {"app_id": app_id})
+
+
+async def _save(
+    request: Request,
+    caller: Caller,
+    change: Callable[[Tx], object],
+    anchor: str,
+    failed: str,
+    typed: dict[str, str] | None = None,
+) -> Response:
+    """Change something, and return to its anchor; after an invalid entry, show what failed."""
     try:
-        await context_of(request).db.write(lambda tx: actions.register_app(tx, app))
+        await context_of(request).db.write(change)
     except Refused as refused:
-        return await _render(request, caller, "app", refused, {"app_id": app_id})
-    return RedirectResponse("/settings/channels#apps", 303)
+        if refused.code is not errors.INVALID:
+            raise
+        return await _render(request, caller, failed, refused, typed)
+    return RedirectResponse(f"/settings/channels{anchor}", 303)
 
 
 async def _render(
@@ -175,9 +164,7 @@ async def _render(
     """Render the page; after a refusal with the error and the entries, but no secret."""
     context = context_of(request)
 
-    def snippet(account_id: str) -> str:
-        source = f"{context.settings.base_url}/static/inbox/widget.js"
-        return f'<script async src="{source}" data-chat="{account_id}"></script>'
+    widget = f"{context.settings.base_url}/static/inbox/widget.js"
 
     def load(tx: Tx) -> dict[str, Any]:
         checks = store.list_token_checks(tx, caller.business_id)
@@ -198,7 +185,7 @@ async def _render(
                     "check": check,
                     "check_text": check_text(check.reason) if check and check.reason else "",
                     "sites": "\n".join(sites.get(account.id, ())),
-                    "snippet": snippet(account.id),
+                    "snippet": f'<script async src="{widget}" data-chat="{account.id}"></script>',
                 }
             )
         webhooks = f"{context.settings.base_url}/webhooks"

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -81,25 +80,6 @@ channel_tokens = Table(
 )
 
 
-def save_account(tx: Tx, row: dict[str, Any]) -> bool:
-    """Insert an account; False when the business has it already."""
-    return tx.insert_ignore(channel_accounts, row)
-
-
-def record_account(tx: Tx, account: ChannelAccount) -> None:
-    """Update the correctable columns of an account."""
-    in_business = channel_accounts.c.business_id == account.business_id
-    new = {
-        "name": account.name,
-        "handle": account.handle,
-        "registration_country": account.registration_country,
-        "external_id": account.external_id,
-    }
-    tx.execute(
-        channel_accounts.update().where(in_business, channel_accounts.c.id == account.id).values(**new)
-    )
-
-
 def find_account(tx: Tx, business_id: str, account_id: str) -> ChannelAccount | None:
     in_business = channel_accounts.c.business_id == business_id
     return tx.find(
@@ -171,11 +151,6 @@ def save_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> 
     tx.execute(insert.on_conflict_do_update(index_elements=["channel_account_id"], set_=new))
 
 
-def delete_token(tx: Tx, business_id: str, account_id: str) -> None:
-    in_business = channel_tokens.c.business_id == business_id
-    tx.execute(channel_tokens.delete().where(in_business, channel_tokens.c.channel_account_id == account_id))
-
-
 def find_token(tx: Tx, business_id: str, account_id: str) -> str | None:
     """Return the access token of an account, opened."""
     conditions = (
@@ -185,12 +160,6 @@ def find_token(tx: Tx, business_id: str, account_id: str) -> str | None:
     token = tx.scalar(select(channel_tokens.c.access_token).where(*conditions))
     place = business_id, "channel_tokens.access_token", account_id
     return None if token is None else tx.vault.open(token, *place)
-
-
-def list_token_dates(tx: Tx, business_id: str) -> dict[str, datetime]:
-    """Return the date of each account's access token."""
-    statement = select(channel_tokens).where(channel_tokens.c.business_id == business_id)
-    return {row["channel_account_id"]: row["changed_at"] for row in tx.execute(statement).mappings()}
 
 
 def list_token_checks(tx: Tx, business_id: str) -> dict[str, TokenCheck]:

@@ -105,26 +105,33 @@ class _MetaMessaging(meta.MetaApp):
         """Split into one delivery per messaging event, and per message of a delivery receipt."""
         try:
             body = _bodies.decode(raw)
-            return meta.cut_body(raw, _pieces(body, _anything.decode(raw))) if self._is_ours(body) else (raw,)
+            is_ours = body.object == self._object
+            return meta.cut_body(raw, _pieces(body, _anything.decode(raw))) if is_ours else (raw,)
         except JSON_ERRORS:
             return (raw,)
 
     def label(self, raw: bytes) -> Label:
-        account_event = self._event_of(raw)
-        if account_event is None:
-            return meta.whole_label(raw)
-        account, event = account_event
-        return Label(f"{account[:128]}:{_key(event, raw)}", account[:128])
+        entry = self._read(raw)
+        if isinstance(entry, Unusable):
+            return Label.of_unreadable(raw)
+        # The natural key of an event: a message by its id, all else by its content.
+        account, message = entry.id[:128], entry.messaging[0].message
+        if message is None:
+            return Label(f"{account}:event:{hashlib.sha256(raw).hexdigest()}", account)
+        key = message.mid if 0 < len(message.mid) <= 128 else meta.hashed(message.mid)
+        return Label(f"{account}:message:{key}", account)
 
     def parse(self, raw: bytes) -> Incoming:
-        account_event = self._event_of(raw)
-        if account_event is None:
-            return Unusable(self._fault_of(raw))
-        _, event = account_event
+        entry = self._read(raw)
+        if isinstance(entry, Unusable):
+            return entry
+        event = entry.messaging[0]
         if not 0 < event.timestamp < meta.LATEST_S * 1000:
             return Unusable("missing_fields")
         at = from_micros(event.timestamp * 1000)
-        return _read_event(event, at)
+        if event.message is not None:
+            return _message(event, event.message, at)
+        return _read_news(event, event.sender.id, at) if event.sender.id else Unusable("missing_fields")
 
     def reply(self, out: Outgoing) -> HttpRequest:
         body = {
@@ -145,26 +152,17 @@ class _MetaMessaging(meta.MetaApp):
         except JSON_ERRORS:
             return Failed("unreadable_answer")
 
-    def _event_of(self, raw: bytes) -> tuple[str, _Event] | None:
-        """Return the account and the one event of a delivery; None for another body."""
+    def _read(self, raw: bytes) -> _Entry | Unusable:
+        """Return the account of a delivery with its one event, or why it is not one event."""
         try:
             body = _bodies.decode(raw)
         except JSON_ERRORS:
-            return None
-        events = [(entry.id, event) for entry in body.entry for event in entry.messaging]
-        return events[0] if self._is_ours(body) and len(events) == 1 else None
-
-    def _is_ours(self, body: _Body) -> bool:
-        return body.object == self._object
-
-    def _fault_of(self, raw: bytes) -> str:
-        """Return the reason why a delivery is not one event."""
-        try:
-            body = _bodies.decode(raw)
-        except JSON_ERRORS:
-            return "unreadable_envelope"
-        count = sum(len(entry.messaging) for entry in body.entry)
-        return meta.TOO_MANY if count > 1 and self._is_ours(body) else "unreadable_envelope"
+            return Unusable("unreadable_envelope")
+        entries = [entry for entry in body.entry if entry.messaging]
+        if body.object != self._object or not entries:
+            return Unusable("unreadable_envelope")
+        is_one = len(entries) == len(entries[0].messaging) == 1
+        return entries[0] if is_one else Unusable(meta.TOO_MANY)
 
 
 class Messenger(_MetaMessaging):
@@ -201,29 +199,13 @@ def _split_receipt(event: _Event) -> list[dict[str, Any]]:
     return [shared | {"delivery": {"mids": [mid]}} for mid in mids] if len(mids) > 1 else []
 
 
-def _key(event: _Event, raw: bytes) -> str:
-    """Return the natural key of an event: a message by its id, all else by its content."""
-    if event.message is not None:
-        return f"message:{meta.short_key(event.message.mid)}"
-    return f"event:{hashlib.sha256(raw).hexdigest()}"
-
-
-def _read_event(event: _Event, at: datetime) -> Incoming:
-    person = event.sender.id
-    if event.message is not None:
-        return _message(event, event.message, at)
-    if not person:
-        return Unusable("missing_fields")
+def _read_news(event: _Event, person: str, at: datetime) -> Incoming:
+    """Read a receipt, or a tap on an ad or on a button of an automatic message."""
     if event.read is not None:
         is_time = 0 < event.read.watermark < meta.LATEST_S * 1000
         return WasRead(person, person, from_micros(event.read.watermark * 1000) if is_time else at)
     if event.delivery is not None and event.delivery.mids and event.delivery.mids[0]:
         return Progressed(event.delivery.mids[0], person, person, SendProgress.DELIVERED, at)
-    return _read_tap(event, person, at)
-
-
-def _read_tap(event: _Event, person: str, at: datetime) -> Incoming:
-    """Read a tap on an ad, or on a button of an automatic message."""
     postback = event.postback
     tap = meta.ad_tap(event.referral or (postback.referral if postback else None))
     if tap is not None:

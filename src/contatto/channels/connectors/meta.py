@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from contatto.channels.model import LOST_ACCESS, AccountAccess, AccountSeen, AdTap, Label, Outgoing
+from contatto.channels.model import LOST_ACCESS, AccountAccess, AccountSeen, AdTap, Outgoing
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
@@ -74,13 +74,27 @@ class MetaApp:
         Raises:
             Refused: UNSIGNED.
         """
-        check_signature(headers, raw, secret)
+        signature = headers.get(SIGNATURE_HEADER, "")
+        if not hmac.compare_digest(signature.encode(), sign_body(raw, secret).encode()):
+            raise Refused(errors.UNSIGNED)
 
     def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:
-        return answer_challenge(query, verify_token)
+        received_token, challenge = query.get("hub.verify_token", ""), query.get("hub.challenge", "")
+        is_ours = hmac.compare_digest(received_token.encode(), verify_token.encode())
+        is_sane = 0 < len(challenge) <= 200 and challenge.isprintable()
+        return challenge if query.get("hub.mode") == "subscribe" and is_ours and is_sane else None
 
     def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | Failed:
-        return read_account(answer)
+        """Read the name of an account, or the reason for its absence."""
+        if answer.status != 200:
+            return problem(answer)
+        try:
+            profile = _accounts.decode(answer.body)
+        except JSON_ERRORS:
+            return Failed("unreadable_answer")
+        return AccountSeen(
+            profile.verified_name or profile.name, profile.display_phone_number or profile.username
+        )
 
 
 class Referral(msgspec.Struct):
@@ -96,24 +110,9 @@ class Referral(msgspec.Struct):
     ads_context_data: dict[str, Any] | None = None
 
 
-def check_signature(headers: Mapping[str, str], raw: bytes, secret: str) -> None:
-    """Check ``X-Hub-Signature-256``."""
-    if not hmac.compare_digest(headers.get(SIGNATURE_HEADER, "").encode(), sign_body(raw, secret).encode()):
-        raise Refused(errors.UNSIGNED)
-
-
 def sign_body(raw: bytes, secret: str) -> str:
     """Return the platform's signature header for a body."""
     return f"sha256={hmac.new(secret.encode(), raw, 'sha256').hexdigest()}"
-
-
-def answer_challenge(query: Mapping[str, str], verify_token: str) -> str | None:
-    """Return the challenge if the verify token is the one of this installation."""
-    received_token = query.get("hub.verify_token", "")
-    challenge = query.get("hub.challenge", "")
-    is_ours = hmac.compare_digest(received_token.encode(), verify_token.encode())
-    is_sane = 0 < len(challenge) <= 200 and challenge.isprintable()
-    return challenge if query.get("hub.mode") == "subscribe" and is_ours and is_sane else None
 
 
 def cut_body(raw: bytes, pieces: Iterator[dict[str, Any]]) -> tuple[bytes, ...]:
@@ -122,16 +121,6 @@ def cut_body(raw: bytes, pieces: Iterator[dict[str, Any]]) -> tuple[bytes, ...]:
     if not 0 < len(first_pieces) <= MOST_PIECES:
         return (raw,)
     return tuple(msgspec.json.encode(piece) for piece in first_pieces)
-
-
-def whole_label(raw: bytes) -> Label:
-    """Return the label of an unreadable body."""
-    return Label(f"body:{hashlib.sha256(raw).hexdigest()}", "")
-
-
-def short_key(text: str) -> str:
-    """Return an id for a natural key: itself if short, else its hash."""
-    return text if 0 < len(text) <= 128 else hashed(text)
 
 
 def hashed(text: str) -> str:
@@ -164,19 +153,6 @@ def account_request(access: AccountAccess, fields: str) -> HttpRequest:
     headers = {"Authorization": f"Bearer {access.access_token}"}
     url = f"{access.base_url}/{VERSION}/{quote(access.account, safe='')}?fields={fields}"
     return HttpRequest("GET", url, headers, b"")
-
-
-def read_account(answer: HttpAnswer) -> AccountSeen | NotNow | Failed:
-    """Read the name of an account, or the reason for its absence."""
-    if answer.status != 200:
-        return problem(answer)
-    try:
-        profile = _accounts.decode(answer.body)
-    except JSON_ERRORS:
-        return Failed("unreadable_answer")
-    return AccountSeen(
-        profile.verified_name or profile.name, profile.display_phone_number or profile.username
-    )
 
 
 def problem(answer: HttpAnswer) -> NotNow | Failed:

@@ -165,16 +165,13 @@ class TikTok:
         try:
             envelope = _envelopes.decode(raw)
         except JSON_ERRORS:
-            return Label(f"body:{hashlib.sha256(raw).hexdigest()}", "")
+            return Label.of_unreadable(raw)
+        content = envelope.content.encode("utf-8", "surrogatepass")
         try:
-            message_id = _contents.decode(envelope.content.encode("utf-8", "surrogatepass")).message_id
+            message_id = _contents.decode(content).message_id
         except JSON_ERRORS:
             message_id = ""
-        key = (
-            message_id
-            if 0 < len(message_id) <= 128
-            else hashlib.sha256(envelope.content.encode("utf-8", "surrogatepass")).hexdigest()
-        )
+        key = message_id if 0 < len(message_id) <= 128 else hashlib.sha256(content).hexdigest()
         return Label(f"{envelope.user_openid[:64]}:{envelope.event[:32]}:{key}", envelope.user_openid[:128])
 
     def parse(self, raw: bytes) -> Incoming:

@@ -101,6 +101,7 @@ class _Answer(msgspec.Struct):
     messages: list[_SentMessage]
 
 
+_OBJECT: Final = "whatsapp_business_account"
 _bodies: Final = msgspec.json.Decoder(_Body)
 _answers: Final = msgspec.json.Decoder(_Answer)
 _anything: Final = msgspec.json.Decoder()
@@ -119,14 +120,15 @@ class WhatsApp(meta.MetaApp):
         """Split into one delivery per message and status, with only the parts that it needs."""
         try:
             body = _bodies.decode(raw)
-            return meta.cut_body(raw, _pieces(body, _anything.decode(raw))) if _is_ours(body) else (raw,)
+            is_ours = body.object == _OBJECT
+            return meta.cut_body(raw, _pieces(body, _anything.decode(raw))) if is_ours else (raw,)
         except JSON_ERRORS:
             return (raw,)
 
     def label(self, raw: bytes) -> Label:
-        value = _value_of(raw)
-        if value is None:
-            return meta.whole_label(raw)
+        value = _read(raw)
+        if isinstance(value, Unusable):
+            return Label.of_unreadable(raw)
         account = value.metadata.phone_number_id[:128]
         if value.messages:
             return Label(f"message:{meta.hashed(value.messages[0].id)}", account)
@@ -134,9 +136,9 @@ class WhatsApp(meta.MetaApp):
         return Label(f"status:{status.status[:32]}:{meta.hashed(status.id)}", account)
 
     def parse(self, raw: bytes) -> Incoming:
-        value = _value_of(raw)
-        if value is None:
-            return Unusable(_fault_of(raw))
+        value = _read(raw)
+        if isinstance(value, Unusable):
+            return value
         if value.messages:
             message = value.messages[0]
             at = _at(message.timestamp)
@@ -180,10 +182,6 @@ class WhatsApp(meta.MetaApp):
         return Sent(sent[0].id if sent else "")
 
 
-def _is_ours(body: _Body) -> bool:
-    return body.object == "whatsapp_business_account"
-
-
 def _pieces(body: _Body, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield each message with its sender's name, each status, and each other change unchanged."""
     for entry, plain_entry in zip(body.entry, document["entry"], strict=True):
@@ -205,35 +203,24 @@ def _pieces(body: _Body, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _piece(change: dict[str, Any]) -> dict[str, Any]:
-    return {"object": "whatsapp_business_account", "entry": [{"changes": [change]}]}
+    return {"object": _OBJECT, "entry": [{"changes": [change]}]}
 
 
 def _names(contacts: list[_Contact]) -> dict[str, str]:
     return {contact.wa_id: contact.profile.name for contact in contacts if contact.profile}
 
 
-def _value_of(raw: bytes) -> _Value | None:
-    """Return the value of a delivery of one event; None for another body."""
+def _read(raw: bytes) -> _Value | Unusable:
+    """Return the value of a delivery of one event, or why it is not one event."""
     try:
         body = _bodies.decode(raw)
     except JSON_ERRORS:
-        return None
+        return Unusable("unreadable_envelope")
     changes = [change for entry in body.entry for change in entry.changes]
-    if not _is_ours(body) or len(changes) != 1 or changes[0].field != "messages":
-        return None
-    value = changes[0].value
-    return value if len(value.messages) + len(value.statuses) == 1 else None
-
-
-def _fault_of(raw: bytes) -> str:
-    """Return the reason why a delivery is not one event."""
-    try:
-        body = _bodies.decode(raw)
-    except JSON_ERRORS:
-        return "unreadable_envelope"
-    values = [change.value for entry in body.entry for change in entry.changes]
-    count = sum(len(value.messages) + len(value.statuses) for value in values)
-    return meta.TOO_MANY if count > 1 and _is_ours(body) else "unknown_event"
+    count = sum(len(change.value.messages) + len(change.value.statuses) for change in changes)
+    if body.object == _OBJECT and count == len(changes) == 1 and changes[0].field == "messages":
+        return changes[0].value
+    return Unusable(meta.TOO_MANY if count > 1 and body.object == _OBJECT else "unknown_event")
 
 
 def _at(timestamp: str | int) -> datetime | None:

@@ -170,7 +170,7 @@ def load_window(tx: Tx, account: ChannelAccount, conversation: Conversation) -> 
         return WindowState(is_open=True)
     if not may_use_message_api(account):
         return WindowState(is_open=False, reason="region_closed")
-    if account.id not in channel_store.list_token_dates(tx, account.business_id):
+    if account.id not in channel_store.list_token_checks(tx, account.business_id):
         return WindowState(is_open=False, reason="no_token")
     last, sent = messages.load_reply_facts(tx, account.business_id, conversation.id)
     return window_state(dialect.window, last, sent, tx.now)
@@ -447,60 +447,54 @@ def add_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, new: 
 
 def change_auto_message(
     tx: Tx, account: ChannelAccount, kind: AutomaticKind, number: int, new: PreparedReply
-) -> None:
-    """Change a message; it keeps its id and its place.
+) -> int:
+    """Change a message; it keeps its id and its place. Return its id.
 
     Raises Refused: NOT_FOUND; INVALID beyond a limit, or for one that is there.
     """
     content, revision = load_automatic(tx, account)
-    messages_by_number = _numbered(account, content, kind, number)
-    if any(
-        message.ask == new.ask
-        for other_number, message in messages_by_number.items()
-        if other_number != number
-    ):
-        raise Refused(errors.INVALID, "%(name)s: this account already has one.", name=_PARTS[kind])
+    messages_by_number = _numbered(account, content, kind, [number])
     messages_by_number[number] = replace(new, number=number)
+    if sum(message.ask == new.ask for message in messages_by_number.values()) > 1:
+        raise Refused(errors.INVALID, "%(name)s: this account already has one.", name=_PARTS[kind])
     _keep(tx, account, content, revision, kind, list(messages_by_number.values()))
+    return number
 
 
-def drop_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, number: int) -> None:
-    """Take a message away. Raises Refused: NOT_FOUND."""
+def drop_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, number: int) -> int:
+    """Take a message away. Return its id. Raises Refused: NOT_FOUND."""
     content, revision = load_automatic(tx, account)
-    messages_by_number = _numbered(account, content, kind, number)
+    messages_by_number = _numbered(account, content, kind, [number])
     del messages_by_number[number]
     _keep(tx, account, content, revision, kind, list(messages_by_number.values()))
+    return number
 
 
-def sort_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, order: list[int]) -> None:
-    """Put messages first, in the order that is given; the others follow as they were.
+def sort_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, order: list[int]) -> int:
+    """Put messages first, in the order that is given; the others follow as they were. Return the first id.
 
     Raises Refused: NOT_FOUND.
     """
     content, revision = load_automatic(tx, account)
-    messages_by_number = numbered_messages(account, content, kind)
-    for number in order:
-        _numbered(account, content, kind, number)
-    first = [messages_by_number[number] for number in dict.fromkeys(order)]
-    rest = [message for number, message in messages_by_number.items() if number not in order]
-    _keep(tx, account, content, revision, kind, [*first, *rest])
+    messages_by_number = _numbered(account, content, kind, order)
+    sorted_numbers = dict.fromkeys([*order, *messages_by_number])
+    _keep(tx, account, content, revision, kind, [messages_by_number[number] for number in sorted_numbers])
+    return order[0]
 
 
 def turn_auto_messages(tx: Tx, account: ChannelAccount, kind: AutomaticKind, *, is_on: bool) -> None:
     """Turn all messages of a kind on or off; turned off they are kept."""
     content, revision = load_automatic(tx, account)
-    off = {switched_kind for switched_kind in content.off if switched_kind != kind} | (
-        set() if is_on else {kind.value}
-    )
-    changed = replace(content, off=tuple(sorted(off)))
-    keep_account_automatic(tx, account, changed, revision)
+    off = set(content.off) - {kind.value} if is_on else {*content.off, kind.value}
+    keep_account_automatic(tx, account, replace(content, off=tuple(sorted(off))), revision)
 
 
 def _numbered(
-    account: ChannelAccount, content: AutomaticMessages, kind: AutomaticKind, number: int
+    account: ChannelAccount, content: AutomaticMessages, kind: AutomaticKind, numbers: list[int]
 ) -> dict[int, PreparedReply]:
+    """Return the messages of a kind by number. Raises Refused: NOT_FOUND, unless these are among them."""
     messages_by_number = numbered_messages(account, content, kind)
-    if number not in messages_by_number:
+    if not messages_by_number.keys() >= set(numbers):
         raise Refused(errors.NOT_FOUND, "auto_message_id: no message of this type has this id.")
     return messages_by_number
 

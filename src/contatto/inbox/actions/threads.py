@@ -214,6 +214,10 @@ class SeenConversation:
     revision: int
 
 
+_AWAY: Final[Mapping[str, Any]] = {"snoozed_until": None, "waiting_since": None, "unread": 0}
+"""Values of a conversation that lies on the desk no more."""
+
+
 def mark_conversation_as_lead(tx: Tx, business_id: str, conversation_id: str, actor: str) -> Lead:
     """Make a lead of a conversation's person by hand (R39). Raises Refused: NOT_FOUND."""
     conversation = conversation_to_change(tx, business_id, conversation_id)
@@ -253,7 +257,7 @@ def assign_conversation(tx: Tx, actor: Actor, expected: SeenConversation, member
     Raises Refused: NOT_FOUND; INVALID for somebody who is no member; CONFLICT.
     """
     check_member(tx, actor.business_id, member_id, Permission.READ_INBOX)
-    changed = _change(tx, actor, expected, {"assignee_id": member_id})
+    changed = _change(tx, actor, expected, assignee_id=member_id)
     if member_id and member_id not in (actor.member_id, changed.assignee_id):
         event = WorkAssigned(actor.business_id, "", changed.id, member_id, tx.now)
         emit(tx, actor.business_id, event)
@@ -267,13 +271,12 @@ def snooze_conversation(tx: Tx, actor: Actor, expected: SeenConversation, span: 
     if span not in rules.SNOOZES:
         raise Refused(errors.INVALID, "span: choose one of %(choices)s.", choices=", ".join(rules.SNOOZES))
     until = tx.now + rules.SNOOZES[span]
-    _change(tx, actor, expected, {"state": ThreadState.SNOOZED, "snoozed_until": until})
+    _change(tx, actor, expected, state=ThreadState.SNOOZED, snoozed_until=until)
 
 
 def resolve_conversation(tx: Tx, actor: Actor, expected: SeenConversation) -> None:
     """Close a conversation; it waits for no answer any more. Raises Refused: NOT_FOUND; CONFLICT."""
-    done = {"state": ThreadState.RESOLVED, "snoozed_until": None, "waiting_since": None, "unread": 0}
-    _change(tx, actor, expected, done)
+    _change(tx, actor, expected, state=ThreadState.RESOLVED, **_AWAY)
 
 
 def reopen_conversation(tx: Tx, actor: Actor, expected: SeenConversation) -> None:
@@ -281,17 +284,22 @@ def reopen_conversation(tx: Tx, actor: Actor, expected: SeenConversation) -> Non
 
     Raises Refused: NOT_FOUND; CONFLICT, also for one that is blocked.
     """
-    _change(tx, actor, expected, {"state": ThreadState.OPEN, "snoozed_until": None})
+    _change(tx, actor, expected, state=ThreadState.OPEN, snoozed_until=None)
 
 
-def _change(tx: Tx, actor: Actor, expected: SeenConversation, values: Mapping[str, Any]) -> Conversation:
+def _load_seen(tx: Tx, actor: Actor, expected: SeenConversation) -> Conversation:
+    """Return a conversation as the member saw it, locked. Raises Refused: NOT_FOUND; CONFLICT."""
     conversation = conversation_to_change(tx, actor.business_id, expected.conversation_id)
     if conversation.revision != expected.revision:
         raise Refused(errors.CONFLICT, "Somebody else changed this conversation. Nothing was overwritten.")
+    return conversation
+
+
+def _change(tx: Tx, actor: Actor, expected: SeenConversation, **values: Any) -> Conversation:
+    conversation = _load_seen(tx, actor, expected)
     if conversation.state is ThreadState.BLOCKED and "state" in values:
         raise Refused(errors.CONFLICT, "This person is blocked. Unblock them first.")
-    if not conversations.record_desk(tx, conversation, **values):
-        raise Refused(errors.CONFLICT, "Somebody else changed this conversation. Nothing was overwritten.")
+    conversations.record_desk(tx, conversation, **values)
     _tell(tx, conversation)
     return conversation
 
@@ -307,17 +315,14 @@ def block_person(tx: Tx, actor: Actor, expected: SeenConversation, *, is_spam: b
 
     Raises Refused: NOT_FOUND; CONFLICT when somebody changed the conversation first.
     """
-    conversation = conversation_to_change(tx, actor.business_id, expected.conversation_id)
-    if conversation.revision != expected.revision:
-        raise Refused(errors.CONFLICT, "Somebody else changed this conversation. Nothing was overwritten.")
+    conversation = _load_seen(tx, actor, expected)
     if is_spam:  # first, as who judges chats locks them in this order too
         mark_chat(tx, actor.business_id, conversation.id, conversation.channel_account_id, Mark.SPAM)
     conversations.record_blocked(tx, actor.business_id, conversation.person_id, is_blocked=True)
-    away = {"state": ThreadState.BLOCKED, "snoozed_until": None, "waiting_since": None, "unread": 0}
     for other_conversation in conversations.list_conversations_of_person(
         tx, actor.business_id, conversation.person_id
     ):
-        conversations.record_desk(tx, other_conversation, **away)
+        conversations.record_desk(tx, other_conversation, state=ThreadState.BLOCKED, **_AWAY)
         _tell(tx, other_conversation)
     if is_spam:
         emit(tx, actor.business_id, ConversationMarkedSpam(actor.business_id, conversation.id))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -391,12 +392,7 @@ async def create_business_auto_message(
     They take effect on the chat pages of this installation; for accounts of platforms they are kept and
     shown, and what the platform sends by itself is set there. Keyword replies are set in Settings alone.
     """
-    new = _read_reply(body)
-
-    def work(tx: Tx, account: ChannelAccount) -> str:
-        return str(add_auto_message(tx, account, body.auto_message_type, new))
-
-    return await _change_messages(request, caller, body, work)
+    return await _change_messages(request, caller, body, partial(add_auto_message, new=_read_reply(body)))
 
 
 @router.post("/update/", Permission.WRITE_INBOX)
@@ -404,13 +400,8 @@ async def update_business_auto_message(
     request: Request, caller: ApiCaller, body: ChangeBody
 ) -> Answered[ChangedAutoMessage]:
     """Change a message; it keeps its id and its place."""
-    new = _read_reply(body)
-
-    def work(tx: Tx, account: ChannelAccount) -> str:
-        change_auto_message(tx, account, body.auto_message_type, body.auto_message_id, new)
-        return str(body.auto_message_id)
-
-    return await _change_messages(request, caller, body, work)
+    change = partial(change_auto_message, number=body.auto_message_id, new=_read_reply(body))
+    return await _change_messages(request, caller, body, change)
 
 
 @router.post("/delete/", Permission.WRITE_INBOX)
@@ -418,12 +409,8 @@ async def delete_business_auto_message(
     request: Request, caller: ApiCaller, body: OneBody
 ) -> Answered[ChangedAutoMessage]:
     """Take a message away."""
-
-    def work(tx: Tx, account: ChannelAccount) -> str:
-        drop_auto_message(tx, account, body.auto_message_type, body.auto_message_id)
-        return str(body.auto_message_id)
-
-    return await _change_messages(request, caller, body, work)
+    drop = partial(drop_auto_message, number=body.auto_message_id)
+    return await _change_messages(request, caller, body, drop)
 
 
 @router.post("/sort/", Permission.WRITE_INBOX)
@@ -431,12 +418,8 @@ async def sort_business_auto_messages(
     request: Request, caller: ApiCaller, body: SortBody
 ) -> Answered[ChangedAutoMessage]:
     """Put a question or a prompt first, or several in their order; the others follow as they were."""
-
-    def work(tx: Tx, account: ChannelAccount) -> str:
-        sort_auto_message(tx, account, body.auto_message_type, body.auto_message_id)
-        return str(body.auto_message_id[0])
-
-    return await _change_messages(request, caller, body, work)
+    sort = partial(sort_auto_message, order=body.auto_message_id)
+    return await _change_messages(request, caller, body, sort)
 
 
 @router.post("/status/update/", Permission.WRITE_INBOX)
@@ -444,13 +427,8 @@ async def update_auto_message_status(
     request: Request, caller: ApiCaller, body: StatusBody
 ) -> Answered[ChangedAutoMessage]:
     """Turn all messages of a type on or off."""
-
-    def work(tx: Tx, account: ChannelAccount) -> str:
-        is_on = body.operation_status == "ENABLE"
-        turn_auto_messages(tx, account, body.auto_message_type, is_on=is_on)
-        return ""
-
-    return await _change_messages(request, caller, body, work)
+    turn = partial(turn_auto_messages, is_on=body.operation_status == "ENABLE")
+    return await _change_messages(request, caller, body, turn)
 
 
 @router.get("/get/", Permission.READ_INBOX, openapi_extra=describe_query(AutoQuery))
@@ -476,15 +454,19 @@ async def get_business_auto_messages(request: Request, caller: ApiCaller) -> Ans
 
 
 async def _change_messages(
-    request: Request, caller: Caller, body: OfKind, work: Callable[[Tx, ChannelAccount], str]
+    request: Request,
+    caller: Caller,
+    body: OfKind,
+    change: Callable[[Tx, ChannelAccount, AutomaticKind], int | None],
 ) -> Answered[ChangedAutoMessage]:
     require(caller, Permission.WRITE_INBOX)
 
-    def change(tx: Tx) -> str:
-        return work(tx, load_business_account(tx, caller.business_id, body.business_id))
+    def work(tx: Tx) -> int | None:
+        account = load_business_account(tx, caller.business_id, body.business_id)
+        return change(tx, account, body.auto_message_type)
 
-    number = await context_of(request).db.write(change)
-    data = ChangedAutoMessage(AutoMessageId(number) if number else UNSET)
+    number = await context_of(request).db.write(work)
+    data = ChangedAutoMessage(UNSET if number is None else AutoMessageId(str(number)))
     return api_answer(data, request_id_of(request))
 
 
