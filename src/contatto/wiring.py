@@ -30,15 +30,13 @@ from contatto.delivery import store as delivery_store
 from contatto.delivery.actions import ledger, results, training
 from contatto.delivery.actions.serving import AdServer, RecentCallers
 from contatto.forms import actions as forms
-from contatto.forms import actions as forms_actions
 from contatto.forms.model import CONTACTS, FormSubmitted, TestLeadMade
-from contatto.forms.store import list_answers_of_lead, list_receipts_of_lead
+from contatto.forms.store import has_unused_form_picture, list_answers_of_lead, list_receipts_of_lead
 from contatto.inbox.actions import forms as lead_forms
 from contatto.inbox.actions import incoming
 from contatto.inbox.actions.forms import GatheredSheets
 from contatto.inbox.actions.incoming import judge_messages, post_notices, settling_work
 from contatto.inbox.actions.replies import (
-    has_photo_to_forget,
     purge_photos,
     push_message,
     push_read,
@@ -69,7 +67,7 @@ from contatto.inbox.model import (
 )
 from contatto.inbox.store import desk
 from contatto.inbox.store.conversations import Backlog, count_receipts
-from contatto.inbox.store.messages import SCHEDULED, find_first_answer
+from contatto.inbox.store.messages import SCHEDULED, find_first_answer, has_unused_photo
 from contatto.kit import http, outbox
 from contatto.kit.background import (
     Installation,
@@ -296,7 +294,7 @@ def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]
 
 EXPORTS: Final = {
     ExportKind.REPORT: reports.REPORT_FILES,
-    ExportKind.LEADS: forms_actions.LEAD_FILES,
+    ExportKind.LEADS: forms.LEAD_FILES,
 }
 
 
@@ -353,8 +351,8 @@ def periodic_jobs(
         PeriodicJob(3600.0, lambda tx: purge_jobs(tx, tx.now - KEEP)),
         PeriodicJob(3600.0, purge_sync),
         PeriodicJob(30.0, ad_signals.resume_renewed),
-        PeriodicJob(3600.0, purge_photos, has_photo_to_forget),
-        PeriodicJob(3600.0, forms_actions.purge_form_pictures, forms_actions.has_form_picture_to_forget),
+        PeriodicJob(3600.0, purge_photos, has_unused_photo),
+        PeriodicJob(3600.0, forms.purge_form_pictures, has_unused_form_picture),
         PeriodicJob(3600.0, purge_drafts),
         PeriodicJob(3600.0, purge_kept_pages),
         PeriodicJob(3600.0, accounts.purge_sessions),

@@ -11,8 +11,8 @@ from PIL import Image
 
 from contatto.accounts.model import Role
 from contatto.forms import actions
-from contatto.forms.actions import KEEP_UNUSED, purge_form_pictures
-from contatto.forms.store import form_pictures
+from contatto.forms.actions import purge_form_pictures
+from contatto.forms.store import KEEP_UNUSED, form_pictures
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.untrusted_files import PICTURE_LIMIT

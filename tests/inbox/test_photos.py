@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from sqlalchemy import func, select
 
-from contatto.inbox.actions.replies import KEEP_UNUSED, purge_photos
+from contatto.inbox.actions.replies import purge_photos
 from contatto.inbox.store.conversations import messages
-from contatto.inbox.store.messages import photos
+from contatto.inbox.store.messages import KEEP_UNUSED, photos
 from contatto.kit.untrusted_files import PICTURE_LIMIT
 from contatto.ui.render import cookie_name
 from tests.inbox.test_api import settled

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import phonenumbers
 
@@ -112,7 +112,12 @@ def correct_account(tx: Tx, business_id: str, account_id: str, new: NewAccount) 
         if duplicate is not None and duplicate.id != account_id:
             raise Refused(errors.INVALID, "external_id: this account is connected already.")
     handle = new.handle.strip().lstrip("@")
-    new_values = {"name": name, "handle": handle, "registration_country": country, "external_id": external_id}
+    new_values: dict[str, Any] = {
+        "name": name,
+        "handle": handle,
+        "registration_country": country,
+        "external_id": external_id,
+    }
     tx.change(store.channel_accounts, business_id, account_id, **new_values)
     return replace(before, **new_values)
 

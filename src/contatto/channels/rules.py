@@ -1,14 +1,13 @@
 """Reply windows, accounts that may send, account checks, and apps of webhooks."""
 
-import hmac
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from contatto.channels.model import ChannelAccount, ChannelApp, Platform, ReplyWindow
+from contatto.channels.model import ChannelAccount, Platform, ReplyWindow
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.outbound.model import RetryPlan
 
@@ -109,8 +108,3 @@ def _is_origin(text: str, parts: SplitResult) -> bool:
 def may_use_message_api(account: ChannelAccount) -> bool:
     """Report whether accounts of this registration country may send through the platform's API (P7)."""
     return account.registration_country not in WITHOUT_MESSAGE_API.get(account.platform, frozenset())
-
-
-def apps_of_secret(apps: Iterable[ChannelApp], secret: str) -> list[ChannelApp]:
-    """Return the apps with this secret; compares all of them in constant time."""
-    return [app for app in apps if hmac.compare_digest(app.secret.encode(), secret.encode())]

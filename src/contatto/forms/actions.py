@@ -1,5 +1,6 @@
 """Actions on forms: drafts, versions, submissions, files of leads, and pictures."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,17 +35,10 @@ from contatto.forms.rules.answers import (
     consent_text,
     contacts_of,
     count_score,
-    hash_text,
     list_hours,
 )
 from contatto.forms.rules.drafts import list_problems, start_content
 from contatto.forms.rules.outside import LeadEntry
-from contatto.forms.store import (
-    delete_unused_form_pictures,
-    has_form_picture,
-    has_unused_form_picture,
-    save_form_picture,
-)
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -53,7 +47,6 @@ from contatto.kit.i18n import LazyText
 from contatto.kit.ids import named_id, new_id, new_number
 from contatto.kit.languages import LANGUAGES
 from contatto.kit.outbox import emit, emit_all
-from contatto.kit.untrusted_files import Picture
 from contatto.kit.values import read_number
 from contatto.leads.actions.records import mark_as_lead, upsert_lead, upsert_leads
 from contatto.leads.model import ErasedPeople, Lead, Origin, Signal
@@ -68,28 +61,10 @@ from contatto.leads.store.records import (
 from contatto.measurement.rules import natural_number
 from contatto.measurement.store import find_measured_ad_by_number
 
-KEEP_UNUSED: Final = timedelta(days=1)
-"""A picture is kept before the draft that shows it is saved."""
-
-
-def keep_form_picture(tx: Tx, business_id: str, picture: Picture) -> str:
-    """Keep a picture for the forms of a business, once; the draft that is saved next names it.
-
-    Returns:
-        The hash of its content.
-    """
-    digest = picture.digest
-    save_form_picture(tx, business_id, digest, picture.media_type, picture.body)
-    return digest
-
-
-def has_form_picture_to_forget(tx: Tx) -> bool:
-    return has_unused_form_picture(tx, tx.now - KEEP_UNUSED)
-
 
 def purge_form_pictures(tx: Tx) -> int:
-    """Forget some pictures that no form shows (any more); say how many."""
-    return delete_unused_form_pictures(tx, tx.now - KEEP_UNUSED)
+    """Delete some pictures that no draft or version uses, of any business; return their number."""
+    return tx.delete_some(store.form_pictures, *store.unused_form_pictures(tx), most=20)
 
 
 NAME_LIMIT: Final = 120
@@ -133,9 +108,8 @@ def save_draft(tx: Tx, form: Form, content: Content, base_revision: int, editor:
 
     Raises Refused: CONFLICT, when somebody else has changed the draft meanwhile; theirs stays.
     """
-    if content.image not in ("", form.draft.image) and not has_form_picture(
-        tx, form.business_id, content.image
-    ):
+    is_new_image = content.image not in ("", form.draft.image)
+    if is_new_image and not store.has_form_picture(tx, form.business_id, content.image):
         raise Refused(errors.INVALID, "image: upload the picture first.")
     if not store.record_draft(tx, replace(form, draft=content), base_revision, editor):
         raise Refused(
@@ -278,7 +252,7 @@ class FilledForm:
     @property
     def answer_id(self) -> str:
         """Stable id of the submission, so that repeats are recognized."""
-        return answer_id_of(self.version.form_id, self.respondent.person_id, self.sent.submission_id)
+        return named_id(self.version.form_id, f"{self.respondent.person_id}:{self.sent.submission_id}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,10 +274,6 @@ class KeptAnswer:
 
 type Looked = FormAnswer | FreshAnswer | Unanswered
 """Result of a check: an earlier answer, a new one, or the problems of the form."""
-
-
-def answer_id_of(form_id: str, person_id: str, submission_id: str) -> str:
-    return named_id(form_id, f"{person_id}:{submission_id}")
 
 
 def look_through_forms(tx: Tx, business_id: str, filled: Sequence[FilledForm]) -> list[Looked]:
@@ -410,7 +380,7 @@ def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
                     purpose=consent.key,
                     given=consent.key in sent.consents,
                     text=text,
-                    text_hash=hash_text(text),
+                    text_hash=hashlib.sha256(text.encode()).hexdigest(),
                     policy_url=content.policy_url,
                     language=sent.language,
                     at=answer.at,

@@ -1,7 +1,7 @@
 """Tables of forms, versions, answers, consent receipts, bookings, and pictures."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -50,6 +50,7 @@ from contatto.kit.db.tx import (
     within,
 )
 from contatto.kit.ids import named_id
+from contatto.kit.untrusted_files import Picture
 
 forms = Table(
     "forms",
@@ -474,15 +475,15 @@ form_pictures = Table(
 )
 
 
-def save_form_picture(tx: Tx, business_id: str, digest: str, media_type: str, body: bytes) -> None:
+def save_form_picture(tx: Tx, business_id: str, picture: Picture) -> None:
     """Save a picture; saving it again only renews it, so that it is not deleted before its form."""
-    picture_id = named_id(business_id, digest)
+    picture_id = named_id(business_id, picture.digest)
     row = {
         "id": picture_id,
         "business_id": business_id,
-        "digest": digest,
-        "media_type": media_type,
-        "body": tx.vault.seal_bytes(body, business_id, "form_pictures.body", picture_id),
+        "digest": picture.digest,
+        "media_type": picture.media_type,
+        "body": tx.vault.seal_bytes(picture.body, business_id, "form_pictures.body", picture_id),
         "created_at": tx.now,
     }
     insert = tx.upsert(form_pictures).values(**row)
@@ -507,18 +508,18 @@ def find_form_picture(tx: Tx, business_id: str, digest: str) -> tuple[str, bytes
     return row["media_type"], tx.vault.open_bytes(row["body"], business_id, "form_pictures.body", row["id"])
 
 
-def has_unused_form_picture(tx: Tx, before: datetime) -> bool:
+def has_unused_form_picture(tx: Tx) -> bool:
     """Report whether any business has a picture without a draft or version; scans all."""
-    return tx.scalar(select(form_pictures.c.digest).where(*_unused(before)).limit(1)) is not None
+    return tx.scalar(select(form_pictures.c.digest).where(*unused_form_pictures(tx)).limit(1)) is not None
 
 
-def delete_unused_form_pictures(tx: Tx, before: datetime) -> int:
-    """Delete some pictures that no draft or version uses, of any business; return their number."""
-    return tx.delete_some(form_pictures, *_unused(before), most=20)
+KEEP_UNUSED: Final = timedelta(days=1)
+"""Time that a picture may wait for the draft that shows it."""
 
 
-def _unused(before: datetime) -> tuple[ColumnElement[bool], ...]:
+def unused_form_pictures(tx: Tx) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for pictures of any business that waited long enough for a draft."""
     own, digest = form_pictures.c.business_id, form_pictures.c.digest
     in_draft = exists().where(forms.c.business_id == own, forms.c.draft.contains(digest))
     in_version = exists().where(form_versions.c.business_id == own, form_versions.c.content.contains(digest))
-    return form_pictures.c.created_at < before, ~in_draft, ~in_version
+    return form_pictures.c.created_at < tx.now - KEEP_UNUSED, ~in_draft, ~in_version

@@ -254,18 +254,6 @@ class PrivateNote:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Mention:
-    """A private note names a member; ``seen_at`` is when they had it before their eyes."""
-
-    id: str
-    business_id: str
-    note_id: str
-    conversation_id: str
-    member_id: str
-    seen_at: datetime | None
-
-
 class ScheduleState(StrEnum):
     """State of a scheduled reply."""
 

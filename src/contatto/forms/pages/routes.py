@@ -18,7 +18,6 @@ from contatto.accounts.store import list_ad_accounts
 from contatto.channels.model import Platform
 from contatto.channels.store import list_accounts
 from contatto.forms import actions, store
-from contatto.forms.actions import keep_form_picture
 from contatto.forms.model import Form as InstantForm
 from contatto.forms.model import FormAnswer, FormVerdict, FormVersion, Prefill, Submission
 from contatto.forms.pages.views import kind_groups, show_answer, show_draft, show_form_row, show_version
@@ -413,8 +412,8 @@ async def post_picture(request: Request, caller: FormCaller, form_id: str) -> Re
     context = context_of(request)
     await context.db.read(lambda tx: actions.load_form(tx, caller.business_id, form_id))
     picture = await context.uploads.take_from_member(request, caller.subject_id)
-    digest = await context.db.write(lambda tx: keep_form_picture(tx, caller.business_id, picture))
-    return json_answer({"image": digest})
+    await context.db.write(lambda tx: store.save_form_picture(tx, caller.business_id, picture))
+    return json_answer({"image": picture.digest})
 
 
 @router.get("/form-pictures/{business_id}/{digest}", Access(Credential.ADDRESS))

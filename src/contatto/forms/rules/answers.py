@@ -1,6 +1,5 @@
 """Content of forms, rules for answers, and appointment slots."""
 
-import hashlib
 import re
 import unicodedata
 from bisect import bisect_left
@@ -41,7 +40,7 @@ from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import read_whole
 from contatto.kit.i18n import N_
-from contatto.kit.languages import RIGHT_TO_LEFT, SOURCE
+from contatto.kit.languages import SOURCE
 from contatto.kit.values import InvalidEmail, checked_email
 
 
@@ -115,10 +114,6 @@ def consent_text(content: Content, consent: FormConsent, language: str) -> str:
     return text_of(content, f"{consent.key}.text", language)
 
 
-def direction_of(language: str) -> str:
-    return "rtl" if language in RIGHT_TO_LEFT else "ltr"
-
-
 def best_language(content: Content, preferred: Iterable[str]) -> str:
     """Return the first preferred language of the form; a dialect counts as its language."""
     by_base: dict[str, str] = {}
@@ -141,11 +136,6 @@ def accepted_languages(header: str) -> list[str]:
             is_number = re.fullmatch(r"[01](?:\.\d{1,3})?", weight)
             weighed.append((float(weight) if is_number else 1.0, tag))
     return [tag for _, tag in sorted(weighed, key=lambda each: -each[0])]
-
-
-def hash_text(text: str) -> str:
-    """Return the SHA-256 of a consent's text, as it stands in the receipt."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)

@@ -11,7 +11,6 @@ from contatto.forms.rules.answers import (
     PHONES,
     TEXT_LIMIT,
     consent_text,
-    direction_of,
     label_of,
     option_text,
     place_of,
@@ -19,7 +18,7 @@ from contatto.forms.rules.answers import (
     shown_link,
     text_of,
 )
-from contatto.kit.languages import LANGUAGES
+from contatto.kit.languages import LANGUAGES, RIGHT_TO_LEFT
 
 _INPUTS: Final = {QuestionKind.EMAIL: "email", QuestionKind.DATE: "date"}
 _CONTROLS: Final = {
@@ -64,7 +63,7 @@ def show_sheet(
         "number": str(number),
         "opening": opening,
         "language": language,
-        "dir": direction_of(language),
+        "dir": "rtl" if language in RIGHT_TO_LEFT else "ltr",
         "languages": [(code, LANGUAGES.get(code, code)) for code in content.languages],
         "benefits": [line for line in text_of(content, "benefits", language).split("\n") if line],
         "questions": [

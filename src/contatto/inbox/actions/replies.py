@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -42,7 +42,6 @@ from contatto.inbox.model import (
     PreparedReply,
     ScheduledReply,
     ScheduleState,
-    Send,
     SendState,
     ThreadState,
 )
@@ -78,9 +77,6 @@ from contatto.subscriptions.actions import queue_message_pushes
 from contatto.subscriptions.model import Subscription
 from contatto.subscriptions.rules import message_payload
 
-KEEP_UNUSED: Final = timedelta(days=1)
-"""A picture is kept before its message is; that long it may wait for it."""
-
 
 def keep_photo(tx: Tx, business_id: str, picture: Picture) -> Photo:
     """Keep a picture for a business, once; the same one again is the same row."""
@@ -106,14 +102,9 @@ def take_photo(
     return incoming.message_id_of(account, f"{visitor}:{client_message_id}")
 
 
-def has_photo_to_forget(tx: Tx) -> bool:
-    """Report whether a picture has no message (any more)."""
-    return messages.has_unused_photo(tx, tx.now - KEEP_UNUSED)
-
-
 def purge_photos(tx: Tx) -> int:
-    """Delete some pictures without a message; return their number."""
-    return messages.delete_unused_photos(tx, tx.now - KEEP_UNUSED)
+    """Delete some pictures that no message shows, of any business; return their number."""
+    return tx.delete_some(messages.photos, *messages.unused_photos(tx), most=20)
 
 
 PLAN: Final = RetryPlan(rules.RETRY_AFTER_S)
@@ -140,17 +131,15 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
     conversations.append_message(tx, business_id, reply)
     conversations.record_moves(tx, [Move(conversation, reply.at, from_customer=False)])
     if CONNECTORS[account.platform].dialect.base_url:
-        send = Send(
-            id=0,
-            business_id=account.business_id,
-            message_id=reply.id,
-            conversation_id=reply.conversation_id,
-            channel_account_id=account.id,
-            state=SendState.DUE,
-            external_ref=None,
-            reason=None,
-        )
-        messages.append_send(tx, send)
+        row = {
+            "business_id": business_id,
+            "message_id": reply.id,
+            "conversation_id": conversation_id,
+            "channel_account_id": account.id,
+            "state": SendState.DUE,
+            "changed_at": tx.now,
+        }
+        tx.insert_ignore(messages.sends, row)
         queue_request(tx, _request_of(account, reply.id, conversation_id), PLAN)
     emit(tx, business_id, MessageSent(business_id, conversation_id, reply.id))
     return messages.find_message(tx, business_id, reply.id) or reply
@@ -223,12 +212,8 @@ def reply_kind(platform_urls: Mapping[Platform, str]) -> OutboundKind:
         read=read_reply_answer,
         settle=settle_reply,
         plan=PLAN,
-        replay=_ready,
+        replay=lambda tx, request: ready_reply(tx, request.business_id, request.subject),
     )
-
-
-def _ready(tx: Tx, request: OutboundRequest) -> None:
-    ready_reply(tx, request.business_id, request.subject)
 
 
 def begin_reply(tx: Tx, request: OutboundRequest, platform_urls: Mapping[Platform, str]) -> Step:

@@ -18,7 +18,6 @@ from contatto.inbox.model import (
     ConversationMarkedSpam,
     ConversationRead,
     CustomerTyping,
-    Mention,
     Message,
     Person,
     PrivateNote,
@@ -371,14 +370,16 @@ def label_conversation(tx: Tx, actor: Actor, conversation_id: str, name: str) ->
     """
     conversation = conversation_to_change(tx, actor.business_id, conversation_id)
     label = keep_label(tx, actor.business_id, name)
-    if desk.append_conversation_label(tx, actor.business_id, conversation_id, label.id):
+    row = {"business_id": actor.business_id, "conversation_id": conversation_id, "label_id": label.id}
+    if tx.insert_ignore(desk.conversation_labels, row):
         _tell(tx, conversation)
 
 
 def unlabel_conversation(tx: Tx, actor: Actor, conversation_id: str, label_id: str) -> None:
     """Take a label off. Raises Refused: NOT_FOUND."""
     conversation = conversation_to_change(tx, actor.business_id, conversation_id)
-    if desk.delete_conversation_label(tx, actor.business_id, conversation_id, label_id):
+    label = {"conversation_id": conversation_id, "label_id": label_id}
+    if tx.delete(desk.conversation_labels, actor.business_id, **label):
         _tell(tx, conversation)
 
 
@@ -396,9 +397,9 @@ def add_private_note(tx: Tx, actor: Actor, conversation_id: str, note_id: str, t
         able = list_able_members(tx, BusinessId(note.business_id), Permission.READ_INBOX)
         names_by_id: dict[str, str] = {member.id: member.display_name for member in able}
         for member_id in rules.mentioned_members(note.text, names_by_id) - {actor.member_id}:
-            mention_id = named_id(note.id, member_id)
-            row = (mention_id, note.business_id, note.id, note.conversation_id, member_id)
-            desk.append_mention(tx, Mention(*row, seen_at=None))
+            row = {"id": named_id(note.id, member_id), "business_id": note.business_id, "note_id": note.id}
+            place = {"conversation_id": conversation_id, "member_id": member_id}
+            tx.insert_ignore(desk.mentions, row | place)
         _tell(tx, conversation)
 
 
@@ -419,7 +420,7 @@ def keep_saved_reply(tx: Tx, business_id: str, shortcut: str, text: str) -> None
     if not 0 < len(text.strip()) <= rules.TEXT_LIMIT:
         raise Refused(errors.INVALID, "text: use 1 to %(most)s characters.", most=rules.TEXT_LIMIT)
     tx.hold_key("saved replies", business_id)
-    if desk.count_saved_replies(tx, business_id) >= rules.MOST_SAVED:
+    if len(desk.list_saved_replies(tx, business_id)) >= rules.MOST_SAVED:
         raise Refused(
             errors.INVALID,
             "shortcut: you have the maximum of %(most)s. Delete one first.",
@@ -430,7 +431,7 @@ def keep_saved_reply(tx: Tx, business_id: str, shortcut: str, text: str) -> None
 
 def remove_saved_reply(tx: Tx, business_id: str, reply_id: str) -> None:
     """Forget a saved reply. Raises Refused: NOT_FOUND."""
-    if not desk.delete_saved_reply(tx, business_id, reply_id):
+    if not tx.delete(desk.saved_replies, business_id, id=reply_id):
         raise Refused(errors.NOT_FOUND)
 
 

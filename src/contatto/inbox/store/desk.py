@@ -34,7 +34,6 @@ from contatto.channels.store import channel_accounts
 from contatto.inbox.model import (
     AutomaticMessages,
     Conversation,
-    Mention,
     PrivateNote,
     Receipt,
     ReceiptState,
@@ -73,11 +72,6 @@ mentions = Table(
     UniqueConstraint("note_id", "member_id"),
     Index("ix_note_mentions_of_member", "business_id", "member_id", "conversation_id"),
 )
-
-
-def append_mention(tx: Tx, mention: Mention) -> bool:
-    """Append a mention; False when it was there before."""
-    return tx.insert_ignore(mentions, row_of(mention))
 
 
 def mark_mentions_seen(tx: Tx, business_id: str, conversation_id: str, member_id: str) -> bool:
@@ -301,18 +295,6 @@ saved_replies = Table(
 )
 
 
-def append_conversation_label(tx: Tx, business_id: str, conversation_id: str, label_id: str) -> bool:
-    """Put a label on a conversation; False when it is there."""
-    row = {"business_id": business_id, "conversation_id": conversation_id, "label_id": label_id}
-    return tx.insert_ignore(conversation_labels, row)
-
-
-def delete_conversation_label(tx: Tx, business_id: str, conversation_id: str, label_id: str) -> bool:
-    """Take a label off a conversation; False when it is not there."""
-    own = {"conversation_id": conversation_id, "label_id": label_id}
-    return tx.delete(conversation_labels, business_id, **own) == 1
-
-
 def list_label_ids(tx: Tx, business_id: str, conversation_ids: Iterable[str]) -> dict[str, set[str]]:
     ids_by_conversation: dict[str, set[str]] = {
         conversation_id: set() for conversation_id in conversation_ids
@@ -356,14 +338,6 @@ def save_reply(tx: Tx, reply: SavedReply) -> None:
     row = {"id": reply.id, "business_id": reply.business_id, "shortcut": reply.shortcut} | new
     insert = tx.upsert(saved_replies).values(**row)
     tx.execute(insert.on_conflict_do_update(index_elements=["business_id", "shortcut"], set_=new))
-
-
-def delete_saved_reply(tx: Tx, business_id: str, reply_id: str) -> bool:
-    return tx.delete(saved_replies, business_id, id=reply_id) == 1
-
-
-def count_saved_replies(tx: Tx, business_id: str) -> int:
-    return int(tx.scalar(select(func.count()).where(saved_replies.c.business_id == business_id)))
 
 
 def list_saved_replies(tx: Tx, business_id: str) -> list[SavedReply]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -206,12 +206,6 @@ sends = Table(
 UNSETTLED: Final = (SendState.DUE, SendState.FAILED, SendState.DEAD)
 
 
-def append_send(tx: Tx, send: Send) -> bool:
-    """Append a send; False when this message has one."""
-    row = row_of(send, without={"id"})
-    return tx.insert_ignore(sends, row | {"changed_at": tx.now})
-
-
 def record_send(tx: Tx, send: Send, state: SendState, *, reason: str | None = None) -> bool:
     """Record the outcome of a request, unless a report of the platform settled it meanwhile."""
     values = {"state": state, "reason": reason, "changed_at": tx.now}
@@ -322,21 +316,21 @@ def find_photo_body(tx: Tx, business_id: str, digest: str) -> tuple[str, bytes] 
     return row["media_type"], tx.vault.open_bytes(row["body"], business_id, "photos.body", row["id"])
 
 
-def has_unused_photo(tx: Tx, before: datetime) -> bool:
+KEEP_UNUSED: Final = timedelta(days=1)
+"""Time that a picture may wait for its message."""
+
+
+def has_unused_photo(tx: Tx) -> bool:
     """Report whether any business has a picture without a message; the query scans all of them."""
-    return tx.scalar(select(photos.c.digest).where(*_unused(before)).limit(1)) is not None
+    return tx.scalar(select(photos.c.digest).where(*unused_photos(tx)).limit(1)) is not None
 
 
-def delete_unused_photos(tx: Tx, before: datetime) -> int:
-    """Delete some pictures that no message shows, of any business; return their number."""
-    return tx.delete_some(photos, *_unused(before), most=20)
-
-
-def _unused(before: datetime) -> tuple[ColumnElement[bool], ...]:
+def unused_photos(tx: Tx) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for pictures of any business that waited long enough for a message."""
     shown = exists().where(
         messages.c.business_id == photos.c.business_id, messages.c.photo == photos.c.digest
     )
-    return photos.c.created_at < before, ~shown
+    return photos.c.created_at < tx.now - KEEP_UNUSED, ~shown
 
 
 _DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")

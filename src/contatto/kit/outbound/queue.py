@@ -540,7 +540,7 @@ class OutboundKind:
     read: Callable[[Tx, OutboundRequest, HttpAnswer], Step]
     settle: Callable[[Tx, OutboundRequest, Outcome, RequestState], None]
     plan: RetryPlan
-    replay: Callable[[Tx, OutboundRequest], None] | None = None
+    replay: Callable[[Tx, OutboundRequest], object] | None = None
     keeps_progress: bool = False
 
 
