@@ -1,11 +1,13 @@
 """Ads and the features that they have."""
 
+import msgspec
 import numpy as np
 
 from contatto.learning.columns import A_FEATURES, MOST_AD_FEATURES
 from contatto.learning.features import name_hash
 from contatto.learning.market import Groups
 from contatto.learning.model import AdGroupLine, AdLine
+from contatto.learning.storage import from_builtin, to_builtin
 
 WORD = name_hash("is", "word")
 
@@ -55,7 +57,8 @@ def test_an_ad_that_changes_keeps_its_advertiser_and_no_more_features_than_there
 
 
 def test_what_was_kept_knows_the_ads_of_each_advertiser() -> None:
-    groups, again = groups_of("anna"), Groups()
+    groups = groups_of("anna")
     add_ad(groups, "first", 0, [])
-    again.restore(groups.state())
+    saved = msgspec.msgpack.encode(groups, enc_hook=to_builtin)
+    again = msgspec.msgpack.decode(saved, type=Groups, dec_hook=from_builtin)
     assert again.ads_of == {"anna": [0]}

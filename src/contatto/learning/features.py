@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
@@ -94,19 +95,19 @@ LARGEST: Final = 1e15
 type Hashed = tuple[list[int], list[float]]
 
 
+@dataclass(slots=True)
 class FieldValues:
     """Values of one field with their counts and hashes."""
 
-    __slots__ = ("counts", "field", "hashes", "is_list", "knots", "numbers", "rare")
+    name: str
+    hashes: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    numbers: list[float] = field(default_factory=list)
+    knots: list[float] = field(default_factory=list)
+    rare: int = 0
 
-    def __init__(self, field: str) -> None:
-        self.field = field
-        self.rare = name_hash("rare", field)
-        self.is_list = False
-        self.hashes: dict[str, int] = {}
-        self.counts: dict[str, int] = {}
-        self.numbers: list[float] = []
-        self.knots: list[float] = []
+    def __post_init__(self) -> None:
+        self.rare = name_hash("rare", self.name)
 
     def hash_of(self, value: str) -> int:
         """Return the hash of a value, or that of all rare values."""
@@ -116,7 +117,7 @@ class FieldValues:
         if total >= FREQUENT or len(self.hashes) < BUSY:
             if len(self.hashes) < MOST_VALUES:
                 self.counts.pop(value, None)
-                return self.hashes.setdefault(value, name_hash("is", self.field, value))
+                return self.hashes.setdefault(value, name_hash("is", self.name, value))
             return self.rare
         if len(self.counts) >= MOST_VALUES:
             self.counts = {text: count for text, count in self.counts.items() if count > 1}
@@ -131,7 +132,7 @@ class FieldValues:
             self.numbers.append(number)
             if len(self.numbers) < LEARN_NUMBERS:
                 step = round(2.0 * math.log2(abs(number))) + 2_000 if number else 0
-                return [name_hash("log", self.field, str(step if number > 0 else -step))], [1.0]
+                return [name_hash("log", self.name, str(step if number > 0 else -step))], [1.0]
             self._set_knots()
         knots = self.knots
         above = bisect_right(knots, number)
@@ -146,7 +147,7 @@ class FieldValues:
     def _knot(self, knot: float) -> int:
         key = repr(knot)
         hashed = self.hashes.get(key)
-        return self.hashes.setdefault(key, name_hash("knot", self.field, key)) if hashed is None else hashed
+        return self.hashes.setdefault(key, name_hash("knot", self.name, key)) if hashed is None else hashed
 
     def note_outside(self, number: float) -> None:
         """Store a number outside of all knots; many of them get new knots."""
@@ -163,17 +164,17 @@ class FieldValues:
         self.numbers = []
 
 
+@dataclass
 class FeatureFields:
     """Fields of one origin: requests or ads."""
 
-    def __init__(self, origin: str) -> None:
-        self.origin = origin
-        self.by_name: dict[str, FieldValues] = {}
+    origin: str
+    by_name: dict[str, FieldValues] = field(default_factory=dict)
 
-    def values_of(self, field: str) -> FieldValues | None:
-        values = self.by_name.get(field)
+    def values_of(self, name: str) -> FieldValues | None:
+        values = self.by_name.get(name)
         if values is None and len(self.by_name) < MOST_FIELDS:
-            values = self.by_name[field] = FieldValues(f"{self.origin}\0{field}")
+            values = self.by_name[name] = FieldValues(f"{self.origin}\0{name}")
         return values
 
     def hash_features(
@@ -195,10 +196,10 @@ class FeatureFields:
         hashes: list[int] = []
         weights: list[float] = []
         by_name = self.by_name
-        for field, value in features.items():
+        for name, value in features.items():
             if len(hashes) >= most:
                 break
-            values = by_name.get(field) or self.values_of(field)
+            values = by_name.get(name) or self.values_of(name)
             if values is None or value is None:
                 continue
             kind = type(value)
@@ -208,7 +209,6 @@ class FeatureFields:
                 weights.append(1.0)
                 words.append(hashes[-1])
             elif kind is list:
-                values.is_list = True
                 texts = list(dict.fromkeys(text for text in value if type(text) is str))[:MOST_OF_LIST]
                 if len(texts) < len(value) and any(type(text) is not str for text in value):
                     complain("a list of features holds something that is no string")
@@ -226,7 +226,7 @@ class FeatureFields:
                 weights += placed[1]
                 words.append(placed[0][-1] if placed[1][-1] >= 0.5 else placed[0][0])
             else:
-                complain(f"the feature {field[:40]!r} is no string, number or list of strings")
+                complain(f"the feature {name[:40]!r} is no string, number or list of strings")
         return hashes[:most], weights[:most]
 
 
@@ -314,8 +314,8 @@ def describe_viewer(
         doubling(row[col.V_LEADS], 3),
         doubling(row[col.V_SPAM], 4),
     )
-    for field in range(6):
-        hashes[count] = _counted(field, steps[field])
+    for place in range(6):
+        hashes[count] = _counted(place, steps[place])
         values[count] = 1.0
         kinds[count] = col.HISTORY
         count += 1

@@ -3,7 +3,8 @@
 import math
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -16,7 +17,7 @@ from contatto.learning.model import AdGroupLine
 _FIRST: Final = 1024
 
 
-class Impression(msgspec.Struct, gc=False):
+class Impression(msgspec.Struct, array_like=True, gc=False):
     """Impression of an ad with its outcomes.
 
     Times are microseconds, 0 for never. ``view_until`` and ``click_until`` end the attribution windows.
@@ -99,6 +100,7 @@ SNAPSHOT_ARRAYS: Final = (
 )  # fmt: skip
 
 
+@dataclass(slots=True)
 class Records:
     """Impressions by request (None without an ad), and touches by viewer, in order of time.
 
@@ -106,54 +108,32 @@ class Records:
     ``long_kept`` wait for the end of the view window and of the click window.
     """
 
-    def __init__(self) -> None:
-        self.shown: dict[str, Impression | None] = {}
-        self.touches: dict[int, list[str]] = {}
-        self.promised: deque[str] = deque()
-        self.unsettled: deque[str] = deque()
-        self.kept: deque[tuple[int, str]] = deque()
-        self.long_kept: deque[tuple[int, str]] = deque()
-
-    def state(self) -> Any:
-        return [
-            self.shown,
-            self.touches,
-            list(self.promised),
-            list(self.unsettled),
-            list(self.kept),
-            list(self.long_kept),
-        ]
-
-    def restore(self, state: Any) -> None:
-        impressions, touches, promised, unsettled, recent, long_kept = state
-        self.shown = msgspec.convert(impressions, dict[str, Impression | None])
-        self.touches = touches
-        self.promised, self.unsettled = deque(promised), deque(unsettled)
-        self.kept = deque((ts, name) for ts, name in recent)
-        self.long_kept = deque((ts, name) for ts, name in long_kept)
+    shown: dict[str, Impression | None] = field(default_factory=dict)
+    touches: dict[int, list[str]] = field(default_factory=dict)
+    promised: deque[str] = field(default_factory=deque)
+    unsettled: deque[str] = field(default_factory=deque)
+    kept: deque[tuple[int, str]] = field(default_factory=deque)
+    long_kept: deque[tuple[int, str]] = field(default_factory=deque)
 
 
 _REMEMBERED: Final = 31 * DAY_US
 """Minimal retention of views, since a cap may get a longer period."""
 
-type Pair = tuple[int, int]
-"""Rows of an ad group and of a viewer."""
 
-
+@dataclass(slots=True)
 class FrequencyCounter:
-    """Frequency caps of ad groups with their counted views.
+    """Frequency caps of ad groups with their counted views, by rows of ad group and viewer.
 
     A view counts from its decision on, until its reservation in the budget expires.
     """
 
-    def __init__(self) -> None:
-        self.caps: dict[int, tuple[int, int]] = {}
-        """Number of views and period in microseconds, by row of the ad group."""
-        self.views: dict[Pair, list[int]] = {}
-        """Times of views."""
-        self.waiting: dict[Pair, dict[str, int]] = {}
-        """Times of decisions without a view, by request."""
-        self._dropped_at = 0
+    caps: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Number of views and period in microseconds, by row of the ad group."""
+    views: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    """Times of views."""
+    waiting: dict[tuple[int, int], dict[str, int]] = field(default_factory=dict)
+    """Times of decisions without a view, by request."""
+    dropped_at: int = 0
 
     def set_cap(self, line: AdGroupLine, group: int, records: Records) -> None:
         """Set the cap of an ad group; a new one counts the stored views."""
@@ -194,9 +174,9 @@ class FrequencyCounter:
 
     def drop_old(self, ts: int, wait: int) -> None:
         """Delete expired views once a day."""
-        if not self.caps or ts - self._dropped_at < DAY_US:
+        if not self.caps or ts - self.dropped_at < DAY_US:
             return
-        self._dropped_at = ts
+        self.dropped_at = ts
         for pair, times in list(self.views.items()):
             period = max(self.caps[pair[0]][1], _REMEMBERED)
             self.views[pair] = [at for at in times if at > ts - period]
@@ -204,20 +184,6 @@ class FrequencyCounter:
             self.waiting[pair] = {name: at for name, at in requests.items() if at > ts - wait}
         self.views = {pair: times for pair, times in self.views.items() if times}
         self.waiting = {pair: requests for pair, requests in self.waiting.items() if requests}
-
-    def state(self) -> list[Any]:
-        return [
-            [[group, *cap] for group, cap in self.caps.items()],
-            [[*pair, times] for pair, times in self.views.items()],
-            [[*pair, requests] for pair, requests in self.waiting.items()],
-            self._dropped_at,
-        ]
-
-    def restore(self, state: list[Any]) -> None:
-        caps, views, waiting, self._dropped_at = state
-        self.caps = {group: (most, period) for group, most, period in caps}
-        self.views = {(group, viewer): times for group, viewer, times in views}
-        self.waiting = {(group, viewer): requests for group, viewer, requests in waiting}
 
 
 TRUST: Final = 10.0
@@ -313,18 +279,22 @@ def likely_hazards(
     return mean
 
 
+@dataclass(slots=True)
 class LabelDelays:
     """Samples of one head without a label, and the label delay per ad group."""
 
-    def __init__(self, prior_rate: float) -> None:
-        self.prior_rate = prior_rate
-        self.at_edge: list[deque[tuple[int, str]]] = [deque() for _ in EDGES_S]
-        self.waited = np.zeros((0, len(EDGES_S)))
-        self.came = np.zeros((0, len(EDGES_S)))
-        self.all_waited = np.full(len(EDGES_S), 4.0)
-        # Prior: in each interval a fifth of the missing labels arrive.
-        self.all_came = self.all_waited * prior_rate * np.array([0.2 * 0.8**i for i in range(len(EDGES_S))])
-        self.shares: dict[int, list[float]] = {}
+    prior_rate: float
+    at_edge: list[deque[tuple[int, str]]] = field(default_factory=lambda: [deque() for _ in EDGES_S])
+    waited: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, len(EDGES_S))))
+    came: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, len(EDGES_S))))
+    all_waited: NDArray[np.float64] = field(default_factory=lambda: np.full(len(EDGES_S), 4.0))
+    all_came: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    shares: dict[int, list[float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not len(self.all_came):  # prior: in each interval a fifth of the missing labels arrive
+            fifths = np.array([0.2 * 0.8**i for i in range(len(EDGES_S))])
+            self.all_came = self.all_waited * self.prior_rate * fifths
 
     def grow(self, groups: int) -> None:
         if len(self.waited) < groups:
@@ -385,21 +355,3 @@ class LabelDelays:
         self.waited *= fade
         self.came *= fade
         self.shares.clear()
-
-    def state(self) -> Any:
-        return [
-            [list(queue) for queue in self.at_edge],
-            self.all_waited.tolist(),
-            self.all_came.tolist(),
-            self.waited.tolist(),
-            self.came.tolist(),
-            self.shares,
-        ]
-
-    def restore(self, state: Any) -> None:
-        edges, all_waited, all_came, waited, arrived, shares = state
-        self.at_edge = [deque((at, name) for at, name in edge) for edge in edges]
-        self.all_waited, self.all_came = np.array(all_waited), np.array(all_came)
-        self.waited = np.array(waited).reshape(-1, len(EDGES_S))
-        self.came = np.array(arrived).reshape(-1, len(EDGES_S))
-        self.shares = {int(key): list(value) for key, value in shares.items()}

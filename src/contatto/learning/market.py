@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import permutations
 from typing import Any, Final
@@ -132,18 +132,18 @@ _DEPTH: Final = 0.5
 """Prior of the daily curve: most requests at 20:00, a third of that at 8:00. With an even curve the first
 day's budget is spent at most a sixth too late."""
 
-type Curve = NDArray[np.float64]
+Curve = NDArray[np.float64]
 
 
+@dataclass(slots=True)
 class Traffic:
     """Requests by country and quarter hour of the UTC day, averaged over days."""
 
-    def __init__(self) -> None:
-        self.today = np.zeros((8, SLOTS))
-        self.mean = np.zeros((8, SLOTS))
-        self.weight = np.zeros(SLOTS)
-        self.day = -1
-        self.began_s = 0
+    today: Curve = field(default_factory=lambda: np.zeros((8, SLOTS)))
+    mean: Curve = field(default_factory=lambda: np.zeros((8, SLOTS)))
+    weight: Curve = field(default_factory=lambda: np.zeros(SLOTS))
+    day: int = -1
+    began_s: int = 0
 
     def count(self, country: int, now_s: int) -> None:
         day, second = divmod(now_s, col.DAY_S)
@@ -180,13 +180,6 @@ class Traffic:
         curve = np.where(observed, curve, usual * expected)
         curve = 0.5 * curve + 0.25 * (np.roll(curve, 1) + np.roll(curve, -1))
         return np.asarray(curve + 0.01 * usual)
-
-    def state(self) -> Any:
-        return [self.today.tolist(), self.mean.tolist(), self.weight.tolist(), self.day, self.began_s]
-
-    def restore(self, state: Any) -> None:
-        today, mean, weight, self.day, self.began_s = state
-        self.today, self.mean, self.weight = np.array(today), np.array(mean), np.array(weight)
 
 
 def usual_day(offset_s: float) -> Curve:
@@ -304,40 +297,46 @@ class RowIndex(dict[int, int]):
         return place
 
 
+@dataclass
 class Groups:
     """Tables of all ad groups and ads."""
 
-    def __init__(self) -> None:
-        self.groups: list[AuctionGroup] = []
-        self.by_id: dict[str, int] = {}
-        self.ad_ids: list[str] = []
-        self.ad_by_id: dict[str, int] = {}
-        self.ad_lines: list[AdLine] = []
-        self.advertisers: dict[str, int] = {}
-        self.ads_of: dict[str, list[int]] = {}
-        self.countries: dict[str, int] = {"": 0}
-        self.features: dict[int, int] = {}
-        self.view_rate = 1.0
+    groups: list[AuctionGroup] = field(default_factory=list)
+    by_id: dict[str, int] = field(default_factory=dict)
+    ad_ids: list[str] = field(default_factory=list)
+    ad_by_id: dict[str, int] = field(default_factory=dict)
+    ad_lines: list[AdLine] = field(default_factory=list)
+    advertisers: dict[str, int] = field(default_factory=dict)
+    countries: dict[str, int] = field(default_factory=lambda: {"": 0})
+    features: dict[int, int] = field(default_factory=dict)
+    view_rate: float = 1.0
+    table: NDArray[np.float64] = field(default_factory=lambda: np.zeros((8, col.GROUP_COLUMNS)))
+    allowed: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((8, 8), np.uint8))
+    prices: NDArray[np.float64] = field(default_factory=lambda: np.zeros((8, col.BINS)))
+    counts: NDArray[np.float64] = field(default_factory=lambda: np.zeros((8, col.BINS)))
+    best_of: NDArray[np.float64] = field(default_factory=lambda: np.zeros((8, 2)))
+    ads: NDArray[np.int64] = field(default_factory=lambda: np.zeros((8, col.AD_COLUMNS), np.int64))
+    ad_hashes: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(8, np.uint64))
+    ad_features: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros((8, col.MOST_AD_FEATURES), np.int64)
+    )
+    ad_values: NDArray[np.float64] = field(default_factory=lambda: np.zeros((8, col.MOST_AD_FEATURES)))
+    feature_hashes: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(8, np.uint64))
+    crosses: NDArray[np.uint8] = field(default_factory=lambda: np.ones(8, np.uint8))
+    stamps: NDArray[np.int64] = field(default_factory=lambda: np.zeros(8, np.int64))
+    sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros((8, col.HEADS + 1)))
+    able: NDArray[np.int64] = field(default_factory=lambda: np.zeros(9, np.int64))
+    offers: NDArray[np.float64] = field(default_factory=lambda: np.zeros(9))
+    raws: NDArray[np.float64] = field(default_factory=lambda: np.zeros((9, col.RAWS)))
+
+    def __post_init__(self) -> None:
+        self.by_number, self.ad_by_number = RowIndex(self.by_id), RowIndex(self.ad_by_id)
+        self.curves: dict[int, tuple[int, Curve]] = {}
         self.results_per_score: dict[LineGoal, float] = {}
         """Usual ratio by goal at this step, see `outcomes.results_per_score`."""
-        self.curves: dict[int, tuple[int, NDArray[np.float64]]] = {}
-        self.table = np.zeros((8, col.GROUP_COLUMNS))
-        self.allowed = np.zeros((8, 8), np.uint8)
-        self.prices = np.zeros((8, col.BINS))
-        self.counts = np.zeros((8, col.BINS))
-        self.best_of = np.zeros((8, 2))
-        self.ads = np.zeros((8, col.AD_COLUMNS), np.int64)
-        self.ad_hashes = np.zeros(8, np.uint64)
-        self.ad_features = np.zeros((8, col.MOST_AD_FEATURES), np.int64)
-        self.ad_values = np.zeros((8, col.MOST_AD_FEATURES))
-        self.feature_hashes = np.zeros(8, np.uint64)
-        self.crosses = np.ones(8, np.uint8)
-        self.stamps = np.zeros(8, np.int64)
-        self.sums = np.zeros((8, col.HEADS + 1))
-        self.able = np.zeros(9, np.int64)
-        self.offers = np.zeros(9)
-        self.raws = np.zeros((9, col.RAWS))
-        self.by_number, self.ad_by_number = RowIndex(self.by_id), RowIndex(self.ad_by_id)
+        self.ads_of: dict[str, list[int]] = {}
+        for ad, line in enumerate(self.ad_lines):
+            self._ads_of_advertiser(line).append(ad)
 
     def country_of(self, name: str) -> int:
         """Return the number of a country; new ones are open to ad groups without targeting."""
@@ -482,58 +481,6 @@ class Groups:
         self.counts *= shares[:, None]
         self.table[:, col.G_REQUESTS] *= shares
 
-    def state(self) -> Any:
-        return [
-            [
-                [
-                    msgspec.to_builtins(group.line), group.number, group.day_from, group.day_until,
-                    group.spent_day, group.spent_ever, group.promised,
-                    _figures_of(group.plan),
-                    group.views, group.clicks, group.conversations, group.spam, group.leads, group.predicted,
-                    group.began_at, group.planned, group.spent_before, group.correction, group.paced,
-                    group.is_paced, group.cost_factor, group.lately_spent, group.lately_expected,
-                    group.lately_scored, group.expected, group.scored, group.ahead,
-                    _figures_of(group.campaign_plan), group.campaign_paced,
-                ]
-                for group in self.groups
-            ],
-            [msgspec.to_builtins(line) for line in self.ad_lines],
-            self.by_id, self.ad_ids, self.ad_by_id, self.advertisers, self.countries,
-            {str(key): value for key, value in self.features.items()}, self.view_rate,
-        ]  # fmt: skip
-
-    def restore(self, state: Any) -> None:
-        groups, ad_lines, self.by_id, self.ad_ids, self.ad_by_id, self.advertisers, self.countries, *rest = (
-            state
-        )
-        self.features = {int(key): value for key, value in rest[0].items()}
-        self.view_rate = rest[1]
-        self.ad_lines = [msgspec.convert(line, AdLine) for line in ad_lines]
-        self.groups = [_restored(*group) for group in groups]
-        for ad, line in enumerate(self.ad_lines):
-            self._ads_of_advertiser(line).append(ad)
-        self.by_number, self.ad_by_number = RowIndex(self.by_id), RowIndex(self.ad_by_id)
-
-
-GROUP_ARRAYS: Final = (
-    "table", "allowed", "prices", "counts", "best_of", "ads", "ad_hashes", "ad_features", "ad_values",
-    "feature_hashes", "crosses", "stamps", "sums", "able", "offers", "raws",
-)  # fmt: skip
-"""Tables of `Groups` in a snapshot."""
-_FIELDS: Final = [item.name for item in fields(AuctionGroup)]
-_PLANS: Final = (_FIELDS.index("plan"), _FIELDS.index("campaign_plan"))
-
-
-def _restored(line: Any, number: int, *figures: Any) -> AuctionGroup:
-    values: list[Any] = [msgspec.convert(line, AdGroupLine), number, *figures]
-    for place in _PLANS:
-        values[place] = BudgetPlan(*values[place])
-    return AuctionGroup(*values)
-
-
-def _figures_of(plan: BudgetPlan) -> list[float]:
-    return [plan.from_s, plan.until_s, plan.spent, plan.amount]
-
 
 def _serves(line: AdGroupLine, country: str) -> bool:
     return not line.countries or country in {name.upper() for name in line.countries}
@@ -605,19 +552,23 @@ class Learned:
         forget(self.table, self.family_of, self.spread, share)
 
 
+@dataclass
 class Viewers:
     """Viewers with their history and their own effect on each head."""
 
-    def __init__(self) -> None:
-        self.by_id: dict[str, int] = {}
-        self.table = np.zeros((1024, col.VIEWER_COLUMNS))
-        self.recent = np.full((1024, col.RECENT_ADS), -1, np.int32)
-        self.shown = np.zeros((1024, col.RECENT_ADS), np.float32)
-        self.weekly = np.zeros((1024, col.RECENT_ADS), np.float32)
-        self.shown_at = np.zeros((1024, col.RECENT_ADS))
-        self.known = np.full((1024, col.KNOWN_ADVERTISERS), -1, np.int32)
-        self.flags = np.zeros((1024, col.KNOWN_ADVERTISERS), np.uint8)
-        self.again = np.zeros((1024, col.HEADS_AGAIN), np.float32)
+    by_id: dict[str, int] = field(default_factory=dict)
+    table: NDArray[np.float64] = field(default_factory=lambda: np.zeros((1024, col.VIEWER_COLUMNS)))
+    recent: NDArray[np.int32] = field(default_factory=lambda: np.full((1024, col.RECENT_ADS), -1, np.int32))
+    shown: NDArray[np.float32] = field(default_factory=lambda: np.zeros((1024, col.RECENT_ADS), np.float32))
+    weekly: NDArray[np.float32] = field(default_factory=lambda: np.zeros((1024, col.RECENT_ADS), np.float32))
+    shown_at: NDArray[np.float64] = field(default_factory=lambda: np.zeros((1024, col.RECENT_ADS)))
+    known: NDArray[np.int32] = field(
+        default_factory=lambda: np.full((1024, col.KNOWN_ADVERTISERS), -1, np.int32)
+    )
+    flags: NDArray[np.uint8] = field(
+        default_factory=lambda: np.zeros((1024, col.KNOWN_ADVERTISERS), np.uint8)
+    )
+    again: NDArray[np.float32] = field(default_factory=lambda: np.zeros((1024, col.HEADS_AGAIN), np.float32))
 
     def row_of(self, viewer_id: str, now_s: float) -> int:
         """Return the row of a viewer; add a missing one."""
@@ -652,13 +603,13 @@ class Viewers:
 VIEWER_ARRAYS: Final = ("table", "recent", "shown", "weekly", "shown_at", "known", "flags")
 
 
+@dataclass(slots=True)
 class CalibrationCounts:
     """Decayed actual and expected outcomes by ad group and head, with shrinkage to the market."""
 
-    def __init__(self) -> None:
-        self.came = np.zeros((0, col.HEADS))
-        self.expected = np.zeros((0, col.HEADS))
-        self.tried = np.zeros((0, col.HEADS))
+    came: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, col.HEADS)))
+    expected: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, col.HEADS)))
+    tried: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, col.HEADS)))
 
     def grow(self, groups: int) -> None:
         more = ((0, groups - len(self.came)), (0, 0))

@@ -649,8 +649,8 @@ class _FixedValues(FieldValues):
 
     __slots__ = ("size",)
 
-    def __init__(self, field: str, learned: FieldValues | None = None) -> None:
-        super().__init__(field)
+    def __init__(self, name: str, learned: FieldValues | None = None) -> None:
+        super().__init__(name)
         if learned is not None:
             self.hashes, self.counts = dict(learned.hashes), learned.counts
             self.numbers, self.knots = learned.numbers, learned.knots
@@ -659,7 +659,7 @@ class _FixedValues(FieldValues):
     def hash_of(self, value: str) -> int:
         if (hashed := self.hashes.get(value)) is not None:
             return hashed
-        return name_hash("is", self.field, value) if self.size < BUSY else self.rare
+        return name_hash("is", self.name, value) if self.size < BUSY else self.rare
 
     def place_number(self, number: float) -> Hashed:
         if self.knots:
@@ -678,13 +678,13 @@ class _FixedFields(FeatureFields):
 
     def __init__(self, learned: FeatureFields) -> None:
         super().__init__(learned.origin)
-        self.by_name = {name: _FixedValues(values.field, values) for name, values in learned.by_name.items()}
+        self.by_name = {name: _FixedValues(values.name, values) for name, values in learned.by_name.items()}
         self._learned = lru_cache(MOST_FIELDS)(_FixedValues)
 
-    def values_of(self, field: str) -> FieldValues | None:
-        if field in self.by_name or len(self.by_name) >= MOST_FIELDS:
-            return self.by_name.get(field)
-        return self._learned(f"{self.origin}\0{field}")
+    def values_of(self, name: str) -> FieldValues | None:
+        if name in self.by_name or len(self.by_name) >= MOST_FIELDS:
+            return self.by_name.get(name)
+        return self._learned(f"{self.origin}\0{name}")
 
 
 def repeat_decision(replica: Replica, record: Record) -> Record:
