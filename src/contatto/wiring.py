@@ -104,7 +104,7 @@ from contatto.leads.model import (
 from contatto.leads.ports import LeadPorts
 from contatto.leads.store.jobs import lead_jobs
 from contatto.logins.actions import purge_logins
-from contatto.mail.actions import mail_kind, purge_mails
+from contatto.mail import mail_kind, purge_mails
 from contatto.measurement import actions as measurement
 from contatto.measurement.actions import ChargePort, GatheredTouches
 from contatto.operators import actions as operators_actions

@@ -22,7 +22,7 @@ from contatto.kit.ids import new_id
 from contatto.leads.actions.annotations import TaskText, add_task, assign_lead
 from contatto.leads.model import Actor, LeadCaptured
 from contatto.leads.store.records import find_lead
-from contatto.mail.store import mails
+from contatto.mail import mails
 from tests import make
 from tests.inbox.incoming import received, take
 from tests.journeys.running import House, message, running_house, until

@@ -7,8 +7,7 @@ from pydantic import ValidationError
 
 from contatto.kit.outbound.model import Done, Failed, HttpAnswer, NotNow
 from contatto.kit.settings import Settings
-from contatto.mail.actions import queue_mail
-from contatto.mail.model import Mail, NewMail, encode_mail, read_reply
+from contatto.mail import Mail, NewMail, encode_mail, queue_mail, read_reply
 from tests.journeys.running import House, until
 from tests.mailbox import Mailbox, text_of
 from tests.people.conftest import MEI

@@ -64,8 +64,7 @@ from contatto.kit.values import from_base64url, to_base64url
 from contatto.kit.vault import Vault
 from contatto.leads.model import LeadCaptured, WorkAssigned
 from contatto.leads.store.annotations import list_due_tasks
-from contatto.mail.actions import queue_mail
-from contatto.mail.model import NewMail
+from contatto.mail import NewMail, queue_mail
 
 ALERT_BATCH: Final = 500
 """Due alerts that one batch sends."""

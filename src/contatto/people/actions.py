@@ -17,8 +17,7 @@ from contatto.kit.i18n import Translator
 from contatto.kit.ids import new_id
 from contatto.kit.rate_limits import SharedLimit
 from contatto.logins.actions import is_known_place
-from contatto.mail.actions import queue_mail
-from contatto.mail.model import NewMail
+from contatto.mail import NewMail, queue_mail
 from contatto.people import rules, store
 from contatto.people.model import Invitation, Newcomer, OpenedInvitation, Profile, ResetLink
 

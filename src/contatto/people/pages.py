@@ -26,8 +26,7 @@ from contatto.kit.ids import hash_secret
 from contatto.kit.languages import translator_for
 from contatto.kit.rate_limits import client_network
 from contatto.logins.actions import count_login, give_login_back
-from contatto.mail.actions import queue_mail
-from contatto.mail.model import NewMail
+from contatto.mail import NewMail, queue_mail
 from contatto.people import actions, rules, store
 from contatto.people.model import Newcomer, OpenedInvitation, Profile
 from contatto.ui.render import check_csrf, session_token, set_session, translator_of

@@ -84,7 +84,7 @@ def _bound(statement: Any, columns: tuple[str, ...] | None) -> _Bound | None:
 
 def insert_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
     """Run a cached insert for all rows; each has the same columns."""
-    if tx.locks_rows and len(rows) > 1 and bulk_upsert(tx, statement, rows):
+    if tx.locks_rows and len(rows) > 1 and bulk_insert(tx, statement, rows) is not None:
         return
     bound = None if tx.locks_rows or not rows else _bound(statement, tuple(rows[0]))
     if bound is None:
@@ -95,7 +95,7 @@ def insert_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
 
 def insert_all(tx: Tx, table: Table, rows: Sequence[Row]) -> None:
     """Insert new rows of the same columns."""
-    if rows and not (tx.locks_rows and bulk_insert(tx, table, rows) is not None):
+    if rows and not (tx.locks_rows and bulk_insert(tx, plain_insert(table), rows) is not None):
         insert_rows(tx, plain_insert(table), rows)
 
 
@@ -131,7 +131,7 @@ def insert_new(tx: Tx, table: Table, rows: Sequence[Row]) -> int:
     bound = None if tx.locks_rows else _bound(statement, tuple(rows[0]))
     if bound is not None:
         return int(run_many(tx, bound.sql, bound.values_of(rows)).rowcount)
-    if tx.locks_rows and (count := bulk_insert(tx, table, rows, if_new=True)) is not None:
+    if tx.locks_rows and (count := bulk_insert(tx, statement, rows)) is not None:
         return count
     return tx.connection.execute(statement, list(rows), execution_options=_ROWCOUNT).rowcount
 
@@ -303,30 +303,22 @@ class _BulkStatement:
         }
 
 
-def bulk_insert(tx: Tx, table: Table, rows: Sequence[Row], *, if_new: bool = False) -> int | None:
-    """Insert rows of the same columns, in their order; ``if_new`` skips rows with taken unique keys.
+def bulk_insert(tx: Tx, statement: Any, rows: Sequence[Row]) -> int | None:
+    """Run a cached insert for rows of the same columns, in their order.
+
+    A statement may change a row only once, so repeated keys of an upsert go to further statements.
 
     Returns:
-        The number of inserted rows; None, without an insert, where the table makes some values itself.
+        The number of written rows; None, without an insert, for an unsupported statement.
     """
-    bulk = _compile_insert(table, tuple(rows[0]), if_new)
-    return None if bulk is None else _run(tx, bulk, rows)
-
-
-def bulk_upsert(tx: Tx, statement: Any, rows: Sequence[Row]) -> bool:
-    """Run a cached insert with ``ON CONFLICT`` for all rows; each has the same columns.
-
-    A statement may change a row only once, so repeated keys go to further statements.
-
-    Returns:
-        False, without an insert, for an unsupported statement.
-    """
-    bulk = _compile_upsert(statement, tuple(rows[0]))
+    bulk = _compile_insert(statement, tuple(rows[0]))
     if bulk is None:
-        return False
+        return None
+    run, count = tx.connection.exec_driver_sql, 0
     for batch in _split_by_key(rows, bulk.key):
-        _run(tx, bulk, batch)
-    return True
+        values = tuple(bulk.arrays_of(batch).values())
+        count += run(bulk.sql, values, execution_options=_ROWCOUNT).rowcount
+    return count
 
 
 def _split_by_key(rows: Sequence[Row], key: Sequence[str]) -> list[list[Row]]:
@@ -341,11 +333,6 @@ def _split_by_key(rows: Sequence[Row], key: Sequence[str]) -> list[list[Row]]:
             rounds.append([])
         rounds[place].append(row)
     return rounds
-
-
-def _run(tx: Tx, bulk: _BulkStatement, rows: Sequence[Row]) -> int:
-    values = tuple(bulk.arrays_of(rows).values())
-    return tx.connection.exec_driver_sql(bulk.sql, values, execution_options=_ROWCOUNT).rowcount
 
 
 def bulk_update(tx: Tx, statement: Any, rows: Sequence[Row]) -> bool:
@@ -390,39 +377,31 @@ def _compile_update(statement: Any, names: tuple[str, ...]) -> _BulkStatement | 
 
 
 @lru_cache(maxsize=128)
-def _compile_insert(table: Table, names: tuple[str, ...], if_new: bool) -> _BulkStatement | None:  # noqa: FBT001  # a key
-    insert = insert_or_ignore("postgresql", table) if if_new else plain_insert(table)
-    return _with_arrays(insert, names, " ON CONFLICT DO NOTHING" if if_new else "")
-
-
-@lru_cache(maxsize=128)
-def _compile_upsert(statement: Any, names: tuple[str, ...]) -> _BulkStatement | None:
+def _compile_insert(statement: Any, names: tuple[str, ...]) -> _BulkStatement | None:
+    """Return the bulk form of an insert; None where a type or a clause does not support it."""
+    if not isinstance(statement, Insert):
+        return None
     clause = getattr(statement, "_post_values_clause", None)
     key = tuple(getattr(clause, "inferred_target_elements", None) or ())
-    compiled = str(statement.compile(dialect=_dialect(), column_keys=names))
-    match = re.search(r"\)( ON CONFLICT .*?)(?: RETURNING .*)?$", compiled, re.DOTALL)
-    if not isinstance(statement, Insert) or not set(key) <= set(names) or (clause is not None and not match):
-        return None
+    compiled = statement.compile(dialect=_dialect(), column_keys=list(names))
+    match = re.search(r"\)( ON CONFLICT .*?)(?: RETURNING .*)?$", str(compiled), re.DOTALL)
     suffix = match[1] if match else ""
-    return _with_arrays(statement, names, suffix, key) if "%" not in suffix else None
-
-
-def _with_arrays(
-    insert: Any, names: tuple[str, ...], suffix: str, key: tuple[str, ...] = ()
-) -> _BulkStatement | None:
-    """Return the bulk form of an insert; None where the table or a type does not support it."""
-    if getattr(insert.compile(dialect=_dialect(), column_keys=names), "insert_prefetch", ()):
-        return None
-    table = insert.table
-    columns = [table.c[name] for name in names]
-    if any(isinstance(column.type, _UNSUPPORTED) for column in columns):
+    columns = [statement.table.c[name] for name in names]
+    if (
+        getattr(compiled, "insert_prefetch", ())
+        or not set(key) <= set(names)
+        or (clause is not None and not match)
+        or "%" in suffix
+        or any(isinstance(column.type, _UNSUPPORTED) for column in columns)
+    ):
         return None
     into = ", ".join(map(_dialect().identifier_preparer.format_column, columns))
-    texts = [_text_of(column.type.dialect_impl(_dialect())) for column in columns]
+    kinds = [column.type.dialect_impl(_dialect()) for column in columns]
+    texts = list(map(_text_of, kinds))
     lists = ", ".join(f"%s::{text}[]" for text in texts)
-    name = _dialect().identifier_preparer.format_table(table)
-    sql = f"INSERT INTO {name} ({into}) SELECT * FROM unnest({lists}){suffix}"  # noqa: S608  # names of ours
-    processors = [column.type.dialect_impl(_dialect()).bind_processor(_dialect()) for column in columns]
+    table = _dialect().identifier_preparer.format_table(statement.table)
+    sql = f"INSERT INTO {table} ({into}) SELECT * FROM unnest({lists}){suffix}"  # noqa: S608  # names of ours
+    processors = [kind.bind_processor(_dialect()) for kind in kinds]
     return _BulkStatement(sql, tuple(zip(names, texts, processors, strict=True)), key)
 
 

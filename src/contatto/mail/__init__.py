@@ -1,1 +1,0 @@
-"""Queued mails, encrypted until a mail server accepts them."""
