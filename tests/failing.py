@@ -10,14 +10,14 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.machine import LEASE
 from contatto.kit.outbound.model import NoAnswer, RequestState, SendFailure
-from contatto.kit.outbound.queue import jobs, list_failed_jobs, read_requests, start_request
+from contatto.kit.outbound.queue import jobs, list_failed_jobs, read_requests
 from contatto.kit.outbox import Drain, emit
 from contatto.leads.model import LeadRemoved
 from contatto.subscriptions import actions as notices
 from contatto.subscriptions.actions import NewSubscription
 from contatto.subscriptions.model import Entity
 from contatto.subscriptions.rules import destination_of
-from tests.outbound import answer
+from tests.outbound import answer, start_request
 
 MESSAGE_PUSH = notices.push_kind(Entity.DIRECT_MESSAGE)
 

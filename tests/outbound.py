@@ -1,21 +1,44 @@
 """Outbound requests without a worker or a network: a test claims them, and says what is answered."""
 
+from collections.abc import Callable
+from datetime import datetime
+
 from sqlalchemy import select
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.machine import LEASE
 from contatto.kit.outbound.model import Ask, HttpOutcome, OutboundRequest
 from contatto.kit.outbound.queue import (
+    AnsweredRequest,
+    Claimed,
     OutboundKind,
+    begin_requests,
     jobs,
     list_due_destinations,
     list_due_requests,
-    next_step,
     read_requests,
-    start_request,
+    take_answers,
 )
 
-type Claimed = tuple[OutboundRequest, Ask]
+
+def start_request(
+    tx: Tx, kind: OutboundKind, request: OutboundRequest, until: datetime, chance: Callable[[], float]
+) -> Claimed | None:
+    """Claim one request until a time, and return its first step; None where it was settled at once."""
+    begun = begin_requests(tx, {request.kind: kind}, [request], until, chance, is_alone=True)
+    return next(iter(begun.claimed), None)
+
+
+def next_step(
+    tx: Tx,
+    kind: OutboundKind,
+    request: OutboundRequest,
+    exchanged: tuple[Ask, HttpOutcome],
+    chance: Callable[[], float],
+) -> Ask | None:
+    """Store the result of one step, and return the next one; None when there is an outcome."""
+    answered = [AnsweredRequest(request, *exchanged)]
+    return take_answers(tx, {request.kind: kind}, answered, chance, is_alone=True)[0]
 
 
 def find_request(tx: Tx, business_id: str, request_id: int) -> OutboundRequest | None:

@@ -14,11 +14,12 @@ from contatto.integrations.model import DeliveryState
 from contatto.kit.db.tx import Parts, Tx
 from contatto.kit.outbound.machine import LEASE
 from contatto.kit.outbound.model import Ask, HttpOutcome, HttpRequest, OutboundRequest
-from contatto.kit.outbound.queue import list_due_destinations, list_due_requests, next_step, start_request
+from contatto.kit.outbound.queue import list_due_destinations, list_due_requests
 from contatto.kit.settings import Settings
 from contatto.leads.ports import LeadPorts
 from contatto.wiring import PORTS, outbound_kinds
 from tests.crm.memory import MemoryConnector
+from tests.outbound import next_step, start_request
 
 STATUSES: Final = (("raw", "New"), ("contacted", "Working"), ("converted", "Won"), ("unqualified", "Lost"))
 MAPPING: Final = (

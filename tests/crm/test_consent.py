@@ -21,10 +21,10 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import Ask, HttpAnswer, HttpRequest, OutboundRequest
-from contatto.kit.outbound.queue import next_step
 from tests import make
 from tests.crm.engine import KINDS, claim, fresh, link, run_all, with_memory
 from tests.crm.memory import MemoryCrm
+from tests.outbound import next_step
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 WHO = ConsentVisitor("business-1", "member-1", "session-1")

@@ -25,12 +25,13 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.machine import LEASE
 from contatto.kit.outbound.model import OutboundRequest
-from contatto.kit.outbound.queue import list_requests_of, start_request
+from contatto.kit.outbound.queue import list_requests_of
 from contatto.kit.settings import Settings
 from contatto.wiring import install
 from contatto.worker import Worker
 from tests import make, unchanged
 from tests.channels.vendor import Vendor, running_vendor
+from tests.outbound import start_request
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "channels"
 TOKEN = "a-token-of-the-account"

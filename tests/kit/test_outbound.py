@@ -34,14 +34,13 @@ from contatto.kit.outbound.queue import (
     expire_requests,
     jobs,
     list_failed_jobs,
-    next_step,
     purge_jobs,
     queue_request,
     record_dismissed,
     renew_claims,
     replay_request,
 )
-from tests.outbound import Claimed, answer, claim_all, find_request
+from tests.outbound import Claimed, answer, claim_all, find_request, next_step
 
 PLAN = RetryPlan((10, 60), timedelta(hours=1))
 OK = HttpAnswer(200, {}, b"")

@@ -19,7 +19,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.model import Ask, HttpOutcome, OutboundRequest
-from contatto.kit.outbound.queue import delete_requests_of, next_step
+from contatto.kit.outbound.queue import delete_requests_of
 from contatto.kit.settings import Settings
 from contatto.leads.model import Lead
 from contatto.signals import actions
@@ -31,6 +31,7 @@ from contatto.simulator.ad_platforms import AdPlatformFake as InMemory
 from contatto.wiring import PORTS, outbound_kinds
 from tests import make
 from tests.crm.engine import claim
+from tests.outbound import next_step
 
 KINDS: Final = outbound_kinds(Settings(base_url="https://contatto.example.com"))
 ALL: Final = tuple(SignalStep)

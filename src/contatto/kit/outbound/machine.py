@@ -19,7 +19,7 @@ from typing import Final
 from sqlalchemy.exc import OperationalError
 
 from contatto.kit.db.database import Database, keep_to_ourselves
-from contatto.kit.db.tx import Tx, in_time
+from contatto.kit.db.tx import Tx, in_time, savepoint
 from contatto.kit.fair_queue import Turns, in_turn
 from contatto.kit.log import logger, where
 from contatto.kit.outbound.client import Client
@@ -35,7 +35,6 @@ from contatto.kit.outbound.model import (
     SendFailure,
 )
 from contatto.kit.outbound.queue import (
-    UNKNOWN_KIND,
     WAITING,
     AnsweredRequest,
     Begun,
@@ -46,12 +45,8 @@ from contatto.kit.outbound.queue import (
     list_due,
     list_due_destinations,
     list_due_requests_of,
-    next_step,
-    put_off,
     renew_claims,
-    settle_request,
-    shorten_lock_timeout,
-    start_request,
+    settle_requests,
     take_answers,
 )
 
@@ -342,8 +337,6 @@ class OutboundMachine:
         return len(result.begun.claimed)
 
     def _pass(self, answers: list[AnsweredRequest], rooms: FreePlaces, tx: Tx) -> _PassResult:
-        if answers:
-            shorten_lock_timeout(tx)
         following = take_answers(tx, self._kinds, answers, self._chance)
         if self._is_ending or len(following) < len(answers):
             return _PassResult(following, Begun([], 0), is_more=True)
@@ -376,48 +369,37 @@ class OutboundMachine:
         return len(claimed)
 
     def _claim_one_by_one(self, rooms: FreePlaces, tx: Tx) -> tuple[int, list[Claimed]]:
+        """Claim requests; one that the database rejects counts as a failed attempt."""
         claimed: list[Claimed] = []
         handled = 0
         for request in in_time(self._claiming.choose(tx, rooms).requests):
             self._claiming.note_served([request])
             handled += 1
-            kind = self._kinds.get(request.kind)
-            if kind is None:
-                put_off(tx, request, tx.now + UNKNOWN_KIND)
-            elif begun := self._start(tx, kind, request):
-                claimed.append(begun)
+            until, chance = tx.now + LEASE, self._chance
+            try:
+                with savepoint(tx):
+                    claimed += begin_requests(
+                        tx, self._kinds, [request], until, chance, is_alone=True
+                    ).claimed
+            except OperationalError:  # the database is away
+                raise
+            except Exception as error:  # only this request is affected
+                logger().error("outbound.broken", kind=request.kind, error_at=where(error))
+                tried = replace(request, attempts=request.attempts + 1)
+                settle_requests(tx, self._kinds, [(tried, NotNow(BROKEN))], chance, is_alone=True)
         return handled, claimed
 
-    def _start(self, tx: Tx, kind: OutboundKind, request: OutboundRequest) -> Claimed | None:
-        """Claim a request; one that the database rejects counts as a failed attempt."""
-        try:
-            with tx.connection.begin_nested():
-                return start_request(tx, kind, request, tx.now + LEASE, self._chance)
-        except OperationalError:  # the database is away
-            raise
-        except Exception as error:  # only this request is affected
-            logger().error("outbound.broken", kind=kind.name, error_at=where(error))
-            tried = replace(request, attempts=request.attempts + 1)
-            settle_request(tx, kind, tried, NotNow(BROKEN), self._chance)
-            return None
-
     async def _record(self, answered: AnsweredRequest) -> Ask | None:
-        kind = self._kinds[answered.request.kind]
+        kinds, chance = self._kinds, self._chance
         while True:
+            take = partial(take_answers, kinds=kinds, answered=[answered], chance=chance, is_alone=True)
             try:
-                step = partial(
-                    next_step,
-                    kind=kind,
-                    request=answered.request,
-                    exchanged=(answered.ask, answered.exchange),
-                    chance=self._chance,
-                )
-                return await self._db.write(step)
+                return (await self._db.write(take))[0]
             except OperationalError as error:  # a response must not get lost
-                logger().error("outbound.not_recorded", kind=kind.name, error_at=where(error))
+                logger().error("outbound.not_recorded", kind=answered.request.kind, error_at=where(error))
                 await asyncio.sleep(AGAIN_S)
             except Exception as error:  # the database rejects the step: a failed attempt
-                logger().error("outbound.broken", kind=kind.name, error_at=where(error))
+                logger().error("outbound.broken", kind=answered.request.kind, error_at=where(error))
                 answered = replace(answered, exchange=NoAnswer(SendFailure.BROKEN))
 
     def _go_on(self, waiting: _PendingAnswer, ask: Ask | None) -> None:

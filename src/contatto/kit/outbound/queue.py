@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -45,6 +46,7 @@ from contatto.kit.db.tx import (
     instant,
     metadata,
     only,
+    savepoint,
     sealed,
     tenant,
     within,
@@ -546,86 +548,152 @@ class OutboundKind:
 
 type Chance = Callable[[], float]
 """Source of random numbers from 0 to 1."""
+type Kinds = Mapping[str, OutboundKind]
+type Claimed = tuple[OutboundRequest, Ask]
 
-_NO_CHANCE: Final = float
-"""Constant 0, where no retry follows."""
+UNKNOWN_KIND: Final = timedelta(minutes=10)
+"""Delay of requests of a kind that this release does not have."""
+_SHORT_TIMEOUT: Final = text("SET LOCAL lock_timeout = '500ms'")
+"""In a deadlock the batch fails first, and its requests follow one by one.
 
-
-def start_request(
-    tx: Tx, kind: OutboundKind, request: OutboundRequest, until: datetime, chance: Chance
-) -> tuple[OutboundRequest, Ask] | None:
-    """Claim a request until a time, and return its first step; None where it was settled at once."""
-    if request.is_unsure:  # its sender died: it may have arrived
-        settle_request(tx, kind, request, Failed(ANSWER_LOST), chance)
-        return None
-    claimed = replace(request, claim=new_id(), attempts=request.attempts + 1)
-    try:
-        with tx.connection.begin_nested():
-            step = kind.begin(tx, claimed)
-    except Exception as error:  # only this request is affected
-        logger().error("outbound.broken", kind=kind.name, error_at=where(error))
-        step = NotNow(BROKEN)
-    if not isinstance(step, Ask):
-        settle_request(tx, kind, claimed, step, chance)
-        return None
-    mark_claimed(tx, [(claimed, step)], until)
-    return claimed, step
+After a second PostgreSQL would end either of the two transactions.
+"""
 
 
-def next_step(
+@dataclass(frozen=True, slots=True)
+class AnsweredRequest:
+    """Request with the step that was sent and its response."""
+
+    request: OutboundRequest
+    ask: Ask
+    exchange: HttpOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """First steps of due requests, and how many requests were handled."""
+
+    claimed: list[Claimed]
+    handled: int
+
+
+def begin_requests(
     tx: Tx,
-    kind: OutboundKind,
-    request: OutboundRequest,
-    exchanged: tuple[Ask, HttpOutcome],
+    kinds: Kinds,
+    requests: Sequence[OutboundRequest],
+    until: datetime,
     chance: Chance,
-) -> Ask | None:
-    """Store the result of a step, and return the next one; None when there is an outcome."""
-    ask, exchange = exchanged
-    step: Step
-    if isinstance(exchange, NoAnswer):
-        step = step_without_answer(ask, exchange)
-    else:
-        try:
-            with tx.connection.begin_nested():
-                step = kind.read(tx, replace(request, progress=ask.progress), exchange)
-        except Exception as error:  # only this request is affected
-            logger().error("outbound.broken", kind=kind.name, error_at=where(error))
-            step = NotNow(BROKEN) if ask.is_repeatable else Failed(BROKEN)
-    is_claimed = bool(list_claimed(tx, [request]))
-    if is_claimed and isinstance(step, Ask):
-        record_asked(tx, [(request, step)])
-        return step
-    # A success counts even without the claim.
-    if not isinstance(step, Ask) and (is_claimed or isinstance(step, Done)):
-        settle_request(tx, kind, request, step, chance)
-    return None
+    *,
+    is_alone: bool = False,
+) -> Begun:
+    """Claim requests until a time, and return their first steps; settle those without one.
+
+    It stops when the time of a batch is up, after the first ``handled`` ones. An error of an owner undoes
+    all; ``is_alone`` runs its functions in savepoints, so that an error becomes a failed attempt.
+    """
+    claimed: list[Claimed] = []
+    settled: list[tuple[OutboundRequest, Outcome]] = []
+    handled = 0
+    for request in in_time(requests):
+        handled += 1
+        kind = kinds.get(request.kind)
+        if kind is None:  # another release queued it
+            put_off(tx, request, tx.now + UNKNOWN_KIND)
+            continue
+        if request.is_unsure:  # its sender died: it may have arrived
+            settled.append((request, Failed(ANSWER_LOST)))
+            continue
+        fresh = replace(request, claim=new_id(), attempts=request.attempts + 1)
+        begin = partial(kind.begin, tx, fresh)
+        step = _run_alone(tx, kind, begin, NotNow(BROKEN)) if is_alone else begin()
+        if isinstance(step, Ask):
+            claimed.append((fresh, step))
+        else:
+            settled.append((fresh, step))
+    mark_claimed(tx, claimed, until)
+    settle_requests(tx, kinds, settled, chance, is_alone=is_alone)
+    return Begun(claimed, handled)
 
 
-def step_without_answer(ask: Ask, exchange: NoAnswer) -> NotNow | Failed:
+def take_answers(
+    tx: Tx, kinds: Kinds, answered: Sequence[AnsweredRequest], chance: Chance, *, is_alone: bool = False
+) -> list[Ask | None]:
+    """Store the results of steps, and return the next ones; None where there is an outcome.
+
+    It writes each table once, and stops when the time of a batch is up, so the list may be shorter than
+    ``answered``. ``is_alone`` as in ``begin_requests``.
+    """
+    if not answered:
+        return []
+    if tx.locks_rows and not is_alone:
+        tx.execute(_SHORT_TIMEOUT)
+    steps: list[Step] = []
+    for item in in_time(answered):
+        kind, ask = kinds[item.request.kind], item.ask
+        if isinstance(item.exchange, NoAnswer):
+            steps.append(_step_without_answer(ask, item.exchange.trouble))
+            continue
+        read = partial(kind.read, tx, replace(item.request, progress=ask.progress), item.exchange)
+        broken = _step_without_answer(ask, SendFailure.BROKEN)
+        steps.append(_run_alone(tx, kind, read, broken) if is_alone else read())
+    handled = answered[: len(steps)]
+    claims = list_claimed(tx, [item.request for item in handled])
+    next_steps: dict[str | None, Claimed] = {}
+    settled: list[tuple[OutboundRequest, Outcome]] = []
+    for item, step in zip(handled, steps, strict=True):
+        is_claimed = item.request.claim in claims
+        if isinstance(step, Ask):
+            if is_claimed:
+                next_steps[item.request.claim] = (item.request, step)
+        elif is_claimed or isinstance(step, Done):  # a success counts even without the claim
+            settled.append((item.request, step))
+    record_asked(tx, list(next_steps.values()))
+    settle_requests(tx, kinds, settled, chance, is_alone=is_alone)
+    return [
+        next_steps[item.request.claim][1] if item.request.claim in next_steps else None for item in handled
+    ]
+
+
+def _step_without_answer(ask: Ask, trouble: SendFailure) -> NotNow | Failed:
     """Return the outcome of a missing response; steps that may have arrived repeat only if repeatable."""
-    if exchange.trouble is SendFailure.FORBIDDEN:
+    if trouble is SendFailure.FORBIDDEN:
         return Failed(FORBIDDEN_ADDRESS)
-    if exchange.trouble is SendFailure.UNREACHED:
+    if trouble is SendFailure.UNREACHED:
         return NotNow(UNREACHED)
-    if exchange.trouble is SendFailure.BROKEN:
-        return NotNow(BROKEN) if ask.is_repeatable else Failed(BROKEN)
-    return NotNow(ANSWER_LOST) if ask.is_repeatable else Failed(ANSWER_LOST)
+    reason = BROKEN if trouble is SendFailure.BROKEN else ANSWER_LOST
+    return NotNow(reason) if ask.is_repeatable else Failed(reason)
 
 
-def settle_request(
-    tx: Tx, kind: OutboundKind, request: OutboundRequest, outcome: Outcome, chance: Chance
+def settle_requests(
+    tx: Tx,
+    kinds: Kinds,
+    settled: Sequence[tuple[OutboundRequest, Outcome]],
+    chance: Chance,
+    *,
+    is_alone: bool = False,
 ) -> None:
-    """Store an outcome, and notify the owner."""
-    if isinstance(outcome, Later):
-        record_poll(tx, kind.plan, request, outcome)
-        _notify_owner(tx, kind, request, outcome, RequestState.DUE)
-        return
-    result = result_of(tx, kind.plan, request, outcome, chance)
-    record_outcomes(tx, [(request, result)])
-    _notify_owner(tx, kind, request, outcome, result.state)
+    """Store all outcomes, then notify the owners; ``is_alone`` as in ``begin_requests``."""
+    outcomes: list[tuple[OutboundRequest, Outcome, RequestState]] = []
+    results: list[tuple[OutboundRequest, Result]] = []
+    for request, outcome in settled:
+        plan = kinds[request.kind].plan
+        if isinstance(outcome, Later):
+            record_poll(tx, plan, request, outcome)
+            outcomes.append((request, outcome, RequestState.DUE))
+        else:
+            result = _result_of(tx, plan, request, outcome, chance)
+            results.append((request, result))
+            outcomes.append((request, outcome, result.state))
+    record_outcomes(tx, results)
+    for request, outcome, state in outcomes:
+        notify = partial(kinds[request.kind].settle, tx, request, outcome, state)
+        if is_alone:
+            _run_alone(tx, kinds[request.kind], notify, None, passes=OperationalError)
+        else:
+            notify()
 
 
-def result_of(
+def _result_of(
     tx: Tx, plan: RetryPlan, request: OutboundRequest, outcome: Done | NotNow | Failed, chance: Chance
 ) -> Result:
     """Return the state of a request after an outcome."""
@@ -639,29 +707,38 @@ def result_of(
     return Result(RequestState.DEAD, outcome.reason)
 
 
-def _notify_owner(
-    tx: Tx, kind: OutboundKind, request: OutboundRequest, outcome: Outcome, state: RequestState
-) -> None:
-    """Notify the owner; its errors neither repeat a request nor delay others."""
+def _run_alone[T](
+    tx: Tx,
+    kind: OutboundKind,
+    work: Callable[[], T],
+    instead: T,
+    passes: type[Exception] | tuple[()] = (),
+) -> T:
+    """Return the result of an owner's function, or of an error, which concerns this request alone.
+
+    An error of ``passes`` concerns the whole transaction, as when the database is away.
+    """
     try:
-        with tx.connection.begin_nested():
-            kind.settle(tx, request, outcome, state)
-    except OperationalError:  # the database is away: the whole transaction fails
+        with savepoint(tx):
+            return work()
+    except passes:
         raise
     except Exception as error:  # only this request is affected
         logger().error("outbound.broken", kind=kind.name, error_at=where(error))
+        return instead
 
 
-def expire_requests(tx: Tx, kinds: Mapping[str, OutboundKind]) -> int:
+def expire_requests(tx: Tx, kinds: Kinds) -> int:
     """Settle requests past their lifetime as failed, and return how many."""
     count = 0
     for request in in_time(list_expired_requests(tx, list(kinds), 100)):
-        settle_request(tx, kinds[request.kind], request, Failed(request.reason or EXPIRED), _NO_CHANCE)
+        settled = [(request, Failed(request.reason or EXPIRED))]
+        settle_requests(tx, kinds, settled, float, is_alone=True)  # no chance, as no retry follows
         count += 1
     return count
 
 
-def replay_request(tx: Tx, kinds: Mapping[str, OutboundKind], request: OutboundRequest) -> None:
+def replay_request(tx: Tx, kinds: Kinds, request: OutboundRequest) -> None:
     """Do a failed job again from its first step.
 
     Raises:
@@ -678,7 +755,7 @@ def replay_request(tx: Tx, kinds: Mapping[str, OutboundKind], request: OutboundR
     record_replay(tx, request, kind.plan.lifetime, keeps_progress=kind.keeps_progress)
 
 
-def dismiss_request(tx: Tx, kinds: Mapping[str, OutboundKind], request: OutboundRequest) -> None:
+def dismiss_request(tx: Tx, kinds: Kinds, request: OutboundRequest) -> None:
     """Dismiss a failed job. Owners of dead letters were notified before; others are notified now.
 
     Raises:
@@ -688,124 +765,5 @@ def dismiss_request(tx: Tx, kinds: Mapping[str, OutboundKind], request: Outbound
         raise Refused(errors.CONFLICT, "This delivery is already on its way or has arrived.")
     kind = kinds.get(request.kind)
     if kind is not None and request.state is RequestState.DUE:
-        _notify_owner(tx, kind, request, Failed(DISMISSED), RequestState.DISMISSED)
-
-
-UNKNOWN_KIND: Final = timedelta(minutes=10)
-"""Delay of requests of a kind that this release does not have."""
-_SHORT_TIMEOUT: Final = text("SET LOCAL lock_timeout = '500ms'")
-"""In a deadlock the batch fails first, and its requests follow one by one.
-
-After a second PostgreSQL would end either of the two transactions.
-"""
-
-type Kinds = Mapping[str, OutboundKind]
-type Claimed = tuple[OutboundRequest, Ask]
-
-
-@dataclass(frozen=True, slots=True)
-class AnsweredRequest:
-    """Request with the step that was sent and its response."""
-
-    request: OutboundRequest
-    ask: Ask
-    exchange: HttpOutcome
-
-
-def shorten_lock_timeout(tx: Tx) -> None:
-    """Let this transaction wait for locks only briefly."""
-    if tx.locks_rows:
-        tx.execute(_SHORT_TIMEOUT)
-
-
-def take_answers(
-    tx: Tx, kinds: Kinds, answered: Sequence[AnsweredRequest], chance: Chance
-) -> list[Ask | None]:
-    """Store the results of steps, and return the next ones; None where there is an outcome.
-
-    It writes each table once, without savepoints: an error undoes the whole batch. It stops when the time of
-    a batch is up, so the list may be shorter than ``answered``.
-    """
-    if not answered:
-        return []
-    steps: list[Step] = []
-    for item in in_time(answered):
-        if isinstance(item.exchange, NoAnswer):
-            steps.append(step_without_answer(item.ask, item.exchange))
-        else:
-            request = replace(item.request, progress=item.ask.progress)
-            steps.append(kinds[request.kind].read(tx, request, item.exchange))
-    handled = answered[: len(steps)]
-    claims = list_claimed(tx, [item.request for item in handled])
-    next_steps: dict[str | None, Claimed] = {}
-    settled: list[tuple[OutboundRequest, Outcome]] = []
-    for item, step in zip(handled, steps, strict=True):
-        is_claimed = item.request.claim in claims
-        if isinstance(step, Ask):
-            if is_claimed:
-                next_steps[item.request.claim] = (item.request, step)
-        elif is_claimed or isinstance(step, Done):  # a success counts even without the claim
-            settled.append((item.request, step))
-    record_asked(tx, list(next_steps.values()))
-    _settle_all(tx, kinds, settled, chance)
-    return [
-        next_steps[item.request.claim][1] if item.request.claim in next_steps else None for item in handled
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """First steps of due requests, and how many requests were handled."""
-
-    claimed: list[Claimed]
-    handled: int
-
-
-def begin_requests(
-    tx: Tx, kinds: Kinds, requests: Sequence[OutboundRequest], until: datetime, chance: Chance
-) -> Begun:
-    """Claim requests until a time, and return their first steps; settle those without one.
-
-    It stops when the time of a batch is up, after the first ``handled`` ones.
-    """
-    claimed: list[Claimed] = []
-    settled: list[tuple[OutboundRequest, Outcome]] = []
-    handled = 0
-    for request in in_time(requests):
-        handled += 1
-        kind = kinds.get(request.kind)
-        if kind is None:  # another release queued it
-            put_off(tx, request, tx.now + UNKNOWN_KIND)
-            continue
-        if request.is_unsure:  # its sender died: it may have arrived
-            settled.append((request, Failed(ANSWER_LOST)))
-            continue
-        taken_request = replace(request, claim=new_id(), attempts=request.attempts + 1)
-        step = kind.begin(tx, taken_request)
-        if isinstance(step, Ask):
-            claimed.append((taken_request, step))
-        else:
-            settled.append((taken_request, step))
-    mark_claimed(tx, claimed, until)
-    _settle_all(tx, kinds, settled, chance)
-    return Begun(claimed, handled)
-
-
-def _settle_all(
-    tx: Tx, kinds: Kinds, settled: Sequence[tuple[OutboundRequest, Outcome]], chance: Chance
-) -> None:
-    """Store all outcomes, then notify the owners."""
-    outcomes: list[tuple[OutboundRequest, Outcome, RequestState]] = []
-    results: list[tuple[OutboundRequest, Result]] = []
-    for request, outcome in settled:
-        kind = kinds[request.kind]
-        if isinstance(outcome, Later):
-            record_poll(tx, kind.plan, request, outcome)
-            outcomes.append((request, outcome, RequestState.DUE))
-        else:
-            result = result_of(tx, kind.plan, request, outcome, chance)
-            results.append((request, result))
-            outcomes.append((request, outcome, result.state))
-    record_outcomes(tx, results)
-    for request, outcome, state in outcomes:
-        kinds[request.kind].settle(tx, request, outcome, state)
+        notify = partial(kind.settle, tx, request, Failed(DISMISSED), RequestState.DISMISSED)
+        _run_alone(tx, kind, notify, None, passes=OperationalError)
