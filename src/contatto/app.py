@@ -68,13 +68,13 @@ from contatto.accounts.auth import AuditLayer, DeclaredRoute, DirectRoute, HotRo
 from contatto.accounts.model import Access, Credential, Permission, ReadAudit
 from contatto.delivery.actions.serving import AdServer
 from contatto.kit import errors
+from contatto.kit.api_types import api_refusal, refusal_answer
 from contatto.kit.background import Installation
 from contatto.kit.concurrency import RequestSlotLayer
 from contatto.kit.db.database import open_storage
 from contatto.kit.db.tx import Clock, SystemClock
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import split_fault
-from contatto.kit.http import api_refusal, refusal_answer
 from contatto.kit.i18n import N_
 from contatto.kit.log import logger, where
 from contatto.kit.openapi import describe_api, list_operations

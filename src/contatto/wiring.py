@@ -68,7 +68,7 @@ from contatto.inbox.model import (
 from contatto.inbox.store import desk
 from contatto.inbox.store.conversations import Backlog, count_receipts
 from contatto.inbox.store.messages import SCHEDULED, find_first_answer, has_unused_photo
-from contatto.kit import http, outbox
+from contatto.kit import outbox
 from contatto.kit.background import (
     Installation,
     MaintenanceJob,
@@ -81,6 +81,7 @@ from contatto.kit.concurrency import HashPool
 from contatto.kit.db.database import CachedCounts, Database
 from contatto.kit.db.tx import Parts, Tx
 from contatto.kit.exports import ExportKind, purge_exports
+from contatto.kit.idempotency import purge_answered_requests
 from contatto.kit.outbound.queue import OutboundKind, expire_requests, purge_jobs
 from contatto.kit.outbox import KEEP, After, BatchHandler, TenantHandler, handing_out, purge_events
 from contatto.kit.rate_limits import GuessLimit, RequestLimit, purge_limits
@@ -361,7 +362,7 @@ def periodic_jobs(
         PeriodicJob(3600.0, purge_mails),
         PeriodicJob(3600.0, purge_invitations),
         PeriodicJob(3600.0, purge_limits),
-        PeriodicJob(3600.0, http.purge_answered_requests),
+        PeriodicJob(3600.0, purge_answered_requests),
         PeriodicJob(3600.0, audiences.purge_files),
     )
 

@@ -20,7 +20,6 @@ FOR_PROGRAMS = (
     "audiences/actions.py",
     "cli/installation.py",
     "cli/access.py",
-    "kit/http.py",
     "kit/api_types.py",
     "crm/actions/checks.py",
     "leads/actions/files.py",

@@ -11,15 +11,16 @@ from pydantic import create_model
 
 from contatto.kit.api_types import (
     Answer,
+    Answered,
     ChosenList,
     Nothing,
     PageQuery,
     PartialAnswer,
+    api_answer,
     capitals,
     chosen,
     page_info,
 )
-from contatto.kit.http import Answered, api_answer
 from contatto.kit.openapi import answer_types, describe_answers, describe_api
 
 

@@ -6,8 +6,8 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
+from contatto.kit.api_types import read_body
 from contatto.kit.errors import Refused
-from contatto.kit.http import read_body
 
 pytestmark = pytest.mark.anyio
 

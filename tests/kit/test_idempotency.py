@@ -6,7 +6,7 @@ from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock
 from contatto.kit.errors import Refused
-from contatto.kit.http import KEEP, IdempotencyKey, answer_once, purge_answered_requests
+from contatto.kit.idempotency import KEEP, IdempotencyKey, answer_once, purge_answered_requests
 
 KEY = IdempotencyKey("b1", "/make/", "1")
 

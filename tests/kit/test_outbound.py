@@ -30,6 +30,7 @@ from contatto.kit.outbound.model import (
     Step,
 )
 from contatto.kit.outbound.queue import (
+    Claimed,
     OutboundKind,
     expire_requests,
     jobs,
@@ -40,7 +41,7 @@ from contatto.kit.outbound.queue import (
     renew_claims,
     replay_request,
 )
-from tests.outbound import Claimed, answer, claim_all, find_request, next_step
+from tests.outbound import answer, claim_all, find_request, next_step
 
 PLAN = RetryPlan((10, 60), timedelta(hours=1))
 OK = HttpAnswer(200, {}, b"")

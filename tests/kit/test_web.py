@@ -13,8 +13,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from contatto.kit import errors
+from contatto.kit.api_types import api_refusal, read_body, refusal_answer
 from contatto.kit.errors import Refused
-from contatto.kit.http import api_refusal, read_body, refusal_answer
 from contatto.kit.log import set_up_logs
 from contatto.kit.vault import Vault
 from contatto.ui.render import (

@@ -16,9 +16,9 @@ from contatto.channels.connectors import meta
 from contatto.channels.model import ChannelApp, Platform
 from contatto.channels.store import CONNECTORS
 from contatto.inbox.store.conversations import count_receipts
+from contatto.kit.api_types import WEBHOOK_LIMIT
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.http import WEBHOOK_LIMIT
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.leads.store.records import list_contact_points

@@ -13,6 +13,7 @@ from contatto.accounts.model import Access, AdAccount, Credential, Permission
 from contatto.audit import chain_holds, count_audit_entries, list_audit_entries, read_seen
 from contatto.kit.api_types import (
     Answer,
+    Answered,
     ApiId,
     ApiModel,
     ChosenRows,
@@ -23,6 +24,7 @@ from contatto.kit.api_types import (
     Rows,
     TextId,
     TimeText,
+    api_answer,
     api_time,
     chosen,
     describe_query,
@@ -31,7 +33,6 @@ from contatto.kit.api_types import (
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
-from contatto.kit.http import Answered, api_answer
 from contatto.kit.rate_limits import GuessLimit, client_network
 from contatto.ui.requests import context_of, part_of
 

@@ -63,8 +63,8 @@ from contatto.channels.store import find_app, list_apps
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import IdempotencyKey, answer_once
 from contatto.kit.i18n import N_
+from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbound.client import read_address
 from contatto.kit.outbound.model import (

@@ -28,9 +28,9 @@ from contatto.ad_platforms.registry import CONNECTORS
 from contatto.ad_platforms.rules import MOST_BACKFILL, STOPS, table_text
 from contatto.ad_platforms.store import count_nodes, list_account_ads, list_nodes, list_outside_accounts
 from contatto.kit import errors
+from contatto.kit.api_types import json_answer
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import json_answer
 from contatto.kit.i18n import N_
 from contatto.kit.ids import hash_secret
 from contatto.kit.untrusted_files import TableText

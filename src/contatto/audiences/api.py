@@ -25,6 +25,7 @@ from contatto.audiences.rules import read_digests
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
+    Answered,
     ApiId,
     ApiModel,
     IdText,
@@ -35,6 +36,7 @@ from contatto.kit.api_types import (
     Rows,
     TextId,
     TimeText,
+    api_answer,
     api_time,
     capitals,
     describe_query,
@@ -44,7 +46,6 @@ from contatto.kit.api_types import (
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import Answered, api_answer
 from contatto.ui.requests import context_of
 
 router: Final = api_routes("Audiences", "/dmp/custom_audience")

@@ -12,10 +12,9 @@ from contatto.capture.actions import CompanyData
 from contatto.capture.model import CaptureSwitch, Review
 from contatto.channels.store import find_account
 from contatto.kit import errors
-from contatto.kit.api_types import Answer
+from contatto.kit.api_types import Answer, Answered, api_answer
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import Answered, api_answer
 from contatto.ui.requests import context_of
 
 router = api_routes("Extensions", "/contatto/capture")

@@ -28,22 +28,26 @@ from contatto.crm.store.events import list_event_sets
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
+    Answered,
     ApiId,
     ApiModel,
     IdText,
     JsonText,
     PartialAnswer,
     TimeText,
+    api_answer,
+    api_partial,
     api_time,
     describe_query,
+    json_answer,
     number_of,
+    read_body,
     read_query,
     request_id_of,
 )
 from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import Answered, api_answer, api_partial, json_answer, read_body
 from contatto.kit.values import LARGEST
 from contatto.ui.requests import context_of
 

@@ -29,10 +29,22 @@ from contatto.delivery.model import AdRequest
 from contatto.delivery.rules import OURS, Arm
 from contatto.delivery.store import find_influences, find_newest_version, list_states
 from contatto.kit import errors
-from contatto.kit.api_types import Answer, ApiId, ApiModel, Rows, describe_query, read_query, request_id_of
+from contatto.kit.api_types import (
+    Answer,
+    Answered,
+    ApiId,
+    ApiModel,
+    Rows,
+    api_answer,
+    describe_query,
+    json_answer,
+    read_body,
+    read_query,
+    refusal_answer,
+    request_id_of,
+)
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import Answered, api_answer, json_answer, read_body, refusal_answer
 from contatto.kit.values import JSON_ERRORS, MICROS, to_micros
 from contatto.learning.model import GroupState, InfluenceSource, Phase, Question, Reason
 from contatto.measurement.model import Goal

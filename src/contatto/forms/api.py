@@ -25,6 +25,7 @@ from contatto.forms.store import list_answers_of_lead
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
+    Answered,
     ApiId,
     ApiModel,
     ApiTime,
@@ -33,6 +34,7 @@ from contatto.kit.api_types import (
     Listed,
     PageQuery,
     TimeText,
+    api_answer,
     api_time,
     describe_query,
     page_info,
@@ -42,7 +44,6 @@ from contatto.kit.api_types import (
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.exports import ExportJob, ExportKind, ExportState, find_export, find_export_content
-from contatto.kit.http import Answered, api_answer
 from contatto.leads.actions.records import remove_test_lead
 from contatto.leads.model import Lead, LeadSource
 from contatto.leads.rules.filters import LeadFilter

@@ -1,4 +1,4 @@
-"""Values and response types of the API v1.3."""
+"""Values, requests and responses of the API v1.3."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, overload
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, field
 from msgspec.structs import replace
 from pydantic import (
@@ -19,9 +20,11 @@ from pydantic import (
     model_validator,
 )
 from starlette.requests import Request
+from starlette.responses import Response
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import Translator
 from contatto.kit.values import YEARS, check_texts, read_number, to_micros, to_units
 
 _TIME: Final = "%Y-%m-%d %H:%M:%S"
@@ -249,3 +252,79 @@ def chosen[R: Answer](rows: Iterable[R], fields: Iterable[str] | None) -> list[R
         replace(row, **{name: UNSET for name in row.__struct_fields__ if name not in requested})
         for row in rows
     ]
+
+
+WEBHOOK_LIMIT: Final = 64 * 1024
+"""Largest webhook or chat body, in bytes."""
+
+PARTIAL_CODE: Final = 20001
+"""The API's number for a request that was done in part."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+def too_large(limit: int) -> Refused:
+    """Refuse a body of more bytes than a limit."""
+    return Refused(errors.TOO_LARGE, "A request may have at most %(most)s KiB.", most=limit // 1024)
+
+
+async def read_body(request: Request, limit: int = WEBHOOK_LIMIT) -> bytes:
+    """Return the raw body, read no further than the limit.
+
+    Raises:
+        Refused: TOO_LARGE.
+        ClientDisconnect: the client went away before the end.
+    """
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > limit:
+            raise too_large(limit)
+    return bytes(body)
+
+
+def json_answer(content: Any, status: int = 200) -> Response:
+    return Response(_encode(content), status, media_type="application/json")
+
+
+def refusal_answer(refused: Refused, request_id: str, words: Translator | None = None) -> Response:
+    """Answer with a refusal as JSON: in English to a program, else in the language of a person's chat."""
+    body = {
+        "code": refused.code.name,
+        "message": refused.detail_in(words) if words else refused.detail,
+        "remedy": words.gettext(refused.code.remedy) if words else refused.code.remedy,
+        "request_id": request_id,
+    }
+    response = json_answer(body, refused.code.http_status)
+    if refused.retry_after_s is not None:
+        response.headers["Retry-After"] = str(refused.retry_after_s)
+    return response
+
+
+class Answered[A: Answer](Response):
+    """The answer of an operation of the API; its type says what stands in ``data``."""
+
+
+def api_answer[A: Answer](data: A, request_id: str) -> Answered[A]:
+    """Return data in the API's envelope: ``data`` is an object, ids and metrics in it are strings.
+
+    Source: TikTok Business API v1.3, response conventions.
+    """
+    return _enveloped(0, "OK", data, request_id)
+
+
+def api_partial[A: PartialAnswer](data: A, message: str, request_id: str) -> Answered[A]:
+    """Return the envelope of a request of which a part could not be done; ``data`` says which."""
+    return _enveloped(PARTIAL_CODE, message, data, request_id)
+
+
+def _enveloped[A: Answer](code: int, message: str, data: A, request_id: str) -> Answered[A]:
+    body = {"code": code, "message": message, "request_id": request_id, "data": data}
+    return Answered(_encode(body), media_type="application/json")
+
+
+def api_refusal(refused: Refused, request_id: str) -> Response:
+    """Return a refusal in the API's envelope: always HTTP 200, the code says what happened."""
+    message = f"{refused.detail} {refused.code.remedy}".strip()
+    body = {"code": refused.code.api_code, "message": message, "request_id": request_id, "data": {}}
+    return json_answer(body)

@@ -10,8 +10,7 @@ from fastapi.routing import iter_route_contexts
 from msgspec.json import schema_components
 
 from contatto.kit import errors
-from contatto.kit.api_types import Answer, ChosenList, ChosenRows, PartialAnswer
-from contatto.kit.http import PARTIAL_CODE, Answered
+from contatto.kit.api_types import PARTIAL_CODE, Answer, Answered, ChosenList, ChosenRows, PartialAnswer
 
 type Schema = dict[str, Any]
 _REF: Final = "#/components/schemas/"

@@ -11,11 +11,13 @@ from contatto.accounts.model import Caller, Permission
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
+    Answered,
     ApiId,
     ApiModel,
     IdText,
     Listed,
     TimeText,
+    api_answer,
     api_time,
     describe_query,
     page_info,
@@ -33,7 +35,6 @@ from contatto.kit.exports import (
     find_export,
     find_export_content,
 )
-from contatto.kit.http import Answered, api_answer
 from contatto.kit.openapi import Schema
 from contatto.reports.actions.reports import answer_report, queue_report
 from contatto.reports.model import METRICS

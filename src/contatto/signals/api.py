@@ -6,9 +6,8 @@ from starlette.requests import Request
 
 from contatto.accounts.auth import ApiCaller, api_routes
 from contatto.accounts.model import Permission
-from contatto.kit.api_types import Answer, TimeText, api_time, request_id_of
+from contatto.kit.api_types import Answer, Answered, TimeText, api_answer, api_time, request_id_of
 from contatto.kit.db.tx import Tx
-from contatto.kit.http import Answered, api_answer
 from contatto.signals.actions import load_signal_ledger
 from contatto.signals.store import list_signal_erasures
 from contatto.ui.requests import context_of

@@ -28,12 +28,14 @@ from contatto.forms.store import find_version
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
+    Answered,
     ApiId,
     ApiModel,
     IdText,
     PageInfo,
     PageQuery,
     TextId,
+    api_answer,
     describe_query,
     page_info,
     read_query,
@@ -42,7 +44,6 @@ from contatto.kit.api_types import (
 from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import Answered, api_answer
 from contatto.kit.rate_limits import GuessLimit, client_network
 from contatto.leads.model import LeadSource
 from contatto.subscriptions import rules, store

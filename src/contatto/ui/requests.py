@@ -13,11 +13,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from contatto.kit.api_types import too_large
 from contatto.kit.background import Installation
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Clock, MissingPart, Parts
 from contatto.kit.errors import Refused
-from contatto.kit.http import too_large
 from contatto.kit.ids import new_id
 from contatto.kit.log import REQUEST_ID, logger, tells_debug
 from contatto.kit.settings import Settings

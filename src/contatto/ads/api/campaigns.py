@@ -66,6 +66,7 @@ from contatto.kit import errors
 from contatto.kit.api_types import (
     Amount,
     Answer,
+    Answered,
     ApiId,
     ApiModel,
     ApiTime,
@@ -77,6 +78,7 @@ from contatto.kit.api_types import (
     TextId,
     TimeText,
     api_amount,
+    api_answer,
     api_time,
     chosen,
     describe_query,
@@ -86,7 +88,6 @@ from contatto.kit.api_types import (
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import Answered, api_answer
 from contatto.measurement.model import Goal
 from contatto.ui.requests import context_of
 

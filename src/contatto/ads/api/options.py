@@ -34,6 +34,7 @@ from contatto.channels.actions import NewAccount, connect_account
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.kit.api_types import (
     Answer,
+    Answered,
     ApiId,
     ApiModel,
     IdText,
@@ -44,6 +45,7 @@ from contatto.kit.api_types import (
     PageQuery,
     TextId,
     TimeText,
+    api_answer,
     api_time,
     describe_query,
     page_info,
@@ -51,7 +53,6 @@ from contatto.kit.api_types import (
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
-from contatto.kit.http import Answered, api_answer
 from contatto.ui.requests import context_of
 
 targeting_router: Final = api_routes("Targeting")

@@ -51,11 +51,13 @@ from contatto.ads.rules.settings import check_auto_message
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
+    Answered,
     ApiId,
     ApiModel,
     ChosenList,
     IdText,
     TextId,
+    api_answer,
     chosen,
     describe_query,
     read_query,
@@ -63,7 +65,7 @@ from contatto.kit.api_types import (
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import Answered, IdempotencyKey, answer_once, api_answer
+from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.ui.requests import context_of
 
 router: Final = api_routes("Smart+", "/smart_plus")

@@ -27,7 +27,7 @@ from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import IdempotencyKey, answer_once
+from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.kit.ids import new_id
 from contatto.kit.languages import sorted_countries
 from contatto.ui.render import translator_of

@@ -61,8 +61,8 @@ from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import Typist, split_faults
-from contatto.kit.http import IdempotencyKey, answer_once
 from contatto.kit.i18n import N_
+from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.kit.languages import choices_by_country, country_choices, currency_choices, zone_choices
 from contatto.kit.values import from_micros, micros
 from contatto.ui.render import translator_of

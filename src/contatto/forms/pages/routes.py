@@ -27,10 +27,10 @@ from contatto.forms.rules.outside import sample_details, without_wrong
 from contatto.forms.rules.sheet import REGIONS, picture_path, show_sheet
 from contatto.forms.store import find_form_picture, list_default_forms
 from contatto.kit import errors
+from contatto.kit.api_types import json_answer, read_body
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import split_fault
-from contatto.kit.http import json_answer, read_body
 from contatto.kit.ids import new_id
 from contatto.kit.languages import LANGUAGES, translator_for
 from contatto.kit.table_export import csv_lines

@@ -39,17 +39,18 @@ from contatto.inbox.store.messages import find_message, find_photo_body, list_ph
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
+    Answered,
     ApiId,
     ApiModel,
     JsonText,
     TextId,
+    api_answer,
     describe_query,
     read_query,
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import Answered, api_answer
 from contatto.kit.ids import new_id
 from contatto.kit.untrusted_files import PICTURE_LIMIT
 from contatto.kit.values import micros

@@ -36,17 +36,20 @@ from contatto.inbox.store.conversations import APPEND_RECEIPT, Backlog, receipt_
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
+    Answered,
     ApiId,
     ApiModel,
     IdText,
     TextId,
+    api_answer,
     describe_query,
+    json_answer,
+    read_body,
     read_query,
     request_id_of,
 )
 from contatto.kit.db.tx import Row, Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import Answered, api_answer, json_answer, read_body
 from contatto.kit.ids import new_secret
 from contatto.kit.values import JSON_ERRORS, micros
 from contatto.ui.live import SIGN_OF_LIFE, sse, sse_answer

@@ -51,9 +51,9 @@ from contatto.inbox.rules import FormLink, with_ad
 from contatto.inbox.store.desk import find_automatic
 from contatto.inbox.store.messages import find_message, find_photo_body
 from contatto.kit import errors
+from contatto.kit.api_types import json_answer, read_body
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import json_answer, read_body
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.languages import LANGUAGES, translator_for
 from contatto.kit.rate_limits import client_network

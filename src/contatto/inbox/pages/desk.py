@@ -35,11 +35,11 @@ from contatto.inbox.store.desk import (
     list_unseen_mentions,
 )
 from contatto.kit import errors
+from contatto.kit.api_types import json_answer
 from contatto.kit.db.database import CachedCounts, CountReader
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import read_whole, split_fault
-from contatto.kit.http import json_answer
 from contatto.kit.i18n import N_
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.values import Revision, check_year, from_micros, instant_of, micros

@@ -707,13 +707,13 @@ def _result_of(
     return Result(RequestState.DEAD, outcome.reason)
 
 
-def _run_alone[T](
+def _run_alone[T, U](
     tx: Tx,
     kind: OutboundKind,
     work: Callable[[], T],
-    instead: T,
+    instead: U,
     passes: type[Exception] | tuple[()] = (),
-) -> T:
+) -> T | U:
     """Return the result of an owner's function, or of an error, which concerns this request alone.
 
     An error of ``passes`` concerns the whole transaction, as when the database is away.

@@ -19,10 +19,10 @@ from contatto.accounts.model import Caller, Permission, ReadAudit
 from contatto.capture.model import Field
 from contatto.channels.store import list_accounts
 from contatto.kit import errors
+from contatto.kit.api_types import json_answer
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import split_fault
-from contatto.kit.http import json_answer
 from contatto.kit.i18n import N_, read_lazy_text
 from contatto.kit.ids import new_id
 from contatto.kit.languages import languages_of_countries, sorted_countries
