@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from contatto.crm.model import CrmConnector
 from contatto.kit.values import to_base64url
 from contatto.simulator.crms.hosted import GOOGLE_TOKEN, HUBSPOT_TOKEN, SALESFORCE_TOKEN, ZOHO_TOKEN
-from contatto.simulator.crms.server import MemoryCrm, Vendor, VendorRequest, VendorResponse
+from contatto.simulator.crms.server import Vendor, VendorRequest, VendorResponse
 
 CLIENT_ID, CLIENT_SECRET = "client-1", "client-secret-1"
 _CODE, _CLIENT, _RETURN, _REFRESH = "code", "client", "return", "refresh"
@@ -85,7 +85,7 @@ class _Given:
 
 
 @dataclass
-class ConsentFake:
+class ConsentFake(Vendor):
     """A CRM in memory with its vendor's consent before it.
 
     Attributes:
@@ -107,9 +107,8 @@ class ConsentFake:
     codes: dict[str, _Given] = field(default_factory=dict)
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
-    @property
-    def crm(self) -> MemoryCrm:
-        return self.inner.crm
+    def __post_init__(self) -> None:
+        self.crm = self.inner.crm
 
     @property
     def dialect(self) -> Dialect:
@@ -118,20 +117,22 @@ class ConsentFake:
     def expired(self) -> VendorResponse:
         return self.inner.expired()
 
-    def throttled(self, after_s: int) -> VendorResponse:
-        return self.inner.throttled(after_s)
+    def throttled(self) -> VendorResponse:
+        return self.inner.throttled()
 
-    def answer(self, asked: VendorRequest) -> VendorResponse:
-        if asked.path == "/authorise":
-            return self._ask_person(asked.query)
-        if asked.path == "/token":
-            return self._give_tokens(dict(parse_qsl(asked.body.decode())))
+    def answer(self, request: VendorRequest) -> VendorResponse:
+        if request.path == "/authorise":
+            return self._ask_person(request.query)
+        if request.path == "/token":
+            return self._give_tokens(dict(parse_qsl(request.body.decode())))
         scheme = self.dialect.scheme
-        if not self.access or asked.headers.get("authorization") != f"{scheme} {self.access}":
+        if not self.access or request.headers.get("authorization") != f"{scheme} {self.access}":
             return self.expired()
-        return self.inner.answer(
-            replace(asked, headers={**asked.headers, "authorization": f"{scheme} {self.dialect.token}"})
-        )
+        return self.route(request)
+
+    def route(self, request: VendorRequest) -> VendorResponse:
+        credential = f"{self.dialect.scheme} {self.dialect.token}"
+        return self.inner.answer(replace(request, headers={**request.headers, "authorization": credential}))
 
     def end_access(self) -> None:
         """The access token is over; the refresh token is good."""

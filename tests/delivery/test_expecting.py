@@ -9,7 +9,7 @@ from contatto.delivery.actions.results import forecast_ad_group, list_outlooks
 from contatto.delivery.rules import DRIFT, Earnings, Forecast, forecast
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
-from contatto.simulator.worlds.game import Game, summarize_run
+from contatto.simulator.worlds.game import Game
 from contatto.simulator.worlds.players import EnginePlayer
 from contatto.simulator.worlds.simulation import Size, WorldName, make_world
 from tests.delivery.learning import add_market
@@ -105,9 +105,7 @@ def test_an_ad_group_that_began_today_is_judged_at_any_hour(
 @pytest.mark.slow
 def test_in_a_world_of_the_simulator_the_range_holds_what_comes() -> None:
     world = make_world(WorldName.LINEAR, 203, Size.SMALL, requests=12_000)
-    game = Game(world, EnginePlayer(world.seed), "lead")
-    game.play(None)
-    shown = summarize_run(game, "lead", 1.0).shown
+    shown = Game(world, EnginePlayer(world.seed).answer, "lead").play().shown
     days = (shown.ts - shown.ts.min()) // 86_400_000_000
     groups = np.array([ad.group for ad in world.ads])[shown.ad]
     spend, leads = (np.zeros((len(world.groups), int(days.max()) + 1)) for _ in range(2))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from contatto.simulator.worlds.features import LinearSetting, LinearWorld
-from contatto.simulator.worlds.game import play_lines
+from contatto.simulator.worlds.game import Game
 from contatto.simulator.worlds.metrics import measure
 from contatto.simulator.worlds.model import World
 from contatto.simulator.worlds.players import EnginePlayer, Piped, Program, ProgramError
@@ -26,7 +26,7 @@ from tests.simulator import reference
 @pytest.mark.parametrize("name", list(WorldName))
 def test_the_engine_keeps_every_rule_of_every_world(name: WorldName) -> None:
     engine = EnginePlayer(1)
-    run = play_lines(short_world(name), engine, "lead", "learned")
+    run = Game(short_world(name), engine.answer, "lead").play()
     assert run.faults == {}
     assert engine.complaints == []
     assert len(run.shown.ts) > 500
@@ -39,7 +39,7 @@ def short_world(name: WorldName) -> World:
 
 
 def test_the_engine_that_takes_any_ad_keeps_the_rules_too() -> None:
-    run = play_lines(short_world(WorldName.SEGMENTS), EnginePlayer(1, is_random=True), "lead", "random")
+    run = Game(short_world(WorldName.SEGMENTS), EnginePlayer(1, is_random=True).answer, "lead").play()
     assert run.faults == {}
     assert measure(run).spend > 0
 
@@ -57,9 +57,9 @@ def test_a_program_behind_a_pipe_gives_the_same_run() -> None:
     piped = Piped(
         (sys.executable, "-c", "from contatto.cli.main import app; app()", "deliver", "--seed", "3")
     )
-    one = play_lines(world, piped, "lead", "piped")
+    one = Game(world, piped.answer, "lead").play()
     assert piped.close() == 0
-    two = play_lines(world, EnginePlayer(3), "lead", "learned")
+    two = Game(world, EnginePlayer(3).answer, "lead").play()
     assert len(one.shown.ts) > 100
     for name in one.shown.__slots__:
         assert np.array_equal(getattr(one.shown, name), getattr(two.shown, name)), name
@@ -70,9 +70,9 @@ def test_any_program_plays_both_goals_beside_the_others() -> None:
     world, program = small_world(), Program.parse(f"{REFERENCE} --fault ''")
     compared = Comparison(world.name, world.seed)
     for name, player, goal in program_players([program], [Player.LEAD, Player.CONVERSATION, Player.RANDOM]):
-        play_program(world, player, goal, compared, (name, None))
+        play_program(world, player, goal, compared, (name, lambda _: None))
     assert list(compared.figures) == ["reference lead", "reference conversation"]
-    same = measure(play_lines(world, reference.RandomPlayer(world.seed), "lead", "reference"))
+    same = measure(Game(world, reference.RandomPlayer(world.seed).answer, "lead").play())
     assert compared.figures["reference lead"].leads_by_day == same.leads_by_day
     assert compared.faults == {"reference lead": {}, "reference conversation": {}}
     assert compared.requests_per_s["reference lead"] > 100
@@ -94,14 +94,14 @@ def test_a_program_that_fails_is_named_with_its_reason(fault: str, says: str) ->
     program = Program.parse(f"{REFERENCE} --fault '{fault}'")
     compared = Comparison("linear", 2)
     with pytest.raises(ProgramError, match=says):
-        play_program(small_world(), program, Player.LEAD, compared, ("reference lead", None))
+        play_program(small_world(), program, Player.LEAD, compared, ("reference lead", lambda _: None))
     assert compared.figures == {}
 
 
 def test_a_program_that_hangs_is_ended_after_the_time_limit() -> None:
     piped = Piped((sys.executable, REFERENCE, "--fault", "hangs"), time_limit_s=2.0)
     with pytest.raises(ProgramError, match=r"did not answer request r0-\d+ within 2 s"):
-        play_lines(small_world(), piped, "lead", "piped")
+        Game(small_world(), piped.answer, "lead").play()
     assert piped.close() != 0
 
 

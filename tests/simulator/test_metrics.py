@@ -26,7 +26,7 @@ def run_of_views(world: World, rows: list[dict[str, Any]], goal: str = "lead") -
     more = {"predicted": 0.03, "predicted_talk": 0.2}
     filled = [{**usual, **more, **row, "ts": STARTS_TS + int(row["hours"] * HOUR)} for row in rows]
     columns = {name: np.array([row[name] for row in filled]) for name in ShownViews.__slots__}
-    return Run(world, "hand", goal, ShownViews(**columns), {})
+    return Run(world, goal, ShownViews(**columns), {})
 
 
 def test_costs_are_of_ad_groups_without_a_target_and_targets_hold_after_three_days() -> None:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from contatto.simulator.worlds.features import LinearSetting, LinearWorld
-from contatto.simulator.worlds.game import Game, play_lines, summarize_run
+from contatto.simulator.worlds.game import Game
 from contatto.simulator.worlds.metrics import (
     Lifts,
     first_leads,
-    known_worth,
+    mean_by_group,
     measure,
     measure_lifts,
     rank_by_lines,
@@ -35,7 +35,7 @@ def world(request: pytest.FixtureRequest) -> World:
 
 
 def test_a_player_that_keeps_the_rules_has_no_faults(world: World) -> None:
-    run = play_lines(world, RandomPlayer(), "lead", "reference")
+    run = Game(world, RandomPlayer().answer, "lead").play()
     assert run.faults == {}
     assert len(run.reports) == world.days
     assert len(run.shown.ts) > 1_000
@@ -43,7 +43,7 @@ def test_a_player_that_keeps_the_rules_has_no_faults(world: World) -> None:
 
 def test_lines_come_in_order_of_time_and_name_what_is_known(world: World) -> None:
     player = Listener()
-    play_lines(world, player, "lead", "reference")
+    Game(world, player.answer, "lead").play()
     times = [line["ts"] for line in player.all]
     assert all(after >= before for before, after in pairwise(times))
     kinds = Counter(line["type"] for line in player.all)
@@ -80,7 +80,7 @@ class Listener(RandomPlayer):
 def test_what_happens_agrees_with_the_true_chances() -> None:
     world = small_linear(requests=40_000, days=3, viewers=4_000, late_ads=0)
     player = Listener()
-    run = play_lines(world, player, "lead", "reference")
+    run = Game(world, player.answer, "lead").play()
     kinds = Counter(line["type"] for line in player.all)
     shown = run.shown
     assert kinds["view"] == len(shown.ts)
@@ -97,14 +97,14 @@ def test_what_happens_agrees_with_the_true_chances() -> None:
 def test_leads_within_the_window_agree_with_what_can_be_caught() -> None:
     world = small_linear(requests=40_000, days=3, viewers=4_000, late_ads=0, delay=0.01)
     player = Listener()
-    run = play_lines(world, player, "lead", "reference")
+    run = Game(world, player.answer, "lead").play()
     leads = sum(line["type"] == "lead" for line in player.all)
     assert abs(leads - run.shown.caught.sum()) < 5 * np.sqrt(run.shown.caught.sum())
 
 
 def test_a_viewer_tires_of_an_ad_and_becomes_a_lead_only_once() -> None:
     world = make_world(WorldName.THRESHOLDS, 2, Size.TINY, viewers=300, requests=8_000, weariness=4)
-    run = play_lines(world, RandomPlayer(), "lead", "reference")
+    run = Game(world, RandomPlayer().answer, "lead").play()
     shown = run.shown
     pair = shown.viewer * len(world.ads) + shown.ad
     order = np.argsort(pair, kind="stable")
@@ -125,7 +125,7 @@ def test_a_viewer_tires_of_an_ad_and_becomes_a_lead_only_once() -> None:
 def test_late_joiners_edits_and_pauses_are_told_when_they_happen() -> None:
     world = make_world(WorldName.SEGMENTS, 3, Size.TINY)
     player = RandomPlayer()
-    play_lines(world, player, "conversation", "reference")
+    Game(world, player.answer, "conversation").play()
     told = [line for line in player.heard if line["type"] == "adgroup"]
     first = {line["adgroup_id"]: line for line in reversed(told)}
     for group in world.groups:
@@ -140,7 +140,7 @@ def test_late_joiners_edits_and_pauses_are_told_when_they_happen() -> None:
 def test_an_ad_group_with_a_goal_of_its_own_keeps_it() -> None:
     world = make_world(WorldName.THRESHOLDS, 3, Size.TINY)
     player = RandomPlayer()
-    play_lines(world, player, "lead", "reference")
+    Game(world, player.answer, "lead").play()
     goals = {line["adgroup_id"]: line["goal"] for line in player.heard if line["type"] == "adgroup"}
     assert goals["set 1"] == "conversation"
     assert goals["set 0"] == "lead"
@@ -190,7 +190,7 @@ class Cheat(RandomPlayer):
 )
 def test_a_broken_rule_is_found(how: str) -> None:
     world = small_linear(budget_micros=600_000)
-    run = play_lines(world, Cheat(how), "lead", "cheat")
+    run = Game(world, Cheat(how).answer, "lead").play()
     assert run.faults.get(how, 0) > 0
     assert set(run.faults) - {how} <= ({"report is not the ledger"} if how.startswith("price") else set())
 
@@ -204,7 +204,7 @@ class Spender(RandomPlayer):
 
 def test_a_total_that_is_overspent_is_found() -> None:
     world = make_world(WorldName.SEGMENTS, 3, Size.TINY, budget_micros=100_000)
-    faults = play_lines(world, Spender(), "lead", "spender").faults
+    faults = Game(world, Spender().answer, "lead").play().faults
     assert faults["total over budget"] > 0
     assert faults["day over 125 %"] > 0
 
@@ -221,28 +221,27 @@ def test_what_was_spent_before_a_budget_fell_is_no_fault() -> None:
     world = small_linear(budget_micros=600_000)
     edit = Edit(STARTS_TS + DAY + 12 * HOUR, 0, {"budget_micros": 60_000})
     world.edits = (edit,)
-    run = play_lines(world, RandomPlayer(), "lead", "reference")
+    run = Game(world, RandomPlayer().answer, "lead").play()
     before = (run.shown.ts >= STARTS_TS + DAY) & (run.shown.ts < edit.ts) & (run.shown.ad == 0)
     assert run.shown.spend[before].sum() > 1.25 * 0.06
     assert run.faults == {}
-    assert play_lines(world, Deaf(), "lead", "deaf").faults.keys() == {"day over 125 %"}
+    assert Game(world, Deaf().answer, "lead").play().faults.keys() == {"day over 125 %"}
 
 
 def test_a_pause_in_the_middle_of_a_day_is_kept() -> None:
     world = small_linear()
     world.edits = (Edit(STARTS_TS + DAY + 12 * HOUR, 0, {"status": "off"}),)
-    run = play_lines(world, RandomPlayer(), "lead", "reference")
+    run = Game(world, RandomPlayer().answer, "lead").play()
     assert (run.shown.ad == 0).any()
     assert run.shown.ts[run.shown.ad == 0].max() < world.edits[0].ts
     assert run.faults == {}
-    assert play_lines(world, Deaf(), "lead", "deaf").faults.keys() == {"ad may not run"}
+    assert Game(world, Deaf().answer, "lead").play().faults.keys() == {"ad may not run"}
 
 
 def test_lookalikes_are_measured_by_true_worth() -> None:
     world = small_linear(viewers=3_000, requests=30_000, late_ads=0)
-    play = Game(world, RandomPlayer(), "lead")
-    play.play()
-    assert summarize_run(play, "reference").faults == {}
+    play = Game(world, RandomPlayer().answer, "lead")
+    assert play.play().faults == {}
     seeds = first_leads(play, 10)
     assert seeds
     day = world.days - 1
@@ -250,8 +249,8 @@ def test_lookalikes_are_measured_by_true_worth() -> None:
         measure_lifts(world, seeds, rank)
         for rank in (
             rank_by_lines(play),
-            rank_by_worth(known_worth(world, day, play.past)),
-            rank_by_worth(true_worth(world, day)),
+            rank_by_worth(mean_by_group(world, world.observable(day, play.past).leads)),
+            rank_by_worth(true_worth(world, day)[0]),
         )
     ]
     assert lifts[0].top_5 == pytest.approx(1, abs=0.35)
@@ -261,7 +260,7 @@ def test_lookalikes_are_measured_by_true_worth() -> None:
 
 def test_figures_tell_a_whole_run() -> None:
     world = small_linear(requests=20_000)
-    figures = measure(play_lines(world, RandomPlayer(), "lead", "reference"))
+    figures = measure(Game(world, RandomPlayer().answer, "lead").play())
     assert figures.spend == pytest.approx(sum(figures.spend_by_day))
     assert figures.leads == pytest.approx(sum(figures.leads_by_group))
     assert 0.2 < figures.spam_share < 0.7

@@ -8,7 +8,7 @@ import pytest
 from contatto.simulator.worlds.features import LinearSetting, LinearWorld
 from contatto.simulator.worlds.metrics import measure
 from contatto.simulator.worlds.model import DAY, STARTS_TS, Past, Spans, World, midnights, offset_s, sigmoid
-from contatto.simulator.worlds.policies import POLICIES, Observer, Oracle, RandomPolicy, play
+from contatto.simulator.worlds.policies import POLICIES, play
 from contatto.simulator.worlds.simulation import NoSuchSetting, Size, WorldName, make_world, settings_of
 
 NAMES = list(WorldName)
@@ -141,7 +141,7 @@ def test_what_can_be_known_is_the_mean_of_what_is_true(name: WorldName) -> None:
 def test_the_more_a_player_knows_the_cheaper_its_leads_are(name: WorldName) -> None:
     world = make_world(name, 2, Size.SMALL, days=5, requests=15_000, **_budget(name))
     costs = {}
-    for policy in POLICIES:
+    for policy in POLICIES.values():
         figures = measure(play(world, policy))
         costs[policy.name] = figures.spend / figures.leads
     assert costs["random"] > 1.1 * costs["oracle_conv"]
@@ -160,7 +160,7 @@ def _budget(name: WorldName) -> dict[str, float]:
 
 def test_one_who_knows_paces_nearly_perfectly() -> None:
     world = LinearWorld(LinearSetting(viewers=8_000, ads=8, days=4, requests=40_000, late_day=2), 1)
-    figures = measure(play(world, Observer()))
+    figures = measure(play(world, POLICIES["oracle_obs"]))
     assert figures.budget_use > 0.99
     assert figures.pacing_error < 0.01
     assert figures.starved == ()
@@ -168,7 +168,7 @@ def test_one_who_knows_paces_nearly_perfectly() -> None:
 
 def test_a_player_who_knows_gives_the_same_run_again() -> None:
     world = make_world(WorldName.SEGMENTS, 1, Size.TINY)
-    first, second = (play(world, RandomPolicy()).shown for _ in range(2))
+    first, second = (play(world, POLICIES["random"]).shown for _ in range(2))
     for name in first.__slots__:
         assert np.array_equal(getattr(first, name), getattr(second, name), equal_nan=True)
 
@@ -252,4 +252,4 @@ def test_settings_that_a_world_does_not_have_are_refused() -> None:
 
 def test_the_full_oracle_never_pays_for_a_farm() -> None:
     world = make_world(WorldName.THRESHOLDS, 1, Size.TINY)
-    assert measure(play(world, Oracle())).farm_share < 0.005
+    assert measure(play(world, POLICIES["oracle"])).farm_share < 0.005

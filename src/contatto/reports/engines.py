@@ -448,10 +448,13 @@ def list_raw_facts(
         query = query.where(touches.c.business_id == events.business_id)
         query = query.where(touches.c.ad_account_id == events.ad_account_id)
         query = query.where(*_in_days(touches.c.day, events), *_in_moments(touches.c.ts, events))
-        return read(query) + [
-            Fact(sums.ad_id, time_name(sums.at), Counts(sums.cost_micros, sums.views), sums.country)
-            for sums in list_view_sums(files, viewed(events), _FILE_TIMES[step], dimensions)
-        ]
+        facts = read(query)
+        if files:
+            facts += [
+                Fact(sums.ad_id, time_name(sums.at), Counts(sums.cost_micros, sums.views), sums.country)
+                for sums in list_view_sums(files, viewed(events), _FILE_TIMES[step], dimensions)
+            ]
+        return facts
     return read(_select_conversions(events, step, dimensions, _CREDITED_SUMS)) + read(
         _select_conversions(events, step, dimensions, _OWN_DAY_SUMS)
     )

@@ -29,7 +29,7 @@ from contatto.channels.model import Platform
 from contatto.channels.store import channel_accounts
 from contatto.inbox.store.conversations import conversations, messages
 from contatto.inbox.store.messages import ad_referrals, is_answer_of_person
-from contatto.kit.db.tx import Tx, instant, key, metadata, row_of, tenant, text
+from contatto.kit.db.tx import Tx, instant, key, metadata, tenant, text
 from contatto.kit.values import SealedIn, micros
 from contatto.leads.model import LeadStatus, Origin
 from contatto.leads.store.records import leads
@@ -346,10 +346,6 @@ saved_reports = Table(
 )
 
 
-def save_report(tx: Tx, report: SavedReport) -> None:
-    tx.insert(saved_reports, row_of(report))
-
-
 def list_saved_reports(tx: Tx, business_id: str, member_id: str) -> list[SavedReport]:
     """Return the reports of a member, and those that other members share."""
     is_visible = or_(saved_reports.c.member_id == member_id, saved_reports.c.is_shared.is_(True))
@@ -357,16 +353,6 @@ def list_saved_reports(tx: Tx, business_id: str, member_id: str) -> list[SavedRe
     return tx.list(SavedReport, query.order_by(saved_reports.c.created_at, saved_reports.c.id))
 
 
-def find_saved_report(tx: Tx, business_id: str, report_id: str) -> SavedReport | None:
-    query = select(saved_reports).where(saved_reports.c.business_id == business_id)
-    return tx.find(SavedReport, query.where(saved_reports.c.id == report_id))
-
-
 def count_saved_reports(tx: Tx, business_id: str, member_id: str) -> int:
     query = select(func.count()).where(saved_reports.c.business_id == business_id)
     return int(tx.scalar(query.where(saved_reports.c.member_id == member_id)))
-
-
-def delete_saved_report(tx: Tx, business_id: str, report_id: str) -> None:
-    is_report = (saved_reports.c.business_id == business_id, saved_reports.c.id == report_id)
-    tx.execute(saved_reports.delete().where(*is_report))

@@ -13,7 +13,6 @@ from contatto.channels.model import Platform as Channel
 from contatto.integrations.model import DeliveryState
 from contatto.kit.outbound.model import (
     Done,
-    Failed,
     HttpAnswer,
     HttpOutcome,
     HttpRequest,
@@ -226,12 +225,8 @@ WAIT: Final = timedelta(minutes=1)
 """Between two tries, where the platform asks for no longer one."""
 
 
-@dataclass(frozen=True, slots=True)
-class SignalOutcome:
-    """Outcome of a signal: sent, or held back or dead for a reason."""
-
-    state: DeliveryState
-    reason: str = ""
+type Ending = tuple[DeliveryState, str]
+"""End of a signal: sent, or held back or dead for a reason."""
 
 
 @dataclass
@@ -252,29 +247,32 @@ class SignalBench:
         value, currency = (12_500_000, "EUR") if is_sale else (None, "")
         return SignalEvent(event_id, name, START, 100 + number, keys, value, currency)
 
-    def tell(self, event: SignalEvent) -> SignalOutcome:
+    def tell(self, event: SignalEvent) -> Ending:
         """Send an event until it ends; waits between tries pass on the platform's clock."""
         for _ in range(MOST_TRIES):
-            outcome = self._try(event)
-            if outcome.state is not DeliveryState.DUE:
-                return outcome
-        return SignalOutcome(DeliveryState.DUE)
+            state, reason = self._try(event)
+            if state is not DeliveryState.DUE:
+                break
+        return state, reason
 
-    def _try(self, event: SignalEvent) -> SignalOutcome:
+    def _try(self, event: SignalEvent) -> Ending:
         if reason := self.connector.find_gap(event):
-            return SignalOutcome(DeliveryState.WITHHELD, reason)
+            return DeliveryState.WITHHELD, reason
         if reason := cannot_be_sent(self._signal(event), self.platform.clock_at):
-            return SignalOutcome(DeliveryState.DEAD, reason)
+            return DeliveryState.DEAD, reason
         answer = self.platform.send(self.connector.ask(self.feed, event))
         if isinstance(answer, NoAnswer):
             self.unsure.add(event.event_id)
             self.platform.clock_at += WAIT
-            return SignalOutcome(DeliveryState.DUE)
+            return DeliveryState.DUE, ""
         outcome = self.connector.read(answer)
         if isinstance(outcome, NotNow):
             self.platform.clock_at += max(WAIT, timedelta(seconds=outcome.after_s or 0))
-            return SignalOutcome(DeliveryState.DUE, outcome.reason)
-        return _ended(outcome)
+            return DeliveryState.DUE, outcome.reason
+        if isinstance(outcome, Done):
+            return DeliveryState.SENT, ""
+        is_blocked = isinstance(outcome, SignalsBlocked)
+        return DeliveryState.WITHHELD if is_blocked else DeliveryState.DEAD, outcome.reason
 
     def _signal(self, event: SignalEvent) -> AdSignal:
         """Return the event as the engine's rules for sending see it."""
@@ -301,30 +299,29 @@ class SignalBench:
         """Tell events.
 
         Raises:
-            Wrong: one is not taken.
+            CheckFailed: one is not taken.
         """
         for event in events:
-            outcome = self.tell(event)
-            if outcome.state is not DeliveryState.SENT:
-                raise CheckFailed(f"{event.event_id} is {outcome.state.value}: {outcome.reason}")
+            state, reason = self.tell(event)
+            if state is not DeliveryState.SENT:
+                raise CheckFailed(f"{event.event_id} is {state.value}: {reason}")
 
     def ends(self, event: SignalEvent, state: DeliveryState, reason: str) -> None:
         """Tell an event that may not be taken.
 
         Raises:
-            Wrong: it ends in another way.
+            CheckFailed: it ends in another way.
         """
-        outcome = self.tell(event)
-        if outcome != SignalOutcome(state, reason):
-            raise CheckFailed(
-                f"it is {outcome.state.value} ({outcome.reason}) instead of {state.value} ({reason})"
-            )
+        actual_state, actual_reason = self.tell(event)
+        if (actual_state, actual_reason) != (state, reason):
+            actual = f"{actual_state.value} ({actual_reason})"
+            raise CheckFailed(f"it is {actual} instead of {state.value} ({reason})")
 
     def check(self, *events: SignalEvent) -> None:
         """Check that each event counts once, and that no contact detail left in clear.
 
         Raises:
-            Wrong.
+            CheckFailed: an event is missing, doubled, or in clear.
         """
         counted = sorted(counted_event["event_id"] for counted_event in self.platform.counted)
         if counted != sorted(event.event_id for event in events):
@@ -333,24 +330,6 @@ class SignalBench:
         bodies = [request.body.lower() for request in self.platform.requests]
         if any(detail in body for detail in details for body in bodies):
             raise CheckFailed("a contact detail left in clear")
-
-
-def _ended(outcome: Done | Failed | SignalsBlocked) -> SignalOutcome:
-    if isinstance(outcome, Done):
-        return SignalOutcome(DeliveryState.SENT)
-    state = DeliveryState.WITHHELD if isinstance(outcome, SignalsBlocked) else DeliveryState.DEAD
-    return SignalOutcome(state, outcome.reason)
-
-
-def new_bench(connector: SignalConnector, platform: AdPlatformFake) -> SignalBench:
-    """Return a bench that sends to the platform."""
-    feed = SignalTarget(f"https://{connector.platform.value}.example.com", platform.dataset, platform.token)
-    return SignalBench(connector, platform, feed)
-
-
-def renew_access(bench: SignalBench) -> None:
-    """Enter the token and the data set that the platform accepts now."""
-    bench.feed = replace(bench.feed, access_token=bench.platform.token, dataset_id=bench.platform.dataset)
 
 
 type Play = Callable[[SignalBench], None]
@@ -402,7 +381,9 @@ def _waits_for_a_person(bench: SignalBench, reason: str) -> None:
     events = [bench.event(number) for number in range(3)]
     for event in events:
         bench.ends(event, DeliveryState.WITHHELD, reason)
-    renew_access(bench)
+    # Enter the token and the data set that the platform accepts now.
+    platform = bench.platform
+    bench.feed = replace(bench.feed, access_token=platform.token, dataset_id=platform.dataset)
     bench.arrives(*events)
     bench.check(*events)
 
@@ -565,9 +546,11 @@ PLATFORMS: Final[Mapping[AdPlatform, Callable[[], AdPlatformFake]]] = {
 def verify_signals(name: str, connector: SignalConnector) -> Iterator[FaultResult]:
     """Play every fault with a connector, each with a platform of its own."""
     for fault, play in FAULTS.items():
-        detail = ""
+        platform, detail = PLATFORMS[connector.platform](), ""
+        address = f"https://{connector.platform.value}.example.com"
+        feed = SignalTarget(address, platform.dataset, platform.token)
         try:
-            play(new_bench(connector, PLATFORMS[connector.platform]()))
+            play(SignalBench(connector, platform, feed))
         except CheckFailed as wrong:
             detail = str(wrong)
         yield FaultResult(name, fault, is_right=not detail, detail=detail)

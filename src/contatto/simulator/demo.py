@@ -79,7 +79,7 @@ class DemoFolder:
         """Keep other demos out; the lock goes with the process, however it ends.
 
         Raises:
-            Occupied: another demo runs here.
+            FolderInUse: another demo runs here.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.folder / _LOCK, timeout=0, isolation_level=None)
@@ -97,7 +97,7 @@ class DemoFolder:
         """Return the state of the folder, and the world in it.
 
         Raises:
-            Occupied: a database that no demo made, or notes that cannot be read.
+            FolderInUse: a database that no demo made, or notes that cannot be read.
         """
         path = self.folder / NOTES
         if not path.exists():

@@ -76,7 +76,6 @@ from contatto.reports.actions.overview import load_overview
 from contatto.reports.actions.reports import DayCounter
 from contatto.reports.rules.queries import OverviewQuery, Period
 from contatto.simulator.traffic import (
-    NEXT_STATUSES,
     build_ad_request,
     opened_from_ad,
     received_message,
@@ -101,6 +100,12 @@ _GROWTH: Final = 0.1
 """The first models are published sooner: each after a tenth of the time that there is to learn from."""
 _ROUND_S: Final = 6 * 3_600.0
 """The desk works through its leads every six hours."""
+_NEXT_STATUSES: Final = {
+    "raw": (("contacted", 6), ("unqualified", 2), ("qualified", 1)),
+    "contacted": (("qualified", 5), ("unqualified", 3)),
+    "qualified": (("converted", 4), ("unqualified", 1)),
+}
+"""From a status to those that the desk gives next, with weights."""
 _DESK_SHARE: Final = 0.3
 _DESK_LEADS: Final = 100
 _LOOK_US: Final = 1_000_000
@@ -129,17 +134,12 @@ class _Chat:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sight:
-    visitor: PlannedVisitor
-    look: AdMoment
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class _Served:
     record: Record
     candidate: Candidate
-    sight: _Sight
+    visitor: PlannedVisitor
+    look: AdMoment
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +244,7 @@ class History:
             at_s, number, look = self._looks.popleft()
             if number in self._tapped:
                 continue
-            served = self._decide(tx, log, auction, _Sight(self._people[number], look, self._at(at_s)))
+            served = self._decide(tx, log, auction, self._people[number], look, self._at(at_s))
             if served is None:
                 continue
             view, tap = self._follow(tx, served, ads[served.candidate.live.ad.id], number)
@@ -260,17 +260,19 @@ class History:
         if taps:
             record_taps(unlogged, taps)
 
-    def _decide(self, tx: Tx, log: "_Log", auction: "_Auction", sight: "_Sight") -> "_Served | None":
+    def _decide(
+        self, tx: Tx, log: "_Log", auction: "_Auction", visitor: PlannedVisitor, look: AdMoment, at: datetime
+    ) -> _Served | None:
         """Decide a request; the trial group of a person follows from the seed."""
-        visitor, ts = sight.visitor, micros(sight.at)
+        ts = micros(at)
         log.learn_until(ts)
         self._replica.set_multipliers(log.list_multipliers())
-        request = build_ad_request(self._world, visitor, sight.look)
+        request = build_ad_request(self._world, visitor, look)
         viewer, trial = NOBODY, 0
         if request.has_consent:
             viewer = tx.vault.named_id(self._business_id, f"delivery:{visitor.viewer_id}")
             trial = trial_of(visitor.viewer_id, self._trial_share)
-        able, available, left_out = auction.compare(request, sight.at)
+        able, available, left_out = auction.compare(request, at)
         self._decisions += 1
         question = AuctionRequest(
             number_at(ts // 1_000, self._decisions), ts, viewer, request.country, features_of(request),
@@ -278,10 +280,10 @@ class History:
         )  # fmt: skip
         record = self._replica.decide(question)
         log.put_decision(record)
-        return _Served(record, auction.take(record), sight) if record.ad else None
+        return _Served(record, auction.take(record), visitor, look, at) if record.ad else None
 
-    def _ticket_of(self, served: "_Served", kind: TicketKind) -> TrackingTicket:
-        record, visitor, ad = served.record, served.sight.visitor, served.candidate.live.ad
+    def _ticket_of(self, served: _Served, kind: TicketKind) -> TrackingTicket:
+        record, visitor, ad = served.record, served.visitor, served.candidate.live.ad
         price = price_of(served.candidate.ad_group, record.price_micros, record.p[0])
         cost = price.view_micros if kind is TicketKind.VIEW else price.click_micros
         return TrackingTicket(
@@ -289,18 +291,18 @@ class History:
             record.placement, record.trial,
         )  # fmt: skip
 
-    def _follow(self, tx: Tx, served: "_Served", ad: MeasuredAd, number: int) -> tuple[Impression, list[Tap]]:
+    def _follow(self, tx: Tx, served: _Served, ad: MeasuredAd, number: int) -> tuple[Impression, list[Tap]]:
         """Return the view of an ad, and its tap where our own link counts it; with a tap, plan the chat."""
-        sight, ticket = served.sight, self._ticket_of(served, TicketKind.VIEW)
-        visitor, account = sight.visitor, self._world.accounts[sight.visitor.platform]
+        visitor, ticket = served.visitor, self._ticket_of(served, TicketKind.VIEW)
+        account = self._world.accounts[visitor.platform]
         viewer = rules.viewer_of(tx.vault.named_id, ad, ticket)
         view = stamp_ticket(ad, ticket, viewer, served.record.ts + _LOOK_US)
         impression = rules.impression_of(view, ticket)
         appeal = self._world.ad(str(ad.ad_number)).appeal
-        if not visitor.taps(sight.look, appeal):
+        if not visitor.taps(served.look, appeal):
             return impression, []
         self._tapped.add(number)
-        at, lines = sight.at + timedelta(seconds=visitor.tap_after_s), visitor.lines_after(appeal)
+        at, lines = served.at + timedelta(seconds=visitor.tap_after_s), visitor.lines_after(appeal)
         if visitor.platform is Platform.TIKTOK:
             self._chats.append(_Chat(account, deque(self._tiktok_events(visitor, ad, lines, at))))
             return impression, []
@@ -335,7 +337,7 @@ class History:
         at: datetime,
     ) -> Iterator[_Event]:
         conversation_id = conversation_id_of(account, person)
-        paper = plan_form_entry(visitor, lines)
+        form_entry = plan_form_entry(visitor, lines)
         for number, line in enumerate(lines):
             at += timedelta(seconds=line.after_s)
             if line.from_business:
@@ -345,16 +347,16 @@ class History:
             yield _Event(
                 at, msgspec.json.encode(WebchatDelivery(account.id, person, name, line.text, micros(at)))
             )
-            if paper and line.contact:
+            if form_entry and line.contact:
                 sent = Submission(
-                    f"form-{visitor.viewer_id}", visitor.language, paper.answers, paper.consents
+                    f"form-{visitor.viewer_id}", visitor.language, form_entry.answers, form_entry.consents
                 )
                 form = HandedIn(
                     self._business_id, int(self._world.page_id), conversation_id, sent,
                     ChatVisitor(account, person, ""),
                 )  # fmt: skip
                 yield _Event(at, partial(take_form, handed=form))
-                paper = None
+                form_entry = None
         if lines:
             yield self._read(conversation_id, at)
 
@@ -380,7 +382,7 @@ class History:
 
     def _work_through_leads(self, tx: Tx) -> None:
         """Give a share of the leads of each status their next one."""
-        for status, choices in reversed(NEXT_STATUSES.items()):
+        for status, choices in reversed(_NEXT_STATUSES.items()):
             current = LeadStatus(status)
             words, weights = zip(*choices, strict=True)
             for lead in list_leads(tx, self._business_id, LeadFilter(statuses=(current,)), limit=_DESK_LEADS):

@@ -3,10 +3,10 @@
 import asyncio
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -22,7 +22,7 @@ from contatto.simulator.world import (
     AdMoment,
     ChatLine,
     DemoWorld,
-    FormEntry,
+    FilledForm,
     Login,
     PlannedVisitor,
     plan_form_entry,
@@ -136,13 +136,6 @@ async def _read_answer(reader: asyncio.StreamReader, profile: ClientProfile) -> 
 
 
 _CSRF: Final = re.compile(r'<meta name="csrf-token" content="([^"]+)">')
-_LEADS: Final = re.compile(r'href="/leads/([0-9a-f-]{36})"')
-NEXT_STATUSES: Final = {
-    "raw": (("contacted", 6), ("unqualified", 2), ("qualified", 1)),
-    "contacted": (("qualified", 5), ("unqualified", 3)),
-    "qualified": (("converted", 4), ("unqualified", 1)),
-}
-"""From a status to those that the desk gives next, with weights."""
 _TRIES: Final = 100
 
 
@@ -150,7 +143,7 @@ def expect(answer: HttpReply, status: int, what: str) -> HttpReply:
     """Return the answer if it has the expected status.
 
     Raises:
-        Unexpected: another one, with the beginning of what the server said.
+        UnexpectedReply: another one, with the beginning of what the server said.
     """
     if answer.status != status:
         raise UnexpectedReply(f"{what}: {answer.status} instead of {status}: {answer.body[:200]!r}")
@@ -169,7 +162,13 @@ class MemberSession:
 
     async def reply(self, conversation_id: str, text: str) -> None:
         """Answer in the inbox; a conversation that was just begun may take a moment to be there."""
-        await self._sign_in()
+        async with self._signing_in:
+            if not self._signed_in:
+                await self._take_token("/login")
+                values = {"email": self._login.email, "password": self._login.password}
+                expect(await self._browser.post_form("/login", self._profile, values), 303, "signing in")
+                await self._take_token("/inbox")
+                self._signed_in = True
         for _ in range(_TRIES):
             path = f"/inbox/{conversation_id}/messages"
             answer = await self._browser.post_form(path, self._profile, {"text": text})
@@ -179,36 +178,6 @@ class MemberSession:
         expect(answer, 303, "a reply")
         path = f"/inbox/{conversation_id}/read"
         expect(await self._browser.post_form(path, self._profile, {}), 204, "a read mark")
-
-    async def work_through_leads(self, rng: random.Random, share: float) -> int:
-        """Give a share of the leads of each status their next one; say how many."""
-        await self._sign_in()
-        moved = 0
-        for current, choices in reversed(NEXT_STATUSES.items()):
-            page = await self._browser.get(f"/leads/rows?status={current}&sort=created", self._profile)
-            lead_ids = dict.fromkeys(_LEADS.findall(expect(page, 200, "the leads").body.decode()))
-            for lead_id in lead_ids:
-                if rng.random() < share:
-                    words, weights = zip(*choices, strict=True)
-                    await self._move(lead_id, current, rng.choices(words, weights)[0])
-                    moved += 1
-        return moved
-
-    async def _move(self, lead_id: str, current: str, status: str) -> None:
-        values = {"status": status, "seen": current}
-        answer = await self._browser.post_form(f"/leads/{lead_id}/status", self._profile, values)
-        if answer.status != 409:  # somebody else at the desk was faster
-            expect(answer, 303, "a status")
-
-    async def _sign_in(self) -> None:
-        async with self._signing_in:
-            if self._signed_in:
-                return
-            await self._take_token("/login")
-            values = {"email": self._login.email, "password": self._login.password}
-            expect(await self._browser.post_form("/login", self._profile, values), 303, "signing in")
-            await self._take_token("/inbox")
-            self._signed_in = True
 
     async def _take_token(self, path: str) -> None:
         page = expect(await self._browser.get(path, self._profile), 200, path).body.decode()
@@ -293,26 +262,8 @@ _SHEET: Final = re.compile(r'data-(page|opening|language)="([^"]*)"')
 """Attributes of the form on the chat page."""
 
 
-class Timeline(Protocol):
-    """Passing of time for visitors: at once in history, real when live."""
-
-    async def until(self, at_s: float) -> None:
-        """Wait for a moment, in seconds from the beginning."""
-        ...
-
-
-@dataclass(slots=True)
-class VisitTally:
-    """Counts of events played so far."""
-
-    people: int = 0
-    views: int = 0
-    taps: int = 0
-    chats: int = 0
-    messages: int = 0
-    webhooks: int = 0
-    """Signed webhooks, each copy counted."""
-    forms: int = 0
+type Wait = Callable[[float], Awaitable[None]]
+"""Wait for a moment, in seconds from the beginning: no time in history, real time when live."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,43 +288,40 @@ class VisitPlayer:
     clock: Clock
     vault: Vault
     """Lets the players know who is who in our own chat: the server gives them no more than anybody else."""
-    tally: VisitTally = field(default_factory=VisitTally)
+    webhooks: int = 0
+    """Signed webhooks so far, each copy counted."""
+    forms: int = 0
     truth: list[VisitTruth] = field(default_factory=list)
 
-    async def visit(self, visitor: PlannedVisitor, time: Timeline) -> None:
+    async def visit(self, visitor: PlannedVisitor, until: Wait) -> None:
         """Play one person from the first ad to the last message."""
         profile = ClientProfile()
-        self.tally.people += 1
         for look in visitor.looks:
-            await time.until(look.at_s)
+            await until(look.at_s)
             body = msgspec.json.encode(encode_ad_request(build_ad_request(self.world, visitor, look)))
             publisher = ClientProfile(headers={"access-token": self.world.access_token})
             answer = await self.browser.post_json("/delivery/decide", publisher, body)
             expect(answer, 200, "an ad decision")
             served: dict[str, str] | None = msgspec.json.decode(answer.body)["ad"]
-            if served is not None:
-                expect(await self.browser.get(served["view_url"], profile), 200, "a view")
-                self.tally.views += 1
-            if served is not None and visitor.taps(look, self.world.ad(served["ad_id"]).appeal):
-                appeal = self.world.ad(served["ad_id"]).appeal
+            if served is None:
+                continue
+            expect(await self.browser.get(served["view_url"], profile), 200, "a view")
+            appeal = self.world.ad(served["ad_id"]).appeal
+            if visitor.taps(look, appeal):
                 moment = look.at_s + visitor.tap_after_s
-                await time.until(moment)
-                self.tally.taps += 1
+                await until(moment)
                 lines = visitor.lines_after(appeal)
-                paper = plan_form_entry(visitor, lines)
+                form_entry = plan_form_entry(visitor, lines)
                 if visitor.platform is Platform.TIKTOK:
-                    await _TikTokVisit(self, visitor, served, lines, []).chat(time, moment)
+                    await _TikTokVisit(self, visitor, served, lines, []).chat(until, moment)
                     person = visitor.viewer_id
                 else:
-                    visit = _WebVisit(self, visitor, served, (lines, paper), profile)
-                    await visit.chat(time, moment)
+                    visit = _WebVisit(self, visitor, served, (lines, form_entry), profile)
+                    await visit.chat(until, moment)
                     person = visit.person
                 chatted = any(not line.from_business for line in lines)
-                self.tally.chats += chatted
-                shared = [line.contact for line in lines if line.contact] + list(
-                    paper.contacts if paper else ()
-                )
-                contacts = tuple(dict.fromkeys(shared))
+                shared = [line.contact for line in lines if line.contact]
+                contacts = tuple(dict.fromkeys([*shared, *(form_entry.contacts if form_entry else ())]))
                 self.truth.append(VisitTruth(person, visitor.platform, served["ad_id"], chatted, contacts))
                 return
 
@@ -385,29 +333,28 @@ class VisitPlayer:
 class _WebVisit:
     """A chat on our own page: tap link, page, chat API, and for some people the form."""
 
-    street: VisitPlayer
+    player: VisitPlayer
     visitor: PlannedVisitor
     served: dict[str, str]
-    plan: tuple[tuple[ChatLine, ...], FormEntry | None]
+    plan: tuple[tuple[ChatLine, ...], FilledForm | None]
     profile: ClientProfile
 
-    async def chat(self, time: Timeline, moment: float) -> None:
-        browser = self.street.browser
+    async def chat(self, until: Wait, moment: float) -> None:
+        browser = self.player.browser
         tapped = await browser.get(self.served["click_url"], self.profile)
         expect(tapped, 303, "a tap")
         page = tapped.headers["location"]
         opened = expect(await browser.get(page, self.profile), 200, "the chat page")
-        lines, paper = self.plan
+        lines, form_entry = self.plan
         for number, line in enumerate(lines):
             moment += line.after_s
-            await time.until(moment)
-            self.street.tally.messages += 1
+            await until(moment)
             if line.from_business:
-                account = self.street.world.accounts[Platform.WEBCHAT]
-                await self.street.desk.reply(conversation_id_of(account, self.person), line.text)
+                account = self.player.world.accounts[Platform.WEBCHAT]
+                await self.player.desk.reply(conversation_id_of(account, self.person), line.text)
             else:
                 await self._say(page, f"{self.visitor.viewer_id}-{number}", line)
-            if paper and line.contact:
+            if form_entry and line.contact:
                 # Send the form that the chat page carries, as its script does: again when it was too fast.
                 shown = opened.body.decode()
                 about = dict(_SHEET.findall(shown))
@@ -417,30 +364,30 @@ class _WebVisit:
                         "opening": about["opening"],
                         "submission_id": f"form-{self.visitor.viewer_id}",
                         "language": about["language"],
-                        "answers": paper.answers,
-                        "consents": paper.consents,
+                        "answers": form_entry.answers,
+                        "consents": form_entry.consents,
                     }
                 )
                 for _ in range(2 if self.visitor.twice else 1):
-                    answer = await self.street.browser.post_json(f"{page}/form", self.profile, body)
+                    answer = await self.player.browser.post_json(f"{page}/form", self.profile, body)
                     while answer.status == 429:
                         await asyncio.sleep(float(answer.headers["retry-after"]))
-                        answer = await self.street.browser.post_json(f"{page}/form", self.profile, body)
+                        answer = await self.player.browser.post_json(f"{page}/form", self.profile, body)
                     expect(answer, 200, "a form")
-                self.street.tally.forms += 1
-                paper = None
+                self.player.forms += 1
+                form_entry = None
 
     async def _say(self, page: str, message_id: str, line: ChatLine) -> None:
         body = msgspec.json.encode({"client_message_id": message_id, "text": line.text})
         for _ in range(2 if self.visitor.twice else 1):
-            answer = await self.street.browser.post_json(f"{page}/messages", self.profile, body)
+            answer = await self.player.browser.post_json(f"{page}/messages", self.profile, body)
             expect(answer, 200, "a chat message")
 
     @property
     def person(self) -> str:
         """Return the public id of the visitor that the tap gave to this browser."""
-        place = self.street.world.accounts[Platform.WEBCHAT].id
-        vault, cookie = self.street.vault, self.profile.cookies[cookie_name(place)]
+        place = self.player.world.accounts[Platform.WEBCHAT].id
+        vault, cookie = self.player.vault, self.profile.cookies[cookie_name(place)]
         secret = open_visitor(cookie, place, Carrier.COOKIE, vault.signer(VISITOR_KEY))
         return public_id(secret or "", place, vault.derivation_key(VISITOR_KEY))
 
@@ -449,33 +396,32 @@ class _WebVisit:
 class _TikTokVisit:
     """A chat in the platform's app; its webhooks may come twice, late or in disorder."""
 
-    street: VisitPlayer
+    player: VisitPlayer
     visitor: PlannedVisitor
     served: dict[str, str]
     lines: tuple[ChatLine, ...]
     late: list[bytes]
 
-    async def chat(self, time: Timeline, moment: float) -> None:
-        street, thread = self.street, thread_of(self.street.world, self.visitor)
+    async def chat(self, until: Wait, moment: float) -> None:
+        player, thread = self.player, thread_of(self.player.world, self.visitor)
         advertiser_id, ad_id, ad_name = (
-            street.world.advertiser_id,
+            player.world.advertiser_id,
             self.served["ad_id"],
             self.served["ad_name"],
         )
-        await self._tell(opened_from_ad(thread, advertiser_id, ad_id, ad_name, street.at_ms()))
+        await self._tell(opened_from_ad(thread, advertiser_id, ad_id, ad_name, player.at_ms()))
         for number, line in enumerate(self.lines):
             moment += line.after_s
-            await time.until(moment)
-            street.tally.messages += 1
+            await until(moment)
             make_body = sent_message if line.from_business else received_message
             await self._tell(
-                make_body(thread, f"{self.visitor.viewer_id}.{number}", line.text, street.at_ms())
+                make_body(thread, f"{self.visitor.viewer_id}.{number}", line.text, player.at_ms())
             )
         random.Random(self.visitor.viewer_id).shuffle(self.late)
         for body in self.late:
             await self._send(body)
         if any(line.from_business for line in self.lines):
-            await self._send(read_by_person(thread, street.at_ms()))
+            await self._send(read_by_person(thread, player.at_ms()))
 
     async def _tell(self, body: bytes) -> None:
         if self.visitor.disorderly:
@@ -484,13 +430,13 @@ class _TikTokVisit:
             await self._send(body)
 
     async def _send(self, body: bytes) -> None:
-        world = self.street.world
+        world = self.player.world
         path = f"/webhooks/tiktok/{quote(world.app_id)}"
         for _ in range(2 if self.visitor.twice else 1):
-            signature = sign_body(body, world.app_secret, self.street.at_ms() // 1000)
+            signature = sign_body(body, world.app_secret, self.player.at_ms() // 1000)
             headers = {"content-type": "application/json", SIGNATURE_HEADER: signature}
-            expect(await self.street.browser.post(path, ClientProfile(), body, headers), 200, "a webhook")
-            self.street.tally.webhooks += 1
+            expect(await self.player.browser.post(path, ClientProfile(), body, headers), 200, "a webhook")
+            self.player.webhooks += 1
 
 
 def thread_of(world: DemoWorld, visitor: PlannedVisitor) -> Thread:
@@ -534,40 +480,33 @@ def encode_ad_request(request: AdRequest) -> dict[str, Any]:
 DAY_S: Final = 86_400.0
 
 
-class _WallClock:
-    """Real time; moments count from a beginning, which may lie days back."""
-
-    def __init__(self, began_after_s: float) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._began_at = self._loop.time() - began_after_s
-
-    async def until(self, at_s: float) -> None:
-        await asyncio.sleep(max(0.0, self._began_at + at_s - self._loop.time()))
-
-
 async def play_live(
-    street: VisitPlayer, people: Sequence[PlannedVisitor], starts_at: datetime, days: int
+    player: VisitPlayer, people: Sequence[PlannedVisitor], starts_at: datetime, days: int
 ) -> None:
     """Play visits until cancelled: first the looks that remain of a plan, then new people without end.
 
     Args:
-        street: where they come.
+        player: where they come.
         people: visitors of the plan from ``starts_at`` on.
         starts_at: the moment from which they count their time.
         days: how many days are planned at once.
     """
-    since_s = (street.clock.now() - starts_at).total_seconds()
-    timeline = _WallClock(since_s)
+    since_s = (player.clock.now() - starts_at).total_seconds()
+    loop = asyncio.get_running_loop()
+    began_at = loop.time() - since_s
+
+    async def until(at_s: float) -> None:
+        await asyncio.sleep(max(0.0, began_at + at_s - loop.time()))
 
     async def visit(visitor: PlannedVisitor) -> None:
         try:
-            await street.visit(visitor, timeline)
+            await player.visit(visitor, until)
         except Exception as error:  # such as paused ads: one visit that fails must not end all
             logger().warning("simulator.visit_failed", error_at=where(error))
 
     async with asyncio.TaskGroup() as group:
         for visitor in list_coming(people, since_s, days):
-            await timeline.until(visitor.looks[0].at_s)
+            await until(visitor.looks[0].at_s)
             group.create_task(visit(visitor))
 
 
@@ -575,13 +514,9 @@ def list_coming(people: Sequence[PlannedVisitor], since_s: float, days: int) -> 
     """Yield people from a moment on without end, by their next look."""
     seed, starts_s, span_s = 0, 0.0, days * DAY_S
     while True:
-        yield from leave_out_past(people, since_s)
+        # The looks that are left, without those that are over.
+        coming = [visitor.from_moment(since_s) for visitor in people]
+        remaining = [visitor for visitor in coming if visitor.looks]
+        yield from sorted(remaining, key=lambda visitor: visitor.looks[0].at_s)
         seed, starts_s = seed + 1, starts_s + span_s
         people = [visitor.moved(starts_s) for visitor in plan_people(seed, len(people), span_s)]
-
-
-def leave_out_past(people: Sequence[PlannedVisitor], since_s: float) -> list[PlannedVisitor]:
-    """Return the people who have looks left, without those that are over."""
-    coming = [visitor.from_moment(since_s) for visitor in people]
-    remaining = [visitor for visitor in coming if visitor.looks]
-    return sorted(remaining, key=lambda visitor: visitor.looks[0].at_s)

@@ -417,7 +417,7 @@ _TYPED: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class FormEntry:
+class FilledForm:
     """Answers of one person to the form, and the contact details in them."""
 
     answers: dict[str, Any]
@@ -437,7 +437,7 @@ def publish_quote_form(tx: Tx, business_id: str, channel_account_id: str) -> For
     return version
 
 
-def plan_form_entry(visitor: PlannedVisitor, lines: tuple[ChatLine, ...]) -> FormEntry | None:
+def plan_form_entry(visitor: PlannedVisitor, lines: tuple[ChatLine, ...]) -> FilledForm | None:
     """Plan a person's form entry, the same each time; most people have none."""
     rng = random.Random(f"form of {visitor.viewer_id}")
     numbers = [line.contact for line in lines if line.contact.startswith("+")]
@@ -454,7 +454,7 @@ def plan_form_entry(visitor: PlannedVisitor, lines: tuple[ChatLine, ...]) -> For
         "q5": str(rng.randint(2, 9)) if need == "a" else "",
     }
     news = ("c2",) if rng.random() < 0.4 else ()
-    return FormEntry(answers, ("c1", *news), (address.value, numbers[0]))
+    return FilledForm(answers, ("c1", *news), (address.value, numbers[0]))
 
 
 BUSINESS: Final = "Harbour Kitchens"

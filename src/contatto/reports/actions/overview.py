@@ -13,7 +13,7 @@ from contatto.ad_platforms.registry import AD_PLATFORMS
 from contatto.ad_platforms.store import list_account_ads, list_ad_sums, list_nodes, list_outside_accounts
 from contatto.ads.actions.edits import load_outline
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.measurement.engines.sealing import BrokenFile
@@ -42,7 +42,7 @@ from contatto.reports.model import (
     TimeStep,
     sum_counts,
 )
-from contatto.reports.rules.figures import REACH_METRICS, build_report, merge_days, total_of
+from contatto.reports.rules.figures import REACH_METRICS, build_report, total_of
 from contatto.reports.rules.queries import (
     GROUP_LEVELS,
     UNKNOWN_COUNTRY,
@@ -101,7 +101,10 @@ def load_overview(tx: Tx, account: AdAccount, query: OverviewQuery, today: date)
     whole_tree = load_tree(tx, account)
     tree = whole_tree.select_campaign(query.campaign)
     counted = _load_counts(tx, account, tree, query, span_of(first, last), with_hours=True)
-    facts = merge_days(counted.facts) if query.group_by is GroupBy.DAY else counted.facts
+    facts = counted.facts
+    if query.group_by is GroupBy.DAY:  # one fact for each ad
+        sums = sum_counts((fact.ad_id, fact.counts) for fact in facts)
+        facts = [Fact(ad_id, "", counts) for ad_id, counts in sums.items()]
     subjects = list_subjects(account, tree, Level.AD_GROUP)
     groups = build_report(subjects, facts, counted.tree.groups, TimeStep.WHOLE).rows
     report = replace(_group_rows(account, query, counted), total=total_of(groups))
@@ -213,7 +216,7 @@ def save_report_query(
             most=MOST_SAVED,
         )
     report = SavedReport(new_id(), business_id, member_id, title, query, is_shared, tx.now)
-    store.save_report(tx, report)
+    tx.insert(store.saved_reports, row_of(report))
     return report
 
 
@@ -224,10 +227,8 @@ def remove_saved_report(tx: Tx, owner: tuple[str, str], report_id: str) -> None:
         Refused: NOT_FOUND, also for a report that another member shares.
     """
     business_id, member_id = owner
-    saved_report = store.find_saved_report(tx, business_id, report_id)
-    if saved_report is None or saved_report.member_id != member_id:
+    if not tx.delete(store.saved_reports, business_id, id=report_id, member_id=member_id):
         raise Refused(errors.NOT_FOUND, "Saved report not found.")
-    store.delete_saved_report(tx, business_id, report_id)
 
 
 def load_branches(tx: Tx, account: AdAccount, span: DayRange) -> tuple[Branch, ...]:

@@ -92,12 +92,6 @@ def build_report(
     return Report(tuple(rows), total_of(rows))
 
 
-def merge_days(facts: Iterable[Fact]) -> list[Fact]:
-    """Add up all days: one fact for each ad."""
-    sums = sum_counts((fact.ad_id, fact.counts) for fact in facts)
-    return [Fact(ad_id, "", counts) for ad_id, counts in sums.items()]
-
-
 def total_of(rows: Sequence[ReportRow]) -> Figures:
     counts = Counts()
     for row in rows:

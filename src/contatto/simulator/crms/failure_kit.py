@@ -3,8 +3,10 @@
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 import httpx2
@@ -12,7 +14,6 @@ import httpx2
 from contatto.crm.model import (
     ChangesListed,
     CrmConnector,
-    CrmField,
     CrmLink,
     Cursor,
     EraseRecord,
@@ -276,6 +277,7 @@ class CrmBench:
 
     def __init__(self, case: CrmCase, server: CrmServer, speaker: ConnectorDriver) -> None:
         self.case, self.server, self.speaker = case, server, speaker
+        self.vendor = server.vendor
         self.crm = server.vendor.crm
         self.traits = speaker.connector.traits
 
@@ -296,7 +298,7 @@ class CrmBench:
         """Deliver a lead, and return the id of its record.
 
         Raises:
-            Wrong: it does not arrive.
+            CheckFailed: it does not arrive.
         """
         outcome = self.speaker.deliver(payload, stored_id)
         if isinstance(outcome, Halt):
@@ -310,11 +312,11 @@ class CrmBench:
         """Check that each lead is there once with its latest values, and nothing else.
 
         Raises:
-            Wrong: one is missing, doubled or different.
+            CheckFailed: one is missing, doubled or different.
         """
         self.server.faults.clear()
         self.crm.lag = 0
-        records = self.records()
+        records = self.vendor.list_values()
         for payload in payloads:
             end_of_id = payload.external_id[-12:]  # every CRM keeps it; one of them takes no hyphens
             matches = [record for record in records if record.get(self.crm.our_id, "").endswith(end_of_id)]
@@ -326,14 +328,6 @@ class CrmBench:
                     raise CheckFailed(f"{name} is not what was sent")
         if len(records) != len(payloads):
             raise CheckFailed(f"{len(records)} records of {len(payloads)} leads")
-
-    def records(self) -> list[Mapping[str, str]]:
-        vendor = self.server.vendor
-        if isinstance(vendor, hosted.GoogleSheetsFake):
-            head = vendor.rows[0] if vendor.rows else []
-            vendor.crm.fields = {name: CrmField(name, name) for name in head}
-            return [dict(zip(head, row, strict=False)) for row in vendor.rows[1:] if any(row)]
-        return [record.values for record in self.crm.live()]
 
     def needs(self, is_there: object, why: str) -> None:
         if not is_there:
@@ -376,7 +370,7 @@ def play_exists(bench: CrmBench) -> None:
     """Type the person in by hand before."""
     bench.needs(FindBy.EMAIL in bench.traits.finds_by, "it is not searched by contact details")
     values = {name: value for name, value in bench.case.ada.items() if name != bench.crm.our_id}
-    bench.server.vendor.crm.make(values)
+    bench.crm.make(values)
     bench.deliver(bench.payload())
     bench.check(bench.payload())
 
@@ -404,27 +398,17 @@ def play_lag(bench: CrmBench) -> None:
     bench.crm.lag = 0
     if not isinstance(outcome, Arrived):
         bench.deliver(bench.payload())
-    records = bench.records()
+    records = bench.vendor.list_values()
     if len(records) > 1 and not bench.traits.upserts and bench.traits.search_lag_s > 0:
         raise NotApplicable(f"the engine waits {bench.traits.search_lag_s:g} s before it looks again")
     bench.check(bench.payload())
 
 
-@fault("merged there")
-def play_merged(bench: CrmBench) -> None:
-    _merge_with_a_stranger(bench, keeps_our_id=True)
-
-
-@fault("merged there, our id lost")
-def play_merged_without_our_id(bench: CrmBench) -> None:
-    """Merge two records so that the survivor loses our id: the other record had none."""
-    _merge_with_a_stranger(bench, keeps_our_id=False)
-
-
 def _merge_with_a_stranger(bench: CrmBench, *, keeps_our_id: bool) -> None:
-    bench.needs(bench.traits.reads_back and not _is_sheet(bench), "it has no merges")
+    """Merge with a record that had none of our ids; the survivor keeps ours or loses it."""
+    bench.needs(bench.traits.reads_back and bench.vendor.has_merges, "it has no merges")
     first = bench.deliver(bench.payload())
-    second = bench.server.vendor.crm.make({**bench.case.ada, bench.case.email: "ada@example.org"})
+    second = bench.crm.make({**bench.case.ada, bench.case.email: "ada@example.org"})
     second.values.pop(bench.crm.our_id, None)
     survivor = bench.crm.merge(first, second.id)
     if not keeps_our_id:
@@ -437,7 +421,7 @@ def _merge_with_a_stranger(bench: CrmBench, *, keeps_our_id: bool) -> None:
 @fault("two leads merged there")
 def play_two_merged(bench: CrmBench) -> None:
     """Merge the records of two leads: the survivor belongs to the lead with the id that it carries."""
-    bench.needs(bench.traits.reads_back and not _is_sheet(bench), "it has no merges")
+    bench.needs(bench.traits.reads_back and bench.vendor.has_merges, "it has no merges")
     first, second = bench.deliver(bench.payload()), bench.deliver(bench.payload(1))
     bench.crm.merge(second, first)
     ada, second_lead = bench.payload(0, 2), bench.payload(1, 2)
@@ -450,9 +434,9 @@ def play_two_merged(bench: CrmBench) -> None:
 
 @fault("converted there")
 def play_converted(bench: CrmBench) -> None:
-    vendor = bench.server.vendor
-    bench.needs(isinstance(vendor, hosted.SalesforceFake), "it converts no records into others")
-    assert isinstance(vendor, hosted.SalesforceFake)  # noqa: S101 - for the types
+    vendor = bench.vendor
+    if not isinstance(vendor, hosted.SalesforceFake):
+        raise NotApplicable("it converts no records into others")
     contact = vendor.convert(bench.deliver(bench.payload()))
     changed = bench.payload(0, 2, **{bench.case.phone: "+6598765432"})
     if bench.deliver(changed, contact) != contact or vendor.contacts[contact]["Phone"] != "+6598765432":
@@ -463,12 +447,7 @@ def play_converted(bench: CrmBench) -> None:
 def play_deleted(bench: CrmBench) -> None:
     bench.needs(bench.traits.reads_back, "it has no records to be read")
     first = bench.deliver(bench.payload())
-    if _is_sheet(bench):
-        vendor = bench.server.vendor
-        assert isinstance(vendor, hosted.GoogleSheetsFake)  # noqa: S101 - for the types
-        vendor.rows.pop()
-    else:
-        bench.crm.delete(first)
+    bench.vendor.remove(first)
     bench.deliver(bench.payload(0, 2), first)
     bench.check(bench.payload(0, 2))
 
@@ -518,9 +497,9 @@ def play_disabled(bench: CrmBench) -> None:
 @fault("restored from a backup")
 def play_restored(bench: CrmBench) -> None:
     """Restore an older backup: later records are gone, and strangers get their ids."""
-    bench.needs(bench.traits.reads_back and not _is_sheet(bench), "it has no ids of its own")
+    bench.needs(bench.traits.reads_back and bench.vendor.has_merges, "it has no ids of its own")
     bench.deliver(bench.payload())
-    old = bench.crm.backup()
+    old = deepcopy(bench.crm.records)
     ids = [bench.deliver(bench.payload(number)) for number in (1, 2)]
     bench.crm.records = old
     bo = {bench.case.email: "bo@example.org", bench.case.phone: "+6580000000"}
@@ -606,11 +585,13 @@ def play_erased(bench: CrmBench) -> None:
         with suppress(NoReply):
             bench.speaker.do(EraseRecord(record_id, LEADS[0]))
     reply = bench.speaker.do(ReadRecord(record_id)) if bench.traits.reads_back else Unsupported()
-    if isinstance(reply, FoundRecords) or bench.records():
+    if isinstance(reply, FoundRecords) or bench.vendor.list_values():
         raise CheckFailed("something of the person is left")
 
 
 FAULTS: Final = _PLAYS | {
+    "merged there": partial(_merge_with_a_stranger, keeps_our_id=True),
+    "merged there, our id lost": partial(_merge_with_a_stranger, keeps_our_id=False),
     "too many requests": _one(VendorFault.THROTTLED),
     "a storm of 429": _one(*[VendorFault.THROTTLED] * STORM),
     "server error": _one(VendorFault.DOWN),
@@ -627,14 +608,9 @@ FAULTS: Final = _PLAYS | {
 
 
 def _notes(bench: CrmBench) -> Iterator[object]:
-    vendor = bench.server.vendor
-    yield from getattr(vendor, "notes", {}).values()
-    for record in bench.records():
-        yield from record.values()
-
-
-def _is_sheet(bench: CrmBench) -> bool:
-    return isinstance(bench.server.vendor, hosted.GoogleSheetsFake)
+    yield from bench.vendor.notes.values()
+    for values in bench.vendor.list_values():
+        yield from values.values()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """CRMs in memory that speak the APIs of hosted vendors."""
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -10,8 +12,8 @@ from contatto.crm.connectors.salesforce import OUR_ID as SALESFORCE_ID
 from contatto.crm.connectors.zoho import OUR_ID as ZOHO_ID
 from contatto.crm.model import CrmField, FieldKind
 from contatto.simulator.crms.server import (
-    MemoryCrm,
     StoredRecord,
+    Vendor,
     VendorRequest,
     VendorResponse,
     WrongValue,
@@ -22,8 +24,10 @@ HUBSPOT_TOKEN = "hubspot-token"  # noqa: S105 - of a CRM in memory
 _HUBSPOT_CONTACTS = "/crm/v3/objects/contacts"
 
 
-class HubSpotFake:
-    """HubSpot in memory; requests without the token are turned away."""
+class HubSpotFake(Vendor):
+    """HubSpot in memory."""
+
+    credential = f"Bearer {HUBSPOT_TOKEN}"
 
     def __init__(self) -> None:
         # Contacts as a new account has them: our property is not there yet.
@@ -44,38 +48,28 @@ class HubSpotFake:
             CrmField("hubspot_owner_id", "Owner"),
             CrmField("hs_lead_status", "Lead status", FieldKind.CHOICE, choices=statuses),
         ]
-        fields = {crm_field.name: crm_field for crm_field in listed}
-        self.crm = MemoryCrm(fields, HUBSPOT_ID, {"email", HUBSPOT_ID}, merges_anew=True)
+        super().__init__(HUBSPOT_ID, listed, "email", HUBSPOT_ID)
+        self.crm.merges_anew = True
 
     def expired(self) -> VendorResponse:
         return _hubspot_error(401, "EXPIRED_AUTHENTICATION", "The OAuth token used to make this call expired")
 
-    def throttled(self, after_s: int) -> VendorResponse:
-        body = {
-            "status": "error",
-            "message": "You have reached your secondly limit.",
-            "category": "RATE_LIMITS",
-        }
-        return VendorResponse(429, body, {"retry-after": str(after_s)})
+    def throttled(self) -> VendorResponse:
+        return _hubspot_error(429, "RATE_LIMITS", "You have reached your secondly limit.")
 
-    def answer(self, request: VendorRequest) -> VendorResponse:
-        if request.headers.get("authorization") != f"Bearer {HUBSPOT_TOKEN}":
-            return _hubspot_error(401, "INVALID_AUTHENTICATION", "Authentication credentials not found.")
-        try:
-            return self._route(request)
-        except WrongValue as wrong:
-            if wrong.kind == "exists":
-                text = f"Contact already exists. Existing ID: {wrong.subject}"
-                return _hubspot_error(409, "CONFLICT", text)
-            code, text = "INVALID_OPTION", "is not one of the allowed options"
-            if wrong.kind == "field":
-                code, text = "PROPERTY_DOESNT_EXIST", f'Property "{wrong.subject}" does not exist'
-            inner = {"message": text, "code": code, "context": {"propertyName": [wrong.subject]}}
-            return _hubspot_error(400, "VALIDATION_ERROR", "Property values were not valid", errors=[inner])
-        except KeyError:
-            return _hubspot_error(404, "OBJECT_NOT_FOUND", "Object not found.")
+    def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
+        if wrong.kind == "exists":
+            return _hubspot_error(409, "CONFLICT", f"Contact already exists. Existing ID: {wrong.subject}")
+        code, text = "INVALID_OPTION", "is not one of the allowed options"
+        if wrong.kind == "field":
+            code, text = "PROPERTY_DOESNT_EXIST", f'Property "{wrong.subject}" does not exist'
+        inner = {"message": text, "code": code, "context": {"propertyName": [wrong.subject]}}
+        return _hubspot_error(400, "VALIDATION_ERROR", "Property values were not valid", errors=[inner])
 
-    def _route(self, request: VendorRequest) -> VendorResponse:
+    def missing(self, request: VendorRequest) -> VendorResponse:
+        return _hubspot_error(404, "OBJECT_NOT_FOUND", "Object not found.")
+
+    def route(self, request: VendorRequest) -> VendorResponse:
         path, body = request.path.rstrip("/"), request.json()
         if path == "/crm/v3/properties/contacts":
             if request.method == "POST":
@@ -83,9 +77,8 @@ class HubSpotFake:
                     return _hubspot_error(409, "CONFLICT", f"Property named {body['name']} already exists")
                 self.crm.fields[body["name"]] = CrmField(body["name"], body["label"])
                 return VendorResponse(201, _hubspot_property(self.crm.fields[body["name"]]))
-            return VendorResponse(
-                200, {"results": [_hubspot_property(field) for field in self.crm.fields.values()]}
-            )
+            properties = [_hubspot_property(crm_field) for crm_field in self.crm.fields.values()]
+            return VendorResponse(200, {"results": properties})
         if path == "/crm/v3/owners":
             return VendorResponse(200, {"results": [{"id": "7", "email": "sam@example.com"}]})
         posts = {
@@ -105,21 +98,14 @@ class HubSpotFake:
 
     def _named(self, name: str, id_property: str) -> StoredRecord:
         if id_property:
-            matches = self.crm.find(id_property, name, at_once=True)
-            if not matches:
-                raise KeyError(name)
-            return matches[0]
+            return self.crm.find_one(id_property, name)
         record = self.crm.records[name]
         while record.became:
             record = self.crm.records[record.became]
-        if record.is_deleted:
-            raise KeyError(name)
-        return record
+        return self.crm.live_record(record.id)
 
     def _shown(self, record: StoredRecord, names: list[str] | None = None) -> dict[str, Any]:
-        former = ";".join(
-            duplicate.id for duplicate in self.crm.records.values() if duplicate.became == record.id
-        )
+        former = ";".join(other.id for other in self.crm.records.values() if other.became == record.id)
         values = {**record.values, "lastmodifieddate": stamp(record.changed_at), "hs_object_id": record.id,
                   "hs_merged_object_ids": former}  # fmt: skip
         if names is not None:
@@ -135,16 +121,10 @@ class HubSpotFake:
         for row in body["inputs"]:
             if row["idProperty"] not in self.crm.fields:
                 raise WrongValue("field", row["idProperty"])
-            existing = self.crm.find(row["idProperty"], row["id"], at_once=True)
-            if existing:
-                self.crm.change(existing[0], row["properties"])
-            record = existing[0] if existing else self.crm.make(row["properties"])
-            results.append({**self._shown(record), "new": not existing})
-        done = {
-            "startedAt": stamp(self.crm.next_time()),
-            "completedAt": stamp(self.crm.next_time()),
-            "status": "COMPLETE",
-        }
+            record, is_new = self.crm.upsert(row["idProperty"], row["id"], row["properties"])
+            results.append({**self._shown(record), "new": is_new})
+        done = {"startedAt": stamp(self.crm.next_time()), "completedAt": stamp(self.crm.next_time())}
+        done["status"] = "COMPLETE"
         return VendorResponse(200, {"results": results, **done})
 
     def _merge(self, body: dict[str, Any]) -> VendorResponse:
@@ -154,33 +134,24 @@ class HubSpotFake:
         return VendorResponse(200, self._shown(self.crm.merge(source.id, target.id)))
 
     def _erase(self, body: dict[str, Any]) -> VendorResponse:
-        record = self._named(body["objectId"], body.get("idProperty", ""))
-        record.values, record.is_deleted = {}, True
+        self.crm.erase(self._named(body["objectId"], body.get("idProperty", "")))
         return VendorResponse(204)
 
     def _search(self, body: dict[str, Any]) -> VendorResponse:
-        newest = len(self.crm.records) - self.crm.lag
-        searchable = [record for record in self.crm.live() if record.number <= newest]
         matches = [
             record
-            for record in searchable
+            for record in self.crm.live(at_once=False)
             if any(self._fits(record, group) for group in body["filterGroups"])
         ]
         name = body["sorts"][0]["propertyName"] if body.get("sorts") else "createdate"
-        matches.sort(
-            key=lambda record: (
-                record.changed_at if name == "lastmodifieddate" else record.made_at,
-                record.number,
-            )
-        )
+        time = attrgetter("changed_at" if name == "lastmodifieddate" else "made_at", "number")
+        matches.sort(key=time)
         page = [self._shown(record, body.get("properties")) for record in matches[: body.get("limit", 10)]]
         return VendorResponse(200, {"total": len(matches), "results": page})
 
     def _fits(self, record: StoredRecord, group: dict[str, Any]) -> bool:
-        return all(
-            _passes_hubspot_filter(self._shown(record)["properties"], condition)
-            for condition in group["filters"]
-        )
+        values = self._shown(record)["properties"]
+        return all(_passes_hubspot_filter(values, condition) for condition in group["filters"])
 
 
 def _passes_hubspot_filter(values: dict[str, Any], condition: dict[str, Any]) -> bool:
@@ -227,8 +198,10 @@ _SOQL_TEST: Final = re.compile(
 _SALESFORCE_TYPES: Final = {FieldKind.EMAIL: "email", FieldKind.PHONE: "phone", FieldKind.CHOICE: "picklist"}
 
 
-class SalesforceFake:
+class SalesforceFake(Vendor):
     """Salesforce in memory; a duplicate rule blocks a second lead of one e-mail address."""
+
+    credential = f"Bearer {SALESFORCE_TOKEN}"
 
     def __init__(self) -> None:
         # Leads as an organisation has them once an administrator has made our field.
@@ -246,9 +219,8 @@ class SalesforceFake:
             CrmField("LeadSource", "Lead Source", FieldKind.CHOICE, choices=sources),
             CrmField(SALESFORCE_ID, "Contatto Lead ID"),
         ]
-        self.crm = MemoryCrm(
-            {crm_field.name: crm_field for crm_field in listed}, SALESFORCE_ID, {"Email", SALESFORCE_ID}
-        )
+        super().__init__(SALESFORCE_ID, listed, "Email", SALESFORCE_ID)
+        self.crm.id_form = "00Q{:015d}"
         self.contacts: dict[str, dict[str, str]] = {}
 
     def convert(self, record_id: str) -> str:
@@ -262,31 +234,30 @@ class SalesforceFake:
     def expired(self) -> VendorResponse:
         return _salesforce_error(401, "INVALID_SESSION_ID", "Session expired or invalid")
 
-    def throttled(self, after_s: int) -> VendorResponse:
-        return _salesforce_error(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", after_s)
+    def throttled(self) -> VendorResponse:
+        return _salesforce_error(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
 
-    def answer(self, request: VendorRequest) -> VendorResponse:
-        if request.headers.get("authorization") != f"Bearer {SALESFORCE_TOKEN}":
-            return self.expired()
+    def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
+        more: dict[str, Any] = {"fields": [wrong.subject]}
+        code, text = "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "bad value for restricted picklist field"
+        if wrong.kind == "exists":
+            matches = [{"matchRecords": [{"record": {"Id": wrong.subject}}]}]
+            more = {"duplicateResult": {"matchResults": matches, "allowSave": False}}
+            code, text = "DUPLICATES_DETECTED", "Use one of these records?"
+        elif wrong.kind == "field":
+            code, text = "INVALID_FIELD", f"No such column '{wrong.subject}' on sobject of type Lead"
+        elif wrong.kind == "required":
+            code = "REQUIRED_FIELD_MISSING"
+        return _salesforce_error(400, code, text, **more)
+
+    def missing(self, request: VendorRequest) -> VendorResponse:
+        return _salesforce_error(404, "NOT_FOUND", "The requested resource does not exist")
+
+    def route(self, request: VendorRequest) -> VendorResponse:
         path = _SALESFORCE_PATH.sub("", request.path).rstrip("/")
-        try:
-            if path in ("/query", "/queryAll"):
-                return self._query(request.query["q"], deleted=path == "/queryAll")
-            return self._object(request, path.split("/")[2:])
-        except WrongValue as wrong:
-            more: dict[str, Any] = {"fields": [wrong.subject]}
-            code, text = "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "bad value for restricted picklist field"
-            if wrong.kind == "exists":
-                matches = [{"matchRecords": [{"record": {"Id": wrong.subject}}]}]
-                more = {"duplicateResult": {"matchResults": matches, "allowSave": False}}
-                code, text = "DUPLICATES_DETECTED", "Use one of these records?"
-            elif wrong.kind == "field":
-                code, text = "INVALID_FIELD", f"No such column '{wrong.subject}' on sobject of type Lead"
-            elif wrong.kind == "required":
-                code = "REQUIRED_FIELD_MISSING"
-            return _salesforce_error(400, code, text, **more)
-        except KeyError:
-            return _salesforce_error(404, "NOT_FOUND", "The requested resource does not exist")
+        if path in ("/query", "/queryAll"):
+            return self._query(request.query["q"], deleted=path == "/queryAll")
+        return self._object(request, path.split("/")[2:])
 
     def _object(self, request: VendorRequest, names: list[str]) -> VendorResponse:
         kind, *rest = names
@@ -295,8 +266,9 @@ class SalesforceFake:
         if rest and rest[0] == SALESFORCE_ID:
             return self._by_our_id(request, rest[1])
         if not rest:
-            record = self._make(request.json())
-            return VendorResponse(201, {"id": record.id, "success": True, "errors": []})
+            return VendorResponse(
+                201, {"id": self.crm.make(request.json()).id, "success": True, "errors": []}
+            )
         return self._lead(request, self.crm.records[rest[0]])
 
     def _lead(self, request: VendorRequest, record: StoredRecord) -> VendorResponse:
@@ -323,26 +295,15 @@ class SalesforceFake:
         return VendorResponse(204)
 
     def _by_our_id(self, request: VendorRequest, our_id: str) -> VendorResponse:
-        existing = self.crm.find(SALESFORCE_ID, our_id, at_once=True)
         if request.method == "GET":
-            if not existing:
-                raise KeyError(our_id)
-            return VendorResponse(200, self._row(existing[0]))
+            return VendorResponse(200, self._row(self.crm.find_one(SALESFORCE_ID, our_id)))
+        existing = self.crm.find(SALESFORCE_ID, our_id, at_once=True)
         if existing and existing[0].is_converted:
             return _salesforce_error(400, "CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
-        if existing:
-            self.crm.change(existing[0], request.json())
-            return VendorResponse(
-                200, {"id": existing[0].id, "success": True, "errors": [], "created": False}
-            )
-        record = self._make({**request.json(), SALESFORCE_ID: our_id})
-        return VendorResponse(201, {"id": record.id, "success": True, "errors": [], "created": True})
-
-    def _make(self, values: dict[str, Any]) -> StoredRecord:
-        for name in ("LastName", "Company"):
-            if not values.get(name):
-                raise WrongValue("required", name)
-        return self.crm.make(values, f"00Q{len(self.crm.records) + 1:015d}")
+        values = {**request.json(), SALESFORCE_ID: our_id}
+        record, is_new = self.crm.upsert(SALESFORCE_ID, our_id, values)
+        written = {"id": record.id, "success": True, "errors": [], "created": is_new}
+        return VendorResponse(201 if is_new else 200, written)
 
     def _row(self, record: StoredRecord) -> dict[str, Any]:
         is_merged = record.is_deleted and bool(record.became)
@@ -411,11 +372,8 @@ def _passes_soql_test(row: dict[str, Any], test: str) -> bool:
     return is_same is (match["sign"] == "=")
 
 
-def _salesforce_error(
-    status: int, code: str, message: str, after_s: int | None = None, **more: Any
-) -> VendorResponse:
-    headers = {} if after_s is None else {"retry-after": str(after_s)}
-    return VendorResponse(status, [{"errorCode": code, "message": message, **more}], headers)
+def _salesforce_error(status: int, code: str, message: str, **more: Any) -> VendorResponse:
+    return VendorResponse(status, [{"errorCode": code, "message": message, **more}])
 
 
 ZOHO_TOKEN = "zoho-token"  # noqa: S105 - of a CRM in memory
@@ -427,8 +385,10 @@ _COQL_TEST: Final = re.compile(
 _ZOHO_TYPES: Final = {FieldKind.EMAIL: "email", FieldKind.PHONE: "phone", FieldKind.CHOICE: "picklist"}
 
 
-class ZohoFake:
+class ZohoFake(Vendor):
     """Zoho CRM in memory: errors are part of the record, and unknown fields are ignored."""
+
+    credential = f"Zoho-oauthtoken {ZOHO_TOKEN}"
 
     def __init__(self) -> None:
         # Leads as an organisation has them once an administrator has made our field.
@@ -443,20 +403,23 @@ class ZohoFake:
             CrmField("Lead_Status", "Lead Status", FieldKind.CHOICE, choices=statuses),
             CrmField(ZOHO_ID, "Contatto Lead ID"),
         ]
-        self.crm = MemoryCrm({crm_field.name: crm_field for crm_field in listed}, ZOHO_ID, {"Email", ZOHO_ID})
+        super().__init__(ZOHO_ID, listed, "Email", ZOHO_ID)
 
     def expired(self) -> VendorResponse:
-        return VendorResponse(
-            401, {"code": "INVALID_TOKEN", "details": {}, "message": "invalid", "status": "error"}
-        )
+        return VendorResponse(401, _zoho_error("INVALID_TOKEN"))
 
-    def throttled(self, after_s: int) -> VendorResponse:
-        body = {"code": "TOO_MANY_REQUESTS", "details": {}, "message": "wait", "status": "error"}
-        return VendorResponse(429, body, {"retry-after": str(after_s)})
+    def throttled(self) -> VendorResponse:
+        return VendorResponse(429, _zoho_error("TOO_MANY_REQUESTS"))
 
-    def answer(self, request: VendorRequest) -> VendorResponse:
-        if request.headers.get("authorization") != f"Zoho-oauthtoken {ZOHO_TOKEN}":
-            return self.expired()
+    def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
+        code = {"exists": "DUPLICATE_DATA", "required": "MANDATORY_NOT_FOUND"}.get(wrong.kind, "INVALID_DATA")
+        details = {"api_name": wrong.subject}
+        if wrong.kind == "exists":
+            details = {"api_name": "Email", "id": wrong.subject}
+        row = _zoho_error(code, **details)
+        return VendorResponse(202 if request.method == "PUT" else 200, {"data": [row]})
+
+    def route(self, request: VendorRequest) -> VendorResponse:
         if request.path == "/crm/v6/coql":
             return self._query(request.json()["select_query"])
         if request.path == "/crm/v6/settings/fields":
@@ -469,54 +432,29 @@ class ZohoFake:
                     "read_only": False, "length": field.limit or 2000, "pick_list_values": values,
                 })  # fmt: skip
             return VendorResponse(200, {"fields": fields})
-        try:
-            return self._leads(request)
-        except WrongValue as wrong:
-            codes = {"exists": "DUPLICATE_DATA", "required": "MANDATORY_NOT_FOUND"}
-            details = {"api_name": wrong.subject}
-            if wrong.kind == "exists":
-                details = {"api_name": "Email", "id": wrong.subject}
-            row = {"code": codes.get(wrong.kind, "INVALID_DATA"), "details": details}
-            row |= {"message": "invalid data", "status": "error"}
-            return VendorResponse(202 if request.method == "PUT" else 200, {"data": [row]})
+        return self._leads(request)
 
     def _leads(self, request: VendorRequest) -> VendorResponse:
         if request.method == "POST":
-            values = self._known_fields(request.json())
-            existing = self.crm.find(ZOHO_ID, values[ZOHO_ID], at_once=True)
-            if existing:
-                return self._changed(existing[0], values)
-            return self._done(201, self._make(values))
+            values = self._values(request)
+            lead, is_new = self.crm.upsert(ZOHO_ID, values[ZOHO_ID], values)
+            return self._done(201 if is_new else 200, lead)
         record_id = request.query.get("ids") or request.path.removeprefix(f"{_ZOHO_LEADS}/")
         record = self.crm.records.get(record_id)
         if record is None or record.is_deleted:
-            missing = {
-                "code": "INVALID_DATA",
-                "details": {"id": record_id},
-                "message": "invalid",
-                "status": "error",
-            }
-            return (
-                VendorResponse(204) if request.method == "GET" else VendorResponse(400, {"data": [missing]})
-            )
+            if request.method == "GET":
+                return VendorResponse(204)
+            return VendorResponse(400, {"data": [_zoho_error("INVALID_DATA", id=record_id)]})
         if request.method == "GET":
             return VendorResponse(200, {"data": [self._row(record)]})
         if request.method == "DELETE":
             self.crm.delete(record_id)
-            return self._done(200, record)
-        return self._changed(record, self._known_fields(request.json()))
-
-    def _known_fields(self, body: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in body["data"][0].items() if name in self.crm.fields}
-
-    def _make(self, values: dict[str, Any]) -> StoredRecord:
-        if not values.get("Last_Name"):
-            raise WrongValue("required", "Last_Name")
-        return self.crm.make(values)
-
-    def _changed(self, record: StoredRecord, values: dict[str, Any]) -> VendorResponse:
-        self.crm.change(record, values)
+        else:
+            self.crm.change(record, self._values(request))
         return self._done(200, record)
+
+    def _values(self, request: VendorRequest) -> dict[str, Any]:
+        return self.crm.known(request.json()["data"][0])
 
     def _done(self, status: int, record: StoredRecord) -> VendorResponse:
         details = {"id": record.id, "Modified_Time": stamp(record.changed_at, "%Y-%m-%dT%H:%M:%S+00:00")}
@@ -533,9 +471,7 @@ class ZohoFake:
     def _query(self, coql: str) -> VendorResponse:
         parts = _COQL.search(coql)
         if parts is None:
-            return VendorResponse(
-                400, {"code": "SYNTAX_ERROR", "details": {}, "message": "?", "status": "error"}
-            )
+            return VendorResponse(400, _zoho_error("SYNTAX_ERROR"))
         rows = [self._row(record) for record in self.crm.live()]
         tests, fits = [*_COQL_TEST.finditer(parts["where"])], any if " or " in parts["where"] else all
         matches = [row for row in rows if fits(_passes_coql_test(row, test) for test in tests)]
@@ -544,10 +480,12 @@ class ZohoFake:
         if not matches:
             return VendorResponse(204)
         most = int(parts["limit"])
-        return VendorResponse(
-            200,
-            {"data": matches[:most], "info": {"count": len(matches), "more_records": len(matches) > most}},
-        )
+        page = {"count": len(matches), "more_records": len(matches) > most}
+        return VendorResponse(200, {"data": matches[:most], "info": page})
+
+
+def _zoho_error(code: str, **details: str) -> dict[str, Any]:
+    return {"code": code, "details": details, "message": "invalid data", "status": "error"}
 
 
 def _passes_coql_test(row: dict[str, Any], test: re.Match[str]) -> bool:
@@ -569,8 +507,10 @@ _PIPEDRIVE_LISTS: Final = {"emails": "email", "phones": "phone"}
 _PIPEDRIVE_SEARCH_FIELDS: Final = {"email": "email", "phone": "phone", "custom_fields": PIPEDRIVE_ID_FIELD}
 
 
-class PipedriveFake:
+class PipedriveFake(Vendor):
     """Pipedrive in memory: it accepts a second person with the same e-mail address."""
+
+    header, credential = "x-api-token", PIPEDRIVE_TOKEN
 
     def __init__(self) -> None:
         # Persons as a company has them once it has made our field; two persons may have one e-mail address.
@@ -582,44 +522,40 @@ class PipedriveFake:
             CrmField("b7d1", "Level", FieldKind.CHOICE, choices=levels),
             CrmField(PIPEDRIVE_ID_FIELD, "Contatto lead ID"),
         ]
-        self.crm = MemoryCrm({crm_field.name: crm_field for crm_field in listed}, PIPEDRIVE_ID_FIELD)
-        self.notes: dict[str, dict[str, Any]] = {}
+        super().__init__(PIPEDRIVE_ID_FIELD, listed)
         self.deals: list[dict[str, Any]] = []
 
     def expired(self) -> VendorResponse:
         return _pipedrive_error(401, "unauthorized access")
 
-    def throttled(self, after_s: int) -> VendorResponse:
-        return VendorResponse(
-            429, _pipedrive_error(429, "rate limit exceeded").body, {"retry-after": str(after_s)}
-        )
+    def throttled(self) -> VendorResponse:
+        return _pipedrive_error(429, "rate limit exceeded")
 
-    def answer(self, request: VendorRequest) -> VendorResponse:
-        if request.headers.get("x-api-token") != PIPEDRIVE_TOKEN:
-            return self.expired()
-        try:
-            if request.path == "/api/v2/deals":
-                since = request.query.get("updated_since", "")
-                recent = [deal for deal in self.deals if deal["update_time"] >= since]
-                deals = sorted(recent, key=lambda deal: str(deal["update_time"]))
-                page = {"data": deals, "additional_data": {"next_cursor": None}}
-                return VendorResponse(200, {"success": True, **page})
-            if request.path == "/v1/personFields":
-                fields: list[dict[str, Any]] = []
-                for field in self.crm.fields.values():
-                    kind = {FieldKind.CHOICE: "enum", FieldKind.PHONE: "phone"}.get(field.kind, "varchar")
-                    options = [{"id": int(value), "label": label} for value, label in field.choices]
-                    fields.append({
-                        "key": field.name, "name": field.label, "field_type": kind,
-                        "mandatory_flag": field.is_required, "bulk_edit_allowed": True, "options": options,
-                    })  # fmt: skip
-                return _pipedrive_data(fields)
-            return self._notes(request) if request.path.startswith("/v1/notes") else self._persons(request)
-        except WrongValue as wrong:
-            text = "does not exist" if wrong.kind == "field" else "validation failed"
-            return _pipedrive_error(400, f"{wrong.subject}: {text}")
-        except KeyError:
-            return _pipedrive_error(404, "not found")
+    def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
+        text = "does not exist" if wrong.kind == "field" else "validation failed"
+        return _pipedrive_error(400, f"{wrong.subject}: {text}")
+
+    def missing(self, request: VendorRequest) -> VendorResponse:
+        return _pipedrive_error(404, "not found")
+
+    def route(self, request: VendorRequest) -> VendorResponse:
+        if request.path == "/api/v2/deals":
+            since = request.query.get("updated_since", "")
+            recent = [deal for deal in self.deals if deal["update_time"] >= since]
+            deals = sorted(recent, key=lambda deal: str(deal["update_time"]))
+            page = {"data": deals, "additional_data": {"next_cursor": None}}
+            return VendorResponse(200, {"success": True, **page})
+        if request.path == "/v1/personFields":
+            fields: list[dict[str, Any]] = []
+            for field in self.crm.fields.values():
+                kind = {FieldKind.CHOICE: "enum", FieldKind.PHONE: "phone"}.get(field.kind, "varchar")
+                options = [{"id": int(value), "label": label} for value, label in field.choices]
+                fields.append({
+                    "key": field.name, "name": field.label, "field_type": kind,
+                    "mandatory_flag": field.is_required, "bulk_edit_allowed": True, "options": options,
+                })  # fmt: skip
+            return _pipedrive_data(fields)
+        return self._notes(request) if request.path.startswith("/v1/notes") else self._persons(request)
 
     def _persons(self, request: VendorRequest) -> VendorResponse:
         if request.path == f"{_PIPEDRIVE_PERSONS}/search":
@@ -633,9 +569,7 @@ class PipedriveFake:
         if request.path == _PIPEDRIVE_PERSONS:
             return self._list(request.query)
         name = request.path.removeprefix(f"{_PIPEDRIVE_PERSONS}/").removeprefix("/v1/persons/")
-        record = self.crm.records[name.removesuffix("/merge")]
-        if record.is_deleted:
-            raise KeyError(name)
+        record = self.crm.live_record(name.removesuffix("/merge"))
         if name.endswith("/merge"):
             self.crm.merge(record.id, str(request.json()["merge_with_id"]))
         elif request.method == "PATCH":
@@ -698,24 +632,31 @@ _SHEET_RANGE: Final = re.compile(
 )
 
 
-class GoogleSheetsFake:
+class GoogleSheetsFake(Vendor):
     """One sheet as rows of texts; ``crm`` knows its columns as fields and has no records."""
+
+    credential = f"Bearer {GOOGLE_TOKEN}"
+    has_merges = False
 
     def __init__(self, head: tuple[str, ...] = ()) -> None:
         self.rows: list[list[str]] = [list(head)] if head else []
-        self.crm = MemoryCrm({name: CrmField(name, name) for name in head}, "Lead ID")
+        super().__init__("Lead ID", (CrmField(name, name) for name in head))
+
+    def list_values(self) -> list[Mapping[str, str]]:
+        head = self.rows[0] if self.rows else []
+        self.crm.fields = {name: CrmField(name, name) for name in head}
+        return [dict(zip(head, row, strict=False)) for row in self.rows[1:] if any(row)]
+
+    def remove(self, record_id: str) -> None:
+        self.rows.pop()
 
     def expired(self) -> VendorResponse:
         return _google_error(401, "UNAUTHENTICATED")
 
-    def throttled(self, after_s: int) -> VendorResponse:
-        return VendorResponse(
-            429, _google_error(429, "RESOURCE_EXHAUSTED").body, {"retry-after": str(after_s)}
-        )
+    def throttled(self) -> VendorResponse:
+        return _google_error(429, "RESOURCE_EXHAUSTED")
 
-    def answer(self, request: VendorRequest) -> VendorResponse:
-        if request.headers.get("authorization") != f"Bearer {GOOGLE_TOKEN}":
-            return self.expired()
+    def route(self, request: VendorRequest) -> VendorResponse:
         path, home = unquote(request.path), f"/v4/spreadsheets/{SPREADSHEET}"
         if path == home:
             grid = {"rowCount": 1_000, "columnCount": 26}

@@ -8,8 +8,8 @@ from contatto.crm.connectors.tryton import MARK
 from contatto.crm.connectors.webhook import ERASED, sign_event
 from contatto.crm.model import CrmField, FieldKind
 from contatto.simulator.crms.server import (
-    MemoryCrm,
     StoredRecord,
+    Vendor,
     VendorRequest,
     VendorResponse,
     WrongValue,
@@ -24,13 +24,7 @@ _ODOO_ID: Final = "external id"
 _ODOO_TYPES: Final = {FieldKind.CHOICE: "selection", FieldKind.NUMBER: "float"}
 
 
-class OdooError(Exception):
-    def __init__(self, name: str, message: str) -> None:
-        super().__init__(name, message)
-        self.name, self.message = name, message
-
-
-class OdooFake:
+class OdooFake(Vendor):
     """Odoo in memory: the status is always 200, and the body has the exception."""
 
     def __init__(self) -> None:
@@ -45,41 +39,46 @@ class OdooFake:
             CrmField("priority", "Priority", FieldKind.CHOICE, choices=levels),
             CrmField(_ODOO_ID, "External ID"),
         ]
-        self.crm = MemoryCrm({crm_field.name: crm_field for crm_field in listed}, _ODOO_ID)
+        super().__init__(_ODOO_ID, listed)
 
     def expired(self) -> VendorResponse:
         return _odoo_fault(1, "odoo.http.SessionExpiredException", "Session expired")
 
-    def throttled(self, after_s: int) -> VendorResponse:
-        return VendorResponse(429, "too many requests", {"retry-after": str(after_s)})
+    def throttled(self) -> VendorResponse:
+        return VendorResponse(429, "too many requests")
 
-    def answer(self, request: VendorRequest) -> VendorResponse:
+    def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
+        text = f"Invalid field '{wrong.subject}' on model 'crm.lead'"
+        return _odoo_fault(request.json()["id"], "builtins.ValueError", text)
+
+    def missing(self, request: VendorRequest) -> VendorResponse:
+        text = "Record does not exist or has been deleted."
+        return _odoo_fault(request.json()["id"], "odoo.exceptions.MissingError", text)
+
+    def route(self, request: VendorRequest) -> VendorResponse:
         call = request.json()
-        params = call["params"]
-        try:
-            if params["service"] == "common":
-                is_right = params["args"][:3] == [ODOO_DATABASE, ODOO_USER, ODOO_KEY]
-                return _odoo_result(call["id"], ODOO_UID if is_right else False)
-            database, uid, key, model, method, args, *more = params["args"]
-            if (database, uid, key) != (ODOO_DATABASE, ODOO_UID, ODOO_KEY):
-                return _odoo_fault(call["id"], "odoo.exceptions.AccessDenied", "Access Denied")
-            words = more[0] if more else {}
-            return _odoo_result(call["id"], self._act(model, method, args, words))
-        except OdooError as error:
-            return _odoo_fault(call["id"], error.name, error.message)
+        args = call["params"]["args"]
+        if call["params"]["service"] == "common":
+            is_right = args[:3] == [ODOO_DATABASE, ODOO_USER, ODOO_KEY]
+            return _odoo_result(call["id"], ODOO_UID if is_right else False)
+        if args[:3] != [ODOO_DATABASE, ODOO_UID, ODOO_KEY]:
+            return _odoo_fault(call["id"], "odoo.exceptions.AccessDenied", "Access Denied")
+        model, method, values, *more = args[3:]
+        return _odoo_result(call["id"], self._act(model, method, values, more[0] if more else {}))
 
     def _act(self, model: str, method: str, args: list[Any], words: dict[str, Any]) -> Any:
         if model == "ir.model.data":
             return self._external_ids(method, args, words)
         if method == "load":
             return self._load(*args)
-        if method == "unlink":
+        if method in ("unlink", "write"):
             for number in args[0]:
-                self._live_record(number)
-                self.crm.delete(str(number))
+                record = self._live_record(number)
+                if method == "write":
+                    self.crm.change(record, args[1])
+                else:
+                    self.crm.delete(record.id)
             return True
-        if method == "write":
-            return self._write(*args)
         if method == "fields_get":
             fields: dict[str, dict[str, Any]] = {}
             for field in self.crm.fields.values():
@@ -95,37 +94,17 @@ class OdooFake:
     def _load(self, names: list[str], rows: list[list[Any]]) -> dict[str, Any]:
         values = dict(zip(names, rows[0], strict=True))
         external = values.pop("id")
-        existing = self.crm.find(_ODOO_ID, external, at_once=True)
         try:
-            if existing:
-                self.crm.change(existing[0], values)
-            if not existing and not values.get("name"):
-                raise WrongValue("choice", "name")
-            record = existing[0] if existing else self.crm.make({**values, _ODOO_ID: external})
+            record, _ = self.crm.upsert(_ODOO_ID, external, {**values, _ODOO_ID: external})
         except WrongValue as wrong:
             if wrong.kind == "field":
-                raise OdooError(
-                    "builtins.ValueError", f"Invalid field '{wrong.subject}' on model 'crm.lead'"
-                ) from None
-            message = {
-                "type": "error",
-                "message": "No matching record found",
-                "field": wrong.subject,
-                "record": 0,
-            }
-            return {"ids": False, "messages": [message], "nextrow": 0}
+                raise
+            message = {"type": "error", "message": "No matching record found", "field": wrong.subject}
+            return {"ids": False, "messages": [{**message, "record": 0}], "nextrow": 0}
         return {"ids": [int(record.id)], "messages": [], "nextrow": 0}
 
-    def _write(self, ids: list[int], values: dict[str, Any]) -> bool:
-        for number in ids:
-            self.crm.change(self._live_record(number), values)
-        return True
-
     def _live_record(self, number: int) -> StoredRecord:
-        record = self.crm.records.get(str(number))
-        if record is None or record.is_deleted:
-            raise OdooError("odoo.exceptions.MissingError", "Record does not exist or has been deleted.")
-        return record
+        return self.crm.live_record(str(number))
 
     def _external_ids(self, method: str, args: list[Any], words: dict[str, Any]) -> Any:
         if method == "create":
@@ -196,48 +175,36 @@ _MECHANISMS: Final = {"phone": FieldKind.PHONE, "mobile": FieldKind.PHONE, "emai
 _TRYTON_ID: Final = "identifier"
 
 
-class TrytonError(Exception):
-    """An exception of Tryton: its name and its message."""
-
-    def __init__(self, name: str, *says: Any) -> None:
-        super().__init__(name, *says)
-        self.body = [name, *says]
-
-
-class TrytonFake:
+class TrytonFake(Vendor):
     """Tryton in memory: an exception is in the body of an answer 200."""
+
+    credential = f"Session {TRYTON_SESSION}"
 
     def __init__(self) -> None:
         # Parties with a name, their contact mechanisms by kind, and an identifier.
         listed = [CrmField(name, name, kind) for name, kind in _MECHANISMS.items()]
         listed += [CrmField("name", "Name"), CrmField(_TRYTON_ID, "Identifier"), CrmField("code", "Code")]
-        self.crm = MemoryCrm({crm_field.name: crm_field for crm_field in listed}, _TRYTON_ID, {"code"})
-        self.notes: dict[int, dict[str, Any]] = {}
+        super().__init__(_TRYTON_ID, listed, "code")
         self.confirmed: set[str] = set()
 
     def expired(self) -> VendorResponse:
         return VendorResponse(401, {"error": "Unauthorized"})
 
-    def throttled(self, after_s: int) -> VendorResponse:
-        return VendorResponse(429, None, {"retry-after": str(after_s)})
-
     def answer(self, request: VendorRequest) -> VendorResponse:
         call = request.json()
-        method, params = call["method"], call["params"]
-        if method == "common.db.login":
-            is_right = params[0] == TRYTON_USER and params[1].get("password") == TRYTON_PASSWORD
+        if call["method"] == "common.db.login":
+            user, words = call["params"][:2]
+            is_right = user == TRYTON_USER and words.get("password") == TRYTON_PASSWORD
             return _tryton_result([_TRYTON_UID, _TRYTON_TOKEN, 3_600] if is_right else None)
-        if request.headers.get("authorization") != f"Session {TRYTON_SESSION}":
-            return self.expired()
-        try:
-            return _tryton_result(self._act(method, params))
-        except WrongValue as wrong:
-            error = [f'The value "{wrong.subject}" is not valid.', ""]
-            return VendorResponse(200, {"id": 1, "error": ["UserError", error, None]})
-        except TrytonError as error:
-            return VendorResponse(200, {"id": 1, "error": error.body})
+        return super().answer(request)
 
-    def _act(self, method: str, params: list[Any]) -> Any:
+    def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
+        error = ["UserError", [f'The value "{wrong.subject}" is not valid.', ""], None]
+        if wrong.kind == "warning":
+            error = ["UserWarning", [wrong.subject, "The names differ.", ""]]
+        return VendorResponse(200, {"id": 1, "error": error})
+
+    def route(self, request: VendorRequest) -> VendorResponse:
         acts: dict[str, Any] = {
             "model.party.contact_mechanism.fields_get": self._kinds,
             "model.party.party.search_read": self._search,
@@ -254,7 +221,8 @@ class TrytonFake:
             "wizard.party.replace.execute": self._replace,
             "wizard.party.replace.delete": lambda *_: None,
         }
-        return acts[method](*params)
+        call = request.json()
+        return _tryton_result(acts[call["method"]](*call["params"]))
 
     @staticmethod
     def _kinds(_names: list[str], _context: Any) -> dict[str, Any]:
@@ -329,8 +297,7 @@ class TrytonFake:
 
     def _delete(self, ids: list[int], _context: Any) -> None:
         for record_id in ids:
-            record = self.crm.records[str(record_id)]
-            record.values, record.is_deleted, record.became = {}, True, ""
+            self.crm.erase(self.crm.records[str(record_id)])
 
     def _add_note(self, rows: list[dict[str, Any]], _context: Any) -> list[int]:
         number = len(self.notes) + 1
@@ -345,7 +312,7 @@ class TrytonFake:
         source, target = (self.crm.records[str(values["ask"][name])] for name in ("source", "destination"))
         key = f"replace.{source.id}"
         if source.values.get("name") != target.values.get("name") and key not in self.confirmed:
-            raise TrytonError("UserWarning", [key, "The names differ.", ""])
+            raise WrongValue("warning", key)
         if not source.became:
             self.crm.merge(source.id, target.id)
         return {}
@@ -358,11 +325,12 @@ def _tryton_result(value: Any) -> VendorResponse:
 BOTTLECRM_TOKEN = "bottlecrm-token"  # noqa: S105 - of a CRM in memory
 _BOTTLECRM_LEADS = "/api/leads/"
 _BOTTLECRM_ID = "source_ref"
-_EMAIL_EXISTS = "Another lead in this organisation already uses that email address."
 
 
-class BottleFake:
+class BottleFake(Vendor):
     """BottleCRM in memory; it ignores fields that it does not have."""
+
+    credential = f"Bearer {BOTTLECRM_TOKEN}"
 
     def __init__(self) -> None:
         # Leads as a new organisation has them: one for each e-mail address.
@@ -374,42 +342,40 @@ class BottleFake:
             CrmField("phone", "Phone", FieldKind.PHONE),
             CrmField("status", "Status", FieldKind.CHOICE, choices=statuses),
         ]
-        self.crm = MemoryCrm({crm_field.name: crm_field for crm_field in listed}, _BOTTLECRM_ID, {"email"})
+        super().__init__(_BOTTLECRM_ID, listed, "email")
 
     def expired(self) -> VendorResponse:
         return VendorResponse(401, {"detail": "Invalid token."})
 
-    def throttled(self, after_s: int) -> VendorResponse:
-        return VendorResponse(429, {"detail": "Request was throttled."}, {"retry-after": str(after_s)})
+    def throttled(self) -> VendorResponse:
+        return VendorResponse(429, {"detail": "Request was throttled."})
 
-    def answer(self, request: VendorRequest) -> VendorResponse:
-        if request.headers.get("authorization") != f"Bearer {BOTTLECRM_TOKEN}":
-            return self.expired()
-        try:
-            path = request.path.removeprefix(_BOTTLECRM_LEADS).strip("/")
-            return self._one(request, path) if path not in ("", "duplicates") else self._all(request, path)
-        except WrongValue as wrong:
-            text = _EMAIL_EXISTS if wrong.kind == "exists" else f"{wrong.subject} is not a valid choice."
-            name = "email" if wrong.kind == "exists" else wrong.subject
-            return VendorResponse(400, {"error": True, "errors": {name: [text]}})
-        except KeyError:
-            return VendorResponse(404, {"detail": "No Lead matches the given query."})
+    def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
+        name, text = wrong.subject, f"{wrong.subject} is not a valid choice."
+        if wrong.kind == "exists":
+            name, text = "email", "Another lead in this organisation already uses that email address."
+        return VendorResponse(400, {"error": True, "errors": {name: [text]}})
+
+    def missing(self, request: VendorRequest) -> VendorResponse:
+        return VendorResponse(404, {"detail": "No Lead matches the given query."})
+
+    def route(self, request: VendorRequest) -> VendorResponse:
+        path = request.path.removeprefix(_BOTTLECRM_LEADS).strip("/")
+        return self._one(request, path) if path not in ("", "duplicates") else self._all(request, path)
 
     def _all(self, request: VendorRequest, path: str) -> VendorResponse:
         if path:
             near = self.crm.find("phone", request.json()["phone"], at_once=True)
-            return VendorResponse(
-                200, {"duplicates": [{**_bottlecrm_lead(one), "matched_on": ["phone"]} for one in near]}
-            )
+            duplicates = [{**_bottlecrm_lead(record), "matched_on": ["phone"]} for record in near]
+            return VendorResponse(200, {"duplicates": duplicates})
         if request.method == "POST":
-            record = self.crm.make(self._known_fields(request.json()))
+            record = self.crm.make(self.crm.known(request.json()))
             return VendorResponse(
                 201, {"error": False, "message": "Lead Created Successfully", "id": record.id}
             )
         email = request.query.get("email", "").casefold()
-        rows = [
-            _bottlecrm_lead(one) for one in self.crm.live() if email in one.values.get("email", "").casefold()
-        ]
+        leads = [_bottlecrm_lead(record) for record in self.crm.live()]
+        rows = [lead for lead in leads if email in lead.get("email", "").casefold()]
         page = {"open_leads": rows[: int(request.query["limit"])]}
         lists = {"status": list(self.crm.fields["status"].choices), "source": [], "industries": []}
         return VendorResponse(
@@ -418,25 +384,16 @@ class BottleFake:
 
     def _one(self, request: VendorRequest, path: str) -> VendorResponse:
         record_id, _, act = path.partition("/")
-        record = self._named(record_id)
+        record = self.crm.live_record(record_id)
         if act == "merge":
-            self.crm.merge(self._named(request.json()["merge_id"]).id, record.id)
+            self.crm.merge(self.crm.live_record(request.json()["merge_id"]).id, record.id)
         elif request.method == "PATCH":
-            self.crm.change(record, self._known_fields(request.json()))
+            self.crm.change(record, self.crm.known(request.json()))
         elif request.method == "DELETE":
-            record.values, record.is_deleted = {}, True
+            self.crm.erase(record)
         else:
             return VendorResponse(200, {"lead_obj": _bottlecrm_lead(record)})
         return VendorResponse(200, {"error": False, "message": "Done"})
-
-    def _named(self, record_id: str) -> StoredRecord:
-        record = self.crm.records[record_id]
-        if record.is_deleted:
-            raise KeyError(record_id)
-        return record
-
-    def _known_fields(self, values: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in values.items() if name in self.crm.fields}
 
 
 def _bottlecrm_lead(record: StoredRecord) -> dict[str, Any]:
@@ -447,21 +404,18 @@ WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - of a r
 _WEBHOOK_ID = "id"
 
 
-class WebhookReceiver:
+class WebhookReceiver(Vendor):
     """A webhook receiver with one record for each lead; it accepts any field."""
 
     def __init__(self) -> None:
         names = (_WEBHOOK_ID, "email", "phone", "name", "note")
-        self.crm = MemoryCrm({name: CrmField(name, name) for name in names}, _WEBHOOK_ID)
+        super().__init__(_WEBHOOK_ID, (CrmField(name, name) for name in names))
         self.seen: set[str] = set()
 
     def expired(self) -> VendorResponse:
         return VendorResponse(503)
 
-    def throttled(self, after_s: int) -> VendorResponse:
-        return VendorResponse(429, None, {"retry-after": str(after_s)})
-
-    def answer(self, request: VendorRequest) -> VendorResponse:
+    def route(self, request: VendorRequest) -> VendorResponse:
         message_id, at = request.headers.get("webhook-id", ""), request.headers.get("webhook-timestamp", "0")
         signature = sign_event(WEBHOOK_SECRET, message_id, int(at), request.body)
         if signature not in request.headers.get("webhook-signature", "").split():
@@ -475,14 +429,10 @@ class WebhookReceiver:
 
     def _take(self, request: VendorRequest) -> None:
         event = request.json()
-        existing = self.crm.find(_WEBHOOK_ID, event["data"]["id"], at_once=True)
+        data = event["data"]
         if event["type"] == ERASED:
-            for record in existing:
+            for record in self.crm.find(_WEBHOOK_ID, data["id"], at_once=True):
                 self.crm.delete(record.id)
             return
-        values = {_WEBHOOK_ID: event["data"]["id"], "note": event["data"]["note"], **event["data"]["fields"]}
-        fields = {name: value for name, value in values.items() if name in self.crm.fields}
-        if existing:
-            self.crm.change(existing[0], fields)
-        else:
-            self.crm.make(fields)
+        values = self.crm.known({_WEBHOOK_ID: data["id"], "note": data["note"], **data["fields"]})
+        self.crm.upsert(_WEBHOOK_ID, data["id"], values)

@@ -1,15 +1,15 @@
 """Records of a CRM in memory, served over HTTP with planned faults."""
 
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -34,7 +34,11 @@ class StoredRecord:
 
 
 class WrongValue(Exception):
-    """A refused write: ``kind`` is ``field``, ``choice`` or ``exists``, ``subject`` its field or record."""
+    """A refused write.
+
+    ``kind`` is ``field``, ``choice``, ``required``, ``warning`` or ``exists``; ``subject`` is its field or
+    record.
+    """
 
     def __init__(self, kind: str, subject: str) -> None:
         super().__init__(kind, subject)
@@ -51,6 +55,7 @@ class MemoryCrm:
         lag: how many writes a search by e-mail or phone is behind.
         skew: how far its clock is from ours.
         merges_anew: a merge makes a third record with an id of its own, to which both others lead.
+        id_form: the form of an id with its number.
     """
 
     fields: dict[str, CrmField]
@@ -61,19 +66,18 @@ class MemoryCrm:
     records: dict[str, StoredRecord] = field(default_factory=dict)
     ticks: int = 0
     merges_anew: bool = False
+    id_form: str = "{}"
 
-    def make(self, values: dict[str, Any], record_id: str = "") -> StoredRecord:
+    def make(self, values: dict[str, Any]) -> StoredRecord:
         """Create a record.
 
         Raises:
             WrongValue: a field or a value is not there, or a value is taken.
         """
-        clean = self._checked(values, "")
-        number = len(self.records) + 1
-        made_at = self.next_time()
-        stored_record = StoredRecord(record_id or str(1000 + number), number, clean, made_at, made_at)
-        self.records[stored_record.id] = stored_record
-        return stored_record
+        for crm_field in self.fields.values():
+            if crm_field.is_required and not values.get(crm_field.name):
+                raise WrongValue("required", crm_field.name)
+        return self._add(self._checked(values, ""))
 
     def change(self, record: StoredRecord, values: dict[str, Any]) -> None:
         """Change the fields that are named.
@@ -84,44 +88,73 @@ class MemoryCrm:
         record.values |= self._checked(values, record.id)
         record.changed_at = self.next_time()
 
-    def live(self) -> Iterator[StoredRecord]:
-        """Yield records that are not deleted, the oldest first."""
-        return (record for record in self.records.values() if not record.is_deleted)
+    def upsert(self, name: str, value: str, values: dict[str, Any]) -> tuple[StoredRecord, bool]:
+        """Change the record with this value of a unique field, or create one; the flag says that it is new.
+
+        Raises:
+            WrongValue: as ``make``.
+        """
+        existing = self.find(name, value, at_once=True)
+        if not existing:
+            return self.make(values), True
+        self.change(existing[0], values)
+        return existing[0], False
+
+    def known(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the values without those of unknown fields."""
+        return {name: value for name, value in values.items() if name in self.fields}
+
+    def live(self, *, at_once: bool = True) -> list[StoredRecord]:
+        """Return records that are not deleted, the oldest first; a lagging search leaves out the newest."""
+        live = [record for record in self.records.values() if not record.is_deleted]
+        newest = len(self.records) - self.lag
+        return live if at_once else [record for record in live if record.number <= newest]
+
+    def live_record(self, record_id: str) -> StoredRecord:
+        """Return the record with this id.
+
+        Raises:
+            KeyError: it is not there, or deleted.
+        """
+        record = self.records[record_id]
+        if record.is_deleted:
+            raise KeyError(record_id)
+        return record
 
     def find(self, name: str, value: str, *, at_once: bool = False) -> list[StoredRecord]:
         """Return records with this value; a lagging search leaves out the newest."""
-        newest = len(self.records) - (0 if at_once else self.lag)
-        searchable = [record for record in self.live() if record.number <= newest]
+        searchable = self.live(at_once=at_once)
         return [record for record in searchable if record.values.get(name, "").casefold() == value.casefold()]
 
-    def changed_after(self, at: datetime | None, excluded_ids: set[str]) -> list[StoredRecord]:
-        """Return our records that changed at or after a time, by time, without the excluded ones."""
-        own_records = [record for record in self.records.values() if record.values.get(self.our_id)]
-        since = [record for record in own_records if at is None or record.changed_at >= at]
-        changed = [record for record in since if record.id not in excluded_ids]
-        return sorted(changed, key=lambda record: (record.changed_at, record.number))
+    def find_one(self, name: str, value: str) -> StoredRecord:
+        """Return the first record with this value.
+
+        Raises:
+            KeyError: no record has it.
+        """
+        for record in self.find(name, value, at_once=True):
+            return record
+        raise KeyError(value)
 
     def merge(self, record_id: str, into_id: str) -> StoredRecord:
         """Merge a record into another, keep the values of the latter, and return it."""
         source, target = self.records[record_id], self.records[into_id]
         values = {**source.values, **{name: value for name, value in target.values.items() if value}}
-        merged_at = self.next_time()
         merged = [source]
         if self.merges_anew:
-            number = len(self.records) + 1
-            merged, target = (
-                [source, target],
-                StoredRecord(str(1000 + number), number, {}, merged_at, merged_at),
-            )
-            self.records[target.id] = target
+            merged, target = [source, target], self._add({})
+        target.values, target.changed_at = values, self.next_time()
         for record in merged:
-            record.is_deleted, record.became, record.changed_at = True, target.id, merged_at
-        target.values, target.changed_at = values, merged_at
+            record.is_deleted, record.became, record.changed_at = True, target.id, target.changed_at
         return target
 
     def delete(self, record_id: str) -> None:
         self.records[record_id].is_deleted = True
         self.records[record_id].changed_at = self.next_time()
+
+    def erase(self, record: StoredRecord) -> None:
+        """Delete a record for good, with its values."""
+        record.values, record.is_deleted, record.became = {}, True, ""
 
     def drop_field(self, name: str) -> None:
         """Remove a field, as an administrator does."""
@@ -129,18 +162,16 @@ class MemoryCrm:
         for record in self.records.values():
             record.values.pop(name, None)
 
-    def drop_choice(self, name: str, value: str) -> None:
-        """Remove a value from a list, as an administrator does."""
-        choices = tuple(choice for choice in self.fields[name].choices if choice[0] != value)
-        self.fields[name] = replace(self.fields[name], choices=choices)
-
-    def backup(self) -> dict[str, StoredRecord]:
-        return deepcopy(self.records)
-
     def next_time(self) -> datetime:
         """Return the CRM's own time, which goes on by a second with each call."""
         self.ticks += 1
         return START + self.skew + timedelta(seconds=self.ticks)
+
+    def _add(self, values: dict[str, str]) -> StoredRecord:
+        number, made_at = len(self.records) + 1, self.next_time()
+        record = StoredRecord(self.id_form.format(1000 + number), number, values, made_at, made_at)
+        self.records[record.id] = record
+        return record
 
     def _checked(self, values: dict[str, Any], record_id: str) -> dict[str, str]:
         clean = {name: "" if value is None else str(value) for name, value in values.items()}
@@ -154,11 +185,9 @@ class MemoryCrm:
             ):
                 raise WrongValue("choice", name)
         for name in self.unique & {name for name, value in clean.items() if value}:
-            duplicates = [
-                record.id for record in self.find(name, clean[name], at_once=True) if record.id != record_id
-            ]
-            if duplicates:
-                raise WrongValue("exists", duplicates[0])
+            for record in self.find(name, clean[name], at_once=True):
+                if record.id != record_id:
+                    raise WrongValue("exists", record.id)
         return clean
 
 
@@ -203,19 +232,59 @@ class VendorResponse:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Vendor(Protocol):
-    """The API of one vendor over records in memory."""
+class Vendor(ABC):
+    """The API of one vendor over records in memory.
 
-    @property
-    def crm(self) -> MemoryCrm: ...
+    A request without the credential gets the response to an expired token.
+    """
 
-    def answer(self, request: VendorRequest) -> VendorResponse: ...
+    header: ClassVar = "authorization"
+    credential: ClassVar = ""
+    """Value of the header; empty where a route checks requests itself."""
+    has_merges: ClassVar = True
 
+    def __init__(self, our_id: str, fields: Iterable[CrmField], *unique: str) -> None:
+        self.crm = MemoryCrm({crm_field.name: crm_field for crm_field in fields}, our_id, set(unique))
+        self.notes: dict[Any, dict[str, Any]] = {}
+
+    def list_values(self) -> list[Mapping[str, str]]:
+        """Return the values of all records."""
+        return [record.values for record in self.crm.live()]
+
+    def remove(self, record_id: str) -> None:
+        """Delete a record, as a person does."""
+        self.crm.delete(record_id)
+
+    def answer(self, request: VendorRequest) -> VendorResponse:
+        if self.credential and request.headers.get(self.header) != self.credential:
+            return self.expired()
+        try:
+            return self.route(request)
+        except WrongValue as wrong:
+            return self.refuse(request, wrong)
+        except KeyError:
+            return self.missing(request)
+
+    @abstractmethod
+    def route(self, request: VendorRequest) -> VendorResponse:
+        """Return the response to a request with the credential.
+
+        Raises:
+            WrongValue, KeyError: a write is refused; a record is not there.
+        """
+
+    @abstractmethod
     def expired(self) -> VendorResponse:
         """Return the response to an expired token or session."""
-        ...
 
-    def throttled(self, after_s: int) -> VendorResponse: ...
+    def throttled(self) -> VendorResponse:
+        return VendorResponse(429)
+
+    def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
+        return VendorResponse(400)
+
+    def missing(self, request: VendorRequest) -> VendorResponse:
+        return VendorResponse(404)
 
 
 class CrmServer:
@@ -226,7 +295,7 @@ class CrmServer:
         self.faults: deque[VendorFault | None] = deque()
         self.requests = 0
         self._lock = threading.Lock()
-        self._over = threading.Event()
+        self.over = threading.Event()
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -241,7 +310,7 @@ class CrmServer:
                 request = VendorRequest(self.command, parts.path, query, headers, self.rfile.read(size))
                 fault, response = server.take(request)
                 if fault is VendorFault.SLOW:
-                    server.wait_slowly()
+                    server.over.wait(SLOW_S)
                 if fault in (VendorFault.RESET, VendorFault.LOST, VendorFault.SLOW):
                     self.close_connection = True
                     return
@@ -279,7 +348,7 @@ class CrmServer:
         try:
             yield self
         finally:
-            self._over.set()
+            self.over.set()
             self._server.shutdown()
             self._server.server_close()
 
@@ -290,7 +359,7 @@ class CrmServer:
             fault = self.faults.popleft() if self.faults else None
             fixed_responses: dict[VendorFault | None, VendorResponse] = {
                 VendorFault.EXPIRED: self.vendor.expired(),
-                VendorFault.THROTTLED: self.vendor.throttled(1),
+                VendorFault.THROTTLED: replace(self.vendor.throttled(), headers={"retry-after": "1"}),
                 VendorFault.DOWN: VendorResponse(503),
                 VendorFault.HTML: VendorResponse(200, "<!doctype html><title>Sign in</title>"),
                 VendorFault.RESET: VendorResponse(0),
@@ -300,9 +369,6 @@ class CrmServer:
     def patience_s(self) -> float:
         """Return how long the next answer is worth waiting for."""
         return NO_PATIENCE_S if self.faults and self.faults[0] is VendorFault.SLOW else PATIENCE_S
-
-    def wait_slowly(self) -> None:
-        self._over.wait(SLOW_S)
 
 
 def stamp(at: Any, form: str = "%Y-%m-%dT%H:%M:%S.000Z") -> str:

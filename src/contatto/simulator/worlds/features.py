@@ -137,7 +137,6 @@ class LinearWorld(World):
         self._values = values_by_field
         self.viewer_country = values_by_field["country"].astype(np.int64)
         self.viewer_ids = tuple(f"v{number}" for number in range(count))
-        self.is_farm = np.zeros(count, np.bool_)
         self.farm_of = np.full(count, -1)
         self.viewer_features = tuple(_features(values_by_field, number) for number in range(count))
         self._tastes = np.stack([_linear(rng, values_by_field) for _ in range(_TASTES)], 1)
@@ -347,8 +346,7 @@ class ThresholdsWorld(World):
         hidden = np.stack([sure < 0.5 / (1 + np.exp(-1.5 * row)) for row in numbers])
         hidden[0] = hidden[5] = False
         self._answers = self._ask(numbers, topics, hidden)
-        self.is_farm = rng.random(count) < 0.02 * self.setting.farms
-        self.farm_of = np.where(self.is_farm, 0, -1)
+        self.farm_of = np.where(rng.random(count) < 0.02 * self.setting.farms, 0, -1)
         self.farm_starts = (STARTS_TS + _FARM_DAYS[0] * DAY,)
         self._answers[self.is_farm] = self._answers[rng.integers(0, count, int(self.is_farm.sum()))]
         self._noise = _VIEWER_NOISE * rng.normal(0, 1, (3, count, 1)).astype(np.float32)

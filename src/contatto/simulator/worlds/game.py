@@ -3,12 +3,11 @@
 import heapq
 import itertools
 import math
-import time
 from array import array
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from contatto.simulator.worlds.model import (
     Floats,
     GroupStates,
     Ints,
+    OnDay,
     Past,
     Spans,
     Tables,
@@ -30,21 +30,11 @@ from contatto.simulator.worlds.model import (
     sigmoid,
     weary,
 )
-from contatto.simulator.worlds.players import ProgramError
+from contatto.simulator.worlds.players import Line, ProgramError
 
 VIEW, CLICK, TALK, SPAM, LEAD, MIX, DELAY, MARK, FAKE, WAIT = range(DRAWS)
 """Index of a request's random number for each decision."""
 _SAMPLES: Final = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class ViewChances:
-    """True chances of some views, one step of a viewer after the other."""
-
-    click: Floats
-    talk: Floats
-    spam: Floats
-    lead: Floats
 
 
 class ViewOutcomes:
@@ -54,40 +44,30 @@ class ViewOutcomes:
         self.world = world
         self.owner = np.array([world.groups[ad.group].advertiser for ad in world.ads])
         self.group = np.array([ad.group for ad in world.ads])
-        self.in_time = self._in_time()
+        draws = np.random.default_rng(0).random((_SAMPLES, 2))
+        windows = [group.click_window_s for group in world.groups]
+        shares = [np.mean(world.delays_s(number, draws) < window) for number, window in enumerate(windows)]
+        self.in_time = np.array(shares)
+        """Share of each ad group's leads that come within its click window."""
         nature = world.nature
         contact, recall = nature.farm_contact, nature.farm_recall
         self.fake_contact = np.where(world.is_farm & (contact is not None), contact or 0, nature.fake_contact)
         self.spam_recall = np.where(world.is_farm & (recall is not None), recall or 0, nature.spam_recall)
 
-    def _in_time(self) -> Floats:
-        """Return the share of each ad group's leads that come within its click window."""
-        rng = np.random.default_rng(0)
-        draws = rng.random((_SAMPLES, 2))
-        groups = self.world.groups
-        return np.array(
-            [
-                np.mean(self.world.delays_s(number, draws) < group.click_window_s)
-                for number, group in enumerate(groups)
-            ]
-        )
-
-    def truth(self, tables: Tables, viewer: Ints, ad: Ints, shift: Floats, past: Past) -> ViewChances:
-        """Return the true chances of these views at this moment."""
+    def truth(self, tables: Tables, viewer: Ints, ad: Ints, shift: Floats, past: Past) -> Columns:
+        """Return the true chances of these views at this moment, as columns of ``ShownViews``."""
         nature = self.world.nature
         logit = tables.click[viewer, ad] + shift
         if nature.tires:
             of_advertiser = (past.views[viewer] * (self.owner == self.owner[ad][:, None])).sum(1)
             logit = logit - weary(nature, past.views[viewer, ad], of_advertiser)
+        click, talk, spam = sigmoid(logit), tables.talk[viewer, ad], tables.spam[viewer, ad]
         lead = tables.lead[viewer, ad]
         if nature.once:
             lead = lead * ~past.is_lead[viewer, self.owner[ad]]
-        return ViewChances(sigmoid(logit), tables.talk[viewer, ad], tables.spam[viewer, ad], lead)
-
-    def caught(self, truth: ViewChances, viewer: Ints, ad: Ints) -> Floats:
-        """Return the chance, for one view, of a lead that is noticed in time, genuine or fake."""
-        genuine = (1 - truth.spam) * truth.lead * self.in_time[self.group[ad]]
-        return np.asarray(truth.click * truth.talk * (genuine + truth.spam * self.fake_contact[viewer]))
+        genuine = (1 - spam) * lead * self.in_time[self.group[ad]]
+        caught = click * talk * (genuine + spam * self.fake_contact[viewer])
+        return {"click": click, "talk": talk, "spam": spam, "lead": lead, "caught": np.asarray(caught)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,22 +114,13 @@ class ShownViews:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One player in one world: its views, broken rules and reports."""
+    """Views of one player in one world, its broken rules, and its reports at the end of each day."""
 
     world: World
-    player: str
     goal: str
     shown: ShownViews
     faults: dict[str, int]
-    seconds: float = 0.0
     reports: tuple[dict[str, Any], ...] = ()
-    """Reports of the player at the end of each day."""
-
-
-def join_views(parts: list[Columns]) -> ShownViews:
-    """Join the views of all days."""
-    names = ShownViews.__slots__
-    return ShownViews(**{name: np.concatenate([part[name] for part in parts]) for name in names})
 
 
 _DAY_LIMIT: Final = 1.25
@@ -224,9 +195,6 @@ class Ledger:
         return budget.budget_micros * _PER_VIEW * (_DAY_LIMIT if budget.budget_mode == "day" else 1.0)
 
 
-type Line = dict[str, Any]
-type OnDay = Callable[[int], None]
-
 _CLICK_S: Final = (3.0, 20.0)
 _TALK_S: Final = (30.0, 120.0)
 _UNQUALIFIED: Final = 0.3
@@ -240,12 +208,6 @@ _GROUP_FIELDS: Final = (
     "view_window_s",
     "timezone",
 )
-
-
-class LinePlayer(Protocol):
-    """Player over lines: the engine in this process, or a program behind a pipe."""
-
-    def answer(self, line: Line) -> Line | None: ...
 
 
 def group_line(world: World, group: WorldGroup, goal: str, ts: int, *, is_on: bool = True) -> Line:
@@ -283,9 +245,8 @@ class PendingView(NamedTuple):
 class Game:
     """A world that one player plays over lines."""
 
-    def __init__(self, world: World, player: LinePlayer, goal: str) -> None:
-        self.world, self.player, self.goal = world, player, goal
-        self.answer: Callable[[Line], Line | None] = player.answer
+    def __init__(self, world: World, answer: Callable[[Line], Line | None], goal: str) -> None:
+        self.world, self.answer, self.goal = world, answer, goal
         self.outcomes = ViewOutcomes(world)
         self.past = Past.empty(world)
         self.standings = GroupStates(world)
@@ -313,12 +274,17 @@ class Game:
     def _announced_at(self, group: WorldGroup) -> int:
         return group.starts_ts if self.world.nature.announced_late else STARTS_TS
 
-    def play(self, on_day: OnDay | None = None) -> None:
-        """Play all days; call ``on_day`` after each."""
+    def play(self, on_day: OnDay = lambda _: None) -> Run:
+        """Play all days, and call ``on_day`` after each."""
         for day in range(self.world.days):
             self.play_day(day)
-            if on_day:
-                on_day(day)
+            on_day(day)
+        names = ShownViews.__slots__
+        columns = dict(zip(names, np.array(self.shown).reshape(-1, len(names)).T, strict=True))
+        for name in ("ts", "viewer", "ad", "price"):  # moments are whole numbers below 2⁵³
+            columns[name] = columns[name].astype(np.int64)
+        faults, reports = dict(self.ledger.faults), tuple(self.reports)
+        return Run(self.world, self.goal, ShownViews(**columns), faults, reports)
 
     def play_day(self, day: int) -> None:
         world = self.world
@@ -526,29 +492,3 @@ class Game:
 
 def _between(span_s: tuple[float, float], luck: float) -> int:
     return int((span_s[0] + luck * (span_s[1] - span_s[0])) * SECOND)
-
-
-def build_shown_views(rows: "array[float]") -> ShownViews:
-    """Return the views of a run as columns; moments are whole numbers below 2⁵³."""
-    columns = np.array(rows).reshape(-1, len(ShownViews.__slots__)).T
-    whole = {"ts", "viewer", "ad", "price"}
-    parts = zip(ShownViews.__slots__, columns, strict=True)
-    return ShownViews(
-        **{name: column.astype(np.int64) if name in whole else column for name, column in parts}
-    )
-
-
-def summarize_run(play: Game, name: str, seconds: float = 0.0) -> Run:
-    """Return the views, faults and reports of a finished game."""
-    faults = dict(play.ledger.faults)
-    return Run(
-        play.world, name, play.goal, build_shown_views(play.shown), faults, seconds, tuple(play.reports)
-    )
-
-
-def play_lines(world: World, player: LinePlayer, goal: str, name: str, on_day: OnDay | None = None) -> Run:
-    """Let a player that speaks the protocol play a world to its end."""
-    started = time.perf_counter()
-    play = Game(world, player, goal)
-    play.play(on_day)
-    return summarize_run(play, name, time.perf_counter() - started)

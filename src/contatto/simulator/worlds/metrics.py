@@ -15,8 +15,6 @@ from contatto.simulator.worlds.model import (
     Flags,
     Floats,
     Ints,
-    ObservableChances,
-    Past,
     Spans,
     World,
     expected_flow,
@@ -107,7 +105,7 @@ def measure(run: Run) -> RunFigures:
     by_day = [np.bincount(day, values, world.days) for values in (leads, spend)]
     by_group = [np.bincount(group, values, len(world.groups)) for values in (shown.leads, shown.spend)]
     recent = last & follows[group]
-    paces = _paces(world, group, shown)
+    pacing_error, day_spent, day_due = _paces(world, group, shown)
     draws = np.random.default_rng(0).random((_SAMPLES, 2))
     delays = [float(np.median(world.delays_s(number, draws))) for number in range(len(world.groups))]
     late = np.isin(group, np.flatnonzero(np.array(delays) >= 0.999 * max(delays)))
@@ -157,7 +155,7 @@ def measure(run: Run) -> RunFigures:
         cost_per_genuine_whole=_ratio(float(spend.sum()), float(genuine.sum())),
         spam_share=_ratio(float(shown.spams[recent].sum()), float(shown.talks[recent].sum())),
         budget_use=budget_use,
-        pacing_error=paces.error,
+        pacing_error=pacing_error,
         learning_days=learning_days,
         calibration=_ratio(float(shown.predicted[recent].sum()), float(shown.caught[recent].sum())),
         calibration_late=_ratio(
@@ -178,8 +176,8 @@ def measure(run: Run) -> RunFigures:
         cost_over_target=targets[0],
         target_results=targets[1],
         calibration_by_day=tuple(map(_ratio, *calibration_days)),
-        day_spent=tuple(paces.spent),
-        day_due=tuple(paces.due),
+        day_spent=tuple(day_spent),
+        day_due=tuple(day_due),
         farm_share=_ratio(float(shown.spend[world.is_farm[shown.viewer]].sum()), float(shown.spend.sum())),
         farm_first_day=max((first for first, _ in farms), default=float("nan")),
         farm_later=max((later for _, later in farms), default=float("nan")),
@@ -247,15 +245,8 @@ def _budgets(world: World) -> list[tuple[int, int, int, float]]:
     return budgets
 
 
-@dataclass(frozen=True, slots=True)
-class _Paces:
-    error: float
-    spent: list[float]
-    due: list[float]
-
-
-def _paces(world: World, group: Ints, shown: ShownViews) -> _Paces:
-    """Compare spend with the expected flow of requests: the mean distance, and a mean day."""
+def _paces(world: World, group: Ints, shown: ShownViews) -> tuple[float, list[float], list[float]]:
+    """Compare spend with the expected flow: the mean distance, and spend and plan of a mean day."""
     flow = expected_flow(world)
     spend = np.zeros((len(flow), len(world.groups)))
     np.add.at(spend, ((shown.ts - STARTS_TS) // TICK, group), shown.spend)
@@ -269,10 +260,9 @@ def _paces(world: World, group: Ints, shown: ShownViews) -> _Paces:
         errors.append(float(np.abs(so_far - due).mean()))
         if high - low == TICKS:
             days.append((so_far, due))
-    if not days:
-        return _Paces(float(np.mean(errors)) if errors else float("nan"), [], [])
-    spent, due = (np.mean([day[which] for day in days], 0) for which in (0, 1))
-    return _Paces(float(np.mean(errors)), spent.tolist(), due.tolist())
+    error = float(np.mean(errors)) if errors else float("nan")
+    spent, due = np.mean(days, 0).tolist() if days else ([], [])
+    return error, spent, due
 
 
 type Rank = Callable[[int, Ints, Ints], Floats]
@@ -297,37 +287,22 @@ class Lifts:
     spam: float
 
 
-@dataclass(frozen=True, slots=True)
-class Worth:
-    """True chances of a lead and of spam of viewers (rows) for ad groups (columns): means of their ads."""
-
-    lead: Floats
-    spam: Floats
-
-
-def true_worth(world: World, day: int) -> Worth:
+def true_worth(world: World, day: int) -> tuple[Floats, Floats]:
+    """Return the true chances of a lead and of spam of viewers (rows) for ad groups (columns)."""
     tables = world.tables(day)
-    talks = sigmoid(tables.click) * tables.talk
-    return Worth(_by_group(world, talks * (1 - tables.spam) * tables.lead), _by_group(world, tables.spam))
+    leads = sigmoid(tables.click) * tables.talk * (1 - tables.spam) * tables.lead
+    return mean_by_group(world, leads), mean_by_group(world, tables.spam)
 
 
-def known_worth(world: World, day: int, past: Past) -> Worth:
-    """Return the worth that follows from a request's features and the past."""
-    observable: ObservableChances = world.observable(day, past)
-    return Worth(
-        _by_group(world, observable.leads),
-        _by_group(world, observable.spams / np.maximum(observable.talks, 1e-12)),
-    )
-
-
-def _by_group(world: World, values: Floats) -> Floats:
+def mean_by_group(world: World, values: Floats) -> Floats:
+    """Return the means of viewers (rows) over the ads of each ad group (columns)."""
     owner = np.array([ad.group for ad in world.ads])
     return np.stack([values[:, owner == number].mean(1) for number in range(len(world.groups))], 1)
 
 
 def measure_lifts(world: World, seeds: dict[int, list[int]], rank: Rank) -> Lifts:
     """Measure the true worth of the candidates that a player ranks first, without the seeds."""
-    worth = true_worth(world, world.days - 1)
+    leads, spams = true_worth(world, world.days - 1)
     rows = []
     for group, seed_viewers in seeds.items():
         aimed = np.isin(
@@ -338,7 +313,7 @@ def measure_lifts(world: World, seeds: dict[int, list[int]], rank: Rank) -> Lift
         if len(candidates) < _LEAST_CANDIDATES:
             continue
         order = candidates[np.argsort(-rank(group, np.array(seed_viewers), candidates), kind="stable")]
-        lead, spam = worth.lead[:, group], worth.spam[:, group]
+        lead, spam = leads[:, group], spams[:, group]
         best = [
             lead[order[: max(1, round(share * len(order)))]].mean() / lead[candidates].mean()
             for share in _SHARES
@@ -383,6 +358,6 @@ def rank_by_lines(play: Game, ask: str = "rank") -> Rank:
     return rank
 
 
-def rank_by_worth(worth: Worth) -> Rank:
-    """Return the ranking of a player who knows the worth of viewers."""
-    return lambda group, seeds, candidates: np.asarray(worth.lead[candidates, group], float)
+def rank_by_worth(worth: Floats) -> Rank:
+    """Return the ranking of a player who knows the worth of viewers (rows) for ad groups (columns)."""
+    return lambda group, seeds, candidates: np.asarray(worth[candidates, group], float)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
@@ -17,6 +17,7 @@ type Columns = dict[str, NDArray[Any]]
 type Ints = NDArray[np.int64]
 type Flags = NDArray[np.bool_]
 type Features = dict[str, Any]
+type OnDay = Callable[[int], None]
 
 SECOND: Final = 1_000_000
 HOUR: Final = 3_600 * SECOND
@@ -226,36 +227,6 @@ def local(curve: Floats, offset_s: int) -> Floats:
     return np.roll(curve, -round(offset_s / 86_400 * TICKS))
 
 
-def draw_requests(
-    rng: np.random.Generator,
-    day: int,
-    flow: Floats,
-    viewers: "Crowd",
-    places: PlacementMix,
-    market: OutsideBids,
-) -> Requests:
-    """Draw the requests of a day.
-
-    ``flow`` has the expected number of requests by tick and country; its viewers share it by weight.
-    """
-    expected = flow.ravel()
-    count = round(float(expected.sum()))
-    cells = np.searchsorted(np.cumsum(expected / expected.sum()), rng.random(count), side="right")
-    tick, country = np.divmod(np.minimum(cells, len(expected) - 1), flow.shape[1])
-    ts = STARTS_TS + day * DAY + tick * TICK + (rng.random(count) * TICK).astype(np.int64)
-    order = np.argsort(ts, kind="stable")
-    ts, tick, country = ts[order], tick[order], country[order]
-    viewer = viewers.pick(country, rng.random(count))
-    place = np.searchsorted(np.cumsum(places.shares), rng.random(count) * places.shares.sum(), side="right")
-    place = np.minimum(place, len(places.shares) - 1)
-    offers = rng.normal(np.log(market.price), market.sigma, (market.bidders, count))
-    price = offers.max(0) + market.for_value * viewers.value[viewer]
-    if market.by_tick is not None:
-        price += market.by_tick[tick]
-    floor = np.maximum(1, np.exp(price) * _PER_MILLE).astype(np.int64)
-    return Requests(ts, viewer, place, floor, places.shifts[place], rng.random((count, DRAWS)))
-
-
 def merge_requests(one: Requests, two: Requests) -> Requests:
     """Return the requests of both in order of time."""
     order = np.argsort(np.concatenate([one.ts, two.ts]), kind="stable")
@@ -287,6 +258,8 @@ class World(ABC):
     """Time zone of each country."""
     day_shape: ClassVar[tuple[float, float, float]]
     """Arguments of ``day_curve`` for the requests of a day."""
+    delay_hours: ClassVar[Mapping[str, float]]
+    """Mean delays of leads by the kind of an ad group."""
     stream: ClassVar[int]
     """Number of the random stream that requests are drawn from."""
     setting: WorldSetting
@@ -295,7 +268,6 @@ class World(ABC):
     viewer_ids: Sequence[str]
     viewer_country: Ints
     viewer_features: Sequence[Features]
-    is_farm: Flags
     farm_of: Ints
     """The number of the click farm of each viewer; -1 for people."""
     farm_starts: tuple[int, ...] = ()
@@ -316,6 +288,10 @@ class World(ABC):
         self.setting, self.seed, self.days = setting, seed, setting.days
         self.countries = tuple(self.zones)
 
+    @property
+    def is_farm(self) -> Flags:
+        return self.farm_of >= 0
+
     def tables(self, day: int) -> Tables:
         """Return the true chances of a day."""
         return self._tables
@@ -324,9 +300,10 @@ class World(ABC):
     def observable(self, day: int, past: "Past") -> ObservableChances:
         """Return the best possible predictions at the beginning of a day."""
 
-    @abstractmethod
     def delays_s(self, group: int, draws: Floats) -> Floats:
         """Return how long after the conversation leads come, from pairs of uniform numbers, in seconds."""
+        mean_s = 3_600 * self.delay_hours[self.groups[group].kind]
+        return exponential_delays(mean_s, draws) * self.setting.delay
 
     def weights(self, day: int) -> Floats:
         """Return the weight of each viewer among the requests of a day."""
@@ -352,8 +329,38 @@ class World(ABC):
         return self.draw_requests(day, self.weights(day), self.flow(day), self.stream)
 
     def draw_requests(self, day: int, weights: Floats, flow: Floats, stream: int) -> Requests:
-        crowd = Crowd(self.viewer_country, weights, self._value, len(self.zones))
-        return draw_requests(chance(self.seed, stream, day), day, flow, crowd, self._places, self._market)
+        """Draw the requests of a day.
+
+        ``flow`` has the expected number of requests by tick and country; its viewers share it by weight.
+        """
+        rng, places, market = chance(self.seed, stream, day), self._places, self._market
+        expected = flow.ravel()
+        count = round(float(expected.sum()))
+        cells = np.searchsorted(np.cumsum(expected / expected.sum()), rng.random(count), side="right")
+        tick, country = np.divmod(np.minimum(cells, len(expected) - 1), flow.shape[1])
+        ts = STARTS_TS + day * DAY + tick * TICK + (rng.random(count) * TICK).astype(np.int64)
+        order = np.argsort(ts, kind="stable")
+        ts, tick, country = ts[order], tick[order], country[order]
+        viewer = self._pick(weights, country, rng.random(count))
+        shares = np.cumsum(places.shares)
+        place = np.searchsorted(shares, rng.random(count) * places.shares.sum(), side="right")
+        place = np.minimum(place, len(shares) - 1)
+        offers = rng.normal(np.log(market.price), market.sigma, (market.bidders, count))
+        price = offers.max(0) + market.for_value * self._value[viewer]
+        if market.by_tick is not None:
+            price += market.by_tick[tick]
+        floor = np.maximum(1, np.exp(price) * _PER_MILLE).astype(np.int64)
+        return Requests(ts, viewer, place, floor, places.shifts[place], rng.random((count, DRAWS)))
+
+    def _pick(self, weights: Floats, country: Ints, draws: Floats) -> Ints:
+        """Pick a viewer of each country by weight, by uniform draws."""
+        order = np.argsort(self.viewer_country, kind="stable")
+        sums = np.cumsum(weights[order])
+        ends = np.searchsorted(self.viewer_country[order], np.arange(len(self.zones)), side="right")
+        upper = np.concatenate([[0.0], sums])[ends]
+        low, high = np.concatenate([[0.0], upper[:-1]])[country], upper[country]
+        places = np.searchsorted(sums, low + draws * (high - low), side="right")
+        return np.asarray(order[np.minimum(places, len(order) - 1)])
 
 
 def standardize(values: Floats) -> Floats:
@@ -406,26 +413,6 @@ def mix_farms(chances: Floats, people: Sequence[Floats], farms: Sequence[FarmCha
     return ObservableChances(*mixed)
 
 
-class Crowd:
-    """Viewers of a world by country, picked by their activity."""
-
-    def __init__(self, country: Ints, weight: Floats, value: Floats, countries: int) -> None:
-        self.value = value
-        self._order = np.argsort(country, kind="stable")
-        sums = np.cumsum(weight[self._order])
-        ends = np.searchsorted(country[self._order], np.arange(countries), side="right")
-        before = np.concatenate([[0.0], sums])
-        self._sums = sums
-        self._upper = before[ends]
-        self._lower = np.concatenate([[0.0], self._upper[:-1]])
-
-    def pick(self, country: Ints, draws: Floats) -> Ints:
-        """Pick a viewer of each country, by uniform draws."""
-        low, high = self._lower[country], self._upper[country]
-        places = np.searchsorted(self._sums, low + draws * (high - low), side="right")
-        return np.asarray(self._order[np.minimum(places, len(self._order) - 1)])
-
-
 def sigmoid(logit: Floats) -> Floats:
     return (1 / (1 + np.exp(-logit))).astype(np.float32)
 
@@ -440,7 +427,7 @@ def weary(nature: Nature, of_ad: Floats, of_advertiser: Floats) -> Floats:
 
 
 @dataclass(slots=True)
-class GroupState:
+class WorldGroupState:
     """An ad group after the edits so far."""
 
     group: WorldGroup
@@ -461,11 +448,11 @@ class GroupStates:
     """All ad groups of a world at a moment; moments may only go on."""
 
     world: World
-    groups: list[GroupState] = field(init=False)
+    groups: list[WorldGroupState] = field(init=False)
     _next: int = 0
 
     def __post_init__(self) -> None:
-        self.groups = [GroupState(group) for group in self.world.groups]
+        self.groups = [WorldGroupState(group) for group in self.world.groups]
 
     def move_to(self, ts: int) -> list[int]:
         """Apply the edits up to a moment, and return the ad groups that changed."""
@@ -550,7 +537,7 @@ class GroupKind:
 
 
 @dataclass(frozen=True, slots=True)
-class BudgetPlan:
+class WorldBudget:
     """Usual budget of a day, usual cost of a lead, and shares of the countries."""
 
     budget_micros: int
@@ -562,7 +549,7 @@ class BudgetPlan:
 def make_groups(
     rng: np.random.Generator,
     kinds: Sequence[GroupKind],
-    money: BudgetPlan,
+    money: WorldBudget,
     zones: Mapping[str, str],
     advertisers: int,
     *,

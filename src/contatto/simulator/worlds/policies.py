@@ -1,9 +1,8 @@
 """Reference players that know the world: policies, auction and pacing."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
@@ -14,8 +13,8 @@ from contatto.simulator.worlds.game import (
     TALK,
     VIEW,
     Run,
+    ShownViews,
     ViewOutcomes,
-    join_views,
 )
 from contatto.simulator.worlds.model import (
     DAY,
@@ -27,6 +26,7 @@ from contatto.simulator.worlds.model import (
     Floats,
     GroupStates,
     Ints,
+    OnDay,
     Past,
     Requests,
     Spans,
@@ -43,45 +43,16 @@ type Score = Callable[[Ints, Floats, Flags, Past], Floats]
 """Returns scores of requests (rows) and ads (columns), from viewers, shifts of clicks, and allowed ads."""
 
 
-class WorldPolicy(Protocol):
-    """A policy that decides by knowledge of the world."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def goal(self) -> str: ...
-    def scoring(self, world: World, day: int, past: Past) -> Score: ...
-
-
 @dataclass(frozen=True, slots=True)
-class Oracle:
-    """A policy that knows every chance as it is."""
+class Policy:
+    """A player that decides by knowledge of the world; ``scoring`` gives its scores of a day."""
 
-    name: str = "oracle"
-    goal: str = "lead"
-
-    def scoring(self, world: World, day: int, past: Past) -> Score:  # needs no past
-        tables = world.tables(day)
-        genuine = tables.talk * (1 - tables.spam)
-        after = genuine * tables.lead if self.goal == "lead" else genuine
-        return _score(world, self.goal, tables.click, after)
+    name: str
+    goal: str
+    scoring: Callable[[World, int, Past, str], Score]
 
 
-@dataclass(frozen=True, slots=True)
-class Observer:
-    """A policy that knows all that features of requests and earlier events of viewers tell."""
-
-    name: str = "oracle_obs"
-    goal: str = "lead"
-
-    def scoring(self, world: World, day: int, past: Past) -> Score:
-        observable = world.observable(day, past)
-        logit = np.log(observable.click / (1 - observable.click))
-        reached = observable.leads if self.goal == "lead" else observable.talks - observable.spams
-        return _score(world, self.goal, logit, reached / observable.click)
-
-
-def _score(world: World, goal: str, click: Floats, after: Floats) -> Score:
+def score_conversions(world: World, goal: str, click: Floats, after: Floats) -> Score:
     """Return scores: the chance of a conversion, from the logit of a click and later chances."""
     nature = world.nature
     owners = np.array([world.groups[ad.group].advertiser for ad in world.ads])
@@ -100,29 +71,40 @@ def _score(world: World, goal: str, click: Floats, after: Floats) -> Score:
     return score
 
 
-@dataclass(frozen=True, slots=True)
-class RandomPolicy:
-    """A policy that takes any ad, and bids the same for every view."""
-
-    name: str = "random"
-    goal: str = "lead"
-
-    def scoring(self, world: World, day: int, past: Past) -> Score:
-        rng = chance(world.seed, 7, day)
-
-        def score(viewer: Ints, shift: Floats, may: Flags, past: Past) -> Floats:
-            keys = rng.random(may.shape) * may
-            return np.asarray((keys == keys.max(1, keepdims=True)) * may, float)
-
-        return score
+def know_all(world: World, day: int, past: Past, goal: str) -> Score:
+    """Score by every chance as it is."""
+    tables = world.tables(day)
+    genuine = tables.talk * (1 - tables.spam)
+    after = genuine * tables.lead if goal == "lead" else genuine
+    return score_conversions(world, goal, tables.click, after)
 
 
-POLICIES: Final[tuple[WorldPolicy, ...]] = (
-    RandomPolicy(),
-    Observer("oracle_conv", "conversation"),
-    Observer(),
-    Oracle(),
+def know_features(world: World, day: int, past: Past, goal: str) -> Score:
+    """Score by all that features of requests and earlier events of viewers tell."""
+    observable = world.observable(day, past)
+    logit = np.log(observable.click / (1 - observable.click))
+    reached = observable.leads if goal == "lead" else observable.talks - observable.spams
+    return score_conversions(world, goal, logit, reached / observable.click)
+
+
+def know_nothing(world: World, day: int, past: Past, goal: str) -> Score:
+    """Score any ad, and bid the same for every view."""
+    rng = chance(world.seed, 7, day)
+
+    def score(viewer: Ints, shift: Floats, may: Flags, past: Past) -> Floats:
+        keys = rng.random(may.shape) * may
+        return np.asarray((keys == keys.max(1, keepdims=True)) * may, float)
+
+    return score
+
+
+_ALL: Final = (
+    Policy("random", "lead", know_nothing),
+    Policy("oracle_conv", "conversation", know_features),
+    Policy("oracle_obs", "lead", know_features),
+    Policy("oracle", "lead", know_all),
 )
+POLICIES: Final = {policy.name: policy for policy in _ALL}
 
 
 _EPSILON: Final = 1e-12
@@ -132,9 +114,6 @@ _BOUNDS: Final = (1e-4, 30.0)
 _GAIN: Final = 0.15
 _LEAST_DUE: Final = 0.1
 """Multipliers do not learn from a tick with less than this share of the usual spend due."""
-
-
-type OnDay = Callable[[int], None]
 
 
 class Pacer:
@@ -229,7 +208,7 @@ class Pacer:
 class Auction:
     """The auction of one world, with one policy for all ad groups."""
 
-    def __init__(self, world: World, policy: WorldPolicy) -> None:
+    def __init__(self, world: World, policy: Policy) -> None:
         self.world, self.policy = world, policy
         self.outcomes = ViewOutcomes(world)
         self.past = Past.empty(world)
@@ -246,7 +225,7 @@ class Auction:
         """Play one day of UTC, and return the views of each tick."""
         world = self.world
         requests, tables = world.requests(day), world.tables(day)
-        score = self.policy.scoring(world, day, self.past)
+        score = self.policy.scoring(world, day, self.past, self.policy.goal)
         views = []
         for tick in range(TICKS):
             ts = STARTS_TS + (day * TICKS + tick) * TICK
@@ -282,9 +261,9 @@ class Auction:
         draws = requests.draws[row]
         past = self.past
         np.add.at(past.views, (viewer, ad), 1)
-        chats = (draws[:, CLICK] < truth.click) & (draws[:, TALK] < truth.talk)
-        spams = chats & (draws[:, SPAM] < truth.spam)
-        leads = chats & ~spams & (draws[:, LEAD] < truth.lead)
+        chats = (draws[:, CLICK] < truth["click"]) & (draws[:, TALK] < truth["talk"])
+        spams = chats & (draws[:, SPAM] < truth["spam"])
+        leads = chats & ~spams & (draws[:, LEAD] < truth["lead"])
         for counted, happened in ((past.chats, chats), (past.spams, spams), (past.leads, leads)):
             np.add.at(counted, viewer[happened], 1)
         if self.world.nature.once:
@@ -295,13 +274,9 @@ class Auction:
             "viewer": viewer,
             "ad": ad,
             "price": price,
-            "click": truth.click,
-            "talk": truth.talk,
-            "spam": truth.spam,
-            "lead": truth.lead,
-            "caught": self.outcomes.caught(truth, viewer, ad),
             "predicted": unknown,
             "predicted_talk": unknown,
+            **truth,
         }
 
     def _score(self, requests: Requests, score: Score, open_groups: Flags) -> Floats:
@@ -356,13 +331,12 @@ def _cut(requests: Requests, rows: slice) -> Requests:
     return Requests(*(getattr(requests, name)[rows] for name in Requests.__slots__))
 
 
-def play(world: World, policy: WorldPolicy, on_day: OnDay | None = None) -> Run:
-    """Play all days of a world by a policy; call ``on_day`` after each."""
-    started = time.perf_counter()
+def play(world: World, policy: Policy, on_day: OnDay = lambda _: None) -> Run:
+    """Play all days of a world by a policy, and call ``on_day`` after each."""
     auction = Auction(world, policy)
-    shown: list[Columns] = []
+    views: list[Columns] = []
     for day in range(world.days):
-        shown += auction.play_day(day)
-        if on_day:
-            on_day(day)
-    return Run(world, policy.name, policy.goal, join_views(shown), {}, time.perf_counter() - started)
+        views += auction.play_day(day)
+        on_day(day)
+    columns = {name: np.concatenate([part[name] for part in views]) for name in ShownViews.__slots__}
+    return Run(world, policy.goal, ShownViews(**columns), {})

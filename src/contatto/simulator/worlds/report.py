@@ -152,7 +152,7 @@ th:first-child { text-align: start; } summary { cursor: pointer; color: var(--so
 
 
 @dataclass(frozen=True, slots=True)
-class ChartLine:
+class PlotLine:
     """A line of a chart; ``look`` is the number of its CSS class."""
 
     name: str
@@ -184,9 +184,9 @@ def draw_page(comparison: Comparison, world: str, description: str, table: Seque
     ]
     if calibrations:
         days = max(row.days for row in figures.values())
-        calibrations.append(ChartLine("as predicted", 2, [1.0] * days))
+        calibrations.append(PlotLine("as predicted", 2, [1.0] * days))
     paced = figures.get(Player.LEAD) or next(iter(figures.values()))
-    pacing = [ChartLine("spent", 0, paced.day_spent), ChartLine("due", 2, paced.day_due)]
+    pacing = [PlotLine("spent", 0, paced.day_spent), PlotLine("due", 2, paced.day_due)]
     charts = [
         _chart("Leads so far", _lines(figures, lambda figure_row: list(accumulate(figure_row.leads_by_day)))),
         _chart("Cost per lead by day", costs),
@@ -202,8 +202,8 @@ def draw_page(comparison: Comparison, world: str, description: str, table: Seque
 
 def _lines(
     figures: Mapping[str, RunFigures], values: Callable[[RunFigures], Sequence[float]]
-) -> list[ChartLine]:
-    return [ChartLine(player_label(player), _look(player), values(row)) for player, row in figures.items()]
+) -> list[PlotLine]:
+    return [PlotLine(player_label(player), _look(player), values(row)) for player, row in figures.items()]
 
 
 def _look(player: str) -> int:
@@ -213,7 +213,7 @@ def _look(player: str) -> int:
     return len(NAMES) + player.endswith(Player.CONVERSATION)
 
 
-def _chart(title: str, lines: Sequence[ChartLine], labels: Sequence[str] = ()) -> str:
+def _chart(title: str, lines: Sequence[PlotLine], labels: Sequence[str] = ()) -> str:
     """Return a chart with its legend and its numbers; days are numbered from 1."""
     count = max((len(line.values) for line in lines), default=0)
     if not count:

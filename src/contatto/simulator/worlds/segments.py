@@ -10,7 +10,6 @@ from contatto.simulator.worlds.model import (
     HOUR,
     STARTS_TS,
     WHOLE_DAYS,
-    BudgetPlan,
     Edit,
     Features,
     Floats,
@@ -25,7 +24,7 @@ from contatto.simulator.worlds.model import (
     Tables,
     World,
     WorldAd,
-    WorldGroup,
+    WorldBudget,
     WorldSetting,
     chance,
     day_curve,
@@ -66,61 +65,6 @@ _GROUP_KINDS: Final = (
     GroupKind("day", 1.3),
     GroupKind("day", 0.9, joins=9.6),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentAds:
-    """Ad groups and ads, with the hidden theme and style of each ad."""
-
-    advertisers: tuple[str, ...]
-    groups: tuple[WorldGroup, ...]
-    ads: tuple[WorldAd, ...]
-    edits: tuple[Edit, ...]
-    theme: Ints
-    style: Ints
-
-
-def draw_segment_ads(rng: np.random.Generator, money: BudgetPlan) -> SegmentAds:
-    """Draw fifteen ad groups of nine advertisers, with two or three ads each."""
-    groups = make_groups(rng, _GROUP_KINDS, money, SEGMENT_ZONES, _ADVERTISERS)
-    theme_of = rng.integers(0, len(THEMES), _ADVERTISERS)
-    ads: list[WorldAd] = []
-    themes, styles = [], []
-    for number, group in enumerate(groups):
-        for _ in range(int(rng.integers(2, 4))):
-            theme = int(theme_of[group.advertiser])
-            style = int(rng.integers(0, STYLES))
-            # Words that hint at the theme and the style, and some numbers.
-            hints = [f"w{(theme * 8 + int(rng.integers(0, 8))) % _WORDS}" for _ in range(2)]
-            hints += [f"w{40 + style * 3 + int(rng.integers(0, 3))}" for _ in range(2)]
-            features: Features = {"words": sorted({*hints, f"w{int(rng.integers(0, _WORDS))}"})}
-            if rng.random() < 0.7:
-                features["theme"] = THEMES[theme]
-            if style % 2:
-                features["video_seconds"] = float(rng.integers(6, 60))
-            features["price_level"] = int(rng.integers(1, 6))
-            ads.append(WorldAd(f"ad-{len(ads)}", number, features))
-            themes.append(theme)
-            styles.append(style)
-    names = tuple(f"shop-{number}" for number in range(_ADVERTISERS))
-    budgets = [group.budget_micros for group in groups]
-    edits = [
-        Edit(STARTS_TS + int(day * money.days / WHOLE_DAYS * DAY) + HOUR // 3, number, changes)
-        for day, number, changes in (
-            (5.6, 1, {"budget_micros": round(1.6 * budgets[1])}),
-            (6.4, 2, {"status": "off"}),
-            (7.7, 2, {"status": "on"}),
-            (8.5, 4, {"budget_micros": round(0.4 * budgets[4])}),
-            (8.3, 9, {"bid_micros": round(1.3 * groups[9].bid_micros)}),
-            (9.1, 6, {"budget_micros": round(0.8 * budgets[6])}),
-            (4.2, 13, {"budget_micros": round(0.5 * budgets[13])}),
-            (4.9, 13, {"budget_micros": budgets[13]}),
-        )
-    ]
-    edits.sort(key=lambda edit: edit.ts)
-    return SegmentAds(names, groups, tuple(ads), tuple(edits), np.array(themes), np.array(styles))
-
-
 TAGS: Final = 240
 CATEGORIES: Final = {"os": 3, "city": 40, "referrer": 12, "plan": 4}
 """Fields with one value each, and how many values there are."""
@@ -315,12 +259,7 @@ class SegmentsWorld(World):
         )
         rng = chance(seed, 11)
         self._emissions: Emissions = draw_emissions(rng, setting.segments, len(SEGMENT_ZONES))
-        shares = self._emissions.share @ self._emissions.country
-        money = BudgetPlan(setting.budget_micros, setting.lead_micros, tuple(shares.tolist()), setting.days)
-        drawn = draw_segment_ads(rng, money)
-        self.advertisers, self.groups = drawn.advertisers, drawn.groups
-        self.ads, self.edits = drawn.ads, drawn.edits
-        self._theme, self._style = drawn.theme, drawn.style
+        self._draw_ads(rng)
         self._places = PlacementMix(np.array([0.5, 0.3, 0.1, 0.1]), rng.normal(0, 0.3, len(_PLACES)))
         self._market = OutsideBids(0.0035 * setting.competition, 0.6, 0.15)
         # Responses of segments to themes, at the beginning and a quarter turn later, and to styles.
@@ -339,11 +278,54 @@ class SegmentsWorld(World):
             luck = rng.random(shape)
             mood = np.where(mood, luck >= _MOOD_ENDS, luck < begins)
 
+    def _draw_ads(self, rng: np.random.Generator) -> None:
+        """Draw fifteen ad groups of nine advertisers, with two or three ads each."""
+        setting = self.setting
+        shares = self._emissions.share @ self._emissions.country
+        money = WorldBudget(setting.budget_micros, setting.lead_micros, tuple(shares.tolist()), setting.days)
+        groups = make_groups(rng, _GROUP_KINDS, money, SEGMENT_ZONES, _ADVERTISERS)
+        theme_of = rng.integers(0, len(THEMES), _ADVERTISERS)
+        ads: list[WorldAd] = []
+        themes, styles = [], []
+        for number, group in enumerate(groups):
+            for _ in range(int(rng.integers(2, 4))):
+                theme = int(theme_of[group.advertiser])
+                style = int(rng.integers(0, STYLES))
+                # Words that hint at the theme and the style, and some numbers.
+                hints = [f"w{(theme * 8 + int(rng.integers(0, 8))) % _WORDS}" for _ in range(2)]
+                hints += [f"w{40 + style * 3 + int(rng.integers(0, 3))}" for _ in range(2)]
+                features: Features = {"words": sorted({*hints, f"w{int(rng.integers(0, _WORDS))}"})}
+                if rng.random() < 0.7:
+                    features["theme"] = THEMES[theme]
+                if style % 2:
+                    features["video_seconds"] = float(rng.integers(6, 60))
+                features["price_level"] = int(rng.integers(1, 6))
+                ads.append(WorldAd(f"ad-{len(ads)}", number, features))
+                themes.append(theme)
+                styles.append(style)
+        self.advertisers = tuple(f"shop-{number}" for number in range(_ADVERTISERS))
+        self.groups, self.ads = groups, tuple(ads)
+        self._theme, self._style = np.array(themes), np.array(styles)
+        budgets = [group.budget_micros for group in groups]
+        edits = [
+            Edit(STARTS_TS + int(day * money.days / WHOLE_DAYS * DAY) + HOUR // 3, number, changes)
+            for day, number, changes in (
+                (5.6, 1, {"budget_micros": round(1.6 * budgets[1])}),
+                (6.4, 2, {"status": "off"}),
+                (7.7, 2, {"status": "on"}),
+                (8.5, 4, {"budget_micros": round(0.4 * budgets[4])}),
+                (8.3, 9, {"bid_micros": round(1.3 * groups[9].bid_micros)}),
+                (9.1, 6, {"budget_micros": round(0.8 * budgets[6])}),
+                (4.2, 13, {"budget_micros": round(0.5 * budgets[13])}),
+                (4.9, 13, {"budget_micros": budgets[13]}),
+            )
+        ]
+        self.edits = tuple(sorted(edits, key=lambda edit: edit.ts))
+
     def _draw_viewers(self, rng: np.random.Generator) -> None:
         setting = self.setting
         segment = rng.choice(setting.segments, setting.viewers, p=self._emissions.share)
-        self.is_farm = rng.random(setting.viewers) < 0.015 * setting.farms
-        self.farm_of = np.where(self.is_farm, 0, -1)
+        self.farm_of = np.where(rng.random(setting.viewers) < 0.015 * setting.farms, 0, -1)
         self.farm_starts = (STARTS_TS + setting.farm_day * DAY,)
         best = self._best = np.argsort(-self._worth(0).mean(1))[:2]
         segment = np.where(self.is_farm, best[rng.integers(0, 2, setting.viewers)], segment)

@@ -9,19 +9,19 @@ from functools import partial
 from typing import Any, Final
 
 from contatto.simulator.worlds.features import LinearSetting, LinearWorld, ThresholdsSetting, ThresholdsWorld
-from contatto.simulator.worlds.game import Game, Run, summarize_run
+from contatto.simulator.worlds.game import Game, Run
 from contatto.simulator.worlds.metrics import (
     Lifts,
     RunFigures,
     first_leads,
-    known_worth,
+    mean_by_group,
     measure,
     measure_lifts,
     rank_by_lines,
     rank_by_worth,
     true_worth,
 )
-from contatto.simulator.worlds.model import World
+from contatto.simulator.worlds.model import OnDay, World
 from contatto.simulator.worlds.players import EnginePlayer, Program, ProgramError, TimedPlayer
 from contatto.simulator.worlds.policies import POLICIES, play
 from contatto.simulator.worlds.segments import SegmentsSetting, SegmentsWorld
@@ -59,14 +59,8 @@ class NoSuchSetting(Exception):
     """An unknown setting of a world, or a value out of its bounds."""
 
 
-@dataclass(frozen=True, slots=True)
-class _WorldChoice:
-    make: Any
-    sizes: Mapping[Size, Any]
-
-
-_CHOICES: Final = {
-    WorldName.LINEAR: _WorldChoice(
+_CHOICES: Final[Mapping[WorldName, tuple[Any, Mapping[Size, Any]]]] = {
+    WorldName.LINEAR: (
         LinearWorld,
         {
             Size.FULL: LinearSetting(),
@@ -82,7 +76,7 @@ _CHOICES: Final = {
             Size.TINY: LinearSetting(viewers=3_000, ads=5, days=4, requests=9_000, late_ads=1, late_day=2),
         },
     ),
-    WorldName.SEGMENTS: _WorldChoice(
+    WorldName.SEGMENTS: (
         SegmentsWorld,
         {
             Size.FULL: SegmentsSetting(),
@@ -92,7 +86,7 @@ _CHOICES: Final = {
             ),
         },
     ),
-    WorldName.THRESHOLDS: _WorldChoice(
+    WorldName.THRESHOLDS: (
         ThresholdsWorld,
         {
             Size.FULL: ThresholdsSetting(),
@@ -100,7 +94,7 @@ _CHOICES: Final = {
             Size.TINY: ThresholdsSetting(viewers=2_000, days=8, requests=6_000, budget_micros=700_000),
         },
     ),
-    WorldName.INTERESTS: _WorldChoice(
+    WorldName.INTERESTS: (
         InterestsWorld,
         {
             Size.FULL: InterestsSetting(),
@@ -110,7 +104,7 @@ _CHOICES: Final = {
             ),
         },
     ),
-    WorldName.STRANGERS: _WorldChoice(
+    WorldName.STRANGERS: (
         StrangersWorld,
         {
             Size.FULL: StrangersSetting(),
@@ -131,35 +125,24 @@ def make_world(name: WorldName, seed: int, size: Size = Size.FULL, **changes: fl
     Raises:
         NoSuchSetting: an unknown setting, or a value out of its bounds.
     """
-    choice = _CHOICES[name]
-    usual = choice.sizes[size]
+    make, sizes = _CHOICES[name]
+    usual = sizes[size]
     kinds = {field.name: type(getattr(usual, field.name)) for field in fields(usual)}
-    for name_of_setting, value in changes.items():
-        if name_of_setting not in kinds:
-            raise NoSuchSetting(f"{name_of_setting!r} is none of the settings of {name}: {', '.join(kinds)}")
-        least = (
-            1
-            if name_of_setting in MOST
-            or (name_of_setting.endswith("_micros") and name_of_setting != "bid_micros")
-            else 0
-        )
-        if not least <= value <= MOST.get(name_of_setting, 10**12):
-            raise NoSuchSetting(
-                f"{name_of_setting} is a number from {least} to {MOST.get(name_of_setting, 10**12)}"
-            )
-    world: World = choice.make(
-        replace(
-            usual,
-            **{name_of_setting: kinds[name_of_setting](value) for name_of_setting, value in changes.items()},
-        ),
-        seed,
-    )
+    for setting, value in changes.items():
+        if setting not in kinds:
+            raise NoSuchSetting(f"{setting!r} is none of the settings of {name}: {', '.join(kinds)}")
+        is_budget = setting.endswith("_micros") and setting != "bid_micros"
+        least, most = int(setting in MOST or is_budget), MOST.get(setting, 10**12)
+        if not least <= value <= most:
+            raise NoSuchSetting(f"{setting} is a number from {least} to {most}")
+    exact = {setting: kinds[setting](value) for setting, value in changes.items()}
+    world: World = make(replace(usual, **exact), seed)
     return world
 
 
 def settings_of(name: WorldName) -> dict[str, float]:
     """Return the settings of a world with their usual values."""
-    usual = _CHOICES[name].sizes[Size.FULL]
+    usual = _CHOICES[name][1][Size.FULL]
     return {field.name: getattr(usual, field.name) for field in fields(usual)}
 
 
@@ -175,9 +158,8 @@ class Player(StrEnum):
 
 
 ENGINES = frozenset({Player.LEAD, Player.CONVERSATION})
-_POLICIES: Final = {Player(policy.name): policy for policy in POLICIES}
 
-type OnDay = Callable[[str, int], None]
+type OnDayOf = Callable[[str, int], None]
 
 
 @dataclass(slots=True)
@@ -214,7 +196,7 @@ def compare(
     world: World,
     arms: Sequence[Player] = tuple(Player),
     settings: Mapping[str, float] | None = None,
-    on_day: OnDay | None = None,
+    on_day: OnDayOf = lambda *_: None,
     programs: Sequence[Program] = (),
 ) -> Comparison:
     """Play the same world with the same luck by each player, one after the other.
@@ -228,32 +210,33 @@ def compare(
     """
     compared = Comparison(world.name, world.seed)
     for arm in arms:
-        report_day = partial(on_day, arm) if on_day else None
+        report_day = partial(on_day, arm)
         if arm not in ENGINES:
-            run = play(world, _POLICIES[arm], report_day)
+            run = play(world, POLICIES[arm], report_day)
             compared.figures[arm], compared.faults[arm] = measure(run), run.faults
             continue
         engine = EnginePlayer(world.seed, settings=settings)
         player = TimedPlayer(engine.answer)
-        game = Game(world, player, arm.value)
+        game = Game(world, player.answer, arm.value)
         process_s, thread_s = time.process_time(), time.thread_time()
-        game.play(report_day)
+        run = game.play(report_day)
         # Learning may use threads of its own: all CPU time counts but that of the world in this thread.
         world_s = time.thread_time() - thread_s - player.cpu_s
         cpu_s = time.process_time() - process_s - world_s
         refused = {"lines refused": len(engine.complaints)} if engine.complaints else {}
-        compared.add(arm, summarize_run(game, arm.value, cpu_s), player, cpu_s, refused)
+        compared.add(arm, run, player, cpu_s, refused)
         if arm is Player.LEAD:
             last, seeds = world.days - 1, first_leads(game)
+            predicted = world.observable(last, game.past).leads
             ranks = {
                 Player.LEAD: rank_by_lines(game),
-                Player.ORACLE_OBS: rank_by_worth(known_worth(world, last, game.past)),
-                Player.ORACLE: rank_by_worth(true_worth(world, last)),
+                Player.ORACLE_OBS: rank_by_worth(mean_by_group(world, predicted)),
+                Player.ORACLE: rank_by_worth(true_worth(world, last)[0]),
             }
             compared.lifts |= {who: measure_lifts(world, seeds, rank) for who, rank in ranks.items()}
     for name, program, goal in program_players(programs, arms):
         try:
-            play_program(world, program, goal, compared, (name, partial(on_day, name) if on_day else None))
+            play_program(world, program, goal, compared, (name, partial(on_day, name)))
         except ProgramError as error:
             compared.failures[name] = str(error)
     return compared
@@ -270,7 +253,7 @@ def play_program(
     program: Program,
     goal: Player,
     compared: Comparison,
-    row: tuple[str, Callable[[int], None] | None],
+    row: tuple[str, OnDay],
 ) -> None:
     """Play a world by a program, and add its figures to the row of this name.
 
@@ -280,9 +263,8 @@ def play_program(
     name, on_day = row
     with closing(program.start(world.seed)) as piped:
         player = TimedPlayer(piped.answer)
-        game = Game(world, player, goal.value)
-        game.play(on_day)
-        run = summarize_run(game, name)
+        game = Game(world, player.answer, goal.value)
+        run = game.play(on_day)
         if goal is Player.LEAD:
             compared.lifts[name] = measure_lifts(world, first_leads(game), rank_by_lines(game))
         code = piped.close()

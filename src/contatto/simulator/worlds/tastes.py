@@ -12,7 +12,6 @@ from contatto.simulator.worlds.model import (
     HOUR,
     STARTS_TS,
     TICKS,
-    BudgetPlan,
     Edit,
     Features,
     Floats,
@@ -27,9 +26,9 @@ from contatto.simulator.worlds.model import (
     Tables,
     World,
     WorldAd,
+    WorldBudget,
     WorldSetting,
     chance,
-    exponential_delays,
     farm_chance,
     logistic_shrinkage,
     make_groups,
@@ -105,6 +104,7 @@ class InterestsWorld(World):
     zones: ClassVar = INTEREST_ZONES
     day_shape = (20.0, 0.8, 0.2)
     stream = 44
+    delay_hours: ClassVar = {"fast": 0.3, "mixed": 12.0, "slow": 24.0, "late": 72.0}
     places: tuple[Features, ...] = ({"slot": "feed"}, {"slot": "story"}, {"slot": "search"})
     setting: InterestsSetting
 
@@ -154,7 +154,6 @@ class InterestsWorld(World):
         bursts = round(0.02 * people * self.setting.farms)
         count = people + talkers + bursts * days
         self.farm_of = np.repeat([-1, 1, 0], [people, talkers, bursts * days])
-        self.is_farm = self.farm_of >= 0
         self._burst_day = np.where(
             self.farm_of == 0, (np.arange(count) - people - talkers) // max(bursts, 1), -1
         )
@@ -186,7 +185,7 @@ class InterestsWorld(World):
 
     def _draw_ads(self, rng: np.random.Generator) -> None:
         setting = self.setting
-        money = BudgetPlan(setting.budget_micros, setting.lead_micros, _INTEREST_SHARES, setting.days)
+        money = WorldBudget(setting.budget_micros, setting.lead_micros, _INTEREST_SHARES, setting.days)
         self.groups = make_groups(
             rng, _INTEREST_GROUPS, money, INTEREST_ZONES, _INTEREST_ADVERTISERS, one_country=True
         )
@@ -271,11 +270,6 @@ class InterestsWorld(World):
             return usual
         return merge_requests(usual, self.draw_requests(day, weights, flow, self.stream + 1))
 
-    def delays_s(self, group: int, draws: Floats) -> Floats:
-        """Return delays: minutes, half a day, or for late ad groups three days."""
-        hours = {"fast": 0.3, "mixed": 12.0, "slow": 24.0, "late": 72.0}
-        return exponential_delays(3_600 * hours[self.groups[group].kind], draws) * self.setting.delay
-
 
 STRANGER_ZONES: Final = {"FR": "Europe/Paris", "CA": "America/Toronto", "NG": "Africa/Lagos"}
 _STRANGER_SHARES: Final = (0.45, 0.3, 0.25)
@@ -328,6 +322,7 @@ class StrangersWorld(World):
     zones: ClassVar = STRANGER_ZONES
     day_shape = (18.0, 0.6, 0.4)
     stream = 52
+    delay_hours: ClassVar = {"fast": 0.5, "mixed": 8.0, "slow": 24.0, "late": 60.0}
     places: tuple[Features, ...] = ({}, {"spot": "full"}, {"spot": "bar"})
     setting: StrangersSetting
 
@@ -348,7 +343,7 @@ class StrangersWorld(World):
         by_hour = 0.6 * np.sin((np.arange(TICKS) * 24 / TICKS - 14) * 2 * np.pi / 24)
         self._market = OutsideBids(0.0024 * setting.competition, 0.45, 0.35, bidders=3, by_tick=by_hour)
         rng = chance(seed, 51)
-        money = BudgetPlan(setting.budget_micros, setting.lead_micros, _STRANGER_SHARES, setting.days)
+        money = WorldBudget(setting.budget_micros, setting.lead_micros, _STRANGER_SHARES, setting.days)
         self.groups = make_groups(rng, _STRANGER_GROUPS, money, STRANGER_ZONES, _STRANGER_ADVERTISERS)
         self.advertisers = tuple(f"house-{number}" for number in range(_STRANGER_ADVERTISERS))
         ads = len(self.groups) * _STRANGER_ADS
@@ -386,8 +381,7 @@ class StrangersWorld(World):
         crowded = rng.dirichlet(np.full(_APPS, 0.8))
         self._app = rng.choice(_APPS, count, p=crowded)
         self._device = rng.integers(0, _DEVICES + 1, count)
-        self.is_farm = rng.random(count) < _IMITATORS * self.setting.farms
-        self.farm_of = np.where(self.is_farm, 0, -1)
+        self.farm_of = np.where(rng.random(count) < _IMITATORS * self.setting.farms, 0, -1)
         self.farm_starts = (STARTS_TS + self.setting.farm_day * DAY,)
         worth = np.prod([chance.mean(1) for chance in self._by_cell(0)[:2]], 0) * self._by_cell(0)[3].mean(1)
         self._best = np.argsort(-worth)[: _APPS // 6]
@@ -449,8 +443,3 @@ class StrangersWorld(World):
     def weights(self, day: int) -> Floats:
         busy = 5.0 * self._activity.mean() if day >= self.setting.farm_day else 0.0
         return np.asarray(np.where(self.is_farm, busy, self._activity))
-
-    def delays_s(self, group: int, draws: Floats) -> Floats:
-        """Return delays: an hour at most, a day on the mean, or two and a half for late ad groups."""
-        hours = {"fast": 0.5, "mixed": 8.0, "slow": 24.0, "late": 60.0}
-        return exponential_delays(3_600 * hours[self.groups[group].kind], draws) * self.setting.delay
