@@ -32,7 +32,7 @@ from contatto.accounts.model import BusinessId, Permission
 from contatto.app import open_context
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.wiring import install
 

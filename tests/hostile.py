@@ -19,7 +19,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.leads.actions.annotations import add_note
 from contatto.leads.model import Actor
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_leads
 from tests.forms.edges import offer, send
 from tests.forms.papers import kitchen

@@ -10,7 +10,7 @@ from contatto.kit.db.database import open_database
 from contatto.kit.db.tx import Clock, MissingPart, Parts, Tx
 from contatto.kit.settings import Settings
 from contatto.kit.vault import Vault
-from contatto.leads.actions.merging import erase_leads
+from contatto.leads.actions.annotations import erase_leads
 from contatto.leads.ports import LeadPorts
 from contatto.wiring import PORTS, install
 

@@ -9,7 +9,7 @@ from bench.harness import process_rss_mib
 from contatto.app import open_context
 from contatto.kit.settings import Settings
 from contatto.leads.pages.bulk import _read_matching, _write_xlsx
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.wiring import install
 
 

@@ -13,7 +13,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.values import micros
 from contatto.leads.rules.records import name_key
-from contatto.leads.store.annotations import record_facets
+from contatto.leads.store.intake import record_facets
 from contatto.migrations.steps import migrate_schema
 from contatto.ui.requests import Context
 

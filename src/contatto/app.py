@@ -46,7 +46,6 @@ import contatto.inbox.api.webhooks
 import contatto.inbox.pages.chat
 import contatto.inbox.pages.desk
 import contatto.jobs.pages
-import contatto.leads.pages.annotations
 import contatto.leads.pages.bulk
 import contatto.leads.pages.center
 import contatto.leads.pages.detail
@@ -145,7 +144,6 @@ _ROUTERS: Final = (
     contatto.leads.pages.center.router,
     contatto.leads.pages.bulk.router,
     contatto.leads.pages.detail.router,
-    contatto.leads.pages.annotations.router,
     contatto.logins.pages.router,
     contatto.operators.pages.router,
     contatto.people.pages.router,

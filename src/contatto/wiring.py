@@ -103,7 +103,7 @@ from contatto.leads.model import (
     WorkAssigned,
 )
 from contatto.leads.ports import LeadPorts
-from contatto.leads.store.jobs import lead_jobs
+from contatto.leads.store.tables import lead_jobs
 from contatto.logins.actions import purge_logins
 from contatto.mail import mail_kind, purge_mails
 from contatto.measurement import actions as measurement

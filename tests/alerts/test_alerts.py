@@ -19,7 +19,7 @@ from contatto.inbox.store.messages import find_first_answer
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_id
-from contatto.leads.actions.annotations import TaskText, add_task, assign_lead
+from contatto.leads.actions.annotations import add_task, assign_lead
 from contatto.leads.model import Actor, LeadCaptured
 from contatto.leads.store.records import find_lead
 from contatto.mail import mails
@@ -239,7 +239,7 @@ def test_a_task_is_told_of_on_its_day_to_the_owner_of_its_lead(
         lead = make.lead(tx, business_id)
         actor = Actor(business_id, owner.id, "Owner")
         assign_lead(tx, actor, lead.id, None, mei.id)
-        add_task(tx, actor, lead.id, TaskText("Call", (tx.now + timedelta(days=1)).date()))
+        add_task(tx, actor, lead.id, "Call", (tx.now + timedelta(days=1)).date())
         for member in (owner, mei):
             wants(tx, member, "task")
 

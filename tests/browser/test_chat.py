@@ -18,7 +18,7 @@ from contatto.inbox.auth import MOST_AT_ONCE, limit_newcomers
 from contatto.inbox.rules import FormLink, sign_form_link
 from contatto.inbox.store.desk import ConversationFilter, list_conversations
 from contatto.kit.db.tx import Tx
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_leads
 from tests.browser.conftest import Served
 from tests.browser.test_main_job import _sign_in

@@ -8,8 +8,7 @@ from random import Random
 import pytest
 
 import contatto
-from contatto.capture.fields import statements
-from contatto.capture.fields.text import as_bytes, fold, words
+from contatto.capture.fields.text import as_bytes, fold, intro, may_open, words
 from contatto.capture.model import Field
 from contatto.capture.rules import (
     LONGEST_END,
@@ -165,9 +164,7 @@ def test_what_opens_a_name_is_found_by_the_quick_look_too() -> None:
         around = ["".join(dice.choices(odd, k=dice.randrange(3))) for _ in range(2)]
         opening = dice.choice([str.upper, str.title, str.lower])(dice.choice(openings))
         text = fold(opening.join(around))
-        assert not statements.intro().search(text.low) or statements.may_open()(as_bytes(text.low)), ascii(
-            text.low
-        )
+        assert not intro().search(text.low) or may_open()(as_bytes(text.low)), ascii(text.low)
 
 
 @pytest.mark.parametrize(

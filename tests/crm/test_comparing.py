@@ -14,7 +14,7 @@ from contatto.integrations.model import DeliveryState, ErasureState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
-from contatto.leads.actions.merging import erase_leads
+from contatto.leads.actions.annotations import erase_leads
 from contatto.leads.actions.records import delete_lead
 from contatto.leads.model import Lead
 from contatto.leads.store.records import find_lead

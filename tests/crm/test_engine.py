@@ -19,11 +19,16 @@ from contatto.integrations.model import DeliveryState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
-from contatto.leads.actions.annotations import change_contact_point, mark_contact_wrong
-from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
+from contatto.leads.actions.annotations import (
+    change_contact_point,
+    mark_contact_wrong,
+    merge_leads,
+    undo_merge,
+)
 from contatto.leads.actions.records import change_lead_status, delete_lead
 from contatto.leads.model import Actor, Lead, LeadStatus, Picks
-from contatto.leads.store.records import find_lead, list_contact_points
+from contatto.leads.store.listing import list_contact_points
+from contatto.leads.store.records import find_lead
 from tests import make
 from tests.crm.begun import EMAIL, PHONE, Faulty, begun, only
 from tests.crm.engine import MAPPING, WORDS, counts, fresh, later, link, record, run_all, with_memory
@@ -276,7 +281,7 @@ def test_merged_leads_are_one_record_and_two_again_after_an_undo(database: Datab
         run_all(tx, crm.handle)
         assert len(crm.live()) == 2
         actor = Actor(target.business_id, "m1", "Ana")
-        merge = merge_leads(tx, actor, MergeRequest(kept.id, gone.id, Picks(), ""))
+        merge = merge_leads(tx, actor, kept.id, gone.id, Picks(), "")
         run_all(tx, crm.handle)
         assert (only(crm)["external_id"], only(crm)["Phone"]) == (kept.id, PHONE.value)
         assert counts(tx, target) == {VERIFIED: 1}

@@ -12,7 +12,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
 from contatto.kit.outbound.queue import jobs
-from contatto.leads.actions.merging import erase_leads
+from contatto.leads.actions.annotations import erase_leads
 from tests import make
 from tests.crm.begun import begun
 from tests.crm.engine import fresh, later, run_all

@@ -22,11 +22,12 @@ from contatto.kit.db.database import open_database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest, NoAnswer, SendFailure
 from contatto.kit.vault import Vault
-from contatto.leads.actions.merging import MergeRequest, erase_leads, merge_leads
+from contatto.leads.actions.annotations import erase_leads, merge_leads
 from contatto.leads.actions.records import change_lead_status, delete_lead
 from contatto.leads.model import Actor, LeadStatus, Picks
 from contatto.leads.rules.records import MOVES
-from contatto.leads.store.records import find_lead, leads
+from contatto.leads.store.records import find_lead
+from contatto.leads.store.tables import leads
 from tests import make, schema
 from tests.crm.engine import PORTS_WITH_MEMORY, claim, counts, fresh, link, run_all
 from tests.crm.memory import MemoryCrm
@@ -112,7 +113,7 @@ class Histories(RuleBasedStateMachine):
             kept, gone = self.pick(tx, first), self.pick(tx, second)
             if kept is not None and gone is not None and kept.id != gone.id:
                 actor = Actor(self.business_id, "m1", "Ana")
-                merge_leads(tx, actor, MergeRequest(kept.id, gone.id, Picks(), ""))
+                merge_leads(tx, actor, kept.id, gone.id, Picks(), "")
 
         self.do(work)
 

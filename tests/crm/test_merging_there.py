@@ -26,7 +26,7 @@ from contatto.integrations.model import DeliveryState, ErasureState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpOutcome, HttpRequest, NoAnswer, SendFailure
-from contatto.leads.actions.merging import MergeRequest, erase_leads, merge_leads
+from contatto.leads.actions.annotations import erase_leads, merge_leads
 from contatto.leads.model import Actor, Lead, Picks
 from tests import make
 from tests.crm.engine import counts, later, link, record, run_all, with_memory
@@ -62,7 +62,7 @@ def three_leads(tx: Tx) -> tuple[MemoryCrm, Target, dict[str, Lead], dict[str, s
 def merge_here(tx: Tx, kept: Lead, *gone: Lead) -> None:
     actor = Actor(kept.business_id, "m1", "Ana")
     for each in gone:
-        merge_leads(tx, actor, MergeRequest(kept.id, each.id, Picks(), ""))
+        merge_leads(tx, actor, kept.id, each.id, Picks(), "")
 
 
 def test_a_record_that_is_the_one_of_both_is_not_merged_with_itself(database: Database) -> None:
@@ -77,7 +77,7 @@ def test_a_record_that_is_the_one_of_both_is_not_merged_with_itself(database: Da
         run_all(tx, crm.handle)
         del crm.records[record(tx, target, kept.id).record_id]
         actor = Actor(business_id, "m1", "Ana")
-        merge_leads(tx, actor, MergeRequest(kept.id, gone.id, Picks(), ""))
+        merge_leads(tx, actor, kept.id, gone.id, Picks(), "")
         run_all(tx, crm.handle)
         assert counts(tx, target) == {DeliveryState.VERIFIED: 1}
         (left,) = crm.live()
@@ -106,7 +106,7 @@ def test_what_was_made_of_a_lead_before_it_was_merged_away_leaves_no_delivery_be
         run_all(tx, lose_what_was_written)
         assert len(crm.live()) == 2
         actor = Actor(business_id, "m1", "Ana")
-        merge_leads(tx, actor, MergeRequest(kept.id, gone.id, Picks(), ""))
+        merge_leads(tx, actor, kept.id, gone.id, Picks(), "")
         for hours in (1, 2, 3):
             run_all(later(tx, hours=hours), crm.handle)
         (left,) = crm.live()

@@ -12,9 +12,8 @@ import pytest
 from contatto.crm.model import TargetState
 from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.deliveries import list_targets
-from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.store.listing import list_leads
-from contatto.leads.store.records import list_contact_points
+from contatto.leads.rules.records import LeadFilter
+from contatto.leads.store.listing import list_contact_points, list_leads
 from contatto.simulator.crms.self_hosted import ODOO_DATABASE, ODOO_KEY, ODOO_USER, OdooFake
 from contatto.simulator.crms.server import CrmServer
 from tests import postgres

@@ -39,7 +39,7 @@ from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.machine import OutboundMachine
 from contatto.kit.outbound.model import HttpAnswer
-from contatto.leads.actions.merging import MergeRequest, erase_leads, merge_leads
+from contatto.leads.actions.annotations import erase_leads, merge_leads
 from contatto.leads.model import Actor, Picks
 from contatto.leads.store.records import find_lead
 from contatto.simulator.crms.failure_kit import ConnectorDriver
@@ -179,7 +179,7 @@ def test_a_lead_is_made_once_changed_merged_and_erased_there_and_a_kill_loses_no
     assert sorted(held(linked.tryton)) == sorted({first, second}), "as the ledger has it"
     assert sorted(len(each["phone"].split(", ")) for each in parties(linked.tryton) if "phone" in each) == [2]
     actor = Actor(linked.business_id, "m1", "Ana")
-    linked.db.write_now(lambda tx: merge_leads(tx, actor, MergeRequest(first, second, Picks(), "")))
+    linked.db.write_now(lambda tx: merge_leads(tx, actor, first, second, Picks(), ""))
     linked.go()
     assert linked.counts() == {VERIFIED: 1}
     (party,) = parties(linked.tryton)

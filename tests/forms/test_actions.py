@@ -59,7 +59,7 @@ def lead_of(db: Database, business_id: str, person_id: str = "p1") -> Lead | Non
 
 
 def points(db: Database, lead: Lead) -> list[tuple[Field, str, Origin]]:
-    found = db.read_now(lambda tx: leads.list_contact_points(tx, lead.business_id, {lead.id}))[lead.id]
+    found = db.read_now(lambda tx: listing.list_contact_points(tx, lead.business_id, {lead.id}))[lead.id]
     return sorted((each.field, each.value, each.origin) for each in found)
 
 

@@ -23,9 +23,11 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import events, handing_out
+from contatto.kit.vault import Vault
 from contatto.leads.actions import records
 from contatto.leads.model import Evidence
 from contatto.leads.rules.records import Facet, facet_word
+from contatto.leads.store.intake import evidence_row
 from contatto.measurement.actions import record_touch
 from contatto.wiring import AFTER
 from tests import make
@@ -66,14 +68,12 @@ class World:
 
 @pytest.fixture
 def breaking(monkeypatch: pytest.MonkeyPatch) -> None:
-    add_evidence = records.LeadBatch.add_evidence
-
-    def evidence_or_break(batch: records.LeadBatch, item: Evidence) -> None:
+    def evidence_or_break(vault: Vault, item: Evidence) -> dict[str, Any]:
         if "broken" in item.raw:
             raise ValueError("broken")
-        add_evidence(batch, item)
+        return evidence_row(vault, item)
 
-    monkeypatch.setattr(records.LeadBatch, "add_evidence", evidence_or_break)
+    monkeypatch.setattr(records, "evidence_row", evidence_or_break)
 
 
 def built(tx: Tx) -> World:

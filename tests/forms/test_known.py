@@ -12,9 +12,9 @@ from contatto.forms.model import Content, FormVersion, QuestionKind
 from contatto.forms.rules.drafts import edit_content
 from contatto.forms.rules.sheet import show_sheet
 from contatto.kit.db.tx import Tx
-from contatto.leads.actions.merging import MergeRequest, merge_leads
+from contatto.leads.actions.annotations import merge_leads
 from contatto.leads.model import Actor, Picks
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_leads
 from tests.forms.edges import offer, send
 from tests.forms.papers import content, question
@@ -82,9 +82,9 @@ def test_nothing_of_another_person_is_shown_not_even_after_a_merge(house: House)
     theirs = dict(house.client.cookies)
     assert filled(chat(house)) == {"q2": "+6582222222"}
     found = house.context.db.read_now(lambda tx: list_leads(tx, house.business_id, LeadFilter()))
-    wish = MergeRequest(found[0].id, found[1].id, Picks(), "the same family")
+    wish = (found[0].id, found[1].id, Picks(), "the same family")
     owner = Actor(house.business_id, "owner", "Owner")
-    house.context.db.write_now(lambda tx: merge_leads(tx, owner, wish))
+    house.context.db.write_now(lambda tx: merge_leads(tx, owner, *wish))
     for cookies, foreign in ((mine, "+6582222222"), (theirs, "mei@example.com")):
         house.client.cookies.clear()
         house.client.cookies.update(cookies)

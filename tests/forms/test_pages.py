@@ -11,7 +11,7 @@ import pytest
 
 from contatto.forms import actions, store
 from contatto.forms.model import Content, Option, QuestionKind
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.measurement.store import list_measured_ads
 from tests.forms.edges import offer, opened, post, send

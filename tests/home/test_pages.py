@@ -10,9 +10,9 @@ from contatto.accounts.actions import NewMember, add_member
 from contatto.accounts.model import BusinessId, Role
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import SendFailure
-from contatto.leads.actions.annotations import TaskText, add_task
+from contatto.leads.actions.annotations import add_task
 from contatto.leads.model import Actor
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_leads
 from tests.failing import fail_push
 from tests.journeys.running import PASSWORD, House, csrf_of, message, running_house, until, weak_hash
@@ -91,7 +91,7 @@ def test_a_task_that_is_due_leads_to_its_lead(house: House) -> None:
 
     def plan(tx: Tx) -> None:
         for day in (today, today + timedelta(days=1)):
-            add_task(tx, actor, lead_id, TaskText("Call", day))
+            add_task(tx, actor, lead_id, "Call", day)
 
     house.context.db.write_now(plan)
     page = house.client.get("/home").text

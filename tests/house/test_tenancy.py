@@ -37,7 +37,7 @@ WITHOUT_BUSINESS = {
     "alerts/store.py:list_alerted_businesses": "For the worker, who works for all of them.",
     "alerts/store.py:list_due_alerts": "For the timer, who works for all of them.",
     "inbox/store/desk.py:list_reply_targets": "For the timer, who works for all of them.",
-    "leads/store/annotations.py:list_due_tasks": "For the timer, who works for all of them.",
+    "leads/store/records.py:list_due_tasks": "For the timer, who works for all of them.",
     "capture/store.py:find_application": "For the operator, who reviews the applications of all of them.",
     "capture/store.py:list_applications": "For the operator, who reviews the applications of all of them.",
     "channels/store.py:list_apps_named": "A webhook names only the app; a secret tells whose is meant.",

@@ -13,7 +13,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import list_events_of
 from contatto.leads.model import LeadCaptured, LeadUpdated
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store import listing
 from tests import make
 from tests.make import Shop

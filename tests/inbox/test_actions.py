@@ -22,9 +22,9 @@ from contatto.kit.db.tx import FixedClock, Tx, sealed_place
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import events, list_events_of
-from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
+from contatto.leads.actions.annotations import merge_leads, undo_merge
 from contatto.leads.model import Actor, Picks
-from contatto.leads.store.annotations import list_evidence_of_sources
+from contatto.leads.store.records import list_evidence_of_sources
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import ConversionKind
 from tests import make
@@ -187,8 +187,8 @@ def test_notices_stay_in_their_thread_wherever_the_lead_of_its_person_went(
     take(database, shop, received(NUMBER), received("lin@example.com", user="u2", at_ms=make.NOON_MS + 1))
     own, other = sorted(leads_of(database, shop), key=lambda lead: lead.created_at)
     actor = Actor(shop.business_id, "", "Owner")
-    wish = MergeRequest(other.id, own.id, Picks(), "")
-    made = database.write_now(lambda tx: merge_leads(tx, actor, wish))
+    wish = (other.id, own.id, Picks(), "")
+    made = database.write_now(lambda tx: merge_leads(tx, actor, *wish))
     take(database, shop, received("mei@example.com", at_ms=make.NOON_MS + SECOND))
     hear_leads(database, shop)
     assert notices(database, shop) == [("phone",), ("email",)]

@@ -20,8 +20,10 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import SEALED, FixedClock, Tx, metadata, sealed_place
 from contatto.kit.fair_queue import Turns
 from contatto.kit.ids import new_id
+from contatto.kit.vault import Vault
 from contatto.leads.actions import records
 from contatto.leads.model import Evidence
+from contatto.leads.store.intake import evidence_row
 from tests import make
 from tests.inbox.incoming import NUMBER, SECOND, deliver, received
 from tests.inbox.test_fair import time_enough
@@ -66,7 +68,7 @@ PILE: Final = 20
 @pytest.fixture
 def breaking(monkeypatch: pytest.MonkeyPatch) -> None:
     """Our own code breaks on some messages, before anything is written or after most is; once, or always."""
-    receive, add_evidence = incoming.receive_message, records.LeadBatch.add_evidence
+    receive = incoming.receive_message
 
     def receive_or_break(threads: Any, account: Any, chatted: Any, receipt: Any) -> Any:
         outcome = receive(threads, account, chatted, receipt)
@@ -74,13 +76,13 @@ def breaking(monkeypatch: pytest.MonkeyPatch) -> None:
             raise ValueError("broken")
         return outcome
 
-    def evidence_or_break(batch: records.LeadBatch, item: Evidence) -> None:
+    def evidence_or_break(vault: Vault, item: Evidence) -> dict[str, Any]:
         if "broken" in item.raw:
             raise ValueError("broken")
-        add_evidence(batch, item)
+        return evidence_row(vault, item)
 
     monkeypatch.setattr(incoming, "receive_message", receive_or_break)
-    monkeypatch.setattr(records.LeadBatch, "add_evidence", evidence_or_break)
+    monkeypatch.setattr(records, "evidence_row", evidence_or_break)
     monkeypatch.setattr(incoming, "in_time", time_enough)
 
 

@@ -47,8 +47,8 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import list_events_of
 from contatto.leads.model import Actor, LeadStatus
-from contatto.leads.store.annotations import list_labels, list_notes
-from contatto.leads.store.records import find_lead_of_person
+from contatto.leads.store.listing import list_labels
+from contatto.leads.store.records import find_lead_of_person, list_notes
 from tests import make
 from tests.make import Shop
 

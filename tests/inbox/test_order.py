@@ -16,7 +16,7 @@ from contatto.inbox.store.desk import ConversationFilter
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store import listing
 from contatto.leads.store import records as lead_store
 from contatto.measurement import store as measurement_store
@@ -79,7 +79,7 @@ def state_of(db: Database, shop: Shop) -> dict[str, Any]:
         of = shop.business_id
         talks = desk.list_conversations(tx, of, ConversationFilter())
         found = listing.list_leads(tx, of, LeadFilter())
-        points = lead_store.list_contact_points(tx, of, {lead.id for lead in found})
+        points = listing.list_contact_points(tx, of, {lead.id for lead in found})
         return {
             "talks": sorted(
                 (t.external_id, t.started_at, t.last_message_at, t.unread, t.customer_read_at) for t in talks

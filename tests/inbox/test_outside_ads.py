@@ -12,7 +12,7 @@ from contatto.inbox.store.messages import list_referrals
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_number
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store import listing
 from contatto.leads.store.listing import Credit, is_earned_elsewhere, list_credits
 from contatto.measurement.store import list_measured_ads

@@ -21,9 +21,8 @@ from contatto.inbox.store.conversations import count_receipts
 from contatto.inbox.store.messages import list_messages
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
-from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.store.listing import list_leads
-from contatto.leads.store.records import list_contact_points
+from contatto.leads.rules.records import LeadFilter
+from contatto.leads.store.listing import list_contact_points, list_leads
 from contatto.ui.requests import Context
 from contatto.wiring import install
 from tests import make

@@ -15,9 +15,8 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import list_events_of
-from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.store.listing import list_leads
-from contatto.leads.store.records import list_contact_points
+from contatto.leads.rules.records import LeadFilter
+from contatto.leads.store.listing import list_contact_points, list_leads
 from tests import make
 from tests.make import Shop
 

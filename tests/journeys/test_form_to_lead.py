@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_leads
 from tests.forms.edges import offer, send
 from tests.journeys.running import House, until

@@ -3,9 +3,8 @@
 import time
 
 from contatto.inbox.store.conversations import count_receipts
-from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.store.listing import count_leads, list_leads
-from contatto.leads.store.records import list_contact_points
+from contatto.leads.rules.records import LeadFilter
+from contatto.leads.store.listing import count_leads, list_contact_points, list_leads
 from tests.journeys.running import House, message, until
 
 NOW_MS = int(time.time() * 1000)

@@ -2,7 +2,7 @@
 
 import re
 
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import count_leads
 from tests.journeys.running import House, csrf_of, message, until
 

@@ -22,8 +22,7 @@ from contatto.kit.fair_queue import Turns
 from contatto.kit.outbound.model import HttpAnswer
 from contatto.kit.outbox import Drain
 from contatto.leads.model import LeadSource
-from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.rules.records import origins_of
+from contatto.leads.rules.records import LeadFilter, origins_of
 from contatto.leads.store.listing import list_leads
 from tests.crm.engine import claim
 from tests.crm.engine import settle as settle_request

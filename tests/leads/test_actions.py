@@ -20,8 +20,8 @@ from contatto.kit.outbox import list_events_of
 from contatto.kit.values import micros
 from contatto.leads.actions.records import change_lead_status, mark_as_lead, upsert_lead
 from contatto.leads.model import Lead, LeadStatus, Origin
-from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.store import listing
+from contatto.leads.rules.records import LeadFilter
+from contatto.leads.store import listing, tables
 from contatto.leads.store import records as store
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import find_attribution
@@ -47,7 +47,7 @@ def all_leads(db: Database, business_id: str, wanted: LeadFilter | None = None) 
 
 
 def values(db: Database, business_id: str, lead: Lead) -> list[str]:
-    points = db.read_now(lambda tx: store.list_contact_points(tx, business_id, {lead.id}))
+    points = db.read_now(lambda tx: listing.list_contact_points(tx, business_id, {lead.id}))
     return [point.value for point in points[lead.id]]
 
 
@@ -102,7 +102,7 @@ def test_the_same_detail_again_changes_nothing_but_its_evidence(database: Databa
 def test_the_same_value_in_another_field_is_another_detail(database: Database, business_id: str) -> None:
     lead = tell(database, business_id, PHONE, make.contact(field=Field.WHATSAPP, start=30))
     assert lead is not None
-    points = database.read_now(lambda tx: store.list_contact_points(tx, business_id, {lead.id}))[lead.id]
+    points = database.read_now(lambda tx: listing.list_contact_points(tx, business_id, {lead.id}))[lead.id]
     assert sorted(point.field for point in points) == [Field.PHONE, Field.WHATSAPP]
 
 
@@ -168,7 +168,7 @@ def state_of(db: Database, business_id: str) -> dict[str, Any]:
     def look(tx: Tx) -> dict[str, Any]:
         found = {}
         for lead in listing.list_leads(tx, business_id, LeadFilter()):
-            points = store.list_contact_points(tx, business_id, {lead.id})[lead.id]
+            points = listing.list_contact_points(tx, business_id, {lead.id})[lead.id]
             evidence = store.list_evidence_of_lead(tx, business_id, lead.id)
             credit = find_attribution(tx, business_id, lead.id, ConversionKind.LEAD)
             found[lead.person_id] = (
@@ -279,10 +279,10 @@ def test_another_business_can_neither_see_nor_change_a_lead(database: Database, 
             store.find_lead(tx, "other", lead.id),
             store.find_lead_of_person(tx, "other", lead.person_id),
             store.find_lead_of_conversation(tx, "other", lead.person_id, lead.conversation_id),
-            store.list_leads_by_id(tx, "other", {lead.id}),
+            listing.list_leads_by_id(tx, "other", {lead.id}),
             listing.list_leads(tx, "other", LeadFilter(text="+6591234567")),
             listing.count_leads(tx, "other", LeadFilter()),
-            store.list_contact_points(tx, "other", {lead.id})[lead.id],
+            listing.list_contact_points(tx, "other", {lead.id})[lead.id],
             store.list_evidence_of_lead(tx, "other", lead.id),
             store.list_history(tx, "other", lead.id),
             listing.list_twins(tx, "other", [lead.id]),
@@ -375,4 +375,4 @@ def test_nothing_typed_reaches_the_order_of_the_statement(database: Database, bu
     database.write_now(lambda tx: make.lead(tx, business_id))
     hostile = "name; DROP TABLE leads"
     assert len(database.read_now(lambda tx: listing.list_leads(tx, business_id, LeadFilter(), hostile))) == 1
-    assert database.read_now(lambda tx: tx.execute(select(store.leads)).all())
+    assert database.read_now(lambda tx: tx.execute(select(tables.leads)).all())

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from contatto.kit.db.database import CachedCounts, Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.leads.actions.merging import MergeRequest, erase_leads, merge_leads, undo_merge
+from contatto.leads.actions.annotations import erase_leads, merge_leads, undo_merge
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import Actor, Lead, LeadStatus, Picks
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import count_leads_by_status, list_leads, load_lead_counts
 from tests import make
 from tests.examples import examples
@@ -32,7 +32,7 @@ def move(tx: Tx, actor: Actor, ours: list[Lead], number: int) -> None:
 
 def merge(tx: Tx, actor: Actor, ours: list[Lead], number: int) -> None:
     one, other = ours[number % len(ours)], ours[(number + 1) % len(ours)]
-    made = merge_leads(tx, actor, MergeRequest(one.id, other.id, Picks(), "the same person"))
+    made = merge_leads(tx, actor, one.id, other.id, Picks(), "the same person")
     if number % 2:
         undo_merge(tx, actor, made.id)
 

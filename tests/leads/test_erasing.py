@@ -16,11 +16,12 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import SEALED, Choice, Instant, Tx, Words, metadata, row_columns, sealed_place
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
+from contatto.leads.actions.annotations import merge_leads
 from contatto.leads.actions.jobs import start_job, undo_job
-from contatto.leads.actions.merging import MergeRequest, merge_leads
 from contatto.leads.model import Actor, JobKind, JobPlan, Lead, LeadJob, LeadJobState, Picks
 from contatto.leads.rules.records import tells_of, without_person
 from contatto.leads.store import records as lead_store
+from contatto.leads.store import tables
 from contatto.leads.store.jobs import find_job, find_tombstone
 from contatto.leads.store.listing import count_leads_by_status
 from contatto.measurement.store import conversions
@@ -333,8 +334,8 @@ def test_who_was_merged_into_a_lead_goes_with_it(database: Database, house: Hous
             tx, house.business_id, make.contact("+6590000001"), person_id="p2", profile_name="Zed Twin"
         )
     )
-    wish = MergeRequest(house.gone.id, other.id, Picks(), f"{NAME} is Zed Twin")
-    database.write_now(lambda tx: merge_leads(tx, house.actor, wish))
+    wish = (house.gone.id, other.id, Picks(), f"{NAME} is Zed Twin")
+    database.write_now(lambda tx: merge_leads(tx, house.actor, *wish))
     erase(database, house.actor, house.gone.id)
     assert traces(database, house.business_id, (*MARKS, "+6590000001", "Zed Twin")) == []
     assert database.read_now(lambda tx: find_tombstone(tx, house.business_id, other.id)) is not None
@@ -366,7 +367,7 @@ def test_twins_that_stay_are_no_duplicates_any_more(database: Database, house: H
         lambda tx: make.lead(tx, house.business_id, make.contact(PHONE), person_id="p3", profile_name="Tom")
     )
     erase(database, house.actor, house.gone.id)
-    facets = select(lead_store.leads.c.facets).where(lead_store.leads.c.id == twin.id)
+    facets = select(tables.leads.c.facets).where(tables.leads.c.id == twin.id)
     assert "twin" not in str(database.read_now(lambda tx: tx.scalar(facets)))
 
 

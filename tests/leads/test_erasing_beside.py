@@ -24,13 +24,14 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.leads.actions import annotations
+from contatto.leads.actions.annotations import merge_leads, undo_merge
 from contatto.leads.actions.jobs import continue_job, start_job
-from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import Actor, JobKind, JobPlan, Lead, LeadJobMoved, LeadStatus, Picks
 from contatto.leads.store import records as lead_store
-from contatto.leads.store.annotations import list_merges
+from contatto.leads.store import tables
 from contatto.leads.store.jobs import mark_job_running
+from contatto.leads.store.records import list_merges
 from tests import make
 from tests.background import work_off
 from tests.crm.engine import link, with_memory
@@ -82,7 +83,7 @@ class World:
         self.db.write_now(lambda tx: make.receipt(tx, self.business_id, said))
 
     def _lead(self) -> Lead:
-        mine = select(lead_store.leads.c.id).where(lead_store.leads.c.business_id == self.business_id)
+        mine = select(tables.leads.c.id).where(tables.leads.c.business_id == self.business_id)
         lead_id = self.db.read_now(lambda tx: tx.scalar(mine))
         lead = self.db.read_now(lambda tx: lead_store.find_lead(tx, self.business_id, str(lead_id)))
         assert lead
@@ -92,7 +93,7 @@ class World:
         return self.db.read_now(lambda tx: lead_store.find_lead(tx, self.business_id, lead.id))
 
     def merge(self, tx: Tx, kept: Lead, gone: Lead) -> None:
-        merge_leads(tx, self.actor, MergeRequest(kept.id, gone.id, Picks(), self.text))
+        merge_leads(tx, self.actor, kept.id, gone.id, Picks(), self.text)
 
     def start(self, kind: JobKind, plan: JobPlan) -> Step:
         """Start a job and return its next step."""
@@ -257,11 +258,11 @@ def list_orphans(db: Database, business_id: str) -> list[str]:
     lost = select(messages.c.id).where(
         messages.c.business_id == business_id, messages.c.conversation_id.not_in(talks)
     )
-    leads = lead_store.leads
+    leads = tables.leads
     live = select(leads.c.id).where(leads.c.business_id == business_id, leads.c.erased_at.is_(None))
     hanging = [
         select(table.c.id).where(table.c.business_id == business_id, table.c.lead_id.not_in(live))
-        for table in (lead_store.contact_points, lead_store.evidence, lead_store.lead_history)
+        for table in (tables.contact_points, tables.evidence, tables.lead_history)
     ]
     return db.read_now(lambda tx: [row for each in (lost, *hanging) for row in tx.execute(each).scalars()])
 

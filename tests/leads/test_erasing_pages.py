@@ -8,8 +8,8 @@ from sqlalchemy import func, select
 
 from contatto.accounts.model import Role
 from contatto.audit import audit_entries
-from contatto.leads.store.jobs import lead_jobs
 from contatto.leads.store.records import find_lead
+from contatto.leads.store.tables import lead_jobs
 from tests import make
 from tests.journeys.running import House, csrf_of, running_house, until
 from tests.leads.test_center_pages import a_lead, sign_in_as

@@ -12,14 +12,14 @@ from contatto.capture.model import Field
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import driver_of
 from contatto.kit.ids import new_id
-from contatto.leads.actions.annotations import label_lead
-from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
+from contatto.leads.actions.annotations import label_lead, merge_leads, undo_merge
 from contatto.leads.actions.records import delete_lead, refresh_with_twins, upsert_lead, upsert_leads
 from contatto.leads.model import Actor, Lead, Origin, Picks
-from contatto.leads.rules.filters import Agreed, LeadFilter
+from contatto.leads.rules.records import Agreed, LeadFilter
 from contatto.leads.store import listing
-from contatto.leads.store.annotations import record_facets
-from contatto.leads.store.records import find_lead, leads
+from contatto.leads.store.intake import record_facets
+from contatto.leads.store.records import find_lead
+from contatto.leads.store.tables import leads
 from tests import make
 from tests.examples import examples
 
@@ -73,9 +73,7 @@ def test_the_mark_of_a_duplicate_comes_and_goes_with_what_is_shared(database: Da
     one, two = database.write_now(build)
     both = {one.id, two.id}
     assert found(database, business_id, twins=True) == both
-    merge = database.write_now(
-        lambda tx: merge_leads(tx, actor, MergeRequest(one.id, two.id, Picks(), "same person"))
-    )
+    merge = database.write_now(lambda tx: merge_leads(tx, actor, one.id, two.id, Picks(), "same person"))
     assert found(database, business_id, twins=True) == set()
     stays_true(database, business_id)
     database.write_now(lambda tx: undo_merge(tx, actor, merge.id))

@@ -16,7 +16,7 @@ from contatto.kit.ids import new_id
 from contatto.kit.values import micros
 from contatto.leads.actions.annotations import label_lead
 from contatto.leads.model import Actor, Lead, LeadStatus, Origin
-from contatto.leads.rules.filters import (
+from contatto.leads.rules.records import (
     COLUMNS,
     MOST_VALUES,
     SORTS,
@@ -24,17 +24,18 @@ from contatto.leads.rules.filters import (
     Has,
     LeadFilter,
     ListLayout,
+    fold_text,
     for_member,
+    is_initial,
     read_filter,
     read_look,
     read_text,
+    visitor_mark,
     write_filter,
     write_look,
 )
-from contatto.leads.rules.records import fold_text, is_initial, visitor_mark
-from contatto.leads.store import listing, records
-from contatto.leads.store.annotations import list_labels
-from contatto.leads.store.listing import find_conditions
+from contatto.leads.store import listing, records, tables
+from contatto.leads.store.listing import find_conditions, list_labels
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import find_attribution
@@ -111,7 +112,7 @@ def test_no_typed_text_is_ever_part_of_a_statement(database: Database, pairs: li
             name: type(value)("x") if isinstance(value, str) and value else value
             for name in LeadFilter.__dataclass_fields__ for value in [getattr(wanted, name)] if name != "text"
         }, text=" ".join("x" if is_initial(word) else "xx" for word in words) or wanted.text)  # fmt: skip
-        statements = [str(find_conditions(tx, "b1", each).select(records.leads)) for each in (wanted, plain)]
+        statements = [str(find_conditions(tx, "b1", each).select(tables.leads)) for each in (wanted, plain)]
         if visitor_mark(wanted.text) is None and not (wanted.text.isdecimal() and wanted.text.isascii()):
             assert statements[0] == statements[1]
         listing.count_leads(tx, "b1", wanted)
@@ -128,7 +129,7 @@ def test_a_hostile_search_finds_nothing_and_breaks_nothing(database: Database, t
     wanted = LeadFilter(text=read_text(text))
     count = database.read_now(lambda tx: listing.count_leads(tx, business_id, wanted))
     assert count == (1 if wanted.text in ("", "me") else 0)  # the lead is called mei
-    assert database.read_now(lambda tx: tx.execute(select(records.leads)).all())
+    assert database.read_now(lambda tx: tx.execute(select(tables.leads)).all())
 
 
 def _world(db: Database, business_id: str) -> dict[str, Lead]:

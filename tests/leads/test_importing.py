@@ -26,12 +26,13 @@ from contatto.leads.actions.jobs import (
     undo_job,
 )
 from contatto.leads.model import Actor, JobKind, Lead, LeadStatus
-from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.importing import guess_columns, read_entry, read_sheet, read_status
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store import listing
-from contatto.leads.store.annotations import list_labels_of, list_notes
-from contatto.leads.store.jobs import find_job, lead_jobs
-from contatto.leads.store.records import list_contact_points
+from contatto.leads.store.jobs import find_job
+from contatto.leads.store.listing import list_contact_points, list_labels_of
+from contatto.leads.store.records import list_notes
+from contatto.leads.store.tables import lead_jobs
 from tests import make
 from tests.background import work_off
 from tests.journeys.running import EMAIL, House, csrf_of, running_house, until, weak_hash

@@ -16,12 +16,12 @@ from contatto.leads.actions import jobs
 from contatto.leads.actions.importing import foresee_import, plan_import
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import Actor, JobKind, JobPlan, LeadJob, LeadJobMoved, LeadJobState, LeadStatus
-from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.importing import read_columns, read_sheet
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store import listing
-from contatto.leads.store.annotations import list_labels_of
-from contatto.leads.store.jobs import find_job, lead_job_items, lead_jobs, list_jobs, list_told
-from contatto.leads.store.records import list_contact_points
+from contatto.leads.store.jobs import find_job, list_jobs, list_told
+from contatto.leads.store.listing import list_contact_points, list_labels_of
+from contatto.leads.store.tables import lead_job_items, lead_jobs
 from tests import make
 from tests.background import work_off
 from tests.quoting import quotes

@@ -14,7 +14,7 @@ from contatto.leads.actions.annotations import label_lead
 from contatto.leads.actions.jobs import merge_many_leads, undo_job
 from contatto.leads.actions.records import delete_lead
 from contatto.leads.model import Actor, Lead, LeadJob
-from contatto.leads.store import records as store
+from contatto.leads.store import listing
 from contatto.leads.store.jobs import find_job
 from contatto.leads.store.listing import count_leads_by_status
 from tests import make
@@ -56,7 +56,7 @@ def test_five_become_the_chosen_one_and_one_undo_leaves_every_row_as_it_was(
     job = join(database, actor, kept, found)
     counts = database.read_now(lambda tx: count_leads_by_status(tx, actor.business_id))
     assert sum(counts.values()) == 1
-    points = database.read_now(lambda tx: store.list_contact_points(tx, actor.business_id, {kept.id}))
+    points = database.read_now(lambda tx: listing.list_contact_points(tx, actor.business_id, {kept.id}))
     values = sorted(point.value for point in points[kept.id])
     assert values == ["+6590000002", "+6591234567", "five@example.com", "mei@example.com"]
     undo = database.write_now(lambda tx: undo_job(tx, actor, job.id))
@@ -126,5 +126,5 @@ def test_who_may_not_change_leads_may_not_merge_them(house: House) -> None:
     for path in ("/leads/merge/ask", "/leads/merge"):
         form = {"csrf_token": token, "ids": ids, "keep": ids[0]}
         assert house.client.post(path, data=form).status_code == 403
-    found = house.context.db.read_now(lambda tx: store.list_leads_by_id(tx, house.business_id, set(ids)))
+    found = house.context.db.read_now(lambda tx: listing.list_leads_by_id(tx, house.business_id, set(ids)))
     assert sorted(lead.id for lead in found.values()) == sorted(ids)

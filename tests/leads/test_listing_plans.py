@@ -9,7 +9,7 @@ from sqlalchemy import event
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
-from contatto.leads.rules.filters import Has, LeadFilter
+from contatto.leads.rules.records import Has, LeadFilter
 from contatto.leads.store import listing
 from tests import make
 

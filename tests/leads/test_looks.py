@@ -8,8 +8,9 @@ from sqlalchemy import func, select
 
 from contatto.accounts.model import Role
 from contatto.kit.db.database import Database
-from contatto.leads.rules.filters import USUAL_COLUMNS, ListLayout, known_columns
-from contatto.leads.store.listing import find_look, lead_looks, save_look
+from contatto.leads.rules.records import USUAL_COLUMNS, ListLayout, known_columns
+from contatto.leads.store.listing import find_look, save_look
+from contatto.leads.store.tables import lead_looks
 from tests.journeys.running import House, running_house
 from tests.leads.test_center_pages import a_lead, sign_in_as
 

@@ -15,32 +15,31 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx, sealed_place
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.leads.actions.annotations import TaskText, add_note, add_task, assign_lead, label_lead
-from contatto.leads.actions.merging import MergeRequest, merge_leads, undo_merge
+from contatto.leads.actions.annotations import (
+    add_note,
+    add_task,
+    assign_lead,
+    label_lead,
+    merge_leads,
+    undo_merge,
+)
 from contatto.leads.actions.records import change_lead_status, upsert_lead
 from contatto.leads.model import Actor, Lead, LeadStatus, Merge, Picks
-from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.store import annotations as work_store
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store import listing
 from contatto.leads.store import records as lead_store
-from contatto.leads.store.annotations import (
-    lead_labels,
-    lead_merges,
-    lead_notes,
-    lead_tasks,
-    list_evidence_of_sources,
-    list_labels_of,
-    list_notes,
-    list_tasks,
-)
+from contatto.leads.store import tables as lead_tables
+from contatto.leads.store.listing import list_labels_of
+from contatto.leads.store.records import list_evidence_of_sources, list_notes, list_tasks
+from contatto.leads.store.tables import lead_labels, lead_merges, lead_notes, lead_tasks
 from contatto.measurement import actions as measurement
 from contatto.measurement.store import conversions, list_measured_ads
 from tests import make
 from tests.examples import examples
 
 TABLES = (
-    lead_store.leads, lead_store.contact_points, lead_store.evidence, lead_store.lead_history,
-    lead_notes, lead_tasks, lead_labels, work_store.labels, conversions,
+    lead_tables.leads, lead_tables.contact_points, lead_tables.evidence, lead_tables.lead_history,
+    lead_notes, lead_tasks, lead_labels, lead_tables.labels, conversions,
 )  # fmt: skip
 MAIL = make.contact("mei@example.com", Field.EMAIL)
 
@@ -60,7 +59,7 @@ def two(db: Database) -> tuple[Actor, Lead, Lead]:
         )  # fmt: skip
         for lead in (one, other):
             add_note(tx, actor, lead.id, f"note of {lead.name}")
-            add_task(tx, actor, lead.id, TaskText(f"task of {lead.name}", None))
+            add_task(tx, actor, lead.id, f"task of {lead.name}", None)
             label_lead(tx, actor, lead.id, lead.name)
             label_lead(tx, actor, lead.id, "both")
         assign_lead(tx, actor, other.id, None, actor.member_id)
@@ -78,14 +77,14 @@ def tables(db: Database) -> dict[str, Any]:
 def _rows(tx: Tx, table: Table) -> Iterator[str]:
     for row in tx.execute(select(table)).mappings():
         values = dict(row)
-        if table is lead_store.leads:
+        if table is lead_tables.leads:
             values["name"] = tx.vault.open(row["name"], *sealed_place(table.c.name, row))
         yield repr(values)
 
 
 def merge(db: Database, actor: Actor, kept: Lead, gone: Lead, picks: Picks | None = None) -> Merge:
-    wish = MergeRequest(kept.id, gone.id, picks or Picks(), " the same  person ")
-    return db.write_now(lambda tx: merge_leads(tx, actor, wish))
+    wish = (kept.id, gone.id, picks or Picks(), " the same  person ")
+    return db.write_now(lambda tx: merge_leads(tx, actor, *wish))
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -136,7 +135,7 @@ def test_the_kept_lead_has_all_of_both_and_the_picked_fields(database: Database)
         assert (lead.id, lead.name, lead.status) == (one.id, "Mei Lin", LeadStatus.RAW)
         assert lead.owner_id == actor.member_id  # the only owner of the two is not lost
         assert lead.created_at == other.created_at
-        points = lead_store.list_contact_points(tx, business_id, {one.id})[one.id]
+        points = listing.list_contact_points(tx, business_id, {one.id})[one.id]
         assert sorted(point.value for point in points) == ["+6591234567", "mei@example.com"]
         assert len(lead_store.list_evidence_of_lead(tx, business_id, one.id)) == 3
         assert len(list_notes(tx, business_id, one.id)) == 2
@@ -144,7 +143,7 @@ def test_the_kept_lead_has_all_of_both_and_the_picked_fields(database: Database)
         labels = list_labels_of(tx, business_id, [one.id])[one.id]
         assert [label.name for label in labels] == ["both", "Mei", "Mei Lin"]
         assert listing.list_twins(tx, business_id, [one.id]) == []
-        assert lead_store.list_leads_by_id(tx, business_id, {other.id}) == {other.id: lead}
+        assert listing.list_leads_by_id(tx, business_id, {other.id}) == {other.id: lead}
 
     database.read_now(look)
 
@@ -179,7 +178,7 @@ def test_what_the_merged_person_shares_later_goes_to_the_kept_lead(database: Dat
     assert lead.id == one.id
     database.write_now(lambda tx: undo_merge(tx, actor, made.id))
     points = database.read_now(
-        lambda tx: lead_store.list_contact_points(tx, actor.business_id, {one.id, other.id})
+        lambda tx: listing.list_contact_points(tx, actor.business_id, {one.id, other.id})
     )
     assert "+6598887777" in [point.value for point in points[one.id]]
 
@@ -194,7 +193,7 @@ def test_undoing_keeps_what_somebody_changed_since(database: Database) -> None:
         )
     )
     database.write_now(lambda tx: undo_merge(tx, actor, made.id))
-    found = database.read_now(lambda tx: lead_store.list_leads_by_id(tx, business_id, {one.id, other.id}))
+    found = database.read_now(lambda tx: listing.list_leads_by_id(tx, business_id, {one.id, other.id}))
     assert (found[one.id].status, found[other.id].status) == (LeadStatus.CONVERTED, LeadStatus.QUALIFIED)
 
 
@@ -239,8 +238,8 @@ def test_any_chain_of_merges_undone_from_its_end_leaves_every_row_as_it_was(
     chain = [leads[n] for n in order]
     made = []
     for n in range(3):
-        wish = MergeRequest(chain[n + 1].id, chain[n].id, Picks(*picks[3 * n : 3 * n + 3]), "")
-        made.append(database.write_now(lambda tx, w=wish: merge_leads(tx, actor, w)))
+        wish = (chain[n + 1].id, chain[n].id, Picks(*picks[3 * n : 3 * n + 3]), "")
+        made.append(database.write_now(lambda tx, w=wish: merge_leads(tx, actor, *w)))
     [left] = database.read_now(lambda tx: listing.list_leads(tx, actor.business_id, LeadFilter()))
     assert left.id == chain[3].id
     gone = database.read_now(lambda tx: lead_store.list_merged_leads(tx, actor.business_id, left.id))

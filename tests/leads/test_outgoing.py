@@ -22,7 +22,7 @@ from contatto.leads.actions.annotations import change_contact_point, mark_contac
 from contatto.leads.model import Actor, LeadCaptured, LeadSource
 from contatto.leads.pages.bulk import table_rows
 from contatto.leads.rules.records import chat_data
-from contatto.leads.store.records import list_contact_points, list_outgoing_points
+from contatto.leads.store.listing import list_contact_points, list_outgoing_points
 from contatto.subscriptions.actions import (
     NewHook,
     NewSubscription,

@@ -10,7 +10,7 @@ import pytest
 
 from contatto.kit.db.database import Database
 from contatto.kit.table_export import safe_cell
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store import listing
 from contatto.ui.render import split_links
 from tests import make

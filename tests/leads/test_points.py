@@ -18,7 +18,7 @@ from contatto.leads.actions.annotations import (
     reject_contact_point,
 )
 from contatto.leads.model import Actor, Lead
-from contatto.leads.store import records
+from contatto.leads.store import listing, records, tables
 from contatto.leads.store.records import list_rejected
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import find_attribution
@@ -163,7 +163,7 @@ def actor(database: Database) -> Actor:
 
 def rejected(database: Database, actor: Actor) -> tuple[Lead, str]:
     lead = database.write_now(lambda tx: make.lead(tx, actor.business_id, make.contact(PHONE)))
-    [point] = database.read_now(lambda tx: records.list_contact_points(tx, actor.business_id, {lead.id}))[
+    [point] = database.read_now(lambda tx: listing.list_contact_points(tx, actor.business_id, {lead.id}))[
         lead.id
     ]
     database.write_now(lambda tx: reject_contact_point(tx, actor.business_id, lead.id, point.id, actor.name))
@@ -186,7 +186,7 @@ def test_what_was_no_contact_is_sealed_and_forgotten_after_a_month(
     database: Database, actor: Actor, clock: FixedClock
 ) -> None:
     lead, kept = rejected(database, actor)
-    rows = database.read_now(lambda tx: tx.execute(select(records.rejected_contacts)).all())
+    rows = database.read_now(lambda tx: tx.execute(select(tables.rejected_contacts)).all())
     assert not quotes(str(rows), "91234567")
     clock.advance(days=31)
     with pytest.raises(Refused, match="time to restore it is over"):

@@ -29,7 +29,7 @@ from contatto.leads.engines import (
     score_round,
 )
 from contatto.leads.model import ScoredLead
-from contatto.leads.rules.filters import ENOUGH, choose_reasons, explain_reasons
+from contatto.leads.rules.records import ENOUGH, choose_reasons, explain_reasons
 
 WORDS = st.lists(
     st.sampled_from([f"{letter}:{number}" for letter in "acf" for number in range(3)]), max_size=4

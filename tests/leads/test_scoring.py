@@ -15,7 +15,7 @@ from contatto.leads.actions.jobs import scoring_study
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.engines import Correction, ScoringRequest, ScoringResult
 from contatto.leads.model import Lead, LeadModel, LeadScore, LeadStatus, ScoredLead
-from contatto.leads.rules.filters import (
+from contatto.leads.rules.records import (
     BANDS,
     ENOUGH,
     LeadFilter,
@@ -26,7 +26,8 @@ from contatto.leads.rules.filters import (
 )
 from contatto.leads.store import listing
 from contatto.leads.store.jobs import find_lead_model, save_lead_model
-from contatto.leads.store.records import find_score, list_scores, save_scores
+from contatto.leads.store.listing import list_scores
+from contatto.leads.store.records import find_score, save_scores
 from tests import make
 from tests.journeys.running import running_house
 from tests.leads.test_quality import crossed, needs_trees
@@ -183,8 +184,8 @@ def test_one_business_teaches_no_other(database: Database, business_id: str) -> 
 def test_a_new_score_takes_the_place_of_the_old_one(database: Database, business_id: str) -> None:
     lead_id = add(database, business_id, 1, "phone", None).id
     for score, reasons in ((20, ("+a:x",)), (80, ("-a:x",)), (60, None)):
-        kept = LeadScore(business_id, lead_id, score, reasons, make.NOON, 0.5, is_counted=False)
-        database.write_now(partial(save_scores, scores=[kept]))
+        kept = LeadScore(lead_id, score, reasons, 0.5, is_counted=False)
+        database.write_now(partial(save_scores, business_id=business_id, scores=[kept]))
     assert database.read_now(lambda tx: list_scores(tx, business_id, {lead_id})) == {lead_id: 60}
     assert database.read_now(lambda tx: list_scores(tx, new_id(), {lead_id})) == {}
     found = database.read_now(lambda tx: find_score(tx, business_id, lead_id))
@@ -194,8 +195,8 @@ def test_a_new_score_takes_the_place_of_the_old_one(database: Database, business
 
 def test_a_lead_that_is_gone_meanwhile_gets_no_score(database: Database, business_id: str) -> None:
     lead_id = new_id()
-    kept = LeadScore(business_id, lead_id, 20, ("+a:x",), make.NOON, 0.5, is_counted=False)
-    database.write_now(partial(save_scores, scores=[kept]))
+    kept = LeadScore(lead_id, 20, ("+a:x",), 0.5, is_counted=False)
+    database.write_now(partial(save_scores, business_id=business_id, scores=[kept]))
     assert database.read_now(lambda tx: list_scores(tx, business_id, {lead_id})) == {}
 
 
@@ -206,8 +207,8 @@ def test_the_page_of_a_lead_and_the_list_show_its_score_with_reasons(tmp_path: P
         def keep(tx: Tx) -> Lead:
             lead = make.lead(tx, house.business_id)
             reasons = ("+h:phone", "-a:x")
-            kept = LeadScore(house.business_id, lead.id, 83, reasons, tx.now, 1.5, is_counted=False)
-            save_scores(tx, [kept])
+            kept = LeadScore(lead.id, 83, reasons, 1.5, is_counted=False)
+            save_scores(tx, house.business_id, [kept])
             return lead
 
         lead = house.context.db.write_now(keep)

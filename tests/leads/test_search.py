@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
-from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.rules.records import fold_text, has_all_words, name_key, visitor_mark
+from contatto.leads.rules.records import LeadFilter, fold_text, has_all_words, name_key, visitor_mark
 from contatto.leads.store import listing
 from tests import make
 from tests.journeys.running import House, running_house

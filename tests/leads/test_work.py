@@ -10,7 +10,6 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.leads.actions.annotations import (
-    TaskText,
     add_note,
     add_task,
     assign_lead,
@@ -28,18 +27,11 @@ from contatto.leads.actions.annotations import (
 )
 from contatto.leads.actions.records import delete_lead
 from contatto.leads.model import Actor, Lead
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store import listing, records
-from contatto.leads.store.annotations import (
-    find_note,
-    lead_notes,
-    lead_tasks,
-    lead_views,
-    list_labels_of,
-    list_notes,
-    list_tasks,
-    list_views,
-)
+from contatto.leads.store.listing import list_labels_of
+from contatto.leads.store.records import find_note, list_notes, list_tasks, list_views
+from contatto.leads.store.tables import lead_notes, lead_tasks, lead_views
 from tests import make
 
 
@@ -118,7 +110,7 @@ def test_the_second_of_two_who_edit_a_note_is_told_and_the_first_text_stays(
 
 def test_notes_and_tasks_are_sealed_in_their_tables(database: Database, actor: Actor, lead: Lead) -> None:
     database.write_now(lambda tx: add_note(tx, actor, lead.id, "call +6591234567"))
-    database.write_now(lambda tx: add_task(tx, actor, lead.id, TaskText("mail mei@example.com", None)))
+    database.write_now(lambda tx: add_task(tx, actor, lead.id, "mail mei@example.com", None))
     rows = database.read_now(
         lambda tx: [tx.execute(select(table)).all() for table in (lead_notes, lead_tasks)]
     )
@@ -127,12 +119,10 @@ def test_notes_and_tasks_are_sealed_in_their_tables(database: Database, actor: A
 
 
 def test_a_task_is_done_once_and_can_be_opened_again(database: Database, actor: Actor, lead: Lead) -> None:
-    seen = database.write_now(
-        lambda tx: add_task(tx, actor, lead.id, TaskText("send the offer", date(2026, 1, 5)))
-    )
+    seen = database.write_now(lambda tx: add_task(tx, actor, lead.id, "send the offer", date(2026, 1, 5)))
     database.write_now(lambda tx: finish_task(tx, actor, seen, is_done=True))
     with pytest.raises(Refused, match="Somebody else changed this task"):
-        database.write_now(lambda tx: edit_task(tx, actor, seen, TaskText("send it now", None)))
+        database.write_now(lambda tx: edit_task(tx, actor, seen, "send it now", None))
     [task] = database.read_now(lambda tx: list_tasks(tx, actor.business_id, lead.id))
     assert (task.text, task.due_on, task.done_by) == ("send the offer", date(2026, 1, 5), "Owner")
     database.write_now(lambda tx: finish_task(tx, actor, task, is_done=False))

@@ -21,7 +21,7 @@ from contatto.ads.store import find_node
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_number
 from contatto.leads.model import LeadStatus
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.operators.actions import add_placement, open_operator
 from contatto.operators.model import PlacedDay, Placement

@@ -19,9 +19,8 @@ from contatto.inbox.store.conversations import count_receipts
 from contatto.kit.api_types import WEBHOOK_LIMIT
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.store.listing import list_leads
-from contatto.leads.store.records import list_contact_points
+from contatto.leads.rules.records import LeadFilter
+from contatto.leads.store.listing import list_contact_points, list_leads
 from tests.background import do_all_due
 from tests.journeys.running import House, message, running_house
 

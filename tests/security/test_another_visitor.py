@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_leads
 from tests.journeys.running import ROOMY, House, until
 from tests.security.chats import SITE, Browser, ads_token, decide, embed, settled, texts_of

@@ -19,7 +19,7 @@ from contatto.audiences.store import audience_changes, audience_members
 from contatto.kit.db.postgres import PostgresDatabase
 from contatto.kit.db.statements import Write, attempt
 from contatto.kit.db.tx import Tx
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_leads
 from tests.forms.edges import post
 from tests.journeys.running import API, House, csrf_of, running_house, until

@@ -17,8 +17,7 @@ from contatto.accounts.rules import LIMITABLE
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.leads.model import LeadSource
-from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.rules.records import origins_of
+from contatto.leads.rules.records import LeadFilter, origins_of
 from contatto.leads.store.listing import list_leads
 from contatto.measurement.store import conversions
 from tests.journeys.running import API

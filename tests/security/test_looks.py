@@ -29,9 +29,8 @@ from contatto.audit import (
 )
 from contatto.kit.db.tx import Tx, metadata
 from contatto.kit.vault import Vault
-from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.store.listing import list_leads
-from contatto.leads.store.records import list_contact_points
+from contatto.leads.rules.records import LeadFilter
+from contatto.leads.store.listing import list_contact_points, list_leads
 from tests.security.attempts import Attempt
 from tests.security.conftest import copied_world
 from tests.security.planting import MAIL, NAME, VALUES, Planting

@@ -33,7 +33,7 @@ from contatto.crm.store.deliveries import crm_records, list_targets
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import hash_secret
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
-from contatto.leads.store.records import leads
+from contatto.leads.store.tables import leads
 from tests.crm.test_every_connector import link_of
 from tests.journeys.running import PASSWORD
 from tests.security.elsewhere import number_elsewhere

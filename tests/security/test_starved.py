@@ -25,7 +25,7 @@ from contatto.kit.db.tx import Tx
 from contatto.leads.actions.jobs import MOST_WAITING
 from contatto.leads.model import LeadJob, LeadJobState
 from contatto.leads.pages import bulk
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.jobs import list_jobs
 from contatto.leads.store.listing import count_leads
 from contatto.worker import Worker

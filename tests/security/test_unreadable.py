@@ -12,8 +12,7 @@ from contatto.inbox.actions.threads import keep_saved_reply
 from contatto.inbox.store.conversations import messages, persons
 from contatto.inbox.store.desk import private_notes, saved_replies
 from contatto.kit.db.tx import Tx
-from contatto.leads.store.annotations import lead_notes, lead_tasks
-from contatto.leads.store.records import contact_points, evidence, lead_history, leads
+from contatto.leads.store.tables import contact_points, evidence, lead_history, lead_notes, lead_tasks, leads
 from tests.journeys.running import House, csrf_of, message, running_house, until
 
 WORDS = "This value cannot be read"

@@ -12,7 +12,7 @@ from contatto.integrations.model import DeliveryState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.leads.actions.merging import erase_leads
+from contatto.leads.actions.annotations import erase_leads
 from contatto.leads.actions.records import change_lead_status, delete_lead, restore_lead, undo_lead_status
 from contatto.leads.model import Lead, LeadStatus
 from contatto.signals import actions

@@ -9,7 +9,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.queue import jobs
-from contatto.leads.actions.merging import erase_leads
+from contatto.leads.actions.annotations import erase_leads
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import Lead, LeadStatus
 from contatto.signals.actions import schedule_signals

@@ -14,7 +14,7 @@ from contatto.integrations.model import DeliveryState, TrialState
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import Done, HttpAnswer
 from contatto.leads.model import LeadStatus
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.signals.connectors import TikTokSignals
 from contatto.signals.model import (

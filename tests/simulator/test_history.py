@@ -20,7 +20,7 @@ from contatto.kit import outbox
 from contatto.kit.db.database import Database, open_storage
 from contatto.kit.db.tx import FixedClock
 from contatto.kit.settings import Settings
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.learning.model import Phase
 from contatto.measurement.model import Goal

@@ -9,7 +9,8 @@ from contatto.forms.store import count_answers, list_answers
 from contatto.inbox.actions.incoming import conversation_id_of, person_id_of
 from contatto.inbox.store.desk import ConversationFilter, count_conversations
 from contatto.kit.db.tx import Tx
-from contatto.leads.store.records import find_lead_of_person, list_contact_points
+from contatto.leads.store.listing import list_contact_points
+from contatto.leads.store.records import find_lead_of_person
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import find_attribution, list_measured_ads
 from contatto.simulator.traffic import VisitTruth, list_coming

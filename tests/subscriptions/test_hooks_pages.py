@@ -15,7 +15,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.values import micros
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import LeadStatus
-from contatto.leads.store.records import leads
+from contatto.leads.store.tables import leads
 from contatto.subscriptions import store
 from contatto.subscriptions.model import Subscription
 from tests.journeys.running import API, PASSWORD, House, csrf_of, message, running_house, until, weak_hash

@@ -63,7 +63,7 @@ from contatto.kit.outbox import emit
 from contatto.kit.values import from_base64url, to_base64url
 from contatto.kit.vault import Vault
 from contatto.leads.model import LeadCaptured, WorkAssigned
-from contatto.leads.store.annotations import list_due_tasks
+from contatto.leads.store.records import list_due_tasks
 from contatto.mail import NewMail, queue_mail
 
 ALERT_BATCH: Final = 500

@@ -6,9 +6,11 @@ from urllib.parse import urlsplit
 
 from contatto.capture import rules, store
 from contatto.capture.model import CaptureSwitch, Field, Review
+from contatto.capture.store import capture_corrections
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.ids import new_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +138,21 @@ def turn_off_capture(tx: Tx, business_id: str, channel_account_id: str) -> None:
 
 def correct_match(tx: Tx, business_id: str, field: Field, value: str, actor: str) -> None:
     """Save a correction: later matches of this value are left out in all messages of the business."""
-    store.record_correction(tx, business_id, field, value, actor)
+    row = {
+        "id": new_id(),
+        "business_id": business_id,
+        "field": field,
+        "value_index": tx.vault.blind(value, business_id),
+        "actor": actor,
+        "created_at": tx.now,
+    }
+    tx.insert_ignore(capture_corrections, row)
 
 
 def forget_corrections(tx: Tx, business_id: str, values: Collection[str]) -> None:
     """Delete the corrections of an erased person's values."""
-    store.delete_corrections(tx, business_id, values)
+    indexes = [tx.vault.blind(value, business_id) for value in values]
+    tx.delete(capture_corrections, business_id, value_index=indexes)
 
 
 def list_contacts(text: str, country: str) -> set[str]:

@@ -9,7 +9,6 @@ from operator import itemgetter
 
 from contatto.capture.fields.addresses import find_emails, find_handles, find_links, find_spelled_emails
 from contatto.capture.fields.numbers import country_code, find_phones
-from contatto.capture.fields.statements import find_name, is_shared
 from contatto.capture.fields.text import (
     FOLDABLE,
     LATIN,
@@ -18,7 +17,9 @@ from contatto.capture.fields.text import (
     as_bytes,
     either,
     email_labels,
+    find_name,
     fold,
+    is_shared,
     languages,
     linear_pattern,
     match_of,
@@ -127,24 +128,6 @@ def _places(texts: Iterable[bytes]) -> dict[tuple[int, ...], list[int]]:
     return places
 
 
-def hints_of_all(texts: Sequence[str]) -> dict[frozenset[Hint], list[int]]:
-    """Return the indices of texts that may hold contacts, grouped by their hints.
-
-    All texts go through the first pass together, and are then read group by group: so each pattern's tables
-    stay in the processor's cache.
-    """
-    try:
-        places = _places(map(str.encode, texts))
-    except UnicodeEncodeError:
-        places = _places(map(as_bytes, texts))
-    groups: dict[frozenset[Hint], list[int]] = {}
-    for several, indexes in places.items():
-        hinted = _hinted(several)
-        if hinted:
-            groups.setdefault(hinted, []).extend(indexes)
-    return groups
-
-
 #: Longer texts are read at both ends only: this many characters from each.
 LONGEST_END = 8_192
 #: More contacts than this in one message are a list and not a person's details; the rest is ignored.
@@ -170,10 +153,22 @@ def detect_contacts(text: str, country: str) -> list[ContactMatch]:
 
 
 def detect_contacts_batch(texts: Sequence[tuple[str, str]]) -> list[list[ContactMatch]]:
-    """Return the contact details of many messages, each with its country, in their order."""
+    """Return the contact details of many messages, each with its country, in their order.
+
+    All texts go through the first pass together, and are then read group by group: so each pattern's tables
+    stay in the processor's cache.
+    """
+    try:
+        places = _places(text.encode() for text, _ in texts)
+    except UnicodeEncodeError:
+        places = _places(as_bytes(text) for text, _ in texts)
+    groups: dict[frozenset[Hint], list[int]] = {}
+    for numbers, indexes in places.items():
+        groups.setdefault(_hinted(numbers), []).extend(indexes)
+    groups.pop(_NOTHING, None)
     matches: list[list[ContactMatch]] = [[] for _ in texts]
-    for hinted, places in hints_of_all([text for text, _ in texts]).items():
-        for place in places:
+    for hinted, group in groups.items():
+        for place in group:
             text, country = texts[place]
             is_long = len(text) > 2 * LONGEST_END
             matches[place] = _detect_long(text, country) if is_long else _detect(text, country, hinted)

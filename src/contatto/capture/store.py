@@ -1,6 +1,6 @@
 """Tables of capture switches and of members' corrections."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -9,7 +9,6 @@ from sqlalchemy import Boolean, Column, LargeBinary, String, Table, UniqueConstr
 from contatto.capture.model import CaptureSwitch, Field, MessageContacts, Review
 from contatto.kit.db.statements import PreparedQuery, Query
 from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, row_of, rows_of, tenant, text, within
-from contatto.kit.ids import new_id
 
 capture_switches = Table(
     "capture_switches",
@@ -93,19 +92,6 @@ def list_switches(tx: Tx, business_id: str) -> dict[str, CaptureSwitch]:
     return {switch.channel_account_id: switch for switch in _SWITCHES.list(tx, {"of": business_id})}
 
 
-def record_correction(tx: Tx, business_id: str, field: Field, value: str, actor: str) -> bool:
-    """Keep that a value is no contact of this field; only its blind index is kept. False when it is known."""
-    row = {
-        "id": new_id(),
-        "business_id": business_id,
-        "field": field,
-        "value_index": tx.vault.blind(value, business_id),
-        "actor": actor,
-        "created_at": tx.now,
-    }
-    return tx.insert_ignore(capture_corrections, row)
-
-
 _CORRECTED: Final = Query(
     select(capture_corrections.c.field, capture_corrections.c.value_index).where(
         capture_corrections.c.business_id == bindparam("of"),
@@ -125,12 +111,6 @@ def list_corrected(tx: Tx, business_id: str, values: set[tuple[Field, str]]) -> 
     parameters = {"of": business_id, "values": {index for _, index in indexes}}
     corrected = {(field, bytes(index)) for field, index in _CORRECTED.rows(tx, parameters)}
     return {value for key, value in indexes.items() if key in corrected}
-
-
-def delete_corrections(tx: Tx, business_id: str, values: Collection[str]) -> None:
-    """Forget corrections by the values that they are about."""
-    indexes = [tx.vault.blind(value, business_id) for value in values]
-    tx.delete(capture_corrections, business_id, value_index=indexes)
 
 
 def list_uncorrected(

@@ -26,7 +26,7 @@ from contatto.kit.i18n import N_, LazyText
 from contatto.kit.table_export import csv_lines
 from contatto.kit.values import from_micros, interval_of, read_number
 from contatto.leads.model import LeadModel
-from contatto.leads.rules.filters import REASONS as SCORE_REASONS
+from contatto.leads.rules.records import REASONS as SCORE_REASONS
 from contatto.leads.store.jobs import find_lead_model
 from contatto.learning.model import (
     Bin,

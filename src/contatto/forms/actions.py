@@ -50,14 +50,15 @@ from contatto.kit.outbox import emit, emit_all
 from contatto.kit.values import read_number
 from contatto.leads.actions.records import mark_as_lead, upsert_lead, upsert_leads
 from contatto.leads.model import ErasedPeople, Lead, Origin, Signal
-from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.store.listing import list_credits, list_leads_after
-from contatto.leads.store.records import (
-    find_lead_of_person,
+from contatto.leads.rules.records import LeadFilter
+from contatto.leads.store.listing import (
+    list_credits,
+    list_leads_after,
     list_leads_by_id,
     list_outgoing_points,
     list_wrong_values,
 )
+from contatto.leads.store.records import find_lead_of_person
 from contatto.measurement.rules import natural_number
 from contatto.measurement.store import find_measured_ad_by_number
 

@@ -46,10 +46,23 @@ from contatto.kit.errors import Refused
 from contatto.kit.exports import ExportJob, ExportKind, ExportState, find_export, find_export_content
 from contatto.leads.actions.records import remove_test_lead
 from contatto.leads.model import Lead, LeadSource
-from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.rules.records import CHAT_FIELDS, LeadMeta, chat_data, meta_data, origins_of, source_of
-from contatto.leads.store.listing import find_newest_lead, is_earned_elsewhere, list_credits
-from contatto.leads.store.records import find_lead_by_number, list_outgoing_points, list_wrong_values
+from contatto.leads.rules.records import (
+    CHAT_FIELDS,
+    LeadFilter,
+    LeadMeta,
+    chat_data,
+    meta_data,
+    origins_of,
+    source_of,
+)
+from contatto.leads.store.listing import (
+    find_newest_lead,
+    is_earned_elsewhere,
+    list_credits,
+    list_outgoing_points,
+    list_wrong_values,
+)
+from contatto.leads.store.records import find_lead_by_number
 from contatto.measurement.store import find_measured_ad_by_number
 from contatto.ui.requests import context_of
 

@@ -23,8 +23,8 @@ from contatto.kit.db.database import CountReader
 from contatto.kit.db.tx import Tx
 from contatto.kit.values import interval_of, interval_of_count
 from contatto.leads.model import LeadStatus
-from contatto.leads.store.annotations import list_due_leads
 from contatto.leads.store.listing import count_leads_since, load_lead_counts
+from contatto.leads.store.records import list_due_leads
 from contatto.measurement.model import Goal
 from contatto.operators.model import ReviewState
 from contatto.operators.store import list_reviews_of_business

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contatto.kit.values import loss_of_rate
-from contatto.leads.model import HeldBin, HeldOut, ReasonGroup, ScoredLead
-from contatto.leads.rules.filters import choose_reasons, is_enough
+from contatto.leads.model import HeldBin, HeldOut, LeadScore, ReasonGroup, ScoredLead
+from contatto.leads.rules.records import choose_reasons, is_enough
 
 type Floats = NDArray[np.float64]
 type Described = tuple[Iterable[str], Mapping[str, float]]
@@ -486,16 +486,6 @@ class ScoringRequest(msgspec.Struct, frozen=True):
     correction: Correction
 
 
-class GivenScore(msgspec.Struct, frozen=True):
-    """New score of a lead; without ``reasons`` the stored ones stay."""
-
-    lead_id: str
-    score: int
-    reasons: tuple[str, ...] | None
-    log_odds: float
-    is_counted: bool
-
-
 class TrainedModel(msgspec.Struct, frozen=True):
     """A new model, encoded, with the number of outcomes that it learned.
 
@@ -513,7 +503,7 @@ class TrainedModel(msgspec.Struct, frozen=True):
 class ScoringResult(msgspec.Struct, frozen=True):
     """Result of a scoring round: changed scores, and the new model, if one was trained."""
 
-    scores: list[GivenScore]
+    scores: list[LeadScore]
     correction: Correction
     learned: TrainedModel | None
 
@@ -541,7 +531,7 @@ def answer_round(request: ScoringRequest) -> ScoringResult:
     quality = saved or _learn(request.leads)
     if quality is None:
         return ScoringResult([], correction, None)
-    scores: list[GivenScore] = []
+    scores: list[LeadScore] = []
     for start in range(0, len(request.leads), _AT_ONCE):
         scores += _scores(quality, correction, request.leads[start : start + _AT_ONCE], is_new=saved is None)
     known_outcomes = sum(lead.is_good is not None for lead in request.leads)
@@ -564,7 +554,7 @@ def _learn(leads: Sequence[ScoredLead]) -> LeadQuality | None:
 
 def _scores(
     quality: LeadQuality, correction: Correction, leads: Sequence[ScoredLead], *, is_new: bool
-) -> list[GivenScore]:
+) -> list[LeadScore]:
     """Return the scores that changed; leads that the model scored before keep their score and reasons."""
     fresh = [lead for lead in leads if is_new or lead.said is None]
     described = [(lead.words, lead.numbers) for lead in fresh]
@@ -581,5 +571,5 @@ def _scores(
         # An outcome that neither the model nor the correction has learned waits for the next round.
         is_counted = lead.is_good is not None and (is_new or lead.said is not None)
         if lead.lead_id in judged or (score, is_counted) != (lead.score, lead.is_counted):
-            scores.append(GivenScore(lead.lead_id, score, reasons.get(lead.lead_id), log_odds, is_counted))
+            scores.append(LeadScore(lead.lead_id, score, reasons.get(lead.lead_id), log_odds, is_counted))
     return scores

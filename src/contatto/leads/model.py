@@ -247,6 +247,22 @@ class SavedView:
 
 
 @dataclass(frozen=True, slots=True)
+class FormEntry:
+    """A form that a lead sent; ``id`` is that of the answer.
+
+    ``consented`` is true if the person agreed to any purpose.
+    """
+
+    id: str
+    lead_id: str
+    form_id: str
+    form_name: str
+    version: int
+    consented: bool
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Picks:
     """For each field of a merged lead: whether the value of the lead that goes is taken."""
 
@@ -422,11 +438,9 @@ class LeadScore:
     for drift; ``is_counted``: the correction knows what became of this lead, or the model had learned it.
     """
 
-    business_id: str
     lead_id: str
     score: int
     reasons: tuple[str, ...] | None
-    scored_at: datetime
     log_odds: float | None
     is_counted: bool
 

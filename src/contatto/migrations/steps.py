@@ -17,12 +17,10 @@ from contatto.crm.store import events as _events
 from contatto.forms import store as _forms
 from contatto.kit.db.database import protect_tables
 from contatto.kit.db.tx import metadata
-from contatto.leads.store import annotations as _annotations
-from contatto.leads.store import jobs as _jobs
-from contatto.leads.store import listing as _listing
+from contatto.leads.store import tables as _leads
 from contatto.reports import store as _reports
 
-TABLES_OF: Final = (wiring, _ads, _annotations, _audit, _events, _forms, _jobs, _listing, _reports)
+TABLES_OF: Final = (wiring, _ads, _audit, _events, _forms, _leads, _reports)
 """Importing these makes every table known."""
 
 

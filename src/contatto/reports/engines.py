@@ -37,7 +37,7 @@ from contatto.accounts.model import BusinessId
 from contatto.accounts.store import ad_accounts
 from contatto.kit.db.tx import Choice, Tx, metadata, row_of, tenant, within
 from contatto.leads.model import LeadStatus, Origin
-from contatto.leads.store.records import leads
+from contatto.leads.store.tables import leads
 from contatto.measurement.actions import NEVER_DROPPED, keep_views, list_cold_files
 from contatto.measurement.engines.sealing import BrokenFile, Viewed, list_broken, list_view_sums, list_viewers
 from contatto.measurement.model import ChangedDay, ConversionKind, CountedEvent, SealedFile, TouchKind

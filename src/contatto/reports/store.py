@@ -32,7 +32,7 @@ from contatto.inbox.store.messages import ad_referrals, is_answer_of_person
 from contatto.kit.db.tx import Tx, instant, key, metadata, tenant, text
 from contatto.kit.values import SealedIn, micros
 from contatto.leads.model import LeadStatus, Origin
-from contatto.leads.store.records import leads
+from contatto.leads.store.tables import leads
 from contatto.measurement.model import Attribution, AttributionPolicy, ConversionKind, TouchKind
 from contatto.measurement.rules import MICROSECONDS, natural_number
 from contatto.measurement.store import IS_CLICK, WEEK_US, conversions, latest_view, touches, viewer_links

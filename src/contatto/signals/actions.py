@@ -52,12 +52,8 @@ from contatto.kit.outbound.queue import (
 )
 from contatto.kit.values import MICROS, MOST_UNITS, to_micros
 from contatto.leads.model import Lead
-from contatto.leads.store.records import (
-    find_lead,
-    find_lead_of_conversation,
-    list_history,
-    list_outgoing_points,
-)
+from contatto.leads.store.listing import list_outgoing_points
+from contatto.leads.store.records import find_lead, find_lead_of_conversation, list_history
 from contatto.signals import rules, store
 from contatto.signals.connectors import CONNECTORS
 from contatto.signals.model import (

@@ -63,7 +63,7 @@ from contatto.kit.outbox import Drain
 from contatto.kit.values import micros
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import LeadStatus
-from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.learning.columns import DAY_US, G_MULTIPLIER
 from contatto.learning.marketplace import AuctionRequest, Replica

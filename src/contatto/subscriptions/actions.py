@@ -35,8 +35,12 @@ from contatto.leads.model import (
     Origin,
 )
 from contatto.leads.rules.records import CHAT_FIELDS, NAME, ad_data, chat_data, origins_of
-from contatto.leads.store.listing import list_credits
-from contatto.leads.store.records import list_leads_by_id, list_outgoing_points, list_wrong_values
+from contatto.leads.store.listing import (
+    list_credits,
+    list_leads_by_id,
+    list_outgoing_points,
+    list_wrong_values,
+)
 from contatto.subscriptions import rules, store
 from contatto.subscriptions.model import HOOKS, Entity, Push, Subscription, SubscriptionEnded
 

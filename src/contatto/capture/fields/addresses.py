@@ -6,18 +6,20 @@ from dataclasses import dataclass
 from functools import cache
 from urllib.parse import unquote
 
-from contatto.capture.fields.numbers import read_number
-from contatto.capture.fields.statements import PICTURES, Cue, find_number, find_stated, gap_pattern
+from contatto.capture.fields.numbers import MarkKind, kinds_near, read_number
 from contatto.capture.fields.text import (
     LATIN,
+    PICTURES,
+    Cue,
     Find,
     Folded,
-    MarkKind,
     both_ends,
     either,
     email_labels,
+    find_number,
+    find_stated,
+    gap_pattern,
     key,
-    kinds_near,
     lexicons,
     pattern,
     tlds,
@@ -346,20 +348,15 @@ def find_links(text: Folded) -> list[Link]:
         start, end = match.start(), match.start() + len(written)
         if written.lower().startswith(("mailto://", "mailto:")):
             continue
+        whatsapp = _WHATSAPP.match(written)
+        number = read_number("+" + whatsapp["digits"].replace("-", ""), None) if whatsapp else None
+        profile = (Field.WHATSAPP, number.value) if number else _profile(written)
         find = None
-        if (named := _whatsapp(written) or _profile(written)) is not None:
-            field, value = named
+        if profile is not None:
+            field, value = profile
             find = Find(field, value, start, end, 0.99, f"{field.value}.link")
         links.append(Link(start, end, find))
     return links
-
-
-def _whatsapp(written: str) -> tuple[Field, str] | None:
-    match = _WHATSAPP.match(written)
-    if match is None:
-        return None
-    reading = read_number("+" + match["digits"].replace("-", ""), None)
-    return (Field.WHATSAPP, reading.value) if reading is not None else None
 
 
 def _profile(written: str) -> tuple[Field, str] | None:

@@ -1,11 +1,10 @@
-"""Folding of texts, lexicons of words, and context of numbers."""
+"""Folding of texts, lexicons of words, and statements of names and ids: "my name is …"."""
 
 import re
 import tomllib
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -201,7 +200,10 @@ def words(section: str, kind: str) -> tuple[str, ...]:
         writing = lexicon.get("writing", {})
         for word in lexicon.get(section, {}).get(kind, ()):
             plain = key(fold(word).low, spaces=" ")
-            unique_words.update(dict.fromkeys(map(_parted, (plain, *_variants(plain, writing)))))
+            for spelling in (plain, *_variants(plain, writing)):
+                # Two words that would be an ordinary one without their space keep it: "no va" is not "nova".
+                is_ordinary = " " in spelling and key(spelling) in _common_words()
+                unique_words[spelling.replace(" ", _SPACE) if is_ordinary else spelling] = None
     return tuple(unique_words)
 
 
@@ -218,7 +220,7 @@ def languages(section: str, kind: str) -> dict[str, frozenset[str]]:
 
 
 @cache
-def _ordinary() -> frozenset[str]:
+def _common_words() -> frozenset[str]:
     kinds = ("stop", "joiners")
     return frozenset(
         key(word)
@@ -226,11 +228,6 @@ def _ordinary() -> frozenset[str]:
         for kind in kinds
         for word in lexicon.get("words", {}).get(kind, ())
     )
-
-
-def _parted(word: str) -> str:
-    """Two words that would be an ordinary one without their space keep it: "no va" is not "nova"."""
-    return word.replace(" ", _SPACE) if " " in word and key(word) in _ordinary() else word
 
 
 def _variants(word: str, writing: dict[str, list[str]]) -> Iterator[str]:
@@ -368,275 +365,398 @@ def as_bytes(text: str) -> bytes:
         return text.encode("utf-8", "replace")
 
 
-class MarkKind(IntEnum):
-    """Meaning of a word for digits near it; an earlier kind wins where lexicons share a word."""
-
-    WHATSAPP = 1
-    LABEL = 2
-    LINE = 3
-    WECHAT = 4
-    PHONE = 5
-    NUMBER = 6
-    NEGATION = 7
-
-
-_SECTIONS = {
-    MarkKind.WHATSAPP: ("cues", "whatsapp"),
-    MarkKind.LABEL: ("numbers", "labels"),
-    MarkKind.LINE: ("cues", "line"),
-    MarkKind.WECHAT: ("cues", "wechat"),
-    MarkKind.PHONE: ("cues", "phone"),
-    MarkKind.NUMBER: ("cues", "number"),
-    MarkKind.NEGATION: ("words", "negations"),
-}
-
-#: Other results of `kinds_near`. Directly before a number: a label with nothing but words after it, a sign or
-#: a word for money, letters attached to the digits. Directly after it: a unit or a sign, letters attached to
-#: the digits. Anywhere: "no WhatsApp", which means "number" in Malay and Indonesian, "on" in Portuguese, and
-#: none elsewhere.
-LABEL_LAST, SUM_LAST, LETTER_LAST, UNIT_FIRST, LETTER_FIRST, NO_WHATSAPP, WISH_LAST = 0, 8, 9, 10, 11, 12, 13
-_NO_IS_NUMBER = frozenset({"ID", "MY"})
-_NO_IS_ON = frozenset({"BR"})
-_NEAR = 48
-_SENTENCE_END = re.compile(r"[\n;!?。！？؟]|(?<=[^\W\d_]{3})\.(?=\s)|(?<=\d)\.(?=\s)|[,،，、]\s?")
-_PARTING = re.compile(r"[,;/)\n、，،]")
-_NO = re.compile(r"(?<![a-z])no[ \-]$")
-#: Signs between a label and its digits that begin no new sentence.
-_BARE = r"[ \t:#=()\[\]\-\x{ff1a}\x{2013}\x{2014}\"'\x{300c}*/]"
-_BARE_PY = "[ \\t:#=()\\[\\]\\-\uff1a\u2013\u2014\"'\u300c*/]"
-_OTHER_WORD = r"[^\s0-9.,;:!?\x{3002}\x{ff0c}\x{60c}\x{3001}]{1,12}"
-_OTHER_WORD_PY = r"[^\s0-9.,;:!?\u3002\uff0c\u060c\u3001]{1,12}"
-_NUMBERING = re.compile(
-    r"(?<![a-z])(?:number|no|num|nro|nr|nomor|nombor|nomer|numero|número|numéro|id|code|kode|kod|codigo|código|otp|imei|serial|serie"
-    r"|série|seri|sn|namba|số|so|mã|ref|resi)(?![a-z])|n[°º]|เลข|รหัส|ซีเรียล|رقم|كود|رمز|سيريال|نمبر|番号|コード|号|號|编号|码|מספר|מס'|קוד|අංකය|எண்|លេខ"
+#: Openings that say so little that a small letter after them is no name: "I am late", "this is nice".
+_VAGUE = frozenset({
+    "i'm", "i am", "this is", "call me", "name", "soy", "sou o", "sou a", "je suis", "nom", "nama", "an",
+    "a n", "moi c'est", "nombre",
+    "nome", "tên", "mình là", "tôi là", "jina", "mimi ni", "mimi", "they call me",
+    "contact person", "full name", "saya dengan", "le habla", "te habla", "name ko", "ako ay si",
+})  # fmt: skip
+_BETWEEN = re.compile(
+    r"[ \t]*(?:[:：=\-]|is\b|es\b|é\b|est\b|adalah\b|ay\b|ni\b|là\b|は|是|คือ|គឺ|هو|है|ہے)?[ \t]*"
 )
-_STOPS = frozenset(",.;!)")
-_HARD_END = re.compile(r"[\n;]|(?<=[^\W\d_]{4})[.!?](?=\s)")
+_MEMORY = 8 << 20  # bytes that the automaton of all openings may take
+_LETTER = rf"[{LATIN}]"
+_LATIN = re.compile(
+    rf"{_LETTER}[{LATIN}'\u2019\-]{{1,24}}(?: {_LETTER}[{LATIN}'\u2019\-]{{0,24}}){{0,3}}", re.IGNORECASE
+)
+_NAME_IN_SCRIPT = re.compile(
+    r"[\u0e01-\u0e4e]{2,24}(?: [\u0e01-\u0e4e]{2,24})?"
+    r"|[\u3041-\u30ff\u3400-\u9fff]{1,12}(?:[ \u30fb][\u3041-\u30ff\u3400-\u9fff]{1,12})?"
+    r"|[\uac00-\ud7a3]{2,8}"
+    r"|[\u0621-\u064a\u066e-\u06d3]{2,20}(?: [\u0621-\u064a\u066e-\u06d3]{2,20})?"
+    r"|[\u05d0-\u05ea]{2,20}(?: [\u05d0-\u05ea]{2,20})?|[\u0900-\u0963]{2,20}(?: [\u0900-\u0963]{2,20})?"
+    r"|[\u0b80-\u0bff]{2,24}|[\u0d80-\u0dff]{2,24}|[\u1780-\u17d3]{2,24}"
+)
+_PARTICLES = re.compile(
+    r"(?:ครับผม|ครับ|ค่ะ|คะ|นะ|จ้า|と申します|ともうします|といいます|と言います"
+    r"|です|입니다|이에요|예요|이라고 합니다"
+    r"|बोल रहा.*| है| ہے| வணக்கம்|បាទ|ចា៎)+.*$"
+)
+_SMALL = frozenset({
+    "de", "da", "do", "dos", "del", "la", "las", "los", "van", "von", "bin", "binti", "binte", "al", "el",
+    "y", "e",
+})  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class NumberMark:
-    """One telling word."""
+class NameFind(NamedTuple):
+    """A stated name with its span in the folded text."""
 
-    kind: MarkKind
+    value: str
     start: int
     end: int
+    rule: str
 
 
 @cache
-def _marks_pattern() -> tuple[re.Pattern[str], dict[str, MarkKind]]:
-    kinds: dict[str, MarkKind] = {}
-    for kind, section in _SECTIONS.items():
-        for word in words(*section):
-            kinds.setdefault(key(word), kind)
-    every = dict.fromkeys(word for section in _SECTIONS.values() for word in words(*section))
-    return re.compile(pattern(every, grouped=True)), kinds
-
-
-_copula = cache(
-    lambda: re.compile(
-        rf"[ \t]*[\"')\]]?[ \t]*(?:[=(\-\u2013\u2014]|{pattern(words('words', 'is'))})[^\d,.;\n]{{0,14}}"
-    )
-)
-"""Pattern between a number and the label after it: "… is my order number"."""
+def intro() -> re.Pattern[str]:
+    """Return the words that come before a name."""
+    return re.compile(pattern(words("names", "intro"), grouped=True))
 
 
 @cache
-def _small_words() -> list[str]:
-    """Return the pattern between a label and its digits: "order no is …", "rekening saya …"."""
-    kinds = [("words", kind) for kind in ("joiners", "is", "markers", "around")]
-    return list(dict.fromkeys(word for section in (*kinds, ("cues", "number")) for word in words(*section)))
+def may_open() -> Match:
+    """Report whether a folded lower-case text has any opening; this costs a tenth of the full search."""
+    return match_of((f"(?-i:{linear_pattern(words('names', 'intro'))})",), _MEMORY)
 
 
-_wish_words = cache(lambda: re.compile(rf"{pattern(words('words', 'wishes'))}[ \t]*$"))
+_ordinary = cache(lambda: frozenset(words("words", "stop")) | frozenset(words("words", "negations")))
 
 
-@cache
-def _labels() -> tuple[list[str], list[str]]:
-    """Labels that are things as well ("invoice"), and those that can only be of digits ("invoice number")."""
-    every = words("numbers", "labels")
-    numbering = [label for label in every if _NUMBERING.search(label)]
-    return [label for label in every if label not in set(numbering)], numbering
-
-
-_label_gap = cache(
-    lambda: re.compile(
-        rf"(?:{_BARE_PY}*(?:{pattern(_small_words())})){{0,4}}{_BARE_PY}*(?P<word>{_OTHER_WORD_PY}{_BARE_PY}*)?"
-    )
-)
-"""Pattern between a label and its digits, with one word more after "… number"."""
-
-
-_kinds = cache(lambda: match_of(_kind_patterns(), 32 << 20))
-
-
-def _kind_patterns() -> Iterator[str]:
-    small = rf"(?:{_BARE}|{either(_small_words())})*"
-    plain, numbering = (linear_pattern(listed) for listed in _labels())
-    yield (rf"(?:{plain}|(?:{numbering}){small}(?:{_OTHER_WORD})?){small}$")
-    for section in _SECTIONS.values():
-        yield (linear_pattern(words(*section)))
-    money = linear_pattern(words("numbers", "currencies"), ends="[.: ]{0,2}$")
-    yield (
-        rf"[#*$\x{{a3}}\x{{a5}}\x{{20a0}}-\x{{20bf}}\x{{e3f}}\x{{17db}}\x{{fdfc}}%@&_]\s?$|[0-9],\s?$|{money}"
-    )
-    yield (rf"[{LATIN}0-9][\-_]?$")
-    units = linear_pattern(words("numbers", "units"), starts="^[ \t]?")
-    yield (rf"^[*%\x{{2022}}]|^[ \t]?[%\x{{b0}}\x{{b2}}\x{{b3}}]|{units}")
-    yield (rf"^[\-_]?[{LATIN}]")
-    yield (linear_pattern(f"no {word}" for word in words("cues", "whatsapp")))
-    yield (linear_pattern(words("words", "wishes")))
-
-
-def kinds_near(low: str) -> frozenset[int]:
-    """Return the kinds of words in a stretch of text, without their places: quick, for the plain cases."""
-    try:
-        matches = _kinds()(low.encode())
-    except UnicodeEncodeError:
-        matches = _kinds()(low.encode("utf-8", "replace"))
-    return frozenset(matches) if matches else _NONE
-
-
-_NONE: frozenset[int] = frozenset()
-
-
-@cache
-def _numbering() -> tuple[str, ...]:
-    """Beginnings of labels that say "number of": after bare digits they need no "is"."""
-    stems = (
-        "no", "nomor", "nombor", "num", "nro", "codigo", "kode", "kod", "เลข", "หมายเลข", "รหัส", "رقم",
-        "số", "mã",
-    )  # fmt: skip
-    return (*map(key, stems), "លេខ", "namba", "nambari", "מספר", "注文番号", "订单", "快递")
-
-
-_near_words = cache(
-    lambda: re.compile(rf"(?:[ \t]*{pattern([*words('words', 'joiners'), *words('words', 'is')])})*[ \t]*")
-)
-
-
-_same = cache(lambda: re.compile(rf"[ \t:\uff1a=\-(]*{pattern(words('words', 'same_number'))}"))
-"""The words for "same number", right after a cue."""
-
-
-def find_marks(low: str, first: int, last: int) -> list[NumberMark]:
-    """Return every telling word of a stretch of lower-cased text, in order."""
-    finder, kinds = _marks_pattern()
-    marks = []
-    for match in finder.finditer(low, first, last):
-        word = match[match.lastindex or 0]
-        marks.append(NumberMark(kinds[key(word)], match.start(), match.end()))
-    return marks
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """The words before and after one number, up to its neighbours."""
-
-    low: str
-    start: int
-    end: int
-    before: list[NumberMark]
-    after: list[NumberMark]
-    limit: int
-    country: str
-
-    @property
-    def followed(self) -> bool:
-        """Report whether another number comes after this one."""
-        return self.limit < len(self.low)
-
-    def label(self) -> bool:
-        """Report whether a label marks these digits as something else."""
-        for mark in reversed(self.before):
-            if mark.kind is MarkKind.LABEL:
-                gap = _label_gap().fullmatch(self.low, mark.end, self.start)
-                label = self.low[mark.start : mark.end]
-                if gap is None or self._wished(mark):
-                    continue
-                if gap["word"] is None or _NUMBERING.search(label):
-                    return True
-            if mark.kind in (MarkKind.PHONE, MarkKind.WHATSAPP, MarkKind.LINE, MarkKind.WECHAT):
-                return False
-        return self._label_after()
-
-    def _wished(self, label: NumberMark) -> bool:
-        """Report whether somebody asks for the thing: "I want to place an order 0412 …"."""
-        if _NUMBERING.search(self.low[label.start : label.end]):
-            return False
-        return _wish_words().search(self.low, max(0, label.start - 24), label.start) is not None
-
-    def _label_after(self) -> bool:
-        if self.cue(MarkKind.PHONE) or self.cue(MarkKind.WHATSAPP):
-            return False
-        for mark in self.after:
-            if mark.kind is MarkKind.LABEL:
-                between = self.low[self.end : mark.start]
-                if _copula().fullmatch(between):
-                    return True
-                if self.followed:
-                    return False
-                word = key(self.low[mark.start : mark.end])
-                return word.startswith(_numbering()) and _near_words().fullmatch(between) is not None
-            if mark.kind is not MarkKind.NUMBER:
-                return False
-        return False
-
-    def cue(self, *kinds: MarkKind) -> bool:
-        """Report whether a word of one of these kinds leads to the number."""
-        return any(mark.kind in kinds and self.start - mark.end <= _NEAR for mark in self.before)
-
-    def cue_after(self, *kinds: MarkKind) -> NumberMark | None:
-        """Return a word of one of these kinds shortly after the number, in the same clause."""
-        for mark in self.after:
-            gap = self.low[self.end : mark.start]
-            if len(gap) > _NEAR or (_HARD_END.search(gap) and not _same().match(self.low, mark.end)):
-                return None
-            if mark.kind in kinds:
-                return mark
+def find_name(text: Folded) -> NameFind | None:
+    """Return the first stated name."""
+    if not may_open()(as_bytes(text.low)):
         return None
+    for opening in intro().finditer(text.low):
+        gap = _BETWEEN.match(text.low, opening.end())
+        start = gap.end() if gap is not None else opening.end()
+        name = _latin(text, opening, start) or _name_in_script(text, start)
+        if name is not None:
+            return name
+    return None
 
-    def whatsapp(self) -> str:
-        """Return the rule by which this is a WhatsApp number, or nothing."""
-        for mark in reversed(self.before):
-            if mark.kind is MarkKind.PHONE and self._clause_between(mark) and not self._negated(mark):
-                return ""
-            if mark.kind is MarkKind.WHATSAPP and self.start - mark.end <= _NEAR:
-                return "" if self._negated(mark) else "whatsapp.cue-before"
-        mark_after = self.cue_after(MarkKind.WHATSAPP)
-        if mark_after is None or self._negated(mark_after) or self._belongs_to_next(mark_after):
-            return ""
-        return "whatsapp.cue-after"
 
-    def _clause_between(self, phone: NumberMark) -> bool:
-        """Report whether the phone cue opens a new clause after an earlier WhatsApp cue."""
-        earlier = [
-            mark.end for mark in self.before if mark.kind is MarkKind.WHATSAPP and mark.end <= phone.start
-        ]
-        return bool(earlier) and _SENTENCE_END.search(self.low, earlier[-1], phone.start + 1) is not None
+def _latin(text: Folded, opening: re.Match[str], start: int) -> NameFind | None:
+    match = _LATIN.match(text.text, start)
+    if match is None:
+        return None
+    vague = opening[0].strip() in _VAGUE or not opening[0].isascii()
+    end = start
+    for word in re.finditer(r"[^ ]+", match[0]):
+        if not _goes_on(word[0], first=word.start() == 0, vague=vague):
+            break
+        end = start + word.end()
+    value = text.text[start:end].rstrip("-'\u2019 ")
+    while value.split(" ")[-1].lower() in _SMALL:
+        value = value[: value.rfind(" ")] if " " in value else ""
+    return NameFind(value, start, start + len(value), "name.stated") if len(value) > 1 else None
 
-    def _belongs_to_next(self, mark: NumberMark) -> bool:
-        """Report whether a cue between two numbers leads to the second: "tel 021 … wa 0812 …"."""
-        if not self.followed:
-            return False
-        if self.low[self.end : mark.start].strip() == "(":
-            return False
-        return not _PARTING.search(self.low, mark.end, self.limit)
 
-    def _negated(self, cue: NumberMark) -> bool:
-        """Report whether the cue is negated: "no tengo whatsapp", "gak ada WA", "WhatsApp ไม่มี"."""
-        has_negation = self.low.startswith(("no ", "no-"), cue.start)
-        if cue.kind is MarkKind.WHATSAPP and (
-            has_negation or _NO.search(self.low, max(0, cue.start - 4), cue.start)
-        ):
-            if self.country in _NO_IS_NUMBER:
-                return self.low[cue.end : cue.end + 1] in _STOPS
-            return self.country not in _NO_IS_ON
-        for mark in (*self.before, *self.after):
-            if mark.kind is not MarkKind.NEGATION:
-                continue
-            if mark.end <= cue.start and cue.start - mark.end <= 14:
-                return not _SENTENCE_END.search(self.low, mark.end, cue.start)
-            if cue.end <= mark.start <= cue.end + 12 and mark.end <= max(self.start, self.end + _NEAR):
-                return not _SENTENCE_END.search(self.low, cue.end, mark.start)
-        return False
+def _goes_on(word: str, *, first: bool, vague: bool) -> bool:
+    """Report whether a word belongs to the name: capitals do, and "de" or "bin" inside it."""
+    plain = word.lower()
+    if first:
+        return plain not in _ordinary() and (word[0].isupper() or not vague)
+    return word[0].isupper() or plain in _SMALL
+
+
+def _name_in_script(text: Folded, start: int) -> NameFind | None:
+    match = _NAME_IN_SCRIPT.match(text.text, start)
+    if match is None:
+        return None
+    value = _PARTICLES.sub("", match[0]).strip()
+    if not value or value in _ordinary():
+        return None
+    return NameFind(value, start, start + len(value), "name.stated")
+
+
+_NUMBER = re.compile(r"\+?[0-9(][0-9 .\-()]{4,17}[0-9](?![0-9a-z_@])")
+_NUMBER_BEFORE = re.compile(
+    r"(?<![0-9a-z_+])\+?[0-9(][0-9 .\-()]{5,17}[0-9](?=[ \t]*[(\[,|/\uff0c\u3001]?[ \t]*$)"
+)
+_CLOSED = re.compile(r"[ \t]*(?:[)\].,!;\n\uff0c\uff01\u3002]|$)")
+_CUE_SPAN = 12
+_SHARED = ".same-number"
+#: Arrows and emoji, as a character class.
+PICTURES = "\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\U0001f300-\U0001faff"
+
+
+class Cue(NamedTuple):
+    """Return a pattern of platform names that share an id: "IG/FB"."""
+
+    fields: tuple[Field, ...]
+    start: int
+    end: int
+    plain: bool
+
+
+@cache
+def gap_pattern() -> re.Pattern[str]:
+    """Return the pattern between a cue and its handle: marks, and words such as "is", "my", "คือ", "は"."""
+    kinds = ("joiners", "markers", "around", "is")
+    joiners = pattern(word for kind in kinds for word in words("words", kind) if word.strip("@ "))
+    marks = (
+        "['\u2019]s(?![a-z])"
+        "|[:/\uff1a\u17d6\uff0c\uff01=~>|\\[\\](){}\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u3008-\u3011*_\u3001,!\u2026"
+        f"{PICTURES}]|\\.(?= )|-(?=[ @])|(?<= )-|[\u2013\u2014]"
+    )
+    whole = r"(?:(?<![a-z])|(?![.\-]?[a-z0-9_]))"  # "shop.luna" begins with no joiner
+    step = rf"[ \t\n]{{0,3}}(?:{marks}|{joiners}{whole})"
+    return re.compile(rf"(?:{step}){{0,7}}[ \t\n]{{0,3}}")
+
+
+_same = cache(lambda: re.compile(pattern(words("words", "same_number"))))
+
+
+_denied_id = cache(lambda: re.compile(rf"(?:{pattern(words('words', 'negations'))})[ \t]*$"))
+"""A negation right before a cue: "no line, call …", "ไม่มีไลน์ เบอร์ …"."""
+
+
+@cache
+def _shared_phone() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return a phone or WhatsApp cue that shares the number: "Tel/WeChat", "電話・LINE"."""
+    cues = pattern([*words("cues", "phone"), *words("cues", "whatsapp")])
+    joint = f"[ \\t]*(?:[/&+|,\u3001\u30fb]|{pattern(words('words', 'and'))})[ \\t]*"
+    return re.compile(f"{cues}{joint}$"), re.compile(f"(?:{joint}|(?<=[^ -~])){cues}")
+
+
+def find_number(text: Folded, cue: Cue, country: str) -> Find | None:
+    """Return the digits that are a LINE or WeChat id; the rule says when they are a phone as well."""
+    fields = [field for field in cue.fields if field in (Field.LINE, Field.WECHAT)]
+    if not fields or _denied_id().search(text.low, max(0, cue.start - _CUE_SPAN), cue.start):
+        return None
+    field = fields[0]
+    span = _after(text, cue) or _before(text, cue)
+    if span is None:
+        return None
+    # In many countries a "line" is a phone line; there only "LINE" and "line id" mean the app.
+    written = text.text[cue.start : cue.end]
+    is_app = country.lower() in words("words", "line_app") and text.low[span[0]] != "+"
+    if field is Field.LINE and written.lower() == "line" and written != "LINE" and not is_app:
+        return None
+    digits = "".join(sign for sign in text.low[span[0] : span[1]] if sign.isdigit())
+    first, last = max(0, min(cue.start, span[0]) - _CUE_SPAN), max(cue.end, span[1]) + _CUE_SPAN
+    phone_before, phone_after = _shared_phone()
+    is_phone = (
+        _same().search(text.low, first, min(len(text.low), last))
+        or phone_before.search(text.low, max(0, cue.start - 30), cue.start)
+        or phone_after.match(text.low, cue.end)
+    )
+    rule = _SHARED if is_phone else ".number"
+    return Find(field, digits, *span, 0.85, f"{field.value}{rule}")
+
+
+def is_shared(find: Find) -> bool:
+    """Report whether an id is also a phone number, so that phones may read it again."""
+    return find.rule.endswith(_SHARED)
+
+
+def _after(text: Folded, cue: Cue) -> tuple[int, int] | None:
+    shared = _shared_phone()[1].match(text.low, cue.end)
+    start = shared.end() if shared is not None else cue.end
+    same = _same().match(text.low, start)
+    gap = gap_pattern().match(text.low, same.end() if same is not None else start)
+    number = _NUMBER.match(text.low, gap.end() if gap is not None else start)
+    if number is None or sum(sign.isdigit() for sign in number[0]) < 6:
+        return None
+    return number.span()
+
+
+def _before(text: Folded, cue: Cue) -> tuple[int, int] | None:
+    number = _NUMBER_BEFORE.search(text.low, max(0, cue.start - 28), cue.start)
+    if number is None:
+        return None
+    same = _same().match(text.low, cue.end)
+    closed = _CLOSED.match(text.low, same.end() if same is not None else cue.end)
+    shared = same is not None or _same().search(text.low, cue.end, cue.end + _CUE_SPAN) is not None
+    return number.span() if closed is not None or shared else None
+
+
+_WORD = re.compile(r"[a-z]{5,30}(?![a-z0-9_]|[.\-][a-z0-9_]|[@#%]|://)")
+_WORD_LAST = re.compile(r"(?<![a-z0-9_.@/\-])(?P<id>[a-z]{5,30})[\"'\u201d\u2019\u00bb\u300d)*]?[ \t]*$")
+_CLAUSE = re.compile(rf"[.,;:!?()\n\u3001\u3002\uff0c\uff01\uff1f\u060c\u061f{PICTURES}]")
+_COLON = re.compile(r"[:=\uff1a][ \t]*[\"'\u201c\u2018\u00ab\u300c(*]?$")
+_LONGEST_ENDED = 10
+"""Letters up to which an ending such as "-ing" makes an ordinary word; names of shops are longer."""
+_STATEMENT_SPAN = 32
+_ANY_LANGUAGE = "any"
+_PLATFORMS = (
+    *("instagram", "facebook", "messenger", "line", "twitter", "linkedin", "weibo", "wechat", "snapchat"),
+    "whatsapp",
+)
+
+
+@cache
+def _gap() -> re.Pattern[str]:
+    """Match everything between a platform and the name of an account."""
+    kinds = ("joiners", "markers", "around", "is", "own", "copulas")
+    small = [word for kind in kinds for word in words("words", kind) if word.strip("@ \u3001\uff1a")]
+    signs = f"[:/=>~*\"'()\\[\\]\u2018-\u201d\u00ab\u3001\u300c\uff1a{PICTURES}-]"
+    whole = "(?:(?<![a-z])|(?![a-z0-9_]))"  # "ku" is no word in "kulineran"
+    return re.compile(rf"(?:[ \t]{{0,3}}(?:{pattern(small)}{whole}|{signs})){{0,7}}[ \t]{{0,3}}")
+
+
+_finder = cache(lambda kind: re.compile(pattern(words("words", kind), grouped=True)))
+_copula_last = cache(
+    lambda: re.compile(
+        rf"{_finder('copulas').pattern}[ \t]*[:=\uff1a\"'\u2018\u201c\u00ab\u300c(*]{{0,2}}[ \t]*$"
+    )
+)
+
+
+@cache
+def _end() -> re.Pattern[str]:
+    """Match the end of a clause, another script, or a word such as "thanks"."""
+    after = pattern([*words("words", "closers"), *words("words", "and"), *words("words", "own")])
+    return re.compile(
+        r"[\"'\u2019\u201d\u00bb\u300d)*]?"
+        rf"(?:[ \t]*(?:$|[\n.,;!?)/&|+\-\u2013{PICTURES}]|[^\x00-\x7f{LATIN}])"
+        rf"|[ \t]+(?:{after}|\+?[0-9][0-9 \-]{{6}}))"
+    )
+
+
+_denied_statement = cache(
+    lambda: re.compile(rf"[ \t]*[^\x00-\x7f{LATIN}]{{0,3}}?(?:{pattern(words('words', 'negations'))})")
+)
+"""Negation behind the word, in languages that write it there."""
+
+
+@cache
+def _lexicon_words() -> frozenset[str]:
+    """Return all words of all lexicons: none of them is the name of an account."""
+    listed = (
+        word
+        for lexicon in lexicons()
+        for section in lexicon.values()
+        for kind in section.values()
+        for phrase in kind
+        for word in phrase.lower().split()
+    )
+    return frozenset(word for word in listed if word.isascii() and word.isalpha())
+
+
+_without_copula = cache(lambda: languages("writing", "optional").get("copula", frozenset[str]()))
+"""Languages that say "my instagram lunadecor"."""
+
+
+def find_stated(text: Folded, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:
+    """Return start, end, value and rule of the handle that a statement about the cue's platform names.
+
+    Args:
+        text: the message.
+        cue: the platform's name in it.
+        claimed: end of the handle before; what stands before it belongs to another statement.
+    """
+    return _stated_behind(text.low, cue, claimed) or _stated_ahead(text.low, cue, claimed)
+
+
+def _stated_behind(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:
+    gap = _gap().match(low, cue.end)
+    word = _WORD.match(low, gap.end()) if gap is not None else None
+    if word is None or (gap is not None and gap.end() == cue.end and low[cue.end - 1].isascii()):
+        return None
+    first = max(claimed, cue.start - _STATEMENT_SPAN)
+    for stop in _CLAUSE.finditer(low, first, cue.start):
+        first = stop.end()
+    between = low[cue.end : word.start()]
+    owners = _languages_in("own", low[first : cue.end]) | _languages_in("own", between)
+    written = low[cue.start : cue.end]
+    endings = languages("writing", "endings")
+    owners = owners.union(*(spoken for ending, spoken in endings.items() if written.endswith(ending)))
+    spoken = _statement_languages(owners, low[cue.start : word.start()])
+    if not spoken or not _knows_cue(low[cue.start : cue.end], spoken):
+        return None
+    if (
+        not spoken.isdisjoint(_languages_in("negations", between))
+        or _is_ordinary(word[0], spoken)
+        or not _ends(low, word.end())
+    ):
+        return None
+    return word.start(), word.end(), word[0], "handle-stated"
+
+
+def _statement_languages(owners: frozenset[str], stretch: str) -> frozenset[str]:
+    """Return the languages in which owner and copula make a statement; none if they do not."""
+    copula = _copula_last().search(stretch)
+    copulas: frozenset[str] = frozenset()
+    if copula is not None:
+        copulas = languages("words", "copulas")[key(copula[copula.lastindex or 0])]
+    spoken = (owners & copulas) | (owners & _without_copula())
+    spoken |= (owners | copulas) & _other_scripts()
+    return spoken | owners if _COLON.search(stretch) else spoken
+
+
+_other_scripts = cache(
+    lambda: frozenset(
+        language
+        for word, spoken in languages("words", "copulas").items()
+        if not word.isascii() and not re.match(f"[{LATIN}]", word)
+        for language in spoken
+    )
+)
+"""Languages of other scripts: a Latin word stands out, so owner or copula is enough."""
+
+
+def _stated_ahead(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:
+    """Read "lunadecor is my instagram"."""
+    first = max(claimed, cue.start - 64)
+    owned = _owned_last().search(low, first, cue.start)
+    if owned is None:
+        return None
+    word = _WORD_LAST.search(low, first, owned.start())
+    if word is None:
+        return None
+    copulas = _languages_in("copulas", low[word.end() : cue.start])
+    owners = _languages_in("own", low[owned.start() : cue.end + 16])
+    spoken = copulas & owners
+    before = low[first : word.start()].rstrip(" \t\"'(*\u201c\u2018\u00ab\u300c")
+    if before and not _CLAUSE.match(before[-1]):
+        return None
+    if not spoken or not _knows_cue(low[cue.start : cue.end], spoken) or _is_ordinary(word["id"], spoken):
+        return None
+    return (*word.span("id"), word["id"], "handle-stated") if _ends(low, cue.end) else None
+
+
+_owned_last = cache(
+    lambda: re.compile(
+        rf"{pattern(words('words', 'copulas'))}"
+        rf"(?:[ \t]*{pattern([*words('words', 'joiners'), *words('words', 'own')])}){{0,3}}[ \t]*$"
+    )
+)
+
+
+def _languages_in(kind: str, stretch: str) -> frozenset[str]:
+    by_word = languages("words", kind)
+    matches = _finder(kind).finditer(stretch)
+    return frozenset().union(*(by_word[key(match[match.lastindex or 0])] for match in matches))
+
+
+def _knows_cue(written: str, spoken: frozenset[str]) -> bool:
+    """Report whether the platform is called so in one of the languages: "face" is Spanish, not English."""
+    if not written.isascii():
+        return True
+    used = _cue_languages().get(key(written), frozenset())
+    return not used or _ANY_LANGUAGE in used or not used.isdisjoint(spoken)
+
+
+@cache
+def _cue_languages() -> dict[str, frozenset[str]]:
+    cues: dict[str, frozenset[str]] = {}
+    for platform in _PLATFORMS:
+        for word, spoken in languages("cues", platform).items():
+            cues[word] = cues.get(word, frozenset()) | spoken
+    return cues
+
+
+def _is_ordinary(word: str, spoken: frozenset[str]) -> bool:
+    if word in _lexicon_words():
+        return True
+    endings = languages("words", "state_endings")
+    return len(word) <= _LONGEST_ENDED and any(
+        word.endswith(ending) and (not used.isdisjoint(spoken) or not spoken.isdisjoint(_other_scripts()))
+        for ending, used in endings.items()
+    )
+
+
+def _ends(low: str, end: int) -> bool:
+    return _end().match(low, end) is not None and _denied_statement().match(low, end) is None

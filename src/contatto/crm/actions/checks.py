@@ -54,8 +54,8 @@ from contatto.kit.outbound.model import Done, Failed, Later, NotNow, OutboundReq
 from contatto.kit.outbound.queue import OutboundKind, queue_request, send_again
 from contatto.leads.actions.records import change_lead_status, note_crm_change
 from contatto.leads.model import Lead
-from contatto.leads.store.listing import is_earned_elsewhere
-from contatto.leads.store.records import find_lead_by_number, find_lead_to_change, list_leads_by_id
+from contatto.leads.store.listing import is_earned_elsewhere, list_leads_by_id
+from contatto.leads.store.records import find_lead_by_number, find_lead_to_change
 
 ARRIVES_WITHIN: Final = timedelta(seconds=90)
 """After this time no delivery of an erased person can still arrive: its lease is over."""

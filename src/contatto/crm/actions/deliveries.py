@@ -66,9 +66,14 @@ from contatto.kit.outbox import emit
 from contatto.kit.values import is_unreadable
 from contatto.leads.model import Lead
 from contatto.leads.rules.records import ad_data, source_of
-from contatto.leads.store.annotations import list_entries, list_labels_of
-from contatto.leads.store.listing import list_credits
-from contatto.leads.store.records import leads, list_contact_points, list_leads_by_id
+from contatto.leads.store.listing import (
+    list_contact_points,
+    list_credits,
+    list_entries,
+    list_labels_of,
+    list_leads_by_id,
+)
+from contatto.leads.store.tables import leads
 
 AT_ONCE: Final = 200
 LEAD_GONE: Final = "lead_gone"

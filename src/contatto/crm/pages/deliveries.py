@@ -33,9 +33,9 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.values import brand_of
 from contatto.leads.model import STATUS_TEXTS, Lead, LeadStatus
-from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.store.listing import list_leads
-from contatto.leads.store.records import find_lead, list_leads_by_id
+from contatto.leads.rules.records import LeadFilter
+from contatto.leads.store.listing import list_leads, list_leads_by_id
+from contatto.leads.store.records import find_lead
 from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of
 

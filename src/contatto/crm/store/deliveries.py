@@ -51,7 +51,7 @@ from contatto.kit.db.tx import (
     text,
 )
 from contatto.kit.vault import Vault, row_key
-from contatto.leads.store.records import leads
+from contatto.leads.store.tables import leads
 
 crm_targets = Table(
     "crm_targets",

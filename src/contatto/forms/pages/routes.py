@@ -36,7 +36,8 @@ from contatto.kit.languages import LANGUAGES, translator_for
 from contatto.kit.table_export import csv_lines
 from contatto.kit.uploads import picture_answer
 from contatto.kit.values import JSON_ERRORS, from_micros, micros, read_number
-from contatto.leads.store.records import find_lead, list_leads_by_id, list_wrong_values
+from contatto.leads.store.listing import list_leads_by_id, list_wrong_values
+from contatto.leads.store.records import find_lead
 from contatto.measurement.store import list_measured_ads
 from contatto.ui.render import iso, translator_of
 from contatto.ui.requests import Context, context_of

@@ -45,6 +45,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id
 from contatto.kit.values import is_unreadable
 from contatto.leads.model import Actor, Origin
+from contatto.leads.store import listing
 from contatto.leads.store import records as leads
 from contatto.measurement.store import list_last_taps
 
@@ -340,7 +341,7 @@ def _prefill_of(tx: Tx, opening: Opening, person_id: str, version: FormVersion, 
     lead = leads.find_lead_of_conversation(tx, business_id, person_id, conversation_id)
     if lead is None or lead.hidden_at is not None:
         return Prefill(is_back)
-    points = {point.id: point for point in leads.list_contact_points(tx, business_id, {lead.id})[lead.id]}
+    points = {point.id: point for point in listing.list_contact_points(tx, business_id, {lead.id})[lead.id]}
     values_by_kind: dict[str, str] = {}
     for proof in reversed(leads.list_evidence_of_lead(tx, business_id, lead.id)):
         point = points.get(proof.contact_point_id)

@@ -47,8 +47,7 @@ from contatto.leads.model import (
     Signal,
     WorkAssigned,
 )
-from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.rules.records import MOVES, fold_text, has_all_words
+from contatto.leads.rules.records import MOVES, LeadFilter, fold_text, has_all_words
 from contatto.leads.store.listing import list_leads
 from contatto.leads.store.records import find_lead
 from contatto.spam import store as spam

@@ -45,9 +45,8 @@ from contatto.kit.ids import named_id, new_id
 from contatto.kit.values import Revision, check_year, from_micros, instant_of, micros
 from contatto.leads.model import Actor, LeadStatus
 from contatto.leads.rules.records import person_label
-from contatto.leads.store import records as lead_store
-from contatto.leads.store.annotations import list_labels
-from contatto.leads.store.listing import load_lead_counts
+from contatto.leads.store import listing
+from contatto.leads.store.listing import list_labels, load_lead_counts
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import Attribution, MeasuredAd
 from contatto.spam.model import Mark, Sign
@@ -226,7 +225,7 @@ class _Desk:
         self.labels = list_labels(tx, business_id)
         self.labelled = list_label_ids(tx, business_id, ids)
         lead_ids = {conversation.lead_id for conversation in shown if conversation.lead_id}
-        self.leads = lead_store.list_leads_by_id(tx, business_id, lead_ids)
+        self.leads = listing.list_leads_by_id(tx, business_id, lead_ids)
 
     def row(self, conversation: Conversation) -> RowView:
         account = self.accounts[conversation.channel_account_id]
@@ -279,7 +278,7 @@ class _Desk:
         dialect = CONNECTORS[account.platform].dialect
         person = self.persons[conversation.person_id]
         lead = self.leads.get(conversation.lead_id or "")
-        points = lead_store.list_contact_points(self.tx, self.business_id, {lead.id})[lead.id] if lead else []
+        points = listing.list_contact_points(self.tx, self.business_id, {lead.id})[lead.id] if lead else []
         shown_lead = lead and {
             "id": lead.id,
             "status": lead.status.value,

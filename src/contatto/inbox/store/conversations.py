@@ -65,7 +65,7 @@ from contatto.kit.db.tx import (
 from contatto.kit.fair_queue import Queue
 from contatto.kit.vault import Vault, row_key
 from contatto.leads.rules.records import name_key
-from contatto.leads.store.annotations import list_leads_ever
+from contatto.leads.store.records import list_leads_ever
 
 _WAITS: Final[ColumnElement[bool]] = literal_column("state = 'received'")
 

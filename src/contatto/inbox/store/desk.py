@@ -55,7 +55,7 @@ from contatto.kit.db.tx import ROW, Tx, instant, key, metadata, row_of, rows_of,
 from contatto.leads.model import LeadStatus
 from contatto.leads.rules.records import visitor_mark
 from contatto.leads.store.listing import match_mark, match_words
-from contatto.leads.store.records import leads
+from contatto.leads.store.tables import leads
 from contatto.measurement.store import IS_CLICK, touches
 from contatto.spam.model import Mark
 from contatto.spam.store import chats as judged_chats

@@ -1,33 +1,43 @@
-"""Contact details, owner, labels, notes, tasks and views of leads."""
+"""Contact details, owner, labels, notes, tasks, views, merges and erasure of leads."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Final
+from urllib.parse import parse_qsl
 
+from contatto.accounts.actions import forget_kept_pages
 from contatto.accounts.model import BusinessId, Permission
 from contatto.accounts.store import list_able_members, list_members
 from contatto.capture import actions as capture
 from contatto.capture.model import Field
 from contatto.channels.store import list_accounts
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
-from contatto.leads.actions.records import load_listed_lead, note_step, refresh_facets, refresh_with_twins
+from contatto.leads.actions.records import load_listed_lead, note_changes, note_step, refresh_with_twins
 from contatto.leads.model import (
     Actor,
     ContactPoint,
     ContactRejected,
+    ErasedPeople,
     HistoryKind,
+    JobKind,
+    Journal,
     Lead,
     LeadEdited,
+    LeadJobState,
     LeadLabel,
     LeadRemoved,
+    LeadsMerged,
     LeadUpdated,
+    Merge,
     Note,
     Origin,
+    Picks,
     RejectedContact,
     SavedView,
     Task,
@@ -36,9 +46,18 @@ from contatto.leads.model import (
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import records as rules
 from contatto.leads.rules.importing import UnreadableRow, contact_of
-from contatto.leads.rules.records import ARROW, detail_key, read_view_name
-from contatto.leads.store import annotations as store
-from contatto.leads.store import records
+from contatto.leads.rules.records import (
+    ARROW,
+    detail_key,
+    merged_snapshot,
+    snapshot_of,
+    tells_of,
+    undone_snapshot,
+    without_person,
+)
+from contatto.leads.store import intake, jobs, listing, records
+from contatto.leads.store.intake import evidence_row, record_facets
+from contatto.leads.store.tables import evidence, labels, lead_merges, lead_views, rejected_contacts
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
 
@@ -55,14 +74,6 @@ _REPORTED_KINDS: Final = frozenset(
     }
 )
 """Changes that outside systems receive; notes and tasks stay with us."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskText:
-    """A task as a form holds it."""
-
-    text: str
-    due_on: date | None
 
 
 def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen_owner_id: str | None, owner_id: str | None) -> Lead:
@@ -101,9 +112,9 @@ def label_lead(tx: Tx, actor: Actor, lead_id: str, name: str) -> LeadLabel:
 
 def put_label(tx: Tx, actor: Actor, lead_id: str, label: LeadLabel) -> bool:
     """Put a label on a lead; False when it is there."""
-    is_new = store.append_lead_label(tx, actor.business_id, lead_id, label.id)
+    is_new = records.append_lead_label(tx, actor.business_id, lead_id, label.id)
     if is_new:
-        refresh_facets(tx, actor.business_id, {lead_id})
+        record_facets(tx, actor.business_id, {lead_id})
         note_edit(tx, actor, lead_id, HistoryKind.LABELLED, label.name)
     return is_new
 
@@ -113,12 +124,12 @@ def keep_label(tx: Tx, business_id: str, name: str) -> LeadLabel:
 
     Raises Refused: INVALID.
     """
-    label_name = rules.read_label(name)
-    existing_label = store.find_label(tx, business_id, label_name)
+    label_name = rules.read_line("label", name, rules.LABEL_LIMIT)
+    existing_label = records.find_label(tx, business_id, label_name)
     if existing_label is not None:
         return existing_label
     tx.hold_key("labels", business_id)
-    count = store.count_labels(tx, business_id)
+    count = len(listing.list_labels(tx, business_id))
     if count >= rules.MOST_LABELS:
         raise Refused(
             errors.INVALID,
@@ -126,15 +137,16 @@ def keep_label(tx: Tx, business_id: str, name: str) -> LeadLabel:
             most=rules.MOST_LABELS,
         )
     label = LeadLabel(new_id(), label_name, count % rules.TONES)
-    store.save_label(tx, business_id, label)
-    return store.find_label(tx, business_id, label_name) or label
+    row = row_of(label) | {"business_id": business_id, "name_key": label.name.casefold()}
+    tx.insert_ignore(labels, row)
+    return records.find_label(tx, business_id, label_name) or label
 
 
 def unlabel_lead(tx: Tx, actor: Actor, lead_id: str, label_id: str) -> None:
     """Take a label off a lead. Raises Refused: NOT_FOUND, for the lead."""
     lead = load_listed_lead(tx, actor.business_id, lead_id)
-    if store.delete_lead_label(tx, actor.business_id, lead.id, label_id):
-        refresh_facets(tx, actor.business_id, {lead.id})
+    if records.delete_lead_label(tx, actor.business_id, lead.id, label_id):
+        record_facets(tx, actor.business_id, {lead.id})
         note_edit(tx, actor, lead.id, HistoryKind.UNLABELLED, label_name(tx, actor.business_id, label_id))
 
 
@@ -142,7 +154,7 @@ def add_note(tx: Tx, actor: Actor, lead_id: str, text: str) -> Note:
     """Write a note. Raises Refused: NOT_FOUND; INVALID."""
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     note = Note(new_id(), lead.id, rules.read_note(text), actor.name, 0, tx.now, None)
-    store.save_work(tx, actor.business_id, note)
+    records.save_work(tx, actor.business_id, note)
     note_edit(tx, actor, lead.id, HistoryKind.NOTE, "")
     return note
 
@@ -150,32 +162,32 @@ def add_note(tx: Tx, actor: Actor, lead_id: str, text: str) -> Note:
 def edit_note(tx: Tx, actor: Actor, note: Note, text: str) -> None:
     """Change a note that was seen with this revision. Raises Refused: INVALID; CONFLICT."""
     new = replace(note, text=rules.read_note(text), edited_at=tx.now)
-    if not store.record_work(tx, actor.business_id, new):
+    if not records.record_work(tx, actor.business_id, new):
         raise Refused(errors.CONFLICT, "Somebody else changed this note. Your text is still in the field.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, note.lead_id, "note"))
 
 
 def remove_note(tx: Tx, actor: Actor, note: Note) -> None:
     """Delete a note that was seen with this revision. Raises Refused: CONFLICT."""
-    if not store.delete_work(tx, actor.business_id, note):
+    if not records.delete_work(tx, actor.business_id, note):
         raise Refused(errors.CONFLICT, "Somebody else changed this note. Check it and try again.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, note.lead_id, "note"))
 
 
-def add_task(tx: Tx, actor: Actor, lead_id: str, task_text: TaskText) -> Task:
+def add_task(tx: Tx, actor: Actor, lead_id: str, text: str, due_on: date | None) -> Task:
     """Note something to do. Raises Refused: NOT_FOUND; INVALID."""
     lead = load_listed_lead(tx, actor.business_id, lead_id)
-    says = rules.read_task(task_text.text)
-    task = Task(new_id(), lead.id, says, task_text.due_on, 0, actor.name, tx.now, "", None)
-    store.save_work(tx, actor.business_id, task)
+    line = rules.read_line("text", text, rules.TASK_LIMIT)
+    task = Task(new_id(), lead.id, line, due_on, 0, actor.name, tx.now, "", None)
+    records.save_work(tx, actor.business_id, task)
     note_edit(tx, actor, lead.id, HistoryKind.TASK, "")
     return task
 
 
-def edit_task(tx: Tx, actor: Actor, task: Task, task_text: TaskText) -> None:
+def edit_task(tx: Tx, actor: Actor, task: Task, text: str, due_on: date | None) -> None:
     """Change what a task says, or its day. Raises Refused: INVALID; CONFLICT."""
-    new = replace(task, text=rules.read_task(task_text.text), due_on=task_text.due_on)
-    _keep_task(tx, actor, new)
+    line = rules.read_line("text", text, rules.TASK_LIMIT)
+    _keep_task(tx, actor, replace(task, text=line, due_on=due_on))
 
 
 def finish_task(tx: Tx, actor: Actor, task: Task, *, is_done: bool) -> None:
@@ -190,13 +202,13 @@ def finish_task(tx: Tx, actor: Actor, task: Task, *, is_done: bool) -> None:
 
 def remove_task(tx: Tx, actor: Actor, task: Task) -> None:
     """Delete a task that was seen with this revision. Raises Refused: CONFLICT."""
-    if not store.delete_work(tx, actor.business_id, task):
+    if not records.delete_work(tx, actor.business_id, task):
         raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, task.lead_id, "task"))
 
 
 def _keep_task(tx: Tx, actor: Actor, task: Task) -> None:
-    if not store.record_work(tx, actor.business_id, task):
+    if not records.record_work(tx, actor.business_id, task):
         raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
     emit(tx, actor.business_id, LeadEdited(actor.business_id, task.lead_id, "task"))
 
@@ -226,7 +238,7 @@ def note_edit(tx: Tx, actor: Actor, lead_id: str, what: HistoryKind, detail: str
 
 
 def label_name(tx: Tx, business_id: str, label_id: str) -> str:
-    return next((label.name for label in store.list_labels(tx, business_id) if label.id == label_id), "")
+    return next((label.name for label in listing.list_labels(tx, business_id) if label.id == label_id), "")
 
 
 MOST_VIEWS: Final = 50
@@ -236,27 +248,27 @@ MOST_VIEWS: Final = 50
 def keep_view(tx: Tx, actor: Actor, name: str, query: str, *, is_shared: bool) -> SavedView:
     """Keep a query of the list under a name; a new view is pinned. Raises Refused: INVALID."""
     tx.hold_key("views", actor.business_id, actor.member_id)
-    if store.count_views(tx, actor.business_id, actor.member_id) >= MOST_VIEWS:
+    if records.count_views(tx, actor.business_id, actor.member_id) >= MOST_VIEWS:
         raise Refused(
             errors.INVALID, "name: you have the maximum of %(most)s views. Delete one first.", most=MOST_VIEWS
         )
     view = SavedView(
         id=new_id(),
         member_id=actor.member_id,
-        name=read_view_name(name),
+        name=rules.read_line("name", name, rules.VIEW_LIMIT),
         query=query,
         is_shared=is_shared,
         is_pinned=True,
         created_at=tx.now,
     )
-    store.save_view(tx, actor.business_id, view)
+    records.save_view(tx, actor.business_id, view)
     return view
 
 
 def pin_view(tx: Tx, actor: Actor, view_id: str, *, is_pinned: bool) -> None:
     """Show a view above the list, or only in the menu. Raises Refused: NOT_FOUND."""
     view = _seen_view(tx, actor, view_id)
-    store.record_view(tx, actor.business_id, replace(view, is_pinned=is_pinned))
+    records.record_view(tx, actor.business_id, replace(view, is_pinned=is_pinned))
 
 
 def share_view(tx: Tx, actor: Actor, view_id: str, *, is_shared: bool) -> None:
@@ -265,16 +277,16 @@ def share_view(tx: Tx, actor: Actor, view_id: str, *, is_shared: bool) -> None:
     Raises Refused: NOT_FOUND; FORBIDDEN for the view of somebody else.
     """
     view = _own_view(tx, actor, view_id)
-    store.record_view(tx, actor.business_id, replace(view, is_shared=is_shared))
+    records.record_view(tx, actor.business_id, replace(view, is_shared=is_shared))
 
 
 def remove_view(tx: Tx, actor: Actor, view_id: str) -> None:
     """Delete a view of one's own. Raises Refused: NOT_FOUND; FORBIDDEN for the view of somebody else."""
-    store.delete_view(tx, actor.business_id, _own_view(tx, actor, view_id).id)
+    tx.delete(lead_views, actor.business_id, id=_own_view(tx, actor, view_id).id)
 
 
 def _seen_view(tx: Tx, actor: Actor, view_id: str) -> SavedView:
-    views = store.list_views(tx, actor.business_id, actor.member_id)
+    views = records.list_views(tx, actor.business_id, actor.member_id)
     matching_view = next((view for view in views if view.id == view_id), None)
     if matching_view is None:
         raise Refused(errors.NOT_FOUND, "View not found.")
@@ -298,7 +310,7 @@ def add_contact_point(tx: Tx, actor: Actor, lead_id: str, field: Field, text: st
     Raises Refused: NOT_FOUND; INVALID for an invalid or duplicate detail, or when there are too many.
     """
     lead = load_listed_lead(tx, actor.business_id, lead_id)
-    existing_points = records.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
+    existing_points = listing.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
     if len(existing_points) >= MOST_POINTS:
         raise Refused(
             errors.INVALID, "value: a lead can have at most %(most)s contact details.", most=MOST_POINTS
@@ -324,9 +336,9 @@ def change_contact_point(
     value = _read(tx, actor.business_id, lead, point.field, text)
     if value == point.value:
         return
-    existing_points = records.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
+    existing_points = listing.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
     _check_new(existing_points, point.field, value, point.id)
-    shared = store.list_sharing_leads(tx, actor.business_id, {lead.id})
+    shared = intake.list_sharing_leads(tx, actor.business_id, {lead.id})
     _keep(tx, actor, replace(point, value=value, wrong_at=None), seen_value)
     refresh_with_twins(tx, actor.business_id, {lead.id}, shared)
     note_edit(tx, actor, lead.id, HistoryKind.CONTACT_CHANGED, f"{point.value}{ARROW}{value}")
@@ -382,10 +394,10 @@ def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, 
     shown = records.list_evidence_of_lead(tx, business_id, lead_id)
     proofs = tuple(proof for proof in shown if proof.contact_point_id == point_id)
     capture.correct_match(tx, business_id, point.field, point.value, actor)
-    shared = store.list_sharing_leads(tx, business_id, {lead_id})
+    shared = intake.list_sharing_leads(tx, business_id, {lead_id})
     records.delete_contact_point(tx, business_id, point_id)
     refresh_with_twins(tx, business_id, {lead_id}, shared)
-    remaining_points = records.list_contact_points(tx, business_id, {lead_id})[lead_id]
+    remaining_points = listing.list_contact_points(tx, business_id, {lead_id})[lead_id]
     goes = lead.origin is Origin.CHAT and not remaining_points
     history = tuple(records.list_history(tx, business_id, lead_id)) if goes else ()
     rejected = RejectedContact(
@@ -400,7 +412,7 @@ def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, 
         return None
     note_step(tx, lead.business_id, lead.id, HistoryKind.REJECTED, point.field.value, actor)
     emit(tx, business_id, ContactRejected(business_id, lead_id, lead.conversation_id, point.field.value))
-    _note_change(tx, lead)
+    note_changes(tx, lead.business_id, [lead])
     return lead
 
 
@@ -411,7 +423,7 @@ def put_back_contact(tx: Tx, actor: Actor, lead_id: str, rejected_id: str) -> No
     """
     contacts = records.list_rejected(tx, actor.business_id, lead_id)
     rejected = next((contact for contact in contacts if contact.id == rejected_id), None)
-    if rejected is None or not records.delete_rejected(tx, actor.business_id, rejected_id):
+    if rejected is None or not tx.delete(rejected_contacts, actor.business_id, id=rejected_id):
         raise Refused(
             errors.NOT_FOUND, "This contact detail was already restored, or the time to restore it is over."
         )
@@ -428,7 +440,7 @@ def put_back_contact(tx: Tx, actor: Actor, lead_id: str, rejected_id: str) -> No
     capture.forget_corrections(tx, actor.business_id, {rejected.point.value})
     if records.save_contact_point(tx, actor.business_id, rejected.point):
         for proof in rejected.evidence:
-            records.append_evidence(tx, proof)
+            tx.insert_ignore(evidence, evidence_row(tx.vault, proof))
     refresh_with_twins(tx, actor.business_id, {lead.id})
     note_step(
         tx, lead.business_id, lead.id, HistoryKind.REJECT_UNDONE, rejected.point.field.value, actor.name
@@ -442,12 +454,12 @@ def put_back_contact(tx: Tx, actor: Actor, lead_id: str, rejected_id: str) -> No
         rejected.point.created_at,
     )
     emit(tx, actor.business_id, event)
-    _note_change(tx, lead)
+    note_changes(tx, lead.business_id, [lead])
 
 
 def purge_rejected(tx: Tx) -> int:
     """Forget what can no longer be put back; say how many."""
-    return records.delete_old_rejected(tx, tx.now - records.KEEP_REJECTED)
+    return tx.delete_some(rejected_contacts, rejected_contacts.c.at < tx.now - records.KEEP_REJECTED)
 
 
 def _point(tx: Tx, actor: Actor, lead: Lead, point_id: str) -> ContactPoint:
@@ -479,7 +491,181 @@ def _check_new(existing_points: list[ContactPoint], field: Field, value: str, ow
         raise Refused(errors.INVALID, "value: the lead already has this contact detail.")
 
 
-def _note_change(tx: Tx, lead: Lead) -> None:
-    """Queue the change for outside systems, except for test leads."""
-    if not lead.is_test:
-        tx.ports[LeadPorts].lead_changed(tx, lead.business_id, lead.id)
+REASON_LIMIT = 200
+
+
+def merge_leads(tx: Tx, actor: Actor, kept_id: str, merged_id: str, picks: Picks, reason: str) -> Merge:
+    """Merge a lead into the one that is kept, which takes the picked fields of the other.
+
+    Their conversions stay as recorded: reports do not change.
+
+    Raises Refused: NOT_FOUND; INVALID for a lead and itself; CONFLICT when one of them is hidden by now, or
+    is to be erased.
+    """
+    # Lock both leads in the order of their ids, so that two merges never wait for each other.
+    if kept_id == merged_id:
+        raise Refused(errors.INVALID, "Choose two different leads.")
+    leads_by_id = {
+        lead_id: records.find_lead_to_change(tx, actor.business_id, lead_id)
+        for lead_id in sorted((kept_id, merged_id))
+    }
+    target, source = leads_by_id[kept_id], leads_by_id[merged_id]
+    if target is None or source is None:
+        raise Refused(errors.NOT_FOUND, "Lead not found.")
+    if target.hidden_at is not None or source.hidden_at is not None:
+        raise Refused(errors.CONFLICT, "Somebody else merged or deleted one of these leads.")
+    _check_not_erasing(tx, actor, kept_id, merged_id)
+    after = merged_snapshot(target, source, picks)
+    journal = _move(tx, target, source, Journal(snapshot_of(target), after, {}, [], [], []))
+    records.record_merged_fields(tx, actor.business_id, target.id, after)
+    records.record_hidden(tx, source, tx.now, merged_into=target.id)
+    refresh_with_twins(tx, actor.business_id, {target.id, source.id})
+    line = " ".join(reason.split())[:REASON_LIMIT]
+    merge = Merge(new_id(), target.id, source.id, actor.name, line, journal, tx.now, "", None)
+    records.save_merge(tx, actor.business_id, merge)
+    emit(tx, actor.business_id, LeadsMerged(actor.business_id, target.id, source.id, is_undone=False))
+    tx.ports[LeadPorts].leads_merged(tx, actor.business_id, target.id, source.id, is_undone=False)
+    return merge
+
+
+def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
+    """Undo a merge, each row as it was before; later rows stay with the target lead.
+
+    Raises Refused: NOT_FOUND; CONFLICT when it was undone, the kept lead itself went into another since, or
+    is to be erased.
+    """
+    merge = records.find_merge(tx, actor.business_id, merge_id)
+    target = source = None
+    if merge is not None:
+        leads = records.list_leads_to_change(tx, actor.business_id, (merge.kept_id, merge.merged_id))
+        target, source = leads.get(merge.kept_id), leads.get(merge.merged_id)
+        merge = records.find_merge(tx, actor.business_id, merge_id)  # somebody may have undone it meanwhile
+    if merge is None or target is None or source is None:
+        raise Refused(errors.NOT_FOUND, "Merge not found.")
+    if merge.undone_at is not None or source.merged_into != target.id or target.merged_into:
+        raise Refused(
+            errors.CONFLICT,
+            "This merge cannot be undone. Undo later merges of this lead first, or check "
+            "whether it was already undone.",
+        )
+    _check_not_erasing(tx, actor, target.id)
+    journal = merge.journal
+    business_id = target.business_id
+    for rows in journal.moved.items():
+        records.record_moved(tx, business_id, rows, target.id, source.id)
+    for evidence_id, point_id, _ in journal.rehung:
+        records.record_evidence_point(tx, business_id, evidence_id, point_id)
+    for label_id in journal.labels:
+        records.delete_lead_label(tx, business_id, target.id, label_id)
+    records.record_followers(tx, business_id, journal.followers, source.id)
+    snapshot = undone_snapshot(snapshot_of(target), merge.journal.before, merge.journal.after)
+    records.record_merged_fields(tx, actor.business_id, target.id, snapshot)
+    records.record_hidden(tx, source, None)
+    refresh_with_twins(tx, actor.business_id, {target.id, source.id})
+    tx.change(lead_merges, actor.business_id, merge.id, undone_by=actor.name, undone_at=tx.now)
+    emit(tx, actor.business_id, LeadsMerged(actor.business_id, target.id, source.id, is_undone=True))
+    tx.ports[LeadPorts].leads_merged(tx, actor.business_id, target.id, source.id, is_undone=True)
+    return merge
+
+
+def _check_not_erasing(tx: Tx, actor: Actor, *lead_ids: str) -> None:
+    """Refuse to move data between leads of which one is to be erased; the leads are locked."""
+    if not jobs.list_leads_to_erase(tx, actor.business_id).isdisjoint(lead_ids):
+        raise Refused(errors.CONFLICT, "One of these leads is being erased. Nothing was merged or split.")
+
+
+def _move(tx: Tx, target: Lead, source: Lead, journal: Journal) -> Journal:
+    """Move all that hangs on one lead to the other, and write down what moved.
+
+    A contact point that both have stays where it is; its evidence goes to the equal one.
+    """
+    business_id = target.business_id
+    equal = records.list_equal_points(tx, business_id, target.id, source.id)
+    proofs = records.list_evidence_of_points(tx, business_id, list(equal))
+    moved = records.list_row_ids(tx, business_id, source.id)
+    moved["contact_points"] = [
+        contact_point for contact_point in moved["contact_points"] if contact_point not in equal
+    ]
+    for rows in moved.items():
+        records.record_moved(tx, business_id, rows, source.id, target.id)
+    for evidence_id, point_id in proofs:
+        records.record_evidence_point(tx, business_id, evidence_id, equal[point_id])
+    journal.moved.update(moved)
+    journal.rehung.extend((evidence_id, point_id, equal[point_id]) for evidence_id, point_id in proofs)
+    for label_id in sorted(records.list_label_ids(tx, business_id, source.id)):
+        if records.append_lead_label(tx, business_id, target.id, label_id):
+            journal.labels.append(label_id)
+    journal.followers.extend(lead.id for lead in records.list_merged_leads(tx, business_id, source.id))
+    records.record_followers(tx, business_id, journal.followers, target.id)
+    return journal
+
+
+NOBODY: Final = "q=%E2%90%80"
+"""A query that no lead matches."""
+
+
+def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: str) -> set[str]:
+    """Erase leads with those that were merged into them, and say which leads that were.
+
+    Everything goes in this transaction. What ads earned stays in the reports: it holds ids alone.
+
+    Raises MissingPart: the installation does not say who else holds something of a person.
+    """
+    ports = tx.ports[LeadPorts]
+    merged = [
+        merged_lead
+        for lead in chosen_leads
+        for merged_lead in records.list_merged_leads(tx, lead.business_id, lead.id)
+    ]
+    persons = {lead.person_id for lead in (*chosen_leads, *merged)}
+    ports.hold_chats(tx, business_id, persons)
+    erased: dict[str, Lead] = {}
+    for chosen_lead in chosen_leads:  # locked with those that were merged into it
+        sources = records.list_merged_leads(tx, business_id, chosen_lead.id)
+        ids = {chosen_lead.id, *(source.id for source in sources)}
+        erased |= records.list_leads_to_change(tx, business_id, ids)
+    twins = intake.list_sharing_leads(tx, business_id, set(erased))
+    lead_ids = frozenset(erased)
+    points_by_lead = listing.list_contact_points(tx, business_id, lead_ids)
+    values = {point.value for points in points_by_lead.values() for point in points}
+    erased_people = ErasedPeople(
+        business_id,
+        lead_ids=lead_ids,
+        person_ids=frozenset(lead.person_id for lead in erased.values()),
+        contacts=frozenset(values | jobs.list_written_values(tx, business_id, lead_ids)),
+        names=frozenset(lead.name for lead in erased.values() if lead.name),
+    )
+    forget_ports = ports.forget_chats, ports.forget_answers, ports.forget_audiences, ports.forget_viewers
+    for forget in forget_ports:
+        erased_people = replace(erased_people, contacts=erased_people.contacts | forget(tx, erased_people))
+    capture.forget_corrections(tx, business_id, erased_people.contacts)
+    # Empty the rows of imports that were about the person, and the searches of jobs.
+    for job_id, kind, state, plan in jobs.list_plans(tx, erased_people.business_id):
+        if kind is JobKind.IMPORT:
+            numbers = jobs.list_row_numbers(tx, erased_people.business_id, job_id, erased_people.lead_ids)
+            rows = without_person(plan.rows, numbers, erased_people.contacts, plan.numbers)
+            fresh = replace(plan, rows=rows)
+        elif _searches(plan.query, erased_people):
+            fresh = replace(plan, query="" if state is LeadJobState.DONE else NOBODY)
+        else:
+            continue
+        if fresh != plan:
+            jobs.record_plan(tx, erased_people.business_id, job_id, fresh)
+    queries = jobs.list_view_queries(tx, erased_people.business_id)
+    about = {view_id for view_id, query in queries.items() if _searches(query, erased_people)}
+    if about:
+        tx.delete(lead_views, erased_people.business_id, id=about)
+    forget_kept_pages(tx, business_id)
+    jobs.delete_traces(tx, erased_people)
+    for lead in erased.values():
+        jobs.record_erased(tx, lead, actor)
+        emit(tx, business_id, LeadRemoved(business_id, lead.id, lead.conversation_id))
+    ports.leads_gone(tx, business_id, set(erased))
+    record_facets(tx, business_id, twins - set(erased))
+    return set(erased)
+
+
+def _searches(query: str, erased: ErasedPeople) -> bool:
+    """Report whether a saved query searches for the person."""
+    typed = (value for word, value in parse_qsl(query) if word == "q")
+    return any(tells_of(text, erased.contacts, erased.names) for text in typed)

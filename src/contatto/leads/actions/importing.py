@@ -35,31 +35,21 @@ from contatto.leads.model import (
     JobItem,
     JobPlan,
     Lead,
-    LeadJob,
     LeadStatus,
     Origin,
     Signal,
 )
-from contatto.leads.rules.importing import (
-    MOST_ROWS,
-    ImportEntry,
-    Sheet,
-    UnreadableRow,
-    guess_columns,
-    read_entry,
-)
+from contatto.leads.rules.importing import ImportEntry, Sheet, UnreadableRow, guess_columns, read_entry
 from contatto.leads.rules.records import MOVES, read_note
 from contatto.leads.store import records as store
-from contatto.leads.store.annotations import delete_lead_label, find_note, list_notes, list_sharing_leads
-from contatto.leads.store.jobs import list_told
-from contatto.leads.store.records import delete_contact_point
+from contatto.leads.store.intake import list_sharing_leads
+from contatto.leads.store.records import delete_contact_point, delete_lead_label, find_note, list_notes
 
 SHOWN_ROWS: Final = 20
 """Rows of each kind that a preview shows."""
 SHOWN_REASONS: Final = 12
 _AT_ONCE: Final = 500
 """Rows whose details are looked up together."""
-_REJECTS: Final = MOST_ROWS
 _LABEL, _STATUS, _OWNER, _NOTE = "l", "s", "o", "n"
 """What the words begin with by which a row's work can be undone."""
 _NO_OWNER: Final = LazyText("The owner is not a member who can open leads.")
@@ -208,7 +198,8 @@ def import_row(tx: Tx, actor: Actor, plan: JobPlan, job_id: str, number: int) ->
     if isinstance(entry, UnreadableRow):
         return _skipped_item(number, entry.says)
     values = {contact.value for contact in entry.contacts}
-    existing_leads = store.list_leads_with_values(tx, actor.business_id, values)
+    leads_by_value = store.list_leads_by_value(tx, actor.business_id, values)
+    existing_leads = list({lead.id: lead for some in leads_by_value.values() for lead in some}.values())
     if len(existing_leads) > 1:
         return _skipped_item(number, _several(len(existing_leads)))
     source_id = f"{job_id}:{number}"
@@ -237,17 +228,6 @@ def import_row(tx: Tx, actor: Actor, plan: JobPlan, job_id: str, number: int) ->
             before.append(f"{_NOTE}{add_note(tx, actor, lead.id, text).id}")
     reason = _kept_reason(number, _joined(problems)) if problems else ""
     return JobItem(0, lead.id, state, ",".join(before), source_id, reason)
-
-
-def only_rejects(tx: Tx, job: LeadJob) -> JobPlan:
-    """Return the plan of an import that ended, with the rows alone that were left out or taken in part.
-
-    They are kept for a while, so that a member can fetch, correct and send them again.
-    """
-    rejects = list_told(tx, job.business_id, job.id, _REJECTS)
-    numbers = tuple(item.position for item in rejects if item.position <= len(job.plan.rows))
-    rows = tuple(job.plan.rows[number - 1] for number in numbers)
-    return replace(job.plan, rows=rows, numbers=numbers)
 
 
 def _kept_reason(number: int, reason: LazyText) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from contatto.accounts.store import list_businesses
 from contatto.kit import errors
 from contatto.kit.background import PeriodicStudy, Study
-from contatto.kit.db.tx import Tx, in_time
+from contatto.kit.db.tx import Tx, in_time, rows_of
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id
@@ -21,24 +21,19 @@ from contatto.kit.outbox import emit
 from contatto.kit.sandbox import SandboxPool
 from contatto.kit.untrusted_files import change_encoding
 from contatto.leads.actions import importing
-from contatto.leads.actions.annotations import assign_lead, check_member, keep_label, label_name, note_edit
+from contatto.leads.actions.annotations import (
+    assign_lead,
+    check_member,
+    erase_leads,
+    keep_label,
+    label_name,
+    merge_leads,
+    note_edit,
+    undo_merge,
+)
 from contatto.leads.actions.importing import plan_import
-from contatto.leads.actions.merging import MergeRequest, erase_leads, merge_leads, undo_merge
-from contatto.leads.actions.records import (
-    change_lead_status,
-    delete_lead,
-    refresh_facets,
-    restore_lead,
-    return_lead_status,
-)
-from contatto.leads.engines import (
-    Correction,
-    GivenScore,
-    ScoringRequest,
-    ScoringResult,
-    prepare_trees,
-    score_round,
-)
+from contatto.leads.actions.records import change_lead_status, delete_lead, restore_lead, return_lead_status
+from contatto.leads.engines import Correction, ScoringRequest, ScoringResult, prepare_trees, score_round
 from contatto.leads.model import (
     STATUS_TEXTS,
     Actor,
@@ -53,19 +48,18 @@ from contatto.leads.model import (
     LeadJobMoved,
     LeadJobState,
     LeadModel,
-    LeadScore,
     LeadStatus,
     Picks,
     ScoredLead,
 )
-from contatto.leads.rules.filters import for_member, is_enough, read_filter
-from contatto.leads.rules.importing import Sheet, read_columns
-from contatto.leads.rules.records import MOST_ERASED
+from contatto.leads.rules.importing import MOST_ROWS, Sheet, read_columns
+from contatto.leads.rules.records import MOST_ERASED, for_member, is_enough, read_filter
 from contatto.leads.store import jobs as store
 from contatto.leads.store import listing
 from contatto.leads.store import records as lead_store
-from contatto.leads.store.annotations import append_lead_label, delete_lead_label, find_label
-from contatto.leads.store.records import save_scores
+from contatto.leads.store.intake import record_facets
+from contatto.leads.store.records import append_lead_label, delete_lead_label, find_label, save_scores
+from contatto.leads.store.tables import IS_OPEN, lead_jobs
 
 EVERY_S: Final = 3_600.0
 _SCORED_FOR: Final = timedelta(days=180)
@@ -99,10 +93,12 @@ class LeadScorer:
             is_old = model is None or model.learned_at <= tx.now - _OLD
             outcomes = [lead.is_good for lead in leads if lead.is_good is not None]
             is_new = model is None or model.outcomes != len(outcomes) or _has_news(leads)
-            if is_old and is_new and is_enough(outcomes):
-                return _study(business_id, leads, None, _correction(model))
-            if model is not None and _has_news(leads):
-                return _study(business_id, leads, model, _correction(model))
+            is_due = is_old and is_new and is_enough(outcomes)
+            if is_due or (model is not None and _has_news(leads)):
+                correction = msgspec.json.decode(model.correction, type=Correction) if model else Correction()
+                current = None if is_due else model
+                request = ScoringRequest(leads, current.body if current else b"", correction)
+                return Study(msgspec.json.encode(request), partial(_keep, business_id, current))
         return None
 
 
@@ -115,17 +111,6 @@ def scoring_study() -> PeriodicStudy:
 
 def _has_news(leads: list[ScoredLead]) -> bool:
     return any(lead.said is None or (lead.is_good is not None and not lead.is_counted) for lead in leads)
-
-
-def _correction(model: LeadModel | None) -> Correction:
-    return msgspec.json.decode(model.correction, type=Correction) if model else Correction()
-
-
-def _study(
-    business_id: str, leads: list[ScoredLead], model: LeadModel | None, correction: Correction
-) -> Study:
-    request = ScoringRequest(leads, model.body if model else b"", correction)
-    return Study(msgspec.json.encode(request), partial(_keep, business_id, model))
 
 
 def _keep(business_id: str, before: LeadModel | None, raw: bytes, tx: Tx) -> None:
@@ -143,13 +128,7 @@ def _keep(business_id: str, before: LeadModel | None, raw: bytes, tx: Tx) -> Non
             )
     elif before is not None:
         store.save_lead_model(tx, replace(before, correction=correction))
-    save_scores(tx, [_score(business_id, tx, lead_score) for lead_score in answer.scores])
-
-
-def _score(business_id: str, tx: Tx, scored: GivenScore) -> LeadScore:
-    return LeadScore(
-        business_id, scored.lead_id, scored.score, scored.reasons, tx.now, scored.log_odds, scored.is_counted
-    )
+    save_scores(tx, business_id, answer.scores)
 
 
 CHUNK: Final = 100
@@ -181,16 +160,6 @@ def start_job(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> LeadJob:
     if not total:
         raise Refused(errors.INVALID, "Choose at least one lead.")
     return _queue_job(tx, new_job(tx, actor, job_id, kind, plan, total))
-
-
-def record_done_job(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan, items: list[JobItem]) -> LeadJob:
-    """Write down work that this transaction did at once, so that it is shown, and undone, like any other."""
-    begun = new_job(tx, actor, new_id(), kind, plan, len(items))
-    job = replace(begun, state=LeadJobState.DONE, done=len(items), ended_at=tx.now)
-    store.save_job(tx, job)
-    store.append_job_items(tx, job, [replace(item, position=n) for n, item in enumerate(items, 1)])
-    emit(tx, job.business_id, LeadJobEnded(job.business_id, job.id))
-    return job
 
 
 def undo_job(tx: Tx, actor: Actor, job_id: str) -> LeadJob:
@@ -236,7 +205,7 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
     steps = {JobKind.UNDO: _undo_step, JobKind.IMPORT: _import_step, JobKind.ERASE: _erase_step}
     items, cursor = steps.get(job.kind, _change_step)(tx, job)
     if job.kind in _LABELLING:
-        refresh_facets(tx, job.business_id, {item.lead_id for item in items})
+        record_facets(tx, job.business_id, {item.lead_id for item in items})
     skipped = sum(item.state is ItemState.SKIPPED for item in items)
     first = job.done + job.skipped + 1
     store.append_job_items(tx, job, [replace(item, position=first + n) for n, item in enumerate(items)])
@@ -248,7 +217,11 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
         return
     store.record_job(tx, replace(moved, state=LeadJobState.DONE, ended_at=tx.now))
     if job.plan.rows:
-        store.record_plan(tx, job.business_id, job.id, importing.only_rejects(tx, job))
+        # A member can fetch, correct and send again the rows that were left out or taken in part.
+        rejects = store.list_told(tx, job.business_id, job.id, MOST_ROWS)
+        numbers = tuple(item.position for item in rejects if item.position <= len(job.plan.rows))
+        rows = tuple(job.plan.rows[number - 1] for number in numbers)
+        store.record_plan(tx, job.business_id, job.id, replace(job.plan, rows=rows, numbers=numbers))
     emit(tx, job.business_id, LeadJobEnded(job.business_id, job.id))
 
 
@@ -485,7 +458,8 @@ _IMPORTS_KEPT_FOR: Final = timedelta(days=30)
 
 def keep_import_draft(tx: Tx, actor: Actor, plan: JobPlan) -> LeadJob:
     """Keep a file until its member has looked at it, in place of the one before."""
-    store.delete_drafts(tx, actor.business_id, actor.member_id)
+    drafts = rows_of(lead_jobs, actor.business_id, member_id=actor.member_id, state=LeadJobState.DRAFT)
+    tx.execute(lead_jobs.delete().where(IS_OPEN, *drafts))
     job = new_job(tx, actor, new_id(), JobKind.IMPORT, plan, len(plan.rows))
     draft = replace(job, state=LeadJobState.DRAFT)
     store.save_job(tx, draft)
@@ -498,18 +472,6 @@ def load_import_draft(tx: Tx, actor: Actor, job_id: str) -> LeadJob:
     if job is None or job.state is not LeadJobState.DRAFT or job.member_id != actor.member_id:
         raise Refused(errors.NOT_FOUND, "This file has expired. Choose it again.")
     return job
-
-
-def map_import_columns(tx: Tx, actor: Actor, job_id: str, columns: Sequence[str], country: str) -> JobPlan:
-    """Say what the columns of a file are taken for.
-
-    Raises Refused: NOT_FOUND; INVALID, when no column holds a contact detail.
-    """
-    draft = load_import_draft(tx, actor, job_id)
-    chosen = read_columns(columns, len(draft.plan.head))
-    plan = replace(draft.plan, columns=chosen, value=country)
-    store.record_plan(tx, actor.business_id, draft.id, plan)
-    return plan
 
 
 def read_plan_in_encoding(plan: JobPlan, encoding: str, columns: Sequence[str], country: str) -> JobPlan:
@@ -547,7 +509,9 @@ def start_import(tx: Tx, actor: Actor, job_id: str) -> None:
     draft = load_import_draft(tx, actor, job_id)
     read_columns(draft.plan.columns, len(draft.plan.head))
     check_waiting_jobs(tx, actor.business_id)
-    store.record_draft_started(tx, draft)
+    is_draft = lead_jobs.c.state == LeadJobState.DRAFT
+    values = {"state": LeadJobState.WAITING, "created_at": tx.now, "moved_at": tx.now}
+    tx.change(lead_jobs, draft.business_id, draft.id, is_draft, **values)
 
 
 def load_rejects(tx: Tx, business_id: str, job_id: str) -> tuple[JobPlan, dict[int, str]]:
@@ -590,10 +554,17 @@ def merge_many_leads(tx: Tx, actor: Actor, kept_id: str, lead_ids: Sequence[str]
     for lead_id in sorted(chosen):  # in one order, so that two of these never wait for each other
         lead_store.find_lead_to_change(tx, actor.business_id, lead_id)
     merges = [
-        merge_leads(tx, actor, MergeRequest(kept_id, lead_id, Picks(), reason))
-        for lead_id in chosen
-        if lead_id != kept_id
+        merge_leads(tx, actor, kept_id, lead_id, Picks(), reason) for lead_id in chosen if lead_id != kept_id
     ]
     # the last one first: that is the order of undoing
-    items = [JobItem(0, kept_id, ItemState.CHANGED, "", merge.id, "") for merge in reversed(merges)]
-    return record_done_job(tx, actor, JobKind.MERGE, JobPlan(lead_ids=tuple(sorted(chosen))), items)
+    items = [
+        JobItem(position, kept_id, ItemState.CHANGED, "", merge.id, "")
+        for position, merge in enumerate(reversed(merges), 1)
+    ]
+    plan = JobPlan(lead_ids=tuple(sorted(chosen)))
+    begun = new_job(tx, actor, new_id(), JobKind.MERGE, plan, len(items))
+    job = replace(begun, state=LeadJobState.DONE, done=len(items), ended_at=tx.now)
+    store.save_job(tx, job)
+    store.append_job_items(tx, job, items)
+    emit(tx, job.business_id, LeadJobEnded(job.business_id, job.id))
+    return job

@@ -1,12 +1,13 @@
 """Capture of leads: upserts of a batch, statuses, and facets."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from contatto.capture.model import Field
 from contatto.kit import errors
+from contatto.kit.db.statements import insert_all, insert_new
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
@@ -16,6 +17,7 @@ from contatto.leads.model import (
     Actor,
     ContactPoint,
     Evidence,
+    FormEntry,
     HistoryEntry,
     HistoryKind,
     Lead,
@@ -32,16 +34,20 @@ from contatto.leads.model import (
 )
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import records as rules
-from contatto.leads.rules.records import detail_key, facets_of_new
-from contatto.leads.store import records
-from contatto.leads.store.annotations import (
-    FormEntry,
+from contatto.leads.rules.records import ARROW, detail_key, facets_of_new
+from contatto.leads.store import intake, listing, records
+from contatto.leads.store.intake import (
     append_entries,
+    evidence_row,
+    history_row,
+    lead_row,
     list_shared,
     list_sharing_leads,
+    point_row,
     record_facets,
     record_twins,
 )
+from contatto.leads.store.tables import contact_points, evidence, lead_history, leads
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
 
@@ -68,6 +74,9 @@ class LeadBatch:
         twins: ids of leads that got contact values.
         touched: ids of leads that got something else that they are filtered by.
         fresh: ids of leads that were inserted here with the facets that they have after it.
+        uncaptured: ids of leads that were inserted here, and of which the first signal is still to come.
+        evidence: of the contact points.
+        steps: lines of the histories.
     """
 
     def __init__(self, tx: Tx, business_id: str, person_ids: Iterable[str]) -> None:
@@ -78,16 +87,16 @@ class LeadBatch:
         self.twins: set[str] = set()
         self.touched: set[str] = set()
         self.fresh: set[str] = set()
+        self.uncaptured: set[str] = set()
+        self.evidence: list[Evidence] = []
+        self.steps: list[HistoryEntry] = []
         self._tx = tx
         self._of_person: dict[str, str] = {}
         self._rows: dict[str, Lead] = {}
         self._leads: dict[str, Lead] = {}
         self._points: dict[str, Points] = {}
-        self._uncaptured: set[str] = set()
         self._new_points: dict[str, ContactPoint] = {}
         self._moved_points: dict[str, ContactPoint] = {}
-        self._evidence: list[Evidence] = []
-        self._steps: list[HistoryEntry] = []
         self._entries: list[FormEntry] = []
         self._active: set[str] = set()
         self._started: set[str] = set()
@@ -96,7 +105,7 @@ class LeadBatch:
     def _read(self, person_ids: set[str]) -> None:
         """Read the leads of persons, or those that they were merged into."""
         tx, business_id = self._tx, self.business_id
-        for lead in records.list_leads_of_persons(tx, business_id, person_ids):
+        for lead in intake.list_leads_of_persons(tx, business_id, person_ids):
             target = records.find_lead(tx, business_id, lead.merged_into) if lead.merged_into else None
             current = target or lead
             self._leads.setdefault(current.id, current)
@@ -111,7 +120,9 @@ class LeadBatch:
 
         One that another made first counts.
         """
-        if records.save_leads(self._tx, [(addition.later, addition.facets) for addition in new]) < len(new):
+        tx = self._tx
+        rows = [lead_row(tx.vault, addition.later) | {"facets": addition.facets} for addition in new]
+        if insert_new(tx, leads, rows) < len(new):
             self._read({addition.lead.person_id for addition in new})
         for addition in new:
             lead = addition.lead
@@ -119,21 +130,14 @@ class LeadBatch:
                 self._rows[lead.id] = addition.later
                 self._leads[lead.id] = lead
                 self._points[lead.id] = {}
-                self._uncaptured.add(lead.id)
+                self.uncaptured.add(lead.id)
                 self.fresh.add(lead.id)
-
-    def is_uncaptured(self, lead: Lead) -> bool:
-        """Report whether this batch inserted a lead, and its first signal is still to come."""
-        return lead.id in self._uncaptured
-
-    def capture(self, lead: Lead) -> None:
-        self._uncaptured.discard(lead.id)
 
     def points_of(self, lead: Lead) -> Points:
         """Return the contact points of a lead; the first who asks has those of all leads read."""
         if lead.id not in self._points:
             unread = self._leads.keys() - self._points.keys()
-            for lead_id, some in records.list_contact_points(self._tx, self.business_id, unread).items():
+            for lead_id, some in listing.list_contact_points(self._tx, self.business_id, unread).items():
                 points = {detail_key(point.field, point.value): point for point in reversed(some)}
                 self._points[lead_id] = points
         return self._points[lead.id]
@@ -150,21 +154,16 @@ class LeadBatch:
         else:
             self._moved_points[point.id] = point
 
-    def add_evidence(self, item: Evidence) -> None:
-        self._evidence.append(item)
-
-    def add_entry(self, entry: FormEntry, *, makes_lead: bool) -> None:
-        """Note a form that a lead came by; if it is there already, it stays that of another lead.
+    def add_entry(self, lead: Lead, signal: Signal) -> None:
+        """Note the form of a signal, if any; one that is there already stays that of another lead.
 
         One that could not have made a lead is not in the facets that new leads are inserted with.
         """
-        if not makes_lead:
-            self.fresh.discard(entry.lead_id)
-        self._entries.append(entry)
-
-    def note(self, step: HistoryEntry) -> None:
-        """Append a line to the history of a lead."""
-        self._steps.append(step)
+        if signal.form is None:
+            return
+        if not rules.makes_lead(signal):
+            self.fresh.discard(lead.id)
+        self._entries.append(FormEntry(signal.source_id, lead.id, *signal.form, at=signal.at))
 
     def put(self, lead: Lead) -> Lead:
         """Return a lead as it is by now, its row being so already."""
@@ -179,10 +178,11 @@ class LeadBatch:
     def write(self) -> None:
         """Write what the leads got."""
         tx, business_id = self._tx, self.business_id
-        records.save_contact_points(tx, business_id, self._new_points.values())
-        records.record_point_starts(tx, business_id, self._moved_points.values())
-        records.append_all_evidence(tx, self._evidence)
-        records.append_steps(tx, business_id, self._steps)
+        new = self._new_points.values()
+        insert_new(tx, contact_points, [point_row(tx.vault, business_id, point) for point in new])
+        intake.record_point_starts(tx, business_id, self._moved_points.values())
+        insert_new(tx, evidence, [evidence_row(tx.vault, item) for item in self.evidence])
+        insert_all(tx, lead_history, [history_row(tx.vault, business_id, step) for step in self.steps])
         if append_entries(tx, business_id, self._entries) < len(self._entries):
             self.fresh -= {entry.lead_id for entry in self._entries}  # one came by a form of another's
         stale = list[Lead]()  # leads with an outdated name or last activity in their row
@@ -190,13 +190,8 @@ class LeadBatch:
             row, lead = self._rows.get(lead_id), self._leads[lead_id]
             if row is None or (row.name, row.updated_at) != (lead.name, lead.updated_at):
                 stale.append(lead)
-        records.record_activities(tx, stale)
-        records.record_lead_starts(tx, [self._leads[lead_id] for lead_id in sorted(self._started)])
-
-
-def refresh_facets(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
-    """Find out anew what leads are filtered by; enough where no contact value came, went, showed or hid."""
-    record_facets(tx, business_id, set(lead_ids))
+        intake.record_activities(tx, stale)
+        intake.record_lead_starts(tx, [self._leads[lead_id] for lead_id in sorted(self._started)])
 
 
 def refresh_with_twins(
@@ -205,21 +200,6 @@ def refresh_with_twins(
     """Refresh the facets of leads and of those that share a contact value, or shared one ``before``."""
     ids = set(lead_ids) | set(before)
     record_facets(tx, business_id, ids | list_sharing_leads(tx, business_id, ids))
-
-
-def refresh_after(tx: Tx, business_id: str, twins: Set[str], touched: Set[str], fresh: Set[str]) -> None:
-    """Refresh the facets of a batch: leads with new contact values, and leads with other changes.
-
-    ``fresh`` were inserted with their facets; of these only who shares a value with another needs its mark.
-    Nothing went, so of others who share a value those alone change that have no mark of it yet.
-    """
-    if twins:
-        shared = list_shared(tx, business_id, twins)
-        record_twins(tx, business_id, shared.twins & fresh)
-        record_facets(tx, business_id, twins - fresh - shared.unsure, shared.twins)
-        record_facets(tx, business_id, shared.unsure | shared.unmarked)
-    if untouched := touched - twins - fresh:
-        refresh_facets(tx, business_id, untouched)
 
 
 def upsert_lead(tx: Tx, signal: Signal) -> Lead | None:
@@ -259,12 +239,12 @@ def upsert_leads(tx: Tx, signals: Sequence[Signal]) -> list[Lead | None]:
 
 def _upsert(tx: Tx, batch: LeadBatch, signal: Signal) -> Lead | None:
     lead = batch.find(signal.person_id)
-    if lead is None or batch.is_uncaptured(lead):
+    if lead is None or lead.id in batch.uncaptured:
         return _capture_lead(tx, batch, lead, signal) if lead and rules.makes_lead(signal) else None
     if lead.hidden_at is not None and signal.contacts:
         lead = batch.put(restore_lead(tx, lead, signal.actor))
     fields = _keep_contacts(batch, lead, signal)
-    _keep_entry(batch, lead, signal)
+    batch.add_entry(lead, signal)
     if fields:
         batch.twins.add(lead.id)
     elif signal.form or (signal.contacts and not batch.has_origin(lead, signal.origin)):
@@ -278,7 +258,7 @@ def _upsert(tx: Tx, batch: LeadBatch, signal: Signal) -> Lead | None:
         batch.earned.append(_earned(lead, signal))
     if fields:
         step = HistoryEntry(new_id(), lead.id, HistoryKind.UPDATED, ", ".join(fields), signal.actor, tx.now)
-        batch.note(step)
+        batch.steps.append(step)
         business_id, origin = lead.business_id, signal.origin.value
         batch.events.append(
             LeadUpdated(business_id, lead.id, signal.conversation_id, origin, fields, signal.at)
@@ -294,7 +274,7 @@ def mark_as_lead(tx: Tx, signal: Signal) -> Lead:
     if batch.find(signal.person_id) is None:
         batch.insert([_fresh_lead([signal])])
     lead = batch.find(signal.person_id) or _new_lead(signal)
-    if batch.is_uncaptured(lead):
+    if lead.id in batch.uncaptured:
         lead = _capture_lead(tx, batch, lead, signal)
         _write(tx, batch)
     elif lead.hidden_at is not None:
@@ -308,7 +288,7 @@ def restore_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
     refresh_with_twins(tx, lead.business_id, {lead.id})
     note_step(tx, lead.business_id, lead.id, HistoryKind.RESTORED, "", actor)
     emit(tx, lead.business_id, LeadEdited(lead.business_id, lead.id, "restored"))
-    _note_changes(tx, lead.business_id, [lead])
+    note_changes(tx, lead.business_id, [lead])
     return replace(lead, hidden_at=None)
 
 
@@ -331,12 +311,12 @@ def remove_test_lead(tx: Tx, lead: Lead) -> None:
 
 def note_export(tx: Tx, actor: Actor, lead_ids: Collection[str]) -> None:
     """Write into the history of chosen leads that a member takes them away in a file."""
-    for lead in records.list_leads_by_id(tx, actor.business_id, set(lead_ids)).values():
+    for lead in listing.list_leads_by_id(tx, actor.business_id, set(lead_ids)).values():
         if lead.hidden_at is None:
             note_step(tx, lead.business_id, lead.id, HistoryKind.EXPORTED, "", actor.name)
 
 
-def _note_changes(tx: Tx, business_id: str, changed: Iterable[Lead]) -> None:
+def note_changes(tx: Tx, business_id: str, changed: Iterable[Lead]) -> None:
     """Queue changes for outside systems in this transaction, except for test leads."""
     tx.ports[LeadPorts].lead_changed(tx, business_id, *[lead.id for lead in changed if not lead.is_test])
 
@@ -344,10 +324,15 @@ def _note_changes(tx: Tx, business_id: str, changed: Iterable[Lead]) -> None:
 def _write(tx: Tx, batch: LeadBatch) -> None:
     """Write the changes of a batch, then the conversions, events and deliveries that follow."""
     batch.write()
-    refresh_after(tx, batch.business_id, batch.twins, batch.touched, batch.fresh)
+    if batch.twins:
+        shared = list_shared(tx, batch.business_id, batch.twins)
+        record_twins(tx, batch.business_id, shared.twins & batch.fresh)
+        record_facets(tx, batch.business_id, batch.twins - batch.fresh - shared.unsure, shared.twins)
+        record_facets(tx, batch.business_id, shared.unsure | shared.unmarked)
+    record_facets(tx, batch.business_id, batch.touched - batch.twins - batch.fresh)
     measurement.record_conversions(tx, batch.earned)
     emit_all(tx, [(batch.business_id, event) for event in batch.events])
-    _note_changes(tx, batch.business_id, batch.changed)
+    note_changes(tx, batch.business_id, batch.changed)
 
 
 def _fresh_lead(signals: Sequence[Signal]) -> FreshLead:
@@ -375,12 +360,12 @@ def _new_lead(signal: Signal) -> Lead:
 
 
 def _capture_lead(tx: Tx, batch: LeadBatch, lead: Lead, signal: Signal) -> Lead:
-    batch.capture(lead)
+    batch.uncaptured.discard(lead.id)
     fields = _keep_contacts(batch, lead, signal)
-    _keep_entry(batch, lead, signal)
+    batch.add_entry(lead, signal)
     batch.twins.add(lead.id)
     what = HistoryKind.CAPTURED if fields else HistoryKind.MARKED
-    batch.note(HistoryEntry(new_id(), lead.id, what, ", ".join(fields), signal.actor, tx.now))
+    batch.steps.append(HistoryEntry(new_id(), lead.id, what, ", ".join(fields), signal.actor, tx.now))
     # no ad can have earned a lead from a file, or a test lead
     if signal.origin is not Origin.IMPORT and not signal.is_test:
         batch.earned.append(_earned(lead, signal))
@@ -402,7 +387,7 @@ def _keep_contacts(batch: LeadBatch, lead: Lead, signal: Signal) -> tuple[str, .
         elif signal.at < point.created_at:  # an earlier message came in later
             point = replace(point, created_at=signal.at)
             batch.put_point(lead, point, is_new=False)
-        batch.add_evidence(
+        batch.evidence.append(
             Evidence(
                 id=new_id(),
                 business_id=signal.business_id,
@@ -419,13 +404,6 @@ def _keep_contacts(batch: LeadBatch, lead: Lead, signal: Signal) -> tuple[str, .
             )
         )
     return tuple(dict.fromkeys(fields))
-
-
-def _keep_entry(batch: LeadBatch, lead: Lead, signal: Signal) -> None:
-    """Note which form a signal came by."""
-    if signal.form is not None:
-        entry = FormEntry(signal.source_id, lead.id, *signal.form, at=signal.at)
-        batch.add_entry(entry, makes_lead=rules.makes_lead(signal))
 
 
 def _earned(lead: Lead, signal: Signal) -> measurement.NewConversion:
@@ -475,7 +453,7 @@ def undo_lead_status(tx: Tx, business_id: str, lead_id: str, seen_status: LeadSt
     step = rules.status_step_to_undo(records.list_history(tx, business_id, lead_id), lead.status, tx.now)
     if step is None:
         raise Refused(errors.CONFLICT, "This change can no longer be undone. Choose a status instead.")
-    return_lead_status(tx, lead, rules.status_before(step), actor)
+    return_lead_status(tx, lead, LeadStatus(step.detail.partition(ARROW)[0]), actor)
 
 
 def load_listed_lead(tx: Tx, business_id: str, lead_id: str) -> Lead:
@@ -492,8 +470,7 @@ def _move(tx: Tx, lead: Lead, new: LeadStatus, what: HistoryKind, actor: str) ->
     detail = f"{lead.status.value}{rules.ARROW}{new.value}"
     note_step(tx, lead.business_id, lead.id, what, detail, actor)
     emit(tx, lead.business_id, LeadStatusChanged(lead.business_id, lead.id, lead.status.value, new.value))
-    if not lead.is_test:
-        tx.ports[LeadPorts].lead_changed(tx, lead.business_id, lead.id)
+    note_changes(tx, lead.business_id, [lead])
 
 
 def note_crm_change(tx: Tx, lead: Lead, detail: str, actor: str) -> None:

@@ -41,7 +41,6 @@ from contatto.leads.pages.center import (
     read_query,
     rows_of,
 )
-from contatto.leads.rules.filters import LeadFilter, for_member
 from contatto.leads.rules.importing import (
     COLUMN_KINDS,
     MOST_COLUMNS,
@@ -52,11 +51,12 @@ from contatto.leads.rules.importing import (
     read_sheet,
     sheet_of,
 )
-from contatto.leads.rules.records import MOST_ERASED, ad_data, person_label
-from contatto.leads.store import listing, records
-from contatto.leads.store.annotations import find_merge, list_labels, list_labels_of, list_sharing_leads
+from contatto.leads.rules.records import MOST_ERASED, LeadFilter, ad_data, for_member, person_label
+from contatto.leads.store import listing
+from contatto.leads.store.intake import list_sharing_leads
 from contatto.leads.store.jobs import count_job_items, find_job, list_job_items, list_jobs, list_told
-from contatto.leads.store.listing import list_credits, list_member_names
+from contatto.leads.store.listing import list_credits, list_labels, list_labels_of, list_member_names
+from contatto.leads.store.records import find_merge
 from contatto.ui.render import iso, translator_of
 from contatto.ui.requests import Context, context_of
 
@@ -76,13 +76,13 @@ type ReadPage = Callable[[Lead | None, Tx], Page]
 @router.get("/leads.csv", Permission.EXPORT_LEADS, ReadAudit.EACH)
 async def download_csv(request: Request, caller: PageCaller, query: ReadAsked) -> Response:
     """Stream all matching leads as CSV."""
-    return await answer_file(request, caller, query.wanted, "csv", None)
+    return await answer_file(request, caller, query.lead_filter, "csv", None)
 
 
 @router.get("/leads.xlsx", Permission.EXPORT_LEADS, ReadAudit.EACH)
 async def download_xlsx(request: Request, caller: PageCaller, query: ReadAsked) -> Response:
     """All matching leads as XLSX; it is written to a file of its own first."""
-    return await answer_file(request, caller, query.wanted, "xlsx", None)
+    return await answer_file(request, caller, query.lead_filter, "xlsx", None)
 
 
 async def answer_file(
@@ -99,7 +99,7 @@ async def answer_file(
         number = await context.db.read(lambda tx: listing.count_leads(tx, business_id, lead_filter))
         read_page: ReadPage = partial(_read_matching, business_id, lead_filter)
     else:
-        leads_by_id = await context.db.read(lambda tx: records.list_leads_by_id(tx, business_id, set(ids)))
+        leads_by_id = await context.db.read(lambda tx: listing.list_leads_by_id(tx, business_id, set(ids)))
         contact_reads_of(request).add("lead_id", leads_by_id)
         number, read_page = len(leads_by_id), partial(_read_chosen, business_id, ids)
     contact_reads_of(request).count("lead_id", number)
@@ -154,7 +154,7 @@ def _read_matching(business_id: str, lead_filter: LeadFilter, last: Lead | None,
 
 
 def _read_chosen(business_id: str, ids: list[str], _last: Lead | None, tx: Tx) -> Page:
-    leads = records.list_leads_by_id(tx, business_id, set(ids)).values()
+    leads = listing.list_leads_by_id(tx, business_id, set(ids)).values()
     shown = sorted((lead for lead in leads if lead.hidden_at is None), key=lambda lead: lead.created_at)
     return None, table_rows(tx, business_id, shown[::-1])
 
@@ -163,7 +163,7 @@ def table_rows(tx: Tx, business_id: str, leads: list[Lead]) -> list[list[str]]:
     """Return leads as the rows of a table under ``HEAD``, every cell a text."""
     ids = {lead.id for lead in leads}
     credits = list_credits(tx, business_id, {lead.id for lead in leads})
-    points = records.list_outgoing_points(tx, business_id, ids)
+    points = listing.list_outgoing_points(tx, business_id, ids)
     labels = list_labels_of(tx, business_id, ids)
     names = list_member_names(tx, business_id)
     rows = []
@@ -209,7 +209,7 @@ class _Selection(_Chosen):
     def plan(self, leads_query: LeadsQuery) -> JobPlan:
         value = {"status": self.status, "owner": self.owner}.get(self.do, self.label)
         if self.all:
-            return JobPlan(value, query=LeadsQuery(leads_query.wanted, type(leads_query.look)()).query)
+            return JobPlan(value, query=LeadsQuery(leads_query.lead_filter, type(leads_query.look)()).query)
         return JobPlan(value, lead_ids=tuple(self.ids))
 
 
@@ -224,7 +224,7 @@ async def post_bulk(request: Request, caller: FormCaller, sent: Annotated[_Selec
         chosen = [] if sent.all else sent.ids
         # written before the first byte leaves, with the entry of the audit log that follows each write
         await context_of(request).db.write(lambda tx: note_export(tx, actor_of(caller), chosen))
-        return await answer_file(request, caller, query.wanted, sent.do, None if sent.all else sent.ids)
+        return await answer_file(request, caller, query.lead_filter, sent.do, None if sent.all else sent.ids)
     actor, plan = actor_of(caller), sent.plan(query)
     await context_of(request).db.write(lambda tx: actions.start_job(tx, actor, JobKind(sent.do), plan))
     return RedirectResponse(query.href(), 303)
@@ -345,7 +345,7 @@ async def post_ask_bulk_merge(
 ) -> HTMLResponse:
     """Ask which of the chosen leads stays; this changes nothing."""
     context = context_of(request)
-    lead_filter = for_member(read_query(sent.query).wanted, caller.subject_id)
+    lead_filter = for_member(read_query(sent.query).lead_filter, caller.subject_id)
 
     def load(tx: Tx) -> list[LeadRow]:
         ids = sent.ids
@@ -353,7 +353,7 @@ async def post_ask_bulk_merge(
             ids = listing.list_lead_ids_after(
                 tx, caller.business_id, lead_filter, "", actions.MOST_JOINED + 1
             )
-        leads_by_id = records.list_leads_by_id(tx, caller.business_id, set(ids))
+        leads_by_id = listing.list_leads_by_id(tx, caller.business_id, set(ids))
         leads = [
             lead for asked_id, lead in leads_by_id.items() if lead.id == asked_id and lead.hidden_at is None
         ]
@@ -457,9 +457,10 @@ async def post_columns(
             plan = await db.run_aside(
                 partial(actions.read_plan_in_encoding, draft.plan, sent.encoding, sent.column, country)
             )
-            await db.write(lambda tx: actions.replace_import_plan(tx, actor, job_id, plan))
         else:
-            await db.write(lambda tx: actions.map_import_columns(tx, actor, job_id, sent.column, country))
+            columns = read_columns(sent.column, len(draft.plan.head))
+            plan = replace(draft.plan, columns=columns, value=country)
+        await db.write(lambda tx: actions.replace_import_plan(tx, actor, job_id, plan))
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise
@@ -582,7 +583,7 @@ async def post_ask(
     request: Request, caller: FormCaller, sent: Annotated[_ErasedChoice, Form()]
 ) -> HTMLResponse:
     """Ask before the chosen leads, or all that match by now, are erased; this changes nothing."""
-    lead_filter = for_member(read_query(sent.query).wanted, caller.subject_id)
+    lead_filter = for_member(read_query(sent.query).lead_filter, caller.subject_id)
 
     def matching(tx: Tx) -> list[str]:
         return listing.list_lead_ids_after(tx, caller.business_id, lead_filter, "", MOST_ERASED + 1)
@@ -614,7 +615,7 @@ async def _ask(
         raise Refused(errors.INVALID, "Choose at most %(most)s leads to erase.", most=MOST_ERASED)
 
     def load(tx: Tx) -> dict[str, Any]:
-        leads_by_id = records.list_leads_by_id(tx, caller.business_id, set(ids))
+        leads_by_id = listing.list_leads_by_id(tx, caller.business_id, set(ids))
         leads = [
             leads_by_id[asked_id]
             for asked_id in ids

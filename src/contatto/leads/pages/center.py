@@ -11,7 +11,7 @@ from fastapi import Depends, Form, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes, require
+from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
 from contatto.accounts.model import Caller, Permission, ReadAudit
 from contatto.kit import errors
 from contatto.kit.db.database import CachedCounts
@@ -22,7 +22,7 @@ from contatto.kit.values import PageNumber
 from contatto.leads.actions.annotations import keep_view, pin_view, remove_view, share_view
 from contatto.leads.model import Actor, ContactPoint, Lead, LeadLabel, LeadStatus, SavedView
 from contatto.leads.ports import LeadPorts
-from contatto.leads.rules.filters import (
+from contatto.leads.rules.records import (
     COLUMNS,
     ME,
     MOST_IN_ALL,
@@ -32,16 +32,23 @@ from contatto.leads.rules.filters import (
     ListLayout,
     Pairs,
     for_member,
+    person_label,
     read_filter,
     read_look,
     write_filter,
     write_look,
 )
-from contatto.leads.rules.records import person_label
-from contatto.leads.store import listing, records
-from contatto.leads.store.annotations import list_form_names, list_labels, list_labels_of, list_views
-from contatto.leads.store.listing import find_look, list_winning_ads, save_look
-from contatto.leads.store.records import list_scores
+from contatto.leads.store import listing
+from contatto.leads.store.listing import (
+    find_look,
+    list_form_names,
+    list_labels,
+    list_labels_of,
+    list_scores,
+    list_winning_ads,
+    save_look,
+)
+from contatto.leads.store.records import list_views
 from contatto.measurement.store import list_measured_ads
 from contatto.ui.requests import context_of, part_of
 
@@ -55,7 +62,6 @@ class LeadRow:
 
     id: str
     name: str
-    handle: str | None
     is_test: bool
     contact_points: Sequence[ContactPoint]
     status: str
@@ -75,7 +81,7 @@ def rows_of(tx: Tx, business_id: str, matches: list[Lead], *, with_crm: bool = F
     """With ``with_crm`` each says how far it is in the linked CRMs too."""
     ids = {lead.id for lead in matches}
     ads = list_winning_ads(tx, business_id, ids)
-    points = records.list_contact_points(tx, business_id, ids)
+    points = listing.list_contact_points(tx, business_id, ids)
     labels = list_labels_of(tx, business_id, ids)
     names = listing.list_member_names(tx, business_id)
     scores = list_scores(tx, business_id, ids)
@@ -84,7 +90,6 @@ def rows_of(tx: Tx, business_id: str, matches: list[Lead], *, with_crm: bool = F
         LeadRow(
             id=lead.id,
             name=person_label(lead.name, lead.person_id),
-            handle=None,
             is_test=lead.is_test,
             contact_points=points[lead.id],
             status=lead.status.value,
@@ -111,12 +116,12 @@ MOST_PAIRS: Final = 200
 class LeadsQuery:
     """The filter and the look that stand in an address."""
 
-    wanted: LeadFilter
+    lead_filter: LeadFilter
     look: ListLayout
 
     @property
     def pairs(self) -> Pairs:
-        return [*write_filter(self.wanted), *write_look(self.look)]
+        return [*write_filter(self.lead_filter), *write_look(self.look)]
 
     @property
     def query(self) -> str:
@@ -131,26 +136,18 @@ class LeadsQuery:
         return f"/leads?{urlencode(unsorted.pairs)}&sort=SORT"
 
 
-def read_leads_query(pairs: Pairs) -> LeadsQuery:
-    return LeadsQuery(read_filter(pairs), read_look(pairs))
-
-
 def read_query(query: str) -> LeadsQuery:
     """Read what a saved view or a form holds. Raises Refused: INVALID, for more than a filter may have."""
-    return read_leads_query(_few(parse_qsl(query)))
-
-
-def leads_query_of(request: Request) -> LeadsQuery:
-    """Read the address of a request; refused as above."""
-    return read_leads_query(_few(request.query_params.multi_items()))
-
-
-def _few(pairs: Pairs) -> Pairs:
+    pairs = parse_qsl(query)
     if len(pairs) > MOST_PAIRS:
         raise Refused(
             errors.INVALID, "The filter has more than %(most)s values. Remove some.", most=MOST_IN_ALL
         )
-    return pairs
+    return LeadsQuery(read_filter(pairs), read_look(pairs))
+
+
+def leads_query_of(request: Request) -> LeadsQuery:
+    return read_query(request.url.query)
 
 
 ReadAsked = Annotated[LeadsQuery, Depends(leads_query_of)]
@@ -207,7 +204,7 @@ def chips_of(leads_query: LeadsQuery, choices: dict[str, list[tuple[str, str]]])
             "text": texts.get((word, value)),
             "href": f"/leads?{'&'.join(written[:place] + written[place + 1 :])}".removesuffix("?"),
         }
-        for place, (word, value) in enumerate(write_filter(leads_query.wanted))
+        for place, (word, value) in enumerate(write_filter(leads_query.lead_filter))
         if word not in ("q", "any")
     ]
 
@@ -222,7 +219,7 @@ async def show_leads(
     request: Request, caller: PageCaller, query: ReadAsked, page: PageNumber = 1
 ) -> HTMLResponse:
     query = await _with_look(request, caller, query, keep=True)
-    response = await _render(request, caller, "leads/list.html", query, page)
+    response = await _render(request, caller, query, page, whole=True)
     response.headers["HX-Push-Url"] = query.href()  # without the fields that were left empty
     return response
 
@@ -232,12 +229,11 @@ async def show_rows(
     request: Request, caller: PageCaller, query: ReadAsked, page: PageNumber = 1
 ) -> HTMLResponse:
     query = await _with_look(request, caller, query, keep=False)
-    return await _render(request, caller, "leads/_rows.html", query, page)
+    return await _render(request, caller, query, page, whole=False)
 
 
 async def _with_look(request: Request, caller: Caller, leads_query: LeadsQuery, *, keep: bool) -> LeadsQuery:
     """Columns and density as the address says, and kept for the member; else as the member had them last."""
-    require(caller, Permission.READ_LEADS)
     db, business_id, member = context_of(request).db, caller.business_id, caller.subject_id
     saved_look = await db.read(lambda tx: find_look(tx, business_id, member))
     if not {"column", "dense"} & set(request.query_params):
@@ -252,22 +248,22 @@ async def _with_look(request: Request, caller: Caller, leads_query: LeadsQuery, 
 
 
 async def _render(
-    request: Request, caller: Caller, template: str, leads_query: LeadsQuery, page: int
+    request: Request, caller: Caller, leads_query: LeadsQuery, page: int, *, whole: bool
 ) -> HTMLResponse:
-    require(caller, Permission.READ_LEADS)
     context = context_of(request)
-    whole, recall = template == "leads/list.html", part_of(request, CachedCounts).begin()
+    recall = part_of(request, CachedCounts).begin()
 
     def load(tx: Tx) -> dict[str, Any]:
         business_id = caller.business_id
         counts = listing.load_lead_counts(tx, business_id, recall)
-        lead_filter = for_member(leads_query.wanted, caller.subject_id)
+        lead_filter = for_member(leads_query.lead_filter, caller.subject_id)
         matches = listing.find_matches(tx, business_id, lead_filter, counts)
         pages = max(1, -(-matches.total // PAGE))
         number = min(max(page, 1), pages, _LAST_PAGE)
         place = (leads_query.look.sort, PAGE, (number - 1) * PAGE)
         leads = listing.list_matches(tx, business_id, lead_filter, matches, place)
         table = {
+            "whole": whole,
             "total": matches.total,
             "leads": rows_of(tx, business_id, leads, with_crm="crm" in leads_query.look.columns),
             "page": number,
@@ -292,11 +288,11 @@ async def _render(
     values |= {"caller": caller, "asked": leads_query, "can_edit": may(caller, Permission.WRITE_LEADS)}
     values |= {"can_export": may(caller, Permission.EXPORT_LEADS)}
     values |= {"can_erase": may(caller, Permission.ERASE_LEADS)}
-    return context.pages.render(request, template, values)
+    return context.pages.render(request, "leads/list.html", values)
 
 
 def _joined(leads_query: LeadsQuery, *, any_of: bool) -> str:
-    return replace(leads_query, wanted=replace(leads_query.wanted, any_of=any_of)).href()
+    return replace(leads_query, lead_filter=replace(leads_query.lead_filter, any_of=any_of)).href()
 
 
 class PostedForm(BaseModel):
@@ -327,7 +323,7 @@ async def show_views(request: Request, caller: PageCaller, query: ReadAsked) -> 
 
 def _shown(tx: Tx, caller: Caller, leads_query: LeadsQuery, view: SavedView) -> dict[str, Any]:
     query = read_query(view.query)
-    lead_filter = for_member(query.wanted, caller.subject_id)
+    lead_filter = for_member(query.lead_filter, caller.subject_id)
     return {
         "id": view.id,
         "name": view.name,

@@ -1,15 +1,16 @@
-"""Page of one lead: contact points, evidence, work, timeline and credited ad."""
+"""Page of one lead, and the changes of it that members post."""
 
 import re
 from collections.abc import Callable, Mapping
 from itertools import groupby
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
-from fastapi import Form, Request
+from fastapi import Depends, Form, Request
+from pydantic import Field as Limits
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes, require
+from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
 from contatto.accounts.model import Caller, Permission, ReadAudit
 from contatto.audit import AuditEntry, list_acts_on
 from contatto.capture.model import Field
@@ -19,6 +20,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, Translator
 from contatto.kit.values import brand_of, from_micros, is_unreadable
+from contatto.leads.actions import annotations as actions
 from contatto.leads.actions.records import change_lead_status, restore_lead, undo_lead_status
 from contatto.leads.model import (
     STATUS_TEXTS,
@@ -28,24 +30,29 @@ from contatto.leads.model import (
     HistoryKind,
     Lead,
     LeadStatus,
+    Merge,
     Origin,
+    Picks,
     RejectedContact,
     Tombstone,
 )
+from contatto.leads.pages.center import PostedForm, actor_of, rows_of
 from contatto.leads.ports import LeadPorts
-from contatto.leads.rules.filters import explain_reasons
 from contatto.leads.rules.records import (
     ARROW,
+    MOVES,
+    NOTE_LIMIT,
     UNDO_WITHIN,
     ContactLinks,
-    list_moves,
+    explain_reasons,
     person_label,
     reach_of,
+    read_day,
     status_step_to_undo,
 )
-from contatto.leads.store import annotations, listing
-from contatto.leads.store import records as store
+from contatto.leads.store import listing, records
 from contatto.leads.store.jobs import find_tombstone
+from contatto.leads.store.records import find_merge, find_note, find_task, list_equal_points, list_row_ids
 from contatto.measurement import store as measurement
 from contatto.measurement.actions import list_touches_known
 from contatto.measurement.model import Attribution, ConversionKind, TouchKind
@@ -57,20 +64,6 @@ SHOWN_LOOKS: Final = 200
 SHOWN_TEXT: Final = 160
 _CONSENT_TEXTS: Final = {True: N_("Agreed to: %(text)s"), False: N_("Did not agree to: %(text)s")}
 _LOOK: Final = "GET /leads/{lead_id}"
-
-
-def consent_events(tx: Tx, lead: Lead, words: Translator) -> list[dict[str, Any]]:
-    """Return an event for each consent that the person was shown."""
-    consents = tx.ports[LeadPorts].consents(tx, lead.business_id, lead.id)
-    return [
-        {
-            "kind": "consent",
-            "at": consent.at,
-            "text": words.gettext(_CONSENT_TEXTS[consent.given], text=_short(consent.text)),
-            "actor": None,
-        }
-        for consent in consents
-    ]
 
 
 def look_events(tx: Tx, lead: Lead, words: Translator) -> list[dict[str, Any]]:
@@ -119,11 +112,11 @@ def undos_of(tx: Tx, lead: Lead, history: list[HistoryEntry], words: Translator)
     removed = [step for step in history if step.what is HistoryKind.UNLABELLED and step.detail]
     if removed and tx.now - removed[-1].at <= UNDO_WITHIN:
         last = removed[-1]
-        labels = annotations.list_labels_of(tx, lead.business_id, [lead.id])[lead.id]
+        labels = listing.list_labels_of(tx, lead.business_id, [lead.id])[lead.id]
         if all(label.name != last.detail for label in labels):
             text = words.gettext("Label removed: %(detail)s", detail=last.detail)
             add(text, last, "/labels", {"name": last.detail})
-    for rejected in store.list_rejected(tx, lead.business_id, lead.id)[:_SHOWN]:
+    for rejected in records.list_rejected(tx, lead.business_id, lead.id)[:_SHOWN]:
         text = words.gettext("Not a contact detail: %(detail)s", detail=rejected.point.value)
         add(text, rejected, f"/rejected/{rejected.id}/undo", {})
     return sorted(undos, key=lambda undo: undo["at"], reverse=True)
@@ -186,9 +179,9 @@ async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: R
     sees_looks = may(caller, Permission.ADMINISTER)
 
     def load(tx: Tx) -> Lead | Tombstone | RejectedContact | dict[str, Any]:
-        lead = store.find_lead(tx, caller.business_id, lead_id)
+        lead = records.find_lead(tx, caller.business_id, lead_id)
         if lead is None:
-            rejected = next(iter(store.list_rejected(tx, caller.business_id, lead_id)), None)
+            rejected = next(iter(records.list_rejected(tx, caller.business_id, lead_id)), None)
             remaining = rejected or find_tombstone(tx, caller.business_id, lead_id)
             if remaining is None:
                 raise Refused(errors.NOT_FOUND, "Lead not found.")
@@ -228,7 +221,7 @@ async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: R
 async def post_restore(request: Request, caller: FormCaller, lead_id: str) -> RedirectResponse:
 
     def restore(tx: Tx) -> None:
-        lead = store.find_lead(tx, caller.business_id, lead_id)
+        lead = records.find_lead(tx, caller.business_id, lead_id)
         if lead is None:
             raise Refused(errors.NOT_FOUND, "Lead not found.")
         if lead.hidden_at is not None and lead.merged_into is None:
@@ -241,21 +234,20 @@ async def post_restore(request: Request, caller: FormCaller, lead_id: str) -> Re
 def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> dict[str, Any]:
     business_id = lead.business_id
     account = find_account(tx, business_id, lead.channel_account_id)
-    points = store.list_contact_points(tx, business_id, {lead.id})[lead.id]
-    evidence = store.list_evidence_of_lead(tx, business_id, lead.id)
+    points = listing.list_contact_points(tx, business_id, {lead.id})[lead.id]
+    evidence = records.list_evidence_of_lead(tx, business_id, lead.id)
     earned = measurement.find_attribution(tx, business_id, lead.id, ConversionKind.LEAD)
     members = listing.list_member_names(tx, business_id)
-    merged = store.list_merged_leads(tx, business_id, lead.id)
-    history = store.list_history(tx, business_id, lead.id)
+    merged = records.list_merged_leads(tx, business_id, lead.id)
+    history = records.list_history(tx, business_id, lead.id)
     answer = tx.ports[LeadPorts].first_answer(tx, business_id, lead.conversation_id)
-    scored = store.find_score(tx, business_id, lead.id)
+    scored = records.find_score(tx, business_id, lead.id)
     names: dict[str, str] = {source.id: person_label(source.name, source.person_id) for source in merged}
     credits = listing.list_credits(tx, business_id, set(names))
     return {
         "lead": {
             "id": lead.id,
             "name": person_label(lead.name, lead.person_id),
-            "handle": None,
             "status": lead.status.value,
             "source": lead.origin.value,
             "channel": account.platform.value if account else None,
@@ -270,14 +262,14 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> dict[
             "wrote_at": answer[0] if answer else None,
             "answer_s": int((answer[1] - answer[0]).total_seconds()) if answer and answer[1] else None,
         },
-        "moves": [status.value for status in list_moves(lead.status)],
+        "moves": [status.value for status in LeadStatus if status in MOVES[lead.status]],
         "undos": undos_of(tx, lead, history, words),
         "members": _choices(tx, lead, members),
-        "labels": annotations.list_labels_of(tx, business_id, [lead.id])[lead.id],
-        "known_labels": annotations.list_labels(tx, business_id),
-        "notes": annotations.list_notes(tx, business_id, lead.id),
+        "labels": listing.list_labels_of(tx, business_id, [lead.id])[lead.id],
+        "known_labels": listing.list_labels(tx, business_id),
+        "notes": records.list_notes(tx, business_id, lead.id),
         "tasks": sorted(
-            annotations.list_tasks(tx, business_id, lead.id), key=lambda task: task.done_at is not None
+            records.list_tasks(tx, business_id, lead.id), key=lambda task: task.done_at is not None
         ),
         "today": tx.now.date(),
         "fields": [field.value for field in Field],
@@ -299,7 +291,7 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> dict[
                     if merge.merged_id in credits
                     else None,
                 }
-                for merge in annotations.list_merges(tx, lead.business_id, lead.id)
+                for merge in records.list_merges(tx, lead.business_id, lead.id)
                 if merge.kept_id == lead.id and merge.undone_at is None and merge.merged_id in names
             ]
         ),
@@ -321,6 +313,14 @@ def _choices(tx: Tx, lead: Lead, members: dict[str, str]) -> list[tuple[str, str
 
 def _point(point: ContactPoint, evidence: list[Evidence], lead: Lead, *, is_first: bool) -> dict[str, Any]:
     proofs = [item for item in evidence if item.contact_point_id == point.id]
+    evidence_of_point = None
+    if proofs and lead.conversation_id:
+        proof = proofs[0]
+        place = f"/inbox/{lead.conversation_id}#m-{proof.source_id}"
+        href = f"#answer-{proof.source_id}" if proof.origin is Origin.FORM else place
+        evidence_of_point = {
+            "text": proof.raw, "rule": proof.rule, "confidence": proof.confidence, "href": href
+        }  # fmt: skip
     return {
         "id": point.id,
         "field": point.field.value,
@@ -331,15 +331,9 @@ def _point(point: ContactPoint, evidence: list[Evidence], lead: Lead, *, is_firs
         "captured_at": point.created_at,
         "primary": is_first and point.wrong_at is None,
         "is_wrong": point.wrong_at is not None,
-        "evidence": _evidence(proofs[0], lead.conversation_id) if proofs and lead.conversation_id else None,
+        "evidence": evidence_of_point,
         "origins": list(dict.fromkeys([point.origin.value, *(proof.origin.value for proof in proofs)])),
     }
-
-
-def _evidence(proof: Evidence, conversation_id: str) -> dict[str, Any]:
-    in_form = proof.origin is Origin.FORM
-    href = f"#answer-{proof.source_id}" if in_form else f"/inbox/{conversation_id}#m-{proof.source_id}"
-    return {"text": proof.raw, "rule": proof.rule, "confidence": proof.confidence, "href": href}
 
 
 def _attribution(tx: Tx, lead: Lead, earned: Attribution | None) -> dict[str, Any] | None:
@@ -372,7 +366,7 @@ def _timeline(
 ) -> list[dict[str, Any]]:
     """Return the lead's history and its persons' touches, newest first; views for members with permission."""
     events = [_step_event(step, lead, words) for step in history]
-    for merge in annotations.list_merges(tx, lead.business_id, lead.id):
+    for merge in records.list_merges(tx, lead.business_id, lead.id):
         text = words.gettext("Merged with another lead")
         if merge.reason:
             text = words.gettext("Merged with another lead: %(reason)s", reason=merge.reason)
@@ -382,10 +376,12 @@ def _timeline(
             events.append(
                 {"kind": "unmerged", "at": merge.undone_at, "text": undone, "actor": merge.undone_by}
             )
-    for entry in annotations.list_entries(tx, lead.business_id, lead.id):
+    for entry in listing.list_entries(tx, lead.business_id, lead.id):
         text = words.gettext(_FORM_TEXTS[entry.consented], form=entry.form_name, version=entry.version)
         events.append({"kind": "form", "at": entry.at, "text": text, "actor": None})
-    events += consent_events(tx, lead, words)
+    for consent in tx.ports[LeadPorts].consents(tx, lead.business_id, lead.id):
+        text = words.gettext(_CONSENT_TEXTS[consent.given], text=_short(consent.text))
+        events.append({"kind": "consent", "at": consent.at, "text": text, "actor": None})
     events += look_events(tx, lead, words) if sees_looks else []
     touches = [
         touch
@@ -416,39 +412,249 @@ def _step_event(step: HistoryEntry, lead: Lead, words: Translator) -> dict[str, 
     return {"kind": step.what, "at": at, "text": text, "actor": step.actor or None}
 
 
-async def change_lead(
-    request: Request, caller: Caller, lead_id: str, change: Callable[[Tx], object]
-) -> Response:
-    """Change a lead and go back to it. A refused change is answered on the lead's page, with the reason."""
-    require(caller, Permission.WRITE_LEADS)
-    try:
-        await context_of(request).db.write(change)
-    except Refused as refused:
-        if refused.code not in (errors.CONFLICT, errors.INVALID):
-            raise
-        return await answer_lead(request, caller, lead_id, refused)
-    return RedirectResponse(f"/leads/{lead_id}", 303)
+class LeadForm:
+    """A posted change of a lead by a member."""
+
+    def __init__(self, request: Request, caller: FormCaller, lead_id: str) -> None:
+        self.request, self.caller, self.lead_id, self.actor = request, caller, lead_id, actor_of(caller)
+
+    async def change(self, change: Callable[[Tx], object]) -> Response:
+        """Change the lead, and go back to it. A refused change is answered on its page, with the reason."""
+        try:
+            await context_of(self.request).db.write(change)
+        except Refused as refused:
+            if refused.code not in (errors.CONFLICT, errors.INVALID):
+                raise
+            return await answer_lead(self.request, self.caller, self.lead_id, refused)
+        return RedirectResponse(f"/leads/{self.lead_id}", 303)
+
+
+type PostedLead = Annotated[LeadForm, Depends()]
 
 
 @router.post("/leads/{lead_id}/status", Permission.WRITE_LEADS)
 async def post_status(
-    request: Request,
-    caller: FormCaller,
-    lead_id: str,
-    status: Annotated[LeadStatus, Form()],
-    seen: Annotated[LeadStatus, Form()],
+    posted: PostedLead, status: Annotated[LeadStatus, Form()], seen: Annotated[LeadStatus, Form()]
 ) -> Response:
-    business_id, actor = caller.business_id, caller.display_name
-    return await change_lead(
-        request, caller, lead_id, lambda tx: change_lead_status(tx, business_id, lead_id, seen, status, actor)
+    business_id, actor = posted.actor.business_id, posted.actor.name
+    return await posted.change(
+        lambda tx: change_lead_status(tx, business_id, posted.lead_id, seen, status, actor)
     )
 
 
 @router.post("/leads/{lead_id}/status/undo", Permission.WRITE_LEADS)
-async def post_status_undo(
-    request: Request, caller: FormCaller, lead_id: str, seen: Annotated[LeadStatus, Form()]
+async def post_status_undo(posted: PostedLead, seen: Annotated[LeadStatus, Form()]) -> Response:
+    business_id, actor = posted.actor.business_id, posted.actor.name
+    return await posted.change(lambda tx: undo_lead_status(tx, business_id, posted.lead_id, seen, actor))
+
+
+class _Point(PostedForm):
+    """Change of a contact point, unless its value is no longer ``seen``."""
+
+    do: Literal["save", "main", "wrong", "right"] = "save"
+    value: str = Limits("", max_length=400)
+    seen: str = Limits("", max_length=400)
+
+
+@router.post("/leads/{lead_id}/points", Permission.WRITE_LEADS)
+async def post_point(
+    posted: PostedLead,
+    field: Annotated[Field, Form()],
+    value: Annotated[str, Form(max_length=400)] = "",
 ) -> Response:
-    business_id, actor = caller.business_id, caller.display_name
-    return await change_lead(
-        request, caller, lead_id, lambda tx: undo_lead_status(tx, business_id, lead_id, seen, actor)
+    return await posted.change(
+        lambda tx: actions.add_contact_point(tx, posted.actor, posted.lead_id, field, value)
     )
+
+
+@router.post("/leads/{lead_id}/points/{point_id}", Permission.WRITE_LEADS)
+async def post_point_change(posted: PostedLead, point_id: str, sent: Annotated[_Point, Form()]) -> Response:
+    def change(tx: Tx) -> None:
+        if sent.do == "save":
+            actions.change_contact_point(tx, posted.actor, posted.lead_id, point_id, sent.seen, sent.value)
+        elif sent.do == "main":
+            actions.choose_main_contact(tx, posted.actor, posted.lead_id, point_id, sent.seen)
+        else:
+            is_wrong = sent.do == "wrong"
+            actions.mark_contact_wrong(
+                tx, posted.actor, posted.lead_id, point_id, sent.seen, is_wrong=is_wrong
+            )
+
+    return await posted.change(change)
+
+
+@router.post("/leads/{lead_id}/points/{point_id}/reject", Permission.WRITE_LEADS)
+async def post_reject(posted: PostedLead, point_id: str) -> Response:
+    """Reject a contact point; with its last one, delete a lead that has no other origin."""
+    business_id, actor = posted.caller.business_id, posted.caller.display_name
+    return await posted.change(
+        lambda tx: actions.reject_contact_point(tx, business_id, posted.lead_id, point_id, actor)
+    )
+
+
+@router.post("/leads/{lead_id}/rejected/{rejected_id}/undo", Permission.WRITE_LEADS)
+async def post_reject_undo(posted: PostedLead, rejected_id: str) -> Response:
+    return await posted.change(
+        lambda tx: actions.put_back_contact(tx, posted.actor, posted.lead_id, rejected_id)
+    )
+
+
+_LONGEST: Final = 4 * NOTE_LIMIT
+
+
+class _Owner(PostedForm):
+    owner: str = Limits("", max_length=36)
+    seen: str = Limits("", max_length=36)
+
+
+class _Note(PostedForm):
+    text: str = Limits("", max_length=_LONGEST)
+    seen: int = Limits(0, ge=0, le=1_000_000_000)
+
+
+class _Task(_Note):
+    due_on: str = Limits("", max_length=20)
+
+
+class _Change(_Task):
+    do: Literal["save", "delete", "done", "open"] = "save"
+
+
+@router.post("/leads/{lead_id}/owner", Permission.WRITE_LEADS)
+async def post_owner(posted: PostedLead, sent: Annotated[_Owner, Form()]) -> Response:
+    return await posted.change(
+        lambda tx: actions.assign_lead(
+            tx, posted.actor, posted.lead_id, sent.seen or None, sent.owner or None
+        )
+    )
+
+
+@router.post("/leads/{lead_id}/labels", Permission.WRITE_LEADS)
+async def post_label(posted: PostedLead, name: Annotated[str, Form(max_length=200)]) -> Response:
+    return await posted.change(lambda tx: actions.label_lead(tx, posted.actor, posted.lead_id, name))
+
+
+@router.post("/leads/{lead_id}/labels/{label_id}/remove", Permission.WRITE_LEADS)
+async def post_unlabel(posted: PostedLead, label_id: str) -> Response:
+    return await posted.change(lambda tx: actions.unlabel_lead(tx, posted.actor, posted.lead_id, label_id))
+
+
+@router.post("/leads/{lead_id}/notes", Permission.WRITE_LEADS)
+async def post_note(posted: PostedLead, sent: Annotated[_Note, Form()]) -> Response:
+    return await posted.change(lambda tx: actions.add_note(tx, posted.actor, posted.lead_id, sent.text))
+
+
+@router.post("/leads/{lead_id}/notes/{note_id}", Permission.WRITE_LEADS)
+async def post_note_change(posted: PostedLead, note_id: str, sent: Annotated[_Change, Form()]) -> Response:
+    def change(tx: Tx) -> None:
+        note = find_note(tx, posted.caller.business_id, posted.lead_id, note_id)
+        if note is None:
+            raise Refused(errors.NOT_FOUND, "Somebody deleted this note.")
+        if note.revision != sent.seen:
+            raise Refused(
+                errors.CONFLICT, "Somebody else changed this note. Your text is still in the field."
+            )
+        if sent.do == "delete":
+            actions.remove_note(tx, posted.actor, note)
+        else:
+            actions.edit_note(tx, posted.actor, note, sent.text)
+
+    return await posted.change(change)
+
+
+@router.post("/leads/{lead_id}/tasks", Permission.WRITE_LEADS)
+async def post_task(posted: PostedLead, sent: Annotated[_Task, Form()]) -> Response:
+    due_on = read_day(sent.due_on)
+    return await posted.change(
+        lambda tx: actions.add_task(tx, posted.actor, posted.lead_id, sent.text, due_on)
+    )
+
+
+@router.post("/leads/{lead_id}/tasks/{task_id}", Permission.WRITE_LEADS)
+async def post_task_change(posted: PostedLead, task_id: str, sent: Annotated[_Change, Form()]) -> Response:
+    def change(tx: Tx) -> None:
+        task = find_task(tx, posted.caller.business_id, posted.lead_id, task_id)
+        if task is None:
+            raise Refused(errors.NOT_FOUND, "Somebody deleted this task.")
+        if task.revision != sent.seen:
+            raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
+        if sent.do == "delete":
+            actions.remove_task(tx, posted.actor, task)
+        elif sent.do == "save":
+            actions.edit_task(tx, posted.actor, task, sent.text, read_day(sent.due_on))
+        else:
+            actions.finish_task(tx, posted.actor, task, is_done=sent.do == "done")
+
+    return await posted.change(change)
+
+
+type Side = Literal["one", "two"]
+
+
+class _MergeForm(PostedForm):
+    keep: Side
+    name: Side
+    status: Side
+    owner: Side
+    reason: str = Limits("", max_length=1_000)
+
+
+@router.get("/leads/{lead_id}/merge/{other_id}", Permission.WRITE_LEADS, ReadAudit.EACH)
+async def show_merge(request: Request, caller: PageCaller, lead_id: str, other_id: str) -> HTMLResponse:
+    context = context_of(request)
+
+    def load(tx: Tx) -> dict[str, Any]:
+        leads = list[Lead]()
+        for requested_id in (lead_id, other_id):
+            lead = records.find_lead(tx, caller.business_id, requested_id)
+            if lead is None or lead.hidden_at is not None:
+                raise Refused(errors.NOT_FOUND, "Lead not found.")
+            leads.append(lead)
+        if lead_id == other_id:
+            raise Refused(errors.INVALID, "Choose two different leads.")
+        equal = list_equal_points(tx, caller.business_id, lead_id, other_id)
+        sides = rows_of(tx, caller.business_id, leads)
+        moves = [_moves(tx, lead, len(equal)) for lead in leads]
+        return {"sides": sides, "moves": moves, "equal": len(equal)}
+
+    values = await context.db.read(load)
+    return context.pages.render(request, "leads/merge.html", values | {"caller": caller})
+
+
+@router.post("/leads/{lead_id}/merge/{other_id}", Permission.WRITE_LEADS)
+async def post_merge(
+    request: Request, caller: FormCaller, lead_id: str, other_id: str, sent: Annotated[_MergeForm, Form()]
+) -> RedirectResponse:
+    target_id, source_id = (lead_id, other_id) if sent.keep == "one" else (other_id, lead_id)
+    picks = Picks(*(picked != sent.keep for picked in (sent.name, sent.status, sent.owner)))
+    actor = actor_of(caller)
+
+    def merge(tx: Tx) -> Merge:
+        return actions.merge_leads(tx, actor, target_id, source_id, picks, sent.reason)
+
+    await context_of(request).db.write(merge)
+    return RedirectResponse(f"/leads/{target_id}", 303)
+
+
+@router.post("/leads/{lead_id}/merges/{merge_id}/undo", Permission.WRITE_LEADS)
+async def post_unmerge(request: Request, caller: FormCaller, lead_id: str, merge_id: str) -> RedirectResponse:
+    actor = actor_of(caller)
+
+    def undo(tx: Tx) -> None:
+        merge = find_merge(tx, caller.business_id, merge_id)
+        if merge is None or lead_id not in (merge.kept_id, merge.merged_id):
+            raise Refused(errors.NOT_FOUND, "Merge not found.")
+        actions.undo_merge(tx, actor, merge_id)
+
+    await context_of(request).db.write(undo)
+    return RedirectResponse(f"/leads/{lead_id}", 303)
+
+
+def _moves(tx: Tx, lead: Lead, equal: int) -> dict[str, int]:
+    rows = {name: len(ids) for name, ids in list_row_ids(tx, lead.business_id, lead.id).items()}
+    return {
+        "details": rows["contact_points"] - equal,
+        "notes": rows["lead_notes"],
+        "tasks": rows["lead_tasks"],
+        "steps": rows["lead_history"],
+    }

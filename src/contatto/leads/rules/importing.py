@@ -150,10 +150,6 @@ class UnreadableRow(Exception):
         self.says = LazyText(text, **values)
         super().__init__(str(self.says))
 
-    @classmethod
-    def saying(cls, says: LazyText) -> "UnreadableRow":
-        return cls(says.text, **says.values)
-
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
@@ -258,7 +254,8 @@ def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> Im
         else:
             texts.setdefault(column, []).append(text)
     if not contacts:
-        raise UnreadableRow.saying(problems[0] if problems else LazyText("This row has no contact detail."))
+        problem = problems[0] if problems else LazyText("This row has no contact detail.")
+        raise UnreadableRow(problem.text, **problem.values)
     unique_contacts = {(contact.field, contact.value): contact for contact in contacts}.values()
     statuses = [read_status(text) for text in texts.get(ImportColumn.STATUS, ())]
     if None in statuses:

@@ -1,29 +1,13 @@
-"""Tables of jobs on leads and of scores."""
+"""Queries of jobs on leads, of models of their quality, and of erasure."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Float,
-    Index,
-    Integer,
-    LargeBinary,
-    PrimaryKeyConstraint,
-    String,
-    Table,
-    and_,
-    case,
-    func,
-    literal_column,
-    or_,
-    select,
-)
+from sqlalchemy import and_, case, func, or_, select
 
-from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, row_of, rows_of, sealed, tenant, text
+from contatto.kit.db.tx import Tx, row_of, rows_of
 from contatto.kit.exports import ExportKind, drop_contents
 from contatto.kit.vault import Vault
 from contatto.leads.model import (
@@ -41,21 +25,23 @@ from contatto.leads.model import (
     ScoredLead,
     Tombstone,
 )
-from contatto.leads.store.annotations import (
+from contatto.leads.store.tables import (
+    IS_OPEN,
+    contact_points,
+    evidence,
     lead_entries,
+    lead_history,
+    lead_job_items,
+    lead_jobs,
     lead_labels,
     lead_merges,
+    lead_models,
     lead_notes,
+    lead_scores,
     lead_tasks,
     lead_views,
-)
-from contatto.leads.store.records import (
-    contact_points,
-    delete_rejected_of,
-    evidence,
-    lead_history,
-    lead_scores,
     leads,
+    rejected_contacts,
 )
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import conversions
@@ -121,20 +107,6 @@ def list_leads_to_score(tx: Tx, business_id: str, since: datetime, limit: int) -
     return scored_leads
 
 
-lead_models: Final = Table(
-    "lead_models",
-    metadata,
-    Column("business_id", String(36), primary_key=True),
-    instant("learned_at"),
-    Column("outcomes", Integer, nullable=False),
-    Column("share", Float, nullable=False),
-    Column("loss", Float, nullable=False),
-    Column("correction", LargeBinary, nullable=False),
-    sealed("body"),
-    Column("held", LargeBinary),
-)
-
-
 def save_lead_model(tx: Tx, model: LeadModel) -> None:
     """Save a model in place of the previous one."""
     row = {
@@ -161,47 +133,6 @@ def find_lead_model(tx: Tx, business_id: str) -> LeadModel | None:
     return LeadModel(**dict(row) | {"body": opened, "correction": bytes(row["correction"]), "held": held_out})
 
 
-_OPEN: Final[ColumnElement[bool]] = literal_column("state <> 'done'")
-
-lead_jobs = Table(
-    "lead_jobs",
-    metadata,
-    key(),
-    tenant(),
-    Column("kind", Choice(JobKind), nullable=False),
-    Column("state", Choice(LeadJobState), nullable=False),
-    Column("member_id", String(36), nullable=False),
-    text("actor"),
-    sealed("plan"),
-    Column("value", String(36), nullable=False),
-    Column("cursor", String(36), nullable=False),
-    Column("total", Integer, nullable=False),
-    Column("done", Integer, nullable=False),
-    Column("skipped", Integer, nullable=False),
-    Column("undo_of", String(36)),
-    Column("undone_by", String(36)),
-    instant("created_at"),
-    instant("moved_at"),
-    instant("ended_at", nullable=True),
-    Index("ix_lead_jobs_business_id", "business_id", "created_at"),
-    Index("ix_lead_jobs_open", "business_id", "state", sqlite_where=_OPEN, postgresql_where=_OPEN),
-)
-
-lead_job_items = Table(
-    "lead_job_items",
-    metadata,
-    tenant(),
-    Column("job_id", String(36), nullable=False),
-    Column("position", Integer, nullable=False),
-    Column("lead_id", String(36), nullable=False),
-    Column("state", Choice(ItemState), nullable=False),
-    text("before"),
-    text("after"),
-    text("reason"),
-    PrimaryKeyConstraint("business_id", "job_id", "position"),
-)
-
-
 def save_job(tx: Tx, job: LeadJob) -> None:
     row = row_of(job)
     plan = seal_plan(tx.vault, job.business_id, job.id, job.plan)
@@ -226,7 +157,7 @@ def find_job(tx: Tx, business_id: str, job_id: str) -> LeadJob | None:
 
 def list_jobs(tx: Tx, business_id: str, since: datetime, limit: int = 10) -> list[LeadJob]:
     """Jobs that wait or run, or that began after a time, latest first; of their plans only the value."""
-    recent = and_(or_(_OPEN, lead_jobs.c.created_at >= since), lead_jobs.c.state != LeadJobState.DRAFT)
+    recent = and_(or_(IS_OPEN, lead_jobs.c.created_at >= since), lead_jobs.c.state != LeadJobState.DRAFT)
     shown = [column for column in lead_jobs.c if column.name != "plan"]
     query = select(*shown).where(lead_jobs.c.business_id == business_id, recent)
     rows = tx.execute(
@@ -237,13 +168,13 @@ def list_jobs(tx: Tx, business_id: str, since: datetime, limit: int = 10) -> lis
 
 def count_waiting_jobs(tx: Tx, business_id: str) -> int:
     conditions = rows_of(lead_jobs, business_id, state=LeadJobState.WAITING)
-    return int(tx.scalar(select(func.count()).select_from(lead_jobs).where(_OPEN, *conditions)))
+    return int(tx.scalar(select(func.count()).select_from(lead_jobs).where(IS_OPEN, *conditions)))
 
 
 def list_leads_to_erase(tx: Tx, business_id: str) -> set[str]:
     """Return the ids of leads that an unfinished job will erase."""
     conditions = rows_of(lead_jobs, business_id, kind=JobKind.ERASE)
-    rows = tx.execute(select(lead_jobs).where(_OPEN, *conditions)).mappings()
+    rows = tx.execute(select(lead_jobs).where(IS_OPEN, *conditions)).mappings()
     return {lead_id for row in rows for lead_id in _open_job(tx, row).plan.lead_ids}
 
 
@@ -258,7 +189,7 @@ def list_free_businesses(tx: Tx, most: int, moved_since: datetime) -> list[tuple
     waits = func.sum(case((lead_jobs.c.state == LeadJobState.WAITING, 1), else_=0))
     is_held = and_(lead_jobs.c.state == LeadJobState.RUNNING, lead_jobs.c.moved_at > moved_since)
     held_count = func.sum(case((is_held, 1), else_=0))
-    query = select(lead_jobs.c.business_id, held_count.label("held")).where(_OPEN)
+    query = select(lead_jobs.c.business_id, held_count.label("held")).where(IS_OPEN)
     free = query.group_by(lead_jobs.c.business_id).having(waits > 0, held_count < most)
     return [(row.business_id, most - row.held) for row in tx.execute(free.order_by(lead_jobs.c.business_id))]
 
@@ -266,7 +197,7 @@ def list_free_businesses(tx: Tx, most: int, moved_since: datetime) -> list[tuple
 def list_next_jobs(tx: Tx, business_id: str, limit: int) -> list[str]:
     """Return the ids of the jobs that have waited longest, locked until the end of the transaction."""
     query = select(lead_jobs.c.id).where(
-        _OPEN, lead_jobs.c.business_id == business_id, lead_jobs.c.state == LeadJobState.WAITING
+        IS_OPEN, lead_jobs.c.business_id == business_id, lead_jobs.c.state == LeadJobState.WAITING
     )
     query = query.order_by(lead_jobs.c.created_at, lead_jobs.c.id).limit(limit)
     return list(tx.execute(query.with_for_update(skip_locked=True) if tx.locks_rows else query).scalars())
@@ -316,23 +247,10 @@ def count_job_items(tx: Tx, business_id: str, job_id: str) -> dict[tuple[ItemSta
     return {(ItemState(row["state"]), bool(row["told"])): row["n"] for row in rows}
 
 
-def delete_drafts(tx: Tx, business_id: str, member_id: str) -> None:
-    """Delete the imports that a member looked at and did not start."""
-    drafts = rows_of(lead_jobs, business_id, member_id=member_id, state=LeadJobState.DRAFT)
-    tx.execute(lead_jobs.delete().where(_OPEN, *drafts))
-
-
-def record_draft_started(tx: Tx, job: LeadJob) -> bool:
-    """Let a draft wait for its turn; False when it was started before."""
-    is_draft = lead_jobs.c.state == LeadJobState.DRAFT
-    values = {"state": LeadJobState.WAITING, "created_at": tx.now, "moved_at": tx.now}
-    return tx.change(lead_jobs, job.business_id, job.id, is_draft, **values)
-
-
 def delete_old_drafts(tx: Tx, until: datetime) -> int:
     """Delete imports that were not started, of all businesses."""
     old = lead_jobs.delete().where(
-        _OPEN, lead_jobs.c.state == LeadJobState.DRAFT, lead_jobs.c.moved_at < until
+        IS_OPEN, lead_jobs.c.state == LeadJobState.DRAFT, lead_jobs.c.moved_at < until
     )
     return int(tx.execute(old).rowcount)
 
@@ -356,7 +274,7 @@ def _job_of(row: Mapping[Any, Any], plan: JobPlan) -> LeadJob:
 
 _HANGING: Final = (
     evidence, contact_points, lead_history, lead_notes, lead_tasks, lead_labels, lead_entries,
-    lead_scores,
+    lead_scores, rejected_contacts,
 )  # fmt: skip
 
 
@@ -383,7 +301,7 @@ def record_erased(tx: Tx, lead: Lead, actor: str) -> None:
 
 def delete_traces(tx: Tx, erased: ErasedPeople) -> None:
     """Delete what hangs on the leads, the journals of their merges, and files that may hold them."""
-    delete_rejected_of(tx, erased.business_id, erased.person_ids, erased.lead_ids)
+    tx.delete(rejected_contacts, erased.business_id, person_id=erased.person_ids)
     for table in _HANGING:
         tx.delete(table, erased.business_id, lead_id=erased.lead_ids)
     tx.delete(lead_merges, erased.business_id, kept_id=erased.lead_ids)
@@ -398,10 +316,6 @@ def list_view_queries(tx: Tx, business_id: str) -> dict[str, str]:
     return {
         row["id"]: tx.vault.open(row["query"], business_id, "lead_views.query", row["id"]) for row in rows
     }
-
-
-def delete_views(tx: Tx, business_id: str, view_ids: set[str]) -> None:
-    tx.delete(lead_views, business_id, id=view_ids)
 
 
 def list_plans(tx: Tx, business_id: str) -> Iterator[tuple[str, JobKind, LeadJobState, JobPlan]]:

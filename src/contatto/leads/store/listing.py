@@ -1,20 +1,17 @@
-"""SQL of the Leads Center: filters, pages, counts, credits and layouts."""
+"""Queries of lists of leads: filters, pages, counts, contact points and credits."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
 from sqlalchemy import (
     CTE,
-    Boolean,
-    Column,
     ColumnElement,
     Integer,
     Select,
-    String,
-    Table,
     and_,
+    bindparam,
     false,
     func,
     literal,
@@ -32,38 +29,159 @@ from contatto.accounts.model import BusinessId, Permission
 from contatto.accounts.store import ad_accounts, list_able_members, list_members
 from contatto.channels.store import list_accounts
 from contatto.kit.db.database import CountReader
-from contatto.kit.db.tx import Instant, Tx, Words, metadata, rows_of, tenant
-from contatto.kit.values import read_number
-from contatto.leads.model import Lead, LeadStatus
+from contatto.kit.db.statements import Query
+from contatto.kit.db.tx import Instant, Tx, rows_of, within
+from contatto.kit.values import is_unreadable, micros, read_number
+from contatto.leads.model import ContactPoint, FormEntry, Lead, LeadId, LeadLabel, LeadStatus
 from contatto.leads.ports import LeadPorts
-from contatto.leads.rules.filters import (
-    BANDS,
-    NOBODY,
-    USUAL_SORT,
-    Agreed,
-    ChatState,
-    Has,
-    LeadFilter,
-    ListLayout,
-    known_columns,
-)
 from contatto.leads.rules.records import (
+    BANDS,
     CONSENT,
     EMAIL,
     LABELLED,
+    NOBODY,
     PHONE,
     TWIN,
+    USUAL_SORT,
+    Agreed,
+    ChatState,
     Facet,
+    Has,
+    LeadFilter,
+    ListLayout,
     facet_word,
     fold_text,
     is_initial,
+    known_columns,
     search_values,
     visitor_mark,
 )
-from contatto.leads.store.records import contact_points, lead_scores, leads
+from contatto.leads.store.tables import (
+    contact_points,
+    labels,
+    lead_entries,
+    lead_labels,
+    lead_looks,
+    lead_scores,
+    leads,
+)
 from contatto.measurement import store as measurement
 from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd
 from contatto.measurement.store import conversions, measured_ads
+
+
+def unerased_leads(business_id: str) -> Select[Any]:
+    """Return the leads of a business without the tombstones of those that were erased."""
+    return select(leads).where(leads.c.business_id == business_id, leads.c.erased_at.is_(None))
+
+
+def list_leads_by_id(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Lead]:
+    """Return leads by the requested id; for a merged lead, its target lead."""
+    query = unerased_leads(business_id)
+    leads_by_id = {lead.id: lead for lead in tx.list(Lead, query.where(leads.c.id.in_(lead_ids)))}
+    targets = {lead.merged_into for lead in leads_by_id.values() if lead.merged_into}
+    if not targets:
+        return {lead.id: lead for lead in leads_by_id.values()}
+    targets_by_id = {lead.id: lead for lead in tx.list(Lead, query.where(leads.c.id.in_(targets)))}
+    return {
+        lead_id: targets_by_id.get(LeadId(lead.merged_into or ""), lead)
+        for lead_id, lead in leads_by_id.items()
+    }
+
+
+_POINTS: Final = Query(
+    select(*(contact_points.c[field.name] for field in fields(ContactPoint)))
+    .where(contact_points.c.business_id == bindparam("of"), within(contact_points.c.lead_id, "ids"))
+    .order_by(contact_points.c.created_at, contact_points.c.id)
+)
+
+
+def list_contact_points(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, list[ContactPoint]]:
+    """Return contact points by lead, opened: the main one first, wrong ones last, else by age."""
+    points_by_lead: dict[str, list[ContactPoint]] = {lead_id: [] for lead_id in lead_ids}
+    for row in _POINTS.rows(tx, {"of": business_id, "ids": lead_ids}):
+        point_id, lead_id, field, value, *rest = row
+        opened = tx.open_text(value, business_id, "contact_points.value", point_id)
+        points_by_lead[lead_id].append(ContactPoint(point_id, LeadId(lead_id), field, opened, *rest))
+    for points in points_by_lead.values():
+        points.sort(
+            key=lambda point: (point.wrong_at is not None, -micros(point.main_at) if point.main_at else 0)
+        )
+    tx.record_contact_reads("lead_id", [lead_id for lead_id, points in points_by_lead.items() if points])
+    return points_by_lead
+
+
+def list_outgoing_points(
+    tx: Tx, business_id: str, lead_ids: Collection[str]
+) -> dict[str, list[ContactPoint]]:
+    """Return the contact points that may leave the installation: readable, not wrong, the main one first.
+
+    CRMs, webhooks, signals, the API and files all use this function.
+    """
+    points = list_contact_points(tx, business_id, lead_ids)
+    return {
+        lead_id: [point for point in some if point.wrong_at is None and not is_unreadable(point.value)]
+        for lead_id, some in points.items()
+    }
+
+
+def list_wrong_values(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, set[str]]:
+    """Return the contact values of leads that members marked wrong; answers to forms may hold them too."""
+    query = select(contact_points.c.id, contact_points.c.lead_id, contact_points.c.value).where(
+        contact_points.c.business_id == business_id,
+        contact_points.c.lead_id.in_(lead_ids),
+        contact_points.c.wrong_at.is_not(None),
+    )
+    values: dict[str, set[str]] = {lead_id: set() for lead_id in lead_ids}
+    for row in tx.execute(query):
+        opened = tx.open_text(row.value, business_id, "contact_points.value", row.id)
+        values[row.lead_id].add(opened)
+    return values
+
+
+def list_scores(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, int]:
+    conditions = lead_scores.c.business_id == business_id, lead_scores.c.lead_id.in_(sorted(lead_ids))
+    rows = tx.execute(select(lead_scores.c.lead_id, lead_scores.c.score).where(*conditions))
+    return dict(map(tuple, rows))
+
+
+def list_labels(tx: Tx, business_id: str) -> list[LeadLabel]:
+    return tx.list(
+        LeadLabel, select(labels).where(labels.c.business_id == business_id).order_by(labels.c.name_key)
+    )
+
+
+def list_labels_of(tx: Tx, business_id: str, lead_ids: Iterable[str]) -> dict[str, list[LeadLabel]]:
+    labels_by_lead: dict[str, list[LeadLabel]] = {lead_id: [] for lead_id in lead_ids}
+    query = (
+        select(lead_labels.c.lead_id, labels)
+        .join(labels, labels.c.id == lead_labels.c.label_id)
+        .where(lead_labels.c.business_id == business_id, lead_labels.c.lead_id.in_(labels_by_lead))
+        .order_by(labels.c.name_key)
+    )
+    for row in tx.execute(query).mappings():
+        labels_by_lead[row["lead_id"]].append(LeadLabel(row["id"], row["name"], row["tone"]))
+    return labels_by_lead
+
+
+def list_entries(tx: Tx, business_id: str, lead_id: str) -> list[FormEntry]:
+    """Return the forms of a lead, oldest first."""
+    query = select(lead_entries).where(*rows_of(lead_entries, business_id, lead_id=lead_id))
+    return tx.list(FormEntry, query.order_by(lead_entries.c.at, lead_entries.c.id))
+
+
+def list_form_names(tx: Tx, business_id: str) -> list[tuple[str, str]]:
+    """Return the forms of leads, with their latest names; each is a jump in the index, not a scan."""
+    condition = lead_entries.c.business_id == business_id
+    next_one = select(func.min(lead_entries.c.form_id)).where(condition)
+    latest = select(lead_entries.c.form_name).where(condition).order_by(lead_entries.c.at.desc()).limit(1)
+    names: list[tuple[str, str]] = []
+    last = ""
+    while form_id := tx.scalar(next_one.where(lead_entries.c.form_id > last)):
+        last = str(form_id)
+        names.append((last, str(tx.scalar(latest.where(lead_entries.c.form_id == last)))))
+    return names
+
 
 type Credit = tuple[Attribution, MeasuredAd]
 
@@ -99,7 +217,7 @@ def earned_elsewhere(
 
 
 def is_earned_elsewhere(tx: Tx, business_id: str, lead_id: str, ad_account_id: str) -> bool:
-    """Return a condition: an ad of another ad account earned the lead."""
+    """Report whether an ad of another ad account of ours earned the lead."""
     return bool(tx.scalar(select(earned_elsewhere(literal(lead_id), business_id, ad_account_id))))
 
 
@@ -115,7 +233,7 @@ def list_assignees(tx: Tx, business_id: str) -> list[tuple[str, str]]:
 
 
 def list_credits(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Credit]:
-    """For each lead that an ad earned: the attribution and the ad."""
+    """Return the attribution and the ad of each lead that an ad earned."""
     earned = measurement.list_attributions(tx, business_id, lead_ids)
     ad_ids = {credit.ad_id for credit in earned.values() if credit.ad_id}
     ads = measurement.list_measured_ads(tx, business_id, ad_ids)
@@ -127,7 +245,7 @@ def list_credits(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Cred
 
 
 def list_winning_ads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, AdNames]:
-    """For each lead that an ad earned: what the ad is called. Lists show no more of it."""
+    """Return the names of the ad of each lead that an ad earned; lists show no more of it."""
     names = (measured_ads.c.campaign_name, measured_ads.c.ad_group_name, measured_ads.c.ad_name)
     query = (
         select(conversions.c.subject_id, *names)
@@ -173,12 +291,12 @@ def _strpos(element: Any, compiler: Any, **more: Any) -> str:
 
 
 def collected(ids: Select[Any], engine: str) -> Condition:
-    """Return all ids are collected first: the quickest for leads in any order, and to count."""
+    """Collect all ids first: the quickest for leads in any order, and to count."""
     return _one_of(leads.c.id, ids, engine)
 
 
 def _one_of(column: ColumnElement[Any], values: Select[Any], engine: str) -> Condition:
-    """Return a condition: the column is in the result of a select.
+    """Return the condition that a column is in the result of a select.
 
     Of an array PostgreSQL looks for each value in the index, in its order. Of a select it would make a join,
     which reads all leads, and costs thrice as much.
@@ -189,7 +307,7 @@ def _one_of(column: ColumnElement[Any], values: Select[Any], engine: str) -> Con
 
 
 def probed(ids: Select[Any], _engine: str) -> Condition:
-    """Return each lead is looked up: the quickest for the first leads of an order."""
+    """Look up each lead: the quickest for the first leads of an order."""
     (column,) = ids.selected_columns
     return ids.where(column == leads.c.id).exists()
 
@@ -352,7 +470,7 @@ class _FilterContext:
 
 
 def _search_conditions(context: _FilterContext, text: str) -> list[Condition]:
-    """By a part of the name, by a whole contact value in several spellings, or by names and ids of ads."""
+    """Search by a part of the name, a contact value in several spellings, or names and ids of ads."""
     conditions = [or_(match_words(leads.c.name_key, text), *_sharing(context, text))]
     mark = visitor_mark(text)
     if mark is not None:
@@ -442,7 +560,7 @@ def find_matches(
 ) -> Matches:
     """Count the matches, and say how to read them where they are a few thousand or less.
 
-    ``counts`` by status are taken at their word where they are known and enough.
+    ``counts`` by status answer a filter by status alone.
     """
     if counts is not None and lead_filter == LeadFilter(statuses=lead_filter.statuses):
         return Matches(sum(counts.get(status, 0) for status in lead_filter.statuses or LeadStatus), None)
@@ -614,7 +732,7 @@ def _order(sort: str, columns: Any) -> list[ColumnElement[Any]]:
 
 
 def list_twins(tx: Tx, business_id: str, lead_ids: Iterable[str]) -> list[Lead]:
-    """Other leads that share a contact value with one of these: possible duplicates."""
+    """Return other leads that share a contact value with one of these: possible duplicates."""
     ids = list(lead_ids)
     condition = contact_points.c.business_id == business_id
     own = select(contact_points.c.value_index).where(condition, contact_points.c.lead_id.in_(ids)).distinct()
@@ -627,16 +745,6 @@ def list_twins(tx: Tx, business_id: str, lead_ids: Iterable[str]) -> list[Lead]:
     twin_ids = {row[0] for row in tx.execute(sharing)} - set(ids)
     twins = tx.list(Lead, select(leads).where(leads.c.business_id == business_id, leads.c.id.in_(twin_ids)))
     return sorted((lead for lead in twins if lead.hidden_at is None), key=lambda lead: lead.created_at)
-
-
-lead_looks = Table(
-    "lead_looks",
-    metadata,
-    Column("member_id", String(36), primary_key=True),
-    tenant(),
-    Column("shown", Words, nullable=False),
-    Column("is_dense", Boolean, nullable=False),
-)
 
 
 def find_look(tx: Tx, business_id: str, member_id: str) -> ListLayout | None:

@@ -1,158 +1,48 @@
-"""Tables of leads, contact points, evidence, history and scores, with sealed values."""
+"""Reads and changes of single leads: contact points, labels, notes, views, merges."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import fields
-from datetime import datetime, timedelta
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Float,
-    Index,
-    Integer,
-    LargeBinary,
-    Select,
-    String,
-    Table,
-    UniqueConstraint,
-    bindparam,
-    literal_column,
-    select,
-    update,
-)
+from sqlalchemy import and_, bindparam, func, or_, select, update
 
-from contatto.capture.model import Field
-from contatto.kit.db.statements import PreparedQuery, Query, insert_all, insert_new, update_rows
-from contatto.kit.db.tx import (
-    Choice,
-    Instant,
-    Tx,
-    Words,
-    instant,
-    key,
-    metadata,
-    only,
-    row_of,
-    rows_of,
-    sealed,
-    tenant,
-    text,
-    within,
-)
-from contatto.kit.values import is_unreadable, micros
-from contatto.kit.vault import Vault
+from contatto.kit.db.statements import Query, update_rows
+from contatto.kit.db.tx import Tx, row_of, rows_of, within
+from contatto.kit.values import from_micros
 from contatto.leads.model import (
     ContactPoint,
     Evidence,
     HistoryEntry,
-    HistoryKind,
+    Journal,
     Lead,
-    LeadId,
+    LeadLabel,
     LeadScore,
     LeadStatus,
-    Origin,
+    Merge,
+    MergedFields,
+    Note,
     RejectedContact,
+    SavedView,
+    Task,
 )
 from contatto.leads.rules.records import name_key, phone_country
-
-
-def _of_listed(name: str, *columns: str) -> Index:
-    """Return an index of the leads that are in the lists, in this order.
-
-    PostgreSQL takes no order from an index that has ``hidden_at`` before it, so the hidden ones are left out
-    of the index. The column stands at its end, because SQLite reads the row for it otherwise.
-    """
-    shown: Any = literal_column("hidden_at IS NULL")
-    return Index(name, "business_id", *columns, "hidden_at", sqlite_where=shown, postgresql_where=shown)
-
-
-leads = Table(
-    "leads",
-    metadata,
-    key(),
-    Column("number", BigInteger, nullable=False, unique=True),
-    tenant(),
-    Column("person_id", String(36), nullable=False),
-    Column("channel_account_id", String(36), nullable=False),
-    Column("conversation_id", String(36), nullable=False),
-    sealed("name", nullable=True),
-    Column("status", Choice(LeadStatus), nullable=False),
-    Column("origin", Choice(Origin), nullable=False),
-    instant("created_at"),
-    instant("updated_at"),
-    text("name_key", default=""),
-    Column("owner_id", String(36)),
-    instant("hidden_at", nullable=True),
-    Column("merged_into", String(36)),
-    Column("is_test", Boolean, nullable=False, server_default=literal_column("FALSE")),
-    text("facets", default=""),
-    Column("score", Integer, nullable=False, server_default=literal_column("-1")),
-    instant("erased_at", nullable=True),
-    text("erased_by", default=""),
-    UniqueConstraint("business_id", "person_id"),
-    _of_listed("ix_leads_by_creation", "created_at", "id", "status", "owner_id", "facets"),
-    _of_listed("ix_leads_by_activity", "updated_at", "id"),
-    _of_listed("ix_leads_by_status", "status", "created_at", "id"),
-    _of_listed("ix_leads_by_name", "name_key", "id"),
-    _of_listed("ix_leads_by_score", "score", "id"),
-    _of_listed("ix_leads_by_owner", "owner_id"),
-    _of_listed("ix_leads_by_facets", "facets", "status", "owner_id"),
-    _of_listed("ix_leads_listed", "id"),
-    Index("ix_leads_merged", "business_id", "merged_into", **only("merged_into IS NOT NULL")),
-)
-
-contact_points = Table(
-    "contact_points",
-    metadata,
-    key(),
-    tenant(),
-    Column("lead_id", String(36), nullable=False),
-    Column("field", Choice(Field), nullable=False),
-    sealed("value"),
-    Column("value_index", LargeBinary(16), nullable=False),
-    Column("origin", Choice(Origin), nullable=False),
-    instant("created_at"),
-    Column("country", String(2)),
-    instant("main_at", nullable=True),
-    instant("wrong_at", nullable=True),
-    UniqueConstraint("business_id", "lead_id", "field", "value_index"),
-    Index("ix_contact_points_of_country", "business_id", "country", **only("country IS NOT NULL")),
-    Index("ix_contact_points_of_value", "business_id", "value_index", "lead_id"),
-)
-
-evidence = Table(
-    "evidence",
-    metadata,
-    key(),
-    tenant(),
-    Column("lead_id", String(36), nullable=False),
-    Column("contact_point_id", String(36), nullable=False),
-    Column("origin", Choice(Origin), nullable=False),
-    Column("source_id", String(64), nullable=False),
-    Column("start", Integer, nullable=False),
-    Column("end", Integer, nullable=False),
-    sealed("raw"),
-    Column("rule", String(64), nullable=False),
-    Column("confidence", Float, nullable=False),
-    instant("at"),
-    UniqueConstraint("business_id", "contact_point_id", "source_id", "start"),
-    Index("ix_evidence_business_id_lead_id", "business_id", "lead_id"),
-)
-
-lead_history = Table(
-    "lead_history",
-    metadata,
-    key(),
-    tenant(),
-    Column("lead_id", String(36), nullable=False),
-    Column("what", Choice(HistoryKind), nullable=False),
-    sealed("detail", nullable=True),
-    text("actor"),
-    instant("at"),
-    Index("ix_lead_history_business_id_lead_id", "business_id", "lead_id", "at"),
+from contatto.leads.store.intake import history_row, lead_row, point_row
+from contatto.leads.store.listing import list_contact_points, unerased_leads
+from contatto.leads.store.tables import (
+    contact_points,
+    evidence,
+    labels,
+    lead_entries,
+    lead_history,
+    lead_labels,
+    lead_merges,
+    lead_notes,
+    lead_scores,
+    lead_tasks,
+    lead_views,
+    leads,
+    rejected_contacts,
 )
 
 
@@ -161,24 +51,13 @@ def save_lead(tx: Tx, lead: Lead) -> bool:
     return tx.insert_ignore(leads, lead_row(tx.vault, lead))
 
 
-def lead_row(vault: Vault, lead: Lead) -> dict[str, Any]:
-    """Return the row of a lead: its name sealed, and a plain key to sort by, without contact details."""
-    name = vault.seal(lead.name, lead.business_id, "leads.name", lead.id) if lead.name else None
-    return row_of(lead) | {"name": name, "name_key": name_key(lead.name)}
-
-
 def find_lead(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
-    return tx.find(Lead, _unerased_of(business_id).where(leads.c.id == lead_id))
-
-
-def _unerased_of(business_id: str) -> Select[Any]:
-    """Return the leads of a business without the tombstones of those that were erased."""
-    return select(leads).where(leads.c.business_id == business_id, leads.c.erased_at.is_(None))
+    return tx.find(Lead, unerased_leads(business_id).where(leads.c.id == lead_id))
 
 
 def find_lead_by_number(tx: Tx, business_id: str, number: int) -> Lead | None:
     """Return a lead by the API's ``lead_id``; for a merged lead, its target lead."""
-    lead = tx.find(Lead, _unerased_of(business_id).where(leads.c.number == number))
+    lead = tx.find(Lead, unerased_leads(business_id).where(leads.c.number == number))
     if lead is None or lead.merged_into is None:
         return lead
     return find_lead(tx, business_id, lead.merged_into)
@@ -186,13 +65,13 @@ def find_lead_by_number(tx: Tx, business_id: str, number: int) -> Lead | None:
 
 def find_lead_to_change(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
     """Return a lead, locked until the end of the transaction."""
-    query = _unerased_of(business_id).where(leads.c.id == lead_id)
+    query = unerased_leads(business_id).where(leads.c.id == lead_id)
     return tx.find(Lead, query.with_for_update() if tx.locks_rows else query)
 
 
 def list_leads_to_change(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, Lead]:
     """Return leads by their own id, merged ones too, locked in one order until the end."""
-    query = _unerased_of(business_id).where(leads.c.id.in_(lead_ids)).order_by(leads.c.id)
+    query = unerased_leads(business_id).where(leads.c.id.in_(lead_ids)).order_by(leads.c.id)
     return {lead.id: lead for lead in tx.list(Lead, query.with_for_update() if tx.locks_rows else query)}
 
 
@@ -211,20 +90,6 @@ def find_lead_of_conversation(tx: Tx, business_id: str, person_id: str, conversa
     """Return the lead of a person, if it began in this conversation of theirs."""
     query = select(leads).where(*rows_of(leads, business_id, person_id=person_id))
     return tx.find(Lead, query.where(leads.c.conversation_id == conversation_id))
-
-
-def list_leads_by_id(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Lead]:
-    """Return leads by the requested id; for a merged lead, its target lead."""
-    query = _unerased_of(business_id)
-    leads_by_id = {lead.id: lead for lead in tx.list(Lead, query.where(leads.c.id.in_(lead_ids)))}
-    targets = {lead.merged_into for lead in leads_by_id.values() if lead.merged_into}
-    if not targets:
-        return {lead.id: lead for lead in leads_by_id.values()}
-    targets_by_id = {lead.id: lead for lead in tx.list(Lead, query.where(leads.c.id.in_(targets)))}
-    return {
-        lead_id: targets_by_id.get(LeadId(lead.merged_into or ""), lead)
-        for lead_id, lead in leads_by_id.items()
-    }
 
 
 def record_owner(tx: Tx, lead: Lead, owner_id: str | None) -> bool:
@@ -247,86 +112,6 @@ def record_status(tx: Tx, lead: Lead, new: LeadStatus) -> bool:
 def save_contact_point(tx: Tx, business_id: str, point: ContactPoint) -> bool:
     """Insert a contact point, its value sealed; False when the lead has it already."""
     return tx.insert_ignore(contact_points, point_row(tx.vault, business_id, point))
-
-
-def point_row(vault: Vault, business_id: str, point: ContactPoint) -> dict[str, Any]:
-    return {
-        "id": point.id,
-        "business_id": business_id,
-        "lead_id": point.lead_id,
-        "field": point.field,
-        "value": vault.seal(point.value, business_id, "contact_points.value", point.id),
-        "value_index": vault.blind(point.value, business_id),
-        "origin": point.origin,
-        "created_at": point.created_at,
-        "country": phone_country(point.value),
-        "main_at": point.main_at,
-        "wrong_at": point.wrong_at,
-    }
-
-
-_POINTS: Final = Query(
-    select(*(contact_points.c[field.name] for field in fields(ContactPoint)))
-    .where(contact_points.c.business_id == bindparam("of"), within(contact_points.c.lead_id, "ids"))
-    .order_by(contact_points.c.created_at, contact_points.c.id)
-)
-
-
-def list_contact_points(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, list[ContactPoint]]:
-    """Return contact points by lead, opened: the main one first, wrong ones last, else by age."""
-    points_by_lead: dict[str, list[ContactPoint]] = {lead_id: [] for lead_id in lead_ids}
-    for row in _POINTS.rows(tx, {"of": business_id, "ids": lead_ids}):
-        point_id, lead_id, field, value, *rest = row
-        opened = tx.open_text(value, business_id, "contact_points.value", point_id)
-        points_by_lead[lead_id].append(ContactPoint(point_id, LeadId(lead_id), field, opened, *rest))
-    for points in points_by_lead.values():
-        points.sort(
-            key=lambda point: (point.wrong_at is not None, -micros(point.main_at) if point.main_at else 0)
-        )
-    tx.record_contact_reads("lead_id", [lead_id for lead_id, points in points_by_lead.items() if points])
-    return points_by_lead
-
-
-def list_outgoing_points(
-    tx: Tx, business_id: str, lead_ids: Collection[str]
-) -> dict[str, list[ContactPoint]]:
-    """Return the contact points that may leave the installation: readable, not wrong, the main one first.
-
-    CRMs, webhooks, signals, the API and files all use this function.
-    """
-    points = list_contact_points(tx, business_id, lead_ids)
-    return {
-        lead_id: [point for point in some if point.wrong_at is None and not is_unreadable(point.value)]
-        for lead_id, some in points.items()
-    }
-
-
-def list_wrong_values(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, set[str]]:
-    """Return the contact values of leads that members marked wrong; answers to forms may hold them too."""
-    query = select(contact_points.c.id, contact_points.c.lead_id, contact_points.c.value).where(
-        contact_points.c.business_id == business_id,
-        contact_points.c.lead_id.in_(lead_ids),
-        contact_points.c.wrong_at.is_not(None),
-    )
-    values: dict[str, set[str]] = {lead_id: set() for lead_id in lead_ids}
-    for row in tx.execute(query):
-        opened = tx.open_text(row.value, business_id, "contact_points.value", row.id)
-        values[row.lead_id].add(opened)
-    return values
-
-
-def list_leads_with_values(tx: Tx, business_id: str, values: Collection[str]) -> list[Lead]:
-    """Return leads in the lists that have one of the contact values, oldest first."""
-    indexes = [tx.vault.blind(value, business_id) for value in values]
-    having = select(contact_points.c.lead_id).where(
-        contact_points.c.business_id == business_id, contact_points.c.value_index.in_(indexes)
-    )
-    query = select(leads).where(
-        leads.c.business_id == business_id, leads.c.hidden_at.is_(None), leads.c.id.in_(having)
-    )
-    matching_leads = tx.list(Lead, query.order_by(leads.c.created_at, leads.c.id))
-    tx.record_contact_reads("lead_id", [lead.id for lead in matching_leads])
-    return matching_leads
 
 
 def list_leads_by_value(tx: Tx, business_id: str, values: Collection[str]) -> dict[str, list[Lead]]:
@@ -368,15 +153,6 @@ def delete_lead(tx: Tx, business_id: str, lead_id: str) -> None:
     tx.delete(leads, business_id, id=lead_id)
 
 
-def append_evidence(tx: Tx, item: Evidence) -> bool:
-    """Append evidence, its text sealed; False when it was there before."""
-    return tx.insert_ignore(evidence, evidence_row(tx.vault, item))
-
-
-def evidence_row(vault: Vault, item: Evidence) -> dict[str, Any]:
-    return row_of(item) | {"raw": vault.seal(item.raw, item.business_id, "evidence.raw", item.id)}
-
-
 def list_evidence_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[Evidence]:
     query = select(evidence).where(*rows_of(evidence, business_id, lead_id=lead_id))
     rows = tx.execute(query.order_by(evidence.c.at, evidence.c.start)).mappings().all()
@@ -394,29 +170,10 @@ def append_history(tx: Tx, business_id: str, step: HistoryEntry) -> None:
     tx.insert(lead_history, history_row(tx.vault, business_id, step))
 
 
-def history_row(vault: Vault, business_id: str, step: HistoryEntry) -> dict[str, Any]:
-    detail = vault.seal(step.detail, business_id, "lead_history.detail", step.id) if step.detail else None
-    return row_of(step) | {"business_id": business_id, "detail": detail}
-
-
 def list_history(tx: Tx, business_id: str, lead_id: str) -> list[HistoryEntry]:
     """Return a lead's history, oldest first."""
     query = select(lead_history).where(*rows_of(lead_history, business_id, lead_id=lead_id))
     return tx.list(HistoryEntry, query.order_by(lead_history.c.at, lead_history.c.id))
-
-
-rejected_contacts = Table(
-    "rejected_contacts",
-    metadata,
-    key(),
-    tenant(),
-    Column("lead_id", String(36), nullable=False),
-    Column("person_id", String(36), nullable=False),
-    sealed("content"),
-    instant("at"),
-    Index("ix_rejected_contacts_of_lead", "business_id", "lead_id"),
-    Index("ix_rejected_contacts_at", "at"),
-)
 
 
 def find_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str) -> ContactPoint | None:
@@ -470,112 +227,6 @@ def list_rejected(tx: Tx, business_id: str, lead_id: str) -> list[RejectedContac
     return rejected
 
 
-def delete_rejected(tx: Tx, business_id: str, rejected_id: str) -> bool:
-    """Delete a restored contact; False when another member restored it first."""
-    return tx.delete(rejected_contacts, business_id, id=rejected_id) == 1
-
-
-def delete_rejected_of(
-    tx: Tx, business_id: str, person_ids: Collection[str], lead_ids: Collection[str]
-) -> None:
-    """Delete the rejected contacts of some people."""
-    tx.delete(rejected_contacts, business_id, person_id=person_ids)
-    tx.delete(rejected_contacts, business_id, lead_id=lead_ids)
-
-
-def delete_old_rejected(tx: Tx, before: datetime) -> int:
-    """Delete rejected contacts that cannot be restored any more, of all businesses; return their number."""
-    return tx.delete_some(rejected_contacts, rejected_contacts.c.at < before)
-
-
-def _change_one(table: Table) -> Any:
-    return update(table).where(*rows_of(table, bindparam("of_business"), id=bindparam("of_id")))
-
-
-_MOMENT: Final = bindparam("moment", type_=Instant())
-_ACTIVE: Final = _change_one(leads).values(
-    name=bindparam("now_name", type_=LargeBinary()),
-    name_key=bindparam("now_key", type_=String()),
-    updated_at=_MOMENT,
-)
-_START: Final = _change_one(leads).values(created_at=_MOMENT)
-_POINT_START: Final = _change_one(contact_points).values(created_at=_MOMENT)
-
-
-_MANY: Final = select(leads).where(
-    leads.c.business_id == bindparam("of"), within(leads.c.person_id, "persons")
-)
-_OF_PERSONS: Final = PreparedQuery(Lead, _MANY)
-_LOCKED: Final = PreparedQuery(Lead, _MANY.order_by(leads.c.id).with_for_update())
-
-
-def list_leads_of_persons(tx: Tx, business_id: str, person_ids: Collection[str]) -> list[Lead]:
-    """Return the leads of persons, locked until the end of the transaction."""
-    return (_LOCKED if tx.locks_rows else _OF_PERSONS).list(tx, {"of": business_id, "persons": person_ids})
-
-
-def save_leads(tx: Tx, new: Collection[tuple[Lead, str]]) -> int:
-    """Insert leads with their facets for persons without a lead; return the number of inserted ones."""
-    rows = [lead_row(tx.vault, lead) | {"facets": facets} for lead, facets in new]
-    return insert_new(tx, leads, rows)
-
-
-def save_contact_points(tx: Tx, business_id: str, new: Iterable[ContactPoint]) -> None:
-    """Insert contact points, their values sealed; those that the leads have already are left out."""
-    insert_new(tx, contact_points, [point_row(tx.vault, business_id, point) for point in new])
-
-
-def append_all_evidence(tx: Tx, items: Iterable[Evidence]) -> None:
-    """Append evidence, its texts sealed; existing rows are left out."""
-    insert_new(tx, evidence, [evidence_row(tx.vault, item) for item in items])
-
-
-def append_steps(tx: Tx, business_id: str, steps: Iterable[HistoryEntry]) -> None:
-    """Append entries to the histories of leads."""
-    insert_all(tx, lead_history, [history_row(tx.vault, business_id, step) for step in steps])
-
-
-def record_activities(tx: Tx, moved: Iterable[Lead]) -> None:
-    """Save the names and the times of the last activity of leads."""
-    rows = [
-        {
-            "of_business": lead.business_id,
-            "of_id": lead.id,
-            "now_name": tx.seal(lead.name, lead.business_id, "leads.name", lead.id),
-            "now_key": name_key(lead.name),
-            "moment": lead.updated_at,
-        }
-        for lead in moved
-    ]
-    update_rows(tx, _ACTIVE, rows)
-
-
-def record_lead_starts(tx: Tx, moved: Iterable[Lead]) -> None:
-    """Move back the creation times of leads, after an earlier message came in late."""
-    rows = [{"of_business": lead.business_id, "of_id": lead.id, "moment": lead.created_at} for lead in moved]
-    update_rows(tx, _START, rows)
-
-
-def record_point_starts(tx: Tx, business_id: str, moved: Iterable[ContactPoint]) -> None:
-    """Move back the creation times of contact points."""
-    rows = [{"of_business": business_id, "of_id": point.id, "moment": point.created_at} for point in moved]
-    update_rows(tx, _POINT_START, rows)
-
-
-lead_scores = Table(
-    "lead_scores",
-    metadata,
-    Column("business_id", String(36), primary_key=True),
-    Column("lead_id", String(36), primary_key=True),
-    Column("score", Integer, nullable=False),
-    Column("reasons", Words, nullable=False),
-    instant("scored_at"),
-    Column("log_odds", Float),
-    Column("is_counted", Boolean, nullable=False, server_default=literal_column("FALSE")),
-    Index("ix_lead_scores_score", "business_id", "score"),
-)
-
-
 _SET_LEAD_SCORE: Final = (
     update(leads)
     .where(*rows_of(leads, bindparam("of"), id=bindparam("of_lead")))
@@ -598,16 +249,15 @@ _SET_SCORE: Final = (
 )
 
 
-def save_scores(tx: Tx, scores: Sequence[LeadScore]) -> None:
+def save_scores(tx: Tx, business_id: str, scores: Sequence[LeadScore]) -> None:
     """Save scores, and copy them to the leads to sort by; without reasons the stored ones stay.
 
-    All are of one business. A lead that was erased or hidden while it was scored gets none.
+    A lead that was erased or hidden while it was scored gets none.
     """
-    if not scores:
-        return
-    values = {"of": scores[0].business_id, "ids": [score.lead_id for score in scores]}
+    values = {"of": business_id, "ids": [score.lead_id for score in scores]}
     listed = {row[0] for row in _LISTED.rows(tx, values)}
-    rows = [row_of(score) for score in scores if score.lead_id in listed]
+    stamp = {"business_id": business_id, "scored_at": tx.now}
+    rows = [row_of(score) | stamp for score in scores if score.lead_id in listed]
     if fresh := [row for row in rows if row["reasons"] is not None]:
         insert = tx.upsert(lead_scores)
         changes = {name: insert.excluded[name] for name in fresh[0] if name not in ("business_id", "lead_id")}
@@ -631,7 +281,261 @@ def find_score(tx: Tx, business_id: str, lead_id: str) -> LeadScore | None:
     return tx.find(LeadScore, select(lead_scores).where(*conditions))
 
 
-def list_scores(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, int]:
-    conditions = lead_scores.c.business_id == business_id, lead_scores.c.lead_id.in_(sorted(lead_ids))
-    rows = tx.execute(select(lead_scores.c.lead_id, lead_scores.c.score).where(*conditions))
-    return dict(map(tuple, rows))
+DUE_LATELY: Final = timedelta(days=7)
+"""Tasks that are overdue for longer cause no notification."""
+
+
+def find_label(tx: Tx, business_id: str, name: str) -> LeadLabel | None:
+    """Return a label by its name, in any case of letters."""
+    return tx.find(LeadLabel, select(labels).where(*rows_of(labels, business_id, name_key=name.casefold())))
+
+
+def append_lead_label(tx: Tx, business_id: str, lead_id: str, label_id: str) -> bool:
+    """Put a label on a lead; False when it is there."""
+    row = {"business_id": business_id, "lead_id": lead_id, "label_id": label_id}
+    return tx.insert_ignore(lead_labels, row)
+
+
+def delete_lead_label(tx: Tx, business_id: str, lead_id: str, label_id: str) -> bool:
+    """Take a label off a lead; False when it is not there."""
+    return tx.delete(lead_labels, business_id, lead_id=lead_id, label_id=label_id) == 1
+
+
+_WORK: Final = {Note: (lead_notes, "lead_notes.body"), Task: (lead_tasks, "lead_tasks.body")}
+"""Tables of notes and tasks, and the name under which their text is sealed."""
+
+
+def save_work(tx: Tx, business_id: str, work: Note | Task) -> bool:
+    """Insert a note or a task, its text sealed; False when it is there."""
+    table, place = _WORK[type(work)]
+    body = tx.vault.seal(work.text, business_id, place, work.id)
+    return tx.insert_ignore(
+        table, row_of(work, without={"text"}) | {"business_id": business_id, "body": body}
+    )
+
+
+def delete_work(tx: Tx, business_id: str, work: Note | Task) -> bool:
+    """Delete a note or a task, unless somebody else has changed it meanwhile."""
+    return tx.delete(_WORK[type(work)][0], business_id, id=work.id, revision=work.revision) == 1
+
+
+def record_work(tx: Tx, business_id: str, work: Note | Task) -> bool:
+    """Save a changed note or task, unless somebody else has changed it since this revision."""
+    table, place = _WORK[type(work)]
+    changed = row_of(work, without={"id", "lead_id", "text", "revision"})
+    changed |= {"body": tx.vault.seal(work.text, business_id, place, work.id), "revision": work.revision + 1}
+    return tx.change(table, business_id, work.id, table.c.revision == work.revision, **changed)
+
+
+def _list_work[W: (Note, Task)](tx: Tx, business_id: str, lead_id: str, shape: type[W]) -> list[W]:
+    """Return a lead's notes or tasks in the order of their making, with their texts opened."""
+    table, place = _WORK[shape]
+    query = select(table).where(*rows_of(table, business_id, lead_id=lead_id))
+    rows = tx.execute(query.order_by(table.c.created_at, table.c.id)).mappings().all()
+    tx.record_contact_reads("lead_id", [lead_id] if rows else [])
+    names = shape.__dataclass_fields__.keys() - {"text"}
+    texts = (tx.open_text(row["body"], business_id, place, row["id"]) for row in rows)
+    return [
+        shape(**{name: row[name] for name in names}, text=text) for row, text in zip(rows, texts, strict=True)
+    ]
+
+
+def find_note(tx: Tx, business_id: str, lead_id: str, note_id: str) -> Note | None:
+    return next((note for note in list_notes(tx, business_id, lead_id) if note.id == note_id), None)
+
+
+def list_notes(tx: Tx, business_id: str, lead_id: str) -> list[Note]:
+    """Return a lead's notes, newest first, with their texts opened."""
+    return _list_work(tx, business_id, lead_id, Note)[::-1]
+
+
+def find_task(tx: Tx, business_id: str, lead_id: str, task_id: str) -> Task | None:
+    return next((task for task in list_tasks(tx, business_id, lead_id) if task.id == task_id), None)
+
+
+def list_tasks(tx: Tx, business_id: str, lead_id: str) -> list[Task]:
+    """Return a lead's tasks, oldest first, with their texts opened."""
+    return _list_work(tx, business_id, lead_id, Task)
+
+
+def list_due_tasks(tx: Tx, day: date) -> list[tuple[str, str, str | None, date]]:
+    """List recently due tasks of all businesses, as business, lead, owner of the lead, and day."""
+    due = lead_tasks.c.done_at.is_(None), lead_tasks.c.due_on <= day, lead_tasks.c.due_on > day - DUE_LATELY
+    of_lead = leads.c.business_id == lead_tasks.c.business_id, leads.c.id == lead_tasks.c.lead_id
+    columns = lead_tasks.c.business_id, lead_tasks.c.lead_id, leads.c.owner_id, lead_tasks.c.due_on
+    query = select(*columns).join(leads, and_(*of_lead)).where(*due, leads.c.hidden_at.is_(None)).distinct()
+    return [tuple(row) for row in tx.execute(query)]
+
+
+def list_due_leads(tx: Tx, business_id: str, day: date) -> list[str]:
+    """Return the leads of open tasks that are due by a day, one entry for each task, the oldest first."""
+    due = lead_tasks.c.business_id == business_id, lead_tasks.c.done_at.is_(None), lead_tasks.c.due_on <= day
+    of_lead = leads.c.business_id == lead_tasks.c.business_id, leads.c.id == lead_tasks.c.lead_id
+    ids = select(lead_tasks.c.lead_id).join(leads, and_(*of_lead)).where(*due, leads.c.hidden_at.is_(None))
+    return list(tx.execute(ids.order_by(lead_tasks.c.due_on, lead_tasks.c.id)).scalars())
+
+
+def save_view(tx: Tx, business_id: str, view: SavedView) -> bool:
+    """Insert a view; False when it is there."""
+    row = row_of(view)
+    sealed_query = tx.vault.seal(view.query, business_id, "lead_views.query", view.id)
+    return tx.insert_ignore(lead_views, row | {"business_id": business_id, "query": sealed_query})
+
+
+def list_views(tx: Tx, business_id: str, member_id: str) -> list[SavedView]:
+    """Return a member's own views and shared ones; pinned ones first."""
+    is_visible = or_(lead_views.c.member_id == member_id, lead_views.c.is_shared.is_(True))
+    query = select(lead_views).where(lead_views.c.business_id == business_id, is_visible)
+    order = (lead_views.c.is_pinned.desc(), lead_views.c.created_at, lead_views.c.id)
+    rows = tx.execute(query.order_by(*order)).mappings()
+    names = SavedView.__dataclass_fields__
+    views = []
+    for row in rows:
+        opened = tx.vault.open(row["query"], business_id, "lead_views.query", row["id"])
+        views.append(SavedView(**{name: row[name] for name in names} | {"query": opened}))
+    # a search text may be contact data
+    tx.record_contact_reads("view_id", [view.id for view in views if "q=" in view.query])
+    return views
+
+
+def count_views(tx: Tx, business_id: str, member_id: str) -> int:
+    own = rows_of(lead_views, business_id, member_id=member_id)
+    return int(tx.scalar(select(func.count()).where(*own)))
+
+
+def record_view(tx: Tx, business_id: str, view: SavedView) -> None:
+    """Save the name of a view, and whether it is shared and pinned."""
+    marks = {"is_shared": view.is_shared, "is_pinned": view.is_pinned}
+    tx.change(lead_views, business_id, view.id, name=view.name, **marks)
+
+
+MOVING: Final = {
+    table.name: table
+    for table in (contact_points, evidence, lead_history, lead_notes, lead_tasks, lead_entries)
+}
+"""Tables with rows that a merge moves to the target lead."""
+
+
+def save_merge(tx: Tx, business_id: str, merge: Merge) -> None:
+    row = row_of(merge)
+    journal = msgspec.json.encode(merge.journal)
+    sealed_values = {
+        "journal": tx.vault.seal_bytes(journal, business_id, "lead_merges.journal", merge.id),
+        "reason": tx.seal(merge.reason, business_id, "lead_merges.reason", merge.id),
+    }
+    tx.insert(lead_merges, row | {"business_id": business_id} | sealed_values)
+
+
+def find_merge(tx: Tx, business_id: str, merge_id: str) -> Merge | None:
+    """Return a merge; to change it, lock its two leads and read it again."""
+    query = select(lead_merges).where(*rows_of(lead_merges, business_id, id=merge_id))
+    row = tx.execute(query).mappings().first()
+    return None if row is None else _open_merge(tx, row)
+
+
+def list_merges(tx: Tx, business_id: str, lead_id: str) -> list[Merge]:
+    """Return the merges that a lead took part in, latest first."""
+    either = or_(lead_merges.c.kept_id == lead_id, lead_merges.c.merged_id == lead_id)
+    query = select(lead_merges).where(lead_merges.c.business_id == business_id, either)
+    rows = tx.execute(query.order_by(lead_merges.c.at.desc(), lead_merges.c.id.desc())).mappings()
+    return [_open_merge(tx, row) for row in rows]
+
+
+def list_row_ids(tx: Tx, business_id: str, lead_id: str) -> dict[str, list[str]]:
+    """Return the ids of the rows of a lead, by table."""
+    ids_by_table = {}
+    for name, table in MOVING.items():
+        query = select(table.c.id).where(*rows_of(table, business_id, lead_id=lead_id))
+        ids_by_table[name] = list(tx.execute(query.order_by(table.c.id)).scalars())
+    return ids_by_table
+
+
+def list_leads_ever(tx: Tx, business_id: str, person_ids: Collection[str]) -> set[str]:
+    """Return the ids of the leads of some persons, and of leads that they were ever merged into."""
+    persons = select(leads.c.id).where(leads.c.business_id == business_id, leads.c.person_id.in_(person_ids))
+    ids, ids_by_person = set[str](), set(tx.execute(persons).scalars())
+    while ids_by_person:
+        ids |= ids_by_person
+        query = select(lead_merges.c.kept_id).where(
+            lead_merges.c.business_id == business_id, lead_merges.c.merged_id.in_(ids_by_person)
+        )
+        ids_by_person = set(tx.execute(query).scalars()) - ids
+    return ids
+
+
+def list_evidence_of_sources(
+    tx: Tx, business_id: str, person_id: str, source_ids: set[str]
+) -> dict[str, list[Evidence]]:
+    """Return evidence by its message, in reading order."""
+    query = select(evidence).where(
+        evidence.c.business_id == business_id,
+        evidence.c.lead_id.in_(list_leads_ever(tx, business_id, {person_id})),
+        evidence.c.source_id.in_(source_ids),
+    )
+    evidence_by_source: dict[str, list[Evidence]] = {}
+    for row in tx.execute(query.order_by(evidence.c.source_id, evidence.c.start)).mappings():
+        evidence_by_source.setdefault(row["source_id"], []).append(load_evidence(tx, business_id, row))
+    return evidence_by_source
+
+
+def list_equal_points(tx: Tx, business_id: str, kept_id: str, merged_id: str) -> dict[str, str]:
+    """Map contact points of the source lead to equal ones of the target lead."""
+    other_points = contact_points.alias()
+    equal = select(contact_points.c.id.label("gone"), other_points.c.id.label("kept")).where(
+        *rows_of(contact_points, business_id, lead_id=merged_id),
+        other_points.c.business_id == business_id,
+        other_points.c.lead_id == kept_id,
+        contact_points.c.field == other_points.c.field,
+        contact_points.c.value_index == other_points.c.value_index,
+    )
+    return {row["gone"]: row["kept"] for row in tx.execute(equal).mappings()}
+
+
+def list_evidence_of_points(tx: Tx, business_id: str, point_ids: list[str]) -> list[tuple[str, str]]:
+    """Return evidence of contact points, as pairs of the evidence's id and the point's."""
+    query = select(evidence.c.id, evidence.c.contact_point_id).where(
+        evidence.c.business_id == business_id, evidence.c.contact_point_id.in_(point_ids)
+    )
+    return [
+        (row["id"], row["contact_point_id"]) for row in tx.execute(query.order_by(evidence.c.id)).mappings()
+    ]
+
+
+def record_moved(tx: Tx, business_id: str, rows: tuple[str, list[str]], old: str, new: str) -> None:
+    """Move rows of a table to another lead, unless they left the old one."""
+    name, ids = rows
+    table = MOVING[name]
+    tx.execute(update(table).where(*rows_of(table, business_id, lead_id=old, id=ids)).values(lead_id=new))
+
+
+def record_evidence_point(tx: Tx, business_id: str, evidence_id: str, point_id: str) -> None:
+    """Move evidence to another contact point."""
+    tx.change(evidence, business_id, evidence_id, contact_point_id=point_id)
+
+
+def list_label_ids(tx: Tx, business_id: str, lead_id: str) -> set[str]:
+    query = select(lead_labels.c.label_id).where(*rows_of(lead_labels, business_id, lead_id=lead_id))
+    return {row[0] for row in tx.execute(query)}
+
+
+def record_merged_fields(tx: Tx, business_id: str, lead_id: str, snapshot: MergedFields) -> None:
+    """Save the fields of a lead that a merge may change."""
+    name = tx.seal(snapshot.name, business_id, "leads.name", lead_id)
+    created_at, updated_at = from_micros(snapshot.created_at), from_micros(snapshot.updated_at)
+    values = {"name": name, "name_key": name_key(snapshot.name), "status": snapshot.status}
+    times = {"created_at": created_at, "updated_at": updated_at}
+    tx.change(leads, business_id, lead_id, **values, **times, owner_id=snapshot.owner_id)
+
+
+def record_followers(tx: Tx, business_id: str, lead_ids: list[str], kept_id: str) -> None:
+    """Let leads that were merged earlier point to another lead."""
+    tx.execute(update(leads).where(*rows_of(leads, business_id, id=lead_ids)).values(merged_into=kept_id))
+
+
+def _open_merge(tx: Tx, row: Mapping[Any, Any]) -> Merge:
+    business_id, merge_id, sealed_reason = row["business_id"], row["id"], row["reason"]
+    journal = tx.vault.open_bytes(row["journal"], business_id, "lead_merges.journal", merge_id)
+    place = business_id, "lead_merges.reason", merge_id
+    reason = tx.vault.open(sealed_reason, *place) if sealed_reason is not None else ""
+    opened = {"journal": msgspec.json.decode(journal, type=Journal), "reason": reason}
+    return Merge(**{name: row[name] for name in Merge.__dataclass_fields__} | opened)

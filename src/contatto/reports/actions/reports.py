@@ -23,7 +23,7 @@ from contatto.kit.log import logger
 from contatto.kit.table_export import csv_lines
 from contatto.kit.values import from_micros, micros
 from contatto.leads.model import Lead, LeadsMerged, LeadStatusChanged
-from contatto.leads.store.records import list_leads_by_id
+from contatto.leads.store.listing import list_leads_by_id
 from contatto.measurement import actions as measurement
 from contatto.measurement.actions import keep_views, list_cold_files_between, list_touches_ever
 from contatto.measurement.engines.sealing import (

@@ -1,0 +1,342 @@
+"""Writes of captured leads in batches, with their facets and duplicates."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    String,
+    Table,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    union_all,
+    update,
+)
+
+from contatto.capture.model import Field
+from contatto.kit.db.statements import PreparedQuery, Query, insert_new, update_rows
+from contatto.kit.db.tx import Instant, Tx, row_of, rows_of, within
+from contatto.kit.vault import Vault
+from contatto.leads.model import ContactPoint, Evidence, FormEntry, HistoryEntry, Lead
+from contatto.leads.rules.records import (
+    CONSENT,
+    EMAIL,
+    LABELLED,
+    LONGEST,
+    PHONE,
+    PHONES,
+    TWIN_WORD,
+    Facet,
+    facet_word,
+    join_words,
+    name_key,
+    phone_country,
+)
+from contatto.leads.store.tables import contact_points, evidence, lead_entries, lead_labels, leads
+
+
+def lead_row(vault: Vault, lead: Lead) -> dict[str, Any]:
+    """Return the row of a lead: its name sealed, and a plain key to sort by, without contact details."""
+    name = vault.seal(lead.name, lead.business_id, "leads.name", lead.id) if lead.name else None
+    return row_of(lead) | {"name": name, "name_key": name_key(lead.name)}
+
+
+def point_row(vault: Vault, business_id: str, point: ContactPoint) -> dict[str, Any]:
+    return {
+        "id": point.id,
+        "business_id": business_id,
+        "lead_id": point.lead_id,
+        "field": point.field,
+        "value": vault.seal(point.value, business_id, "contact_points.value", point.id),
+        "value_index": vault.blind(point.value, business_id),
+        "origin": point.origin,
+        "created_at": point.created_at,
+        "country": phone_country(point.value),
+        "main_at": point.main_at,
+        "wrong_at": point.wrong_at,
+    }
+
+
+def evidence_row(vault: Vault, item: Evidence) -> dict[str, Any]:
+    return row_of(item) | {"raw": vault.seal(item.raw, item.business_id, "evidence.raw", item.id)}
+
+
+def history_row(vault: Vault, business_id: str, step: HistoryEntry) -> dict[str, Any]:
+    detail = vault.seal(step.detail, business_id, "lead_history.detail", step.id) if step.detail else None
+    return row_of(step) | {"business_id": business_id, "detail": detail}
+
+
+def _change_one(table: Table) -> Any:
+    return update(table).where(*rows_of(table, bindparam("of_business"), id=bindparam("of_id")))
+
+
+_MOMENT: Final = bindparam("moment", type_=Instant())
+_ACTIVE: Final = _change_one(leads).values(
+    name=bindparam("now_name", type_=LargeBinary()),
+    name_key=bindparam("now_key", type_=String()),
+    updated_at=_MOMENT,
+)
+_START: Final = _change_one(leads).values(created_at=_MOMENT)
+_POINT_START: Final = _change_one(contact_points).values(created_at=_MOMENT)
+
+
+_MANY: Final = select(leads).where(
+    leads.c.business_id == bindparam("of"), within(leads.c.person_id, "persons")
+)
+_OF_PERSONS: Final = PreparedQuery(Lead, _MANY)
+_LOCKED: Final = PreparedQuery(Lead, _MANY.order_by(leads.c.id).with_for_update())
+
+
+def list_leads_of_persons(tx: Tx, business_id: str, person_ids: Collection[str]) -> list[Lead]:
+    """Return the leads of persons, locked until the end of the transaction."""
+    return (_LOCKED if tx.locks_rows else _OF_PERSONS).list(tx, {"of": business_id, "persons": person_ids})
+
+
+def record_activities(tx: Tx, moved: Iterable[Lead]) -> None:
+    """Save the names and the times of the last activity of leads."""
+    rows = [
+        {
+            "of_business": lead.business_id,
+            "of_id": lead.id,
+            "now_name": tx.seal(lead.name, lead.business_id, "leads.name", lead.id),
+            "now_key": name_key(lead.name),
+            "moment": lead.updated_at,
+        }
+        for lead in moved
+    ]
+    update_rows(tx, _ACTIVE, rows)
+
+
+def record_lead_starts(tx: Tx, moved: Iterable[Lead]) -> None:
+    """Move back the creation times of leads, after an earlier message came in late."""
+    rows = [{"of_business": lead.business_id, "of_id": lead.id, "moment": lead.created_at} for lead in moved]
+    update_rows(tx, _START, rows)
+
+
+def record_point_starts(tx: Tx, business_id: str, moved: Iterable[ContactPoint]) -> None:
+    """Move back the creation times of contact points."""
+    rows = [{"of_business": business_id, "of_id": point.id, "moment": point.created_at} for point in moved]
+    update_rows(tx, _POINT_START, rows)
+
+
+def append_entries(tx: Tx, business_id: str, entries: Iterable[FormEntry]) -> int:
+    """Insert missing entries; return their number."""
+    return insert_new(tx, lead_entries, [row_of(entry) | {"business_id": business_id} for entry in entries])
+
+
+_AT_ONCE: Final = 500
+_VALUES_AT_ONCE: Final = 5_000
+_BUSINESS: Final = bindparam("of", type_=String())
+
+
+def _pairs(facet: Facet, lead_id: ColumnElement[Any], value: ColumnElement[Any]) -> Any:
+    table = lead_id.table
+    conditions = (table.c.business_id == _BUSINESS, within(lead_id, "ids"))
+    return select(lead_id.label("lead_id"), literal(facet.value).label("facet"), value.label("value")).where(
+        *conditions
+    )
+
+
+_POINT: Final = contact_points.c
+_IS_PHONE: Final = or_(*(_POINT.field == field for field in PHONES))
+"""An IN would be spelled out each time."""
+_PAIRS: Final = Query(
+    union_all(
+        _pairs(Facet.ORIGIN, leads.c.id, cast(leads.c.origin, String)),
+        _pairs(Facet.ORIGIN, _POINT.lead_id, cast(_POINT.origin, String)),
+        _pairs(Facet.ORIGIN, evidence.c.lead_id, cast(evidence.c.origin, String)),
+        _pairs(Facet.REACH, _POINT.lead_id, case((_IS_PHONE, PHONE), else_=EMAIL)).where(
+            or_(_IS_PHONE, _POINT.field == Field.EMAIL), _POINT.wrong_at.is_(None)
+        ),
+        _pairs(Facet.COUNTRY, _POINT.lead_id, _POINT.country).where(_POINT.country.is_not(None)),
+        _pairs(Facet.LABEL, lead_labels.c.lead_id, lead_labels.c.label_id),
+        _pairs(Facet.SIGN, lead_labels.c.lead_id, literal(LABELLED)),
+        _pairs(Facet.FORM, lead_entries.c.lead_id, lead_entries.c.form_id),
+        _pairs(Facet.SIGN, lead_entries.c.lead_id, literal(CONSENT)).where(lead_entries.c.consented),
+    )
+)
+_POINTS: Final = Query(
+    select(contact_points.c.lead_id, contact_points.c.value_index).where(
+        contact_points.c.business_id == _BUSINESS, within(contact_points.c.lead_id, "ids")
+    )
+)
+_ALL_HAVING: Final = select(contact_points.c.lead_id, contact_points.c.value_index).where(
+    contact_points.c.business_id == _BUSINESS, within(contact_points.c.value_index, "values")
+)
+_HAVING: Final = Query(_ALL_HAVING)
+"""Leads with some contact values, for a query in two steps.
+
+Without statistics of the table, PostgreSQL may scan all of it for each value of a self-join.
+"""
+_LISTED: Final = Query(
+    _ALL_HAVING.join(leads, leads.c.id == contact_points.c.lead_id).where(leads.c.hidden_at.is_(None))
+)
+_OTHER_LEADS: Final = ~within(contact_points.c.lead_id, "but")
+_ENDS: Final = Query(
+    _ALL_HAVING.where(_OTHER_LEADS)
+    .with_only_columns(
+        contact_points.c.value_index, func.min(contact_points.c.lead_id), func.max(contact_points.c.lead_id)
+    )
+    .group_by(contact_points.c.value_index)
+)
+
+
+_OWN_POINTS, _OTHER_POINTS = contact_points.alias("own"), contact_points.alias("other")
+_ANOTHER: Final = select(_OTHER_POINTS.c.lead_id).where(
+    _OTHER_POINTS.c.business_id == _BUSINESS,
+    _OTHER_POINTS.c.value_index == _OWN_POINTS.c.value_index,
+    ~within(_OTHER_POINTS.c.lead_id, "but"),
+)
+_FIRST, _LAST = (
+    _ANOTHER.order_by(order).limit(literal_column("1")).scalar_subquery()
+    for order in (_OTHER_POINTS.c.lead_id, _OTHER_POINTS.c.lead_id.desc())
+)
+_SOUGHT_ENDS: Final = Query(
+    select(_OWN_POINTS.c.value_index, _FIRST, _LAST).where(
+        _OWN_POINTS.c.business_id == _BUSINESS, within(_OWN_POINTS.c.lead_id, "but")
+    )
+)
+"""The first and last lead of each value, with a seek at either end of the index; for SQLite only."""
+_IS_MARKED: Final = leads.c.facets.contains(literal_column(f"' {TWIN_WORD} '"))
+_SHOWN: Final = Query(
+    select(leads.c.id, leads.c.facets).where(
+        leads.c.business_id == _BUSINESS, within(leads.c.id, "ids"), leads.c.hidden_at.is_(None)
+    )
+)
+_UNMARKED: Final = Query(
+    _ALL_HAVING.where(_OTHER_LEADS, ~_IS_MARKED)
+    .join(leads, leads.c.id == contact_points.c.lead_id)
+    .with_only_columns(contact_points.c.lead_id)
+    .distinct()
+)
+_OWN: Final = Query(
+    select(leads.c.id, leads.c.facets).where(leads.c.business_id == _BUSINESS, within(leads.c.id, "ids"))
+)
+_SET_FACETS: Final = (
+    update(leads)
+    .where(*rows_of(leads, bindparam("of"), id=bindparam("of_lead")))
+    .values(facets=bindparam("now"))
+)
+
+
+def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str], twins: Set[str] | None = None) -> None:
+    """Recompute the facets of leads, and save those that changed.
+
+    With ``twins``, only these leads get the mark of a duplicate, besides those that have it. Without, leads
+    that share a contact value with another listed lead get it.
+    """
+    ids = sorted(lead_ids)
+    for start in range(0, len(ids), _AT_ONCE):
+        some = ids[start : start + _AT_ONCE]
+        values = {"of": business_id, "ids": some}
+        saved_words = dict(map(tuple, _OWN.rows(tx, values)))
+        words: dict[str, set[str]] = {lead_id: set() for lead_id in some}
+        for lead_id, facet, value in _PAIRS.rows(tx, values):
+            words[lead_id].add(facet_word(Facet(facet), value))
+        if twins is not None:
+            marked = _marked(saved_words) | twins & words.keys()
+        else:  # those that share a contact value with another lead of the lists
+            points = _list_points(tx, values)
+            having: dict[bytes, set[str]] = defaultdict(set)
+            for lead_id, value in _list_having(tx, _LISTED, business_id, points):
+                having[value].add(lead_id)
+            marked = {lead_id for lead_id, value in points if having[value] - {lead_id}}
+        for lead_id in marked:
+            words[lead_id].add(TWIN_WORD)
+        texts = {lead_id: join_words(lead_words) for lead_id, lead_words in words.items()}
+        rows = [
+            {"of": business_id, "of_lead": lead_id, "now": text}
+            for lead_id, text in texts.items()
+            if lead_id in saved_words and text != saved_words[lead_id]
+        ]
+        update_rows(tx, _SET_FACETS, rows)
+
+
+def _marked(facets: Mapping[str, str]) -> set[str]:
+    """Return the leads with the mark of a shared value in their facets."""
+    return {lead_id for lead_id, text in facets.items() if f" {TWIN_WORD} " in text}
+
+
+def list_sharing_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> set[str]:
+    """Return other leads, listed or hidden, with a contact value of these leads."""
+    points = _list_points(tx, {"of": business_id, "ids": list(lead_ids)})
+    return {lead_id for lead_id, _ in _list_having(tx, _HAVING, business_id, points)} - set(lead_ids)
+
+
+_MARK: Final = (
+    update(leads)
+    .where(*rows_of(leads, bindparam("of"), id=bindparam("of_lead")), ~_IS_MARKED)
+    .where(func.length(leads.c.facets) < literal_column(str(LONGEST - len(TWIN_WORD))))
+    .values(facets=leads.c.facets + literal_column(f"'{TWIN_WORD} '"))
+)
+
+
+def record_twins(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
+    """Mark leads that share a contact value; their other facets are current."""
+    update_rows(tx, _MARK, [{"of": business_id, "of_lead": lead_id} for lead_id in sorted(lead_ids)])
+
+
+@dataclass(frozen=True, slots=True)
+class SharedValues:
+    """Duplicates of leads with new contact values.
+
+    Attributes:
+        twins: those of the leads that share a value with a listed lead.
+        unsure: those that share values only with hidden leads, as far as was read.
+        unmarked: other leads with such a value, and without the mark of a duplicate.
+    """
+
+    twins: set[str]
+    unsure: set[str]
+    unmarked: set[str]
+
+
+def list_shared(tx: Tx, business_id: str, lead_ids: Collection[str]) -> SharedValues:
+    """Find the duplicates of listed leads with new contact values.
+
+    If two listed leads share a value, all leads with it are marked. So only the first and the last of the
+    others are read; all are read if one of these is hidden or unmarked.
+    """
+    points = _list_points(tx, {"of": business_id, "ids": list(lead_ids)})
+    having: dict[bytes, set[str]] = defaultdict(set)
+    for lead_id, value in points:
+        having[value].add(lead_id)
+    # Read the first and the last of the other leads with a contact value; unshared values are left out.
+    end_values = {"of": business_id, "but": list(lead_ids)}
+    if tx.locks_rows:
+        rows = _ENDS.rows(tx, end_values | {"values": sorted(having)})
+    else:
+        rows = _SOUGHT_ENDS.rows(tx, end_values)
+    ends = {bytes(value): {first, last} for value, first, last in rows if first is not None}
+    looked_at = {"of": business_id, "ids": sorted(set().union(*ends.values()))}
+    shown = dict(map(tuple, _SHOWN.rows(tx, looked_at))) if ends else dict[str, str]()
+    marked = _marked(shown)
+    values = [value for value, both in ends.items() if not both <= marked]
+    values_to_bind = {"of": business_id, "values": values, "but": list(lead_ids)}
+    unmarked = {lead_id for (lead_id,) in _UNMARKED.rows(tx, values_to_bind)} if values else set[str]()
+    sure = {value for value, some in having.items() if len(some) > 1 or ends.get(value, set()) & shown.keys()}
+    twins = {lead_id for lead_id, value in points if value in sure}
+    return SharedValues(twins, {lead_id for lead_id, value in points if value in ends} - twins, unmarked)
+
+
+def _list_points(tx: Tx, values: dict[str, Any]) -> list[tuple[str, bytes]]:
+    return [(lead_id, bytes(value)) for lead_id, value in _POINTS.rows(tx, values)]
+
+
+def _list_having(
+    tx: Tx, which: Query, business_id: str, points: Collection[tuple[str, bytes]]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the leads that have one of the contact values of these points."""
+    distinct = sorted({value for _, value in points})
+    for start in range(0, len(distinct), _VALUES_AT_ONCE):
+        some = {"of": business_id, "values": distinct[start : start + _VALUES_AT_ONCE]}
+        yield from ((lead_id, bytes(value)) for lead_id, value in which.rows(tx, some))
