@@ -3,7 +3,7 @@
 import pytest
 
 from contatto.ads.model import NodeKind
-from contatto.ads.rules.settings import DONE, MOST_ROWS, Act, check_fits, read_places
+from contatto.ads.rules.tree import DONE, MOST_ROWS, Act, check_fits, read_places
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 

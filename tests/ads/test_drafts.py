@@ -17,7 +17,7 @@ from contatto.ads.actions.edits import (
     purge_drafts,
 )
 from contatto.ads.model import NodeKind, NodeStatus
-from contatto.ads.rules.settings import AdForm, AdGroupForm, CampaignForm
+from contatto.ads.rules.tree import AdForm, AdGroupForm, CampaignForm
 from contatto.audit import count_audit_entries
 from contatto.kit import errors
 from contatto.kit.db.database import Database

@@ -19,16 +19,21 @@ from contatto.ads.model import (
     ScheduleType,
     ViewWindow,
 )
-from contatto.ads.rules.goals import (
+from contatto.ads.rules.settings import (
     COUNTRIES,
     DM_ADS_MARKETS,
     LEAD_MARKETS,
     LEAD_MARKETS_BY_REGION,
     LOCATION_IDS,
+    MOST_MONEY_MICROS,
     check_billing,
+    check_budget,
     check_event,
     check_goal,
+    check_money,
     check_move,
+    check_name,
+    check_schedule,
     countries_by_region,
     countries_of,
     country_name,
@@ -39,17 +44,10 @@ from contatto.ads.rules.goals import (
     next_steps,
     normal_countries,
     normal_country,
-)
-from contatto.ads.rules.settings import (
-    MOST_MONEY_MICROS,
-    at_local_time,
-    check_budget,
-    check_money,
-    check_name,
-    check_schedule,
     window_seconds,
     windows_of,
 )
+from contatto.ads.rules.tree import at_local_time
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.measurement.model import Goal

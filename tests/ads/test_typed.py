@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from contatto.ads.model import BidType, BudgetMode, ClickWindow, Money, Targeting, ViewWindow
-from contatto.ads.rules.settings import (
+from contatto.ads.rules.tree import (
     LONGEST_TEXT,
     MOST_VALUES,
     AdGroupForm,

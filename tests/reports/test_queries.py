@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode
 import pytest
 
 from contatto.ads.model import BudgetMode, Campaign, NodeKind, NodeStatus
-from contatto.ads.rules.goals import Delivering, Node
+from contatto.ads.rules.tree import Delivering, Node
 from contatto.kit.errors import Refused
 from contatto.measurement.model import Goal
 from contatto.reports.model import METRICS, Counts, DayRange, Figures

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from contatto.ads.rules.settings import chat_link
+from contatto.ads.rules.tree import chat_link
 from contatto.ads.store import find_any_ad
 from contatto.measurement import store
 from contatto.measurement.model import Touch

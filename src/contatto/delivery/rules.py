@@ -22,7 +22,7 @@ from contatto.ads.model import (
     Pacing,
     Spent,
 )
-from contatto.ads.rules.goals import age_group_of, known_countries, most_of_day, normal_country
+from contatto.ads.rules.settings import age_group_of, known_countries, most_of_day, normal_country
 from contatto.audiences.model import LookalikeSize, LookalikeSpec
 from contatto.delivery.model import AdRequest, Bidder, Candidate, LossComparison, Member, Price, Stage
 from contatto.kit.values import micros

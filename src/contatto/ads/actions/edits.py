@@ -43,25 +43,25 @@ from contatto.ads.model import (
     Targeting,
     WelcomeMessage,
 )
-from contatto.ads.rules.goals import (
-    Above,
-    Node,
+from contatto.ads.rules.settings import (
+    LONGEST_NAME,
     add_spent,
-    build_outline,
+    cap_of,
     check_goal,
     check_welcome,
     normal_countries,
 )
-from contatto.ads.rules.settings import (
+from contatto.ads.rules.tree import (
     FORMS,
-    LONGEST_NAME,
     NEW_MESSAGE,
     STATUS_AFTER,
+    Above,
     Act,
     AdForm,
     AdGroupForm,
     CampaignForm,
-    cap_of,
+    Node,
+    build_outline,
     check_fits,
     distinguish_ads,
     need_amount,
@@ -533,12 +533,12 @@ def load_outline(tx: Tx, account: AdAccount) -> list[Node]:
         if key not in facts_by_country:
             channel = find_channel(tx, account.business_id, group.channel_account_id)
             facts_by_country[key] = load_facts(tx, account, channel, group.countries)
-        of_group = spent.get(group.id, Spent())
-        ever = of_group.ever_micros if group.budget_mode is BudgetMode.TOTAL else 0
         if group.campaign_id in campaigns:
-            shared_spent = of_campaign.get(group.campaign_id, Spent())
             above = Above(
-                campaigns[group.campaign_id], facts_by_country[key], of_group.day_micros, ever, shared_spent
+                campaigns[group.campaign_id],
+                facts_by_country[key],
+                spent.get(group.id, Spent()),
+                of_campaign.get(group.campaign_id, Spent()),
             )
             groups_above.append((group, above))
     return build_outline(campaigns.values(), groups_above, store.list_nodes(tx, Ad, *scope), tx.now)

@@ -47,21 +47,22 @@ from contatto.ads.model import (
     Targeting,
     ViewWindow,
 )
-from contatto.ads.rules.goals import (
+from contatto.ads.rules.settings import (
     GOAL_ALIASES,
     OPERATION_OF,
     OPERATIONS,
     OPTIMIZATION_GOALS,
     PRIMARY_STATUSES,
     Operation,
+    check_auto_message,
     check_billing,
     check_event,
+    check_frozen,
     countries_of,
     goal_of,
     location_ids_of,
     secondary_status,
 )
-from contatto.ads.rules.settings import check_auto_message, check_frozen
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Amount,

@@ -13,8 +13,8 @@ from contatto.ads.actions.campaigns import choose_account, load_facts
 from contatto.ads.actions.edits import NewWelcome, create_welcome_message, delete_unused_audiences
 from contatto.ads.api.campaigns import Ids
 from contatto.ads.model import DIRECT_MESSAGE, Check, NextStep
-from contatto.ads.rules import goals
-from contatto.ads.rules.goals import (
+from contatto.ads.rules import settings
+from contatto.ads.rules.settings import (
     CITIES,
     INTERESTS,
     LANGUAGES,
@@ -250,7 +250,7 @@ async def check_eligibility(request: Request, caller: ApiCaller) -> Answered[Eli
                 CheckInfo(result.check, result.passed, list(result.countries), list(result.failing))
                 for result in checks
             ],
-            next_steps=list(goals.next_steps(goal, facts)),
+            next_steps=list(settings.next_steps(goal, facts)),
             markets_as_of=LEAD_MARKETS_ON.isoformat(),
         )
 

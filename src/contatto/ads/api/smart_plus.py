@@ -46,8 +46,7 @@ from contatto.ads.api.campaigns import (
     update_statuses,
 )
 from contatto.ads.model import Ad, AdGroup, Campaign, NodeKind
-from contatto.ads.rules.goals import OPERATIONS, Operation
-from contatto.ads.rules.settings import check_auto_message
+from contatto.ads.rules.settings import OPERATIONS, Operation, check_auto_message
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,

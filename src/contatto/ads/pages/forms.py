@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlencode
 
@@ -33,23 +32,22 @@ from contatto.ads.actions.edits import (
     form_of,
     keep_draft,
 )
-from contatto.ads.model import Ad, AdGroup, BudgetMode, Campaign, CheckResult, Money, NodeKind, Pacing, Place
-from contatto.ads.rules import goals
-from contatto.ads.rules.goals import (
+from contatto.ads.model import Ad, AdGroup, BudgetMode, Campaign, Money, NodeKind, Pacing, Place
+from contatto.ads.rules import settings
+from contatto.ads.rules.settings import (
     LEAD_MARKETS,
     MOST_QUESTIONS,
     countries_by_region,
     eligibility,
+    least_budget_micros,
     normal_countries,
 )
-from contatto.ads.rules.settings import (
+from contatto.ads.rules.tree import (
     FORMS,
     AdForm,
     AdGroupForm,
     CampaignForm,
-    chat_link,
     distinguish_names,
-    least_budget_micros,
     need_headline,
     new_ad_group_form,
     new_form_path,
@@ -69,6 +67,7 @@ from contatto.capture import actions as capture
 from contatto.capture import store as switches
 from contatto.capture.actions import CompanyData
 from contatto.channels import store as channels
+from contatto.channels.model import ChannelAccount
 from contatto.forms.store import list_versions
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
@@ -78,9 +77,8 @@ from contatto.kit.form_fields import Faults, Leap, Typist, split_fault
 from contatto.kit.i18n import N_, Translator
 from contatto.kit.values import brand_of, read_pairs
 from contatto.measurement.model import Goal
-from contatto.measurement.rules import TRACKING_KEY
 from contatto.ui.render import translator_of
-from contatto.ui.requests import Context, context_of
+from contatto.ui.requests import context_of
 
 MOST_PAIRS: Final = 400
 """Pairs of an address that are kept."""
@@ -110,42 +108,6 @@ def tree_href(query: str) -> str:
 def back_to_tree(query: str, kind: NodeKind | None = None, number: int = 0) -> RedirectResponse:
     """Redirect to the tree with its filter, at the changed row."""
     return RedirectResponse(tree_href(query) + (f"#{kind}-{number}" if kind else ""), 303)
-
-
-def show_ad(ad: Ad, context: Context) -> dict[str, Any]:
-    return {
-        "id": str(ad.number),
-        "name": ad.name,
-        "status": ad.status,
-        "headline": ad.headline,
-        "body": ad.text or None,
-        "chat_url": chat_link(context.settings.base_url, ad, context.vault.signer(TRACKING_KEY)),
-    }
-
-
-def show_check(result: CheckResult) -> dict[str, Any]:
-    return {
-        "key": result.check,
-        "ok": result.passed,
-        "countries": list(result.countries),
-        "failing": list(result.failing),
-    }
-
-
-def show_first_messages(tx: Tx, account: AdAccount) -> dict[str, Any]:
-    """Return the welcome messages of an ad account for the form of an ad."""
-    return {
-        "messages": [
-            {
-                "id": str(one.number),
-                "title": one.title or one.content,
-                "content": one.content,
-                "questions": list(one.questions),
-            }
-            for one in store.list_welcome_messages(tx, account.business_id, account.id)
-        ],
-        "most_questions": MOST_QUESTIONS,
-    }
 
 
 def form_choices(tx: Tx, business_id: str) -> list[tuple[str, str]]:
@@ -252,9 +214,9 @@ def load_choices(tx: Tx, campaign: Campaign, account: AdAccount) -> dict[str, An
             }
             for one in audiences
         ],
-        "languages": list(goals.LANGUAGES.items()),
-        "ages": [(group.value, name) for group, name in goals.AGES.items()],
-        "interests": list(goals.INTERESTS.items()),
+        "languages": list(settings.LANGUAGES.items()),
+        "ages": [(group.value, name) for group, name in settings.AGES.items()],
+        "interests": list(settings.INTERESTS.items()),
         "budget_modes": [(mode.value, BUDGET_MODES[mode]) for mode in modes],
         "pacings": [(mode.value, says) for mode, says in PACINGS.items()],
     }
@@ -269,7 +231,15 @@ def eligibility_of(tx: Tx, account: AdAccount, form: AdGroupForm) -> dict[str, A
     checks = eligibility(Goal.LEAD, facts)
     return {
         "allowed": all(result.passed for result in checks),
-        "checks": [show_check(result) for result in checks],
+        "checks": [
+            {
+                "key": result.check,
+                "ok": result.passed,
+                "countries": list(result.countries),
+                "failing": list(result.failing),
+            }
+            for result in checks
+        ],
         "capture_on": facts.capture_on,
     }
 
@@ -299,7 +269,7 @@ def country_groups(words: Translator) -> list[tuple[str, list[dict[str, Any]]]]:
 def folded(form: AdGroupForm, choices: Mapping[str, Any], words: Translator) -> dict[str, list[str]]:
     """Summarise each folded part of the form in short pieces; empty where nothing was chosen."""
     audiences = [(one["id"], one["name"]) for one in choices["audiences"]]
-    interests = [(key, words.gettext(interest)) for key, interest in goals.INTERESTS.items()]
+    interests = [(key, words.gettext(interest)) for key, interest in settings.INTERESTS.items()]
     return {
         "people": [
             *_names(choices["languages"], form.languages),
@@ -338,37 +308,28 @@ def _dated(says: str, day: str, at: str) -> list[str]:
 router: Final = page_routes()
 
 
-@dataclass(frozen=True, slots=True)
-class Opened[F]:
-    """A form as it is opened.
-
-    Attributes:
-        form: what stands in it.
-        draft: what ``ads/_draft.html`` shows.
-    """
-
-    form: F
-    draft: dict[str, Any]
-
-
 def owner_of(caller: Caller) -> Owner:
     return caller.business_id, caller.subject_id
 
 
-def open_form[F](tx: Tx, request: Request, caller: Caller, place: Place, blank: F) -> Opened[F]:
-    """Open a form: blank, with the offer of a draft if there is one; or the draft, if requested."""
-    draft = store.find_draft(tx, *owner_of(caller), place)
-    if draft is None:
-        return Opened(blank, draft_view(place))
-    goes_on = request.query_params.get("draft") == "continue"
-    shown = draft_view(place, draft.saved_at, state="open" if goes_on else "offered")
-    return Opened(form_of(draft) if goes_on else blank, shown)
+def open_form[F](
+    tx: Tx, request: Request, caller: Caller, place: Place, blank: F, typed: F | None = None
+) -> tuple[F, dict[str, Any]]:
+    """Return a form, and the values of its draft for ``ads/_draft.html``.
 
-
-def draft_view(place: Place, saved_at: datetime | None = None, state: str = "none") -> dict[str, Any]:
-    """Return the template's values of a draft; its ``state`` is none, offered or open."""
+    It stands as it was typed. A new one is blank, with the offer of a draft if there is one; or it is the
+    draft, if requested.
+    """
     kind, parent = place
-    return {"path": f"/ads/drafts/{kind}/{parent}", "saved_at": saved_at, "state": state}
+    draft = store.find_draft(tx, *owner_of(caller), place) if typed is None else None
+    is_open = draft is not None and request.query_params.get("draft") == "continue"
+    form = form_of(draft) if draft and is_open else typed or blank
+    shown_draft = {
+        "path": f"/ads/drafts/{kind}/{parent}",
+        "saved_at": draft and draft.saved_at,
+        "state": "none" if draft is None else "open" if is_open else "offered",
+    }
+    return form, shown_draft
 
 
 async def put_draft(request: Request, caller: FormCaller, kind: NodeKind, parent: str) -> JSONResponse:
@@ -507,10 +468,7 @@ def _load_campaign(tx: Tx, caller: Caller, number: str) -> tuple[Campaign, AdAcc
     campaign = store.find_node(tx, Campaign, caller.business_id, number=number_of(number))
     if campaign is None:
         raise Refused(errors.NOT_FOUND)
-    account = accounts.find_ad_account(tx, caller.business_id, campaign.ad_account_id)
-    if account is None:
-        raise Refused(errors.NO_ADVERTISER)
-    return campaign, account
+    return campaign, load_ad_account(tx, caller.business_id, campaign.ad_account_id)
 
 
 async def _ad_group_form(request: Request, caller: Caller, number: str, typed: Typed | None) -> HTMLResponse:
@@ -521,15 +479,16 @@ async def _ad_group_form(request: Request, caller: Caller, number: str, typed: T
     def work(tx: Tx) -> dict[str, Any]:
         campaign, account = _load_campaign(tx, caller, number)
         place = (NodeKind.AD_GROUP, campaign.number)
-        opened = open_form(tx, request, caller, place, new_ad_group_form(account.currency, words.lang))
-        shown = typed or Typed(opened.form)
+        blank = new_ad_group_form(account.currency, words.lang)
+        form, draft = open_form(tx, request, caller, place, blank, typed.form if typed else None)
+        shown = typed or Typed(form)
         accounts = channels.list_accounts(tx, caller.business_id)
         if not shown.form.channel_account_id and accounts:
             shown = replace(shown, form=replace(shown.form, channel_account_id=accounts[0].id))
         choices = load_choices(tx, campaign, account)
         return choices | {
             "form": asdict(shown.form),
-            "draft": draft_view(place) if typed else opened.draft,
+            "draft": draft,
             "folded": folded(shown.form, choices, words),
             "errors": shown.errors,
             "capture_errors": shown.capture_errors,
@@ -584,11 +543,11 @@ async def _campaign_form(
     context = context_of(request)
 
     def work(tx: Tx) -> dict[str, Any]:
-        opened = _opened(tx, request, caller, NEW_CAMPAIGN, typed or CampaignForm(), is_new=typed is None)
         ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
+        form, draft = open_form(tx, request, caller, NEW_CAMPAIGN, CampaignForm(), typed)
         return {
-            "form": asdict(opened.form),
-            "draft": opened.draft,
+            "form": asdict(form),
+            "draft": draft,
             "ad_accounts": [
                 {
                     "advertiser_id": str(account.number),
@@ -604,11 +563,6 @@ async def _campaign_form(
     return context.pages.render(request, "ads/campaign_new.html", values, WRONG if wrong else 200)
 
 
-def _opened[F](tx: Tx, request: Request, caller: Caller, place: Place, form: F, *, is_new: bool) -> Opened[F]:
-    """Render the form with the first or the entered values."""
-    return open_form(tx, request, caller, place, form) if is_new else Opened(form, draft_view(place))
-
-
 @router.get("/ads/ad-groups/{number}/ads/new", Permission.WRITE_ADS)
 async def show_ad_form(request: Request, caller: PageCaller, number: str) -> HTMLResponse:
     return await _ad_form(request, caller, number, (None, {}))
@@ -621,18 +575,16 @@ async def post_ad(request: Request, caller: FormCaller, number: str) -> Response
     typed = read_form(AdForm, (await request.form(max_files=0)).multi_items())
 
     def work(tx: Tx) -> Ad:
-        group = store.find_node(tx, AdGroup, caller.business_id, number=number_of(number))
-        if group is None:
-            raise Refused(errors.NOT_FOUND)
+        group = _load_ad_group(tx, caller, number)
         faults = Faults()
         headline = faults.read(lambda: need_headline(typed), "")
         page_id = faults.read(lambda: check_choice(tx, caller.business_id, typed.page_id), "")
         account = load_ad_account(tx, caller.business_id, group.ad_account_id)
         first = faults.read(lambda: choose_first_message(tx, account, typed), "")
         new = NewAd(group.id, typed.name, typed.body, headline, page_id=page_id, auto_message_id=first)
-        made = faults.finish(lambda: create_ad(tx, caller.business_id, new, needs_review=needs_review))
+        ad = faults.finish(lambda: create_ad(tx, caller.business_id, new, needs_review=needs_review))
         store.delete_draft(tx, *owner_of(caller), (NodeKind.AD, group.number))
-        return made
+        return ad
 
     try:
         ad = await context_of(request).db.write(work)
@@ -650,31 +602,46 @@ async def _ad_form(
     typed, wrong = state
 
     def work(tx: Tx) -> dict[str, Any]:
-        forms = dict(form_choices(tx, caller.business_id))
-        group = store.find_node(tx, AdGroup, caller.business_id, number=number_of(number))
-        campaign = group and store.find_node(tx, Campaign, caller.business_id, id=group.campaign_id)
-        account = group and channels.find_account(tx, caller.business_id, group.channel_account_id)
-        if group is None or campaign is None or account is None:
-            raise Refused(errors.NOT_FOUND)
-        place = (NodeKind.AD, group.number)
-        opened = _opened(tx, request, caller, place, typed or AdForm(), is_new=typed is None)
-        ad_group = {
+        group = _load_ad_group(tx, caller, number)
+        channel = find_channel(tx, caller.business_id, group.channel_account_id)
+        form, draft = open_form(tx, request, caller, (NodeKind.AD, group.number), AdForm(), typed)
+        return ad_form_values(tx, group, channel) | {"edited": None, "form": asdict(form), "draft": draft}
+
+    values = {"caller": caller, "errors": wrong, **await context.db.read(work)}
+    return context.pages.render(request, "ads/ad_new.html", values, WRONG if wrong else 200)
+
+
+def _load_ad_group(tx: Tx, caller: Caller, number: str) -> AdGroup:
+    group = store.find_node(tx, AdGroup, caller.business_id, number=number_of(number))
+    if group is None:
+        raise Refused(errors.NOT_FOUND)
+    return group
+
+
+def ad_form_values(tx: Tx, group: AdGroup, channel: ChannelAccount) -> dict[str, Any]:
+    """Return what the form of an ad shows of its ad group and channel account, and what can be chosen."""
+    campaign = store.load_nodes(tx, Campaign, group.business_id, {group.campaign_id})[group.campaign_id]
+    forms = form_choices(tx, group.business_id)
+    messages = store.list_welcome_messages(tx, group.business_id, group.ad_account_id)
+    return {
+        "ad_group": {
             "id": str(group.number),
             "name": group.name,
             "goal": group.goal,
             "campaign_name": campaign.name,
-            "channel_account_id": account.id,
-            "channel_account_name": account.name,
-            "form": forms.get(group.page_id, ""),
-        }
-        return {
-            "ad_group": ad_group,
-            "forms": list(forms.items()),
-            "edited": None,
-            **show_first_messages(tx, load_ad_account(tx, caller.business_id, group.ad_account_id)),
-            "form": asdict(opened.form),
-            "draft": opened.draft,
-        }
-
-    values = {"caller": caller, "errors": wrong, **await context.db.read(work)}
-    return context.pages.render(request, "ads/ad_new.html", values, WRONG if wrong else 200)
+            "channel_account_id": channel.id,
+            "channel_account_name": channel.name,
+            "form": dict(forms).get(group.page_id, ""),
+        },
+        "forms": forms,
+        "messages": [
+            {
+                "id": str(one.number),
+                "title": one.title or one.content,
+                "content": one.content,
+                "questions": list(one.questions),
+            }
+            for one in messages
+        ],
+        "most_questions": MOST_QUESTIONS,
+    }

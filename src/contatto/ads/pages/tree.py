@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts import store as accounts
 from contatto.accounts.actions import NewAdAccount, add_ad_account
-from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes, require
+from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
 from contatto.accounts.model import Access, Caller, Credential, Permission
 from contatto.ads import store
 from contatto.ads.actions.campaigns import find_channel, find_welcome, load_ad_account
@@ -31,25 +31,24 @@ from contatto.ads.model import Ad, AdGroup, AdNode, BudgetMode, Campaign, NodeKi
 from contatto.ads.pages.forms import (
     AUDIT_KEYS,
     BUDGET_MODES,
+    ad_form_values,
     back_to_tree,
     check_choice,
     country_groups,
     eligibility_of,
     field_errors,
     folded,
-    form_choices,
     leaps_of,
     load_choices,
-    show_ad,
-    show_first_messages,
     tree_href,
     typist_of,
 )
-from contatto.ads.rules.settings import (
+from contatto.ads.rules.settings import least_budget_micros
+from contatto.ads.rules.tree import (
     DONE,
     FORMS,
     Act,
-    least_budget_micros,
+    chat_link,
     read_form,
     read_places,
     typed_ad,
@@ -65,6 +64,7 @@ from contatto.kit.i18n import N_
 from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.kit.languages import choices_by_country, country_choices, currency_choices, zone_choices
 from contatto.kit.values import from_micros, micros
+from contatto.measurement.rules import TRACKING_KEY
 from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of
 
@@ -132,7 +132,14 @@ async def show_preview(request: Request, caller: PageCaller, number: str) -> HTM
         welcome = find_welcome(tx, ad)
         return {
             "caller": caller,
-            "ad": show_ad(ad, context),
+            "ad": {
+                "id": str(ad.number),
+                "name": ad.name,
+                "status": ad.status,
+                "headline": ad.headline,
+                "body": ad.text or None,
+                "chat_url": chat_link(context.settings.base_url, ad, context.vault.signer(TRACKING_KEY)),
+            },
             "account": {"display_name": account.name},
             "ad_group": {"id": str(group.number), "name": group.name, "goal": group.goal},
             "campaign": {"id": str(campaign.number), "name": campaign.name},
@@ -157,42 +164,12 @@ class _BulkChange:
     typist: Typist
 
 
-@router.post("/ads/bulk/pause", Permission.WRITE_ADS)
-async def pause_rows(request: Request, caller: FormCaller) -> HTMLResponse:
-    """Pause the chosen rows."""
-    return await _change_rows(request, caller, Act.PAUSE)
-
-
-@router.post("/ads/bulk/start", Permission.WRITE_ADS)
-async def start_rows(request: Request, caller: FormCaller) -> HTMLResponse:
-    """Turn the chosen rows on."""
-    return await _change_rows(request, caller, Act.START)
-
-
-@router.post("/ads/bulk/delete", Permission.WRITE_ADS)
-async def delete_rows(request: Request, caller: FormCaller) -> HTMLResponse:
-    """Delete the chosen rows with all that is under them."""
-    return await _change_rows(request, caller, Act.DELETE)
-
-
-@router.post("/ads/bulk/budget", Permission.WRITE_ADS)
-async def change_budgets(request: Request, caller: FormCaller) -> HTMLResponse:
-    """Give the chosen campaigns and ad groups one budget."""
-    return await _change_rows(request, caller, Act.BUDGET)
-
-
-@router.post("/ads/bulk/bid", Permission.WRITE_ADS)
-async def change_bids(request: Request, caller: FormCaller) -> HTMLResponse:
-    """Give the chosen ad groups one bid."""
-    return await _change_rows(request, caller, Act.BID)
-
-
-async def _change_rows(request: Request, caller: Caller, act: Act) -> HTMLResponse:
+@router.post("/ads/bulk/{act}", Permission.WRITE_ADS)
+async def change_rows(request: Request, caller: FormCaller, act: Act) -> HTMLResponse:
     """Change the chosen rows one after the other, and show the result of each.
 
     Each row is a separate write with its own entry in the audit log. A refused row does not stop the others.
     """
-    require(caller, Permission.WRITE_ADS)
     sent = await request.form(max_files=0)
     requested = _BulkChange(
         act=act,
@@ -457,21 +434,8 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent
             }
         else:
             group = store.load_nodes(tx, AdGroup, node.business_id, {node.ad_group_id})[node.ad_group_id]
-            campaign = store.load_nodes(tx, Campaign, node.business_id, {node.campaign_id})[node.campaign_id]
             channel = find_channel(tx, node.business_id, node.channel_account_id)
-            forms = form_choices(tx, node.business_id)
-            values = {
-                "ad_group": {
-                    "id": str(group.number),
-                    "name": group.name,
-                    "goal": group.goal,
-                    "campaign_name": campaign.name,
-                    "channel_account_id": channel.id,
-                    "channel_account_name": channel.name,
-                    "form": dict(forms).get(group.page_id, ""),
-                },
-                "forms": forms,
-                **show_first_messages(tx, account),
+            values = ad_form_values(tx, group, channel) | {
                 "form": asdict(edit.form if edit else typed_ad(node)),
                 "frozen": [
                     (N_("Ad group"), group.name, _OWNER),

@@ -1,43 +1,590 @@
-"""Settings of campaigns, ad groups and ads, and their typed forms."""
+"""Goals, markets, targeting and other settings of ads, with their limits."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from datetime import UTC, date, datetime, time, timedelta
-from enum import StrEnum
-from typing import Any, Final
-from zoneinfo import ZoneInfo
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import lru_cache, reduce
+from typing import Final, Literal
 
-from itsdangerous import Signer
-
-from contatto.accounts.model import AdAccount
 from contatto.ads.model import (
+    DIRECT_MESSAGE,
+    EVERY_STATUS,
     WINDOW_DAYS,
     Ad,
     AdGroup,
+    AgeGroup,
+    Audit,
     BidType,
+    BillingEvent,
     BudgetMode,
     Campaign,
+    Check,
+    CheckResult,
     ClickWindow,
+    Facts,
     FrequencyCap,
     Money,
-    NodeKind,
+    NextStep,
     NodeStatus,
-    Pacing,
-    Place,
     Schedule,
     ScheduleType,
+    Spent,
     Targeting,
     ViewWindow,
     Windows,
 )
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.form_fields import Faults, read_amount, read_whole, typed_amount
-from contatto.kit.i18n import N_
-from contatto.kit.values import check_year, day_of, read_number, to_units
-from contatto.measurement.model import Goal, TicketKind, TrackingTicket
-from contatto.measurement.rules import LONGEST_WINDOW, sign_ticket
+from contatto.kit.i18n import N_, LazyText
+from contatto.kit.languages import SOURCE, translator_for
+from contatto.kit.values import to_units
+from contatto.measurement.model import Goal
+from contatto.measurement.rules import LONGEST_WINDOW
+
+
+def _codes(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+LEAD_MARKETS_ON: Final = date(2025, 10, 1)
+"""The date of the Lead list: its source is of this month."""
+
+LEAD_MARKETS_BY_REGION: Final = {
+    "APAC": _codes("SG MY PH TH VN ID KH JP AU NZ"),
+    "LATAM": _codes("AR BR CL CO PE EC BO GY PY UY VE BZ CR DO SV GT HN NI PA MX"),
+    "METAP": _codes("SA AE QA OM KW LB JO IQ IL EG LK MA KE DZ NG ZA PK"),
+}
+LEAD_MARKETS: Final = frozenset().union(*LEAD_MARKETS_BY_REGION.values())
+
+DM_ADS_MARKETS: Final = _codes(
+    "AU BD KH ID JP MY NZ PK PH SG KR LK TW TH VN AR BO BR CL CO CR DO EC GT MX PA PY PE PR UY"
+)
+
+_SPELLINGS: Final = {"EAU": "AE", "UAE": "AE"}
+
+
+@lru_cache(1_000)
+def normal_country(text: str) -> str:
+    """Return a country code in capitals; EAU and UAE are spellings of AE."""
+    code = text.strip().upper()
+    return _SPELLINGS.get(code, code)
+
+
+def normal_countries(texts: Iterable[str]) -> tuple[str, ...]:
+    """Country codes, each once, in order."""
+    return tuple(sorted({normal_country(text) for text in texts}))
+
+
+def check_countries(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return target countries as codes, each once; at least one is needed."""
+    countries = normal_countries(texts)
+    if not countries:
+        raise Refused(errors.INVALID, "location_ids: choose at least one country.")
+    return countries
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A place below a country, by its GeoNames id."""
+
+    location_id: str
+    country: str
+    name: str
+
+
+_CITY_TABLE: Final = """
+1880252 SG Singapore
+1735161 MY Kuala Lumpur
+1701668 PH Manila
+1609350 TH Bangkok
+1581130 VN Hanoi
+1566083 VN Ho Chi Minh City
+1642911 ID Jakarta
+1821306 KH Phnom Penh
+1850147 JP Tokyo
+2147714 AU Sydney
+2158177 AU Melbourne
+2193733 NZ Auckland
+3435910 AR Buenos Aires
+3448439 BR São Paulo
+3451190 BR Rio de Janeiro
+3871336 CL Santiago
+3688689 CO Bogotá
+3936456 PE Lima
+3652462 EC Quito
+3911925 BO La Paz
+3439389 PY Asunción
+3441575 UY Montevideo
+3646738 VE Caracas
+3621849 CR San José
+3492908 DO Santo Domingo
+3583361 SV San Salvador
+3598132 GT Guatemala City
+3600949 HN Tegucigalpa
+3617763 NI Managua
+3703443 PA Panama City
+3530597 MX Mexico City
+108410 SA Riyadh
+292223 AE Dubai
+292968 AE Abu Dhabi
+290030 QA Doha
+287286 OM Muscat
+285787 KW Kuwait City
+276781 LB Beirut
+250441 JO Amman
+98182 IQ Baghdad
+293397 IL Tel Aviv
+360630 EG Cairo
+1248991 LK Colombo
+2553604 MA Casablanca
+184745 KE Nairobi
+2507480 DZ Algiers
+2332459 NG Lagos
+2352778 NG Abuja
+993800 ZA Johannesburg
+3369157 ZA Cape Town
+1174872 PK Karachi
+1172451 PK Lahore
+1176615 PK Islamabad
+5128581 US New York
+5368361 US Los Angeles
+5332921 US California
+3169070 IT Rome
+3173435 IT Milan
+745044 TR Istanbul
+323786 TR Ankara
+2643743 GB London
+1185241 BD Dhaka
+1835848 KR Seoul
+1668341 TW Taipei
+4568127 PR San Juan
+"""
+
+CITIES: Final = tuple(Region(*line.split(" ", 2)) for line in _CITY_TABLE.strip().splitlines())
+
+
+_PLACE_TABLE: Final = """
+SG 1880251 MY 1733045 PH 1694008 TH 1605651 VN 1562822 ID 1643084 KH 1831722 JP 1861060 AU 2077456 NZ 2186224
+AR 3865483 BR 3469034 CL 3895114 CO 3686110 PE 3932488 EC 3658394 BO 3923057 GY 3378535 PY 3437598 UY 3439705
+VE 3625428 BZ 3582678 CR 3624060 DO 3508796 SV 3585968 GT 3595528 HN 3608932 NI 3617476 PA 3703430 MX 3996063
+SA 102358 AE 290557 QA 289688 OM 286963 KW 285570 LB 272103 JO 248816 IQ 99237 IL 294640 EG 357994 LK 1227603
+MA 2542007 KE 192950 DZ 2589581 NG 2328926 ZA 953987 PK 1168579
+US 6252001 IT 3175395 TR 298795 GB 2635167 BD 1210997 KR 1835841 TW 1668284 PR 4566966
+"""
+_WORDS: Final = _PLACE_TABLE.split()
+
+LOCATION_IDS: Final = dict(zip(_WORDS[::2], _WORDS[1::2], strict=True))
+"""Country code to location id."""
+COUNTRIES: Final = {location_id: country for country, location_id in LOCATION_IDS.items()}
+"""Location id to country code."""
+_HOMES: Final = COUNTRIES | {place.location_id: place.country for place in CITIES}
+"""The country of each location id, also of cities."""
+
+
+def countries_of(location_ids: Iterable[str]) -> tuple[str, ...]:
+    """Return the countries of location ids, of cities too, each once, in order.
+
+    Raises:
+        Refused: INVALID, for an id that is not in the table.
+    """
+    ids = tuple(location_ids)
+    unknown = [location_id for location_id in ids if location_id not in _HOMES]
+    if unknown:
+        raise Refused(
+            errors.INVALID,
+            "location_ids: unknown id %(id)s. See /tool/region/ for valid ids.",
+            id=unknown[0],
+        )
+    return tuple(sorted({_HOMES[location_id] for location_id in ids}))
+
+
+def known_countries(location_ids: Iterable[str]) -> frozenset[str]:
+    """Return the countries of those location ids that are in the table."""
+    return frozenset(_HOMES[location_id] for location_id in location_ids if location_id in _HOMES)
+
+
+def location_ids_of(countries: Iterable[str]) -> tuple[str, ...]:
+    """Return the location ids of countries; a country without one is left out."""
+    return tuple(LOCATION_IDS[country] for country in countries if country in LOCATION_IDS)
+
+
+def country_name(code: str) -> str:
+    """Return the English name of a country."""
+    return translator_for(SOURCE).country(code)
+
+
+def countries_by_region() -> list[tuple[str, list[str]]]:
+    """Countries that can be targeted, by region and name; the last group is not open to the goal Lead."""
+    groups = [(region, set(codes)) for region, codes in LEAD_MARKETS_BY_REGION.items()]
+    listed = set().union(*(codes for _, codes in groups))
+    groups.append((N_("Other regions"), set(LOCATION_IDS) - listed))
+    return [(region, sorted(codes, key=country_name)) for region, codes in groups]
+
+
+LANGUAGES: Final = {
+    "ar": "العربية",
+    "en": "English",
+    "es": "Español",
+    "fil": "Filipino",
+    "he": "עברית",
+    "hi": "हिन्दी",
+    "id": "Bahasa Indonesia",
+    "it": "Italiano",
+    "ja": "日本語",
+    "km": "ខ្មែរ",
+    "ko": "한국어",
+    "ms": "Bahasa Melayu",
+    "pt": "Português",
+    "si": "සිංහල",
+    "sw": "Kiswahili",
+    "ta": "தமிழ்",
+    "th": "ไทย",
+    "ur": "اردو",
+    "vi": "Tiếng Việt",
+    "zh": "中文",
+}
+"""Languages by their ISO 639 code, each under its own name: it needs no translation."""
+
+AGES: Final = {
+    AgeGroup.FROM_13: "13–17",
+    AgeGroup.FROM_18: "18–24",
+    AgeGroup.FROM_25: "25–34",
+    AgeGroup.FROM_35: "35–44",
+    AgeGroup.FROM_45: "45–54",
+    AgeGroup.FROM_55: "55+",
+}
+_LEAST_AGES: Final = ((55, AgeGroup.FROM_55), (45, AgeGroup.FROM_45), (35, AgeGroup.FROM_35),
+                      (25, AgeGroup.FROM_25), (18, AgeGroup.FROM_18), (13, AgeGroup.FROM_13))  # fmt: skip
+
+INTERESTS: Final = {
+    "10": N_("Education"),
+    "11": N_("Vehicles and transport"),
+    "12": N_("Baby, kids and maternity"),
+    "13": N_("Financial services"),
+    "14": N_("Beauty and personal care"),
+    "15": N_("Technology and electronics"),
+    "16": N_("Appliances"),
+    "17": N_("Travel"),
+    "18": N_("Household products"),
+    "19": N_("Pets"),
+    "20": N_("Apps"),
+    "21": N_("Home improvement"),
+    "22": N_("Clothing and accessories"),
+    "23": N_("News and entertainment"),
+    "24": N_("Business services"),
+    "25": N_("Games"),
+    "26": N_("Life services"),
+    "27": N_("Food and beverage"),
+    "28": N_("Sports and outdoors"),
+    "29": N_("Property"),
+}
+"""Our own list of interests by id; publishers name them in their ad requests."""
+
+MOST_AUDIENCES: Final = 50
+
+
+def age_group_of(age: int) -> AgeGroup | None:
+    """Return the age group of a person; None for a child under 13, who gets no ad with an age group."""
+    return next((group for least, group in _LEAST_AGES if age >= least), None)
+
+
+def check_targeting(chosen: Targeting, audiences: Collection[str]) -> Targeting:
+    """Return the choices, each once and in order.
+
+    Args:
+        chosen: the chosen targeting.
+        audiences: the numbers of the ad account's own audiences.
+
+    Raises:
+        Refused: INVALID, for an unknown value, and for an audience that is both included and excluded.
+    """
+    both = sorted(set(chosen.audience_ids) & set(chosen.excluded_audience_ids))
+    if both:
+        raise Refused(
+            errors.INVALID,
+            "excluded_audience_ids: audience %(audience)s is included as well.",
+            audience=both[0],
+        )
+    for name in ("audience_ids", "excluded_audience_ids"):
+        if len(getattr(chosen, name)) > MOST_AUDIENCES:
+            raise Refused(
+                errors.INVALID, "%(field)s: choose at most %(most)s.", field=name, most=MOST_AUDIENCES
+            )
+    return Targeting(
+        languages=_checked("languages", chosen.languages, LANGUAGES),
+        age_groups=_checked("age_groups", chosen.age_groups, [group.value for group in AgeGroup]),
+        interest_category_ids=_checked("interest_category_ids", chosen.interest_category_ids, INTERESTS),
+        audience_ids=_checked("audience_ids", chosen.audience_ids, audiences),
+        excluded_audience_ids=_checked("excluded_audience_ids", chosen.excluded_audience_ids, audiences),
+    )
+
+
+def _checked(field: str, chosen: Iterable[str], allowed: Collection[str]) -> tuple[str, ...]:
+    ordered = sorted(set(chosen))
+    unknown = [value for value in ordered if value not in allowed]
+    if unknown:
+        raise Refused(
+            errors.INVALID,
+            "%(field)s: %(value)s is not available.",
+            field=field,
+            value=unknown[0],
+        )
+    return tuple(ordered)
+
+
+GOALS: Final = {
+    ("LEAD_GENERATION", DIRECT_MESSAGE): Goal.LEAD,
+    ("CONVERSATION", DIRECT_MESSAGE): Goal.CONVERSATION,
+}
+"""A goal is an ``optimization_goal`` together with a ``promotion_type``: LEAD_GENERATION alone is also the
+goal of form ads."""
+
+GOAL_ALIASES: Final = {"LEAD": "LEAD_GENERATION"}
+OPTIMIZATION_GOALS: Final = {goal: name for (name, _), goal in GOALS.items()}
+
+REGISTRATION_MARKETS: Final = {
+    # Lead is a goal of direct-message ads, so those are sold in all countries where Lead is available.
+    Goal.CONVERSATION: DM_ADS_MARKETS | LEAD_MARKETS,
+    Goal.LEAD: LEAD_MARKETS,
+}
+"""Where the channel account and the ad account must be registered."""
+TARGET_MARKETS: Final = {Goal.CONVERSATION: None, Goal.LEAD: LEAD_MARKETS}
+"""Which countries may be targeted; None means every one."""
+
+_SAYS: Final = {
+    Check.CHANNEL_ACCOUNT: N_("identity_id: the channel account is registered in %(countries)s"),
+    Check.AD_ACCOUNT: N_("advertiser_id: the ad account is registered in %(countries)s"),
+    Check.TARGETS: N_("location_ids: the target countries include %(countries)s"),
+}
+
+_CAPTURE_OFF: Final = N_(
+    "The goal Lead needs automatic lead capture, which is off for this account. Its id is %(id)s."
+)
+
+
+def goal_of(optimization_goal: str, promotion_type: str) -> Goal:
+    """Return the goal that the API's two words name together.
+
+    Raises:
+        Refused: INVALID, with the allowed values.
+    """
+    names = sorted(OPTIMIZATION_GOALS.values())
+    if promotion_type != DIRECT_MESSAGE:
+        raise Refused(
+            errors.INVALID, "%(field)s: allowed: %(allowed)s.", field="promotion_type", allowed=DIRECT_MESSAGE
+        )
+    goal = GOALS.get((GOAL_ALIASES.get(optimization_goal, optimization_goal), promotion_type))
+    if goal is None:
+        raise Refused(
+            errors.INVALID,
+            "%(field)s: allowed: %(allowed)s.",
+            field="optimization_goal",
+            allowed=", ".join(names),
+        )
+    return goal
+
+
+def eligibility(goal: Goal, facts: Facts) -> tuple[CheckResult, ...]:
+    """Return the three country checks of a goal; it is available where all of them pass (R4 to R7)."""
+    home, targets = REGISTRATION_MARKETS[goal], TARGET_MARKETS[goal]
+    return (
+        _check(Check.CHANNEL_ACCOUNT, (facts.account_country,), home),
+        _check(Check.AD_ACCOUNT, (facts.ad_account_country,), home),
+        _check(Check.TARGETS, facts.target_countries, targets),
+    )
+
+
+def _check(check: Check, countries: tuple[str, ...], markets: frozenset[str] | None) -> CheckResult:
+    country_codes = normal_countries(countries)
+    failing = () if markets is None else tuple(country for country in country_codes if country not in markets)
+    return CheckResult(check, country_codes, failing)
+
+
+def is_eligible(goal: Goal, facts: Facts) -> bool:
+    return all(result.passed for result in eligibility(goal, facts))
+
+
+def next_steps(goal: Goal, facts: Facts) -> tuple[NextStep, ...]:
+    """Return the remaining steps: the goal Lead needs automatic capture (R12, R13)."""
+    return (NextStep.TURN_ON_CAPTURE,) if goal is Goal.LEAD and not facts.capture_on else ()
+
+
+def check_goal(goal: Goal, facts: Facts) -> None:
+    """Refuse a goal that is not available, naming every failing check, and one that needs a step first."""
+    failed = [result for result in eligibility(goal, facts) if not result.passed]
+    if failed:
+        says = [LazyText(_SAYS[result.check], countries=", ".join(result.failing)) for result in failed]
+        checks = reduce(lambda one, more: LazyText("%(one)s; %(more)s", one=one, more=more), says)
+        raise Refused(
+            errors.NOT_ELIGIBLE,
+            "%(checks)s, where the goal %(goal)s is not available.",
+            checks=checks,
+            goal=goal.capitalize(),
+        )
+    if next_steps(goal, facts):
+        raise Refused(errors.CAPTURE_OFF, _CAPTURE_OFF, id=facts.channel_account_id)
+
+
+def check_billing(billing_event: str | None) -> None:
+    """Refuse a billing event other than that of both goals."""
+    if billing_event not in (None, BillingEvent.OCPM):
+        allowed = BillingEvent.OCPM.value
+        raise Refused(
+            errors.INVALID, "%(field)s: allowed: %(allowed)s.", field="billing_event", allowed=allowed
+        )
+
+
+def check_event(goal: Goal, optimization_event: str | None) -> None:
+    """Return the optimisation event of a goal: MESSAGE for Conversation, none for Lead."""
+    if goal is Goal.CONVERSATION and optimization_event not in (None, "", "MESSAGE"):
+        raise Refused(errors.INVALID, "optimization_event: the goal CONVERSATION allows only MESSAGE.")
+
+
+LONGEST_REASON: Final = 500
+
+
+def shown_of(ad: Ad) -> tuple[str, ...]:
+    """Return the public parts of an ad: their change needs a new review."""
+    return (ad.headline, ad.text, ad.video_id, ad.auto_message_id, ad.page_id, ad.channel_account_id)
+
+
+def check_audit_reason(text: str) -> str:
+    """Return a reason without blank ends."""
+    reason = text.strip()
+    if not 0 < len(reason) <= LONGEST_REASON:
+        raise Refused(
+            errors.INVALID,
+            "reason: enter what has to change, in 1 to %(most)s characters.",
+            most=LONGEST_REASON,
+        )
+    return reason
+
+
+LONGEST_CONTENT: Final = 200
+MOST_QUESTIONS: Final = 3
+LONGEST_QUESTION: Final = 70
+LONGEST_ANSWER: Final = 500
+
+
+def check_welcome(content: str, questions: Sequence[tuple[str, str]]) -> None:
+    """Refuse a welcome message with a length, or a number of questions, outside the limits."""
+    _check_length("welcome_message.content", content, LONGEST_CONTENT)
+    if not 1 <= len(questions) <= MOST_QUESTIONS:
+        raise Refused(
+            errors.INVALID,
+            "%(field)s: enter 1 to %(most)s questions.",
+            field="welcome_message.suggested_questions",
+            most=MOST_QUESTIONS,
+        )
+    for number, (question, answer) in enumerate(questions):
+        place = f"welcome_message.suggested_questions.{number}"
+        _check_length(f"{place}.question", question, LONGEST_QUESTION)
+        _check_length(f"{place}.answer", answer, LONGEST_ANSWER)
+
+
+def _check_length(field: str, text: str, most: int) -> None:
+    if not 0 < len(text) <= most:
+        raise Refused(errors.INVALID, "%(field)s: use 1 to %(most)s characters.", field=field, most=most)
+
+
+MOVES: Final = {
+    NodeStatus.ACTIVE: frozenset({NodeStatus.ACTIVE, NodeStatus.PAUSED, NodeStatus.DELETED}),
+    NodeStatus.PAUSED: frozenset({NodeStatus.ACTIVE, NodeStatus.PAUSED, NodeStatus.DELETED}),
+    NodeStatus.DELETED: frozenset({NodeStatus.DELETED}),
+}
+"""From each status, where it may go; to stay is always allowed, so a repeated request is harmless."""
+
+type Operation = Literal["ENABLE", "DISABLE", "DELETE"]
+"""What the API wants done with a campaign, an ad group or an ad; of one that is, how it stands."""
+OPERATIONS: Final[Mapping[Operation, NodeStatus]] = {
+    "ENABLE": NodeStatus.ACTIVE,
+    "DISABLE": NodeStatus.PAUSED,
+    "DELETE": NodeStatus.DELETED,
+}
+OPERATION_OF: Final = {status: operation for operation, status in OPERATIONS.items()}
+
+PRIMARY_STATUSES: Final = {
+    "STATUS_NOT_DELETE": frozenset({NodeStatus.ACTIVE, NodeStatus.PAUSED}),
+    "STATUS_ALL": EVERY_STATUS,
+    "STATUS_DELETE": frozenset({NodeStatus.DELETED}),
+    "STATUS_DELIVERY_OK": frozenset({NodeStatus.ACTIVE}),
+    "STATUS_DISABLE": frozenset({NodeStatus.PAUSED}),
+    "STATUS_NOT_DELIVERY": frozenset({NodeStatus.PAUSED}),
+    "STATUS_TIME_DONE": frozenset[NodeStatus](),
+}
+"""The API's filters and the statuses that they select."""
+
+
+def check_move(status: NodeStatus, new_status: NodeStatus) -> None:
+    """Refuse a move that the table does not have."""
+    if new_status not in MOVES[status]:
+        raise Refused(
+            errors.INVALID,
+            "operation_status: %(now)s cannot change to %(wanted)s.",
+            now=status.value,
+            wanted=new_status.value,
+        )
+
+
+def check_alive(field: str, status: NodeStatus) -> None:
+    """Refuse to change a deleted node."""
+    if status is NodeStatus.DELETED:
+        raise Refused(errors.INVALID, "%(field)s: deleted items cannot be changed.", field=field)
+
+
+def check_seen(changed_at: datetime, seen_at: datetime | None) -> None:
+    """Refuse to overwrite a change that the writer has not seen; None matches any state."""
+    if seen_at is not None and seen_at != changed_at:
+        raise Refused(errors.CONFLICT)
+
+
+def secondary_status(
+    prefix: str,
+    own: NodeStatus,
+    ad_group: AdGroup | None,
+    campaign: Campaign | None,
+    audit: Audit = Audit.PASS,
+) -> str:
+    """Return the API's delivery status: the first reason that holds, with its level as a prefix."""
+    if own is NodeStatus.DELETED:
+        return f"{prefix}_STATUS_DELETE"
+    if campaign is not None and campaign.status is not NodeStatus.ACTIVE:
+        return f"{prefix}_STATUS_CAMPAIGN_DISABLE"
+    if ad_group is not None and ad_group.status is not NodeStatus.ACTIVE:
+        return f"{prefix}_STATUS_ADGROUP_DISABLE"
+    if own is NodeStatus.PAUSED:
+        return f"{prefix}_STATUS_DISABLE"
+    if audit is not Audit.PASS:
+        return f"{prefix}_STATUS_AUDIT" if audit is Audit.AUDITING else f"{prefix}_STATUS_AUDIT_DENY"
+    return "CAMPAIGN_STATUS_ENABLE" if prefix == "CAMPAIGN" else f"{prefix}_STATUS_DELIVERY_OK"
+
+
+DYNAMIC_SHARE: Final = 1.25
+"""Of its average, a dynamic daily budget may spend so much in one day."""
+
+
+def is_spent(node: AdGroup | Campaign, spent: Spent) -> bool:
+    """Report whether the whole budget, or the day's, is used up."""
+    budget = node.budget_micros
+    if budget is None:
+        return False
+    if node.budget_mode is BudgetMode.TOTAL:
+        return spent.ever_micros >= budget
+    return spent.day_micros >= most_of_day(node.budget_mode, budget)
+
+
+def add_spent(spent: Iterable[Spent]) -> Spent:
+    """Add the spend of several ad groups."""
+    sums = list(spent)
+    return Spent(
+        sum(spent_sum.day_micros for spent_sum in sums), sum(spent_sum.ever_micros for spent_sum in sums)
+    )
+
+
+def most_of_day(mode: BudgetMode, budget_micros: int) -> float:
+    """Return the most that one day may spend of a daily budget."""
+    return budget_micros * DYNAMIC_SHARE if mode is BudgetMode.DYNAMIC_DAY else float(budget_micros)
+
 
 DEFAULT_WINDOWS: Final = Windows(ClickWindow.SEVEN_DAYS, ViewWindow.ONE_DAY)
 """Seven days after a click, one day after a view (R50)."""
@@ -250,11 +797,6 @@ def check_frozen(fields: Mapping[str, tuple[object, object]]) -> None:
             )
 
 
-def at_local_time(day: date, at: time, timezone: str) -> datetime:
-    """Return the instant of a day and a time in a zone."""
-    return datetime.combine(day, at, ZoneInfo(timezone)).astimezone(UTC)
-
-
 def check_name(field: str, text: str) -> str:
     """Return a name without blank ends.
 
@@ -286,344 +828,3 @@ def check_call_to_action(text: str) -> str:
             errors.INVALID, "%(field)s: allowed: %(allowed)s.", field="call_to_action", allowed=SEND_MESSAGE
         )
     return text
-
-
-def distinguish_names(named: Sequence[tuple[str, str]]) -> list[str]:
-    """Return the names of pairs of a name and a mark, and add the mark to repeated names."""
-    counts = Counter(name for name, _ in named)
-    return [f"{name} · {mark}" if counts[name] > 1 else name for name, mark in named]
-
-
-def distinguish_ads(ads: Sequence[Ad], groups: Mapping[str, AdGroup]) -> dict[int, str]:
-    """Return the names of ads by their numbers; equal names get their ad group, or else their number."""
-    by_group = distinguish_names([(ad.name, groups[ad.ad_group_id].name) for ad in ads])
-    names = distinguish_names([(name, str(ad.number)) for name, ad in zip(by_group, ads, strict=True)])
-    return {ad.number: name for ad, name in zip(ads, names, strict=True)}
-
-
-def chat_link(base_url: str, ad: Ad, signer: Signer) -> str:
-    """Return the link to an ad's chat: a tap on it counts once for each person and day."""
-    return f"{base_url}/t/c/{sign_ticket(TrackingTicket(TicketKind.CHAT, ad.business_id, ad.id), signer)}"
-
-
-def new_form_path(kind: NodeKind, parent: int) -> str:
-    """Return the address of the form of a new node below ``parent``."""
-    return {
-        NodeKind.CAMPAIGN: "/ads/campaigns/new",
-        NodeKind.AD_GROUP: f"/ads/campaigns/{parent}/ad-groups/new",
-        NodeKind.AD: f"/ads/ad-groups/{parent}/ads/new",
-    }[kind]
-
-
-type Pairs = Iterable[tuple[str, Any]]
-"""Names and values of a form as they were sent; a name may come more than once."""
-
-_HTML_NAMES: Final = {"country": "countries"}
-LONGEST_TEXT: Final = 2_000
-MOST_VALUES: Final = 300
-NEW_MESSAGE: Final = "new"
-"""Choice of a new welcome message instead of a saved one."""
-_CLICK: Final = {str(WINDOW_DAYS[window]): window for window in ClickWindow if WINDOW_DAYS[window]}
-_VIEW: Final = {str(WINDOW_DAYS[window] or 0): window for window in ViewWindow}
-_USUAL_BUDGET: Final = 50
-"""Budget in a new form, in multiples of the least budget."""
-
-
-@dataclass(frozen=True, slots=True)
-class CampaignForm:
-    """Every field of the form of a campaign, as text; a budget only where the campaign has one."""
-
-    advertiser_id: str = ""
-    name: str = ""
-    budget: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class AdForm:
-    """Every field of the form of an ad, as text; the last three are those of a new first message."""
-
-    name: str = ""
-    headline: str = ""
-    body: str = ""
-    page_id: str = ""
-    auto_message_id: str = ""
-    welcome: str = ""
-    questions: tuple[str, ...] = ()
-    answers: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class AdGroupForm:
-    """Every field of the form of an ad group, as text; days and times are of the ad account's zone."""
-
-    name: str = ""
-    channel_account_id: str = ""
-    goal: str = Goal.LEAD.value
-    budget_mode: str = BudgetMode.DYNAMIC_DAY.value
-    budget: str = ""
-    bid: str = ""
-    pacing: str = Pacing.SMOOTH.value
-    starts_on: str = ""
-    starts_time: str = ""
-    ends_on: str = ""
-    ends_time: str = ""
-    click_window_days: str = "7"
-    view_window_days: str = "1"
-    page_id: str = ""
-    frequency: str = ""
-    frequency_schedule: str = ""
-    countries: tuple[str, ...] = ()
-    languages: tuple[str, ...] = ()
-    age_groups: tuple[str, ...] = ()
-    interest_category_ids: tuple[str, ...] = ()
-    audience_ids: tuple[str, ...] = ()
-    excluded_audience_ids: tuple[str, ...] = ()
-
-
-FORMS: Final[dict[NodeKind, type[CampaignForm | AdGroupForm | AdForm]]] = {
-    NodeKind.CAMPAIGN: CampaignForm,
-    NodeKind.AD_GROUP: AdGroupForm,
-    NodeKind.AD: AdForm,
-}
-
-
-def read_form[F](kind: type[F], pairs: Pairs) -> F:
-    """Read a form of texts and lists; omitted fields get their default, unknown names are dropped."""
-    sent: dict[str, list[str]] = {}
-    for name, value in pairs:
-        values = sent.setdefault(_HTML_NAMES.get(name, name), [])
-        if len(values) < MOST_VALUES:
-            values.append(str(value)[:LONGEST_TEXT])
-    typed: dict[str, Any] = {}
-    for field in fields(kind):  # type: ignore[arg-type]  # each kind is a dataclass
-        if isinstance(field.default, tuple):
-            typed[field.name] = tuple(sent.get(field.name, ()))
-        elif field.name in sent:
-            typed[field.name] = sent[field.name][0]
-    return kind(**typed)
-
-
-def pairs_of(saved_form: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the names and values of a saved form, as a browser would send them."""
-    pairs: list[tuple[str, str]] = []
-    for name, value in saved_form.items():
-        pairs += [(name, str(item)) for item in (value if isinstance(value, list) else [value])]
-    return pairs
-
-
-def new_ad_group_form(currency: str, lang: str) -> AdGroupForm:
-    """Return the form as it is opened first."""
-    return AdGroupForm(budget=typed_amount(_USUAL_BUDGET * least_budget_micros(currency), currency, lang))
-
-
-def read_goal(form: AdGroupForm) -> Goal:
-    if form.goal not in list(Goal):
-        raise Refused(errors.INVALID, "goal: choose Conversation or Lead.")
-    return Goal(form.goal)
-
-
-def read_money(form: AdGroupForm, currency: str, lang: str) -> Money:
-    """Read budget and bid; an empty bid means the lowest cost.
-
-    Raises:
-        Refused: INVALID, for all that is wrong with them.
-    """
-    if form.budget_mode not in list(BudgetMode):
-        raise Refused(errors.INVALID, "budget_mode: choose one from the list.")
-    mode, faults = BudgetMode(form.budget_mode), Faults()
-    budget = None
-    if mode is not BudgetMode.INFINITE:
-        budget = faults.read(lambda: read_amount("budget", form.budget, currency, lang), None)
-    bid = faults.read(lambda: read_amount("bid", form.bid, currency, lang), None)
-    faults.check()
-    return Money(mode, budget, BidType.NO_BID if bid is None else BidType.CUSTOM, bid)
-
-
-def need_amount(field: str, text: str, currency: str, lang: str) -> int:
-    """Return an amount in micros, where there has to be one."""
-    amount = read_amount(field, text, currency, lang)
-    if amount is None:
-        raise Refused(errors.INVALID, "%(field)s: this field is required.", field=field)
-    return amount
-
-
-def need_headline(form: AdForm) -> str:
-    """Return the line that people see first.
-
-    Raises:
-        Refused: INVALID, when there is none.
-    """
-    if not form.headline.strip():
-        raise Refused(errors.INVALID, "headline: enter a headline.")
-    return form.headline
-
-
-def read_pacing(form: AdGroupForm) -> Pacing:
-    if form.pacing not in list(Pacing):
-        raise Refused(errors.INVALID, "pacing: choose one from the list.")
-    return Pacing(form.pacing)
-
-
-def read_windows(form: AdGroupForm) -> tuple[ClickWindow, ViewWindow]:
-    """Return the two attribution windows."""
-    click, view = _CLICK.get(form.click_window_days), _VIEW.get(form.view_window_days)
-    if click is None:
-        raise Refused(errors.INVALID, "click_window_days: choose one from the list.")
-    if view is None:
-        raise Refused(errors.INVALID, "view_window_days: choose one from the list.")
-    return click, view
-
-
-def read_frequency(form: AdGroupForm, lang: str) -> tuple[int | None, int | None]:
-    """Read the views and days of the frequency cap; None for an empty field.
-
-    Raises:
-        Refused: INVALID, for all that is wrong with them.
-    """
-    faults = Faults()
-    views = faults.read(lambda: read_whole("frequency", form.frequency, lang), None)
-    days = faults.read(lambda: read_whole("frequency_schedule", form.frequency_schedule, lang), None)
-    faults.check()
-    return views, days
-
-
-def read_times(form: AdGroupForm, timezone: str) -> tuple[datetime | None, datetime | None]:
-    """Read start and end; None means at once, or no end. An end day without a time is included."""
-    first, starts = _day("starts_on", form.starts_on), _time("starts_on", form.starts_time)
-    last, ends = _day("ends_on", form.ends_on), _time("ends_on", form.ends_time)
-    for field, day, at in (("starts_on", first, starts), ("ends_on", last, ends)):
-        if day is None and at is not None:
-            raise Refused(errors.INVALID, "%(field)s: choose a day for this time.", field=field)
-    starts_at = at_local_time(first, starts or time(), timezone) if first else None
-    if last is not None and ends is None:
-        last += timedelta(days=1)
-    return starts_at, at_local_time(last, ends or time(), timezone) if last else None
-
-
-def _day(field: str, text: str) -> date | None:
-    check_year(field, text)
-    day = day_of(text)
-    if text and day is None:
-        raise Refused(errors.INVALID, "%(field)s: enter a day as YYYY-MM-DD.", field=field)
-    return day
-
-
-def _time(field: str, text: str) -> time | None:
-    try:
-        return time.fromisoformat(text).replace(tzinfo=None) if text else None
-    except ValueError as error:
-        raise Refused(errors.INVALID, "%(field)s: enter a time as HH:MM.", field=field) from error
-
-
-def read_targeting(form: AdGroupForm) -> Targeting:
-    return Targeting(**{name: getattr(form, name) for name in Targeting.__dataclass_fields__})
-
-
-def typed_campaign(campaign: Campaign, currency: str, lang: str) -> CampaignForm:
-    """Return a campaign as its form shows it."""
-    return CampaignForm(name=campaign.name, budget=typed_amount(campaign.budget_micros, currency, lang))
-
-
-def typed_ad(ad: Ad) -> AdForm:
-    """Return an ad as its form shows it."""
-    return AdForm(ad.name, ad.headline, ad.text, ad.page_id, ad.auto_message_id)
-
-
-def read_questions(form: AdForm) -> tuple[tuple[str, str], ...]:
-    """Return the questions of a new first message with their answers; empty pairs are left out."""
-    answers = [*form.answers, *([""] * len(form.questions))]
-    pairs = [(one.strip(), answer.strip()) for one, answer in zip(form.questions, answers, strict=False)]
-    return tuple(pair for pair in pairs if any(pair))
-
-
-def typed_ad_group(ad_group: AdGroup, account: AdAccount, lang: str) -> AdGroupForm:
-    """Return an ad group as its form shows it."""
-    local = ad_group.starts_at.astimezone(ZoneInfo(account.timezone))
-    starts_on, starts_time = local.date().isoformat(), f"{local:%H:%M}" if local.time() != time() else ""
-    ends_on = ends_time = ""
-    if ad_group.ends_at is not None:
-        end = ad_group.ends_at.astimezone(ZoneInfo(account.timezone))
-        is_midnight = end.time() == time()  # the end of the day before
-        ends_on = (end.date() - timedelta(days=is_midnight)).isoformat()
-        ends_time = "" if is_midnight else f"{end:%H:%M}"
-    return AdGroupForm(
-        name=ad_group.name,
-        channel_account_id=ad_group.channel_account_id,
-        goal=ad_group.goal.value,
-        budget_mode=ad_group.budget_mode.value,
-        budget=typed_amount(ad_group.budget_micros, account.currency, lang),
-        bid=typed_amount(ad_group.bid_micros, account.currency, lang),
-        pacing=ad_group.pacing.value,
-        starts_on=starts_on,
-        starts_time=starts_time,
-        ends_on=ends_on,
-        ends_time=ends_time,
-        click_window_days=str(WINDOW_DAYS[ad_group.click_window] or 0),
-        view_window_days=str(WINDOW_DAYS[ad_group.view_window] or 0),
-        page_id=ad_group.page_id,
-        frequency=str(ad_group.frequency or ""),
-        frequency_schedule=str(ad_group.frequency_schedule or ""),
-        countries=ad_group.countries,
-        **{name: getattr(ad_group, name) for name in Targeting.__dataclass_fields__},
-    )
-
-
-class Act(StrEnum):
-    """Bulk action on chosen rows; the values are parts of URLs."""
-
-    PAUSE = "pause"
-    START = "start"
-    DELETE = "delete"
-    BUDGET = "budget"
-    BID = "bid"
-
-
-STATUS_AFTER: Final = {
-    Act.PAUSE: NodeStatus.PAUSED,
-    Act.START: NodeStatus.ACTIVE,
-    Act.DELETE: NodeStatus.DELETED,
-}
-DONE: Final = {
-    Act.PAUSE: N_("Paused"),
-    Act.START: N_("Turned on"),
-    Act.DELETE: N_("Deleted"),
-    Act.BUDGET: N_("Budget changed"),
-    Act.BID: N_("Bid changed"),
-}
-"""Text of a changed row."""
-MOST_ROWS: Final = 200
-"""Rows of one request: more than a page of the tree usually shows."""
-_DEPTH: Final = {NodeKind.AD: 0, NodeKind.AD_GROUP: 1, NodeKind.CAMPAIGN: 2}
-
-
-def read_places(values: Iterable[str]) -> tuple[Place, ...]:
-    """Return the chosen rows, each once, lowest level first: changes of a parent may include its children.
-
-    Args:
-        values: level and number of each row, such as ``ad-groups-17``.
-
-    Raises:
-        Refused: INVALID, for no row, too many rows, or an invalid row.
-    """
-    places = list(dict.fromkeys(_place(value) for value in values))
-    if not places:
-        raise Refused(errors.INVALID, "Choose at least one row.")
-    if len(places) > MOST_ROWS:
-        raise Refused(errors.INVALID, "Choose at most %(most)s rows.", most=MOST_ROWS)
-    return tuple(sorted(places, key=lambda place: _DEPTH[place[0]]))
-
-
-def _place(value: str) -> Place:
-    kind, _, number = value.rpartition("-")
-    read = read_number(number)
-    if kind not in set(NodeKind) or read is None:
-        raise Refused(errors.INVALID, "A selected row is no longer in the table. Reload the page.")
-    return NodeKind(kind), read
-
-
-def check_fits(act: Act, kind: NodeKind) -> None:
-    """Refuse a budget of an ad, and a bid of anything but an ad group."""
-    if act is Act.BUDGET and kind is NodeKind.AD:
-        raise Refused(errors.INVALID, "An ad has no budget of its own. It uses the budget of its ad group.")
-    if act is Act.BID and kind is not NodeKind.AD_GROUP:
-        raise Refused(errors.INVALID, "Only an ad group has a bid.")

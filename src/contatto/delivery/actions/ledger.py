@@ -17,7 +17,7 @@ import msgspec
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.model import AdGroup, Campaign, FrequencyCap, Spent
-from contatto.ads.rules.goals import add_spent
+from contatto.ads.rules.settings import add_spent
 from contatto.ads.store import list_ad_group_ids, list_ad_groups_by_id, list_campaigns_with_budget
 from contatto.audiences.actions import drop_viewers
 from contatto.delivery import store

@@ -14,8 +14,7 @@ from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.ad_platforms.store import list_outside_accounts
 from contatto.ads.actions.edits import OpenDraft, list_open_drafts
 from contatto.ads.model import WINDOW_DAYS, Ad, BudgetMode, Campaign, NodeKind, NodeStatus
-from contatto.ads.rules.goals import PROBLEMS, REMEDIES, SAYS, Delivering, is_showing
-from contatto.ads.rules.settings import chat_link, new_form_path
+from contatto.ads.rules.tree import PROBLEMS, REMEDIES, SAYS, Delivering, chat_link, is_showing, new_form_path
 from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_

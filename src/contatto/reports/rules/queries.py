@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from contatto.ads.model import AdGroup
-from contatto.ads.rules.goals import PROBLEMS, Delivering, Node, is_showing
+from contatto.ads.rules.tree import PROBLEMS, Delivering, Node, is_showing
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.values import check_year, day_of, read_number
