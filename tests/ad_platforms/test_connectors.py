@@ -10,26 +10,25 @@ from contatto.ad_platforms.model import (
     AccountFacts,
     AdDay,
     AdPlatform,
-    App,
     NodeLevel,
     NodePage,
     OutsideNode,
     OutsideStatus,
     Part,
-    Place,
     PullAccess,
     SpendPage,
-    Token,
+    Walk,
 )
 from contatto.ad_platforms.registry import CONNECTORS
-from contatto.ad_platforms.rules import Walk, follow_cursor
+from contatto.ad_platforms.rules import follow_cursor
+from contatto.channels.model import ChannelApp, Platform
 from contatto.kit.outbound.model import Failed, HttpAnswer, NotNow
 from contatto.measurement.model import Goal
 from tests.house.test_every_connector import HOSTILE, WRONG
 
 ACCESS = PullAccess("https://ads.example.com", "7001", "token-1")
 META, TIKTOK = CONNECTORS[AdPlatform.META], CONNECTORS[AdPlatform.TIKTOK]
-PLACES = [Place(part, first="2026-01-01", last="2026-01-30") for part in Part]
+PLACES = [Walk(part, first="2026-01-01", last="2026-01-30") for part in Part]
 
 
 def said(value: object, status: int = 200, retry_after: str = "") -> HttpAnswer:
@@ -39,7 +38,7 @@ def said(value: object, status: int = 200, retry_after: str = "") -> HttpAnswer:
 
 @pytest.mark.parametrize("platform", list(AdPlatform))
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.part)
-def test_the_token_goes_into_a_header_and_into_no_address(platform: AdPlatform, place: Place) -> None:
+def test_the_token_goes_into_a_header_and_into_no_address(platform: AdPlatform, place: Walk) -> None:
     request = CONNECTORS[platform].ask(ACCESS, place)
     assert "token-1" not in request.url
     assert any("token-1" in value for value in request.headers.values())
@@ -50,25 +49,25 @@ def test_the_token_goes_into_a_header_and_into_no_address(platform: AdPlatform, 
 @pytest.mark.parametrize("platform", list(AdPlatform))
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.part)
 @pytest.mark.parametrize("status", [200, 400, 500])
-def test_hostile_bytes_are_an_outcome(platform: AdPlatform, place: Place, status: int) -> None:
+def test_hostile_bytes_are_an_outcome(platform: AdPlatform, place: Walk, status: int) -> None:
     for raw in HOSTILE:
         found = CONNECTORS[platform].read(ACCESS, place, HttpAnswer(status, {}, raw))
         assert isinstance(found, NotNow | Failed), raw[:20]
 
 
-ROWS: dict[AdPlatform, list[tuple[Place, dict[str, Any]]]] = {
+ROWS: dict[AdPlatform, list[tuple[Walk, dict[str, Any]]]] = {
     AdPlatform.TIKTOK: [
-        (Place(Part.ACCOUNT), {"code": 0, "data": {"list": [{"advertiser_id": "7001", "name": "Main"}]}}),
-        (Place(Part.AD_GROUPS), {"code": 0, "data": {"list": [{"adgroup_id": "1", "campaign_id": "2"}],
+        (Walk(Part.ACCOUNT), {"code": 0, "data": {"list": [{"advertiser_id": "7001", "name": "Main"}]}}),
+        (Walk(Part.AD_GROUPS), {"code": 0, "data": {"list": [{"adgroup_id": "1", "campaign_id": "2"}],
                                                      "page_info": {"page": 1, "total_page": 1}}}),
-        (Place(Part.SPEND), {"code": 0, "data": {"list": [{
+        (Walk(Part.SPEND), {"code": 0, "data": {"list": [{
             "dimensions": {"ad_id": "3", "stat_time_day": "2026-01-02 00:00:00"},
             "metrics": {"spend": "1.5", "impressions": "7", "clicks": "2"}}], "page_info": {}}}),
     ],
     AdPlatform.META: [
-        (Place(Part.ACCOUNT), {"account_id": "7001", "name": "Main", "currency": "SGD"}),
-        (Place(Part.AD_GROUPS), {"data": [{"id": "1", "campaign_id": "2", "name": "x"}], "paging": {}}),
-        (Place(Part.SPEND), {"data": [{"ad_id": "3", "date_start": "2026-01-02", "spend": "1.5",
+        (Walk(Part.ACCOUNT), {"account_id": "7001", "name": "Main", "currency": "SGD"}),
+        (Walk(Part.AD_GROUPS), {"data": [{"id": "1", "campaign_id": "2", "name": "x"}], "paging": {}}),
+        (Walk(Part.SPEND), {"data": [{"ad_id": "3", "date_start": "2026-01-02", "spend": "1.5",
                                        "impressions": "7", "clicks": "2"}]}),
     ],
 }  # fmt: skip
@@ -96,12 +95,12 @@ def test_no_wrong_value_anywhere_in_an_answer_breaks_a_connector(platform: AdPla
 
 def test_a_row_that_cannot_be_read_is_counted_and_takes_no_other_with_it() -> None:
     good = {"ad_id": "3", "date_start": "2026-01-02", "spend": "1.5", "impressions": "7", "clicks": "2"}
-    found = META.read(ACCESS, Place(Part.SPEND), said({"data": [good, good | {"spend": "a lot"}]}))
+    found = META.read(ACCESS, Walk(Part.SPEND), said({"data": [good, good | {"spend": "a lot"}]}))
     assert found == SpendPage((AdDay(3, "2026-01-02", 1_500_000, 7, 2),), "", 1)
 
 
 def test_meta_is_asked_for_figures_by_ad_and_day() -> None:
-    request = META.ask(ACCESS, Place(Part.SPEND, "cursor-2", "2026-01-01", "2026-01-30"))
+    request = META.ask(ACCESS, Walk(Part.SPEND, "cursor-2", "2026-01-01", "2026-01-30"))
     asked = parse_qs(urlsplit(request.url).query)
     assert urlsplit(request.url).path == "/v23.0/act_7001/insights"
     assert asked["level"] == ["ad"]
@@ -120,7 +119,7 @@ def test_meta_ad_sets_come_with_their_goal_and_the_next_cursor() -> None:
         ],
         "paging": {"cursors": {"after": "next-1"}, "next": "https://graph.facebook.com/next"},
     }  # fmt: skip
-    found = META.read(ACCESS, Place(Part.AD_GROUPS), said(body))
+    found = META.read(ACCESS, Walk(Part.AD_GROUPS), said(body))
     assert isinstance(found, NodePage)
     assert found.cursor == "next-1"
     assert found.nodes == (
@@ -128,7 +127,7 @@ def test_meta_ad_sets_come_with_their_goal_and_the_next_cursor() -> None:
         OutsideNode(NodeLevel.AD_GROUP, 12, 5, "Leads", OutsideStatus.DELETED, "LEAD_GENERATION"),
     )
     assert [META.goal_of(node.goal) for node in found.nodes] == [Goal.CONVERSATION, Goal.LEAD]
-    assert META.read(ACCESS, Place(Part.AD_GROUPS, "next-1"), said(body)) == NotNow("repeated_cursor")
+    assert META.read(ACCESS, Walk(Part.AD_GROUPS, "next-1"), said(body)) == NotNow("repeated_cursor")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +146,7 @@ def test_meta_ad_sets_come_with_their_goal_and_the_next_cursor() -> None:
     ],
 )
 def test_what_meta_says_is_wrong(answer: HttpAnswer, outcome: NotNow | Failed) -> None:
-    assert META.read(ACCESS, Place(Part.ADS), answer) == outcome
+    assert META.read(ACCESS, Walk(Part.ADS), answer) == outcome
 
 
 @pytest.mark.parametrize(
@@ -165,12 +164,12 @@ def test_what_meta_says_is_wrong(answer: HttpAnswer, outcome: NotNow | Failed) -
     ],
 )
 def test_what_tiktok_says_is_wrong(answer: HttpAnswer, outcome: NotNow | Failed) -> None:
-    assert TIKTOK.read(ACCESS, Place(Part.ADS), answer) == outcome
+    assert TIKTOK.read(ACCESS, Walk(Part.ADS), answer) == outcome
 
 
 def test_an_account_that_the_token_does_not_reach_is_named_so() -> None:
     others = said({"code": 0, "data": {"list": [{"advertiser_id": "7002", "name": "Another"}]}})
-    assert TIKTOK.read(ACCESS, Place(Part.ACCOUNT), others) == Failed("account_not_shared")
+    assert TIKTOK.read(ACCESS, Walk(Part.ACCOUNT), others) == Failed("account_not_shared")
 
 
 @pytest.mark.parametrize(
@@ -184,11 +183,16 @@ def test_a_code_becomes_a_token_and_the_secret_stays_out_of_addresses(
     platform: AdPlatform, answer: dict[str, Any]
 ) -> None:
     connector = CONNECTORS[platform]
-    request = connector.exchange("https://ads.example.com", App("app", "s3cret"), "code-1", "https://us/back")
+    request = connector.exchange(
+        "https://ads.example.com",
+        ChannelApp("app", "business", Platform.TIKTOK, "s3cret"),
+        "code-1",
+        "https://us/back",
+    )
     assert "s3cret" not in request.url
     assert b"s3cret" in request.body
-    assert connector.read_token(said(answer)) == Token("fresh")
-    assert connector.read_token(said({"code": 40110, "error": {"code": 100}}, 400)) != Token("fresh")
+    assert connector.read_token(said(answer)) == "fresh"
+    assert connector.read_token(said({"code": 40110, "error": {"code": 100}}, 400)) != "fresh"
     assert isinstance(connector.read_token(HttpAnswer(200, {}, b"{}")), NotNow | Failed)
 
 

@@ -21,7 +21,6 @@ from contatto.ad_platforms.model import (
     AccountFacts,
     AdDay,
     AdPlatform,
-    App,
     NodeLevel,
     NodePage,
     OutsideAccount,
@@ -32,7 +31,7 @@ from contatto.ad_platforms.model import (
     PullAccess,
     PullState,
     SpendPage,
-    Token,
+    Walk,
 )
 from contatto.ad_platforms.registry import APPS, CONNECTORS
 from contatto.ad_platforms.rules import (
@@ -42,7 +41,6 @@ from contatto.ad_platforms.rules import (
     REPEATED,
     AdSheet,
     KnownAds,
-    Walk,
     build_measured_ad,
     follow_cursor,
     known_currency,
@@ -51,17 +49,11 @@ from contatto.ad_platforms.rules import (
     read_walk,
     write_walk,
 )
-from contatto.ad_platforms.store import (
-    delete_unseen_days,
-    list_outside_accounts,
-    mark_nodes_deleted,
-    record_account,
-)
 from contatto.channels.actions import check_access_token
 from contatto.channels.model import ChannelApp
 from contatto.channels.store import find_app, list_apps
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
 from contatto.kit.idempotency import IdempotencyKey, answer_once
@@ -145,11 +137,9 @@ def open_outside_account(
     tx.hold_key("outside_accounts", business_id)
     existing_account = store.find_account_named(tx, business_id, new.platform, external_id)
     if existing_account is not None:
-        return (
-            store.record_account(tx, existing_account, base_url=base_url)
-            if new.access_token
-            else existing_account
-        )
+        if not new.access_token:
+            return existing_account
+        return store.record_account(tx, existing_account, base_url=base_url)
     if len(store.list_outside_accounts(tx, business_id)) >= store.MOST_ACCOUNTS:
         raise Refused(errors.INVALID, "%(field)s: The limit is %(most)s.", field="accounts",
                       most=store.MOST_ACCOUNTS)  # fmt: skip
@@ -171,7 +161,7 @@ def open_outside_account(
         left_out=0,
         created_at=tx.now,
     )
-    store.save_outside_account(tx, account)
+    tx.insert_ignore(store.outside_accounts, row_of(account))
     return account
 
 
@@ -213,7 +203,7 @@ def disconnect_outside_account(tx: Tx, business_id: str, account_id: str) -> Non
         Refused: NOT_FOUND.
     """
     account = load_outside_account(tx, business_id, account_id)
-    store.delete_outside_token(tx, account)
+    tx.delete(store.outside_tokens, business_id, outside_account_id=account.id)
     delete_requests_of(tx, business_id, PULL, [account.id])
     store.record_account(tx, account, state=PullState.UPLOADS, reason="")
 
@@ -353,7 +343,7 @@ def publish_outside_ads(tx: Tx, account: OutsideAccount, ads: Sequence[OutsideNo
 def find_known_ads(tx: Tx, business_id: str, ad_numbers: Collection[int]) -> KnownAds:
     """List mirrored ads with one of these numbers."""
     ads = store.list_outside_ads(tx, business_id, ad_numbers)
-    accounts = list_outside_accounts(tx, business_id) if ads else []
+    accounts = store.list_outside_accounts(tx, business_id) if ads else []
     return KnownAds(ads, {account.id: account.external_id for account in accounts})
 
 
@@ -384,13 +374,13 @@ def _ask_next(tx: Tx, account: OutsideAccount, walk: Walk) -> Step:
         app = find_app(tx, account.business_id, walk.app_id)
         if app is None:
             return Failed("app_missing")
-        ask = connector.exchange(account.base_url, App(app.app_id, app.secret), walk.code, walk.back)
+        ask = connector.exchange(account.base_url, app, walk.code, walk.back)
         return Ask(ask, write_walk(walk), is_repeatable=False)
     token = store.find_outside_token(tx, account)
     if token is None:
         return Failed("token_missing")
     access = PullAccess(account.base_url, account.external_id, token)
-    return Ask(connector.ask(access, walk.place), write_walk(walk))
+    return Ask(connector.ask(access, walk), write_walk(walk))
 
 
 def read_pull_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
@@ -402,7 +392,7 @@ def read_pull_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> St
     if walk.code:
         return _take_token(tx, account, walk, answer)
     access = PullAccess(account.base_url, account.external_id, "")
-    page = CONNECTORS[account.platform].read(access, walk.place, answer)
+    page = CONNECTORS[account.platform].read(access, walk, answer)
     if isinstance(page, NotNow | Failed):
         return page
     if isinstance(page, AccountFacts):
@@ -422,19 +412,19 @@ def read_pull_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> St
 
 def _take_token(tx: Tx, account: OutsideAccount, walk: Walk, answer: HttpAnswer) -> Step:
     token = CONNECTORS[account.platform].read_token(answer)
-    if not isinstance(token, Token):
+    if not isinstance(token, str):
         # A code works once, so a retry cannot help.
         return Failed(token.reason)
-    store.save_outside_token(tx, account, token.access_token)
+    store.save_outside_token(tx, account, token)
     return _ask_next(tx, account, replace(walk, code="", back="", app_id=""))
 
 
 def _go_on(tx: Tx, account: OutsideAccount, walk: Walk) -> Step:
     """Finish a part, delete its missing rows, and begin the next one."""
     if walk.part in LEVEL_OF:
-        mark_nodes_deleted(tx, account, LEVEL_OF[walk.part], walk.mark)
+        store.mark_nodes_deleted(tx, account, LEVEL_OF[walk.part], walk.mark)
     if walk.part is Part.SPEND:
-        delete_unseen_days(tx, account, (walk.first, walk.last), walk.mark)
+        store.delete_unseen_days(tx, account, (walk.first, walk.last), walk.mark)
         store.record_account(tx, account, pulled_through=max(account.pulled_through, walk.last))
     following = next_part(walk, account, tx.now)
     if following is not None:
@@ -571,7 +561,7 @@ def open_upload_account(
         raise _other_currency(account.currency)
     if not account.currency:
         facts = {"currency": preview.currency, "timezone": account.timezone or upload.timezone}
-        account = record_account(tx, account, **facts)
+        account = store.record_account(tx, account, **facts)
     return account
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
 
+from contatto.channels.model import ChannelApp
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
 from contatto.measurement.model import Goal
 
@@ -116,13 +117,30 @@ LEVEL_OF: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Next request of a pull: a part, its cursor ("" for the beginning), and days where it has them."""
+class Walk:
+    """Position of a pull and its next request, stored sealed between its steps.
 
-    part: Part
+    ``cursor`` is empty at the beginning of a part; ``first`` and ``last`` are days where it has them.
+    ``mark`` distinguishes rows of this pull from older ones, ``left_out`` counts unreadable rows. ``anchor``,
+    ``steps`` and ``reach`` find a cycle among the cursors. ``through`` is the last day to read.
+    ``code`` has to be exchanged for a token first, with the redirect address ``back``.
+
+    Source: R. P. Brent, "An improved Monte Carlo factorization algorithm", BIT 20 (1980): finding cycles.
+    """
+
+    part: Part = Part.ACCOUNT
     cursor: str = ""
     first: str = ""
     last: str = ""
+    through: str = ""
+    mark: int = 0
+    left_out: int = 0
+    anchor: str = ""
+    steps: int = 0
+    reach: int = 1
+    code: str = ""
+    back: str = ""
+    app_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +150,6 @@ class PullAccess:
     base_url: str
     external_id: str
     access_token: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class App:
-    """A business's platform app, through which its members grant access."""
-
-    app_id: str
-    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +178,6 @@ class SpendPage:
     left_out: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """Access token that a platform returns for an OAuth code."""
-
-    access_token: str = field(repr=False)
-
-
 type PullPage = AccountFacts | NodePage | SpendPage
 type PullFailure = NotNow | Failed
 
@@ -190,9 +193,9 @@ class PlatformConnector(Protocol):
         """Return the address of the platform's API, without a final slash."""
         ...
 
-    def ask(self, access: PullAccess, place: Place) -> HttpRequest: ...
+    def ask(self, access: PullAccess, walk: Walk) -> HttpRequest: ...
 
-    def read(self, access: PullAccess, place: Place, answer: HttpAnswer) -> PullPage | PullFailure: ...
+    def read(self, access: PullAccess, walk: Walk, answer: HttpAnswer) -> PullPage | PullFailure: ...
 
     def goal_of(self, word: str) -> Goal:
         """Map a platform's optimisation goal to ours: leads or conversations."""
@@ -202,11 +205,13 @@ class PlatformConnector(Protocol):
         """Return the platform's consent page, which redirects to ``back`` with the state and a code."""
         ...
 
-    def exchange(self, base_url: str, app: App, code: str, back: str) -> HttpRequest:
+    def exchange(self, base_url: str, app: ChannelApp, code: str, back: str) -> HttpRequest:
         """Return the request that exchanges a code for an access token."""
         ...
 
-    def read_token(self, answer: HttpAnswer) -> Token | PullFailure: ...
+    def read_token(self, answer: HttpAnswer) -> str | PullFailure:
+        """Return the access token that an exchange brought."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Pages of ad accounts elsewhere, and of uploaded figures."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 from fastapi import Form, Request
@@ -34,7 +34,6 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
 from contatto.kit.ids import hash_secret
 from contatto.kit.untrusted_files import TableText
-from contatto.measurement.model import Goal
 from contatto.ui.render import session_token, translator_of
 from contatto.ui.requests import context_of
 
@@ -55,67 +54,26 @@ TONES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class AccountRow:
-    """An account; ``title`` is what people call it, ``reason`` why it waits or has stopped."""
-
-    id: str
-    platform: str
-    title: str
-    external_id: str
-    state: str
-    tone: str
-    reason: str
-    currency: str
-    timezone: str
-    base_url: str
-    pulled_at: datetime | None
-    pulled_through: str
-    left_out: int
-    campaigns: int
-    ad_groups: int
-    ads: int
-    is_connected: bool
-
-
-@dataclass(frozen=True, slots=True)
-class AdRow:
-    """A mirrored ad with all above it."""
-
-    number: str
-    name: str
-    ad_group_name: str
-    campaign_name: str
-    goal: Goal
-    status: str
-
-
-def list_account_rows(tx: Tx, business_id: str) -> list[AccountRow]:
+def list_account_rows(tx: Tx, business_id: str) -> list[dict[str, Any]]:
     counts = count_nodes(tx, business_id)
     return [show_account(account, counts) for account in list_outside_accounts(tx, business_id)]
 
 
-def show_account(account: OutsideAccount, counts: dict[tuple[str, NodeLevel], int]) -> AccountRow:
+def show_account(account: OutsideAccount, counts: dict[tuple[str, NodeLevel], int]) -> dict[str, Any]:
+    """Return an account for a page; ``reason`` says why it waits or has stopped."""
     is_own = account.base_url == CONNECTORS[account.platform].base_url
-    return AccountRow(
-        id=account.id,
-        platform=PLATFORMS[account.platform],
-        title=account.name or account.external_id,
-        external_id=account.external_id,
-        state=STATES[account.state],
-        tone=TONES[account.state],
-        reason=STOPS.get(account.reason, account.reason),
-        currency=account.currency,
-        timezone=account.timezone,
-        base_url="" if is_own else account.base_url,
-        pulled_at=account.pulled_at,
-        pulled_through=account.pulled_through,
-        left_out=account.left_out,
-        campaigns=counts.get((account.id, NodeLevel.CAMPAIGN), 0),
-        ad_groups=counts.get((account.id, NodeLevel.AD_GROUP), 0),
-        ads=counts.get((account.id, NodeLevel.AD), 0),
-        is_connected=account.state is not PullState.UPLOADS,
-    )
+    return asdict(account) | {
+        "platform": PLATFORMS[account.platform],
+        "title": account.name or account.external_id,
+        "state": STATES[account.state],
+        "tone": TONES[account.state],
+        "reason": STOPS.get(account.reason, account.reason),
+        "base_url": "" if is_own else account.base_url,
+        "campaigns": counts.get((account.id, NodeLevel.CAMPAIGN), 0),
+        "ad_groups": counts.get((account.id, NodeLevel.AD_GROUP), 0),
+        "ads": counts.get((account.id, NodeLevel.AD), 0),
+        "is_connected": account.state is not PullState.UPLOADS,
+    }
 
 
 router: Final = page_routes("/settings/ad-platforms")
@@ -175,10 +133,8 @@ async def show_return(request: Request, caller: PageCaller) -> HTMLResponse:
     """
     context = context_of(request)
     query_params = request.query_params
-    state, code = (
-        query_params.get("state", ""),
-        query_params.get("auth_code") or query_params.get("code") or "",
-    )
+    state = query_params.get("state", "")
+    code = query_params.get("auth_code") or query_params.get("code") or ""
     now_s = int(context.clock.now().timestamp())
     account_id, _ = actions.read_state(context.vault, state, visitor_of(request, caller), now_s)
     account = await context.db.read(lambda tx: load_outside_account(tx, caller.business_id, account_id))
@@ -199,33 +155,42 @@ async def post_outside_token(
     outside_id: str,
     access_token: Annotated[str, Form(max_length=2_000)] = "",
 ) -> Response:
+    return await _change_account(
+        request,
+        caller,
+        outside_id,
+        lambda tx: actions.replace_outside_token(tx, caller.business_id, outside_id, access_token),
+    )
 
-    def save(tx: Tx) -> None:
-        actions.replace_outside_token(tx, caller.business_id, outside_id, access_token)
 
+async def _change_account(
+    request: Request, caller: Caller, account_id: str, change: Callable[[Tx], None]
+) -> Response:
+    """Change an account and show its page, with the error after an invalid entry."""
     try:
-        await context_of(request).db.write(save)
+        await context_of(request).db.write(change)
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise
-        return await render_account(request, caller, outside_id, refused)
-    return RedirectResponse(f"{HOME}/{outside_id}", 303)
+        return await render_account(request, caller, account_id, refused)
+    return RedirectResponse(f"{HOME}/{account_id}", 303)
 
 
 @router.post("/{outside_id}/pull", Permission.ADMINISTER)
-async def post_pull(request: Request, caller: FormCaller, outside_id: str) -> RedirectResponse:
-    await context_of(request).db.write(
-        lambda tx: actions.pull_account_now(tx, caller.business_id, outside_id)
+async def post_pull(request: Request, caller: FormCaller, outside_id: str) -> Response:
+    return await _change_account(
+        request, caller, outside_id, lambda tx: actions.pull_account_now(tx, caller.business_id, outside_id)
     )
-    return RedirectResponse(f"{HOME}/{outside_id}", 303)
 
 
 @router.post("/{outside_id}/disconnect", Permission.ADMINISTER)
-async def post_disconnect(request: Request, caller: FormCaller, outside_id: str) -> RedirectResponse:
-    await context_of(request).db.write(
-        lambda tx: actions.disconnect_outside_account(tx, caller.business_id, outside_id)
+async def post_disconnect(request: Request, caller: FormCaller, outside_id: str) -> Response:
+    return await _change_account(
+        request,
+        caller,
+        outside_id,
+        lambda tx: actions.disconnect_outside_account(tx, caller.business_id, outside_id),
     )
-    return RedirectResponse(f"{HOME}/{outside_id}", 303)
 
 
 async def _render_list(
@@ -260,17 +225,7 @@ async def render_account(
         ads = list_account_ads(tx, account)
         return {
             "account": show_account(account, count_nodes(tx, caller.business_id)),
-            "ads": [
-                AdRow(
-                    number=str(ad.ad_number),
-                    name=ad.ad_name,
-                    ad_group_name=ad.ad_group_name,
-                    campaign_name=ad.campaign_name,
-                    goal=ad.goal,
-                    status=status.get(ad.ad_number, ""),
-                )
-                for ad in ads[:MOST_SHOWN]
-            ],
+            "ads": [asdict(ad) | {"status": status.get(ad.ad_number, "")} for ad in ads[:MOST_SHOWN]],
             "more_ads": max(0, len(ads) - MOST_SHOWN),
             "ways": _ways(request, tx, caller, account) if can_manage else [],
         }
@@ -328,19 +283,13 @@ async def post_code(
     app_id: Annotated[str, Form(max_length=64)] = "",
     code: Annotated[str, Form(max_length=2_000)] = "",
 ) -> Response:
-    context = context_of(request)
-    base_url = context.settings.base_url
-
-    def connect(tx: Tx) -> None:
-        actions.connect_by_code(tx, caller.business_id, outside_id, app_id, code, base_url)
-
-    try:
-        await context.db.write(connect)
-    except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        return await render_account(request, caller, outside_id, refused)
-    return RedirectResponse(f"{HOME}/{outside_id}", 303)
+    base_url = context_of(request).settings.base_url
+    return await _change_account(
+        request,
+        caller,
+        outside_id,
+        lambda tx: actions.connect_by_code(tx, caller.business_id, outside_id, app_id, code, base_url),
+    )
 
 
 upload_router: Final = page_routes(f"{HOME}/upload")
@@ -388,12 +337,9 @@ async def post_upload_preview(
     request: Request, caller: FormCaller, sent: Annotated[UploadForm, Form()]
 ) -> HTMLResponse:
     """Show what the file would do; nothing is changed."""
-
-    def foresee(tx: Tx) -> UploadPreview:
-        return foresee_upload(tx, caller.business_id, sent.upload)
-
+    db, upload = context_of(request).db, sent.upload
     try:
-        preview = await context_of(request).db.read_long(foresee)
+        preview = await db.read_long(lambda tx: foresee_upload(tx, caller.business_id, upload))
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise
@@ -442,7 +388,7 @@ async def _render_upload(
     rows = await context.db.read(lambda tx: list_account_rows(tx, caller.business_id))
     values: dict[str, Any] = {
         "caller": caller,
-        "accounts": [(row.id, f"{row.title} ({row.external_id})") for row in rows],
+        "accounts": [(row["id"], f"{row['title']} ({row['external_id']})") for row in rows],
         "platforms": [(platform.value, title) for platform, title in PLATFORMS.items()],
         "sent": sent,
         "preview": preview,

@@ -5,6 +5,7 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -14,7 +15,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import msgspec
 from babel.numbers import is_currency
 
-from contatto.ad_platforms.model import AdDay, AdPlatform, OutsideAccount, OutsideNode, Part, Place
+from contatto.ad_platforms.model import AdDay, AdPlatform, OutsideAccount, OutsideNode, Part, Walk
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
@@ -50,36 +51,6 @@ STOPS: Final[Mapping[str, str]] = {
 }
 """Reasons why a pull waits or stopped, as sentences."""
 _ORDER: Final = tuple(Part)
-
-
-@dataclass(frozen=True, slots=True)
-class Walk:
-    """Position of a pull, stored sealed between its steps.
-
-    ``mark`` distinguishes rows of this pull from older ones, ``left_out`` counts unreadable rows. ``anchor``,
-    ``steps`` and ``reach`` find a cycle among the cursors. ``through`` is the last day to read.
-    ``code`` has to be exchanged for a token first, with the redirect address ``back``.
-
-    Source: R. P. Brent, "An improved Monte Carlo factorization algorithm", BIT 20 (1980): finding cycles.
-    """
-
-    part: Part = Part.ACCOUNT
-    cursor: str = ""
-    first: str = ""
-    last: str = ""
-    through: str = ""
-    mark: int = 0
-    left_out: int = 0
-    anchor: str = ""
-    steps: int = 0
-    reach: int = 1
-    code: str = ""
-    back: str = ""
-    app_id: str = ""
-
-    @property
-    def place(self) -> Place:
-        return Place(self.part, self.cursor, self.first, self.last)
 
 
 _walks: Final = msgspec.json.Decoder(Walk)
@@ -562,17 +533,13 @@ def _ad_number(text: str, name: str, names: Mapping[str, int]) -> int:
 
 
 def _day(text: str) -> str:
-    iso = _ISO.fullmatch(text)
-    try:
+    iso, day = _ISO.fullmatch(text), None
+    with suppress(ValueError):
         if iso:
             day = date(*map(int, iso.groups()))
         elif _SERIAL.fullmatch(text):
             day = _DAY_ZERO + timedelta(days=int(float(text)))
-        else:
-            raise _Unreadable("This is no day such as 2026-01-31; export the figures by day")
-    except ValueError as error:
-        raise _Unreadable("This is no day such as 2026-01-31; export the figures by day") from error
-    if day.year not in _YEARS:
+    if day is None or day.year not in _YEARS:
         raise _Unreadable("This is no day such as 2026-01-31; export the figures by day")
     return day.isoformat()
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Index,
     Integer,
     String,
@@ -26,7 +27,7 @@ from contatto.ad_platforms.model import (
     OutsideStatus,
     PullState,
 )
-from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, row_of, sealed, tenant, text
+from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, row_of, rows_of, sealed, tenant, text
 from contatto.measurement.model import MeasuredAd
 from contatto.measurement.store import measured_ads
 
@@ -64,33 +65,23 @@ outside_tokens = Table(
 )
 
 
-def save_outside_account(tx: Tx, account: OutsideAccount) -> bool:
-    """Insert an account; False when the business has it already."""
-    return tx.insert_ignore(outside_accounts, row_of(account))
-
-
 def record_account(tx: Tx, account: OutsideAccount, **changes: Any) -> OutsideAccount:
     """Change an account; the one that it is now."""
-    conditions = outside_accounts.c.business_id == account.business_id, outside_accounts.c.id == account.id
-    tx.execute(update(outside_accounts).where(*conditions).values(**changes))
+    tx.change(outside_accounts, account.business_id, account.id, **changes)
     return replace(account, **changes)
 
 
 def find_outside_account(tx: Tx, business_id: str, account_id: str) -> OutsideAccount | None:
-    conditions = outside_accounts.c.business_id == business_id, outside_accounts.c.id == account_id
-    return tx.find(OutsideAccount, select(outside_accounts).where(*conditions))
+    where = rows_of(outside_accounts, business_id, id=account_id)
+    return tx.find(OutsideAccount, select(outside_accounts).where(*where))
 
 
 def find_account_named(
     tx: Tx, business_id: str, platform: AdPlatform, external_id: str
 ) -> OutsideAccount | None:
     """Find an account by the platform's own id of it."""
-    query = select(outside_accounts).where(
-        outside_accounts.c.business_id == business_id,
-        outside_accounts.c.platform == platform,
-        outside_accounts.c.external_id == external_id,
-    )
-    return tx.find(OutsideAccount, query)
+    where = rows_of(outside_accounts, business_id, platform=platform, external_id=external_id)
+    return tx.find(OutsideAccount, select(outside_accounts).where(*where))
 
 
 def list_outside_accounts(tx: Tx, business_id: str) -> list[OutsideAccount]:
@@ -109,18 +100,10 @@ def save_outside_token(tx: Tx, account: OutsideAccount, access_token: str) -> No
 
 def find_outside_token(tx: Tx, account: OutsideAccount) -> str | None:
     """Find the access token of an account, opened."""
-    conditions = (
-        outside_tokens.c.business_id == account.business_id,
-        outside_tokens.c.outside_account_id == account.id,
-    )
-    token = tx.scalar(select(outside_tokens.c.access_token).where(*conditions))
+    where = rows_of(outside_tokens, account.business_id, outside_account_id=account.id)
+    token = tx.scalar(select(outside_tokens.c.access_token).where(*where))
     place = account.business_id, "outside_tokens.access_token", account.id
     return None if token is None else tx.vault.open(token, *place)
-
-
-def delete_outside_token(tx: Tx, account: OutsideAccount) -> None:
-    condition = outside_tokens.c.business_id == account.business_id
-    tx.execute(outside_tokens.delete().where(condition, outside_tokens.c.outside_account_id == account.id))
 
 
 outside_nodes = Table(
@@ -164,12 +147,8 @@ _DAY_KEY: Final = ("account_id", "ad_number", "day")
 def save_nodes(tx: Tx, account: OutsideAccount, nodes: Iterable[OutsideNode], mark: int) -> None:
     """Insert nodes, or replace their values."""
     key = {"business_id": account.business_id, "account_id": account.id, "mark": mark}
-    _replace(
-        tx,
-        outside_nodes,
-        _NODE_KEY,
-        {(node.level, node.number): row_of(node) | key for node in nodes}.values(),
-    )
+    rows = {(node.level, node.number): row_of(node) | key for node in nodes}
+    _replace(tx, outside_nodes, _NODE_KEY, rows.values())
 
 
 def save_days(tx: Tx, account: OutsideAccount, days: Iterable[AdDay], mark: int) -> None:
@@ -192,39 +171,28 @@ def _replace(tx: Tx, table: Table, keys: Collection[str], rows: Iterable[dict[st
 
 def mark_nodes_deleted(tx: Tx, account: OutsideAccount, level: NodeLevel, mark: int) -> None:
     """Mark as gone what a whole pull did not see. It stays, with all that it cost."""
-    unseen = update(outside_nodes).where(
-        outside_nodes.c.business_id == account.business_id,
-        outside_nodes.c.account_id == account.id,
-        outside_nodes.c.level == level,
-        outside_nodes.c.mark < mark,
-    )
+    where = rows_of(outside_nodes, account.business_id, account_id=account.id, level=level)
+    unseen = update(outside_nodes).where(*where, outside_nodes.c.mark < mark)
     tx.execute(unseen.values(status=OutsideStatus.DELETED))
 
 
 def delete_unseen_days(tx: Tx, account: OutsideAccount, days: tuple[str, str], mark: int) -> None:
     """Delete the figures of these days that a whole pull of them did not bring again."""
-    tx.execute(
-        outside_days.delete().where(
-            outside_days.c.business_id == account.business_id,
-            outside_days.c.account_id == account.id,
-            outside_days.c.day.between(*days),
-            outside_days.c.mark < mark,
-        )
-    )
+    tx.execute(outside_days.delete().where(*_days_of(account, days), outside_days.c.mark < mark))
+
+
+def _days_of(account: OutsideAccount, days: tuple[str, str]) -> list[ColumnElement[bool]]:
+    own = rows_of(outside_days, account.business_id, account_id=account.id)
+    return [*own, outside_days.c.day.between(*days)]
 
 
 def list_nodes(
     tx: Tx, account: OutsideAccount, level: NodeLevel, numbers: Collection[int] | None = None
 ) -> list[OutsideNode]:
     """List the campaigns, ad groups or ads of an account: all of them, or those of ``numbers``."""
-    query = select(outside_nodes).where(
-        outside_nodes.c.business_id == account.business_id,
-        outside_nodes.c.account_id == account.id,
-        outside_nodes.c.level == level,
-    )
-    if numbers is not None:
-        query = query.where(outside_nodes.c.number.in_(list(numbers)))
-    return tx.list(OutsideNode, query.order_by(outside_nodes.c.number))
+    named = {} if numbers is None else {"number": list(numbers)}
+    where = rows_of(outside_nodes, account.business_id, account_id=account.id, level=level, **named)
+    return tx.list(OutsideNode, select(outside_nodes).where(*where).order_by(outside_nodes.c.number))
 
 
 def count_nodes(tx: Tx, business_id: str) -> dict[tuple[str, NodeLevel], int]:
@@ -239,39 +207,25 @@ def count_nodes(tx: Tx, business_id: str) -> dict[tuple[str, NodeLevel], int]:
 
 def list_ad_days(tx: Tx, account: OutsideAccount, days: tuple[str, str]) -> list[AdDay]:
     """List costs of ads on each of these days, both ends included."""
-    query = select(outside_days).where(
-        outside_days.c.business_id == account.business_id,
-        outside_days.c.account_id == account.id,
-        outside_days.c.day.between(*days),
-    )
+    query = select(outside_days).where(*_days_of(account, days))
     return tx.list(AdDay, query.order_by(outside_days.c.day, outside_days.c.ad_number))
 
 
 def list_ad_sums(tx: Tx, account: OutsideAccount, days: tuple[str, str]) -> dict[int, AdDay]:
     """Sum costs of ads over these days; the day of a sum is empty."""
     sums = [func.sum(outside_days.c[name]).label(name) for name in ("spend_micros", "impressions", "clicks")]
-    query = select(outside_days.c.ad_number, *sums).where(
-        outside_days.c.business_id == account.business_id,
-        outside_days.c.account_id == account.id,
-        outside_days.c.day.between(*days),
-    )
+    query = select(outside_days.c.ad_number, *sums).where(*_days_of(account, days))
     rows = tx.execute(query.group_by(outside_days.c.ad_number))
     return {int(row[0]): AdDay(int(row[0]), "", *map(int, row[1:])) for row in map(tuple, rows)}
 
 
 def list_account_ads(tx: Tx, account: OutsideAccount) -> list[MeasuredAd]:
     """All ads of an account that measuring knows, with all above them."""
-    query = select(measured_ads).where(
-        measured_ads.c.business_id == account.business_id, measured_ads.c.ad_account_id == account.id
-    )
+    query = select(measured_ads).where(*rows_of(measured_ads, account.business_id, ad_account_id=account.id))
     return tx.list(MeasuredAd, query.order_by(measured_ads.c.ad_number))
 
 
 def list_outside_ads(tx: Tx, business_id: str, ad_numbers: Iterable[int]) -> list[MeasuredAd]:
     """Ads of other platforms by those platforms' ids; two accounts may have the same."""
-    query = select(measured_ads).where(
-        measured_ads.c.business_id == business_id,
-        measured_ads.c.ad_number.in_(list(ad_numbers)),
-        measured_ads.c.platform != "",
-    )
-    return tx.list(MeasuredAd, query)
+    where = rows_of(measured_ads, business_id, ad_number=list(ad_numbers))
+    return tx.list(MeasuredAd, select(measured_ads).where(*where, measured_ads.c.platform != ""))

@@ -15,18 +15,16 @@ from contatto.ad_platforms.model import (
     AccountFacts,
     AdDay,
     AdPlatform,
-    App,
     NodeLevel,
     NodePage,
     OutsideNode,
     OutsideStatus,
     Part,
-    Place,
     PullAccess,
     PullFailure,
     PullPage,
     SpendPage,
-    Token,
+    Walk,
 )
 from contatto.ad_platforms.rules import (
     REPEATED,
@@ -38,6 +36,7 @@ from contatto.ad_platforms.rules import (
     platform_number,
     short_name,
 )
+from contatto.channels.model import ChannelApp
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
 from contatto.kit.values import JSON_ERRORS
 from contatto.measurement.model import Goal
@@ -82,12 +81,12 @@ class MetaAds:
     platform = AdPlatform.META
     base_url = "https://graph.facebook.com"
 
-    def ask(self, access: PullAccess, place: Place) -> HttpRequest:
-        if place.part is Part.ACCOUNT:
+    def ask(self, access: PullAccess, walk: Walk) -> HttpRequest:
+        if walk.part is Part.ACCOUNT:
             return _get(access, "", {"fields": "account_id,name,currency,timezone_name"})
-        after = {"after": place.cursor} if place.cursor else {}
-        if place.part is Part.SPEND:
-            days = msgspec.json.encode({"since": place.first, "until": place.last}).decode()
+        after = {"after": walk.cursor} if walk.cursor else {}
+        if walk.part is Part.SPEND:
+            days = msgspec.json.encode({"since": walk.first, "until": walk.last}).decode()
             query = {
                 "level": "ad",
                 "time_increment": "1",
@@ -96,23 +95,23 @@ class MetaAds:
                 "limit": str(_ROWS_A_PAGE),
             }
             return _get(access, "/insights", query | after)
-        edge, fields, _ = _EDGES[LEVEL_OF[place.part]]
+        edge, fields, _ = _EDGES[LEVEL_OF[walk.part]]
         return _get(access, f"/{edge}", {"fields": fields, "limit": str(_NODES_A_PAGE)} | after)
 
-    def read(self, access: PullAccess, place: Place, answer: HttpAnswer) -> PullPage | PullFailure:
+    def read(self, access: PullAccess, walk: Walk, answer: HttpAnswer) -> PullPage | PullFailure:
         decoded = _read_answer(answer)
         if not isinstance(decoded, _Answer):
             return decoded
-        if place.part is Part.ACCOUNT:
+        if walk.part is Part.ACCOUNT:
             zone = known_zone(decoded.timezone_name)
             return AccountFacts(short_name(decoded.name), known_currency(decoded.currency), zone)
-        cursor = _next_page(place, decoded)
+        cursor = _next_page(walk, decoded)
         if isinstance(cursor, NotNow):
             return cursor
-        if place.part is Part.SPEND:
+        if walk.part is Part.SPEND:
             days = [_day(row) for row in decoded.data]
             return SpendPage(tuple(day for day in days if day), cursor, days.count(None))
-        nodes = [_node(LEVEL_OF[place.part], row) for row in decoded.data]
+        nodes = [_node(LEVEL_OF[walk.part], row) for row in decoded.data]
         return NodePage(tuple(node for node in nodes if node), cursor, nodes.count(None))
 
     def goal_of(self, word: str) -> Goal:
@@ -122,17 +121,17 @@ class MetaAds:
         query = {"client_id": app_id, "state": state, "redirect_uri": back, "scope": "ads_read"}
         return f"https://www.facebook.com/{VERSION}/dialog/oauth?{urlencode(query)}"
 
-    def exchange(self, base_url: str, app: App, code: str, back: str) -> HttpRequest:
+    def exchange(self, base_url: str, app: ChannelApp, code: str, back: str) -> HttpRequest:
         body = {"client_id": app.app_id, "client_secret": app.secret, "code": code, "redirect_uri": back}
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         url = f"{base_url}/{VERSION}/oauth/access_token"
         return HttpRequest("POST", url, headers, urlencode(body).encode())
 
-    def read_token(self, answer: HttpAnswer) -> Token | PullFailure:
+    def read_token(self, answer: HttpAnswer) -> str | PullFailure:
         decoded = _read_answer(answer)
         if not isinstance(decoded, _Answer):
             return decoded
-        return Token(decoded.access_token) if decoded.access_token else Failed("token_refused")
+        return decoded.access_token or Failed("token_refused")
 
 
 def _get(access: PullAccess, edge: str, query: dict[str, str]) -> HttpRequest:
@@ -163,12 +162,12 @@ def meta_failure(answer: HttpAnswer, code: int) -> PullFailure | None:
     return None
 
 
-def _next_page(place: Place, answer: _Answer) -> str | NotNow:
+def _next_page(walk: Walk, answer: _Answer) -> str | NotNow:
     cursors = answer.paging.get("cursors")
     after = cursors.get("after") if isinstance(cursors, dict) else None
     if "next" not in answer.paging or not isinstance(after, str) or not after:
         return ""
-    return REPEATED if after == place.cursor else after[:2_000]
+    return REPEATED if after == walk.cursor else after[:2_000]
 
 
 def _status(row: dict[str, Any]) -> OutsideStatus:

@@ -14,18 +14,16 @@ from contatto.ad_platforms.model import (
     AccountFacts,
     AdDay,
     AdPlatform,
-    App,
     NodeLevel,
     NodePage,
     OutsideNode,
     OutsideStatus,
     Part,
-    Place,
     PullAccess,
     PullFailure,
     PullPage,
     SpendPage,
-    Token,
+    Walk,
 )
 from contatto.ad_platforms.rules import (
     REPEATED,
@@ -37,6 +35,7 @@ from contatto.ad_platforms.rules import (
     platform_number,
     short_name,
 )
+from contatto.channels.model import ChannelApp
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
 from contatto.kit.values import JSON_ERRORS
 from contatto.measurement.model import Goal
@@ -100,12 +99,12 @@ class TikTokAds:
     platform = AdPlatform.TIKTOK
     base_url = "https://business-api.tiktok.com"
 
-    def ask(self, access: PullAccess, place: Place) -> HttpRequest:
+    def ask(self, access: PullAccess, walk: Walk) -> HttpRequest:
         advertiser = access.external_id
-        if place.part is Part.ACCOUNT:
+        if walk.part is Part.ACCOUNT:
             return _get(access, "advertiser/info", {"advertiser_ids": _json([advertiser])})
-        page = place.cursor or "1"
-        if place.part is Part.SPEND:
+        page = walk.cursor or "1"
+        if walk.part is Part.SPEND:
             query = {
                 "advertiser_id": advertiser,
                 "report_type": "BASIC",
@@ -113,40 +112,40 @@ class TikTokAds:
                 "data_level": "AUCTION_AD",
                 "dimensions": _json(["ad_id", "stat_time_day"]),
                 "metrics": _json(["spend", "impressions", "clicks"]),
-                "start_date": place.first,
-                "end_date": place.last,
+                "start_date": walk.first,
+                "end_date": walk.last,
                 "page": page,
                 "page_size": str(_ROWS_A_PAGE),
             }
             return _get(access, "report/integrated/get", query)
-        name = _NAMES[LEVEL_OF[place.part]][0]
+        name = _NAMES[LEVEL_OF[walk.part]][0]
         query = {
             "advertiser_id": advertiser,
-            "fields": _json([*_FIELDS[LEVEL_OF[place.part]], "operation_status", "secondary_status"]),
+            "fields": _json([*_FIELDS[LEVEL_OF[walk.part]], "operation_status", "secondary_status"]),
             "filtering": _json({"primary_status": "STATUS_ALL"}),
             "page": page,
             "page_size": str(_NODES_A_PAGE),
         }
         return _get(access, f"{name}/get", query)
 
-    def read(self, access: PullAccess, place: Place, answer: HttpAnswer) -> PullPage | PullFailure:
+    def read(self, access: PullAccess, walk: Walk, answer: HttpAnswer) -> PullPage | PullFailure:
         data = _data_of(answer)
         if not isinstance(data, _Data):
             return data
-        if place.part is Part.ACCOUNT:
+        if walk.part is Part.ACCOUNT:
             for row in data.rows:
                 if str(row.get("advertiser_id", "")) == access.external_id:
                     zone = known_zone(row.get("timezone") or row.get("display_timezone"))
                     currency = known_currency(row.get("currency"))
                     return AccountFacts(short_name(row.get("name")), currency, zone)
             return Failed("account_not_shared")
-        cursor = _next_page(place, data)
+        cursor = _next_page(walk, data)
         if isinstance(cursor, NotNow):
             return cursor
-        if place.part is Part.SPEND:
+        if walk.part is Part.SPEND:
             days = [_day(row) for row in data.rows]
             return SpendPage(tuple(day for day in days if day), cursor, days.count(None))
-        nodes = [_node(LEVEL_OF[place.part], row) for row in data.rows]
+        nodes = [_node(LEVEL_OF[walk.part], row) for row in data.rows]
         return NodePage(tuple(node for node in nodes if node), cursor, nodes.count(None))
 
     def goal_of(self, word: str) -> Goal:
@@ -156,18 +155,18 @@ class TikTokAds:
         query = {"app_id": app_id, "state": state, "redirect_uri": back}
         return f"{self.base_url}/portal/auth?{urlencode(query)}"
 
-    def exchange(self, base_url: str, app: App, code: str, back: str) -> HttpRequest:
+    def exchange(self, base_url: str, app: ChannelApp, code: str, back: str) -> HttpRequest:
         body = {"app_id": app.app_id, "secret": app.secret, "auth_code": code}
         headers = {"Content-Type": "application/json"}
         return HttpRequest(
             "POST", f"{base_url}{_API}/oauth2/access_token/", headers, msgspec.json.encode(body)
         )
 
-    def read_token(self, answer: HttpAnswer) -> Token | PullFailure:
+    def read_token(self, answer: HttpAnswer) -> str | PullFailure:
         data = _data_of(answer)
         if not isinstance(data, _Data):
             return data
-        return Token(data.access_token) if data.access_token else Failed("token_refused")
+        return data.access_token or Failed("token_refused")
 
 
 def _get(access: PullAccess, name: str, query: dict[str, str]) -> HttpRequest:
@@ -207,9 +206,9 @@ def _without_code(answer: HttpAnswer) -> PullFailure:
     return Failed("token_refused" if answer.status in (401, 403) else f"http_{answer.status}")
 
 
-def _next_page(place: Place, data: _Data) -> str | NotNow:
+def _next_page(walk: Walk, data: _Data) -> str | NotNow:
     """Return the number of the next page, empty at the end; REPEATED if this is another page."""
-    page_number, sent_number = int(place.cursor or "1"), platform_count(data.page_info.get("page"))
+    page_number, sent_number = int(walk.cursor or "1"), platform_count(data.page_info.get("page"))
     if sent_number is not None and sent_number != page_number:
         return REPEATED
     last = platform_count(data.page_info.get("total_page")) or 1
