@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from contatto.accounts.model import AdAccount
 from contatto.audiences import actions, store
 from contatto.audiences.actions import NewAudience
-from contatto.audiences.model import Audience, AudienceKind, FileAction
+from contatto.audiences.model import Audience, AudienceKind, ChangeKind
 from contatto.audiences.rules import FILE_LIFE, read_digests
 from contatto.kit import errors
 from contatto.kit.db.database import Database
@@ -54,7 +54,7 @@ def size(database: Database, audience: Audience) -> int:
 
 def change(database: Database, account: AdAccount, audience: Audience, action: str, *digests: str) -> int:
     path = upload(database, account, *digests)
-    files = (FileAction(action), [path])
+    files = (ChangeKind(action), [path])
     database.write_now(lambda tx: actions.update_audience(tx, account, audience.number, None, files))
     finish(database, audience)
     return size(database, audience)
@@ -149,7 +149,7 @@ def test_the_worker_continues_a_change_that_its_request_left(
     old = made(database, account, *(digest(f"old {number}") for number in range(3)))
     new = [digest(f"new {number}") for number in range(4 * actions.PIECE + 1)]
     path = upload(database, account, *new)
-    files = (FileAction.REPLACE, [path])
+    files = (ChangeKind.REPLACE, [path])
     database.write_now(lambda tx: actions.update_audience(tx, account, old.number, None, files))
     work = actions.changes_work()
 
@@ -185,7 +185,7 @@ def test_a_person_who_is_erased_comes_back_by_no_change_that_is_under_way(
 def test_deleting_an_audience_ends_the_changes_that_fill_it(database: Database, account: AdAccount) -> None:
     audience = made(database, account, A)
     path = upload(database, account, B, C)
-    files = (FileAction.REPLACE, [path])
+    files = (ChangeKind.REPLACE, [path])
     database.write_now(lambda tx: actions.update_audience(tx, account, audience.number, None, files))
     database.write_now(lambda tx: actions.delete_audiences(tx, account, [audience.number]))
     finish(database, audience)

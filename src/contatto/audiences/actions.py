@@ -20,7 +20,6 @@ from contatto.audiences.model import (
     AudienceFile,
     AudienceKind,
     ChangeKind,
-    FileAction,
     Fingerprint,
     ListKind,
     Lookalike,
@@ -30,7 +29,7 @@ from contatto.audiences.model import (
 from contatto.kit import errors
 from contatto.kit.background import QueuedWork
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx, in_time
+from contatto.kit.db.tx import Tx, in_time, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.fair_queue import Turns
 from contatto.kit.ids import new_id, new_number, new_secret
@@ -73,7 +72,7 @@ def upload_file(
         prints=b"".join(prints),
         created_at=tx.now,
     )
-    store.save_file(tx, file)
+    tx.insert(store.audience_files, row_of(file))
     return file
 
 
@@ -96,7 +95,7 @@ def create_audience(tx: Tx, account: AdAccount, new: NewAudience, paths: Sequenc
         updated_at=tx.now,
         members_id=new_id(),
     )
-    store.save_audience(tx, audience)
+    tx.insert(store.audiences, row_of(audience))
     if paths:
         _begin_change(tx, audience, ChangeKind.APPEND, paths)
     return audience
@@ -153,11 +152,19 @@ def _begin_change(
         rules.check_fresh(file.created_at, tx.now)
         if file.calculate_type != audience.calculate_type:
             raise Refused(errors.INVALID, f"file_paths: a file has {file.calculate_type} values.")
+    change_id = new_id()
     change = MemberChange(
-        new_id(), audience.business_id, audience.id, members_id, kind, json.dumps(list(dict.fromkeys(paths))),
-        file_place=0, start=0, due_at=tx.now + LEASE,
-    )  # fmt: skip
-    store.save_change(tx, replace(change, members_id=change.id) if kind is ChangeKind.REPLACE else change)
+        id=change_id,
+        business_id=audience.business_id,
+        audience_id=audience.id,
+        members_id=change_id if kind is ChangeKind.REPLACE else members_id,
+        kind=kind,
+        paths=json.dumps(list(dict.fromkeys(paths))),
+        file_place=0,
+        start=0,
+        due_at=tx.now + LEASE,
+    )
+    tx.insert(store.audience_changes, row_of(change))
 
 
 async def finish_changes(db: Database, business_id: str, audience_ids: Iterable[str]) -> None:
@@ -180,16 +187,18 @@ def continue_changes(tx: Tx, business_id: str, audience_id: str, lease: timedelt
     audience = store.find_audience(tx, business_id, audience_id)
     progress = list(in_time(_run_pieces(tx, changes[0], audience)))[-1]
     if progress is not None:
-        store.record_change(tx, replace(progress, due_at=tx.now + lease))
+        place = {"file_place": progress.file_place, "start": progress.start, "due_at": tx.now + lease}
+        tx.change(store.audience_changes, business_id, progress.id, **place)
         return True
     change = changes[0]
-    store.delete_change(tx, change)
+    tx.delete(store.audience_changes, business_id, id=change.id)
     if audience is not None and change.kind is not ChangeKind.DROP:
         # Delivery sees the members of a complete change; a new set replaces the current one.
+        members_id = audience.members_id
         if change.kind is ChangeKind.REPLACE:
-            _begin_change(tx, audience, ChangeKind.DROP, members_id=audience.members_id)
-            audience = replace(audience, members_id=change.members_id)
-        store.record_audience(tx, replace(audience, updated_at=tx.now))
+            _begin_change(tx, audience, ChangeKind.DROP, members_id=members_id)
+            members_id = change.members_id
+        tx.change(store.audiences, business_id, audience_id, members_id=members_id, updated_at=tx.now)
     return bool(store.list_changes(tx, business_id, audience_id))
 
 
@@ -241,7 +250,7 @@ def load_audience(tx: Tx, account: AdAccount, number: int, field: str = "custom_
 
 
 def update_audience(
-    tx: Tx, account: AdAccount, number: int, name: str | None, files: tuple[FileAction, Sequence[str]] | None
+    tx: Tx, account: AdAccount, number: int, name: str | None, files: tuple[ChangeKind, Sequence[str]] | None
 ) -> Audience:
     """Change the name of an audience, its members, or both.
 
@@ -252,15 +261,14 @@ def update_audience(
     if name is not None:
         audience = replace(audience, name=rules.check_audience_name(name))
     if files is not None:
-        action, paths = files
+        kind, paths = files
         if audience.kind is not AudienceKind.CUSTOMER_FILE:
             raise Refused(
                 errors.INVALID, "file_paths: This audience does not use files. Create one from a file."
             )
-        _begin_change(tx, audience, ChangeKind(action.value), paths)
-    audience = replace(audience, updated_at=tx.now)
-    store.record_audience(tx, audience)
-    return audience
+        _begin_change(tx, audience, kind, paths)
+    tx.change(store.audiences, audience.business_id, audience.id, name=audience.name, updated_at=tx.now)
+    return replace(audience, updated_at=tx.now)
 
 
 def keep_lookalike(
@@ -275,7 +283,8 @@ def keep_lookalike(
             _begin_change(tx, audience, ChangeKind.DROP, members_id=members_id)
             return
         _begin_change(tx, current, ChangeKind.DROP, members_id=current.members_id)
-        store.record_audience(tx, replace(current, members_id=members_id, updated_at=tx.now))
+        new = {"members_id": members_id, "updated_at": tx.now}
+        tx.change(store.audiences, current.business_id, current.id, **new)
         store.save_lookalike(tx, result)
 
     for piece in batched(prints, PIECE):
@@ -301,7 +310,7 @@ def delete_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) -> None
         sets = [audience.members_id]
         for change in store.list_changes(tx, account.business_id, audience.id):
             if change.kind is not ChangeKind.DROP:
-                store.delete_change(tx, change)
+                tx.delete(store.audience_changes, account.business_id, id=change.id)
                 sets += [change.members_id] if change.members_id else []
         for members_id in sets:
             _begin_change(tx, audience, ChangeKind.DROP, members_id=members_id)
@@ -310,7 +319,8 @@ def delete_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) -> None
 
 def purge_files(tx: Tx) -> int:
     """Delete files that can no longer be used; return their number."""
-    return store.delete_old_files(tx, tx.now - rules.FILE_LIFE)
+    old = store.audience_files.c.created_at < tx.now - rules.FILE_LIFE
+    return tx.delete_some(store.audience_files, old, most=5)  # each may be large
 
 
 def forget_members(tx: Tx, erased: ErasedPeople) -> set[str]:

