@@ -19,10 +19,10 @@ from sqlalchemy import (
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.statements import PreparedQuery, Query, insert_rows, update_rows
-from contatto.kit.db.tx import Choice, Tx, insert_for, within
+from contatto.kit.db.tx import Choice, Tx, insert_for, row_of, within
 from contatto.kit.values import SealedIn
 from contatto.measurement.model import TouchKind
-from contatto.measurement.store import append_touches, touch_row, touches
+from contatto.measurement.store import append_touches, touches
 from tests import make
 
 NOTES = Table(
@@ -148,7 +148,7 @@ def test_a_value_that_the_column_makes_itself_is_not_lost(database: Database) ->
 
 def test_a_batch_with_a_bad_row_keeps_nothing(database: Database) -> None:
     ad = make.ad("owner")
-    rows = [touch_row(make.touch(ad)) for _ in range(3)]
+    rows = [row_of(make.touch(ad)) for _ in range(3)]
     rows[2] = rows[2] | {"ts": None}
 
     def count(tx: Tx) -> int:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.ids import new_id
 from contatto.kit.values import micros
 from contatto.kit.vault import Vault
@@ -200,7 +200,7 @@ def test_a_persons_touches_of_many_weeks_come_latest_first_and_no_more_than_aske
         make.touch(ad, kind, make.NOON - n * 50 * HOUR, touch_id=1_000 + n)
         for n, kind in enumerate(kinds * 6)
     ]
-    database.write_now(lambda tx: store.append_touches(tx, [store.touch_row(each) for each in made]))
+    database.write_now(lambda tx: store.append_touches(tx, [row_of(each) for each in made]))
     for limit in (200, 7, 1):
         found = database.read_now(lambda tx, limit=limit: store.list_touches_of(tx, owner, "p1", limit))
         assert found == made[:limit]

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.measurement.actions import NewConversion, publish_ad, record_conversions, record_touch
 from contatto.measurement.model import (
     Attribution,
@@ -18,7 +18,7 @@ from contatto.measurement.model import (
     TouchKind,
 )
 from contatto.measurement.rules import last_touch
-from contatto.measurement.store import append_touches, conversions, touch_row, touches
+from contatto.measurement.store import append_touches, conversions, touches
 from contatto.reports.rules.figures import (
     CLICK_DAYS,
     VIEW_DAYS,
@@ -117,7 +117,7 @@ def test_more_conversions_than_any_page_could_hold_are_all_weighed(database: Dat
         owner = make.business(tx).id
         ad = make.published_ad(tx, owner)
         people = [f"person {n}" for n in range(6_000)]
-        append_touches(tx, [touch_row(make.touch(ad, person_id=person)) for person in people])
+        append_touches(tx, [row_of(make.touch(ad, person_id=person)) for person in people])
         seen = tx.list(Touch, select(touches))
         tx.execute(conversions.insert(), [won_by(one) for one in seen])
         return owner

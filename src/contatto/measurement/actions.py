@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import batched
 from pathlib import Path
 from typing import Final
 
@@ -86,7 +87,7 @@ def _without_results[T](
 def record_views(tx: Tx, views: Sequence[Impression]) -> None:
     """Append views, each once, with their charges."""
     charged = tx.ports[ChargePort].charge(tx, views)
-    store.append_touches(tx, [store.touch_row(touch) for touch in charged])
+    store.append_touches(tx, [row_of(touch) for touch in charged])
     _mark_late(tx, charged)
 
 
@@ -130,7 +131,7 @@ def hold_persons(tx: Tx, persons: set[tuple[str, str]]) -> None:
 
 def _append_new_taps(tx: Tx, business_id: str, fresh: Sequence[tuple[Tap, Touch]]) -> list[Conversion]:
     """Append new taps of a business, and return the conversions that they may win."""
-    store.append_touches(tx, [store.touch_row(touch) for _, touch in fresh])
+    store.append_touches(tx, [row_of(touch) for _, touch in fresh])
     for tap, touch in fresh:
         if not tap.impression.nonce:
             tx.ports[ChargePort].note_click(tx, touch)
@@ -153,7 +154,7 @@ def _mark_late(tx: Tx, appended: Sequence[Touch]) -> None:
     """Mark the days of late touches, which reports may have counted already."""
     late = [touch for touch in appended if rules.is_late(touch.ts, tx.now)]
     for changed in {(touch.business_id, touch.ad_account_id, touch.day) for touch in late}:
-        store.append_changed_day(tx, ChangedDay(new_id(), *changed, CountedEvent.TOUCH))
+        mark_day(tx, *changed, CountedEvent.TOUCH)
 
 
 A_DAY: Final = timedelta(days=1)
@@ -293,12 +294,13 @@ def mark_conversion(tx: Tx, business_id: str, subject_id: str, kind: ConversionK
 
 def mark_day(tx: Tx, business_id: str, ad_account_id: str, day: str, source: CountedEvent) -> None:
     """Mark a day of an account to count it again."""
-    store.append_changed_day(tx, ChangedDay(new_id(), business_id, ad_account_id, day, source))
+    tx.insert(store.changed_days, row_of(ChangedDay(new_id(), business_id, ad_account_id, day, source)))
 
 
 def take_marks(tx: Tx, business_id: str, mark_ids: list[str]) -> bool:
     """Delete marks of days, in the transaction that saves their counts; False if they are gone."""
-    return store.delete_changed_days(tx, business_id, mark_ids) == len(mark_ids)
+    counts = [tx.delete(store.changed_days, business_id, id=some) for some in batched(mark_ids, 500)]
+    return sum(counts) == len(mark_ids)
 
 
 def sealing_job(folder: Path, age_days: int) -> MaintenanceJob:

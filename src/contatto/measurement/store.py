@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -25,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.kit.db.statements import PreparedQuery, Query, insert_new, insert_rows, update_rows
+from contatto.kit.db.statements import PreparedQuery, Query, add_counts, insert_new, insert_rows, update_rows
 from contatto.kit.db.tx import (
     Choice,
     Row,
@@ -37,6 +36,7 @@ from contatto.kit.db.tx import (
     metadata,
     only,
     row_of,
+    rows_of,
     tenant,
     text,
     within,
@@ -186,21 +186,20 @@ def find_measured_ad(tx: Tx, business_id: str, ad_id: str) -> MeasuredAd | None:
 
 def find_measured_ad_by_number(tx: Tx, business_id: str, ad_number: int) -> MeasuredAd | None:
     """Return an ad of ours by the API's id."""
-    conditions = measured_ads.c.business_id == business_id, measured_ads.c.platform == ""
-    return tx.find(MeasuredAd, select(measured_ads).where(*conditions, measured_ads.c.ad_number == ad_number))
+    where = rows_of(measured_ads, business_id, platform="", ad_number=ad_number)
+    return tx.find(MeasuredAd, select(measured_ads).where(*where))
 
 
 def list_measured_ads(tx: Tx, business_id: str, ad_ids: set[str] | None = None) -> dict[str, MeasuredAd]:
     """Measured ads of a business by ad id: all of them, or those named."""
-    statement = select(measured_ads).where(measured_ads.c.business_id == business_id)
-    if ad_ids is not None:
-        statement = statement.where(measured_ads.c.ad_id.in_(ad_ids))
-    return {ad.ad_id: ad for ad in tx.list(MeasuredAd, statement)}
+    named = {} if ad_ids is None else {"ad_id": ad_ids}
+    query = select(measured_ads).where(*rows_of(measured_ads, business_id, **named))
+    return {ad.ad_id: ad for ad in tx.list(MeasuredAd, query)}
 
 
 def append_touch(tx: Tx, touch: Touch) -> bool:
     """Append a touch; False when it was there before."""
-    return tx.insert_ignore(touches, touch_row(touch))
+    return tx.insert_ignore(touches, row_of(touch))
 
 
 _NAMED: Final = touches.c.business_id == bindparam("of"), within(touches.c.touch_id, "named")
@@ -213,12 +212,8 @@ def list_known_touches(tx: Tx, business_id: str, touch_ids: Collection[int]) -> 
 
 
 def append_touches(tx: Tx, rows: Sequence[Row]) -> None:
-    """Append many touches, as ``touch_row`` makes them; those that were there before are ignored."""
+    """Append many touches; those that were there before are ignored."""
     insert_rows(tx, APPEND_TOUCH[tx.connection.dialect.name], rows)
-
-
-def touch_row(touch: Touch) -> dict[str, Any]:
-    return row_of(touch)
 
 
 def _latest(which: ColumnElement[bool], *what: Any) -> Select[Any]:
@@ -327,11 +322,8 @@ def list_there(tx: Tx, some: Iterable[Conversion]) -> dict[int, Attribution]:
     """Return the conversions that exist already, by their numbers."""
     numbers = {conversion.conversion_id: conversion.business_id for conversion in some}
     values = {"businesses": sorted(set(numbers.values())), "numbers": sorted(numbers)}
-    return (
-        {conversion.conversion_id: conversion for conversion in _ATTRIBUTED.list(tx, values)}
-        if numbers
-        else {}
-    )
+    attributions = _ATTRIBUTED.list(tx, values) if numbers else []
+    return {attribution.conversion_id: attribution for attribution in attributions}
 
 
 def list_conversions_between(
@@ -427,9 +419,8 @@ def list_attributions(tx: Tx, business_id: str, subject_ids: set[str]) -> dict[s
 
 def list_dropped_days(tx: Tx, business_id: str, ad_account_id: str = "") -> list[str]:
     """Return the days with dropped views of a business or an account, in their order."""
-    query = select(dropped_views.c.day).where(dropped_views.c.business_id == business_id)
-    if ad_account_id:
-        query = query.where(dropped_views.c.ad_account_id == ad_account_id)
+    named = {"ad_account_id": ad_account_id} if ad_account_id else {}
+    query = select(dropped_views.c.day).where(*rows_of(dropped_views, business_id, **named))
     return list(tx.execute(query.distinct().order_by(dropped_views.c.day)).scalars())
 
 
@@ -441,19 +432,15 @@ def delete_views(tx: Tx, touch_ids: Sequence[int]) -> None:
     rows = [
         dict(row) for row in tx.execute(select(*places, *sums).where(condition).group_by(*places)).mappings()
     ]
-    if rows:
-        insert = tx.upsert(dropped_views)
-        more = {name: dropped_views.c[name] + insert.excluded[name] for name in ("views", "cost_micros")}
-        keys = list(dropped_views.primary_key)
-        tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=more), rows)
-        tx.execute(delete(touches).where(condition))
+    add_counts(tx, dropped_views, ("views", "cost_micros"), rows)
+    tx.execute(delete(touches).where(condition))
 
 
 def list_converted_persons(tx: Tx, business_id: str, kind: ConversionKind) -> frozenset[str]:
     """Return the persons who started a conversation, or became a lead."""
-    converted = conversions.c.business_id == business_id, conversions.c.kind == kind
-    query = select(conversions.c.person_id).where(*converted, conversions.c.withdrawn_at.is_(None))
-    return frozenset(person_id for (person_id,) in map(tuple, tx.execute(query.distinct())))
+    where = rows_of(conversions, business_id, kind=kind)
+    query = select(conversions.c.person_id).where(*where, conversions.c.withdrawn_at.is_(None))
+    return frozenset(tx.execute(query.distinct()).scalars())
 
 
 changed_days = Table(
@@ -469,31 +456,16 @@ changed_days = Table(
 """A row for each change, so that no two writers wait for each other and no change is lost to a count."""
 
 
-def append_changed_day(tx: Tx, mark: ChangedDay) -> None:
-    tx.insert(changed_days, row_of(mark))
-
-
 def list_changed_days(tx: Tx, business_id: str, ad_account_id: str) -> list[ChangedDay]:
     """Return the marks of an account, possibly several per day."""
-    query = select(changed_days).where(changed_days.c.business_id == business_id)
-    return tx.list(ChangedDay, query.where(changed_days.c.ad_account_id == ad_account_id))
+    where = rows_of(changed_days, business_id, ad_account_id=ad_account_id)
+    return tx.list(ChangedDay, select(changed_days).where(*where))
 
 
 def list_changed_accounts(tx: Tx) -> list[tuple[str, str]]:
     """List business and ad account of all marks, for the worker."""
     query = select(changed_days.c.business_id, changed_days.c.ad_account_id).distinct()
     return [(row.business_id, row.ad_account_id) for row in tx.execute(query)]
-
-
-def delete_changed_days(tx: Tx, business_id: str, mark_ids: list[str]) -> int:
-    """Delete marks; say how many of them were there."""
-    condition, count = changed_days.c.business_id == business_id, 0
-    for first in range(0, len(mark_ids), 500):
-        statement = changed_days.delete().where(
-            condition, changed_days.c.id.in_(mark_ids[first : first + 500])
-        )
-        count += tx.execute(statement).rowcount
-    return count
 
 
 viewer_links = Table(
@@ -510,13 +482,7 @@ MOST: Final = 50
 """So many viewers of a person count, the latest: nobody has more, unless a publisher names them at random."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Viewer:
-    viewer_id: str
-
-
-_VIEWERS: Final = PreparedQuery(
-    _Viewer,
+_VIEWERS: Final = Query(
     select(viewer_links.c.viewer_id)
     .where(
         viewer_links.c.business_id == bindparam("of_business"),
@@ -530,24 +496,20 @@ _VIEWERS: Final = PreparedQuery(
 def append_links(tx: Tx, business_id: str, named: Iterable[tuple[str, str]]) -> int:
     """Append links of viewers and persons; say how many were not there before."""
     same = {"business_id": business_id, "linked_at": tx.now}
-    return insert_new(
-        tx,
-        viewer_links,
-        [same | {"viewer_id": viewer, "person_id": person} for viewer, person in sorted(named)],
-    )
+    rows = [same | {"viewer_id": viewer, "person_id": person} for viewer, person in sorted(named)]
+    return insert_new(tx, viewer_links, rows)
 
 
 def list_viewers_of(tx: Tx, business_id: str, person_id: str) -> list[str]:
     """Return the viewers linked to a person, the latest first."""
-    links = _VIEWERS.list(tx, {"of_business": business_id, "of_person": person_id})
-    return [link.viewer_id for link in links]
+    rows = _VIEWERS.rows(tx, {"of_business": business_id, "of_person": person_id})
+    return [viewer_id for (viewer_id,) in rows]
 
 
 def list_persons_of(tx: Tx, business_id: str, viewer_id: str) -> list[str]:
     """Return the persons linked to a viewer, who may have several browsers."""
-    query = select(viewer_links.c.person_id).where(
-        viewer_links.c.business_id == business_id, viewer_links.c.viewer_id == viewer_id
-    )
+    where = rows_of(viewer_links, business_id, viewer_id=viewer_id)
+    query = select(viewer_links.c.person_id).where(*where)
     return list(tx.execute(query.order_by(viewer_links.c.linked_at.desc()).limit(MOST)).scalars())
 
 
@@ -568,11 +530,6 @@ def _by_person(tx: Tx, links: Select[Any]) -> Mapping[str, list[str]]:
     return viewers_by_person
 
 
-@dataclass(frozen=True, slots=True)
-class _Person:
-    person_id: str
-
-
 def _touched(*which: ColumnElement[bool]) -> Select[tuple[str]]:
     conditions = touches.c.business_id == bindparam("of"), within(touches.c.person_id, "persons")
     return select(touches.c.person_id).where(*conditions, *which)
@@ -581,8 +538,7 @@ def _touched(*which: ColumnElement[bool]) -> Select[tuple[str]]:
 _LINKED: Final = select(viewer_links.c.person_id).where(
     viewer_links.c.business_id == bindparam("of"), within(viewer_links.c.person_id, "persons")
 )
-_TOUCHED: Final = PreparedQuery(
-    _Person,
+_TOUCHED: Final = Query(
     select(
         union_all(_touched(IS_CLICK), _touched(IS_VIEW, within(WEEK, "weeks")), _LINKED).subquery()
     ).distinct(),
@@ -641,7 +597,7 @@ def list_winnable(tx: Tx, new: Sequence[Conversion], kept_since: int) -> list[Co
         persons = sorted({conversion.person_id for conversion in line})
         weeks |= {week - 1 for week in weeks}
         values = {"of": business_id, "persons": persons, "weeks": sorted(weeks)}
-        taken_persons |= {(business_id, person.person_id) for person in _TOUCHED.list(tx, values)}
+        taken_persons |= {(business_id, person_id) for (person_id,) in _TOUCHED.rows(tx, values)}
     return [
         conversion
         for conversion in new

@@ -7,14 +7,16 @@ Parquet folders winners, attributions, report and unattributed below OUTPUT.
 import sys
 from typing import Final
 
-from contatto.measurement.engines.events import answer_statements, submitted_session
+from contatto.measurement.engines.events import answer_statements
+from contatto.measurement.engines.staging import load_package
 from contatto.measurement.model import AttributionPolicy
 
 RESULTS: Final = ("attributions", "report", "unattributed")
 
 
 def main(folder: str, output: str, policy: str = AttributionPolicy.CLICK_FIRST) -> None:
-    session = submitted_session()
+    # `spark-submit` chose the master and the settings
+    session = load_package("pyspark.sql", "spark").SparkSession.builder.appName("contatto").getOrCreate()
     for table in ("touches", "conversions"):
         session.read.parquet(f"{folder}/{table}").createOrReplaceTempView(table)
     answer_statements(session, AttributionPolicy(policy), RESULTS, output)

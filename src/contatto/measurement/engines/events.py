@@ -175,11 +175,6 @@ def open_session(connection: str) -> Any:
     return builder.master(connection).getOrCreate()
 
 
-def submitted_session() -> Any:
-    """Return the session of `spark-submit`, which chose the master and the settings."""
-    return load_package("pyspark.sql", "spark").SparkSession.builder.appName("contatto").getOrCreate()
-
-
 def answer_statements(session: Any, policy: AttributionPolicy, results: Iterable[str], folder: str) -> None:
     """Run the definition over the views `touches` and `conversions`; each result is written below the folder.
 
@@ -193,9 +188,6 @@ def answer_statements(session: Any, policy: AttributionPolicy, results: Iterable
         session.sql(statement).write.mode("overwrite").parquet(target)
         if name == "winners":
             session.read.parquet(target).createOrReplaceTempView(name)
-
-
-_AT_ONCE: Final = 10_000
 
 
 ENGINES: Final[dict[EngineName, Fill]] = {
@@ -263,7 +255,7 @@ def list_attributions(staged: Staged) -> Iterator[AttributionRow]:
     """One row a conversion, a few thousand in memory at once."""
     names = {key: row.adgroup_id for key, (_, row) in staged.setup.adgroups.items()}
     cursor = staged.db.execute("SELECT conversion_id, touch_id, adgroup_id, click FROM attributions")
-    while rows := cursor.fetchmany(_AT_ONCE):
+    while rows := cursor.fetchmany(_ROWS_PER_BATCH):
         for conversion_id, touch_id, adgroup_id, click in rows:
             if touch_id is None:
                 yield AttributionRow(conversion_id, None, None, None)
