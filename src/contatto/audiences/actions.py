@@ -26,6 +26,7 @@ from contatto.audiences.model import (
     LookalikeSize,
     MemberChange,
 )
+from contatto.audiences.rules import FILE_LIFE
 from contatto.kit import errors
 from contatto.kit.background import QueuedWork
 from contatto.kit.db.database import Database
@@ -149,7 +150,8 @@ def _begin_change(
         file = files.get(path)
         if file is None or file.ad_account_id != audience.ad_account_id:
             raise Refused(errors.FILE_UNKNOWN)
-        rules.check_fresh(file.created_at, tx.now)
+        if tx.now - file.created_at > FILE_LIFE:
+            raise Refused(errors.FILE_EXPIRED)
         if file.calculate_type != audience.calculate_type:
             raise Refused(errors.INVALID, f"file_paths: a file has {file.calculate_type} values.")
     change_id = new_id()

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import islice
 from typing import Final
 
@@ -85,12 +85,6 @@ def digests_of(values: Iterable[str]) -> set[str]:
 def conversion_of(audience: Audience) -> ConversionKind:
     """Return the conversion that makes a person a member of a rule audience."""
     return CONVERSION_OF[json.loads(audience.spec)["audience_type"]]
-
-
-def check_fresh(uploaded_at: datetime, now: datetime) -> None:
-    """Refuse a file that was uploaded too long ago."""
-    if now - uploaded_at > FILE_LIFE:
-        raise Refused(errors.FILE_EXPIRED)
 
 
 def check_audience_name(text: str) -> str:

@@ -54,7 +54,6 @@ from contatto.ads.rules.settings import (
     check_money,
     check_move,
     check_name,
-    check_not_below_spent,
     check_schedule,
     check_seen,
     check_targeting,
@@ -80,7 +79,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.form_fields import Faults
 from contatto.kit.i18n import N_
 from contatto.kit.ids import new_id, new_number
-from contatto.kit.values import micros, read_number
+from contatto.kit.values import micros, read_number, to_units
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import Goal, MeasuredAd
 from contatto.measurement.rules import local_day
@@ -535,7 +534,10 @@ def _changed_money(tx: Tx, account: AdAccount, before: AdGroup, changes: AdGroup
         if before.budget_mode is BudgetMode.TOTAL:
             day = local_day(micros(tx.now), account.timezone)
             spent = tx.ports[SpendPort].list_spent(tx, before.business_id, {before.id}, day)
-            check_not_below_spent(money.budget_micros or 0, spent.get(before.id, Spent()).ever_micros)
+            spent_micros = spent.get(before.id, Spent()).ever_micros
+            if (money.budget_micros or 0) < spent_micros:
+                says = N_("budget: %(spent)s is already spent. Enter at least this amount.")
+                raise Refused(errors.INVALID, says, spent=round(float(to_units(spent_micros)), 2))
     return money
 
 

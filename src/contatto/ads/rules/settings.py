@@ -37,7 +37,6 @@ from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.languages import SOURCE, translator_for
-from contatto.kit.values import to_units
 from contatto.measurement.model import Goal
 from contatto.measurement.rules import LONGEST_WINDOW
 
@@ -731,20 +730,6 @@ def changed_budget(mode: BudgetMode, budget_micros: int) -> int | None:
     if mode is BudgetMode.INFINITE:
         raise Refused(errors.INVALID, "budget: this item was created without a budget.")
     return check_budget(mode, budget_micros)
-
-
-def check_not_below_spent(budget_micros: int, spent_micros: int) -> None:
-    """Refuse a total budget below the amount that is already spent.
-
-    Raises:
-        Refused: INVALID, with the least that it can be.
-    """
-    if budget_micros < spent_micros:
-        raise Refused(
-            errors.INVALID,
-            "budget: %(spent)s is already spent. Enter at least this amount.",
-            spent=round(float(to_units(spent_micros)), 2),
-        )
 
 
 def changed_money(
