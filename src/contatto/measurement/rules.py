@@ -46,9 +46,9 @@ TRACKING_KEY: Final = "tracking"
 """Purpose of the vault's signing key for tracking tickets."""
 
 
-def is_late(ts: int, now: datetime) -> bool:
+def is_late(ts: int, at: datetime) -> bool:
     """Report whether reports may have counted the moment ``ts`` (microseconds) already."""
-    return ts < micros(now - LATE)
+    return ts < micros(at - LATE)
 
 
 def expires_ts(ad: MeasuredAd, kind: TouchKind, ts: int) -> int:

@@ -61,22 +61,20 @@ targeting_router: Final = api_routes("Targeting")
 type RegionLevel = Literal["COUNTRY", "CITY"]
 
 
-class RegionQuery(ApiModel):
-    """Fields that TikTok needs here, such as ``placements``, are accepted and do not narrow the list."""
-
-    advertiser_id: ApiId
-    level_range: Literal["ALL", "TO_COUNTRY", "TO_PROVINCE", "TO_CITY", "TO_DISTRICT"] = "ALL"
-
-
-class SearchRegionQuery(ApiModel):
-    advertiser_id: ApiId
-    keyword: str = ""
-
-
 class ToolQuery(ApiModel):
     """Fields that TikTok takes here, such as ``language``, are accepted: the names are in English."""
 
     advertiser_id: ApiId
+
+
+class RegionQuery(ToolQuery):
+    """Fields that TikTok needs here, such as ``placements``, are accepted and do not narrow the list."""
+
+    level_range: Literal["ALL", "TO_COUNTRY", "TO_PROVINCE", "TO_CITY", "TO_DISTRICT"] = "ALL"
+
+
+class SearchRegionQuery(ToolQuery):
+    keyword: str = ""
 
 
 class RegionInfo(Answer, frozen=True):
@@ -126,8 +124,7 @@ class InterestCategories(Answer, frozen=True):
 @targeting_router.get("/tool/region/", Permission.READ_ADS, openapi_extra=describe_query(RegionQuery))
 async def get_regions(request: Request, caller: ApiCaller) -> Answered[Regions]:
     """List countries, and below them the cities that are known; ids are those of GeoNames."""
-    query = read_query(request, RegionQuery)
-    await _check_advertiser(request, caller, query.advertiser_id)
+    query = await _read_tool_query(request, caller, RegionQuery)
     rows = _list_regions()
     if query.level_range == "TO_COUNTRY":
         rows = [row for row in rows if row.level == "COUNTRY"]
@@ -137,8 +134,7 @@ async def get_regions(request: Request, caller: ApiCaller) -> Answered[Regions]:
 @targeting_router.get("/search/region/", Permission.READ_ADS, openapi_extra=describe_query(SearchRegionQuery))
 async def search_regions(request: Request, caller: ApiCaller) -> Answered[FoundRegions]:
     """Find regions by a keyword in their names; all of them without one."""
-    query = read_query(request, SearchRegionQuery)
-    await _check_advertiser(request, caller, query.advertiser_id)
+    query = await _read_tool_query(request, caller, SearchRegionQuery)
     keyword = query.keyword.casefold()
     rows = [row for row in _list_regions() if keyword in row.name.casefold()]
     return api_answer(FoundRegions(rows, rows), request_id_of(request))
@@ -147,8 +143,7 @@ async def search_regions(request: Request, caller: ApiCaller) -> Answered[FoundR
 @targeting_router.get("/tool/language/", Permission.READ_ADS, openapi_extra=describe_query(ToolQuery))
 async def get_languages(request: Request, caller: ApiCaller) -> Answered[Languages]:
     """List the languages that ad groups can choose: ISO 639 codes, each with its native name."""
-    query = read_query(request, ToolQuery)
-    await _check_advertiser(request, caller, query.advertiser_id)
+    await _read_tool_query(request, caller, ToolQuery)
     rows = [LanguageInfo(code, name) for code, name in LANGUAGES.items()]
     return api_answer(Languages(rows), request_id_of(request))
 
@@ -158,18 +153,19 @@ async def get_languages(request: Request, caller: ApiCaller) -> Answered[Languag
 )
 async def get_interest_categories(request: Request, caller: ApiCaller) -> Answered[InterestCategories]:
     """List the interests that ad groups can choose; they have one level."""
-    query = read_query(request, ToolQuery)
-    await _check_advertiser(request, caller, query.advertiser_id)
+    await _read_tool_query(request, caller, ToolQuery)
     rows = [InterestInfo(number, name, 1, [], ["PLACEMENT_TIKTOK"]) for number, name in INTERESTS.items()]
     return api_answer(InterestCategories(rows), request_id_of(request))
 
 
-async def _check_advertiser(request: Request, caller: Caller, number: int) -> None:
-    await context_of(request).db.read(lambda tx: load_advertiser(tx, caller, number))
+async def _read_tool_query[Q: ToolQuery](request: Request, caller: Caller, shape: type[Q]) -> Q:
+    query = read_query(request, shape)
+    await context_of(request).db.read(lambda tx: load_advertiser(tx, caller, query.advertiser_id))
+    return query
 
 
 def _list_regions() -> list[RegionInfo]:
-    return [_country(code) for code in LOCATION_IDS] + [
+    cities = [
         RegionInfo(
             location_id=place.location_id,
             name=place.name,
@@ -181,19 +177,19 @@ def _list_regions() -> list[RegionInfo]:
         )
         for place in CITIES
     ]
-
-
-def _country(code: str) -> RegionInfo:
-    below = [place.location_id for place in CITIES if place.country == code]
-    return RegionInfo(
-        location_id=LOCATION_IDS[code],
-        name=country_name(code),
-        level="COUNTRY",
-        region_code=code,
-        parent_id="0",
-        next_level_ids=below,
-        lead_goal_available=code in LEAD_MARKETS,
-    )
+    countries = [
+        RegionInfo(
+            location_id=location_id,
+            name=country_name(code),
+            level="COUNTRY",
+            region_code=code,
+            parent_id="0",
+            next_level_ids=[city.location_id for city in cities if city.region_code == code],
+            lead_goal_available=code in LEAD_MARKETS,
+        )
+        for code, location_id in LOCATION_IDS.items()
+    ]
+    return countries + cities
 
 
 eligibility_router: Final = api_routes("Extensions", "/contatto/eligibility")

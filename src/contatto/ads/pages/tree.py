@@ -442,13 +442,13 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent
                     (N_("Channel account"), channel.name, N_("The ad group's account is used.")),
                 ],
             }
-        now = str(micros(node.updated_at))
+        version = str(micros(node.updated_at))
         values["edited"] = {
             "name": node.name,
             "path": f"/ads/{place[0]}/{node.number}/edit",
             "row": f"/ads#{place[0]}-{node.number}",
-            "seen": edit.seen if edit else now,
-            "now": now,
+            "seen": edit.seen if edit else version,
+            "now": version,
             "changed_at": node.updated_at,
             "is_conflict": edit is not None and edit.is_conflict,
             "frozen": values.pop("frozen"),

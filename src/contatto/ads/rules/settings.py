@@ -714,13 +714,13 @@ def _amount(field: str, value: int | None) -> int:
     return value
 
 
-def check_schedule(schedule: Schedule, now: datetime) -> Schedule:
-    """Return a schedule that ends after its start and after now."""
+def check_schedule(schedule: Schedule, at: datetime) -> Schedule:
+    """Return a schedule that ends after its start and after ``at``."""
     if schedule.kind is ScheduleType.FROM_NOW:
         return Schedule(schedule.kind, schedule.starts_at, None)
     if schedule.ends_at is None:
         raise Refused(errors.INVALID, "schedule_end_time: required with SCHEDULE_START_END.")
-    if schedule.ends_at <= max(schedule.starts_at, now):
+    if schedule.ends_at <= max(schedule.starts_at, at):
         raise Refused(errors.INVALID, "schedule_end_time: choose a future time after the start.")
     return schedule
 
@@ -749,7 +749,7 @@ def changed_money(
 
 
 def changed_schedule(
-    before: AdGroup, times: tuple[ScheduleType | None, datetime | None, datetime | None], now: datetime
+    before: AdGroup, times: tuple[ScheduleType | None, datetime | None, datetime | None], at: datetime
 ) -> Schedule:
     """Return a schedule after a change of its kind, start or end; None leaves a value as it is.
 
@@ -758,11 +758,11 @@ def changed_schedule(
     kind, starts_at, ends_at = times
     if (kind, starts_at, ends_at) == (None, None, None):
         return Schedule(before.schedule_type, before.starts_at, before.ends_at)
-    if starts_at is not None and starts_at != before.starts_at and before.starts_at <= now:
+    if starts_at is not None and starts_at != before.starts_at and before.starts_at <= at:
         raise Refused(errors.INVALID, "schedule_start_time: the start has passed and cannot change.")
     schedule_type = kind or (before.schedule_type if ends_at is None else ScheduleType.START_END)
     return check_schedule(
-        Schedule(schedule_type, starts_at or before.starts_at, ends_at or before.ends_at), now
+        Schedule(schedule_type, starts_at or before.starts_at, ends_at or before.ends_at), at
     )
 
 
