@@ -328,10 +328,6 @@ def purge_drafts(tx: Tx) -> int:
     return tx.delete_some(drafts, drafts.c.saved_at < tx.now - KEEP_DRAFTS)
 
 
-_START: Final = ("starts_on", "starts_time")
-_END: Final = ("ends_on", "ends_time")
-
-
 @dataclass(frozen=True, slots=True)
 class NodeEdit[F]:
     """A form that was sent: who typed it, and the change that its writer has seen."""
@@ -348,12 +344,13 @@ def edit_campaign(tx: Tx, account: AdAccount, before: Campaign, edit: NodeEdit[C
         Refused: INVALID, CONFLICT.
     """
     form, faults, lang = edit.form, Faults(), edit.typist.words.lang
-    shown = typed_campaign(before, account.currency, lang)
+    changed = _changed_fields(form, typed_campaign(before, account.currency, lang))
     budget = None
-    if before.budget_mode is not BudgetMode.INFINITE and form.budget != shown.budget:
+    if before.budget_mode is not BudgetMode.INFINITE and "budget" in changed:
         budget = faults.read(lambda: need_amount("budget", form.budget, account.currency, lang), None)
         _ask(account, "budget", (before.budget_micros, budget), edit.typist, faults)
-    changes = CampaignChanges(name=_anew(form, shown, "name"), budget_micros=budget, seen_at=edit.seen_at)
+    name = form.name if "name" in changed else None
+    changes = CampaignChanges(name, budget, edit.seen_at)
     return faults.finish(lambda: update_campaign(tx, account, before.number, changes))
 
 
@@ -363,29 +360,25 @@ def edit_ad_group(tx: Tx, account: AdAccount, before: AdGroup, edit: NodeEdit[Ad
     Raises:
         Refused: INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
     """
-    form, faults = edit.form, Faults()
-    shown = shown_ad_group(tx, account, before, edit.typist.words.lang)
-    pacing = faults.read(lambda: read_pacing(form), before.pacing)
-    times: dict[str, Any] = {}
-    cap: dict[str, Any] = {}
-    faults.read(lambda: times.update(_changed_times(tx, account, before, form, shown)), None)
-    if form.frequency != shown.frequency or form.frequency_schedule != shown.frequency_schedule:
-        faults.read(lambda: cap.update(_changed_frequency(form, edit.typist.words.lang)), None)
-    changes = AdGroupChanges(
-        name=_anew(form, shown, "name"),
-        countries=normal_countries(form.countries) if _differs(form, shown, "countries") else None,
-        pacing=pacing if form.pacing != shown.pacing else None,
-        page_id=_anew(form, shown, "page_id"),
-        targeting={
-            part: getattr(form, part)
-            for part in Targeting.__dataclass_fields__
-            if _differs(form, shown, part)
-        },
-        seen_at=edit.seen_at,
-        **_changed_money(account, before, edit, shown, faults),
-        **times,
-        **cap,
-    )
+    form, faults, lang = edit.form, Faults(), edit.typist.words.lang
+    changed = _changed_fields(form, shown_ad_group(tx, account, before, lang))
+    values: dict[str, Any] = {name: getattr(form, name) for name in changed & {"name", "page_id"}}
+    if "countries" in changed:
+        values["countries"] = normal_countries(form.countries)
+    if "pacing" in changed:
+        values["pacing"] = faults.read(lambda: read_pacing(form), before.pacing)
+    times = faults.read(lambda: read_times(form, account.timezone), None)
+    if times and before.starts_at > tx.now and changed & {"starts_on", "starts_time"}:
+        values["starts_at"] = times[0] or tx.now
+    if times and changed & {"ends_on", "ends_time"}:
+        values["ends_at"] = times[1]
+        values["schedule_type"] = ScheduleType.START_END if times[1] else ScheduleType.FROM_NOW
+    if changed & {"frequency", "frequency_schedule"}:  # both left empty end the frequency cap
+        cap = faults.read(lambda: cap_of(*read_frequency(form, lang)), before.cap)
+        values |= {"frequency": cap.views if cap else 0, "frequency_schedule": cap.days if cap else None}
+    values |= _changed_money(account, before, edit, changed, faults)
+    targeting = {part: getattr(form, part) for part in Targeting.__dataclass_fields__ if part in changed}
+    changes = AdGroupChanges(targeting=targeting, seen_at=edit.seen_at, **values)
     return faults.finish(lambda: update_ad_group(tx, account, before.number, changes))
 
 
@@ -396,17 +389,17 @@ def edit_ad(tx: Tx, account: AdAccount, before: Ad, edit: NodeEdit[AdForm], *, n
         Refused: INVALID, CONFLICT.
     """
     form, faults = edit.form, Faults()
-    shown = typed_ad(before)
+    changed = _changed_fields(form, typed_ad(before))
     faults.read(lambda: need_headline(form), "")
     message = None
-    if _differs(form, shown, "auto_message_id"):
+    if "auto_message_id" in changed:
         message = faults.read(lambda: choose_first_message(tx, account, form), None)
     changes = AdChanges(
         auto_message_id=message,
-        name=_anew(form, shown, "name"),
-        headline=_anew(form, shown, "headline"),
-        text=_anew(form, shown, "body"),
-        page_id=_anew(form, shown, "page_id"),
+        name=form.name if "name" in changed else None,
+        headline=form.headline if "headline" in changed else None,
+        text=form.body if "body" in changed else None,
+        page_id=form.page_id if "page_id" in changed else None,
         seen_at=edit.seen_at,
     )
     return faults.finish(lambda: update_ad(tx, account, before.number, changes, needs_review=needs_review))
@@ -426,19 +419,19 @@ def shown_ad_group(tx: Tx, account: AdAccount, before: AdGroup, lang: str) -> Ad
 
 
 def _changed_money(
-    account: AdAccount, before: AdGroup, edit: NodeEdit[AdGroupForm], shown: AdGroupForm, faults: Faults
+    account: AdAccount, before: AdGroup, edit: NodeEdit[AdGroupForm], changed: set[str], faults: Faults
 ) -> dict[str, Any]:
-    changed: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     form, typist, currency, lang = edit.form, edit.typist, account.currency, edit.typist.words.lang
-    if before.budget_mode is not BudgetMode.INFINITE and form.budget != shown.budget:
+    if before.budget_mode is not BudgetMode.INFINITE and "budget" in changed:
         budget = faults.read(lambda: need_amount("budget", form.budget, currency, lang), None)
         _ask(account, "budget", (before.budget_micros, budget), typist, faults)
-        changed["budget_micros"] = budget
-    if form.bid != shown.bid:
+        values["budget_micros"] = budget
+    if "bid" in changed:
         bid = faults.read(lambda: read_amount("bid", form.bid, currency, lang), before.bid_micros)
         _ask(account, "bid", (before.bid_micros, bid), typist, faults)
-        changed |= {"bid_type": BidType.NO_BID if bid is None else BidType.CUSTOM, "bid_micros": bid}
-    return changed
+        values |= {"bid_type": BidType.NO_BID if bid is None else BidType.CUSTOM, "bid_micros": bid}
+    return values
 
 
 def _ask(
@@ -449,34 +442,14 @@ def _ask(
     faults.read(lambda: check_leap(field, before, after, account.currency, typist), None)
 
 
-def _changed_times(
-    tx: Tx, account: AdAccount, before: AdGroup, form: AdGroupForm, shown: AdGroupForm
-) -> dict[str, Any]:
-    changed: dict[str, Any] = {}
-    starts_at, ends_at = read_times(form, account.timezone)
-    if before.starts_at > tx.now and any(_differs(form, shown, name) for name in _START):
-        changed["starts_at"] = starts_at or tx.now
-    if any(_differs(form, shown, name) for name in _END):
-        changed["ends_at"] = ends_at
-        changed["schedule_type"] = ScheduleType.START_END if ends_at else ScheduleType.FROM_NOW
-    return changed
+def _changed_fields(form: Form, shown: Form) -> set[str]:
+    """Return the names of the fields that were typed anew; the order of a list does not count."""
 
+    def plain(value: Any) -> Any:
+        return set(value) if isinstance(value, tuple) else value
 
-def _changed_frequency(form: AdGroupForm, lang: str) -> dict[str, int | None]:
-    """Return views and days of the frequency cap; 0 where both were left empty, which ends it."""
-    views, days = read_frequency(form, lang)
-    cap = cap_of(views, days)
-    return {"frequency": cap.views if cap else 0, "frequency_schedule": cap.days if cap else None}
-
-
-def _differs(form: Any, shown: Any, name: str) -> bool:
-    typed, was = getattr(form, name), getattr(shown, name)
-    return set(typed) != set(was) if isinstance(was, tuple) else typed != was
-
-
-def _anew(form: Any, shown: Any, name: str) -> Any:
-    """Return a field if it was typed anew, else None."""
-    return getattr(form, name) if _differs(form, shown, name) else None
+    typed, unchanged = asdict(form), asdict(shown)
+    return {name for name in typed if plain(typed[name]) != plain(unchanged[name])}
 
 
 def is_counted(tx: Tx, account: AdAccount) -> bool:
