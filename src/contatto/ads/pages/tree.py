@@ -164,8 +164,37 @@ class _BulkChange:
     typist: Typist
 
 
-@router.post("/ads/bulk/{act}", Permission.WRITE_ADS)
-async def change_rows(request: Request, caller: FormCaller, act: Act) -> HTMLResponse:
+@router.post("/ads/bulk/pause", Permission.WRITE_ADS)
+async def pause_rows(request: Request, caller: FormCaller) -> HTMLResponse:
+    """Pause the chosen rows."""
+    return await _change_rows(request, caller, Act.PAUSE)
+
+
+@router.post("/ads/bulk/start", Permission.WRITE_ADS)
+async def start_rows(request: Request, caller: FormCaller) -> HTMLResponse:
+    """Turn the chosen rows on."""
+    return await _change_rows(request, caller, Act.START)
+
+
+@router.post("/ads/bulk/delete", Permission.WRITE_ADS)
+async def delete_rows(request: Request, caller: FormCaller) -> HTMLResponse:
+    """Delete the chosen rows with all that is under them."""
+    return await _change_rows(request, caller, Act.DELETE)
+
+
+@router.post("/ads/bulk/budget", Permission.WRITE_ADS)
+async def change_budgets(request: Request, caller: FormCaller) -> HTMLResponse:
+    """Give the chosen campaigns and ad groups one budget."""
+    return await _change_rows(request, caller, Act.BUDGET)
+
+
+@router.post("/ads/bulk/bid", Permission.WRITE_ADS)
+async def change_bids(request: Request, caller: FormCaller) -> HTMLResponse:
+    """Give the chosen ad groups one bid."""
+    return await _change_rows(request, caller, Act.BID)
+
+
+async def _change_rows(request: Request, caller: Caller, act: Act) -> HTMLResponse:
     """Change the chosen rows one after the other, and show the result of each.
 
     Each row is a separate write with its own entry in the audit log. A refused row does not stop the others.
