@@ -30,11 +30,9 @@ from contatto.delivery.rules import (
     budget_left,
     charge_left,
     compare_terms,
-    describe_group,
     features_of,
     find_hurdle,
     gather_bidders,
-    price_of,
     share_budgets,
 )
 from contatto.learning.model import Hurdle
@@ -111,19 +109,6 @@ def test_ads_that_a_request_can_only_take_or_leave_together_are_one_bidder() -> 
         (barred, (4,)),
     ]
     assert [each.terms for each in gathered] == [0, 0, 1]
-
-
-def test_a_view_costs_a_thousandth_and_a_click_the_views_that_it_takes() -> None:
-    price = price_of(GROUP, 2_500_999, 0.02)
-    assert (price.view_micros, price.click_micros) == (2_500, 0)
-    price = price_of(replace(GROUP, billing_event=BillingEvent.CPC), 1_000_000, 0.02)
-    assert (price.view_micros, price.click_micros) == (0, 50_000)
-
-
-def test_a_click_costs_no_more_than_the_bid_for_one() -> None:
-    group = replace(GROUP, billing_event=BillingEvent.CPC, bid_type=BidType.CUSTOM, bid_micros=20_000)
-    assert price_of(group, 1_000_000, 0.0).click_micros == 20_000
-    assert describe_group(group, CAMPAIGN, "UTC").bid_micros is None
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,6 @@ class BidType(StrEnum):
 class BillingEvent(StrEnum):
     OCPM = "OCPM"
     """Charged with the view, at a price for a thousand views that aims at the goal."""
-    CPC = "CPC"
-    """Charged with the click."""
 
 
 class Pacing(StrEnum):

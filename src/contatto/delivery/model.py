@@ -99,14 +99,6 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
-    """Charges for a view and for a click, in micros."""
-
-    view_micros: int
-    click_micros: int
-
-
-@dataclass(frozen=True, slots=True)
 class ServedAd:
     """Ad as the publisher shows it; its links are signed for one impression."""
 

@@ -15,7 +15,6 @@ from contatto.ads.model import (
     WINDOW_DAYS,
     AdGroup,
     BidType,
-    BillingEvent,
     BudgetMode,
     Campaign,
     LiveAd,
@@ -24,7 +23,7 @@ from contatto.ads.model import (
 )
 from contatto.ads.rules.settings import age_group_of, known_countries, most_of_day, normal_country
 from contatto.audiences.model import LookalikeSize, LookalikeSpec
-from contatto.delivery.model import AdRequest, Bidder, Candidate, LossComparison, Member, Price, Stage
+from contatto.delivery.model import AdRequest, Bidder, Candidate, LossComparison, Member, Stage
 from contatto.kit.values import micros
 from contatto.learning.columns import DAY_S
 from contatto.learning.features import hash_once
@@ -177,11 +176,8 @@ _MODES: Final = {
 
 
 def describe_group(ad_group: AdGroup, campaign: Campaign, timezone: str) -> AdGroupLine:
-    """Convert an ad group to a line for the marketplace, which treats a business as one advertiser.
-
-    A bid per click (CPC) is no target for a conversion: it limits the price of the click instead.
-    """
-    by_conversion = ad_group.billing_event is BillingEvent.OCPM and ad_group.bid_type is BidType.CUSTOM
+    """Convert an ad group to a line for the marketplace, which treats a business as one advertiser."""
+    has_bid = ad_group.bid_type is BidType.CUSTOM
     return AdGroupLine(
         ts=0,
         adgroup_id=str(ad_group.number),
@@ -189,8 +185,8 @@ def describe_group(ad_group: AdGroup, campaign: Campaign, timezone: str) -> AdGr
         goal=LineGoal.LEAD if ad_group.goal is Goal.LEAD else LineGoal.CONVERSATION,
         budget_mode=_MODES[ad_group.budget_mode],
         budget_micros=ad_group.budget_micros,
-        bid_type=LineBidType.CUSTOM if by_conversion else LineBidType.NO_BID,
-        bid_micros=ad_group.bid_micros if by_conversion else None,
+        bid_type=LineBidType.CUSTOM if has_bid else LineBidType.NO_BID,
+        bid_micros=ad_group.bid_micros if has_bid else None,
         pacing=LinePacing.FAST if ad_group.pacing is Pacing.FAST else LinePacing.SMOOTH,
         countries=list(ad_group.countries),
         timezone=timezone,
@@ -218,21 +214,6 @@ def describe_ad(live: LiveAd) -> AdLine:
         "words": words,
     }
     return AdLine(ts=0, ad_id=str(ad.number), adgroup_id=str(ad_group.number), features=features)
-
-
-def price_of(ad_group: AdGroup, price_micros: int, p_click: float) -> Price:
-    """Return the price of the view and of the click for a price per thousand views, in micros.
-
-    OCPM charges the view. CPC charges the click with the price of the views that it takes on average, and
-    never more than the bid for a click.
-    """
-    view = price_micros // 1_000
-    if ad_group.billing_event is not BillingEvent.CPC:
-        return Price(view, 0)
-    click = round(price_micros / (1_000 * max(p_click, 1e-4)))
-    if ad_group.bid_type is BidType.CUSTOM and ad_group.bid_micros:
-        click = min(click, ad_group.bid_micros)
-    return Price(0, click)
 
 
 def has_budget(node: AdGroup | Campaign) -> bool:

@@ -44,7 +44,6 @@ from contatto.delivery.rules import (
     features_of,
     find_hurdle,
     gather_bidders,
-    price_of,
     trial_of,
 )
 from contatto.delivery.store import find_stream, list_states
@@ -284,8 +283,7 @@ class History:
 
     def _ticket_of(self, served: _Served, kind: TicketKind) -> TrackingTicket:
         record, visitor, ad = served.record, served.visitor, served.candidate.live.ad
-        price = price_of(served.candidate.ad_group, record.price_micros, record.p[0])
-        cost = price.view_micros if kind is TicketKind.VIEW else price.click_micros
+        cost = record.price_micros // 1_000 if kind is TicketKind.VIEW else 0
         return TrackingTicket(
             kind, self._business_id, ad.id, record.nonce, visitor.viewer_id, cost, visitor.country,
             record.placement, record.trial,

@@ -44,7 +44,6 @@ from contatto.delivery.model import (
     Bidder,
     Candidate,
     Member,
-    Price,
     Promise,
     ServedAd,
     Snapshot,
@@ -60,7 +59,6 @@ from contatto.delivery.rules import (
     features_of,
     find_hurdle,
     gather_bidders,
-    price_of,
     rank_offers,
     trial_of,
 )
@@ -400,10 +398,10 @@ class TenantAdServer:
         """Return the rest of the leases in micros, by ad group."""
         return self._available
 
-    def note(self, record: Record, candidate: Candidate | None, price: Price | None) -> None:
+    def note(self, record: Record, candidate: Candidate | None) -> None:
         """Promise the price of a decision from the lease, and write both soon."""
         promise = None
-        if candidate is not None and price is not None:
+        if candidate is not None:
             ad_group, amount = candidate.ad_group, record.price_micros // 1_000
             rest = self._available[ad_group.id] = self._available.get(ad_group.id, 0.0) - amount
             lease = self._leases.get(ad_group.id)
@@ -593,7 +591,7 @@ async def serve_ad(
     tenant.settle_claims(limits.claims, record)
     chosen = tenant.candidates.get(record.ad) if record.ad else None
     if chosen is None:
-        tenant.note(record, None, None)
+        tenant.note(record, None)
         return None
     return issue_ad(tenant, chosen, record, request, signer)
 
@@ -700,14 +698,13 @@ def issue_ad(
     tenant: TenantAdServer, chosen: Candidate, record: Record, request: AdRequest, signer: Signer
 ) -> ServedAd:
     """Note that an ad is shown, and sign its links for the viewer."""
-    price = price_of(chosen.ad_group, record.price_micros, record.p[0])
-    tenant.note(record, chosen, price)
-    ad = chosen.live.ad
+    tenant.note(record, chosen)
+    ad, cost = chosen.live.ad, record.price_micros // 1_000
     view = TrackingTicket(
-        TicketKind.VIEW, tenant.business_id, ad.id, record.nonce, request.viewer_id, price.view_micros,
+        TicketKind.VIEW, tenant.business_id, ad.id, record.nonce, request.viewer_id, cost,
         request.country, record.placement, record.trial,
     )  # fmt: skip
-    click = replace(view, kind=TicketKind.CLICK, cost_micros=price.click_micros)
+    click = replace(view, kind=TicketKind.CLICK, cost_micros=0)
     return ServedAd(
         ad_id=str(ad.number),
         ad_name=ad.name,
@@ -833,7 +830,7 @@ async def _compete(
             served = issue_ad(tenant, chosen, record, entrant.request, signer)
             server.operators.note_promise(chosen.ad_group.ad_account_id, record.price_micros // 1_000)
         else:
-            tenant.note(record, None, None)
+            tenant.note(record, None)
     return served
 
 
