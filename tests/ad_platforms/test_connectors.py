@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from contatto.ad_platforms.actions import CONNECTORS
 from contatto.ad_platforms.model import (
     AccountFacts,
     AdDay,
@@ -19,7 +20,6 @@ from contatto.ad_platforms.model import (
     SpendPage,
     Walk,
 )
-from contatto.ad_platforms.registry import CONNECTORS
 from contatto.ad_platforms.rules import follow_cursor
 from contatto.channels.model import ChannelApp, Platform
 from contatto.kit.outbound.model import Failed, HttpAnswer, NotNow

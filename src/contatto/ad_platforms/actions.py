@@ -3,7 +3,7 @@
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import batched
@@ -15,6 +15,8 @@ from itsdangerous import BadSignature
 
 from contatto.accounts.rules import check_timezone
 from contatto.ad_platforms import store
+from contatto.ad_platforms.connectors.meta import MetaAds
+from contatto.ad_platforms.connectors.tiktok import TikTokAds
 from contatto.ad_platforms.model import (
     LEVEL_OF,
     PULL,
@@ -28,12 +30,12 @@ from contatto.ad_platforms.model import (
     OutsideNode,
     OutsideStatus,
     Part,
+    PlatformConnector,
     PullAccess,
     PullState,
     SpendPage,
     Walk,
 )
-from contatto.ad_platforms.registry import APPS, CONNECTORS
 from contatto.ad_platforms.rules import (
     EVERY_S,
     MOST_BACKFILL,
@@ -50,7 +52,7 @@ from contatto.ad_platforms.rules import (
     write_walk,
 )
 from contatto.channels.actions import check_access_token
-from contatto.channels.model import ChannelApp
+from contatto.channels.model import ChannelApp, Platform
 from contatto.channels.store import find_app, list_apps
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, row_of
@@ -79,6 +81,23 @@ from contatto.measurement import actions as measurement
 from contatto.measurement.rules import natural_number
 from contatto.measurement.store import list_measured_ads
 
+CONNECTORS: Final[Mapping[AdPlatform, PlatformConnector]] = {
+    AdPlatform.TIKTOK: TikTokAds(),
+    AdPlatform.META: MetaAds(),
+}
+
+AD_PLATFORMS: Final[Mapping[Platform, AdPlatform]] = {
+    Platform.TIKTOK: AdPlatform.TIKTOK,
+    Platform.WHATSAPP: AdPlatform.META,
+    Platform.MESSENGER: AdPlatform.META,
+    Platform.INSTAGRAM: AdPlatform.META,
+}
+"""Platform of the ads that open chats on a channel."""
+APPS: Final[Mapping[AdPlatform, frozenset[Platform]]] = {
+    platform: frozenset(channel for channel, own_platform in AD_PLATFORMS.items() if own_platform is platform)
+    for platform in AdPlatform
+}
+"""Channels with registered apps that also grant access to an ad platform."""
 _ID: Final = re.compile(r"(?:act_)?[0-9]{1,20}", re.ASCII)
 _URL_LIMIT: Final = 250
 

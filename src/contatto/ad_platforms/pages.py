@@ -12,6 +12,7 @@ from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.ad_platforms import actions
 from contatto.ad_platforms.actions import (
+    CONNECTORS,
     NewOutsideAccount,
     NewUpload,
     OutsideVisitor,
@@ -24,7 +25,6 @@ from contatto.ad_platforms.actions import (
     open_upload_account,
 )
 from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, PullState
-from contatto.ad_platforms.registry import CONNECTORS
 from contatto.ad_platforms.rules import MOST_BACKFILL, STOPS, table_text
 from contatto.ad_platforms.store import count_nodes, list_account_ads, list_nodes, list_outside_accounts
 from contatto.kit import errors

@@ -12,9 +12,8 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-from contatto.ad_platforms.actions import find_known_ads, load_outside_account
+from contatto.ad_platforms.actions import AD_PLATFORMS, find_known_ads, load_outside_account
 from contatto.ad_platforms.model import AdPlatform, OutsideAccount
-from contatto.ad_platforms.registry import AD_PLATFORMS
 from contatto.ad_platforms.rules import known_currency
 from contatto.ad_platforms.store import find_outside_account, find_outside_token, list_outside_accounts
 from contatto.capture.model import Field

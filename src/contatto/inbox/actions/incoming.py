@@ -11,9 +11,8 @@ from typing import Any, Final
 
 from sqlalchemy.exc import OperationalError
 
-from contatto.ad_platforms.actions import find_known_ads
+from contatto.ad_platforms.actions import AD_PLATFORMS, find_known_ads
 from contatto.ad_platforms.model import OutsideAdsMirrored
-from contatto.ad_platforms.registry import AD_PLATFORMS
 from contatto.capture.model import CaptureSwitch, MessageContacts
 from contatto.capture.rules import capture_contacts
 from contatto.capture.store import find_switch, list_uncorrected

@@ -7,9 +7,8 @@ from typing import Final
 
 from contatto.accounts import store as accounts
 from contatto.accounts.model import AdAccount, BusinessId
-from contatto.ad_platforms.actions import find_known_ads
+from contatto.ad_platforms.actions import AD_PLATFORMS, find_known_ads
 from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, OutsideStatus
-from contatto.ad_platforms.registry import AD_PLATFORMS
 from contatto.ad_platforms.store import list_account_ads, list_ad_sums, list_nodes, list_outside_accounts
 from contatto.ads.actions.edits import load_outline
 from contatto.kit import errors
