@@ -5,6 +5,9 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from contatto.learning.batch_learning import relearn_in_slices
+from contatto.learning.market import MarketState
+
 type Line = dict[str, Any]
 type Ask = Callable[[Line], Line | None]
 
@@ -103,3 +106,9 @@ def _live(
             plan({"type": "lead", "ts": ts + 61 * SECOND + after, **about, "source": "chat"})
             status = chance.choice(["qualified", "unqualified", "converted"])
             plan({"type": "quality", "ts": ts + 62 * SECOND + 2 * after, **about, "status": status})
+
+
+def relearn_market(market: MarketState) -> None:
+    """Do all slices of a training at once."""
+    for _ in relearn_in_slices(market):
+        pass

@@ -6,11 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contatto.learning import batch_learning
-from contatto.learning.batch_learning import relearn_market
 from contatto.learning.columns import G_GOAL, O_AD, O_SCORE, O_VIEWER, S_VIEWER_MEAN, S_VIEWER_SLOPE
 from contatto.learning.impressions import BOUNDS, fit_slope
 from contatto.learning.marketplace import Marketplace
-from tests.delivery.small_world import play
+from tests.delivery.small_world import play, relearn_market
 from tests.delivery.test_marketplace import teller
 
 

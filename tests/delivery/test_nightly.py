@@ -28,7 +28,6 @@ from contatto.learning.batch_learning import (
     apply_weights,
     learn_pass,
     measure_residuals,
-    relearn_market,
     weights_of,
 )
 from contatto.learning.columns import FIRST_AGAIN, HEADS, HEADS_AGAIN, V_FARM
@@ -38,7 +37,7 @@ from contatto.learning.marketplace import new_marketplace
 from tests.delivery.learning import Market, add_market
 from tests.delivery.logs import write_log
 from tests.delivery.played import Played
-from tests.delivery.small_world import BEGINS, DAY, play
+from tests.delivery.small_world import BEGINS, DAY, play, relearn_market
 
 SPLIT = BEGINS + 2 * DAY
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contatto.learning import batch_learning, outcomes
-from contatto.learning.batch_learning import labels_of, relearn_market
+from contatto.learning.batch_learning import labels_of
 from contatto.learning.columns import (
     CLICK,
     CONVERSATION,
@@ -22,7 +22,7 @@ from contatto.learning.columns import (
 from contatto.learning.impressions import Impression
 from contatto.learning.learner import settle, shuffle, slope_of
 from contatto.learning.marketplace import Marketplace
-from tests.delivery.small_world import play
+from tests.delivery.small_world import play, relearn_market
 from tests.delivery.test_marketplace import teller
 
 NO, YES = 1.0, -1.0

@@ -70,7 +70,7 @@ class Candidate:
 class Bidder:
     """Ads of one ad group that lead to one account, by number, and one of them as an example.
 
-    Bidders with equal ``terms`` share one result of `rules.targeting.compare_terms`.
+    Bidders with equal ``terms`` share one result of `rules.compare_terms`.
     """
 
     candidate: Candidate

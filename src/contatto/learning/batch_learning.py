@@ -17,45 +17,42 @@ from contatto.learning.learner import fill_residuals, learn_again, shuffle
 from contatto.learning.market import MEANS_AGAIN, Learned, MarketState
 
 HALF_LIFE_S: Final = 12 * 3_600.0
-"""After so much time a view counts half."""
+"""Half-life of the weight of a view."""
 LONGEST_S: Final = 72 * 3_600.0
-"""What is older takes no part."""
+"""Older views are ignored."""
 SLOPE_VIEWS: Final = 6_000
-"""So many of the newest views take part."""
+"""Limit of the newest views in a fit."""
 SLOPE_LEADS: Final = 5
-"""Before so many leads nothing is changed."""
+"""Leads before the first fit."""
 _LEAST: Final = 1e-12
 _VIEWER: Final = col.HEADS + 1
-"""Where ``raw`` has what the viewer is worth."""
+"""Place of the viewer's value in ``raw``."""
 
 
-def weigh_boldness(market: MarketState, kept: Sequence[Impression]) -> None:
-    """Hold what was expected of viewers against the leads that came: how far are they believed now?
-
-    ``kept`` are views of which something is known, in the order of time.
-    """
-    first = bisect_left(kept, market.now - int(LONGEST_S * col.SECOND), key=lambda shown: shown.asked_at)
+def weigh_boldness(market: MarketState, labelled: Sequence[Impression]) -> None:
+    """Fit the calibration slope of viewers' values on views with labels, in the order of time."""
+    first = bisect_left(labelled, market.now - int(LONGEST_S * col.SECOND), key=lambda shown: shown.asked_at)
     wants_leads = (market.groups.table[:, col.G_GOAL] == 0.0).tolist()
-    first = max(first, len(kept) - SLOPE_VIEWS)
-    seen = [each for each in kept[first:] if wants_leads[each.group] and len(each.raw) > _VIEWER]
-    came = np.array([bool(each.lead_at and not each.spam_at) for each in seen], np.float64)
-    if came.sum() < SLOPE_LEADS:
+    newest = labelled[max(first, len(labelled) - SLOPE_VIEWS) :]
+    views = [view for view in newest if wants_leads[view.group] and len(view.raw) > _VIEWER]
+    leads = np.array([bool(view.lead_at and not view.spam_at) for view in views], np.float64)
+    if leads.sum() < SLOPE_LEADS:
         return
-    age_s = (market.now - np.array([each.asked_at for each in seen])) / col.SECOND
+    age_s = (market.now - np.array([view.asked_at for view in views])) / col.SECOND
     counts = 0.5 ** (age_s / HALF_LIFE_S)
-    late = market.leads.shares_by_edge(
+    shares = market.leads.shares_by_edge(
         [float(group.line.click_window_s or 0) for group in market.groups.groups]
     )
     edge = np.searchsorted(np.array(EDGES_S), age_s, side="right") - 1
-    by_now = np.where(edge < 0, 0.0, late[[each.group for each in seen], np.maximum(edge, 0)])
-    counts *= np.where(came > 0.0, 1.0, by_now)
-    stands_for = market.snapshots.stands_for[[each.place for each in seen]].astype(np.float64)
+    arrived = np.where(edge < 0, 0.0, shares[[view.group for view in views], np.maximum(edge, 0)])
+    counts *= np.where(leads > 0.0, 1.0, arrived)
+    stands_for = market.snapshots.stands_for[[view.place for view in views]].astype(np.float64)
     worth = np.prod(
-        [[each.p[head] for head in (col.CLICK, col.CONVERSATION, col.LEAD)] for each in seen], axis=1
+        [[view.p[head] for head in (col.CLICK, col.CONVERSATION, col.LEAD)] for view in views], axis=1
     )
-    scores = np.array([each.raw[_VIEWER] for each in seen])
+    scores = np.array([view.raw[_VIEWER] for view in views])
     expected = np.maximum(counts * stands_for * worth, _LEAST)
-    slope, mean = fit_slope(scores, expected, counts * came)
+    slope, mean = fit_slope(scores, expected, counts * leads)
     market.numbers[col.S_VIEWER_SLOPE], market.numbers[col.S_VIEWER_MEAN] = slope, mean
 
 
@@ -86,14 +83,11 @@ def _count_clicks(market: MarketState) -> int:
     return sum(group.clicks for group in market.groups.groups)
 
 
-def relearn_market(market: MarketState) -> None:
-    """Replace the weights by their maximum a posteriori fit to all stored observations."""
-    for _ in relearn_in_slices(market):
-        pass
-
-
 def relearn_in_slices(market: MarketState) -> Generator[None]:
-    """Do the work of `relearn_market` in slices of milliseconds, so that no decision waits."""
+    """Replace the weights by their maximum a posteriori fit to all stored observations.
+
+    It runs in slices of milliseconds, so that no decision waits.
+    """
     market.relearned_at, market.clicks_then = market.now, _count_clicks(market)
     labelled = list_labelled(market, MOST)
     yield

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from contatto.kit.values import from_micros, interval_of, loss_of_rate
 from contatto.learning import columns as col
-from contatto.learning.features import count_stacked, list_features, stack_slot
+from contatto.learning.features import count_stacked, stack_slot
 from contatto.learning.impressions import Impression
 from contatto.learning.market import VIEW, MarketState
 from contatto.learning.marketplace import Replica, repeat_decision
@@ -385,8 +385,9 @@ LEAST_TIMES: Final = 1.02
 LISTED: Final = 12
 
 type SourceKey = tuple[InfluenceSource, str]
+type ValueKey = tuple[SourceKey, str]
+"""Source of a feature, and its value."""
 
-_EARLIER: Final[SourceKey] = (InfluenceSource.EARLIER, "")
 _BETWEEN: Final = {
     col.B_SHOWN: InfluenceSource.SHOWN,
     col.B_SINCE: InfluenceSource.SHOWN,
@@ -401,35 +402,19 @@ _BETWEEN: Final = {
 }
 
 
-class _FeatureNames:
-    """Names and values of hashed features."""
-
-    def __init__(self, market: MarketState) -> None:
-        self._by_hash: dict[int, tuple[SourceKey, str]] = {}
-        for source, fields in (
-            (InfluenceSource.AD_FIELD, market.ad_fields),
-            (InfluenceSource.FIELD, market.asked_fields),
-        ):
-            for name, values in fields.by_name.items():
-                key = (source, name.removeprefix("\0"))
-                self._by_hash[values.rare] = key, ""
-                text_of = _short if values.knots else str
-                self._by_hash |= {hashed: (key, text_of(value)) for value, hashed in values.hashes.items()}
-        self._by_hash |= {int(hashed): ((InfluenceSource.KIND, ""), "") for hashed in market.classes.named}
-
-    def find(self, hashed: int) -> tuple[SourceKey, str] | None:
-        return self._by_hash.get(hashed)
-
-    def read(self, hashes: list[int], kinds: list[int]) -> list[tuple[SourceKey, str]]:
-        """Return names and values of a request's features; numbers without knots have none yet."""
-        names: list[tuple[SourceKey, str] | None] = []
-        for hashed, kind in zip(hashes, kinds, strict=True):
-            if kind == col.CONTEXT:
-                names.append(self._by_hash.get(hashed))
-            else:
-                source = InfluenceSource.HISTORY if kind == col.HISTORY else InfluenceSource.HOUR
-                names.append(((source, ""), ""))
-        return [name or ((InfluenceSource.FIELD, ""), "") for name in names]
+def _name_features(market: MarketState) -> dict[int, ValueKey]:
+    """Return the sources and values of hashed features."""
+    names: dict[int, ValueKey] = {}
+    for source, fields in (
+        (InfluenceSource.AD_FIELD, market.ad_fields),
+        (InfluenceSource.FIELD, market.asked_fields),
+    ):
+        for name, values in fields.by_name.items():
+            key = (source, name.removeprefix("\0"))
+            names[values.rare] = key, ""
+            text_of = _short if values.knots else str
+            names |= {hashed: (key, text_of(value)) for value, hashed in values.hashes.items()}
+    return names | {int(hashed): ((InfluenceSource.KIND, ""), "") for hashed in market.classes.named}
 
 
 def _short(value: str) -> str:
@@ -440,69 +425,47 @@ def _short(value: str) -> str:
         return value
 
 
-class _ScoreParts:
-    """Parts of scores by source and by value, per impression and head."""
-
-    def __init__(self, market: MarketState) -> None:
-        self._market, self._names = market, _FeatureNames(market)
-        self._places: dict[SourceKey, int] = {}
-
-    def _place(self, key: SourceKey) -> int:
-        return self._places.setdefault(key, len(self._places))
-
-    def weigh(
-        self, impression: Impression, head: int
-    ) -> tuple[dict[int, float], dict[tuple[int, str], float]]:
-        """Return the parts of an impression's score by source number, and by source number and value."""
-        learned, snapshots, groups = self._market.learned, self._market.snapshots, self._market.groups
-        place, ad = impression.place, impression.ad
-        size = int(snapshots.counts[place])
-        hashes, kinds = snapshots.hashes[place, :size], snapshots.kinds[place, :size]
-        count = list_features(
-            snapshots.hashes[place], snapshots.values[place], snapshots.kinds[place], size, ad,
-            groups.ad_hashes[ad], groups.ad_features[ad], groups.ad_values[ad],
-            int(groups.ads[ad, col.A_FEATURES]), groups.feature_hashes, groups.crosses,
-            snapshots.between[place], learned.shift, learned.slots, learned.weights, learned.families,
-        )  # fmt: skip
-        families = learned.families[:count]
-        added = learned.weights[:count] * learned.table[learned.slots[:count], head]
-        named = self._names.read(hashes.tolist(), kinds.tolist())
-        context = np.flatnonzero(kinds == col.CONTEXT)
-        own = np.zeros(size)
-        own += added[(families == col.F_CONTEXT) | (families == col.F_HISTORY) | (families == col.F_TIME)]
-        if len(context):
-            own[context] += added[families == col.F_CONTEXT_AD]
-            crosses = added[families == col.F_CONTEXT_FEATURE]
-            own[context] += crosses.reshape(-1, len(context)).sum(axis=0)
-        parts: dict[int, float] = {}
-        values: dict[tuple[int, str], float] = {}
-        for (key, value), part in zip(named, own.tolist(), strict=True):
-            number = self._place(key)
-            parts[number] = parts.get(number, 0.0) + part
-            if value:
-                values[number, value] = values.get((number, value), 0.0) + part
-        features = groups.ad_features[ad].tolist()
-        ad_parts: list[tuple[SourceKey, float]] = [
-            ((InfluenceSource.AD, ""), float(added[families == col.F_AD].sum()))
-        ]
-        for feature, part in zip(features, added[families == col.F_AD_FEATURE].tolist(), strict=False):
-            name = self._names.find(int(groups.feature_hashes[feature]))
-            if name is not None:
-                ad_parts.append((name[0], part))
-        between = zip(range(col.BETWEEN), added[families == col.F_BETWEEN].tolist(), strict=True)
-        ad_parts += [((_BETWEEN[kind], ""), part) for kind, part in between]
-        for before in range(count_stacked(head)):
-            slot = stack_slot(before, learned.shift)
-            ad_parts.append(
-                (_EARLIER, float(snapshots.stacks[place, before]) * float(learned.table[slot, head]))
-            )
-        for key, part in ad_parts:
-            number = self._place(key)
-            parts[number] = parts.get(number, 0.0) + part
-        return parts, values
-
-    def named(self) -> dict[int, SourceKey]:
-        return {number: key for key, number in self._places.items()}
+def _weigh_score(
+    market: MarketState, names: dict[int, ValueKey], impression: Impression, head: int
+) -> tuple[dict[SourceKey, float], dict[ValueKey, float]]:
+    """Return the parts of an impression's score by source, and by source and value."""
+    learned, snapshots, groups = market.learned, market.snapshots, market.groups
+    place, ad = impression.place, impression.ad
+    size = int(snapshots.counts[place])
+    hashes, kinds = snapshots.hashes[place, :size], snapshots.kinds[place, :size]
+    count = market.list_weights(place, ad)
+    families = learned.families[:count]
+    added = learned.weights[:count] * learned.table[learned.slots[:count], head]
+    context = np.flatnonzero(kinds == col.CONTEXT)
+    own = np.zeros(size)
+    own += added[(families == col.F_CONTEXT) | (families == col.F_HISTORY) | (families == col.F_TIME)]
+    if len(context):
+        own[context] += added[families == col.F_CONTEXT_AD]
+        crosses = added[families == col.F_CONTEXT_FEATURE]
+        own[context] += crosses.reshape(-1, len(context)).sum(axis=0)
+    parts: dict[SourceKey, float] = {}
+    values: dict[ValueKey, float] = {}
+    for hashed, kind, part in zip(hashes.tolist(), kinds.tolist(), own.tolist(), strict=True):
+        key, value = (InfluenceSource.HISTORY if kind == col.HISTORY else InfluenceSource.HOUR, ""), ""
+        if kind == col.CONTEXT:  # numbers without knots have no name yet
+            key, value = names.get(hashed, ((InfluenceSource.FIELD, ""), ""))
+        parts[key] = parts.get(key, 0.0) + part
+        if value:
+            values[key, value] = values.get((key, value), 0.0) + part
+    ad_parts = [((InfluenceSource.AD, ""), float(added[families == col.F_AD].sum()))]
+    features = groups.feature_hashes[groups.ad_features[ad]].tolist()
+    for feature, part in zip(features, added[families == col.F_AD_FEATURE].tolist(), strict=False):
+        if feature in names:
+            ad_parts.append((names[feature][0], part))
+    between = zip(range(col.BETWEEN), added[families == col.F_BETWEEN].tolist(), strict=True)
+    ad_parts += [((_BETWEEN[kind], ""), part) for kind, part in between]
+    for before in range(count_stacked(head)):
+        slot = stack_slot(before, learned.shift)
+        part = float(snapshots.stacks[place, before]) * float(learned.table[slot, head])
+        ad_parts.append(((InfluenceSource.EARLIER, ""), part))
+    for key, part in ad_parts:
+        parts[key] = parts.get(key, 0.0) + part
+    return parts, values
 
 
 def weigh_influences(market: MarketState) -> list[Influence]:
@@ -522,34 +485,33 @@ def weigh_influences(market: MarketState) -> list[Influence]:
 
 
 def _influences_of(market: MarketState, question: Question, impressions: list[Impression]) -> list[Influence]:
-    scores, rows = _ScoreParts(market), []
-    value_parts: dict[tuple[int, str], list[float]] = {}
-    viewers: dict[tuple[int, str], set[int]] = {}
+    names, rows = _name_features(market), []
+    value_parts: dict[ValueKey, list[float]] = {}
+    viewers: dict[ValueKey, set[int]] = {}
     for impression in impressions:
-        parts, values = scores.weigh(impression, HEAD_OF[question])
+        parts, values = _weigh_score(market, names, impression, HEAD_OF[question])
         rows.append(parts)
         for pair, part in values.items():
             value_parts.setdefault(pair, []).append(part)
             viewers.setdefault(pair, set()).add(impression.viewer)
-    named = scores.named()
-    table = np.zeros((len(rows), len(named)))
-    for row, parts in enumerate(rows):
-        table[row, list(parts)] = list(parts.values())
+    sources = list(dict.fromkeys(key for parts in rows for key in parts))
+    table = np.array([[parts.get(key, 0.0) for key in sources] for parts in rows])
     places = [impression.place for impression in impressions]
     stands_for = market.snapshots.stands_for[places].astype(np.float64)
     means = np.average(table, axis=0, weights=stands_for)
     spreads = np.sqrt(np.average((table - means) ** 2, axis=0, weights=stands_for))
-    odds: dict[int, list[ValueOdds]] = {}
-    for (number, value), members in viewers.items():
+    mean_of = dict(zip(sources, means.tolist(), strict=True))
+    odds: dict[SourceKey, list[ValueOdds]] = {}
+    for (key, value), members in viewers.items():
         if len(members) >= LEAST_VIEWERS:
-            moves = value_parts[number, value]
-            times = exp(sum(moves) / len(moves) - float(means[number]))
-            odds.setdefault(number, []).append(ValueOdds(value, times))
+            moves = value_parts[key, value]
+            times = exp(sum(moves) / len(moves) - mean_of[key])
+            odds.setdefault(key, []).append(ValueOdds(value, times))
     influences = []
-    for number, key in named.items():
-        if key != (InfluenceSource.FIELD, "") and spreads[number] > 0.0:
-            ends = sorted(odds.get(number, ()), key=lambda value: (-value.times, value.value))
+    for key, spread in zip(sources, spreads.tolist(), strict=True):
+        if key != (InfluenceSource.FIELD, "") and spread > 0.0:
+            ends = sorted(odds.get(key, ()), key=lambda value: (-value.times, value.value))
             most, least = (ends[0], ends[-1]) if len(ends) > 1 else (None, None)
-            influences.append(Influence(question, *key, exp(spreads[number]), most, least))
+            influences.append(Influence(question, *key, exp(spread), most, least))
     strong = [influence for influence in influences if influence.times >= LEAST_TIMES]
     return sorted(strong, key=lambda influence: (-influence.times, influence.source, influence.name))[:LISTED]

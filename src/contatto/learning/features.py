@@ -381,7 +381,7 @@ def bounded(score: float) -> float:
 
 @compiled
 def stacked(p: float) -> float:
-    """How far an estimate is from the usual, for the questions that come after it: as a score, bounded."""
+    """Return a prediction as a centred and bounded score, for later heads."""
     return bounded(math.log(p / (1.0 - p)) + 2.5)
 
 
@@ -393,13 +393,13 @@ def said_by(raw: Sequence[float]) -> tuple[float, float, float]:
 
 @compiled
 def count_stacked(head: int) -> int:
-    """How many weights earlier heads have in a head: two in a conversation, three in those after it."""
+    """Return the number of inputs from earlier heads: two for a conversation, three after it."""
     return min(head + 1, col.STACKED) if head > col.CLICK else 0
 
 
 @compiled
 def stack_slot(before: int, shift: np.uint64) -> int:
-    """Return the slot of the weight that a head's estimate (see `K_CLICK`) has for the heads after it."""
+    """Return the slot of the weight of an earlier head's prediction (see `K_CLICK`)."""
     return slot_of(_STACKED_HASH ^ np.uint64(before * 7_919), shift)
 
 
@@ -407,11 +407,7 @@ def stack_slot(before: int, shift: np.uint64) -> int:
 def list_stacked(
     stack: Array, head: int, count: int, shift: np.uint64, slots: Array, weights: Array, families: Array
 ) -> int:
-    """Add what the heads before this one estimated.
-
-    Returns:
-        How many weights there are now.
-    """
+    """Add the predictions of earlier heads as weights; return the number of weights."""
     for before in range(count_stacked(head)):
         slots[count], weights[count] = stack_slot(before, shift), stack[before]
         families[count] = col.F_STACKED

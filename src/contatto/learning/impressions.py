@@ -196,33 +196,28 @@ LEAST_WORTH: Final = 1e-30
 
 @compiled
 def boldness(score: float, slope: float, mean: float) -> float:
-    """How many times an estimate counts: by a slope that was fitted, and the mean at which it counts once."""
+    """Return the factor of a prediction by the slope; it is 1 at the mean."""
     return math.exp(slope * (score - mean))
 
 
 def fit_slope(
-    scores: NDArray[np.float64], expected: NDArray[np.float64], came: NDArray[np.float64]
+    scores: NDArray[np.float64], expected: NDArray[np.float64], actual: NDArray[np.float64]
 ) -> tuple[float, float]:
-    """Fit the slope.
+    """Fit the calibration slope of predictions; return it with the mean score.
 
-    Args:
-        scores: logarithms of estimates.
-        expected: how much was expected of each, greater than 0.
-        came: how much came.
-
-    Returns:
-        The slope, and the mean score at which it changes nothing.
+    ``scores`` are logarithms of predictions, ``expected`` the expected results, greater than 0, and
+    ``actual`` the actual ones.
     """
     mean = float(expected @ scores / expected.sum())
     away = scores - mean
-    slope, level = 0.0, came.sum() / expected.sum()
+    slope, level = 0.0, actual.sum() / expected.sum()
     for _ in range(_STEPS):
-        now = expected * np.exp(np.clip(slope * away, -5.0, 5.0))
-        level = max(came.sum(), 1.0) / now.sum()
-        now *= level
-        middle = float(now @ away / now.sum())
-        rise = float((came - now) @ away) - TRUST * slope
-        bend = float(now @ (away - middle) ** 2) + TRUST
+        fitted = expected * np.exp(np.clip(slope * away, -5.0, 5.0))
+        level = max(actual.sum(), 1.0) / fitted.sum()
+        fitted *= level
+        middle = float(fitted @ away / fitted.sum())
+        rise = float((actual - fitted) @ away) - TRUST * slope
+        bend = float(fitted @ (away - middle) ** 2) + TRUST
         slope += min(max(rise / bend, -0.5), 0.5)
     return min(max(slope, BOUNDS[0]), BOUNDS[1]), mean
 
@@ -249,7 +244,7 @@ _CURVES: Final = np.diff(1.0 - np.exp(-np.array((0.0, *EDGES_S)) / np.array(_MEA
 
 
 def likely_hazards(
-    came: NDArray[np.float64], waited: NDArray[np.float64], market: NDArray[np.float64]
+    arrived: NDArray[np.float64], waited: NDArray[np.float64], market: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the expected share of missing labels that arrive by the next edge, for an ad group.
 
@@ -257,7 +252,7 @@ def likely_hazards(
     probability. Shrinkage towards the market alone hides late labels that are rare in the whole market.
 
     Args:
-        came: labels of the ad group by edge.
+        arrived: labels of the ad group by edge.
         waited: samples of the ad group by edge, labels included.
         market: the same share in the whole market.
     """
@@ -269,9 +264,9 @@ def likely_hazards(
     hazards = rates * curves / (1.0 - rates * before)
     for _ in range(_RATE_STEPS):
         expected = (waited * hazards).sum(axis=1, keepdims=True)
-        rates = np.clip(rates * (came.sum() + 2.0) / (expected + 2.0), 1e-6, 0.95)
+        rates = np.clip(rates * (arrived.sum() + 2.0) / (expected + 2.0), 1e-6, 0.95)
         hazards = np.clip(rates * curves / (1.0 - rates * before), 1e-9, 0.95)
-    evidence = (came * np.log(hazards) + (waited - came) * np.log1p(-hazards)).sum(axis=1)
+    evidence = (arrived * np.log(hazards) + (waited - arrived) * np.log1p(-hazards)).sum(axis=1)
     priors = np.full(len(curves), (1.0 - _MARKET_WEIGHT) / len(_MEANS_S))
     priors[0] = _MARKET_WEIGHT
     weights = priors * np.exp(evidence - evidence.max())

@@ -62,31 +62,13 @@ def score_features(table: Array, slots: Array, weights: Array, count: int, head:
 
 @compiled
 def stack_scores(
-    table: Array,
-    slots: Array,
-    weights: Array,
-    families: Array,
-    count: int,
-    head: int,
-    effects: Array,
-    shift: np.uint64,
-    stack: Array,
-) -> int:
-    """Tell a head what the heads before it estimate now, and add that to the weights that speak for it.
+    table: Array, slots: Array, weights: Array, families: Array, count: int, head: int, effects: Array,
+    shift: np.uint64, stack: Array,
+) -> int:  # fmt: skip
+    """Add the present predictions of earlier heads to the inputs of a head; return the number of weights.
 
-    Args:
-        table: the weights.
-        slots: see `list_features`; what is told is written behind.
-        weights: see `list_features`.
-        families: see `list_features`.
-        count: how many weights there are.
-        head: the head that is told.
-        effects: the viewer's own effects, by head.
-        shift: see `slot_of`.
-        stack: filled with what is told, see `K_CLICK`.
-
-    Returns:
-        How many weights there are now.
+    ``effects`` are the viewer's own effects by head. ``stack`` gets the predictions (see `K_CLICK`), and
+    ``slots``, ``weights`` and ``families`` get them after those of `list_features`.
     """
     if head > col.CLICK:
         z = score_features(table, slots, weights, count, col.CLICK) + effects[col.CLICK]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contatto.learning import columns as col
-from contatto.learning.features import FeatureFields, Hashed, LatentClasses, name_hash, slot_of
+from contatto.learning.features import FeatureFields, Hashed, LatentClasses, list_features, name_hash, slot_of
 from contatto.learning.impressions import FrequencyCounter, Impression, LabelDelays, Records, Snapshots
 from contatto.learning.learner import FIRST_PRIOR, forget
 from contatto.learning.model import AdGroupLine, AdLine, LineBudgetMode, LineGoal, Status
@@ -743,6 +743,19 @@ class MarketState:
         self.between = np.zeros((2, col.BETWEEN), np.uint64)
         self.chosen = np.zeros(col.BETWEEN, np.uint64)
         self.outcome = np.zeros(col.OUTCOME)
+
+    def list_weights(self, place: int, ad: int) -> int:
+        """List the weights of an ad with a stored feature snapshot; return their number."""
+        learned, groups, snapshots = self.learned, self.groups, self.snapshots
+        return int(
+            list_features(
+                snapshots.hashes[place], snapshots.values[place], snapshots.kinds[place],
+                int(snapshots.counts[place]), ad, groups.ad_hashes[ad], groups.ad_features[ad],
+                groups.ad_values[ad], int(groups.ads[ad, col.A_FEATURES]), groups.feature_hashes,
+                groups.crosses, snapshots.between[place], learned.shift, learned.slots, learned.weights,
+                learned.families,
+            )
+        )  # fmt: skip
 
     def note(self, event: int, impression: Impression) -> None:
         """Record an event of an impression for evaluation."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from contatto.learning import columns as col
 from contatto.learning.batch_learning import is_time_to_relearn, relearn_in_slices
-from contatto.learning.features import fade_viewer, hash_once, list_features, list_stacked
+from contatto.learning.features import fade_viewer, hash_once, list_stacked
 from contatto.learning.impressions import Impression, LabelDelays
 from contatto.learning.learner import (
     FIRST_PRIOR,
@@ -390,14 +390,8 @@ def teach(
     """
     if impression.place < 0:
         return impression.raw[head]
-    learned, viewers, groups, snapshots = market.learned, market.viewers, market.groups, market.snapshots
-    place, ad = impression.place, impression.ad
-    count = list_features(
-        snapshots.hashes[place], snapshots.values[place], snapshots.kinds[place],
-        int(snapshots.counts[place]), ad, groups.ad_hashes[ad], groups.ad_features[ad],
-        groups.ad_values[ad], int(groups.ads[ad, col.A_FEATURES]), groups.feature_hashes, groups.crosses,
-        snapshots.between[place], learned.shift, learned.slots, learned.weights, learned.families,
-    )  # fmt: skip
+    learned, viewers, snapshots, place = market.learned, market.viewers, market.snapshots, impression.place
+    count = market.list_weights(place, impression.ad)
     count = list_stacked(
         snapshots.stacks[place], head, count, learned.shift, learned.slots, learned.weights, learned.families
     )

@@ -15,7 +15,7 @@ from contatto.ads.store import list_ad_groups_by_id, list_live_ads
 from contatto.kit import errors
 from contatto.kit.concurrency import FreshValues
 from contatto.kit.db.database import Database, acting
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret, new_id, new_secret
 from contatto.kit.log import logger, where
@@ -189,7 +189,8 @@ def ask_admission(tx: Tx, operator_id: str, business: Business, category: Catego
 def make_code(tx: Tx, operator: Operator) -> str:
     """Create a code that admits one business; only its hash is stored."""
     code = new_secret("join")
-    store.save_code(tx, hash_secret(code), operator.business_id, tx.now + timedelta(days=rules.CODE_DAYS))
+    row = {"code_hash": hash_secret(code), "business_id": operator.business_id, "created_at": tx.now}
+    tx.insert(store.admission_codes, row | {"expires_at": tx.now + timedelta(days=rules.CODE_DAYS)})
     return code
 
 
@@ -283,7 +284,7 @@ def leave_operator(tx: Tx, business_id: str, operator_id: str) -> None:
 
 def purge_admission_codes(tx: Tx) -> int:
     """Delete expired codes; return their number."""
-    return store.delete_old_codes(tx)
+    return tx.delete_some(store.admission_codes, store.admission_codes.c.expires_at <= tx.now)
 
 
 def open_operator(tx: Tx, name: str, timezone: str, *, is_listed: bool = True) -> Operator:
@@ -297,7 +298,7 @@ def open_operator(tx: Tx, name: str, timezone: str, *, is_listed: bool = True) -
     check_timezone(timezone)
     tenant = create_business(tx, name, is_operator=True)
     operator = Operator(tenant.id, tenant.name, timezone, is_listed, tx.now)
-    store.save_operator(tx, operator)
+    tx.insert_ignore(store.operators, row_of(operator))
     return operator
 
 
@@ -498,7 +499,7 @@ def count_earned_in_placements(tx: Tx, days: Sequence[PlacedDay]) -> None:
 
 def purge_sightings(tx: Tx) -> int:
     """Delete counts of shown ads from before yesterday in any time zone; return their number."""
-    return store.delete_old_sightings(tx, f"{tx.now - timedelta(days=2):%Y-%m-%d}")
+    return tx.delete_some(store.sightings, store.sightings.c.day < f"{tx.now - timedelta(days=2):%Y-%m-%d}")
 
 
 _OPERATOR_HEAD: Final = "business,ad account,currency,day,placement,ad group,note,views,clicks,amount,balance"

@@ -1,7 +1,6 @@
 """Tables of marketplaces: members, placements, reviews, payments."""
 
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -253,11 +252,6 @@ def count_sightings(tx: Tx, operator_id: str, placement_id: str, viewer: str, da
     return int(tx.scalar(select(func.coalesce(func.sum(table.c.shown), 0)).where(*where)))
 
 
-def delete_old_sightings(tx: Tx, before_day: str) -> int:
-    """Delete some counts of shown ads from before a day; return their number."""
-    return tx.delete_some(sightings, sightings.c.day < before_day)
-
-
 operators = Table(
     "operators",
     metadata,
@@ -308,11 +302,6 @@ admission_codes = Table(
     instant("expires_at"),
 )
 """Hashes of codes that admit one business each."""
-
-
-def save_operator(tx: Tx, operator: Operator) -> bool:
-    """Make a tenant an operator; return False when it is one."""
-    return tx.insert_ignore(operators, row_of(operator))
 
 
 def find_operator(tx: Tx, operator_id: str) -> Operator | None:
@@ -395,22 +384,12 @@ def count_admitted(tx: Tx, operator_id: str) -> int:
     return int(tx.scalar(select(func.count()).select_from(admissions).where(*where)))
 
 
-def save_code(tx: Tx, code_hash: str, operator_id: str, expires_at: datetime) -> None:
-    """Save the hash of a code that admits one business."""
-    row = {"code_hash": code_hash, "business_id": operator_id, "created_at": tx.now}
-    tx.insert(admission_codes, row | {"expires_at": expires_at})
-
-
 def delete_code(tx: Tx, code_hash: str) -> str | None:
     """Use up a valid code; return its operator. The transaction acts for no tenant."""
     live = admission_codes.c.code_hash == code_hash, admission_codes.c.expires_at > tx.now
     return tx.execute(
         admission_codes.delete().where(*live).returning(admission_codes.c.business_id)
     ).scalar_one_or_none()
-
-
-def delete_old_codes(tx: Tx) -> int:
-    return tx.execute(admission_codes.delete().where(admission_codes.c.expires_at <= tx.now)).rowcount
 
 
 ad_reviews = Table(

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -99,15 +99,6 @@ TRIALS_KEPT: Final = timedelta(days=120)
 SHOWN_DAYS: Final = 28
 WAIT_DAYS: Final = {Question.CLICK: 0, Question.CONVERSATION: 1, Question.LEAD: 3, Question.SPAM: 3}
 """The newest days are left out, because outcomes of their impressions are still missing."""
-
-
-def record_tallies(tx: Tx, business_id: str, new: Mapping[Key, PredictionTally]) -> None:
-    """Add the counts of a learner, which are by ad group, to the stored counts by ad account."""
-    accounts = list_accounts_of_ad_groups(tx, business_id, {number for number, _, _ in new})
-    by_account: dict[store.TallyKey, list[PredictionTally]] = {}
-    for (number, day, question), tally in new.items():
-        by_account.setdefault((accounts.get(number, ""), day, question), []).append(tally)
-    store.save_tallies(tx, business_id, {key: add_tallies(group) for key, group in by_account.items()})
 
 
 def list_curves(tx: Tx, business_id: str, ad_account_ids: Sequence[str] | None) -> list[Curve]:
@@ -248,7 +239,11 @@ class Trainer:
         if step.raw and not self._publish(tx, learning, step.raw):
             self._learning.pop(business_id, None)
             return
-        record_tallies(tx, business_id, learning.tallies)
+        accounts = list_accounts_of_ad_groups(tx, business_id, {number for number, _, _ in learning.tallies})
+        by_account: dict[store.TallyKey, list[PredictionTally]] = {}
+        for (number, day, question), tally in learning.tallies.items():
+            by_account.setdefault((accounts.get(number, ""), day, question), []).append(tally)
+        store.save_tallies(tx, business_id, {key: add_tallies(group) for key, group in by_account.items()})
         learning.tallies = {}
         if step.influences:
             store.save_influences(tx, business_id, step.influences)
