@@ -53,7 +53,7 @@ def member(
     role: Role = Role.OWNER,
     name: str = "Owner",
 ) -> Member:
-    new = NewMember(email, name, role, "a long enough password")
+    new = NewMember(email, name, role)
     return accounts.add_member(tx, business_id, new, "not a hash")  # type: ignore[arg-type]
 
 

@@ -11,7 +11,15 @@ from typing import Final
 
 HOUSES: Final = {"database_url", "served", "world", "fresh_world", "planted_world"}
 """Fixtures that start a whole house: what runs in one is the same test once more on the second database."""
-WHOLE_HOUSES: Final = ("browser/", "cli/", "conformance/", "jobs/", "journeys/", "logins/", "security/")
+WHOLE_HOUSES: Final = (
+    "browser/",
+    "cli/",
+    "conformance/",
+    "jobs/",
+    "journeys/",
+    "people/test_logins.py",
+    "security/",
+)
 """Folders that start at a route or a command; the stores below are tested on both databases elsewhere."""
 EDGES: Final = ("_api.py", "_pages.py", "/test_api.py", "/test_pages.py", "/test_hostile.py")
 """In the other folders: the files that test routes."""

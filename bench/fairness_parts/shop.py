@@ -62,7 +62,7 @@ def open_shop(tx: Tx, name: str, business_id: str = "") -> Shop:
     if not of:
         of = accounts.create_business(tx, name).id
         hashed = accounts.hash_password(PASSWORD)
-        accounts.add_member(tx, of, NewMember(email, "Owner", Role.OWNER, PASSWORD), hashed)
+        accounts.add_member(tx, of, NewMember(email, "Owner", Role.OWNER), hashed)
     account = connect_account(tx, of, NewAccount(Platform.TIKTOK, f"open-{name}", name, name, "SG"))
     app = App(account.external_id, f"app-{name}", f"secret-{name}")
     register_app(tx, ChannelApp(app.app_id, of, Platform.TIKTOK, app.secret))

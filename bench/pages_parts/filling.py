@@ -60,7 +60,7 @@ def fill(context: Context, leads: int, messages: int) -> dict[str, str]:
 
     def build(tx: Tx) -> dict[str, str]:
         business = accounts.create_business(tx, "Bench")
-        member = accounts.add_member(tx, business.id, NewMember(EMAIL, "Owner", Role.OWNER, PASSWORD), hashed)
+        member = accounts.add_member(tx, business.id, NewMember(EMAIL, "Owner", Role.OWNER), hashed)
         channel = connect_account(tx, business.id, NewAccount(Platform.WEBCHAT, "", "Bench", "bench", "SG"))
         return {"business": business.id, "member": member.id, "channel": channel.id}
 

@@ -84,7 +84,7 @@ def make_world(context: Context) -> Place:
 
 def _build(tx: Tx, hashed: str) -> tuple[AdAccount, list[Ad]]:
     business = accounts.create_business(tx, "Bench")
-    accounts.add_member(tx, business.id, NewMember(EMAIL, "Owner", Role.OWNER, PASSWORD), hashed)
+    accounts.add_member(tx, business.id, NewMember(EMAIL, "Owner", Role.OWNER), hashed)
     account = accounts.add_ad_account(tx, business.id, NewAdAccount("Bench", "SG", "SGD", "Asia/Singapore"))
     channel = connect_account(tx, business.id, NewAccount(Platform.WEBCHAT, "", "Bench", "bench", "SG"))
     ads: list[Ad] = []

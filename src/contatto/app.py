@@ -3,9 +3,9 @@
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from itertools import groupby
 from typing import Final
 from urllib.parse import quote
@@ -49,7 +49,6 @@ import contatto.jobs.pages
 import contatto.leads.pages.bulk
 import contatto.leads.pages.center
 import contatto.leads.pages.detail
-import contatto.logins.pages
 import contatto.measurement.api
 import contatto.operators.pages
 import contatto.people.pages
@@ -61,10 +60,17 @@ import contatto.signals.api
 import contatto.signals.pages
 import contatto.subscriptions.api
 import contatto.subscriptions.pages
-import contatto.vitals.api
 from contatto import __version__
-from contatto.accounts.auth import AuditLayer, DeclaredRoute, DirectRoute, HotRoute, KeptAnswers, api_caller
-from contatto.accounts.model import Access, Credential, Permission, ReadAudit
+from contatto.accounts.auth import (
+    AuditLayer,
+    DeclaredRoute,
+    DirectRoute,
+    HotRoute,
+    KeptAnswers,
+    LinkRules,
+    api_caller,
+)
+from contatto.accounts.model import Access, Credential, ReadAudit
 from contatto.delivery.actions.serving import AdServer
 from contatto.kit import errors
 from contatto.kit.api_types import api_refusal, refusal_answer
@@ -90,7 +96,7 @@ from contatto.worker import Worker
 
 HOT_ROUTES: Final[tuple[HotRoute, ...]] = (
     *contatto.crm.api.routes,
-    *contatto.vitals.api.routes,
+    *contatto.jobs.pages.routes,
     *contatto.inbox.api.webhooks.routes,
     *contatto.inbox.api.conversations.routes,
     *contatto.inbox.pages.chat.routes,
@@ -144,7 +150,6 @@ _ROUTERS: Final = (
     contatto.leads.pages.center.router,
     contatto.leads.pages.bulk.router,
     contatto.leads.pages.detail.router,
-    contatto.logins.pages.router,
     contatto.operators.pages.router,
     contatto.people.pages.router,
     contatto.signals.api.router,
@@ -194,28 +199,6 @@ _CHAT_API: Final = re.compile(r"/chat/[^/]+/(?!embed$)")
 """All below the page of a chat: a customer has nothing to do with the log-in of members."""
 
 
-def may_open(permissions: Collection[str], href: str, method: str = "GET") -> bool:
-    """Return whether a member with these permissions may follow a link of ours, or send a form.
-
-    Templates ask this before they offer either. An address that is not ours, or no route, is not held back.
-    """
-    needed = _needed(method, href.partition("?")[0].partition("#")[0])
-    return needed is None or needed in permissions
-
-
-@lru_cache(maxsize=4_096)
-def _needed(method: str, path: str) -> Permission | None:
-    """Return the permission for an address; a fixed path takes precedence over one with an id."""
-    match = next((access for pattern, access in _patterns(method) if pattern.fullmatch(path)), None)
-    return match.permission if match is not None and match.credential is Credential.MEMBER else None
-
-
-@cache
-def _patterns(method: str) -> list[tuple[re.Pattern[str], Access]]:
-    keys = sorted((key for key in ACCESS if key.startswith(f"{method} ")), key=lambda key: key.count("{"))
-    return [(re.compile(re.sub(r"\{\w+\}", "[^/]+", key.partition(" ")[2])), ACCESS[key]) for key in keys]
-
-
 class _Assets(StaticFiles):
     """Static files: for ever when the address carries a hash, else asked for again each time."""
 
@@ -243,7 +226,7 @@ def open_context(installation: Installation, clock: Clock | None = None) -> Cont
     settings, used_clock = installation.settings, clock or SystemClock()
     db = open_storage(settings, used_clock, installation.ports)
     cookies = CookieRules(settings.secure_cookies, settings.session_days)
-    pages = Renderer(db.vault.signer("csrf"), cookies, may_open)
+    pages = Renderer(db.vault.signer("csrf"), cookies, LinkRules(ACCESS).may_open)
     live = LiveFeed(db, installation.told_to)
     return Context(installation, db, used_clock, db.vault, live, pages, Uploads(SandboxPool()))
 

@@ -292,18 +292,13 @@ def append_records(tx: Tx, records: Sequence[AuditRecord]) -> None:
     locks = {name: int(hash_secret(f"audit:{name}")[:15], 16) for name in by_business}
     for lock, business_id in sorted((lock, name) for name, lock in locks.items()):
         tx.advisory_lock(lock)
-        before = find_last_digest(tx, business_id)
+        before = tx.execute(_LAST, {"of_business": business_id}).scalar() or ""
         rows: list[dict[str, Any]] = []
         for record in by_business[business_id]:
             entry = AuditEntry(seq=0, at=tx.now, before=before, digest="", **row_of(record))
             before = entry_digest(entry)
             rows.append(row_of(replace(entry, digest=before), without={"seq"}))
         insert_rows(tx, _INSERT, rows)
-
-
-def find_last_digest(tx: Tx, business_id: str) -> str:
-    """Return the digest of the latest entry of a business; empty before the first."""
-    return tx.execute(_LAST, {"of_business": business_id}).scalar() or ""
 
 
 def list_audit_entries(tx: Tx, business_id: str, span: tuple[int, int]) -> list[AuditEntry]:

@@ -12,7 +12,7 @@ from contatto.ad_platforms.model import OutsideAdsMirrored
 from contatto.ads.actions.edits import purge_drafts
 from contatto.ads.store import SpendPort
 from contatto.alerts import actions as alerts_actions
-from contatto.alerts.model import AlertMedium, AlertRaised
+from contatto.alerts.model import AlertKind, AlertMedium, AlertRaised
 from contatto.alerts.store import has_due_alert, list_alerted_businesses
 from contatto.audiences import actions as audiences
 from contatto.capture.rules import warm
@@ -21,7 +21,7 @@ from contatto.channels.model import ChannelChecked, ChannelLost, Platform
 from contatto.channels.store import AppIndex, GatheredAccounts, list_registration_countries
 from contatto.crm.actions.checks import check_kind, comparison_kind, erasure_kind, poll_kind, trial_kind
 from contatto.crm.actions.deliveries import delivery_kind, purge_sync, release_deliveries, sweep_leads
-from contatto.crm.actions.targets import consent_kind, has_alarm
+from contatto.crm.actions.targets import consent_kind, has_alarm, list_alarms
 from contatto.crm.model import CrmProgressed
 from contatto.crm.registry import CONNECTORS, CrmPorts, Intake
 from contatto.crm.store.deliveries import crm_targets, has_sweep, list_lead_ids_in_state, list_states_of_leads
@@ -30,8 +30,12 @@ from contatto.delivery import store as delivery_store
 from contatto.delivery.actions import ledger, results, training
 from contatto.delivery.actions.serving import AdServer, RecentCallers
 from contatto.forms import actions as forms
-from contatto.forms.model import CONTACTS, FormSubmitted, TestLeadMade
-from contatto.forms.store import has_unused_form_picture, list_answers_of_lead, list_receipts_of_lead
+from contatto.forms.model import FormSubmitted, TestLeadMade
+from contatto.forms.store import (
+    has_unused_form_picture,
+    list_answers_by_label,
+    list_receipts_of_lead,
+)
 from contatto.inbox.actions import forms as lead_forms
 from contatto.inbox.actions import incoming
 from contatto.inbox.actions.forms import GatheredSheets
@@ -104,13 +108,12 @@ from contatto.leads.model import (
 )
 from contatto.leads.ports import LeadPorts
 from contatto.leads.store.tables import lead_jobs
-from contatto.logins.actions import purge_logins
 from contatto.mail import mail_kind, purge_mails
 from contatto.measurement import actions as measurement
 from contatto.measurement.actions import ChargePort, GatheredTouches
 from contatto.operators import actions as operators_actions
 from contatto.operators.actions import purge_admission_codes, purge_sightings
-from contatto.people.actions import purge_invitations
+from contatto.people.actions import purge_invitations, purge_logins
 from contatto.reports.actions import reports
 from contatto.signals import actions as ad_signals
 from contatto.signals.actions import (
@@ -227,14 +230,6 @@ TOLD_TO: Final[Mapping[type[Any], Permission]] = {
 """Permission that an open page needs for an event; pages get no other events."""
 
 
-def answers_by_label(tx: Tx, business_id: str, lead_id: str) -> dict[str, str]:
-    """Return a lead's answers to forms, the latest per question, without contact details."""
-    answers: dict[str, str] = {}
-    for sent in reversed(list_answers_of_lead(tx, business_id, lead_id)):
-        answers |= {answer.label: answer.shown for answer in sent.answers if answer.kind not in CONTACTS}
-    return answers
-
-
 def count_intake(tx: Tx, business_id: str) -> Intake:
     """Count the intake from platforms and chats, for the ledger of CRMs."""
     counts = count_receipts(tx, business_id)
@@ -259,7 +254,10 @@ PORTS: Final = Parts(
         leads_gone=carry_erasure,
     ),
     CrmPorts(
-        answers=answers_by_label, intake=count_intake, signals=list_platform_counts, connectors=CONNECTORS
+        answers=list_answers_by_label,
+        intake=count_intake,
+        signals=list_platform_counts,
+        connectors=CONNECTORS,
     ),
     ChargePort(charge=ledger.charge_impressions, note_click=ledger.record_click),
     SpendPort(list_spent=delivery_store.list_spent),
@@ -339,8 +337,12 @@ def periodic_jobs(
         PeriodicJob(1.0, alerts_actions.push_due_alerts, partial(has_due_alert, medium=AlertMedium.PUSH)),
         PeriodicJob(60.0, alerts_actions.alert_due_tasks),
         PeriodicJob(60.0, alerts_actions.alert_waiting_chats),
-        PeriodicJob(60.0, alerts_actions.alert_linked_crms, has_alarm),
-        PeriodicJob(60.0, partial(alerts_actions.alert_signals, list_signal_alarms), has_signal_alarm),
+        PeriodicJob(60.0, partial(alerts_actions.alert_alarms, AlertKind.CRM, list_alarms), has_alarm),
+        PeriodicJob(
+            60.0,
+            partial(alerts_actions.alert_alarms, AlertKind.SIGNALS, list_signal_alarms),
+            has_signal_alarm,
+        ),
         PeriodicJob(3600.0, alerts_actions.purge_alerts),
         PeriodicJob(30.0, wake_conversations),
         PeriodicJob(30.0, partial(purge_exports, formats=EXPORTS)),

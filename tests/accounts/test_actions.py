@@ -12,7 +12,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret
-from contatto.logins.actions import count_login, start_session
+from contatto.people.actions import count_login, start_session
 from tests import make, passwords
 from tests.unchanged import all_rows
 
@@ -66,7 +66,7 @@ def test_a_session_is_found_by_its_token_until_it_expires(
     assert signed_in(database, token) == owner.id
     clock.advance(microseconds=1)
     assert signed_in(database, token) is None
-    assert database.write_now(store.delete_expired_sessions) == 1
+    assert database.write_now(actions.purge_sessions) == 1
 
 
 def test_a_session_ends_at_once(database: Database, owner: Member) -> None:

@@ -11,7 +11,7 @@ from contatto.accounts.actions import NewAdAccount, add_ad_account
 from contatto.accounts.model import AdAccount, ApiToken
 from contatto.accounts.store import list_ad_accounts, list_tokens
 from contatto.kit.db.tx import Tx
-from contatto.logins.actions import TRIES
+from contatto.people.actions import TRIES
 from contatto.ui.render import SESSION_COOKIE
 from tests.journeys.running import API, EMAIL, PASSWORD, House, csrf_of, running_house
 from tests.unchanged import nothing_changes

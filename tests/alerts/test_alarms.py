@@ -6,8 +6,8 @@ from contatto.accounts.model import Role
 from contatto.alerts import actions
 from contatto.alerts.model import AlertChoices, AlertKind
 from contatto.alerts.rules import path_of
-from contatto.alerts.store import alerts
-from contatto.crm.actions.targets import NewTarget, has_alarm, link_crm, pause_target
+from contatto.alerts.store import alerts, save_choices
+from contatto.crm.actions.targets import NewTarget, has_alarm, link_crm, list_alarms, pause_target
 from contatto.crm.model import Comparison, Target, TargetState
 from contatto.crm.store.deliveries import find_target, record_target
 from contatto.kit.db.database import Database
@@ -24,7 +24,7 @@ def link_alerted_crm(tx: Tx, *, is_started: bool = True) -> Target:
     business_id = make.business(tx).id
     for role in (Role.OWNER, Role.AGENT):
         member = make.member(tx, business_id, f"{new_id()}@example.com", role)
-        actions.choose_alerts(tx, AlertChoices(business_id, member.id, mailed=tuple(AlertKind)))
+        save_choices(tx, AlertChoices(business_id, member.id, mailed=tuple(AlertKind)))
     new = NewTarget("tryton", "Office", "https://crm.example.com", {
         "database": "crm", "user": "u", "password": "p"})  # fmt: skip
     return link_crm(tx, business_id, new, (), is_started=is_started)
@@ -51,10 +51,10 @@ def test_leads_that_do_not_arrive_are_told_once_a_day_to_who_may_mend_it(
     clock.advance(minutes=6)
     assert database.read_now(has_alarm)
     for _ in range(2):
-        database.write_now(actions.alert_linked_crms)
+        database.write_now(alert_linked_crms)
     assert list_crm_alerts(database) == [(number, "none_arrives")]
     clock.advance(days=1)
-    database.write_now(actions.alert_linked_crms)
+    database.write_now(alert_linked_crms)
     assert list_crm_alerts(database) == [(number, "none_arrives")] * 2
     assert path_of(AlertKind.CRM, number) == f"/settings/integrations/{number}"
 
@@ -72,7 +72,7 @@ def test_a_crm_that_lets_us_in_no_more_or_holds_something_else_is_told(
         return target
 
     target = database.write_now(begin)
-    database.write_now(actions.alert_linked_crms)
+    database.write_now(alert_linked_crms)
     number = str(target.number)
     assert list_crm_alerts(database) == [(number, "differs"), (number, "shut_out")]
 
@@ -88,10 +88,11 @@ def test_one_that_nobody_has_started_yet_is_no_news(database: Database, clock: F
     database.write_now(begin)
     clock.advance(days=1)
     assert not database.read_now(has_alarm)
-    assert database.write_now(actions.alert_linked_crms) == 0
+    assert database.write_now(alert_linked_crms) == 0
 
 
-alert_signals = partial(actions.alert_signals, list_signal_alarms)
+alert_linked_crms = partial(actions.alert_alarms, AlertKind.CRM, list_alarms)
+alert_signals = partial(actions.alert_alarms, AlertKind.SIGNALS, list_signal_alarms)
 
 
 def open_alerted_account(tx: Tx) -> Side:
@@ -99,7 +100,7 @@ def open_alerted_account(tx: Tx) -> Side:
     side = begun(tx)
     for role in (Role.OWNER, Role.AGENT):
         member = make.member(tx, side.business_id, f"{role}@example.com", role)
-        actions.choose_alerts(tx, AlertChoices(side.business_id, member.id, mailed=tuple(AlertKind)))
+        save_choices(tx, AlertChoices(side.business_id, member.id, mailed=tuple(AlertKind)))
     side.lead(tx)
     return side
 

@@ -10,6 +10,7 @@ from contatto.accounts import actions as accounts
 from contatto.accounts.model import Member, Role
 from contatto.alerts import actions, store
 from contatto.alerts.model import AlertChoices, AlertKind
+from contatto.alerts.store import save_choices
 from contatto.channels.actions import set_access_token
 from contatto.channels.model import ChannelLost, MessageKind, Sender
 from contatto.inbox.actions.threads import set_reply_target
@@ -50,7 +51,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Iterato
 
 def choose(house: House, member: Member, **wanted: object) -> None:
     chosen = AlertChoices(member.business_id, member.id, **wanted)  # type: ignore[arg-type]
-    house.context.db.write_now(lambda tx: actions.choose_alerts(tx, chosen))
+    house.context.db.write_now(lambda tx: save_choices(tx, chosen))
 
 
 def write(house: House, text: str, user: str) -> None:
@@ -130,7 +131,7 @@ def shop(database: Database) -> tuple[str, Member, Member]:
 
 
 def wants(tx: Tx, member: Member, *kinds: str) -> None:
-    actions.choose_alerts(tx, AlertChoices(member.business_id, member.id, mailed=kinds))
+    save_choices(tx, AlertChoices(member.business_id, member.id, mailed=kinds))
 
 
 def captured(tx: Tx, business_id: str) -> LeadCaptured:
@@ -220,7 +221,7 @@ def test_a_digest_waits_for_its_time(
 
     def tell(tx: Tx) -> None:
         chosen = AlertChoices(business_id, mei.id, digested=("lead",), digest_at=13 * 60)
-        actions.choose_alerts(tx, chosen)
+        save_choices(tx, chosen)
         for _ in range(3):
             actions.alert_lead(tx, captured(tx, business_id))
 

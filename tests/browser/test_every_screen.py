@@ -92,7 +92,7 @@ def _open_marketplace(served: Served) -> None:
 
     def work(tx: Tx) -> None:
         operator = operators_actions.open_operator(tx, "The Forum", "UTC")
-        add_member(tx, BusinessId(operator.business_id), NewMember(HOST, "Host", Role.OWNER, ""), hashed)
+        add_member(tx, BusinessId(operator.business_id), NewMember(HOST, "Host", Role.OWNER), hashed)
         operators_actions.add_placement(tx, operator, PLACEMENT)
         business = find_business(tx, BusinessId(served.house.business_id))
         assert business is not None

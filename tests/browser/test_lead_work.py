@@ -107,7 +107,7 @@ def test_a_tab_of_an_analyst_is_not_told_of_leads_by_the_tab_of_another_member(
 ) -> None:
     """Both are open in one browser, where one tab listens for all."""
     house = served.house
-    new = NewMember("analyst@example.com", "Analyst", Role.ANALYST, PASSWORD)
+    new = NewMember("analyst@example.com", "Analyst", Role.ANALYST)
     hashed = weak_hash(PASSWORD)
     house.context.db.write_now(lambda tx: accounts.add_member(tx, house.business_id, new, hashed))  # type: ignore[arg-type]
     context = browser.new_context()

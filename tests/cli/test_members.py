@@ -12,7 +12,7 @@ from contatto.audit import list_audit_entries
 from contatto.cli.main import app
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
-from contatto.logins.actions import count_login, start_session
+from contatto.people.actions import count_login, start_session
 from contatto.wiring import install
 from tests import make
 from tests.schema import copy_schema

@@ -179,7 +179,7 @@ def test_a_state_is_good_once_and_for_whom_it_was_made(salesforce: Road) -> None
 
     def move_in(tx: Tx) -> None:
         business = accounts.create_business(tx, "Rivals")
-        new = NewMember("rival@example.com", "Rival", Role.OWNER, PASSWORD)
+        new = NewMember("rival@example.com", "Rival", Role.OWNER)
         accounts.add_member(tx, business.id, new, weak_hash(PASSWORD))
 
     by.house.context.db.write_now(move_in)

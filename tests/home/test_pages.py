@@ -34,7 +34,7 @@ def write_with_a_number(house: House) -> None:
 
 def sign_in_as(house: House, role: Role) -> None:
     email = f"{role}@example.com"
-    new = NewMember(email, role.capitalize(), role, "")
+    new = NewMember(email, role.capitalize(), role)
     house.context.db.write_now(
         lambda tx: add_member(tx, BusinessId(house.business_id), new, weak_hash(PASSWORD))
     )

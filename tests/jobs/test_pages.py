@@ -158,7 +158,7 @@ def test_who_does_not_administer_changes_nothing(house: House, role: Role) -> No
     failed_id = fail_push(db, house.business_id)
 
     def join(tx: Tx) -> None:
-        new = NewMember("other@example.com", "Other", role, PASSWORD)
+        new = NewMember("other@example.com", "Other", role)
         add_member(tx, BusinessId(house.business_id), new, weak_hash(PASSWORD))
 
     db.write_now(join)

@@ -175,7 +175,7 @@ def open_house(
 
     def build(tx: Tx) -> dict[str, str]:
         business = accounts.create_business(tx, "Kopi and Co")
-        accounts.add_member(tx, business.id, NewMember(EMAIL, "Owner", Role.OWNER, PASSWORD), hashed)
+        accounts.add_member(tx, business.id, NewMember(EMAIL, "Owner", Role.OWNER), hashed)
         new = NewAdAccount("Main", "SG", "SGD", "Asia/Singapore")
         number = accounts.add_ad_account(tx, business.id, new).number
         webchat = connect_account(tx, business.id, NewAccount(Platform.WEBCHAT, "", "Kopi", "kopi", "SG"))

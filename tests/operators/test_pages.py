@@ -32,7 +32,7 @@ def operator_id(house: House) -> str:
 
     def work(tx: Tx) -> str:
         made = actions.open_operator(tx, "The Forum", "UTC")
-        add_member(tx, BusinessId(made.business_id), NewMember(HOST, "Host", Role.OWNER, ""), hashed)
+        add_member(tx, BusinessId(made.business_id), NewMember(HOST, "Host", Role.OWNER), hashed)
         return made.business_id
 
     return house.context.db.write_now(work)

@@ -81,7 +81,7 @@ def member_of(house: House, email: str) -> Member:
 
 
 def add_member(house: House, email: str, role: Role = Role.AGENT, business_id: str = "") -> Member:
-    hashed, new = weak_hash(PASSWORD), NewMember(email, email.partition("@")[0], role, PASSWORD)
+    hashed, new = weak_hash(PASSWORD), NewMember(email, email.partition("@")[0], role)
     of = BusinessId(business_id or house.business_id)
     return house.context.db.write_now(lambda tx: accounts.add_member(tx, of, new, hashed))
 

@@ -175,7 +175,7 @@ class Play:
     def operator_adds(self, rival: Rival, _: int) -> None:
         user = store.find_user_by_email(self.tx, self.email)
         if user is None:
-            new = NewMember(self.email, "Mei", Role.AGENT, "")
+            new = NewMember(self.email, "Mei", Role.AGENT)
             accounts.add_member(self.tx, rival.business.id, new, self.hash_of(MEI))
         else:
             accounts.join_business(self.tx, rival.business.id, user, "Mei", Role.AGENT)

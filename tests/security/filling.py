@@ -69,7 +69,7 @@ def make_tenant(world: World, word: str, digit: int) -> Tenant:
 
     def build(tx: Tx) -> dict[str, Any]:
         business = accounts.create_business(tx, f"{word} Ltd").id
-        new_members = [NewMember(email, f"{role} {word}", role, PASSWORD) for role, email in roles.items()]
+        new_members = [NewMember(email, f"{role} {word}", role) for role, email in roles.items()]
         members = {each.role: accounts.add_member(tx, business, each, hashed).id for each in new_members}
         new = NewAdAccount(f"{word} main", "SG", "SGD", "Asia/Singapore")
         number = accounts.add_ad_account(tx, business, new).number

@@ -56,7 +56,7 @@ def host(world: World) -> Host:
             operators_actions.send_ads(tx, made)
             account = list_ad_accounts(tx, business.id)[0]
             operators_actions.pay_operator(tx, operator, account.id, 7_654_321_000, f"{each.word} transfer")
-        add_member(tx, tenant, NewMember("host@example.com", "Host", Role.OWNER, ""), hashed)
+        add_member(tx, tenant, NewMember("host@example.com", "Host", Role.OWNER), hashed)
         return operator.business_id, issue_token(tx, tenant, "all", list(Permission))[1]
 
     operator_id, token = world.context.db.write_now(work)

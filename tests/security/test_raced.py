@@ -11,9 +11,9 @@ from contatto.app import open_context
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.rate_limits import SharedLimit
-from contatto.logins.actions import TRIES as ALLOWED
-from contatto.logins.actions import count_login
-from contatto.logins.store import failed_logins
+from contatto.people.actions import TRIES as ALLOWED
+from contatto.people.actions import count_login
+from contatto.people.store import failed_logins
 from contatto.wiring import install
 from tests.journeys.running import EMAIL, PASSWORD
 from tests.security.servers import Served, login_form

@@ -50,7 +50,7 @@ def add_mei(served: Served, role: Role = Role.ADMIN, email: str = MEI) -> Member
     hashed = weak_hash(PASSWORD)
 
     def work(tx: Tx) -> Member:
-        return actions.add_member(tx, business_of(served), NewMember(email, "Mei", role, PASSWORD), hashed)
+        return actions.add_member(tx, business_of(served), NewMember(email, "Mei", role), hashed)
 
     return served.context.db.write_now(work)
 

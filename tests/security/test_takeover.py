@@ -47,7 +47,7 @@ def mailing_house(tmp_path: Path, database_url: str, mailbox: Mailbox) -> Iterat
 def add_rival(house: House) -> None:
     def make(tx: Tx) -> None:
         business = accounts.create_business(tx, "Rival and Co")
-        new = NewMember(RIVAL, "Rival", Role.OWNER, PASSWORD)
+        new = NewMember(RIVAL, "Rival", Role.OWNER)
         accounts.add_member(tx, business.id, new, weak_hash(PASSWORD))
 
     house.context.db.write_now(make)
@@ -121,7 +121,7 @@ def test_a_reset_link_dies_with_each_change_of_its_person_or_its_giver(house: Ho
         elif change == "e-mail":
             store.record_access_changed(tx, member.user_id, email="mei@elsewhere.example.com")
         else:
-            second = NewMember("second@example.com", "Second", Role.OWNER, "")
+            second = NewMember("second@example.com", "Second", Role.OWNER)
             accounts.add_member(tx, giver.business_id, second, "")
             accounts.deactivate_member(tx, giver)
 

@@ -158,7 +158,7 @@ def test_a_hook_of_another_business_or_account_is_not_there(house: House, receiv
 
     def move_in(tx: Tx) -> tuple[str, str]:
         rival = accounts.create_business(tx, "Rivals")
-        new = NewMember("rival@example.com", "Rival", Role.OWNER, PASSWORD)
+        new = NewMember("rival@example.com", "Rival", Role.OWNER)
         accounts.add_member(tx, rival.id, new, weak_hash(PASSWORD))
         _, theirs = accounts.issue_token(tx, rival.id, "rival", ["leads.read"])
         new_account = NewAdAccount("B", "SG", "SGD", "Asia/Singapore")

@@ -14,8 +14,19 @@ from contatto.accounts.model import AdAccount, AdAccountId, ApiToken, Business, 
 # isort: split
 from contatto.accounts.model import FailedTries, Member, Role, User, UserId, Workplace
 from contatto.accounts.rules import ROLE_PERMISSIONS
+from contatto.accounts.store import (
+    ad_accounts,
+    api_tokens,
+    auth_codes,
+    businesses,
+    confirmed_terms,
+    kept_pages,
+    members,
+    sessions,
+    users,
+)
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx, row_of
+from contatto.kit.db.tx import Tx, purging, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret, new_id, new_number, new_secret
 from contatto.kit.languages import LANGUAGES
@@ -32,7 +43,6 @@ class NewMember:
     email: str
     display_name: str
     role: Role
-    password: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +57,7 @@ class NewAdAccount:
 
 def create_business(tx: Tx, name: str, *, is_operator: bool = False) -> Business:
     business = Business(BusinessId(new_id()), name.strip(), tx.now, is_operator)
-    store.save_business(tx, row_of(business))
+    tx.insert(businesses, row_of(business))
     return business
 
 
@@ -95,7 +105,7 @@ def add_member(
     vouched_by = "" if is_confirmed else business_id
     email = rules.normal_email(new.email)
     user = User(UserId(new_id()), email, password_hash, tx.now, vouched_by=vouched_by)
-    if not store.save_user(tx, row_of(user)):
+    if not tx.insert_ignore(users, row_of(user)):
         raise Refused(errors.INVALID, "email: a member with this address exists already.")
     return join_business(tx, business_id, user, new.display_name, new.role)
 
@@ -120,7 +130,7 @@ def join_business(tx: Tx, business_id: BusinessId, user: User, display_name: str
         "role": role,
         "created_at": tx.now,
     }
-    if not store.save_member(tx, row):
+    if not tx.insert_ignore(members, row):
         raise Refused(errors.INVALID, "email: a member with this address exists already.")
     return load_member(tx, business_id, member_id)
 
@@ -238,24 +248,22 @@ def _keep_an_owner(tx: Tx, member: Member, role: Role | None) -> None:
         raise Refused(errors.CONFLICT, "This is the last owner. Make another member an owner first.")
 
 
-def choose_language(tx: Tx, user_id: str, language: str) -> None:
-    """Set a person's language; an empty one follows the browser.
+def change_profile(tx: Tx, caller: Caller, name: str, language: str, timezone: str) -> None:
+    """Change a member's name in this business, and their language and time zone in all of theirs.
+
+    An empty language or time zone follows the browser.
 
     Raises:
-        Refused: INVALID, for a language without a translation.
+        Refused: INVALID.
     """
     if language and language not in LANGUAGES:
         raise Refused(errors.INVALID, "language: choose one of %(known)s.", known=", ".join(LANGUAGES))
-    store.record_user(tx, user_id, language=language)
-
-
-def change_profile(tx: Tx, caller: Caller, name: str, timezone: str) -> None:
-    """Change a member's name in this business, and their time zone; INVALID for a bad one."""
+    name = " ".join(name.split())
     if not 0 < len(name) <= rules.NAME_LIMIT:
         raise Refused(errors.INVALID, "display_name: enter a name of at most 100 characters.")
     if timezone:
         rules.check_timezone(timezone)
-    store.record_user(tx, caller.user_id, timezone=timezone)
+    store.record_user(tx, caller.user_id, language=language, timezone=timezone)
     store.record_member(tx, caller.business_id, caller.subject_id, display_name=name)
 
 
@@ -270,7 +278,7 @@ def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAcco
     if len(store.list_ad_accounts(tx, business_id)) >= rules.MOST_AD_ACCOUNTS:
         raise Refused(errors.INVALID, "name: this business has reached its limit of ad accounts.")
     account = AdAccount(AdAccountId(new_id()), business_id, new_number(), **checked, created_at=tx.now)
-    store.save_ad_account(tx, row_of(account))
+    tx.insert(ad_accounts, row_of(account))
     return account
 
 
@@ -311,17 +319,15 @@ def open_session(
         "failed_tries": failed.count if failed else 0,
         "failed_since": failed.since if failed else None,
     }
-    store.save_session(tx, row)
+    tx.insert(sessions, row)
     return token
 
 
 def end_session(tx: Tx, token: str) -> None:
-    store.delete_session(tx, hash_secret(token))
+    tx.execute(sessions.delete().where(sessions.c.token_hash == hash_secret(token)))
 
 
-def purge_sessions(tx: Tx) -> int:
-    """Delete expired sessions; return their number."""
-    return store.delete_expired_sessions(tx)
+purge_sessions: Final = purging(sessions.c.expires_at)
 
 
 def issue_token(
@@ -355,8 +361,7 @@ def issue_token(
     api_token = ApiToken(
         new_id(), business_id, name.strip(), valid_scopes, tx.now, None, None, made_by, limits
     )
-    row = row_of(api_token)
-    store.save_token(tx, row | {"token_hash": hash_secret(token)})
+    tx.insert(api_tokens, row_of(api_token) | {"token_hash": hash_secret(token)})
     return api_token, token
 
 
@@ -387,7 +392,7 @@ def issue_auth_code(
         "made_by": made_by,
         "ad_account_ids": limits,
     }
-    store.save_auth_code(tx, row)
+    tx.insert(auth_codes, row)
     return code
 
 
@@ -431,28 +436,24 @@ def redeem_auth_code(tx: Tx, code: str) -> tuple[ApiToken, str]:
         raise Refused(errors.BAD_CODE) from refused
 
 
-def purge_codes(tx: Tx) -> int:
-    """Delete expired auth codes; return their number."""
-    return store.delete_expired_codes(tx)
+purge_codes: Final = purging(auth_codes.c.expires_at)
 
 
 def confirm_term(tx: Tx, account: AdAccount, term_type: str) -> None:
     """Record that an ad account accepts terms."""
     row = {"business_id": account.business_id, "ad_account_id": account.id, "term_type": term_type}
-    store.save_confirmed_term(tx, row | {"at": tx.now})
+    tx.insert_ignore(confirmed_terms, row | {"at": tx.now})
 
 
 def revoke_token(tx: Tx, business_id: BusinessId, token_id: str) -> None:
     """End a token at once; NOT_FOUND if there is none."""
-    if not store.mark_token_revoked(tx, business_id, token_id):
+    if not tx.change(api_tokens, business_id, token_id, api_tokens.c.revoked_at.is_(None), revoked_at=tx.now):
         raise Refused(errors.NOT_FOUND)
 
 
 def forget_kept_pages(tx: Tx, business_id: str) -> None:
     """Delete all saved pages of a business: they may contain a person who is erased."""
-    store.delete_pages_of_business(tx, business_id)
+    tx.delete(kept_pages, business_id)
 
 
-def purge_kept_pages(tx: Tx) -> int:
-    """Delete expired pages; return their number."""
-    return store.delete_old_pages(tx, tx.now - rules.KEEP_PAGES)
+purge_kept_pages: Final = purging(kept_pages.c.kept_at, rules.KEEP_PAGES)

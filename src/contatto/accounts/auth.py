@@ -1,10 +1,11 @@
 """Routes with access rules, callers of requests, and their entries in the audit log."""
 
+import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, lru_cache, partial
 from typing import Annotated, Any, Final
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
@@ -250,7 +251,13 @@ async def note_caller(request: Request, caller: Caller) -> Caller:
     Raises:
         Refused: FORBIDDEN or NO_SCOPE, when the table of routes asks for more than the caller has.
     """
-    check_access(request, caller)
+    table: Mapping[str, Access] = request.app.state.access
+    route = getattr(request.scope.get("route"), "path", "")
+    access = table.get(f"{request.method} {route}")
+    if access is None or access.credential not in (Credential.MEMBER, Credential.PROGRAM, Credential.APP):
+        raise Refused(errors.FORBIDDEN)
+    if access.permission is not None:
+        require(caller, access.permission)
     request.state.caller, request.state.seen = caller, ContactReads()
     is_change, fields = request.method == "POST", dict[str, Any]()
     if is_change:  # fields of the path, address and JSON body; those of a form are left unread
@@ -338,19 +345,45 @@ def _deed(caller: Caller, scope: Scope, objects: str) -> AuditRecord:
     return AuditRecord(*actor, _act(scope), objects, request_id)
 
 
-def check_access(request: Request, caller: Caller) -> None:
-    """Hold a caller to what the app's table says of the route; one that is not in it is for nobody.
+class LinkRules:
+    """Permissions that links and forms of pages need.
 
-    Raises:
-        Refused: FORBIDDEN, NO_SCOPE.
+    Args:
+        access: the access rules of all routes, by method and path.
     """
-    table: Mapping[str, Access] = request.app.state.access
-    route = getattr(request.scope.get("route"), "path", "")
-    access = table.get(f"{request.method} {route}")
-    if access is None or access.credential not in (Credential.MEMBER, Credential.PROGRAM, Credential.APP):
-        raise Refused(errors.FORBIDDEN)
-    if access.permission is not None:
-        require(caller, access.permission)
+
+    def __init__(self, access: Mapping[str, Access]) -> None:
+        self._access = access
+        self._needed = lru_cache(maxsize=4_096)(self._find_permission)
+
+    def may_open(self, permissions: Collection[str], href: str, method: str = "GET") -> bool:
+        """Return whether a member with these permissions may follow a link of ours, or send a form.
+
+        Templates ask this before they offer either. An unknown or foreign address is always offered.
+        """
+        needed = self._needed(method, href.partition("?")[0].partition("#")[0])
+        return needed is None or needed in permissions
+
+    @cached_property
+    def _patterns(self) -> dict[str, list[tuple[re.Pattern[str], Access]]]:
+        """Patterns of paths by method; fixed paths stand before those with an id."""
+        patterns: dict[str, list[tuple[re.Pattern[str], Access]]] = {}
+        for key in sorted(self._access, key=lambda key: key.count("{")):
+            method, _, path = key.partition(" ")
+            pattern = re.compile(re.sub(r"\{\w+\}", "[^/]+", path))
+            patterns.setdefault(method, []).append((pattern, self._access[key]))
+        return patterns
+
+    def _find_permission(self, method: str, path: str) -> Permission | None:
+        patterns = self._patterns.get(method, ())
+        match = next((access for pattern, access in patterns if pattern.fullmatch(path)), None)
+        return match.permission if match is not None and match.credential is Credential.MEMBER else None
+
+
+def record_act(tx: Tx, request: Request, member: Member, act: str, objects: str = "") -> None:
+    """Append what a member did without a session, such as a log-in, to the audit log."""
+    actor = (member.business_id, member.id, member.display_name)
+    append_audit_record(tx, AuditRecord(*actor, act, objects, request.state.request_id))
 
 
 def _addressed(request: Request) -> dict[str, Any]:
@@ -520,7 +553,7 @@ async def _delete_refusal(scope: Scope) -> None:
     if caller and token:
         page_id = hash_secret(token)
         await context_of(request).db.write_more(
-            lambda tx: store.delete_kept_page(tx, caller.business_id, page_id)
+            lambda tx: tx.delete(store.kept_pages, caller.business_id, id=page_id)
         )
 
 
@@ -555,7 +588,7 @@ async def _show_saved(scope: Scope, receive: Receive, send: Send) -> bool:
             )
             append_audit_record(tx, AuditRecord(*actor, act, about, request_id, seen))
         if page.is_once:
-            store.delete_kept_page(tx, page.business_id, page.id)
+            tx.delete(store.kept_pages, page.business_id, id=page.id)
 
     if page.look or page.is_once:
         act_for(page.business_id)

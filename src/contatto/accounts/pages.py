@@ -1,8 +1,5 @@
 """Start redirect, settings, audit log, choice of a language, and feedback on typed numbers."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Form, Query, Request
@@ -168,46 +165,14 @@ async def _render_settings(
     context = context_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
-        accounts = store.list_ad_accounts(tx, caller.business_id)
-        names: dict[str, str] = {account.id: account.name for account in accounts}
+        members = store.list_members(tx, caller.business_id)
         tokens = store.list_tokens(tx, caller.business_id)
+        accounts = store.list_ad_accounts(tx, caller.business_id)
         return {
-            "members": [
-                _MemberRow(
-                    id=member.id,
-                    display_name=member.display_name,
-                    email=member.email,
-                    role=member.role.value,
-                    is_you=member.id == caller.subject_id,
-                )
-                for member in store.list_members(tx, caller.business_id)
-                if member.deactivated_at is None
-            ],
-            "ad_accounts": [
-                {
-                    "id": account.id,
-                    "name": account.name,
-                    "advertiser_id": str(account.number),
-                    "country": account.country,
-                    "currency": account.currency,
-                    "time_zone": account.timezone,
-                }
-                for account in accounts
-            ],
-            "tokens": [
-                _TokenRow(
-                    id=token.id,
-                    name=token.name,
-                    scopes=token.scopes,
-                    limits=None
-                    if token.ad_account_ids is None
-                    else [names.get(account_id, "") for account_id in token.ad_account_ids],
-                    created_at=token.created_at,
-                    last_used_at=token.last_used_at,
-                )
-                for token in tokens
-                if token.revoked_at is None
-            ],
+            "members": [member for member in members if member.deactivated_at is None],
+            "ad_accounts": accounts,
+            "ad_account_names": {account.id: account.name for account in accounts},
+            "tokens": [token for token in tokens if token.revoked_at is None],
         }
 
     values = await context.db.read(load)
@@ -226,24 +191,3 @@ async def _render_settings(
         "scopes": [permission.value for permission in Permission],
     }
     return context.pages.render(request, "accounts/settings.html", values, refused=problem)
-
-
-@dataclass(frozen=True, slots=True)
-class _TokenRow:
-    """An access token; ``limits`` names the only ad accounts that it may be used for, None for all."""
-
-    id: str
-    name: str
-    scopes: Sequence[str]
-    limits: Sequence[str] | None
-    created_at: datetime
-    last_used_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class _MemberRow:
-    id: str
-    display_name: str
-    email: str
-    role: str
-    is_you: bool

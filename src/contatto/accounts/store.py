@@ -143,10 +143,6 @@ kept_pages = sa.Table(
 )
 
 
-def save_business(tx: Tx, row: dict[str, Any]) -> None:
-    tx.insert(businesses, row)
-
-
 _BUSINESS_BY_ID: Final = PreparedQuery(
     Business, sa.select(businesses).where(businesses.c.id == sa.bindparam("of"))
 )
@@ -172,11 +168,6 @@ _MEMBERS: Final = sa.select(
 ).join(users, users.c.id == members.c.user_id)
 
 
-def save_user(tx: Tx, row: dict[str, Any]) -> bool:
-    """Insert a person; False when the e-mail is taken."""
-    return tx.insert_ignore(users, row)
-
-
 def find_user_by_email(tx: Tx, email: str) -> User | None:
     """Find the account of a confirmed address, with a row lock until the end of the transaction."""
     confirmed = sa.select(users).where(users.c.email == email, users.c.vouched_by == "")
@@ -191,11 +182,6 @@ def record_user(tx: Tx, user_id: str, **values: Any) -> None:
 def record_access_changed(tx: Tx, user_id: str, **values: Any) -> None:
     """Update a person, and raise the access revision, which invalidates password-reset links."""
     record_user(tx, user_id, access_revision=users.c.access_revision + 1, **values)
-
-
-def save_member(tx: Tx, row: dict[str, Any]) -> bool:
-    """Insert a member; False when the person is one already."""
-    return tx.insert_ignore(members, row)
 
 
 def list_members_by_email(tx: Tx, email: str) -> list[Member]:
@@ -260,10 +246,6 @@ def record_member(tx: Tx, business_id: BusinessId, member_id: str, **values: Any
     """Update the row of a member."""
     statement = sa.update(members).where(members.c.business_id == business_id, members.c.id == member_id)
     tx.execute(statement.values(**values))
-
-
-def save_session(tx: Tx, row: dict[str, Any]) -> None:
-    tx.insert(sessions, row)
 
 
 _memberships = members.alias("other")
@@ -342,18 +324,6 @@ def find_failed_tries(tx: Tx, business_id: BusinessId, token_hash: str) -> Faile
     return tx.find(FailedTries, statement.where(*own, sessions.c.failed_tries > 0))
 
 
-def delete_session(tx: Tx, token_hash: str) -> None:
-    tx.execute(sessions.delete().where(sessions.c.token_hash == token_hash))
-
-
-def delete_expired_sessions(tx: Tx) -> int:
-    return tx.execute(sessions.delete().where(sessions.c.expires_at <= tx.now)).rowcount
-
-
-def save_token(tx: Tx, row: dict[str, Any]) -> None:
-    tx.insert(api_tokens, row)
-
-
 def find_token(tx: Tx, token_hash: str) -> tuple[ApiToken, Business] | None:
     """Find a token that was not revoked, and its business."""
     live = sa.select(api_tokens).where(
@@ -362,10 +332,6 @@ def find_token(tx: Tx, token_hash: str) -> tuple[ApiToken, Business] | None:
     token = tx.find(ApiToken, live)
     business = find_business(tx, token.business_id) if token else None
     return (token, business) if token and business else None
-
-
-def save_auth_code(tx: Tx, row: dict[str, Any]) -> None:
-    tx.insert(auth_codes, row)
 
 
 def find_auth_code(tx: Tx, code_hash: str) -> AuthCode | None:
@@ -377,15 +343,6 @@ def find_auth_code(tx: Tx, code_hash: str) -> AuthCode | None:
 def delete_auth_code(tx: Tx, code_hash: str) -> bool:
     """Delete a code; return whether it existed, which is true for only one of two concurrent calls."""
     return tx.execute(auth_codes.delete().where(auth_codes.c.code_hash == code_hash)).rowcount == 1
-
-
-def delete_expired_codes(tx: Tx) -> int:
-    return tx.execute(auth_codes.delete().where(auth_codes.c.expires_at <= tx.now)).rowcount
-
-
-def save_confirmed_term(tx: Tx, row: dict[str, Any]) -> None:
-    """Note that the terms were accepted; the first time counts."""
-    tx.insert_ignore(confirmed_terms, row)
 
 
 def has_confirmed_term(tx: Tx, business_id: BusinessId, ad_account_id: str, term_type: str) -> bool:
@@ -415,12 +372,6 @@ def mark_token_used(tx: Tx, token_id: str, before: datetime) -> None:
     tx.execute(sa.update(api_tokens).where(api_tokens.c.id == token_id, stale).values(last_used_at=tx.now))
 
 
-def mark_token_revoked(tx: Tx, business_id: BusinessId, token_id: str) -> bool:
-    is_token = api_tokens.c.business_id == business_id, api_tokens.c.id == token_id
-    statement = sa.update(api_tokens).where(*is_token, api_tokens.c.revoked_at.is_(None))
-    return tx.execute(statement.values(revoked_at=tx.now)).rowcount == 1
-
-
 def record_tokens_ended(tx: Tx, business_id: BusinessId, member_id: str) -> int:
     """Revoke the tokens that a member made, and delete their auth codes; return the number of tokens."""
     codes = auth_codes.c.business_id == business_id, auth_codes.c.made_by == member_id
@@ -431,10 +382,6 @@ def record_tokens_ended(tx: Tx, business_id: BusinessId, member_id: str) -> int:
         api_tokens.c.revoked_at.is_(None),
     )
     return tx.execute(statement.values(revoked_at=tx.now)).rowcount
-
-
-def save_ad_account(tx: Tx, row: dict[str, Any]) -> None:
-    tx.insert(ad_accounts, row)
 
 
 _OF_BUSINESS: Final = sa.select(ad_accounts).where(ad_accounts.c.business_id == sa.bindparam("of"))
@@ -473,11 +420,6 @@ def find_kept_page(tx: Tx, business_id: str, page_id: str) -> KeptPage | None:
     return tx.find(KeptPage, sa.select(kept_pages).where(in_business, kept_pages.c.id == page_id))
 
 
-def delete_kept_page(tx: Tx, business_id: str, page_id: str) -> None:
-    in_business = kept_pages.c.business_id == business_id
-    tx.execute(kept_pages.delete().where(in_business, kept_pages.c.id == page_id))
-
-
 def delete_older_pages(tx: Tx, business_id: str, member_id: str, most: int) -> None:
     """Delete a member's pages beyond the ``most`` newest ones."""
     in_business = kept_pages.c.business_id == business_id, kept_pages.c.member_id == member_id
@@ -485,15 +427,4 @@ def delete_older_pages(tx: Tx, business_id: str, member_id: str, most: int) -> N
     older = sa.select(kept_pages.c.id).where(*in_business).order_by(*order).offset(most).limit(1_000)
     ids = list(tx.execute(older).scalars())
     if ids:
-        tx.execute(
-            kept_pages.delete().where(kept_pages.c.business_id == business_id, kept_pages.c.id.in_(ids))
-        )
-
-
-def delete_pages_of_business(tx: Tx, business_id: str) -> None:
-    tx.execute(kept_pages.delete().where(kept_pages.c.business_id == business_id))
-
-
-def delete_old_pages(tx: Tx, before: datetime) -> int:
-    """Delete some pages of any business from before a time; return their number."""
-    return tx.delete_some(kept_pages, kept_pages.c.kept_at < before)
+        tx.delete(kept_pages, business_id, id=ids)

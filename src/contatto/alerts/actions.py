@@ -32,15 +32,15 @@ from contatto.alerts.model import (
     AlertRaised,
     PushBrowser,
 )
+from contatto.alerts.store import push_browsers
 from contatto.channels.model import ChannelLost
 from contatto.channels.store import list_token_checks
-from contatto.crm.actions.targets import list_alarms
 from contatto.inbox.model import MessageReceived
 from contatto.inbox.store.conversations import find_conversation
 from contatto.inbox.store.desk import list_late_conversations, list_reply_targets
 from contatto.integrations.model import Alarm
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx, row_of
+from contatto.kit.db.tx import Tx, purging
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import Translator
 from contatto.kit.languages import SOURCE, translator_for
@@ -60,7 +60,7 @@ from contatto.kit.outbound.model import (
 )
 from contatto.kit.outbound.queue import OutboundKind, queue_request
 from contatto.kit.outbox import emit
-from contatto.kit.values import from_base64url, to_base64url
+from contatto.kit.values import from_base64url
 from contatto.kit.vault import Vault
 from contatto.leads.model import LeadCaptured, WorkAssigned
 from contatto.leads.store.records import list_due_tasks
@@ -76,41 +76,24 @@ URL_LIMIT: Final = 2_048
 _MOST_AHEAD_OF_UTC: Final = timedelta(hours=14)
 
 
-def load_choices(tx: Tx, business_id: str, member_id: str) -> AlertChoices:
-    """Return a member's choices; by default alerts appear on open pages only."""
-    return store.find_choices(tx, business_id, member_id) or AlertChoices(business_id, member_id)
-
-
-def choose_alerts(tx: Tx, choices: AlertChoices) -> None:
-    """Save a member's choices."""
-    store.save_choices(tx, row_of(choices))
-
-
 def alert_lead(tx: Tx, event: LeadCaptured) -> None:
     """Alert all members of a new lead; a handler of the outbox."""
-    members = _list_able_members(tx, event.business_id, AlertKind.LEAD)
-    _alert_members(tx, event.business_id, (AlertKind.LEAD, event.lead_id, ""), members)
+    _alert_members(tx, event.business_id, (AlertKind.LEAD, event.lead_id, ""))
 
 
 def alert_message(tx: Tx, event: MessageReceived) -> None:
     """Alert the chat's assignee, else all members, of a customer's message; a handler of the outbox."""
     conversation = find_conversation(tx, event.business_id, event.conversation_id)
-    if conversation is None:
-        return
-    members = _assignee_or_all(
-        conversation.assignee_id, _list_able_members(tx, event.business_id, AlertKind.MESSAGE)
-    )
-    subject = AlertKind.MESSAGE, conversation.id, rules.message_stamp(tx.now)
-    _alert_members(tx, event.business_id, subject, members)
+    if conversation is not None:
+        subject = AlertKind.MESSAGE, conversation.id, rules.message_stamp(tx.now)
+        _alert_members(tx, event.business_id, subject, conversation.assignee_id)
 
 
 def alert_assignment(tx: Tx, event: WorkAssigned) -> None:
     """Alert the new assignee of a lead or a chat; a handler of the outbox."""
-    able_members = _list_able_members(tx, event.business_id, AlertKind.ASSIGNMENT)
-    assignees = [member for member in able_members if member.id == event.member_id]
     stamp = f"{'lead' if event.lead_id else 'chat'} {rules.moment_stamp(event.at)}"
     subject = AlertKind.ASSIGNMENT, event.lead_id or event.conversation_id, stamp
-    _alert_members(tx, event.business_id, subject, assignees)
+    _alert_members(tx, event.business_id, subject, is_due=lambda member, _: member.id == event.member_id)
 
 
 def alert_channel(tx: Tx, event: ChannelLost) -> None:
@@ -118,20 +101,19 @@ def alert_channel(tx: Tx, event: ChannelLost) -> None:
     check = list_token_checks(tx, event.business_id).get(event.account_id)
     if check is not None:
         subject = AlertKind.CHANNEL, event.account_id, rules.moment_stamp(check.since)
-        members = _list_able_members(tx, event.business_id, AlertKind.CHANNEL)
-        _alert_members(tx, event.business_id, subject, members)
+        _alert_members(tx, event.business_id, subject)
 
 
 def alert_due_tasks(tx: Tx) -> int:
     """Alert the lead's owner, else all members, on the local day of a task; return the number of alerts."""
+
+    def is_due(member: Member, zone: str) -> bool:
+        return rules.local_day(tx.now, zone) >= due_on
+
     count = 0
     for business_id, lead_id, owner_id, due_on in list_due_tasks(tx, (tx.now + _MOST_AHEAD_OF_UTC).date()):
-        members = _assignee_or_all(owner_id, _list_able_members(tx, business_id, AlertKind.TASK))
-        default_zone = _default_zone(tx, business_id)
-        due_members = [
-            member for member in members if rules.local_day(tx.now, member.timezone or default_zone) >= due_on
-        ]
-        count += _alert_members(tx, business_id, (AlertKind.TASK, lead_id, f"{due_on:%Y-%m-%d}"), due_members)
+        subject = AlertKind.TASK, lead_id, f"{due_on:%Y-%m-%d}"
+        count += _alert_members(tx, business_id, subject, owner_id, is_due)
     return count
 
 
@@ -145,60 +127,52 @@ def alert_waiting_chats(tx: Tx) -> int:
         for chat in list_late_conversations(tx, business_id, between, LATE_CHAT_BATCH):
             stamp = rules.moment_stamp(chat.waiting_since or late_since)
             if (chat.id, stamp) not in alerted:
-                able_members = _list_able_members(tx, business_id, AlertKind.WAITING)
-                members = _assignee_or_all(chat.assignee_id, able_members)
-                count += _alert_members(tx, business_id, (AlertKind.WAITING, chat.id, stamp), members)
+                subject = AlertKind.WAITING, chat.id, stamp
+                count += _alert_members(tx, business_id, subject, chat.assignee_id)
     return count
 
 
-def alert_linked_crms(tx: Tx) -> int:
-    """Alert of linked CRMs that need attention, once a day for each alarm; return the number of alerts."""
-    count = 0
-    for business_id, number, alarm in list_alarms(tx):
-        subject = AlertKind.CRM, str(number), f"{alarm} {tx.now:%Y-%m-%d}"
-        count += _alert_members(tx, business_id, subject, _list_able_members(tx, business_id, AlertKind.CRM))
-    return count
+def alert_alarms(
+    kind: AlertKind, list_alarms: Callable[[Tx], Iterable[tuple[str, str | int, Alarm]]], tx: Tx
+) -> int:
+    """Alert of CRMs or ad platforms that need attention, once a day for each alarm; return the number.
 
-
-def alert_signals(list_signal_alarms: Callable[[Tx], list[tuple[str, str, Alarm]]], tx: Tx) -> int:
-    """Alert of ad platforms without signals, once a day for each alarm; return the number of alerts.
-
-    The alarms are business, external ad account and alarm; the caller reads them from ``signals``.
+    The alarms are business, number or id of the external system, and alarm.
     """
     count = 0
-    for business_id, account_id, alarm in list_signal_alarms(tx):
-        subject = AlertKind.SIGNALS, account_id, f"{alarm} {tx.now:%Y-%m-%d}"
-        count += _alert_members(
-            tx, business_id, subject, _list_able_members(tx, business_id, AlertKind.SIGNALS)
-        )
+    for business_id, system_id, alarm in list_alarms(tx):
+        count += _alert_members(tx, business_id, (kind, str(system_id), f"{alarm} {tx.now:%Y-%m-%d}"))
     return count
-
-
-def _list_able_members(tx: Tx, business_id: str, kind: AlertKind) -> list[Member]:
-    """Return the active members with the permission that a kind of alerts needs."""
-    return accounts.list_able_members(tx, BusinessId(business_id), NEEDS[kind])
-
-
-def _assignee_or_all(member_id: str | None, members: list[Member]) -> list[Member]:
-    return [member for member in members if member.id == member_id] or members
-
-
-def _default_zone(tx: Tx, business_id: str) -> str:
-    """Return the zone of the first ad account, for members who chose none."""
-    ad_accounts = accounts.list_ad_accounts(tx, BusinessId(business_id))
-    return ad_accounts[0].timezone if ad_accounts else "UTC"
 
 
 def _alert_members(
-    tx: Tx, business_id: str, subject: tuple[AlertKind, str, str], members: Iterable[Member]
+    tx: Tx,
+    business_id: str,
+    subject: tuple[AlertKind, str, str],
+    assignee_id: str | None = None,
+    is_due: Callable[[Member, str], bool] = lambda member, zone: True,
 ) -> int:
-    """Alert members of a subject (kind, id and stamp) as they chose; return the number of new alerts."""
+    """Alert the assignee, else all members, as they chose; return the number of new alerts.
+
+    Args:
+        tx: an open transaction.
+        business_id: whose members are alerted, if they have the permission.
+        subject: kind, id and stamp.
+        assignee_id: the only member to alert, if they have the permission.
+        is_due: whether to alert a member in a time zone now.
+    """
     kind, subject_id, stamp = subject
-    choices_by_member, default_zone = store.list_choices(tx, business_id), _default_zone(tx, business_id)
+    choices_by_member = store.list_choices(tx, business_id)
+    ad_accounts = accounts.list_ad_accounts(tx, BusinessId(business_id))
+    default_zone = ad_accounts[0].timezone if ad_accounts else "UTC"
+    members = accounts.list_able_members(tx, BusinessId(business_id), NEEDS[kind])
     new_count = 0
-    for member in members:
+    for member in [member for member in members if member.id == assignee_id] or members:
+        zone = member.timezone or default_zone
+        if not is_due(member, zone):
+            continue
         choices = choices_by_member.get(member.id, AlertChoices(business_id, member.id))
-        due = rules.due_at(choices, kind, tx.now, member.timezone or default_zone)
+        due = rules.due_at(choices, kind, tx.now, zone)
         if not any(due.values()) and kind not in RAISED:
             continue
         alert = Alert(business_id, member.id, kind, subject_id, stamp, tx.now)
@@ -251,9 +225,7 @@ def mail_due_alerts(tx: Tx, base_url: str, *, sends_mail: bool = True) -> int:
     return send_due_alerts(tx, AlertMedium.MAIL, mail)
 
 
-def purge_alerts(tx: Tx) -> int:
-    """Delete alerts that are older than the retention; return their number."""
-    return store.delete_old_alerts(tx, tx.now - rules.RETENTION)
+purge_alerts: Final = purging(store.alerts.c.created_at, rules.RETENTION)
 
 
 class PushMessage(msgspec.Struct, frozen=True):
@@ -280,11 +252,6 @@ class PushSubscription:
 def vapid_key_of(vault: Vault) -> ec.EllipticCurvePrivateKey:
     """Derive the installation's VAPID key; browsers are bound to it, so no rotation changes it."""
     return web_push.vapid_key(vault.derivation_key("web-push"))
-
-
-def public_key_of(vault: Vault) -> str:
-    """Return the public VAPID key, which a browser needs to subscribe."""
-    return to_base64url(web_push.public_point(vapid_key_of(vault)))
 
 
 def register_browser(
@@ -328,7 +295,7 @@ def register_browser(
 
 def remove_browser(tx: Tx, caller: Caller, browser_id: str) -> None:
     """Remove a browser of the caller's own from push alerts."""
-    if not store.delete_browser(tx, caller.business_id, caller.subject_id, browser_id):
+    if not tx.delete(push_browsers, caller.business_id, member_id=caller.subject_id, id=browser_id):
         raise Refused(errors.NOT_FOUND, "Browser not found.")
 
 
@@ -394,4 +361,4 @@ def settle_alert_push(tx: Tx, request: OutboundRequest, outcome: Outcome, state:
 
 def _delete_browser(tx: Tx, request: OutboundRequest) -> None:
     message = msgspec.json.decode(request.progress, type=PushMessage)
-    store.delete_browser(tx, request.business_id, message.member_id, request.subject)
+    tx.delete(push_browsers, request.business_id, member_id=message.member_id, id=request.subject)

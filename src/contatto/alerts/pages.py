@@ -10,11 +10,13 @@ from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import Access, Credential
 from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.alerts import actions, rules
-from contatto.alerts.actions import choose_alerts, load_choices
+from contatto.alerts.actions import vapid_key_of
+from contatto.alerts.connectors import web_push
 from contatto.alerts.model import NEEDS, AlertChoices, AlertKind
-from contatto.alerts.store import list_browsers
+from contatto.alerts.store import list_browsers, load_choices, save_choices
 from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
+from contatto.kit.values import to_base64url
 from contatto.ui.requests import context_of
 
 router = page_routes()
@@ -55,7 +57,7 @@ async def show_alerts(request: Request, caller: PageCaller, done: str = "") -> H
         "caller": caller,
         "choices": choices,
         "browsers": browsers,
-        "public_key": actions.public_key_of(context.vault),
+        "public_key": to_base64url(web_push.public_point(vapid_key_of(context.vault))),
         "kinds": [(kind, rules.KIND_TEXTS[kind]) for kind in AlertKind if NEEDS[kind] in permissions],
         "sends_mail": context.settings.sends_mail,
         "times": [(minute, f"{minute // 60:02d}:{minute % 60:02d}") for minute in rules.HALF_HOURS],
@@ -80,11 +82,7 @@ async def post_alerts(request: Request, caller: FormCaller, form: Annotated[Aler
         quiet_until=form.quiet_until,
         digest_at=form.digest_at,
     )
-
-    def choose(tx: Tx) -> None:
-        choose_alerts(tx, choices)
-
-    await context_of(request).db.write(choose)
+    await context_of(request).db.write(lambda tx: save_choices(tx, choices))
     return RedirectResponse("/settings/alerts?done=1", 303)
 
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     Boolean,
     Column,
-    ColumnElement,
     Index,
     Integer,
     PrimaryKeyConstraint,
@@ -64,15 +63,18 @@ _DUE: Final = {AlertMedium.MAIL: alerts.c.mail_at, AlertMedium.PUSH: alerts.c.pu
 _KEYS: Final = alerts.c.member_id, alerts.c.kind, alerts.c.subject_id, alerts.c.stamp
 
 
-def save_choices(tx: Tx, row: dict[str, Any]) -> None:
+def save_choices(tx: Tx, choices: AlertChoices) -> None:
     """Save the choices of a member in place of the earlier ones."""
+    row = row_of(choices)
     insert = tx.upsert(alert_choices).values(row)
     tx.execute(insert.on_conflict_do_update(index_elements=["member_id"], set_=row))
 
 
-def find_choices(tx: Tx, business_id: str, member_id: str) -> AlertChoices | None:
+def load_choices(tx: Tx, business_id: str, member_id: str) -> AlertChoices:
+    """Return a member's choices; by default alerts appear on open pages only."""
     is_member = alert_choices.c.business_id == business_id, alert_choices.c.member_id == member_id
-    return tx.find(AlertChoices, select(alert_choices).where(*is_member))
+    choices = tx.find(AlertChoices, select(alert_choices).where(*is_member))
+    return choices or AlertChoices(business_id, member_id)
 
 
 def list_choices(tx: Tx, business_id: str) -> dict[str, AlertChoices]:
@@ -118,11 +120,6 @@ def mark_alerts_sent(tx: Tx, medium: AlertMedium, sent_alerts: Collection[Alert]
     """Mark alerts as sent in one medium."""
     keys = [(alert.member_id, alert.kind, alert.subject_id, alert.stamp) for alert in sent_alerts]
     tx.execute(alerts.update().where(tuple_(*_KEYS).in_(keys)).values({_DUE[medium]: None}))
-
-
-def delete_old_alerts(tx: Tx, before: datetime) -> int:
-    """Delete some alerts from before a time; return their number."""
-    return tx.delete_some(alerts, alerts.c.created_at < before)
 
 
 push_browsers = Table(
@@ -179,7 +176,9 @@ def list_browsers(tx: Tx, business_id: str, member_id: str) -> list[PushBrowser]
 def find_browser(tx: Tx, business_id: str, member_id: str, browser_id: str) -> PushEndpoint | None:
     """Return the unsealed push endpoint of a member's browser."""
     columns = push_browsers.c.endpoint, push_browsers.c.public_key, push_browsers.c.secret
-    row = tx.execute(select(*columns).where(*_is_browser(business_id, member_id, browser_id))).first()
+    is_browser = push_browsers.c.member_id == member_id, push_browsers.c.id == browser_id
+    in_business = push_browsers.c.business_id == business_id
+    row = tx.execute(select(*columns).where(in_business, *is_browser)).first()
     if row is None:
         return None
     key = row_key(browser_id, member_id)
@@ -188,14 +187,3 @@ def find_browser(tx: Tx, business_id: str, member_id: str, browser_id: str) -> P
         for column, value in zip(columns, row, strict=True)
     )
     return PushEndpoint(endpoint, from_base64url(public_key), from_base64url(secret))
-
-
-def delete_browser(tx: Tx, business_id: str, member_id: str, browser_id: str) -> bool:
-    """Delete a browser of a member; return False when the id is unknown."""
-    is_browser = _is_browser(business_id, member_id, browser_id)
-    return tx.execute(push_browsers.delete().where(*is_browser)).rowcount == 1
-
-
-def _is_browser(business_id: str, member_id: str, browser_id: str) -> tuple[ColumnElement[bool], ...]:
-    columns = push_browsers.c
-    return columns.business_id == business_id, columns.member_id == member_id, columns.id == browser_id

@@ -20,12 +20,12 @@ from contatto.cli.installation import (
     BusinessOption,
     Storage,
     carry_out,
+    change_business,
     err,
-    find_one_business,
     open_whole,
     out,
     print_table,
-    record_command,
+    read_business,
 )
 from contatto.kit import errors
 from contatto.kit.db.database import Database
@@ -52,7 +52,7 @@ def init_command(
 
     def create(tx: Tx) -> str:
         new_business = account_actions.create_business(tx, business)
-        owner = NewMember(email, email.partition("@")[0], Role.OWNER, password)
+        owner = NewMember(email, email.partition("@")[0], Role.OWNER)
         account_actions.add_member(tx, new_business.id, owner, hashed)
         account = account_actions.add_ad_account(
             tx, new_business.id, NewAdAccount(business, country, currency, timezone)
@@ -92,18 +92,15 @@ member_commands = typer.Typer(
 
 
 def _act_on_member[T](command: str, who: str, business: str, work: Callable[[Tx, Member], T]) -> T:
-    def follow(tx: Tx) -> T:
-        one_business = find_one_business(tx, business)
+    def act(tx: Tx, one_business: Business) -> tuple[Member, T]:
         members = account_store.list_members(tx, one_business.id)
         matches = [member.id for member in members if who.strip().lower() in (member.email, member.id)]
         if not matches:
             raise Refused(errors.NOT_FOUND, "Member not found.")
         member = account_actions.load_member(tx, one_business.id, matches[0])  # locked
-        result = work(tx, member)
-        record_command(tx, one_business, f"member {command}", f"member_id={member.id}")
-        return result
+        return member, work(tx, member)
 
-    return carry_out(follow)
+    return change_business(business, f"member {command}", act, lambda done: f"member_id={done[0].id}")[1]
 
 
 @member_commands.command("add")
@@ -121,7 +118,7 @@ def add_member_command(
             invitation = invite_member(tx, one_business.id, email, role)
             return Settings().link_address + invitation_path(tx, invitation, invitation.email)
 
-        out.print(_act_on_business("invite", business, invite_work), soft_wrap=True)
+        out.print(change_business(business, "member invite", invite_work), soft_wrap=True)
         return
     account = carry_out(lambda tx: account_store.find_user_by_email(tx, normal_email(email)))
     hashed = "" if account else _asked_hash()
@@ -129,19 +126,9 @@ def add_member_command(
     def work(tx: Tx, one_business: Business) -> str:
         if account is not None:
             return account_actions.join_business(tx, one_business.id, account, name, role).email
-        return account_actions.add_member(tx, one_business.id, NewMember(email, name, role, ""), hashed).email
+        return account_actions.add_member(tx, one_business.id, NewMember(email, name, role), hashed).email
 
-    out.print(f"{_act_on_business('add', business, work)} may log in as {role.value}.")
-
-
-def _act_on_business[T](command: str, business: str, work: Callable[[Tx, Business], T]) -> T:
-    def follow(tx: Tx) -> T:
-        one_business = find_one_business(tx, business)
-        result = work(tx, one_business)
-        record_command(tx, one_business, f"member {command}")
-        return result
-
-    return carry_out(follow)
+    out.print(f"{change_business(business, 'member add', work)} may log in as {role.value}.")
 
 
 def _asked_hash() -> str:
@@ -159,14 +146,13 @@ def _hash(password: str) -> str:
 @member_commands.command("list")
 def list_members_command(business: BusinessOption = "") -> None:
     """Show the members, their roles and how many sessions each has open."""
-
-    def work(tx: Tx) -> tuple[list[Member], dict[str, int]]:
-        one_business = find_one_business(tx, business)
-        return account_store.list_members(tx, one_business.id), account_store.count_sessions(
-            tx, one_business.id
-        )
-
-    members, sessions = carry_out(work)
+    members, sessions = read_business(
+        business,
+        lambda tx, one_business: (
+            account_store.list_members(tx, one_business.id),
+            account_store.count_sessions(tx, one_business.id),
+        ),
+    )
     table = Table("id", "e-mail", "name", "role", "sessions", "deactivated on")
     for member in members:
         since = f"{member.deactivated_at:%Y-%m-%d}" if member.deactivated_at else ""
@@ -271,16 +257,14 @@ def make_token_command(
 ) -> None:
     """Make an access token and print it; it is shown this once only."""
 
-    def work(tx: Tx) -> str:
-        one_business = find_one_business(tx, business)
+    def work(tx: Tx, one_business: Business) -> tuple[ApiToken, str]:
         limits = _ad_account_ids(tx, one_business, ad_account)
-        api_token, token = account_actions.issue_token(
+        return account_actions.issue_token(
             tx, one_business.id, name, scope or list(Permission), ad_account_ids=limits
         )
-        record_command(tx, one_business, "token make", f"token_id={api_token.id}")
-        return token
 
-    out.print(carry_out(work), soft_wrap=True)
+    _, token = change_business(business, "token make", work, lambda made: f"token_id={made[0].id}")
+    out.print(token, soft_wrap=True)
 
 
 @token_commands.command("code")
@@ -292,30 +276,25 @@ def make_auth_code_command(
 ) -> None:
     """Make an auth code and print it: a program changes it into a token, once, within ten minutes."""
 
-    def work(tx: Tx) -> str:
-        one_business = find_one_business(tx, business)
+    def work(tx: Tx, one_business: Business) -> str:
         limits = _ad_account_ids(tx, one_business, ad_account)
-        code = account_actions.issue_auth_code(
+        return account_actions.issue_auth_code(
             tx, one_business.id, name, scope or list(Permission), ad_account_ids=limits
         )
-        record_command(tx, one_business, "token code")
-        return code
 
-    out.print(carry_out(work), soft_wrap=True)
+    out.print(change_business(business, "token code", work), soft_wrap=True)
 
 
 @token_commands.command("list")
 def list_tokens_command(business: BusinessOption = "") -> None:
     """Show the tokens that have not been revoked."""
 
-    def work(tx: Tx) -> tuple[list[ApiToken], dict[str, str]]:
-        one_business = find_one_business(tx, business)
+    def work(tx: Tx, one_business: Business) -> tuple[list[ApiToken], dict[str, str]]:
         ad_accounts = account_store.list_ad_accounts(tx, one_business.id)
-        return account_store.list_tokens(tx, one_business.id), {
-            str(account.id): str(account.number) for account in ad_accounts
-        }
+        numbers = {str(account.id): str(account.number) for account in ad_accounts}
+        return account_store.list_tokens(tx, one_business.id), numbers
 
-    tokens, numbers = carry_out(work)
+    tokens, numbers = read_business(business, work)
     table = Table("id", "name", "scopes", "ad accounts", "made on", "last used on")
     for token in tokens:
         if token.revoked_at is None:
@@ -335,13 +314,12 @@ def revoke_token_command(
     token_id: Annotated[str, typer.Argument(help="As the list shows it.")], business: BusinessOption = ""
 ) -> None:
     """End a token at once."""
-
-    def work(tx: Tx) -> None:
-        one_business = find_one_business(tx, business)
-        account_actions.revoke_token(tx, one_business.id, token_id)
-        record_command(tx, one_business, "token revoke", f"token_id={token_id}")
-
-    carry_out(work)
+    change_business(
+        business,
+        "token revoke",
+        lambda tx, one_business: account_actions.revoke_token(tx, one_business.id, token_id),
+        lambda _: f"token_id={token_id}",
+    )
     out.print("The token is revoked. Programs that use it are turned down from now on.")
 
 

@@ -10,17 +10,9 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
-from contatto.cli.installation import (
-    BusinessOption,
-    carry_out,
-    find_one_business,
-    out,
-    print_table,
-    record_command,
-)
+from contatto.cli.installation import BusinessOption, change_business, out, print_table, read_business
 from contatto.crm.actions.checks import incoming_path, open_incoming, queue_comparison
 from contatto.crm.actions.targets import (
-    CrmLedger,
     NewTarget,
     link_crm,
     load_ledger,
@@ -124,13 +116,12 @@ def link_command(
     new = NewTarget(connector, name, address, settings)
     allowed = Settings().allowed_hosts
 
-    def work(tx: Tx) -> Target:
-        one_business = find_one_business(tx, business)
-        target = link_crm(tx, one_business.id, new, allowed)
-        record_command(tx, one_business, "crm link", f"target={target.number}")
-        return target
-
-    target = carry_out(work)
+    target = change_business(
+        business,
+        "crm link",
+        lambda tx, one_business: link_crm(tx, one_business.id, new, allowed),
+        lambda target: f"target={target.number}",
+    )
     out.print(f"Linked as {target.number}.")
     if linked_connector.traits.oauth is not None and target.state is TargetState.DISCONNECTED:
         out.print("Sign in as an administrator, and allow it there:")
@@ -160,11 +151,7 @@ def _read_target_settings(traits: ConnectorTraits, pairs: list[str] | None) -> d
 @commands.command("list")
 def list_command(business: BusinessOption = "") -> None:
     """Show the linked CRMs with their ledger: each lead is to come, due, sent, verified or dead."""
-
-    def work(tx: Tx) -> CrmLedger:
-        return load_ledger(tx, find_one_business(tx, business).id)
-
-    ledger = carry_out(work)
+    ledger = read_business(business, lambda tx, one_business: load_ledger(tx, one_business.id))
     columns = ("leads", "to come", "due", "sent", "verified", "dead", "oldest due")
     table = Table("number", "name", "state", *columns, "why")
     for target_row in ledger.targets:
@@ -197,13 +184,13 @@ def list_command(business: BusinessOption = "") -> None:
         raise typer.Exit(1)
 
 
-def _change(number: int, business: str, command: str, change: Callable[[Tx, Target], None]) -> None:
-    def work(tx: Tx) -> None:
-        one_business = find_one_business(tx, business)
-        change(tx, load_target(tx, one_business.id, number))
-        record_command(tx, one_business, f"crm {command}", f"target={number}")
-
-    carry_out(work)
+def _change(number: int, business: str, command: str, change: Callable[[Tx, Target], object]) -> None:
+    change_business(
+        business,
+        f"crm {command}",
+        lambda tx, one_business: change(tx, load_target(tx, one_business.id, number)),
+        lambda _: f"target={number}",
+    )
     out.print("Done.")
 
 
@@ -234,11 +221,7 @@ def resync_command(number: Number, business: BusinessOption = "") -> None:
 @commands.command("resend")
 def resend_command(number: Number, business: BusinessOption = "") -> None:
     """Send dead letters again, 500 at a time."""
-
-    def resend(tx: Tx, target: Target) -> None:
-        resend_dead(tx, target)
-
-    _change(number, business, "resend", resend)
+    _change(number, business, "resend", resend_dead)
 
 
 @commands.command("reconnect")
@@ -247,7 +230,7 @@ def reconnect_command(
 ) -> None:
     """Connect a CRM again, with new secrets; waiting leads go there then."""
     allowed = Settings().allowed_hosts
-    target = carry_out(lambda tx: load_target(tx, find_one_business(tx, business).id, number))
+    target = read_business(business, lambda tx, one_business: load_target(tx, one_business.id, number))
     traits = CONNECTORS[target.connector].traits
     settings = _read_target_settings(traits, pairs)
     _change(
@@ -261,16 +244,13 @@ def reconnect_command(
 @commands.command("webhook")
 def webhook_command(number: Number, business: BusinessOption = "") -> None:
     """Let a CRM post what people change there: shows the address, and a new secret, this once."""
-
-    def work(tx: Tx) -> tuple[Target, str]:
-        one_business = find_one_business(tx, business)
-        target = load_target(tx, one_business.id, number)
-        secret = open_incoming(tx, target)
-        record_command(tx, one_business, "crm webhook", f"target={number}")
-        return target, secret
-
-    target, secret = carry_out(work)
-    out.print(f"{Settings().link_address}{incoming_path(target.number)}", soft_wrap=True)
+    secret = change_business(
+        business,
+        "crm webhook",
+        lambda tx, one_business: open_incoming(tx, load_target(tx, one_business.id, number)),
+        lambda _: f"target={number}",
+    )
+    out.print(f"{Settings().link_address}{incoming_path(number)}", soft_wrap=True)
     out.print(secret, soft_wrap=True)
 
 

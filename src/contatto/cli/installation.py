@@ -170,6 +170,34 @@ def carry_out[T](work: Callable[[Tx], T]) -> T:
         db.close()
 
 
+def read_business[T](name_or_id: str, work: Callable[[Tx, Business], T]) -> T:
+    """Do a command's work on the one business with this name or id, in one transaction."""
+    return carry_out(lambda tx: work(tx, find_one_business(tx, name_or_id)))
+
+
+def change_business[T](
+    name_or_id: str,
+    command: str,
+    work: Callable[[Tx, Business], T],
+    objects: Callable[[T], str] = lambda result: "",
+) -> T:
+    """Do a command's work on one business, and write the command into its audit log.
+
+    Args:
+        name_or_id: of the business; empty for the only one.
+        command: name of the command, for the log.
+        work: what it does.
+        objects: what the log says it was done to, such as ``member_id=…``, by the result.
+    """
+
+    def change(tx: Tx, business: Business) -> T:
+        result = work(tx, business)
+        record_command(tx, business, command, objects(result))
+        return result
+
+    return read_business(name_or_id, change)
+
+
 def print_table(table: Table) -> None:
     """Print a table with every id, address and link whole, past the edge of the screen where it must be."""
     wide = out.options.update(width=_MOST_COLUMNS)

@@ -10,11 +10,12 @@ from rich.table import Table
 from contatto.accounts.model import Business
 from contatto.cli.installation import (
     BusinessOption,
-    carry_out,
+    change_business,
     find_one_business,
     open_whole,
     out,
     print_table,
+    read_business,
     record_command,
 )
 from contatto.delivery.actions.ledger import decision_sealing_job
@@ -126,7 +127,7 @@ model_commands = typer.Typer(
 def list_models_command(business: BusinessOption = "") -> None:
     """Show the models that were published, newest first."""
     table = Table("model", "made", "from", "through entry", "entries", "bytes", "kept")
-    for model in carry_out(lambda tx: list_models(tx, find_one_business(tx, business).id)):
+    for model in read_business(business, lambda tx, one_business: list_models(tx, one_business.id)):
         published_at = from_micros(model.made_at).strftime("%Y-%m-%d %H:%M:%S")
         counts = f"{model.through:,}", f"{model.entries:,}", f"{model.size:,}"
         is_stored = "yes" if model.has_blob else "no"
@@ -144,8 +145,7 @@ def show_model_command(
 ) -> None:
     """Show a model: progress of ad groups, predictions beside actual outcomes, and its factors."""
 
-    def work(tx: Tx) -> tuple[ModelVersion | None, bool, list[Table]]:
-        one_business = find_one_business(tx, business)
+    def work(tx: Tx, one_business: Business) -> tuple[ModelVersion | None, bool, list[Table]]:
         number = version or find_newest_version(tx, one_business.id)
         version_row = next(
             (model for model in list_models(tx, one_business.id) if model.version == number), None
@@ -162,7 +162,7 @@ def show_model_command(
             [table, *make_model_tables(tx, one_business.id)],
         )
 
-    version_row, is_whole, tables = carry_out(work)
+    version_row, is_whole, tables = read_business(business, work)
     if version_row is None:
         out.print("There is no such model.")
         raise typer.Exit(1)
@@ -184,14 +184,12 @@ def rollback_command(
     business: BusinessOption = "",
 ) -> None:
     """Go back to an earlier model. Later outcomes are not learned again."""
-
-    def work(tx: Tx) -> ModelVersion:
-        one_business = find_one_business(tx, business)
-        model_version = roll_back_model(tx, one_business.id, version)
-        record_command(tx, one_business, "model rollback", f"model {version}")
-        return model_version
-
-    new_version = carry_out(work)
+    new_version = change_business(
+        business,
+        "model rollback",
+        lambda tx, one_business: roll_back_model(tx, one_business.id, version),
+        lambda _: f"model {version}",
+    )
     out.print(f"Model {new_version.version} is model {version} again. Servers take it within seconds.")
 
 
@@ -209,13 +207,12 @@ def evaluate_command(
 ) -> None:
     """Judge predictions by actual outcomes, and estimate what a model would have earned (IPS, SNIPS, DR)."""
 
-    def work(tx: Tx) -> tuple[int, Evaluation | None]:
-        one_business = find_one_business(tx, business)
+    def work(tx: Tx, one_business: Business) -> tuple[int, Evaluation | None]:
         until = micros(tx.now) - wait_days * DAY_US
         number = version or find_newest_version(tx, one_business.id)
         return number, evaluate_log(tx, one_business.id, until - days * DAY_US, until, number)
 
-    number, evaluation = carry_out(work)
+    number, evaluation = read_business(business, work)
     if evaluation is None:
         out.print("There is no such model, or it is not kept any more.")
         raise typer.Exit(1)

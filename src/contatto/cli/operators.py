@@ -9,14 +9,15 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from contatto.accounts.model import AdAccount, Role
+from contatto.accounts.model import AdAccount, Business, Role
 from contatto.accounts.store import find_ad_account_by_number, find_business, list_ad_accounts
 from contatto.cli.installation import (
     BusinessOption,
     carry_out,
-    find_one_business,
+    change_business,
     out,
     print_table,
+    read_business,
     record_command,
 )
 from contatto.kit import errors
@@ -178,8 +179,7 @@ def join_command(
 ) -> None:
     """Let a business ask a marketplace to take part, or join it by a code."""
 
-    def work(tx: Tx) -> Admission:
-        one_business = find_one_business(tx, business)
+    def work(tx: Tx, one_business: Business) -> Admission:
         if code:
             admission = operators_actions.join_by_code(tx, code, one_business, category)
         else:
@@ -188,10 +188,9 @@ def join_command(
             )
         if admission.state is AdmissionState.ADMITTED:
             operators_actions.send_ads(tx, admission)
-        record_command(tx, one_business, "operator join")
         return admission
 
-    admission = carry_out(work)
+    admission = change_business(business, "operator join", work)
     out.print(f"{admission.business_name} at {admission.operator_name}: {admission.state.value}.")
 
 
@@ -416,15 +415,14 @@ balance_commands = typer.Typer(
 def show_balances_command(business: BusinessOption = "") -> None:
     """Show what each ad account paid in, was charged and has left."""
 
-    def work(tx: Tx) -> list[tuple[AdAccount, Balance]]:
-        one_business = find_one_business(tx, business)
+    def work(tx: Tx, one_business: Business) -> list[tuple[AdAccount, Balance]]:
         return [
             (ad_account, operators_store.find_balance(tx, one_business.id, ad_account.id))
             for ad_account in list_ad_accounts(tx, one_business.id)
         ]
 
     table = Table("ad account", "name", "currency", "paid in", "charged", "left", "credit", "mode")
-    for account, balance in carry_out(work):
+    for account, balance in read_business(business, work):
         amounts = (balance.paid_in_micros, balance.charged_micros, balance.left_micros, balance.credit_micros)
         mode = "limited" if balance.is_limited else "open"
         shown = [amount_written(amount, account.currency) for amount in amounts]
@@ -465,17 +463,14 @@ def limit_balance_command(
 def _change_balance(
     number: int, business: str, what: str, work: Callable[[Tx, Balance, str], Balance]
 ) -> None:
-    def change(tx: Tx) -> tuple[AdAccount, Balance]:
-        one_business = find_one_business(tx, business)
+    def change(tx: Tx, one_business: Business) -> tuple[AdAccount, Balance]:
         account = find_ad_account_by_number(tx, one_business.id, number)
         if account is None:
             raise Refused(errors.NOT_FOUND, "No ad account has this id.")
         own = operators_store.find_balance(tx, one_business.id, account.id)
-        balance = work(tx, own, account.timezone)
-        record_command(tx, one_business, f"balance {what}", f"ad account {number}")
-        return account, balance
+        return account, work(tx, own, account.timezone)
 
-    account, balance = carry_out(change)
+    account, balance = change_business(business, f"balance {what}", change, lambda _: f"ad account {number}")
     amount_left = f"{amount_written(balance.left_micros, account.currency)} {account.currency}"
     says = "is limited to it and its credit" if balance.is_limited else "is not limited to it"
     out.print(f"{account.name} has {amount_left}, and {says}.")

@@ -18,10 +18,11 @@ from contatto.capture.model import CaptureSwitch
 from contatto.cli.installation import (
     BusinessOption,
     carry_out,
+    change_business,
     find_one_business,
     out,
     print_table,
-    record_command,
+    read_business,
 )
 from contatto.jobs import actions as job_actions
 from contatto.jobs.rules import FailedCounts, FailedWork, reason_text, work_text
@@ -151,8 +152,8 @@ def show_job_command(
     failed_id: Annotated[str, typer.Argument(help="Id of a failed job.")], business: BusinessOption = ""
 ) -> None:
     """Show one failed job: its subject, since when it fails, and why."""
-    job = carry_out(
-        lambda tx: job_actions.load_failed_work(tx, find_one_business(tx, business).id, failed_id)
+    job = read_business(
+        business, lambda tx, one_business: job_actions.load_failed_work(tx, one_business.id, failed_id)
     )
     table = Table(show_header=False)
     rows = {
@@ -180,8 +181,7 @@ def replay_jobs_command(
     chosen = _chosen_jobs(failed_ids, all_dead)
     kinds = _outbound_kinds()
 
-    def work(tx: Tx) -> tuple[int, int]:
-        one_business = find_one_business(tx, business)
+    def work(tx: Tx, one_business: Business) -> tuple[int, int]:
         done = refused = 0
         after: int | None = 0 if all_dead else None
         while after is not None:
@@ -189,10 +189,9 @@ def replay_jobs_command(
             done, refused, after = done + batch.done, refused + batch.refused, batch.last
         for job_id in chosen:
             job_actions.replay_failed_work(tx, kinds, one_business.id, job_id)
-        record_command(tx, one_business, "jobs replay", _job_objects(chosen))
         return done + len(chosen), refused
 
-    done, refused = carry_out(work)
+    done, refused = change_business(business, "jobs replay", work, lambda _: _job_objects(chosen))
     out.print(f"{done:,} jobs are due again.")
     if refused:
         out.print(f"{refused:,} may not be sent any more, and stay as they are.")
@@ -211,15 +210,14 @@ def dismiss_jobs_command(
         typer.confirm("They are not done any more. Dismiss them?", abort=True)
     kinds = _outbound_kinds()
 
-    def work(tx: Tx) -> int:
-        one_business = find_one_business(tx, business)
+    def work(tx: Tx, one_business: Business) -> int:
         count = dismiss_dead_jobs(tx, one_business.id) if all_dead else len(chosen)
         for job_id in chosen:
             job_actions.dismiss_failed_work(tx, kinds, one_business.id, job_id)
-        record_command(tx, one_business, "jobs dismiss", _job_objects(chosen))
         return count
 
-    out.print(f"{carry_out(work):,} jobs are dismissed.")
+    count = change_business(business, "jobs dismiss", work, lambda _: _job_objects(chosen))
+    out.print(f"{count:,} jobs are dismissed.")
 
 
 def _chosen_jobs(failed_ids: list[str] | None, all_dead: bool) -> list[str]:

@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 
 from contatto.forms.model import (
+    CONTACTS,
     Booking,
     ConsentReceipt,
     Content,
@@ -283,6 +284,14 @@ def list_answers_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[FormAns
     """Return the answers of a lead's person, latest first."""
     statement = select(form_answers).where(*rows_of(form_answers, business_id, lead_id=lead_id))
     return _list_answers(tx, statement.order_by(form_answers.c.at.desc(), form_answers.c.id.desc()))
+
+
+def list_answers_by_label(tx: Tx, business_id: str, lead_id: str) -> dict[str, str]:
+    """Return the latest answer of a lead to each question, without contact details."""
+    answers: dict[str, str] = {}
+    for sent in reversed(list_answers_of_lead(tx, business_id, lead_id)):
+        answers |= {answer.label: answer.shown for answer in sent.answers if answer.kind not in CONTACTS}
+    return answers
 
 
 def list_answers(

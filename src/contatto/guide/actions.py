@@ -11,7 +11,7 @@ from itsdangerous import BadSignature
 from contatto.accounts import actions as accounts
 from contatto.accounts import store as accounts_store
 from contatto.accounts.actions import NewAdAccount, NewMember
-from contatto.accounts.model import Business, BusinessId, Member, Role
+from contatto.accounts.model import BusinessId, Member, Role
 from contatto.accounts.rules import checked_ad_account, normal_email
 from contatto.ads.store import has_ad
 from contatto.capture.store import list_capturing
@@ -85,8 +85,8 @@ def check_installation(new: NewInstallation) -> None:
     faults.finish(lambda: checked_ad_account(account, new.country, new.currency, new.timezone, ()))
 
 
-def set_up_installation(tx: Tx, token: str, new: NewInstallation) -> tuple[Business, Member]:
-    """Create the first business with its owner and an ad account; the link expires.
+def set_up_installation(tx: Tx, token: str, new: NewInstallation) -> Member:
+    """Create the first business with its owner and an ad account, and return the owner; the link expires.
 
     Raises:
         Refused: LINK_OVER; INVALID.
@@ -96,11 +96,11 @@ def set_up_installation(tx: Tx, token: str, new: NewInstallation) -> tuple[Busin
     check_installation(new)
     name = new.business.strip()
     business = accounts.create_business(tx, name)
-    owner = NewMember(new.email, new.display_name, Role.OWNER, "")
+    owner = NewMember(new.email, new.display_name, Role.OWNER)
     member = accounts.add_member(tx, business.id, owner, new.password_hash)
     account = NewAdAccount(name, new.country, new.currency, new.timezone)
     accounts.add_ad_account(tx, business.id, account)
-    return business, member
+    return member
 
 
 def list_done_steps(tx: Tx, business_id: BusinessId) -> set[Step]:

@@ -8,10 +8,9 @@ from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts.actions import hash_password, open_session
-from contatto.accounts.auth import PageCaller, page_routes
+from contatto.accounts.auth import PageCaller, page_routes, record_act
 from contatto.accounts.model import Access, Credential
 from contatto.accounts.rules import check_password
-from contatto.audit import AuditRecord, append_audit_record
 from contatto.guide import actions, rules
 from contatto.guide.actions import load_pages
 from contatto.guide.rules import NewInstallation, Step
@@ -40,15 +39,7 @@ class SetupForm(BaseModel):
     password: Annotated[str, Field(max_length=1000)] = ""
 
     def with_hash(self, password_hash: str) -> NewInstallation:
-        return NewInstallation(
-            self.business,
-            self.display_name,
-            self.email,
-            self.country,
-            self.currency,
-            self.timezone,
-            password_hash,
-        )
+        return NewInstallation(**self.model_dump(exclude={"password"}), password_hash=password_hash)
 
 
 @router.get("/setup/{token}", Access(Credential.ADDRESS))
@@ -65,9 +56,8 @@ async def post_setup(request: Request, token: str, form: Annotated[SetupForm, Fo
     await context.db.read(lambda tx: actions.check_setup_link(tx, token))
 
     def set_up(tx: Tx) -> str:
-        business, owner = actions.set_up_installation(tx, token, form.with_hash(hashed))
-        actor = (business.id, owner.id, owner.display_name)
-        append_audit_record(tx, AuditRecord(*actor, "POST /setup/{token}", "", request.state.request_id))
+        owner = actions.set_up_installation(tx, token, form.with_hash(hashed))
+        record_act(tx, request, owner, "POST /setup/{token}")
         browser = request.headers.get("user-agent", "")
         return open_session(tx, owner, context.settings.session_days, browser=browser)
 

@@ -1,1 +1,1 @@
-"""Failed background work: list, replay and dismiss dead letters."""
+"""Failed background work: list, replay and dismiss dead letters, and metrics for monitoring."""

@@ -1,1 +1,1 @@
-"""The people who work here: invitations, forgotten passwords, profiles, and who may do what."""
+"""The people who work here: log-ins, invitations, passwords, profiles, and who may do what."""

@@ -1,5 +1,7 @@
-"""Invitations, password resets, own profiles and sessions, and switching between businesses."""
+"""Log-ins, invitations, password resets, own profiles and sessions, and switching between businesses."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -7,19 +9,163 @@ from itsdangerous import BadSignature
 
 from contatto.accounts import actions as accounts
 from contatto.accounts import store as accounts_store
-from contatto.accounts.actions import NewMember
-from contatto.accounts.model import BusinessId, Caller, Ended, Member, Role, Session, User, Workplace
+from contatto.accounts.actions import NewMember, open_session
+from contatto.accounts.model import BusinessId, Caller, Ended, FailedTries, Member, Role, User
 from contatto.accounts.rules import may_appoint, normal_email
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, purging, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import Translator
 from contatto.kit.ids import new_id
 from contatto.kit.rate_limits import SharedLimit
-from contatto.logins.actions import is_known_place
 from contatto.mail import NewMail, queue_mail
 from contatto.people import rules, store
-from contatto.people.model import Invitation, Newcomer, OpenedInvitation, Profile, ResetLink
+from contatto.people.model import Invitation, Newcomer, OpenedInvitation, ResetLink
+from contatto.people.store import invitations
+
+TRIES: Final = 10
+"""Attempts with one e-mail from one network; also those of a browser that a member used before."""
+TRIES_OF_NETWORK: Final = 60
+"""Attempts from one network with any e-mail; both limits apply to the window."""
+WINDOW: Final = timedelta(minutes=15)
+TRIES_OF_EMAIL: Final = 100
+"""Attempts in a day with one e-mail, from all networks without an earlier log-in."""
+DAY: Final = timedelta(days=1)
+FAILED_TRIES_DAYS: Final = 90
+"""Days for which failed attempts are saved, to report them to the member."""
+KNOWN_DAYS: Final = 365
+"""Days for which a browser or network is recognized after a log-in."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginAttempt:
+    """Counted log-in attempt, before its password is checked.
+
+    ``device`` is the token of a browser that signed in here before, else empty. ``candidates`` are the
+    members with this e-mail; the password decides between them. ``knows_device`` and ``knows_network``:
+    one of them signed in from there before.
+    """
+
+    email: str
+    network: str
+    device: str
+    candidates: tuple[Member, ...]
+    knows_device: bool
+    knows_network: bool
+
+
+_OF_DEVICE: Final = SharedLimit("login of device", TRIES, WINDOW)
+_OF_NETWORK_AND_EMAIL: Final = SharedLimit("login of both", TRIES, WINDOW)
+_OF_NETWORK: Final = SharedLimit("login of network", TRIES_OF_NETWORK, WINDOW)
+_OF_EMAIL: Final = SharedLimit("login of e-mail", TRIES_OF_EMAIL, DAY)
+
+
+def count_login(tx: Tx, email: str, network: str, device: str) -> LoginAttempt:
+    """Count a log-in attempt before its password is checked; a correct password refunds it.
+
+    A browser that the member used before has its own limit, which strangers cannot use up. On a network
+    that the member used before, attempts from elsewhere do not count.
+
+    Raises:
+        Refused: TOO_MANY, with the seconds to wait; such an attempt saves nothing.
+    """
+    candidates = tuple(accounts_store.list_members_by_email(tx, email))
+    knows_device, knows_network = _knows(tx, candidates, network, device)
+    attempt = LoginAttempt(email, network, device, candidates, knows_device, knows_network)
+    for limit, key in _limits(attempt):
+        limit.take(tx, key)
+    store.record_login_try(tx, _mark(tx, "e-mail", email), _place(tx, attempt))
+    return attempt
+
+
+def _limits(attempt: LoginAttempt) -> list[tuple[SharedLimit, str]]:
+    """Return the limits of an attempt, always in one order to prevent deadlocks."""
+    if attempt.knows_device:
+        return [(_OF_DEVICE, f"{attempt.device} {attempt.email}")]
+    network_and_email = f"{attempt.network} {attempt.email}"
+    limits = [(_OF_NETWORK_AND_EMAIL, network_and_email), (_OF_NETWORK, attempt.network)]
+    return limits if attempt.knows_network else [*limits, (_OF_EMAIL, attempt.email)]
+
+
+def is_known_place(tx: Tx, email: str, network: str, device: str) -> bool:
+    """Report whether somebody signed in with an e-mail from this browser or network before."""
+    return any(_knows(tx, accounts_store.list_members_by_email(tx, email), network, device))
+
+
+def _knows(tx: Tx, members: Collection[Member], network: str, device: str) -> tuple[bool, bool]:
+    """Report whether one of the members signed in from a browser, and from a network.
+
+    An unknown e-mail costs the same statements.
+    """
+    knows_device = knows_network = False
+    for member in members or (None,):
+        of_device, of_network = _known_marks(tx, member, network, device)
+        user_id = member.user_id if member else ""
+        known_marks = store.list_known_marks(tx, user_id, (of_device, of_network))
+        knows_device |= bool(device) and of_device in known_marks
+        knows_network |= of_network in known_marks
+    return knows_device, knows_network
+
+
+def _known_marks(tx: Tx, member: Member | None, network: str, device: str) -> tuple[str, str]:
+    """Return the fingerprints of a browser and a network; a new password invalidates them."""
+    secret = member.password_hash if member else ""
+    return _mark(tx, "device", secret, device), _mark(tx, "network", secret, network)
+
+
+def _place(tx: Tx, attempt: LoginAttempt) -> str:
+    """Return the fingerprint of the origin of an attempt."""
+    kind = ("device", attempt.device) if attempt.knows_device else ("network", attempt.network)
+    return _mark(tx, *kind)
+
+
+def _mark(tx: Tx, *parts: str) -> str:
+    return tx.vault.blind("\0".join(parts), "log-ins").hex()
+
+
+def start_session(
+    tx: Tx, attempt: LoginAttempt, checked: Member, days: int, device: str, browser: str = ""
+) -> tuple[Member, str, FailedTries | None]:
+    """Open a session after a correct password, and return its token; only the hash is saved.
+
+    Args:
+        tx: an open transaction.
+        attempt: the counted attempt.
+        checked: the member with the right password.
+        days: how long the session lasts at most.
+        device: token by which the browser is recognized from now on.
+        browser: its user agent.
+
+    Returns:
+        The member, the token, and the failed tries from elsewhere since the member signed in last.
+
+    Raises:
+        Refused: WRONG_LOGIN, when the member was changed while the password was checked.
+    """
+    give_login_back(tx, attempt)
+    failed = store.delete_login_tries(tx, _mark(tx, "e-mail", attempt.email), _place(tx, attempt))
+    member = accounts_store.find_member(tx, checked.business_id, checked.id)
+    is_active = member is not None and member.deactivated_at is None
+    if member is None or not is_active or member.password_hash != checked.password_hash:
+        raise Refused(errors.WRONG_LOGIN)
+    store.save_known_marks(tx, member, _known_marks(tx, member, attempt.network, device))
+    return member, open_session(tx, member, days, failed, browser), failed
+
+
+def give_login_back(tx: Tx, attempt: LoginAttempt) -> None:
+    """Refund an attempt with a correct password to its limits."""
+    for limit, key in _limits(attempt):
+        limit.give_back(tx, key)
+
+
+_purge_failed_tries: Final = purging(store.failed_logins.c.last_at, timedelta(days=FAILED_TRIES_DAYS))
+_purge_known_marks: Final = purging(store.known_logins.c.last_at, timedelta(days=KNOWN_DAYS))
+
+
+def purge_logins(tx: Tx) -> int:
+    """Delete expired attempts and fingerprints; return the number of rows."""
+    return _purge_failed_tries(tx) + _purge_known_marks(tx)
+
 
 _DAY: Final = timedelta(days=1)
 _INVITED: Final = SharedLimit("invitations", 100, _DAY)
@@ -69,13 +215,13 @@ def invite_member(
             raise Refused(errors.INVALID, "email: this member was deactivated. Reactivate them instead.")
         if member is not None:
             raise Refused(errors.INVALID, "email: a member with this address exists already.")
-        store.delete_invitations_to(tx, business_id, address)
+        tx.delete(invitations, business_id, email=address)
     if store.count_invitations(tx, business_id) >= rules.MOST_INVITATIONS:
         raise Refused(errors.INVALID, "email: too many open invitations. Cancel one first.")
     until = tx.now + rules.INVITED_FOR
     inviter_id = inviter.subject_id if inviter else ""
     invitation = Invitation(new_id(), business_id, address, role, inviter_id, tx.now, until)
-    store.save_invitation(tx, invitation)
+    tx.insert(invitations, row_of(invitation))
     return invitation
 
 
@@ -94,7 +240,7 @@ def withdraw_invitation(tx: Tx, business_id: BusinessId, invitation_id: str) -> 
     Raises:
         Refused: NOT_FOUND.
     """
-    if not store.delete_invitation(tx, business_id, invitation_id):
+    if not tx.delete(invitations, business_id, id=invitation_id):
         raise Refused(errors.NOT_FOUND)
 
 
@@ -183,10 +329,10 @@ def accept_invitation(
     invitation = opened.invitation
     if not opened.email or (sends_mail and not opened.is_confirmed):
         raise Refused(errors.LINK_OVER)
-    if not store.delete_invitation(tx, invitation.business_id, invitation.id):
+    if not tx.delete(invitations, invitation.business_id, id=invitation.id):
         raise Refused(errors.LINK_OVER)
     if checked is None:
-        new = NewMember(opened.email, newcomer.display_name, invitation.role, "")
+        new = NewMember(opened.email, newcomer.display_name, invitation.role)
         return accounts.add_member(
             tx, invitation.business_id, new, newcomer.password_hash, is_confirmed=opened.is_confirmed
         )
@@ -196,9 +342,7 @@ def accept_invitation(
     return accounts.join_business(tx, invitation.business_id, user, newcomer.display_name, invitation.role)
 
 
-def purge_invitations(tx: Tx) -> int:
-    """Delete expired invitations; return their number."""
-    return store.delete_expired_invitations(tx, tx.now)
+purge_invitations: Final = purging(invitations.c.expires_at)
 
 
 def ask_for_reset(tx: Tx, email: str, network: str, base_url: str, words: Translator) -> None:
@@ -317,25 +461,6 @@ def change_own_password(
     if member.password_hash != checked.password_hash:
         raise Refused(errors.WRONG_LOGIN)
     return accounts.change_password(tx, member, password_hash, session, keep_tokens=keep_tokens)
-
-
-def save_profile(tx: Tx, caller: Caller, profile: Profile) -> None:
-    """Save a member's profile: the name for this business, language and time zone for all of theirs.
-
-    Raises:
-        Refused: INVALID.
-    """
-    accounts.choose_language(tx, caller.user_id, profile.language)
-    accounts.change_profile(tx, caller, " ".join(profile.display_name.split()), profile.timezone)
-
-
-def list_own_sessions(tx: Tx, user_id: str) -> list[tuple[Workplace, Session]]:
-    """List a person's sessions in all businesses; the transaction must have no tenant restriction."""
-    return [
-        (membership, session)
-        for membership in accounts_store.list_workplaces(tx, user_id)
-        for session in accounts_store.list_sessions(tx, membership.business_id, membership.id)
-    ]
 
 
 def end_own_session(tx: Tx, user_id: str, session_id: str) -> None:

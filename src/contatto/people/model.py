@@ -56,12 +56,3 @@ class Newcomer:
 
     display_name: str
     password_hash: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """Own profile of a member."""
-
-    display_name: str
-    language: str
-    timezone: str

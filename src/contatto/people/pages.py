@@ -1,9 +1,9 @@
-"""Pages of members, invitations, password resets, and own profiles."""
+"""Pages of log-in, members, invitations, password resets, and own profiles."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import Form, Request
 from pydantic import BaseModel, Field
@@ -11,28 +11,133 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts import actions as accounts
 from contatto.accounts import store as accounts_store
-from contatto.accounts.actions import end_session, hash_password, open_session, password_fits
-from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes, require
-from contatto.accounts.model import Access, Caller, Credential, Member, Permission, Role
-from contatto.accounts.rules import check_password, may_appoint, normal_email, time_zones
-from contatto.audit import AuditRecord, append_audit_record
+from contatto.accounts.actions import end_session, hash_password, match_password, open_session, password_fits
+from contatto.accounts.auth import (
+    FormCaller,
+    PageCaller,
+    may,
+    member_caller,
+    page_routes,
+    record_act,
+    require,
+)
+from contatto.accounts.model import Access, Caller, Credential, FailedTries, Member, Permission, Role
+from contatto.accounts.rules import (
+    check_password,
+    home_path,
+    local_path,
+    may_appoint,
+    normal_email,
+    time_zones,
+)
 from contatto.kit import errors
 from contatto.kit.concurrency import HashPool
 from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import split_fault
-from contatto.kit.ids import hash_secret
+from contatto.kit.ids import hash_secret, new_secret
 from contatto.kit.languages import translator_for
 from contatto.kit.rate_limits import client_network
-from contatto.logins.actions import count_login, give_login_back
 from contatto.mail import NewMail, queue_mail
 from contatto.people import actions, rules, store
-from contatto.people.model import Newcomer, OpenedInvitation, Profile
-from contatto.ui.render import check_csrf, session_token, set_session, translator_of
+from contatto.people.actions import count_login, give_login_back
+from contatto.people.model import Newcomer, OpenedInvitation
+from contatto.ui.render import (
+    DEVICE_KEY,
+    check_csrf,
+    clear_session,
+    device_of,
+    keep_device,
+    session_token,
+    set_session,
+    translator_of,
+)
 from contatto.ui.requests import context_of, part_of
 
 router = page_routes()
+
+
+@router.get("/login", Access(Credential.ANYBODY))
+async def show_login(request: Request, next: str = "", reset: str = "") -> HTMLResponse:
+    values = {"email": "", "error": None, "next": local_path(next), "is_reset": bool(reset)}
+    return context_of(request).pages.render(request, "people/login.html", values)
+
+
+@router.post("/login", Access(Credential.ANYBODY))
+async def post_login(
+    request: Request,
+    email: Annotated[str, Form()] = "",
+    password: Annotated[str, Form()] = "",
+    next: Annotated[str, Form()] = "",
+) -> Response:
+    """Check the password outside any transaction, between the count of the attempt and the session."""
+    context, pool, network = context_of(request), part_of(request, HashPool), client_network(request)
+    await check_csrf(request, context.pages.csrf_signer)
+    signer = context.vault.signer(DEVICE_KEY)
+    device = device_of(request, signer)
+    days, device_token = context.settings.session_days, device or new_secret("device")
+    browser = request.headers.get("user-agent", "")
+    try:
+        try:
+            normal = normal_email(email)
+        except Refused:
+            raise Refused(errors.WRONG_LOGIN) from None
+        with pool.place(network, is_known=bool(device)):
+            attempt = await context.db.write(lambda tx: actions.count_login(tx, normal, network, device))
+            checked = await pool.run(match_password, attempt.candidates, password[:1000])
+        if checked is None:
+            raise Refused(errors.WRONG_LOGIN)
+
+        def start(tx: Tx) -> tuple[Caller, str, FailedTries | None]:
+            member, token, failed = actions.start_session(tx, attempt, checked, days, device_token, browser)
+            business = accounts_store.find_business(tx, member.business_id)
+            if business is None:
+                raise Refused(errors.WRONG_LOGIN)
+            record_act(tx, request, member, "POST /login")
+            return member_caller(member, business), token, failed
+
+        caller, token, failed = await context.db.write(start)
+    except Refused as refused:
+        words = translator_of(request)
+        values = {
+            "email": email,
+            "error": f"{refused.detail_in(words)} {words.gettext(refused.code.remedy)}",
+            "next": local_path(next),
+            "is_reset": False,
+        }
+        return context.pages.render(request, "people/login.html", values, refused=refused)
+    next_path = local_path(next) or home_path(caller.permissions, is_operator=caller.is_operator)
+    response = RedirectResponse(f"/login/tries?next={quote(next_path)}" if failed else next_path, 303)
+    set_session(response, token, context.pages.cookies)
+    keep_device(response, device_token, signer, context.pages.cookies)
+    return response
+
+
+@router.get("/login/tries", Access(Credential.MEMBER))
+async def show_tries(request: Request, caller: PageCaller, next: str = "") -> Response:
+    """Show after a log-in how many failed attempts came from elsewhere since the last one."""
+    context = context_of(request)
+    token = session_token(request)
+    failed = await context.db.read(
+        lambda tx: accounts_store.find_failed_tries(tx, caller.business_id, hash_secret(token))
+    )
+    next_path = local_path(next) or home_path(caller.permissions, is_operator=caller.is_operator)
+    if failed is None:
+        return RedirectResponse(next_path, 303)
+    values = {"caller": caller, "failed": failed, "next": next_path}
+    return context.pages.render(request, "people/tries.html", values)
+
+
+@router.post("/logout", Access(Credential.MEMBER))
+async def post_logout(request: Request, caller: FormCaller) -> RedirectResponse:
+    token = session_token(request)
+    await context_of(request).db.write(lambda tx: end_session(tx, token))
+    response = RedirectResponse("/login", 303)
+    clear_session(response)
+    return response
+
+
 MEMBERS_PAGE = "/settings/members"
 
 
@@ -44,35 +149,11 @@ class InvitationForm(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _InvitationRow:
-    id: str
-    email: str
-    role: Role
-    expires_at: datetime
-    link: str
-
-
-@dataclass(frozen=True, slots=True)
 class _HandedLink:
     """Password-reset link to hand over, shown once."""
 
     name: str
     url: str
-
-
-@dataclass(frozen=True, slots=True)
-class _MemberRow:
-    """Member in the list; ``may_change``: the caller may change their role, and deactivate them."""
-
-    id: str
-    display_name: str
-    email: str
-    role: Role
-    sessions: int
-    last_login_at: datetime | None
-    deactivated_at: datetime | None
-    is_you: bool
-    may_change: bool
 
 
 @router.get("/settings/members", Access(Credential.MEMBER))
@@ -187,33 +268,13 @@ async def _render_members(
     manages = may(caller, Permission.ADMINISTER)
 
     def load(tx: Tx) -> dict[str, Any]:
-        sessions = accounts_store.count_sessions(tx, caller.business_id) if manages else {}
-        invited = store.list_invitations(tx, caller.business_id) if manages else []
+        invitations = store.list_invitations(tx, caller.business_id) if manages else []
         base_url = context.settings.base_url
         return {
-            "members": [
-                _MemberRow(
-                    id=member.id,
-                    display_name=member.display_name,
-                    email=member.email,
-                    role=member.role,
-                    sessions=sessions.get(member.id, 0),
-                    last_login_at=member.last_login_at,
-                    deactivated_at=member.deactivated_at,
-                    is_you=member.id == caller.subject_id,
-                    may_change=caller.role is not None and may_appoint(caller.role, member.role),
-                )
-                for member in accounts_store.list_members(tx, caller.business_id)
-            ],
+            "members": accounts_store.list_members(tx, caller.business_id),
+            "session_counts": accounts_store.count_sessions(tx, caller.business_id) if manages else {},
             "invitations": [
-                _InvitationRow(
-                    invitation.id,
-                    invitation.email,
-                    invitation.role,
-                    invitation.expires_at,
-                    base_url + actions.invitation_path(tx, invitation),
-                )
-                for invitation in invited
+                (invitation, base_url + actions.invitation_path(tx, invitation)) for invitation in invitations
             ],
         }
 
@@ -224,6 +285,7 @@ async def _render_members(
         "can_manage": manages,
         "sends_mail": context.settings.sends_mail,
         "roles": [role for role in Role if may_appoint(own, role)] if manages else [],
+        "changeable_roles": [role for role in Role if caller.role and may_appoint(caller.role, role)],
         "role_says": rules.ROLE_TEXTS,
         "typed": typed or InvitationForm(),
         "error": split_fault(problem, translator_of(request))[1] if problem else "",
@@ -303,9 +365,7 @@ async def _join(request: Request, token: str, form: JoiningForm, opened: OpenedI
     def join(tx: Tx) -> str:
         newcomer, sends_mail = Newcomer(form.display_name, hashed), context.settings.sends_mail
         member = actions.accept_invitation(tx, token, newcomer, checked, sends_mail=sends_mail)
-        actor = (member.business_id, member.id, member.display_name)
-        act = "POST /invitations/{token}"
-        append_audit_record(tx, AuditRecord(*actor, act, f"member_id={member.id}", request.state.request_id))
+        record_act(tx, request, member, "POST /invitations/{token}", f"member_id={member.id}")
         if session_token(request):
             end_session(tx, session_token(request))
         browser = request.headers.get("user-agent", "")
@@ -382,9 +442,7 @@ async def post_reset(
 
     def reset(tx: Tx) -> Member:
         member = actions.reset_password(tx, token, hashed)
-        actor = (member.business_id, member.id, member.display_name)
-        act = "POST /password/reset/{token}"
-        append_audit_record(tx, AuditRecord(*actor, act, f"member_id={member.id}", request.state.request_id))
+        record_act(tx, request, member, "POST /password/reset/{token}", f"member_id={member.id}")
         if context.settings.sends_mail:
             words = translator_for(member.language) if member.language else translator_of(request)
             queue_mail(tx, NewMail(member.business_id, member.email, *rules.changed_mail(words)))
@@ -429,16 +487,6 @@ class PasswordForm(BaseModel):
     keep_tokens: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _SessionRow:
-    id: str
-    business: str
-    browser: str
-    created_at: datetime
-    last_used_at: datetime
-    is_this: bool
-
-
 @router.get("/settings/profile", Access(Credential.MEMBER))
 async def show_profile(request: Request, caller: PageCaller, done: str = "") -> HTMLResponse:
     return await _render_profile(request, caller, done=done)
@@ -448,9 +496,9 @@ async def show_profile(request: Request, caller: PageCaller, done: str = "") -> 
 async def post_profile(
     request: Request, caller: FormCaller, form: Annotated[ProfileForm, Form()]
 ) -> Response:
-    profile = Profile(form.display_name, form.language, form.timezone)
+    values = form.display_name, form.language, form.timezone
     try:
-        await context_of(request).db.write(lambda tx: actions.save_profile(tx, caller, profile))
+        await context_of(request).db.write(lambda tx: accounts.change_profile(tx, caller, *values))
     except Refused as refused:
         return await _render_profile(request, caller, profile=form, problem=refused)
     return RedirectResponse(f"{PROFILE_PAGE}?done=profile", 303)
@@ -524,21 +572,15 @@ async def _render_profile(
     done: str = "",
 ) -> HTMLResponse:
     context = context_of(request)
-    this = hash_secret(session_token(request))
 
     def load(tx: Tx) -> dict[str, Any]:
+        workplaces = accounts_store.list_workplaces(tx, caller.user_id)
         return {
-            "workplaces": accounts_store.list_workplaces(tx, caller.user_id),
+            "workplaces": workplaces,
             "sessions": [
-                _SessionRow(
-                    id=session.id,
-                    business=membership.name,
-                    browser=session.browser,
-                    created_at=session.created_at,
-                    last_used_at=session.last_used_at,
-                    is_this=session.token_hash == this,
-                )
-                for membership, session in actions.list_own_sessions(tx, caller.user_id)
+                (membership.name, session)
+                for membership in workplaces
+                for session in accounts_store.list_sessions(tx, membership.business_id, membership.id)
             ],
         }
 
@@ -552,6 +594,7 @@ async def _render_profile(
         or ProfileForm(display_name=caller.display_name, language=caller.language, timezone=caller.timezone),
         "errors": {field or "password": says} if says else {},
         "zones": [(zone, zone) for zone in time_zones()],
+        "own_hash": hash_secret(session_token(request)),
         "done": done,
     }
     return context.pages.render(request, "people/profile.html", values, refused=problem)

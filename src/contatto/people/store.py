@@ -1,12 +1,69 @@
-"""Table of open invitations."""
+"""Tables of log-ins, recognized browsers and networks, and open invitations."""
 
-from datetime import datetime
+from collections.abc import Collection
 
-from sqlalchemy import Column, Index, String, Table, func, select
+from sqlalchemy import Column, Index, Integer, String, Table, func, select
 
-from contatto.accounts.model import BusinessId, Role
-from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, row_of, tenant
+from contatto.accounts.model import BusinessId, FailedTries, Member, Role
+from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, tenant
 from contatto.people.model import Invitation
+
+known_logins = Table(
+    "known_logins",
+    metadata,
+    Column("user_id", String(36), primary_key=True),
+    Column("mark", String(32), primary_key=True),
+    instant("last_at"),
+    Index("ix_known_logins_last_at", "last_at"),
+)
+"""Fingerprints (marks) of browsers and networks from which a person signed in."""
+
+failed_logins = Table(
+    "failed_logins",
+    metadata,
+    Column("email_mark", String(32), primary_key=True),
+    Column("mark", String(32), primary_key=True),
+    Column("count", Integer, nullable=False),
+    instant("since"),
+    instant("last_at"),
+    Index("ix_failed_logins_last_at", "last_at"),
+)
+"""Attempts without a session, by e-mail and origin."""
+
+
+def list_known_marks(tx: Tx, user_id: str, marks: Collection[str]) -> set[str]:
+    """Return the marks from which a person signed in before."""
+    user_marks = select(known_logins.c.mark).where(known_logins.c.user_id == user_id)
+    return set(tx.execute(user_marks.where(known_logins.c.mark.in_(marks))).scalars())
+
+
+def save_known_marks(tx: Tx, member: Member, marks: Collection[str]) -> None:
+    """Save the marks from which a member signed in."""
+    row = {"user_id": member.user_id, "last_at": tx.now}
+    insert = tx.upsert(known_logins).values([row | {"mark": mark} for mark in sorted(marks)])
+    upsert = insert.on_conflict_do_update(
+        index_elements=["user_id", "mark"], set_={"last_at": insert.excluded.last_at}
+    )
+    tx.execute(upsert)
+
+
+def record_login_try(tx: Tx, email_mark: str, mark: str) -> None:
+    """Count an attempt for an e-mail from one origin; a correct password deletes those of the e-mail."""
+    row = {"email_mark": email_mark, "mark": mark, "count": 1, "since": tx.now, "last_at": tx.now}
+    changes = {"count": failed_logins.c.count + 1, "last_at": tx.now}
+    insert = tx.upsert(failed_logins).values(row)
+    tx.execute(insert.on_conflict_do_update(index_elements=["email_mark", "mark"], set_=changes))
+
+
+def delete_login_tries(tx: Tx, email_mark: str, own_mark: str) -> FailedTries | None:
+    """Delete the attempts for an e-mail; return those that came from other marks."""
+    of_email = failed_logins.delete().where(failed_logins.c.email_mark == email_mark)
+    deleted = tx.execute(of_email.returning(failed_logins)).mappings().all()
+    foreign_rows = [row for row in deleted if row["mark"] != own_mark]
+    if not foreign_rows:
+        return None
+    return FailedTries(sum(row["count"] for row in foreign_rows), min(row["since"] for row in foreign_rows))
+
 
 invitations = Table(
     "invitations",
@@ -21,10 +78,6 @@ invitations = Table(
     Index("ix_invitations_business_id", "business_id"),
     Index("ix_invitations_expires_at", "expires_at"),
 )
-
-
-def save_invitation(tx: Tx, invitation: Invitation) -> None:
-    tx.insert(invitations, row_of(invitation))
 
 
 def find_any_invitation(tx: Tx, invitation_id: str) -> Invitation | None:
@@ -44,20 +97,3 @@ def list_invitations(tx: Tx, business_id: BusinessId) -> list[Invitation]:
 def count_invitations(tx: Tx, business_id: BusinessId) -> int:
     conditions = invitations.c.business_id == business_id, invitations.c.expires_at > tx.now
     return int(tx.scalar(select(func.count()).where(*conditions)))
-
-
-def delete_invitation(tx: Tx, business_id: BusinessId, invitation_id: str) -> bool:
-    """Delete an invitation; return whether it existed, true for only one of two concurrent calls."""
-    conditions = invitations.c.business_id == business_id, invitations.c.id == invitation_id
-    return tx.execute(invitations.delete().where(*conditions)).rowcount == 1
-
-
-def delete_invitations_to(tx: Tx, business_id: BusinessId, email: str) -> None:
-    """Delete the invitations to an e-mail."""
-    conditions = invitations.c.business_id == business_id, invitations.c.email == email
-    tx.execute(invitations.delete().where(*conditions))
-
-
-def delete_expired_invitations(tx: Tx, before: datetime) -> int:
-    """Delete expired invitations; return their number."""
-    return tx.delete_some(invitations, invitations.c.expires_at <= before)

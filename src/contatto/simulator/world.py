@@ -566,7 +566,7 @@ def build_world(tx: Tx, logins: tuple[Login, ...], tracking: Signer) -> DemoWorl
     """Create the business and its ads in one transaction, through the same actions as ever."""
     business = accounts.create_business(tx, BUSINESS)
     for (role, name), login in zip(_MEMBERS, logins, strict=True):
-        accounts.add_member(tx, business.id, NewMember(login.email, name, role, ""), login.password_hash)
+        accounts.add_member(tx, business.id, NewMember(login.email, name, role), login.password_hash)
     new_account = NewAdAccount(f"{BUSINESS} Singapore", "SG", "SGD", TIMEZONE)
     ad_account = accounts.add_ad_account(tx, business.id, new_account)
     _, token = accounts.issue_token(tx, business.id, "Demo", [scope.value for scope in Permission])

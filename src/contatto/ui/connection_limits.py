@@ -14,9 +14,8 @@ of `httptools_impl.py` and `flow_control.py`, then renew the test.
 """
 
 import asyncio
-from abc import abstractmethod
 from enum import Enum, auto
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -33,109 +32,6 @@ _SHARE_OF_ONE: Final = 4
 """One network may have a quarter of all connections."""
 _SWEEP_S: Final = 1.0
 TOO_SLOW: Final = (408, "Request Timeout")
-
-
-class Connection(Protocol):
-    """Connection as `Connections` sees it."""
-
-    network: str
-    client: tuple[str, int] | None
-
-    @abstractmethod
-    def is_late(self, now_s: float) -> bool:
-        """Return whether the awaited bytes are overdue."""
-
-    @abstractmethod
-    def end(self, fault: tuple[int, str]) -> None:
-        """Close it, with an answer if a request has none yet."""
-
-    @abstractmethod
-    def abort(self) -> None:
-        """Close it at once."""
-
-
-class _Network:
-    """Connections of one network."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.waiting: dict[Connection, None] = {}
-
-
-class Connections:
-    """Registry of a server's connections, which closes those that wait for too long.
-
-    Args:
-        most: greatest number of connections.
-        proxies: comma-separated addresses of reverse proxies, which represent many networks.
-    """
-
-    def __init__(self, most: int, proxies: str = "") -> None:
-        self.most = most
-
-        async def no_app(*_: object) -> None: ...  # uvicorn parses lists of proxies only around an app
-
-        self._proxies = ProxyHeadersMiddleware(no_app, proxies).trusted_hosts
-        self._networks: dict[str, _Network] = {}
-        self._count = 0
-        self._waiting: dict[Connection, None] = {}
-        self._unread: dict[Connection, float] = {}
-
-    async def watch(self) -> None:
-        """Close overdue connections every second, until cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(_SWEEP_S)
-            self.sweep(loop.time())
-
-    def sweep(self, now_s: float) -> None:
-        """Close overdue connections."""
-        for connection in [waiting for waiting in self._waiting if waiting.is_late(now_s)]:
-            connection.end(TOO_SLOW)
-        for connection in [unread for unread, since in self._unread.items() if now_s - since > READ_S]:
-            connection.abort()
-
-    def has_room(self, connection: Connection) -> bool:
-        """Count a new connection, and return whether the limits allow it."""
-        own = self._networks.setdefault(connection.network, _Network())
-        own.count += 1
-        self._count += 1
-        is_many = own.count > max(1, self.most // _SHARE_OF_ONE) and not self._is_proxy(connection)
-        return self._count <= self.most and not is_many
-
-    def leave(self, connection: Connection) -> None:
-        self.work(connection)
-        self._unread.pop(connection, None)
-        own = self._networks[connection.network]
-        own.count -= 1
-        self._count -= 1
-        if not own.count:
-            del self._networks[connection.network]
-
-    def wait(self, connection: Connection) -> None:
-        """Mark a connection as waiting for bytes; close the oldest one where too many wait."""
-        self.work(connection)  # it takes the last place again
-        own = self._networks[connection.network].waiting
-        own[connection] = self._waiting[connection] = None
-        if len(own) > MOST_WAITING_OF_ONE and not self._is_proxy(connection):
-            next(iter(own)).end(TOO_SLOW)
-        elif len(self._waiting) > min(MOST_WAITING, self.most):
-            next(iter(self._waiting)).end(TOO_SLOW)
-
-    def work(self, connection: Connection) -> None:
-        """Mark a connection as working on a complete request."""
-        self._waiting.pop(connection, None)
-        self._networks[connection.network].waiting.pop(connection, None)
-
-    def note_unread(self, connection: Connection, since_s: float | None) -> None:
-        """Record since when the client reads nothing; None when it reads again."""
-        if since_s is None:
-            self._unread.pop(connection, None)
-        else:
-            self._unread[connection] = since_s
-
-    def _is_proxy(self, connection: Connection) -> bool:
-        return connection.client is not None and connection.client[0] in self._proxies
 
 
 HEAD_S: Final = 10.0
@@ -172,15 +68,10 @@ class _HeldFlow(FlowControl):
             super().resume_reading()
 
 
-def guarded_by(connections: Connections) -> type[asyncio.Protocol]:
-    """Return the protocol class for a server's configuration, bound to its connections."""
-    return type("Guarded", (GuardedProtocol,), {"registry": connections})
-
-
 class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with limits of time and size."""
 
-    registry: Connections
+    registry: "Connections"
     flow: _HeldFlow
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -337,3 +228,92 @@ class GuardedProtocol(HttpToolsProtocol):
             self.registry.work(self)
         else:
             self.registry.wait(self)
+
+
+class _Network:
+    """Connections of one network."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.waiting: dict[GuardedProtocol, None] = {}
+
+
+class Connections:
+    """Registry of a server's connections, which closes those that wait for too long.
+
+    Args:
+        most: greatest number of connections.
+        proxies: comma-separated addresses of reverse proxies, which represent many networks.
+    """
+
+    def __init__(self, most: int, proxies: str = "") -> None:
+        self.most = most
+
+        async def no_app(*_: object) -> None: ...  # uvicorn parses lists of proxies only around an app
+
+        self._proxies = ProxyHeadersMiddleware(no_app, proxies).trusted_hosts
+        self._networks: dict[str, _Network] = {}
+        self._count = 0
+        self._waiting: dict[GuardedProtocol, None] = {}
+        self._unread: dict[GuardedProtocol, float] = {}
+
+    async def watch(self) -> None:
+        """Close overdue connections every second, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            self.sweep(loop.time())
+
+    def sweep(self, now_s: float) -> None:
+        """Close overdue connections."""
+        for connection in [waiting for waiting in self._waiting if waiting.is_late(now_s)]:
+            connection.end(TOO_SLOW)
+        for connection in [unread for unread, since in self._unread.items() if now_s - since > READ_S]:
+            connection.abort()
+
+    def has_room(self, connection: GuardedProtocol) -> bool:
+        """Count a new connection, and return whether the limits allow it."""
+        own = self._networks.setdefault(connection.network, _Network())
+        own.count += 1
+        self._count += 1
+        is_many = own.count > max(1, self.most // _SHARE_OF_ONE) and not self._is_proxy(connection)
+        return self._count <= self.most and not is_many
+
+    def leave(self, connection: GuardedProtocol) -> None:
+        self.work(connection)
+        self._unread.pop(connection, None)
+        own = self._networks[connection.network]
+        own.count -= 1
+        self._count -= 1
+        if not own.count:
+            del self._networks[connection.network]
+
+    def wait(self, connection: GuardedProtocol) -> None:
+        """Mark a connection as waiting for bytes; close the oldest one where too many wait."""
+        self.work(connection)  # it takes the last place again
+        own = self._networks[connection.network].waiting
+        own[connection] = self._waiting[connection] = None
+        if len(own) > MOST_WAITING_OF_ONE and not self._is_proxy(connection):
+            next(iter(own)).end(TOO_SLOW)
+        elif len(self._waiting) > min(MOST_WAITING, self.most):
+            next(iter(self._waiting)).end(TOO_SLOW)
+
+    def work(self, connection: GuardedProtocol) -> None:
+        """Mark a connection as working on a complete request."""
+        self._waiting.pop(connection, None)
+        self._networks[connection.network].waiting.pop(connection, None)
+
+    def note_unread(self, connection: GuardedProtocol, since_s: float | None) -> None:
+        """Record since when the client reads nothing; None when it reads again."""
+        if since_s is None:
+            self._unread.pop(connection, None)
+        else:
+            self._unread[connection] = since_s
+
+    def _is_proxy(self, connection: GuardedProtocol) -> bool:
+        return connection.client is not None and connection.client[0] in self._proxies
+
+
+def guarded_by(connections: Connections) -> type[asyncio.Protocol]:
+    """Return the protocol class for a server's configuration, bound to its connections."""
+    return type("Guarded", (GuardedProtocol,), {"registry": connections})

@@ -637,6 +637,19 @@ class Tx:
         return self.connection.dialect.name == "postgresql"
 
 
+def purging(column: Column[Any], lifetime: timedelta | None = None) -> Callable[[Tx], int]:
+    """Return maintenance that deletes some rows older than a lifetime, or past their expiry, and counts them.
+
+    ``column`` is the time from which they live, or without a lifetime that of their expiry.
+    """
+
+    def purge(tx: Tx) -> int:
+        is_over = column <= tx.now if lifetime is None else column < tx.now - lifetime
+        return tx.delete_some(column.table, is_over)
+
+    return purge
+
+
 def rows_of(table: Table, business_id: Any, **values: Any) -> list[ColumnElement[bool]]:
     """Return the conditions for rows of a business with these values, or one of several."""
     several = {name for name, value in values.items() if isinstance(value, list | tuple | Set)}

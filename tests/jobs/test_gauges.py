@@ -1,6 +1,6 @@
 """The text format of Prometheus, and its token."""
 
-from contatto.vitals.rules import Gauge, Sample, may_scrape, write_gauges
+from contatto.jobs.rules import Gauge, Sample, may_scrape, write_gauges
 
 
 def test_gauges_are_written_with_help_type_and_labels_that_cannot_break_out() -> None:

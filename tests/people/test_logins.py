@@ -21,8 +21,8 @@ from contatto.kit.concurrency import KEPT_FOR_KNOWN, OF_ONE_NETWORK, PLACES, Has
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.rate_limits import purge_limits
-from contatto.logins import actions as logins
-from contatto.logins.actions import FAILED_TRIES_DAYS, TRIES, TRIES_OF_EMAIL, TRIES_OF_NETWORK, WINDOW
+from contatto.people import actions as logins
+from contatto.people.actions import FAILED_TRIES_DAYS, TRIES, TRIES_OF_EMAIL, TRIES_OF_NETWORK, WINDOW
 from contatto.ui.render import DEVICE_COOKIE, SESSION_COOKIE
 from tests.journeys.running import EMAIL, PASSWORD, csrf_of, open_house, weak_hash
 from tests.unchanged import nothing_changes
@@ -48,7 +48,7 @@ class Street:
         return TestClient(self.app, base_url="http://127.0.0.1:8000", client=(address, 50_000))
 
     def add_member(self, email: str) -> None:
-        new = NewMember(email, "Second", Role.OWNER, PASSWORD)
+        new = NewMember(email, "Second", Role.OWNER)
         hashed = weak_hash(PASSWORD)
         self.context.db.write_now(lambda tx: accounts.add_member(tx, self.business_id, new, hashed))  # type: ignore[arg-type]
 

@@ -1,1 +1,0 @@
-"""Log-in: rate-limited attempts, and the sessions that they open."""
