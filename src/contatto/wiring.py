@@ -19,11 +19,10 @@ from contatto.capture.rules import warm
 from contatto.channels.actions import account_check_kind
 from contatto.channels.model import ChannelChecked, ChannelLost, Platform
 from contatto.channels.store import AppIndex, GatheredAccounts, list_registration_countries
-from contatto.crm.actions.checks import check_kind, comparison_kind, erasure_kind, poll_kind, trial_kind
-from contatto.crm.actions.deliveries import delivery_kind, purge_sync, release_deliveries, sweep_leads
-from contatto.crm.actions.targets import consent_kind, has_alarm, list_alarms
+from contatto.crm.actions.deliveries import CrmPorts, Intake, purge_sync, release_deliveries, sweep_leads
+from contatto.crm.actions.targets import crm_kinds, has_alarm, list_alarms
+from contatto.crm.connectors import CONNECTORS
 from contatto.crm.model import CrmProgressed
-from contatto.crm.registry import CONNECTORS, CrmPorts, Intake
 from contatto.crm.store.deliveries import crm_targets, has_sweep, list_lead_ids_in_state, list_states_of_leads
 from contatto.crm.store.deliveries import ledger as crm_ledger
 from contatto.delivery import store as delivery_store
@@ -31,11 +30,7 @@ from contatto.delivery.actions import ledger, results, training
 from contatto.delivery.actions.serving import AdServer, RecentCallers
 from contatto.forms import actions as forms
 from contatto.forms.model import FormSubmitted, TestLeadMade
-from contatto.forms.store import (
-    has_unused_form_picture,
-    list_answers_by_label,
-    list_receipts_of_lead,
-)
+from contatto.forms.store import has_unused_form_picture, list_receipts_of_lead
 from contatto.inbox.actions import forms as lead_forms
 from contatto.inbox.actions import incoming
 from contatto.inbox.actions.forms import GatheredSheets
@@ -123,8 +118,7 @@ from contatto.signals.actions import (
     has_signal_alarm,
     list_platform_counts,
     list_signal_alarms,
-    signal_kind,
-    signal_test_kind,
+    signal_kinds,
 )
 from contatto.signals.store import ledger as signal_ledger
 from contatto.subscriptions import actions as pushes
@@ -253,12 +247,7 @@ PORTS: Final = Parts(
         leads_merged=carry_merge,
         leads_gone=carry_erasure,
     ),
-    CrmPorts(
-        answers=list_answers_by_label,
-        intake=count_intake,
-        signals=list_platform_counts,
-        connectors=CONNECTORS,
-    ),
+    CrmPorts(intake=count_intake, signals=list_platform_counts, connectors=CONNECTORS),
     ChargePort(charge=ledger.charge_impressions, note_click=ledger.record_click),
     SpendPort(list_spent=delivery_store.list_spent),
 )
@@ -300,14 +289,11 @@ EXPORTS: Final = {
 def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     """Return the kinds of requests to outside systems, by the names that are kept with them."""
     urls = {Platform(name): url for name, url in settings.platform_urls.items() if name in set(Platform)}
-    bring = (delivery_kind(settings.base_url), trial_kind(settings.base_url))
-    asking = (check_kind(), poll_kind(), comparison_kind())
-    crm_kinds = (*bring, *asking, consent_kind(), erasure_kind())
     push_kinds = (pushes.push_kind(entity) for entity in Entity)
     kinds = (
-        reply_kind(urls), pull_kind(), mail_kind(settings.mail_from), *push_kinds, *crm_kinds,
-        account_check_kind(urls), alerts_actions.alert_push_kind(settings.mail_from, settings.base_url),
-        signal_kind(), signal_test_kind(),
+        reply_kind(urls), pull_kind(), mail_kind(settings.mail_from), account_check_kind(urls),
+        alerts_actions.alert_push_kind(settings.mail_from, settings.base_url), *push_kinds,
+        *crm_kinds(settings.base_url), *signal_kinds(),
     )  # fmt: skip
     return {kind.name: kind for kind in kinds}
 

@@ -6,13 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from contatto.crm.connectors.json_api import (
-    UNREADABLE_ANSWER,
-    json_request,
-    plain_reply,
-    read_json,
-    same_text,
-)
+from contatto.crm.connectors.json_api import UNREADABLE_ANSWER, json_request, read_json, same_text
 from contatto.crm.model import (
     ChangesListed,
     ConnectorSetting,
@@ -21,7 +15,6 @@ from contatto.crm.model import (
     CrmLink,
     CrmRecord,
     Cursor,
-    Denied,
     DescribeFields,
     Erased,
     EraseRecord,
@@ -44,13 +37,14 @@ from contatto.crm.model import (
     RecordsListed,
     RenewSecrets,
     Reply,
-    RetryLater,
     SecretsRenewed,
     ValueGone,
     WriteRecord,
     Written,
+    plain_reply,
 )
-from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+from contatto.integrations.model import Denied
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest, NotNow
 
 CHOICES = ("New", "Working", "Won", "Lost")
 type Record = dict[str, Any]
@@ -232,7 +226,7 @@ class MemoryConnector:
         wrong = plain_reply(answer)
         if wrong is not None:
             return wrong
-        return _good(operation, body) if isinstance(body, dict) else RetryLater(UNREADABLE_ANSWER)
+        return _good(operation, body) if isinstance(body, dict) else NotNow(UNREADABLE_ANSWER)
 
     def record_url(self, link: CrmLink, record_id: str) -> str:
         return f"{link.address}/records/{record_id}"

@@ -11,16 +11,17 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from contatto.crm.actions.targets import STATE_LIVES, ConsentVisitor, consent_address, read_consent
+from contatto.crm.connectors import CONNECTORS
 from contatto.crm.connectors.json_api import read_tokens, token_request
-from contatto.crm.model import CrmLink, Denied, RenewSecrets, RetryLater, SecretsRenewed, Target
-from contatto.crm.registry import CONNECTORS
+from contatto.crm.model import CrmLink, RenewSecrets, SecretsRenewed, Target
 from contatto.crm.rules.deliveries import consent_text
 from contatto.crm.store.deliveries import record_secrets
+from contatto.integrations.model import Denied
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.outbound.model import Ask, HttpAnswer, HttpRequest, OutboundRequest
+from contatto.kit.outbound.model import Ask, HttpAnswer, HttpRequest, NotNow, OutboundRequest
 from tests import make
 from tests.crm.engine import KINDS, claim, fresh, link, run_all, with_memory
 from tests.crm.memory import MemoryCrm
@@ -42,11 +43,11 @@ ZOHO: Final[Any] = CONNECTORS["zoho"].traits.oauth
         (400, {"status": "BAD_REFRESH_TOKEN", "message": "missing"}, Denied("bad_refresh_token")),
         (200, {"error": "invalid_code"}, Denied("invalid_code")),
         (401, {"error": "invalid_client"}, Denied("invalid_client")),
-        (400, {"error": "Access Denied", "status": "failure"}, RetryLater("400")),  # Zoho: too many requests
-        (429, {"error": "invalid_request"}, RetryLater("429")),
-        (503, {"error": "invalid_grant"}, RetryLater("503")),
-        (200, "<p>Sign in</p>", RetryLater("unreadable")),
-        (200, {"access_token": 7}, RetryLater("unreadable")),
+        (400, {"error": "Access Denied", "status": "failure"}, NotNow("400")),  # Zoho: too many requests
+        (429, {"error": "invalid_request"}, NotNow("429")),
+        (503, {"error": "invalid_grant"}, NotNow("503")),
+        (200, "<p>Sign in</p>", NotNow("unreadable")),
+        (200, {"access_token": 7}, NotNow("unreadable")),
     ],
 )
 def test_what_the_answer_of_a_token_end_point_means(status: int, body: Any, reply: Any) -> None:

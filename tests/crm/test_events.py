@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from contatto.crm.rules.mapping import LeadEvent, check_event_time, follows, status_of_event
+from contatto.crm.rules.deliveries import follows, status_of_event
+from contatto.crm.rules.events import LeadEvent, check_event_time
 from contatto.crm.store.events import lead_events
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused

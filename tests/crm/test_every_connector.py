@@ -7,12 +7,12 @@ from typing import get_args
 import httpx2
 import pytest
 
+from contatto.crm.connectors import CONNECTORS
 from contatto.crm.model import (
     ConnectorTraits,
     CrmConnector,
     CrmLink,
     Cursor,
-    Denied,
     DescribeFields,
     EraseRecord,
     ErasureLevel,
@@ -24,16 +24,14 @@ from contatto.crm.model import (
     MergeRecords,
     Operation,
     ReadRecord,
-    Rejected,
     RenewSecrets,
     Reply,
-    RetryLater,
     Unsupported,
     WriteRecord,
 )
-from contatto.crm.registry import CONNECTORS
-from contatto.crm.rules.mapping import ANSWER, PLAIN_SOURCES
-from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+from contatto.crm.rules.deliveries import ANSWER, PLAIN_SOURCES
+from contatto.integrations.model import Denied
+from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECRET = "TWFkZSB1cCBmb3IgdGVzdHMgYWxvbmU="
@@ -179,7 +177,7 @@ def test_no_answer_makes_it_raise_and_a_reason_is_a_short_code(connector: CrmCon
                 for memory in MEMORIES if status == 200 else (MEMORIES[number % len(MEMORIES)],):
                     reply = connector.read(link, operation, HttpAnswer(status, {}, body), memory)
                     assert isinstance(reply, get_args(Reply.__value__))
-                    if isinstance(reply, RetryLater | Denied | Rejected):
+                    if isinstance(reply, NotNow | Denied | Failed):
                         assert reply.reason.replace("_", "").isalnum()
                         assert len(reply.reason) <= 40
 
@@ -190,14 +188,14 @@ def test_a_page_in_html_is_never_taken_for_success(connector: CrmConnector) -> N
         pytest.skip("its 2xx says all: nothing is read from it")
     for operation, _ in asked(connector):
         reply = connector.read(link, operation, HttpAnswer(200, {}, HOSTILE[-1]), "")
-        assert isinstance(reply, RetryLater), operation
+        assert isinstance(reply, NotNow), operation
 
 
 def test_who_is_throttled_waits_as_long_as_the_other_side_says(connector: CrmConnector) -> None:
     link = link_of(connector.traits)
     for operation, _ in asked(connector):
         reply = connector.read(link, operation, THROTTLED, "")
-        assert isinstance(reply, RetryLater), operation
+        assert isinstance(reply, NotNow), operation
         assert reply.after_s == 17.0
 
 
@@ -207,7 +205,7 @@ def test_what_is_down_is_tried_again_and_who_is_not_let_in_is_renewed_or_told(
     link = link_of(connector.traits)
     for operation, _ in asked(connector):
         for status in (500, 502, 503, 504):
-            assert isinstance(connector.read(link, operation, HttpAnswer(status, {}, b""), ""), RetryLater)
+            assert isinstance(connector.read(link, operation, HttpAnswer(status, {}, b""), ""), NotNow)
         out = connector.read(link, operation, HttpAnswer(401, {}, b""), "")
         assert isinstance(out, Expired | Denied), operation
 

@@ -13,7 +13,7 @@ from standardwebhooks.webhooks import Webhook
 from contatto.crm.actions.checks import incoming_path, open_incoming
 from contatto.crm.actions.targets import NewTarget, link_crm, load_target, map_target
 from contatto.crm.model import Target
-from contatto.crm.store.deliveries import find_record, record_told, save_echoes
+from contatto.crm.store.deliveries import find_record, record_link, save_echoes
 from contatto.kit.db.tx import Tx
 from contatto.leads.model import HistoryKind, Lead, LeadStatus
 from contatto.leads.store.records import find_lead, list_history
@@ -92,7 +92,7 @@ def test_what_we_wrote_there_ourselves_is_no_news(desk: Desk) -> None:
     def write(tx: Tx) -> None:
         found = find_record(tx, desk.house.business_id, desk.target.id, desk.lead.id)
         assert found is not None
-        record_told(tx, found, record_id="r-1")
+        record_link(tx, found, record_id="r-1", told_at=tx.now)
         save_echoes(tx, desk.target, "r-1", {"status": "gewonnen"})
 
     desk.house.context.db.write_now(write)

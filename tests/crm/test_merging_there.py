@@ -288,10 +288,10 @@ def tried(tx: Tx, crm: MemoryCrm, target: Target, lead: Lead | None = None) -> T
 
 
 def test_a_trial_says_that_nothing_would_be_written_to_another_leads_record() -> None:
-    traits = HubSpot().traits
+    connector = HubSpot()
     payload = Payload("bo", 2, {"email": "bo@example.com"}, "", "", "", make.NOON.isoformat())
     ada = FoundRecords((CrmRecord("9", "ada", {"email": "ada@example.com"}),))
-    trial: Any = begin_trial(traits, payload, ("7",))
+    trial: Any = begin_trial(connector.traits, payload, ("7",))
     for reply in (NoRecord(), Moved("9"), ada):
-        trial = next_trial_turn(traits, trial, reply, lambda field, written, found: written == found)
+        trial = next_trial_turn(connector, trial, reply)
     assert trial == TrialResult("7", (), "")

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from contatto.crm.connectors import CONNECTORS
 from contatto.crm.model import (
     ChangesListed,
     CrmLink,
     Cursor,
-    Denied,
     DescribeFields,
     Erased,
     EraseRecord,
@@ -33,16 +33,15 @@ from contatto.crm.model import (
     Payload,
     ReadRecord,
     RecordsListed,
-    Rejected,
     RenewSecrets,
-    RetryLater,
     SecretsRenewed,
     ValueGone,
     WriteRecord,
     Written,
 )
-from contatto.crm.registry import CONNECTORS
 from contatto.crm.rules.deliveries import Arrived
+from contatto.integrations.model import Denied
+from contatto.kit.outbound.model import Failed, NotNow
 from contatto.simulator.crms.failure_kit import CASES, ConnectorDriver, CrmCase, NoReply
 from contatto.simulator.crms.hosted import PipedriveFake, SalesforceFake
 from contatto.simulator.crms.self_hosted import ODOO_KEY, ODOO_UID
@@ -168,7 +167,7 @@ def test_a_record_that_was_merged_or_deleted_is_followed_or_gone(
     server.vendor.crm.delete(left)
     assert speaker.do(ReadRecord(left)) == NoRecord()
     gone = speaker.do(write(case, record_id="987654321"))
-    assert gone in (NoRecord(), Rejected("server_error"))
+    assert gone in (NoRecord(), Failed("server_error"))
 
 
 def test_it_merges_two_records_where_it_can(case: CrmCase, speaker: ConnectorDriver) -> None:
@@ -241,17 +240,17 @@ def test_faults_are_told_apart(case: CrmCase, speaker: ConnectorDriver, server: 
     record_id = made(speaker, case)
     for fault, reply in (
         (VendorFault.EXPIRED, Expired()),
-        (VendorFault.THROTTLED, RetryLater),
-        (VendorFault.DOWN, RetryLater),
+        (VendorFault.THROTTLED, NotNow),
+        (VendorFault.DOWN, NotNow),
     ):
         server.faults.append(fault)
         got = speaker.do(ReadRecord(record_id))
         assert got == reply or (isinstance(reply, type) and isinstance(got, reply)), fault
         if fault is VendorFault.THROTTLED:
-            assert isinstance(got, RetryLater)
+            assert isinstance(got, NotNow)
             assert got.after_s == 1.0
     server.faults.append(VendorFault.HTML)
-    assert isinstance(speaker.do(ReadRecord(record_id)), RetryLater)
+    assert isinstance(speaker.do(ReadRecord(record_id)), NotNow)
     server.faults.append(VendorFault.RESET)
     with pytest.raises(NoReply):
         speaker.do(ReadRecord(record_id))

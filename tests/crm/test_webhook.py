@@ -9,28 +9,25 @@ import pytest
 import standardwebhooks
 
 from contatto.crm.actions.targets import NewTarget, link_crm
+from contatto.crm.connectors import CONNECTORS
 from contatto.crm.connectors.webhook import Webhook
 from contatto.crm.model import (
     CrmLink,
-    Denied,
     Erased,
     EraseRecord,
     Payload,
     ReadRecord,
-    Rejected,
     Reply,
-    RetryLater,
-    Unsubscribed,
     Unsupported,
     WriteRecord,
     Written,
 )
 from contatto.crm.pages.targets import show_settings
-from contatto.crm.registry import CONNECTORS
 from contatto.crm.rules.deliveries import begin_course, operation_of
+from contatto.integrations.model import Denied
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused as RefusedInput
-from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -106,13 +103,13 @@ def test_an_erased_person_is_told_by_id_alone() -> None:
 def test_answers_are_read_by_their_status() -> None:
     assert answered(200) == Written()
     assert answered(204) == Written()
-    assert answered(429, {"retry-after": "7"}) == RetryLater("429", 7.0)
-    assert answered(500) == RetryLater("500")
-    assert answered(302) == RetryLater("302")
-    assert answered(400) == Rejected("400")
+    assert answered(429, {"retry-after": "7"}) == NotNow("429", 7.0)
+    assert answered(500) == NotNow("500")
+    assert answered(302) == NotNow("302")
+    assert answered(400) == Failed("400")
     assert answered(401) == Denied("401")
     assert answered(403) == Denied("403")
-    assert answered(410) == Unsubscribed("410")
+    assert answered(410) == Denied("410")
 
 
 def test_what_it_cannot_do_it_says() -> None:
@@ -141,15 +138,17 @@ def test_a_signing_secret_has_its_prefix_and_a_key_of_24_bytes(database: Databas
 
 
 def test_who_links_a_webhook_is_offered_a_secret_that_is_taken(database: Database) -> None:
-    fields = {each.name: each for each in show_settings(CONNECTOR.traits, {}, {})}
+    fields = {each["name"]: each for each in show_settings(CONNECTOR.traits, {}, {})}
     offered = fields["given.secret"]
-    assert offered.is_offered
-    assert not fields["given.old_secret"].value
-    assert show_settings(CONNECTOR.traits, {}, {})[0].value != offered.value
-    assert show_settings(CONNECTOR.traits, {"secret": SECRET}, {})[0].value == SECRET, "what was typed stays"
-    assert not show_settings(CONNECTOR.traits, {}, {"secret": SECRET})[0].value, "a kept one is hidden"
-    new = NewTarget("webhook", "", "https://crm.example.com", {"secret": offered.value})
-    assert database.write_now(lambda tx: link_crm(tx, "b1", new, ())).secrets["secret"] == offered.value
+    assert offered["is_offered"]
+    assert not fields["given.old_secret"]["value"]
+    assert show_settings(CONNECTOR.traits, {}, {})[0]["value"] != offered["value"]
+    assert show_settings(CONNECTOR.traits, {"secret": SECRET}, {})[0]["value"] == SECRET, (
+        "what was typed stays"
+    )
+    assert not show_settings(CONNECTOR.traits, {}, {"secret": SECRET})[0]["value"], "a kept one is hidden"
+    new = NewTarget("webhook", "", "https://crm.example.com", {"secret": offered["value"]})
+    assert database.write_now(lambda tx: link_crm(tx, "b1", new, ())).secrets["secret"] == offered["value"]
 
 
 @pytest.mark.parametrize("address", ["https://exa mple.com", "https://exa%20mple.com", "crm.example.com"])

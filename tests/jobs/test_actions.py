@@ -106,7 +106,7 @@ def test_a_dead_letter_that_may_not_be_sent_any_more_stays_and_holds_up_no_other
         number = int(first.removeprefix("job-"))
         request = find_request(tx, owner, number)
         assert request is not None
-        notices.delete_pushes(tx, owner, [int(request.subject)])
+        tx.delete(notices.pushes, owner, id=int(request.subject))
 
     database.write_now(take_away)
     some = database.write_now(lambda tx: actions.replay_dead_work(tx, KINDS, owner, 0))

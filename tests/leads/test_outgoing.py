@@ -24,7 +24,6 @@ from contatto.leads.pages.bulk import table_rows
 from contatto.leads.rules.records import chat_data
 from contatto.leads.store.listing import list_contact_points, list_outgoing_points
 from contatto.subscriptions.actions import (
-    NewHook,
     NewSubscription,
     push_form_lead,
     push_hooks,
@@ -93,7 +92,7 @@ def webhooks(tx: Tx, case: Case) -> object:
     for source in LeadSource:
         new = NewSubscription(Entity.LEAD, "app", "secret", url, account.id, source.value)
         subscribe_program(tx, of, new)
-    subscribe_hook(tx, of, NewHook(Entity.LEAD_CREATED, url))
+    subscribe_hook(tx, of, Entity.LEAD_CREATED, url)
     captured = LeadCaptured(of, lead.id, lead.conversation_id, "chat", ("phone",), make.NOON)
     push_lead(tx, captured)
     push_hooks(tx, captured)

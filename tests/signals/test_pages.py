@@ -10,22 +10,14 @@ import pytest
 
 from contatto.ad_platforms.actions import NewOutsideAccount, connect_outside_account
 from contatto.ad_platforms.model import AdPlatform
-from contatto.integrations.model import DeliveryState, TrialState
+from contatto.integrations.model import DeliveryState, Denied, TrialState
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import Done, HttpAnswer
 from contatto.leads.model import LeadStatus
 from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.signals.connectors import TikTokSignals
-from contatto.signals.model import (
-    ConsentRule,
-    MatchKeys,
-    SignalEvent,
-    SignalMode,
-    SignalsBlocked,
-    SignalStep,
-    SignalTarget,
-)
+from contatto.signals.model import ConsentRule, MatchKeys, SignalEvent, SignalMode, SignalStep, SignalTarget
 from contatto.signals.store import find_signal_settings, find_signal_test, ledger
 from contatto.simulator.ad_platforms import TOKEN, TikTokFake
 from tests import make
@@ -188,7 +180,7 @@ def test_another_contatto_takes_our_events_as_tiktok_does(house: House, account:
     (lead,) = house.context.db.read_now(lambda tx: list_leads(tx, house.business_id, LeadFilter()))
     whom = MatchKeys(lead.person_id, ("ada@example.com",), ("+6591234567",))
     event = SignalEvent("event-1", "qualified_lead", house.context.clock.now(), lead.number, whom)
-    for set_id, means in ((event_set, Done()), ("404", SignalsBlocked("dataset_gone"))):
+    for set_id, means in ((event_set, Done()), ("404", Denied("dataset_gone"))):
         feed = SignalTarget("http://127.0.0.1:8000", set_id, house.token)
         request = TikTokSignals().ask(feed, event)
         said = house.client.post(request.url, content=request.body, headers=dict(request.headers))

@@ -1,7 +1,7 @@
 """Which steps are due, who may be told of, how values are hashed, and what answers of platforms mean."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contatto.channels.model import Platform
+from contatto.forms.model import ConsentReceipt
+from contatto.integrations.model import Denied
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.model import Done, Failed, HttpAnswer, NotNow
 from contatto.leads.model import HistoryEntry, HistoryKind, LeadId, LeadStatus
@@ -20,7 +22,6 @@ from contatto.signals.model import (
     MatchKeys,
     SignalEvent,
     SignalMode,
-    SignalsBlocked,
     SignalSettings,
     SignalStep,
     SignalTarget,
@@ -54,11 +55,8 @@ KEYS = MatchKeys(
 EVENT = SignalEvent("event-1", "Purchase", NOON, 18, KEYS, 12_500_000, "EUR")
 
 
-@dataclass(frozen=True)
-class Consented:
-    at: datetime
-    given: bool
-    text: str = "May we tell the platform?"
+def consented(at: datetime, given: bool, text: str = "May we tell the platform?") -> ConsentReceipt:
+    return ConsentReceipt("r1", "b1", "a1", "p1", "signals", given, text, "", "", "en", at)
 
 
 def test_an_event_id_is_the_same_for_the_same_step_and_for_no_other() -> None:
@@ -100,15 +98,15 @@ def test_a_status_is_reached_when_it_was_given_last() -> None:
     ("consents", "given", "not_refused"),
     [
         ([], False, True),
-        ([Consented(NOON, given=True)], True, True),
-        ([Consented(NOON, given=False)], False, False),
-        ([Consented(NOON, given=True), Consented(NOON, False, "And news?")], False, False),
-        ([Consented(NOON, given=False), Consented(NOON + timedelta(days=1), given=True)], True, True),
-        ([Consented(NOON + timedelta(days=1), given=False), Consented(NOON, given=True)], False, False),
+        ([consented(NOON, given=True)], True, True),
+        ([consented(NOON, given=False)], False, False),
+        ([consented(NOON, given=True), consented(NOON, False, "And news?")], False, False),
+        ([consented(NOON, given=False), consented(NOON + timedelta(days=1), given=True)], True, True),
+        ([consented(NOON + timedelta(days=1), given=False), consented(NOON, given=True)], False, False),
     ],
 )
 def test_only_who_agreed_or_was_not_asked_may_be_told_of(
-    consents: list[Consented], given: bool, not_refused: bool
+    consents: list[ConsentReceipt], given: bool, not_refused: bool
 ) -> None:
     assert has_consent(ConsentRule.REQUIRED, consents) is given
     assert has_consent(ConsentRule.NOT_REFUSED, consents) is not_refused
@@ -233,19 +231,19 @@ def answer(body: Any, status: int = 200, **headers: str) -> HttpAnswer:
         ("tiktok", answer({"code": 0, "data": None}), Done()),
         ("tiktok", answer({"code": 20001, "data": {"failed_events": [{}]}}), Failed("event_refused")),
         ("tiktok", answer({"code": 0, "data": {"failed_events": [{}]}}), Failed("event_refused")),
-        ("tiktok", answer({"code": 40105, "message": "revoked"}), SignalsBlocked("token_refused")),
-        ("tiktok", answer({"code": 40002, "message": "event_source_id: no"}), SignalsBlocked("dataset_gone")),
+        ("tiktok", answer({"code": 40105, "message": "revoked"}), Denied("token_refused")),
+        ("tiktok", answer({"code": 40002, "message": "event_source_id: no"}), Denied("dataset_gone")),
         ("tiktok", answer({"code": 40002, "message": "data[0].event_time: no"}), Failed("platform_40002")),
         ("tiktok", answer({"code": 40100, "message": "slow"}), NotNow("too_fast")),
         ("tiktok", answer({}, 502), NotNow("http_502")),
-        ("tiktok", answer({}, 401), SignalsBlocked("token_refused")),
+        ("tiktok", answer({}, 401), Denied("token_refused")),
         ("meta", answer({"events_received": 1}), Done()),
         ("meta", answer({"events_received": 0, "messages": ["no"]}), Failed("event_refused")),
         ("meta", answer({}), NotNow("not_json")),
-        ("meta", HttpAnswer(401, {}, b"<html>log in</html>"), SignalsBlocked("token_refused")),
-        ("tiktok", HttpAnswer(401, {}, b"<html>log in</html>"), SignalsBlocked("token_refused")),
-        ("meta", answer({"error": {"code": 190}}, 400), SignalsBlocked("token_refused")),
-        ("meta", answer({"error": {"code": 100, "error_subcode": 33}}, 400), SignalsBlocked("dataset_gone")),
+        ("meta", HttpAnswer(401, {}, b"<html>log in</html>"), Denied("token_refused")),
+        ("tiktok", HttpAnswer(401, {}, b"<html>log in</html>"), Denied("token_refused")),
+        ("meta", answer({"error": {"code": 190}}, 400), Denied("token_refused")),
+        ("meta", answer({"error": {"code": 100, "error_subcode": 33}}, 400), Denied("dataset_gone")),
         ("meta", answer({"error": {"code": 100, "error_subcode": 2804066}}, 400), Failed("event_refused")),
         ("meta", answer({"error": {"code": 4}}, 400), NotNow("too_fast")),
         ("meta", answer({"error": {"code": 1}}, 500), NotNow("platform_away")),

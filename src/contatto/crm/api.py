@@ -22,7 +22,7 @@ from contatto.crm.actions.checks import (
 )
 from contatto.crm.actions.targets import CrmLedger, load_ledger
 from contatto.crm.connectors.webhook import check_signature, read_changes
-from contatto.crm.rules import mapping
+from contatto.crm.rules import events as rules
 from contatto.crm.store.deliveries import find_target, find_target_of_number
 from contatto.crm.store.events import list_event_sets
 from contatto.kit import errors
@@ -59,7 +59,7 @@ type Digests = Annotated[
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
     Field(max_length=20),
 ]
-type EventName = Annotated[str, Field(min_length=1, max_length=mapping.EVENT_LIMIT)]
+type EventName = Annotated[str, Field(min_length=1, max_length=rules.EVENT_LIMIT)]
 
 
 class HashedUser(ApiModel):
@@ -97,8 +97,8 @@ class TrackedEvent(ApiModel):
         if not self.event.isprintable():
             raise Refused(errors.INVALID, f"{where}.event: write one line of visible characters.")
         for name in ("email", "phone", "external_id"):
-            mapping.check_hashes(f"{where}.user.{name}", getattr(self.user, name))
-        at = mapping.check_event_time(f"{where}.event_time", self.event_time, received_at)
+            rules.check_hashes(f"{where}.user.{name}", getattr(self.user, name))
+        at = rules.check_event_time(f"{where}.event_time", self.event_time, received_at)
         return IncomingEvent(self.lead.lead_id, self.event, self.event_id, at)
 
 
@@ -119,7 +119,7 @@ class SetBody(ApiModel):
 class SetQuery(ApiModel):
     advertiser_id: ApiId
     name: str | None = None
-    event_set_ids: JsonText[Annotated[list[ApiId], Field(max_length=mapping.MOST_SETS)] | None] = None
+    event_set_ids: JsonText[Annotated[list[ApiId], Field(max_length=rules.MOST_SETS)] | None] = None
 
 
 class FailedEvent(Answer, frozen=True):
@@ -157,8 +157,8 @@ async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> 
     """
     if body.event_source != "crm":
         raise Refused(errors.INVALID, "event_source: only crm is taken here; there is no web, app or shop.")
-    if len(body.data) > mapping.MOST_EVENTS:
-        raise Refused(errors.BATCH_SIZE, f"data: send {mapping.MOST_EVENTS} events at most.")
+    if len(body.data) > rules.MOST_EVENTS:
+        raise Refused(errors.BATCH_SIZE, f"data: send {rules.MOST_EVENTS} events at most.")
     db = context_of(request).db
     event_set = await db.read(lambda tx: load_event_set(tx, caller, body.event_source_id))
     received_at = context_of(request).clock.now()
@@ -188,7 +188,7 @@ async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> 
 async def create_crm_event_set(request: Request, caller: ApiCaller, body: SetBody) -> Answered[EventSetInfo]:
     """Make a CRM event set, 50 at most for an ad account; its id is the ``event_source_id`` of events."""
 
-    def work(tx: Tx) -> mapping.EventSet:
+    def work(tx: Tx) -> rules.EventSet:
         return create_event_set(tx, load_advertiser(tx, caller, body.advertiser_id), body.name)
 
     return api_answer(_show_event_set(await context_of(request).db.write(work)), request_id_of(request))
@@ -199,7 +199,7 @@ async def list_crm_event_sets(request: Request, caller: ApiCaller) -> Answered[E
     """List the CRM event sets of an ad account, by their exact name or their ids if given."""
     query = read_query(request, SetQuery)
 
-    def work(tx: Tx) -> list[mapping.EventSet]:
+    def work(tx: Tx) -> list[rules.EventSet]:
         account = load_advertiser(tx, caller, query.advertiser_id)
         return list_event_sets(tx, caller.business_id, account.id)
 
@@ -212,7 +212,7 @@ async def list_crm_event_sets(request: Request, caller: ApiCaller) -> Answered[E
     return api_answer(EventSets(rows), request_id_of(request))
 
 
-def _show_event_set(event_set: mapping.EventSet) -> EventSetInfo:
+def _show_event_set(event_set: rules.EventSet) -> EventSetInfo:
     return EventSetInfo(str(event_set.number), event_set.name, api_time(event_set.created_at))
 
 

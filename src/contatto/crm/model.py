@@ -7,7 +7,7 @@ A connector is two pure functions and its traits. The engine gives it an operati
 
 The engine renews a token after ``Expired``, takes the id of ``Exists``, and follows ``Moved``. It writes a
 deleted record anew. After ``FieldGone`` or ``ValueGone`` it moves the value into the note. It retries after
-``RetryLater``, and makes a dead letter of ``Rejected``. After a lost answer the sequence starts again: the
+``NotNow``, and makes a dead letter of ``Failed``. After a lost answer the sequence starts again: the
 record that was written is found by our id, so a connector remembers nothing.
 """
 
@@ -18,8 +18,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final, Protocol
 
-from contatto.integrations.model import DeliveryState, ErasureState, LedgerEntry, TrialState
-from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+from contatto.integrations.model import DeliveryState, Denied, ErasureState, LedgerEntry, TrialState
+from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
 from contatto.kit.values import SealedIn
 
 type Values = Mapping[str, str]
@@ -302,34 +302,13 @@ class FollowUp:
     memory: str = field(default="", repr=False)
 
 
-# --- Replies of failure. ``reason`` is a code of small letters, never a text of the CRM.
-
-
-@dataclass(frozen=True, slots=True)
-class RetryLater:
-    """A temporary failure: a rate limit, an outage, or an unreadable answer."""
-
-    reason: str
-    after_s: float | None = None
+# --- Replies of failure, besides ``NotNow``, ``Failed`` and ``Denied``. A reason is a code of small letters,
+# never a text of the CRM.
 
 
 @dataclass(frozen=True, slots=True)
 class Expired:
     """An expired token or session; the engine renews it once, and repeats the operation."""
-
-
-@dataclass(frozen=True, slots=True)
-class Denied:
-    """Refused access, until a person connects the CRM again; leads queue."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unsubscribed:
-    """A receiver that wants no more events, such as 410 of a hook; leads queue."""
-
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,13 +340,6 @@ class ValueGone:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
-    """A final failure, which makes a dead letter."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Unsupported:
     """An operation that the CRM does not have."""
 
@@ -382,17 +354,38 @@ type Reply = (
     | ChangesListed
     | RecordsListed
     | FollowUp
-    | RetryLater
+    | NotNow
     | Expired
     | Denied
-    | Unsubscribed
     | Exists
     | Moved
     | FieldGone
     | ValueGone
-    | Rejected
+    | Failed
     | Unsupported
 )
+
+
+BUSY: Final = frozenset({408, 409, 423, 425, 429})
+"""Statuses below 500 that are worth another try."""
+
+
+def plain_reply(answer: HttpAnswer) -> Reply | None:
+    """Return the meaning of a status for every CRM; None for 2xx, which the connector reads.
+
+    A connector first looks for a more exact reason: an existing record, a missing field, a wrong value.
+    Source: RFC 9110, 15; RFC 6585, 4 (429); RFC 8470, 5.2 (425).
+    """
+    status = answer.status
+    if 200 <= status < 300:
+        return None
+    if status >= 500 or status in BUSY:
+        return NotNow(str(status), retry_after_s(answer))
+    if status == 401:
+        return Expired()
+    if status in (402, 403, 410):
+        return Denied(str(status))
+    return NotNow(str(status)) if status < 400 else Failed(str(status))
 
 
 class ErasureLevel(StrEnum):

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from contatto.kit.i18n import N_
+
 
 class DeliveryState(StrEnum):
     """States of a delivery.
@@ -19,6 +21,23 @@ class DeliveryState(StrEnum):
     VERIFIED = "verified"
     WITHHELD = "withheld"
     DEAD = "dead"
+
+
+SENDING_REASONS: Final[Mapping[str, str]] = {
+    "answer_lost": N_("No response received"),
+    "broken": N_("Something went wrong in Contatto and was logged. Try again."),
+    "expired": N_("The time limit for sending has passed"),
+    "forbidden_address": N_("Address not allowed"),
+    "unreached": N_("Server not reached"),
+}
+"""Texts by the reasons of the outbound machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """Access that a receiver refuses: its deliveries wait until a member fixes the reason."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from sqlalchemy import (
     ColumnElement,
     Dialect,
     Index,
-    Select,
     String,
     Table,
     Text,
@@ -30,7 +29,7 @@ from sqlalchemy import (
 )
 
 from contatto.integrations.model import DeliveryState, LedgerEntry
-from contatto.kit.db.tx import Choice, Serial, Tx, in_time, instant, tenant
+from contatto.kit.db.tx import Choice, Serial, Tx, in_time, instant, rows_of, tenant
 from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.model import OutboundRequest, Outcome, RequestState
 
@@ -105,10 +104,14 @@ class DeliveryLedger[E: LedgerEntry]:
 
     def find(self, tx: Tx, business_id: str, entry_id: int, receiver_id: str | None = None) -> E | None:
         """Return an entry, of one receiver if it is given."""
-        query = self._of_business(business_id).where(self._table.c.id == entry_id)
-        if receiver_id is not None:
-            query = query.where(self._receiver == receiver_id)
-        return tx.find(self._entry_type, query)
+        own = {} if receiver_id is None else {self._receiver.name: receiver_id}
+        is_entry = rows_of(self._table, business_id, id=entry_id, **own)
+        return tx.find(self._entry_type, select(self._table).where(*is_entry))
+
+    def find_open(self, tx: Tx, request: OutboundRequest) -> E | None:
+        """Return the entry of a request, unless it is settled."""
+        entry = self.find(tx, request.business_id, int(request.subject))
+        return entry if entry is not None and entry.settled_at is None else None
 
     def list_entries(
         self,
@@ -119,15 +122,10 @@ class DeliveryLedger[E: LedgerEntry]:
         limit: int | None = 50,
     ) -> list[E]:
         """Return the latest entries of a receiver, or of all, the newest first."""
-        query = self._of_business(business_id)
-        if receiver_id is not None:
-            query = query.where(self._receiver == receiver_id)
-        if states:
-            query = query.where(self._table.c.state.in_(tuple(states)))
+        own: dict[str, Any] = {} if receiver_id is None else {self._receiver.name: receiver_id}
+        own |= {"state": tuple(states)} if states else {}
+        query = select(self._table).where(*rows_of(self._table, business_id, **own))
         return tx.list(self._entry_type, query.order_by(self._table.c.id.desc()).limit(limit))
-
-    def _of_business(self, business_id: str) -> Select[Any]:
-        return select(self._table).where(self._table.c.business_id == business_id)
 
     def count_states(self, tx: Tx, business_id: str) -> dict[str, dict[DeliveryState, int]]:
         """Count the entries of each receiver by state."""
@@ -140,20 +138,14 @@ class DeliveryLedger[E: LedgerEntry]:
 
     def find_oldest_due(self, tx: Tx, business_id: str, receiver_id: str) -> datetime | None:
         """Return the creation time of the oldest due entry of a receiver."""
-        oldest: datetime | None = tx.scalar(
-            select(func.min(self._table.c.created_at)).where(
-                self._table.c.business_id == business_id,
-                self._receiver == receiver_id,
-                self._table.c.state == DeliveryState.DUE,
-            )
-        )
+        own = {self._receiver.name: receiver_id, "state": DeliveryState.DUE}
+        query = select(func.min(self._table.c.created_at)).where(*rows_of(self._table, business_id, **own))
+        oldest: datetime | None = tx.scalar(query)
         return oldest
 
     def change(self, entry: E) -> Update:
         """Return an update of an entry's row."""
-        return update(self._table).where(
-            self._table.c.business_id == entry.business_id, self._table.c.id == entry.id
-        )
+        return update(self._table).where(*rows_of(self._table, entry.business_id, id=entry.id))
 
     def record(self, tx: Tx, entry: E, state: DeliveryState, reason: str = "", **values: Any) -> None:
         """Settle an entry, or make it due."""

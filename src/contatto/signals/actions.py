@@ -19,8 +19,7 @@ from contatto.ad_platforms.store import find_outside_account, find_outside_token
 from contatto.capture.model import Field
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import find_account, list_accounts
-from contatto.crm.actions.deliveries import schedule_erasure, schedule_lead, schedule_merge
-from contatto.crm.registry import SignalCounts
+from contatto.crm.actions.deliveries import SignalCounts, schedule_erasure, schedule_lead, schedule_merge
 from contatto.crm.store.deliveries import list_records_of_lead
 from contatto.forms.store import list_receipts_of_lead
 from contatto.inbox.model import AdReferral, AdTapped, ConversationMarkedSpam
@@ -30,6 +29,7 @@ from contatto.integrations.model import (
     ALERTED,
     Alarm,
     DeliveryState,
+    Denied,
     LedgerCounts,
     TrialState,
     count_ledger,
@@ -37,7 +37,7 @@ from contatto.integrations.model import (
 )
 from contatto.integrations.store import after_failure
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.outbound import model as outbound
@@ -63,12 +63,12 @@ from contatto.signals.model import (
     MatchKeys,
     SignalEvent,
     SignalMode,
-    SignalsBlocked,
     SignalSettings,
     SignalStep,
     SignalTarget,
     SignalTest,
 )
+from contatto.signals.store import signal_tests
 
 _DATASET: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _NUMBER: Final = re.compile(r"[0-9]{1,20}", re.ASCII)
@@ -224,7 +224,6 @@ def find_credited_tap(tx: Tx, lead: Lead, candidates: Sequence[SignalSettings]) 
 
 
 def has_agreed(tx: Tx, settings: SignalSettings, lead: Lead) -> bool:
-    """Report whether the consents of a lead allow signals."""
     return rules.has_consent(settings.consent, list_receipts_of_lead(tx, lead.business_id, lead.id))
 
 
@@ -355,7 +354,6 @@ def name_event(outside_account_id: str, lead_id: str, step: SignalStep) -> str:
 def make_signal_due(
     tx: Tx, account: OutsideAccount, settings: SignalSettings, signal: AdSignal, occurred_at: datetime
 ) -> None:
-    """Make a withheld or failed signal due."""
     is_queued = settings.is_active
     store.ledger.record(tx, signal, DeliveryState.DUE, is_queued=is_queued, occurred_at=occurred_at)
     if settings.is_active:
@@ -385,15 +383,17 @@ def release_signals(tx: Tx) -> int:
     return store.ledger.release(tx, SIGNALS_PER_RUN, queue)
 
 
-def signal_kind() -> OutboundKind:
-    """Return the kind of outbound requests that send signals."""
-    settle = after_failure(record_failed_signal)
-    return OutboundKind(SIGNAL, begin_signal, read_signal_answer, settle, rules.SIGNAL_PLAN, ready_signal)
+def signal_kinds() -> tuple[OutboundKind, OutboundKind]:
+    settle, settle_test = after_failure(record_failed_signal), after_failure(record_failed_test)
+    return (
+        OutboundKind(SIGNAL, begin_signal, read_signal_answer, settle, rules.SIGNAL_PLAN, ready_signal),
+        OutboundKind(SIGNAL_TEST, begin_signal_test, read_signal_test, settle_test, rules.TEST_PLAN),
+    )
 
 
 def begin_signal(tx: Tx, request: OutboundRequest) -> Step:
     """Return the request of a signal, or withhold it, or let it wait for its account."""
-    signal = _find_due_signal(tx, request)
+    signal = store.ledger.find_open(tx, request)
     if signal is None:
         return Done()
     settings = store.find_signal_settings(tx, signal.business_id, signal.outside_account_id)
@@ -415,11 +415,6 @@ def begin_signal(tx: Tx, request: OutboundRequest) -> Step:
     store.record_signal_try(tx, signal)
     target = SignalTarget(account.base_url, settings.dataset_id, token)
     return outbound.Ask(CONNECTORS[account.platform].ask(target, event))
-
-
-def _find_due_signal(tx: Tx, request: OutboundRequest) -> AdSignal | None:
-    signal = store.ledger.find(tx, request.business_id, int(request.subject))
-    return signal if signal is not None and signal.state is DeliveryState.DUE else None
 
 
 def _wait_for_account(tx: Tx, signal: AdSignal, settings: SignalSettings) -> Done:
@@ -465,13 +460,13 @@ def _load_event(
 
 def read_signal_answer(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer) -> Step:
     """Settle a signal by the platform's response, or block its account."""
-    signal = _find_due_signal(tx, request)
+    signal = store.ledger.find_open(tx, request)
     account = find_outside_account(tx, request.business_id, signal.outside_account_id) if signal else None
     if signal is None or account is None:
         return Done()
     outcome = CONNECTORS[account.platform].read(answer)
     settings = store.find_signal_settings(tx, signal.business_id, account.id)
-    if isinstance(outcome, SignalsBlocked):
+    if isinstance(outcome, Denied):
         store.record_signal_failure(tx, signal, outcome.reason, is_sure=True)
         if settings is None:
             return Failed(outcome.reason)
@@ -488,7 +483,7 @@ def read_signal_answer(tx: Tx, request: OutboundRequest, answer: outbound.HttpAn
 
 def record_failed_signal(tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
     """Record a failed try; after the last one the signal is dead."""
-    signal = _find_due_signal(tx, request)
+    signal = store.ledger.find_open(tx, request)
     if signal is not None:
         store.record_signal_failure(tx, signal, reason, is_sure=rules.is_sure(reason))
         if state is not RequestState.DUE:
@@ -582,7 +577,9 @@ def queue_signal_test(tx: Tx, settings: SignalSettings, step: SignalStep, code: 
     if not rules.name_of(settings, CONNECTORS[account.platform].names, step):
         raise Refused(errors.INVALID, "steps: The platform has no event for this stage.")
     key = account.id, account.business_id
-    store.save_signal_test(tx, SignalTest(*key, step, code, TrialState.PENDING, "", "", tx.now, None))
+    tx.delete(signal_tests, account.business_id, outside_account_id=account.id)
+    test = SignalTest(*key, step, code, TrialState.PENDING, "", "", tx.now, None)
+    tx.insert(signal_tests, row_of(test))
     delete_requests_of(tx, account.business_id, SIGNAL_TEST, [account.id])
     request = outbound.NewRequest(
         account.business_id, SIGNAL_TEST, account.id, destination_of_signals(account), account.id
@@ -590,14 +587,7 @@ def queue_signal_test(tx: Tx, settings: SignalSettings, step: SignalStep, code: 
     queue_request(tx, request, rules.TEST_PLAN)
 
 
-def signal_test_kind() -> OutboundKind:
-    """Return the kind of outbound requests that send test events."""
-    settle = after_failure(record_failed_test)
-    return OutboundKind(SIGNAL_TEST, begin_signal_test, read_signal_test, settle, rules.TEST_PLAN)
-
-
 def begin_signal_test(tx: Tx, request: OutboundRequest) -> Step:
-    """Return the request of a test event."""
     test = store.find_signal_test(tx, request.business_id, request.subject)
     settings = store.find_signal_settings(tx, request.business_id, request.subject)
     account = find_outside_account(tx, request.business_id, request.subject)
@@ -637,7 +627,7 @@ def read_signal_test(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnsw
     text = answer.body[: 4 * ANSWER_LIMIT].decode("utf-8", "replace").replace("\0", "")[:ANSWER_LIMIT]
     store.record_signal_test(tx, test, answer=text)
     outcome = CONNECTORS[account.platform].read(answer)
-    if isinstance(outcome, SignalsBlocked):
+    if isinstance(outcome, Denied):
         return Failed(outcome.reason)
     if isinstance(outcome, Done):
         store.record_signal_test(tx, test, state=TrialState.DONE, reason="", settled_at=tx.now)
@@ -685,7 +675,7 @@ def carry_erasure(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
     )
     for account_id, lead_id in sorted({(signal.outside_account_id, signal.lead_id) for signal in signals}):
         store.save_signal_erasure(tx, business_id, account_id, lead_id, sent[account_id, lead_id])
-    store.delete_signals_of(tx, business_id, lead_ids)
+    tx.delete(store.ad_signals, business_id, lead_id=sorted(lead_ids))
     delete_requests_of(tx, business_id, SIGNAL, [str(signal.id) for signal in signals])
 
 

@@ -10,6 +10,7 @@ from contatto.ad_platforms.connectors.meta import VERSION, meta_failure
 from contatto.ad_platforms.connectors.tiktok import tiktok_failure
 from contatto.ad_platforms.model import AdPlatform
 from contatto.channels.model import Platform
+from contatto.integrations.model import Denied
 from contatto.kit.outbound.model import Done, Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
 from contatto.kit.values import JSON_ERRORS, to_units
 from contatto.signals import rules
@@ -18,7 +19,6 @@ from contatto.signals.model import (
     SignalConnector,
     SignalEvent,
     SignalOutcome,
-    SignalsBlocked,
     SignalStep,
     SignalTarget,
 )
@@ -98,7 +98,7 @@ class TikTokSignals:
         if failure is None and response.data is not None and response.data.failed_events:
             failure = Failed(rules.EVENT_REFUSED)
         if isinstance(failure, Failed) and _DATASET_FIELD in response.message:
-            return SignalsBlocked(rules.DATASET_GONE)
+            return Denied(rules.DATASET_GONE)
         return rules.block_signals(failure) if failure else Done()
 
     @staticmethod
@@ -212,7 +212,7 @@ class MetaSignals:
             return Done() if response.events_received else Failed(rules.EVENT_REFUSED)
         if isinstance(failure, Failed) and error.code == _INVALID:
             is_unknown = error.error_subcode in _UNKNOWN_OBJECT
-            return SignalsBlocked(rules.DATASET_GONE) if is_unknown else Failed(rules.EVENT_REFUSED)
+            return Denied(rules.DATASET_GONE) if is_unknown else Failed(rules.EVENT_REFUSED)
         return rules.block_signals(failure)
 
 

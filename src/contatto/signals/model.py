@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from contatto.ad_platforms.model import AdPlatform
 from contatto.channels.model import Platform
-from contatto.integrations.model import ErasureState, LedgerEntry, TrialState
+from contatto.integrations.model import Denied, ErasureState, LedgerEntry, TrialState
 from contatto.kit.outbound.model import Done, Failed, HttpAnswer, HttpRequest, NotNow
 
 SIGNAL: Final = "ad_signal"
@@ -146,14 +146,7 @@ class SignalTarget:
     test_code: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SignalsBlocked:
-    """Failure of all signals of an account until a member fixes the reason."""
-
-    reason: str
-
-
-type SignalOutcome = Done | NotNow | Failed | SignalsBlocked
+type SignalOutcome = Done | NotNow | Failed | Denied
 
 
 class SignalConnector(Protocol):

@@ -280,7 +280,6 @@ async def post_resume_signals(request: Request, caller: FormCaller, outside_id: 
 
 @router.post(f"{ACCOUNT_PATH}/stop", Permission.ADMINISTER)
 async def post_stop_signals(request: Request, caller: FormCaller, outside_id: str) -> Response:
-    """Turn signals off."""
     return await _change_signals(request, caller, outside_id, actions.stop_signals, "settings")
 
 

@@ -4,14 +4,16 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from contatto.ad_platforms.rules import STOPS
+from contatto.forms.model import ConsentReceipt
+from contatto.integrations.model import SENDING_REASONS, Denied
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.outbound.model import ANSWER_LOST, BROKEN, DISMISSED, EXPIRED, Failed, NotNow, RetryPlan
 from contatto.leads.model import HistoryEntry, HistoryKind, LeadStatus
 from contatto.leads.rules.records import ARROW
-from contatto.signals.model import AdSignal, ConsentRule, SignalsBlocked, SignalSettings, SignalStep
+from contatto.signals.model import AdSignal, ConsentRule, SignalSettings, SignalStep
 
 STEP_OF: Final[Mapping[LeadStatus, SignalStep]] = {
     LeadStatus.QUALIFIED: SignalStep.QUALIFIED,
@@ -28,7 +30,6 @@ EVENT_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_ .-]{0,49}", re.ASCII)
 
 
 def reached_at(status: LeadStatus, history: Iterable[HistoryEntry], created_at: datetime) -> datetime:
-    """Return the time when a lead got its status."""
     changes = (HistoryKind.STATUS, HistoryKind.STATUS_UNDONE)
     times = [
         entry.at
@@ -65,24 +66,11 @@ def name_of(settings: SignalSettings, names: Mapping[SignalStep, str], step: Sig
     return settings.names.get(step) or names.get(step, "")
 
 
-class ConsentAnswer(Protocol):
-    """Answer to a question for consent, with its text."""
-
-    @property
-    def at(self) -> datetime: ...
-
-    @property
-    def given(self) -> bool: ...
-
-    @property
-    def text(self) -> str: ...
-
-
-def has_consent(rule: ConsentRule, answers: Iterable[ConsentAnswer]) -> bool:
+def has_consent(rule: ConsentRule, receipts: Iterable[ConsentReceipt]) -> bool:
     """Report whether signals of a person may be sent; the last answer to each question counts."""
     agreed: dict[str, bool] = {}
-    for answer in sorted(answers, key=lambda answer: answer.at):
-        agreed[answer.text] = answer.given
+    for receipt in sorted(receipts, key=lambda receipt: receipt.at):
+        agreed[receipt.text] = receipt.given
     return all(agreed.values()) and (bool(agreed) or rule is ConsentRule.NOT_REFUSED)
 
 
@@ -130,7 +118,6 @@ def plain_phone(text: str) -> str:
 
 
 def digest(text: str) -> str:
-    """Return the SHA-256 of a text in UTF-8, in small hex letters."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -157,6 +144,7 @@ PAUSED: Final = "paused"
 
 REASONS: Final[Mapping[str, str]] = {
     **STOPS,
+    **SENDING_REASONS,
     NO_CONSENT: N_("The person has not given consent"),
     LEAD_GONE: N_("This lead was removed"),
     NOBODY_TO_MATCH: N_("The lead has no e-mail or phone to match the person"),
@@ -174,12 +162,7 @@ REASONS: Final[Mapping[str, str]] = {
     EVENT_REFUSED: N_("The platform rejects this event"),
     DATASET_GONE: N_("The data set does not exist, or the token has no access to it"),
     PAUSED: N_("A member paused signals"),
-    "answer_lost": N_("No response received"),
-    "broken": N_("Something went wrong in Contatto and was logged. Try again."),
-    "expired": N_("The time limit for sending has passed"),
-    "forbidden_address": N_("Address not allowed"),
     "dismissed": N_("Cancelled by a member"),
-    "unreached": N_("Server not reached"),
 }
 """Texts by the codes of connectors, of these rules and of outbound requests."""
 
@@ -194,10 +177,10 @@ def reason_text(reason: str) -> LazyText | str:
     return reason
 
 
-def block_signals(failure: NotNow | Failed) -> NotNow | Failed | SignalsBlocked:
+def block_signals(failure: NotNow | Failed) -> NotNow | Failed | Denied:
     """Turn a failure of the token or the data set into one of all signals."""
     if failure.reason in (TOKEN_REFUSED, TOKEN_MISSING, DATASET_GONE):
-        return SignalsBlocked(failure.reason)
+        return Denied(failure.reason)
     return failure
 
 

@@ -7,7 +7,6 @@ from typing import Any, Final
 from sqlalchemy import (
     BigInteger,
     Column,
-    ColumnElement,
     Index,
     Integer,
     String,
@@ -24,7 +23,7 @@ from contatto.ad_platforms.store import outside_tokens
 from contatto.integrations.model import DeliveryState, ErasureState, TrialState
 from contatto.integrations.store import DeliveryLedger, JsonText, ledger_columns, waiting_index
 from contatto.kit.db.statements import PreparedQuery
-from contatto.kit.db.tx import Choice, Instant, Serial, Tx, instant, metadata, row_of, tenant, text
+from contatto.kit.db.tx import Choice, Instant, Serial, Tx, instant, metadata, row_of, rows_of, tenant, text
 from contatto.signals.model import (
     AdSignal,
     ConsentRule,
@@ -72,7 +71,6 @@ signal_tests = Table(
 
 
 def save_signal_settings(tx: Tx, settings: SignalSettings) -> None:
-    """Insert or replace the settings of an account."""
     row = row_of(settings)
     key = ("outside_account_id", "business_id")
     changes = {name: value for name, value in row.items() if name not in key}
@@ -82,20 +80,14 @@ def save_signal_settings(tx: Tx, settings: SignalSettings) -> None:
 
 def record_signal_settings(tx: Tx, settings: SignalSettings, **changes: Any) -> SignalSettings:
     """Change some settings, and return the result."""
-    statement = update(signal_settings).where(
-        signal_settings.c.business_id == settings.business_id,
-        signal_settings.c.outside_account_id == settings.outside_account_id,
-    )
-    tx.execute(statement.values(**changes))
+    own = rows_of(signal_settings, settings.business_id, outside_account_id=settings.outside_account_id)
+    tx.execute(update(signal_settings).where(*own).values(**changes))
     return replace(settings, **changes)
 
 
 def find_signal_settings(tx: Tx, business_id: str, outside_account_id: str) -> SignalSettings | None:
-    query = select(signal_settings).where(
-        signal_settings.c.business_id == business_id,
-        signal_settings.c.outside_account_id == outside_account_id,
-    )
-    return tx.find(SignalSettings, query)
+    own = rows_of(signal_settings, business_id, outside_account_id=outside_account_id)
+    return tx.find(SignalSettings, select(signal_settings).where(*own))
 
 
 _ON: Final = PreparedQuery(
@@ -134,23 +126,14 @@ def list_renewed_settings(tx: Tx, limit: int) -> list[SignalSettings]:
     return tx.list(SignalSettings, renewed)
 
 
-def save_signal_test(tx: Tx, test: SignalTest) -> None:
-    """Replace the last test event of an account."""
-    tx.execute(signal_tests.delete().where(*_is_test(test.business_id, test.outside_account_id)))
-    tx.insert(signal_tests, row_of(test))
-
-
 def find_signal_test(tx: Tx, business_id: str, outside_account_id: str) -> SignalTest | None:
-    return tx.find(SignalTest, select(signal_tests).where(*_is_test(business_id, outside_account_id)))
+    own = rows_of(signal_tests, business_id, outside_account_id=outside_account_id)
+    return tx.find(SignalTest, select(signal_tests).where(*own))
 
 
 def record_signal_test(tx: Tx, test: SignalTest, **changes: Any) -> None:
-    is_test = _is_test(test.business_id, test.outside_account_id)
-    tx.execute(update(signal_tests).where(*is_test).values(**changes))
-
-
-def _is_test(business_id: str, outside_account_id: str) -> tuple[ColumnElement[bool], ...]:
-    return signal_tests.c.business_id == business_id, signal_tests.c.outside_account_id == outside_account_id
+    own = rows_of(signal_tests, test.business_id, outside_account_id=test.outside_account_id)
+    tx.execute(update(signal_tests).where(*own).values(**changes))
 
 
 ad_signals = Table(
@@ -189,8 +172,7 @@ def append_signal(tx: Tx, signal: AdSignal, *, is_queued: bool) -> int | None:
 
 
 def list_signals_of_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> list[AdSignal]:
-    query = select(ad_signals).where(ad_signals.c.business_id == business_id)
-    query = query.where(ad_signals.c.lead_id.in_(sorted(lead_ids)))
+    query = select(ad_signals).where(*rows_of(ad_signals, business_id, lead_id=sorted(lead_ids)))
     return tx.list(AdSignal, query.order_by(ad_signals.c.id))
 
 
@@ -216,18 +198,9 @@ def record_signal_failure(tx: Tx, signal: AdSignal, reason: str, *, is_sure: boo
 
 
 def record_due_withheld(tx: Tx, settings: SignalSettings, reason: str) -> None:
-    """Withhold all due signals of an account."""
-    statement = update(ad_signals).where(
-        ad_signals.c.business_id == settings.business_id,
-        ad_signals.c.outside_account_id == settings.outside_account_id,
-        ad_signals.c.state == DeliveryState.DUE,
-    )
+    own = {"outside_account_id": settings.outside_account_id, "state": DeliveryState.DUE}
+    statement = update(ad_signals).where(*rows_of(ad_signals, settings.business_id, **own))
     tx.execute(statement.values(state=DeliveryState.WITHHELD, reason=reason, settled_at=tx.now))
-
-
-def delete_signals_of(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
-    is_of_business = ad_signals.c.business_id == business_id
-    tx.execute(ad_signals.delete().where(is_of_business, ad_signals.c.lead_id.in_(sorted(lead_ids))))
 
 
 signal_erasures = Table(
@@ -261,9 +234,6 @@ def save_signal_erasure(tx: Tx, business_id: str, outside_account_id: str, lead_
 def list_signal_erasures(
     tx: Tx, business_id: str, outside_account_id: str, limit: int = 50
 ) -> list[SignalErasure]:
-    """Return erasures of an account, the latest first."""
-    query = select(signal_erasures).where(
-        signal_erasures.c.business_id == business_id,
-        signal_erasures.c.outside_account_id == outside_account_id,
-    )
-    return tx.list(SignalErasure, query.order_by(signal_erasures.c.id.desc()).limit(limit))
+    own = rows_of(signal_erasures, business_id, outside_account_id=outside_account_id)
+    query = select(signal_erasures).where(*own).order_by(signal_erasures.c.id.desc())
+    return tx.list(SignalErasure, query.limit(limit))

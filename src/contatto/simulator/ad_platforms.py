@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from contatto.ad_platforms.model import AdPlatform
 from contatto.channels.model import Platform as Channel
-from contatto.integrations.model import DeliveryState
+from contatto.integrations.model import DeliveryState, Denied
 from contatto.kit.outbound.model import (
     Done,
     HttpAnswer,
@@ -20,15 +20,7 @@ from contatto.kit.outbound.model import (
     NotNow,
     SendFailure,
 )
-from contatto.signals.model import (
-    AdSignal,
-    MatchKeys,
-    SignalConnector,
-    SignalEvent,
-    SignalsBlocked,
-    SignalStep,
-    SignalTarget,
-)
+from contatto.signals.model import AdSignal, MatchKeys, SignalConnector, SignalEvent, SignalStep, SignalTarget
 from contatto.signals.rules import (
     DATASET_GONE,
     EVENT_REFUSED,
@@ -271,7 +263,7 @@ class SignalBench:
             return DeliveryState.DUE, outcome.reason
         if isinstance(outcome, Done):
             return DeliveryState.SENT, ""
-        is_blocked = isinstance(outcome, SignalsBlocked)
+        is_blocked = isinstance(outcome, Denied)
         return DeliveryState.WITHHELD if is_blocked else DeliveryState.DEAD, outcome.reason
 
     def _signal(self, event: SignalEvent) -> AdSignal:

@@ -118,7 +118,6 @@ def set_webhook(tx: Tx, business_id: str, new: NewSubscription) -> Subscription:
 
 
 def end_subscription(tx: Tx, subscription: Subscription, reason: str) -> None:
-    """End a subscription, and stop its pushes."""
     if store.record_end(tx, subscription, reason):
         business_id = subscription.business_id
         emit(tx, business_id, SubscriptionEnded(business_id, subscription.id, reason))
@@ -211,16 +210,14 @@ def queue_message_pushes(
         queue_push(tx, subscription, message_id, body_of(subscription))
 
 
-def queue_push(tx: Tx, subscription: Subscription, subject_id: str, body: bytes) -> int:
-    """Save a push, and queue it unless its subscription is paused; return its id."""
+def queue_push(tx: Tx, subscription: Subscription, subject_id: str, body: bytes) -> None:
+    """Save a push, and queue it unless its subscription is paused."""
     push_id = store.append_push(tx, subscription, subject_id, body)
     if subscription.paused_at is None:
         queue_request(tx, request_of(subscription, push_id), rules.PLANS[subscription.entity])
-    return push_id
 
 
 def request_of(subscription: Subscription, push_id: int) -> outbound.NewRequest:
-    """Return the outbound request of a push."""
     destination = rules.destination_of(subscription.callback_url)
     return outbound.NewRequest(
         subscription.business_id, rules.KINDS[subscription.entity], str(push_id), destination
@@ -228,14 +225,17 @@ def request_of(subscription: Subscription, push_id: int) -> outbound.NewRequest:
 
 
 def push_kind(entity: Entity) -> OutboundKind:
-    """Return the outbound kind of an entity's pushes."""
+    def fail(tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
+        push = store.ledger.find_open(tx, request)
+        if push is not None:
+            push_state = DeliveryState.DUE if state is RequestState.DUE else DeliveryState.DEAD
+            store.ledger.record(tx, push, push_state, reason)
 
-    def ready(tx: Tx, request: OutboundRequest) -> None:
+    def replay(tx: Tx, request: OutboundRequest) -> None:
         ready_push(tx, request.business_id, int(request.subject))
 
-    plan = rules.PLANS[entity]
-    settle = after_failure(record_failed_push)
-    return OutboundKind(rules.KINDS[entity], begin_push, read_push_answer, settle, plan, ready)
+    kind, plan = rules.KINDS[entity], rules.PLANS[entity]
+    return OutboundKind(kind, begin_push, read_push_answer, after_failure(fail), plan, replay)
 
 
 def begin_push(tx: Tx, request: OutboundRequest) -> Step:
@@ -281,14 +281,6 @@ def read_push_answer(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnsw
     return step
 
 
-def record_failed_push(tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
-    """Save the result of a failed attempt."""
-    push = store.ledger.find(tx, request.business_id, int(request.subject))
-    if push is not None and push.state is DeliveryState.DUE:
-        push_state = DeliveryState.DUE if state is RequestState.DUE else DeliveryState.DEAD
-        store.ledger.record(tx, push, push_state, reason)
-
-
 def replay_push(tx: Tx, business_id: str, push_id: int) -> Push:
     """Send a settled push again.
 
@@ -321,11 +313,11 @@ def ready_push(tx: Tx, business_id: str, push_id: int) -> tuple[Push, Subscripti
 
 def forget_lead_pushes(tx: Tx, event: LeadRemoved) -> None:
     """Delete the pushes of a removed lead; a handler of the outbox."""
-    _delete_pushes(tx, store.list_pushes_of(tx, event.business_id, event.lead_id))
+    forget_subjects(tx, event.business_id, [event.lead_id])
 
 
 def forget_subjects(tx: Tx, business_id: str, subject_ids: Collection[str]) -> None:
-    """Delete the pushes of the leads, chats and messages of an erased person."""
+    """Delete the pushes of some leads, chats and messages."""
     for subject_id in sorted(subject_ids):
         _delete_pushes(tx, store.list_pushes_of(tx, business_id, subject_id))
 
@@ -336,49 +328,35 @@ def purge_pushes(tx: Tx) -> int:
 
 
 def _delete_pushes(tx: Tx, pushes: list[Push]) -> int:
-    """Delete pushes with their outbound requests."""
     by_business: dict[str, list[int]] = defaultdict(list)
     for push in pushes:
         by_business[push.business_id].append(push.id)
     for business_id, ids in by_business.items():
-        store.delete_pushes(tx, business_id, ids)
+        tx.delete(store.pushes, business_id, id=ids)
         for kind in rules.KINDS.values():
             delete_requests_of(tx, business_id, kind, [str(push_id) for push_id in ids])
     return len(pushes)
 
 
-@dataclass(frozen=True, slots=True)
-class NewHook:
-    """Hook to create; without an ad account it gets all leads, without a token a member ends it."""
-
-    entity: Entity
-    callback_url: str
-    ad_account_id: str = ""
-    token_id: str = ""
-
-
-def subscribe_hook(tx: Tx, business_id: str, new: NewHook) -> Subscription:
+def subscribe_hook(
+    tx: Tx, business_id: str, entity: Entity, callback_url: str, ad_account_id: str = "", token_id: str = ""
+) -> Subscription:
     """Create a REST hook with its own secret, or return the existing one.
 
-    Zapier, Make and n8n use REST hooks; signatures follow Standard Webhooks.
+    Zapier, Make and n8n use REST hooks; signatures follow Standard Webhooks. Without an ad account it gets
+    all leads, and without a token a member ends it.
 
     Raises:
         Refused: AD_LIMIT, for too many subscriptions.
     """
     tx.hold_key("hooks", business_id)
-    for hook in store.list_subscriptions(tx, business_id, new.entity):
+    for hook in store.list_subscriptions(tx, business_id, entity):
         place = (hook.callback_url, hook.ad_account_id, hook.token_id)
-        if place == (new.callback_url, new.ad_account_id, new.token_id):
+        if place == (callback_url, ad_account_id, token_id):
             return hook
-    subscription = NewSubscription(
-        new.entity,
-        rules.HOOK_APP,
-        make_signing_secret(PREFIX),
-        new.callback_url,
-        new.ad_account_id,
-        token_id=new.token_id,
-    )
-    return subscribe_program(tx, business_id, subscription)
+    secret = make_signing_secret(PREFIX)
+    new = NewSubscription(entity, rules.HOOK_APP, secret, callback_url, ad_account_id, token_id=token_id)
+    return subscribe_program(tx, business_id, new)
 
 
 def load_hook(tx: Tx, business_id: str, number: int) -> Subscription:
@@ -401,12 +379,6 @@ def rotate_hook(tx: Tx, hook: Subscription) -> str:
     return new_secret
 
 
-def push_sample(tx: Tx, hook: Subscription) -> int:
-    """Push a sample lead; return the id of the push."""
-    body = rules.hook_payload(hook.entity, rules.sample_lead(), tx.now)
-    return queue_push(tx, hook, "", body)
-
-
 def push_hooks(tx: Tx, event: LeadCaptured | LeadUpdated | LeadStatusChanged) -> None:
     """Push a new or changed lead to its hooks; a handler of the outbox."""
     entity = Entity.LEAD_CREATED if isinstance(event, LeadCaptured) else Entity.LEAD_CHANGED
@@ -421,16 +393,6 @@ def push_hooks(tx: Tx, event: LeadCaptured | LeadUpdated | LeadStatusChanged) ->
     for hook in live:  # a lead without an own ad matches every account
         if not hook.ad_account_id or ad is None or ad.is_outside or ad.ad_account_id == hook.ad_account_id:
             queue_push(tx, hook, lead.id, body)
-
-
-def pause_subscription(tx: Tx, subscription: Subscription) -> None:
-    """Hold pushes back until the subscription is resumed."""
-    store.record_paused(tx, subscription, tx.now)
-
-
-def resume_subscription(tx: Tx, subscription: Subscription) -> None:
-    """Resume a subscription; the worker queues its waiting pushes."""
-    store.record_paused(tx, subscription, None)
 
 
 def release_pushes(tx: Tx) -> int:

@@ -48,7 +48,6 @@ from contatto.kit.rate_limits import GuessLimit, client_network
 from contatto.leads.model import LeadSource
 from contatto.subscriptions import rules, store
 from contatto.subscriptions.actions import (
-    NewHook,
     NewSubscription,
     check_callback,
     end_subscription,
@@ -286,8 +285,8 @@ async def subscribe_hook_to_leads(request: Request, body: HookBody) -> Answered[
 
     def work(tx: Tx) -> Subscription:
         account = load_advertiser(tx, caller, body.advertiser_id)
-        new = NewHook(Entity(body.event), body.callback_url, account.id, caller.subject_id)
-        return subscribe_hook(tx, caller.business_id, new)
+        place = body.callback_url, account.id, caller.subject_id
+        return subscribe_hook(tx, caller.business_id, Entity(body.event), *place)
 
     hook = await context_of(request).db.write(work)
     secret = rules.secrets_of(hook.secret)[0]

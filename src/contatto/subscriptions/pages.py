@@ -18,19 +18,16 @@ from contatto.kit.errors import Refused
 from contatto.kit.outbound.queue import list_requests_of
 from contatto.subscriptions import store
 from contatto.subscriptions.actions import (
-    NewHook,
     check_callback,
     end_subscription,
     load_hook,
-    pause_subscription,
-    push_sample,
+    queue_push,
     replay_push,
-    resume_subscription,
     rotate_hook,
     subscribe_hook,
 )
 from contatto.subscriptions.model import HOOKS, Entity, Subscription
-from contatto.subscriptions.rules import KINDS, URL_LIMIT, secrets_of
+from contatto.subscriptions.rules import KINDS, URL_LIMIT, hook_payload, sample_lead, secrets_of
 from contatto.ui.render import SHOWN_ONCE, translator_of
 from contatto.ui.requests import context_of
 
@@ -59,8 +56,8 @@ async def post_hook(request: Request, caller: FormCaller, form: Annotated[HookFo
         check_callback(form.callback_url, context.settings.allowed_hosts)
         if form.ad_account_id and find_ad_account(tx, caller.business_id, form.ad_account_id) is None:
             raise Refused(errors.NOT_FOUND, "Ad account not found.")
-        new = NewHook(Entity(form.event), form.callback_url.strip(), form.ad_account_id)
-        return subscribe_hook(tx, caller.business_id, new)
+        place = form.callback_url.strip(), form.ad_account_id
+        return subscribe_hook(tx, caller.business_id, Entity(form.event), *place)
 
     try:
         hook = await context.db.write(make)
@@ -165,12 +162,21 @@ async def post_end(request: Request, caller: FormCaller, subscription_id: str) -
 @router.post("/{subscription_id}/pause", Permission.ADMINISTER)
 async def post_pause(request: Request, caller: FormCaller, subscription_id: str) -> RedirectResponse:
     """Hold pushes back until the subscription is resumed."""
-    return await _change(request, caller, subscription_id, pause_subscription)
+
+    def pause(tx: Tx, subscription: Subscription) -> None:
+        store.record_paused(tx, subscription, tx.now)
+
+    return await _change(request, caller, subscription_id, pause)
 
 
 @router.post("/{subscription_id}/resume", Permission.ADMINISTER)
 async def post_resume(request: Request, caller: FormCaller, subscription_id: str) -> RedirectResponse:
-    return await _change(request, caller, subscription_id, resume_subscription)
+    """Resume a subscription; the worker queues its waiting pushes."""
+
+    def resume(tx: Tx, subscription: Subscription) -> None:
+        store.record_paused(tx, subscription, None)
+
+    return await _change(request, caller, subscription_id, resume)
 
 
 @router.post("/{subscription_id}/test", Permission.ADMINISTER)
@@ -178,7 +184,8 @@ async def post_test(request: Request, caller: FormCaller, subscription_id: str) 
     """Push a sample lead; the list of pushes shows its result."""
 
     def push(tx: Tx, subscription: Subscription) -> None:
-        push_sample(tx, load_hook(tx, subscription.business_id, subscription.number))
+        hook = load_hook(tx, subscription.business_id, subscription.number)
+        queue_push(tx, hook, "", hook_payload(hook.entity, sample_lead(), tx.now))
 
     return await _change(request, caller, subscription_id, push)
 

@@ -50,30 +50,21 @@ def escape_payload(content: Any) -> bytes:
     return json.dumps(content, ensure_ascii=True, separators=(",", ":")).encode()
 
 
-def sign_lead_push(body: bytes, secret: str) -> str:
-    """Return the ``X-Open-Signature``: HMAC-SHA256 of the body in lower-case hexadecimal."""
-    return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-
-
-def sign_message_push(body: bytes, secret: str, at_s: int) -> str:
-    """Return the ``TikTok-Signature``: the time, and HMAC-SHA256 over time and body."""
-    signed = hmac.new(secret.encode(), b"%d.%s" % (at_s, body), hashlib.sha256)
-    return f"t={at_s},s={signed.hexdigest()}"
-
-
 def push_headers(entity: Entity, body: bytes, secret: str, at: datetime, push_id: int = 0) -> dict[str, str]:
     """Return the headers of a push with its signature; each attempt is signed anew.
 
     Source: Standard Webhooks, specification 1.0, for hooks.
     """
     kind = {"Content-Type": "application/json", "User-Agent": "Contatto"}
+    at_s = int(at.timestamp())
     if entity is Entity.LEAD:
-        return kind | {"X-Open-Signature": sign_lead_push(body, secret)}
+        return kind | {"X-Open-Signature": hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
     if entity in HOOKS:
-        message_id, at_s = f"push-{push_id}", int(at.timestamp())
+        message_id = f"push-{push_id}"
         signed = " ".join(sign_event(key, message_id, at_s, body) for key in secrets_of(secret))
         return kind | {"webhook-id": message_id, "webhook-timestamp": str(at_s), "webhook-signature": signed}
-    return kind | {"TikTok-Signature": sign_message_push(body, secret, int(at.timestamp()))}
+    signature = hmac.new(secret.encode(), b"%d.%s" % (at_s, body), hashlib.sha256)
+    return kind | {"TikTok-Signature": f"t={at_s},s={signature.hexdigest()}"}
 
 
 def secrets_of(text: str) -> list[str]:
@@ -100,7 +91,6 @@ def sample_lead() -> dict[str, str]:
 
 
 def lead_payload(entry: Mapping[str, Any], changes: Mapping[str, str], at: datetime) -> bytes:
-    """Return the body of a lead push."""
     listed = [{"field": field, "value": value} for field, value in changes.items()]
     content = {"object": LEAD_OBJECT, "time": int(at.timestamp()), "entry": [{**entry, "changes": listed}]}
     return escape_payload(content)

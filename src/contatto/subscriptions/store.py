@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, Index, Select, String, Table, and_, s
 from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import DeliveryLedger, ledger_columns, waiting_index
 from contatto.kit.db.statements import Query
-from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, sealed, tenant, text
+from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, rows_of, sealed, tenant, text
 from contatto.kit.ids import new_number
 from contatto.subscriptions.model import Entity, Push, Subscription
 
@@ -66,18 +66,15 @@ def _seal_secret(tx: Tx, subscription: Subscription, secret: str) -> bytes:
 
 def find_subscription(tx: Tx, business_id: str, number: int) -> Subscription | None:
     """Find a subscription by the API's ``subscription_id``."""
-    in_business = subscriptions.c.business_id == business_id
-    rows = _list_opened(tx, select(subscriptions).where(in_business, subscriptions.c.number == number))
-    return rows[0] if rows else None
+    query = select(subscriptions).where(*rows_of(subscriptions, business_id, number=number))
+    return next(iter(_list_opened(tx, query)), None)
 
 
 def list_subscriptions(tx: Tx, business_id: str, entity: Entity | None = None) -> list[Subscription]:
     """Return live subscriptions, newest first."""
-    live = select(subscriptions).where(
-        subscriptions.c.business_id == business_id, subscriptions.c.ended_at.is_(None)
-    )
-    if entity is not None:
-        live = live.where(subscriptions.c.entity == entity)
+    of_entity = {} if entity is None else {"entity": entity}
+    own = rows_of(subscriptions, business_id, **of_entity)
+    live = select(subscriptions).where(*own, subscriptions.c.ended_at.is_(None))
     return _list_opened(tx, live.order_by(subscriptions.c.created_at.desc(), subscriptions.c.number.desc()))
 
 
@@ -89,7 +86,6 @@ _SUBSCRIBED: Final = Query(
 
 
 def list_subscribed_businesses(tx: Tx) -> dict[Entity, set[str]]:
-    """Return the businesses with live subscriptions, by entity."""
     businesses: dict[Entity, set[str]] = {}
     for entity, business_id in _SUBSCRIBED.rows(tx, {}):
         businesses.setdefault(entity, set()).add(business_id)
@@ -97,9 +93,8 @@ def list_subscribed_businesses(tx: Tx) -> dict[Entity, set[str]]:
 
 
 def list_subscriptions_by_id(tx: Tx, business_id: str, ids: Collection[str]) -> dict[str, Subscription]:
-    in_business = subscriptions.c.business_id == business_id
-    rows = _list_opened(tx, select(subscriptions).where(in_business, subscriptions.c.id.in_(ids)))
-    return {subscription.id: subscription for subscription in rows}
+    query = select(subscriptions).where(*rows_of(subscriptions, business_id, id=list(ids)))
+    return {subscription.id: subscription for subscription in _list_opened(tx, query)}
 
 
 def _list_opened(tx: Tx, statement: Select[Any]) -> list[Subscription]:
@@ -115,37 +110,24 @@ def _opened(tx: Tx, row: Mapping[Any, Any]) -> Subscription:
 def record_callback(
     tx: Tx, subscription: Subscription, callback_url: str, secret: str, token_id: str
 ) -> None:
-    """Change the address, secret and token of a subscription."""
-    statement = update(subscriptions).where(
-        subscriptions.c.business_id == subscription.business_id, subscriptions.c.id == subscription.id
-    )
     sealed_secret = _seal_secret(tx, subscription, secret)
-    tx.execute(statement.values(callback_url=callback_url, secret=sealed_secret, token_id=token_id))
+    values = {"callback_url": callback_url, "secret": sealed_secret, "token_id": token_id}
+    tx.change(subscriptions, subscription.business_id, subscription.id, **values)
 
 
 def record_paused(tx: Tx, subscription: Subscription, at: datetime | None) -> None:
     """Save since when a subscription is paused; None resumes it."""
-    statement = update(subscriptions).where(
-        subscriptions.c.business_id == subscription.business_id, subscriptions.c.id == subscription.id
-    )
-    tx.execute(statement.values(paused_at=at))
+    tx.change(subscriptions, subscription.business_id, subscription.id, paused_at=at)
 
 
 def record_end(tx: Tx, subscription: Subscription, reason: str) -> bool:
     """End a live subscription, and mark its due pushes as dead; return False if it had ended."""
-    statement = update(subscriptions).where(
-        subscriptions.c.business_id == subscription.business_id,
-        subscriptions.c.id == subscription.id,
-        subscriptions.c.ended_at.is_(None),
-    )
-    if tx.execute(statement.values(ended_at=tx.now, end_reason=reason)).rowcount != 1:
+    business_id, is_live = subscription.business_id, subscriptions.c.ended_at.is_(None)
+    end = {"ended_at": tx.now, "end_reason": reason}
+    if not tx.change(subscriptions, business_id, subscription.id, is_live, **end):
         return False
-    waiting = update(pushes).where(
-        pushes.c.business_id == subscription.business_id,
-        pushes.c.subscription_id == subscription.id,
-        pushes.c.state == DeliveryState.DUE,
-    )
-    tx.execute(waiting.values(state=DeliveryState.DEAD, settled_at=tx.now))
+    due = rows_of(pushes, business_id, subscription_id=subscription.id, state=DeliveryState.DUE)
+    tx.execute(update(pushes).where(*due).values(state=DeliveryState.DEAD, settled_at=tx.now))
     return True
 
 
@@ -168,22 +150,14 @@ def append_push(tx: Tx, subscription: Subscription, subject_id: str, body: bytes
 
 
 def load_push_body(tx: Tx, business_id: str, push_id: int) -> bytes:
-    is_push = pushes.c.business_id == business_id, pushes.c.id == push_id
-    body = tx.scalar(select(pushes.c.body).where(*is_push))
+    body = tx.scalar(select(pushes.c.body).where(*rows_of(pushes, business_id, id=push_id)))
     return tx.vault.open_bytes(body, business_id, "pushes.body", str(push_id))
 
 
 def list_pushes_of(tx: Tx, business_id: str, subject_id: str) -> list[Push]:
-    """Return the pushes of a lead, chat or message."""
-    about_subject = pushes.c.business_id == business_id, pushes.c.subject_id == subject_id
-    return tx.list(Push, select(pushes).where(*about_subject))
+    return tx.list(Push, select(pushes).where(*rows_of(pushes, business_id, subject_id=subject_id)))
 
 
 def list_settled_pushes(tx: Tx, before: datetime, limit: int) -> list[Push]:
     """Return pushes of all businesses that were settled before a time; for the timer."""
     return tx.list(Push, select(pushes).where(pushes.c.settled_at < before).limit(limit))
-
-
-def delete_pushes(tx: Tx, business_id: str, push_ids: Collection[int]) -> None:
-    in_business = pushes.c.business_id == business_id
-    tx.execute(pushes.delete().where(in_business, pushes.c.id.in_(push_ids)))

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Final
 
 import msgspec
@@ -22,36 +21,43 @@ from contatto.crm.actions.deliveries import (
     lead_request,
     payload_of,
     publish_connection,
-    queue_kind,
+    queue_work,
     schedule_deliveries,
-    work_kind,
 )
 from contatto.crm.connectors.webhook import PREFIX
 from contatto.crm.model import ChangesListed, Cursor, ListChanges, Operation, RecordChange, Reply, Target
 from contatto.crm.rules import deliveries as rules
-from contatto.crm.rules.deliveries import POLL, POLL_PLAN, EraseCourse, Halt, TrialCourse
-from contatto.crm.rules.mapping import (
-    MOST_SETS,
-    NAME_LIMIT,
-    EventSet,
-    LeadEvent,
+from contatto.crm.rules.deliveries import (
+    TrialCourse,
     check_mapping,
     follows,
+    operation_of,
     status_of_event,
     status_of_word,
+)
+from contatto.crm.rules.events import (
+    MOST_SETS,
+    NAME_LIMIT,
+    EraseCourse,
+    EraseTurn,
+    ErasureSettled,
+    EventSet,
+    LeadEvent,
+    begin_erasure,
+    erasing_operation,
+    next_erasure,
 )
 from contatto.crm.store import deliveries as store
 from contatto.crm.store import events
 from contatto.crm.store.deliveries import find_target, record_secrets, record_target
 from contatto.crm.store.events import find_trial, record_trial, save_trial
 from contatto.integrations.model import ErasureState, TrialState
-from contatto.integrations.store import after_failure
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
-from contatto.kit.outbound.model import Done, Failed, Later, NotNow, OutboundRequest, Outcome, RequestState
-from contatto.kit.outbound.queue import OutboundKind, queue_request, send_again
+from contatto.kit.outbound.model import Done, Failed, Later, OutboundRequest, Outcome, RequestState
+from contatto.kit.outbound.queue import queue_request, send_again
 from contatto.leads.actions.records import change_lead_status, note_crm_change
 from contatto.leads.model import Lead
 from contatto.leads.store.listing import is_earned_elsewhere, list_leads_by_id
@@ -66,22 +72,24 @@ class CheckCourse:
     """State of a field check, which has one step only."""
 
 
-class CheckWork(CrmWork[CheckCourse]):
+class CheckWork(CrmWork[None, CheckCourse]):
     """Reads the fields of a CRM daily."""
 
+    kind = rules.CHECK
+    plan = rules.CHECK_PLAN
     shape = CheckCourse
     only_reads = True
 
-    def begin(self, context: WorkContext) -> CheckCourse | Outcome:
+    def begin(self, context: WorkContext[None]) -> CheckCourse | Outcome:
         return CheckCourse()
 
     def operation(self, course: CheckCourse) -> Operation:
         return crm.DescribeFields()
 
-    def turn(self, context: WorkContext, course: CheckCourse, reply: Reply) -> CheckCourse | Outcome:
+    def turn(self, context: WorkContext[None], course: CheckCourse, reply: Reply) -> CheckCourse | Outcome:
         """Save the fields, and what the mapping names that the CRM does not have."""
         if not isinstance(reply, crm.FieldsDescribed):
-            return Failed(reply.reason if isinstance(reply, crm.Rejected) else "undescribed")
+            return reply if isinstance(reply, Failed) else Failed("undescribed")
         tx, target = context.tx, context.target
         takes_anything = context.connector.traits.takes_anything
         faults = check_mapping(target.mapping, reply.fields, takes_anything=takes_anything)
@@ -94,12 +102,7 @@ def queue_check(tx: Tx, target: Target) -> None:
     """Read the fields of a CRM now, and then daily."""
     connector = connector_of(tx, target)
     if connector is not None and connector.traits.describes and target.has_access:
-        queue_kind(tx, target, rules.CHECK, rules.CHECK_PLAN)
-
-
-def check_kind() -> OutboundKind:
-    """Return the kind of requests that read the fields of a CRM."""
-    return work_kind(rules.CHECK, CheckWork, rules.CHECK_PLAN)
+        queue_work(tx, target, CheckWork)
 
 
 def try_lead(tx: Tx, target: Target, lead_id: str) -> None:
@@ -115,81 +118,62 @@ def try_lead(tx: Tx, target: Target, lead_id: str) -> None:
         raise Refused(errors.CONFLICT, "This CRM no longer accepts our access. Reconnect it first.")
     save_trial(tx, target, lead.id)
     queue_check(tx, target)
-    queue_kind(tx, target, rules.TRIAL, rules.TRIAL_PLAN)
+    queue_work(tx, target, TrialWork)
 
 
-class TrialWork(CrmWork[TrialCourse]):
+class TrialWork(CrmWork[crm.Trial, TrialCourse]):
     """Compares what a delivery would write with the CRM's record; ``base_url`` is our public address."""
 
+    kind = rules.TRIAL
+    plan = rules.TRIAL_PLAN
     shape = TrialCourse
     only_reads = True
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url
 
-    def target_of(self, tx: Tx, request: OutboundRequest) -> Target | None:
-        trial = find_trial(tx, request.business_id, request.subject)
-        return super().target_of(tx, request) if trial else None
+    def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, crm.Trial] | None:
+        trial, loaded = find_trial(tx, request.business_id, request.subject), super().load(tx, request)
+        return (loaded[0], trial) if trial and loaded else None
 
-    def begin(self, context: WorkContext) -> TrialCourse | Outcome:
-        tx, target = context.tx, context.target
-        trial = find_trial(tx, target.business_id, target.id)
-        if trial is None:
-            return Done()
+    def begin(self, context: WorkContext[crm.Trial]) -> TrialCourse | Outcome:
+        tx, target, trial = context.tx, context.target, context.subject
         lead = list_leads_by_id(tx, target.business_id, {trial.lead_id}).get(trial.lead_id)
         if lead is None:
             return Failed(LEAD_GONE)
         records = store.find_records(tx, target.business_id, target.id, lead.id)
         revision = records.own.revision if records.own else 1
         payload = payload_of(tx, target, lead, revision, self._base_url, records)
-        course = rules.begin_trial(context.connector.traits, payload, records.ids)
-        if isinstance(course, crm.TrialResult):
-            return _finish_trial(context, course)
-        return replace(course, asked_at=trial.created_at)
+        return self._next(context, rules.begin_trial(context.connector.traits, payload, records.ids))
 
     def operation(self, course: TrialCourse) -> Operation:
-        return rules.trial_operation(course)
+        if course.is_reading:
+            return crm.ReadRecord(course.course.record_id, tuple(course.course.payload.values))
+        return operation_of(course.course)
 
-    def turn(self, context: WorkContext, course: TrialCourse, reply: Reply) -> TrialCourse | Outcome:
-        connector = context.connector
-        trial = find_trial(context.tx, context.target.business_id, context.target.id)
-        if trial is None:
-            return Done()
-        if trial.created_at != course.asked_at:
+    def turn(
+        self, context: WorkContext[crm.Trial], course: TrialCourse, reply: Reply
+    ) -> TrialCourse | Outcome:
+        if context.subject.created_at != course.asked_at:
             return Later("", 0)  # a member started another trial meanwhile: this reply is not of its lead
-        turn = rules.next_trial_turn(connector.traits, course, reply, connector.is_same_value)
-        if isinstance(turn, crm.TrialResult):
-            return _finish_trial(context, turn)
-        if isinstance(turn, Halt):
-            return Failed(turn.reason) if turn.is_final else NotNow(turn.reason)
-        return replace(turn, asked_at=course.asked_at)
+        return self._next(context, rules.next_trial_turn(context.connector, course, reply))
 
-    def hold(self, tx: Tx, request: OutboundRequest) -> None:
+    @staticmethod
+    def _next(context: WorkContext[crm.Trial], turn: rules.TrialTurn) -> TrialCourse | Outcome:
+        if isinstance(turn, crm.TrialResult):
+            result = msgspec.json.encode(turn).decode()
+            record_trial(context.tx, context.subject, TrialState.DONE, result=result)
+            return Done()
+        return replace(turn, asked_at=context.subject.created_at) if isinstance(turn, TrialCourse) else turn
+
+    def hold(self, context: WorkContext[crm.Trial]) -> None:
+        record_trial(context.tx, context.subject, TrialState.FAILED, "not_let_in")
+
+    def fail(self, tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
         trial = find_trial(tx, request.business_id, request.subject)
         if trial is not None:
-            record_trial(tx, trial, TrialState.FAILED, "not_let_in")
-
-
-def _finish_trial(context: WorkContext, result: crm.TrialResult) -> Outcome:
-    trial = find_trial(context.tx, context.target.business_id, context.target.id)
-    if trial is not None:
-        record_trial(context.tx, trial, TrialState.DONE, result=msgspec.json.encode(result).decode())
-    return Done()
-
-
-def trial_kind(base_url: str) -> OutboundKind:
-    """Return the kind of requests that try a lead at a CRM."""
-    settle = after_failure(record_failed_trial)
-    return work_kind(rules.TRIAL, partial(TrialWork, base_url), rules.TRIAL_PLAN, settle)
-
-
-def record_failed_trial(tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
-    """Record why a try failed, and whether another follows."""
-    trial = find_trial(tx, request.business_id, request.subject)
-    if trial is not None:
-        record_trial(
-            tx, trial, TrialState.PENDING if state is RequestState.DUE else TrialState.FAILED, reason
-        )
+            trial_state = TrialState.PENDING if state is RequestState.DUE else TrialState.FAILED
+            record_trial(tx, trial, trial_state, reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +195,15 @@ class _CourseState:
     course: str = ""
 
 
-class CompareWork(CrmWork[CompareCourse]):
+class CompareWork(CrmWork[None, CompareCourse]):
     """Lists the records of a CRM that carry our ids, and sends again those that are missing."""
 
+    kind = rules.COMPARISON
+    plan = rules.COMPARISON_PLAN
     shape = CompareCourse
     only_reads = True
 
-    def begin(self, context: WorkContext) -> CompareCourse | Outcome:
+    def begin(self, context: WorkContext[None]) -> CompareCourse | Outcome:
         if context.request.progress:
             progress = msgspec.json.decode(context.request.progress, type=_CourseState)
             return msgspec.json.decode(progress.course, type=CompareCourse)
@@ -226,7 +212,9 @@ class CompareWork(CrmWork[CompareCourse]):
     def operation(self, course: CompareCourse) -> Operation:
         return crm.ListRecords(course.after)
 
-    def turn(self, context: WorkContext, course: CompareCourse, reply: Reply) -> CompareCourse | Outcome:
+    def turn(
+        self, context: WorkContext[None], course: CompareCourse, reply: Reply
+    ) -> CompareCourse | Outcome:
         if not isinstance(reply, crm.RecordsListed):
             return Failed("unreadable")
         tx, target = context.tx, context.target
@@ -262,7 +250,7 @@ class CompareWork(CrmWork[CompareCourse]):
         fresh = [record for record in missing if record.gone_at is None]
         sent = fresh[: rules.SENT_AGAIN_AT_MOST]
         for record in sent:
-            store.mark_gone(tx, record)
+            store.record_link(tx, record, gone_at=tx.now)  # it is sent again once
         shared = store.list_sent(tx, target.business_id, target.id, rules.SENT_AGAIN_AT_MOST)
         for record in (*sent, *shared):
             schedule_deliveries(tx, target, [record.lead_id])
@@ -285,84 +273,63 @@ def queue_comparison(tx: Tx, target: Target) -> None:
     """Compare a CRM's records with ours now, and then daily."""
     connector = connector_of(tx, target)
     if connector is not None and connector.traits.enumerates and target.has_access:
-        queue_kind(tx, target, rules.COMPARISON, rules.COMPARISON_PLAN)
+        queue_work(tx, target, CompareWork)
 
 
-def comparison_kind() -> OutboundKind:
-    """Return the kind of requests that compare a CRM's records with ours."""
-    return work_kind(rules.COMPARISON, CompareWork, rules.COMPARISON_PLAN)
-
-
-class ErasureWork(CrmWork[EraseCourse]):
+class ErasureWork(CrmWork[crm.Erasure, EraseCourse]):
     """Erases a person in a CRM, until a read finds nothing."""
 
+    kind = rules.ERASURE
+    plan = rules.ERASURE_PLAN
     shape = EraseCourse
 
-    def target_of(self, tx: Tx, request: OutboundRequest) -> Target | None:
-        erasure = _find_due_erasure(tx, request)
-        target = find_target(tx, request.business_id, erasure.target_id) if erasure else None
-        return None if target is None or target.state is crm.TargetState.REMOVED else target
+    def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, crm.Erasure] | None:
+        erasure = events.find_erasure(tx, request.business_id, int(request.subject))
+        if erasure is None or erasure.state is not ErasureState.DUE:
+            return None
+        target = find_target(tx, request.business_id, erasure.target_id)
+        return None if target is None or target.state is crm.TargetState.REMOVED else (target, erasure)
 
-    def begin(self, context: WorkContext) -> EraseCourse | Outcome:
-        erasure = _find_due_erasure(context.tx, context.request)
-        if erasure is None:
-            return Done()
+    def begin(self, context: WorkContext[crm.Erasure]) -> EraseCourse | Outcome:
+        erasure = context.subject
         wait_s = (erasure.created_at + ARRIVES_WITHIN - context.tx.now).total_seconds()
         if wait_s > 0:
             return Later("", wait_s)
-        turn = rules.begin_erasure(context.connector.traits, erasure.lead_id, erasure.record_id)
-        return _record_turn(context.tx, erasure, turn)
+        traits = context.connector.traits
+        return self._next(context, begin_erasure(traits, erasure.lead_id, erasure.record_id))
 
     def operation(self, course: EraseCourse) -> Operation:
-        return rules.erasing_operation(course)
+        return erasing_operation(course)
 
-    def turn(self, context: WorkContext, course: EraseCourse, reply: Reply) -> EraseCourse | Outcome:
-        erasure = _find_due_erasure(context.tx, context.request)
-        if erasure is None:
+    def turn(
+        self, context: WorkContext[crm.Erasure], course: EraseCourse, reply: Reply
+    ) -> EraseCourse | Outcome:
+        return self._next(context, next_erasure(context.connector.traits, course, reply))
+
+    @staticmethod
+    def _next(context: WorkContext[crm.Erasure], turn: EraseTurn) -> EraseCourse | Outcome:
+        if isinstance(turn, ErasureSettled):
+            events.record_erasure(context.tx, context.subject, turn.state, turn.reason)
             return Done()
-        turn = rules.next_erasure(context.connector.traits, course, reply)
-        return _record_turn(context.tx, erasure, turn)
+        return turn
 
+    def fail(self, tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
+        erasure = events.find_erasure(tx, request.business_id, int(request.subject))
+        if erasure is not None and erasure.state is ErasureState.DUE:
+            next_state = ErasureState.DUE if state is RequestState.DUE else ErasureState.FAILED
+            events.record_erasure(tx, erasure, next_state, reason)
 
-def _find_due_erasure(tx: Tx, request: OutboundRequest) -> crm.Erasure | None:
-    erasure = events.find_erasure(tx, request.business_id, int(request.subject))
-    return erasure if erasure is not None and erasure.state is ErasureState.DUE else None
-
-
-def _record_turn(tx: Tx, erasure: crm.Erasure, turn: rules.EraseTurn) -> EraseCourse | Outcome:
-    if isinstance(turn, rules.ErasureSettled):
-        events.record_erasure(tx, erasure, turn.state, turn.reason)
-        return Done()
-    return NotNow(turn.reason) if isinstance(turn, rules.ErasurePending) else turn
+    def replay(self, tx: Tx, request: OutboundRequest) -> None:
+        erasure = events.find_erasure(tx, request.business_id, int(request.subject))
+        if erasure is not None and erasure.state is ErasureState.FAILED:
+            events.record_erasure(tx, erasure, ErasureState.DUE)
 
 
 def release_erasures(tx: Tx, target: Target) -> None:
     """Queue the erasures of a target that waited for it to be active."""
     for erasure in events.list_erasures(tx, target.business_id, target.id, (ErasureState.DUE,)):
-        queue_request(
-            tx, lead_request(target, rules.ERASURE, erasure.id, erasure.lead_id), rules.ERASURE_PLAN
-        )
-
-
-def erasure_kind() -> OutboundKind:
-    """Return the kind of requests that erase people in CRMs."""
-    settle = after_failure(record_failed_erasure)
-    return work_kind(rules.ERASURE, ErasureWork, rules.ERASURE_PLAN, settle, replay=ready_erasure)
-
-
-def record_failed_erasure(tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
-    """Record why a try failed, and whether it was the last."""
-    erasure = _find_due_erasure(tx, request)
-    if erasure is not None:
-        next_state = ErasureState.DUE if state is RequestState.DUE else ErasureState.FAILED
-        events.record_erasure(tx, erasure, next_state, reason)
-
-
-def ready_erasure(tx: Tx, request: OutboundRequest) -> None:
-    """Make a failed erasure due again."""
-    erasure = events.find_erasure(tx, request.business_id, int(request.subject))
-    if erasure is not None and erasure.state is ErasureState.FAILED:
-        events.record_erasure(tx, erasure, ErasureState.DUE)
+        request = lead_request(target, rules.ERASURE, erasure.id, erasure.lead_id)
+        queue_request(tx, request, rules.ERASURE_PLAN)
 
 
 INCOMING: Final = "incoming_secret"
@@ -386,12 +353,15 @@ class _PollProgress:
     course: str = ""
 
 
-class PollWork(CrmWork[PollCourse]):
+class PollWork(CrmWork[None, PollCourse]):
     """Reads the change feed of a CRM, page after page."""
 
+    kind = rules.POLL
+    plan = rules.POLL_PLAN
     shape = PollCourse
+    keeps_progress = True
 
-    def begin(self, context: WorkContext) -> PollCourse | Outcome:
+    def begin(self, context: WorkContext[None]) -> PollCourse | Outcome:
         if not context.request.progress:
             return PollCourse(Cursor())
         progress = msgspec.json.decode(context.request.progress, type=_PollProgress)
@@ -402,7 +372,7 @@ class PollWork(CrmWork[PollCourse]):
     def operation(self, course: PollCourse) -> Operation:
         return ListChanges(course.after)
 
-    def turn(self, context: WorkContext, course: PollCourse, reply: Reply) -> PollCourse | Outcome:
+    def turn(self, context: WorkContext[None], course: PollCourse, reply: Reply) -> PollCourse | Outcome:
         if not isinstance(reply, ChangesListed):
             return Failed("unreadable")
         for change in reply.changes:
@@ -423,7 +393,7 @@ def take_crm_change(tx: Tx, target: Target, change: RecordChange) -> None:
     if record is None:
         return
     if change.is_gone or change.moved_to:
-        store.record_told(tx, record, record_id=change.moved_to[: store.RECORD_LIMIT])
+        store.record_link(tx, record, record_id=change.moved_to[: store.RECORD_LIMIT], told_at=tx.now)
         return
     current = list_leads_by_id(tx, target.business_id, {record.lead_id}).get(record.lead_id)
     lead = find_lead_to_change(tx, target.business_id, current.id) if current else None
@@ -443,7 +413,7 @@ def take_crm_change(tx: Tx, target: Target, change: RecordChange) -> None:
         del news["status"]
     if not news:
         return
-    store.record_told(tx, record, **news, told_by=change.by)
+    store.record_link(tx, record, **news, told_by=change.by, told_at=tx.now)
     actor = f"{change.by} ({target.name})" if change.by else target.name
     for name, text in news.items():
         note_crm_change(tx, lead, f"{name}: {text}", actor)
@@ -456,12 +426,7 @@ def queue_poll(tx: Tx, target: Target) -> None:
     """Read the changes of a CRM now, and then at its interval."""
     connector = connector_of(tx, target)
     if connector is not None and connector.traits.tells_changes and target.is_active:
-        queue_kind(tx, target, POLL, POLL_PLAN)
-
-
-def poll_kind() -> OutboundKind:
-    """Return the kind of requests that read the changes of a CRM."""
-    return work_kind(POLL, PollWork, POLL_PLAN, keeps_progress=True)
+        queue_work(tx, target, PollWork)
 
 
 def incoming_path(number: int) -> str:
@@ -520,7 +485,7 @@ def create_event_set(tx: Tx, account: AdAccount, name: str) -> EventSet:
     if len(events.list_event_sets(tx, account.business_id, account.id)) >= MOST_SETS:
         raise Refused(errors.AD_LIMIT, f"An ad account has {MOST_SETS} CRM event sets at most.")
     event_set = EventSet(new_id(), account.business_id, new_number(), account.id, set_name, tx.now)
-    if not events.save_event_set(tx, event_set):
+    if not tx.insert_ignore(events.crm_event_sets, row_of(event_set)):
         raise Refused(
             errors.INVALID,
             "name: This ad account already has an event set with this name. Choose a different name.",

@@ -6,10 +6,10 @@ outbound machine runs each request as a ``CrmWork``: it sends an operation, read
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import cache, partial
+from functools import cache
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -20,13 +20,14 @@ from contatto.accounts.model import BusinessId
 from contatto.accounts.store import find_member
 from contatto.crm import model as crm
 from contatto.crm.model import CrmProgressed, Delivery, Operation, Reply, Target, TargetState
-from contatto.crm.registry import CrmPorts
 from contatto.crm.rules import deliveries as rules
-from contatto.crm.rules.deliveries import Arrived, DeliveryCourse, DeliveryStage, Halt
-from contatto.crm.rules.mapping import (
+from contatto.crm.rules.deliveries import (
     ANSWER,
     OWNER,
     STATUS,
+    Arrived,
+    DeliveryCourse,
+    DeliveryStage,
     LeadTexts,
     map_lead,
     name_values,
@@ -37,16 +38,16 @@ from contatto.crm.store import deliveries as store
 from contatto.crm.store import events
 from contatto.crm.store.deliveries import (
     LiveTarget,
+    crm_deliveries,
     find_swept_target,
     find_target,
     list_live_targets,
     mark_renewing,
     record_secrets,
     record_target,
-    record_verified_at,
 )
-from contatto.crm.store.events import delete_trials_of
-from contatto.integrations.model import DeliveryState
+from contatto.forms.store import list_answers_by_label
+from contatto.integrations.model import DeliveryState, Denied, LedgerCounts
 from contatto.integrations.store import REASON_LIMIT, after_failure
 from contatto.kit.db.tx import Tx
 from contatto.kit.log import logger
@@ -74,6 +75,45 @@ from contatto.leads.store.listing import (
     list_leads_by_id,
 )
 from contatto.leads.store.tables import leads
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Counts of incoming messages: ``merged`` are duplicates, and ``received`` is the sum of all."""
+
+    waiting: int
+    stored: int
+    merged: int
+    refused: int
+
+    @property
+    def received(self) -> int:
+        return self.waiting + self.stored + self.merged + self.refused
+
+
+@dataclass(frozen=True, slots=True)
+class SignalCounts:
+    """Counts of the signals to an ad account, and the page of their log."""
+
+    name: str
+    href: str
+    counts: LedgerCounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrmPorts:
+    """Ports of CRM sync.
+
+    Attributes:
+        intake: counts of incoming messages.
+        signals: counts of signals to ad platforms.
+        connectors: by name; tests hand in others.
+    """
+
+    intake: Callable[[Tx, str], Intake]
+    signals: Callable[[Tx, str], Sequence[SignalCounts]]
+    connectors: Mapping[str, crm.CrmConnector]
+
 
 AT_ONCE: Final = 200
 LEAD_GONE: Final = "lead_gone"
@@ -174,40 +214,54 @@ def publish_connection(tx: Tx, target: Target) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkContext:
-    """One step of a request to a CRM."""
+class WorkContext[S]:
+    """One step of a request to a CRM; ``subject`` is what the request is about."""
 
     tx: Tx
     request: OutboundRequest
     target: Target
+    subject: S
     connector: crm.CrmConnector
 
 
-class CrmWork[C](ABC):
-    """A sequence of operations at one CRM; ``C`` is its state between two requests, kept as JSON."""
+class CrmWork[S, C](ABC):
+    """A kind of requests: a sequence of operations at one CRM.
 
+    ``S`` is the subject. ``C`` is the course, the state between two requests, which is kept as JSON.
+    """
+
+    kind: ClassVar[str]
+    plan: ClassVar[outbound.RetryPlan]
     shape: ClassVar[type[Any]]
+    """The type of the course."""
     only_reads: ClassVar[bool] = False
     """Work that changes nothing in the CRM continues while the target is paused."""
+    keeps_progress: ClassVar[bool] = False
 
-    def target_of(self, tx: Tx, request: OutboundRequest) -> Target | None:
-        """Return the target, by default the request's subject; None when nothing is left to do."""
+    def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, Any] | None:
+        """Return the target and the subject; None when nothing is left to do."""
         target = find_target(tx, request.business_id, request.subject)
-        return None if target is None or target.state is TargetState.REMOVED else target
+        return None if target is None or target.state is TargetState.REMOVED else (target, None)
 
     @abstractmethod
-    def begin(self, context: WorkContext) -> C | Outcome:
+    def begin(self, context: WorkContext[S]) -> C | Outcome:
         """Return the first step, whatever earlier tries did."""
 
     @abstractmethod
     def operation(self, course: C) -> Operation: ...
 
     @abstractmethod
-    def turn(self, context: WorkContext, course: C, reply: Reply) -> C | Outcome:
+    def turn(self, context: WorkContext[S], course: C, reply: Reply) -> C | Outcome:
         """Return the next step after a reply, or the outcome."""
 
-    def hold(self, tx: Tx, request: OutboundRequest) -> None:  # noqa: B027
+    def hold(self, context: WorkContext[S]) -> None:  # noqa: B027
         """Keep the work until the target is active again, as the request ends."""
+
+    def fail(self, tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:  # noqa: B027
+        """Record the reason of a failed try; a due request is tried again."""
+
+    def replay(self, tx: Tx, request: OutboundRequest) -> None:  # noqa: B027
+        """Make the subject of a dead request due again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,47 +275,36 @@ class _Progress:
     memory: str = field(default="", repr=False)
 
 
-def work_kind(
-    name: str,
-    make_work: Callable[[], CrmWork[Any]],
-    plan: outbound.RetryPlan,
-    settle: Callable[[Tx, OutboundRequest, Outcome, RequestState], None] = lambda *_: None,
-    *,
-    replay: Callable[[Tx, OutboundRequest], None] | None = None,
-    keeps_progress: bool = False,
-) -> OutboundKind:
-    """Return the kind of requests of one work, which is made anew for each step."""
-
+def work_kind(work: CrmWork[Any, Any]) -> OutboundKind:
     def begin(tx: Tx, request: OutboundRequest) -> Step:
-        work = make_work()
-        target = work.target_of(tx, request)
-        if target is None:
+        loaded = work.load(tx, request)
+        if loaded is None:
             return Done()
+        target, subject = loaded
         connector = connector_of(tx, target)
         if connector is None:
             return NotNow("unknown_connector")
+        context = WorkContext(tx, request, target, subject, connector)
         if not (target.is_active or (work.only_reads and target.state is TargetState.PAUSED)):
-            work.hold(tx, request)
+            work.hold(context)
             return Done()
-        context = WorkContext(tx, request, target, connector)
-        progress = _Progress("", target.secrets_revision)
-        return _Run(work, context).follow(progress, work.begin(context))
+        return _Run(work, context).follow(_Progress("", target.secrets_revision), work.begin(context))
 
     def read(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer) -> Step:
-        work = make_work()
-        target = work.target_of(tx, request)
-        connector = connector_of(tx, target) if target else None
-        if target is None or connector is None:
+        loaded = work.load(tx, request)
+        connector = connector_of(tx, loaded[0]) if loaded else None
+        if loaded is None or connector is None:
             return Done()
-        return _Run(work, WorkContext(tx, request, target, connector)).read(answer)
+        return _Run(work, WorkContext(tx, request, *loaded, connector)).read(answer)
 
-    return OutboundKind(name, begin, read, settle, plan, replay, keeps_progress)
+    settle = after_failure(work.fail)
+    return OutboundKind(work.kind, begin, read, settle, work.plan, work.replay, work.keeps_progress)
 
 
 class _Run:
     """One step of a request: from an answer to the next request, or to the outcome."""
 
-    def __init__(self, work: CrmWork[Any], context: WorkContext) -> None:
+    def __init__(self, work: CrmWork[Any, Any], context: WorkContext[Any]) -> None:
         self._work = work
         self._context = context
         self._turns = 0
@@ -301,10 +344,10 @@ class _Run:
             return self._ask(reply.request, replace(progress, memory=reply.memory))
         if isinstance(reply, crm.Expired):
             return self._renew(progress)
-        if isinstance(reply, crm.Denied | crm.Unsubscribed):
+        if isinstance(reply, Denied):
             return self._disconnect(reply.reason)
-        if isinstance(reply, crm.RetryLater):
-            return NotNow(reply.reason, reply.after_s)
+        if isinstance(reply, NotNow):
+            return reply
         course = msgspec.json.decode(progress.course, type=self._work.shape)
         return self.follow(progress, self._work.turn(self._context, course, reply))
 
@@ -332,18 +375,17 @@ class _Run:
             return self._renew(replace(progress, is_renewing=False))
         if isinstance(reply, crm.SecretsRenewed):
             record_secrets(tx, target, {**target.secrets, **reply.secrets}, reply.address)
-            renewed_target = self._work.target_of(tx, self._context.request)
-            if renewed_target is None:
+            loaded = self._work.load(tx, self._context.request)
+            if loaded is None:
                 return Done()
-            self._context = replace(self._context, target=renewed_target)
+            renewed_target, subject = loaded
+            self._context = replace(self._context, target=renewed_target, subject=subject)
             revision = renewed_target.secrets_revision
             return self._send(replace(progress, secrets_revision=revision, is_renewing=False, memory=""))
         record_target(tx, target, renewing_until=None)
-        if isinstance(reply, crm.RetryLater):
-            return NotNow(reply.reason, reply.after_s)
-        return self._disconnect(
-            reply.reason if isinstance(reply, crm.Denied | crm.Unsubscribed) else "not_renewed"
-        )
+        if isinstance(reply, NotNow):
+            return reply
+        return self._disconnect(reply.reason if isinstance(reply, Denied) else "not_renewed")
 
     def _disconnect(self, reason: str) -> Step:
         """Stop writing to a CRM that refuses access: leads queue until a member connects it again.
@@ -356,19 +398,18 @@ class _Run:
         publish_connection(tx, target)
         details = {"target": target.number, "connector": target.connector, "reason": reason}
         logger().warning("crm.disconnected", **details)
-        self._work.hold(tx, self._context.request)
+        self._work.hold(self._context)
         return Done()
 
 
-def queue_kind(tx: Tx, target: Target, kind: str, plan: outbound.RetryPlan) -> None:
+def queue_work(tx: Tx, target: Target, work: type[CrmWork[Any, Any]]) -> None:
     """Make a target's one request of a kind due now, or once more after the one under way."""
-    request = find_kind_request(tx, target, kind)
+    request = find_kind_request(tx, target, work.kind)
     if request is not None:
-        poll_again(tx, request, plan)
+        poll_again(tx, request, work.plan)
     else:
-        queue_request(
-            tx, outbound.NewRequest(target.business_id, kind, target.id, destination_of(target)), plan
-        )
+        new = outbound.NewRequest(target.business_id, work.kind, target.id, destination_of(target))
+        queue_request(tx, new, work.plan)
 
 
 def find_kind_request(tx: Tx, target: Target, kind: str) -> OutboundRequest | None:
@@ -405,7 +446,7 @@ def read_snapshot(tx: Tx, lead: Lead, base_url: str) -> LeadTexts:
         "form_name": forms[-1].form_name if forms else "",
         **ad_data(credit[1] if credit else None),
     }
-    answers = tx.ports[CrmPorts].answers(tx, business_id, lead.id)
+    answers = list_answers_by_label(tx, business_id, lead.id)
     values |= {f"{ANSWER}{label}": text for label, text in answers.items()}
     return LeadTexts(lead.id, values, lead.updated_at, wrong_values)
 
@@ -427,25 +468,23 @@ def payload_of(
     return replace(payload, former_ids=tuple(record.lead_id for record in records.merged))
 
 
-class DeliveryWork(CrmWork[DeliveryCourse]):
-    """The sequence of a delivery, for one step of it; ``base_url`` is our public address."""
+class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
+    """Delivers a lead; ``base_url`` is our public address."""
 
+    kind = rules.DELIVERY
+    plan = rules.DELIVERY_PLAN
     shape = DeliveryCourse
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url
-        self._delivery: Delivery | None = None
 
-    def target_of(self, tx: Tx, request: OutboundRequest) -> Target | None:
-        """Return the target; each step reads its delivery here, once."""
-        self._delivery = store.find_open_delivery(tx, request.business_id, int(request.subject))
-        delivery = self._delivery
-        return find_target(tx, request.business_id, delivery.target_id) if delivery else None
+    def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, Delivery] | None:
+        delivery = store.find_open_delivery(tx, request.business_id, int(request.subject))
+        target = find_target(tx, request.business_id, delivery.target_id) if delivery else None
+        return (target, delivery) if target and delivery else None
 
-    def begin(self, context: WorkContext) -> DeliveryCourse | Outcome:
-        tx, target, delivery = context.tx, context.target, self._delivery
-        if delivery is None:
-            return Done()
+    def begin(self, context: WorkContext[Delivery]) -> DeliveryCourse | Outcome:
+        tx, target, delivery = context.tx, context.target, context.subject
         lead = list_leads_by_id(tx, delivery.business_id, {delivery.lead_id}).get(delivery.lead_id)
         if lead is None:
             return Failed(LEAD_GONE)
@@ -455,9 +494,8 @@ class DeliveryWork(CrmWork[DeliveryCourse]):
                 _delete_delivery(tx, delivery)
                 return Done()
             occurred_at = delivery.created_at.isoformat()
-            return rules.look_course(
-                crm.Payload(delivery.lead_id, delivery.revision, {}, "", "", "", occurred_at)
-            )
+            payload = crm.Payload(delivery.lead_id, delivery.revision, {}, "", "", "", occurred_at)
+            return DeliveryCourse(payload, DeliveryStage.FIND, (crm.FindBy.EXTERNAL_ID,), is_look=True)
         records = store.find_records(tx, target.business_id, target.id, lead.id)
         payload = payload_of(tx, target, lead, delivery.revision, self._base_url, records)
         if delivery.edited:
@@ -467,19 +505,19 @@ class DeliveryWork(CrmWork[DeliveryCourse]):
     def operation(self, course: DeliveryCourse) -> Operation:
         return rules.operation_of(course)
 
-    def turn(self, context: WorkContext, course: DeliveryCourse, reply: Reply) -> DeliveryCourse | Outcome:
-        tx, target, delivery = context.tx, context.target, self._delivery
-        if delivery is None:
-            return Done()
-        if isinstance(reply, crm.FieldGone | crm.ValueGone | crm.Rejected):
+    def turn(
+        self, context: WorkContext[Delivery], course: DeliveryCourse, reply: Reply
+    ) -> DeliveryCourse | Outcome:
+        tx, target, delivery = context.tx, context.target, context.subject
+        if isinstance(reply, crm.FieldGone | crm.ValueGone | Failed):
             _record_fault(tx, target, course, reply)
-        turn = rules.next_turn(context.connector.traits, course, reply, context.connector.is_same_value)
-        if isinstance(turn, Halt):
+        turn = rules.next_turn(context.connector, course, reply)
+        if isinstance(turn, NotNow | Failed):
             # A rule of the CRM may change a value each time: a difference is tried a few times only.
             is_over = context.request.attempts >= rules.DIFFERS_AT_MOST and turn.reason.startswith(
                 rules.DIFFERS
             )
-            return Failed(turn.reason) if turn.is_final or is_over else NotNow(turn.reason)
+            return Failed(turn.reason) if is_over else turn
         if course.is_look:
             _delete_delivery(tx, delivery)  # first, so that only the target lead's delivery arrives
             if turn.record_id:
@@ -487,19 +525,37 @@ class DeliveryWork(CrmWork[DeliveryCourse]):
                 _schedule_merged(tx, target, merged_into)
             return Done()
         if isinstance(turn, Arrived):
-            return _arrive(context, delivery, course.payload, turn)
+            _arrive(context, course.payload, turn)
+            return Done()
         if turn.stage is DeliveryStage.CHECK and course.stage is DeliveryStage.WRITE:
             store.record_sent(tx, delivery, turn.record_id)
         return turn
 
-    def hold(self, tx: Tx, request: OutboundRequest) -> None:
-        if self._delivery is not None:
-            store.record_due(tx, self._delivery, self._delivery.edited, is_queued=False)
+    def hold(self, context: WorkContext[Delivery]) -> None:
+        delivery = context.subject
+        store.record_due(context.tx, delivery, delivery.edited, is_queued=False)
+
+    def fail(self, tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
+        """Record the reason of a failed try; the last one makes a dead letter."""
+        delivery = store.ledger.find_open(tx, request)
+        if delivery is None:
+            return
+        is_last = state is not RequestState.DUE
+        record = store.record_dead if is_last else store.ledger.record_reason
+        record(tx, delivery, reason)
+        if is_last or delivery.reason != reason[:REASON_LIMIT]:
+            event = CrmProgressed(delivery.business_id, delivery.target_id, delivery.lead_id)
+            emit(tx, delivery.business_id, event)
+
+    def replay(self, tx: Tx, request: OutboundRequest) -> None:
+        delivery = store.ledger.find(tx, request.business_id, int(request.subject))
+        if delivery is not None and delivery.state is DeliveryState.DEAD:
+            store.record_due(tx, delivery, delivery.edited, is_queued=True)
 
 
-def _arrive(context: WorkContext, delivery: Delivery, payload: crm.Payload, arrived: Arrived) -> Outcome:
+def _arrive(context: WorkContext[Delivery], payload: crm.Payload, arrived: Arrived) -> None:
     """Record that a delivery arrived, which settles the earlier deliveries of its lead."""
-    tx, target, request = context.tx, context.target, context.request
+    tx, target, request, delivery = context.tx, context.target, context.request, context.subject
     status_fields = {row.target for row in target.mapping if row.source == STATUS}
     statuses = [text for name, text in payload.values.items() if name in status_fields]
     store.save_echoes(tx, target, arrived.record_id, {STATUS: statuses[0]} if statuses else {})
@@ -513,10 +569,9 @@ def _arrive(context: WorkContext, delivery: Delivery, payload: crm.Payload, arri
         if settled_id != delivery.id:
             mark_requests_done(tx, delivery.business_id, rules.DELIVERY, str(settled_id))
     if target.verified_at is None or tx.now - target.verified_at > VERIFIED_WITHIN:
-        record_verified_at(tx, target)
+        record_target(tx, target, verified_at=tx.now)
     emit(tx, delivery.business_id, CrmProgressed(delivery.business_id, target.id, delivery.lead_id))
     _schedule_merged(tx, target, merged_into)
-    return Done()
 
 
 def _schedule_merged(tx: Tx, target: Target, merged_into: str | None) -> None:
@@ -533,11 +588,11 @@ def _delete_delivery(tx: Tx, delivery: Delivery) -> None:
 
 
 def _record_fault(
-    tx: Tx, target: Target, course: DeliveryCourse, reply: crm.FieldGone | crm.ValueGone | crm.Rejected
+    tx: Tx, target: Target, course: DeliveryCourse, reply: crm.FieldGone | crm.ValueGone | Failed
 ) -> None:
     """Record what the CRM does not accept, so that the next leads omit it, and read its fields again."""
     hasten_requests(tx, target.business_id, rules.CHECK, destination_of(target), tx.now)
-    name = "" if isinstance(reply, crm.Rejected) else reply.field
+    name = "" if isinstance(reply, Failed) else reply.field
     if not name:
         return
     if isinstance(reply, crm.FieldGone):
@@ -550,33 +605,6 @@ def _record_fault(
         return  # a value of this person alone: it goes into the note, and not into the log of faults
     if fault not in target.faults:
         record_target(tx, target, faults=(*target.faults, fault))
-
-
-def delivery_kind(base_url: str) -> OutboundKind:
-    """Return the kind of requests that deliver leads."""
-    work = partial(DeliveryWork, base_url)
-    settle = after_failure(record_failed_delivery)
-    return work_kind(rules.DELIVERY, work, rules.DELIVERY_PLAN, settle, replay=ready_delivery)
-
-
-def record_failed_delivery(tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
-    """Record the reason of a failed try; the last one makes a dead letter."""
-    delivery = store.ledger.find(tx, request.business_id, int(request.subject))
-    if delivery is None or delivery.settled_at is not None:
-        return
-    is_last = state is not RequestState.DUE
-    record = store.record_dead if is_last else store.ledger.record_reason
-    record(tx, delivery, reason)
-    if is_last or delivery.reason != reason[:REASON_LIMIT]:
-        event = CrmProgressed(delivery.business_id, delivery.target_id, delivery.lead_id)
-        emit(tx, delivery.business_id, event)
-
-
-def ready_delivery(tx: Tx, request: OutboundRequest) -> None:
-    """Make a dead letter due again, unchanged."""
-    delivery = store.ledger.find(tx, request.business_id, int(request.subject))
-    if delivery is not None and delivery.state is DeliveryState.DEAD:
-        store.record_due(tx, delivery, delivery.edited, is_queued=True)
 
 
 def resend_delivery(tx: Tx, delivery: Delivery, edited: str = "") -> None:
@@ -608,8 +636,8 @@ def schedule_erasure(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Non
         for lead_id in sorted(lead_ids)
         for record in store.list_records_of_lead(tx, business_id, lead_id)
     }
-    delete_trials_of(tx, business_id, lead_ids)
-    events.delete_lead_events(tx, business_id, lead_ids)
+    tx.delete(events.crm_trials, business_id, lead_id=list(lead_ids))
+    tx.delete(events.lead_events, business_id, lead_id=list(lead_ids))
     delivery_ids = store.delete_lead_rows(tx, business_id, lead_ids)
     delete_requests_of(tx, business_id, rules.DELIVERY, [str(delivery_id) for delivery_id in delivery_ids])
     for target in targets:
@@ -624,6 +652,6 @@ def schedule_erasure(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Non
 
 
 def purge_sync(tx: Tx) -> int:
-    """Delete old settled deliveries and echoes; return their number."""
-    deleted = store.delete_old_deliveries(tx, tx.now - rules.KEEP)
-    return deleted + store.delete_old_echoes(tx, tx.now - rules.ECHO)
+    is_old = crm_deliveries.c.settled_at < tx.now - rules.KEEP
+    deleted = tx.delete_some(crm_deliveries, is_old, crm_deliveries.c.state != DeliveryState.DEAD)
+    return deleted + tx.delete_some(store.crm_echoes, store.crm_echoes.c.at < tx.now - rules.ECHO)

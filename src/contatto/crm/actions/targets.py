@@ -8,24 +8,46 @@ import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from contatto.crm import model as crm
-from contatto.crm.actions.checks import queue_check, queue_comparison, queue_poll, release_erasures
+from contatto.crm.actions.checks import (
+    CheckWork,
+    CompareWork,
+    ErasureWork,
+    PollWork,
+    TrialWork,
+    queue_check,
+    queue_comparison,
+    queue_poll,
+    release_erasures,
+)
 from contatto.crm.actions.deliveries import (
+    CrmPorts,
+    CrmWork,
+    DeliveryWork,
+    Intake,
+    SignalCounts,
     connector_of,
     destination_of,
     link_of,
     publish_connection,
     resend_delivery,
+    work_kind,
 )
 from contatto.crm.connectors.json_api import SERVER, authorise_address
 from contatto.crm.model import ConnectorTraits, OAuth, Target, TargetState
-from contatto.crm.registry import CrmPorts, Intake, SignalCounts
-from contatto.crm.rules.deliveries import CONSENT, CONSENT_PLAN, RENEWING, SOON_S, find_alarms
-from contatto.crm.rules.mapping import check_mapping, default_mapping
+from contatto.crm.rules.deliveries import (
+    CONSENT,
+    CONSENT_PLAN,
+    RENEWING,
+    SOON_S,
+    check_mapping,
+    default_mapping,
+    find_alarms,
+)
 from contatto.crm.store import deliveries as store
 from contatto.crm.store.deliveries import (
     find_target,
@@ -38,8 +60,8 @@ from contatto.crm.store.deliveries import (
     record_target,
     save_target,
 )
-from contatto.crm.store.events import delete_trial
-from contatto.integrations.model import ALERTED, Alarm, DeliveryState, LedgerCounts, count_ledger
+from contatto.crm.store.events import crm_trials
+from contatto.integrations.model import ALERTED, Alarm, DeliveryState, Denied, LedgerCounts, count_ledger
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -243,7 +265,7 @@ def remove_target(tx: Tx, target: Target) -> None:
     """Unlink a CRM and delete its secrets; its records stay there."""
     record_target(tx, target, state=TargetState.REMOVED, reason="removed")
     publish_connection(tx, target)
-    delete_trial(tx, target)
+    tx.delete(crm_trials, target.business_id, target_id=target.id)
     record_secrets(tx, target, {})
 
 
@@ -340,7 +362,6 @@ def load_ledger(tx: Tx, business_id: str) -> CrmLedger:
 
 
 def load_standings(tx: Tx, business_id: str, targets: list[Target]) -> tuple[TargetLedger, ...]:
-    """Return the counts and alarms of some targets of a business."""
     states_by_target = store.count_states(tx, business_id)
     leads = store.count_listed_leads(tx, business_id)
     ledgers = []
@@ -372,7 +393,6 @@ def list_alarms(tx: Tx) -> list[tuple[str, int, Alarm]]:
 
 
 def has_alarm(tx: Tx) -> bool:
-    """Return whether any linked CRM of any business wants attention."""
     return bool(list_alarms(tx))
 
 
@@ -405,15 +425,6 @@ class ConsentState:
     number: int
     asked_at: datetime
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Code:
-    """Progress of the request that exchanges a code for tokens."""
-
-    code: str = field(repr=False)
-    redirect_uri: str
-    verifier: str = field(repr=False)
 
 
 def start_path(target: Target) -> str:
@@ -511,7 +522,7 @@ def take_consent(
         raise Refused(errors.CONFLICT, "This permission was already used. Grant access again.")
     if server in oauth.servers:
         record_target(tx, target, settings={**target.settings, SERVER: server})
-    grant = _Code(code, base_url + CALLBACK, _verifier(tx.vault, consent.text))
+    grant = crm.RenewSecrets(code, base_url + CALLBACK, _verifier(tx.vault, consent.text))
     progress = msgspec.json.encode(grant).decode()
     delete_requests_of(tx, business_id, CONSENT, [target.id])
     request = outbound.NewRequest(business_id, CONSENT, target.id, destination_of(target), progress=progress)
@@ -519,11 +530,15 @@ def take_consent(
     return target
 
 
-def consent_kind() -> OutboundKind:
-    """Return the kind of requests that exchange codes for tokens, under the lock of renewals."""
-    return OutboundKind(
+def crm_kinds(base_url: str) -> tuple[OutboundKind, ...]:
+    """Return the kinds of requests to CRMs; ``base_url`` is our public address."""
+    works: tuple[CrmWork[Any, Any], ...] = (
+        DeliveryWork(base_url), TrialWork(base_url), CheckWork(), PollWork(), CompareWork(), ErasureWork(),
+    )  # fmt: skip
+    consent = OutboundKind(
         CONSENT, begin_exchange, read_exchange, settle_exchange, CONSENT_PLAN, refuse_exchange_replay
     )
+    return (*map(work_kind, works), consent)
 
 
 def _find_exchange(
@@ -533,8 +548,7 @@ def _find_exchange(
     connector = connector_of(tx, target) if target else None
     if target is None or target.state is TargetState.REMOVED or connector is None:
         return None
-    grant = msgspec.json.decode(request.progress, type=_Code)
-    return target, connector, crm.RenewSecrets(grant.code, grant.redirect_uri, grant.verifier)
+    return target, connector, msgspec.json.decode(request.progress, type=crm.RenewSecrets)
 
 
 def begin_exchange(tx: Tx, request: OutboundRequest) -> Step:
@@ -560,10 +574,10 @@ def read_exchange(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer)
         return Done()
     target, connector, renewal = exchange
     reply = connector.read(link_of(target, tx), renewal, answer, "")
-    if isinstance(reply, crm.RetryLater):
-        return NotNow(reply.reason, reply.after_s)
+    if isinstance(reply, NotNow):
+        return reply
     if not isinstance(reply, crm.SecretsRenewed):
-        return Failed(reply.reason if isinstance(reply, crm.Denied) else "unreadable")
+        return Failed(reply.reason if isinstance(reply, Denied) else "unreadable")
     record_secrets(tx, target, {**target.secrets, **reply.secrets}, reply.address)
     target = replace(target, address=reply.address or target.address)
     if target.is_active or (target.state is TargetState.DISCONNECTED and target.reason != NOT_CONNECTED):

@@ -50,7 +50,6 @@ def _cells(body: Any) -> list[str]:
 
 
 def _our_id_of(operation: Any) -> str:
-    """Return our id in an operation."""
     if isinstance(operation, crm.FindRecord):
         return operation.value
     return operation.record_id if isinstance(operation, crm.ReadRecord) else operation.external_id

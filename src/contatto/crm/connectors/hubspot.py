@@ -16,7 +16,7 @@ from contatto.crm import model as crm
 from contatto.crm.connectors import json_api as api
 from contatto.crm.connectors.json_api import UNCLEAR, as_dict, as_dicts, as_text, records_reply, rows_of
 from contatto.kit.i18n import N_
-from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest
 
 _EXISTING: Final = re.compile(r"[Ee]xisting ID: ?([0-9]+)")
 _MISSING: Final = re.compile(r'[Pp]roperty "?\'?([A-Za-z0-9_]+)"?\'? does not exist')
@@ -173,7 +173,7 @@ def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: 
 def _read_merged(_link: crm.CrmLink, merge: crm.MergeRecords, body: Any, memory: str) -> crm.Reply:
     record_id = as_text(as_dict(body).get("id"))
     if memory == _LEADS_TO and record_id == merge.record_id:
-        return crm.Rejected("merge")
+        return Failed("merge")
     return crm.Written(record_id) if record_id else UNCLEAR
 
 

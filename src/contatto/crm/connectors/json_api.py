@@ -15,13 +15,12 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from contatto.crm import model as crm
-from contatto.kit.outbound.model import HttpAnswer, HttpRequest, retry_after_s
+from contatto.integrations.model import Denied
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest, NotNow, retry_after_s
 from contatto.kit.values import JSON_ERRORS, to_base64url
 
 UNREADABLE_ANSWER: Final = "unreadable"
 """Reason of an answer that the CRM does not document, such as the HTML page of a proxy."""
-BUSY: Final = frozenset({408, 409, 423, 425, 429})
-"""Statuses below 500 that are worth another try."""
 
 
 def same_text(written: str, current: str) -> bool:
@@ -46,31 +45,10 @@ def path_id(record_id: str) -> str:
 
 
 def read_json(answer: HttpAnswer) -> Any:
-    """Return the JSON of an answer; None for other bytes."""
     try:
         return msgspec.json.decode(answer.body)
     except JSON_ERRORS:
         return None
-
-
-def plain_reply(answer: HttpAnswer) -> crm.Reply | None:
-    """Return the meaning of a status for every CRM; None for 2xx, which the connector reads.
-
-    A connector first looks for a more exact reason: an existing record, a missing field, a wrong value.
-    Source: RFC 9110, 15; RFC 6585, 4 (429); RFC 8470, 5.2 (425).
-    """
-    status = answer.status
-    if 200 <= status < 300:
-        return None
-    if status >= 500 or status in BUSY:
-        return crm.RetryLater(str(status), retry_after_s(answer))
-    if status == 401:
-        return crm.Expired()
-    if status in (402, 403):
-        return crm.Denied(str(status))
-    if status == 410:
-        return crm.Unsubscribed(str(status))
-    return crm.RetryLater(str(status)) if status < 400 else crm.Rejected(str(status))
 
 
 ACCESS: Final = "access_token"
@@ -103,7 +81,7 @@ def authorise_address(
     return f"{oauth.authorise_url}?{urlencode(query)}"
 
 
-def token_request(link: crm.CrmLink, oauth: crm.OAuth, renew: crm.RenewSecrets) -> HttpRequest | crm.Denied:
+def token_request(link: crm.CrmLink, oauth: crm.OAuth, renew: crm.RenewSecrets) -> HttpRequest | Denied:
     """Request the first tokens with a code, or a new access token with the refresh token."""
     if renew.code:
         form = {"grant_type": "authorization_code", "code": renew.code, "redirect_uri": renew.redirect_uri}
@@ -112,7 +90,7 @@ def token_request(link: crm.CrmLink, oauth: crm.OAuth, renew: crm.RenewSecrets) 
     elif link.secrets.get(REFRESH):
         form = {"grant_type": REFRESH, REFRESH: link.secrets[REFRESH]}
     else:
-        return crm.Denied("not_connected")
+        return Denied("not_connected")
     form["client_id"] = link.settings.get("client_id", "")
     form["client_secret"] = link.secrets.get("client_secret", "")
     headers = {
@@ -125,9 +103,7 @@ def token_request(link: crm.CrmLink, oauth: crm.OAuth, renew: crm.RenewSecrets) 
     return HttpRequest("POST", url, headers, urlencode(form).encode())
 
 
-def read_tokens(
-    answer: HttpAnswer, address_field: str = ""
-) -> crm.SecretsRenewed | crm.Denied | crm.RetryLater:
+def read_tokens(answer: HttpAnswer, address_field: str = "") -> crm.SecretsRenewed | Denied | NotNow:
     """Read the tokens of an answer; ``address_field`` has the vendor's host of this customer.
 
     Without a new refresh token the current one stays valid.
@@ -143,12 +119,12 @@ def read_tokens(
     # Most vendors call it ``error``, one of them ``status``.
     codes = [as_text(fields.get(name)).strip().lower() for name in ("error", "status")]
     error = next(filter(None, codes), "")
-    if answer.status < 500 and answer.status not in BUSY and _FINAL.fullmatch(error):
-        return crm.Denied(error)
+    if answer.status < 500 and answer.status not in crm.BUSY and _FINAL.fullmatch(error):
+        return Denied(error)
     if answer.status in (401, 403):
-        return crm.Denied(str(answer.status))
+        return Denied(str(answer.status))
     reason = str(answer.status) if answer.status >= 300 else UNREADABLE_ANSWER
-    return crm.RetryLater(reason, retry_after_s(answer))
+    return NotNow(reason, retry_after_s(answer))
 
 
 def bearer(link: crm.CrmLink) -> dict[str, str] | None:
@@ -161,7 +137,7 @@ type Asker = Callable[[crm.CrmLink, Any], HttpRequest | crm.Reply]
 type Reader = Callable[[crm.CrmLink, Any, Any, str], crm.Reply]
 type Abilities = Mapping[type, tuple[Asker, Reader]]
 
-UNCLEAR: Final = crm.RetryLater(UNREADABLE_ANSWER)
+UNCLEAR: Final = NotNow(UNREADABLE_ANSWER)
 _NO_DIGIT: Final = re.compile(r"[^0-9]")
 
 
@@ -186,7 +162,7 @@ class JsonApi:
     def ask(self, link: crm.CrmLink, operation: crm.Operation) -> HttpRequest | crm.Reply:
         if isinstance(operation, crm.RenewSecrets) and crm.RenewSecrets not in self.abilities:
             oauth = self.traits.oauth
-            return token_request(link, oauth, operation) if oauth else crm.Denied("not_connected")
+            return token_request(link, oauth, operation) if oauth else Denied("not_connected")
         if type(operation) not in self.abilities:
             return crm.Unsupported()
         encode, _ = self.abilities[type(operation)]
@@ -200,14 +176,13 @@ class JsonApi:
             return crm.Unsupported()
         _, reader = self.abilities[type(operation)]
         body = read_json(answer) if answer.body.strip() else {}
-        error = self.read_error(link, operation, answer, body, memory) or plain_reply(answer)
+        error = self.read_error(link, operation, answer, body, memory) or crm.plain_reply(answer)
         try:
             return error or reader(link, operation, body, memory)
         except UnreadableReply:
             return UNCLEAR
 
     def is_open(self, link: crm.CrmLink) -> bool:
-        """Return whether the link has a token or session."""
         return bearer(link) is not None
 
     def read_error(

@@ -14,8 +14,9 @@ from typing import Any, ClassVar, Final
 from contatto.crm import model as crm
 from contatto.crm.connectors import json_api as api
 from contatto.crm.connectors.json_api import UNCLEAR, as_dict, as_dicts, as_text, records_reply, rows_of
+from contatto.integrations.model import Denied
 from contatto.kit.i18n import N_
-from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
 
 _NO_FIELD: Final = re.compile(r"[Ii]nvalid field '?\"?(\w+)")
 
@@ -28,16 +29,16 @@ def read_exception(error: dict[str, Any]) -> crm.Reply:
     if missing is not None:
         return crm.FieldGone(missing[1])
     if name in ("OperationalError", "SerializationFailure", "LockNotAvailable"):
-        return crm.RetryLater(name.lower())
+        return NotNow(name.lower())
     replies: dict[str, crm.Reply] = {
         "MissingError": crm.NoRecord(),
-        "AccessDenied": crm.Denied("access_denied"),
-        "AccessError": crm.Denied("access_error"),
+        "AccessDenied": Denied("access_denied"),
+        "AccessError": Denied("access_error"),
         "SessionExpiredException": crm.Expired(),
-        "ValidationError": crm.Rejected("validation_error"),
-        "UserError": crm.Rejected("user_error"),
+        "ValidationError": Failed("validation_error"),
+        "UserError": Failed("user_error"),
     }
-    return replies.get(name, crm.Rejected("server_error"))
+    return replies.get(name, Failed("server_error"))
 
 
 NOTE: Final = "description"
@@ -87,7 +88,6 @@ def _our_id(name: str) -> str:
 
 
 def _links(link: crm.CrmLink, *domain: list[Any], **more: str) -> HttpRequest:
-    """Search our external ids."""
     full_domain = [["module", "=", _MODULE], ["model", "=", _LEAD], *domain]
     return _ask(
         link, "ir.model.data", "search_read", [full_domain], fields=["name", "res_id"], limit=_PAGE, **more
@@ -206,7 +206,7 @@ def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: 
         field = next(filter(None, (as_text(message.get("field")) for message in messages)), "")
         if field:
             return crm.ValueGone(field)
-        return crm.Rejected("not_taken") if messages else UNCLEAR
+        return Failed("not_taken") if messages else UNCLEAR
     if memory == "tie":
         return crm.FollowUp(_load(link, write), "load") if _result(body) else UNCLEAR
     rows, record_id = _rows(body), _number(write.record_id)
@@ -270,7 +270,7 @@ def _read_login(_link: crm.CrmLink, _: crm.RenewSecrets, body: Any, _memory: str
     """Read the user's number; Odoo answers False for a wrong user, key or database."""
     uid = _result(body)
     if uid is False:
-        return crm.Denied("access_denied")
+        return Denied("access_denied")
     is_number = isinstance(uid, int) and not isinstance(uid, bool)
     return crm.SecretsRenewed({"session": str(uid)}) if is_number else UNCLEAR
 
@@ -329,7 +329,7 @@ class Odoo(api.JsonApi):
         self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str
     ) -> crm.Reply | None:
         if isinstance(operation, crm.RenewSecrets) and answer.status == 401:
-            return crm.Denied("401")
+            return Denied("401")
         error = as_dict(as_dict(body).get("error"))
         return read_exception(error) if error and answer.status == 200 else None
 

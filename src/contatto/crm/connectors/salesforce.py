@@ -16,7 +16,7 @@ from contatto.crm import model as crm
 from contatto.crm.connectors import json_api as api
 from contatto.crm.connectors.json_api import UNCLEAR, as_dict, as_dicts, as_text, records_reply, rows_of
 from contatto.kit.i18n import N_
-from contatto.kit.outbound.model import HttpAnswer, HttpRequest, retry_after_s
+from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
 
 _EXISTING: Final = re.compile(r"record with id: ?([A-Za-z0-9]{15,18})")
 _NO_COLUMN: Final = re.compile(r"No such column '([^']+)'")
@@ -35,7 +35,7 @@ def reply_of(error: dict[str, Any], retry_after_s: float | None) -> crm.Reply | 
     """Return the reply to one error; None where its status says as much."""
     code, text = as_text(error.get("errorCode")), as_text(error.get("message"))
     if code in _BUSY:
-        return crm.RetryLater(code.lower(), retry_after_s)
+        return NotNow(code.lower(), retry_after_s)
     if code in _NOT_THERE:
         return crm.NoRecord()
     named = error.get("fields")
@@ -47,7 +47,7 @@ def reply_of(error: dict[str, Any], retry_after_s: float | None) -> crm.Reply | 
     existing_id = next(filter(None, duplicate_ids), existing[1] if existing else "")
     plain: dict[str, crm.Reply] = {
         "INVALID_SESSION_ID": crm.Expired(),
-        "REQUIRED_FIELD_MISSING": crm.Rejected("required_field_missing"),
+        "REQUIRED_FIELD_MISSING": Failed("required_field_missing"),
         **dict.fromkeys(_FIELD_GONE, crm.FieldGone(column[1] if column else field)),
         **dict.fromkeys(_VALUE_GONE, crm.ValueGone(field)),
         **dict.fromkeys(("DUPLICATES_DETECTED", "DUPLICATE_VALUE"), crm.Exists(existing_id)),

@@ -13,8 +13,9 @@ from typing import Any, ClassVar, Final
 from contatto.crm import model as crm
 from contatto.crm.connectors import json_api as api
 from contatto.crm.connectors.json_api import UNCLEAR, as_dict, as_dicts, records_reply, rows_of
+from contatto.integrations.model import Denied
 from contatto.kit.i18n import N_
-from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
 
 PARTY: Final = "model.party.party"
 NOTE: Final = "model.ir.note"
@@ -133,7 +134,7 @@ def _read_login(link: crm.CrmLink, _: crm.RenewSecrets, body: Any, _memory: str)
     """Read the user's number and a session; a third value is its lifetime."""
     result = as_dict(body).get("result")
     if not isinstance(result, list) or len(result) < 2 or not isinstance(result[1], str):
-        return crm.Denied("login")
+        return Denied("login")
     text = f"{link.settings.get('user', '')}:{result[0]}:{result[1]}"
     return crm.SecretsRenewed({SESSION: base64.b64encode(text.encode("utf-8", "replace")).decode()})
 
@@ -263,7 +264,7 @@ def _confirm(link: crm.CrmLink, warning: Any, memory: str) -> crm.Reply:
     session, _, tries = rest.partition(":")
     key = warning[0] if isinstance(warning, list) and warning else ""
     if step != "replaced" or _number(tries) >= MOST_WARNINGS or not isinstance(key, str):
-        return crm.Rejected("user_warning")
+        return Failed("user_warning")
     try:
         parts = base64.b64decode(link.secrets.get(SESSION, "")).decode("utf-8", "replace").split(":")
     except ValueError:
@@ -317,10 +318,10 @@ class Tryton(api.JsonApi):
     def read_error(
         self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str
     ) -> crm.Reply | None:
-        status_reply = api.plain_reply(answer)
+        status_reply = crm.plain_reply(answer)
         if status_reply is not None:
             is_login = isinstance(operation, crm.RenewSecrets) and answer.status == 401
-            return crm.Denied("login") if is_login else status_reply
+            return Denied("login") if is_login else status_reply
         if not isinstance(body, dict) or not body.keys() & {"result", "error"}:
             return UNCLEAR
         error = body.get("error")
@@ -342,14 +343,14 @@ def _read_exception(link: crm.CrmLink, operation: crm.Operation, error: Any, mem
     """Read the error of an answer 200: its first text names an exception, or a missing key."""
     kind = error[0] if isinstance(error, list) and error and isinstance(error[0], str) else ""
     if isinstance(operation, crm.RenewSecrets):
-        return crm.Denied("login") if kind.startswith(("Login", "RateLimit")) else crm.RetryLater("login")
+        return Denied("login") if kind.startswith(("Login", "RateLimit")) else NotNow("login")
     if kind not in ("UserError", "UserWarning"):
-        return crm.RetryLater("fault")
+        return NotNow("fault")
     details = str(error[1:2])
     if kind == "UserWarning" and isinstance(operation, crm.MergeRecords):
-        return _confirm(link, error[1], memory) if len(error) > 1 else crm.Rejected("user_warning")
+        return _confirm(link, error[1], memory) if len(error) > 1 else Failed("user_warning")
     if isinstance(operation, crm.WriteRecord):
         unknown = next((kind for kind, _ in _mechanisms(operation) if f'"{kind}"' in details), "")
         if unknown:
             return crm.FieldGone(unknown)
-    return crm.Rejected("user_error")
+    return Failed("user_error")

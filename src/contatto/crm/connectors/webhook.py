@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from contatto.crm import model as crm
-from contatto.crm.connectors.json_api import plain_reply, same_text
+from contatto.integrations.model import Denied
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
@@ -82,8 +82,8 @@ class Webhook:
     def read(self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, memory: str) -> crm.Reply:
         """Read the status: any 2xx accepts the event; after 401 events queue until a member reconnects."""
         if answer.status == 401:
-            return crm.Denied("401")
-        status_reply = plain_reply(answer)
+            return Denied("401")
+        status_reply = crm.plain_reply(answer)
         if status_reply is not None:
             return status_reply
         return crm.Erased(is_partial=True) if isinstance(operation, crm.EraseRecord) else crm.Written()
@@ -92,7 +92,7 @@ class Webhook:
         return ""
 
     def is_same_value(self, field: str, written: str, current: str) -> bool:
-        return same_text(written, current)
+        return written == current
 
 
 def _event(
@@ -105,7 +105,7 @@ def _event(
     try:
         signatures = [sign_event(secret, message_id, at_s, body) for secret in secrets if secret]
     except ValueError:
-        return crm.Denied("bad_secret")
+        return Denied("bad_secret")
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "Contatto",

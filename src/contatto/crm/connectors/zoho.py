@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Final
 from contatto.crm import model as crm
 from contatto.crm.connectors import json_api as api
 from contatto.crm.connectors.json_api import UNCLEAR, as_dict, as_dicts, as_text, records_reply, rows_of
+from contatto.integrations.model import Denied
 from contatto.kit.i18n import N_
-from contatto.kit.outbound.model import HttpAnswer, HttpRequest, retry_after_s
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest, NotNow, retry_after_s
 
 OUR_ID: Final = "Contatto_Lead_Id"
 NOTE: Final = "Description"
@@ -223,9 +224,9 @@ class Zoho(api.JsonApi):
             code, details = as_text(error.get("code")), as_dict(error.get("details"))
             field = as_text(details.get("api_name"))
             if code in _BUSY:
-                return crm.RetryLater(code.lower(), retry_after_s(answer))
+                return NotNow(code.lower(), retry_after_s(answer))
             if code in _DENIED:
-                return crm.Denied(code.lower())
+                return Denied(code.lower())
             existing_id = as_text(details.get("id") or as_dict(details.get("duplicate_record")).get("id"))
             # Without a field, invalid data means that no record has this id.
             invalid = crm.ValueGone(field) if field and field != "id" else crm.NoRecord()

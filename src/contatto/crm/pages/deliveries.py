@@ -18,10 +18,8 @@ from contatto.crm.actions import targets as actions
 from contatto.crm.actions.checks import try_lead
 from contatto.crm.actions.deliveries import connector_of, link_of, payload_of, read_snapshot
 from contatto.crm.model import Target
-from contatto.crm.pages.targets import HOME, show_target
-from contatto.crm.registry import CrmPorts
-from contatto.crm.rules.deliveries import reason_text
-from contatto.crm.rules.mapping import ANSWER, PLAIN_SOURCES, STATUS, with_edits
+from contatto.crm.pages.targets import HOME, change_target, load_view
+from contatto.crm.rules.deliveries import ANSWER, PLAIN_SOURCES, STATUS, reason_text, with_edits
 from contatto.crm.store import deliveries as store
 from contatto.crm.store.deliveries import list_targets
 from contatto.crm.store.events import find_trial
@@ -119,15 +117,14 @@ async def show_log(
     chosen = DeliveryState(state) if state in DELIVERIES else None
 
     def load(tx: Tx) -> dict[str, Any]:
-        target = actions.load_target(tx, caller.business_id, number_of(target_id))
-        (ledger,) = actions.load_standings(tx, caller.business_id, [target])
+        target, target_view = load_view(tx, caller.business_id, target_id)
         states = (chosen,) if chosen else ()
         deliveries = store.ledger.list_entries(tx, caller.business_id, target.id, states, MOST_SHOWN)
         numbers = store.list_lead_numbers(
             tx, caller.business_id, {delivery.lead_id for delivery in deliveries}
         )
         return {
-            "target": show_target(ledger, tx.ports[CrmPorts].connectors),
+            "target": target_view,
             "rows": [_row(delivery, numbers.get(delivery.lead_id, 0)) for delivery in deliveries],
         }
 
@@ -161,12 +158,7 @@ def _row(delivery: crm.Delivery, number: int) -> dict[str, Any]:
 @router.post("/{target_id}/resend", Permission.ADMINISTER)
 async def post_resend(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
     """Send the dead letters again, unchanged, 500 at a time."""
-
-    def resend(tx: Tx) -> None:
-        actions.resend_dead(tx, actions.load_target(tx, caller.business_id, number_of(target_id)))
-
-    await context_of(request).db.write(resend)
-    return RedirectResponse(f"{HOME}/{target_id}/log", 303)
+    return await change_target(request, caller, target_id, actions.resend_dead, "/log")
 
 
 @router.get("/{target_id}/dead/{delivery_id}", Permission.ADMINISTER, ReadAudit.EACH)
@@ -180,7 +172,6 @@ async def show_dead_letter(
 async def post_dead_letter(
     request: Request, caller: FormCaller, target_id: str, delivery_id: str, form: Annotated[EditForm, Form()]
 ) -> Response:
-    """Send a dead letter again, with the edited values."""
     base_url = context_of(request).settings.base_url
 
     def resend(tx: Tx) -> None:
@@ -216,14 +207,12 @@ class _DeadLetter:
 
 
 def _load(tx: Tx, business_id: str, target_id: str, delivery_id: str, base_url: str) -> _DeadLetter:
-    target = actions.load_target(tx, business_id, number_of(target_id))
+    target, target_view = load_view(tx, business_id, target_id)
     delivery = actions.load_delivery(tx, target, number_of(delivery_id))
-    (ledger,) = actions.load_standings(tx, business_id, [target])
-    target_view = show_target(ledger, tx.ports[CrmPorts].connectors)
     lead = list_leads_by_id(tx, business_id, {delivery.lead_id}).get(delivery.lead_id)
     edited = msgspec.json.decode(delivery.edited, type=dict[str, str]) if delivery.edited else {}
     row = _row(delivery, lead.number if lead else 0)
-    if lead is None or target.connector not in tx.ports[CrmPorts].connectors:
+    if lead is None or connector_of(tx, target) is None:
         return _DeadLetter(target, target_view, delivery, row, [], "", edited)
     payload = with_edits(payload_of(tx, target, lead, delivery.revision, base_url), edited)
     labels = {field.name: field.label for field in target.described}
@@ -265,7 +254,6 @@ async def _render(
 
 @lead_router.get("/leads/{lead_id}/crm", Permission.READ_LEADS)
 async def show_crm_of_lead(request: Request, caller: PageCaller, lead_id: str) -> HTMLResponse:
-    """Show the state of a lead in each CRM."""
     context = context_of(request)
 
     def load(tx: Tx) -> list[dict[str, Any]]:
@@ -347,15 +335,6 @@ class MappingForm(BaseModel):
         return {word.strip(): status for word, status in pairs if word.strip() and status in names}
 
 
-@dataclass(frozen=True, slots=True)
-class WordRow:
-    """A word of ours, and the CRM's word for it."""
-
-    our_word: str
-    label: LazyText | str
-    crm_word: str
-
-
 @router.get("/{target_id}/mapping", Permission.ADMINISTER, ReadAudit.EACH)
 async def show_mapping(
     request: Request, caller: PageCaller, target_id: str, lead_id: Annotated[str, Query(max_length=36)] = ""
@@ -367,18 +346,15 @@ async def show_mapping(
 async def post_mapping(
     request: Request, caller: FormCaller, target_id: str, form: Annotated[MappingForm, Form()]
 ) -> Response:
-
-    def change(tx: Tx) -> None:
-        target = actions.load_target(tx, caller.business_id, number_of(target_id))
+    def change(tx: Tx, target: Target) -> None:
         actions.map_target(tx, target, form.rows, form.statuses)
 
     try:
-        await context_of(request).db.write(change)
+        return await change_target(request, caller, target_id, change, _mapping_path(form.lead_id))
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise
         return await _render_mapping(request, caller, target_id, form.lead_id, refused, form)
-    return RedirectResponse(_href(target_id, form.lead_id), 303)
 
 
 @router.post("/{target_id}/trial", Permission.ADMINISTER)
@@ -387,20 +363,19 @@ async def post_trial(
 ) -> Response:
     """Compare the values that a delivery would write with the CRM's record, without a write."""
 
-    def ask(tx: Tx) -> None:
-        try_lead(tx, actions.load_target(tx, caller.business_id, number_of(target_id)), lead_id)
+    def ask(tx: Tx, target: Target) -> None:
+        try_lead(tx, target, lead_id)
 
     try:
-        await context_of(request).db.write(ask)
+        return await change_target(request, caller, target_id, ask, f"{_mapping_path(lead_id)}#trial")
     except Refused as refused:
         if refused.code is not errors.CONFLICT:
             raise
         return await _render_mapping(request, caller, target_id, lead_id, refused)
-    return RedirectResponse(f"{_href(target_id, lead_id)}#trial", 303)
 
 
-def _href(target_id: str, lead_id: str) -> str:
-    return f"{HOME}/{target_id}/mapping" + (f"?lead_id={lead_id}" if lead_id else "")
+def _mapping_path(lead_id: str) -> str:
+    return "/mapping" + (f"?lead_id={lead_id}" if lead_id else "")
 
 
 async def _render_mapping(
@@ -416,10 +391,8 @@ async def _render_mapping(
     base_url = context.settings.base_url
 
     def load(tx: Tx) -> dict[str, Any]:
-        target = actions.load_target(tx, caller.business_id, number_of(target_id))
-        connectors = tx.ports[CrmPorts].connectors
-        connector = connectors.get(target.connector)
-        (ledger,) = actions.load_standings(tx, caller.business_id, [target])
+        target, target_view = load_view(tx, caller.business_id, target_id)
+        connector = connector_of(tx, target)
         leads = list_leads(tx, caller.business_id, LeadFilter(), limit=MOST_LEADS)
         lead = _chosen(tx, caller.business_id, leads, lead_id)
         payload = payload_of(tx, target, lead, 1, base_url) if lead and connector else None
@@ -446,7 +419,7 @@ async def _render_mapping(
             "at": trial.settled_at or trial.created_at,
         }
         return {
-            "target": show_target(ledger, connectors),
+            "target": target_view,
             "leads": leads,
             "lead": lead,
             "rows": row_views,
@@ -493,16 +466,17 @@ def _label(target: Target, name: str) -> str:
     return field.label or name if field else name
 
 
-def _words(row: crm.MappedField, choices: tuple[tuple[str, str], ...]) -> list[WordRow]:
-    """Return the pairs of our words and the CRM's; a field with choices gets an empty pair."""
+def _words(
+    row: crm.MappedField, choices: tuple[tuple[str, str], ...]
+) -> list[tuple[str, LazyText | str, str]]:
+    """Return our words, their labels and the CRM's words; a field with choices gets an empty row."""
     words = dict(row.words)
     if row.source == STATUS:
         return [
-            WordRow(status.value, LazyText(label), words.get(status.value, ""))
-            for status, label in STATUS_TEXTS.items()
+            (word.value, LazyText(label), words.get(word.value, "")) for word, label in STATUS_TEXTS.items()
         ]
-    rows = [WordRow(our_word, our_word, crm_word) for our_word, crm_word in row.words]
-    return [*rows, WordRow("", "", "")] if choices else rows
+    rows: list[tuple[str, LazyText | str, str]] = [(ours, ours, theirs) for ours, theirs in row.words]
+    return [*rows, ("", "", "")] if choices else rows
 
 
 def _status_words(target: Target, form: MappingForm | None) -> list[tuple[str, str]]:

@@ -21,18 +21,16 @@ from contatto.crm.actions.checks import (
     queue_check,
     queue_comparison,
 )
-from contatto.crm.actions.deliveries import connector_of, find_kind_request
+from contatto.crm.actions.deliveries import CrmPorts, connector_of, find_kind_request
 from contatto.crm.connectors.json_api import ACCESS
 from contatto.crm.model import (
     APP_SECRET,
-    ConnectorSetting,
     ConnectorTraits,
     CrmConnector,
     Sweep,
     Target,
     TargetState,
 )
-from contatto.crm.registry import CrmPorts
 from contatto.crm.rules.deliveries import (
     CHECK,
     COMPARISON,
@@ -42,6 +40,7 @@ from contatto.crm.rules.deliveries import (
     idle_text,
     reason_text,
 )
+from contatto.crm.store.deliveries import list_targets
 from contatto.integrations.model import Alarm
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
@@ -100,6 +99,13 @@ def show_target(ledger: actions.TargetLedger, connectors: Mapping[str, CrmConnec
     }
 
 
+def load_view(tx: Tx, business_id: str, target_id: str) -> tuple[Target, dict[str, Any]]:
+    """Return a linked CRM, and the values that pages show of it."""
+    target = actions.load_target(tx, business_id, number_of(target_id))
+    (ledger,) = actions.load_standings(tx, business_id, [target])
+    return target, show_target(ledger, tx.ports[CrmPorts].connectors)
+
+
 def show_connectors(connectors: Mapping[str, CrmConnector]) -> list[dict[str, Any]]:
     """Return the CRMs that can be linked by a key, by consent at the vendor, or both, sorted by label."""
     cards = [
@@ -116,58 +122,40 @@ def show_connectors(connectors: Mapping[str, CrmConnector]) -> list[dict[str, An
     return sorted(cards, key=lambda card: str(card["label"]).casefold())
 
 
-@dataclass(frozen=True, slots=True)
-class SettingField:
-    """A field of a form; a secret shows its value only as an offer, before it is stored."""
-
-    name: str
-    label: str
-    help: str
-    value: str
-    example: str
-    is_secret: bool
-    is_offered: bool
-    is_required: bool
-    is_kept: bool
-
-    @property
-    def attrs(self) -> dict[str, str | int]:
-        """Further attributes of the input."""
-        attrs: dict[str, str | int] = {"maxlength": actions.VALUE_LIMIT, "autocomplete": "off"}
-        if self.example:
-            attrs["placeholder"] = self.example
-        return attrs if self.is_required else attrs | {"data-optional": "1"}
-
-
 ENTRY: Final = "given."
 """Prefix of the names of settings in a form."""
 
 
 def show_settings(
     traits: ConnectorTraits, values: Mapping[str, str], secrets: Mapping[str, str]
-) -> list[SettingField]:
-    """Return the fields of a form that connects a CRM; ``secrets`` are its current ones."""
-    return [
-        _field(setting, values.get(setting.name, setting.default), is_kept=bool(secrets.get(setting.name)))
-        for setting in traits.settings
-    ]
+) -> list[dict[str, Any]]:
+    """Return the fields of a form that connects a CRM; ``secrets`` are its current ones.
 
-
-def _field(setting: ConnectorSetting, value: str, *, is_kept: bool) -> SettingField:
-    is_offered = bool(setting.prefix) and setting.is_required and not is_kept
-    if setting.is_secret:
-        value = (value or make_signing_secret(setting.prefix)) if is_offered else ""
-    return SettingField(
-        name=f"{ENTRY}{setting.name}",
-        label=setting.label,
-        help=setting.help,
-        value=value,
-        example=setting.example,
-        is_secret=setting.is_secret,
-        is_offered=is_offered,
-        is_required=setting.is_required and not is_kept,
-        is_kept=is_kept,
-    )
+    A secret shows its value only as an offer, before it is stored.
+    """
+    fields = []
+    for setting in traits.settings:
+        value = values.get(setting.name, setting.default)
+        is_kept = bool(secrets.get(setting.name))
+        is_offered = bool(setting.prefix) and setting.is_required and not is_kept
+        if setting.is_secret:
+            value = (value or make_signing_secret(setting.prefix)) if is_offered else ""
+        is_required = setting.is_required and not is_kept
+        attrs: dict[str, str | int] = {"maxlength": actions.VALUE_LIMIT, "autocomplete": "off"}
+        attrs |= {"placeholder": setting.example} if setting.example else {}
+        field = {
+            "name": f"{ENTRY}{setting.name}",
+            "label": setting.label,
+            "help": setting.help,
+            "value": value,
+            "is_secret": setting.is_secret,
+            "is_offered": is_offered,
+            "is_required": is_required,
+            "is_kept": is_kept,
+            "attrs": attrs if is_required else attrs | {"data-optional": "1"},
+        }
+        fields.append(field)
+    return fields
 
 
 class LinkForm(BaseModel):
@@ -194,9 +182,10 @@ async def show_integrations(request: Request, caller: PageCaller) -> HTMLRespons
 
     def load(tx: Tx) -> dict[str, Any]:
         connectors = tx.ports[CrmPorts].connectors
-        ledger = actions.load_ledger(tx, caller.business_id)
+        targets = list_targets(tx, caller.business_id)
+        ledgers = actions.load_standings(tx, caller.business_id, targets)
         return {
-            "targets": [show_target(target, connectors) for target in ledger.targets],
+            "targets": [show_target(ledger, connectors) for ledger in ledgers],
             "connectors": show_connectors(connectors),
         }
 
@@ -436,14 +425,12 @@ async def render_target(
     refused = notice.refused
 
     def load(tx: Tx) -> dict[str, Any]:
-        target = actions.load_target(tx, caller.business_id, number_of(target_id))
-        (ledger,) = actions.load_standings(tx, caller.business_id, [target])
-        connectors = tx.ports[CrmPorts].connectors
-        connector = connectors.get(target.connector)
+        target, target_view = load_view(tx, caller.business_id, target_id)
+        connector = connector_of(tx, target)
         check = find_kind_request(tx, target, CHECK)
         comparing = find_kind_request(tx, target, COMPARISON)
         return {
-            "target": show_target(ledger, connectors),
+            "target": target_view,
             "card": show_connectors({target.connector: connector})[0] if connector else None,
             "fields": show_settings(connector.traits, notice.typed or target.settings, target.secrets)
             if connector
@@ -482,41 +469,44 @@ async def render_target(
     return context.pages.render(request, "crm/target.html", values, refused=refused)
 
 
-async def _change(request: Request, caller: Caller, target_id: str, change: Change) -> RedirectResponse:
+async def change_target(
+    request: Request, caller: Caller, target_id: str, change: Change, path: str = ""
+) -> RedirectResponse:
+    """Change a linked CRM, and redirect to a page below its own."""
 
     def work(tx: Tx) -> None:
         change(tx, actions.load_target(tx, caller.business_id, number_of(target_id)))
 
     await context_of(request).db.write(work)
-    return RedirectResponse(f"{HOME}/{target_id}", 303)
+    return RedirectResponse(f"{HOME}/{target_id}{path}", 303)
 
 
 @router.post("/{target_id}/resume", Permission.ADMINISTER)
 async def post_resume(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
     """Activate a target, and send the leads that waited."""
-    return await _change(request, caller, target_id, actions.resume_target)
+    return await change_target(request, caller, target_id, actions.resume_target)
 
 
 @router.post("/{target_id}/pause", Permission.ADMINISTER)
 async def post_pause(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
-    return await _change(request, caller, target_id, actions.pause_target)
+    return await change_target(request, caller, target_id, actions.pause_target)
 
 
 @router.post("/{target_id}/resync", Permission.ADMINISTER)
 async def post_resync(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
-    return await _change(request, caller, target_id, actions.resync_target)
+    return await change_target(request, caller, target_id, actions.resync_target)
 
 
 @router.post("/{target_id}/check", Permission.ADMINISTER)
 async def post_check(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
     """Read the fields of the CRM now."""
-    return await _change(request, caller, target_id, queue_check)
+    return await change_target(request, caller, target_id, queue_check)
 
 
 @router.post("/{target_id}/compare", Permission.ADMINISTER)
 async def post_compare(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
     """Compare its records with our ledger now."""
-    return await _change(request, caller, target_id, queue_comparison)
+    return await change_target(request, caller, target_id, queue_comparison)
 
 
 @router.post("/{target_id}/webhook", Permission.ADMINISTER)
@@ -533,7 +523,7 @@ async def post_webhook(request: Request, caller: FormCaller, target_id: str) -> 
 
 @router.post("/{target_id}/webhook/close", Permission.ADMINISTER)
 async def post_webhook_close(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
-    return await _change(request, caller, target_id, close_incoming)
+    return await change_target(request, caller, target_id, close_incoming)
 
 
 @router.post("/{target_id}/reconnect", Permission.ADMINISTER)
@@ -547,7 +537,7 @@ async def post_reconnect(
         actions.reconnect_target(tx, target, form.address, form.entries, allowed)
 
     try:
-        return await _change(request, caller, target_id, reconnect)
+        return await change_target(request, caller, target_id, reconnect)
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise
@@ -566,7 +556,7 @@ async def post_remove(
         actions.remove_target(tx, target)
 
     try:
-        await _change(request, caller, target_id, remove)
+        await change_target(request, caller, target_id, remove)
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise

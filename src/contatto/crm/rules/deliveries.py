@@ -1,27 +1,33 @@
-"""State machines of deliveries, trials and erasures, their retry plans, reasons and alarms."""
+"""Mapping of leads, the state machine of deliveries and trials, retry plans, reasons and alarms."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from contatto.capture.model import Field
 from contatto.crm import model as crm
 from contatto.crm.model import (
     ConnectorTraits,
+    CrmConnector,
+    CrmField,
     CrmRecord,
     FindBy,
     FoundRecords,
+    MappedField,
     Operation,
     Payload,
     Reply,
     Target,
     TargetState,
 )
-from contatto.crm.rules.mapping import leave_out
-from contatto.integrations.model import Alarm, ErasureState, LedgerCounts, list_ledger_alarms
+from contatto.integrations.model import SENDING_REASONS, Alarm, LedgerCounts, list_ledger_alarms
 from contatto.kit.i18n import N_, LazyText
-from contatto.kit.outbound.model import RetryPlan
+from contatto.kit.outbound.model import Failed, NotNow, RetryPlan
+from contatto.leads.model import LeadStatus
+from contatto.leads.rules.records import MOVES
 
 DELIVERY: Final = "crm_delivery"
 ERASURE: Final = "crm_erasure"
@@ -73,8 +79,229 @@ WRONG_STAYS: Final = "wrong_value_stays"
 CIRCLES: Final = "circles"
 NOT_THERE: Final = "not_there_yet"
 
-type ValueComparison = Callable[[str, str, str], bool]
-"""A connector's comparison of a field, the value that was written, and the value that was read."""
+
+NAME: Final = "name"
+FIRST_NAME: Final = "first_name"
+LAST_NAME: Final = "last_name"
+STATUS: Final = "status"
+OWNER: Final = "owner"
+ANSWER: Final = "answer:"
+"""Prefix of the name of an answer to a form; the question follows."""
+PLAIN_SOURCES: Final = (
+    NAME,
+    FIRST_NAME,
+    LAST_NAME,
+    *(contact.value for contact in Field),
+    STATUS,
+    OWNER,
+    "labels",
+    "lead_id",
+    "lead_url",
+    "lead_source",
+    "created_at",
+    "campaign_id",
+    "campaign_name",
+    "adgroup_id",
+    "adgroup_name",
+    "ad_id",
+    "ad_name",
+    "form_name",
+)
+"""All sources but answers. A name of one word is the last name; ``owner`` is an e-mail address."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeadTexts:
+    """Texts of a lead at a moment, by the names of ``PLAIN_SOURCES`` and answers.
+
+    ``wrong`` has the contact values that members marked wrong, by their sources.
+    """
+
+    lead_id: str
+    values: dict[str, str] = field(repr=False)
+    occurred_at: datetime
+    wrong: dict[str, list[str]] = field(default_factory=dict, repr=False)
+
+
+NOTE_LIMIT: Final = 10_000
+"""Most characters of a note, as no CRM accepts a longer text."""
+_NOTED: Final = (NAME, *(contact.value for contact in Field))
+"""Sources that go into the note if they have no field, as answers do: no word of the person is lost."""
+_PHONES: Final = (Field.PHONE.value, Field.WHATSAPP.value)
+
+
+def default_mapping(traits: crm.ConnectorTraits) -> tuple[MappedField, ...]:
+    """Return the first mapping of a target."""
+    if traits.takes_anything and not traits.defaults:
+        return tuple(MappedField(source, source) for source in PLAIN_SOURCES)
+    return tuple(MappedField(source, target) for source, target in traits.defaults)
+
+
+def name_values(name: str) -> dict[str, str]:
+    """Return a name with its parts; one word is the last name, which every CRM requires."""
+    first, _, last = name.strip().rpartition(" ")
+    return {NAME: name, FIRST_NAME: first.strip(), LAST_NAME: last} if name else {}
+
+
+def map_lead(
+    target: Target,
+    traits: crm.ConnectorTraits,
+    snapshot: LeadTexts,
+    revision: int,
+    without: Collection[str] = (),
+) -> Payload:
+    """Return what a delivery of a lead writes; values without a valid field go into the note.
+
+    ``without`` are fields of the CRM that keep their value.
+    """
+    no_fields = {fault.field for fault in target.faults if fault.weakness is crm.Weakness.NO_FIELD}
+    wrong = {
+        (fault.field, fault.value) for fault in target.faults if fault.weakness is crm.Weakness.NO_CHOICE
+    }
+    limits = {field.name: field.limit for field in target.described if field.limit}
+    values: dict[str, str] = {}
+    sources: dict[str, str] = {}
+    covered_sources = {row.source for row in target.mapping if row.target in without}
+    for row in target.mapping:
+        text = snapshot.values.get(row.source, "")
+        if not text or row.target in without or row.target in no_fields or row.target in values:
+            continue
+        value = dict(row.words).get(text, text)
+        if (row.target, text) in wrong or 0 < limits.get(row.target, 0) < len(value):
+            continue  # the note has a long value whole
+        values[row.target] = value
+        sources[row.target] = row.source
+        covered_sources.add(row.source)
+    if FIRST_NAME in covered_sources or LAST_NAME in covered_sources:
+        covered_sources.add(NAME)
+    lines = [
+        f"{source.removeprefix(ANSWER)}: {text}"
+        for source, text in snapshot.values.items()
+        if text and source not in covered_sources and (source.startswith(ANSWER) or source in _NOTED)
+    ]
+    phone = next((snapshot.values[name] for name in _PHONES if snapshot.values.get(name)), "")
+    # A contact detail stands in each required field of the name, as many persons never write theirs.
+    # Any of them may be required until the first description, and the first leads do not wait for it.
+    filled = {*values, *without}
+    required = {field.name for field in target.described if field.is_required}
+    if traits.describes and target.described_at is None:
+        required = {row.target for row in target.mapping}
+    contacts = (snapshot.values.get(contact.value, "").partition(", ")[0] for contact in Field)
+    stand_in = next(filter(None, contacts), snapshot.values.get("lead_id", ""))
+    names = (NAME, FIRST_NAME, LAST_NAME)
+    stand_ins = {
+        row.target: stand_in
+        for row in target.mapping
+        if row.source in names and row.target in required and row.target not in filled
+    }
+    return Payload(
+        snapshot.lead_id,
+        revision,
+        values,
+        note="\n".join(lines)[:NOTE_LIMIT],
+        email=snapshot.values.get(Field.EMAIL, "").partition(", ")[0],
+        phone=phone.partition(", ")[0],
+        occurred_at=snapshot.occurred_at.isoformat(),
+        sources=sources,
+        stand_ins=stand_ins,
+        wrong={
+            row.target: snapshot.wrong[row.source]
+            for row in target.mapping
+            if row.source in snapshot.wrong and row.target not in no_fields and row.target not in without
+        },
+    )
+
+
+def leave_out(payload: Payload, field: str) -> Payload:
+    """Move the value of a field that the CRM refuses into the note."""
+    values = {name: text for name, text in payload.values.items() if name != field}
+    source = payload.sources.get(field, field).removeprefix(ANSWER)
+    text = payload.values.get(field, "")
+    line = f"{source}: {text}" if text else ""
+    note = "\n".join(part for part in (payload.note, line) if part)[:NOTE_LIMIT]
+    stand_ins = {name: text for name, text in payload.stand_ins.items() if name != field}
+    return replace(payload, values=values, note=note, stand_ins=stand_ins)
+
+
+def with_edits(payload: Payload, edited: Mapping[str, str]) -> Payload:
+    """Replace mapped values by those that a member edited; an empty one is omitted."""
+    values = {name: text for name, text in {**payload.values, **edited}.items() if text}
+    return replace(payload, values=values)
+
+
+def check_mapping(
+    mapping: Iterable[MappedField], fields: Iterable[CrmField], *, takes_anything: bool = False
+) -> tuple[crm.MappingFault, ...]:
+    """Compare a mapping with the CRM's description of its fields."""
+    if takes_anything:
+        return ()
+    described = {field.name: field for field in fields}
+    rows = list(mapping)
+    faults: list[crm.MappingFault] = []
+    for row in rows:
+        field = described.get(row.target)
+        if field is None:
+            faults.append(crm.MappingFault(row.target, crm.Weakness.NO_FIELD))
+        elif field.kind is crm.FieldKind.CHOICE and field.choices:
+            words, choices = dict(row.words), {value for value, _ in field.choices}
+            our_words = [status.value for status in LeadStatus] if row.source == STATUS else list(words)
+            wrong_words = [word for word in our_words if words.get(word, word) not in choices]
+            faults += [crm.MappingFault(row.target, crm.Weakness.NO_CHOICE, word) for word in wrong_words]
+    filled = {row.target for row in rows}
+    missing = [field for field in described.values() if field.is_required and field.name not in filled]
+    faults += [crm.MappingFault(field.name, crm.Weakness.NOT_MAPPED) for field in missing]
+    return tuple(dict.fromkeys(faults))
+
+
+_WORD: Final = re.compile(r"[^a-z0-9]+")
+
+STATUS_WORDS: Final = {
+    LeadStatus.CONTACTED: frozenset({
+        "contacted", "contact", "lead_contacted", "contacted_lead", "in_progress",
+    }),
+    LeadStatus.QUALIFIED: frozenset({
+        "qualified", "qualified_lead", "lead_qualified", "sales_qualified", "sales_qualified_lead", "sql",
+        "marketing_qualified_lead", "mql", "opportunity",
+    }),
+    LeadStatus.CONVERTED: frozenset({
+        "converted", "converted_lead", "lead_converted", "conversion", "purchase", "complete_payment",
+        "place_an_order", "closed_won", "deal_won", "won", "customer",
+    }),
+    LeadStatus.UNQUALIFIED: frozenset({
+        "unqualified", "unqualified_lead", "lead_unqualified", "disqualified", "disqualified_lead",
+        "closed_lost", "deal_lost", "lost", "junk", "junk_lead", "spam",
+    }),
+}  # fmt: skip
+"""Names of events by status, in small letters with underscores; another name moves no lead."""
+_RANK: Final = {
+    LeadStatus.RAW: 0,
+    LeadStatus.UNQUALIFIED: 0,
+    LeadStatus.CONTACTED: 1,
+    LeadStatus.QUALIFIED: 2,
+    LeadStatus.CONVERTED: 3,
+}
+
+
+def status_of_event(name: str) -> LeadStatus | None:
+    """Return the status of an event's name, in any spelling."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())
+    word = _WORD.sub("_", spaced.lower()).strip("_")
+    return next((status for status, words in STATUS_WORDS.items() if word in words), None)
+
+
+def follows(current: LeadStatus, status: LeadStatus | None) -> bool:
+    """Return whether an event moves a lead on; a late event of an earlier stage does not."""
+    if status is None or status not in MOVES[current]:
+        return False
+    return status is LeadStatus.UNQUALIFIED or _RANK[status] > _RANK[current]
+
+
+def status_of_word(words: Mapping[str, str], word: str) -> LeadStatus | None:
+    """Return our status of a CRM's word: by the business's mapping, else by its usual meaning."""
+    named = words.get(word)
+    if named in set(LeadStatus):
+        return LeadStatus(named)
+    return status_of_event(word) if word else None
 
 
 class DeliveryStage(StrEnum):
@@ -133,15 +360,7 @@ class Arrived:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Halt:
-    """A failed try; ``is_final`` when no retry will help."""
-
-    reason: str
-    is_final: bool
-
-
-type DeliveryTurn = DeliveryCourse | Arrived | Halt
+type DeliveryTurn = DeliveryCourse | Arrived | NotNow | Failed
 
 
 def begin_course(traits: ConnectorTraits, payload: Payload, ids: tuple[str, ...] = ()) -> DeliveryCourse:
@@ -154,11 +373,6 @@ def begin_course(traits: ConnectorTraits, payload: Payload, ids: tuple[str, ...]
     if not traits.reads_back:  # the current values are unknown, so a field without a right value is cleared
         payload = replace(payload, values=dict.fromkeys(payload.wrong, "") | payload.values)
     return _search(DeliveryCourse(payload, finds=finds, stored_id=ids[0] if ids else "", merge_ids=ids[1:]))
-
-
-def look_course(payload: Payload) -> DeliveryCourse:
-    """Return the first step of a search for a record with our id, which writes nothing."""
-    return DeliveryCourse(payload, DeliveryStage.FIND, (FindBy.EXTERNAL_ID,), is_look=True)
 
 
 def _search(course: DeliveryCourse) -> DeliveryCourse:
@@ -198,21 +412,19 @@ def values_for(payload: Payload, record_id: str) -> dict[str, str]:
     return payload.values if record_id else payload.stand_ins | payload.values
 
 
-def next_turn(
-    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, is_same: ValueComparison
-) -> DeliveryTurn:
+def next_turn(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -> DeliveryTurn:
     """Return the next step after a reply about the record; the engine renews tokens."""
     if course.hops >= MOST_HOPS:
-        return Halt(CIRCLES, is_final=False)
+        return NotNow(CIRCLES)
     course = replace(course, hops=course.hops + 1)
-    if isinstance(reply, crm.RetryLater | crm.Rejected):
-        return Halt(reply.reason, is_final=isinstance(reply, crm.Rejected))
+    if isinstance(reply, NotNow | Failed):
+        return reply
     if isinstance(reply, crm.Moved):
         return _follow(course, reply.record_id)
     if isinstance(reply, crm.FieldGone | crm.ValueGone):
         payload, left_out = leave_out(course.payload, reply.field), (*course.left_out, reply.field)
         without = replace(course, payload=payload, stage=DeliveryStage.WRITE, left_out=left_out)
-        return without if reply.field in course.payload.values else Halt("mapping", is_final=True)
+        return without if reply.field in course.payload.values else Failed("mapping")
     if course.stage is DeliveryStage.MERGE:  # the record is read back once more; a deleted one needs no merge
         into_id = reply.record_id if isinstance(reply, crm.Written) else ""
         course = replace(course, stage=DeliveryStage.CHECK, record_id=into_id or course.record_id, hops=0)
@@ -225,8 +437,8 @@ def next_turn(
         DeliveryStage.CHECK: _after_check,
         DeliveryStage.OTHER: _after_other,
     }
-    turn = stages[course.stage](traits, course, reply, is_same)
-    if isinstance(turn, DeliveryCourse) and turn.stage is DeliveryStage.WRITE and traits.reads_back:
+    turn = stages[course.stage](connector, course, reply)
+    if isinstance(turn, DeliveryCourse) and turn.stage is DeliveryStage.WRITE and connector.traits.reads_back:
         # Before a change the record is read for values that members marked wrong.
         may_be_wrong = turn.record_id != "" and not turn.shared_with and bool(turn.payload.wrong)
         if may_be_wrong and not turn.is_cleared:
@@ -249,12 +461,12 @@ def _go_to(course: DeliveryCourse, record_id: str) -> DeliveryCourse:
     return replace(course, stage=DeliveryStage.LOOK, stored_id=record_id, record_id="", is_named=True)
 
 
-def is_ours(payload: Payload, record: CrmRecord, is_same: ValueComparison) -> bool:
+def is_ours(connector: CrmConnector, payload: Payload, record: CrmRecord) -> bool:
     """Return whether a record is the lead's: by our id, or without one by a contact detail."""
     if record.external_id:
         return is_takable(payload, record)
     return any(
-        text and is_same(name, text, record.values.get(name, ""))
+        text and connector.is_same_value(name, text, record.values.get(name, ""))
         for name, text in payload.values.items()
         if text in (payload.email, payload.phone)
     )
@@ -265,30 +477,26 @@ def is_takable(payload: Payload, record: CrmRecord) -> bool:
     return not record.external_id or record.external_id in (payload.external_id, *payload.former_ids)
 
 
-def _after_find(
-    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, is_same: ValueComparison
-) -> DeliveryTurn:
+def _after_find(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -> DeliveryTurn:
     for record in reply.records if isinstance(reply, FoundRecords) else ():
         if is_takable(course.payload, record):
             return replace(course, stage=DeliveryStage.WRITE, record_id=record.id)
     return _search(replace(course, finds=course.finds[1:]))
 
 
-def _after_look(
-    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, is_same: ValueComparison
-) -> DeliveryTurn:
+def _after_look(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -> DeliveryTurn:
     stored_id, is_named = course.stored_id, course.is_named
     course = replace(course, stored_id="", is_named=False)
     if isinstance(reply, FoundRecords) and reply.records:
         record = reply.records[0]
-        if is_takable(course.payload, record) if is_named else is_ours(course.payload, record, is_same):
+        if is_takable(course.payload, record) if is_named else is_ours(connector, course.payload, record):
             if course.is_elsewhere:  # the record that we knew is another lead's: it is not merged
                 course = replace(course, merge_ids=course.merge_ids[:-1], is_elsewhere=False)
             return replace(course, stage=DeliveryStage.WRITE, record_id=record.id or stored_id)
         if is_named and course.moved_from and not course.merge_ids:
             return _share(course, record)
         if is_named and not course.moved_from:
-            return Halt(TAKEN_RECORD, is_final=True)
+            return Failed(TAKEN_RECORD)
     if not course.merge_ids or not (course.moved_from or course.is_elsewhere):
         return _search(course)
     # A lead that was merged into this one may have a record: an own record is better than a shared one.
@@ -314,9 +522,7 @@ def _arrived(course: DeliveryCourse, *, is_verified: bool) -> Arrived:
     return Arrived(course.record_id, is_verified, WRONG_STAYS if stays else "")
 
 
-def _after_clear(
-    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, is_same: ValueComparison
-) -> DeliveryTurn:
+def _after_clear(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -> DeliveryTurn:
     """Clear the fields that hold only wrong values; other values that people wrote there stay."""
     current = reply.records[0].values if isinstance(reply, FoundRecords) and reply.records else {}
     cleared = {
@@ -325,42 +531,39 @@ def _after_clear(
         if current.get(name)
         and name not in course.payload.values
         and all(
-            any(is_same(name, wrong, part) for wrong in wrong_values) for part in current[name].split(", ")
+            any(connector.is_same_value(name, wrong, part) for wrong in wrong_values)
+            for part in current[name].split(", ")
         )
     }
     payload = replace(course.payload, values=course.payload.values | cleared)
     return replace(course, payload=payload, stage=DeliveryStage.WRITE, is_cleared=True)
 
 
-def _after_write(
-    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, is_same: ValueComparison
-) -> DeliveryTurn:
+def _after_write(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -> DeliveryTurn:
     if isinstance(reply, crm.Written):
         course = replace(course, record_id=reply.record_id or course.record_id)
-        if not traits.reads_back:
+        if not connector.traits.reads_back:
             return _arrived(course, is_verified=False)
         return replace(course, stage=DeliveryStage.CHECK)
     if isinstance(reply, crm.Exists):
         if reply.record_id in ("", course.record_id):
-            return Halt("exists", is_final=True)
+            return Failed("exists")
         return replace(_go_to(course, reply.record_id), moved_from="", shared_with="")
     if isinstance(reply, crm.NoRecord) and course.record_id:
         # The next try finds out what became of a shared record.
         is_shared = course.shared_with != ""
-        return Halt(NOT_THERE, is_final=False) if is_shared else _search(replace(course, record_id=""))
-    return Halt("unsupported" if isinstance(reply, crm.Unsupported) else "unreadable", is_final=True)
+        return NotNow(NOT_THERE) if is_shared else _search(replace(course, record_id=""))
+    return Failed("unsupported" if isinstance(reply, crm.Unsupported) else "unreadable")
 
 
-def _after_check(
-    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, is_same: ValueComparison
-) -> DeliveryTurn:
+def _after_check(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -> DeliveryTurn:
     if not isinstance(reply, FoundRecords) or not reply.records:
-        return Halt(NOT_THERE, is_final=False)
+        return NotNow(NOT_THERE)
     current = reply.records[0].values
     for name, text in course.payload.values.items():
-        if not is_same(name, text, current.get(name, "")):
-            return Halt(f"{DIFFERS}_{name}"[:64], is_final=False)
-    return _merge_next(course) if traits.merges else _arrived(course, is_verified=True)
+        if not connector.is_same_value(name, text, current.get(name, "")):
+            return NotNow(f"{DIFFERS}_{name}"[:64])
+    return _merge_next(course) if connector.traits.merges else _arrived(course, is_verified=True)
 
 
 def _merge_next(course: DeliveryCourse) -> DeliveryTurn:
@@ -371,12 +574,10 @@ def _merge_next(course: DeliveryCourse) -> DeliveryTurn:
     return replace(course, stage=DeliveryStage.OTHER, merge_ids=merge_ids)
 
 
-def _after_other(
-    traits: ConnectorTraits, course: DeliveryCourse, reply: Reply, is_same: ValueComparison
-) -> DeliveryTurn:
+def _after_other(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -> DeliveryTurn:
     """Merge a record that is ours, and skip one that is another lead's or a stranger's now."""
     records = reply.records if isinstance(reply, FoundRecords) else ()
-    if any(is_ours(course.payload, record, is_same) for record in records):
+    if any(is_ours(connector, course.payload, record) for record in records):
         return replace(course, stage=DeliveryStage.MERGE)
     return _merge_next(replace(course, merge_ids=course.merge_ids[1:], hops=0))
 
@@ -393,7 +594,7 @@ class TrialCourse:
     asked_at: datetime | None = None
 
 
-type TrialTurn = TrialCourse | crm.TrialResult | Halt
+type TrialTurn = TrialCourse | crm.TrialResult | NotNow | Failed
 
 
 def begin_trial(
@@ -403,24 +604,15 @@ def begin_trial(
     return _before_write(begin_course(traits, payload, ids))
 
 
-def trial_operation(trial: TrialCourse) -> Operation:
-    """Return the operation of a step."""
-    if trial.is_reading:
-        return crm.ReadRecord(trial.course.record_id, tuple(trial.course.payload.values))
-    return operation_of(trial.course)
-
-
-def next_trial_turn(
-    traits: ConnectorTraits, trial: TrialCourse, reply: Reply, is_same: ValueComparison
-) -> TrialTurn:
+def next_trial_turn(connector: CrmConnector, trial: TrialCourse, reply: Reply) -> TrialTurn:
     """Return the next step after a reply, or what a delivery would write."""
     if trial.is_reading:
-        if isinstance(reply, crm.RetryLater | crm.Rejected):
-            return Halt(reply.reason, is_final=isinstance(reply, crm.Rejected))
+        if isinstance(reply, NotNow | Failed):
+            return reply
         current = reply.records[0].values if isinstance(reply, FoundRecords) and reply.records else {}
-        return compare(trial.course.payload, trial.course.record_id, current, is_same)
-    turn = next_turn(traits, trial.course, reply, is_same)
-    if isinstance(turn, Halt):
+        return compare(trial.course.payload, trial.course.record_id, current, connector.is_same_value)
+    turn = next_turn(connector, trial.course, reply)
+    if isinstance(turn, NotNow | Failed):
         return turn
     if isinstance(turn, Arrived):  # another lead's record, which has a value in each field
         return crm.TrialResult(turn.record_id, (), "")
@@ -436,7 +628,7 @@ def _before_write(course: DeliveryCourse) -> TrialCourse | crm.TrialResult:
 
 
 def compare(
-    payload: Payload, record_id: str, current: crm.Values, is_same: ValueComparison
+    payload: Payload, record_id: str, current: crm.Values, is_same: Callable[[str, str, str], bool]
 ) -> crm.TrialResult:
     """Compare a record's current values with those that a delivery would write, by field."""
     rows = []
@@ -445,136 +637,6 @@ def compare(
         source = payload.sources.get(name, "")
         rows.append(crm.TrialRow(name, source, before, text, agrees=is_same(name, text, before)))
     return crm.TrialResult(record_id, tuple(rows), payload.note)
-
-
-class EraseStage(StrEnum):
-    FIND = "find"
-    LOOK = "look"
-    ERASE = "erase"
-    PROVE = "prove"
-
-
-@dataclass(frozen=True, slots=True)
-class EraseCourse:
-    """State of an erasure: find, erase, and read until nothing is found.
-
-    A record is erased only if it carries our id, or is the successor of ours and no other lead has it. Where
-    a CRM stores no id of ours, it is the record that we wrote. ``stored_id`` is the record that we know,
-    until it is read; ``is_moved`` means that people merged it into another one.
-    """
-
-    external_id: str
-    stage: EraseStage
-    stored_id: str = ""
-    record_id: str = ""
-    is_partial: bool = False
-    is_moved: bool = False
-    hops: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ErasureSettled:
-    """End of an erasure."""
-
-    state: ErasureState
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ErasurePending:
-    """A read that still finds the person, as some CRMs take a while."""
-
-    reason: str
-
-
-type EraseTurn = EraseCourse | ErasureSettled | ErasurePending
-
-
-def begin_erasure(traits: ConnectorTraits, external_id: str, stored_id: str) -> EraseTurn:
-    """Return the first step."""
-    if traits.erases is crm.ErasureLevel.NONE:
-        return ErasureSettled(ErasureState.UNSUPPORTED)
-    if FindBy.EXTERNAL_ID in traits.finds_by:
-        return EraseCourse(external_id, EraseStage.FIND, stored_id)
-    if not traits.reads_back:
-        return EraseCourse(external_id, EraseStage.ERASE, record_id=stored_id)
-    return _look(EraseCourse(external_id, EraseStage.LOOK, stored_id))
-
-
-def _look(course: EraseCourse) -> EraseTurn:
-    return replace(course, stage=EraseStage.LOOK) if course.stored_id else _finished(course)
-
-
-def _finished(course: EraseCourse) -> ErasureSettled:
-    return ErasureSettled(ErasureState.PARTIAL if course.is_partial else ErasureState.FINISHED)
-
-
-def erasing_operation(course: EraseCourse) -> Operation:
-    """Return the operation of a step."""
-    if course.stage is EraseStage.FIND:
-        return crm.FindRecord(FindBy.EXTERNAL_ID, course.external_id)
-    if course.stage is EraseStage.ERASE:
-        return crm.EraseRecord(course.record_id, course.external_id)
-    return crm.ReadRecord(course.stored_id if course.stage is EraseStage.LOOK else course.record_id)
-
-
-def next_erasure(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> EraseTurn:
-    """Return the next step after a reply."""
-    if course.hops >= MOST_HOPS:
-        return ErasurePending(CIRCLES)
-    course = replace(course, hops=course.hops + 1)
-    if isinstance(reply, crm.Rejected):
-        return ErasureSettled(ErasureState.FAILED, reply.reason)
-    if isinstance(reply, crm.Unsupported):
-        return ErasureSettled(ErasureState.UNSUPPORTED)
-    if course.stage is EraseStage.FIND:
-        for record in reply.records if isinstance(reply, FoundRecords) else ():
-            if record.external_id in ("", course.external_id):
-                return replace(course, stage=EraseStage.ERASE, record_id=record.id)
-        return _look(course)
-    stages = {
-        EraseStage.LOOK: _after_erasure_look,
-        EraseStage.ERASE: _after_erase,
-        EraseStage.PROVE: _after_proof,
-    }
-    return stages[course.stage](traits, course, reply)
-
-
-def _after_erasure_look(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> EraseTurn:
-    stored_id, course = course.stored_id, replace(course, stored_id="")
-    if isinstance(reply, crm.Moved):
-        return replace(course, stage=EraseStage.LOOK, stored_id=reply.record_id, is_moved=True)
-    if not isinstance(reply, FoundRecords) or not reply.records:
-        return _finished(course)
-    record = reply.records[0]
-    is_unnamed = course.is_moved and not record.external_id
-    has_no_ids = FindBy.EXTERNAL_ID not in traits.finds_by
-    if has_no_ids or is_unnamed or record.external_id == course.external_id:
-        return replace(course, stage=EraseStage.ERASE, record_id=record.id or stored_id)
-    if not record.external_id:
-        return ErasureSettled(ErasureState.FAILED, "not_ours")
-    if course.is_moved:  # the record holds two leads: it goes with the other, or a person decides
-        return ErasurePending("shared_record")
-    return _finished(course)  # the record belongs to another lead now
-
-
-def _after_erase(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> EraseTurn:
-    is_partial = course.is_partial or (isinstance(reply, crm.Erased) and reply.is_partial)
-    course = replace(course, is_partial=is_partial)
-    if not isinstance(reply, crm.Erased | crm.NoRecord | crm.Moved):
-        return ErasureSettled(ErasureState.FAILED, "unreadable")
-    if not traits.reads_back or not course.record_id:
-        return _finished(course)
-    return replace(course, stage=EraseStage.PROVE)
-
-
-def _after_proof(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> EraseTurn:
-    """Check that no record has the CRM's id any more, and then that none carries ours."""
-    if isinstance(reply, FoundRecords):
-        return ErasurePending("still_there")
-    if FindBy.EXTERNAL_ID not in traits.finds_by:
-        return _finished(course)
-    return replace(course, stage=EraseStage.FIND, record_id="", stored_id="")
 
 
 def find_alarms(target: Target, counts: LedgerCounts, at: datetime) -> tuple[Alarm, ...]:
@@ -591,6 +653,7 @@ def find_alarms(target: Target, counts: LedgerCounts, at: datetime) -> tuple[Ala
 _KEY: Final = N_("The CRM rejects the token or password")
 _RULE: Final = N_("A rule in the CRM rejects this lead")
 REASONS: Final[Mapping[str, str]] = {
+    **SENDING_REASONS,
     "401": _KEY,
     "402": N_("The CRM requires a payment"),
     "403": N_("The CRM does not permit this action"),
@@ -598,13 +661,9 @@ REASONS: Final[Mapping[str, str]] = {
     "429": N_("The CRM's rate limit is reached"),
     "access_denied": _KEY,
     "access_error": N_("The CRM user lacks the permission"),
-    "answer_lost": N_("No response received"),
     "bad_secret": N_("The secret is not valid: it must start with whsec_"),
-    "broken": N_("Something went wrong in Contatto and was logged. Try again."),
     "circles": N_("The CRM repeats the same pages"),
     "exists": N_("The CRM already has this person, but does not return the record"),
-    "expired": N_("The time limit for sending has passed"),
-    "forbidden_address": N_("Address not allowed"),
     "fault": N_("The CRM has a technical problem"),
     "invalid_client": _KEY,
     "invalid_grant": _KEY,
@@ -622,7 +681,6 @@ REASONS: Final[Mapping[str, str]] = {
     "taken_by_another_lead": N_("Another lead has this CRM record: merge the two leads"),
     "undescribed": N_("The CRM does not list its fields"),
     "unknown_connector": N_("This version of Contatto does not support this CRM"),
-    "unreached": N_("Server not reached"),
     "unreadable": N_("The response could not be read"),
     "unsupported": N_("The CRM does not support this action"),
     "user_error": _RULE,

@@ -18,7 +18,6 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
-    Update,
     bindparam,
     case,
     exists,
@@ -46,6 +45,7 @@ from contatto.kit.db.tx import (
     key,
     metadata,
     row_of,
+    rows_of,
     sealed,
     tenant,
     text,
@@ -132,7 +132,7 @@ _NOT_REMOVED: Final = select(crm_targets).where(crm_targets.c.state != TargetSta
 
 def find_target_by_number(tx: Tx, business_id: str, number: int) -> Target | None:
     """Return a target by the number in addresses of pages."""
-    query = _NOT_REMOVED.where(crm_targets.c.business_id == business_id, crm_targets.c.number == number)
+    query = _NOT_REMOVED.where(*rows_of(crm_targets, business_id, number=number))
     return next(iter(_listed(tx, query)), None)
 
 
@@ -164,7 +164,7 @@ def _opened(tx: Tx, row: Mapping[Any, Any]) -> Target:
 
 def record_target(tx: Tx, target: Target, **values: Any) -> None:
     """Update columns of a target except its secrets."""
-    tx.execute(_change(target).values(**values))
+    tx.change(crm_targets, target.business_id, target.id, **values)
 
 
 def record_secrets(tx: Tx, target: Target, secrets: Mapping[str, str], address: str = "") -> None:
@@ -174,31 +174,26 @@ def record_secrets(tx: Tx, target: Target, secrets: Mapping[str, str], address: 
         "secrets_revision": crm_targets.c.secrets_revision + 1,
         "renewing_until": None,
     }
-    tx.execute(_change(target).values(**values | ({"address": address} if address else {})))
+    record_target(tx, target, **values | ({"address": address} if address else {}))
 
 
 def mark_renewing(tx: Tx, target: Target, until: datetime) -> bool:
     """Lock the renewal of these secrets; return False where another request renews them, or did."""
     free = or_(crm_targets.c.renewing_until.is_(None), crm_targets.c.renewing_until < tx.now)
     same = crm_targets.c.secrets_revision == target.secrets_revision
-    return tx.execute(_change(target).where(free, same).values(renewing_until=until)).rowcount == 1
+    return tx.change(crm_targets, target.business_id, target.id, free, same, renewing_until=until)
 
 
 def mark_consented(tx: Tx, target: Target, asked_at: datetime) -> bool:
     """Use a consent up; return False where it, or one requested later, was used before."""
     fresh = or_(crm_targets.c.consented_at.is_(None), crm_targets.c.consented_at < asked_at)
-    return tx.execute(_change(target).where(fresh).values(consented_at=asked_at)).rowcount == 1
-
-
-def record_verified_at(tx: Tx, target: Target) -> None:
-    tx.execute(_change(target).values(verified_at=tx.now))
+    return tx.change(crm_targets, target.business_id, target.id, fresh, consented_at=asked_at)
 
 
 _SWEEPING: Final = (crm_targets.c.sweep != Sweep.NONE, crm_targets.c.state != TargetState.REMOVED)
 
 
 def has_sweep(tx: Tx) -> bool:
-    """Return whether any target has a sweep."""
     return tx.scalar(select(crm_targets.c.id).where(*_SWEEPING).limit(1)) is not None
 
 
@@ -207,12 +202,6 @@ def find_swept_target(tx: Tx) -> Target | None:
     query = select(crm_targets).where(*_SWEEPING).order_by(crm_targets.c.sweep_after).limit(1)
     locked = query.with_for_update(skip_locked=True) if tx.locks_rows else query
     return next(iter(_listed(tx, locked)), None)
-
-
-def _change(target: Target) -> Update:
-    return update(crm_targets).where(
-        crm_targets.c.business_id == target.business_id, crm_targets.c.id == target.id
-    )
 
 
 RECORD_LIMIT: Final = 255
@@ -273,10 +262,6 @@ crm_records = Table(
         postgresql_where=_MERGED,
     ),
 )
-
-
-def _at(table: Table, business_id: str, target_id: str) -> tuple[ColumnElement[bool], ...]:
-    return table.c.business_id == business_id, table.c.target_id == target_id
 
 
 @cache
@@ -357,34 +342,22 @@ def find_open_delivery(tx: Tx, business_id: str, delivery_id: int) -> crm.Delive
     return tx.find(crm.Delivery, _OPEN, {"of": business_id, "number": delivery_id})
 
 
-def _update_record(record: RecordLink) -> Update:
-    return update(crm_records).where(
-        crm_records.c.business_id == record.business_id,
-        crm_records.c.target_id == record.target_id,
-        crm_records.c.lead_id == record.lead_id,
-    )
-
-
 def find_record(tx: Tx, business_id: str, target_id: str, lead_id: str) -> RecordLink | None:
-    query = select(crm_records).where(
-        *_at(crm_records, business_id, target_id), crm_records.c.lead_id == lead_id
-    )
-    return tx.find(RecordLink, query)
+    is_record = rows_of(crm_records, business_id, target_id=target_id, lead_id=lead_id)
+    return tx.find(RecordLink, select(crm_records).where(*is_record))
 
 
 def find_record_by_id(tx: Tx, business_id: str, target_id: str, record_id: str) -> RecordLink | None:
     """Return the lead of a CRM's record; of several leads the one that was not merged into another."""
     if not record_id:
         return None  # an empty id would match any record
-    query = select(crm_records).where(
-        *_at(crm_records, business_id, target_id), crm_records.c.record_id == record_id[:RECORD_LIMIT]
-    )
+    is_record = rows_of(crm_records, business_id, target_id=target_id, record_id=record_id[:RECORD_LIMIT])
+    query = select(crm_records).where(*is_record)
     return tx.find(RecordLink, query.order_by(crm_records.c.merged_into.is_not(None)))
 
 
 def list_records_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[RecordLink]:
-    query = select(crm_records).where(crm_records.c.business_id == business_id)
-    return tx.list(RecordLink, query.where(crm_records.c.lead_id == lead_id))
+    return tx.list(RecordLink, select(crm_records).where(*rows_of(crm_records, business_id, lead_id=lead_id)))
 
 
 _OF_TARGET: Final = select(crm_records).where(
@@ -404,11 +377,9 @@ def find_records(tx: Tx, business_id: str, target_id: str, lead_id: str) -> crm.
     merged = [record for record in records if record.lead_id != lead_id]
     newest = merged
     while newest:  # leads may have been merged into these before
-        query = select(crm_records).where(
-            *_at(crm_records, business_id, target_id),
-            crm_records.c.merged_into.in_(sorted({record.lead_id for record in newest})),
-        )
-        newest = tx.list(RecordLink, query)
+        merged_ids = sorted({record.lead_id for record in newest})
+        into_them = rows_of(crm_records, business_id, target_id=target_id, merged_into=merged_ids)
+        newest = tx.list(RecordLink, select(crm_records).where(*into_them))
         merged += newest
     return crm.LeadRecords(own, merged)
 
@@ -418,49 +389,35 @@ def record_merged(tx: Tx, business_id: str, lead_id: str, into_id: str | None) -
 
     After the undoing its record is searched again, as the CRM may have merged it.
     """
-    statement = update(crm_records).where(
-        crm_records.c.business_id == business_id, crm_records.c.lead_id == lead_id
-    )
     values = {"merged_into": into_id} | ({"record_id": ""} if into_id is None else {})
-    tx.execute(statement.values(**values))
+    of_lead = rows_of(crm_records, business_id, lead_id=lead_id)
+    tx.execute(update(crm_records).where(*of_lead).values(**values))
 
 
-def record_told(tx: Tx, record: RecordLink, **values: Any) -> None:
-    """Record what the CRM reported about a record."""
+def record_link(tx: Tx, record: RecordLink, **values: Any) -> None:
+    """Update columns of a lead's record; what the CRM reported of people is sealed."""
     for name in ("owner", "told_by"):
         if name in values:
             row = row_key(record.target_id, record.lead_id)
             values[name] = tx.seal(values[name], record.business_id, f"crm_records.{name}", row)
-    tx.execute(_update_record(record).values(**values, told_at=tx.now))
+    is_record = rows_of(crm_records, record.business_id, target_id=record.target_id, lead_id=record.lead_id)
+    tx.execute(update(crm_records).where(*is_record).values(**values))
 
 
 def list_unknown_leads(tx: Tx, target: Target, lead_ids: Collection[str]) -> list[str]:
     """Return the leads that were never due at a target, in their order."""
-    query = select(crm_records.c.lead_id).where(
-        *_at(crm_records, target.business_id, target.id), crm_records.c.lead_id.in_(list(lead_ids))
-    )
-    due_ids = set(tx.execute(query).scalars())
+    of_leads = rows_of(crm_records, target.business_id, target_id=target.id, lead_id=list(lead_ids))
+    due_ids = set(tx.execute(select(crm_records.c.lead_id).where(*of_leads)).scalars())
     return [lead_id for lead_id in lead_ids if lead_id not in due_ids]
 
 
 def delete_lead_rows(tx: Tx, business_id: str, lead_ids: Collection[str]) -> list[int]:
     """Delete the deliveries and records of leads; return the ids of the deliveries."""
-    statement = crm_deliveries.delete().where(
-        crm_deliveries.c.business_id == business_id, crm_deliveries.c.lead_id.in_(list(lead_ids))
-    )
-    delivery_ids = list(tx.execute(statement.returning(crm_deliveries.c.id)).scalars())
-    tx.execute(
-        crm_records.delete().where(
-            crm_records.c.business_id == business_id, crm_records.c.lead_id.in_(list(lead_ids))
-        )
-    )
+    of_leads = rows_of(crm_deliveries, business_id, lead_id=list(lead_ids))
+    statement = crm_deliveries.delete().where(*of_leads).returning(crm_deliveries.c.id)
+    delivery_ids = list(tx.execute(statement).scalars())
+    tx.delete(crm_records, business_id, lead_id=list(lead_ids))
     return delivery_ids
-
-
-def delete_old_deliveries(tx: Tx, before: datetime) -> int:
-    """Delete some deliveries that arrived long ago; return their number. Dead letters stay."""
-    arrived = crm_deliveries.c.settled_at < before, crm_deliveries.c.state != DeliveryState.DEAD
-    return tx.delete_some(crm_deliveries, *arrived)
 
 
 def record_sent(tx: Tx, delivery: crm.Delivery, record_id: str) -> None:
@@ -597,7 +554,8 @@ def count_listed_leads(tx: Tx, business_id: str) -> int:
 
 def count_leads_to_come(tx: Tx, business_id: str, target_id: str) -> int:
     """Count the listed leads that were never due at a target."""
-    was_due = exists().where(*_at(crm_records, business_id, target_id), crm_records.c.lead_id == leads.c.id)
+    of_target = rows_of(crm_records, business_id, target_id=target_id)
+    was_due = exists().where(*of_target, crm_records.c.lead_id == leads.c.id)
     return int(tx.scalar(select(func.count()).select_from(leads).where(*_in_lists(business_id), ~was_due)))
 
 
@@ -606,18 +564,14 @@ def _in_lists(business_id: str) -> tuple[ColumnElement[bool], ...]:
 
 
 def has_dead(tx: Tx, business_id: str, target_id: str) -> bool:
-    """Return whether a target has a dead letter."""
-    query = select(crm_records.c.lead_id).where(
-        *_at(crm_records, business_id, target_id), crm_records.c.state == DeliveryState.DEAD
-    )
-    return tx.scalar(query.limit(1)) is not None
+    dead = rows_of(crm_records, business_id, target_id=target_id, state=DeliveryState.DEAD)
+    return tx.scalar(select(crm_records.c.lead_id).where(*dead).limit(1)) is not None
 
 
 _WORST_FIRST: Final = (DeliveryState.DEAD, DeliveryState.DUE, DeliveryState.SENT, DeliveryState.VERIFIED)
 
 
 def _select_live(business_id: str, *columns: Any) -> Select[Any]:
-    """Select columns of the records in linked CRMs."""
     live = select(crm_targets.c.id).where(
         crm_targets.c.business_id == business_id, crm_targets.c.state != crm.TargetState.REMOVED
     )
@@ -643,18 +597,14 @@ def list_seen_at(
     tx: Tx, business_id: str, target_id: str, lead_ids: Collection[str]
 ) -> dict[str, datetime | None]:
     """Return when comparisons saw the records of leads last, without leads that were never due."""
-    query = select(crm_records.c.lead_id, crm_records.c.seen_at).where(
-        *_at(crm_records, business_id, target_id), crm_records.c.lead_id.in_(list(lead_ids))
-    )
+    of_leads = rows_of(crm_records, business_id, target_id=target_id, lead_id=list(lead_ids))
+    query = select(crm_records.c.lead_id, crm_records.c.seen_at).where(*of_leads)
     return {row["lead_id"]: row["seen_at"] for row in tx.execute(query).mappings()}
 
 
 def mark_seen(tx: Tx, target: Target, lead_ids: Collection[str], at: datetime) -> None:
-    """Record that a comparison saw the records of some leads."""
-    statement = update(crm_records).where(
-        *_at(crm_records, target.business_id, target.id), crm_records.c.lead_id.in_(list(lead_ids))
-    )
-    tx.execute(statement.values(seen_at=at))
+    of_leads = rows_of(crm_records, target.business_id, target_id=target.id, lead_id=list(lead_ids))
+    tx.execute(update(crm_records).where(*of_leads).values(seen_at=at))
 
 
 def list_sent(tx: Tx, business_id: str, target_id: str, most: int) -> list[RecordLink]:
@@ -663,7 +613,7 @@ def list_sent(tx: Tx, business_id: str, target_id: str, most: int) -> list[Recor
     Leads with an open delivery are left out: sent again daily they would never end.
     """
     has_delivery = exists().where(
-        *_at(crm_deliveries, business_id, target_id),
+        *rows_of(crm_deliveries, business_id, target_id=target_id),
         crm_deliveries.c.lead_id == crm_records.c.lead_id,
         crm_deliveries.c.settled_at.is_(None),
     )
@@ -678,7 +628,7 @@ def _select_listed(business_id: str, target_id: str) -> Select[Any]:
         select(crm_records)
         .join(leads, leads.c.id == crm_records.c.lead_id)
         .where(
-            *_at(crm_records, business_id, target_id),
+            *rows_of(crm_records, business_id, target_id=target_id),
             crm_records.c.merged_into.is_(None),
             leads.c.business_id == business_id,
             leads.c.hidden_at.is_(None),
@@ -697,11 +647,6 @@ def list_missing(
         or_(seen_at.is_(None), seen_at < not_seen_since),
     )
     return tx.list(RecordLink, query.order_by(crm_records.c.lead_id))
-
-
-def mark_gone(tx: Tx, record: RecordLink) -> None:
-    """Record that a record is missing and its lead is sent again, which happens once."""
-    tx.execute(_update_record(record).values(gone_at=tx.now))
 
 
 crm_echoes = Table(
@@ -736,23 +681,11 @@ def save_echoes(tx: Tx, target: Target, record_id: str, values: Mapping[str, str
 
 def is_echo(tx: Tx, target: Target, record_id: str, name: str, text: str) -> bool:
     """Return whether a value is the last one that we wrote into a field."""
-    query = select(crm_echoes.c.digest).where(
-        crm_echoes.c.business_id == target.business_id,
-        crm_echoes.c.target_id == target.id,
-        crm_echoes.c.record_id == record_id[:RECORD_LIMIT],
-        crm_echoes.c.field == name,
-    )
-    digest = tx.scalar(query)
+    key = {"target_id": target.id, "record_id": record_id[:RECORD_LIMIT], "field": name}
+    digest = tx.scalar(select(crm_echoes.c.digest).where(*rows_of(crm_echoes, target.business_id, **key)))
     return digest is not None and bytes(digest) == tx.vault.blind(text, target.business_id)
 
 
-def delete_old_echoes(tx: Tx, before: datetime) -> int:
-    return tx.delete_some(crm_echoes, crm_echoes.c.at < before)
-
-
 def list_lead_numbers(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, int]:
-    """Return the numbers of leads by id."""
-    query = select(leads.c.id, leads.c.number).where(
-        leads.c.business_id == business_id, leads.c.id.in_(list(lead_ids))
-    )
+    query = select(leads.c.id, leads.c.number).where(*rows_of(leads, business_id, id=list(lead_ids)))
     return {row["id"]: row["number"] for row in tx.execute(query).mappings()}

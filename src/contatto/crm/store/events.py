@@ -3,14 +3,26 @@
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Column, Index, String, Table, UniqueConstraint, delete, select, update
+from sqlalchemy import BigInteger, Column, Index, String, Table, UniqueConstraint, select, update
 
 from contatto.crm.model import Erasure, Target, Trial
-from contatto.crm.rules.mapping import EventSet, LeadEvent
+from contatto.crm.rules.events import EventSet, LeadEvent
 from contatto.crm.store.deliveries import RECORD_LIMIT, LiveTarget
 from contatto.integrations.model import ErasureState, TrialState
 from contatto.integrations.store import REASON_LIMIT
-from contatto.kit.db.tx import Choice, Serial, Tx, instant, key, metadata, row_of, sealed, tenant, text
+from contatto.kit.db.tx import (
+    Choice,
+    Serial,
+    Tx,
+    instant,
+    key,
+    metadata,
+    row_of,
+    rows_of,
+    sealed,
+    tenant,
+    text,
+)
 from contatto.leads.model import LeadStatus
 
 crm_erasures = Table(
@@ -45,8 +57,7 @@ def save_erasure(tx: Tx, target: Target | LiveTarget, lead_id: str, record_id: s
 
 
 def find_erasure(tx: Tx, business_id: str, erasure_id: int) -> Erasure | None:
-    query = select(crm_erasures).where(crm_erasures.c.business_id == business_id)
-    return tx.find(Erasure, query.where(crm_erasures.c.id == erasure_id))
+    return tx.find(Erasure, select(crm_erasures).where(*rows_of(crm_erasures, business_id, id=erasure_id)))
 
 
 def list_erasures(
@@ -57,26 +68,18 @@ def list_erasures(
     lead_ids: Collection[str] | None = None,
 ) -> list[Erasure]:
     """Return erasures of a target, or of some leads there, oldest first."""
-    query = select(crm_erasures).where(
-        crm_erasures.c.business_id == business_id,
-        crm_erasures.c.target_id == target_id,
-        crm_erasures.c.state.in_(states),
-    )
-    if lead_ids is not None:
-        query = query.where(crm_erasures.c.lead_id.in_(list(lead_ids)))
-    return tx.list(Erasure, query.order_by(crm_erasures.c.id))
+    of_leads = {} if lead_ids is None else {"lead_id": list(lead_ids)}
+    chosen = rows_of(crm_erasures, business_id, target_id=target_id, state=list(states), **of_leads)
+    return tx.list(Erasure, select(crm_erasures).where(*chosen).order_by(crm_erasures.c.id))
 
 
 def record_erasure(
     tx: Tx, erasure: Erasure, state: ErasureState, reason: str = "", **changes: str | datetime
 ) -> None:
     """Settle an erasure, or make it due; ``changes`` are those of other columns."""
-    statement = update(crm_erasures).where(
-        crm_erasures.c.business_id == erasure.business_id, crm_erasures.c.id == erasure.id
-    )
     settled_at = None if state is ErasureState.DUE else tx.now
     values = {"state": state, "reason": reason[:REASON_LIMIT], "settled_at": settled_at}
-    tx.execute(statement.values(**values, **changes))
+    tx.change(crm_erasures, erasure.business_id, erasure.id, **values, **changes)
 
 
 crm_event_sets = Table(
@@ -109,16 +112,10 @@ lead_events = Table(
 )
 
 
-def save_event_set(tx: Tx, event_set: EventSet) -> bool:
-    """Insert an event set; False when the ad account has one of this name."""
-    return tx.insert_ignore(crm_event_sets, row_of(event_set))
-
-
 def list_event_sets(tx: Tx, business_id: str, ad_account_id: str | None = None) -> list[EventSet]:
     """Return the event sets of an ad account, or of all, oldest first."""
-    query = select(crm_event_sets).where(crm_event_sets.c.business_id == business_id)
-    if ad_account_id is not None:
-        query = query.where(crm_event_sets.c.ad_account_id == ad_account_id)
+    of_account = {} if ad_account_id is None else {"ad_account_id": ad_account_id}
+    query = select(crm_event_sets).where(*rows_of(crm_event_sets, business_id, **of_account))
     return tx.list(EventSet, query.order_by(crm_event_sets.c.number))
 
 
@@ -126,12 +123,6 @@ def append_lead_event(tx: Tx, event: LeadEvent) -> bool:
     """Append an event; return False for a duplicate."""
     name = tx.seal(event.name, event.business_id, "lead_events.name", event.id)
     return tx.insert_ignore(lead_events, row_of(event) | {"name": name})
-
-
-def delete_lead_events(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
-    """Delete the CRM events of some leads."""
-    statement = lead_events.delete().where(lead_events.c.business_id == business_id)
-    tx.execute(statement.where(lead_events.c.lead_id.in_(list(lead_ids))))
 
 
 crm_trials = Table(
@@ -151,7 +142,7 @@ crm_trials = Table(
 
 def save_trial(tx: Tx, target: Target, lead_id: str) -> None:
     """Save a new trial in the place of the last one."""
-    delete_trial(tx, target)
+    tx.delete(crm_trials, target.business_id, target_id=target.id)
     row = {
         "target_id": target.id,
         "business_id": target.business_id,
@@ -164,27 +155,12 @@ def save_trial(tx: Tx, target: Target, lead_id: str) -> None:
 
 
 def find_trial(tx: Tx, business_id: str, target_id: str) -> Trial | None:
-    query = select(crm_trials).where(crm_trials.c.business_id == business_id)
-    return tx.find(Trial, query.where(crm_trials.c.target_id == target_id))
+    return tx.find(Trial, select(crm_trials).where(*rows_of(crm_trials, business_id, target_id=target_id)))
 
 
 def record_trial(tx: Tx, trial: Trial, state: TrialState, reason: str = "", result: str = "") -> None:
-    """Record the state of a trial, and its result as JSON."""
-    statement = update(crm_trials).where(
-        crm_trials.c.business_id == trial.business_id, crm_trials.c.target_id == trial.target_id
-    )
     settled_at = None if state is TrialState.PENDING else tx.now
     sealed_result = tx.seal(result, trial.business_id, "crm_trials.found", trial.target_id)
     values = {"state": state, "reason": reason[:64], "found": sealed_result, "settled_at": settled_at}
-    tx.execute(statement.values(**values))
-
-
-def delete_trial(tx: Tx, target: Target) -> None:
-    statement = delete(crm_trials).where(crm_trials.c.business_id == target.business_id)
-    tx.execute(statement.where(crm_trials.c.target_id == target.id))
-
-
-def delete_trials_of(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
-    """Delete the trials of some leads."""
-    statement = delete(crm_trials).where(crm_trials.c.business_id == business_id)
-    tx.execute(statement.where(crm_trials.c.lead_id.in_(list(lead_ids))))
+    is_trial = rows_of(crm_trials, trial.business_id, target_id=trial.target_id)
+    tx.execute(update(crm_trials).where(*is_trial).values(**values))

@@ -31,8 +31,8 @@ from contatto.crm.model import (
     SecretsRenewed,
     Unsupported,
 )
-from contatto.crm.rules.deliveries import Arrived, Halt, begin_course, next_turn, operation_of
-from contatto.kit.outbound.model import HttpAnswer, HttpRequest
+from contatto.crm.rules.deliveries import Arrived, begin_course, next_turn, operation_of
+from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
 from contatto.simulator.crms import hosted, self_hosted
 from contatto.simulator.crms.server import PATIENCE_S, CrmServer, Vendor, VendorFault
 
@@ -208,25 +208,25 @@ class ConnectorDriver:
             request_or_reply, memory = reply.request, reply.memory
         raise NoReply
 
-    def deliver(self, payload: Payload, stored_id: str = "") -> Arrived | Halt:
+    def deliver(self, payload: Payload, stored_id: str = "") -> Arrived | NotNow | Failed:
         """Deliver a lead by the rules of the engine, without its waits between tries.
 
         It tries at once until the lead arrives or the rules give up.
         """
-        outcome: Arrived | Halt = Halt("never_tried", is_final=True)
+        outcome: Arrived | NotNow | Failed = Failed("never_tried")
         for _ in range(MOST_TRIES):
             try:
                 outcome = self._try(payload, stored_id)
             except NoReply:
-                outcome = Halt("answer_lost", is_final=False)
-            if isinstance(outcome, Arrived) or outcome.is_final:
+                outcome = NotNow("answer_lost")
+            if isinstance(outcome, Arrived | Failed):
                 break
         return outcome
 
     def close(self) -> None:
         self._client.close()
 
-    def _try(self, payload: Payload, stored_id: str) -> Arrived | Halt:
+    def _try(self, payload: Payload, stored_id: str) -> Arrived | NotNow | Failed:
         traits = self.connector.traits
         course = begin_course(traits, payload, (stored_id,) if stored_id else ())
         while True:
@@ -234,8 +234,8 @@ class ConnectorDriver:
             if isinstance(reply, Expired):
                 self._renew()
                 reply = self.do(operation_of(course))
-            turn = next_turn(traits, course, reply, self.connector.is_same_value)
-            if isinstance(turn, Arrived | Halt):
+            turn = next_turn(self.connector, course, reply)
+            if isinstance(turn, Arrived | NotNow | Failed):
                 return turn
             course = turn
 
@@ -301,7 +301,7 @@ class CrmBench:
             CheckFailed: it does not arrive.
         """
         outcome = self.speaker.deliver(payload, stored_id)
-        if isinstance(outcome, Halt):
+        if isinstance(outcome, NotNow | Failed):
             raise CheckFailed(f"the lead does not arrive: {outcome.reason}")
         return outcome.record_id
 

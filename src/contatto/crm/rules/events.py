@@ -1,0 +1,201 @@
+"""State machine of erasures, and rules of the events that CRMs send."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Final
+
+from contatto.crm import model as crm
+from contatto.crm.model import ConnectorTraits, FindBy, FoundRecords, Operation, Reply
+from contatto.crm.rules.deliveries import CIRCLES, MOST_HOPS
+from contatto.integrations.model import ErasureState
+from contatto.kit import errors
+from contatto.kit.errors import Refused
+from contatto.kit.outbound.model import Failed, NotNow
+from contatto.kit.values import SealedIn
+from contatto.leads.model import LeadStatus
+
+
+class EraseStage(StrEnum):
+    FIND = "find"
+    LOOK = "look"
+    ERASE = "erase"
+    PROVE = "prove"
+
+
+@dataclass(frozen=True, slots=True)
+class EraseCourse:
+    """State of an erasure: find, erase, and read until nothing is found.
+
+    A record is erased only if it carries our id, or is the successor of ours and no other lead has it. Where
+    a CRM stores no id of ours, it is the record that we wrote. ``stored_id`` is the record that we know,
+    until it is read; ``is_moved`` means that people merged it into another one.
+    """
+
+    external_id: str
+    stage: EraseStage
+    stored_id: str = ""
+    record_id: str = ""
+    is_partial: bool = False
+    is_moved: bool = False
+    hops: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureSettled:
+    """End of an erasure."""
+
+    state: ErasureState
+    reason: str = ""
+
+
+type EraseTurn = EraseCourse | ErasureSettled | NotNow
+
+
+def begin_erasure(traits: ConnectorTraits, external_id: str, stored_id: str) -> EraseTurn:
+    """Return the first step."""
+    if traits.erases is crm.ErasureLevel.NONE:
+        return ErasureSettled(ErasureState.UNSUPPORTED)
+    if FindBy.EXTERNAL_ID in traits.finds_by:
+        return EraseCourse(external_id, EraseStage.FIND, stored_id)
+    if not traits.reads_back:
+        return EraseCourse(external_id, EraseStage.ERASE, record_id=stored_id)
+    return _look(EraseCourse(external_id, EraseStage.LOOK, stored_id))
+
+
+def _look(course: EraseCourse) -> EraseTurn:
+    return replace(course, stage=EraseStage.LOOK) if course.stored_id else _finished(course)
+
+
+def _finished(course: EraseCourse) -> ErasureSettled:
+    return ErasureSettled(ErasureState.PARTIAL if course.is_partial else ErasureState.FINISHED)
+
+
+def erasing_operation(course: EraseCourse) -> Operation:
+    """Return the operation of a step."""
+    if course.stage is EraseStage.FIND:
+        return crm.FindRecord(FindBy.EXTERNAL_ID, course.external_id)
+    if course.stage is EraseStage.ERASE:
+        return crm.EraseRecord(course.record_id, course.external_id)
+    return crm.ReadRecord(course.stored_id if course.stage is EraseStage.LOOK else course.record_id)
+
+
+def next_erasure(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> EraseTurn:
+    """Return the next step after a reply."""
+    if course.hops >= MOST_HOPS:
+        return NotNow(CIRCLES)
+    course = replace(course, hops=course.hops + 1)
+    if isinstance(reply, Failed):
+        return ErasureSettled(ErasureState.FAILED, reply.reason)
+    if isinstance(reply, crm.Unsupported):
+        return ErasureSettled(ErasureState.UNSUPPORTED)
+    if course.stage is EraseStage.FIND:
+        for record in reply.records if isinstance(reply, FoundRecords) else ():
+            if record.external_id in ("", course.external_id):
+                return replace(course, stage=EraseStage.ERASE, record_id=record.id)
+        return _look(course)
+    stages = {
+        EraseStage.LOOK: _after_erasure_look,
+        EraseStage.ERASE: _after_erase,
+        EraseStage.PROVE: _after_proof,
+    }
+    return stages[course.stage](traits, course, reply)
+
+
+def _after_erasure_look(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> EraseTurn:
+    stored_id, course = course.stored_id, replace(course, stored_id="")
+    if isinstance(reply, crm.Moved):
+        return replace(course, stage=EraseStage.LOOK, stored_id=reply.record_id, is_moved=True)
+    if not isinstance(reply, FoundRecords) or not reply.records:
+        return _finished(course)
+    record = reply.records[0]
+    is_unnamed = course.is_moved and not record.external_id
+    has_no_ids = FindBy.EXTERNAL_ID not in traits.finds_by
+    if has_no_ids or is_unnamed or record.external_id == course.external_id:
+        return replace(course, stage=EraseStage.ERASE, record_id=record.id or stored_id)
+    if not record.external_id:
+        return ErasureSettled(ErasureState.FAILED, "not_ours")
+    if course.is_moved:  # the record holds two leads: it goes with the other, or a person decides
+        return NotNow("shared_record")
+    return _finished(course)  # the record belongs to another lead now
+
+
+def _after_erase(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> EraseTurn:
+    is_partial = course.is_partial or (isinstance(reply, crm.Erased) and reply.is_partial)
+    course = replace(course, is_partial=is_partial)
+    if not isinstance(reply, crm.Erased | crm.NoRecord | crm.Moved):
+        return ErasureSettled(ErasureState.FAILED, "unreadable")
+    if not traits.reads_back or not course.record_id:
+        return _finished(course)
+    return replace(course, stage=EraseStage.PROVE)
+
+
+def _after_proof(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> EraseTurn:
+    """Check that no record has the CRM's id any more, and then that none carries ours."""
+    if isinstance(reply, FoundRecords):
+        return NotNow("still_there")  # some CRMs take a while
+    if FindBy.EXTERNAL_ID not in traits.finds_by:
+        return _finished(course)
+    return replace(course, stage=EraseStage.FIND, record_id="", stored_id="")
+
+
+MOST_SETS: Final = 50
+"""CRM event sets of one ad account."""
+MOST_EVENTS: Final = 1_000
+"""Events of one request."""
+NAME_LIMIT: Final = 40
+EVENT_LIMIT: Final = 64
+AHEAD: Final = timedelta(days=1)
+"""Most that a sender's clock may be ahead."""
+_SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class EventSet:
+    """A CRM event set of an ad account; ``number`` is the API's ``event_set_id``."""
+
+    id: str
+    business_id: str
+    number: int
+    ad_account_id: str
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LeadEvent:
+    """An event of a lead in a CRM; a second one with the same ``natural_key`` is a duplicate."""
+
+    id: str
+    business_id: str
+    lead_id: str
+    set_number: int
+    name: Annotated[str, SealedIn("lead_events.name")]
+    natural_key: str
+    status: LeadStatus | None
+    occurred_at: datetime
+    received_at: datetime
+
+
+def check_hashes(where: str, values: Iterable[str]) -> None:
+    """Refuse a value that is not a SHA-256, such as a contact detail in clear.
+
+    Raises:
+        Refused: NOT_HASHED, which does not repeat the value.
+    """
+    if not all(_SHA256.fullmatch(value) for value in values):
+        raise Refused(errors.NOT_HASHED, f"{where}: a value is no SHA-256 in lower-case hexadecimal.")
+
+
+def check_event_time(where: str, at_s: int, received_at: datetime) -> datetime:
+    """Return the time of an event.
+
+    Raises:
+        Refused: INVALID, for a time in other units or in the future.
+    """
+    latest = (received_at + AHEAD).timestamp()
+    if not 0 < at_s <= latest:
+        raise Refused(errors.INVALID, f"{where}: give seconds since 1970, not later than now.")
+    return datetime.fromtimestamp(at_s, received_at.tzinfo)
