@@ -38,7 +38,7 @@ import contatto.crm.pages.targets
 import contatto.delivery.api
 import contatto.delivery.pages
 import contatto.forms.api
-import contatto.forms.pages.routes
+import contatto.forms.pages
 import contatto.guide.pages
 import contatto.home.pages
 import contatto.inbox.api.conversations
@@ -139,7 +139,7 @@ _ROUTERS: Final = (
     contatto.forms.api.test_lead_router,
     contatto.forms.api.file_router,
     contatto.forms.api.lead_router,
-    contatto.forms.pages.routes.router,
+    contatto.forms.pages.router,
     contatto.guide.pages.router,
     contatto.inbox.api.conversations.router,
     contatto.inbox.api.webhooks.router,

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from contatto.forms.model import Content, FormConsent, Hours, QuestionKind
 from contatto.forms.rules.answers import find_way
-from contatto.forms.rules.sheet import show_sheet
+from contatto.forms.rules.views import show_sheet
 from tests.browser.conftest import Served
 from tests.forms.edges import offer
 from tests.forms.papers import content, kitchen, question

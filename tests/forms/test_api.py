@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from contatto.forms.actions import LEAD_FILES
 from contatto.forms.model import FormVersion
-from contatto.forms.rules.outside import field_labels
+from contatto.forms.rules.views import field_labels
 from contatto.kit.db.tx import Tx
 from contatto.kit.exports import export_jobs
 from contatto.kit.values import micros

@@ -10,7 +10,7 @@ import pytest
 from contatto.forms import actions
 from contatto.forms.model import Content, FormVersion, QuestionKind
 from contatto.forms.rules.drafts import edit_content
-from contatto.forms.rules.sheet import show_sheet
+from contatto.forms.rules.views import show_sheet
 from contatto.kit.db.tx import Tx
 from contatto.leads.actions.annotations import merge_leads
 from contatto.leads.model import Actor, Picks

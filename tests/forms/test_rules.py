@@ -31,7 +31,7 @@ from contatto.forms.rules.answers import (
     text_of,
 )
 from contatto.forms.rules.drafts import list_problems
-from contatto.forms.rules.sheet import show_sheet
+from contatto.forms.rules.views import show_sheet
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.vault import Vault

@@ -18,7 +18,7 @@ from contatto.forms.rules.answers import (
     show_slots,
 )
 from contatto.forms.rules.drafts import add_question, edit_content, list_problems, place_hours
-from contatto.forms.rules.sheet import show_sheet
+from contatto.forms.rules.views import show_sheet
 from contatto.forms.store import list_bookings, save_bookings
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx

@@ -22,7 +22,7 @@ OURS = {
     "src/contatto/ads/pages/tree.py: int(copied[AUDIT_KEYS[kind]])": "the number of a copy",
     "src/contatto/crm/actions/targets.py: int(micros_text)": "the time in a state of ours",
     "src/contatto/crm/actions/targets.py: int(number)": "the number in a state of ours",
-    "src/contatto/forms/pages/routes.py: int(at)": "where the next page of answers begins",
+    "src/contatto/forms/pages.py: int(at)": "where the next page of answers begins",
     "src/contatto/inbox/pages/desk.py: int(text)": "where the next page of conversations begins",
     "src/contatto/forms/rules/answers.py: int(text)": "the time in a token of ours",
     "src/contatto/forms/rules/answers.py: int(hour)": "a time that the browser's clock field writes",

@@ -8,7 +8,7 @@ from typing import Any
 
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.forms.model import Content, FormVersion, Hours, Prefill, QuestionKind
-from contatto.forms.rules.sheet import show_sheet
+from contatto.forms.rules.views import show_sheet
 from contatto.inbox.pages.chat import SheetReader, fill_sheet
 from contatto.kit.languages import translator_for
 from contatto.ui.render import FragmentCache, Placeholders, draw

@@ -15,7 +15,7 @@ from contatto.accounts.model import BusinessId
 from contatto.crm.actions.deliveries import read_snapshot
 from contatto.forms.actions import list_form_entries
 from contatto.forms.model import FormSubmitted, QuestionKind
-from contatto.forms.rules.outside import form_table
+from contatto.forms.rules.views import form_table
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.leads.actions.annotations import change_contact_point, mark_contact_wrong

@@ -19,7 +19,7 @@ from contatto.capture.actions import turn_on_capture
 from contatto.channels.actions import register_app
 from contatto.channels.connectors.tiktok import sign_body
 from contatto.channels.model import ChannelApp, Platform
-from contatto.forms.rules import outside
+from contatto.forms.rules import views
 from contatto.inbox.store.conversations import count_receipts
 from contatto.kit.db.tx import Tx
 from contatto.leads.actions.jobs import MOST_WAITING
@@ -191,7 +191,7 @@ def test_a_long_export_or_preview_holds_up_no_lead_of_another(
     """It reads until the lead of the other is there."""
     place, name = {
         "preview": (bulk, "foresee_import"),
-        "file": (outside, "ad_table"),
+        "file": (views, "ad_table"),
     }.get(what, (bulk, "table_rows"))
     gate = Gate(getattr(place, name))
     monkeypatch.setattr(place, name, gate)

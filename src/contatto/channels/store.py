@@ -7,10 +7,9 @@ from urllib.parse import quote
 
 from sqlalchemy import Column, Index, Select, String, Table, UniqueConstraint, bindparam, select
 
-from contatto.channels.connectors.messenger import Instagram, Messenger
+from contatto.channels.connectors.meta import Instagram, Messenger, WhatsApp
 from contatto.channels.connectors.tiktok import TikTok
 from contatto.channels.connectors.webchat import Webchat
-from contatto.channels.connectors.whatsapp import WhatsApp
 from contatto.channels.model import (
     AccountSeen,
     ChannelAccount,

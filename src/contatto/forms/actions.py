@@ -27,7 +27,7 @@ from contatto.forms.model import (
     Submission,
     TestLeadMade,
 )
-from contatto.forms.rules import outside
+from contatto.forms.rules import views
 from contatto.forms.rules.answers import (
     Checked,
     check_submission,
@@ -38,7 +38,7 @@ from contatto.forms.rules.answers import (
     list_hours,
 )
 from contatto.forms.rules.drafts import list_problems, start_content
-from contatto.forms.rules.outside import LeadEntry
+from contatto.forms.rules.views import LeadEntry
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -199,9 +199,9 @@ def create_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> L
         return test_lead
     number = version.number if version else 0
     if version:
-        contacts = list(contacts_of(outside.sample_answers(version.content, number)))
+        contacts = list(contacts_of(views.sample_answers(version.content, number)))
     else:
-        contacts = detect_contacts(f"{outside.sample_email(number)} {outside.sample_phone(number)}", "US")
+        contacts = detect_contacts(f"{views.sample_email(number)} {views.sample_phone(number)}", "US")
     signal = Signal(
         business_id=business_id,
         person_id=_test_person(business_id, version),
@@ -211,7 +211,7 @@ def create_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> L
         source_id=f"test:{number}",
         at=tx.now,
         contacts=tuple(contacts),
-        stated_name=outside.TEST_NAME,
+        stated_name=views.TEST_NAME,
         profile_name="",
         is_test=True,
     )
@@ -420,13 +420,13 @@ def render_leads(tx: Tx, job: ExportJob) -> tuple[bytes, str]:
     if ad_number:
         ad = find_measured_ad_by_number(tx, job.business_id, ad_number)
         version = find_published(tx, job.business_id, ad.page_id) if ad else None
-        return outside.pack_file(
-            outside.ad_table(version, list_ad_entries(tx, job.business_id, ad_number, version))
+        return views.pack_file(
+            views.ad_table(version, list_ad_entries(tx, job.business_id, ad_number, version))
         )
     version = store.find_version(tx, job.business_id, request["page_number"])
     if version is None:
         raise Refused(errors.NOT_FOUND)
-    return outside.pack_file(outside.form_table(version, list_form_entries(tx, version, job.ad_account_id)))
+    return views.pack_file(views.form_table(version, list_form_entries(tx, version, job.ad_account_id)))
 
 
 LEAD_FILES: Final = ExportFormat(render_leads, link=timedelta(minutes=10), keep=timedelta(days=1))
@@ -438,7 +438,7 @@ def list_form_entries(
     """Return the leads of a form that no other ad account earned: its test lead, then the latest first."""
     business_id = version.business_id
     test = find_test_lead(tx, business_id, version)
-    sample = outside.sample_answers(version.content, version.number)
+    sample = views.sample_answers(version.content, version.number)
     entries = {test.id: LeadEntry(test, None, version=version, answers=sample)} if test else {}
     before: store.AnswerCursor | None = None
     while page := store.list_answers_of_version(tx, business_id, version.id, before, most or 500):
@@ -450,7 +450,7 @@ def list_form_entries(
             ad = earned[lead.id][1] if lead is not None and lead.id in earned else None
             is_of_another = ad is not None and not ad.is_outside and ad.ad_account_id != ad_account_id
             if lead and lead.hidden_at is None and not is_of_another:
-                answers = outside.without_wrong(answer.answers, wrong[lead.id])
+                answers = views.without_wrong(answer.answers, wrong[lead.id])
                 entries.setdefault(lead.id, LeadEntry(lead, ad, version=version, answers=answers))
         before = (page[-1].at, page[-1].id)
         if most is not None and len(entries) >= most:
@@ -472,7 +472,7 @@ def list_ad_entries(tx: Tx, business_id: str, ad_number: int, version: FormVersi
         for lead in page:
             own = [answer for answer in sent.get(lead.id, ()) if version and answer.version_id == version.id]
             ad = earned[lead.id][1] if lead.id in earned else None
-            form = (version, outside.without_wrong(own[0].answers, wrong[lead.id])) if own else (None, ())
+            form = (version, views.without_wrong(own[0].answers, wrong[lead.id])) if own else (None, ())
             entries.append(LeadEntry(lead, ad, points[lead.id], *form))
         page = list_leads_after(tx, business_id, ad_filter, page[-1])
     return entries

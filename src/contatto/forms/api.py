@@ -20,7 +20,7 @@ from contatto.forms.actions import (
     queue_lead_file,
 )
 from contatto.forms.model import Form, FormVersion
-from contatto.forms.rules.outside import LeadEntry, answer_data, field_labels, sample_answers, without_wrong
+from contatto.forms.rules.views import LeadEntry, answer_data, field_labels, sample_answers, without_wrong
 from contatto.forms.store import list_answers_of_lead
 from contatto.kit import errors
 from contatto.kit.api_types import (

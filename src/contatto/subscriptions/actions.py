@@ -12,7 +12,7 @@ from contatto.crm.actions.checks import make_signing_secret
 from contatto.crm.actions.deliveries import read_snapshot
 from contatto.crm.connectors.webhook import PREFIX
 from contatto.forms.model import FormSubmitted, FormVersion, TestLeadMade
-from contatto.forms.rules.outside import answer_data, sample_answers
+from contatto.forms.rules.views import answer_data, sample_answers
 from contatto.forms.store import find_answer, find_version, list_versions_by_id
 from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import after_failure

@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from contatto.crm.connectors.webhook import sign_event
-from contatto.forms.rules.outside import sample_email, sample_phone
+from contatto.forms.rules.views import sample_email, sample_phone
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import Done, HttpAnswer, NotNow, RetryPlan, Step, retry_after_s

@@ -1,10 +1,20 @@
-"""Common parts of Meta's three platforms: signature, webhook verification, and errors.
+"""Meta's platforms: WhatsApp, Messenger and Instagram.
 
 Source: Meta for Developers, Webhooks: header ``X-Hub-Signature-256: sha256=<hex>``, HMAC-SHA256(app secret,
 raw body), with no time in it; subscribing asks
 ``GET ?hub.mode=subscribe&hub.verify_token=…&hub.challenge=…``.
 Graph API, Error handling: ``{"error": {"code", "error_subcode", "message"}}``; reading a node:
 ``GET /{id}?fields=…``.
+
+Messenger Platform and Instagram messaging: webhooks ``{object: page | instagram, entry: [{id, time,
+messaging: [{sender, recipient, timestamp, message | postback | referral | read | delivery}]}]}``;
+``referral`` with ``ad_id`` and ``source: ADS``; echoes carry ``is_echo`` and the ``metadata`` that was sent;
+``POST /{id}/messages``.
+
+WhatsApp Cloud API: webhooks ``{object, entry: [{id, changes: [{field, value: {metadata, contacts, messages,
+statuses}}]}]}``, ``referral`` with ``source_id`` and ``ctwa_clid`` in the first message after an ad that
+clicks to WhatsApp; ``POST /{phone number id}/messages`` with ``biz_opaque_callback_data``, which comes back
+in statuses. A person's id is a phone number there, so the inbox keeps it sealed.
 """
 
 import hashlib
@@ -17,11 +27,32 @@ from urllib.parse import quote
 
 import msgspec
 
-from contatto.channels.model import LOST_ACCESS, AccountAccess, AccountSeen, AdTap, Outgoing
+from contatto.channels.model import (
+    LOST_ACCESS,
+    AccountAccess,
+    AccountSeen,
+    AdTap,
+    Chatted,
+    Dialect,
+    Incoming,
+    Label,
+    MessageKind,
+    Outgoing,
+    Platform,
+    Progressed,
+    Referred,
+    ReplyWindow,
+    Sender,
+    SendOutcome,
+    SendProgress,
+    Sent,
+    Unusable,
+    WasRead,
+)
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
-from contatto.kit.values import JSON_ERRORS, read_number
+from contatto.kit.values import JSON_ERRORS, from_micros, read_number
 
 GRAPH: Final = "https://graph.facebook.com"
 VERSION: Final = "v23.0"
@@ -46,7 +77,7 @@ class _Error(msgspec.Struct):
     error_subcode: int = -1
 
 
-class _Answer(msgspec.Struct):
+class _ErrorAnswer(msgspec.Struct):
     error: _Error | None = None
 
 
@@ -59,7 +90,7 @@ class _Account(msgspec.Struct):
     username: str = ""
 
 
-_answers: Final = msgspec.json.Decoder(_Answer)
+_error_answers: Final = msgspec.json.Decoder(_ErrorAnswer)
 _accounts: Final = msgspec.json.Decoder(_Account)
 
 
@@ -158,7 +189,7 @@ def account_request(access: AccountAccess, fields: str) -> HttpRequest:
 def problem(answer: HttpAnswer) -> NotNow | Failed:
     """Interpret an answer other than 200."""
     try:
-        error = _answers.decode(answer.body).error or _Error()
+        error = _error_answers.decode(answer.body).error or _Error()
     except JSON_ERRORS:
         error = _Error()
     for reason, codes in (("too_fast", _TOO_FAST), ("platform_away", _AWAY)):
@@ -174,3 +205,413 @@ def problem(answer: HttpAnswer) -> NotNow | Failed:
     if answer.status in (401, 403) or error.code in _TOKEN_REFUSED:
         return Failed(LOST_ACCESS)
     return Failed(f"platform_{error.code}" if error.code > 0 else f"http_{answer.status}")
+
+
+class _Party(msgspec.Struct):
+    id: str
+
+
+class _Message(msgspec.Struct):
+    mid: str
+    text: str | None = None
+    is_echo: bool = False
+    metadata: str = ""
+    referral: Referral | None = None
+
+
+class _Postback(msgspec.Struct):
+    mid: str = ""
+    title: str = ""
+    referral: Referral | None = None
+
+
+class _Read(msgspec.Struct):
+    watermark: int = 0
+
+
+class _Delivery(msgspec.Struct):
+    mids: list[str] = []
+
+
+class _Event(msgspec.Struct):
+    sender: _Party
+    recipient: _Party
+    timestamp: int
+    message: _Message | None = None
+    postback: _Postback | None = None
+    referral: Referral | None = None
+    read: _Read | None = None
+    delivery: _Delivery | None = None
+
+
+class _Entry(msgspec.Struct):
+    id: str
+    messaging: list[_Event]
+
+
+class _Body(msgspec.Struct):
+    object: str
+    entry: list[_Entry]
+
+
+class _SentReply(msgspec.Struct):
+    message_id: str = ""
+
+
+_bodies: Final = msgspec.json.Decoder(_Body)
+_sent_replies: Final = msgspec.json.Decoder(_SentReply)
+_anything: Final = msgspec.json.Decoder()
+
+
+class _MetaMessaging(MetaApp):
+    """Shared connector; platforms differ in webhook object and text limit."""
+
+    def __init__(self, platform: Platform, body_object: str, text_limit: int) -> None:
+        self.platform = platform
+        self.dialect = Dialect(GRAPH, text_limit, ReplyWindow(24, None))
+        self._object = body_object
+
+    def split(self, raw: bytes) -> tuple[bytes, ...]:
+        """Split into one delivery per messaging event, and per message of a delivery receipt."""
+        try:
+            body = _bodies.decode(raw)
+            is_ours = body.object == self._object
+            return cut_body(raw, _pieces(body, _anything.decode(raw))) if is_ours else (raw,)
+        except JSON_ERRORS:
+            return (raw,)
+
+    def label(self, raw: bytes) -> Label:
+        entry = self._read(raw)
+        if isinstance(entry, Unusable):
+            return Label.of_unreadable(raw)
+        # The natural key of an event: a message by its id, all else by its content.
+        account, message = entry.id[:128], entry.messaging[0].message
+        if message is None:
+            return Label(f"{account}:event:{hashlib.sha256(raw).hexdigest()}", account)
+        key = message.mid if 0 < len(message.mid) <= 128 else hashed(message.mid)
+        return Label(f"{account}:message:{key}", account)
+
+    def parse(self, raw: bytes) -> Incoming:
+        entry = self._read(raw)
+        if isinstance(entry, Unusable):
+            return entry
+        event = entry.messaging[0]
+        if not 0 < event.timestamp < LATEST_S * 1000:
+            return Unusable("missing_fields")
+        at = from_micros(event.timestamp * 1000)
+        if event.message is not None:
+            return _message(event, event.message, at)
+        return _read_news(event, event.sender.id, at) if event.sender.id else Unusable("missing_fields")
+
+    def reply(self, out: Outgoing) -> HttpRequest:
+        body = {
+            "recipient": {"id": out.person_id},
+            "messaging_type": "RESPONSE",
+            "message": {"text": out.text, "metadata": out.message_id},
+        }
+        return message_request(out, body)
+
+    def ask_account(self, access: AccountAccess) -> HttpRequest:
+        return account_request(access, "name,username")
+
+    def outcome(self, answer: HttpAnswer) -> SendOutcome:
+        if answer.status != 200:
+            return problem(answer)
+        try:
+            return Sent(_sent_replies.decode(answer.body).message_id)
+        except JSON_ERRORS:
+            return Failed("unreadable_answer")
+
+    def _read(self, raw: bytes) -> _Entry | Unusable:
+        """Return the account of a delivery with its one event, or why it is not one event."""
+        try:
+            body = _bodies.decode(raw)
+        except JSON_ERRORS:
+            return Unusable("unreadable_envelope")
+        entries = [entry for entry in body.entry if entry.messaging]
+        if body.object != self._object or not entries:
+            return Unusable("unreadable_envelope")
+        is_one = len(entries) == len(entries[0].messaging) == 1
+        return entries[0] if is_one else Unusable(TOO_MANY)
+
+
+class Messenger(_MetaMessaging):
+    """Connector of pages on Facebook."""
+
+    def __init__(self) -> None:
+        super().__init__(Platform.MESSENGER, "page", 2_000)
+
+
+class Instagram(_MetaMessaging):
+    """Connector of professional accounts on Instagram."""
+
+    def __init__(self) -> None:
+        super().__init__(Platform.INSTAGRAM, "instagram", 1_000)
+
+
+def _pieces(body: _Body, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for entry, plain_entry in zip(body.entry, document["entry"], strict=True):
+        for event, plain in zip(entry.messaging, plain_entry["messaging"], strict=True):
+            for one in _split_receipt(event) or [plain]:
+                account = entry.id[:SHARED_LIMIT]
+                yield {"object": body.object, "entry": [{"id": account, "messaging": [one]}]}
+
+
+def _split_receipt(event: _Event) -> list[dict[str, Any]]:
+    """Split a receipt of several delivered messages into one for each; return none for other events."""
+    if event.delivery is None or event.message is not None or event.read is not None:
+        return []
+    mids = event.delivery.mids[: MOST_PIECES + 1]
+    party, recipient = (
+        {"id": participant.id[: SHARED_LIMIT + 1]} for participant in (event.sender, event.recipient)
+    )
+    shared = {"sender": party, "recipient": recipient, "timestamp": event.timestamp}
+    return [shared | {"delivery": {"mids": [mid]}} for mid in mids] if len(mids) > 1 else []
+
+
+def _read_news(event: _Event, person: str, at: datetime) -> Incoming:
+    """Read a receipt, or a tap on an ad or on a button of an automatic message."""
+    if event.read is not None:
+        is_time = 0 < event.read.watermark < LATEST_S * 1000
+        return WasRead(person, person, from_micros(event.read.watermark * 1000) if is_time else at)
+    if event.delivery is not None and event.delivery.mids and event.delivery.mids[0]:
+        return Progressed(event.delivery.mids[0], person, person, SendProgress.DELIVERED, at)
+    postback = event.postback
+    tap = ad_tap(event.referral or (postback.referral if postback else None))
+    if tap is not None:
+        return Referred(person, person, "", tap.ad_number, at, tap)
+    if postback is not None and postback.mid and postback.title:
+        text = postback.title  # the button's text is the person's message
+        return Chatted(postback.mid, person, person, "", Sender.CUSTOMER, MessageKind.TEXT, text, at)
+    return Unusable("unknown_event")
+
+
+def _message(event: _Event, message: _Message, at: datetime) -> Incoming:
+    person = event.recipient.id if message.is_echo else event.sender.id
+    if not person or not message.mid:
+        return Unusable("missing_fields")
+    return Chatted(
+        message_id=message.mid,
+        conversation_id=person,
+        person_id=person,
+        person_name="",
+        sender=Sender.BUSINESS if message.is_echo else Sender.CUSTOMER,
+        kind=MessageKind.OTHER if message.text is None else MessageKind.TEXT,
+        text="attachment" if message.text is None else message.text,
+        at=at,
+        tap=ad_tap(message.referral or event.referral),
+        echo_of=message.metadata[:64] if message.is_echo else "",
+    )
+
+
+class _Text(msgspec.Struct):
+    body: str = ""
+
+
+class _WhatsAppMessage(msgspec.Struct, rename={"sender": "from"}):
+    id: str
+    sender: str
+    timestamp: str | int
+    type: str = ""
+    text: _Text | None = None
+    referral: Referral | None = None
+
+
+class _Status(msgspec.Struct):
+    id: str
+    status: str
+    timestamp: str | int
+    recipient_id: str
+    biz_opaque_callback_data: str = ""
+    errors: list[dict[str, Any]] = []
+
+
+class _Profile(msgspec.Struct):
+    name: str = ""
+
+
+class _Contact(msgspec.Struct):
+    wa_id: str = ""
+    profile: _Profile | None = None
+
+
+class _Metadata(msgspec.Struct):
+    phone_number_id: str
+
+
+class _Value(msgspec.Struct):
+    metadata: _Metadata
+    contacts: list[_Contact] = []
+    messages: list[_WhatsAppMessage] = []
+    statuses: list[_Status] = []
+
+
+class _Change(msgspec.Struct):
+    field: str
+    value: _Value
+
+
+class _WhatsAppEntry(msgspec.Struct):
+    changes: list[_Change]
+
+
+class _WhatsAppBody(msgspec.Struct):
+    object: str
+    entry: list[_WhatsAppEntry]
+
+
+class _SentMessage(msgspec.Struct):
+    id: str
+
+
+class _WhatsAppAnswer(msgspec.Struct):
+    messages: list[_SentMessage]
+
+
+_OBJECT: Final = "whatsapp_business_account"
+_whatsapp_bodies: Final = msgspec.json.Decoder(_WhatsAppBody)
+_whatsapp_answers: Final = msgspec.json.Decoder(_WhatsAppAnswer)
+_PROGRESS: Final = {
+    "sent": SendProgress.SENT, "delivered": SendProgress.DELIVERED, "failed": SendProgress.FAILED,
+}  # fmt: skip
+
+
+class WhatsApp(MetaApp):
+    """Connector of the WhatsApp Business Platform."""
+
+    platform = Platform.WHATSAPP
+    dialect = Dialect(GRAPH, text_limit=4_096, window=ReplyWindow(24, None), ids_are_contacts=True)
+
+    def split(self, raw: bytes) -> tuple[bytes, ...]:
+        """Split into one delivery per message and status, with only the parts that it needs."""
+        try:
+            body = _whatsapp_bodies.decode(raw)
+            is_ours = body.object == _OBJECT
+            return cut_body(raw, _whatsapp_pieces(body, _anything.decode(raw))) if is_ours else (raw,)
+        except JSON_ERRORS:
+            return (raw,)
+
+    def label(self, raw: bytes) -> Label:
+        value = _read_value(raw)
+        if isinstance(value, Unusable):
+            return Label.of_unreadable(raw)
+        account = value.metadata.phone_number_id[:128]
+        if value.messages:
+            return Label(f"message:{hashed(value.messages[0].id)}", account)
+        status = value.statuses[0]
+        return Label(f"status:{status.status[:32]}:{hashed(status.id)}", account)
+
+    def parse(self, raw: bytes) -> Incoming:
+        value = _read_value(raw)
+        if isinstance(value, Unusable):
+            return value
+        if value.messages:
+            message = value.messages[0]
+            at = _at(message.timestamp)
+            is_text = message.type == "text"
+            if at is None or not message.id or not message.sender or (is_text and message.text is None):
+                return Unusable("missing_fields")
+            return Chatted(
+                message_id=message.id,
+                conversation_id=message.sender,
+                person_id=message.sender,
+                person_name=_names(value.contacts).get(message.sender, ""),
+                sender=Sender.CUSTOMER,
+                kind=MessageKind.TEXT if is_text else MessageKind.OTHER,
+                text=message.text.body if is_text and message.text else message.type,
+                at=at,
+                tap=ad_tap(message.referral),
+            )
+        return _status(value.statuses[0])
+
+    def reply(self, out: Outgoing) -> HttpRequest:
+        body = {
+            "messaging_product": "whatsapp",
+            "recipient_type": "individual",
+            "to": out.person_id,
+            "type": "text",
+            "text": {"preview_url": False, "body": out.text},
+            "biz_opaque_callback_data": out.message_id,
+        }
+        return message_request(out, body)
+
+    def ask_account(self, access: AccountAccess) -> HttpRequest:
+        return account_request(access, "verified_name,display_phone_number")
+
+    def outcome(self, answer: HttpAnswer) -> SendOutcome:
+        if answer.status != 200:
+            return problem(answer)
+        try:
+            sent = _whatsapp_answers.decode(answer.body).messages
+        except JSON_ERRORS:
+            return Failed("unreadable_answer")
+        return Sent(sent[0].id if sent else "")
+
+
+def _whatsapp_pieces(body: _WhatsAppBody, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield each message with its sender's name, each status, and each other change unchanged."""
+    for entry, plain_entry in zip(body.entry, document["entry"], strict=True):
+        for change, plain in zip(entry.changes, plain_entry["changes"], strict=True):
+            if change.field != "messages":
+                yield _piece(plain)
+                continue
+            names = _names(change.value.contacts)
+            account = change.value.metadata.phone_number_id
+            for kind in ("messages", "statuses"):
+                for item in plain["value"].get(kind, ()):
+                    sender = item["from"] if kind == "messages" else ""
+                    shared: dict[str, Any] = {"metadata": {"phone_number_id": account[:SHARED_LIMIT]}}
+                    if sender and sender in names:
+                        name = names[sender][:SHARED_LIMIT]
+                        shared["contacts"] = [{"wa_id": sender, "profile": {"name": name}}]
+                    value = shared | {kind: [item]}
+                    yield _piece({"field": "messages", "value": value})
+
+
+def _piece(change: dict[str, Any]) -> dict[str, Any]:
+    return {"object": _OBJECT, "entry": [{"changes": [change]}]}
+
+
+def _names(contacts: list[_Contact]) -> dict[str, str]:
+    return {contact.wa_id: contact.profile.name for contact in contacts if contact.profile}
+
+
+def _read_value(raw: bytes) -> _Value | Unusable:
+    """Return the value of a delivery of one event, or why it is not one event."""
+    try:
+        body = _whatsapp_bodies.decode(raw)
+    except JSON_ERRORS:
+        return Unusable("unreadable_envelope")
+    changes = [change for entry in body.entry for change in entry.changes]
+    count = sum(len(change.value.messages) + len(change.value.statuses) for change in changes)
+    if body.object == _OBJECT and count == len(changes) == 1 and changes[0].field == "messages":
+        return changes[0].value
+    return Unusable(TOO_MANY if count > 1 and body.object == _OBJECT else "unknown_event")
+
+
+def _at(timestamp: str | int) -> datetime | None:
+    text = str(timestamp)
+    is_time = text.isascii() and text.isdigit() and len(text) < 12 and 0 < int(text) < LATEST_S
+    return from_micros(int(text) * 1_000_000) if is_time else None
+
+
+def _status(status: _Status) -> Incoming:
+    at = _at(status.timestamp)
+    if at is None or not status.id or not status.recipient_id:
+        return Unusable("missing_fields")
+    if status.status == "read":
+        return WasRead(status.recipient_id, status.recipient_id, at)
+    progress = _PROGRESS.get(status.status)
+    if progress is None:
+        return Unusable("unknown_event")
+    code = next((error.get("code") for error in status.errors), None)
+    reason = f"platform_{code}" if progress is SendProgress.FAILED and isinstance(code, int) else ""
+    return Progressed(
+        message_id=status.id,
+        conversation_id=status.recipient_id,
+        person_id=status.recipient_id,
+        progress=progress,
+        at=at,
+        echo_of=status.biz_opaque_callback_data[:64],
+        reason=reason[:64],
+    )

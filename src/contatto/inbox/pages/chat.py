@@ -28,7 +28,7 @@ from contatto.forms.rules.answers import (
     sign_opening,
     text_of,
 )
-from contatto.forms.rules.sheet import picture_path, show_sheet
+from contatto.forms.rules.views import picture_path, show_sheet
 from contatto.inbox import rules
 from contatto.inbox.actions.forms import (
     ChatVisitor,

@@ -1,1 +1,0 @@
-"""The list of forms, the builder with its preview, and the answers."""
