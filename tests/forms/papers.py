@@ -85,4 +85,4 @@ def submit_form(tx: Tx, version: FormVersion, respondent: Respondent, sent: Subm
     (looked,) = look_through_forms(tx, version.business_id, [FilledForm(version, respondent, sent)])
     if isinstance(looked, Unanswered):
         raise looked
-    return looked if isinstance(looked, FormAnswer) else keep_answers(tx, [looked])[0].answer
+    return looked if isinstance(looked, FormAnswer) else keep_answers(tx, [looked])[0][0]

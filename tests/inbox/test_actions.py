@@ -146,7 +146,7 @@ def test_evidence_underlines_what_was_read_in_the_message(database: Database, sh
         lambda tx: list_evidence_of_sources(tx, shop.business_id, talk.person_id, {message.id})
     )
     segments = cut_segments(message.text, proofs[message.id])
-    assert [(s.text, s.match is not None) for s in segments] == [
+    assert [(part, match is not None) for part, match in segments] == [
         ("🙂 call me on ", False), ("+65 9123 4567", True), ("!", False)
     ]  # fmt: skip
 

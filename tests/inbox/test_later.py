@@ -11,7 +11,7 @@ from contatto.channels.actions import allow_embedding, set_access_token
 from contatto.channels.rules import embed_origins
 from contatto.channels.store import list_embed_origins
 from contatto.inbox import rules
-from contatto.inbox.actions.forms import OfferedForm, send_form
+from contatto.inbox.actions.forms import send_form
 from contatto.inbox.actions.replies import cancel_scheduled, schedule_reply, send_scheduled
 from contatto.inbox.actions.threads import (
     FoundConversations,
@@ -279,8 +279,8 @@ def test_a_search_with_enough_matches_stops_and_goes_on_where_it_stopped(desk: D
 
 def test_a_form_is_a_card_in_our_own_chat_and_a_link_on_a_platform(desk: Desk) -> None:
     version = desk.do(lambda tx: published(tx, desk.shop.business_id))
-    offer = OfferedForm(version, "https://chat.example.com/form/token")
-    sent = desk.do(lambda tx: send_form(tx, desk.actor, desk.conversation_id, new_id(), offer))
+    address = "https://chat.example.com/form/token"
+    sent = desk.do(lambda tx: send_form(tx, desk.actor, desk.conversation_id, new_id(), version, address))
     assert sent.text.endswith("\nhttps://chat.example.com/form/token")
     assert sent.form is None
 

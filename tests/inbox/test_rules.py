@@ -54,7 +54,7 @@ def test_a_snippet_is_one_short_line() -> None:
 
 def test_a_text_is_cut_at_its_evidence() -> None:
     segments = cut_segments("call 123 or 456 now", [proof(12, 15), proof(5, 8)])
-    assert [(segment.text, segment.match is not None) for segment in segments] == [
+    assert [(text, match is not None) for text, match in segments] == [
         ("call ", False), ("123", True), (" or ", False), ("456", True), (" now", False)
     ]  # fmt: skip
 
@@ -65,9 +65,9 @@ spans = st.lists(st.builds(proof, st.integers(-3, 30), st.integers(-3, 30)), max
 @given(st.text(max_size=25), spans)
 def test_segments_always_add_up_to_the_text(text: str, evidence: list[Evidence]) -> None:
     segments = cut_segments(text, evidence)
-    assert "".join(segment.text for segment in segments) == text
+    assert "".join(part for part, _ in segments) == text
     assert segments
-    assert all(segment.text for segment in segments) or text == ""
-    for segment in segments:
-        if segment.match is not None:
-            assert segment.text == text[segment.match.start : segment.match.end]
+    assert all(part for part, _ in segments) or text == ""
+    for part, match in segments:
+        if match is not None:
+            assert part == text[match.start : match.end]

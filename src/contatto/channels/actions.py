@@ -95,15 +95,20 @@ def _checked(new: NewAccount) -> tuple[str, str]:
     return country, new.name.strip()
 
 
+def _load_account(tx: Tx, business_id: str, account_id: str) -> ChannelAccount:
+    account = store.find_account(tx, business_id, account_id)
+    if account is None:
+        raise Refused(errors.NOT_FOUND, "Channel account not found.")
+    return account
+
+
 def correct_account(tx: Tx, business_id: str, account_id: str, new: NewAccount) -> ChannelAccount:
     """Correct the entries of an account, except its platform and the id of our own chat page.
 
     Raises:
         Refused: NOT_FOUND; INVALID, when a value is missing or the account is connected already.
     """
-    before = store.find_account(tx, business_id, account_id)
-    if before is None:
-        raise Refused(errors.NOT_FOUND, "Channel account not found.")
+    before = _load_account(tx, business_id, account_id)
     country, name = _checked(new)
     external_id = before.external_id
     if needs_token(before):
@@ -156,9 +161,7 @@ def set_access_token(tx: Tx, business_id: str, account_id: str, access_token: st
     Raises:
         Refused: NOT_FOUND; INVALID for another text, so that an empty field disconnects nothing.
     """
-    account = store.find_account(tx, business_id, account_id)
-    if account is None:
-        raise Refused(errors.NOT_FOUND, "Channel account not found.")
+    account = _load_account(tx, business_id, account_id)
     if not needs_token(account):
         raise Refused(errors.INVALID, "access_token: the web chat needs no token.")
     store.save_token(tx, business_id, account_id, check_access_token(access_token))
@@ -170,9 +173,7 @@ def ask_platform(tx: Tx, business_id: str, account_id: str) -> None:
     Raises:
         Refused: NOT_FOUND; INVALID, without a token.
     """
-    account = store.find_account(tx, business_id, account_id)
-    if account is None:
-        raise Refused(errors.NOT_FOUND, "Channel account not found.")
+    account = _load_account(tx, business_id, account_id)
     if account_id not in store.list_token_checks(tx, business_id):
         raise Refused(errors.INVALID, "access_token: no token is saved yet. Save one first.")
     delete_requests_of(tx, business_id, CHECK, [account_id])
@@ -223,8 +224,7 @@ def settle_check(tx: Tx, request: OutboundRequest, outcome: Outcome, state: Requ
 
 def disconnect_account(tx: Tx, business_id: str, account_id: str) -> None:
     """Delete the token of an account; its chats and leads stay, and messages still arrive."""
-    if store.find_account(tx, business_id, account_id) is None:
-        raise Refused(errors.NOT_FOUND, "Channel account not found.")
+    _load_account(tx, business_id, account_id)
     tx.delete(store.channel_tokens, business_id, channel_account_id=account_id)
     delete_requests_of(tx, business_id, CHECK, [account_id])
 

@@ -265,14 +265,8 @@ class FreshAnswer:
     checked: Checked
 
 
-@dataclass(frozen=True, slots=True)
-class KeptAnswer:
-    """Saved answer with its new or updated lead."""
-
-    answer: FormAnswer
-    lead: Lead | None
-
-
+type KeptAnswer = tuple[FormAnswer, Lead | None]
+"""Saved answer with its new or updated lead."""
 type Looked = FormAnswer | FreshAnswer | Unanswered
 """Result of a check: an earlier answer, a new one, or the problems of the form."""
 
@@ -389,15 +383,15 @@ def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
             )
     new_leads = upsert_leads(tx, signals)
     lead_of = {new_answer.answer.id: lead for new_answer, lead in zip(accepted, new_leads, strict=True)}
-    saved_answers = {}
-    for number, new_answer in new_answers.items():
-        lead = lead_of.get(number)
-        saved_answers[number] = KeptAnswer(replace(new_answer.answer, lead_id=lead.id if lead else ""), lead)
-    store.append_answers(tx, [saved.answer for saved in saved_answers.values()])
+    saved_answers: dict[str, KeptAnswer] = {}
+    for answer_id, new_answer in new_answers.items():
+        lead = lead_of.get(answer_id)
+        saved_answers[answer_id] = replace(new_answer.answer, lead_id=lead.id if lead else ""), lead
+    store.append_answers(tx, [answer for answer, _ in saved_answers.values()])
     store.append_receipts(tx, receipts)
     for new_answer in accepted:
         store.save_bookings(tx, new_answer.answer.business_id, _bookings_of(new_answer))
-    submitted = [saved_answers[new_answer.answer.id].answer for new_answer in accepted]
+    submitted = [saved_answers[new_answer.answer.id][0] for new_answer in accepted]
     events = [
         FormSubmitted(answer.business_id, answer.form_id, answer.id, answer.conversation_id, answer.lead_id)
         for answer in submitted

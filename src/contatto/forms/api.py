@@ -388,10 +388,12 @@ async def make_lead_task(request: Request, caller: ApiCaller, body: LeadTaskBody
         return queue_lead_file(tx, account, ad_number=ad.ad_number)
 
     db = context_of(request).db
-    is_status_query = body.task_id is not None
-    return api_answer(
-        _show_file(await (db.read(work) if is_status_query else db.write(work))), request_id_of(request)
-    )
+    task = await (db.write(work) if body.task_id is None else db.read(work))
+    info = LeadFileInfo(str(task.number), "FAILED" if task.state is ExportState.FAILED else "CREATED")
+    if task.state is ExportState.DONE:
+        file_name = f"{task.file_name}.{task.file_type}"
+        info = LeadFileInfo(str(task.number), "SUCCEED", file_name, task.file_type)
+    return api_answer(info, request_id_of(request))
 
 
 @file_router.get(
@@ -434,12 +436,6 @@ def _task(tx: Tx, account: AdAccount, number: int) -> ExportJob:
     if task is None or task.ad_account_id != account.id:
         raise Refused(errors.NOT_FOUND, "task_id: there is no such task.")
     return task
-
-
-def _show_file(task: ExportJob) -> LeadFileInfo:
-    if task.state is ExportState.DONE:
-        return LeadFileInfo(str(task.number), "SUCCEED", f"{task.file_name}.{task.file_type}", task.file_type)
-    return LeadFileInfo(str(task.number), "FAILED" if task.state is ExportState.FAILED else "CREATED")
 
 
 lead_router: Final = api_routes("Forms and leads", "/lead")

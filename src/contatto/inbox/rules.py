@@ -25,14 +25,6 @@ TEXT_LIMIT: Final = 6_000
 SNIPPET_LIMIT: Final = 120
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A run of a message's text, and the evidence that underlines it (None for plain text)."""
-
-    text: str
-    match: Evidence | None
-
-
 def check_client_id(client_message_id: str) -> None:
     """Refuse an id of a message that no browser of ours would give. Raises Refused: INVALID."""
     if not (8 <= len(client_message_id) <= 64 and client_message_id.isprintable()):
@@ -255,17 +247,20 @@ def snippet(text: str) -> str:
     return line if len(line) <= SNIPPET_LIMIT else f"{line[: SNIPPET_LIMIT - 1]}…"
 
 
-def cut_segments(text: str, evidence: Iterable[Evidence]) -> list[Segment]:
-    """Cut a text at its evidence, in order; overlapping spans keep the first, spans outside are ignored."""
-    segments: list[Segment] = []
+def cut_segments(text: str, evidence: Iterable[Evidence]) -> list[tuple[str, Evidence | None]]:
+    """Cut a text at its evidence, in order; overlapping spans keep the first, spans outside are ignored.
+
+    Each part comes with the evidence that underlines it, None for plain text.
+    """
+    segments: list[tuple[str, Evidence | None]] = []
     done = 0
     for item in sorted(evidence, key=lambda each: (each.start, -each.end)):
         if not done <= item.start < item.end <= len(text):
             continue
         if item.start > done:
-            segments.append(Segment(text[done : item.start], None))
-        segments.append(Segment(text[item.start : item.end], item))
+            segments.append((text[done : item.start], None))
+        segments.append((text[item.start : item.end], item))
         done = item.end
     if done < len(text) or not segments:
-        segments.append(Segment(text[done:], None))
+        segments.append((text[done:], None))
     return segments

@@ -207,11 +207,9 @@ def _add_option(content: Content, key: str) -> Content:
 
 def _remove_option(content: Content, rest: str) -> Content:
     key, _, option_key = rest.partition(":")
-
-    def remove(question: FormQuestion) -> FormQuestion:
-        return replace(question, options=_without(question.options, option_key))
-
-    return _change_question(content, key, remove)
+    return _change_question(
+        content, key, lambda question: replace(question, options=_without(question.options, option_key))
+    )
 
 
 def _change_question(content: Content, key: str, change: Callable[[FormQuestion], FormQuestion]) -> Content:

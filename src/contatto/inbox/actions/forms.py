@@ -1,7 +1,7 @@
 """Submission of forms in batches, and their thank-you messages."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -218,7 +218,7 @@ class _FormBatch:
             self._tx, [answer for answer in looked if isinstance(answer, FreshAnswer)]
         )
         answers = iter(kept_answers)
-        outcomes = [next(answers).answer if isinstance(answer, FreshAnswer) else answer for answer in looked]
+        outcomes = [next(answers)[0] if isinstance(answer, FreshAnswer) else answer for answer in looked]
         # Open the threads of persons who answered outside a chat, and append the thank-you messages.
         is_taken = [
             isinstance(reply, FormAnswer) and reply.verdict is FormVerdict.TAKEN for reply in outcomes
@@ -252,22 +252,14 @@ class _FormBatch:
             if is_answer_taken and self._threads.append(self._business_id, message):
                 self._threads.move(Move(conversation, reply.at, from_customer=False, is_automatic=True))
                 self._threads.emit(MessageSent(self._business_id, conversation.id, message.id))
-        for answer in kept_answers:
-            self._threads.note_lead(answer.answer.conversation_id, answer.lead)
+        for answer, lead in kept_answers:
+            self._threads.note_lead(answer.conversation_id, lead)
         self._threads.write()
         return outcomes
 
 
 def _thanks_id(answer: FormAnswer) -> str:
     return named_id(answer.id, "thanks")
-
-
-@dataclass(frozen=True, slots=True)
-class OfferedForm:
-    """A published form, and the address at which the person of one conversation may fill it in."""
-
-    version: FormVersion
-    link: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +291,8 @@ def list_opened(tx: Tx, openings: Sequence[Opening]) -> list[Opened | None]:
         who = {opening: person_id_of(tx.vault, opening.account, opening.visitor) for opening in own_openings}
         forms = {version.form_id for version in versions.values()}
         sent = list_who_sent(tx, business_id, forms, set(who.values())) if forms else set()
-        bookings = _bookings_of(tx, business_id, versions.values())
+        booked_forms = {version.form_id for version in versions.values() if list_hours(version.content)}
+        bookings = list_bookings(tx, business_id, booked_forms, tx.now)
         for opening in own_openings:
             if version := versions.get(opening.number):
                 is_back = (version.form_id, who[opening]) in sent
@@ -324,12 +317,8 @@ def find_known(tx: Tx, account: ChannelAccount, visitor: str, version: FormVersi
 
 def find_bookings(tx: Tx, version: FormVersion) -> tuple[Booking, ...]:
     """Return the booked times of a form, which it must not offer again."""
-    return _bookings_of(tx, version.business_id, [version]).get(version.form_id, ())
-
-
-def _bookings_of(tx: Tx, business_id: str, versions: Iterable[FormVersion]) -> dict[str, tuple[Booking, ...]]:
-    forms = {version.form_id for version in versions if list_hours(version.content)}
-    return list_bookings(tx, business_id, forms, tx.now)
+    booked_forms = [version.form_id] if list_hours(version.content) else []
+    return list_bookings(tx, version.business_id, booked_forms, tx.now).get(version.form_id, ())
 
 
 def _prefill_of(tx: Tx, opening: Opening, person_id: str, version: FormVersion, *, is_back: bool) -> Prefill:
@@ -359,8 +348,12 @@ def _prefill_of(tx: Tx, opening: Opening, person_id: str, version: FormVersion, 
     return Prefill(is_back, details)
 
 
-def send_form(tx: Tx, actor: Actor, conversation_id: str, message_id: str, offer: OfferedForm) -> Message:
+def send_form(
+    tx: Tx, actor: Actor, conversation_id: str, message_id: str, version: FormVersion, address: str
+) -> Message:
     """Send a published form into a thread: a card in our own chat, a link on a platform.
+
+    ``address`` is where the person of the conversation may fill it in.
 
     Raises Refused: NOT_FOUND; CANNOT_SEND, with the reason.
     """
@@ -368,7 +361,6 @@ def send_form(tx: Tx, actor: Actor, conversation_id: str, message_id: str, offer
     account = channel_store.find_account(tx, actor.business_id, conversation.channel_account_id)
     if account is None:
         raise Refused(errors.NOT_FOUND)
-    version = offer.version
     is_ours = not CONNECTORS[account.platform].dialect.base_url
     headline = text_of(version.content, "headline", version.content.languages[0]) or version.name
     message = Message(
@@ -377,7 +369,7 @@ def send_form(tx: Tx, actor: Actor, conversation_id: str, message_id: str, offer
         conversation_id=conversation_id,
         sender=Sender.BUSINESS,
         kind=MessageKind.FORM if is_ours else MessageKind.TEXT,
-        text=headline if is_ours else f"{headline}\n{offer.link}",
+        text=headline if is_ours else f"{headline}\n{address}",
         author=actor.name,
         at=tx.now,
         form=str(version.number) if is_ours else None,

@@ -1,7 +1,6 @@
 """Conversations, messages and sending in the API v1.3."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Final, Literal
 from urllib.parse import quote
@@ -15,7 +14,7 @@ from starlette.responses import Response
 from contatto.accounts.auth import ApiCaller, HotRoute, api_routes
 from contatto.accounts.model import Access, BusinessId, Caller, Credential, Permission, ReadAudit
 from contatto.accounts.store import is_token_live, list_ad_accounts
-from contatto.channels.model import MessageKind, Sender
+from contatto.channels.model import ChannelAccount, MessageKind, Sender
 from contatto.channels.store import CONNECTORS
 from contatto.inbox import rules
 from contatto.inbox.actions.replies import keep_photo, send_reply
@@ -346,9 +345,20 @@ async def send_business_message(request: Request, caller: ApiCaller, body: SendB
     def work(tx: Tx) -> Message:
         account = load_business_account(tx, caller.business_id, body.business_id)
         conversation = load_business_conversation(tx, account, body.recipient)
-        message = _message(tx, conversation, body, caller.display_name)
-        if body.share_post and body.message_type == "SHARE_POST":
-            message = replace(message, text=post_url(account, body.share_post.item_id))
+        photo = body.image.media_id if body.message_type == "IMAGE" and body.image else None
+        if photo is not None and photo not in list_photos(tx, caller.business_id, {photo}):
+            raise Refused(errors.NOT_FOUND, "image.media_id: there is no such picture; upload it first.")
+        message = Message(
+            seq=0,
+            id=new_id(),
+            conversation_id=conversation.id,
+            sender=Sender.BUSINESS,
+            kind=MessageKind.PHOTO if photo else MessageKind.TEXT,
+            text=_text(account, body),
+            author=caller.display_name,
+            at=tx.now,
+            photo=photo,
+        )
         return send_reply(tx, caller.business_id, conversation.id, message)
 
     sent = await context_of(request).db.write(work)
@@ -405,28 +415,14 @@ async def _act(request: Request, caller: Caller, body: SendBody) -> None:
         context.live.broadcast_transient(caller.business_id, typing)
 
 
-def _message(tx: Tx, conversation: Conversation, body: SendBody, author: str) -> Message:
-    photo = body.image.media_id if body.message_type == "IMAGE" and body.image else None
-    if photo is not None and photo not in list_photos(tx, conversation.business_id, {photo}):
-        raise Refused(errors.NOT_FOUND, "image.media_id: there is no such picture; upload it first.")
-    return Message(
-        seq=0,
-        id=new_id(),
-        conversation_id=conversation.id,
-        sender=Sender.BUSINESS,
-        kind=MessageKind.PHOTO if photo else MessageKind.TEXT,
-        text="" if photo else _text(body),
-        author=author,
-        at=tx.now,
-        photo=photo,
-    )
-
-
-def _text(body: SendBody) -> str:
+def _text(account: ChannelAccount, body: SendBody) -> str:
+    """Return the text of a message; a template and a shared post leave as texts."""
     if body.message_type == "TEMPLATE" and body.template is not None:
         answers = [f"{number}. {button.title}" for number, button in enumerate(body.template.buttons, 1)]
         return "\n".join([body.template.title, *answers])
-    return body.text.body if body.text else ""
+    if body.message_type == "SHARE_POST" and body.share_post is not None:
+        return post_url(account, body.share_post.item_id)
+    return body.text.body if body.message_type == "TEXT" and body.text else ""
 
 
 MEDIA_KEY: Final = "media links"

@@ -35,7 +35,6 @@ from contatto.inbox.actions.forms import (
     GatheredForms,
     GatheredSheets,
     HandedIn,
-    OfferedForm,
     Opening,
     find_bookings,
     find_known,
@@ -46,7 +45,7 @@ from contatto.inbox.actions.replies import keep_automatic, keep_photo, send_repl
 from contatto.inbox.actions.threads import note_visitor_read, owned_conversation, typing_of
 from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
 from contatto.inbox.model import AutomaticMessages, KeywordReply, Message, PreparedReply
-from contatto.inbox.pages.desk import after_post, is_uuid
+from contatto.inbox.pages.desk import PostedThread
 from contatto.inbox.rules import FormLink, with_ad
 from contatto.inbox.store.desk import find_automatic
 from contatto.inbox.store.messages import find_message, find_photo_body
@@ -54,12 +53,10 @@ from contatto.kit import errors
 from contatto.kit.api_types import json_answer, read_body
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.ids import named_id, new_id
 from contatto.kit.languages import LANGUAGES, translator_for
 from contatto.kit.rate_limits import client_network
 from contatto.kit.uploads import picture_answer
 from contatto.kit.values import JSON_ERRORS, Revision, read_number
-from contatto.leads.model import Actor
 from contatto.ui.render import (
     UNKEPT,
     VISITOR_KEY,
@@ -358,9 +355,6 @@ routes = [
 ]
 
 
-_CACHE: Final = "no-store"
-
-
 async def show_photo(request: Request, business_id: str, conversation_id: str, message_id: str) -> Response:
     """Return the picture of a message of this conversation. Raises Refused: NOT_FOUND."""
 
@@ -373,7 +367,7 @@ async def show_photo(request: Request, business_id: str, conversation_id: str, m
     photo = await context_of(request).db.read(load)
     if photo is None:
         raise Refused(errors.NOT_FOUND, "Photo not found.")
-    return picture_answer(*photo, cache=_CACHE)
+    return picture_answer(*photo, cache="no-store")
 
 
 @router.get("/inbox/{conversation_id}/photos/{message_id}", Permission.READ_INBOX, ReadAudit.FOLDED)
@@ -386,20 +380,17 @@ async def show_thread_photo(
 @router.post("/inbox/{conversation_id}/photos", Permission.WRITE_INBOX)
 async def post_photo(
     request: Request,
-    caller: FormCaller,
-    conversation_id: str,
+    thread: PostedThread,
     client_message_id: Annotated[str, Query(min_length=8, max_length=64)],
 ) -> Response:
-    if not is_uuid(conversation_id):
-        raise Refused(errors.NOT_FOUND)
-    context = context_of(request)
+    context, caller, conversation_id = context_of(request), thread.caller, thread.conversation_id
     await context.db.read(lambda tx: owned_conversation(tx, caller.business_id, conversation_id))
     picture = await context.uploads.take_from_member(request, caller.subject_id)
 
     def send(tx: Tx) -> Message:
         message = Message(
             seq=0,
-            id=named_id(conversation_id, client_message_id),
+            id=thread.named_id(client_message_id),
             conversation_id=conversation_id,
             sender=Sender.BUSINESS,
             kind=MessageKind.PHOTO,
@@ -410,8 +401,7 @@ async def post_photo(
         )
         return send_reply(tx, caller.business_id, conversation_id, message)
 
-    await context_of(request).db.write(send)
-    return await after_post(request, caller, conversation_id)
+    return await thread.change(send)
 
 
 @router.post("/chat/{account_id}/photos", Access(Credential.VISITOR))
@@ -477,27 +467,24 @@ LINK_KEY = "form-link"
 @router.post("/inbox/{conversation_id}/forms", Permission.WRITE_INBOX)
 async def post_send_form(
     request: Request,
-    caller: FormCaller,
-    conversation_id: str,
+    thread: PostedThread,
     page_id: Annotated[str, Form(max_length=20)] = "",
     client_message_id: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
-    context = context_of(request)
-    actor = Actor(caller.business_id, caller.subject_id, caller.display_name)
-    is_named = bool(client_message_id) and is_uuid(conversation_id)
-    message_id = named_id(conversation_id, f"form:{client_message_id}") if is_named else new_id()
+    context, business_id = context_of(request), thread.actor.business_id
+    conversation_id = thread.conversation_id
 
     def send(tx: Tx) -> Message:
-        owned_conversation(tx, caller.business_id, conversation_id)
-        version = _published(tx, caller.business_id, page_id)
+        owned_conversation(tx, business_id, conversation_id)
+        version = _published(tx, business_id, page_id)
         until = context.clock.now() + timedelta(days=rules.FORM_LINK_DAYS)
-        link = FormLink(caller.business_id, conversation_id, version.number, int(until.timestamp()))
+        link = FormLink(business_id, conversation_id, version.number, int(until.timestamp()))
         token = rules.sign_form_link(link, context.vault.signer(LINK_KEY))
-        offer = OfferedForm(version, f"{context.settings.base_url}/form/{token}")
-        return send_form(tx, actor, conversation_id, message_id, offer)
+        address = f"{context.settings.base_url}/form/{token}"
+        message_id = thread.named_id(client_message_id, "form:")
+        return send_form(tx, thread.actor, conversation_id, message_id, version, address)
 
-    await context_of(request).db.write(send)
-    return await after_post(request, caller, conversation_id)
+    return await thread.change(send)
 
 
 @router.get("/form/{token}", Access(Credential.ADDRESS))

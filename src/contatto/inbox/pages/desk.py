@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -114,20 +113,17 @@ def _read_whole(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 17 else None
 
 
-class Pane(StrEnum):
-    """Load a part of the inbox that is fetched alone, without the rows that it does not show."""
-
-    THREAD = "thread"
-    CONTACT = "contact"
+THREAD_PANE: Final = "inbox/_thread.html"
+CONTACT_PANE: Final = "inbox/_contact.html"
 
 
-def pane_values(tx: Tx, caller: Caller, view: View, selected: str | None, pane: Pane) -> dict[str, Any]:
-    """Return the values of a conversation's thread or contact pane."""
+def pane_values(tx: Tx, caller: Caller, view: View, selected: str | None, pane: str) -> dict[str, Any]:
+    """Return the values of a conversation's thread or contact, which is fetched alone."""
     chosen = conversations.find_conversation(tx, caller.business_id, selected) if selected else None
     if chosen is None:
         return {"selected": None}
     desk = _Desk(tx, caller, [chosen], find_reply_target(tx, caller.business_id))
-    if pane is Pane.CONTACT:
+    if pane == CONTACT_PANE:
         return {"selected": chosen, "contact": desk.contact(chosen)}
     replies = list_saved_replies(tx, caller.business_id)
     return {"selected": chosen, "thread": desk.thread(chosen, view.older), "saved_replies": replies}
@@ -317,14 +313,10 @@ class _Desk:
         return self.ads.get(earned.ad_id) if earned and earned.ad_id else None
 
 
-_PANES: Final = {"inbox/_thread.html": Pane.THREAD, "inbox/_contact.html": Pane.CONTACT}
-
-
 async def after_post(request: Request, caller: Caller, conversation_id: str) -> Response:
     if request.headers.get("hx-request"):
-        return await render_inbox(
-            request, caller, "inbox/_thread.html", read_view(ViewQuery()), conversation_id, strict=True
-        )
+        view = read_view(ViewQuery())
+        return await render_inbox(request, caller, THREAD_PANE, view, conversation_id, strict=True)
     return RedirectResponse(f"/inbox/{conversation_id}", 303)
 
 
@@ -334,11 +326,11 @@ async def render_inbox(
     """Render one of the inbox's templates; with ``strict`` an unknown conversation is refused."""
     require(caller, Permission.READ_INBOX)
     context = context_of(request)
-    pane, recall = _PANES.get(template), part_of(request, CachedCounts).begin()
+    recall = part_of(request, CachedCounts).begin()
 
     def load(tx: Tx) -> dict[str, Any]:
-        if pane is not None:
-            return pane_values(tx, caller, view, selected, pane)
+        if template in (THREAD_PANE, CONTACT_PANE):
+            return pane_values(tx, caller, view, selected, template)
         return inbox_values(tx, caller, view, selected, recall, whole=template != "inbox/_list.html")
 
     values = await context.db.read(load)
@@ -415,14 +407,13 @@ async def show_thread(
     request: Request, caller: PageCaller, conversation_id: str, before: str = ""
 ) -> HTMLResponse:
     view = read_view(ViewQuery(), older=before)
-    return await render_inbox(request, caller, "inbox/_thread.html", view, conversation_id, strict=True)
+    return await render_inbox(request, caller, THREAD_PANE, view, conversation_id, strict=True)
 
 
 @router.get("/inbox/{conversation_id}/contact", Permission.READ_INBOX, ReadAudit.FOLDED)
 async def show_contact(request: Request, caller: PageCaller, conversation_id: str) -> HTMLResponse:
-    return await render_inbox(
-        request, caller, "inbox/_contact.html", read_view(ViewQuery()), conversation_id, strict=True
-    )
+    view = read_view(ViewQuery())
+    return await render_inbox(request, caller, CONTACT_PANE, view, conversation_id, strict=True)
 
 
 @router.get("/settings/replies", Permission.READ_INBOX)
@@ -536,13 +527,11 @@ async def post_retry(thread: PostedThread, message_id: str) -> Response:
 
 
 @router.post("/inbox/{conversation_id}/lead", Permission.WRITE_LEADS)
-async def post_mark_as_lead(request: Request, caller: FormCaller, conversation_id: str) -> Response:
-
-    business_id, actor = caller.business_id, caller.display_name
-    await context_of(request).db.write(
-        lambda tx: threads.mark_conversation_as_lead(tx, business_id, conversation_id, actor)
+async def post_mark_as_lead(thread: PostedThread) -> Response:
+    business_id, actor = thread.actor.business_id, thread.actor.name
+    return await thread.change(
+        lambda tx: threads.mark_conversation_as_lead(tx, business_id, thread.conversation_id, actor)
     )
-    return await after_post(request, caller, conversation_id)
 
 
 @router.post("/inbox/{conversation_id}/read", Permission.WRITE_INBOX)

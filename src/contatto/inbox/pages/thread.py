@@ -173,7 +173,7 @@ def thread_part(
         segments: list[tuple[str, Match | None]] = [(message.text, None)]
         if not is_unreadable(message.text):
             parts = rules.cut_segments(message.text, evidence.get(message.id, []))
-            segments = [(part.text, _match(part.match, fields) if part.match else None) for part in parts]
+            segments = [(text, _match(item, fields) if item else None) for text, item in parts]
         entries.append(
             MessageEntry(
                 id=message.id,
