@@ -54,7 +54,6 @@ WITHOUT_BUSINESS = {
     "forms/store.py:has_unused_form_picture": "For the timer, who works for all of them.",
     "inbox/store/messages.py:has_unused_photo": "For the timer, who works for all of them.",
     "leads/store/jobs.py:list_free_businesses": "For the worker, who works for all of them.",
-    "inbox/store/conversations.py:count_all_receipts": "For who watches the installation as a whole.",
     "signals/store.py:list_signal_businesses": "For who watches the installation as a whole.",
     "subscriptions/store.py:list_settled_pushes": "For the timer, who works for all of them.",
     "delivery/engines/files.py:list_batches": "A folder of examples is made of files of one business.",

@@ -86,7 +86,6 @@ def connect_account(tx: Tx, business_id: str, new: NewAccount) -> ChannelAccount
 
 
 def _checked(new: NewAccount) -> tuple[str, str]:
-    """Check the country and the name of an account."""
     country = new.registration_country.strip().upper()
     if country not in phonenumbers.SUPPORTED_REGIONS:
         raise Refused(errors.INVALID, "registration_country: enter a two-letter code, such as SG.")
@@ -182,7 +181,6 @@ def ask_platform(tx: Tx, business_id: str, account_id: str) -> None:
 
 
 def account_check_kind(platform_urls: Mapping[Platform, str]) -> OutboundKind:
-    """Return the outbound kind of account checks."""
     begin = partial(begin_check, platform_urls=platform_urls)
     return OutboundKind(CHECK, begin, read_check_answer, settle_check, CHECK_PLAN)
 

@@ -27,8 +27,6 @@ router = page_routes("/settings/channels")
 
 
 class CorrectionForm(BaseModel):
-    """Form of an account's correction."""
-
     external_id: Annotated[str, Field(max_length=128)] = ""
     name: Annotated[str, Field(max_length=200)] = ""
     handle: Annotated[str, Field(max_length=200)] = ""

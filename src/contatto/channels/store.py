@@ -119,7 +119,6 @@ _BY_EXTERNAL: Final = PreparedQuery(
 def find_account_by_external(
     tx: Tx, business_id: str, platform: Platform, external_id: str
 ) -> ChannelAccount | None:
-    """Return an account by the platform's own id."""
     accounts = _BY_EXTERNAL.list(tx, {"of": business_id, "on": platform, "named": external_id})
     return accounts[0] if accounts else None
 
@@ -151,7 +150,6 @@ def save_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> 
 
 
 def find_token(tx: Tx, business_id: str, account_id: str) -> str | None:
-    """Return the access token of an account, opened."""
     conditions = (
         channel_tokens.c.business_id == business_id,
         channel_tokens.c.channel_account_id == account_id,
@@ -162,7 +160,6 @@ def find_token(tx: Tx, business_id: str, account_id: str) -> str | None:
 
 
 def list_token_checks(tx: Tx, business_id: str) -> dict[str, TokenCheck]:
-    """Return the last token check of each account with a token."""
     statement = select(channel_tokens).where(channel_tokens.c.business_id == business_id)
     return {
         row["channel_account_id"]: TokenCheck(
@@ -199,7 +196,6 @@ def record_token_check(
 
 
 def list_embed_origins(tx: Tx, business_id: str) -> dict[str, tuple[str, ...]]:
-    """Return the sites that may show the chat page of each account."""
     statement = select(chat_embeds).where(chat_embeds.c.business_id == business_id)
     return {row["channel_account_id"]: row["origins"] for row in tx.execute(statement).mappings()}
 
@@ -315,7 +311,6 @@ class AppIndex:
         self._known: dict[str, tuple[float, list[ChannelApp]]] = {}
 
     async def list_named(self, app_id: str) -> list[ChannelApp]:
-        """Return the apps of this id, of all businesses."""
         cached = self._known.get(app_id)
         if cached is not None and time.monotonic() - cached[0] < KEEP_S:
             return cached[1]

@@ -244,8 +244,6 @@ class Unanswered(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FilledForm:
-    """Published form with a submission."""
-
     version: FormVersion
     respondent: Respondent
     sent: Submission
@@ -298,7 +296,6 @@ def look_through_forms(tx: Tx, business_id: str, filled: Sequence[FilledForm]) -
 
 
 def _bookings_of(fresh: FreshAnswer) -> list[Booking]:
-    """Return the times that a new answer books."""
     answer, hours = fresh.answer, list_hours(fresh.filled.version.content)
     bookings: list[Booking] = []
     for field in answer.answers:

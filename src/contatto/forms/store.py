@@ -209,7 +209,6 @@ _OF_NUMBERS: Final = Query(
 
 
 def find_version(tx: Tx, business_id: str, number: int) -> FormVersion | None:
-    """Return a published version by the API's ``page_id``."""
     return list_versions_by_number(tx, business_id, [number]).get(number)
 
 
@@ -254,7 +253,6 @@ def _version_of(row: Mapping[Any, Any]) -> FormVersion:
 
 
 def append_answers(tx: Tx, answers: Iterable[FormAnswer]) -> None:
-    """Insert new answers, sealed."""
     rows = []
     for answer in answers:
         raw = msgspec.json.encode(answer.answers)
@@ -466,7 +464,6 @@ def delete_default_form(tx: Tx, business_id: str, channel_account_id: str) -> No
 
 
 def list_default_forms(tx: Tx, business_id: str) -> dict[str, str]:
-    """Return the id of the default form by channel account."""
     statement = select(default_forms).where(default_forms.c.business_id == business_id)
     return {row["channel_account_id"]: row["form_id"] for row in tx.execute(statement).mappings()}
 

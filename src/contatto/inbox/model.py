@@ -255,8 +255,6 @@ class PrivateNote:
 
 
 class ScheduleState(StrEnum):
-    """State of a scheduled reply."""
-
     DUE = "due"
     SENT = "sent"
     CANCELLED = "cancelled"

@@ -217,7 +217,6 @@ def sign_form_link(link: FormLink, signer: Signer) -> str:
 
 
 def read_form_link(text: str, signer: Signer) -> FormLink | None:
-    """Read a form link that we signed."""
     try:
         body = signer.unsign(text).decode()
     except BadSignature:
@@ -242,7 +241,6 @@ def stop_text(reason: str) -> LazyText:
 
 
 def snippet(text: str) -> str:
-    """Return the beginning of a message on one line."""
     line = " ".join(text.split())
     return line if len(line) <= SNIPPET_LIMIT else f"{line[: SNIPPET_LIMIT - 1]}…"
 

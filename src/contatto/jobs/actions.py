@@ -9,7 +9,7 @@ import msgspec
 
 from contatto.crm.actions.targets import load_standings
 from contatto.crm.store.deliveries import list_all_targets
-from contatto.inbox.store.conversations import count_all_receipts
+from contatto.inbox.store.conversations import count_receipts
 from contatto.jobs.rules import FailedCounts, FailedWork, Gauge, Replayed, Sample, ids_in, read_id
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, in_time
@@ -123,7 +123,7 @@ _SIGNAL_STATES = ("due", "sent", "withheld", "dead")
 
 def load_gauges(tx: Tx) -> list[Gauge]:
     """Load all gauges in one transaction: so what adds up in the ledger adds up here."""
-    counts, age_s = count_all_receipts(tx), _age_s(tx, find_oldest_waiting(tx))
+    counts, age_s = count_receipts(tx, None), _age_s(tx, find_oldest_waiting(tx))
     states = ("received", "waiting", "stored", "merged", "refused")
     intake = tuple(Sample(getattr(counts, state), (("state", state),)) for state in states)
     return [

@@ -73,6 +73,5 @@ def learn_words(tx: Tx, business_id: str, spam: Sequence[str], fine: Sequence[st
 
 
 def forget_verdicts(tx: Tx, business_id: str, conversation_ids: Collection[str]) -> None:
-    """Delete the verdicts of erased chats."""
     _hold_verdicts(tx, business_id)
     store.delete_verdicts(tx, business_id, conversation_ids)

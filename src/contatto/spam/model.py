@@ -7,8 +7,6 @@ from typing import Final
 
 
 class Mark(StrEnum):
-    """Mark of a member on a chat."""
-
     NONE = "none"
     SPAM = "spam"
     FINE = "fine"

@@ -118,7 +118,6 @@ def find_verdict(tx: Tx, business_id: str, conversation_id: str) -> SpamVerdict 
 
 
 def list_verdicts(tx: Tx, business_id: str, conversation_ids: Collection[str]) -> dict[str, SpamVerdict]:
-    """Return the verdicts of judged chats by conversation id."""
     verdicts = _JUDGED.list(tx, {"in_business": business_id, "ids": conversation_ids})
     return {verdict.conversation_id: verdict for verdict in verdicts}
 

@@ -142,7 +142,6 @@ class Referral(msgspec.Struct):
 
 
 def sign_body(raw: bytes, secret: str) -> str:
-    """Return the platform's signature header for a body."""
     return f"sha256={hmac.new(secret.encode(), raw, 'sha256').hexdigest()}"
 
 
@@ -173,21 +172,18 @@ def ad_tap(referral: Referral | None) -> AdTap | None:
 
 
 def message_request(out: Outgoing, body: dict[str, Any]) -> HttpRequest:
-    """Return the request that sends a message of an account."""
     headers = {"Authorization": f"Bearer {out.access_token}", "Content-Type": "application/json"}
     url = f"{out.base_url}/{VERSION}/{quote(out.account, safe='')}/messages"
     return HttpRequest("POST", url, headers, msgspec.json.encode(body))
 
 
 def account_request(access: AccountAccess, fields: str) -> HttpRequest:
-    """Return the request that reads these fields of an account."""
     headers = {"Authorization": f"Bearer {access.access_token}"}
     url = f"{access.base_url}/{VERSION}/{quote(access.account, safe='')}?fields={fields}"
     return HttpRequest("GET", url, headers, b"")
 
 
 def problem(answer: HttpAnswer) -> NotNow | Failed:
-    """Interpret an answer other than 200."""
     try:
         error = _error_answers.decode(answer.body).error or _Error()
     except JSON_ERRORS:

@@ -235,7 +235,6 @@ class TikTok:
 
 
 def sign_body(raw: bytes, secret: str, signed_at: int) -> str:
-    """Return the platform's ``TikTok-Signature`` header for a body."""
     return f"t={signed_at},s={_signature(raw, secret, signed_at)}"
 
 

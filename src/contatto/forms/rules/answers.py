@@ -337,7 +337,6 @@ class FormPath:
 
 
 def find_way(content: Content, answers: Answers) -> FormPath:
-    """Walk the questions with these answers."""
     met: list[str] = []
     skip_to = ""
     for question in content.questions:

@@ -189,7 +189,6 @@ class Threads:
         person_ids: Collection[str],
         message_ids: Collection[str],
     ) -> None:
-        """Read what these ids name."""
         self._conversations |= dict.fromkeys(conversation_ids)
         self._persons |= dict.fromkeys(person_ids)
         self._messages |= dict.fromkeys(message_ids, False)
@@ -343,7 +342,6 @@ class Threads:
         self._conversations.pop(conversation.id, None)
 
     def emit(self, event: Any) -> None:
-        """Append an event to those of the batch."""
         self._events.append((event.business_id, event))
 
     def write_events(self) -> None:
@@ -473,7 +471,6 @@ def settle_batch(tx: Tx, waiting: Sequence[Receipt]) -> list[Receipt]:
 
 
 def _settle(threads: Threads, receipt: Receipt, incoming: Incoming) -> Outcome:
-    """Apply one delivery to the batch."""
     reason = refusal_reason(incoming)
     account = None if reason else threads.find_account(receipt)
     if account is None:
@@ -627,7 +624,6 @@ def _note_failure(tx: Tx, receipt: Receipt, error: Exception) -> None:
 
 
 def find_tapped_of(tx: Tx, business_id: str, person_id: str) -> tuple[Touch, MeasuredAd] | None:
-    """Return the last tap of a person, with its ad."""
     touch = measurement_store.find_last_tap(tx, business_id, person_id)
     ad = measurement_store.find_measured_ad(tx, business_id, touch.ad_id) if touch else None
     return (touch, ad) if touch and ad else None
@@ -715,7 +711,6 @@ _REFERRALS_AT_ONCE: Final = 200
 
 
 def _credit_taps(tx: Tx, business_id: str, taps: Sequence[NamedTap]) -> None:
-    """Record the touches of taps on ads that are mirrored."""
     mirrored_ads = find_known_ads(tx, business_id, {tap.ad_number for tap in taps})
     for tap in taps:
         ad = mirrored_ads.find(AD_PLATFORMS.get(tap.platform), tap.ad_number, tap.advertiser)
@@ -824,7 +819,8 @@ def settling_work(parallel: int, handing: Callable[[WorkBatch], WorkBatch]) -> t
             busy_s=_SHARED_GATHER_S if is_shared else _GATHER_S,
             many=_SHARED_MANY if is_shared else MANY,
             tables=WAITING.tables,
-            has_many=None if is_shared else _has_many,
+            # On SQLite a whole batch writes index pages that deliveries share.
+            has_many=None if is_shared else lambda tx: WAITING.has_many(tx, MANY_AT_ONCE),
             is_brief=is_shared,
         )
         for number in range(parallel)
@@ -836,8 +832,3 @@ def _needs_help(tx: Tx, batches: int) -> bool:
     if not WAITING.is_late(tx, _LATE):
         return False
     return WAITING.has_many(tx, batches * MANY_AT_ONCE) or WAITING.is_late(tx, _TOO_LATE)
-
-
-def _has_many(tx: Tx) -> bool:
-    """Report whether a whole batch waits. On SQLite a batch writes index pages that deliveries share."""
-    return WAITING.has_many(tx, MANY_AT_ONCE)

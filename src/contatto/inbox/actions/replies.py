@@ -32,7 +32,6 @@ from contatto.inbox.model import (
     AutomaticKind,
     AutomaticMessages,
     Conversation,
-    ConversationChanged,
     ConversationRead,
     Message,
     MessageReceived,
@@ -117,8 +116,9 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
     Raises Refused: NOT_FOUND; INVALID for an empty or too long text; CANNOT_SEND, with the reason.
     """
     conversation = threads.conversation_to_change(tx, business_id, conversation_id)
-    if messages.find_message(tx, business_id, reply.id) is not None:
-        return messages.find_message(tx, business_id, reply.id) or reply
+    sent = messages.find_message(tx, business_id, reply.id)
+    if sent is not None:
+        return sent
     account = channel_store.find_account(tx, business_id, conversation.channel_account_id)
     if account is None:
         raise Refused(errors.NOT_FOUND)
@@ -311,7 +311,7 @@ def schedule_reply(
         None,
     )
     if messages.append_scheduled(tx, reply):
-        _emit_change(tx, reply.business_id, conversation_id)
+        threads.emit_change(tx, reply.business_id, conversation_id)
 
 
 def cancel_scheduled(tx: Tx, business_id: str, conversation_id: str, reply_id: str) -> None:
@@ -327,7 +327,7 @@ def cancel_scheduled(tx: Tx, business_id: str, conversation_id: str, reply_id: s
         for state in states
     ):
         raise Refused(errors.CONFLICT, "This reply is no longer scheduled. It may have been sent.")
-    _emit_change(tx, business_id, conversation_id)
+    threads.emit_change(tx, business_id, conversation_id)
 
 
 def send_scheduled(tx: Tx) -> int:
@@ -352,13 +352,9 @@ def send_scheduled(tx: Tx) -> int:
             messages.record_scheduled(tx, reply_key, ScheduleState.STOPPED, reason=refused.detail)
         else:
             messages.record_scheduled(tx, reply_key, ScheduleState.SENT)
-        _emit_change(tx, reply.business_id, reply.conversation_id)
+        threads.emit_change(tx, reply.business_id, reply.conversation_id)
         sent += 1
     return sent
-
-
-def _emit_change(tx: Tx, business_id: str, conversation_id: str) -> None:
-    emit(tx, business_id, ConversationChanged(business_id, conversation_id))
 
 
 def keep_automatic(

@@ -206,8 +206,6 @@ SPAM_NOTE: Final = "Marked as spam in the inbox."
 
 @dataclass(frozen=True, slots=True)
 class SeenConversation:
-    """The conversation as the member saw it."""
-
     conversation_id: str
     revision: int
 
@@ -298,12 +296,12 @@ def _change(tx: Tx, actor: Actor, expected: SeenConversation, **values: Any) -> 
     if conversation.state is ThreadState.BLOCKED and "state" in values:
         raise Refused(errors.CONFLICT, "This person is blocked. Unblock them first.")
     conversations.record_desk(tx, conversation, **values)
-    _tell(tx, conversation)
+    emit_change(tx, conversation.business_id, conversation.id)
     return conversation
 
 
-def _tell(tx: Tx, conversation: Conversation) -> None:
-    emit(tx, conversation.business_id, ConversationChanged(conversation.business_id, conversation.id))
+def emit_change(tx: Tx, business_id: str, conversation_id: str) -> None:
+    emit(tx, business_id, ConversationChanged(business_id, conversation_id))
 
 
 def block_person(tx: Tx, actor: Actor, expected: SeenConversation, *, is_spam: bool) -> None:
@@ -321,7 +319,7 @@ def block_person(tx: Tx, actor: Actor, expected: SeenConversation, *, is_spam: b
         tx, actor.business_id, conversation.person_id
     ):
         conversations.record_desk(tx, other_conversation, state=ThreadState.BLOCKED, **_AWAY)
-        _tell(tx, other_conversation)
+        emit_change(tx, other_conversation.business_id, other_conversation.id)
     if is_spam:
         emit(tx, actor.business_id, ConversationMarkedSpam(actor.business_id, conversation.id))
     lead = (
@@ -342,14 +340,14 @@ def unblock_person(tx: Tx, actor: Actor, conversation_id: str, *, is_fine: bool 
     conversation = conversation_to_change(tx, actor.business_id, conversation_id)
     if is_fine:
         mark_chat(tx, actor.business_id, conversation.id, conversation.channel_account_id, Mark.FINE)
-        _tell(tx, conversation)
+        emit_change(tx, conversation.business_id, conversation.id)
     conversations.record_blocked(tx, actor.business_id, conversation.person_id, is_blocked=False)
     for other_conversation in conversations.list_conversations_of_person(
         tx, actor.business_id, conversation.person_id
     ):
         if other_conversation.state is ThreadState.BLOCKED:
             conversations.record_desk(tx, other_conversation, state=ThreadState.OPEN)
-            _tell(tx, other_conversation)
+            emit_change(tx, other_conversation.business_id, other_conversation.id)
 
 
 def wake_conversations(tx: Tx) -> int:
@@ -357,7 +355,7 @@ def wake_conversations(tx: Tx) -> int:
     woken = 0
     for conversation in in_time(desk.list_ended_snoozes(tx, 200)):
         conversations.record_desk(tx, conversation, state=ThreadState.OPEN, snoozed_until=None)
-        _tell(tx, conversation)
+        emit_change(tx, conversation.business_id, conversation.id)
         woken += 1
     return woken
 
@@ -371,7 +369,7 @@ def label_conversation(tx: Tx, actor: Actor, conversation_id: str, name: str) ->
     label = keep_label(tx, actor.business_id, name)
     row = {"business_id": actor.business_id, "conversation_id": conversation_id, "label_id": label.id}
     if tx.insert_ignore(desk.conversation_labels, row):
-        _tell(tx, conversation)
+        emit_change(tx, conversation.business_id, conversation.id)
 
 
 def unlabel_conversation(tx: Tx, actor: Actor, conversation_id: str, label_id: str) -> None:
@@ -379,7 +377,7 @@ def unlabel_conversation(tx: Tx, actor: Actor, conversation_id: str, label_id: s
     conversation = conversation_to_change(tx, actor.business_id, conversation_id)
     label = {"conversation_id": conversation_id, "label_id": label_id}
     if tx.delete(desk.conversation_labels, actor.business_id, **label):
-        _tell(tx, conversation)
+        emit_change(tx, conversation.business_id, conversation.id)
 
 
 def add_private_note(tx: Tx, actor: Actor, conversation_id: str, note_id: str, text: str) -> None:
@@ -399,7 +397,7 @@ def add_private_note(tx: Tx, actor: Actor, conversation_id: str, note_id: str, t
             row = {"id": named_id(note.id, member_id), "business_id": note.business_id, "note_id": note.id}
             place = {"conversation_id": conversation_id, "member_id": member_id}
             tx.insert_ignore(desk.mentions, row | place)
-        _tell(tx, conversation)
+        emit_change(tx, conversation.business_id, conversation.id)
 
 
 def set_reply_target(tx: Tx, business_id: str, minutes: int) -> None:
@@ -457,7 +455,6 @@ def hold_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> None:
 
 
 def _person_of(tx: Tx, account: ChannelAccount, receipt: Receipt) -> str:
-    """Return the person of a delivery, or an empty text."""
     incoming = CONNECTORS[account.platform].parse(conversations.open_receipt(tx.vault, receipt))
     if not isinstance(incoming, Chatted | Referred | WasRead):
         return ""

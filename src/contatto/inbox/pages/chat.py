@@ -296,7 +296,6 @@ async def post_form(request: Request) -> Response:
 
 
 def find_misopening(context: Context, sent: SentForm, number: int, opened_by: str) -> Refused | None:
-    """Return the problem with how a form was opened, if any."""
     signer, now_s = context.vault.signer(OPENING_KEY), context.clock.now().timestamp()
     try:
         check_opening(sent.opening, number, opened_by, now_s, signer)

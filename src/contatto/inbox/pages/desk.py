@@ -183,7 +183,6 @@ MOST_FOUND: Final = 8
 
 
 def list_found(tx: Tx, caller: Caller, words: str) -> list[dict[str, str]]:
-    """Return the latest conversations that a search finds, with where they open."""
     conversation_ids = threads.search_conversations(tx, caller.business_id, words).ids
     conversation_filter = ConversationFilter(among=conversation_ids, member_id=caller.subject_id)
     matching_conversations = (
@@ -483,8 +482,6 @@ class ThreadForm:
 
 
 class SeenThreadForm(ThreadForm):
-    """A posted change of a conversation as the member saw it."""
-
     def __init__(
         self,
         request: Request,

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    Select,
     String,
     Table,
     UniqueConstraint,
@@ -113,7 +112,6 @@ def receipt_row(business_id: str, platform: Platform, label: Label, at: datetime
 
 
 def seal_receipt(vault: Vault, row: dict[str, Any], body: bytes) -> dict[str, Any]:
-    """Add the sealed body to the row of a delivery."""
     named = row_key(row["platform"], row["natural_key"])
     return row | {"body": vault.seal_bytes(body, row["business_id"], "receipts.body", named)}
 
@@ -260,23 +258,12 @@ def mark_receipt_tried(tx: Tx, receipt: Receipt) -> None:
     tx.execute(update(receipts).where(receipts.c.id == receipt.id).values(**values))
 
 
-def count_receipts(tx: Tx, business_id: str) -> ReceiptCounts:
-    """Return the ledger of a business: received = stored + merged + refused + waiting."""
-    return _ledger(tx, _COUNTED.where(receipts.c.business_id == business_id))
-
-
-def count_all_receipts(tx: Tx) -> ReceiptCounts:
-    """Count receipts of all businesses, for monitoring."""
-    return _ledger(tx, _COUNTED)
-
-
-_COUNTED: Final = select(
-    receipts.c.state, receipts.c.reason, func.count(), func.sum(receipts.c.copies)
-).group_by(receipts.c.state, receipts.c.reason)
-
-
-def _ledger(tx: Tx, counted: Select[Any]) -> ReceiptCounts:
-    rows: list[Any] = list(tx.execute(counted))
+def count_receipts(tx: Tx, business_id: str | None) -> ReceiptCounts:
+    """Return the ledger of a business, or of all: received = stored + merged + refused + waiting."""
+    counted = select(receipts.c.state, receipts.c.reason, func.count(), func.sum(receipts.c.copies))
+    if business_id is not None:
+        counted = counted.where(receipts.c.business_id == business_id)
+    rows: list[Any] = list(tx.execute(counted.group_by(receipts.c.state, receipts.c.reason)))
     by_state = {state: sum(row[2] for row in rows if row[0] is state) for state in ReceiptState}
     copies = sum(int(row[3]) for row in rows)
     return ReceiptCounts(
@@ -412,7 +399,6 @@ _PERSONS_OF_MANY: Final = PreparedQuery(
 
 
 def list_persons_of_many(tx: Tx, business_ids: Collection[str], person_ids: Collection[str]) -> list[Person]:
-    """Persons of several businesses, for the worker."""
     return _PERSONS_OF_MANY.list(tx, {"businesses": business_ids, "ids": person_ids})
 
 
@@ -472,8 +458,6 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class LeadMade:
-    """Mark of a conversation that made a lead."""
-
     business_id: str
     conversation_id: str
     lead_id: str

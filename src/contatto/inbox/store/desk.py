@@ -84,7 +84,6 @@ def mark_mentions_seen(tx: Tx, business_id: str, conversation_id: str, member_id
 
 
 def list_unseen_mentions(tx: Tx, business_id: str, member_id: str) -> set[str]:
-    """Return the conversations with a mention that the member has not seen."""
     query = conversations_naming(business_id, member_id).where(mentions.c.seen_at.is_(None))
     return set(tx.execute(query).scalars())
 
@@ -170,7 +169,6 @@ def count_active_since(tx: Tx, business_id: str, moment: datetime) -> int:
 def count_tabs(
     tx: Tx, business_id: str, conversation_filter: ConversationFilter, tabs: Iterable[str]
 ) -> dict[str, int]:
-    """Count conversations by tab, in one pass along an index."""
     rules = {tab: _of_tab(business_id, replace(conversation_filter, tab=tab)) for tab in tabs}
     counts = [
         (func.count().filter(and_(*rule)) if rule else func.count()).label(tab) for tab, rule in rules.items()
@@ -341,7 +339,6 @@ def save_reply(tx: Tx, reply: SavedReply) -> None:
 
 
 def list_saved_replies(tx: Tx, business_id: str) -> list[SavedReply]:
-    """List saved replies by shortcut, opened."""
     query = select(saved_replies).where(saved_replies.c.business_id == business_id)
     rows = tx.execute(query.order_by(saved_replies.c.shortcut)).mappings()
     return [
@@ -365,13 +362,11 @@ reply_targets = Table(
 
 
 def find_reply_target(tx: Tx, business_id: str) -> timedelta | None:
-    """Find the response time target of a business; None without one."""
     minutes = tx.scalar(select(reply_targets.c.minutes).where(reply_targets.c.business_id == business_id))
     return timedelta(minutes=minutes) if minutes else None
 
 
 def list_reply_targets(tx: Tx) -> dict[str, timedelta]:
-    """List response time targets by business."""
     query = select(reply_targets.c.business_id, reply_targets.c.minutes).where(reply_targets.c.minutes > 0)
     return {row.business_id: timedelta(minutes=row.minutes) for row in tx.execute(query)}
 

@@ -154,7 +154,6 @@ def list_last_messages(tx: Tx, business_id: str, conversation_ids: set[str]) -> 
 
 
 def find_last_time(tx: Tx, business_id: str, conversation_id: str, sender: Sender) -> datetime | None:
-    """Find the time of one side's last message."""
     conditions = rows_of(messages, business_id, conversation_id=conversation_id)
     last = select(func.max(messages.c.at)).where(*conditions, messages.c.sender == sender)
     last_at: datetime | None = tx.scalar(last)
@@ -448,7 +447,6 @@ def append_referral(tx: Tx, referral: AdReferral) -> bool:
 
 
 def list_taps_on(tx: Tx, business_id: str, ad_numbers: Collection[int]) -> list[NamedTap]:
-    """Return the reported taps on ads with these numbers."""
     query = (
         select(
             ad_referrals.c.conversation_id,
