@@ -646,7 +646,7 @@ def settle_echo(tx: Tx, account: ChannelAccount, conversation: Conversation, cha
                 break
     if send is None or send.channel_account_id != account.id:
         return False
-    messages.record_external_ref(tx, send, ref)
+    tx.change(messages.sends, send.business_id, send.id, external_ref=ref)
     mark_requests_done(tx, send.business_id, REPLY, send.message_id)
     if messages.record_send(tx, send, SendState.SENT):
         emit_progress(tx, send)
@@ -662,9 +662,10 @@ def settle_progress(tx: Tx, account: ChannelAccount, news: Progressed) -> bool:
         return False
     mark_requests_done(tx, send.business_id, REPLY, send.message_id)
     if news.progress is SendProgress.DELIVERED:
-        changed = messages.record_arrival(tx, send, SendState.DELIVERED)
+        changed = messages.record_send(tx, send, SendState.DELIVERED, expected=messages.UNDELIVERED)
     elif news.progress is SendProgress.FAILED:
-        changed = messages.record_arrival(tx, send, SendState.FAILED, news.reason or "person_not_reached")
+        reason = news.reason or "person_not_reached"
+        changed = messages.record_send(tx, send, SendState.FAILED, reason, messages.UNDELIVERED)
     else:
         changed = messages.record_send(tx, send, SendState.SENT)
     if changed:

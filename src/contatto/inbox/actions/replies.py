@@ -199,7 +199,7 @@ def ready_reply(tx: Tx, business_id: str, message_id: str) -> ChannelAccount:
     if account is None:
         raise Refused(errors.NOT_FOUND)
     _check_window(tx, account, conversation)
-    if not messages.record_retry(tx, send):
+    if not messages.record_send(tx, send, SendState.DUE, expected=messages.STOPPED):
         raise Refused(errors.CONFLICT, "This message is being sent, or was already delivered.")
     emit_progress(tx, send)
     return account
@@ -258,7 +258,8 @@ def read_reply_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> S
     if isinstance(outcome, Failed | NotNow):
         return outcome
     if outcome.message_id:
-        messages.record_external_ref(tx, send, incoming.message_id_of(account, outcome.message_id))
+        external_ref = incoming.message_id_of(account, outcome.message_id)
+        tx.change(messages.sends, send.business_id, send.id, external_ref=external_ref)
     messages.record_send(tx, send, SendState.SENT)
     emit_progress(tx, send)
     return Done()
@@ -270,12 +271,12 @@ def settle_reply(tx: Tx, request: OutboundRequest, outcome: Outcome, state: Requ
     if send is None or not isinstance(outcome, NotNow | Failed):
         return
     if isinstance(outcome, Failed):
-        messages.record_send(tx, send, SendState.FAILED, reason=outcome.reason)
+        messages.record_send(tx, send, SendState.FAILED, outcome.reason)
         if outcome.reason == LOST_ACCESS:
             emit(tx, send.business_id, ChannelLost(send.business_id, send.channel_account_id))
     else:
         shown = SendState.DUE if state is RequestState.DUE else SendState.DEAD
-        messages.record_send(tx, send, shown, reason=outcome.reason)
+        messages.record_send(tx, send, shown, outcome.reason)
     emit_progress(tx, send)
 
 

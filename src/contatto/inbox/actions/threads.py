@@ -314,7 +314,7 @@ def block_person(tx: Tx, actor: Actor, expected: SeenConversation, *, is_spam: b
     conversation = _load_seen(tx, actor, expected)
     if is_spam:  # first, as who judges chats locks them in this order too
         mark_chat(tx, actor.business_id, conversation.id, conversation.channel_account_id, Mark.SPAM)
-    conversations.record_blocked(tx, actor.business_id, conversation.person_id, is_blocked=True)
+    tx.change(conversations.persons, actor.business_id, conversation.person_id, blocked_at=tx.now)
     for other_conversation in conversations.list_conversations_of_person(
         tx, actor.business_id, conversation.person_id
     ):
@@ -341,7 +341,7 @@ def unblock_person(tx: Tx, actor: Actor, conversation_id: str, *, is_fine: bool 
     if is_fine:
         mark_chat(tx, actor.business_id, conversation.id, conversation.channel_account_id, Mark.FINE)
         emit_change(tx, conversation.business_id, conversation.id)
-    conversations.record_blocked(tx, actor.business_id, conversation.person_id, is_blocked=False)
+    tx.change(conversations.persons, actor.business_id, conversation.person_id, blocked_at=None)
     for other_conversation in conversations.list_conversations_of_person(
         tx, actor.business_id, conversation.person_id
     ):

@@ -312,13 +312,6 @@ class _Desk:
         return self.ads.get(earned.ad_id) if earned and earned.ad_id else None
 
 
-async def after_post(request: Request, caller: Caller, conversation_id: str) -> Response:
-    if request.headers.get("hx-request"):
-        view = read_view(ViewQuery())
-        return await render_inbox(request, caller, THREAD_PANE, view, conversation_id, strict=True)
-    return RedirectResponse(f"/inbox/{conversation_id}", 303)
-
-
 async def render_inbox(
     request: Request, caller: Caller, template: str, view: View, selected: str | None, *, strict: bool = False
 ) -> HTMLResponse:
@@ -478,7 +471,10 @@ class ThreadForm:
     async def change(self, change: Callable[[Tx], object]) -> Response:
         """Change the conversation, and go back to it."""
         await context_of(self.request).db.write(change)
-        return await after_post(self.request, self.caller, self.conversation_id)
+        if not self.request.headers.get("hx-request"):
+            return RedirectResponse(f"/inbox/{self.conversation_id}", 303)
+        pane = THREAD_PANE, read_view(ViewQuery()), self.conversation_id
+        return await render_inbox(self.request, self.caller, *pane, strict=True)
 
 
 class SeenThreadForm(ThreadForm):

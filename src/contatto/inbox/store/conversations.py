@@ -352,10 +352,6 @@ def record_persons_seen(tx: Tx, seen_persons: Iterable[Person]) -> None:
     update_rows(tx, _UPDATE_PERSON, rows)
 
 
-def record_blocked(tx: Tx, business_id: str, person_id: str, *, is_blocked: bool) -> None:
-    tx.change(persons, business_id, person_id, blocked_at=tx.now if is_blocked else None)
-
-
 def is_blocked(tx: Tx, business_id: str, person_id: str) -> bool:
     query = select(persons.c.id).where(*rows_of(persons, business_id, id=person_id))
     return tx.scalar(query.where(persons.c.blocked_at.is_not(None))) is not None

@@ -1,6 +1,6 @@
 """Messages read, sends, photos, scheduled replies, and reported taps on ads."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -203,29 +203,16 @@ sends = Table(
 )
 
 UNSETTLED: Final = (SendState.DUE, SendState.FAILED, SendState.DEAD)
+UNDELIVERED: Final = (*UNSETTLED, SendState.SENT)
+STOPPED: Final = (SendState.FAILED, SendState.DEAD)
 
 
-def record_send(tx: Tx, send: Send, state: SendState, *, reason: str | None = None) -> bool:
-    """Record the outcome of a request, unless a report of the platform settled it meanwhile."""
+def record_send(
+    tx: Tx, send: Send, state: SendState, reason: str | None = None, expected: Sequence[SendState] = UNSETTLED
+) -> bool:
+    """Record the state of a send; False unless it has an expected one, as the platform reports states too."""
     values = {"state": state, "reason": reason, "changed_at": tx.now}
-    return tx.change(sends, send.business_id, send.id, sends.c.state.in_(UNSETTLED), **values)
-
-
-def record_external_ref(tx: Tx, send: Send, external_ref: str) -> None:
-    tx.change(sends, send.business_id, send.id, external_ref=external_ref)
-
-
-def record_arrival(tx: Tx, send: Send, state: SendState, reason: str | None = None) -> bool:
-    """Record whether the platform delivered a message; False when it did before."""
-    values = {"state": state, "reason": reason, "changed_at": tx.now}
-    return tx.change(sends, send.business_id, send.id, sends.c.state != SendState.DELIVERED, **values)
-
-
-def record_retry(tx: Tx, send: Send) -> bool:
-    """Make a send that failed due again; False when it did not fail."""
-    has_failed = sends.c.state.in_((SendState.FAILED, SendState.DEAD))
-    values = {"state": SendState.DUE, "reason": None, "changed_at": tx.now}
-    return tx.change(sends, send.business_id, send.id, has_failed, **values)
+    return tx.change(sends, send.business_id, send.id, sends.c.state.in_(expected), **values)
 
 
 def find_send(tx: Tx, business_id: str, message_id: str) -> Send | None:
@@ -263,7 +250,7 @@ def load_reply_facts(tx: Tx, business_id: str, conversation_id: str) -> tuple[da
         return None, 0
     stopped = select(sends.c.message_id).where(
         *rows_of(sends, business_id, conversation_id=conversation_id),
-        sends.c.state.in_((SendState.FAILED, SendState.DEAD)),
+        sends.c.state.in_(STOPPED),
     )
     sent = select(func.count()).where(
         *conditions,
