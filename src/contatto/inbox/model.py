@@ -113,6 +113,20 @@ class Message:
     form: str | None = None
     """The number of the published form that it offers."""
 
+    @classmethod
+    def of_business(
+        cls,
+        message_id: str,
+        conversation_id: str,
+        text: str,
+        at: datetime,
+        author: str = "",
+        photo: str | None = None,
+    ) -> "Message":
+        """Return a text of the business, or a photo."""
+        kind = MessageKind.PHOTO if photo else MessageKind.TEXT
+        return cls(0, message_id, conversation_id, Sender.BUSINESS, kind, text, author, at, photo)
+
 
 @dataclass(frozen=True, slots=True)
 class Photo:

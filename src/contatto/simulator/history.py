@@ -24,7 +24,7 @@ from contatto.accounts.model import BusinessId, Role
 from contatto.accounts.store import list_ad_accounts
 from contatto.ads.model import Spent
 from contatto.channels.connectors.webchat import WebchatDelivery
-from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
+from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import CONNECTORS
 from contatto.delivery import store as delivery_store
 from contatto.delivery.actions.ledger import (
@@ -366,16 +366,8 @@ class History:
 
     def _reply(self, conversation_id: str, text: str, tx: Tx) -> None:
         author = self._world.login(Role.OWNER).role.capitalize()
-        message = Message(
-            seq=0,
-            id=named_id(conversation_id, f"reply {micros(tx.now)}"),
-            conversation_id=conversation_id,
-            sender=Sender.BUSINESS,
-            kind=MessageKind.TEXT,
-            text=text,
-            author=author,
-            at=tx.now,
-        )
+        reply_id = named_id(conversation_id, f"reply {micros(tx.now)}")
+        message = Message.of_business(reply_id, conversation_id, text, tx.now, author)
         send_reply(tx, self._business_id, conversation_id, message)
 
     def _work_through_leads(self, tx: Tx) -> None:

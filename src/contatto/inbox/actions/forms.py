@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from contatto.channels import store as channel_store
-from contatto.channels.model import ChannelAccount, MessageKind, Sender, WasRead
+from contatto.channels.model import ChannelAccount, MessageKind, WasRead
 from contatto.channels.store import CONNECTORS
 from contatto.forms.actions import (
     FilledForm,
@@ -239,16 +239,9 @@ class _FormBatch:
                 if form_answer.shown
             )
             parts = (text_of(version.content, key, reply.language) for key in ("thanks_title", "thanks_text"))
-            message = Message(
-                seq=0,
-                id=_thanks_id(reply),
-                conversation_id=conversation.id,
-                sender=Sender.BUSINESS,
-                kind=MessageKind.AUTOMATIC,
-                text="\n\n".join(filter(None, ("\n".join(filter(None, parts)), handed_in))),
-                author=version.name,
-                at=reply.at,
-            )
+            text = "\n\n".join(filter(None, ("\n".join(filter(None, parts)), handed_in)))
+            message = Message.of_business(_thanks_id(reply), conversation.id, text, reply.at, version.name)
+            message = replace(message, kind=MessageKind.AUTOMATIC)
             if is_answer_taken and self._threads.append(self._business_id, message):
                 self._threads.move(Move(conversation, reply.at, from_customer=False, is_automatic=True))
                 self._threads.emit(MessageSent(self._business_id, conversation.id, message.id))
@@ -363,15 +356,8 @@ def send_form(
         raise Refused(errors.NOT_FOUND)
     is_ours = not CONNECTORS[account.platform].dialect.base_url
     headline = text_of(version.content, "headline", version.content.languages[0]) or version.name
-    message = Message(
-        seq=0,
-        id=message_id,
-        conversation_id=conversation_id,
-        sender=Sender.BUSINESS,
-        kind=MessageKind.FORM if is_ours else MessageKind.TEXT,
-        text=headline if is_ours else f"{headline}\n{address}",
-        author=actor.name,
-        at=tx.now,
-        form=str(version.number) if is_ours else None,
-    )
+    text = headline if is_ours else f"{headline}\n{address}"
+    message = Message.of_business(message_id, conversation_id, text, tx.now, actor.name)
+    if is_ours:
+        message = replace(message, kind=MessageKind.FORM, form=str(version.number))
     return send_reply(tx, actor.business_id, conversation_id, message)

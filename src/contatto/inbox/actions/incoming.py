@@ -566,16 +566,9 @@ def send_automatic_reply(
     text = rules.automatic_answer(of_ad, question.text) or rules.automatic_answer(active, question.text)
     if text is None:
         return
-    reply = Message(
-        seq=0,
-        id=named_id(question.id, "automatic"),
-        conversation_id=conversation.id,
-        sender=Sender.BUSINESS,
-        kind=MessageKind.AUTOMATIC,
-        text=text,
-        author="",
-        at=question.at,
-    )
+    reply_id = named_id(question.id, "automatic")
+    reply = Message.of_business(reply_id, conversation.id, text, question.at)
+    reply = replace(reply, kind=MessageKind.AUTOMATIC)
     if threads.append(account.business_id, reply):
         threads.move(Move(conversation, reply.at, from_customer=False, is_automatic=True))
         threads.emit(MessageSent(account.business_id, conversation.id, reply.id))

@@ -16,7 +16,6 @@ from contatto.channels.model import (
     LOST_ACCESS,
     ChannelAccount,
     ChannelLost,
-    MessageKind,
     Outgoing,
     Platform,
     Sender,
@@ -337,16 +336,8 @@ def send_scheduled(tx: Tx) -> int:
     sent = 0
     for reply in in_time(due):
         reply_key = (reply.business_id, reply.conversation_id, reply.id)
-        message = Message(
-            seq=0,
-            id=named_id(reply.id, "scheduled"),
-            conversation_id=reply.conversation_id,
-            sender=Sender.BUSINESS,
-            kind=MessageKind.TEXT,
-            text=reply.text,
-            author=reply.author,
-            at=tx.now,
-        )
+        message_id = named_id(reply.id, "scheduled")
+        message = Message.of_business(message_id, reply.conversation_id, reply.text, tx.now, reply.author)
         try:
             send_reply(tx, reply.business_id, reply.conversation_id, message)
         except Refused as refused:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from contatto.accounts.auth import ApiCaller, HotRoute, api_routes
 from contatto.accounts.model import Access, BusinessId, Caller, Credential, Permission, ReadAudit
 from contatto.accounts.store import is_token_live, list_ad_accounts
-from contatto.channels.model import ChannelAccount, MessageKind, Sender
+from contatto.channels.model import ChannelAccount
 from contatto.channels.store import CONNECTORS
 from contatto.inbox import rules
 from contatto.inbox.actions.replies import keep_photo, send_reply
@@ -348,17 +348,8 @@ async def send_business_message(request: Request, caller: ApiCaller, body: SendB
         photo = body.image.media_id if body.message_type == "IMAGE" and body.image else None
         if photo is not None and photo not in list_photos(tx, caller.business_id, {photo}):
             raise Refused(errors.NOT_FOUND, "image.media_id: there is no such picture; upload it first.")
-        message = Message(
-            seq=0,
-            id=new_id(),
-            conversation_id=conversation.id,
-            sender=Sender.BUSINESS,
-            kind=MessageKind.PHOTO if photo else MessageKind.TEXT,
-            text=_text(account, body),
-            author=caller.display_name,
-            at=tx.now,
-            photo=photo,
-        )
+        text, author = _text(account, body), caller.display_name
+        message = Message.of_business(new_id(), conversation.id, text, tx.now, author, photo)
         return send_reply(tx, caller.business_id, conversation.id, message)
 
     sent = await context_of(request).db.write(work)

@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from contatto.accounts.auth import DirectRoute, FormCaller, PageCaller, may, page_routes, require
 from contatto.accounts.model import Access, Caller, Credential, Permission, ReadAudit
 from contatto.capture import store as capture_store
-from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
+from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import find_account, find_public_account, list_embed_origins
 from contatto.forms.actions import Unanswered, choose_form, find_published
 from contatto.forms.model import NOBODY, FormVerdict, FormVersion, Prefill, Submission
@@ -387,17 +387,9 @@ async def post_photo(
     picture = await context.uploads.take_from_member(request, caller.subject_id)
 
     def send(tx: Tx) -> Message:
-        message = Message(
-            seq=0,
-            id=thread.named_id(client_message_id),
-            conversation_id=conversation_id,
-            sender=Sender.BUSINESS,
-            kind=MessageKind.PHOTO,
-            text="",
-            author=caller.display_name,
-            at=tx.now,
-            photo=keep_photo(tx, caller.business_id, picture).digest,
-        )
+        photo = keep_photo(tx, caller.business_id, picture).digest
+        message_id, author = thread.named_id(client_message_id), thread.actor.name
+        message = Message.of_business(message_id, conversation_id, "", tx.now, author, photo)
         return send_reply(tx, caller.business_id, conversation_id, message)
 
     return await thread.change(send)

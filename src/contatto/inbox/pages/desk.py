@@ -14,7 +14,6 @@ from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes, req
 from contatto.accounts.model import Access, Caller, Credential, MemberId, Permission, ReadAudit
 from contatto.accounts.rules import is_able
 from contatto.accounts.store import list_members
-from contatto.channels.model import MessageKind, Sender
 from contatto.channels.store import CONNECTORS, list_accounts
 from contatto.inbox import rules
 from contatto.inbox.actions import threads
@@ -498,17 +497,9 @@ async def post_reply(
     thread: PostedThread, text: Annotated[str, Form()] = "", client_message_id: Annotated[str, Form()] = ""
 ) -> Response:
     def reply(tx: Tx) -> Message:
-        message = Message(
-            seq=0,
-            id=thread.named_id(client_message_id),
-            conversation_id=thread.conversation_id,
-            sender=Sender.BUSINESS,
-            kind=MessageKind.TEXT,
-            text=text.strip(),
-            author=thread.caller.display_name,
-            at=tx.now,
-        )
-        return send_reply(tx, thread.caller.business_id, thread.conversation_id, message)
+        message_id, author = thread.named_id(client_message_id), thread.actor.name
+        message = Message.of_business(message_id, thread.conversation_id, text.strip(), tx.now, author)
+        return send_reply(tx, thread.actor.business_id, thread.conversation_id, message)
 
     return await thread.change(reply)
 
