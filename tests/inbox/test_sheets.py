@@ -33,7 +33,7 @@ def asking() -> Content:
 
 def anew(version: FormVersion, reader: SheetReader, language: str, opening: str, now: datetime) -> str:
     """The sheet from its template alone."""
-    sheet = show_sheet(version.content, language, version.number, opening, now, reader.known)
+    sheet = show_sheet(version.content, language, version.number, opening, now, reader.prefill)
     values: dict[str, Any] = {
         "account": {"id": reader.account.id, "display_name": reader.account.name},
         "form": sheet | {"image": ""},

@@ -71,7 +71,7 @@ class HandedIn:
     Attributes:
         number: that of the version that they opened.
         conversation_id: the thread that they stand in; beside a chat it may be a new one.
-        beside: the chat that it was filled in beside; None where a link opened it.
+        chat: the chat that it was filled in beside; None where a link opened it.
         misopened: the fault of its opening.
     """
 
@@ -79,7 +79,7 @@ class HandedIn:
     number: int
     conversation_id: str
     sent: Submission
-    beside: ChatVisitor | None = None
+    chat: ChatVisitor | None = None
     misopened: Refused | None = None
 
 
@@ -159,7 +159,7 @@ class _FormBatch:
         """Return the person in the thread; empty for a link into a thread that is not there."""
         if conversation := self._threads.find_conversation(self._business_id, handed.conversation_id):
             return conversation.person_id
-        chat = handed.beside
+        chat = handed.chat
         return person_id_of(self._tx.vault, chat.account, chat.visitor) if chat else ""
 
     def _fill(self, handed: HandedIn) -> FilledForm | Refused:
@@ -170,7 +170,7 @@ class _FormBatch:
             return handed.misopened
         person, tapped = self._threads.find_person(self._business_id, person_id), self._taps.get(person_id)
         conversation = self._threads.find_conversation(self._business_id, handed.conversation_id)
-        account_id = handed.beside.account.id if handed.beside else ""
+        account_id = handed.chat.account.id if handed.chat else ""
         hidden: dict[HiddenValue, str] = {}
         if tapped:
             touch, ad = tapped
@@ -197,8 +197,8 @@ class _FormBatch:
         limit, lines = limit_newcomers(most), defaultdict[str, list[str]](list)
         for form, one in zip(self._handed, outcomes, strict=True):
             is_known = self._threads.find_conversation(self._business_id, form.conversation_id) is not None
-            if isinstance(one, FreshAnswer) and form.beside and not is_known:
-                line = lines[f"{form.beside.account.id}:{form.beside.network}"]
+            if isinstance(one, FreshAnswer) and form.chat and not is_known:
+                line = lines[f"{form.chat.account.id}:{form.chat.network}"]
                 line += [form.conversation_id] if form.conversation_id not in line else []
         refused: dict[str, Refused] = {}
         for key, line in sorted(lines.items()):
@@ -226,7 +226,7 @@ class _FormBatch:
         ids = [_thanks_id(reply) for reply in outcomes if isinstance(reply, FormAnswer)]
         self._threads.read([self._business_id], [], [], ids)
         for form, reply, is_answer_taken in zip(self._handed, outcomes, is_taken, strict=True):
-            chat = form.beside
+            chat = form.chat
             if chat is None or not isinstance(reply, FormAnswer):
                 continue
             # The person stands in the thread: to open it, that is all that needs to be known.

@@ -417,7 +417,7 @@ def keep_saved_reply(tx: Tx, business_id: str, shortcut: str, text: str) -> None
     if not 0 < len(text.strip()) <= rules.TEXT_LIMIT:
         raise Refused(errors.INVALID, "text: use 1 to %(most)s characters.", most=rules.TEXT_LIMIT)
     tx.hold_key("saved replies", business_id)
-    if len(desk.list_saved_replies(tx, business_id)) >= rules.MOST_SAVED:
+    if desk.count_saved_replies(tx, business_id) >= rules.MOST_SAVED:
         raise Refused(
             errors.INVALID,
             "shortcut: you have the maximum of %(most)s. Delete one first.",

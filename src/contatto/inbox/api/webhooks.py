@@ -105,11 +105,11 @@ async def receive_webhook(request: Request) -> Response:
     connector, apps = await _list_apps(request)
     raw = await read_body(request)
     # Each app with a secret that signed the body gets the delivery; several businesses may share an app.
-    now, tolerance = context.clock.now(), context.settings.webhook_tolerance_s
+    at, tolerance = context.clock.now(), context.settings.webhook_tolerance_s
     signed, refusals = list[ChannelApp](), list[Refused]()
     for app in apps or [_UNKNOWN_APP]:
         try:
-            connector.verify_signature(request.headers, raw, app.secret, now, tolerance)
+            connector.verify_signature(request.headers, raw, app.secret, at, tolerance)
             signed.append(app)
         except Refused as refused:
             refusals.append(refused)
@@ -165,16 +165,16 @@ async def write_chat_message(request: Request) -> Response:
     account, visitor = await chat_visitor(request)
     if not request.headers.get("content-type", "").startswith("application/json"):
         raise Refused(errors.UNREADABLE, "Send JSON.")
-    now = context.clock.now()
+    at = context.clock.now()
     raw = await read_body(request)
     written = _read_message(raw)
-    part_of(request, ChatLimits).messages.check(f"{account.id}:{visitor}", now.timestamp())
+    part_of(request, ChatLimits).messages.check(f"{account.id}:{visitor}", at.timestamp())
     admit_sender(request, account)
     conversation_id = conversation_id_of(account, visitor)
     conversation_key = (account.business_id, conversation_id)
     if await context.db.read(lambda tx: conversations.find_conversation(tx, *conversation_key)) is None:
         await context.db.write(lambda tx: admit_newcomer(tx, request, account, conversation_id))
-    delivery = WebchatDelivery(account.id, visitor, written.client_message_id, written.text, micros(now))
+    delivery = WebchatDelivery(account.id, visitor, written.client_message_id, written.text, micros(at))
     body = msgspec.json.encode(delivery)
     await _store_receipt(context, account.business_id, CONNECTORS[Platform.WEBCHAT], body)
     message_id = message_id_of(account, f"{visitor}:{written.client_message_id}")

@@ -87,14 +87,14 @@ class SheetReader:
     Attributes:
         account: account of the form.
         visitor: reader of the form: a visitor's public id, or the thread of a link.
-        known: what may be shown of them; nothing where the address alone opens the form, since a link may be
-            passed on to somebody else.
+        prefill: what may be shown of them; nothing where the address alone opens the form, since a link may
+            be passed on to somebody else.
         base: the address that the sheet sends to; that beside the chat if it is empty.
     """
 
     account: ChannelAccount
     visitor: str
-    known: Prefill = NOBODY
+    prefill: Prefill = NOBODY
     base: str = ""
 
 
@@ -113,10 +113,10 @@ def draw_sheet(request: Request, version: FormVersion, reader: SheetReader, lang
     context = context_of(request)
     accepted = accepted_languages(request.headers.get("accept-language", ""))
     languages = [language[:_LONGEST_LANGUAGE]] if language else [translator_of(request).lang, *accepted]
-    chosen, now = best_language(version.content, languages), context.clock.now()
+    chosen, at = best_language(version.content, languages), context.clock.now()
     signer = context.vault.signer(OPENING_KEY)
-    opening = sign_opening(version.number, reader.visitor, int(now.timestamp()), signer)
-    html = fill_sheet(part_of(request, FragmentCache), version, reader, chosen, opening, now)
+    opening = sign_opening(version.number, reader.visitor, int(at.timestamp()), signer)
+    html = fill_sheet(part_of(request, FragmentCache), version, reader, chosen, opening, at)
     headline = text_of(version.content, "headline", chosen)
     return DrawnSheet(headline, html, chosen, translator_for(chosen).dir)
 
@@ -125,7 +125,7 @@ def fill_sheet(
     drawn: FragmentCache, version: FormVersion, reader: SheetReader, language: str, opening: str, at: datetime
 ) -> Markup:
     """Return the sheet in one of the form's languages, kept if it can be; ``opening`` is its signed token."""
-    fresh = partial(_draw, version, reader.account, language, at, reader.known)
+    fresh = partial(_draw, version, reader.account, language, at, reader.prefill)
     key = _key_of(version, reader, language, at)
     part = drawn.find(key, fresh) if key is not None else fresh()
     base = reader.base or f"/chat/{reader.account.id}/form"
@@ -138,10 +138,10 @@ def _key_of(version: FormVersion, reader: SheetReader, language: str, at: dateti
     A version never changes. Times to choose from lie on whole minutes.
     """
     questions = version.content.questions
-    if any(question.prefill and reader.known.details.get(question.kind) for question in questions):
+    if any(question.prefill and reader.prefill.details.get(question.kind) for question in questions):
         return None
     minute = int(at.timestamp()) // 60 if any(question.hours for question in questions) else 0
-    account, prefill = reader.account, reader.known
+    account, prefill = reader.account, reader.prefill
     return (
         version.business_id, version.id, account.id, account.name, language, prefill.is_back, minute,
         prefill.bookings,
@@ -405,10 +405,10 @@ async def post_chat_photo(
     if not request.headers.get("content-type", "").startswith("image/"):
         raise Refused(errors.NOT_A_PHOTO)
     rules.check_client_id(client_message_id)
-    now = context.clock.now()
+    now_s = context.clock.now().timestamp()
     limits = part_of(request, ChatLimits)
-    limits.photos.check(f"{account.id}:{visitor}", now.timestamp())
-    limits.photos_of_network.check(client_network(request), now.timestamp())
+    limits.photos.check(f"{account.id}:{visitor}", now_s)
+    limits.photos_of_network.check(client_network(request), now_s)
     admit_sender(request, account)
     picture = await context.uploads.take_from_stranger(request)
 

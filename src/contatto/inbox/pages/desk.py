@@ -183,7 +183,7 @@ MOST_FOUND: Final = 8
 
 def list_found(tx: Tx, caller: Caller, words: str) -> list[dict[str, str]]:
     conversation_ids = threads.search_conversations(tx, caller.business_id, words).ids
-    conversation_filter = ConversationFilter(among=conversation_ids, member_id=caller.subject_id)
+    conversation_filter = ConversationFilter(ids=conversation_ids, member_id=caller.subject_id)
     matching_conversations = (
         list_conversations(tx, caller.business_id, conversation_filter, MOST_FOUND)
         if conversation_ids

@@ -100,13 +100,13 @@ class ConversationFilter:
     Attributes:
         tab: all, mine, mentions, unassigned, waiting (leads without an answer), late (without an answer
             since ``late_before``), unread or leads.
-        among: these alone; None for all.
+        ids: these alone; None for all.
         state: where on the desk they lie; None for everywhere but blocked.
         member_id: member who reads the list.
     """
 
     tab: str = "all"
-    among: frozenset[str] | None = None
+    ids: frozenset[str] | None = None
     state: ThreadState | None = None
     member_id: str = ""
     late_before: datetime | None = None
@@ -188,8 +188,8 @@ def _matching(
     else:
         statement = statement.where(conversations.c.state == conversation_filter.state)
     statement = statement.where(*_of_tab(business_id, conversation_filter))
-    if conversation_filter.among is not None:
-        statement = statement.where(conversations.c.id.in_(conversation_filter.among))
+    if conversation_filter.ids is not None:
+        statement = statement.where(conversations.c.id.in_(conversation_filter.ids))
     return statement
 
 
@@ -336,6 +336,10 @@ def save_reply(tx: Tx, reply: SavedReply) -> None:
     row = {"id": reply.id, "business_id": reply.business_id, "shortcut": reply.shortcut} | new
     insert = tx.upsert(saved_replies).values(**row)
     tx.execute(insert.on_conflict_do_update(index_elements=["business_id", "shortcut"], set_=new))
+
+
+def count_saved_replies(tx: Tx, business_id: str) -> int:
+    return int(tx.scalar(select(func.count()).where(saved_replies.c.business_id == business_id)))
 
 
 def list_saved_replies(tx: Tx, business_id: str) -> list[SavedReply]:
