@@ -10,7 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 from urllib.parse import urlencode
 
@@ -250,15 +250,9 @@ def _keyed(secret: str) -> hmac.HMAC:
     return hmac.new(secret.encode(), digestmod="sha256")
 
 
-def _received(content: _Content, at: datetime) -> Incoming:
-    return _message(content, at, Sender.CUSTOMER, content.from_user, content.sender_name)
-
-
-def _sent(content: _Content, at: datetime) -> Incoming:
-    return _message(content, at, Sender.BUSINESS, content.to_user, content.receiver_name)
-
-
-def _message(content: _Content, at: datetime, sender: Sender, person: _User | None, name: str) -> Incoming:
+def _message(content: _Content, at: datetime, sender: Sender) -> Incoming:
+    is_customer = sender is Sender.CUSTOMER
+    person = content.from_user if is_customer else content.to_user
     person_id = (person.id if person else "") or content.unique_identifier
     if not content.message_id or not person_id:
         return Unusable("missing_fields")
@@ -269,7 +263,7 @@ def _message(content: _Content, at: datetime, sender: Sender, person: _User | No
         message_id=content.message_id,
         conversation_id=content.conversation_id,
         person_id=person_id,
-        person_name=name,
+        person_name=content.sender_name if is_customer else content.receiver_name,
         sender=sender,
         kind=MessageKind.TEXT if is_text else MessageKind.OTHER,
         text=content.text.body if is_text and content.text else content.type,
@@ -299,8 +293,8 @@ def _read(content: _Content, at: datetime) -> Incoming:
 
 
 _READERS: Final[dict[str, Callable[[_Content, datetime], Incoming]]] = {
-    "im_receive_msg": _received,
-    "im_send_msg": _sent,
+    "im_receive_msg": partial(_message, sender=Sender.CUSTOMER),
+    "im_send_msg": partial(_message, sender=Sender.BUSINESS),
     "im_referral_msg": _referral,
     "im_mark_read_msg": _read,
 }
