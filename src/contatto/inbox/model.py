@@ -20,7 +20,7 @@ class ReceiptState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A stored delivery; ``copies`` counts how often the same one arrived."""
+    """A stored delivery."""
 
     id: int
     business_id: str

@@ -20,7 +20,7 @@ from contatto.inbox.actions import threads
 from contatto.inbox.actions.replies import cancel_scheduled, retry_reply, schedule_reply, send_reply
 from contatto.inbox.actions.threads import FoundConversations, SeenConversation
 from contatto.inbox.model import Conversation, MemberTyping, Message, ThreadState
-from contatto.inbox.pages.thread import RowView, thread_part
+from contatto.inbox.pages.thread import thread_part
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.desk import (
     ConversationFilter,
@@ -190,7 +190,9 @@ def list_found(tx: Tx, caller: Caller, words: str) -> list[dict[str, str]]:
         else []
     )
     rows = map(_Desk(tx, caller, matching_conversations, None).row, matching_conversations)
-    return [{"href": f"/inbox/{row.id}", "title": row.person_name, "hint": row.snippet} for row in rows]
+    return [
+        {"href": f"/inbox/{row['id']}", "title": row["person_name"], "hint": row["snippet"]} for row in rows
+    ]
 
 
 class _Desk:
@@ -221,37 +223,37 @@ class _Desk:
         lead_ids = {conversation.lead_id for conversation in shown if conversation.lead_id}
         self.leads = listing.list_leads_by_id(tx, business_id, lead_ids)
 
-    def row(self, conversation: Conversation) -> RowView:
+    def row(self, conversation: Conversation) -> dict[str, Any]:
         account = self.accounts[conversation.channel_account_id]
         last = self.last.get(conversation.id)
         ad = self._opening_ad(conversation)
         lead = self.leads.get(conversation.lead_id or "")
-        return RowView(
-            id=conversation.id,
-            person_name=self._name(conversation),
-            handle=None,
-            channel=account.platform.value,
-            account_name=account.name,
-            ad_name=ad.ad_name if ad else None,
-            snippet=rules.snippet(last.text) if last else "",
-            snippet_kind=last.kind.value if last else "text",
-            snippet_from=last.sender.value if last else "customer",
-            last_message_at=conversation.last_message_at,
-            unread=conversation.unread,
-            lead_id=conversation.lead_id,
-            lead_status=lead.status.value if lead else None,
-            state=conversation.state.value,
-            snoozed_until=conversation.snoozed_until,
-            assignee_id=conversation.assignee_id,
-            assignee=self.members.get(MemberId(conversation.assignee_id or "")),
-            waiting_since=conversation.waiting_since,
-            answer_by=conversation.waiting_since + self.target
+        return {
+            "id": conversation.id,
+            "person_name": self._name(conversation),
+            "handle": None,
+            "channel": account.platform.value,
+            "account_name": account.name,
+            "ad_name": ad.ad_name if ad else None,
+            "snippet": rules.snippet(last.text) if last else "",
+            "snippet_kind": last.kind.value if last else "text",
+            "snippet_from": last.sender.value if last else "customer",
+            "last_message_at": conversation.last_message_at,
+            "unread": conversation.unread,
+            "lead_id": conversation.lead_id,
+            "lead_status": lead.status.value if lead else None,
+            "state": conversation.state.value,
+            "snoozed_until": conversation.snoozed_until,
+            "assignee_id": conversation.assignee_id,
+            "assignee": self.members.get(MemberId(conversation.assignee_id or "")),
+            "waiting_since": conversation.waiting_since,
+            "answer_by": conversation.waiting_since + self.target
             if conversation.waiting_since and self.target
             else None,
-            is_mentioned=conversation.id in self.mentioned,
-            labels=[label for label in self.labels if label.id in self.labelled[conversation.id]],
-            revision=conversation.revision,
-        )
+            "is_mentioned": conversation.id in self.mentioned,
+            "labels": [label for label in self.labels if label.id in self.labelled[conversation.id]],
+            "revision": conversation.revision,
+        }
 
     def thread(self, conversation: Conversation, before: datetime | None) -> dict[str, Any]:
         account = self.accounts[conversation.channel_account_id]

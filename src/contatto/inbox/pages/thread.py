@@ -1,9 +1,8 @@
 """Thread of a conversation; an entry's ``kind`` selects its template."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict
 from datetime import datetime
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from contatto.channels.model import ChannelAccount, MessageKind, Sender
@@ -11,136 +10,23 @@ from contatto.channels.store import CONNECTORS
 from contatto.forms.store import list_versions
 from contatto.inbox import rules
 from contatto.inbox.actions.replies import load_window
-from contatto.inbox.model import Conversation, Photo, SendState
+from contatto.inbox.model import Conversation, SendState
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.desk import list_private_notes
 from contatto.inbox.store.messages import list_referrals, list_scheduled
 from contatto.kit.db.tx import Tx
-from contatto.kit.i18n import LazyText
 from contatto.kit.values import from_micros, is_unreadable, micros
-from contatto.leads.model import Evidence, LeadLabel
-from contatto.leads.store import listing
+from contatto.leads.model import Evidence
+from contatto.leads.store import records as lead_store
 from contatto.leads.store.records import list_evidence_of_sources
 from contatto.measurement import store as measurement_store
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A part of a text that is a contact detail."""
-
-    field: str
-    rule: str
-    confidence: float
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadEntry:
-    """Entry of a thread; of entries with the same time, the lower order is first."""
-
-    kind: ClassVar[str]
-    order: ClassVar[int]
-
-    id: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class AdEntry(ThreadEntry):
-    """A tapped ad; without an id it is not one of ours."""
-
-    kind = "ad"
-    order = 0
-
-    ad_id: str | None
-    ad_name: str
-    headline: str
-    body: str | None
-    goal: str | None = None
-    ad_group_name: str = ""
-    campaign_name: str = ""
-    is_again: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class MessageEntry(ThreadEntry):
-    """A message, its text in parts; without its ``photo``, a picture was deleted."""
-
-    kind = "message"
-    order = 1
-
-    side: str
-    author: str | None
-    segments: Sequence[tuple[str, Match | None]]
-    is_form: bool
-    has_photo: bool
-    photo: Photo | None
-    state: str | None
-    error: LazyText | None
-    can_retry: bool
-
-
-@dataclass(frozen=True, slots=True)
-class NoticeEntry(ThreadEntry):
-    kind = "notice"
-    order = 2
-
-    lead_id: str
-    fields: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class NoteEntry(ThreadEntry):
-    kind = "note"
-    order = 3
-
-    author: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduledEntry(ThreadEntry):
-    """A scheduled reply, which comes last."""
-
-    kind = "scheduled"
-    order = 4
-
-    author: str
-    text: str
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class RowView:
-    """A conversation in the list, and over its thread."""
-
-    id: str
-    person_name: str
-    handle: str | None
-    channel: str
-    account_name: str
-    ad_name: str | None
-    snippet: str
-    snippet_kind: str
-    snippet_from: str
-    last_message_at: datetime | None
-    unread: int
-    lead_id: str | None
-    lead_status: str | None
-    state: str
-    snoozed_until: datetime | None
-    assignee_id: str | None
-    assignee: str | None
-    waiting_since: datetime | None
-    answer_by: datetime | None
-    is_mentioned: bool
-    labels: Sequence[LeadLabel]
-    revision: int
-
 
 THREAD_PAGE: Final = 100
 """Messages of a thread that are shown at once."""
 _ARRIVED: Final = (SendState.SENT, SendState.DELIVERED)
 _SHOWN_STATE: Final = {SendState.DUE: "queued", SendState.DEAD: "failed"}
+_ORDER: Final = {"ad": 0, "message": 1, "notice": 2, "note": 3}
+"""Order of the kinds of entries with the same time."""
 
 
 def thread_part(
@@ -154,12 +40,12 @@ def thread_part(
     evidence = list_evidence_of_sources(tx, business_id, conversation.person_id, ids)
     sends = messages.list_sends(tx, business_id, ids)
     lead_ids = {conversation.lead_id} if conversation.lead_id else set()
-    points_by_lead = listing.list_contact_points(tx, business_id, lead_ids) if lead_ids else {}
+    points_by_lead = lead_store.list_contact_points(tx, business_id, lead_ids) if lead_ids else {}
     fields = {point.id: point.field.value for points in points_by_lead.values() for point in points}
     photos = messages.list_photos(
         tx, business_id, {message.photo for message in chat_messages if message.photo}
     )
-    entries: list[ThreadEntry] = []
+    entries: list[dict[str, Any]] = []
     for message in chat_messages:
         send, read_at = sends.get(message.id), conversation.customer_read_at
         state, error, can_retry = None, None, False
@@ -170,32 +56,30 @@ def thread_part(
         elif message.sender is not Sender.CUSTOMER:
             state = send.state.value if send else "sent"
             state = "read" if read_at and read_at >= message.at else state
-        segments: list[tuple[str, Match | None]] = [(message.text, None)]
-        if not is_unreadable(message.text):
-            parts = rules.cut_segments(message.text, evidence.get(message.id, []))
-            segments = [(text, _match(item, fields) if item else None) for text, item in parts]
+        proofs = [] if is_unreadable(message.text) else evidence.get(message.id, [])
+        parts = rules.cut_segments(message.text, proofs)
         entries.append(
-            MessageEntry(
-                id=message.id,
-                at=message.at,
-                side="auto" if message.kind is MessageKind.AUTOMATIC else message.sender.value,
-                author=message.author or None,
-                segments=segments,
-                is_form=message.kind is MessageKind.FORM,
-                has_photo=message.kind is MessageKind.PHOTO,
-                photo=photos.get(message.photo or ""),
-                state=state,
-                error=error,
-                can_retry=can_retry,
-            )
+            {
+                "kind": "message",
+                "id": message.id,
+                "at": message.at,
+                "side": "auto" if message.kind is MessageKind.AUTOMATIC else message.sender.value,
+                "author": message.author or None,
+                "segments": [(text, _match(item, fields) if item else None) for text, item in parts],
+                "is_form": message.kind is MessageKind.FORM,
+                "has_photo": message.kind is MessageKind.PHOTO,
+                "photo": photos.get(message.photo or ""),
+                "state": state,
+                "error": error,
+                "can_retry": can_retry,
+            }
         )
     entries += [
-        NoticeEntry(notice.id, notice.at, notice.lead_id, notice.fields)
+        {"kind": "notice", **asdict(notice)}
         for notice in conversations.list_notices(tx, business_id, conversation.id)
     ]
     entries += [
-        NoteEntry(note.id, note.at, note.author, note.text)
-        for note in list_private_notes(tx, business_id, conversation.id)
+        {"kind": "note", **asdict(note)} for note in list_private_notes(tx, business_id, conversation.id)
     ]
     # Show the ads that this person tapped as cards in the thread; ours with all their names.
     touches = [
@@ -204,48 +88,51 @@ def thread_part(
         if touch.kind.value == "click"
     ]
     ads = measurement_store.list_measured_ads(tx, business_id, {touch.ad_id for touch in touches})
-    ad_entries = [
-        AdEntry(
-            id=f"ad-{touch.touch_id}",
-            at=from_micros(touch.ts),
-            ad_id=ad.ad_id,
-            ad_name=ad.ad_name,
-            headline=ad.headline or ad.ad_name,
-            body=ad.text or None,
-            goal=ad.goal.value,
-            ad_group_name=ad.ad_group_name,
-            campaign_name=ad.campaign_name,
-        )
+    entries += [
+        {
+            "kind": "ad",
+            "id": f"ad-{touch.touch_id}",
+            "at": from_micros(touch.ts),
+            "ad_id": ad.ad_id,
+            "ad_name": ad.ad_name,
+            "headline": ad.headline or ad.ad_name,
+            "body": ad.text or None,
+            "goal": ad.goal.value,
+            "ad_group_name": ad.ad_group_name,
+            "campaign_name": ad.campaign_name,
+        }
         for touch in touches
         if (ad := ads.get(touch.ad_id)) and not ad.is_outside  # these follow below
     ]
     for referral in list_referrals(tx, business_id, conversation.id):  # as the platform reported the ad
         number = str(referral.ad_number) if referral.ad_number else ""
-        ad_entries.append(
-            AdEntry(
-                id=f"ad-{referral.id}",
-                at=referral.at,
-                ad_id=None,
-                ad_name=number,
-                headline=referral.headline or number,
-                body=referral.ad_text or None,
-            )
+        entries.append(
+            {
+                "kind": "ad",
+                "id": f"ad-{referral.id}",
+                "at": referral.at,
+                "ad_id": None,
+                "ad_name": number,
+                "headline": referral.headline or number,
+                "body": referral.ad_text or None,
+            }
         )
-    entries += ad_entries
     later = [
-        ScheduledEntry(reply.id, reply.due_at, reply.author, reply.text, reply.reason)
+        {"kind": "scheduled", "at": reply.due_at, **asdict(reply)}
         for reply in ([] if before else list_scheduled(tx, business_id, conversation.id))
     ]
     entries = [
-        entry for entry in entries if (not start or entry.at >= start) and (not before or entry.at < before)
+        entry
+        for entry in entries
+        if (not start or entry["at"] >= start) and (not before or entry["at"] < before)
     ]
-    entries.sort(key=lambda entry: (entry.at, entry.order))
+    entries.sort(key=lambda entry: (entry["at"], _ORDER[entry["kind"]]))
     # An ad is a whole card where it comes first; later it is one line.
     earlier_ads: set[tuple[str | None, str]] = set()
-    for index, entry in enumerate(entries):
-        if isinstance(entry, AdEntry):
-            key = (entry.ad_id, entry.ad_name or entry.headline)
-            entries[index] = replace(entry, is_again=key in earlier_ads)
+    for entry in entries:
+        if entry["kind"] == "ad":
+            key = (entry["ad_id"], entry["ad_name"] or entry["headline"])
+            entry["is_again"] = key in earlier_ads
             earlier_ads.add(key)
     window = load_window(tx, account, conversation)
     return {
@@ -272,5 +159,6 @@ def list_sendable_forms(tx: Tx, business_id: str) -> list[tuple[str, str]]:
     return [(str(form.number), form.name) for form in latest.values()]
 
 
-def _match(item: Evidence, fields: dict[str, str]) -> Match:
-    return Match(fields.get(item.contact_point_id, "phone"), item.rule, item.confidence)
+def _match(item: Evidence, fields: dict[str, str]) -> dict[str, Any]:
+    field = fields.get(item.contact_point_id, "phone")
+    return {"field": field, "rule": item.rule, "confidence": item.confidence}
