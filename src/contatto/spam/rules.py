@@ -12,40 +12,10 @@ from numpy.typing import NDArray
 
 from contatto.spam.model import Chat, Rate, Sign
 
+type Places = NDArray[np.int64]
 type Floats = NDArray[np.float64]
-type Row = tuple[NDArray[np.int64], Floats]
-"""Distinct feature indices, and their values."""
-
 _BIAS_SPREAD: Final = 10.0
 _HALVINGS: Final = 14
-
-
-def fit_logistic(
-    rows: Sequence[Row], outcomes: Sequence[bool], size: int, spread: float, rounds: int
-) -> tuple[float, Floats]:
-    """Fit a logistic regression by dual coordinate ascent; equal rows give equal weights.
-
-    Args:
-        rows: the features of each row.
-        outcomes: the outcome of each row.
-        size: the number of feature indices.
-        spread: the prior variance of a weight.
-        rounds: the number of passes over all rows.
-    """
-    weights, bias = np.zeros(size), 0.0
-    duals = np.zeros(len(rows))
-    order = np.random.default_rng(0).permutation(len(rows)).tolist()
-    totals = [_BIAS_SPREAD + spread * float(values @ values) for _, values in rows]
-    for _ in range(rounds):
-        for row in order:
-            places, values = rows[row]
-            before = float(duals[row])
-            score = bias + float(values @ weights[places])
-            duals[row] = _solve_dual(score, totals[row], before, outcome=outcomes[row])
-            step = float(duals[row]) - before
-            bias += _BIAS_SPREAD * step
-            weights[places] += spread * step * values
-    return bias, weights
 
 
 def chance_of(log_odds: float) -> float:
@@ -75,8 +45,6 @@ LONGEST: Final = 4_000
 _LENGTHS: Final = (1, 2, 3, 4, 5)
 _MASK: Final = (1 << BITS) - 1
 _LINK: Final = re.compile(r"https?:|www\.|\.(?:com|net|org|co|ru|xyz|top)\b", re.IGNORECASE)
-
-type Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +80,28 @@ def hash_ngrams(text: str) -> tuple[Places, Floats]:
 
 
 def fit_weights(texts: Sequence[tuple[Places, Floats]], is_spam: Sequence[bool]) -> SpamWeights:
+    """Fit weights to the n-grams of marked chats: logistic regression by dual coordinate ascent.
+
+    Equal chats give equal weights.
+    """
     text_counts = np.zeros(1 << BITS)
     for places, _ in texts:
         text_counts[places] += 1.0
     rarity = (1.0 + np.log((1.0 + len(texts)) / (1.0 + text_counts))).astype(np.float32)
     rows = [_weight_by_rarity(row, rarity) for row in texts]
-    bias, weights = fit_logistic(rows, is_spam, 1 << BITS, SPREAD, ROUNDS)
+    weights, bias = np.zeros(1 << BITS), 0.0
+    duals = np.zeros(len(rows))
+    order = np.random.default_rng(0).permutation(len(rows)).tolist()
+    totals = [_BIAS_SPREAD + SPREAD * float(values @ values) for _, values in rows]
+    for _ in range(ROUNDS):
+        for row in order:
+            places, values = rows[row]
+            before = float(duals[row])
+            score = bias + float(values @ weights[places])
+            duals[row] = _solve_dual(score, totals[row], before, outcome=is_spam[row])
+            step = float(duals[row]) - before
+            bias += _BIAS_SPREAD * step
+            weights[places] += SPREAD * step * values
     return SpamWeights(bias, weights.astype(np.float32), rarity)
 
 

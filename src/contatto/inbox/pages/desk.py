@@ -231,7 +231,6 @@ class _Desk:
         return {
             "id": conversation.id,
             "person_name": self._name(conversation),
-            "handle": None,
             "channel": account.platform.value,
             "account_name": account.name,
             "ad_name": ad.ad_name if ad else None,
@@ -290,7 +289,6 @@ class _Desk:
         return {
             "conversation_id": conversation.id,
             "person_name": self._name(conversation),
-            "handle": None,
             "external_id": None if dialect.ids_are_contacts else person.external_id,
             "channel": account.platform.value,
             "account_name": account.name,

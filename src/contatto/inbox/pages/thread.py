@@ -17,7 +17,7 @@ from contatto.inbox.store.messages import list_referrals, list_scheduled
 from contatto.kit.db.tx import Tx
 from contatto.kit.values import from_micros, is_unreadable, micros
 from contatto.leads.model import Evidence
-from contatto.leads.store import records as lead_store
+from contatto.leads.store import listing
 from contatto.leads.store.records import list_evidence_of_sources
 from contatto.measurement import store as measurement_store
 
@@ -40,7 +40,7 @@ def thread_part(
     evidence = list_evidence_of_sources(tx, business_id, conversation.person_id, ids)
     sends = messages.list_sends(tx, business_id, ids)
     lead_ids = {conversation.lead_id} if conversation.lead_id else set()
-    points_by_lead = lead_store.list_contact_points(tx, business_id, lead_ids) if lead_ids else {}
+    points_by_lead = listing.list_contact_points(tx, business_id, lead_ids) if lead_ids else {}
     fields = {point.id: point.field.value for points in points_by_lead.values() for point in points}
     photos = messages.list_photos(
         tx, business_id, {message.photo for message in chat_messages if message.photo}
