@@ -65,7 +65,7 @@ from contatto.measurement.store import find_measured_ad_by_number
 
 def purge_form_pictures(tx: Tx) -> int:
     """Delete some pictures that no draft or version uses, of any business; return their number."""
-    return tx.delete_some(store.form_pictures, *store.unused_form_pictures(tx), most=20)
+    return tx.delete_some(store.form_pictures, store.is_unused_form_picture(tx), most=20)
 
 
 NAME_LIMIT: Final = 120

@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    and_,
     bindparam,
     exists,
     func,
@@ -516,16 +517,16 @@ def find_form_picture(tx: Tx, business_id: str, digest: str) -> tuple[str, bytes
 
 def has_unused_form_picture(tx: Tx) -> bool:
     """Report whether any business has a picture without a draft or version; scans all."""
-    return tx.scalar(select(form_pictures.c.digest).where(*unused_form_pictures(tx)).limit(1)) is not None
+    return tx.scalar(select(form_pictures.c.digest).where(is_unused_form_picture(tx)).limit(1)) is not None
 
 
 KEEP_UNUSED: Final = timedelta(days=1)
 """Time that a picture may wait for the draft that shows it."""
 
 
-def unused_form_pictures(tx: Tx) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions for pictures of any business that waited long enough for a draft."""
+def is_unused_form_picture(tx: Tx) -> ColumnElement[bool]:
+    """Return the condition for a picture of any business that waited long enough for a draft."""
     own, digest = form_pictures.c.business_id, form_pictures.c.digest
     in_draft = exists().where(forms.c.business_id == own, forms.c.draft.contains(digest))
     in_version = exists().where(form_versions.c.business_id == own, form_versions.c.content.contains(digest))
-    return form_pictures.c.created_at < tx.now - KEEP_UNUSED, ~in_draft, ~in_version
+    return and_(form_pictures.c.created_at < tx.now - KEEP_UNUSED, ~in_draft, ~in_version)

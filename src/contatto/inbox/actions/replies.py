@@ -102,7 +102,7 @@ def take_photo(
 
 def purge_photos(tx: Tx) -> int:
     """Delete some pictures that no message shows, of any business; return their number."""
-    return tx.delete_some(messages.photos, *messages.unused_photos(tx), most=20)
+    return tx.delete_some(messages.photos, messages.is_unused_photo(tx), most=20)
 
 
 PLAN: Final = RetryPlan(rules.RETRY_AFTER_S)

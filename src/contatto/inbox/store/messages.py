@@ -308,15 +308,15 @@ KEEP_UNUSED: Final = timedelta(days=1)
 
 def has_unused_photo(tx: Tx) -> bool:
     """Report whether any business has a picture without a message; the query scans all of them."""
-    return tx.scalar(select(photos.c.digest).where(*unused_photos(tx)).limit(1)) is not None
+    return tx.scalar(select(photos.c.digest).where(is_unused_photo(tx)).limit(1)) is not None
 
 
-def unused_photos(tx: Tx) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions for pictures of any business that waited long enough for a message."""
+def is_unused_photo(tx: Tx) -> ColumnElement[bool]:
+    """Return the condition for a picture of any business that waited long enough for a message."""
     shown = exists().where(
         messages.c.business_id == photos.c.business_id, messages.c.photo == photos.c.digest
     )
-    return photos.c.created_at < tx.now - KEEP_UNUSED, ~shown
+    return and_(photos.c.created_at < tx.now - KEEP_UNUSED, ~shown)
 
 
 _DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
