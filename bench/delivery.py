@@ -23,7 +23,7 @@ from bench.delivery_parts.targets import (
     show_bounds,
 )
 from bench.harness import Report, options
-from contatto.simulator.worlds.players import Program
+from contatto.simulator.worlds.game import Program
 from contatto.simulator.worlds.simulation import (
     BUILDING_SEEDS,
     ENGINES,

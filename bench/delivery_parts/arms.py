@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from contatto.simulator.worlds.players import Program
+from contatto.simulator.worlds.game import Program
 from contatto.simulator.worlds.simulation import Comparison, Player, Size, WorldName, compare, make_world
 
 TARGET = {"bid_micros": 350_000.0}

@@ -108,17 +108,11 @@ class ConsentFake(Vendor):
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
-        self.crm = self.inner.crm
+        self.crm, self.expired, self.throttled = self.inner.crm, self.inner.expired, self.inner.throttled
 
     @property
     def dialect(self) -> Dialect:
         return DIALECTS[self.name]
-
-    def expired(self) -> VendorResponse:
-        return self.inner.expired()
-
-    def throttled(self) -> VendorResponse:
-        return self.inner.throttled()
 
     def answer(self, request: VendorRequest) -> VendorResponse:
         if request.path == "/authorise":
@@ -127,7 +121,7 @@ class ConsentFake(Vendor):
             return self._give_tokens(dict(parse_qsl(request.body.decode())))
         scheme = self.dialect.scheme
         if not self.access or request.headers.get("authorization") != f"{scheme} {self.access}":
-            return self.expired()
+            return self.expired
         return self.route(request)
 
     def route(self, request: VendorRequest) -> VendorResponse:

@@ -9,8 +9,7 @@ from contatto.delivery.actions.results import forecast_ad_group, list_outlooks
 from contatto.delivery.rules import DRIFT, Earnings, Forecast, forecast
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
-from contatto.simulator.worlds.game import Game
-from contatto.simulator.worlds.players import EnginePlayer
+from contatto.simulator.worlds.game import EnginePlayer, Game
 from contatto.simulator.worlds.simulation import Size, WorldName, make_world
 from tests.delivery.learning import add_market
 

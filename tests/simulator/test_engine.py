@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from contatto.simulator.worlds.features import LinearSetting, LinearWorld
-from contatto.simulator.worlds.game import Game
+from contatto.simulator.worlds.game import EnginePlayer, Game, Piped, Program, ProgramError
 from contatto.simulator.worlds.metrics import measure
 from contatto.simulator.worlds.model import World
-from contatto.simulator.worlds.players import EnginePlayer, Piped, Program, ProgramError
 from contatto.simulator.worlds.simulation import (
     Comparison,
     Player,

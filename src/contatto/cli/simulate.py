@@ -12,8 +12,8 @@ from rich.table import Table
 
 from contatto.cli.deliver import read_settings
 from contatto.cli.installation import print_table
+from contatto.simulator.worlds.game import Program
 from contatto.simulator.worlds.model import World
-from contatto.simulator.worlds.players import Program
 from contatto.simulator.worlds.report import as_values, describe_lifts, draw_page, make_table, player_label
 from contatto.simulator.worlds.simulation import (
     Comparison,

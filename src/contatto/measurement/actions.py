@@ -340,7 +340,8 @@ def list_cold_files(
         for day in store.list_dropped_days(tx, business_id, ad_account_id)
         if (first is None or day >= first) and (last is None or day <= last)
     ]
-    return [file for file in sealing.list_sealed_files_of(tx, dropped) if file.dropped_through >= 0]
+    files = sealing.list_sealed_files_of(tx, dropped) if dropped else []
+    return [file for file in files if file.dropped_through >= 0]
 
 
 def list_cold_files_between(tx: Tx, business_id: str, since: datetime, until: datetime) -> list[SealedFile]:

@@ -315,13 +315,15 @@ class History:
     ) -> Iterator[_Event]:
         thread = thread_of(self._world, visitor)
         referral = opened_from_ad(
-            thread, self._world.advertiser_id, str(ad.ad_number), ad.ad_name, _millis(at)
+            thread, self._world.advertiser_id, str(ad.ad_number), ad.ad_name, micros(at) // 1_000
         )
         yield _Event(at, referral)
         for number, line in enumerate(lines):
             at += timedelta(seconds=line.after_s)
             make_body = sent_message if line.from_business else received_message
-            yield _Event(at, make_body(thread, f"{visitor.viewer_id}.{number}", line.text, _millis(at)))
+            yield _Event(
+                at, make_body(thread, f"{visitor.viewer_id}.{number}", line.text, micros(at) // 1_000)
+            )
         conversation_id = conversation_id_of(self._world.accounts[Platform.TIKTOK], thread.conversation_id)
         if lines:
             yield self._read(conversation_id, at)
@@ -539,7 +541,3 @@ class _Auction:
         budget = self._left[candidate.ad_group.id] or 0
         self._left[candidate.ad_group.id] = max(0, budget - record.price_micros // 1_000)
         return candidate
-
-
-def _millis(at: datetime) -> int:
-    return micros(at) // 1_000

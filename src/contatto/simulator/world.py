@@ -87,14 +87,6 @@ def draw_traits(rng: random.Random) -> Traits:
     return Traits(rng.randint(19, 68), device, (rng.choice(_TOPICS),))
 
 
-def draw_intent(rng: random.Random, traits: Traits) -> Intent:
-    """Draw an intent: followers of renovation plan a kitchen more often, and more so past thirty."""
-    chance = 0.08
-    if traits.is_keen:
-        chance = 0.8 if traits.age >= 30 else 0.45
-    return Intent.PLAN if rng.random() < chance else Intent.LOOK
-
-
 def draw_floor(rng: random.Random, traits: Traits) -> int:
     """Draw what other bidders pay for a thousand views, in micros: more where a new kitchen is likely."""
     usual = _USUAL_FLOOR * (_DEARER if traits.is_keen else 1.0)
@@ -295,7 +287,11 @@ def _plan_visitor(rng: random.Random, span_s: float) -> PlannedVisitor:
     country = rng.choices(names, weights)[0]
     name = handle(rng)
     traits = draw_traits(rng)
-    intent = draw_intent(rng, traits)
+    # Followers of renovation plan a kitchen more often, and more so past thirty.
+    chance = 0.08
+    if traits.is_keen:
+        chance = 0.8 if traits.age >= 30 else 0.45
+    intent = Intent.PLAN if rng.random() < chance else Intent.LOOK
     # People look at their phones at random moments, more often in the evening.
     moments: list[float] = []
     busiest, count = max(_BUSY_HOURS), rng.randint(1, _MOST_VIEWS)
@@ -570,10 +566,11 @@ def build_world(tx: Tx, logins: tuple[Login, ...], tracking: Signer) -> DemoWorl
     new_account = NewAdAccount(f"{BUSINESS} Singapore", "SG", "SGD", TIMEZONE)
     ad_account = accounts.add_ad_account(tx, business.id, new_account)
     _, token = accounts.issue_token(tx, business.id, "Demo", [scope.value for scope in Permission])
-    app = ChannelApp(str(secrets.randbelow(9 * 10**15) + 10**15), business.id, Platform.TIKTOK, _secret())
+    app_id = str(secrets.randbelow(9 * 10**15) + 10**15)
+    app = ChannelApp(app_id, business.id, Platform.TIKTOK, secrets.token_hex(20))
     channels.register_app(tx, app)
     homes = {platform: _connect(tx, business, platform) for platform in HOME}
-    channels.set_access_token(tx, business.id, homes[Platform.TIKTOK].id, _secret())
+    channels.set_access_token(tx, business.id, homes[Platform.TIKTOK].id, secrets.token_hex(20))
     page_id = str(publish_quote_form(tx, business.id, homes[Platform.WEBCHAT].id).number)
     auto_message_id = str(create_welcome_message(tx, ad_account, _WELCOME).number)
     # Create a campaign for each goal, an ad group for each channel in it, and its ads.
@@ -608,10 +605,6 @@ def build_world(tx: Tx, logins: tuple[Login, ...], tracking: Signer) -> DemoWorl
         page_id=page_id,
         auto_message_id=auto_message_id,
     )
-
-
-def _secret() -> str:
-    return secrets.token_hex(20)
 
 
 def _connect(tx: Tx, business: Business, platform: Platform) -> ChannelAccount:

@@ -41,7 +41,7 @@ def list_sealed_files(tx: Tx) -> list[SealedFile]:
 
 def list_sealed_files_of(tx: Tx, days: Collection[str]) -> list[SealedFile]:
     query = select(sealed_files).where(sealed_files.c.day.in_(sorted(days)))
-    return tx.list(SealedFile, query.order_by(sealed_files.c.day, sealed_files.c.part)) if days else []
+    return tx.list(SealedFile, query.order_by(sealed_files.c.day, sealed_files.c.part))
 
 
 def list_sealed_files_between(tx: Tx, first: str, last: str) -> list[SealedFile]:

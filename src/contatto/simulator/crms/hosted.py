@@ -24,10 +24,18 @@ HUBSPOT_TOKEN = "hubspot-token"  # noqa: S105 - of a CRM in memory
 _HUBSPOT_CONTACTS = "/crm/v3/objects/contacts"
 
 
+def _hubspot_error(status: int, category: str, message: str, **more: Any) -> VendorResponse:
+    body = {"status": "error", "message": message, "category": category, "correlationId": "0195e2a7", **more}
+    return VendorResponse(status, body)
+
+
 class HubSpotFake(Vendor):
     """HubSpot in memory."""
 
     credential = f"Bearer {HUBSPOT_TOKEN}"
+    expired = _hubspot_error(401, "EXPIRED_AUTHENTICATION", "The OAuth token used to make this call expired")
+    throttled = _hubspot_error(429, "RATE_LIMITS", "You have reached your secondly limit.")
+    missing = _hubspot_error(404, "OBJECT_NOT_FOUND", "Object not found.")
 
     def __init__(self) -> None:
         # Contacts as a new account has them: our property is not there yet.
@@ -51,12 +59,6 @@ class HubSpotFake(Vendor):
         super().__init__(HUBSPOT_ID, listed, "email", HUBSPOT_ID)
         self.crm.merges_anew = True
 
-    def expired(self) -> VendorResponse:
-        return _hubspot_error(401, "EXPIRED_AUTHENTICATION", "The OAuth token used to make this call expired")
-
-    def throttled(self) -> VendorResponse:
-        return _hubspot_error(429, "RATE_LIMITS", "You have reached your secondly limit.")
-
     def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
         if wrong.kind == "exists":
             return _hubspot_error(409, "CONFLICT", f"Contact already exists. Existing ID: {wrong.subject}")
@@ -65,9 +67,6 @@ class HubSpotFake(Vendor):
             code, text = "PROPERTY_DOESNT_EXIST", f'Property "{wrong.subject}" does not exist'
         inner = {"message": text, "code": code, "context": {"propertyName": [wrong.subject]}}
         return _hubspot_error(400, "VALIDATION_ERROR", "Property values were not valid", errors=[inner])
-
-    def missing(self, request: VendorRequest) -> VendorResponse:
-        return _hubspot_error(404, "OBJECT_NOT_FOUND", "Object not found.")
 
     def route(self, request: VendorRequest) -> VendorResponse:
         path, body = request.path.rstrip("/"), request.json()
@@ -180,11 +179,6 @@ def _hubspot_property(one: CrmField) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _hubspot_error(status: int, category: str, message: str, **more: Any) -> VendorResponse:
-    body = {"status": "error", "message": message, "category": category, "correlationId": "0195e2a7", **more}
-    return VendorResponse(status, body)
-
-
 SALESFORCE_TOKEN = "salesforce-session"  # noqa: S105 - of a CRM in memory
 _SALESFORCE_PATH: Final = re.compile(r"^/services/data/v[0-9.]+")
 _SOQL: Final = re.compile(
@@ -198,10 +192,17 @@ _SOQL_TEST: Final = re.compile(
 _SALESFORCE_TYPES: Final = {FieldKind.EMAIL: "email", FieldKind.PHONE: "phone", FieldKind.CHOICE: "picklist"}
 
 
+def _salesforce_error(status: int, code: str, message: str, **more: Any) -> VendorResponse:
+    return VendorResponse(status, [{"errorCode": code, "message": message, **more}])
+
+
 class SalesforceFake(Vendor):
     """Salesforce in memory; a duplicate rule blocks a second lead of one e-mail address."""
 
     credential = f"Bearer {SALESFORCE_TOKEN}"
+    expired = _salesforce_error(401, "INVALID_SESSION_ID", "Session expired or invalid")
+    throttled = _salesforce_error(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
+    missing = _salesforce_error(404, "NOT_FOUND", "The requested resource does not exist")
 
     def __init__(self) -> None:
         # Leads as an organisation has them once an administrator has made our field.
@@ -231,12 +232,6 @@ class SalesforceFake(Vendor):
         record.is_converted, record.became, record.changed_at = True, contact, self.crm.next_time()
         return contact
 
-    def expired(self) -> VendorResponse:
-        return _salesforce_error(401, "INVALID_SESSION_ID", "Session expired or invalid")
-
-    def throttled(self) -> VendorResponse:
-        return _salesforce_error(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
-
     def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
         more: dict[str, Any] = {"fields": [wrong.subject]}
         code, text = "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "bad value for restricted picklist field"
@@ -249,9 +244,6 @@ class SalesforceFake(Vendor):
         elif wrong.kind == "required":
             code = "REQUIRED_FIELD_MISSING"
         return _salesforce_error(400, code, text, **more)
-
-    def missing(self, request: VendorRequest) -> VendorResponse:
-        return _salesforce_error(404, "NOT_FOUND", "The requested resource does not exist")
 
     def route(self, request: VendorRequest) -> VendorResponse:
         path = _SALESFORCE_PATH.sub("", request.path).rstrip("/")
@@ -372,10 +364,6 @@ def _passes_soql_test(row: dict[str, Any], test: str) -> bool:
     return is_same is (match["sign"] == "=")
 
 
-def _salesforce_error(status: int, code: str, message: str, **more: Any) -> VendorResponse:
-    return VendorResponse(status, [{"errorCode": code, "message": message, **more}])
-
-
 ZOHO_TOKEN = "zoho-token"  # noqa: S105 - of a CRM in memory
 _ZOHO_LEADS: Final = "/crm/v6/Leads"
 _COQL: Final = re.compile(r"from Leads where (?P<where>.+) order by (?P<order>\w+).* limit (?P<limit>\d+)$")
@@ -385,10 +373,16 @@ _COQL_TEST: Final = re.compile(
 _ZOHO_TYPES: Final = {FieldKind.EMAIL: "email", FieldKind.PHONE: "phone", FieldKind.CHOICE: "picklist"}
 
 
+def _zoho_error(code: str, **details: str) -> dict[str, Any]:
+    return {"code": code, "details": details, "message": "invalid data", "status": "error"}
+
+
 class ZohoFake(Vendor):
     """Zoho CRM in memory: errors are part of the record, and unknown fields are ignored."""
 
     credential = f"Zoho-oauthtoken {ZOHO_TOKEN}"
+    expired = VendorResponse(401, _zoho_error("INVALID_TOKEN"))
+    throttled = VendorResponse(429, _zoho_error("TOO_MANY_REQUESTS"))
 
     def __init__(self) -> None:
         # Leads as an organisation has them once an administrator has made our field.
@@ -404,12 +398,6 @@ class ZohoFake(Vendor):
             CrmField(ZOHO_ID, "Contatto Lead ID"),
         ]
         super().__init__(ZOHO_ID, listed, "Email", ZOHO_ID)
-
-    def expired(self) -> VendorResponse:
-        return VendorResponse(401, _zoho_error("INVALID_TOKEN"))
-
-    def throttled(self) -> VendorResponse:
-        return VendorResponse(429, _zoho_error("TOO_MANY_REQUESTS"))
 
     def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
         code = {"exists": "DUPLICATE_DATA", "required": "MANDATORY_NOT_FOUND"}.get(wrong.kind, "INVALID_DATA")
@@ -484,10 +472,6 @@ class ZohoFake(Vendor):
         return VendorResponse(200, {"data": matches[:most], "info": page})
 
 
-def _zoho_error(code: str, **details: str) -> dict[str, Any]:
-    return {"code": code, "details": details, "message": "invalid data", "status": "error"}
-
-
 def _passes_coql_test(row: dict[str, Any], test: re.Match[str]) -> bool:
     has, value = str(row.get(test["name"]) or ""), test["value"] or ""
     if test["sign"] == "is not null":
@@ -507,10 +491,17 @@ _PIPEDRIVE_LISTS: Final = {"emails": "email", "phones": "phone"}
 _PIPEDRIVE_SEARCH_FIELDS: Final = {"email": "email", "phone": "phone", "custom_fields": PIPEDRIVE_ID_FIELD}
 
 
+def _pipedrive_error(status: int, text: str) -> VendorResponse:
+    return VendorResponse(status, {"success": False, "error": text, "error_info": "", "data": None})
+
+
 class PipedriveFake(Vendor):
     """Pipedrive in memory: it accepts a second person with the same e-mail address."""
 
     header, credential = "x-api-token", PIPEDRIVE_TOKEN
+    expired = _pipedrive_error(401, "unauthorized access")
+    throttled = _pipedrive_error(429, "rate limit exceeded")
+    missing = _pipedrive_error(404, "not found")
 
     def __init__(self) -> None:
         # Persons as a company has them once it has made our field; two persons may have one e-mail address.
@@ -525,18 +516,9 @@ class PipedriveFake(Vendor):
         super().__init__(PIPEDRIVE_ID_FIELD, listed)
         self.deals: list[dict[str, Any]] = []
 
-    def expired(self) -> VendorResponse:
-        return _pipedrive_error(401, "unauthorized access")
-
-    def throttled(self) -> VendorResponse:
-        return _pipedrive_error(429, "rate limit exceeded")
-
     def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
         text = "does not exist" if wrong.kind == "field" else "validation failed"
         return _pipedrive_error(400, f"{wrong.subject}: {text}")
-
-    def missing(self, request: VendorRequest) -> VendorResponse:
-        return _pipedrive_error(404, "not found")
 
     def route(self, request: VendorRequest) -> VendorResponse:
         if request.path == "/api/v2/deals":
@@ -620,10 +602,6 @@ def _pipedrive_data(data: Any, status: int = 200) -> VendorResponse:
     return VendorResponse(status, {"success": True, "data": data})
 
 
-def _pipedrive_error(status: int, text: str) -> VendorResponse:
-    return VendorResponse(status, {"success": False, "error": text, "error_info": "", "data": None})
-
-
 GOOGLE_TOKEN = "google-token"  # noqa: S105 - of a CRM in memory
 SPREADSHEET: Final = "1BxiMVs0XRA5nF"
 SHEET: Final = "Leads"
@@ -632,11 +610,17 @@ _SHEET_RANGE: Final = re.compile(
 )
 
 
+def _google_error(status: int, code: str) -> VendorResponse:
+    return VendorResponse(status, {"error": {"code": status, "message": code.lower(), "status": code}})
+
+
 class GoogleSheetsFake(Vendor):
     """One sheet as rows of texts; ``crm`` knows its columns as fields and has no records."""
 
     credential = f"Bearer {GOOGLE_TOKEN}"
     has_merges = False
+    expired = _google_error(401, "UNAUTHENTICATED")
+    throttled = _google_error(429, "RESOURCE_EXHAUSTED")
 
     def __init__(self, head: tuple[str, ...] = ()) -> None:
         self.rows: list[list[str]] = [list(head)] if head else []
@@ -649,12 +633,6 @@ class GoogleSheetsFake(Vendor):
 
     def remove(self, record_id: str) -> None:
         self.rows.pop()
-
-    def expired(self) -> VendorResponse:
-        return _google_error(401, "UNAUTHENTICATED")
-
-    def throttled(self) -> VendorResponse:
-        return _google_error(429, "RESOURCE_EXHAUSTED")
 
     def route(self, request: VendorRequest) -> VendorResponse:
         path, home = unquote(request.path), f"/v4/spreadsheets/{SPREADSHEET}"
@@ -716,7 +694,3 @@ class GoogleSheetsFake(Vendor):
         self.rows += [["" if value is None else str(value) for value in row] for row in body["values"]]
         updates = {"spreadsheetId": SPREADSHEET, "updatedRows": len(body["values"])}
         return VendorResponse(200, {"spreadsheetId": SPREADSHEET, "tableRange": cells, "updates": updates})
-
-
-def _google_error(status: int, code: str) -> VendorResponse:
-    return VendorResponse(status, {"error": {"code": status, "message": code.lower(), "status": code}})

@@ -24,8 +24,22 @@ _ODOO_ID: Final = "external id"
 _ODOO_TYPES: Final = {FieldKind.CHOICE: "selection", FieldKind.NUMBER: "float"}
 
 
+def _odoo_result(result: Any) -> VendorResponse:
+    return VendorResponse(200, {"jsonrpc": "2.0", "id": 1, "result": result})
+
+
+def _odoo_fault(name: str, message: str) -> VendorResponse:
+    data = {"name": name, "message": message, "arguments": [message], "debug": ""}
+    error = {"code": 200, "message": "Odoo Server Error", "data": data}
+    return VendorResponse(200, {"jsonrpc": "2.0", "id": 1, "error": error})
+
+
 class OdooFake(Vendor):
     """Odoo in memory: the status is always 200, and the body has the exception."""
+
+    expired = _odoo_fault("odoo.http.SessionExpiredException", "Session expired")
+    throttled = VendorResponse(429, "too many requests")
+    missing = _odoo_fault("odoo.exceptions.MissingError", "Record does not exist or has been deleted.")
 
     def __init__(self) -> None:
         # Leads as a new database has them; external ids stand in a table of their own.
@@ -41,30 +55,20 @@ class OdooFake(Vendor):
         ]
         super().__init__(_ODOO_ID, listed)
 
-    def expired(self) -> VendorResponse:
-        return _odoo_fault(1, "odoo.http.SessionExpiredException", "Session expired")
-
-    def throttled(self) -> VendorResponse:
-        return VendorResponse(429, "too many requests")
-
     def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
         text = f"Invalid field '{wrong.subject}' on model 'crm.lead'"
-        return _odoo_fault(request.json()["id"], "builtins.ValueError", text)
-
-    def missing(self, request: VendorRequest) -> VendorResponse:
-        text = "Record does not exist or has been deleted."
-        return _odoo_fault(request.json()["id"], "odoo.exceptions.MissingError", text)
+        return _odoo_fault("builtins.ValueError", text)
 
     def route(self, request: VendorRequest) -> VendorResponse:
-        call = request.json()
-        args = call["params"]["args"]
-        if call["params"]["service"] == "common":
+        params = request.json()["params"]
+        args = params["args"]
+        if params["service"] == "common":
             is_right = args[:3] == [ODOO_DATABASE, ODOO_USER, ODOO_KEY]
-            return _odoo_result(call["id"], ODOO_UID if is_right else False)
+            return _odoo_result(ODOO_UID if is_right else False)
         if args[:3] != [ODOO_DATABASE, ODOO_UID, ODOO_KEY]:
-            return _odoo_fault(call["id"], "odoo.exceptions.AccessDenied", "Access Denied")
+            return _odoo_fault("odoo.exceptions.AccessDenied", "Access Denied")
         model, method, values, *more = args[3:]
-        return _odoo_result(call["id"], self._act(model, method, values, more[0] if more else {}))
+        return _odoo_result(self._act(model, method, values, more[0] if more else {}))
 
     def _act(self, model: str, method: str, args: list[Any], words: dict[str, Any]) -> Any:
         if model == "ir.model.data":
@@ -158,16 +162,6 @@ def _passes_odoo_clause(row: dict[str, Any], name: str, sign: str, value: Any) -
     return bool(has >= value) if sign == ">=" else bool(has == value)
 
 
-def _odoo_result(number: Any, result: Any) -> VendorResponse:
-    return VendorResponse(200, {"jsonrpc": "2.0", "id": number, "result": result})
-
-
-def _odoo_fault(number: Any, name: str, message: str) -> VendorResponse:
-    data = {"name": name, "message": message, "arguments": [message], "debug": ""}
-    error = {"code": 200, "message": "Odoo Server Error", "data": data}
-    return VendorResponse(200, {"jsonrpc": "2.0", "id": number, "error": error})
-
-
 TRYTON_DATABASE, TRYTON_USER, TRYTON_PASSWORD = "crm", "sync", "tryton-password"
 _TRYTON_UID, _TRYTON_TOKEN = 7, "0" * 32
 TRYTON_SESSION: Final = base64.b64encode(f"{TRYTON_USER}:{_TRYTON_UID}:{_TRYTON_TOKEN}".encode()).decode()
@@ -179,6 +173,7 @@ class TrytonFake(Vendor):
     """Tryton in memory: an exception is in the body of an answer 200."""
 
     credential = f"Session {TRYTON_SESSION}"
+    expired = VendorResponse(401, {"error": "Unauthorized"})
 
     def __init__(self) -> None:
         # Parties with a name, their contact mechanisms by kind, and an identifier.
@@ -186,9 +181,6 @@ class TrytonFake(Vendor):
         listed += [CrmField("name", "Name"), CrmField(_TRYTON_ID, "Identifier"), CrmField("code", "Code")]
         super().__init__(_TRYTON_ID, listed, "code")
         self.confirmed: set[str] = set()
-
-    def expired(self) -> VendorResponse:
-        return VendorResponse(401, {"error": "Unauthorized"})
 
     def answer(self, request: VendorRequest) -> VendorResponse:
         call = request.json()
@@ -331,6 +323,9 @@ class BottleFake(Vendor):
     """BottleCRM in memory; it ignores fields that it does not have."""
 
     credential = f"Bearer {BOTTLECRM_TOKEN}"
+    expired = VendorResponse(401, {"detail": "Invalid token."})
+    throttled = VendorResponse(429, {"detail": "Request was throttled."})
+    missing = VendorResponse(404, {"detail": "No Lead matches the given query."})
 
     def __init__(self) -> None:
         # Leads as a new organisation has them: one for each e-mail address.
@@ -344,20 +339,11 @@ class BottleFake(Vendor):
         ]
         super().__init__(_BOTTLECRM_ID, listed, "email")
 
-    def expired(self) -> VendorResponse:
-        return VendorResponse(401, {"detail": "Invalid token."})
-
-    def throttled(self) -> VendorResponse:
-        return VendorResponse(429, {"detail": "Request was throttled."})
-
     def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
         name, text = wrong.subject, f"{wrong.subject} is not a valid choice."
         if wrong.kind == "exists":
             name, text = "email", "Another lead in this organisation already uses that email address."
         return VendorResponse(400, {"error": True, "errors": {name: [text]}})
-
-    def missing(self, request: VendorRequest) -> VendorResponse:
-        return VendorResponse(404, {"detail": "No Lead matches the given query."})
 
     def route(self, request: VendorRequest) -> VendorResponse:
         path = request.path.removeprefix(_BOTTLECRM_LEADS).strip("/")
@@ -407,13 +393,12 @@ _WEBHOOK_ID = "id"
 class WebhookReceiver(Vendor):
     """A webhook receiver with one record for each lead; it accepts any field."""
 
+    expired = VendorResponse(503)
+
     def __init__(self) -> None:
         names = (_WEBHOOK_ID, "email", "phone", "name", "note")
         super().__init__(_WEBHOOK_ID, (CrmField(name, name) for name in names))
         self.seen: set[str] = set()
-
-    def expired(self) -> VendorResponse:
-        return VendorResponse(503)
 
     def route(self, request: VendorRequest) -> VendorResponse:
         message_id, at = request.headers.get("webhook-id", ""), request.headers.get("webhook-timestamp", "0")

@@ -242,6 +242,10 @@ class Vendor(ABC):
     credential: ClassVar = ""
     """Value of the header; empty where a route checks requests itself."""
     has_merges: ClassVar = True
+    expired = VendorResponse(401)
+    """Response to an expired token or session."""
+    throttled = VendorResponse(429)
+    missing = VendorResponse(404)
 
     def __init__(self, our_id: str, fields: Iterable[CrmField], *unique: str) -> None:
         self.crm = MemoryCrm({crm_field.name: crm_field for crm_field in fields}, our_id, set(unique))
@@ -257,13 +261,13 @@ class Vendor(ABC):
 
     def answer(self, request: VendorRequest) -> VendorResponse:
         if self.credential and request.headers.get(self.header) != self.credential:
-            return self.expired()
+            return self.expired
         try:
             return self.route(request)
         except WrongValue as wrong:
             return self.refuse(request, wrong)
         except KeyError:
-            return self.missing(request)
+            return self.missing
 
     @abstractmethod
     def route(self, request: VendorRequest) -> VendorResponse:
@@ -273,18 +277,9 @@ class Vendor(ABC):
             WrongValue, KeyError: a write is refused; a record is not there.
         """
 
-    @abstractmethod
-    def expired(self) -> VendorResponse:
-        """Return the response to an expired token or session."""
-
-    def throttled(self) -> VendorResponse:
-        return VendorResponse(429)
-
     def refuse(self, request: VendorRequest, wrong: WrongValue) -> VendorResponse:
+        """Return the response to a refused write."""
         return VendorResponse(400)
-
-    def missing(self, request: VendorRequest) -> VendorResponse:
-        return VendorResponse(404)
 
 
 class CrmServer:
@@ -358,8 +353,8 @@ class CrmServer:
             self.requests += 1
             fault = self.faults.popleft() if self.faults else None
             fixed_responses: dict[VendorFault | None, VendorResponse] = {
-                VendorFault.EXPIRED: self.vendor.expired(),
-                VendorFault.THROTTLED: replace(self.vendor.throttled(), headers={"retry-after": "1"}),
+                VendorFault.EXPIRED: self.vendor.expired,
+                VendorFault.THROTTLED: replace(self.vendor.throttled, headers={"retry-after": "1"}),
                 VendorFault.DOWN: VendorResponse(503),
                 VendorFault.HTML: VendorResponse(200, "<!doctype html><title>Sign in</title>"),
                 VendorFault.RESET: VendorResponse(0),

@@ -227,13 +227,6 @@ def local(curve: Floats, offset_s: int) -> Floats:
     return np.roll(curve, -round(offset_s / 86_400 * TICKS))
 
 
-def merge_requests(one: Requests, two: Requests) -> Requests:
-    """Return the requests of both in order of time."""
-    order = np.argsort(np.concatenate([one.ts, two.ts]), kind="stable")
-    columns = (np.concatenate([getattr(one, name), getattr(two, name)]) for name in Requests.__slots__)
-    return Requests(*(column[order] for column in columns))
-
-
 @dataclass(frozen=True, slots=True)
 class WorldSetting:
     """Settings that every world has. Money is in micros; ``delay`` stretches all delays of leads."""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from contatto.simulator.worlds.features import LinearSetting, LinearWorld, ThresholdsSetting, ThresholdsWorld
-from contatto.simulator.worlds.game import Game, Run
+from contatto.simulator.worlds.game import EnginePlayer, Game, Program, ProgramError, Run, TimedPlayer
 from contatto.simulator.worlds.metrics import (
     Lifts,
     RunFigures,
@@ -22,7 +22,6 @@ from contatto.simulator.worlds.metrics import (
     true_worth,
 )
 from contatto.simulator.worlds.model import OnDay, World
-from contatto.simulator.worlds.players import EnginePlayer, Program, ProgramError, TimedPlayer
 from contatto.simulator.worlds.policies import POLICIES, play
 from contatto.simulator.worlds.segments import SegmentsSetting, SegmentsWorld
 from contatto.simulator.worlds.tastes import (

@@ -32,7 +32,6 @@ from contatto.simulator.worlds.model import (
     farm_chance,
     logistic_shrinkage,
     make_groups,
-    merge_requests,
     mix_farms,
     normal_nodes,
     set_farm,
@@ -268,7 +267,12 @@ class InterestsWorld(World):
         flow = flow * 3 / ticks
         if flow.sum() < 1:
             return usual
-        return merge_requests(usual, self.draw_requests(day, weights, flow, self.stream + 1))
+        burst = self.draw_requests(day, weights, flow, self.stream + 1)
+        order = np.argsort(np.concatenate([usual.ts, burst.ts]), kind="stable")
+        columns = (
+            np.concatenate([getattr(usual, name), getattr(burst, name)]) for name in Requests.__slots__
+        )
+        return Requests(*(column[order] for column in columns))
 
 
 STRANGER_ZONES: Final = {"FR": "Europe/Paris", "CA": "America/Toronto", "NG": "Africa/Lagos"}
