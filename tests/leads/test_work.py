@@ -13,24 +13,22 @@ from contatto.leads.actions.annotations import (
     add_note,
     add_task,
     assign_lead,
+    change_view,
     edit_note,
     edit_task,
     finish_task,
     keep_view,
     label_lead,
-    pin_view,
     remove_note,
     remove_task,
-    remove_view,
-    share_view,
     unlabel_lead,
 )
 from contatto.leads.actions.records import delete_lead
-from contatto.leads.model import Actor, Lead
+from contatto.leads.model import Actor, Lead, Note
 from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store import listing, records
 from contatto.leads.store.listing import list_labels_of
-from contatto.leads.store.records import find_note, list_notes, list_tasks, list_views
+from contatto.leads.store.records import find_work, list_notes, list_tasks, list_views
 from contatto.leads.store.tables import lead_notes, lead_tasks, lead_views
 from tests import make
 
@@ -142,7 +140,7 @@ def test_another_business_sees_no_note_task_or_label(database: Database, actor: 
     ):
         with pytest.raises(Refused, match="Lead not found"):
             database.write_now(change)
-    assert database.read_now(lambda tx: find_note(tx, "other", lead.id, note.id)) is None
+    assert database.read_now(lambda tx: find_work(tx, "other", lead.id, note.id, Note)) is None
     with pytest.raises(Refused):
         database.write_now(lambda tx: edit_note(tx, stranger, note, "theirs"))
 
@@ -170,12 +168,12 @@ def test_a_view_is_its_makers_until_it_is_shared(database: Database, actor: Acto
 
     assert (names(actor), names(other)) == (["Hot"], [])
     with pytest.raises(Refused, match="View not found"):
-        database.write_now(lambda tx: pin_view(tx, other, view.id, is_pinned=False))
-    database.write_now(lambda tx: share_view(tx, actor, view.id, is_shared=True))
+        database.write_now(lambda tx: change_view(tx, other, view.id, "unpin"))
+    database.write_now(lambda tx: change_view(tx, actor, view.id, "share"))
     assert names(other) == ["Hot"]
     with pytest.raises(Refused, match="Only the member who made this view"):
-        database.write_now(lambda tx: remove_view(tx, other, view.id))
+        database.write_now(lambda tx: change_view(tx, other, view.id, "delete"))
     raw = database.read_now(lambda tx: tx.execute(select(lead_views)).all())
     assert "91234567" not in str(raw)
-    database.write_now(lambda tx: remove_view(tx, actor, view.id))
+    database.write_now(lambda tx: change_view(tx, actor, view.id, "delete"))
     assert names(actor) == []

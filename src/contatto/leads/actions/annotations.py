@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import parse_qsl
 
 from contatto.accounts.actions import forget_kept_pages
@@ -87,11 +87,11 @@ def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen_owner_id: str | None, o
     name = check_member(tx, actor.business_id, owner_id)
     if lead.owner_id != seen_owner_id or not records.record_owner(tx, lead, owner_id):
         members = list_members(tx, BusinessId(actor.business_id))
-        now = next((member.display_name for member in members if member.id == lead.owner_id), "") or LazyText(
-            "Nobody"
-        )
+        owner = next((member.display_name for member in members if member.id == lead.owner_id), "")
         raise Refused(
-            errors.CONFLICT, "Somebody else changed this. The lead now belongs to %(now)s.", now=now
+            errors.CONFLICT,
+            "Somebody else changed this. The lead now belongs to %(now)s.",
+            now=owner or LazyText("Nobody"),
         )
     note_edit(tx, actor, lead.id, HistoryKind.OWNER, name)
     if owner_id and owner_id != actor.member_id:
@@ -265,39 +265,27 @@ def keep_view(tx: Tx, actor: Actor, name: str, query: str, *, is_shared: bool) -
     return view
 
 
-def pin_view(tx: Tx, actor: Actor, view_id: str, *, is_pinned: bool) -> None:
-    """Show a view above the list, or only in the menu. Raises Refused: NOT_FOUND."""
-    view = _seen_view(tx, actor, view_id)
-    records.record_view(tx, actor.business_id, replace(view, is_pinned=is_pinned))
+type ViewChange = Literal["pin", "unpin", "share", "unshare", "delete"]
+"""A pinned view stands above the list, others only in the menu; all of the business see a shared one."""
 
 
-def share_view(tx: Tx, actor: Actor, view_id: str, *, is_shared: bool) -> None:
-    """Let all of the business see a view, or keep it to oneself again.
+def change_view(tx: Tx, actor: Actor, view_id: str, change: ViewChange) -> None:
+    """Change a view that the member sees; only its maker shares or deletes it.
 
     Raises Refused: NOT_FOUND; FORBIDDEN for the view of somebody else.
     """
-    view = _own_view(tx, actor, view_id)
-    records.record_view(tx, actor.business_id, replace(view, is_shared=is_shared))
-
-
-def remove_view(tx: Tx, actor: Actor, view_id: str) -> None:
-    """Delete a view of one's own. Raises Refused: NOT_FOUND; FORBIDDEN for the view of somebody else."""
-    tx.delete(lead_views, actor.business_id, id=_own_view(tx, actor, view_id).id)
-
-
-def _seen_view(tx: Tx, actor: Actor, view_id: str) -> SavedView:
     views = records.list_views(tx, actor.business_id, actor.member_id)
-    matching_view = next((view for view in views if view.id == view_id), None)
-    if matching_view is None:
+    view = next((view for view in views if view.id == view_id), None)
+    if view is None:
         raise Refused(errors.NOT_FOUND, "View not found.")
-    return matching_view
-
-
-def _own_view(tx: Tx, actor: Actor, view_id: str) -> SavedView:
-    view = _seen_view(tx, actor, view_id)
-    if view.member_id != actor.member_id:
+    if change in ("pin", "unpin"):
+        tx.change(lead_views, actor.business_id, view.id, is_pinned=change == "pin")
+    elif view.member_id != actor.member_id:
         raise Refused(errors.FORBIDDEN, "Only the member who made this view can change it.")
-    return view
+    elif change == "delete":
+        tx.delete(lead_views, actor.business_id, id=view.id)
+    else:
+        tx.change(lead_views, actor.business_id, view.id, is_shared=change == "share")
 
 
 MOST_POINTS: Final = 50

@@ -36,6 +36,7 @@ from contatto.leads.model import (
     JobPlan,
     Lead,
     LeadStatus,
+    Note,
     Origin,
     Signal,
 )
@@ -43,7 +44,7 @@ from contatto.leads.rules.importing import ImportEntry, Sheet, UnreadableRow, gu
 from contatto.leads.rules.records import MOVES, read_note
 from contatto.leads.store import records as store
 from contatto.leads.store.intake import list_sharing_leads
-from contatto.leads.store.records import delete_contact_point, delete_lead_label, find_note, list_notes
+from contatto.leads.store.records import delete_contact_point, delete_lead_label, find_work, list_notes
 
 SHOWN_ROWS: Final = 20
 """Rows of each kind that a preview shows."""
@@ -290,7 +291,7 @@ def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
         elif kind == _OWNER and lead.owner_id == new:
             assign_lead(tx, actor, lead.id, new, old or None)
         elif kind == _NOTE:
-            note = find_note(tx, lead.business_id, lead.id, value)
+            note = find_work(tx, lead.business_id, lead.id, value, Note)
             if note is not None and note.revision == 0:
                 remove_note(tx, actor, note)
     refresh_with_twins(tx, lead.business_id, {lead.id}, shared)

@@ -374,11 +374,9 @@ async def post_bulk_merge(
     request: Request, caller: FormCaller, sent: Annotated[_Sent, Form()]
 ) -> RedirectResponse:
     actor = actor_of(caller)
-
-    def join(tx: Tx) -> None:
-        actions.merge_many_leads(tx, actor, sent.keep, sent.ids, sent.reason)
-
-    await context_of(request).db.write(join)
+    await context_of(request).db.write(
+        lambda tx: actions.merge_many_leads(tx, actor, sent.keep, sent.ids, sent.reason)
+    )
     return RedirectResponse(f"/leads/{sent.keep}", 303)
 
 
@@ -514,9 +512,6 @@ async def _draft_page(
         except Refused as refusal:
             problem = refusal
 
-    def load(tx: Tx) -> Any:
-        return foresee_import(tx, caller.business_id, plan)
-
     values = {
         "caller": caller,
         "draft_id": draft.id,
@@ -527,7 +522,9 @@ async def _draft_page(
         "columns": _columns(plan),
         "choices": COLUMN_KINDS,
         "total": len(plan.rows),
-        "preview": None if problem else await context.db.read_long(load),
+        "preview": None
+        if problem
+        else await context.db.read_long(lambda tx: foresee_import(tx, caller.business_id, plan)),
         "error": split_fault(problem, words)[1] if problem else "",
     }
     return context.pages.render(request, "leads/import_draft.html", values, refused=refused)
@@ -584,11 +581,11 @@ async def post_ask(
 ) -> HTMLResponse:
     """Ask before the chosen leads, or all that match by now, are erased; this changes nothing."""
     lead_filter = for_member(read_query(sent.query).lead_filter, caller.subject_id)
-
-    def matching(tx: Tx) -> list[str]:
-        return listing.list_lead_ids_after(tx, caller.business_id, lead_filter, "", MOST_ERASED + 1)
-
-    ids = await context_of(request).db.read(matching) if sent.all else sent.ids
+    ids = sent.ids
+    if sent.all:
+        ids = await context_of(request).db.read(
+            lambda tx: listing.list_lead_ids_after(tx, caller.business_id, lead_filter, "", MOST_ERASED + 1)
+        )
     return await _ask(request, caller, tuple(ids))
 
 
@@ -599,12 +596,8 @@ async def post_erase(request: Request, caller: FormCaller, sent: Annotated[_Sure
     if typed not in (WORD, translator_of(request).gettext(WORD).casefold()):
         return await _ask(request, caller, ids, is_wrong=True)
     actor, plan = actor_of(caller), JobPlan(lead_ids=ids)
-
-    def start(tx: Tx) -> str:
-        return actions.start_job(tx, actor, JobKind.ERASE, plan).id
-
-    job_id = await context_of(request).db.write(start)
-    return RedirectResponse(f"/leads/jobs/{job_id}", 303)
+    job = await context_of(request).db.write(lambda tx: actions.start_job(tx, actor, JobKind.ERASE, plan))
+    return RedirectResponse(f"/leads/jobs/{job.id}", 303)
 
 
 async def _ask(

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import Depends, Form, Request
@@ -19,7 +19,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
 from contatto.kit.values import PageNumber
-from contatto.leads.actions.annotations import keep_view, pin_view, remove_view, share_view
+from contatto.leads.actions.annotations import ViewChange, change_view, keep_view
 from contatto.leads.model import Actor, ContactPoint, Lead, LeadLabel, LeadStatus, SavedView
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules.records import (
@@ -343,11 +343,9 @@ async def post_view(
     """Keep the list as it is shown; the query is read and written anew, so only known words are kept."""
     query = read_query(sent.query)
     actor = actor_of(caller)
-
-    def keep(tx: Tx) -> SavedView:
-        return keep_view(tx, actor, sent.name, query.query, is_shared=sent.shared)
-
-    await context_of(request).db.write(keep)
+    await context_of(request).db.write(
+        lambda tx: keep_view(tx, actor, sent.name, query.query, is_shared=sent.shared)
+    )
     return RedirectResponse(query.href(), 303)
 
 
@@ -356,18 +354,9 @@ async def post_view_change(
     request: Request,
     caller: FormCaller,
     view_id: str,
-    do: Annotated[Literal["pin", "unpin", "share", "unshare", "delete"], Form()],
+    do: Annotated[ViewChange, Form()],
     query: Annotated[str, Form(max_length=8_000)] = "",
 ) -> RedirectResponse:
     actor = actor_of(caller)
-
-    def change(tx: Tx) -> None:
-        if do == "delete":
-            remove_view(tx, actor, view_id)
-        elif do in ("pin", "unpin"):
-            pin_view(tx, actor, view_id, is_pinned=do == "pin")
-        else:
-            share_view(tx, actor, view_id, is_shared=do == "share")
-
-    await context_of(request).db.write(change)
+    await context_of(request).db.write(lambda tx: change_view(tx, actor, view_id, do))
     return RedirectResponse(read_query(query).href(), 303)

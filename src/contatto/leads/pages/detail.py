@@ -30,10 +30,11 @@ from contatto.leads.model import (
     HistoryKind,
     Lead,
     LeadStatus,
-    Merge,
+    Note,
     Origin,
     Picks,
     RejectedContact,
+    Task,
     Tombstone,
 )
 from contatto.leads.pages.center import PostedForm, actor_of, rows_of
@@ -52,7 +53,7 @@ from contatto.leads.rules.records import (
 )
 from contatto.leads.store import listing, records
 from contatto.leads.store.jobs import find_tombstone
-from contatto.leads.store.records import find_merge, find_note, find_task, list_equal_points, list_row_ids
+from contatto.leads.store.records import find_merge, find_work, list_equal_points, list_row_ids
 from contatto.measurement import store as measurement
 from contatto.measurement.actions import list_touches_known
 from contatto.measurement.model import Attribution, ConversionKind, TouchKind
@@ -547,7 +548,7 @@ async def post_note(posted: PostedLead, sent: Annotated[_Note, Form()]) -> Respo
 @router.post("/leads/{lead_id}/notes/{note_id}", Permission.WRITE_LEADS)
 async def post_note_change(posted: PostedLead, note_id: str, sent: Annotated[_Change, Form()]) -> Response:
     def change(tx: Tx) -> None:
-        note = find_note(tx, posted.caller.business_id, posted.lead_id, note_id)
+        note = find_work(tx, posted.caller.business_id, posted.lead_id, note_id, Note)
         if note is None:
             raise Refused(errors.NOT_FOUND, "Somebody deleted this note.")
         if note.revision != sent.seen:
@@ -573,7 +574,7 @@ async def post_task(posted: PostedLead, sent: Annotated[_Task, Form()]) -> Respo
 @router.post("/leads/{lead_id}/tasks/{task_id}", Permission.WRITE_LEADS)
 async def post_task_change(posted: PostedLead, task_id: str, sent: Annotated[_Change, Form()]) -> Response:
     def change(tx: Tx) -> None:
-        task = find_task(tx, posted.caller.business_id, posted.lead_id, task_id)
+        task = find_work(tx, posted.caller.business_id, posted.lead_id, task_id, Task)
         if task is None:
             raise Refused(errors.NOT_FOUND, "Somebody deleted this task.")
         if task.revision != sent.seen:
@@ -628,11 +629,9 @@ async def post_merge(
     target_id, source_id = (lead_id, other_id) if sent.keep == "one" else (other_id, lead_id)
     picks = Picks(*(picked != sent.keep for picked in (sent.name, sent.status, sent.owner)))
     actor = actor_of(caller)
-
-    def merge(tx: Tx) -> Merge:
-        return actions.merge_leads(tx, actor, target_id, source_id, picks, sent.reason)
-
-    await context_of(request).db.write(merge)
+    await context_of(request).db.write(
+        lambda tx: actions.merge_leads(tx, actor, target_id, source_id, picks, sent.reason)
+    )
     return RedirectResponse(f"/leads/{target_id}", 303)
 
 

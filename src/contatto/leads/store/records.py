@@ -340,17 +340,16 @@ def _list_work[W: (Note, Task)](tx: Tx, business_id: str, lead_id: str, shape: t
     ]
 
 
-def find_note(tx: Tx, business_id: str, lead_id: str, note_id: str) -> Note | None:
-    return next((note for note in list_notes(tx, business_id, lead_id) if note.id == note_id), None)
+def find_work[W: (Note, Task)](
+    tx: Tx, business_id: str, lead_id: str, work_id: str, shape: type[W]
+) -> W | None:
+    """Return a note or a task of a lead, with its text opened."""
+    return next((work for work in _list_work(tx, business_id, lead_id, shape) if work.id == work_id), None)
 
 
 def list_notes(tx: Tx, business_id: str, lead_id: str) -> list[Note]:
     """Return a lead's notes, newest first, with their texts opened."""
     return _list_work(tx, business_id, lead_id, Note)[::-1]
-
-
-def find_task(tx: Tx, business_id: str, lead_id: str, task_id: str) -> Task | None:
-    return next((task for task in list_tasks(tx, business_id, lead_id) if task.id == task_id), None)
 
 
 def list_tasks(tx: Tx, business_id: str, lead_id: str) -> list[Task]:
@@ -401,12 +400,6 @@ def list_views(tx: Tx, business_id: str, member_id: str) -> list[SavedView]:
 def count_views(tx: Tx, business_id: str, member_id: str) -> int:
     own = rows_of(lead_views, business_id, member_id=member_id)
     return int(tx.scalar(select(func.count()).where(*own)))
-
-
-def record_view(tx: Tx, business_id: str, view: SavedView) -> None:
-    """Save the name of a view, and whether it is shared and pinned."""
-    marks = {"is_shared": view.is_shared, "is_pinned": view.is_pinned}
-    tx.change(lead_views, business_id, view.id, name=view.name, **marks)
 
 
 MOVING: Final = {
