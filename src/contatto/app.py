@@ -1,4 +1,4 @@
-"""The web app: every route in one table, what surrounds them, and how refusals are answered."""
+"""Web app: all routes in one table, middleware, and answers to refusals."""
 
 import asyncio
 import os
@@ -183,24 +183,24 @@ SHOWS_CONTACTS: Final[Mapping[str, ReadAudit]] = {
 """Read audit of routes that show contact values, by method and path."""
 API_PREFIX: Final = "/open_api/"
 NEEDED_PORTS: Final = (LeadPorts, ChargePort)
-"""Without these nothing starts: a rule that is kept through one of them would fail silently."""
+"""The app does not start without these ports: a rule that uses one would fail silently."""
 OPEN_PATHS: Final = frozenset(
     route.path
     for route in ROUTES
     if route.path.startswith(API_PREFIX) and route.access.credential is not Credential.PROGRAM
 )
-"""Paths of the API without a token in the header: an auth code or an app's secret lets programs in."""
+"""Paths of the API without a token in the header, but with an auth code or the secret of an app."""
 PUBLIC_PATHS: Final = ("/static/", "/form-pictures/")
-"""What the same bytes are for everybody, so that browsers and proxies may keep it; nothing else is stored."""
+"""Answers that are the same for everybody, so that browsers and proxies may cache them."""
 _JSON_PREFIXES: Final = ("/webhooks/", "/integrations/webhooks/", "/delivery/", "/t/", "/media")
 _CUSTOMERS: Final = ("/chat/", "/form/", "/t/", "/form-pictures/", "/media")
-"""What customers come to: what goes wrong there is told on a page that knows no log-in."""
+"""Paths of customers, whose error pages do not mention the log-in."""
 _CHAT_API: Final = re.compile(r"/chat/[^/]+/(?!embed$)")
-"""All below the page of a chat: a customer has nothing to do with the log-in of members."""
+"""Requests of a chat page, which are answered in JSON."""
 
 
 class _Assets(StaticFiles):
-    """Static files: for ever when the address carries a hash, else asked for again each time."""
+    """Static files, cached for a year when the address has a hash, else revalidated each time."""
 
     def file_response(
         self,
@@ -216,10 +216,10 @@ class _Assets(StaticFiles):
 
 
 def open_context(installation: Installation, clock: Clock | None = None) -> Context:
-    """Open storage and all else that the edges need; close it with ``context.db.close()``.
+    """Open the context of an installation; close it with ``context.db.close()``.
 
     Raises:
-        MissingPart: a port that capabilities rely on was not handed in.
+        MissingPart: a needed port is missing.
     """
     for port in NEEDED_PORTS:
         installation.ports[port]
@@ -247,7 +247,7 @@ def create_app(context: Context) -> FastAPI:
     app.state.context = context
     app.state.access = ACCESS
     app.state.resources = context.installation.resources(context.db, context.settings)
-    app.router.routes.extend([*HOT_ROUTES, *_studied_routes()])
+    app.router.routes.extend([*HOT_ROUTES, *_grouped_routes()])
     app.router.default = redirect_slashes(app.router)
     app.add_route("/docs", _show_docs, include_in_schema=False)
     # Made when first asked for. Assigning it is FastAPI's own way to change it.
@@ -278,7 +278,7 @@ def create_app(context: Context) -> FastAPI:
 
 
 class _App(FastAPI):
-    """The framework's app, with a short way to direct routes past its layers."""
+    """FastAPI app with a fast path for direct routes."""
 
     secured: Callable[[ASGIApp], ASGIApp]
 
@@ -288,8 +288,8 @@ class _App(FastAPI):
 
 
 @cache
-def _studied_routes() -> list[BaseRoute]:
-    """Return the routes of all capabilities, so that FastAPI studies their parameters only once."""
+def _grouped_routes() -> list[BaseRoute]:
+    """Return all routes in groups; cached, so that FastAPI analyses their parameters only once."""
     return grouped(ROUTES)
 
 
@@ -380,7 +380,7 @@ _NEXT_PAGES: Final = {
     errors.SIGN_IN: ("/login", N_("Log in")),
     errors.NO_AD_ACCOUNT: ("/settings/ad-accounts", N_("Ad accounts")),
 }
-"""The page where a refusal can be mended, and the words of the link to it."""
+"""Page and link text that help with a refusal."""
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""Routes with access rules, callers of requests, and their entries in the audit log."""
+"""Access rules of routes, callers of requests, their audit entries and kept answers."""
 
 import re
 import time
@@ -64,7 +64,7 @@ from contatto.ui.requests import bind_database, context_of, part_of
 API_HEADER: Final = "access-token"
 _LOOK: Final = "look"
 LOOK_RECORD: Final = "look_record"
-"""In a request's state: what the audit log says of the look that its answer is."""
+"""Key in a request's state: the audit record of the contact data that its answer shows."""
 _NOTE_USE_EVERY: Final = timedelta(minutes=5)
 
 
@@ -244,12 +244,12 @@ async def find_token_caller(request: Request, token: str) -> Caller:
 
 
 async def note_caller(request: Request, caller: Caller) -> Caller:
-    """Note who is behind a request, and wait for its turn.
+    """Set the caller of a request, and wait for its turn.
 
     The audit entry of a POST follows its first write from here on.
 
     Raises:
-        Refused: FORBIDDEN or NO_SCOPE, when the table of routes asks for more than the caller has.
+        Refused: FORBIDDEN or NO_SCOPE, when the route needs a permission that the caller lacks.
     """
     table: Mapping[str, Access] = request.app.state.access
     route = getattr(request.scope.get("route"), "path", "")
@@ -261,7 +261,7 @@ async def note_caller(request: Request, caller: Caller) -> Caller:
     request.state.caller, request.state.seen = caller, ContactReads()
     is_change, fields = request.method == "POST", dict[str, Any]()
     if is_change:  # fields of the path, address and JSON body; those of a form are left unread
-        fields = _addressed(request)
+        fields = _url_fields(request)
         if request.headers.get("content-type", "").startswith("application/json"):
             try:
                 body = await request.json()
@@ -277,7 +277,7 @@ async def note_caller(request: Request, caller: Caller) -> Caller:
             result_fields = result if isinstance(result, dict) else structs.asdict(result)
             created = objects_of(result_fields)
         named = " ".join(dict.fromkeys(f"{objects_of(fields)} {created}".split()))
-        append_audit_record(tx, _deed(caller, request.scope, named))
+        append_audit_record(tx, _record_of(caller, request.scope, named))
         request.state.is_written = True
 
     db = request.app.state.context.db
@@ -339,7 +339,7 @@ def contact_reads_of(request: Request) -> ContactReads:
     return reads
 
 
-def _deed(caller: Caller, scope: Scope, objects: str) -> AuditRecord:
+def _record_of(caller: Caller, scope: Scope, objects: str) -> AuditRecord:
     request_id = scope["state"]["request_id"]
     actor = (caller.business_id, caller.subject_id, caller.display_name)
     return AuditRecord(*actor, _act(scope), objects, request_id)
@@ -386,7 +386,7 @@ def record_act(tx: Tx, request: Request, member: Member, act: str, objects: str 
     append_audit_record(tx, AuditRecord(*actor, act, objects, request.state.request_id))
 
 
-def _addressed(request: Request) -> dict[str, Any]:
+def _url_fields(request: Request) -> dict[str, Any]:
     """Return the fields of a request's path and address."""
     return {**request.query_params, **request.path_params}
 
@@ -396,13 +396,13 @@ def _act(scope: Scope) -> str:
 
 
 class AuditLayer:
-    """Writes down whose contact values an answer shows, before its first byte leaves.
+    """Middleware that logs reads of contact data before the first byte of an answer.
 
-    A change is in the log with its own entry, so what its answer shows needs none, unless it is a file.
+    A change has its own entry in the log, so the contact data in its answer needs none, unless it is a file.
 
     Args:
-        app: what is wrapped.
-        shows: the routes that show or hand out contact values, and how looks through each are written down.
+        app: wrapped app.
+        shows: routes that show contact data, and how reads through each are logged.
     """
 
     def __init__(self, app: ASGIApp, shows: Mapping[str, ReadAudit]) -> None:
@@ -427,7 +427,7 @@ class AuditLayer:
         await self.app(scope, receive, send_noted if scope["type"] == "http" else send)
 
     def _begin(self, scope: Scope) -> None:
-        """Begin to write a look down, if this is one; a page is made meanwhile."""
+        """Begin to log a read of contact data, if this is one; the page is rendered meanwhile."""
         state: dict[str, Any] = scope["state"]
         look = self.shows.get(f"{scope['method']} {getattr(scope.get('route'), 'path', '')}")
         if "caller" not in state or state.get("is_refused") or _LOOK in state:
@@ -441,8 +441,8 @@ class AuditLayer:
             fresh = self.late.fresh(caller.subject_id, act, fresh, context.clock.now())
             if not fresh:
                 return
-        objects = objects_of(_addressed(request) | state.get("named", {}))
-        audit_record = _deed(caller, scope, objects)
+        objects = objects_of(_url_fields(request) | state.get("named", {}))
+        audit_record = _record_of(caller, scope, objects)
         # The record lists the ids that a read showed, without its own object.
         named = set(audit_record.object.split())
         counts = {kind: len(ids) for kind, ids in seen.ids.items()} | seen.counts

@@ -8,8 +8,7 @@ from starlette.responses import HTMLResponse
 from contatto.accounts.auth import PageCaller, page_routes
 from contatto.accounts.model import Permission
 from contatto.guide.rules import STEP_PAGES, STEP_TEXTS, Step
-from contatto.home.actions import load_home
-from contatto.home.model import AdFigures
+from contatto.home.actions import AdFigures, load_home
 from contatto.kit.db.database import CachedCounts
 from contatto.ui.requests import context_of, part_of
 
