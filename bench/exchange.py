@@ -15,7 +15,7 @@ from typing import Final
 from bench.exchange_parts.forum import Forum, open_forum
 from bench.harness import Report, options, percentile, process_rss_mib
 from contatto.delivery.actions.serving import AdServer, serve_placement
-from contatto.delivery.model import AdRequest
+from contatto.delivery.rules import AdRequest
 from contatto.kit.db.database import act_for
 from contatto.measurement.rules import TRACKING_KEY
 

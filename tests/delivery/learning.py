@@ -10,7 +10,7 @@ from contatto.delivery.actions import ledger
 from contatto.delivery.actions.ledger import load_added, read_record
 from contatto.delivery.actions.serving import AdServer, serve_ad
 from contatto.delivery.actions.training import Trainer
-from contatto.delivery.model import AdRequest, ServedAd
+from contatto.delivery.rules import AdRequest, ServedAd
 from contatto.inbox.model import ConversationStarted
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx

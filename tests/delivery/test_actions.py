@@ -12,7 +12,7 @@ from contatto.ads.model import BudgetMode, NodeKind, NodeStatus, Pacing
 from contatto.capture.actions import turn_off_capture
 from contatto.delivery.actions.ledger import PROMISE_US
 from contatto.delivery.actions.serving import AdServer, SnapshotCache, load_snapshot, serve_ad
-from contatto.delivery.model import AdRequest, ServedAd, Snapshot
+from contatto.delivery.rules import AdRequest, ServedAd, Snapshot
 from contatto.kit.concurrency import FRESH, TOO_OLD
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx

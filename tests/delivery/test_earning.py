@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from contatto.delivery.actions import ledger
-from contatto.delivery.model import ServedAd
+from contatto.delivery.rules import ServedAd
 from contatto.inbox.model import ConversationMarkedSpam, ConversationStarted
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx

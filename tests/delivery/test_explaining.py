@@ -14,9 +14,8 @@ from contatto.ads.model import AdGroup, NodeFilter, Page
 from contatto.ads.store import list_ads_by_name, list_nodes
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.actions.training import Trainer
-from contatto.delivery.model import TrialDay
 from contatto.delivery.pages import factor_text
-from contatto.delivery.rules import BUCKETS, OURS
+from contatto.delivery.rules import BUCKETS, OURS, TrialDay
 from contatto.delivery.store import save_influences, save_tallies, save_trial_days
 from contatto.kit.db.tx import Tx
 from contatto.leads.model import HeldBin, HeldOut, LeadModel, ReasonGroup

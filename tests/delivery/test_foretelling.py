@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from contatto.delivery.actions.results import evaluate_log
 from contatto.delivery.actions.training import Trainer, list_curves, purge_log
-from contatto.delivery.rules import draw_bins, draw_losses, round_up
+from contatto.delivery.pages import draw_bins, draw_losses, round_up
 from contatto.delivery.store import list_tallies
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock

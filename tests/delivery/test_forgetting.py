@@ -8,7 +8,7 @@ from contatto.delivery.actions.ledger import forget_viewers, read_record
 from contatto.delivery.actions.results import explain_decision
 from contatto.delivery.actions.serving import serve_ad
 from contatto.delivery.actions.training import Trainer
-from contatto.delivery.model import ServedAd
+from contatto.delivery.rules import ServedAd
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock
 from contatto.leads.model import ErasedPeople

@@ -15,7 +15,7 @@ from contatto.ads.actions.campaigns import AdGroupChanges, update_ad_group
 from contatto.ads.model import NodeStatus, Pacing
 from contatto.delivery.actions.results import Verdict, explain_decision
 from contatto.delivery.actions.serving import AdServer, seed_of, serve_ad
-from contatto.delivery.model import ServedAd
+from contatto.delivery.rules import ServedAd
 from contatto.kit.db.database import Database, open_database
 from contatto.kit.db.tx import FixedClock, SystemClock, Tx
 from contatto.kit.vault import Vault

@@ -17,8 +17,7 @@ from contatto.delivery.actions.training import (
     relearn_in_process,
     relearning_studies,
 )
-from contatto.delivery.model import LossComparison, Relearning, Stage
-from contatto.delivery.rules import judge_candidate
+from contatto.delivery.rules import LossComparison, Relearning, Stage, judge_candidate
 from contatto.delivery.store import find_relearning, list_models
 from contatto.kit.background import Study
 from contatto.kit.db.database import Database

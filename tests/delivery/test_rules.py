@@ -24,9 +24,10 @@ from contatto.ads.model import (
     Spent,
     ViewWindow,
 )
-from contatto.delivery.model import AdRequest, Candidate
 from contatto.delivery.rules import (
+    AdRequest,
     BudgetRequest,
+    Candidate,
     budget_left,
     charge_left,
     compare_terms,

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 
 from contatto.delivery import store as delivery_store
 from contatto.delivery.actions.serving import AdServer, serve_placement
-from contatto.delivery.model import AdRequest, ServedAd
+from contatto.delivery.rules import AdRequest, ServedAd
 from contatto.kit.db.database import Database, act_for
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_id

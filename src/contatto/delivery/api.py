@@ -25,8 +25,7 @@ from contatto.delivery.actions.results import (
 )
 from contatto.delivery.actions.serving import AdServer, RecentCallers, serve_ad, serve_placement
 from contatto.delivery.actions.training import list_curves
-from contatto.delivery.model import AdRequest
-from contatto.delivery.rules import OURS, Arm
+from contatto.delivery.rules import OURS, AdRequest, Arm
 from contatto.delivery.store import find_influences, find_newest_version, list_states
 from contatto.kit import errors
 from contatto.kit.api_types import (

@@ -1,9 +1,10 @@
 """Pages of delivery: learning of ad groups, decisions, the model, and statements."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from math import log
+from math import ceil, floor, log, log10
 from typing import Any, Final
 
 from fastapi import Request
@@ -18,7 +19,7 @@ from contatto.ads.store import list_ads_by_number, list_nodes
 from contatto.delivery.actions.ledger import list_own_days, read_record
 from contatto.delivery.actions.results import CampaignLift, explain_decision, list_lifts, list_outlooks
 from contatto.delivery.actions.training import SHOWN_DAYS, WAIT_DAYS, list_curves
-from contatto.delivery.rules import OURS, Calibration, Losses, draw_bins, draw_losses
+from contatto.delivery.rules import OURS
 from contatto.delivery.store import find_influences, find_relearning, list_decisions, list_models, list_states
 from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx
@@ -31,6 +32,7 @@ from contatto.leads.store.jobs import find_lead_model
 from contatto.learning.model import (
     Bin,
     Curve,
+    DailyLoss,
     GroupState,
     Hurdle,
     Influence,
@@ -353,6 +355,84 @@ LISTED: Final = 7
 """Number of influences that the page shows for a question; the API returns more."""
 _FEW: Final = 10
 """With fewer positive outcomes calibration gets no verdict."""
+
+
+SIZE: Final = 1000
+_STEPS: Final = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+_LABELS: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Paths of predicted (x) against actual (y) shares, 0 to ``top``."""
+
+    top: float
+    line: str
+    points: str
+    intervals: str
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Paths of the daily loss and of the loss of the mean rate, between ``low`` and ``top``.
+
+    ``labels`` are the days below the axis, "" where a label does not fit.
+    """
+
+    low: float
+    top: float
+    loss: str
+    loss_points: str
+    of_rate: str
+    labels: tuple[str, ...]
+
+
+def round_up(value: float) -> float:
+    """Round up to a number with one digit, or to 1.5 or 2.5 times a power of ten."""
+    if value <= 0.0:
+        return 1.0
+    power = 10.0 ** floor(log10(value))
+    return next(step * power for step in _STEPS if step * power >= value * (1.0 - 1e-9))
+
+
+def draw_bins(bins: Sequence[Bin]) -> Calibration:
+    """Draw calibration bins; intervals end at the edge of the box."""
+    top = min(round_up(1.05 * max((max(item.predicted, item.share) for item in bins), default=0.0)), 1.0)
+    predicted = [_scaled(item.predicted, 0.0, top) for item in bins]
+    places = [(x, SIZE - _scaled(item.share, 0.0, top)) for x, item in zip(predicted, bins, strict=True)]
+    intervals = [
+        f"M{x} {SIZE - _scaled(item.low, 0.0, top)}V{SIZE - _scaled(item.high, 0.0, top)}"
+        for x, item in zip(predicted, bins, strict=True)
+    ]
+    return Calibration(top, _line(places), _points(places), "".join(intervals))
+
+
+def draw_losses(days: Sequence[DailyLoss]) -> Losses:
+    values = [value for day in days for value in (day.loss, day.of_rate)] or [0.0]
+    step = round_up(max(max(values) - min(values), max(values) * 0.05) / 2.0)
+    low = max(floor(min(values) / step) * step, 0.0)
+    top = max(ceil(max(values) / step) * step, low + step)
+    slot = SIZE / max(len(days), 1)
+    every = max(1, -(-len(days) // _LABELS))
+    across = [round(slot * (number + 0.5), 1) for number in range(len(days))]
+    loss, of_rate = (
+        [(x, round(SIZE - _scaled(value, low, top), 1)) for x, value in zip(across, series, strict=True)]
+        for series in ([day.loss for day in days], [day.of_rate for day in days])
+    )
+    labels = tuple(day.day if number % every == 0 else "" for number, day in enumerate(days))
+    return Losses(low, top, _line(loss), _points(loss), _line(of_rate), labels)
+
+
+def _scaled(value: float, low: float, top: float) -> float:
+    return round(SIZE * min(max((value - low) / (top - low), 0.0), 1.0), 1)
+
+
+def _line(places: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x} {y}" for x, y in places) if places else ""
+
+
+def _points(places: Sequence[tuple[float, float]]) -> str:
+    return "".join(f"M{x} {y}h.01" for x, y in places)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,15 @@
-"""Rules of ad serving: targeting, budgets, prices, results and experiments."""
+"""Requests, candidates, charges and trials, with the rules of ad serving."""
 
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from heapq import nlargest
-from math import ceil, floor, log10
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import numpy as np
 
 from contatto.ads.model import (
@@ -17,13 +18,13 @@ from contatto.ads.model import (
     BidType,
     BudgetMode,
     Campaign,
+    FrequencyCap,
     LiveAd,
     Pacing,
     Spent,
 )
 from contatto.ads.rules.settings import age_group_of, known_countries, most_of_day, normal_country
-from contatto.audiences.model import LookalikeSize, LookalikeSpec
-from contatto.delivery.model import AdRequest, Bidder, Candidate, LossComparison, Member, Stage
+from contatto.audiences.model import Fingerprint, LookalikeSize, LookalikeSpec
 from contatto.kit.values import micros
 from contatto.learning.columns import DAY_S
 from contatto.learning.features import hash_once
@@ -31,8 +32,8 @@ from contatto.learning.market import MOST_OF_DAY
 from contatto.learning.model import (
     AdGroupLine,
     AdLine,
-    Bin,
-    DailyLoss,
+    EntryKind,
+    GroupState,
     Hurdle,
     LineBidType,
     LineBudgetMode,
@@ -40,6 +41,252 @@ from contatto.learning.model import (
     LinePacing,
 )
 from contatto.measurement.model import Goal
+
+type Member = Fingerprint | str
+"""A fingerprint of a customer on a list, or the id of a person."""
+type AdDestination = tuple[str, bool]
+"""A channel account that ads lead to, and whether it is our own chat page."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdRequest:
+    """Request for an ad: the viewer, the place, and what the publisher knows of the viewer.
+
+    ``viewer_id`` is the publisher's. ``language`` (ISO 639), ``age``, interests and fingerprints of e-mail or
+    phone may be unknown (None), and then exclude no ad. ``ad_account_ids`` limits the caller to some ad
+    accounts; None allows all. ``floor_micros`` is the lowest price of a thousand views that wins the place.
+
+    ``has_consent`` allows personalized ads. Without it predictions use only the place (``placement``), not
+    the viewer's ``features``, language, age, interests or history.
+    """
+
+    viewer_id: str
+    country: str
+    channel_account_id: str | None = None
+    language: str | None = None
+    age: int | None = None
+    interest_category_ids: frozenset[str] | None = None
+    prints: frozenset[Fingerprint] = frozenset()
+    ad_account_ids: frozenset[str] | None = None
+    placement: str = ""
+    device: str = ""
+    features: Mapping[str, Any] = field(default_factory=dict)
+    has_consent: bool = False
+    floor_micros: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Ad that may serve, as the snapshot has it.
+
+    ``may_serve`` is False for an ad of the goal Lead while a country check fails or capture is off. With
+    ``own_chat`` a click leads to our own chat page, which has its own person ids. ``destinations`` are those
+    of all ads that the ad group ever had, if it has a frequency cap.
+    """
+
+    live: LiveAd
+    may_serve: bool
+    timezone: str
+    own_chat: bool = False
+    currency: str = ""
+    destinations: tuple[AdDestination, ...] = ()
+
+    @property
+    def ad_group(self) -> AdGroup:
+        return self.live.ad_group
+
+
+@dataclass(frozen=True, slots=True)
+class Bidder:
+    """Ads of one ad group that lead to one account, by number, and one of them as an example.
+
+    Bidders with equal ``terms`` share one result of `rules.compare_terms`.
+    """
+
+    candidate: Candidate
+    ads: tuple[int, ...]
+    ad_group_id: str
+    ad_group_number: int
+    terms: int = 0
+    cap: FrequencyCap | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Live ads of a business, with their latest states in the learner.
+
+    ``members`` are those of the chosen audiences, by audience number. ``lines`` are the ads in the form of
+    the marketplace, each after its ad group. ``version`` is the newest published model, 0 for none.
+    """
+
+    business_id: str
+    business_name: str
+    candidates: tuple[Candidate, ...]
+    members: Mapping[str, frozenset[Member]] = field(default_factory=dict)
+    lines: tuple[AdGroupLine | AdLine, ...] = ()
+    states: tuple[GroupState, ...] = ()
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ServedAd:
+    """Ad as the publisher shows it; its links are signed for one impression."""
+
+    ad_id: str
+    ad_name: str
+    headline: str
+    text: str
+    business_name: str
+    view_url: str
+    click_url: str
+    decision_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChargedDay:
+    """Views, clicks and charges of an ad group on a day (``YYYY-MM-DD``) of its ad account."""
+
+    business_id: str
+    ad_group_id: str
+    day: str
+    ad_account_id: str
+    views: int
+    clicks: int
+    charged_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Budget reserved for the expected view or click of an impression, until ``expires_at`` (microseconds).
+
+    ``viewer`` is the pseudonym of the viewer if the ad group has a frequency cap, else empty.
+    """
+
+    business_id: str
+    nonce: int
+    ad_group_id: str
+    ad_account_id: str
+    micros: int
+    expires_at: int
+    viewer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRow:
+    """Part of a budget that an ad server may promise until ``expires_at`` (microseconds)."""
+
+    business_id: str
+    ad_group_id: str
+    server_id: str
+    ad_account_id: str
+    micros: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionFile:
+    """A Parquet file with log entries of one business and one day (UTC).
+
+    ``name`` is its path below ``folder``; it depends only on the business, the day and the first entry.
+    """
+
+    business_id: str
+    name: str
+    folder: str
+    day: str
+    first_seq: int
+    last_seq: int
+    entries: int
+    size: int
+    sha256: str
+
+
+class Stage(StrEnum):
+    """Stage or result of a relearning run."""
+
+    JUDGING = "judging"
+    """The candidate learns without the newest days, which then test it."""
+    LEARNING = "learning"
+    """The candidate passed the test and learns all days."""
+    PUBLISHED = "published"
+    KEPT = "kept"
+    """The candidate predicts worse, so the current model stays."""
+    TOO_LITTLE = "too_little"
+    """The test days have too few outcomes."""
+    BROKEN = "broken"
+    """The computation failed: memory, time, or a file."""
+    OVERTAKEN = "overtaken"
+    """Another model was published meanwhile; the next night tries again."""
+
+
+class LossComparison(msgspec.Struct, array_like=True, frozen=True):
+    """Mean log loss of one question on the test days: of the candidate, and of the current model."""
+
+    question: str
+    cases: int
+    positives: int
+    loss: float
+    current_loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Relearning:
+    """Last relearning run of a business; ``version`` is 0 without a published model."""
+
+    business_id: str
+    started_at: datetime
+    told_at: datetime
+    stage: Stage
+    views: int
+    version: int
+    compared: tuple[LossComparison, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialDay:
+    """Views, charges and conversions of an ad group in one group of viewers on a day.
+
+    ``trial`` is the group of viewers (see `rules.trial_of`). ``day`` is the ad account's
+    (``YYYY-MM-DD``): of the charged touch, or of the touch that earned the conversation or lead.
+    """
+
+    business_id: str
+    ad_group_id: str
+    day: str
+    trial: int
+    views: int = 0
+    clicks: int = 0
+    charged_micros: int = 0
+    conversations: int = 0
+    leads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Log of a business, with the progress of its learner."""
+
+    business_id: str
+    last_seq: int
+    trained_seq: int
+    published_seq: int
+    published_at: int
+    lease_by: str
+    lease_until: int
+    sealed_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """An entry without its number in the log."""
+
+    kind: EntryKind
+    ts: int
+    nonce: int = 0
+    ad_id: str = ""
+    touch_id: int | None = None
+    person_id: str | None = None
+    body: bytes = b""
+
 
 OURS: Final = "·"
 """Prefix of our own feature names, so that they never collide with a publisher's."""
@@ -599,84 +846,6 @@ def powers_after(leads: int) -> tuple[float, float, float]:
     middle = _FIRST_POWER + (1.0 - _FIRST_POWER) * progress
     deviation = _FIRST_DEVIATION + (_LAST_DEVIATION - _FIRST_DEVIATION) * progress
     return max(middle - _NINE_OF_TEN * deviation, 0.0), middle, middle + _NINE_OF_TEN * deviation
-
-
-SIZE: Final = 1000
-_STEPS: Final = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
-_LABELS: Final = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Paths of predicted (x) against actual (y) shares, 0 to ``top``."""
-
-    top: float
-    line: str
-    points: str
-    intervals: str
-
-
-@dataclass(frozen=True, slots=True)
-class Losses:
-    """Paths of the daily loss and of the loss of the mean rate, between ``low`` and ``top``.
-
-    ``labels`` are the days below the axis, "" where a label does not fit.
-    """
-
-    low: float
-    top: float
-    loss: str
-    loss_points: str
-    of_rate: str
-    labels: tuple[str, ...]
-
-
-def round_up(value: float) -> float:
-    """Round up to a number with one digit, or to 1.5 or 2.5 times a power of ten."""
-    if value <= 0.0:
-        return 1.0
-    power = 10.0 ** floor(log10(value))
-    return next(step * power for step in _STEPS if step * power >= value * (1.0 - 1e-9))
-
-
-def draw_bins(bins: Sequence[Bin]) -> Calibration:
-    """Draw calibration bins; intervals end at the edge of the box."""
-    top = min(round_up(1.05 * max((max(item.predicted, item.share) for item in bins), default=0.0)), 1.0)
-    predicted = [_scaled(item.predicted, 0.0, top) for item in bins]
-    places = [(x, SIZE - _scaled(item.share, 0.0, top)) for x, item in zip(predicted, bins, strict=True)]
-    intervals = [
-        f"M{x} {SIZE - _scaled(item.low, 0.0, top)}V{SIZE - _scaled(item.high, 0.0, top)}"
-        for x, item in zip(predicted, bins, strict=True)
-    ]
-    return Calibration(top, _line(places), _points(places), "".join(intervals))
-
-
-def draw_losses(days: Sequence[DailyLoss]) -> Losses:
-    values = [value for day in days for value in (day.loss, day.of_rate)] or [0.0]
-    step = round_up(max(max(values) - min(values), max(values) * 0.05) / 2.0)
-    low = max(floor(min(values) / step) * step, 0.0)
-    top = max(ceil(max(values) / step) * step, low + step)
-    slot = SIZE / max(len(days), 1)
-    every = max(1, -(-len(days) // _LABELS))
-    across = [round(slot * (number + 0.5), 1) for number in range(len(days))]
-    loss, of_rate = (
-        [(x, round(SIZE - _scaled(value, low, top), 1)) for x, value in zip(across, series, strict=True)]
-        for series in ([day.loss for day in days], [day.of_rate for day in days])
-    )
-    labels = tuple(day.day if number % every == 0 else "" for number, day in enumerate(days))
-    return Losses(low, top, _line(loss), _points(loss), _line(of_rate), labels)
-
-
-def _scaled(value: float, low: float, top: float) -> float:
-    return round(SIZE * min(max((value - low) / (top - low), 0.0), 1.0), 1)
-
-
-def _line(places: Sequence[tuple[float, float]]) -> str:
-    return "M" + "L".join(f"{x} {y}" for x, y in places) if places else ""
-
-
-def _points(places: Sequence[tuple[float, float]]) -> str:
-    return "".join(f"M{x} {y}h.01" for x, y in places)
 
 
 LEAST_POSITIVES: Final = 20

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from contatto.ads.model import Spent
-from contatto.delivery.model import (
+from contatto.delivery.rules import (
     ChargedDay,
     DecisionFile,
     LeaseRow,

@@ -36,9 +36,11 @@ from contatto.delivery.actions.ledger import (
 )
 from contatto.delivery.actions.serving import load_replica, load_snapshot, seed_of
 from contatto.delivery.actions.training import AT_ONCE, Trainer, learn_entries, learn_entry
-from contatto.delivery.model import AdRequest, Candidate, NewEntry
 from contatto.delivery.rules import (
     RESERVE_MICROS,
+    AdRequest,
+    Candidate,
+    NewEntry,
     budget_left,
     compare_terms,
     features_of,

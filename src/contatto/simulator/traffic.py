@@ -13,7 +13,7 @@ import msgspec
 
 from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.channels.model import Platform
-from contatto.delivery.model import AdRequest
+from contatto.delivery.rules import AdRequest
 from contatto.inbox.actions.incoming import conversation_id_of
 from contatto.kit.db.tx import Clock
 from contatto.kit.log import logger, where

@@ -31,7 +31,10 @@ from contatto.delivery.engines.files import (
     take_new_files,
     write_decisions,
 )
-from contatto.delivery.model import (
+from contatto.delivery.rules import (
+    LEAST_VIEW_MICROS,
+    OURS,
+    BudgetRequest,
     Candidate,
     ChargedDay,
     DecisionFile,
@@ -40,11 +43,6 @@ from contatto.delivery.model import (
     Promise,
     Stream,
     TrialDay,
-)
-from contatto.delivery.rules import (
-    LEAST_VIEW_MICROS,
-    OURS,
-    BudgetRequest,
     budget_left,
     charge_left,
     has_budget,
@@ -575,49 +573,43 @@ _QUALITY: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """A conversation or lead, with its source or quality."""
-
-    business_id: str
-    subject_id: str
-    word: str = ""
+type _Outcome = tuple[str, str, str]
+"""Business, conversation or lead, and the source or quality of a lead."""
 
 
 def learn_conversations(tx: Tx, events: Sequence[ConversationStarted]) -> None:
     """Append conversations that an ad earned."""
-    outcomes = [_Outcome(event.business_id, event.conversation_id) for event in events]
+    outcomes = [(event.business_id, event.conversation_id, "") for event in events]
     _append(tx, ConversionKind.CONVERSATION, EntryKind.CONVERSATION, outcomes)
 
 
 def learn_leads(tx: Tx, events: Sequence[LeadCaptured]) -> None:
     """Append leads that an ad earned by the chat, by a form or by hand; skip imported ones."""
     outcomes = [
-        _Outcome(event.business_id, event.lead_id, _SOURCES.get(Origin(event.origin), "")) for event in events
+        (event.business_id, event.lead_id, _SOURCES.get(Origin(event.origin), "")) for event in events
     ]
-    _append(tx, ConversionKind.LEAD, EntryKind.LEAD, [outcome for outcome in outcomes if outcome.word])
+    _append(tx, ConversionKind.LEAD, EntryKind.LEAD, [outcome for outcome in outcomes if outcome[2]])
 
 
 def learn_qualities(tx: Tx, events: Sequence[LeadStatusChanged]) -> None:
     """Append the quality of leads that an ad earned."""
     outcomes = [
-        _Outcome(event.business_id, event.lead_id, _QUALITY.get(LeadStatus(event.new), ""))
-        for event in events
+        (event.business_id, event.lead_id, _QUALITY.get(LeadStatus(event.new), "")) for event in events
     ]
-    _append(tx, ConversionKind.LEAD, EntryKind.QUALITY, [outcome for outcome in outcomes if outcome.word])
+    _append(tx, ConversionKind.LEAD, EntryKind.QUALITY, [outcome for outcome in outcomes if outcome[2]])
 
 
 def learn_spam(tx: Tx, event: ConversationMarkedSpam) -> None:
     """Append that a conversation is spam, and subtract it from the counts."""
-    outcome = _Outcome(event.business_id, event.conversation_id)
-    _append(tx, ConversionKind.CONVERSATION, EntryKind.SPAM, [outcome])
+    outcomes = [(event.business_id, event.conversation_id, "")]
+    _append(tx, ConversionKind.CONVERSATION, EntryKind.SPAM, outcomes)
 
 
 def _append(tx: Tx, conversion: ConversionKind, kind: EntryKind, outcomes: Sequence[_Outcome]) -> None:
     """Append the outcomes that an impression earned, in their order, and count them."""
-    for business_id in dict.fromkeys(outcome.business_id for outcome in outcomes):
-        own = [outcome for outcome in outcomes if outcome.business_id == business_id]
-        credited = list_credited(tx, business_id, {outcome.subject_id for outcome in own})
+    for business_id in dict.fromkeys(outcome[0] for outcome in outcomes):
+        own = [(subject_id, word) for owner, subject_id, word in outcomes if owner == business_id]
+        credited = list_credited(tx, business_id, {subject_id for subject_id, _ in own})
         touch_ids = {
             subject_id: credit.touch_id
             for subject_id, credit in credited.items()
@@ -628,13 +620,13 @@ def _append(tx: Tx, conversion: ConversionKind, kind: EntryKind, outcomes: Seque
         touches = store.list_entries_of_touches(tx, business_id, set(touch_ids.values()))
         new: list[NewEntry] = []
         credits: list[tuple[Attribution, Entry]] = []
-        for outcome in own:
-            touch = touches.get(touch_ids.get(outcome.subject_id, 0))
+        for subject_id, word in own:
+            touch = touches.get(touch_ids.get(subject_id, 0))
             if touch is None or not touch.nonce:
                 continue
-            credit = credited[outcome.subject_id]
+            credit = credited[subject_id]
             has_time = kind in (EntryKind.CONVERSATION, EntryKind.LEAD)
-            body = msgspec.msgpack.encode(OutcomeBody(outcome.word, credit.ts if has_time else 0))
+            body = msgspec.msgpack.encode(OutcomeBody(word, credit.ts if has_time else 0))
             new.append(NewEntry(kind, micros(tx.now), touch.nonce, touch.ad_id, body=body))
             credits.append((credit, touch))
         if new:

@@ -22,7 +22,6 @@ from contatto.delivery import store
 from contatto.delivery.actions.ledger import load_added, read_lines, read_record
 from contatto.delivery.actions.serving import seed_of
 from contatto.delivery.actions.training import load_learning, rebuild_marketplace
-from contatto.delivery.model import TrialDay
 from contatto.delivery.rules import (
     BUCKETS,
     DEVICE,
@@ -33,6 +32,7 @@ from contatto.delivery.rules import (
     LookalikeFilter,
     LookalikeMatch,
     TrialArms,
+    TrialDay,
     add_arms,
     choose_lookalikes,
     forecast,

@@ -38,20 +38,18 @@ from contatto.delivery.actions.ledger import (
     log_decisions,
     renew_leases,
 )
-from contatto.delivery.model import (
+from contatto.delivery.rules import (
+    LEAST_VIEW_MICROS,
+    RESERVE_MICROS,
     AdDestination,
     AdRequest,
     Bidder,
     Candidate,
     Member,
+    Members,
     Promise,
     ServedAd,
     Snapshot,
-)
-from contatto.delivery.rules import (
-    LEAST_VIEW_MICROS,
-    RESERVE_MICROS,
-    Members,
     choose_invited,
     compare_terms,
     describe_ad,

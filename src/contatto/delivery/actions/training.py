@@ -27,8 +27,7 @@ from contatto.delivery.engines.files import (
     path_of,
     read_batch,
 )
-from contatto.delivery.model import LossComparison, NewEntry, Relearning, Stage, Stream
-from contatto.delivery.rules import judge_candidate
+from contatto.delivery.rules import LossComparison, NewEntry, Relearning, Stage, Stream, judge_candidate
 from contatto.kit import errors
 from contatto.kit.background import PeriodicStudy, Study
 from contatto.kit.db.tx import Tx

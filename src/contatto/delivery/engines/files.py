@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from contatto.delivery.model import DecisionFile
+from contatto.delivery.rules import DecisionFile
 from contatto.learning.model import Entry, EntryKind, Record
 from contatto.measurement.engines.events import open_session
 from contatto.measurement.engines.parquet import Layout, copy_to_file, digest_of, sync, write_parquet
