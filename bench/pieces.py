@@ -8,6 +8,7 @@ if its journey costs at least a tenth more without it.
 """
 
 import argparse
+import asyncio
 import json
 import statistics
 import subprocess
@@ -30,8 +31,9 @@ from bench.intake_parts.sending import make_requests
 from bench.intake_parts.serving import Place, Running, learn, make_world, running
 from bench.intake_parts.storing import load
 from contatto.inbox.actions.incoming import settle_receipts
-from contatto.kit.db import sqlite, statements
-from contatto.kit.db.statements import InsertBatcher, PreparedQuery, Query, QuerySnapshot, WorkBatcher
+from contatto.kit.db import postgres, sqlite, statements
+from contatto.kit.db.database import acting_for
+from contatto.kit.db.statements import PreparedQuery, Query, QuerySnapshot, Waiting, WorkBatcher, Write
 from contatto.kit.db.tx import Tx
 from contatto.simulator.world import DemoWorld
 from contatto.ui.render import FragmentCache
@@ -74,16 +76,19 @@ def insert_row_by_row() -> None:
 
 def wake_for_each_row() -> None:
     """Wake the writer for each row, instead of once for all rows of a turn of the event loop."""
-    put = InsertBatcher.put
 
-    def put_alone(batcher: Any, statement: Any, row: Any) -> Any:
-        result = put(batcher, statement, row)
-        for loop, writes in list(batcher._rows.items()):
-            batcher._rows[loop] = []
-            batcher._hand_over(writes)
-        return result
+    async def append(db: Any, statement: Any, row: Any) -> None:
+        write = Write(Waiting(asyncio.get_running_loop()), acting_for(), statement=statement)
+        if callable(row):
+            write.make = row
+        else:
+            write.row = row
+        db._rows._hand_over([write])
+        future: Any = write.waiting.future
+        await future
 
-    replace(InsertBatcher, "put", put_alone)
+    replace(sqlite.SqliteDatabase, "append", append)
+    replace(postgres.PostgresDatabase, "append", append)
 
 
 def work_one_by_one() -> None:
@@ -135,6 +140,7 @@ PIECES: Final = (
     ),
     Piece("arrays of rows", insert_row_by_row, ("settle", "webhook"), on_postgres=True),
     Piece("rows of one turn together", wake_for_each_row, ("webhook",)),
+    Piece("rows of one turn together", wake_for_each_row, ("webhook",), on_postgres=True),
     Piece("works of one kind together", work_one_by_one, ("touch", "form")),
     Piece("direct routes", enter_all_layers, ("webhook", "touch", "form", "decision")),
     Piece("cache of fragments", render_each_fragment, ("form",)),

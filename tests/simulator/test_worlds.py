@@ -253,3 +253,9 @@ def test_settings_that_a_world_does_not_have_are_refused() -> None:
 def test_the_full_oracle_never_pays_for_a_farm() -> None:
     world = make_world(WorldName.THRESHOLDS, 1, Size.TINY)
     assert measure(play(world, POLICIES["oracle"])).farm_share < 0.005
+
+
+def test_prices_are_defined_where_a_chance_rounds_to_zero() -> None:
+    """In this world a viewer's chance of a lead is so small that it is zero as a number."""
+    world = make_world(WorldName.INTERESTS, 112, Size.SMALL)
+    assert np.isfinite(world._value).all()

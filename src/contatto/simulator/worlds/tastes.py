@@ -52,6 +52,7 @@ _TOPICS: Final = 12
 _TONES: Final = 4
 _BANDS: Final = 6
 _CITIES: Final = 25
+_LEAST_CHANCE: Final = np.float32(1e-20)
 _INTEREST_TASTE: Final = 0.35
 """Scale of the personal taste for a topic, drawn from Student's t with three degrees of freedom."""
 _CHAT: Final = 0.4
@@ -145,7 +146,9 @@ class InterestsWorld(World):
         for farm, chances in enumerate((_BURST, _TALKERS)):
             set_farm(tables, self.farm_of == farm, chances)
         genuine = tables.talk * (1 - tables.spam) * tables.lead
-        self._value = standardize(np.log(sigmoid(tables.click) * genuine).mean(1))
+        # A chance may round to zero, whose logarithm would make the outside bids of all requests undefined.
+        lead = np.maximum(sigmoid(tables.click) * genuine, _LEAST_CHANCE)
+        self._value = standardize(np.log(lead).mean(1))
 
     def _draw_viewers(self, rng: np.random.Generator) -> None:
         people, days = self.setting.viewers, self.days
