@@ -559,7 +559,7 @@ class NewAd:
 
     ad_group_id: str
     name: str
-    text: str
+    text: str = ""
     headline: str = ""
     channel_account_id: str | None = None
     ad_format: str = "SINGLE_VIDEO"

@@ -1,7 +1,7 @@
 """Campaigns, ad groups and ads in the API v1.3."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
@@ -209,7 +209,28 @@ class CreateAdGroup(TargetingShape):
     operation_status: StartStatus = "ENABLE"
 
 
-class Creative(ApiModel):
+_AD_FIELDS: Final = {
+    "ad_name": "name",
+    "ad_text": "text",
+    "headline": "headline",
+    "identity_id": "channel_account_id",
+    "ad_format": "ad_format",
+    "call_to_action": "call_to_action",
+    "auto_message_id": "auto_message_id",
+    "page_id": "page_id",
+    "video_id": "video_id",
+}
+"""Fields of an ad by their names in the API."""
+
+
+class _CreativeValues(ApiModel):
+    def values(self) -> dict[str, Any]:
+        """Return the values that were sent, by the fields of an ad."""
+        sent = {field: getattr(self, name) for name, field in _AD_FIELDS.items()}
+        return {field: value for field, value in sent.items() if value is not None}
+
+
+class Creative(_CreativeValues):
     ad_name: str
     ad_text: Annotated[str, Field(max_length=1_000)] = ""
     headline: Annotated[str, Field(max_length=100)] = Field(
@@ -273,7 +294,7 @@ class UpdateAdGroup(TargetingShape):
     frequency_schedule: Count | None = None
 
 
-class ChangedCreative(ApiModel):
+class ChangedCreative(_CreativeValues):
     """A patch of one ad."""
 
     ad_id: ApiId
@@ -764,19 +785,9 @@ async def create_some_ads(request: Request, caller: ApiCaller, body: CreateAds) 
         ad_group = find_own(tx, AdGroup, account, body.adgroup_id)
         ads = []
         for creative in body.creatives:
-            new = NewAd(
-                ad_group_id=ad_group.id,
-                name=creative.ad_name,
-                text=creative.ad_text,
-                headline=creative.headline,
-                channel_account_id=creative.identity_id,
-                ad_format=creative.ad_format,
-                call_to_action=creative.call_to_action,
-                auto_message_id=check_auto_message(creative.auto_message_id or ""),
-                page_id=creative.page_id or "",
-                video_id=creative.video_id or "",
-                status=OPERATIONS[creative.operation_status],
-            )
+            check_auto_message(creative.auto_message_id or "")
+            status = OPERATIONS[creative.operation_status]
+            new = NewAd(ad_group_id=ad_group.id, status=status, **creative.values())
             ads.append(create_ad(tx, caller.business_id, new, needs_review=needs_review))
         return show_ads(tx, account, ads)
 
@@ -797,17 +808,7 @@ async def update_some_ads(request: Request, caller: ApiCaller, body: UpdateAds) 
         for creative in body.creatives:
             if find_own(tx, Ad, account, creative.ad_id).ad_group_id != group.id:
                 raise Refused(errors.NOT_FOUND, "ad_id: it is not of this ad group.")
-            changes = AdChanges(
-                name=creative.ad_name,
-                text=creative.ad_text,
-                headline=creative.headline,
-                channel_account_id=creative.identity_id,
-                ad_format=creative.ad_format,
-                call_to_action=creative.call_to_action,
-                auto_message_id=creative.auto_message_id,
-                page_id=creative.page_id,
-                video_id=creative.video_id,
-            )
+            changes = AdChanges(**creative.values())
             changed.append(update_ad(tx, account, creative.ad_id, changes, needs_review=needs_review))
         return show_ads(tx, account, changed)
 

@@ -155,6 +155,28 @@ class _SmartAdParts(ApiModel):
         None, description="Not for this objective: give call_to_action_id, or nothing."
     )
 
+    def values(self) -> dict[str, Any]:
+        """Return the values that were sent, by the fields of an ad.
+
+        Raises:
+            Refused: INVALID, for a list of calls to action.
+        """
+        if self.call_to_action_list:
+            raise Refused(
+                errors.INVALID,
+                "call_to_action_list: not for LEAD_GENERATION; use call_to_action_id in its place.",
+            )
+        creative = self.creative_list[0].creative_info if self.creative_list else CreativeInfo()
+        sent = {
+            "text": self.ad_text_list[0].ad_text if self.ad_text_list else None,
+            "channel_account_id": creative.identity_id or self.ad_configuration.identity_id,
+            "ad_format": creative.ad_format,
+            "auto_message_id": self.auto_message_list[0].auto_message_id if self.auto_message_list else None,
+            "page_id": self.page_list[0].page_id if self.page_list else None,
+            "video_id": creative.video_info.video_id,
+        }
+        return {field: value for field, value in sent.items() if value is not None}
+
 
 class SmartAd(_SmartAdParts):
     """``request_id`` makes it safe to send again: the answer is then the first one."""
@@ -328,8 +350,7 @@ class MovedSmartAds(Answer, frozen=True):
 @router.post("/ad/create/", Permission.WRITE_ADS)
 async def create_smart_ad(request: Request, caller: ApiCaller, body: SmartAd) -> Answered[SmartAdInfo]:
     """Make an ad, once for each ``request_id`` if there is one; the answer names its ``smart_plus_ad_id``."""
-    _check_call_to_action(body)
-    needs_review = context_of(request).settings.needs_ad_review
+    values, needs_review = body.values(), context_of(request).settings.needs_ad_review
     key = IdempotencyKey(caller.business_id, request.url.path, body.request_id or "")
 
     def work(tx: Tx) -> SmartAdInfo:
@@ -337,24 +358,10 @@ async def create_smart_ad(request: Request, caller: ApiCaller, body: SmartAd) ->
         group = find_own(tx, AdGroup, account, body.adgroup_id)
 
         def make() -> SmartAdInfo:
-            creative = _creative(body)
-            message = body.auto_message_list[0].auto_message_id if body.auto_message_list else ""
-            ad = create_ad(
-                tx,
-                caller.business_id,
-                NewAd(
-                    ad_group_id=group.id,
-                    name=body.ad_name,
-                    text=body.ad_text_list[0].ad_text if body.ad_text_list else "",
-                    channel_account_id=creative.identity_id or body.ad_configuration.identity_id,
-                    ad_format=creative.ad_format or "SINGLE_VIDEO",
-                    auto_message_id=check_auto_message(message),
-                    page_id=body.page_list[0].page_id if body.page_list else "",
-                    video_id=creative.video_info.video_id or "",
-                    status=OPERATIONS[body.operation_status],
-                ),
-                needs_review=needs_review,
-            )
+            check_auto_message(values.get("auto_message_id", ""))
+            status = OPERATIONS[body.operation_status]
+            new = NewAd(ad_group_id=group.id, name=body.ad_name, status=status, **values)
+            ad = create_ad(tx, caller.business_id, new, needs_review=needs_review)
             return _show_ads(tx, account, [ad])[0]
 
         return answer_once(tx, key, body.model_dump_json(), SmartAdInfo, make)
@@ -362,42 +369,15 @@ async def create_smart_ad(request: Request, caller: ApiCaller, body: SmartAd) ->
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 
 
-def _check_call_to_action(body: SmartAd | UpdateSmartAd) -> None:
-    if body.call_to_action_list:
-        raise Refused(
-            errors.INVALID,
-            "call_to_action_list: not for LEAD_GENERATION; use call_to_action_id in its place.",
-        )
-
-
-def _creative(body: SmartAd | UpdateSmartAd) -> CreativeInfo:
-    return body.creative_list[0].creative_info if body.creative_list else CreativeInfo()
-
-
 @router.post("/ad/update/", Permission.WRITE_ADS)
 async def update_smart_ad(request: Request, caller: ApiCaller, body: UpdateSmartAd) -> Answered[SmartAdInfo]:
     """Change an ad; omitted fields keep their values."""
-    _check_call_to_action(body)
-    needs_review = context_of(request).settings.needs_ad_review
+    values, needs_review = body.values(), context_of(request).settings.needs_ad_review
 
     def work(tx: Tx) -> SmartAdInfo:
         account = load_advertiser(tx, caller, body.advertiser_id)
-        creative = _creative(body)
-        changed = update_ad(
-            tx,
-            account,
-            body.smart_plus_ad_id,
-            AdChanges(
-                name=body.ad_name,
-                text=body.ad_text_list[0].ad_text if body.ad_text_list else None,
-                channel_account_id=creative.identity_id or body.ad_configuration.identity_id,
-                ad_format=creative.ad_format,
-                auto_message_id=body.auto_message_list[0].auto_message_id if body.auto_message_list else None,
-                page_id=body.page_list[0].page_id if body.page_list else None,
-                video_id=creative.video_info.video_id,
-            ),
-            needs_review=needs_review,
-        )
+        changes = AdChanges(name=body.ad_name, **values)
+        changed = update_ad(tx, account, body.smart_plus_ad_id, changes, needs_review=needs_review)
         return _show_ads(tx, account, [changed])[0]
 
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
