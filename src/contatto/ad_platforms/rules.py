@@ -9,13 +9,24 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 from babel.numbers import is_currency
 
-from contatto.ad_platforms.model import AdDay, AdPlatform, OutsideAccount, OutsideNode, Part, Walk
+from contatto.ad_platforms.model import (
+    LEVEL_OF,
+    AdDay,
+    AdPlatform,
+    NodeLevel,
+    NodePage,
+    OutsideAccount,
+    OutsideNode,
+    Part,
+    SpendPage,
+    Walk,
+)
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
@@ -103,6 +114,21 @@ def _chunk(walk: Walk, first: date) -> Walk:
     """Move the walk to its next days, at most CHUNK_DAYS."""
     last = min(date.fromisoformat(walk.through), first + timedelta(days=CHUNK_DAYS - 1))
     return replace(walk, first=first.isoformat(), last=last.isoformat())
+
+
+def page_of(
+    walk: Walk,
+    cursor: str,
+    rows: Sequence[dict[str, Any]],
+    node_of: Callable[[NodeLevel, dict[str, Any]], OutsideNode | None],
+    day_of: Callable[[dict[str, Any]], AdDay | None],
+) -> NodePage | SpendPage:
+    """Return the rows of an answer as a page; unreadable ones are counted."""
+    if walk.part is Part.SPEND:
+        days = [day_of(row) for row in rows]
+        return SpendPage(tuple(day for day in days if day), cursor, days.count(None))
+    nodes = [node_of(LEVEL_OF[walk.part], row) for row in rows]
+    return NodePage(tuple(node for node in nodes if node), cursor, nodes.count(None))
 
 
 NAME_LIMIT: Final = 300

@@ -186,7 +186,7 @@ def continue_changes(tx: Tx, business_id: str, audience_id: str, lease: timedelt
     changes = store.list_changes(tx, business_id, audience_id)
     if not changes:
         return False
-    audience = store.find_audience(tx, business_id, audience_id)
+    audience = store.find_audience(tx, business_id, id=audience_id)
     progress = list(in_time(_run_pieces(tx, changes[0], audience)))[-1]
     if progress is not None:
         place = {"file_place": progress.file_place, "start": progress.start, "due_at": tx.now + lease}
@@ -280,7 +280,7 @@ def keep_lookalike(
     members_id = new_id()
 
     def replace_members(tx: Tx) -> None:
-        current = store.find_audience(tx, audience.business_id, audience.id)
+        current = store.find_audience(tx, audience.business_id, id=audience.id)
         if current is None:
             _begin_change(tx, audience, ChangeKind.DROP, members_id=members_id)
             return

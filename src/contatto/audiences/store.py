@@ -138,13 +138,9 @@ def list_audiences(
     return tx.list(Audience, select(audiences).where(*where).order_by(audiences.c.number.desc()))
 
 
-def find_audience_by_number(tx: Tx, business_id: str, number: int) -> Audience | None:
-    """Return an audience of any ad account by the API's ``custom_audience_id``."""
-    return tx.find(Audience, select(audiences).where(*rows_of(audiences, business_id, number=number)))
-
-
-def find_audience(tx: Tx, business_id: str, audience_id: str) -> Audience | None:
-    return tx.find(Audience, select(audiences).where(*rows_of(audiences, business_id, id=audience_id)))
+def find_audience(tx: Tx, business_id: str, **key: str | int) -> Audience | None:
+    """Return an audience of any ad account by its ``id``, or by its ``number`` in the API."""
+    return tx.find(Audience, select(audiences).where(*rows_of(audiences, business_id, **key)))
 
 
 def list_changes(tx: Tx, business_id: str, audience_id: str) -> list[MemberChange]:

@@ -270,14 +270,14 @@ def find_last_tap(tx: Tx, business_id: str, person_id: str) -> Touch | None:
 
 def list_touches_of(tx: Tx, business_id: str, person_id: str, limit: int = 200) -> list[Touch]:
     """Return a person's touches, latest first."""
-    conditions = (touches.c.business_id == business_id, touches.c.person_id == person_id)
+    own = rows_of(touches, business_id, person_id=person_id)
     views = select(WEEK).where(touches.c.business_id == business_id, IS_VIEW).limit(1)
     first, last = tx.scalar(views.order_by(WEEK)), tx.scalar(views.order_by(WEEK.desc()))
     weeks = () if first is None else range(first, last + 1)
     matching_touches: list[Touch] = []
     for which in (IS_CLICK, and_(IS_VIEW, WEEK.in_(weeks))):
         matching_touches += tx.list(
-            Touch, select(touches).where(*conditions, which).order_by(*_LATEST_FIRST).limit(limit)
+            Touch, select(touches).where(*own, which).order_by(*_LATEST_FIRST).limit(limit)
         )
     return sorted(matching_touches, key=lambda touch: (touch.ts, touch.touch_id), reverse=True)[:limit]
 
@@ -330,12 +330,8 @@ def list_conversions_between(
     tx: Tx, business_id: str, person_id: str, span: tuple[int, int]
 ) -> list[Conversion]:
     """Return a person's conversions within a span of microseconds, both ends included."""
-    query = select(conversions).where(
-        conversions.c.business_id == business_id,
-        conversions.c.person_id == person_id,
-        conversions.c.ts.between(*span),
-    )
-    return tx.list(Conversion, query)
+    own = rows_of(conversions, business_id, person_id=person_id)
+    return tx.list(Conversion, select(conversions).where(*own, conversions.c.ts.between(*span)))
 
 
 def count_touches_by_day(tx: Tx, last_day: str) -> dict[str, int]:
@@ -364,14 +360,10 @@ _EARLIER: Final = _ONE_CONVERSION.where(conversions.c.ts > _SOONER).values(ts=_S
 
 def record_earlier(tx: Tx, moved: Sequence[Conversion]) -> None:
     """Move conversions back in time that happened sooner than was known."""
-    rows = [
-        {
-            "of_business": conversion.business_id,
-            "of_conversion": conversion.conversion_id,
-            "sooner": conversion.ts,
-        }
-        for conversion in moved
-    ]
+    rows = []
+    for conversion in moved:
+        one = {"of_business": conversion.business_id, "of_conversion": conversion.conversion_id}
+        rows.append(one | {"sooner": conversion.ts})
     update_rows(tx, _EARLIER, rows)
 
 
@@ -401,9 +393,9 @@ def find_attribution(tx: Tx, business_id: str, subject_id: str, kind: Conversion
     return tx.find(Attribution, select(conversions).where(*_named(business_id, subject_id, kind)))
 
 
-def _named(business_id: str, subject_id: str, kind: ConversionKind) -> tuple[ColumnElement[bool], ...]:
+def _named(business_id: str, subject_id: str, kind: ConversionKind) -> list[ColumnElement[bool]]:
     number = conversion_number(business_id, kind, subject_id)  # the index of subjects has credited ones alone
-    return conversions.c.business_id == business_id, conversions.c.conversion_id == number
+    return rows_of(conversions, business_id, conversion_id=number)
 
 
 def list_attributions(tx: Tx, business_id: str, subject_ids: set[str]) -> dict[str, Attribution]:

@@ -16,20 +16,19 @@ from contatto.ad_platforms.model import (
     AdDay,
     AdPlatform,
     NodeLevel,
-    NodePage,
     OutsideNode,
     OutsideStatus,
     Part,
     PullAccess,
     PullFailure,
     PullPage,
-    SpendPage,
     Walk,
 )
 from contatto.ad_platforms.rules import (
     REPEATED,
     known_currency,
     known_zone,
+    page_of,
     platform_count,
     platform_day,
     platform_micros,
@@ -108,11 +107,7 @@ class MetaAds:
         cursor = _next_page(walk, decoded)
         if isinstance(cursor, NotNow):
             return cursor
-        if walk.part is Part.SPEND:
-            days = [_day(row) for row in decoded.data]
-            return SpendPage(tuple(day for day in days if day), cursor, days.count(None))
-        nodes = [_node(LEVEL_OF[walk.part], row) for row in decoded.data]
-        return NodePage(tuple(node for node in nodes if node), cursor, nodes.count(None))
+        return page_of(walk, cursor, decoded.data, _node, _day)
 
     def goal_of(self, word: str) -> Goal:
         return Goal.LEAD if word in _LEAD_GOALS else Goal.CONVERSATION

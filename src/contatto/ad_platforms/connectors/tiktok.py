@@ -15,20 +15,19 @@ from contatto.ad_platforms.model import (
     AdDay,
     AdPlatform,
     NodeLevel,
-    NodePage,
     OutsideNode,
     OutsideStatus,
     Part,
     PullAccess,
     PullFailure,
     PullPage,
-    SpendPage,
     Walk,
 )
 from contatto.ad_platforms.rules import (
     REPEATED,
     known_currency,
     known_zone,
+    page_of,
     platform_count,
     platform_day,
     platform_micros,
@@ -142,11 +141,7 @@ class TikTokAds:
         cursor = _next_page(walk, data)
         if isinstance(cursor, NotNow):
             return cursor
-        if walk.part is Part.SPEND:
-            days = [_day(row) for row in data.rows]
-            return SpendPage(tuple(day for day in days if day), cursor, days.count(None))
-        nodes = [_node(LEVEL_OF[walk.part], row) for row in data.rows]
-        return NodePage(tuple(node for node in nodes if node), cursor, nodes.count(None))
+        return page_of(walk, cursor, data.rows, _node, _day)
 
     def goal_of(self, word: str) -> Goal:
         return Goal.LEAD if word in _LEAD_GOALS else Goal.CONVERSATION

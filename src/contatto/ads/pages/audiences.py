@@ -254,7 +254,7 @@ async def delete_one_audience(request: Request, caller: FormCaller, number: str)
 
 def _find_audience(tx: Tx, caller: Caller, number: int) -> tuple[AdAccount, Audience]:
     """Return an audience of the business with its ad account."""
-    audience = store.find_audience_by_number(tx, caller.business_id, number)
+    audience = store.find_audience(tx, caller.business_id, number=number)
     if audience is None:
         raise Refused(errors.NOT_FOUND)
     return load_ad_account(tx, caller.business_id, audience.ad_account_id), audience

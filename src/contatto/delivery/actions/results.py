@@ -17,7 +17,7 @@ from contatto.ads.store import list_live_ads, list_nodes
 from contatto.audiences.actions import keep_lookalike
 from contatto.audiences.model import Audience, AudienceKind, Fingerprint, Lookalike
 from contatto.audiences.rules import conversion_of, lookalike_of, source_number
-from contatto.audiences.store import find_audience_by_number, list_due_lookalikes
+from contatto.audiences.store import find_audience, list_due_lookalikes
 from contatto.delivery import store
 from contatto.delivery.actions.ledger import load_added, read_lines, read_record
 from contatto.delivery.actions.serving import seed_of
@@ -506,7 +506,7 @@ def list_sources(tx: Tx, audience: Audience) -> frozenset[str]:
     Views identify no customer on a list of contact details, so such a source is empty.
     """
     number = source_number(audience)
-    source = None if number is None else find_audience_by_number(tx, audience.business_id, number)
+    source = None if number is None else find_audience(tx, audience.business_id, number=number)
     if source is None or source.kind is not AudienceKind.RULE:
         return frozenset()
     nonces: set[int] = set()
