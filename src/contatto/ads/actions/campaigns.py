@@ -45,9 +45,9 @@ from contatto.ads.rules.settings import (
     changed_money,
     changed_schedule,
     check_alive,
+    check_allowed,
     check_audit_reason,
     check_budget,
-    check_call_to_action,
     check_countries,
     check_goal,
     check_least,
@@ -604,6 +604,7 @@ def create_ad(tx: Tx, business_id: str, new: NewAd, *, needs_review: bool = Fals
     name = check_name("ad_name", new.name)
     check_message(tx, account, new.auto_message_id)
     check_form(tx, business_id, new.page_id)
+    check_allowed("call_to_action", new.call_to_action, SEND_MESSAGE)
     ad = Ad(
         id=new_id(),
         business_id=business_id,
@@ -616,7 +617,7 @@ def create_ad(tx: Tx, business_id: str, new: NewAd, *, needs_review: bool = Fals
         headline=new.headline.strip() or channel.name,
         text=new.text.strip(),
         ad_format=new.ad_format,
-        call_to_action=check_call_to_action(new.call_to_action),
+        call_to_action=new.call_to_action,
         auto_message_id=new.auto_message_id,
         page_id=new.page_id,
         video_id=new.video_id,
@@ -645,7 +646,7 @@ def update_ad(
     changed_values = {name: value.strip() for name, value in changed_values.items() if value is not None}
     if "name" in changed_values:
         check_name("ad_name", changed_values["name"])
-    check_call_to_action(changed_values.get("call_to_action", before.call_to_action))
+    check_allowed("call_to_action", changed_values.get("call_to_action", SEND_MESSAGE), SEND_MESSAGE)
     if changed_values.get("channel_account_id"):
         channel = find_channel(tx, account.business_id, changed_values["channel_account_id"])
         ad_group = store.find_node(tx, AdGroup, account.business_id, id=before.ad_group_id)

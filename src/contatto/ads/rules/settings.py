@@ -367,20 +367,18 @@ def goal_of(optimization_goal: str, promotion_type: str) -> Goal:
     Raises:
         Refused: INVALID, with the allowed values.
     """
-    names = sorted(OPTIMIZATION_GOALS.values())
-    if promotion_type != DIRECT_MESSAGE:
+    check_allowed("promotion_type", promotion_type, DIRECT_MESSAGE)
+    name = GOAL_ALIASES.get(optimization_goal, optimization_goal)
+    check_allowed("optimization_goal", name, *sorted(OPTIMIZATION_GOALS.values()))
+    return GOALS[name, promotion_type]
+
+
+def check_allowed(field: str, value: str, *allowed: str) -> None:
+    """Refuse a value that is not one of those allowed, and name them."""
+    if value not in allowed:
         raise Refused(
-            errors.INVALID, "%(field)s: allowed: %(allowed)s.", field="promotion_type", allowed=DIRECT_MESSAGE
+            errors.INVALID, "%(field)s: allowed: %(allowed)s.", field=field, allowed=", ".join(allowed)
         )
-    goal = GOALS.get((GOAL_ALIASES.get(optimization_goal, optimization_goal), promotion_type))
-    if goal is None:
-        raise Refused(
-            errors.INVALID,
-            "%(field)s: allowed: %(allowed)s.",
-            field="optimization_goal",
-            allowed=", ".join(names),
-        )
-    return goal
 
 
 def eligibility(goal: Goal, facts: Facts) -> tuple[CheckResult, ...]:
@@ -426,11 +424,8 @@ def check_goal(goal: Goal, facts: Facts) -> None:
 
 def check_billing(billing_event: str | None) -> None:
     """Refuse a billing event other than that of both goals."""
-    if billing_event not in (None, BillingEvent.OCPM):
-        allowed = BillingEvent.OCPM.value
-        raise Refused(
-            errors.INVALID, "%(field)s: allowed: %(allowed)s.", field="billing_event", allowed=allowed
-        )
+    if billing_event is not None:
+        check_allowed("billing_event", billing_event, BillingEvent.OCPM)
 
 
 def check_event(goal: Goal, optimization_event: str | None) -> None:
@@ -804,12 +799,3 @@ def check_auto_message(auto_message_id: str) -> str:
     if not auto_message_id:
         raise Refused(errors.INVALID, "auto_message_id: direct-message ads need a welcome message.")
     return auto_message_id
-
-
-def check_call_to_action(text: str) -> str:
-    """Return the call to action; direct-message ads allow only one."""
-    if text != SEND_MESSAGE:
-        raise Refused(
-            errors.INVALID, "%(field)s: allowed: %(allowed)s.", field="call_to_action", allowed=SEND_MESSAGE
-        )
-    return text
