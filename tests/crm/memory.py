@@ -21,7 +21,6 @@ from contatto.crm.model import (
     Exists,
     Expired,
     FieldGone,
-    FieldKind,
     FieldsDescribed,
     FindBy,
     FindRecord,
@@ -265,7 +264,7 @@ def _good(operation: Operation, body: dict[str, Any]) -> Reply:
 def _field(name: str, choices: list[str]) -> CrmField:
     if name != "State":
         return CrmField(name, name)
-    return CrmField(name, name, FieldKind.CHOICE, choices=tuple((each, each) for each in choices))
+    return CrmField(name, name, choices=tuple((each, each) for each in choices))
 
 
 def _change(found: Record) -> RecordChange:

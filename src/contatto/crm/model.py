@@ -161,18 +161,6 @@ type Operation = (
 )
 
 
-class FieldKind(StrEnum):
-    """Kinds of values of a CRM's field that the mapping distinguishes."""
-
-    TEXT = "text"
-    EMAIL = "email"
-    PHONE = "phone"
-    CHOICE = "choice"
-    NUMBER = "number"
-    TIME = "time"
-    BOOL = "bool"
-
-
 @dataclass(frozen=True, slots=True)
 class CrmField:
     """A field as the CRM describes it.
@@ -182,7 +170,6 @@ class CrmField:
 
     name: str
     label: str
-    kind: FieldKind = FieldKind.TEXT
     is_required: bool = False
     choices: tuple[tuple[str, str], ...] = ()
     limit: int = 0
@@ -196,13 +183,11 @@ class CrmRecord:
         id: the CRM's own id.
         external_id: our id, if the record carries one.
         values: the fields that were read, at least those that the engine compares.
-        changed_at: the CRM's time of the last change, if it has one.
     """
 
     id: str
     external_id: str = ""
     values: Values = field(default_factory=dict, repr=False)
-    changed_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,14 +373,6 @@ def plain_reply(answer: HttpAnswer) -> Reply | None:
     return NotNow(str(status)) if status < 400 else Failed(str(status))
 
 
-class ErasureLevel(StrEnum):
-    """Completeness of a CRM's erasures."""
-
-    FULL = "full"
-    PARTIAL = "partial"
-    NONE = "none"
-
-
 APP_SECRET: Final = "client_secret"  # noqa: S105  # a name
 """The secret of an app, which alone gives no access."""
 TOKENS: Final = ("access_token", "refresh_token")
@@ -452,6 +429,7 @@ class ConnectorTraits:
         reads_back: whether ``ReadRecord`` works. If not, a delivery ends as sent, and is never verified.
         upserts: whether a write without a record id creates one record per external id.
         merges: whether ``MergeRecords`` works.
+        erases: whether ``EraseRecord`` works.
         tells_changes: whether ``ListChanges`` works.
         enumerates: whether ``ListRecords`` works, and lists the record of every lead.
         poll_s: seconds between two polls of changes.
@@ -470,7 +448,7 @@ class ConnectorTraits:
     reads_back: bool = True
     upserts: bool = False
     merges: bool = False
-    erases: ErasureLevel = ErasureLevel.FULL
+    erases: bool = True
     tells_changes: bool = False
     enumerates: bool = False
     poll_s: float = 60.0

@@ -60,12 +60,10 @@ def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _mem
     if "open_leads" not in lists:
         return UNCLEAR
     fields = [crm.CrmField(name, label, limit=_LIMITS.get(name, 255)) for name, label in _TEXTS.items()]
-    fields.append(crm.CrmField("email", "E-mail", crm.FieldKind.EMAIL, limit=254))
-    fields.append(crm.CrmField("phone", "Phone", crm.FieldKind.PHONE, limit=_LIMITS["phone"]))
+    fields.append(crm.CrmField("email", "E-mail", limit=254))
+    fields.append(crm.CrmField("phone", "Phone", limit=_LIMITS["phone"]))
     for name, (listed, label) in _CHOICES.items():
-        fields.append(
-            crm.CrmField(name, label, crm.FieldKind.CHOICE, choices=api.as_pairs(lists.get(listed)))
-        )
+        fields.append(crm.CrmField(name, label, choices=api.as_pairs(lists.get(listed))))
     return crm.FieldsDescribed(tuple(fields))
 
 
@@ -85,7 +83,7 @@ def _read_found(_link: crm.CrmLink, find: crm.FindRecord, body: Any, _memory: st
 
 def _record(one: dict[str, Any]) -> crm.CrmRecord:
     values = api.as_values(one)
-    return crm.CrmRecord(values.get("id", ""), values.get(OUR_ID, ""), values, values.get("updated_at", ""))
+    return crm.CrmRecord(values.get("id", ""), values.get(OUR_ID, ""), values)
 
 
 def _read_written(_link: crm.CrmLink, write: crm.WriteRecord, body: Any, _memory: str) -> crm.Reply:

@@ -20,7 +20,7 @@ NOTE: Final = "Note"
 _ROWS: Final = 5_000
 """Rows of the first column per request, as an answer has at most 256 KiB."""
 _OUR_ID: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_HEAD, _AGAIN, _SCAN, _ROW, _PUT = "head", "again", "scan", "row", "put"
+_HEAD, _REREAD, _SCAN, _ROW, _PUT = "head", "again", "scan", "row", "put"
 _RAW: Final = "valueInputOption=RAW"
 
 
@@ -72,7 +72,7 @@ def _go_on(link: crm.CrmLink, operation: Any, body: Any, memory: str) -> crm.Rep
         reply = crm.Erased(is_partial=True) if is_erased else crm.Written(operation.external_id)
         return reply if "spreadsheetId" in as_dict(body) else UNCLEAR
     if step == _HEAD:
-        head = crm.FollowUp(_head(link, operation), api.encode_memory({"step": _AGAIN}))
+        head = crm.FollowUp(_head(link, operation), api.encode_memory({"step": _REREAD}))
         return UNCLEAR if body is None else head
     cells = _cells(body)
     if step == _ROW:
@@ -168,7 +168,6 @@ class GoogleSheets(api.JsonApi):
             ("ad_name", "Ad"),
         ),
         upserts=True,
-        erases=crm.ErasureLevel.PARTIAL,
         enumerates=True,
         oauth=crm.OAuth(
             "https://accounts.google.com/o/oauth2/v2/auth",

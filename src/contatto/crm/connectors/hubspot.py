@@ -51,13 +51,6 @@ _PAGE: Final = 100
 _NUMBER: Final = "hs_object_id"
 _CHANGED_AT: Final = "lastmodifieddate"
 _WATCHED: Final = ("hs_lead_status", "hubspot_owner_id", _CHANGED_AT, OUR_ID)
-_KINDS: Final = {
-    "enumeration": crm.FieldKind.CHOICE,
-    "bool": crm.FieldKind.BOOL,
-    "number": crm.FieldKind.NUMBER,
-    "datetime": crm.FieldKind.TIME,
-    "date": crm.FieldKind.TIME,
-}
 _SEARCHED: Final = {crm.FindBy.EMAIL: ("email",), crm.FindBy.PHONE: ("phone", "mobilephone")}
 _OUR_PROPERTY: Final = {
     "name": OUR_ID,
@@ -182,14 +175,14 @@ def _read_changes(link: crm.CrmLink, changes: crm.ListChanges, body: Any, memory
         records = [record for record in map(_record, rows_of(body, "results")) if record.id]
         if not records:
             return crm.ChangesListed((), changes.after)
-        page = [{"id": record.id, "at": record.changed_at, **dict(record.values)} for record in records]
+        page = [{"id": record.id, **record.values} for record in records]
         return crm.FollowUp(_send(link, "GET", "/crm/v3/owners/?limit=500"), api.encode_memory(page))
     owners = as_dicts(as_dict(body).get("results"))
     addresses = {as_text(owner.get("id")): as_text(owner.get("email")) for owner in owners}
     record_changes, cursor, rows = [], changes.after, as_dicts(api.decode_memory(memory))
     for row in rows:
         record_id, owner_id = as_text(row.get("id")), as_text(row.get("hubspot_owner_id"))
-        cursor = api.advance(cursor, as_text(row.get("at")), record_id)
+        cursor = api.advance(cursor, as_text(row.get(_CHANGED_AT)), record_id)
         status = as_text(row.get("hs_lead_status")) or None
         owner = addresses.get(owner_id, owner_id) or None
         record_changes.append(crm.RecordChange(record_id, cursor, as_text(row.get(OUR_ID)), status, owner))
@@ -204,20 +197,15 @@ def _read_enumerated(_link: crm.CrmLink, _: crm.ListRecords, body: Any, _memory:
 
 def _record(one: dict[str, Any]) -> crm.CrmRecord:
     values = {name: as_text(value) for name, value in as_dict(one.get("properties")).items()}
-    changed_at = values.get(_CHANGED_AT) or as_text(one.get("updatedAt"))
-    return crm.CrmRecord(as_text(one.get("id")), values.get(OUR_ID, ""), values, changed_at)
+    values[_CHANGED_AT] = values.get(_CHANGED_AT) or as_text(one.get("updatedAt"))
+    return crm.CrmRecord(as_text(one.get("id")), values.get(OUR_ID, ""), values)
 
 
 def _field(one: dict[str, Any]) -> crm.CrmField:
     name = as_text(one.get("name"))
-    kind = _KINDS.get(as_text(one.get("type")), crm.FieldKind.TEXT)
-    if name == "email":
-        kind = crm.FieldKind.EMAIL
-    elif one.get("fieldType") == "phonenumber":
-        kind = crm.FieldKind.PHONE
     options = as_dicts(one.get("options"))
     choices = tuple((as_text(option.get("value")), as_text(option.get("label"))) for option in options)
-    return crm.CrmField(name, as_text(one.get("label")) or name, kind, choices=choices)
+    return crm.CrmField(name, as_text(one.get("label")) or name, choices=choices)
 
 
 class HubSpot(api.JsonApi):

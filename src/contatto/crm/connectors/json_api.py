@@ -44,6 +44,11 @@ def path_id(record_id: str) -> str:
     return quote(record_id, safe="").replace(".", "%2E")
 
 
+def record_number(record_id: str) -> int:
+    """Return the id of a record as a number; 0, which no record has, for another text."""
+    return int(record_id) if record_id.isascii() and record_id.isdigit() and len(record_id) < 16 else 0
+
+
 def read_json(answer: HttpAnswer) -> Any:
     try:
         return msgspec.json.decode(answer.body)

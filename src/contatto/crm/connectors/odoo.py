@@ -50,18 +50,10 @@ _ALL: Final = {"active_test": False}
 _WATCHED: Final = [
     *("write_date", "stage_id", "active", "user_id", "expected_revenue", "company_currency", "write_uid")
 ]
-_KINDS: Final = {
-    **dict.fromkeys(("char", "text", "html"), crm.FieldKind.TEXT),
-    "selection": crm.FieldKind.CHOICE,
-    "boolean": crm.FieldKind.BOOL,
-    **dict.fromkeys(("integer", "float", "monetary"), crm.FieldKind.NUMBER),
-    **dict.fromkeys(("date", "datetime"), crm.FieldKind.TIME),
-}
-_CONTACT_KINDS: Final = {
-    "email_from": crm.FieldKind.EMAIL,
-    "phone": crm.FieldKind.PHONE,
-    "mobile": crm.FieldKind.PHONE,
-}
+_WRITABLE: Final = frozenset({
+    "char", "text", "html", "selection", "boolean", "integer", "float", "monetary", "date", "datetime",
+})  # fmt: skip
+"""Types of fields that take a text or number."""
 _UNNAMED: Final = re.compile(r"<[^>]*>")
 
 
@@ -113,14 +105,9 @@ def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
     return _ask(link, _LEAD, "search_read", [domain], fields=["write_date"], limit=5, order="id asc")
 
 
-def _number(record_id: str) -> int:
-    """Return the id of a record as a number; 0, which no record has, for another text."""
-    return int(record_id) if record_id.isascii() and record_id.isdigit() and len(record_id) < 16 else 0
-
-
 def _read(link: crm.CrmLink, read: crm.ReadRecord) -> HttpRequest:
     names = sorted({"write_date", *read.fields})
-    domain = [["id", "=", _number(read.record_id)]]
+    domain = [["id", "=", api.record_number(read.record_id)]]
     return _ask(link, _LEAD, "search_read", [domain], fields=names, context=_ALL)
 
 
@@ -167,7 +154,7 @@ def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _mem
     writable = {
         name: as_dict(one)
         for name, one in fields.items()
-        if as_dict(one).get("readonly") is not True and as_text(as_dict(one).get("type")) in _KINDS
+        if as_dict(one).get("readonly") is not True and as_text(as_dict(one).get("type")) in _WRITABLE
     }
     return crm.FieldsDescribed(tuple(_field(name, one) for name, one in writable.items()))
 
@@ -177,7 +164,6 @@ def _field(name: str, one: dict[str, Any]) -> crm.CrmField:
     return crm.CrmField(
         name,
         as_text(one.get("string")) or name,
-        _CONTACT_KINDS.get(name, _KINDS[as_text(one.get("type"))]),
         is_required=one.get("required") is True,
         choices=api.as_pairs(one.get("selection")),
         limit=size if isinstance(size, int) else 0,
@@ -193,7 +179,7 @@ def _read_found(_link: crm.CrmLink, find: crm.FindRecord, body: Any, _memory: st
 def _record(one: dict[str, Any]) -> crm.CrmRecord:
     """Read a record: Odoo writes False for an empty value, and returns a note with its tags."""
     values = {name: _UNNAMED.sub("", as_text(value)) for name, value in one.items() if value is not False}
-    return crm.CrmRecord(values.get("id", ""), "", values, values.get("write_date", ""))
+    return crm.CrmRecord(values.get("id", ""), "", values)
 
 
 def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: str) -> crm.Reply:
@@ -209,7 +195,7 @@ def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: 
         return Failed("not_taken") if messages else UNCLEAR
     if memory == "tie":
         return crm.FollowUp(_load(link, write), "load") if _result(body) else UNCLEAR
-    rows, record_id = _rows(body), _number(write.record_id)
+    rows, record_id = _rows(body), api.record_number(write.record_id)
     if rows and rows[0].get("res_id") == record_id:
         return crm.FollowUp(_load(link, write), "load")
     name = _name_of(write.external_id)
@@ -315,7 +301,7 @@ class Odoo(api.JsonApi):
         crm.ReadRecord: (_read, lambda _link, _, body, _memory: records_reply(map(_record, _rows(body)))),
         crm.WriteRecord: (_write, _read_written),
         crm.EraseRecord: (
-            lambda link, erase: _ask(link, _LEAD, "unlink", [[_number(erase.record_id)]]),
+            lambda link, erase: _ask(link, _LEAD, "unlink", [[api.record_number(erase.record_id)]]),
             lambda _link, _, body, _memory: crm.Erased() if _result(body) is True else UNCLEAR,
         ),
         crm.ListChanges: (_changes, _read_changes),

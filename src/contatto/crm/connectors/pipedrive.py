@@ -22,13 +22,6 @@ _PERSONS_PAGE: Final = 100
 _LISTS: Final = {"email": "emails", "phone": "phones"}
 """Fields that are lists in Pipedrive; ours is the primary one."""
 _PLAIN: Final = frozenset({"name", "label_ids", "owner_id", "org_id"})
-_KINDS: Final = {
-    "phone": crm.FieldKind.PHONE,
-    "enum": crm.FieldKind.CHOICE,
-    "set": crm.FieldKind.CHOICE,
-    **dict.fromkeys(("double", "int", "monetary"), crm.FieldKind.NUMBER),
-    **dict.fromkeys(("date", "time", "daterange"), crm.FieldKind.TIME),
-}
 _MARK: Final = "Contatto"
 """Prefix of our one note."""
 _NOTE: Final = "note"
@@ -76,8 +69,8 @@ def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
 def _enumerate(link: crm.CrmLink, enumerate_: crm.ListRecords) -> HttpRequest:
     """List all persons, as no search selects those with our field."""
     after = f"&cursor={quote(enumerate_.after, safe='')}" if enumerate_.after else ""
-    ours = quote(_our_field(link), safe="")
-    return _send(link, "GET", f"{_PERSONS}?custom_fields={ours}&limit={_PERSONS_PAGE}{after}")
+    our_field = quote(_our_field(link), safe="")
+    return _send(link, "GET", f"{_PERSONS}?custom_fields={our_field}&limit={_PERSONS_PAGE}{after}")
 
 
 def _number(record_id: str) -> int | str:
@@ -112,16 +105,10 @@ def _read_description(link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memo
 
 def _field(one: dict[str, Any]) -> crm.CrmField:
     name = as_text(one.get("key"))
-    kind = (
-        crm.FieldKind.EMAIL
-        if name == "email"
-        else _KINDS.get(as_text(one.get("field_type")), crm.FieldKind.TEXT)
-    )
     options = as_dicts(one.get("options"))
     return crm.CrmField(
         name,
         as_text(one.get("name")) or name,
-        kind,
         is_required=one.get("mandatory_flag") is True,
         choices=tuple((as_text(option.get("id")), as_text(option.get("label"))) for option in options),
     )
@@ -145,9 +132,7 @@ def _read_record(link: crm.CrmLink, _: crm.ReadRecord, body: Any, _memory: str) 
         primary = [item for item in as_dicts(data.get(listed)) if item.get("primary") is True]
         values[name] = as_text(primary[0].get("value")) if primary else ""
     external_id = values.get(_our_field(link), "")
-    return crm.FoundRecords(
-        (crm.CrmRecord(values["id"], external_id, values, values.get("update_time", "")),)
-    )
+    return crm.FoundRecords((crm.CrmRecord(values["id"], external_id, values),))
 
 
 def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: str) -> crm.Reply:
@@ -240,7 +225,6 @@ class Pipedrive(api.JsonApi):
         ),
         defaults=(("name", "name"), ("email", "email"), ("phone", "phone")),
         merges=True,
-        erases=crm.ErasureLevel.PARTIAL,
         tells_changes=True,
         enumerates=True,
         search_lag_s=10.0,

@@ -66,15 +66,6 @@ _MATCH: Final = {
     crm.FindBy.EMAIL: "Email = '{0}'",
     crm.FindBy.PHONE: "(Phone = '{0}' OR MobilePhone = '{0}')",
 }
-_KINDS: Final = {
-    "email": crm.FieldKind.EMAIL,
-    "phone": crm.FieldKind.PHONE,
-    "picklist": crm.FieldKind.CHOICE,
-    "multipicklist": crm.FieldKind.CHOICE,
-    "boolean": crm.FieldKind.BOOL,
-    **dict.fromkeys(("int", "double", "currency", "percent"), crm.FieldKind.NUMBER),
-    **dict.fromkeys(("date", "datetime", "time"), crm.FieldKind.TIME),
-}
 _WHERE: Final = "where"  # memory of the query for the successor of a lead
 
 
@@ -181,7 +172,6 @@ def _field(one: dict[str, Any], choices: dict[str, list[tuple[str, str]]]) -> cr
     return crm.CrmField(
         name,
         as_text(one.get("Label")) or name,
-        _KINDS.get(as_text(one.get("DataType")).lower(), crm.FieldKind.TEXT),
         is_required=needed and one.get("DataType") != "boolean",
         choices=tuple(choices.get(name, ())),
         limit=length if isinstance(length, int) else 0,
@@ -201,9 +191,7 @@ def _converted_to(lead: dict[str, Any]) -> str:
 
 def _record(one: dict[str, Any]) -> crm.CrmRecord:
     values = api.as_values(one)
-    return crm.CrmRecord(
-        values.get("Id", ""), values.get(OUR_ID, ""), values, values.get("SystemModstamp", "")
-    )
+    return crm.CrmRecord(values.get("Id", ""), values.get(OUR_ID, ""), values)
 
 
 def _read_record(_link: crm.CrmLink, read: crm.ReadRecord, body: Any, memory: str) -> crm.Reply:
@@ -300,7 +288,6 @@ class Salesforce(api.JsonApi):
             ("lead_source", "LeadSource"),
         ),
         upserts=True,
-        erases=crm.ErasureLevel.PARTIAL,
         tells_changes=True,
         enumerates=True,
         oauth=crm.OAuth(

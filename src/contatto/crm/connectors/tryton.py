@@ -56,12 +56,8 @@ def _search(link: crm.CrmLink, domain: list[Any], limit: int = 20) -> HttpReques
 
 
 def _notes(link: crm.CrmLink, record_id: str) -> HttpRequest:
-    domain = [["resource", "=", f"party.party,{_number(record_id)}"]]
+    domain = [["resource", "=", f"party.party,{api.record_number(record_id)}"]]
     return _call(link, f"{NOTE}.search_read", [domain, 0, 100, None, ["message"], {}])
-
-
-def _number(record_id: str) -> int:
-    return int(record_id) if record_id.isascii() and record_id.isdigit() and len(record_id) < 16 else 0
 
 
 def _mechanisms(operation: crm.WriteRecord) -> Iterator[tuple[str, str]]:
@@ -86,7 +82,7 @@ def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
 
 
 def _read(link: crm.CrmLink, operation: crm.ReadRecord | crm.WriteRecord) -> HttpRequest:
-    return _search(link, [["id", "=", _number(operation.record_id or "")]])
+    return _search(link, [["id", "=", api.record_number(operation.record_id or "")]])
 
 
 def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
@@ -105,7 +101,7 @@ def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
 
 
 def _enumerate(link: crm.CrmLink, enumerate_: crm.ListRecords) -> HttpRequest:
-    after = ["id", ">", _number(enumerate_.after)]
+    after = ["id", ">", api.record_number(enumerate_.after)]
     return _search(link, [["identifiers.code", "like", f"{MARK}%"], ["active", "=", True], after], _PAGE)
 
 
@@ -174,7 +170,7 @@ def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: 
 
 
 def _add_note(link: crm.CrmLink, operation: crm.WriteRecord, record_id: str) -> crm.FollowUp:
-    new = {"resource": f"party.party,{_number(record_id)}", "message": operation.note}
+    new = {"resource": f"party.party,{api.record_number(record_id)}", "message": operation.note}
     return crm.FollowUp(_call(link, f"{NOTE}.create", [[new], {}]), f"noted:{record_id}")
 
 
@@ -215,7 +211,7 @@ def _change(link: crm.CrmLink, operation: crm.WriteRecord, rows: list[dict[str, 
     record_id = str(row["id"])
     if not changes:
         return _with_note(link, operation, record_id)
-    request = _call(link, f"{PARTY}.write", [[_number(record_id)], changes, {}])
+    request = _call(link, f"{PARTY}.write", [[api.record_number(record_id)], changes, {}])
     return crm.FollowUp(request, f"changed:{record_id}")
 
 
@@ -231,21 +227,26 @@ def _read_merged(link: crm.CrmLink, merge: crm.MergeRecords, body: Any, memory: 
     if not step:
         return _replace(link, merge, _created_id(body), 0)
     if step == "warned":
-        return _replace(link, merge, session, _number(tries) + 1)
+        return _replace(link, merge, session, api.record_number(tries) + 1)
     if step == "replaced":
-        return crm.FollowUp(_call(link, f"{REPLACE}.delete", [_number(session), {}]), "ended:")
+        return crm.FollowUp(_call(link, f"{REPLACE}.delete", [api.record_number(session), {}]), "ended:")
     return crm.Written(merge.into_id)
 
 
 def _replace(link: crm.CrmLink, operation: crm.MergeRecords, session: str, tries: int) -> crm.FollowUp:
-    ask = {"ask": {"source": _number(operation.record_id), "destination": _number(operation.into_id)}}
-    request = _call(link, f"{REPLACE}.execute", [_number(session), ask, "replace", {}])
+    ask = {
+        "ask": {
+            "source": api.record_number(operation.record_id),
+            "destination": api.record_number(operation.into_id),
+        }
+    }
+    request = _call(link, f"{REPLACE}.execute", [api.record_number(session), ask, "replace", {}])
     return crm.FollowUp(request, f"replaced:{session}:{tries}")
 
 
 def _read_erased(link: crm.CrmLink, erase: crm.EraseRecord, body: Any, memory: str) -> crm.Reply:
     """Delete the notes, which would remain, and then the party with those that it replaced."""
-    record_id = _number(erase.record_id)
+    record_id = api.record_number(erase.record_id)
     if memory == "party":
         return crm.Erased()
     if memory == "notes":
@@ -263,13 +264,13 @@ def _confirm(link: crm.CrmLink, warning: Any, memory: str) -> crm.Reply:
     step, _, rest = memory.partition(":")
     session, _, tries = rest.partition(":")
     key = warning[0] if isinstance(warning, list) and warning else ""
-    if step != "replaced" or _number(tries) >= MOST_WARNINGS or not isinstance(key, str):
+    if step != "replaced" or api.record_number(tries) >= MOST_WARNINGS or not isinstance(key, str):
         return Failed("user_warning")
     try:
         parts = base64.b64decode(link.secrets.get(SESSION, "")).decode("utf-8", "replace").split(":")
     except ValueError:
         parts = []
-    user_number = _number(parts[-2]) if len(parts) > 2 else 0
+    user_number = api.record_number(parts[-2]) if len(parts) > 2 else 0
     row = {"user": user_number, "name": key, "always": False}
     request = _call(link, "model.res.user.warning.create", [[row], {}])
     return crm.FollowUp(request, f"warned:{session}:{tries}")

@@ -60,7 +60,6 @@ class Webhook:
         describes=False,
         reads_back=False,
         upserts=True,
-        erases=crm.ErasureLevel.PARTIAL,
         takes_anything=True,
     )
 

@@ -20,15 +20,6 @@ OUR_ID: Final = "Contatto_Lead_Id"
 NOTE: Final = "Description"
 _LEADS: Final = "/crm/v6/Leads"
 _PAGE: Final = 200
-_KINDS: Final = {
-    "email": crm.FieldKind.EMAIL,
-    "phone": crm.FieldKind.PHONE,
-    "picklist": crm.FieldKind.CHOICE,
-    "multiselectpicklist": crm.FieldKind.CHOICE,
-    "boolean": crm.FieldKind.BOOL,
-    **dict.fromkeys(("integer", "bigint", "double", "currency"), crm.FieldKind.NUMBER),
-    **dict.fromkeys(("date", "datetime"), crm.FieldKind.TIME),
-}
 _BUSY: Final = frozenset({"TOO_MANY_REQUESTS", "INTERNAL_ERROR", "LOCKED", "RECORD_LOCKED"})
 _SERVERS: Final = tuple(
     f"https://accounts.{domain}"
@@ -106,7 +97,6 @@ def _field(row: dict[str, Any]) -> crm.CrmField:
     return crm.CrmField(
         name,
         as_text(row.get("field_label")) or name,
-        _KINDS.get(as_text(row.get("data_type")), crm.FieldKind.TEXT),
         is_required=row.get("system_mandatory") is True,
         choices=tuple(
             (as_text(option.get("actual_value")), as_text(option.get("display_value"))) for option in options
@@ -117,9 +107,7 @@ def _field(row: dict[str, Any]) -> crm.CrmField:
 
 def _record(row: dict[str, Any]) -> crm.CrmRecord:
     values = api.as_values(row)
-    return crm.CrmRecord(
-        values.get("id", ""), values.get(OUR_ID, ""), values, values.get("Modified_Time", "")
-    )
+    return crm.CrmRecord(values.get("id", ""), values.get(OUR_ID, ""), values)
 
 
 def _read_record(_link: crm.CrmLink, _: crm.ReadRecord, body: Any, _memory: str) -> crm.Reply:
@@ -184,7 +172,6 @@ class Zoho(api.JsonApi):
             ("lead_source", "Lead_Source"),
         ),
         upserts=True,
-        erases=crm.ErasureLevel.PARTIAL,
         tells_changes=True,
         oauth=crm.OAuth(
             "https://accounts.zoho.com/oauth/v2/auth",

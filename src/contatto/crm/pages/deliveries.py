@@ -466,16 +466,17 @@ def _label(target: Target, name: str) -> str:
     return field.label or name if field else name
 
 
-def _words(
-    row: crm.MappedField, choices: tuple[tuple[str, str], ...]
-) -> list[tuple[str, LazyText | str, str]]:
-    """Return our words, their labels and the CRM's words; a field with choices gets an empty row."""
+type WordRow = tuple[str, LazyText | str, str]
+"""Our word, its label and the CRM's word."""
+
+
+def _words(row: crm.MappedField, choices: tuple[tuple[str, str], ...]) -> list[WordRow]:
+    """Return the words of a row of a mapping; a field with choices gets an empty one."""
     words = dict(row.words)
     if row.source == STATUS:
-        return [
-            (word.value, LazyText(label), words.get(word.value, "")) for word, label in STATUS_TEXTS.items()
-        ]
-    rows: list[tuple[str, LazyText | str, str]] = [(ours, ours, theirs) for ours, theirs in row.words]
+        statuses = STATUS_TEXTS.items()
+        return [(status.value, LazyText(label), words.get(status.value, "")) for status, label in statuses]
+    rows: list[WordRow] = [(our_word, our_word, crm_word) for our_word, crm_word in row.words]
     return [*rows, ("", "", "")] if choices else rows
 
 

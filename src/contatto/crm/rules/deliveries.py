@@ -242,7 +242,7 @@ def check_mapping(
         field = described.get(row.target)
         if field is None:
             faults.append(crm.MappingFault(row.target, crm.Weakness.NO_FIELD))
-        elif field.kind is crm.FieldKind.CHOICE and field.choices:
+        elif field.choices:
             words, choices = dict(row.words), {value for value, _ in field.choices}
             our_words = [status.value for status in LeadStatus] if row.source == STATUS else list(words)
             wrong_words = [word for word in our_words if words.get(word, word) not in choices]

@@ -56,7 +56,7 @@ type EraseTurn = EraseCourse | ErasureSettled | NotNow
 
 def begin_erasure(traits: ConnectorTraits, external_id: str, stored_id: str) -> EraseTurn:
     """Return the first step."""
-    if traits.erases is crm.ErasureLevel.NONE:
+    if not traits.erases:
         return ErasureSettled(ErasureState.UNSUPPORTED)
     if FindBy.EXTERNAL_ID in traits.finds_by:
         return EraseCourse(external_id, EraseStage.FIND, stored_id)

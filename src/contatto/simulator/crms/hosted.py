@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from contatto.crm.connectors.hubspot import OUR_ID as HUBSPOT_ID
 from contatto.crm.connectors.salesforce import OUR_ID as SALESFORCE_ID
 from contatto.crm.connectors.zoho import OUR_ID as ZOHO_ID
-from contatto.crm.model import CrmField, FieldKind
+from contatto.crm.model import CrmField
 from contatto.simulator.crms.server import (
     StoredRecord,
     Vendor,
@@ -46,15 +46,15 @@ class HubSpotFake(Vendor):
             ("UNQUALIFIED", "Unqualified"),
         )
         listed = [
-            CrmField("email", "Email", FieldKind.EMAIL),
-            CrmField("phone", "Phone number", FieldKind.PHONE),
-            CrmField("mobilephone", "Mobile phone", FieldKind.PHONE),
-            CrmField("hs_whatsapp_phone_number", "WhatsApp", FieldKind.PHONE),
+            CrmField("email", "Email"),
+            CrmField("phone", "Phone number"),
+            CrmField("mobilephone", "Mobile phone"),
+            CrmField("hs_whatsapp_phone_number", "WhatsApp"),
             CrmField("firstname", "First name"),
             CrmField("lastname", "Last name"),
             CrmField("message", "Message"),
             CrmField("hubspot_owner_id", "Owner"),
-            CrmField("hs_lead_status", "Lead status", FieldKind.CHOICE, choices=statuses),
+            CrmField("hs_lead_status", "Lead status", choices=statuses),
         ]
         super().__init__(HUBSPOT_ID, listed, "email", HUBSPOT_ID)
         self.crm.merges_anew = True
@@ -169,8 +169,7 @@ def _moment(text: str) -> datetime:
 
 
 def _hubspot_property(one: CrmField) -> dict[str, Any]:
-    kinds = {FieldKind.CHOICE: ("enumeration", "select"), FieldKind.PHONE: ("string", "phonenumber")}
-    kind, form = kinds.get(one.kind, ("string", "text"))
+    kind, form = ("enumeration", "select") if one.choices else ("string", "text")
     options = [{"value": value, "label": label, "hidden": False} for value, label in one.choices]
     return {
         "name": one.name, "label": one.label, "type": kind, "fieldType": form, "options": options,
@@ -189,7 +188,6 @@ _SOQL: Final = re.compile(
 _SOQL_TEST: Final = re.compile(
     r"(?P<name>[\w.]+) (?P<sign>=|!=|>=|>|NOT IN) (?P<value>'(?:[^'\\]|\\.)*'|\([^)]*\)|\S+?)(?=\)|$)"
 )
-_SALESFORCE_TYPES: Final = {FieldKind.EMAIL: "email", FieldKind.PHONE: "phone", FieldKind.CHOICE: "picklist"}
 
 
 def _salesforce_error(status: int, code: str, message: str, **more: Any) -> VendorResponse:
@@ -212,12 +210,12 @@ class SalesforceFake(Vendor):
             CrmField("LastName", "Last Name", is_required=True, limit=80),
             CrmField("FirstName", "First Name", limit=40),
             CrmField("Company", "Company", is_required=True, limit=255),
-            CrmField("Email", "Email", FieldKind.EMAIL),
-            CrmField("Phone", "Phone", FieldKind.PHONE),
-            CrmField("MobilePhone", "Mobile", FieldKind.PHONE),
+            CrmField("Email", "Email"),
+            CrmField("Phone", "Phone"),
+            CrmField("MobilePhone", "Mobile"),
             CrmField("Description", "Description"),
-            CrmField("Status", "Status", FieldKind.CHOICE, choices=statuses),
-            CrmField("LeadSource", "Lead Source", FieldKind.CHOICE, choices=sources),
+            CrmField("Status", "Status", choices=statuses),
+            CrmField("LeadSource", "Lead Source", choices=sources),
             CrmField(SALESFORCE_ID, "Contatto Lead ID"),
         ]
         super().__init__(SALESFORCE_ID, listed, "Email", SALESFORCE_ID)
@@ -314,11 +312,12 @@ class SalesforceFake(Vendor):
         parts = _SOQL.match(soql)
         if parts is None:
             return _salesforce_error(400, "MALFORMED_QUERY", "unexpected token")
+        rows: list[dict[str, Any]]
         if parts["source"] == "EntityParticle":
             rows = [
                 {
                     "QualifiedApiName": field.name, "Label": field.label, "Length": field.limit,
-                    "DataType": _SALESFORCE_TYPES.get(field.kind, "string"),
+                    "DataType": "picklist" if field.choices else "string",
                     "IsCreatable": True, "IsUpdatable": True,
                     "IsNillable": not field.is_required, "IsDefaultedOnCreate": False,
                 }
@@ -370,7 +369,6 @@ _COQL: Final = re.compile(r"from Leads where (?P<where>.+) order by (?P<order>\w
 _COQL_TEST: Final = re.compile(
     r"(?P<name>\w+) (?P<sign>=|>=|not in|is not null) ?(?P<value>'(?:[^'\\]|\\.)*'|\([^)]*\))?"
 )
-_ZOHO_TYPES: Final = {FieldKind.EMAIL: "email", FieldKind.PHONE: "phone", FieldKind.CHOICE: "picklist"}
 
 
 def _zoho_error(code: str, **details: str) -> dict[str, Any]:
@@ -390,11 +388,11 @@ class ZohoFake(Vendor):
         listed = [
             CrmField("Last_Name", "Last Name", is_required=True, limit=80),
             CrmField("First_Name", "First Name", limit=40),
-            CrmField("Email", "Email", FieldKind.EMAIL, limit=100),
-            CrmField("Phone", "Phone", FieldKind.PHONE, limit=30),
-            CrmField("Mobile", "Mobile", FieldKind.PHONE, limit=30),
+            CrmField("Email", "Email", limit=100),
+            CrmField("Phone", "Phone", limit=30),
+            CrmField("Mobile", "Mobile", limit=30),
             CrmField("Description", "Description"),
-            CrmField("Lead_Status", "Lead Status", FieldKind.CHOICE, choices=statuses),
+            CrmField("Lead_Status", "Lead Status", choices=statuses),
             CrmField(ZOHO_ID, "Contatto Lead ID"),
         ]
         super().__init__(ZOHO_ID, listed, "Email", ZOHO_ID)
@@ -416,7 +414,8 @@ class ZohoFake(Vendor):
                 values = [{"actual_value": value, "display_value": label} for value, label in field.choices]
                 fields.append({
                     "api_name": field.name, "field_label": field.label,
-                    "data_type": _ZOHO_TYPES.get(field.kind, "text"), "system_mandatory": field.is_required,
+                    "data_type": "picklist" if field.choices else "text",
+                    "system_mandatory": field.is_required,
                     "read_only": False, "length": field.limit or 2000, "pick_list_values": values,
                 })  # fmt: skip
             return VendorResponse(200, {"fields": fields})
@@ -508,9 +507,9 @@ class PipedriveFake(Vendor):
         levels = (("1", "Hot"), ("2", "Cold"))
         listed = [
             CrmField("name", "Name", is_required=True),
-            CrmField("email", "Email", FieldKind.EMAIL),
-            CrmField("phone", "Phone", FieldKind.PHONE),
-            CrmField("b7d1", "Level", FieldKind.CHOICE, choices=levels),
+            CrmField("email", "Email"),
+            CrmField("phone", "Phone"),
+            CrmField("b7d1", "Level", choices=levels),
             CrmField(PIPEDRIVE_ID_FIELD, "Contatto lead ID"),
         ]
         super().__init__(PIPEDRIVE_ID_FIELD, listed)
@@ -530,7 +529,7 @@ class PipedriveFake(Vendor):
         if request.path == "/v1/personFields":
             fields: list[dict[str, Any]] = []
             for field in self.crm.fields.values():
-                kind = {FieldKind.CHOICE: "enum", FieldKind.PHONE: "phone"}.get(field.kind, "varchar")
+                kind = "enum" if field.choices else "varchar"
                 options = [{"id": int(value), "label": label} for value, label in field.choices]
                 fields.append({
                     "key": field.name, "name": field.label, "field_type": kind,

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from contatto.crm.connectors.tryton import MARK
 from contatto.crm.connectors.webhook import ERASED, sign_event
-from contatto.crm.model import CrmField, FieldKind
+from contatto.crm.model import CrmField
 from contatto.simulator.crms.server import (
     StoredRecord,
     Vendor,
@@ -21,7 +21,6 @@ ODOO_UID: Final = 2
 ODOO_STAGE, ODOO_REVENUE = "stage_id.name", "expected_revenue"
 """Values that only people in the CRM write."""
 _ODOO_ID: Final = "external id"
-_ODOO_TYPES: Final = {FieldKind.CHOICE: "selection", FieldKind.NUMBER: "float"}
 
 
 def _odoo_result(result: Any) -> VendorResponse:
@@ -47,10 +46,10 @@ class OdooFake(Vendor):
         listed = [
             CrmField("name", "Opportunity", is_required=True),
             CrmField("contact_name", "Contact Name"),
-            CrmField("email_from", "Email", FieldKind.EMAIL),
-            CrmField("phone", "Phone", FieldKind.PHONE),
+            CrmField("email_from", "Email"),
+            CrmField("phone", "Phone"),
             CrmField("description", "Notes"),
-            CrmField("priority", "Priority", FieldKind.CHOICE, choices=levels),
+            CrmField("priority", "Priority", choices=levels),
             CrmField(_ODOO_ID, "External ID"),
         ]
         super().__init__(_ODOO_ID, listed)
@@ -87,7 +86,7 @@ class OdooFake(Vendor):
             fields: dict[str, dict[str, Any]] = {}
             for field in self.crm.fields.values():
                 if field.name != _ODOO_ID:
-                    kind = _ODOO_TYPES.get(field.kind, "char")
+                    kind = "selection" if field.choices else "char"
                     shown = {"string": field.label, "type": kind, "required": field.is_required}
                     fields[field.name] = {**shown, "readonly": False}
                     if field.choices:
@@ -165,7 +164,7 @@ def _passes_odoo_clause(row: dict[str, Any], name: str, sign: str, value: Any) -
 TRYTON_DATABASE, TRYTON_USER, TRYTON_PASSWORD = "crm", "sync", "tryton-password"
 _TRYTON_UID, _TRYTON_TOKEN = 7, "0" * 32
 TRYTON_SESSION: Final = base64.b64encode(f"{TRYTON_USER}:{_TRYTON_UID}:{_TRYTON_TOKEN}".encode()).decode()
-_MECHANISMS: Final = {"phone": FieldKind.PHONE, "mobile": FieldKind.PHONE, "email": FieldKind.EMAIL}
+_MECHANISMS: Final = ("phone", "mobile", "email")
 _TRYTON_ID: Final = "identifier"
 
 
@@ -177,7 +176,7 @@ class TrytonFake(Vendor):
 
     def __init__(self) -> None:
         # Parties with a name, their contact mechanisms by kind, and an identifier.
-        listed = [CrmField(name, name, kind) for name, kind in _MECHANISMS.items()]
+        listed = [CrmField(name, name) for name in _MECHANISMS]
         listed += [CrmField("name", "Name"), CrmField(_TRYTON_ID, "Identifier"), CrmField("code", "Code")]
         super().__init__(_TRYTON_ID, listed, "code")
         self.confirmed: set[str] = set()
@@ -333,9 +332,9 @@ class BottleFake(Vendor):
         names = ("title", "first_name", "last_name", "company_name", "description", _BOTTLECRM_ID)
         listed = [
             *(CrmField(name, name) for name in names),
-            CrmField("email", "E-mail", FieldKind.EMAIL),
-            CrmField("phone", "Phone", FieldKind.PHONE),
-            CrmField("status", "Status", FieldKind.CHOICE, choices=statuses),
+            CrmField("email", "E-mail"),
+            CrmField("phone", "Phone"),
+            CrmField("status", "Status", choices=statuses),
         ]
         super().__init__(_BOTTLECRM_ID, listed, "email")
 

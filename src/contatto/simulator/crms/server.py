@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from contatto.crm.model import CrmField, FieldKind
+from contatto.crm.model import CrmField
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -179,8 +179,7 @@ class MemoryCrm:
             known_field = self.fields.get(name)
             if known_field is None:
                 raise WrongValue("field", name)
-            is_choice = known_field.kind is FieldKind.CHOICE and value
-            if (is_choice and value not in dict(known_field.choices)) or (
+            if (known_field.choices and value and value not in dict(known_field.choices)) or (
                 known_field.limit and len(value) > known_field.limit
             ):
                 raise WrongValue("choice", name)
