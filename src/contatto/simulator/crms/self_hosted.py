@@ -98,6 +98,8 @@ class OdooFake(Vendor):
         values = dict(zip(names, rows[0], strict=True))
         external = values.pop("id")
         try:
+            if not values.get("name") and not self.crm.find(_ODOO_ID, external, at_once=True):
+                raise WrongValue("choice", "name")  # each new lead needs one
             record, _ = self.crm.upsert(_ODOO_ID, external, {**values, _ODOO_ID: external})
         except WrongValue as wrong:
             if wrong.kind == "field":
