@@ -28,7 +28,7 @@ from contatto.simulator.worlds.simulation import (
     BUILDING_SEEDS,
     ENGINES,
     REPORTING_SEEDS,
-    Comparison,
+    RunResults,
     Size,
     make_world,
 )
@@ -48,7 +48,7 @@ def main() -> None:
     names = more.case or (["interests"] if chosen.quick else USUAL)
     settings = {name: float(value) for name, _, value in (text.partition("=") for text in more.setting)}
     programs = (plain_learner(more.plain),) if more.plain.exists() else ()
-    worlds: defaultdict[str, list[Comparison]] = defaultdict(list)
+    worlds: defaultdict[str, list[RunResults]] = defaultdict(list)
     for case, compared in play_all(cases(names, seeds, size, settings, programs), more.jobs):
         worlds[case.case].append(compared)
     report = Report("delivery", SAYS, chosen)
@@ -81,7 +81,7 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.split(","))
 
 
-def _add_world(report: Report, name: str, runs: list[Comparison]) -> None:
+def _add_world(report: Report, name: str, runs: list[RunResults]) -> None:
     """Add the rows of one world."""
     report.add(f"[b]{name}[/b], seeds {', '.join(str(run.seed) for run in runs)}")
     tires = make_world(NAMED[name][0], 0, Size.TINY).nature.tires
@@ -101,7 +101,7 @@ def _add_world(report: Report, name: str, runs: list[Comparison]) -> None:
         )
 
 
-def _warn(name: str, runs: list[Comparison]) -> None:
+def _warn(name: str, runs: list[RunResults]) -> None:
     """Write the failures of programs and the faults of all players to standard error."""
     for run in runs:
         for player, reason in run.failures.items():
@@ -111,7 +111,7 @@ def _warn(name: str, runs: list[Comparison]) -> None:
                 print(f"{name}, seed {run.seed}: {player} broke rules: {json.dumps(faults)}", file=sys.stderr)
 
 
-def _add_mean(report: Report, worlds: dict[str, list[Comparison]]) -> None:
+def _add_mean(report: Report, worlds: dict[str, list[RunResults]]) -> None:
     """Add the mean of all worlds of cost per lead over the plain learner's."""
     costs = [row for row in ROWS if row.name.startswith("cost per lead")]
     for row in costs:

@@ -12,7 +12,7 @@ from statistics import mean, stdev
 from bench.delivery_parts.arms import NAMED
 from bench.delivery_parts.without import PARTS, engine_without
 from bench.harness import Report, options
-from contatto.simulator.worlds.simulation import Comparison, Player, Size, compare, make_world
+from contatto.simulator.worlds.simulation import Player, RunResults, Size, compare, make_world
 
 SAYS = "the engine without each of its parts"
 WHOLE = "nothing"
@@ -45,7 +45,7 @@ def _add(parser: argparse.ArgumentParser) -> None:
 
 def _add_world(report: Report, name: str, parts: list[str], seeds: tuple[int, ...], size: Size) -> None:
     limits = [_play(name, seed, size, Player.ORACLE_OBS, {}) for seed in seeds]
-    whole: list[Comparison] = []
+    whole: list[RunResults] = []
     for part in parts:
         started = time.perf_counter()
         with engine_without(part) as settings:
@@ -59,7 +59,7 @@ def _add_world(report: Report, name: str, parts: list[str], seeds: tuple[int, ..
         print(f"{report.rows[-1]} ({took:.0f} s)", file=sys.stderr, flush=True)
 
 
-def _row(runs: list[Comparison], whole: list[Comparison], limits: list[Comparison]) -> dict[str, object]:
+def _row(runs: list[RunResults], whole: list[RunResults], limits: list[RunResults]) -> dict[str, object]:
     ours, usual = ([run.figures[Player.LEAD] for run in several] for several in (runs, whole))
     best = [run.figures[Player.ORACLE_OBS] for run in limits]
     change = [each.cost_per_lead / own.cost_per_lead - 1 for each, own in zip(ours, usual, strict=True)]
@@ -81,7 +81,7 @@ def _change(values: list[float]) -> str:
     return f"{100 * mean(values):+.1f} %" + (f" ± {100 * stdev(values):.1f}" if len(values) > 1 else "")
 
 
-def _play(name: str, seed: int, size: Size, arm: Player, settings: dict[str, float]) -> Comparison:
+def _play(name: str, seed: int, size: Size, arm: Player, settings: dict[str, float]) -> RunResults:
     world, changes = NAMED[name]
     return compare(make_world(world, seed, size, **changes), (arm,), settings)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from contatto.simulator.worlds.game import Program
-from contatto.simulator.worlds.simulation import Comparison, Player, Size, WorldName, compare, make_world
+from contatto.simulator.worlds.simulation import Player, RunResults, Size, WorldName, compare, make_world
 
 TARGET = {"bid_micros": 350_000.0}
 """The cost target of the default world; its budget is three times the usual one, so that it does not bind."""
@@ -68,7 +68,7 @@ def _changes(name: str, size: Size) -> dict[str, float]:
     return {**changes, "budget_micros": 3.0 * budget} | ({"days": 10.0} if size is Size.FULL else {})
 
 
-def play_all(all_cases: Sequence[Case], jobs: int) -> Iterable[tuple[Case, Comparison]]:
+def play_all(all_cases: Sequence[Case], jobs: int) -> Iterable[tuple[Case, RunResults]]:
     """Play every case; with several jobs in processes of their own."""
     if jobs <= 1:
         for case in all_cases:
@@ -78,11 +78,11 @@ def play_all(all_cases: Sequence[Case], jobs: int) -> Iterable[tuple[Case, Compa
         yield from pool.imap(_play_of, all_cases)
 
 
-def _play_of(case: Case) -> tuple[Case, Comparison]:
+def _play_of(case: Case) -> tuple[Case, RunResults]:
     return case, _play(case)
 
 
-def _play(case: Case) -> Comparison:
+def _play(case: Case) -> RunResults:
     started = time.perf_counter()
     world = make_world(case.world, case.seed, case.size, **case.changes)
     found = compare(world, case.arms, case.settings, programs=case.programs)

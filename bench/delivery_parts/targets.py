@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from contatto.simulator.worlds.simulation import Comparison, Player
+from contatto.simulator.worlds.simulation import Player, RunResults
 
 PLAIN, BEST = "plain", "best"
 FARM_LIMIT = 0.006
@@ -25,7 +25,7 @@ class Row:
     name: str
     least: tuple[float, float]
     aim: tuple[float, float]
-    figure: Callable[[Comparison, str], float]
+    figure: Callable[[RunResults, str], float]
     goal: Player = Player.LEAD
     over: str = ""
     or_best: bool = False
@@ -40,17 +40,17 @@ class Row:
         names = {"ours": self.goal, PLAIN: f"{PLAIN} {self.goal}", "random": Player.RANDOM, "best": self.best}
         return names[who]
 
-    def value(self, run: Comparison, who: str) -> float:
+    def value(self, run: RunResults, who: str) -> float:
         """Return the figure of a player; NaN if it did not play."""
         player = self.player(who)
         return self.figure(run, player) if player in run.figures else _NAN
 
-    def judged(self, run: Comparison) -> float:
+    def judged(self, run: RunResults) -> float:
         value = self.value(run, "ours")
         under = self.value(run, self.over) if self.over else 1.0
         return value / under if under else _NAN
 
-    def verdict(self, runs: Sequence[Comparison]) -> str:
+    def verdict(self, runs: Sequence[RunResults]) -> str:
         """Return ``aim``, ``least`` or ``SHORT``, and a dash where nothing is judged."""
         value = present_mean([self.judged(run) for run in runs])
         if math.isnan(value) or self.least == (0, _MOST):
@@ -62,23 +62,23 @@ class Row:
         return "SHORT"
 
 
-def _own(name: str) -> Callable[[Comparison, str], float]:
+def _own(name: str) -> Callable[[RunResults, str], float]:
     return lambda run, player: float(getattr(run.figures[player], name))
 
 
-def _starved(run: Comparison, player: str) -> float:
+def _starved(run: RunResults, player: str) -> float:
     return float(len(run.figures[player].starved))
 
 
-def _lift(name: str) -> Callable[[Comparison, str], float]:
+def _lift(name: str) -> Callable[[RunResults, str], float]:
     return lambda run, player: float(getattr(run.lifts[player], name)) if player in run.lifts else _NAN
 
 
-def _wait(run: Comparison, player: str) -> float:
+def _wait(run: RunResults, player: str) -> float:
     return run.longest_wait_s.get(player, _NAN)
 
 
-def _speed(run: Comparison, player: str) -> float:
+def _speed(run: RunResults, player: str) -> float:
     return run.requests_per_s.get(player, _NAN)
 
 

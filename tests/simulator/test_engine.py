@@ -11,8 +11,8 @@ from contatto.simulator.worlds.game import EnginePlayer, Game, Piped, Program, P
 from contatto.simulator.worlds.metrics import measure
 from contatto.simulator.worlds.model import World
 from contatto.simulator.worlds.simulation import (
-    Comparison,
     Player,
+    RunResults,
     Size,
     WorldName,
     make_world,
@@ -67,7 +67,7 @@ def test_a_program_behind_a_pipe_gives_the_same_run() -> None:
 
 def test_any_program_plays_both_goals_beside_the_others() -> None:
     world, program = small_world(), Program.parse(f"{REFERENCE} --fault ''")
-    compared = Comparison(world.name, world.seed)
+    compared = RunResults(world.name, world.seed)
     for name, player, goal in program_players([program], [Player.LEAD, Player.CONVERSATION, Player.RANDOM]):
         play_program(world, player, goal, compared, (name, lambda _: None))
     assert list(compared.figures) == ["reference lead", "reference conversation"]
@@ -91,7 +91,7 @@ def test_any_program_plays_both_goals_beside_the_others() -> None:
 )
 def test_a_program_that_fails_is_named_with_its_reason(fault: str, says: str) -> None:
     program = Program.parse(f"{REFERENCE} --fault '{fault}'")
-    compared = Comparison("linear", 2)
+    compared = RunResults("linear", 2)
     with pytest.raises(ProgramError, match=says):
         play_program(small_world(), program, Player.LEAD, compared, ("reference lead", lambda _: None))
     assert compared.figures == {}

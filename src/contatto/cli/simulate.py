@@ -16,9 +16,9 @@ from contatto.simulator.worlds.game import Program
 from contatto.simulator.worlds.model import World
 from contatto.simulator.worlds.report import as_values, describe_lifts, draw_page, make_table, player_label
 from contatto.simulator.worlds.simulation import (
-    Comparison,
     NoSuchSetting,
     Player,
+    RunResults,
     Size,
     WorldName,
     compare,
@@ -141,7 +141,7 @@ def _programs(commands: list[str]) -> list[Program]:
 
 def _play(
     world: World, arms: tuple[Player, ...], settings: dict[str, float], programs: list[Program]
-) -> Comparison:
+) -> RunResults:
     columns = (TextColumn("{task.description}"), BarColumn())
     players = len(arms) + len(program_players(programs, arms))
     with Progress(*columns, TimeElapsedColumn(), console=_err) as bar:

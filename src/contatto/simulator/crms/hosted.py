@@ -104,7 +104,7 @@ class HubSpotFake(Vendor):
         return self.crm.live_record(record.id)
 
     def _shown(self, record: StoredRecord, names: list[str] | None = None) -> dict[str, Any]:
-        former = ";".join(other.id for other in self.crm.records.values() if other.became == record.id)
+        former = ";".join(source.id for source in self.crm.records.values() if source.became == record.id)
         values = {**record.values, "lastmodifieddate": stamp(record.changed_at), "hs_object_id": record.id,
                   "hs_merged_object_ids": former}  # fmt: skip
         if names is not None:
@@ -441,7 +441,7 @@ class ZohoFake(Vendor):
         return self._done(200, record)
 
     def _values(self, request: VendorRequest) -> dict[str, Any]:
-        return self.crm.known(request.json()["data"][0])
+        return self.crm.known_values(request.json()["data"][0])
 
     def _done(self, status: int, record: StoredRecord) -> VendorResponse:
         details = {"id": record.id, "Modified_Time": stamp(record.changed_at, "%Y-%m-%dT%H:%M:%S+00:00")}

@@ -356,7 +356,7 @@ class BottleFake(Vendor):
             duplicates = [{**_bottlecrm_lead(record), "matched_on": ["phone"]} for record in near]
             return VendorResponse(200, {"duplicates": duplicates})
         if request.method == "POST":
-            record = self.crm.make(self.crm.known(request.json()))
+            record = self.crm.make(self.crm.known_values(request.json()))
             return VendorResponse(
                 201, {"error": False, "message": "Lead Created Successfully", "id": record.id}
             )
@@ -375,7 +375,7 @@ class BottleFake(Vendor):
         if act == "merge":
             self.crm.merge(self.crm.live_record(request.json()["merge_id"]).id, record.id)
         elif request.method == "PATCH":
-            self.crm.change(record, self.crm.known(request.json()))
+            self.crm.change(record, self.crm.known_values(request.json()))
         elif request.method == "DELETE":
             self.crm.erase(record)
         else:
@@ -420,5 +420,5 @@ class WebhookReceiver(Vendor):
             for record in self.crm.find(_WEBHOOK_ID, data["id"], at_once=True):
                 self.crm.delete(record.id)
             return
-        values = self.crm.known({_WEBHOOK_ID: data["id"], "note": data["note"], **data["fields"]})
+        values = self.crm.known_values({_WEBHOOK_ID: data["id"], "note": data["note"], **data["fields"]})
         self.crm.upsert(_WEBHOOK_ID, data["id"], values)

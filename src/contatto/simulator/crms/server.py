@@ -100,7 +100,7 @@ class MemoryCrm:
         self.change(existing[0], values)
         return existing[0], False
 
-    def known(self, values: dict[str, Any]) -> dict[str, Any]:
+    def known_values(self, values: dict[str, Any]) -> dict[str, Any]:
         """Return the values without those of unknown fields."""
         return {name: value for name, value in values.items() if name in self.fields}
 

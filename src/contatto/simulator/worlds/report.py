@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from contatto.reports.rules.figures import HEIGHT, WIDTH, label_every, nice_top, points
 from contatto.simulator.worlds.metrics import RunFigures
-from contatto.simulator.worlds.simulation import Comparison, Player
+from contatto.simulator.worlds.simulation import Player, RunResults
 
 
-def make_table(compared: Comparison) -> list[list[str]]:
+def make_table(compared: RunResults) -> list[list[str]]:
     """Return the name of each figure, and below it the texts of every player."""
     columns: list[list[str]] = []
     for player, figures in compared.figures.items():
@@ -60,7 +60,7 @@ def _text(value: float, places: int) -> str:
     return f"{value:,.{places}f}" if isfinite(value) else ""
 
 
-def describe_lifts(comparison: Comparison) -> list[str]:
+def describe_lifts(comparison: RunResults) -> list[str]:
     """Return a sentence for each player that compares its first-ranked viewers with the mean."""
     return [
         f"{player_label(arm)}: the best 1 % are worth {lifts.top_1:.1f} times the mean, "
@@ -70,7 +70,7 @@ def describe_lifts(comparison: Comparison) -> list[str]:
     ]
 
 
-def as_values(comparison: Comparison, run_settings: Mapping[str, Any]) -> dict[str, Any]:
+def as_values(comparison: RunResults, run_settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return all values for a JSON file; unknown ones are null."""
     return {
         **run_settings,
@@ -160,7 +160,7 @@ class PlotLine:
     values: Sequence[float]
 
 
-def draw_page(comparison: Comparison, world: str, description: str, table: Sequence[Sequence[str]]) -> str:
+def draw_page(comparison: RunResults, world: str, description: str, table: Sequence[Sequence[str]]) -> str:
     """Return the whole file: a table of all players, and charts by day.
 
     Args:

@@ -162,7 +162,7 @@ type OnDayOf = Callable[[str, int], None]
 
 
 @dataclass(slots=True)
-class Comparison:
+class RunResults:
     """Figures of all players of one world, and the lookalikes of each.
 
     A player is an arm, or a program with its goal, such as ``plain lead``. ``failures`` has the reason of
@@ -197,7 +197,7 @@ def compare(
     settings: Mapping[str, float] | None = None,
     on_day: OnDayOf = lambda *_: None,
     programs: Sequence[Program] = (),
-) -> Comparison:
+) -> RunResults:
     """Play the same world with the same luck by each player, one after the other.
 
     Args:
@@ -207,7 +207,7 @@ def compare(
         on_day: is called with the player and the day, after each day.
         programs: players behind a pipe; each plays every goal that the engine plays.
     """
-    compared = Comparison(world.name, world.seed)
+    compared = RunResults(world.name, world.seed)
     for arm in arms:
         report_day = partial(on_day, arm)
         if arm not in ENGINES:
@@ -251,7 +251,7 @@ def play_program(
     world: World,
     program: Program,
     goal: Player,
-    compared: Comparison,
+    compared: RunResults,
     row: tuple[str, OnDay],
 ) -> None:
     """Play a world by a program, and add its figures to the row of this name.
