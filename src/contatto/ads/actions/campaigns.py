@@ -58,6 +58,7 @@ from contatto.ads.rules.settings import (
     check_seen,
     check_targeting,
     eligibility,
+    facts_of,
     next_steps,
     shown_of,
     window_seconds,
@@ -122,19 +123,6 @@ def load_facts(tx: Tx, ad_account: AdAccount, channel: ChannelAccount, countries
     """Load the facts that the checks of a goal need."""
     capture_on = capture.is_capture_on(tx, channel.business_id, channel.id)
     return facts_of(ad_account, channel, countries, capture_on=capture_on)
-
-
-def facts_of(
-    ad_account: AdAccount, channel: ChannelAccount, countries: tuple[str, ...], *, capture_on: bool
-) -> Facts:
-    """Make the facts of a goal from loaded values; many ads share one read of the switches."""
-    return Facts(
-        channel_account_id=channel.id,
-        account_country=channel.registration_country,
-        ad_account_country=ad_account.country,
-        target_countries=countries,
-        capture_on=capture_on,
-    )
 
 
 def load_ad_account(tx: Tx, business_id: str, ad_account_id: str) -> AdAccount:

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from functools import lru_cache, reduce
 from typing import Final, Literal
 
+from contatto.accounts.model import AdAccount
 from contatto.ads.model import (
     DIRECT_MESSAGE,
     EVERY_STATUS,
@@ -33,6 +34,7 @@ from contatto.ads.model import (
     ViewWindow,
     Windows,
 )
+from contatto.channels.model import ChannelAccount
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
@@ -379,6 +381,19 @@ def check_allowed(field: str, value: str, *allowed: str) -> None:
         raise Refused(
             errors.INVALID, "%(field)s: allowed: %(allowed)s.", field=field, allowed=", ".join(allowed)
         )
+
+
+def facts_of(
+    ad_account: AdAccount, channel: ChannelAccount, countries: tuple[str, ...], *, capture_on: bool
+) -> Facts:
+    """Make the facts of a goal from loaded values; many ads share one read of the switches."""
+    return Facts(
+        channel_account_id=channel.id,
+        account_country=channel.registration_country,
+        ad_account_country=ad_account.country,
+        target_countries=countries,
+        capture_on=capture_on,
+    )
 
 
 def eligibility(goal: Goal, facts: Facts) -> tuple[CheckResult, ...]:

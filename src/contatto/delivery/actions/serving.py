@@ -16,8 +16,7 @@ from starlette.requests import Request
 from contatto.accounts import store as accounts
 from contatto.accounts.auth import API_HEADER, api_caller
 from contatto.accounts.model import BusinessId, Caller
-from contatto.ads.actions.campaigns import facts_of
-from contatto.ads.rules.settings import is_eligible, next_steps
+from contatto.ads.rules.settings import facts_of, is_eligible, next_steps
 from contatto.ads.store import LiveNodes, load_live_nodes
 from contatto.audiences import store as audiences
 from contatto.audiences.model import AudienceKind, Fingerprint
