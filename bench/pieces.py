@@ -31,9 +31,9 @@ from bench.intake_parts.sending import make_requests
 from bench.intake_parts.serving import Place, Running, learn, make_world, running
 from bench.intake_parts.storing import load
 from contatto.inbox.actions.incoming import settle_receipts
-from contatto.kit.db import postgres, sqlite, statements
-from contatto.kit.db.database import acting_for
-from contatto.kit.db.statements import PreparedQuery, Query, QuerySnapshot, Waiting, WorkBatcher, Write
+from contatto.kit.db import database, postgres, statements
+from contatto.kit.db.database import SqliteDatabase, Waiting, Write, acting_for
+from contatto.kit.db.statements import PreparedQuery, Query, QuerySnapshot, WorkBatcher
 from contatto.kit.db.tx import Tx
 from contatto.simulator.world import DemoWorld
 from contatto.ui.render import FragmentCache
@@ -70,8 +70,7 @@ def run_by_sqlalchemy() -> None:
 def insert_row_by_row() -> None:
     """Send PostgreSQL a statement for each row, instead of one with an array for each column."""
     replace(statements, "bulk_insert", lambda *_, **__: None)
-    for name in ("bulk_upsert", "bulk_update"):
-        replace(statements, name, lambda *_: False)
+    replace(statements, "bulk_update", lambda *_: False)
 
 
 def wake_for_each_row() -> None:
@@ -87,7 +86,7 @@ def wake_for_each_row() -> None:
         future: Any = write.waiting.future
         await future
 
-    replace(sqlite.SqliteDatabase, "append", append)
+    replace(SqliteDatabase, "append", append)
     replace(postgres.PostgresDatabase, "append", append)
 
 
@@ -114,7 +113,7 @@ def collect_loaded_objects() -> None:
 
 def plan_without_statistics() -> None:
     """Let SQLite plan queries without statistics of its tables."""
-    replace(sqlite, "_analyze", lambda _: False)
+    replace(database, "_analyze", lambda _: False)
 
 
 def replace(owner: Any, name: str, value: Any) -> None:

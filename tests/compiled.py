@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import Engine, create_engine
 
-PLACES: Final = ("contatto.kit.db.postgres.create_engine", "contatto.kit.db.sqlite.create_engine")
+PLACES: Final = ("contatto.kit.db.postgres.create_engine", "contatto.kit.db.database.create_engine")
 _first: dict[str, Engine] = {}
 
 

@@ -7,7 +7,8 @@ from functools import partial
 from typing import Final
 
 from contatto.kit.background import Installation, Queued, run_maintenance_job
-from contatto.kit.db.database import CommitSignal, Database, Tables
+from contatto.kit.db.database import CommitSignal, Database
+from contatto.kit.db.statements import Tables
 from contatto.kit.exports import Exporter
 from contatto.kit.log import logger, where
 from contatto.kit.outbound.client import Client, Mailer

@@ -7,7 +7,8 @@ import sqlalchemy
 from sqlalchemy import func, select, update
 
 from contatto.accounts.store import businesses
-from contatto.kit.db.database import POLICY, Database
+from contatto.kit.db.database import Database
+from contatto.kit.db.postgres import POLICY
 from contatto.kit.db.tx import metadata
 from contatto.migrations.steps import schema_differences
 from tests import left_open, make, postgres

@@ -7,9 +7,9 @@ from functools import partial
 import pytest
 
 from contatto.inbox.model import NoticePosted
-from contatto.kit.db.database import Database, names_of, table_of, tables_of
+from contatto.kit.db.database import Database
 from contatto.kit.db.postgres import PostgresDatabase
-from contatto.kit.db.statements import insert_all
+from contatto.kit.db.statements import insert_all, names_of, table_of, tables_of
 from contatto.kit.db.tx import SystemClock, Tx
 from contatto.kit.outbox import emit, list_events
 from contatto.measurement.store import dropped_views

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from contatto.accounts.actions import create_business
 from contatto.accounts.store import businesses
-from contatto.kit.db import database as kit_database
-from contatto.kit.db.database import Database, open_database
+from contatto.kit.db.database import Database, act_for, open_database
+from contatto.kit.db.postgres import POLICY, tenant_column
 from contatto.kit.db.tx import FixedClock, Tx, metadata
 from contatto.kit.vault import Vault
 from contatto.migrations.steps import migrate_schema
@@ -38,14 +38,14 @@ def two_businesses(tx: Tx) -> str:
 
 def test_every_table_of_a_tenant_has_its_policy(database: Database) -> None:
     found = database.read_now(lambda tx: set(tx.execute(text("SELECT tablename FROM pg_policies")).scalars()))
-    assert found == {table.name for table in metadata.sorted_tables if kit_database.tenant_column(table)}
+    assert found == {table.name for table in metadata.sorted_tables if tenant_column(table)}
 
 
 def test_who_acts_for_a_business_sees_and_changes_its_rows_alone(database: Database) -> None:
     mine = database.write_now(two_businesses)
 
     async def act() -> tuple[list[str], int]:
-        kit_database.act_for(mine)
+        act_for(mine)
         seen = await database.read(names)
         rename = update(businesses).values(name="Renamed")
         return seen, await database.write(lambda tx: tx.execute(rename).rowcount)
@@ -58,7 +58,7 @@ def test_a_row_cannot_be_written_for_another_business(database: Database) -> Non
     mine = database.write_now(two_businesses)
 
     async def act() -> None:
-        kit_database.act_for(mine)
+        act_for(mine)
         await database.write(lambda tx: create_business(tx, "Another"))
 
     with pytest.raises(ProgrammingError, match="row-level security"):
@@ -67,13 +67,13 @@ def test_a_row_cannot_be_written_for_another_business(database: Database) -> Non
 
 def test_a_policy_of_an_earlier_release_is_replaced(database: Database) -> None:
     def make_earlier(tx: Tx) -> None:
-        tx.execute(text(f"DROP POLICY {kit_database.POLICY} ON members"))
+        tx.execute(text(f"DROP POLICY {POLICY} ON members"))
         tx.execute(text("CREATE POLICY one_business ON members USING (true)"))
 
     database.write_now(make_earlier)
     migrate_schema(database.engine)
     kept = text("SELECT policyname FROM pg_policies WHERE tablename = 'members'")
-    assert database.read_now(lambda tx: list(tx.execute(kept).scalars())) == [kit_database.POLICY]
+    assert database.read_now(lambda tx: list(tx.execute(kept).scalars())) == [POLICY]
 
 
 def test_whom_a_statement_acts_for_is_found_out_once_and_not_for_each_row(database: Database) -> None:

@@ -15,8 +15,8 @@ import sqlalchemy
 from sqlalchemy import Column, Integer, String, Table, event, func, select
 
 from contatto.accounts.store import businesses
-from contatto.kit.db import statements
-from contatto.kit.db.sqlite import ANALYZES_AFTER, SqliteDatabase
+from contatto.kit.db import database as kit_database
+from contatto.kit.db.database import ANALYZES_AFTER, SqliteDatabase
 from contatto.kit.db.tx import FixedClock, Parts, Tx, driver_of, insert_for
 from contatto.kit.vault import Vault
 from contatto.migrations.steps import migrate_schema
@@ -33,7 +33,7 @@ COUNTING = insert_for("sqlite", things).on_conflict_do_update(
 def db(
     sqlite_template: Path, tmp_path: Path, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[SqliteDatabase]:
-    monkeypatch.setattr(statements, "GROUP_S", 10.0)  # on a busy machine the usual time is soon over
+    monkeypatch.setattr(kit_database, "GROUP_S", 10.0)  # on a busy machine the usual time is soon over
     shutil.copy(sqlite_template, tmp_path / "test.db")
     opened = SqliteDatabase(f"sqlite:///{tmp_path / 'test.db'}", clock, Vault({"test": bytes(32)}), Parts())
     things.create(opened.engine)

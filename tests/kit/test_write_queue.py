@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from contatto.kit.db import statements
-from contatto.kit.db.database import Database, act_for, open_database
-from contatto.kit.db.statements import Write, WriteQueue
+from contatto.kit.db import database as kit_database
+from contatto.kit.db.database import Database, Write, WriteQueue, act_for, open_database
 from contatto.kit.db.tx import FixedClock, Tx, is_awaited
 from contatto.kit.outbox import emit
 from contatto.kit.vault import Vault
@@ -49,20 +48,20 @@ def commits(made: WriteQueue, most: int = 20) -> list[str]:
 
 
 def test_rows_and_requests_come_first_and_the_background_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statements, "GROUP_S", 0)
+    monkeypatch.setattr(kit_database, "GROUP_S", 0)
     assert commits(waiting("XYab12c")) == ["12a", "X", "b", "Y", "c"]
 
 
 def test_requests_are_taken_in_turn_by_business_until_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert commits(waiting("aaaabbc")) == ["abcabaa"]
-    monkeypatch.setattr(statements, "GROUP_S", 0)
+    monkeypatch.setattr(kit_database, "GROUP_S", 0)
     assert commits(waiting("aaabbc")) == ["a", "b", "c", "a", "b", "a"]
 
 
 def test_what_comes_meanwhile_goes_before_background_work_that_waited_longer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(statements, "GROUP_S", 0)
+    monkeypatch.setattr(kit_database, "GROUP_S", 0)
     made = waiting("XY")
     assert commits(made, 1) == ["X"]
     made.put(Write(NOBODY, "a", work=str))
@@ -82,7 +81,7 @@ def test_a_commit_on_its_way_is_awaited_by_requests_alone(comes: str, is_awaited
 
 
 def test_a_request_that_is_left_to_the_next_commit_awaits_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statements, "GROUP_S", 0)
+    monkeypatch.setattr(kit_database, "GROUP_S", 0)
     made = waiting("ab")
     made.wait()
     assert [each.business_id for each in made.next_commit()[1]] == ["a"]
@@ -141,7 +140,7 @@ def test_a_request_waits_for_one_batch_of_background_work_and_not_for_all(databa
 def test_another_process_writes_between_the_commits_of_a_busy_one(
     sqlite_template: Path, tmp_path: Path, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("contatto.kit.db.sqlite._WAIT_S", PATIENCE_S)
+    monkeypatch.setattr("contatto.kit.db.database._WAIT_S", PATIENCE_S)
     path = tmp_path / "shared.db"
     path.write_bytes(sqlite_template.read_bytes())
     vault = Vault({"test": bytes(32)})
@@ -186,7 +185,7 @@ def one_event(tx: Tx) -> None:
 def test_who_holds_the_file_too_long_is_told_of_and_nothing_hangs(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("contatto.kit.db.sqlite._WAIT_S", 0.1)
+    monkeypatch.setattr("contatto.kit.db.database._WAIT_S", 0.1)
     with closing(sqlite3.connect(str(database.engine.url.database), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Exception, match="database is locked"):

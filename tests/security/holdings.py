@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-from contatto.kit.db.database import tenant_column
+from contatto.kit.db.postgres import tenant_column
 from contatto.kit.db.tx import Tx, metadata
 from tests.journeys.running import flush_decisions
 from tests.security.world import Tenant, World

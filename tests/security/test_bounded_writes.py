@@ -16,8 +16,8 @@ from pydantic import BaseModel, TypeAdapter
 from sqlalchemy import Table, func, insert, select
 
 from contatto.audiences.store import audience_changes, audience_members
+from contatto.kit.db.database import Write, attempt
 from contatto.kit.db.postgres import PostgresDatabase
-from contatto.kit.db.statements import Write, attempt
 from contatto.kit.db.tx import Tx
 from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_leads
@@ -66,7 +66,7 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
 
         return write_now(self, timed_work, in_background=in_background)
 
-    monkeypatch.setattr("contatto.kit.db.sqlite.attempt", timed_attempt)
+    monkeypatch.setattr("contatto.kit.db.database.attempt", timed_attempt)
     monkeypatch.setattr(PostgresDatabase, "write_now", timed_write)
     return measured
 

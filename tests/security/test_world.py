@@ -2,7 +2,7 @@
 
 from sqlalchemy import Table, func, select
 
-from contatto.kit.db.database import tenant_column
+from contatto.kit.db.postgres import tenant_column
 from contatto.kit.db.tx import Tx, metadata
 from tests.security.ids import PLACES, place_of
 from tests.security.routes import every_way

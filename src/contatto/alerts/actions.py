@@ -42,8 +42,7 @@ from contatto.integrations.model import Alarm
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, purging
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import Translator
-from contatto.kit.languages import SOURCE, translator_for
+from contatto.kit.languages import SOURCE, Translator, translator_for
 from contatto.kit.outbound.client import read_address
 from contatto.kit.outbound.model import (
     FORBIDDEN_ADDRESS,

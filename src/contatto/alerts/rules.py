@@ -7,7 +7,8 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from contatto.alerts.model import Alert, AlertChoices, AlertKind, AlertMedium
-from contatto.kit.i18n import N_, Translator
+from contatto.kit.i18n import N_
+from contatto.kit.languages import Translator
 
 MESSAGE_WINDOW: Final = timedelta(minutes=15)
 """Messages of one chat within this time are one alert."""

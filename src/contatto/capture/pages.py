@@ -16,7 +16,7 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import split_fault
-from contatto.kit.i18n import Translator
+from contatto.kit.languages import Translator
 from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from contatto.capture.model import Field
-from contatto.kit.i18n import Translator
+from contatto.kit.languages import Translator
 
 type Words = Mapping[str, Mapping[str, str]]
 """Texts by language and by key, such as ``words["en"]["q1.label"]``."""

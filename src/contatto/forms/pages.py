@@ -59,9 +59,9 @@ from contatto.kit.api_types import json_answer, read_body
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import split_fault
-from contatto.kit.i18n import N_, Translator
+from contatto.kit.i18n import N_
 from contatto.kit.ids import new_id
-from contatto.kit.languages import LANGUAGES, translator_for
+from contatto.kit.languages import LANGUAGES, Translator, translator_for
 from contatto.kit.table_export import csv_lines
 from contatto.kit.uploads import picture_answer
 from contatto.kit.values import JSON_ERRORS, from_micros, micros, read_number

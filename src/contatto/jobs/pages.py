@@ -21,7 +21,8 @@ from contatto.jobs.rules import CONTENT_TYPE, may_scrape, reason_text, work_text
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import LazyText, Translator
+from contatto.kit.i18n import LazyText
+from contatto.kit.languages import Translator
 from contatto.kit.outbound.queue import dismiss_dead_jobs
 from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of

@@ -24,7 +24,7 @@ from starlette.responses import Response
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import Translator
+from contatto.kit.i18n import Gettext
 from contatto.kit.values import YEARS, check_texts, read_number, to_micros, to_units
 
 _TIME: Final = "%Y-%m-%d %H:%M:%S"
@@ -287,7 +287,7 @@ def json_answer(content: Any, status: int = 200) -> Response:
     return Response(_encode(content), status, media_type="application/json")
 
 
-def refusal_answer(refused: Refused, request_id: str, words: Translator | None = None) -> Response:
+def refusal_answer(refused: Refused, request_id: str, words: Gettext | None = None) -> Response:
     """Answer with a refusal as JSON: in English to a program, else in the language of a person's chat."""
     body = {
         "code": refused.code.name,

@@ -11,7 +11,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final, Protocol
 
-from contatto.kit.db.database import Database, Tables
+from contatto.kit.db.database import Database
+from contatto.kit.db.statements import Tables
 from contatto.kit.db.tx import Parts, Tx
 from contatto.kit.exports import ExportFormats
 from contatto.kit.outbound.queue import OutboundKind

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from contatto.kit.i18n import LazyText, Translator
+from contatto.kit.i18n import Gettext, LazyText
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Refused(Exception):
         self.retry_after_s = retry_after_s
         self.others: tuple[Refused, ...] = ()  # further faults of the same form
 
-    def detail_in(self, words: Translator) -> str:
+    def detail_in(self, words: Gettext) -> str:
         """Return the detail in a language."""
         return words.gettext(self.text, **self.values)
 

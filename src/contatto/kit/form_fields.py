@@ -19,7 +19,8 @@ from babel.numbers import (
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import N_, Translator
+from contatto.kit.i18n import N_
+from contatto.kit.languages import Translator
 from contatto.kit.values import decimal_places, to_micros, to_units
 
 LONGEST: Final = 40

@@ -1,57 +1,14 @@
-"""Marked texts for translation, and the interface of a translator."""
+"""Marked texts for translation."""
 
 import json
-from collections.abc import Mapping
-from datetime import date
 from typing import Any, Protocol
 
 
-class Translator(Protocol):
-    """One language: its texts, and how it writes numbers and money."""
-
-    def __hash__(self) -> int:
-        """Allow caches by language."""
-
-    @property
-    def lang(self) -> str:
-        """The language's tag, such as ``pt-BR``."""
-
-    @property
-    def dir(self) -> str:
-        """``ltr`` or ``rtl``."""
+class Gettext(Protocol):
+    """Texts in one language, such as `contatto.kit.languages.Translator`."""
 
     def gettext(self, text: str, /, **values: Any) -> str:
         """Return the text in this language, with its ``%(name)s`` filled in if there are values."""
-
-    def ngettext(self, one: str, many: str, n: int, /, **values: Any) -> str:
-        """Return the form for ``n``, with ``%(num)s`` as the number and the other ``%(name)s`` filled in."""
-
-    def plural(self, one: str, many: str, n: int) -> str:
-        """Return the form for ``n``, not yet filled in."""
-
-    def written(self, values: Mapping[str, Any], /) -> dict[str, Any]:
-        """Return values for a text, with numbers in this language's format."""
-
-    def number(self, value: float | None, places: int | None = None) -> str:
-        """Format a number; a dash for None.
-
-        It has ``places`` decimals, for rows to compare; by default up to three.
-        """
-
-    def percent(self, value: float | None) -> str:
-        """Format a share between 0 and 1 as a percentage with two decimals; a dash for none."""
-
-    def country(self, code: str) -> str:
-        """Return a country's name; the code (ISO 3166-1 alpha-2) where there is none."""
-
-    def currency(self, code: str) -> str:
-        """Return a currency's name; the code (ISO 4217) where there is none."""
-
-    def day(self, day: date, *, with_year: bool = True) -> str:
-        """Format a day of the calendar as the language writes it: ``Dec 1, 2026``, or ``Dec 1``."""
-
-    def money(self, amount_micros: int | None, currency: str) -> str:
-        """Format an amount with its currency's code; a dash for none."""
 
 
 class LazyText:
@@ -74,7 +31,7 @@ class LazyText:
     def __hash__(self) -> int:
         return hash(str(self))
 
-    def in_language(self, words: Translator) -> str:
+    def in_language(self, words: Gettext) -> str:
         return words.gettext(self.text, **self.values)
 
     def kept(self) -> str:

@@ -21,7 +21,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_currency, format_decimal, format_percent, get_territory_currencies
 
-from contatto.kit.i18n import LazyText, Translator
+from contatto.kit.i18n import LazyText
 from contatto.kit.values import decimal_places, to_units
 
 SOURCE: Final = "en"
@@ -47,14 +47,13 @@ def catalogue_path(lang: str) -> Path:
     return CATALOGUES / f"{lang.replace('-', '_')}.po"
 
 
-@cache
-def translator_for(lang: str) -> Translator:
-    """Return the words of one of our languages; its catalogue is read once."""
-    return _CataloguedWords(lang)
+class Translator:
+    """One language: its texts, and how it writes numbers, days and money.
 
-
-class _CataloguedWords:
-    """Texts from a catalogue; the source text where it has none."""
+    Attributes:
+        lang: the language's tag, such as ``pt-BR``.
+        dir: ``ltr`` or ``rtl``.
+    """
 
     def __init__(self, lang: str) -> None:
         self.lang = lang
@@ -69,17 +68,21 @@ class _CataloguedWords:
             self._texts = gettext.GNUTranslations(compiled)
 
     def gettext(self, text: str, /, **values: Any) -> str:
+        """Return a text with its ``%(name)s`` filled in; the source text where the catalogue has none."""
         # the empty text is the head of a catalogue
         translated = self._texts.gettext(text) if text else ""
         return translated % self.written(values) if values else translated
 
     def ngettext(self, one: str, many: str, n: int, /, **values: Any) -> str:
+        """Return the form for ``n``, with ``%(num)s`` as the number and the other ``%(name)s`` filled in."""
         return self.plural(one, many, n) % self.written({"num": n} | values)
 
     def plural(self, one: str, many: str, n: int) -> str:
+        """Return the form for ``n``, not yet filled in."""
         return self._texts.ngettext(one, many, n)
 
     def written(self, values: Mapping[str, Any], /) -> dict[str, Any]:
+        """Return values for a text, with numbers in this language's format."""
         texts = dict(values)
         for name, value in values.items():
             if isinstance(value, LazyText):
@@ -89,26 +92,38 @@ class _CataloguedWords:
         return texts
 
     def number(self, value: float | None, places: int | None = None) -> str:
+        """Format a number with ``places`` decimals, or up to three; a dash for None."""
         return NONE if value is None else _write_number(self._locale, value + 0, places)  # a zero has no sign
 
     def percent(self, value: float | None) -> str:
+        """Format a share between 0 and 1 as a percentage with two decimals; a dash for None."""
         if value is None:
             return NONE
         return _write_percent(self._locale, value + 0)
 
     def country(self, code: str) -> str:
+        """Return a country's name; the code (ISO 3166-1 alpha-2) where it has none."""
         return str(self._locale.territories.get(code, code))
 
     def currency(self, code: str) -> str:
+        """Return a currency's name; the code (ISO 4217) where it has none."""
         return str(self._locale.currencies.get(code, code))
 
     def day(self, day: date, *, with_year: bool = True) -> str:
+        """Format a day as the language writes it: ``Dec 1, 2026``, or ``Dec 1``."""
         return str(format_skeleton("yMMMd" if with_year else "MMMd", day, locale=self._locale))
 
     def money(self, amount_micros: int | None, currency: str) -> str:
+        """Format an amount with its currency's code; a dash for None."""
         if amount_micros is None:
             return NONE
         return _write_money(self._locale, amount_micros, currency)
+
+
+@cache
+def translator_for(lang: str) -> Translator:
+    """Return the words of one of our languages; its catalogue is read once."""
+    return Translator(lang)
 
 
 _CACHED: Final = 4_096

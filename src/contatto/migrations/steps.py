@@ -1,5 +1,6 @@
 """Bringing a database to the schema of this release, and writing a new step."""
 
+from importlib import import_module
 from importlib.resources import files
 from typing import Any, Final
 
@@ -15,7 +16,6 @@ from contatto import wiring
 from contatto.ads import store as _ads
 from contatto.crm.store import events as _events
 from contatto.forms import store as _forms
-from contatto.kit.db.database import protect_tables
 from contatto.kit.db.tx import metadata
 from contatto.leads.store import tables as _leads
 from contatto.reports import store as _reports
@@ -52,7 +52,8 @@ def migrate_schema(engine: Engine) -> None:
                 "Another version of Contatto wrote this database, and this one does not know its schema. "
                 "Nothing was changed. Use that version, or start with an empty folder."
             ) from error
-        protect_tables(connection)
+        if connection.dialect.name == "postgresql":  # its driver takes 10 MiB of memory
+            import_module("contatto.kit.db.postgres").protect_tables(connection)
 
 
 def schema_differences(engine: Engine) -> list[Any]:

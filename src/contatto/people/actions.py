@@ -15,8 +15,8 @@ from contatto.accounts.rules import may_appoint, normal_email
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, purging, row_of
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import Translator
 from contatto.kit.ids import new_id
+from contatto.kit.languages import Translator
 from contatto.kit.rate_limits import SharedLimit
 from contatto.mail import NewMail, queue_mail
 from contatto.people import rules, store

@@ -5,7 +5,8 @@ from typing import Final
 
 from contatto.accounts.model import Member, Role
 from contatto.accounts.rules import may_appoint
-from contatto.kit.i18n import N_, Translator
+from contatto.kit.i18n import N_
+from contatto.kit.languages import Translator
 from contatto.kit.values import micros
 from contatto.people.model import ResetLink
 

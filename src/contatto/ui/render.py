@@ -25,9 +25,8 @@ from starlette.responses import HTMLResponse, Response
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import Translator
 from contatto.kit.ids import new_secret
-from contatto.kit.languages import LANGUAGES, SOURCE, translator_for
+from contatto.kit.languages import LANGUAGES, SOURCE, Translator, translator_for
 from contatto.kit.values import brand_of, is_unreadable
 
 SESSION_COOKIE: Final = "contatto_session"

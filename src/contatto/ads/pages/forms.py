@@ -74,7 +74,8 @@ from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import Faults, Leap, Typist, split_fault
-from contatto.kit.i18n import N_, Translator
+from contatto.kit.i18n import N_
+from contatto.kit.languages import Translator
 from contatto.kit.values import brand_of, read_pairs
 from contatto.measurement.model import Goal
 from contatto.ui.render import translator_of

@@ -1,37 +1,48 @@
-"""Database access: opening, transactions, row-level security, change notices, cached counts."""
+"""Database access: transactions on SQLite or PostgreSQL, the queue of writes, cached counts."""
 
 import asyncio
-import re
+import sqlite3
 import stat
+import threading
+import time
 from abc import ABC, abstractmethod
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, Engine, Table, event, text
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from contatto.kit.concurrency import TenantSlots, slot_released
-from contatto.kit.db.tx import NO_PARTS, Clock, ContactReads, MadeLater, Parts, Row, Tx, in_time, metadata
-from contatto.kit.log import logger
+from contatto.kit.db.statements import Tables, concerns, insert_rows, note_changes, take_changes
+from contatto.kit.db.tx import (
+    BYTES_OF,
+    NO_PARTS,
+    Clock,
+    ContactReads,
+    MadeLater,
+    Parts,
+    Row,
+    Tx,
+    Work,
+    in_time,
+    savepoint,
+    tell_who_waits,
+)
 from contatto.kit.settings import Settings
 from contatto.kit.vault import KEY_FILE, Vault, load_keys, vault_of
 
 _acting_for: ContextVar[str] = ContextVar("acting_for", default="")
-POLICY: Final = "own_business"
-_OLD_POLICY: Final = "one_business"
-"""Predecessor, which read the setting for each row and was slow."""
-_SETTING: Final = "contatto.business_id"
-_ACT: Final = text(f"SELECT set_config('{_SETTING}', :business_id, true)")
-_PROTECTED: Final = text("SELECT tablename FROM pg_policies WHERE policyname = :policy")
-_ABOVE_POLICIES: Final = text("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
 
 
 def act_for(business_id: str) -> None:
@@ -54,131 +65,8 @@ def acting_for() -> str:
     return _acting_for.get()
 
 
-def narrow(connection: Connection, business_id: str) -> None:
-    """Restrict the open transaction to the rows of one tenant; an empty id means all tenants."""
-    if business_id:
-        connection.execute(_ACT, {"business_id": business_id})
-
-
-def tenant_column(table: Table) -> str | None:
-    """Return the column that names the tenant of a row."""
-    return "id" if table.name == "businesses" else "business_id" if "business_id" in table.c else None
-
-
-def tenant_columns(table: Table) -> tuple[str, ...]:
-    """Return the columns that name a row's owners: an operator and a tenant may share a row."""
-    column = tenant_column(table)
-    shared = ("operator_id",) if column and "operator_id" in table.c else ()
-    return (*shared, column) if column else ()
-
-
-def protect_tables(connection: Connection) -> None:
-    """Create the missing row-security policies of the tenants' tables.
-
-    Log a warning where the role bypasses policies: a superuser, or one with BYPASSRLS.
-
-    Source: https://www.postgresql.org/docs/current/ddl-rowsecurity.html
-    """
-    if connection.dialect.name != "postgresql":
-        return
-    if connection.execute(_ABOVE_POLICIES).scalar():
-        logger().warning("database.above_policies")
-    protected = set(connection.execute(_PROTECTED, {"policy": POLICY}).scalars())
-    for table in metadata.sorted_tables:
-        columns = tenant_columns(table)
-        if not columns or table.name in protected:
-            continue
-        # As a sub-select the setting is read once for a statement, not once for each row.
-        allowed = f"(SELECT coalesce(current_setting('{_SETTING}', true), '')) IN ('', {', '.join(columns)})"
-        for statement in (
-            f"DROP POLICY IF EXISTS {_OLD_POLICY} ON {table.name}",
-            f"ALTER TABLE {table.name} ENABLE ROW LEVEL SECURITY",
-            f"ALTER TABLE {table.name} FORCE ROW LEVEL SECURITY",
-            f"CREATE POLICY {POLICY} ON {table.name} USING ({allowed}) WITH CHECK ({allowed})",
-        ):
-            connection.execute(text(statement))
-
-
 type Listener = Callable[[], None]
-type Tables = Collection[str] | None
-"""Names of tables; None means any table."""
 
-_ANY: Final = "*"
-_NO_TABLE: Final = ""
-"""Marker of a change without listeners, so that the set of changes is not empty."""
-_CHANGES: Final = "changed_tables"
-_WRITES_WITHIN: Final = re.compile(
-    r"\b(?:INSERT(?: OR \w+)?\s+INTO|DELETE\s+FROM|MERGE\s+INTO|(?<!FOR )(?<!KEY )UPDATE)\b"
-)
-"""Writes inside of a ``WITH``; row locks do not count."""
-_WRITES: Final = re.compile(r'\s*(?:INSERT(?: OR \w+)? INTO|UPDATE(?: OR \w+)?|DELETE FROM|(WITH))\s+"?(\w+)')
-
-
-@lru_cache(maxsize=2_048)
-def table_of(sql: str) -> str:
-    """Return the table that a statement writes to, ``*`` for an unclear one, empty for a query."""
-    match = _WRITES.match(sql)
-    if match is None:
-        return ""
-    if match[1]:
-        return _ANY if _WRITES_WITHIN.search(sql) else ""
-    return match[2]
-
-
-def note_changes(source: Engine | Connection) -> None:
-    """Record the tables that later statements of an engine or a connection write to."""
-
-    def note(connection: Connection, _cursor: object, sql: str, *_rest: Any) -> None:
-        note_change(connection, sql)
-
-    event.listen(source, "before_cursor_execute", note)
-
-
-def note_change(connection: Connection, sql: str) -> None:
-    """Record the table of a statement that bypasses SQLAlchemy."""
-    table = table_of(sql)
-    if table:
-        connection.info.setdefault(_CHANGES, set()).add(table)
-
-
-def take_changes(connection: Connection) -> Tables:
-    """Return the tables written to since the last call; None when unknown."""
-    changed: set[str] = connection.info.pop(_CHANGES, set())
-    return None if not changed or _ANY in changed else changed
-
-
-def has_changes(connection: Connection) -> bool:
-    """Return whether a recorded statement wrote since the last `take_changes`."""
-    return bool(connection.info.get(_CHANGES))
-
-
-def keep_to_ourselves(connection: Connection, table: str) -> None:
-    """Suppress notices of the changes to a table so far, as the caller has handled them."""
-    changed: set[str] = connection.info.get(_CHANGES, set())
-    if table in changed:
-        changed.remove(table)
-        changed.add(_NO_TABLE)
-
-
-def names_of(tables: Tables) -> str:
-    """Return changed tables as one line for other processes; empty when unknown.
-
-    Changes that this process suppressed for itself count as unknown.
-    """
-    return "" if tables is None or _NO_TABLE in tables else ",".join(sorted(tables))
-
-
-def tables_of(names: str) -> Tables:
-    """Parse the line of `names_of`."""
-    return names.split(",") if names else None
-
-
-def concerns(tables: Tables, changed: Tables) -> bool:
-    """Return whether a listener of some tables is affected by changes of others."""
-    return tables is None or changed is None or not set(tables).isdisjoint(changed)
-
-
-type Work[T] = Callable[[Tx], T]
 
 LONG_AT_ONCE: Final = 2
 """Concurrent long reads of a process, at most one per tenant, so that short work stays fast."""
@@ -442,6 +330,445 @@ class CountReader:
         return self.cache.find(key, self.state, count)
 
 
+GROUP_LIMIT: Final = 512
+"""Greatest number of hot-path rows per commit; more only delay the first of them."""
+GROUP_S: Final = 0.02
+"""Time for which a commit takes further writes."""
+
+
+class Waiting[T]:
+    """Pending result of a write: a future of an event loop, or of a thread."""
+
+    __slots__ = ("future", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self.loop = loop
+        self.future: asyncio.Future[T] | Future[T] = loop.create_future() if loop else Future()
+
+    def tell(self, result: T | None, error: BaseException | None) -> None:
+        """Set the outcome from any thread."""
+        if self.loop is None:
+            self.settle(result, error)
+            return
+        with suppress(RuntimeError):  # the loop is closed
+            self.loop.call_soon_threadsafe(self.settle, result, error)
+
+    def settle(self, result: T | None, error: BaseException | None) -> None:
+        """Set the outcome; call it in the loop's own thread if there is a loop."""
+        if self.future.done():  # or cancelled
+            return
+        if error is not None:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)  # type: ignore[arg-type]  # None is a T where there was no error
+
+
+@dataclass(slots=True)
+class Write:
+    """Queued write: either work, or an insert that may be grouped."""
+
+    waiting: Waiting[Any]
+    business_id: str = ""
+    work: Work[Any] | None = None
+    statement: Any = None
+    row: Row | None = None
+    make: MadeLater | None = None
+    in_background: bool = False
+    result: Any = None
+    error: BaseException | None = None
+
+
+def with_rows(writes: list[Write]) -> list[Write]:
+    """Build the rows of writes, report errors to their callers, and return the other writes."""
+    ready: list[Write] = []
+    for write in writes:
+        try:
+            if write.make is not None:
+                write.row, write.make = write.make(), None
+        except Exception as error:  # it belongs to the caller
+            write.waiting.tell(None, error)
+        else:
+            ready.append(write)
+    return ready
+
+
+type CommitContent = tuple[list[Write], Iterator[Write]]
+"""Content of a commit: hot-path rows, and writes one by one until the time is up."""
+
+
+class WriteQueue:
+    """Queue of writes: those of requests in turn by tenant, and those of the background.
+
+    A commit takes hot-path rows and writes of requests, or some of the background; while both wait they
+    alternate. So a request waits for one batch at most, and requests do not starve the background.
+    """
+
+    def __init__(self) -> None:
+        self._arrived: SimpleQueue[Write | list[Write] | None] = SimpleQueue()
+        self._appends: deque[Write] = deque()
+        self._requests: dict[str, deque[Write]] = {}
+        self._background: deque[Write] = deque()
+        self._is_background_next = False
+        self._is_closing = False
+        self._has_asked = False
+
+    def put(self, write: Write | list[Write]) -> None:
+        """Enqueue a write, or a list of hot-path rows."""
+        self._arrived.put(write)
+        if isinstance(write, Write) and write.work is not None and not write.in_background:
+            self._has_asked = True
+
+    def is_awaited(self) -> bool:
+        """Return whether a request waits for the end of the current commit."""
+        return self._has_asked or bool(self._requests)
+
+    def close(self) -> None:
+        """Let the writer end after the queued writes."""
+        self._arrived.put(None)
+
+    def wait(self) -> bool:
+        """Wait for a write; return False when the queue is closed and empty."""
+        self._sort_arrived()
+        while not (self._appends or self._requests or self._background):
+            if self._is_closing:
+                return False
+            self._sort(self._arrived.get())
+            self._sort_arrived()
+        return True
+
+    def take_appends(self) -> list[Write]:
+        """Return hot-path rows in the order of arrival, at most as many as share a commit."""
+        self._sort_arrived()
+        return [self._appends.popleft() for _ in range(min(len(self._appends), GROUP_LIMIT))]
+
+    def _sort_arrived(self) -> None:
+        while True:
+            try:
+                self._sort(self._arrived.get_nowait())
+            except Empty:
+                return
+
+    def _sort(self, write: Write | list[Write] | None) -> None:
+        if write is None:
+            self._is_closing = True
+        elif isinstance(write, list):
+            self._appends += with_rows(write)
+        elif write.in_background:
+            self._background.append(write)
+        elif write.work is None:
+            self._appends.append(write)
+        else:
+            self._requests.setdefault(write.business_id, deque()).append(write)
+
+    def next_commit(self) -> CommitContent:
+        """Return the content of the next commit."""
+        self._has_asked = False
+        has_requests = bool(self._appends or self._requests)
+        if self._background and (self._is_background_next or not has_requests):
+            self._is_background_next = False
+            taken = (self._background.popleft() for _ in range(len(self._background)))
+            return [], in_time(taken, GROUP_S)
+        self._is_background_next = bool(self._background)
+        return self.take_appends(), in_time(self._take_requests(), GROUP_S)
+
+    def _take_requests(self) -> Iterator[Write]:
+        while self._requests:
+            business_id, line = next(iter(self._requests.items()))
+            del self._requests[business_id]
+            write = line.popleft()
+            if line:
+                self._requests[business_id] = line  # behind all others
+            yield write
+
+
+def append_all(tx: Tx, writes: list[Write]) -> None:
+    """Insert rows of one statement together; if that fails, one by one, so that only the bad one fails."""
+    for batch in group_alike(writes):
+        try:
+            with savepoint(tx):
+                insert_rows(tx, batch[0].statement, [write.row or {} for write in batch])
+        except Exception:  # the single insert finds the bad row, and its caller gets the error
+            for write in batch:
+                write.work = partial(Tx.execute, statement=write.statement, rows=write.row)
+                attempt(tx, write)
+
+
+def group_alike(writes: list[Write]) -> list[list[Write]]:
+    """Group rows by statement and tenant, and keep their order."""
+    groups: dict[tuple[int, str], list[Write]] = defaultdict(list)
+    for write in writes:
+        groups[id(write.statement), write.business_id].append(write)
+    return list(groups.values())
+
+
+def attempt(tx: Tx, write: Write) -> None:
+    """Run one write in a savepoint of its own, and record its error for the caller."""
+    if write.work is None or write.error is not None:
+        return
+    try:
+        with savepoint(tx):
+            write.result = write.work(tx)
+    except BaseException as error:  # it belongs to the caller
+        write.error = error
+
+
+def settle(group: list[Write]) -> None:
+    """Wake the callers, with one call per event loop."""
+
+    def settle_here(writes: list[Write]) -> None:
+        for write in writes:
+            write.waiting.settle(write.result, write.error)
+
+    by_loop: dict[Any, list[Write]] = defaultdict(list)
+    for write in group:
+        if write.waiting.loop is None:
+            write.waiting.settle(write.result, write.error)
+        else:
+            by_loop[write.waiting.loop].append(write)
+    for loop, writes in by_loop.items():
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle_here, writes)
+
+
+class InsertBatcher:
+    """Gathers the rows of one turn of an event loop, as waking a writer costs more than a row.
+
+    Args:
+        hand_over: takes the rows of one turn; it must return at once.
+    """
+
+    def __init__(self, hand_over: Callable[[list[Write]], None]) -> None:
+        self._hand_over = hand_over
+        self._rows: dict[asyncio.AbstractEventLoop, list[Write]] = {}
+
+    def put(self, statement: Any, row: Row | MadeLater) -> Awaitable[None]:
+        """Insert a row with a cached statement; await the result for durability."""
+        loop = asyncio.get_running_loop()
+        rows = self._rows.get(loop)
+        if rows is None:
+            rows = self._rows[loop] = []
+            loop.call_soon(self._flush, loop)
+        waiting: Waiting[None] = Waiting(loop)
+        write = Write(waiting, acting_for(), statement=statement)
+        if callable(row):
+            write.make = row
+        else:
+            write.row = row
+        rows.append(write)
+        return waiting.future  # type: ignore[return-value]  # a loop's future, as there is a loop
+
+    def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
+        rows = self._rows.pop(loop)
+        try:
+            self._hand_over(rows)
+        except Exception as error:  # it belongs to the callers
+            for write in rows:
+                write.waiting.settle(None, error)
+
+
+_WAIT_S: Final = 10.0
+"""Greatest wait for another process that has locked the file."""
+_LOOK_S: Final = 0.001
+"""Pause between two tries; SQLite's own busy handler sleeps up to 100 ms."""
+
+
+def begin(connection: Connection) -> None:
+    """Begin a transaction; one with the option ``writes`` locks the file at once, or waits for it.
+
+    Raises:
+        OperationalError: another process had locked the file for too long.
+    """
+    driver: Any = connection.connection.driver_connection  # a tenth of the time of SQLAlchemy's way
+    if not connection.get_execution_options().get("writes", False):
+        driver.execute("BEGIN")
+        return
+    driver.execute("PRAGMA busy_timeout=0")
+    end = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            # Extended codes have the plain code in their low byte.
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() > end:
+                raise OperationalError("BEGIN IMMEDIATE", None, error) from error
+            time.sleep(_LOOK_S)
+        else:
+            return
+
+
+ANALYZES_AFTER: Final = 2_000
+"""Changed rows between two updates of statistics; it doubles each time."""
+_MOST_CHANGES: Final = 64_000
+_GROWN_PAGES: Final = 2_000
+"""Pages of a file with more than empty tables."""
+_ANALYZE: Final = "PRAGMA optimize=0x10002"
+"""Without statistics SQLite considers a tenant as selective as a lead, and scans all rows of a tenant.
+
+It samples some hundred rows of each index, of tables that grew tenfold since the last time.
+Source: https://www.sqlite.org/lang_analyze.html
+"""
+
+_HAS_FIGURES: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'sqlite_stat1'"
+
+_BUSY_S: Final = 0.02
+_REST_S: Final = 0.003
+"""A busy writer would starve commands of other processes, so it rests for longer than they poll."""
+
+_PRAGMAS: Final = (
+    "PRAGMA busy_timeout=10000",  # first, as the change to WAL of a new file may have to wait too
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA wal_autocheckpoint=16000",  # 64 MiB: the more share one, the fewer pages are written twice
+    "PRAGMA cache_size=-65536",
+    "PRAGMA temp_store=MEMORY",
+    "PRAGMA analysis_limit=400",
+)
+
+
+class SqliteDatabase(Database):
+    """One file, many readers, one writer thread.
+
+    Writes queue up during a commit, and the next commit takes all of them. Each has its own savepoint, so a
+    failed one does not affect the others.
+    """
+
+    parallel_batches = 1
+
+    def __init__(self, url: str, clock: Clock, vault: Vault, ports: Parts) -> None:
+        engine = create_engine(
+            url, poolclass=QueuePool, pool_size=4, max_overflow=12, hide_parameters=True,
+            query_cache_size=STATEMENTS_KEPT,
+        )  # fmt: skip
+        event.listen(engine, "connect", _prepare)
+        event.listen(engine, "begin", begin)
+        event.listen(engine, "checkout", self._renew)
+        super().__init__(engine, clock, vault, ports)
+        self._queue = WriteQueue()
+        self._rows = InsertBatcher(self._enqueue)
+        self._closed = False
+        self._analyzed = 0
+        with engine.connect() as connection:  # a new file becomes WAL here, before any other connection
+            has_grown = connection.exec_driver_sql("PRAGMA page_count").scalar_one() > _GROWN_PAGES
+            connection.rollback()
+            if has_grown:
+                _analyze(connection)
+        self._writer = threading.Thread(target=self._write_groups, name="sqlite-writer", daemon=True)
+        self._writer.start()
+
+    async def read[T](self, work: Work[T]) -> T:
+        return self.read_now(work)
+
+    def read_now[T](self, work: Work[T]) -> T:
+        with self.engine.connect() as connection:
+            return work(Tx(connection, self.clock.now(), self.vault, self.ports, is_reading=True))
+
+    async def write[T](self, work: Work[T], *, in_background: bool = False) -> T:
+        waiting: Waiting[T] = Waiting(asyncio.get_running_loop())
+        self._enqueue(Write(waiting, acting_for(), work=work, in_background=in_background))
+        async with slot_released():
+            return await waiting.future  # type: ignore[misc, no-any-return]  # a loop's future, as there is a loop
+
+    def write_now[T](self, work: Work[T], *, in_background: bool = False) -> T:
+        waiting: Waiting[T] = Waiting(None)
+        self._enqueue(Write(waiting, acting_for(), work=work, in_background=in_background))
+        return waiting.future.result()
+
+    async def append(self, statement: Any, row: Row | MadeLater) -> None:
+        await self._rows.put(statement, row)
+
+    def _enqueue(self, write: Write | list[Write]) -> None:
+        if self._closed:
+            raise RuntimeError("the database is closed")
+        self._queue.put(write)
+
+    async def watch(self) -> None:
+        """Return at once: only commands write beside the server."""
+
+    def close(self) -> None:
+        self._closed = True
+        self._queue.close()
+        self._writer.join()
+        super().close()
+        self.engine.dispose()
+
+    def _write_groups(self) -> None:
+        with self.engine.connect().execution_options(writes=True) as connection:
+            note_changes(connection)
+            tell_who_waits(connection, self._queue.is_awaited)
+            analyzed, analyzes_after, busy_s = 0, ANALYZES_AFTER, 0.0
+            while self._queue.wait():
+                started = time.perf_counter()
+                self._commit_group(connection)
+                busy_s += time.perf_counter() - started
+                if busy_s > _BUSY_S:
+                    time.sleep(_REST_S)
+                    busy_s = 0.0
+                if _count_changes(connection) - analyzed > analyzes_after:
+                    analyzes_after = min(2 * analyzes_after, _MOST_CHANGES)
+                    self._analyzed += _analyze(connection)
+                    analyzed = _count_changes(connection)
+
+    def _renew(self, _connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        """Replace connections that opened before the last update of statistics, which they read only then."""
+        if record.info.setdefault("analyzed", self._analyzed) != self._analyzed:
+            raise DisconnectionError
+
+    def _commit_group(self, connection: Connection) -> None:
+        content: CommitContent | None = None
+        changed: Tables = ()
+        try:
+            with connection.begin():
+                group, works = content = self._queue.next_commit()
+                before = _count_changes(connection)
+                take_changes(connection)
+                tx = Tx(connection, self.clock.now(), self.vault, self.ports)
+                append_all(tx, group)
+                for write in works:
+                    group.append(write)
+                    attempt(tx, write)
+                if _count_changes(connection) != before:
+                    changed = take_changes(connection)
+        except Exception as error:  # the commit itself failed, for every caller
+            connection.invalidate()  # it may still be in the failed transaction
+            group, works = content or self._queue.next_commit()
+            group += works
+            for write in group:
+                write.error = write.error or error
+        if changed != ():  # before callers go on, so that their next read is current
+            self._committed(changed)
+        settle(group)
+
+
+def _analyze(connection: Connection) -> bool:
+    """Update the statistics, and return whether they changed."""
+    with suppress(DBAPIError), connection.begin():
+        before = _list_figures(connection)
+        connection.exec_driver_sql(_ANALYZE)
+        return _list_figures(connection) != before
+    return False
+
+
+def _list_figures(connection: Connection) -> list[Any]:
+    if not connection.exec_driver_sql(_HAS_FIGURES).scalar_one():
+        return []
+    return list(connection.exec_driver_sql("SELECT tbl, idx, stat FROM sqlite_stat1").all())
+
+
+def _count_changes(connection: Connection) -> int:
+    """Return the number of rows changed through this connection."""
+    changes: int = connection.connection.dbapi_connection.total_changes  # type: ignore[union-attr]
+    return changes
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN breaks savepoints
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+    connection.create_function(BYTES_OF, 1, bytes.fromhex, deterministic=True)
+
+
 _OTHER_USERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _FILE_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
 """Suffixes of SQLite's files, which inherit the rights of the database."""
@@ -466,14 +793,14 @@ def open_database(url: str, clock: Clock, vault: Vault, ports: Parts = NO_PARTS)
     Raises:
         ValueError: the scheme is neither sqlite nor postgresql.
     """
-    # Loaded lazily: the driver of PostgreSQL takes 10 MiB of memory.
-    opened: Database
     if url.startswith("sqlite:"):
-        opened = import_module("contatto.kit.db.sqlite").SqliteDatabase(url, clock, vault, ports)
-        return opened
+        return SqliteDatabase(url, clock, vault, ports)
     if url.startswith("postgresql"):
         postgres_url = url.replace("postgresql://", "postgresql+psycopg://", 1)
-        opened = import_module("contatto.kit.db.postgres").PostgresDatabase(postgres_url, clock, vault, ports)
+        # Loaded lazily: its driver takes 10 MiB of memory.
+        opened: Database = import_module("contatto.kit.db.postgres").PostgresDatabase(
+            postgres_url, clock, vault, ports
+        )
         return opened
     raise ValueError("database_url must start with sqlite: or postgresql:")
 

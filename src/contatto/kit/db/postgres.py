@@ -1,4 +1,4 @@
-"""PostgreSQL for several processes: connection pool, group commits and fresh statistics."""
+"""PostgreSQL for several processes: row-level security, connections, group commits, statistics."""
 
 import asyncio
 import threading
@@ -15,35 +15,85 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 from psycopg.types.string import StrDumperUnknown
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from contatto.kit.db.database import (
+    GROUP_LIMIT,
     STATEMENTS_KEPT,
     Database,
-    Work,
+    InsertBatcher,
+    Write,
     acting_for,
+    group_alike,
+    settle,
+    with_rows,
+)
+from contatto.kit.db.statements import (
     has_changes,
+    insert_rows,
     names_of,
-    narrow,
     note_changes,
     tables_of,
     take_changes,
 )
-from contatto.kit.db.statements import (
-    GROUP_LIMIT,
-    InsertBatcher,
-    Write,
-    group_alike,
-    insert_rows,
-    settle,
-    with_rows,
-)
-from contatto.kit.db.tx import KINDS, Clock, MadeLater, Parts, Row, Tx
+from contatto.kit.db.tx import KINDS, Clock, MadeLater, Parts, Row, Tx, Work, metadata
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where
 from contatto.kit.vault import Vault
+
+POLICY: Final = "own_business"
+_OLD_POLICY: Final = "one_business"
+"""Predecessor, which read the setting for each row and was slow."""
+_SETTING: Final = "contatto.business_id"
+_ACT: Final = text(f"SELECT set_config('{_SETTING}', :business_id, true)")
+_PROTECTED: Final = text("SELECT tablename FROM pg_policies WHERE policyname = :policy")
+_ABOVE_POLICIES: Final = text("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
+
+
+def narrow(connection: Connection, business_id: str) -> None:
+    """Restrict the open transaction to the rows of one tenant; an empty id means all tenants."""
+    if business_id:
+        connection.execute(_ACT, {"business_id": business_id})
+
+
+def tenant_column(table: Table) -> str | None:
+    """Return the column that names the tenant of a row."""
+    return "id" if table.name == "businesses" else "business_id" if "business_id" in table.c else None
+
+
+def tenant_columns(table: Table) -> tuple[str, ...]:
+    """Return the columns that name a row's owners: an operator and a tenant may share a row."""
+    column = tenant_column(table)
+    shared = ("operator_id",) if column and "operator_id" in table.c else ()
+    return (*shared, column) if column else ()
+
+
+def protect_tables(connection: Connection) -> None:
+    """Create the missing row-security policies of the tenants' tables.
+
+    Log a warning where the role bypasses policies: a superuser, or one with BYPASSRLS.
+
+    Source: https://www.postgresql.org/docs/current/ddl-rowsecurity.html
+    """
+    if connection.execute(_ABOVE_POLICIES).scalar():
+        logger().warning("database.above_policies")
+    protected = set(connection.execute(_PROTECTED, {"policy": POLICY}).scalars())
+    for table in metadata.sorted_tables:
+        columns = tenant_columns(table)
+        if not columns or table.name in protected:
+            continue
+        # As a sub-select the setting is read once for a statement, not once for each row.
+        allowed = f"(SELECT coalesce(current_setting('{_SETTING}', true), '')) IN ('', {', '.join(columns)})"
+        for statement in (
+            f"DROP POLICY IF EXISTS {_OLD_POLICY} ON {table.name}",
+            f"ALTER TABLE {table.name} ENABLE ROW LEVEL SECURITY",
+            f"ALTER TABLE {table.name} FORCE ROW LEVEL SECURITY",
+            f"CREATE POLICY {POLICY} ON {table.name} USING ({allowed}) WITH CHECK ({allowed})",
+        ):
+            connection.execute(text(statement))
+
 
 LOOKS_AFTER_S: Final = 2.0
 """Interval of checks, and delay of the first one."""

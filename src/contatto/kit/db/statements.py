@@ -1,38 +1,108 @@
-"""Prepared statements, bulk writes, and queues that gather writes."""
+"""Statements: the tables that they change, prepared queries, bulk writes, batches of works."""
 
 import asyncio
 import re
-from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cache, cached_property, lru_cache, partial
+from functools import cache, cached_property, lru_cache
 from importlib import import_module
 from operator import itemgetter
-from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from sqlalchemy import ARRAY, JSON, Insert, Select, String, Table
+from sqlalchemy import ARRAY, JSON, Connection, Engine, Insert, Select, String, Table, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.types import NullType
 
-from contatto.kit.db.database import Work, acting_for, note_change
 from contatto.kit.db.tx import (
-    MadeLater,
     Row,
     Tx,
+    Work,
     array_of,
     driver_of,
-    in_time,
     insert_for,
     insert_or_ignore,
     opener,
     plain_insert,
-    savepoint,
     sealed_fields,
 )
+
+type Tables = Collection[str] | None
+"""Names of tables; None means any table."""
+_ANY: Final = "*"
+_NO_TABLE: Final = ""
+"""Marker of a change without listeners, so that the set of changes is not empty."""
+_CHANGES: Final = "changed_tables"
+_WRITES_WITHIN: Final = re.compile(
+    r"\b(?:INSERT(?: OR \w+)?\s+INTO|DELETE\s+FROM|MERGE\s+INTO|(?<!FOR )(?<!KEY )UPDATE)\b"
+)
+"""Writes inside of a ``WITH``; row locks do not count."""
+_WRITES: Final = re.compile(r'\s*(?:INSERT(?: OR \w+)? INTO|UPDATE(?: OR \w+)?|DELETE FROM|(WITH))\s+"?(\w+)')
+
+
+@lru_cache(maxsize=2_048)
+def table_of(sql: str) -> str:
+    """Return the table that a statement writes to, ``*`` for an unclear one, empty for a query."""
+    match = _WRITES.match(sql)
+    if match is None:
+        return ""
+    if match[1]:
+        return _ANY if _WRITES_WITHIN.search(sql) else ""
+    return match[2]
+
+
+def note_changes(source: Engine | Connection) -> None:
+    """Record the tables that later statements of an engine or a connection write to."""
+
+    def note(connection: Connection, _cursor: object, sql: str, *_rest: Any) -> None:
+        note_change(connection, sql)
+
+    event.listen(source, "before_cursor_execute", note)
+
+
+def note_change(connection: Connection, sql: str) -> None:
+    """Record the table of a statement that bypasses SQLAlchemy."""
+    table = table_of(sql)
+    if table:
+        connection.info.setdefault(_CHANGES, set()).add(table)
+
+
+def take_changes(connection: Connection) -> Tables:
+    """Return the tables written to since the last call; None when unknown."""
+    changed: set[str] = connection.info.pop(_CHANGES, set())
+    return None if not changed or _ANY in changed else changed
+
+
+def has_changes(connection: Connection) -> bool:
+    """Return whether a recorded statement wrote since the last `take_changes`."""
+    return bool(connection.info.get(_CHANGES))
+
+
+def keep_to_ourselves(connection: Connection, table: str) -> None:
+    """Suppress notices of the changes to a table so far, as the caller has handled them."""
+    changed: set[str] = connection.info.get(_CHANGES, set())
+    if table in changed:
+        changed.remove(table)
+        changed.add(_NO_TABLE)
+
+
+def names_of(tables: Tables) -> str:
+    """Return changed tables as one line for other processes; empty when unknown.
+
+    Changes that this process suppressed for itself count as unknown.
+    """
+    return "" if tables is None or _NO_TABLE in tables else ",".join(sorted(tables))
+
+
+def tables_of(names: str) -> Tables:
+    """Parse the line of `names_of`."""
+    return names.split(",") if names else None
+
+
+def concerns(tables: Tables, changed: Tables) -> bool:
+    """Return whether a listener of some tables is affected by changes of others."""
+    return tables is None or changed is None or not set(tables).isdisjoint(changed)
+
 
 type _Convert = Callable[[Any], Any]
 _DIALECT: Final = sqlite.dialect()
@@ -415,244 +485,8 @@ def _inner(kind: Any) -> Any:
     return getattr(kind, "impl_instance", kind)
 
 
-GROUP_LIMIT: Final = 512
-"""Greatest number of hot-path rows per commit; more only delay the first of them."""
-GROUP_S: Final = 0.02
-"""Time for which a commit takes further writes."""
-
-
-class Waiting[T]:
-    """Pending result of a write: a future of an event loop, or of a thread."""
-
-    __slots__ = ("future", "loop")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        self.loop = loop
-        self.future: asyncio.Future[T] | Future[T] = loop.create_future() if loop else Future()
-
-    def tell(self, result: T | None, error: BaseException | None) -> None:
-        """Set the outcome from any thread."""
-        if self.loop is None:
-            self.settle(result, error)
-            return
-        with suppress(RuntimeError):  # the loop is closed
-            self.loop.call_soon_threadsafe(self.settle, result, error)
-
-    def settle(self, result: T | None, error: BaseException | None) -> None:
-        """Set the outcome; call it in the loop's own thread if there is a loop."""
-        if self.future.done():  # or cancelled
-            return
-        if error is not None:
-            self.future.set_exception(error)
-        else:
-            self.future.set_result(result)  # type: ignore[arg-type]  # None is a T where there was no error
-
-
-@dataclass(slots=True)
-class Write:
-    """Queued write: either work, or an insert that may be grouped."""
-
-    waiting: Waiting[Any]
-    business_id: str = ""
-    work: Work[Any] | None = None
-    statement: Any = None
-    row: Row | None = None
-    make: MadeLater | None = None
-    in_background: bool = False
-    result: Any = None
-    error: BaseException | None = None
-
-
-def with_rows(writes: list[Write]) -> list[Write]:
-    """Build the rows of writes, report errors to their callers, and return the other writes."""
-    ready: list[Write] = []
-    for write in writes:
-        try:
-            if write.make is not None:
-                write.row, write.make = write.make(), None
-        except Exception as error:  # it belongs to the caller
-            write.waiting.tell(None, error)
-        else:
-            ready.append(write)
-    return ready
-
-
-type CommitContent = tuple[list[Write], Iterator[Write]]
-"""Content of a commit: hot-path rows, and writes one by one until the time is up."""
-
-
-class WriteQueue:
-    """Queue of writes: those of requests in turn by tenant, and those of the background.
-
-    A commit takes hot-path rows and writes of requests, or some of the background; while both wait they
-    alternate. So a request waits for one batch at most, and requests do not starve the background.
-    """
-
-    def __init__(self) -> None:
-        self._arrived: SimpleQueue[Write | list[Write] | None] = SimpleQueue()
-        self._appends: deque[Write] = deque()
-        self._requests: dict[str, deque[Write]] = {}
-        self._background: deque[Write] = deque()
-        self._is_background_next = False
-        self._is_closing = False
-        self._has_asked = False
-
-    def put(self, write: Write | list[Write]) -> None:
-        """Enqueue a write, or a list of hot-path rows."""
-        self._arrived.put(write)
-        if isinstance(write, Write) and write.work is not None and not write.in_background:
-            self._has_asked = True
-
-    def is_awaited(self) -> bool:
-        """Return whether a request waits for the end of the current commit."""
-        return self._has_asked or bool(self._requests)
-
-    def close(self) -> None:
-        """Let the writer end after the queued writes."""
-        self._arrived.put(None)
-
-    def wait(self) -> bool:
-        """Wait for a write; return False when the queue is closed and empty."""
-        self._sort_arrived()
-        while not (self._appends or self._requests or self._background):
-            if self._is_closing:
-                return False
-            self._sort(self._arrived.get())
-            self._sort_arrived()
-        return True
-
-    def take_appends(self) -> list[Write]:
-        """Return hot-path rows in the order of arrival, at most as many as share a commit."""
-        self._sort_arrived()
-        return [self._appends.popleft() for _ in range(min(len(self._appends), GROUP_LIMIT))]
-
-    def _sort_arrived(self) -> None:
-        while True:
-            try:
-                self._sort(self._arrived.get_nowait())
-            except Empty:
-                return
-
-    def _sort(self, write: Write | list[Write] | None) -> None:
-        if write is None:
-            self._is_closing = True
-        elif isinstance(write, list):
-            self._appends += with_rows(write)
-        elif write.in_background:
-            self._background.append(write)
-        elif write.work is None:
-            self._appends.append(write)
-        else:
-            self._requests.setdefault(write.business_id, deque()).append(write)
-
-    def next_commit(self) -> CommitContent:
-        """Return the content of the next commit."""
-        self._has_asked = False
-        has_requests = bool(self._appends or self._requests)
-        if self._background and (self._is_background_next or not has_requests):
-            self._is_background_next = False
-            taken = (self._background.popleft() for _ in range(len(self._background)))
-            return [], in_time(taken, GROUP_S)
-        self._is_background_next = bool(self._background)
-        return self.take_appends(), in_time(self._take_requests(), GROUP_S)
-
-    def _take_requests(self) -> Iterator[Write]:
-        while self._requests:
-            business_id, line = next(iter(self._requests.items()))
-            del self._requests[business_id]
-            write = line.popleft()
-            if line:
-                self._requests[business_id] = line  # behind all others
-            yield write
-
-
-def append_all(tx: Tx, writes: list[Write]) -> None:
-    """Insert rows of one statement together; if that fails, one by one, so that only the bad one fails."""
-    for batch in group_alike(writes):
-        try:
-            with savepoint(tx):
-                insert_rows(tx, batch[0].statement, [write.row or {} for write in batch])
-        except Exception:  # the single insert finds the bad row, and its caller gets the error
-            for write in batch:
-                write.work = partial(Tx.execute, statement=write.statement, rows=write.row)
-                attempt(tx, write)
-
-
-def group_alike(writes: list[Write]) -> list[list[Write]]:
-    """Group rows by statement and tenant, and keep their order."""
-    groups: dict[tuple[int, str], list[Write]] = defaultdict(list)
-    for write in writes:
-        groups[id(write.statement), write.business_id].append(write)
-    return list(groups.values())
-
-
-def attempt(tx: Tx, write: Write) -> None:
-    """Run one write in a savepoint of its own, and record its error for the caller."""
-    if write.work is None or write.error is not None:
-        return
-    try:
-        with savepoint(tx):
-            write.result = write.work(tx)
-    except BaseException as error:  # it belongs to the caller
-        write.error = error
-
-
-def settle(group: list[Write]) -> None:
-    """Wake the callers, with one call per event loop."""
-
-    def settle_here(writes: list[Write]) -> None:
-        for write in writes:
-            write.waiting.settle(write.result, write.error)
-
-    by_loop: dict[Any, list[Write]] = defaultdict(list)
-    for write in group:
-        if write.waiting.loop is None:
-            write.waiting.settle(write.result, write.error)
-        else:
-            by_loop[write.waiting.loop].append(write)
-    for loop, writes in by_loop.items():
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(settle_here, writes)
-
-
 AT_ONCE: Final = 512
 """Greatest number of works per transaction; more only delay the first of them."""
-
-
-class InsertBatcher:
-    """Gathers the rows of one turn of an event loop, as waking a writer costs more than a row.
-
-    Args:
-        hand_over: takes the rows of one turn; it must return at once.
-    """
-
-    def __init__(self, hand_over: Callable[[list[Write]], None]) -> None:
-        self._hand_over = hand_over
-        self._rows: dict[asyncio.AbstractEventLoop, list[Write]] = {}
-
-    def put(self, statement: Any, row: Row | MadeLater) -> Awaitable[None]:
-        """Insert a row with a cached statement; await the result for durability."""
-        loop = asyncio.get_running_loop()
-        rows = self._rows.get(loop)
-        if rows is None:
-            rows = self._rows[loop] = []
-            loop.call_soon(self._flush, loop)
-        waiting: Waiting[None] = Waiting(loop)
-        write = Write(waiting, acting_for(), statement=statement)
-        if callable(row):
-            write.make = row
-        else:
-            write.row = row
-        rows.append(write)
-        return waiting.future  # type: ignore[return-value]  # a loop's future, as there is a loop
-
-    def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
-        rows = self._rows.pop(loop)
-        try:
-            self._hand_over(rows)
-        except Exception as error:  # it belongs to the callers
-            for write in rows:
-                write.waiting.settle(None, error)
 
 
 class WorkBatcher[T, R]:

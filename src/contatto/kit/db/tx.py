@@ -637,6 +637,9 @@ class Tx:
         return self.connection.dialect.name == "postgresql"
 
 
+type Work[T] = Callable[[Tx], T]
+
+
 def purging(column: Column[Any], lifetime: timedelta | None = None) -> Callable[[Tx], int]:
     """Return maintenance that deletes some rows older than a lifetime, or past their expiry, and counts them.
 

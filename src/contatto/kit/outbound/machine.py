@@ -18,7 +18,8 @@ from typing import Final
 
 from sqlalchemy.exc import OperationalError
 
-from contatto.kit.db.database import Database, keep_to_ourselves
+from contatto.kit.db.database import Database
+from contatto.kit.db.statements import keep_to_ourselves
 from contatto.kit.db.tx import Tx, in_time, savepoint
 from contatto.kit.fair_queue import Turns, in_turn
 from contatto.kit.log import logger, where

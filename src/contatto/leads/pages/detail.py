@@ -18,7 +18,8 @@ from contatto.channels.store import find_account
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import N_, Translator
+from contatto.kit.i18n import N_
+from contatto.kit.languages import Translator
 from contatto.kit.values import brand_of, from_micros, is_unreadable
 from contatto.leads.actions import annotations as actions
 from contatto.leads.actions.records import change_lead_status, restore_lead, undo_lead_status
