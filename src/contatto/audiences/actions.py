@@ -6,7 +6,7 @@ its change; the worker continues a change that its request left. Delivery sees o
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -294,6 +294,11 @@ def keep_lookalike(
             store.save_members, business_id=audience.business_id, members_id=members_id, prints=piece
         )
     yield replace_members
+
+
+def drop_viewers(tx: Tx, business_id: str, prints: Collection[Fingerprint]) -> None:
+    """Remove erased viewers from all audiences of a business; only this package writes to its store."""
+    store.delete_prints(tx, business_id, prints)
 
 
 def delete_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) -> None:
