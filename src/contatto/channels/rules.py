@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from contatto.channels.model import ChannelAccount, Platform, ReplyWindow
 from contatto.kit.i18n import N_, LazyText
@@ -90,19 +90,16 @@ def embed_origins(text: str) -> tuple[str, ...] | str:
     for line in text.split():
         parts = urlsplit(line)
         is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1")
-        if not (parts.scheme == "https" or is_local) or not _is_origin(line, parts):
+        try:
+            port = "" if parts.port is None else f":{parts.port}"
+        except ValueError:
             return line
-        origins.append(line.rstrip("/").lower())
+        origin, whole = line.rstrip("/").lower(), f"{parts.scheme}://{parts.hostname}{port}"
+        is_origin = _HOST.fullmatch(parts.hostname or "") is not None and origin == whole
+        if not (parts.scheme == "https" or is_local) or not is_origin:
+            return line
+        origins.append(origin)
     return tuple(dict.fromkeys(origins))
-
-
-def _is_origin(text: str, parts: SplitResult) -> bool:
-    try:
-        port = parts.port
-    except ValueError:
-        return False
-    whole = f"{parts.scheme}://{parts.hostname}{'' if port is None else f':{port}'}"
-    return _HOST.fullmatch(parts.hostname or "") is not None and text.rstrip("/").lower() == whole
 
 
 def may_use_message_api(account: ChannelAccount) -> bool:

@@ -11,13 +11,12 @@ from contatto.capture import actions as capture
 from contatto.channels.model import ChannelAccount, Chatted, MessageKind, Platform, Referred, Sender, WasRead
 from contatto.channels.store import CONNECTORS, find_account, load_channel
 from contatto.inbox import rules
-from contatto.inbox.actions.incoming import Threads, conversation_id_of, note_customer_read
+from contatto.inbox.actions.incoming import Threads, conversation_id_of
 from contatto.inbox.model import (
     Conversation,
     ConversationChanged,
     ConversationMarkedSpam,
     ConversationRead,
-    CustomerTyping,
     Message,
     Person,
     PrivateNote,
@@ -486,22 +485,3 @@ def forget_chats(tx: Tx, erased: ErasedPeople) -> set[str]:
     forget_verdicts(tx, erased.business_id, chat_ids)
     desk.delete_chats(tx, erased.business_id, erased.person_ids, chat_ids)
     return values
-
-
-def note_visitor_read(tx: Tx, account: ChannelAccount, visitor: str) -> None:
-    """Note that a visitor has seen all messages of their conversation, if they have one."""
-    conversation = find_visitor_conversation(tx, account, visitor)
-    if conversation is not None:
-        note_customer_read(tx, conversation, tx.now)
-
-
-def find_visitor_conversation(tx: Tx, account: ChannelAccount, visitor: str) -> Conversation | None:
-    return conversations.find_conversation(tx, account.business_id, conversation_id_of(account, visitor))
-
-
-def typing_of(tx: Tx, account: ChannelAccount, visitor: str) -> CustomerTyping | None:
-    """Return the typing event for members; None for a blocked visitor, or before the first message."""
-    conversation = find_visitor_conversation(tx, account, visitor)
-    if conversation is None or conversation.state is ThreadState.BLOCKED:
-        return None
-    return CustomerTyping(account.business_id, conversation.id)

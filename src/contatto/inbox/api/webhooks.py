@@ -166,8 +166,13 @@ async def write_chat_message(request: Request) -> Response:
     if not request.headers.get("content-type", "").startswith("application/json"):
         raise Refused(errors.UNREADABLE, "Send JSON.")
     at = context.clock.now()
-    raw = await read_body(request)
-    written = _read_message(raw)
+    try:
+        written = _message_decoder.decode(await read_body(request))
+    except JSON_ERRORS as error:
+        raise Refused(errors.UNREADABLE, "Send client_message_id and text as JSON.") from error
+    if not 0 < len(written.text.strip()) <= rules.TEXT_LIMIT:
+        raise Refused(errors.INVALID, f"text: write 1 to {rules.TEXT_LIMIT} characters.")
+    rules.check_client_id(written.client_message_id)
     part_of(request, ChatLimits).messages.check(f"{account.id}:{visitor}", at.timestamp())
     admit_sender(request, account)
     conversation_id = conversation_id_of(account, visitor)
@@ -179,17 +184,6 @@ async def write_chat_message(request: Request) -> Response:
     await _store_receipt(context, account.business_id, CONNECTORS[Platform.WEBCHAT], body)
     message_id = message_id_of(account, f"{visitor}:{written.client_message_id}")
     return json_answer({"accepted": True, "message_id": message_id})
-
-
-def _read_message(raw: bytes) -> _ChatMessageBody:
-    try:
-        written = _message_decoder.decode(raw)
-    except JSON_ERRORS as error:
-        raise Refused(errors.UNREADABLE, "Send client_message_id and text as JSON.") from error
-    if not 0 < len(written.text.strip()) <= rules.TEXT_LIMIT:
-        raise Refused(errors.INVALID, f"text: write 1 to {rules.TEXT_LIMIT} characters.")
-    rules.check_client_id(written.client_message_id)
-    return written
 
 
 async def list_chat_messages(request: Request) -> Response:

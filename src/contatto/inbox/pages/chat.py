@@ -40,13 +40,26 @@ from contatto.inbox.actions.forms import (
     find_known,
     send_form,
 )
-from contatto.inbox.actions.incoming import conversation_id_of, find_tapped_of, person_id_of
+from contatto.inbox.actions.incoming import (
+    conversation_id_of,
+    find_tapped_of,
+    note_customer_read,
+    person_id_of,
+)
 from contatto.inbox.actions.replies import keep_automatic, keep_photo, send_reply, take_photo
-from contatto.inbox.actions.threads import note_visitor_read, owned_conversation, typing_of
+from contatto.inbox.actions.threads import owned_conversation
 from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
-from contatto.inbox.model import AutomaticMessages, KeywordReply, Message, PreparedReply
+from contatto.inbox.model import (
+    AutomaticMessages,
+    CustomerTyping,
+    KeywordReply,
+    Message,
+    PreparedReply,
+    ThreadState,
+)
 from contatto.inbox.pages.desk import PostedThread
 from contatto.inbox.rules import FormLink, with_ad
+from contatto.inbox.store.conversations import find_conversation
 from contatto.inbox.store.desk import find_automatic
 from contatto.inbox.store.messages import find_message, find_photo_body
 from contatto.kit import errors
@@ -433,7 +446,13 @@ async def post_chat_read(request: Request) -> Response:
     context = context_of(request)
     account, visitor = await chat_visitor(request)
     part_of(request, ChatLimits).signs.check(f"read:{account.id}:{visitor}", context.clock.now().timestamp())
-    await context.db.write(lambda tx: note_visitor_read(tx, account, visitor))
+
+    def note(tx: Tx) -> None:
+        conversation = find_conversation(tx, account.business_id, conversation_id_of(account, visitor))
+        if conversation is not None:
+            note_customer_read(tx, conversation, tx.now)
+
+    await context.db.write(note)
     return Response(status_code=204)
 
 
@@ -445,9 +464,10 @@ async def post_chat_typing(request: Request) -> Response:
     part_of(request, ChatLimits).signs.check(
         f"typing:{account.id}:{visitor}", context.clock.now().timestamp()
     )
-    typing = await context.db.read(lambda tx: typing_of(tx, account, visitor))
-    if typing is not None:
-        context.live.broadcast_transient(account.business_id, typing)
+    ids = account.business_id, conversation_id_of(account, visitor)
+    conversation = await context.db.read(lambda tx: find_conversation(tx, *ids))
+    if conversation is not None and conversation.state is not ThreadState.BLOCKED:
+        context.live.broadcast_transient(account.business_id, CustomerTyping(*ids))
     return Response(status_code=204)
 
 
