@@ -45,6 +45,7 @@ import contatto.inbox.api.conversations
 import contatto.inbox.api.webhooks
 import contatto.inbox.pages.chat
 import contatto.inbox.pages.desk
+import contatto.jobs.api
 import contatto.jobs.pages
 import contatto.leads.pages.bulk
 import contatto.leads.pages.center
@@ -96,7 +97,7 @@ from contatto.worker import Worker
 
 HOT_ROUTES: Final[tuple[HotRoute, ...]] = (
     *contatto.crm.api.routes,
-    *contatto.jobs.pages.routes,
+    *contatto.jobs.api.routes,
     *contatto.inbox.api.webhooks.routes,
     *contatto.inbox.api.conversations.routes,
     *contatto.inbox.pages.chat.routes,

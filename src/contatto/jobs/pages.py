@@ -1,26 +1,23 @@
-"""Settings page of failed jobs, and the endpoint with metrics for monitoring."""
+"""Settings page of failed jobs with replay and dismiss, and of the nightly training."""
 
 from functools import partial
 from typing import Any, Final
 
 from fastapi import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse
 
-from contatto.accounts.auth import FormCaller, HotRoute, PageCaller, page_routes
-from contatto.accounts.model import Access, Credential, Permission
+from contatto.accounts.auth import FormCaller, PageCaller, page_routes
+from contatto.accounts.model import Permission
 from contatto.delivery.store import find_relearning
 from contatto.jobs.actions import (
     count_failed_work,
     dismiss_failed_work,
     list_failed_work,
-    load_gauges,
     replay_dead_work,
     replay_failed_work,
 )
-from contatto.jobs.rules import CONTENT_TYPE, may_scrape, reason_text, work_text, write_gauges
-from contatto.kit import errors
+from contatto.jobs.rules import reason_text, work_text
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
 from contatto.kit.languages import Translator
 from contatto.kit.outbound.queue import dismiss_dead_jobs
@@ -98,19 +95,3 @@ def _translate(text: LazyText | str, words: Translator) -> str:
 
 def _redirect() -> RedirectResponse:
     return RedirectResponse("/settings/jobs", 303)
-
-
-async def show_metrics(request: Request) -> Response:
-    """Return the gauges in the Prometheus text format; 404 while no token is set."""
-    context = context_of(request)
-    token = context.settings.metrics_token
-    if not token:
-        raise Refused(errors.NOT_FOUND, "There is no such page.")
-    if not may_scrape(token, request.headers.get("authorization", "")):
-        challenge = {"WWW-Authenticate": "Bearer"}
-        return PlainTextResponse("The token of metrics_token is needed.\n", 401, challenge)
-    gauges = await context.db.read_long(load_gauges)
-    return Response(write_gauges(gauges), media_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
-
-
-routes: Final = [HotRoute("GET", "/metrics", show_metrics, Access(Credential.ANYBODY))]
