@@ -19,7 +19,7 @@ async def show_metrics(request: Request) -> Response:
     context = context_of(request)
     token = context.settings.metrics_token
     if not token:
-        raise Refused(errors.NOT_FOUND, "There is no such page.")
+        raise Refused(errors.NOT_FOUND)
     if not may_scrape(token, request.headers.get("authorization", "")):
         challenge = {"WWW-Authenticate": "Bearer"}
         return PlainTextResponse("The token of metrics_token is needed.\n", 401, challenge)
