@@ -21,8 +21,8 @@ from contatto.channels.model import ChannelChecked, ChannelLost, Platform
 from contatto.channels.store import AppIndex, GatheredAccounts, list_registration_countries
 from contatto.crm.actions.deliveries import CrmPorts, Intake, purge_sync, release_deliveries, sweep_leads
 from contatto.crm.actions.targets import crm_kinds, has_alarm, list_alarms
-from contatto.crm.connectors import CONNECTORS
 from contatto.crm.model import CrmProgressed
+from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.deliveries import crm_targets, has_sweep, list_lead_ids_in_state, list_states_of_leads
 from contatto.crm.store.deliveries import ledger as crm_ledger
 from contatto.delivery import store as delivery_store

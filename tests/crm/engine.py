@@ -7,8 +7,8 @@ from typing import Final
 
 from contatto.crm.actions.deliveries import CrmPorts, release_deliveries, sweep_leads
 from contatto.crm.actions.targets import NewTarget, link_crm, map_target
-from contatto.crm.connectors import CONNECTORS
 from contatto.crm.model import MappedField, RecordLink, Target
+from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.deliveries import count_states, find_record, find_target
 from contatto.integrations.model import DeliveryState
 from contatto.kit.db.tx import Parts, Tx

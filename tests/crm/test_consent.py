@@ -11,9 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from contatto.crm.actions.targets import STATE_LIVES, ConsentVisitor, consent_address, read_consent
-from contatto.crm.connectors import CONNECTORS
 from contatto.crm.connectors.json_api import read_tokens, token_request
 from contatto.crm.model import CrmLink, RenewSecrets, SecretsRenewed, Target
+from contatto.crm.registry import CONNECTORS
 from contatto.crm.rules.deliveries import consent_text
 from contatto.crm.store.deliveries import record_secrets
 from contatto.integrations.model import Denied

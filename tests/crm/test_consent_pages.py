@@ -15,8 +15,8 @@ from contatto.accounts.actions import NewMember
 from contatto.accounts.model import Role
 from contatto.crm.actions.checks import queue_check
 from contatto.crm.actions.deliveries import CrmPorts
-from contatto.crm.connectors import CONNECTORS
 from contatto.crm.model import Target, TargetState
+from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.deliveries import list_targets, record_target
 from contatto.kit.db.tx import Parts, Tx
 from contatto.leads.ports import LeadPorts

@@ -7,7 +7,6 @@ from typing import get_args
 import httpx2
 import pytest
 
-from contatto.crm.connectors import CONNECTORS
 from contatto.crm.model import (
     ConnectorTraits,
     CrmConnector,
@@ -28,6 +27,7 @@ from contatto.crm.model import (
     Unsupported,
     WriteRecord,
 )
+from contatto.crm.registry import CONNECTORS
 from contatto.crm.rules.deliveries import ANSWER, PLAIN_SOURCES
 from contatto.integrations.model import Denied
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow

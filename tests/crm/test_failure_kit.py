@@ -6,9 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from contatto.cli.main import app
-from contatto.crm.connectors import CONNECTORS
 from contatto.crm.connectors.hubspot import HubSpot
 from contatto.crm.model import FindRecord, NoRecord, Operation, Reply, WriteRecord, Written
+from contatto.crm.registry import CONNECTORS
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest
 from contatto.simulator.crms.failure_kit import CASES, FAULTS, verify_connector
 

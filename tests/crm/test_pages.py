@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from contatto.crm.connectors import CONNECTORS
 from contatto.crm.model import TargetState
+from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.deliveries import list_targets
 from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_contact_points, list_leads

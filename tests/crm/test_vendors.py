@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from contatto.crm.connectors import CONNECTORS
 from contatto.crm.model import (
     ChangesListed,
     CrmLink,
@@ -39,6 +38,7 @@ from contatto.crm.model import (
     WriteRecord,
     Written,
 )
+from contatto.crm.registry import CONNECTORS
 from contatto.crm.rules.deliveries import Arrived
 from contatto.integrations.model import Denied
 from contatto.kit.outbound.model import Failed, NotNow

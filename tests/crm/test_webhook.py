@@ -9,7 +9,6 @@ import pytest
 import standardwebhooks
 
 from contatto.crm.actions.targets import NewTarget, link_crm
-from contatto.crm.connectors import CONNECTORS
 from contatto.crm.connectors.webhook import Webhook
 from contatto.crm.model import (
     CrmLink,
@@ -23,6 +22,7 @@ from contatto.crm.model import (
     Written,
 )
 from contatto.crm.pages.targets import show_settings
+from contatto.crm.registry import CONNECTORS
 from contatto.crm.rules.deliveries import begin_course, operation_of
 from contatto.integrations.model import Denied
 from contatto.kit.db.database import Database

@@ -17,7 +17,6 @@ from contatto.ad_platforms.actions import RETURN_PATH, authorize_url
 from contatto.ad_platforms.store import list_outside_accounts
 from contatto.crm.actions.checks import incoming_path, open_incoming
 from contatto.crm.actions.targets import CALLBACK, ConsentVisitor, NewTarget, consent_address, link_crm
-from contatto.crm.connectors import CONNECTORS
 from contatto.crm.connectors.google_sheets import GoogleSheets
 from contatto.crm.model import (
     CrmLink,
@@ -29,6 +28,7 @@ from contatto.crm.model import (
     Target,
     WriteRecord,
 )
+from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.deliveries import crm_records, list_targets
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import hash_secret

@@ -25,8 +25,8 @@ from contatto.crm.actions.targets import (
     resync_target,
     start_path,
 )
-from contatto.crm.connectors import CONNECTORS
 from contatto.crm.model import ConnectorTraits, Target, TargetState
+from contatto.crm.registry import CONNECTORS
 from contatto.integrations.model import Alarm
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
