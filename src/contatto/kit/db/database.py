@@ -7,7 +7,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
@@ -378,6 +378,16 @@ class Write:
     error: BaseException | None = None
 
 
+def append_of(statement: Any, row: Row | MadeLater) -> Write:
+    """Return the write of one hot-path row, which the running event loop awaits."""
+    write = Write(Waiting(asyncio.get_running_loop()), acting_for(), statement=statement)
+    if callable(row):
+        write.make = row
+    else:
+        write.row = row
+    return write
+
+
 def with_rows(writes: list[Write]) -> list[Write]:
     """Build the rows of writes, report errors to their callers, and return the other writes."""
     ready: list[Write] = []
@@ -404,7 +414,7 @@ class WriteQueue:
     """
 
     def __init__(self) -> None:
-        self._arrived: SimpleQueue[Write | list[Write] | None] = SimpleQueue()
+        self._arrived: SimpleQueue[Write | None] = SimpleQueue()
         self._appends: deque[Write] = deque()
         self._requests: dict[str, deque[Write]] = {}
         self._background: deque[Write] = deque()
@@ -412,10 +422,9 @@ class WriteQueue:
         self._is_closing = False
         self._has_asked = False
 
-    def put(self, write: Write | list[Write]) -> None:
-        """Enqueue a write, or a list of hot-path rows."""
+    def put(self, write: Write) -> None:
         self._arrived.put(write)
-        if isinstance(write, Write) and write.work is not None and not write.in_background:
+        if write.work is not None and not write.in_background:
             self._has_asked = True
 
     def is_awaited(self) -> bool:
@@ -448,15 +457,13 @@ class WriteQueue:
             except Empty:
                 return
 
-    def _sort(self, write: Write | list[Write] | None) -> None:
+    def _sort(self, write: Write | None) -> None:
         if write is None:
             self._is_closing = True
-        elif isinstance(write, list):
-            self._appends += with_rows(write)
         elif write.in_background:
             self._background.append(write)
         elif write.work is None:
-            self._appends.append(write)
+            self._appends += with_rows([write])
         else:
             self._requests.setdefault(write.business_id, deque()).append(write)
 
@@ -528,42 +535,6 @@ def settle(group: list[Write]) -> None:
     for loop, writes in by_loop.items():
         with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(settle_here, writes)
-
-
-class InsertBatcher:
-    """Gathers the rows of one turn of an event loop, as waking a writer costs more than a row.
-
-    Args:
-        hand_over: takes the rows of one turn; it must return at once.
-    """
-
-    def __init__(self, hand_over: Callable[[list[Write]], None]) -> None:
-        self._hand_over = hand_over
-        self._rows: dict[asyncio.AbstractEventLoop, list[Write]] = {}
-
-    def put(self, statement: Any, row: Row | MadeLater) -> Awaitable[None]:
-        """Insert a row with a cached statement; await the result for durability."""
-        loop = asyncio.get_running_loop()
-        rows = self._rows.get(loop)
-        if rows is None:
-            rows = self._rows[loop] = []
-            loop.call_soon(self._flush, loop)
-        waiting: Waiting[None] = Waiting(loop)
-        write = Write(waiting, acting_for(), statement=statement)
-        if callable(row):
-            write.make = row
-        else:
-            write.row = row
-        rows.append(write)
-        return waiting.future  # type: ignore[return-value]  # a loop's future, as there is a loop
-
-    def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
-        rows = self._rows.pop(loop)
-        try:
-            self._hand_over(rows)
-        except Exception as error:  # it belongs to the callers
-            for write in rows:
-                write.waiting.settle(None, error)
 
 
 _WAIT_S: Final = 10.0
@@ -646,7 +617,6 @@ class SqliteDatabase(Database):
         event.listen(engine, "checkout", self._renew)
         super().__init__(engine, clock, vault, ports)
         self._queue = WriteQueue()
-        self._rows = InsertBatcher(self._enqueue)
         self._closed = False
         self._analyzed = 0
         with engine.connect() as connection:  # a new file becomes WAL here, before any other connection
@@ -676,9 +646,11 @@ class SqliteDatabase(Database):
         return waiting.future.result()
 
     async def append(self, statement: Any, row: Row | MadeLater) -> None:
-        await self._rows.put(statement, row)
+        write = append_of(statement, row)
+        self._enqueue(write)
+        await write.waiting.future  # type: ignore[misc]  # a loop's future, as there is a loop
 
-    def _enqueue(self, write: Write | list[Write]) -> None:
+    def _enqueue(self, write: Write) -> None:
         if self._closed:
             raise RuntimeError("the database is closed")
         self._queue.put(write)

@@ -23,9 +23,9 @@ from contatto.kit.db.database import (
     GROUP_LIMIT,
     STATEMENTS_KEPT,
     Database,
-    InsertBatcher,
     Write,
     acting_for,
+    append_of,
     group_alike,
     settle,
     with_rows,
@@ -216,7 +216,6 @@ class PostgresDatabase(Database):
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="postgres")
         self._learner = StatisticsRefresher(engine, self._threads.submit)
         self._process = new_id()
-        self._rows = InsertBatcher(self._take_rows)
         self._lock = threading.Lock()
         self._waiting_rows: list[Write] = []
         self._is_appending = False
@@ -252,14 +251,13 @@ class PostgresDatabase(Database):
         return result
 
     async def append(self, statement: Any, row: Row | MadeLater) -> None:
-        await self._rows.put(statement, row)
-
-    def _take_rows(self, rows: list[Write]) -> None:
+        write = append_of(statement, row)
         with self._lock:
-            self._waiting_rows += rows
+            self._waiting_rows.append(write)
             if not self._is_appending:
                 self._threads.submit(self._append_rows)
                 self._is_appending = True
+        await write.waiting.future  # type: ignore[misc]  # a loop's future, as there is a loop
 
     def _append_rows(self) -> None:
         """Append queued rows, those of one statement and one tenant per transaction, if possible."""
