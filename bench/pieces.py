@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ from bench.fairness_parts.installation import new_database, running_postgres
 from bench.forms import make_answers
 from bench.harness import Report, measured, options
 from bench.intake_parts.sending import make_requests
-from bench.intake_parts.serving import Place, Running, learn, make_world, running
+from bench.intake_parts.serving import Place, learn, make_world, running
 from bench.intake_parts.storing import load
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.kit.db import database, statements
@@ -187,7 +188,7 @@ def measure_journey(switch: str, journey: str, place: Place, count: int) -> floa
             warming, requests = make_load(journey, place, world, count)
             load(server, warming)
             return load(server, requests).cpu_us_per(len(requests))
-        fill(server, world, count)
+        load(server, make_requests(world, count).requests)
     learn(place)
     context = place.open()
     limit = 1 if journey == "settle one by one" else 0
@@ -198,28 +199,19 @@ def measure_journey(switch: str, journey: str, place: Place, count: int) -> floa
     return cost.cpu_us_per(count)
 
 
-def fill(server: Running, world: DemoWorld, count: int) -> None:
-    """Store messages that wait to be settled."""
-    load(server, make_requests(world, count).requests)
-
-
 def make_load(journey: str, place: Place, world: DemoWorld, count: int) -> tuple[list[bytes], list[bytes]]:
-    """Return the requests that warm up, and those that are measured."""
-    makers: dict[str, Callable[[], list[bytes]]] = {
-        "webhook": lambda: make_requests(world, count + count // 10).requests,
-        "touch": lambda: _flat(make_links(place, world, range((count + count // 10) // 10))),
-        "form": lambda: _flat(make_answers(place, world, range(count + count // 10)), 0),
-        "decision": partial(make_decisions, world.access_token, count + count // 10),
-    }
-    requests = makers[journey]()
+    """Return the requests that warm up, a tenth of the others, and those that are measured."""
+    total = count + count // 10
+    if journey == "webhook":
+        requests = make_requests(world, total).requests
+    elif journey == "touch":
+        requests = list(chain.from_iterable(make_links(place, world, range(total // 10))))
+    elif journey == "form":
+        requests = [sheet for sheet, _ in make_answers(place, world, range(total))]
+    else:
+        requests = make_decisions(world.access_token, total)
     warming = len(requests) // 11
     return requests[:warming], requests[warming:]
-
-
-def _flat(groups: list[list[bytes]], place: int | None = None) -> list[bytes]:
-    if place is not None:
-        return [group[place] for group in groups]
-    return [request for group in groups for request in group]
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ def _alert_members(
 
     Args:
         tx: an open transaction.
-        business_id: whose members are alerted, if they have the permission.
+        business_id: business of the alerted members, who need the permission.
         subject: kind, id and stamp.
         assignee_id: the only member to alert, if they have the permission.
         is_due: whether to alert a member in a time zone now.

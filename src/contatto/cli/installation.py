@@ -186,8 +186,8 @@ def change_business[T](
     Args:
         name_or_id: of the business; empty for the only one.
         command: name of the command, for the log.
-        work: what it does.
-        objects: what the log says it was done to, such as ``member_id=…``, by the result.
+        work: work of the command.
+        objects: ids for the log, such as ``member_id=…``, by the result.
     """
 
     def change(tx: Tx, business: Business) -> T:

@@ -30,7 +30,7 @@ _VIEWER: Final = col.HEADS + 1
 
 
 def weigh_boldness(market: MarketState, labelled: Sequence[Impression]) -> None:
-    """Fit the calibration slope of viewers' values on views with labels, in the order of time."""
+    """Fit the calibration slope of viewers' values on views with labels, oldest first."""
     first = bisect_left(labelled, market.now - int(LONGEST_S * col.SECOND), key=lambda shown: shown.asked_at)
     wants_leads = (market.groups.table[:, col.G_GOAL] == 0.0).tolist()
     newest = labelled[max(first, len(labelled) - SLOPE_VIEWS) :]

@@ -146,9 +146,9 @@ class InterestsWorld(World):
         for farm, chances in enumerate((_BURST, _TALKERS)):
             set_farm(tables, self.farm_of == farm, chances)
         genuine = tables.talk * (1 - tables.spam) * tables.lead
-        # A chance may round to zero, whose logarithm would make the outside bids of all requests undefined.
-        lead = np.maximum(sigmoid(tables.click) * genuine, _LEAST_CHANCE)
-        self._value = standardize(np.log(lead).mean(1))
+        # A chance may round to zero. Its logarithm would leave all outside bids undefined.
+        leads = np.maximum(sigmoid(tables.click) * genuine, _LEAST_CHANCE)
+        self._value = standardize(np.log(leads).mean(1))
 
     def _draw_viewers(self, rng: np.random.Generator) -> None:
         people, days = self.setting.viewers, self.days
