@@ -9,13 +9,12 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.machine import LEASE
-from contatto.kit.outbound.model import NoAnswer, RequestState, SendFailure
-from contatto.kit.outbound.queue import jobs, list_failed_jobs, read_requests
+from contatto.kit.outbound.model import OutboundRequest, RequestState, SendFailure
+from contatto.kit.outbound.queue import jobs, list_failed_jobs
 from contatto.kit.outbox import Drain, emit
 from contatto.leads.model import LeadRemoved
 from contatto.subscriptions import actions as notices
-from contatto.subscriptions.actions import NewSubscription
-from contatto.subscriptions.model import Entity
+from contatto.subscriptions.model import Entity, NewSubscription
 from contatto.subscriptions.rules import destination_of
 from tests.outbound import answer, start_request
 
@@ -53,10 +52,10 @@ def fail_push(
         notices.queue_message_pushes(tx, business_id, new_id(), lambda _of: b'{"entry": []}')
         there = jobs.c.destination == destination_of(url)
         mine = select(jobs).where(there, jobs.c.business_id == business_id)
-        request = read_requests(tx, mine.order_by(jobs.c.id.desc()).limit(1))[0]
+        (request,) = tx.list(OutboundRequest, mine.order_by(jobs.c.id.desc()).limit(1))
         claimed = start_request(tx, MESSAGE_PUSH, request, tx.now + LEASE, float)
         assert claimed is not None
-        answer(tx, MESSAGE_PUSH, claimed, NoAnswer(trouble))
+        answer(tx, MESSAGE_PUSH, claimed, trouble)
         return f"job-{request.id}"
 
     return db.write_now(work)

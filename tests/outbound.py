@@ -16,7 +16,6 @@ from contatto.kit.outbound.queue import (
     jobs,
     list_due_destinations,
     list_due_requests,
-    read_requests,
     take_answers,
 )
 
@@ -43,7 +42,7 @@ def next_step(
 
 def find_request(tx: Tx, business_id: str, request_id: int) -> OutboundRequest | None:
     own = select(jobs).where(jobs.c.business_id == business_id, jobs.c.id == request_id)
-    return next(iter(read_requests(tx, own)), None)
+    return tx.find(OutboundRequest, own)
 
 
 def claim_all(tx: Tx, kind: OutboundKind) -> list[Claimed]:

@@ -14,7 +14,7 @@ from contatto.ad_platforms.model import AdDay, AdPlatform, NodeLevel, OutsideAcc
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
-from contatto.kit.outbound.model import HttpAnswer, HttpRequest, NoAnswer, RequestState, SendFailure
+from contatto.kit.outbound.model import HttpAnswer, HttpRequest, RequestState, SendFailure
 from contatto.kit.outbound.queue import list_failed_jobs, list_requests_of
 from contatto.measurement.model import Goal, MeasuredAd
 from contatto.measurement.store import list_measured_ads
@@ -224,8 +224,8 @@ def test_an_expired_token_stops_the_pull_and_a_new_one_fills_what_is_missing(wor
          timedelta(seconds=900)),
         (json_answer("", 500), "http_500", timedelta(seconds=60)),
         (json_answer("<html><body>Please wait</body></html>"), "not_json", timedelta(seconds=60)),
-        (NoAnswer(SendFailure.LOST), "answer_lost", timedelta(seconds=60)),
-        (NoAnswer(SendFailure.UNREACHED), "unreached", timedelta(seconds=60)),
+        (SendFailure.LOST, "answer_lost", timedelta(seconds=60)),
+        (SendFailure.UNREACHED, "unreached", timedelta(seconds=60)),
     ],
 )  # fmt: skip
 def test_what_passes_is_waited_for_and_the_pull_goes_on_where_it_stood(

@@ -6,7 +6,7 @@ from typing import Any
 from contatto.capture.model import Field
 from contatto.crm.model import Target
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbound.model import HttpOutcome, HttpRequest, NoAnswer, SendFailure
+from contatto.kit.outbound.model import HttpOutcome, HttpRequest, SendFailure
 from contatto.leads.model import Lead
 from tests import make
 from tests.crm.engine import fresh, link, run_all, with_memory
@@ -14,7 +14,7 @@ from tests.crm.memory import MemoryCrm
 
 EMAIL = make.contact("ada@example.com", Field.EMAIL)
 PHONE = make.contact()
-LOST = NoAnswer(SendFailure.LOST)
+LOST = SendFailure.LOST
 
 
 class Faulty:

@@ -1,12 +1,14 @@
 """What people do in the CRM comes back once: it sets our status, and what we wrote is no news."""
 
+import json
+
 from contatto.crm.actions.targets import load_ledger
 from contatto.crm.model import Target
-from contatto.crm.store.deliveries import ledger
+from contatto.crm.store.deliveries import ledger, record_target
 from contatto.integrations.model import DeliveryState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbound.model import HttpAnswer
+from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import HistoryKind, Lead, LeadStatus
 from contatto.leads.store.records import find_lead, list_history
@@ -44,6 +46,27 @@ def test_what_we_wrote_is_no_news(database: Database) -> None:
         assert told(tx, lead) == []
         assert len(crm.writes) == 2
         assert counts(tx, target) == {DeliveryState.VERIFIED: 1}
+
+    database.write_now(work)
+
+
+def test_a_poll_that_waits_for_a_new_token_goes_on_where_it_ended(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        tx, target, _, crm = synced(tx)
+        cursors: list[str] = []
+
+        def note(request: HttpRequest) -> HttpOutcome:
+            body = json.loads(request.body)
+            if body["do"] == "changes":
+                cursors.append(body["after"])
+            return crm.handle(request)
+
+        crm.token = "2"
+        record_target(tx, target, renewing_until=later(tx, minutes=1).now)  # another request renews it
+        run_all(tx, note)
+        run_all(later(tx, minutes=2), note)
+        assert cursors
+        assert "" not in cursors
 
     database.write_now(work)
 

@@ -3,14 +3,13 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from contatto.crm.actions.targets import STATE_LIVES, ConsentVisitor, consent_address, read_consent
+from contatto.crm.actions.targets import STATE_LIVES, consent_address, read_consent
 from contatto.crm.connectors.json_api import read_tokens, token_request
 from contatto.crm.model import CrmLink, RenewSecrets, SecretsRenewed, Target
 from contatto.crm.registry import CONNECTORS
@@ -28,7 +27,7 @@ from tests.crm.memory import MemoryCrm
 from tests.outbound import next_step
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
-WHO = ConsentVisitor("business-1", "member-1", "session-1")
+WHO = ("business-1", "member-1", "session-1")
 TOKENS = {"access_token": "a", "refresh_token": "r"}
 GONE = HttpAnswer(401, {}, b"{}")
 ZOHO: Final[Any] = CONNECTORS["zoho"].traits.oauth
@@ -90,7 +89,7 @@ def test_a_state_is_of_one_member_business_and_session_and_ends(
         state = state_of(address)
         assert read_consent(vault, state, WHO, NOW + STATE_LIVES).number == target.number
         assert state_of(consent_address(vault, target, ZOHO, WHO, NOW, "https://us.example.com")) != state
-        others = (replace(WHO, business_id="b"), replace(WHO, member_id="m"), replace(WHO, session_hash="s"))
+        others = (("b", *WHO[1:]), (WHO[0], "m", WHO[2]), (*WHO[:2], "s"))
         for who, now, code in (
             *((other, NOW, errors.UNSIGNED) for other in others),
             (WHO, NOW + STATE_LIVES + timedelta(seconds=1), errors.STALE),

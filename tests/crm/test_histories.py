@@ -20,7 +20,7 @@ from contatto.crm.store.deliveries import ledger, list_sent
 from contatto.integrations.model import DeliveryState
 from contatto.kit.db.database import open_database
 from contatto.kit.db.tx import FixedClock, Tx
-from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest, NoAnswer, SendFailure
+from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest, SendFailure
 from contatto.kit.vault import Vault
 from contatto.leads.actions.annotations import erase_leads, merge_leads
 from contatto.leads.actions.records import change_lead_status, delete_lead
@@ -154,9 +154,9 @@ class Histories(RuleBasedStateMachine):
             "down": HttpAnswer(503, {}, b""),
             "throttled": HttpAnswer(429, {"retry-after": "90"}, b""),
             "html": HttpAnswer(200, {}, b"<p>"),
-            "unreached": NoAnswer(SendFailure.UNREACHED),
+            "unreached": SendFailure.UNREACHED,
         }
-        return answers.get(fault, NoAnswer(SendFailure.LOST))
+        return answers.get(fault, SendFailure.LOST)
 
     @rule(steps=st.integers(1, 4), has_arrived=st.booleans())
     def kill(self, steps: int, has_arrived: bool) -> None:

@@ -25,7 +25,7 @@ from contatto.crm.store.events import find_trial, list_erasures
 from contatto.integrations.model import DeliveryState, ErasureState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbound.model import HttpOutcome, HttpRequest, NoAnswer, SendFailure
+from contatto.kit.outbound.model import HttpOutcome, HttpRequest, SendFailure
 from contatto.leads.actions.annotations import erase_leads, merge_leads
 from contatto.leads.model import Actor, Lead, Picks
 from tests import make
@@ -101,7 +101,7 @@ def test_what_was_made_of_a_lead_before_it_was_merged_away_leaves_no_delivery_be
         def lose_what_was_written(request: HttpRequest) -> HttpOutcome:
             answer = crm.handle(request)
             is_write = json.loads(request.body)["do"] == "write"
-            return NoAnswer(SendFailure.LOST) if is_write else answer
+            return SendFailure.LOST if is_write else answer
 
         run_all(tx, lose_what_was_written)
         assert len(crm.live()) == 2

@@ -107,6 +107,13 @@ def test_what_is_missing_is_said_in_place_and_what_was_typed_stays(house: House)
     assert "sesame-0815" not in answer.text
 
 
+def test_a_secret_that_may_be_left_out_is_marked_as_optional(house: House) -> None:
+    shown = see(house, f"{HOME}/connect/hubspot")
+    assert "Access token of a private app (optional)" in shown
+    assert "Client secret of the app (optional)" in shown
+    assert "(optional)" not in see(house, f"{HOME}/connect/tryton").replace("Name (optional)", "")
+
+
 def test_a_wrong_secret_is_shown_where_it_is_mended(house: House, crm: CrmServer) -> None:
     place = link(house, crm, "Wrong key", **{"given.password": "wrong"})
     assert until(lambda: "rejects the token or password" in see(house, place))
@@ -240,7 +247,7 @@ def test_the_ledger_adds_up_on_the_page_and_in_the_api(house: House, crm: CrmSer
     assert "Counted Verified" in words(part)
     assert f'href="{crm.address}/' in part
     shown = see(house, f"{HOME}/ledger")
-    assert "Received = saved + duplicates + refused + waiting" in shown
+    assert "Received = saved + duplicates + rejected + waiting" in shown
     assert re.search(rf"Counted {found['leads']} 0 0 0 {found['verified']} 0 Yes", shown)
     post(house, f"{place}/remove", word="Counted")
 

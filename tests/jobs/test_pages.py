@@ -18,7 +18,7 @@ from contatto.inbox.actions.replies import reply_kind
 from contatto.jobs import actions
 from contatto.kit.db.tx import Tx, metadata
 from contatto.kit.outbound.client import Client
-from contatto.kit.outbound.model import NoAnswer, SendFailure
+from contatto.kit.outbound.model import SendFailure
 from contatto.kit.outbound.queue import jobs, purge_jobs
 from contatto.kit.outbox import Drain
 from tests import make
@@ -242,7 +242,7 @@ def fail_reply(house: House) -> tuple[str, str]:
 
     def lose(tx: Tx) -> str:
         (claimed,) = claim_all(tx, kind)
-        answer(tx, kind, claimed, NoAnswer(SendFailure.LOST))
+        answer(tx, kind, claimed, SendFailure.LOST)
         return f"job-{claimed[0].id}"
 
     return conversation, house.context.db.write_now(lose)

@@ -20,7 +20,6 @@ from contatto.kit.outbound.model import (
     HttpAnswer,
     HttpRequest,
     NewRequest,
-    NoAnswer,
     NotNow,
     OutboundRequest,
     Outcome,
@@ -45,7 +44,7 @@ from tests.outbound import answer, claim_all, find_request, next_step
 
 PLAN = RetryPlan((10, 60), timedelta(hours=1))
 OK = HttpAnswer(200, {}, b"")
-LOST = NoAnswer(SendFailure.LOST)
+LOST = SendFailure.LOST
 
 
 @dataclass
@@ -88,7 +87,7 @@ def claim(db: Database, owner: Owner) -> list[Claimed]:
     return db.write_now(lambda tx: claim_all(tx, owner.kind))
 
 
-def give(db: Database, owner: Owner, claimed: Claimed, given: HttpAnswer | NoAnswer = OK) -> Ask | None:
+def give(db: Database, owner: Owner, claimed: Claimed, given: HttpAnswer | SendFailure = OK) -> Ask | None:
     return db.write_now(lambda tx: answer(tx, owner.kind, claimed, given))
 
 
@@ -161,7 +160,7 @@ def test_a_lost_answer_is_asked_for_again_only_where_that_does_no_harm(
     owner = Owner(is_repeatable=is_repeatable)
     queue(database)
     (claimed,) = claim(database, owner)
-    give(database, owner, claimed, NoAnswer(trouble))
+    give(database, owner, claimed, trouble)
     state = RequestState.DUE if isinstance(outcome, NotNow) else RequestState.DEAD
     assert owner.told == [("s1", outcome, state)]
 

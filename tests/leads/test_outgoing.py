@@ -24,14 +24,13 @@ from contatto.leads.pages.bulk import table_rows
 from contatto.leads.rules.records import chat_data
 from contatto.leads.store.listing import list_contact_points, list_outgoing_points
 from contatto.subscriptions.actions import (
-    NewSubscription,
     push_form_lead,
     push_hooks,
     push_lead,
     subscribe_hook,
     subscribe_program,
 )
-from contatto.subscriptions.model import Entity
+from contatto.subscriptions.model import Entity, NewSubscription
 from contatto.subscriptions.store import pushes
 from tests import make
 from tests.forms import papers

@@ -16,7 +16,7 @@ from contatto.ad_platforms import actions as authorizing
 from contatto.ad_platforms.actions import RETURN_PATH, authorize_url
 from contatto.ad_platforms.store import list_outside_accounts
 from contatto.crm.actions.checks import incoming_path, open_incoming
-from contatto.crm.actions.targets import CALLBACK, ConsentVisitor, NewTarget, consent_address, link_crm
+from contatto.crm.actions.targets import CALLBACK, NewTarget, consent_address, link_crm
 from contatto.crm.connectors.google_sheets import GoogleSheets
 from contatto.crm.model import (
     CrmLink,
@@ -125,7 +125,7 @@ def crm_state(world: World, of: Tenant, role: Role) -> str:
 
     target = world.context.db.write_now(link)
     session = hash_secret(of.sessions[role])
-    visitor = ConsentVisitor(of.business_id, of.members[role], session)
+    visitor = of.business_id, of.members[role], session
     oauth = CONNECTORS["hubspot"].traits.oauth
     assert oauth is not None
     context = world.context

@@ -10,11 +10,10 @@ from contatto.integrations.model import DeliveryState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.outbound.model import HttpAnswer, NoAnswer, OutboundRequest, RequestState, SendFailure
+from contatto.kit.outbound.model import HttpAnswer, OutboundRequest, RequestState, SendFailure
 from contatto.kit.outbound.queue import jobs, list_requests_of, purge_jobs
 from contatto.subscriptions import actions, store
-from contatto.subscriptions.actions import NewSubscription
-from contatto.subscriptions.model import Entity, Push, Subscription
+from contatto.subscriptions.model import Entity, NewSubscription, Push, Subscription
 from tests import make
 from tests.outbound import answer, claim_all
 
@@ -80,7 +79,7 @@ def test_after_the_last_try_a_push_is_dead_and_can_be_sent_again(database: Datab
         while only(tx, owner).state is DeliveryState.DUE:
             at = replace(tx, now=request_of(tx, owner).due_at)
             (claimed,) = claim_all(at, KIND)
-            answer(at, KIND, claimed, NoAnswer(SendFailure.UNREACHED))
+            answer(at, KIND, claimed, SendFailure.UNREACHED)
         assert timedelta(hours=70) < at.now - tx.now < timedelta(hours=76)
         assert (only(tx, owner).state, only(tx, owner).reason) == (DeliveryState.DEAD, "unreached")
         actions.replay_push(at, owner, only(tx, owner).id)

@@ -11,6 +11,7 @@ from standardwebhooks.webhooks import Webhook
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount, NewMember
 from contatto.accounts.model import BusinessId, Role
+from contatto.integrations.model import DeliveryState
 from contatto.kit.db.tx import Tx
 from contatto.kit.values import micros
 from contatto.leads.actions.records import change_lead_status
@@ -179,3 +180,17 @@ def test_a_hook_of_another_business_or_account_is_not_there(house: House, receiv
             ).json()
             assert answer["code"] != 0, path
     assert hook(house, number).ended_at is None
+
+
+def test_the_log_says_in_words_why_a_push_never_arrived(house: House, receiver: Receiver) -> None:
+    number = subscribe(house, f"{receiver.url}/late")["subscription_id"]
+    post(house, f"{HOME}/{number}/test")
+    got(receiver, "/late")
+
+    def expire(tx: Tx) -> bool:
+        push = store.ledger.list_entries(tx, house.business_id)[0]
+        store.ledger.record(tx, push, DeliveryState.DEAD, "expired")
+        return push.settled_at is not None
+
+    assert until(lambda: house.context.db.write_now(expire))
+    assert "The time limit for sending has passed" in house.client.get(HOME).text

@@ -45,7 +45,6 @@ from contatto.kit.errors import Refused
 from contatto.kit.languages import SOURCE, Translator, translator_for
 from contatto.kit.outbound.client import read_address
 from contatto.kit.outbound.model import (
-    FORBIDDEN_ADDRESS,
     Ask,
     Done,
     Failed,
@@ -55,6 +54,7 @@ from contatto.kit.outbound.model import (
     OutboundRequest,
     Outcome,
     RequestState,
+    SendFailure,
     Step,
 )
 from contatto.kit.outbound.queue import OutboundKind, queue_request
@@ -354,7 +354,7 @@ def read_alert_push_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer)
 
 def settle_alert_push(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
     """Delete a browser with a forbidden address."""
-    if isinstance(outcome, Failed) and outcome.reason == FORBIDDEN_ADDRESS:
+    if isinstance(outcome, Failed) and outcome.reason == SendFailure.FORBIDDEN:
         _delete_browser(tx, request)
 
 

@@ -297,18 +297,11 @@ async def get_crm_ledger(request: Request, caller: ApiCaller) -> Answered[Ledger
 
     ledger = await context_of(request).db.read(work)
     intake = msgspec.convert(ledger.intake, IntakeInfo, from_attributes=True)
-    platforms = [
-        SignalCountsInfo(
-            row.name,
-            row.counts.total,
-            row.counts.due,
-            row.counts.sent,
-            row.counts.withheld,
-            row.counts.dead,
-            row.counts.adds_up,
-        )
-        for row in ledger.signals
-    ]
+    platforms = []
+    for signals in ledger.signals:
+        count = signals.counts
+        counts = count.total, count.due, count.sent, count.withheld, count.dead
+        platforms.append(SignalCountsInfo(signals.name, *counts, adds_up=count.adds_up))
     targets = []
     for row in ledger.targets:
         target, states, last = row.target, row.counts, row.target.comparison

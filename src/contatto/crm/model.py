@@ -659,7 +659,7 @@ class RecordLink:
     Attributes:
         record_id: the CRM's id, if known.
         revision: the latest of the lead for this target, with its ``state``.
-        verified_revision: the latest that was read back, at ``verified_at``.
+        verified_at: the last time that a revision was read back.
         merged_into: the lead that this one was merged into.
         told_by: the author of status, owner and value in the CRM, at ``told_at``.
         seen_at: the last comparison that saw the record.
@@ -672,7 +672,6 @@ class RecordLink:
     record_id: str
     revision: int
     state: DeliveryState
-    verified_revision: int
     verified_at: datetime | None
     merged_into: str | None
     status: str

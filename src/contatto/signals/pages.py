@@ -266,21 +266,18 @@ async def _change_signals(
     return RedirectResponse(f"{ACCOUNT_PATH.format(outside_id=outside_id)}#{section}", 303)
 
 
-@router.post(f"{ACCOUNT_PATH}/pause", Permission.ADMINISTER)
-async def post_pause_signals(request: Request, caller: FormCaller, outside_id: str) -> Response:
-    """Pause signals; none is lost."""
-    return await _change_signals(request, caller, outside_id, actions.pause_signals, "settings")
+def _add_change(path: str, change: Callable[[Tx, SignalSettings], object], section: str) -> None:
+    async def post_change(request: Request, caller: FormCaller, outside_id: str) -> Response:
+        return await _change_signals(request, caller, outside_id, change, section)
+
+    post_change.__doc__ = change.__doc__
+    router.add("POST", f"{ACCOUNT_PATH}/{path}", post_change, Permission.ADMINISTER)
 
 
-@router.post(f"{ACCOUNT_PATH}/resume", Permission.ADMINISTER)
-async def post_resume_signals(request: Request, caller: FormCaller, outside_id: str) -> Response:
-    """Resume signals; waiting ones are sent automatically."""
-    return await _change_signals(request, caller, outside_id, actions.resume_signals, "settings")
-
-
-@router.post(f"{ACCOUNT_PATH}/stop", Permission.ADMINISTER)
-async def post_stop_signals(request: Request, caller: FormCaller, outside_id: str) -> Response:
-    return await _change_signals(request, caller, outside_id, actions.stop_signals, "settings")
+_add_change("pause", actions.pause_signals, "settings")
+_add_change("resume", actions.resume_signals, "settings")
+_add_change("stop", actions.stop_signals, "settings")
+_add_change("resend", actions.resend_dead_signals, "log")
 
 
 @router.post(f"{ACCOUNT_PATH}/test", Permission.ADMINISTER)
@@ -297,12 +294,6 @@ async def post_signal_test(
         actions.queue_signal_test(tx, settings, step, code)
 
     return await _change_signals(request, caller, outside_id, queue, "test")
-
-
-@router.post(f"{ACCOUNT_PATH}/resend", Permission.ADMINISTER)
-async def post_resend_signals(request: Request, caller: FormCaller, outside_id: str) -> Response:
-    """Send failed signals again, up to 500 at once."""
-    return await _change_signals(request, caller, outside_id, actions.resend_dead_signals, "log")
 
 
 @router.post(f"{ACCOUNT_PATH}/{{signal_id}}/resend", Permission.ADMINISTER)

@@ -10,7 +10,7 @@ from contatto.ad_platforms.rules import STOPS
 from contatto.forms.model import ConsentReceipt
 from contatto.integrations.model import SENDING_REASONS, Denied
 from contatto.kit.i18n import N_, LazyText
-from contatto.kit.outbound.model import ANSWER_LOST, BROKEN, DISMISSED, EXPIRED, Failed, NotNow, RetryPlan
+from contatto.kit.outbound.model import DISMISSED, EXPIRED, Failed, NotNow, RetryPlan, SendFailure
 from contatto.leads.model import HistoryEntry, HistoryKind, LeadStatus
 from contatto.leads.rules.records import ARROW
 from contatto.signals.model import AdSignal, ConsentRule, SignalSettings, SignalStep
@@ -195,7 +195,8 @@ COUNTED_ONCE: Final = timedelta(hours=47)
 Source: TikTok and Meta leave out an event with the same id and name for 48 hours; an hour is for clocks.
 """
 _UNSURE: Final = frozenset(
-    {ANSWER_LOST, BROKEN, EXPIRED, DISMISSED, MAYBE_COUNTED, TOO_OLD, "not_json", "platform_away"}
+    {*(SendFailure.LOST, SendFailure.BROKEN), EXPIRED, DISMISSED}
+    | {MAYBE_COUNTED, TOO_OLD, "not_json", "platform_away"}
 )
 """Reasons of failures after which the platform may have the event."""
 

@@ -16,7 +16,6 @@ from contatto.kit.outbound.model import (
     HttpAnswer,
     HttpOutcome,
     HttpRequest,
-    NoAnswer,
     NotNow,
     SendFailure,
 )
@@ -69,9 +68,9 @@ class AdPlatformFake:
         if isinstance(fate, HttpAnswer):
             return fate
         if fate == RESET:
-            return NoAnswer(SendFailure.LOST)
+            return SendFailure.LOST
         answer = self.answer(request)
-        return NoAnswer(SendFailure.LOST) if fate == LOST else answer
+        return SendFailure.LOST if fate == LOST else answer
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
         raise NotImplementedError
@@ -253,7 +252,7 @@ class SignalBench:
         if reason := cannot_be_sent(self._signal(event), self.platform.clock_at):
             return DeliveryState.DEAD, reason
         answer = self.platform.send(self.connector.ask(self.feed, event))
-        if isinstance(answer, NoAnswer):
+        if isinstance(answer, SendFailure):
             self.unsure.add(event.event_id)
             self.platform.clock_at += WAIT
             return DeliveryState.DUE, ""

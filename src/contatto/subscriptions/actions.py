@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
@@ -17,7 +16,7 @@ from contatto.forms.store import find_answer, find_version, list_versions_by_id
 from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import after_failure
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbound import model as outbound
@@ -42,7 +41,7 @@ from contatto.leads.store.listing import (
     list_wrong_values,
 )
 from contatto.subscriptions import rules, store
-from contatto.subscriptions.model import HOOKS, Entity, Push, Subscription, SubscriptionEnded
+from contatto.subscriptions.model import HOOKS, Entity, NewSubscription, Push, Subscription, SubscriptionEnded
 
 PUSHES_PER_RUN: Final = 200
 _CREATION_LOCK: Final = "subscriptions"
@@ -54,20 +53,6 @@ RETENTION: Final = timedelta(days=7)
 def subscribed_businesses(entity: Entity) -> Businesses:
     """Return the businesses with subscriptions to an entity; the outbox makes no jobs for others."""
     return TenantsOfKind(store.list_subscribed_businesses, entity)
-
-
-@dataclass(frozen=True, slots=True)
-class NewSubscription:
-    """Subscription to create. The numbers and the source filter leads; 0 and empty match all."""
-
-    entity: Entity
-    app_id: str
-    secret: str = field(repr=False)
-    callback_url: str
-    ad_account_id: str = ""
-    lead_source: str = ""
-    page_number: int = 0
-    token_id: str = ""
 
 
 def check_callback(url: str, allowed: Collection[str]) -> None:
@@ -95,14 +80,13 @@ def subscribe_program(tx: Tx, business_id: str, new: NewSubscription) -> Subscri
     tx.hold_key(_CREATION_LOCK, business_id)
     live = store.list_subscriptions(tx, business_id)
     for existing in live:
-        if all(
-            getattr(existing, name) == getattr(new, name) for name in NewSubscription.__dataclass_fields__
-        ):
+        if row_of(new).items() <= row_of(existing).items():
             return existing
     if len(live) >= rules.MOST_SUBSCRIPTIONS:
         raise Refused(errors.AD_LIMIT, f"A business has {rules.MOST_SUBSCRIPTIONS} subscriptions at most.")
-    fields = {name: getattr(new, name) for name in NewSubscription.__dataclass_fields__}
-    subscription = Subscription(new_id(), business_id, new_number(), created_at=tx.now, **fields)
+    subscription = Subscription(
+        **row_of(new), id=new_id(), business_id=business_id, number=new_number(), created_at=tx.now
+    )
     store.save_subscription(tx, subscription)
     return subscription
 

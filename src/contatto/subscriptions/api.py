@@ -48,7 +48,6 @@ from contatto.kit.rate_limits import GuessLimit, client_network
 from contatto.leads.model import LeadSource
 from contatto.subscriptions import rules, store
 from contatto.subscriptions.actions import (
-    NewSubscription,
     check_callback,
     end_subscription,
     load_hook,
@@ -56,7 +55,7 @@ from contatto.subscriptions.actions import (
     subscribe_hook,
     subscribe_program,
 )
-from contatto.subscriptions.model import Entity, Subscription
+from contatto.subscriptions.model import Entity, NewSubscription, Subscription
 from contatto.ui.requests import context_of, part_of
 
 router: Final = api_routes("Subscriptions")

@@ -22,25 +22,31 @@ HOOKS: Final = (Entity.LEAD_CREATED, Entity.LEAD_CHANGED)
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
-    """Subscription of a program to leads or messages; its secret signs each push.
+class NewSubscription:
+    """Subscription of a program to leads or messages, to create; its secret signs each push.
 
     ``lead_source`` is empty for messages, ``page_number`` 0 for all forms. A subscription ends with the
-    access token ``token_id`` that it was made with, if it was. While it is paused, pushes wait. A hook
-    may have two secrets, separated by a space, the newer first.
+    access token ``token_id`` that it was made with, if it was. A hook may have two secrets, separated by a
+    space, the newer first.
     """
 
-    id: str
-    business_id: str
-    number: int
     entity: Entity
     app_id: str
     secret: str = field(repr=False)
     callback_url: str
-    ad_account_id: str
-    lead_source: str
-    page_number: int
-    token_id: str
+    ad_account_id: str = ""
+    lead_source: str = ""
+    page_number: int = 0
+    token_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription(NewSubscription):
+    """Subscription; while it is paused, pushes wait."""
+
+    id: str
+    business_id: str
+    number: int
     created_at: datetime
     ended_at: datetime | None = None
     end_reason: str = ""

@@ -10,11 +10,12 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.store import find_ad_account, list_ad_accounts
-from contatto.integrations.model import DeliveryState
+from contatto.integrations.model import SENDING_REASONS, DeliveryState
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import N_, LazyText
 from contatto.kit.outbound.queue import list_requests_of
 from contatto.subscriptions import store
 from contatto.subscriptions.actions import (
@@ -32,6 +33,16 @@ from contatto.ui.render import SHOWN_ONCE, translator_of
 from contatto.ui.requests import context_of
 
 router: Final = page_routes("/settings/subscriptions")
+STATES: Final = {
+    DeliveryState.DUE: (N_("Waiting"), "review"),
+    DeliveryState.SENT: (N_("Accepted"), "on"),
+    DeliveryState.DEAD: (N_("Failed"), "failed"),
+}
+REASONS: Final = {
+    **SENDING_REASONS,
+    "dismissed": N_("A member dismissed this message."),
+    "ended": N_("Subscription ended"),
+}
 
 
 class HookForm(BaseModel):
@@ -93,11 +104,13 @@ async def _render(
         for push in pushes:
             subscription = subscriptions.get(push.subscription_id)
             is_live = subscription is not None and subscription.ended_at is None
+            state, tone = STATES[push.state]
             row = {
                 "id": push.id,
                 "entity": subscription.entity.value if subscription else "",
-                "state": push.state.value,
-                "reason": push.reason,
+                "state": state,
+                "tone": tone,
+                "why": LazyText(REASONS[push.reason]) if push.reason in REASONS else push.reason,
                 "attempts": tries.get(str(push.id), 0),
                 "created_at": push.created_at,
                 "can_replay": is_live and push.state is not DeliveryState.DUE,

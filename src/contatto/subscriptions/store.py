@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, Index, Select, String, Table, and_, s
 from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import DeliveryLedger, ledger_columns, waiting_index
 from contatto.kit.db.statements import Query
-from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, rows_of, sealed, tenant, text
+from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, row_of, rows_of, sealed, tenant, text
 from contatto.kit.ids import new_number
 from contatto.subscriptions.model import Entity, Push, Subscription
 
@@ -56,8 +56,8 @@ ledger: Final = DeliveryLedger(
 
 
 def save_subscription(tx: Tx, subscription: Subscription) -> None:
-    row = {name: getattr(subscription, name) for name in Subscription.__dataclass_fields__}
-    tx.insert(subscriptions, row | {"secret": _seal_secret(tx, subscription, subscription.secret)})
+    sealed_secret = _seal_secret(tx, subscription, subscription.secret)
+    tx.insert(subscriptions, row_of(subscription) | {"secret": sealed_secret})
 
 
 def _seal_secret(tx: Tx, subscription: Subscription, secret: str) -> bytes:

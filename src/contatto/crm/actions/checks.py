@@ -16,10 +16,11 @@ from contatto.crm import model as crm
 from contatto.crm.actions.deliveries import (
     LEAD_GONE,
     CrmWork,
-    WorkContext,
+    WorkStep,
     connector_of,
     lead_request,
     payload_of,
+    poll_later,
     publish_connection,
     queue_work,
     schedule_deliveries,
@@ -27,30 +28,11 @@ from contatto.crm.actions.deliveries import (
 from contatto.crm.connectors.webhook import PREFIX
 from contatto.crm.model import ChangesListed, Cursor, ListChanges, Operation, RecordChange, Reply, Target
 from contatto.crm.rules import deliveries as rules
-from contatto.crm.rules.deliveries import (
-    TrialCourse,
-    check_mapping,
-    follows,
-    operation_of,
-    status_of_event,
-    status_of_word,
-)
-from contatto.crm.rules.events import (
-    MOST_SETS,
-    NAME_LIMIT,
-    EraseCourse,
-    EraseTurn,
-    ErasureSettled,
-    EventSet,
-    LeadEvent,
-    begin_erasure,
-    erasing_operation,
-    next_erasure,
-)
+from contatto.crm.rules import events as event_rules
+from contatto.crm.rules.deliveries import TrialCourse
+from contatto.crm.rules.events import EraseCourse, ErasureSettled, EventSet, LeadEvent
 from contatto.crm.store import deliveries as store
 from contatto.crm.store import events
-from contatto.crm.store.deliveries import find_target, record_secrets, record_target
-from contatto.crm.store.events import find_trial, record_trial, save_trial
 from contatto.integrations.model import ErasureState, TrialState
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, row_of
@@ -67,33 +49,28 @@ ARRIVES_WITHIN: Final = timedelta(seconds=90)
 """After this time no delivery of an erased person can still arrive: its lease is over."""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckCourse:
-    """State of a field check, which has one step only."""
-
-
-class CheckWork(CrmWork[None, CheckCourse]):
+class CheckWork(CrmWork[None, crm.DescribeFields]):
     """Reads the fields of a CRM daily."""
 
     kind = rules.CHECK
     plan = rules.CHECK_PLAN
-    shape = CheckCourse
+    shape = crm.DescribeFields
     only_reads = True
 
-    def begin(self, context: WorkContext[None]) -> CheckCourse | Outcome:
-        return CheckCourse()
-
-    def operation(self, course: CheckCourse) -> Operation:
+    def begin(self, step: WorkStep[None]) -> crm.DescribeFields | Outcome:
         return crm.DescribeFields()
 
-    def turn(self, context: WorkContext[None], course: CheckCourse, reply: Reply) -> CheckCourse | Outcome:
+    def operation(self, course: crm.DescribeFields) -> Operation:
+        return course
+
+    def turn(self, step: WorkStep[None], course: crm.DescribeFields, reply: Reply) -> Outcome:
         """Save the fields, and what the mapping names that the CRM does not have."""
         if not isinstance(reply, crm.FieldsDescribed):
             return reply if isinstance(reply, Failed) else Failed("undescribed")
-        tx, target = context.tx, context.target
-        takes_anything = context.connector.traits.takes_anything
-        faults = check_mapping(target.mapping, reply.fields, takes_anything=takes_anything)
-        record_target(tx, target, described=reply.fields, described_at=tx.now, faults=faults)
+        tx, target = step.tx, step.target
+        takes_anything = step.connector.traits.takes_anything
+        faults = rules.check_mapping(target.mapping, reply.fields, takes_anything=takes_anything)
+        store.record_target(tx, target, described=reply.fields, described_at=tx.now, faults=faults)
         publish_connection(tx, target)
         return Later("", rules.CHECK_EVERY_S)
 
@@ -116,7 +93,7 @@ def try_lead(tx: Tx, target: Target, lead_id: str) -> None:
         raise Refused(errors.NOT_FOUND, "Lead not found.")
     if target.state is crm.TargetState.DISCONNECTED:
         raise Refused(errors.CONFLICT, "This CRM no longer accepts our access. Reconnect it first.")
-    save_trial(tx, target, lead.id)
+    events.save_trial(tx, target, lead.id)
     queue_check(tx, target)
     queue_work(tx, target, TrialWork)
 
@@ -133,66 +110,53 @@ class TrialWork(CrmWork[crm.Trial, TrialCourse]):
         self._base_url = base_url
 
     def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, crm.Trial] | None:
-        trial, loaded = find_trial(tx, request.business_id, request.subject), super().load(tx, request)
+        trial, loaded = events.find_trial(tx, request.business_id, request.subject), super().load(tx, request)
         return (loaded[0], trial) if trial and loaded else None
 
-    def begin(self, context: WorkContext[crm.Trial]) -> TrialCourse | Outcome:
-        tx, target, trial = context.tx, context.target, context.subject
+    def begin(self, step: WorkStep[crm.Trial]) -> TrialCourse | Outcome:
+        tx, target, trial = step.tx, step.target, step.subject
         lead = list_leads_by_id(tx, target.business_id, {trial.lead_id}).get(trial.lead_id)
         if lead is None:
             return Failed(LEAD_GONE)
         records = store.find_records(tx, target.business_id, target.id, lead.id)
         revision = records.own.revision if records.own else 1
         payload = payload_of(tx, target, lead, revision, self._base_url, records)
-        return self._next(context, rules.begin_trial(context.connector.traits, payload, records.ids))
+        return self._next(step, rules.begin_trial(step.connector.traits, payload, records.ids))
 
     def operation(self, course: TrialCourse) -> Operation:
         if course.is_reading:
             return crm.ReadRecord(course.course.record_id, tuple(course.course.payload.values))
-        return operation_of(course.course)
+        return rules.operation_of(course.course)
 
-    def turn(
-        self, context: WorkContext[crm.Trial], course: TrialCourse, reply: Reply
-    ) -> TrialCourse | Outcome:
-        if context.subject.created_at != course.asked_at:
+    def turn(self, step: WorkStep[crm.Trial], course: TrialCourse, reply: Reply) -> TrialCourse | Outcome:
+        if step.subject.created_at != course.asked_at:
             return Later("", 0)  # a member started another trial meanwhile: this reply is not of its lead
-        return self._next(context, rules.next_trial_turn(context.connector, course, reply))
+        return self._next(step, rules.next_trial_turn(step.connector, course, reply))
 
     @staticmethod
-    def _next(context: WorkContext[crm.Trial], turn: rules.TrialTurn) -> TrialCourse | Outcome:
+    def _next(step: WorkStep[crm.Trial], turn: rules.TrialTurn) -> TrialCourse | Outcome:
         if isinstance(turn, crm.TrialResult):
             result = msgspec.json.encode(turn).decode()
-            record_trial(context.tx, context.subject, TrialState.DONE, result=result)
+            events.record_trial(step.tx, step.subject, TrialState.DONE, result=result)
             return Done()
-        return replace(turn, asked_at=context.subject.created_at) if isinstance(turn, TrialCourse) else turn
+        return replace(turn, asked_at=step.subject.created_at) if isinstance(turn, TrialCourse) else turn
 
-    def hold(self, context: WorkContext[crm.Trial]) -> None:
-        record_trial(context.tx, context.subject, TrialState.FAILED, "not_let_in")
+    def hold(self, step: WorkStep[crm.Trial]) -> None:
+        events.record_trial(step.tx, step.subject, TrialState.FAILED, "not_let_in")
 
     def fail(self, tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
-        trial = find_trial(tx, request.business_id, request.subject)
+        trial = events.find_trial(tx, request.business_id, request.subject)
         if trial is not None:
             trial_state = TrialState.PENDING if state is RequestState.DUE else TrialState.FAILED
-            record_trial(tx, trial, trial_state, reason)
+            events.record_trial(tx, trial, trial_state, reason)
 
 
 @dataclass(frozen=True, slots=True)
 class CompareCourse:
-    """State of a comparison: the cursor of its next page, and counts so far."""
+    """State of a comparison: counts so far, and the cursor of its next page."""
 
-    started_at: datetime
+    counts: crm.Comparison
     after: str = ""
-    held: int = 0
-    doubled: int = 0
-    unknown: int = 0
-    erased_again: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _CourseState:
-    """Progress of a request in the middle of a comparison."""
-
-    course: str = ""
 
 
 class CompareWork(CrmWork[None, CompareCourse]):
@@ -203,26 +167,22 @@ class CompareWork(CrmWork[None, CompareCourse]):
     shape = CompareCourse
     only_reads = True
 
-    def begin(self, context: WorkContext[None]) -> CompareCourse | Outcome:
-        if context.request.progress:
-            progress = msgspec.json.decode(context.request.progress, type=_CourseState)
-            return msgspec.json.decode(progress.course, type=CompareCourse)
-        return CompareCourse(context.tx.now)
+    def begin(self, step: WorkStep[None]) -> CompareCourse | Outcome:
+        now = step.tx.now
+        return step.stored_course(CompareCourse) or CompareCourse(crm.Comparison(now, now))
 
     def operation(self, course: CompareCourse) -> Operation:
         return crm.ListRecords(course.after)
 
-    def turn(
-        self, context: WorkContext[None], course: CompareCourse, reply: Reply
-    ) -> CompareCourse | Outcome:
+    def turn(self, step: WorkStep[None], course: CompareCourse, reply: Reply) -> CompareCourse | Outcome:
         if not isinstance(reply, crm.RecordsListed):
             return Failed("unreadable")
-        tx, target = context.tx, context.target
+        tx, target, counts = step.tx, step.target, course.counts
         # Mark the records of the page as seen, count the surplus ones, and erase erased people again.
         times = Counter(lead_id for _, lead_id in reply.records)
         seen_at = store.list_seen_at(tx, target.business_id, target.id, times)
-        repeated = [lead_id for lead_id, at in seen_at.items() if at == course.started_at]
-        store.mark_seen(tx, target, seen_at, course.started_at)
+        repeated = [lead_id for lead_id, at in seen_at.items() if at == counts.started_at]
+        store.mark_seen(tx, target, seen_at, counts.started_at)
         record_ids = {lead_id: record_id for record_id, lead_id in reply.records if lead_id not in seen_at}
         erasures = events.list_erasures(tx, target.business_id, target.id, lead_ids=record_ids)
         for erasure in erasures:
@@ -234,19 +194,19 @@ class CompareWork(CrmWork[None, CompareCourse]):
                 send_again(
                     tx, lead_request(target, rules.ERASURE, erasure.id, erasure.lead_id), rules.ERASURE_PLAN
                 )
-        course = replace(
-            course,
-            held=course.held + len(reply.records),
-            doubled=course.doubled + len(reply.records) - len(times) + len(repeated),
-            unknown=course.unknown + len(record_ids) - len(erasures),
-            erased_again=course.erased_again + len(erasures),
+        counts = replace(
+            counts,
+            held=counts.held + len(reply.records),
+            doubled=counts.doubled + len(reply.records) - len(times) + len(repeated),
+            unknown=counts.unknown + len(record_ids) - len(erasures),
+            erased_again=counts.erased_again + len(erasures),
         )
         if reply.after and reply.after != course.after:  # the same cursor again would never end
-            return replace(course, after=reply.after)
+            return CompareCourse(counts, reply.after)
         # Send each verified lead without a record again, once. Leads that share another lead's record are
         # sent each time, as that record may be gone.
-        verified_before = course.started_at - rules.SETTLED_FOR
-        missing = store.list_missing(tx, target.business_id, target.id, course.started_at, verified_before)
+        verified_before = counts.started_at - rules.SETTLED_FOR
+        missing = store.list_missing(tx, target.business_id, target.id, counts.started_at, verified_before)
         fresh = [record for record in missing if record.gone_at is None]
         sent = fresh[: rules.SENT_AGAIN_AT_MOST]
         for record in sent:
@@ -254,17 +214,10 @@ class CompareWork(CrmWork[None, CompareCourse]):
         shared = store.list_sent(tx, target.business_id, target.id, rules.SENT_AGAIN_AT_MOST)
         for record in (*sent, *shared):
             schedule_deliveries(tx, target, [record.lead_id])
-        comparison = crm.Comparison(
-            started_at=course.started_at,
-            ended_at=tx.now,
-            held=course.held,
-            sent_again=len(sent),
-            left_gone=len(missing) - len(fresh),
-            doubled=course.doubled,
-            unknown=course.unknown,
-            erased_again=course.erased_again,
+        comparison = replace(
+            counts, ended_at=tx.now, sent_again=len(sent), left_gone=len(missing) - len(fresh)
         )
-        record_target(tx, target, comparison=comparison)
+        store.record_target(tx, target, comparison=comparison)
         publish_connection(tx, target)
         return Later("", rules.COMPARE_AGAIN_S if comparison.differs else rules.COMPARE_EVERY_S)
 
@@ -287,29 +240,27 @@ class ErasureWork(CrmWork[crm.Erasure, EraseCourse]):
         erasure = events.find_erasure(tx, request.business_id, int(request.subject))
         if erasure is None or erasure.state is not ErasureState.DUE:
             return None
-        target = find_target(tx, request.business_id, erasure.target_id)
+        target = store.find_target(tx, request.business_id, erasure.target_id)
         return None if target is None or target.state is crm.TargetState.REMOVED else (target, erasure)
 
-    def begin(self, context: WorkContext[crm.Erasure]) -> EraseCourse | Outcome:
-        erasure = context.subject
-        wait_s = (erasure.created_at + ARRIVES_WITHIN - context.tx.now).total_seconds()
+    def begin(self, step: WorkStep[crm.Erasure]) -> EraseCourse | Outcome:
+        erasure = step.subject
+        wait_s = (erasure.created_at + ARRIVES_WITHIN - step.tx.now).total_seconds()
         if wait_s > 0:
             return Later("", wait_s)
-        traits = context.connector.traits
-        return self._next(context, begin_erasure(traits, erasure.lead_id, erasure.record_id))
+        traits = step.connector.traits
+        return self._next(step, event_rules.begin_erasure(traits, erasure.lead_id, erasure.record_id))
 
     def operation(self, course: EraseCourse) -> Operation:
-        return erasing_operation(course)
+        return event_rules.erasing_operation(course)
 
-    def turn(
-        self, context: WorkContext[crm.Erasure], course: EraseCourse, reply: Reply
-    ) -> EraseCourse | Outcome:
-        return self._next(context, next_erasure(context.connector.traits, course, reply))
+    def turn(self, step: WorkStep[crm.Erasure], course: EraseCourse, reply: Reply) -> EraseCourse | Outcome:
+        return self._next(step, event_rules.next_erasure(step.connector.traits, course, reply))
 
     @staticmethod
-    def _next(context: WorkContext[crm.Erasure], turn: EraseTurn) -> EraseCourse | Outcome:
+    def _next(step: WorkStep[crm.Erasure], turn: event_rules.EraseTurn) -> EraseCourse | Outcome:
         if isinstance(turn, ErasureSettled):
-            events.record_erasure(context.tx, context.subject, turn.state, turn.reason)
+            events.record_erasure(step.tx, step.subject, turn.state, turn.reason)
             return Done()
         return turn
 
@@ -338,49 +289,29 @@ _MESSAGE: Final = "event"
 _SECRET_BYTES: Final = 32
 
 
-@dataclass(frozen=True, slots=True)
-class PollCourse:
-    """State of a poll: the cursor of its next page."""
-
-    after: Cursor
-
-
-@dataclass(frozen=True, slots=True)
-class _PollProgress:
-    """Progress of a request between two polls, or in the middle of one."""
-
-    after: Cursor | None = None
-    course: str = ""
-
-
-class PollWork(CrmWork[None, PollCourse]):
+class PollWork(CrmWork[None, ListChanges]):
     """Reads the change feed of a CRM, page after page."""
 
     kind = rules.POLL
     plan = rules.POLL_PLAN
-    shape = PollCourse
+    shape = ListChanges
     keeps_progress = True
 
-    def begin(self, context: WorkContext[None]) -> PollCourse | Outcome:
-        if not context.request.progress:
-            return PollCourse(Cursor())
-        progress = msgspec.json.decode(context.request.progress, type=_PollProgress)
-        if progress.course:
-            return msgspec.json.decode(progress.course, type=PollCourse)
-        return PollCourse(progress.after or Cursor())
+    def begin(self, step: WorkStep[None]) -> ListChanges | Outcome:
+        return step.stored_course(ListChanges) or ListChanges(Cursor())
 
-    def operation(self, course: PollCourse) -> Operation:
-        return ListChanges(course.after)
+    def operation(self, course: ListChanges) -> Operation:
+        return course
 
-    def turn(self, context: WorkContext[None], course: PollCourse, reply: Reply) -> PollCourse | Outcome:
+    def turn(self, step: WorkStep[None], course: ListChanges, reply: Reply) -> ListChanges | Outcome:
         if not isinstance(reply, ChangesListed):
             return Failed("unreadable")
         for change in reply.changes:
-            take_crm_change(context.tx, context.target, change)
-        if reply.is_more and reply.cursor != course.after:  # the same cursor again would never end
-            return PollCourse(reply.cursor)
-        progress = msgspec.json.encode({"after": {"at": reply.cursor.at, "id": reply.cursor.id}}).decode()
-        return Later(progress, context.connector.traits.poll_s)
+            take_crm_change(step.tx, step.target, change)
+        following = ListChanges(reply.cursor)
+        if reply.is_more and following != course:  # the same cursor again would never end
+            return following
+        return poll_later(following, step.connector.traits.poll_s)
 
 
 def take_crm_change(tx: Tx, target: Target, change: RecordChange) -> None:
@@ -417,8 +348,8 @@ def take_crm_change(tx: Tx, target: Target, change: RecordChange) -> None:
     actor = f"{change.by} ({target.name})" if change.by else target.name
     for name, text in news.items():
         note_crm_change(tx, lead, f"{name}: {text}", actor)
-    status = status_of_word(target.statuses, news.get("status", ""))
-    if status is not None and status is not lead.status and follows(lead.status, status):
+    status = rules.status_of_word(target.statuses, news.get("status", ""))
+    if status is not None and status is not lead.status and rules.follows(lead.status, status):
         change_lead_status(tx, lead.business_id, lead.id, lead.status, status, actor)
 
 
@@ -442,13 +373,15 @@ def make_signing_secret(prefix: str) -> str:
 def open_incoming(tx: Tx, target: Target) -> str:
     """Let a CRM post changes, signed with the returned secret; it replaces an earlier one."""
     secret = make_signing_secret(PREFIX)
-    record_secrets(tx, target, {**target.secrets, INCOMING: secret})
+    store.record_secrets(tx, target, {**target.secrets, INCOMING: secret})
     return secret
 
 
 def close_incoming(tx: Tx, target: Target) -> None:
     """Refuse posted changes from now on."""
-    record_secrets(tx, target, {name: text for name, text in target.secrets.items() if name != INCOMING})
+    store.record_secrets(
+        tx, target, {name: text for name, text in target.secrets.items() if name != INCOMING}
+    )
 
 
 def take_posted_changes(tx: Tx, target: Target, message_id: str, changes: Sequence[RecordChange]) -> bool:
@@ -479,11 +412,11 @@ def create_event_set(tx: Tx, account: AdAccount, name: str) -> EventSet:
         Refused: INVALID for a wrong or duplicate name; AD_LIMIT for too many.
     """
     set_name = " ".join(name.split())
-    if not 0 < len(set_name) <= NAME_LIMIT or not set_name.isprintable():
-        raise Refused(errors.INVALID, f"name: write 1 to {NAME_LIMIT} characters.")
+    if not 0 < len(set_name) <= event_rules.NAME_LIMIT or not set_name.isprintable():
+        raise Refused(errors.INVALID, f"name: write 1 to {event_rules.NAME_LIMIT} characters.")
     tx.hold_key("event sets", account.id)
-    if len(events.list_event_sets(tx, account.business_id, account.id)) >= MOST_SETS:
-        raise Refused(errors.AD_LIMIT, f"An ad account has {MOST_SETS} CRM event sets at most.")
+    if len(events.list_event_sets(tx, account.business_id, account.id)) >= event_rules.MOST_SETS:
+        raise Refused(errors.AD_LIMIT, f"An ad account has {event_rules.MOST_SETS} CRM event sets at most.")
     event_set = EventSet(new_id(), account.business_id, new_number(), account.id, set_name, tx.now)
     if not tx.insert_ignore(events.crm_event_sets, row_of(event_set)):
         raise Refused(
@@ -521,7 +454,7 @@ def take_lead_event(tx: Tx, event_set: EventSet, incoming: IncomingEvent, actor:
     lead = find_event_lead(tx, event_set, incoming)
     if lead is None:
         return False
-    status = status_of_event(incoming.name)
+    status = rules.status_of_event(incoming.name)
     own_id = incoming.event_id or str(incoming.occurred_at.timestamp())
     parts = (str(event_set.number), str(incoming.lead_number), incoming.name, own_id)
     # An event's name may be personal.
@@ -540,6 +473,6 @@ def take_lead_event(tx: Tx, event_set: EventSet, incoming: IncomingEvent, actor:
     if not events.append_lead_event(tx, event):
         return True
     note_crm_change(tx, lead, incoming.name, actor)
-    if status is not None and follows(lead.status, status):
+    if status is not None and rules.follows(lead.status, status):
         change_lead_status(tx, business_id, lead.id, lead.status, status, actor)
     return True

@@ -21,31 +21,10 @@ from contatto.accounts.store import find_member
 from contatto.crm import model as crm
 from contatto.crm.model import CrmProgressed, Delivery, Operation, Reply, Target, TargetState
 from contatto.crm.rules import deliveries as rules
-from contatto.crm.rules.deliveries import (
-    ANSWER,
-    OWNER,
-    STATUS,
-    Arrived,
-    DeliveryCourse,
-    DeliveryStage,
-    LeadTexts,
-    map_lead,
-    name_values,
-    status_of_word,
-    with_edits,
-)
+from contatto.crm.rules.deliveries import Arrived, DeliveryCourse, DeliveryStage, LeadTexts
 from contatto.crm.store import deliveries as store
 from contatto.crm.store import events
-from contatto.crm.store.deliveries import (
-    LiveTarget,
-    crm_deliveries,
-    find_swept_target,
-    find_target,
-    list_live_targets,
-    mark_renewing,
-    record_secrets,
-    record_target,
-)
+from contatto.crm.store.deliveries import LiveTarget
 from contatto.forms.store import list_answers_by_label
 from contatto.integrations.model import DeliveryState, Denied, LedgerCounts
 from contatto.integrations.store import REASON_LIMIT, after_failure
@@ -128,7 +107,7 @@ def schedule_lead(tx: Tx, business_id: str, /, *lead_ids: str) -> None:
 
     A target that is not active keeps its deliveries, and gets them when it is active again.
     """
-    for target in list_live_targets(tx, business_id) if lead_ids else []:
+    for target in store.list_live_targets(tx, business_id) if lead_ids else []:
         schedule_deliveries(tx, target, lead_ids)
 
 
@@ -167,7 +146,7 @@ def release_deliveries(tx: Tx) -> int:
 
     @cache
     def live_targets(business_id: str) -> dict[str, LiveTarget]:
-        return {target.id: target for target in list_live_targets(tx, business_id)}
+        return {target.id: target for target in store.list_live_targets(tx, business_id)}
 
     def queue(delivery: Delivery) -> None:
         target = live_targets(delivery.business_id)[delivery.target_id]
@@ -180,7 +159,7 @@ def release_deliveries(tx: Tx) -> int:
 
 def sweep_leads(tx: Tx) -> int:
     """Schedule a page of leads for a newly linked or resynchronised target; return the page's size."""
-    target = find_swept_target(tx)
+    target = store.find_swept_target(tx)
     if target is None:
         return 0
     # Test leads are not in the lists, and no CRM gets them.
@@ -195,7 +174,7 @@ def sweep_leads(tx: Tx) -> int:
     schedule_deliveries(tx, target, due_ids)
     is_over = len(page) < AT_ONCE
     after = "" if is_over else page[-1]
-    record_target(tx, target, sweep=crm.Sweep.NONE if is_over else target.sweep, sweep_after=after)
+    store.record_target(tx, target, sweep=crm.Sweep.NONE if is_over else target.sweep, sweep_after=after)
     return max(len(page), 1)
 
 
@@ -214,14 +193,125 @@ def publish_connection(tx: Tx, target: Target) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkContext[S]:
-    """One step of a request to a CRM; ``subject`` is what the request is about."""
+class _Progress:
+    """Stored state of a request: ``course`` is that of the work, ``memory`` that of the connector."""
 
+    course: str = field(repr=False)
+    secrets_revision: int = 0
+    renewals: int = 0
+    is_renewing: bool = False
+    memory: str = field(default="", repr=False)
+
+
+@dataclass(slots=True)
+class WorkStep[S]:
+    """One step of a request to a CRM: from an answer to the next request, or to the outcome.
+
+    ``subject`` is what the request is about; ``turns`` counts replies in a row without a request.
+    """
+
+    work: "CrmWork[S, Any]"
     tx: Tx
     request: OutboundRequest
     target: Target
     subject: S
     connector: crm.CrmConnector
+    turns: int = 0
+
+    def stored_course[C](self, shape: type[C]) -> C | None:
+        """Return the course at which the request ended last."""
+        stored = self.request.progress
+        progress = msgspec.json.decode(stored, type=_Progress) if stored else None
+        return msgspec.json.decode(progress.course, type=shape) if progress else None
+
+    def read(self, answer: outbound.HttpAnswer) -> Step:
+        progress = msgspec.json.decode(self.request.progress, type=_Progress)
+        operation = crm.RenewSecrets() if progress.is_renewing else self._operation(progress)
+        reply = self.connector.read(link_of(self.target, self.tx), operation, answer, progress.memory)
+        return self._after_renewal(progress, reply) if progress.is_renewing else self._take(progress, reply)
+
+    def follow(self, progress: _Progress, course: Any) -> Step:
+        """End with an outcome, or send the next operation."""
+        if isinstance(course, Done | NotNow | Failed | outbound.Later):
+            return course
+        encoded = msgspec.json.encode(course).decode()
+        return self._send(replace(progress, course=encoded, memory="", is_renewing=False))
+
+    def _send(self, progress: _Progress) -> Step:
+        request = self.connector.ask(link_of(self.target, self.tx), self._operation(progress))
+        if isinstance(request, outbound.HttpRequest):
+            return self._ask(request, progress)
+        self.turns += 1
+        return NotNow("circles") if self.turns > MOST_TURNS else self._take(progress, request)
+
+    def _operation(self, progress: _Progress) -> Operation:
+        return self.work.operation(msgspec.json.decode(progress.course, type=self.work.shape))
+
+    @staticmethod
+    def _ask(request: outbound.HttpRequest, progress: _Progress) -> outbound.Ask:
+        return outbound.Ask(request, msgspec.json.encode(progress).decode())
+
+    def _take(self, progress: _Progress, reply: Reply) -> Step:
+        if isinstance(reply, crm.FollowUp):
+            return self._ask(reply.request, replace(progress, memory=reply.memory))
+        if isinstance(reply, crm.Expired):
+            return self._renew(progress)
+        if isinstance(reply, Denied):
+            return self._disconnect(reply.reason)
+        if isinstance(reply, NotNow):
+            return reply
+        course = msgspec.json.decode(progress.course, type=self.work.shape)
+        return self.follow(progress, self.work.turn(self, course, reply))
+
+    def _renew(self, progress: _Progress) -> Step:
+        """Renew the token, unless another request does or did: a refresh token can be used once only."""
+        if self.target.secrets_revision != progress.secrets_revision:
+            return self._send(replace(progress, secrets_revision=self.target.secrets_revision, memory=""))
+        if progress.renewals >= rules.MOST_RENEWALS:
+            return self._disconnect("expired")
+        if not store.mark_renewing(self.tx, self.target, self.tx.now + rules.RENEWING):
+            # a poll goes on from its cursor, other work begins anew
+            stored = msgspec.json.encode(progress).decode() if self.work.keeps_progress else ""
+            return outbound.Later(stored, rules.SOON_S)
+        request = self.connector.ask(link_of(self.target, self.tx), crm.RenewSecrets())
+        renewing = replace(progress, is_renewing=True, renewals=progress.renewals + 1, memory="")
+        if isinstance(request, outbound.HttpRequest):
+            return self._ask(request, renewing)
+        return self._after_renewal(renewing, request)
+
+    def _after_renewal(self, progress: _Progress, reply: Reply) -> Step:
+        if isinstance(reply, crm.FollowUp):
+            return self._ask(reply.request, replace(progress, memory=reply.memory))
+        if self.target.secrets_revision != progress.secrets_revision:
+            # Another request renewed meanwhile, or a member granted access again: those secrets are newer.
+            return self._renew(replace(progress, is_renewing=False))
+        if isinstance(reply, crm.SecretsRenewed):
+            secrets = {**self.target.secrets, **reply.secrets}
+            store.record_secrets(self.tx, self.target, secrets, reply.address)
+            loaded = self.work.load(self.tx, self.request)
+            if loaded is None:
+                return Done()
+            self.target, self.subject = loaded
+            revision = self.target.secrets_revision
+            return self._send(replace(progress, secrets_revision=revision, is_renewing=False, memory=""))
+        store.record_target(self.tx, self.target, renewing_until=None)
+        if isinstance(reply, NotNow):
+            return reply
+        return self._disconnect(reply.reason if isinstance(reply, Denied) else "not_renewed")
+
+    def _disconnect(self, reason: str) -> Step:
+        """Stop writing to a CRM that refuses access: leads queue until a member connects it again.
+
+        A target that a member paused stays paused, with the reason.
+        """
+        target = self.target
+        state = TargetState.PAUSED if target.state is TargetState.PAUSED else TargetState.DISCONNECTED
+        store.record_target(self.tx, target, state=state, reason=reason[:64])
+        publish_connection(self.tx, target)
+        details = {"target": target.number, "connector": target.connector, "reason": reason}
+        logger().warning("crm.disconnected", **details)
+        self.work.hold(self)
+        return Done()
 
 
 class CrmWork[S, C](ABC):
@@ -240,21 +330,21 @@ class CrmWork[S, C](ABC):
 
     def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, Any] | None:
         """Return the target and the subject; None when nothing is left to do."""
-        target = find_target(tx, request.business_id, request.subject)
+        target = store.find_target(tx, request.business_id, request.subject)
         return None if target is None or target.state is TargetState.REMOVED else (target, None)
 
     @abstractmethod
-    def begin(self, context: WorkContext[S]) -> C | Outcome:
+    def begin(self, step: WorkStep[S]) -> C | Outcome:
         """Return the first step, whatever earlier tries did."""
 
     @abstractmethod
     def operation(self, course: C) -> Operation: ...
 
     @abstractmethod
-    def turn(self, context: WorkContext[S], course: C, reply: Reply) -> C | Outcome:
+    def turn(self, step: WorkStep[S], course: C, reply: Reply) -> C | Outcome:
         """Return the next step after a reply, or the outcome."""
 
-    def hold(self, context: WorkContext[S]) -> None:  # noqa: B027
+    def hold(self, step: WorkStep[S]) -> None:  # noqa: B027
         """Keep the work until the target is active again, as the request ends."""
 
     def fail(self, tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:  # noqa: B027
@@ -264,142 +354,36 @@ class CrmWork[S, C](ABC):
         """Make the subject of a dead request due again."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Progress:
-    """Stored state of a request: ``course`` is that of the work, ``memory`` that of the connector."""
-
-    course: str = field(repr=False)
-    secrets_revision: int
-    renewals: int = 0
-    is_renewing: bool = False
-    memory: str = field(default="", repr=False)
-
-
 def work_kind(work: CrmWork[Any, Any]) -> OutboundKind:
-    def begin(tx: Tx, request: OutboundRequest) -> Step:
+    def find_step(tx: Tx, request: OutboundRequest) -> WorkStep[Any] | Done | NotNow:
         loaded = work.load(tx, request)
         if loaded is None:
             return Done()
-        target, subject = loaded
-        connector = connector_of(tx, target)
-        if connector is None:
-            return NotNow("unknown_connector")
-        context = WorkContext(tx, request, target, subject, connector)
+        connector = connector_of(tx, loaded[0])
+        return WorkStep(work, tx, request, *loaded, connector) if connector else NotNow("unknown_connector")
+
+    def begin(tx: Tx, request: OutboundRequest) -> Step:
+        step = find_step(tx, request)
+        if not isinstance(step, WorkStep):
+            return step
+        target = step.target
         if not (target.is_active or (work.only_reads and target.state is TargetState.PAUSED)):
-            work.hold(context)
+            work.hold(step)
             return Done()
-        return _Run(work, context).follow(_Progress("", target.secrets_revision), work.begin(context))
+        return step.follow(_Progress("", target.secrets_revision), work.begin(step))
 
     def read(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer) -> Step:
-        loaded = work.load(tx, request)
-        connector = connector_of(tx, loaded[0]) if loaded else None
-        if loaded is None or connector is None:
-            return Done()
-        return _Run(work, WorkContext(tx, request, *loaded, connector)).read(answer)
+        step = find_step(tx, request)
+        return step.read(answer) if isinstance(step, WorkStep) else step
 
     settle = after_failure(work.fail)
     return OutboundKind(work.kind, begin, read, settle, work.plan, work.replay, work.keeps_progress)
 
 
-class _Run:
-    """One step of a request: from an answer to the next request, or to the outcome."""
-
-    def __init__(self, work: CrmWork[Any, Any], context: WorkContext[Any]) -> None:
-        self._work = work
-        self._context = context
-        self._turns = 0
-
-    def read(self, answer: outbound.HttpAnswer) -> Step:
-        progress = msgspec.json.decode(self._context.request.progress, type=_Progress)
-        operation = crm.RenewSecrets() if progress.is_renewing else self._operation(progress)
-        reply = self._context.connector.read(self._link(), operation, answer, progress.memory)
-        return self._after_renewal(progress, reply) if progress.is_renewing else self._take(progress, reply)
-
-    def follow(self, progress: _Progress, course: Any) -> Step:
-        """End with an outcome, or send the next operation."""
-        if isinstance(course, Done | NotNow | Failed | outbound.Later):
-            return course
-        encoded = msgspec.json.encode(course).decode()
-        return self._send(replace(progress, course=encoded, memory="", is_renewing=False))
-
-    def _send(self, progress: _Progress) -> Step:
-        request = self._context.connector.ask(self._link(), self._operation(progress))
-        if isinstance(request, outbound.HttpRequest):
-            return self._ask(request, progress)
-        self._turns += 1
-        return NotNow("circles") if self._turns > MOST_TURNS else self._take(progress, request)
-
-    def _operation(self, progress: _Progress) -> Operation:
-        return self._work.operation(msgspec.json.decode(progress.course, type=self._work.shape))
-
-    def _link(self) -> crm.CrmLink:
-        return link_of(self._context.target, self._context.tx)
-
-    @staticmethod
-    def _ask(request: outbound.HttpRequest, progress: _Progress) -> outbound.Ask:
-        return outbound.Ask(request, msgspec.json.encode(progress).decode())
-
-    def _take(self, progress: _Progress, reply: Reply) -> Step:
-        if isinstance(reply, crm.FollowUp):
-            return self._ask(reply.request, replace(progress, memory=reply.memory))
-        if isinstance(reply, crm.Expired):
-            return self._renew(progress)
-        if isinstance(reply, Denied):
-            return self._disconnect(reply.reason)
-        if isinstance(reply, NotNow):
-            return reply
-        course = msgspec.json.decode(progress.course, type=self._work.shape)
-        return self.follow(progress, self._work.turn(self._context, course, reply))
-
-    def _renew(self, progress: _Progress) -> Step:
-        """Renew the token, unless another request does or did: a refresh token can be used once only."""
-        tx, target = self._context.tx, self._context.target
-        if target.secrets_revision != progress.secrets_revision:
-            return self._send(replace(progress, secrets_revision=target.secrets_revision, memory=""))
-        if progress.renewals >= rules.MOST_RENEWALS:
-            return self._disconnect("expired")
-        if not mark_renewing(tx, target, tx.now + rules.RENEWING):
-            return outbound.Later("", rules.SOON_S)
-        request = self._context.connector.ask(self._link(), crm.RenewSecrets())
-        renewing = replace(progress, is_renewing=True, renewals=progress.renewals + 1, memory="")
-        if isinstance(request, outbound.HttpRequest):
-            return self._ask(request, renewing)
-        return self._after_renewal(renewing, request)
-
-    def _after_renewal(self, progress: _Progress, reply: Reply) -> Step:
-        tx, target = self._context.tx, self._context.target
-        if isinstance(reply, crm.FollowUp):
-            return self._ask(reply.request, replace(progress, memory=reply.memory))
-        if target.secrets_revision != progress.secrets_revision:
-            # Another request renewed meanwhile, or a member granted access again: those secrets are newer.
-            return self._renew(replace(progress, is_renewing=False))
-        if isinstance(reply, crm.SecretsRenewed):
-            record_secrets(tx, target, {**target.secrets, **reply.secrets}, reply.address)
-            loaded = self._work.load(tx, self._context.request)
-            if loaded is None:
-                return Done()
-            renewed_target, subject = loaded
-            self._context = replace(self._context, target=renewed_target, subject=subject)
-            revision = renewed_target.secrets_revision
-            return self._send(replace(progress, secrets_revision=revision, is_renewing=False, memory=""))
-        record_target(tx, target, renewing_until=None)
-        if isinstance(reply, NotNow):
-            return reply
-        return self._disconnect(reply.reason if isinstance(reply, Denied) else "not_renewed")
-
-    def _disconnect(self, reason: str) -> Step:
-        """Stop writing to a CRM that refuses access: leads queue until a member connects it again.
-
-        A target that a member paused stays paused, with the reason.
-        """
-        tx, target = self._context.tx, self._context.target
-        state = TargetState.PAUSED if target.state is TargetState.PAUSED else TargetState.DISCONNECTED
-        record_target(tx, target, state=state, reason=reason[:64])
-        publish_connection(tx, target)
-        details = {"target": target.number, "connector": target.connector, "reason": reason}
-        logger().warning("crm.disconnected", **details)
-        self._work.hold(self._context)
-        return Done()
+def poll_later(course: object, after_s: float) -> outbound.Later:
+    """End a poll, which goes on from this course."""
+    progress = _Progress(msgspec.json.encode(course).decode())
+    return outbound.Later(msgspec.json.encode(progress).decode(), after_s)
 
 
 def queue_work(tx: Tx, target: Target, work: type[CrmWork[Any, Any]]) -> None:
@@ -421,7 +405,7 @@ def find_kind_request(tx: Tx, target: Target, kind: str) -> OutboundRequest | No
 def read_snapshot(tx: Tx, lead: Lead, base_url: str) -> LeadTexts:
     """Read a lead as the texts that mappings use."""
     business_id = lead.business_id
-    values = name_values(lead.name)
+    values = rules.name_values(lead.name)
     wrong_values: dict[str, list[str]] = {}
     for point in list_contact_points(tx, business_id, {lead.id})[lead.id]:
         name = point.field.value
@@ -436,8 +420,8 @@ def read_snapshot(tx: Tx, lead: Lead, base_url: str) -> LeadTexts:
     forms = list_entries(tx, business_id, lead.id)
     source = source_of(lead)
     values |= {
-        STATUS: lead.status.value,
-        OWNER: owner.email if owner else "",
+        rules.STATUS: lead.status.value,
+        rules.OWNER: owner.email if owner else "",
         "labels": ", ".join(label.name for label in list_labels_of(tx, business_id, {lead.id})[lead.id]),
         "lead_id": str(lead.number),
         "lead_url": f"{base_url}/leads/{lead.id}",
@@ -447,7 +431,7 @@ def read_snapshot(tx: Tx, lead: Lead, base_url: str) -> LeadTexts:
         **ad_data(credit[1] if credit else None),
     }
     answers = list_answers_by_label(tx, business_id, lead.id)
-    values |= {f"{ANSWER}{label}": text for label, text in answers.items()}
+    values |= {f"{rules.ANSWER}{label}": text for label, text in answers.items()}
     return LeadTexts(lead.id, values, lead.updated_at, wrong_values)
 
 
@@ -458,11 +442,11 @@ def payload_of(
     connector = connector_of(tx, target)
     assert connector is not None  # noqa: S101  # callers have checked it
     records = records or store.find_records(tx, target.business_id, target.id, lead.id)
-    crm_status = status_of_word(target.statuses, records.own.status) if records.own else None
+    crm_status = rules.status_of_word(target.statuses, records.own.status) if records.own else None
     # A CRM may have finer words for a status: it keeps its own word where both mean the same.
     is_same = crm_status is lead.status
-    unchanged_fields = {row.target for row in target.mapping if row.source == STATUS and is_same}
-    payload = map_lead(
+    unchanged_fields = {row.target for row in target.mapping if row.source == rules.STATUS and is_same}
+    payload = rules.map_lead(
         target, connector.traits, read_snapshot(tx, lead, base_url), revision, unchanged_fields
     )
     return replace(payload, former_ids=tuple(record.lead_id for record in records.merged))
@@ -480,17 +464,17 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
 
     def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, Delivery] | None:
         delivery = store.find_open_delivery(tx, request.business_id, int(request.subject))
-        target = find_target(tx, request.business_id, delivery.target_id) if delivery else None
+        target = store.find_target(tx, request.business_id, delivery.target_id) if delivery else None
         return (target, delivery) if target and delivery else None
 
-    def begin(self, context: WorkContext[Delivery]) -> DeliveryCourse | Outcome:
-        tx, target, delivery = context.tx, context.target, context.subject
+    def begin(self, step: WorkStep[Delivery]) -> DeliveryCourse | Outcome:
+        tx, target, delivery = step.tx, step.target, step.subject
         lead = list_leads_by_id(tx, delivery.business_id, {delivery.lead_id}).get(delivery.lead_id)
         if lead is None:
             return Failed(LEAD_GONE)
         if lead.id != delivery.lead_id:
             # The target lead's delivery has all values: only search for a record of an earlier try.
-            if context.request.attempts <= 1:
+            if step.request.attempts <= 1:
                 _delete_delivery(tx, delivery)
                 return Done()
             occurred_at = delivery.created_at.isoformat()
@@ -499,24 +483,22 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
         records = store.find_records(tx, target.business_id, target.id, lead.id)
         payload = payload_of(tx, target, lead, delivery.revision, self._base_url, records)
         if delivery.edited:
-            payload = with_edits(payload, msgspec.json.decode(delivery.edited, type=dict[str, str]))
-        return rules.begin_course(context.connector.traits, payload, records.ids)
+            payload = rules.with_edits(payload, msgspec.json.decode(delivery.edited, type=dict[str, str]))
+        return rules.begin_course(step.connector.traits, payload, records.ids)
 
     def operation(self, course: DeliveryCourse) -> Operation:
         return rules.operation_of(course)
 
     def turn(
-        self, context: WorkContext[Delivery], course: DeliveryCourse, reply: Reply
+        self, step: WorkStep[Delivery], course: DeliveryCourse, reply: Reply
     ) -> DeliveryCourse | Outcome:
-        tx, target, delivery = context.tx, context.target, context.subject
+        tx, target, delivery = step.tx, step.target, step.subject
         if isinstance(reply, crm.FieldGone | crm.ValueGone | Failed):
             _record_fault(tx, target, course, reply)
-        turn = rules.next_turn(context.connector, course, reply)
+        turn = rules.next_turn(step.connector, course, reply)
         if isinstance(turn, NotNow | Failed):
             # A rule of the CRM may change a value each time: a difference is tried a few times only.
-            is_over = context.request.attempts >= rules.DIFFERS_AT_MOST and turn.reason.startswith(
-                rules.DIFFERS
-            )
+            is_over = step.request.attempts >= rules.DIFFERS_AT_MOST and turn.reason.startswith(rules.DIFFERS)
             return Failed(turn.reason) if is_over else turn
         if course.is_look:
             _delete_delivery(tx, delivery)  # first, so that only the target lead's delivery arrives
@@ -525,15 +507,15 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
                 _schedule_merged(tx, target, merged_into)
             return Done()
         if isinstance(turn, Arrived):
-            _arrive(context, course.payload, turn)
+            _arrive(step, course.payload, turn)
             return Done()
         if turn.stage is DeliveryStage.CHECK and course.stage is DeliveryStage.WRITE:
             store.record_sent(tx, delivery, turn.record_id)
         return turn
 
-    def hold(self, context: WorkContext[Delivery]) -> None:
-        delivery = context.subject
-        store.record_due(context.tx, delivery, delivery.edited, is_queued=False)
+    def hold(self, step: WorkStep[Delivery]) -> None:
+        delivery = step.subject
+        store.record_due(step.tx, delivery, delivery.edited, is_queued=False)
 
     def fail(self, tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
         """Record the reason of a failed try; the last one makes a dead letter."""
@@ -553,12 +535,12 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
             store.record_due(tx, delivery, delivery.edited, is_queued=True)
 
 
-def _arrive(context: WorkContext[Delivery], payload: crm.Payload, arrived: Arrived) -> None:
+def _arrive(step: WorkStep[Delivery], payload: crm.Payload, arrived: Arrived) -> None:
     """Record that a delivery arrived, which settles the earlier deliveries of its lead."""
-    tx, target, request, delivery = context.tx, context.target, context.request, context.subject
-    status_fields = {row.target for row in target.mapping if row.source == STATUS}
+    tx, target, request, delivery = step.tx, step.target, step.request, step.subject
+    status_fields = {row.target for row in target.mapping if row.source == rules.STATUS}
     statuses = [text for name, text in payload.values.items() if name in status_fields]
-    store.save_echoes(tx, target, arrived.record_id, {STATUS: statuses[0]} if statuses else {})
+    store.save_echoes(tx, target, arrived.record_id, {rules.STATUS: statuses[0]} if statuses else {})
     if request.failed_at is not None:  # the CRM answers again: the other requests need not wait for hours
         soon = tx.now + rules.SEARCH_LAG
         hasten_requests(tx, request.business_id, rules.DELIVERY, request.destination, soon)
@@ -569,7 +551,7 @@ def _arrive(context: WorkContext[Delivery], payload: crm.Payload, arrived: Arriv
         if settled_id != delivery.id:
             mark_requests_done(tx, delivery.business_id, rules.DELIVERY, str(settled_id))
     if target.verified_at is None or tx.now - target.verified_at > VERIFIED_WITHIN:
-        record_target(tx, target, verified_at=tx.now)
+        store.record_target(tx, target, verified_at=tx.now)
     emit(tx, delivery.business_id, CrmProgressed(delivery.business_id, target.id, delivery.lead_id))
     _schedule_merged(tx, target, merged_into)
 
@@ -604,12 +586,12 @@ def _record_fault(
     else:
         return  # a value of this person alone: it goes into the note, and not into the log of faults
     if fault not in target.faults:
-        record_target(tx, target, faults=(*target.faults, fault))
+        store.record_target(tx, target, faults=(*target.faults, fault))
 
 
 def resend_delivery(tx: Tx, delivery: Delivery, edited: str = "") -> None:
     """Send a dead letter again as a new revision of its lead, with the values that a member edited."""
-    target = find_target(tx, delivery.business_id, delivery.target_id)
+    target = store.find_target(tx, delivery.business_id, delivery.target_id)
     if target is None or target.state is TargetState.REMOVED:
         return
     store.record_due(tx, delivery, delivery.edited, is_queued=True)
@@ -630,7 +612,7 @@ def schedule_erasure(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Non
 
     The erasure finds a record that is on its way meanwhile by our id.
     """
-    targets = list_live_targets(tx, business_id)
+    targets = store.list_live_targets(tx, business_id)
     record_ids = {
         (record.target_id, lead_id): record.record_id
         for lead_id in sorted(lead_ids)
@@ -652,6 +634,6 @@ def schedule_erasure(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Non
 
 
 def purge_sync(tx: Tx) -> int:
-    is_old = crm_deliveries.c.settled_at < tx.now - rules.KEEP
-    deleted = tx.delete_some(crm_deliveries, is_old, crm_deliveries.c.state != DeliveryState.DEAD)
+    is_old = store.crm_deliveries.c.settled_at < tx.now - rules.KEEP
+    deleted = tx.delete_some(store.crm_deliveries, is_old, store.crm_deliveries.c.state != DeliveryState.DEAD)
     return deleted + tx.delete_some(store.crm_echoes, store.crm_echoes.c.at < tx.now - rules.ECHO)

@@ -39,27 +39,8 @@ from contatto.crm.actions.deliveries import (
 )
 from contatto.crm.connectors.json_api import SERVER, authorise_address
 from contatto.crm.model import ConnectorTraits, OAuth, Target, TargetState
-from contatto.crm.rules.deliveries import (
-    CONSENT,
-    CONSENT_PLAN,
-    RENEWING,
-    SOON_S,
-    check_mapping,
-    default_mapping,
-    find_alarms,
-)
+from contatto.crm.rules import deliveries as rules
 from contatto.crm.store import deliveries as store
-from contatto.crm.store.deliveries import (
-    find_target,
-    find_target_by_number,
-    list_all_targets,
-    list_targets,
-    mark_consented,
-    mark_renewing,
-    record_secrets,
-    record_target,
-    save_target,
-)
 from contatto.crm.store.events import crm_trials
 from contatto.integrations.model import ALERTED, Alarm, DeliveryState, Denied, LedgerCounts, count_ledger
 from contatto.kit import errors
@@ -72,7 +53,7 @@ from contatto.kit.outbound.client import read_address
 from contatto.kit.outbound.model import Done, Failed, NotNow, OutboundRequest, Outcome, RequestState, Step
 from contatto.kit.outbound.queue import OutboundKind, delete_requests_of, queue_request
 from contatto.kit.values import from_micros, micros
-from contatto.kit.vault import Vault
+from contatto.kit.vault import Vault, row_key
 
 MOST_TARGETS: Final = 20
 NAME_LIMIT: Final = 80
@@ -115,7 +96,7 @@ def link_crm(
     settings, secrets = _read_entries(traits, new.entries, {}, {})
     address = _read_address(traits, new.address, allowed)
     tx.hold_key("crm targets", business_id)
-    if len(list_targets(tx, business_id)) >= MOST_TARGETS:
+    if len(store.list_targets(tx, business_id)) >= MOST_TARGETS:
         raise Refused(
             errors.AD_LIMIT,
             "A business can connect up to %(most)s CRMs. Remove one first.",
@@ -136,7 +117,7 @@ def link_crm(
         settings=settings,
         secrets=secrets,
         secrets_revision=0,
-        mapping=default_mapping(traits),
+        mapping=rules.default_mapping(traits),
         statuses={},
         described=(),
         described_at=None,
@@ -145,7 +126,7 @@ def link_crm(
         created_at=tx.now,
         sweep=crm.Sweep.MISSING,
     )
-    save_target(tx, target)
+    store.save_target(tx, target)
     queue_check(tx, target)
     queue_poll(tx, target)
     queue_comparison(tx, target)
@@ -211,7 +192,7 @@ def load_target(tx: Tx, business_id: str, number: int) -> Target:
     Raises:
         Refused: NOT_FOUND.
     """
-    target = find_target_by_number(tx, business_id, number)
+    target = store.find_target_by_number(tx, business_id, number)
     if target is None:
         raise Refused(errors.NOT_FOUND, "Connected CRM not found.")
     return target
@@ -233,11 +214,11 @@ def reconnect_target(
     settings, secrets = _read_entries(connector.traits, entries, target.settings, target.secrets)
     new_address = _read_address(connector.traits, address or target.address, allowed)
     if secrets != target.secrets:
-        record_secrets(tx, target, secrets)
-    record_target(tx, target, settings=settings, address=new_address)
+        store.record_secrets(tx, target, secrets)
+    store.record_target(tx, target, settings=settings, address=new_address)
     changed = replace(target, address=new_address)
     if target.state is TargetState.PAUSED:
-        record_target(tx, target, reason=PAUSED if target.verified_at else NOT_STARTED)
+        store.record_target(tx, target, reason=PAUSED if target.verified_at else NOT_STARTED)
         queue_check(tx, changed)
     elif _has_credentials(connector.traits, secrets):
         resume_target(tx, changed)
@@ -245,7 +226,7 @@ def reconnect_target(
 
 def resume_target(tx: Tx, target: Target) -> None:
     """Activate a target; the worker queues the deliveries that waited."""
-    record_target(tx, target, state=TargetState.ACTIVE, reason="")
+    store.record_target(tx, target, state=TargetState.ACTIVE, reason="")
     publish_connection(tx, target)
     active = replace(target, state=TargetState.ACTIVE)
     queue_check(tx, active)
@@ -257,21 +238,21 @@ def resume_target(tx: Tx, target: Target) -> None:
 
 def pause_target(tx: Tx, target: Target) -> None:
     """Pause a target: its deliveries wait until a member resumes it."""
-    record_target(tx, target, state=TargetState.PAUSED, reason=PAUSED)
+    store.record_target(tx, target, state=TargetState.PAUSED, reason=PAUSED)
     publish_connection(tx, target)
 
 
 def remove_target(tx: Tx, target: Target) -> None:
     """Unlink a CRM and delete its secrets; its records stay there."""
-    record_target(tx, target, state=TargetState.REMOVED, reason="removed")
+    store.record_target(tx, target, state=TargetState.REMOVED, reason="removed")
     publish_connection(tx, target)
     tx.delete(crm_trials, target.business_id, target_id=target.id)
-    record_secrets(tx, target, {})
+    store.record_secrets(tx, target, {})
 
 
 def resync_target(tx: Tx, target: Target) -> None:
     """Make every lead due again at a target."""
-    record_target(tx, target, sweep=crm.Sweep.ALL, sweep_after="")
+    store.record_target(tx, target, sweep=crm.Sweep.ALL, sweep_after="")
 
 
 def map_target(
@@ -291,12 +272,12 @@ def map_target(
         raise Refused(errors.INVALID, "mapping: Each CRM field can be used only once.")
     connector = connector_of(tx, target)
     takes_anything = connector is None or connector.traits.takes_anything or not target.described
-    faults = check_mapping(rows, target.described, takes_anything=takes_anything)
-    record_target(tx, target, mapping=tuple(rows), statuses=dict(statuses), faults=faults)
+    faults = rules.check_mapping(rows, target.described, takes_anything=takes_anything)
+    store.record_target(tx, target, mapping=tuple(rows), statuses=dict(statuses), faults=faults)
 
 
 def resend_dead(tx: Tx, target: Target) -> int:
-    """Send the dead letters of a target again, unchanged; return their number."""
+    """Send the dead letters of a target again, unchanged, 500 at a time; return their number."""
     dead = store.ledger.list_entries(tx, target.business_id, target.id, (DeliveryState.DEAD,), AT_ONCE)
     latest: dict[str, crm.Delivery] = {}
     for delivery in dead:  # the latest of each lead comes first, and settles the others
@@ -356,7 +337,7 @@ class CrmLedger:
 
 def load_ledger(tx: Tx, business_id: str) -> CrmLedger:
     """Return the ledger of a business, read in one transaction."""
-    targets = load_standings(tx, business_id, list_targets(tx, business_id))
+    targets = load_standings(tx, business_id, store.list_targets(tx, business_id))
     ports = tx.ports[CrmPorts]
     return CrmLedger(ports.intake(tx, business_id), targets, tuple(ports.signals(tx, business_id)))
 
@@ -369,7 +350,7 @@ def load_standings(tx: Tx, business_id: str, targets: list[Target]) -> tuple[Tar
         due_since = store.ledger.find_oldest_due(tx, business_id, target.id)
         to_come = store.count_leads_to_come(tx, business_id, target.id)
         counts = count_ledger(leads, states_by_target.get(target.id, {}), due_since, to_come)
-        ledgers.append(TargetLedger(target, counts, find_alarms(target, counts, tx.now)))
+        ledgers.append(TargetLedger(target, counts, rules.find_alarms(target, counts, tx.now)))
     return tuple(ledgers)
 
 
@@ -379,14 +360,14 @@ def list_alarms(tx: Tx) -> list[tuple[str, int, Alarm]]:
     A target that was never started has no alarm.
     """
     alarms = []
-    for target in list_all_targets(tx):
+    for target in store.list_all_targets(tx):
         due_since = store.ledger.find_oldest_due(tx, target.business_id, target.id)
         dead = int(store.has_dead(tx, target.business_id, target.id))
         counts = LedgerCounts(total=dead, dead=dead, due_since=due_since)
         is_started = target.reason not in (NOT_CONNECTED, NOT_STARTED)
         alarms += [
             (target.business_id, target.number, alarm)
-            for alarm in find_alarms(target, counts, tx.now)
+            for alarm in rules.find_alarms(target, counts, tx.now)
             if alarm in ALERTED and is_started
         ]
     return alarms
@@ -407,15 +388,6 @@ _CODE_LIMIT: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class ConsentVisitor:
-    """The session of a member who grants access at a vendor."""
-
-    business_id: str
-    member_id: str
-    session_hash: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class ConsentState:
     """Content of an OAuth ``state``: target and time.
 
@@ -433,20 +405,16 @@ def start_path(target: Target) -> str:
 
 
 def consent_address(
-    vault: Vault, target: Target, oauth: OAuth, visitor: ConsentVisitor, at: datetime, base_url: str
+    vault: Vault, target: Target, oauth: OAuth, visitor: tuple[str, ...], at: datetime, base_url: str
 ) -> str:
     """Return the vendor's page at which a member grants access, with a new state and challenge.
 
-    The state is signed over the member, the business and the session, and can be used once.
+    The state is signed over the ``visitor``: business, member and hash of the session. It can be used once.
     """
     text = f"{target.number}.{secrets.token_urlsafe(16)}.{micros(at)}"
-    state = f"{text}.{vault.signer(_SIGNED).get_signature(_signed_text(text, visitor)).decode()}"
+    state = f"{text}.{vault.signer(_SIGNED).get_signature(row_key(text, *visitor)).decode()}"
     link = crm.CrmLink(target.address, target.settings, {}, at)
     return authorise_address(link, oauth, base_url + CALLBACK, state, _verifier(vault, text))
-
-
-def _signed_text(text: str, visitor: ConsentVisitor) -> str:
-    return "\0".join((text, visitor.business_id, visitor.member_id, visitor.session_hash))
 
 
 def _verifier(vault: Vault, text: str) -> str:
@@ -454,7 +422,7 @@ def _verifier(vault: Vault, text: str) -> str:
     return vault.signer(_VERIFIED).get_signature(text).decode()
 
 
-def read_consent(vault: Vault, state: str, visitor: ConsentVisitor, at: datetime) -> ConsentState:
+def read_consent(vault: Vault, state: str, visitor: tuple[str, ...], at: datetime) -> ConsentState:
     """Check an OAuth ``state`` of this session, and return its content.
 
     Raises:
@@ -464,7 +432,7 @@ def read_consent(vault: Vault, state: str, visitor: ConsentVisitor, at: datetime
     if match is None:
         raise Refused(errors.UNSIGNED)
     text, number, micros_text, signature = match.groups()
-    if not vault.signer(_SIGNED).verify_signature(_signed_text(text, visitor), signature):
+    if not vault.signer(_SIGNED).verify_signature(row_key(text, *visitor), signature):
         raise Refused(errors.UNSIGNED)
     asked_at = from_micros(int(micros_text))
     if not timedelta() <= at - asked_at <= STATE_LIVES:
@@ -498,9 +466,9 @@ def change_app(tx: Tx, target: Target, client_id: str, secret: str) -> None:
         raise Refused(errors.INVALID, "client_id: Enter a valid value.")
     if not (client_id and (secret or target.secrets.get(crm.APP_SECRET))):
         raise Refused(errors.INVALID, "client_id: Enter the client ID and the client secret.")
-    record_target(tx, target, settings={**target.settings, CLIENT_ID: client_id})
+    store.record_target(tx, target, settings={**target.settings, CLIENT_ID: client_id})
     if secret:
-        record_secrets(tx, target, {**target.secrets, crm.APP_SECRET: secret})
+        store.record_secrets(tx, target, {**target.secrets, crm.APP_SECRET: secret})
 
 
 def take_consent(
@@ -518,15 +486,17 @@ def take_consent(
     oauth = oauth_of(tx, target)
     if not 0 < len(code) <= _CODE_LIMIT or not (code.isascii() and code.isprintable()):
         raise Refused(errors.INVALID, "code: The CRM vendor sent no code. Connect again.")
-    if not mark_consented(tx, target, consent.asked_at):
+    if not store.mark_consented(tx, target, consent.asked_at):
         raise Refused(errors.CONFLICT, "This permission was already used. Grant access again.")
     if server in oauth.servers:
-        record_target(tx, target, settings={**target.settings, SERVER: server})
+        store.record_target(tx, target, settings={**target.settings, SERVER: server})
     grant = crm.RenewSecrets(code, base_url + CALLBACK, _verifier(tx.vault, consent.text))
     progress = msgspec.json.encode(grant).decode()
-    delete_requests_of(tx, business_id, CONSENT, [target.id])
-    request = outbound.NewRequest(business_id, CONSENT, target.id, destination_of(target), progress=progress)
-    queue_request(tx, request, CONSENT_PLAN)
+    delete_requests_of(tx, business_id, rules.CONSENT, [target.id])
+    request = outbound.NewRequest(
+        business_id, rules.CONSENT, target.id, destination_of(target), progress=progress
+    )
+    queue_request(tx, request, rules.CONSENT_PLAN)
     return target
 
 
@@ -536,7 +506,12 @@ def crm_kinds(base_url: str) -> tuple[OutboundKind, ...]:
         DeliveryWork(base_url), TrialWork(base_url), CheckWork(), PollWork(), CompareWork(), ErasureWork(),
     )  # fmt: skip
     consent = OutboundKind(
-        CONSENT, begin_exchange, read_exchange, settle_exchange, CONSENT_PLAN, refuse_exchange_replay
+        rules.CONSENT,
+        begin_exchange,
+        read_exchange,
+        settle_exchange,
+        rules.CONSENT_PLAN,
+        refuse_exchange_replay,
     )
     return (*map(work_kind, works), consent)
 
@@ -544,7 +519,7 @@ def crm_kinds(base_url: str) -> tuple[OutboundKind, ...]:
 def _find_exchange(
     tx: Tx, request: OutboundRequest
 ) -> tuple[Target, crm.CrmConnector, crm.RenewSecrets] | None:
-    target = find_target(tx, request.business_id, request.subject)
+    target = store.find_target(tx, request.business_id, request.subject)
     connector = connector_of(tx, target) if target else None
     if target is None or target.state is TargetState.REMOVED or connector is None:
         return None
@@ -557,8 +532,8 @@ def begin_exchange(tx: Tx, request: OutboundRequest) -> Step:
     if exchange is None:
         return Done()
     target, connector, renewal = exchange
-    if not mark_renewing(tx, target, tx.now + RENEWING):
-        return NotNow("renewing", SOON_S)
+    if not store.mark_renewing(tx, target, tx.now + rules.RENEWING):
+        return NotNow("renewing", rules.SOON_S)
     reply = connector.ask(link_of(target, tx), renewal)
     return (
         outbound.Ask(reply, request.progress)
@@ -578,13 +553,13 @@ def read_exchange(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer)
         return reply
     if not isinstance(reply, crm.SecretsRenewed):
         return Failed(reply.reason if isinstance(reply, Denied) else "unreadable")
-    record_secrets(tx, target, {**target.secrets, **reply.secrets}, reply.address)
+    store.record_secrets(tx, target, {**target.secrets, **reply.secrets}, reply.address)
     target = replace(target, address=reply.address or target.address)
     if target.is_active or (target.state is TargetState.DISCONNECTED and target.reason != NOT_CONNECTED):
         resume_target(tx, target)
         return Done()
     reason = NOT_STARTED if target.reason in (NOT_CONNECTED, NOT_STARTED) else PAUSED
-    record_target(tx, target, state=TargetState.PAUSED, reason=reason)
+    store.record_target(tx, target, state=TargetState.PAUSED, reason=reason)
     queue_check(tx, replace(target, state=TargetState.PAUSED))
     return Done()
 
@@ -594,7 +569,7 @@ def settle_exchange(tx: Tx, request: OutboundRequest, outcome: Outcome, state: R
     exchange = _find_exchange(tx, request)
     failed = isinstance(outcome, Failed) or (isinstance(outcome, NotNow) and outcome.reason != "renewing")
     if exchange is not None and failed:
-        record_target(tx, exchange[0], renewing_until=None)
+        store.record_target(tx, exchange[0], renewing_until=None)
 
 
 def refuse_exchange_replay(tx: Tx, request: OutboundRequest) -> None:

@@ -18,7 +18,7 @@ from contatto.crm.actions import targets as actions
 from contatto.crm.actions.checks import try_lead
 from contatto.crm.actions.deliveries import connector_of, link_of, payload_of, read_snapshot
 from contatto.crm.model import Target
-from contatto.crm.pages.targets import HOME, change_target, load_view
+from contatto.crm.pages.targets import HOME, PrefixedForm, add_change, change_target, load_view
 from contatto.crm.rules.deliveries import ANSWER, PLAIN_SOURCES, STATUS, reason_text, with_edits
 from contatto.crm.store import deliveries as store
 from contatto.crm.store.deliveries import list_targets
@@ -95,20 +95,6 @@ VALUE: Final = "value."
 """Prefix of the names of the CRM's fields in a form."""
 
 
-class EditForm(BaseModel):
-    """Values of the CRM's fields, with the prefix ``value.``."""
-
-    model_config = ConfigDict(extra="allow")
-
-    @property
-    def values(self) -> dict[str, str]:
-        return {
-            name.removeprefix(VALUE): text
-            for name, text in (self.model_extra or {}).items()
-            if name.startswith(VALUE) and isinstance(text, str)
-        }
-
-
 @router.get("/{target_id}/log", Permission.ADMINISTER)
 async def show_log(
     request: Request, caller: PageCaller, target_id: str, state: Annotated[str, Query(max_length=16)] = ""
@@ -155,10 +141,7 @@ def _row(delivery: crm.Delivery, number: int) -> dict[str, Any]:
     }
 
 
-@router.post("/{target_id}/resend", Permission.ADMINISTER)
-async def post_resend(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
-    """Send the dead letters again, unchanged, 500 at a time."""
-    return await change_target(request, caller, target_id, actions.resend_dead, "/log")
+add_change("resend", actions.resend_dead, "/log")
 
 
 @router.get("/{target_id}/dead/{delivery_id}", Permission.ADMINISTER, ReadAudit.EACH)
@@ -170,16 +153,20 @@ async def show_dead_letter(
 
 @router.post("/{target_id}/dead/{delivery_id}", Permission.ADMINISTER)
 async def post_dead_letter(
-    request: Request, caller: FormCaller, target_id: str, delivery_id: str, form: Annotated[EditForm, Form()]
+    request: Request,
+    caller: FormCaller,
+    target_id: str,
+    delivery_id: str,
+    form: Annotated[PrefixedForm, Form()],
 ) -> Response:
-    base_url = context_of(request).settings.base_url
+    base_url, entries = context_of(request).settings.base_url, form.list_texts(VALUE)
 
     def resend(tx: Tx) -> None:
         letter = _load(tx, caller.business_id, target_id, delivery_id, base_url)
         current = {field["name"]: field["value"] for field in letter.fields}
         edited = {
             name: text.strip()
-            for name, text in form.values.items()
+            for name, text in entries.items()
             if name in current and text.strip() != current[name]
         }
         actions.edit_dead(tx, letter.target, letter.delivery.id, letter.edited | edited)
@@ -189,7 +176,7 @@ async def post_dead_letter(
     except Refused as refused:
         if refused.code not in (errors.INVALID, errors.CONFLICT):
             raise
-        return await _render(request, caller, target_id, delivery_id, refused, form.values)
+        return await _render(request, caller, target_id, delivery_id, refused, entries)
     return RedirectResponse(f"{HOME}/{target_id}/log", 303)
 
 

@@ -23,23 +23,8 @@ from contatto.crm.actions.checks import (
 )
 from contatto.crm.actions.deliveries import CrmPorts, connector_of, find_kind_request
 from contatto.crm.connectors.json_api import ACCESS
-from contatto.crm.model import (
-    APP_SECRET,
-    ConnectorTraits,
-    CrmConnector,
-    Sweep,
-    Target,
-    TargetState,
-)
-from contatto.crm.rules.deliveries import (
-    CHECK,
-    COMPARISON,
-    CONSENT,
-    DENIED,
-    consent_text,
-    idle_text,
-    reason_text,
-)
+from contatto.crm.model import APP_SECRET, ConnectorTraits, CrmConnector, Sweep, Target, TargetState
+from contatto.crm.rules import deliveries as rules
 from contatto.crm.store.deliveries import list_targets
 from contatto.integrations.model import Alarm
 from contatto.kit import errors
@@ -86,7 +71,7 @@ def show_target(ledger: actions.TargetLedger, connectors: Mapping[str, CrmConnec
         "label": connector.traits.label if connector else target.connector,
         "state": state,
         "tone": tone,
-        "why": "" if target.is_active or target.reason in _STATE_REASONS else idle_text(target.reason),
+        "why": "" if target.is_active or target.reason in _STATE_REASONS else rules.idle_text(target.reason),
         "is_started": is_started,
         "is_active": target.is_active,
         "is_paused": target.state is TargetState.PAUSED,
@@ -152,28 +137,35 @@ def show_settings(
             "is_offered": is_offered,
             "is_required": is_required,
             "is_kept": is_kept,
-            "attrs": attrs if is_required else attrs | {"data-optional": "1"},
+            "attrs": attrs if setting.is_required or is_kept else attrs | {"data-optional": "1"},
         }
         fields.append(field)
     return fields
 
 
-class LinkForm(BaseModel):
-    """A form that links a CRM; the connector's settings have the prefix ``given.``."""
+class PrefixedForm(BaseModel):
+    """A form with a field for each setting or value, whose names have a prefix."""
 
     model_config = ConfigDict(extra="allow")
+
+    def list_texts(self, prefix: str) -> dict[str, str]:
+        """Return the texts by their names without the prefix."""
+        return {
+            name.removeprefix(prefix): text
+            for name, text in (self.model_extra or {}).items()
+            if name.startswith(prefix) and isinstance(text, str)
+        }
+
+
+class LinkForm(PrefixedForm):
+    """A form that links a CRM; the connector's settings have the prefix ``given.``."""
 
     name: Annotated[str, Field(max_length=200)] = ""
     address: Annotated[str, Field(max_length=2_100)] = ""
 
     @property
     def entries(self) -> dict[str, str]:
-        more = self.model_extra or {}
-        return {
-            name.removeprefix(ENTRY): text
-            for name, text in more.items()
-            if name.startswith(ENTRY) and isinstance(text, str)
-        }
+        return self.list_texts(ENTRY)
 
 
 @router.get("", Permission.ADMINISTER)
@@ -313,7 +305,7 @@ async def show_callback(request: Request, caller: PageCaller) -> Response:
     target = await context.db.read(lambda tx: actions.load_target(tx, caller.business_id, consent.number))
     code = sent.get("code", "")
     if not code:
-        refused = sent.get("error", "") or DENIED
+        refused = sent.get("error", "") or rules.DENIED
         plain_code = re.sub(r"[^0-9A-Za-z_]", "", refused[:60])  # an address may have these characters
         return RedirectResponse(f"{actions.start_path(target)}&refused={plain_code}", 303)
     values = {
@@ -341,8 +333,8 @@ async def post_callback(
     return RedirectResponse(actions.start_path(await context.db.write(take)), 303)
 
 
-def _visitor(request: Request, caller: Caller) -> actions.ConsentVisitor:
-    return actions.ConsentVisitor(caller.business_id, caller.subject_id, hash_secret(session_token(request)))
+def _visitor(request: Request, caller: Caller) -> tuple[str, ...]:
+    return caller.business_id, caller.subject_id, hash_secret(session_token(request))
 
 
 def _load(tx: Tx, caller: Caller, connector: str, target_id: str) -> Target:
@@ -366,7 +358,7 @@ async def _render(
 
     def load(tx: Tx) -> dict[str, Any]:
         target = _load(tx, caller, connector, target_id)
-        exchange, vendor = find_kind_request(tx, target, CONSENT), connector_of(tx, target)
+        exchange, vendor = find_kind_request(tx, target, rules.CONSENT), connector_of(tx, target)
         state = exchange.state if exchange else None
         code = reason or (exchange.reason if exchange and state is RequestState.DEAD else "")
         has_app = bool(target.settings.get(actions.CLIENT_ID) and target.secrets.get(APP_SECRET))
@@ -382,7 +374,7 @@ async def _render(
             "is_connected": target.state is not TargetState.DISCONNECTED and bool(target.secrets.get(ACCESS)),
             "is_started": target.is_active,
             "is_waiting": state is RequestState.DUE,
-            "refusal": consent_text(code) if code else None,
+            "refusal": rules.consent_text(code) if code else None,
             "href": href,
             "client_id": target.settings.get(actions.CLIENT_ID, ""),
         }
@@ -427,8 +419,8 @@ async def render_target(
     def load(tx: Tx) -> dict[str, Any]:
         target, target_view = load_view(tx, caller.business_id, target_id)
         connector = connector_of(tx, target)
-        check = find_kind_request(tx, target, CHECK)
-        comparing = find_kind_request(tx, target, COMPARISON)
+        check = find_kind_request(tx, target, rules.CHECK)
+        comparing = find_kind_request(tx, target, rules.COMPARISON)
         return {
             "target": target_view,
             "card": show_connectors({target.connector: connector})[0] if connector else None,
@@ -439,7 +431,7 @@ async def render_target(
             "check": {
                 "is_asking": check is not None and not check.reason and target.described_at is None,
                 "described_at": target.described_at,
-                "why": reason_text(check.reason) if check and check.reason else "",
+                "why": rules.reason_text(check.reason) if check and check.reason else "",
                 "next_at": check.due_at if check and check.reason else None,
                 "fields": len(target.described),
             },
@@ -448,7 +440,7 @@ async def render_target(
                 "is_asking": comparing is not None
                 and not comparing.reason
                 and (comparing.claim is not None or comparing.due_at <= tx.now),
-                "why": reason_text(comparing.reason) if comparing and comparing.reason else "",
+                "why": rules.reason_text(comparing.reason) if comparing and comparing.reason else "",
             },
             "incoming_address": f"{context.settings.base_url}{incoming_path(target.number)}",
             "address": target.address,
@@ -481,32 +473,22 @@ async def change_target(
     return RedirectResponse(f"{HOME}/{target_id}{path}", 303)
 
 
-@router.post("/{target_id}/resume", Permission.ADMINISTER)
-async def post_resume(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
-    """Activate a target, and send the leads that waited."""
-    return await change_target(request, caller, target_id, actions.resume_target)
+def add_change(path: str, change: Change, shown: str = "") -> None:
+    """Add the route of a change without a form; it redirects to the page ``shown``."""
+
+    async def post_change(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
+        return await change_target(request, caller, target_id, change, shown)
+
+    post_change.__doc__ = change.__doc__
+    router.add("POST", f"/{{target_id}}/{path}", post_change, Permission.ADMINISTER)
 
 
-@router.post("/{target_id}/pause", Permission.ADMINISTER)
-async def post_pause(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
-    return await change_target(request, caller, target_id, actions.pause_target)
-
-
-@router.post("/{target_id}/resync", Permission.ADMINISTER)
-async def post_resync(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
-    return await change_target(request, caller, target_id, actions.resync_target)
-
-
-@router.post("/{target_id}/check", Permission.ADMINISTER)
-async def post_check(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
-    """Read the fields of the CRM now."""
-    return await change_target(request, caller, target_id, queue_check)
-
-
-@router.post("/{target_id}/compare", Permission.ADMINISTER)
-async def post_compare(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
-    """Compare its records with our ledger now."""
-    return await change_target(request, caller, target_id, queue_comparison)
+add_change("resume", actions.resume_target)
+add_change("pause", actions.pause_target)
+add_change("resync", actions.resync_target)
+add_change("check", queue_check)
+add_change("compare", queue_comparison)
+add_change("webhook/close", close_incoming)
 
 
 @router.post("/{target_id}/webhook", Permission.ADMINISTER)
@@ -519,11 +501,6 @@ async def post_webhook(request: Request, caller: FormCaller, target_id: str) -> 
     secret = await context_of(request).db.write(open_it)
     setattr(request.state, SHOWN_ONCE, True)
     return await render_target(request, caller, target_id, PageNotice(secret=secret))
-
-
-@router.post("/{target_id}/webhook/close", Permission.ADMINISTER)
-async def post_webhook_close(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
-    return await change_target(request, caller, target_id, close_incoming)
 
 
 @router.post("/{target_id}/reconnect", Permission.ADMINISTER)

@@ -23,7 +23,6 @@ from sqlalchemy import (
     exists,
     func,
     literal,
-    literal_column,
     or_,
     select,
     union_all,
@@ -44,6 +43,7 @@ from contatto.kit.db.tx import (
     instant,
     key,
     metadata,
+    only,
     row_of,
     rows_of,
     sealed,
@@ -206,7 +206,6 @@ def find_swept_target(tx: Tx) -> Target | None:
 
 RECORD_LIMIT: Final = 255
 """Most characters of a CRM's id."""
-_MERGED: Final[ColumnElement[bool]] = literal_column("(merged_into IS NOT NULL)")
 
 crm_deliveries = Table(
     "crm_deliveries",
@@ -240,7 +239,6 @@ crm_records = Table(
     Column("record_id", String(RECORD_LIMIT), nullable=False),
     Column("revision", Integer, nullable=False),
     Column("state", Choice(DeliveryState), nullable=False),
-    Column("verified_revision", Integer, nullable=False),
     instant("verified_at", nullable=True),
     Column("merged_into", String(36)),
     text("status"),
@@ -258,8 +256,7 @@ crm_records = Table(
         "business_id",
         "target_id",
         "merged_into",
-        sqlite_where=_MERGED,
-        postgresql_where=_MERGED,
+        **only("(merged_into IS NOT NULL)"),
     ),
 )
 
@@ -283,7 +280,6 @@ def record_changes(tx: Tx, target: Target | LiveTarget, lead_ids: Collection[str
         "record_id": "",
         "revision": 1,
         "state": DeliveryState.DUE,
-        "verified_revision": 0,
         "status": "",
         "value": "",
     }
@@ -440,7 +436,7 @@ def record_arrived(
     ids = list(tx.execute(_ARRIVED, _lead_up_to(delivery) | changes).scalars())
     values: dict[str, Any] = {"record_id": record_id[:RECORD_LIMIT]}
     if is_verified:
-        values |= {"verified_revision": delivery.revision, "verified_at": tx.now}
+        values["verified_at"] = tx.now
     return ids, _set_record(tx, delivery, values, state)
 
 

@@ -29,7 +29,6 @@ from contatto.kit.outbound.model import (
     HttpAnswer,
     HttpOutcome,
     HttpRequest,
-    NoAnswer,
     SendFailure,
 )
 
@@ -68,11 +67,11 @@ class Mailer:
         except (OSError, smtplib.SMTPException) as error:
             code = getattr(error, "smtp_code", 0)
             logger().warning("mail.not_reached", kind=type(error).__name__, code=code)
-            return NoAnswer(SendFailure.UNREACHED)
+            return SendFailure.UNREACHED
         try:
             return HttpAnswer(self._hand_over(server, request), {}, b"")
         except (OSError, smtplib.SMTPServerDisconnected):
-            return NoAnswer(SendFailure.LOST)
+            return SendFailure.LOST
         finally:
             server.close()
 
@@ -159,7 +158,7 @@ class Client:
     async def send(self, request: HttpRequest) -> HttpOutcome:
         """Send a request once; failures of network or outside system are values, not exceptions."""
         if (request.method, request.url) == (MAIL_METHOD, MAIL_ADDRESS):
-            return await self._mailer.send(request) if self._mailer else NoAnswer(SendFailure.FORBIDDEN)
+            return await self._mailer.send(request) if self._mailer else SendFailure.FORBIDDEN
         async with slot_released():
             return await self._send(request)
 
@@ -167,16 +166,16 @@ class Client:
         try:
             url, host = await self._checked(request.url)
         except ValueError:
-            return NoAnswer(SendFailure.FORBIDDEN)
+            return SendFailure.FORBIDDEN
         except OSError:
-            return NoAnswer(SendFailure.UNREACHED)
+            return SendFailure.UNREACHED
         try:
             async with asyncio.timeout(CONNECT_S + self._answer_s):
                 return await self._exchange(request, url, host)
         except _UNREACHED:
-            return NoAnswer(SendFailure.UNREACHED)
+            return SendFailure.UNREACHED
         except (httpx2.HTTPError, httpx2.StreamError, TimeoutError):
-            return NoAnswer(SendFailure.LOST)
+            return SendFailure.LOST
 
     async def _exchange(self, request: HttpRequest, url: httpx2.URL, host: str) -> HttpAnswer:
         # Uncompressed: some kilobytes could decompress to gigabytes.

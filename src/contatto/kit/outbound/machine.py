@@ -25,12 +25,10 @@ from contatto.kit.fair_queue import Turns, in_turn
 from contatto.kit.log import logger, where
 from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.model import (
-    BROKEN,
     Ask,
     Destination,
     HttpAnswer,
     HttpOutcome,
-    NoAnswer,
     NotNow,
     OutboundRequest,
     SendFailure,
@@ -166,10 +164,6 @@ class ClaimPolicy:
             del self._destinations[request.destination]
         return True
 
-    def is_due(self, tx: Tx, full: list[str]) -> bool:
-        """Return whether a request may be claimed."""
-        return bool(list_due_destinations(tx, "", full, 1))
-
     def choose(self, tx: Tx, rooms: FreePlaces) -> ClaimableRequests:
         """Return due requests with free places: of each destination and of each tenant in turn.
 
@@ -218,7 +212,7 @@ class ClaimPolicy:
 
     def note_exchange(self, name: str, exchange: HttpOutcome) -> None:
         """Record whether a destination responded."""
-        if isinstance(exchange, NoAnswer) and exchange.trouble in (SendFailure.FORBIDDEN, SendFailure.BROKEN):
+        if exchange in (SendFailure.FORBIDDEN, SendFailure.BROKEN):
             return  # nothing was sent
         is_answered = isinstance(exchange, HttpAnswer) and exchange.status not in AWAY
         destination = self._destination(name)
@@ -315,9 +309,9 @@ class OutboundMachine:
         while self._answers or (self._look_again and not self._is_ending):
             answers, self._answers = self._answers, []
             self._look_again = False
-            is_due = partial(self._claiming.is_due, full=self._claiming.rooms().full)
+            find_due = partial(list_due_destinations, after="", but=self._claiming.rooms().full, most=1)
             # on PostgreSQL a pass is always worth a write
-            if answers or self._db.parallel_batches > 1 or await self._db.read(is_due):
+            if answers or self._db.parallel_batches > 1 or bool(await self._db.read(find_due)):
                 begun += await self._run_pass(answers)
         return begun
 
@@ -387,7 +381,8 @@ class OutboundMachine:
             except Exception as error:  # only this request is affected
                 logger().error("outbound.broken", kind=request.kind, error_at=where(error))
                 tried = replace(request, attempts=request.attempts + 1)
-                settle_requests(tx, self._kinds, [(tried, NotNow(BROKEN))], chance, is_alone=True)
+                broken = [(tried, NotNow(SendFailure.BROKEN.value))]
+                settle_requests(tx, self._kinds, broken, chance, is_alone=True)
         return handled, claimed
 
     async def _record(self, answered: AnsweredRequest) -> Ask | None:
@@ -401,7 +396,7 @@ class OutboundMachine:
                 await asyncio.sleep(AGAIN_S)
             except Exception as error:  # the database rejects the step: a failed attempt
                 logger().error("outbound.broken", kind=answered.request.kind, error_at=where(error))
-                answered = replace(answered, exchange=NoAnswer(SendFailure.BROKEN))
+                answered = replace(answered, exchange=SendFailure.BROKEN)
 
     def _go_on(self, waiting: _PendingAnswer, ask: Ask | None) -> None:
         """Resume a request with its next step, or free its place after an outcome."""
@@ -436,7 +431,7 @@ class OutboundMachine:
                     exchange = await self._client.send(ask.request)
                 except Exception as error:  # a failed attempt
                     logger().error("outbound.broken", kind=request.kind, error_at=where(error))
-                    exchange = NoAnswer(SendFailure.BROKEN)
+                    exchange = SendFailure.BROKEN
                 self._claiming.note_exchange(request.destination, exchange)
                 following = asyncio.get_running_loop().create_future()
                 self._answers.append(_PendingAnswer(AnsweredRequest(request, ask, exchange), following))

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
+
+from contatto.kit.values import SealedIn
 
 MAIL_METHOD: Final = "MAIL"
 MAIL_ADDRESS: Final = "mailto:"
@@ -46,12 +48,10 @@ class SendFailure(StrEnum):
     BROKEN = "broken"
 
 
-@dataclass(frozen=True, slots=True)
-class NoAnswer:
-    trouble: SendFailure
-
-
-type HttpOutcome = HttpAnswer | NoAnswer
+EXPIRED: Final = "expired"
+DISMISSED: Final = "dismissed"
+"""Further reasons of the machine; kinds have their own."""
+type HttpOutcome = HttpAnswer | SendFailure
 
 
 LONGEST_WAIT_S: Final = 3_600.0
@@ -192,7 +192,7 @@ class OutboundRequest:
     due_at: datetime
     claim: str | None
     is_unsure: bool
-    progress: str = field(repr=False)
+    progress: Annotated[str, SealedIn("jobs.progress", ("kind", "subject", "created_at"))] = field(repr=False)
     reason: str
     created_at: datetime
     expires_at: datetime | None
@@ -246,24 +246,6 @@ class Later:
 
 type Outcome = Done | NotNow | Failed | Later
 type Step = Ask | Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """State of a request after an outcome; ``due_at`` is the time of a retry."""
-
-    state: RequestState
-    reason: str = ""
-    due_at: datetime | None = None
-
-
-FORBIDDEN_ADDRESS: Final = "forbidden_address"
-UNREACHED: Final = "unreached"
-ANSWER_LOST: Final = "answer_lost"
-EXPIRED: Final = "expired"
-BROKEN: Final = "broken"
-DISMISSED: Final = "dismissed"
-"""Reasons of the machine; kinds have further ones."""
 
 
 @dataclass(frozen=True, slots=True)

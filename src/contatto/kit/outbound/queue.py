@@ -39,13 +39,13 @@ from contatto.kit.db.tx import (
     ROW,
     Choice,
     Instant,
-    Row,
     Serial,
     Tx,
     in_time,
     instant,
     metadata,
     only,
+    rows_of,
     savepoint,
     sealed,
     tenant,
@@ -56,12 +56,8 @@ from contatto.kit.fair_queue import Queue
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where
 from contatto.kit.outbound.model import (
-    ANSWER_LOST,
-    BROKEN,
     DISMISSED,
     EXPIRED,
-    FORBIDDEN_ADDRESS,
-    UNREACHED,
     Ask,
     Done,
     Failed,
@@ -69,12 +65,10 @@ from contatto.kit.outbound.model import (
     HttpOutcome,
     Later,
     NewRequest,
-    NoAnswer,
     NotNow,
     OutboundRequest,
     Outcome,
     RequestState,
-    Result,
     RetryPlan,
     SendFailure,
     Step,
@@ -124,6 +118,10 @@ jobs = Table(
 )
 
 
+type Claimed = tuple[OutboundRequest, Ask]
+"""Request in flight, with the step to send."""
+
+
 def queue_request(tx: Tx, new: NewRequest, plan: RetryPlan) -> None:
     """Store a request that is due at once."""
     queue_requests(tx, [new], plan)
@@ -153,12 +151,8 @@ _COPIED: Final = ("business_id", "kind", "subject", "destination", "line")
 
 def list_requests_of(tx: Tx, business_id: str, kind: str, subjects: Collection[str]) -> list[OutboundRequest]:
     """Return requests by their owner's names."""
-    query = select(jobs).where(
-        jobs.c.business_id == business_id,
-        jobs.c.kind == kind,
-        jobs.c.subject.in_(list(subjects)),
-    )
-    return read_requests(tx, query)
+    own = rows_of(jobs, business_id, kind=kind, subject=list(subjects))
+    return tx.list(OutboundRequest, select(jobs).where(*own))
 
 
 def is_unsure(business_id: Column[Any], kind: str, subject: Column[Any]) -> ColumnElement[bool]:
@@ -173,37 +167,25 @@ def is_unsure(business_id: Column[Any], kind: str, subject: Column[Any]) -> Colu
 
 def mark_requests_done(tx: Tx, business_id: str, kind: str, subject: str) -> None:
     """Settle requests that news of the outside system settled."""
-    statement = update(jobs).where(
-        jobs.c.business_id == business_id,
-        jobs.c.kind == kind,
-        jobs.c.subject == subject,
-    )
+    own = rows_of(jobs, business_id, kind=kind, subject=subject)
     values = {"state": RequestState.DONE, "claim": None, "is_unsure": False, "settled_at": tx.now}
-    tx.execute(statement.values(**values, reason="", failed_at=None))
+    tx.execute(update(jobs).where(*own).values(**values, reason="", failed_at=None))
 
 
 def hasten_requests(tx: Tx, business_id: str, kind: str, destination: str, at: datetime) -> None:
     """Retry waiting requests by that time, as their destination is back, or news arrived."""
-    waiting = update(jobs).where(
-        DUE,
-        jobs.c.business_id == business_id,
-        jobs.c.kind == kind,
-        jobs.c.destination == destination,
-        jobs.c.claim.is_(None),
-        jobs.c.due_at > at,
-    )
+    own = rows_of(jobs, business_id, kind=kind, destination=destination)
+    waiting = update(jobs).where(DUE, *own, jobs.c.claim.is_(None), jobs.c.due_at > at)
     tx.execute(waiting.values(due_at=at))
 
 
 def delete_requests_of(tx: Tx, business_id: str, kind: str, subjects: Collection[str]) -> None:
-    own = jobs.c.business_id == business_id, jobs.c.kind == kind
-    tx.execute(jobs.delete().where(*own, jobs.c.subject.in_(list(subjects))))
+    tx.delete(jobs, business_id, kind=kind, subject=list(subjects))
 
 
 def change_of(request: OutboundRequest) -> Update:
     """Return an update of a request's row."""
-    own = jobs.c.business_id == request.business_id, jobs.c.id == request.id
-    return update(jobs).where(*own)
+    return update(jobs).where(*rows_of(jobs, request.business_id, id=request.id))
 
 
 def seal_progress(
@@ -214,40 +196,19 @@ def seal_progress(
     return tx.seal(progress, request.business_id, "jobs.progress", row)
 
 
-def read_requests(tx: Tx, statement: Select[Any], parameters: Row | None = None) -> list[OutboundRequest]:
-    """Return the requests of a query of whole rows."""
-    requests = []
-    for row in tx.execute(statement, parameters).mappings().all():
-        values = {name: row[name] for name in OutboundRequest.__dataclass_fields__}
-        row_name = row_key(row["kind"], row["subject"], row["created_at"])
-        place = row["business_id"], "jobs.progress", row_name
-        values["progress"] = tx.vault.open(row["progress"], *place) if row["progress"] else ""
-        requests.append(OutboundRequest(**values))
-    return requests
+def record_asked(tx: Tx, steps: Collection[Claimed], until: datetime | None = None) -> None:
+    """Store steps before they are sent, so that another process can continue; first ones claim a request.
 
-
-def mark_claimed(tx: Tx, claimed: Sequence[tuple[OutboundRequest, Ask]], until: datetime) -> None:
-    """Claim requests until a time, and store their first steps."""
+    ``until`` is the end of the lease.
+    """
     rows = []
-    for request, ask in claimed:
-        values = _key(request) | {"claim": request.claim, "due_at": until, "attempts": request.attempts}
+    for request, ask in steps:
         sealed_progress = seal_progress(tx, request, request.created_at, ask.progress)
-        rows.append(values | {"progress": sealed_progress, "is_unsure": not ask.is_repeatable})
-    update_rows(tx, _CLAIM, rows)
-
-
-def put_off(tx: Tx, request: OutboundRequest, until: datetime) -> None:
-    """Postpone a request, without counting an attempt."""
-    tx.execute(change_of(request).values(due_at=until))
-
-
-def record_asked(tx: Tx, next_steps: Sequence[tuple[OutboundRequest, Ask]]) -> None:
-    """Store next steps before they are sent, so that another process can continue."""
-    rows = []
-    for request, ask in next_steps:
-        sealed_progress = seal_progress(tx, request, request.created_at, ask.progress)
-        rows.append(_key(request) | {"progress": sealed_progress, "is_unsure": not ask.is_repeatable})
-    update_rows(tx, _ASK, rows)
+        values = _key(request) | {"progress": sealed_progress, "is_unsure": not ask.is_repeatable}
+        if until is not None:
+            values |= {"claim": request.claim, "due_at": until, "attempts": request.attempts}
+        rows.append(values)
+    update_rows(tx, _ASK if until is None else _CLAIM, rows)
 
 
 def renew_claims(tx: Tx, claims: Collection[str], until: datetime) -> None:
@@ -262,24 +223,6 @@ def list_claimed(tx: Tx, requests: Collection[OutboundRequest]) -> set[str]:
     query = _LOCKED_CLAIMS if tx.locks_rows else _CLAIMS
     claims = set(tx.execute(query, {"of": tenants, "numbers": numbers}).scalars())
     return {request.claim for request in requests if request.claim and request.claim in claims}
-
-
-def record_outcomes(tx: Tx, results: Sequence[tuple[OutboundRequest, Result]]) -> None:
-    """Store the results of attempts."""
-    rows = []
-    for request, result in results:
-        values = {
-            "state": result.state,
-            "reason": result.reason[:64],
-            "claim": None,
-            "is_unsure": False,
-            "attempts": request.attempts,
-            "failed_at": request.failed_at or tx.now if result.reason else None,
-            "due_at": result.due_at or tx.now,
-            "settled_at": None if result.due_at else tx.now,
-        }
-        rows.append(_key(request) | values)
-    update_rows(tx, _OUTCOME, rows)
 
 
 def record_poll(tx: Tx, plan: RetryPlan, request: OutboundRequest, outcome: Later) -> None:
@@ -399,7 +342,7 @@ def list_due(
         }
     values = {"after": after, "now": tx.now, "but": list(but), "most": most, "each": limit_each}
     waiting: dict[str, list[OutboundRequest]] = {}
-    for request in read_requests(tx, _ALL_LOCKED, values):
+    for request in tx.list(OutboundRequest, _ALL_LOCKED, values):
         waiting.setdefault(request.destination, []).append(request)
     return waiting
 
@@ -407,12 +350,12 @@ def list_due(
 def list_due_requests(tx: Tx, destination: str, most: int) -> list[OutboundRequest]:
     """Return due requests to a destination, of each line only the first unsettled one."""
     values = {"destination": destination, "now": tx.now, "most": most}
-    return read_requests(tx, _LOCKED_REQUESTS if tx.locks_rows else _REQUESTS, values)
+    return tx.list(OutboundRequest, _LOCKED_REQUESTS if tx.locks_rows else _REQUESTS, values)
 
 
 def list_due_requests_of(tx: Tx, queue: Queue, business_id: str, most: int) -> list[OutboundRequest]:
     """Return due requests of one tenant."""
-    return read_requests(tx, queue.rows(tx), queue.values(tx, business_id, most))
+    return tx.list(OutboundRequest, queue.rows(tx), queue.values(tx, business_id, most))
 
 
 def record_replay(
@@ -453,13 +396,13 @@ def list_failed_jobs(tx: Tx, business_id: str, limit: int) -> list[OutboundReque
     """Return dead jobs of a tenant, then failed ones with a retry, latest failure first."""
     query = select(jobs).where(FAILED, jobs.c.business_id == business_id)
     query = query.order_by(jobs.c.state, jobs.c.failed_at.desc().nulls_last(), jobs.c.id.desc())
-    return read_requests(tx, query.limit(limit))
+    return tx.list(OutboundRequest, query.limit(limit))
 
 
 def find_failed_job(tx: Tx, business_id: str, job_id: int) -> OutboundRequest | None:
     """Return a failed job, locked."""
     one = select(jobs).where(FAILED, jobs.c.business_id == business_id, jobs.c.id == job_id)
-    return next(iter(read_requests(tx, one.with_for_update() if tx.locks_rows else one)), None)
+    return tx.find(OutboundRequest, one.with_for_update() if tx.locks_rows else one)
 
 
 def list_dead_jobs(tx: Tx, business_id: str, after: int, limit: int) -> list[OutboundRequest]:
@@ -467,7 +410,7 @@ def list_dead_jobs(tx: Tx, business_id: str, after: int, limit: int) -> list[Out
     dead = FAILED, jobs.c.state == RequestState.DEAD
     query = select(jobs).where(*dead, jobs.c.business_id == business_id, jobs.c.id > after)
     query = query.order_by(jobs.c.id).limit(limit)
-    return read_requests(tx, query.with_for_update() if tx.locks_rows else query)
+    return tx.list(OutboundRequest, query.with_for_update() if tx.locks_rows else query)
 
 
 def count_failed_jobs(tx: Tx, business_id: str) -> dict[RequestState, int]:
@@ -493,7 +436,7 @@ def list_expired_requests(tx: Tx, kinds: Collection[str], limit: int) -> list[Ou
         jobs.c.kind.in_(list(kinds)),
     )
     over = over.order_by(jobs.c.expires_at).limit(limit)
-    return read_requests(tx, over.with_for_update(skip_locked=True) if tx.locks_rows else over)
+    return tx.list(OutboundRequest, over.with_for_update(skip_locked=True) if tx.locks_rows else over)
 
 
 def purge_jobs(tx: Tx, before: datetime) -> int:
@@ -549,7 +492,6 @@ class OutboundKind:
 type Chance = Callable[[], float]
 """Source of random numbers from 0 to 1."""
 type Kinds = Mapping[str, OutboundKind]
-type Claimed = tuple[OutboundRequest, Ask]
 
 UNKNOWN_KIND: Final = timedelta(minutes=10)
 """Delay of requests of a kind that this release does not have."""
@@ -598,19 +540,19 @@ def begin_requests(
         handled += 1
         kind = kinds.get(request.kind)
         if kind is None:  # another release queued it
-            put_off(tx, request, tx.now + UNKNOWN_KIND)
+            tx.execute(change_of(request).values(due_at=tx.now + UNKNOWN_KIND))
             continue
         if request.is_unsure:  # its sender died: it may have arrived
-            settled.append((request, Failed(ANSWER_LOST)))
+            settled.append((request, Failed(SendFailure.LOST.value)))
             continue
         fresh = replace(request, claim=new_id(), attempts=request.attempts + 1)
         begin = partial(kind.begin, tx, fresh)
-        step = _run_alone(tx, kind, begin, NotNow(BROKEN)) if is_alone else begin()
+        step = _run_alone(tx, kind, begin, NotNow(SendFailure.BROKEN.value)) if is_alone else begin()
         if isinstance(step, Ask):
             claimed.append((fresh, step))
         else:
             settled.append((fresh, step))
-    mark_claimed(tx, claimed, until)
+    record_asked(tx, claimed, until)
     settle_requests(tx, kinds, settled, chance, is_alone=is_alone)
     return Begun(claimed, handled)
 
@@ -630,8 +572,8 @@ def take_answers(
     steps: list[Step] = []
     for item in in_time(answered):
         kind, ask = kinds[item.request.kind], item.ask
-        if isinstance(item.exchange, NoAnswer):
-            steps.append(_step_without_answer(ask, item.exchange.trouble))
+        if isinstance(item.exchange, SendFailure):
+            steps.append(_step_without_answer(ask, item.exchange))
             continue
         read = partial(kind.read, tx, replace(item.request, progress=ask.progress), item.exchange)
         broken = _step_without_answer(ask, SendFailure.BROKEN)
@@ -647,21 +589,18 @@ def take_answers(
                 next_steps[item.request.claim] = (item.request, step)
         elif is_claimed or isinstance(step, Done):  # a success counts even without the claim
             settled.append((item.request, step))
-    record_asked(tx, list(next_steps.values()))
+    record_asked(tx, next_steps.values())
     settle_requests(tx, kinds, settled, chance, is_alone=is_alone)
     return [
         next_steps[item.request.claim][1] if item.request.claim in next_steps else None for item in handled
     ]
 
 
-def _step_without_answer(ask: Ask, trouble: SendFailure) -> NotNow | Failed:
+def _step_without_answer(ask: Ask, failure: SendFailure) -> NotNow | Failed:
     """Return the outcome of a missing response; steps that may have arrived repeat only if repeatable."""
-    if trouble is SendFailure.FORBIDDEN:
-        return Failed(FORBIDDEN_ADDRESS)
-    if trouble is SendFailure.UNREACHED:
-        return NotNow(UNREACHED)
-    reason = BROKEN if trouble is SendFailure.BROKEN else ANSWER_LOST
-    return NotNow(reason) if ask.is_repeatable else Failed(reason)
+    may_repeat = failure is not SendFailure.FORBIDDEN and ask.is_repeatable
+    kind = NotNow if may_repeat or failure is SendFailure.UNREACHED else Failed
+    return kind(failure.value)
 
 
 def settle_requests(
@@ -674,17 +613,31 @@ def settle_requests(
 ) -> None:
     """Store all outcomes, then notify the owners; ``is_alone`` as in ``begin_requests``."""
     outcomes: list[tuple[OutboundRequest, Outcome, RequestState]] = []
-    results: list[tuple[OutboundRequest, Result]] = []
+    rows = []
     for request, outcome in settled:
         plan = kinds[request.kind].plan
         if isinstance(outcome, Later):
             record_poll(tx, plan, request, outcome)
             outcomes.append((request, outcome, RequestState.DUE))
+            continue
+        retry_at = _retry_at(tx, plan, request, outcome, chance) if isinstance(outcome, NotNow) else None
+        if isinstance(outcome, Done):
+            state, reason = RequestState.DONE, ""
         else:
-            result = _result_of(tx, plan, request, outcome, chance)
-            results.append((request, result))
-            outcomes.append((request, outcome, result.state))
-    record_outcomes(tx, results)
+            state, reason = RequestState.DUE if retry_at else RequestState.DEAD, outcome.reason[:64]
+        values = {
+            "state": state,
+            "reason": reason,
+            "claim": None,
+            "is_unsure": False,
+            "attempts": request.attempts,
+            "failed_at": request.failed_at or tx.now if reason else None,
+            "due_at": retry_at or tx.now,
+            "settled_at": None if retry_at else tx.now,
+        }
+        rows.append(_key(request) | values)
+        outcomes.append((request, outcome, state))
+    update_rows(tx, _OUTCOME, rows)
     for request, outcome, state in outcomes:
         notify = partial(kinds[request.kind].settle, tx, request, outcome, state)
         if is_alone:
@@ -693,18 +646,15 @@ def settle_requests(
             notify()
 
 
-def _result_of(
-    tx: Tx, plan: RetryPlan, request: OutboundRequest, outcome: Done | NotNow | Failed, chance: Chance
-) -> Result:
-    """Return the state of a request after an outcome."""
-    if isinstance(outcome, Done):
-        return Result(RequestState.DONE)
-    if isinstance(outcome, NotNow) and request.attempts <= len(plan.waits_s):
-        wait_s = max(with_jitter(plan.waits_s[request.attempts - 1], chance()), outcome.after_s or 0.0)
-        due_at = tx.now + timedelta(seconds=wait_s)
-        if request.expires_at is None or due_at <= request.expires_at:
-            return Result(RequestState.DUE, outcome.reason, due_at)
-    return Result(RequestState.DEAD, outcome.reason)
+def _retry_at(
+    tx: Tx, plan: RetryPlan, request: OutboundRequest, outcome: NotNow, chance: Chance
+) -> datetime | None:
+    """Return the time of the next try; None after the last one, or after the lifetime."""
+    if request.attempts > len(plan.waits_s):
+        return None
+    wait_s = max(with_jitter(plan.waits_s[request.attempts - 1], chance()), outcome.after_s or 0.0)
+    at = tx.now + timedelta(seconds=wait_s)
+    return at if request.expires_at is None or at <= request.expires_at else None
 
 
 def _run_alone[T, U](

@@ -677,7 +677,6 @@ def upgrade() -> None:
     sa.Column('record_id', sa.String(length=255), nullable=False),
     sa.Column('revision', sa.Integer(), nullable=False),
     sa.Column('state', sa.String(length=32), nullable=False),
-    sa.Column('verified_revision', sa.Integer(), nullable=False),
     sa.Column('verified_at', sa.BigInteger(), nullable=True),
     sa.Column('merged_into', sa.String(length=36), nullable=True),
     sa.Column('status', sa.Text(), nullable=False),
