@@ -23,6 +23,7 @@ MARKS = {"_": (0,), "N_": (0,), "gettext": (0,), "ngettext": (0, 1), "plural": (
 """Calls that mark a text, and the places of the text, or of its two forms, among their arguments."""
 READ = {
     "Refused": (1,),
+    "check_found": (1,),
     "Problem": (1,),
     "UnreadableAnswer": (0,),
     "UnreadableRow": (0,),

@@ -27,7 +27,7 @@ from contatto.accounts.store import (
 )
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, purging, row_of
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import hash_secret, new_id, new_number, new_secret
 from contatto.kit.languages import LANGUAGES
 
@@ -141,10 +141,7 @@ def load_member(tx: Tx, business_id: BusinessId, member_id: str) -> Member:
     Raises:
         Refused: NOT_FOUND.
     """
-    member = store.find_member(tx, business_id, member_id)
-    if member is None:
-        raise Refused(errors.NOT_FOUND, "Member not found.")
-    return member
+    return check_found(store.find_member(tx, business_id, member_id), "Member not found.")
 
 
 def change_password(

@@ -56,7 +56,7 @@ from contatto.channels.model import ChannelApp, Platform
 from contatto.channels.store import find_app, list_apps
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, row_of
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.i18n import N_
 from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.kit.ids import new_id, new_number
@@ -197,10 +197,7 @@ def replace_outside_token(tx: Tx, business_id: str, account_id: str, access_toke
 
 def load_outside_account(tx: Tx, business_id: str, account_id: str) -> OutsideAccount:
     """Load an ad account of another platform."""
-    account = store.find_outside_account(tx, business_id, account_id)
-    if account is None:
-        raise Refused(errors.NOT_FOUND, "Ad account not found.")
-    return account
+    return check_found(store.find_outside_account(tx, business_id, account_id), "Ad account not found.")
 
 
 def pull_account_now(tx: Tx, business_id: str, account_id: str) -> None:

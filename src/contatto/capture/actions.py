@@ -9,7 +9,7 @@ from contatto.capture.model import CaptureSwitch, Field, Review
 from contatto.capture.store import capture_corrections
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import new_id
 
 
@@ -112,9 +112,9 @@ def refuse_capture(tx: Tx, channel_account_id: str, reason: str) -> CaptureSwitc
 
 
 def _review(tx: Tx, channel_account_id: str, review: Review, reason: str) -> CaptureSwitch:
-    application = store.find_application(tx, channel_account_id)
-    if application is None:
-        raise Refused(errors.NOT_FOUND, "This account has no application for lead capture.")
+    application = check_found(
+        store.find_application(tx, channel_account_id), "This account has no application for lead capture."
+    )
     is_on = application.is_on and review is Review.APPROVED
     turned_on_at = application.turned_on_at if is_on else None
     changed = replace(

@@ -25,7 +25,7 @@ from contatto.channels.rules import CHECK_EVERY_S, CHECK_PLAN, MOST_ORIGINS, emb
 from contatto.channels.store import CONNECTORS
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, row_of
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.model import (
     Ask,
@@ -95,10 +95,7 @@ def _checked(new: NewAccount) -> tuple[str, str]:
 
 
 def _load_account(tx: Tx, business_id: str, account_id: str) -> ChannelAccount:
-    account = store.find_account(tx, business_id, account_id)
-    if account is None:
-        raise Refused(errors.NOT_FOUND, "Channel account not found.")
-    return account
+    return check_found(store.find_account(tx, business_id, account_id), "Channel account not found.")
 
 
 def correct_account(tx: Tx, business_id: str, account_id: str, new: NewAccount) -> ChannelAccount:

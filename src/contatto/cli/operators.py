@@ -22,7 +22,7 @@ from contatto.cli.installation import (
 )
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.settings import Settings
 from contatto.kit.values import amount_written, to_micros
 from contatto.operators import actions as operators_actions
@@ -464,9 +464,9 @@ def _change_balance(
     number: int, business: str, what: str, work: Callable[[Tx, Balance, str], Balance]
 ) -> None:
     def change(tx: Tx, one_business: Business) -> tuple[AdAccount, Balance]:
-        account = find_ad_account_by_number(tx, one_business.id, number)
-        if account is None:
-            raise Refused(errors.NOT_FOUND, "No ad account has this id.")
+        account = check_found(
+            find_ad_account_by_number(tx, one_business.id, number), "No ad account has this id."
+        )
         own = operators_store.find_balance(tx, one_business.id, account.id)
         return account, work(tx, own, account.timezone)
 

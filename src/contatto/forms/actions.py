@@ -41,7 +41,7 @@ from contatto.forms.rules.drafts import list_problems, start_content
 from contatto.forms.rules.views import LeadEntry
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.exports import ExportFormat, ExportJob, ExportKind, queue_export
 from contatto.kit.i18n import LazyText
 from contatto.kit.ids import named_id, new_id, new_number
@@ -121,10 +121,7 @@ def save_draft(tx: Tx, form: Form, content: Content, base_revision: int, editor:
 
 def load_form(tx: Tx, business_id: str, form_id: str) -> Form:
     """Load a form of the business. Raises Refused: NOT_FOUND."""
-    form = store.find_form(tx, business_id, form_id)
-    if form is None:
-        raise Refused(errors.NOT_FOUND, "Form not found.")
-    return form
+    return check_found(store.find_form(tx, business_id, form_id), "Form not found.")
 
 
 def publish_form(tx: Tx, business_id: str, form_id: str, base_revision: int, actor: str) -> FormVersion:
@@ -414,9 +411,7 @@ def render_leads(tx: Tx, job: ExportJob) -> tuple[bytes, str]:
         return views.pack_file(
             views.ad_table(version, list_ad_entries(tx, job.business_id, ad_number, version))
         )
-    version = store.find_version(tx, job.business_id, request["page_number"])
-    if version is None:
-        raise Refused(errors.NOT_FOUND)
+    version = check_found(store.find_version(tx, job.business_id, request["page_number"]))
     return views.pack_file(views.form_table(version, list_form_entries(tx, version, job.ad_account_id)))
 
 

@@ -42,7 +42,7 @@ from contatto.kit.api_types import (
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.exports import ExportJob, ExportKind, ExportState, find_export, find_export_content
 from contatto.leads.actions.records import remove_test_lead
 from contatto.leads.model import Lead, LeadSource
@@ -91,10 +91,7 @@ class LeadInfo(Answer, frozen=True):
 
 def load_page(tx: Tx, business_id: str, number: int) -> FormVersion:
     """Return a published form by its ``page_id``. Raises Refused: NOT_FOUND."""
-    version = store.find_version(tx, business_id, number)
-    if version is None:
-        raise Refused(errors.NOT_FOUND, "page_id: published form not found.")
-    return version
+    return check_found(store.find_version(tx, business_id, number), "page_id: published form not found.")
 
 
 def load_source(tx: Tx, business_id: str, source: OfSource) -> FormVersion | None:
@@ -300,9 +297,10 @@ async def get_mock_lead(request: Request, caller: ApiCaller) -> Answered[LeadInf
     def work(tx: Tx) -> LeadInfo:
         load_advertiser(tx, caller, query.advertiser_id)
         version = load_source(tx, caller.business_id, query)
-        lead = find_test_lead(tx, caller.business_id, version)
-        if lead is None:
-            raise Refused(errors.NOT_FOUND, "There is no test lead; make one with /page/lead/mock/create/.")
+        lead = check_found(
+            find_test_lead(tx, caller.business_id, version),
+            "There is no test lead; make one with /page/lead/mock/create/.",
+        )
         return show_test_lead(tx, lead, query, version)
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
@@ -314,9 +312,9 @@ async def delete_mock_lead(request: Request, caller: ApiCaller, body: TestLead) 
 
     def work(tx: Tx) -> None:
         load_advertiser(tx, caller, body.advertiser_id)
-        lead = find_lead_by_number(tx, caller.business_id, body.lead_id)
-        if lead is None:
-            raise Refused(errors.NOT_FOUND, "lead_id: there is no such lead.")
+        lead = check_found(
+            find_lead_by_number(tx, caller.business_id, body.lead_id), "lead_id: there is no such lead."
+        )
         remove_test_lead(tx, lead)
 
     await context_of(request).db.write(work)
@@ -508,10 +506,10 @@ async def get_lead(request: Request, caller: ApiCaller) -> Answered[LeadInfo]:
 def _chat_lead(tx: Tx, account: AdAccount, query: LeadQuery) -> Lead:
     if query.lead_id is None:
         chat_filter = LeadFilter(origins=origins_of(LeadSource.DIRECT_MESSAGE))
-        newest = find_newest_lead(tx, account.business_id, chat_filter, account.id)
-        if newest is None:
-            raise Refused(errors.NOT_FOUND, "lead_source: there is no lead of this source yet.")
-        return newest
+        return check_found(
+            find_newest_lead(tx, account.business_id, chat_filter, account.id),
+            "lead_source: there is no lead of this source yet.",
+        )
     lead = _named_lead(tx, account, query.lead_id)
     if source_of(lead) is not LeadSource.DIRECT_MESSAGE:
         raise Refused(errors.NOT_FOUND, "lead_id: this lead has not lead_source DIRECT_MESSAGE.")

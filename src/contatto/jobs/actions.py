@@ -6,9 +6,8 @@ from typing import Final
 import msgspec
 
 from contatto.jobs.rules import FailedCounts, FailedWork, Replayed, ids_in, read_id
-from contatto.kit import errors
 from contatto.kit.db.tx import Tx, in_time
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.outbound.model import OutboundRequest, RequestState
 from contatto.kit.outbound.queue import (
     OutboundKind,
@@ -83,10 +82,7 @@ def replay_dead_work(tx: Tx, kinds: Kinds, business_id: str, after: int) -> Repl
 
 
 def _load_job(tx: Tx, business_id: str, failed_id: str) -> OutboundRequest:
-    job = find_failed_job(tx, business_id, read_id(failed_id))
-    if job is None:
-        raise Refused(errors.NOT_FOUND, "Failed job not found.")
-    return job
+    return check_found(find_failed_job(tx, business_id, read_id(failed_id)), "Failed job not found.")
 
 
 def _describe(tx: Tx, jobs: list[OutboundRequest]) -> list[FailedWork]:

@@ -15,8 +15,7 @@ from contatto.crm.rules.deliveries import CONSENT, consent_text
 from contatto.crm.rules.deliveries import reason_text as crm_reason
 from contatto.inbox.model import REPLY
 from contatto.inbox.rules import stop_text
-from contatto.kit import errors
-from contatto.kit.errors import Refused
+from contatto.kit.errors import check_found
 from contatto.kit.i18n import N_, LazyText
 from contatto.signals.model import SIGNAL, SIGNAL_TEST
 from contatto.signals.rules import reason_text as signal_reason
@@ -136,9 +135,7 @@ def read_id(text: str) -> int:
     Raises:
         Refused: NOT_FOUND, for a malformed id.
     """
-    match = _ID.fullmatch(text)
-    if match is None:
-        raise Refused(errors.NOT_FOUND, "Failed job not found.")
+    match = check_found(_ID.fullmatch(text), "Failed job not found.")
     return int(match[1])
 
 

@@ -158,3 +158,10 @@ BROKEN: Final = ErrorCode("broken", 500, 50000, "Something went wrong on our sid
 
 ALL: Final = tuple(value for value in list(globals().values()) if isinstance(value, ErrorCode))
 """Every code, for the reference page."""
+
+
+def check_found[T](value: T | None, detail: str = "") -> T:
+    """Return a value, or refuse with NOT_FOUND where there is none."""
+    if value is None:
+        raise Refused(NOT_FOUND, detail)
+    return value

@@ -11,9 +11,8 @@ from starlette.responses import RedirectResponse, Response
 
 from contatto.accounts.auth import DirectRoute
 from contatto.accounts.model import Access, Credential
-from contatto.kit import errors
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import made_at_ms
 from contatto.kit.rate_limits import SharedLimit, client_network
 from contatto.kit.values import micros
@@ -99,9 +98,7 @@ async def _ticket_and_ad(
 ) -> tuple[TrackingTicket, MeasuredAd]:
     signer = context.vault.signer(rules.TRACKING_KEY)
     ticket = rules.read_ticket(request.path_params["token"], kinds, signer)
-    ad = await part_of(request, GatheredTouches).ads.put((ticket.business_id, ticket.ad_id))
-    if ad is None:
-        raise Refused(errors.NOT_FOUND)
+    ad = check_found(await part_of(request, GatheredTouches).ads.put((ticket.business_id, ticket.ad_id)))
     return ticket, ad
 
 

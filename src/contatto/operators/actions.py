@@ -16,7 +16,7 @@ from contatto.kit import errors
 from contatto.kit.concurrency import FreshValues
 from contatto.kit.db.database import Database, acting
 from contatto.kit.db.tx import Tx, row_of
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import hash_secret, new_id, new_secret
 from contatto.kit.log import logger, where
 from contatto.kit.rate_limits import SharedLimit
@@ -248,9 +248,7 @@ def decide_admission(
             the limit of businesses; INVALID without a required reason.
     """
     tx.hold_key("admissions", operator.business_id)
-    admission = store.find_admission(tx, operator.business_id, business_id)
-    if admission is None:
-        raise Refused(errors.NOT_FOUND)
+    admission = check_found(store.find_admission(tx, operator.business_id, business_id))
     rules.check_decision(admission, state, reason)
     if state is AdmissionState.ADMITTED:
         _check_limit(tx, operator.business_id)
@@ -261,9 +259,7 @@ def decide_admission(
 
 def set_category(tx: Tx, operator: Operator, business_id: str, category: Category) -> None:
     """Correct the category of a business; NOT_FOUND for one that never asked."""
-    admission = store.find_admission(tx, operator.business_id, business_id)
-    if admission is None:
-        raise Refused(errors.NOT_FOUND)
+    admission = check_found(store.find_admission(tx, operator.business_id, business_id))
     store.save_admission(tx, replace(admission, category=category))
 
 
@@ -274,9 +270,7 @@ def leave_operator(tx: Tx, business_id: str, operator_id: str) -> None:
         Refused: NOT_FOUND; CONFLICT for a business that is not a member.
     """
     tx.hold_key("admissions", operator_id)
-    admission = store.find_admission(tx, operator_id, business_id)
-    if admission is None:
-        raise Refused(errors.NOT_FOUND)
+    admission = check_found(store.find_admission(tx, operator_id, business_id))
     if admission.state in (AdmissionState.REFUSED, AdmissionState.WITHDRAWN, AdmissionState.SUSPENDED):
         raise Refused(errors.CONFLICT, "Your business is not a member of this marketplace.")
     store.save_admission(tx, replace(admission, state=AdmissionState.WITHDRAWN, reason="", decided_at=tx.now))
@@ -304,18 +298,12 @@ def open_operator(tx: Tx, name: str, timezone: str, *, is_listed: bool = True) -
 
 def load_operator(tx: Tx, operator_id: str) -> Operator:
     """Return the operator of a tenant; NOT_FOUND for a business."""
-    operator = store.find_operator(tx, operator_id)
-    if operator is None:
-        raise Refused(errors.NOT_FOUND)
-    return operator
+    return check_found(store.find_operator(tx, operator_id))
 
 
 def load_placement(tx: Tx, operator: Operator, placement_id: str) -> Placement:
     """Return a placement of an operator; NOT_FOUND for one of another operator."""
-    placement = store.find_placement(tx, operator.business_id, placement_id)
-    if placement is None:
-        raise Refused(errors.NOT_FOUND)
-    return placement
+    return check_found(store.find_placement(tx, operator.business_id, placement_id))
 
 
 def add_placement(tx: Tx, operator: Operator, draft: Placement) -> Placement:
@@ -428,9 +416,7 @@ def decide_review(
     Raises:
         Refused: NOT_FOUND; INVALID for a refusal without a reason.
     """
-    review = store.find_review(tx, operator.business_id, ad_id, digest)
-    if review is None:
-        raise Refused(errors.NOT_FOUND)
+    review = check_found(store.find_review(tx, operator.business_id, ad_id, digest))
     if state is ReviewState.PENDING:
         raise Refused(errors.INVALID, "state: Approve or reject the ad.")
     rules.check_reason(reason, is_needed=state is ReviewState.REFUSED)
@@ -444,10 +430,7 @@ MOST_MICROS = 10**15
 
 def load_operator_balance(tx: Tx, operator: Operator, ad_account_id: str) -> Balance:
     """Return the balance of an ad account with an operator; NOT_FOUND for an account of no member."""
-    balance = store.find_operator_balance(tx, operator.business_id, ad_account_id)
-    if balance is None:
-        raise Refused(errors.NOT_FOUND)
-    return balance
+    return check_found(store.find_operator_balance(tx, operator.business_id, ad_account_id))
 
 
 def pay_in(tx: Tx, balance: Balance, timezone: str, amount_micros: int, note: str) -> Balance:

@@ -15,10 +15,9 @@ from contatto.accounts.model import Caller, Permission
 from contatto.accounts.store import find_business
 from contatto.ads.actions.edits import name_ads
 from contatto.ads.store import list_ads_by_number
-from contatto.kit import errors
 from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.form_fields import read_amount, read_whole, split_fault
 from contatto.kit.i18n import N_
 from contatto.kit.languages import currency_choices
@@ -333,9 +332,7 @@ async def _enter(
     require(caller, Permission.ADMINISTER)
 
     def enter(tx: Tx) -> None:
-        business = find_business(tx, caller.business_id)
-        if business is None:
-            raise Refused(errors.NOT_FOUND)
+        business = check_found(find_business(tx, caller.business_id))
         if isinstance(form, CodeForm):
             admission = actions.join_by_code(tx, form.code, business, form.category)
         else:

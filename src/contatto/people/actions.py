@@ -14,7 +14,7 @@ from contatto.accounts.model import BusinessId, Caller, Ended, FailedTries, Memb
 from contatto.accounts.rules import may_appoint, normal_email
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, purging, row_of
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import new_id
 from contatto.kit.languages import Translator
 from contatto.kit.rate_limits import SharedLimit
@@ -494,11 +494,10 @@ def switch_business(tx: Tx, caller: Caller, business_id: str, session: str, days
     if business_id == caller.business_id:
         return session
     workplaces = accounts_store.list_workplaces(tx, caller.user_id)
-    membership = next(
-        (membership for membership in workplaces if membership.business_id == business_id), None
+    membership = check_found(
+        next((membership for membership in workplaces if membership.business_id == business_id), None),
+        "You are not a member of this business.",
     )
-    if membership is None:
-        raise Refused(errors.NOT_FOUND, "You are not a member of this business.")
     member = accounts.load_member(tx, membership.business_id, membership.id)
     if member.deactivated_at is not None:
         raise Refused(errors.NOT_FOUND, "You are not a member of this business.")

@@ -38,7 +38,7 @@ from contatto.integrations.model import (
 from contatto.integrations.store import after_failure
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, row_of
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.model import Done, Failed, OutboundRequest, RequestState, Step
@@ -156,10 +156,10 @@ def load_signal_settings(tx: Tx, business_id: str, account_id: str) -> SignalSet
         Refused: NOT_FOUND, also for an account without settings.
     """
     account = load_outside_account(tx, business_id, account_id)
-    settings = store.find_signal_settings(tx, business_id, account.id)
-    if settings is None:
-        raise Refused(errors.NOT_FOUND, "Signals are off for this ad account. Turn them on first.")
-    return settings
+    return check_found(
+        store.find_signal_settings(tx, business_id, account.id),
+        "Signals are off for this ad account. Turn them on first.",
+    )
 
 
 def pause_signals(tx: Tx, settings: SignalSettings) -> None:
@@ -516,10 +516,10 @@ def load_signal(tx: Tx, settings: SignalSettings, signal_id: int) -> AdSignal:
     Raises:
         Refused: NOT_FOUND.
     """
-    signal = store.ledger.find(tx, settings.business_id, signal_id, settings.outside_account_id)
-    if signal is None:
-        raise Refused(errors.NOT_FOUND, "Signal not found.")
-    return signal
+    return check_found(
+        store.ledger.find(tx, settings.business_id, signal_id, settings.outside_account_id),
+        "Signal not found.",
+    )
 
 
 def resend_signal(

@@ -17,7 +17,7 @@ from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import after_failure
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, row_of
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.client import read_address
@@ -282,9 +282,7 @@ def ready_push(tx: Tx, business_id: str, push_id: int) -> tuple[Push, Subscripti
     Raises:
         Refused: NOT_FOUND; CONFLICT while it is being sent, or after its subscription ended.
     """
-    push = store.ledger.find(tx, business_id, push_id)
-    if push is None:
-        raise Refused(errors.NOT_FOUND, "Delivery not found.")
+    push = check_found(store.ledger.find(tx, business_id, push_id), "Delivery not found.")
     subscriptions = store.list_subscriptions_by_id(tx, business_id, {push.subscription_id})
     subscription = subscriptions.get(push.subscription_id)
     if subscription is None or subscription.ended_at is not None:

@@ -76,7 +76,7 @@ from contatto.channels.store import load_channel
 from contatto.forms.actions import find_published
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, row_of
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.form_fields import Faults
 from contatto.kit.i18n import N_
 from contatto.kit.ids import new_id, new_number
@@ -583,9 +583,7 @@ def create_ad(tx: Tx, business_id: str, new: NewAd, *, needs_review: bool = Fals
     ad_group = store.find_node(tx, AdGroup, business_id, id=new.ad_group_id)
     if ad_group is None or ad_group.status is NodeStatus.DELETED:
         raise Refused(errors.NOT_FOUND, _MISSING[AdGroup])
-    campaign = store.find_node(tx, Campaign, business_id, id=ad_group.campaign_id)
-    if campaign is None:
-        raise Refused(errors.NOT_FOUND)
+    campaign = check_found(store.find_node(tx, Campaign, business_id, id=ad_group.campaign_id))
     account = load_ad_account(tx, business_id, ad_group.ad_account_id)
     channel = find_channel(tx, business_id, new.channel_account_id or ad_group.channel_account_id)
     check_goal(ad_group.goal, load_facts(tx, account, channel, ad_group.countries))

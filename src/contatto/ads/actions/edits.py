@@ -88,7 +88,7 @@ from contatto.audiences.store import list_audiences
 from contatto.channels.model import ChannelAccount
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, row_of
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.form_fields import Faults, Typist, check_leap, read_amount
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.values import micros
@@ -196,15 +196,11 @@ def copy_node(
         for ad_group in reversed(ad_groups):  # the oldest first, so that the copies stand in the same order
             _copy_ad_group(tx, ad_group, new_campaign, needs_review=needs_review)
         return new_campaign
-    campaign = store.find_node(tx, Campaign, business_id, id=item.campaign_id)
-    if campaign is None:
-        raise Refused(errors.NOT_FOUND)
+    campaign = check_found(store.find_node(tx, Campaign, business_id, id=item.campaign_id))
     if isinstance(item, AdGroup):
         group = replace(item, name=name, status=NodeStatus.PAUSED)
         return _copy_ad_group(tx, group, campaign, needs_review=needs_review)
-    above = store.find_node(tx, AdGroup, business_id, id=item.ad_group_id)
-    if above is None:
-        raise Refused(errors.NOT_FOUND)
+    above = check_found(store.find_node(tx, AdGroup, business_id, id=item.ad_group_id))
     ad = replace(item, name=name, status=NodeStatus.PAUSED)
     return _copy_ad(tx, ad, (above, campaign), needs_review=needs_review)
 

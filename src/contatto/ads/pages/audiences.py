@@ -23,7 +23,7 @@ from contatto.channels.store import list_accounts
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.kit.ids import new_id
 from contatto.kit.languages import sorted_countries
@@ -254,7 +254,5 @@ async def delete_one_audience(request: Request, caller: FormCaller, number: str)
 
 def _find_audience(tx: Tx, caller: Caller, number: int) -> tuple[AdAccount, Audience]:
     """Return an audience of the business with its ad account."""
-    audience = store.find_audience(tx, caller.business_id, number=number)
-    if audience is None:
-        raise Refused(errors.NOT_FOUND)
+    audience = check_found(store.find_audience(tx, caller.business_id, number=number))
     return load_ad_account(tx, caller.business_id, audience.ad_account_id), audience

@@ -72,7 +72,7 @@ from contatto.forms.store import list_versions
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.form_fields import Faults, Leap, Typist, split_fault
 from contatto.kit.i18n import N_
 from contatto.kit.languages import Translator
@@ -466,9 +466,7 @@ def _after(refused: Refused, wrong: dict[str, str], typed: Typed, *, turn_on: bo
 
 
 def _load_campaign(tx: Tx, caller: Caller, number: str) -> tuple[Campaign, AdAccount]:
-    campaign = store.find_node(tx, Campaign, caller.business_id, number=number_of(number))
-    if campaign is None:
-        raise Refused(errors.NOT_FOUND)
+    campaign = check_found(store.find_node(tx, Campaign, caller.business_id, number=number_of(number)))
     return campaign, load_ad_account(tx, caller.business_id, campaign.ad_account_id)
 
 
@@ -613,10 +611,7 @@ async def _ad_form(
 
 
 def _load_ad_group(tx: Tx, caller: Caller, number: str) -> AdGroup:
-    group = store.find_node(tx, AdGroup, caller.business_id, number=number_of(number))
-    if group is None:
-        raise Refused(errors.NOT_FOUND)
-    return group
+    return check_found(store.find_node(tx, AdGroup, caller.business_id, number=number_of(number)))
 
 
 def ad_form_values(tx: Tx, group: AdGroup, channel: ChannelAccount) -> dict[str, Any]:

@@ -58,7 +58,7 @@ from contatto.ads.rules.tree import (
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.form_fields import Typist, split_faults
 from contatto.kit.i18n import N_
 from contatto.kit.idempotency import IdempotencyKey, answer_once
@@ -123,9 +123,7 @@ async def show_preview(request: Request, caller: PageCaller, number: str) -> HTM
     context = context_of(request)
 
     def work(tx: Tx) -> dict[str, Any]:
-        ad = store.find_node(tx, Ad, caller.business_id, number=number_of(number))
-        if ad is None:
-            raise Refused(errors.NOT_FOUND)
+        ad = check_found(store.find_node(tx, Ad, caller.business_id, number=number_of(number)))
         group = store.load_nodes(tx, AdGroup, caller.business_id, {ad.ad_group_id})[ad.ad_group_id]
         campaign = store.load_nodes(tx, Campaign, caller.business_id, {ad.campaign_id})[ad.campaign_id]
         account = find_channel(tx, caller.business_id, ad.channel_account_id)

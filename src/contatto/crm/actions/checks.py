@@ -36,7 +36,7 @@ from contatto.crm.store import events
 from contatto.integrations.model import ErasureState, TrialState
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, row_of
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbound.model import Done, Failed, Later, OutboundRequest, Outcome, RequestState
 from contatto.kit.outbound.queue import queue_request, send_again
@@ -88,9 +88,7 @@ def try_lead(tx: Tx, target: Target, lead_id: str) -> None:
     Raises:
         Refused: NOT_FOUND; CONFLICT when the CRM refuses access.
     """
-    lead = list_leads_by_id(tx, target.business_id, {lead_id}).get(lead_id)
-    if lead is None:
-        raise Refused(errors.NOT_FOUND, "Lead not found.")
+    lead = check_found(list_leads_by_id(tx, target.business_id, {lead_id}).get(lead_id), "Lead not found.")
     if target.state is crm.TargetState.DISCONNECTED:
         raise Refused(errors.CONFLICT, "This CRM no longer accepts our access. Reconnect it first.")
     events.save_trial(tx, target, lead.id)

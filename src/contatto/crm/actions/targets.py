@@ -45,7 +45,7 @@ from contatto.crm.store.events import crm_trials
 from contatto.integrations.model import ALERTED, Alarm, DeliveryState, Denied, LedgerCounts, count_ledger
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbound import model as outbound
@@ -192,10 +192,7 @@ def load_target(tx: Tx, business_id: str, number: int) -> Target:
     Raises:
         Refused: NOT_FOUND.
     """
-    target = store.find_target_by_number(tx, business_id, number)
-    if target is None:
-        raise Refused(errors.NOT_FOUND, "Connected CRM not found.")
-    return target
+    return check_found(store.find_target_by_number(tx, business_id, number), "Connected CRM not found.")
 
 
 def reconnect_target(
@@ -307,10 +304,9 @@ def load_delivery(tx: Tx, target: Target, delivery_id: int) -> crm.Delivery:
     Raises:
         Refused: NOT_FOUND.
     """
-    delivery = store.ledger.find(tx, target.business_id, delivery_id, target.id)
-    if delivery is None:
-        raise Refused(errors.NOT_FOUND, "Delivery not found.")
-    return delivery
+    return check_found(
+        store.ledger.find(tx, target.business_id, delivery_id, target.id), "Delivery not found."
+    )
 
 
 @dataclass(frozen=True, slots=True)

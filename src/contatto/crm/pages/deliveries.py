@@ -27,7 +27,7 @@ from contatto.integrations.model import DeliveryState, TrialState
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.values import brand_of
 from contatto.leads.model import STATUS_TEXTS, Lead, LeadStatus
@@ -438,10 +438,7 @@ async def _render_mapping(
 def _chosen(tx: Tx, business_id: str, leads: list[Lead], lead_id: str) -> Lead | None:
     if not lead_id:
         return leads[0] if leads else None
-    lead = list_leads_by_id(tx, business_id, {lead_id}).get(lead_id)
-    if lead is None:
-        raise Refused(errors.NOT_FOUND, "Lead not found.")
-    return lead
+    return check_found(list_leads_by_id(tx, business_id, {lead_id}).get(lead_id), "Lead not found.")
 
 
 def _field(target: Target, name: str) -> crm.CrmField | None:

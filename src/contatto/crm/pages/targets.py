@@ -30,7 +30,7 @@ from contatto.integrations.model import Alarm
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.i18n import N_
 from contatto.kit.ids import hash_secret
 from contatto.kit.outbound.model import RequestState
@@ -229,10 +229,10 @@ async def post_connect(
 
 
 def _connector(request: Request, name: str) -> CrmConnector:
-    connector = context_of(request).installation.ports[CrmPorts].connectors.get(name)
-    if connector is None:
-        raise Refused(errors.NOT_FOUND, "This version of Contatto does not support this CRM.")
-    return connector
+    return check_found(
+        context_of(request).installation.ports[CrmPorts].connectors.get(name),
+        "This version of Contatto does not support this CRM.",
+    )
 
 
 def _render_connect(

@@ -39,9 +39,8 @@ from contatto.delivery.rules import (
     measure_lift,
 )
 from contatto.delivery.store import list_charged_since, list_earned_since, list_trials
-from contatto.kit import errors
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import check_found
 from contatto.kit.values import micros
 from contatto.learning.columns import CLICK, CONVERSATION, LEAD, SPAM
 from contatto.learning.evaluation import (
@@ -104,9 +103,7 @@ def explain_decision(tx: Tx, business_id: str, nonce: int) -> Explanation:
     Raises:
         Refused: NOT_FOUND when the log does not have it any more.
     """
-    entry = store.find_decision(tx, business_id, nonce)
-    if entry is None:
-        raise Refused(errors.NOT_FOUND)
+    entry = check_found(store.find_decision(tx, business_id, nonce))
     record = read_record(entry.body)
     if Explanation(record, None).is_erased or not load_added(tx, business_id, record):
         return Explanation(record, None)

@@ -60,11 +60,10 @@ from contatto.delivery.rules import (
     trial_of,
 )
 from contatto.delivery.store import find_newest_version, list_models, list_states, load_model
-from contatto.kit import errors
 from contatto.kit.concurrency import FreshValues
 from contatto.kit.db.database import Database, acting
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import check_found
 from contatto.kit.ids import hash_secret, new_id, new_number
 from contatto.kit.log import logger, where
 from contatto.kit.runtime import freeze_new_objects
@@ -111,9 +110,7 @@ def load_snapshot(tx: Tx, business_id: str, cache: SnapshotCache | None = None) 
     Raises:
         Refused: NOT_FOUND.
     """
-    business = accounts.find_business(tx, BusinessId(business_id))
-    if business is None:
-        raise Refused(errors.NOT_FOUND)
+    business = check_found(accounts.find_business(tx, BusinessId(business_id)))
     cache = SnapshotCache() if cache is None else cache
     ad_accounts = accounts.list_ad_accounts(tx, business.id)
     channel_accounts = channels.list_accounts(tx, business_id)
@@ -745,11 +742,10 @@ async def serve_placement(
     Raises:
         Refused: NOT_FOUND when the operator has no placement of this name.
     """
-    placement = placement_of(market, request.placement)
-    if placement is None:
-        raise Refused(
-            errors.NOT_FOUND, "placement: Unknown placement. Give the id or name of one of your placements."
-        )
+    placement = check_found(
+        placement_of(market, request.placement),
+        "placement: Unknown placement. Give the id or name of one of your placements.",
+    )
     viewer = NOBODY
     if request.has_consent:
         viewer = server.name_id(placement.business_id, f"{_PSEUDONYM_PREFIX}{request.viewer_id}")

@@ -41,7 +41,7 @@ from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.statements import WorkBatcher
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import named_id
 from contatto.kit.values import is_unreadable
 from contatto.leads.model import Actor, Origin
@@ -351,9 +351,7 @@ def send_form(
     Raises Refused: NOT_FOUND; CANNOT_SEND, with the reason.
     """
     conversation = conversation_to_change(tx, actor.business_id, conversation_id)
-    account = channel_store.find_account(tx, actor.business_id, conversation.channel_account_id)
-    if account is None:
-        raise Refused(errors.NOT_FOUND)
+    account = check_found(channel_store.find_account(tx, actor.business_id, conversation.channel_account_id))
     is_ours = not CONNECTORS[account.platform].dialect.base_url
     headline = text_of(version.content, "headline", version.content.languages[0]) or version.name
     text = headline if is_ours else f"{headline}\n{address}"

@@ -48,7 +48,7 @@ from contatto.inbox.store.conversations import Move, append_receipt, receipt_row
 from contatto.inbox.store.desk import find_automatic, save_automatic
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, in_time
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.fair_queue import Turns
 from contatto.kit.ids import named_id
 from contatto.kit.outbound.model import (
@@ -118,9 +118,7 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
     sent = messages.find_message(tx, business_id, reply.id)
     if sent is not None:
         return sent
-    account = channel_store.find_account(tx, business_id, conversation.channel_account_id)
-    if account is None:
-        raise Refused(errors.NOT_FOUND)
+    account = check_found(channel_store.find_account(tx, business_id, conversation.channel_account_id))
     dialect = CONNECTORS[account.platform].dialect
     if reply.photo and not dialect.takes_photos:
         raise Refused(errors.CANNOT_SEND, "Photos are sent in the app of this channel.")
@@ -190,13 +188,9 @@ def ready_reply(tx: Tx, business_id: str, message_id: str) -> ChannelAccount:
 
     Raises Refused: NOT_FOUND; CANNOT_SEND, with the reason; CONFLICT when it did not fail (any more).
     """
-    send = messages.find_send(tx, business_id, message_id)
-    if send is None:
-        raise Refused(errors.NOT_FOUND)
+    send = check_found(messages.find_send(tx, business_id, message_id))
     conversation = threads.conversation_to_change(tx, business_id, send.conversation_id)
-    account = channel_store.find_account(tx, business_id, send.channel_account_id)
-    if account is None:
-        raise Refused(errors.NOT_FOUND)
+    account = check_found(channel_store.find_account(tx, business_id, send.channel_account_id))
     _check_window(tx, account, conversation)
     if not messages.record_send(tx, send, SendState.DUE, expected=messages.STOPPED):
         raise Refused(errors.CONFLICT, "This message is being sent, or was already delivered.")

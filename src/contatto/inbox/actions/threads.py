@@ -30,7 +30,7 @@ from contatto.inbox.store.conversations import list_conversations_to_move
 from contatto.kit import errors
 from contatto.kit.api_types import Answer
 from contatto.kit.db.tx import Tx, in_time
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.outbox import emit
 from contatto.leads.actions import records as leads
@@ -57,10 +57,7 @@ from contatto.subscriptions import actions as pushes
 
 def owned_conversation(tx: Tx, business_id: str, conversation_id: str) -> Conversation:
     """Return a conversation of the business. Raises Refused: NOT_FOUND."""
-    conversation = conversations.find_conversation(tx, business_id, conversation_id)
-    if conversation is None:
-        raise Refused(errors.NOT_FOUND)
-    return conversation
+    return check_found(conversations.find_conversation(tx, business_id, conversation_id))
 
 
 def conversation_to_change(tx: Tx, business_id: str, conversation_id: str) -> Conversation:

@@ -49,7 +49,7 @@ from contatto.kit.api_types import (
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import new_id
 from contatto.kit.untrusted_files import PICTURE_LIMIT
 from contatto.kit.values import micros
@@ -476,9 +476,7 @@ async def send_media(request: Request) -> Response:
             raise Refused(errors.LINK_EXPIRED, "The access token that asked for it was revoked.")
         return find_photo_body(tx, business_id, digest)
 
-    photo = await context.db.read(load)
-    if photo is None:
-        raise Refused(errors.NOT_FOUND, "There is no such picture any more.")
+    photo = check_found(await context.db.read(load), "There is no such picture any more.")
     media_type, picture = photo
     return Response(picture, media_type=media_type, headers=_SAFE)
 

@@ -65,7 +65,7 @@ from contatto.inbox.store.messages import find_message, find_photo_body
 from contatto.kit import errors
 from contatto.kit.api_types import json_answer, read_body
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.languages import LANGUAGES, translator_for
 from contatto.kit.rate_limits import client_network
 from contatto.kit.uploads import picture_answer
@@ -277,9 +277,10 @@ async def show_form(request: Request) -> HTMLResponse:
     """Return the sheet alone, in another language."""
     account, visitor = await chat_visitor(request)
     number = _number_of(request.path_params["page_id"])
-    opened = await part_of(request, GatheredSheets).sheets.put(Opening(account, visitor, number))
-    if opened is None:
-        raise Refused(errors.NOT_FOUND, "Form not found.")
+    opened = check_found(
+        await part_of(request, GatheredSheets).sheets.put(Opening(account, visitor, number)),
+        "Form not found.",
+    )
     version, prefill = opened
     reader = SheetReader(account, visitor, prefill)
     return HTMLResponse(
@@ -355,10 +356,7 @@ async def read_sent(request: Request) -> SentForm:
 
 
 def _number_of(page_id: str) -> int:
-    number = read_number(page_id)
-    if number is None:
-        raise Refused(errors.NOT_FOUND, "Form not found.")
-    return number
+    return check_found(read_number(page_id), "Form not found.")
 
 
 routes = [
@@ -376,9 +374,7 @@ async def show_photo(request: Request, business_id: str, conversation_id: str, m
             return None
         return find_photo_body(tx, business_id, message.photo)
 
-    photo = await context_of(request).db.read(load)
-    if photo is None:
-        raise Refused(errors.NOT_FOUND, "Photo not found.")
+    photo = check_found(await context_of(request).db.read(load), "Photo not found.")
     return picture_answer(*photo, cache="no-store")
 
 
@@ -549,19 +545,16 @@ def _open_link(request: Request, token: str) -> tuple[Context, FormLink]:
 def _linked(tx: Tx, link: FormLink, token: str) -> tuple[SheetReader, FormVersion]:
     """Return the form of a link, and its reader, who sees no details: the link may be passed on."""
     conversation = owned_conversation(tx, link.business_id, link.conversation_id)
-    account = find_account(tx, link.business_id, conversation.channel_account_id)
-    if account is None:
-        raise Refused(errors.NOT_FOUND, "Form not found.")
+    account = check_found(
+        find_account(tx, link.business_id, conversation.channel_account_id), "Form not found."
+    )
     version = _published(tx, link.business_id, str(link.number))
     prefill = Prefill(bookings=find_bookings(tx, version))
     return SheetReader(account, link.conversation_id, prefill, base=f"/form/{token}"), version
 
 
 def _published(tx: Tx, business_id: str, page_id: str) -> FormVersion:
-    version = find_published(tx, business_id, page_id)
-    if version is None:
-        raise Refused(errors.NOT_FOUND, "Form not found.")
-    return version
+    return check_found(find_published(tx, business_id, page_id), "Form not found.")
 
 
 KEYWORD_ROWS: Final = 6
@@ -579,9 +572,7 @@ async def show_first(request: Request, caller: PageCaller, account_id: str) -> H
     context = context_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
-        account = find_account(tx, caller.business_id, account_id)
-        if account is None:
-            raise Refused(errors.NOT_FOUND)
+        account = check_found(find_account(tx, caller.business_id, account_id))
         saved = find_automatic(tx, caller.business_id, account_id)
         # automatic messages of another platform are unknown here, unless they were written here
         is_own = account.platform is Platform.WEBCHAT

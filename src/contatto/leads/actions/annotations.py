@@ -14,7 +14,7 @@ from contatto.capture.model import Field
 from contatto.channels.store import list_accounts
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, row_of
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
@@ -275,9 +275,7 @@ def change_view(tx: Tx, actor: Actor, view_id: str, change: ViewChange) -> None:
     Raises Refused: NOT_FOUND; FORBIDDEN for the view of somebody else.
     """
     views = records.list_views(tx, actor.business_id, actor.member_id)
-    view = next((view for view in views if view.id == view_id), None)
-    if view is None:
-        raise Refused(errors.NOT_FOUND, "View not found.")
+    view = check_found(next((view for view in views if view.id == view_id), None), "View not found.")
     if change in ("pin", "unpin"):
         tx.change(lead_views, actor.business_id, view.id, is_pinned=change == "pin")
     elif view.member_id != actor.member_id:

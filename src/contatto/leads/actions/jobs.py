@@ -13,7 +13,7 @@ from contatto.accounts.store import list_businesses
 from contatto.kit import errors
 from contatto.kit.background import PeriodicStudy, Study
 from contatto.kit.db.tx import Tx, in_time, rows_of
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger
@@ -167,9 +167,7 @@ def undo_job(tx: Tx, actor: Actor, job_id: str) -> LeadJob:
 
     Raises Refused: NOT_FOUND; CONFLICT when the job still runs, was undone, or cannot be.
     """
-    job = store.find_job(tx, actor.business_id, job_id)
-    if job is None:
-        raise Refused(errors.NOT_FOUND, "Task not found.")
+    job = check_found(store.find_job(tx, actor.business_id, job_id), "Task not found.")
     if job.kind is JobKind.ERASE:
         raise Refused(errors.CONFLICT, "Erasing cannot be undone, because no data is left.")
     if not job.has_ended or job.undone_by or job.kind is JobKind.UNDO:

@@ -21,7 +21,7 @@ from contatto.channels.store import list_accounts
 from contatto.kit import errors
 from contatto.kit.api_types import json_answer
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.form_fields import split_fault
 from contatto.kit.i18n import N_, read_lazy_text
 from contatto.kit.ids import new_id
@@ -258,9 +258,7 @@ async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLRes
     context, words = context_of(request), translator_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
-        job = find_job(tx, caller.business_id, job_id)
-        if job is None:
-            raise Refused(errors.NOT_FOUND, "Task not found.")
+        job = check_found(find_job(tx, caller.business_id, job_id), "Task not found.")
         skipped = [
             {"lead_id": item.lead_id, "reason": read_lazy_text(item.reason).in_language(words)}
             for item in list_told(tx, caller.business_id, job_id)

@@ -17,7 +17,7 @@ from contatto.channels import store as channels
 from contatto.channels.model import Platform
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.exports import ExportFormat, ExportJob, ExportKind, queue_export
 from contatto.kit.log import logger
 from contatto.kit.table_export import csv_lines
@@ -546,9 +546,7 @@ class ConversionTrace:
 
 def trace_conversion(tx: Tx, business_id: str, conversion_id: int) -> ConversionTrace:
     """Explain the credit of a conversion."""
-    attribution = store.find_conversion(tx, business_id, conversion_id)
-    if attribution is None:
-        raise Refused(errors.NOT_FOUND, "Conversion not found.")
+    attribution = check_found(store.find_conversion(tx, business_id, conversion_id), "Conversion not found.")
     touches, broken = list_touches_ever(tx, business_id, attribution.person_id, MOST_TOUCHES)
     fields = {name: getattr(attribution, name) for name in Conversion.__dataclass_fields__}
     judged_touches = judge_touches(touches, Conversion(**fields))

@@ -14,7 +14,7 @@ from contatto.accounts.auth import PageCaller, contact_reads_of, may, page_route
 from contatto.accounts.model import BusinessId, Permission, ReadAudit
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.values import PageNumber, WindowDays, from_micros, micros, read_number
 from contatto.measurement.model import AttributionPolicy, ConversionKind, Goal, MeasuredAd, TouchKind
 from contatto.measurement.store import list_measured_ads
@@ -130,9 +130,7 @@ class TouchRow:
 @router.get("/reports/conversions/{conversion_id}", Permission.READ_REPORTS, ReadAudit.EACH)
 async def show_conversion(request: Request, caller: PageCaller, conversion_id: str) -> HTMLResponse:
     """Show all touches of the person, with their verdicts."""
-    number = read_number(conversion_id)
-    if number is None:
-        raise Refused(errors.NOT_FOUND, "Conversion not found.")
+    number = check_found(read_number(conversion_id), "Conversion not found.")
     context = context_of(request)
     # It may read files, so it is a long read.
     trace = await context.db.read_long(lambda tx: trace_conversion(tx, caller.business_id, number))
