@@ -163,7 +163,7 @@ def test_an_older_value_that_is_no_longer_offered_stays_when_the_rest_is_correct
 
     def correct(tx: Tx) -> None:
         made = actions.add_ad_account(tx, of, NEW)
-        store.record_ad_account(tx, of, made.id, currency="DEM", timezone="UTC")
+        tx.change(store.ad_accounts, of, made.id, currency="DEM", timezone="UTC")
         older = store.find_ad_account(tx, of, made.id)
         assert older is not None
         actions.correct_ad_account(tx, older, NewAdAccount("Renamed", "SG", "DEM", "UTC"))

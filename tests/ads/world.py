@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from contatto.accounts import actions as accounts
 from contatto.accounts.model import AdAccount, Business
-from contatto.accounts.store import record_ad_account
+from contatto.accounts.store import ad_accounts
 from contatto.ads.actions.campaigns import (
     NewAd,
     NewAdGroup,
@@ -69,7 +69,7 @@ def add_world(
     business = accounts.create_business(tx, "Kopi and Co")
     new = accounts.NewAdAccount("Main", ad_country, "SGD", zones_of(ad_country)[0])
     made = accounts.add_ad_account(tx, business.id, new)
-    record_ad_account(tx, business.id, made.id, timezone=timezone)  # a test names a zone by its rules
+    tx.change(ad_accounts, business.id, made.id, timezone=timezone)  # a test names a zone by its rules
     ad_account = replace(made, timezone=timezone)
     channel = add_channel(tx, business.id, channel_country)
     if capture_on:

@@ -33,10 +33,8 @@ def test_a_message_is_sealed_as_in_the_example_of_the_standard() -> None:
     private = int.from_bytes(from_base64url("yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw"))
     browser = PushEndpoint(
         "https://push.example.net/push/JzLQ3raZJfFBR0aqvOMsLrt54w4rJUsV",
-        from_base64url(
-            "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"
-        ),
-        from_base64url("BTBZMqHH6r4Tts7J_aSIgg"),
+        "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
+        "BTBZMqHH6r4Tts7J_aSIgg",
     )
     chance = MessageKey(
         ec.derive_private_key(private, ec.SECP256R1()), from_base64url("DGv6ra1nlYgDCS1FRnbzlw")

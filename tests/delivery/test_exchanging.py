@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.accounts.store import record_ad_account
+from contatto.accounts.store import ad_accounts
 from contatto.ads.store import record_node
 from contatto.delivery import rules, store
 from contatto.delivery.actions.ledger import load_added, read_record
@@ -152,7 +152,7 @@ def test_who_is_suspended_blocked_or_of_another_category_does_not_compete(market
 
 def test_ad_accounts_in_another_currency_do_not_compete(market: Marketplace) -> None:
     of = market.worlds[0]
-    market.db.write_now(lambda tx: record_ad_account(tx, of.business.id, of.ad_account.id, currency="USD"))
+    market.db.write_now(lambda tx: tx.change(ad_accounts, of.business.id, of.ad_account.id, currency="USD"))
     assert {market.owner_of(each) for each in market.ask(8)} == {1}
     assert set(records(market, 0)[-1].left_out.values()) == {Hurdle.CURRENCY.value}
 

@@ -86,7 +86,7 @@ def test_among_few_viewers_nobody_is_found() -> None:
 def test_places_and_systems_leave_out_who_was_last_elsewhere(
     spec: dict[str, Any], country: str, device: str, is_in: bool
 ) -> None:
-    asked = LookalikeSpec(LookalikeSize.BROAD, with_source=False, **spec)
+    asked = LookalikeSpec(audience_size=LookalikeSize.BROAD, **spec)
     assert LookalikeFilter(asked).takes(country, device) is is_in
 
 

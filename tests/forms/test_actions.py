@@ -224,7 +224,7 @@ def test_a_known_address_of_another_person_is_neither_dropped_nor_taken_for_thei
     first = submit(database, version)
     second = submit(database, version, person_id="p2", conversation_id="conversation-2")
     assert second.lead_id != first.lead_id
-    twin = database.read_now(lambda tx: listing.list_twins(tx, business_id, [first.lead_id]))
+    twin = database.read_now(lambda tx: listing.list_twins(tx, business_id, first.lead_id))
     assert [each.id for each in twin] == [second.lead_id]
 
 

@@ -125,7 +125,7 @@ def test_two_persons_with_one_number_stay_two_leads_and_know_of_each_other(
     assert two
     assert other
     twins = [
-        database.read_now(lambda tx, of=of: listing.list_twins(tx, business_id, [of.id]))
+        database.read_now(lambda tx, of=of: listing.list_twins(tx, business_id, of.id))
         for of in (one, two, other)
     ]
     assert twins == [[two], [one], []]
@@ -285,7 +285,7 @@ def test_another_business_can_neither_see_nor_change_a_lead(database: Database, 
             listing.list_contact_points(tx, "other", {lead.id})[lead.id],
             store.list_evidence_of_lead(tx, "other", lead.id),
             store.list_history(tx, "other", lead.id),
-            listing.list_twins(tx, "other", [lead.id]),
+            listing.list_twins(tx, "other", lead.id),
         ]
 
     assert database.read_now(look) == [None, None, None, {}, [], 0, [], [], [], []]

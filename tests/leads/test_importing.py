@@ -16,11 +16,11 @@ from contatto.kit.db.tx import FixedClock
 from contatto.kit.errors import Refused
 from contatto.kit.languages import sorted_countries, translator_for
 from contatto.kit.table_export import write_sheet
-from contatto.leads.actions.importing import plan_import
 from contatto.leads.actions.jobs import (
     keep_import_draft,
     load_import_draft,
     load_rejects,
+    plan_import,
     purge_imports,
     start_job,
     undo_job,

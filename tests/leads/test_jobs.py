@@ -13,7 +13,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import read_lazy_text
 from contatto.kit.outbox import events
 from contatto.leads.actions import jobs
-from contatto.leads.actions.importing import foresee_import, plan_import
+from contatto.leads.actions.jobs import foresee_import, plan_import
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model import Actor, JobKind, JobPlan, LeadJob, LeadJobMoved, LeadJobState, LeadStatus
 from contatto.leads.rules.importing import read_columns, read_sheet

@@ -142,7 +142,7 @@ def test_the_kept_lead_has_all_of_both_and_the_picked_fields(database: Database)
         assert len(list_tasks(tx, business_id, one.id)) == 2
         labels = list_labels_of(tx, business_id, [one.id])[one.id]
         assert [label.name for label in labels] == ["both", "Mei", "Mei Lin"]
-        assert listing.list_twins(tx, business_id, [one.id]) == []
+        assert listing.list_twins(tx, business_id, one.id) == []
         assert listing.list_leads_by_id(tx, business_id, {other.id}) == {other.id: lead}
 
     database.read_now(look)

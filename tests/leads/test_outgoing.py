@@ -18,7 +18,7 @@ from contatto.forms.model import FormSubmitted, QuestionKind
 from contatto.forms.rules.views import form_table
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.leads.actions.annotations import change_contact_point, mark_contact_wrong
+from contatto.leads.actions.annotations import change_contact_point, mark_contact
 from contatto.leads.model import Actor, LeadCaptured, LeadSource
 from contatto.leads.pages.bulk import table_rows
 from contatto.leads.rules.records import chat_data
@@ -61,7 +61,7 @@ class Case:
             for point in list_contact_points(tx, self.business_id, {self.lead.id})[self.lead.id]
             if point.value == WRONG
         )
-        mark_contact_wrong(tx, self.actor, self.lead.id, self.wrong.id, WRONG, is_wrong=True)
+        mark_contact(tx, self.actor, self.lead.id, self.wrong.id, WRONG, "wrong")
 
 
 @pytest.fixture

@@ -78,6 +78,15 @@ def test_a_number_that_is_wrong_is_the_main_one_no_more_and_calls_nobody(house: 
     assert shown(page) == [(PHONE, "Main"), ("+6592223333", "")]
 
 
+def test_a_wrong_number_that_becomes_the_main_one_counts_for_filters_again(house: House) -> None:
+    lead_id = a_lead(house, PHONE)
+    path = f"/leads/{lead_id}/points/{point_of(house.client.get(f'/leads/{lead_id}').text, PHONE)}"
+    post(house, path, do="wrong", seen=PHONE)
+    assert lead_id not in house.client.get("/leads/rows?has=phone").text
+    assert post(house, path, do="main", seen=PHONE)[0] == 200
+    assert lead_id in house.client.get("/leads/rows?has=phone").text
+
+
 def test_a_detail_is_corrected_and_chosen_as_the_main_one_and_the_history_says_so(house: House) -> None:
     lead_id = a_lead(house, PHONE, MAIL)
     page = house.client.get(f"/leads/{lead_id}").text

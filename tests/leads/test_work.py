@@ -19,8 +19,7 @@ from contatto.leads.actions.annotations import (
     finish_task,
     keep_view,
     label_lead,
-    remove_note,
-    remove_task,
+    remove_work,
     unlabel_lead,
 )
 from contatto.leads.actions.records import delete_lead
@@ -99,10 +98,10 @@ def test_the_second_of_two_who_edit_a_note_is_told_and_the_first_text_stays(
     with pytest.raises(Refused, match="Somebody else changed this note"):
         database.write_now(lambda tx: edit_note(tx, actor, seen, "calls after 7"))
     with pytest.raises(Refused, match="Somebody else changed this note"):
-        database.write_now(lambda tx: remove_note(tx, actor, seen))
+        database.write_now(lambda tx: remove_work(tx, actor, seen))
     [note] = database.read_now(lambda tx: list_notes(tx, actor.business_id, lead.id))
     assert (note.text, note.revision) == ("calls after 6", 1)
-    database.write_now(lambda tx: remove_note(tx, actor, note))
+    database.write_now(lambda tx: remove_work(tx, actor, note))
     assert database.read_now(lambda tx: list_notes(tx, actor.business_id, lead.id)) == []
 
 
@@ -126,7 +125,7 @@ def test_a_task_is_done_once_and_can_be_opened_again(database: Database, actor: 
     database.write_now(lambda tx: finish_task(tx, actor, task, is_done=False))
     [again] = database.read_now(lambda tx: list_tasks(tx, actor.business_id, lead.id))
     assert (again.done_at, again.revision) == (None, 2)
-    database.write_now(lambda tx: remove_task(tx, actor, again))
+    database.write_now(lambda tx: remove_work(tx, actor, again))
     assert database.read_now(lambda tx: list_tasks(tx, actor.business_id, lead.id)) == []
 
 

@@ -11,7 +11,6 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.people import actions
-from contatto.people.model import Newcomer
 from tests import make
 from tests.journeys.running import EMAIL, PASSWORD, House
 from tests.mailbox import Mailbox, text_of
@@ -143,9 +142,8 @@ def test_an_invitation_ends(database: Database, clock: FixedClock, how: str) -> 
     if how == "expired":
         clock.advance(days=7)
     token = path.rpartition("/")[2]
-    newcomer = Newcomer("Mei", "a hash")
     with nothing_changes(database), pytest.raises(Refused, match="link_over"):
-        database.write_now(lambda tx: actions.accept_invitation(tx, token, newcomer, None))
+        database.write_now(lambda tx: actions.accept_invitation(tx, token, "Mei", "a hash", None))
 
 
 def test_who_may_not_give_a_role_does_not_invite_to_it(silent_house: House) -> None:

@@ -17,7 +17,6 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret
 from contatto.people import actions, rules
-from contatto.people.model import Newcomer
 from tests import make
 from tests.examples import examples
 
@@ -124,8 +123,8 @@ class Play:
 
     def join(self, tokens: list[str], number: int, word: str, account: User | None) -> Member:
         token = tokens[-1 - number % len(tokens)] if tokens else ""
-        newcomer = Newcomer("Mei", "" if account else self.hash_of(word))
-        return actions.accept_invitation(self.tx, token, newcomer, account, sends_mail=self.sends_mail)
+        hashed = "" if account else self.hash_of(word)
+        return actions.accept_invitation(self.tx, token, "Mei", hashed, account, sends_mail=self.sends_mail)
 
     def mei_joins(self, _: Rival, number: int) -> None:
         self.join(self.mailed, number, MEI, None)

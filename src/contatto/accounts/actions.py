@@ -179,7 +179,7 @@ def set_member_role(tx: Tx, member: Member, role: Role, caller: Caller | None = 
     if role is member.role:
         return Ended(0, 0)
     _keep_an_owner(tx, member, role)
-    store.record_member(tx, member.business_id, member.id, role=role)
+    tx.change(members, member.business_id, member.id, role=role)
     store.record_access_changed(tx, member.user_id)
     keeps_access = ROLE_PERMISSIONS[role] >= ROLE_PERMISSIONS[member.role]
     return _end_access(tx, member, keep_tokens=keeps_access)
@@ -194,7 +194,7 @@ def deactivate_member(tx: Tx, member: Member, caller: Caller | None = None) -> E
     _check_appointment(caller, member.role, member.role)
     _keep_an_owner(tx, member, None)
     if member.deactivated_at is None:
-        store.record_member(tx, member.business_id, member.id, deactivated_at=tx.now)
+        tx.change(members, member.business_id, member.id, deactivated_at=tx.now)
         store.record_access_changed(tx, member.user_id)
     return _end_access(tx, member)
 
@@ -206,7 +206,7 @@ def reactivate_member(tx: Tx, member: Member, caller: Caller | None = None) -> N
         Refused: FORBIDDEN, when the caller may not.
     """
     _check_appointment(caller, member.role, member.role)
-    store.record_member(tx, member.business_id, member.id, deactivated_at=None)
+    tx.change(members, member.business_id, member.id, deactivated_at=None)
     store.record_access_changed(tx, member.user_id)
 
 
@@ -261,7 +261,7 @@ def change_profile(tx: Tx, caller: Caller, name: str, language: str, timezone: s
     if timezone:
         rules.check_timezone(timezone)
     store.record_user(tx, caller.user_id, language=language, timezone=timezone)
-    store.record_member(tx, caller.business_id, caller.subject_id, display_name=name)
+    tx.change(members, caller.business_id, caller.subject_id, display_name=name)
 
 
 def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAccount:
@@ -283,7 +283,7 @@ def correct_ad_account(tx: Tx, account: AdAccount, new: NewAdAccount) -> None:
     """Update an ad account; INVALID as for a new one."""
     tx.hold_key("ad accounts", account.business_id)
     checked = _checked(tx, account.business_id, new, account)
-    store.record_ad_account(tx, account.business_id, account.id, **checked)
+    tx.change(ad_accounts, account.business_id, account.id, **checked)
 
 
 def _checked(
@@ -303,7 +303,7 @@ def open_session(
     ``failed`` are attempts from elsewhere to report to the member, ``browser`` is the user agent.
     """
     token = new_secret("session")
-    store.record_member(tx, member.business_id, member.id, last_login_at=tx.now)
+    tx.change(members, member.business_id, member.id, last_login_at=tx.now)
     row = {
         "token_hash": hash_secret(token),
         "id": new_id(),

@@ -10,9 +10,21 @@ from contatto.accounts.model import AdAccount, ApiToken, AuthCode, Business, Bus
 
 # isort: split
 from contatto.accounts.model import KeptPage, Member, Permission, Role, Session, User, Workplace
-from contatto.accounts.rules import ROLE_PERMISSIONS
+from contatto.accounts.rules import is_able
 from contatto.kit.db.statements import PreparedQuery
-from contatto.kit.db.tx import Choice, Tx, Words, instant, key, metadata, row_of, sealed, tenant, text
+from contatto.kit.db.tx import (
+    Choice,
+    Tx,
+    Words,
+    instant,
+    key,
+    metadata,
+    row_of,
+    rows_of,
+    sealed,
+    tenant,
+    text,
+)
 
 businesses = sa.Table(
     "businesses",
@@ -229,23 +241,13 @@ def list_workplaces(tx: Tx, user_id: str) -> list[Workplace]:
 
 def list_able_members(tx: Tx, business_id: BusinessId, permission: Permission) -> list[Member]:
     """List the active members with a permission, such as for an assignment."""
-    return [
-        member
-        for member in list_members(tx, business_id)
-        if member.deactivated_at is None and permission in ROLE_PERMISSIONS[member.role]
-    ]
+    return [member for member in list_members(tx, business_id) if is_able(member, permission)]
 
 
 def count_owners(tx: Tx, business_id: BusinessId) -> int:
     """Count the active owners."""
     owners = members.c.business_id == business_id, members.c.role == Role.OWNER
     return int(tx.scalar(sa.select(sa.func.count()).where(*owners, members.c.deactivated_at.is_(None))))
-
-
-def record_member(tx: Tx, business_id: BusinessId, member_id: str, **values: Any) -> None:
-    """Update the row of a member."""
-    statement = sa.update(members).where(members.c.business_id == business_id, members.c.id == member_id)
-    tx.execute(statement.values(**values))
 
 
 _memberships = members.alias("other")
@@ -312,9 +314,8 @@ def delete_member_sessions(
     tx: Tx, business_id: BusinessId, member_id: str, but: str = "", only: str = ""
 ) -> int:
     """Delete a member's sessions, except the hash ``but`` or only the id ``only``; return their number."""
-    conditions = sessions.c.business_id == business_id, sessions.c.member_id == member_id
-    one = [sessions.c.id == only] if only else []
-    return tx.execute(sessions.delete().where(*conditions, sessions.c.token_hash != but, *one)).rowcount
+    chosen = rows_of(sessions, business_id, member_id=member_id, **({"id": only} if only else {}))
+    return tx.execute(sessions.delete().where(*chosen, sessions.c.token_hash != but)).rowcount
 
 
 def find_failed_tries(tx: Tx, business_id: BusinessId, token_hash: str) -> FailedTries | None:
@@ -346,12 +347,8 @@ def delete_auth_code(tx: Tx, code_hash: str) -> bool:
 
 
 def has_confirmed_term(tx: Tx, business_id: BusinessId, ad_account_id: str, term_type: str) -> bool:
-    is_account = (
-        confirmed_terms.c.business_id == business_id,
-        confirmed_terms.c.ad_account_id == ad_account_id,
-    )
-    statement = sa.select(confirmed_terms.c.at).where(*is_account, confirmed_terms.c.term_type == term_type)
-    return tx.execute(statement).first() is not None
+    term = rows_of(confirmed_terms, business_id, ad_account_id=ad_account_id, term_type=term_type)
+    return tx.execute(sa.select(confirmed_terms.c.at).where(*term)).first() is not None
 
 
 def list_tokens(tx: Tx, business_id: BusinessId) -> list[ApiToken]:
@@ -374,14 +371,10 @@ def mark_token_used(tx: Tx, token_id: str, before: datetime) -> None:
 
 def record_tokens_ended(tx: Tx, business_id: BusinessId, member_id: str) -> int:
     """Revoke the tokens that a member made, and delete their auth codes; return the number of tokens."""
-    codes = auth_codes.c.business_id == business_id, auth_codes.c.made_by == member_id
-    tx.execute(auth_codes.delete().where(*codes))
-    statement = sa.update(api_tokens).where(
-        api_tokens.c.business_id == business_id,
-        api_tokens.c.made_by == member_id,
-        api_tokens.c.revoked_at.is_(None),
-    )
-    return tx.execute(statement.values(revoked_at=tx.now)).rowcount
+    tx.delete(auth_codes, business_id, made_by=member_id)
+    own = rows_of(api_tokens, business_id, made_by=member_id)
+    live = sa.update(api_tokens).where(*own, api_tokens.c.revoked_at.is_(None))
+    return tx.execute(live.values(revoked_at=tx.now)).rowcount
 
 
 _OF_BUSINESS: Final = sa.select(ad_accounts).where(ad_accounts.c.business_id == sa.bindparam("of"))
@@ -392,21 +385,15 @@ def list_ad_accounts(tx: Tx, business_id: BusinessId) -> list[AdAccount]:
     return _AD_ACCOUNTS.list(tx, {"of": business_id})
 
 
-def record_ad_account(tx: Tx, business_id: BusinessId, ad_account_id: str, **values: Any) -> None:
-    """Update the row of an ad account."""
-    conditions = ad_accounts.c.business_id == business_id, ad_accounts.c.id == ad_account_id
-    tx.execute(sa.update(ad_accounts).where(*conditions).values(**values))
-
-
 def find_ad_account(tx: Tx, business_id: BusinessId, ad_account_id: str) -> AdAccount | None:
-    in_business = ad_accounts.c.business_id == business_id
-    return tx.find(AdAccount, sa.select(ad_accounts).where(in_business, ad_accounts.c.id == ad_account_id))
+    return tx.find(
+        AdAccount, sa.select(ad_accounts).where(*rows_of(ad_accounts, business_id, id=ad_account_id))
+    )
 
 
 def find_ad_account_by_number(tx: Tx, business_id: BusinessId, number: int) -> AdAccount | None:
     """Find an ad account by the API's ``advertiser_id``."""
-    in_business = ad_accounts.c.business_id == business_id
-    return tx.find(AdAccount, sa.select(ad_accounts).where(in_business, ad_accounts.c.number == number))
+    return tx.find(AdAccount, sa.select(ad_accounts).where(*rows_of(ad_accounts, business_id, number=number)))
 
 
 def save_kept_page(tx: Tx, page: KeptPage) -> None:
@@ -416,8 +403,7 @@ def save_kept_page(tx: Tx, page: KeptPage) -> None:
 
 
 def find_kept_page(tx: Tx, business_id: str, page_id: str) -> KeptPage | None:
-    in_business = kept_pages.c.business_id == business_id
-    return tx.find(KeptPage, sa.select(kept_pages).where(in_business, kept_pages.c.id == page_id))
+    return tx.find(KeptPage, sa.select(kept_pages).where(*rows_of(kept_pages, business_id, id=page_id)))
 
 
 def delete_older_pages(tx: Tx, business_id: str, member_id: str, most: int) -> None:

@@ -59,7 +59,6 @@ from contatto.kit.outbound.model import (
 )
 from contatto.kit.outbound.queue import OutboundKind, queue_request
 from contatto.kit.outbox import emit
-from contatto.kit.values import from_base64url
 from contatto.kit.vault import Vault
 from contatto.leads.model import LeadCaptured, WorkAssigned
 from contatto.leads.store.records import list_due_tasks
@@ -238,38 +237,23 @@ class PushMessage(msgspec.Struct, frozen=True):
     tag: str
 
 
-@dataclass(frozen=True, slots=True)
-class PushSubscription:
-    """Push subscription as a browser sends it; key and secret are in base64url."""
-
-    endpoint: str
-    public_key: str
-    secret: str
-    user_agent: str
-
-
 def vapid_key_of(vault: Vault) -> ec.EllipticCurvePrivateKey:
     """Derive the installation's VAPID key; browsers are bound to it, so no rotation changes it."""
     return web_push.vapid_key(vault.derivation_key("web-push"))
 
 
 def register_browser(
-    tx: Tx, caller: Caller, subscription: PushSubscription, allowed: Collection[str]
+    tx: Tx, caller: Caller, browser: PushEndpoint, user_agent: str, allowed: Collection[str]
 ) -> PushBrowser:
     """Register a browser for a member's push alerts, and remove it from all other users.
 
     Raises:
-        Refused: INVALID for a malformed subscription, or a forbidden address.
+        Refused: INVALID for a malformed endpoint, or a forbidden address.
     """
     try:
-        read_address(subscription.endpoint[: URL_LIMIT + 1], allowed)
-        browser = PushEndpoint(
-            subscription.endpoint,
-            from_base64url(subscription.public_key),
-            from_base64url(subscription.secret),
-        )
+        read_address(browser.endpoint[: URL_LIMIT + 1], allowed)
         web_push.check_browser(browser)
-        fits = len(subscription.endpoint) <= URL_LIMIT and subscription.endpoint.isascii()
+        fits = len(browser.endpoint) <= URL_LIMIT and browser.endpoint.isascii()
     except ValueError:
         fits = False
     if not fits:
@@ -278,8 +262,8 @@ def register_browser(
         )
     tx.hold_key("push browsers", caller.subject_id)
     browsers = store.list_browsers(tx, caller.business_id, caller.subject_id)
-    browser_id = tx.vault.named_id("push browser", subscription.endpoint)
-    if len(browsers) >= MOST_BROWSERS and browser_id not in {browser.id for browser in browsers}:
+    browser_id = tx.vault.named_id("push browser", browser.endpoint)
+    if len(browsers) >= MOST_BROWSERS and browser_id not in {known_browser.id for known_browser in browsers}:
         raise Refused(
             errors.INVALID,
             "endpoint: Alerts already go to %(most)s browsers. Remove one first.",
@@ -287,7 +271,7 @@ def register_browser(
         )
     store.delete_browser_of_others(tx, browser_id, caller.user_id)
     row = (browser_id, caller.business_id, caller.subject_id, caller.user_id)
-    push_browser = PushBrowser(*row, browser_name(subscription.user_agent), tx.now)
+    push_browser = PushBrowser(*row, browser_name(user_agent), tx.now)
     store.save_browser(tx, push_browser, browser)
     return push_browser
 

@@ -69,19 +69,12 @@ async def show_alerts(request: Request, caller: PageCaller, done: str = "") -> H
 @router.post("/settings/alerts", Access(Credential.MEMBER))
 async def post_alerts(request: Request, caller: FormCaller, form: Annotated[AlertForm, Form()]) -> Response:
     """Save the member's own choice; every role may make it."""
-    mailed = tuple(kind.value for kind in AlertKind if kind in form.mailed)
-    choices = AlertChoices(
-        business_id=caller.business_id,
-        member_id=caller.subject_id,
-        mailed=mailed,
-        digested=tuple(kind.value for kind in AlertKind if kind in form.digested and kind not in form.mailed),
-        pushed=tuple(kind.value for kind in AlertKind if kind in form.pushed),
-        shown=tuple(kind.value for kind in AlertKind if kind in form.shown),
-        has_sound=form.has_sound,
-        quiet_from=form.quiet_from,
-        quiet_until=form.quiet_until,
-        digest_at=form.digest_at,
-    )
+    form.digested = [kind for kind in form.digested if kind not in form.mailed]
+    kinds = {
+        name: tuple(kind.value for kind in AlertKind if kind in getattr(form, name))
+        for name in ("mailed", "digested", "pushed", "shown")
+    }
+    choices = AlertChoices(caller.business_id, caller.subject_id, **(form.model_dump() | kinds))
     await context_of(request).db.write(lambda tx: save_choices(tx, choices))
     return RedirectResponse("/settings/alerts?done=1", 303)
 
@@ -92,11 +85,11 @@ async def post_browser(
 ) -> RedirectResponse:
     """Register this browser for the member's push alerts."""
     context = context_of(request)
-    browser = request.headers.get("user-agent", "")
-    subscription = actions.PushSubscription(form.endpoint, form.public_key, form.secret, browser)
+    browser = web_push.PushEndpoint(form.endpoint, form.public_key, form.secret)
+    user_agent = request.headers.get("user-agent", "")
 
     def register(tx: Tx) -> None:
-        actions.register_browser(tx, caller, subscription, context.settings.allowed_hosts)
+        actions.register_browser(tx, caller, browser, user_agent, context.settings.allowed_hosts)
 
     act_for("")  # all businesses, since earlier users of this browser may belong to others
     await context.db.write(register)

@@ -33,53 +33,55 @@ KIND_TEXTS: Final[Mapping[AlertKind, str]] = {
 
 
 def due_at(
-    choices: AlertChoices, kind: AlertKind, now: datetime, zone: str
+    choices: AlertChoices, kind: AlertKind, moment: datetime, zone: str
 ) -> dict[AlertMedium, datetime | None]:
     """Return the due time of each medium: now, after quiet hours, with the next digest, or never."""
-    local = now.astimezone(ZoneInfo(zone))
+    local = moment.astimezone(ZoneInfo(zone))
     start, end, minute = choices.quiet_from, choices.quiet_until, local.hour * 60 + local.minute
     is_quiet = start <= minute < end if start <= end else minute >= start or minute < end
-    at_once = _next_time_of_day(end, now, zone) if is_quiet else now
-    digest = _next_time_of_day(choices.digest_at, now, zone) if kind in choices.digested else None
+    at_once = _next_time_of_day(end, moment, zone) if is_quiet else moment
+    digest = _next_time_of_day(choices.digest_at, moment, zone) if kind in choices.digested else None
     return {
         AlertMedium.MAIL: at_once if kind in choices.mailed else digest,
         AlertMedium.PUSH: at_once if kind in choices.pushed else None,
     }
 
 
-def local_day(now: datetime, zone: str) -> date:
-    return now.astimezone(ZoneInfo(zone)).date()
+def local_day(moment: datetime, zone: str) -> date:
+    return moment.astimezone(ZoneInfo(zone)).date()
 
 
-def _next_time_of_day(minute: int, now: datetime, zone: str) -> datetime:
+def _next_time_of_day(minute: int, moment: datetime, zone: str) -> datetime:
     """Return the next time at which a clock in the zone shows this minute of the day."""
-    local = now.astimezone(ZoneInfo(zone))
+    local = moment.astimezone(ZoneInfo(zone))
     today = local.replace(hour=minute // 60, minute=minute % 60, second=0, microsecond=0)
     next_time = today if today > local else (today + timedelta(days=1))
-    return next_time.astimezone(now.tzinfo)
+    return next_time.astimezone(moment.tzinfo)
 
 
-def message_stamp(now: datetime) -> str:
+def message_stamp(moment: datetime) -> str:
     """Return the quarter of an hour of a message; a chat raises one alert in each."""
-    return str(int(now.timestamp() // MESSAGE_WINDOW.total_seconds()))
+    return str(int(moment.timestamp() // MESSAGE_WINDOW.total_seconds()))
 
 
 def moment_stamp(at: datetime) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%S.%f}"
 
 
+_PATHS: Final = {
+    AlertKind.MESSAGE: "/inbox/%s",
+    AlertKind.WAITING: "/inbox/%s",
+    AlertKind.CHANNEL: "/settings/channels#account-%s",
+    AlertKind.CRM: "/settings/integrations/%s",
+    AlertKind.SIGNALS: "/settings/ad-platforms/%s/signals",
+}
+"""Pages of the subjects that are no leads."""
+
+
 def path_of(kind: AlertKind, subject_id: str, stamp: str = "") -> str:
     """Return the page of a subject; the stamp of an assignment tells a chat from a lead."""
-    if kind is AlertKind.CHANNEL:
-        return f"/settings/channels#account-{subject_id}"
-    if kind is AlertKind.CRM:
-        return f"/settings/integrations/{subject_id}"
-    if kind is AlertKind.SIGNALS:
-        return f"/settings/ad-platforms/{subject_id}/signals"
-    is_chat = kind in (AlertKind.MESSAGE, AlertKind.WAITING) or (
-        kind is AlertKind.ASSIGNMENT and stamp.startswith("chat")
-    )
-    return f"/inbox/{subject_id}" if is_chat else f"/leads/{subject_id}"
+    is_chat = kind is AlertKind.ASSIGNMENT and stamp.startswith("chat")
+    return ("/inbox/%s" if is_chat else _PATHS.get(kind, "/leads/%s")) % subject_id
 
 
 def alert_mail(words: Translator, alerts: Sequence[Alert], base_url: str, business: str) -> tuple[str, str]:

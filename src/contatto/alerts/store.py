@@ -22,8 +22,7 @@ from contatto.accounts.store import members, sessions
 from contatto.alerts.connectors.web_push import PushEndpoint
 from contatto.alerts.model import Alert, AlertChoices, AlertKind, AlertMedium, PushBrowser
 from contatto.kit.db.statements import Query
-from contatto.kit.db.tx import Choice, Tx, Words, instant, metadata, row_of, sealed, tenant
-from contatto.kit.values import from_base64url, to_base64url
+from contatto.kit.db.tx import Choice, Tx, Words, instant, metadata, row_of, rows_of, sealed, tenant
 from contatto.kit.vault import row_key
 
 alert_choices = Table(
@@ -72,8 +71,8 @@ def save_choices(tx: Tx, choices: AlertChoices) -> None:
 
 def load_choices(tx: Tx, business_id: str, member_id: str) -> AlertChoices:
     """Return a member's choices; by default alerts appear on open pages only."""
-    is_member = alert_choices.c.business_id == business_id, alert_choices.c.member_id == member_id
-    choices = tx.find(AlertChoices, select(alert_choices).where(*is_member))
+    own = rows_of(alert_choices, business_id, member_id=member_id)
+    choices = tx.find(AlertChoices, select(alert_choices).where(*own))
     return choices or AlertChoices(business_id, member_id)
 
 
@@ -141,15 +140,10 @@ push_browsers = Table(
 
 def save_browser(tx: Tx, push_browser: PushBrowser, endpoint: PushEndpoint) -> None:
     """Save a browser with its sealed push endpoint, or replace the endpoint of an existing one."""
-    texts = {
-        "endpoint": endpoint.endpoint,
-        "public_key": to_base64url(endpoint.public_key),
-        "secret": to_base64url(endpoint.secret),
-    }
     key = row_key(push_browser.id, push_browser.member_id)
     sealed_texts = {
         name: tx.vault.seal(text, push_browser.business_id, f"push_browsers.{name}", key)
-        for name, text in texts.items()
+        for name, text in row_of(endpoint).items()
     }
     insert = tx.upsert(push_browsers).values(row_of(push_browser) | sealed_texts)
     tx.execute(insert.on_conflict_do_update(index_elements=["id", "member_id"], set_=sealed_texts))
@@ -169,21 +163,11 @@ def has_session(tx: Tx, user_id: str) -> bool:
 
 
 def list_browsers(tx: Tx, business_id: str, member_id: str) -> list[PushBrowser]:
-    is_member = push_browsers.c.business_id == business_id, push_browsers.c.member_id == member_id
-    return tx.list(PushBrowser, select(push_browsers).where(*is_member).order_by(push_browsers.c.created_at))
+    own = rows_of(push_browsers, business_id, member_id=member_id)
+    return tx.list(PushBrowser, select(push_browsers).where(*own).order_by(push_browsers.c.created_at))
 
 
 def find_browser(tx: Tx, business_id: str, member_id: str, browser_id: str) -> PushEndpoint | None:
     """Return the unsealed push endpoint of a member's browser."""
-    columns = push_browsers.c.endpoint, push_browsers.c.public_key, push_browsers.c.secret
-    is_browser = push_browsers.c.member_id == member_id, push_browsers.c.id == browser_id
-    in_business = push_browsers.c.business_id == business_id
-    row = tx.execute(select(*columns).where(in_business, *is_browser)).first()
-    if row is None:
-        return None
-    key = row_key(browser_id, member_id)
-    endpoint, public_key, secret = (
-        tx.vault.open(value, business_id, str(column), key)
-        for column, value in zip(columns, row, strict=True)
-    )
-    return PushEndpoint(endpoint, from_base64url(public_key), from_base64url(secret))
+    is_browser = rows_of(push_browsers, business_id, member_id=member_id, id=browser_id)
+    return tx.find(PushEndpoint, select(push_browsers).where(*is_browser))

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from itertools import batched
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from contatto.accounts.model import AdAccount
 from contatto.audiences import rules, store
@@ -24,6 +26,7 @@ from contatto.audiences.model import (
     ListKind,
     Lookalike,
     LookalikeSize,
+    LookalikeSpec,
     MemberChange,
 )
 from contatto.audiences.rules import FILE_LIFE
@@ -126,15 +129,8 @@ def create_lookalike_of(
     """
     if source.kind is AudienceKind.LOOKALIKE:
         raise Refused(errors.INVALID, "source: Choose an audience that is not a lookalike.")
-    spec: dict[str, Any] = {
-        "source_audience_id": str(source.number),
-        "audience_size": size.value,
-        "mobile_os": "ALL",
-        "placements": [],
-        "location_ids": [],
-        "include_source": False,
-    }
-    return create_audience(tx, account, NewAudience(name, AudienceKind.LOOKALIKE, spec=json.dumps(spec)))
+    spec = msgspec.json.encode(LookalikeSpec(str(source.number), size)).decode()
+    return create_audience(tx, account, NewAudience(name, AudienceKind.LOOKALIKE, spec=spec))
 
 
 def _begin_change(

@@ -34,15 +34,17 @@ class LookalikeSize(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LookalikeSpec:
-    """Settings of a lookalike; ``with_source`` includes the members of its source.
+    """Settings of a lookalike, in words of the API; ``include_source`` adds the members of its source.
 
-    ``mobile_os`` is the API's: ALL, ANDROID or IOS. Without ``location_ids`` it is for everywhere.
+    ``mobile_os`` is ALL, ANDROID or IOS. Without ``location_ids`` it is for everywhere.
     """
 
-    size: LookalikeSize
-    with_source: bool
+    source_audience_id: str = ""
+    audience_size: LookalikeSize = LookalikeSize.BALANCED
     mobile_os: str = "ALL"
+    placements: tuple[str, ...] = ()
     location_ids: tuple[str, ...] = ()
+    include_source: bool = False
 
 
 @dataclass(frozen=True, slots=True)

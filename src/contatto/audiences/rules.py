@@ -11,6 +11,8 @@ from datetime import timedelta
 from itertools import islice
 from typing import Final
 
+import msgspec
+
 from contatto.audiences.model import (
     Audience,
     AudienceKind,
@@ -18,7 +20,6 @@ from contatto.audiences.model import (
     Fingerprint,
     ListKind,
     Lookalike,
-    LookalikeSize,
     LookalikeSpec,
 )
 from contatto.kit import errors
@@ -229,21 +230,13 @@ def source_text(audience: Audience) -> str:
 
 def lookalike_of(audience: Audience) -> LookalikeSpec:
     """Parse the settings of a lookalike."""
-    spec = json.loads(audience.spec or "{}")
-    return LookalikeSpec(
-        LookalikeSize(spec.get("audience_size", LookalikeSize.BALANCED)),
-        bool(spec.get("include_source")),
-        spec.get("mobile_os", "ALL"),
-        tuple(spec.get("location_ids", ())),
-    )
+    return msgspec.json.decode(audience.spec, type=LookalikeSpec)
 
 
 def source_number(audience: Audience) -> int | None:
     """Return the number of a lookalike's source audience."""
-    if audience.kind is not AudienceKind.LOOKALIKE:
-        return None
-    number = str(json.loads(audience.spec or "{}").get("source_audience_id", ""))
-    return read_number(number)
+    is_lookalike = audience.kind is AudienceKind.LOOKALIKE
+    return read_number(lookalike_of(audience).source_audience_id) if is_lookalike else None
 
 
 def span_of(result: Lookalike | None) -> tuple[float, float] | None:

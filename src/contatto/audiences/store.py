@@ -117,9 +117,7 @@ def list_files(tx: Tx, business_id: str, paths: Collection[str]) -> dict[str, Au
 def list_file_prints(tx: Tx, business_id: str, path: str, start: int, count: int) -> list[Fingerprint]:
     """Return fingerprints of a file from index ``start`` on; none if the file is gone."""
     piece = func.substr(audience_files.c.prints, 1 + start * PRINT_BYTES, count * PRINT_BYTES)
-    joined = tx.scalar(
-        select(piece).where(audience_files.c.business_id == business_id, audience_files.c.path == path)
-    )
+    joined = tx.scalar(select(piece).where(*rows_of(audience_files, business_id, path=path)))
     return split_prints(bytes(joined or b""))
 
 
@@ -157,11 +155,8 @@ def save_members(tx: Tx, business_id: str, members_id: str, prints: Iterable[Fin
 
 def delete_members(tx: Tx, business_id: str, members_id: str, prints: Collection[Fingerprint]) -> None:
     """Remove members from a set."""
-    query = audience_members.delete().where(
-        audience_members.c.business_id == business_id,
-        audience_members.c.audience_id == members_id,
-        within(audience_members.c.fingerprint, "prints"),
-    )
+    own = rows_of(audience_members, business_id, audience_id=members_id)
+    query = audience_members.delete().where(*own, within(audience_members.c.fingerprint, "prints"))
     tx.execute(query, {"prints": list(prints)})
 
 
@@ -169,7 +164,7 @@ def delete_some_members(tx: Tx, business_id: str, members_id: str, most: int) ->
     """Delete some members of a set and return their number."""
     where = rows_of(audience_members, business_id, audience_id=members_id)
     query = select(audience_members.c.fingerprint).where(*where)
-    prints = [fingerprint for (fingerprint,) in map(tuple, tx.execute(query.limit(most)))]
+    prints = list(tx.execute(query.limit(most)).scalars())
     delete_members(tx, business_id, members_id, prints)
     return len(prints)
 
@@ -221,11 +216,8 @@ def list_members(tx: Tx, business_id: str, audience_id: str) -> frozenset[Finger
     members_id = select(audiences.c.members_id).where(
         audiences.c.business_id == business_id, audiences.c.id == audience_id
     )
-    statement = select(audience_members.c.fingerprint).where(
-        audience_members.c.business_id == business_id,
-        audience_members.c.audience_id == members_id.scalar_subquery(),
-    )
-    return frozenset(fingerprint for (fingerprint,) in map(tuple, tx.execute(statement)))
+    own = rows_of(audience_members, business_id, audience_id=members_id.scalar_subquery())
+    return frozenset(tx.execute(select(audience_members.c.fingerprint).where(*own)).scalars())
 
 
 def delete_prints(tx: Tx, business_id: str, prints: Collection[Fingerprint]) -> None:

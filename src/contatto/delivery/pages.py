@@ -546,7 +546,9 @@ def _lead_card(model: LeadModel) -> LeadCard | None:
     if held_out is None:
         return None
     bins = tuple(
-        Bin(item.asked, item.came, item.told, item.came / item.asked, *interval_of(item.came, item.asked))
+        Bin(
+            item.leads, item.good, item.predicted, item.good / item.leads, *interval_of(item.good, item.leads)
+        )
         for item in held_out.bins
     )
     cases, expected = sum(item.cases for item in bins), sum(item.cases * item.predicted for item in bins)

@@ -282,11 +282,11 @@ class NoTrees(Exception):
     """The library of trees cannot be loaded, or a saved model is damaged."""
 
 
-@dataclass(frozen=True, slots=True)
 class Trees:
     """A trained forest of boosted trees (LightGBM)."""
 
-    _forest: Any
+    def __init__(self, forest: Any) -> None:
+        self._forest = forest
 
     def log_odds(self, table: Floats, rounds: int = 0) -> Floats:
         """Predict the log-odds of each row, by the first trees or by all."""
@@ -350,17 +350,6 @@ _FEW: Final = 100
 """With fewer outcomes trees are not tried: no leaf of theirs would have enough rows."""
 
 
-class SavedQuality(msgspec.Struct, frozen=True):
-    """A saved model: plain values, and the text of the trees."""
-
-    columns: Columns
-    linear: Linear
-    share: float
-    rounds: int
-    loss: float
-    trees: str
-
-
 @dataclass(frozen=True, slots=True)
 class LeadQuality:
     """A model of the chance that a lead becomes good.
@@ -392,9 +381,7 @@ class LeadQuality:
 
     def to_bytes(self) -> bytes:
         """Encode the model for storage: a digest, then JSON."""
-        text = self.trees.text() if self.trees else ""
-        saved = SavedQuality(self.columns, self.linear, self.share, self.rounds, self.loss, text)
-        raw = msgspec.json.encode(saved)
+        raw = msgspec.json.encode(replace(self, held=None), enc_hook=Trees.text)
         return _digest(raw) + raw
 
 
@@ -403,9 +390,7 @@ def read_quality(raw: bytes) -> LeadQuality:
     digest, body = raw[:_DIGEST_SIZE], raw[_DIGEST_SIZE:]
     if digest != _digest(body):  # the library ends the process on half a text
         raise NoTrees("the kept model is not whole")
-    saved = msgspec.json.decode(body, type=SavedQuality)
-    trees = read_trees(saved.trees) if saved.trees else None
-    return LeadQuality(saved.columns, saved.linear, trees, saved.share, saved.rounds, saved.loss)
+    return msgspec.json.decode(body, type=LeadQuality, dec_hook=lambda _, text: read_trees(text))
 
 
 def _digest(raw: bytes) -> bytes:

@@ -272,26 +272,15 @@ class Picks:
 
 
 @dataclass(frozen=True, slots=True)
-class MergedFields:
-    """The fields of a lead that a merge may change; times are microseconds since 1970."""
-
-    name: str
-    status: LeadStatus
-    owner_id: str | None
-    created_at: int
-    updated_at: int
-
-
-@dataclass(frozen=True, slots=True)
 class Journal:
-    """All that a merge changed, by ids, so that each row can be put back as it was.
+    """All that a merge changed, so that each row can be put back as it was.
 
-    ``moved`` holds ids by table; ``rehung`` pairs of an evidence and the contact point that it came from;
-    ``followers`` leads that had been merged into the one that went.
+    ``before`` and ``after`` are the target lead. ``moved`` holds ids by table; ``rehung`` evidence with the
+    contact point that it came from and its new one; ``followers`` leads that were merged into the source.
     """
 
-    before: MergedFields
-    after: MergedFields
+    before: Lead
+    after: Lead
     moved: dict[str, list[str]]
     rehung: list[tuple[str, str, str]]
     labels: list[str]
@@ -379,15 +368,15 @@ class LeadJob:
     member_id: str
     actor: str
     plan: JobPlan
-    cursor: str
     total: int
-    done: int
-    skipped: int
-    undo_of: str | None
-    undone_by: str | None
     created_at: datetime
     moved_at: datetime
-    ended_at: datetime | None
+    cursor: str = ""
+    done: int = 0
+    skipped: int = 0
+    undo_of: str | None = None
+    undone_by: str | None = None
+    ended_at: datetime | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -472,9 +461,9 @@ class ScoredLead:
 class HeldBin:
     """Leads that were not learned from, of about the same chance: its mean, and how many became good."""
 
-    asked: int
-    came: int
-    told: float
+    leads: int
+    good: int
+    predicted: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,10 @@ from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import new_id
 from contatto.kit.languages import Translator
 from contatto.kit.rate_limits import SharedLimit
+from contatto.kit.values import MICROS, micros
 from contatto.mail import NewMail, queue_mail
 from contatto.people import rules, store
-from contatto.people.model import Invitation, Newcomer, OpenedInvitation, ResetLink
+from contatto.people.model import Invitation, OpenedInvitation
 from contatto.people.store import invitations
 
 TRIES: Final = 10
@@ -309,7 +310,7 @@ def find_account(tx: Tx, opened: OpenedInvitation) -> User | None:
 
 
 def accept_invitation(
-    tx: Tx, token: str, newcomer: Newcomer, checked: User | None, *, sends_mail: bool = False
+    tx: Tx, token: str, name: str, password_hash: str, checked: User | None, *, sends_mail: bool = False
 ) -> Member:
     """Accept an invitation, which uses up its link; return the new member.
 
@@ -318,7 +319,8 @@ def accept_invitation(
     Args:
         tx: an open transaction.
         token: of the link.
-        newcomer: the name, and the password hash of a new account.
+        name: of the person, for the members of the business.
+        password_hash: of a new account.
         checked: the existing account with the right password; None makes a new one.
         sends_mail: whether there is a mail server; then the link must confirm an address.
 
@@ -332,14 +334,14 @@ def accept_invitation(
     if not tx.delete(invitations, invitation.business_id, id=invitation.id):
         raise Refused(errors.LINK_OVER)
     if checked is None:
-        new = NewMember(opened.email, newcomer.display_name, invitation.role)
+        new = NewMember(opened.email, name, invitation.role)
         return accounts.add_member(
-            tx, invitation.business_id, new, newcomer.password_hash, is_confirmed=opened.is_confirmed
+            tx, invitation.business_id, new, password_hash, is_confirmed=opened.is_confirmed
         )
     user = accounts_store.find_user_by_email(tx, opened.email)
     if user is None or user.password_hash != checked.password_hash:
         raise Refused(errors.WRONG_LOGIN)
-    return accounts.join_business(tx, invitation.business_id, user, newcomer.display_name, invitation.role)
+    return accounts.join_business(tx, invitation.business_id, user, name, invitation.role)
 
 
 purge_invitations: Final = purging(invitations.c.expires_at)
@@ -370,8 +372,8 @@ def reset_path(tx: Tx, member: Member, lasts: timedelta, handed_by: str = "") ->
     It ends after the time, and with any change of the person's memberships, password or e-mail. A link that
     no member handed out confirms the address.
     """
-    link = ResetLink(member.user_id, _fingerprint(tx, member), handed_by)
-    payload = rules.reset_payload(link, tx.now + lasts)
+    until_s = micros(tx.now + lasts) // MICROS
+    payload = f"{member.user_id}.{until_s}.{_fingerprint(tx, member)}.{handed_by}"
     return f"/password/reset/{tx.vault.signer(rules.RESET_KEY).sign(payload).decode()}"
 
 
@@ -391,8 +393,8 @@ def hand_out_reset(tx: Tx, business_id: BusinessId, member_id: str, caller: Call
     return reset_path(tx, member, rules.HANDED_FOR, caller.subject_id)
 
 
-def open_reset(tx: Tx, token: str) -> tuple[Member, ResetLink]:
-    """Return the member of a link, with a row lock, and the payload.
+def open_reset(tx: Tx, token: str) -> tuple[Member, str]:
+    """Return the member of a link, with a row lock, and the id of the colleague who handed it out, if any.
 
     Raises:
         Refused: LINK_OVER.
@@ -401,19 +403,19 @@ def open_reset(tx: Tx, token: str) -> tuple[Member, ResetLink]:
         payload = tx.vault.signer(rules.RESET_KEY).unsign(token).decode()
     except BadSignature:
         raise Refused(errors.LINK_OVER) from None
-    link = rules.read_reset_payload(payload, tx.now)
-    workplaces = accounts_store.list_workplaces(tx, link.user_id) if link else []
+    user_id, until_s, fingerprint, handed_by = payload.split(".")
+    workplaces = accounts_store.list_workplaces(tx, user_id) if micros(tx.now) < int(until_s) * MICROS else []
     membership = workplaces[0] if workplaces else None
     member = accounts_store.find_member(tx, membership.business_id, membership.id) if membership else None
-    if link is None or member is None or _fingerprint(tx, member) != link.fingerprint:
+    if member is None or _fingerprint(tx, member) != fingerprint:
         raise Refused(errors.LINK_OVER)
-    if link.handed_by:  # the member who handed it out must still be allowed to
-        giver = accounts_store.find_member(tx, member.business_id, link.handed_by)
+    if handed_by:  # the member who handed it out must still be allowed to
+        giver = accounts_store.find_member(tx, member.business_id, handed_by)
         if giver is None or giver.deactivated_at is not None:
             raise Refused(errors.LINK_OVER)
         if not rules.may_reset(giver.role, member, accounts_store.count_memberships(tx, member.user_id)):
             raise Refused(errors.LINK_OVER)
-    return member, link
+    return member, handed_by
 
 
 def reset_password(tx: Tx, token: str, password_hash: str) -> Member:
@@ -424,9 +426,9 @@ def reset_password(tx: Tx, token: str, password_hash: str) -> Member:
     Raises:
         Refused: LINK_OVER.
     """
-    member, link = open_reset(tx, token)
+    member, handed_by = open_reset(tx, token)
     accounts.change_password(tx, member, password_hash)
-    if link.handed_by:
+    if handed_by:
         accounts.vouch_for_email(tx, member)
     else:
         accounts.confirm_email(tx, member)
@@ -463,21 +465,10 @@ def change_own_password(
     return accounts.change_password(tx, member, password_hash, session, keep_tokens=keep_tokens)
 
 
-def end_own_session(tx: Tx, user_id: str, session_id: str) -> None:
-    """End one session of a person, in whichever of their businesses.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+def end_own_sessions(tx: Tx, user_id: str, keep_session: str = "", only: str = "") -> int:
+    """End sessions of a person in all their businesses, as in `accounts.actions.end_member_sessions`."""
     workplaces = accounts_store.list_workplaces(tx, user_id)
-    if not sum(accounts.end_member_sessions(tx, membership, only=session_id) for membership in workplaces):
-        raise Refused(errors.NOT_FOUND)
-
-
-def end_other_sessions(tx: Tx, user_id: str, session: str) -> int:
-    """End all sessions of a person except one by its token; return their number."""
-    workplaces = accounts_store.list_workplaces(tx, user_id)
-    return sum(accounts.end_member_sessions(tx, membership, session) for membership in workplaces)
+    return sum(accounts.end_member_sessions(tx, membership, keep_session, only) for membership in workplaces)
 
 
 def switch_business(tx: Tx, caller: Caller, business_id: str, session: str, days: int, browser: str) -> str:

@@ -1,6 +1,6 @@
-"""Invitations, password-reset links, and profiles."""
+"""Invitations to businesses."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from contatto.accounts.model import BusinessId, Role
@@ -36,23 +36,3 @@ class OpenedInvitation:
     invited_by: str
     email: str
     is_confirmed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ResetLink:
-    """Payload of a password-reset link: the account, and a fingerprint of its state.
-
-    ``handed_by`` is the member who handed it out, empty for the operator and for a mailed link.
-    """
-
-    user_id: str
-    fingerprint: str
-    handed_by: str
-
-
-@dataclass(frozen=True, slots=True)
-class Newcomer:
-    """Name and password hash of a person who accepts an invitation."""
-
-    display_name: str
-    password_hash: str = field(repr=False)

@@ -1,7 +1,6 @@
 """Pages of log-in, members, invitations, password resets, and own profiles."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -42,7 +41,7 @@ from contatto.kit.rate_limits import client_network
 from contatto.mail import NewMail, queue_mail
 from contatto.people import actions, rules, store
 from contatto.people.actions import count_login, give_login_back
-from contatto.people.model import Newcomer, OpenedInvitation
+from contatto.people.model import OpenedInvitation
 from contatto.ui.render import (
     DEVICE_KEY,
     check_csrf,
@@ -148,14 +147,6 @@ class InvitationForm(BaseModel):
     role: Role = Role.AGENT
 
 
-@dataclass(frozen=True, slots=True)
-class _HandedLink:
-    """Password-reset link to hand over, shown once."""
-
-    name: str
-    url: str
-
-
 @router.get("/settings/members", Access(Credential.MEMBER))
 async def show_members(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show members to everybody, and to owners and admins the invitations too."""
@@ -222,10 +213,10 @@ async def post_reset_link(request: Request, caller: FormCaller, member_id: str) 
     context = context_of(request)
     act_for("")  # to count the memberships in all businesses
 
-    def make(tx: Tx) -> _HandedLink:
+    def make(tx: Tx) -> dict[str, str]:
         path = actions.hand_out_reset(tx, caller.business_id, member_id, caller)
         member = accounts.load_member(tx, caller.business_id, member_id)
-        return _HandedLink(member.display_name, context.settings.base_url + path)
+        return {"name": member.display_name, "url": context.settings.base_url + path}
 
     try:
         handed = await context.db.write(make)
@@ -262,7 +253,7 @@ async def _render_members(
     problem: Refused | None = None,
     part: str = "invitations",
     typed: InvitationForm | None = None,
-    handed: _HandedLink | None = None,
+    handed: dict[str, str] | None = None,
 ) -> HTMLResponse:
     context = context_of(request)
     manages = may(caller, Permission.ADMINISTER)
@@ -363,8 +354,10 @@ async def _join(request: Request, token: str, form: JoiningForm, opened: OpenedI
             hashed = await pool.run(hash_password, form.password)
 
     def join(tx: Tx) -> str:
-        newcomer, sends_mail = Newcomer(form.display_name, hashed), context.settings.sends_mail
-        member = actions.accept_invitation(tx, token, newcomer, checked, sends_mail=sends_mail)
+        sends_mail = context.settings.sends_mail
+        member = actions.accept_invitation(
+            tx, token, form.display_name, hashed, checked, sends_mail=sends_mail
+        )
         record_act(tx, request, member, "POST /invitations/{token}", f"member_id={member.id}")
         if session_token(request):
             end_session(tx, session_token(request))
@@ -535,14 +528,19 @@ async def post_password(
 async def post_other_sessions_end(request: Request, caller: FormCaller) -> RedirectResponse:
     act_for("")
     token = session_token(request)
-    await context_of(request).db.write(lambda tx: actions.end_other_sessions(tx, caller.user_id, token))
+    await context_of(request).db.write(lambda tx: actions.end_own_sessions(tx, caller.user_id, token))
     return RedirectResponse(f"{PROFILE_PAGE}?done=sessions#sessions", 303)
 
 
 @router.post("/settings/profile/sessions/{session_id}/end", Access(Credential.MEMBER))
 async def post_session_end(request: Request, caller: FormCaller, session_id: str) -> RedirectResponse:
     act_for("")
-    await context_of(request).db.write(lambda tx: actions.end_own_session(tx, caller.user_id, session_id))
+
+    def end(tx: Tx) -> None:
+        if not actions.end_own_sessions(tx, caller.user_id, only=session_id):
+            raise Refused(errors.NOT_FOUND)
+
+    await context_of(request).db.write(end)
     return RedirectResponse(f"{PROFILE_PAGE}?done=sessions#sessions", 303)
 
 

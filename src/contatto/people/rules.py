@@ -1,14 +1,12 @@
 """Invitation and password-reset links: lifetimes, permissions, and mails."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from contatto.accounts.model import Member, Role
 from contatto.accounts.rules import may_appoint
 from contatto.kit.i18n import N_
 from contatto.kit.languages import Translator
-from contatto.kit.values import micros
-from contatto.people.model import ResetLink
 
 INVITED_FOR: Final = timedelta(days=7)
 RESET_FOR: Final = timedelta(hours=1)
@@ -17,7 +15,6 @@ HANDED_FOR: Final = timedelta(hours=24)
 """Lifetime of one that an owner, an admin or the operator hands over."""
 MOST_INVITATIONS: Final = 100
 """Open invitations of a business."""
-_SECOND: Final = 1_000_000
 
 INVITATION_KEY: Final = "invitation"
 RESET_KEY: Final = "password reset"
@@ -48,19 +45,6 @@ def may_reset(own: Role, member: Member, memberships: int) -> bool:
     ``memberships`` counts all of the person, deactivated ones too: the link would open each of them.
     """
     return may_appoint(own, member.role) and member.deactivated_at is None and memberships == 1
-
-
-def reset_payload(link: ResetLink, until: datetime) -> str:
-    """Encode the payload of a password-reset link."""
-    return f"{link.user_id}.{micros(until) // _SECOND}.{link.fingerprint}.{link.handed_by}"
-
-
-def read_reset_payload(payload: str, now: datetime) -> ResetLink | None:
-    """Decode the payload of a password-reset link; return None after its expiry."""
-    user_id, until, fingerprint, handed_by = (*payload.split("."), "", "", "")[:4]
-    if not (until.isascii() and until.isdigit() and len(until) < 15):
-        return None
-    return ResetLink(user_id, fingerprint, handed_by) if micros(now) < int(until) * _SECOND else None
 
 
 def invitation_mail(words: Translator, business: str, inviter: str, role: str, link: str) -> tuple[str, str]:

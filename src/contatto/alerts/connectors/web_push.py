@@ -8,7 +8,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives import hashes
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contatto.kit.outbound.model import Done, Failed, HttpAnswer, NotNow, RetryPlan, Step, retry_after_s
-from contatto.kit.values import to_base64url
+from contatto.kit.values import SealedIn, from_base64url, to_base64url
 
 PLAN: Final = RetryPlan((10, 60, 300, 1_800), timedelta(hours=4))
 TTL_S: Final = 4 * 3_600
@@ -30,6 +30,8 @@ NOT_OURS: Final = 403
 """The subscription belongs to another VAPID key. Source: RFC 8292, section 4.2."""
 POINT_BYTES: Final = 65
 SECRET_BYTES: Final = 16
+_ROW: Final = ("id", "member_id")
+"""Key of a saved endpoint."""
 _RECORD_BYTES: Final = 4_096
 _JWT_LASTS: Final = timedelta(hours=12)
 _CURVE_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -38,11 +40,11 @@ _CURVE_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2
 
 @dataclass(frozen=True, slots=True)
 class PushEndpoint:
-    """Push endpoint of a browser, with its public key and secret."""
+    """Push endpoint of a browser, with its public key and secret in base64url."""
 
-    endpoint: str = field(repr=False)
-    public_key: bytes = field(repr=False)
-    secret: bytes = field(repr=False)
+    endpoint: Annotated[str, SealedIn("push_browsers.endpoint", _ROW)] = field(repr=False)
+    public_key: Annotated[str, SealedIn("push_browsers.public_key", _ROW)] = field(repr=False)
+    secret: Annotated[str, SealedIn("push_browsers.secret", _ROW)] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +69,21 @@ def check_browser(browser: PushEndpoint) -> None:
     """Validate the key and secret of a browser.
 
     Raises:
-        ValueError: the key is not on the curve, or a length is wrong.
+        ValueError: one is no base64url, the key is not on the curve, or a length is wrong.
     """
-    if len(browser.public_key) != POINT_BYTES or len(browser.secret) != SECRET_BYTES:
+    point, secret = from_base64url(browser.public_key), from_base64url(browser.secret)
+    if len(point) != POINT_BYTES or len(secret) != SECRET_BYTES:
         raise ValueError("the key or the secret has another length")
-    ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), browser.public_key)
+    ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
 
 
 def seal_message(text: bytes, browser: PushEndpoint, message_key: MessageKey) -> bytes:
     """Encrypt a message for one browser, in one record. Source: RFC 8291, section 3.4."""
-    browser_key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), browser.public_key)
+    point = from_base64url(browser.public_key)
+    browser_key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
     sender_key = public_point(message_key.key)
     shared = message_key.key.exchange(ec.ECDH(), browser_key)
-    keyed = _hkdf(browser.secret, b"WebPush: info\0" + browser.public_key + sender_key, 32, shared)
+    keyed = _hkdf(from_base64url(browser.secret), b"WebPush: info\0" + point + sender_key, 32, shared)
     key = _hkdf(message_key.salt, b"Content-Encoding: aes128gcm\0", 16, keyed)
     nonce = _hkdf(message_key.salt, b"Content-Encoding: nonce\0", 12, keyed)
     head = message_key.salt + struct.pack("!IB", _RECORD_BYTES, len(sender_key)) + sender_key

@@ -458,14 +458,14 @@ def find_lookalikes(tx: Tx, audiences: Sequence[Audience]) -> list[tuple[Audienc
                 scores[viewer] += score / len(targeting)
         spec = lookalike_of(audience)
         viewer_filter = LookalikeFilter(spec)
-        left_out = frozenset() if spec.with_source else list_sources(tx, audience)
+        left_out = frozenset() if spec.include_source else list_sources(tx, audience)
         able = {
             viewer: scores[viewer]
             for viewer, last in viewers.items()
             if viewer_filter.takes(last.country, str((last.features or {}).get(DEVICE, "")))
         }
         leads = sum(_leads_of(learning.marketplace, group) for group in targeting)
-        matches.append((audience, choose_lookalikes(able, spec.size, left_out, leads)))
+        matches.append((audience, choose_lookalikes(able, spec.audience_size, left_out, leads)))
     return matches
 
 

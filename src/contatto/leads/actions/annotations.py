@@ -13,9 +13,9 @@ from contatto.capture import actions as capture
 from contatto.capture.model import Field
 from contatto.channels.store import list_accounts
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx, row_of
+from contatto.kit.db.tx import Tx, purging, row_of
 from contatto.kit.errors import Refused, check_found
-from contatto.kit.i18n import LazyText
+from contatto.kit.i18n import N_, LazyText
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
 from contatto.leads.actions.records import load_listed_lead, note_changes, note_step, refresh_with_twins
@@ -49,10 +49,7 @@ from contatto.leads.rules.importing import UnreadableRow, contact_of
 from contatto.leads.rules.records import (
     ARROW,
     detail_key,
-    merged_snapshot,
-    snapshot_of,
     tells_of,
-    undone_snapshot,
     without_person,
 )
 from contatto.leads.store import intake, jobs, listing, records
@@ -159,21 +156,6 @@ def add_note(tx: Tx, actor: Actor, lead_id: str, text: str) -> Note:
     return note
 
 
-def edit_note(tx: Tx, actor: Actor, note: Note, text: str) -> None:
-    """Change a note that was seen with this revision. Raises Refused: INVALID; CONFLICT."""
-    new = replace(note, text=rules.read_note(text), edited_at=tx.now)
-    if not records.record_work(tx, actor.business_id, new):
-        raise Refused(errors.CONFLICT, "Somebody else changed this note. Your text is still in the field.")
-    emit(tx, actor.business_id, LeadEdited(actor.business_id, note.lead_id, "note"))
-
-
-def remove_note(tx: Tx, actor: Actor, note: Note) -> None:
-    """Delete a note that was seen with this revision. Raises Refused: CONFLICT."""
-    if not records.delete_work(tx, actor.business_id, note):
-        raise Refused(errors.CONFLICT, "Somebody else changed this note. Check it and try again.")
-    emit(tx, actor.business_id, LeadEdited(actor.business_id, note.lead_id, "note"))
-
-
 def add_task(tx: Tx, actor: Actor, lead_id: str, text: str, due_on: date | None) -> Task:
     """Note something to do. Raises Refused: NOT_FOUND; INVALID."""
     lead = load_listed_lead(tx, actor.business_id, lead_id)
@@ -184,33 +166,67 @@ def add_task(tx: Tx, actor: Actor, lead_id: str, text: str, due_on: date | None)
     return task
 
 
+_WORK_TEXTS: Final = {
+    Note: (
+        N_("Somebody deleted this note."),
+        N_("Somebody else changed this note. Your text is still in the field."),
+        N_("Somebody else changed this note. Check it and try again."),
+    ),
+    Task: (
+        N_("Somebody deleted this task."),
+        N_("Somebody else changed this task. Check it and try again."),
+        N_("Somebody else changed this task. Check it and try again."),
+    ),
+}
+"""Errors of work that is gone, or that another member changed before an edit, or before a deletion."""
+
+
+def load_work[W: (Note, Task)](
+    tx: Tx, actor: Actor, lead_id: str, work_id: str, revision: int, shape: type[W]
+) -> W:
+    """Return a note or a task that was seen with this revision. Raises Refused: NOT_FOUND; CONFLICT."""
+    is_gone, is_changed, _ = _WORK_TEXTS[shape]
+    work = records.find_work(tx, actor.business_id, lead_id, work_id, shape)
+    if work is None:
+        raise Refused(errors.NOT_FOUND, is_gone)
+    if work.revision != revision:
+        raise Refused(errors.CONFLICT, is_changed)
+    return work
+
+
+def edit_note(tx: Tx, actor: Actor, note: Note, text: str) -> None:
+    """Change a note that was seen with this revision. Raises Refused: INVALID; CONFLICT."""
+    _record(tx, actor, replace(note, text=rules.read_note(text), edited_at=tx.now))
+
+
 def edit_task(tx: Tx, actor: Actor, task: Task, text: str, due_on: date | None) -> None:
     """Change what a task says, or its day. Raises Refused: INVALID; CONFLICT."""
     line = rules.read_line("text", text, rules.TASK_LIMIT)
-    _keep_task(tx, actor, replace(task, text=line, due_on=due_on))
+    _record(tx, actor, replace(task, text=line, due_on=due_on))
 
 
 def finish_task(tx: Tx, actor: Actor, task: Task, *, is_done: bool) -> None:
     """Tick a task off, or take the tick away. Raises Refused: CONFLICT."""
     if (task.done_at is not None) is is_done:
         return
-    new = replace(task, done_by=actor.name if is_done else "", done_at=tx.now if is_done else None)
-    _keep_task(tx, actor, new)
+    _record(
+        tx, actor, replace(task, done_by=actor.name if is_done else "", done_at=tx.now if is_done else None)
+    )
     if is_done:
         note_step(tx, actor.business_id, task.lead_id, HistoryKind.TASK_DONE, "", actor.name)
 
 
-def remove_task(tx: Tx, actor: Actor, task: Task) -> None:
-    """Delete a task that was seen with this revision. Raises Refused: CONFLICT."""
-    if not records.delete_work(tx, actor.business_id, task):
-        raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
-    emit(tx, actor.business_id, LeadEdited(actor.business_id, task.lead_id, "task"))
+def remove_work(tx: Tx, actor: Actor, work: Note | Task) -> None:
+    """Delete a note or a task that was seen with this revision. Raises Refused: CONFLICT."""
+    if not records.delete_work(tx, actor.business_id, work):
+        raise Refused(errors.CONFLICT, _WORK_TEXTS[type(work)][2])
+    emit(tx, actor.business_id, LeadEdited(actor.business_id, work.lead_id, type(work).__name__.lower()))
 
 
-def _keep_task(tx: Tx, actor: Actor, task: Task) -> None:
-    if not records.record_work(tx, actor.business_id, task):
-        raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
-    emit(tx, actor.business_id, LeadEdited(actor.business_id, task.lead_id, "task"))
+def _record(tx: Tx, actor: Actor, work: Note | Task) -> None:
+    if not records.record_work(tx, actor.business_id, work):
+        raise Refused(errors.CONFLICT, _WORK_TEXTS[type(work)][1])
+    emit(tx, actor.business_id, LeadEdited(actor.business_id, work.lead_id, type(work).__name__.lower()))
 
 
 def check_member(
@@ -261,7 +277,8 @@ def keep_view(tx: Tx, actor: Actor, name: str, query: str, *, is_shared: bool) -
         is_pinned=True,
         created_at=tx.now,
     )
-    records.save_view(tx, actor.business_id, view)
+    sealed_query = tx.vault.seal(view.query, actor.business_id, "lead_views.query", view.id)
+    tx.insert(lead_views, row_of(view) | {"business_id": actor.business_id, "query": sealed_query})
     return view
 
 
@@ -330,34 +347,27 @@ def change_contact_point(
     note_edit(tx, actor, lead.id, HistoryKind.CONTACT_CHANGED, f"{point.value}{ARROW}{value}")
 
 
-def choose_main_contact(tx: Tx, actor: Actor, lead_id: str, point_id: str, seen_value: str) -> None:
-    """Make a contact detail the main one; it is not wrong then.
-
-    Raises Refused: NOT_FOUND; CONFLICT when its value is not ``seen_value``.
-    """
-    lead = load_listed_lead(tx, actor.business_id, lead_id)
-    point = _point(tx, actor, lead, point_id)
-    _keep(tx, actor, replace(point, main_at=tx.now, wrong_at=None), seen_value)
-    note_edit(tx, actor, lead.id, HistoryKind.CONTACT_MAIN, point.value)
+type ContactMark = Literal["main", "wrong", "right"]
 
 
-def mark_contact_wrong(
-    tx: Tx, actor: Actor, lead_id: str, point_id: str, seen_value: str, *, is_wrong: bool
+def mark_contact(
+    tx: Tx, actor: Actor, lead_id: str, point_id: str, seen_value: str, mark: ContactMark
 ) -> None:
-    """Mark a contact detail as wrong, or take that back. It stays, but is not the main one.
+    """Make a contact detail the main one, or mark it as wrong or right; the main one is never wrong.
 
     Raises Refused: NOT_FOUND; CONFLICT when its value is not ``seen_value``.
     """
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     point = _point(tx, actor, lead, point_id)
-    if (point.wrong_at is not None) is is_wrong:
+    what, main_at, wrong_at = {
+        "main": (HistoryKind.CONTACT_MAIN, tx.now, None),
+        "wrong": (HistoryKind.CONTACT_WRONG, None, tx.now),
+        "right": (HistoryKind.CONTACT_RIGHT, point.main_at, None),
+    }[mark]
+    if mark != "main" and (point.wrong_at is None) is (wrong_at is None):
         return
-    marked = replace(
-        point, wrong_at=tx.now if is_wrong else None, main_at=None if is_wrong else point.main_at
-    )
-    _keep(tx, actor, marked, seen_value)
+    _keep(tx, actor, replace(point, main_at=main_at, wrong_at=wrong_at), seen_value)
     refresh_with_twins(tx, actor.business_id, {lead.id})
-    what = HistoryKind.CONTACT_WRONG if is_wrong else HistoryKind.CONTACT_RIGHT
     note_edit(tx, actor, lead.id, what, point.value)
 
 
@@ -443,9 +453,7 @@ def put_back_contact(tx: Tx, actor: Actor, lead_id: str, rejected_id: str) -> No
     note_changes(tx, lead.business_id, [lead])
 
 
-def purge_rejected(tx: Tx) -> int:
-    """Forget what can no longer be put back; say how many."""
-    return tx.delete_some(rejected_contacts, rejected_contacts.c.at < tx.now - records.KEEP_REJECTED)
+purge_rejected: Final = purging(rejected_contacts.c.at, records.KEEP_REJECTED)
 
 
 def _point(tx: Tx, actor: Actor, lead: Lead, point_id: str) -> ContactPoint:
@@ -501,11 +509,34 @@ def merge_leads(tx: Tx, actor: Actor, kept_id: str, merged_id: str, picks: Picks
     if target.hidden_at is not None or source.hidden_at is not None:
         raise Refused(errors.CONFLICT, "Somebody else merged or deleted one of these leads.")
     _check_not_erasing(tx, actor, kept_id, merged_id)
-    after = merged_snapshot(target, source, picks)
-    journal = _move(tx, target, source, Journal(snapshot_of(target), after, {}, [], [], []))
-    records.record_merged_fields(tx, actor.business_id, target.id, after)
+    # Evidence of a contact point that both have goes to the equal one of the target.
+    business_id = actor.business_id
+    equal = records.list_equal_points(tx, business_id, target.id, source.id)
+    proofs = records.list_evidence_of_points(tx, business_id, list(equal))
+    moved = records.list_row_ids(tx, business_id, source.id)
+    moved["contact_points"] = [point_id for point_id in moved["contact_points"] if point_id not in equal]
+    for name, ids in moved.items():
+        records.record_moved(tx, business_id, name, ids, source.id, target.id)
+    for evidence_id, point_id in proofs:
+        tx.change(evidence, business_id, evidence_id, contact_point_id=equal[point_id])
+    source_labels = listing.list_labels_of(tx, business_id, [source.id])[source.id]
+    after = rules.merged_lead(target, source, picks)
+    journal = Journal(
+        before=target,
+        after=after,
+        moved=moved,
+        rehung=[(evidence_id, point_id, equal[point_id]) for evidence_id, point_id in proofs],
+        labels=[
+            label.id
+            for label in source_labels
+            if records.append_lead_label(tx, business_id, target.id, label.id)
+        ],
+        followers=[lead.id for lead in records.list_merged_leads(tx, business_id, source.id)],
+    )
+    records.record_followers(tx, business_id, journal.followers, target.id)
+    records.record_merged_fields(tx, after)
     records.record_hidden(tx, source, tx.now, merged_into=target.id)
-    refresh_with_twins(tx, actor.business_id, {target.id, source.id})
+    refresh_with_twins(tx, business_id, {target.id, source.id})
     line = " ".join(reason.split())[:REASON_LIMIT]
     merge = Merge(new_id(), target.id, source.id, actor.name, line, journal, tx.now, "", None)
     records.save_merge(tx, actor.business_id, merge)
@@ -535,17 +566,15 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
             "whether it was already undone.",
         )
     _check_not_erasing(tx, actor, target.id)
-    journal = merge.journal
-    business_id = target.business_id
-    for rows in journal.moved.items():
-        records.record_moved(tx, business_id, rows, target.id, source.id)
+    journal, business_id = merge.journal, actor.business_id
+    for name, ids in journal.moved.items():
+        records.record_moved(tx, business_id, name, ids, target.id, source.id)
     for evidence_id, point_id, _ in journal.rehung:
-        records.record_evidence_point(tx, business_id, evidence_id, point_id)
+        tx.change(evidence, business_id, evidence_id, contact_point_id=point_id)
     for label_id in journal.labels:
         records.delete_lead_label(tx, business_id, target.id, label_id)
     records.record_followers(tx, business_id, journal.followers, source.id)
-    snapshot = undone_snapshot(snapshot_of(target), merge.journal.before, merge.journal.after)
-    records.record_merged_fields(tx, actor.business_id, target.id, snapshot)
+    records.record_merged_fields(tx, rules.unmerged_lead(target, journal.before, journal.after))
     records.record_hidden(tx, source, None)
     refresh_with_twins(tx, actor.business_id, {target.id, source.id})
     tx.change(lead_merges, actor.business_id, merge.id, undone_by=actor.name, undone_at=tx.now)
@@ -558,32 +587,6 @@ def _check_not_erasing(tx: Tx, actor: Actor, *lead_ids: str) -> None:
     """Refuse to move data between leads of which one is to be erased; the leads are locked."""
     if not jobs.list_leads_to_erase(tx, actor.business_id).isdisjoint(lead_ids):
         raise Refused(errors.CONFLICT, "One of these leads is being erased. Nothing was merged or split.")
-
-
-def _move(tx: Tx, target: Lead, source: Lead, journal: Journal) -> Journal:
-    """Move all that hangs on one lead to the other, and write down what moved.
-
-    A contact point that both have stays where it is; its evidence goes to the equal one.
-    """
-    business_id = target.business_id
-    equal = records.list_equal_points(tx, business_id, target.id, source.id)
-    proofs = records.list_evidence_of_points(tx, business_id, list(equal))
-    moved = records.list_row_ids(tx, business_id, source.id)
-    moved["contact_points"] = [
-        contact_point for contact_point in moved["contact_points"] if contact_point not in equal
-    ]
-    for rows in moved.items():
-        records.record_moved(tx, business_id, rows, source.id, target.id)
-    for evidence_id, point_id in proofs:
-        records.record_evidence_point(tx, business_id, evidence_id, equal[point_id])
-    journal.moved.update(moved)
-    journal.rehung.extend((evidence_id, point_id, equal[point_id]) for evidence_id, point_id in proofs)
-    for label_id in sorted(records.list_label_ids(tx, business_id, source.id)):
-        if records.append_lead_label(tx, business_id, target.id, label_id):
-            journal.labels.append(label_id)
-    journal.followers.extend(lead.id for lead in records.list_merged_leads(tx, business_id, source.id))
-    records.record_followers(tx, business_id, journal.followers, target.id)
-    return journal
 
 
 NOBODY: Final = "q=%E2%90%80"

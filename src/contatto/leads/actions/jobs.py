@@ -1,15 +1,19 @@
-"""Background jobs on leads: bulk changes with their undo, and scores."""
+"""Background jobs on leads: bulk changes with their undo, imports, and scores."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
+from itertools import batched
 from typing import Final
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from contatto.accounts.store import list_businesses
+from contatto.accounts.model import BusinessId, Permission
+from contatto.accounts.store import list_able_members, list_businesses
+from contatto.capture.model import Field
 from contatto.kit import errors
 from contatto.kit.background import PeriodicStudy, Study
 from contatto.kit.db.tx import Tx, in_time, rows_of
@@ -20,8 +24,8 @@ from contatto.kit.log import logger
 from contatto.kit.outbox import emit
 from contatto.kit.sandbox import SandboxPool
 from contatto.kit.untrusted_files import change_encoding
-from contatto.leads.actions import importing
 from contatto.leads.actions.annotations import (
+    add_note,
     assign_lead,
     check_member,
     erase_leads,
@@ -29,10 +33,18 @@ from contatto.leads.actions.annotations import (
     label_name,
     merge_leads,
     note_edit,
+    put_label,
+    remove_work,
     undo_merge,
 )
-from contatto.leads.actions.importing import plan_import
-from contatto.leads.actions.records import change_lead_status, delete_lead, restore_lead, return_lead_status
+from contatto.leads.actions.records import (
+    change_lead_status,
+    delete_lead,
+    refresh_with_twins,
+    restore_lead,
+    return_lead_status,
+    upsert_lead,
+)
 from contatto.leads.engines import Correction, ScoringRequest, ScoringResult, prepare_trees, score_round
 from contatto.leads.model import (
     STATUS_TEXTS,
@@ -49,16 +61,34 @@ from contatto.leads.model import (
     LeadJobState,
     LeadModel,
     LeadStatus,
+    Note,
+    Origin,
     Picks,
     ScoredLead,
+    Signal,
 )
-from contatto.leads.rules.importing import MOST_ROWS, Sheet, read_columns
-from contatto.leads.rules.records import MOST_ERASED, for_member, is_enough, read_filter
+from contatto.leads.rules.importing import (
+    MOST_ROWS,
+    ImportEntry,
+    UnreadableRow,
+    guess_columns,
+    read_columns,
+    read_entry,
+)
+from contatto.leads.rules.records import MOST_ERASED, MOVES, for_member, is_enough, read_filter, read_note
 from contatto.leads.store import jobs as store
 from contatto.leads.store import listing
 from contatto.leads.store import records as lead_store
-from contatto.leads.store.intake import record_facets
-from contatto.leads.store.records import append_lead_label, delete_lead_label, find_label, save_scores
+from contatto.leads.store.intake import list_sharing_leads, record_facets
+from contatto.leads.store.records import (
+    append_lead_label,
+    delete_contact_point,
+    delete_lead_label,
+    find_label,
+    find_work,
+    list_notes,
+    save_scores,
+)
 from contatto.leads.store.tables import IS_OPEN, lead_jobs
 
 EVERY_S: Final = 3_600.0
@@ -142,8 +172,6 @@ _LABELLING: Final = frozenset({JobKind.LABEL, JobKind.UNLABEL, JobKind.UNDO})
 """Work that changes labels; what leads are filtered by is kept once for each step of it."""
 SKIPPED_FIRST: Final = LazyText("Somebody changed this lead in the meantime.")
 
-type Change = Callable[[Tx, Actor, Lead, str], JobItem]
-
 
 def start_job(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> LeadJob:
     """Ask for work on the chosen leads, on all that match, or on the rows of a file.
@@ -152,14 +180,13 @@ def start_job(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> LeadJob:
     much waits already.
     """
     plan = _checked(tx, actor, kind, plan)
-    job_id = new_id()
     total = len(plan.rows) or len(plan.lead_ids)
     if not total:
         lead_filter = for_member(read_filter(parse_qsl(plan.query)), actor.member_id)
         total = listing.count_leads(tx, actor.business_id, lead_filter)
     if not total:
         raise Refused(errors.INVALID, "Choose at least one lead.")
-    return _queue_job(tx, new_job(tx, actor, job_id, kind, plan, total))
+    return _queue_job(tx, _new_job(tx, actor, kind, plan, total))
 
 
 def undo_job(tx: Tx, actor: Actor, job_id: str) -> LeadJob:
@@ -172,7 +199,7 @@ def undo_job(tx: Tx, actor: Actor, job_id: str) -> LeadJob:
         raise Refused(errors.CONFLICT, "Erasing cannot be undone, because no data is left.")
     if not job.has_ended or job.undone_by or job.kind is JobKind.UNDO:
         raise Refused(errors.CONFLICT, "This cannot be undone. It is still running, or was already undone.")
-    undo = new_job(tx, actor, new_id(), JobKind.UNDO, JobPlan(), job.done)
+    undo = _new_job(tx, actor, JobKind.UNDO, JobPlan(), job.done)
     store.record_job(tx, replace(job, undone_by=undo.id))
     return _queue_job(tx, replace(undo, undo_of=job.id))
 
@@ -238,25 +265,11 @@ def check_waiting_jobs(tx: Tx, business_id: str) -> None:
         )
 
 
-def new_job(tx: Tx, actor: Actor, job_id: str, kind: JobKind, plan: JobPlan, total: int) -> LeadJob:
-    return LeadJob(
-        id=job_id,
-        business_id=actor.business_id,
-        kind=kind,
-        state=LeadJobState.WAITING,
-        member_id=actor.member_id,
-        actor=actor.name,
-        plan=plan,
-        cursor="",
-        total=total,
-        done=0,
-        skipped=0,
-        undo_of=None,
-        undone_by=None,
-        created_at=tx.now,
-        moved_at=tx.now,
-        ended_at=None,
-    )
+def _new_job(
+    tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan, total: int, state: LeadJobState = LeadJobState.WAITING
+) -> LeadJob:
+    member = actor.member_id, actor.name
+    return LeadJob(new_id(), actor.business_id, kind, state, *member, plan, total, tx.now, tx.now)
 
 
 def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> JobPlan:
@@ -301,14 +314,14 @@ def _change_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
         lead_ids = listing.list_lead_ids_after(tx, job.business_id, lead_filter, job.cursor, CHUNK)
         ids = [lead_id for lead_id in lead_ids if lead_id < job.id]
     leads = lead_store.list_leads_to_change(tx, job.business_id, ids)
-    actor, change, items = _actor(job), _CHANGES[job.kind], list[JobItem]()
+    actor, items = _actor(job), list[JobItem]()
     for lead_id in in_time(ids):
         lead = leads.get(lead_id)
         if lead is None or lead.hidden_at is not None or lead.id != lead_id:
             items.append(_skipped(lead_id, LazyText("This lead no longer exists.")))
             continue
         try:
-            items.append(change(tx, actor, lead, job.plan.value))
+            items.append(_change_lead(tx, actor, lead, job.kind, job.plan.value))
         except Refused as refused:
             items.append(_skipped(lead_id, refused.said))
     return items, items[-1].lead_id if items else job.cursor
@@ -322,55 +335,41 @@ def _changed(lead: Lead, before: str, after: str) -> JobItem:
     return JobItem(0, lead.id, ItemState.CHANGED, before, after, "")
 
 
-def _change_status(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
-    new = LeadStatus(value)
-    if lead.status is new:
-        return _skipped(
-            lead.id, LazyText("The status is already %(status)s.", status=LazyText(STATUS_TEXTS[new]))
-        )
-    change_lead_status(tx, actor.business_id, lead.id, lead.status, new, actor.name)
-    return _changed(lead, lead.status.value, value)
-
-
-def _change_owner(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
-    if (lead.owner_id or "") == value:
-        return _skipped(lead.id, LazyText("The lead already has this owner."))
-    assign_lead(tx, actor, lead.id, lead.owner_id, value or None)
-    return _changed(lead, lead.owner_id or "", value)
-
-
-def _put_label(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
-    if not append_lead_label(tx, actor.business_id, lead.id, value):
-        return _skipped(lead.id, LazyText("The lead already has this label."))
-    note_edit(tx, actor, lead.id, HistoryKind.LABELLED, label_name(tx, actor.business_id, value))
-    return _changed(lead, "", value)
-
-
-def _take_label(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
-    if not delete_lead_label(tx, actor.business_id, lead.id, value):
-        return _skipped(lead.id, LazyText("The lead does not have this label."))
-    note_edit(tx, actor, lead.id, HistoryKind.UNLABELLED, label_name(tx, actor.business_id, value))
-    return _changed(lead, value, "")
-
-
-def _delete(tx: Tx, actor: Actor, lead: Lead, _value: str) -> JobItem:
-    delete_lead(tx, lead, actor.name)
-    return _changed(lead, "", "deleted")
-
-
-_CHANGES: Final[dict[JobKind, Change]] = {
-    JobKind.STATUS: _change_status,
-    JobKind.OWNER: _change_owner,
-    JobKind.LABEL: _put_label,
-    JobKind.UNLABEL: _take_label,
-    JobKind.DELETE: _delete,
-}
+def _change_lead(tx: Tx, actor: Actor, lead: Lead, kind: JobKind, value: str) -> JobItem:
+    """Change a lead as a job wants it; skip one that is so already."""
+    before, after, obstacle = "", value, None
+    if kind is JobKind.STATUS:
+        before, new = lead.status.value, LeadStatus(value)
+        if lead.status is new:
+            obstacle = LazyText("The status is already %(status)s.", status=LazyText(STATUS_TEXTS[new]))
+        else:
+            change_lead_status(tx, actor.business_id, lead.id, lead.status, new, actor.name)
+    elif kind is JobKind.OWNER:
+        before = lead.owner_id or ""
+        if before == value:
+            obstacle = LazyText("The lead already has this owner.")
+        else:
+            assign_lead(tx, actor, lead.id, lead.owner_id, value or None)
+    elif kind is JobKind.LABEL:
+        if append_lead_label(tx, actor.business_id, lead.id, value):
+            note_edit(tx, actor, lead.id, HistoryKind.LABELLED, label_name(tx, actor.business_id, value))
+        else:
+            obstacle = LazyText("The lead already has this label.")
+    elif kind is JobKind.DELETE:
+        after = "deleted"
+        delete_lead(tx, lead, actor.name)
+    elif delete_lead_label(tx, actor.business_id, lead.id, value):
+        before, after = value, ""
+        note_edit(tx, actor, lead.id, HistoryKind.UNLABELLED, label_name(tx, actor.business_id, value))
+    else:
+        obstacle = LazyText("The lead does not have this label.")
+    return _skipped(lead.id, obstacle) if obstacle else _changed(lead, before, after)
 
 
 def _import_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
     start = int(job.cursor or 0)
     numbers = in_time(range(start + 1, min(start + CHUNK, len(job.plan.rows)) + 1))
-    items = [importing.import_row(tx, _actor(job), job.plan, job.id, number) for number in numbers]
+    items = [import_row(tx, _actor(job), job.plan, job.id, number) for number in numbers]
     return items, str(start + len(items))
 
 
@@ -402,7 +401,7 @@ def _undo_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
         is_there = lead is not None and (lead.hidden_at is not None) is (kind is JobKind.DELETE)
         if lead is not None and lead.id == item.lead_id and is_there:
             try:
-                if _BACK[kind](tx, actor, lead, item):
+                if _undo_change(tx, actor, lead, kind, item):
                     result = _changed(lead, item.after, item.before)
             except Refused as refused:
                 result = _skipped(item.lead_id, refused.said)
@@ -410,42 +409,26 @@ def _undo_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
     return results, str(items[len(results) - 1].position) if items else job.cursor
 
 
-def _status_back(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
-    if lead.status.value != item.after:
+def _undo_change(tx: Tx, actor: Actor, lead: Lead, kind: JobKind, item: JobItem) -> bool:
+    """Undo what a job changed about a lead; False when somebody has changed it since."""
+    if kind is JobKind.IMPORT:
+        return take_back_row(tx, actor, lead, item)
+    if kind in (JobKind.LABEL, JobKind.UNLABEL):
+        opposite = JobKind.UNLABEL if item.after else JobKind.LABEL
+        result = _change_lead(tx, actor, lead, opposite, item.after or item.before)
+        return result.state is ItemState.CHANGED
+    current = {JobKind.STATUS: lead.status.value, JobKind.OWNER: lead.owner_id or ""}
+    if current.get(kind, item.after) != item.after or (kind is JobKind.DELETE and lead.merged_into):
         return False
-    return_lead_status(tx, lead, LeadStatus(item.before), actor.name)
+    if kind is JobKind.STATUS:
+        return_lead_status(tx, lead, LeadStatus(item.before), actor.name)
+    elif kind is JobKind.OWNER:
+        assign_lead(tx, actor, lead.id, lead.owner_id, item.before or None)
+    elif kind is JobKind.DELETE:
+        restore_lead(tx, lead, actor.name)
+    else:
+        undo_merge(tx, actor, item.after)
     return True
-
-
-def _owner_back(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
-    if (lead.owner_id or "") != item.after:
-        return False
-    assign_lead(tx, actor, lead.id, lead.owner_id, item.before or None)
-    return True
-
-
-def _label_back(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
-    if item.after:
-        return _take_label(tx, actor, lead, item.after).state is ItemState.CHANGED
-    return _put_label(tx, actor, lead, item.before).state is ItemState.CHANGED
-
-
-def _delete_back(tx: Tx, actor: Actor, lead: Lead, _item: JobItem) -> bool:
-    if lead.merged_into is not None:
-        return False
-    restore_lead(tx, lead, actor.name)
-    return True
-
-
-_BACK: Final[dict[JobKind, Callable[[Tx, Actor, Lead, JobItem], bool]]] = {
-    JobKind.STATUS: _status_back,
-    JobKind.OWNER: _owner_back,
-    JobKind.LABEL: _label_back,
-    JobKind.UNLABEL: _label_back,
-    JobKind.DELETE: _delete_back,
-    JobKind.IMPORT: importing.take_back_row,
-    JobKind.MERGE: lambda tx, actor, _lead, item: bool(undo_merge(tx, actor, item.after)),
-}
 
 
 KEEP_DRAFT: Final = timedelta(days=1)
@@ -458,8 +441,7 @@ def keep_import_draft(tx: Tx, actor: Actor, plan: JobPlan) -> LeadJob:
     """Keep a file until its member has looked at it, in place of the one before."""
     drafts = rows_of(lead_jobs, actor.business_id, member_id=actor.member_id, state=LeadJobState.DRAFT)
     tx.execute(lead_jobs.delete().where(IS_OPEN, *drafts))
-    job = new_job(tx, actor, new_id(), JobKind.IMPORT, plan, len(plan.rows))
-    draft = replace(job, state=LeadJobState.DRAFT)
+    draft = _new_job(tx, actor, JobKind.IMPORT, plan, len(plan.rows), LeadJobState.DRAFT)
     store.save_job(tx, draft)
     return draft
 
@@ -483,16 +465,9 @@ def read_plan_in_encoding(plan: JobPlan, encoding: str, columns: Sequence[str], 
         tuple(change_encoding(cell, plan.encoding, encoding) for cell in row)
         for row in (plan.head, *plan.rows)
     )
+    sheet = JobPlan(head=head, rows=tuple(rows), encoding=encoding)
     chosen = () if tuple(columns) == plan.columns else read_columns(columns, len(head))
-    return replace(plan_import(Sheet(head, tuple(rows)), country, chosen), encoding=encoding)
-
-
-def replace_import_plan(tx: Tx, actor: Actor, job_id: str, plan: JobPlan) -> None:
-    """Save another plan for the import that a member looks at.
-
-    Raises Refused: NOT_FOUND, also when it was started.
-    """
-    store.record_plan(tx, actor.business_id, load_import_draft(tx, actor, job_id).id, plan)
+    return plan_import(sheet, country, chosen)
 
 
 def start_import(tx: Tx, actor: Actor, job_id: str) -> None:
@@ -530,7 +505,9 @@ def purge_imports(tx: Tx) -> int:
     old = store.list_old_imports(tx, until - _IMPORTS_KEPT_FOR, until)
     for job in old:
         store.record_plan(tx, job.business_id, job.id, replace(job.plan, rows=(), numbers=()))
-    return len(old) + store.delete_old_drafts(tx, tx.now - KEEP_DRAFT)
+    is_draft = IS_OPEN, lead_jobs.c.state == LeadJobState.DRAFT
+    drafts = lead_jobs.delete().where(*is_draft, lead_jobs.c.moved_at < tx.now - KEEP_DRAFT)
+    return len(old) + tx.execute(drafts).rowcount
 
 
 MOST_JOINED: Final = 20
@@ -560,9 +537,249 @@ def merge_many_leads(tx: Tx, actor: Actor, kept_id: str, lead_ids: Sequence[str]
         for position, merge in enumerate(reversed(merges), 1)
     ]
     plan = JobPlan(lead_ids=tuple(sorted(chosen)))
-    begun = new_job(tx, actor, new_id(), JobKind.MERGE, plan, len(items))
-    job = replace(begun, state=LeadJobState.DONE, done=len(items), ended_at=tx.now)
+    ended = _new_job(tx, actor, JobKind.MERGE, plan, len(items), LeadJobState.DONE)
+    job = replace(ended, done=len(items), ended_at=tx.now)
     store.save_job(tx, job)
     store.append_job_items(tx, job, items)
     emit(tx, job.business_id, LeadJobEnded(job.business_id, job.id))
     return job
+
+
+SHOWN_ROWS: Final = 20
+"""Rows of each kind that a preview shows."""
+SHOWN_REASONS: Final = 12
+_AT_ONCE: Final = 500
+"""Rows whose details are looked up together."""
+_LABEL, _STATUS, _OWNER, _NOTE = "l", "s", "o", "n"
+"""What the words begin with by which a row's work can be undone."""
+_NO_OWNER: Final = LazyText("The owner is not a member who can open leads.")
+_NO_MOVE: Final = LazyText("This status cannot follow the current one, so the current status stays.")
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """Prediction of a row's import: create, update or skip, with the values that cannot be imported."""
+
+    number: int
+    does: str
+    name: str
+    details: tuple[str, ...]
+    reason: LazyText
+    problems: tuple[LazyText, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """Prediction of an import.
+
+    Attributes:
+        counts: how many rows it creates, updates and skips.
+        in_part: how many rows are taken without something that cannot be.
+        reasons: why rows or cells are left out, the most frequent first, with how many.
+        rows: some rows of each kind.
+    """
+
+    counts: dict[str, int]
+    in_part: int
+    reasons: list[tuple[LazyText, int]]
+    rows: list[Foreseen]
+
+
+def plan_import(sheet: JobPlan, country: str, columns: Sequence[str] = ()) -> JobPlan:
+    """Return the plan of an import; without ``columns`` each column gets its most probable meaning."""
+    chosen = tuple(columns) or guess_columns(sheet.head, sheet.rows)
+    return replace(sheet, value=country, columns=chosen)
+
+
+def foresee_import(tx: Tx, business_id: str, plan: JobPlan) -> Preview:
+    """Say for each row what its import will do, without doing it."""
+    counts = {"create": 0, "update": 0, "skip": 0}
+    in_part = 0
+    shown: list[Foreseen] = []
+    reasons: Counter[str] = Counter()
+    texts: dict[str, LazyText] = {}
+    rows_by_value: dict[tuple[Field, str], int] = {}
+    owners = owners_of(tx, business_id)
+    of_kind: Counter[tuple[str, bool]] = Counter()
+    for rows in batched(enumerate(plan.rows, 1), _AT_ONCE, strict=False):
+        read = [(number, _read(plan.columns, cells, plan.value, owners)) for number, cells in rows]
+        values = {
+            contact.value for _, entry in read if isinstance(entry, ImportEntry) for contact in entry.contacts
+        }
+        existing_leads = lead_store.list_leads_by_value(tx, business_id, values)
+        for number, entry in read:
+            foreseen = _foresee(number, entry, existing_leads, rows_by_value)
+            counts[foreseen.does] += 1
+            in_part += bool(foreseen.problems) and foreseen.does != "skip"
+            for reason in foreseen.problems or ([foreseen.reason] if foreseen.does == "skip" else []):
+                texts.setdefault(reason.text, reason)
+                reasons[reason.text] += 1
+            kind = (foreseen.does, bool(foreseen.problems))
+            of_kind[kind] += 1
+            if of_kind[kind] <= SHOWN_ROWS:
+                shown.append(foreseen)
+    common = [(texts[text], count) for text, count in reasons.most_common(SHOWN_REASONS)]
+    return Preview(counts, in_part, common, shown)
+
+
+def owners_of(tx: Tx, business_id: str) -> dict[str, str]:
+    """Members who may open leads: their ids by name and by e-mail, in small letters."""
+    able = list_able_members(tx, BusinessId(business_id), Permission.READ_LEADS)
+    names: dict[str, str] = {member.display_name.casefold(): member.id for member in able}
+    return names | {member.email.casefold(): member.id for member in able}
+
+
+def _read(
+    columns: tuple[str, ...], cells: tuple[str, ...], country: str, owners: Mapping[str, str]
+) -> ImportEntry | UnreadableRow:
+    try:
+        entry = read_entry(columns, cells, country)
+    except UnreadableRow as unfit:
+        return unfit
+    if entry.owner and entry.owner.casefold() not in owners:
+        return replace(entry, owner="", problems=(*entry.problems, _NO_OWNER))
+    return entry
+
+
+def _foresee(
+    number: int,
+    entry: ImportEntry | UnreadableRow,
+    existing_leads: Mapping[str, list[Lead]],
+    rows_by_value: dict[tuple[Field, str], int],
+) -> Foreseen:
+    """Predict the outcome of a row, from the leads and the earlier rows that hold its values."""
+    if isinstance(entry, UnreadableRow):
+        return Foreseen(number, "skip", "", (), entry.says)
+    values = tuple((contact.field, contact.value) for contact in entry.contacts)
+    details = tuple(value for _, value in values)
+    fitting = {lead.id: lead for value in details for lead in existing_leads.get(value, ())}
+    earlier = {rows_by_value[value] for value in values if value in rows_by_value}
+    for value in values:
+        rows_by_value.setdefault(value, number)
+    if len(fitting) > 1:
+        return Foreseen(number, "skip", entry.name, details, _several(len(fitting)))
+    does, reason = "create", LazyText("")
+    problems = entry.problems
+    if fitting:
+        (lead,) = fitting.values()
+        does, reason = (
+            "update",
+            LazyText("Updates %(name)s", name=lead.name)
+            if lead.name
+            else LazyText("Updates a lead without a name"),
+        )
+        problems += _status_problem(entry, lead)
+    elif earlier:
+        does, reason = "update", LazyText("Merged into row %(row)s", row=min(earlier))
+    return Foreseen(number, does, entry.name, details, reason, problems)
+
+
+def _status_problem(entry: ImportEntry, lead: Lead) -> tuple[LazyText, ...]:
+    """Why a lead that is there does not get the status of its row."""
+    if entry.status in (None, lead.status) or entry.status in MOVES[lead.status]:
+        return ()
+    return (_NO_MOVE,)
+
+
+def _several(count: int) -> LazyText:
+    return LazyText(
+        "This row matches %(count)s leads. Merge them first, or remove the shared detail.", count=count
+    )
+
+
+def import_row(tx: Tx, actor: Actor, plan: JobPlan, job_id: str, number: int) -> JobItem:
+    """Apply the forecast of a row, checked against the current rows."""
+    owners = owners_of(tx, actor.business_id)
+    entry = _read(plan.columns, plan.rows[number - 1], plan.value, owners)
+    if isinstance(entry, UnreadableRow):
+        return _skipped_item(number, entry.says)
+    values = {contact.value for contact in entry.contacts}
+    leads_by_value = lead_store.list_leads_by_value(tx, actor.business_id, values)
+    existing_leads = list({lead.id: lead for some in leads_by_value.values() for lead in some}.values())
+    if len(existing_leads) > 1:
+        return _skipped_item(number, _several(len(existing_leads)))
+    source_id = f"{job_id}:{number}"
+    known_lead = existing_leads[0] if existing_leads else None
+    signal = Signal(
+        business_id=actor.business_id,
+        person_id=known_lead.person_id if known_lead else new_id(),
+        channel_account_id=known_lead.channel_account_id if known_lead else "",
+        conversation_id=known_lead.conversation_id if known_lead else "",
+        origin=Origin.IMPORT,
+        source_id=source_id,
+        at=tx.now,
+        contacts=entry.contacts,
+        stated_name=None,
+        profile_name=entry.name,
+        actor=actor.name,
+    )
+    lead = upsert_lead(tx, signal)
+    if lead is None:
+        return _skipped_item(number, LazyText("This row has no contact detail."))
+    is_new = known_lead is None
+    problems = entry.problems + (() if is_new else _status_problem(entry, lead))
+    # Apply the labels, status, owner and notes of a row, and note what an undo needs.
+    labels = [keep_label(tx, actor.business_id, name) for name in entry.labels]
+    before = [f"{_LABEL}{label.id}" for label in labels if put_label(tx, actor, lead.id, label)]
+    status = entry.status
+    if status is not None and status is not lead.status and (is_new or status in MOVES[lead.status]):
+        change_lead_status(tx, lead.business_id, lead.id, lead.status, status, actor.name)
+        before.append(f"{_STATUS}{lead.status.value}>{status.value}")
+    owner_id = owners.get(entry.owner.casefold()) if entry.owner else None
+    if owner_id is not None and owner_id != lead.owner_id:
+        assign_lead(tx, actor, lead.id, lead.owner_id, owner_id)
+        before.append(f"{_OWNER}{lead.owner_id or ''}>{owner_id}")
+    if entry.notes:
+        text = read_note(entry.notes)
+        if all(note.text != text for note in list_notes(tx, lead.business_id, lead.id)):
+            before.append(f"{_NOTE}{add_note(tx, actor, lead.id, text).id}")
+    state = ItemState.CREATED if is_new else ItemState.CHANGED
+    reason = _join_reasons(number, *problems) if problems else ""
+    return JobItem(0, lead.id, state, ",".join(before), source_id, reason)
+
+
+def _skipped_item(number: int, reason: LazyText) -> JobItem:
+    return JobItem(0, "", ItemState.SKIPPED, "", "", _join_reasons(number, reason))
+
+
+def _join_reasons(number: int, first: LazyText, *others: LazyText) -> str:
+    """Return at most three reasons for a row as one, to be kept."""
+    for reason in others[:2]:
+        first = LazyText("%(first)s %(second)s", first=first, second=reason)
+    return LazyText("Row %(row)s: %(reason)s", row=number, reason=first).kept()
+
+
+def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
+    """Undo a row: a lead that it made is deleted, details that it added go; False when others built on it."""
+    if item.state is ItemState.CREATED:
+        # It stays when anything but the import has added to it.
+        job_id = item.after.partition(":")[0]
+        evidence = lead_store.list_evidence_of_lead(tx, lead.business_id, lead.id)
+        has_other_sources = any(proof.source_id.partition(":")[0] != job_id for proof in evidence)
+        own_notes = {token[1:] for token in item.before.split(",") if token.startswith(_NOTE)}
+        notes = list_notes(tx, lead.business_id, lead.id)
+        if has_other_sources or any(note.id not in own_notes or note.revision for note in notes):
+            return False
+        delete_lead(tx, lead, actor.name)
+        return True
+    own = lead_store.list_points_of_source(tx, lead.business_id, lead.id, item.after)
+    shared = list_sharing_leads(tx, lead.business_id, {lead.id})
+    for point_id in own:
+        delete_contact_point(tx, lead.business_id, point_id)
+    for token in filter(None, item.before.split(",")):
+        # Take back one thing that a row did; what somebody has changed since stays.
+        kind, value = token[0], token[1:]
+        old, _, new = value.partition(">")
+        if kind == _LABEL:
+            delete_lead_label(tx, lead.business_id, lead.id, value)
+        elif kind == _STATUS and lead.status.value == new:
+            return_lead_status(tx, lead, LeadStatus(old), actor.name)
+        elif kind == _OWNER and lead.owner_id == new:
+            assign_lead(tx, actor, lead.id, new, old or None)
+        elif kind == _NOTE:
+            note = find_work(tx, lead.business_id, lead.id, value, Note)
+            if note is not None and note.revision == 0:
+                remove_work(tx, actor, note)
+    refresh_with_twins(tx, lead.business_id, {lead.id}, shared)
+    note_edit(tx, actor, lead.id, HistoryKind.IMPORT_UNDONE, "")
+    return True

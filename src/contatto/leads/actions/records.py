@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from contatto.capture.model import Field
@@ -53,15 +53,6 @@ from contatto.measurement.model import ConversionKind
 
 type Points = dict[tuple[Field, str], ContactPoint]
 """The contact points of a lead by what the spellings of one detail have in common."""
-
-
-@dataclass(frozen=True, slots=True)
-class FreshLead:
-    """A lead that a batch makes: as its first signal leaves it, as its last one does, and its facets."""
-
-    lead: Lead
-    later: Lead
-    facets: str
 
 
 class LeadBatch:
@@ -115,19 +106,24 @@ class LeadBatch:
         """Return the lead of a person, or the one that it was merged into."""
         return self._leads.get(self._of_person.get(person_id, ""))
 
-    def insert(self, new: list[FreshLead]) -> None:
+    def insert(self, signals_of_persons: Collection[Sequence[Signal]]) -> None:
         """Insert leads of persons who have none, each to be captured, as the batch will leave them.
 
-        One that another made first counts.
+        The first signal of a person makes the lead. One that another transaction made first counts.
         """
-        tx = self._tx
-        rows = [lead_row(tx.vault, addition.later) | {"facets": addition.facets} for addition in new]
+        tx, rows = self._tx, []
+        new: list[tuple[Lead, Lead]] = []  # as its first signal leaves it, and as its last one does
+        for signals in signals_of_persons:
+            lead = _new_lead(signals[0])
+            later = rules.after_signals(lead, signals)
+            makers = [signal for signal in signals[1:] if rules.makes_lead(signal)]
+            rows.append(lead_row(tx.vault, later) | {"facets": facets_of_new([signals[0], *makers])})
+            new.append((lead, later))
         if insert_new(tx, leads, rows) < len(new):
-            self._read({addition.lead.person_id for addition in new})
-        for addition in new:
-            lead = addition.lead
+            self._read({lead.person_id for lead, _ in new})
+        for lead, later in new:
             if self._of_person.setdefault(lead.person_id, lead.id) == lead.id:
-                self._rows[lead.id] = addition.later
+                self._rows[lead.id] = later
                 self._leads[lead.id] = lead
                 self._points[lead.id] = {}
                 self.uncaptured.add(lead.id)
@@ -230,7 +226,7 @@ def upsert_leads(tx: Tx, signals: Sequence[Signal]) -> list[Lead | None]:
             if begins and batch.find(signal.person_id) is None:
                 signals_by_person[signal.person_id].append(signal)
         if signals_by_person:
-            batch.insert(list(map(_fresh_lead, signals_by_person.values())))
+            batch.insert(signals_by_person.values())
 
         leads_by_place |= {place: _upsert(tx, batch, signal) for place, signal in own_signals.items()}
         _write(tx, batch)
@@ -272,7 +268,7 @@ def mark_as_lead(tx: Tx, signal: Signal) -> Lead:
     """Make a lead by a person's word (R39); where there is one already it stays as it is."""
     batch = LeadBatch(tx, signal.business_id, {signal.person_id})
     if batch.find(signal.person_id) is None:
-        batch.insert([_fresh_lead([signal])])
+        batch.insert([[signal]])
     lead = batch.find(signal.person_id) or _new_lead(signal)
     if lead.id in batch.uncaptured:
         lead = _capture_lead(tx, batch, lead, signal)
@@ -333,13 +329,6 @@ def _write(tx: Tx, batch: LeadBatch) -> None:
     measurement.record_conversions(tx, batch.earned)
     emit_all(tx, [(batch.business_id, event) for event in batch.events])
     note_changes(tx, batch.business_id, batch.changed)
-
-
-def _fresh_lead(signals: Sequence[Signal]) -> FreshLead:
-    """Return the lead that the first of these signals makes, and what all of them make of it."""
-    lead = _new_lead(signals[0])
-    makers = [signal for signal in signals[1:] if rules.makes_lead(signal)]
-    return FreshLead(lead, rules.after_signals(lead, signals), facets_of_new([signals[0], *makers]))
 
 
 def _new_lead(signal: Signal) -> Lead:

@@ -29,7 +29,7 @@ from contatto.kit.languages import languages_of_countries, sorted_countries
 from contatto.kit.table_export import SheetFile, csv_lines
 from contatto.kit.untrusted_files import ENCODINGS, TableText
 from contatto.leads.actions import jobs as actions
-from contatto.leads.actions.importing import foresee_import, plan_import
+from contatto.leads.actions.jobs import foresee_import, plan_import
 from contatto.leads.actions.records import note_export
 from contatto.leads.model import ItemState, JobKind, JobPlan, Lead, LeadJob, LeadJobState
 from contatto.leads.pages.center import (
@@ -46,7 +46,6 @@ from contatto.leads.rules.importing import (
     MOST_COLUMNS,
     NOT_TAKEN,
     REASON_HEAD,
-    Sheet,
     read_columns,
     read_sheet,
     sheet_of,
@@ -54,7 +53,14 @@ from contatto.leads.rules.importing import (
 from contatto.leads.rules.records import MOST_ERASED, LeadFilter, ad_data, for_member, person_label
 from contatto.leads.store import listing
 from contatto.leads.store.intake import list_sharing_leads
-from contatto.leads.store.jobs import count_job_items, find_job, list_job_items, list_jobs, list_told
+from contatto.leads.store.jobs import (
+    count_job_items,
+    find_job,
+    list_job_items,
+    list_jobs,
+    list_told,
+    record_plan,
+)
 from contatto.leads.store.listing import list_credits, list_labels, list_labels_of, list_member_names
 from contatto.leads.store.records import find_merge
 from contatto.ui.render import iso, translator_of
@@ -425,10 +431,10 @@ async def post_file(
     languages = [*languages_of_countries(countries), words.lang.partition("-")[0]]
     table = await context.uploads.take_table(request, caller.subject_id, languages)
     if isinstance(table, TableText):
-        sheet = await context.db.run_aside(lambda: read_sheet(table.text))
-        draft = await _keep(request, caller, sheet, chosen, table.encoding)
+        sheet = await context.db.run_aside(lambda: replace(read_sheet(table.text), encoding=table.encoding))
     else:
-        draft = await _keep(request, caller, await context.db.run_aside(lambda: sheet_of(table)), chosen)
+        sheet = await context.db.run_aside(lambda: sheet_of(table))
+    draft = await _keep(request, caller, sheet, chosen)
     return json_answer({"href": f"/leads/import/{draft.id}"})
 
 
@@ -456,7 +462,12 @@ async def post_columns(
         else:
             columns = read_columns(sent.column, len(draft.plan.head))
             plan = replace(draft.plan, columns=columns, value=country)
-        await db.write(lambda tx: actions.replace_import_plan(tx, actor, job_id, plan))
+
+        def save(tx: Tx) -> None:
+            draft = actions.load_import_draft(tx, actor, job_id)  # somebody may have started it meanwhile
+            record_plan(tx, caller.business_id, draft.id, plan)
+
+        await db.write(save)
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise
@@ -491,10 +502,10 @@ async def download_rejects(request: Request, caller: PageCaller, job_id: str) ->
     return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-async def _keep(request: Request, caller: Caller, sheet: Sheet, country: str, encoding: str = "") -> LeadJob:
+async def _keep(request: Request, caller: Caller, sheet: JobPlan, country: str) -> LeadJob:
     actor, db = actor_of(caller), context_of(request).db
     # In a thread: it looks at many cells to guess what the columns hold.
-    plan = replace(await db.run_aside(partial(plan_import, sheet, country)), encoding=encoding)
+    plan = await db.run_aside(partial(plan_import, sheet, country))
     return await db.write(lambda tx: actions.keep_import_draft(tx, actor, plan))
 
 

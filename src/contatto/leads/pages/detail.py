@@ -54,7 +54,7 @@ from contatto.leads.rules.records import (
 )
 from contatto.leads.store import listing, records
 from contatto.leads.store.jobs import find_tombstone
-from contatto.leads.store.records import find_merge, find_work, list_equal_points, list_row_ids
+from contatto.leads.store.records import find_merge, list_equal_points, list_row_ids
 from contatto.measurement import store as measurement
 from contatto.measurement.actions import list_touches_known
 from contatto.measurement.model import Attribution, ConversionKind, TouchKind
@@ -299,7 +299,7 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> dict[
         ),
         "duplicates": [
             {"id": twin.id, "name": person_label(twin.name, twin.person_id)}
-            for twin in listing.list_twins(tx, business_id, [lead.id])
+            for twin in listing.list_twins(tx, business_id, lead.id)
         ],
         "score": scored.score if scored else None,
         "reasons": explain_reasons(scored.reasons or ()) if scored else [],
@@ -474,13 +474,8 @@ async def post_point_change(posted: PostedLead, point_id: str, sent: Annotated[_
     def change(tx: Tx) -> None:
         if sent.do == "save":
             actions.change_contact_point(tx, posted.actor, posted.lead_id, point_id, sent.seen, sent.value)
-        elif sent.do == "main":
-            actions.choose_main_contact(tx, posted.actor, posted.lead_id, point_id, sent.seen)
         else:
-            is_wrong = sent.do == "wrong"
-            actions.mark_contact_wrong(
-                tx, posted.actor, posted.lead_id, point_id, sent.seen, is_wrong=is_wrong
-            )
+            actions.mark_contact(tx, posted.actor, posted.lead_id, point_id, sent.seen, sent.do)
 
     return await posted.change(change)
 
@@ -549,15 +544,9 @@ async def post_note(posted: PostedLead, sent: Annotated[_Note, Form()]) -> Respo
 @router.post("/leads/{lead_id}/notes/{note_id}", Permission.WRITE_LEADS)
 async def post_note_change(posted: PostedLead, note_id: str, sent: Annotated[_Change, Form()]) -> Response:
     def change(tx: Tx) -> None:
-        note = find_work(tx, posted.caller.business_id, posted.lead_id, note_id, Note)
-        if note is None:
-            raise Refused(errors.NOT_FOUND, "Somebody deleted this note.")
-        if note.revision != sent.seen:
-            raise Refused(
-                errors.CONFLICT, "Somebody else changed this note. Your text is still in the field."
-            )
+        note = actions.load_work(tx, posted.actor, posted.lead_id, note_id, sent.seen, Note)
         if sent.do == "delete":
-            actions.remove_note(tx, posted.actor, note)
+            actions.remove_work(tx, posted.actor, note)
         else:
             actions.edit_note(tx, posted.actor, note, sent.text)
 
@@ -575,13 +564,9 @@ async def post_task(posted: PostedLead, sent: Annotated[_Task, Form()]) -> Respo
 @router.post("/leads/{lead_id}/tasks/{task_id}", Permission.WRITE_LEADS)
 async def post_task_change(posted: PostedLead, task_id: str, sent: Annotated[_Change, Form()]) -> Response:
     def change(tx: Tx) -> None:
-        task = find_work(tx, posted.caller.business_id, posted.lead_id, task_id, Task)
-        if task is None:
-            raise Refused(errors.NOT_FOUND, "Somebody deleted this task.")
-        if task.revision != sent.seen:
-            raise Refused(errors.CONFLICT, "Somebody else changed this task. Check it and try again.")
+        task = actions.load_work(tx, posted.actor, posted.lead_id, task_id, sent.seen, Task)
         if sent.do == "delete":
-            actions.remove_task(tx, posted.actor, task)
+            actions.remove_work(tx, posted.actor, task)
         elif sent.do == "save":
             actions.edit_task(tx, posted.actor, task, sent.text, read_day(sent.due_on))
         else:

@@ -24,7 +24,7 @@ from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
 from contatto.kit.values import InvalidEmail, brand_of, checked_email
-from contatto.leads.model import LeadStatus
+from contatto.leads.model import JobPlan, LeadStatus
 from contatto.leads.rules.records import LABEL_LIMIT, NOTE_LIMIT
 
 
@@ -152,14 +152,6 @@ class UnreadableRow(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
-    """The head of a file and its rows."""
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class ImportEntry:
     """Parsed row: its values of a person, and its invalid cells."""
 
@@ -176,7 +168,7 @@ _SPACES: Final = re.compile(r"[ \t\r\n]+")
 """Only ASCII spaces, as others may be half a letter of another encoding."""
 
 
-def read_sheet(text: str) -> Sheet:
+def read_sheet(text: str) -> JobPlan:
     """Read a text as CSV with a head; commas, semicolons or tabs between the cells.
 
     Raises Refused: INVALID, when it is no CSV, or as ``sheet_of``.
@@ -190,8 +182,8 @@ def read_sheet(text: str) -> Sheet:
         raise Refused(errors.INVALID, "file: This is not a CSV file. Export it again as CSV.") from error
 
 
-def sheet_of(table: Iterable[Sequence[str]]) -> Sheet:
-    """Return the head and the rows of a table, without empty lines and empty columns at the end.
+def sheet_of(table: Iterable[Sequence[str]]) -> JobPlan:
+    """Return a plan with the head and the rows of a table, without empty lines and last columns.
 
     Raises Refused: INVALID, for no row below the head, or too many rows or columns.
     """
@@ -205,7 +197,8 @@ def sheet_of(table: Iterable[Sequence[str]]) -> Sheet:
         raise Refused(
             errors.INVALID, "file: The file needs 1 to %(most)s rows below the column names.", most=MOST_ROWS
         )
-    return Sheet(tuple(_SPACES.sub(" ", cell).strip(" ")[:MOST_HEAD] for cell in head), tuple(rows[1:]))
+    head = tuple(_SPACES.sub(" ", cell).strip(" ")[:MOST_HEAD] for cell in head)
+    return JobPlan(head=head, rows=tuple(rows[1:]))
 
 
 def read_columns(columns: Sequence[str], count: int) -> tuple[str, ...]:

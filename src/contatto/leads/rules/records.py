@@ -18,7 +18,7 @@ from contatto.kit import errors
 from contatto.kit.api_types import Answer, IdText, TimeText, api_time, capitals
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
-from contatto.kit.values import check_year, day_of, micros, read_number
+from contatto.kit.values import check_year, day_of, read_number
 from contatto.leads.model import (
     STATUS_TEXTS,
     ContactPoint,
@@ -27,7 +27,6 @@ from contatto.leads.model import (
     Lead,
     LeadSource,
     LeadStatus,
-    MergedFields,
     Origin,
     Picks,
     Signal,
@@ -237,37 +236,30 @@ def _spaced(text: str) -> str:
     return text if text.isprintable() and "  " not in text else _SPACES.sub(" ", text)
 
 
-def snapshot_of(lead: Lead) -> MergedFields:
-    created, updated = micros(lead.created_at), micros(lead.updated_at)
-    return MergedFields(lead.name, lead.status, lead.owner_id, created, updated)
+_MERGED_FIELDS: Final = ("name", "status", "owner_id", "created_at", "updated_at")
 
 
-def merged_snapshot(target: Lead, source: Lead, picks: Picks) -> MergedFields:
-    """Return the fields after a merge: as picked, with the earlier beginning and the later activity.
+def merged_lead(target: Lead, source: Lead, picks: Picks) -> Lead:
+    """Return the target after a merge: as picked, with the earlier beginning and the later activity.
 
     A name or an owner that only one of the two has is never lost.
     """
-    target_face, source_face = snapshot_of(target), snapshot_of(source)
-    return MergedFields(
-        name=(source_face.name if picks.name else target_face.name) or target_face.name or source_face.name,
-        status=source_face.status if picks.status else target_face.status,
-        owner_id=(source_face.owner_id if picks.owner else target_face.owner_id)
-        or target_face.owner_id
-        or source_face.owner_id,
-        created_at=min(target_face.created_at, source_face.created_at),
-        updated_at=max(target_face.updated_at, source_face.updated_at),
+    name = source.name if picks.name else target.name
+    owner_id = source.owner_id if picks.owner else target.owner_id
+    return replace(
+        target,
+        name=name or target.name or source.name,
+        status=source.status if picks.status else target.status,
+        owner_id=owner_id or target.owner_id or source.owner_id,
+        created_at=min(target.created_at, source.created_at),
+        updated_at=max(target.updated_at, source.updated_at),
     )
 
 
-def undone_snapshot(current: MergedFields, before: MergedFields, after: MergedFields) -> MergedFields:
-    """Return the fields after undoing: as before the merge, except what somebody changed since."""
-    return MergedFields(
-        name=before.name if current.name == after.name else current.name,
-        status=before.status if current.status is after.status else current.status,
-        owner_id=before.owner_id if current.owner_id == after.owner_id else current.owner_id,
-        created_at=before.created_at if current.created_at == after.created_at else current.created_at,
-        updated_at=before.updated_at if current.updated_at == after.updated_at else current.updated_at,
-    )
+def unmerged_lead(current: Lead, before: Lead, after: Lead) -> Lead:
+    """Return a lead after undoing: as before the merge, except what somebody changed since."""
+    unchanged = [name for name in _MERGED_FIELDS if getattr(current, name) == getattr(after, name)]
+    return replace(current, **{name: getattr(before, name) for name in unchanged})
 
 
 NAME: Final = "name"
@@ -692,33 +684,22 @@ def _one_of[E: StrEnum](kind: type[E]) -> Callable[[str], E | None]:
     return members.get
 
 
-def _owner(text: str) -> str | None:
-    return text if text in (ME, NOBODY) or _ID.fullmatch(text) else None
-
-
-def _label(text: str) -> str | None:
-    return text if text == NOBODY or _ID.fullmatch(text) else None
-
-
-def _form(text: str) -> str | None:
-    return text if _ID.fullmatch(text) else None
-
-
-def _country(text: str) -> str | None:
-    return text if text in phonenumbers.SUPPORTED_REGIONS else None
+def _id_or(*words: str) -> Callable[[str], str | None]:
+    """Return a reader of ids and of some words."""
+    return lambda text: text if text in words or _ID.fullmatch(text) else None
 
 
 _LISTS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "status": ("statuses", _one_of(LeadStatus)),
-    "owner": ("owners", _owner),
-    "label": ("labels", _label),
+    "owner": ("owners", _id_or(ME, NOBODY)),
+    "label": ("labels", _id_or(NOBODY)),
     "source": ("origins", _one_of(Origin)),
     "campaign": ("campaigns", read_number),
     "ad_group": ("ad_groups", read_number),
     "ad": ("ads", read_number),
-    "country": ("countries", _country),
+    "country": ("countries", {region: region for region in phonenumbers.SUPPORTED_REGIONS}.get),
     "has": ("has", _one_of(Has)),
-    "form": ("forms", _form),
+    "form": ("forms", _id_or()),
     "consent": ("consents", _one_of(Agreed)),
     "thread": ("threads", _one_of(ChatState)),
     "crm": ("in_crm", _one_of(InCrm)),

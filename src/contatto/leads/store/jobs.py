@@ -247,14 +247,6 @@ def count_job_items(tx: Tx, business_id: str, job_id: str) -> dict[tuple[ItemSta
     return {(ItemState(row["state"]), bool(row["told"])): row["n"] for row in rows}
 
 
-def delete_old_drafts(tx: Tx, until: datetime) -> int:
-    """Delete imports that were not started, of all businesses."""
-    old = lead_jobs.delete().where(
-        IS_OPEN, lead_jobs.c.state == LeadJobState.DRAFT, lead_jobs.c.moved_at < until
-    )
-    return int(tx.execute(old).rowcount)
-
-
 def list_old_imports(tx: Tx, since: datetime, until: datetime) -> list[LeadJob]:
     """List imports of all businesses that ended within this time and still have rows."""
     old = select(lead_jobs).where(

@@ -9,6 +9,7 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     Integer,
+    Row,
     Select,
     and_,
     bindparam,
@@ -56,6 +57,7 @@ from contatto.leads.rules.records import (
     search_values,
     visitor_mark,
 )
+from contatto.leads.store.intake import list_sharing_leads
 from contatto.leads.store.tables import (
     contact_points,
     labels,
@@ -186,15 +188,6 @@ def list_form_names(tx: Tx, business_id: str) -> list[tuple[str, str]]:
 type Credit = tuple[Attribution, MeasuredAd]
 
 
-@dataclass(frozen=True, slots=True)
-class AdNames:
-    """Names of an ad, its ad group and its campaign."""
-
-    campaign_name: str
-    ad_group_name: str
-    ad_name: str
-
-
 def earned_elsewhere(
     lead_id: ColumnElement[str], business_id: str, ad_account_id: str
 ) -> ColumnElement[bool]:
@@ -244,8 +237,11 @@ def list_credits(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Cred
     }
 
 
-def list_winning_ads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, AdNames]:
-    """Return the names of the ad of each lead that an ad earned; lists show no more of it."""
+def list_winning_ads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, Row[Any]]:
+    """Return the names of the ad of each lead that an ad earned, with its ad group and campaign.
+
+    Lists show no more of it.
+    """
     names = (measured_ads.c.campaign_name, measured_ads.c.ad_group_name, measured_ads.c.ad_name)
     query = (
         select(conversions.c.subject_id, *names)
@@ -257,8 +253,7 @@ def list_winning_ads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dic
             measured_ads.c.business_id == business_id,
         )
     )
-    rows = tx.execute(query).all()
-    return {row.subject_id: AdNames(row.campaign_name, row.ad_group_name, row.ad_name) for row in rows}
+    return {row.subject_id: row for row in tx.execute(query)}
 
 
 type Condition = ColumnElement[bool]
@@ -731,20 +726,12 @@ def _order(sort: str, columns: Any) -> list[ColumnElement[Any]]:
     return [columns[name].desc() if sort.startswith("-") else columns[name].asc() for name in names]
 
 
-def list_twins(tx: Tx, business_id: str, lead_ids: Iterable[str]) -> list[Lead]:
-    """Return other leads that share a contact value with one of these: possible duplicates."""
-    ids = list(lead_ids)
-    condition = contact_points.c.business_id == business_id
-    own = select(contact_points.c.value_index).where(condition, contact_points.c.lead_id.in_(ids)).distinct()
-    indexes = [row[0] for row in tx.execute(own)]
-    sharing = (
-        select(contact_points.c.lead_id)
-        .where(condition, contact_points.c.value_index.in_(indexes))
-        .distinct()
+def list_twins(tx: Tx, business_id: str, lead_id: str) -> list[Lead]:
+    """Return other listed leads that share a contact value with a lead: possible duplicates, oldest first."""
+    twins = select(leads).where(
+        *rows_of(leads, business_id, id=list_sharing_leads(tx, business_id, {lead_id}))
     )
-    twin_ids = {row[0] for row in tx.execute(sharing)} - set(ids)
-    twins = tx.list(Lead, select(leads).where(leads.c.business_id == business_id, leads.c.id.in_(twin_ids)))
-    return sorted((lead for lead in twins if lead.hidden_at is None), key=lambda lead: lead.created_at)
+    return tx.list(Lead, twins.where(leads.c.hidden_at.is_(None)).order_by(leads.c.created_at))
 
 
 def find_look(tx: Tx, business_id: str, member_id: str) -> ListLayout | None:

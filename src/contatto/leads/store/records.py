@@ -9,7 +9,6 @@ from sqlalchemy import and_, bindparam, func, or_, select, update
 
 from contatto.kit.db.statements import Query, update_rows
 from contatto.kit.db.tx import Tx, row_of, rows_of, within
-from contatto.kit.values import from_micros
 from contatto.leads.model import (
     ContactPoint,
     Evidence,
@@ -20,13 +19,12 @@ from contatto.leads.model import (
     LeadScore,
     LeadStatus,
     Merge,
-    MergedFields,
     Note,
     RejectedContact,
     SavedView,
     Task,
 )
-from contatto.leads.rules.records import name_key, phone_country
+from contatto.leads.rules.records import phone_country
 from contatto.leads.store.intake import history_row, lead_row, point_row
 from contatto.leads.store.listing import list_contact_points, unerased_leads
 from contatto.leads.store.tables import (
@@ -374,13 +372,6 @@ def list_due_leads(tx: Tx, business_id: str, day: date) -> list[str]:
     return list(tx.execute(ids.order_by(lead_tasks.c.due_on, lead_tasks.c.id)).scalars())
 
 
-def save_view(tx: Tx, business_id: str, view: SavedView) -> bool:
-    """Insert a view; False when it is there."""
-    row = row_of(view)
-    sealed_query = tx.vault.seal(view.query, business_id, "lead_views.query", view.id)
-    return tx.insert_ignore(lead_views, row | {"business_id": business_id, "query": sealed_query})
-
-
 def list_views(tx: Tx, business_id: str, member_id: str) -> list[SavedView]:
     """Return a member's own views and shared ones; pinned ones first."""
     is_visible = or_(lead_views.c.member_id == member_id, lead_views.c.is_shared.is_(True))
@@ -494,30 +485,17 @@ def list_evidence_of_points(tx: Tx, business_id: str, point_ids: list[str]) -> l
     ]
 
 
-def record_moved(tx: Tx, business_id: str, rows: tuple[str, list[str]], old: str, new: str) -> None:
+def record_moved(tx: Tx, business_id: str, name: str, ids: list[str], old: str, new: str) -> None:
     """Move rows of a table to another lead, unless they left the old one."""
-    name, ids = rows
     table = MOVING[name]
     tx.execute(update(table).where(*rows_of(table, business_id, lead_id=old, id=ids)).values(lead_id=new))
 
 
-def record_evidence_point(tx: Tx, business_id: str, evidence_id: str, point_id: str) -> None:
-    """Move evidence to another contact point."""
-    tx.change(evidence, business_id, evidence_id, contact_point_id=point_id)
-
-
-def list_label_ids(tx: Tx, business_id: str, lead_id: str) -> set[str]:
-    query = select(lead_labels.c.label_id).where(*rows_of(lead_labels, business_id, lead_id=lead_id))
-    return {row[0] for row in tx.execute(query)}
-
-
-def record_merged_fields(tx: Tx, business_id: str, lead_id: str, snapshot: MergedFields) -> None:
+def record_merged_fields(tx: Tx, lead: Lead) -> None:
     """Save the fields of a lead that a merge may change."""
-    name = tx.seal(snapshot.name, business_id, "leads.name", lead_id)
-    created_at, updated_at = from_micros(snapshot.created_at), from_micros(snapshot.updated_at)
-    values = {"name": name, "name_key": name_key(snapshot.name), "status": snapshot.status}
-    times = {"created_at": created_at, "updated_at": updated_at}
-    tx.change(leads, business_id, lead_id, **values, **times, owner_id=snapshot.owner_id)
+    row = lead_row(tx.vault, lead)
+    names = "name", "name_key", "status", "owner_id", "created_at", "updated_at"
+    tx.change(leads, lead.business_id, lead.id, **{name: row[name] for name in names})
 
 
 def record_followers(tx: Tx, business_id: str, lead_ids: list[str], kept_id: str) -> None:
