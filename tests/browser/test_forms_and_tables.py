@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount
@@ -167,3 +167,19 @@ def test_a_table_that_is_too_wide_shows_it_and_keeps_its_names(served: Served, t
     expect(frame).to_have_attribute("data-more-start", "")
     expect(frame).not_to_have_attribute("data-more-end", "")
     assert frame.evaluate(EDGES)["first"][:2] == before[:2]
+
+
+def test_a_chosen_file_fills_the_list_of_a_new_audience(served: Served, tab: Page) -> None:
+    _sign_in(tab, served)
+    tab.goto(f"{served.url}/ads/audiences/new")
+    chosen = FilePayload(name="list.csv", mimeType="text/csv", buffer=b"email\nmay@example.com\n")
+    tab.locator("#list-file").set_input_files(chosen)
+    expect(tab.locator("#list-text")).to_have_value("email\nmay@example.com\n")
+
+
+def test_a_member_s_role_can_be_read_before_it_is_changed(served: Served, tab: Page) -> None:
+    _sign_in(tab, served)
+    tab.goto(f"{served.url}/settings/members")
+    box = tab.locator('select[name="role"]').first.bounding_box()
+    assert box
+    assert box["width"] > 80

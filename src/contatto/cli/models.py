@@ -103,7 +103,7 @@ def make_model_tables(tx: Tx, business_id: str) -> list[Table]:
 
 
 def _bins(curve: Curve) -> Table:
-    table = Table("predicted", "actual", "95 % interval", "cases", title=curve.question.value.capitalize())
+    table = Table("predicted", "actual", "95% interval", "cases", title=curve.question.value.capitalize())
     for curve_bin in curve.bins:
         table.add_row(
             f"{100 * curve_bin.predicted:.2f} %", f"{100 * curve_bin.share:.2f} %",

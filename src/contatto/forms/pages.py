@@ -105,7 +105,7 @@ SOURCE_NAMES = {
     HiddenValue.CAMPAIGN: N_("Campaign"),
     HiddenValue.AD_GROUP: N_("Ad group"),
     HiddenValue.AD: N_("Ad"),
-    HiddenValue.CLICK: N_("Click id"),
+    HiddenValue.CLICK: N_("Click ID"),
 }
 
 

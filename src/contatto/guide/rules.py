@@ -161,9 +161,7 @@ def search_pages(pages: Iterable[HelpPage], query: str) -> list[Hit]:
 
 def render_page(page: HelpPage, places: Collection[str]) -> str:
     """Render a document as HTML: escape its HTML, omit pictures, and keep links within the help."""
-    parser = (
-        MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table").disable("image")
-    )
+    parser = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table")
     tokens = parser.parse(page.text)
     for number, token in enumerate(tokens):
         if token.type == "heading_open":
@@ -176,7 +174,10 @@ def render_page(page: HelpPage, places: Collection[str]) -> str:
 
 
 class _Renderer(RendererHTML):
-    """Renderer with scrollable, focusable frames around tables and listings."""
+    """Renderer without pictures, with scrollable, focusable frames around tables and listings."""
+
+    def image(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        return ""
 
     def fence(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
         return f'<pre tabindex="0"><code>{escapeHtml(tokens[idx].content)}</code></pre>\n'

@@ -109,9 +109,13 @@ class Translator:
         """Return a currency's name; the code (ISO 4217) where it has none."""
         return str(self._locale.currencies.get(code, code))
 
-    def day(self, day: date, *, with_year: bool = True) -> str:
-        """Format a day as the language writes it: ``Dec 1, 2026``, or ``Dec 1``."""
-        return str(format_skeleton("yMMMd" if with_year else "MMMd", day, locale=self._locale))
+    def language(self, code: str) -> str:
+        """Return a language's name; the code (ISO 639) where it has none."""
+        return str(self._locale.languages.get(code, code))
+
+    def day(self, day: date | str, *, with_year: bool = True) -> str:
+        """Format a day, also an ISO text, as the language writes it: ``Dec 1, 2026``, or ``Dec 1``."""
+        return _write_day(self._locale, str(day), "yMMMd" if with_year else "MMMd")
 
     def money(self, amount_micros: int | None, currency: str) -> str:
         """Format an amount with its currency's code; a dash for None."""
@@ -136,6 +140,11 @@ def _write_number(locale: Locale, value: float, places: int | None) -> str:
         return str(format_decimal(value, locale=locale))
     whole = locale.decimal_formats[None].pattern.partition(".")[0]
     return str(format_decimal(value, f"{whole}.{'0' * places}", locale=locale))
+
+
+@lru_cache(maxsize=_CACHED)
+def _write_day(locale: Locale, day: str, skeleton: str) -> str:
+    return str(format_skeleton(skeleton, date.fromisoformat(day), locale=locale))
 
 
 @lru_cache(maxsize=_CACHED)

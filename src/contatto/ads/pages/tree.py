@@ -445,7 +445,7 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent
                 frozen.append(
                     (
                         N_("First day"),
-                        f"{whole.starts_on} {whole.starts_time}",
+                        f"{words.day(whole.starts_on)} {whole.starts_time}",
                         N_("This date has passed and cannot change."),
                     )
                 )
