@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from contatto.accounts.model import Business, BusinessId
 from contatto.accounts.store import api_tokens, businesses, find_business
 from contatto.channels.model import Platform
-from contatto.channels.store import channel_accounts
+from contatto.channels.store import channel_accounts, chat_embeds
 from contatto.kit.db.database import Database, open_database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.vault import Vault
@@ -90,6 +90,27 @@ def test_an_ignored_insert_says_whether_the_row_is_new(database: Database) -> No
     found = database.read_now(lambda tx: find_business(tx, BusinessId("b1")))
     assert found is not None
     assert found.name == "Kopi"
+
+
+def test_a_saved_row_replaces_its_predecessor_and_none_of_another_business(database: Database) -> None:
+    row = {
+        "channel_account_id": "c1",
+        "business_id": "b1",
+        "origins": ("https://a.example",),
+        "changed_at": AT,
+    }
+    later = row | {"origins": ("https://b.example",)}
+    foreign = row | {"business_id": "b2", "origins": ()}
+    for saved in (row, [later, later | {"channel_account_id": "c2"}], foreign, []):
+        database.write_now(lambda tx, saved=saved: tx.save(chat_embeds, saved))
+    database.write_now(
+        lambda tx: tx.save(chat_embeds, foreign | {"business_id": "b1"}, changes=("changed_at",))
+    )
+    rows = database.read_now(lambda tx: tx.execute(select(chat_embeds)).mappings().all())
+    assert {found["channel_account_id"]: dict(found) for found in rows} == {
+        "c1": later,
+        "c2": later | {"channel_account_id": "c2"},
+    }
 
 
 def test_updates_say_how_many_rows_they_touched(database: Database) -> None:

@@ -92,10 +92,8 @@ def list_outside_accounts(tx: Tx, business_id: str) -> list[OutsideAccount]:
 def save_outside_token(tx: Tx, account: OutsideAccount, access_token: str) -> None:
     """Keep the access token of an account, sealed; a new one replaces the old."""
     token = tx.vault.seal(access_token, account.business_id, "outside_tokens.access_token", account.id)
-    new = {"access_token": token, "changed_at": tx.now}
-    row = {"outside_account_id": account.id, "business_id": account.business_id} | new
-    insert = tx.upsert(outside_tokens).values(**row)
-    tx.execute(insert.on_conflict_do_update(index_elements=["outside_account_id"], set_=new))
+    row = {"outside_account_id": account.id, "business_id": account.business_id}
+    tx.save(outside_tokens, row | {"access_token": token, "changed_at": tx.now})
 
 
 def find_outside_token(tx: Tx, account: OutsideAccount) -> str | None:

@@ -422,10 +422,8 @@ def save_draft(tx: Tx, draft: Draft) -> None:
     row: dict[str, Any] = row_of(draft)
     named = row_key(draft.member_id, draft.kind, draft.parent)
     typed = tx.seal(draft.typed, draft.business_id, "ad_drafts.typed", named)
-    statement = tx.upsert(ad_drafts).values(row | {"id": new_id(), "typed": typed})
-    changes = {name: statement.excluded[name] for name in ("typed", "saved_at")}
-    place = ["business_id", "member_id", "kind", "parent"]
-    tx.execute(statement.on_conflict_do_update(index_elements=place, set_=changes))
+    place = "business_id", "member_id", "kind", "parent"
+    tx.save(ad_drafts, row | {"id": new_id(), "typed": typed}, place, changes=("typed", "saved_at"))
 
 
 def find_draft(tx: Tx, business_id: str, member_id: str, place: Place) -> Draft | None:

@@ -64,9 +64,7 @@ _KEYS: Final = alerts.c.member_id, alerts.c.kind, alerts.c.subject_id, alerts.c.
 
 def save_choices(tx: Tx, choices: AlertChoices) -> None:
     """Save the choices of a member in place of the earlier ones."""
-    row = row_of(choices)
-    insert = tx.upsert(alert_choices).values(row)
-    tx.execute(insert.on_conflict_do_update(index_elements=["member_id"], set_=row))
+    tx.save(alert_choices, row_of(choices))
 
 
 def load_choices(tx: Tx, business_id: str, member_id: str) -> AlertChoices:
@@ -145,8 +143,7 @@ def save_browser(tx: Tx, push_browser: PushBrowser, endpoint: PushEndpoint) -> N
         name: tx.vault.seal(text, push_browser.business_id, f"push_browsers.{name}", key)
         for name, text in row_of(endpoint).items()
     }
-    insert = tx.upsert(push_browsers).values(row_of(push_browser) | sealed_texts)
-    tx.execute(insert.on_conflict_do_update(index_elements=["id", "member_id"], set_=sealed_texts))
+    tx.save(push_browsers, row_of(push_browser) | sealed_texts, changes=tuple(texts))
 
 
 def delete_browser_of_others(tx: Tx, browser_id: str, user_id: str) -> None:

@@ -188,9 +188,7 @@ def count_members(tx: Tx, business_id: str, audience_ids: Iterable[str]) -> dict
 
 def save_lookalike(tx: Tx, result: Lookalike) -> None:
     """Save the result of a search in place of the previous one."""
-    row = row_of(result)
-    changed = {name: row[name] for name in ("found_at", "known", "lift", "low", "high")}
-    tx.execute(tx.upsert(lookalikes).on_conflict_do_update(index_elements=["audience_id"], set_=changed), row)
+    tx.save(lookalikes, row_of(result))
 
 
 def list_lookalikes(tx: Tx, business_id: str, audience_ids: Iterable[str]) -> dict[str, Lookalike]:

@@ -41,10 +41,7 @@ capture_corrections = Table(
 
 
 def save_switch(tx: Tx, switch: CaptureSwitch) -> None:
-    row = row_of(switch)
-    changed = row_of(switch, without={"channel_account_id", "business_id"})
-    insert = tx.upsert(capture_switches).values(**row)
-    tx.execute(insert.on_conflict_do_update(index_elements=["channel_account_id"], set_=changed))
+    tx.save(capture_switches, row_of(switch))
 
 
 _SWITCH: Final = PreparedQuery(

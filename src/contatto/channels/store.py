@@ -144,9 +144,7 @@ def save_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> 
         "check_reason": "",
         "checked_at": None,
     }
-    row = {"channel_account_id": account_id, "business_id": business_id} | new
-    insert = tx.upsert(channel_tokens).values(**row)
-    tx.execute(insert.on_conflict_do_update(index_elements=["channel_account_id"], set_=new))
+    tx.save(channel_tokens, {"channel_account_id": account_id, "business_id": business_id} | new)
 
 
 def find_token(tx: Tx, business_id: str, account_id: str) -> str | None:
@@ -201,9 +199,8 @@ def list_embed_origins(tx: Tx, business_id: str) -> dict[str, tuple[str, ...]]:
 
 
 def save_embed_origins(tx: Tx, business_id: str, account_id: str, origins: tuple[str, ...]) -> None:
-    new = {"origins": origins, "changed_at": tx.now}
-    insert = tx.upsert(chat_embeds).values(channel_account_id=account_id, business_id=business_id, **new)
-    tx.execute(insert.on_conflict_do_update(index_elements=["channel_account_id"], set_=new))
+    row = {"channel_account_id": account_id, "business_id": business_id}
+    tx.save(chat_embeds, row | {"origins": origins, "changed_at": tx.now})
 
 
 def list_apps(tx: Tx, business_id: str) -> list[ChannelApp]:

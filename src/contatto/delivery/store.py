@@ -769,13 +769,7 @@ def delete_old_models(tx: Tx, business_id: str, keep_days: int) -> None:
 def save_states(tx: Tx, business_id: str, group_states: Collection[GroupState]) -> None:
     """Replace the states of the ad groups of a business."""
     body = msgspec.msgpack.encode(list(group_states))
-    _replace_row(tx, states, {"business_id": business_id, "at": micros(tx.now), "body": body})
-
-
-def _replace_row(tx: Tx, table: Table, row: dict[str, Any]) -> None:
-    """Write the only row of a business in a table."""
-    insert = tx.upsert(table).values(row)
-    tx.execute(insert.on_conflict_do_update(index_elements=["business_id"], set_=row))
+    tx.save(states, {"business_id": business_id, "at": micros(tx.now), "body": body})
 
 
 def list_states(tx: Tx, business_id: str) -> list[GroupState]:
@@ -823,9 +817,7 @@ def save_tallies(tx: Tx, business_id: str, new: Mapping[TallyKey, PredictionTall
         }
         for key, tally in sorted(new.items())
     ]  # fmt: skip
-    insert = tx.upsert(tallies)
-    keys = ["business_id", "ad_account_id", "day", "question"]
-    tx.execute(insert.on_conflict_do_update(index_elements=keys, set_={"body": insert.excluded.body}), rows)
+    tx.save(tallies, rows)
 
 
 def list_tallies(
@@ -846,7 +838,7 @@ def list_tallies(
 def save_influences(tx: Tx, business_id: str, new: list[Influence]) -> None:
     """Replace the influences on the predictions of the newest model."""
     body = tx.vault.seal_bytes(msgspec.msgpack.encode(new), business_id, "delivery_influences.body", "")
-    _replace_row(tx, influences, {"business_id": business_id, "at": micros(tx.now), "body": body})
+    tx.save(influences, {"business_id": business_id, "at": micros(tx.now), "body": body})
 
 
 def find_influences(tx: Tx, business_id: str) -> Influences | None:
@@ -874,7 +866,7 @@ relearnings: Final = Table(
 def save_relearning(tx: Tx, relearning: Relearning) -> None:
     """Replace the state of the relearning run of a business."""
     compared = msgspec.msgpack.encode(relearning.compared)
-    _replace_row(tx, relearnings, row_of(relearning) | {"compared": compared})
+    tx.save(relearnings, row_of(relearning) | {"compared": compared})
 
 
 def find_relearning(tx: Tx, business_id: str) -> Relearning | None:

@@ -450,14 +450,7 @@ default_forms = Table(
 def save_default_form(tx: Tx, business_id: str, channel_account_id: str, form_id: str) -> None:
     """Set the form that chats of a channel account get unless an ad has its own."""
     row = {"channel_account_id": channel_account_id, "business_id": business_id, "form_id": form_id}
-    insert = tx.upsert(default_forms).values(**row)
-    tx.execute(
-        insert.on_conflict_do_update(
-            index_elements=["channel_account_id"],
-            set_={"form_id": form_id},
-            where=default_forms.c.business_id == business_id,
-        )
-    )
+    tx.save(default_forms, row)
 
 
 def delete_default_form(tx: Tx, business_id: str, channel_account_id: str) -> None:
@@ -493,12 +486,7 @@ def save_form_picture(tx: Tx, business_id: str, picture: Picture) -> None:
         "body": tx.vault.seal_bytes(picture.body, business_id, "form_pictures.body", picture_id),
         "created_at": tx.now,
     }
-    insert = tx.upsert(form_pictures).values(**row)
-    tx.execute(
-        insert.on_conflict_do_update(
-            index_elements=["business_id", "digest"], set_={"created_at": row["created_at"]}
-        )
-    )
+    tx.save(form_pictures, row, ("business_id", "digest"), changes=("created_at",))
 
 
 def has_form_picture(tx: Tx, business_id: str, digest: str) -> bool:

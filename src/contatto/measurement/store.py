@@ -169,11 +169,7 @@ APPEND_TOUCH: Final = {
 
 def save_measured_ad(tx: Tx, ad: MeasuredAd) -> None:
     """Insert or replace an ad."""
-    row = row_of(ad)
-    changed = {name: value for name, value in row.items() if name != "ad_id"}
-    tx.execute(
-        tx.upsert(measured_ads).values(**row).on_conflict_do_update(index_elements=["ad_id"], set_=changed)
-    )
+    tx.save(measured_ads, row_of(ad))
 
 
 _AD: Final = measured_ads.c.business_id == bindparam("of"), measured_ads.c.ad_id == bindparam("ad")

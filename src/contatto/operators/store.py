@@ -17,7 +17,7 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.kit.db.statements import PreparedQuery, add_counts
+from contatto.kit.db.statements import PreparedQuery, add_counts, insert_new
 from contatto.kit.db.tx import Choice, Tx, Words, instant, key, metadata, row_of, tenant, text, within
 from contatto.operators.model import (
     Admission,
@@ -104,17 +104,12 @@ sightings = Table(
 )
 """Ads that a viewer, by a pseudonym of the operator's, saw in a placement on a day."""
 
-_BALANCE_KEYS: Final = ["business_id", "ad_account_id", "operator_id"]
 _SUMS: Final = ("paid_in_micros", "charged_micros")
 
 
 def save_operator_balances(tx: Tx, fresh: Iterable[Balance]) -> None:
     """Open missing balances, and update names and currencies."""
-    insert = tx.upsert(balances)
-    names = {name: insert.excluded[name] for name in ("name", "currency")}
-    insert = insert.on_conflict_do_update(index_elements=_BALANCE_KEYS, set_=names)
-    for balance in fresh:
-        tx.execute(insert, row_of(balance))
+    tx.save(balances, list(map(row_of, fresh)), changes=("name", "currency"))
 
 
 def list_balances(tx: Tx, operator_id: str) -> list[Balance]:
@@ -159,9 +154,7 @@ def find_operator_balance(tx: Tx, operator_id: str, ad_account_id: str) -> Balan
 
 def record_limit(tx: Tx, balance: Balance) -> None:
     """Set whether a balance limits its ad account, and the credit."""
-    limits = {"is_limited": balance.is_limited, "credit_micros": balance.credit_micros}
-    insert = tx.upsert(balances).values(row_of(balance))
-    tx.execute(insert.on_conflict_do_update(index_elements=_BALANCE_KEYS, set_=limits))
+    tx.save(balances, row_of(balance), changes=("is_limited", "credit_micros"))
 
 
 def append_balance_entry(tx: Tx, entry: BalanceEntry) -> None:
@@ -315,9 +308,7 @@ def list_operators(tx: Tx, *, listed_only: bool = False) -> list[Operator]:
 
 
 def save_placement(tx: Tx, placement: Placement) -> None:
-    row = row_of(placement)
-    insert = tx.upsert(placements).values(row)
-    tx.execute(insert.on_conflict_do_update(index_elements=["id"], set_=row))
+    tx.save(placements, row_of(placement))
 
 
 def find_placement(tx: Tx, operator_id: str, placement_id: str) -> Placement | None:
@@ -344,9 +335,7 @@ def list_placement_names(tx: Tx, placement_ids: Collection[str]) -> dict[str, st
 
 
 def save_admission(tx: Tx, admission: Admission) -> None:
-    row = row_of(admission)
-    insert = tx.upsert(admissions).values(row)
-    tx.execute(insert.on_conflict_do_update(index_elements=["operator_id", "business_id"], set_=row))
+    tx.save(admissions, row_of(admission))
 
 
 def find_admission(tx: Tx, operator_id: str, business_id: str) -> Admission | None:
@@ -418,9 +407,7 @@ ad_reviews = Table(
 
 def save_sent_ads(tx: Tx, sent: Iterable[AdReview]) -> int:
     """Add revisions that were not sent before; return their number."""
-    rows = [row_of(ad_review) for ad_review in sent]
-    added = tx.upsert(ad_reviews).on_conflict_do_nothing()
-    return sum(tx.execute(added, row).rowcount for row in rows)
+    return insert_new(tx, ad_reviews, list(map(row_of, sent)))
 
 
 def list_sent(tx: Tx, operator_id: str, business_id: str) -> set[tuple[str, str]]:

@@ -40,11 +40,7 @@ def list_known_marks(tx: Tx, user_id: str, marks: Collection[str]) -> set[str]:
 def save_known_marks(tx: Tx, member: Member, marks: Collection[str]) -> None:
     """Save the marks from which a member signed in."""
     row = {"user_id": member.user_id, "last_at": tx.now}
-    insert = tx.upsert(known_logins).values([row | {"mark": mark} for mark in sorted(marks)])
-    upsert = insert.on_conflict_do_update(
-        index_elements=["user_id", "mark"], set_={"last_at": insert.excluded.last_at}
-    )
-    tx.execute(upsert)
+    tx.save(known_logins, [row | {"mark": mark} for mark in sorted(marks)])
 
 
 def record_login_try(tx: Tx, email_mark: str, mark: str) -> None:

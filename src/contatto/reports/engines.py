@@ -35,6 +35,7 @@ from sqlalchemy import (
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import ad_accounts
+from contatto.kit.db.statements import add_counts
 from contatto.kit.db.tx import Choice, Tx, metadata, row_of, tenant, within
 from contatto.leads.model import LeadStatus, Origin
 from contatto.leads.store.tables import leads
@@ -186,9 +187,7 @@ def list_busy_accounts(tx: Tx, until: int, min_touches: int) -> list[tuple[str, 
 
 
 def save_progress(tx: Tx, progress: CountingProgress) -> None:
-    changes = {"counted_until": progress.counted_until, "day": progress.day}
-    insert = tx.upsert(report_progress).values(**row_of(progress))
-    tx.execute(insert.on_conflict_do_update(index_elements=["ad_account_id"], set_=changes))
+    tx.save(report_progress, row_of(progress), changes=("counted_until", "day"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,11 +217,7 @@ def save_day(tx: Tx, counted: CountedRows, day: str) -> None:
 
 def save_more(tx: Tx, counted: CountedRows) -> None:
     """Add to the saved counts."""
-    if counted.rows:
-        insert = tx.upsert(report_counts)
-        sums = {name: report_counts.c[name] + insert.excluded[name] for name in STORED}
-        keys = list(report_counts.primary_key)
-        tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=sums), counted.rows)
+    add_counts(tx, report_counts, STORED, counted.rows)
 
 
 _MOST_READS: Final = 3

@@ -71,11 +71,7 @@ signal_tests = Table(
 
 
 def save_signal_settings(tx: Tx, settings: SignalSettings) -> None:
-    row = row_of(settings)
-    key = ("outside_account_id", "business_id")
-    changes = {name: value for name, value in row.items() if name not in key}
-    insert = tx.upsert(signal_settings).values(**row)
-    tx.execute(insert.on_conflict_do_update(index_elements=["outside_account_id"], set_=changes))
+    tx.save(signal_settings, row_of(settings))
 
 
 def record_signal_settings(tx: Tx, settings: SignalSettings, **changes: Any) -> SignalSettings:
@@ -228,7 +224,7 @@ def save_signal_erasure(tx: Tx, business_id: str, outside_account_id: str, lead_
         "sent": sent,
         "created_at": tx.now,
     }
-    tx.execute(tx.upsert(signal_erasures).values(**row).on_conflict_do_nothing())
+    tx.insert_ignore(signal_erasures, row)
 
 
 def list_signal_erasures(

@@ -151,9 +151,7 @@ def save_weights(tx: Tx, business_id: str, learned: SpamWeights, at: datetime) -
     )  # fmt: skip
     raw = zlib.compress(b"".join(part.tobytes() for part in parts), 1)
     body = tx.vault.seal_bytes(raw, business_id, "spam_weights.body", "")
-    row = {"business_id": business_id, "learned_at": at, "body": body}
-    insert = tx.upsert(weights).values(row)
-    tx.execute(insert.on_conflict_do_update(index_elements=["business_id"], set_=row))
+    tx.save(weights, {"business_id": business_id, "learned_at": at, "body": body})
 
 
 def find_weights(tx: Tx, business_id: str) -> SpamWeights | None:

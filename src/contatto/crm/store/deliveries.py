@@ -660,8 +660,8 @@ crm_echoes = Table(
 
 def save_echoes(tx: Tx, target: Target, record_id: str, values: Mapping[str, str]) -> None:
     """Save digests of the values that we wrote into fields of a record."""
-    for name, value in values.items():
-        row = {
+    rows = [
+        {
             "target_id": target.id,
             "record_id": record_id[:RECORD_LIMIT],
             "field": name,
@@ -669,10 +669,9 @@ def save_echoes(tx: Tx, target: Target, record_id: str, values: Mapping[str, str
             "digest": tx.vault.blind(value, target.business_id),
             "at": tx.now,
         }
-        insert = tx.upsert(crm_echoes).values(**row)
-        changed = {"digest": row["digest"], "at": tx.now}
-        key = ["target_id", "record_id", "field"]
-        tx.execute(insert.on_conflict_do_update(index_elements=key, set_=changed))
+        for name, value in values.items()
+    ]
+    tx.save(crm_echoes, rows)
 
 
 def is_echo(tx: Tx, target: Target, record_id: str, name: str, text: str) -> bool:

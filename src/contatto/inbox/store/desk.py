@@ -332,10 +332,9 @@ def list_private_notes(tx: Tx, business_id: str, conversation_id: str) -> list[P
 def save_reply(tx: Tx, reply: SavedReply) -> None:
     """Insert a saved reply; one with the same shortcut gets the new text."""
     body = tx.vault.seal(reply.text, reply.business_id, "saved_replies.body", reply.shortcut)
-    new = {"body": body, "changed_at": tx.now}
-    row = {"id": reply.id, "business_id": reply.business_id, "shortcut": reply.shortcut} | new
-    insert = tx.upsert(saved_replies).values(**row)
-    tx.execute(insert.on_conflict_do_update(index_elements=["business_id", "shortcut"], set_=new))
+    row = {"id": reply.id, "business_id": reply.business_id, "shortcut": reply.shortcut}
+    row |= {"body": body, "changed_at": tx.now}
+    tx.save(saved_replies, row, ("business_id", "shortcut"), changes=("body", "changed_at"))
 
 
 def count_saved_replies(tx: Tx, business_id: str) -> int:
@@ -377,9 +376,7 @@ def list_reply_targets(tx: Tx) -> dict[str, timedelta]:
 
 def save_reply_target(tx: Tx, business_id: str, minutes: int) -> None:
     """Save the response time target; 0 for none."""
-    new = {"minutes": minutes, "changed_at": tx.now}
-    insert = tx.upsert(reply_targets).values(business_id=business_id, **new)
-    tx.execute(insert.on_conflict_do_update(index_elements=["business_id"], set_=new))
+    tx.save(reply_targets, {"business_id": business_id, "minutes": minutes, "changed_at": tx.now})
 
 
 automatic_messages = Table(

@@ -281,9 +281,7 @@ def save_photo(tx: Tx, photo: Photo, body: bytes) -> None:
     row = row_of(photo)
     row["id"] = named_id(photo.business_id, photo.digest)
     sealed_body = tx.vault.seal_bytes(body, photo.business_id, "photos.body", row["id"])
-    insert = tx.upsert(photos).values(**row, body=sealed_body)
-    changes = {"created_at": photo.created_at}
-    tx.execute(insert.on_conflict_do_update(index_elements=["business_id", "digest"], set_=changes))
+    tx.save(photos, row | {"body": sealed_body}, ("business_id", "digest"), changes=("created_at",))
 
 
 def list_photos(tx: Tx, business_id: str, digests: Iterable[str]) -> dict[str, Photo]:

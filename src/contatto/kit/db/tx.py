@@ -579,6 +579,22 @@ class Tx:
         options = {"preserve_rowcount": True}
         return self.connection.execute(statement, dict(row), execution_options=options).rowcount == 1
 
+    def save(
+        self, table: Table, rows: Row | Sequence[Row], keys: Sequence[str] = (), changes: Sequence[str] = ()
+    ) -> None:
+        """Insert rows, or change those with the same key; a row of another business stays as it is.
+
+        Args:
+            table: has the rows.
+            rows: one row, or several with the same columns.
+            keys: columns of a unique key; by default those of the primary key.
+            changes: columns to change; by default all of the rows but the key.
+        """
+        if rows:
+            names = tuple(rows if isinstance(rows, Mapping) else rows[0])
+            dialect = self.connection.dialect.name
+            self.execute(_saving(dialect, table, tuple(keys), tuple(changes) or names), rows)
+
     def upsert(self, table: Table) -> Any:
         """Return the dialect's INSERT, with ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
         return insert_for(self.connection.dialect.name, table)
@@ -672,6 +688,18 @@ def plain_insert(table: Table) -> Any:
 @cache
 def insert_or_ignore(dialect: str, table: Table) -> Any:
     return insert_for(dialect, table).on_conflict_do_nothing()
+
+
+@cache
+def _saving(dialect: str, table: Table, keys: tuple[str, ...], changes: tuple[str, ...]) -> Any:
+    """Return the cached INSERT of `Tx.save`."""
+    insert = insert_for(dialect, table)
+    keys = keys or tuple(table.primary_key.columns.keys())
+    changed = {name: insert.excluded[name] for name in changes if name not in (*keys, "business_id")}
+    is_own = None
+    if "business_id" in table.c and "business_id" not in keys:
+        is_own = table.c.business_id == insert.excluded.business_id
+    return insert.on_conflict_do_update(index_elements=keys, set_=changed, where=is_own)
 
 
 def insert_for(dialect: str, table: Table) -> Any:

@@ -119,8 +119,7 @@ def save_lead_model(tx: Tx, model: LeadModel) -> None:
         "body": tx.vault.seal_bytes(model.body, model.business_id, "lead_models.body", ""),
         "held": None if model.held is None else msgspec.json.encode(model.held),
     }
-    insert = tx.upsert(lead_models).values(row)
-    tx.execute(insert.on_conflict_do_update(index_elements=["business_id"], set_=row))
+    tx.save(lead_models, row)
 
 
 def find_lead_model(tx: Tx, business_id: str) -> LeadModel | None:

@@ -743,7 +743,5 @@ def find_look(tx: Tx, business_id: str, member_id: str) -> ListLayout | None:
 
 def save_look(tx: Tx, business_id: str, member_id: str, look: ListLayout) -> None:
     """Keep a member's columns and density; the order belongs to the list, not to the member."""
-    chosen = {"shown": look.columns, "is_dense": look.dense}
-    insert = tx.upsert(lead_looks).values(member_id=member_id, business_id=business_id, **chosen)
-    condition = lead_looks.c.business_id == business_id
-    tx.execute(insert.on_conflict_do_update(index_elements=["member_id"], set_=chosen, where=condition))
+    row = {"member_id": member_id, "business_id": business_id}
+    tx.save(lead_looks, row | {"shown": look.columns, "is_dense": look.dense})

@@ -256,11 +256,7 @@ def save_scores(tx: Tx, business_id: str, scores: Sequence[LeadScore]) -> None:
     listed = {row[0] for row in _LISTED.rows(tx, values)}
     stamp = {"business_id": business_id, "scored_at": tx.now}
     rows = [row_of(score) | stamp for score in scores if score.lead_id in listed]
-    if fresh := [row for row in rows if row["reasons"] is not None]:
-        insert = tx.upsert(lead_scores)
-        changes = {name: insert.excluded[name] for name in fresh[0] if name not in ("business_id", "lead_id")}
-        statement = insert.on_conflict_do_update(index_elements=["business_id", "lead_id"], set_=changes)
-        tx.execute(statement, fresh)
+    tx.save(lead_scores, [row for row in rows if row["reasons"] is not None])
     rescored = [
         {
             "of": row["business_id"], "of_lead": row["lead_id"], "now": row["score"], "at": row["scored_at"],
