@@ -125,15 +125,16 @@ from contatto.subscriptions import actions as pushes
 from contatto.subscriptions.actions import push_hooks
 from contatto.subscriptions.model import Entity, SubscriptionEnded
 from contatto.subscriptions.store import ledger as push_ledger
+from contatto.subscriptions.store import list_subscribed_businesses
 from contatto.ui.render import FragmentCache
 
-_OF_CHATS: Final = partial(TenantHandler, pushes.subscribed_businesses(Entity.DIRECT_MESSAGE))
-_OF_LEADS: Final = partial(TenantHandler, pushes.subscribed_businesses(Entity.LEAD))
-_OF_NEW: Final = partial(TenantHandler, pushes.subscribed_businesses(Entity.LEAD_CREATED))
-_OF_CHANGED: Final = partial(TenantHandler, pushes.subscribed_businesses(Entity.LEAD_CHANGED))
+_OF_CHATS: Final = partial(TenantHandler, list_subscribed_businesses, Entity.DIRECT_MESSAGE)
+_OF_LEADS: Final = partial(TenantHandler, list_subscribed_businesses, Entity.LEAD)
+_OF_NEW: Final = partial(TenantHandler, list_subscribed_businesses, Entity.LEAD_CREATED)
+_OF_CHANGED: Final = partial(TenantHandler, list_subscribed_businesses, Entity.LEAD_CHANGED)
 """Handlers for the businesses that some program asked to be told of chats, or of leads."""
 
-_ALERTED: Final = partial(TenantHandler, list_alerted_businesses)
+_ALERTED: Final = partial(TenantHandler, list_alerted_businesses, None)
 """Handlers for the businesses in which somebody wants to be told elsewhere than on open pages."""
 
 AFTER: Final[After] = {

@@ -9,7 +9,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.queue import jobs, list_failed_jobs
-from contatto.kit.outbox import RETRY_AFTER, After, BatchHandler, TenantHandler, TenantsOfKind, interest
+from contatto.kit.outbox import RETRY_AFTER, After, BatchHandler, TenantHandler, interest
 from tests.kit.test_outbox import CupFilled, Listener, fill, run
 
 
@@ -69,7 +69,7 @@ def test_a_business_that_nobody_asked_for_is_left_out(database: Database) -> Non
     tray = Tray("none")
     fill(database, "a", "b1")
     fill(database, "b", "b2")
-    only = TenantHandler(lambda _tx: {"b2"}, BatchHandler(tray))
+    only = TenantHandler(lambda _tx: {"b2"}, None, BatchHandler(tray))
     run(database, {CupFilled: {"tray": only}})
     assert tray.heard == [["b"]]
 
@@ -81,9 +81,7 @@ def test_what_tells_the_businesses_of_several_handlers_is_asked_once(database: D
         asked.append(tx)
         return {"cups": {"b1"}, "plates": {"b2"}}
 
-    cups, plates, forks = (
-        TenantHandler(TenantsOfKind(ask, kind), Tray(kind)) for kind in ("cups", "plates", "forks")
-    )
+    cups, plates, forks = (TenantHandler(ask, kind, Tray(kind)) for kind in ("cups", "plates", "forks"))
 
     def look(tx: Tx) -> list[list[bool]]:
         is_interested = interest(tx)
@@ -91,4 +89,3 @@ def test_what_tells_the_businesses_of_several_handlers_is_asked_once(database: D
 
     assert database.read_now(look) == [[True, False, False], [False, True, False]]
     assert len(asked) == 1
-    assert database.read_now(cups.businesses) == {"b1"}

@@ -13,7 +13,7 @@ import pytest
 
 from contatto.kit.db import database as kit_database
 from contatto.kit.db.database import Database, Write, WriteQueue, act_for, open_database
-from contatto.kit.db.tx import FixedClock, Tx, is_awaited
+from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.outbox import emit
 from contatto.kit.vault import Vault
 from tests.kit.feeds import PATIENCE_S, Rang
@@ -90,16 +90,16 @@ def test_a_request_that_is_left_to_the_next_commit_awaits_this_one(monkeypatch: 
 
 @ON_SQLITE
 def test_work_can_ask_whether_a_request_waits_for_it(database: Database) -> None:
-    seen = [database.read_now(is_awaited)]
+    seen = [database.read_now(lambda tx: tx.is_awaited())]
 
     async def ask() -> None:
         begun, has_come = threading.Event(), threading.Event()
 
         def work(tx: Tx) -> None:
-            seen.append(is_awaited(tx))
+            seen.append(tx.is_awaited())
             begun.set()
             assert has_come.wait(PATIENCE_S)
-            seen.append(is_awaited(tx))
+            seen.append(tx.is_awaited())
 
         batch = asyncio.create_task(database.write(work, in_background=True))
         await asyncio.to_thread(begun.wait, PATIENCE_S)

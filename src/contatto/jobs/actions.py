@@ -37,11 +37,7 @@ def count_failed_work(tx: Tx, business_id: str) -> FailedCounts:
 
 
 def load_failed_work(tx: Tx, business_id: str, failed_id: str) -> FailedWork:
-    """Load one piece of failed work.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Load one piece of failed work; raises NOT_FOUND."""
     return _describe(tx, [_load_job(tx, business_id, failed_id)])[0]
 
 
@@ -55,11 +51,7 @@ def replay_failed_work(tx: Tx, kinds: Kinds, business_id: str, failed_id: str) -
 
 
 def dismiss_failed_work(tx: Tx, kinds: Kinds, business_id: str, failed_id: str) -> None:
-    """Dismiss failed work.
-
-    Raises:
-        Refused: NOT_FOUND; CONFLICT while it is being sent.
-    """
+    """Dismiss failed work; raises NOT_FOUND, or CONFLICT while it is being sent."""
     dismiss_request(tx, kinds, _load_job(tx, business_id, failed_id))
 
 

@@ -130,11 +130,7 @@ _OWN_REASONS: Final[Mapping[str, Callable[[str], LazyText | str]]] = {
 
 
 def read_id(text: str) -> int:
-    """Parse the id of failed work into its number.
-
-    Raises:
-        Refused: NOT_FOUND, for a malformed id.
-    """
+    """Parse the id of failed work into its number; raises NOT_FOUND for a malformed id."""
     match = check_found(_ID.fullmatch(text), "Failed job not found.")
     return int(match[1])
 

@@ -112,11 +112,7 @@ class PageQuery(ApiModel):
 
 
 def read_query[S: ApiModel](request: Request, shape: type[S]) -> S:
-    """Parse the query of a request; parameters parameters as ``null`` count as absent.
-
-    Raises:
-        Refused: INVALID, naming the field.
-    """
+    """Parse the query of a request; ``null`` counts as absent. Raises INVALID with the field's name."""
     parameters = {name: value for name, value in request.query_params.items() if value not in ("null", "")}
     try:
         return shape.model_validate(parameters)
@@ -172,11 +168,7 @@ def request_id_of(request: Request) -> str:
 
 
 def number_of(text: str) -> int:
-    """Parse the id in a path.
-
-    Raises:
-        Refused: NOT_FOUND, for a text that is no id.
-    """
+    """Parse the id in a path; raises NOT_FOUND for another text."""
     try:
         return _read_id(text)
     except ValueError as error:
@@ -305,22 +297,18 @@ class Answered[A: Answer](Response):
     """The answer of an operation of the API; its type says what stands in ``data``."""
 
 
-def api_answer[A: Answer](data: A, request_id: str) -> Answered[A]:
+def api_answer[A: Answer](data: A, request_id: str, code: int = 0, message: str = "OK") -> Answered[A]:
     """Return data in the API's envelope: ``data`` is an object, ids and metrics in it are strings.
 
     Source: TikTok Business API v1.3, response conventions.
     """
-    return _enveloped(0, "OK", data, request_id)
+    body = {"code": code, "message": message, "request_id": request_id, "data": data}
+    return Answered(_encode(body), media_type="application/json")
 
 
 def api_partial[A: PartialAnswer](data: A, message: str, request_id: str) -> Answered[A]:
     """Return the envelope of a request of which a part could not be done; ``data`` says which."""
-    return _enveloped(PARTIAL_CODE, message, data, request_id)
-
-
-def _enveloped[A: Answer](code: int, message: str, data: A, request_id: str) -> Answered[A]:
-    body = {"code": code, "message": message, "request_id": request_id, "data": data}
-    return Answered(_encode(body), media_type="application/json")
+    return api_answer(data, request_id, PARTIAL_CODE, message)
 
 
 def api_refusal(refused: Refused, request_id: str) -> Response:

@@ -107,7 +107,8 @@ class RequestSlot:
         self._business_id = business_id
         await self._places.enter(business_id)
         self._is_held = True
-        self._free_if_ended()
+        if self._has_ended:  # the slot came after the answer, to a task that outlives the request
+            self._release()
 
     def end(self) -> None:
         """Free the slot for good."""
@@ -125,11 +126,6 @@ class RequestSlot:
             yield
         finally:
             await self.take(self._business_id)
-
-    def _free_if_ended(self) -> None:
-        """Free a slot that came after the answer, to a task that outlives the request."""
-        if self._has_ended:
-            self._release()
 
     def _release(self) -> None:
         if self._is_held:

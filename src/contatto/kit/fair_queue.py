@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, Self
 from sqlalchemy import Column, ColumnElement, Integer, Select, Table, bindparam, func, literal, select
 
 from contatto.kit.db.statements import PreparedQuery, Query
-from contatto.kit.db.tx import BATCH_S, LONG_BATCH_S, Tx, is_awaited, savepoint
+from contatto.kit.db.tx import BATCH_S, LONG_BATCH_S, Tx, savepoint
 
 MOST_TURNS: Final = 50
 """Tenants per batch; the next batch continues after them."""
@@ -149,7 +149,7 @@ def in_turn[T](lists: Iterable[Iterable[T]]) -> Iterator[T]:
 
 def batch_seconds(tx: Tx) -> float:
     """Return the time budget of a batch; it is shorter while a request waits for this transaction."""
-    return BATCH_S if is_awaited(tx) else LONG_BATCH_S
+    return BATCH_S if tx.is_awaited() else LONG_BATCH_S
 
 
 def run_batch[Row: TenantRow](

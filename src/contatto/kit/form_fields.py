@@ -122,11 +122,7 @@ def read_decimal(field: str, text: str, lang: str, places: int) -> Decimal | Non
 
 
 def read_whole(field: str, text: str, lang: str) -> int | None:
-    """Parse a whole number; None for an empty text.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Parse a whole number; None for an empty text. Raises INVALID."""
     if text.isascii() and text.isdigit() and len(text) <= LONGEST:
         return int(text)  # in every language the same
     number = read_decimal(field, text, lang, 0)
@@ -134,11 +130,7 @@ def read_whole(field: str, text: str, lang: str) -> int | None:
 
 
 def read_amount(field: str, text: str, currency: str, lang: str) -> int | None:
-    """Parse an amount of a currency into micros; None for an empty text.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Parse an amount of a currency into micros; None for an empty text. Raises INVALID."""
     number = read_decimal(field, text, lang, decimal_places(currency))
     try:
         return None if number is None else to_micros(number)
@@ -161,23 +153,14 @@ def typed_amount(amount_micros: int | None, currency: str, lang: str) -> str:
     return typed_number(units, lang, 0 if is_whole else decimal_places(currency))
 
 
-def is_leap(before: int | None, after: int | None) -> bool:
-    """Return whether an amount changes more than tenfold."""
-    if not before or not after:
-        return False
-    return max(before, after) > LEAP * min(before, after)
-
-
 def check_leap(
     field: str, before: int | None, after: int | None, currency: str, typist: Typist
 ) -> int | None:
-    """Return a changed amount in micros, unless it is an unconfirmed leap.
-
-    Raises:
-        Leap: the change needs confirmation.
-    """
+    """Return a changed amount in micros; raises Leap if the change needs confirmation."""
     key = f"{field}={after}"
-    if before and after and is_leap(before, after) and key not in typist.sure:
+    if not before or not after or key in typist.sure:
+        return after
+    if max(before, after) > LEAP * min(before, after):
         money = typist.words.money
         raise Leap(field, money(before, currency), money(after, currency), key, is_more=after > before)
     return after
@@ -232,11 +215,7 @@ class Faults:
             return instead
 
     def finish[T](self, work: Callable[[], T]) -> T:
-        """Return the result of the last work, if no fault was recorded.
-
-        Raises:
-            Refused: the first fault, with the others.
-        """
+        """Return the result of the last work, or raise the faults that were recorded."""
         try:
             result = work()
         except Refused as refused:
@@ -247,22 +226,14 @@ class Faults:
         return result
 
     def note(self, refused: Refused) -> None:
-        """Record a refusal of fields.
-
-        Raises:
-            Refused: that one, if it concerns no field.
-        """
+        """Record a refusal of fields; raises any other refusal."""
         if refused.code not in _OF_FIELDS:
             raise refused
         self.found += [refused, *refused.others]
         refused.others = ()
 
     def check(self) -> None:
-        """Raise the recorded faults.
-
-        Raises:
-            Refused: the first fault, with the others: values to type again, confirmations, then the rest.
-        """
+        """Raise the first fault with the others: values to type again, confirmations, then the rest."""
         if self.found:
             first, *further = sorted(
                 self.found, key=lambda fault: (fault.code is not errors.INVALID, isinstance(fault, Leap))

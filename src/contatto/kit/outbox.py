@@ -13,7 +13,7 @@ does not have waits for a release that has it.
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import Any, Final
@@ -44,8 +44,6 @@ from contatto.kit.db.tx import (
     Instant,
     Serial,
     Tx,
-    held_of,
-    holding,
     in_time,
     instant,
     metadata,
@@ -99,21 +97,19 @@ def _snake_case(name: str) -> str:
 def emit(tx: Tx, business_id: str, event: Any) -> None:
     """Append an event (a frozen dataclass of ids, texts and numbers) to this transaction."""
     row = _row_of_event(tx, business_id, event)
-    deferred = held_of(tx.connection)
-    if deferred is None:
+    if tx.deferred_events is None:
         tx.insert(events, row)
     else:
-        deferred.append((event, row))
+        tx.deferred_events.append((event, row))
 
 
 def emit_all(tx: Tx, happened: Iterable[tuple[str, Any]]) -> None:
     """Append events, each with its tenant, in their order."""
     rows = [(event, _row_of_event(tx, business_id, event)) for business_id, event in happened]
-    deferred = held_of(tx.connection)
-    if deferred is None:
+    if tx.deferred_events is None:
         insert_all(tx, events, [row for _, row in rows])
     else:
-        deferred += rows
+        tx.deferred_events.extend(rows)
 
 
 def _row_of_event(tx: Tx, business_id: str, event: Any) -> dict[str, Any]:
@@ -199,25 +195,18 @@ type After = Mapping[type[Any], Mapping[str, Handler]]
 """Handlers of each event by their durable names, which jobs store."""
 type HandlerOfMany = Callable[[Tx, Sequence[Any]], None]
 type IsInterested = Callable[[Handler, str], bool]
-type Businesses = Callable[[Tx], Collection[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class TenantsOfKind[K]:
-    """Tenants of one kind, from a query that returns the tenants of all kinds."""
-
-    ask: Callable[[Tx], Mapping[K, Collection[str]]]
-    kind: K
-
-    def __call__(self, tx: Tx) -> Collection[str]:
-        return self.ask(tx).get(self.kind, ())
+type Businesses = Callable[[Tx], Collection[str]] | Callable[[Tx], Mapping[Any, Collection[str]]]
 
 
 @dataclass(frozen=True, slots=True)
 class TenantHandler:
-    """Handler for the events of some tenants, which are queried anew for each batch."""
+    """Handler for the events of some tenants, which are queried anew for each batch.
+
+    With a kind the query returns the tenants by kind, so that handlers of several kinds share it.
+    """
 
     businesses: Businesses
+    kind: Any
     handler: Handler
 
     def __call__(self, tx: Tx, event: Any) -> None:
@@ -240,21 +229,15 @@ class BatchHandler:
 
 def interest(tx: Tx) -> IsInterested:
     """Return a function that tells if a handler takes a tenant's events; each query runs once."""
-    answers: dict[Callable[[Tx], Any], Any] = {}
-
-    def ask[A](question: Callable[[Tx], A]) -> A:
-        if question not in answers:
-            answers[question] = question(tx)
-        answer: A = answers[question]
-        return answer
+    answers: dict[Businesses, Any] = {}
 
     def is_interested(handler: Handler, business_id: str) -> bool:
         if not isinstance(handler, TenantHandler):
             return True
-        tenants = handler.businesses
-        if isinstance(tenants, TenantsOfKind):
-            return business_id in ask(tenants.ask).get(tenants.kind, ())
-        return business_id in ask(tenants)
+        if handler.businesses not in answers:
+            answers[handler.businesses] = handler.businesses(tx)
+        tenants = answers[handler.businesses]
+        return business_id in (tenants if handler.kind is None else tenants.get(handler.kind, ()))
 
     return is_interested
 
@@ -274,22 +257,24 @@ def handing_out[T](after: After, work: Callable[[Tx], T]) -> Callable[[Tx], T]:
     """Return work that dispatches its own events to batch handlers, where all handlers allow it."""
 
     def both(tx: Tx) -> T:
-        with holding(tx.connection) as deferred:
-            result = work(tx)
-            is_interested = interest(tx)
-            for _ in range(_ROUNDS):
-                if deferred:
-                    _dispatch(tx, after, deferred, is_interested)
-            insert_all(tx, events, [row for _, row in deferred])
+        deferred: list[_EventRow] = []
+        tx = replace(tx, deferred_events=deferred)
+        result = work(tx)
+        is_interested = interest(tx)
+        for _ in range(_ROUNDS):
+            if deferred:
+                emitted = list(deferred)
+                deferred.clear()
+                _dispatch(tx, after, emitted, is_interested)
+        insert_all(tx, events, [row for _, row in deferred])
         return result
 
     return both
 
 
-def _dispatch(tx: Tx, after: After, deferred: list[_EventRow], is_interested: IsInterested) -> None:
+def _dispatch(tx: Tx, after: After, emitted: list[_EventRow], is_interested: IsInterested) -> None:
     """Run batch handlers, then write the events; events of these handlers are deferred."""
-    emitted, batches = list(deferred), dict[BatchHandler, list[Any]]()
-    deferred.clear()
+    batches = dict[BatchHandler, list[Any]]()
     kinds = dict.fromkeys((type(event), row["business_id"]) for event, row in emitted)
     handlers_of = {kind: _list_batch_handlers(after, *kind, is_interested) for kind in kinds}
     for event, row in emitted:

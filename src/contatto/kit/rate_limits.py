@@ -30,19 +30,11 @@ class RateLimit:
         self._seen: dict[str, deque[float]] = {}
 
     def check(self, key: str, now_s: float) -> None:
-        """Count a try.
-
-        Raises:
-            Refused: TOO_MANY, with the seconds to wait; a refused try does not count.
-        """
+        """Count a try; raises TOO_MANY with the seconds to wait, and then counts none."""
         self.look(key, now_s).append(now_s)
 
     def look(self, key: str, now_s: float) -> deque[float]:
-        """Return the tries of a key, without counting one.
-
-        Raises:
-            Refused: TOO_MANY, when the limit is reached.
-        """
+        """Return the tries of a key, without counting one; raises TOO_MANY when the limit is reached."""
         tries = self._seen.pop(key, None) or deque()
         while tries and tries[0] <= now_s - self._span_s:
             tries.popleft()
@@ -180,11 +172,7 @@ class SharedLimit:
         return self.span // timedelta(microseconds=1) // self.most
 
     def take(self, tx: Tx, key: str, tries: int = 1) -> None:
-        """Count one or more tries.
-
-        Raises:
-            Refused: TOO_MANY, with the seconds to wait; then none of them counts.
-        """
+        """Count one or more tries; raises TOO_MANY with the seconds to wait, and then counts none."""
         at, row_key, worth = micros(tx.now), self._row_key(tx, key), self._worth * tries
         busy = case((rate_limits.c.busy_until > at, rate_limits.c.busy_until), else_=at)
         latest = at + self._worth * (self.burst or self.most)

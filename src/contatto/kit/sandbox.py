@@ -151,11 +151,7 @@ class _Child:
         return self._process.poll() is None
 
     def call(self, raw: bytes, clock_s: float) -> tuple[int, bytes]:
-        """Return the child's answer.
-
-        Raises:
-            Overworked: it exceeded a limit.
-        """
+        """Return the child's answer; raises Overworked if it exceeded a limit."""
         watch = threading.Timer(clock_s, self.kill)
         watch.daemon = True
         watch.start()

@@ -42,11 +42,7 @@ def write_part(pipe: IO[bytes], kind: int, body: bytes) -> None:
 
 
 def read_part(pipe: IO[bytes]) -> tuple[int, bytes]:
-    """Return the kind and the body of a message.
-
-    Raises:
-        EOFError: the pipe ended, or the message is too long.
-    """
+    """Return the kind and the body of a message; raises EOFError if it is cut off or too long."""
     kind, size = _HEAD.unpack(_read_exactly(pipe, _HEAD.size))
     if size > ANSWER_LIMIT:
         raise EOFError("that is too long")

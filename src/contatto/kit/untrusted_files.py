@@ -45,21 +45,13 @@ class Picture:
 
 
 def check_magic(raw: bytes | bytearray) -> None:
-    """Refuse bytes that do not begin like a picture.
-
-    Raises:
-        Refused: NOT_A_PHOTO.
-    """
+    """Raise NOT_A_PHOTO for bytes that do not begin like a picture."""
     if not (raw.startswith(_MAGIC) or (raw[:4] == b"RIFF" and raw[8:12] == b"WEBP")):
         raise not_a_photo()
 
 
 def read_remade(answer: bytes) -> Picture:
-    """Return the picture that a child encoded; it is checked like untrusted bytes.
-
-    Raises:
-        Refused: NOT_A_PHOTO.
-    """
+    """Return the picture that a child encoded; raises NOT_A_PHOTO, as its answer is not trusted."""
     if len(answer) > HEAD.size:
         kind, width, height = HEAD.unpack_from(answer)
         body = answer[HEAD.size :]
@@ -154,11 +146,7 @@ def decode_text(raw: bytes, languages: Iterable[str] = ()) -> TableText:
 
 
 def change_encoding(text: str, encoding: str, target: str) -> str:
-    """Return a text as it reads in another encoding.
-
-    Raises:
-        Refused: INVALID, when the bytes of the text are none of that encoding.
-    """
+    """Return a text as it reads in another encoding; raises INVALID if its bytes are none of that."""
     if target not in ENCODINGS or encoding not in ENCODINGS:
         raise _unreadable_text()
     try:

@@ -174,11 +174,7 @@ class Uploads:
 
 @asynccontextmanager
 async def _in_time(turn: asyncio.Semaphore, code: ErrorCode) -> AsyncIterator[None]:
-    """Take a semaphore within a while.
-
-    Raises:
-        Refused: with the code, after the wait.
-    """
+    """Take a semaphore within a while; raises a refusal with the code after the wait."""
     try:
         async with slot_released(), asyncio.timeout(WAIT_S):
             await turn.acquire()

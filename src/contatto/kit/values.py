@@ -32,11 +32,7 @@ def is_storable(text: str) -> bool:
 
 
 def check_texts(value: Any) -> Any:
-    """Return the value, if all its texts can be stored.
-
-    Raises:
-        ValueError: a text cannot be stored.
-    """
+    """Return the value; raises ValueError if one of its texts cannot be stored."""
     waiting = [value]
     while waiting:
         part = waiting.pop()
@@ -51,11 +47,7 @@ def check_texts(value: Any) -> Any:
 
 
 def read_pairs(query: str, most: int) -> list[tuple[str, str]]:
-    """Return the pairs of a query in a form or a saved view.
-
-    Raises:
-        Refused: INVALID, for more than ``most``.
-    """
+    """Return the pairs of a query in a form or a saved view; raises INVALID for more than ``most``."""
     try:
         return parse_qsl(query, max_num_fields=most)
     except ValueError as error:
@@ -90,11 +82,7 @@ def checked_email(text: str) -> str:
 
 
 def checked_sender(text: str) -> str:
-    """Return the address of a sender such as ``Contatto <contatto@example.com>``.
-
-    Raises:
-        InvalidEmail: it has no address, or a wrong one.
-    """
+    """Return the address of a sender such as ``Contatto <contatto@example.com>``; raises InvalidEmail."""
     return checked_email(parseaddr(text)[1])
 
 
@@ -103,11 +91,7 @@ def to_base64url(raw: bytes) -> str:
 
 
 def from_base64url(text: str) -> bytes:
-    """Decode base64url; refuse another spelling of the same bytes, so that a link has only one form.
-
-    Raises:
-        ValueError: `to_base64url` never returns this text.
-    """
+    """Decode base64url; raises ValueError for another spelling, so that a link has only one form."""
     raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     if to_base64url(raw) != text:
         raise ValueError("another spelling of these bytes")
@@ -146,11 +130,7 @@ DECIMALS: Final = {
 
 
 def to_micros(amount: Decimal | float | int | str) -> int:
-    """Turn an amount in units (``12.5``) into micros (``12500000``).
-
-    Raises:
-        ValueError: the text is no number, or greater than a trillion.
-    """
+    """Turn units (``12.5``) into micros; raises ValueError for no number, or above a trillion."""
     try:
         value = Decimal(str(amount))
     except InvalidOperation as error:
@@ -247,11 +227,7 @@ def day_of(text: str) -> date | None:
 
 
 def check_year(field: str, text: str) -> None:
-    """Refuse a typed date or time in a year outside ``YEARS``; any other text passes.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Raise INVALID for a typed date or time in a year outside ``YEARS``; other texts pass."""
     date_start = _YEAR.match(text.strip())
     if date_start and int(date_start[1]) not in YEARS:
         raise Refused(

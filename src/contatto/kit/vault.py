@@ -41,11 +41,7 @@ class SecretKey:
 
 
 def parse_keys(lines: Sequence[str]) -> tuple[SecretKey, ...]:
-    """Read keys that are written ``id:base64`` or ``id:base64:retired``, newest first.
-
-    Raises:
-        ValueError: a key is malformed, or an id comes twice.
-    """
+    """Read keys ``id:base64`` or ``id:base64:retired``; raises ValueError for a wrong or second one."""
     keys: list[SecretKey] = []
     for line in lines:
         key_id, _, rest = line.partition(":")
@@ -214,11 +210,7 @@ class Vault:
         return self.seal_bytes(text.encode("utf-8", "surrogatepass"), tenant, column, row)
 
     def open(self, sealed: bytes, tenant: str, column: str, row: str) -> str:
-        """Return the text.
-
-        Raises:
-            Sealed: the key is missing, the value was changed, or it was sealed for another place.
-        """
+        """Open a text; raises Sealed as `open_bytes` does."""
         return self.open_bytes(sealed, tenant, column, row).decode("utf-8", "surrogatepass")
 
     def seal_bytes(self, raw: bytes, tenant: str, column: str, row: str) -> bytes:
@@ -243,11 +235,7 @@ class Vault:
             raise Sealed("the value was changed or belongs to another place") from error
 
     def reseal(self, sealed: bytes, tenant: str, column: str, row: str) -> bytes:
-        """Seal the same value with the newest key.
-
-        Raises:
-            Sealed: it cannot be opened.
-        """
+        """Seal the same value with the newest key; raises Sealed if it cannot be opened."""
         return self.seal_bytes(self.open_bytes(sealed, tenant, column, row), tenant, column, row)
 
     def _derive_cipher(self, key_id: str, tenant: str, column: str) -> ExtendedNonceCipher:

@@ -23,7 +23,7 @@ from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.client import read_address
 from contatto.kit.outbound.model import Done, OutboundRequest, RequestState, Step
 from contatto.kit.outbound.queue import OutboundKind, delete_requests_of, queue_request, send_again
-from contatto.kit.outbox import Businesses, TenantsOfKind, emit
+from contatto.kit.outbox import emit
 from contatto.leads.model import (
     Lead,
     LeadCaptured,
@@ -48,11 +48,6 @@ _CREATION_LOCK: Final = "subscriptions"
 """Lock against concurrent creation of the same subscription."""
 RETENTION: Final = timedelta(days=7)
 """Time for which a settled push can be viewed and sent again."""
-
-
-def subscribed_businesses(entity: Entity) -> Businesses:
-    """Return the businesses with subscriptions to an entity; the outbox makes no jobs for others."""
-    return TenantsOfKind(store.list_subscribed_businesses, entity)
 
 
 def check_callback(url: str, allowed: Collection[str]) -> None:

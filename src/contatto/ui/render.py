@@ -524,11 +524,7 @@ def asset_folders() -> dict[str, Path]:
 
 @cache
 def static_url(path: str) -> str:
-    """Return the address of an asset such as ``leads/leads.css``, with a hash for permanent caching.
-
-    Raises:
-        FileNotFoundError: the asset does not exist.
-    """
+    """Return the address of an existing asset such as ``leads/leads.css``, with a hash for caching."""
     owner, _, name = path.partition("/")
     digest = hashlib.sha256((PACKAGE / owner / "static" / name).read_bytes()).hexdigest()[:10]
     return f"/static/{path}?v={digest}"

@@ -58,11 +58,7 @@ def bind_database(connection: HTTPConnection, db: Database) -> None:
 
 
 def part_of[T](connection: HTTPConnection, kind: type[T]) -> T:
-    """Return a resource of the serving app by its type.
-
-    Raises:
-        MissingPart: the installation was built without it.
-    """
+    """Return a resource of the serving app by its type; raises MissingPart if there is none."""
     resources = connection.scope["app"].state.resources
     if not isinstance(resources, Parts):
         raise MissingPart("this app was built without resources")

@@ -82,7 +82,7 @@ from contatto.inbox.store.desk import find_automatic
 from contatto.inbox.store.messages import NamedTap, append_referral, list_taps_on
 from contatto.kit.background import MANY, QueuedWork
 from contatto.kit.background import Batch as WorkBatch
-from contatto.kit.db.tx import Tx, in_time, is_awaited
+from contatto.kit.db.tx import Tx, in_time
 from contatto.kit.fair_queue import Turns, batch_seconds, run_batch
 from contatto.kit.ids import named_id, timed_id
 from contatto.kit.log import logger, where
@@ -417,7 +417,7 @@ def settle_receipts(tx: Tx, limit: int = 0, turns: Turns | None = None) -> int:
     return run_batch(
         tx,
         turns or Turns(WAITING),
-        limit or (SETTLED_AT_ONCE if is_awaited(tx) else MANY_AT_ONCE),
+        limit or (SETTLED_AT_ONCE if tx.is_awaited() else MANY_AT_ONCE),
         partial(list_waiting_receipts, tx),
         partial(settle_batch, tx),
         partial(_note_failure, tx),

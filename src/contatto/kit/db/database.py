@@ -37,7 +37,6 @@ from contatto.kit.db.tx import (
     Work,
     in_time,
     savepoint,
-    tell_who_waits,
 )
 from contatto.kit.settings import Settings
 from contatto.kit.vault import KEY_FILE, Vault, load_keys, vault_of
@@ -336,56 +335,21 @@ GROUP_S: Final = 0.02
 """Time for which a commit takes further writes."""
 
 
-class Waiting[T]:
-    """Pending result of a write: a future of an event loop, or of a thread."""
-
-    __slots__ = ("future", "loop")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        self.loop = loop
-        self.future: asyncio.Future[T] | Future[T] = loop.create_future() if loop else Future()
-
-    def tell(self, result: T | None, error: BaseException | None) -> None:
-        """Set the outcome from any thread."""
-        if self.loop is None:
-            self.settle(result, error)
-            return
-        with suppress(RuntimeError):  # the loop is closed
-            self.loop.call_soon_threadsafe(self.settle, result, error)
-
-    def settle(self, result: T | None, error: BaseException | None) -> None:
-        """Set the outcome; call it in the loop's own thread if there is a loop."""
-        if self.future.done():  # or cancelled
-            return
-        if error is not None:
-            self.future.set_exception(error)
-        else:
-            self.future.set_result(result)  # type: ignore[arg-type]  # None is a T where there was no error
-
-
 @dataclass(slots=True)
 class Write:
-    """Queued write: either work, or an insert that may be grouped."""
+    """Queued write: either work, or an insert that may be grouped, of a row or of a function that builds it.
 
-    waiting: Waiting[Any]
+    The future is one of an event loop, or of a thread that waits.
+    """
+
+    future: asyncio.Future[Any] | Future[Any]
     business_id: str = ""
     work: Work[Any] | None = None
     statement: Any = None
-    row: Row | None = None
-    make: MadeLater | None = None
+    row: Any = None
     in_background: bool = False
     result: Any = None
     error: BaseException | None = None
-
-
-def append_of(statement: Any, row: Row | MadeLater) -> Write:
-    """Return the write of one hot-path row, which the running event loop awaits."""
-    write = Write(Waiting(asyncio.get_running_loop()), acting_for(), statement=statement)
-    if callable(row):
-        write.make = row
-    else:
-        write.row = row
-    return write
 
 
 def with_rows(writes: list[Write]) -> list[Write]:
@@ -393,10 +357,11 @@ def with_rows(writes: list[Write]) -> list[Write]:
     ready: list[Write] = []
     for write in writes:
         try:
-            if write.make is not None:
-                write.row, write.make = write.make(), None
+            if callable(write.row):
+                write.row = write.row()
         except Exception as error:  # it belongs to the caller
-            write.waiting.tell(None, error)
+            write.error = error
+            settle([write])
         else:
             ready.append(write)
     return ready
@@ -493,7 +458,7 @@ def append_all(tx: Tx, writes: list[Write]) -> None:
     for batch in group_alike(writes):
         try:
             with savepoint(tx):
-                insert_rows(tx, batch[0].statement, [write.row or {} for write in batch])
+                insert_rows(tx, batch[0].statement, [write.row for write in batch])
         except Exception:  # the single insert finds the bad row, and its caller gets the error
             for write in batch:
                 write.work = partial(Tx.execute, statement=write.statement, rows=write.row)
@@ -524,14 +489,18 @@ def settle(group: list[Write]) -> None:
 
     def settle_here(writes: list[Write]) -> None:
         for write in writes:
-            write.waiting.settle(write.result, write.error)
+            if write.future.done():  # its caller gave up
+                continue
+            if write.error is not None:
+                write.future.set_exception(write.error)
+            else:
+                write.future.set_result(write.result)
 
-    by_loop: dict[Any, list[Write]] = defaultdict(list)
+    by_loop: dict[asyncio.AbstractEventLoop | None, list[Write]] = defaultdict(list)
     for write in group:
-        if write.waiting.loop is None:
-            write.waiting.settle(write.result, write.error)
-        else:
-            by_loop[write.waiting.loop].append(write)
+        loop = write.future.get_loop() if isinstance(write.future, asyncio.Future) else None
+        by_loop[loop].append(write)
+    settle_here(by_loop.pop(None, []))
     for loop, writes in by_loop.items():
         with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(settle_here, writes)
@@ -635,20 +604,20 @@ class SqliteDatabase(Database):
             return work(Tx(connection, self.clock.now(), self.vault, self.ports, is_reading=True))
 
     async def write[T](self, work: Work[T], *, in_background: bool = False) -> T:
-        waiting: Waiting[T] = Waiting(asyncio.get_running_loop())
-        self._enqueue(Write(waiting, acting_for(), work=work, in_background=in_background))
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._enqueue(Write(future, acting_for(), work=work, in_background=in_background))
         async with slot_released():
-            return await waiting.future  # type: ignore[misc, no-any-return]  # a loop's future, as there is a loop
+            return await future
 
     def write_now[T](self, work: Work[T], *, in_background: bool = False) -> T:
-        waiting: Waiting[T] = Waiting(None)
-        self._enqueue(Write(waiting, acting_for(), work=work, in_background=in_background))
-        return waiting.future.result()
+        future: Future[T] = Future()
+        self._enqueue(Write(future, acting_for(), work=work, in_background=in_background))
+        return future.result()
 
     async def append(self, statement: Any, row: Row | MadeLater) -> None:
-        write = append_of(statement, row)
-        self._enqueue(write)
-        await write.waiting.future  # type: ignore[misc]  # a loop's future, as there is a loop
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._enqueue(Write(future, acting_for(), statement=statement, row=row))
+        await future
 
     def _enqueue(self, write: Write) -> None:
         if self._closed:
@@ -668,7 +637,6 @@ class SqliteDatabase(Database):
     def _write_groups(self) -> None:
         with self.engine.connect().execution_options(writes=True) as connection:
             note_changes(connection)
-            tell_who_waits(connection, self._queue.is_awaited)
             analyzed, analyzes_after, busy_s = 0, ANALYZES_AFTER, 0.0
             while self._queue.wait():
                 started = time.perf_counter()
@@ -695,7 +663,8 @@ class SqliteDatabase(Database):
                 group, works = content = self._queue.next_commit()
                 before = _count_changes(connection)
                 take_changes(connection)
-                tx = Tx(connection, self.clock.now(), self.vault, self.ports)
+                is_awaited = self._queue.is_awaited
+                tx = Tx(connection, self.clock.now(), self.vault, self.ports, is_awaited=is_awaited)
                 append_all(tx, group)
                 for write in works:
                     group.append(write)
@@ -760,11 +729,7 @@ def files_of_sqlite(url: str) -> list[Path]:
 
 
 def open_database(url: str, clock: Clock, vault: Vault, ports: Parts = NO_PARTS) -> Database:
-    """Open the storage of a SQLAlchemy URL.
-
-    Raises:
-        ValueError: the scheme is neither sqlite nor postgresql.
-    """
+    """Open the storage of a SQLAlchemy URL; raises ValueError for other engines."""
     if url.startswith("sqlite:"):
         return SqliteDatabase(url, clock, vault, ports)
     if url.startswith("postgresql"):

@@ -25,7 +25,6 @@ from contatto.kit.db.database import (
     Database,
     Write,
     acting_for,
-    append_of,
     group_alike,
     settle,
     with_rows,
@@ -38,14 +37,12 @@ from contatto.kit.db.statements import (
     tables_of,
     take_changes,
 )
-from contatto.kit.db.tx import KINDS, Clock, MadeLater, Parts, Row, Tx, Work, metadata
+from contatto.kit.db.tx import BinaryArray, Clock, MadeLater, Parts, Row, Tx, Work, metadata
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where
 from contatto.kit.vault import Vault
 
 POLICY: Final = "own_business"
-_OLD_POLICY: Final = "one_business"
-"""Predecessor, which read the setting for each row and was slow."""
 _SETTING: Final = "contatto.business_id"
 _ACT: Final = text(f"SELECT set_config('{_SETTING}', :business_id, true)")
 _PROTECTED: Final = text("SELECT tablename FROM pg_policies WHERE policyname = :policy")
@@ -87,7 +84,6 @@ def protect_tables(connection: Connection) -> None:
         # As a sub-select the setting is read once for a statement, not once for each row.
         allowed = f"(SELECT coalesce(current_setting('{_SETTING}', true), '')) IN ('', {', '.join(columns)})"
         for statement in (
-            f"DROP POLICY IF EXISTS {_OLD_POLICY} ON {table.name}",
             f"ALTER TABLE {table.name} ENABLE ROW LEVEL SECURITY",
             f"ALTER TABLE {table.name} FORCE ROW LEVEL SECURITY",
             f"CREATE POLICY {POLICY} ON {table.name} USING ({allowed}) WITH CHECK ({allowed})",
@@ -161,11 +157,13 @@ class StatisticsRefresher:
             self._looks_at = time.monotonic() + LOOKS_AFTER_S
 
 
-def register_dumpers() -> None:
-    """Let the driver send binary arrays as they are, on connections that open later."""
-    for kind in KINDS.values():
-        members = {"format": Format.BINARY, "oid": kind.array, "dump": lambda _self, array: bytes(array)}
-        adapters.register_dumper(kind.shape, type("ArrayDumper", (Dumper,), members))
+class _ArrayDumper(Dumper):
+    """Dumper of binary arrays, of which the server takes the type from the cast of the SQL."""
+
+    format = Format.BINARY
+
+    def dump(self, obj: BinaryArray) -> Buffer | None:
+        return bytes(obj)
 
 
 CONNECTIONS: Final = 10
@@ -191,7 +189,7 @@ class PostgresDatabase(Database):
     parallel_batches = 3
 
     def __init__(self, url: str, clock: Clock, vault: Vault, ports: Parts) -> None:
-        register_dumpers()
+        adapters.register_dumper(BinaryArray, _ArrayDumper)
         engine = create_engine(
             url, pool_size=CONNECTIONS, max_overflow=0, hide_parameters=True, query_cache_size=STATEMENTS_KEPT
         )
@@ -251,13 +249,13 @@ class PostgresDatabase(Database):
         return result
 
     async def append(self, statement: Any, row: Row | MadeLater) -> None:
-        write = append_of(statement, row)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self._lock:
-            self._waiting_rows.append(write)
+            self._waiting_rows.append(Write(future, acting_for(), statement=statement, row=row))
             if not self._is_appending:
                 self._threads.submit(self._append_rows)
                 self._is_appending = True
-        await write.waiting.future  # type: ignore[misc]  # a loop's future, as there is a loop
+        await future
 
     def _append_rows(self) -> None:
         """Append queued rows, those of one statement and one tenant per transaction, if possible."""

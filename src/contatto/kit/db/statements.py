@@ -118,22 +118,26 @@ class _Bound:
     standing: dict[str, Any]
     """Constants of the statement, such as its limit."""
 
-    def with_standing(self, rows: Sequence[Row]) -> Sequence[Row]:
-        return [{**self.standing, **row} for row in rows] if self.standing else rows
-
     def values_of(self, rows: Iterable[Row]) -> list[Sequence[Any]]:
         """Return the converted values of each row, in the order of the parameters."""
         names = self.names
         pick: _Convert = itemgetter(*names) if len(names) > 1 else lambda row: [row[name] for name in names]
-        if not self.converts:
-            return [pick(row) for row in rows]
-        converted: list[Sequence[Any]] = []
-        for row in rows:
-            values = list(pick(row))
-            for place, convert in self.converts:
-                values[place] = convert(values[place])
-            converted.append(values)
-        return converted
+        if self.standing:
+            rows = [{**self.standing, **row} for row in rows]
+        return _converted([pick(row) for row in rows], self.converts)
+
+
+def _converted(rows: list[Sequence[Any]], converts: Sequence[tuple[int, _Convert]]) -> list[Sequence[Any]]:
+    """Return rows with some of their places converted."""
+    if not converts:
+        return rows
+    converted: list[Sequence[Any]] = []
+    for row in rows:
+        values = list(row)
+        for place, convert in converts:
+            values[place] = convert(values[place])
+        converted.append(values)
+    return converted
 
 
 @lru_cache(maxsize=256)
@@ -160,12 +164,12 @@ def insert_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
     if bound is None:
         tx.execute(statement, _one_or_many(rows))
     else:
-        run_many(tx, bound.sql, bound.values_of(bound.with_standing(rows)))
+        run_many(tx, bound.sql, bound.values_of(rows))
 
 
 def insert_all(tx: Tx, table: Table, rows: Sequence[Row]) -> None:
     """Insert new rows of the same columns."""
-    if rows and not (tx.locks_rows and bulk_insert(tx, plain_insert(table), rows) is not None):
+    if rows:
         insert_rows(tx, plain_insert(table), rows)
 
 
@@ -212,7 +216,7 @@ def update_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
         return
     bound = None if tx.locks_rows or not rows else _bound(statement, None)
     if bound is not None:
-        run_many(tx, bound.sql, bound.values_of(bound.with_standing(rows)))
+        run_many(tx, bound.sql, bound.values_of(rows))
     elif rows:
         tx.execute(statement, _one_or_many(rows))
 
@@ -244,18 +248,12 @@ class Query:
         bound = None if tx.locks_rows else _bound(self._statement, None)
         if bound is None:
             return [tuple(row) for row in tx.execute(self._statement, values)]
-        (parameters,) = bound.values_of([bound.standing | values])
+        (parameters,) = bound.values_of([values])
         rows: list[Sequence[Any]] = driver_of(tx).execute(bound.sql, parameters).fetchall()
         return rows
 
     def _read_all(self, tx: Tx, raw: list[Sequence[Any]]) -> list[Sequence[Any]]:
-        return [self._read(row) for row in raw] if self._reads and not tx.locks_rows else raw
-
-    def _read(self, row: Sequence[Any]) -> Sequence[Any]:
-        values = list(row)
-        for place, convert in self._reads:
-            values[place] = convert(values[place])
-        return values
+        return raw if tx.locks_rows else _converted(raw, self._reads)
 
     @cached_property
     def _reads(self) -> tuple[tuple[int, _Convert], ...]:

@@ -252,35 +252,13 @@ def _plan(
 
 _HEAD: Final = struct.Struct("!iiIii").pack
 _LENGTH: Final = struct.Struct("!i").pack
-_NUMBER: Final = struct.Struct("!iq").pack
-_FLOAT: Final = struct.Struct("!id").pack
 _NULL: Final = _LENGTH(-1)
 _TRUE, _FALSE = _LENGTH(1) + b"\x01", _LENGTH(1) + b"\x00"
 _LENGTHS: Final = tuple(map(_LENGTH, range(512)))
 
 
-class _Array(bytes):
-    """PostgreSQL array in its binary format; the driver picks a dumper by the subclass."""
-
-
-class _Texts(_Array):
-    pass
-
-
-class _Numbers(_Array):
-    pass
-
-
-class _Floats(_Array):
-    pass
-
-
-class _Bytes(_Array):
-    pass
-
-
-class _Booleans(_Array):
-    pass
+class BinaryArray(bytes):
+    """PostgreSQL array in its binary format, for a parameter that the SQL casts to the array's type."""
 
 
 def _encode_bytes(value: bytes | None) -> bytes:
@@ -295,36 +273,27 @@ def _encode_text(value: str | None) -> bytes:
     return _NULL if value is None else _encode_bytes(value.replace("\0", "\ufffd").encode())
 
 
-@dataclass(frozen=True, slots=True)
-class ArrayKind:
-    """Binary encoding of an array: the type ids of its element and of the array.
-
-    Source: https://github.com/postgres/postgres/blob/REL_18_STABLE/src/include/catalog/pg_type.dat
-    """
-
-    shape: type[_Array]
-    element: int
-    array: int
-    write: Callable[[Any], bytes]
+type _Encode = Callable[[Any], bytes]
 
 
-_TEXT: Final = ArrayKind(_Texts, 25, 1009, _encode_text)
-_LONG: Final = ArrayKind(_Numbers, 20, 1016, lambda value: _NULL if value is None else _NUMBER(8, value))
-_DOUBLE: Final = ArrayKind(_Floats, 701, 1022, lambda value: _NULL if value is None else _FLOAT(8, value))
-_BYTEA: Final = ArrayKind(_Bytes, 17, 1001, _encode_bytes)
-_BOOLEAN: Final = ArrayKind(
-    _Booleans, 16, 1000, lambda value: _NULL if value is None else _TRUE if value else _FALSE
-)
-KINDS: Final = {
-    "TEXT": _TEXT,
-    "BIGINT": _LONG,
-    "INTEGER": _LONG,
-    "SMALLINT": _LONG,
-    "FLOAT": _DOUBLE,
-    "DOUBLE PRECISION": _DOUBLE,
-    "BYTEA": _BYTEA,
-    "BOOLEAN": _BOOLEAN,
+def _encode_packed(pack: Callable[[int, Any], bytes], size: int) -> _Encode:
+    return lambda value: _NULL if value is None else pack(size, value)
+
+
+_KINDS: Final[Mapping[str, tuple[int, _Encode]]] = {
+    "TEXT": (25, _encode_text),
+    "BIGINT": (20, _encode_packed(struct.Struct("!iq").pack, 8)),
+    "INTEGER": (23, _encode_packed(struct.Struct("!ii").pack, 4)),
+    "SMALLINT": (21, _encode_packed(struct.Struct("!ih").pack, 2)),
+    "FLOAT": (701, _encode_packed(struct.Struct("!id").pack, 8)),
+    "DOUBLE PRECISION": (701, _encode_packed(struct.Struct("!id").pack, 8)),
+    "BYTEA": (17, _encode_bytes),
+    "BOOLEAN": (16, lambda value: _NULL if value is None else _TRUE if value else _FALSE),
 }
+"""Type ids of elements, and their binary encodings.
+
+Source: https://github.com/postgres/postgres/blob/REL_18_STABLE/src/include/catalog/pg_type.dat
+"""
 
 
 def array_of(kind: str, values: Sequence[Any]) -> bytes | Sequence[Any]:
@@ -335,16 +304,16 @@ def array_of(kind: str, values: Sequence[Any]) -> bytes | Sequence[Any]:
 
     Source: `array_recv` in https://github.com/postgres/postgres/blob/REL_18_STABLE/src/backend/utils/adt/arrayfuncs.c
     """
-    encoding = KINDS.get(kind)
-    if encoding is None:
+    if kind not in _KINDS:
         return values
+    element, encode = _KINDS[kind]
     try:
-        written = b"".join(map(encoding.write, values))
+        encoded = b"".join(map(encode, values))
     except (AttributeError, TypeError, struct.error):
         return values
     if not values:
-        return encoding.shape(_HEAD(0, 0, encoding.element, 0, 0)[:12])
-    return encoding.shape(_HEAD(1, None in values, encoding.element, len(values), 1) + written)
+        return BinaryArray(_HEAD(0, 0, element, 0, 0)[:12])
+    return BinaryArray(_HEAD(1, None in values, element, len(values), 1) + encoded)
 
 
 class _Values(TypeDecorator[Collection[Any]]):
@@ -364,14 +333,14 @@ class _Values(TypeDecorator[Collection[Any]]):
     def process_bind_param(self, value: Collection[Any] | None, dialect: Dialect) -> Any:
         values = list(value or ())
         if dialect.name == "postgresql":
-            return array_of(_KINDS[self.item], values)
+            return array_of(_ITEMS[self.item], values)
         return json.dumps([item.hex() for item in values] if self.item is LargeBinary else values)
 
 
 _TEXTS: Final = _Values(String)
 _NUMBERS: Final = _Values(BigInteger)
 _BYTES: Final = _Values(LargeBinary)
-_KINDS: Final = {String: "TEXT", BigInteger: "BIGINT", LargeBinary: "BYTEA"}
+_ITEMS: Final = {String: "TEXT", BigInteger: "BIGINT", LargeBinary: "BYTEA"}
 """Texts have no length, so that the cast never truncates a longer value to an existing one."""
 BYTES_OF: Final = "bytes_of"
 """Name of our `unhex` function on SQLite, which has its own only since 3.41."""
@@ -408,7 +377,7 @@ def _on_sqlite(element: _Membership, compiler: SQLCompiler, **options: Any) -> s
 def _on_postgres(element: _Membership, compiler: SQLCompiler, **options: Any) -> str:
     column, values = (compiler.process(clause, **options) for clause in element.clauses)
     kind: Any = list(element.clauses)[1].type
-    return f"{column} = ANY({values}::{_KINDS[kind.item]}[])"
+    return f"{column} = ANY({values}::{_ITEMS[kind.item]}[])"
 
 
 @runtime_checkable
@@ -440,11 +409,7 @@ class Parts:
         return iter(self._by_type.values())
 
     def __getitem__[T](self, kind: type[T]) -> T:
-        """Return the dependency of this type.
-
-        Raises:
-            MissingPart: the installation has none.
-        """
+        """Return the dependency of this type; raises MissingPart if the installation has none."""
         part: T | None = self._by_type.get(kind)
         if part is None:
             raise MissingPart(f"this installation was built without {kind.__module__}.{kind.__qualname__}")
@@ -508,6 +473,9 @@ class Tx:
         ports: dependencies on the packages above.
         is_reading: the transaction only reads, so a fixed text may replace a field that does not open.
         contact_reads: reads of contact data by the request; None in background work.
+        is_awaited: returns whether a request waits for the end of this transaction; never on PostgreSQL. Rows
+            of ``Database.append`` do not count, as no page waits for them.
+        deferred_events: events that `contatto.kit.outbox` writes at the end of a batch, with their rows.
     """
 
     connection: Connection
@@ -516,6 +484,8 @@ class Tx:
     ports: Parts = NO_PARTS
     is_reading: bool = False
     contact_reads: ContactReads | None = None
+    is_awaited: Callable[[], bool] = lambda: False
+    deferred_events: list[tuple[Any, dict[str, Any]]] | None = None
 
     def record_contact_reads(self, kind: str, ids: Iterable[str]) -> None:
         """Record for the audit log that values of these ids were opened."""
@@ -779,68 +749,26 @@ def driver_of(tx: Tx) -> Any:
 
 @contextmanager
 def savepoint(tx: Tx) -> Iterator[None]:
-    """Undo the work within if it raises; earlier work stays."""
-    deferred = held_of(tx.connection)
-    before = len(deferred or ())
-    try:
-        with _part(tx):
-            yield
-    except BaseException:
-        if deferred:
-            del deferred[before:]
-        raise
+    """Undo the work within if it raises; earlier work stays.
 
-
-@contextmanager
-def _part(tx: Tx) -> Iterator[None]:
-    """Open a savepoint; on SQLite through the driver, since SQLAlchemy's takes as long as a small write."""
-    if tx.locks_rows:
-        with tx.connection.begin_nested():
-            yield
-        return
-    run = driver_of(tx).execute
-    run("SAVEPOINT part")
-    try:
-        yield
-    except BaseException:
-        run("ROLLBACK TO part")
-        run("RELEASE part")
-        raise
-    run("RELEASE part")
-
-
-_DEFERRED: Final = "held_back"
-
-
-@contextmanager
-def holding(connection: Connection) -> Iterator[list[Any]]:
-    """Defer appends to `held_of` within; the caller handles the list."""
-    deferred: list[Any] = []
-    connection.info[_DEFERRED] = deferred
-    try:
-        yield deferred
-    finally:
-        del connection.info[_DEFERRED]
-
-
-def held_of(connection: Connection) -> list[Any] | None:
-    """Return the deferred list of `holding`; None outside of it."""
-    deferred: list[Any] | None = connection.info.get(_DEFERRED)
-    return deferred
-
-
-_IS_AWAITED: Final = "is_awaited"
-
-
-def tell_who_waits(connection: Connection, is_awaited: Callable[[], bool]) -> None:
-    """Attach the contention check of a connection's writer."""
-    connection.info[_IS_AWAITED] = is_awaited
-
-
-def is_awaited(tx: Tx) -> bool:
-    """Return whether a request waits for the end of this transaction; never on PostgreSQL.
-
-    Rows of ``Database.append`` do not count, as no page waits for them.
+    On SQLite it goes through the driver, since SQLAlchemy's takes as long as a small write.
     """
-    check: Callable[[], bool] | None = tx.connection.info.get(_IS_AWAITED)
-    return check is not None and check()
+    before = len(tx.deferred_events or ())
+    try:
+        if tx.locks_rows:
+            with tx.connection.begin_nested():
+                yield
+        else:
+            run = driver_of(tx).execute
+            run("SAVEPOINT part")
+            try:
+                yield
+            except BaseException:
+                run("ROLLBACK TO part")
+                raise
+            finally:
+                run("RELEASE part")
+    except BaseException:
+        if tx.deferred_events:
+            del tx.deferred_events[before:]
+        raise
