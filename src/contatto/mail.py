@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 from sqlalchemy import Index, Table
 
-from contatto.kit.db.tx import Tx, instant, key, metadata, rows_of, sealed, tenant
+from contatto.kit.db.tx import Tx, instant, key, metadata, purging, rows_of, sealed, tenant
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.model import (
     MAIL_ADDRESS,
@@ -131,6 +131,4 @@ def read_reply(answer: HttpAnswer) -> Step:
     return Failed(str(answer.status)) if answer.status >= 500 else NotNow(str(answer.status))
 
 
-def purge_mails(tx: Tx) -> int:
-    """Delete failed mails after the retention; return their number."""
-    return tx.delete_some(mails, mails.c.created_at < tx.now - RETENTION)
+purge_mails: Final = purging(mails.c.created_at, RETENTION)

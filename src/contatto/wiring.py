@@ -299,6 +299,15 @@ def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     return {kind.name: kind for kind in kinds}
 
 
+PURGES: Final = (
+    purge_admission_codes, purge_sightings, alerts_actions.purge_alerts, jobs.purge_imports, purge_rejected,
+    pushes.purge_pushes, purge_events, purge_sync, purge_drafts, purge_kept_pages, accounts.purge_sessions,
+    accounts.purge_codes, purge_logins, purge_mails, purge_invitations, purge_limits, purge_answered_requests,
+    audiences.purge_files,
+)  # fmt: skip
+"""Deletions of expired rows, each hour."""
+
+
 def periodic_jobs(
     settings: Settings, kinds: Mapping[str, OutboundKind]
 ) -> tuple[PeriodicJob | PeriodicCount | PeriodicStudy, ...]:
@@ -315,8 +324,7 @@ def periodic_jobs(
         scoring_study(),
         *training.relearning_studies(settings),
         PeriodicCount(600.0, finder.start_over, finder.read_next),
-        PeriodicJob(3600.0, purge_admission_codes),
-        PeriodicJob(3600.0, purge_sightings),
+        *(PeriodicJob(3600.0, purge) for purge in PURGES),
         PeriodicJob(3600.0, lambda tx: training.purge_log(tx, settings.decision_log_days)),
         PeriodicJob(600.0, learn_marked_chats),
         PeriodicJob(5.0, send_scheduled, SCHEDULED.is_due),
@@ -330,29 +338,13 @@ def periodic_jobs(
             partial(alerts_actions.alert_alarms, AlertKind.SIGNALS, list_signal_alarms),
             has_signal_alarm,
         ),
-        PeriodicJob(3600.0, alerts_actions.purge_alerts),
         PeriodicJob(30.0, wake_conversations),
         PeriodicJob(30.0, partial(purge_exports, formats=EXPORTS)),
-        PeriodicJob(3600.0, jobs.purge_imports),
-        PeriodicJob(3600.0, purge_rejected),
-        PeriodicJob(3600.0, pushes.purge_pushes),
-        PeriodicJob(3600.0, purge_events),
         PeriodicJob(60.0, lambda tx: expire_requests(tx, kinds)),
         PeriodicJob(3600.0, lambda tx: purge_jobs(tx, tx.now - KEEP)),
-        PeriodicJob(3600.0, purge_sync),
         PeriodicJob(30.0, ad_signals.resume_renewed),
         PeriodicJob(3600.0, purge_photos, has_unused_photo),
         PeriodicJob(3600.0, forms.purge_form_pictures, has_unused_form_picture),
-        PeriodicJob(3600.0, purge_drafts),
-        PeriodicJob(3600.0, purge_kept_pages),
-        PeriodicJob(3600.0, accounts.purge_sessions),
-        PeriodicJob(3600.0, accounts.purge_codes),
-        PeriodicJob(3600.0, purge_logins),
-        PeriodicJob(3600.0, purge_mails),
-        PeriodicJob(3600.0, purge_invitations),
-        PeriodicJob(3600.0, purge_limits),
-        PeriodicJob(3600.0, purge_answered_requests),
-        PeriodicJob(3600.0, audiences.purge_files),
     )
 
 
@@ -375,7 +367,7 @@ def resources(db: Database, settings: Settings) -> Parts:
     """Return the state of one app."""
     return Parts(
         AppIndex(db), Backlog(db), GatheredAccounts(db), GatheredSheets(db), HashPool(), GuessLimit(),
-        ChatLimits(), RecentCallers(), FragmentCache(), RequestLimit(settings.api_requests_per_minute),
+        ChatLimits(), RecentCallers(), FragmentCache(), RequestLimit(settings.api_requests_per_minute, 60),
         AdServer(db, settings.views_per_viewer, settings.trial_share),
         GatheredTouches(db),
         lead_forms.GatheredForms(db, settings.new_visitors_per_hour, partial(handing_out, AFTER)),

@@ -50,14 +50,12 @@ def test_both_kinds_are_listed_dead_letters_first_and_nothing_quotes_people(
     assert ids(database, owner) == [dead, job, waiting]
     assert counts(database, owner) == FailedCounts(dead=2, waiting=1)
     found = database.read_now(lambda tx: actions.list_failed_work(tx, owner, 99))
-    assert [failed.reason for failed in found] == [
-        "forbidden_address", found[1].reason, "unreached",
+    assert [failed.job.reason for failed in found] == [
+        "forbidden_address", found[1].job.reason, "unreached",
     ]  # fmt: skip
-    assert found[1].reason.startswith("LookupError at broken:")
+    assert found[1].job.reason.startswith("LookupError at broken:")
     assert not quotes(repr(found), "81234567")
-    assert [(failed.next_at is None, failed.is_dead) for failed in found] == [
-        (True, True), (True, True), (False, False),
-    ]  # fmt: skip
+    assert [failed.is_dead for failed in found] == [True, True, False]
     assert database.read_now(lambda tx: actions.list_failed_work(tx, owner, 1)) == found[:1]
 
 

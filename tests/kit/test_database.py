@@ -4,6 +4,7 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -101,8 +102,8 @@ def test_a_saved_row_replaces_its_predecessor_and_none_of_another_business(datab
     }
     later = row | {"origins": ("https://b.example",)}
     foreign = row | {"business_id": "b2", "origins": ()}
-    for saved in (row, [later, later | {"channel_account_id": "c2"}], foreign, []):
-        database.write_now(lambda tx, saved=saved: tx.save(chat_embeds, saved))
+    for saved in ([row], [later, later | {"channel_account_id": "c2"}], [foreign], []):
+        database.write_now(partial(Tx.save, table=chat_embeds, rows=saved))
     database.write_now(
         lambda tx: tx.save(chat_embeds, foreign | {"business_id": "b1"}, changes=("changed_at",))
     )

@@ -12,7 +12,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import emit, last_seq
 from contatto.ui import live
-from contatto.ui.live import LiveFeed, pace_of, resume_point, sse, stream_events
+from contatto.ui.live import LiveFeed, pace_of, resume_point, sse
 from tests.kit.feeds import (
     PATIENCE_S,
     Rang,
@@ -166,7 +166,7 @@ def test_a_page_hears_what_came_between_its_rendering_and_its_stream(database: D
         await ring(database, 1)
         rendered = await database.read(last_seq)
         await ring(database, 2)
-        async with aclosing(stream_events(feed, "b1", rendered)) as stream:
+        async with aclosing(feed.write_stream("b1", rendered)) as stream:
             assert await anext(stream) == "retry: 1000\n\n"
             assert '"number":2' in await anext(stream)
 
@@ -178,7 +178,7 @@ def test_what_was_committed_at_once_is_one_text_without_what_was_told_before(
 ) -> None:
     async def work(feed: LiveFeed) -> None:
         await ring(database, 1)
-        async with aclosing(stream_events(feed, "b1", 0)) as stream:
+        async with aclosing(feed.write_stream("b1", 0)) as stream:
             assert await anext(stream) == "retry: 1000\n\n"
             assert '"number":1' in await anext(stream)
 
@@ -196,7 +196,7 @@ def test_what_was_committed_at_once_is_one_text_without_what_was_told_before(
 
 def test_a_whisper_reaches_open_pages_of_its_business_and_is_no_row(database: Database) -> None:
     async def work(feed: LiveFeed) -> None:
-        stream = stream_events(feed, "b1", None)
+        stream = feed.write_stream("b1", None)
         async with aclosing(stream):
             assert await anext(stream) == "retry: 1000\n\n"
             second = asyncio.ensure_future(anext(stream))
@@ -217,7 +217,7 @@ def test_pages_are_told_to_fetch_less_often_where_many_are_open(database: Databa
     async def work(feed: LiveFeed) -> None:
         async with AsyncExitStack() as stack:
             streams = [
-                await stack.enter_async_context(aclosing(stream_events(feed, "b1", 0))) for _ in range(3)
+                await stack.enter_async_context(aclosing(feed.write_stream("b1", 0))) for _ in range(3)
             ]
             for stream in streams:
                 await anext(stream)

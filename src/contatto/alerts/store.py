@@ -143,7 +143,7 @@ def save_browser(tx: Tx, push_browser: PushBrowser, endpoint: PushEndpoint) -> N
         name: tx.vault.seal(text, push_browser.business_id, f"push_browsers.{name}", key)
         for name, text in row_of(endpoint).items()
     }
-    tx.save(push_browsers, row_of(push_browser) | sealed_texts, changes=tuple(texts))
+    tx.save(push_browsers, row_of(push_browser) | sealed_texts, changes=tuple(sealed_texts))
 
 
 def delete_browser_of_others(tx: Tx, browser_id: str, user_id: str) -> None:

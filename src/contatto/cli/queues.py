@@ -134,11 +134,12 @@ def list_jobs_command(business: BusinessOption = "") -> None:
     has_failed = False
     for one_business, counts, jobs in carry_out(work):
         table = Table("id", "what", "state", "since", "tries", "why")
-        for job in jobs:
-            state = "given up" if job.is_dead else f"again at {job.next_at:%Y-%m-%d %H:%M}"
+        for failed in jobs:
+            job = failed.job
+            state = "given up" if failed.is_dead else f"again at {job.due_at:%Y-%m-%d %H:%M}"
             since = f"{job.failed_at:%Y-%m-%d %H:%M}" if job.failed_at else ""
-            texts = str(work_text(job)), state, since, str(job.attempts), str(reason_text(job))
-            table.add_row(job.id, *texts)
+            why = str(reason_text(job.kind, job.reason))
+            table.add_row(failed.id, str(work_text(job.kind)), state, since, str(job.attempts), why)
         if jobs:
             has_failed = True
             out.print(f"{one_business.name}: {counts.dead:,} given up, {counts.waiting:,} tried again.")
@@ -152,20 +153,21 @@ def show_job_command(
     failed_id: Annotated[str, typer.Argument(help="Id of a failed job.")], business: BusinessOption = ""
 ) -> None:
     """Show one failed job: its subject, since when it fails, and why."""
-    job = read_business(
+    failed = read_business(
         business, lambda tx, one_business: job_actions.load_failed_work(tx, one_business.id, failed_id)
     )
+    job = failed.job
     table = Table(show_header=False)
     rows = {
-        "id": job.id,
-        "what": f"{work_text(job)} ({job.name})",
+        "id": failed.id,
+        "what": f"{work_text(job.kind)} ({job.kind})",
         "to": job.destination,
-        **dict(job.about),
-        "state": "given up" if job.is_dead else "tried again",
+        **dict(failed.about),
+        "state": "given up" if failed.is_dead else "tried again",
         "since": f"{job.failed_at:%Y-%m-%d %H:%M:%S}" if job.failed_at else "",
-        "tried again at": f"{job.next_at:%Y-%m-%d %H:%M:%S}" if job.next_at else "",
+        "tried again at": "" if failed.is_dead else f"{job.due_at:%Y-%m-%d %H:%M:%S}",
         "tries": str(job.attempts),
-        "why": f"{reason_text(job)} ({job.reason})",
+        "why": f"{reason_text(job.kind, job.reason)} ({job.reason})",
     }
     for name, value in rows.items():
         if value:

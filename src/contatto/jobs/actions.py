@@ -81,17 +81,10 @@ def _describe(tx: Tx, jobs: list[OutboundRequest]) -> list[FailedWork]:
     payloads = list_payloads(tx, [job.event_seq for job in jobs if job.event_seq is not None])
     return [
         FailedWork(
-            id=f"job-{job.id}",
-            name=job.kind,
-            about=(("subject", job.subject),)
+            job,
+            (("subject", job.subject),)
             if job.event_seq is None
             else ids_in(msgspec.json.decode(payloads[job.event_seq], type=dict)),
-            destination=job.destination,
-            reason=job.reason,
-            is_dead=job.state is RequestState.DEAD,
-            attempts=job.attempts,
-            failed_at=job.failed_at,
-            next_at=None if job.state is RequestState.DEAD else job.due_at,
         )
         for job in jobs
     ]

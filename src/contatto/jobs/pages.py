@@ -37,8 +37,8 @@ async def show_failed_jobs(request: Request, caller: PageCaller) -> HTMLResponse
         rows = [
             {
                 "failed": failed,
-                "work": _translate(work_text(failed), words),
-                "reason": _translate(reason_text(failed), words),
+                "work": _translate(work_text(failed.job.kind), words),
+                "reason": _translate(reason_text(failed.job.kind, failed.job.reason), words),
             }
             for failed in list_failed_work(tx, caller.business_id, MOST_ROWS)
         ]

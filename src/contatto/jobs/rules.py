@@ -4,7 +4,6 @@ import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from contatto.ad_platforms.model import PULL
@@ -17,34 +16,26 @@ from contatto.inbox.model import REPLY
 from contatto.inbox.rules import stop_text
 from contatto.kit.errors import check_found
 from contatto.kit.i18n import N_, LazyText
+from contatto.kit.outbound.model import OutboundRequest, RequestState
 from contatto.signals.model import SIGNAL, SIGNAL_TEST
 from contatto.signals.rules import reason_text as signal_reason
 
 
 @dataclass(frozen=True, slots=True)
 class FailedWork:
-    """Failed work; ids only, no contact value.
+    """Failed job, with names and ids of its subjects; no contact value."""
 
-    Attributes:
-        id: such as ``job-7``.
-        name: its handler, or its kind.
-        about: objects that it concerns, as names and ids.
-        destination: external system; empty for none.
-        reason: last error, as a code or a place in the source.
-        is_dead: the worker does not retry it any more.
-        failed_at: first failure of the current attempts; None if this release has no handler for it.
-        next_at: time of the next attempt; None for a dead letter.
-    """
-
-    id: str
-    name: str
+    job: OutboundRequest
     about: tuple[tuple[str, str], ...]
-    destination: str
-    reason: str
-    is_dead: bool
-    attempts: int
-    failed_at: datetime | None
-    next_at: datetime | None
+
+    @property
+    def id(self) -> str:
+        return f"job-{self.job.id}"
+
+    @property
+    def is_dead(self) -> bool:
+        """Return whether the worker does not retry it any more."""
+        return self.job.state is RequestState.DEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,20 +132,18 @@ def ids_in(payload: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((name, str(value)) for name, value in ids if value and name != "business_id")
 
 
-def work_text(failed: FailedWork) -> LazyText | str:
-    """Return the text of failed work; an unknown name as it is."""
-    return LazyText(WORK[failed.name]) if failed.name in WORK else failed.name
+def work_text(kind: str) -> LazyText | str:
+    """Return the text of a kind of work; an unknown name as it is."""
+    return LazyText(WORK[kind]) if kind in WORK else kind
 
 
-def reason_text(failed: FailedWork) -> LazyText | str:
+def reason_text(kind: str, reason: str) -> LazyText | str:
     """Return the text of the last error; an unknown code or a place in the source as it is."""
-    if failed.name in _OWN_REASONS:
-        return _OWN_REASONS[failed.name](failed.reason)
-    if failed.name == PULL and failed.reason in STOPS:
-        return LazyText(STOPS[failed.reason])
-    if failed.reason in REASONS:
-        return LazyText(REASONS[failed.reason])
-    return crm_reason(failed.reason)
+    if kind in _OWN_REASONS:
+        return _OWN_REASONS[kind](reason)
+    if kind == PULL and reason in STOPS:
+        return LazyText(STOPS[reason])
+    return LazyText(REASONS[reason]) if reason in REASONS else crm_reason(reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,8 +107,7 @@ class RequestSlot:
         self._business_id = business_id
         await self._places.enter(business_id)
         self._is_held = True
-        if self._has_ended:  # the slot came after the answer, to a task that outlives the request
-            self._release()
+        self._free_if_ended()
 
     def end(self) -> None:
         """Free the slot for good."""
@@ -126,6 +125,11 @@ class RequestSlot:
             yield
         finally:
             await self.take(self._business_id)
+
+    def _free_if_ended(self) -> None:
+        """Free a slot that came after the answer, to a task that outlives the request."""
+        if self._has_ended:
+            self._release()
 
     def _release(self) -> None:
         if self._is_held:

@@ -92,14 +92,12 @@ class Queue:
     def list[T](self, tx: Tx, shape: type[T], business_id: str, most: int) -> list[T]:
         """Return due rows of a tenant, oldest first, locked."""
         values = self.values(tx, business_id, most)
-        if tx.locks_rows or not self._has_fields_of(shape):
+        names: set[str] = {field.name for field in fields(shape)}  # type: ignore[arg-type]
+        if tx.locks_rows or not names <= set(self.unlocked.selected_columns.keys()):
             return tx.list(shape, self.rows(tx), values)
         if shape not in self._seeks:
             self._seeks[shape] = PreparedQuery(shape, self.unlocked)
         return self._seeks[shape].list(tx, values)
-
-    def _has_fields_of(self, shape: type[Any]) -> bool:
-        return {field.name for field in fields(shape)} <= set(self.unlocked.selected_columns.keys())
 
     def rows(self, tx: Tx) -> Select[Any]:
         """Return the query of due rows, which locks them."""

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Column, Index, String, Table, select
 
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx, instant, metadata, sealed, tenant
+from contatto.kit.db.tx import Tx, instant, metadata, purging, sealed, tenant
 from contatto.kit.errors import Refused
 
 KEEP: Final = timedelta(days=7)
@@ -70,6 +70,4 @@ def answer_once[A](tx: Tx, key: IdempotencyKey, body: str, shape: type[A], work:
     return answer
 
 
-def purge_answered_requests(tx: Tx) -> int:
-    """Delete some expired answers, and return how many."""
-    return tx.delete_some(answered_requests, answered_requests.c.at < tx.now - KEEP)
+purge_answered_requests: Final = purging(answered_requests.c.at, KEEP)

@@ -22,7 +22,10 @@ _MOST_KEYS: Final = 50_000
 
 
 class RateLimit:
-    """Sliding window per key (an address, a visitor); least recently used keys are forgotten."""
+    """Sliding window per key (an address, a visitor); least recently used keys are forgotten.
+
+    With ``most`` 0 there is no limit.
+    """
 
     def __init__(self, most: int, span_s: float) -> None:
         self._most = most
@@ -31,7 +34,8 @@ class RateLimit:
 
     def check(self, key: str, now_s: float) -> None:
         """Count a try; raises TOO_MANY with the seconds to wait, and then counts none."""
-        self.look(key, now_s).append(now_s)
+        if self._most:
+            self.look(key, now_s).append(now_s)
 
     def look(self, key: str, now_s: float) -> deque[float]:
         """Return the tries of a key, without counting one; raises TOO_MANY when the limit is reached."""
@@ -54,14 +58,7 @@ class RateLimit:
 
 
 class RequestLimit(RateLimit):
-    """Requests of one token or program per minute; 0 means no limit."""
-
-    def __init__(self, per_minute: int) -> None:
-        super().__init__(per_minute, 60)
-
-    def check(self, key: str, now_s: float) -> None:
-        if self._most:
-            super().check(key, now_s)
+    """Requests of one token or program per minute."""
 
 
 class GuessLimit:

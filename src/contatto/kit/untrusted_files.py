@@ -70,7 +70,7 @@ ROWS: Final = "contatto.kit.decoders:rows_of_workbook"
 """Function of a child that reads a workbook."""
 TABLE_LIMIT: Final = 4 * 1024 * 1024
 """Largest file that is read, in bytes."""
-_WORKBOOKS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
+WORKBOOKS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
 """First bytes of XLSX and ODS, which are archives, and of XLS."""
 _MARKS: Final = ((b"\xef\xbb\xbf", "utf_8"), (b"\xff\xfe", "utf_16_le"), (b"\xfe\xff", "utf_16_be"))
 ENCODINGS: Final[Mapping[str, str]] = {
@@ -107,10 +107,6 @@ _OF_LANGUAGES: Final[Mapping[str, str]] = {
     **{"el": "cp1253", "tr": "cp1254", "he": "cp1255", "vi": "cp1258", "th": "cp874", "ja": "cp932"},
     **{"ko": "cp949", "zh": "gb18030", "zh_Hant": "big5"},
 }
-
-
-def is_workbook(raw: bytes) -> bool:
-    return raw.startswith(_WORKBOOKS)
 
 
 def unreadable_workbook() -> Refused:

@@ -20,11 +20,11 @@ from contatto.kit.untrusted_files import (
     REMAKE,
     ROWS,
     TABLE_LIMIT,
+    WORKBOOKS,
     Picture,
     TableText,
     check_magic,
     decode_text,
-    is_workbook,
     not_a_photo,
     read_remade,
     unreadable_workbook,
@@ -110,7 +110,7 @@ class Uploads:
             _in_time(sender.reading, errors.TOO_MANY),
             self._read(request, TABLE_LIMIT, too_large) as raw,
         ):
-            if not is_workbook(raw):
+            if not raw.startswith(WORKBOOKS):
                 return await asyncio.to_thread(decode_text, raw, tuple(languages))
             async with _in_time(sender.decoding, errors.TOO_MANY), _in_time(line.decoding, errors.BUSY):
                 try:

@@ -316,11 +316,6 @@ class _StrictSigner(Signer):
             raise BadSignature("no text that we signed") from error
 
 
-def vault_of(keys: Sequence[SecretKey]) -> Vault:
-    """Return the vault of keys."""
-    return Vault({key.id: key.raw for key in keys}, {key.id for key in keys if key.is_retired})
-
-
 def sealed_head(key_id: str) -> bytes:
     """Return the first bytes of all values that a key sealed."""
     return bytes((_VERSION, len(key_id))) + key_id.encode()

@@ -15,7 +15,7 @@ from contatto.ads.store import list_ad_groups_by_id, list_live_ads
 from contatto.kit import errors
 from contatto.kit.concurrency import FreshValues
 from contatto.kit.db.database import Database, acting
-from contatto.kit.db.tx import Tx, row_of
+from contatto.kit.db.tx import Tx, purging, row_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import hash_secret, new_id, new_secret
 from contatto.kit.log import logger, where
@@ -276,9 +276,7 @@ def leave_operator(tx: Tx, business_id: str, operator_id: str) -> None:
     store.save_admission(tx, replace(admission, state=AdmissionState.WITHDRAWN, reason="", decided_at=tx.now))
 
 
-def purge_admission_codes(tx: Tx) -> int:
-    """Delete expired codes; return their number."""
-    return tx.delete_some(store.admission_codes, store.admission_codes.c.expires_at <= tx.now)
+purge_admission_codes: Final = purging(store.admission_codes.c.expires_at)
 
 
 def open_operator(tx: Tx, name: str, timezone: str, *, is_listed: bool = True) -> Operator:

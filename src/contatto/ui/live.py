@@ -181,7 +181,8 @@ class LiveFeed:
     async def write_stream(
         self, business_id: str, after_seq: int | None, reader: Reader | None = None
     ) -> AsyncGenerator[str, None]:
-        """Yield events as server-sent events, with those of one commit in one text."""
+        """Yield events as server-sent events, with those of one commit in one text; arguments of `follow`."""
+        yield "retry: 1000\n\n"
         async with aclosing(self._follow(business_id, after_seq, reader)) as updates:
             async for stream, news in updates:
                 if news is None:
@@ -278,13 +279,3 @@ def resume_point(request: HTTPConnection) -> int | None:
         if number.isascii() and number.isdigit() and len(number) <= 18:
             return int(number)
     return None
-
-
-async def stream_events(
-    feed: LiveFeed, business_id: str, after: int | None, reader: Reader | None = None
-) -> AsyncGenerator[str, None]:
-    """Yield events that a reader may see as SSE text, beginning after a sequence number."""
-    yield "retry: 1000\n\n"
-    async with aclosing(feed.write_stream(business_id, after, reader)) as texts:
-        async for text in texts:
-            yield text

@@ -87,7 +87,7 @@ from contatto.audiences.rules import source_number
 from contatto.audiences.store import list_audiences
 from contatto.channels.model import ChannelAccount
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx, row_of
+from contatto.kit.db.tx import Tx, purging, row_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.form_fields import Faults, Typist, check_leap, read_amount
 from contatto.kit.ids import new_id, new_number
@@ -318,10 +318,7 @@ def list_open_drafts(tx: Tx, owner: Owner) -> list[OpenDraft]:
     ]
 
 
-def purge_drafts(tx: Tx) -> int:
-    """Delete drafts without a change for a month; return their number."""
-    drafts = store.ad_drafts
-    return tx.delete_some(drafts, drafts.c.saved_at < tx.now - KEEP_DRAFTS)
+purge_drafts: Final = purging(store.ad_drafts.c.saved_at, KEEP_DRAFTS)
 
 
 @dataclass(frozen=True, slots=True)

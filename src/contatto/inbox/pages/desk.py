@@ -49,7 +49,7 @@ from contatto.measurement import store as measurement_store
 from contatto.measurement.model import Attribution, MeasuredAd
 from contatto.spam.model import Mark, Sign
 from contatto.spam.store import find_verdict
-from contatto.ui.live import resume_point, sse_answer, stream_events
+from contatto.ui.live import resume_point, sse_answer
 from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of, part_of
 
@@ -337,7 +337,7 @@ def is_uuid(text: str) -> bool:
 @router.get("/live", Access(Credential.MEMBER))
 async def follow_live(request: Request, caller: PageCaller) -> StreamingResponse:
     feed, reader = context_of(request).live, session_reader(request)
-    return sse_answer(stream_events(feed, caller.business_id, resume_point(request), reader))
+    return sse_answer(feed.write_stream(caller.business_id, resume_point(request), reader))
 
 
 @router.get("/nav", Access(Credential.MEMBER))

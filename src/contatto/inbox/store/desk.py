@@ -332,9 +332,9 @@ def list_private_notes(tx: Tx, business_id: str, conversation_id: str) -> list[P
 def save_reply(tx: Tx, reply: SavedReply) -> None:
     """Insert a saved reply; one with the same shortcut gets the new text."""
     body = tx.vault.seal(reply.text, reply.business_id, "saved_replies.body", reply.shortcut)
-    row = {"id": reply.id, "business_id": reply.business_id, "shortcut": reply.shortcut}
-    row |= {"body": body, "changed_at": tx.now}
-    tx.save(saved_replies, row, ("business_id", "shortcut"), changes=("body", "changed_at"))
+    new = {"body": body, "changed_at": tx.now}
+    row = {"id": reply.id, "business_id": reply.business_id, "shortcut": reply.shortcut} | new
+    tx.save(saved_replies, row, ("business_id", "shortcut"), changes=tuple(new))
 
 
 def count_saved_replies(tx: Tx, business_id: str) -> int:

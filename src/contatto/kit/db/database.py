@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from contatto.kit.concurrency import TenantSlots, slot_released
-from contatto.kit.db.statements import Tables, concerns, insert_rows, note_changes, take_changes
+from contatto.kit.db.statements import Tables, insert_rows, note_changes, take_changes
 from contatto.kit.db.tx import (
     BYTES_OF,
     NO_PARTS,
@@ -39,7 +39,7 @@ from contatto.kit.db.tx import (
     savepoint,
 )
 from contatto.kit.settings import Settings
-from contatto.kit.vault import KEY_FILE, Vault, load_keys, vault_of
+from contatto.kit.vault import KEY_FILE, Vault, load_keys
 
 _acting_for: ContextVar[str] = ContextVar("acting_for", default="")
 
@@ -164,7 +164,7 @@ class Database(ABC):
 
     def _committed(self, changed: Tables = None) -> None:
         for listener, tables in self._listeners:
-            if concerns(tables, changed):
+            if tables is None or changed is None or not set(tables).isdisjoint(changed):
                 with suppress(RuntimeError):  # its event loop is closed
                     listener()
 
@@ -410,11 +410,6 @@ class WriteQueue:
             self._sort_arrived()
         return True
 
-    def take_appends(self) -> list[Write]:
-        """Return hot-path rows in the order of arrival, at most as many as share a commit."""
-        self._sort_arrived()
-        return [self._appends.popleft() for _ in range(min(len(self._appends), GROUP_LIMIT))]
-
     def _sort_arrived(self) -> None:
         while True:
             try:
@@ -441,7 +436,9 @@ class WriteQueue:
             taken = (self._background.popleft() for _ in range(len(self._background)))
             return [], in_time(taken, GROUP_S)
         self._is_background_next = bool(self._background)
-        return self.take_appends(), in_time(self._take_requests(), GROUP_S)
+        self._sort_arrived()
+        appends = [self._appends.popleft() for _ in range(min(len(self._appends), GROUP_LIMIT))]
+        return appends, in_time(self._take_requests(), GROUP_S)
 
     def _take_requests(self) -> Iterator[Write]:
         while self._requests:
@@ -500,8 +497,10 @@ def settle(group: list[Write]) -> None:
     for write in group:
         loop = write.future.get_loop() if isinstance(write.future, asyncio.Future) else None
         by_loop[loop].append(write)
-    settle_here(by_loop.pop(None, []))
     for loop, writes in by_loop.items():
+        if loop is None:
+            settle_here(writes)
+            continue
         with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(settle_here, writes)
 
@@ -744,7 +743,8 @@ def open_database(url: str, clock: Clock, vault: Vault, ports: Parts = NO_PARTS)
 
 def open_storage(settings: Settings, clock: Clock, ports: Parts) -> Database:
     """Open the storage of an installation with its keys, readable by its owner only."""
-    vault = vault_of(load_keys(settings.secret_keys, settings.data_dir))
+    keys = load_keys(settings.secret_keys, settings.data_dir)
+    vault = Vault({key.id: key.raw for key in keys}, {key.id for key in keys if key.is_retired})
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     take_from_others([settings.data_dir / KEY_FILE, *files_of_sqlite(settings.url)])
     return open_database(settings.url, clock, vault, ports)

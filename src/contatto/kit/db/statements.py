@@ -99,11 +99,6 @@ def tables_of(names: str) -> Tables:
     return names.split(",") if names else None
 
 
-def concerns(tables: Tables, changed: Tables) -> bool:
-    """Return whether a listener of some tables is affected by changes of others."""
-    return tables is None or changed is None or not set(tables).isdisjoint(changed)
-
-
 type _Convert = Callable[[Any], Any]
 _DIALECT: Final = sqlite.dialect()
 
