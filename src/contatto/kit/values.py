@@ -22,13 +22,8 @@ JSON_ERRORS: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 """Errors of malformed JSON: syntax, shape, encoding, nesting."""
 
 
-def is_storable(text: str) -> bool:
-    """Return whether a text can be stored and sent: PostgreSQL rejects NUL, UTF-8 half surrogate pairs."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in text
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+"""PostgreSQL rejects NUL, and UTF-8 half surrogate pairs."""
 
 
 def check_texts(value: Any) -> Any:
@@ -36,10 +31,9 @@ def check_texts(value: Any) -> Any:
     waiting = [value]
     while waiting:
         part = waiting.pop()
-        if isinstance(part, str):
-            if not is_storable(part):
-                raise ValueError("a text holds a character that cannot be kept")
-        elif isinstance(part, dict):
+        if isinstance(part, str) and _UNSTORABLE.search(part):
+            raise ValueError("a text holds a character that cannot be kept")
+        if isinstance(part, dict):
             waiting += [*part, *part.values()]
         elif isinstance(part, list):
             waiting += part

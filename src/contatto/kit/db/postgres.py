@@ -43,6 +43,8 @@ from contatto.kit.log import logger, where
 from contatto.kit.vault import Vault
 
 POLICY: Final = "own_business"
+_OLD_POLICY: Final = "one_business"
+"""Predecessor, which read the setting for each row and was slow."""
 _SETTING: Final = "contatto.business_id"
 _ACT: Final = text(f"SELECT set_config('{_SETTING}', :business_id, true)")
 _PROTECTED: Final = text("SELECT tablename FROM pg_policies WHERE policyname = :policy")
@@ -84,6 +86,7 @@ def protect_tables(connection: Connection) -> None:
         # As a sub-select the setting is read once for a statement, not once for each row.
         allowed = f"(SELECT coalesce(current_setting('{_SETTING}', true), '')) IN ('', {', '.join(columns)})"
         for statement in (
+            f"DROP POLICY IF EXISTS {_OLD_POLICY} ON {table.name}",
             f"ALTER TABLE {table.name} ENABLE ROW LEVEL SECURITY",
             f"ALTER TABLE {table.name} FORCE ROW LEVEL SECURITY",
             f"CREATE POLICY {POLICY} ON {table.name} USING ({allowed}) WITH CHECK ({allowed})",
