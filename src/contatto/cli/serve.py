@@ -7,6 +7,7 @@ import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 import typer
 import uvicorn
@@ -151,7 +152,7 @@ def serve_command(
     )
     settings.record_address()
     _out.print(f"Links carry {settings.base_url}", soft_wrap=True)
-    if settings.is_local and settings.host not in LOCAL_HOSTS:
+    if urlsplit(settings.base_url).hostname in LOCAL_HOSTS and settings.host not in LOCAL_HOSTS:
         _out.print("Others cannot open them: set CONTATTO_BASE_URL to the public address.")
     link = context.db.read_now(setup_path)
     if link is not None:

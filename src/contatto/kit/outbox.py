@@ -84,10 +84,14 @@ class StoredEvent:
     payload: str
 
 
-@cache
 def event_name(kind: type[Any]) -> str:
     """Return the durable name of an event: ``LeadCaptured`` → ``lead_captured``."""
-    return _NAME_PARTS.sub("_", kind.__name__).lower()
+    return _snake_case(kind.__name__)
+
+
+@cache
+def _snake_case(name: str) -> str:
+    return _NAME_PARTS.sub("_", name).lower()
 
 
 def emit(tx: Tx, business_id: str, event: Any) -> None:

@@ -24,7 +24,7 @@ _MOST_KEYS: Final = 50_000
 class RateLimit:
     """Sliding window per key (an address, a visitor); least recently used keys are forgotten.
 
-    With ``most`` 0 there is no limit.
+    0 tries mean no limit.
     """
 
     def __init__(self, most: int, span_s: float) -> None:

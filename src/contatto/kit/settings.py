@@ -250,11 +250,6 @@ class Settings(BaseSettings):
         return chosen and chosen.resolve()
 
     @property
-    def is_local(self) -> bool:
-        """Return whether links lead to the machine itself, and work nowhere else."""
-        return urlsplit(self.base_url).hostname in ("127.0.0.1", "::1", "localhost")
-
-    @property
     def secure_cookies(self) -> bool:
         """Return whether cookies are Secure, as the public address uses https."""
         return self.base_url.startswith("https://")
