@@ -136,11 +136,7 @@ def join_business(tx: Tx, business_id: BusinessId, user: User, display_name: str
 
 
 def load_member(tx: Tx, business_id: BusinessId, member_id: str) -> Member:
-    """Load a member of a business, with a row lock until the end of the transaction.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Load a member of a business, with a row lock until the end of the transaction. Raises NOT_FOUND."""
     return check_found(store.find_member(tx, business_id, member_id), "Member not found.")
 
 
@@ -200,11 +196,7 @@ def deactivate_member(tx: Tx, member: Member, caller: Caller | None = None) -> E
 
 
 def reactivate_member(tx: Tx, member: Member, caller: Caller | None = None) -> None:
-    """Reactivate a member, with the same password and role.
-
-    Raises:
-        Refused: FORBIDDEN, when the caller may not.
-    """
+    """Reactivate a member, with the same password and role. Raises FORBIDDEN, when the caller may not."""
     _check_appointment(caller, member.role, member.role)
     tx.change(members, member.business_id, member.id, deactivated_at=None)
     store.record_access_changed(tx, member.user_id)

@@ -310,11 +310,7 @@ def may_use(caller: Caller, ad_account_id: str) -> bool:
 
 
 def require_all_accounts(caller: Caller) -> None:
-    """Refuse a token that is limited to some ad accounts.
-
-    Raises:
-        Refused: NO_SCOPE.
-    """
+    """Refuse a token that is limited to some ad accounts. Raises NO_SCOPE."""
     if caller.ad_account_ids is not None:
         raise Refused(
             errors.NO_SCOPE, "This applies to the whole business, but the token covers only some ad accounts."
@@ -609,11 +605,7 @@ def _decode_headers(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[st
 
 
 def check_request_rate(request: Request, key: str) -> None:
-    """Count a request of a token or an app, in this process.
-
-    Raises:
-        Refused: TOO_MANY.
-    """
+    """Count a request of a token or an app, in this process. Raises TOO_MANY."""
     part_of(request, RequestLimit).check(key, time.monotonic())
 
 

@@ -120,11 +120,7 @@ def known_scopes(scopes: Collection[str]) -> tuple[str, ...]:
 
 
 def normal_email(text: str) -> str:
-    """Return an e-mail for signing in: trimmed and lower-case.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Return an e-mail for signing in: trimmed and lower-case. Raises INVALID."""
     try:
         return checked_email(text).lower()
     except InvalidEmail as error:
@@ -132,11 +128,7 @@ def normal_email(text: str) -> str:
 
 
 def check_password(password: str) -> None:
-    """Refuse a password that is too short or too long.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Refuse a password that is too short or too long. Raises INVALID."""
     if not MIN_PASSWORD <= len(password) <= 200:
         raise Refused(errors.INVALID, "password: use %(least)s to 200 characters.", least=MIN_PASSWORD)
 
@@ -154,11 +146,7 @@ def time_zones() -> tuple[str, ...]:
 
 
 def check_timezone(name: str) -> None:
-    """Refuse a name that is not an IANA time zone.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Refuse a name that is not an IANA time zone. Raises INVALID."""
     if name not in _timezones():
         raise Refused(errors.INVALID, "timezone: enter an IANA name, such as Asia/Singapore.")
 

@@ -185,11 +185,7 @@ def open_outside_account(
 
 
 def replace_outside_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> None:
-    """Keep a new token of an account, and read at once all that is missing.
-
-    Raises:
-        Refused: NOT_FOUND, INVALID.
-    """
+    """Keep a new token of an account, and read at once all that is missing. Raises NOT_FOUND, INVALID."""
     account = load_outside_account(tx, business_id, account_id)
     store.save_outside_token(tx, account, check_access_token(access_token))
     queue_pull(tx, account, Walk())
@@ -201,11 +197,7 @@ def load_outside_account(tx: Tx, business_id: str, account_id: str) -> OutsideAc
 
 
 def pull_account_now(tx: Tx, business_id: str, account_id: str) -> None:
-    """Read an account now, before its next time.
-
-    Raises:
-        Refused: NOT_FOUND; CONFLICT, where it has no connection.
-    """
+    """Read an account now, before its next time. Raises NOT_FOUND; CONFLICT, where it has no connection."""
     account = load_outside_account(tx, business_id, account_id)
     if store.find_outside_token(tx, account) is None:
         raise Refused(errors.CONFLICT, "This account is not connected. Add an access token first.")
@@ -213,11 +205,7 @@ def pull_account_now(tx: Tx, business_id: str, account_id: str) -> None:
 
 
 def disconnect_outside_account(tx: Tx, business_id: str, account_id: str) -> None:
-    """End the connection and delete its token; mirrored ads and costs stay.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """End the connection and delete its token; mirrored ads and costs stay. Raises NOT_FOUND."""
     account = load_outside_account(tx, business_id, account_id)
     tx.delete(store.outside_tokens, business_id, outside_account_id=account.id)
     delete_requests_of(tx, business_id, PULL, [account.id])

@@ -108,11 +108,7 @@ def create_audience(tx: Tx, account: AdAccount, new: NewAudience, paths: Sequenc
 def create_customer_list(
     tx: Tx, account: AdAccount, name: str, kind: ListKind, prints: Sequence[Fingerprint]
 ) -> Audience:
-    """Make an audience of a list; `finish_changes` fills it.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Make an audience of a list; `finish_changes` fills it. Raises INVALID."""
     file = upload_file(tx, account, kind.value, prints)
     return create_audience(tx, account, NewAudience(name, calculate_type=kind.value), [file.path])
 
@@ -136,11 +132,7 @@ def create_lookalike_of(
 def _begin_change(
     tx: Tx, audience: Audience, kind: ChangeKind, paths: Sequence[str] = (), members_id: str = ""
 ) -> None:
-    """Check the files of a change and save it.
-
-    Raises:
-        Refused: INVALID, FILE_UNKNOWN, FILE_EXPIRED.
-    """
+    """Check the files of a change and save it. Raises INVALID, FILE_UNKNOWN, FILE_EXPIRED."""
     files = store.list_files(tx, audience.business_id, set(paths))
     for path in paths:
         file = files.get(path)

@@ -252,11 +252,7 @@ def webhook_verify_token(vault: Vault, app: ChannelApp) -> str:
 
 
 def register_app(tx: Tx, app: ChannelApp) -> None:
-    """Save a platform app, its secret sealed.
-
-    Raises:
-        Refused: INVALID, when the business has this app already.
-    """
+    """Save a platform app, its secret sealed. Raises INVALID, when the business has this app already."""
     if not app.app_id or not app.secret:
         raise Refused(errors.INVALID, "Enter both app_id and secret.")
     if not store.save_app(tx, app):

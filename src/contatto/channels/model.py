@@ -300,11 +300,7 @@ class Connector(Protocol):
     def verify_signature(
         self, headers: Mapping[str, str], raw: bytes, secret: str, at: datetime, tolerance_s: int
     ) -> None:
-        """Check the signature over the raw body.
-
-        Raises:
-            Refused: UNSIGNED or STALE.
-        """
+        """Check the signature over the raw body. Raises UNSIGNED or STALE."""
         ...
 
     def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:

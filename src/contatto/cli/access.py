@@ -229,11 +229,7 @@ AdAccounts = Annotated[
 
 
 def _ad_account_ids(tx: Tx, business: Business, numbers: list[str]) -> list[str] | None:
-    """Return the ids of the ad accounts with these numbers; None for all.
-
-    Raises:
-        Refused: NO_ADVERTISER.
-    """
+    """Return the ids of the ad accounts with these numbers; None for all. Raises NO_ADVERTISER."""
     ids_by_number = {
         str(account.number): account.id for account in account_store.list_ad_accounts(tx, business.id)
     }

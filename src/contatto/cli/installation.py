@@ -145,11 +145,7 @@ BusinessOption = Annotated[
 
 
 def find_one_business(tx: Tx, name_or_id: str) -> Business:
-    """Return the business with this name or id, or the only one.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Return the business with this name or id, or the only one. Raises NOT_FOUND."""
     businesses = store.list_businesses(tx)
     matches = [business for business in businesses if name_or_id in ("", business.id, business.name)]
     if len(matches) != 1:

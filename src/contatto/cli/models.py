@@ -373,11 +373,7 @@ def seal_decisions(db: Database, job: MaintenanceJob) -> None:
 
 
 def check_sealed(db: Database) -> None:
-    """See that every listed file is as it was written.
-
-    Raises:
-        OSError: at the first that is not.
-    """
+    """See that every listed file is as it was written. Raises OSError: at the first that is not."""
     files = db.read_now(sealing.list_sealed_files)
     for file in files:
         check_file(file)

@@ -55,11 +55,7 @@ operator_commands = typer.Typer(
 
 
 def _find_operator(tx: Tx, name_or_id: str) -> Operator:
-    """Return the marketplace with this name or id, or the only one.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Return the marketplace with this name or id, or the only one. Raises NOT_FOUND."""
     operators = operators_store.list_operators(tx)
     matches = [operator for operator in operators if name_or_id in ("", operator.business_id, operator.name)]
     if len(matches) != 1:

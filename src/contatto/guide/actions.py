@@ -58,11 +58,7 @@ def setup_path(tx: Tx) -> str | None:
 
 
 def check_setup_link(tx: Tx, token: str) -> None:
-    """Refuse a forged link, and any link once a business exists.
-
-    Raises:
-        Refused: LINK_OVER.
-    """
+    """Refuse a forged link, and any link once a business exists. Raises LINK_OVER."""
     try:
         tx.vault.signer(SETUP_KEY).unsign(token)
     except BadSignature:
@@ -72,11 +68,7 @@ def check_setup_link(tx: Tx, token: str) -> None:
 
 
 def check_installation(new: NewInstallation) -> None:
-    """Validate the fields before anything is created.
-
-    Raises:
-        Refused: INVALID, with all faults.
-    """
+    """Validate the fields before anything is created. Raises INVALID, with all faults."""
     faults, name = Faults(), new.business.strip()
     if not 0 < len(name) <= 100:
         faults.note(Refused(errors.INVALID, "business: enter a name of at most 100 characters."))

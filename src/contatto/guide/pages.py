@@ -142,11 +142,7 @@ async def show_help(
 
 @router.get("/help/{folder}/{page}", Access(Credential.MEMBER))
 async def show_help_page(request: Request, caller: PageCaller, folder: str, page: str) -> HTMLResponse:
-    """Show one document.
-
-    Raises:
-        Refused: NO_ROUTE, for an unknown document.
-    """
+    """Show one document. Raises NO_ROUTE, for an unknown document."""
     pages = load_pages()
     document = pages.get(f"{folder}/{page}")
     if document is None:

@@ -130,11 +130,7 @@ class Pool(Protocol):
     """Runner of long computing in a process, which ends with the pool."""
 
     async def run(self, work: Thought, raw: bytes) -> bytes:
-        """Run a function on bytes.
-
-        Raises:
-            Overworked: it failed, or exceeded a limit.
-        """
+        """Run a function on bytes. Raises Overworked: it failed, or exceeded a limit."""
 
     def close(self) -> None:
         """End remaining processes."""

@@ -159,11 +159,7 @@ def read_journal(path: Path, say: Callable[[str], None]) -> Iterator[bytes]:
 
 
 def _lock(file: int) -> None:
-    """Lock the folder for this process, if the system can.
-
-    Raises:
-        InUse: another process has the lock.
-    """
+    """Lock the folder for this process, if the system can. Raises InUse: another process has the lock."""
     try:
         import fcntl  # noqa: PLC0415 — not on every system
     except ImportError:

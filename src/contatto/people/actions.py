@@ -236,21 +236,13 @@ def invitation_path(tx: Tx, invitation: Invitation, confirms: str = "") -> str:
 
 
 def withdraw_invitation(tx: Tx, business_id: BusinessId, invitation_id: str) -> None:
-    """Withdraw an invitation, which ends its link.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Withdraw an invitation, which ends its link. Raises NOT_FOUND."""
     if not tx.delete(invitations, business_id, id=invitation_id):
         raise Refused(errors.NOT_FOUND)
 
 
 def open_invitation(tx: Tx, token: str) -> OpenedInvitation:
-    """Return the invitation of a link, as long as the inviter may still give its role.
-
-    Raises:
-        Refused: LINK_OVER.
-    """
+    """Return the invitation of a link, as long as the inviter may still give its role. Raises LINK_OVER."""
     try:
         payload = tx.vault.signer(rules.INVITATION_KEY).unsign(token).decode()
     except BadSignature:

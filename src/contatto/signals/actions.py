@@ -150,11 +150,7 @@ def _check_amount(value_micros: int | None, text: str) -> str:
 
 
 def load_signal_settings(tx: Tx, business_id: str, account_id: str) -> SignalSettings:
-    """Load the settings of an ad account.
-
-    Raises:
-        Refused: NOT_FOUND, also for an account without settings.
-    """
+    """Load the settings of an ad account. Raises NOT_FOUND, also for an account without settings."""
     account = load_outside_account(tx, business_id, account_id)
     return check_found(
         store.find_signal_settings(tx, business_id, account.id),
@@ -511,11 +507,7 @@ RESENDS_PER_REQUEST: Final = 500
 
 
 def load_signal(tx: Tx, settings: SignalSettings, signal_id: int) -> AdSignal:
-    """Load a signal of an account.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Load a signal of an account. Raises NOT_FOUND."""
     return check_found(
         store.ledger.find(tx, settings.business_id, signal_id, settings.outside_account_id),
         "Signal not found.",

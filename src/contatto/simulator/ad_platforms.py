@@ -287,22 +287,14 @@ class SignalBench:
         )
 
     def arrives(self, *events: SignalEvent) -> None:
-        """Tell events.
-
-        Raises:
-            CheckFailed: one is not taken.
-        """
+        """Tell events. Raises CheckFailed: one is not taken."""
         for event in events:
             state, reason = self.tell(event)
             if state is not DeliveryState.SENT:
                 raise CheckFailed(f"{event.event_id} is {state.value}: {reason}")
 
     def ends(self, event: SignalEvent, state: DeliveryState, reason: str) -> None:
-        """Tell an event that may not be taken.
-
-        Raises:
-            CheckFailed: it ends in another way.
-        """
+        """Tell an event that may not be taken. Raises CheckFailed: it ends in another way."""
         actual_state, actual_reason = self.tell(event)
         if (actual_state, actual_reason) != (state, reason):
             actual = f"{actual_state.value} ({actual_reason})"

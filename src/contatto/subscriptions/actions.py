@@ -51,11 +51,7 @@ RETENTION: Final = timedelta(days=7)
 
 
 def check_callback(url: str, allowed: Collection[str]) -> None:
-    """Validate a callback address.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Validate a callback address. Raises INVALID."""
     try:
         read_address(url[: rules.URL_LIMIT + 1], allowed)
         fits = len(url) <= rules.URL_LIMIT
@@ -337,11 +333,7 @@ def subscribe_hook(
 
 
 def load_hook(tx: Tx, business_id: str, number: int) -> Subscription:
-    """Load a live hook.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Load a live hook. Raises NOT_FOUND."""
     hook = store.find_subscription(tx, business_id, number)
     if hook is None or hook.entity not in HOOKS or hook.ended_at is not None:
         raise Refused(errors.NOT_FOUND, "Webhook not found.")

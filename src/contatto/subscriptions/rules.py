@@ -121,11 +121,7 @@ def read_answer(answer: HttpAnswer) -> Step:
 
 
 def check_app(app_id: str, secret: str, registered_secret: str | None) -> None:
-    """Check the secret of an app against the registered one.
-
-    Raises:
-        Refused: WRONG_APP.
-    """
+    """Check the secret of an app against the registered one. Raises WRONG_APP."""
     is_same = hmac.compare_digest((registered_secret or secret).encode(), secret.encode())
     if not app_id or not secret or not is_same:
         raise Refused(errors.WRONG_APP)

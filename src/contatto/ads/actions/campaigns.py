@@ -87,11 +87,7 @@ from contatto.measurement.rules import local_day
 
 
 def find_channel(tx: Tx, business_id: str, account_id: str) -> ChannelAccount:
-    """Return a channel account by our id of it, or by its platform's.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Return a channel account by our id of it, or by its platform's. Raises NOT_FOUND."""
     return load_channel(tx, business_id, account_id, "identity_id")
 
 
@@ -230,11 +226,7 @@ class CampaignChanges:
 
 
 def create_campaign(tx: Tx, business_id: str, new: NewCampaign) -> Campaign:
-    """Make a campaign.
-
-    Raises:
-        Refused: NO_ADVERTISER, INVALID.
-    """
+    """Make a campaign. Raises NO_ADVERTISER, INVALID."""
     account, faults = load_ad_account(tx, business_id, new.ad_account_id), Faults()
     name = faults.read(lambda: check_name("campaign_name", new.name), "")
     budget = faults.read(lambda: check_budget(new.budget_mode, new.budget_micros), None)
@@ -269,11 +261,7 @@ _SOME_MISSING: Final = {
 
 
 def find_own[T: AdNode](tx: Tx, kind: type[T], account: AdAccount, number: int) -> T:
-    """Return a campaign, an ad group or an ad of an ad account by its id in the API.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Return a campaign, an ad group or an ad of an ad account by its id in the API. Raises NOT_FOUND."""
     node = store.find_node(tx, kind, account.business_id, number=number)
     if node is None or node.ad_account_id != account.id:
         raise Refused(errors.NOT_FOUND, _MISSING[kind])
@@ -655,11 +643,7 @@ def update_ad(
 def change_status(
     tx: Tx, account: AdAccount, kind: NodeKind, numbers: Sequence[int], status: NodeStatus
 ) -> None:
-    """Change the status of campaigns, ad groups or ads, of all or of none.
-
-    Raises:
-        Refused: NOT_FOUND, INVALID.
-    """
+    """Change the status of campaigns, ad groups or ads, of all or of none. Raises NOT_FOUND, INVALID."""
     for number in numbers:
         node = store.find_node(tx, NODE_CLASSES[kind], account.business_id, number=number)
         if node is None or node.ad_account_id != account.id:
@@ -669,11 +653,7 @@ def change_status(
 
 
 def approve_ad(tx: Tx, number: int) -> Ad:
-    """Let an ad be shown. For the operator.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Let an ad be shown. For the operator. Raises NOT_FOUND."""
     return _audit(tx, number, Audit.PASS, "")
 
 

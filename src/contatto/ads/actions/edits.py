@@ -96,11 +96,7 @@ from contatto.measurement.rules import local_day
 
 
 def load_node(tx: Tx, business_id: str, place: Place) -> AdNode:
-    """Return the node at a place, unless it is deleted.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Return the node at a place, unless it is deleted. Raises NOT_FOUND."""
     kind, number = place
     node = store.find_node(tx, NODE_CLASSES[kind], business_id, number=number)
     if node is None or node.status is NodeStatus.DELETED:
@@ -119,11 +115,7 @@ def change_node_status(tx: Tx, business_id: str, place: Place, status: NodeStatu
 
 
 def load_node_account(tx: Tx, business_id: str, place: Place) -> AdAccount:
-    """Return the ad account of what stands at a place.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Return the ad account of what stands at a place. Raises NOT_FOUND."""
     return load_ad_account(tx, business_id, load_node(tx, business_id, place).ad_account_id)
 
 
@@ -331,11 +323,7 @@ class NodeEdit[F]:
 
 
 def edit_campaign(tx: Tx, account: AdAccount, before: Campaign, edit: NodeEdit[CampaignForm]) -> Campaign:
-    """Change a campaign to what its form says.
-
-    Raises:
-        Refused: INVALID, CONFLICT.
-    """
+    """Change a campaign to what its form says. Raises INVALID, CONFLICT."""
     form, faults, lang = edit.form, Faults(), edit.typist.words.lang
     changed = _changed_fields(form, typed_campaign(before, account.currency, lang))
     budget = None
@@ -520,11 +508,7 @@ class NewWelcome:
 
 
 def create_welcome_message(tx: Tx, account: AdAccount, new: NewWelcome) -> WelcomeMessage:
-    """Make a welcome message; it may be used at once.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Make a welcome message; it may be used at once. Raises INVALID."""
     content = new.content.strip()
     pairs = [(question.strip(), answer.strip()) for question, answer in new.questions]
     check_welcome(content, pairs)

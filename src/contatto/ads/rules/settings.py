@@ -364,11 +364,7 @@ _CAPTURE_OFF: Final = N_(
 
 
 def goal_of(optimization_goal: str, promotion_type: str) -> Goal:
-    """Return the goal that the API's two words name together.
-
-    Raises:
-        Refused: INVALID, with the allowed values.
-    """
+    """Return the goal that the API's two words name together. Raises INVALID, with the allowed values."""
     check_allowed("promotion_type", promotion_type, DIRECT_MESSAGE)
     name = GOAL_ALIASES.get(optimization_goal, optimization_goal)
     check_allowed("optimization_goal", name, *sorted(OPTIMIZATION_GOALS.values()))
@@ -637,11 +633,7 @@ def windows_of(click: ClickWindow | None, view: ViewWindow | None) -> Windows:
 
 
 def check_budget(mode: BudgetMode, budget_micros: int | None) -> int | None:
-    """Return the budget that belongs to a mode; none for an infinite one.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Return the budget that belongs to a mode; none for an infinite one. Raises INVALID."""
     if mode is BudgetMode.INFINITE:
         return None
     return _amount("budget", budget_micros)
@@ -793,11 +785,7 @@ def check_frozen(fields: Mapping[str, tuple[object, object]]) -> None:
 
 
 def check_name(field: str, text: str) -> str:
-    """Return a name without blank ends.
-
-    Raises:
-        Refused: INVALID, when nothing is left or it is too long.
-    """
+    """Return a name without blank ends. Raises INVALID, when nothing is left or it is too long."""
     name = text.strip()
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
         raise Refused(

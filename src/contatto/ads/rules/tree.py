@@ -346,11 +346,7 @@ def need_amount(field: str, text: str, currency: str, lang: str) -> int:
 
 
 def need_headline(form: AdForm) -> str:
-    """Return the line that people see first.
-
-    Raises:
-        Refused: INVALID, when there is none.
-    """
+    """Return the line that people see first. Raises INVALID, when there is none."""
     if not form.headline.strip():
         raise Refused(errors.INVALID, "headline: enter a headline.")
     return form.headline

@@ -404,11 +404,7 @@ class IncomingEvent:
 
 
 def create_event_set(tx: Tx, account: AdAccount, name: str) -> EventSet:
-    """Make a CRM event set.
-
-    Raises:
-        Refused: INVALID for a wrong or duplicate name; AD_LIMIT for too many.
-    """
+    """Make a CRM event set. Raises INVALID for a wrong or duplicate name; AD_LIMIT for too many."""
     set_name = " ".join(name.split())
     if not 0 < len(set_name) <= event_rules.NAME_LIMIT or not set_name.isprintable():
         raise Refused(errors.INVALID, f"name: write 1 to {event_rules.NAME_LIMIT} characters.")
@@ -425,11 +421,7 @@ def create_event_set(tx: Tx, account: AdAccount, name: str) -> EventSet:
 
 
 def load_event_set(tx: Tx, caller: Caller, number: int) -> EventSet:
-    """Return a CRM event set of an ad account that the caller may use.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Return a CRM event set of an ad account that the caller may use. Raises NOT_FOUND."""
     for event_set in events.list_event_sets(tx, caller.business_id):
         if event_set.number == number and may_use(caller, event_set.ad_account_id):
             return event_set

@@ -187,11 +187,7 @@ def _read_address(traits: ConnectorTraits, text: str, allowed: Collection[str]) 
 
 
 def load_target(tx: Tx, business_id: str, number: int) -> Target:
-    """Return a linked CRM.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Return a linked CRM. Raises NOT_FOUND."""
     return check_found(store.find_target_by_number(tx, business_id, number), "Connected CRM not found.")
 
 
@@ -299,11 +295,7 @@ def edit_dead(tx: Tx, target: Target, delivery_id: int, edited: Mapping[str, str
 
 
 def load_delivery(tx: Tx, target: Target, delivery_id: int) -> crm.Delivery:
-    """Return a delivery of a target.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """Return a delivery of a target. Raises NOT_FOUND."""
     return check_found(
         store.ledger.find(tx, target.business_id, delivery_id, target.id), "Delivery not found."
     )
@@ -419,11 +411,7 @@ def _verifier(vault: Vault, text: str) -> str:
 
 
 def read_consent(vault: Vault, state: str, visitor: tuple[str, ...], at: datetime) -> ConsentState:
-    """Check an OAuth ``state`` of this session, and return its content.
-
-    Raises:
-        Refused: UNSIGNED, STALE.
-    """
+    """Check an OAuth ``state`` of this session, and return its content. Raises UNSIGNED, STALE."""
     match = _STATE.fullmatch(state)
     if match is None:
         raise Refused(errors.UNSIGNED)
@@ -437,11 +425,7 @@ def read_consent(vault: Vault, state: str, visitor: tuple[str, ...], at: datetim
 
 
 def oauth_of(tx: Tx, target: Target) -> OAuth:
-    """Return the OAuth settings of a target's vendor.
-
-    Raises:
-        Refused: NOT_FOUND, for a vendor without OAuth.
-    """
+    """Return the OAuth settings of a target's vendor. Raises NOT_FOUND, for a vendor without OAuth."""
     connector = connector_of(tx, target)
     if connector is None or connector.traits.oauth is None:
         raise Refused(

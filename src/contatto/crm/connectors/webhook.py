@@ -116,11 +116,7 @@ def _event(
 
 
 def sign_event(secret: str, message_id: str, at_s: int, body: bytes) -> str:
-    """Return the signature ``v1,…`` of an event.
-
-    Raises:
-        ValueError: the secret is no base64.
-    """
+    """Return the signature ``v1,…`` of an event. Raises ValueError: the secret is no base64."""
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except binascii.Error as error:
@@ -161,11 +157,7 @@ _event_decoder: Final = msgspec.json.Decoder(_Event)
 def check_signature(
     headers: Mapping[str, str], body: bytes, secret: str, at: datetime, tolerance_s: int
 ) -> str:
-    """Return the id of a message, after a check of its signature and age.
-
-    Raises:
-        Refused: UNSIGNED, STALE.
-    """
+    """Return the id of a message, after a check of its signature and age. Raises UNSIGNED, STALE."""
     message_id, sent = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     signatures = headers.get("webhook-signature", "").split()[:10]
     is_time = sent.isascii() and sent.isdigit() and len(sent) < 12
@@ -180,11 +172,7 @@ def check_signature(
 
 
 def read_changes(body: bytes) -> list[crm.RecordChange]:
-    """Return the changes of a message; none for another type of event.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Return the changes of a message; none for another type of event. Raises INVALID."""
     try:
         event = _event_decoder.decode(body)
     except JSON_ERRORS as error:

@@ -190,11 +190,7 @@ def check_hashes(where: str, values: Iterable[str]) -> None:
 
 
 def check_event_time(where: str, at_s: int, received_at: datetime) -> datetime:
-    """Return the time of an event.
-
-    Raises:
-        Refused: INVALID, for a time in other units or in the future.
-    """
+    """Return the time of an event. Raises INVALID, for a time in other units or in the future."""
     latest = (received_at + AHEAD).timestamp()
     if not 0 < at_s <= latest:
         raise Refused(errors.INVALID, f"{where}: give seconds since 1970, not later than now.")

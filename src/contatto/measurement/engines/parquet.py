@@ -124,11 +124,7 @@ def _send(stream: IO[bytes], part: bytes) -> None:
 
 
 def _receive(stream: IO[bytes]) -> bytes:
-    """Read a part.
-
-    Raises:
-        EOFError: the sender is gone.
-    """
+    """Read a part. Raises EOFError: the sender is gone."""
     size = stream.read(8)
     part = stream.read(int.from_bytes(size))
     if len(size) < 8 or len(part) < int.from_bytes(size):

@@ -195,11 +195,7 @@ def write_conversions(
 
 
 def check_file(file: SealedFile) -> None:
-    """Check a sealed file by its digest.
-
-    Raises:
-        BrokenFile: it is gone, cut off, or changed.
-    """
+    """Check a sealed file by its digest. Raises BrokenFile: it is gone, cut off, or changed."""
     check_size(file)
     if digest_of(path_of(file)) != file.sha256:
         raise BrokenFile(file, "is not what was sealed")

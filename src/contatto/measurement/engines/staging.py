@@ -102,11 +102,7 @@ class Setup:
     windows: dict[str, list[tuple[int, Window]]] = field(default_factory=dict)
 
     def add(self, number: int, row: Config | BusinessSetup | AdGroupSetup | Window) -> None:
-        """Keep a configuration row.
-
-        Raises:
-            ValueError: it names a time zone that does not exist.
-        """
+        """Keep a configuration row. Raises ValueError: it names a time zone that does not exist."""
         match row:
             case Config():
                 self.policy = row.policy
@@ -356,11 +352,7 @@ class EngineFailed(Exception):
 
 
 def load_package(name: str, extra: str) -> Any:
-    """Import a package that only one engine needs.
-
-    Raises:
-        EngineFailed: it is not installed.
-    """
+    """Import a package that only one engine needs. Raises EngineFailed: it is not installed."""
     try:
         return import_module(name)
     except ImportError as missing:

@@ -220,11 +220,7 @@ def save_report_query(
 
 
 def remove_saved_report(tx: Tx, owner: tuple[str, str], report_id: str) -> None:
-    """Remove a member's own saved report.
-
-    Raises:
-        Refused: NOT_FOUND, also for a report that another member shares.
-    """
+    """Remove a member's own saved report. Raises NOT_FOUND, also for a report that another member shares."""
     business_id, member_id = owner
     if not tx.delete(store.saved_reports, business_id, id=report_id, member_id=member_id):
         raise Refused(errors.NOT_FOUND, "Saved report not found.")

@@ -454,11 +454,7 @@ def answer_report(tx: Tx, ad_account: AdAccount, body: ReportBody) -> Report:
 
 
 def queue_report(tx: Tx, ad_account: AdAccount, body: ReportBody, file_name: str) -> ExportJob:
-    """Queue a report file for the worker.
-
-    Raises:
-        Refused: INVALID.
-    """
+    """Queue a report file for the worker. Raises INVALID."""
     read_spec(body)
     check_metrics(body)
     filter_rows([], conditions_of(body))

@@ -561,11 +561,7 @@ class ReportSpec:
 
 
 def read_spec(query: ReportBody) -> ReportSpec:
-    """Check a request, and return the report that it specifies.
-
-    Raises:
-        Refused: INVALID, naming the field.
-    """
+    """Check a request, and return the report that it specifies. Raises INVALID, naming the field."""
     steps = [STEPS[name] for name in query.dimensions if name in STEPS]
     step = steps[-1] if steps else TimeStep.WHOLE
     id_levels = [level for name, level in ID_LEVELS.items() if name in query.dimensions]

@@ -191,11 +191,7 @@ class ConnectorDriver:
         self._client = httpx2.Client(trust_env=False, verify=tls)
 
     def do(self, operation: Operation) -> Reply:
-        """Return the reply to an operation.
-
-        Raises:
-            NoReply: there is none.
-        """
+        """Return the reply to an operation. Raises NoReply: there is none."""
         request_or_reply = self.connector.ask(replace(self.link, now=datetime.now(UTC)), operation)
         memory = ""
         for _ in range(MOST_REQUESTS):
@@ -294,11 +290,7 @@ class CrmBench:
         return Payload(LEADS[number], revision, values, "Budget: 100", email, phone, at)
 
     def deliver(self, payload: Payload, stored_id: str = "") -> str:
-        """Deliver a lead, and return the id of its record.
-
-        Raises:
-            CheckFailed: it does not arrive.
-        """
+        """Deliver a lead, and return the id of its record. Raises CheckFailed: it does not arrive."""
         outcome = self.speaker.deliver(payload, stored_id)
         if isinstance(outcome, NotNow | Failed):
             raise CheckFailed(f"the lead does not arrive: {outcome.reason}")

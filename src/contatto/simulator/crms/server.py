@@ -69,22 +69,14 @@ class MemoryCrm:
     id_form: str = "{}"
 
     def make(self, values: dict[str, Any]) -> StoredRecord:
-        """Create a record.
-
-        Raises:
-            WrongValue: a field or a value is not there, or a value is taken.
-        """
+        """Create a record. Raises WrongValue: a field or a value is not there, or a value is taken."""
         for crm_field in self.fields.values():
             if crm_field.is_required and not values.get(crm_field.name):
                 raise WrongValue("required", crm_field.name)
         return self._add(self._checked(values, ""))
 
     def change(self, record: StoredRecord, values: dict[str, Any]) -> None:
-        """Change the fields that are named.
-
-        Raises:
-            WrongValue: as ``make``.
-        """
+        """Change the fields that are named. Raises WrongValue: as ``make``."""
         record.values |= self._checked(values, record.id)
         record.changed_at = self.next_time()
 
@@ -111,11 +103,7 @@ class MemoryCrm:
         return live if at_once else [record for record in live if record.number <= newest]
 
     def live_record(self, record_id: str) -> StoredRecord:
-        """Return the record with this id.
-
-        Raises:
-            KeyError: it is not there, or deleted.
-        """
+        """Return the record with this id. Raises KeyError: it is not there, or deleted."""
         record = self.records[record_id]
         if record.is_deleted:
             raise KeyError(record_id)
@@ -127,11 +115,7 @@ class MemoryCrm:
         return [record for record in searchable if record.values.get(name, "").casefold() == value.casefold()]
 
     def find_one(self, name: str, value: str) -> StoredRecord:
-        """Return the first record with this value.
-
-        Raises:
-            KeyError: no record has it.
-        """
+        """Return the first record with this value. Raises KeyError: no record has it."""
         for record in self.find(name, value, at_once=True):
             return record
         raise KeyError(value)

@@ -157,11 +157,7 @@ class Piped:
     """
 
     def __init__(self, command: tuple[str, ...], time_limit_s: float = _TIME_LIMIT_S) -> None:
-        """Start the program.
-
-        Raises:
-            ProgramError: the program cannot be started.
-        """
+        """Start the program. Raises ProgramError: the program cannot be started."""
         self.cpu_s = 0.0
         self._name, self._time_limit_s = shlex.join(command), time_limit_s
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the program
