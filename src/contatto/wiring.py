@@ -191,37 +191,25 @@ Jobs that wait carry these names, so a name stays for ever; see tests/house/test
 """
 
 TOLD_TO: Final[Mapping[type[Any], Permission]] = {
-    AdTapped: Permission.READ_INBOX,
-    AlertRaised: Permission.READ_INBOX,
-    ChannelChecked: Permission.ADMINISTER,
-    ChannelLost: Permission.ADMINISTER,
-    ContactRejected: Permission.READ_LEADS,
-    ConversationChanged: Permission.READ_INBOX,
-    ConversationMarkedSpam: Permission.READ_INBOX,
-    ConversationRead: Permission.READ_INBOX,
-    ConversationStarted: Permission.READ_INBOX,
-    CrmProgressed: Permission.READ_LEADS,
-    CustomerTyping: Permission.READ_INBOX,
-    FormSubmitted: Permission.READ_LEADS,
-    LeadCaptured: Permission.READ_LEADS,
-    LeadEdited: Permission.READ_LEADS,
-    LeadEventReceived: Permission.READ_LEADS,
-    LeadJobEnded: Permission.READ_LEADS,
-    LeadJobMoved: Permission.READ_LEADS,
-    LeadRemoved: Permission.READ_LEADS,
-    LeadStatusChanged: Permission.READ_LEADS,
-    LeadsMerged: Permission.READ_LEADS,
-    LeadUpdated: Permission.READ_LEADS,
-    MemberTyping: Permission.READ_INBOX,
-    MessageReceived: Permission.READ_INBOX,
-    MessageSent: Permission.READ_INBOX,
-    NoticePosted: Permission.READ_INBOX,
     OutsideAdsMirrored: Permission.READ_ADS,
-    ReplyProgressed: Permission.READ_INBOX,
-    SubscriptionEnded: Permission.READ_LEADS,
-    TestLeadMade: Permission.READ_LEADS,
-    WorkAssigned: Permission.READ_INBOX,
-}
+    **dict.fromkeys((ChannelChecked, ChannelLost), Permission.ADMINISTER),
+    **dict.fromkeys(
+        (
+            AdTapped, AlertRaised, ConversationChanged, ConversationMarkedSpam, ConversationRead,
+            ConversationStarted, CustomerTyping, MemberTyping, MessageReceived, MessageSent, NoticePosted,
+            ReplyProgressed, WorkAssigned,
+        ),
+        Permission.READ_INBOX,
+    ),
+    **dict.fromkeys(
+        (
+            ContactRejected, CrmProgressed, FormSubmitted, LeadCaptured, LeadEdited, LeadEventReceived,
+            LeadJobEnded, LeadJobMoved, LeadRemoved, LeadStatusChanged, LeadsMerged, LeadUpdated,
+            SubscriptionEnded, TestLeadMade,
+        ),
+        Permission.READ_LEADS,
+    ),
+}  # fmt: skip
 """Permission that an open page needs for an event; pages get no other events."""
 
 

@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import httpx2
+
 from contatto.app import open_context
 from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.inbox.model import ReceiptCounts
 from contatto.inbox.store.conversations import count_receipts
 from contatto.kit.settings import Settings
-from contatto.simulator.traffic import ClientProfile, HttpClient
 from contatto.wiring import install
 from tests.journeys.running import APP_ID, APP_SECRET, message, open_house, webhook_body
 
@@ -116,21 +117,22 @@ async def send_all(port: int, bodies: dict[str, bytes]) -> set[str]:
 
 async def send_some(port: int, bodies: dict[str, bytes], answered: set[str]) -> None:
     """Send these over some connections, and note each that was answered; who is not answered gives up."""
-    browser = HttpClient("127.0.0.1", port)
     waiting = iter(bodies.items())
 
     async def send() -> None:
         for name, body in waiting:
             headers = {SIGNATURE_HEADER: sign_body(body, APP_SECRET, int(time.time()))}
             try:
-                answer = await browser.post(f"/webhooks/tiktok/{APP_ID}", ClientProfile(), body, headers)
-            except (OSError, asyncio.IncompleteReadError):
+                answer = await platform.post(f"/webhooks/tiktok/{APP_ID}", content=body, headers=headers)
+            except httpx2.HTTPError:
                 return
-            assert answer.status == 200, answer.body
+            assert answer.status_code == 200, answer.content
             answered.add(name)
 
-    await asyncio.gather(*(send() for _ in range(AT_ONCE)))
-    browser.close()
+    async with httpx2.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60
+    ) as platform:
+        await asyncio.gather(*(send() for _ in range(AT_ONCE)))
 
 
 def wait_until_settled(home: Path, business_id: str) -> ReceiptCounts:

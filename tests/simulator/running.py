@@ -20,7 +20,7 @@ from contatto.kit import outbox
 from contatto.kit.db.tx import SystemClock
 from contatto.kit.settings import Settings
 from contatto.measurement.rules import TRACKING_KEY
-from contatto.simulator.traffic import HttpClient, MemberSession, VisitPlayer
+from contatto.simulator.traffic import MemberSession, VisitPlayer, connect
 from contatto.simulator.world import build_world, invent_logins
 from contatto.ui.requests import Context
 from contatto.wiring import install
@@ -136,12 +136,12 @@ async def running_world(folder: Path, days: int) -> AsyncIterator[Running]:
         serving = asyncio.create_task(server._serve([listener]))
         while not server.started:
             await asyncio.sleep(0.01)
-        browser = HttpClient(HOST, port)
         try:
-            desk = MemberSession(browser, world.login(Role.OWNER))
-            yield Running(context, clock, VisitPlayer(browser, world, desk, clock, context.vault))
+            async with connect(f"http://{HOST}:{port}") as open_browser:
+                desk = MemberSession(open_browser(), world.login(Role.OWNER))
+                player = VisitPlayer(open_browser, world, desk, clock, context.vault)
+                yield Running(context, clock, player)
         finally:
-            browser.close()
             server.should_exit = True
             await serving
             context.db.close()

@@ -5,7 +5,7 @@ import random
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,7 +36,7 @@ from contatto.simulator.demo import (
     write_private,
 )
 from contatto.simulator.history import HistoryStage, make_history
-from contatto.simulator.traffic import DAY_S, HttpClient, MemberSession, VisitPlayer, play_live
+from contatto.simulator.traffic import DAY_S, MemberSession, VisitPlayer, connect, play_live
 from contatto.simulator.world import TIMEZONE, DemoWorld, PlannedVisitor, plan_people
 from contatto.ui.requests import Context
 from contatto.wiring import PORTS, install
@@ -49,20 +49,6 @@ PEOPLE: Final = 1_000
 """People of a day: enough that delivery learns both goals in the days of history."""
 TRY_THIS: Final = "my number is +65 8123 4567"
 _out = Console(highlight=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Options of the command line."""
-
-    port: int
-    data_dir: Path
-    ready_file: Path | None
-    days: int
-    people: int
-    seed: int
-    live: bool
-    fresh: bool
 
 
 def demo_command(
@@ -87,14 +73,48 @@ def demo_command(
 
     It lies in .contatto/demo where no data folder is chosen.
     """
-    settings = read_settings()
-    data_dir = settings.data_dir if "data_dir" in settings.model_fields_set else DATA_DIR
-    chosen_port = settings.port if port is None else port
-    options = Options(chosen_port, data_dir, ready_file, days, people, seed, not no_live, fresh)
-    home = DemoFolder(data_dir)
+    chosen = read_settings()
+    home = DemoFolder(chosen.data_dir if "data_dir" in chosen.model_fields_set else DATA_DIR)
     try:
-        with home.locked(), _listening(options.port) as listener:
-            _serve_world(home, options, listener)
+        with home.locked(), _listening(chosen.port if port is None else port) as listener:
+            state, world = home.read_state()
+            if state is FolderState.SEEDING:
+                _out.print("The world in this folder was not finished, so it is made anew.")
+            if fresh or state is FolderState.SEEDING:
+                home.clear()
+                world = None
+            own_port = listener.getsockname()[1]
+            settings = Settings(
+                data_dir=home.folder,
+                database_url="",
+                base_url=f"http://{HOST}:{own_port}",
+                host=HOST,
+                port=own_port,
+                secret_keys=(),
+                worker="in_process",
+                platform_urls={Platform.TIKTOK.value: f"http://{HOST}:{own_port}{PLATFORM_PATH}"},
+                allowed_hosts=(f"{HOST}:*", "localhost:*"),
+                new_visitors_per_hour=0,  # the people of the world all come from this machine
+            )
+            # A new world starts with its history; one that goes on, at the last midnight.
+            starts_at = datetime.now(ZoneInfo(TIMEZONE)).replace(hour=0, minute=0, second=0, microsecond=0)
+            if world is None:
+                home.write_state(FolderState.SEEDING, None)
+                starts_at -= timedelta(days=days)
+            else:
+                seed = random.randrange(2**32)  # noqa: S311  # it makes up people
+            planned = plan_people(seed, people * (days + 1), (days + 1) * DAY_S)
+            plan = LivePlan(starts_at, days + 1, planned)
+            with home.log.open("a", encoding="utf-8") as log:
+                set_up_logs(settings.log_level, settings.log_format, log)
+                if world is None:
+                    world, plan.people = _make_world(settings, seed, plan)
+                    home.write_state(FolderState.READY, world)
+                context = open_context(install(settings))
+                with closing(context.db):
+                    bring_up_to_date(context.db)
+                    settings.record_address()
+                    _serve_world(home, context, world, listener, ready_file, None if no_live else plan)
     except FolderInUse as error:
         _out.print(str(error))
         raise typer.Exit(1) from error
@@ -116,50 +136,6 @@ def _listening(port: int) -> Iterator[socket.socket]:
         listener.close()
 
 
-def _serve_world(home: DemoFolder, options: Options, listener: socket.socket) -> None:
-    state, world = home.read_state()
-    if state is FolderState.SEEDING:
-        _out.print("The world in this folder was not finished, so it is made anew.")
-    if options.fresh or state is FolderState.SEEDING:
-        home.clear()
-        world = None
-    if world is None:
-        home.write_state(FolderState.SEEDING, None)
-    port = listener.getsockname()[1]
-    settings = Settings(
-        data_dir=options.data_dir,
-        database_url="",
-        base_url=f"http://{HOST}:{port}",
-        host=HOST,
-        port=port,
-        secret_keys=(),
-        worker="in_process",
-        platform_urls={Platform.TIKTOK.value: f"http://{HOST}:{port}{PLATFORM_PATH}"},
-        allowed_hosts=(f"{HOST}:*", "localhost:*"),
-        new_visitors_per_hour=0,  # the people of the world all come from this machine
-    )
-    with home.log.open("a", encoding="utf-8") as log:
-        set_up_logs(settings.log_level, settings.log_format, log)
-        # A new world starts with its history; one that goes on, at the last midnight.
-        days, seed = options.days + 1, options.seed
-        starts_at = datetime.now(ZoneInfo(TIMEZONE)).replace(hour=0, minute=0, second=0, microsecond=0)
-        if world is None:
-            starts_at -= timedelta(days=options.days)
-        else:
-            seed = random.randrange(2**32)  # noqa: S311  # it makes up people
-        plan = LivePlan(starts_at, days, plan_people(seed, options.people * days, days * DAY_S))
-        if world is None:
-            world, plan.people = _make_world(settings, options, plan)
-            home.write_state(FolderState.READY, world)
-        context = open_context(install(settings))
-        try:
-            bring_up_to_date(context.db)
-            settings.record_address()
-            Demo(home, options, context, world).serve(listener, plan)
-        finally:
-            context.db.close()
-
-
 @dataclass(slots=True)
 class LivePlan:
     """Planned visitors of several days, from a midnight on."""
@@ -169,9 +145,7 @@ class LivePlan:
     people: list[PlannedVisitor]
 
 
-def _make_world(
-    settings: Settings, options: Options, plan: LivePlan
-) -> tuple[DemoWorld, list[PlannedVisitor]]:
+def _make_world(settings: Settings, seed: int, plan: LivePlan) -> tuple[DemoWorld, list[PlannedVisitor]]:
     """Create the world and play its history; return it with the visitors who may still tap an ad."""
     started = time.perf_counter()
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
@@ -179,16 +153,13 @@ def _make_world(
     with Progress(*columns, TimeElapsedColumn(), console=_out, **refresh) as bar:
         task = bar.add_task("Playing the last days", total=1.0)
         clock, until = FixedClock(plan.starts_at.astimezone(UTC)), datetime.now(UTC)
-        db = open_storage(settings, clock, PORTS)
-        try:
+        with closing(open_storage(settings, clock, PORTS)) as db:
             bring_up_to_date(db)
             stage = HistoryStage(db, clock, install(settings))
             history = make_history(
-                stage, options.seed, plan.people, until, lambda share: bar.update(task, completed=share)
+                stage, seed, plan.people, until, lambda share: bar.update(task, completed=share)
             )
-        finally:
-            db.close()
-    _out.print(f"Days of history: {options.days} and today, in {time.perf_counter() - started:.0f} seconds.")
+    _out.print(f"Days of history: {plan.days - 1} and today, in {time.perf_counter() - started:.0f} seconds.")
     parts = []
     for result in history.results:
         part = f"{result.goal.value}: {result.views:,} views, {result.chats:,} chats, {result.leads:,} leads"
@@ -203,63 +174,63 @@ def _make_world(
     return history.world, history.staying
 
 
-class Demo:
-    """One run of the demo: the server and its live visitors."""
+def _serve_world(
+    home: DemoFolder,
+    context: Context,
+    world: DemoWorld,
+    listener: socket.socket,
+    ready_file: Path | None,
+    plan: LivePlan | None,
+) -> None:
+    """Serve until a signal or an error; with a plan, visitors come."""
+    app, crm = create_app(context), LinkedCrm(home.crm)
+    app.router.routes.extend((*routes, crm.route))
+    serving = Serving(context, app, proxy_headers=False, timeout_graceful_shutdown=2)
+    base_url, hosts = context.settings.base_url, context.settings.allowed_hosts
 
-    def __init__(self, home: DemoFolder, options: Options, context: Context, world: DemoWorld) -> None:
-        self.home, self.options, self.context, self.world = home, options, context, world
-        app = create_app(context)
-        self.crm = LinkedCrm(home.crm)
-        app.router.routes.extend((*routes, self.crm.route))
-        self.serving = Serving(context, app, proxy_headers=False, timeout_graceful_shutdown=2)
-
-    def serve(self, listener: socket.socket, plan: LivePlan) -> None:
-        """Serve until a signal or an error."""
-        self.serving.run(self._play(plan), [listener])
-
-    async def _play(self, plan: LivePlan) -> None:
-        """Link the CRM, print the summary, and play visitors until the server stops."""
-        await self.serving.until_started()
-        settings, world = self.context.settings, self.world
-        browser = HttpClient(HOST, settings.port)
+    async def play() -> None:
+        await serving.until_started()
         try:
-            hosts = settings.allowed_hosts
-            await self.context.db.write(
-                lambda tx: self.crm.link(tx, world.business_id, settings.base_url, hosts)
-            )
-            places = Table.grid(padding=(0, 3, 0, 2))
-            for name, path in (
-                ("Home", "/home"),
-                ("Inbox", "/inbox"),
-                ("Leads Center", "/leads"),
-                ("Report", "/reports"),
-                ("Ads Manager", "/ads"),
-                ("CRM", "/settings/integrations"),
-            ):
-                places.add_row(name, f"{settings.base_url}{path}")
-            people = Table.grid(padding=(0, 3, 0, 2))
-            for login in world.logins:
-                people.add_row(login.role, login.email, f"[bold]{login.password}[/bold]")
-            _out.print(f"\n[bold]{world.business_name}[/bold] is open at [bold]{settings.base_url}[/bold]\n")
-            _out.print(places)
-            _out.print("\nLog in as one of these")
-            _out.print(people)
-            _out.print(f"\nadvertiser_id {world.advertiser_id}, log in {self.home.log}")
-            _out.print(f'\nTry this: open the chat of an ad, write "{TRY_THIS}", and watch the Leads Center.')
-            _out.print(f"{settings.base_url}{world.chat_path}", soft_wrap=True)
-            _out.print("\nCtrl+C ends it. The next start goes on with this world; --fresh makes a new one.")
-            if self.options.ready_file:
-                write_private(self.options.ready_file, ready_values(world, settings.base_url))
-            if self.options.live:
-                member = MemberSession(browser, world.login(Role.OWNER))
-                visits = VisitPlayer(browser, world, member, self.context.clock, self.context.vault)
-                rng = random.Random()  # noqa: S311  # it makes up what the sales team does
-                live = play_live(visits, plan.people, plan.starts_at, plan.days)
-                await asyncio.gather(live, self.crm.work(rng))
+            await context.db.write(lambda tx: crm.link(tx, world.business_id, base_url, hosts))
+            _print_summary(world, base_url, home.log)
+            if ready_file:
+                write_private(ready_file, ready_values(world, base_url))
+            if plan is not None:
+                async with connect(base_url) as open_browser:
+                    member = MemberSession(open_browser(), world.login(Role.OWNER))
+                    visits = VisitPlayer(open_browser, world, member, context.clock, context.vault)
+                    rng = random.Random()  # noqa: S311  # it makes up what the sales team does
+                    live = play_live(visits, plan.people, plan.starts_at, plan.days)
+                    await asyncio.gather(live, crm.work(rng))
             await asyncio.Event().wait()
         finally:
-            self.crm.save()
-            browser.close()
+            crm.save()
+
+    serving.run(play(), [listener])
+
+
+def _print_summary(world: DemoWorld, base_url: str, log: Path) -> None:
+    places = Table.grid(padding=(0, 3, 0, 2))
+    for name, path in (
+        ("Home", "/home"),
+        ("Inbox", "/inbox"),
+        ("Leads Center", "/leads"),
+        ("Report", "/reports"),
+        ("Ads Manager", "/ads"),
+        ("CRM", "/settings/integrations"),
+    ):
+        places.add_row(name, f"{base_url}{path}")
+    people = Table.grid(padding=(0, 3, 0, 2))
+    for login in world.logins:
+        people.add_row(login.role, login.email, f"[bold]{login.password}[/bold]")
+    _out.print(f"\n[bold]{world.business_name}[/bold] is open at [bold]{base_url}[/bold]\n")
+    _out.print(places)
+    _out.print("\nLog in as one of these")
+    _out.print(people)
+    _out.print(f"\nadvertiser_id {world.advertiser_id}, log in {log}")
+    _out.print(f'\nTry this: open the chat of an ad, write "{TRY_THIS}", and watch the Leads Center.')
+    _out.print(f"{base_url}{world.chat_path}", soft_wrap=True)
+    _out.print("\nCtrl+C ends it. The next start goes on with this world; --fresh makes a new one.")
 
 
 def ready_values(world: DemoWorld, base_url: str) -> dict[str, Any]:

@@ -3,12 +3,16 @@
 import asyncio
 import random
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
+import httpx2
 import msgspec
 
 from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
@@ -31,132 +35,55 @@ from contatto.simulator.world import (
 from contatto.ui.render import VISITOR_KEY, Carrier, cookie_name, open_visitor, public_id
 
 CONNECTIONS: Final = 24
-_FORM: Final = "application/x-www-form-urlencoded"
+_KEPT_S: Final = 4.0
+"""An idle connection is closed before the server does so after five seconds."""
+_CSRF: Final = re.compile(r'<meta name="csrf-token" content="([^"]+)">')
+_TRIES: Final = 100
+
+type OpenBrowser = Callable[[], httpx2.AsyncClient]
+"""Returns a browser with cookies of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class HttpReply:
-    """Reply of the server; header names are in lower case, the last of a name wins."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
-@dataclass(slots=True)
-class ClientProfile:
-    """Cookies that the server set, and headers that go with each request."""
-
-    cookies: dict[str, str] = field(default_factory=dict)
-    headers: dict[str, str] = field(default_factory=dict)
+@asynccontextmanager
+async def connect(address: str) -> AsyncIterator[OpenBrowser]:
+    """Yield how to open browsers on a server; they share its connections, and nobody closes them."""
+    limits = httpx2.Limits(
+        max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=_KEPT_S
+    )
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    async with httpx2.AsyncHTTPTransport(verify=tls, trust_env=False, limits=limits) as connections:
+        # The usual user agent is that of a program, whose views and taps do not count.
+        yield partial(
+            httpx2.AsyncClient,
+            base_url=address,
+            transport=connections,
+            trust_env=False,
+            timeout=None,
+            headers={"user-agent": ""},
+        )
 
 
 class UnexpectedReply(Exception):
     """A reply with another status than the simulator expects."""
 
 
-type _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-class HttpClient:
-    """Sends requests to one server. General clients cost more than the server does, so this one is plain."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._host = host
-        self._port = port
-        self._idle: list[_Connection] = []
-        self._free = asyncio.Semaphore(CONNECTIONS)
-
-    async def get(self, path: str, profile: ClientProfile) -> HttpReply:
-        return await self._exchange("GET", path, profile, b"", {})
-
-    async def post(
-        self, path: str, profile: ClientProfile, body: bytes, headers: Mapping[str, str]
-    ) -> HttpReply:
-        return await self._exchange("POST", path, profile, body, headers)
-
-    async def post_json(self, path: str, profile: ClientProfile, body: bytes) -> HttpReply:
-        return await self.post(path, profile, body, {"content-type": "application/json"})
-
-    async def post_form(self, path: str, profile: ClientProfile, values: Mapping[str, str]) -> HttpReply:
-        return await self.post(path, profile, urlencode(values).encode(), {"content-type": _FORM})
-
-    def close(self) -> None:
-        while self._idle:
-            self._idle.pop()[1].close()
-
-    async def _exchange(
-        self, method: str, path: str, profile: ClientProfile, body: bytes, headers: Mapping[str, str]
-    ) -> HttpReply:
-        lines = [f"{method} {path} HTTP/1.1", f"host: {self._host}:{self._port}"]
-        lines.append(f"content-length: {len(body)}")
-        lines += [f"{name}: {value}" for name, value in (profile.headers | dict(headers)).items()]
-        if profile.cookies:
-            pairs = "; ".join(f"{name}={value}" for name, value in profile.cookies.items())
-            lines.append(f"cookie: {pairs}")
-        raw = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-        async with self._free:
-            while True:
-                while self._idle and self._idle[-1][0].at_eof():
-                    self._idle.pop()[1].close()
-                idle = self._idle.pop() if self._idle else None
-                reader, writer = idle or await asyncio.open_connection(self._host, self._port)
-                try:
-                    writer.write(raw)
-                    answer = await _read_answer(reader, profile)
-                except (asyncio.IncompleteReadError, ConnectionError):
-                    writer.close()
-                    if idle is None:
-                        raise
-                    continue  # the server closed an idle connection meanwhile; another one will do
-                except BaseException:
-                    writer.close()
-                    raise
-                self._idle.append((reader, writer))
-                return answer
-
-
-async def _read_answer(reader: asyncio.StreamReader, profile: ClientProfile) -> HttpReply:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-    headers: dict[str, str] = {}
-    for line in head[1:]:
-        name, _, value = line.partition(":")
-        name, value = name.lower(), value.strip()
-        if name == "set-cookie":
-            pair, _, rest = value.partition(";")
-            cookie, _, content = pair.strip().partition("=")
-            if "max-age=0" in rest.lower():
-                profile.cookies.pop(cookie, None)
-            else:
-                profile.cookies[cookie] = content
-        headers[name] = value
-    size = int(headers.get("content-length", "0"))
-    body = await reader.readexactly(size) if size else b""
-    return HttpReply(int(head[0].split(" ", 2)[1]), headers, body)
-
-
-_CSRF: Final = re.compile(r'<meta name="csrf-token" content="([^"]+)">')
-_TRIES: Final = 100
-
-
-def expect(answer: HttpReply, status: int, what: str) -> HttpReply:
+def expect(answer: httpx2.Response, status: int, what: str) -> httpx2.Response:
     """Return the answer if it has the expected status.
 
     Raises:
         UnexpectedReply: another one, with the beginning of what the server said.
     """
-    if answer.status != status:
-        raise UnexpectedReply(f"{what}: {answer.status} instead of {status}: {answer.body[:200]!r}")
+    if answer.status_code != status:
+        raise UnexpectedReply(f"{what}: {answer.status_code} instead of {status}: {answer.content[:200]!r}")
     return answer
 
 
 class MemberSession:
     """A member's session in the browser; it signs in before its first request."""
 
-    def __init__(self, browser: HttpClient, login: Login) -> None:
+    def __init__(self, browser: httpx2.AsyncClient, login: Login) -> None:
         self._browser = browser
         self._login = login
-        self._profile = ClientProfile()
         self._signing_in = asyncio.Lock()
         self._signed_in = False
 
@@ -166,25 +93,24 @@ class MemberSession:
             if not self._signed_in:
                 await self._take_token("/login")
                 values = {"email": self._login.email, "password": self._login.password}
-                expect(await self._browser.post_form("/login", self._profile, values), 303, "signing in")
+                expect(await self._browser.post("/login", data=values), 303, "signing in")
                 await self._take_token("/inbox")
                 self._signed_in = True
         for _ in range(_TRIES):
             path = f"/inbox/{conversation_id}/messages"
-            answer = await self._browser.post_form(path, self._profile, {"text": text})
-            if answer.status != 404:
+            answer = await self._browser.post(path, data={"text": text})
+            if answer.status_code != 404:
                 break
             await asyncio.sleep(0.02)
         expect(answer, 303, "a reply")
-        path = f"/inbox/{conversation_id}/read"
-        expect(await self._browser.post_form(path, self._profile, {}), 204, "a read mark")
+        expect(await self._browser.post(f"/inbox/{conversation_id}/read"), 204, "a read mark")
 
     async def _take_token(self, path: str) -> None:
-        page = expect(await self._browser.get(path, self._profile), 200, path).body.decode()
+        page = expect(await self._browser.get(path), 200, path).text
         match = _CSRF.search(page)
         if match is None:
             raise UnexpectedReply(f"{path}: there is no CSRF token")
-        self._profile.headers["x-csrf-token"] = match[1]
+        self._browser.headers["x-csrf-token"] = match[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +208,7 @@ class VisitTruth:
 class VisitPlayer:
     """Player of visits, with the record of their events."""
 
-    browser: HttpClient
+    open_browser: OpenBrowser
     world: DemoWorld
     desk: MemberSession
     clock: Clock
@@ -295,30 +221,27 @@ class VisitPlayer:
 
     async def visit(self, visitor: PlannedVisitor, until: Wait) -> None:
         """Play one person from the first ad to the last message."""
-        profile = ClientProfile()
+        browser, publisher = self.open_browser(), self.open_browser()
+        publisher.headers["access-token"] = self.world.access_token
         for look in visitor.looks:
             await until(look.at_s)
-            body = msgspec.json.encode(encode_ad_request(build_ad_request(self.world, visitor, look)))
-            publisher = ClientProfile(headers={"access-token": self.world.access_token})
-            answer = await self.browser.post_json("/delivery/decide", publisher, body)
-            expect(answer, 200, "an ad decision")
-            served: dict[str, str] | None = msgspec.json.decode(answer.body)["ad"]
+            request = encode_ad_request(build_ad_request(self.world, visitor, look))
+            answer = expect(await publisher.post("/delivery/decide", json=request), 200, "an ad decision")
+            served: dict[str, str] | None = answer.json()["ad"]
             if served is None:
                 continue
-            expect(await self.browser.get(served["view_url"], profile), 200, "a view")
+            expect(await browser.get(served["view_url"]), 200, "a view")
             appeal = self.world.ad(served["ad_id"]).appeal
             if visitor.taps(look, appeal):
                 moment = look.at_s + visitor.tap_after_s
                 await until(moment)
                 lines = visitor.lines_after(appeal)
                 form_entry = plan_form_entry(visitor, lines)
+                visit = _Visit(self, visitor, served, lines, moment, until)
                 if visitor.platform is Platform.TIKTOK:
-                    await _TikTokVisit(self, visitor, served, lines, []).chat(until, moment)
-                    person = visitor.viewer_id
+                    person = await visit.chat_on_tiktok()
                 else:
-                    visit = _WebVisit(self, visitor, served, (lines, form_entry), profile)
-                    await visit.chat(until, moment)
-                    person = visit.person
+                    person = await visit.chat_on_web(browser, form_entry)
                 chatted = any(not line.from_business for line in lines)
                 shared = [line.contact for line in lines if line.contact]
                 contacts = tuple(dict.fromkeys([*shared, *(form_entry.contacts if form_entry else ())]))
@@ -330,113 +253,93 @@ class VisitPlayer:
 
 
 @dataclass(frozen=True, slots=True)
-class _WebVisit:
-    """A chat on our own page: tap link, page, chat API, and for some people the form."""
-
-    player: VisitPlayer
-    visitor: PlannedVisitor
-    served: dict[str, str]
-    plan: tuple[tuple[ChatLine, ...], FilledForm | None]
-    profile: ClientProfile
-
-    async def chat(self, until: Wait, moment: float) -> None:
-        browser = self.player.browser
-        tapped = await browser.get(self.served["click_url"], self.profile)
-        expect(tapped, 303, "a tap")
-        page = tapped.headers["location"]
-        opened = expect(await browser.get(page, self.profile), 200, "the chat page")
-        lines, form_entry = self.plan
-        for number, line in enumerate(lines):
-            moment += line.after_s
-            await until(moment)
-            if line.from_business:
-                account = self.player.world.accounts[Platform.WEBCHAT]
-                await self.player.desk.reply(conversation_id_of(account, self.person), line.text)
-            else:
-                await self._say(page, f"{self.visitor.viewer_id}-{number}", line)
-            if form_entry and line.contact:
-                # Send the form that the chat page carries, as its script does: again when it was too fast.
-                shown = opened.body.decode()
-                about = dict(_SHEET.findall(shown))
-                body = msgspec.json.encode(
-                    {
-                        "page_id": about["page"],
-                        "opening": about["opening"],
-                        "submission_id": f"form-{self.visitor.viewer_id}",
-                        "language": about["language"],
-                        "answers": form_entry.answers,
-                        "consents": form_entry.consents,
-                    }
-                )
-                for _ in range(2 if self.visitor.twice else 1):
-                    answer = await self.player.browser.post_json(f"{page}/form", self.profile, body)
-                    while answer.status == 429:
-                        await asyncio.sleep(float(answer.headers["retry-after"]))
-                        answer = await self.player.browser.post_json(f"{page}/form", self.profile, body)
-                    expect(answer, 200, "a form")
-                self.player.forms += 1
-                form_entry = None
-
-    async def _say(self, page: str, message_id: str, line: ChatLine) -> None:
-        body = msgspec.json.encode({"client_message_id": message_id, "text": line.text})
-        for _ in range(2 if self.visitor.twice else 1):
-            answer = await self.player.browser.post_json(f"{page}/messages", self.profile, body)
-            expect(answer, 200, "a chat message")
-
-    @property
-    def person(self) -> str:
-        """Return the public id of the visitor that the tap gave to this browser."""
-        place = self.player.world.accounts[Platform.WEBCHAT].id
-        vault, cookie = self.player.vault, self.profile.cookies[cookie_name(place)]
-        secret = open_visitor(cookie, place, Carrier.COOKIE, vault.signer(VISITOR_KEY))
-        return public_id(secret or "", place, vault.derivation_key(VISITOR_KEY))
-
-
-@dataclass(frozen=True, slots=True)
-class _TikTokVisit:
-    """A chat in the platform's app; its webhooks may come twice, late or in disorder."""
+class _Visit:
+    """The chat of a visitor who tapped the served ad at a moment."""
 
     player: VisitPlayer
     visitor: PlannedVisitor
     served: dict[str, str]
     lines: tuple[ChatLine, ...]
-    late: list[bytes]
+    moment: float
+    until: Wait
 
-    async def chat(self, until: Wait, moment: float) -> None:
-        player, thread = self.player, thread_of(self.player.world, self.visitor)
-        advertiser_id, ad_id, ad_name = (
-            player.world.advertiser_id,
-            self.served["ad_id"],
-            self.served["ad_name"],
-        )
-        await self._tell(opened_from_ad(thread, advertiser_id, ad_id, ad_name, player.at_ms()))
+    async def chat_on_web(self, browser: httpx2.AsyncClient, form_entry: FilledForm | None) -> str:
+        """Chat on our own page, send its form, and return the public id that the tap gave to the browser."""
+        player, visitor, moment = self.player, self.visitor, self.moment
+        copies = 2 if visitor.twice else 1
+        account = player.world.accounts[Platform.WEBCHAT]
+        tapped = expect(await browser.get(self.served["click_url"]), 303, "a tap")
+        page = tapped.headers["location"]
+        opened = expect(await browser.get(page), 200, "the chat page")
+        cookie, signer = browser.cookies[cookie_name(account.id)], player.vault.signer(VISITOR_KEY)
+        secret = open_visitor(cookie, account.id, Carrier.COOKIE, signer)
+        person = public_id(secret or "", account.id, player.vault.derivation_key(VISITOR_KEY))
         for number, line in enumerate(self.lines):
             moment += line.after_s
-            await until(moment)
+            await self.until(moment)
+            if line.from_business:
+                await player.desk.reply(conversation_id_of(account, person), line.text)
+            else:
+                message = {"client_message_id": f"{visitor.viewer_id}-{number}", "text": line.text}
+                for _ in range(copies):
+                    expect(await browser.post(f"{page}/messages", json=message), 200, "a chat message")
+            if form_entry and line.contact:
+                # Send the form that the chat page carries, as its script does: again when it was too fast.
+                about = dict(_SHEET.findall(opened.text))
+                submission = {
+                    "page_id": about["page"],
+                    "opening": about["opening"],
+                    "submission_id": f"form-{visitor.viewer_id}",
+                    "language": about["language"],
+                    "answers": form_entry.answers,
+                    "consents": form_entry.consents,
+                }
+                for _ in range(copies):
+                    answer = await browser.post(f"{page}/form", json=submission)
+                    while answer.status_code == 429:
+                        await asyncio.sleep(float(answer.headers["retry-after"]))
+                        answer = await browser.post(f"{page}/form", json=submission)
+                    expect(answer, 200, "a form")
+                player.forms += 1
+                form_entry = None
+        return person
+
+    async def chat_on_tiktok(self) -> str:
+        """Chat in the platform's app, and return the person's id there.
+
+        Its webhooks may come twice, late or in disorder.
+        """
+        player, visitor, world, moment = self.player, self.visitor, self.player.world, self.moment
+        platform, thread = player.open_browser(), thread_of(world, visitor)
+        late: list[bytes] = []
+
+        async def send(body: bytes) -> None:
+            for _ in range(2 if visitor.twice else 1):
+                signature = sign_body(body, world.app_secret, player.at_ms() // 1000)
+                headers = {"content-type": "application/json", SIGNATURE_HEADER: signature}
+                path = f"/webhooks/tiktok/{quote(world.app_id)}"
+                expect(await platform.post(path, content=body, headers=headers), 200, "a webhook")
+                player.webhooks += 1
+
+        async def tell(body: bytes) -> None:
+            if visitor.disorderly:
+                late.append(body)
+            else:
+                await send(body)
+
+        ad_id, ad_name = self.served["ad_id"], self.served["ad_name"]
+        await tell(opened_from_ad(thread, world.advertiser_id, ad_id, ad_name, player.at_ms()))
+        for number, line in enumerate(self.lines):
+            moment += line.after_s
+            await self.until(moment)
             make_body = sent_message if line.from_business else received_message
-            await self._tell(
-                make_body(thread, f"{self.visitor.viewer_id}.{number}", line.text, player.at_ms())
-            )
-        random.Random(self.visitor.viewer_id).shuffle(self.late)
-        for body in self.late:
-            await self._send(body)
+            await tell(make_body(thread, f"{visitor.viewer_id}.{number}", line.text, player.at_ms()))
+        random.Random(visitor.viewer_id).shuffle(late)
+        for body in late:
+            await send(body)
         if any(line.from_business for line in self.lines):
-            await self._send(read_by_person(thread, player.at_ms()))
-
-    async def _tell(self, body: bytes) -> None:
-        if self.visitor.disorderly:
-            self.late.append(body)
-        else:
-            await self._send(body)
-
-    async def _send(self, body: bytes) -> None:
-        world = self.player.world
-        path = f"/webhooks/tiktok/{quote(world.app_id)}"
-        for _ in range(2 if self.visitor.twice else 1):
-            signature = sign_body(body, world.app_secret, self.player.at_ms() // 1000)
-            headers = {"content-type": "application/json", SIGNATURE_HEADER: signature}
-            expect(await self.player.browser.post(path, ClientProfile(), body, headers), 200, "a webhook")
-            self.player.webhooks += 1
+            await send(read_by_person(thread, player.at_ms()))
+        return visitor.viewer_id
 
 
 def thread_of(world: DemoWorld, visitor: PlannedVisitor) -> Thread:

@@ -14,7 +14,7 @@ from itsdangerous import Signer
 
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount, NewMember
-from contatto.accounts.model import Business, Permission, Role
+from contatto.accounts.model import Permission, Role
 from contatto.ads.actions.campaigns import (
     NewAd,
     NewAdGroup,
@@ -24,7 +24,6 @@ from contatto.ads.actions.campaigns import (
     create_campaign,
 )
 from contatto.ads.actions.edits import NewWelcome, create_welcome_message
-from contatto.ads.model import Ad, AdGroup
 from contatto.capture import actions as capture
 from contatto.capture.actions import CompanyData
 from contatto.channels import actions as channels
@@ -303,7 +302,6 @@ def _plan_visitor(rng: random.Random, span_s: float) -> PlannedVisitor:
     looks = tuple(AdMoment(moment, draw_floor(rng, traits), rng.random()) for moment in sorted(moments))
     may_tap = any(look.laziness < _P_TAP * _MOST_APPEAL for look in looks)
     language = rng.choice(_LANGUAGES[country])
-    who = _Speaker(rng, language, country, platform, name)
     return PlannedVisitor(
         viewer_id=f"{'_000' if platform is Platform.TIKTOK else 'v-'}{rng.getrandbits(96):024x}",
         handle=name,
@@ -315,61 +313,47 @@ def _plan_visitor(rng: random.Random, span_s: float) -> PlannedVisitor:
         intent=intent,
         consent=rng.random() < P_CONSENT,
         tap_after_s=rng.uniform(2, 25),
-        lines=tuple(_lines(who)) if may_tap else (),
+        lines=tuple(_plan_lines(rng, language, country, platform, name)) if may_tap else (),
         reserve=rng.random(),
         twice=rng.random() < 0.2,
         disorderly=rng.random() < 0.15,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Speaker:
-    rng: random.Random
-    language: str
-    country: str
-    platform: Platform
-    handle: str
+def _plan_lines(
+    rng: random.Random, language: str, country: str, platform: Platform, owner: str
+) -> list[ChatLine]:
+    """Plan a chat: an opening, questions, and for most people the part that shares contact details."""
 
-    def say(self, kind: str, *, from_business: bool = False, contact: Contact | None = None) -> ChatLine:
-        pause = self.rng.uniform(40, 400) if from_business else self.rng.uniform(8, 150)
-        text = say(self.rng, self.language, kind, contact.shown if contact else "")
-        return ChatLine(pause, text, from_business, contact.value if contact else "")
+    def speak(kind: str, *, from_business: bool = False) -> ChatLine:
+        pause = rng.uniform(40, 400) if from_business else rng.uniform(8, 150)
+        return ChatLine(pause, say(rng, language, kind), from_business)
 
+    def share(contact: Contact) -> ChatLine:
+        kind = "emails" if "@" in contact.value else "phones"
+        return ChatLine(rng.uniform(8, 150), say(rng, language, kind, contact.shown), contact=contact.value)
 
-def _lines(who: _Speaker) -> list[ChatLine]:
-    rng = who.rng
     if rng.random() >= _P_CHAT:
         return []
     if rng.random() < _P_SPAM:
-        return [who.say("spam")]
-    lines = [who.say("openers")]
+        return [speak("spam")]
+    lines = [speak("openers")]
     if rng.random() < 0.6:
-        lines.append(who.say("answers", from_business=True))
-    lines += [who.say(rng.choice(("questions", "questions", "talk"))) for _ in range(rng.randint(0, 2))]
+        lines.append(speak("answers", from_business=True))
+    lines += [speak(rng.choice(("questions", "questions", "talk"))) for _ in range(rng.randint(0, 2))]
     if rng.random() < 0.15:
-        lines.append(who.say("numbers"))
-    return lines + [replace(line, sharing=True) for line in _sharing(who)]
-
-
-def _sharing(who: _Speaker) -> list[ChatLine]:
-    """Plan the lines from the question for a contact to the thanks; some share two contacts."""
-    rng = who.rng
-    lines = [who.say("asks", from_business=True)] if rng.random() < 0.7 else []
-    number = phone(rng, who.country, HOME[who.platform])
-    address = email(rng, who.handle)
+        lines.append(speak("numbers"))
+    sharing = [speak("asks", from_business=True)] if rng.random() < 0.7 else []
+    number, address = phone(rng, country, HOME[platform]), email(rng, owner)
     first, second = (number, address) if rng.random() < 0.75 else (address, number)
-    lines.append(who.say(_kind(first), contact=first))
+    sharing.append(share(first))
     if rng.random() < 0.2:
-        lines.append(who.say(_kind(second), contact=second))
+        sharing.append(share(second))
     elif rng.random() < 0.1:
-        lines.append(who.say(_kind(first), contact=first))
+        sharing.append(share(first))
     if rng.random() < 0.95:
-        lines.append(who.say("thanks", from_business=True))
-    return lines
-
-
-def _kind(contact: Contact) -> str:
-    return "emails" if "@" in contact.value else "phones"
+        sharing.append(speak("thanks", from_business=True))
+    return lines + [replace(line, sharing=True) for line in sharing]
 
 
 P_FORM: Final = 0.6
@@ -569,7 +553,12 @@ def build_world(tx: Tx, logins: tuple[Login, ...], tracking: Signer) -> DemoWorl
     app_id = str(secrets.randbelow(9 * 10**15) + 10**15)
     app = ChannelApp(app_id, business.id, Platform.TIKTOK, secrets.token_hex(20))
     channels.register_app(tx, app)
-    homes = {platform: _connect(tx, business, platform) for platform in HOME}
+    homes: dict[Platform, ChannelAccount] = {}
+    for platform, country in HOME.items():
+        external_id = secrets.token_hex(16) if platform is Platform.TIKTOK else ""
+        new_channel = NewAccount(platform, external_id, BUSINESS, "harbour.kitchens.example", country)
+        homes[platform] = channels.connect_account(tx, business.id, new_channel)
+        capture.turn_on_capture(tx, business.id, homes[platform].id, COMPANY)
     channels.set_access_token(tx, business.id, homes[Platform.TIKTOK].id, secrets.token_hex(20))
     page_id = str(publish_quote_form(tx, business.id, homes[Platform.WEBCHAT].id).number)
     auto_message_id = str(create_welcome_message(tx, ad_account, _WELCOME).number)
@@ -591,7 +580,11 @@ def build_world(tx: Tx, logins: tuple[Login, ...], tracking: Signer) -> DemoWorl
             for name, headline, text, _ in _ADS:
                 new_ad = NewAd(ad_group.id, name, text, headline, auto_message_id=auto_message_id)
                 ad = create_ad(tx, ad_account.business_id, new_ad)
-                ads.append(_shown(ad, ad_group, platform, tracking))
+                ticket = sign_ticket(TrackingTicket(TicketKind.CHAT, ad.business_id, ad.id), tracking)
+                number, group_number = str(ad.number), str(ad_group.number)
+                ads.append(
+                    AdOfWorld(number, group_number, ad_group.name, goal, platform, f"/t/c/{ticket}", name)
+                )
     return DemoWorld(
         business_id=business.id,
         business_name=business.name,
@@ -605,17 +598,3 @@ def build_world(tx: Tx, logins: tuple[Login, ...], tracking: Signer) -> DemoWorl
         page_id=page_id,
         auto_message_id=auto_message_id,
     )
-
-
-def _connect(tx: Tx, business: Business, platform: Platform) -> ChannelAccount:
-    external_id = secrets.token_hex(16) if platform is Platform.TIKTOK else ""
-    new = NewAccount(platform, external_id, BUSINESS, "harbour.kitchens.example", HOME[platform])
-    account = channels.connect_account(tx, business.id, new)
-    capture.turn_on_capture(tx, business.id, account.id, COMPANY)
-    return account
-
-
-def _shown(ad: Ad, ad_group: AdGroup, platform: Platform, tracking: Signer) -> AdOfWorld:
-    ticket = sign_ticket(TrackingTicket(TicketKind.CHAT, ad.business_id, ad.id), tracking)
-    path, goal = f"/t/c/{ticket}", ad_group.goal
-    return AdOfWorld(str(ad.number), str(ad_group.number), ad_group.name, goal, platform, path, ad.name)

@@ -43,8 +43,8 @@ class CrmCase:
     Attributes:
         vendor: makes it, empty.
         settings, secrets: what a link to it has.
-        ada: a lead, by the CRM's own names of its fields.
-        email, phone: which of those hold contact details.
+        names: values of a lead besides contact details, by the CRM's own names of its fields.
+        email, phone: fields that hold contact details.
         bad_value: a field with a list, and a value that it does not have.
         one_per_email: it refuses a second record with the same e-mail address.
         tells_merges: it says which record a merged one became.
@@ -55,13 +55,18 @@ class CrmCase:
     vendor: Callable[[], Vendor]
     settings: Mapping[str, str]
     secrets: Mapping[str, str] = field(repr=False)
-    ada: Mapping[str, str]
-    email: str
-    phone: str
+    names: Mapping[str, str]
+    email: str = "email"
+    phone: str = "phone"
     bad_value: tuple[str, str] | None = None
     one_per_email: bool = True
     tells_merges: bool = True
     names_fields: bool = True
+
+    @property
+    def ada(self) -> dict[str, str]:
+        """Return the values of a lead."""
+        return {self.email: "ada@example.com", self.phone: "+6591234567", **self.names}
 
 
 _ALL: Final = (
@@ -70,17 +75,15 @@ _ALL: Final = (
         hosted.HubSpotFake,
         {},
         {"access_token": hosted.HUBSPOT_TOKEN},
-        {"email": "ada@example.com", "phone": "+6591234567", "firstname": "Ada", "lastname": "Tan"},
-        "email",
-        "phone",
-        ("hs_lead_status", "SMITTEN"),
+        {"firstname": "Ada", "lastname": "Tan"},
+        bad_value=("hs_lead_status", "SMITTEN"),
     ),
     CrmCase(
         "salesforce",
         hosted.SalesforceFake,
         {"client_id": "x", "currency": "EUR"},
         {"access_token": hosted.SALESFORCE_TOKEN},
-        {"Email": "ada@example.com", "Phone": "+6591234567", "LastName": "Tan", "Company": "Ada's"},
+        {"LastName": "Tan", "Company": "Ada's"},
         "Email",
         "Phone",
         ("LeadSource", "Dream"),
@@ -90,7 +93,7 @@ _ALL: Final = (
         hosted.GoogleSheetsFake,
         {"spreadsheet": hosted.SPREADSHEET, "sheet": hosted.SHEET},
         {"access_token": hosted.GOOGLE_TOKEN},
-        {"Name": "Ada Tan", "E-mail": "ada@example.com", "Phone": "+6591234567"},
+        {"Name": "Ada Tan"},
         "E-mail",
         "Phone",
         one_per_email=False,
@@ -101,7 +104,7 @@ _ALL: Final = (
         hosted.ZohoFake,
         {"client_id": "x"},
         {"access_token": hosted.ZOHO_TOKEN},
-        {"Email": "ada@example.com", "Phone": "+6591234567", "Last_Name": "Tan"},
+        {"Last_Name": "Tan"},
         "Email",
         "Phone",
         ("Lead_Status", "Smitten"),
@@ -113,10 +116,8 @@ _ALL: Final = (
         hosted.PipedriveFake,
         {"id_field": hosted.PIPEDRIVE_ID_FIELD},
         {"api_token": hosted.PIPEDRIVE_TOKEN},
-        {"email": "ada@example.com", "phone": "+6591234567", "name": "Ada Tan"},
-        "email",
-        "phone",
-        ("b7d1", "9"),
+        {"name": "Ada Tan"},
+        bad_value=("b7d1", "9"),
         one_per_email=False,
         tells_merges=False,
     ),
@@ -125,10 +126,9 @@ _ALL: Final = (
         self_hosted.OdooFake,
         {"database": self_hosted.ODOO_DATABASE, "user": self_hosted.ODOO_USER},
         {"password": self_hosted.ODOO_KEY, "session": str(self_hosted.ODOO_UID)},
-        {"email_from": "ada@example.com", "phone": "+6591234567", "name": "Ada Tan"},
+        {"name": "Ada Tan"},
         "email_from",
-        "phone",
-        ("priority", "9"),
+        bad_value=("priority", "9"),
         one_per_email=False,
         tells_merges=False,
     ),
@@ -137,9 +137,7 @@ _ALL: Final = (
         self_hosted.TrytonFake,
         {"database": self_hosted.TRYTON_DATABASE, "user": self_hosted.TRYTON_USER},
         {"password": self_hosted.TRYTON_PASSWORD, "session": self_hosted.TRYTON_SESSION},
-        {"email": "ada@example.com", "phone": "+6591234567", "name": "Ada Tan"},
-        "email",
-        "phone",
+        {"name": "Ada Tan"},
         one_per_email=False,
     ),
     CrmCase(
@@ -147,10 +145,8 @@ _ALL: Final = (
         self_hosted.BottleFake,
         {},
         {"access_token": self_hosted.BOTTLECRM_TOKEN},
-        {"email": "ada@example.com", "phone": "+6591234567", "last_name": "Tan", "title": "Ada Tan"},
-        "email",
-        "phone",
-        ("status", "smitten"),
+        {"last_name": "Tan", "title": "Ada Tan"},
+        bad_value=("status", "smitten"),
         tells_merges=False,
         names_fields=False,
     ),
@@ -159,9 +155,7 @@ _ALL: Final = (
         self_hosted.WebhookReceiver,
         {},
         {"secret": self_hosted.WEBHOOK_SECRET},
-        {"email": "ada@example.com", "phone": "+6591234567", "name": "Ada Tan"},
-        "email",
-        "phone",
+        {"name": "Ada Tan"},
         one_per_email=False,
         tells_merges=False,
         names_fields=False,

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from array import array
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +30,7 @@ from contatto.simulator.worlds.model import (
     DAY,
     DRAWS,
     HOUR,
+    NEVER,
     SECOND,
     STARTS_TS,
     Columns,
@@ -400,15 +401,6 @@ class Run:
 _DAY_LIMIT: Final = 1.25
 _PER_VIEW: Final = 1_000
 """Prices are of a thousand views."""
-RULES: Final = (
-    "price below floor",
-    "price above offer",
-    "ad may not run",
-    "day over 125 %",
-    "total over budget",
-    "report is not the ledger",
-    "answer makes no sense",
-)
 
 
 class Ledger:
@@ -538,15 +530,11 @@ class Game:
         self._same_owner = (owner[:, None] == owner).astype(np.float32)
         self._fake_contact = self.outcomes.fake_contact.tolist()
         self._spam_recall = self.outcomes.spam_recall.tolist()
-        self._unannounced = sorted(
-            range(len(world.groups)), key=lambda number: self._announced_at(world.groups[number])
-        )
-        self._next_edit = 0
+        late = world.nature.announced_late
+        announced = [group.starts_ts if late else STARTS_TS for group in world.groups]
+        self._unannounced = deque(sorted((ts, number) for number, ts in enumerate(announced)))
         self._pending: dict[str, PendingView] = {}
         self._in_time = self.outcomes.in_time[self.outcomes.group].tolist()
-
-    def _announced_at(self, group: WorldGroup) -> int:
-        return group.starts_ts if self.world.nature.announced_late else STARTS_TS
 
     def play(self, on_day: OnDay = lambda _: None) -> Run:
         """Play all days, and call ``on_day`` after each."""
@@ -605,11 +593,10 @@ class Game:
 
     def _advance(self, until: int) -> None:
         """Send events up to a moment in order: new ad groups, edits, and outcomes of views."""
-        groups, edits, never = self.world.groups, self.world.edits, 1 << 62
+        unannounced = self._unannounced
         while True:
-            edit_ts = edits[self._next_edit].ts if self._next_edit < len(edits) else never
-            group_ts = self._announced_at(groups[self._unannounced[0]]) if self._unannounced else never
-            self._next_ts = min(edit_ts, group_ts)
+            group_ts = unannounced[0][0] if unannounced else NEVER
+            self._next_ts = min(self.standings.next_edit_ts, group_ts)
             if self._next_ts > until:
                 break
             self._flush(self._next_ts - 1)
@@ -617,26 +604,19 @@ class Game:
         self._flush(until)
 
     def _change(self, ts: int) -> None:
-        while self._unannounced and self._announced_at(self.world.groups[self._unannounced[0]]) <= ts:
-            number = self._unannounced.pop(0)
-            self.answer(group_line(self.world, self.standings.groups[number].group, self.goal, ts))
+        while self._unannounced and self._unannounced[0][0] <= ts:
+            _, number = self._unannounced.popleft()
+            group = self.standings.groups[number].group
+            self.answer(group_line(self.world, group, self.goal, ts))
             for ad in self.world.ads:
                 if ad.group == number:
-                    line = {
-                        "type": "ad",
-                        "ad_id": ad.id,
-                        "adgroup_id": self.world.groups[number].id,
-                        "ts": ts,
-                    }
+                    line = {"type": "ad", "ad_id": ad.id, "adgroup_id": group.id, "ts": ts}
                     self.answer({**line, "features": ad.features})
-        while self._next_edit < len(self.world.edits) and self.world.edits[self._next_edit].ts <= ts:
-            self._next_edit += 1
         for number in self.standings.move_to(ts):
             standing = self.standings.groups[number]
             self.answer(group_line(self.world, standing.group, self.goal, ts, is_on=standing.is_on))
-            waiting = [view for view in self._pending.values() if self._group[view.ad] == number]
-            promised = sum(view.price for view in waiting)
-            self.ledger.change(number, promised)
+            views = self._pending.values()
+            self.ledger.change(number, sum(view.price for view in views if self._group[view.ad] == number))
 
     def _flush(self, until: int) -> None:
         events, answer = self._events, self.answer
@@ -658,15 +638,8 @@ class Game:
         self.ledger.check_answer(group, ts, country, floor, decision)
         draws = requests.draws[row]
         talk = decision["p_click"] * decision["p_conversation"]
-        pending = PendingView(
-            ad,
-            viewer,
-            decision["price_micros"],
-            float(requests.shift[row]),
-            draws,
-            talk,
-            talk * decision["p_lead"],
-        )
+        price, shift = decision["price_micros"], float(requests.shift[row])
+        pending = PendingView(ad, viewer, price, shift, draws, talk, talk * decision["p_lead"])
         nature = world.nature
         if not nature.view_after_s:
             self._view(name, ts, pending)
@@ -691,29 +664,12 @@ class Game:
             logit -= float(weary(nature, past.views[viewer, ad], of_advertiser))
             past.views[viewer, ad] += 1
         click = 1 / (1 + math.exp(-logit))
-        talk, spam, lead = (
-            float(tables.talk[viewer, ad]),
-            float(tables.spam[viewer, ad]),
-            float(tables.lead[viewer, ad]),
-        )
+        talk, spam, lead = (float(table[viewer, ad]) for table in (tables.talk, tables.spam, tables.lead))
         if nature.once and past.is_lead[viewer, self._owner[ad]]:
             lead = 0.0
         caught = click * talk * ((1 - spam) * lead * self._in_time[ad] + spam * self._fake_contact[viewer])
-        self.shown.extend(
-            (
-                ts,
-                viewer,
-                ad,
-                pending.price,
-                click,
-                talk,
-                spam,
-                lead,
-                caught,
-                pending.predicted,
-                pending.predicted_talk,
-            )
-        )
+        view = (ts, viewer, ad, pending.price, click, talk, spam, lead, caught)
+        self.shown.extend((*view, pending.predicted, pending.predicted_talk))
         if pending.draws[CLICK] >= click:
             return
         draws = pending.draws.tolist()
@@ -722,7 +678,7 @@ class Game:
         self._push(at, {"type": "click", "request_id": name, "ts": at})
         if draws[TALK] >= talk:
             return
-        nature, viewer, owner = self.world.nature, pending.viewer, self._owner[pending.ad]
+        owner = self._owner[ad]
         at += _between(_TALK_S, draws[WAIT])
         self._happen("conversation", at, viewer, owner)
         self.past.chats[viewer] += 1

@@ -27,6 +27,7 @@ STARTS_TS: Final = 1_772_409_600 * SECOND
 TICKS: Final = 96
 """A day has ticks of a quarter of an hour; no time zone of a world is set by less."""
 TICK: Final = DAY // TICKS
+NEVER: Final = 1 << 62
 DRAWS: Final = 10
 """Random numbers of each request, one for each event that may happen."""
 
@@ -447,12 +448,15 @@ class GroupStates:
     def __post_init__(self) -> None:
         self.groups = [WorldGroupState(group) for group in self.world.groups]
 
+    @property
+    def next_edit_ts(self) -> int:
+        return self.world.edits[self._next].ts if self._next < len(self.world.edits) else NEVER
+
     def move_to(self, ts: int) -> list[int]:
         """Apply the edits up to a moment, and return the ad groups that changed."""
         changed = []
-        edits = self.world.edits
-        while self._next < len(edits) and edits[self._next].ts <= ts:
-            edit = edits[self._next]
+        while self.next_edit_ts <= ts:
+            edit = self.world.edits[self._next]
             self.groups[edit.group].change(edit.changes)
             changed.append(edit.group)
             self._next += 1

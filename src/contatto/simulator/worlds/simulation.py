@@ -21,7 +21,7 @@ from contatto.simulator.worlds.metrics import (
     rank_by_worth,
     true_worth,
 )
-from contatto.simulator.worlds.model import OnDay, World
+from contatto.simulator.worlds.model import OnDay, World, WorldSetting
 from contatto.simulator.worlds.policies import POLICIES, play
 from contatto.simulator.worlds.segments import SegmentsSetting, SegmentsWorld
 from contatto.simulator.worlds.tastes import (
@@ -58,60 +58,48 @@ class NoSuchSetting(Exception):
     """An unknown setting of a world, or a value out of its bounds."""
 
 
-_CHOICES: Final[Mapping[WorldName, tuple[Any, Mapping[Size, Any]]]] = {
-    WorldName.LINEAR: (
-        LinearWorld,
-        {
-            Size.FULL: LinearSetting(),
-            Size.SMALL: LinearSetting(
-                viewers=9_000,
-                ads=8,
-                days=10,
-                requests=25_000,
-                budget_micros=4_500_000,
-                late_ads=2,
-                late_day=5,
-            ),
-            Size.TINY: LinearSetting(viewers=3_000, ads=5, days=4, requests=9_000, late_ads=1, late_day=2),
-        },
+_WORLDS: Final[Mapping[WorldName, Callable[[Any, int], World]]] = {
+    WorldName.LINEAR: LinearWorld,
+    WorldName.SEGMENTS: SegmentsWorld,
+    WorldName.THRESHOLDS: ThresholdsWorld,
+    WorldName.INTERESTS: InterestsWorld,
+    WorldName.STRANGERS: StrangersWorld,
+}
+_SETTINGS: Final[Mapping[tuple[WorldName, Size], WorldSetting]] = {
+    (WorldName.LINEAR, Size.FULL): LinearSetting(),
+    (WorldName.LINEAR, Size.SMALL): LinearSetting(
+        viewers=9_000, ads=8, days=10, requests=25_000, budget_micros=4_500_000, late_ads=2, late_day=5
     ),
-    WorldName.SEGMENTS: (
-        SegmentsWorld,
-        {
-            Size.FULL: SegmentsSetting(),
-            Size.SMALL: SegmentsSetting(viewers=6_000, days=10, requests=24_000, budget_micros=2_400_000),
-            Size.TINY: SegmentsSetting(
-                viewers=2_000, days=4, requests=8_000, budget_micros=900_000, farm_day=1
-            ),
-        },
+    (WorldName.LINEAR, Size.TINY): LinearSetting(
+        viewers=3_000, ads=5, days=4, requests=9_000, late_ads=1, late_day=2
     ),
-    WorldName.THRESHOLDS: (
-        ThresholdsWorld,
-        {
-            Size.FULL: ThresholdsSetting(),
-            Size.SMALL: ThresholdsSetting(viewers=4_500, days=10, requests=25_000, budget_micros=2_500_000),
-            Size.TINY: ThresholdsSetting(viewers=2_000, days=8, requests=6_000, budget_micros=700_000),
-        },
+    (WorldName.SEGMENTS, Size.FULL): SegmentsSetting(),
+    (WorldName.SEGMENTS, Size.SMALL): SegmentsSetting(
+        viewers=6_000, days=10, requests=24_000, budget_micros=2_400_000
     ),
-    WorldName.INTERESTS: (
-        InterestsWorld,
-        {
-            Size.FULL: InterestsSetting(),
-            Size.SMALL: InterestsSetting(viewers=9_000, days=7, requests=34_000, budget_micros=24_000_000),
-            Size.TINY: InterestsSetting(
-                viewers=1_500, days=5, requests=6_000, budget_micros=5_000_000, farm_day=2
-            ),
-        },
+    (WorldName.SEGMENTS, Size.TINY): SegmentsSetting(
+        viewers=2_000, days=4, requests=8_000, budget_micros=900_000, farm_day=1
     ),
-    WorldName.STRANGERS: (
-        StrangersWorld,
-        {
-            Size.FULL: StrangersSetting(),
-            Size.SMALL: StrangersSetting(viewers=90_000, days=10, requests=25_000, budget_micros=7_500_000),
-            Size.TINY: StrangersSetting(
-                viewers=15_000, days=5, requests=6_000, budget_micros=1_200_000, farm_day=1
-            ),
-        },
+    (WorldName.THRESHOLDS, Size.FULL): ThresholdsSetting(),
+    (WorldName.THRESHOLDS, Size.SMALL): ThresholdsSetting(
+        viewers=4_500, days=10, requests=25_000, budget_micros=2_500_000
+    ),
+    (WorldName.THRESHOLDS, Size.TINY): ThresholdsSetting(
+        viewers=2_000, days=8, requests=6_000, budget_micros=700_000
+    ),
+    (WorldName.INTERESTS, Size.FULL): InterestsSetting(),
+    (WorldName.INTERESTS, Size.SMALL): InterestsSetting(
+        viewers=9_000, days=7, requests=34_000, budget_micros=24_000_000
+    ),
+    (WorldName.INTERESTS, Size.TINY): InterestsSetting(
+        viewers=1_500, days=5, requests=6_000, budget_micros=5_000_000, farm_day=2
+    ),
+    (WorldName.STRANGERS, Size.FULL): StrangersSetting(),
+    (WorldName.STRANGERS, Size.SMALL): StrangersSetting(
+        viewers=90_000, days=10, requests=25_000, budget_micros=7_500_000
+    ),
+    (WorldName.STRANGERS, Size.TINY): StrangersSetting(
+        viewers=15_000, days=5, requests=6_000, budget_micros=1_200_000, farm_day=1
     ),
 }
 MOST: Final = {"days": 60, "requests": 1_000_000, "viewers": 1_000_000, "ads": 500, "groups": 500}
@@ -124,8 +112,7 @@ def make_world(name: WorldName, seed: int, size: Size = Size.FULL, **changes: fl
     Raises:
         NoSuchSetting: an unknown setting, or a value out of its bounds.
     """
-    make, sizes = _CHOICES[name]
-    usual = sizes[size]
+    usual: Any = _SETTINGS[name, size]
     kinds = {field.name: type(getattr(usual, field.name)) for field in fields(usual)}
     for setting, value in changes.items():
         if setting not in kinds:
@@ -135,13 +122,12 @@ def make_world(name: WorldName, seed: int, size: Size = Size.FULL, **changes: fl
         if not least <= value <= most:
             raise NoSuchSetting(f"{setting} is a number from {least} to {most}")
     exact = {setting: kinds[setting](value) for setting, value in changes.items()}
-    world: World = make(replace(usual, **exact), seed)
-    return world
+    return _WORLDS[name](replace(usual, **exact), seed)
 
 
 def settings_of(name: WorldName) -> dict[str, float]:
     """Return the settings of a world with their usual values."""
-    usual = _CHOICES[name][1][Size.FULL]
+    usual = _SETTINGS[name, Size.FULL]
     return {field.name: getattr(usual, field.name) for field in fields(usual)}
 
 
