@@ -12,7 +12,7 @@ from importlib import import_module
 from io import BufferedReader
 from itertools import batched, chain
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final, NamedTuple, Protocol, TextIO, cast
+from typing import Annotated, BinaryIO, Final, NamedTuple, TextIO, cast
 
 import msgspec
 import typer
@@ -104,34 +104,6 @@ class _Line(msgspec.Struct):
     country: str | None = None
 
 
-class Sink(Protocol):
-    """Writer of results."""
-
-    def write(self, message: InputMessage, matches: list[ContactMatch]) -> None: ...
-
-
-class JsonLines:
-    """One object a message: `{"id", "contacts": [...]}`."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-
-    def write(self, message: InputMessage, matches: list[ContactMatch]) -> None:
-        line = {"id": message.id, "contacts": [asdict(match) for match in matches]}
-        self._out.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-class TableSink:
-    """One row a contact."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._rows = csv.writer(out, lineterminator="\n")
-        self._rows.writerow(_COLUMNS)
-
-    def write(self, message: InputMessage, matches: list[ContactMatch]) -> None:
-        self._rows.writerows((message.id, *asdict(match).values()) for match in matches)
-
-
 def detect_command(
     file: Annotated[str, typer.Argument(help="A file, or - for standard input.")] = "-",
     country: Annotated[
@@ -162,7 +134,8 @@ def detect_command(
     with ExitStack() as stack:
         source = open_source(file, stack)
         out = open_out(output, stack)
-        sink: Sink = TableSink(out) if to is OutputForm.CSV else JsonLines(out)
+        if to is OutputForm.CSV:
+            csv.writer(out, lineterminator="\n").writerow(_COLUMNS)
         lines = _watched(source, watch_bytes(file, complaints, stack))
         if file == STDIN:
             first = source.readline()
@@ -181,10 +154,19 @@ def detect_command(
                     good.append(message)
             matches_of_all = detect_contacts_batch([(message.text, message.country) for message in good])
             for message, matches in zip(good, matches_of_all, strict=True):
-                sink.write(message, matches)
+                _write_matches(out, to, message, matches)
     if bad:
         complaints.print(f"{bad} {'line' if bad == 1 else 'lines'} skipped")
         raise typer.Exit(1)
+
+
+def _write_matches(out: TextIO, to: OutputForm, message: InputMessage, matches: list[ContactMatch]) -> None:
+    """Write a row for each contact, or an object for the message: ``{"id", "contacts": [...]}``."""
+    contacts = [asdict(match) for match in matches]
+    if to is OutputForm.CSV:
+        csv.writer(out, lineterminator="\n").writerows((message.id, *row.values()) for row in contacts)
+    else:
+        out.write(json.dumps({"id": message.id, "contacts": contacts}, ensure_ascii=False) + "\n")
 
 
 def _watched(source: BinaryIO, advance: Callable[[int], None]) -> Iterator[bytes]:

@@ -64,6 +64,11 @@ def _find_operator(tx: Tx, name_or_id: str) -> Operator:
     return matches[0]
 
 
+def _list[T](operator: str, rows_of: Callable[[Tx, str], list[T]]) -> list[T]:
+    """Read rows of a marketplace by its id."""
+    return carry_out(lambda tx: rows_of(tx, _find_operator(tx, operator).business_id))
+
+
 def _act[T](operator: str, command: str, work: Callable[[Tx, Operator], T]) -> T:
     def follow(tx: Tx) -> T:
         marketplace = _find_operator(tx, operator)
@@ -144,12 +149,8 @@ def placement_command(
 @operator_commands.command("placements")
 def placements_command(operator: At = "") -> None:
     """Show the placements and their rules."""
-
-    def work(tx: Tx) -> list[Placement]:
-        return operators_store.list_placements(tx, _find_operator(tx, operator).business_id)
-
     table = Table("id", "name", "floor", "categories", "blocked", "a day", "state")
-    for placement in carry_out(work):
+    for placement in _list(operator, operators_store.list_placements):
         floor = f"{amount_written(placement.floor_micros, placement.currency)} {placement.currency}"
         category_names = ", ".join(placement.categories) or "all"
         state = "on" if placement.is_on else "off"
@@ -211,20 +212,11 @@ def _find_admission(tx: Tx, marketplace: Operator, name_or_id: str) -> Admission
 @operator_commands.command("businesses")
 def businesses_command(operator: At = "") -> None:
     """Show who takes part, and who wants to."""
-
-    def work(tx: Tx) -> list[Admission]:
-        return operators_store.list_admissions(tx, _find_operator(tx, operator).business_id)
-
     table = Table("id", "name", "category", "state", "asked on", "reason")
-    for admission in carry_out(work):
+    for admission in _list(operator, operators_store.list_admissions):
         asked_on = f"{admission.asked_at:%Y-%m-%d}"
-        row = (
-            admission.business_id,
-            admission.business_name,
-            admission.category.value,
-            admission.state.value,
-        )
-        table.add_row(*row, asked_on, admission.reason)
+        state = admission.category.value, admission.state.value, asked_on, admission.reason
+        table.add_row(admission.business_id, admission.business_name, *state)
     print_table(table)
 
 
@@ -265,11 +257,7 @@ def ads_command(
     operator: At = "",
 ) -> None:
     """Show the ads that wait for the review, or those that went through it."""
-
-    def work(tx: Tx) -> list[AdReview]:
-        return operators_store.list_reviews(tx, _find_operator(tx, operator).business_id, state)
-
-    reviews = carry_out(work)
+    reviews = _list(operator, partial(operators_store.list_reviews, state=state))
     if plain:
         _print_ids(review.number for review in reviews)
         return
@@ -299,16 +287,12 @@ def refuse_ad_command(number: Number, reason: Why, operator: At = "") -> None:
 
 def _review(operator: str, number: int, state: ReviewState, reason: str) -> None:
     def work(tx: Tx, marketplace: Operator) -> AdReview:
-        latest = [
-            review
-            for review in operators_store.list_reviews(tx, marketplace.business_id)
-            if review.number == number
-        ]
-        if not latest:
-            raise Refused(errors.NOT_FOUND, "Ad not found.")
-        return operators_actions.decide_review(
-            tx, marketplace, latest[0].ad_id, latest[0].digest, state, reason
-        )
+        for review in operators_store.list_reviews(tx, marketplace.business_id):
+            if review.number == number:
+                return operators_actions.decide_review(
+                    tx, marketplace, review.ad_id, review.digest, state, reason
+                )
+        raise Refused(errors.NOT_FOUND, "Ad not found.")
 
     review = _act(operator, f"{state.value} ad", work)
     out.print(f"{review.name} of {review.business_name} is {state.value}.")
@@ -317,20 +301,20 @@ def _review(operator: str, number: int, state: ReviewState, reason: str) -> None
 @operator_commands.command("balances")
 def balances_command(plain: Plain = False, operator: At = "") -> None:
     """Show what each ad account paid in, was charged and has left."""
-
-    def work(tx: Tx) -> list[Balance]:
-        return operators_store.list_balances(tx, _find_operator(tx, operator).business_id)
-
-    balances = carry_out(work)
+    balances = _list(operator, operators_store.list_balances)
     if plain:
         _print_ids(balance.number for balance in balances)
         return
     table = Table("ad account", "name", "currency", "paid in", "charged", "left", "credit")
     for balance in balances:
-        amounts = (balance.paid_in_micros, balance.charged_micros, balance.left_micros, balance.credit_micros)
-        shown = [amount_written(amount, balance.currency) for amount in amounts]
-        table.add_row(str(balance.number), balance.name, balance.currency, *shown)
+        amounts = _amounts_of(balance, balance.currency)
+        table.add_row(str(balance.number), balance.name, balance.currency, *amounts)
     print_table(table)
+
+
+def _amounts_of(balance: Balance, currency: str) -> list[str]:
+    amounts = (balance.paid_in_micros, balance.charged_micros, balance.left_micros, balance.credit_micros)
+    return [amount_written(amount, currency) for amount in amounts]
 
 
 @operator_commands.command("pay")
@@ -380,12 +364,12 @@ def _change_operator_balance(
 @operator_commands.command("statement")
 def statement_command(operator: At = "") -> None:
     """Print all payments and charges by day, placement and ad account, as CSV."""
-    csv.writer(sys.stdout).writerows(carry_out(partial(_statement, operator)))
 
+    def work(tx: Tx) -> list[list[str]]:
+        own = _find_operator(tx, operator)
+        return operators_actions.operator_statement(tx, own, operators_actions.name_charged_groups(tx, own))
 
-def _statement(operator: str, tx: Tx) -> list[list[str]]:
-    own = _find_operator(tx, operator)
-    return operators_actions.operator_statement(tx, own, operators_actions.name_charged_groups(tx, own))
+    csv.writer(sys.stdout).writerows(carry_out(work))
 
 
 def _print_ids(numbers: Iterable[int]) -> None:
@@ -419,10 +403,9 @@ def show_balances_command(business: BusinessOption = "") -> None:
 
     table = Table("ad account", "name", "currency", "paid in", "charged", "left", "credit", "mode")
     for account, balance in read_business(business, work):
-        amounts = (balance.paid_in_micros, balance.charged_micros, balance.left_micros, balance.credit_micros)
         mode = "limited" if balance.is_limited else "open"
-        shown = [amount_written(amount, account.currency) for amount in amounts]
-        table.add_row(str(account.number), account.name, account.currency, *shown, mode)
+        amounts = _amounts_of(balance, account.currency)
+        table.add_row(str(account.number), account.name, account.currency, *amounts, mode)
     print_table(table)
 
 

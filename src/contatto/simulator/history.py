@@ -11,7 +11,7 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from operator import itemgetter
@@ -112,35 +112,19 @@ _DESK_LEADS: Final = 100
 _LOOK_US: Final = 1_000_000
 _READ_AFTER_S: Final = 300.0
 
-type DeskAct = Callable[[Tx], object]
 type ShowProgress = Callable[[float], None]
 """Takes the share of the history that is played."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Event:
-    """Part of a chat: the body that a platform delivers, or what the business does itself."""
-
-    at: datetime
-    act: bytes | DeskAct
+type _Event = tuple[datetime, bytes | Callable[[Tx], object]]
+"""Part of a chat: the body that a platform delivers, or what the business does itself."""
 
 
 @dataclass(slots=True)
 class _Chat:
     account: ChannelAccount
-    events: deque[_Event] = field(default_factory=deque)
+    events: deque[_Event]
 
     def is_due(self, until: datetime) -> bool:
-        return bool(self.events) and self.events[0].at <= until
-
-
-@dataclass(frozen=True, slots=True)
-class _Served:
-    record: Record
-    candidate: Candidate
-    visitor: PlannedVisitor
-    look: AdMoment
-    at: datetime
+        return bool(self.events) and self.events[0][0] <= until
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +164,7 @@ class History:
             end_s = min(end_s + STEP_S, span_s)
             self._clock.moment = self._at(end_s)
             has_looks = bool(self._looks) and self._looks[0][0] < end_s
-            if has_looks or any(chat.events[0].at <= self._clock.moment for chat in self._chats):
+            if has_looks or any(chat.is_due(self._clock.moment) for chat in self._chats):
                 await self._db.write(partial(self._play_step, end_s=end_s))
             if end_s >= round_s:
                 await self._db.write(self._work_through_leads)
@@ -213,8 +197,8 @@ class History:
         while due:
             bodies = []
             for chat in due:
-                while chat.is_due(tx.now) and isinstance(body := chat.events[0].act, bytes):
-                    bodies.append((chat.events.popleft().at, chat.account, body))
+                while chat.is_due(tx.now) and isinstance(body := chat.events[0][1], bytes):
+                    bodies.append((chat.events.popleft()[0], chat.account, body))
             # Store what platforms deliver, in order of time, and settle it.
             rows = []
             for at, account, raw_body in sorted(bodies, key=itemgetter(0)):
@@ -226,8 +210,8 @@ class History:
                 while self._settle(tx):
                     pass
             for chat in due:
-                while chat.is_due(tx.now) and not isinstance(act := chat.events[0].act, bytes):
-                    act(replace(tx, now=chat.events.popleft().at))
+                while chat.is_due(tx.now) and not isinstance(act := chat.events[0][1], bytes):
+                    act(replace(tx, now=chat.events.popleft()[0]))
             due = [chat for chat in due if chat.is_due(tx.now)]
         self._chats = [chat for chat in self._chats if chat.events]
 
@@ -245,10 +229,11 @@ class History:
             at_s, number, look = self._looks.popleft()
             if number in self._tapped:
                 continue
-            served = self._decide(tx, log, auction, self._people[number], look, self._at(at_s))
-            if served is None:
+            request = build_ad_request(self._world, self._people[number], look)
+            record = self._decide(tx, log, auction, request, self._at(at_s))
+            if not record.ad:
                 continue
-            view, tap = self._follow(tx, served, ads[served.candidate.live.ad.id], number)
+            view, tap = self._follow(tx, record, ads[auction.take(record).live.ad.id], number, look)
             views.append(view)
             taps += tap
             for impression in (view, *(one.impression for one in tap)):
@@ -261,18 +246,15 @@ class History:
         if taps:
             record_taps(unlogged, taps)
 
-    def _decide(
-        self, tx: Tx, log: "_Log", auction: "_Auction", visitor: PlannedVisitor, look: AdMoment, at: datetime
-    ) -> _Served | None:
+    def _decide(self, tx: Tx, log: "_Log", auction: "_Auction", request: AdRequest, at: datetime) -> Record:
         """Decide a request; the trial group of a person follows from the seed."""
         ts = micros(at)
         log.learn_until(ts)
         self._replica.set_multipliers(log.list_multipliers())
-        request = build_ad_request(self._world, visitor, look)
         viewer, trial = NOBODY, 0
         if request.has_consent:
-            viewer = tx.vault.named_id(self._business_id, f"delivery:{visitor.viewer_id}")
-            trial = trial_of(visitor.viewer_id, self._trial_share)
+            viewer = tx.vault.named_id(self._business_id, f"delivery:{request.viewer_id}")
+            trial = trial_of(request.viewer_id, self._trial_share)
         able, available, left_out = auction.compare(request, at)
         self._decisions += 1
         question = AuctionRequest(
@@ -281,34 +263,33 @@ class History:
         )  # fmt: skip
         record = self._replica.decide(question)
         log.put_decision(record)
-        return _Served(record, auction.take(record), visitor, look, at) if record.ad else None
+        return record
 
-    def _ticket_of(self, served: _Served, kind: TicketKind) -> TrackingTicket:
-        record, visitor, ad = served.record, served.visitor, served.candidate.live.ad
-        cost = record.price_micros // 1_000 if kind is TicketKind.VIEW else 0
-        return TrackingTicket(
-            kind, self._business_id, ad.id, record.nonce, visitor.viewer_id, cost, visitor.country,
-            record.placement, record.trial,
-        )  # fmt: skip
-
-    def _follow(self, tx: Tx, served: _Served, ad: MeasuredAd, number: int) -> tuple[Impression, list[Tap]]:
+    def _follow(
+        self, tx: Tx, record: Record, ad: MeasuredAd, number: int, look: AdMoment
+    ) -> tuple[Impression, list[Tap]]:
         """Return the view of an ad, and its tap where our own link counts it; with a tap, plan the chat."""
-        visitor, ticket = served.visitor, self._ticket_of(served, TicketKind.VIEW)
+        visitor = self._people[number]
+        ticket = TrackingTicket(
+            TicketKind.VIEW, self._business_id, ad.ad_id, record.nonce, visitor.viewer_id,
+            record.price_micros // 1_000, visitor.country, record.placement, record.trial,
+        )  # fmt: skip
         account = self._world.accounts[visitor.platform]
         viewer = rules.viewer_of(tx.vault.named_id, ad, ticket)
-        view = stamp_ticket(ad, ticket, viewer, served.record.ts + _LOOK_US)
+        view = stamp_ticket(ad, ticket, viewer, record.ts + _LOOK_US)
         impression = rules.impression_of(view, ticket)
         appeal = self._world.ad(str(ad.ad_number)).appeal
-        if not visitor.taps(served.look, appeal):
+        if not visitor.taps(look, appeal):
             return impression, []
         self._tapped.add(number)
-        at, lines = served.at + timedelta(seconds=visitor.tap_after_s), visitor.lines_after(appeal)
+        at = self._at(look.at_s) + timedelta(seconds=visitor.tap_after_s)
+        lines = visitor.lines_after(appeal)
         if visitor.platform is Platform.TIKTOK:
             self._chats.append(_Chat(account, deque(self._tiktok_events(visitor, ad, lines, at))))
             return impression, []
         person = public_id(new_visitor(), account.id, tx.vault.derivation_key(VISITOR_KEY))
         self._chats.append(_Chat(account, deque(self._web_events(visitor, account, person, lines, at))))
-        click = self._ticket_of(served, TicketKind.CLICK)
+        click = replace(ticket, kind=TicketKind.CLICK, cost_micros=0)
         touch = stamp_ticket(ad, click, tx.vault.named_id(account.id, person), micros(at))
         return impression, [Tap(rules.impression_of(touch, click), viewer)]
 
@@ -319,13 +300,11 @@ class History:
         referral = opened_from_ad(
             thread, self._world.advertiser_id, str(ad.ad_number), ad.ad_name, micros(at) // 1_000
         )
-        yield _Event(at, referral)
+        yield at, referral
         for number, line in enumerate(lines):
             at += timedelta(seconds=line.after_s)
             make_body = sent_message if line.from_business else received_message
-            yield _Event(
-                at, make_body(thread, f"{visitor.viewer_id}.{number}", line.text, micros(at) // 1_000)
-            )
+            yield at, make_body(thread, f"{visitor.viewer_id}.{number}", line.text, micros(at) // 1_000)
         conversation_id = conversation_id_of(self._world.accounts[Platform.TIKTOK], thread.conversation_id)
         if lines:
             yield self._read(conversation_id, at)
@@ -343,12 +322,10 @@ class History:
         for number, line in enumerate(lines):
             at += timedelta(seconds=line.after_s)
             if line.from_business:
-                yield _Event(at, partial(self._reply, conversation_id, line.text))
+                yield at, partial(self._reply, conversation_id, line.text)
                 continue
             name = f"{visitor.viewer_id}-{number}"
-            yield _Event(
-                at, msgspec.json.encode(WebchatDelivery(account.id, person, name, line.text, micros(at)))
-            )
+            yield at, msgspec.json.encode(WebchatDelivery(account.id, person, name, line.text, micros(at)))
             if form_entry and line.contact:
                 sent = Submission(
                     f"form-{visitor.viewer_id}", visitor.language, form_entry.answers, form_entry.consents
@@ -357,7 +334,7 @@ class History:
                     self._business_id, int(self._world.page_id), conversation_id, sent,
                     ChatVisitor(account, person, ""),
                 )  # fmt: skip
-                yield _Event(at, partial(take_form, handed=form))
+                yield at, partial(take_form, handed=form)
                 form_entry = None
         if lines:
             yield self._read(conversation_id, at)
@@ -366,7 +343,7 @@ class History:
         def read(tx: Tx) -> None:
             note_conversation_read(tx, self._business_id, conversation_id)
 
-        return _Event(at + timedelta(seconds=_READ_AFTER_S), read)
+        return at + timedelta(seconds=_READ_AFTER_S), read
 
     def _reply(self, conversation_id: str, text: str, tx: Tx) -> None:
         author = self._world.login(Role.OWNER).role.capitalize()

@@ -130,35 +130,36 @@ class Thread:
 
 def received_message(thread: Thread, message_id: str, text: str, at_ms: int) -> bytes:
     """Return the webhook for a message of the person."""
-    content = _between(thread, at_ms, from_person=True) | _text(message_id, text)
-    return _envelope(thread, "im_receive_msg", content, at_ms)
+    return _webhook(thread, "im_receive_msg", _text(message_id, text), at_ms)
 
 
 def sent_message(thread: Thread, message_id: str, text: str, at_ms: int) -> bytes:
     """Return the webhook for a message that the business wrote in the platform's app."""
-    content = _between(thread, at_ms, from_person=False) | _text(message_id, text)
-    return _envelope(thread, "im_send_msg", content, at_ms)
+    return _webhook(thread, "im_send_msg", _text(message_id, text), at_ms, from_person=False)
 
 
 def opened_from_ad(thread: Thread, advertiser_id: str, ad_id: str, ad_name: str, at_ms: int) -> bytes:
     """Return the webhook for a chat that was opened by a tap on an ad."""
     ad = {"advertiser_id": advertiser_id, "ad_id": ad_id, "ad_name": ad_name, "timestamp": at_ms}
-    content = _between(thread, at_ms, from_person=True) | {"referral": {"source": "ad", "ad": ad}}
-    return _envelope(thread, "im_referral_msg", content, at_ms)
+    return _webhook(thread, "im_referral_msg", {"referral": {"source": "ad", "ad": ad}}, at_ms)
 
 
 def read_by_person(thread: Thread, at_ms: int) -> bytes:
     """Return the webhook for a read receipt of the person."""
-    content = _between(thread, at_ms, from_person=True) | {"read": {"last_read_timestamp": at_ms}}
-    return _envelope(thread, "im_mark_read_msg", content, at_ms)
+    return _webhook(thread, "im_mark_read_msg", {"read": {"last_read_timestamp": at_ms}}, at_ms)
 
 
-def _between(thread: Thread, at_ms: int, *, from_person: bool) -> dict[str, Any]:
-    person = {"id": thread.person_open_id, "role": "personal_account"}
-    business = {"id": thread.business_open_id, "role": "business_account"}
-    sides = [(thread.person_handle, person), (thread.business_handle, business)]
-    (sender, from_user), (receiver, to_user) = sides if from_person else reversed(sides)
-    return {
+def _text(message_id: str, text: str) -> dict[str, Any]:
+    return {"message_id": message_id, "type": "text", "text": {"body": text}, "is_follower": False}
+
+
+def _webhook(
+    thread: Thread, event: str, subject: dict[str, Any], at_ms: int, *, from_person: bool = True
+) -> bytes:
+    person = thread.person_handle, {"id": thread.person_open_id, "role": "personal_account"}
+    business = thread.business_handle, {"id": thread.business_open_id, "role": "business_account"}
+    (sender, from_user), (receiver, to_user) = (person, business) if from_person else (business, person)
+    content = {
         "from": sender,
         "to": receiver,
         "unique_identifier": thread.person_open_id,
@@ -166,14 +167,8 @@ def _between(thread: Thread, at_ms: int, *, from_person: bool) -> dict[str, Any]
         "to_user": to_user,
         "conversation_id": thread.conversation_id,
         "timestamp": at_ms,
+        **subject,
     }
-
-
-def _text(message_id: str, text: str) -> dict[str, Any]:
-    return {"message_id": message_id, "type": "text", "text": {"body": text}, "is_follower": False}
-
-
-def _envelope(thread: Thread, event: str, content: dict[str, Any], at_ms: int) -> bytes:
     envelope = {
         "client_key": thread.app_id,
         "event": event,

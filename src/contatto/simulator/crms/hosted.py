@@ -156,16 +156,12 @@ class HubSpotFake(Vendor):
 def _passes_hubspot_filter(values: dict[str, Any], condition: dict[str, Any]) -> bool:
     value = str(values.get(condition["propertyName"]) or "")
     if condition["operator"] == "GTE":
-        return _moment(value) >= _moment(condition["value"])
+        return datetime.fromisoformat(value) >= datetime.fromisoformat(condition["value"])
     if condition["operator"] == "GT":
         return int(value) > int(condition["value"])
     if condition["operator"] == "NOT_IN":
         return value not in condition["values"]
     return bool(value) and value.casefold() == condition.get("value", value).casefold()
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
 
 
 def _hubspot_property(one: CrmField) -> dict[str, Any]:
@@ -347,20 +343,21 @@ def _matches_soql(row: dict[str, Any], where: str) -> bool:
 
 def _passes_soql_test(row: dict[str, Any], test: str) -> bool:
     match = _SOQL_TEST.match(test)
-    if match is None:
-        raise WrongValue("field", test)
-    if match["name"] not in row:
-        raise WrongValue("field", match["name"])
-    has, value = row[match["name"]], match["value"]
-    if match["sign"] == "NOT IN":
-        return f"'{has}'" not in value
-    if match["sign"] == ">":
-        return bool(has > value.strip("'"))
-    if match["sign"] == ">=":
-        return datetime.fromisoformat(has) >= datetime.fromisoformat(value)
-    plain = None if value == "null" else re.sub(r"\\(.)", r"\1", value.strip("'"))
-    is_same = has == plain or str(has or "").casefold() == (plain or "").casefold()
-    return is_same is (match["sign"] == "=")
+    if match is None or match["name"] not in row:
+        raise WrongValue("field", match["name"] if match else test)
+    return _compare(row[match["name"]], match["sign"], match["value"])
+
+
+def _compare(has: Any, sign: str, literal: str) -> bool:
+    """Compare a value with a literal of SOQL or COQL."""
+    if sign.lower() == "not in":
+        return f"'{has}'" not in literal
+    plain = "" if literal == "null" else re.sub(r"\\(.)", r"\1", literal.strip("'"))
+    if sign == ">":
+        return bool(has > plain)
+    if sign == ">=":
+        return datetime.fromisoformat(has) >= datetime.fromisoformat(plain)
+    return (str(has or "").casefold() == plain.casefold()) is (sign == "=")
 
 
 ZOHO_TOKEN = "zoho-token"  # noqa: S105 - of a CRM in memory
@@ -461,7 +458,11 @@ class ZohoFake(Vendor):
             return VendorResponse(400, _zoho_error("SYNTAX_ERROR"))
         rows = [self._row(record) for record in self.crm.live()]
         tests, fits = [*_COQL_TEST.finditer(parts["where"])], any if " or " in parts["where"] else all
-        matches = [row for row in rows if fits(_passes_coql_test(row, test) for test in tests)]
+        matches = [
+            row
+            for row in rows
+            if fits(_compare(row.get(test["name"]), test["sign"], test["value"] or "null") for test in tests)
+        ]
         if parts["order"] == "Modified_Time":
             matches.sort(key=lambda row: (row["Modified_Time"], row["id"]))
         if not matches:
@@ -469,18 +470,6 @@ class ZohoFake(Vendor):
         most = int(parts["limit"])
         page = {"count": len(matches), "more_records": len(matches) > most}
         return VendorResponse(200, {"data": matches[:most], "info": page})
-
-
-def _passes_coql_test(row: dict[str, Any], test: re.Match[str]) -> bool:
-    has, value = str(row.get(test["name"]) or ""), test["value"] or ""
-    if test["sign"] == "is not null":
-        return bool(has)
-    if test["sign"] == "not in":
-        return f"'{has}'" not in value
-    plain = re.sub(r"\\(.)", r"\1", value.strip("'"))
-    if test["sign"] == ">=":
-        return datetime.fromisoformat(has) >= datetime.fromisoformat(plain)
-    return has.casefold() == plain.casefold()
 
 
 PIPEDRIVE_TOKEN = "pipedrive-token"  # noqa: S105 - of a CRM in memory
