@@ -5,36 +5,40 @@ from pathlib import Path
 
 import pytest
 
-from contatto.simulator.demo import NOTES, DemoFolder, FolderInUse, FolderState, write_private
+from contatto.simulator.demo import NOTES, DemoFolder, FolderInUse, write_private
 from contatto.simulator.world import DemoWorld
 
 WORLD = DemoWorld("b1", "Harbour", "7", "token", "app", "secret", (), {}, (), "", "")
 
 
 def test_an_empty_folder_is_empty(tmp_path: Path) -> None:
-    assert DemoFolder(tmp_path / "new").read_state() == (FolderState.EMPTY, None)
+    home = DemoFolder(tmp_path / "new")
+    assert home.load_world() is None
+    assert not home.notes.exists()
 
 
 def test_a_ready_world_is_found_again(tmp_path: Path) -> None:
-    DemoFolder(tmp_path).write_state(FolderState.READY, WORLD)
-    assert DemoFolder(tmp_path).read_state() == (FolderState.READY, WORLD)
+    DemoFolder(tmp_path).save_world(WORLD)
+    assert DemoFolder(tmp_path).load_world() == WORLD
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"state": "ready", "world": {"of": "another release"}}'])
+@pytest.mark.parametrize(
+    "content", ["null", "", "{", '{"state": "ready", "world": {"of": "another release"}}']
+)
 def test_a_world_that_cannot_be_gone_on_with_counts_as_unfinished(tmp_path: Path, content: str) -> None:
     (tmp_path / NOTES).write_text(content)
-    assert DemoFolder(tmp_path).read_state() == (FolderState.SEEDING, None)
+    assert DemoFolder(tmp_path).load_world() is None
 
 
 def test_an_installation_that_is_no_demo_is_never_touched(tmp_path: Path) -> None:
     (tmp_path / "contatto.sqlite3").write_text("a business's own")
     with pytest.raises(FolderInUse, match="no demo"):
-        DemoFolder(tmp_path).read_state()
+        DemoFolder(tmp_path).load_world()
 
 
 def test_clearing_removes_what_a_demo_made_and_nothing_else(tmp_path: Path) -> None:
     home = DemoFolder(tmp_path)
-    home.write_state(FolderState.SEEDING, None)
+    home.save_world(None)
     (tmp_path / "contatto.sqlite3").write_text("half a world")
     (tmp_path / "notes.txt").write_text("mine")
     home.clear()
@@ -49,7 +53,7 @@ def test_two_demos_do_not_share_a_folder(tmp_path: Path) -> None:
     ):
         pass
     with DemoFolder(tmp_path).locked():
-        assert DemoFolder(tmp_path).read_state() == (FolderState.EMPTY, None)
+        assert DemoFolder(tmp_path).load_world() is None
 
 
 def test_a_private_file_is_for_its_owner_alone(tmp_path: Path) -> None:

@@ -155,20 +155,12 @@ def list_command(business: BusinessOption = "") -> None:
     columns = ("leads", "to come", "due", "sent", "verified", "dead", "oldest due")
     table = Table("number", "name", "state", *columns, "why")
     for target_row in ledger.targets:
-        counts_row = target_row.counts
-        counts = (
-            counts_row.total,
-            counts_row.to_come,
-            counts_row.due,
-            counts_row.sent,
-            counts_row.verified,
-            counts_row.dead,
-        )
-        why = target_row.target.reason or ("none arrives" if target_row.is_alarming else "")
+        target, counts = target_row.target, target_row.counts
+        why = target.reason or ("none arrives" if target_row.is_alarming else "")
         why = why or ("differs there" if Alarm.DIFFERS in target_row.alarms else "")
-        numbers = (f"{count:,}" for count in counts)
-        since = f"{counts_row.due_since:%Y-%m-%d %H:%M}" if counts_row.due_since else ""
-        target = target_row.target
+        states = (counts.total, counts.to_come, counts.due, counts.sent, counts.verified, counts.dead)
+        numbers = (f"{count:,}" for count in states)
+        since = f"{counts.due_since:%Y-%m-%d %H:%M}" if counts.due_since else ""
         table.add_row(str(target.number), target.name, target.state.value, *numbers, since, why)
     intake = ledger.intake
     out.print(

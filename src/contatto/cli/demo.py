@@ -30,7 +30,6 @@ from contatto.simulator.demo import (
     PLATFORM_PATH,
     DemoFolder,
     FolderInUse,
-    FolderState,
     LinkedCrm,
     routes,
     write_private,
@@ -77,10 +76,11 @@ def demo_command(
     home = DemoFolder(chosen.data_dir if "data_dir" in chosen.model_fields_set else DATA_DIR)
     try:
         with home.locked(), _listening(chosen.port if port is None else port) as listener:
-            state, world = home.read_state()
-            if state is FolderState.SEEDING:
+            world = home.load_world()
+            is_unfinished = world is None and home.notes.exists()
+            if is_unfinished:
                 _out.print("The world in this folder was not finished, so it is made anew.")
-            if fresh or state is FolderState.SEEDING:
+            if fresh or is_unfinished:
                 home.clear()
                 world = None
             own_port = listener.getsockname()[1]
@@ -99,7 +99,7 @@ def demo_command(
             # A new world starts with its history; one that goes on, at the last midnight.
             starts_at = datetime.now(ZoneInfo(TIMEZONE)).replace(hour=0, minute=0, second=0, microsecond=0)
             if world is None:
-                home.write_state(FolderState.SEEDING, None)
+                home.save_world(None)
                 starts_at -= timedelta(days=days)
             else:
                 seed = random.randrange(2**32)  # noqa: S311  # it makes up people
@@ -109,7 +109,7 @@ def demo_command(
                 set_up_logs(settings.log_level, settings.log_format, log)
                 if world is None:
                     world, plan.people = _make_world(settings, seed, plan)
-                    home.write_state(FolderState.READY, world)
+                    home.save_world(world)
                 context = open_context(install(settings))
                 with closing(context.db):
                     bring_up_to_date(context.db)

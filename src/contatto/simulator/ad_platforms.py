@@ -37,10 +37,11 @@ TOKEN = "platform-token"  # noqa: S105 - of a platform in memory
 FORGETS = timedelta(hours=48)
 OLDEST = timedelta(days=7)
 LOST, RESET = "taken, and the answer lost", "lost on the way"
-MESSAGING = (
-    "AddToCart CartAbandoned InitiateCheckout LeadSubmitted OrderCanceled OrderCreated OrderDelivered",
-    "OrderReturned OrderShipped Purchase QualifiedLead RatingProvided ReviewProvided ViewContent",
-)
+MESSAGING: Final = frozenset({
+    "AddToCart", "CartAbandoned", "InitiateCheckout", "LeadSubmitted", "OrderCanceled", "OrderCreated",
+    "OrderDelivered", "OrderReturned", "OrderShipped", "Purchase", "QualifiedLead", "RatingProvided",
+    "ReviewProvided", "ViewContent",
+})  # fmt: skip
 
 
 def json_answer(body: Any, status: int = 200, **headers: str) -> HttpAnswer:
@@ -184,10 +185,7 @@ class MetaFake(AdPlatformFake):
         for name in ("em", "ph", "external_id"):
             if not all(HEX.fullmatch(text) for text in user.get(name, [])):
                 return f"{name} is not hashed"
-        if (
-            event["action_source"] != "business_messaging"
-            or event["event_name"] not in " ".join(MESSAGING).split()
-        ):
+        if event["action_source"] != "business_messaging" or event["event_name"] not in MESSAGING:
             return "Messaging Event Invalid Event Type"
         needed = {
             "whatsapp": ("ctwa_clid",),

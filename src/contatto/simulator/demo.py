@@ -6,8 +6,6 @@ import random
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,23 +39,8 @@ _DATABASE: Final = "contatto.sqlite3"
 _DEMO_FILES: Final = (_DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-shm", KEY_FILE, CRM, NOTES, LOG)
 
 
-class FolderState(StrEnum):
-    """State of a demo's folder."""
-
-    EMPTY = "empty"
-    SEEDING = "seeding"
-    """A world without its whole history."""
-    READY = "ready"
-
-
 class FolderInUse(Exception):
     """A folder with another installation, or with a demo that runs."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Notes:
-    state: FolderState
-    world: DemoWorld | None
 
 
 class DemoFolder:
@@ -65,14 +48,7 @@ class DemoFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-
-    @property
-    def log(self) -> Path:
-        return self.folder / LOG
-
-    @property
-    def crm(self) -> Path:
-        return self.folder / CRM
+        self.notes, self.log, self.crm = folder / NOTES, folder / LOG, folder / CRM
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -93,32 +69,22 @@ class DemoFolder:
         finally:
             connection.close()
 
-    def read_state(self) -> tuple[FolderState, DemoWorld | None]:
-        """Return the state of the folder, and the world in it.
+    def load_world(self) -> DemoWorld | None:
+        """Return the world in the folder, or None; notes without one are of a world that is not finished.
 
         Raises:
-            FolderInUse: a database that no demo made, or notes that cannot be read.
+            FolderInUse: a database that no demo made.
         """
-        path = self.folder / NOTES
-        if not path.exists():
-            if (self.folder / _DATABASE).exists():
-                raise FolderInUse(
-                    f"{self.folder} holds an installation that is no demo; choose another folder."
-                )
-            return FolderState.EMPTY, None
-        try:
-            notes = msgspec.json.decode(path.read_bytes(), type=_Notes)
-        except msgspec.MsgspecError:
-            return (
-                FolderState.SEEDING,
-                None,
-            )  # of another release, or cut off: it can be built anew, not gone on with
-        if notes.world is None or notes.state is not FolderState.READY:
-            return FolderState.SEEDING, None
-        return FolderState.READY, notes.world
+        if self.notes.exists():
+            with suppress(msgspec.MsgspecError):  # of another release, or cut off: it is made anew
+                return msgspec.json.decode(self.notes.read_bytes(), type=DemoWorld | None)
+        elif (self.folder / _DATABASE).exists():
+            raise FolderInUse(f"{self.folder} holds an installation that is no demo; choose another folder.")
+        return None
 
-    def write_state(self, state: FolderState, world: DemoWorld | None) -> None:
-        write_private(self.folder / NOTES, _Notes(state, world))
+    def save_world(self, world: DemoWorld | None) -> None:
+        """Note the world, or that one is being made."""
+        write_private(self.notes, world)
 
     def clear(self) -> None:
         """Remove the demo's files; the notes go last, so that an interrupted removal is finished."""
