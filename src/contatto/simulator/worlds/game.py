@@ -699,7 +699,6 @@ class Game:
         self._happen("lead", ts, viewer, owner, source="form" if form else "chat")
         self.leads_of.setdefault(self._group[pending.ad], []).append(viewer)
         if genuine:
-            self.past.leads[viewer] += 1
             self.past.is_lead[viewer, owner] |= nature.once
         if nature.qualities:
             luck = float(pending.draws[WAIT]) * 311 % 1

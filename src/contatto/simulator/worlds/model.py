@@ -170,14 +170,13 @@ class Past:
     is_lead: Flags
     chats: Floats
     spams: Floats
-    leads: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
 
     @classmethod
     def empty(cls, world: "World") -> "Past":
         viewers = len(world.viewer_ids)
-        nothing = [np.zeros(viewers, np.float32) for _ in range(3)]
+        chats, spams = np.zeros((2, viewers), np.float32)
         views = np.zeros((viewers, len(world.ads)), np.float32)
-        return cls(views, np.zeros((viewers, len(world.advertisers)), np.bool_), *nothing)
+        return cls(views, np.zeros((viewers, len(world.advertisers)), np.bool_), chats, spams)
 
     def sleep(self, nature: Nature) -> None:
         """Forget some views, as in a night."""

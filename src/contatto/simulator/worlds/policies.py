@@ -264,7 +264,7 @@ class Auction:
         chats = (draws[:, CLICK] < truth["click"]) & (draws[:, TALK] < truth["talk"])
         spams = chats & (draws[:, SPAM] < truth["spam"])
         leads = chats & ~spams & (draws[:, LEAD] < truth["lead"])
-        for counted, happened in ((past.chats, chats), (past.spams, spams), (past.leads, leads)):
+        for counted, happened in ((past.chats, chats), (past.spams, spams)):
             np.add.at(counted, viewer[happened], 1)
         if self.world.nature.once:
             past.is_lead[viewer[leads], self.outcomes.owner[ad[leads]]] = True
