@@ -182,7 +182,7 @@ def _serve_world(
     ready_file: Path | None,
     plan: LivePlan | None,
 ) -> None:
-    """Serve until a signal or an error; with a plan, visitors come."""
+    """Serve until a signal or an error: link the CRM, print a summary, and play the visitors of a plan."""
     app, crm = create_app(context), LinkedCrm(home.crm)
     app.router.routes.extend((*routes, crm.route))
     serving = Serving(context, app, proxy_headers=False, timeout_graceful_shutdown=2)
@@ -192,7 +192,27 @@ def _serve_world(
         await serving.until_started()
         try:
             await context.db.write(lambda tx: crm.link(tx, world.business_id, base_url, hosts))
-            _print_summary(world, base_url, home.log)
+            places = Table.grid(padding=(0, 3, 0, 2))
+            for name, path in (
+                ("Home", "/home"),
+                ("Inbox", "/inbox"),
+                ("Leads Center", "/leads"),
+                ("Report", "/reports"),
+                ("Ads Manager", "/ads"),
+                ("CRM", "/settings/integrations"),
+            ):
+                places.add_row(name, f"{base_url}{path}")
+            people = Table.grid(padding=(0, 3, 0, 2))
+            for login in world.logins:
+                people.add_row(login.role, login.email, f"[bold]{login.password}[/bold]")
+            _out.print(f"\n[bold]{world.business_name}[/bold] is open at [bold]{base_url}[/bold]\n")
+            _out.print(places)
+            _out.print("\nLog in as one of these")
+            _out.print(people)
+            _out.print(f"\nadvertiser_id {world.advertiser_id}, log in {home.log}")
+            _out.print(f'\nTry this: open the chat of an ad, write "{TRY_THIS}", and watch the Leads Center.')
+            _out.print(f"{base_url}{world.chat_path}", soft_wrap=True)
+            _out.print("\nCtrl+C ends it. The next start goes on with this world; --fresh makes a new one.")
             if ready_file:
                 write_private(ready_file, ready_values(world, base_url))
             if plan is not None:
@@ -207,30 +227,6 @@ def _serve_world(
             crm.save()
 
     serving.run(play(), [listener])
-
-
-def _print_summary(world: DemoWorld, base_url: str, log: Path) -> None:
-    places = Table.grid(padding=(0, 3, 0, 2))
-    for name, path in (
-        ("Home", "/home"),
-        ("Inbox", "/inbox"),
-        ("Leads Center", "/leads"),
-        ("Report", "/reports"),
-        ("Ads Manager", "/ads"),
-        ("CRM", "/settings/integrations"),
-    ):
-        places.add_row(name, f"{base_url}{path}")
-    people = Table.grid(padding=(0, 3, 0, 2))
-    for login in world.logins:
-        people.add_row(login.role, login.email, f"[bold]{login.password}[/bold]")
-    _out.print(f"\n[bold]{world.business_name}[/bold] is open at [bold]{base_url}[/bold]\n")
-    _out.print(places)
-    _out.print("\nLog in as one of these")
-    _out.print(people)
-    _out.print(f"\nadvertiser_id {world.advertiser_id}, log in {log}")
-    _out.print(f'\nTry this: open the chat of an ad, write "{TRY_THIS}", and watch the Leads Center.')
-    _out.print(f"{base_url}{world.chat_path}", soft_wrap=True)
-    _out.print("\nCtrl+C ends it. The next start goes on with this world; --fresh makes a new one.")
 
 
 def ready_values(world: DemoWorld, base_url: str) -> dict[str, Any]:

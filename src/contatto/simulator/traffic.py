@@ -46,13 +46,13 @@ type OpenBrowser = Callable[[], httpx2.AsyncClient]
 
 @asynccontextmanager
 async def connect(address: str) -> AsyncIterator[OpenBrowser]:
-    """Yield how to open browsers on a server; they share its connections, and nobody closes them."""
+    """Yield how to open browsers on a server; they share connections that close with this context."""
     limits = httpx2.Limits(
         max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=_KEPT_S
     )
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     async with httpx2.AsyncHTTPTransport(verify=tls, trust_env=False, limits=limits) as connections:
-        # The usual user agent is that of a program, whose views and taps do not count.
+        # Views and taps count from no user agent, but not from the usual one of a program.
         yield partial(
             httpx2.AsyncClient,
             base_url=address,

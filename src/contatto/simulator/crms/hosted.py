@@ -150,18 +150,18 @@ class HubSpotFake(Vendor):
 
     def _fits(self, record: StoredRecord, group: dict[str, Any]) -> bool:
         values = self._shown(record)["properties"]
-        return all(_passes_hubspot_filter(values, condition) for condition in group["filters"])
 
+        def passes(condition: dict[str, Any]) -> bool:
+            value = str(values.get(condition["propertyName"]) or "")
+            if condition["operator"] == "GTE":
+                return datetime.fromisoformat(value) >= datetime.fromisoformat(condition["value"])
+            if condition["operator"] == "GT":
+                return int(value) > int(condition["value"])
+            if condition["operator"] == "NOT_IN":
+                return value not in condition["values"]
+            return bool(value) and value.casefold() == condition.get("value", value).casefold()
 
-def _passes_hubspot_filter(values: dict[str, Any], condition: dict[str, Any]) -> bool:
-    value = str(values.get(condition["propertyName"]) or "")
-    if condition["operator"] == "GTE":
-        return datetime.fromisoformat(value) >= datetime.fromisoformat(condition["value"])
-    if condition["operator"] == "GT":
-        return int(value) > int(condition["value"])
-    if condition["operator"] == "NOT_IN":
-        return value not in condition["values"]
-    return bool(value) and value.casefold() == condition.get("value", value).casefold()
+        return all(map(passes, group["filters"]))
 
 
 def _hubspot_property(one: CrmField) -> dict[str, Any]:
@@ -336,16 +336,16 @@ class SalesforceFake(Vendor):
 
 def _matches_soql(row: dict[str, Any], where: str) -> bool:
     """Return whether a row passes: tests with AND between them, and in brackets with OR."""
+
+    def passes(test: str) -> bool:
+        match = _SOQL_TEST.match(test)
+        if match is None or match["name"] not in row:
+            raise WrongValue("field", match["name"] if match else test)
+        return _compare(row[match["name"]], match["sign"], match["value"])
+
     parts = [part for part in where.split(" AND ") if part]
     options = [part.strip("()").split(" OR ") if part.startswith("(") else [part] for part in parts]
-    return all(any(_passes_soql_test(row, test) for test in tests) for tests in options)
-
-
-def _passes_soql_test(row: dict[str, Any], test: str) -> bool:
-    match = _SOQL_TEST.match(test)
-    if match is None or match["name"] not in row:
-        raise WrongValue("field", match["name"] if match else test)
-    return _compare(row[match["name"]], match["sign"], match["value"])
+    return all(any(passes(test) for test in tests) for tests in options)
 
 
 def _compare(has: Any, sign: str, literal: str) -> bool:

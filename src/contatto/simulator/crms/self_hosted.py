@@ -135,10 +135,15 @@ class OdooFake(Vendor):
         return [row for row in rows if row["res_id"] in conditions["res_id"]]
 
     def _search(self, domain: list[Any], words: dict[str, Any]) -> list[dict[str, Any]]:
+        def passes(row: dict[str, Any], name: str, sign: str, value: Any) -> bool:
+            if sign == "not in":
+                return row[name] not in value
+            return bool(row[name] >= value) if sign == ">=" else bool(row[name] == value)
+
         rows = [self._row(record) for record in self.crm.live()]
         tests = [record for record in domain if isinstance(record, list)]
         fits = any if "|" in domain else all
-        matches = [row for row in rows if fits(_passes_odoo_clause(row, *test) for test in tests)]
+        matches = [row for row in rows if fits(passes(row, *test) for test in tests)]
         if words.get("order", "").startswith("write_date"):
             matches.sort(key=lambda row: (row["write_date"], row["id"]))
         names = {"id", *words.get("fields", ())}
@@ -154,13 +159,6 @@ class OdooFake(Vendor):
             "expected_revenue": float(record.values.get(ODOO_REVENUE, "0")),
             "company_currency": [1, "EUR"], "active": True, "write_uid": [ODOO_UID, "Sam"],
         }  # fmt: skip
-
-
-def _passes_odoo_clause(row: dict[str, Any], name: str, sign: str, value: Any) -> bool:
-    has = row[name]
-    if sign == "not in":
-        return has not in value
-    return bool(has >= value) if sign == ">=" else bool(has == value)
 
 
 TRYTON_DATABASE, TRYTON_USER, TRYTON_PASSWORD = "crm", "sync", "tryton-password"

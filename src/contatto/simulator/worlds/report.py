@@ -142,8 +142,9 @@ def draw_page(comparison: RunResults, world: str, description: str, table: Seque
     leads, costs, calibrations = list[PlotLine](), list[PlotLine](), list[PlotLine]()
     for player, row in figures.items():
         # One look per arm, and two for the goals of programs.
-        arms, name = list(NAMES), player_label(player)
+        arms: list[str] = [*NAMES]
         look = arms.index(player) if player in arms else len(arms) + player.endswith(Player.CONVERSATION)
+        name = player_label(player)
         days = zip(row.spend_by_day, row.leads_by_day, strict=True)
         cost_by_day = [spend / lead_count if lead_count else 0.0 for spend, lead_count in days]
         leads.append(PlotLine(name, look, list(accumulate(row.leads_by_day))))
