@@ -12,12 +12,11 @@ from contatto.ad_platforms.model import (
     AdDay,
     AdPlatform,
     NodeLevel,
-    NodePage,
     OutsideNode,
     OutsideStatus,
     Part,
     PullAccess,
-    SpendPage,
+    RowPage,
     Walk,
 )
 from contatto.ad_platforms.rules import follow_cursor
@@ -88,15 +87,15 @@ def test_no_wrong_value_anywhere_in_an_answer_breaks_a_connector(platform: AdPla
         for wrong in spoiled(whole):
             text = json.dumps(wrong).encode("utf-8", "surrogatepass")
             found = CONNECTORS[platform].read(ACCESS, place, HttpAnswer(200, {}, text))
-            assert isinstance(found, NotNow | Failed | AccountFacts | NodePage | SpendPage)
-            if isinstance(found, SpendPage):
+            assert isinstance(found, NotNow | Failed | AccountFacts | RowPage)
+            if isinstance(found, RowPage):
                 assert all(0 < day.ad_number < 1 << 63 and len(day.day) == 10 for day in found.days)
 
 
 def test_a_row_that_cannot_be_read_is_counted_and_takes_no_other_with_it() -> None:
     good = {"ad_id": "3", "date_start": "2026-01-02", "spend": "1.5", "impressions": "7", "clicks": "2"}
     found = META.read(ACCESS, Walk(Part.SPEND), said({"data": [good, good | {"spend": "a lot"}]}))
-    assert found == SpendPage((AdDay(3, "2026-01-02", 1_500_000, 7, 2),), "", 1)
+    assert found == RowPage((), (AdDay(3, "2026-01-02", 1_500_000, 7, 2),), "", 1)
 
 
 def test_meta_is_asked_for_figures_by_ad_and_day() -> None:
@@ -120,7 +119,7 @@ def test_meta_ad_sets_come_with_their_goal_and_the_next_cursor() -> None:
         "paging": {"cursors": {"after": "next-1"}, "next": "https://graph.facebook.com/next"},
     }  # fmt: skip
     found = META.read(ACCESS, Walk(Part.AD_GROUPS), said(body))
-    assert isinstance(found, NodePage)
+    assert isinstance(found, RowPage)
     assert found.cursor == "next-1"
     assert found.nodes == (
         OutsideNode(NodeLevel.AD_GROUP, 11, 5, "Chats", OutsideStatus.PAUSED, "CONVERSATIONS"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contatto.ads import store
-from contatto.ads.actions.campaigns import NewAd, change_status, create_ad, create_ad_group, reject_ad
+from contatto.ads.actions.campaigns import NewAd, audit_ad, change_status, create_ad, create_ad_group
 from contatto.ads.actions.edits import copy_node
 from contatto.ads.model import Ad, AdGroup, Audit, Campaign, NodeFilter, NodeKind, NodeStatus, Page, Place
 from contatto.capture.actions import turn_off_capture
@@ -91,7 +91,7 @@ def test_an_ad_group_and_an_ad_are_copied_beside_the_original(
 
 
 def test_a_copy_cannot_escape_the_review(database: Database, world: World, chain: Chain) -> None:
-    database.write_now(lambda tx: reject_ad(tx, chain.ad.number, "Shouting"))
+    database.write_now(lambda tx: audit_ad(tx, chain.ad.number, Audit.REJECTED, "Shouting"))
     ad = copied(database, world, (NodeKind.AD, chain.ad.number))
     assert isinstance(ad, Ad)
     assert (ad.audit, ad.audit_reason) == (Audit.REJECTED, "Shouting")

@@ -9,9 +9,8 @@ import pytest
 
 from contatto.accounts.model import Role
 from contatto.ads import store
-from contatto.ads.actions.campaigns import AdGroupChanges, update_ad_group
-from contatto.ads.actions.edits import load_node_account
-from contatto.ads.model import Ad, Audit, NodeKind
+from contatto.ads.actions.campaigns import AdGroupChanges, load_ad_account, update_ad_group
+from contatto.ads.model import Ad, AdGroup, Audit
 from contatto.kit.db.tx import Tx
 from tests.ads.test_pages import add_audience, post
 from tests.ads.world import add_chain, add_world
@@ -61,7 +60,9 @@ def test_a_form_that_is_sent_as_it_was_opened_changes_nothing_but_the_time(house
     regulars = add_audience(house, house.business_id, "Regulars")
 
     def target(tx: Tx) -> None:
-        account = load_node_account(tx, house.business_id, (NodeKind.AD_GROUP, int(ids["adgroup_id"])))
+        group = store.find_node(tx, AdGroup, house.business_id, number=int(ids["adgroup_id"]))
+        assert group is not None
+        account = load_ad_account(tx, house.business_id, group.ad_account_id)
         parts = {"languages": ("en",), "audience_ids": (regulars,)}
         update_ad_group(tx, account, int(ids["adgroup_id"]), AdGroupChanges(targeting=parts))
 

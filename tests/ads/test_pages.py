@@ -10,8 +10,8 @@ import pytest
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
 from contatto.ads import store
-from contatto.ads.actions.campaigns import reject_ad
-from contatto.ads.model import Ad, NodeFilter, NodeStatus
+from contatto.ads.actions.campaigns import audit_ad
+from contatto.ads.model import Ad, Audit, NodeFilter, NodeStatus
 from contatto.ads.store import list_live_ads
 from contatto.audiences.actions import NewAudience, create_audience
 from contatto.capture.actions import turn_off_capture, turn_on_capture
@@ -308,7 +308,7 @@ def test_the_tree_says_what_keeps_ads_from_being_shown(house: House) -> None:
     assert "Delivering" in house.client.get("/ads").text
     house.context.db.write_now(lambda tx: turn_off_capture(tx, house.business_id, house.webchat_id))
     assert "Lead capture is off" in house.client.get("/ads").text
-    house.context.db.write_now(lambda tx: reject_ad(tx, int(ids["ad_id"]), "Say the price."))
+    house.context.db.write_now(lambda tx: audit_ad(tx, int(ids["ad_id"]), Audit.REJECTED, "Say the price."))
     house.context.db.write_now(lambda tx: turn_on_capture(tx, house.business_id, house.webchat_id, None))
     assert "Rejected" in house.client.get("/ads").text
     assert post(house, f"/ads/campaigns/{ids['campaign_id']}/status", status="paused").status_code == 303

@@ -15,8 +15,6 @@ from contatto.ads.model import (
     Money,
     NextStep,
     NodeStatus,
-    Schedule,
-    ScheduleType,
     ViewWindow,
 )
 from contatto.ads.rules.settings import (
@@ -205,10 +203,10 @@ def test_conversation_takes_no_other_event_than_message() -> None:
 
 def test_windows_are_given_both_or_neither() -> None:
     usual = windows_of(None, None)
-    assert (usual.click, usual.view) == (ClickWindow.SEVEN_DAYS, ViewWindow.ONE_DAY)
-    own = windows_of(ClickWindow.TWENTY_EIGHT_DAYS, ViewWindow.OFF)
-    assert window_seconds(own.click) == 28 * 86_400
-    assert window_seconds(own.view) is None
+    assert usual == (ClickWindow.SEVEN_DAYS, ViewWindow.ONE_DAY)
+    click, view = windows_of(ClickWindow.TWENTY_EIGHT_DAYS, ViewWindow.OFF)
+    assert window_seconds(click) == 28 * 86_400
+    assert window_seconds(view) is None
     with pytest.raises(Refused, match=r"view_attribution_window: .* sent together"):
         windows_of(ClickWindow.ONE_DAY, None)
     with pytest.raises(Refused, match=r"click_attribution_window: .* sent together"):
@@ -235,11 +233,11 @@ def test_a_bid_needs_its_type_and_stays_within_the_budget() -> None:
 
 
 def test_a_schedule_ends_after_its_start_and_after_now() -> None:
-    fine = Schedule(ScheduleType.START_END, NOW, NOW + timedelta(days=1))
+    fine = (NOW, NOW + timedelta(days=1))
     assert check_schedule(fine, NOW) == fine
     for start, end in [(NOW, NOW), (NOW - timedelta(days=2), NOW - timedelta(days=1))]:
         with pytest.raises(Refused, match="schedule_end_time"):
-            check_schedule(Schedule(ScheduleType.START_END, start, end), NOW)
+            check_schedule((start, end), NOW)
 
 
 def test_a_day_begins_at_midnight_of_the_zone() -> None:

@@ -7,11 +7,10 @@ from contatto.ads.actions.campaigns import (
     AdChanges,
     AdGroupChanges,
     NewAd,
-    approve_ad,
+    audit_ad,
     change_status,
     create_ad,
     create_ad_group,
-    reject_ad,
     update_ad,
     update_ad_group,
 )
@@ -82,12 +81,12 @@ def test_an_ad_in_review_is_not_live_until_the_operator_approves_it(database: Da
     world, ad = database.write_now(work)
     assert live() == []
     assert [each.id for each in database.read_now(store.list_ads_in_review)] == [ad.id]
-    database.write_now(lambda tx: approve_ad(tx, ad.number))
+    database.write_now(lambda tx: audit_ad(tx, ad.number, Audit.PASS))
     assert live() == [ad.id]
     changed = AdChanges(headline="Other")
     database.write_now(lambda tx: update_ad(tx, world.ad_account, ad.number, changed, needs_review=True))
     assert live() == []
-    rejected = database.write_now(lambda tx: reject_ad(tx, ad.number, " Say the price. "))
+    rejected = database.write_now(lambda tx: audit_ad(tx, ad.number, Audit.REJECTED, " Say the price. "))
     assert (rejected.audit, rejected.audit_reason, live()) == (Audit.REJECTED, "Say the price.", [])
     with pytest.raises(Refused, match="reason"):
-        database.write_now(lambda tx: reject_ad(tx, ad.number, " "))
+        database.write_now(lambda tx: audit_ad(tx, ad.number, Audit.REJECTED, " "))

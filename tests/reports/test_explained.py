@@ -40,7 +40,7 @@ def test_each_touch_is_told_why_it_did_not_win() -> None:
         touch(6, TouchKind.CLICK, 100.1),
         touch(7, TouchKind.VIEW, 97.5, 28),
     ]
-    verdicts = {judged.touch.touch_id: judged.verdict for judged in judge_touches(touches, LEAD)}
+    verdicts = {one.touch_id: verdict for one, verdict in judge_touches(touches, LEAD)}
     assert verdicts == {
         1: TouchVerdict.EXPIRED,
         2: TouchVerdict.EARLIER,
@@ -51,7 +51,7 @@ def test_each_touch_is_told_why_it_did_not_win() -> None:
         7: TouchVerdict.EARLIER,
     }
     latest = {
-        one.touch.touch_id: one.verdict for one in judge_touches(touches, LEAD, AttributionPolicy.LAST_TOUCH)
+        one.touch_id: verdict for one, verdict in judge_touches(touches, LEAD, AttributionPolicy.LAST_TOUCH)
     }
     assert latest[4] is TouchVerdict.WON
 
@@ -61,7 +61,7 @@ def test_the_winner_is_that_of_the_rule_and_there_is_one_at_most(
     touches: list[Touch], policy: AttributionPolicy
 ) -> None:
     judged = judge_touches(touches, LEAD, policy)
-    won = [one.touch for one in judged if one.verdict is TouchVerdict.WON]
+    won = [one for one, verdict in judged if verdict is TouchVerdict.WON]
     winner = last_touch(touches, LEAD, policy)
     assert won == ([winner] if winner else [])
-    assert {one.touch.touch_id for one in judged} == {one.touch_id for one in touches}
+    assert {one.touch_id for one, _ in judged} == {one.touch_id for one in touches}

@@ -21,17 +21,17 @@ from contatto.reports.rules.queries import (
     OverviewQuery,
     Period,
     RowState,
-    TreePeriod,
     build_branches,
     days_of,
     filter_branches,
     list_tree_rows,
+    period_days,
     previous_days,
     read_ads_tree_query,
     read_overview_query,
     sort_branches,
+    span_of,
     sum_branches,
-    tree_span,
 )
 
 TODAY = date(2026, 3, 1)
@@ -127,7 +127,7 @@ def names(branches: tuple[Branch, ...] | list[Branch]) -> list[str]:
 def test_an_address_is_read_and_written_alike() -> None:
     query = AdsTreeQuery(
         advertiser=7, text="x & y", states=(RowState.SHOWING, RowState.PROBLEM), goals=(Goal.LEAD,),
-        days=TreePeriod.LAST_28, sort="-spend", columns=("status", "spend"), tree=Fold.SHUT,
+        days=Period.LAST_28, sort="-spend", columns=("status", "spend"), tree=Fold.SHUT,
         folds={5: True, 6: False},
     )  # fmt: skip
     assert read_ads_tree_query(query.pairs()) == query
@@ -172,14 +172,14 @@ def test_a_row_is_asked_for_by_its_number_by_all_rows_and_by_looking_for_somethi
 @pytest.mark.parametrize(
     ("days", "first", "last"),
     [
-        (TreePeriod.TODAY, "2026-03-01", "2026-03-01"),
-        (TreePeriod.YESTERDAY, "2026-02-28", "2026-02-28"),
-        (TreePeriod.LAST_7, "2026-02-23", "2026-03-01"),
-        (TreePeriod.LAST_28, "2026-02-02", "2026-03-01"),
+        (Period.TODAY, "2026-03-01", "2026-03-01"),
+        (Period.YESTERDAY, "2026-02-28", "2026-02-28"),
+        (Period.LAST_7, "2026-02-23", "2026-03-01"),
+        (Period.LAST_28, "2026-02-02", "2026-03-01"),
     ],
 )
-def test_days_are_whole_ones_that_end_today(days: TreePeriod, first: str, last: str) -> None:
-    assert tree_span(days, date(2026, 3, 1)) == DayRange(first, last)
+def test_days_are_whole_ones_that_end_today(days: Period, first: str, last: str) -> None:
+    assert span_of(*period_days(days, date(2026, 3, 1))) == DayRange(first, last)
 
 
 def test_each_level_is_ordered_and_what_has_no_value_comes_last_either_way() -> None:

@@ -1,6 +1,7 @@
 """Metrics, rows, texts and filters, without any database."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from contatto.kit.errors import Refused
 from contatto.measurement.model import Goal
 from contatto.reports.model import COUNTED, METRICS, Counts, DayRange, Fact, Figures, Level, Subject, TimeStep
 from contatto.reports.rules.figures import (
-    Condition,
+    Filter,
     amount_text,
     build_report,
     filter_rows,
@@ -192,41 +193,45 @@ def test_a_span_holds_both_its_ends() -> None:
     assert [span.holds(day) for day in days] == [False, True, True, False]
 
 
+def condition(name: str, kind: Any, values: tuple[str, ...]) -> Filter:
+    return Filter(field_name=name, filter_type=kind, filter_value=list(values))
+
+
 @pytest.mark.parametrize(
-    ("condition", "keys"),
+    ("sent", "keys"),
     [
-        (Condition("leads", "GREATER_THAN", ("1",)), ["2", "3"]),
-        (Condition("leads", "GREATER_EQUAL", ("1",)), ["1", "2", "3"]),
-        (Condition("leads", "LOWER_THAN", ("2",)), ["1"]),
-        (Condition("leads", "LOWER_EQUAL", ("2",)), ["1", "2"]),
-        (Condition("leads", "BETWEEN", ("2", "3")), ["2", "3"]),
-        (Condition("leads", "IN", ("1", "3")), ["1", "3"]),
-        (Condition("spend", "GREATER_EQUAL", ("0.000002",)), ["2", "3"]),
-        (Condition("adgroup_name", "MATCH", ("OUP 2",)), ["2"]),
-        (Condition("adgroup_name", "IN", ("group 3", "nothing")), ["3"]),
-        (Condition("campaign_name", "MATCH", ("else",)), []),
+        (condition("leads", "GREATER_THAN", ("1",)), ["2", "3"]),
+        (condition("leads", "GREATER_EQUAL", ("1",)), ["1", "2", "3"]),
+        (condition("leads", "LOWER_THAN", ("2",)), ["1"]),
+        (condition("leads", "LOWER_EQUAL", ("2",)), ["1", "2"]),
+        (condition("leads", "BETWEEN", ("2", "3")), ["2", "3"]),
+        (condition("leads", "IN", ("1", "3")), ["1", "3"]),
+        (condition("spend", "GREATER_EQUAL", ("0.000002",)), ["2", "3"]),
+        (condition("adgroup_name", "MATCH", ("OUP 2",)), ["2"]),
+        (condition("adgroup_name", "IN", ("group 3", "nothing")), ["3"]),
+        (condition("campaign_name", "MATCH", ("else",)), []),
     ],
 )
-def test_a_filter_keeps_the_rows_that_meet_it(condition: Condition, keys: list[str]) -> None:
+def test_a_filter_keeps_the_rows_that_meet_it(sent: Filter, keys: list[str]) -> None:
     facts = [Fact(f"a{n}", "", Counts(spend_micros=n, leads=n)) for n in (1, 2, 3)]
     owners = {f"a{n}": str(n) for n in (1, 2, 3)}
     report = build_report([group(str(n)) for n in (1, 2, 3)], facts, owners, TimeStep.WHOLE)
-    assert [row.subject.key for row in filter_rows(report.rows, [condition])] == keys
+    assert [row.subject.key for row in filter_rows(report.rows, [sent])] == keys
 
 
 @pytest.mark.parametrize(
-    "condition",
+    "sent",
     [
-        Condition("colour", "IN", ("1",)),
-        Condition("leads", "MATCH", ("1",)),
-        Condition("leads", "IN", ("many",)),
-        Condition("leads", "IN", ()),
-        Condition("ad_name", "BETWEEN", ("a", "b")),
+        condition("colour", "IN", ("1",)),
+        condition("leads", "MATCH", ("1",)),
+        condition("leads", "IN", ("many",)),
+        condition("leads", "IN", ()),
+        condition("ad_name", "BETWEEN", ("a", "b")),
     ],
 )
-def test_a_filter_that_makes_no_sense_is_refused(condition: Condition) -> None:
+def test_a_filter_that_makes_no_sense_is_refused(sent: Filter) -> None:
     with pytest.raises(Refused, match="filtering"):
-        filter_rows([], [condition])
+        filter_rows([], [sent])
 
 
 def test_numbers_compare_in_the_units_of_the_api() -> None:

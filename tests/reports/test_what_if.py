@@ -28,7 +28,7 @@ from contatto.reports.rules.figures import (
     WhatIfWindows,
     compare_winners,
 )
-from contatto.reports.store import list_what_if_conversions
+from contatto.reports.store import list_rival_touches
 from tests import make
 
 DAY = 86_400_000_000
@@ -79,6 +79,11 @@ def supposed_by_the_rule(stored: Attribution, seen: list[Touch], supposed: WhatI
     return winner.ad_group_id if winner else None
 
 
+def winners_of(tx: Tx, business_id: str, supposed: WhatIfWindows) -> list[WhatIfConversion]:
+    rivals = list_rival_touches(tx, business_id, ACCOUNT, ALWAYS, supposed)
+    return [rival.apply_policy(supposed.policy) for rival in rivals]
+
+
 def test_under_any_windows_and_policy_the_winner_is_that_of_the_rule(database: Database) -> None:
     dice = random.Random(11)  # noqa: S311  # seeded
     owner = database.write_now(lambda tx: grow_world(tx, dice))
@@ -88,7 +93,7 @@ def test_under_any_windows_and_policy_the_winner_is_that_of_the_rule(database: D
         seen = tx.list(Touch, select(touches))
         winners: set[str | None] = set()
         for supposed in ALL:
-            found = list(list_what_if_conversions(tx, owner, ACCOUNT, ALWAYS, supposed))
+            found = winners_of(tx, owner, supposed)
             wanted = {one.conversion_id: supposed_by_the_rule(one, seen, supposed) for one in kept}
             assert {one.conversion_id: one.what_if for one in found} == wanted
             assert [one.ts for one in found] == sorted((one.ts for one in kept), reverse=True)
@@ -126,7 +131,7 @@ def test_more_conversions_than_any_page_could_hold_are_all_weighed(database: Dat
     for supposed, changed in ((WhatIfWindows(), 0), (WhatIfWindows(0, 0), 6_000)):
 
         def look(tx: Tx, supposed: WhatIfWindows = supposed) -> WhatIf:
-            return compare_winners(list_what_if_conversions(tx, owner, ACCOUNT, ALWAYS, supposed), 50)
+            return compare_winners(winners_of(tx, owner, supposed), 50)
 
         found = database.read_now(look)
         assert (found.count, found.changed_count, len(found.changed)) == (6_000, changed, min(changed, 50))
@@ -156,7 +161,4 @@ def test_a_conversion_of_a_neighbour_is_never_weighed(database: Database, policy
     dice = random.Random(3)  # noqa: S311  # seeded
     database.write_now(lambda tx: grow_world(tx, dice))
     supposed = WhatIfWindows(28, 7, policy)
-    assert (
-        database.read_now(lambda tx: list(list_what_if_conversions(tx, "nobody", ACCOUNT, ALWAYS, supposed)))
-        == []
-    )
+    assert database.read_now(lambda tx: winners_of(tx, "nobody", supposed)) == []

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from datetime import timedelta
 from functools import cached_property, lru_cache, partial
-from typing import Annotated, Any, Final
+from types import GenericAlias
+from typing import Annotated, Any, Final, get_type_hints
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 from fastapi import Depends
@@ -42,7 +43,14 @@ from contatto.audit import (
     seen_text,
 )
 from contatto.kit import errors
-from contatto.kit.api_types import Answer
+from contatto.kit.api_types import (
+    Answer,
+    Answered,
+    api_answer,
+    describe_query,
+    read_query,
+    request_id_of,
+)
 from contatto.kit.concurrency import take_slot
 from contatto.kit.db.database import RequestDatabase, act_for
 from contatto.kit.db.tx import ContactReads, Tx
@@ -110,6 +118,42 @@ class Routes:
         options |= {"methods": [method], "tags": [self.tag], "include_in_schema": bool(self.tag)}
         self.routes.append(DeclaredRoute(self.prefix + path, endpoint, access, audit, **options))
         return endpoint
+
+    def transact[W: Callable[..., Answer]](self, path: str, rule: Rule) -> Callable[[W], W]:
+        """Declare an endpoint of the API by a function that runs in a transaction and returns the answer.
+
+        The function takes the transaction, the caller, and a ``body`` (a POST that writes) or a ``query``
+        (a GET that reads), and may take the ``request``.
+        """
+
+        def declare(work: W) -> W:
+            hints = get_type_hints(work)
+
+            def bind(request: Request, caller: Caller, **sent: object) -> Callable[[Tx], Answer]:
+                if "request" in hints:
+                    sent["request"] = request
+                return lambda tx: work(tx, caller, **sent)
+
+            async def write(request: Request, caller: ApiCaller, body: Any) -> Response:
+                data = await context_of(request).db.write(bind(request, caller, body=body))
+                return api_answer(data, request_id_of(request))
+
+            async def read(request: Request, caller: ApiCaller) -> Response:
+                query = read_query(request, hints["query"])
+                data = await context_of(request).db.read(bind(request, caller, query=query))
+                return api_answer(data, request_id_of(request))
+
+            endpoint: Callable[..., Any] = write if "body" in hints else read
+            endpoint.__name__, endpoint.__doc__ = work.__name__, work.__doc__
+            endpoint.__annotations__["return"] = GenericAlias(Answered, (hints["return"],))
+            if "body" in hints:
+                endpoint.__annotations__["body"] = hints["body"]
+                self.add("POST", path, endpoint, rule)
+            else:
+                self.add("GET", path, endpoint, rule, openapi_extra=describe_query(hints["query"]))
+            return work
+
+        return declare
 
 
 def page_routes(prefix: str = "") -> Routes:

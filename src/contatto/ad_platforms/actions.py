@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import batched
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from itsdangerous import BadSignature
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from contatto.accounts.rules import check_timezone
 from contatto.ad_platforms import store
@@ -24,7 +25,6 @@ from contatto.ad_platforms.model import (
     AdDay,
     AdPlatform,
     NodeLevel,
-    NodePage,
     OutsideAccount,
     OutsideAdsMirrored,
     OutsideNode,
@@ -33,7 +33,6 @@ from contatto.ad_platforms.model import (
     PlatformConnector,
     PullAccess,
     PullState,
-    SpendPage,
     Walk,
 )
 from contatto.ad_platforms.rules import (
@@ -310,6 +309,8 @@ def keep_nodes(tx: Tx, account: OutsideAccount, nodes: Sequence[OutsideNode], ma
 
 def keep_spend(tx: Tx, account: OutsideAccount, days: Sequence[AdDay], mark: int) -> None:
     """Save costs of ads; an ad that the platform no longer lists gets its number as its name."""
+    if not days:
+        return
     store.save_days(tx, account, days, mark)
     named = {day.ad_number for day in days}
     known_numbers = {node.number for node in store.list_nodes(tx, account, NodeLevel.AD, named)}
@@ -407,10 +408,8 @@ def read_pull_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> St
     if following is None:
         return REPEATED
     following = replace(following, left_out=walk.left_out + page.left_out)
-    if isinstance(page, NodePage):
-        keep_nodes(tx, account, page.nodes, walk.mark)
-    elif isinstance(page, SpendPage):
-        keep_spend(tx, account, page.days, walk.mark)
+    keep_nodes(tx, account, page.nodes, walk.mark)
+    keep_spend(tx, account, page.days, walk.mark)
     return _ask_next(tx, account, following) if cursor else _go_on(tx, account, following)
 
 
@@ -457,20 +456,21 @@ _AT_ONCE: Final = 50
 """Ads or days that are written together."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewUpload:
-    """Account of an uploaded file: an existing one by its id here, or a new one of a platform.
+class NewUpload(BaseModel):
+    """A file as text, and its account: an existing one by its id here, or a new one of a platform.
 
     ``currency`` and ``timezone`` are those of a new account; the file may say the currency itself.
     """
 
-    text: str
-    account_id: str = ""
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    text: Annotated[str, Field(max_length=1_000_000)] = ""
+    outside_id: Annotated[str, Field(max_length=36)] = ""
     platform: AdPlatform = AdPlatform.TIKTOK
-    external_id: str = ""
-    name: str = ""
-    currency: str = ""
-    timezone: str = "UTC"
+    external_id: Annotated[str, Field(max_length=64)] = ""
+    name: Annotated[str, Field(max_length=200)] = ""
+    currency: Annotated[str, Field(max_length=3)] = ""
+    timezone: Annotated[str, StringConstraints(max_length=64, strip_whitespace=True)] = "UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -490,7 +490,7 @@ def foresee_upload(tx: Tx, business_id: str, upload: NewUpload) -> UploadPreview
     Raises:
         Refused: NOT_FOUND; INVALID, with the fault of the file or the account.
     """
-    account = load_outside_account(tx, business_id, upload.account_id) if upload.account_id else None
+    account = load_outside_account(tx, business_id, upload.outside_id) if upload.outside_id else None
     if account is None:
         check_timezone(upload.timezone)
     ads = store.list_nodes(tx, account, NodeLevel.AD) if account else []
@@ -556,8 +556,8 @@ def open_upload_account(
     Raises:
         Refused: NOT_FOUND; INVALID, when the account has another currency.
     """
-    if upload.account_id:
-        account = load_outside_account(tx, business_id, upload.account_id)
+    if upload.outside_id:
+        account = load_outside_account(tx, business_id, upload.outside_id)
     else:
         new = NewOutsideAccount(upload.platform, upload.external_id, name=upload.name)
         account = open_outside_account(tx, business_id, new, ())

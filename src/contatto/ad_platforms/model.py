@@ -160,25 +160,19 @@ class AccountFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class NodePage:
-    """A page of campaigns, ad groups or ads; the cursor of the next one is empty at the end.
+class RowPage:
+    """A page of campaigns, ad groups or ads, or of days; the cursor of the next one is empty at the end.
 
     ``left_out`` counts unreadable rows.
     """
 
-    nodes: tuple[OutsideNode, ...]
+    nodes: tuple[OutsideNode, ...] = ()
+    days: tuple[AdDay, ...] = ()
     cursor: str = ""
     left_out: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SpendPage:
-    days: tuple[AdDay, ...]
-    cursor: str = ""
-    left_out: int = 0
-
-
-type PullPage = AccountFacts | NodePage | SpendPage
+type PullPage = AccountFacts | RowPage
 type PullFailure = NotNow | Failed
 
 

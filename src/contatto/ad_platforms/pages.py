@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 from fastapi import Form, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
@@ -300,46 +300,20 @@ TEXT_LIMIT: Final = 900_000
 """Most characters of a file: a form carries it."""
 
 
-class UploadForm(BaseModel):
-    """A file as text, and its account."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    text: Annotated[str, Field(max_length=1_000_000)] = ""
-    outside_id: Annotated[str, Field(max_length=36)] = ""
-    platform: AdPlatform = AdPlatform.TIKTOK
-    external_id: Annotated[str, Field(max_length=64)] = ""
-    name: Annotated[str, Field(max_length=200)] = ""
-    currency: Annotated[str, Field(max_length=3)] = ""
-    timezone: Annotated[str, Field(max_length=64)] = "UTC"
-
-    @property
-    def upload(self) -> NewUpload:
-        return NewUpload(
-            self.text,
-            self.outside_id,
-            self.platform,
-            self.external_id.strip(),
-            self.name.strip(),
-            self.currency.strip().upper(),
-            self.timezone.strip(),
-        )
-
-
 @upload_router.get("", Permission.WRITE_ADS)
 async def show_upload(request: Request, caller: PageCaller) -> HTMLResponse:
     account_id = request.query_params.get("account", "")[:36]
-    return await _render_upload(request, caller, UploadForm(outside_id=account_id))
+    return await _render_upload(request, caller, NewUpload(outside_id=account_id))
 
 
 @upload_router.post("", Permission.WRITE_ADS)
 async def post_upload_preview(
-    request: Request, caller: FormCaller, sent: Annotated[UploadForm, Form()]
+    request: Request, caller: FormCaller, sent: Annotated[NewUpload, Form()]
 ) -> HTMLResponse:
     """Show what the file would do; nothing is changed."""
-    db, upload = context_of(request).db, sent.upload
+    db = context_of(request).db
     try:
-        preview = await db.read_long(lambda tx: foresee_upload(tx, caller.business_id, upload))
+        preview = await db.read_long(lambda tx: foresee_upload(tx, caller.business_id, sent))
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise
@@ -348,12 +322,12 @@ async def post_upload_preview(
 
 
 @upload_router.post("/start", Permission.WRITE_ADS)
-async def post_upload(request: Request, caller: FormCaller, sent: Annotated[UploadForm, Form()]) -> Response:
+async def post_upload(request: Request, caller: FormCaller, sent: Annotated[NewUpload, Form()]) -> Response:
     """Save the figures of a file, and show again its rejected rows."""
-    db, upload = context_of(request).db, sent.upload
+    db = context_of(request).db
     try:
-        preview = await db.read_long(lambda tx: foresee_upload(tx, caller.business_id, upload))
-        account = await db.write(lambda tx: open_upload_account(tx, caller.business_id, upload, preview))
+        preview = await db.read_long(lambda tx: foresee_upload(tx, caller.business_id, sent))
+        account = await db.write(lambda tx: open_upload_account(tx, caller.business_id, sent, preview))
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise
@@ -378,7 +352,7 @@ async def post_ad_file(request: Request, caller: FormCaller) -> Response:
 async def _render_upload(
     request: Request,
     caller: Caller,
-    sent: UploadForm,
+    sent: NewUpload,
     preview: UploadPreview | None = None,
     *,
     refused: Refused | None = None,

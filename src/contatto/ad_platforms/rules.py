@@ -20,11 +20,10 @@ from contatto.ad_platforms.model import (
     AdDay,
     AdPlatform,
     NodeLevel,
-    NodePage,
     OutsideAccount,
     OutsideNode,
     Part,
-    SpendPage,
+    RowPage,
     Walk,
 )
 from contatto.kit import errors
@@ -122,13 +121,13 @@ def page_of(
     rows: Sequence[dict[str, Any]],
     node_of: Callable[[NodeLevel, dict[str, Any]], OutsideNode | None],
     day_of: Callable[[dict[str, Any]], AdDay | None],
-) -> NodePage | SpendPage:
+) -> RowPage:
     """Return the rows of an answer as a page; unreadable ones are counted."""
     if walk.part is Part.SPEND:
         days = [day_of(row) for row in rows]
-        return SpendPage(tuple(day for day in days if day), cursor, days.count(None))
+        return RowPage((), tuple(day for day in days if day), cursor, days.count(None))
     nodes = [node_of(LEVEL_OF[walk.part], row) for row in rows]
-    return NodePage(tuple(node for node in nodes if node), cursor, nodes.count(None))
+    return RowPage(tuple(node for node in nodes if node), (), cursor, nodes.count(None))
 
 
 NAME_LIMIT: Final = 300

@@ -133,14 +133,6 @@ class FrequencyCap:
 
 
 @dataclass(frozen=True, slots=True)
-class Windows:
-    """For how long after a click or a view a conversion is credited to it; frozen with its ad group."""
-
-    click: ClickWindow
-    view: ViewWindow
-
-
-@dataclass(frozen=True, slots=True)
 class Money:
     """Budget and bid of an ad group, in micros of the ad account's currency; None where there is none."""
 
@@ -148,15 +140,6 @@ class Money:
     budget_micros: int | None
     bid_type: BidType
     bid_micros: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """Schedule of an ad group; without an end it serves until it is stopped."""
-
-    kind: ScheduleType
-    starts_at: datetime
-    ends_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +162,8 @@ class Campaign:
 class AdGroup:
     """Goal, places, money and windows of its ads; ``number`` is the API's ``adgroup_id``.
 
+    Without ``ends_at`` it serves until it is stopped. The windows say for how long after a click or a view a
+    conversion is credited to it.
     ``channel_account_id`` is the account that its ads speak for unless they name another one, ``page_id``
     the instant form of those that have none of their own; it may be empty.
     """
@@ -191,15 +176,12 @@ class AdGroup:
     channel_account_id: str
     name: str
     goal: Goal
-    promotion_type: str
     countries: tuple[str, ...]
-    billing_event: BillingEvent
     budget_mode: BudgetMode
     budget_micros: int | None
     bid_type: BidType
     bid_micros: int | None
     pacing: Pacing
-    schedule_type: ScheduleType
     starts_at: datetime
     ends_at: datetime | None
     click_window: ClickWindow

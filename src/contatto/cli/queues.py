@@ -10,8 +10,8 @@ from rich.table import Table
 from contatto.accounts import store as account_store
 from contatto.accounts.model import Business
 from contatto.ads import store as ad_store
-from contatto.ads.actions.campaigns import approve_ad, reject_ad
-from contatto.ads.model import Ad
+from contatto.ads.actions.campaigns import audit_ad
+from contatto.ads.model import Ad, Audit
 from contatto.capture import actions as capture_actions
 from contatto.capture import store as capture_store
 from contatto.capture.model import CaptureSwitch
@@ -51,7 +51,7 @@ def list_ads_command() -> None:
 @ad_review_commands.command("approve")
 def approve_ad_command(ad_id: AdId) -> None:
     """Approve an ad: it may be shown."""
-    _review_ad(lambda tx: approve_ad(tx, ad_id), "Approved")
+    _review_ad(lambda tx: audit_ad(tx, ad_id, Audit.PASS), "Approved")
 
 
 @ad_review_commands.command("reject")
@@ -59,7 +59,7 @@ def reject_ad_command(
     ad_id: AdId, reason: Annotated[str, typer.Option(prompt=True, help="What has to change.")]
 ) -> None:
     """Reject an ad: it is not shown, and the business sees the reason."""
-    _review_ad(lambda tx: reject_ad(tx, ad_id, reason), "Rejected")
+    _review_ad(lambda tx: audit_ad(tx, ad_id, Audit.REJECTED, reason), "Rejected")
 
 
 def _review_ad(work: Callable[[Tx], Ad], verb: str) -> None:

@@ -77,7 +77,7 @@ def check_installation(new: NewInstallation) -> None:
     faults.finish(lambda: checked_ad_account(account, new.country, new.currency, new.timezone, ()))
 
 
-def set_up_installation(tx: Tx, token: str, new: NewInstallation) -> Member:
+def set_up_installation(tx: Tx, token: str, new: NewInstallation, password_hash: str) -> Member:
     """Create the first business with its owner and an ad account, and return the owner; the link expires.
 
     Raises:
@@ -89,7 +89,7 @@ def set_up_installation(tx: Tx, token: str, new: NewInstallation) -> Member:
     name = new.business.strip()
     business = accounts.create_business(tx, name)
     owner = NewMember(new.email, new.display_name, Role.OWNER)
-    member = accounts.add_member(tx, business.id, owner, new.password_hash)
+    member = accounts.add_member(tx, business.id, owner, password_hash)
     account = NewAdAccount(name, new.country, new.currency, new.timezone)
     accounts.add_ad_account(tx, business.id, account)
     return member

@@ -1,10 +1,9 @@
 """Pages of the set-up, the first steps, and the help."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import Form, Query, Request
 from markupsafe import Markup
-from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts.actions import hash_password, open_session
@@ -27,43 +26,28 @@ from contatto.ui.requests import context_of, part_of
 router: Final = page_routes()
 
 
-class SetupForm(BaseModel):
-    """Form of the first business."""
-
-    business: Annotated[str, Field(max_length=200)] = ""
-    display_name: Annotated[str, Field(max_length=100)] = ""
-    email: Annotated[str, Field(max_length=320)] = ""
-    country: Annotated[str, Field(max_length=2)] = ""
-    currency: Annotated[str, Field(max_length=3)] = ""
-    timezone: Annotated[str, Field(max_length=64)] = ""
-    password: Annotated[str, Field(max_length=1000)] = ""
-
-    def with_hash(self, password_hash: str) -> NewInstallation:
-        return NewInstallation(**self.model_dump(exclude={"password"}), password_hash=password_hash)
-
-
 @router.get("/setup/{token}", Access(Credential.ADDRESS))
 async def show_setup(request: Request, token: str) -> HTMLResponse:
     await context_of(request).db.read(lambda tx: actions.check_setup_link(tx, token))
-    return _render_setup(request, SetupForm())
+    return _render_setup(request, NewInstallation())
 
 
 @router.post("/setup/{token}", Access(Credential.ADDRESS))
-async def post_setup(request: Request, token: str, form: Annotated[SetupForm, Form()]) -> Response:
+async def post_setup(request: Request, token: str, form: Annotated[NewInstallation, Form()]) -> Response:
     """Create the first business, and sign its owner in."""
     context, pool = context_of(request), part_of(request, HashPool)
     await check_csrf(request, context.pages.csrf_signer)
     await context.db.read(lambda tx: actions.check_setup_link(tx, token))
 
     def set_up(tx: Tx) -> str:
-        owner = actions.set_up_installation(tx, token, form.with_hash(hashed))
+        owner = actions.set_up_installation(tx, token, form, hashed)
         record_act(tx, request, owner, "POST /setup/{token}")
         browser = request.headers.get("user-agent", "")
         return open_session(tx, owner, context.settings.session_days, browser=browser)
 
     try:
         faults = Faults()
-        faults.read(lambda: actions.check_installation(form.with_hash("")), None)
+        faults.read(lambda: actions.check_installation(form), None)
         faults.finish(lambda: check_password(form.password))
         with pool.place(client_network(request)):
             hashed = await pool.run(hash_password, form.password)
@@ -77,9 +61,9 @@ async def post_setup(request: Request, token: str, form: Annotated[SetupForm, Fo
     return response
 
 
-def _render_setup(request: Request, typed: SetupForm, problem: Refused | None = None) -> HTMLResponse:
+def _render_setup(request: Request, typed: NewInstallation, problem: Refused | None = None) -> HTMLResponse:
     words = translator_of(request)
-    fields = {"name": "business"} | {name: name for name in SetupForm.model_fields}
+    fields = {"name": "business"} | {name: name for name in NewInstallation.model_fields}
     values = {
         "typed": typed,
         "errors": {
@@ -100,15 +84,11 @@ async def show_first_steps(request: Request, caller: PageCaller) -> HTMLResponse
     """Show the first steps of a business; a step is done when its object exists."""
     context = context_of(request)
     done = await context.db.read(lambda tx: actions.list_done_steps(tx, caller.business_id))
-    values: dict[str, Any] = {
+    values = {
         "caller": caller,
-        "steps": [
-            {"key": step.value, "title": rules.STEP_TEXTS[step][0], "says": rules.STEP_TEXTS[step][1],
-             "page": rules.STEP_PAGES[step], "is_done": step in done}
-            for step in Step
-        ],
+        "steps": [rules.show_step(step) | {"is_done": step in done} for step in Step],
         "left": len(Step) - len(done),
-    }  # fmt: skip
+    }
     return context.pages.render(request, "guide/first_steps.html", values)
 
 

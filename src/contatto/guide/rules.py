@@ -3,29 +3,29 @@
 import posixpath
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
+from pydantic import BaseModel, Field
 
 from contatto.kit.i18n import N_
 
 
-@dataclass(frozen=True, slots=True)
-class NewInstallation:
-    """First business with its owner and ad account; the country is that of the account."""
+class NewInstallation(BaseModel):
+    """First business with its owner and ad account, as the form sends it; the country is the account's."""
 
-    business: str
-    display_name: str
-    email: str
-    country: str
-    currency: str
-    timezone: str
-    password_hash: str = field(repr=False)
+    business: Annotated[str, Field(max_length=200)] = ""
+    display_name: Annotated[str, Field(max_length=100)] = ""
+    email: Annotated[str, Field(max_length=320)] = ""
+    country: Annotated[str, Field(max_length=2)] = ""
+    currency: Annotated[str, Field(max_length=3)] = ""
+    timezone: Annotated[str, Field(max_length=64)] = ""
+    password: Annotated[str, Field(max_length=1000, repr=False)] = ""
 
 
 class Step(StrEnum):
@@ -90,41 +90,44 @@ _EXCERPT_MARGIN: Final = 90
 """Characters of an excerpt on either side of the match."""
 _MARKUP: Final = re.compile(r"[#*`_|>\[\]]|\([^)\s]*\.(?:md|png)[^)\s]*\)|<!--.*?-->")
 
-STEP_TEXTS: Final[Mapping[Step, tuple[str, str]]] = {
+_STEPS: Final[Mapping[Step, tuple[str, str, str]]] = {
     Step.CHANNEL: (
         N_("Connect a channel"),
         N_("The account that people write to. The web chat only needs a name."),
+        "/settings/channels",
     ),
     Step.CAPTURE: (
         N_("Turn on lead capture"),
         N_("Contact details in a chat become leads. You need a privacy policy."),
+        "/settings/capture",
     ),
     Step.FORM: (
         N_("Publish your first form"),
         N_("Questions and consents inside the chat. This step is optional."),
+        "/forms",
     ),
     Step.AD: (
         N_("Create your first ad"),
         N_("A campaign, an ad group with a goal and a budget, and the ad that opens the chat."),
+        "/ads/campaigns/new",
     ),
     Step.COLLEAGUE: (
         N_("Invite a colleague"),
         N_("By e-mail or by link, with the role they need."),
+        "/settings/members",
     ),
     Step.LEAD: (
         N_("See the first lead"),
         N_("Open the preview of your ad, write a phone number into the chat, and find the lead."),
+        "/leads",
     ),
-}  # fmt: skip
-STEP_PAGES: Final[Mapping[Step, str]] = {
-    Step.CHANNEL: "/settings/channels",
-    Step.CAPTURE: "/settings/capture",
-    Step.FORM: "/forms",
-    Step.AD: "/ads/campaigns/new",
-    Step.COLLEAGUE: "/settings/members",
-    Step.LEAD: "/leads",
 }
-"""Page of each step."""
+
+
+def show_step(step: Step) -> dict[str, str]:
+    """Return a step for a page: its texts, to be translated, and the page to do it on."""
+    title, text, page = _STEPS[step]
+    return {"key": step.value, "title": title, "says": text, "page": page}
 
 
 def page_of_screen(path: str, places: Collection[str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from contatto.accounts.auth import may
@@ -61,23 +61,6 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class GoalCost:
-    """Costs and conversions of the ad groups of one goal.
-
-    Attributes:
-        cost_micros: spend for each conversion; None without one.
-        low_micros, high_micros: 95 % interval of that cost. ``high_micros`` is None where it has no end.
-    """
-
-    goal: Goal
-    conversions: int
-    spend_micros: int
-    cost_micros: int | None
-    low_micros: int | None
-    high_micros: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class LeadFigures:
     """Leads of the ad groups of one goal in some days, each figure with its 95 % interval.
 
@@ -99,41 +82,36 @@ class LeadFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class DayFigures:
-    """Figures of one day of an ad account; ``leads`` and ``conversations`` are those credited to ads."""
-
-    day: date
-    spend_micros: int
-    clicks: int
-    conversations: int
-    leads: int
-
-
-@dataclass(frozen=True, slots=True)
 class AdFigures:
-    """A week of an ad account, up to today."""
+    """A week of an ad account, up to today.
+
+    ``goals`` has the cost per conversion of each goal (``cost_micros``, None without one) between
+    ``low_micros`` and ``high_micros`` (95 %; None without an end).
+    """
 
     name: str
     number: str
     currency: str
-    days: tuple[DayFigures, ...]
-    goals: tuple[GoalCost, ...]
+    days: tuple[tuple[date, Counts], ...]
+    goals: tuple[dict[str, Any], ...]
     by_lead_goal: LeadFigures | None
     """Leads from ad groups with the goal Lead; None without a lead."""
     by_conversation_goal: LeadFigures | None
     """The same for the goal Conversation, to compare with."""
 
     @property
-    def today(self) -> DayFigures:
-        return self.days[-1]
+    def today(self) -> Counts:
+        return self.days[-1][1]
 
     @property
-    def yesterday(self) -> DayFigures:
-        return self.days[-2]
+    def yesterday(self) -> Counts:
+        return self.days[-2][1]
 
     @property
     def is_empty(self) -> bool:
-        return not any(day.spend_micros or day.clicks or day.conversations or day.leads for day in self.days)
+        return not any(
+            day.spend_micros or day.clicks or day.conversations or day.leads for _, day in self.days
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,19 +152,20 @@ def load_home(tx: Tx, caller: Caller, cached_counts: CountReader) -> HomeFigures
 def load_ad_figures(tx: Tx, account: AdAccount, midnight: datetime) -> AdFigures:
     """Load a week of an ad account from the precomputed counts of reports."""
     overview = load_overview(tx, account, WEEK, midnight.date())
-    days = tuple(
-        DayFigures(
-            date.fromisoformat(day), counts.spend_micros, counts.clicks, counts.conversations, counts.leads
-        )
-        for day, counts in sorted(overview.days.items())
-    )
-    goals: list[GoalCost] = []
+    days = tuple((date.fromisoformat(day), counts) for day, counts in sorted(overview.days.items()))
+    goals: list[dict[str, Any]] = []
     for part in overview.by_goal:
         conversions, spend = part.figures.conversions or 0, part.figures.counts.spend_micros
         least, most = interval_of_count(conversions)
-        high_micros = round(spend / least) if least else None
-        cost_micros = cost_each(spend, conversions)
-        goals.append(GoalCost(part.goal, conversions, spend, cost_micros, round(spend / most), high_micros))
+        cost = {
+            "goal": part.goal,
+            "conversions": conversions,
+            "spend_micros": spend,
+            "cost_micros": cost_each(spend, conversions),
+            "low_micros": round(spend / most),
+            "high_micros": round(spend / least) if least else None,
+        }
+        goals.append(cost)
     by_goal = {part.goal: _leads_of(part.figures.counts) for part in overview.by_goal}
     leads, talks = by_goal.get(Goal.LEAD), by_goal.get(Goal.CONVERSATION)
     return AdFigures(account.name, str(account.number), account.currency, days, tuple(goals), leads, talks)

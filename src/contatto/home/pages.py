@@ -7,7 +7,7 @@ from starlette.responses import HTMLResponse
 
 from contatto.accounts.auth import PageCaller, page_routes
 from contatto.accounts.model import Permission
-from contatto.guide.rules import STEP_PAGES, STEP_TEXTS, Step
+from contatto.guide.rules import Step, show_step
 from contatto.home.actions import AdFigures, load_home
 from contatto.kit.db.database import CachedCounts
 from contatto.ui.requests import context_of, part_of
@@ -27,9 +27,7 @@ async def show_home(request: Request, caller: PageCaller) -> HTMLResponse:
         "figures": figures,
         "ads": figures.ads,
         "bars": draw_bars(figures.ads) if figures.ads else [],
-        "step": {"title": STEP_TEXTS[step][0], "says": STEP_TEXTS[step][1], "page": STEP_PAGES[step]}
-        if step
-        else None,
+        "step": show_step(step) if step else None,
         "steps_done": len(figures.done_steps),
         "steps": len(Step),
     }
@@ -38,13 +36,14 @@ async def show_home(request: Request, caller: PageCaller) -> HTMLResponse:
 
 def draw_bars(ads: AdFigures) -> list[dict[str, object]]:
     """Return a pair of bars for each day: its conversations and its leads, on one scale."""
-    most = max((max(day.conversations, day.leads) for day in ads.days), default=0)
+    most = max((max(counts.conversations, counts.leads) for _, counts in ads.days), default=0)
     share = TALLEST / most if most else 0.0
     return [
         {
             "day": day,
-            "conversations": max(round(day.conversations * share), 2 if day.conversations else 0),
-            "leads": max(round(day.leads * share), 2 if day.leads else 0),
+            "counts": counts,
+            "conversations": max(round(counts.conversations * share), 2 if counts.conversations else 0),
+            "leads": max(round(counts.leads * share), 2 if counts.leads else 0),
         }
-        for day in ads.days
+        for day, counts in ads.days
     ]

@@ -137,25 +137,19 @@ async def get_integrated_report(request: Request, caller: ApiCaller) -> Answered
     return api_answer(await context_of(request).db.read_long(work), request_id_of(request))
 
 
-@router.post("/task/create/", Permission.READ_REPORTS)
-async def create_report_task(request: Request, caller: ApiCaller, body: ReportTaskBody) -> Answered[TaskId]:
+@router.transact("/task/create/", Permission.READ_REPORTS)
+def create_report_task(tx: Tx, caller: Caller, body: ReportTaskBody) -> TaskId:
     """Have a report made into a CSV file; ask for its state with ``/report/task/check/``."""
-
-    def work(tx: Tx) -> ExportJob:
-        account = load_advertiser(tx, caller, body.advertiser_id)
-        return queue_report(tx, account, body, body.file_name)
-
-    task = await context_of(request).db.write(work)
-    return api_answer(TaskId(str(task.number)), request_id_of(request))
+    account = load_advertiser(tx, caller, body.advertiser_id)
+    return TaskId(str(queue_report(tx, account, body, body.file_name).number))
 
 
-@router.get("/task/check/", Permission.READ_REPORTS, openapi_extra=describe_query(ReportTaskQuery))
-async def check_report_task(request: Request, caller: ApiCaller) -> Answered[TaskInfo]:
+@router.transact("/task/check/", Permission.READ_REPORTS)
+def check_report_task(tx: Tx, caller: Caller, query: ReportTaskQuery) -> TaskInfo:
     """Return how far a task is: QUEUING, PROCESSING, SUCCESS, FAILED or CANCELED."""
-    query = read_query(request, ReportTaskQuery)
-    task = await context_of(request).db.read(lambda tx: _load_task(tx, caller, query))
+    task = _load_task(tx, caller, query)
     task_address = f"advertiser_id={query.advertiser_id}&task_id={query.task_id}"
-    data = TaskInfo(
+    return TaskInfo(
         task_id=str(task.number),
         status=_STATUSES[task.state],
         message=task.message,
@@ -163,21 +157,16 @@ async def check_report_task(request: Request, caller: ApiCaller) -> Answered[Tas
         download_path=f"/open_api/v1.3/report/task/download/?{task_address}",
         create_time=api_time(task.created_at),
     )
-    return api_answer(data, request_id_of(request))
 
 
-@router.post("/task/cancel/", Permission.READ_REPORTS)
-async def cancel_report_task(request: Request, caller: ApiCaller, body: ReportTaskQuery) -> Answered[TaskId]:
+@router.transact("/task/cancel/", Permission.READ_REPORTS)
+def cancel_report_task(tx: Tx, caller: Caller, body: ReportTaskQuery) -> TaskId:
     """Cancel a task that is not made yet; one that has ended is refused."""
-
-    def work(tx: Tx) -> None:
-        task = _load_task(tx, caller, body)
-        if task.state not in OPEN_STATES:
-            raise Refused(errors.TASK_ENDED, f"task_id: the task is {_STATUSES[task.state]}.")
-        end_export(tx, task, ExportState.CANCELED)
-
-    await context_of(request).db.write(work)
-    return api_answer(TaskId(str(body.task_id)), request_id_of(request))
+    task = _load_task(tx, caller, body)
+    if task.state not in OPEN_STATES:
+        raise Refused(errors.TASK_ENDED, f"task_id: the task is {_STATUSES[task.state]}.")
+    end_export(tx, task, ExportState.CANCELED)
+    return TaskId(str(body.task_id))
 
 
 @router.get(

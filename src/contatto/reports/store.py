@@ -31,32 +31,24 @@ from contatto.inbox.store.conversations import conversations, messages
 from contatto.inbox.store.messages import ad_referrals, is_answer_of_person
 from contatto.kit.db.tx import Tx, instant, key, metadata, tenant, text
 from contatto.kit.values import SealedIn, micros
-from contatto.leads.model import LeadStatus, Origin
 from contatto.leads.store.tables import leads
-from contatto.measurement.model import Attribution, AttributionPolicy, ConversionKind, TouchKind
+from contatto.measurement.model import Attribution
 from contatto.measurement.rules import MICROSECONDS, natural_number
 from contatto.measurement.store import IS_CLICK, WEEK_US, conversions, latest_view, touches, viewer_links
 from contatto.reports.model import DayRange, SavedReport
-from contatto.reports.rules.figures import FirstReply, RivalTouches, WhatIfConversion, WhatIfWindows
+from contatto.reports.rules.figures import FirstReply, RivalTouches, WhatIfWindows
+from contatto.reports.rules.queries import DrillDown
 
 
 @dataclass(frozen=True, slots=True)
 class ConversionFilter:
-    """Filter of the conversions of an ad account.
-
-    ``own_day`` takes the day of the conversion instead of its touch. ``origins`` and ``statuses`` are those
-    of a lead; empty for any.
-    """
+    """Filter of the conversions of an ad account; ``country`` None means any."""
 
     ad_account_id: str
     span: DayRange
     ad_ids: frozenset[str]
-    kind: ConversionKind | None = None
-    own_day: bool = False
-    via: TouchKind | None = None
+    drill_down: DrillDown
     country: str | None = None
-    origins: frozenset[Origin] = frozenset()
-    statuses: frozenset[LeadStatus] = frozenset()
 
 
 def list_conversions(
@@ -76,7 +68,8 @@ def count_conversions(tx: Tx, business_id: str, conversion_filter: ConversionFil
 def _filter_conversions(
     query: Select[Any], business_id: str, conversion_filter: ConversionFilter
 ) -> Select[Any]:
-    day = conversions.c.rt_day if conversion_filter.own_day else conversions.c.day
+    drill_down = conversion_filter.drill_down
+    day = conversions.c.rt_day if drill_down.own_day else conversions.c.day
     query = query.where(
         conversions.c.business_id == business_id,
         conversions.c.ad_account_id == conversion_filter.ad_account_id,
@@ -86,15 +79,12 @@ def _filter_conversions(
         conversions.c.ad_id.in_(conversion_filter.ad_ids),
     )
     equal_values = {
-        conversions.c.kind: conversion_filter.kind,
-        conversions.c.via: conversion_filter.via,
+        conversions.c.kind: drill_down.kind,
+        conversions.c.via: drill_down.via,
         conversions.c.country: conversion_filter.country,
     }
     query = query.where(*(column == value for column, value in equal_values.items() if value is not None))
-    lead_values = {
-        leads.c.origin: conversion_filter.origins,
-        leads.c.status: conversion_filter.statuses,
-    }
+    lead_values = {leads.c.origin: drill_down.origins, leads.c.status: drill_down.statuses}
     if any(lead_values.values()):
         is_lead = (leads.c.id == conversions.c.subject_id) & (leads.c.business_id == business_id)
         query = query.join(leads, is_lead)
@@ -109,60 +99,13 @@ def find_conversion(tx: Tx, business_id: str, conversion_id: int) -> Attribution
 DAY_US: Final = 86_400 * MICROSECONDS
 
 
-@dataclass(frozen=True, slots=True)
-class _TouchJoin:
-    """Conversions joined with their latest click and latest view within the windows."""
-
-    conversions: FromClause
-    click: FromClause
-    view_ts: ColumnElement[Any]
-    view_id: ColumnElement[Any]
-    view_group: ColumnElement[Any]
-    joined: FromClause
-
-
-def list_what_if_conversions(
-    tx: Tx, business_id: str, ad_account_id: str, between: tuple[int, int], windows: WhatIfWindows
-) -> Iterator[WhatIfConversion]:
-    """Yield conversions of an account, and those without an ad, in a span of microseconds, latest first.
-
-    As in ``measurement.rules.last_touch`` the policy chooses between the latest click and the latest view
-    within their windows.
-    """
-    touch_join = _join_touches(business_id, ad_account_id, between, windows)
-    winner: ColumnElement[Any] = func.coalesce(touch_join.click.c.ad_group_id, touch_join.view_group)
-    if windows.policy is AttributionPolicy.LAST_TOUCH:
-        winner = case((touch_join.view_ts > touch_join.click.c.ts, touch_join.view_group), else_=winner)
-    columns = touch_join.conversions.c
-    query = select(
-        columns.conversion_id, columns.kind, columns.ts, columns.stored, winner.label("what_if")
-    ).select_from(touch_join.joined)
-    return tx.stream(WhatIfConversion, query.order_by(columns.ts.desc(), columns.conversion_id))
-
-
 def list_rival_touches(
     tx: Tx, business_id: str, ad_account_id: str, between: tuple[int, int], windows: WhatIfWindows
-) -> list[RivalTouches]:
-    """Return the same conversions with both touches, to compare them with views in files."""
-    touch_join = _join_touches(business_id, ad_account_id, between, windows)
-    columns = touch_join.conversions.c
-    query = select(
-        *(columns[name] for name in ("conversion_id", "person_id", "kind", "ts", "stored")),
-        touch_join.click.c.ts.label("click_ts"),
-        touch_join.click.c.ad_group_id.label("click_group"),
-        touch_join.view_ts.label("view_ts"),
-        touch_join.view_id.label("view_id"),
-        touch_join.view_group.label("view_group"),
-    ).select_from(touch_join.joined)
-    return tx.list(RivalTouches, query.order_by(columns.ts.desc(), columns.conversion_id))
+) -> Iterator[RivalTouches]:
+    """Yield conversions of an account, and those without an ad, in a span of microseconds, latest first.
 
-
-def _join_touches(
-    business_id: str, ad_account_id: str, between: tuple[int, int], windows: WhatIfWindows
-) -> _TouchJoin:
-    """Join the latest touches: two lookups in an index for each kind.
-
-    Views are looked up twice: those of the person, and those of the viewers linked to the person.
+    Each has its latest click and its latest view within the windows, by two lookups in an index for each
+    kind. Views are looked up twice: those of the person, and those of the viewers linked to the person.
     """
     is_of_account = conversions.c.ad_account_id.is_(None) | (conversions.c.ad_account_id == ad_account_id)
     week = conversions.c.ts // WEEK_US
@@ -198,10 +141,18 @@ def _join_touches(
         view.c.ts < linked.c.ts, and_(view.c.ts == linked.c.ts, view.c.touch_id < linked.c.touch_id)
     )
     is_linked = and_(linked.c.ts.is_not(None), or_(view.c.ts.is_(None), is_older))
-    ts, view_id, group = (
-        case((is_linked, linked.c[name]), else_=view.c[name]) for name in ("ts", "touch_id", "ad_group_id")
+    columns = touched.c
+    query = select(
+        *(columns[name] for name in ("conversion_id", "person_id", "kind", "ts", "stored")),
+        click.c.ts.label("click_ts"),
+        click.c.ad_group_id.label("click_group"),
+        *(
+            case((is_linked, linked.c[name]), else_=view.c[name]).label(label)
+            for name, label in (("ts", "view_ts"), ("touch_id", "view_id"), ("ad_group_id", "view_group"))
+        ),
     )
-    return _TouchJoin(touched, click, ts, view_id, group, joined)
+    query = query.select_from(joined).order_by(columns.ts.desc(), columns.conversion_id)
+    return tx.stream(RivalTouches, query)
 
 
 _IS_VIEWER: Final = (

@@ -9,7 +9,6 @@ from contatto.accounts import store as accounts
 from contatto.accounts.model import AdAccount, BusinessId
 from contatto.ads import store
 from contatto.ads.model import (
-    DIRECT_MESSAGE,
     EVERY_STATUS,
     NODE_CLASSES,
     Ad,
@@ -17,7 +16,6 @@ from contatto.ads.model import (
     AdNode,
     Audit,
     BidType,
-    BillingEvent,
     BudgetMode,
     Campaign,
     ClickWindow,
@@ -28,7 +26,6 @@ from contatto.ads.model import (
     NodeKind,
     NodeStatus,
     Pacing,
-    Schedule,
     ScheduleType,
     Spent,
     Targeting,
@@ -41,12 +38,8 @@ from contatto.ads.rules.settings import (
     SEND_MESSAGE,
     cap_of,
     changed_budget,
-    changed_cap,
-    changed_money,
     changed_schedule,
-    check_alive,
     check_allowed,
-    check_audit_reason,
     check_budget,
     check_countries,
     check_goal,
@@ -55,10 +48,8 @@ from contatto.ads.rules.settings import (
     check_move,
     check_name,
     check_schedule,
-    check_seen,
     check_targeting,
     eligibility,
-    facts_of,
     next_steps,
     shown_of,
     window_seconds,
@@ -108,7 +99,13 @@ def choose_account(
     capturing = capture.list_capturing(tx, ad_account.business_id)
 
     def hurdles(account: ChannelAccount) -> int:
-        facts = facts_of(ad_account, account, countries, capture_on=account.id in capturing)
+        facts = Facts(
+            account.id,
+            account.registration_country,
+            ad_account.country,
+            countries,
+            capture_on=account.id in capturing,
+        )
         failed = sum(not result.passed for result in eligibility(goal, facts))
         return failed * 2 + len(next_steps(goal, facts))
 
@@ -118,7 +115,7 @@ def choose_account(
 def load_facts(tx: Tx, ad_account: AdAccount, channel: ChannelAccount, countries: tuple[str, ...]) -> Facts:
     """Load the facts that the checks of a goal need."""
     capture_on = capture.is_capture_on(tx, channel.business_id, channel.id)
-    return facts_of(ad_account, channel, countries, capture_on=capture_on)
+    return Facts(channel.id, channel.registration_country, ad_account.country, countries, capture_on)
 
 
 def load_ad_account(tx: Tx, business_id: str, ad_account_id: str) -> AdAccount:
@@ -268,15 +265,26 @@ def find_own[T: AdNode](tx: Tx, kind: type[T], account: AdAccount, number: int) 
     return node
 
 
+def _find_editable[T: AdNode](
+    tx: Tx, kind: type[T], account: AdAccount, number: int, seen_at: datetime | None
+) -> T:
+    """Return a node that is not deleted, with no change that its writer has not seen (None: whatever)."""
+    node = find_own(tx, kind, account, number)
+    if node.status is NodeStatus.DELETED:
+        field = _MISSING[kind].partition(":")[0]
+        raise Refused(errors.INVALID, "%(field)s: deleted items cannot be changed.", field=field)
+    if seen_at is not None and seen_at != node.updated_at:
+        raise Refused(errors.CONFLICT)
+    return node
+
+
 def update_campaign(tx: Tx, account: AdAccount, number: int, changes: CampaignChanges) -> Campaign:
     """Change the name or the budget of a campaign; its ads are published anew.
 
     Raises:
         Refused: NOT_FOUND, INVALID, CONFLICT.
     """
-    campaign = find_own(tx, Campaign, account, number)
-    check_alive("campaign_id", campaign.status)
-    check_seen(campaign.updated_at, changes.seen_at)
+    campaign = _find_editable(tx, Campaign, account, number, changes.seen_at)
     name, budget, faults = changes.name, campaign.budget_micros, Faults()
     if name is not None:
         faults.read(lambda: check_name("campaign_name", name), "")
@@ -371,10 +379,9 @@ def create_ad_group(tx: Tx, business_id: str, new: NewAdGroup) -> AdGroup:
     money = faults.read(lambda: check_money(sent_money), replace(sent_money, budget_micros=None))
     faults.read(lambda: check_least(money.budget_micros, account.currency), None)
     targeting = faults.read(lambda: _check_targeting(tx, account, new.targeting), new.targeting)
-    schedule_type = ScheduleType.FROM_NOW if new.ends_at is None else ScheduleType.START_END
-    sent_schedule = Schedule(schedule_type, new.starts_at or tx.now, new.ends_at)
-    schedule = faults.read(lambda: check_schedule(sent_schedule, tx.now), sent_schedule)
-    windows = faults.read(lambda: windows_of(new.click_window, new.view_window), DEFAULT_WINDOWS)
+    schedule = (new.starts_at or tx.now, new.ends_at)
+    faults.read(lambda: check_schedule(schedule, tx.now), schedule)
+    click, view = faults.read(lambda: windows_of(new.click_window, new.view_window), DEFAULT_WINDOWS)
     cap = faults.read(lambda: cap_of(new.frequency, new.frequency_schedule), None)
     faults.read(lambda: check_form(tx, business_id, new.page_id), None)
     if faults.found and countries:  # what is wrong with its goal is told along
@@ -390,19 +397,16 @@ def create_ad_group(tx: Tx, business_id: str, new: NewAdGroup) -> AdGroup:
         channel_account_id=channel.id,
         name=name,
         goal=new.goal,
-        promotion_type=DIRECT_MESSAGE,
         countries=countries,
-        billing_event=BillingEvent.OCPM,
         budget_mode=money.budget_mode,
         budget_micros=money.budget_micros,
         bid_type=money.bid_type,
         bid_micros=money.bid_micros,
         pacing=new.pacing,
-        schedule_type=schedule.kind,
-        starts_at=schedule.starts_at,
-        ends_at=schedule.ends_at,
-        click_window=windows.click,
-        view_window=windows.view,
+        starts_at=schedule[0],
+        ends_at=schedule[1],
+        click_window=click,
+        view_window=view,
         status=new.status,
         created_at=tx.now,
         updated_at=tx.now,
@@ -454,18 +458,15 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
     Raises:
         Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
     """
-    before = find_own(tx, AdGroup, account, number)
-    check_alive("adgroup_id", before.status)
-    check_seen(before.updated_at, changes.seen_at)
+    before = _find_editable(tx, AdGroup, account, number, changes.seen_at)
     name, page_id, faults = changes.name, changes.page_id, Faults()
     if name is not None:
         faults.read(lambda: check_name("adgroup_name", name), "")
     as_before = Money(before.budget_mode, before.budget_micros, before.bid_type, before.bid_micros)
     money = faults.read(lambda: _changed_money(tx, account, before, changes), as_before)
     times = (changes.schedule_type, changes.starts_at, changes.ends_at)
-    schedule = faults.read(
-        lambda: changed_schedule(before, times, tx.now),
-        Schedule(before.schedule_type, before.starts_at, before.ends_at),
+    starts_at, ends_at = faults.read(
+        lambda: changed_schedule(before, times, tx.now), (before.starts_at, before.ends_at)
     )
     countries = faults.read(
         lambda: _changed_countries(tx, account, before, changes.countries), before.countries
@@ -475,7 +476,9 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
         changed_parts = replace(targeting, **changes.targeting)
         existing = (*before.audience_ids, *before.excluded_audience_ids)
         targeting = faults.read(lambda: _check_targeting(tx, account, changed_parts, existing), targeting)
-    cap = faults.read(lambda: changed_cap(before, changes.frequency, changes.frequency_schedule), before.cap)
+    views = before.frequency if changes.frequency is None else changes.frequency
+    days = before.frequency_schedule if changes.frequency_schedule is None else changes.frequency_schedule
+    cap = faults.read(lambda: cap_of(views, days), before.cap)
     if page_id is not None and page_id != before.page_id:
         check_form(tx, account.business_id, page_id)
     faults.check()
@@ -487,9 +490,8 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
         bid_type=money.bid_type,
         bid_micros=money.bid_micros,
         pacing=changes.pacing or before.pacing,
-        schedule_type=schedule.kind,
-        starts_at=schedule.starts_at,
-        ends_at=schedule.ends_at,
+        starts_at=starts_at,
+        ends_at=ends_at,
         page_id=before.page_id if page_id is None else page_id,
         location_ids=before.location_ids if changes.countries is None else changes.location_ids,
         updated_at=tx.now,
@@ -504,10 +506,14 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
 
 
 def _changed_money(tx: Tx, account: AdAccount, before: AdGroup, changes: AdGroupChanges) -> Money:
-    money = changed_money(before, changes.budget_micros, changes.bid_type, changes.bid_micros)
+    budget, mode = before.budget_micros, before.budget_mode
+    if changes.budget_micros is not None:
+        budget = changed_budget(mode, changes.budget_micros)
+    bid = before.bid_micros if changes.bid_micros is None else changes.bid_micros
+    money = check_money(Money(mode, budget, changes.bid_type or before.bid_type, bid))
     if changes.budget_micros is not None:
         check_least(money.budget_micros, account.currency)
-        if before.budget_mode is BudgetMode.TOTAL:
+        if mode is BudgetMode.TOTAL:
             day = local_day(micros(tx.now), account.timezone)
             spent = tx.ports[SpendPort].list_spent(tx, before.business_id, {before.id}, day)
             spent_micros = spent.get(before.id, Spent()).ever_micros
@@ -613,9 +619,7 @@ def update_ad(
     Raises:
         Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
     """
-    before = find_own(tx, Ad, account, number)
-    check_alive("ad_id", before.status)
-    check_seen(before.updated_at, changes.seen_at)
+    before = _find_editable(tx, Ad, account, number, changes.seen_at)
     changed_values = row_of(changes, without={"seen_at"})
     changed_values = {name: value.strip() for name, value in changed_values.items() if value is not None}
     if "name" in changed_values:
@@ -652,21 +656,19 @@ def change_status(
         store.mark_status(tx, node, status)
 
 
-def approve_ad(tx: Tx, number: int) -> Ad:
-    """Let an ad be shown. For the operator. Raises NOT_FOUND."""
-    return _audit(tx, number, Audit.PASS, "")
+LONGEST_REASON: Final = 500
 
 
-def reject_ad(tx: Tx, number: int, reason: str) -> Ad:
-    """Keep an ad from being shown; the business sees the reason. For the operator.
+def audit_ad(tx: Tx, number: int, audit: Audit, text: str = "") -> Ad:
+    """Let an ad be shown, or reject it for a reason that the business sees. For the operator.
 
     Raises:
         Refused: NOT_FOUND; INVALID without a reason.
     """
-    return _audit(tx, number, Audit.REJECTED, check_audit_reason(reason))
-
-
-def _audit(tx: Tx, number: int, audit: Audit, reason: str) -> Ad:
+    reason = text.strip()
+    if audit is Audit.REJECTED and not 0 < len(reason) <= LONGEST_REASON:
+        problem = N_("reason: enter what has to change, in 1 to %(most)s characters.")
+        raise Refused(errors.INVALID, problem, most=LONGEST_REASON)
     ad = store.find_any_ad(tx, number)
     if ad is None or ad.status is NodeStatus.DELETED:
         raise Refused(errors.NOT_FOUND, "Ad not found.")

@@ -110,13 +110,8 @@ def change_node_status(tx: Tx, business_id: str, place: Place, status: NodeStatu
     Raises:
         Refused: NOT_FOUND, INVALID.
     """
-    account, (kind, number) = load_node_account(tx, business_id, place), place
-    change_status(tx, account, kind, [number], status)
-
-
-def load_node_account(tx: Tx, business_id: str, place: Place) -> AdAccount:
-    """Return the ad account of what stands at a place. Raises NOT_FOUND."""
-    return load_ad_account(tx, business_id, load_node(tx, business_id, place).ad_account_id)
+    account = load_ad_account(tx, business_id, load_node(tx, business_id, place).ad_account_id)
+    change_status(tx, account, place[0], [place[1]], status)
 
 
 def edit_node(tx: Tx, business_id: str, place: Place, act: Act, amount: str, typist: Typist) -> None:

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 from starlette.requests import Request
 
-from contatto.accounts.auth import ApiCaller, api_routes, load_advertiser
+from contatto.accounts.auth import api_routes, load_advertiser
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.ads import store
 from contatto.ads.actions.campaigns import (
@@ -67,7 +67,6 @@ from contatto.kit import errors
 from contatto.kit.api_types import (
     Amount,
     Answer,
-    Answered,
     ApiId,
     ApiModel,
     ApiTime,
@@ -79,13 +78,9 @@ from contatto.kit.api_types import (
     TextId,
     TimeText,
     api_amount,
-    api_answer,
     api_time,
     chosen,
-    describe_query,
     page_info,
-    read_query,
-    request_id_of,
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -492,7 +487,6 @@ def show_campaign(campaign: Campaign, account: AdAccount) -> CampaignInfo:
 
 
 def show_ad_group(ad_group: AdGroup, campaign: Campaign, account: AdAccount) -> AdGroupInfo:
-    targeting = ad_group.targeting
     return AdGroupInfo(
         adgroup_id=str(ad_group.number),
         adgroup_name=ad_group.name,
@@ -501,24 +495,20 @@ def show_ad_group(ad_group: AdGroup, campaign: Campaign, account: AdAccount) -> 
         advertiser_id=str(account.number),
         identity_id=ad_group.channel_account_id,
         optimization_goal=OPTIMIZATION_GOALS[ad_group.goal],
-        promotion_type=ad_group.promotion_type,
+        promotion_type=DIRECT_MESSAGE,
         optimization_event="MESSAGE" if ad_group.goal is Goal.CONVERSATION else None,
         location_ids=list(ad_group.location_ids or location_ids_of(ad_group.countries)),
-        languages=list(targeting.languages),
-        age_groups=list(targeting.age_groups),
-        interest_category_ids=list(targeting.interest_category_ids),
-        audience_ids=list(targeting.audience_ids),
-        excluded_audience_ids=list(targeting.excluded_audience_ids),
+        **{name: list(getattr(ad_group, name)) for name in Targeting.__dataclass_fields__},
         page_id=ad_group.page_id or None,
         placement_type="PLACEMENT_TYPE_NORMAL",
         placements=["PLACEMENT_TIKTOK"],
-        billing_event=ad_group.billing_event,
+        billing_event=BillingEvent.OCPM,
         bid_type=ad_group.bid_type,
         conversion_bid_price=api_amount(ad_group.bid_micros) or 0.0,
         budget_mode=ad_group.budget_mode,
         budget=api_amount(ad_group.budget_micros) or 0.0,
         pacing=ad_group.pacing,
-        schedule_type=ad_group.schedule_type,
+        schedule_type=ScheduleType.START_END if ad_group.ends_at else ScheduleType.FROM_NOW,
         schedule_start_time=api_time(ad_group.starts_at),
         schedule_end_time=api_time(ad_group.ends_at),
         click_attribution_window=ad_group.click_window,
@@ -542,75 +532,52 @@ class MovedCampaigns(Answer, frozen=True):
     campaign_ids: list[IdText]
 
 
-@campaign_router.post("/create/", Permission.WRITE_ADS)
-async def create_one_campaign(
-    request: Request, caller: ApiCaller, body: CreateCampaign
-) -> Answered[CampaignInfo]:
+@campaign_router.transact("/create/", Permission.WRITE_ADS)
+def create_one_campaign(tx: Tx, caller: Caller, body: CreateCampaign) -> CampaignInfo:
     """Make a campaign."""
-
-    def work(tx: Tx) -> CampaignInfo:
-        account = load_advertiser(tx, caller, body.advertiser_id)
-        new = NewCampaign(
-            account.id, body.campaign_name, body.budget_mode, body.budget, OPERATIONS[body.operation_status]
-        )
-        return show_campaign(create_campaign(tx, caller.business_id, new), account)
-
-    return api_answer(await context_of(request).db.write(work), request_id_of(request))
+    account = load_advertiser(tx, caller, body.advertiser_id)
+    new = NewCampaign(
+        account.id, body.campaign_name, body.budget_mode, body.budget, OPERATIONS[body.operation_status]
+    )
+    return show_campaign(create_campaign(tx, caller.business_id, new), account)
 
 
-@campaign_router.post("/update/", Permission.WRITE_ADS)
-async def update_one_campaign(
-    request: Request, caller: ApiCaller, body: UpdateCampaign
-) -> Answered[CampaignInfo]:
+@campaign_router.transact("/update/", Permission.WRITE_ADS)
+def update_one_campaign(tx: Tx, caller: Caller, body: UpdateCampaign) -> CampaignInfo:
     """Change the name or the budget of a campaign; omitted fields keep their values."""
-
-    def work(tx: Tx) -> CampaignInfo:
-        account = load_advertiser(tx, caller, body.advertiser_id)
-        before = find_own(tx, Campaign, account, body.campaign_id)
-        check_frozen({
-            "budget_mode": (body.budget_mode, before.budget_mode),
-            "objective_type": (body.objective_type, OBJECTIVE),
-        })  # fmt: skip
-        changes = CampaignChanges(body.campaign_name, body.budget)
-        return show_campaign(update_campaign(tx, account, before.number, changes), account)
-
-    return api_answer(await context_of(request).db.write(work), request_id_of(request))
+    account = load_advertiser(tx, caller, body.advertiser_id)
+    before = find_own(tx, Campaign, account, body.campaign_id)
+    check_frozen({
+        "budget_mode": (body.budget_mode, before.budget_mode),
+        "objective_type": (body.objective_type, OBJECTIVE),
+    })  # fmt: skip
+    changes = CampaignChanges(body.campaign_name, body.budget)
+    return show_campaign(update_campaign(tx, account, before.number, changes), account)
 
 
-@campaign_router.get("/get/", Permission.READ_ADS, openapi_extra=describe_query(ListQuery))
-async def get_campaigns(request: Request, caller: ApiCaller) -> Answered[CampaignList]:
+@campaign_router.transact("/get/", Permission.READ_ADS)
+def get_campaigns(tx: Tx, caller: Caller, query: ListQuery) -> CampaignList:
     """List campaigns, newest first."""
-    query = read_query(request, ListQuery)
-
-    def work(tx: Tx) -> CampaignList:
-        account = load_advertiser(tx, caller, query.advertiser_id)
-        campaigns, page = list_page(tx, Campaign, account, query)
-        rows = [show_campaign(campaign, account) for campaign in campaigns]
-        return CampaignList(chosen(rows, query.fields), page)
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    account = load_advertiser(tx, caller, query.advertiser_id)
+    campaigns, page = list_page(tx, Campaign, account, query)
+    rows = [show_campaign(campaign, account) for campaign in campaigns]
+    return CampaignList(chosen(rows, query.fields), page)
 
 
-@campaign_router.post("/status/update/", Permission.WRITE_ADS)
-async def update_campaign_status(
-    request: Request, caller: ApiCaller, body: MoveCampaigns
-) -> Answered[MovedCampaigns]:
+@campaign_router.transact("/status/update/", Permission.WRITE_ADS)
+def update_campaign_status(tx: Tx, caller: Caller, body: MoveCampaigns) -> MovedCampaigns:
     """Enable, disable or delete campaigns: all that are named, or none of them. Deletion is final."""
-    await update_statuses(request, caller, NodeKind.CAMPAIGN, body, body.campaign_ids)
-    data = MovedCampaigns(body.operation_status, [str(number) for number in body.campaign_ids])
-    return api_answer(data, request_id_of(request))
+    ids = update_statuses(tx, caller, NodeKind.CAMPAIGN, body, body.campaign_ids)
+    return MovedCampaigns(body.operation_status, ids)
 
 
-async def update_statuses(
-    request: Request, caller: Caller, kind: NodeKind, body: MoveBody, numbers: Sequence[int]
-) -> None:
-    """Change the status of all nodes that a request names, or of none of them."""
-
-    def work(tx: Tx) -> None:
-        account = load_advertiser(tx, caller, body.advertiser_id)
-        change_status(tx, account, kind, numbers, OPERATIONS[body.operation_status])
-
-    await context_of(request).db.write(work)
+def update_statuses(
+    tx: Tx, caller: Caller, kind: NodeKind, body: MoveBody, numbers: Sequence[int]
+) -> list[str]:
+    """Change the status of all nodes that a request names, or of none of them; return their ids."""
+    account = load_advertiser(tx, caller, body.advertiser_id)
+    change_status(tx, account, kind, numbers, OPERATIONS[body.operation_status])
+    return [str(number) for number in numbers]
 
 
 ad_group_router: Final = api_routes("Ad groups", "/adgroup")
@@ -621,23 +588,17 @@ class MovedAdGroups(Answer, frozen=True):
     adgroup_ids: list[IdText]
 
 
-@ad_group_router.post("/create/", Permission.WRITE_ADS)
-async def create_one_ad_group(
-    request: Request, caller: ApiCaller, body: CreateAdGroup
-) -> Answered[AdGroupInfo]:
+@ad_group_router.transact("/create/", Permission.WRITE_ADS)
+def create_one_ad_group(tx: Tx, caller: Caller, body: CreateAdGroup) -> AdGroupInfo:
     """Make an ad group.
 
     The goal Lead is refused where a country check fails (each one is named), and while automatic capture is
     off (the message names the endpoint that turns it on).
     """
-
-    def work(tx: Tx) -> AdGroupInfo:
-        account = load_advertiser(tx, caller, body.advertiser_id)
-        campaign = find_own(tx, Campaign, account, body.campaign_id)
-        ad_group = create_ad_group(tx, caller.business_id, new_ad_group(body, campaign.id))
-        return show_ad_group(ad_group, campaign, account)
-
-    return api_answer(await context_of(request).db.write(work), request_id_of(request))
+    account = load_advertiser(tx, caller, body.advertiser_id)
+    campaign = find_own(tx, Campaign, account, body.campaign_id)
+    ad_group = create_ad_group(tx, caller.business_id, new_ad_group(body, campaign.id))
+    return show_ad_group(ad_group, campaign, account)
 
 
 def new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
@@ -680,31 +641,20 @@ def new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
     )
 
 
-@ad_group_router.post("/update/", Permission.WRITE_ADS)
-async def update_one_ad_group(
-    request: Request, caller: ApiCaller, body: UpdateAdGroup
-) -> Answered[AdGroupInfo]:
+@ad_group_router.transact("/update/", Permission.WRITE_ADS)
+def update_one_ad_group(tx: Tx, caller: Caller, body: UpdateAdGroup) -> AdGroupInfo:
     """Change an ad group; omitted fields keep their values.
 
     Goal, promotion type, billing event, budget mode and attribution windows cannot change: another value is
     refused. The start can change until it has passed.
     """
-
-    def work(tx: Tx) -> AdGroupInfo:
-        return patch_ad_group(tx, caller, body)
-
-    return api_answer(await context_of(request).db.write(work), request_id_of(request))
-
-
-def patch_ad_group(tx: Tx, caller: Caller, body: UpdateAdGroup) -> AdGroupInfo:
-    """Change an ad group as the body says, and show it."""
     account = load_advertiser(tx, caller, body.advertiser_id)
     before = find_own(tx, AdGroup, account, body.adgroup_id)
     goal = GOAL_ALIASES.get(body.optimization_goal or "", body.optimization_goal)
     check_frozen({
         "optimization_goal": (goal, OPTIMIZATION_GOALS[before.goal]),
-        "promotion_type": (body.promotion_type, before.promotion_type),
-        "billing_event": (body.billing_event, before.billing_event),
+        "promotion_type": (body.promotion_type, DIRECT_MESSAGE),
+        "billing_event": (body.billing_event, BillingEvent.OCPM),
         "budget_mode": (body.budget_mode, before.budget_mode),
         "click_attribution_window": (body.click_attribution_window, before.click_window),
         "view_attribution_window": (body.view_attribution_window, before.view_window),
@@ -729,17 +679,12 @@ def patch_ad_group(tx: Tx, caller: Caller, body: UpdateAdGroup) -> AdGroupInfo:
     return show_ad_groups(tx, account, [update_ad_group(tx, account, before.number, changes)])[0]
 
 
-@ad_group_router.get("/get/", Permission.READ_ADS, openapi_extra=describe_query(ListQuery))
-async def get_ad_groups(request: Request, caller: ApiCaller) -> Answered[AdGroupList]:
+@ad_group_router.transact("/get/", Permission.READ_ADS)
+def get_ad_groups(tx: Tx, caller: Caller, query: ListQuery) -> AdGroupList:
     """List ad groups, newest first."""
-    query = read_query(request, ListQuery)
-
-    def work(tx: Tx) -> AdGroupList:
-        account = load_advertiser(tx, caller, query.advertiser_id)
-        ad_groups, page = list_page(tx, AdGroup, account, query)
-        return AdGroupList(chosen(show_ad_groups(tx, account, ad_groups), query.fields), page)
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    account = load_advertiser(tx, caller, query.advertiser_id)
+    ad_groups, page = list_page(tx, AdGroup, account, query)
+    return AdGroupList(chosen(show_ad_groups(tx, account, ad_groups), query.fields), page)
 
 
 def show_ad_groups(tx: Tx, account: AdAccount, ad_groups: list[AdGroup]) -> list[AdGroupInfo]:
@@ -749,14 +694,11 @@ def show_ad_groups(tx: Tx, account: AdAccount, ad_groups: list[AdGroup]) -> list
     return [show_ad_group(group, campaigns[group.campaign_id], account) for group in ad_groups]
 
 
-@ad_group_router.post("/status/update/", Permission.WRITE_ADS)
-async def update_ad_group_status(
-    request: Request, caller: ApiCaller, body: MoveAdGroups
-) -> Answered[MovedAdGroups]:
+@ad_group_router.transact("/status/update/", Permission.WRITE_ADS)
+def update_ad_group_status(tx: Tx, caller: Caller, body: MoveAdGroups) -> MovedAdGroups:
     """Enable, disable or delete ad groups: all that are named, or none of them. Deletion is final."""
-    await update_statuses(request, caller, NodeKind.AD_GROUP, body, body.adgroup_ids)
-    data = MovedAdGroups(body.operation_status, [str(number) for number in body.adgroup_ids])
-    return api_answer(data, request_id_of(request))
+    ids = update_statuses(tx, caller, NodeKind.AD_GROUP, body, body.adgroup_ids)
+    return MovedAdGroups(body.operation_status, ids)
 
 
 ad_router: Final = api_routes("Ads", "/ad")
@@ -775,60 +717,46 @@ class MovedAds(Answer, frozen=True):
     ad_ids: list[IdText]
 
 
-@ad_router.post("/create/", Permission.WRITE_ADS)
-async def create_some_ads(request: Request, caller: ApiCaller, body: CreateAds) -> Answered[SavedAds]:
+@ad_router.transact("/create/", Permission.WRITE_ADS)
+def create_some_ads(tx: Tx, caller: Caller, body: CreateAds, request: Request) -> SavedAds:
     """Make the ads of an ad group: all creatives, or none of them."""
     needs_review = context_of(request).settings.needs_ad_review
-
-    def work(tx: Tx) -> list[AdInfo]:
-        account = load_advertiser(tx, caller, body.advertiser_id)
-        ad_group = find_own(tx, AdGroup, account, body.adgroup_id)
-        ads = []
-        for creative in body.creatives:
-            check_auto_message(creative.auto_message_id or "")
-            status = OPERATIONS[creative.operation_status]
-            new = NewAd(ad_group_id=ad_group.id, status=status, **creative.values())
-            ads.append(create_ad(tx, caller.business_id, new, needs_review=needs_review))
-        return show_ads(tx, account, ads)
-
-    new_ads = await context_of(request).db.write(work)
-    data = SavedAds([ad.ad_id for ad in new_ads], new_ads, needs_review)
-    return api_answer(data, request_id_of(request))
+    account = load_advertiser(tx, caller, body.advertiser_id)
+    ad_group = find_own(tx, AdGroup, account, body.adgroup_id)
+    ads = []
+    for creative in body.creatives:
+        check_auto_message(creative.auto_message_id or "")
+        status = OPERATIONS[creative.operation_status]
+        new = NewAd(ad_group_id=ad_group.id, status=status, **creative.values())
+        ads.append(create_ad(tx, caller.business_id, new, needs_review=needs_review))
+    return _saved_ads(show_ads(tx, account, ads))
 
 
-@ad_router.post("/update/", Permission.WRITE_ADS)
-async def update_some_ads(request: Request, caller: ApiCaller, body: UpdateAds) -> Answered[SavedAds]:
+def _saved_ads(ads: list[AdInfo]) -> SavedAds:
+    return SavedAds([ad.ad_id for ad in ads], ads, any(ad.audit_status != Audit.PASS for ad in ads))
+
+
+@ad_router.transact("/update/", Permission.WRITE_ADS)
+def update_some_ads(tx: Tx, caller: Caller, body: UpdateAds, request: Request) -> SavedAds:
     """Change ads of one ad group, all of them or none; omitted fields keep their values."""
     needs_review = context_of(request).settings.needs_ad_review
-
-    def work(tx: Tx) -> list[AdInfo]:
-        account = load_advertiser(tx, caller, body.advertiser_id)
-        group = find_own(tx, AdGroup, account, body.adgroup_id)
-        changed = []
-        for creative in body.creatives:
-            if find_own(tx, Ad, account, creative.ad_id).ad_group_id != group.id:
-                raise Refused(errors.NOT_FOUND, "ad_id: it is not of this ad group.")
-            changes = AdChanges(**creative.values())
-            changed.append(update_ad(tx, account, creative.ad_id, changes, needs_review=needs_review))
-        return show_ads(tx, account, changed)
-
-    updated_ads = await context_of(request).db.write(work)
-    need_audit = any(ad.audit_status != Audit.PASS for ad in updated_ads)
-    data = SavedAds([ad.ad_id for ad in updated_ads], updated_ads, need_audit)
-    return api_answer(data, request_id_of(request))
+    account = load_advertiser(tx, caller, body.advertiser_id)
+    group = find_own(tx, AdGroup, account, body.adgroup_id)
+    changed = []
+    for creative in body.creatives:
+        if find_own(tx, Ad, account, creative.ad_id).ad_group_id != group.id:
+            raise Refused(errors.NOT_FOUND, "ad_id: it is not of this ad group.")
+        changes = AdChanges(**creative.values())
+        changed.append(update_ad(tx, account, creative.ad_id, changes, needs_review=needs_review))
+    return _saved_ads(show_ads(tx, account, changed))
 
 
-@ad_router.get("/get/", Permission.READ_ADS, openapi_extra=describe_query(ListQuery))
-async def get_ads(request: Request, caller: ApiCaller) -> Answered[AdList]:
+@ad_router.transact("/get/", Permission.READ_ADS)
+def get_ads(tx: Tx, caller: Caller, query: ListQuery) -> AdList:
     """List ads, newest first."""
-    query = read_query(request, ListQuery)
-
-    def work(tx: Tx) -> AdList:
-        account = load_advertiser(tx, caller, query.advertiser_id)
-        ads, page = list_page(tx, Ad, account, query)
-        return AdList(chosen(show_ads(tx, account, ads), query.fields), page)
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    account = load_advertiser(tx, caller, query.advertiser_id)
+    ads, page = list_page(tx, Ad, account, query)
+    return AdList(chosen(show_ads(tx, account, ads), query.fields), page)
 
 
 def show_ads(tx: Tx, account: AdAccount, ads: list[Ad]) -> list[AdInfo]:
@@ -866,9 +794,7 @@ def show_ads(tx: Tx, account: AdAccount, ads: list[Ad]) -> list[AdInfo]:
     return rows
 
 
-@ad_router.post("/status/update/", Permission.WRITE_ADS)
-async def update_ad_status(request: Request, caller: ApiCaller, body: MoveAds) -> Answered[MovedAds]:
+@ad_router.transact("/status/update/", Permission.WRITE_ADS)
+def update_ad_status(tx: Tx, caller: Caller, body: MoveAds) -> MovedAds:
     """Enable, disable or delete ads: all that are named, or none of them. Deletion is final."""
-    await update_statuses(request, caller, NodeKind.AD, body, body.ad_ids)
-    data = MovedAds(body.operation_status, [str(number) for number in body.ad_ids])
-    return api_answer(data, request_id_of(request))
+    return MovedAds(body.operation_status, update_statuses(tx, caller, NodeKind.AD, body, body.ad_ids))

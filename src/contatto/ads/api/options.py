@@ -31,7 +31,7 @@ from contatto.ads.rules.settings import (
 from contatto.audiences.actions import finish_changes
 from contatto.channels import store as channels
 from contatto.channels.actions import NewAccount, connect_account
-from contatto.channels.model import ChannelAccount, Platform
+from contatto.channels.model import Platform
 from contatto.kit.api_types import (
     Answer,
     Answered,
@@ -47,9 +47,7 @@ from contatto.kit.api_types import (
     TimeText,
     api_answer,
     api_time,
-    describe_query,
     page_info,
-    read_query,
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
@@ -121,47 +119,38 @@ class InterestCategories(Answer, frozen=True):
     interest_categories: list[InterestInfo]
 
 
-@targeting_router.get("/tool/region/", Permission.READ_ADS, openapi_extra=describe_query(RegionQuery))
-async def get_regions(request: Request, caller: ApiCaller) -> Answered[Regions]:
+@targeting_router.transact("/tool/region/", Permission.READ_ADS)
+def get_regions(tx: Tx, caller: Caller, query: RegionQuery) -> Regions:
     """List countries, and below them the cities that are known; ids are those of GeoNames."""
-    query = await _read_tool_query(request, caller, RegionQuery)
+    load_advertiser(tx, caller, query.advertiser_id)
     rows = _list_regions()
     if query.level_range == "TO_COUNTRY":
         rows = [row for row in rows if row.level == "COUNTRY"]
-    return api_answer(Regions(rows), request_id_of(request))
+    return Regions(rows)
 
 
-@targeting_router.get("/search/region/", Permission.READ_ADS, openapi_extra=describe_query(SearchRegionQuery))
-async def search_regions(request: Request, caller: ApiCaller) -> Answered[FoundRegions]:
+@targeting_router.transact("/search/region/", Permission.READ_ADS)
+def search_regions(tx: Tx, caller: Caller, query: SearchRegionQuery) -> FoundRegions:
     """Find regions by a keyword in their names; all of them without one."""
-    query = await _read_tool_query(request, caller, SearchRegionQuery)
+    load_advertiser(tx, caller, query.advertiser_id)
     keyword = query.keyword.casefold()
     rows = [row for row in _list_regions() if keyword in row.name.casefold()]
-    return api_answer(FoundRegions(rows, rows), request_id_of(request))
+    return FoundRegions(rows, rows)
 
 
-@targeting_router.get("/tool/language/", Permission.READ_ADS, openapi_extra=describe_query(ToolQuery))
-async def get_languages(request: Request, caller: ApiCaller) -> Answered[Languages]:
+@targeting_router.transact("/tool/language/", Permission.READ_ADS)
+def get_languages(tx: Tx, caller: Caller, query: ToolQuery) -> Languages:
     """List the languages that ad groups can choose: ISO 639 codes, each with its native name."""
-    await _read_tool_query(request, caller, ToolQuery)
-    rows = [LanguageInfo(code, name) for code, name in LANGUAGES.items()]
-    return api_answer(Languages(rows), request_id_of(request))
+    load_advertiser(tx, caller, query.advertiser_id)
+    return Languages([LanguageInfo(code, name) for code, name in LANGUAGES.items()])
 
 
-@targeting_router.get(
-    "/tool/interest_category/", Permission.READ_ADS, openapi_extra=describe_query(ToolQuery)
-)
-async def get_interest_categories(request: Request, caller: ApiCaller) -> Answered[InterestCategories]:
+@targeting_router.transact("/tool/interest_category/", Permission.READ_ADS)
+def get_interest_categories(tx: Tx, caller: Caller, query: ToolQuery) -> InterestCategories:
     """List the interests that ad groups can choose; they have one level."""
-    await _read_tool_query(request, caller, ToolQuery)
+    load_advertiser(tx, caller, query.advertiser_id)
     rows = [InterestInfo(number, name, 1, [], ["PLACEMENT_TIKTOK"]) for number, name in INTERESTS.items()]
-    return api_answer(InterestCategories(rows), request_id_of(request))
-
-
-async def _read_tool_query[Q: ToolQuery](request: Request, caller: Caller, shape: type[Q]) -> Q:
-    query = read_query(request, shape)
-    await context_of(request).db.read(lambda tx: load_advertiser(tx, caller, query.advertiser_id))
-    return query
+    return InterestCategories(rows)
 
 
 def _list_regions() -> list[RegionInfo]:
@@ -226,31 +215,26 @@ class Eligibility(Answer, frozen=True):
     markets_as_of: str
 
 
-@eligibility_router.get("/check/", Permission.READ_ADS, openapi_extra=describe_query(EligibilityQuery))
-async def check_eligibility(request: Request, caller: ApiCaller) -> Answered[Eligibility]:
+@eligibility_router.transact("/check/", Permission.READ_ADS)
+def check_eligibility(tx: Tx, caller: Caller, query: EligibilityQuery) -> Eligibility:
     """Extension: the three country checks of a goal, and the remaining steps before it can be used."""
-    query = read_query(request, EligibilityQuery)
     goal = goal_of(query.optimization_goal, query.promotion_type)
     countries = normal_countries((*countries_of(query.location_ids), *query.countries))
-
-    def work(tx: Tx) -> Eligibility:
-        account = load_advertiser(tx, caller, query.advertiser_id)
-        channel = choose_account(tx, account, countries, goal, query.identity_id)
-        facts = load_facts(tx, account, channel, countries)
-        checks = eligibility(goal, facts)
-        return Eligibility(
-            eligible=all(result.passed for result in checks),
-            optimization_goal=OPTIMIZATION_GOALS[goal],
-            identity_id=channel.id,
-            checks=[
-                CheckInfo(result.check, result.passed, list(result.countries), list(result.failing))
-                for result in checks
-            ],
-            next_steps=list(settings.next_steps(goal, facts)),
-            markets_as_of=LEAD_MARKETS_ON.isoformat(),
-        )
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    account = load_advertiser(tx, caller, query.advertiser_id)
+    channel = choose_account(tx, account, countries, goal, query.identity_id)
+    facts = load_facts(tx, account, channel, countries)
+    checks = eligibility(goal, facts)
+    return Eligibility(
+        eligible=all(result.passed for result in checks),
+        optimization_goal=OPTIMIZATION_GOALS[goal],
+        identity_id=channel.id,
+        checks=[
+            CheckInfo(result.check, result.passed, list(result.countries), list(result.failing))
+            for result in checks
+        ],
+        next_steps=list(settings.next_steps(goal, facts)),
+        markets_as_of=LEAD_MARKETS_ON.isoformat(),
+    )
 
 
 identity_router: Final = api_routes("Identities", "/identity")
@@ -290,45 +274,35 @@ class IdentityId(Answer, frozen=True):
     identity_id: str
 
 
-@identity_router.get("/get/", Permission.READ_ADS, openapi_extra=describe_query(IdentityQuery))
-async def get_identities(request: Request, caller: ApiCaller) -> Answered[Identities]:
+@identity_router.transact("/get/", Permission.READ_ADS)
+def get_identities(tx: Tx, caller: Caller, query: IdentityQuery) -> Identities:
     """List the accounts that ads can speak for: TikTok accounts, and chat pages as CUSTOMIZED_USER."""
-    query = read_query(request, IdentityQuery)
-
-    def work(tx: Tx) -> Identities:
-        load_advertiser(tx, caller, query.advertiser_id)
-        accounts = channels.list_accounts(tx, caller.business_id)
-        rows = [
-            IdentityInfo(
-                identity_id=account.id,
-                identity_type=TYPES[account.platform],
-                display_name=account.name,
-                username=account.handle,
-                available_status="AVAILABLE",
-                country=account.registration_country,
-            )
-            for account in accounts
-            if account.platform in TYPES
-        ]
-        rows = [row for row in rows if query.identity_type in (None, row.identity_type)]
-        first = (query.page - 1) * query.page_size
-        shown = rows[first : first + query.page_size]
-        return Identities(shown, page_info(query, len(rows)))
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    load_advertiser(tx, caller, query.advertiser_id)
+    accounts = channels.list_accounts(tx, caller.business_id)
+    rows = [
+        IdentityInfo(
+            identity_id=account.id,
+            identity_type=TYPES[account.platform],
+            display_name=account.name,
+            username=account.handle,
+            available_status="AVAILABLE",
+            country=account.registration_country,
+        )
+        for account in accounts
+        if account.platform in TYPES
+    ]
+    rows = [row for row in rows if query.identity_type in (None, row.identity_type)]
+    first = (query.page - 1) * query.page_size
+    shown = rows[first : first + query.page_size]
+    return Identities(shown, page_info(query, len(rows)))
 
 
-@identity_router.post("/create/", Permission.WRITE_ADS)
-async def create_identity(request: Request, caller: ApiCaller, body: CreateIdentity) -> Answered[IdentityId]:
+@identity_router.transact("/create/", Permission.WRITE_ADS)
+def create_identity(tx: Tx, caller: Caller, body: CreateIdentity) -> IdentityId:
     """Make a web chat page with the country of the ad account; capture is off at first."""
-
-    def work(tx: Tx) -> ChannelAccount:
-        account = load_advertiser(tx, caller, body.advertiser_id)
-        new = NewAccount(Platform.WEBCHAT, "", body.display_name, "", account.country)
-        return connect_account(tx, caller.business_id, new)
-
-    identity = await context_of(request).db.write(work)
-    return api_answer(IdentityId(identity.id), request_id_of(request))
+    account = load_advertiser(tx, caller, body.advertiser_id)
+    new = NewAccount(Platform.WEBCHAT, "", body.display_name, "", account.country)
+    return IdentityId(connect_account(tx, caller.business_id, new).id)
 
 
 welcome_router: Final = api_routes("Welcome messages", "/creative/auto_message")
@@ -383,51 +357,35 @@ class WelcomeList(Listed[WelcomeInfo], frozen=True):
     """Welcome messages, newest first."""
 
 
-@welcome_router.post("/create/", Permission.WRITE_ADS)
-async def create_auto_message(
-    request: Request, caller: ApiCaller, body: CreateAutoMessage
-) -> Answered[Nothing]:
+@welcome_router.transact("/create/", Permission.WRITE_ADS)
+def create_auto_message(tx: Tx, caller: Caller, body: CreateAutoMessage) -> Nothing:
     """Make a welcome message. The answer is empty: its id is read with ``/creative/auto_message/get/``."""
     welcome = body.welcome_message
-    pairs = tuple(
-        (suggested_question.question, suggested_question.answer)
-        for suggested_question in welcome.suggested_questions
-    )
-
-    def work(tx: Tx) -> None:
-        account = load_advertiser(tx, caller, body.advertiser_id)
-        create_welcome_message(tx, account, NewWelcome(welcome.title, welcome.content, pairs))
-
-    await context_of(request).db.write(work)
-    return api_answer(Nothing(), request_id_of(request))
+    pairs = tuple((pair.question, pair.answer) for pair in welcome.suggested_questions)
+    account = load_advertiser(tx, caller, body.advertiser_id)
+    create_welcome_message(tx, account, NewWelcome(welcome.title, welcome.content, pairs))
+    return Nothing()
 
 
-@welcome_router.get("/get/", Permission.READ_ADS, openapi_extra=describe_query(AutoMessageQuery))
-async def get_auto_messages(request: Request, caller: ApiCaller) -> Answered[WelcomeList]:
+@welcome_router.transact("/get/", Permission.READ_ADS)
+def get_auto_messages(tx: Tx, caller: Caller, query: AutoMessageQuery) -> WelcomeList:
     """List welcome messages, newest first. Each passes its audit at once, because no moderator reads it."""
-    query = read_query(request, AutoMessageQuery)
-
-    def work(tx: Tx) -> WelcomeList:
-        account = load_advertiser(tx, caller, query.advertiser_id)
-        welcome_messages = store.list_welcome_messages(
-            tx, caller.business_id, account.id, query.auto_message_ids
+    account = load_advertiser(tx, caller, query.advertiser_id)
+    welcome_messages = store.list_welcome_messages(tx, caller.business_id, account.id, query.auto_message_ids)
+    first = (query.page - 1) * query.page_size
+    rows = []
+    for message in welcome_messages[first : first + query.page_size]:
+        pairs = zip(message.questions, message.answers, strict=True)
+        questions = [WelcomeQuestion(question, answer) for question, answer in pairs]
+        info = WelcomeInfo(
+            auto_message_id=str(message.number),
+            auto_message_type=KIND,
+            audit_status="PASS",
+            welcome_message=WelcomeText(message.title, message.content, questions),
+            create_time=api_time(message.created_at),
         )
-        first = (query.page - 1) * query.page_size
-        rows = []
-        for message in welcome_messages[first : first + query.page_size]:
-            pairs = zip(message.questions, message.answers, strict=True)
-            questions = [WelcomeQuestion(question, answer) for question, answer in pairs]
-            info = WelcomeInfo(
-                auto_message_id=str(message.number),
-                auto_message_type=KIND,
-                audit_status="PASS",
-                welcome_message=WelcomeText(message.title, message.content, questions),
-                create_time=api_time(message.created_at),
-            )
-            rows.append(info)
-        return WelcomeList(rows, page_info(query, len(welcome_messages)))
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+        rows.append(info)
+    return WelcomeList(rows, page_info(query, len(welcome_messages)))
 
 
 audience_router: Final = api_routes("Audiences", "/dmp/custom_audience")

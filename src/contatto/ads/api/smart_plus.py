@@ -6,8 +6,8 @@ from msgspec.structs import asdict
 from pydantic import Field
 from starlette.requests import Request
 
-from contatto.accounts.auth import ApiCaller, api_routes, load_advertiser
-from contatto.accounts.model import AdAccount, Permission
+from contatto.accounts.auth import api_routes, load_advertiser
+from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.ads.actions.campaigns import (
     AdChanges,
     NewAd,
@@ -35,13 +35,13 @@ from contatto.ads.api.campaigns import (
     get_campaigns,
     list_page,
     new_ad_group,
-    patch_ad_group,
     show_ad_group,
     show_ad_groups,
     show_ads,
     show_campaign,
     update_ad_group_status,
     update_campaign_status,
+    update_one_ad_group,
     update_one_campaign,
     update_statuses,
 )
@@ -50,17 +50,12 @@ from contatto.ads.rules.settings import OPERATIONS, Operation, check_auto_messag
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
-    Answered,
     ApiId,
     ApiModel,
     ChosenList,
     IdText,
     TextId,
-    api_answer,
     chosen,
-    describe_query,
-    read_query,
-    request_id_of,
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -217,75 +212,52 @@ class SmartAdGroupList(ChosenList[SmartAdGroupInfo], frozen=True):
     """Ad groups, newest first."""
 
 
-@router.post("/campaign/create/", Permission.WRITE_ADS)
-async def create_smart_campaign(
-    request: Request, caller: ApiCaller, body: SmartCampaign
-) -> Answered[CampaignInfo]:
+@router.transact("/campaign/create/", Permission.WRITE_ADS)
+def create_smart_campaign(tx: Tx, caller: Caller, body: SmartCampaign, request: Request) -> CampaignInfo:
     """Make a campaign, once for each ``request_id``."""
     key = IdempotencyKey(caller.business_id, request.url.path, body.request_id or "")
+    account = load_advertiser(tx, caller, body.advertiser_id)
+    status = OPERATIONS[body.operation_status]
+    new = NewCampaign(account.id, body.campaign_name, body.budget_mode, body.budget, status)
 
-    def work(tx: Tx) -> CampaignInfo:
-        account = load_advertiser(tx, caller, body.advertiser_id)
-        status = OPERATIONS[body.operation_status]
-        new = NewCampaign(account.id, body.campaign_name, body.budget_mode, body.budget, status)
+    def make() -> CampaignInfo:
+        return show_campaign(create_campaign(tx, caller.business_id, new), account)
 
-        def make() -> CampaignInfo:
-            return show_campaign(create_campaign(tx, caller.business_id, new), account)
-
-        return answer_once(tx, key, body.model_dump_json(), CampaignInfo, make)
-
-    return api_answer(await context_of(request).db.write(work), request_id_of(request))
+    return answer_once(tx, key, body.model_dump_json(), CampaignInfo, make)
 
 
-@router.post("/adgroup/create/", Permission.WRITE_ADS)
-async def create_smart_ad_group(
-    request: Request, caller: ApiCaller, body: SmartAdGroup
-) -> Answered[SmartAdGroupInfo]:
+@router.transact("/adgroup/create/", Permission.WRITE_ADS)
+def create_smart_ad_group(tx: Tx, caller: Caller, body: SmartAdGroup, request: Request) -> SmartAdGroupInfo:
     """Make an ad group, once for each ``request_id``; a campaign has at most 30.
 
     Target countries and all other targeting stand in ``targeting_spec``. The conditions of the goal are the
     same as in ``/adgroup/create/``.
     """
     key = IdempotencyKey(caller.business_id, request.url.path, body.request_id or "")
+    account = load_advertiser(tx, caller, body.advertiser_id)
+    campaign = find_own(tx, Campaign, account, body.campaign_id)
 
-    def work(tx: Tx) -> SmartAdGroupInfo:
-        account = load_advertiser(tx, caller, body.advertiser_id)
-        campaign = find_own(tx, Campaign, account, body.campaign_id)
+    def make() -> SmartAdGroupInfo:
+        check_room(tx, campaign)
+        ad_group = create_ad_group(tx, caller.business_id, new_ad_group(body.plain(), campaign.id))
+        return _show_smart_ad_group(show_ad_group(ad_group, campaign, account))
 
-        def make() -> SmartAdGroupInfo:
-            check_room(tx, campaign)
-            ad_group = create_ad_group(tx, caller.business_id, new_ad_group(body.plain(), campaign.id))
-            return _show_smart_ad_group(show_ad_group(ad_group, campaign, account))
-
-        return answer_once(tx, key, body.model_dump_json(), SmartAdGroupInfo, make)
-
-    return api_answer(await context_of(request).db.write(work), request_id_of(request))
+    return answer_once(tx, key, body.model_dump_json(), SmartAdGroupInfo, make)
 
 
-@router.post("/adgroup/update/", Permission.WRITE_ADS)
-async def update_smart_ad_group(
-    request: Request, caller: ApiCaller, body: UpdateSmartAdGroup
-) -> Answered[SmartAdGroupInfo]:
+@router.transact("/adgroup/update/", Permission.WRITE_ADS)
+def update_smart_ad_group(tx: Tx, caller: Caller, body: UpdateSmartAdGroup) -> SmartAdGroupInfo:
     """Change an ad group; omitted fields keep their values."""
-
-    def work(tx: Tx) -> SmartAdGroupInfo:
-        return _show_smart_ad_group(patch_ad_group(tx, caller, body.plain()))
-
-    return api_answer(await context_of(request).db.write(work), request_id_of(request))
+    return _show_smart_ad_group(update_one_ad_group(tx, caller, body.plain()))
 
 
-@router.get("/adgroup/get/", Permission.READ_ADS, openapi_extra=describe_query(ListQuery))
-async def get_smart_ad_groups(request: Request, caller: ApiCaller) -> Answered[SmartAdGroupList]:
+@router.transact("/adgroup/get/", Permission.READ_ADS)
+def get_smart_ad_groups(tx: Tx, caller: Caller, query: ListQuery) -> SmartAdGroupList:
     """List ad groups, newest first."""
-    query = read_query(request, ListQuery)
-
-    def work(tx: Tx) -> SmartAdGroupList:
-        account = load_advertiser(tx, caller, query.advertiser_id)
-        ad_groups, page = list_page(tx, AdGroup, account, query)
-        shown = [_show_smart_ad_group(row) for row in show_ad_groups(tx, account, ad_groups)]
-        return SmartAdGroupList(chosen(shown, query.fields), page)
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    account = load_advertiser(tx, caller, query.advertiser_id)
+    ad_groups, page = list_page(tx, AdGroup, account, query)
+    shown = [_show_smart_ad_group(row) for row in show_ad_groups(tx, account, ad_groups)]
+    return SmartAdGroupList(chosen(shown, query.fields), page)
 
 
 def _show_smart_ad_group(ad_group: AdGroupInfo) -> SmartAdGroupInfo:
@@ -293,12 +265,10 @@ def _show_smart_ad_group(ad_group: AdGroupInfo) -> SmartAdGroupInfo:
     return SmartAdGroupInfo(**asdict(ad_group), targeting_spec=spec)
 
 
-router.add("POST", "/campaign/update/", update_one_campaign, Permission.WRITE_ADS)
-router.add("POST", "/campaign/status/update/", update_campaign_status, Permission.WRITE_ADS)
-router.add(
-    "GET", "/campaign/get/", get_campaigns, Permission.READ_ADS, openapi_extra=describe_query(ListQuery)
-)
-router.add("POST", "/adgroup/status/update/", update_ad_group_status, Permission.WRITE_ADS)
+router.transact("/campaign/update/", Permission.WRITE_ADS)(update_one_campaign)
+router.transact("/campaign/status/update/", Permission.WRITE_ADS)(update_campaign_status)
+router.transact("/campaign/get/", Permission.READ_ADS)(get_campaigns)
+router.transact("/adgroup/status/update/", Permission.WRITE_ADS)(update_ad_group_status)
 
 
 class VideoId(Answer, frozen=True):
@@ -347,53 +317,40 @@ class MovedSmartAds(Answer, frozen=True):
     smart_plus_ad_ids: list[IdText]
 
 
-@router.post("/ad/create/", Permission.WRITE_ADS)
-async def create_smart_ad(request: Request, caller: ApiCaller, body: SmartAd) -> Answered[SmartAdInfo]:
+@router.transact("/ad/create/", Permission.WRITE_ADS)
+def create_smart_ad(tx: Tx, caller: Caller, body: SmartAd, request: Request) -> SmartAdInfo:
     """Make an ad, once for each ``request_id`` if there is one; the answer names its ``smart_plus_ad_id``."""
     values, needs_review = body.values(), context_of(request).settings.needs_ad_review
     key = IdempotencyKey(caller.business_id, request.url.path, body.request_id or "")
+    account = load_advertiser(tx, caller, body.advertiser_id)
+    group = find_own(tx, AdGroup, account, body.adgroup_id)
 
-    def work(tx: Tx) -> SmartAdInfo:
-        account = load_advertiser(tx, caller, body.advertiser_id)
-        group = find_own(tx, AdGroup, account, body.adgroup_id)
+    def make() -> SmartAdInfo:
+        check_auto_message(values.get("auto_message_id", ""))
+        status = OPERATIONS[body.operation_status]
+        new = NewAd(ad_group_id=group.id, name=body.ad_name, status=status, **values)
+        ad = create_ad(tx, caller.business_id, new, needs_review=needs_review)
+        return _show_ads(tx, account, [ad])[0]
 
-        def make() -> SmartAdInfo:
-            check_auto_message(values.get("auto_message_id", ""))
-            status = OPERATIONS[body.operation_status]
-            new = NewAd(ad_group_id=group.id, name=body.ad_name, status=status, **values)
-            ad = create_ad(tx, caller.business_id, new, needs_review=needs_review)
-            return _show_ads(tx, account, [ad])[0]
-
-        return answer_once(tx, key, body.model_dump_json(), SmartAdInfo, make)
-
-    return api_answer(await context_of(request).db.write(work), request_id_of(request))
+    return answer_once(tx, key, body.model_dump_json(), SmartAdInfo, make)
 
 
-@router.post("/ad/update/", Permission.WRITE_ADS)
-async def update_smart_ad(request: Request, caller: ApiCaller, body: UpdateSmartAd) -> Answered[SmartAdInfo]:
+@router.transact("/ad/update/", Permission.WRITE_ADS)
+def update_smart_ad(tx: Tx, caller: Caller, body: UpdateSmartAd, request: Request) -> SmartAdInfo:
     """Change an ad; omitted fields keep their values."""
     values, needs_review = body.values(), context_of(request).settings.needs_ad_review
-
-    def work(tx: Tx) -> SmartAdInfo:
-        account = load_advertiser(tx, caller, body.advertiser_id)
-        changes = AdChanges(name=body.ad_name, **values)
-        changed = update_ad(tx, account, body.smart_plus_ad_id, changes, needs_review=needs_review)
-        return _show_ads(tx, account, [changed])[0]
-
-    return api_answer(await context_of(request).db.write(work), request_id_of(request))
+    account = load_advertiser(tx, caller, body.advertiser_id)
+    changes = AdChanges(name=body.ad_name, **values)
+    changed = update_ad(tx, account, body.smart_plus_ad_id, changes, needs_review=needs_review)
+    return _show_ads(tx, account, [changed])[0]
 
 
-@router.get("/ad/get/", Permission.READ_ADS, openapi_extra=describe_query(ListQuery))
-async def get_smart_ads(request: Request, caller: ApiCaller) -> Answered[SmartAdList]:
+@router.transact("/ad/get/", Permission.READ_ADS)
+def get_smart_ads(tx: Tx, caller: Caller, query: ListQuery) -> SmartAdList:
     """List ads, newest first."""
-    query = read_query(request, ListQuery)
-
-    def work(tx: Tx) -> SmartAdList:
-        account = load_advertiser(tx, caller, query.advertiser_id)
-        ads, page = list_page(tx, Ad, account, query)
-        return SmartAdList(chosen(_show_ads(tx, account, ads), query.fields), page)
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    account = load_advertiser(tx, caller, query.advertiser_id)
+    ads, page = list_page(tx, Ad, account, query)
+    return SmartAdList(chosen(_show_ads(tx, account, ads), query.fields), page)
 
 
 def _show_ads(tx: Tx, account: AdAccount, ads: list[Ad]) -> list[SmartAdInfo]:
@@ -412,11 +369,8 @@ def _show_ads(tx: Tx, account: AdAccount, ads: list[Ad]) -> list[SmartAdInfo]:
     return rows
 
 
-@router.post("/ad/status/update/", Permission.WRITE_ADS)
-async def update_smart_ad_status(
-    request: Request, caller: ApiCaller, body: MoveSmartAds
-) -> Answered[MovedSmartAds]:
+@router.transact("/ad/status/update/", Permission.WRITE_ADS)
+def update_smart_ad_status(tx: Tx, caller: Caller, body: MoveSmartAds) -> MovedSmartAds:
     """Enable, disable or delete ads: all that are named, or none of them. Deletion is final."""
-    await update_statuses(request, caller, NodeKind.AD, body, body.smart_plus_ad_ids)
-    ids = [str(number) for number in body.smart_plus_ad_ids]
-    return api_answer(MovedSmartAds(body.operation_status, ids), request_id_of(request))
+    ids = update_statuses(tx, caller, NodeKind.AD, body, body.smart_plus_ad_ids)
+    return MovedSmartAds(body.operation_status, ids)

@@ -180,8 +180,10 @@ class Typed:
     prompt: bool = False
 
 
-def load_choices(tx: Tx, campaign: Campaign, account: AdAccount) -> dict[str, Any]:
-    """Return all that can be chosen for an ad group of a campaign."""
+def ad_group_form_values(
+    tx: Tx, campaign: Campaign, account: AdAccount, form: AdGroupForm, words: Translator
+) -> dict[str, Any]:
+    """Return the form of an ad group as typed, and all that can be chosen for it."""
     audiences = list_audiences(tx, account.business_id, account.id)
     homes = channels.list_accounts(tx, account.business_id)
     names = distinguish_names(
@@ -190,7 +192,7 @@ def load_choices(tx: Tx, campaign: Campaign, account: AdAccount) -> dict[str, An
     members = count_members(tx, account.business_id, [one.id for one in audiences])
     searched = list_lookalikes(tx, account.business_id, [one.id for one in audiences])
     modes = [mode for mode in BUDGET_MODES if mode is not BudgetMode.INFINITE or campaign.budget_micros]
-    return {
+    choices = {
         "campaign": {
             "id": str(campaign.number),
             "name": campaign.name,
@@ -220,6 +222,13 @@ def load_choices(tx: Tx, campaign: Campaign, account: AdAccount) -> dict[str, An
         "interests": list(settings.INTERESTS.items()),
         "budget_modes": [(mode.value, BUDGET_MODES[mode]) for mode in modes],
         "pacings": [(mode.value, says) for mode, says in PACINGS.items()],
+    }
+    return choices | {
+        "form": asdict(form),
+        "country_groups": countries_by_region(),
+        "lead_markets": LEAD_MARKETS,
+        "folded": folded(form, choices, words),
+        "eligibility": eligibility_of(tx, account, form),
     }
 
 
@@ -257,16 +266,6 @@ def capture_account(tx: Tx, caller: Caller, typed: Typed) -> dict[str, str] | No
     return {"id": account.id, "display_name": account.name, "state": state, **shown}
 
 
-def country_groups(words: Translator) -> list[tuple[str, list[dict[str, Any]]]]:
-    return [
-        (
-            region,
-            [{"code": code, "name": words.country(code), "lead_ok": code in LEAD_MARKETS} for code in codes],
-        )
-        for region, codes in countries_by_region()
-    ]
-
-
 def folded(form: AdGroupForm, choices: Mapping[str, Any], words: Translator) -> dict[str, list[str]]:
     """Summarise each folded part of the form in short pieces; empty where nothing was chosen."""
     audiences = [(one["id"], one["name"]) for one in choices["audiences"]]
@@ -282,12 +281,20 @@ def folded(form: AdGroupForm, choices: Mapping[str, Any], words: Translator) -> 
             *(f"− {name}" for name in _names(audiences, form.excluded_audience_ids)),
         ],
         "schedule": [
-            *_dated(words.gettext("From"), form.starts_on, form.starts_time),
-            *_dated(words.gettext("Until"), form.ends_on, form.ends_time),
+            f"{says} {day} {at}".strip()
+            for says, day, at in (
+                (words.gettext("From"), form.starts_on, form.starts_time),
+                (words.gettext("Until"), form.ends_on, form.ends_time),
+            )
+            if day
         ],
         "frequency": [
-            *_labelled(words.gettext("Impressions per person:"), form.frequency),
-            *_labelled(words.gettext("Days:"), form.frequency_schedule),
+            f"{says} {value}"
+            for says, value in (
+                (words.gettext("Impressions per person:"), form.frequency),
+                (words.gettext("Days:"), form.frequency_schedule),
+            )
+            if value
         ],
         "instant": _names(choices["forms"], (form.page_id,)),
     }
@@ -296,14 +303,6 @@ def folded(form: AdGroupForm, choices: Mapping[str, Any], words: Translator) -> 
 def _names(choices: Iterable[tuple[str, str]], chosen: Iterable[str]) -> list[str]:
     chosen_values = set(chosen)
     return [name for key, name in choices if key in chosen_values]
-
-
-def _labelled(says: str, value: str) -> list[str]:
-    return [f"{says} {value}"] if value else []
-
-
-def _dated(says: str, day: str, at: str) -> list[str]:
-    return [f"{says} {day} {at}".strip()] if day else []
 
 
 router: Final = page_routes()
@@ -484,24 +483,14 @@ async def _ad_group_form(request: Request, caller: Caller, number: str, typed: T
         accounts = channels.list_accounts(tx, caller.business_id)
         if not shown.form.channel_account_id and accounts:
             shown = replace(shown, form=replace(shown.form, channel_account_id=accounts[0].id))
-        choices = load_choices(tx, campaign, account)
-        return choices | {
-            "form": asdict(shown.form),
+        return ad_group_form_values(tx, campaign, account, shown.form, words) | {
             "draft": draft,
-            "folded": folded(shown.form, choices, words),
             "errors": shown.errors,
             "capture_errors": shown.capture_errors,
-            "eligibility": eligibility_of(tx, account, shown.form),
             "capture_account": capture_account(tx, caller, shown),
         }
 
-    values = {
-        "caller": caller,
-        "country_groups": country_groups(words),
-        "edited": None,
-        "leaps": {},
-        **await context.db.read(work),
-    }
+    values = {"caller": caller, "edited": None, "leaps": {}, **await context.db.read(work)}
     wrong = typed is not None and bool(typed.errors or typed.prompt)
     return context.pages.render(request, "ads/ad_group_form.html", values, 422 if wrong else 200)
 
@@ -574,7 +563,7 @@ async def post_ad(request: Request, caller: FormCaller, number: str) -> Response
     typed = read_form(AdForm, (await request.form(max_files=0)).multi_items())
 
     def work(tx: Tx) -> Ad:
-        group = _load_ad_group(tx, caller, number)
+        group = check_found(store.find_node(tx, AdGroup, caller.business_id, number=number_of(number)))
         faults = Faults()
         headline = faults.read(lambda: need_headline(typed), "")
         page_id = faults.read(lambda: check_choice(tx, caller.business_id, typed.page_id), "")
@@ -601,17 +590,13 @@ async def _ad_form(
     typed, wrong = state
 
     def work(tx: Tx) -> dict[str, Any]:
-        group = _load_ad_group(tx, caller, number)
+        group = check_found(store.find_node(tx, AdGroup, caller.business_id, number=number_of(number)))
         channel = find_channel(tx, caller.business_id, group.channel_account_id)
         form, draft = open_form(tx, request, caller, (NodeKind.AD, group.number), AdForm(), typed)
         return ad_form_values(tx, group, channel) | {"edited": None, "form": asdict(form), "draft": draft}
 
     values = {"caller": caller, "errors": wrong, **await context.db.read(work)}
     return context.pages.render(request, "ads/ad_new.html", values, WRONG if wrong else 200)
-
-
-def _load_ad_group(tx: Tx, caller: Caller, number: str) -> AdGroup:
-    return check_found(store.find_node(tx, AdGroup, caller.business_id, number=number_of(number)))
 
 
 def ad_form_values(tx: Tx, group: AdGroup, channel: ChannelAccount) -> dict[str, Any]:

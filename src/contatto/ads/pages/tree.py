@@ -1,7 +1,9 @@
 """Row actions of the ads tree, edit forms, preview, and ad accounts."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Form, Request
@@ -32,14 +34,11 @@ from contatto.ads.pages.forms import (
     AUDIT_KEYS,
     BUDGET_MODES,
     ad_form_values,
+    ad_group_form_values,
     back_to_tree,
     check_choice,
-    country_groups,
-    eligibility_of,
     field_errors,
-    folded,
     leaps_of,
-    load_choices,
     tree_href,
     typist_of,
 )
@@ -59,7 +58,7 @@ from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused, check_found
-from contatto.kit.form_fields import Typist, split_faults
+from contatto.kit.form_fields import split_faults
 from contatto.kit.i18n import N_
 from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.kit.languages import choices_by_country, country_choices, currency_choices, zone_choices
@@ -151,17 +150,6 @@ async def show_preview(request: Request, caller: PageCaller, number: str) -> HTM
 LEVELS: Final = {NodeKind.CAMPAIGN: N_("Campaign"), NodeKind.AD_GROUP: N_("Ad group"), NodeKind.AD: N_("Ad")}
 
 
-@dataclass(frozen=True, slots=True)
-class _BulkChange:
-    """Bulk change of rows; ``amount`` is a budget or a bid as it was typed."""
-
-    act: Act
-    places: tuple[Place, ...]
-    amount: str
-    query: str
-    typist: Typist
-
-
 @router.post("/ads/bulk/pause", Permission.WRITE_ADS)
 async def pause_rows(request: Request, caller: FormCaller) -> HTMLResponse:
     """Pause the chosen rows."""
@@ -197,58 +185,46 @@ async def _change_rows(request: Request, caller: Caller, act: Act) -> HTMLRespon
 
     Each row is a separate write with its own entry in the audit log. A refused row does not stop the others.
     """
-    sent = await request.form(max_files=0)
-    requested = _BulkChange(
-        act=act,
-        places=read_places(str(value) for value in sent.getlist("rows")),
-        amount=str(sent.get(act.value, ""))[:40],
-        query=str(sent.get("query", ""))[:8_000],
-        typist=typist_of(request, sent),
-    )
-    context = context_of(request)
-    names = await context.db.read(lambda tx: _names(tx, caller, requested))
-    rows = [await _row(request, caller, requested, place) for place in requested.places]
-    for row in rows:
-        row["name"] = names.get((row["kind"], int(row["number"])), row["number"])
+    context, sent = context_of(request), await request.form(max_files=0)
+    places = read_places(str(value) for value in sent.getlist("rows"))
+    amount, query = str(sent.get(act.value, ""))[:40], str(sent.get("query", ""))[:8_000]
+    typist = typist_of(request, sent)
+
+    def load_names(tx: Tx) -> dict[Place, str]:
+        names: dict[Place, str] = {}
+        for place in places:
+            with suppress(Refused):  # its row says so
+                names[place] = load_node(tx, caller.business_id, place).name
+        return names
+
+    def change(tx: Tx, place: Place) -> dict[str, str]:
+        edit_node(tx, caller.business_id, place, act, amount, typist)
+        return {AUDIT_KEYS[place[0]]: str(place[1])}
+
+    names = await context.db.read(load_names)
+    rows: list[dict[str, Any]] = []
+    for place in places:
+        row = {"is_done": True, "says": typist.words.gettext(DONE[act]), "sure": ""}
+        try:
+            await context.db.write(partial(change, place=place))
+        except Refused as refused:
+            says = next(iter(field_errors(refused, typist.words).values()))
+            row = {"is_done": False, "says": says, "sure": next(iter(leaps_of(refused).values()), "")}
+        kind, number = place[0], str(place[1])
+        rows.append(
+            row | {"kind": kind, "level": LEVELS[kind], "number": number, "name": names.get(place, number)}
+        )
     values = {
         "caller": caller,
         "act": act.value,
         "rows": rows,
         "done": sum(row["is_done"] for row in rows),
         "leaps": [row for row in rows if row["sure"]],
-        "amount": requested.amount,
-        "query": requested.query,
-        "back": tree_href(requested.query),
+        "amount": amount,
+        "query": query,
+        "back": tree_href(query),
     }
     return context.pages.render(request, "ads/bulk.html", values)
-
-
-def _names(tx: Tx, caller: Caller, requested: _BulkChange) -> dict[Place, str]:
-    names: dict[Place, str] = {}
-    for place in requested.places:
-        try:
-            names[place] = load_node(tx, caller.business_id, place).name
-        except Refused:  # its row says so
-            continue
-    return names
-
-
-async def _row(request: Request, caller: Caller, requested: _BulkChange, place: Place) -> dict[str, Any]:
-    kind, number = place
-
-    def work(tx: Tx) -> dict[str, str]:
-        edit_node(tx, caller.business_id, place, requested.act, requested.amount, requested.typist)
-        return {AUDIT_KEYS[kind]: str(number)}
-
-    words = requested.typist.words
-    row: dict[str, Any] = {"kind": kind, "level": LEVELS[kind], "number": str(number)}
-    try:
-        await context_of(request).db.write(work)
-    except Refused as refused:
-        says = next(iter(field_errors(refused, words).values()))
-        sure = next(iter(leaps_of(refused).values()), "")
-        return row | {"is_done": False, "says": says, "sure": sure}
-    return row | {"is_done": True, "says": words.gettext(DONE[requested.act]), "sure": ""}
 
 
 ACCOUNTS_PATH = "/settings/ad-accounts"
@@ -423,7 +399,6 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent
             shown = edit.form if edit else shown_ad_group(tx, account, node, words.lang)
             whole = typed_ad_group(node, account, words.lang)
             has_begun = node.starts_at <= tx.now
-            choices = load_choices(tx, campaign, account)
             unsent = ("channel_account_id", "goal", "budget_mode", "click_window_days", "view_window_days")
             # Browsers omit frozen fields.
             checked = replace(shown, **{name: getattr(whole, name) for name in unsent})
@@ -449,11 +424,7 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent
                         N_("This date has passed and cannot change."),
                     )
                 )
-            values = choices | {
-                "form": asdict(checked),
-                "country_groups": country_groups(words),
-                "folded": folded(checked, choices, words),
-                "eligibility": eligibility_of(tx, account, checked),
+            values = ad_group_form_values(tx, campaign, account, checked, words) | {
                 "capture_account": None,
                 "capture_errors": {},
                 "has_begun": has_begun,

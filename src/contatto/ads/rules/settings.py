@@ -6,7 +6,6 @@ from datetime import date, datetime
 from functools import lru_cache, reduce
 from typing import Final, Literal
 
-from contatto.accounts.model import AdAccount
 from contatto.ads.model import (
     DIRECT_MESSAGE,
     EVERY_STATUS,
@@ -27,14 +26,11 @@ from contatto.ads.model import (
     Money,
     NextStep,
     NodeStatus,
-    Schedule,
     ScheduleType,
     Spent,
     Targeting,
     ViewWindow,
-    Windows,
 )
-from contatto.channels.model import ChannelAccount
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
@@ -379,19 +375,6 @@ def check_allowed(field: str, value: str, *allowed: str) -> None:
         )
 
 
-def facts_of(
-    ad_account: AdAccount, channel: ChannelAccount, countries: tuple[str, ...], *, capture_on: bool
-) -> Facts:
-    """Make the facts of a goal from loaded values; many ads share one read of the switches."""
-    return Facts(
-        channel_account_id=channel.id,
-        account_country=channel.registration_country,
-        ad_account_country=ad_account.country,
-        target_countries=countries,
-        capture_on=capture_on,
-    )
-
-
 def eligibility(goal: Goal, facts: Facts) -> tuple[CheckResult, ...]:
     """Return the three country checks of a goal; it is available where all of them pass (R4 to R7)."""
     home, targets = REGISTRATION_MARKETS[goal], TARGET_MARKETS[goal]
@@ -445,24 +428,9 @@ def check_event(goal: Goal, optimization_event: str | None) -> None:
         raise Refused(errors.INVALID, "optimization_event: the goal CONVERSATION allows only MESSAGE.")
 
 
-LONGEST_REASON: Final = 500
-
-
 def shown_of(ad: Ad) -> tuple[str, ...]:
     """Return the public parts of an ad: their change needs a new review."""
     return (ad.headline, ad.text, ad.video_id, ad.auto_message_id, ad.page_id, ad.channel_account_id)
-
-
-def check_audit_reason(text: str) -> str:
-    """Return a reason without blank ends."""
-    reason = text.strip()
-    if not 0 < len(reason) <= LONGEST_REASON:
-        raise Refused(
-            errors.INVALID,
-            "reason: enter what has to change, in 1 to %(most)s characters.",
-            most=LONGEST_REASON,
-        )
-    return reason
 
 
 LONGEST_CONTENT: Final = 200
@@ -531,18 +499,6 @@ def check_move(status: NodeStatus, new_status: NodeStatus) -> None:
         )
 
 
-def check_alive(field: str, status: NodeStatus) -> None:
-    """Refuse to change a deleted node."""
-    if status is NodeStatus.DELETED:
-        raise Refused(errors.INVALID, "%(field)s: deleted items cannot be changed.", field=field)
-
-
-def check_seen(changed_at: datetime, seen_at: datetime | None) -> None:
-    """Refuse to overwrite a change that the writer has not seen; None matches any state."""
-    if seen_at is not None and seen_at != changed_at:
-        raise Refused(errors.CONFLICT)
-
-
 def secondary_status(
     prefix: str,
     own: NodeStatus,
@@ -591,7 +547,7 @@ def most_of_day(mode: BudgetMode, budget_micros: int) -> float:
     return budget_micros * DYNAMIC_SHARE if mode is BudgetMode.DYNAMIC_DAY else float(budget_micros)
 
 
-DEFAULT_WINDOWS: Final = Windows(ClickWindow.SEVEN_DAYS, ViewWindow.ONE_DAY)
+DEFAULT_WINDOWS: Final = (ClickWindow.SEVEN_DAYS, ViewWindow.ONE_DAY)
 """Seven days after a click, one day after a view (R50)."""
 MOST_MONEY_MICROS: Final = 10_000_000 * 1_000_000
 LEAST_UNITS: Final = {
@@ -614,7 +570,7 @@ def window_seconds(window: ClickWindow | ViewWindow) -> int | None:
     return None if days is None else days * 86_400
 
 
-def windows_of(click: ClickWindow | None, view: ViewWindow | None) -> Windows:
+def windows_of(click: ClickWindow | None, view: ViewWindow | None) -> tuple[ClickWindow, ViewWindow]:
     """Return the windows of a new ad group: both given, or neither for the default (P3).
 
     Raises:
@@ -629,7 +585,7 @@ def windows_of(click: ClickWindow | None, view: ViewWindow | None) -> Windows:
             "%(field)s: click_attribution_window and view_attribution_window must be sent together.",
             field=missing,
         )
-    return Windows(click, view)
+    return click, view
 
 
 def check_budget(mode: BudgetMode, budget_micros: int | None) -> int | None:
@@ -663,20 +619,6 @@ def cap_of(frequency: int | None, schedule: int | None) -> FrequencyCap | None:
             most=MOST_FREQUENCY_DAYS,
         )
     return FrequencyCap(frequency, schedule)
-
-
-def changed_cap(before: AdGroup, frequency: int | None, schedule: int | None) -> FrequencyCap | None:
-    """Return the frequency cap after a change; None leaves a value as it is, 0 views end the cap.
-
-    Raises:
-        Refused: INVALID.
-    """
-    if frequency == 0:
-        return None
-    return cap_of(
-        before.frequency if frequency is None else frequency,
-        before.frequency_schedule if schedule is None else schedule,
-    )
 
 
 def least_budget_micros(currency: str) -> int:
@@ -716,13 +658,14 @@ def _amount(field: str, value: int | None) -> int:
     return value
 
 
+type Schedule = tuple[datetime, datetime | None]
+"""Start and end of an ad group; None without an end."""
+
+
 def check_schedule(schedule: Schedule, at: datetime) -> Schedule:
-    """Return a schedule that ends after its start and after ``at``."""
-    if schedule.kind is ScheduleType.FROM_NOW:
-        return Schedule(schedule.kind, schedule.starts_at, None)
-    if schedule.ends_at is None:
-        raise Refused(errors.INVALID, "schedule_end_time: required with SCHEDULE_START_END.")
-    if schedule.ends_at <= max(schedule.starts_at, at):
+    """Return a schedule that ends, if at all, after its start and after ``at``."""
+    starts_at, ends_at = schedule
+    if ends_at is not None and ends_at <= max(starts_at, at):
         raise Refused(errors.INVALID, "schedule_end_time: choose a future time after the start.")
     return schedule
 
@@ -734,22 +677,6 @@ def changed_budget(mode: BudgetMode, budget_micros: int) -> int | None:
     return check_budget(mode, budget_micros)
 
 
-def changed_money(
-    before: AdGroup, budget_micros: int | None, bid_type: BidType | None, bid_micros: int | None
-) -> Money:
-    """Return the budget and bid of an ad group after a change; None leaves a value as it is.
-
-    Raises:
-        Refused: INVALID.
-    """
-    budget = before.budget_micros
-    if budget_micros is not None:
-        budget = changed_budget(before.budget_mode, budget_micros)
-    kind = bid_type or before.bid_type
-    bid = before.bid_micros if bid_micros is None else bid_micros
-    return check_money(Money(before.budget_mode, budget, kind, bid))
-
-
 def changed_schedule(
     before: AdGroup, times: tuple[ScheduleType | None, datetime | None, datetime | None], at: datetime
 ) -> Schedule:
@@ -758,14 +685,14 @@ def changed_schedule(
     The start may be moved until it has come. A new end must lie ahead; an old one may be past.
     """
     kind, starts_at, ends_at = times
-    if (kind, starts_at, ends_at) == (None, None, None):
-        return Schedule(before.schedule_type, before.starts_at, before.ends_at)
+    if times == (None, None, None):
+        return before.starts_at, before.ends_at
     if starts_at is not None and starts_at != before.starts_at and before.starts_at <= at:
         raise Refused(errors.INVALID, "schedule_start_time: the start has passed and cannot change.")
-    schedule_type = kind or (before.schedule_type if ends_at is None else ScheduleType.START_END)
-    return check_schedule(
-        Schedule(schedule_type, starts_at or before.starts_at, ends_at or before.ends_at), at
-    )
+    end = None if kind is ScheduleType.FROM_NOW else ends_at or before.ends_at
+    if end is None and kind is ScheduleType.START_END:
+        raise Refused(errors.INVALID, "schedule_end_time: required with SCHEDULE_START_END.")
+    return check_schedule((starts_at or before.starts_at, end), at)
 
 
 def check_frozen(fields: Mapping[str, tuple[object, object]]) -> None:

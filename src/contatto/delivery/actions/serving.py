@@ -16,7 +16,8 @@ from starlette.requests import Request
 from contatto.accounts import store as accounts
 from contatto.accounts.auth import API_HEADER, api_caller
 from contatto.accounts.model import BusinessId, Caller
-from contatto.ads.rules.settings import facts_of, is_eligible, next_steps
+from contatto.ads.model import Facts
+from contatto.ads.rules.settings import is_eligible, next_steps
 from contatto.ads.store import LiveNodes, load_live_nodes
 from contatto.audiences import store as audiences
 from contatto.audiences.model import AudienceKind, Fingerprint
@@ -129,7 +130,13 @@ def load_snapshot(tx: Tx, business_id: str, cache: SnapshotCache | None = None) 
         for live in live_nodes.live:
             account, channel = account_of[live.ad.ad_account_id], channel_of[live.ad.channel_account_id]
             goal = live.ad_group.goal
-            facts = facts_of(account, channel, live.ad_group.countries, capture_on=channel.id in capturing)
+            facts = Facts(
+                channel.id,
+                channel.registration_country,
+                account.country,
+                live.ad_group.countries,
+                capture_on=channel.id in capturing,
+            )
             may_serve = is_eligible(goal, facts) and not next_steps(goal, facts)
             own_chat = channel.platform is Platform.WEBCHAT
             places = tuple(sorted(destinations.get(live.ad_group.id, ())))

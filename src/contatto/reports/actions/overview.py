@@ -3,7 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import Final
+from typing import Any, Final
 
 from contatto.accounts import store as accounts
 from contatto.accounts.model import AdAccount, BusinessId
@@ -341,24 +341,11 @@ def _report_outside(tx: Tx, account: OutsideAccount, query: AdSourceQuery) -> Re
     return build_report(subjects, facts, owners, TimeStep.WHOLE)
 
 
-@dataclass(frozen=True, slots=True)
-class UnmatchedAd:
-    """Ad that a platform named and that could not be credited.
+def list_unmatched_ads(tx: Tx, business_id: str, query: AdSourceQuery) -> list[dict[str, Any]]:
+    """Return the ads of chats without credit, those with the most chats first.
 
     ``is_ambiguous`` if several connected accounts have an ad with this number.
     """
-
-    source: AdSource
-    ad_number: int
-    advertiser: str
-    headline: str
-    chats: int
-    leads: int
-    is_ambiguous: bool
-
-
-def list_unmatched_ads(tx: Tx, business_id: str, query: AdSourceQuery) -> list[UnmatchedAd]:
-    """Return the ads of chats without credit, those with the most chats first."""
     grouped: defaultdict[tuple[AdSource, int, str], list[store.UnmatchedTap]] = defaultdict(list)
     for tap in store.list_unmatched_taps(tx, business_id, (query.first, query.last)):
         platform = AD_PLATFORMS.get(tap.platform)
@@ -368,32 +355,22 @@ def list_unmatched_ads(tx: Tx, business_id: str, query: AdSourceQuery) -> list[U
     person_ids = {tap.person_id for taps in grouped.values() for tap in taps}
     leads = store.count_leads_by_person(tx, business_id, person_ids)
     unmatched_ads = [
-        UnmatchedAd(
-            source,
-            number,
-            advertiser,
-            next((tap.headline for tap in taps if tap.headline), ""),
-            len({tap.conversation_id for tap in taps}),
-            sum(leads.get(person_id, 0) for person_id in {tap.person_id for tap in taps}),
-            known_ads.is_ambiguous(AdPlatform(source.value), number),
-        )
+        {
+            "source": source,
+            "ad_number": number,
+            "advertiser": advertiser,
+            "headline": next((tap.headline for tap in taps if tap.headline), ""),
+            "chats": len({tap.conversation_id for tap in taps}),
+            "leads": sum(leads.get(person_id, 0) for person_id in {tap.person_id for tap in taps}),
+            "is_ambiguous": known_ads.is_ambiguous(AdPlatform(source.value), number),
+        }
         for (source, number, advertiser), taps in grouped.items()
     ]
-    return sorted(unmatched_ads, key=lambda ad: (-ad.chats, ad.ad_number))
+    return sorted(unmatched_ads, key=lambda ad: (-ad["chats"], ad["ad_number"]))
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedRow:
-    """Placement of a marketplace in one currency, and its name once that is known."""
-
-    placement: str
-    currency: str
-    figures: Figures
-    name: str = ""
-
-
-def load_placed(tx: Tx, business_id: str, query: AdSourceQuery) -> list[PlacedRow]:
-    """Return our ads by placement, the most expensive first; none for other platforms."""
+def load_placed(tx: Tx, business_id: str, query: AdSourceQuery) -> list[dict[str, Any]]:
+    """Return our ads by placement and currency, the most expensive first; none for other platforms."""
     if query.source not in (None, AdSource.CONTATTO):
         return []
     span = span_of(query.first, query.last)
@@ -401,5 +378,8 @@ def load_placed(tx: Tx, business_id: str, query: AdSourceQuery) -> list[PlacedRo
     for account in accounts.list_ad_accounts(tx, BusinessId(business_id)):
         for fact in list_placed_facts(tx, business_id, account.id, span):
             sums[fact.placement, account.currency] += fact.counts
-    rows = [PlacedRow(*key, Figures(counts, frozenset())) for key, counts in sums.items()]
-    return sorted(rows, key=lambda row: (row.currency, -row.figures.counts.spend_micros, row.placement))
+    rows = sorted(sums.items(), key=lambda row: (row[0][1], -row[1].spend_micros, row[0][0]))
+    return [
+        {"placement": placement, "currency": currency, "figures": Figures(counts, frozenset())}
+        for (placement, currency), counts in rows
+    ]

@@ -34,7 +34,15 @@ from contatto.measurement.engines.sealing import (
     list_sealed_files_between,
     load_whole,
 )
-from contatto.measurement.model import Attribution, Conversion, ConversionKind, CountedEvent, Goal, MeasuredAd
+from contatto.measurement.model import (
+    Attribution,
+    Conversion,
+    ConversionKind,
+    CountedEvent,
+    Goal,
+    MeasuredAd,
+    Touch,
+)
 from contatto.measurement.rules import LATE, local_day, natural_number
 from contatto.measurement.store import (
     list_changed_accounts,
@@ -70,9 +78,10 @@ from contatto.reports.model import (
 )
 from contatto.reports.rules.figures import (
     ALL_NODES,
-    JudgedTouch,
     ReportBody,
     ReportSpec,
+    RivalTouches,
+    TouchVerdict,
     WhatIf,
     WhatIfWindows,
     build_report,
@@ -476,7 +485,7 @@ def render_report(tx: Tx, job: ExportJob) -> tuple[bytes, str]:
         raise Refused(errors.FILE_BAD, message) from error
     names = (*body.dimensions, *body.metrics)
     rows = [row_texts(row, account, body) for row in report.rows]
-    lines = [[(row.dimensions | row.metrics)[name] for name in names] for row in rows]
+    lines = [[(dimensions | metrics)[name] for name in names] for dimensions, metrics in rows]
     return b"".join(csv_lines([names, *lines])), "csv"
 
 
@@ -511,12 +520,8 @@ def find_drill_down(
         account.id,
         DayRange(key, key) if query.group_by is GroupBy.DAY and key else span,
         frozenset(ad.id for ad in tree_ads),
-        drill_down.kind or goal_kind,
-        own_day=drill_down.own_day,
-        via=drill_down.via,
-        country=key.removeprefix(UNKNOWN_COUNTRY) if query.group_by is GroupBy.COUNTRY and key else None,
-        origins=drill_down.origins,
-        statuses=drill_down.statuses,
+        replace(drill_down, kind=drill_down.kind or goal_kind),
+        key.removeprefix(UNKNOWN_COUNTRY) if query.group_by is GroupBy.COUNTRY and key else None,
     )
 
 
@@ -535,7 +540,7 @@ class ConversionTrace:
 
     conversion: Attribution
     lead: Lead | None
-    touches: list[JudgedTouch]
+    touches: list[tuple[Touch, TouchVerdict]]
     ads: dict[str, MeasuredAd]
     broken: list[BrokenFile]
 
@@ -547,7 +552,7 @@ def trace_conversion(tx: Tx, business_id: str, conversion_id: int) -> Conversion
     fields = {name: getattr(attribution, name) for name in Conversion.__dataclass_fields__}
     judged_touches = judge_touches(touches, Conversion(**fields))
     lead = list_conversion_leads(tx, business_id, [attribution]).get(attribution.subject_id)
-    ads = list_measured_ads(tx, business_id, {judged.touch.ad_id for judged in judged_touches})
+    ads = list_measured_ads(tx, business_id, {touch.ad_id for touch, _ in judged_touches})
     return ConversionTrace(attribution, lead, judged_touches, ads, broken)
 
 
@@ -571,10 +576,10 @@ def compare_windows(
         if view_days
         else []
     )
+    rivals: Iterable[RivalTouches] = store.list_rival_touches(tx, *account_key, between, windows)
     if not files:
-        conversions = store.list_what_if_conversions(tx, *account_key, between, windows)
-        return compare_winners(conversions, MOST_LISTED), []
-    rivals = store.list_rival_touches(tx, *account_key, between, windows)
+        return compare_winners((rival.apply_policy(windows.policy) for rival in rivals), MOST_LISTED), []
+    rivals = list(rivals)
     links = list_links(tx, account.business_id)
     moments = [
         Moment(rival.conversion_id, user_id, rival.ts)

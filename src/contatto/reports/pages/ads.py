@@ -1,6 +1,6 @@
 """The Ads Manager, and the ads of all platforms."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -13,7 +13,7 @@ from contatto.accounts.auth import PageCaller, may, page_routes, require
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.ad_platforms.store import list_outside_accounts
 from contatto.ads.actions.edits import OpenDraft, list_open_drafts
-from contatto.ads.model import WINDOW_DAYS, Ad, BudgetMode, Campaign, NodeKind, NodeStatus
+from contatto.ads.model import WINDOW_DAYS, Ad, AdGroup
 from contatto.ads.rules.tree import PROBLEMS, REMEDIES, SAYS, Delivering, chat_link, is_showing, new_form_path
 from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx
@@ -21,7 +21,6 @@ from contatto.kit.i18n import N_
 from contatto.kit.ids import new_id
 from contatto.kit.table_export import csv_lines
 from contatto.kit.values import read_number
-from contatto.measurement.model import Goal
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.operators.store import list_placement_names
 from contatto.reports.actions.overview import (
@@ -31,7 +30,7 @@ from contatto.reports.actions.overview import (
     load_placed,
     load_sources,
 )
-from contatto.reports.model import METRICS, Figures, Level, Metric, Value
+from contatto.reports.model import METRICS, Figures, Level
 from contatto.reports.rules.figures import FOLLOW_GOAL, value_text
 from contatto.reports.rules.queries import (
     SOURCE_LEVELS,
@@ -41,15 +40,16 @@ from contatto.reports.rules.queries import (
     AdSourceQuery,
     AdsTreeQuery,
     Branch,
+    Period,
     RowState,
-    TreePeriod,
     filter_branches,
     list_tree_rows,
+    period_days,
     read_ads_tree_query,
     read_source_query,
     sort_branches,
+    span_of,
     sum_branches,
-    tree_span,
 )
 from contatto.ui.render import translator_of
 from contatto.ui.requests import Context, context_of
@@ -57,10 +57,10 @@ from contatto.ui.requests import Context, context_of
 router: Final = page_routes()
 CAMPAIGNS_PER_PAGE: Final = 25
 TREE_PERIODS: Final = {
-    TreePeriod.TODAY: N_("Today"),
-    TreePeriod.YESTERDAY: N_("Yesterday"),
-    TreePeriod.LAST_7: N_("Last 7 days"),
-    TreePeriod.LAST_28: N_("Last 28 days"),
+    Period.TODAY: N_("Today"),
+    Period.YESTERDAY: N_("Yesterday"),
+    Period.LAST_7: N_("Last 7 days"),
+    Period.LAST_28: N_("Last 28 days"),
 }
 STATES: Final = {
     RowState.SHOWING: N_("Delivering"),
@@ -74,52 +74,6 @@ TREE_TITLES: Final = {
     "bid": N_("Bid"),
     "places": N_("Countries"),
 } | {name: METRICS[name].title for name in TREE_METRICS}
-
-
-@dataclass(frozen=True, slots=True)
-class FigureCells:
-    """Cells of a row of the tree; ``is_mixed`` if they include both goals."""
-
-    cells: Sequence[tuple[Metric, Value]]
-    is_mixed: bool
-    currency: str
-
-
-@dataclass(frozen=True, slots=True)
-class RowSettings:
-    """Settings with a column; those that a level lacks are empty."""
-
-    budget_micros: int | None = None
-    budget_mode: BudgetMode | None = None
-    bid_micros: int | None = None
-    goal: Goal | None = None
-    countries: Sequence[str] = ()
-    click_window_days: int = 0
-    view_window_days: int = 0
-    headline: str = ""
-    chat_url: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TreeRow:
-    """Campaign, ad group or ad in the tree.
-
-    ``is_default`` if the row is open by default: then phones show an ad group closed.
-    """
-
-    kind: NodeKind
-    id: str
-    name: str
-    status: NodeStatus
-    is_open: bool
-    is_default: bool
-    child_count: int
-    account_name: str
-    state_kind: str
-    state: str
-    remedy: str
-    figures: FigureCells
-    settings: RowSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +100,8 @@ async def show_ads_tree(request: Request, caller: PageCaller, page: str = "1") -
         for account in ad_accounts:
             if query.advertiser in (0, account.number):
                 today = tx.now.astimezone(ZoneInfo(account.timezone)).date()
-                account_branches = load_branches(tx, account, tree_span(query.days, today))
+                span = span_of(*period_days(query.days, today))
+                account_branches = load_branches(tx, account, span)
                 is_empty = is_empty and not account_branches
                 branches += sort_branches(filter_branches(account_branches, query), query)
         drafts = list_open_drafts(tx, (caller.business_id, caller.subject_id)) if can_edit else []
@@ -173,7 +128,7 @@ def _tree_values(context: Context, tree: _AdsTree, query: AdsTreeQuery, page: in
     account_ids = {branch.node.item.ad_account_id for branch in tree.branches}
     shown_accounts = [tree.accounts[account_id] for account_id in account_ids]
     currencies = {account.currency for account in shown_accounts}
-    total: FigureCells | None = None
+    total = None
     if len(shown_accounts) == 1:
         total = _figure_cells(query, sum_branches(tree.branches), shown_accounts[0])
     return {
@@ -201,47 +156,36 @@ def _tree_values(context: Context, tree: _AdsTree, query: AdsTreeQuery, page: in
     }
 
 
-def _figure_cells(query: AdsTreeQuery, figures: Figures, account: AdAccount) -> FigureCells:
+def _figure_cells(query: AdsTreeQuery, figures: Figures, account: AdAccount) -> dict[str, Any]:
     cells = [(METRICS[name], METRICS[name].value(figures)) for name in query.columns if name in TREE_METRICS]
-    return FigureCells(cells, figures.mixed_goals, account.currency)
+    return {"cells": cells, "is_mixed": figures.mixed_goals, "currency": account.currency}
 
 
 def _tree_row(
     context: Context, tree: _AdsTree, query: AdsTreeQuery, branch: Branch, *, is_open: bool
-) -> TreeRow:
+) -> dict[str, Any]:
+    """Return a node with its figures; phones show an ad group that is open by default closed."""
     kind, item, state = branch.node.kind, branch.node.item, branch.node.state
     account = tree.accounts[item.ad_account_id]
+    row: dict[str, Any] = {}
     if isinstance(item, Ad):
-        chat_url = chat_link(context.settings.base_url, item, context.vault.signer(TRACKING_KEY))
-        settings = RowSettings(headline=item.headline, chat_url=chat_url)
-    elif isinstance(item, Campaign):
-        settings = RowSettings(item.budget_micros, item.budget_mode)
-    else:
-        settings = RowSettings(
-            item.budget_micros,
-            item.budget_mode,
-            item.bid_micros,
-            item.goal,
-            item.countries,
-            WINDOW_DAYS[item.click_window] or 0,
-            WINDOW_DAYS[item.view_window] or 0,
-        )
+        row["chat_url"] = chat_link(context.settings.base_url, item, context.vault.signer(TRACKING_KEY))
+    elif isinstance(item, AdGroup):
+        row["click_window_days"] = WINDOW_DAYS[item.click_window] or 0
+        row["view_window_days"] = WINDOW_DAYS[item.view_window] or 0
     state_kind = "on" if is_showing(state) else "review" if state is Delivering.IN_REVIEW else "off"
-    return TreeRow(
-        kind=kind,
-        id=str(item.number),
-        name=item.name,
-        status=item.status,
-        is_open=is_open,
-        is_default=is_open and kind == "ad-groups" and not query.is_chosen(item.number),
-        child_count=len(branch.children),
-        account_name=account.name,
-        state_kind="rejected" if state in PROBLEMS else state_kind,
-        state=SAYS[state],
-        remedy=REMEDIES.get(state, ""),
-        figures=_figure_cells(query, branch.figures, account),
-        settings=settings,
-    )
+    return row | {
+        "kind": kind,
+        "item": item,
+        "is_open": is_open,
+        "is_default": is_open and kind == "ad-groups" and not query.is_chosen(item.number),
+        "child_count": len(branch.children),
+        "account_name": account.name,
+        "state_kind": "rejected" if state in PROBLEMS else state_kind,
+        "state": SAYS[state],
+        "remedy": REMEDIES.get(state, ""),
+        "figures": _figure_cells(query, branch.figures, account),
+    }
 
 
 PLACEMENT_COLUMNS: Final = tuple(
@@ -283,10 +227,10 @@ async def show_sources(request: Request, caller: PageCaller) -> HTMLResponse:
 
     values = await context.db.read_long(load)
     if values["placed"]:
-        placement_ids = {row.placement for row in values["placed"]}
+        placement_ids = {row["placement"] for row in values["placed"]}
         with acting(""):  # placements belong to the operator, who publishes the names of charged ones
             names = await context.db.read(lambda tx: list_placement_names(tx, placement_ids))
-        values["placed"] = [replace(row, name=names.get(row.placement, "")) for row in values["placed"]]
+        values["placed"] = [row | {"name": names.get(row["placement"], "")} for row in values["placed"]]
     values |= {"placed_columns": PLACEMENT_COLUMNS}
     values |= {"caller": caller, "columns": SOURCE_COLUMNS, "sources": SOURCES, "titles": LEVEL_TITLES}
     values |= {"levels": [(level.value, LEVEL_TITLES[level]) for level in SOURCE_LEVELS]}

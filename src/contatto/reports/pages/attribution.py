@@ -1,7 +1,5 @@
 """Conversions behind a figure, what-if windows, and first replies."""
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -16,7 +14,7 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.values import PageNumber, WindowDays, from_micros, micros, read_number
-from contatto.measurement.model import AttributionPolicy, ConversionKind, Goal, MeasuredAd, TouchKind
+from contatto.measurement.model import AttributionPolicy, ConversionKind
 from contatto.measurement.store import list_measured_ads
 from contatto.reports import store
 from contatto.reports.actions.reports import (
@@ -32,8 +30,6 @@ from contatto.reports.pages.report import load_overview_request, query_of
 from contatto.reports.rules.figures import (
     CLICK_DAYS,
     VIEW_DAYS,
-    ConversionCounts,
-    TouchVerdict,
     WhatIfWindows,
     daily_reply_times,
     member_reply_times,
@@ -46,19 +42,6 @@ router: Final = page_routes()
 PAGE_SIZE: Final = 50
 MOST_REPLIES: Final = 20_000
 MOST_REPLY_DAYS: Final = 31
-
-
-@dataclass(frozen=True, slots=True)
-class ConversionRow:
-    """Conversion of the list, with its credited touch."""
-
-    href: str
-    kind: ConversionKind
-    name: str
-    at: datetime
-    touched_at: datetime | None
-    via: TouchKind | None
-    ad: MeasuredAd | None
 
 
 @router.get("/reports/conversions", Permission.READ_REPORTS, ReadAudit.FOLDED)
@@ -83,20 +66,19 @@ async def show_conversions(
         tx.record_contact_reads("lead_id", [lead.id for lead in leads.values()])
         ad_ids = {conversion.ad_id for conversion in conversions if conversion.ad_id}
         ads = list_measured_ads(tx, caller.business_id, ad_ids)
-        rows: list[ConversionRow] = []
+        rows: list[dict[str, Any]] = []
         for conversion in conversions:
             lead = leads.get(conversion.subject_id)
-            rows.append(
-                ConversionRow(
-                    href=f"/reports/conversions/{conversion.conversion_id}",
-                    kind=conversion.kind,
-                    name=lead.name if lead else "",
-                    at=from_micros(conversion.ts),
-                    touched_at=from_micros(conversion.touch_ts) if conversion.touch_ts is not None else None,
-                    via=conversion.via,
-                    ad=ads.get(conversion.ad_id or ""),
-                )
-            )
+            row = {
+                "href": f"/reports/conversions/{conversion.conversion_id}",
+                "kind": conversion.kind,
+                "name": lead.name if lead else "",
+                "at": from_micros(conversion.ts),
+                "touched_at": None if conversion.touch_ts is None else from_micros(conversion.touch_ts),
+                "via": conversion.via,
+                "ad": ads.get(conversion.ad_id or ""),
+            }
+            rows.append(row)
         pairs = [*page_query.pairs(), ("metric", metric), ("key", key)]
         return {
             "metric": METRICS[metric],
@@ -115,18 +97,6 @@ async def show_conversions(
     return context.pages.render(request, "reports/conversions.html", {"caller": caller, **values})
 
 
-@dataclass(frozen=True, slots=True)
-class TouchRow:
-    """Touch of the person, with its verdict."""
-
-    kind: TouchKind
-    at: datetime
-    ad: MeasuredAd | None
-    verdict: TouchVerdict
-    window_days: int
-    country: str
-
-
 @router.get("/reports/conversions/{conversion_id}", Permission.READ_REPORTS, ReadAudit.EACH)
 async def show_conversion(request: Request, caller: PageCaller, conversion_id: str) -> HTMLResponse:
     """Show all touches of the person, with their verdicts."""
@@ -138,20 +108,17 @@ async def show_conversion(request: Request, caller: PageCaller, conversion_id: s
     conversion, lead = trace.conversion, trace.lead
     contact_reads_of(request).add("lead_id", [lead.id] if lead and can_see else [])
     section = "leads" if conversion.kind is ConversionKind.LEAD else "inbox"
-    touches: list[TouchRow] = []
-    for judged in trace.touches:
-        touch = judged.touch
-        window_us = max(touch.expires_ts - touch.ts, 0)
-        touches.append(
-            TouchRow(
-                kind=touch.kind,
-                at=from_micros(touch.ts),
-                ad=trace.ads.get(touch.ad_id),
-                verdict=judged.verdict,
-                window_days=window_us // store.DAY_US,
-                country=touch.country,
-            )
-        )
+    touches = [
+        {
+            "kind": touch.kind,
+            "at": from_micros(touch.ts),
+            "ad": trace.ads.get(touch.ad_id),
+            "verdict": verdict,
+            "window_days": max(touch.expires_ts - touch.ts, 0) // store.DAY_US,
+            "country": touch.country,
+        }
+        for touch, verdict in trace.touches
+    ]
     values = {
         "caller": caller,
         "kind": conversion.kind,
@@ -163,28 +130,6 @@ async def show_conversion(request: Request, caller: PageCaller, conversion_id: s
         "touches": touches,
     }
     return context.pages.render(request, "reports/conversion.html", values)
-
-
-@dataclass(frozen=True, slots=True)
-class WhatIfRow:
-    """Stored and what-if conversions of an ad group, or of no ad."""
-
-    name: str
-    has_no_ad: bool
-    goal: Goal | None
-    stored: ConversionCounts
-    what_if: ConversionCounts
-
-
-@dataclass(frozen=True, slots=True)
-class WhatIfChange:
-    """Conversion that would be credited to another ad group."""
-
-    href: str
-    kind: ConversionKind
-    at: datetime
-    stored: str
-    what_if: str
 
 
 @router.get("/reports/what-if", Permission.READ_REPORTS)
@@ -208,12 +153,17 @@ async def show_what_if(
         start, end = (micros(moment) for moment in overview_request.between)
         what_if, broken = compare_windows(tx, account, (start, end - 1), windows)
         ad_groups = load_tree(tx, account).ad_groups
-        rows: list[tuple[tuple[bool, int], WhatIfRow]] = []
+        rows: list[tuple[tuple[bool, int], dict[str, Any]]] = []
         for key, (stored_counts, what_if_counts) in what_if.counts.items():
             group = ad_groups.get(key or "")
-            name, goal = (group.name, group.goal) if group else ("", None)
-            order = (key is None, group.number if group else 0)
-            rows.append((order, WhatIfRow(name, key is None, goal, stored_counts, what_if_counts)))
+            row = {
+                "name": group.name if group else "",
+                "has_no_ad": key is None,
+                "goal": group.goal if group else None,
+                "stored": stored_counts,
+                "what_if": what_if_counts,
+            }
+            rows.append(((key is None, group.number if group else 0), row))
         names = {key: group.name for key, group in ad_groups.items()}
         first, last = overview_request.days
         return {
@@ -225,13 +175,13 @@ async def show_what_if(
             "view_days": VIEW_DAYS,
             "rows": [row for _, row in sorted(rows, key=lambda pair: pair[0])],
             "changed": [
-                WhatIfChange(
-                    f"/reports/conversions/{conversion.conversion_id}",
-                    conversion.kind,
-                    from_micros(conversion.ts),
-                    names.get(conversion.stored or "", ""),
-                    names.get(conversion.what_if or "", ""),
-                )
+                {
+                    "href": f"/reports/conversions/{conversion.conversion_id}",
+                    "kind": conversion.kind,
+                    "at": from_micros(conversion.ts),
+                    "stored": names.get(conversion.stored or "", ""),
+                    "what_if": names.get(conversion.what_if or "", ""),
+                }
                 for conversion in what_if.changed
             ],
             "changed_count": what_if.changed_count,

@@ -40,8 +40,6 @@ from contatto.reports.model import METRICS, Counts, Figures, Metric, ReportRow, 
 from contatto.reports.rules.figures import (
     FOLLOW_GOAL,
     REACH_METRICS,
-    ChartBar,
-    ChartLine,
     bars,
     by_weekday,
     draw_line,
@@ -364,29 +362,11 @@ def _file_lines(
         yield row
 
 
-@dataclass(frozen=True, slots=True)
-class ChartDay:
-    """Day of the chart; ``is_minor`` hides its label on narrow screens."""
+def draw_days(overview: Overview) -> dict[str, Any]:
+    """Draw conversations and leads as lines, spend as bars; tops are the ends of the scales.
 
-    day: str
-    counts: Counts
-    has_label: bool
-    is_minor: bool
-
-
-@dataclass(frozen=True, slots=True)
-class DayChart:
-    """Conversations and leads as lines, spend as bars; tops are the ends of the scales."""
-
-    days: tuple[ChartDay, ...]
-    top: int
-    conversations: ChartLine
-    leads: ChartLine
-    spend_top_micros: int
-    spend: list[ChartBar]
-
-
-def draw_days(overview: Overview) -> DayChart:
+    ``is_minor`` hides the label of a day on narrow screens.
+    """
     days = list(overview.days.items())
     every = label_every(len(days))
     conversations = [counts.conversations for _, counts in days]
@@ -394,38 +374,28 @@ def draw_days(overview: Overview) -> DayChart:
     spend = [counts.spend_micros for _, counts in days]
     top = nice_top(max(*conversations, *leads, 4))
     spend_top = nice_top(-(-max(*spend, MICROS) // MICROS)) * MICROS
-    chart_days = [
-        ChartDay(day, counts, n % every == 0, n % (2 * every) != 0) for n, (day, counts) in enumerate(days)
-    ]
-    return DayChart(
-        tuple(chart_days),
-        top,
-        draw_line(conversations, top),
-        draw_line(leads, top),
-        spend_top,
-        bars(spend, spend_top),
-    )
+    return {
+        "days": [
+            {"day": day, "counts": counts, "has_label": n % every == 0, "is_minor": n % (2 * every) != 0}
+            for n, (day, counts) in enumerate(days)
+        ],
+        "top": top,
+        "conversations": draw_line(conversations, top),
+        "leads": draw_line(leads, top),
+        "spend_top_micros": spend_top,
+        "spend": bars(spend, spend_top),
+    }
 
 
-@dataclass(frozen=True, slots=True)
-class OriginShare:
-    """Origin of leads, with its share and its place in a bar of 1000."""
-
-    origin: str
-    count: int
-    share: float
-    x: float
-    width: float
-
-
-def draw_sources(counts: Counts) -> list[OriginShare]:
-    """Return the origins of leads, side by side in one bar."""
+def draw_sources(counts: Counts) -> list[dict[str, Any]]:
+    """Return the origins of leads with their shares, side by side in one bar of 1000."""
     chat_leads = counts.leads - counts.form_leads - counts.manual_leads
-    shares: list[OriginShare] = []
+    shares: list[dict[str, Any]] = []
     x = 0.0
     for origin, count in (("chat", chat_leads), ("form", counts.form_leads), ("manual", counts.manual_leads)):
         share = count / counts.leads if counts.leads else 0.0
-        shares.append(OriginShare(origin, count, share, round(x, 1), round(1000 * share, 1)))
+        place = {"x": round(x, 1), "width": round(1000 * share, 1)}
+        shares.append({"origin": origin, "count": count, "share": share} | place)
         x += 1000 * share
     return shares
 
@@ -439,46 +409,24 @@ _HEAT_COUNTS: Final[dict[str, Callable[[Counts], int]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Heatmap:
-    """Counts by weekday and hour, each with its shade, and the counts to choose from."""
-
-    rows: list[tuple[str, list[tuple[int, int]]]]
-    hours: tuple[str, ...]
-    total: int
-    busiest: tuple[str, str] | None
-    choices: list[tuple[str, str]]
-
-
-def draw_hours(overview: Overview, query: OverviewQuery) -> Heatmap:
+def draw_hours(overview: Overview, query: OverviewQuery) -> dict[str, Any]:
+    """Return the counts by weekday and hour, each with its shade, and the counts to choose from."""
     count_of = _HEAT_COUNTS[query.heat]
     rows = by_weekday({hour: count_of(counts) for hour, counts in overview.hours.items()})
     most = max(max(row) for row in rows)
     busiest = [
         (name, HOURS[row.index(most)]) for name, row in zip(WEEKDAYS, rows, strict=True) if most in row
     ]
-    return Heatmap(
-        [
+    return {
+        "rows": [
             (name, [(count, shade(count, most)) for count in row])
             for name, row in zip(WEEKDAYS, rows, strict=True)
         ],
-        HOURS,
-        sum(map(sum, rows)),
-        busiest[0] if most else None,
-        [(name, HEAT_TITLES[name]) for name in HEATS],
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class ReportLink:
-    """Link to a saved report; ``is_current`` if the page shows it."""
-
-    id: str
-    name: str
-    href: str
-    is_current: bool
-    is_mine: bool
-    is_shared: bool
+        "hours": HOURS,
+        "total": sum(map(sum, rows)),
+        "busiest": busiest[0] if most else None,
+        "choices": [(name, HEAT_TITLES[name]) for name in HEATS],
+    }
 
 
 def read_saved_query(text: str) -> OverviewQuery:
@@ -486,16 +434,17 @@ def read_saved_query(text: str) -> OverviewQuery:
     return read_overview_query(read_pairs(text, 100))
 
 
-def list_report_links(tx: Tx, caller: Caller, query: OverviewQuery) -> list[ReportLink]:
+def list_report_links(tx: Tx, caller: Caller, query: OverviewQuery) -> list[dict[str, Any]]:
+    """Return links to the saved reports; ``is_current`` if the page shows one."""
     return [
-        ReportLink(
-            id=report.id,
-            name=report.name,
-            href=f"/reports?{report.query}",
-            is_current=replace(read_saved_query(report.query), advertiser=query.advertiser) == query,
-            is_mine=report.member_id == caller.subject_id,
-            is_shared=report.is_shared,
-        )
+        {
+            "id": report.id,
+            "name": report.name,
+            "href": f"/reports?{report.query}",
+            "is_current": replace(read_saved_query(report.query), advertiser=query.advertiser) == query,
+            "is_mine": report.member_id == caller.subject_id,
+            "is_shared": report.is_shared,
+        }
         for report in store.list_saved_reports(tx, caller.business_id, caller.subject_id)
     ]
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from math import log10
 from operator import attrgetter
 from statistics import median
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field
@@ -324,23 +324,15 @@ class TouchVerdict(StrEnum):
     AFTERWARDS = "afterwards"
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedTouch:
-    """Touch with its verdict."""
-
-    touch: Touch
-    verdict: TouchVerdict
-
-
 def judge_touches(
     touches: Iterable[Touch],
     conversion: Conversion,
     policy: AttributionPolicy = AttributionPolicy.CLICK_FIRST,
-) -> list[JudgedTouch]:
+) -> list[tuple[Touch, TouchVerdict]]:
     """Return every touch with its verdict, the latest first."""
     ordered = sorted(touches, key=lambda touch: (touch.ts, touch.touch_id), reverse=True)
     winner = last_touch(ordered, conversion, policy)
-    return [JudgedTouch(touch, _verdict(touch, conversion, winner)) for touch in ordered]
+    return [(touch, _verdict(touch, conversion, winner)) for touch in ordered]
 
 
 def _verdict(touch: Touch, conversion: Conversion, winner: Touch | None) -> TouchVerdict:
@@ -518,6 +510,40 @@ class Filter(ApiModel):
         values = self.filter_value if isinstance(self.filter_value, list) else [self.filter_value]
         return tuple(str(value) for value in values)
 
+    def predicate(self) -> Callable[[ReportRow], bool]:
+        """Check a filter by a name or a metric, and return its test of a row.
+
+        Raises:
+            Refused: INVALID, for a field or a comparison that does not exist.
+        """
+        name, kind, texts = self.field_name, self.filter_type, self.values()
+        if not texts:
+            raise Refused(errors.INVALID, f"filtering: {name} needs a filter_value.")
+        if name in NAME_FILTERS:
+            name_of, parts = NAME_FILTERS[name], [text.casefold() for text in texts]
+            if kind == "MATCH":
+                return lambda row: any(part in name_of(row).casefold() for part in parts)
+            if kind == "IN":
+                return lambda row: name_of(row).casefold() in parts
+            raise Refused(errors.INVALID, "filtering: A name can be filtered by MATCH or IN only.")
+        metric = METRICS.get(name)
+        if metric is None:
+            allowed = "campaign_ids, adgroup_ids, ad_ids, " + ", ".join([*NAME_FILTERS, *METRICS])
+            raise Refused(errors.INVALID, f"filtering: field_name allows {allowed}.")
+        compare = COMPARISONS.get(kind)
+        if compare is None:
+            raise Refused(errors.INVALID, f"filtering: a metric allows {', '.join(COMPARISONS)}.")
+        try:
+            numbers = tuple(Decimal(text) for text in texts)
+        except InvalidOperation as error:
+            raise Refused(errors.INVALID, f"filtering: {name} compares to numbers.") from error
+
+        def holds(row: ReportRow) -> bool:
+            number = metric_number(metric, row.figures)
+            return number is not None and compare(number, numbers)
+
+        return holds
+
 
 class ReportBody(ApiModel):
     """Body of a report request, answered at once or as a file.
@@ -582,7 +608,7 @@ def read_spec(query: ReportBody) -> ReportSpec:
                 "dimensions: placement can only be combined with advertiser_id, campaign_id, adgroup_id "
                 "and stat_time_day.",
             )
-        metric_names = [*query.metrics, *(condition.field for condition in conditions_of(query))]
+        metric_names = [*query.metrics, *(condition.field_name for condition in conditions_of(query))]
         unknown = [
             name for name in metric_names if name not in PLACEMENT_METRICS and name not in TEXT_METRICS
         ]
@@ -626,55 +652,9 @@ def _read_span(query: ReportBody, step: TimeStep) -> DayRange:
     return DayRange(query.start_date.isoformat(), query.end_date.isoformat())
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """Filter of rows: a name and texts, or a metric and numbers."""
-
-    field: str
-    kind: str
-    values: tuple[str, ...]
-
-    def predicate(self) -> Callable[[ReportRow], bool]:
-        """Check the condition, and return its test of a row.
-
-        Raises:
-            Refused: INVALID, for a field or a comparison that does not exist.
-        """
-        if not self.values:
-            raise Refused(errors.INVALID, f"filtering: {self.field} needs a filter_value.")
-        if self.field in NAME_FILTERS:
-            name_of, texts = NAME_FILTERS[self.field], [value.casefold() for value in self.values]
-            if self.kind == "MATCH":
-                return lambda row: any(text in name_of(row).casefold() for text in texts)
-            if self.kind == "IN":
-                return lambda row: name_of(row).casefold() in texts
-            raise Refused(errors.INVALID, "filtering: A name can be filtered by MATCH or IN only.")
-        metric = METRICS.get(self.field)
-        if metric is None:
-            allowed = "campaign_ids, adgroup_ids, ad_ids, " + ", ".join([*NAME_FILTERS, *METRICS])
-            raise Refused(errors.INVALID, f"filtering: field_name allows {allowed}.")
-        compare = COMPARISONS.get(self.kind)
-        if compare is None:
-            raise Refused(errors.INVALID, f"filtering: a metric allows {', '.join(COMPARISONS)}.")
-        try:
-            values = tuple(Decimal(value) for value in self.values)
-        except InvalidOperation as error:
-            raise Refused(errors.INVALID, f"filtering: {self.field} compares to numbers.") from error
-
-        def holds(row: ReportRow) -> bool:
-            number = metric_number(metric, row.figures)
-            return number is not None and compare(number, values)
-
-        return holds
-
-
-def conditions_of(query: ReportBody) -> list[Condition]:
+def conditions_of(query: ReportBody) -> list[Filter]:
     """Return the filters by names and metrics; filters by ids are part of the specification."""
-    return [
-        Condition(condition.field_name, condition.filter_type, condition.values())
-        for condition in query.filtering
-        if condition.field_name not in _ID_FILTERS
-    ]
+    return [condition for condition in query.filtering if condition.field_name not in _ID_FILTERS]
 
 
 def check_metrics(query: ReportBody) -> None:
@@ -705,7 +685,7 @@ COMPARISONS: Final[Mapping[str, Callable[[Decimal, Values], bool]]] = {
 }
 
 
-def filter_rows(rows: Iterable[ReportRow], conditions: Iterable[Condition]) -> list[ReportRow]:
+def filter_rows(rows: Iterable[ReportRow], conditions: Iterable[Filter]) -> list[ReportRow]:
     """Return the rows that meet all conditions.
 
     Raises:
@@ -750,14 +730,8 @@ def _dimension(row: ReportRow, name: str) -> str:
     return str(numbers.get(name, "")) or UNKNOWN_DIMENSION
 
 
-class RowTexts(NamedTuple):
-    """Texts of a row by the names of its dimensions and metrics."""
-
-    dimensions: dict[str, str]
-    metrics: dict[str, str]
-
-
-def row_texts(row: ReportRow, account: AdAccount, query: ReportBody) -> RowTexts:
+def row_texts(row: ReportRow, account: AdAccount, query: ReportBody) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the texts of a row by the names of its dimensions, and of its metrics."""
     dimensions: dict[str, str] = {name: _dimension(row, name) for name in query.dimensions}
     if "advertiser_id" in dimensions:
         dimensions["advertiser_id"] = str(account.number)
@@ -775,7 +749,7 @@ def row_texts(row: ReportRow, account: AdAccount, query: ReportBody) -> RowTexts
         name: metric_text(METRICS[name], row.figures) if name in METRICS else texts[name] or NO_VALUE
         for name in query.metrics
     }
-    return RowTexts(dimensions, metrics)
+    return dimensions, metrics
 
 
 def total_texts(figures: Figures, query: ReportBody) -> dict[str, str | bool]:

@@ -29,6 +29,7 @@ class Period(StrEnum):
     YESTERDAY = "yesterday"
     LAST_7 = "last_7"
     LAST_14 = "last_14"
+    LAST_28 = "last_28"
     LAST_30 = "last_30"
     LAST_90 = "last_90"
     THIS_MONTH = "this_month"
@@ -74,7 +75,12 @@ OWN_DAY: Final = {name: f"real_time_{name}" for name in (
 """The metric by the day of the conversion for each metric by the day of the touch."""
 HEATS: Final = ("conversations", "leads", "clicks")
 MOST_DAYS: Final = 366
-_PERIOD_DAYS: Final = {Period.LAST_7: 7, Period.LAST_14: 14, Period.LAST_30: 30, Period.LAST_90: 90}
+_PERIOD_DAYS: Final = {
+    Period.LAST_7: 7, Period.LAST_14: 14, Period.LAST_28: 28, Period.LAST_30: 30, Period.LAST_90: 90,
+}  # fmt: skip
+_TREE_PERIODS: Final = (Period.TODAY, Period.YESTERDAY, Period.LAST_7, Period.LAST_28)
+"""Periods of the Ads Manager."""
+_REPORT_PERIODS: Final = tuple(period for period in Period if period is not Period.LAST_28)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +143,7 @@ def read_overview_query(pairs: Iterable[tuple[str, str]]) -> OverviewQuery:
     columns = dict.fromkeys(value for name, value in pairs if name == "column" and value in METRICS)
     return OverviewQuery(
         advertiser=words.get("advertiser_id", ""),
-        period=Period.CUSTOM if since else _member(Period, words.get("period"), Period.LAST_7),
+        period=Period.CUSTOM if since else _member(_REPORT_PERIODS, words.get("period"), Period.LAST_7),
         since=since,
         until=until,
         group_by=_member(GroupBy, words.get("by") or words.get("level"), GroupBy.AD_GROUP),
@@ -169,22 +175,26 @@ def _check_days(first: date, last: date) -> None:
         )
 
 
-def _member[E: StrEnum](kind: type[E], text: str | None, default: E) -> E:
-    return kind(text) if text in set(kind) else default
+def _member[E: StrEnum](choices: Iterable[E], text: str | None, default: E) -> E:
+    return next((choice for choice in choices if choice == text), default)
 
 
 def days_of(query: OverviewQuery, today: date) -> tuple[date, date]:
     """Return the first and the last day of a query in the calendar of the account."""
     if query.since and query.until:
         return query.since, query.until
-    if query.period is Period.YESTERDAY:
+    return period_days(query.period, today)
+
+
+def period_days(period: Period, today: date) -> tuple[date, date]:
+    if period is Period.YESTERDAY:
         return today - timedelta(days=1), today - timedelta(days=1)
-    if query.period is Period.THIS_MONTH:
+    if period is Period.THIS_MONTH:
         return today.replace(day=1), today
-    if query.period is Period.LAST_MONTH:
+    if period is Period.LAST_MONTH:
         end = today.replace(day=1) - timedelta(days=1)
         return end.replace(day=1), end
-    return today - timedelta(days=_PERIOD_DAYS.get(query.period, 1) - 1), today
+    return today - timedelta(days=_PERIOD_DAYS.get(period, 1) - 1), today
 
 
 def previous_days(first: date, last: date) -> tuple[date, date]:
@@ -269,7 +279,7 @@ def read_source_query(words: Mapping[str, str], today: date) -> AdSourceQuery:
     last = day_of(words.get("until", "")) or today
     first = day_of(words.get("since", "")) or last - timedelta(days=_SOURCE_DAYS - 1)
     _check_days(first, last)
-    level = next((level for level in SOURCE_LEVELS if level == words.get("by")), Level.CAMPAIGN)
+    level = _member(SOURCE_LEVELS, words.get("by"), Level.CAMPAIGN)
     source = next((source for source in AdSource if source == words.get("source")), None)
     return AdSourceQuery(first, last, level, source)
 
@@ -286,18 +296,6 @@ TREE_SORTS: Final = ("name", "status", "budget", "bid", *TREE_METRICS)
 TEXT_LIMIT: Final = 200
 MOST_PAIRS: Final = 400
 """Pairs of an address that are read; more are ignored."""
-
-
-class TreePeriod(StrEnum):
-    """Days of the Ads Manager relative to today in the calendar of the ad account."""
-
-    TODAY = "today"
-    YESTERDAY = "yesterday"
-    LAST_7 = "last_7"
-    LAST_28 = "last_28"
-
-
-_TREE_DAYS: Final = {TreePeriod.LAST_7: 7, TreePeriod.LAST_28: 28}
 
 
 class RowState(StrEnum):
@@ -329,7 +327,7 @@ class AdsTreeQuery:
     text: str = ""
     states: tuple[RowState, ...] = ()
     goals: tuple[Goal, ...] = ()
-    days: TreePeriod = TreePeriod.LAST_7
+    days: Period = Period.LAST_7
     sort: str = ""
     columns: tuple[str, ...] = DEFAULT_TREE_COLUMNS
     tree: Fold = Fold.DEFAULT
@@ -356,7 +354,7 @@ class AdsTreeQuery:
         words = {
             "account": str(self.advertiser or ""),
             "q": self.text,
-            "days": "" if self.days is TreePeriod.LAST_7 else self.days.value,
+            "days": "" if self.days is Period.LAST_7 else self.days.value,
             "sort": self.sort,
         }
         pairs = [(name, value) for name, value in words.items() if value]
@@ -395,19 +393,12 @@ def read_ads_tree_query(pairs: Iterable[tuple[str, str]]) -> AdsTreeQuery:
         text="".join(filter(str.isprintable, words.get("q", "").strip()))[:TEXT_LIMIT],
         states=tuple(state for state in RowState if state.value in states),
         goals=tuple(goal for goal in Goal if goal.value in goals),
-        days=_member(TreePeriod, words.get("days"), TreePeriod.LAST_7),
+        days=_member(_TREE_PERIODS, words.get("days"), Period.LAST_7),
         sort=sort if sort.removeprefix("-") in TREE_SORTS else "",
         columns=tuple(name for name in TREE_COLUMNS if name in columns) or DEFAULT_TREE_COLUMNS,
         tree=tree,
         folds=folds,
     )
-
-
-def tree_span(period: TreePeriod, today: date) -> DayRange:
-    """Return the days of a period in the calendar of the account."""
-    if period is TreePeriod.YESTERDAY:
-        today -= timedelta(days=1)
-    return span_of(today - timedelta(days=_TREE_DAYS.get(period, 1) - 1), today)
 
 
 MOST_OPEN_ROWS: Final = 60
