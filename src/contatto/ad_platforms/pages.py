@@ -34,7 +34,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
 from contatto.kit.ids import hash_secret
 from contatto.kit.untrusted_files import TableText
-from contatto.ui.render import session_token, translator_of
+from contatto.ui.render import session_token
 from contatto.ui.requests import context_of
 
 PLATFORMS: Final = {AdPlatform.TIKTOK: N_("TikTok Ads"), AdPlatform.META: N_("Meta Ads")}
@@ -119,9 +119,7 @@ async def post_ad_account(
     try:
         account_id = await context.db.write(connect)
     except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        return await _render_list(request, caller, refused, form)
+        return await _render_list(request, caller, refused.expect(errors.INVALID), form)
     return RedirectResponse(f"{HOME}/{account_id}", 303)
 
 
@@ -170,9 +168,7 @@ async def _change_account(
     try:
         await context_of(request).db.write(change)
     except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        return await render_account(request, caller, account_id, refused)
+        return await render_account(request, caller, account_id, refused.expect(errors.INVALID))
     return RedirectResponse(f"{HOME}/{account_id}", 303)
 
 
@@ -207,7 +203,6 @@ async def _render_list(
         "platforms": [(platform.value, title) for platform, title in PLATFORMS.items()],
         "typed": typed.model_dump(mode="json", exclude={"access_token"}) if typed else {"backfill_days": 90},
         "most_days": MOST_BACKFILL,
-        "error": refused.detail_in(translator_of(request)) if refused else "",
     }
     return context.pages.render(request, "ad_platforms/accounts.html", values, refused=refused)
 
@@ -234,7 +229,6 @@ async def render_account(
     values |= {
         "caller": caller,
         "can_manage": can_manage,
-        "error": refused.detail_in(translator_of(request)) if refused else "",
     }
     return context.pages.render(request, "ad_platforms/account.html", values, refused=refused)
 
@@ -315,9 +309,7 @@ async def post_upload_preview(
     try:
         preview = await db.read_long(lambda tx: foresee_upload(tx, caller.business_id, sent))
     except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        return await _render_upload(request, caller, sent, refused=refused)
+        return await _render_upload(request, caller, sent, refused=refused.expect(errors.INVALID))
     return await _render_upload(request, caller, sent, preview)
 
 
@@ -329,9 +321,7 @@ async def post_upload(request: Request, caller: FormCaller, sent: Annotated[NewU
         preview = await db.read_long(lambda tx: foresee_upload(tx, caller.business_id, sent))
         account = await db.write(lambda tx: open_upload_account(tx, caller.business_id, sent, preview))
     except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        return await _render_upload(request, caller, sent, refused=refused)
+        return await _render_upload(request, caller, sent, refused=refused.expect(errors.INVALID))
     for some in list_upload_writes(account, preview.sheet):
         await db.write_more(some)
     if preview.sheet.left_out:
@@ -369,6 +359,5 @@ async def _render_upload(
         "rows": preview.sheet.rows[:MOST_PREVIEWED] if preview else (),
         "left_out": preview.sheet.left_out[:MOST_LEFT_OUT] if preview else (),
         "kept": saved_text,
-        "error": refused.detail_in(translator_of(request)) if refused else "",
     }
     return context.pages.render(request, "ad_platforms/upload.html", values, refused=refused)

@@ -11,10 +11,9 @@ from contatto.capture import actions
 from contatto.capture.actions import CompanyData
 from contatto.capture.model import CaptureSwitch, Review
 from contatto.channels.store import find_account
-from contatto.kit import errors
 from contatto.kit.api_types import Answer, Answered, api_answer
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import check_found
 from contatto.ui.requests import context_of
 
 router = api_routes("Extensions", "/contatto/capture")
@@ -72,5 +71,7 @@ async def turn_off(request: Request, caller: ApiCaller, body: CaptureRequest) ->
 
 
 def _check_owned(tx: Tx, business_id: str, channel_account_id: str) -> None:
-    if find_account(tx, business_id, channel_account_id) is None:
-        raise Refused(errors.NOT_FOUND, "channel_account_id: this business has no such channel account.")
+    check_found(
+        find_account(tx, business_id, channel_account_id),
+        "channel_account_id: this business has no such channel account.",
+    )

@@ -14,7 +14,7 @@ from contatto.channels.model import ChannelAccount
 from contatto.channels.store import find_account, list_accounts
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.form_fields import split_fault
 from contatto.kit.languages import Translator
 from contatto.ui.render import translator_of
@@ -50,9 +50,7 @@ async def post_application(
     try:
         await context_of(request).db.write(save)
     except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        return await _render(request, caller, (account_id, company, refused))
+        return await _render(request, caller, (account_id, company, refused.expect(errors.INVALID)))
     return RedirectResponse("/settings/capture", 303)
 
 
@@ -75,8 +73,7 @@ async def post_switch(
 
 
 def _check_owned(tx: Tx, caller: Caller, account_id: str) -> None:
-    if find_account(tx, caller.business_id, account_id) is None:
-        raise Refused(errors.NOT_FOUND, "Channel account not found.")
+    check_found(find_account(tx, caller.business_id, account_id), "Channel account not found.")
 
 
 async def _render(

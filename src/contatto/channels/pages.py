@@ -146,9 +146,7 @@ async def _save(
     try:
         await context_of(request).db.write(change)
     except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        return await _render(request, caller, failed, refused, typed)
+        return await _render(request, caller, failed, refused.expect(errors.INVALID), typed)
     return RedirectResponse(f"/settings/channels{anchor}", 303)
 
 

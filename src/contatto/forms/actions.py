@@ -161,8 +161,7 @@ def set_default_form(tx: Tx, business_id: str, channel_account_id: str, form_id:
 
     Raises Refused: NOT_FOUND; INVALID for a form that was never published.
     """
-    if find_account(tx, business_id, channel_account_id) is None:
-        raise Refused(errors.NOT_FOUND, "Channel account not found.")
+    check_found(find_account(tx, business_id, channel_account_id), "Channel account not found.")
     if form_id is None:
         store.delete_default_form(tx, business_id, channel_account_id)
         return

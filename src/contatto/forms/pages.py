@@ -57,7 +57,7 @@ from contatto.forms.store import find_form_picture, list_default_forms
 from contatto.kit import errors
 from contatto.kit.api_types import json_answer, read_body
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.form_fields import split_fault
 from contatto.kit.i18n import N_
 from contatto.kit.ids import new_id
@@ -344,9 +344,7 @@ async def post_form(request: Request, caller: FormCaller, name: Text = "", langu
     try:
         form = await context_of(request).db.write(work)
     except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        field, says = split_fault(refused, translator_of(request))
+        field, says = split_fault(refused.expect(errors.INVALID), translator_of(request))
         wrong = {field: says}
         return _render_new(request, caller, {"name": name, "language": language}, wrong)
     return RedirectResponse(f"/forms/{form.id}", 303)
@@ -427,8 +425,7 @@ async def show_lead_answers(request: Request, caller: PageCaller, lead_id: str) 
     context = context_of(request)
 
     def load(tx: Tx) -> list[dict[str, Any]]:
-        if find_lead(tx, caller.business_id, lead_id) is None:
-            raise Refused(errors.NOT_FOUND, "Lead not found.")
+        check_found(find_lead(tx, caller.business_id, lead_id), "Lead not found.")
         return _answer_views(
             tx, caller.business_id, store.list_answers_of_lead(tx, caller.business_id, lead_id)
         )

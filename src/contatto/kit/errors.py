@@ -40,6 +40,12 @@ class Refused(Exception):
         self.retry_after_s = retry_after_s
         self.others: tuple[Refused, ...] = ()  # further faults of the same form
 
+    def expect(self, *codes: ErrorCode) -> "Refused":
+        """Return this refusal if it is of one of these kinds; raise another one again."""
+        if self.code not in codes:
+            raise self
+        return self
+
     def detail_in(self, words: Gettext) -> str:
         """Return the detail in a language."""
         return words.gettext(self.text, **self.values)

@@ -17,7 +17,7 @@ from contatto.integrations.model import Alarm, DeliveryState, ErasureState, Tria
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx, row_of
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.form_fields import read_amount, typed_amount
 from contatto.kit.i18n import N_
 from contatto.leads.store.records import find_lead
@@ -32,7 +32,7 @@ from contatto.signals.store import (
     list_signals_of_leads,
 )
 from contatto.ui.render import translator_of
-from contatto.ui.requests import context_of
+from contatto.ui.requests import context_of, show_page
 
 router: Final = page_routes()
 ACCOUNT_PATH: Final = "/settings/ad-platforms/{outside_id}/signals"
@@ -117,7 +117,6 @@ async def _render(
     section: str = "settings",
 ) -> HTMLResponse:
     """Render the page; after a refusal with the error in its section, and with the refused form."""
-    context = context_of(request)
     translator = translator_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
@@ -164,6 +163,7 @@ async def _render(
                 "is_pending": test.state is TrialState.PENDING,
             }
         return {
+            "most": MOST_SHOWN,
             "href": ACCOUNT_PATH.format(outside_id=account.id),
             "account_href": f"/settings/ad-platforms/{account.id}",
             "account_title": account.name or account.external_id,
@@ -190,14 +190,7 @@ async def _render(
             ],
         }
 
-    values = await context.db.read(load)
-    values |= {
-        "caller": caller,
-        "at": section,
-        "error": refused.detail_in(translator) if refused else "",
-        "most": MOST_SHOWN,
-    }
-    return context.pages.render(request, "signals/signals.html", values, refused=refused)
+    return await show_page(request, caller, "signals/signals.html", load, refused, at=section)
 
 
 def _signal_rows(tx: Tx, business_id: str, signals: list[AdSignal]) -> list[dict[str, Any]]:
@@ -239,9 +232,7 @@ async def post_signal_settings(
     try:
         await context_of(request).db.write(save)
     except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        return await _render(request, caller, outside_id, refused, form)
+        return await _render(request, caller, outside_id, refused.expect(errors.INVALID), form)
     return RedirectResponse(ACCOUNT_PATH.format(outside_id=outside_id), 303)
 
 
@@ -260,9 +251,9 @@ async def _change_signals(
     try:
         await context_of(request).db.write(work)
     except Refused as refused:
-        if refused.code not in (errors.INVALID, errors.CONFLICT):
-            raise
-        return await _render(request, caller, outside_id, refused, section=section)
+        return await _render(
+            request, caller, outside_id, refused.expect(errors.INVALID, errors.CONFLICT), section=section
+        )
     return RedirectResponse(f"{ACCOUNT_PATH.format(outside_id=outside_id)}#{section}", 303)
 
 
@@ -318,11 +309,9 @@ async def post_resend_signal(
 @router.get("/leads/{lead_id}/signals", Permission.READ_LEADS)
 async def show_signals_of_lead(request: Request, caller: PageCaller, lead_id: str) -> HTMLResponse:
     """Show the signals of a lead as a part of its page."""
-    context = context_of(request)
 
-    def load(tx: Tx) -> list[dict[str, Any]]:
-        if find_lead(tx, caller.business_id, lead_id) is None:
-            raise Refused(errors.NOT_FOUND, "Lead not found.")
+    def load(tx: Tx) -> dict[str, Any]:
+        check_found(find_lead(tx, caller.business_id, lead_id), "Lead not found.")
         signals = list_signals_of_leads(tx, caller.business_id, {lead_id})
         groups: list[dict[str, Any]] = []
         for account in list_outside_accounts(tx, caller.business_id) if signals else []:
@@ -335,12 +324,7 @@ async def show_signals_of_lead(request: Request, caller: PageCaller, lead_id: st
                     "signals": _signal_rows(tx, caller.business_id, account_signals),
                 }
                 groups.append(group)
-        return groups
+        can_manage = may(caller, Permission.ADMINISTER)
+        return {"lead_id": lead_id, "groups": groups, "can_manage": can_manage}
 
-    values = {
-        "caller": caller,
-        "lead_id": lead_id,
-        "groups": await context.db.read(load),
-        "can_manage": may(caller, Permission.ADMINISTER),
-    }
-    return context.pages.render(request, "signals/_lead.html", values)
+    return await show_page(request, caller, "signals/_lead.html", load)

@@ -29,8 +29,8 @@ from contatto.subscriptions.actions import (
 )
 from contatto.subscriptions.model import HOOKS, Entity, Subscription
 from contatto.subscriptions.rules import KINDS, URL_LIMIT, hook_payload, sample_lead, secrets_of
-from contatto.ui.render import SHOWN_ONCE, translator_of
-from contatto.ui.requests import context_of
+from contatto.ui.render import SHOWN_ONCE
+from contatto.ui.requests import context_of, show_page
 
 router: Final = page_routes("/settings/subscriptions")
 STATES: Final = {
@@ -73,9 +73,7 @@ async def post_hook(request: Request, caller: FormCaller, form: Annotated[HookFo
     try:
         hook = await context.db.write(make)
     except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        return await _render(request, caller, refusal=(refused, form))
+        return await _render(request, caller, refusal=(refused.expect(errors.INVALID), form))
     setattr(request.state, SHOWN_ONCE, True)
     return await _render(request, caller, shown=(hook.callback_url, secrets_of(hook.secret)[0]))
 
@@ -87,7 +85,6 @@ async def _render(
     refusal: tuple[Refused, HookForm] | None = None,
 ) -> HTMLResponse:
     """Render the page; with an address and its new secret, or with an error and the typed values."""
-    context = context_of(request)
     refused, typed = refusal or (None, HookForm())
 
     def load(tx: Tx) -> dict[str, Any]:
@@ -139,15 +136,8 @@ async def _render(
             ],
         }
 
-    values = await context.db.read(load)
-    values |= {
-        "caller": caller,
-        "can_manage": may(caller, Permission.ADMINISTER),
-        "shown": shown,
-        "typed": typed,
-        "error": refused.detail_in(translator_of(request)) if refused else "",
-    }
-    return context.pages.render(request, "subscriptions/subscriptions.html", values, refused=refused)
+    values = {"can_manage": may(caller, Permission.ADMINISTER), "shown": shown, "typed": typed}
+    return await show_page(request, caller, "subscriptions/subscriptions.html", load, refused, **values)
 
 
 async def _change(

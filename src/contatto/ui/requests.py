@@ -4,19 +4,19 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contatto.kit.api_types import too_large
 from contatto.kit.background import Installation
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Clock, MissingPart, Parts
+from contatto.kit.db.tx import Clock, MissingPart, Parts, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.log import REQUEST_ID, logger, tells_debug
@@ -50,6 +50,20 @@ def context_of(connection: HTTPConnection) -> Context:
         connection.scope.get("state", {}).get("context") or connection.scope["app"].state.context
     )
     return context
+
+
+async def show_page(
+    request: Request,
+    caller: object,
+    template: str,
+    load: Callable[[Tx], Mapping[str, Any]],
+    refused: Refused | None = None,
+    **values: Any,
+) -> HTMLResponse:
+    """Render a template with the values of one read, and with further ones."""
+    context = context_of(request)
+    loaded = await context.db.read(load)
+    return context.pages.render(request, template, {**loaded, **values, "caller": caller}, refused=refused)
 
 
 def bind_database(connection: HTTPConnection, db: Database) -> None:

@@ -1,7 +1,6 @@
 """Pages of deliveries and of the mapping of one linked CRM."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Annotated, Any, Final
 
@@ -34,8 +33,7 @@ from contatto.leads.model import STATUS_TEXTS, Lead, LeadStatus
 from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_leads, list_leads_by_id
 from contatto.leads.store.records import find_lead
-from contatto.ui.render import translator_of
-from contatto.ui.requests import context_of
+from contatto.ui.requests import context_of, show_page
 
 SOURCES: Final[Mapping[str, str]] = {
     "name": N_("Name"),
@@ -99,7 +97,6 @@ VALUE: Final = "value."
 async def show_log(
     request: Request, caller: PageCaller, target_id: str, state: Annotated[str, Query(max_length=16)] = ""
 ) -> HTMLResponse:
-    context = context_of(request)
     chosen = DeliveryState(state) if state in DELIVERIES else None
 
     def load(tx: Tx) -> dict[str, Any]:
@@ -112,16 +109,12 @@ async def show_log(
         return {
             "target": target_view,
             "rows": [_row(delivery, numbers.get(delivery.lead_id, 0)) for delivery in deliveries],
+            "state": chosen.value if chosen else "",
+            "states": [(value.value, label) for value, (label, _) in DELIVERIES.items()],
+            "most": MOST_SHOWN,
         }
 
-    values = await context.db.read(load)
-    values |= {
-        "caller": caller,
-        "state": chosen.value if chosen else "",
-        "states": [(value.value, label) for value, (label, _) in DELIVERIES.items()],
-        "most": MOST_SHOWN,
-    }
-    return context.pages.render(request, "crm/log.html", values)
+    return await show_page(request, caller, "crm/log.html", load)
 
 
 def _row(delivery: crm.Delivery, number: int) -> dict[str, Any]:
@@ -162,57 +155,52 @@ async def post_dead_letter(
     base_url, entries = context_of(request).settings.base_url, form.list_texts(VALUE)
 
     def resend(tx: Tx) -> None:
-        letter = _load(tx, caller.business_id, target_id, delivery_id, base_url)
-        current = {field["name"]: field["value"] for field in letter.fields}
+        target, delivery, values = _load_letter(tx, caller.business_id, target_id, delivery_id, base_url)
+        current = {field["name"]: field["value"] for field in values["fields"]}
         edited = {
             name: text.strip()
             for name, text in entries.items()
             if name in current and text.strip() != current[name]
         }
-        actions.edit_dead(tx, letter.target, letter.delivery.id, letter.edited | edited)
+        actions.edit_dead(tx, target, delivery.id, _edited_values(delivery) | edited)
 
     try:
         await context_of(request).db.write(resend)
     except Refused as refused:
-        if refused.code not in (errors.INVALID, errors.CONFLICT):
-            raise
-        return await _render(request, caller, target_id, delivery_id, refused, entries)
+        return await _render(
+            request, caller, target_id, delivery_id, refused.expect(errors.INVALID, errors.CONFLICT), entries
+        )
     return RedirectResponse(f"{HOME}/{target_id}/log", 303)
 
 
-@dataclass(frozen=True, slots=True)
-class _DeadLetter:
-    """A delivery with the values that it would write now, edits of members included."""
-
-    target: Target
-    target_view: dict[str, Any]
-    delivery: crm.Delivery
-    row: dict[str, Any]
-    fields: list[dict[str, Any]]
-    note: str
-    edited: dict[str, str]
-
-
-def _load(tx: Tx, business_id: str, target_id: str, delivery_id: str, base_url: str) -> _DeadLetter:
+def _load_letter(
+    tx: Tx, business_id: str, target_id: str, delivery_id: str, base_url: str
+) -> tuple[Target, crm.Delivery, dict[str, Any]]:
+    """Return a delivery with its target, and the page's values, edits of members included."""
     target, target_view = load_view(tx, business_id, target_id)
     delivery = actions.load_delivery(tx, target, number_of(delivery_id))
     lead = list_leads_by_id(tx, business_id, {delivery.lead_id}).get(delivery.lead_id)
-    edited = msgspec.json.decode(delivery.edited, type=dict[str, str]) if delivery.edited else {}
     row = _row(delivery, lead.number if lead else 0)
-    if lead is None or connector_of(tx, target) is None:
-        return _DeadLetter(target, target_view, delivery, row, [], "", edited)
-    payload = with_edits(payload_of(tx, target, lead, delivery.revision, base_url), edited)
-    labels = {field.name: field.label for field in target.described}
-    fields = [
-        {
-            "name": name,
-            "label": labels.get(name) or name,
-            "source": source_text(payload.sources.get(name, "")),
-            "value": text,
-        }
-        for name, text in payload.values.items()
-    ]
-    return _DeadLetter(target, target_view, delivery, row, fields, payload.note, edited)
+    values: dict[str, Any] = {"target": target_view, "letter": row, "fields": [], "note": ""}
+    if lead is not None and connector_of(tx, target) is not None:
+        payload = payload_of(tx, target, lead, delivery.revision, base_url)
+        payload = with_edits(payload, _edited_values(delivery))
+        labels = {field.name: field.label for field in target.described}
+        values["note"] = payload.note
+        values["fields"] = [
+            {
+                "name": name,
+                "label": labels.get(name) or name,
+                "source": source_text(payload.sources.get(name, "")),
+                "value": text,
+            }
+            for name, text in payload.values.items()
+        ]
+    return target, delivery, values
+
+
+def _edited_values(delivery: crm.Delivery) -> dict[str, str]:
+    return msgspec.json.decode(delivery.edited, type=dict[str, str]) if delivery.edited else {}
 
 
 async def _render(
@@ -224,28 +212,18 @@ async def _render(
     typed: dict[str, str] | None = None,
 ) -> HTMLResponse:
     """Render the page of a dead letter; after a refusal with the error and the entries."""
-    context = context_of(request)
-    base_url = context.settings.base_url
-    letter = await context.db.read(lambda tx: _load(tx, caller.business_id, target_id, delivery_id, base_url))
-    values = {
-        "caller": caller,
-        "target": letter.target_view,
-        "letter": letter.row,
-        "fields": letter.fields,
-        "note": letter.note,
-        "typed": typed or {},
-        "error": refused.detail_in(translator_of(request)) if refused else "",
-    }
-    return context.pages.render(request, "crm/letter.html", values, refused=refused)
+    base_url = context_of(request).settings.base_url
+
+    def load(tx: Tx) -> dict[str, Any]:
+        return _load_letter(tx, caller.business_id, target_id, delivery_id, base_url)[2]
+
+    return await show_page(request, caller, "crm/letter.html", load, refused, typed=typed or {})
 
 
 @lead_router.get("/leads/{lead_id}/crm", Permission.READ_LEADS)
 async def show_crm_of_lead(request: Request, caller: PageCaller, lead_id: str) -> HTMLResponse:
-    context = context_of(request)
-
-    def load(tx: Tx) -> list[dict[str, Any]]:
-        if find_lead(tx, caller.business_id, lead_id) is None:
-            raise Refused(errors.NOT_FOUND, "Lead not found.")
+    def load(tx: Tx) -> dict[str, Any]:
+        check_found(find_lead(tx, caller.business_id, lead_id), "Lead not found.")
         records = {
             record.target_id: record for record in store.list_records_of_lead(tx, caller.business_id, lead_id)
         }
@@ -269,15 +247,10 @@ async def show_crm_of_lead(request: Request, caller: PageCaller, lead_id: str) -
                 "told_at": record.told_at,
             }
             views.append(view)
-        return views
+        can_manage = may(caller, Permission.ADMINISTER)
+        return {"lead_id": lead_id, "records": views, "can_manage": can_manage}
 
-    values = {
-        "caller": caller,
-        "lead_id": lead_id,
-        "records": await context.db.read(load),
-        "can_manage": may(caller, Permission.ADMINISTER),
-    }
-    return context.pages.render(request, "crm/_lead.html", values)
+    return await show_page(request, caller, "crm/_lead.html", load)
 
 
 MOST_LEADS: Final = 20
@@ -339,9 +312,9 @@ async def post_mapping(
     try:
         return await change_target(request, caller, target_id, change, _mapping_path(form.lead_id))
     except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        return await _render_mapping(request, caller, target_id, form.lead_id, refused, form)
+        return await _render_mapping(
+            request, caller, target_id, form.lead_id, refused.expect(errors.INVALID), form
+        )
 
 
 @router.post("/{target_id}/trial", Permission.ADMINISTER)
@@ -356,9 +329,7 @@ async def post_trial(
     try:
         return await change_target(request, caller, target_id, ask, f"{_mapping_path(lead_id)}#trial")
     except Refused as refused:
-        if refused.code is not errors.CONFLICT:
-            raise
-        return await _render_mapping(request, caller, target_id, lead_id, refused)
+        return await _render_mapping(request, caller, target_id, lead_id, refused.expect(errors.CONFLICT))
 
 
 def _mapping_path(lead_id: str) -> str:
@@ -374,8 +345,7 @@ async def _render_mapping(
     form: MappingForm | None = None,
 ) -> HTMLResponse:
     """Render the page; after a refusal with the error and the entries."""
-    context = context_of(request)
-    base_url = context.settings.base_url
+    base_url = context_of(request).settings.base_url
 
     def load(tx: Tx) -> dict[str, Any]:
         target, target_view = load_view(tx, caller.business_id, target_id)
@@ -423,16 +393,11 @@ async def _render_mapping(
             if connector and connector.traits.tells_changes
             else None,
             "trial": trial_view,
+            "statuses": [(status.value, label) for status, label in STATUS_TEXTS.items()],
+            "empty_rows": EMPTY_ROWS,
         }
 
-    values = await context.db.read(load)
-    values |= {
-        "caller": caller,
-        "statuses": [(status.value, label) for status, label in STATUS_TEXTS.items()],
-        "empty_rows": EMPTY_ROWS,
-        "error": refused.detail_in(translator_of(request)) if refused else "",
-    }
-    return context.pages.render(request, "crm/mapping.html", values, refused=refused)
+    return await show_page(request, caller, "crm/mapping.html", load, refused)
 
 
 def _chosen(tx: Tx, business_id: str, leads: list[Lead], lead_id: str) -> Lead | None:

@@ -34,8 +34,8 @@ from contatto.kit.errors import Refused, check_found
 from contatto.kit.i18n import N_
 from contatto.kit.ids import hash_secret
 from contatto.kit.outbound.model import RequestState
-from contatto.ui.render import SHOWN_ONCE, session_token, translator_of
-from contatto.ui.requests import context_of
+from contatto.ui.render import SHOWN_ONCE, session_token
+from contatto.ui.requests import context_of, show_page
 
 HOME: Final = "/settings/integrations"
 router: Final = page_routes(HOME)
@@ -170,8 +170,6 @@ class LinkForm(PrefixedForm):
 
 @router.get("", Permission.ADMINISTER)
 async def show_integrations(request: Request, caller: PageCaller) -> HTMLResponse:
-    context = context_of(request)
-
     def load(tx: Tx) -> dict[str, Any]:
         connectors = tx.ports[CrmPorts].connectors
         targets = list_targets(tx, caller.business_id)
@@ -181,14 +179,11 @@ async def show_integrations(request: Request, caller: PageCaller) -> HTMLRespons
             "connectors": show_connectors(connectors),
         }
 
-    values = await context.db.read(load)
-    return context.pages.render(request, "crm/integrations.html", values | {"caller": caller})
+    return await show_page(request, caller, "crm/integrations.html", load)
 
 
 @router.get("/ledger", Permission.ADMINISTER)
 async def show_ledger(request: Request, caller: PageCaller) -> HTMLResponse:
-    context = context_of(request)
-
     def load(tx: Tx) -> dict[str, Any]:
         ledger = actions.load_ledger(tx, caller.business_id)
         connectors = tx.ports[CrmPorts].connectors
@@ -198,8 +193,7 @@ async def show_ledger(request: Request, caller: PageCaller) -> HTMLResponse:
             "targets": [show_target(target, connectors) for target in ledger.targets],
         }
 
-    values = await context.db.read(load)
-    return context.pages.render(request, "crm/ledger.html", values | {"caller": caller})
+    return await show_page(request, caller, "crm/ledger.html", load)
 
 
 @router.get("/connect/{connector}", Permission.ADMINISTER)
@@ -248,7 +242,6 @@ def _render_connect(
         "asks_address": not traits.address,
         "name": form.name,
         "address": form.address,
-        "error": refused.detail_in(translator_of(request)) if refused else "",
     }
     return context_of(request).pages.render(request, "crm/connect.html", values, refused=refused)
 
@@ -289,9 +282,8 @@ async def post_start(
     try:
         target = await context_of(request).db.write(save)
     except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        return await _render(request, caller, connector, form.target_id, refusal=(refused, form.client_id))
+        refusal = refused.expect(errors.INVALID), form.client_id
+        return await _render(request, caller, connector, form.target_id, refusal=refusal)
     return RedirectResponse(actions.start_path(target), 303)
 
 
@@ -376,20 +368,13 @@ async def _render(
             "is_waiting": state is RequestState.DUE,
             "refusal": rules.consent_text(code) if code else None,
             "href": href,
-            "client_id": target.settings.get(actions.CLIENT_ID, ""),
+            "client_id": typed or target.settings.get(actions.CLIENT_ID, ""),
+            "connector": connector,
+            "target_id": target_id,
+            "return_address": context.settings.base_url + actions.CALLBACK,
         }
 
-    view = await context.db.read(load)
-    values = {
-        "caller": caller,
-        "connector": connector,
-        "target_id": target_id,
-        "view": view,
-        "client_id": typed or view["client_id"],
-        "return_address": context.settings.base_url + actions.CALLBACK,
-        "error": error.detail_in(translator_of(request)) if error else "",
-    }
-    return context.pages.render(request, "crm/consent.html", values, refused=error)
+    return await show_page(request, caller, "crm/consent.html", load, error)
 
 
 type Change = Callable[[Tx, Target], object]
@@ -413,8 +398,7 @@ class PageNotice:
 async def render_target(
     request: Request, caller: Caller, target_id: str, notice: PageNotice | None = None
 ) -> HTMLResponse:
-    context, notice = context_of(request), notice or PageNotice()
-    refused = notice.refused
+    base_url, notice = context_of(request).settings.base_url, notice or PageNotice()
 
     def load(tx: Tx) -> dict[str, Any]:
         target, target_view = load_view(tx, caller.business_id, target_id)
@@ -442,7 +426,7 @@ async def render_target(
                 and (comparing.claim is not None or comparing.due_at <= tx.now),
                 "why": rules.reason_text(comparing.reason) if comparing and comparing.reason else "",
             },
-            "incoming_address": f"{context.settings.base_url}{incoming_path(target.number)}",
+            "incoming_address": base_url + incoming_path(target.number),
             "address": target.address,
             "created_at": target.created_at,
             "is_open": INCOMING in target.secrets,
@@ -451,14 +435,8 @@ async def render_target(
             "rows": len(target.mapping),
         }
 
-    values = await context.db.read(load)
-    values |= {
-        "caller": caller,
-        "at": notice.at,
-        "error": refused.detail_in(translator_of(request)) if refused else "",
-        "incoming_secret": notice.secret,
-    }
-    return context.pages.render(request, "crm/target.html", values, refused=refused)
+    values = {"at": notice.at, "incoming_secret": notice.secret}
+    return await show_page(request, caller, "crm/target.html", load, notice.refused, **values)
 
 
 async def change_target(
@@ -516,9 +494,9 @@ async def post_reconnect(
     try:
         return await change_target(request, caller, target_id, reconnect)
     except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        return await render_target(request, caller, target_id, PageNotice(refused, "reconnect", form.entries))
+        return await render_target(
+            request, caller, target_id, PageNotice(refused.expect(errors.INVALID), "reconnect", form.entries)
+        )
 
 
 @router.post("/{target_id}/remove", Permission.ADMINISTER)
@@ -535,7 +513,7 @@ async def post_remove(
     try:
         await change_target(request, caller, target_id, remove)
     except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        return await render_target(request, caller, target_id, PageNotice(refused, "remove"))
+        return await render_target(
+            request, caller, target_id, PageNotice(refused.expect(errors.INVALID), "remove")
+        )
     return RedirectResponse(HOME, 303)

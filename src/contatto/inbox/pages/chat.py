@@ -651,7 +651,6 @@ async def _render_automatic(
     values |= {
         "caller": caller,
         "can_manage": may(caller, Permission.ADMINISTER),
-        "error": refused.detail_in(translator_of(request)) if refused else "",
         "limits": rules.AUTOMATIC_LIMITS,
     }
     return context.pages.render(request, "inbox/automatic.html", values, refused=refused)

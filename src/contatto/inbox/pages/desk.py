@@ -424,9 +424,9 @@ async def post_saved_reply(
             lambda tx: threads.keep_saved_reply(tx, caller.business_id, shortcut, text)
         )
     except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        return await _render_replies(request, caller, refused, {"shortcut": shortcut, "text": text})
+        return await _render_replies(
+            request, caller, refused.expect(errors.INVALID), {"shortcut": shortcut, "text": text}
+        )
     return RedirectResponse("/settings/replies", 303)
 
 
@@ -642,9 +642,7 @@ async def post_inbox_settings(
             lambda tx: threads.set_reply_target(tx, caller.business_id, target)
         )
     except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        return await _render(request, caller, refused, minutes)
+        return await _render(request, caller, refused.expect(errors.INVALID), minutes)
     return RedirectResponse("/settings/inbox", 303)
 
 

@@ -469,9 +469,7 @@ async def post_columns(
 
         await db.write(save)
     except Refused as refused:
-        if refused.code is not errors.INVALID:
-            raise
-        return await _draft_page(request, caller, draft, draft.plan, refused)
+        return await _draft_page(request, caller, draft, draft.plan, refused.expect(errors.INVALID))
     return RedirectResponse(f"/leads/import/{job_id}", 303)
 
 

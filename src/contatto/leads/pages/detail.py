@@ -425,9 +425,9 @@ class LeadForm:
         try:
             await context_of(self.request).db.write(change)
         except Refused as refused:
-            if refused.code not in (errors.CONFLICT, errors.INVALID):
-                raise
-            return await answer_lead(self.request, self.caller, self.lead_id, refused)
+            return await answer_lead(
+                self.request, self.caller, self.lead_id, refused.expect(errors.CONFLICT, errors.INVALID)
+            )
         return RedirectResponse(f"/leads/{self.lead_id}", 303)
 
 
