@@ -25,12 +25,6 @@ from contatto.signals import actions, store
 from contatto.signals.connectors import CONNECTORS
 from contatto.signals.model import AdSignal, ConsentRule, SignalMode, SignalSettings, SignalStep
 from contatto.signals.rules import cannot_be_sent, reason_text
-from contatto.signals.store import (
-    find_signal_settings,
-    find_signal_test,
-    list_signal_erasures,
-    list_signals_of_leads,
-)
 from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of, show_page
 
@@ -121,7 +115,7 @@ async def _render(
 
     def load(tx: Tx) -> dict[str, Any]:
         account = load_outside_account(tx, caller.business_id, outside_id)
-        settings = find_signal_settings(tx, caller.business_id, account.id)
+        settings = store.find_signal_settings(tx, caller.business_id, account.id)
         mode = settings.mode if settings else SignalMode.OFF
         mode_title, mode_tone = MODES[mode]
         ledgers = actions.load_signal_ledger(tx, account.business_id)
@@ -150,7 +144,7 @@ async def _render(
             if step in defaults
         ]
         test_view: dict[str, Any] | None = None
-        if test := find_signal_test(tx, *key):
+        if test := store.find_signal_test(tx, *key):
             state, tone = TESTS[test.state]
             test_view = {
                 "code": test.code,
@@ -185,7 +179,7 @@ async def _render(
             "test": test_view,
             "erasures": [
                 {"state": state, "tone": tone, "sent": erasure.sent, "at": erasure.created_at}
-                for erasure in list_signal_erasures(tx, *key)
+                for erasure in store.list_signal_erasures(tx, *key)
                 for state, tone in (ERASURES[erasure.state],)
             ],
         }
@@ -312,7 +306,7 @@ async def show_signals_of_lead(request: Request, caller: PageCaller, lead_id: st
 
     def load(tx: Tx) -> dict[str, Any]:
         check_found(find_lead(tx, caller.business_id, lead_id), "Lead not found.")
-        signals = list_signals_of_leads(tx, caller.business_id, {lead_id})
+        signals = store.list_signals_of_leads(tx, caller.business_id, {lead_id})
         groups: list[dict[str, Any]] = []
         for account in list_outside_accounts(tx, caller.business_id) if signals else []:
             account_signals = [signal for signal in signals if signal.outside_account_id == account.id]

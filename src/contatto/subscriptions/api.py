@@ -46,15 +46,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.rate_limits import GuessLimit, client_network
 from contatto.leads.model import LeadSource
-from contatto.subscriptions import rules, store
-from contatto.subscriptions.actions import (
-    check_callback,
-    end_subscription,
-    load_hook,
-    set_webhook,
-    subscribe_hook,
-    subscribe_program,
-)
+from contatto.subscriptions import actions, rules, store
 from contatto.subscriptions.model import Entity, NewSubscription, Subscription
 from contatto.ui.requests import context_of, part_of
 
@@ -149,7 +141,7 @@ async def subscribe_to_leads(request: Request, body: SubscribeBody) -> Answered[
     require(app, Permission.READ_LEADS)
     caller = await find_token_caller(request, detail.access_token)
     require(caller, Permission.READ_LEADS)
-    check_callback(body.callback_url, context_of(request).settings.allowed_hosts)
+    actions.check_callback(body.callback_url, context_of(request).settings.allowed_hosts)
 
     def work(tx: Tx) -> Subscription:
         account = load_advertiser(tx, caller, detail.advertiser_id)
@@ -168,7 +160,7 @@ async def subscribe_to_leads(request: Request, body: SubscribeBody) -> Answered[
             detail.page_id or 0,
             caller.subject_id,
         )
-        return subscribe_program(tx, caller.business_id, new)
+        return actions.subscribe_program(tx, caller.business_id, new)
 
     subscription = await context_of(request).db.write(work)
     return api_answer(SubscriptionId(str(subscription.number)), request_id_of(request))
@@ -235,7 +227,7 @@ async def unsubscribe_from_leads(request: Request, body: UnsubscribeBody) -> Ans
             or not may_use(caller, subscription.ad_account_id)
         ):
             raise Refused(errors.NOT_FOUND, "subscription_id: this app has no such subscription.")
-        end_subscription(tx, subscription, "unsubscribed")
+        actions.end_subscription(tx, subscription, "unsubscribed")
 
     await context_of(request).db.write(work)
     return api_answer(SubscriptionId(str(body.subscription_id)), request_id_of(request))
@@ -280,12 +272,12 @@ async def subscribe_hook_to_leads(request: Request, body: HookBody) -> Answered[
     again gives the hook that is there.
     """
     caller = await api_caller(request)
-    check_callback(body.callback_url, context_of(request).settings.allowed_hosts)
+    actions.check_callback(body.callback_url, context_of(request).settings.allowed_hosts)
 
     def work(tx: Tx) -> Subscription:
         account = load_advertiser(tx, caller, body.advertiser_id)
         place = body.callback_url, account.id, caller.subject_id
-        return subscribe_hook(tx, caller.business_id, Entity(body.event), *place)
+        return actions.subscribe_hook(tx, caller.business_id, Entity(body.event), *place)
 
     hook = await context_of(request).db.write(work)
     secret = rules.secrets_of(hook.secret)[0]
@@ -308,10 +300,10 @@ async def unsubscribe_hook_from_leads(request: Request, body: HookId) -> Answere
     caller = await api_caller(request)
 
     def work(tx: Tx) -> None:
-        hook = load_hook(tx, caller.business_id, body.subscription_id)
+        hook = actions.load_hook(tx, caller.business_id, body.subscription_id)
         if caller.ad_account_ids is not None and not may_use(caller, hook.ad_account_id):
             raise Refused(errors.NOT_FOUND, "Webhook not found.")
-        end_subscription(tx, hook, "unsubscribed")
+        actions.end_subscription(tx, hook, "unsubscribed")
 
     await context_of(request).db.write(work)
     return api_answer(SubscriptionId(str(body.subscription_id)), request_id_of(request))
@@ -339,12 +331,12 @@ async def update_webhook(request: Request, body: UpdateWebhook) -> Answered[Webh
     """
     caller = await app_caller(request, body.app_id, body.secret)
     require(caller, Permission.READ_INBOX)
-    check_callback(body.callback_url, context_of(request).settings.allowed_hosts)
+    actions.check_callback(body.callback_url, context_of(request).settings.allowed_hosts)
     token_id = caller.subject_id if request.headers.get(API_HEADER) else ""
     new = NewSubscription(
         Entity.DIRECT_MESSAGE, body.app_id, body.secret, body.callback_url, token_id=token_id
     )
-    webhook = await context_of(request).db.write(lambda tx: set_webhook(tx, caller.business_id, new))
+    webhook = await context_of(request).db.write(lambda tx: actions.set_webhook(tx, caller.business_id, new))
     return api_answer(_show_webhook(webhook), request_id_of(request))
 
 
@@ -356,7 +348,7 @@ async def delete_webhook(request: Request, body: WebhookBody) -> Answered[Delete
 
     def work(tx: Tx) -> None:
         for subscription in _webhooks(tx, caller.business_id, body):
-            end_subscription(tx, subscription, "unsubscribed")
+            actions.end_subscription(tx, subscription, "unsubscribed")
 
     await context_of(request).db.write(work)
     return api_answer(DeletedWebhook(body.app_id, Entity(body.event_type)), request_id_of(request))

@@ -17,16 +17,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.outbound.queue import list_requests_of
-from contatto.subscriptions import store
-from contatto.subscriptions.actions import (
-    check_callback,
-    end_subscription,
-    load_hook,
-    queue_push,
-    replay_push,
-    rotate_hook,
-    subscribe_hook,
-)
+from contatto.subscriptions import actions, store
 from contatto.subscriptions.model import HOOKS, Entity, Subscription
 from contatto.subscriptions.rules import KINDS, URL_LIMIT, hook_payload, sample_lead, secrets_of
 from contatto.ui.render import SHOWN_ONCE
@@ -64,11 +55,11 @@ async def post_hook(request: Request, caller: FormCaller, form: Annotated[HookFo
     context = context_of(request)
 
     def make(tx: Tx) -> Subscription:
-        check_callback(form.callback_url, context.settings.allowed_hosts)
+        actions.check_callback(form.callback_url, context.settings.allowed_hosts)
         if form.ad_account_id and find_ad_account(tx, caller.business_id, form.ad_account_id) is None:
             raise Refused(errors.NOT_FOUND, "Ad account not found.")
         place = form.callback_url.strip(), form.ad_account_id
-        return subscribe_hook(tx, caller.business_id, Entity(form.event), *place)
+        return actions.subscribe_hook(tx, caller.business_id, Entity(form.event), *place)
 
     try:
         hook = await context.db.write(make)
@@ -157,7 +148,7 @@ async def _change(
 @router.post("/{subscription_id}/end", Permission.ADMINISTER)
 async def post_end(request: Request, caller: FormCaller, subscription_id: str) -> RedirectResponse:
     def end(tx: Tx, subscription: Subscription) -> None:
-        end_subscription(tx, subscription, "ended_by_member")
+        actions.end_subscription(tx, subscription, "ended_by_member")
 
     return await _change(request, caller, subscription_id, end)
 
@@ -187,8 +178,8 @@ async def post_test(request: Request, caller: FormCaller, subscription_id: str) 
     """Push a sample lead; the list of pushes shows its result."""
 
     def push(tx: Tx, subscription: Subscription) -> None:
-        hook = load_hook(tx, subscription.business_id, subscription.number)
-        queue_push(tx, hook, "", hook_payload(hook.entity, sample_lead(), tx.now))
+        hook = actions.load_hook(tx, subscription.business_id, subscription.number)
+        actions.queue_push(tx, hook, "", hook_payload(hook.entity, sample_lead(), tx.now))
 
     return await _change(request, caller, subscription_id, push)
 
@@ -198,8 +189,8 @@ async def post_rotate(request: Request, caller: FormCaller, subscription_id: str
     """Give a hook a new secret and show it once; the old one signs too until the next rotation."""
 
     def rotate(tx: Tx) -> tuple[str, str]:
-        hook = load_hook(tx, caller.business_id, number_of(subscription_id))
-        return hook.callback_url, rotate_hook(tx, hook)
+        hook = actions.load_hook(tx, caller.business_id, number_of(subscription_id))
+        return hook.callback_url, actions.rotate_hook(tx, hook)
 
     shown = await context_of(request).db.write(rotate)
     setattr(request.state, SHOWN_ONCE, True)
@@ -208,5 +199,7 @@ async def post_rotate(request: Request, caller: FormCaller, subscription_id: str
 
 @router.post("/pushes/{push_id}/replay", Permission.ADMINISTER)
 async def post_replay(request: Request, caller: FormCaller, push_id: str) -> RedirectResponse:
-    await context_of(request).db.write(lambda tx: replay_push(tx, caller.business_id, number_of(push_id)))
+    await context_of(request).db.write(
+        lambda tx: actions.replay_push(tx, caller.business_id, number_of(push_id))
+    )
     return RedirectResponse("/settings/subscriptions", 303)

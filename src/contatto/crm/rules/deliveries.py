@@ -9,20 +9,7 @@ from typing import Final
 
 from contatto.capture.model import Field
 from contatto.crm import model as crm
-from contatto.crm.model import (
-    ConnectorTraits,
-    CrmConnector,
-    CrmField,
-    CrmRecord,
-    FindBy,
-    FoundRecords,
-    MappedField,
-    Operation,
-    Payload,
-    Reply,
-    Target,
-    TargetState,
-)
+from contatto.crm.model import ConnectorTraits, CrmConnector, FindBy, FoundRecords, Payload, Reply
 from contatto.integrations.model import SENDING_REASONS, Alarm, LedgerCounts, list_ledger_alarms
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.outbound.model import Failed, NotNow, RetryPlan
@@ -130,11 +117,11 @@ _NOTED: Final = (NAME, *(contact.value for contact in Field))
 _PHONES: Final = (Field.PHONE.value, Field.WHATSAPP.value)
 
 
-def default_mapping(traits: crm.ConnectorTraits) -> tuple[MappedField, ...]:
+def default_mapping(traits: crm.ConnectorTraits) -> tuple[crm.MappedField, ...]:
     """Return the first mapping of a target."""
     if traits.takes_anything and not traits.defaults:
-        return tuple(MappedField(source, source) for source in PLAIN_SOURCES)
-    return tuple(MappedField(source, target) for source, target in traits.defaults)
+        return tuple(crm.MappedField(source, source) for source in PLAIN_SOURCES)
+    return tuple(crm.MappedField(source, target) for source, target in traits.defaults)
 
 
 def name_values(name: str) -> dict[str, str]:
@@ -144,7 +131,7 @@ def name_values(name: str) -> dict[str, str]:
 
 
 def map_lead(
-    target: Target,
+    target: crm.Target,
     traits: crm.ConnectorTraits,
     snapshot: LeadTexts,
     revision: int,
@@ -230,7 +217,7 @@ def with_edits(payload: Payload, edited: Mapping[str, str]) -> Payload:
 
 
 def check_mapping(
-    mapping: Iterable[MappedField], fields: Iterable[CrmField], *, takes_anything: bool = False
+    mapping: Iterable[crm.MappedField], fields: Iterable[crm.CrmField], *, takes_anything: bool = False
 ) -> tuple[crm.MappingFault, ...]:
     """Compare a mapping with the CRM's description of its fields."""
     if takes_anything:
@@ -383,7 +370,7 @@ def _search(course: DeliveryCourse) -> DeliveryCourse:
     return replace(course, stage=DeliveryStage.FIND if course.finds else DeliveryStage.WRITE)
 
 
-def operation_of(course: DeliveryCourse) -> Operation:
+def operation_of(course: DeliveryCourse) -> crm.Operation:
     """Return the operation of a step."""
     payload = course.payload
     if course.stage is DeliveryStage.FIND:
@@ -461,7 +448,7 @@ def _go_to(course: DeliveryCourse, record_id: str) -> DeliveryCourse:
     return replace(course, stage=DeliveryStage.LOOK, stored_id=record_id, record_id="", is_named=True)
 
 
-def is_ours(connector: CrmConnector, payload: Payload, record: CrmRecord) -> bool:
+def is_ours(connector: CrmConnector, payload: Payload, record: crm.CrmRecord) -> bool:
     """Return whether a record is the lead's: by our id, or without one by a contact detail."""
     if record.external_id:
         return is_takable(payload, record)
@@ -472,7 +459,7 @@ def is_ours(connector: CrmConnector, payload: Payload, record: CrmRecord) -> boo
     )
 
 
-def is_takable(payload: Payload, record: CrmRecord) -> bool:
+def is_takable(payload: Payload, record: crm.CrmRecord) -> bool:
     """Return whether a record may become the lead's, as no other lead has it."""
     return not record.external_id or record.external_id in (payload.external_id, *payload.former_ids)
 
@@ -506,7 +493,7 @@ def _after_look(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -
     return replace(course, moved_from="", is_elsewhere=True, hops=0)
 
 
-def _share(course: DeliveryCourse, record: CrmRecord) -> DeliveryTurn:
+def _share(course: DeliveryCourse, record: crm.CrmRecord) -> DeliveryTurn:
     """Fill the empty fields of another lead's record; none of its values is overwritten."""
     blank = {name: text for name, text in course.payload.values.items() if not record.values.get(name)}
     payload = replace(course.payload, values=blank)
@@ -639,9 +626,9 @@ def compare(
     return crm.TrialResult(record_id, tuple(rows), payload.note)
 
 
-def find_alarms(target: Target, counts: LedgerCounts, at: datetime) -> tuple[Alarm, ...]:
+def find_alarms(target: crm.Target, counts: LedgerCounts, at: datetime) -> tuple[Alarm, ...]:
     """Return the alarms of a linked CRM, the worst first."""
-    is_shut_out = target.state is TargetState.DISCONNECTED
+    is_shut_out = target.state is crm.TargetState.DISCONNECTED
     alarms = list_ledger_alarms(
         counts, at, target.verified_at, is_active=target.is_active, is_shut_out=is_shut_out
     )
