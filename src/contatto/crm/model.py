@@ -605,14 +605,14 @@ class Target:
     address: str
     settings: Mapping[str, str]
     secrets: Mapping[str, str] = field(repr=False)
-    secrets_revision: int
     mapping: tuple[MappedField, ...]
-    statuses: Mapping[str, str]
-    described: tuple[CrmField, ...]
-    described_at: datetime | None
-    faults: tuple[MappingFault, ...]
     reason: str
     created_at: datetime
+    secrets_revision: int = 0
+    statuses: Mapping[str, str] = field(default_factory=dict)
+    described: tuple[CrmField, ...] = ()
+    described_at: datetime | None = None
+    faults: tuple[MappingFault, ...] = ()
     verified_at: datetime | None = None
     comparison: Comparison | None = None
     sweep: Sweep = Sweep.NONE

@@ -97,15 +97,12 @@ def try_lead(tx: Tx, target: Target, lead_id: str) -> None:
 
 
 class TrialWork(CrmWork[crm.Trial, TrialCourse]):
-    """Compares what a delivery would write with the CRM's record; ``base_url`` is our public address."""
+    """Compares what a delivery would write with the CRM's record."""
 
     kind = rules.TRIAL
     plan = rules.TRIAL_PLAN
     shape = TrialCourse
     only_reads = True
-
-    def __init__(self, base_url: str) -> None:
-        self._base_url = base_url
 
     def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, crm.Trial] | None:
         trial, loaded = events.find_trial(tx, request.business_id, request.subject), super().load(tx, request)
@@ -166,8 +163,8 @@ class CompareWork(CrmWork[None, CompareCourse]):
     only_reads = True
 
     def begin(self, step: WorkStep[None]) -> CompareCourse | Outcome:
-        now = step.tx.now
-        return step.stored_course(CompareCourse) or CompareCourse(crm.Comparison(now, now))
+        fresh = CompareCourse(crm.Comparison(step.tx.now, step.tx.now))
+        return step.stored_course(CompareCourse) or fresh
 
     def operation(self, course: CompareCourse) -> Operation:
         return crm.ListRecords(course.after)

@@ -318,6 +318,7 @@ class CrmWork[S, C](ABC):
     """A kind of requests: a sequence of operations at one CRM.
 
     ``S`` is the subject. ``C`` is the course, the state between two requests, which is kept as JSON.
+    ``base_url`` is our public address.
     """
 
     kind: ClassVar[str]
@@ -327,6 +328,9 @@ class CrmWork[S, C](ABC):
     only_reads: ClassVar[bool] = False
     """Work that changes nothing in the CRM continues while the target is paused."""
     keeps_progress: ClassVar[bool] = False
+
+    def __init__(self, base_url: str = "") -> None:
+        self._base_url = base_url
 
     def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, Any] | None:
         """Return the target and the subject; None when nothing is left to do."""
@@ -453,14 +457,11 @@ def payload_of(
 
 
 class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
-    """Delivers a lead; ``base_url`` is our public address."""
+    """Delivers a lead."""
 
     kind = rules.DELIVERY
     plan = rules.DELIVERY_PLAN
     shape = DeliveryCourse
-
-    def __init__(self, base_url: str) -> None:
-        self._base_url = base_url
 
     def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, Delivery] | None:
         delivery = store.find_open_delivery(tx, request.business_id, int(request.subject))

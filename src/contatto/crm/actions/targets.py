@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -26,7 +26,6 @@ from contatto.crm.actions.checks import (
 )
 from contatto.crm.actions.deliveries import (
     CrmPorts,
-    CrmWork,
     DeliveryWork,
     Intake,
     SignalCounts,
@@ -97,11 +96,8 @@ def link_crm(
     address = _read_address(traits, new.address, allowed)
     tx.hold_key("crm targets", business_id)
     if len(store.list_targets(tx, business_id)) >= MOST_TARGETS:
-        raise Refused(
-            errors.AD_LIMIT,
-            "A business can connect up to %(most)s CRMs. Remove one first.",
-            most=MOST_TARGETS,
-        )
+        says = N_("A business can connect up to %(most)s CRMs. Remove one first.")
+        raise Refused(errors.AD_LIMIT, says, most=MOST_TARGETS)
     name = " ".join(new.name.split())[:NAME_LIMIT] or traits.label
     state, reason = (TargetState.ACTIVE, "") if is_started else (TargetState.PAUSED, NOT_STARTED)
     if not _has_credentials(traits, secrets):
@@ -116,12 +112,7 @@ def link_crm(
         address=address,
         settings=settings,
         secrets=secrets,
-        secrets_revision=0,
         mapping=rules.default_mapping(traits),
-        statuses={},
-        described=(),
-        described_at=None,
-        faults=(),
         reason=reason,
         created_at=tx.now,
         sweep=crm.Sweep.MISSING,
@@ -482,9 +473,7 @@ def take_consent(
 
 def crm_kinds(base_url: str) -> tuple[OutboundKind, ...]:
     """Return the kinds of requests to CRMs; ``base_url`` is our public address."""
-    works: tuple[CrmWork[Any, Any], ...] = (
-        DeliveryWork(base_url), TrialWork(base_url), CheckWork(), PollWork(), CompareWork(), ErasureWork(),
-    )  # fmt: skip
+    works = (DeliveryWork, TrialWork, CheckWork, PollWork, CompareWork, ErasureWork)
     consent = OutboundKind(
         rules.CONSENT,
         begin_exchange,
@@ -493,7 +482,7 @@ def crm_kinds(base_url: str) -> tuple[OutboundKind, ...]:
         rules.CONSENT_PLAN,
         refuse_exchange_replay,
     )
-    return (*map(work_kind, works), consent)
+    return (*(work_kind(work(base_url)) for work in works), consent)
 
 
 def _find_exchange(

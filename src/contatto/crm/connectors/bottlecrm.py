@@ -82,8 +82,7 @@ def _read_found(_link: crm.CrmLink, find: crm.FindRecord, body: Any, _memory: st
 
 
 def _record(one: dict[str, Any]) -> crm.CrmRecord:
-    values = api.as_values(one)
-    return crm.CrmRecord(values.get("id", ""), values.get(OUR_ID, ""), values)
+    return api.read_record(one, "id", OUR_ID)
 
 
 def _read_written(_link: crm.CrmLink, write: crm.WriteRecord, body: Any, _memory: str) -> crm.Reply:

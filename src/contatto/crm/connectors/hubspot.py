@@ -137,7 +137,8 @@ def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _mem
         is_fixed = as_dict(row.get("modificationMetadata")).get("readOnlyValue") is True
         is_hidden = row.get("hidden") is True or as_text(row.get("name")) in ("", OUR_ID)
         if not is_fixed and not is_hidden:
-            fields.append(_field(row))
+            choices = api.read_choices(row.get("options"), "value", "label")
+            fields.append(api.read_field(row, "name", "label", choices=choices))
     return crm.FieldsDescribed(tuple(fields))
 
 
@@ -199,13 +200,6 @@ def _record(one: dict[str, Any]) -> crm.CrmRecord:
     values = {name: as_text(value) for name, value in as_dict(one.get("properties")).items()}
     values[_CHANGED_AT] = values.get(_CHANGED_AT) or as_text(one.get("updatedAt"))
     return crm.CrmRecord(as_text(one.get("id")), values.get(OUR_ID, ""), values)
-
-
-def _field(one: dict[str, Any]) -> crm.CrmField:
-    name = as_text(one.get("name"))
-    options = as_dicts(one.get("options"))
-    choices = tuple((as_text(option.get("value")), as_text(option.get("label"))) for option in options)
-    return crm.CrmField(name, as_text(one.get("label")) or name, choices=choices)
 
 
 class HubSpot(api.JsonApi):

@@ -249,6 +249,27 @@ def as_pairs(value: Any) -> tuple[tuple[str, str], ...]:
     )
 
 
+def read_choices(options: Any, value: str, label: str) -> tuple[tuple[str, str], ...]:
+    """Return the choices of a list of objects, by the keys of their values and labels."""
+    return tuple((as_text(option.get(value)), as_text(option.get(label))) for option in as_dicts(options))
+
+
+def read_field(row: dict[str, Any], name: str, label: str, **traits: Any) -> crm.CrmField:
+    """Return a field by the keys of its name and label; without a label it has its name."""
+    return crm.CrmField(as_text(row.get(name)), as_text(row.get(label)) or as_text(row.get(name)), **traits)
+
+
+def read_record(row: dict[str, Any], record_id: str, our_id: str) -> crm.CrmRecord:
+    """Return a record by the keys of its id and of ours."""
+    values = as_values(row)
+    return crm.CrmRecord(values.get(record_id, ""), values.get(our_id, ""), values)
+
+
+def as_limit(value: Any) -> int:
+    """Return the most characters of a field; 0 for any number."""
+    return value if isinstance(value, int) else 0
+
+
 def as_text(value: Any) -> str:
     """Return a text, number or bool as a text; other values are empty."""
     if isinstance(value, bool):

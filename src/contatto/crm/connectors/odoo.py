@@ -160,13 +160,12 @@ def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _mem
 
 
 def _field(name: str, one: dict[str, Any]) -> crm.CrmField:
-    size = one.get("size")
     return crm.CrmField(
         name,
         as_text(one.get("string")) or name,
         is_required=one.get("required") is True,
         choices=api.as_pairs(one.get("selection")),
-        limit=size if isinstance(size, int) else 0,
+        limit=api.as_limit(one.get("size")),
     )
 
 

@@ -104,14 +104,9 @@ def _read_description(link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memo
 
 
 def _field(one: dict[str, Any]) -> crm.CrmField:
-    name = as_text(one.get("key"))
-    options = as_dicts(one.get("options"))
-    return crm.CrmField(
-        name,
-        as_text(one.get("name")) or name,
-        is_required=one.get("mandatory_flag") is True,
-        choices=tuple((as_text(option.get("id")), as_text(option.get("label"))) for option in options),
-    )
+    choices = api.read_choices(one.get("options"), "id", "label")
+    is_required = one.get("mandatory_flag") is True
+    return api.read_field(one, "key", "name", is_required=is_required, choices=choices)
 
 
 def _read_found(link: crm.CrmLink, find: crm.FindRecord, body: Any, _memory: str) -> crm.Reply:

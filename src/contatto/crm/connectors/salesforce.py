@@ -166,15 +166,14 @@ def _is_writable(one: dict[str, Any]) -> bool:
 
 
 def _field(one: dict[str, Any], choices: dict[str, list[tuple[str, str]]]) -> crm.CrmField:
-    name = as_text(one.get("QualifiedApiName"))
     needed = one.get("IsNillable") is False and one.get("IsDefaultedOnCreate") is not True
-    length = one.get("Length")
-    return crm.CrmField(
-        name,
-        as_text(one.get("Label")) or name,
+    return api.read_field(
+        one,
+        "QualifiedApiName",
+        "Label",
         is_required=needed and one.get("DataType") != "boolean",
-        choices=tuple(choices.get(name, ())),
-        limit=length if isinstance(length, int) else 0,
+        choices=tuple(choices.get(as_text(one.get("QualifiedApiName")), ())),
+        limit=api.as_limit(one.get("Length")),
     )
 
 
@@ -190,8 +189,7 @@ def _converted_to(lead: dict[str, Any]) -> str:
 
 
 def _record(one: dict[str, Any]) -> crm.CrmRecord:
-    values = api.as_values(one)
-    return crm.CrmRecord(values.get("Id", ""), values.get(OUR_ID, ""), values)
+    return api.read_record(one, "Id", OUR_ID)
 
 
 def _read_record(_link: crm.CrmLink, read: crm.ReadRecord, body: Any, memory: str) -> crm.Reply:

@@ -92,22 +92,18 @@ def _is_writable(row: dict[str, Any]) -> bool:
 
 
 def _field(row: dict[str, Any]) -> crm.CrmField:
-    name, length = as_text(row.get("api_name")), row.get("length")
-    options = as_dicts(row.get("pick_list_values"))
-    return crm.CrmField(
-        name,
-        as_text(row.get("field_label")) or name,
+    return api.read_field(
+        row,
+        "api_name",
+        "field_label",
         is_required=row.get("system_mandatory") is True,
-        choices=tuple(
-            (as_text(option.get("actual_value")), as_text(option.get("display_value"))) for option in options
-        ),
-        limit=length if isinstance(length, int) else 0,
+        choices=api.read_choices(row.get("pick_list_values"), "actual_value", "display_value"),
+        limit=api.as_limit(row.get("length")),
     )
 
 
 def _record(row: dict[str, Any]) -> crm.CrmRecord:
-    values = api.as_values(row)
-    return crm.CrmRecord(values.get("id", ""), values.get(OUR_ID, ""), values)
+    return api.read_record(row, "id", OUR_ID)
 
 
 def _read_record(_link: crm.CrmLink, _: crm.ReadRecord, body: Any, _memory: str) -> crm.Reply:

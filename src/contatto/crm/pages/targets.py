@@ -144,7 +144,7 @@ def show_settings(
 
 
 class PrefixedForm(BaseModel):
-    """A form with a field for each setting or value, whose names have a prefix."""
+    """Form with a field for each setting or value; the names of the fields have a prefix."""
 
     model_config = ConfigDict(extra="allow")
 
