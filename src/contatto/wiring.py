@@ -20,7 +20,7 @@ from contatto.channels.actions import account_check_kind
 from contatto.channels.model import ChannelChecked, ChannelLost, Platform
 from contatto.channels.store import AppIndex, GatheredAccounts, list_registration_countries
 from contatto.crm.actions.deliveries import CrmPorts, Intake, purge_sync, release_deliveries, sweep_leads
-from contatto.crm.actions.targets import crm_kinds, has_alarm, list_alarms
+from contatto.crm.actions.targets import crm_kinds, list_alarms
 from contatto.crm.model import CrmProgressed
 from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.deliveries import crm_targets, has_sweep, list_lead_ids_in_state, list_states_of_leads
@@ -115,7 +115,6 @@ from contatto.signals.actions import (
     carry_change,
     carry_erasure,
     carry_merge,
-    has_signal_alarm,
     list_platform_counts,
     list_signal_alarms,
     signal_kinds,
@@ -320,11 +319,11 @@ def periodic_jobs(
         PeriodicJob(1.0, alerts_actions.push_due_alerts, partial(has_due_alert, medium=AlertMedium.PUSH)),
         PeriodicJob(60.0, alerts_actions.alert_due_tasks),
         PeriodicJob(60.0, alerts_actions.alert_waiting_chats),
-        PeriodicJob(60.0, partial(alerts_actions.alert_alarms, AlertKind.CRM, list_alarms), has_alarm),
+        PeriodicJob(60.0, partial(alerts_actions.alert_alarms, AlertKind.CRM, list_alarms), list_alarms),
         PeriodicJob(
             60.0,
             partial(alerts_actions.alert_alarms, AlertKind.SIGNALS, list_signal_alarms),
-            has_signal_alarm,
+            list_signal_alarms,
         ),
         PeriodicJob(30.0, wake_conversations),
         PeriodicJob(30.0, partial(purge_exports, formats=EXPORTS)),

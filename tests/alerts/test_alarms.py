@@ -7,13 +7,13 @@ from contatto.alerts import actions
 from contatto.alerts.model import AlertChoices, AlertKind
 from contatto.alerts.rules import path_of
 from contatto.alerts.store import alerts, save_choices
-from contatto.crm.actions.targets import NewTarget, has_alarm, link_crm, list_alarms, pause_target
+from contatto.crm.actions.targets import NewTarget, link_crm, list_alarms, pause_target
 from contatto.crm.model import Comparison, Target, TargetState
 from contatto.crm.store.deliveries import find_target, record_target
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.ids import new_id
-from contatto.signals.actions import has_signal_alarm, list_signal_alarms
+from contatto.signals.actions import list_signal_alarms
 from contatto.signals.model import SignalMode
 from contatto.signals.store import record_signal_settings
 from tests import make
@@ -47,9 +47,9 @@ def test_leads_that_do_not_arrive_are_told_once_a_day_to_who_may_mend_it(
 
     target = database.write_now(begin)
     number = str(target.number)
-    assert not database.read_now(has_alarm)
+    assert not database.read_now(list_alarms)
     clock.advance(minutes=6)
-    assert database.read_now(has_alarm)
+    assert database.read_now(list_alarms)
     for _ in range(2):
         database.write_now(alert_linked_crms)
     assert list_crm_alerts(database) == [(number, "none_arrives")]
@@ -87,7 +87,7 @@ def test_one_that_nobody_has_started_yet_is_no_news(database: Database, clock: F
 
     database.write_now(begin)
     clock.advance(days=1)
-    assert not database.read_now(has_alarm)
+    assert not database.read_now(list_alarms)
     assert database.write_now(alert_linked_crms) == 0
 
 
@@ -115,10 +115,10 @@ def test_signals_that_do_not_arrive_are_told_once_a_day_to_who_may_mend_it(
     database: Database, clock: FixedClock
 ) -> None:
     side = database.write_now(open_alerted_account)
-    assert not database.read_now(has_signal_alarm)
+    assert not database.read_now(list_signal_alarms)
     clock.moment = max(clock.moment, make.NOON)
     clock.advance(minutes=6)
-    assert database.read_now(has_signal_alarm)
+    assert database.read_now(list_signal_alarms)
     for _ in range(2):
         database.write_now(alert_signals)
     assert [alert[:2] for alert in list_signal_alerts(database)] == [(side.account.id, "none_arrives")]
@@ -137,4 +137,4 @@ def test_one_that_lets_us_in_no_more_is_told_and_one_that_is_turned_off_is_not(d
     assert database.write_now(alert_signals) > 0
     assert [alert[1] for alert in list_signal_alerts(database)] == ["shut_out"]
     database.write_now(partial(shut, mode=SignalMode.OFF, side=side))
-    assert not database.read_now(has_signal_alarm)
+    assert not database.read_now(list_signal_alarms)

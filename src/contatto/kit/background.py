@@ -82,7 +82,7 @@ class PeriodicJob:
 
     every_s: float
     run_batch: Batch
-    is_due: IsDue | None = None
+    is_due: Callable[[Tx], object] | None = None
 
     async def run(self, db: Database) -> int:
         """Do all of it, and return how much."""

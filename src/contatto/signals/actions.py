@@ -712,10 +712,6 @@ def list_signal_alarms(tx: Tx) -> list[tuple[str, str, Alarm]]:
     ]
 
 
-def has_signal_alarm(tx: Tx) -> bool:
-    return bool(list_signal_alarms(tx))
-
-
 def list_platform_counts(tx: Tx, business_id: str) -> list[SignalCounts]:
     """Return counts of signals for the ledger of the CRMs; a port."""
     return [

@@ -39,7 +39,7 @@ from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbound.model import Done, Failed, Later, OutboundRequest, Outcome, RequestState
-from contatto.kit.outbound.queue import queue_request, send_again
+from contatto.kit.outbound.queue import send_again
 from contatto.leads.actions.records import change_lead_status, note_crm_change
 from contatto.leads.model import Lead
 from contatto.leads.store.listing import is_earned_elsewhere, list_leads_by_id
@@ -269,13 +269,6 @@ class ErasureWork(CrmWork[crm.Erasure, EraseCourse]):
         erasure = events.find_erasure(tx, request.business_id, int(request.subject))
         if erasure is not None and erasure.state is ErasureState.FAILED:
             events.record_erasure(tx, erasure, ErasureState.DUE)
-
-
-def release_erasures(tx: Tx, target: Target) -> None:
-    """Queue the erasures of a target that waited for it to be active."""
-    for erasure in events.list_erasures(tx, target.business_id, target.id, (ErasureState.DUE,)):
-        request = lead_request(target, rules.ERASURE, erasure.id, erasure.lead_id)
-        queue_request(tx, request, rules.ERASURE_PLAN)
 
 
 INCOMING: Final = "incoming_secret"

@@ -505,7 +505,7 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
             _delete_delivery(tx, delivery)  # first, so that only the target lead's delivery arrives
             if turn.record_id:
                 _, merged_into = store.record_arrived(tx, delivery, turn.record_id, is_verified=False)
-                _schedule_merged(tx, target, merged_into)
+                schedule_deliveries(tx, target, [merged_into] if merged_into else [])
             return Done()
         if isinstance(turn, Arrived):
             _arrive(step, course.payload, turn)
@@ -554,13 +554,8 @@ def _arrive(step: WorkStep[Delivery], payload: crm.Payload, arrived: Arrived) ->
     if target.verified_at is None or tx.now - target.verified_at > VERIFIED_WITHIN:
         store.record_target(tx, target, verified_at=tx.now)
     emit(tx, delivery.business_id, CrmProgressed(delivery.business_id, target.id, delivery.lead_id))
-    _schedule_merged(tx, target, merged_into)
-
-
-def _schedule_merged(tx: Tx, target: Target, merged_into: str | None) -> None:
-    """Deliver the lead that this one was merged into meanwhile, so that the CRM merges the two records."""
-    if merged_into:
-        schedule_deliveries(tx, target, [merged_into])
+    # The lead that this one was merged into meanwhile is due, so that the CRM merges the two records.
+    schedule_deliveries(tx, target, [merged_into] if merged_into else [])
 
 
 def _delete_delivery(tx: Tx, delivery: Delivery) -> None:

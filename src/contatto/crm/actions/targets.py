@@ -22,7 +22,6 @@ from contatto.crm.actions.checks import (
     queue_check,
     queue_comparison,
     queue_poll,
-    release_erasures,
 )
 from contatto.crm.actions.deliveries import (
     CrmPorts,
@@ -31,6 +30,7 @@ from contatto.crm.actions.deliveries import (
     SignalCounts,
     connector_of,
     destination_of,
+    lead_request,
     link_of,
     publish_connection,
     resend_delivery,
@@ -40,8 +40,16 @@ from contatto.crm.connectors.json_api import SERVER, authorise_address
 from contatto.crm.model import ConnectorTraits, OAuth, Target, TargetState
 from contatto.crm.rules import deliveries as rules
 from contatto.crm.store import deliveries as store
-from contatto.crm.store.events import crm_trials
-from contatto.integrations.model import ALERTED, Alarm, DeliveryState, Denied, LedgerCounts, count_ledger
+from contatto.crm.store import events
+from contatto.integrations.model import (
+    ALERTED,
+    Alarm,
+    DeliveryState,
+    Denied,
+    ErasureState,
+    LedgerCounts,
+    count_ledger,
+)
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused, check_found
@@ -216,8 +224,11 @@ def resume_target(tx: Tx, target: Target) -> None:
     queue_check(tx, active)
     queue_poll(tx, active)
     queue_comparison(tx, active)
-    if not target.is_active:
-        release_erasures(tx, active)
+    if target.is_active:
+        return
+    for erasure in events.list_erasures(tx, target.business_id, target.id, (ErasureState.DUE,)):
+        request = lead_request(target, rules.ERASURE, erasure.id, erasure.lead_id)
+        queue_request(tx, request, rules.ERASURE_PLAN)
 
 
 def pause_target(tx: Tx, target: Target) -> None:
@@ -230,7 +241,7 @@ def remove_target(tx: Tx, target: Target) -> None:
     """Unlink a CRM and delete its secrets; its records stay there."""
     store.record_target(tx, target, state=TargetState.REMOVED, reason="removed")
     publish_connection(tx, target)
-    tx.delete(crm_trials, target.business_id, target_id=target.id)
+    tx.delete(events.crm_trials, target.business_id, target_id=target.id)
     store.record_secrets(tx, target, {})
 
 
@@ -350,10 +361,6 @@ def list_alarms(tx: Tx) -> list[tuple[str, int, Alarm]]:
             if alarm in ALERTED and is_started
         ]
     return alarms
-
-
-def has_alarm(tx: Tx) -> bool:
-    return bool(list_alarms(tx))
 
 
 OAUTH_HOME: Final = "/integrations/oauth"

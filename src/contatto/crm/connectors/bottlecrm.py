@@ -7,6 +7,7 @@ into ``description``.
 Source: the OpenAPI document of django-crm 1.35.0 (``/schema/``), "Leads".
 """
 
+from functools import partial
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -81,8 +82,7 @@ def _read_found(_link: crm.CrmLink, find: crm.FindRecord, body: Any, _memory: st
     return records_reply(map(_record, leads))
 
 
-def _record(one: dict[str, Any]) -> crm.CrmRecord:
-    return api.read_record(one, "id", OUR_ID)
+_record: Final = partial(api.read_record, record_id="id", our_id=OUR_ID)
 
 
 def _read_written(_link: crm.CrmLink, write: crm.WriteRecord, body: Any, _memory: str) -> crm.Reply:

@@ -9,6 +9,7 @@ Codes and Error Responses), "Object Reference" (Lead, EntityParticle, PicklistVa
 
 import re
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -188,8 +189,7 @@ def _converted_to(lead: dict[str, Any]) -> str:
     return as_text(lead.get("ConvertedContactId")) if lead.get("IsConverted") is True else ""
 
 
-def _record(one: dict[str, Any]) -> crm.CrmRecord:
-    return api.read_record(one, "Id", OUR_ID)
+_record: Final = partial(api.read_record, record_id="Id", our_id=OUR_ID)
 
 
 def _read_record(_link: crm.CrmLink, read: crm.ReadRecord, body: Any, memory: str) -> crm.Reply:

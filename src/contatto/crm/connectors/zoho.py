@@ -7,6 +7,7 @@ Source: zoho.com/crm/developer/docs/api/v6 (Upsert Records, Get Records, COQL, F
 and Errors).
 """
 
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from contatto.crm import model as crm
@@ -102,8 +103,7 @@ def _field(row: dict[str, Any]) -> crm.CrmField:
     )
 
 
-def _record(row: dict[str, Any]) -> crm.CrmRecord:
-    return api.read_record(row, "id", OUR_ID)
+_record: Final = partial(api.read_record, record_id="id", our_id=OUR_ID)
 
 
 def _read_record(_link: crm.CrmLink, _: crm.ReadRecord, body: Any, _memory: str) -> crm.Reply:

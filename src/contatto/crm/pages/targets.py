@@ -163,10 +163,6 @@ class LinkForm(PrefixedForm):
     name: Annotated[str, Field(max_length=200)] = ""
     address: Annotated[str, Field(max_length=2_100)] = ""
 
-    @property
-    def entries(self) -> dict[str, str]:
-        return self.list_texts(ENTRY)
-
 
 @router.get("", Permission.ADMINISTER)
 async def show_integrations(request: Request, caller: PageCaller) -> HTMLResponse:
@@ -208,7 +204,7 @@ async def post_connect(
     """Link a CRM, which gets no lead until a member starts it."""
     context = context_of(request)
     chosen = _connector(request, connector)
-    new = actions.NewTarget(chosen.traits.name, form.name, form.address, form.entries)
+    new = actions.NewTarget(chosen.traits.name, form.name, form.address, form.list_texts(ENTRY))
     allowed = context.settings.allowed_hosts
 
     def link(tx: Tx) -> Target:
@@ -238,7 +234,7 @@ def _render_connect(
     values = {
         "caller": caller,
         "card": card,
-        "fields": show_settings(traits, form.entries, {}),
+        "fields": show_settings(traits, form.list_texts(ENTRY), {}),
         "asks_address": not traits.address,
         "name": form.name,
         "address": form.address,
@@ -489,13 +485,16 @@ async def post_reconnect(
     allowed = context_of(request).settings.allowed_hosts
 
     def reconnect(tx: Tx, target: Target) -> None:
-        actions.reconnect_target(tx, target, form.address, form.entries, allowed)
+        actions.reconnect_target(tx, target, form.address, form.list_texts(ENTRY), allowed)
 
     try:
         return await change_target(request, caller, target_id, reconnect)
     except Refused as refused:
         return await render_target(
-            request, caller, target_id, PageNotice(refused.expect(errors.INVALID), "reconnect", form.entries)
+            request,
+            caller,
+            target_id,
+            PageNotice(refused.expect(errors.INVALID), "reconnect", form.list_texts(ENTRY)),
         )
 
 

@@ -204,7 +204,8 @@ def record_asked(tx: Tx, steps: Collection[Claimed], until: datetime | None = No
     rows = []
     for request, ask in steps:
         sealed_progress = seal_progress(tx, request, request.created_at, ask.progress)
-        values = _key(request) | {"progress": sealed_progress, "is_unsure": not ask.is_repeatable}
+        values = {"of": request.business_id, "number": request.id, "progress": sealed_progress}
+        values["is_unsure"] = not ask.is_repeatable
         if until is not None:
             values |= {"claim": request.claim, "due_at": until, "attempts": request.attempts}
         rows.append(values)
@@ -260,10 +261,6 @@ _CLAIMS: Final = select(jobs.c.claim).where(
     jobs.c.state == RequestState.DUE,
 )
 _LOCKED_CLAIMS: Final = _CLAIMS.order_by(jobs.c.id).with_for_update()
-
-
-def _key(request: OutboundRequest) -> dict[str, Any]:
-    return {"of": request.business_id, "number": request.id}
 
 
 _AT: Final = bindparam("now", type_=Instant)
@@ -625,7 +622,9 @@ def settle_requests(
             state, reason = RequestState.DONE, ""
         else:
             state, reason = RequestState.DUE if retry_at else RequestState.DEAD, outcome.reason[:64]
-        values = {
+        row = {
+            "of": request.business_id,
+            "number": request.id,
             "state": state,
             "reason": reason,
             "claim": None,
@@ -635,7 +634,7 @@ def settle_requests(
             "due_at": retry_at or tx.now,
             "settled_at": None if retry_at else tx.now,
         }
-        rows.append(_key(request) | values)
+        rows.append(row)
         outcomes.append((request, outcome, state))
     update_rows(tx, _OUTCOME, rows)
     for request, outcome, state in outcomes:
