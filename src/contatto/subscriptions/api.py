@@ -410,7 +410,10 @@ async def app_caller(request: Request, app_id: str, secret: str, token: str = ""
         return await note_caller(request, caller)
     caller = await find_token_caller(request, access_token)
     own = await context_of(request).db.read(lambda tx: find_app(tx, caller.business_id, app_id))
-    rules.check_app(app_id, secret, own.secret if own else None)
+    registered_secret = own.secret if own else None
+    is_same = hmac.compare_digest((registered_secret or secret).encode(), secret.encode())
+    if not app_id or not secret or not is_same:
+        raise Refused(errors.WRONG_APP)
     return caller
 
 

@@ -13,8 +13,6 @@ from urllib.parse import urlsplit
 
 from contatto.crm.connectors.webhook import sign_event
 from contatto.forms.rules.views import sample_email, sample_phone
-from contatto.kit import errors
-from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import Done, HttpAnswer, NotNow, RetryPlan, Step, retry_after_s
 from contatto.subscriptions.model import HOOKS, Entity
 
@@ -118,10 +116,3 @@ def read_answer(answer: HttpAnswer) -> Step:
     if 200 <= answer.status < 300:
         return Done()
     return NotNow(str(answer.status), retry_after_s(answer))
-
-
-def check_app(app_id: str, secret: str, registered_secret: str | None) -> None:
-    """Check the secret of an app against the registered one. Raises WRONG_APP."""
-    is_same = hmac.compare_digest((registered_secret or secret).encode(), secret.encode())
-    if not app_id or not secret or not is_same:
-        raise Refused(errors.WRONG_APP)

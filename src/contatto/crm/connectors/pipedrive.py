@@ -28,14 +28,10 @@ _NOTE: Final = "note"
 _DONE: Final = "done"
 
 
-def _headers(link: crm.CrmLink) -> dict[str, str]:
-    """Return the header with the OAuth token, or with a user's API token."""
-    token = link.secrets.get("api_token", "")
-    return {"x-api-token": token} if token and not link.secrets.get(api.ACCESS) else api.bearer(link) or {}
-
-
 def _send(link: crm.CrmLink, method: str, path: str, body: Any = None) -> HttpRequest:
-    return api.json_request(method, link.address + path, _headers(link), body)
+    """Build a request with the OAuth token, or without one with a user's API token."""
+    headers = api.bearer(link) or {"x-api-token": link.secrets.get("api_token", "")}
+    return api.json_request(method, link.address + path, headers, body)
 
 
 def _our_field(link: crm.CrmLink) -> str:
@@ -96,17 +92,14 @@ def _data(body: Any) -> dict[str, Any] | None:
 
 
 def _read_description(link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: str) -> crm.Reply:
-    reserved_keys = {"", _our_field(link)}
-    rows = [row for row in rows_of(body, "data") if row.get("bulk_edit_allowed") is not False]
-    return crm.FieldsDescribed(
-        tuple(_field(row) for row in rows if as_text(row.get("key")) not in reserved_keys)
-    )
-
-
-def _field(one: dict[str, Any]) -> crm.CrmField:
-    choices = api.read_choices(one.get("options"), "id", "label")
-    is_required = one.get("mandatory_flag") is True
-    return api.read_field(one, "key", "name", is_required=is_required, choices=choices)
+    fields = []
+    for row in rows_of(body, "data"):
+        is_fixed = row.get("bulk_edit_allowed") is False
+        if not is_fixed and as_text(row.get("key")) not in ("", _our_field(link)):
+            choices = api.read_choices(row.get("options"), "id", "label")
+            is_required = row.get("mandatory_flag") is True
+            fields.append(api.read_field(row, "key", "name", is_required=is_required, choices=choices))
+    return crm.FieldsDescribed(tuple(fields))
 
 
 def _read_found(link: crm.CrmLink, find: crm.FindRecord, body: Any, _memory: str) -> crm.Reply:

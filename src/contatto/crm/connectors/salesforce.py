@@ -99,12 +99,6 @@ def _describe(link: crm.CrmLink, _: crm.DescribeFields) -> HttpRequest:
     return _select(link, columns, "EntityParticle", of_leads, end="LIMIT 800")
 
 
-def _choices(link: crm.CrmLink) -> HttpRequest:
-    of_leads = "EntityParticle.EntityDefinition.QualifiedApiName = 'Lead'"
-    columns = "EntityParticle.QualifiedApiName, Value, Label"
-    return _select(link, columns, "PicklistValueInfo", of_leads, "IsActive = true", end="LIMIT 1000")
-
-
 def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
     value = _quoted(find.value)
     match = f"{OUR_ID} = '{value}'" if find.by is crm.FindBy.EXTERNAL_ID else _MATCH[find.by].format(value)
@@ -153,17 +147,17 @@ def _enumerate(link: crm.CrmLink, enumerate_: crm.ListRecords) -> HttpRequest:
 def _read_description(link: crm.CrmLink, _: crm.DescribeFields, body: Any, memory: str) -> crm.Reply:
     rows = rows_of(body, "records")
     if not memory:
-        return crm.FollowUp(_choices(link), api.encode_memory([row for row in rows if _is_writable(row)]))
+        writable = [row for row in rows if row.get("IsCreatable") is True and row.get("IsUpdatable") is True]
+        fields = [row for row in writable if as_text(row.get("QualifiedApiName")) not in ("", OUR_ID)]
+        of_leads = "EntityParticle.EntityDefinition.QualifiedApiName = 'Lead'", "IsActive = true"
+        columns = "EntityParticle.QualifiedApiName, Value, Label"
+        choices_query = _select(link, columns, "PicklistValueInfo", *of_leads, end="LIMIT 1000")
+        return crm.FollowUp(choices_query, api.encode_memory(fields))
     choices: dict[str, list[tuple[str, str]]] = {}
     for row in rows:
         name = as_text(as_dict(row.get("EntityParticle")).get("QualifiedApiName"))
         choices.setdefault(name, []).append((as_text(row.get("Value")), as_text(row.get("Label"))))
     return crm.FieldsDescribed(tuple(_field(row, choices) for row in as_dicts(api.decode_memory(memory))))
-
-
-def _is_writable(one: dict[str, Any]) -> bool:
-    name = as_text(one.get("QualifiedApiName"))
-    return bool(name) and name != OUR_ID and one.get("IsCreatable") is True and one.get("IsUpdatable") is True
 
 
 def _field(one: dict[str, Any], choices: dict[str, list[tuple[str, str]]]) -> crm.CrmField:

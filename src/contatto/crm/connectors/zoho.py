@@ -87,20 +87,22 @@ def _rows(body: Any) -> list[dict[str, Any]]:
     return [] if body == {} else rows_of(body, "data")
 
 
-def _is_writable(row: dict[str, Any]) -> bool:
-    is_fixed = row.get("read_only") is True or row.get("field_read_only") is True
-    return not is_fixed and as_text(row.get("api_name")) not in ("", OUR_ID)
-
-
-def _field(row: dict[str, Any]) -> crm.CrmField:
-    return api.read_field(
-        row,
-        "api_name",
-        "field_label",
-        is_required=row.get("system_mandatory") is True,
-        choices=api.read_choices(row.get("pick_list_values"), "actual_value", "display_value"),
-        limit=api.as_limit(row.get("length")),
-    )
+def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: str) -> crm.Reply:
+    fields = []
+    for row in rows_of(body, "fields"):
+        is_fixed = row.get("read_only") is True or row.get("field_read_only") is True
+        if is_fixed or as_text(row.get("api_name")) in ("", OUR_ID):
+            continue
+        field = api.read_field(
+            row,
+            "api_name",
+            "field_label",
+            is_required=row.get("system_mandatory") is True,
+            choices=api.read_choices(row.get("pick_list_values"), "actual_value", "display_value"),
+            limit=api.as_limit(row.get("length")),
+        )
+        fields.append(field)
+    return crm.FieldsDescribed(tuple(fields))
 
 
 _record: Final = partial(api.read_record, record_id="id", our_id=OUR_ID)
@@ -182,9 +184,7 @@ class Zoho(api.JsonApi):
     abilities: ClassVar[api.Abilities] = {
         crm.DescribeFields: (
             lambda link, _: _send(link, "GET", "/crm/v6/settings/fields?module=Leads"),
-            lambda _link, _, body, _memory: crm.FieldsDescribed(
-                tuple(_field(row) for row in rows_of(body, "fields") if _is_writable(row))
-            ),
+            _read_description,
         ),
         crm.FindRecord: (_find, lambda _link, _, body, _memory: records_reply(map(_record, _rows(body)))),
         crm.ReadRecord: (
