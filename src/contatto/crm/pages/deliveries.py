@@ -358,13 +358,15 @@ async def _render_mapping(
         used = {row.source for row in target.mapping}
         names = dict.fromkeys([*PLAIN_SOURCES, *sorted(answers | used)])
         shown = payload.values if payload else {}
+        labels = {field.name: field.label for field in target.described}
+        choices_by_field = {field.name: field.choices for field in target.described}
         row_views = []
         for row in form.rows if form else target.mapping:
-            field = _field(target, row.target)
-            choices, value = field.choices if field else (), shown.get(row.target, "")
+            choices = choices_by_field.get(row.target, ())
             faults = fault_texts(fault for fault in target.faults if fault.field == row.target)
             words = _words(row, choices)
-            names_of_row = {"source": row.source, "target": row.target, "shown": value}
+            shown_text = shown.get(row.target, "")
+            names_of_row = {"source": row.source, "target": row.target, "shown": shown_text}
             row_views.append(names_of_row | {"faults": faults, "choices": choices, "words": words})
         trial = find_trial(tx, caller.business_id, target.id)
         trial_view = trial and {
@@ -382,7 +384,7 @@ async def _render_mapping(
             "rows": row_views,
             "note": payload.note if payload else "",
             "missing": [
-                _label(target, fault.field)
+                labels.get(fault.field) or fault.field
                 for fault in target.faults
                 if fault.weakness is crm.Weakness.NOT_MAPPED
             ],
@@ -406,15 +408,6 @@ def _chosen(tx: Tx, business_id: str, leads: list[Lead], lead_id: str) -> Lead |
     return check_found(list_leads_by_id(tx, business_id, {lead_id}).get(lead_id), "Lead not found.")
 
 
-def _field(target: Target, name: str) -> crm.CrmField | None:
-    return next((field for field in target.described if field.name == name), None)
-
-
-def _label(target: Target, name: str) -> str:
-    field = _field(target, name)
-    return field.label or name if field else name
-
-
 type WordRow = tuple[str, LazyText | str, str]
 """Our word, its label and the CRM's word."""
 
@@ -432,10 +425,9 @@ def _words(row: crm.MappedField, choices: tuple[tuple[str, str], ...]) -> list[W
 def _status_words(target: Target, form: MappingForm | None) -> list[tuple[str, str]]:
     """Return the CRM's words for a status with ours; the words that we write are the default."""
     statuses = dict(form.statuses if form else target.statuses)
+    choices = {field.name: [value for value, _ in field.choices] for field in target.described}
     for row in target.mapping:
         if row.source == STATUS:
-            field = _field(target, row.target)
-            chosen = [value for value, _ in field.choices] if field else []
-            for value in [crm_word for _, crm_word in row.words] + chosen:
+            for value in [crm_word for _, crm_word in row.words] + choices.get(row.target, []):
                 statuses.setdefault(value, "")
     return [*statuses.items(), ("", ""), ("", "")]

@@ -68,9 +68,18 @@ class Mailer:
             code = getattr(error, "smtp_code", 0)
             logger().warning("mail.not_reached", kind=type(error).__name__, code=code)
             return SendFailure.UNREACHED
+        to = request.headers["to"]
+        options = () if to.isascii() else ("SMTPUTF8",)
         try:
-            return HttpAnswer(self._hand_over(server, request), {}, b"")
-        except (OSError, smtplib.SMTPServerDisconnected):
+            if options and not server.has_extn("smtputf8"):
+                return HttpAnswer(_NO_MAILBOX, {}, b"")
+            server.sendmail(self._sender, [to], request.body, options)
+            return HttpAnswer(250, {}, b"")
+        except smtplib.SMTPRecipientsRefused as error:
+            return HttpAnswer(next(iter(error.recipients.values()))[0], {}, b"")
+        except smtplib.SMTPResponseException as error:
+            return HttpAnswer(error.smtp_code, {}, b"")
+        except OSError:
             return SendFailure.LOST
         finally:
             server.close()
@@ -98,19 +107,6 @@ class Mailer:
             server.close()
             raise
         return server
-
-    def _hand_over(self, server: smtplib.SMTP, request: HttpRequest) -> int:
-        to = request.headers["to"]
-        options = () if to.isascii() else ("SMTPUTF8",)
-        if options and not server.has_extn("smtputf8"):
-            return _NO_MAILBOX
-        try:
-            server.sendmail(self._sender, [to], request.body, options)
-        except smtplib.SMTPRecipientsRefused as error:
-            return next(iter(error.recipients.values()))[0]
-        except smtplib.SMTPResponseException as error:
-            return error.smtp_code
-        return 250
 
 
 CONNECT_S: Final = 5.0

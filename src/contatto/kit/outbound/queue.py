@@ -289,21 +289,6 @@ def _comes_first_in_its_line() -> ColumnElement[bool]:
     )
 
 
-def _of_each_destination() -> Select[Any]:
-    """Build the query of some requests of several destinations, in one round trip."""
-    turn = _DESTINATIONS.subquery("turn_of")
-    rows = select(jobs).where(
-        DUE,
-        jobs.c.destination == turn.c.place,
-        jobs.c.due_at <= _AT,
-        _comes_first_in_its_line(),
-    )
-    rows = rows.order_by(jobs.c.due_at, jobs.c.id)
-    some = rows.limit(bindparam("each", type_=Integer)).with_for_update(skip_locked=True).lateral("some")
-    query = select(*some.c).select_from(turn.join(some, true()))
-    return query.order_by(some.c.destination, some.c.due_at, some.c.id)
-
-
 _SAME_DESTINATION: Final = jobs.c.destination == bindparam("destination")
 # They run after each commit, so they are built once.
 _DESTINATIONS: Final = _destinations()
@@ -314,7 +299,21 @@ _REQUESTS: Final = (
     .limit(_MOST)
 )
 _LOCKED_REQUESTS: Final = _REQUESTS.with_for_update(skip_locked=True)
-_ALL_LOCKED: Final = _of_each_destination()
+_TURN: Final = _DESTINATIONS.subquery("turn_of")
+_SOME: Final = (
+    select(jobs)
+    .where(DUE, jobs.c.destination == _TURN.c.place, jobs.c.due_at <= _AT, _comes_first_in_its_line())
+    .order_by(jobs.c.due_at, jobs.c.id)
+    .limit(bindparam("each", type_=Integer))
+    .with_for_update(skip_locked=True)
+    .lateral("some")
+)
+_ALL_LOCKED: Final = (
+    select(*_SOME.c)
+    .select_from(_TURN.join(_SOME, true()))
+    .order_by(_SOME.c.destination, _SOME.c.due_at, _SOME.c.id)
+)
+"""Some requests of several destinations, in one round trip."""
 WAITING: Final = Queue(jobs, and_(DUE, _SAME_DESTINATION), jobs.c.due_at, _comes_first_in_its_line())
 """Queue of one ``destination``, which is a parameter."""
 
