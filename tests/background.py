@@ -11,6 +11,7 @@ from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.machine import OutboundMachine
 from contatto.kit.outbox import Drain, count_waiting
 from contatto.leads.actions.jobs import start_waiting_jobs
+from tests.outbound import finish
 
 PER_BUSINESS = 2
 """Jobs on leads that run at a time."""
@@ -58,5 +59,5 @@ async def send_all_due(db: Database, installation: Installation, client: Client)
     """Send what is due at outside systems, and wait for it; say how many requests that were."""
     machine = OutboundMachine(db, client, installation.outbound, chance=float)
     sent = await machine.send_due()
-    await machine.finish()
+    await finish(machine)
     return sent

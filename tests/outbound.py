@@ -1,12 +1,13 @@
 """Outbound requests without a worker or a network: a test claims them, and says what is answered."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
 from sqlalchemy import select
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbound.machine import LEASE
+from contatto.kit.outbound.machine import LEASE, OutboundMachine
 from contatto.kit.outbound.model import Ask, HttpOutcome, OutboundRequest
 from contatto.kit.outbound.queue import (
     AnsweredRequest,
@@ -38,6 +39,12 @@ def next_step(
     """Store the result of one step, and return the next one; None when there is an outcome."""
     answered = [AnsweredRequest(request, *exchanged)]
     return take_answers(tx, {request.kind: kind}, answered, chance, is_alone=True)[0]
+
+
+async def finish(machine: OutboundMachine) -> None:
+    """Wait for requests in flight, and for those that follow them."""
+    while machine._tasks or (machine._looking is not None and not machine._looking.done()):
+        await asyncio.wait([*machine._tasks, *([machine._looking] if machine._looking else [])])
 
 
 def find_request(tx: Tx, business_id: str, request_id: int) -> OutboundRequest | None:

@@ -15,6 +15,7 @@ from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.machine import OutboundMachine
 from tests import make
 from tests.crm.engine import KINDS
+from tests.outbound import finish
 from tests.subscriptions.receiver import Receiver, running_receiver
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -27,7 +28,7 @@ def send_due(database: Database, receiver: Receiver) -> None:
         client = Client((receiver.host,))
         machine = OutboundMachine(database, client, KINDS)
         await machine.send_due()
-        await machine.finish()
+        await finish(machine)
         await client.close()
 
     asyncio.run(send())

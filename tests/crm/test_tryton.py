@@ -46,6 +46,7 @@ from contatto.simulator.crms.failure_kit import ConnectorDriver
 from tests import make
 from tests.crm.engine import KINDS
 from tests.crm.trytond import PASSWORD, Trytond, started
+from tests.outbound import finish
 
 VERIFIED = DeliveryState.VERIFIED
 LEADS = int(os.environ.get("CONTATTO_TRYTON_LEADS", "0")) or 60
@@ -80,7 +81,7 @@ class Linked:
                 self.clock.advance(seconds=2)
                 await self.db.write(lambda tx: sweep_leads(tx) + release_deliveries(tx))
                 await machine.send_due()
-                await machine.finish()
+                await finish(machine)
             await client.close()
 
         asyncio.run(send())
@@ -212,7 +213,7 @@ async def send_until(linked: Linked, verified: int, *, kills: bool) -> None:
         await asyncio.sleep(0.05)
     if kills:
         linked.tryton.stop(signal.SIGKILL)
-    await machine.finish()
+    await finish(machine)
     await client.close()
 
 

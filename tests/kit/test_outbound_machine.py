@@ -31,6 +31,7 @@ from contatto.kit.outbound.model import (
 )
 from contatto.kit.outbound.queue import OutboundKind, jobs, queue_request
 from tests.kit.servers import outside
+from tests.outbound import finish
 
 PLAN = RetryPlan((10, 60))
 PATIENCE_S = 60.0
@@ -165,24 +166,24 @@ def test_a_destination_that_is_down_is_left_alone_and_tried_with_one_request(
             house.queue(down.host, *(f"down{number}" for number in range(20)))
             await house.machine.send_due()
             await house.until(lambda: len(down.asked) >= model.OPENS_AFTER)
-            await house.machine.finish()
+            await finish(house.machine)
             opened = len(down.asked)
             assert opened < 20
             house.queue(sound.host, "sound")
             assert await house.machine.send_due() == 1
-            await house.machine.finish()
+            await finish(house.machine)
             assert (len(down.asked), "sound" in house.done) == (opened, True)
             steady.now_s += 31
             assert await house.machine.send_due() == 1
-            await house.machine.finish()
+            await finish(house.machine)
             assert len(down.asked) == opened + 1
             down.status = 200
             steady.now_s += 31
             await house.machine.send_due()
-            await house.machine.finish()
+            await finish(house.machine)
             clock.advance(seconds=12)
             await house.machine.send_due()
-            await house.machine.finish()
+            await finish(house.machine)
             assert sum(isinstance(each, Done) for each in house.outcomes.values()) == 21
 
     play(database, story, Limits(each_destination=2))
@@ -217,7 +218,7 @@ def test_what_hangs_up_redirects_or_throttles_is_tried_later_and_nowhere_else(
                     house.queue(server.host, name)
                 house.queue("127.0.0.1:1", "refuses")
                 await house.machine.send_due()
-                await house.machine.finish()
+                await finish(house.machine)
                 assert house.outcomes == {
                     "drops": NotNow("answer_lost"),
                     "redirects": NotNow("307"),
@@ -228,13 +229,13 @@ def test_what_hangs_up_redirects_or_throttles_is_tried_later_and_nowhere_else(
                 drops.drops, redirects.status, throttles.status, page.body = False, 200, 200, "{}"
                 clock.advance(seconds=44)
                 await house.machine.send_due()
-                await house.machine.finish()
+                await finish(house.machine)
                 assert {name for name, said in house.outcomes.items() if said == Done()} == {
                     "drops", "redirects", "page",
                 }  # fmt: skip
                 clock.advance(seconds=1)
                 await house.machine.send_due()
-                await house.machine.finish()
+                await finish(house.machine)
                 assert (house.outcomes["throttles"], len(throttles.asked)) == (Done(), 2)
             assert elsewhere.asked == []
 
@@ -248,7 +249,7 @@ def test_a_request_of_an_unknown_kind_waits_and_holds_up_nothing(database: Datab
             house.db.write_now(lambda tx: queue_request(tx, new, PLAN))
             house.queue(there.host, "known")
             await house.machine.send_due()
-            await house.machine.finish()
+            await finish(house.machine)
             assert there.asked == ["known"]
 
     play(database, story)
@@ -315,7 +316,7 @@ def test_what_comes_together_shares_its_transactions_and_none_wakes_the_machine_
             commits.clear()
             database.on_commit(lambda: pokes.append("poke"), {jobs.name})
             await house.machine.send_due()
-            await house.machine.finish()
+            await finish(house.machine)
             assert len(house.done) == 12
             assert len(commits) <= 14  # one takes them all; however the answers come, they need no more
             assert pokes == []
@@ -341,7 +342,7 @@ def test_one_that_breaks_our_own_code_takes_nothing_from_those_that_come_with_it
         async with outside() as there:
             house.queue(there.host, "begin", "read", "first", "second")
             await house.machine.send_due()
-            await house.machine.finish()
+            await finish(house.machine)
             assert house.outcomes == {
                 "begin": NotNow("broken"),
                 "read": NotNow("broken"),
@@ -381,7 +382,7 @@ def test_whatever_raises_counts_as_an_attempt_and_ends_as_a_dead_letter(
         machine = OutboundMachine(database, client, {"calls": kind}, Limits(), float)
         for _ in range(len(PLAN.waits_s) + 3):
             await machine.send_due()
-            await machine.finish()
+            await finish(machine)
             clock.advance(minutes=2)
         await client.close()
 

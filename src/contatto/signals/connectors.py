@@ -1,7 +1,7 @@
 """Connectors of signals: TikTok Events API and Meta Conversions API."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 import msgspec
@@ -55,15 +55,13 @@ class TikTokSignals:
     platform = AdPlatform.TIKTOK
     takes_any_name = True
 
-    @property
-    def names(self) -> dict[SignalStep, str]:
-        return {
-            SignalStep.CAPTURED: "SubmitForm",
-            SignalStep.QUALIFIED: "qualified_lead",
-            SignalStep.CONVERTED: "converted_lead",
-            SignalStep.DISQUALIFIED: "disqualified_lead",
-            SignalStep.SPAM: "spam",
-        }
+    names: ClassVar[Mapping[SignalStep, str]] = {
+        SignalStep.CAPTURED: "SubmitForm",
+        SignalStep.QUALIFIED: "qualified_lead",
+        SignalStep.CONVERTED: "converted_lead",
+        SignalStep.DISQUALIFIED: "disqualified_lead",
+        SignalStep.SPAM: "spam",
+    }
 
     def find_gap(self, event: SignalEvent) -> str:
         user = self._user(event.match_keys)
@@ -148,13 +146,11 @@ class MetaSignals:
     platform = AdPlatform.META
     takes_any_name = False
 
-    @property
-    def names(self) -> dict[SignalStep, str]:
-        return {
-            SignalStep.CAPTURED: "LeadSubmitted",
-            SignalStep.QUALIFIED: "QualifiedLead",
-            SignalStep.CONVERTED: "Purchase",
-        }
+    names: ClassVar[Mapping[SignalStep, str]] = {
+        SignalStep.CAPTURED: "LeadSubmitted",
+        SignalStep.QUALIFIED: "QualifiedLead",
+        SignalStep.CONVERTED: "Purchase",
+    }
 
     def find_gap(self, event: SignalEvent) -> str:
         keys = event.match_keys

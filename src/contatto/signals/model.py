@@ -1,5 +1,6 @@
 """Signals to ad platforms: settings of an account, events, tests and erasures."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -156,7 +157,7 @@ class SignalConnector(Protocol):
     def platform(self) -> AdPlatform: ...
 
     @property
-    def names(self) -> dict[SignalStep, str]:
+    def names(self) -> Mapping[SignalStep, str]:
         """The platform's event names; a step without one is not sent."""
         ...
 

@@ -148,7 +148,7 @@ class ClaimPolicy:
     def begin(self, request: OutboundRequest) -> None:
         """Count a request in flight."""
         self._begun.add(request.claim or "")
-        self._destination(request.destination).begin()
+        self._destination(request.destination).in_flight += 1
         self._of_business[request.business_id] += 1
 
     def end(self, request: OutboundRequest) -> bool:
@@ -159,7 +159,7 @@ class ClaimPolicy:
         self._begun.remove(claim)
         self._of_business -= Counter([request.business_id])
         destination = self._destination(request.destination)
-        destination.end()
+        destination.in_flight -= 1
         if destination.is_idle:
             del self._destinations[request.destination]
         return True
@@ -404,11 +404,6 @@ class OutboundMachine:
             self._claiming.end(waiting.answered.request)
         if not waiting.following.done():
             waiting.following.set_result(ask)
-
-    async def finish(self) -> None:
-        """Wait for requests in flight, and for those that follow them."""
-        while self._tasks or (self._looking is not None and not self._looking.done()):
-            await asyncio.wait([*self._tasks, *([self._looking] if self._looking else [])])
 
     def _begin(self, request: OutboundRequest, ask: Ask) -> None:
         self._claiming.begin(request)

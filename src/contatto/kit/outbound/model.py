@@ -104,7 +104,7 @@ class Destination:
     def __init__(self, places: int, chance: Callable[[], float]) -> None:
         self._places = places
         self._chance = chance
-        self._on_its_way = 0
+        self.in_flight = 0
         self._failures = 0
         self._opened = 0
         self._closed_until = 0.0
@@ -112,24 +112,18 @@ class Destination:
     def room(self, now_s: float) -> int:
         """Return the number of requests that may be sent."""
         if not self._opened:
-            return self._places - self._on_its_way
-        return 0 if now_s < self._closed_until or self._on_its_way else 1
+            return self._places - self.in_flight
+        return 0 if now_s < self._closed_until or self.in_flight else 1
 
     @property
     def is_idle(self) -> bool:
         """Return whether it has no state worth remembering."""
-        return not (self._on_its_way or self._failures or self._opened)
+        return not (self.in_flight or self._failures or self._opened)
 
     @property
     def is_open(self) -> bool:
         """Return whether the breaker is open."""
         return bool(self._opened)
-
-    def begin(self) -> None:
-        self._on_its_way += 1
-
-    def end(self) -> None:
-        self._on_its_way -= 1
 
     def note(self, now_s: float, *, is_answered: bool) -> None:
         """Record the result of a request."""
