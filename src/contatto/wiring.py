@@ -30,13 +30,12 @@ from contatto.delivery.actions import ledger, results, training
 from contatto.delivery.actions.serving import AdServer, RecentCallers
 from contatto.forms import actions as forms
 from contatto.forms.model import FormSubmitted, TestLeadMade
-from contatto.forms.store import has_unused_form_picture, list_receipts_of_lead
+from contatto.forms.store import form_pictures, list_receipts_of_lead
 from contatto.inbox.actions import forms as lead_forms
 from contatto.inbox.actions import incoming
 from contatto.inbox.actions.forms import GatheredSheets
 from contatto.inbox.actions.incoming import judge_messages, post_notices, settling_work
 from contatto.inbox.actions.replies import (
-    purge_photos,
     push_message,
     push_read,
     push_tap,
@@ -66,7 +65,7 @@ from contatto.inbox.model import (
 )
 from contatto.inbox.store import desk
 from contatto.inbox.store.conversations import Backlog, count_receipts
-from contatto.inbox.store.messages import SCHEDULED, find_first_answer, has_unused_photo
+from contatto.inbox.store.messages import SCHEDULED, find_first_answer, photos
 from contatto.kit import outbox
 from contatto.kit.background import (
     Installation,
@@ -330,8 +329,8 @@ def periodic_jobs(
         PeriodicJob(60.0, lambda tx: expire_requests(tx, kinds)),
         PeriodicJob(3600.0, lambda tx: purge_jobs(tx, tx.now - KEEP)),
         PeriodicJob(30.0, ad_signals.resume_renewed),
-        PeriodicJob(3600.0, purge_photos, has_unused_photo),
-        PeriodicJob(3600.0, forms.purge_form_pictures, has_unused_form_picture),
+        PeriodicJob(3600.0, photos.purge, photos.has_unused),
+        PeriodicJob(3600.0, form_pictures.purge, form_pictures.has_unused),
     )
 
 

@@ -246,7 +246,7 @@ def test_a_submission_that_lacks_something_leaves_no_row(database: Database, ver
 
 @pytest.mark.parametrize(("given", "verdict"), [
     (Submission("submission-1", "en", WHOLE | {"q1": "c"}, ("c1",)), FormVerdict.NO_FIT),
-    (Submission("submission-1", "en", WHOLE, ("c1",), trap="https://spam.example"), FormVerdict.SPAM),
+    (Submission("submission-1", "en", WHOLE, ("c1",), website="https://spam.example"), FormVerdict.SPAM),
 ])  # fmt: skip
 def test_of_what_does_not_fit_and_of_programs_only_a_count_is_kept(
     database: Database, business_id: str, version: FormVersion, given: Submission, verdict: FormVerdict

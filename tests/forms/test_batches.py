@@ -43,7 +43,7 @@ GIVEN: tuple[Submission, ...] = (
     Submission("submission-2", "ar", WHOLE | {"q4": "Mei", "q5": "second@example.com"}, ("c1",)),
     Submission("submission-3", "en", {"q1": "b", "q5": "nonsense"}),
     Submission("submission-4", "en", WHOLE | {"q1": "c"}, ("c1",)),
-    Submission("submission-5", "en", WHOLE, ("c1",), trap="https://spam.example"),
+    Submission("submission-5", "en", WHOLE, ("c1",), website="https://spam.example"),
     Submission("submission-6", "tlh", WHOLE | {"q5": "broken@example.com"}, ("c1",)),
 )
 """What may be sent; the last breaks our own code once its lead is there."""

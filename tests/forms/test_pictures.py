@@ -11,11 +11,11 @@ from PIL import Image
 
 from contatto.accounts.model import Role
 from contatto.forms import actions
-from contatto.forms.actions import purge_form_pictures
-from contatto.forms.store import KEEP_UNUSED, form_pictures
+from contatto.forms.store import form_pictures
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.untrusted_files import PICTURE_LIMIT
+from contatto.kit.uploads import KEEP_UNUSED
 from tests.forms.edges import offer
 from tests.forms.test_pages import make_form, save
 from tests.inbox.test_photos import picture
@@ -103,14 +103,14 @@ def test_a_picture_that_no_form_shows_is_forgotten_after_a_day(house: House) -> 
     kept, lost = (upload(house, builder, picture(red)).json()["image"] for red in (1, 2))
     assert save(house, builder, image=kept).status_code == 303
     db = house.context.db
-    assert db.write_now(purge_form_pictures) == 0, "a draft may still be saved with it"
+    assert db.write_now(form_pictures.purge) == 0, "a draft may still be saved with it"
     old = {"created_at": house.context.clock.now() - KEEP_UNUSED - timedelta(seconds=1)}
 
     def age(tx: Tx) -> None:
-        tx.execute(form_pictures.update().values(**old))
+        tx.execute(form_pictures.table.update().values(**old))
 
     db.write_now(age)
-    assert db.write_now(purge_form_pictures) == 1
+    assert db.write_now(form_pictures.purge) == 1
     assert house.client.get(f"/form-pictures/{house.business_id}/{kept}").status_code == 200
     assert house.client.get(f"/form-pictures/{house.business_id}/{lost}").status_code == 404
 

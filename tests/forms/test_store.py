@@ -101,5 +101,5 @@ def test_the_default_form_of_an_account_is_the_business_s_own(database: Database
     database.write_now(work)
     mine = database.read_now(lambda tx: store.list_default_forms(tx, business_id))
     assert mine == {"account-1": "form-1"}
-    database.write_now(lambda tx: store.delete_default_form(tx, "another", "account-1"))
+    database.write_now(lambda tx: tx.delete(store.default_forms, "another", channel_account_id="account-1"))
     assert database.read_now(lambda tx: store.list_default_forms(tx, business_id)) == mine

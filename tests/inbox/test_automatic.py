@@ -12,7 +12,7 @@ from contatto.inbox.actions.replies import keep_automatic
 from contatto.inbox.model import AutomaticMessages, KeywordReply, Message, PreparedReply
 from contatto.inbox.rules import automatic_answer, automatic_problem, with_ad
 from contatto.inbox.store import conversations
-from contatto.inbox.store.desk import find_automatic
+from contatto.inbox.store.desk import load_automatic
 from contatto.inbox.store.messages import list_messages_after
 from contatto.kit import errors
 from contatto.kit.db.database import Database
@@ -123,7 +123,7 @@ def test_the_second_of_two_editors_is_told_and_overwrites_nothing(database: Data
         with pytest.raises(Refused) as refused:
             keep(replace(SMALL, welcome="second"), stale)
         assert refused.value.code is errors.CONFLICT
-    kept = database.read_now(lambda tx: find_automatic(tx, shop.business_id, shop.webchat.id))
+    kept = database.read_now(lambda tx: load_automatic(tx, shop.business_id, shop.webchat.id))
     assert kept == (replace(SMALL, welcome="first"), 2)
 
 
@@ -138,7 +138,10 @@ def test_only_the_businesss_own_chat_page_has_them(database: Database, shop: Sho
                 )
             )
         assert refused.value.code is errors.NOT_FOUND
-    assert database.read_now(lambda tx: find_automatic(tx, "other", shop.webchat.id)) is None
+    assert database.read_now(lambda tx: load_automatic(tx, "other", shop.webchat.id)) == (
+        AutomaticMessages(),
+        0,
+    )
 
 
 def test_the_questions_of_the_ad_that_opened_the_chat_are_answered_as_well_as_the_accounts(

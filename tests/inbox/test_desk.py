@@ -306,7 +306,7 @@ def test_a_private_note_is_sealed_kept_once_and_is_no_message(at: Desk) -> None:
     notes = at.db.read_now(lambda tx: list_private_notes(tx, at.shop.business_id, at.conversation_id))
     assert [(note.text, note.author) for note in notes] == [("Call back on Monday", "Owner")]
     row = at.db.read_now(lambda tx: tx.execute(select(private_notes)).mappings().one())
-    assert b"Monday" not in row["body"]
+    assert b"Monday" not in row["text"]
     told = at.db.read_now(lambda tx: messages.list_messages(tx, at.shop.business_id, at.conversation_id))
     after = at.db.read_now(
         lambda tx: messages.list_messages_after(tx, at.shop.business_id, at.conversation_id, 0)
@@ -329,7 +329,7 @@ def test_saved_replies_are_sealed_and_one_shortcut_holds_one_text(at: Desk) -> N
         ("price", "From 9,000"),
     ]
     rows = at.db.read_now(lambda tx: tx.execute(select(saved_replies)).mappings().all())
-    assert not any(b"Nine" in row["body"] for row in rows)
+    assert not any(b"Nine" in row["text"] for row in rows)
     with pytest.raises(Refused):
         at.do(lambda tx: remove_saved_reply(tx, "other", kept[0].id))
     at.do(lambda tx: remove_saved_reply(tx, business_id, kept[0].id))

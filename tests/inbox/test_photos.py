@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from sqlalchemy import func, select
 
-from contatto.inbox.actions.replies import purge_photos
 from contatto.inbox.store.conversations import messages
-from contatto.inbox.store.messages import KEEP_UNUSED, photos
+from contatto.inbox.store.messages import photos
 from contatto.kit.untrusted_files import PICTURE_LIMIT
+from contatto.kit.uploads import KEEP_UNUSED
 from contatto.ui.render import cookie_name
 from tests.inbox.test_api import settled
 from tests.journeys.running import House, csrf_of, message, running_house
@@ -65,7 +65,9 @@ def thread_id(house: House) -> str:
 
 
 def count_photos(house: House) -> int:
-    return int(house.context.db.read_now(lambda tx: tx.scalar(select(func.count()).select_from(photos))))
+    return int(
+        house.context.db.read_now(lambda tx: tx.scalar(select(func.count()).select_from(photos.table)))
+    )
 
 
 def test_a_customers_photo_is_in_the_thread_of_both_sides(visitor: House) -> None:
@@ -162,13 +164,13 @@ def test_a_photo_that_no_message_shows_is_forgotten_after_a_day(visitor: House) 
     (shown,) = said(visitor)
     before = count_photos(visitor)
     db = visitor.context.db
-    assert db.write_now(purge_photos) == 0
+    assert db.write_now(photos.purge) == 0
     db.write_now(
         lambda tx: tx.execute(messages.update().where(messages.c.id == shown["id"]).values(photo=None))
     )
     old = {"created_at": visitor.context.clock.now() - KEEP_UNUSED - timedelta(seconds=1)}
-    db.write_now(lambda tx: tx.execute(photos.update().values(**old)))
-    assert db.write_now(purge_photos) == 1
+    db.write_now(lambda tx: tx.execute(photos.table.update().values(**old)))
+    assert db.write_now(photos.purge) == 1
     assert count_photos(visitor) == before - 1
     assert "no longer available" in visitor.client.get(f"/inbox/{thread_id(visitor)}").text
 

@@ -15,7 +15,7 @@ from contatto.accounts.model import BusinessId
 from contatto.crm.actions.deliveries import read_snapshot
 from contatto.forms.actions import list_form_entries
 from contatto.forms.model import FormSubmitted, QuestionKind
-from contatto.forms.rules.views import form_table
+from contatto.forms.rules.views import lead_table
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.leads.actions.annotations import change_contact_point, mark_contact
@@ -82,7 +82,7 @@ def leads_file(tx: Tx, case: Case) -> object:
 
 
 def form_file(tx: Tx, case: Case) -> object:
-    return form_table(case.version, list_form_entries(tx, case.version, ""))
+    return lead_table(case.version, list_form_entries(tx, case.version, ""), with_chat=False)
 
 
 def webhooks(tx: Tx, case: Case) -> object:

@@ -178,10 +178,10 @@ class Gate:
         self.is_reached = threading.Event()
         self.is_open = threading.Event()
 
-    def __call__(self, *given: Any) -> Any:
+    def __call__(self, *given: Any, **options: Any) -> Any:
         self.is_reached.set()
         assert self.is_open.wait(PATIENCE_S), "nobody opened the gate: it holds up who should have"
-        return self._work(*given)
+        return self._work(*given, **options)
 
 
 @pytest.mark.parametrize("what", ["leads.csv", "leads.xlsx", "preview", "file"])
@@ -191,7 +191,7 @@ def test_a_long_export_or_preview_holds_up_no_lead_of_another(
     """It reads until the lead of the other is there."""
     place, name = {
         "preview": (bulk, "foresee_import"),
-        "file": (views, "ad_table"),
+        "file": (views, "lead_table"),
     }.get(what, (bulk, "table_rows"))
     gate = Gate(getattr(place, name))
     monkeypatch.setattr(place, name, gate)

@@ -77,8 +77,8 @@ def test_a_value_that_does_not_open_is_named_so_and_the_rest_of_its_page_is_show
         lead_tasks.c.body: [lead],
         messages.c.body: [chat],
         persons.c.name: [],  # the chat shows the name of the lead
-        private_notes.c.body: [chat],
-        saved_replies.c.body: ["/settings/replies"],
+        private_notes.c.text: [chat],
+        saved_replies.c.text: ["/settings/replies"],
     }
     for column, paths in places.items():
         with _damaged(house, column), capture_logs() as lines:

@@ -1,7 +1,7 @@
 """Capture switches of accounts, their review, and corrections of matches."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from urllib.parse import urlsplit
 
 from contatto.capture import rules, store
@@ -37,29 +37,27 @@ def save_company_data(
     _check_url("privacy_policy_url", company.privacy_policy_url)
     if company.company_site.strip():
         _check_url("company_site", company.company_site)
-    existing_switch = store.find_switch(tx, business_id, channel_account_id)
-    company_data = CompanyData(
-        company.company_name.strip(), company.company_site.strip(), company.privacy_policy_url.strip()
-    )
-    is_same = existing_switch is not None and company_data == CompanyData(
-        existing_switch.company_name, existing_switch.company_site, existing_switch.privacy_policy_url
-    )
-    review = existing_switch.review if existing_switch is not None and is_same else None
-    if review in (None, Review.REFUSED) or not needs_review:
-        review = Review.PENDING if needs_review else Review.APPROVED
-    switch = CaptureSwitch(
+    company_data = CompanyData(*(text.strip() for text in astuple(company)))
+    before = store.find_switch(tx, business_id, channel_account_id) or CaptureSwitch(
         channel_account_id,
         business_id,
-        is_on=existing_switch is not None and existing_switch.is_on,
-        company_name=company_data.company_name,
-        company_site=company_data.company_site,
-        privacy_policy_url=company_data.privacy_policy_url,
-        turned_on_at=existing_switch.turned_on_at if existing_switch else None,
+        is_on=False,
+        company_name="",
+        company_site="",
+        privacy_policy_url="",
+        turned_on_at=None,
         changed_at=tx.now,
-        review=review or Review.APPROVED,
-        applied_at=existing_switch.applied_at
-        if existing_switch and is_same and existing_switch.applied_at
-        else tx.now,
+    )
+    saved = CompanyData(before.company_name, before.company_site, before.privacy_policy_url)
+    is_same = company_data == saved
+    review = before.review if is_same and before.review is not Review.REFUSED else Review.PENDING
+    switch = replace(
+        before,
+        **asdict(company_data),
+        changed_at=tx.now,
+        review=review if needs_review else Review.APPROVED,
+        refused_reason="",
+        applied_at=(before.applied_at if is_same else None) or tx.now,
     )
     store.save_switch(tx, switch)
     return switch

@@ -10,13 +10,11 @@ from contatto.accounts.model import Access, Caller, Credential, Permission
 from contatto.capture import actions, store
 from contatto.capture.actions import CompanyData
 from contatto.capture.model import CaptureSwitch, Review
-from contatto.channels.model import ChannelAccount
 from contatto.channels.store import find_account, list_accounts
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.form_fields import split_fault
-from contatto.kit.languages import Translator
 from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of
 
@@ -85,8 +83,33 @@ async def _render(
 
     def load(tx: Tx) -> list[dict[str, Any]]:
         switches = store.list_switches(tx, caller.business_id)
-        accounts = list_accounts(tx, caller.business_id)
-        return [_shown(account, switches.get(account.id), failed, words) for account in accounts]
+        shown_accounts: list[dict[str, Any]] = []
+        for account in list_accounts(tx, caller.business_id):
+            switch = switches.get(account.id)
+            data: CaptureSwitch | CompanyData | None = switch
+            problems: dict[str, str] = {}
+            if failed and failed[0] == account.id:
+                field, says = split_fault(failed[2], words)
+                data, problems = failed[1], {field: says}
+            state = "not_applied" if switch is None else _OFF_STATES[switch.review]
+            shown_accounts.append(
+                {
+                    "id": account.id,
+                    "display_name": account.name,
+                    "platform": account.platform.value,
+                    "country": account.registration_country,
+                    "state": "on" if switch and switch.is_on else state,
+                    "company_name": data.company_name if data else "",
+                    "company_site": data.company_site if data else "",
+                    "privacy_policy_url": data.privacy_policy_url if data else "",
+                    "refused_reason": switch.refused_reason if switch else None,
+                    "applied_at": switch.applied_at if switch else None,
+                    "waits": switch is not None and switch.is_on and switch.review is Review.PENDING,
+                    "switched_at": switch.turned_on_at if switch else None,
+                    "errors": problems,
+                }
+            )
+        return shown_accounts
 
     values = {
         "caller": caller,
@@ -95,32 +118,3 @@ async def _render(
     }
     status = failed[2].code.http_status if failed else 200
     return context.pages.render(request, "capture/settings.html", values, status)
-
-
-def _shown(
-    account: ChannelAccount,
-    switch: CaptureSwitch | None,
-    failed: tuple[str, CompanyData, Refused] | None,
-    words: Translator,
-) -> dict[str, Any]:
-    data: CaptureSwitch | CompanyData | None = switch
-    problems: dict[str, str] = {}
-    if failed and failed[0] == account.id:
-        field, says = split_fault(failed[2], words)
-        data, problems = failed[1], {field: says}
-    state = "not_applied" if switch is None else ("on" if switch.is_on else _OFF_STATES[switch.review])
-    return {
-        "id": account.id,
-        "display_name": account.name,
-        "platform": account.platform.value,
-        "country": account.registration_country,
-        "state": state,
-        "company_name": data.company_name if data else "",
-        "company_site": data.company_site if data else "",
-        "privacy_policy_url": data.privacy_policy_url if data else "",
-        "refused_reason": switch.refused_reason if switch else None,
-        "applied_at": switch.applied_at if switch else None,
-        "waits": switch is not None and switch.is_on and switch.review is Review.PENDING,
-        "switched_at": switch.turned_on_at if switch else None,
-        "errors": problems,
-    }

@@ -12,8 +12,10 @@ from contatto.capture.fields.numbers import country_code, find_phones
 from contatto.capture.fields.text import (
     FOLDABLE,
     LATIN,
+    PLATFORMS,
     Find,
     Folded,
+    Match,
     as_bytes,
     either,
     email_labels,
@@ -48,30 +50,22 @@ class Hint(IntEnum):
 _NOTHING: frozenset[Hint] = frozenset()
 
 
-def _cues() -> str:
-    kinds = (
-        "instagram", "facebook", "messenger", "line", "twitter", "linkedin", "weibo", "wechat", "snapchat",
-    )  # fmt: skip
-    return (
-        linear_pattern(dict.fromkeys(word for kind in kinds for word in words("cues", kind)))
-        + r"|(?:^|[^a-z0-9])x(?: ?[:=(@\x{ff1a}\-]|[^a-z0-9][^@\n]{0,24}@)"
-    )
-
-
 @cache
 def _patterns() -> tuple[str, ...]:
+    foldable = "".join(sign if sign == "-" else f"\\x{{{ord(sign):x}}}" for sign in FOLDABLE)
+    platform_words = dict.fromkeys(word for platform in PLATFORMS for word in words("cues", platform))
     dots = linear_pattern([word for word in words("email", "dot") if word != "."])
     label = rf"(?:{_LABEL}|{either(email_labels())})"
     ats = linear_pattern([word for word in words("email", "at") if word != "@"])
     return (
-        f"(?-i:[{_escaped(FOLDABLE)}])",
+        f"(?-i:[{foldable}])",
         r"://|www\.|[a-z0-9]\.[a-z]{2,12}(?::[0-9]+)?/"
         r"|(?:instagram|facebook|linkedin|snapchat|twitter|weibo|wechat|messenger|whatsapp|x|line)\.(?:com|me)",
         "@",
         rf"(?:{ats})[ \t]{{0,2}}{label}[ \t]{{0,2}}(?:\.|{dots})"
         rf"|@[ \t]{{0,2}}{label}[ \t]{{0,2}}(?:[ \t]\.|\.[ \t]|{dots})"
         rf"|@[ \t]{{1,2}}[a-z0-9]|[a-z0-9_][ \t]{{1,2}}@",
-        _cues(),
+        linear_pattern(platform_words) + r"|(?:^|[^a-z0-9])x(?: ?[:=(@\x{ff1a}\-]|[^a-z0-9][^@\n]{0,24}@)",
         r"@[a-z0-9_\x{3040}-\x{30ff}\x{3400}-\x{9fff}\x{ac00}-\x{d7af}]"
         r"|_|[:=\x{ff1a}][ \t]{0,2}(?:[a-z]{5}|[\x{3400}-\x{9fff}]{2})"
         r"|[a-z0-9][.\-][a-z0-9_]|[a-z_][0-9]|[0-9][a-z_]|[0-9][0-9 .\-()]{4}[0-9 .\-()]*[0-9]",
@@ -87,21 +81,15 @@ def _numbers(raw: bytes) -> list[int]:
     return numbers
 
 
-_match_statement = cache(lambda: match_of([_statement()], _MEMORY))
-
-
-def _statement() -> str:
-    """Return the pattern of an account's owner, or of a Latin word beside another script."""
-    endings = either(languages("writing", "endings"))
-    return (
+@cache
+def _match_statement() -> Match:
+    """Match an account's owner, or a Latin word beside another script."""
+    statement = (
         linear_pattern(words("words", "own"))
-        + rf"|[a-z](?:{endings})[^a-z]"
+        + rf"|[a-z](?:{either(languages('writing', 'endings'))})[^a-z]"
         + rf"|[^\x00-\x7f{LATIN}][ \t:\"'(]{{0,3}}[a-z]{{5}}|[a-z]{{5}}[ \t\"')]{{0,3}}[^\x00-\x7f{LATIN}]"
     )
-
-
-def _escaped(signs: str) -> str:
-    return "".join(sign if sign == "-" else f"\\x{{{ord(sign):x}}}" for sign in signs)
+    return match_of([statement], _MEMORY)
 
 
 _match = cache(lambda: match_of(_patterns(), _MEMORY))

@@ -65,8 +65,7 @@ class NewAccount:
 def connect_account(tx: Tx, business_id: str, new: NewAccount) -> ChannelAccount:
     """Add a channel account to a business.
 
-    Raises:
-        Refused: INVALID, when a value is missing or the account is connected already.
+    Raises Refused: INVALID, when a value is missing or the account is connected already.
     """
     country, name = _checked(new)
     account_id = new_id()
@@ -101,8 +100,7 @@ def _load_account(tx: Tx, business_id: str, account_id: str) -> ChannelAccount:
 def correct_account(tx: Tx, business_id: str, account_id: str, new: NewAccount) -> ChannelAccount:
     """Correct the entries of an account, except its platform and the id of our own chat page.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID, when a value is missing or the account is connected already.
+    Raises Refused: NOT_FOUND; INVALID, when a value is missing or the account is connected already.
     """
     before = _load_account(tx, business_id, account_id)
     country, name = _checked(new)
@@ -131,8 +129,7 @@ def needs_token(account: ChannelAccount) -> bool:
 def check_external_id(text: str) -> str:
     """Check the platform's id of an account.
 
-    Raises:
-        Refused: INVALID, when there is none, or it has signs that no platform puts into an id.
+    Raises Refused: INVALID, when there is none, or it has signs that no platform puts into an id.
     """
     if not text.strip():
         raise Refused(errors.INVALID, "external_id: enter the account's id on its platform.")
@@ -154,8 +151,7 @@ def check_access_token(text: str) -> str:
 def set_access_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> None:
     """Save the access token of an account, sealed; it replaces the last one.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID for another text, so that an empty field disconnects nothing.
+    Raises Refused: NOT_FOUND; INVALID for another text, so that an empty field disconnects nothing.
     """
     account = _load_account(tx, business_id, account_id)
     if not needs_token(account):
@@ -166,8 +162,7 @@ def set_access_token(tx: Tx, business_id: str, account_id: str, access_token: st
 def ask_platform(tx: Tx, business_id: str, account_id: str) -> None:
     """Check the token and the name of an account at its platform now, and then daily.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID, without a token.
+    Raises Refused: NOT_FOUND; INVALID, without a token.
     """
     account = _load_account(tx, business_id, account_id)
     if account_id not in store.list_token_checks(tx, business_id):
@@ -227,8 +222,7 @@ def disconnect_account(tx: Tx, business_id: str, account_id: str) -> None:
 def allow_embedding(tx: Tx, business_id: str, account_id: str, text: str) -> None:
     """Save the sites that may show the chat page of an account, one a line; none for an empty text.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID, with the line that is no site.
+    Raises Refused: NOT_FOUND; INVALID, with the line that is no site.
     """
     account = store.find_account(tx, business_id, account_id)
     if account is None or account.platform is not Platform.WEBCHAT:

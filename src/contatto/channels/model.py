@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
 
@@ -288,49 +288,49 @@ class Label:
         return cls(f"body:{hashlib.sha256(raw).hexdigest()}", "")
 
 
-class Connector(Protocol):
-    """One platform: bytes to values and back. Connectors are pure and never raise on hostile bytes."""
+class Connector:
+    """One platform: bytes to values and back. Connectors are pure and never raise on hostile bytes.
 
-    @property
-    def platform(self) -> Platform: ...
+    What our own chat page does not need, as it has no platform behind it, is not implemented there.
+    """
 
-    @property
-    def dialect(self) -> Dialect: ...
+    platform: Platform
+    dialect: Dialect
 
     def verify_signature(
         self, headers: Mapping[str, str], raw: bytes, secret: str, at: datetime, tolerance_s: int
     ) -> None:
         """Check the signature over the raw body. Raises UNSIGNED or STALE."""
-        ...
+        raise NotImplementedError
 
     def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:
         """Return the answer to the verification of a webhook's address; None refuses it."""
-        ...
+        return None
 
     def split(self, raw: bytes) -> tuple[bytes, ...]:
         """Split a body into deliveries of one event each; another body stays whole."""
-        ...
+        return (raw,)
 
     def label(self, raw: bytes) -> Label:
         """Read the natural key and the account; an unreadable body has its hash as key."""
-        ...
+        raise NotImplementedError
 
     def parse(self, raw: bytes) -> Incoming:
         """Read one delivery as a value."""
-        ...
+        raise NotImplementedError
 
     def reply(self, out: Outgoing) -> HttpRequest:
-        """Return the request that sends a text; unused where ``dialect.base_url`` is empty."""
-        ...
+        """Return the request that sends a text."""
+        raise NotImplementedError
 
     def outcome(self, answer: HttpAnswer) -> SendOutcome:
         """Interpret the platform's answer to such a request."""
-        ...
+        raise NotImplementedError
 
     def ask_account(self, access: AccountAccess) -> HttpRequest:
-        """Return the request that reads the account's name; unused like `reply`."""
-        ...
+        """Return the request that reads the account's name."""
+        raise NotImplementedError
 
     def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | Failed:
         """Read the answer; `Failed` when the token or the id of the account is wrong."""
-        ...
+        raise NotImplementedError

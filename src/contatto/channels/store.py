@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Column, Index, Select, String, Table, UniqueConstraint, bindparam, select
 
-from contatto.channels.connectors.meta import Instagram, Messenger, WhatsApp
+from contatto.channels.connectors.meta import MetaMessaging, WhatsApp
 from contatto.channels.connectors.tiktok import TikTok
 from contatto.channels.connectors.webchat import Webchat
 from contatto.channels.model import (
@@ -266,8 +266,8 @@ CONNECTORS: Final[Mapping[Platform, Connector]] = {
     Platform.TIKTOK: TikTok(),
     Platform.WEBCHAT: Webchat(),
     Platform.WHATSAPP: WhatsApp(),
-    Platform.MESSENGER: Messenger(),
-    Platform.INSTAGRAM: Instagram(),
+    Platform.MESSENGER: MetaMessaging(Platform.MESSENGER, "page", 2_000),
+    Platform.INSTAGRAM: MetaMessaging(Platform.INSTAGRAM, "instagram", 1_000),
 }
 
 _PROFILES: Final = {

@@ -29,7 +29,6 @@ from contatto.forms.model import (
 )
 from contatto.forms.rules import views
 from contatto.forms.rules.answers import (
-    Checked,
     check_submission,
     clean,
     consent_text,
@@ -40,7 +39,7 @@ from contatto.forms.rules.answers import (
 from contatto.forms.rules.drafts import list_problems, start_content
 from contatto.forms.rules.views import LeadEntry
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.exports import ExportFormat, ExportJob, ExportKind, queue_export
 from contatto.kit.i18n import LazyText
@@ -61,12 +60,6 @@ from contatto.leads.store.listing import (
 from contatto.leads.store.records import find_lead_of_person
 from contatto.measurement.rules import natural_number
 from contatto.measurement.store import find_measured_ad_by_number
-
-
-def purge_form_pictures(tx: Tx) -> int:
-    """Delete some pictures that no draft or version uses, of any business; return their number."""
-    return tx.delete_some(store.form_pictures, store.is_unused_form_picture(tx), most=20)
-
 
 NAME_LIMIT: Final = 120
 
@@ -92,7 +85,7 @@ def create_form(tx: Tx, business_id: str, name: str, language: str = "en", count
         created_at=tx.now,
         updated_at=tx.now,
     )
-    store.save_form(tx, form)
+    tx.insert(store.forms, row_of(form))
     return form
 
 
@@ -110,7 +103,7 @@ def save_draft(tx: Tx, form: Form, content: Content, base_revision: int, editor:
     Raises Refused: CONFLICT, when somebody else has changed the draft meanwhile; theirs stays.
     """
     is_new_image = content.image not in ("", form.draft.image)
-    if is_new_image and not store.has_form_picture(tx, form.business_id, content.image):
+    if is_new_image and store.form_pictures.find(tx, form.business_id, content.image) is None:
         raise Refused(errors.INVALID, "image: upload the picture first.")
     if not store.record_draft(tx, replace(form, draft=content), base_revision, editor):
         raise Refused(
@@ -152,7 +145,7 @@ def publish_form(tx: Tx, business_id: str, form_id: str, base_revision: int, act
     )
     if not store.record_published(tx, form, version.version, new_number()):
         raise Refused(errors.CONFLICT)
-    store.save_version(tx, version)
+    tx.insert(store.form_versions, row_of(version))
     return version
 
 
@@ -163,7 +156,7 @@ def set_default_form(tx: Tx, business_id: str, channel_account_id: str, form_id:
     """
     check_found(find_account(tx, business_id, channel_account_id), "Channel account not found.")
     if form_id is None:
-        store.delete_default_form(tx, business_id, channel_account_id)
+        tx.delete(store.default_forms, business_id, channel_account_id=channel_account_id)
         return
     if load_form(tx, business_id, form_id).version == 0:
         raise Refused(errors.INVALID, "Publish this form first.")
@@ -256,7 +249,6 @@ class FreshAnswer:
 
     answer: FormAnswer
     filled: FilledForm
-    checked: Checked
 
 
 type KeptAnswer = tuple[FormAnswer, Lead | None]
@@ -307,7 +299,7 @@ def _look_through(tx: Tx, filled: FilledForm, bookings: Sequence[Booking]) -> Fr
     foreign_bookings = [booking for booking in bookings if booking.person_id != respondent.person_id]
     checked = check_submission(version.content, sent, respondent.hidden, tx.now, foreign_bookings)
     verdict = FormVerdict.NO_FIT if checked.refused else FormVerdict.TAKEN
-    if sent.trap:
+    if sent.website:
         verdict = FormVerdict.SPAM
     is_taken = verdict is FormVerdict.TAKEN
     if is_taken and checked.problems:
@@ -328,7 +320,7 @@ def _look_through(tx: Tx, filled: FilledForm, bookings: Sequence[Booking]) -> Fr
         answers=checked.answers if is_taken else (),
         at=tx.now,
     )
-    return FreshAnswer(answer, filled, checked)
+    return FreshAnswer(answer, filled)
 
 
 def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
@@ -342,6 +334,7 @@ def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
         version, sent = new_answer.filled.version, new_answer.filled.sent
         answer, content = new_answer.answer, version.content
         has_agreed = any(consent.key in sent.consents for consent in content.consents)
+        names = (field.value for field in answer.answers if field.kind is QuestionKind.NAME)
         signals.append(
             Signal(
                 business_id=answer.business_id,
@@ -351,8 +344,8 @@ def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
                 origin=Origin.FORM,
                 source_id=answer.id,
                 at=answer.at,
-                contacts=contacts_of(new_answer.checked.answers),
-                stated_name=new_answer.checked.name or None,
+                contacts=contacts_of(answer.answers),
+                stated_name=next(filter(None, names), None),
                 profile_name=new_answer.filled.respondent.profile_name,
                 form=(version.form_id, version.name, version.version, has_agreed),
             )
@@ -407,11 +400,11 @@ def render_leads(tx: Tx, job: ExportJob) -> tuple[bytes, str]:
     if ad_number:
         ad = find_measured_ad_by_number(tx, job.business_id, ad_number)
         version = find_published(tx, job.business_id, ad.page_id) if ad else None
-        return views.pack_file(
-            views.ad_table(version, list_ad_entries(tx, job.business_id, ad_number, version))
-        )
+        entries = list_ad_entries(tx, job.business_id, ad_number, version)
+        return views.pack_file(views.lead_table(version, entries, with_chat=True))
     version = check_found(store.find_version(tx, job.business_id, request["page_number"]))
-    return views.pack_file(views.form_table(version, list_form_entries(tx, version, job.ad_account_id)))
+    entries = list_form_entries(tx, version, job.ad_account_id)
+    return views.pack_file(views.lead_table(version, entries, with_chat=False))
 
 
 LEAD_FILES: Final = ExportFormat(render_leads, link=timedelta(minutes=10), keep=timedelta(days=1))

@@ -19,7 +19,7 @@ from contatto.forms.actions import (
     list_form_entries,
     queue_lead_file,
 )
-from contatto.forms.model import Form, FormVersion
+from contatto.forms.model import FormVersion, QuestionAnswer
 from contatto.forms.rules.views import LeadEntry, answer_data, field_labels, sample_answers, without_wrong
 from contatto.forms.store import list_answers_of_lead
 from contatto.kit import errors
@@ -184,11 +184,34 @@ async def get_pages(request: Request, caller: ApiCaller) -> Answered[PageList]:
             forms = {form.id: form for form in store.list_forms(tx, caller.business_id)}
             versions = store.list_versions(tx, caller.business_id)
             newest = {version.form_id: version for version in reversed(versions)}
-            pages = [(version.published_at, _published(version, forms, base_url)) for version in versions]
+            for version in versions:
+                at = version.published_at
+                created_at = forms[version.form_id].created_at if version.form_id in forms else at
+                page = PageOfForm(
+                    page_id=str(version.number),
+                    title=version.name,
+                    status="PUBLISHED",
+                    business_type=FORM_KIND,
+                    create_time=api_time(created_at),
+                    update_time=api_time(at),
+                    publish_time=api_time(at),
+                    preview_url=_preview_url(version, base_url),
+                )
+                pages.append((at, page))
             for form in forms.values():
                 latest = newest.get(form.id)
                 if latest is None or latest.content != form.draft:
-                    pages.append((form.updated_at, _draft(form)))
+                    page = PageOfForm(
+                        page_id=str(form.number),
+                        title=form.name,
+                        status="EDITED",
+                        business_type=FORM_KIND,
+                        create_time=api_time(form.created_at),
+                        update_time=api_time(form.updated_at),
+                        publish_time=None,
+                        preview_url="",
+                    )
+                    pages.append((form.updated_at, page))
         rows = [
             row for at, row in sorted(pages, key=lambda pair: pair[0], reverse=True) if _fits(query, at, row)
         ]
@@ -220,34 +243,6 @@ def show_fields(version: FormVersion, base_url: str) -> PageFields:
         page_url=_preview_url(version, base_url),
     )
     return PageFields(list(field_labels(version.content).values()), meta)
-
-
-def _published(version: FormVersion, forms: dict[str, Form], base_url: str) -> PageOfForm:
-    form = forms.get(version.form_id)
-    published = api_time(version.published_at)
-    return PageOfForm(
-        page_id=str(version.number),
-        title=version.name,
-        status="PUBLISHED",
-        business_type=FORM_KIND,
-        create_time=api_time(form.created_at if form else version.published_at),
-        update_time=published,
-        publish_time=published,
-        preview_url=_preview_url(version, base_url),
-    )
-
-
-def _draft(form: Form) -> PageOfForm:
-    return PageOfForm(
-        page_id=str(form.number),
-        title=form.name,
-        status="EDITED",
-        business_type=FORM_KIND,
-        create_time=api_time(form.created_at),
-        update_time=api_time(form.updated_at),
-        publish_time=None,
-        preview_url="",
-    )
 
 
 def _preview_url(version: FormVersion, base_url: str) -> str:
@@ -284,7 +279,7 @@ async def create_mock_lead(request: Request, caller: ApiCaller, body: OfSource) 
     def work(tx: Tx) -> LeadInfo:
         load_advertiser(tx, caller, body.advertiser_id)
         version = load_source(tx, caller.business_id, body)
-        return show_test_lead(tx, create_test_lead(tx, caller.business_id, version), body, version)
+        return _show_lead(tx, create_test_lead(tx, caller.business_id, version), version)
 
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 
@@ -301,7 +296,7 @@ async def get_mock_lead(request: Request, caller: ApiCaller) -> Answered[LeadInf
             find_test_lead(tx, caller.business_id, version),
             "There is no test lead; make one with /page/lead/mock/create/.",
         )
-        return show_test_lead(tx, lead, query, version)
+        return _show_lead(tx, lead, version)
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
@@ -321,15 +316,19 @@ async def delete_mock_lead(request: Request, caller: ApiCaller, body: TestLead) 
     return api_answer(DeletedLead(str(body.lead_id)), request_id_of(request))
 
 
-def show_test_lead(tx: Tx, lead: Lead, source: OfSource, version: FormVersion | None) -> LeadInfo:
-    """Return a test lead with its data and its ``meta_data``."""
+def _show_lead(
+    tx: Tx, lead: Lead, version: FormVersion | None, answers: tuple[QuestionAnswer, ...] = ()
+) -> LeadInfo:
+    """Return a lead with its data and its ``meta_data``; a test lead has the sample answers of its form."""
+    earned = list_credits(tx, lead.business_id, {lead.id}).get(lead.id)
+    ad = earned[1] if earned else None
     if version is None:
         points = list_outgoing_points(tx, lead.business_id, {lead.id})[lead.id]
-        data, page_id = chat_data(lead, points), ""
-    else:
-        data = answer_data(version.content, sample_answers(version.content, version.number))
-        page_id = str(version.number)
-    return LeadInfo(data, meta_data(lead, source.lead_source, None, page_id))
+        return LeadInfo(chat_data(lead, points), meta_data(lead, LeadSource.DIRECT_MESSAGE, ad))
+    if lead.is_test:
+        answers = sample_answers(version.content, version.number)
+    meta = meta_data(lead, LeadSource.INSTANT_FORM, ad, str(version.number))
+    return LeadInfo(answer_data(version.content, answers), meta)
 
 
 file_router: Final = api_routes("Forms and leads", "/page/lead/task")
@@ -498,7 +497,7 @@ async def get_lead(request: Request, caller: ApiCaller) -> Answered[LeadInfo]:
         if version is None:
             return _show_lead(tx, _chat_lead(tx, account, query), None)
         entry = _form_entry(tx, account, version, query)
-        return _show_lead(tx, entry.lead, entry)
+        return _show_lead(tx, entry.lead, version, entry.answers)
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
@@ -548,14 +547,3 @@ def _named_lead(tx: Tx, account: AdAccount, number: int) -> Lead:
     ):
         raise Refused(errors.NOT_FOUND, "lead_id: there is no such lead.")
     return lead
-
-
-def _show_lead(tx: Tx, lead: Lead, entry: LeadEntry | None) -> LeadInfo:
-    earned = list_credits(tx, lead.business_id, {lead.id}).get(lead.id)
-    ad = earned[1] if earned else None
-    if entry is None or entry.version is None:
-        points = list_outgoing_points(tx, lead.business_id, {lead.id})[lead.id]
-        meta = meta_data(lead, LeadSource.DIRECT_MESSAGE, ad)
-        return LeadInfo(chat_data(lead, points), meta)
-    meta = meta_data(lead, LeadSource.INSTANT_FORM, ad, str(entry.version.number))
-    return LeadInfo(answer_data(entry.version.content, entry.answers), meta)

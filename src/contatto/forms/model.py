@@ -208,14 +208,14 @@ class Respondent:
 class Submission:
     """Submission of a browser; a repeated ``submission_id`` is the same answer.
 
-    ``trap`` is a field that no person sees: only programs fill it in.
+    ``website`` is a trap: a field that no person sees, so only programs fill it in.
     """
 
     submission_id: str
     language: str
     answers: Answers
     consents: tuple[str, ...] = ()
-    trap: str = ""
+    website: str = ""
 
 
 @dataclass(frozen=True, slots=True)

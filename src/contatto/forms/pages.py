@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Final
@@ -53,7 +53,7 @@ from contatto.forms.rules.answers import (
 )
 from contatto.forms.rules.drafts import PICTURE_ID, change_content, edit_content, list_problems, place_hours
 from contatto.forms.rules.views import REGIONS, picture_path, sample_details, show_sheet, without_wrong
-from contatto.forms.store import find_form_picture, list_default_forms
+from contatto.forms.store import form_pictures, list_default_forms
 from contatto.kit import errors
 from contatto.kit.api_types import json_answer, read_body
 from contatto.kit.db.tx import Tx
@@ -120,20 +120,6 @@ def kind_groups(words: Translator) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
-def show_form_row(
-    form: InstantForm, counts: dict[FormVerdict, int], latest: FormVersion | None
-) -> dict[str, Any]:
-    return {
-        "id": form.id,
-        "name": form.name,
-        "version": form.version,
-        "is_changed": latest is not None and latest.content != form.draft,
-        "answers": counts.get(FormVerdict.TAKEN, 0),
-        "no_fit": counts.get(FormVerdict.NO_FIT, 0),
-        "updated_at": form.updated_at,
-    }
-
-
 def show_draft(form: InstantForm, language: str, words: Translator) -> dict[str, Any]:
     """Return the draft in the builder, with its texts in one language and the first one's beside them.
 
@@ -197,43 +183,30 @@ def _question(content: Content, question: FormQuestion, place: int, words: Trans
     ]
     skip, refuse = words.gettext("Skip to the end"), words.gettext("End: the offer does not fit")
     jumps = [("", words.gettext("Continue")), *later, (END, skip), (REFUSE, refuse)]
-    return {
-        "key": question.key,
-        "kind": question.kind.value,
-        "kind_name": words.gettext(kind_name(question.kind)),
-        "title": label_of(content, question, first) or words.gettext(kind_name(question.kind)),
-        "required": question.required,
-        "autocomplete": question.autocomplete,
+    name, hours = words.gettext(kind_name(question.kind)), question.hours
+    length = "length" if question.kind in TEXTS else ""
+    return asdict(question) | {
+        "kind_name": name,
+        "title": label_of(content, question, first) or name,
         "autocomplete_words": AUTOCOMPLETE,
-        "low": question.low,
-        "high": question.high,
-        "country": question.country,
-        "bounds": "number"
-        if question.kind is QuestionKind.NUMBER
-        else ("length" if question.kind in TEXTS else ""),
+        "bounds": "number" if question.kind is QuestionKind.NUMBER else length,
         "is_contact": question.kind in CONTACTS,
-        "prefill": question.prefill,
         "is_phone": question.kind in PHONES,
         "is_chooser": question.kind in CHOOSERS,
         "has_jumps": question.kind is QuestionKind.CHOICE,
         "is_hidden": question.kind is QuestionKind.HIDDEN,
-        "options": question.options,
         "show": f"{question.show_if}={question.show_value}" if question.show_if else "",
         "shows": shows,
         "jumps": jumps,
-        "hours": question.hours
-        and {
-            "zone": question.hours.zone,
+        "hours": hours
+        and asdict(hours)
+        | {
             "zones": list_zones(),
-            "days": [(day, day_name, day in question.hours.days) for day, day_name in day_names(words.lang)],
-            "opens": question.hours.opens,
-            "closes": question.hours.closes,
-            "slot": question.hours.slot_minutes,
+            "days": [(day, day_name, day in hours.days) for day, day_name in day_names(words.lang)],
             "slots": SLOT_LENGTHS,
-            "ahead": question.hours.ahead_days,
             "aheads": DAYS_AHEAD,
         },
-        "source": question.source.value if question.source else "",
+        "source": question.source or "",
         "sources": [(source.value, words.gettext(name)) for source, name in SOURCE_NAMES.items()],
     }
 
@@ -241,53 +214,6 @@ def _question(content: Content, question: FormQuestion, place: int, words: Trans
 def _short(content: Content, question: FormQuestion, words: Translator) -> str:
     label = label_of(content, question, content.languages[0]) or words.gettext(kind_name(question.kind))
     return label if len(label) <= 40 else f"{label[:39]}…"
-
-
-def show_version(version: FormVersion) -> dict[str, Any]:
-    headline = text_of(version.content, "headline", version.content.languages[0])
-    return {
-        "number": str(version.number),
-        "version": version.version,
-        "headline": headline,
-        "by": version.published_by,
-        "at": version.published_at,
-    }
-
-
-def show_answer(
-    answer: FormAnswer,
-    version: FormVersion | None,
-    receipts: list[ConsentReceipt],
-    lead: Lead | None,
-    ad: MeasuredAd | None,
-) -> dict[str, Any]:
-    return {
-        "id": answer.id,
-        "form_id": answer.form_id,
-        "form_name": version.name if version else "",
-        "version": version.version if version else 0,
-        "number": str(version.number) if version else "",
-        "language": LANGUAGES.get(answer.language, answer.language),
-        "lang": answer.language,
-        "lead_id": answer.lead_id if lead else "",
-        "lead_name": lead.name if lead else "",
-        "ad_name": ad.ad_name if ad else "",
-        "score": answer.score,
-        "at": answer.at,
-        "answers": [
-            {"label": field.label, "shown": field.shown, "kind": field.kind.value} for field in answer.answers
-        ],
-        "consents": [
-            {
-                "text": receipt.text,
-                "given": receipt.given,
-                "hash": receipt.text_hash,
-                "policy_url": receipt.policy_url,
-                "at": receipt.at,
-            }
-            for receipt in receipts
-        ],
-    }
 
 
 router: Final = page_routes()
@@ -305,8 +231,22 @@ async def show_forms(request: Request, caller: PageCaller) -> HTMLResponse:
         counts = store.count_answers(tx, caller.business_id)
         defaults = list_default_forms(tx, caller.business_id)
         forms = store.list_forms(tx, caller.business_id)
+        rows: list[dict[str, Any]] = []
+        for form in forms:
+            verdicts, last = counts.get(form.id, {}), latest.get(form.id)
+            rows.append(
+                {
+                    "id": form.id,
+                    "name": form.name,
+                    "version": form.version,
+                    "is_changed": last is not None and last.content != form.draft,
+                    "answers": verdicts.get(FormVerdict.TAKEN, 0),
+                    "no_fit": verdicts.get(FormVerdict.NO_FIT, 0),
+                    "updated_at": form.updated_at,
+                }
+            )
         return {
-            "forms": [show_form_row(form, counts.get(form.id, {}), latest.get(form.id)) for form in forms],
+            "forms": rows,
             "published": [(form.id, form.name) for form in forms if form.version],
             "accounts": [
                 {"id": account.id, "name": account.name, "form_id": defaults.get(account.id, "")}
@@ -382,7 +322,7 @@ async def show_answers(request: Request, caller: PageCaller, form_id: str, befor
         counts = store.count_answers(tx, caller.business_id).get(form.id, {})
         return {
             "form": {"id": form.id, "name": form.name},
-            "answers": _answer_views(tx, caller.business_id, answers[:_PAGE]),
+            "answers": _list_answer_facts(tx, caller.business_id, answers[:_PAGE]),
             "total": counts.get(FormVerdict.TAKEN, 0),
             "no_fit": counts.get(FormVerdict.NO_FIT, 0),
             "spam": counts.get(FormVerdict.SPAM, 0),
@@ -402,15 +342,28 @@ def _cursor(text: str) -> tuple[datetime, str] | None:
     return (from_micros(int(at)), answer_id[:36]) if is_number else None
 
 
-def _answer_views(tx: Tx, business_id: str, answers: list[FormAnswer]) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class AnswerFacts:
+    """An answer with the rows that its page and its download show beside it."""
+
+    answer: FormAnswer
+    language: str
+    version: FormVersion
+    receipts: list[ConsentReceipt]
+    lead: Lead | None
+    ad: MeasuredAd | None
+
+
+def _list_answer_facts(tx: Tx, business_id: str, answers: list[FormAnswer]) -> list[AnswerFacts]:
     versions = store.list_versions_by_id(tx, business_id, {answer.version_id for answer in answers})
     receipts = store.list_receipts(tx, business_id, {answer.id for answer in answers})
     ads = list_measured_ads(tx, business_id, {answer.ad_id for answer in answers if answer.ad_id})
     leads = list_leads_by_id(tx, business_id, {answer.lead_id for answer in answers if answer.lead_id})
     return [
-        show_answer(
+        AnswerFacts(
             answer,
-            versions.get(answer.version_id),
+            LANGUAGES.get(answer.language, answer.language),
+            versions[answer.version_id],
             receipts.get(answer.id, []),
             leads.get(answer.lead_id),
             ads.get(answer.ad_id or ""),
@@ -424,11 +377,10 @@ async def show_lead_answers(request: Request, caller: PageCaller, lead_id: str) 
     """Show the part of a lead's page with the forms as they were submitted."""
     context = context_of(request)
 
-    def load(tx: Tx) -> list[dict[str, Any]]:
+    def load(tx: Tx) -> list[AnswerFacts]:
         check_found(find_lead(tx, caller.business_id, lead_id), "Lead not found.")
-        return _answer_views(
-            tx, caller.business_id, store.list_answers_of_lead(tx, caller.business_id, lead_id)
-        )
+        answers = store.list_answers_of_lead(tx, caller.business_id, lead_id)
+        return _list_answer_facts(tx, caller.business_id, answers)
 
     values = {"caller": caller, "lead_id": lead_id, "answers": await context.db.read(load)}
     return context.pages.render(request, "forms/_lead.html", values)
@@ -479,24 +431,17 @@ def _read_page(
 ) -> tuple[list[list[str]], store.AnswerCursor | None]:
     """Return a page of CSV rows, without wrong contacts, and the cursor of the next page."""
     answers = store.list_answers(tx, business_id, form_id, last, _CSV_PAGE)
-    versions = store.list_versions_by_id(tx, business_id, {answer.version_id for answer in answers})
-    receipts = store.list_receipts(tx, business_id, {answer.id for answer in answers})
-    ads = list_measured_ads(tx, business_id, {answer.ad_id for answer in answers if answer.ad_id})
-    leads = list_leads_by_id(tx, business_id, {answer.lead_id for answer in answers if answer.lead_id})
-    wrong = list_wrong_values(tx, business_id, {lead.id for lead in leads.values()})
+    page = _list_answer_facts(tx, business_id, answers)
+    wrong = list_wrong_values(tx, business_id, {facts.lead.id for facts in page if facts.lead})
     rows = []
-    for answer in answers:
-        version, ad = versions[answer.version_id], ads.get(answer.ad_id or "")
+    for facts in page:
+        answer, version, lead, ad = facts.answer, facts.version, facts.lead, facts.ad
         of_ad = [str(ad.ad_number), ad.ad_name] if ad else ["", ""]
         of_form = [str(version.number), str(version.version), answer.language]
         row = [answer.id, iso(answer.at) or "", *of_form, answer.lead_id, *of_ad, str(answer.score)]
-        fields = without_wrong(
-            answer.answers, wrong[leads[answer.lead_id].id] if answer.lead_id in leads else ()
-        )
+        fields = without_wrong(answer.answers, wrong[lead.id] if lead else ())
         values = {field.key: field.shown if field.kind in CHOOSERS else field.value for field in fields}
-        values |= {
-            receipt.purpose: "yes" if receipt.given else "no" for receipt in receipts.get(answer.id, [])
-        }
+        values |= {receipt.purpose: "yes" if receipt.given else "no" for receipt in facts.receipts}
         rows.append(row + [values.get(key, "") for key in columns])
     return rows, (answers[-1].at, answers[-1].id) if len(answers) == _CSV_PAGE else None
 
@@ -523,7 +468,14 @@ async def _render(
             "draft": show_draft(form, language, words),
             "form": _sheet(form, language, context.clock.now()),
             "versions": [
-                show_version(version) for version in store.list_versions(tx, caller.business_id, form.id)
+                {
+                    "number": str(version.number),
+                    "version": version.version,
+                    "headline": text_of(version.content, "headline", version.content.languages[0]),
+                    "by": version.published_by,
+                    "at": version.published_at,
+                }
+                for version in store.list_versions(tx, caller.business_id, form.id)
             ],
         }
 
@@ -610,14 +562,7 @@ async def show_test(request: Request, caller: PageCaller, form_id: str, lang: st
     return context.pages.render(request, "forms/test.html", values)
 
 
-class _TestSubmission(msgspec.Struct):
-    submission_id: str
-    language: str
-    answers: dict[str, str | list[str]]
-    consents: list[str] = []
-
-
-_submission_decoder: Final = msgspec.json.Decoder(_TestSubmission)
+_submission_decoder: Final = msgspec.json.Decoder(Submission)
 
 
 @router.post("/forms/{form_id}/test", Permission.READ_ADS)
@@ -629,8 +574,8 @@ async def post_test(request: Request, caller: FormCaller, form_id: str) -> Respo
         raise Refused(errors.UNREADABLE, "Send the form from its own page.") from error
     form = await context_of(request).db.read(lambda tx: actions.load_form(tx, caller.business_id, form_id))
     language = sent.language if sent.language in form.draft.languages else form.draft.languages[0]
-    submission = Submission(sent.submission_id, language, sent.answers, tuple(sent.consents))
-    checked = check_submission(form.draft, submission, {}, context_of(request).clock.now())
+    in_language = replace(sent, language=language)
+    checked = check_submission(form.draft, in_language, {}, context_of(request).clock.now())
     if checked.problems and not checked.refused:
         words = translator_for(language)
         problems = {problem.at: problem.in_language(words) for problem in checked.problems}
@@ -658,7 +603,7 @@ async def post_picture(request: Request, caller: FormCaller, form_id: str) -> Re
     context = context_of(request)
     await context.db.read(lambda tx: actions.load_form(tx, caller.business_id, form_id))
     picture = await context.uploads.take_from_member(request, caller.subject_id)
-    await context.db.write(lambda tx: store.save_form_picture(tx, caller.business_id, picture))
+    await context.db.write(lambda tx: form_pictures.save(tx, caller.business_id, picture))
     return json_answer({"image": picture.digest})
 
 
@@ -667,7 +612,7 @@ async def show_picture(request: Request, business_id: str, digest: str) -> Respo
     """Return a picture by the hash of its content, which cannot be guessed; it never changes."""
     picture = None
     if _BUSINESS.fullmatch(business_id) and PICTURE_ID.fullmatch(digest):
-        picture = await context_of(request).db.read(lambda tx: find_form_picture(tx, business_id, digest))
+        picture = await context_of(request).db.read(lambda tx: form_pictures.find(tx, business_id, digest))
     if picture is None:
         raise Refused(errors.NOT_FOUND, "Photo not found.")
     return picture_answer(*picture, cache="public, max-age=31536000, immutable")

@@ -1,7 +1,7 @@
 """Tables of forms, versions, answers, consent receipts, bookings, and pictures."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -16,13 +16,14 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    Text,
     UniqueConstraint,
-    and_,
     bindparam,
     exists,
     func,
     or_,
     select,
+    type_coerce,
     update,
 )
 
@@ -37,9 +38,10 @@ from contatto.forms.model import (
     FormVersion,
     QuestionAnswer,
 )
-from contatto.kit.db.statements import Query, insert_all
+from contatto.kit.db.statements import PreparedQuery, Query, insert_all
 from contatto.kit.db.tx import (
     Choice,
+    JsonText,
     Tx,
     instant,
     key,
@@ -51,8 +53,7 @@ from contatto.kit.db.tx import (
     text,
     within,
 )
-from contatto.kit.ids import named_id
-from contatto.kit.untrusted_files import Picture
+from contatto.kit.uploads import PictureTable
 
 forms = Table(
     "forms",
@@ -63,7 +64,7 @@ forms = Table(
     text("name"),
     Column("revision", Integer, nullable=False),
     Column("version", Integer, nullable=False),
-    text("draft"),
+    Column("draft", JsonText(Content), nullable=False),
     text("edited_by"),
     instant("created_at"),
     instant("updated_at"),
@@ -79,7 +80,7 @@ form_versions = Table(
     Column("number", BigInteger, nullable=False, unique=True),
     Column("version", Integer, nullable=False),
     text("name"),
-    text("content"),
+    Column("content", JsonText(Content), nullable=False),
     text("published_by"),
     instant("published_at"),
     UniqueConstraint("business_id", "form_id", "version"),
@@ -141,18 +142,7 @@ consent_receipts = Table(
 
 type AnswerCursor = tuple[datetime, str]
 """Time and id of the last answer of a page; the next page begins after it."""
-_VERSION: Final = tuple(FormVersion.__dataclass_fields__)
-_content: Final = msgspec.json.Decoder(Content)
 _answers: Final = msgspec.json.Decoder(tuple[QuestionAnswer, ...])
-
-
-def _as_text(content: Content) -> str:
-    return msgspec.json.encode(content).decode()
-
-
-def save_form(tx: Tx, form: Form) -> None:
-    row = row_of(form)
-    tx.insert(forms, row | {"draft": _as_text(form.draft)})
 
 
 def record_draft(tx: Tx, form: Form, base_revision: int, editor: str) -> bool:
@@ -161,7 +151,7 @@ def record_draft(tx: Tx, form: Form, base_revision: int, editor: str) -> bool:
     is_current = or_(forms.c.revision == base_revision, is_own_later)
     values = {
         "name": form.name,
-        "draft": _as_text(form.draft),
+        "draft": form.draft,
         "revision": forms.c.revision + 1,
         "edited_by": editor,
         "updated_at": tx.now,
@@ -177,35 +167,20 @@ def record_published(tx: Tx, form: Form, version: int, next_number: int) -> bool
 
 
 def find_form(tx: Tx, business_id: str, form_id: str) -> Form | None:
-    rows = _list_forms(tx, select(forms).where(*rows_of(forms, business_id, id=form_id)))
-    return rows[0] if rows else None
+    return tx.find(Form, select(forms).where(*rows_of(forms, business_id, id=form_id)))
 
 
 def list_forms(tx: Tx, business_id: str) -> list[Form]:
     """Return the forms of a business, last changed first."""
     statement = select(forms).where(forms.c.business_id == business_id)
-    return _list_forms(tx, statement.order_by(forms.c.updated_at.desc(), forms.c.id.desc()))
+    return tx.list(Form, statement.order_by(forms.c.updated_at.desc(), forms.c.id.desc()))
 
 
-def _list_forms(tx: Tx, statement: Select[Any]) -> list[Form]:
-    return [
-        Form(
-            **{name: row[name] for name in Form.__dataclass_fields__}
-            | {"draft": _content.decode(row["draft"])}
-        )
-        for row in tx.execute(statement).mappings()
-    ]
-
-
-def save_version(tx: Tx, version: FormVersion) -> None:
-    row = row_of(version)
-    tx.insert(form_versions, row | {"content": _as_text(version.content)})
-
-
-_OF_NUMBERS: Final = Query(
-    select(*(form_versions.c[name] for name in _VERSION)).where(
+_OF_NUMBERS: Final = PreparedQuery(
+    FormVersion,
+    select(form_versions).where(
         form_versions.c.business_id == bindparam("of"), within(form_versions.c.number, "numbers")
-    )
+    ),
 )
 
 
@@ -214,43 +189,26 @@ def find_version(tx: Tx, business_id: str, number: int) -> FormVersion | None:
 
 
 def list_versions_by_number(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, FormVersion]:
-    rows = _OF_NUMBERS.rows(tx, {"of": business_id, "numbers": numbers})
-    versions = [_version_of(dict(zip(_VERSION, row, strict=True))) for row in rows]
+    versions = _OF_NUMBERS.list(tx, {"of": business_id, "numbers": numbers})
     return {version.number: version for version in versions}
 
 
 def find_latest_version(tx: Tx, business_id: str, form_id: str) -> FormVersion | None:
     statement = select(form_versions).where(*rows_of(form_versions, business_id, form_id=form_id))
-    latest = _list_versions(tx, statement.order_by(form_versions.c.version.desc()).limit(1))
-    return latest[0] if latest else None
+    return tx.find(FormVersion, statement.order_by(form_versions.c.version.desc()).limit(1))
 
 
 def list_versions(tx: Tx, business_id: str, form_id: str | None = None) -> list[FormVersion]:
     """List published versions, newest first: of one form, or of all."""
-    statement = select(form_versions).where(form_versions.c.business_id == business_id)
-    if form_id is not None:
-        statement = statement.where(form_versions.c.form_id == form_id)
-    return _list_versions(
-        tx, statement.order_by(form_versions.c.published_at.desc(), form_versions.c.id.desc())
-    )
+    form = {} if form_id is None else {"form_id": form_id}
+    statement = select(form_versions).where(*rows_of(form_versions, business_id, **form))
+    latest_first = statement.order_by(form_versions.c.published_at.desc(), form_versions.c.id.desc())
+    return tx.list(FormVersion, latest_first)
 
 
 def list_versions_by_id(tx: Tx, business_id: str, version_ids: set[str]) -> dict[str, FormVersion]:
-    in_business = form_versions.c.business_id == business_id
-    versions = _list_versions(
-        tx, select(form_versions).where(in_business, form_versions.c.id.in_(version_ids))
-    )
-    return {version.id: version for version in versions}
-
-
-def _list_versions(tx: Tx, statement: Select[Any]) -> list[FormVersion]:
-    return [_version_of(row) for row in tx.execute(statement).mappings()]
-
-
-def _version_of(row: Mapping[Any, Any]) -> FormVersion:
-    return FormVersion(
-        **{name: row[name] for name in _VERSION} | {"content": _content.decode(row["content"])}
-    )
+    statement = select(form_versions).where(*rows_of(form_versions, business_id, id=version_ids))
+    return {version.id: version for version in tx.list(FormVersion, statement)}
 
 
 def append_answers(tx: Tx, answers: Iterable[FormAnswer]) -> None:
@@ -262,7 +220,6 @@ def append_answers(tx: Tx, answers: Iterable[FormAnswer]) -> None:
     insert_all(tx, form_answers, rows)
 
 
-_ANSWER: Final = tuple(form_answers.c.keys())
 _BY_ID: Final = Query(
     select(form_answers).where(
         form_answers.c.business_id == bindparam("of"), within(form_answers.c.id, "ids")
@@ -272,7 +229,8 @@ _BY_ID: Final = Query(
 
 def list_answers_by_id(tx: Tx, business_id: str, answer_ids: Collection[str]) -> list[FormAnswer]:
     rows = _BY_ID.rows(tx, {"of": business_id, "ids": answer_ids})
-    return [_opened(tx, dict(zip(_ANSWER, row, strict=True))) for row in rows]
+    names = form_answers.c.keys()
+    return [_opened(tx, dict(zip(names, row, strict=True))) for row in rows]
 
 
 def find_answer(tx: Tx, business_id: str, answer_id: str) -> FormAnswer | None:
@@ -282,7 +240,7 @@ def find_answer(tx: Tx, business_id: str, answer_id: str) -> FormAnswer | None:
 def list_answers_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[FormAnswer]:
     """Return the answers of a lead's person, latest first."""
     statement = select(form_answers).where(*rows_of(form_answers, business_id, lead_id=lead_id))
-    return _list_answers(tx, statement.order_by(form_answers.c.at.desc(), form_answers.c.id.desc()))
+    return _list_answers(tx, statement)
 
 
 def list_answers_by_label(tx: Tx, business_id: str, lead_id: str) -> dict[str, str]:
@@ -297,30 +255,27 @@ def list_answers(
     tx: Tx, business_id: str, form_id: str, before: AnswerCursor | None = None, limit: int = 50
 ) -> list[FormAnswer]:
     """Return accepted answers of a form, latest first, from a cursor on."""
-    statement = select(form_answers).where(
-        *rows_of(form_answers, business_id, form_id=form_id, verdict=FormVerdict.TAKEN)
-    )
-    return _list_page(tx, statement, before, limit)
+    own = rows_of(form_answers, business_id, form_id=form_id, verdict=FormVerdict.TAKEN)
+    return _list_page(tx, own, before, limit)
 
 
 def list_answers_of_version(
     tx: Tx, business_id: str, version_id: str, before: AnswerCursor | None = None, limit: int = 500
 ) -> list[FormAnswer]:
     """Return accepted answers of a version that made a lead, latest first, from a cursor on."""
-    statement = select(form_answers).where(
-        *rows_of(form_answers, business_id, version_id=version_id, verdict=FormVerdict.TAKEN),
-        form_answers.c.lead_id != "",
-    )
-    return _list_page(tx, statement, before, limit)
+    own = rows_of(form_answers, business_id, version_id=version_id, verdict=FormVerdict.TAKEN)
+    return _list_page(tx, [*own, form_answers.c.lead_id != ""], before, limit)
 
 
-def _list_page(tx: Tx, statement: Select[Any], before: AnswerCursor | None, limit: int) -> list[FormAnswer]:
+def _list_page(
+    tx: Tx, conditions: Sequence[ColumnElement[bool]], before: AnswerCursor | None, limit: int
+) -> list[FormAnswer]:
+    statement = select(form_answers).where(*conditions).limit(limit)
     if before is not None:
         at, answer_id = before
         older = (form_answers.c.at == at) & (form_answers.c.id < answer_id)
         statement = statement.where(or_(form_answers.c.at < at, older))
-    latest_first = statement.order_by(form_answers.c.at.desc(), form_answers.c.id.desc())
-    return _list_answers(tx, latest_first.limit(limit))
+    return _list_answers(tx, statement)
 
 
 def list_answers_of_leads(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, list[FormAnswer]]:
@@ -329,7 +284,7 @@ def list_answers_of_leads(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[
         form_answers.c.business_id == business_id, form_answers.c.lead_id.in_(lead_ids)
     )
     answers: dict[str, list[FormAnswer]] = {}
-    for answer in _list_answers(tx, statement.order_by(form_answers.c.at.desc(), form_answers.c.id.desc())):
+    for answer in _list_answers(tx, statement):
         answers.setdefault(answer.lead_id, []).append(answer)
     return answers
 
@@ -344,7 +299,8 @@ def count_answers(tx: Tx, business_id: str) -> dict[str, dict[FormVerdict, int]]
 
 
 def _list_answers(tx: Tx, statement: Select[Any]) -> list[FormAnswer]:
-    return [_opened(tx, row) for row in tx.execute(statement).mappings()]
+    latest_first = statement.order_by(form_answers.c.at.desc(), form_answers.c.id.desc())
+    return [_opened(tx, row) for row in tx.execute(latest_first).mappings()]
 
 
 def _opened(tx: Tx, row: Mapping[Any, Any]) -> FormAnswer:
@@ -453,68 +409,16 @@ def save_default_form(tx: Tx, business_id: str, channel_account_id: str, form_id
     tx.save(default_forms, row)
 
 
-def delete_default_form(tx: Tx, business_id: str, channel_account_id: str) -> None:
-    tx.delete(default_forms, business_id, channel_account_id=channel_account_id)
-
-
 def list_default_forms(tx: Tx, business_id: str) -> dict[str, str]:
     statement = select(default_forms).where(default_forms.c.business_id == business_id)
     return {row["channel_account_id"]: row["form_id"] for row in tx.execute(statement).mappings()}
 
 
-form_pictures = Table(
-    "form_pictures",
-    metadata,
-    key(),
-    tenant(),
-    Column("digest", String(64), nullable=False),
-    Column("media_type", String(32), nullable=False),
-    sealed("body"),
-    instant("created_at"),
-    UniqueConstraint("business_id", "digest"),
-)
+def _is_shown(pictures: Table) -> ColumnElement[bool]:
+    own, digest = pictures.c.business_id, pictures.c.digest
+    draft, content = (type_coerce(column, Text) for column in (forms.c.draft, form_versions.c.content))
+    in_draft = exists().where(forms.c.business_id == own, draft.contains(digest))
+    return in_draft | exists().where(form_versions.c.business_id == own, content.contains(digest))
 
 
-def save_form_picture(tx: Tx, business_id: str, picture: Picture) -> None:
-    """Save a picture; saving it again only renews it, so that it is not deleted before its form."""
-    picture_id = named_id(business_id, picture.digest)
-    row = {
-        "id": picture_id,
-        "business_id": business_id,
-        "digest": picture.digest,
-        "media_type": picture.media_type,
-        "body": tx.vault.seal_bytes(picture.body, business_id, "form_pictures.body", picture_id),
-        "created_at": tx.now,
-    }
-    tx.save(form_pictures, row, ("business_id", "digest"), changes=("created_at",))
-
-
-def has_form_picture(tx: Tx, business_id: str, digest: str) -> bool:
-    statement = select(form_pictures.c.id).where(*rows_of(form_pictures, business_id, digest=digest))
-    return tx.execute(statement).first() is not None
-
-
-def find_form_picture(tx: Tx, business_id: str, digest: str) -> tuple[str, bytes] | None:
-    """Return the media type of a picture and its bytes, opened."""
-    statement = select(form_pictures).where(*rows_of(form_pictures, business_id, digest=digest))
-    row = tx.execute(statement).mappings().first()
-    if row is None:
-        return None
-    return row["media_type"], tx.vault.open_bytes(row["body"], business_id, "form_pictures.body", row["id"])
-
-
-def has_unused_form_picture(tx: Tx) -> bool:
-    """Report whether any business has a picture without a draft or version; scans all."""
-    return tx.scalar(select(form_pictures.c.digest).where(is_unused_form_picture(tx)).limit(1)) is not None
-
-
-KEEP_UNUSED: Final = timedelta(days=1)
-"""Time that a picture may wait for the draft that shows it."""
-
-
-def is_unused_form_picture(tx: Tx) -> ColumnElement[bool]:
-    """Return the condition for a picture of any business that waited long enough for a draft."""
-    own, digest = form_pictures.c.business_id, form_pictures.c.digest
-    in_draft = exists().where(forms.c.business_id == own, forms.c.draft.contains(digest))
-    in_version = exists().where(form_versions.c.business_id == own, form_versions.c.content.contains(digest))
-    return and_(form_pictures.c.created_at < tx.now - KEEP_UNUSED, ~in_draft, ~in_version)
+form_pictures: Final = PictureTable("form_pictures", _is_shown)

@@ -47,7 +47,10 @@ class ReceiptCounts:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A customer on one channel account; ``stated_name`` is empty until the person said it in a message."""
+    """A customer on one channel account; ``stated_name`` is empty until the person said it in a message.
+
+    ``address`` reaches them on a platform where the id is a contact detail, so that we keep its index.
+    """
 
     id: str
     business_id: str
@@ -57,6 +60,7 @@ class Person:
     stated_name: Annotated[str, SealedIn("persons.stated_name")]
     stated_at: datetime | None
     created_at: datetime
+    address: Annotated[str, SealedIn("persons.address")] = ""
 
 
 class ThreadState(StrEnum):
@@ -130,14 +134,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A picture of a conversation, as we wrote it ourselves; ``digest`` is the SHA-256 of its bytes."""
+    """Size in pixels of a picture in a conversation; ``digest`` is the SHA-256 of its bytes."""
 
-    business_id: str
     digest: str
-    media_type: str
     width: int
     height: int
-    created_at: datetime
 
 
 class SendState(StrEnum):
@@ -263,7 +264,7 @@ class PrivateNote:
     id: str
     business_id: str
     conversation_id: str
-    text: str
+    text: Annotated[str, SealedIn("private_notes.text")]
     author: str
     at: datetime
 
@@ -296,102 +297,82 @@ class SavedReply:
     id: str
     business_id: str
     shortcut: str
-    text: str
+    text: Annotated[str, SealedIn("saved_replies.text", ("shortcut",))]
 
 
 @dataclass(frozen=True, slots=True)
-class ConversationStarted:
-    """A person wrote for the first time."""
+class ConversationEvent:
+    """Base of the events of a conversation."""
 
     business_id: str
     conversation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationStarted(ConversationEvent):
+    """A person wrote for the first time."""
+
     person_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class ConversationMarkedSpam:
+class ConversationMarkedSpam(ConversationEvent):
     """A member found that a conversation is spam."""
 
-    business_id: str
-    conversation_id: str
-
 
 @dataclass(frozen=True, slots=True)
-class MessageReceived:
+class MessageReceived(ConversationEvent):
     """A customer's message was stored."""
 
-    business_id: str
-    conversation_id: str
     message_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class MessageSent:
+class MessageSent(ConversationEvent):
     """A message of the business was stored, written here or on the platform."""
 
-    business_id: str
-    conversation_id: str
     message_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class ConversationChanged:
+class ConversationChanged(ConversationEvent):
     """A member assigned, labelled, noted, snoozed, resolved, reopened or blocked, or a snooze ended."""
 
-    business_id: str
-    conversation_id: str
-
 
 @dataclass(frozen=True, slots=True)
-class ReplyProgressed:
+class ReplyProgressed(ConversationEvent):
     """A reply was sent, delivered or turned down, or it waits for another try."""
 
-    business_id: str
-    conversation_id: str
     message_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class AdTapped:
+class AdTapped(ConversationEvent):
     """The platform told of the ad that a person came from; ``ad_number`` is its id, ours or not."""
 
-    business_id: str
-    conversation_id: str
     ad_number: str
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class ConversationRead:
+class ConversationRead(ConversationEvent):
     """One side has read what the other wrote."""
 
-    business_id: str
-    conversation_id: str
     reader: Sender
 
 
-@dataclass(frozen=True, slots=True)
-class CustomerTyping:
+class CustomerTyping(ConversationEvent):
     """A customer writes just now; told to open pages alone, and not kept."""
 
-    business_id: str
-    conversation_id: str
-
 
 @dataclass(frozen=True, slots=True)
-class MemberTyping:
+class MemberTyping(ConversationEvent):
     """A member writes a reply just now; told to open pages alone, and not kept."""
 
-    business_id: str
-    conversation_id: str
     member_id: str
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class NoticePosted:
+class NoticePosted(ConversationEvent):
     """An inline notice was added to a thread."""
 
-    business_id: str
-    conversation_id: str
     lead_id: str

@@ -9,17 +9,13 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
-    Dialect,
     Index,
     String,
     Table,
-    Text,
-    TypeDecorator,
     Update,
     and_,
     func,
@@ -36,23 +32,6 @@ from contatto.kit.outbound.model import OutboundRequest, Outcome, RequestState
 REASON_LIMIT: Final = 64
 """Most characters of a reason."""
 _WAITING: Final[ColumnElement[bool]] = literal_column("(state = 'due' AND NOT is_queued)")
-
-
-class JsonText(TypeDecorator[Any]):
-    """Value of a type that msgspec knows, stored as JSON."""
-
-    impl = Text
-    cache_ok = True
-
-    def __init__(self, kind: Any) -> None:
-        super().__init__()
-        self.kind = kind
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
-        return msgspec.json.encode(value).decode()
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        return None if value is None else msgspec.json.decode(value, type=self.kind)
 
 
 def ledger_columns() -> tuple[Column[Any], ...]:

@@ -1,18 +1,22 @@
-"""Uploads: pictures and tables of requests, decoded in sandboxed children in fair order."""
+"""Uploads of pictures and tables, decoded in sandboxed children in fair order; tables of pictures."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 import msgspec
+from sqlalchemy import Column, ColumnElement, Integer, String, Table, UniqueConstraint, select
 from starlette.requests import Request
 from starlette.responses import Response
 
 from contatto.kit import errors
 from contatto.kit.concurrency import slot_released
+from contatto.kit.db.tx import Tx, instant, key, metadata, rows_of, sealed, tenant
 from contatto.kit.errors import ErrorCode, Refused
+from contatto.kit.ids import named_id
 from contatto.kit.rate_limits import client_network
 from contatto.kit.sandbox import Overworked, SandboxPool
 from contatto.kit.untrusted_files import (
@@ -191,3 +195,72 @@ def picture_answer(media_type: str, body: bytes, cache: str) -> Response:
     ending = media_type.partition("/")[2]
     shown = {"Content-Disposition": f'inline; filename="photo.{ending}"', "Cache-Control": cache}
     return Response(body, media_type=media_type, headers=_SAFE | shown)
+
+
+KEEP_UNUSED: Final = timedelta(days=1)
+"""Time that a picture may wait for the draft or message that shows it."""
+
+
+class PictureTable:
+    """Table of sealed pictures; a business keeps each once, by the hash of its content.
+
+    Args:
+        name: of the table.
+        is_shown: the condition, given the table, for a picture that something shows.
+    """
+
+    def __init__(self, name: str, is_shown: Callable[[Table], ColumnElement[bool]]) -> None:
+        self.table: Final = Table(
+            name,
+            metadata,
+            key(),
+            tenant(),
+            Column("digest", String(64), nullable=False),
+            Column("media_type", String(32), nullable=False),
+            Column("width", Integer, nullable=False),
+            Column("height", Integer, nullable=False),
+            sealed("body"),
+            instant("created_at"),
+            UniqueConstraint("business_id", "digest"),
+        )
+        self._is_shown = is_shown
+
+    def save(self, tx: Tx, business_id: str, picture: Picture) -> str:
+        """Save a picture; saving it again only renews it, so that it is not deleted before its use.
+
+        Returns:
+            Its digest.
+        """
+        picture_id, digest = named_id(business_id, picture.digest), picture.digest
+        row = {
+            "id": picture_id,
+            "business_id": business_id,
+            "digest": digest,
+            "media_type": picture.media_type,
+            "width": picture.width,
+            "height": picture.height,
+            "body": tx.vault.seal_bytes(picture.body, business_id, f"{self.table.name}.body", picture_id),
+            "created_at": tx.now,
+        }
+        tx.save(self.table, row, ("business_id", "digest"), changes=("created_at",))
+        return digest
+
+    def find(self, tx: Tx, business_id: str, digest: str) -> tuple[str, bytes] | None:
+        """Return the media type of a picture and its bytes, opened."""
+        columns = self.table.c
+        query = select(columns.id, columns.media_type, columns.body)
+        row = tx.execute(query.where(*rows_of(self.table, business_id, digest=digest))).first()
+        if row is None:
+            return None
+        return row.media_type, tx.vault.open_bytes(row.body, business_id, f"{self.table.name}.body", row.id)
+
+    def has_unused(self, tx: Tx) -> bool:
+        """Report whether any business has a picture to purge; the query scans all of them."""
+        return tx.scalar(select(self.table.c.id).where(self._is_unused(tx)).limit(1)) is not None
+
+    def purge(self, tx: Tx) -> int:
+        """Delete some pictures that nothing shows, of any business; return their number."""
+        return tx.delete_some(self.table, self._is_unused(tx), most=20)
+
+    def _is_unused(self, tx: Tx) -> ColumnElement[bool]:
+        return (self.table.c.created_at < tx.now - KEEP_UNUSED) & ~self._is_shown(self.table)

@@ -21,9 +21,21 @@ from sqlalchemy import (
 
 from contatto.ad_platforms.store import outside_tokens
 from contatto.integrations.model import DeliveryState, ErasureState, TrialState
-from contatto.integrations.store import DeliveryLedger, JsonText, ledger_columns, waiting_index
+from contatto.integrations.store import DeliveryLedger, ledger_columns, waiting_index
 from contatto.kit.db.statements import PreparedQuery
-from contatto.kit.db.tx import Choice, Instant, Serial, Tx, instant, metadata, row_of, rows_of, tenant, text
+from contatto.kit.db.tx import (
+    Choice,
+    Instant,
+    JsonText,
+    Serial,
+    Tx,
+    instant,
+    metadata,
+    row_of,
+    rows_of,
+    tenant,
+    text,
+)
 from contatto.signals.model import (
     AdSignal,
     ConsentRule,

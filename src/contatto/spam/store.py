@@ -3,12 +3,13 @@
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
 from sqlalchemy import Column, Float, Index, Integer, String, Table, bindparam, or_, select
 
-from contatto.kit.db.statements import PreparedQuery, Query, insert_rows
+from contatto.kit.db.statements import PreparedQuery, Query, add_counts, insert_rows
 from contatto.kit.db.tx import (
     Choice,
     Tx,
@@ -68,19 +69,11 @@ _COUNTED: Final = Query(
 )
 
 
-_SAVE: Final[dict[str, Any]] = {}
-_COUNT: Final[dict[str, Any]] = {}
-for _dialect in ("sqlite", "postgresql"):
-    _insert = insert_for(_dialect, chats)
-    _changed = {column.name: _insert.excluded[column.name] for column in chats.c if not column.primary_key}
-    _SAVE[_dialect] = _insert.on_conflict_do_update(
-        index_elements=["business_id", "conversation_id"], set_=_changed
-    )
-    _insert = insert_for(_dialect, counts)
-    _more = {name: counts.c[name] + _insert.excluded[name] for name in ("spam", "chats")}
-    _COUNT[_dialect] = _insert.on_conflict_do_update(
-        index_elements=["business_id", "channel_account_id"], set_=_more
-    )
+@cache
+def _replacing(dialect: str) -> Any:
+    insert = insert_for(dialect, chats)
+    changed = {column.name: insert.excluded[column.name] for column in chats.c if not column.primary_key}
+    return insert.on_conflict_do_update(index_elements=["business_id", "conversation_id"], set_=changed)
 
 
 def save_verdicts(
@@ -88,29 +81,32 @@ def save_verdicts(
 ) -> None:
     """Save verdicts in place of earlier ones (by conversation id), and update the counts."""
     if verdicts:
-        insert_rows(tx, _SAVE[tx.connection.dialect.name], [row_of(verdict) for verdict in verdicts])
-        ids = [verdict.conversation_id for verdict in verdicts]
-        replaced = [earlier[chat_id] for chat_id in ids if chat_id in earlier]
-        _update_counts(tx, business_id, verdicts, replaced)
+        insert_rows(tx, _replacing(tx.connection.dialect.name), [row_of(verdict) for verdict in verdicts])
+        replaced = {verdict.conversation_id: earlier.get(verdict.conversation_id) for verdict in verdicts}
+        counted = [
+            verdict
+            for verdict in verdicts
+            if (before := replaced[verdict.conversation_id]) is None or before.mark is not verdict.mark
+        ]
+        removed = [before for verdict in counted if (before := replaced[verdict.conversation_id])]
+        _update_counts(tx, business_id, counted, removed)
 
 
 def _update_counts(
     tx: Tx, business_id: str, added: Collection[SpamVerdict], removed: Collection[SpamVerdict]
 ) -> None:
-    """Add the marks of some verdicts to the counts, and subtract those of others."""
-    changes: dict[str, list[int]] = {}
-    for step, verdicts in ((1, added), (-1, removed)):
-        for verdict in verdicts:
-            change = changes.setdefault(verdict.channel_account_id, [0, 0])
-            change[0] += step * (verdict.mark is Mark.SPAM)
-            change[1] += step
+    """Add some verdicts and their marks to the counts, and subtract others."""
     rows = [
-        {"business_id": business_id, "channel_account_id": name, "spam": spam, "chats": total}
-        for name, (spam, total) in sorted(changes.items())
-        if spam or total
+        {
+            "business_id": business_id,
+            "channel_account_id": verdict.channel_account_id,
+            "spam": step * (verdict.mark is Mark.SPAM),
+            "chats": step,
+        }
+        for step, verdicts in ((1, added), (-1, removed))
+        for verdict in verdicts
     ]
-    if rows:
-        insert_rows(tx, _COUNT[tx.connection.dialect.name], rows)
+    add_counts(tx, counts, ("spam", "chats"), rows)
 
 
 def find_verdict(tx: Tx, business_id: str, conversation_id: str) -> SpamVerdict | None:

@@ -10,6 +10,7 @@ from contatto.capture.fields.numbers import MarkKind, kinds_near, read_number
 from contatto.capture.fields.text import (
     LATIN,
     PICTURES,
+    PLATFORMS,
     Cue,
     Find,
     Folded,
@@ -377,10 +378,6 @@ def _profile(written: str) -> tuple[Field, str] | None:
     return None
 
 
-_FIELDS = (
-    Field.INSTAGRAM, Field.FACEBOOK, Field.MESSENGER, Field.LINE, Field.TWITTER, Field.LINKEDIN, Field.WEIBO,
-    Field.WECHAT, Field.SNAPCHAT,
-)  # fmt: skip
 #: What a platform's handles are made of, and how long they are.
 _SHAPES = {
     Field.INSTAGRAM: re.compile(r"[a-z0-9_.]{3,30}"),
@@ -428,7 +425,7 @@ _PARTS = re.compile(r"[._\-]+")
 def _cue_words() -> tuple[re.Pattern[str], dict[str, Field | None]]:
     fields: dict[str, Field | None] = {key(word): None for word in words("words", "not_cues")}
     every = list(words("words", "not_cues"))
-    for field in _FIELDS:
+    for field in PLATFORMS:
         for word in words("cues", field.value):
             fields.setdefault(key(word), field)
             every.append(word)

@@ -580,10 +580,11 @@ _LONGEST_ENDED = 10
 """Letters up to which an ending such as "-ing" makes an ordinary word; names of shops are longer."""
 _STATEMENT_SPAN = 32
 _ANY_LANGUAGE = "any"
-_PLATFORMS = (
-    *("instagram", "facebook", "messenger", "line", "twitter", "linkedin", "weibo", "wechat", "snapchat"),
-    "whatsapp",
-)
+#: The platforms whose handles are found.
+PLATFORMS = (
+    Field.INSTAGRAM, Field.FACEBOOK, Field.MESSENGER, Field.LINE, Field.TWITTER, Field.LINKEDIN, Field.WEIBO,
+    Field.WECHAT, Field.SNAPCHAT,
+)  # fmt: skip
 
 
 @cache
@@ -742,7 +743,7 @@ def _knows_cue(written: str, spoken: frozenset[str]) -> bool:
 @cache
 def _cue_languages() -> dict[str, frozenset[str]]:
     cues: dict[str, frozenset[str]] = {}
-    for platform in _PLATFORMS:
+    for platform in (*PLATFORMS, Field.WHATSAPP):
         for word, spoken in languages("cues", platform).items():
             cues[word] = cues.get(word, frozenset()) | spoken
     return cues

@@ -33,6 +33,7 @@ from contatto.channels.model import (
     AccountSeen,
     AdTap,
     Chatted,
+    Connector,
     Dialect,
     Incoming,
     Label,
@@ -94,7 +95,7 @@ _error_answers: Final = msgspec.json.Decoder(_ErrorAnswer)
 _accounts: Final = msgspec.json.Decoder(_Account)
 
 
-class MetaApp:
+class MetaApp(Connector):
     """Base of Meta's connectors: webhook signature and verification."""
 
     def verify_signature(
@@ -102,8 +103,7 @@ class MetaApp:
     ) -> None:
         """Check the signature; without a signed time only the natural key reveals a duplicate.
 
-        Raises:
-            Refused: UNSIGNED.
+        Raises Refused: UNSIGNED.
         """
         signature = headers.get(SIGNATURE_HEADER, "")
         if not hmac.compare_digest(signature.encode(), sign_body(raw, secret).encode()):
@@ -259,8 +259,11 @@ _sent_replies: Final = msgspec.json.Decoder(_SentReply)
 _anything: Final = msgspec.json.Decoder()
 
 
-class _MetaMessaging(MetaApp):
-    """Shared connector; platforms differ in webhook object and text limit."""
+class MetaMessaging(MetaApp):
+    """Connector of pages on Facebook, and of professional accounts on Instagram.
+
+    They differ in webhook object and text limit.
+    """
 
     def __init__(self, platform: Platform, body_object: str, text_limit: int) -> None:
         self.platform = platform
@@ -329,20 +332,6 @@ class _MetaMessaging(MetaApp):
             return Unusable("unreadable_envelope")
         is_one = len(entries) == len(entries[0].messaging) == 1
         return entries[0] if is_one else Unusable(TOO_MANY)
-
-
-class Messenger(_MetaMessaging):
-    """Connector of pages on Facebook."""
-
-    def __init__(self) -> None:
-        super().__init__(Platform.MESSENGER, "page", 2_000)
-
-
-class Instagram(_MetaMessaging):
-    """Connector of professional accounts on Instagram."""
-
-    def __init__(self) -> None:
-        super().__init__(Platform.INSTAGRAM, "instagram", 1_000)
 
 
 def _pieces(body: _Body, document: dict[str, Any]) -> Iterator[dict[str, Any]]:

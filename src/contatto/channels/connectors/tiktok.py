@@ -22,6 +22,7 @@ from contatto.channels.model import (
     AccountSeen,
     AdTap,
     Chatted,
+    Connector,
     Dialect,
     Incoming,
     Label,
@@ -129,7 +130,7 @@ _envelopes: Final = msgspec.json.Decoder(_Envelope)
 _contents: Final = msgspec.json.Decoder(_Content)
 
 
-class TikTok:
+class TikTok(Connector):
     """Connector of TikTok Business Messaging."""
 
     platform = Platform.TIKTOK
@@ -140,8 +141,7 @@ class TikTok:
     ) -> None:
         """Check ``TikTok-Signature``.
 
-        Raises:
-            Refused: UNSIGNED, or STALE when the signed time is further from now than the tolerance.
+        Raises Refused: UNSIGNED, or STALE when the signed time is further from now than the tolerance.
         """
         pairs = [part.strip().partition("=")[::2] for part in headers.get(SIGNATURE_HEADER, "").split(",")]
         parts = dict(pairs)
@@ -154,12 +154,6 @@ class TikTok:
             raise Refused(errors.UNSIGNED)
         if abs(at.timestamp() - int(signed_at)) > tolerance_s:
             raise Refused(errors.STALE)
-
-    def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:
-        return None
-
-    def split(self, raw: bytes) -> tuple[bytes, ...]:
-        return (raw,)
 
     def label(self, raw: bytes) -> Label:
         try:

@@ -7,22 +7,18 @@ from typing import Annotated, Final
 import msgspec
 
 from contatto.channels.model import (
-    AccountAccess,
-    AccountSeen,
     Chatted,
+    Connector,
     Dialect,
     Incoming,
     Label,
     MessageKind,
-    Outgoing,
     Platform,
     Sender,
-    SendOutcome,
     Unusable,
 )
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
 from contatto.kit.values import JSON_ERRORS, from_micros
 
 _LATEST_US: Final = 4_102_444_800_000_000
@@ -43,7 +39,7 @@ class WebchatDelivery(msgspec.Struct):
 _deliveries: Final = msgspec.json.Decoder(WebchatDelivery)
 
 
-class Webchat:
+class Webchat(Connector):
     """Connector of our own chat page."""
 
     platform = Platform.WEBCHAT
@@ -54,12 +50,6 @@ class Webchat:
     ) -> None:
         """Refuse the body, as this dialect has no webhook."""
         raise Refused(errors.UNSIGNED, "The chat page is not a webhook.")
-
-    def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:
-        return None
-
-    def split(self, raw: bytes) -> tuple[bytes, ...]:
-        return (raw,)
 
     def label(self, raw: bytes) -> Label:
         try:
@@ -86,17 +76,3 @@ class Webchat:
             at=from_micros(delivery.ts),
             photo=delivery.photo,
         )
-
-    def reply(self, out: Outgoing) -> HttpRequest:
-        """Return a request that is never sent, as the chat page reads replies from the database."""
-        return HttpRequest("POST", out.base_url, {}, b"")
-
-    def outcome(self, answer: HttpAnswer) -> SendOutcome:
-        return Failed("cannot_send")
-
-    def ask_account(self, access: AccountAccess) -> HttpRequest:
-        """Return a request that is never sent, as the chat page has no platform."""
-        return HttpRequest("GET", access.base_url, {}, b"")
-
-    def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | Failed:
-        return Failed("cannot_send")

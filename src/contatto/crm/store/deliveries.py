@@ -32,12 +32,13 @@ from sqlalchemy import (
 from contatto.crm import model as crm
 from contatto.crm.model import RecordLink, Sweep, Target, TargetState
 from contatto.integrations.model import DeliveryState
-from contatto.integrations.store import REASON_LIMIT, DeliveryLedger, JsonText, ledger_columns, waiting_index
+from contatto.integrations.store import REASON_LIMIT, DeliveryLedger, ledger_columns, waiting_index
 from contatto.kit.db.statements import PreparedQuery
 from contatto.kit.db.tx import (
     ROW,
     Choice,
     Instant,
+    JsonText,
     Tx,
     insert_for,
     instant,

@@ -545,10 +545,6 @@ class Checked:
     problems: tuple[Problem, ...]
     refused: bool
 
-    @property
-    def name(self) -> str:
-        return next((answer.value for answer in self.answers if answer.kind is QuestionKind.NAME), "")
-
 
 def check_submission(
     content: Content,

@@ -107,8 +107,7 @@ def edit_content(content: Content, sent: Sent, language: str, lang: str = SOURCE
         language: language of the typed texts.
         lang: language of the editor, to parse numbers.
 
-    Raises:
-        Refused: INVALID, for an unsafe address or an invalid number.
+    Raises Refused: INVALID, for an unsafe address or an invalid number.
     """
     limits = text_limits(content)
     typed = {key: clean(sent[f"w:{key}"][0])[:most] for key, most in limits.items() if sent.get(f"w:{key}")}

@@ -261,24 +261,24 @@ class LeadEntry:
     answers: tuple[QuestionAnswer, ...] = ()
 
 
-def form_table(version: FormVersion, entries: Iterable[LeadEntry]) -> list[Sequence[str]]:
-    """Return the leads of a form: common columns, one for each question, and the test flag."""
-    labels = list(field_labels(version.content).values())
-    rows: list[Sequence[str]] = [(*HEAD, *labels, "is_test")]
-    rows += [(*_own(entry), *_answered(entry, labels), _flag(entry)) for entry in entries]
-    return rows
+def lead_table(
+    version: FormVersion | None, entries: Iterable[LeadEntry], *, with_chat: bool
+) -> list[Sequence[str]]:
+    """Return leads: common columns, one for each question of the form, and the test flag.
 
-
-def ad_table(version: FormVersion | None, entries: Iterable[LeadEntry]) -> list[Sequence[str]]:
-    """Return the leads of an ad, from form and chat, with contact details and source."""
+    ``with_chat`` adds the contact details and the source, for leads that an ad earned.
+    """
     labels = list(field_labels(version.content).values()) if version else []
-    rows: list[Sequence[str]] = [(*HEAD, *labels, *CHAT_FIELDS, "lead_source", "is_test")]
+    chat_columns = (*CHAT_FIELDS, "lead_source") if with_chat else ()
+    rows: list[Sequence[str]] = [(*HEAD, *labels, *chat_columns, "is_test")]
     for entry in entries:
-        data = chat_data(entry.lead, entry.points)
-        source = source_of(entry.lead)
-        details = [data.get(field, "") for field in CHAT_FIELDS]
-        cells = (*_own(entry), *_answered(entry, labels), *details)
-        rows.append((*cells, source.value if source else "", _flag(entry)))
+        lead, of_ad, source = entry.lead, ad_data(entry.ad), source_of(entry.lead)
+        form = (str(entry.version.number), entry.version.name) if entry.version else ("", "")
+        own = (str(lead.number), api_time(lead.created_at) or "", *(of_ad[name] for name in _OF_AD), *form)
+        data = answer_data(entry.version.content, entry.answers) if entry.version else {}
+        chat = chat_data(lead, entry.points) | {"lead_source": source.value if source else ""}
+        cells = [*(data.get(label, "") for label in labels), *(chat.get(name, "") for name in chat_columns)]
+        rows.append((*own, *cells, "TRUE" if lead.is_test else "FALSE"))
     return rows
 
 
@@ -291,19 +291,3 @@ def pack_file(rows: Iterable[Sequence[str]]) -> tuple[bytes, str]:
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo("leads.csv", (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
     return packed.getvalue(), "zip"
-
-
-def _own(entry: LeadEntry) -> tuple[str, ...]:
-    of_ad = ad_data(entry.ad)
-    form = (str(entry.version.number), entry.version.name) if entry.version else ("", "")
-    created = api_time(entry.lead.created_at) or ""
-    return (str(entry.lead.number), created, *(of_ad[name] for name in _OF_AD), *form)
-
-
-def _answered(entry: LeadEntry, labels: Sequence[str]) -> list[str]:
-    data = answer_data(entry.version.content, entry.answers) if entry.version else {}
-    return [data.get(label, "") for label in labels]
-
-
-def _flag(entry: LeadEntry) -> str:
-    return "TRUE" if entry.lead.is_test else "FALSE"

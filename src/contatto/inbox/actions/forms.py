@@ -1,7 +1,7 @@
 """Submission of forms in batches, and their thank-you messages."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -25,6 +25,7 @@ from contatto.forms.model import (
     FormVersion,
     HiddenValue,
     Prefill,
+    QuestionKind,
     Respondent,
     Submission,
 )
@@ -277,35 +278,38 @@ class GatheredSheets:
 
 def list_opened(tx: Tx, openings: Sequence[Opening]) -> list[Opened | None]:
     """Return the forms that were opened, in their order; None for one that is not there."""
-    opened_by_opening: dict[Opening, Opened] = {}
+    opened: dict[Opening, Opened] = {}
     for business_id in {opening.account.business_id for opening in openings}:
-        own_openings = [opening for opening in openings if opening.account.business_id == business_id]
-        versions = list_versions_by_number(tx, business_id, {opening.number for opening in own_openings})
-        who = {opening: person_id_of(tx.vault, opening.account, opening.visitor) for opening in own_openings}
-        forms = {version.form_id for version in versions.values()}
-        sent = list_who_sent(tx, business_id, forms, set(who.values())) if forms else set()
-        booked_forms = {version.form_id for version in versions.values() if list_hours(version.content)}
-        bookings = list_bookings(tx, business_id, booked_forms, tx.now)
-        for opening in own_openings:
-            if version := versions.get(opening.number):
-                is_back = (version.form_id, who[opening]) in sent
-                prefill = _prefill_of(tx, opening, who[opening], version, is_back=is_back)
-                prefill = replace(prefill, bookings=bookings.get(version.form_id, ()))
-                opened_by_opening[opening] = version, prefill
-    return [opened_by_opening.get(opening) for opening in openings]
+        own = [opening for opening in openings if opening.account.business_id == business_id]
+        versions = list_versions_by_number(tx, business_id, {opening.number for opening in own})
+        shown = {opening: versions[opening.number] for opening in own if opening.number in versions}
+        prefills = _list_prefills(tx, business_id, shown)
+        opened |= {opening: (version, prefills[opening]) for opening, version in shown.items()}
+    return [opened.get(opening) for opening in openings]
 
 
 def find_known(tx: Tx, account: ChannelAccount, visitor: str, version: FormVersion) -> Prefill:
-    """Return a visitor's prefill of a form: whether they sent it before, and their own details.
-
-    Only what stands in this visitor's own messages counts. Their lead may hold more: what a member typed or
-    imported, or that came from a person with a merged lead.
-    """
-    person_id = person_id_of(tx.vault, account, visitor)
-    is_back = bool(list_who_sent(tx, account.business_id, [version.form_id], [person_id]))
+    """Return a visitor's prefill of a form: whether they sent it before, and their own details."""
     opening = Opening(account, visitor, version.number)
-    prefill = _prefill_of(tx, opening, person_id, version, is_back=is_back)
-    return replace(prefill, bookings=find_bookings(tx, version))
+    return _list_prefills(tx, account.business_id, {opening: version})[opening]
+
+
+def _list_prefills(
+    tx: Tx, business_id: str, versions: Mapping[Opening, FormVersion]
+) -> dict[Opening, Prefill]:
+    people = {opening: person_id_of(tx.vault, opening.account, opening.visitor) for opening in versions}
+    forms = {version.form_id for version in versions.values()}
+    sent = list_who_sent(tx, business_id, forms, set(people.values())) if forms else set()
+    booked_forms = {version.form_id for version in versions.values() if list_hours(version.content)}
+    bookings = list_bookings(tx, business_id, booked_forms, tx.now)
+    return {
+        opening: Prefill(
+            is_back=(version.form_id, people[opening]) in sent,
+            details=_find_details(tx, opening, people[opening], version),
+            bookings=bookings.get(version.form_id, ()),
+        )
+        for opening, version in versions.items()
+    }
 
 
 def find_bookings(tx: Tx, version: FormVersion) -> tuple[Booking, ...]:
@@ -314,31 +318,33 @@ def find_bookings(tx: Tx, version: FormVersion) -> tuple[Booking, ...]:
     return list_bookings(tx, version.business_id, booked_forms, tx.now).get(version.form_id, ())
 
 
-def _prefill_of(tx: Tx, opening: Opening, person_id: str, version: FormVersion, *, is_back: bool) -> Prefill:
+def _find_details(tx: Tx, opening: Opening, person_id: str, version: FormVersion) -> dict[QuestionKind, str]:
+    """Return the details that a visitor wrote in their own messages.
+
+    Their lead may hold more: what a member typed or imported, or that came from a merged person.
+    """
     if not any(question.prefill for question in version.content.questions):
-        return Prefill(is_back)
-    account, visitor = opening.account, opening.visitor
-    business_id = account.business_id
-    conversation_id = conversation_id_of(account, visitor)
+        return {}
+    business_id = opening.account.business_id
+    conversation_id = conversation_id_of(opening.account, opening.visitor)
     lead = leads.find_lead_of_conversation(tx, business_id, person_id, conversation_id)
     if lead is None or lead.hidden_at is not None:
-        return Prefill(is_back)
+        return {}
     points = {point.id: point for point in listing.list_contact_points(tx, business_id, {lead.id})[lead.id]}
-    values_by_kind: dict[str, str] = {}
+    values: dict[str, str] = {}
     for proof in reversed(leads.list_evidence_of_lead(tx, business_id, lead.id)):
         point = points.get(proof.contact_point_id)
         if (
             point is None
-            or point.field in values_by_kind
+            or point.field in values
             or proof.origin is not Origin.CHAT
             or is_unreadable(point.value)
         ):
             continue
         message = messages.find_message(tx, business_id, proof.source_id)
         if message is not None and message.conversation_id == conversation_id:
-            values_by_kind[point.field] = point.value
-    details = {kind: values_by_kind[field] for kind, field in CONTACTS.items() if field in values_by_kind}
-    return Prefill(is_back, details)
+            values[point.field] = point.value
+    return {kind: values[field] for kind, field in CONTACTS.items() if field in values}
 
 
 def send_form(

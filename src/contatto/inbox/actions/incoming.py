@@ -36,7 +36,6 @@ from contatto.inbox.model import (
     REPLY,
     AdReferral,
     AdTapped,
-    AutomaticMessages,
     Conversation,
     ConversationChanged,
     ConversationRead,
@@ -55,31 +54,8 @@ from contatto.inbox.model import (
     ThreadState,
 )
 from contatto.inbox.store import conversations, desk, messages
-from contatto.inbox.store.conversations import (
-    WAITING,
-    LeadMade,
-    Move,
-    append_messages,
-    list_conversations_to_move,
-    list_known_messages,
-    list_persons_of_many,
-    list_waiting_receipts,
-    mark_receipt_tried,
-    mark_receipts,
-    moved,
-    open_receipt,
-    record_address,
-    record_leads,
-    record_moves,
-    record_persons_seen,
-    record_starts,
-    record_stated_names,
-    save_conversations,
-    save_persons,
-)
-from contatto.inbox.store.conversations import is_blocked as is_person_blocked
-from contatto.inbox.store.desk import find_automatic
-from contatto.inbox.store.messages import NamedTap, append_referral, list_taps_on
+from contatto.inbox.store.conversations import WAITING, Move
+from contatto.inbox.store.messages import NamedTap
 from contatto.kit.background import MANY, QueuedWork
 from contatto.kit.background import Batch as WorkBatch
 from contatto.kit.db.tx import Tx, in_time
@@ -174,10 +150,9 @@ class Threads:
         self._new_persons: list[Person] = []
         self._seen: list[Person] = []
         self._stated: list[Person] = []
-        self._addresses: list[tuple[Person, str]] = []
         self._new_conversations: dict[str, Conversation] = {}
         self._new_moves: dict[str, list[Move]] = defaultdict(list)
-        self._leads_made: dict[str, LeadMade] = {}
+        self._leads_made: dict[tuple[str, str], str] = {}
         self._new_messages: list[tuple[str, Message]] = []
         self._moves: list[Move] = []
         self._starts: list[tuple[Conversation, datetime]] = []
@@ -193,13 +168,15 @@ class Threads:
         self._persons |= dict.fromkeys(person_ids)
         self._messages |= dict.fromkeys(message_ids, False)
         if conversation_ids:
-            stored_conversations = list_conversations_to_move(self.tx, business_ids, conversation_ids)
+            stored_conversations = conversations.list_conversations_to_move(
+                self.tx, business_ids, conversation_ids
+            )
             self._conversations |= {conversation.id: conversation for conversation in stored_conversations}
         if person_ids:
-            stored_persons = list_persons_of_many(self.tx, business_ids, person_ids)
+            stored_persons = conversations.list_persons_of_many(self.tx, business_ids, person_ids)
             self._persons |= {person.id: person for person in stored_persons}
         if message_ids:
-            existing_messages = list_known_messages(self.tx, business_ids, message_ids)
+            existing_messages = conversations.list_known_messages(self.tx, business_ids, message_ids)
             self._messages |= dict.fromkeys(existing_messages, True)
 
     def find_account(self, receipt: Receipt) -> ChannelAccount | None:
@@ -239,16 +216,13 @@ class Threads:
             stated_name="",
             stated_at=None,
             created_at=incoming.at,
+            address=ids.address,
         )
         conversation = self.find_conversation(account.business_id, ids.conversation)
         is_new = self._see_person(person)
-        if conversation is not None and conversation.person_id == person.id:
-            return conversation
-        if ids.address:  # what a platform needs to reach a person is a contact detail itself
-            self._addresses.append((person, ids.address))
         if conversation is not None:
             return conversation
-        is_blocked = not is_new and is_person_blocked(self.tx, account.business_id, person.id)
+        is_blocked = not is_new and conversations.is_blocked(self.tx, account.business_id, person.id)
         fresh = Conversation(
             id=ids.conversation,
             business_id=account.business_id,
@@ -335,7 +309,7 @@ class Threads:
             return
         conversation = self.find_conversation(lead.business_id, conversation_id)
         if conversation is not None and conversation.lead_id is None:
-            self._leads_made[conversation.id] = LeadMade(lead.business_id, conversation.id, lead.id)
+            self._leads_made[lead.business_id, conversation.id] = lead.id
 
     def forget(self, conversation: Conversation) -> None:
         """Read a conversation anew when it is needed again: somebody else has changed its row."""
@@ -355,22 +329,24 @@ class Threads:
         """
         tx, moves = self.tx, self._new_moves
         fresh = [
-            moved(new, moves[new.id], self._leads_made.get(new.id)) if new.id in moves else new
+            conversations.moved(new, moves[new.id], self._leads_made.get((new.business_id, new.id)))
+            if new.id in moves
+            else new
             for new in self._new_conversations.values()
         ]
-        save_persons(tx, self._new_persons)
-        record_persons_seen(tx, self._seen)
-        record_stated_names(tx, self._stated)
-        for person, address in self._addresses:
-            record_address(tx, person.business_id, person.id, address)
-        if save_conversations(tx, fresh) < len(fresh) and moves:
+        conversations.save_persons(tx, self._new_persons)
+        conversations.record_persons_seen(tx, self._seen)
+        conversations.record_stated_names(tx, self._stated)
+        if conversations.save_conversations(tx, fresh) < len(fresh) and moves:
             raise Overtaken
-        if append_messages(tx, self._new_messages) < len(self._new_messages):
+        if conversations.append_messages(tx, self._new_messages) < len(self._new_messages):
             raise Overtaken
-        record_moves(tx, self._moves)
-        record_starts(tx, self._starts)
-        conversation_ids = self._leads_made.keys() - self._new_conversations.keys()
-        record_leads(tx, [self._leads_made[conversation_id] for conversation_id in conversation_ids])
+        conversations.record_moves(tx, self._moves)
+        conversations.record_starts(tx, self._starts)
+        inserted = self._new_conversations
+        conversations.record_leads(
+            tx, {key: lead for key, lead in self._leads_made.items() if key[1] not in inserted}
+        )
         self._start_over()
         self.write_events()
 
@@ -418,7 +394,7 @@ def settle_receipts(tx: Tx, limit: int = 0, turns: Turns | None = None) -> int:
         tx,
         turns or Turns(WAITING),
         limit or (SETTLED_AT_ONCE if tx.is_awaited() else MANY_AT_ONCE),
-        partial(list_waiting_receipts, tx),
+        partial(conversations.list_waiting_receipts, tx),
         partial(settle_batch, tx),
         partial(_note_failure, tx),
     )
@@ -435,7 +411,7 @@ def settle_batch(tx: Tx, waiting: Sequence[Receipt]) -> list[Receipt]:
 
     # Parse. All parsed deliveries are settled, so this lesser part of the work gets a quarter of the time.
     parsed = [
-        (receipt, CONNECTORS[receipt.platform].parse(open_receipt(tx.vault, receipt)))
+        (receipt, CONNECTORS[receipt.platform].parse(conversations.open_receipt(tx.vault, receipt)))
         for receipt in in_time(waiting, lambda: batch_seconds(tx) / 4, *_CPU_CLOCK)
     ]
 
@@ -466,7 +442,7 @@ def settle_batch(tx: Tx, waiting: Sequence[Receipt]) -> list[Receipt]:
     # Write the threads, and close the deliveries.
     threads.write()
     for outcome, settled in receipts_by_outcome.items():
-        mark_receipts(tx, settled, *outcome)
+        conversations.mark_receipts(tx, settled, *outcome)
     return tried
 
 
@@ -559,8 +535,7 @@ def send_automatic_reply(
     """
     if account.platform is not Platform.WEBCHAT:
         return
-    saved = find_automatic(threads.tx, account.business_id, account.id)
-    active = saved[0].active if saved else AutomaticMessages()
+    active = desk.load_automatic(threads.tx, account.business_id, account.id)[0].active
     tapped = find_tapped_of(threads.tx, account.business_id, conversation.person_id)
     of_ad = rules.with_ad(active, tapped[1] if tapped else None)
     text = rules.automatic_answer(of_ad, question.text) or rules.automatic_answer(active, question.text)
@@ -610,10 +585,10 @@ def _list_signals(threads: Threads) -> list[Signal]:
 
 def _note_failure(tx: Tx, receipt: Receipt, error: Exception) -> None:
     logger().warning("receipt.failed", receipt_id=str(receipt.id), error_at=where(error))
-    mark_receipt_tried(tx, receipt)
+    conversations.mark_receipt_tried(tx, receipt)
     # A fault of the database is not the delivery's, however long it lasts.
     if receipt.attempts + 1 >= MOST_TRIES and not isinstance(error, OperationalError | Overtaken):
-        mark_receipts(tx, [receipt], ReceiptState.REFUSED, "processing_failed")
+        conversations.mark_receipts(tx, [receipt], ReceiptState.REFUSED, "processing_failed")
 
 
 def find_tapped_of(tx: Tx, business_id: str, person_id: str) -> tuple[Touch, MeasuredAd] | None:
@@ -686,8 +661,8 @@ def _note_tap(
     else:
         referral_id = named_id(conversation.id, f"referral:{tap.ad_number}:{tap.click_id}:{micros(at)}")
         shown = (tap.click_id, tap.headline, tap.text)
-        reported_tap = (tap.ad_number, *shown, at, tap.advertiser)
-        is_new = append_referral(tx, AdReferral(referral_id, business_id, conversation.id, *reported_tap))
+        seen = (conversation.id, tap.ad_number, *shown, at, tap.advertiser)
+        is_new = messages.append_referral(tx, AdReferral(referral_id, business_id, *seen))
         if is_new:
             _credit_taps(tx, business_id, [named_tap])
     if is_new and conversation.state is not ThreadState.BLOCKED:
@@ -698,7 +673,7 @@ def _note_tap(
 def credit_referrals(tx: Tx, event: OutsideAdsMirrored) -> None:
     """Credit the chats that named an ad before it was mirrored; a handler of the outbox."""
     for numbers in batched(map(int, event.ad_numbers), _REFERRALS_AT_ONCE, strict=False):
-        _credit_taps(tx, event.business_id, list_taps_on(tx, event.business_id, numbers))
+        _credit_taps(tx, event.business_id, messages.list_taps_on(tx, event.business_id, numbers))
 
 
 _REFERRALS_AT_ONCE: Final = 200
@@ -731,10 +706,8 @@ def note_customer_read(tx: Tx, conversation: Conversation, at: datetime) -> None
 
 def post_notices(tx: Tx, events: Sequence[LeadCaptured | LeadUpdated]) -> None:
     """Add inline notices to the threads that the leads came from (R37); a handler of the outbox."""
-    marks = [
-        conversations.LeadMade(event.business_id, event.conversation_id, event.lead_id) for event in events
-    ]
-    conversations.record_leads(tx, marks)
+    lead_ids = {(event.business_id, event.conversation_id): event.lead_id for event in events}
+    conversations.record_leads(tx, lead_ids)
     notices = list[InlineNotice]()
     for event in events:
         if event.fields and event.conversation_id:  # the same event has the same id; ids sort by time

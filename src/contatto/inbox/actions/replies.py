@@ -35,8 +35,6 @@ from contatto.inbox.model import (
     Message,
     MessageReceived,
     MessageSent,
-    Person,
-    Photo,
     PreparedReply,
     ScheduledReply,
     ScheduleState,
@@ -45,7 +43,7 @@ from contatto.inbox.model import (
 )
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.conversations import Move, append_receipt, receipt_row, seal_receipt
-from contatto.inbox.store.desk import find_automatic, save_automatic
+from contatto.inbox.store.desk import load_automatic, save_automatic
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, in_time
 from contatto.kit.errors import Refused, check_found
@@ -76,13 +74,6 @@ from contatto.subscriptions.model import Subscription
 from contatto.subscriptions.rules import message_payload
 
 
-def keep_photo(tx: Tx, business_id: str, picture: Picture) -> Photo:
-    """Keep a picture for a business, once; the same one again is the same row."""
-    photo = Photo(business_id, picture.digest, picture.media_type, picture.width, picture.height, tx.now)
-    messages.save_photo(tx, photo, picture.body)
-    return photo
-
-
 def take_photo(
     tx: Tx, account: ChannelAccount, visitor: str, client_message_id: str, picture: Picture
 ) -> str:
@@ -91,18 +82,13 @@ def take_photo(
     Returns:
         The id that the message will have.
     """
-    photo = keep_photo(tx, account.business_id, picture)
-    delivery = WebchatDelivery(account.id, visitor, client_message_id, "", micros(tx.now), photo.digest)
+    photo = messages.photos.save(tx, account.business_id, picture)
+    delivery = WebchatDelivery(account.id, visitor, client_message_id, "", micros(tx.now), photo)
     body = msgspec.json.encode(delivery)
     label = CONNECTORS[Platform.WEBCHAT].label(body)
     row = receipt_row(account.business_id, Platform.WEBCHAT, label, tx.now)
     append_receipt(tx, seal_receipt(tx.vault, row, body))
     return incoming.message_id_of(account, f"{visitor}:{client_message_id}")
-
-
-def purge_photos(tx: Tx) -> int:
-    """Delete some pictures that no message shows, of any business; return their number."""
-    return tx.delete_some(messages.photos, messages.is_unused_photo(tx), most=20)
 
 
 PLAN: Final = RetryPlan(rules.RETRY_AFTER_S)
@@ -175,7 +161,6 @@ def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str)
 
     Raises Refused: NOT_FOUND; CANNOT_SEND, with the reason; CONFLICT when it did not fail (any more).
     """
-    threads.conversation_to_change(tx, business_id, conversation_id)
     send = messages.find_send(tx, business_id, message_id)
     if send is None or send.conversation_id != conversation_id:
         raise Refused(errors.NOT_FOUND)
@@ -228,13 +213,12 @@ def begin_reply(tx: Tx, request: OutboundRequest, platform_urls: Mapping[Platfor
     if not window.is_open:
         return Failed(window.reason or "window_closed")
     person = conversations.load_person(tx, send.business_id, conversation.person_id)
-    address = conversations.find_address(tx, send.business_id, person.id)
     out = Outgoing(
         base_url=platform_urls.get(account.platform, connector.dialect.base_url).rstrip("/"),
         account=account.external_id,
         access_token=token,
-        conversation_id=address or conversation.external_id,
-        person_id=address or person.external_id,
+        conversation_id=person.address or conversation.external_id,
+        person_id=person.address or person.external_id,
         text=message.text,
         message_id=message.id,
     )
@@ -356,9 +340,8 @@ def keep_automatic(
     account = channel_store.find_account(tx, business_id, account_id)
     if account is None or account.platform is not Platform.WEBCHAT:
         raise Refused(errors.NOT_FOUND, "Chat page not found.")
-    saved = find_automatic(tx, business_id, account_id)
-    new_content = content if saved is None else rules.with_what_stays(content, saved[0])
-    keep_account_automatic(tx, account, new_content, revision)
+    saved, _ = load_automatic(tx, business_id, account_id)
+    keep_account_automatic(tx, account, rules.with_what_stays(content, saved), revision)
 
 
 def keep_account_automatic(
@@ -380,10 +363,6 @@ _PARTS: Final = {
 }  # fmt: skip
 
 
-def load_automatic(tx: Tx, account: ChannelAccount) -> tuple[AutomaticMessages, int]:
-    return find_automatic(tx, account.business_id, account.id) or (AutomaticMessages(), 0)
-
-
 def numbered_messages(
     account: ChannelAccount, content: AutomaticMessages, kind: AutomaticKind
 ) -> dict[int, PreparedReply]:
@@ -395,190 +374,148 @@ def numbered_messages(
     return {message.number or natural_number(account.id, kind, message.ask): message for message in listed}
 
 
-def add_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, new: PreparedReply) -> int:
-    """Add a message and give its id; an account has one welcome message, and no question or prompt twice.
+class AutoMessageEdit:
+    """Edit of the automatic messages of one kind; each method that edits saves, and returns an id.
 
-    Raises Refused: INVALID beyond a limit, or for one that is there.
+    Raises Refused: NOT_FOUND for an unknown id; INVALID beyond a limit, or for a message that is there.
     """
-    content, revision = load_automatic(tx, account)
-    messages_by_number = numbered_messages(account, content, kind)
-    if any(message.ask == new.ask for message in messages_by_number.values()):
-        raise Refused(
-            errors.INVALID,
-            "%(name)s: this account already has one. Update it, or delete it first.",
-            name=_PARTS[kind],
-        )
-    _keep(tx, account, content, revision, kind, [*messages_by_number.values(), new])
-    return natural_number(account.id, kind, new.ask)
 
+    def __init__(self, tx: Tx, account: ChannelAccount, kind: AutomaticKind) -> None:
+        self._tx, self._account, self._kind = tx, account, kind
+        self._content, self._revision = load_automatic(tx, account.business_id, account.id)
+        self._messages = numbered_messages(account, self._content, kind)
 
-def change_auto_message(
-    tx: Tx, account: ChannelAccount, kind: AutomaticKind, number: int, new: PreparedReply
-) -> int:
-    """Change a message; it keeps its id and its place. Return its id.
+    def add(self, new: PreparedReply) -> int:
+        """Add a message; an account has one welcome message, and no question or prompt twice."""
+        if any(message.ask == new.ask for message in self._messages.values()):
+            raise Refused(
+                errors.INVALID,
+                "%(name)s: this account already has one. Update it, or delete it first.",
+                name=_PARTS[self._kind],
+            )
+        self._keep([*self._messages.values(), new])
+        return natural_number(self._account.id, self._kind, new.ask)
 
-    Raises Refused: NOT_FOUND; INVALID beyond a limit, or for one that is there.
-    """
-    content, revision = load_automatic(tx, account)
-    messages_by_number = _numbered(account, content, kind, [number])
-    messages_by_number[number] = replace(new, number=number)
-    if sum(message.ask == new.ask for message in messages_by_number.values()) > 1:
-        raise Refused(errors.INVALID, "%(name)s: this account already has one.", name=_PARTS[kind])
-    _keep(tx, account, content, revision, kind, list(messages_by_number.values()))
-    return number
+    def change(self, number: int, new: PreparedReply) -> int:
+        """Change a message; it keeps its id and its place."""
+        self._check([number])
+        changed = [*(self._messages | {number: replace(new, number=number)}).values()]
+        if sum(message.ask == new.ask for message in changed) > 1:
+            raise Refused(errors.INVALID, "%(name)s: this account already has one.", name=_PARTS[self._kind])
+        self._keep(changed)
+        return number
 
+    def drop(self, number: int) -> int:
+        self._check([number])
+        self._keep([message for key, message in self._messages.items() if key != number])
+        return number
 
-def drop_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, number: int) -> int:
-    """Take a message away. Return its id. Raises Refused: NOT_FOUND."""
-    content, revision = load_automatic(tx, account)
-    messages_by_number = _numbered(account, content, kind, [number])
-    del messages_by_number[number]
-    _keep(tx, account, content, revision, kind, list(messages_by_number.values()))
-    return number
+    def sort(self, order: list[int]) -> int:
+        """Put messages first, in the order that is given; the others follow as they were."""
+        self._check(order)
+        self._keep([self._messages[number] for number in dict.fromkeys([*order, *self._messages])])
+        return order[0]
 
+    def turn(self, *, is_on: bool) -> None:
+        """Turn all messages of the kind on or off; turned off they are kept."""
+        off = set(self._content.off) - {self._kind.value} if is_on else {*self._content.off, self._kind.value}
+        content = replace(self._content, off=tuple(sorted(off)))
+        keep_account_automatic(self._tx, self._account, content, self._revision)
 
-def sort_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, order: list[int]) -> int:
-    """Put messages first, in the order that is given; the others follow as they were. Return the first id.
+    def _check(self, numbers: list[int]) -> None:
+        if not self._messages.keys() >= set(numbers):
+            raise Refused(errors.NOT_FOUND, "auto_message_id: no message of this type has this id.")
 
-    Raises Refused: NOT_FOUND.
-    """
-    content, revision = load_automatic(tx, account)
-    messages_by_number = _numbered(account, content, kind, order)
-    sorted_numbers = dict.fromkeys([*order, *messages_by_number])
-    _keep(tx, account, content, revision, kind, [messages_by_number[number] for number in sorted_numbers])
-    return order[0]
-
-
-def turn_auto_messages(tx: Tx, account: ChannelAccount, kind: AutomaticKind, *, is_on: bool) -> None:
-    """Turn all messages of a kind on or off; turned off they are kept."""
-    content, revision = load_automatic(tx, account)
-    off = set(content.off) - {kind.value} if is_on else {*content.off, kind.value}
-    keep_account_automatic(tx, account, replace(content, off=tuple(sorted(off))), revision)
-
-
-def _numbered(
-    account: ChannelAccount, content: AutomaticMessages, kind: AutomaticKind, numbers: list[int]
-) -> dict[int, PreparedReply]:
-    """Return the messages of a kind by number. Raises Refused: NOT_FOUND, unless these are among them."""
-    messages_by_number = numbered_messages(account, content, kind)
-    if not messages_by_number.keys() >= set(numbers):
-        raise Refused(errors.NOT_FOUND, "auto_message_id: no message of this type has this id.")
-    return messages_by_number
-
-
-def _keep(
-    tx: Tx,
-    account: ChannelAccount,
-    content: AutomaticMessages,
-    revision: int,
-    kind: AutomaticKind,
-    listed: list[PreparedReply],
-) -> None:
-    if kind is AutomaticKind.WELCOME:
-        changed = replace(content, welcome=listed[-1].say if listed else "")
-    elif kind is AutomaticKind.QUESTION:
-        changed = replace(content, questions=tuple(listed))
-    else:
-        changed = replace(content, prompts=tuple(listed))
-    keep_account_automatic(tx, account, changed, revision)
-
-
-type _Chat = tuple[ChannelAccount, Conversation, Person]
+    def _keep(self, listed: list[PreparedReply]) -> None:
+        part: Any = tuple(listed)
+        if self._kind is AutomaticKind.WELCOME:
+            part = listed[-1].say if listed else ""
+        content = replace(self._content, **{_PARTS[self._kind]: part})
+        keep_account_automatic(self._tx, self._account, content, self._revision)
 
 
 def push_message(tx: Tx, event: MessageReceived | MessageSent) -> None:
     """Tell programs of a message; a handler of the outbox. Notices and notes are no messages."""
     message = messages.find_message(tx, event.business_id, event.message_id)
-    chat = _load(tx, event.business_id, event.conversation_id)
-    if message is None or chat is None:
+    if message is None:
         return
     kind = threads.MESSAGE_TYPES[message.kind].lower()
     body: dict[str, Any] = {"text": {"body": message.text}} if kind == "text" else {}
     if message.photo:
         body = {"image": {"media_id": message.photo}}
-    content = {
-        **_envelope(*chat, message.sender),
+    facts = {
         "message_id": message.id,
         "timestamp": micros(message.at) // 1_000,
         "type": kind,
         **body,
         "message_tag": {"source": threads.source_of_message(message)},
     }
-    event_kind = "im_receive_msg" if message.sender is Sender.CUSTOMER else "im_send_msg"
-    _queue(tx, chat, message.id, (event_kind, message.at, content))
+    push_kind = "im_receive_msg" if message.sender is Sender.CUSTOMER else "im_send_msg"
+    conversation = conversations.find_conversation(tx, event.business_id, event.conversation_id)
+    _queue(tx, conversation, message.id, message.sender, (push_kind, message.at, facts))
 
 
 def push_tap(tx: Tx, event: AdTapped) -> None:
     """Tell programs which ad a person came from; a handler of the outbox."""
-    chat = _load(tx, event.business_id, event.conversation_id)
-    if chat is None:
-        return
     ad = find_measured_ad_by_number(tx, event.business_id, int(event.ad_number))
     ad_accounts = list_ad_accounts(tx, BusinessId(event.business_id)) if ad else []
     advertiser = next(
         (str(ad_account.number) for ad_account in ad_accounts if ad and ad_account.id == ad.ad_account_id), ""
     )
+    at_ms = micros(event.at) // 1_000
     shown = {
         "advertiser_id": advertiser,
         "ad_id": event.ad_number,
-        "timestamp": micros(event.at) // 1_000,
+        "timestamp": at_ms,
         "ad_name": ad.ad_name if ad else "",
         "embed_url": "",
     }
-    content = _envelope(*chat, Sender.CUSTOMER) | {
-        "timestamp": shown["timestamp"],
-        "referral": {"source": "ad", "ad": shown},
-    }
-    _queue(tx, chat, event.conversation_id, ("im_referral_msg", event.at, content))
+    facts = {"timestamp": at_ms, "referral": {"source": "ad", "ad": shown}}
+    conversation = conversations.find_conversation(tx, event.business_id, event.conversation_id)
+    push = ("im_referral_msg", event.at, facts)
+    _queue(tx, conversation, event.conversation_id, Sender.CUSTOMER, push)
 
 
 def push_read(tx: Tx, event: ConversationRead) -> None:
     """Tell programs up to when one side has read; a handler of the outbox."""
-    chat = _load(tx, event.business_id, event.conversation_id)
-    if chat is None:
+    conversation = conversations.find_conversation(tx, event.business_id, event.conversation_id)
+    if conversation is None:
         return
-    conversation = chat[1]
     from_customer = event.reader is Sender.CUSTOMER
     at = conversation.customer_read_at if from_customer else conversation.business_read_at
-    if at is None:
-        return
-    read_ms = micros(at) // 1_000
-    content = _envelope(*chat, event.reader) | {
-        "timestamp": read_ms,
-        "read": {"last_read_timestamp": read_ms},
-    }
-    _queue(tx, chat, event.conversation_id, ("im_mark_read_msg", at, content))
+    if at is not None:
+        at_ms = micros(at) // 1_000
+        facts = {"timestamp": at_ms, "read": {"last_read_timestamp": at_ms}}
+        _queue(tx, conversation, conversation.id, event.reader, ("im_mark_read_msg", at, facts))
 
 
-def _load(tx: Tx, business_id: str, conversation_id: str) -> _Chat | None:
-    conversation = conversations.find_conversation(tx, business_id, conversation_id)
+def _queue(
+    tx: Tx,
+    conversation: Conversation | None,
+    subject_id: str,
+    sender: Sender,
+    push: tuple[str, datetime, dict[str, Any]],
+) -> None:
+    """Queue an event with its kind, time and facts, and with sender, recipient and conversation."""
+    kind, at, facts = push
+    business_id = conversation.business_id if conversation else ""
     account = find_account(tx, business_id, conversation.channel_account_id) if conversation else None
     if conversation is None or account is None:
-        return None
-    return account, conversation, conversations.load_person(tx, business_id, conversation.person_id)
-
-
-def _queue(tx: Tx, chat: _Chat, subject_id: str, what: tuple[str, datetime, dict[str, Any]]) -> None:
-    kind, at, content = what
-    account = chat[0]
-    at_s = micros(at) // 1_000_000
-
-    def body(subscription: Subscription) -> bytes:
-        return message_payload(kind, threads.business_open_id(account), subscription.app_id, content, at_s)
-
-    queue_message_pushes(tx, account.business_id, subject_id, body)
-
-
-def _envelope(
-    account: ChannelAccount, conversation: Conversation, person: Person, sender: Sender
-) -> dict[str, Any]:
-    """Sender, recipient and place of an event. Roles are lower case here."""
+        return
+    person = conversations.load_person(tx, business_id, conversation.person_id)
     sides = threads.show_sides(account, person, sender)
-    return {
+    content = {
         "from": sides.from_user.display_name,
         "to": sides.to_user.display_name,
         "unique_identifier": person.external_id,
         "from_user": {"id": sides.from_user.id, "role": sides.from_user.role.lower()},
         "to_user": {"id": sides.to_user.id, "role": sides.to_user.role.lower()},
         "conversation_id": threads.shown_id(account, conversation),
+        **facts,
     }
+    at_s = micros(at) // 1_000_000
+
+    def body(subscription: Subscription) -> bytes:
+        return message_payload(kind, threads.business_open_id(account), subscription.app_id, content, at_s)
+
+    queue_message_pushes(tx, business_id, subject_id, body)

@@ -228,7 +228,7 @@ def mark_conversation_as_lead(tx: Tx, business_id: str, conversation_id: str, ac
         actor=actor,
     )
     lead = leads.mark_as_lead(tx, signal)
-    conversations.record_leads(tx, [conversations.LeadMade(business_id, conversation_id, lead.id)])
+    conversations.record_leads(tx, {(business_id, conversation_id): lead.id})
     return lead
 
 
@@ -428,10 +428,6 @@ def remove_saved_reply(tx: Tx, business_id: str, reply_id: str) -> None:
         raise Refused(errors.NOT_FOUND)
 
 
-ERASED: Final = "erased"
-"""The reason of deliveries that are refused because their person is erased."""
-
-
 def hold_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> None:
     """Lock the chats of persons against other work, and refuse deliveries of theirs that wait.
 
@@ -445,8 +441,7 @@ def hold_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> None:
         desk.mark_account_held(tx, business_id, account.external_id)
         waiting = desk.list_receipts_of_account(tx, business_id, account.external_id)
         late = [receipt for receipt in waiting if _person_of(tx, account, receipt) in person_ids]
-        conversations.mark_receipts(tx, late, ReceiptState.REFUSED, ERASED)
-        desk.delete_bodies(tx, late)
+        conversations.mark_receipts(tx, late, ReceiptState.REFUSED, conversations.ERASED)
     list_conversations_to_move(tx, [business_id], sorted(chats))
 
 

@@ -17,7 +17,7 @@ from contatto.accounts.store import is_token_live, list_ad_accounts
 from contatto.channels.model import ChannelAccount
 from contatto.channels.store import CONNECTORS
 from contatto.inbox import rules
-from contatto.inbox.actions.replies import keep_photo, send_reply
+from contatto.inbox.actions.replies import send_reply
 from contatto.inbox.actions.threads import (
     MESSAGE_TYPES,
     MessageSource,
@@ -34,7 +34,7 @@ from contatto.inbox.actions.threads import (
 from contatto.inbox.model import Conversation, MemberTyping, Message
 from contatto.inbox.rules import TEXT_LIMIT, post_url
 from contatto.inbox.store import conversations, desk, messages
-from contatto.inbox.store.messages import find_message, find_photo_body, list_photos, list_referrals
+from contatto.inbox.store.messages import find_message, list_photos, list_referrals, photos
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
@@ -346,10 +346,10 @@ async def send_business_message(request: Request, caller: ApiCaller, body: SendB
         account = load_business_account(tx, caller.business_id, body.business_id)
         conversation = load_business_conversation(tx, account, body.recipient)
         photo = body.image.media_id if body.message_type == "IMAGE" and body.image else None
-        if photo is not None and photo not in list_photos(tx, caller.business_id, {photo}):
-            raise Refused(errors.NOT_FOUND, "image.media_id: there is no such picture; upload it first.")
         text, author = _text(account, body), caller.display_name
         message = Message.of_business(new_id(), conversation.id, text, tx.now, author, photo)
+        if photo is not None and photo not in list_photos(tx, caller.business_id, [message]):
+            raise Refused(errors.NOT_FOUND, "image.media_id: there is no such picture; upload it first.")
         return send_reply(tx, caller.business_id, conversation.id, message)
 
     sent = await context_of(request).db.write(work)
@@ -372,8 +372,8 @@ async def upload_business_media(
     if (file.size or 0) > PICTURE_LIMIT:
         raise Refused(errors.PHOTO_TOO_LARGE)
     picture = await context.uploads.remake(await file.read(), caller.subject_id)
-    photo = await context.db.write(lambda tx: keep_photo(tx, caller.business_id, picture))
-    return api_answer(MediaInfo(photo.digest, media_type), request_id_of(request))
+    media_id = await context.db.write(lambda tx: photos.save(tx, caller.business_id, picture))
+    return api_answer(MediaInfo(media_id, media_type), request_id_of(request))
 
 
 @router.get("/capabilities/get/", Permission.READ_INBOX, openapi_extra=describe_query(CapabilityQuery))
@@ -451,8 +451,7 @@ async def download_business_media(
         message = find_message(tx, caller.business_id, body.message_id)
         if message is None or message.conversation_id != conversation.id:
             raise Refused(errors.NOT_FOUND, "message_id: there is no such message in this conversation.")
-        stored_photos = list_photos(tx, caller.business_id, {body.media_id})
-        if message.photo != body.media_id or not stored_photos:
+        if message.photo != body.media_id or not list_photos(tx, caller.business_id, [message]):
             raise Refused(errors.NOT_FOUND, "media_id: this message has no such picture.")
 
     await context.db.read(work)
@@ -474,7 +473,7 @@ async def send_media(request: Request) -> Response:
     def load(tx: Tx) -> tuple[str, bytes] | None:
         if not is_token_live(tx, BusinessId(business_id), holder):
             raise Refused(errors.LINK_EXPIRED, "The access token that asked for it was revoked.")
-        return find_photo_body(tx, business_id, digest)
+        return photos.find(tx, business_id, digest)
 
     photo = check_found(await context.db.read(load), "There is no such picture any more.")
     media_type, picture = photo

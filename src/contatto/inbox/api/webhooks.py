@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -11,7 +10,7 @@ from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from contatto.accounts.auth import ApiCaller, DirectRoute, HotRoute, api_routes, require
+from contatto.accounts.auth import ApiCaller, DirectRoute, HotRoute, api_routes
 from contatto.accounts.model import Access, Caller, Credential, Permission
 from contatto.channels.actions import webhook_verify_token
 from contatto.channels.connectors.webchat import WebchatDelivery
@@ -20,19 +19,15 @@ from contatto.channels.store import CONNECTORS, AppIndex
 from contatto.inbox import rules
 from contatto.inbox.actions.incoming import conversation_id_of, message_id_of
 from contatto.inbox.actions.replies import (
-    add_auto_message,
-    change_auto_message,
-    drop_auto_message,
-    load_automatic,
+    AutoMessageEdit,
     numbered_messages,
-    sort_auto_message,
-    turn_auto_messages,
 )
 from contatto.inbox.actions.threads import business_open_id, load_business_account
 from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
 from contatto.inbox.model import AutomaticKind, Message, PreparedReply
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.conversations import APPEND_RECEIPT, Backlog, receipt_row, seal_receipt
+from contatto.inbox.store.desk import load_automatic
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
@@ -248,9 +243,7 @@ async def stream_chat(request: Request) -> Response:
 
 
 def show_messages(tx: Tx, account: ChannelAccount, chat_messages: list[Message]) -> list[ChatMessage]:
-    photos = messages.list_photos(
-        tx, account.business_id, {message.photo for message in chat_messages if message.photo}
-    )
+    photos = messages.list_photos(tx, account.business_id, chat_messages)
     sizes = {digest: PhotoSize(photo.width, photo.height) for digest, photo in photos.items()}
     return [
         ChatMessage(
@@ -387,7 +380,8 @@ async def create_business_auto_message(
     They take effect on the chat pages of this installation; for accounts of platforms they are kept and
     shown, and what the platform sends by itself is set there. Keyword replies are set in Settings alone.
     """
-    return await _change_messages(request, caller, body, partial(add_auto_message, new=_read_reply(body)))
+    new = _read_reply(body)
+    return await _edit_messages(request, caller, body, lambda edit: edit.add(new))
 
 
 @router.post("/update/", Permission.WRITE_INBOX)
@@ -395,8 +389,8 @@ async def update_business_auto_message(
     request: Request, caller: ApiCaller, body: ChangeBody
 ) -> Answered[ChangedAutoMessage]:
     """Change a message; it keeps its id and its place."""
-    change = partial(change_auto_message, number=body.auto_message_id, new=_read_reply(body))
-    return await _change_messages(request, caller, body, change)
+    new = _read_reply(body)
+    return await _edit_messages(request, caller, body, lambda edit: edit.change(body.auto_message_id, new))
 
 
 @router.post("/delete/", Permission.WRITE_INBOX)
@@ -404,8 +398,7 @@ async def delete_business_auto_message(
     request: Request, caller: ApiCaller, body: OneBody
 ) -> Answered[ChangedAutoMessage]:
     """Take a message away."""
-    drop = partial(drop_auto_message, number=body.auto_message_id)
-    return await _change_messages(request, caller, body, drop)
+    return await _edit_messages(request, caller, body, lambda edit: edit.drop(body.auto_message_id))
 
 
 @router.post("/sort/", Permission.WRITE_INBOX)
@@ -413,8 +406,7 @@ async def sort_business_auto_messages(
     request: Request, caller: ApiCaller, body: SortBody
 ) -> Answered[ChangedAutoMessage]:
     """Put a question or a prompt first, or several in their order; the others follow as they were."""
-    sort = partial(sort_auto_message, order=body.auto_message_id)
-    return await _change_messages(request, caller, body, sort)
+    return await _edit_messages(request, caller, body, lambda edit: edit.sort(body.auto_message_id))
 
 
 @router.post("/status/update/", Permission.WRITE_INBOX)
@@ -422,8 +414,8 @@ async def update_auto_message_status(
     request: Request, caller: ApiCaller, body: StatusBody
 ) -> Answered[ChangedAutoMessage]:
     """Turn all messages of a type on or off."""
-    turn = partial(turn_auto_messages, is_on=body.operation_status == "ENABLE")
-    return await _change_messages(request, caller, body, turn)
+    is_on = body.operation_status == "ENABLE"
+    return await _edit_messages(request, caller, body, lambda edit: edit.turn(is_on=is_on))
 
 
 @router.get("/get/", Permission.READ_INBOX, openapi_extra=describe_query(AutoQuery))
@@ -433,7 +425,7 @@ async def get_business_auto_messages(request: Request, caller: ApiCaller) -> Ans
 
     def work(tx: Tx) -> AutoMessages:
         account = load_business_account(tx, caller.business_id, query.business_id)
-        content, _ = load_automatic(tx, account)
+        content, _ = load_automatic(tx, account.business_id, account.id)
         messages_by_number = numbered_messages(account, content, query.auto_message_type)
         message_number = query.auto_message_id
         shown = [
@@ -448,17 +440,12 @@ async def get_business_auto_messages(request: Request, caller: ApiCaller) -> Ans
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-async def _change_messages(
-    request: Request,
-    caller: Caller,
-    body: OfKind,
-    change: Callable[[Tx, ChannelAccount, AutomaticKind], int | None],
+async def _edit_messages(
+    request: Request, caller: Caller, body: OfKind, edit: Callable[[AutoMessageEdit], int | None]
 ) -> Answered[ChangedAutoMessage]:
-    require(caller, Permission.WRITE_INBOX)
-
     def work(tx: Tx) -> int | None:
         account = load_business_account(tx, caller.business_id, body.business_id)
-        return change(tx, account, body.auto_message_type)
+        return edit(AutoMessageEdit(tx, account, body.auto_message_type))
 
     number = await context_of(request).db.write(work)
     data = ChangedAutoMessage(UNSET if number is None else AutoMessageId(str(number)))

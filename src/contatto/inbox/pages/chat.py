@@ -1,10 +1,8 @@
 """Chat page of a customer: form sheet, messages, photos and settings."""
 
 import re
-from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
@@ -46,7 +44,7 @@ from contatto.inbox.actions.incoming import (
     note_customer_read,
     person_id_of,
 )
-from contatto.inbox.actions.replies import keep_automatic, keep_photo, send_reply, take_photo
+from contatto.inbox.actions.replies import keep_automatic, send_reply, take_photo
 from contatto.inbox.actions.threads import owned_conversation
 from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
 from contatto.inbox.model import (
@@ -60,8 +58,8 @@ from contatto.inbox.model import (
 from contatto.inbox.pages.desk import PostedThread
 from contatto.inbox.rules import FormLink, with_ad
 from contatto.inbox.store.conversations import find_conversation
-from contatto.inbox.store.desk import find_automatic
-from contatto.inbox.store.messages import find_message, find_photo_body
+from contatto.inbox.store.desk import load_automatic
+from contatto.inbox.store.messages import find_message, photos
 from contatto.kit import errors
 from contatto.kit.api_types import json_answer, read_body
 from contatto.kit.db.tx import Tx
@@ -137,41 +135,34 @@ def draw_sheet(request: Request, version: FormVersion, reader: SheetReader, lang
 def fill_sheet(
     drawn: FragmentCache, version: FormVersion, reader: SheetReader, language: str, opening: str, at: datetime
 ) -> Markup:
-    """Return the sheet in one of the form's languages, kept if it can be; ``opening`` is its signed token."""
-    fresh = partial(_draw, version, reader.account, language, at, reader.prefill)
-    key = _key_of(version, reader, language, at)
-    part = drawn.find(key, fresh) if key is not None else fresh()
-    base = reader.base or f"/chat/{reader.account.id}/form"
-    return _PLACEHOLDERS.fill(part, {"opening": opening, "base": base})
+    """Return the sheet in one of the form's languages; ``opening`` is its signed token.
 
-
-def _key_of(version: FormVersion, reader: SheetReader, language: str, at: datetime) -> Hashable | None:
-    """Return all that a sheet depends on; None if it shows details of its reader.
-
-    A version never changes. Times to choose from lie on whole minutes.
+    It is kept unless it shows details of its reader. A version never changes, and times to choose from lie
+    on whole minutes.
     """
-    questions = version.content.questions
-    if any(question.prefill and reader.prefill.details.get(question.kind) for question in questions):
-        return None
-    minute = int(at.timestamp()) // 60 if any(question.hours for question in questions) else 0
-    account, prefill = reader.account, reader.prefill
-    return (
-        version.business_id, version.id, account.id, account.name, language, prefill.is_back, minute,
-        prefill.bookings,
-    )  # fmt: skip
+    account, prefill, questions = reader.account, reader.prefill, version.content.questions
 
+    def fresh() -> str:
+        mark = _PLACEHOLDERS.mark
+        sheet = show_sheet(version.content, language, version.number, mark("opening"), at, prefill)
+        values = {
+            "account": {"id": account.id, "display_name": account.name},
+            "form": sheet | {"image": picture_path(version.business_id, version.content.image)},
+            "base": mark("base"),
+            "preview": False,
+        }
+        return draw("forms/_sheet.html", values, translator_for(language))
 
-def _draw(
-    version: FormVersion, account: ChannelAccount, language: str, at: datetime, prefill: Prefill
-) -> str:
-    sheet = show_sheet(version.content, language, version.number, _PLACEHOLDERS.mark("opening"), at, prefill)
-    values = {
-        "account": {"id": account.id, "display_name": account.name},
-        "form": sheet | {"image": picture_path(version.business_id, version.content.image)},
-        "base": _PLACEHOLDERS.mark("base"),
-        "preview": False,
-    }
-    return draw("forms/_sheet.html", values, translator_for(language))
+    if any(question.prefill and prefill.details.get(question.kind) for question in questions):
+        part = fresh()
+    else:
+        minute = int(at.timestamp()) // 60 if any(question.hours for question in questions) else 0
+        key = (
+            version.business_id, version.id, account.id, account.name, language, prefill.is_back, minute,
+            prefill.bookings,
+        )  # fmt: skip
+        part = drawn.find(key, fresh)
+    return _PLACEHOLDERS.fill(part, {"opening": opening, "base": reader.base or f"/chat/{account.id}/form"})
 
 
 router = page_routes()
@@ -198,7 +189,14 @@ async def show_embedded_chat(request: Request, account_id: str, v: str = "") -> 
     context = context_of(request)
     if request.headers.get("sec-fetch-dest") == "document":  # somebody else's token must not come by a link
         return RedirectResponse(f"/chat/{quote(account_id)}", 303)
-    origins = await context.db.read(lambda tx: _origins_of(tx, account_id))
+
+    def list_origins(tx: Tx) -> tuple[str, ...]:
+        account = find_public_account(tx, account_id)
+        return list_embed_origins(tx, account.business_id).get(account.id, ()) if account else ()
+
+    origins = await context.db.read(list_origins)
+    if not origins:
+        raise Refused(errors.NOT_FOUND, "No other site may show this chat.")
     signer = context.vault.signer(VISITOR_KEY)
     secret = open_visitor(v, account_id, Carrier.FRAME, signer)
     if secret is None:
@@ -220,15 +218,6 @@ def _show_form(request: Request, values: dict[str, Any], visitor: str) -> None:
     values["form"] = version and draw_sheet(request, version, SheetReader(account, visitor, prefill))
 
 
-def _origins_of(tx: Tx, account_id: str) -> tuple[str, ...]:
-    """Return the sites that may show a chat. Raises Refused: NOT_FOUND, also where there is none."""
-    account = find_public_account(tx, account_id)
-    allowed = list_embed_origins(tx, account.business_id).get(account.id) if account else None
-    if not allowed:
-        raise Refused(errors.NOT_FOUND, "No other site may show this chat.")
-    return allowed
-
-
 def _chat_values(tx: Tx, account_id: str, visitor: str) -> dict[str, Any]:
     account = find_public_account(tx, account_id)
     if account is None or account.platform is not Platform.WEBCHAT:
@@ -238,8 +227,7 @@ def _chat_values(tx: Tx, account_id: str, visitor: str) -> dict[str, Any]:
     tapped = find_tapped_of(tx, account.business_id, person_id_of(tx.vault, account, visitor))
     ad = tapped[1] if tapped else None
     version = choose_form(tx, account.business_id, account.id, ad.page_id if ad else "")
-    saved = find_automatic(tx, account.business_id, account.id)
-    automatic = with_ad(saved[0].active if saved else AutomaticMessages(), ad)
+    automatic = with_ad(load_automatic(tx, account.business_id, account.id)[0].active, ad)
     return {
         "account": {"id": account.id, "display_name": account.name, "handle": account.handle or None},
         "ad": {"headline": ad.headline, "body": ad.text or None, "label": None}
@@ -258,16 +246,12 @@ _BODY_LIMIT: Final = 32 * 1024
 _MOST_ANSWERS: Final = 100
 
 
-class SentForm(msgspec.Struct):
-    """Body that the form's sheet sends."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentForm(Submission):
+    """Body that the form's sheet sends; ``opening`` is the signed time at which it was opened."""
 
     page_id: str
     opening: str
-    submission_id: str
-    language: str
-    answers: dict[str, str | list[str]]
-    consents: list[str] = []
-    website: str = ""
 
 
 _sent: Final = msgspec.json.Decoder(SentForm)
@@ -302,7 +286,7 @@ async def post_form(request: Request) -> Response:
         account.business_id,
         number,
         conversation_id_of(account, visitor),
-        submission_of(sent),
+        sent,
         ChatVisitor(account, visitor, client_network(request)),
         find_misopening(context, sent, number, visitor),
     )
@@ -334,12 +318,6 @@ async def answer_form(request: Request, sent: SentForm, handed: HandedIn) -> Res
     return json_answer({"accepted": True, "verdict": verdict})
 
 
-def submission_of(sent: SentForm) -> Submission:
-    return Submission(
-        sent.submission_id, sent.language, sent.answers, tuple(sent.consents[:20]), sent.website
-    )
-
-
 async def read_sent(request: Request) -> SentForm:
     if not request.headers.get("content-type", "").startswith("application/json"):
         raise Refused(errors.UNREADABLE, "Send JSON.")
@@ -352,7 +330,7 @@ async def read_sent(request: Request) -> SentForm:
         raise Refused(errors.INVALID, "submission_id: use 8 to 64 printable characters.")
     if len(sent.answers) > _MOST_ANSWERS:
         raise Refused(errors.INVALID, "answers: use at most %(most)s.", most=_MOST_ANSWERS)
-    return sent
+    return replace(sent, consents=sent.consents[:20])
 
 
 def _number_of(page_id: str) -> int:
@@ -372,7 +350,7 @@ async def show_photo(request: Request, business_id: str, conversation_id: str, m
         message = find_message(tx, business_id, message_id)
         if message is None or message.conversation_id != conversation_id or not message.photo:
             return None
-        return find_photo_body(tx, business_id, message.photo)
+        return photos.find(tx, business_id, message.photo)
 
     photo = check_found(await context_of(request).db.read(load), "Photo not found.")
     return picture_answer(*photo, cache="no-store")
@@ -396,7 +374,7 @@ async def post_photo(
     picture = await context.uploads.take_from_member(request, caller.subject_id)
 
     def send(tx: Tx) -> Message:
-        photo = keep_photo(tx, caller.business_id, picture).digest
+        photo = photos.save(tx, caller.business_id, picture)
         message_id, author = thread.named_id(client_message_id), thread.actor.name
         message = Message.of_business(message_id, conversation_id, "", tx.now, author, photo)
         return send_reply(tx, caller.business_id, conversation_id, message)
@@ -528,8 +506,7 @@ async def post_linked_form(request: Request, token: str) -> Response:
     part_of(request, ChatLimits).linked_forms.check(link.conversation_id, now_s)
 
     misopened = find_misopening(context, sent, link.number, link.conversation_id)
-    submission = submission_of(sent)
-    handed = HandedIn(link.business_id, link.number, link.conversation_id, submission, misopened=misopened)
+    handed = HandedIn(link.business_id, link.number, link.conversation_id, sent, misopened=misopened)
     return await answer_form(request, sent, handed)
 
 
@@ -573,11 +550,10 @@ async def show_first(request: Request, caller: PageCaller, account_id: str) -> H
 
     def load(tx: Tx) -> dict[str, Any]:
         account = check_found(find_account(tx, caller.business_id, account_id))
-        saved = find_automatic(tx, caller.business_id, account_id)
+        saved, revision = load_automatic(tx, caller.business_id, account_id)
         # automatic messages of another platform are unknown here, unless they were written here
         is_own = account.platform is Platform.WEBCHAT
-        active = saved[0].active if saved else AutomaticMessages()
-        return {"first": active if saved or is_own else None, "is_own": is_own}
+        return {"first": saved.active if revision or is_own else None, "is_own": is_own}
 
     return context.pages.render(request, "inbox/_first.html", await context.db.read(load))
 
@@ -631,8 +607,7 @@ async def _render_automatic(
         account = find_account(tx, caller.business_id, account_id)
         if account is None or account.platform is not Platform.WEBCHAT:
             raise Refused(errors.NOT_FOUND, "Chat page not found.")
-        saved = find_automatic(tx, caller.business_id, account_id) or (AutomaticMessages(), 0)
-        content, revision = typed or saved
+        content, revision = typed or load_automatic(tx, caller.business_id, account_id)
         return {
             "account": {"id": account.id, "display_name": account.name},
             "revision": revision,

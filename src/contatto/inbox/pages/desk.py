@@ -1,13 +1,12 @@
 """Inbox in three panes, acts of members, and saved replies."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 from fastapi import Depends, Form, Query, Request
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, BeforeValidator
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes, require, session_reader
@@ -68,39 +67,8 @@ SHOWN: Final = tuple(state.value for state in ThreadState)
 PAGE: Final = 50
 
 
-class ViewQuery(BaseModel):
-    """Query of the inbox's address; invalid values are ignored."""
-
-    tab: str = "all"
-    show: str = "open"
-    q: str = ""
-    past: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """View of the inbox: tab, search, and page."""
-
-    tab: str
-    show: ThreadState
-    q: str
-    before: datetime | None = None
-    older: datetime | None = None
-    """Where an older page of the thread ends."""
-    past: int | None = None
-    """Sequence number before which a search reads messages."""
-
-    @property
-    def query(self) -> dict[str, str]:
-        past = {} if self.past is None else {"past": str(self.past)}
-        return {"tab": self.tab, "show": self.show.value, "q": self.q, **past}
-
-
-def read_view(view_query: ViewQuery, before: str = "", older: str = "") -> View:
-    tab = view_query.tab if view_query.tab in TABS else "all"
-    show = ThreadState(view_query.show) if view_query.show in SHOWN else ThreadState.OPEN
-    past = _read_whole(view_query.past)
-    return View(tab, show, view_query.q[:100], _read_moment(before), _read_moment(older), past)
+def _read_whole(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 17 else None
 
 
 def _read_moment(text: str) -> datetime | None:
@@ -108,8 +76,26 @@ def _read_moment(text: str) -> datetime | None:
     return None if moment is None else from_micros(moment)
 
 
-def _read_whole(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 17 else None
+class View(BaseModel):
+    """View of the inbox: tab, search, and page, as the address names them; invalid values are ignored.
+
+    Attributes:
+        before: where an older page of the list ends, or of the thread if a conversation is open.
+        past: sequence number before which a search reads messages.
+    """
+
+    tab: Annotated[str, AfterValidator(lambda tab: tab if tab in TABS else "all")] = "all"
+    show: Annotated[ThreadState, BeforeValidator(lambda show: show if show in SHOWN else "open")] = (
+        ThreadState.OPEN
+    )
+    q: Annotated[str, AfterValidator(lambda text: text[:100])] = ""
+    past: Annotated[int | None, BeforeValidator(_read_whole)] = None
+    before: Annotated[datetime | None, BeforeValidator(_read_moment)] = None
+
+    @property
+    def query(self) -> dict[str, str]:
+        past = {} if self.past is None else {"past": str(self.past)}
+        return {"tab": self.tab, "show": self.show.value, "q": self.q, **past}
 
 
 THREAD_PANE: Final = "inbox/_thread.html"
@@ -125,7 +111,7 @@ def pane_values(tx: Tx, caller: Caller, view: View, selected: str | None, pane: 
     if pane == CONTACT_PANE:
         return {"selected": chosen, "contact": desk.contact(chosen)}
     replies = list_saved_replies(tx, caller.business_id)
-    return {"selected": chosen, "thread": desk.thread(chosen, view.older), "saved_replies": replies}
+    return {"selected": chosen, "thread": desk.thread(chosen, view.before), "saved_replies": replies}
 
 
 def inbox_values(
@@ -143,7 +129,8 @@ def inbox_values(
     conversation_filter = ConversationFilter(
         view.tab, conversation_ids, view.show, caller.subject_id, late_before
     )
-    matching_conversations = list_conversations(tx, business_id, conversation_filter, PAGE, view.before)
+    list_before = None if selected else view.before
+    matching_conversations = list_conversations(tx, business_id, conversation_filter, PAGE, list_before)
     chosen = conversations.find_conversation(tx, business_id, selected) if selected else None
     desk = _Desk(tx, caller, [*matching_conversations, chosen] if chosen else matching_conversations, target)
     opened = chosen if whole else None
@@ -172,7 +159,7 @@ def inbox_values(
         if matches.next_before is not None
         else None,
         "selected": desk.row(chosen) if chosen else None,
-        "thread": desk.thread(opened, view.older) if opened else None,
+        "thread": desk.thread(opened, view.before) if opened else None,
         "contact": desk.contact(opened) if opened else None,
         "saved_replies": list_saved_replies(tx, business_id) if opened else [],
     }
@@ -330,10 +317,6 @@ async def render_inbox(
     return context.pages.render(request, template, values | {"caller": caller})
 
 
-def is_uuid(text: str) -> bool:
-    return len(text) == 36 and text.replace("-", "").isalnum()
-
-
 @router.get("/live", Access(Credential.MEMBER))
 async def follow_live(request: Request, caller: PageCaller) -> StreamingResponse:
     feed, reader = context_of(request).live, session_reader(request)
@@ -357,18 +340,19 @@ async def show_nav(request: Request, caller: PageCaller, section: str = "") -> H
     return context.pages.render(request, "ui/nav.html", values)
 
 
+type ViewQuery = Annotated[View, Query()]
+
+
 @router.get("/inbox", Permission.READ_INBOX, ReadAudit.FOLDED)
-async def show_inbox(
-    request: Request, caller: PageCaller, query: Annotated[ViewQuery, Query()], before: str = ""
-) -> HTMLResponse:
-    return await render_inbox(request, caller, "inbox/inbox.html", read_view(query, before), None)
+async def show_inbox(request: Request, caller: PageCaller, view: ViewQuery) -> HTMLResponse:
+    return await render_inbox(request, caller, "inbox/inbox.html", view, None)
 
 
 @router.get("/inbox/list", Permission.READ_INBOX, ReadAudit.FOLDED)
 async def show_list(
-    request: Request, caller: PageCaller, query: Annotated[ViewQuery, Query()], selected: str = ""
+    request: Request, caller: PageCaller, view: ViewQuery, selected: str = ""
 ) -> HTMLResponse:
-    return await render_inbox(request, caller, "inbox/_list.html", read_view(query), selected or None)
+    return await render_inbox(request, caller, "inbox/_list.html", view, selected or None)
 
 
 @router.get("/inbox/search", Permission.READ_INBOX, ReadAudit.FOLDED)
@@ -376,35 +360,27 @@ async def find_in_inbox(
     request: Request, caller: PageCaller, q: Annotated[str, Query(max_length=100)] = ""
 ) -> Response:
     """Conversations for the command palette."""
-    view = read_view(ViewQuery(q=q))
-    results = await context_of(request).db.read(lambda tx: list_found(tx, caller, view.q))
+    results = await context_of(request).db.read(lambda tx: list_found(tx, caller, q))
     return json_answer({"found": results})
 
 
 @router.get("/inbox/{conversation_id}", Permission.READ_INBOX, ReadAudit.FOLDED)
 async def show_conversation(
-    request: Request,
-    caller: PageCaller,
-    conversation_id: str,
-    query: Annotated[ViewQuery, Query()],
-    before: str = "",
+    request: Request, caller: PageCaller, conversation_id: str, view: ViewQuery
 ) -> HTMLResponse:
-    view = read_view(query, older=before)
     return await render_inbox(request, caller, "inbox/inbox.html", view, conversation_id, strict=True)
 
 
 @router.get("/inbox/{conversation_id}/thread", Permission.READ_INBOX, ReadAudit.FOLDED)
 async def show_thread(
-    request: Request, caller: PageCaller, conversation_id: str, before: str = ""
+    request: Request, caller: PageCaller, conversation_id: str, view: ViewQuery
 ) -> HTMLResponse:
-    view = read_view(ViewQuery(), older=before)
     return await render_inbox(request, caller, THREAD_PANE, view, conversation_id, strict=True)
 
 
 @router.get("/inbox/{conversation_id}/contact", Permission.READ_INBOX, ReadAudit.FOLDED)
 async def show_contact(request: Request, caller: PageCaller, conversation_id: str) -> HTMLResponse:
-    view = read_view(ViewQuery())
-    return await render_inbox(request, caller, CONTACT_PANE, view, conversation_id, strict=True)
+    return await render_inbox(request, caller, CONTACT_PANE, View(), conversation_id, strict=True)
 
 
 @router.get("/settings/replies", Permission.READ_INBOX)
@@ -464,15 +440,15 @@ class ThreadForm:
 
     def named_id(self, client_id: str, prefix: str = "") -> str:
         """Return the id of what the page sends, so that sending it twice changes nothing."""
-        is_named = bool(client_id) and is_uuid(self.conversation_id)
-        return named_id(self.conversation_id, f"{prefix}{client_id}") if is_named else new_id()
+        is_uuid = len(self.conversation_id) == 36 and self.conversation_id.replace("-", "").isalnum()
+        return named_id(self.conversation_id, f"{prefix}{client_id}") if client_id and is_uuid else new_id()
 
     async def change(self, change: Callable[[Tx], object]) -> Response:
         """Change the conversation, and go back to it."""
         await context_of(self.request).db.write(change)
         if not self.request.headers.get("hx-request"):
             return RedirectResponse(f"/inbox/{self.conversation_id}", 303)
-        pane = THREAD_PANE, read_view(ViewQuery()), self.conversation_id
+        pane = THREAD_PANE, View(), self.conversation_id
         return await render_inbox(self.request, self.caller, *pane, strict=True)
 
 

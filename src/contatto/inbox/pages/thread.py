@@ -42,9 +42,7 @@ def thread_part(
     lead_ids = {conversation.lead_id} if conversation.lead_id else set()
     points_by_lead = listing.list_contact_points(tx, business_id, lead_ids) if lead_ids else {}
     fields = {point.id: point.field.value for points in points_by_lead.values() for point in points}
-    photos = messages.list_photos(
-        tx, business_id, {message.photo for message in chat_messages if message.photo}
-    )
+    photos = messages.list_photos(tx, business_id, chat_messages)
     entries: list[dict[str, Any]] = []
     for message in chat_messages:
         send, read_at = sends.get(message.id), conversation.customer_read_at

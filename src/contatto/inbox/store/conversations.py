@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -244,9 +244,13 @@ _REFUSE: Final = (
 _SETTLE: Final = _REFUSE.values(body=null())
 
 
+ERASED: Final = "erased"
+"""The reason of deliveries that are refused because their person is erased."""
+
+
 def mark_receipts(tx: Tx, settled: Sequence[Receipt], state: ReceiptState, reason: str | None) -> None:
-    """Settle receipts. The body of a stored one is let go: the message is kept, the copy is not needed."""
-    is_kept = state not in (ReceiptState.STORED, ReceiptState.MERGED)
+    """Settle receipts. A refused one keeps its body for a replay, unless its person is erased."""
+    is_kept = state is ReceiptState.REFUSED and reason != ERASED
     values = {"ids": [receipt.id for receipt in settled], "now_state": state, "why": reason}
     update_rows(tx, _REFUSE if is_kept else _SETTLE, [values])
 
@@ -321,20 +325,16 @@ def save_persons(tx: Tx, new_persons: Sequence[Person]) -> None:
     """Insert persons; those who are there get a name if they had none, and may have come earlier."""
     rows = [
         row_of(person)
-        | {"name": _seal_name(tx, person), "name_key": name_key(person.name)}
-        | {"stated_name": _seal_stated_name(tx, person)}
+        | {name: _sealed(tx, person, name) for name in ("name", "stated_name", "address")}
+        | {"name_key": name_key(person.name)}
         for person in new_persons
     ]
     if insert_new(tx, persons, rows) < len(rows):
         record_persons_seen(tx, new_persons)
 
 
-def _seal_name(tx: Tx, person: Person) -> bytes | None:
-    return tx.seal(person.name, person.business_id, "persons.name", person.id)
-
-
-def _seal_stated_name(tx: Tx, person: Person) -> bytes | None:
-    return tx.seal(person.stated_name, person.business_id, "persons.stated_name", person.id)
+def _sealed(tx: Tx, person: Person, name: str) -> bytes | None:
+    return tx.seal(getattr(person, name), person.business_id, f"persons.{name}", person.id)
 
 
 def record_persons_seen(tx: Tx, seen_persons: Iterable[Person]) -> None:
@@ -343,7 +343,7 @@ def record_persons_seen(tx: Tx, seen_persons: Iterable[Person]) -> None:
         {
             "of_business": person.business_id,
             "of_id": person.id,
-            "profile_name": _seal_name(tx, person),
+            "profile_name": _sealed(tx, person, "name"),
             "profile_key": name_key(person.name),
             "first": person.created_at,
         }
@@ -357,26 +357,13 @@ def is_blocked(tx: Tx, business_id: str, person_id: str) -> bool:
     return tx.scalar(query.where(persons.c.blocked_at.is_not(None))) is not None
 
 
-def record_address(tx: Tx, business_id: str, person_id: str, address: str) -> None:
-    """Keep what a platform needs to reach a person where that is a contact detail itself, sealed."""
-    sealed_address = tx.vault.seal(address, business_id, "persons.address", person_id)
-    tx.change(persons, business_id, person_id, persons.c.address.is_(None), address=sealed_address)
-
-
-def find_address(tx: Tx, business_id: str, person_id: str) -> str | None:
-    query = select(persons.c.address).where(*rows_of(persons, business_id, id=person_id))
-    address = tx.scalar(query)
-    place = business_id, "persons.address", person_id
-    return None if address is None else tx.vault.open(address, *place)
-
-
 def record_stated_names(tx: Tx, stated: Iterable[Person]) -> None:
     """Keep the names that persons stated, in this order, unless a later message stated another."""
     rows = [
         {
             "of_business": person.business_id,
             "of_id": person.id,
-            "said": _seal_stated_name(tx, person),
+            "said": _sealed(tx, person, "stated_name"),
             "said_at": person.stated_at,
         }
         for person in stated
@@ -450,13 +437,6 @@ class Move:
     at: datetime
     from_customer: bool
     is_automatic: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LeadMade:
-    business_id: str
-    conversation_id: str
-    lead_id: str
 
 
 def save_conversations(tx: Tx, new_conversations: Iterable[Conversation]) -> int:
@@ -542,7 +522,7 @@ def _kind_of(move: Move) -> str:
     return "customer" if move.from_customer else "business"
 
 
-def moved(conversation: Conversation, moves: Iterable[Move], lead_mark: LeadMade | None) -> Conversation:
+def moved(conversation: Conversation, moves: Iterable[Move], lead_id: str | None) -> Conversation:
     """Return a conversation after moves, with the lead that it made, by the same rules as in the table."""
     last, waiting = conversation.last_message_at, conversation.waiting_since
     unread, state = conversation.unread, conversation.state
@@ -560,7 +540,7 @@ def moved(conversation: Conversation, moves: Iterable[Move], lead_mark: LeadMade
         unread=unread,
         state=state,
         waiting_since=waiting,
-        lead_id=lead_mark.lead_id if lead_mark else conversation.lead_id,
+        lead_id=lead_id or conversation.lead_id,
     )
 
 
@@ -607,12 +587,11 @@ _UPDATE_LEAD: Final = (
 )
 
 
-def record_leads(tx: Tx, lead_marks: Iterable[LeadMade]) -> None:
-    """Note which leads conversations made; of several of one conversation the last counts."""
-    last = {(mark.business_id, mark.conversation_id): mark.lead_id for mark in lead_marks}
+def record_leads(tx: Tx, lead_ids: Mapping[tuple[str, str], str]) -> None:
+    """Note which leads conversations made, by business and conversation."""
     rows = [
-        {"of_business": business_id, "of_id": talk, "lead": last[business_id, talk]}
-        for business_id, talk in sorted(last)
+        {"of_business": business_id, "of_id": conversation_id, "lead": lead_ids[business_id, conversation_id]}
+        for business_id, conversation_id in sorted(lead_ids)
     ]
     update_rows(tx, _UPDATE_LEAD, rows)
 

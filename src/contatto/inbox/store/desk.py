@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -51,7 +50,20 @@ from contatto.inbox.store.conversations import (
 )
 from contatto.inbox.store.messages import ad_referrals, is_answer_of_person, photos, scheduled_replies, sends
 from contatto.kit.db.statements import Query
-from contatto.kit.db.tx import ROW, Tx, instant, key, metadata, row_of, rows_of, sealed, tenant, text, within
+from contatto.kit.db.tx import (
+    ROW,
+    JsonText,
+    Tx,
+    instant,
+    key,
+    metadata,
+    row_of,
+    rows_of,
+    sealed,
+    tenant,
+    text,
+    within,
+)
 from contatto.leads.model import LeadStatus
 from contatto.leads.rules.records import visitor_mark
 from contatto.leads.store.listing import match_mark, match_words
@@ -274,7 +286,7 @@ private_notes = Table(
     key(),
     tenant(),
     Column("conversation_id", String(36), nullable=False),
-    sealed("body"),
+    sealed("text"),
     text("author"),
     instant("at"),
     Index("ix_private_notes_of_conversation", "business_id", "conversation_id", "at"),
@@ -286,7 +298,7 @@ saved_replies = Table(
     key(),
     tenant(),
     Column("shortcut", String(30), nullable=False),
-    sealed("body"),
+    sealed("text"),
     instant("changed_at"),
     UniqueConstraint("business_id", "shortcut"),
     info={ROW: ("shortcut",)},
@@ -308,33 +320,21 @@ def list_label_ids(tx: Tx, business_id: str, conversation_ids: Iterable[str]) ->
 
 def append_private_note(tx: Tx, note: PrivateNote) -> bool:
     """Append a note, sealed; False when it was there before."""
-    row = row_of(note, without={"text"})
-    body = tx.vault.seal(note.text, note.business_id, "private_notes.body", note.id)
-    return tx.insert_ignore(private_notes, row | {"body": body})
+    sealed_text = tx.vault.seal(note.text, note.business_id, "private_notes.text", note.id)
+    return tx.insert_ignore(private_notes, row_of(note) | {"text": sealed_text})
 
 
 def list_private_notes(tx: Tx, business_id: str, conversation_id: str) -> list[PrivateNote]:
     query = select(private_notes).where(*rows_of(private_notes, business_id, conversation_id=conversation_id))
     tx.record_contact_reads("conversation_id", (conversation_id,))
-    return [
-        PrivateNote(
-            row["id"],
-            business_id,
-            conversation_id,
-            tx.open_text(row["body"], business_id, "private_notes.body", row["id"]),
-            row["author"],
-            row["at"],
-        )
-        for row in tx.execute(query.order_by(private_notes.c.at)).mappings()
-    ]
+    return tx.list(PrivateNote, query.order_by(private_notes.c.at))
 
 
 def save_reply(tx: Tx, reply: SavedReply) -> None:
     """Insert a saved reply; one with the same shortcut gets the new text."""
-    body = tx.vault.seal(reply.text, reply.business_id, "saved_replies.body", reply.shortcut)
-    new = {"body": body, "changed_at": tx.now}
-    row = {"id": reply.id, "business_id": reply.business_id, "shortcut": reply.shortcut} | new
-    tx.save(saved_replies, row, ("business_id", "shortcut"), changes=tuple(new))
+    sealed_text = tx.vault.seal(reply.text, reply.business_id, "saved_replies.text", reply.shortcut)
+    new = {"text": sealed_text, "changed_at": tx.now}
+    tx.save(saved_replies, row_of(reply) | new, ("business_id", "shortcut"), changes=tuple(new))
 
 
 def count_saved_replies(tx: Tx, business_id: str) -> int:
@@ -343,16 +343,7 @@ def count_saved_replies(tx: Tx, business_id: str) -> int:
 
 def list_saved_replies(tx: Tx, business_id: str) -> list[SavedReply]:
     query = select(saved_replies).where(saved_replies.c.business_id == business_id)
-    rows = tx.execute(query.order_by(saved_replies.c.shortcut)).mappings()
-    return [
-        SavedReply(
-            row["id"],
-            business_id,
-            row["shortcut"],
-            tx.open_text(row["body"], business_id, "saved_replies.body", row["shortcut"]),
-        )
-        for row in rows
-    ]
+    return tx.list(SavedReply, query.order_by(saved_replies.c.shortcut))
 
 
 reply_targets = Table(
@@ -384,28 +375,24 @@ automatic_messages = Table(
     metadata,
     Column("channel_account_id", String(36), primary_key=True),
     tenant(),
-    text("content"),
+    Column("content", JsonText(AutomaticMessages), nullable=False),
     Column("revision", Integer, nullable=False),
     instant("changed_at"),
 )
 
-_decode = msgspec.json.Decoder(AutomaticMessages).decode
 
-
-def find_automatic(tx: Tx, business_id: str, account_id: str) -> tuple[AutomaticMessages, int] | None:
-    """Return the automatic messages of an account and their revision; None if there are none."""
-    query = select(automatic_messages).where(
-        *rows_of(automatic_messages, business_id, channel_account_id=account_id)
-    )
-    row = tx.execute(query).mappings().first()
-    return None if row is None else (_decode(row["content"]), row["revision"])
+def load_automatic(tx: Tx, business_id: str, account_id: str) -> tuple[AutomaticMessages, int]:
+    """Return the automatic messages of an account and their revision: 0 if there are none."""
+    own = rows_of(automatic_messages, business_id, channel_account_id=account_id)
+    row = tx.execute(select(automatic_messages).where(*own)).first()
+    return (AutomaticMessages(), 0) if row is None else (row.content, row.revision)
 
 
 def save_automatic(
     tx: Tx, business_id: str, account_id: str, content: AutomaticMessages, revision: int
 ) -> bool:
     """Save automatic messages as the next revision; False when another member changed them meanwhile."""
-    new = {"content": msgspec.json.encode(content).decode(), "revision": revision + 1, "changed_at": tx.now}
+    new = {"content": content, "revision": revision + 1, "changed_at": tx.now}
     if revision == 0:
         owner = {"channel_account_id": account_id, "business_id": business_id}
         return tx.insert_ignore(automatic_messages, owner | new)
@@ -554,12 +541,6 @@ def list_receipts_of_account(tx: Tx, business_id: str, account: str) -> list[Rec
     return tx.list(Receipt, query.order_by(receipts.c.id))
 
 
-def delete_bodies(tx: Tx, settled: Sequence[Receipt]) -> None:
-    if settled:
-        statement = update(receipts).where(receipts.c.business_id == settled[0].business_id)
-        tx.execute(statement.where(receipts.c.id.in_([receipt.id for receipt in settled])).values(body=None))
-
-
 _HANGING: Final = (
     sends, ad_referrals, conversation_labels, private_notes, mentions, scheduled_replies, messages,
 )  # fmt: skip
@@ -604,10 +585,11 @@ def delete_chats(tx: Tx, business_id: str, person_ids: Collection[str], chat_ids
     shown = select(messages.c.photo).where(
         messages.c.business_id == business_id, messages.c.photo.is_not(None)
     )
-    unused_photos = photos.delete().where(
-        photos.c.business_id == business_id,
-        photos.c.digest.in_(shown.where(messages.c.conversation_id.in_(chat_ids))),
-        photos.c.digest.not_in(shown.where(messages.c.conversation_id.not_in(chat_ids))),
+    digest = photos.table.c.digest
+    unused_photos = photos.table.delete().where(
+        photos.table.c.business_id == business_id,
+        digest.in_(shown.where(messages.c.conversation_id.in_(chat_ids))),
+        digest.not_in(shown.where(messages.c.conversation_id.not_in(chat_ids))),
     )
     tx.execute(unused_photos)
     delete_notices(tx, business_id, person_ids, chat_ids)

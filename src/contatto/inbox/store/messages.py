@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -11,12 +11,10 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Index,
-    Integer,
     Select,
     String,
     Table,
     Text,
-    UniqueConstraint,
     and_,
     exists,
     func,
@@ -52,8 +50,8 @@ from contatto.kit.db.tx import (
     text,
 )
 from contatto.kit.fair_queue import Queue
-from contatto.kit.ids import named_id
 from contatto.kit.outbound.queue import is_unsure
+from contatto.kit.uploads import PictureTable
 
 
 def is_answer_of_person(message_table: FromClause) -> ColumnElement[bool]:
@@ -261,60 +259,21 @@ def load_reply_facts(tx: Tx, business_id: str, conversation_id: str) -> tuple[da
     return last, int(tx.scalar(sent))
 
 
-photos = Table(
-    "photos",
-    metadata,
-    key(),
-    tenant(),
-    Column("digest", String(64), nullable=False),
-    Column("media_type", String(32), nullable=False),
-    Column("width", Integer, nullable=False),
-    Column("height", Integer, nullable=False),
-    sealed("body"),
-    instant("created_at"),
-    UniqueConstraint("business_id", "digest"),
-)
-
-
-def save_photo(tx: Tx, photo: Photo, body: bytes) -> None:
-    """Save a picture; saving it again only renews it, so that it is not deleted before its message."""
-    row = row_of(photo)
-    row["id"] = named_id(photo.business_id, photo.digest)
-    sealed_body = tx.vault.seal_bytes(body, photo.business_id, "photos.body", row["id"])
-    tx.save(photos, row | {"body": sealed_body}, ("business_id", "digest"), changes=("created_at",))
-
-
-def list_photos(tx: Tx, business_id: str, digests: Iterable[str]) -> dict[str, Photo]:
-    """Return pictures by digest, without their bytes."""
-    shown = [column for column in photos.c if column.name != "body"]
-    query = select(*shown).where(photos.c.business_id == business_id, photos.c.digest.in_(list(digests)))
-    return {photo.digest: photo for photo in tx.list(Photo, query)}
-
-
-def find_photo_body(tx: Tx, business_id: str, digest: str) -> tuple[str, bytes] | None:
-    """Return the media type of a picture and its bytes, opened."""
-    query = select(photos).where(*rows_of(photos, business_id, digest=digest))
-    row = tx.execute(query).mappings().first()
-    if row is None:
-        return None
-    return row["media_type"], tx.vault.open_bytes(row["body"], business_id, "photos.body", row["id"])
-
-
-KEEP_UNUSED: Final = timedelta(days=1)
-"""Time that a picture may wait for its message."""
-
-
-def has_unused_photo(tx: Tx) -> bool:
-    """Report whether any business has a picture without a message; the query scans all of them."""
-    return tx.scalar(select(photos.c.digest).where(is_unused_photo(tx)).limit(1)) is not None
-
-
-def is_unused_photo(tx: Tx) -> ColumnElement[bool]:
-    """Return the condition for a picture of any business that waited long enough for a message."""
-    shown = exists().where(
-        messages.c.business_id == photos.c.business_id, messages.c.photo == photos.c.digest
+def _is_shown(pictures: Table) -> ColumnElement[bool]:
+    return exists().where(
+        messages.c.business_id == pictures.c.business_id, messages.c.photo == pictures.c.digest
     )
-    return and_(photos.c.created_at < tx.now - KEEP_UNUSED, ~shown)
+
+
+photos: Final = PictureTable("photos", _is_shown)
+
+
+def list_photos(tx: Tx, business_id: str, shown_messages: Iterable[Message]) -> dict[str, Photo]:
+    """Return the pictures of messages by digest, without their bytes."""
+    table, digests = photos.table, {message.photo for message in shown_messages if message.photo}
+    query = select(table.c.digest, table.c.width, table.c.height)
+    shown = query.where(*rows_of(table, business_id, digest=digests))
+    return {photo.digest: photo for photo in tx.list(Photo, shown)}
 
 
 _DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
