@@ -30,7 +30,7 @@ from contatto.inbox.store.desk import (
     find_reply_target,
     list_unseen_mentions,
 )
-from contatto.inbox.store.messages import list_messages, list_scheduled
+from contatto.inbox.store.messages import list_messages, list_scheduled, scheduled_replies
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock
@@ -113,6 +113,18 @@ def test_what_the_platform_no_longer_allows_stays_with_the_reason(desk: Desk) ->
     assert said(desk) == ["Do you have blue tiles?"]
     desk.do(lambda tx: cancel_scheduled(tx, desk.shop.business_id, desk.conversation_id, reply_id))
     assert waiting(desk) == []
+
+
+def test_a_reply_for_later_that_does_not_open_is_stopped_and_nobody_gets_words_in_its_place(
+    desk: Desk,
+) -> None:
+    later(desk)
+    desk.do(lambda tx: tx.execute(update(scheduled_replies).values(body=b"damaged")))
+    desk.clock.advance(hours=1)
+    assert desk.do(send_scheduled) == 1
+    (stopped,) = waiting(desk)
+    assert (stopped.state, stopped.reason) == (ScheduleState.STOPPED, rules.STOPPED["broken"])
+    assert said(desk) == ["Do you have blue tiles?"]
 
 
 @pytest.mark.parametrize(("hours", "text"), [(0, "x"), (-1, "x"), (31 * 24, "x"), (1, " ")])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from contatto.channels.actions import disconnect_account, set_access_token
 from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
@@ -125,6 +125,15 @@ def test_a_reply_goes_to_the_platform_with_the_accounts_token_and_is_sent(desk: 
     }  # fmt: skip
     assert desk.send_of(sent).state is SendState.SENT
     assert desk.work() == 0
+
+
+def test_a_reply_that_does_not_open_any_more_fails_and_nothing_is_sent_in_its_place(desk: Desk) -> None:
+    sent = desk.reply("We open at nine")
+    body = update(conversations.messages).where(conversations.messages.c.id == sent).values(body=b"damaged")
+    desk.db.write_now(lambda tx: tx.execute(body))
+    desk.work()
+    assert desk.vendor.taken == []
+    assert (desk.send_of(sent).state, desk.send_of(sent).reason) == (SendState.FAILED, "broken")
 
 
 def test_the_token_is_sealed_and_can_be_taken_away(desk: Desk) -> None:

@@ -65,7 +65,7 @@ from contatto.kit.outbound.model import (
 from contatto.kit.outbound.queue import OutboundKind, queue_request, send_again
 from contatto.kit.outbox import emit
 from contatto.kit.untrusted_files import Picture
-from contatto.kit.values import micros
+from contatto.kit.values import is_unreadable, micros
 from contatto.leads.model import Actor
 from contatto.measurement.rules import natural_number
 from contatto.measurement.store import find_measured_ad_by_number
@@ -207,6 +207,8 @@ def begin_reply(tx: Tx, request: OutboundRequest, platform_urls: Mapping[Platfor
         return Failed("cannot_send")
     if token is None:
         return Failed("no_token")
+    if is_unreadable(message.text):
+        return Failed("broken")
     last, _ = messages.load_reply_facts(tx, send.business_id, send.conversation_id)
     connector = CONNECTORS[account.platform]
     window = window_state(connector.dialect.window, last, 0, tx.now)
@@ -317,6 +319,8 @@ def send_scheduled(tx: Tx) -> int:
         message_id = named_id(reply.id, "scheduled")
         message = Message.of_business(message_id, reply.conversation_id, reply.text, tx.now, reply.author)
         try:
+            if is_unreadable(reply.text):
+                raise Refused(errors.CANNOT_SEND, rules.STOPPED["broken"])
             send_reply(tx, reply.business_id, reply.conversation_id, message)
         except Refused as refused:
             messages.record_scheduled(tx, reply_key, ScheduleState.STOPPED, reason=refused.detail)
