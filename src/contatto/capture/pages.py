@@ -12,7 +12,7 @@ from contatto.capture.actions import CompanyData
 from contatto.capture.model import CaptureSwitch, Review
 from contatto.channels.store import find_account, list_accounts
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.form_fields import split_fault
 from contatto.ui.render import translator_of
@@ -93,11 +93,8 @@ async def _render(
                 data, problems = failed[1], {field: says}
             state = "not_applied" if switch is None else _OFF_STATES[switch.review]
             shown_accounts.append(
-                {
-                    "id": account.id,
-                    "display_name": account.name,
-                    "platform": account.platform.value,
-                    "country": account.registration_country,
+                row_of(account)
+                | {
                     "state": "on" if switch and switch.is_on else state,
                     "company_name": data.company_name if data else "",
                     "company_site": data.company_site if data else "",

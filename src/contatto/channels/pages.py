@@ -17,7 +17,7 @@ from contatto.channels.model import SERVED, ChannelAccount, ChannelApp, Platform
 from contatto.channels.rules import check_text, may_use_message_api
 from contatto.channels.store import CONNECTORS
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import split_fault
 from contatto.ui.render import translator_of
@@ -169,13 +169,8 @@ async def _render(
         for account in store.list_accounts(tx, caller.business_id):
             check = checks.get(account.id)
             shown_accounts.append(
-                {
-                    "id": account.id,
-                    "display_name": account.name,
-                    "handle": account.handle,
-                    "platform": account.platform.value,
-                    "external_id": account.external_id,
-                    "country": account.registration_country,
+                row_of(account)
+                | {
                     "needs_token": actions.needs_token(account),
                     "region_closed": not may_use_message_api(account),
                     "check": check,

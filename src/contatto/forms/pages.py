@@ -56,7 +56,7 @@ from contatto.forms.rules.views import REGIONS, picture_path, sample_details, sh
 from contatto.forms.store import form_pictures, list_default_forms
 from contatto.kit import errors
 from contatto.kit.api_types import json_answer, read_body
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.form_fields import split_fault
 from contatto.kit.i18n import N_
@@ -132,10 +132,8 @@ def show_draft(form: InstantForm, language: str, words: Translator) -> dict[str,
     for problem in problems:
         by_place.setdefault(problem.at, problem.in_language(words))
     return {
-        "id": form.id,
-        "name": form.name,
-        "revision": form.revision,
-        "version": form.version,
+        **row_of(form),
+        **row_of(content),
         "language": language,
         "is_first": language == first,
         "languages": [(code, LANGUAGES.get(code, code)) for code in content.languages],
@@ -147,12 +145,6 @@ def show_draft(form: InstantForm, language: str, words: Translator) -> dict[str,
         "questions": [
             _question(content, question, place, words) for place, question in enumerate(content.questions)
         ],
-        "consents": content.consents,
-        "review": content.review,
-        "image": content.image,
-        "policy_url": content.policy_url,
-        "end_url": content.end_url,
-        "end_phone": content.end_phone,
         "problems": [{"at": problem.at, "says": problem.in_language(words)} for problem in problems],
         "wrong": by_place,
     }
@@ -235,14 +227,11 @@ async def show_forms(request: Request, caller: PageCaller) -> HTMLResponse:
         for form in forms:
             verdicts, last = counts.get(form.id, {}), latest.get(form.id)
             rows.append(
-                {
-                    "id": form.id,
-                    "name": form.name,
-                    "version": form.version,
+                row_of(form)
+                | {
                     "is_changed": last is not None and last.content != form.draft,
                     "answers": verdicts.get(FormVerdict.TAKEN, 0),
                     "no_fit": verdicts.get(FormVerdict.NO_FIT, 0),
-                    "updated_at": form.updated_at,
                 }
             )
         return {

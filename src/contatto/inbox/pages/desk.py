@@ -34,7 +34,7 @@ from contatto.inbox.store.desk import (
 from contatto.kit import errors
 from contatto.kit.api_types import json_answer
 from contatto.kit.db.database import CachedCounts, CountReader
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import read_whole, split_fault
 from contatto.kit.i18n import N_
@@ -215,8 +215,7 @@ class _Desk:
         last = self.last.get(conversation.id)
         ad = self._opening_ad(conversation)
         lead = self.leads.get(conversation.lead_id or "")
-        return {
-            "id": conversation.id,
+        return row_of(conversation) | {
             "person_name": self._name(conversation),
             "channel": account.platform.value,
             "account_name": account.name,
@@ -224,21 +223,13 @@ class _Desk:
             "snippet": rules.snippet(last.text) if last else "",
             "snippet_kind": last.kind.value if last else "text",
             "snippet_from": last.sender.value if last else "customer",
-            "last_message_at": conversation.last_message_at,
-            "unread": conversation.unread,
-            "lead_id": conversation.lead_id,
             "lead_status": lead.status.value if lead else None,
-            "state": conversation.state.value,
-            "snoozed_until": conversation.snoozed_until,
-            "assignee_id": conversation.assignee_id,
             "assignee": self.members.get(MemberId(conversation.assignee_id or "")),
-            "waiting_since": conversation.waiting_since,
             "answer_by": conversation.waiting_since + self.target
             if conversation.waiting_since and self.target
             else None,
             "is_mentioned": conversation.id in self.mentioned,
             "labels": [label for label in self.labels if label.id in self.labelled[conversation.id]],
-            "revision": conversation.revision,
         }
 
     def thread(self, conversation: Conversation, before: datetime | None) -> dict[str, Any]:
