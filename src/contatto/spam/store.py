@@ -3,18 +3,16 @@
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from sqlalchemy import Column, Float, Index, Integer, String, Table, bindparam, or_, select
 
-from contatto.kit.db.statements import PreparedQuery, Query, add_counts, insert_rows
+from contatto.kit.db.statements import PreparedQuery, Query, add_counts
 from contatto.kit.db.tx import (
     Choice,
     Tx,
     Words,
-    insert_for,
     instant,
     metadata,
     row_of,
@@ -69,19 +67,12 @@ _COUNTED: Final = Query(
 )
 
 
-@cache
-def _replacing(dialect: str) -> Any:
-    insert = insert_for(dialect, chats)
-    changed = {column.name: insert.excluded[column.name] for column in chats.c if not column.primary_key}
-    return insert.on_conflict_do_update(index_elements=["business_id", "conversation_id"], set_=changed)
-
-
 def save_verdicts(
     tx: Tx, business_id: str, verdicts: Sequence[SpamVerdict], earlier: Mapping[str, SpamVerdict]
 ) -> None:
     """Save verdicts in place of earlier ones (by conversation id), and update the counts."""
     if verdicts:
-        insert_rows(tx, _replacing(tx.connection.dialect.name), [row_of(verdict) for verdict in verdicts])
+        tx.save(chats, [row_of(verdict) for verdict in verdicts])
         replaced = {verdict.conversation_id: earlier.get(verdict.conversation_id) for verdict in verdicts}
         counted = [
             verdict

@@ -580,7 +580,7 @@ _LONGEST_ENDED = 10
 """Letters up to which an ending such as "-ing" makes an ordinary word; names of shops are longer."""
 _STATEMENT_SPAN = 32
 _ANY_LANGUAGE = "any"
-#: The platforms whose handles are found.
+#: The platforms that have handles.
 PLATFORMS = (
     Field.INSTAGRAM, Field.FACEBOOK, Field.MESSENGER, Field.LINE, Field.TWITTER, Field.LINKEDIN, Field.WEIBO,
     Field.WECHAT, Field.SNAPCHAT,

@@ -224,18 +224,6 @@ def _add_consent(content: Content, _rest: str) -> Content:
     return _with_texts(replace(content, consents=(*content.consents, FormConsent(key))), texts)
 
 
-def _add_language(content: Content, language: str) -> Content:
-    if language not in LANGUAGES or language in content.languages:
-        return content
-    return replace(content, languages=(*content.languages, language))
-
-
-def _remove_language(content: Content, language: str) -> Content:
-    """Remove a language, but never the first one: the others fall back to it."""
-    first, *others = content.languages
-    return replace(content, languages=(first, *(code for code in others if code != language)))
-
-
 _CHANGES: Final[dict[str, Callable[[Content, str], Content]]] = {
     "add": lambda content, kind: (
         add_question(content, QuestionKind(kind)) if kind in list(QuestionKind) else content
@@ -247,8 +235,16 @@ _CHANGES: Final[dict[str, Callable[[Content, str], Content]]] = {
     "remove_option": _remove_option,
     "add_consent": _add_consent,
     "remove_consent": lambda content, key: replace(content, consents=_without(content.consents, key)),
-    "add_language": _add_language,
-    "remove_language": _remove_language,
+    "add_language": lambda content, code: (
+        replace(content, languages=(*content.languages, code))
+        if code in LANGUAGES and code not in content.languages
+        else content
+    ),
+    # never the first one: the others fall back to it
+    "remove_language": lambda content, code: replace(
+        content,
+        languages=(content.languages[0], *(other for other in content.languages[1:] if other != code)),
+    ),
 }
 
 

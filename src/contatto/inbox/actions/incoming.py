@@ -661,8 +661,8 @@ def _note_tap(
     else:
         referral_id = named_id(conversation.id, f"referral:{tap.ad_number}:{tap.click_id}:{micros(at)}")
         shown = (tap.click_id, tap.headline, tap.text)
-        seen = (conversation.id, tap.ad_number, *shown, at, tap.advertiser)
-        is_new = messages.append_referral(tx, AdReferral(referral_id, business_id, *seen))
+        ad_facts = (conversation.id, tap.ad_number, *shown, at, tap.advertiser)
+        is_new = messages.append_referral(tx, AdReferral(referral_id, business_id, *ad_facts))
         if is_new:
             _credit_taps(tx, business_id, [named_tap])
     if is_new and conversation.state is not ThreadState.BLOCKED:

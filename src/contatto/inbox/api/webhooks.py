@@ -427,11 +427,19 @@ async def get_business_auto_messages(request: Request, caller: ApiCaller) -> Ans
         account = load_business_account(tx, caller.business_id, query.business_id)
         content, _ = load_automatic(tx, account.business_id, account.id)
         messages_by_number = numbered_messages(account, content, query.auto_message_type)
-        message_number = query.auto_message_id
+        kind = query.auto_message_type
         shown = [
-            _show(query.auto_message_type, number, message)
-            for number, message in messages_by_number.items()
-            if message_number in (None, number)
+            AutoMessageInfo(
+                str(number),
+                kind,
+                welcome_message=WelcomeContent(reply.say) if kind is AutomaticKind.WELCOME else UNSET,
+                suggested_question=QuestionContent(reply.ask, reply.say)
+                if kind is AutomaticKind.QUESTION
+                else UNSET,
+                chat_prompt=PromptContent(reply.ask, reply.say) if kind is AutomaticKind.PROMPT else UNSET,
+            )
+            for number, reply in messages_by_number.items()
+            if query.auto_message_id in (None, number)
         ]
         status: Literal["ENABLE", "DISABLE"]
         status = "DISABLE" if query.auto_message_type in content.off else "ENABLE"
@@ -465,16 +473,4 @@ def _read_reply(body: MessageBody) -> PreparedReply:
     name = body.auto_message_type.value.lower()
     raise Refused(
         errors.INVALID, f"{name}: it is needed with auto_message_type {body.auto_message_type.value}."
-    )
-
-
-def _show(kind: AutomaticKind, number: int, reply: PreparedReply) -> AutoMessageInfo:
-    return AutoMessageInfo(
-        str(number),
-        kind,
-        welcome_message=WelcomeContent(reply.say) if kind is AutomaticKind.WELCOME else UNSET,
-        suggested_question=(
-            QuestionContent(reply.ask, reply.say) if kind is AutomaticKind.QUESTION else UNSET
-        ),
-        chat_prompt=PromptContent(reply.ask, reply.say) if kind is AutomaticKind.PROMPT else UNSET,
     )

@@ -71,11 +71,6 @@ def _read_whole(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 17 else None
 
 
-def _read_moment(text: str) -> datetime | None:
-    moment = _read_whole(text)
-    return None if moment is None else from_micros(moment)
-
-
 class View(BaseModel):
     """View of the inbox: tab, search, and page, as the address names them; invalid values are ignored.
 
@@ -90,7 +85,9 @@ class View(BaseModel):
     )
     q: Annotated[str, AfterValidator(lambda text: text[:100])] = ""
     past: Annotated[int | None, BeforeValidator(_read_whole)] = None
-    before: Annotated[datetime | None, BeforeValidator(_read_moment)] = None
+    before: Annotated[
+        datetime | None, BeforeValidator(lambda text: (at := _read_whole(text)) and from_micros(at))
+    ] = None
 
     @property
     def query(self) -> dict[str, str]:

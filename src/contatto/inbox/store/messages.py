@@ -259,13 +259,13 @@ def load_reply_facts(tx: Tx, business_id: str, conversation_id: str) -> tuple[da
     return last, int(tx.scalar(sent))
 
 
-def _is_shown(pictures: Table) -> ColumnElement[bool]:
+def is_in_message(pictures: Table) -> ColumnElement[bool]:
     return exists().where(
         messages.c.business_id == pictures.c.business_id, messages.c.photo == pictures.c.digest
     )
 
 
-photos: Final = PictureTable("photos", _is_shown)
+photos: Final = PictureTable("photos", is_in_message)
 
 
 def list_photos(tx: Tx, business_id: str, shown_messages: Iterable[Message]) -> dict[str, Photo]:
