@@ -63,12 +63,7 @@ class QueuedWork:
     is_brief: bool = False
 
     def gather_after(self, count: int, took_s: float = math.inf) -> float:
-        """Return the seconds to wait after a commit.
-
-        Args:
-            count: rows of the last batch.
-            took_s: seconds that the last batch took.
-        """
+        """Return the seconds to wait after a commit, by the rows and the seconds of the last batch."""
         if count < SEVERAL:
             return self.gather_s
         is_crowded = self.has_many is not None and count >= self.many
@@ -96,12 +91,9 @@ class PeriodicJob:
 
 @dataclass(frozen=True, slots=True)
 class PeriodicCount:
-    """Scheduled work with long reads and small writes.
+    """Scheduled work with long reads and small writes; ``start`` is called before each run.
 
-    Args:
-        every_s: seconds between two runs.
-        start: called before each run.
-        read_next: reads for the next piece, and returns its write; None when nothing is left.
+    ``read_next`` reads for the next piece, and returns its write; None when nothing is left.
     """
 
     every_s: float

@@ -23,12 +23,7 @@ REQUESTS_AT_ONCE: Final = 10_000
 
 
 class TenantSlots:
-    """Concurrency limit of a process, in total and per tenant, for event loops.
-
-    Args:
-        most: slots in all.
-        most_each: slots per tenant.
-    """
+    """Concurrency limit for event loops: ``most`` slots of a process, and ``most_each`` of one tenant."""
 
     def __init__(self, most: int, most_each: int) -> None:
         self._free = most
@@ -160,11 +155,8 @@ async def slot_released() -> AsyncIterator[None]:
 class RequestSlotLayer:
     """Middleware that limits concurrent requests per tenant, so that others wait for one at most.
 
-    A request takes its slot once its caller is identified, and frees it with the first byte of its answer.
-
-    Args:
-        app: wrapped app.
-        most_of_one: concurrent requests of one tenant.
+    A request takes one of ``most_of_one`` slots once its caller is identified, and frees it with the first
+    byte of its answer.
     """
 
     def __init__(self, app: ASGIApp, most_of_one: int) -> None:
@@ -200,13 +192,7 @@ TOO_OLD: Final = timedelta(seconds=20)
 
 
 class FreshValues[T]:
-    """Values of this process by key, which background tasks read again.
-
-    Args:
-        now: tells the time, for the age of a value.
-        read: reads the value of a key.
-        failure: name of the log event of a failed read.
-    """
+    """Values of this process by key, read again in the background; a failed read logs ``failure``."""
 
     def __init__(
         self, now: Callable[[], datetime], read: Callable[[str], Coroutine[Any, Any, T]], failure: str

@@ -39,12 +39,7 @@ class IdempotencyKey:
 def answer_once[A](tx: Tx, key: IdempotencyKey, body: str, shape: type[A], work: Callable[[], A]) -> A:
     """Run the work for the first request with this key only, and return its stored answer.
 
-    Args:
-        tx: stores the answer together with the work.
-        key: of the request; without an id the work always runs.
-        body: of the request, as text.
-        shape: type of the answer.
-        work: makes the answer; an exception stores nothing.
+    Without an id in the key the work always runs; an exception of the work stores nothing.
 
     Raises:
         Refused: REPEATED, when the same id comes with another body.

@@ -48,12 +48,7 @@ def catalogue_path(lang: str) -> Path:
 
 
 class Translator:
-    """One language: its texts, and how it writes numbers, days and money.
-
-    Attributes:
-        lang: the language's tag, such as ``pt-BR``.
-        dir: ``ltr`` or ``rtl``.
-    """
+    """One language, by its tag (``pt-BR``): its texts, and how it writes numbers, days and money."""
 
     def __init__(self, lang: str) -> None:
         self.lang = lang

@@ -108,13 +108,7 @@ class OperationRow:
 
 
 def describe_api(app: FastAPI, prefix: str, open_paths: frozenset[str]) -> dict[str, Any]:
-    """Return the document of all routes under a prefix, with their answers.
-
-    Args:
-        app: has the routes.
-        prefix: of the API's paths.
-        open_paths: paths without a token.
-    """
+    """Return the document of all routes under a prefix; operations of ``open_paths`` need no token."""
     document = FastAPI.openapi(app)
     paths = {path: item for path, item in document["paths"].items() if path.startswith(prefix)}
     types = {(path, method): kind for path, method, kind in answer_types(app, prefix)}

@@ -362,12 +362,7 @@ class _Delivery:
 
 
 class Drain:
-    """Dispatches new events and runs due jobs, in turn by tenant.
-
-    Args:
-        after: handlers of each event.
-        claimed: jobs per claim.
-    """
+    """Dispatches new events and runs due jobs of handlers, ``claimed`` at a time, in turn by tenant."""
 
     def __init__(self, after: After, claimed: int = CLAIMED) -> None:
         self._kinds = {event_name(kind): (kind, handlers) for kind, handlers in after.items()}

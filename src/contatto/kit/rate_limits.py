@@ -73,12 +73,7 @@ class GuessLimit:
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
 
     async def judge[T](self, network: str, name: str, look: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of ``look``; if it refuses, count a wrong guess.
-
-        Args:
-            network: of the caller.
-            name: owner of the secret.
-            look: checks the secret.
+        """Return the result of ``look``, which checks a secret of a name; if it refuses, count a wrong guess.
 
         Raises:
             Refused: TOO_MANY, or the refusal of ``look``.

@@ -37,14 +37,9 @@ class Overworked(Exception):
 
 
 class SandboxPool:
-    """Pool of sandboxed children, started on first use.
+    """Pool of sandboxed children, started on first use, with limits of wall-clock and processor seconds.
 
-    Args:
-        most: concurrent children.
-        clock_s: limit of wall-clock seconds.
-        processor_s: limit of processor seconds.
-        prepare: top-level function that a child calls first. Work can open no file, so it must load all that
-            libraries load lazily.
+    A child first calls ``prepare``: work can open no file, so it must load all that libraries load lazily.
     """
 
     def __init__(
@@ -188,13 +183,10 @@ _ENVIRONMENT_PREFIX: Final = "CONTATTO_"
 
 
 class LongProcess:
-    """Runs long computing of our own in a process per piece of work.
+    """Runs long computing of our own in a process per piece of work, up to a limit of wall-clock seconds.
 
     Its input is trusted, so it may read files and take memory. It gets none of our settings, so no key, and
     runs at low priority. A cancelled piece ends its process.
-
-    Args:
-        clock_s: limit of wall-clock seconds.
     """
 
     def __init__(self, clock_s: float) -> None:

@@ -66,11 +66,7 @@ class _Line:
 
 
 class Uploads:
-    """Reads uploads: one at a time per sender, with capacity reserved for members.
-
-    Args:
-        confined: pool of decoders; close it with this.
-    """
+    """Reads uploads: one at a time per sender, with capacity reserved for members."""
 
     def __init__(self, confined: SandboxPool) -> None:
         self._confined = confined

@@ -76,9 +76,7 @@ class _Stream:
 class LiveFeed:
     """Reader of the events table for all open streams of this process.
 
-    Args:
-        db: contains the events.
-        needs: required right per event name; events without an entry reach no reader.
+    ``needs`` has the required right of each event's name; events without one reach no reader.
     """
 
     def __init__(self, db: Database, needs: Mapping[str, str] | None = None) -> None:

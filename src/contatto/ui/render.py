@@ -267,11 +267,7 @@ MOST_CHARACTERS: Final = 8_000_000
 
 
 class Placeholders:
-    """Placeholders of a fragment, filled in per reader; their random marks cannot be guessed.
-
-    Args:
-        names: of the placeholders.
-    """
+    """Named placeholders of a fragment, filled in per reader; their random marks cannot be guessed."""
 
     def __init__(self, *names: str) -> None:
         self._marks: Final = {name: f"{name}-{secrets.token_hex(16)}" for name in names}
@@ -288,11 +284,7 @@ class Placeholders:
 
 
 class FragmentCache:
-    """Cache of rendered fragments, which are the same for many readers.
-
-    Args:
-        most: size in characters.
-    """
+    """Cache of rendered fragments, which are the same for many readers; ``most`` counts characters."""
 
     def __init__(self, most: int = MOST_CHARACTERS) -> None:
         self._most: Final = most

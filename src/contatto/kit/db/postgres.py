@@ -108,13 +108,10 @@ _GROWN: Final = text(
 
 
 def analyze_grown_tables(connection: Connection) -> list[str]:
-    """Update the statistics of tables that doubled, and return their names.
+    """Update the statistics of tables that doubled, by a connection in autocommit mode; return their names.
 
     The server does so once a minute at the earliest; until then prepared statements keep plans for empty
     tables.
-
-    Args:
-        connection: in autocommit mode.
 
     Source: https://www.postgresql.org/docs/current/routine-vacuuming.html#VACUUM-FOR-STATISTICS
     """
@@ -125,11 +122,7 @@ def analyze_grown_tables(connection: Connection) -> list[str]:
 
 
 class StatisticsRefresher:
-    """Updates statistics of grown tables from time to time, while something is written.
-
-    Args:
-        run: runs a function in a thread.
-    """
+    """Updates statistics of grown tables from time to time, in a thread, while something is written."""
 
     def __init__(self, engine: Engine, run: Callable[[Callable[[], None]], object]) -> None:
         self._engine = engine

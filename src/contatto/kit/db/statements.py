@@ -222,13 +222,10 @@ def _one_or_many(rows: Sequence[Row]) -> Row | Sequence[Row]:
 
 
 class Query:
-    """Prepared query.
+    """Prepared query; parameters are ``bindparam``, and a list of values is one parameter (``within``).
 
     SQLAlchemy takes some 60 µs to answer a query that SQLite answers in 4, so SQLite's driver runs it
     directly, with the same type conversions. On PostgreSQL the network costs more, so SQLAlchemy runs it.
-
-    Args:
-        statement: parameters are ``bindparam``; a list of values is one parameter (``within``).
     """
 
     def __init__(self, statement: Any) -> None:
@@ -266,12 +263,7 @@ class QuerySnapshot[T]:
 
 
 class PreparedQuery[T](Query):
-    """Prepared query of one table; rows become dataclasses with opened fields.
-
-    Args:
-        shape: dataclass of a row.
-        statement: as in ``Query``.
-    """
+    """Prepared query of one table; rows become dataclasses of a shape, with opened fields."""
 
     def __init__(self, shape: type[T], statement: Select[Any]) -> None:
         names = [field.name for field in fields(shape)]  # type: ignore[arg-type]

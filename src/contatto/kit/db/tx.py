@@ -248,12 +248,7 @@ def text(name: str, *, nullable: bool = False, default: Any = None) -> Column[st
 
 
 def row_of(value: "DataclassInstance", without: Collection[str] = ()) -> dict[str, Any]:
-    """Return the fields of a dataclass by name, as an insert takes them.
-
-    Args:
-        value: dataclass with a column per field; nested values stay as they are.
-        without: fields without a column.
-    """
+    """Return the fields of a dataclass by name, as an insert takes them, without some of them."""
     names, read = _plan(type(value), tuple(without))
     return dict(zip(names, read(value), strict=True))
 
@@ -411,13 +406,7 @@ class MissingPart(LookupError):
 
 
 class Parts:
-    """Dependency container with one value per type.
-
-    Capabilities declare what they need by type; `wiring` provides it.
-
-    Args:
-        parts: the values, stored by their class.
-    """
+    """Dependency container with one value per type, by which packages ask for what `wiring` provides."""
 
     def __init__(self, *parts: object) -> None:
         self._by_type: Final[dict[type, Any]] = {type(part): part for part in parts}
