@@ -113,8 +113,7 @@ def add_member(
 def join_business(tx: Tx, business_id: BusinessId, user: User, display_name: str, role: Role) -> Member:
     """Add a person with an account to a business, and return the new member.
 
-    Raises:
-        Refused: INVALID, when the address is taken there; FORBIDDEN, when another business vouches for it.
+    Raises INVALID, when the address is taken there; FORBIDDEN, when another business vouches for it.
     """
     if user.vouched_by not in ("", business_id):
         raise Refused(errors.FORBIDDEN)
@@ -168,8 +167,7 @@ def vouch_for_email(tx: Tx, member: Member) -> None:
 def set_member_role(tx: Tx, member: Member, role: Role, caller: Caller | None = None) -> Ended:
     """Change a member's role, and end their sessions; with fewer permissions also their tokens.
 
-    Raises:
-        Refused: FORBIDDEN, when the caller may not; CONFLICT, when no owner would be left.
+    Raises FORBIDDEN, when the caller may not; CONFLICT, when no owner would be left.
     """
     _check_appointment(caller, member.role, role)
     if role is member.role:
@@ -184,8 +182,7 @@ def set_member_role(tx: Tx, member: Member, role: Role, caller: Caller | None = 
 def deactivate_member(tx: Tx, member: Member, caller: Caller | None = None) -> Ended:
     """Deactivate a member, and end their sessions and tokens; their messages keep their name.
 
-    Raises:
-        Refused: FORBIDDEN, when the caller may not; CONFLICT, when no owner would be left.
+    Raises FORBIDDEN, when the caller may not; CONFLICT, when no owner would be left.
     """
     _check_appointment(caller, member.role, member.role)
     _keep_an_owner(tx, member, None)
@@ -242,8 +239,7 @@ def change_profile(tx: Tx, caller: Caller, name: str, language: str, timezone: s
 
     An empty language or time zone follows the browser.
 
-    Raises:
-        Refused: INVALID.
+    Raises INVALID.
     """
     if language and language not in LANGUAGES:
         raise Refused(errors.INVALID, "language: choose one of %(known)s.", known=", ".join(LANGUAGES))
@@ -259,8 +255,7 @@ def change_profile(tx: Tx, caller: Caller, name: str, language: str, timezone: s
 def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAccount:
     """Add an ad account with a new ``advertiser_id``.
 
-    Raises:
-        Refused: INVALID, when a value is malformed or the name is taken.
+    Raises INVALID, when a value is malformed or the name is taken.
     """
     tx.hold_key("ad accounts", business_id)
     checked = _checked(tx, business_id, new)
@@ -406,8 +401,7 @@ def _allowed(
 def redeem_auth_code(tx: Tx, code: str) -> tuple[ApiToken, str]:
     """Exchange an auth code for a token, once; return the saved data and the token itself.
 
-    Raises:
-        Refused: BAD_CODE.
+    Raises BAD_CODE.
     """
     auth_code = store.find_auth_code(tx, hash_secret(code))
     if auth_code is None or not store.delete_auth_code(tx, auth_code.code_hash):

@@ -216,8 +216,7 @@ def token_caller(token: ApiToken, business: Business) -> Caller:
 async def page_caller(request: Request) -> Caller:
     """Return the signed-in member. The request notes the last event, so that a page misses none after it.
 
-    Raises:
-        Refused: SIGN_IN.
+    Raises SIGN_IN.
     """
     token = session_token(request)
     if not token:
@@ -248,8 +247,7 @@ def _session_rights(tx: Tx, token_hashes: Collection[str]) -> dict[str, frozense
 async def form_caller(request: Request) -> Caller:
     """Return the signed-in member behind a state-changing request, checked for forgery.
 
-    Raises:
-        Refused: SIGN_IN, FORGED.
+    Raises SIGN_IN, FORGED.
     """
     caller = await page_caller(request)
     await check_csrf(request, context_of(request).pages.csrf_signer)
@@ -259,8 +257,7 @@ async def form_caller(request: Request) -> Caller:
 async def api_caller(request: Request) -> Caller:
     """Return the owner of the ``Access-Token``.
 
-    Raises:
-        Refused: SIGN_IN without a token, BAD_TOKEN for one that is unknown or revoked, TOO_MANY.
+    Raises SIGN_IN without a token, BAD_TOKEN for one that is unknown or revoked, TOO_MANY.
     """
     token = request.headers.get(API_HEADER, "")
     if not token:
@@ -271,8 +268,7 @@ async def api_caller(request: Request) -> Caller:
 async def find_token_caller(request: Request, token: str) -> Caller:
     """Return the owner of an access token, from a header or another part of a request.
 
-    Raises:
-        Refused: BAD_TOKEN, TOO_MANY.
+    Raises BAD_TOKEN, TOO_MANY.
     """
     context = context_of(request)
     match = await context.db.read(lambda tx: store.find_token(tx, hash_secret(token)))
@@ -292,8 +288,7 @@ async def note_caller(request: Request, caller: Caller) -> Caller:
 
     The audit entry of a POST follows its first write from here on.
 
-    Raises:
-        Refused: FORBIDDEN or NO_SCOPE, when the route needs a permission that the caller lacks.
+    Raises FORBIDDEN or NO_SCOPE, when the route needs a permission that the caller lacks.
     """
     table: Mapping[str, Access] = request.app.state.access
     route = getattr(request.scope.get("route"), "path", "")
@@ -337,8 +332,7 @@ def may(caller: Caller, permission: Permission) -> bool:
 def require(caller: Caller, permission: Permission) -> None:
     """Refuse a caller who lacks the permission.
 
-    Raises:
-        Refused: FORBIDDEN for a member, NO_SCOPE for an access token.
+    Raises FORBIDDEN for a member, NO_SCOPE for an access token.
     """
     if permission not in caller.permissions and caller.role is None:
         raise Refused(errors.NO_SCOPE, "The token lacks the scope %(scope)s.", scope=permission.value)
@@ -364,8 +358,7 @@ def require_all_accounts(caller: Caller) -> None:
 def load_advertiser(tx: Tx, caller: Caller, number: int) -> AdAccount:
     """Load an ad account by the API's ``advertiser_id``, if the caller may work with it.
 
-    Raises:
-        Refused: NO_ADVERTISER.
+    Raises NO_ADVERTISER.
     """
     account = store.find_ad_account_by_number(tx, caller.business_id, number)
     if account is None or not may_use(caller, account.id):

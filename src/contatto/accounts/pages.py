@@ -38,8 +38,7 @@ async def show_settings(request: Request, caller: PageCaller) -> HTMLResponse:
 async def show_in_language(request: Request, to: str = "", next: str = "") -> RedirectResponse:
     """Set the language that a visitor chose in their browser; go back to the page that they came from.
 
-    Raises:
-        Refused: INVALID, for a language that we do not have.
+    Raises INVALID, for a language that we do not have.
     """
     if to not in LANGUAGES:
         raise Refused(errors.INVALID, "to: choose one of %(known)s.", known=", ".join(LANGUAGES))

@@ -90,8 +90,7 @@ def limited_to(
 ) -> tuple[str, ...]:
     """Return the ad accounts that a token is limited to, in a fixed order.
 
-    Raises:
-        Refused: INVALID, for none, for one of another business, and for scopes outside `LIMITABLE`.
+    Raises INVALID, for none, for one of another business, and for scopes outside `LIMITABLE`.
     """
     if not requested or not set(requested) <= set(business_accounts):
         raise Refused(errors.INVALID, "ad_accounts: choose some of the ad accounts of this business.")
@@ -109,8 +108,7 @@ def limited_to(
 def known_scopes(scopes: Collection[str]) -> tuple[str, ...]:
     """Return the scopes, checked and in a fixed order.
 
-    Raises:
-        Refused: INVALID, for a scope that does not exist or for none at all.
+    Raises INVALID, for a scope that does not exist or for none at all.
     """
     allowed = [permission.value for permission in Permission]
     unknown = [scope for scope in scopes if scope not in allowed]
@@ -161,8 +159,7 @@ def checked_ad_account(
 ) -> dict[str, str]:
     """Return the checked values of an ad account; unchanged values of ``before`` stay valid.
 
-    Raises:
-        Refused: INVALID, with all faults.
+    Raises INVALID, with all faults.
     """
     faults = Faults()
     name, country, currency = name.strip(), country.strip().upper(), currency.strip().upper()

@@ -120,8 +120,7 @@ def connect_outside_account(
 
     An account that was connected before, or filled from files, goes on with all that it has.
 
-    Raises:
-        Refused: INVALID, naming the field.
+    Raises INVALID, naming the field.
     """
     token = check_access_token(new.access_token)
     account = open_outside_account(tx, business_id, new, allowed)
@@ -135,8 +134,7 @@ def open_outside_account(
 ) -> OutsideAccount:
     """Return the account of these values, without a connection; create it if it does not exist yet.
 
-    Raises:
-        Refused: INVALID, naming the field.
+    Raises INVALID, naming the field.
     """
     external_id = new.external_id.strip().removeprefix("act_")
     if not _ID.fullmatch(external_id):
@@ -274,8 +272,7 @@ def connect_by_state(
 
     ``consent`` is the state with the account and the app that it names. The same code again changes nothing.
 
-    Raises:
-        Refused: REPEATED, for another code with the same state; as for a code that is given by hand.
+    Raises REPEATED, for another code with the same state; as for a code that is given by hand.
     """
     state, account_id, app_id = consent
 
@@ -289,8 +286,7 @@ def connect_by_state(
 def connect_by_code(tx: Tx, business_id: str, account_id: str, app_id: str, code: str, base_url: str) -> None:
     """Change a code into an access token in the background, and read the account with it.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID, for a code that cannot be one, or an app of another platform.
+    Raises NOT_FOUND; INVALID, for a code that cannot be one, or an app of another platform.
     """
     account = load_outside_account(tx, business_id, account_id)
     plain = code.strip()
@@ -487,8 +483,7 @@ class UploadPreview:
 def foresee_upload(tx: Tx, business_id: str, upload: NewUpload) -> UploadPreview:
     """Return the preview of an upload.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID, with the fault of the file or the account.
+    Raises NOT_FOUND; INVALID, with the fault of the file or the account.
     """
     account = load_outside_account(tx, business_id, upload.outside_id) if upload.outside_id else None
     if account is None:
@@ -553,8 +548,7 @@ def open_upload_account(
 ) -> OutsideAccount:
     """Load the account of an upload, or make it.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID, when the account has another currency.
+    Raises NOT_FOUND; INVALID, when the account has another currency.
     """
     if upload.outside_id:
         account = load_outside_account(tx, business_id, upload.outside_id)

@@ -247,8 +247,7 @@ def register_browser(
 ) -> PushBrowser:
     """Register a browser for a member's push alerts, and remove it from all other users.
 
-    Raises:
-        Refused: INVALID for a malformed endpoint, or a forbidden address.
+    Raises INVALID for a malformed endpoint, or a forbidden address.
     """
     try:
         read_address(browser.endpoint[: URL_LIMIT + 1], allowed)

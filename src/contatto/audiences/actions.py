@@ -83,8 +83,7 @@ def upload_file(
 def create_audience(tx: Tx, account: AdAccount, new: NewAudience, paths: Sequence[str] = ()) -> Audience:
     """Make an audience; `finish_changes` fills it with the values of its files if it has any.
 
-    Raises:
-        Refused: INVALID, FILE_UNKNOWN, FILE_EXPIRED.
+    Raises INVALID, FILE_UNKNOWN, FILE_EXPIRED.
     """
     audience = Audience(
         id=new_id(),
@@ -120,8 +119,7 @@ def create_lookalike_of(
 
     It includes all countries and devices.
 
-    Raises:
-        Refused: INVALID, also for a lookalike of a lookalike.
+    Raises INVALID, also for a lookalike of a lookalike.
     """
     if source.kind is AudienceKind.LOOKALIKE:
         raise Refused(errors.INVALID, "source: Choose an audience that is not a lookalike.")
@@ -244,8 +242,7 @@ def update_audience(
 ) -> Audience:
     """Change the name of an audience, its members, or both.
 
-    Raises:
-        Refused: NOT_FOUND, INVALID, FILE_UNKNOWN, FILE_EXPIRED.
+    Raises NOT_FOUND, INVALID, FILE_UNKNOWN, FILE_EXPIRED.
     """
     audience = load_audience(tx, account, number)
     if name is not None:
@@ -292,8 +289,7 @@ def drop_viewers(tx: Tx, business_id: str, prints: Collection[Fingerprint]) -> N
 def delete_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) -> None:
     """Delete audiences: all that are named, or none of them; `finish_changes` deletes their members.
 
-    Raises:
-        Refused: NOT_FOUND.
+    Raises NOT_FOUND.
     """
     for number in numbers:
         audience = load_audience(tx, account, number)

@@ -49,8 +49,7 @@ _HEAD: Final = re.compile(r"[a-z][a-z0-9_ -]{0,40}", re.ASCII)
 def read_digests(content: bytes) -> tuple[str, ...]:
     """Return the distinct hashed values of a file, one per line; a first line of words is its head.
 
-    Raises:
-        Refused: FILE_TYPE for a binary file, FILE_EMPTY, NOT_HASHED for a line that is no SHA-256.
+    Raises FILE_TYPE for a binary file, FILE_EMPTY, NOT_HASHED for a line that is no SHA-256.
     """
     try:
         text = content.decode("utf-8-sig")

@@ -194,8 +194,7 @@ def join_command(
 def _find_admission(tx: Tx, marketplace: Operator, name_or_id: str) -> Admission:
     """Find the admission of a business by its name or id.
 
-    Raises:
-        Refused: NOT_FOUND for a business that never asked.
+    Raises NOT_FOUND for a business that never asked.
     """
     admissions = operators_store.list_admissions(tx, marketplace.business_id)
     matches = [

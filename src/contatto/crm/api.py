@@ -88,8 +88,7 @@ class TrackedEvent(ApiModel):
     def check(self, index: int, received_at: datetime) -> IncomingEvent:
         """Check the event at a place of the request.
 
-        Raises:
-            Refused: INVALID or NOT_HASHED, naming the event and the field.
+        Raises INVALID or NOT_HASHED, naming the event and the field.
         """
         where = f"data[{index}]"
         if self.lead is None:

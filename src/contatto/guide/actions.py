@@ -80,8 +80,7 @@ def check_installation(new: NewInstallation) -> None:
 def set_up_installation(tx: Tx, token: str, new: NewInstallation, password_hash: str) -> Member:
     """Create the first business with its owner and an ad account, and return the owner; the link expires.
 
-    Raises:
-        Refused: LINK_OVER; INVALID.
+    Raises LINK_OVER; INVALID.
     """
     tx.hold_key("set-up")
     check_setup_link(tx, token)

@@ -36,8 +36,7 @@ def remake_picture(raw: bytes) -> bytes:
 
     The result contains pixels only, no metadata of the camera and no appended file. `read_remade` reads it.
 
-    Raises:
-        Refused: NOT_A_PHOTO, when it has more pixels than its format may have.
+    Raises NOT_A_PHOTO, when it has more pixels than its format may have.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a picture that the decoder warns of is not worth the risk
@@ -78,8 +77,7 @@ MOST_LINES: Final = 50_000
 def rows_of_workbook(raw: bytes) -> bytes:
     """Return the first sheet that is not empty as JSON: a list of lists of texts. Run this in a child.
 
-    Raises:
-        Refused: INVALID.
+    Raises INVALID.
     """
     try:
         book = CalamineWorkbook.from_filelike(BytesIO(raw))

@@ -41,8 +41,7 @@ def answer_once[A](tx: Tx, key: IdempotencyKey, body: str, shape: type[A], work:
 
     Without an id in the key the work always runs; an exception of the work stores nothing.
 
-    Raises:
-        Refused: REPEATED, when the same id comes with another body.
+    Raises REPEATED, when the same id comes with another body.
     """
     if not key.request_id:
         return work()

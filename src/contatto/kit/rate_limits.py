@@ -75,8 +75,7 @@ class GuessLimit:
     async def judge[T](self, network: str, name: str, look: Callable[[], Awaitable[T]]) -> T:
         """Return the result of ``look``, which checks a secret of a name; if it refuses, count a wrong guess.
 
-        Raises:
-            Refused: TOO_MANY, or the refusal of ``look``.
+        Raises TOO_MANY, or the refusal of ``look``.
         """
         async with self._turn(network):
             now_s = time.monotonic()

@@ -77,8 +77,7 @@ class Uploads:
     async def take_from_stranger(self, request: Request) -> Picture:
         """Return the picture in a request's body, encoded again.
 
-        Raises:
-            Refused: PHOTO_TOO_LARGE, NOT_A_PHOTO; TOO_MANY or BUSY after a long wait.
+        Raises PHOTO_TOO_LARGE, NOT_A_PHOTO; TOO_MANY or BUSY after a long wait.
         """
         return await self._take(self._strangers, client_network(request), request)
 
@@ -97,8 +96,7 @@ class Uploads:
     ) -> list[list[str]] | TableText:
         """Return the file in a member's request: the rows of a workbook, or a decoded text.
 
-        Raises:
-            Refused: INVALID; TOO_MANY or BUSY after a long wait.
+        Raises INVALID; TOO_MANY or BUSY after a long wait.
         """
         line = self._members
 

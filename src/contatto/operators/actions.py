@@ -177,8 +177,7 @@ _CODE_TRIES = SharedLimit("admission codes tried", 20, timedelta(hours=1))
 def ask_admission(tx: Tx, operator_id: str, business: Business, category: Category) -> Admission:
     """Ask an operator for admission, in a transaction that acts for no tenant.
 
-    Raises:
-        Refused: NOT_FOUND for an unlisted operator; CONFLICT for a business that asked or is admitted.
+    Raises NOT_FOUND for an unlisted operator; CONFLICT for a business that asked or is admitted.
     """
     operator = store.find_operator(tx, operator_id)
     if operator is None or not operator.is_listed:
@@ -197,8 +196,7 @@ def make_code(tx: Tx, operator: Operator) -> str:
 def join_by_code(tx: Tx, code: str, business: Business, category: Category) -> Admission:
     """Admit a business by a code that works once, in a transaction that acts for no tenant.
 
-    Raises:
-        Refused: LINK_OVER for an unknown or expired code; CONFLICT for an admitted business; TOO_MANY.
+    Raises LINK_OVER for an unknown or expired code; CONFLICT for an admitted business; TOO_MANY.
     """
     _CODE_TRIES.take(tx, business.id)
     operator_id = store.delete_code(tx, hash_secret(code.strip()))
@@ -266,8 +264,7 @@ def set_category(tx: Tx, operator: Operator, business_id: str, category: Categor
 def leave_operator(tx: Tx, business_id: str, operator_id: str) -> None:
     """Withdraw a business from a marketplace, so that none of its ads competes there.
 
-    Raises:
-        Refused: NOT_FOUND; CONFLICT for a business that is not a member.
+    Raises NOT_FOUND; CONFLICT for a business that is not a member.
     """
     tx.hold_key("admissions", operator_id)
     admission = check_found(store.find_admission(tx, operator_id, business_id))
@@ -282,8 +279,7 @@ purge_admission_codes: Final = purging(store.admission_codes.c.expires_at)
 def open_operator(tx: Tx, name: str, timezone: str, *, is_listed: bool = True) -> Operator:
     """Create a tenant that runs a marketplace; its members are invited like those of a business.
 
-    Raises:
-        Refused: INVALID for an invalid name or time zone.
+    Raises INVALID for an invalid name or time zone.
     """
     if not 0 < len(name.strip()) <= 100:
         raise Refused(errors.INVALID, "name: Enter a name of up to 100 characters.")
@@ -307,8 +303,7 @@ def load_placement(tx: Tx, operator: Operator, placement_id: str) -> Placement:
 def add_placement(tx: Tx, operator: Operator, draft: Placement) -> Placement:
     """Add a placement, with a new id, owner and time.
 
-    Raises:
-        Refused: INVALID for invalid rules, and above the limit of placements.
+    Raises INVALID for invalid rules, and above the limit of placements.
     """
     tx.hold_key("placements", operator.business_id)
     placements = store.list_placements(tx, operator.business_id)
@@ -325,8 +320,7 @@ def add_placement(tx: Tx, operator: Operator, draft: Placement) -> Placement:
 def change_placement(tx: Tx, operator: Operator, changed: Placement) -> None:
     """Change a placement; its currency stays, because prices and balances use it.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID for invalid rules.
+    Raises NOT_FOUND; INVALID for invalid rules.
     """
     tx.hold_key("placements", operator.business_id)
     stored = load_placement(tx, operator, changed.id)
@@ -411,8 +405,7 @@ def decide_review(
 ) -> AdReview:
     """Approve or refuse a revision of an ad, possibly again; the business can read the reason.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID for a refusal without a reason.
+    Raises NOT_FOUND; INVALID for a refusal without a reason.
     """
     review = check_found(store.find_review(tx, operator.business_id, ad_id, digest))
     if state is ReviewState.PENDING:
@@ -434,8 +427,7 @@ def load_operator_balance(tx: Tx, operator: Operator, ad_account_id: str) -> Bal
 def pay_in(tx: Tx, balance: Balance, timezone: str, amount_micros: int, note: str) -> Balance:
     """Record a payment into a balance, on a day of a time zone; less than 0 is a refund.
 
-    Raises:
-        Refused: INVALID for an amount of 0, and for more than the maximum.
+    Raises INVALID for an amount of 0, and for more than the maximum.
     """
     if not 0 < abs(amount_micros) <= MOST_MICROS:
         raise Refused(errors.INVALID, "amount: Enter an amount other than 0, of at most 1,000,000,000.")
@@ -455,8 +447,7 @@ def pay_operator(tx: Tx, operator: Operator, ad_account_id: str, amount_micros: 
 def set_balance_limit(tx: Tx, balance: Balance, credit_micros: int, *, is_limited: bool = True) -> Balance:
     """Set whether a balance and its credit limit the charges of an ad account.
 
-    Raises:
-        Refused: INVALID for a credit below 0, and for more than the maximum.
+    Raises INVALID for a credit below 0, and for more than the maximum.
     """
     if not 0 <= credit_micros <= MOST_MICROS:
         raise Refused(errors.INVALID, "credit: Enter a credit limit from 0 to 1,000,000,000.")

@@ -37,8 +37,7 @@ _MAY_ASK_AGAIN: Final = frozenset({AdmissionState.REFUSED, AdmissionState.WITHDR
 def check_decision(admission: Admission, state: AdmissionState, reason: str) -> None:
     """Check that an operator may change an admission to a state.
 
-    Raises:
-        Refused: CONFLICT for a state that cannot follow; INVALID for a missing or too long reason.
+    Raises CONFLICT for a state that cannot follow; INVALID for a missing or too long reason.
     """
     if state not in _BY_OPERATOR[admission.state]:
         raise Refused(

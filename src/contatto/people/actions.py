@@ -67,8 +67,7 @@ def count_login(tx: Tx, email: str, network: str, device: str) -> LoginAttempt:
     A browser that the member used before has its own limit, which strangers cannot use up. On a network
     that the member used before, attempts from elsewhere do not count.
 
-    Raises:
-        Refused: TOO_MANY, with the seconds to wait; such an attempt saves nothing.
+    Raises TOO_MANY, with the seconds to wait; such an attempt saves nothing.
     """
     candidates = tuple(accounts_store.list_members_by_email(tx, email))
     knows_device, knows_network = _knows(tx, candidates, network, device)
@@ -344,8 +343,7 @@ def ask_for_reset(tx: Tx, email: str, network: str, base_url: str, words: Transl
 
     Requests by strangers do not use up the limit of a network where the person signed in before.
 
-    Raises:
-        Refused: TOO_MANY; the same for every e-mail.
+    Raises TOO_MANY; the same for every e-mail.
     """
     _RESETS_OF_NETWORK.take(tx, network)
     _RESETS_OF_NETWORK_AND_EMAIL.take(tx, f"{network} {email}")
@@ -374,8 +372,7 @@ def hand_out_reset(tx: Tx, business_id: BusinessId, member_id: str, caller: Call
 
     The transaction must have no tenant restriction: it counts the memberships in all businesses.
 
-    Raises:
-        Refused: NOT_FOUND; FORBIDDEN, when the caller may not.
+    Raises NOT_FOUND; FORBIDDEN, when the caller may not.
     """
     member = accounts.load_member(tx, business_id, member_id)
     if caller.role is None or not rules.may_reset(
@@ -388,8 +385,7 @@ def hand_out_reset(tx: Tx, business_id: BusinessId, member_id: str, caller: Call
 def open_reset(tx: Tx, token: str) -> tuple[Member, str]:
     """Return the member of a link, with a row lock, and the id of the colleague who handed it out, if any.
 
-    Raises:
-        Refused: LINK_OVER.
+    Raises LINK_OVER.
     """
     try:
         payload = tx.vault.signer(rules.RESET_KEY).unsign(token).decode()
@@ -415,8 +411,7 @@ def reset_password(tx: Tx, token: str, password_hash: str) -> Member:
 
     A colleague who handed out the link may know the password. So only their business vouches for the account.
 
-    Raises:
-        Refused: LINK_OVER.
+    Raises LINK_OVER.
     """
     member, handed_by = open_reset(tx, token)
     accounts.change_password(tx, member, password_hash)
@@ -435,8 +430,7 @@ def _fingerprint(tx: Tx, member: Member) -> str:
 def count_password_try(tx: Tx, caller: Caller) -> Member:
     """Count an attempt at the own password, by a stranger at an open page perhaps; return the member.
 
-    Raises:
-        Refused: TOO_MANY.
+    Raises TOO_MANY.
     """
     _OWN_TRIES.take(tx, caller.user_id)
     return accounts.load_member(tx, caller.business_id, caller.subject_id)
@@ -447,8 +441,7 @@ def change_own_password(
 ) -> Ended:
     """Replace the own password after the old one was checked; this session goes on.
 
-    Raises:
-        Refused: WRONG_LOGIN, when it was replaced meanwhile.
+    Raises WRONG_LOGIN, when it was replaced meanwhile.
     """
     _OWN_TRIES.give_back(tx, checked.user_id)
     member = accounts.load_member(tx, checked.business_id, checked.id)

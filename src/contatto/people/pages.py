@@ -336,8 +336,7 @@ async def _join(request: Request, token: str, form: JoiningForm, opened: OpenedI
     An answer must not reveal accounts elsewhere to the inviter. So without a confirmed address the newcomer
     says whether they have an account. A missing one fails like a wrong password, in the same time.
 
-    Raises:
-        Refused: LINK_OVER, WRONG_LOGIN, INVALID, TOO_MANY.
+    Raises LINK_OVER, WRONG_LOGIN, INVALID, TOO_MANY.
     """
     context, pool = context_of(request), part_of(request, HashPool)
     network, email = client_network(request), opened.email

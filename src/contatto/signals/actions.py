@@ -95,8 +95,7 @@ def change_signal_settings(
 
     Paused signals stay paused; blocked ones are tried again.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID, naming the field.
+    Raises NOT_FOUND; INVALID, naming the field.
     """
     account = load_outside_account(tx, business_id, account_id)
     current = store.find_signal_settings(tx, business_id, account.id)
@@ -489,8 +488,7 @@ def record_failed_signal(tx: Tx, request: OutboundRequest, reason: str, state: R
 def ready_signal(tx: Tx, request: OutboundRequest) -> None:
     """Make a dead signal due, before its request runs again.
 
-    Raises:
-        Refused: CONFLICT, if the platform might count it twice.
+    Raises CONFLICT, if the platform might count it twice.
     """
     signal = store.ledger.find(tx, request.business_id, int(request.subject))
     if signal is not None and signal.state is DeliveryState.DEAD:
@@ -519,8 +517,7 @@ def resend_signal(
 ) -> None:
     """Send a dead signal again with the same event id, optionally with another amount.
 
-    Raises:
-        Refused: CONFLICT if it is not dead, or might be counted twice; INVALID.
+    Raises CONFLICT if it is not dead, or might be counted twice; INVALID.
     """
     if signal.state is not DeliveryState.DEAD:
         raise Refused(errors.CONFLICT, "This delivery is already on its way or has arrived.")
@@ -557,8 +554,7 @@ _TEST_ID: Final = "contatto-test"
 def queue_signal_test(tx: Tx, settings: SignalSettings, step: SignalStep, code: str) -> None:
     """Queue a test event with the platform's test code.
 
-    Raises:
-        Refused: INVALID, naming the field; CONFLICT, if the account has no token.
+    Raises INVALID, naming the field; CONFLICT, if the account has no token.
     """
     code = code.strip()
     if not _CODE.fullmatch(code):

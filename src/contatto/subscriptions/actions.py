@@ -65,8 +65,7 @@ def check_callback(url: str, allowed: Collection[str]) -> None:
 def subscribe_program(tx: Tx, business_id: str, new: NewSubscription) -> Subscription:
     """Create a subscription, or return the existing one with the same fields.
 
-    Raises:
-        Refused: AD_LIMIT, for too many subscriptions.
+    Raises AD_LIMIT, for too many subscriptions.
     """
     tx.hold_key(_CREATION_LOCK, business_id)
     live = store.list_subscriptions(tx, business_id)
@@ -259,8 +258,7 @@ def read_push_answer(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnsw
 def replay_push(tx: Tx, business_id: str, push_id: int) -> Push:
     """Send a settled push again.
 
-    Raises:
-        Refused: NOT_FOUND; CONFLICT while it is being sent, or after its subscription ended.
+    Raises NOT_FOUND; CONFLICT while it is being sent, or after its subscription ended.
     """
     push, subscription = ready_push(tx, business_id, push_id)
     send_again(tx, request_of(subscription, push_id), rules.PLANS[subscription.entity])
@@ -270,8 +268,7 @@ def replay_push(tx: Tx, business_id: str, push_id: int) -> Push:
 def ready_push(tx: Tx, business_id: str, push_id: int) -> tuple[Push, Subscription]:
     """Mark a settled push as due again.
 
-    Raises:
-        Refused: NOT_FOUND; CONFLICT while it is being sent, or after its subscription ended.
+    Raises NOT_FOUND; CONFLICT while it is being sent, or after its subscription ended.
     """
     push = check_found(store.ledger.find(tx, business_id, push_id), "Delivery not found.")
     subscriptions = store.list_subscriptions_by_id(tx, business_id, {push.subscription_id})
@@ -319,8 +316,7 @@ def subscribe_hook(
     Zapier, Make and n8n use REST hooks; signatures follow Standard Webhooks. Without an ad account it gets
     all leads, and without a token a member ends it.
 
-    Raises:
-        Refused: AD_LIMIT, for too many subscriptions.
+    Raises AD_LIMIT, for too many subscriptions.
     """
     tx.hold_key("hooks", business_id)
     for hook in store.list_subscriptions(tx, business_id, entity):

@@ -392,8 +392,7 @@ async def app_caller(request: Request, app_id: str, secret: str, token: str = ""
     The scopes of a token apply. An app that the business registered must send its secret; without a token
     it acts for the business that registered it with this secret.
 
-    Raises:
-        Refused: WRONG_APP, BAD_TOKEN, TOO_MANY; SIGN_IN, when several businesses have this app.
+    Raises WRONG_APP, BAD_TOKEN, TOO_MANY; SIGN_IN, when several businesses have this app.
     """
     access_token = request.headers.get(API_HEADER, "") or token
     if not access_token:
@@ -420,8 +419,7 @@ async def app_caller(request: Request, app_id: str, secret: str, token: str = ""
 async def _app_of_secret(request: Request, app_id: str, secret: str) -> ChannelApp:
     """Return the app with this secret; errors do not reveal whether an app of this id exists.
 
-    Raises:
-        Refused: WRONG_APP; SIGN_IN, when several businesses have this app.
+    Raises WRONG_APP; SIGN_IN, when several businesses have this app.
     """
     named = await context_of(request).db.read(lambda tx: list_apps_named(tx, app_id))
     apps = [app for app in named if hmac.compare_digest(app.secret.encode(), secret.encode())]

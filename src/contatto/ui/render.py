@@ -76,8 +76,7 @@ async def check_csrf(request: Request, signer: Signer) -> None:
 
     It checks the browser's header on the origin, and the token.
 
-    Raises:
-        Refused: FORGED.
+    Raises FORGED.
     """
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise Refused(errors.FORGED)

@@ -87,8 +87,7 @@ def choose_account(
 ) -> ChannelAccount:
     """Return the channel account that was named, else the first for which nothing stands in the goal's way.
 
-    Raises:
-        Refused: NOT_FOUND, or INVALID when the business has no channel account at all.
+    Raises NOT_FOUND, or INVALID when the business has no channel account at all.
     """
     if account_id:
         return find_channel(tx, ad_account.business_id, account_id)
@@ -281,8 +280,7 @@ def _find_editable[T: AdNode](
 def update_campaign(tx: Tx, account: AdAccount, number: int, changes: CampaignChanges) -> Campaign:
     """Change the name or the budget of a campaign; its ads are published anew.
 
-    Raises:
-        Refused: NOT_FOUND, INVALID, CONFLICT.
+    Raises NOT_FOUND, INVALID, CONFLICT.
     """
     campaign = _find_editable(tx, Campaign, account, number, changes.seen_at)
     name, budget, faults = changes.name, campaign.budget_micros, Faults()
@@ -366,8 +364,7 @@ class AdGroupChanges:
 def create_ad_group(tx: Tx, business_id: str, new: NewAdGroup) -> AdGroup:
     """Make an ad group, if its goal is available for the three countries and capture is on where needed.
 
-    Raises:
-        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
+    Raises NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
     """
     campaign = store.find_node(tx, Campaign, business_id, id=new.campaign_id)
     if campaign is None or campaign.status is NodeStatus.DELETED:
@@ -455,8 +452,7 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
     New target countries are checked as at the beginning; all else is allowed also while the goal is not
     available, so that an ad group can always be put right.
 
-    Raises:
-        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
+    Raises NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
     """
     before = _find_editable(tx, AdGroup, account, number, changes.seen_at)
     name, page_id, faults = changes.name, changes.page_id, Faults()
@@ -571,8 +567,7 @@ class AdChanges:
 def create_ad(tx: Tx, business_id: str, new: NewAd, *, needs_review: bool = False) -> Ad:
     """Make an ad and publish it for attribution; with ``needs_review`` it waits for the operator.
 
-    Raises:
-        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
+    Raises NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
     """
     ad_group = store.find_node(tx, AdGroup, business_id, id=new.ad_group_id)
     if ad_group is None or ad_group.status is NodeStatus.DELETED:
@@ -616,8 +611,7 @@ def update_ad(
 ) -> Ad:
     """Change an ad and tell measuring of it; with ``needs_review`` what people see waits for the operator.
 
-    Raises:
-        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
+    Raises NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
     """
     before = _find_editable(tx, Ad, account, number, changes.seen_at)
     changed_values = row_of(changes, without={"seen_at"})
@@ -662,8 +656,7 @@ LONGEST_REASON: Final = 500
 def audit_ad(tx: Tx, number: int, audit: Audit, text: str = "") -> Ad:
     """Let an ad be shown, or reject it for a reason that the business sees. For the operator.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID without a reason.
+    Raises NOT_FOUND; INVALID without a reason.
     """
     reason = text.strip()
     if audit is Audit.REJECTED and not 0 < len(reason) <= LONGEST_REASON:

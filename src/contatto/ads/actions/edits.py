@@ -107,8 +107,7 @@ def load_node(tx: Tx, business_id: str, place: Place) -> AdNode:
 def change_node_status(tx: Tx, business_id: str, place: Place, status: NodeStatus) -> None:
     """Start, pause or delete what stands at a place; deletion takes all that is under it along.
 
-    Raises:
-        Refused: NOT_FOUND, INVALID.
+    Raises NOT_FOUND, INVALID.
     """
     account = load_ad_account(tx, business_id, load_node(tx, business_id, place).ad_account_id)
     change_status(tx, account, place[0], [place[1]], status)
@@ -261,8 +260,7 @@ class OpenDraft:
 def keep_draft(tx: Tx, owner: Owner, place: Place, form: Form) -> Draft:
     """Keep a form as the member typed it, in place of an earlier draft.
 
-    Raises:
-        Refused: NOT_FOUND, when its parent does not exist (any more).
+    Raises NOT_FOUND, when its parent does not exist (any more).
     """
     check_place(tx, owner, place)
     draft = Draft(*owner, *place, json.dumps(asdict(form)), tx.now)
@@ -333,8 +331,7 @@ def edit_campaign(tx: Tx, account: AdAccount, before: Campaign, edit: NodeEdit[C
 def edit_ad_group(tx: Tx, account: AdAccount, before: AdGroup, edit: NodeEdit[AdGroupForm]) -> AdGroup:
     """Change an ad group to what its form says; account, goal, kind of budget and windows stay as they are.
 
-    Raises:
-        Refused: INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
+    Raises INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
     """
     form, faults, lang = edit.form, Faults(), edit.typist.words.lang
     changed = _changed_fields(form, shown_ad_group(tx, account, before, lang))
@@ -361,8 +358,7 @@ def edit_ad_group(tx: Tx, account: AdAccount, before: AdGroup, edit: NodeEdit[Ad
 def edit_ad(tx: Tx, account: AdAccount, before: Ad, edit: NodeEdit[AdForm], *, needs_review: bool) -> Ad:
     """Change an ad to what its form says; with ``needs_review`` new texts wait for the operator.
 
-    Raises:
-        Refused: INVALID, CONFLICT.
+    Raises INVALID, CONFLICT.
     """
     form, faults = edit.form, Faults()
     changed = _changed_fields(form, typed_ad(before))
@@ -439,8 +435,7 @@ def correct_advertiser(tx: Tx, business_id: BusinessId, ad_account_id: str, new:
 
     Its money is counted in its currency and its days in its zone, so both stay from the first campaign on.
 
-    Raises:
-        Refused: NO_ADVERTISER; INVALID; CONFLICT, when it is too late for the currency or the zone.
+    Raises NO_ADVERTISER; INVALID; CONFLICT, when it is too late for the currency or the zone.
     """
     account = load_ad_account(tx, business_id, ad_account_id)
     is_recounted = (new.currency.strip().upper(), new.timezone) != (account.currency, account.timezone)
@@ -583,8 +578,7 @@ def delete_unused_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) 
 
     One that is in use stays: its ads would reach other people. A lookalike that goes as well is no use.
 
-    Raises:
-        Refused: NOT_FOUND; IN_USE, with the first one that is used.
+    Raises NOT_FOUND; IN_USE, with the first one that is used.
     """
     deleted_numbers = set(numbers)
     ids = [audiences.load_audience(tx, account, number).id for number in deleted_numbers]

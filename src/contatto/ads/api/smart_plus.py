@@ -153,8 +153,7 @@ class _SmartAdParts(ApiModel):
     def values(self) -> dict[str, Any]:
         """Return the values that were sent, by the fields of an ad.
 
-        Raises:
-            Refused: INVALID, for a list of calls to action.
+        Raises INVALID, for a list of calls to action.
         """
         if self.call_to_action_list:
             raise Refused(

@@ -181,8 +181,7 @@ _HOMES: Final = COUNTRIES | {place.location_id: place.country for place in CITIE
 def countries_of(location_ids: Iterable[str]) -> tuple[str, ...]:
     """Return the countries of location ids, of cities too, each once, in order.
 
-    Raises:
-        Refused: INVALID, for an id that is not in the table.
+    Raises INVALID, for an id that is not in the table.
     """
     ids = tuple(location_ids)
     unknown = [location_id for location_id in ids if location_id not in _HOMES]
@@ -573,8 +572,7 @@ def window_seconds(window: ClickWindow | ViewWindow) -> int | None:
 def windows_of(click: ClickWindow | None, view: ViewWindow | None) -> tuple[ClickWindow, ViewWindow]:
     """Return the windows of a new ad group: both given, or neither for the default (P3).
 
-    Raises:
-        Refused: INVALID, when only one of them is given.
+    Raises INVALID, when only one of them is given.
     """
     if click is None and view is None:
         return DEFAULT_WINDOWS
@@ -628,8 +626,7 @@ def least_budget_micros(currency: str) -> int:
 def check_least(budget_micros: int | None, currency: str) -> None:
     """Refuse a budget below the least one of its currency; no budget is no limit.
 
-    Raises:
-        Refused: INVALID, with the least one.
+    Raises INVALID, with the least one.
     """
     least = least_budget_micros(currency)
     if budget_micros is not None and budget_micros < least:

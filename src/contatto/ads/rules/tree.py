@@ -323,8 +323,7 @@ def read_goal(form: AdGroupForm) -> Goal:
 def read_money(form: AdGroupForm, currency: str, lang: str) -> Money:
     """Read budget and bid; an empty bid means the lowest cost.
 
-    Raises:
-        Refused: INVALID, for all that is wrong with them.
+    Raises INVALID, for all that is wrong with them.
     """
     if form.budget_mode not in list(BudgetMode):
         raise Refused(errors.INVALID, "budget_mode: choose one from the list.")
@@ -371,8 +370,7 @@ def read_windows(form: AdGroupForm) -> tuple[ClickWindow, ViewWindow]:
 def read_frequency(form: AdGroupForm, lang: str) -> tuple[int | None, int | None]:
     """Read the views and days of the frequency cap; None for an empty field.
 
-    Raises:
-        Refused: INVALID, for all that is wrong with them.
+    Raises INVALID, for all that is wrong with them.
     """
     faults = Faults()
     views = faults.read(lambda: read_whole("frequency", form.frequency, lang), None)

@@ -85,8 +85,7 @@ def queue_check(tx: Tx, target: Target) -> None:
 def try_lead(tx: Tx, target: Target, lead_id: str) -> None:
     """Start a trial of a lead; and read the CRM's fields again, as the mapping may be outdated.
 
-    Raises:
-        Refused: NOT_FOUND; CONFLICT when the CRM refuses access.
+    Raises NOT_FOUND; CONFLICT when the CRM refuses access.
     """
     lead = check_found(list_leads_by_id(tx, target.business_id, {lead_id}).get(lead_id), "Lead not found.")
     if target.state is crm.TargetState.DISCONNECTED:

@@ -93,8 +93,7 @@ def link_crm(
     Without ``is_started`` they queue until a member starts the target on the page of its mapping. A CRM
     without a key is not connected until a member grants access at its vendor.
 
-    Raises:
-        Refused: INVALID; AD_LIMIT when there are too many.
+    Raises INVALID; AD_LIMIT when there are too many.
     """
     connector = tx.ports[CrmPorts].connectors.get(new.connector)
     if connector is None:
@@ -197,8 +196,7 @@ def reconnect_target(
 
     A target that a member paused stays paused, and one without credentials stays disconnected.
 
-    Raises:
-        Refused: INVALID.
+    Raises INVALID.
     """
     connector = connector_of(tx, target)
     if connector is None:
@@ -255,8 +253,7 @@ def map_target(
 ) -> None:
     """Change the mapping of fields and of the CRM's words for a status, for the next deliveries.
 
-    Raises:
-        Refused: INVALID.
+    Raises INVALID.
     """
     if len(rows) > MOST_ROWS or any(
         not row.source or not row.target or len(row.source) > VALUE_LIMIT or len(row.target) > VALUE_LIMIT
@@ -285,8 +282,7 @@ def resend_dead(tx: Tx, target: Target) -> int:
 def edit_dead(tx: Tx, target: Target, delivery_id: int, edited: Mapping[str, str]) -> None:
     """Send a dead letter again, with edited values of the CRM's fields.
 
-    Raises:
-        Refused: NOT_FOUND; CONFLICT when it is no dead letter; INVALID.
+    Raises NOT_FOUND; CONFLICT when it is no dead letter; INVALID.
     """
     delivery = load_delivery(tx, target, delivery_id)
     if delivery.state is not DeliveryState.DEAD:
@@ -435,8 +431,7 @@ def oauth_of(tx: Tx, target: Target) -> OAuth:
 def change_app(tx: Tx, target: Target, client_id: str, secret: str) -> None:
     """Change the OAuth app of a target; an empty secret keeps the current one.
 
-    Raises:
-        Refused: INVALID; NOT_FOUND, for a vendor without OAuth.
+    Raises INVALID; NOT_FOUND, for a vendor without OAuth.
     """
     oauth_of(tx, target)
     client_id, secret = client_id.strip(), secret.strip()

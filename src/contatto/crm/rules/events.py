@@ -182,8 +182,7 @@ class LeadEvent:
 def check_hashes(where: str, values: Iterable[str]) -> None:
     """Refuse a value that is not a SHA-256, such as a contact detail in clear.
 
-    Raises:
-        Refused: NOT_HASHED, which does not repeat the value.
+    Raises NOT_HASHED, which does not repeat the value.
     """
     if not all(_SHA256.fullmatch(value) for value in values):
         raise Refused(errors.NOT_HASHED, f"{where}: a value is no SHA-256 in lower-case hexadecimal.")

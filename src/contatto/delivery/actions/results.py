@@ -100,8 +100,7 @@ class Explanation:
 def explain_decision(tx: Tx, business_id: str, nonce: int) -> Explanation:
     """Replay a decision of the log, and explain its result.
 
-    Raises:
-        Refused: NOT_FOUND when the log does not have it any more.
+    Raises NOT_FOUND when the log does not have it any more.
     """
     entry = check_found(store.find_decision(tx, business_id, nonce))
     record = read_record(entry.body)

@@ -108,8 +108,7 @@ class SnapshotCache:
 def load_snapshot(tx: Tx, business_id: str, cache: SnapshotCache | None = None) -> Snapshot:
     """Read the live ads of a business, and update the parts of the cache that changed since the last read.
 
-    Raises:
-        Refused: NOT_FOUND.
+    Raises NOT_FOUND.
     """
     business = check_found(accounts.find_business(tx, BusinessId(business_id)))
     cache = SnapshotCache() if cache is None else cache
@@ -537,8 +536,7 @@ class RecentCallers:
     async def caller_of(self, request: Request) -> Caller:
         """Return the caller of a request; a busy caller is checked in the background.
 
-        Raises:
-            Refused: SIGN_IN, BAD_TOKEN.
+        Raises SIGN_IN, BAD_TOKEN.
         """
         key = hash_secret(request.headers.get(API_HEADER, ""))
         cached = self._callers.get(key)
@@ -746,8 +744,7 @@ async def serve_placement(
 
     The ``placement`` of the request is the id or the name of one of the operator's.
 
-    Raises:
-        Refused: NOT_FOUND when the operator has no placement of this name.
+    Raises NOT_FOUND when the operator has no placement of this name.
     """
     placement = check_found(
         placement_of(market, request.placement),

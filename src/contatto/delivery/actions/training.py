@@ -371,8 +371,7 @@ def purge_log(tx: Tx, keep_days: int) -> int:
 def roll_back_model(tx: Tx, business_id: str, version: int) -> ModelVersion:
     """Publish an earlier model again; the entries since then are skipped, later ones are learned.
 
-    Raises:
-        Refused: NOT_FOUND for an unknown model, or one with deleted or damaged bytes.
+    Raises NOT_FOUND for an unknown model, or one with deleted or damaged bytes.
     """
     old = next((model for model in store.list_models(tx, business_id) if model.version == version), None)
     raw = store.load_model(tx, business_id, version) if old is not None else None

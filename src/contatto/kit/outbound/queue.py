@@ -689,8 +689,7 @@ def expire_requests(tx: Tx, kinds: Kinds) -> int:
 def replay_request(tx: Tx, kinds: Kinds, request: OutboundRequest) -> None:
     """Do a failed job again from its first step.
 
-    Raises:
-        Refused: CONFLICT, when it is in flight, or its kind is unknown; reasons of its owner.
+    Raises CONFLICT, when it is in flight, or its kind is unknown; reasons of its owner.
     """
     if request.event_seq is not None:
         record_replay(tx, request, None)
@@ -706,8 +705,7 @@ def replay_request(tx: Tx, kinds: Kinds, request: OutboundRequest) -> None:
 def dismiss_request(tx: Tx, kinds: Kinds, request: OutboundRequest) -> None:
     """Dismiss a failed job. Owners of dead letters were notified before; others are notified now.
 
-    Raises:
-        Refused: CONFLICT, when it is in flight, or did not fail.
+    Raises CONFLICT, when it is in flight, or did not fail.
     """
     if not record_dismissed(tx, request):
         raise Refused(errors.CONFLICT, "This delivery is already on its way or has arrived.")

@@ -473,8 +473,7 @@ def read_plan_in_encoding(plan: JobPlan, encoding: str, columns: Sequence[str], 
 def start_import(tx: Tx, actor: Actor, job_id: str) -> None:
     """Let an import begin as soon as it is its turn. One that was started before is left alone.
 
-    Raises:
-        Refused: NOT_FOUND; INVALID, when no column holds a contact detail; CONFLICT when too many jobs wait.
+    Raises NOT_FOUND; INVALID, when no column holds a contact detail; CONFLICT when too many jobs wait.
     """
     job = store.find_job(tx, actor.business_id, job_id)
     if job is not None and job.member_id == actor.member_id and job.state is not LeadJobState.DRAFT:

@@ -200,8 +200,7 @@ def save_report_query(
 ) -> SavedReport:
     """Save a query of the report page for a member of a business.
 
-    Raises:
-        Refused: INVALID without a name, or with too many saved reports.
+    Raises INVALID without a name, or with too many saved reports.
     """
     business_id, member_id = owner
     title = " ".join(name.split())[:LONGEST_NAME]

@@ -452,8 +452,7 @@ def answer_report(tx: Tx, ad_account: AdAccount, body: ReportBody) -> Report:
 
     The total has no reach if a filter leaves out rows.
 
-    Raises:
-        Refused: INVALID.
+    Raises INVALID.
     """
     check_metrics(body)
     report = make_report(tx, ad_account, read_spec(body))
@@ -497,8 +496,7 @@ def find_drill_down(
 ) -> store.ConversionFilter:
     """Return the filter of the conversions that a cell of the report counts.
 
-    Raises:
-        Refused: INVALID, for a metric that counts no conversions, or that adds up two goals.
+    Raises INVALID, for a metric that counts no conversions, or that adds up two goals.
     """
     drill_down = DRILL_DOWNS.get(metric)
     if drill_down is None:

@@ -130,8 +130,7 @@ def query_of(request: Request) -> OverviewQuery:
 def load_overview_request(tx: Tx, caller: Caller, query: OverviewQuery) -> OverviewRequest:
     """Load the ad account of the query, or the first one.
 
-    Raises:
-        Refused: NO_AD_ACCOUNT, if the business has none; NO_ADVERTISER for one of another business.
+    Raises NO_AD_ACCOUNT, if the business has none; NO_ADVERTISER for one of another business.
     """
     if query.advertiser:
         account = load_advertiser(tx, caller, number_of(query.advertiser))

@@ -513,8 +513,7 @@ class Filter(ApiModel):
     def predicate(self) -> Callable[[ReportRow], bool]:
         """Check a filter by a name or a metric, and return its test of a row.
 
-        Raises:
-            Refused: INVALID, for a field or a comparison that does not exist.
+        Raises INVALID, for a field or a comparison that does not exist.
         """
         name, kind, texts = self.field_name, self.filter_type, self.values()
         if not texts:
@@ -688,8 +687,7 @@ COMPARISONS: Final[Mapping[str, Callable[[Decimal, Values], bool]]] = {
 def filter_rows(rows: Iterable[ReportRow], conditions: Iterable[Filter]) -> list[ReportRow]:
     """Return the rows that meet all conditions.
 
-    Raises:
-        Refused: INVALID, for a field or a comparison that does not exist.
+    Raises INVALID, for a field or a comparison that does not exist.
     """
     tests = [condition.predicate() for condition in conditions]
     return [row for row in rows if all(test(row) for test in tests)]

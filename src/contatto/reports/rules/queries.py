@@ -128,8 +128,7 @@ class OverviewQuery:
 def read_overview_query(pairs: Iterable[tuple[str, str]]) -> OverviewQuery:
     """Read the query of the report page from an address.
 
-    Raises:
-        Refused: INVALID, for days that do not exist, or too many.
+    Raises INVALID, for days that do not exist, or too many.
     """
     pairs = list(pairs)
     words = dict(pairs)
@@ -271,8 +270,7 @@ class AdSourceQuery:
 def read_source_query(words: Mapping[str, str], today: date) -> AdSourceQuery:
     """Read the query of the page of all ads from an address.
 
-    Raises:
-        Refused: INVALID, for days that do not exist, or too many.
+    Raises INVALID, for days that do not exist, or too many.
     """
     for name in ("since", "until"):
         check_year(name, words.get(name, ""))
