@@ -20,7 +20,7 @@ from contatto.crm.actions.checks import (
     take_lead_event,
     take_posted_changes,
 )
-from contatto.crm.actions.targets import CrmLedger, load_ledger
+from contatto.crm.actions.targets import load_ledger
 from contatto.crm.connectors.webhook import check_signature, read_changes
 from contatto.crm.rules import events as rules
 from contatto.crm.store.deliveries import find_target, find_target_of_number
@@ -186,11 +186,10 @@ async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> 
 @event_router.post("/crm/create/", Permission.WRITE_LEADS)
 async def create_crm_event_set(request: Request, caller: ApiCaller, body: SetBody) -> Answered[EventSetInfo]:
     """Make a CRM event set, 50 at most for an ad account; its id is the ``event_source_id`` of events."""
-
-    def work(tx: Tx) -> rules.EventSet:
-        return create_event_set(tx, load_advertiser(tx, caller, body.advertiser_id), body.name)
-
-    return api_answer(_show_event_set(await context_of(request).db.write(work)), request_id_of(request))
+    event_set = await context_of(request).db.write(
+        lambda tx: create_event_set(tx, load_advertiser(tx, caller, body.advertiser_id), body.name)
+    )
+    return api_answer(_show_event_set(event_set), request_id_of(request))
 
 
 @event_router.get("/crm/list/", Permission.READ_LEADS, openapi_extra=describe_query(SetQuery))
@@ -290,11 +289,7 @@ async def get_crm_ledger(request: Request, caller: ApiCaller) -> Answered[Ledger
     ``differs`` its records are not those of the ledger. ``due_since_time`` is the time of the oldest due
     lead.
     """
-
-    def work(tx: Tx) -> CrmLedger:
-        return load_ledger(tx, caller.business_id)
-
-    ledger = await context_of(request).db.read(work)
+    ledger = await context_of(request).db.read(lambda tx: load_ledger(tx, caller.business_id))
     intake = msgspec.convert(ledger.intake, IntakeInfo, from_attributes=True)
     platforms = []
     for signals in ledger.signals:

@@ -238,12 +238,10 @@ async def _change_signals(
     section: str,
 ) -> Response:
     """Change signals of an account; after a refusal the section of the page shows the error."""
-
-    def work(tx: Tx) -> None:
-        change(tx, actions.load_signal_settings(tx, caller.business_id, outside_id))
-
     try:
-        await context_of(request).db.write(work)
+        await context_of(request).db.write(
+            lambda tx: change(tx, actions.load_signal_settings(tx, caller.business_id, outside_id))
+        )
     except Refused as refused:
         return await _render(
             request, caller, outside_id, refused.expect(errors.INVALID, errors.CONFLICT), section=section

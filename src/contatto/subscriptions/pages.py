@@ -1,6 +1,7 @@
 """Settings page of subscriptions, hooks and their latest pushes."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Form, Request
@@ -131,57 +132,34 @@ async def _render(
     return await show_page(request, caller, "subscriptions/subscriptions.html", load, refused, **values)
 
 
-async def _change(
-    request: Request, caller: Caller, subscription_id: str, change: Callable[[Tx, Subscription], object]
-) -> RedirectResponse:
+def _add_change(path: str, does: str, change: Callable[[Tx, Subscription], object]) -> None:
+    """Add the route of a change of a live subscription; ``does`` describes it."""
 
-    def work(tx: Tx) -> None:
-        subscription = store.find_subscription(tx, caller.business_id, number_of(subscription_id))
-        if subscription is None or subscription.ended_at is not None:
-            raise Refused(errors.NOT_FOUND, "Subscription not found.")
-        change(tx, subscription)
+    async def post_change(request: Request, caller: FormCaller, subscription_id: str) -> RedirectResponse:
+        def work(tx: Tx) -> None:
+            subscription = store.find_subscription(tx, caller.business_id, number_of(subscription_id))
+            if subscription is None or subscription.ended_at is not None:
+                raise Refused(errors.NOT_FOUND, "Subscription not found.")
+            change(tx, subscription)
 
-    await context_of(request).db.write(work)
-    return RedirectResponse("/settings/subscriptions", 303)
+        await context_of(request).db.write(work)
+        return RedirectResponse("/settings/subscriptions", 303)
 
-
-@router.post("/{subscription_id}/end", Permission.ADMINISTER)
-async def post_end(request: Request, caller: FormCaller, subscription_id: str) -> RedirectResponse:
-    def end(tx: Tx, subscription: Subscription) -> None:
-        actions.end_subscription(tx, subscription, "ended_by_member")
-
-    return await _change(request, caller, subscription_id, end)
+    post_change.__doc__ = does
+    router.add("POST", f"/{{subscription_id}}/{path}", post_change, Permission.ADMINISTER)
 
 
-@router.post("/{subscription_id}/pause", Permission.ADMINISTER)
-async def post_pause(request: Request, caller: FormCaller, subscription_id: str) -> RedirectResponse:
-    """Hold pushes back until the subscription is resumed."""
-
-    def pause(tx: Tx, subscription: Subscription) -> None:
-        store.record_paused(tx, subscription, tx.now)
-
-    return await _change(request, caller, subscription_id, pause)
+def _push_sample(tx: Tx, subscription: Subscription) -> None:
+    hook = actions.load_hook(tx, subscription.business_id, subscription.number)
+    actions.queue_push(tx, hook, "", hook_payload(hook.entity, sample_lead(), tx.now))
 
 
-@router.post("/{subscription_id}/resume", Permission.ADMINISTER)
-async def post_resume(request: Request, caller: FormCaller, subscription_id: str) -> RedirectResponse:
-    """Resume a subscription; the worker queues its waiting pushes."""
-
-    def resume(tx: Tx, subscription: Subscription) -> None:
-        store.record_paused(tx, subscription, None)
-
-    return await _change(request, caller, subscription_id, resume)
-
-
-@router.post("/{subscription_id}/test", Permission.ADMINISTER)
-async def post_test(request: Request, caller: FormCaller, subscription_id: str) -> RedirectResponse:
-    """Push a sample lead; the list of pushes shows its result."""
-
-    def push(tx: Tx, subscription: Subscription) -> None:
-        hook = actions.load_hook(tx, subscription.business_id, subscription.number)
-        actions.queue_push(tx, hook, "", hook_payload(hook.entity, sample_lead(), tx.now))
-
-    return await _change(request, caller, subscription_id, push)
+_add_change("end", "End a subscription.", partial(actions.end_subscription, reason="ended_by_member"))
+_add_change(
+    "pause", "Hold pushes back until a member resumes.", lambda tx, it: store.record_paused(tx, it, tx.now)
+)
+_add_change("resume", "Let the worker queue pushes that wait.", partial(store.record_paused, at=None))
+_add_change("test", "Push a sample lead; the list of pushes shows its result.", _push_sample)
 
 
 @router.post("/{subscription_id}/rotate", Permission.ADMINISTER)

@@ -207,11 +207,10 @@ async def post_connect(
     new = actions.NewTarget(chosen.traits.name, form.name, form.address, form.list_texts(ENTRY))
     allowed = context.settings.allowed_hosts
 
-    def link(tx: Tx) -> Target:
-        return actions.link_crm(tx, caller.business_id, new, allowed, is_started=False)
-
     try:
-        target = await context.db.write(link)
+        target = await context.db.write(
+            lambda tx: actions.link_crm(tx, caller.business_id, new, allowed, is_started=False)
+        )
     except Refused as refused:
         return _render_connect(request, caller, chosen, form, refused)
     is_next = target.reason == actions.NOT_CONNECTED
@@ -315,10 +314,10 @@ async def post_callback(
     consent = actions.read_consent(context.vault, state, _visitor(request, caller), context.clock.now())
     base_url = context.settings.base_url
 
-    def take(tx: Tx) -> Target:
-        return actions.take_consent(tx, caller.business_id, consent, code, server, base_url)
-
-    return RedirectResponse(actions.start_path(await context.db.write(take)), 303)
+    target = await context.db.write(
+        lambda tx: actions.take_consent(tx, caller.business_id, consent, code, server, base_url)
+    )
+    return RedirectResponse(actions.start_path(target), 303)
 
 
 def _visitor(request: Request, caller: Caller) -> tuple[str, ...]:
@@ -439,11 +438,9 @@ async def change_target(
     request: Request, caller: Caller, target_id: str, change: Change, path: str = ""
 ) -> RedirectResponse:
     """Change a linked CRM, and redirect to a page below its own."""
-
-    def work(tx: Tx) -> None:
-        change(tx, actions.load_target(tx, caller.business_id, number_of(target_id)))
-
-    await context_of(request).db.write(work)
+    await context_of(request).db.write(
+        lambda tx: change(tx, actions.load_target(tx, caller.business_id, number_of(target_id)))
+    )
     return RedirectResponse(f"{HOME}/{target_id}{path}", 303)
 
 
@@ -468,11 +465,9 @@ add_change("webhook/close", close_incoming)
 @router.post("/{target_id}/webhook", Permission.ADMINISTER)
 async def post_webhook(request: Request, caller: FormCaller, target_id: str) -> HTMLResponse:
     """Let a CRM post changes, signed with a new secret that shows once and replaces the last one."""
-
-    def open_it(tx: Tx) -> str:
-        return open_incoming(tx, actions.load_target(tx, caller.business_id, number_of(target_id)))
-
-    secret = await context_of(request).db.write(open_it)
+    secret = await context_of(request).db.write(
+        lambda tx: open_incoming(tx, actions.load_target(tx, caller.business_id, number_of(target_id)))
+    )
     setattr(request.state, SHOWN_ONCE, True)
     return await render_target(request, caller, target_id, PageNotice(secret=secret))
 
