@@ -11,15 +11,7 @@ from starlette.responses import Response
 
 from contatto.accounts.auth import ApiCaller, HotRoute, api_routes, load_advertiser
 from contatto.accounts.model import Access, Credential, Permission
-from contatto.crm.actions.checks import (
-    INCOMING,
-    IncomingEvent,
-    create_event_set,
-    find_event_lead,
-    load_event_set,
-    take_lead_event,
-    take_posted_changes,
-)
+from contatto.crm.actions import checks
 from contatto.crm.actions.targets import load_ledger
 from contatto.crm.connectors.webhook import check_signature, read_changes
 from contatto.crm.rules import events as rules
@@ -85,7 +77,7 @@ class TrackedEvent(ApiModel):
     properties: dict[str, Any] = Field(default_factory=dict)
     lead: LeadReference | None = None
 
-    def check(self, index: int, received_at: datetime) -> IncomingEvent:
+    def check(self, index: int, received_at: datetime) -> checks.IncomingEvent:
         """Check the event at a place of the request.
 
         Raises INVALID or NOT_HASHED, naming the event and the field.
@@ -98,7 +90,7 @@ class TrackedEvent(ApiModel):
         for name in ("email", "phone", "external_id"):
             rules.check_hashes(f"{where}.user.{name}", getattr(self.user, name))
         at = rules.check_event_time(f"{where}.event_time", self.event_time, received_at)
-        return IncomingEvent(self.lead.lead_id, self.event, self.event_id, at)
+        return checks.IncomingEvent(self.lead.lead_id, self.event, self.event_id, at)
 
 
 class TrackBody(ApiModel):
@@ -159,17 +151,17 @@ async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> 
     if len(body.data) > rules.MOST_EVENTS:
         raise Refused(errors.BATCH_SIZE, f"data: send {rules.MOST_EVENTS} events at most.")
     db = context_of(request).db
-    event_set = await db.read(lambda tx: load_event_set(tx, caller, body.event_source_id))
+    event_set = await db.read(lambda tx: checks.load_event_set(tx, caller, body.event_source_id))
     received_at = context_of(request).clock.now()
     events = [event.check(index, received_at) for index, event in enumerate(body.data)]
     failed: list[int] = []
     if not body.test_event_code:
 
         def has_lead(tx: Tx) -> bool:
-            return any(find_event_lead(tx, event_set, event) for event in events)
+            return any(checks.find_event_lead(tx, event_set, event) for event in events)
 
-        def take(tx: Tx, event: IncomingEvent) -> bool:
-            return take_lead_event(tx, event_set, event, caller.display_name)
+        def take(tx: Tx, event: checks.IncomingEvent) -> bool:
+            return checks.take_lead_event(tx, event_set, event, caller.display_name)
 
         if not await db.read_long(has_lead):
             raise Refused(errors.NOT_FOUND, "data[0].lead.lead_id: there is no such lead.")
@@ -187,7 +179,7 @@ async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> 
 async def create_crm_event_set(request: Request, caller: ApiCaller, body: SetBody) -> Answered[EventSetInfo]:
     """Make a CRM event set, 50 at most for an ad account; its id is the ``event_source_id`` of events."""
     event_set = await context_of(request).db.write(
-        lambda tx: create_event_set(tx, load_advertiser(tx, caller, body.advertiser_id), body.name)
+        lambda tx: checks.create_event_set(tx, load_advertiser(tx, caller, body.advertiser_id), body.name)
     )
     return api_answer(_show_event_set(event_set), request_id_of(request))
 
@@ -338,7 +330,7 @@ async def receive_crm_changes(request: Request) -> Response:
     number = number_of(request.path_params["target_id"])
     body = await read_body(request, BODY_LIMIT)
     target = await context.db.read(lambda tx: find_target_of_number(tx, number))
-    secret = target.secrets.get(INCOMING, "") if target else ""
+    secret = target.secrets.get(checks.INCOMING, "") if target else ""
     tolerance_s = context.settings.webhook_tolerance_s
     message_id = check_signature(request.headers, body, secret, context.clock.now(), tolerance_s)
     changes = read_changes(body)
@@ -349,7 +341,7 @@ async def receive_crm_changes(request: Request) -> Response:
         def work(tx: Tx) -> None:
             fresh = find_target(tx, business_id, target_id)
             if fresh is not None:
-                take_posted_changes(tx, fresh, message_id, changes)
+                checks.take_posted_changes(tx, fresh, message_id, changes)
 
         await context.db.write(work)
     return json_answer({"received": len(changes)})

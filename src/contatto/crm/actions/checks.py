@@ -13,18 +13,7 @@ import msgspec
 from contatto.accounts.auth import may_use
 from contatto.accounts.model import AdAccount, Caller
 from contatto.crm import model as crm
-from contatto.crm.actions.deliveries import (
-    LEAD_GONE,
-    CrmWork,
-    WorkStep,
-    connector_of,
-    lead_request,
-    payload_of,
-    poll_later,
-    publish_connection,
-    queue_work,
-    schedule_deliveries,
-)
+from contatto.crm.actions import deliveries as sync
 from contatto.crm.connectors.webhook import PREFIX
 from contatto.crm.model import ChangesListed, Cursor, ListChanges, Operation, RecordChange, Reply, Target
 from contatto.crm.rules import deliveries as rules
@@ -49,7 +38,7 @@ ARRIVES_WITHIN: Final = timedelta(seconds=90)
 """After this time no delivery of an erased person can still arrive: its lease is over."""
 
 
-class CheckWork(CrmWork[None, crm.DescribeFields]):
+class CheckWork(sync.CrmWork[None, crm.DescribeFields]):
     """Reads the fields of a CRM daily."""
 
     kind = rules.CHECK
@@ -57,13 +46,13 @@ class CheckWork(CrmWork[None, crm.DescribeFields]):
     shape = crm.DescribeFields
     only_reads = True
 
-    def begin(self, step: WorkStep[None]) -> crm.DescribeFields | Outcome:
+    def begin(self, step: sync.WorkStep[None]) -> crm.DescribeFields | Outcome:
         return crm.DescribeFields()
 
     def operation(self, course: crm.DescribeFields) -> Operation:
         return course
 
-    def turn(self, step: WorkStep[None], course: crm.DescribeFields, reply: Reply) -> Outcome:
+    def turn(self, step: sync.WorkStep[None], course: crm.DescribeFields, reply: Reply) -> Outcome:
         """Save the fields, and what the mapping names that the CRM does not have."""
         if not isinstance(reply, crm.FieldsDescribed):
             return reply if isinstance(reply, Failed) else Failed("undescribed")
@@ -71,15 +60,15 @@ class CheckWork(CrmWork[None, crm.DescribeFields]):
         takes_anything = step.connector.traits.takes_anything
         faults = rules.check_mapping(target.mapping, reply.fields, takes_anything=takes_anything)
         store.record_target(tx, target, described=reply.fields, described_at=tx.now, faults=faults)
-        publish_connection(tx, target)
+        sync.publish_connection(tx, target)
         return Later("", rules.CHECK_EVERY_S)
 
 
 def queue_check(tx: Tx, target: Target) -> None:
     """Read the fields of a CRM now, and then daily."""
-    connector = connector_of(tx, target)
+    connector = sync.connector_of(tx, target)
     if connector is not None and connector.traits.describes and target.has_access:
-        queue_work(tx, target, CheckWork)
+        sync.queue_work(tx, target, CheckWork)
 
 
 def try_lead(tx: Tx, target: Target, lead_id: str) -> None:
@@ -92,10 +81,10 @@ def try_lead(tx: Tx, target: Target, lead_id: str) -> None:
         raise Refused(errors.CONFLICT, "This CRM no longer accepts our access. Reconnect it first.")
     events.save_trial(tx, target, lead.id)
     queue_check(tx, target)
-    queue_work(tx, target, TrialWork)
+    sync.queue_work(tx, target, TrialWork)
 
 
-class TrialWork(CrmWork[crm.Trial, TrialCourse]):
+class TrialWork(sync.CrmWork[crm.Trial, TrialCourse]):
     """Compares what a delivery would write with the CRM's record."""
 
     kind = rules.TRIAL
@@ -107,14 +96,14 @@ class TrialWork(CrmWork[crm.Trial, TrialCourse]):
         trial, loaded = events.find_trial(tx, request.business_id, request.subject), super().load(tx, request)
         return (loaded[0], trial) if trial and loaded else None
 
-    def begin(self, step: WorkStep[crm.Trial]) -> TrialCourse | Outcome:
+    def begin(self, step: sync.WorkStep[crm.Trial]) -> TrialCourse | Outcome:
         tx, target, trial = step.tx, step.target, step.subject
         lead = list_leads_by_id(tx, target.business_id, {trial.lead_id}).get(trial.lead_id)
         if lead is None:
-            return Failed(LEAD_GONE)
+            return Failed(sync.LEAD_GONE)
         records = store.find_records(tx, target.business_id, target.id, lead.id)
         revision = records.own.revision if records.own else 1
-        payload = payload_of(tx, target, lead, revision, self._base_url, records)
+        payload = sync.payload_of(tx, target, lead, revision, self._base_url, records)
         return self._next(step, rules.begin_trial(step.connector.traits, payload, records.ids))
 
     def operation(self, course: TrialCourse) -> Operation:
@@ -122,20 +111,22 @@ class TrialWork(CrmWork[crm.Trial, TrialCourse]):
             return crm.ReadRecord(course.course.record_id, tuple(course.course.payload.values))
         return rules.operation_of(course.course)
 
-    def turn(self, step: WorkStep[crm.Trial], course: TrialCourse, reply: Reply) -> TrialCourse | Outcome:
+    def turn(
+        self, step: sync.WorkStep[crm.Trial], course: TrialCourse, reply: Reply
+    ) -> TrialCourse | Outcome:
         if step.subject.created_at != course.asked_at:
             return Later("", 0)  # a member started another trial meanwhile: this reply is not of its lead
         return self._next(step, rules.next_trial_turn(step.connector, course, reply))
 
     @staticmethod
-    def _next(step: WorkStep[crm.Trial], turn: rules.TrialTurn) -> TrialCourse | Outcome:
+    def _next(step: sync.WorkStep[crm.Trial], turn: rules.TrialTurn) -> TrialCourse | Outcome:
         if isinstance(turn, crm.TrialResult):
             result = msgspec.json.encode(turn).decode()
             events.record_trial(step.tx, step.subject, TrialState.DONE, result=result)
             return Done()
         return replace(turn, asked_at=step.subject.created_at) if isinstance(turn, TrialCourse) else turn
 
-    def hold(self, step: WorkStep[crm.Trial]) -> None:
+    def hold(self, step: sync.WorkStep[crm.Trial]) -> None:
         events.record_trial(step.tx, step.subject, TrialState.FAILED, "not_let_in")
 
     def fail(self, tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
@@ -153,7 +144,7 @@ class CompareCourse:
     after: str = ""
 
 
-class CompareWork(CrmWork[None, CompareCourse]):
+class CompareWork(sync.CrmWork[None, CompareCourse]):
     """Lists the records of a CRM that carry our ids, and sends again those that are missing."""
 
     kind = rules.COMPARISON
@@ -161,14 +152,14 @@ class CompareWork(CrmWork[None, CompareCourse]):
     shape = CompareCourse
     only_reads = True
 
-    def begin(self, step: WorkStep[None]) -> CompareCourse | Outcome:
+    def begin(self, step: sync.WorkStep[None]) -> CompareCourse | Outcome:
         fresh = CompareCourse(crm.Comparison(step.tx.now, step.tx.now))
         return step.stored_course(CompareCourse) or fresh
 
     def operation(self, course: CompareCourse) -> Operation:
         return crm.ListRecords(course.after)
 
-    def turn(self, step: WorkStep[None], course: CompareCourse, reply: Reply) -> CompareCourse | Outcome:
+    def turn(self, step: sync.WorkStep[None], course: CompareCourse, reply: Reply) -> CompareCourse | Outcome:
         if not isinstance(reply, crm.RecordsListed):
             return Failed("unreadable")
         tx, target, counts = step.tx, step.target, course.counts
@@ -186,7 +177,9 @@ class CompareWork(CrmWork[None, CompareCourse]):
             events.record_erasure(tx, erasure, ErasureState.DUE, record_id=record_id, created_at=tx.now)
             if target.is_active:
                 send_again(
-                    tx, lead_request(target, rules.ERASURE, erasure.id, erasure.lead_id), rules.ERASURE_PLAN
+                    tx,
+                    sync.lead_request(target, rules.ERASURE, erasure.id, erasure.lead_id),
+                    rules.ERASURE_PLAN,
                 )
         counts = replace(
             counts,
@@ -207,23 +200,23 @@ class CompareWork(CrmWork[None, CompareCourse]):
             store.record_link(tx, record, gone_at=tx.now)  # it is sent again once
         shared = store.list_sent(tx, target.business_id, target.id, rules.SENT_AGAIN_AT_MOST)
         for record in (*sent, *shared):
-            schedule_deliveries(tx, target, [record.lead_id])
+            sync.schedule_deliveries(tx, target, [record.lead_id])
         comparison = replace(
             counts, ended_at=tx.now, sent_again=len(sent), left_gone=len(missing) - len(fresh)
         )
         store.record_target(tx, target, comparison=comparison)
-        publish_connection(tx, target)
+        sync.publish_connection(tx, target)
         return Later("", rules.COMPARE_AGAIN_S if comparison.differs else rules.COMPARE_EVERY_S)
 
 
 def queue_comparison(tx: Tx, target: Target) -> None:
     """Compare a CRM's records with ours now, and then daily."""
-    connector = connector_of(tx, target)
+    connector = sync.connector_of(tx, target)
     if connector is not None and connector.traits.enumerates and target.has_access:
-        queue_work(tx, target, CompareWork)
+        sync.queue_work(tx, target, CompareWork)
 
 
-class ErasureWork(CrmWork[crm.Erasure, EraseCourse]):
+class ErasureWork(sync.CrmWork[crm.Erasure, EraseCourse]):
     """Erases a person in a CRM, until a read finds nothing."""
 
     kind = rules.ERASURE
@@ -237,7 +230,7 @@ class ErasureWork(CrmWork[crm.Erasure, EraseCourse]):
         target = store.find_target(tx, request.business_id, erasure.target_id)
         return None if target is None or target.state is crm.TargetState.REMOVED else (target, erasure)
 
-    def begin(self, step: WorkStep[crm.Erasure]) -> EraseCourse | Outcome:
+    def begin(self, step: sync.WorkStep[crm.Erasure]) -> EraseCourse | Outcome:
         erasure = step.subject
         wait_s = (erasure.created_at + ARRIVES_WITHIN - step.tx.now).total_seconds()
         if wait_s > 0:
@@ -248,11 +241,13 @@ class ErasureWork(CrmWork[crm.Erasure, EraseCourse]):
     def operation(self, course: EraseCourse) -> Operation:
         return event_rules.erasing_operation(course)
 
-    def turn(self, step: WorkStep[crm.Erasure], course: EraseCourse, reply: Reply) -> EraseCourse | Outcome:
+    def turn(
+        self, step: sync.WorkStep[crm.Erasure], course: EraseCourse, reply: Reply
+    ) -> EraseCourse | Outcome:
         return self._next(step, event_rules.next_erasure(step.connector.traits, course, reply))
 
     @staticmethod
-    def _next(step: WorkStep[crm.Erasure], turn: event_rules.EraseTurn) -> EraseCourse | Outcome:
+    def _next(step: sync.WorkStep[crm.Erasure], turn: event_rules.EraseTurn) -> EraseCourse | Outcome:
         if isinstance(turn, ErasureSettled):
             events.record_erasure(step.tx, step.subject, turn.state, turn.reason)
             return Done()
@@ -276,7 +271,7 @@ _MESSAGE: Final = "event"
 _SECRET_BYTES: Final = 32
 
 
-class PollWork(CrmWork[None, ListChanges]):
+class PollWork(sync.CrmWork[None, ListChanges]):
     """Reads the change feed of a CRM, page after page."""
 
     kind = rules.POLL
@@ -284,13 +279,13 @@ class PollWork(CrmWork[None, ListChanges]):
     shape = ListChanges
     keeps_progress = True
 
-    def begin(self, step: WorkStep[None]) -> ListChanges | Outcome:
+    def begin(self, step: sync.WorkStep[None]) -> ListChanges | Outcome:
         return step.stored_course(ListChanges) or ListChanges(Cursor())
 
     def operation(self, course: ListChanges) -> Operation:
         return course
 
-    def turn(self, step: WorkStep[None], course: ListChanges, reply: Reply) -> ListChanges | Outcome:
+    def turn(self, step: sync.WorkStep[None], course: ListChanges, reply: Reply) -> ListChanges | Outcome:
         if not isinstance(reply, ChangesListed):
             return Failed("unreadable")
         for change in reply.changes:
@@ -298,7 +293,7 @@ class PollWork(CrmWork[None, ListChanges]):
         following = ListChanges(reply.cursor)
         if reply.is_more and following != course:  # the same cursor again would never end
             return following
-        return poll_later(following, step.connector.traits.poll_s)
+        return sync.poll_later(following, step.connector.traits.poll_s)
 
 
 def take_crm_change(tx: Tx, target: Target, change: RecordChange) -> None:
@@ -342,9 +337,9 @@ def take_crm_change(tx: Tx, target: Target, change: RecordChange) -> None:
 
 def queue_poll(tx: Tx, target: Target) -> None:
     """Read the changes of a CRM now, and then at its interval."""
-    connector = connector_of(tx, target)
+    connector = sync.connector_of(tx, target)
     if connector is not None and connector.traits.tells_changes and target.is_active:
-        queue_work(tx, target, PollWork)
+        sync.queue_work(tx, target, PollWork)
 
 
 def incoming_path(number: int) -> str:

@@ -13,29 +13,8 @@ from typing import Final
 import msgspec
 
 from contatto.crm import model as crm
-from contatto.crm.actions.checks import (
-    CheckWork,
-    CompareWork,
-    ErasureWork,
-    PollWork,
-    TrialWork,
-    queue_check,
-    queue_comparison,
-    queue_poll,
-)
-from contatto.crm.actions.deliveries import (
-    CrmPorts,
-    DeliveryWork,
-    Intake,
-    SignalCounts,
-    connector_of,
-    destination_of,
-    lead_request,
-    link_of,
-    publish_connection,
-    resend_delivery,
-    work_kind,
-)
+from contatto.crm.actions import checks
+from contatto.crm.actions import deliveries as sync
 from contatto.crm.connectors.json_api import SERVER, authorise_address
 from contatto.crm.model import ConnectorTraits, OAuth, Target, TargetState
 from contatto.crm.rules import deliveries as rules
@@ -95,7 +74,7 @@ def link_crm(
 
     Raises INVALID; AD_LIMIT when there are too many.
     """
-    connector = tx.ports[CrmPorts].connectors.get(new.connector)
+    connector = tx.ports[sync.CrmPorts].connectors.get(new.connector)
     if connector is None:
         raise Refused(errors.INVALID, "connector: Choose a CRM from the list.")
     traits = connector.traits
@@ -125,9 +104,9 @@ def link_crm(
         sweep=crm.Sweep.MISSING,
     )
     store.save_target(tx, target)
-    queue_check(tx, target)
-    queue_poll(tx, target)
-    queue_comparison(tx, target)
+    checks.queue_check(tx, target)
+    checks.queue_poll(tx, target)
+    checks.queue_comparison(tx, target)
     return target
 
 
@@ -198,7 +177,7 @@ def reconnect_target(
 
     Raises INVALID.
     """
-    connector = connector_of(tx, target)
+    connector = sync.connector_of(tx, target)
     if connector is None:
         raise Refused(errors.CONFLICT, "This version of Contatto does not support this CRM. Update Contatto.")
     settings, secrets = _read_entries(connector.traits, entries, target.settings, target.secrets)
@@ -209,7 +188,7 @@ def reconnect_target(
     changed = replace(target, address=new_address)
     if target.state is TargetState.PAUSED:
         store.record_target(tx, target, reason=PAUSED if target.verified_at else NOT_STARTED)
-        queue_check(tx, changed)
+        checks.queue_check(tx, changed)
     elif _has_credentials(connector.traits, secrets):
         resume_target(tx, changed)
 
@@ -217,28 +196,28 @@ def reconnect_target(
 def resume_target(tx: Tx, target: Target) -> None:
     """Activate a target; the worker queues the deliveries that waited."""
     store.record_target(tx, target, state=TargetState.ACTIVE, reason="")
-    publish_connection(tx, target)
+    sync.publish_connection(tx, target)
     active = replace(target, state=TargetState.ACTIVE)
-    queue_check(tx, active)
-    queue_poll(tx, active)
-    queue_comparison(tx, active)
+    checks.queue_check(tx, active)
+    checks.queue_poll(tx, active)
+    checks.queue_comparison(tx, active)
     if target.is_active:
         return
     for erasure in events.list_erasures(tx, target.business_id, target.id, (ErasureState.DUE,)):
-        request = lead_request(target, rules.ERASURE, erasure.id, erasure.lead_id)
+        request = sync.lead_request(target, rules.ERASURE, erasure.id, erasure.lead_id)
         queue_request(tx, request, rules.ERASURE_PLAN)
 
 
 def pause_target(tx: Tx, target: Target) -> None:
     """Pause a target: its deliveries wait until a member resumes it."""
     store.record_target(tx, target, state=TargetState.PAUSED, reason=PAUSED)
-    publish_connection(tx, target)
+    sync.publish_connection(tx, target)
 
 
 def remove_target(tx: Tx, target: Target) -> None:
     """Unlink a CRM and delete its secrets; its records stay there."""
     store.record_target(tx, target, state=TargetState.REMOVED, reason="removed")
-    publish_connection(tx, target)
+    sync.publish_connection(tx, target)
     tx.delete(events.crm_trials, target.business_id, target_id=target.id)
     store.record_secrets(tx, target, {})
 
@@ -262,7 +241,7 @@ def map_target(
         raise Refused(errors.INVALID, "mapping: Choose a Contatto field and a CRM field in each row.")
     if len({row.target for row in rows}) != len(rows):
         raise Refused(errors.INVALID, "mapping: Each CRM field can be used only once.")
-    connector = connector_of(tx, target)
+    connector = sync.connector_of(tx, target)
     takes_anything = connector is None or connector.traits.takes_anything or not target.described
     faults = rules.check_mapping(rows, target.described, takes_anything=takes_anything)
     store.record_target(tx, target, mapping=tuple(rows), statuses=dict(statuses), faults=faults)
@@ -275,7 +254,7 @@ def resend_dead(tx: Tx, target: Target) -> int:
     for delivery in dead:  # the latest of each lead comes first, and settles the others
         latest.setdefault(delivery.lead_id, delivery)
     for delivery in latest.values():
-        resend_delivery(tx, delivery)
+        sync.resend_delivery(tx, delivery)
     return len(latest)
 
 
@@ -289,7 +268,7 @@ def edit_dead(tx: Tx, target: Target, delivery_id: int, edited: Mapping[str, str
         raise Refused(errors.CONFLICT, "This delivery is already on its way or has arrived.")
     if any(len(text) > VALUE_LIMIT for text in edited.values()):
         raise Refused(errors.INVALID, "A value is too long.")
-    resend_delivery(tx, delivery, json.dumps(dict(edited)) if edited else "")
+    sync.resend_delivery(tx, delivery, json.dumps(dict(edited)) if edited else "")
 
 
 def load_delivery(tx: Tx, target: Target, delivery_id: int) -> crm.Delivery:
@@ -316,15 +295,15 @@ class TargetLedger:
 class CrmLedger:
     """Counts of incoming messages, of each target, and of the signals to ad accounts."""
 
-    intake: Intake
+    intake: sync.Intake
     targets: tuple[TargetLedger, ...]
-    signals: tuple[SignalCounts, ...] = ()
+    signals: tuple[sync.SignalCounts, ...] = ()
 
 
 def load_ledger(tx: Tx, business_id: str) -> CrmLedger:
     """Return the ledger of a business, read in one transaction."""
     targets = load_standings(tx, business_id, store.list_targets(tx, business_id))
-    ports = tx.ports[CrmPorts]
+    ports = tx.ports[sync.CrmPorts]
     return CrmLedger(ports.intake(tx, business_id), targets, tuple(ports.signals(tx, business_id)))
 
 
@@ -420,7 +399,7 @@ def read_consent(vault: Vault, state: str, visitor: tuple[str, ...], at: datetim
 
 def oauth_of(tx: Tx, target: Target) -> OAuth:
     """Return the OAuth settings of a target's vendor. Raises NOT_FOUND, for a vendor without OAuth."""
-    connector = connector_of(tx, target)
+    connector = sync.connector_of(tx, target)
     if connector is None or connector.traits.oauth is None:
         raise Refused(
             errors.NOT_FOUND, "This CRM does not connect with OAuth. Connect it with a token or password."
@@ -467,7 +446,7 @@ def take_consent(
     progress = msgspec.json.encode(grant).decode()
     delete_requests_of(tx, business_id, rules.CONSENT, [target.id])
     request = outbound.NewRequest(
-        business_id, rules.CONSENT, target.id, destination_of(target), progress=progress
+        business_id, rules.CONSENT, target.id, sync.destination_of(target), progress=progress
     )
     queue_request(tx, request, rules.CONSENT_PLAN)
     return target
@@ -475,23 +454,17 @@ def take_consent(
 
 def crm_kinds(base_url: str) -> tuple[OutboundKind, ...]:
     """Return the kinds of requests to CRMs; ``base_url`` is our public address."""
-    works = (DeliveryWork, TrialWork, CheckWork, PollWork, CompareWork, ErasureWork)
-    consent = OutboundKind(
-        rules.CONSENT,
-        begin_exchange,
-        read_exchange,
-        settle_exchange,
-        rules.CONSENT_PLAN,
-        refuse_exchange_replay,
-    )
-    return (*(work_kind(work(base_url)) for work in works), consent)
+    works = (checks.TrialWork, checks.CheckWork, checks.PollWork, checks.CompareWork, checks.ErasureWork)
+    kinds = (sync.work_kind(work(base_url)) for work in (sync.DeliveryWork, *works))
+    exchange = begin_exchange, read_exchange, settle_exchange
+    return (*kinds, OutboundKind(rules.CONSENT, *exchange, rules.CONSENT_PLAN, refuse_exchange_replay))
 
 
 def _find_exchange(
     tx: Tx, request: OutboundRequest
 ) -> tuple[Target, crm.CrmConnector, crm.RenewSecrets] | None:
     target = store.find_target(tx, request.business_id, request.subject)
-    connector = connector_of(tx, target) if target else None
+    connector = sync.connector_of(tx, target) if target else None
     if target is None or target.state is TargetState.REMOVED or connector is None:
         return None
     return target, connector, msgspec.json.decode(request.progress, type=crm.RenewSecrets)
@@ -505,7 +478,7 @@ def begin_exchange(tx: Tx, request: OutboundRequest) -> Step:
     target, connector, renewal = exchange
     if not store.mark_renewing(tx, target, tx.now + rules.RENEWING):
         return NotNow("renewing", rules.SOON_S)
-    reply = connector.ask(link_of(target, tx), renewal)
+    reply = connector.ask(sync.link_of(target, tx), renewal)
     return (
         outbound.Ask(reply, request.progress)
         if isinstance(reply, outbound.HttpRequest)
@@ -519,7 +492,7 @@ def read_exchange(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer)
     if exchange is None:
         return Done()
     target, connector, renewal = exchange
-    reply = connector.read(link_of(target, tx), renewal, answer, "")
+    reply = connector.read(sync.link_of(target, tx), renewal, answer, "")
     if isinstance(reply, NotNow):
         return reply
     if not isinstance(reply, crm.SecretsRenewed):
@@ -531,7 +504,7 @@ def read_exchange(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer)
         return Done()
     reason = NOT_STARTED if target.reason in (NOT_CONNECTED, NOT_STARTED) else PAUSED
     store.record_target(tx, target, state=TargetState.PAUSED, reason=reason)
-    queue_check(tx, replace(target, state=TargetState.PAUSED))
+    checks.queue_check(tx, replace(target, state=TargetState.PAUSED))
     return Done()
 
 

@@ -11,16 +11,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import Caller, Permission
+from contatto.crm.actions import checks
 from contatto.crm.actions import targets as actions
-from contatto.crm.actions.checks import (
-    INCOMING,
-    close_incoming,
-    incoming_path,
-    make_signing_secret,
-    open_incoming,
-    queue_check,
-    queue_comparison,
-)
 from contatto.crm.actions.deliveries import CrmPorts, connector_of, find_kind_request
 from contatto.crm.connectors.json_api import ACCESS
 from contatto.crm.model import APP_SECRET, ConnectorTraits, CrmConnector, Sweep, Target, TargetState
@@ -124,7 +116,7 @@ def show_settings(
         is_kept = bool(secrets.get(setting.name))
         is_offered = bool(setting.prefix) and setting.is_required and not is_kept
         if setting.is_secret:
-            value = (value or make_signing_secret(setting.prefix)) if is_offered else ""
+            value = (value or checks.make_signing_secret(setting.prefix)) if is_offered else ""
         is_required = setting.is_required and not is_kept
         attrs: dict[str, str | int] = {"maxlength": actions.VALUE_LIMIT, "autocomplete": "off"}
         attrs |= {"placeholder": setting.example} if setting.example else {}
@@ -421,10 +413,10 @@ async def render_target(
                 and (comparing.claim is not None or comparing.due_at <= tx.now),
                 "why": rules.reason_text(comparing.reason) if comparing and comparing.reason else "",
             },
-            "incoming_address": base_url + incoming_path(target.number),
+            "incoming_address": base_url + checks.incoming_path(target.number),
             "address": target.address,
             "created_at": target.created_at,
-            "is_open": INCOMING in target.secrets,
+            "is_open": checks.INCOMING in target.secrets,
             "faults": target.faults,
             "is_sweeping": target.sweep is not Sweep.NONE,
             "rows": len(target.mapping),
@@ -457,16 +449,16 @@ def add_change(path: str, change: Change, shown: str = "") -> None:
 add_change("resume", actions.resume_target)
 add_change("pause", actions.pause_target)
 add_change("resync", actions.resync_target)
-add_change("check", queue_check)
-add_change("compare", queue_comparison)
-add_change("webhook/close", close_incoming)
+add_change("check", checks.queue_check)
+add_change("compare", checks.queue_comparison)
+add_change("webhook/close", checks.close_incoming)
 
 
 @router.post("/{target_id}/webhook", Permission.ADMINISTER)
 async def post_webhook(request: Request, caller: FormCaller, target_id: str) -> HTMLResponse:
     """Let a CRM post changes, signed with a new secret that shows once and replaces the last one."""
     secret = await context_of(request).db.write(
-        lambda tx: open_incoming(tx, actions.load_target(tx, caller.business_id, number_of(target_id)))
+        lambda tx: checks.open_incoming(tx, actions.load_target(tx, caller.business_id, number_of(target_id)))
     )
     setattr(request.state, SHOWN_ONCE, True)
     return await render_target(request, caller, target_id, PageNotice(secret=secret))

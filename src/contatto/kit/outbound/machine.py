@@ -23,6 +23,7 @@ from contatto.kit.db.statements import keep_to_ourselves
 from contatto.kit.db.tx import Tx, in_time, savepoint
 from contatto.kit.fair_queue import Turns, in_turn
 from contatto.kit.log import logger, where
+from contatto.kit.outbound import queue
 from contatto.kit.outbound.client import Client
 from contatto.kit.outbound.model import (
     Ask,
@@ -32,21 +33,6 @@ from contatto.kit.outbound.model import (
     NotNow,
     OutboundRequest,
     SendFailure,
-)
-from contatto.kit.outbound.queue import (
-    WAITING,
-    AnsweredRequest,
-    Begun,
-    Claimed,
-    OutboundKind,
-    begin_requests,
-    jobs,
-    list_due,
-    list_due_destinations,
-    list_due_requests_of,
-    renew_claims,
-    settle_requests,
-    take_answers,
 )
 
 MOST_DESTINATIONS: Final = 50
@@ -170,9 +156,9 @@ class ClaimPolicy:
         The caller reports the begun ones to ``note_served``.
         """
         full, limit = rooms.full, self._limits.each_destination + 1
-        waiting = list_due(tx, self._last, full, MOST_DESTINATIONS, limit)
+        waiting = queue.list_due(tx, self._last, full, MOST_DESTINATIONS, limit)
         if self._last and len(waiting) < MOST_DESTINATIONS:
-            due = list_due(tx, "", full, MOST_DESTINATIONS - len(waiting), limit)
+            due = queue.list_due(tx, "", full, MOST_DESTINATIONS - len(waiting), limit)
             waiting |= {name: rows for name, rows in due.items() if name not in waiting}
         lists = [self._limit_rows(tx, rooms, name, rows) for name, rows in waiting.items()]
         of_business = Counter(rooms.of_business)
@@ -195,11 +181,11 @@ class ClaimPolicy:
         room = rooms.of_destination.get(destination, self._limits.each_destination)
         if len(rows) <= room:
             return rows
-        turns = self._turns.pop(destination, None) or Turns(WAITING.given(destination=destination))
+        turns = self._turns.pop(destination, None) or Turns(queue.WAITING.given(destination=destination))
         self._turns[destination] = turns  # at the end: the least recently used ones are forgotten
         if len(self._turns) > REMEMBERED:
             del self._turns[next(iter(self._turns))]
-        return turns.list_rows(tx, room, partial(list_due_requests_of, tx, turns.queue))[:room]
+        return turns.list_rows(tx, room, partial(queue.list_due_requests_of, tx, turns.queue))[:room]
 
     def note_served(self, requests: list[OutboundRequest], *, is_all: bool = False) -> None:
         """Remember the last begun requests, so that the next pass continues after them."""
@@ -234,7 +220,7 @@ AGAIN_S: Final = 1.0
 class _PendingAnswer:
     """Response to store, and the future of the next step."""
 
-    answered: AnsweredRequest
+    answered: queue.AnsweredRequest
     following: asyncio.Future[Ask | None]
 
 
@@ -243,7 +229,7 @@ class _PassResult:
     """Result of one transaction: next steps, begun requests, and whether more is due."""
 
     following: list[Ask | None]
-    begun: Begun
+    begun: queue.Begun
     is_more: bool
 
 
@@ -262,7 +248,7 @@ class OutboundMachine:
         self,
         db: Database,
         client: Client,
-        kinds: Mapping[str, OutboundKind],
+        kinds: Mapping[str, queue.OutboundKind],
         limits: Limits = USUAL,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -286,7 +272,7 @@ class OutboundMachine:
                 if not claims:
                     continue
                 with suppress(OperationalError):  # the database is away; the leases last longer
-                    await self._db.write(lambda tx: renew_claims(tx, claims, tx.now + LEASE))  # noqa: B023
+                    await self._db.write(lambda tx: queue.renew_claims(tx, claims, tx.now + LEASE))  # noqa: B023
         finally:
             self._is_ending = True
             if self._tasks:
@@ -309,7 +295,7 @@ class OutboundMachine:
         while self._answers or (self._look_again and not self._is_ending):
             answers, self._answers = self._answers, []
             self._look_again = False
-            find_due = partial(list_due_destinations, after="", but=self._claiming.rooms().full, most=1)
+            find_due = partial(queue.list_due_destinations, after="", but=self._claiming.rooms().full, most=1)
             # on PostgreSQL a pass is always worth a write
             if answers or self._db.parallel_batches > 1 or bool(await self._db.read(find_due)):
                 begun += await self._run_pass(answers)
@@ -331,18 +317,18 @@ class OutboundMachine:
             self._begin(*claimed)
         return len(result.begun.claimed)
 
-    def _pass(self, answers: list[AnsweredRequest], rooms: FreePlaces, tx: Tx) -> _PassResult:
-        following = take_answers(tx, self._kinds, answers, self._chance)
+    def _pass(self, answers: list[queue.AnsweredRequest], rooms: FreePlaces, tx: Tx) -> _PassResult:
+        following = queue.take_answers(tx, self._kinds, answers, self._chance)
         if self._is_ending or len(following) < len(answers):
-            return _PassResult(following, Begun([], 0), is_more=True)
+            return _PassResult(following, queue.Begun([], 0), is_more=True)
         for answered, ask in zip(answers, following, strict=True):
             if ask is None:
                 rooms.free(answered.request)
         chosen = self._claiming.choose(tx, rooms)
-        begun = begin_requests(tx, self._kinds, chosen.requests, tx.now + LEASE, self._chance)
+        begun = queue.begin_requests(tx, self._kinds, chosen.requests, tx.now + LEASE, self._chance)
         is_in_time = begun.handled == len(chosen.requests)
         self._claiming.note_served(chosen.requests[: begun.handled], is_all=chosen.is_all and is_in_time)
-        keep_to_ourselves(tx.connection, jobs.name)  # this pass took all that is due
+        keep_to_ourselves(tx.connection, queue.jobs.name)  # this pass took all that is due
         # A request that was settled at once, such as the first of a line, may free another.
         is_more = chosen.is_cut or not is_in_time or begun.handled > len(begun.claimed)
         return _PassResult(following, begun, is_more=is_more and begun.handled > 0)
@@ -363,9 +349,9 @@ class OutboundMachine:
             self._begin(request, ask)
         return len(claimed)
 
-    def _claim_one_by_one(self, rooms: FreePlaces, tx: Tx) -> tuple[int, list[Claimed]]:
+    def _claim_one_by_one(self, rooms: FreePlaces, tx: Tx) -> tuple[int, list[queue.Claimed]]:
         """Claim requests; one that the database rejects counts as a failed attempt."""
-        claimed: list[Claimed] = []
+        claimed: list[queue.Claimed] = []
         handled = 0
         for request in in_time(self._claiming.choose(tx, rooms).requests):
             self._claiming.note_served([request])
@@ -373,7 +359,7 @@ class OutboundMachine:
             until, chance = tx.now + LEASE, self._chance
             try:
                 with savepoint(tx):
-                    claimed += begin_requests(
+                    claimed += queue.begin_requests(
                         tx, self._kinds, [request], until, chance, is_alone=True
                     ).claimed
             except OperationalError:  # the database is away
@@ -382,13 +368,13 @@ class OutboundMachine:
                 logger().error("outbound.broken", kind=request.kind, error_at=where(error))
                 tried = replace(request, attempts=request.attempts + 1)
                 broken = [(tried, NotNow(SendFailure.BROKEN.value))]
-                settle_requests(tx, self._kinds, broken, chance, is_alone=True)
+                queue.settle_requests(tx, self._kinds, broken, chance, is_alone=True)
         return handled, claimed
 
-    async def _record(self, answered: AnsweredRequest) -> Ask | None:
+    async def _record(self, answered: queue.AnsweredRequest) -> Ask | None:
         kinds, chance = self._kinds, self._chance
         while True:
-            take = partial(take_answers, kinds=kinds, answered=[answered], chance=chance, is_alone=True)
+            take = partial(queue.take_answers, kinds=kinds, answered=[answered], chance=chance, is_alone=True)
             try:
                 return (await self._db.write(take))[0]
             except OperationalError as error:  # a response must not get lost
@@ -429,7 +415,7 @@ class OutboundMachine:
                     exchange = SendFailure.BROKEN
                 self._claiming.note_exchange(request.destination, exchange)
                 following = asyncio.get_running_loop().create_future()
-                self._answers.append(_PendingAnswer(AnsweredRequest(request, ask, exchange), following))
+                self._answers.append(_PendingAnswer(queue.AnsweredRequest(request, ask, exchange), following))
                 self._look_soon()
                 ask = await following
         except Exception as error:  # its lease ends, and it is claimed again
