@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from contatto.app import open_context
 from contatto.cli.main import app
-from contatto.cli.models import seal_decisions
+from contatto.cli.models import seal_files
 from contatto.delivery.actions.ledger import decision_sealing_job
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock
@@ -43,7 +43,7 @@ def test_a_model_is_judged_by_the_log(db: Database) -> None:
 def test_a_model_is_learned_again_from_sealed_files(db: Database, tmp_path: Path) -> None:
     asked = ["model", "relearn"]
     assert "no sealed file" in CliRunner().invoke(app, asked).output
-    seal_decisions(db, decision_sealing_job(tmp_path / "sealed", 0, 90))
+    seal_files(db, decision_sealing_job(tmp_path / "sealed", 0, 90))
     db.close()
     judged = CliRunner().invoke(app, [*asked, "--hold-out-days", "4000", "--wait-days", "0"])
     assert judged.exit_code == 0, judged.output

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contatto.cli.models import seal_decisions
+from contatto.cli.models import seal_files
 from contatto.delivery.actions import training
 from contatto.delivery.actions.ledger import decision_sealing_job, read_record
 from contatto.delivery.actions.serving import AdServer
@@ -156,7 +156,7 @@ def test_a_model_that_was_learned_again_is_published_served_and_learned_on(
     shop.play(60)
     shop.train()
     shop.clock.advance(days=1)
-    seal_decisions(shop.db, decision_sealing_job(tmp_path, 1, 90))
+    seal_files(shop.db, decision_sealing_job(tmp_path, 1, 90))
     prepared = shop.db.read_now(lambda tx: prepare_relearning(tx, shop.id, 90))
     assert prepared is not None
     shop.play(6)
@@ -186,7 +186,7 @@ def test_without_a_model_or_files_there_is_nothing_to_learn_again(shop: Market, 
     shop.train()
     assert shop.db.read_now(lambda tx: prepare_relearning(tx, shop.id, 90)) is None
     shop.clock.advance(days=1)
-    seal_decisions(shop.db, decision_sealing_job(tmp_path, 1, 90))
+    seal_files(shop.db, decision_sealing_job(tmp_path, 1, 90))
     assert shop.db.read_now(lambda tx: prepare_relearning(tx, shop.id, 90)) is not None
     next(tmp_path.rglob("*.parquet")).write_bytes(b"another")
     with pytest.raises(OSError, match="is not what was written"):

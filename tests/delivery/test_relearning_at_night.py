@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from contatto.cli.models import seal_decisions
+from contatto.cli.models import seal_files
 from contatto.delivery.actions.ledger import decision_sealing_job
 from contatto.delivery.actions.training import (
     Relearner,
@@ -65,7 +65,7 @@ def shop(database: Database, clock: FixedClock, tmp_path: Path) -> Market:
     made.play(30)
     made.train()
     clock.advance(days=1)
-    seal_decisions(made.db, decision_sealing_job(tmp_path, 1, 90))
+    seal_files(made.db, decision_sealing_job(tmp_path, 1, 90))
     return made
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from contatto.cli.models import check_sealed, seal_decisions
+from contatto.cli.models import check_sealed, seal_files
 from contatto.delivery import store
 from contatto.delivery.actions.ledger import decision_sealing_job, read_record
 from contatto.delivery.actions.training import purge_log
@@ -28,7 +28,7 @@ def market(database: Database, clock: FixedClock) -> Market:
 
 
 def seal(market: Market, folder: Path, age_days: int = 1, keep_days: int = 90) -> None:
-    seal_decisions(market.db, decision_sealing_job(folder, age_days, keep_days))
+    seal_files(market.db, decision_sealing_job(folder, age_days, keep_days))
 
 
 def rows(folder: Path, what: str = "*", where: str = "true") -> list[tuple[Any, ...]]:

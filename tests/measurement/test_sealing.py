@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from contatto.cli.models import check_sealed, seal_days
+from contatto.cli.models import check_sealed, seal_files
 from contatto.kit.background import folder_lock, run_maintenance_job
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
@@ -74,7 +74,7 @@ def listed(db: Database, folder: Path) -> list[tuple[str, int]]:
 def test_old_days_are_sealed_sorted_and_once(database: Database, tmp_path: Path) -> None:
     told(database)
     for _ in range(2):
-        seal_days(database, tmp_path, DAYS)
+        seal_files(database, sealing_job(tmp_path, DAYS))
     assert listed(database, tmp_path) == [
         (f"touches/day=2026-01-0{day}/part-1.parquet", 3) for day in (1, 2, 3)
     ]
@@ -88,11 +88,11 @@ def test_old_days_are_sealed_sorted_and_once(database: Database, tmp_path: Path)
 
 def test_a_late_touch_goes_into_a_part_of_its_own(database: Database, tmp_path: Path) -> None:
     ad = told(database)
-    seal_days(database, tmp_path, DAYS)
+    seal_files(database, sealing_job(tmp_path, DAYS))
     late = make.touch(ad, at=make.NOON, person_id="late")
     for _ in range(2):
         database.write_now(lambda tx: record_touch(tx, late))
-        seal_days(database, tmp_path, DAYS)
+        seal_files(database, sealing_job(tmp_path, DAYS))
     assert ("touches/day=2026-01-01/part-2.parquet", 1) in listed(database, tmp_path)
     rows = sealed(tmp_path)
     assert len(rows) == len({row[2] for row in rows}) == 10
@@ -120,8 +120,8 @@ def test_killed_at_any_step_the_next_run_ends_the_same(
         else:
             patch.setattr(*STEPS[step])
         with pytest.raises((Stopped, RuntimeError)):
-            seal_days(database, tmp_path, DAYS)
-    seal_days(database, tmp_path, DAYS)
+            seal_files(database, sealing_job(tmp_path, DAYS))
+    seal_files(database, sealing_job(tmp_path, DAYS))
     check_sealed(database)
     rows = sealed(tmp_path)
     assert len(rows) == len({row[2] for row in rows}) == 9
@@ -143,10 +143,10 @@ def test_a_full_disk_is_told_and_leaves_nothing(
         limited = partial(subprocess.Popen, preexec_fn=limit_files)
         patch.setattr(subprocess, "Popen", limited)
         with pytest.raises(OSError, match=r"part-1\.parquet.*File too large"):
-            seal_days(database, folder, DAYS)
+            seal_files(database, sealing_job(folder, DAYS))
     assert listed(database, folder) == []
     assert [path.name for path in folder.rglob("*.*")] == ["in-use.lock"]
-    seal_days(database, folder, DAYS)
+    seal_files(database, sealing_job(folder, DAYS))
     assert len(listed(database, folder)) == 3
 
 
@@ -164,13 +164,13 @@ def test_a_damaged_file_is_named_and_not_built_upon(
     database: Database, tmp_path: Path, harm: Callable[[Path], object], says: str
 ) -> None:
     ad = told(database)
-    seal_days(database, tmp_path, DAYS)
+    seal_files(database, sealing_job(tmp_path, DAYS))
     harm(tmp_path / "touches" / "day=2026-01-02" / "part-1.parquet")
     with pytest.raises(BrokenFile, match=rf"day=2026-01-02/part-1\.parquet.*{says}"):
         check_sealed(database)
     database.write_now(lambda tx: record_touch(tx, make.touch(ad, at=make.NOON + DAY, person_id="late")))
     with pytest.raises(BrokenFile, match=says):
-        seal_days(database, tmp_path, DAYS)
+        seal_files(database, sealing_job(tmp_path, DAYS))
     assert len(listed(database, tmp_path)) == 3
 
 
@@ -196,7 +196,7 @@ def test_who_seals_is_alone(database: Database, tmp_path: Path, capsys: pytest.C
     with folder_lock(tmp_path / "sealed") as is_mine:
         assert is_mine
         assert work_once(database, tmp_path) == 0
-        seal_days(database, tmp_path / "sealed", DAYS)
+        seal_files(database, sealing_job(tmp_path / "sealed", DAYS))
     assert listed(database, tmp_path / "sealed") == []
     assert "Somebody else is sealing" in capsys.readouterr().out
     assert work_once(database, tmp_path) == 4
@@ -215,22 +215,22 @@ def test_many_workers_at_once_seal_each_day_once(database: Database, tmp_path: P
 
 def test_a_folder_that_was_moved_is_found_where_it_is_now(database: Database, tmp_path: Path) -> None:
     told(database)
-    seal_days(database, tmp_path / "before", DAYS)
+    seal_files(database, sealing_job(tmp_path / "before", DAYS))
     (tmp_path / "before").rename(tmp_path / "now")
     with pytest.raises(BrokenFile, match="is gone"):
         check_sealed(database)
-    seal_days(database, tmp_path / "now", DAYS)
+    seal_files(database, sealing_job(tmp_path / "now", DAYS))
     assert len(listed(database, tmp_path / "now")) == 3
     check_sealed(database)
 
 
 def test_another_file_in_the_place_of_a_sealed_one_is_not_taken(database: Database, tmp_path: Path) -> None:
     told(database)
-    seal_days(database, tmp_path / "before", DAYS)
+    seal_files(database, sealing_job(tmp_path / "before", DAYS))
     (tmp_path / "before").rename(tmp_path / "now")
     (tmp_path / "now/touches/day=2026-01-02/part-1.parquet").write_bytes(b"another")
     with pytest.raises(BrokenFile, match=r"now.*day=2026-01-02"):
-        seal_days(database, tmp_path / "now", DAYS)
+        seal_files(database, sealing_job(tmp_path / "now", DAYS))
     assert {file.folder for file in database.read_now(sealing.list_sealed_files)} == {
         str(tmp_path / "before"),
         str(tmp_path / "now"),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contatto.cli.models import seal_days
+from contatto.cli.models import seal_files
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.values import micros
@@ -24,6 +24,7 @@ from contatto.measurement.actions import (
     record_conversions,
     record_tap,
     record_touch,
+    sealing_job,
 )
 from contatto.measurement.engines.staging import sql_of, winners_sql
 from contatto.measurement.model import (
@@ -205,7 +206,7 @@ def test_sealed_files_hold_all_that_the_definition_needs_to_find_the_same_winner
         database, view(ad, 0), tap(ad, 1), tap(other, 2, viewer=OTHER), chat(owner, 3),
         view(other, 1, OTHER), chat(owner, 3, "p2"), tap(other, 1, "p3", "nobody else"), chat(owner, 4, "p3"),
     )  # fmt: skip
-    seal_days(database, tmp_path, 2)
+    seal_files(database, sealing_job(tmp_path, 2))
     with duckdb.connect() as db:
         for table in ("touches", "conversions"):
             files = f"read_parquet('{tmp_path}/{table}/**/*.parquet')"

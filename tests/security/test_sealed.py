@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from contatto.app import create_app, open_context
 from contatto.cli.access import reseal_all
-from contatto.cli.models import seal_days
+from contatto.cli.models import seal_files
 from contatto.crm.store.deliveries import find_record, ledger, list_targets, record_due, record_link
 from contatto.crm.store.events import find_trial, record_trial, save_trial
 from contatto.delivery.store import save_influences
@@ -31,6 +31,7 @@ from contatto.kit.values import UNREADABLE
 from contatto.kit.vault import Sealed, Vault
 from contatto.leads.model import LeadModel
 from contatto.leads.store.jobs import save_lead_model
+from contatto.measurement.actions import sealing_job
 from contatto.spam.rules import BITS, SpamWeights
 from contatto.spam.store import save_weights
 from contatto.wiring import install
@@ -199,7 +200,7 @@ def planted(
     built = request.getfixturevalue(f"planted_on_{request.param}")
     with copied_world(built, tmp_path_factory.mktemp("sealed"), request) as world:
         world.context.clock.advance(seconds=3 * 86_400)  # type: ignore[attr-defined]  # the world's stands still
-        seal_days(world.context.db, world.context.settings.data_dir / "sealed", 2)
+        seal_files(world.context.db, sealing_job(world.context.settings.data_dir / "sealed", 2))
         assert list(world.context.settings.data_dir.rglob("part-*.parquet"))
         yield world, Marks(VALUES, all_ids(world.context.db))
 

@@ -167,10 +167,7 @@ def list_command(business: BusinessOption = "") -> None:
         f"Received {intake.received:,} = stored {intake.stored:,} + merged {intake.merged:,} + "
         f"refused {intake.refused:,} + waiting {intake.waiting:,}"
     )
-    if ledger.targets:
-        print_table(table)
-    else:
-        out.print("No CRM is linked.")
+    print_table(table, "No CRM is linked.")
     if not all(target_row.counts.adds_up for target_row in ledger.targets):
         out.print("The counts of a CRM do not add up.")
         raise typer.Exit(1)

@@ -194,8 +194,14 @@ def change_business[T](
     return read_business(name_or_id, change)
 
 
-def print_table(table: Table) -> None:
-    """Print a table with every id, address and link whole, past the edge of the screen where it must be."""
+def print_table(table: Table, empty: str = "") -> None:
+    """Print a table with every id, address and link whole, past the edge of the screen where it must be.
+
+    One without rows is replaced by the text for it.
+    """
+    if empty and not table.rows:
+        out.print(empty)
+        return
     wide = out.options.update(width=_MOST_COLUMNS)
     columns = [
         [Measurement.get(out, wide, cell) for cell in (column.header, *column.cells)]

@@ -132,10 +132,7 @@ def list_models_command(business: BusinessOption = "") -> None:
         counts = f"{model.through:,}", f"{model.entries:,}", f"{model.size:,}"
         is_stored = "yes" if model.has_blob else "no"
         table.add_row(str(model.version), published_at, model.origin, *counts, is_stored)
-    if table.rows:
-        print_table(table)
-    else:
-        out.print("Nothing is learned yet.")
+    print_table(table, "Nothing is learned yet.")
 
 
 @model_commands.command("show")
@@ -340,9 +337,9 @@ def seal_command(
             check_sealed(storage.db)
         else:
             target = folder or storage.settings.sealed_dir or storage.settings.data_dir / "sealed"
-            seal_days(storage.db, target.resolve(), days)
+            seal_files(storage.db, sealing_job(target.resolve(), days))
             if kept_days := storage.settings.decision_files_days:
-                seal_decisions(storage.db, decision_sealing_job(target.resolve(), days, kept_days))
+                seal_files(storage.db, decision_sealing_job(target.resolve(), days, kept_days))
     except OSError as error:
         _err.print(str(error))
         raise typer.Exit(1) from error
@@ -350,26 +347,20 @@ def seal_command(
         storage.db.close()
 
 
-def seal_days(db: Database, folder: Path, age_days: int) -> None:
-    """Seal every day of some age, and say which files are new."""
-    before = {file.name for file in db.read_now(sealing.list_sealed_files)}
-    if run_maintenance_job(db, sealing_job(folder, age_days)) is None:
-        _out.print("Somebody else is sealing into this folder now.")
-        return
-    for file in db.read_now(sealing.list_sealed_files):
-        if file.name not in before:
-            _out.print(f"{file.name}: {file.touches} touches")
+def seal_files(db: Database, job: MaintenanceJob) -> None:
+    """Do a job that seals, and say which files are new."""
 
+    def list_files(tx: Tx) -> dict[str, str]:
+        touches = {file.name: f"{file.touches} touches" for file in sealing.list_sealed_files(tx)}
+        return touches | {file.name: f"{file.entries} entries" for file in list_decision_files(tx)}
 
-def seal_decisions(db: Database, job: MaintenanceJob) -> None:
-    """Do what files of decisions need, and say which are new."""
-    before = {file.name for file in db.read_now(list_decision_files)}
+    before = db.read_now(list_files)
     if run_maintenance_job(db, job) is None:
         _out.print("Somebody else is sealing into this folder now.")
         return
-    for file in db.read_now(list_decision_files):
-        if file.name not in before:
-            _out.print(f"{file.name}: {file.entries} entries")
+    for name, size in db.read_now(list_files).items():
+        if name not in before:
+            _out.print(f"{name}: {size}")
 
 
 def check_sealed(db: Database) -> None:

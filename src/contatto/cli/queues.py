@@ -42,10 +42,7 @@ def list_ads_command() -> None:
     table = Table("ad", "name", "headline", "text", "changed")
     for ad in carry_out(ad_store.list_ads_in_review):
         table.add_row(str(ad.number), ad.name, ad.headline, ad.text, f"{ad.updated_at:%Y-%m-%d %H:%M}")
-    if table.rows:
-        print_table(table)
-    else:
-        out.print("No ad waits.")
+    print_table(table, "No ad waits.")
 
 
 @ad_review_commands.command("approve")
@@ -82,10 +79,7 @@ def list_applications_command() -> None:
         applied = f"{switch.applied_at:%Y-%m-%d %H:%M}" if switch.applied_at else ""
         company = switch.company_name, switch.company_site, switch.privacy_policy_url
         table.add_row(switch.channel_account_id, *company, applied)
-    if table.rows:
-        print_table(table)
-    else:
-        out.print("No application waits.")
+    print_table(table, "No application waits.")
 
 
 @capture_commands.command("approve")

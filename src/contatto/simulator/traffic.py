@@ -412,9 +412,11 @@ def list_coming(people: Sequence[PlannedVisitor], since_s: float, days: int) -> 
     """Yield people from a moment on without end, by their next look."""
     seed, starts_s, span_s = 0, 0.0, days * DAY_S
     while True:
-        # The looks that are left, without those that are over.
-        coming = [visitor.from_moment(since_s) for visitor in people]
-        remaining = [visitor for visitor in coming if visitor.looks]
-        yield from sorted(remaining, key=lambda visitor: visitor.looks[0].at_s)
+        coming = []
+        for visitor in people:
+            moved = [replace(look, at_s=look.at_s + starts_s) for look in visitor.looks]
+            if looks := tuple(look for look in moved if look.at_s >= since_s):
+                coming.append(replace(visitor, looks=looks))
+        yield from sorted(coming, key=lambda visitor: visitor.looks[0].at_s)
         seed, starts_s = seed + 1, starts_s + span_s
-        people = [visitor.moved(starts_s) for visitor in plan_people(seed, len(people), span_s)]
+        people = plan_people(seed, len(people), span_s)

@@ -248,14 +248,6 @@ class PlannedVisitor:
     twice: bool
     disorderly: bool
 
-    def moved(self, by_s: float) -> "PlannedVisitor":
-        """Return the same plan, some seconds later."""
-        return replace(self, looks=tuple(replace(look, at_s=look.at_s + by_s) for look in self.looks))
-
-    def from_moment(self, at_s: float) -> "PlannedVisitor":
-        """Return the same plan without the looks before a moment."""
-        return replace(self, looks=tuple(look for look in self.looks if look.at_s >= at_s))
-
     def taps(self, look: AdMoment, appeal: Appeal) -> bool:
         """Report whether this person taps an ad of this appeal."""
         return look.laziness < _P_TAP * appeal.taps[self.intent]

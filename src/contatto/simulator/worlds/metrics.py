@@ -123,7 +123,7 @@ def measure(run: Run) -> RunFigures:
         first_day = (shown.ts >= starts) & (shown.ts < starts + DAY)
         farms.append(
             [
-                _ratio(float(shown.spend[rows & is_farm].sum()), float(shown.spend[rows].sum()))
+                _ratio(shown.spend[rows & is_farm].sum(), shown.spend[rows].sum())
                 for rows in (first_day, shown.ts >= starts + DAY)
             ]
         )
@@ -148,25 +148,23 @@ def measure(run: Run) -> RunFigures:
         leads=float(leads.sum()),
         spend_last=float(spend[last].sum()),
         spend=float(spend.sum()),
-        cost_per_lead=_ratio(float(spend[last].sum()), float(leads[last].sum())),
-        cost_per_lead_whole=_ratio(float(spend.sum()), float(leads.sum())),
+        cost_per_lead=_ratio(spend[last].sum(), leads[last].sum()),
+        cost_per_lead_whole=_ratio(spend.sum(), leads.sum()),
         genuine_last=float(genuine[last].sum()),
-        cost_per_genuine=_ratio(float(spend[last].sum()), float(genuine[last].sum())),
-        cost_per_genuine_whole=_ratio(float(spend.sum()), float(genuine.sum())),
-        spam_share=_ratio(float(shown.spams[recent].sum()), float(shown.talks[recent].sum())),
+        cost_per_genuine=_ratio(spend[last].sum(), genuine[last].sum()),
+        cost_per_genuine_whole=_ratio(spend.sum(), genuine.sum()),
+        spam_share=_ratio(shown.spams[recent].sum(), shown.talks[recent].sum()),
         budget_use=budget_use,
         pacing_error=pacing_error,
         learning_days=learning_days,
-        calibration=_ratio(float(shown.predicted[recent].sum()), float(shown.caught[recent].sum())),
-        calibration_late=_ratio(
-            float(shown.predicted[recent & late].sum()), float(shown.caught[recent & late].sum())
-        ),
+        calibration=_ratio(shown.predicted[recent].sum(), shown.caught[recent].sum()),
+        calibration_late=_ratio(shown.predicted[recent & late].sum(), shown.caught[recent & late].sum()),
         calibration_by_kind={
-            kind: _ratio(float(shown.predicted[part].sum()), float(shown.caught[part].sum()))
+            kind: _ratio(shown.predicted[part].sum(), shown.caught[part].sum())
             for kind in sorted({world_group.kind for world_group in world.groups})
             if (part := recent & (kinds == kind)).any()
         },
-        calibration_of_talks=_ratio(float(shown.predicted_talk[last].sum()), float(shown.talks[last].sum())),
+        calibration_of_talks=_ratio(shown.predicted_talk[last].sum(), shown.talks[last].sum()),
         starved=starved,
         leads_by_day=tuple(by_day[0].tolist()),
         spend_by_day=tuple(by_day[1].tolist()),
@@ -178,7 +176,7 @@ def measure(run: Run) -> RunFigures:
         calibration_by_day=tuple(map(_ratio, *calibration_days)),
         day_spent=tuple(day_spent),
         day_due=tuple(day_due),
-        farm_share=_ratio(float(shown.spend[world.is_farm[shown.viewer]].sum()), float(shown.spend.sum())),
+        farm_share=_ratio(shown.spend[world.is_farm[shown.viewer]].sum(), shown.spend.sum()),
         farm_first_day=max((first for first, _ in farms), default=float("nan")),
         farm_later=max((later for _, later in farms), default=float("nan")),
         frequent_share=_ratio(frequent_views, len(shown.ad)),
@@ -220,8 +218,8 @@ def _group_figures(
     return tuple(starved), _ratio(cold_leads, cold_spend), (_ratio(spent, allowed), results)
 
 
-def _ratio(over: float, under: float) -> float:
-    return over / under if under else float("nan")
+def _ratio(over: Any, under: Any) -> float:
+    return float(over) / float(under) if under else float("nan")
 
 
 def _budgets(world: World) -> list[tuple[int, int, int, float]]:
