@@ -1,11 +1,13 @@
 """Arms of the benchmark of delivery: worlds, seeds and players, one after the other or side by side."""
 
+import gc
 import multiprocessing
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from contatto.cli.deliver import load_kernels
 from contatto.simulator.worlds.game import Program
 from contatto.simulator.worlds.simulation import Player, RunResults, Size, WorldName, compare, make_world
 
@@ -83,6 +85,8 @@ def _play_of(case: Case) -> tuple[Case, RunResults]:
 
 
 def _play(case: Case) -> RunResults:
+    load_kernels()
+    gc.disable()  # as `contatto deliver` does
     started = time.perf_counter()
     world = make_world(case.world, case.seed, case.size, **case.changes)
     found = compare(world, case.arms, case.settings, programs=case.programs)

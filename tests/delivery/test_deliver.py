@@ -1,5 +1,6 @@
 """`contatto deliver` as a program: lines in, lines out, faults told, and a state that outlives kills."""
 
+import gc
 import json
 import os
 import random
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from contatto.simulator.worlds.game import EnginePlayer
 from tests.delivery.small_world import BEGINS, SECOND, Line, play, set_up
 
 COMMAND = [sys.executable, "-c", "from contatto.cli.main import app; app()", "deliver"]
@@ -72,6 +74,17 @@ def request(number: int, ts: int, **changes: Any) -> Line:
         "type": "request", "ts": ts, "request_id": f"r{number}", "viewer_id": "v", "country": "IT",
         "features": {}, "floor_micros": 1_000, **changes,
     }  # fmt: skip
+
+
+def test_a_marketplace_makes_no_cycles_so_that_the_command_needs_no_garbage_collection() -> None:
+    marketplace = EnginePlayer(3)
+    gc.collect()
+    gc.disable()
+    try:
+        play(marketplace.answer)
+        assert gc.collect() < 100
+    finally:
+        gc.enable()
 
 
 def test_a_world_is_played_in_lock_step_and_again_from_its_lines_to_the_same_bytes() -> None:

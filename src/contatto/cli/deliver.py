@@ -1,5 +1,6 @@
 """The command `contatto deliver`: ad decisions and learning over lines of JSON."""
 
+import gc
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -62,6 +63,7 @@ def deliver_command(
         complain=faults.add,
     )
     load_kernels()
+    gc.disable()  # nothing here makes cycles, and a search for them would hold up a decision
     keeper = None if state is None else open_folder(state, marketplace, faults)
     answer_lines(marketplace, keeper, sys.stdin.buffer, sys.stdout.buffer, faults)
     if keeper is not None:

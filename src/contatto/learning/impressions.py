@@ -4,7 +4,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -15,6 +15,17 @@ from contatto.learning.columns import BETWEEN, DAY_US, HEADS_AGAIN, MOST_CONTEXT
 from contatto.learning.model import AdGroupLine
 
 _FIRST: Final = 1024
+
+
+def add_rows(array: NDArray[Any], fill: int = 0) -> None:
+    """Lengthen an array by an eighth in place; to copy it would hold up a decision.
+
+    Views of the array are invalid afterwards.
+    """
+    size = len(array)
+    array.resize((size + max(size // 8, _FIRST), *array.shape[1:]), refcheck=False)
+    if fill:
+        array[size:] = fill
 
 
 class Impression(msgspec.Struct, array_like=True, gc=False):
@@ -79,11 +90,8 @@ class Snapshots:
         if not self.free:
             size = len(self.counts)
             for name in SNAPSHOT_ARRAYS:
-                array = getattr(self, name)
-                larger = np.zeros((2 * size, *array.shape[1:]), array.dtype)
-                larger[:size] = array
-                setattr(self, name, larger)
-            self.free = list(range(2 * size - 1, size - 1, -1))
+                add_rows(getattr(self, name))
+            self.free = list(range(len(self.counts) - 1, size - 1, -1))
         place = self.free.pop()
         self.held[place], self.shares[place], self.stands_for[place] = 0.0, 1.0, 1.0
         return place

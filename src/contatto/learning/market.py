@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import permutations
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 
 from contatto.learning import columns as col
 from contatto.learning.features import FeatureFields, Hashed, LatentClasses, list_features, name_hash, slot_of
-from contatto.learning.impressions import FrequencyCounter, Impression, LabelDelays, Records, Snapshots
+from contatto.learning.impressions import (
+    FrequencyCounter,
+    Impression,
+    LabelDelays,
+    Records,
+    Snapshots,
+    add_rows,
+)
 from contatto.learning.learner import FIRST_PRIOR, forget
 from contatto.learning.model import AdGroupLine, AdLine, LineBudgetMode, LineGoal, Status
 
@@ -508,7 +515,9 @@ HOW_ALIKE: Final = 0.5
 """… with this prior correlation between their weights of a request and ad interaction."""
 _MOST_WEIGHTS: Final = (col.MOST_CONTEXT + 2) * (col.MOST_AD_FEATURES + 2) + 2 * col.BETWEEN + 4
 _GROUP_TRUST: Final = 15.0
-"""Weight of the market's calibration in that of an ad group, in expected events."""
+"""Weight of the market's calibration in that of an ad group, in expected events, …"""
+_MARKET_TRUST: Final = 5.0
+"""… and of uncorrected predictions in the market's."""
 
 
 class Learned:
@@ -577,11 +586,7 @@ class Viewers:
             row = self.by_id[viewer_id] = len(self.by_id)
             if row >= len(self.table):
                 for name in (*VIEWER_ARRAYS, "again"):
-                    array: NDArray[Any] = getattr(self, name)
-                    fill = -1 if name in ("recent", "known") else 0
-                    larger = np.full((2 * len(array), *array.shape[1:]), fill, array.dtype)
-                    larger[: len(array)] = array
-                    setattr(self, name, larger)
+                    add_rows(getattr(self, name), -1 if name in ("recent", "known") else 0)
             self.table[row, col.V_DECAYED_AT] = now_s
             self.table[row, col.V_REQUESTED_AT] = -1e9
         return row
@@ -630,9 +635,9 @@ class CalibrationCounts:
 
     def factors(self) -> NDArray[np.float64]:
         """Return the calibration factors of the odds, by ad group and head."""
-        trust = _GROUP_TRUST
-        whole = (self.came.sum(axis=0) + trust) / (self.expected.sum(axis=0) + trust)
-        ratio = (self.came + trust * whole) / (self.expected + trust)
+        came, expected = self.came.sum(axis=0), self.expected.sum(axis=0)
+        whole = (came + _MARKET_TRUST) / (expected + _MARKET_TRUST)
+        ratio = (self.came + _GROUP_TRUST * whole) / (self.expected + _GROUP_TRUST)
         mean = np.where(self.tried > 0.0, self.expected / np.maximum(self.tried, 1e-9), 0.05)
         mean = np.minimum(mean, 0.9)
         lifted = np.minimum(mean * ratio, 0.98)
