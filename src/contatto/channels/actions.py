@@ -236,7 +236,8 @@ def allow_embedding(tx: Tx, business_id: str, account_id: str, text: str) -> Non
         )
     if len(origins) > MOST_ORIGINS:
         raise Refused(errors.INVALID, "%(field)s: The limit is %(most)s.", field="sites", most=MOST_ORIGINS)
-    store.save_embed_origins(tx, business_id, account_id, origins)
+    embed = {"channel_account_id": account_id, "business_id": business_id}
+    tx.save(store.chat_embeds, embed | {"origins": origins, "changed_at": tx.now})
 
 
 def webhook_verify_token(vault: Vault, app: ChannelApp) -> str:

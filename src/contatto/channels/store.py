@@ -198,11 +198,6 @@ def list_embed_origins(tx: Tx, business_id: str) -> dict[str, tuple[str, ...]]:
     return {row["channel_account_id"]: row["origins"] for row in tx.execute(statement).mappings()}
 
 
-def save_embed_origins(tx: Tx, business_id: str, account_id: str, origins: tuple[str, ...]) -> None:
-    row = {"channel_account_id": account_id, "business_id": business_id}
-    tx.save(chat_embeds, row | {"origins": origins, "changed_at": tx.now})
-
-
 def list_apps(tx: Tx, business_id: str) -> list[ChannelApp]:
     """Return the apps of a business, without their secrets."""
     statement = select(channel_apps).where(channel_apps.c.business_id == business_id)

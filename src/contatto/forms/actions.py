@@ -143,7 +143,10 @@ def publish_form(tx: Tx, business_id: str, form_id: str, base_revision: int, act
         published_by=actor,
         published_at=tx.now,
     )
-    if not store.record_published(tx, form, version.version, new_number()):
+    forms = store.forms
+    unchanged = (forms.c.revision == form.revision) & (forms.c.version == form.version)
+    values = {"version": version.version, "number": new_number(), "updated_at": tx.now}
+    if not tx.change(forms, business_id, form.id, unchanged, **values):
         raise Refused(errors.CONFLICT)
     tx.insert(store.form_versions, row_of(version))
     return version

@@ -159,13 +159,6 @@ def record_draft(tx: Tx, form: Form, base_revision: int, editor: str) -> bool:
     return tx.change(forms, form.business_id, form.id, is_current, **values)
 
 
-def record_published(tx: Tx, form: Form, version: int, next_number: int) -> bool:
-    """Record a published version and the number of the next one; False if the draft changed meanwhile."""
-    unchanged = (forms.c.revision == form.revision) & (forms.c.version == form.version)
-    values = {"version": version, "number": next_number, "updated_at": tx.now}
-    return tx.change(forms, form.business_id, form.id, unchanged, **values)
-
-
 def find_form(tx: Tx, business_id: str, form_id: str) -> Form | None:
     return tx.find(Form, select(forms).where(*rows_of(forms, business_id, id=form_id)))
 

@@ -402,7 +402,8 @@ def set_reply_target(tx: Tx, business_id: str, minutes: int) -> None:
         raise Refused(
             errors.INVALID, "minutes: enter a whole number up to %(most)s.", most=rules.TARGET_LIMIT_MIN
         )
-    desk.save_reply_target(tx, business_id, minutes)
+    target = {"business_id": business_id, "minutes": minutes, "changed_at": tx.now}
+    tx.save(desk.reply_targets, target)
 
 
 def keep_saved_reply(tx: Tx, business_id: str, shortcut: str, text: str) -> None:

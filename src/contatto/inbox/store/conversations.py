@@ -703,20 +703,14 @@ def list_notices(tx: Tx, business_id: str, conversation_id: str) -> list[InlineN
     """
     conversation = find_conversation(tx, business_id, conversation_id)
     leads = list_leads_ever(tx, business_id, {conversation.person_id}) if conversation else set[str]()
-    query = select(inline_notices).where(*_notice_conditions(business_id, leads, {conversation_id}))
+    query = select(inline_notices).where(*notice_conditions(business_id, leads, {conversation_id}))
     return tx.list(InlineNotice, query.order_by(inline_notices.c.at))
 
 
-def delete_notices(
-    tx: Tx, business_id: str, person_ids: Collection[str], conversation_ids: Collection[str]
-) -> None:
-    leads = list_leads_ever(tx, business_id, person_ids)
-    tx.execute(inline_notices.delete().where(*_notice_conditions(business_id, leads, conversation_ids)))
-
-
-def _notice_conditions(
+def notice_conditions(
     business_id: str, lead_ids: Collection[str], conversation_ids: Collection[str]
 ) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for the notices in some conversations; they hang on leads."""
     return (
         inline_notices.c.business_id == business_id,
         inline_notices.c.lead_id.in_(lead_ids),

@@ -42,8 +42,9 @@ from contatto.inbox.model import (
 from contatto.inbox.store.conversations import (
     _WAITS,
     conversations,
-    delete_notices,
+    inline_notices,
     messages,
+    notice_conditions,
     open_receipt,
     persons,
     receipts,
@@ -67,6 +68,7 @@ from contatto.kit.db.tx import (
 from contatto.leads.model import LeadStatus
 from contatto.leads.rules.records import visitor_mark
 from contatto.leads.store.listing import match_mark, match_words
+from contatto.leads.store.records import list_leads_ever
 from contatto.leads.store.tables import leads
 from contatto.measurement.store import IS_CLICK, touches
 from contatto.spam.model import Mark
@@ -365,11 +367,6 @@ def list_reply_targets(tx: Tx) -> dict[str, timedelta]:
     return {row.business_id: timedelta(minutes=row.minutes) for row in tx.execute(query)}
 
 
-def save_reply_target(tx: Tx, business_id: str, minutes: int) -> None:
-    """Save the response time target; 0 for none."""
-    tx.save(reply_targets, {"business_id": business_id, "minutes": minutes, "changed_at": tx.now})
-
-
 automatic_messages = Table(
     "automatic_messages",
     metadata,
@@ -592,7 +589,8 @@ def delete_chats(tx: Tx, business_id: str, person_ids: Collection[str], chat_ids
         digest.not_in(shown.where(messages.c.conversation_id.not_in(chat_ids))),
     )
     tx.execute(unused_photos)
-    delete_notices(tx, business_id, person_ids, chat_ids)
+    noticed_leads = list_leads_ever(tx, business_id, person_ids)
+    tx.execute(inline_notices.delete().where(*notice_conditions(business_id, noticed_leads, chat_ids)))
     for table in _HANGING:
         tx.delete(table, business_id, conversation_id=chat_ids)
     tx.delete(persons, business_id, id=person_ids)

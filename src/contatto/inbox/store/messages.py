@@ -339,16 +339,9 @@ def record_scheduled(
 
 def _scheduled_reply_of(tx: Tx, row: Mapping[Any, Any]) -> ScheduledReply:
     tx.record_contact_reads("conversation_id", (row["conversation_id"],))
-    return ScheduledReply(
-        id=row["id"],
-        business_id=row["business_id"],
-        conversation_id=row["conversation_id"],
-        text=tx.open_text(row["body"], row["business_id"], "scheduled_replies.body", row["id"]),
-        author=row["author"],
-        due_at=row["due_at"],
-        state=row["state"],
-        reason=row["reason"],
-    )
+    values = {name: row[name] for name in ScheduledReply.__dataclass_fields__ if name != "text"}
+    body_text = tx.open_text(row["body"], row["business_id"], "scheduled_replies.body", row["id"])
+    return ScheduledReply(**values, text=body_text)
 
 
 ad_referrals = Table(
