@@ -407,11 +407,12 @@ def list_default_forms(tx: Tx, business_id: str) -> dict[str, str]:
     return {row["channel_account_id"]: row["form_id"] for row in tx.execute(statement).mappings()}
 
 
-def is_in_form(pictures: Table) -> ColumnElement[bool]:
+def match_forms(pictures: Table) -> ColumnElement[bool]:
+    """Return the condition for a picture that a draft or a version shows."""
     own, digest = pictures.c.business_id, pictures.c.digest
     draft, content = (type_coerce(column, Text) for column in (forms.c.draft, form_versions.c.content))
     in_draft = exists().where(forms.c.business_id == own, draft.contains(digest))
     return in_draft | exists().where(form_versions.c.business_id == own, content.contains(digest))
 
 
-form_pictures: Final = PictureTable("form_pictures", is_in_form)
+form_pictures: Final = PictureTable("form_pictures", match_forms)

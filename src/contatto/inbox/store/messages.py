@@ -259,13 +259,14 @@ def load_reply_facts(tx: Tx, business_id: str, conversation_id: str) -> tuple[da
     return last, int(tx.scalar(sent))
 
 
-def is_in_message(pictures: Table) -> ColumnElement[bool]:
+def match_messages(pictures: Table) -> ColumnElement[bool]:
+    """Return the condition for a picture that a message shows."""
     return exists().where(
         messages.c.business_id == pictures.c.business_id, messages.c.photo == pictures.c.digest
     )
 
 
-photos: Final = PictureTable("photos", is_in_message)
+photos: Final = PictureTable("photos", match_messages)
 
 
 def list_photos(tx: Tx, business_id: str, shown_messages: Iterable[Message]) -> dict[str, Photo]:
