@@ -35,13 +35,7 @@ from contatto.inbox.actions import forms as lead_forms
 from contatto.inbox.actions import incoming
 from contatto.inbox.actions.forms import GatheredSheets
 from contatto.inbox.actions.incoming import judge_messages, post_notices, settling_work
-from contatto.inbox.actions.replies import (
-    push_message,
-    push_read,
-    push_tap,
-    reply_kind,
-    send_scheduled,
-)
+from contatto.inbox.actions.replies import push_message, push_read, push_tap, reply_kind, send_scheduled
 from contatto.inbox.actions.threads import (
     forget_chats,
     forget_lead,

@@ -43,14 +43,7 @@ from contatto.audit import (
     seen_text,
 )
 from contatto.kit import errors
-from contatto.kit.api_types import (
-    Answer,
-    Answered,
-    api_answer,
-    describe_query,
-    read_query,
-    request_id_of,
-)
+from contatto.kit.api_types import Answer, Answered, api_answer, describe_query, read_query, request_id_of
 from contatto.kit.concurrency import take_slot
 from contatto.kit.db.database import RequestDatabase, act_for
 from contatto.kit.db.tx import ContactReads, Tx

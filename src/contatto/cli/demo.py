@@ -26,14 +26,7 @@ from contatto.kit.db.database import open_storage
 from contatto.kit.db.tx import FixedClock
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
-from contatto.simulator.demo import (
-    PLATFORM_PATH,
-    DemoFolder,
-    FolderInUse,
-    LinkedCrm,
-    routes,
-    write_private,
-)
+from contatto.simulator.demo import PLATFORM_PATH, DemoFolder, FolderInUse, LinkedCrm, routes, write_private
 from contatto.simulator.history import HistoryStage, make_history
 from contatto.simulator.traffic import DAY_S, MemberSession, VisitPlayer, connect, play_live
 from contatto.simulator.world import TIMEZONE, DemoWorld, PlannedVisitor, plan_people

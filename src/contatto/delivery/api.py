@@ -11,18 +11,10 @@ from starlette.responses import Response
 from contatto.accounts.auth import ApiCaller, DirectRoute, api_routes, load_advertiser, require
 from contatto.accounts.model import Access, Caller, Credential, Permission
 from contatto.ads.model import Ad, AdGroup, NodeFilter, Page
-from contatto.ads.store import (
-    find_node,
-    list_nodes,
-)
+from contatto.ads.store import find_node, list_nodes
 from contatto.audiences.actions import blind_digests
 from contatto.audiences.model import Fingerprint
-from contatto.delivery.actions.results import (
-    Verdict,
-    explain_decision,
-    forecast_ad_group,
-    list_lifts,
-)
+from contatto.delivery.actions.results import Verdict, explain_decision, forecast_ad_group, list_lifts
 from contatto.delivery.actions.serving import AdServer, RecentCallers, serve_ad, serve_placement
 from contatto.delivery.actions.training import list_curves
 from contatto.delivery.rules import OURS, AdRequest, Arm

@@ -40,17 +40,7 @@ from sqlalchemy.exc import OperationalError
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.statements import insert_all, insert_new, update_rows
-from contatto.kit.db.tx import (
-    Instant,
-    Serial,
-    Tx,
-    in_time,
-    instant,
-    metadata,
-    savepoint,
-    tenant,
-    within,
-)
+from contatto.kit.db.tx import Instant, Serial, Tx, in_time, instant, metadata, savepoint, tenant, within
 from contatto.kit.fair_queue import Queue, Turns
 from contatto.kit.log import logger, where
 from contatto.kit.outbound.model import RequestState

@@ -11,14 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from contatto.ad_platforms.model import AdPlatform
 from contatto.channels.model import Platform as Channel
 from contatto.integrations.model import DeliveryState, Denied
-from contatto.kit.outbound.model import (
-    Done,
-    HttpAnswer,
-    HttpOutcome,
-    HttpRequest,
-    NotNow,
-    SendFailure,
-)
+from contatto.kit.outbound.model import Done, HttpAnswer, HttpOutcome, HttpRequest, NotNow, SendFailure
 from contatto.signals.model import AdSignal, MatchKeys, SignalConnector, SignalEvent, SignalStep, SignalTarget
 from contatto.signals.rules import (
     DATASET_GONE,

@@ -9,17 +9,7 @@ import numpy as np
 from sqlalchemy import Column, Float, Index, Integer, String, Table, bindparam, or_, select
 
 from contatto.kit.db.statements import PreparedQuery, Query, add_counts
-from contatto.kit.db.tx import (
-    Choice,
-    Tx,
-    Words,
-    instant,
-    metadata,
-    row_of,
-    rows_of,
-    sealed,
-    within,
-)
+from contatto.kit.db.tx import Choice, Tx, Words, instant, metadata, row_of, rows_of, sealed, within
 from contatto.spam.model import Mark, Rate, SpamVerdict
 from contatto.spam.rules import BITS, SpamWeights
 

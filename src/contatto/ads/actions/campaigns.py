@@ -55,10 +55,7 @@ from contatto.ads.rules.settings import (
     window_seconds,
     windows_of,
 )
-from contatto.ads.store import (
-    SpendPort,
-    list_welcome_messages,
-)
+from contatto.ads.store import SpendPort, list_welcome_messages
 from contatto.audiences.store import list_audiences
 from contatto.capture import store as capture
 from contatto.channels import store as channels

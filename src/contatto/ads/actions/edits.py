@@ -76,11 +76,7 @@ from contatto.ads.rules.tree import (
     typed_ad_group,
     typed_campaign,
 )
-from contatto.ads.store import (
-    SpendPort,
-    list_ads_by_name,
-    list_welcome_messages,
-)
+from contatto.ads.store import SpendPort, list_ads_by_name, list_welcome_messages
 from contatto.audiences import actions as audiences
 from contatto.audiences.model import Audience
 from contatto.audiences.rules import source_number

@@ -48,15 +48,7 @@ from contatto.ads.api.campaigns import (
 from contatto.ads.model import Ad, AdGroup, Campaign, NodeKind
 from contatto.ads.rules.settings import OPERATIONS, Operation, check_auto_message
 from contatto.kit import errors
-from contatto.kit.api_types import (
-    Answer,
-    ApiId,
-    ApiModel,
-    ChosenList,
-    IdText,
-    TextId,
-    chosen,
-)
+from contatto.kit.api_types import Answer, ApiId, ApiModel, ChosenList, IdText, TextId, chosen
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.idempotency import IdempotencyKey, answer_once

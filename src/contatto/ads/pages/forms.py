@@ -25,13 +25,7 @@ from contatto.ads.actions.campaigns import (
     load_ad_account,
     load_facts,
 )
-from contatto.ads.actions.edits import (
-    Owner,
-    check_place,
-    choose_first_message,
-    form_of,
-    keep_draft,
-)
+from contatto.ads.actions.edits import Owner, check_place, choose_first_message, form_of, keep_draft
 from contatto.ads.model import Ad, AdGroup, BudgetMode, Campaign, Money, NodeKind, Pacing, Place
 from contatto.ads.rules import settings
 from contatto.ads.rules.settings import (

@@ -12,14 +12,7 @@ from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_ad_accounts
 from contatto.channels import store as channel_store
 from contatto.channels.connectors.webchat import WebchatDelivery
-from contatto.channels.model import (
-    LOST_ACCESS,
-    ChannelAccount,
-    ChannelLost,
-    Outgoing,
-    Platform,
-    Sender,
-)
+from contatto.channels.model import LOST_ACCESS, ChannelAccount, ChannelLost, Outgoing, Platform, Sender
 from contatto.channels.rules import WindowState, may_use_message_api, window_state
 from contatto.channels.store import CONNECTORS, find_account
 from contatto.inbox import rules

@@ -18,10 +18,7 @@ from contatto.channels.model import SERVED, ChannelAccount, ChannelApp, Connecto
 from contatto.channels.store import CONNECTORS, AppIndex
 from contatto.inbox import rules
 from contatto.inbox.actions.incoming import conversation_id_of, message_id_of
-from contatto.inbox.actions.replies import (
-    AutoMessageEdit,
-    numbered_messages,
-)
+from contatto.inbox.actions.replies import AutoMessageEdit, numbered_messages
 from contatto.inbox.actions.threads import business_open_id, load_business_account
 from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
 from contatto.inbox.model import AutomaticKind, Message, PreparedReply

@@ -46,12 +46,7 @@ from contatto.leads.model import (
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import records as rules
 from contatto.leads.rules.importing import UnreadableRow, contact_of
-from contatto.leads.rules.records import (
-    ARROW,
-    detail_key,
-    tells_of,
-    without_person,
-)
+from contatto.leads.rules.records import ARROW, detail_key, tells_of, without_person
 from contatto.leads.store import intake, jobs, listing, records
 from contatto.leads.store.intake import evidence_row, record_facets
 from contatto.leads.store.tables import evidence, labels, lead_merges, lead_views, rejected_contacts

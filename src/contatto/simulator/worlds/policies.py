@@ -6,16 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from contatto.simulator.worlds.game import (
-    CLICK,
-    LEAD,
-    SPAM,
-    TALK,
-    VIEW,
-    Run,
-    ShownViews,
-    ViewOutcomes,
-)
+from contatto.simulator.worlds.game import CLICK, LEAD, SPAM, TALK, VIEW, Run, ShownViews, ViewOutcomes
 from contatto.simulator.worlds.model import (
     DAY,
     STARTS_TS,
