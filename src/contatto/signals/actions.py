@@ -41,14 +41,8 @@ from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.outbound import model as outbound
+from contatto.kit.outbound import queue
 from contatto.kit.outbound.model import Done, Failed, OutboundRequest, RequestState, Step
-from contatto.kit.outbound.queue import (
-    OutboundKind,
-    delete_requests_of,
-    hasten_requests,
-    mark_requests_done,
-    queue_request,
-)
 from contatto.kit.values import MICROS, MOST_UNITS, to_micros
 from contatto.leads.model import Lead
 from contatto.leads.store.listing import list_outgoing_points
@@ -335,7 +329,7 @@ def _schedule_steps(
         is_queued = settings.is_active and agreed
         signal_id = store.append_signal(tx, signal, is_queued=is_queued)
         if signal_id is not None and is_queued:
-            queue_request(tx, signal_request(account, signal_id, lead.id), rules.SIGNAL_PLAN)
+            queue.queue_request(tx, signal_request(account, signal_id, lead.id), rules.SIGNAL_PLAN)
 
 
 def name_event(outside_account_id: str, lead_id: str, step: SignalStep) -> str:
@@ -352,7 +346,7 @@ def make_signal_due(
     is_queued = settings.is_active
     store.ledger.record(tx, signal, DeliveryState.DUE, is_queued=is_queued, occurred_at=occurred_at)
     if settings.is_active:
-        queue_request(tx, signal_request(account, signal.id, signal.lead_id), rules.SIGNAL_PLAN)
+        queue.queue_request(tx, signal_request(account, signal.id, signal.lead_id), rules.SIGNAL_PLAN)
 
 
 def signal_request(account: OutsideAccount, signal_id: int, lead_id: str) -> outbound.NewRequest:
@@ -370,19 +364,19 @@ def destination_of_signals(account: OutsideAccount) -> str:
 def release_signals(tx: Tx) -> int:
     """Queue some waiting signals of active accounts; return their number."""
 
-    def queue(signal: AdSignal) -> None:
+    def enqueue(signal: AdSignal) -> None:
         account = find_outside_account(tx, signal.business_id, signal.outside_account_id)
         if account is not None:
-            queue_request(tx, signal_request(account, signal.id, signal.lead_id), rules.SIGNAL_PLAN)
+            queue.queue_request(tx, signal_request(account, signal.id, signal.lead_id), rules.SIGNAL_PLAN)
 
-    return store.ledger.release(tx, SIGNALS_PER_RUN, queue)
+    return store.ledger.release(tx, SIGNALS_PER_RUN, enqueue)
 
 
-def signal_kinds() -> tuple[OutboundKind, OutboundKind]:
+def signal_kinds() -> tuple[queue.OutboundKind, queue.OutboundKind]:
     settle, settle_test = after_failure(record_failed_signal), after_failure(record_failed_test)
     return (
-        OutboundKind(SIGNAL, begin_signal, read_signal_answer, settle, rules.SIGNAL_PLAN, ready_signal),
-        OutboundKind(SIGNAL_TEST, begin_signal_test, read_signal_test, settle_test, rules.TEST_PLAN),
+        queue.OutboundKind(SIGNAL, begin_signal, read_signal_answer, settle, rules.SIGNAL_PLAN, ready_signal),
+        queue.OutboundKind(SIGNAL_TEST, begin_signal_test, read_signal_test, settle_test, rules.TEST_PLAN),
     )
 
 
@@ -472,7 +466,7 @@ def read_signal_answer(tx: Tx, request: OutboundRequest, answer: outbound.HttpAn
         if settings is not None:
             store.record_signal_settings(tx, settings, arrived_at=tx.now)
         if request.failed_at is not None:  # the platform is back, so the others need not wait for hours
-            hasten_requests(tx, request.business_id, SIGNAL, destination_of_signals(account), tx.now)
+            queue.hasten_requests(tx, request.business_id, SIGNAL, destination_of_signals(account), tx.now)
     return outcome
 
 
@@ -525,7 +519,7 @@ def resend_signal(
     if value_micros is not None:
         currency = _check_amount(value_micros, currency or settings.currency)
         tx.execute(store.ledger.change(signal).values(value_micros=value_micros, currency=currency))
-    mark_requests_done(tx, signal.business_id, SIGNAL, str(signal.id))
+    queue.mark_requests_done(tx, signal.business_id, SIGNAL, str(signal.id))
     account = load_outside_account(tx, settings.business_id, settings.outside_account_id)
     make_signal_due(tx, account, settings, signal, signal.occurred_at)
 
@@ -568,11 +562,11 @@ def queue_signal_test(tx: Tx, settings: SignalSettings, step: SignalStep, code: 
     tx.delete(signal_tests, account.business_id, outside_account_id=account.id)
     test = SignalTest(*key, step, code, TrialState.PENDING, "", "", tx.now, None)
     tx.insert(signal_tests, row_of(test))
-    delete_requests_of(tx, account.business_id, SIGNAL_TEST, [account.id])
+    queue.delete_requests_of(tx, account.business_id, SIGNAL_TEST, [account.id])
     request = outbound.NewRequest(
         account.business_id, SIGNAL_TEST, account.id, destination_of_signals(account), account.id
     )
-    queue_request(tx, request, rules.TEST_PLAN)
+    queue.queue_request(tx, request, rules.TEST_PLAN)
 
 
 def begin_signal_test(tx: Tx, request: OutboundRequest) -> Step:
@@ -664,7 +658,7 @@ def carry_erasure(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
     for account_id, lead_id in sorted({(signal.outside_account_id, signal.lead_id) for signal in signals}):
         store.save_signal_erasure(tx, business_id, account_id, lead_id, sent[account_id, lead_id])
     tx.delete(store.ad_signals, business_id, lead_id=sorted(lead_ids))
-    delete_requests_of(tx, business_id, SIGNAL, [str(signal.id) for signal in signals])
+    queue.delete_requests_of(tx, business_id, SIGNAL, [str(signal.id) for signal in signals])
 
 
 @dataclass(frozen=True, slots=True)

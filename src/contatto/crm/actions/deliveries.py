@@ -31,28 +31,13 @@ from contatto.integrations.store import REASON_LIMIT, after_failure
 from contatto.kit.db.tx import Tx
 from contatto.kit.log import logger
 from contatto.kit.outbound import model as outbound
+from contatto.kit.outbound import queue
 from contatto.kit.outbound.model import Done, Failed, NotNow, OutboundRequest, Outcome, RequestState, Step
-from contatto.kit.outbound.queue import (
-    OutboundKind,
-    delete_requests_of,
-    hasten_requests,
-    list_requests_of,
-    mark_requests_done,
-    poll_again,
-    queue_request,
-    queue_requests,
-)
 from contatto.kit.outbox import emit
 from contatto.kit.values import is_unreadable
 from contatto.leads.model import Lead
 from contatto.leads.rules.records import ad_data, source_of
-from contatto.leads.store.listing import (
-    list_contact_points,
-    list_credits,
-    list_entries,
-    list_labels_of,
-    list_leads_by_id,
-)
+from contatto.leads.store import listing
 from contatto.leads.store.tables import leads
 
 
@@ -125,7 +110,7 @@ def schedule_deliveries(
         requests = [
             lead_request(target, rules.DELIVERY, delivery_ids[lead_id], lead_id) for lead_id in due_ids
         ]
-        queue_requests(tx, requests, rules.DELIVERY_PLAN)
+        queue.queue_requests(tx, requests, rules.DELIVERY_PLAN)
     return delivery_ids
 
 
@@ -148,13 +133,13 @@ def release_deliveries(tx: Tx) -> int:
     def live_targets(business_id: str) -> dict[str, LiveTarget]:
         return {target.id: target for target in store.list_live_targets(tx, business_id)}
 
-    def queue(delivery: Delivery) -> None:
+    def enqueue(delivery: Delivery) -> None:
         target = live_targets(delivery.business_id)[delivery.target_id]
-        queue_request(
+        queue.queue_request(
             tx, lead_request(target, rules.DELIVERY, delivery.id, delivery.lead_id), rules.DELIVERY_PLAN
         )
 
-    return store.ledger.release(tx, AT_ONCE, queue)
+    return store.ledger.release(tx, AT_ONCE, enqueue)
 
 
 def sweep_leads(tx: Tx) -> int:
@@ -358,7 +343,7 @@ class CrmWork[S, C](ABC):
         """Make the subject of a dead request due again."""
 
 
-def work_kind(work: CrmWork[Any, Any]) -> OutboundKind:
+def work_kind(work: CrmWork[Any, Any]) -> queue.OutboundKind:
     def find_step(tx: Tx, request: OutboundRequest) -> WorkStep[Any] | Done | NotNow:
         loaded = work.load(tx, request)
         if loaded is None:
@@ -381,7 +366,7 @@ def work_kind(work: CrmWork[Any, Any]) -> OutboundKind:
         return step.read(answer) if isinstance(step, WorkStep) else step
 
     settle = after_failure(work.fail)
-    return OutboundKind(work.kind, begin, read, settle, work.plan, work.replay, work.keeps_progress)
+    return queue.OutboundKind(work.kind, begin, read, settle, work.plan, work.replay, work.keeps_progress)
 
 
 def poll_later(course: object, after_s: float) -> outbound.Later:
@@ -394,15 +379,15 @@ def queue_work(tx: Tx, target: Target, work: type[CrmWork[Any, Any]]) -> None:
     """Make a target's one request of a kind due now, or once more after the one under way."""
     request = find_kind_request(tx, target, work.kind)
     if request is not None:
-        poll_again(tx, request, work.plan)
+        queue.poll_again(tx, request, work.plan)
     else:
         new = outbound.NewRequest(target.business_id, work.kind, target.id, destination_of(target))
-        queue_request(tx, new, work.plan)
+        queue.queue_request(tx, new, work.plan)
 
 
 def find_kind_request(tx: Tx, target: Target, kind: str) -> OutboundRequest | None:
     """Return a target's one request of a kind: when it is due, and why it failed last."""
-    requests = list_requests_of(tx, target.business_id, kind, [target.id])
+    requests = queue.list_requests_of(tx, target.business_id, kind, [target.id])
     return requests[0] if requests else None
 
 
@@ -411,7 +396,7 @@ def read_snapshot(tx: Tx, lead: Lead, base_url: str) -> LeadTexts:
     business_id = lead.business_id
     values = rules.name_values(lead.name)
     wrong_values: dict[str, list[str]] = {}
-    for point in list_contact_points(tx, business_id, {lead.id})[lead.id]:
+    for point in listing.list_contact_points(tx, business_id, {lead.id})[lead.id]:
         name = point.field.value
         if is_unreadable(point.value):
             continue
@@ -420,13 +405,15 @@ def read_snapshot(tx: Tx, lead: Lead, base_url: str) -> LeadTexts:
             continue
         values[name] = f"{values[name]}, {point.value}" if values.get(name) else point.value
     owner = find_member(tx, BusinessId(business_id), lead.owner_id) if lead.owner_id else None
-    credit = list_credits(tx, business_id, {lead.id}).get(lead.id)
-    forms = list_entries(tx, business_id, lead.id)
+    credit = listing.list_credits(tx, business_id, {lead.id}).get(lead.id)
+    forms = listing.list_entries(tx, business_id, lead.id)
     source = source_of(lead)
     values |= {
         rules.STATUS: lead.status.value,
         rules.OWNER: owner.email if owner else "",
-        "labels": ", ".join(label.name for label in list_labels_of(tx, business_id, {lead.id})[lead.id]),
+        "labels": ", ".join(
+            label.name for label in listing.list_labels_of(tx, business_id, {lead.id})[lead.id]
+        ),
         "lead_id": str(lead.number),
         "lead_url": f"{base_url}/leads/{lead.id}",
         "lead_source": source.value if source else "",
@@ -470,7 +457,7 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
 
     def begin(self, step: WorkStep[Delivery]) -> DeliveryCourse | Outcome:
         tx, target, delivery = step.tx, step.target, step.subject
-        lead = list_leads_by_id(tx, delivery.business_id, {delivery.lead_id}).get(delivery.lead_id)
+        lead = listing.list_leads_by_id(tx, delivery.business_id, {delivery.lead_id}).get(delivery.lead_id)
         if lead is None:
             return Failed(LEAD_GONE)
         if lead.id != delivery.lead_id:
@@ -544,13 +531,13 @@ def _arrive(step: WorkStep[Delivery], payload: crm.Payload, arrived: Arrived) ->
     store.save_echoes(tx, target, arrived.record_id, {rules.STATUS: statuses[0]} if statuses else {})
     if request.failed_at is not None:  # the CRM answers again: the other requests need not wait for hours
         soon = tx.now + rules.SEARCH_LAG
-        hasten_requests(tx, request.business_id, rules.DELIVERY, request.destination, soon)
+        queue.hasten_requests(tx, request.business_id, rules.DELIVERY, request.destination, soon)
     settled_ids, merged_into = store.record_arrived(
         tx, delivery, arrived.record_id, is_verified=arrived.is_verified, reason=arrived.reason
     )
     for settled_id in settled_ids:
         if settled_id != delivery.id:
-            mark_requests_done(tx, delivery.business_id, rules.DELIVERY, str(settled_id))
+            queue.mark_requests_done(tx, delivery.business_id, rules.DELIVERY, str(settled_id))
     if target.verified_at is None or tx.now - target.verified_at > VERIFIED_WITHIN:
         store.record_target(tx, target, verified_at=tx.now)
     emit(tx, delivery.business_id, CrmProgressed(delivery.business_id, target.id, delivery.lead_id))
@@ -560,7 +547,7 @@ def _arrive(step: WorkStep[Delivery], payload: crm.Payload, arrived: Arrived) ->
 
 def _delete_delivery(tx: Tx, delivery: Delivery) -> None:
     deleted_ids = store.delete_unsettled(tx, delivery)
-    delete_requests_of(
+    queue.delete_requests_of(
         tx, delivery.business_id, rules.DELIVERY, [str(deleted_id) for deleted_id in deleted_ids]
     )
 
@@ -569,7 +556,7 @@ def _record_fault(
     tx: Tx, target: Target, course: DeliveryCourse, reply: crm.FieldGone | crm.ValueGone | Failed
 ) -> None:
     """Record what the CRM does not accept, so that the next leads omit it, and read its fields again."""
-    hasten_requests(tx, target.business_id, rules.CHECK, destination_of(target), tx.now)
+    queue.hasten_requests(tx, target.business_id, rules.CHECK, destination_of(target), tx.now)
     name = "" if isinstance(reply, Failed) else reply.field
     if not name:
         return
@@ -591,7 +578,7 @@ def resend_delivery(tx: Tx, delivery: Delivery, edited: str = "") -> None:
     if target is None or target.state is TargetState.REMOVED:
         return
     store.record_due(tx, delivery, delivery.edited, is_queued=True)
-    mark_requests_done(tx, delivery.business_id, rules.DELIVERY, str(delivery.id))
+    queue.mark_requests_done(tx, delivery.business_id, rules.DELIVERY, str(delivery.id))
     schedule_deliveries(tx, target, [delivery.lead_id], edited or delivery.edited)
 
 
@@ -617,14 +604,16 @@ def schedule_erasure(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Non
     tx.delete(events.crm_trials, business_id, lead_id=list(lead_ids))
     tx.delete(events.lead_events, business_id, lead_id=list(lead_ids))
     delivery_ids = store.delete_lead_rows(tx, business_id, lead_ids)
-    delete_requests_of(tx, business_id, rules.DELIVERY, [str(delivery_id) for delivery_id in delivery_ids])
+    queue.delete_requests_of(
+        tx, business_id, rules.DELIVERY, [str(delivery_id) for delivery_id in delivery_ids]
+    )
     for target in targets:
         for lead_id in sorted(lead_ids):
             if (target.id, lead_id) not in record_ids:
                 continue  # the lead was never due there
             erasure_id = events.save_erasure(tx, target, lead_id, record_ids[target.id, lead_id])
             if erasure_id is not None and target.state is TargetState.ACTIVE:
-                queue_request(
+                queue.queue_request(
                     tx, lead_request(target, rules.ERASURE, erasure_id, lead_id), rules.ERASURE_PLAN
                 )
 

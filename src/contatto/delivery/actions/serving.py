@@ -61,10 +61,11 @@ from contatto.delivery.rules import (
     trial_of,
 )
 from contatto.delivery.store import find_newest_version, list_models, list_states, load_model
+from contatto.kit import errors
 from contatto.kit.concurrency import FreshValues
 from contatto.kit.db.database import Database, acting
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import check_found
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import hash_secret, new_id, new_number
 from contatto.kit.log import logger, where
 from contatto.kit.runtime import freeze_new_objects
@@ -746,10 +747,12 @@ async def serve_placement(
 
     Raises NOT_FOUND when the operator has no placement of this name.
     """
-    placement = check_found(
-        placement_of(market, request.placement),
-        "placement: Unknown placement. Give the id or name of one of your placements.",
-    )
+    placement = placement_of(market, request.placement)
+    if placement is None:
+        raise Refused(
+            errors.NOT_FOUND,
+            "placement: Unknown placement. Give the id or name of one of your placements.",
+        )
     viewer = NOBODY
     if request.has_consent:
         viewer = server.name_id(placement.business_id, f"{_PSEUDONYM_PREFIX}{request.viewer_id}")

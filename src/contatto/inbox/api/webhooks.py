@@ -41,7 +41,7 @@ from contatto.kit.api_types import (
     request_id_of,
 )
 from contatto.kit.db.tx import Row, Tx
-from contatto.kit.errors import Refused, check_found
+from contatto.kit.errors import Refused
 from contatto.kit.ids import new_secret
 from contatto.kit.values import JSON_ERRORS, micros
 from contatto.ui.live import SIGN_OF_LIFE, sse, sse_answer
@@ -133,7 +133,9 @@ async def _list_apps(request: Request) -> tuple[Connector, list[ChannelApp]]:
 
     Raises Refused: NOT_FOUND, for an unknown platform.
     """
-    platform = check_found(_PLATFORMS.get(request.path_params["platform"]), "There is no such platform.")
+    platform = _PLATFORMS.get(request.path_params["platform"])
+    if platform is None:
+        raise Refused(errors.NOT_FOUND, "There is no such platform.")
     apps = await part_of(request, AppIndex).list_named(request.path_params["app_id"])
     return CONNECTORS[platform], [app for app in apps if platform in SERVED[app.platform]]
 
