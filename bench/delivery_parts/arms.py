@@ -37,6 +37,10 @@ NAMED: dict[str, tuple[WorldName, dict[str, float]]] = {
     "thresholds": (WorldName.THRESHOLDS, {}),
     "interests": (WorldName.INTERESTS, {}),
     "strangers": (WorldName.STRANGERS, {}),
+    "long game": (
+        WorldName.LINEAR,
+        {"requests": 80_000, "days": 10, "ads": 60, "viewers": 40_000, "budget_micros": 2_000_000},
+    ),
 }
 """The worlds of the tables, and what of their settings is changed."""
 
@@ -59,7 +63,7 @@ def cases(
 def _arms(name: str) -> tuple[Player, ...]:
     if name == "target cost":
         return (Player.LEAD, Player.RANDOM, Player.ORACLE_OBS)
-    return tuple(Player)
+    return (Player.LEAD,) if name == "long game" else tuple(Player)
 
 
 def _changes(name: str, size: Size) -> dict[str, float]:
