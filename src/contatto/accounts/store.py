@@ -10,7 +10,7 @@ from contatto.accounts.model import AdAccount, ApiToken, AuthCode, Business, Bus
 
 # isort: split
 from contatto.accounts.model import KeptPage, Member, Permission, Role, Session, User, Workplace
-from contatto.accounts.rules import is_able
+from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.kit.db.statements import PreparedQuery
 from contatto.kit.db.tx import (
     Choice,
@@ -241,7 +241,9 @@ def list_workplaces(tx: Tx, user_id: str) -> list[Workplace]:
 
 def list_able_members(tx: Tx, business_id: BusinessId, permission: Permission) -> list[Member]:
     """List the active members with a permission, such as for an assignment."""
-    return [member for member in list_members(tx, business_id) if is_able(member, permission)]
+    roles = [role for role, permissions in ROLE_PERMISSIONS.items() if permission in permissions]
+    members = list_members(tx, business_id)
+    return [member for member in members if member.deactivated_at is None and member.role in roles]
 
 
 def count_owners(tx: Tx, business_id: BusinessId) -> int:
