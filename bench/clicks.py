@@ -20,8 +20,8 @@ from contatto.kit.ids import new_number
 from contatto.measurement.model import TicketKind, TrackingTicket
 from contatto.measurement.rules import TRACKING_KEY, sign_ticket
 from contatto.measurement.store import list_measured_ads
-from contatto.reports.actions.reports import count_days_ahead
 from contatto.simulator.world import DemoWorld
+from tests.make import count_days_ahead
 
 SAYS = "signed links of ads, viewed and tapped: charged, kept and counted"
 VIEWS = slice(0, 9)

@@ -30,7 +30,7 @@ from bench.pages_parts.steps import Steps
 from bench.reports_parts.filling import fill, make_world, open_world
 from contatto.app import create_app
 from contatto.kit.log import set_up_logs
-from contatto.reports.actions.reports import count_days_ahead
+from tests.make import count_days_ahead
 
 SAYS = "the report page over a short log and a long one, from request to answer"
 RESTS_S = 30

@@ -18,13 +18,24 @@ from contatto.channels.connectors.tiktok import sign_body
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import CONNECTORS
 from contatto.inbox.store.conversations import append_receipt, receipt_row, seal_receipt
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.values import micros
 from contatto.leads.actions.records import upsert_lead
 from contatto.leads.model import Lead, Origin, Signal
 from contatto.measurement import actions as measurement
-from contatto.measurement.model import Conversion, ConversionKind, Goal, MeasuredAd, Touch, TouchKind
+from contatto.measurement import store as measured
+from contatto.measurement.model import (
+    Conversion,
+    ConversionKind,
+    CountedEvent,
+    Goal,
+    MeasuredAd,
+    Touch,
+    TouchKind,
+)
+from contatto.measurement.rules import is_late
+from contatto.reports.actions.reports import DayCounter
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NOON_MS = micros(NOON) // 1_000
@@ -127,6 +138,28 @@ def touch(
 ) -> Touch:
     number = new_number() if touch_id is None else touch_id
     return measurement.stamp_touch(of, kind, person_id, micros(at), number, 0)
+
+
+def record_touch(tx: Tx, touch: Touch) -> bool:
+    """Record a tap, or a view without a charge, as tracking links do; say whether it is new."""
+    if touch.kind is TouchKind.CLICK:
+        return measurement.record_tap(tx, touch)
+    is_new = not measured.list_known_touches(tx, touch.business_id, [touch.touch_id])
+    measured.append_touches(tx, [row_of(touch)])
+    if is_new and is_late(touch.ts, tx.now):
+        measurement.mark_day(tx, touch.business_id, touch.ad_account_id, touch.day, CountedEvent.TOUCH)
+    return is_new
+
+
+def count_days_ahead(tx: Tx) -> int:
+    """Count some days for reports and return their number; call it again until it is 0."""
+    counter = DayCounter()
+    for count in range(10):
+        save = counter.read_next(tx)
+        if save is None:
+            return count
+        save(tx)
+    return 10
 
 
 def conversion(kind: ConversionKind = ConversionKind.LEAD, at: datetime = NOON, **changes: Any) -> Conversion:

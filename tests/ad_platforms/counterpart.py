@@ -17,6 +17,7 @@ from contatto.measurement.model import TouchKind
 from contatto.measurement.rules import natural_number
 from contatto.measurement.store import find_measured_ad_by_number
 from tests.journeys.running import House
+from tests.make import record_touch
 from tests.outbound import answer, claim_all
 
 type Trick = HttpOutcome | Callable[[HttpRequest, HttpAnswer], HttpOutcome]
@@ -86,7 +87,7 @@ def spend(house: House, ad_id: str, at: datetime, spends: Iterable[float], *, cl
                 place = (f"{kind}{number}", micros(at), tx.now)
                 touch_id = natural_number(ad_id, *map(str, place))
                 touch = measurement.stamp_touch(ad, kind, f"somebody {number}", micros(at), touch_id, cost)
-                measurement.record_touch(tx, touch)
+                record_touch(tx, touch)
 
     house.context.db.write_now(record)
 

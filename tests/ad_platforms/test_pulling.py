@@ -58,7 +58,7 @@ class World:
         url = str(self.elsewhere.client.base_url).rstrip("/")
         values: dict[str, Any] = {"external_id": self.elsewhere.advertiser_id, "base_url": url}
         new = NewOutsideAccount(
-            AdPlatform.TIKTOK, **values | {"access_token": self.elsewhere.token} | changes
+            platform=AdPlatform.TIKTOK, **values | {"access_token": self.elsewhere.token} | changes
         )
         owner = business_id or self.business_id
         return self.database.write_now(lambda tx: actions.connect_outside_account(tx, owner, new, ALLOWED))

@@ -69,7 +69,9 @@ def business_id(database: Database) -> str:
 
 
 def connect(db: Database, business_id: str, token: str = TOKEN) -> str:
-    new = NewOutsideAccount(AdPlatform.META, "act_7001", access_token=token, backfill_days=30)
+    new = NewOutsideAccount(
+        platform=AdPlatform.META, external_id="act_7001", access_token=token, backfill_days=30
+    )
     return db.write_now(lambda tx: actions.connect_outside_account(tx, business_id, new, ()))
 
 

@@ -24,11 +24,12 @@ from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.values import micros
 from contatto.learning.model import Entry, EntryKind, Phase, Reason
-from contatto.measurement.actions import record_touch, stamp_touch
+from contatto.measurement.actions import stamp_touch
 from contatto.measurement.model import TicketKind, TouchKind
 from contatto.measurement.store import find_measured_ad
 from tests.delivery.learning import ASKED, KEY, Market, add_market, ticket_of
 from tests.delivery.played import replay_record
+from tests.make import record_touch
 
 
 @pytest.fixture

@@ -21,11 +21,11 @@ from contatto.leads.actions.records import upsert_lead
 from contatto.leads.model import Lead, Origin
 from contatto.leads.store import listing
 from contatto.leads.store import records as leads
-from contatto.measurement.actions import record_touch
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import find_attribution
 from tests import make
 from tests.forms.papers import content, kitchen, published, question, respondent, sent, submit_form
+from tests.make import record_touch
 from tests.unchanged import nothing_changes
 
 WHOLE: dict[str, str | list[str]] = {

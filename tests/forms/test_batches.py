@@ -28,13 +28,12 @@ from contatto.leads.actions import records
 from contatto.leads.model import Evidence
 from contatto.leads.rules.records import Facet, facet_word
 from contatto.leads.store.intake import evidence_row
-from contatto.measurement.actions import record_touch
 from contatto.wiring import AFTER
 from tests import make
 from tests.forms.papers import kitchen, published
 from tests.inbox.test_batches import differences, renamed, rows_of
 from tests.inbox.test_order import OPEN_IDS
-from tests.make import Shop
+from tests.make import Shop, record_touch
 
 WHOLE: dict[str, Any] = {"q1": "a", "q2": ["b"], "q4": "Mei Tan", "q5": "mei@example.com", "q6": "8123 4567"}
 GIVEN: tuple[Submission, ...] = (

@@ -16,10 +16,10 @@ from contatto.inbox.store.desk import load_automatic
 from contatto.inbox.store.messages import list_messages_after
 from contatto.kit import errors
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.measurement.store import append_touch
+from contatto.measurement.store import append_touches
 from tests import make
 from tests.make import Shop
 
@@ -152,7 +152,8 @@ def test_the_questions_of_the_ad_that_opened_the_chat_are_answered_as_well_as_th
     def tap(tx: Tx) -> None:
         said = {"welcome": "Hi!", "questions": ("When are you open?",), "answers": ("On ad days.",)}
         ad = make.published_ad(tx, shop.business_id, **said)
-        append_touch(tx, make.touch(ad, person_id=person_id_of(tx.vault, shop.webchat, "v1")))
+        touch = make.touch(ad, person_id=person_id_of(tx.vault, shop.webchat, "v1"))
+        append_touches(tx, [row_of(touch)])
 
     write(database, shop, "When are you open?")
     database.write_now(tap)

@@ -37,7 +37,7 @@ def tapped(number: int = AD, at_ms: int = make.NOON_MS, **ad: Any) -> bytes:
 
 
 def account(db: Database, shop: Shop, external_id: str = "7001", platform: str = "tiktok") -> OutsideAccount:
-    new = NewOutsideAccount(AdPlatform(platform), external_id)
+    new = NewOutsideAccount(platform=AdPlatform(platform), external_id=external_id)
     return db.write_now(lambda tx: open_outside_account(tx, shop.business_id, new, ()))
 
 

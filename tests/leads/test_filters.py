@@ -36,11 +36,11 @@ from contatto.leads.rules.records import (
 )
 from contatto.leads.store import listing, records, tables
 from contatto.leads.store.listing import find_conditions, list_labels
-from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import find_attribution
 from tests import make
 from tests.examples import examples
+from tests.make import record_touch
 
 WORDS = ["q", "status", "owner", "label", "source", "campaign", "ad_group", "ad", "country", "has", "from",
          "to", "twins", "any", "sort", "column", "dense", "drop"]  # fmt: skip
@@ -212,7 +212,7 @@ def test_each_word_of_the_filter_means_what_it_says_however_leads_are_counted(
 def test_a_lead_is_found_by_what_the_ad_that_earned_it_is_called_and_by_its_ids(database: Database) -> None:
     def build(tx: Any) -> tuple[str, Any, Lead]:
         ad = make.published_ad(tx, new_id())
-        measurement.record_touch(tx, make.touch(ad, at=make.NOON - timedelta(minutes=5)))
+        record_touch(tx, make.touch(ad, at=make.NOON - timedelta(minutes=5)))
         lead = make.lead(tx, ad.business_id)
         make.lead(tx, ad.business_id, person_id="p2")
         return ad.business_id, ad, lead
@@ -242,7 +242,7 @@ def test_a_lead_that_a_search_finds_twice_counts_once(
     def build(tx: Any) -> tuple[str, str]:
         ad = make.published_ad(tx, new_id())
         for name in ("p1", "p2"):
-            measurement.record_touch(tx, make.touch(ad, at=make.NOON - timedelta(minutes=5), person_id=name))
+            record_touch(tx, make.touch(ad, at=make.NOON - timedelta(minutes=5), person_id=name))
         make.lead(tx, ad.business_id, person_id="p1", profile_name=ad.campaign_name)
         make.lead(tx, ad.business_id, person_id="p2")
         make.lead(tx, ad.business_id, person_id="p3", profile_name=ad.campaign_name)

@@ -32,10 +32,10 @@ from contatto.leads.store import tables as lead_tables
 from contatto.leads.store.listing import list_labels_of
 from contatto.leads.store.records import list_evidence_of_sources, list_notes, list_tasks
 from contatto.leads.store.tables import lead_labels, lead_merges, lead_notes, lead_tasks
-from contatto.measurement import actions as measurement
 from contatto.measurement.store import conversions, list_measured_ads
 from tests import make
 from tests.examples import examples
+from tests.make import record_touch
 
 TABLES = (
     lead_tables.leads, lead_tables.contact_points, lead_tables.evidence, lead_tables.lead_history,
@@ -51,7 +51,7 @@ def two(db: Database) -> tuple[Actor, Lead, Lead]:
         business = make.business(tx)
         actor = Actor(business.id, make.member(tx, business.id, f"{new_id()}@example.com").id, "Owner")
         ad = make.published_ad(tx, business.id)
-        measurement.record_touch(tx, make.touch(ad, at=make.NOON - timedelta(minutes=5), person_id="p2"))
+        record_touch(tx, make.touch(ad, at=make.NOON - timedelta(minutes=5), person_id="p2"))
         one = make.lead(tx, business.id, make.contact(), person_id="p1", profile_name="Mei", at=make.NOON)
         other = make.lead(
             tx, business.id, make.contact(), MAIL, person_id="p2", conversation_id="conversation-2",

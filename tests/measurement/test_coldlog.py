@@ -99,9 +99,6 @@ def test_the_latest_view_before_a_conversion_is_found(files: list[SealedFile]) -
 def test_of_a_file_only_the_views_that_are_dropped_are_read(files: list[SealedFile]) -> None:
     half = [replace(files[0], dropped_through=1), files[1]]
     assert ids(sealing.list_views_of(half, "b1", "a")) == [1, 11]
-    assert sealing.holds_view(half, 1)
-    assert not sealing.holds_view(half, 3)
-    assert not sealing.holds_view(files, 4)  # taps are never dropped
 
 
 def test_what_is_dropped_next_are_views_in_the_order_of_their_ids(files: list[SealedFile]) -> None:

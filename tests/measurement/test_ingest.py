@@ -8,11 +8,12 @@ from sqlalchemy import select
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.measurement.actions import NewConversion, publish_ad, record_conversions, record_touch
+from contatto.measurement.actions import NewConversion, publish_ad, record_conversions
 from contatto.measurement.model import LONGEST_VIEW_S, Attribution, ConversionKind, Goal, Touch, TouchKind
 from contatto.measurement.rules import natural_number
 from contatto.measurement.store import conversions
 from tests import make
+from tests.make import record_touch
 from tests.measurement import oracle
 from tests.measurement.cases import WINDOWS, world
 
@@ -39,6 +40,7 @@ def record_world(tx: Tx, rows: list[Row], chance: random.Random) -> None:
     events = [row for row in rows if row["type"] in {"touch", "conversion"}]
     events += chance.choices(events, k=10)
     chance.shuffle(events)
+    events.sort(key=lambda event: event["kind"] != TouchKind.VIEW)  # a view is stored when it happens
     for event in events:
         if event["type"] == "touch":
             business_id = groups[event["adgroup_id"]]["business_id"]

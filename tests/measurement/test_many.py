@@ -17,11 +17,11 @@ from contatto.measurement.actions import (
     record_conversions,
     record_tap,
     record_taps,
-    record_touch,
 )
 from contatto.measurement.model import ConversionKind, Impression, MeasuredAd, Tap, TouchKind
 from contatto.measurement.store import viewer_links
 from tests import make
+from tests.make import record_touch
 
 HOUR = timedelta(hours=1)
 

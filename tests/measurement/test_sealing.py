@@ -19,13 +19,14 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.settings import Settings
 from contatto.kit.values import micros
-from contatto.measurement.actions import NewConversion, record_conversions, record_touch, sealing_job
+from contatto.measurement.actions import NewConversion, record_conversions, sealing_job
 from contatto.measurement.engines import sealing
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.model import ConversionKind, MeasuredAd
 from contatto.wiring import install
 from contatto.worker import Worker
 from tests import make
+from tests.make import record_touch
 from tests.measurement.writer_deaths import DEATHS, let_writer_die
 
 DAY = timedelta(days=1)

@@ -23,7 +23,6 @@ from contatto.measurement.actions import (
     list_touches_known,
     record_conversions,
     record_tap,
-    record_touch,
     sealing_job,
 )
 from contatto.measurement.engines.staging import sql_of, winners_sql
@@ -38,6 +37,7 @@ from contatto.measurement.model import (
 from contatto.measurement.rules import last_touch
 from tests import make
 from tests.examples import examples
+from tests.make import record_touch
 from tests.measurement.test_actions import run_together
 
 HOUR = timedelta(hours=1)
@@ -135,6 +135,7 @@ def test_in_any_order_the_winner_is_that_of_the_rule_over_all_whom_a_person_is(
     owner, ads = prepared(database, 2, **windows)
     touches: list[Touch] = []
     steps: list[Callable[[Tx], object]] = []
+    views: list[Callable[[Tx], object]] = []  # a view is stored when it happens
     links = {"p1": {"p1"}, "p2": {"p2"}}
     for kind, number, who, hours in plan:
         if kind == "chat":
@@ -145,12 +146,12 @@ def test_in_any_order_the_winner_is_that_of_the_rule_over_all_whom_a_person_is(
                           make.NOON + hours * HOUR, person)  # fmt: skip
         touches.append(made)
         if kind == "view":
-            steps.append(lambda tx, made=made: record_touch(tx, made))  # type: ignore[misc]
+            views.append(lambda tx, made=made: record_touch(tx, made))  # type: ignore[misc]
         else:
             links["p1"].add(who)
             steps.append(lambda tx, made=made, who=who: record_tap(tx, made, who))  # type: ignore[misc]
     dice.shuffle(steps)  # type: ignore[attr-defined]
-    play(database, *steps)
+    play(database, *views, *steps)
     mine = store.conversions.select().where(store.conversions.c.business_id == owner)
     for found in database.read_now(lambda tx: tx.list(Attribution, mine)):
         conversion = make.conversion(CHAT, business_id=owner, person_id=found.person_id, ts=found.ts)
@@ -165,8 +166,8 @@ def test_a_first_tap_and_a_chat_at_the_very_same_time_see_each_other(database: D
     owner, (ad,) = prepared(database, **OFF)
     for number in range(8):
         person, viewer = f"p{number}", f"viewer {number}"
-        play(database, view(ad, 0, viewer))
-        steps = [tap(ad, 1, person, viewer), chat(owner, 2, person), view(ad, 0.5, viewer)]
+        play(database, view(ad, 0, viewer), view(ad, 0.5, viewer))
+        steps = [tap(ad, 1, person, viewer), chat(owner, 2, person)]
         run_together(database, threading.Barrier(len(steps)), steps)
         found = winner(database, owner, person)
         assert found.touch_ts == micros(make.NOON + HOUR / 2)
@@ -203,8 +204,8 @@ def test_sealed_files_hold_all_that_the_definition_needs_to_find_the_same_winner
 ) -> None:
     owner, (ad, other) = prepared(database, 2, timezone="UTC", **OFF)
     play(
-        database, view(ad, 0), tap(ad, 1), tap(other, 2, viewer=OTHER), chat(owner, 3),
-        view(other, 1, OTHER), chat(owner, 3, "p2"), tap(other, 1, "p3", "nobody else"), chat(owner, 4, "p3"),
+        database, view(ad, 0), view(other, 1, OTHER), tap(ad, 1), tap(other, 2, viewer=OTHER),
+        chat(owner, 3), chat(owner, 3, "p2"), tap(other, 1, "p3", "nobody else"), chat(owner, 4, "p3"),
     )  # fmt: skip
     seal_files(database, sealing_job(tmp_path, 2))
     with duckdb.connect() as db:

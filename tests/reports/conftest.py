@@ -15,6 +15,7 @@ from contatto.measurement.model import ConversionKind, TouchKind
 from contatto.reports.engines import CountQuery, load_counted
 from contatto.reports.model import Counts, DayRange, Grain
 from tests.journeys.running import House, running_house
+from tests.make import record_touch
 
 DAY_ONE = datetime(2026, 11, 20, 3, tzinfo=UTC)
 
@@ -49,7 +50,7 @@ def see(tx: Tx, house: House, ids: dict[str, str], person: str, at: datetime) ->
     assert ad is not None
     for kind, cost in ((TouchKind.VIEW, 250_000), (TouchKind.CLICK, 0)):
         touch_id = abs(hash((person, kind, at))) >> 1
-        measurement.record_touch(tx, measurement.stamp_touch(ad, kind, person, micros(at), touch_id, cost))
+        record_touch(tx, measurement.stamp_touch(ad, kind, person, micros(at), touch_id, cost))
 
 
 def earn(tx: Tx, house: House, kind: ConversionKind, person: str, at: datetime) -> None:

@@ -18,6 +18,7 @@ from contatto.reports.model import DayRange, Level, Report, TimeStep
 from contatto.reports.rules.figures import ReportSpec
 from contatto.reports.store import list_saved_reports
 from tests.ads.world import NOW, Chain, World, add_chain, add_world
+from tests.make import record_touch
 from tests.unchanged import nothing_changes
 
 EVER = DayRange()
@@ -28,7 +29,7 @@ def touch(tx: Tx, chain: Chain, kind: TouchKind, at: datetime, person: str = "p1
     ad = measured.find_measured_ad(tx, chain.ad.business_id, chain.ad.id)
     assert ad is not None
     touch_id = abs(hash((chain.ad.id, kind, at, person))) >> 1
-    measurement.record_touch(tx, measurement.stamp_touch(ad, kind, person, micros(at), touch_id, cost))
+    record_touch(tx, measurement.stamp_touch(ad, kind, person, micros(at), touch_id, cost))
 
 
 def earn(tx: Tx, world: World, kind: ConversionKind, at: datetime, person: str = "p1") -> None:

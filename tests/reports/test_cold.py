@@ -26,7 +26,6 @@ from contatto.measurement.model import Attribution, AttributionPolicy, Conversio
 from contatto.measurement.store import list_changed_days
 from contatto.reports.actions.reports import (
     compare_windows,
-    count_days_ahead,
     counted_until,
     list_gaps,
     make_report,
@@ -37,7 +36,7 @@ from contatto.reports.model import Counts, DayRange, Fact, Level, ReachQuery, Ti
 from contatto.reports.rules.figures import ReportSpec, WhatIfWindows
 from contatto.wiring import PORTS
 from tests.ads.world import Chain, World, add_chain, add_world
-from tests.make import NOON
+from tests.make import NOON, count_days_ahead, record_touch
 from tests.reports.conftest import hours_of
 
 EVER = DayRange()
@@ -107,7 +106,7 @@ class Story:
         for viewer, person in zip(LOOKERS, PEOPLE, strict=False):  # whom a publisher named, and who chatted
             measured.append_links(tx, self.world.id, [(viewer, person)])
         for touch in self.touches:
-            measurement.record_touch(tx, touch)
+            record_touch(tx, touch)
         for day in range(0, 45, 2):
             measurement.record_conversions(tx, [self.earned(day)])
 
@@ -205,12 +204,12 @@ def test_what_comes_after_a_drop_ends_as_if_nothing_had_been_dropped(
     twin = open_database(f"sqlite:///{tmp_path / 'twin.db'}", clock, Vault({"test": bytes(32)}), PORTS)
     story.drop()
     late = [story.touch(day) for day in (0, 6, 6, 6, 6, 12, 18)]
-    again = story.dice.sample(story.touches, 60)
+    again = [touch for touch in story.dice.sample(story.touches, 60) if touch.kind is TouchKind.CLICK]
     earned = [story.earned(day) for day in range(1, 45, 3)]
 
     def happen(tx: Tx) -> None:
         for touch in (*again, *late, *again, *late):
-            measurement.record_touch(tx, touch)
+            record_touch(tx, touch)
         for one in earned:
             measurement.record_conversions(tx, [one])
 
@@ -324,7 +323,7 @@ def test_a_late_tap_on_a_day_whose_file_is_damaged_waits_until_it_is_back(story:
     mine = (story.world.id, story.world.ad_account.id)
     counted = lambda tx: together(list_counted_facts(tx, *mine, EVER, TimeStep.DAY))  # noqa: E731
     before = story.database.read_now(counted)
-    story.database.write_now(lambda tx: measurement.record_touch(tx, tap))
+    story.database.write_now(lambda tx: record_touch(tx, tap))
     story.database.write_now(count_days_ahead)
     assert story.database.read_now(counted) == before
     with pytest.raises(BrokenFile):

@@ -16,11 +16,11 @@ from contatto.kit.settings import Settings
 from contatto.measurement.engines import sealing
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import conversions
-from contatto.reports.actions.reports import count_days_ahead
 from contatto.wiring import install
 from contatto.worker import Worker
 from tests.background import make_files
 from tests.journeys.running import House, running_house
+from tests.make import count_days_ahead
 from tests.reports.conftest import earn, see
 
 NAME = r"touches/day=\d{4}-\d{2}-\d{2}/part-1\.parquet"

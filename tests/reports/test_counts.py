@@ -21,10 +21,11 @@ from contatto.measurement import store as measured
 from contatto.measurement.actions import NewConversion, record_views
 from contatto.measurement.model import ConversionKind, Goal, Impression, TouchKind
 from contatto.reports import engines as reading
-from contatto.reports.actions.reports import SETTLED, count_days_ahead, note_lead
+from contatto.reports.actions.reports import SETTLED, note_lead
 from contatto.reports.engines import find_progress, list_counted_facts, list_live_facts
 from contatto.reports.model import Counts, DayRange, Fact, TimeStep
 from tests.ads.world import Chain, World, add_chain, add_world
+from tests.make import count_days_ahead, record_touch
 from tests.reports.conftest import hours_of
 
 EVER = DayRange()
@@ -70,7 +71,7 @@ def see(tx: Tx, chain: Chain, kind: TouchKind, person: str, late: timedelta, cou
     assert ad is not None
     ts = micros(tx.now - late)
     touch = measurement.stamp_touch(ad, kind, person, ts, random.getrandbits(62), 1_000)
-    measurement.record_touch(tx, replace(touch, country=country))
+    record_touch(tx, replace(touch, country=country))
 
 
 def earn(tx: Tx, world: World, kind: ConversionKind, person: str, late: timedelta) -> None:

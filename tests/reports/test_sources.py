@@ -58,7 +58,7 @@ def mirror(
     """An account elsewhere as a pull leaves it: one campaign, an ad group and its ads."""
 
     def work(tx: Tx) -> None:
-        new = NewOutsideAccount(AdPlatform(platform), external_id)
+        new = NewOutsideAccount(platform=AdPlatform(platform), external_id=external_id)
         found = open_outside_account(tx, house.business_id, new, ())
         names = {"name": f"Shop {external_id}", "currency": currency, "timezone": "UTC"}
         account = record_account(tx, found, **names)

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx, row_of
-from contatto.measurement.actions import NewConversion, publish_ad, record_conversions, record_touch
+from contatto.measurement.actions import NewConversion, publish_ad, record_conversions
 from contatto.measurement.model import (
     Attribution,
     AttributionPolicy,
@@ -30,6 +30,7 @@ from contatto.reports.rules.figures import (
 )
 from contatto.reports.store import list_rival_touches
 from tests import make
+from tests.make import record_touch
 
 DAY = 86_400_000_000
 ALWAYS = (0, 1 << 60)

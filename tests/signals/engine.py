@@ -85,7 +85,7 @@ def begun(tx: Tx, name: str = "tiktok", **changes: Any) -> Side:
     of = AdPlatform(name)
     channel = make.channel(tx, business_id, Platform.TIKTOK if name == "tiktok" else Platform.WHATSAPP,
                            external_id="page-1")  # fmt: skip
-    new = NewOutsideAccount(of, ADVERTISER, access_token=TOKEN)
+    new = NewOutsideAccount(platform=of, external_id=ADVERTISER, access_token=TOKEN)
     account = find_outside_account(tx, business_id, connect_outside_account(tx, business_id, new, ()))
     assert account is not None
     delete_requests_of(tx, business_id, PULL, [account.id])

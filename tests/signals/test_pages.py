@@ -42,7 +42,7 @@ def house(tmp_path: Path, database_url: str) -> Iterator[House]:
 
 @pytest.fixture
 def account(house: House) -> str:
-    new = NewOutsideAccount(AdPlatform.TIKTOK, "7001", access_token=TOKEN)
+    new = NewOutsideAccount(platform=AdPlatform.TIKTOK, external_id="7001", access_token=TOKEN)
     return house.context.db.write_now(lambda tx: connect_outside_account(tx, house.business_id, new, ()))
 
 

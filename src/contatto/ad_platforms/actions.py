@@ -101,16 +101,17 @@ _ID: Final = re.compile(r"(?:act_)?[0-9]{1,20}", re.ASCII)
 _URL_LIMIT: Final = 250
 
 
-@dataclass(frozen=True, slots=True)
-class NewOutsideAccount:
-    """An account to connect; an empty ``base_url`` means the platform's own."""
+class NewOutsideAccount(BaseModel):
+    """An account to connect; an empty ``base_url`` means the platform's own.
+
+    Without a token its owner gives consent later.
+    """
 
     platform: AdPlatform
-    external_id: str
-    base_url: str = ""
-    name: str = ""
+    external_id: Annotated[str, Field(max_length=64)] = ""
+    base_url: Annotated[str, Field(max_length=300)] = ""
     backfill_days: int = 90
-    access_token: str = field(default="", repr=False)
+    access_token: Annotated[str, Field(max_length=2_000, repr=False)] = ""
 
 
 def connect_outside_account(
@@ -130,7 +131,7 @@ def connect_outside_account(
 
 
 def open_outside_account(
-    tx: Tx, business_id: str, new: NewOutsideAccount, allowed: Collection[str]
+    tx: Tx, business_id: str, new: NewOutsideAccount, allowed: Collection[str], name: str = ""
 ) -> OutsideAccount:
     """Return the account of these values, without a connection; create it if it does not exist yet.
 
@@ -164,7 +165,7 @@ def open_outside_account(
         business_id=business_id,
         platform=new.platform,
         external_id=external_id,
-        name=new.name.strip()[:200],
+        name=name.strip()[:200],
         base_url=base_url,
         currency="",
         timezone="",
@@ -553,8 +554,8 @@ def open_upload_account(
     if upload.outside_id:
         account = load_outside_account(tx, business_id, upload.outside_id)
     else:
-        new = NewOutsideAccount(upload.platform, upload.external_id, name=upload.name)
-        account = open_outside_account(tx, business_id, new, ())
+        new = NewOutsideAccount(platform=upload.platform, external_id=upload.external_id)
+        account = open_outside_account(tx, business_id, new, (), upload.name)
     if account.currency and account.currency != preview.currency:
         raise _other_currency(account.currency)
     if not account.currency:

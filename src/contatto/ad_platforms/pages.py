@@ -5,7 +5,6 @@ from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 from fastapi import Form, Request
-from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
@@ -82,16 +81,6 @@ MOST_SHOWN: Final = 500
 """Ads that the page of an account lists; the report has all of them."""
 
 
-class OutsideAccountForm(BaseModel):
-    """Form that connects an account; without a token its owner gives consent later."""
-
-    platform: AdPlatform
-    external_id: Annotated[str, Field(max_length=64)] = ""
-    base_url: Annotated[str, Field(max_length=300)] = ""
-    backfill_days: Annotated[int, Field(ge=0, le=MOST_BACKFILL)] = 90
-    access_token: Annotated[str, Field(max_length=2_000, repr=False)] = ""
-
-
 @router.get("", Permission.READ_ADS)
 async def show_ad_platforms(request: Request, caller: PageCaller) -> HTMLResponse:
     return await _render_list(request, caller)
@@ -99,22 +88,15 @@ async def show_ad_platforms(request: Request, caller: PageCaller) -> HTMLRespons
 
 @router.post("", Permission.ADMINISTER)
 async def post_ad_account(
-    request: Request, caller: FormCaller, form: Annotated[OutsideAccountForm, Form()]
+    request: Request, caller: FormCaller, form: Annotated[NewOutsideAccount, Form()]
 ) -> Response:
     context = context_of(request)
-    new = NewOutsideAccount(
-        form.platform,
-        form.external_id,
-        form.base_url,
-        backfill_days=form.backfill_days,
-        access_token=form.access_token,
-    )
 
     def connect(tx: Tx) -> str:
         allowed = context.settings.allowed_hosts
         if form.access_token.strip():
-            return actions.connect_outside_account(tx, caller.business_id, new, allowed)
-        return actions.open_outside_account(tx, caller.business_id, new, allowed).id
+            return actions.connect_outside_account(tx, caller.business_id, form, allowed)
+        return actions.open_outside_account(tx, caller.business_id, form, allowed).id
 
     try:
         account_id = await context.db.write(connect)
@@ -190,7 +172,7 @@ async def post_disconnect(request: Request, caller: FormCaller, outside_id: str)
 
 
 async def _render_list(
-    request: Request, caller: Caller, refused: Refused | None = None, typed: OutsideAccountForm | None = None
+    request: Request, caller: Caller, refused: Refused | None = None, typed: NewOutsideAccount | None = None
 ) -> HTMLResponse:
     """Render the list; after a refusal with the error and the entries, but no token."""
     context = context_of(request)

@@ -25,7 +25,6 @@ from contatto.measurement.engines.sealing import (
     Moment,
     check_file,
     find_latest_views,
-    holds_view,
     list_next_views,
     list_views_of,
     load_whole,
@@ -222,34 +221,12 @@ def stamp_ticket(ad: MeasuredAd, ticket: TrackingTicket, person_id: str | None, 
     return replace(touch, touch_id=touch_id, country=ticket.country)
 
 
-def record_tap(tx: Tx, touch: Touch, viewer_id: str | None, ticket: TrackingTicket | None = None) -> bool:
+def record_tap(
+    tx: Tx, touch: Touch, viewer_id: str | None = None, ticket: TrackingTicket | None = None
+) -> bool:
     """Append a tap of a link, and link its viewer to the person; return whether the tap is new."""
     impression = rules.impression_of(touch, ticket) if ticket else Impression(touch, 0)
     return touch.touch_id in record_taps(tx, [Tap(impression, viewer_id)])
-
-
-def record_touch(tx: Tx, touch: Touch) -> bool:
-    """Append a touch, settle the winners of its conversions, and return whether it is new."""
-    hold_persons(tx, {(touch.business_id, touch.person_id)})
-    is_view = touch.kind is TouchKind.VIEW
-    if is_view and touch.ts < micros(tx.now - NEVER_DROPPED):  # a repeat may be in a sealed file only
-        keep_views(tx)
-        files = list_cold_files(tx, touch.business_id, (touch.day, touch.day))
-        if holds_view(files, touch.touch_id):
-            return False
-    if not store.append_touch(tx, touch):
-        return False
-    if touch.kind is TouchKind.CLICK:
-        tx.ports[ChargePort].note_click(tx, touch)
-    if rules.is_late(touch.ts, tx.now):
-        mark_day(tx, touch.business_id, touch.ad_account_id, touch.day, CountedEvent.TOUCH)
-    persons = store.list_persons_of(tx, touch.business_id, touch.person_id) if is_view else []
-    for person_id in (touch.person_id, *sorted(persons)):
-        hold_persons(tx, {(touch.business_id, person_id)})
-        span = (touch.ts, touch.expires_ts)
-        for conversion in store.list_conversions_between(tx, touch.business_id, person_id, span):
-            _settle_winner(tx, conversion)
-    return True
 
 
 def record_conversions(tx: Tx, conversions: Iterable[NewConversion]) -> None:

@@ -142,18 +142,12 @@ class Conversion:
 
 
 @dataclass(frozen=True, slots=True)
-class Attribution:
+class Attribution(Conversion):
     """A conversion and the touch that won it (all None when there was none).
 
     ``via`` and ``day`` are the touch's kind and day, ``rt_day`` is the conversion's day.
     """
 
-    conversion_id: int
-    business_id: str
-    person_id: str
-    kind: ConversionKind
-    subject_id: str
-    ts: int
     touch_id: int | None
     ad_id: str | None
     ad_group_id: str | None

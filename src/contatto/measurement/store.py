@@ -193,11 +193,6 @@ def list_measured_ads(tx: Tx, business_id: str, ad_ids: set[str] | None = None) 
     return {ad.ad_id: ad for ad in tx.list(MeasuredAd, query)}
 
 
-def append_touch(tx: Tx, touch: Touch) -> bool:
-    """Append a touch; False when it was there before."""
-    return tx.insert_ignore(touches, row_of(touch))
-
-
 _NAMED: Final = touches.c.business_id == bindparam("of"), within(touches.c.touch_id, "named")
 _KNOWN_TOUCHES: Final = Query(select(touches.c.touch_id).where(*_NAMED))
 
@@ -320,14 +315,6 @@ def list_there(tx: Tx, some: Iterable[Conversion]) -> dict[int, Attribution]:
     values = {"businesses": sorted(set(numbers.values())), "numbers": sorted(numbers)}
     attributions = _ATTRIBUTED.list(tx, values) if numbers else []
     return {attribution.conversion_id: attribution for attribution in attributions}
-
-
-def list_conversions_between(
-    tx: Tx, business_id: str, person_id: str, span: tuple[int, int]
-) -> list[Conversion]:
-    """Return a person's conversions within a span of microseconds, both ends included."""
-    own = rows_of(conversions, business_id, person_id=person_id)
-    return tx.list(Conversion, select(conversions).where(*own, conversions.c.ts.between(*span)))
 
 
 def count_touches_by_day(tx: Tx, last_day: str) -> dict[str, int]:
@@ -492,13 +479,6 @@ def list_viewers_of(tx: Tx, business_id: str, person_id: str) -> list[str]:
     """Return the viewers linked to a person, the latest first."""
     rows = _VIEWERS.rows(tx, {"of_business": business_id, "of_person": person_id})
     return [viewer_id for (viewer_id,) in rows]
-
-
-def list_persons_of(tx: Tx, business_id: str, viewer_id: str) -> list[str]:
-    """Return the persons linked to a viewer, who may have several browsers."""
-    where = rows_of(viewer_links, business_id, viewer_id=viewer_id)
-    query = select(viewer_links.c.person_id).where(*where)
-    return list(tx.execute(query.order_by(viewer_links.c.linked_at.desc()).limit(MOST)).scalars())
 
 
 def list_links(tx: Tx, business_id: str) -> Mapping[str, list[str]]:

@@ -691,7 +691,7 @@ def _record_touch(tx: Tx, ad: MeasuredAd, tap: NamedTap) -> bool:
     ts = micros(tap.at)
     touch_id = natural_number("referral", tap.conversation_id, tap.ad_number, ts)
     touch = measurement.stamp_touch(ad, TouchKind.CLICK, tap.person_id, ts, touch_id, 0)
-    return measurement.record_touch(tx, touch)
+    return measurement.record_tap(tx, touch)
 
 
 def note_customer_read(tx: Tx, conversation: Conversation, at: datetime) -> None:

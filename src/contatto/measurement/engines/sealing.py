@@ -342,15 +342,6 @@ def find_latest_views(
     return {row[0]: _touch(row[1:]) for row in _read(files, query, [business_id], moments)}
 
 
-def holds_view(files: Sequence[SealedFile], touch_id: int) -> bool:
-    """Report whether only one of the files holds a view.
-
-    Raises:
-        BrokenFile: one of the files is gone or damaged.
-    """
-    return bool(_read(files, "SELECT 1 FROM views WHERE touch_id = ? LIMIT 1", [touch_id]))
-
-
 def list_next_views(file: SealedFile, limit: int) -> list[int]:
     """Return the ids of the next views to drop, in their order.
 

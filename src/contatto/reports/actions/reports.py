@@ -36,7 +36,6 @@ from contatto.measurement.engines.sealing import (
 )
 from contatto.measurement.model import (
     Attribution,
-    Conversion,
     ConversionKind,
     CountedEvent,
     Goal,
@@ -110,9 +109,6 @@ PAUSE: Final = timedelta(minutes=5)
 """Pause between two counts of an account."""
 WORTH: Final = 100
 """Uncounted touches that end the pause."""
-MOST_DAYS: Final = 10
-"""Days that are counted in one transaction while no other writer waits."""
-
 UP_TO_DATE: Final = timedelta(days=1)
 """Lag below which an account is not behind."""
 
@@ -164,17 +160,6 @@ class DayCounter:
                     logger().error("reports.file_broken", says=str(error))
                     self._broken.add((account[1], day, source))
         return None
-
-
-def count_days_ahead(tx: Tx) -> int:
-    """Count some days in this transaction and return their number; call it again until it is 0."""
-    counter = DayCounter()
-    for count in range(MOST_DAYS):
-        save = counter.read_next(tx)
-        if save is None:
-            return count
-        save(tx)
-    return MOST_DAYS
 
 
 def _in_turn[T: tuple[str, ...]](accounts: Sequence[T], last: str) -> list[T]:
@@ -547,8 +532,7 @@ def trace_conversion(tx: Tx, business_id: str, conversion_id: int) -> Conversion
     """Explain the credit of a conversion."""
     attribution = check_found(store.find_conversion(tx, business_id, conversion_id), "Conversion not found.")
     touches, broken = list_touches_ever(tx, business_id, attribution.person_id, MOST_TOUCHES)
-    fields = {name: getattr(attribution, name) for name in Conversion.__dataclass_fields__}
-    judged_touches = judge_touches(touches, Conversion(**fields))
+    judged_touches = judge_touches(touches, attribution)
     lead = list_conversion_leads(tx, business_id, [attribution]).get(attribution.subject_id)
     ads = list_measured_ads(tx, business_id, {touch.ad_id for touch, _ in judged_touches})
     return ConversionTrace(attribution, lead, judged_touches, ads, broken)
