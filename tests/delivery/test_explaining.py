@@ -18,10 +18,10 @@ from contatto.delivery.pages import factor_text
 from contatto.delivery.rules import BUCKETS, OURS, TrialDay
 from contatto.delivery.store import save_influences, save_tallies, save_trial_days
 from contatto.kit.db.tx import Tx
-from contatto.leads.model import HeldBin, HeldOut, LeadModel, ReasonGroup
+from contatto.leads.model import HeldOut, LeadModel, ReasonGroup
 from contatto.leads.store.jobs import save_lead_model
 from contatto.learning.evaluation import count_outcome, count_prediction
-from contatto.learning.model import Influence, InfluenceSource, PredictionTally, Question, ValueOdds
+from contatto.learning.model import Bin, Influence, InfluenceSource, PredictionTally, Question, ValueOdds
 from contatto.measurement.model import Goal
 from tests.journeys.running import House, flush_decisions, running_house
 
@@ -208,7 +208,12 @@ def test_the_page_of_the_model_shows_what_was_foretold_and_came_and_what_it_goes
         values = ValueOdds("tea", 1.9), ValueOdds("AGE_55_100", 0.5)
         likes = Influence(Question.LEAD, InfluenceSource.FIELD, "likes", 1.3, *values)
         save_influences(tx, house.business_id, [by, likes])
-        held = HeldOut(30, 0.69, (HeldBin(40, 10, 0.3), HeldBin(40, 20, 0.5)), (ReasonGroup("h", 1.4),))
+        held = HeldOut(
+            30,
+            0.69,
+            (Bin(40, 10, 0.3, 0.25, 0.14, 0.4), Bin(40, 20, 0.5, 0.5, 0.35, 0.65)),
+            (ReasonGroup("h", 1.4),),
+        )
         scorer = LeadModel(house.business_id, tx.now, 80, 0.25, 0.6, b"{}", b"", held)
         save_lead_model(tx, scorer)
 

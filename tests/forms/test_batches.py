@@ -24,9 +24,9 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import events, handing_out
 from contatto.kit.vault import Vault
-from contatto.leads.actions import records
 from contatto.leads.model import Evidence
 from contatto.leads.rules.records import Facet, facet_word
+from contatto.leads.store import intake
 from contatto.leads.store.intake import evidence_row
 from contatto.wiring import AFTER
 from tests import make
@@ -72,7 +72,7 @@ def breaking(monkeypatch: pytest.MonkeyPatch) -> None:
             raise ValueError("broken")
         return evidence_row(vault, item)
 
-    monkeypatch.setattr(records, "evidence_row", evidence_or_break)
+    monkeypatch.setattr(intake, "evidence_row", evidence_or_break)
 
 
 def built(tx: Tx) -> World:

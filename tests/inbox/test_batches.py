@@ -21,8 +21,8 @@ from contatto.kit.db.tx import SEALED, FixedClock, Tx, metadata, sealed_place
 from contatto.kit.fair_queue import Turns
 from contatto.kit.ids import new_id
 from contatto.kit.vault import Vault
-from contatto.leads.actions import records
 from contatto.leads.model import Evidence
+from contatto.leads.store import intake
 from contatto.leads.store.intake import evidence_row
 from tests import make
 from tests.inbox.incoming import NUMBER, SECOND, deliver, received
@@ -82,7 +82,7 @@ def breaking(monkeypatch: pytest.MonkeyPatch) -> None:
         return evidence_row(vault, item)
 
     monkeypatch.setattr(incoming, "receive_message", receive_or_break)
-    monkeypatch.setattr(records, "evidence_row", evidence_or_break)
+    monkeypatch.setattr(intake, "evidence_row", evidence_or_break)
     monkeypatch.setattr(incoming, "in_time", time_enough)
 
 

@@ -217,8 +217,8 @@ def test_a_model_says_how_it_did_on_leads_that_it_had_not_learned_from_and_what_
     quality = learn_quality(*_known(leads))
     held = quality.held
     assert held is not None
-    assert sum(each.leads for each in held.bins) == 400
-    assert sum(each.good for each in held.bins) == held.good
+    assert sum(each.cases for each in held.bins) == 400
+    assert sum(each.actual for each in held.bins) == held.good
     assert held.bins[0].predicted < held.bins[-1].predicted
     assert quality.loss < held.of_rate
     assert (held.signs[0].letter, held.signs[0].times > 1.5 > held.signs[-1].times) == ("a", True)

@@ -12,19 +12,8 @@ from contatto.accounts import rules, store
 from contatto.accounts.model import AdAccount, AdAccountId, ApiToken, Business, BusinessId, Caller, Ended
 
 # isort: split
-from contatto.accounts.model import FailedTries, Member, Role, User, UserId, Workplace
+from contatto.accounts.model import FailedTries, Member, Permission, Role, User, UserId, Workplace
 from contatto.accounts.rules import ROLE_PERMISSIONS
-from contatto.accounts.store import (
-    ad_accounts,
-    api_tokens,
-    auth_codes,
-    businesses,
-    confirmed_terms,
-    kept_pages,
-    members,
-    sessions,
-    users,
-)
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, purging, row_of
 from contatto.kit.errors import Refused, check_found
@@ -57,7 +46,7 @@ class NewAdAccount:
 
 def create_business(tx: Tx, name: str, *, is_operator: bool = False) -> Business:
     business = Business(BusinessId(new_id()), name.strip(), tx.now, is_operator)
-    tx.insert(businesses, row_of(business))
+    tx.insert(store.businesses, row_of(business))
     return business
 
 
@@ -105,7 +94,7 @@ def add_member(
     vouched_by = "" if is_confirmed else business_id
     email = rules.normal_email(new.email)
     user = User(UserId(new_id()), email, password_hash, tx.now, vouched_by=vouched_by)
-    if not tx.insert_ignore(users, row_of(user)):
+    if not tx.insert_ignore(store.users, row_of(user)):
         raise Refused(errors.INVALID, "email: a member with this address exists already.")
     return join_business(tx, business_id, user, new.display_name, new.role)
 
@@ -129,7 +118,7 @@ def join_business(tx: Tx, business_id: BusinessId, user: User, display_name: str
         "role": role,
         "created_at": tx.now,
     }
-    if not tx.insert_ignore(members, row):
+    if not tx.insert_ignore(store.members, row):
         raise Refused(errors.INVALID, "email: a member with this address exists already.")
     return load_member(tx, business_id, member_id)
 
@@ -173,7 +162,7 @@ def set_member_role(tx: Tx, member: Member, role: Role, caller: Caller | None = 
     if role is member.role:
         return Ended(0, 0)
     _keep_an_owner(tx, member, role)
-    tx.change(members, member.business_id, member.id, role=role)
+    tx.change(store.members, member.business_id, member.id, role=role)
     store.record_access_changed(tx, member.user_id)
     keeps_access = ROLE_PERMISSIONS[role] >= ROLE_PERMISSIONS[member.role]
     return _end_access(tx, member, keep_tokens=keeps_access)
@@ -187,7 +176,7 @@ def deactivate_member(tx: Tx, member: Member, caller: Caller | None = None) -> E
     _check_appointment(caller, member.role, member.role)
     _keep_an_owner(tx, member, None)
     if member.deactivated_at is None:
-        tx.change(members, member.business_id, member.id, deactivated_at=tx.now)
+        tx.change(store.members, member.business_id, member.id, deactivated_at=tx.now)
         store.record_access_changed(tx, member.user_id)
     return _end_access(tx, member)
 
@@ -195,7 +184,7 @@ def deactivate_member(tx: Tx, member: Member, caller: Caller | None = None) -> E
 def reactivate_member(tx: Tx, member: Member, caller: Caller | None = None) -> None:
     """Reactivate a member, with the same password and role. Raises FORBIDDEN, when the caller may not."""
     _check_appointment(caller, member.role, member.role)
-    tx.change(members, member.business_id, member.id, deactivated_at=None)
+    tx.change(store.members, member.business_id, member.id, deactivated_at=None)
     store.record_access_changed(tx, member.user_id)
 
 
@@ -249,7 +238,7 @@ def change_profile(tx: Tx, caller: Caller, name: str, language: str, timezone: s
     if timezone:
         rules.check_timezone(timezone)
     store.record_user(tx, caller.user_id, language=language, timezone=timezone)
-    tx.change(members, caller.business_id, caller.subject_id, display_name=name)
+    tx.change(store.members, caller.business_id, caller.subject_id, display_name=name)
 
 
 def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAccount:
@@ -262,7 +251,7 @@ def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAcco
     if len(store.list_ad_accounts(tx, business_id)) >= rules.MOST_AD_ACCOUNTS:
         raise Refused(errors.INVALID, "name: this business has reached its limit of ad accounts.")
     account = AdAccount(AdAccountId(new_id()), business_id, new_number(), **checked, created_at=tx.now)
-    tx.insert(ad_accounts, row_of(account))
+    tx.insert(store.ad_accounts, row_of(account))
     return account
 
 
@@ -270,7 +259,7 @@ def correct_ad_account(tx: Tx, account: AdAccount, new: NewAdAccount) -> None:
     """Update an ad account; INVALID as for a new one."""
     tx.hold_key("ad accounts", account.business_id)
     checked = _checked(tx, account.business_id, new, account)
-    tx.change(ad_accounts, account.business_id, account.id, **checked)
+    tx.change(store.ad_accounts, account.business_id, account.id, **checked)
 
 
 def _checked(
@@ -290,7 +279,7 @@ def open_session(
     ``failed`` are attempts from elsewhere to report to the member, ``browser`` is the user agent.
     """
     token = new_secret("session")
-    tx.change(members, member.business_id, member.id, last_login_at=tx.now)
+    tx.change(store.members, member.business_id, member.id, last_login_at=tx.now)
     row = {
         "token_hash": hash_secret(token),
         "id": new_id(),
@@ -303,15 +292,15 @@ def open_session(
         "failed_tries": failed.count if failed else 0,
         "failed_since": failed.since if failed else None,
     }
-    tx.insert(sessions, row)
+    tx.insert(store.sessions, row)
     return token
 
 
 def end_session(tx: Tx, token: str) -> None:
-    tx.execute(sessions.delete().where(sessions.c.token_hash == hash_secret(token)))
+    tx.execute(store.sessions.delete().where(store.sessions.c.token_hash == hash_secret(token)))
 
 
-purge_sessions: Final = purging(sessions.c.expires_at)
+purge_sessions: Final = purging(store.sessions.c.expires_at)
 
 
 def issue_token(
@@ -345,7 +334,7 @@ def issue_token(
     api_token = ApiToken(
         new_id(), business_id, name.strip(), valid_scopes, tx.now, None, None, made_by, limits
     )
-    tx.insert(api_tokens, row_of(api_token) | {"token_hash": hash_secret(token)})
+    tx.insert(store.api_tokens, row_of(api_token) | {"token_hash": hash_secret(token)})
     return api_token, token
 
 
@@ -376,7 +365,7 @@ def issue_auth_code(
         "made_by": made_by,
         "ad_account_ids": limits,
     }
-    tx.insert(auth_codes, row)
+    tx.insert(store.auth_codes, row)
     return code
 
 
@@ -389,9 +378,11 @@ def _allowed(
 ) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
     """Return the checked scopes and ad accounts of a new token, with a row lock on its creator."""
     valid_scopes = rules.known_scopes(scopes)
-    creator = store.find_member(tx, business_id, made_by) if made_by else None
-    if made_by and (creator is None or not rules.may_issue(creator, valid_scopes)):
-        raise Refused(errors.FORBIDDEN)
+    if made_by:
+        creator = store.find_member(tx, business_id, made_by)
+        needed = {Permission.ADMINISTER, *map(Permission, valid_scopes)}
+        if creator is None or not all(rules.is_able(creator, permission) for permission in needed):
+            raise Refused(errors.FORBIDDEN)
     if ad_account_ids is None:
         return valid_scopes, None
     account_ids = {account.id for account in store.list_ad_accounts(tx, business_id)}
@@ -419,24 +410,26 @@ def redeem_auth_code(tx: Tx, code: str) -> tuple[ApiToken, str]:
         raise Refused(errors.BAD_CODE) from refused
 
 
-purge_codes: Final = purging(auth_codes.c.expires_at)
+purge_codes: Final = purging(store.auth_codes.c.expires_at)
 
 
 def confirm_term(tx: Tx, account: AdAccount, term_type: str) -> None:
     """Record that an ad account accepts terms."""
     row = {"business_id": account.business_id, "ad_account_id": account.id, "term_type": term_type}
-    tx.insert_ignore(confirmed_terms, row | {"at": tx.now})
+    tx.insert_ignore(store.confirmed_terms, row | {"at": tx.now})
 
 
 def revoke_token(tx: Tx, business_id: BusinessId, token_id: str) -> None:
     """End a token at once; NOT_FOUND if there is none."""
-    if not tx.change(api_tokens, business_id, token_id, api_tokens.c.revoked_at.is_(None), revoked_at=tx.now):
+    if not tx.change(
+        store.api_tokens, business_id, token_id, store.api_tokens.c.revoked_at.is_(None), revoked_at=tx.now
+    ):
         raise Refused(errors.NOT_FOUND)
 
 
 def forget_kept_pages(tx: Tx, business_id: str) -> None:
     """Delete all saved pages of a business: they may contain a person who is erased."""
-    tx.delete(kept_pages, business_id)
+    tx.delete(store.kept_pages, business_id)
 
 
-purge_kept_pages: Final = purging(kept_pages.c.kept_at, rules.KEEP_PAGES)
+purge_kept_pages: Final = purging(store.kept_pages.c.kept_at, rules.KEEP_PAGES)

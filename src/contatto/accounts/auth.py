@@ -22,7 +22,6 @@ from contatto.accounts import rules, store
 from contatto.accounts.model import (
     Access,
     AdAccount,
-    ApiToken,
     Business,
     Caller,
     Credential,
@@ -193,19 +192,6 @@ def member_caller(member: Member, business: Business) -> Caller:
     )
 
 
-def token_caller(token: ApiToken, business: Business) -> Caller:
-    return Caller(
-        business_id=token.business_id,
-        business_name=business.name,
-        subject_id=token.id,
-        display_name=token.name,
-        email="",
-        role=None,
-        permissions=frozenset(Permission(scope) for scope in token.scopes),
-        ad_account_ids=None if token.ad_account_ids is None else frozenset(token.ad_account_ids),
-    )
-
-
 async def page_caller(request: Request) -> Caller:
     """Return the signed-in member. The request notes the last event, so that a page misses none after it.
 
@@ -267,13 +253,23 @@ async def find_token_caller(request: Request, token: str) -> Caller:
     match = await context.db.read(lambda tx: store.find_token(tx, hash_secret(token)))
     if match is None:
         raise Refused(errors.BAD_TOKEN)
-    check_request_rate(request, match[0].id)
-    used = match[0].last_used_at
-    limit = context.clock.now() - _NOTE_USE_EVERY
+    api_token, business = match
+    check_request_rate(request, api_token.id)
+    used, limit = api_token.last_used_at, context.clock.now() - _NOTE_USE_EVERY
     if used is None or used < limit:
-        await context.db.write(lambda tx: store.mark_token_used(tx, match[0].id, limit))
-    act_for(match[1].id)
-    return await note_caller(request, token_caller(*match))
+        await context.db.write(lambda tx: store.mark_token_used(tx, api_token.id, limit))
+    act_for(business.id)
+    caller = Caller(
+        business_id=api_token.business_id,
+        business_name=business.name,
+        subject_id=api_token.id,
+        display_name=api_token.name,
+        email="",
+        role=None,
+        permissions=frozenset(Permission(scope) for scope in api_token.scopes),
+        ad_account_ids=None if api_token.ad_account_ids is None else frozenset(api_token.ad_account_ids),
+    )
+    return await note_caller(request, caller)
 
 
 async def note_caller(request: Request, caller: Caller) -> Caller:

@@ -72,12 +72,6 @@ def may_appoint(own: Role, role: Role) -> bool:
     return Permission.ADMINISTER in ROLE_PERMISSIONS[own] and (own is Role.OWNER or role is not Role.OWNER)
 
 
-def may_issue(member: Member, scopes: Collection[str]) -> bool:
-    """Report whether a member has all permissions of the scopes of a new token."""
-    own = ROLE_PERMISSIONS[member.role]
-    return member.deactivated_at is None and Permission.ADMINISTER in own and set(scopes) <= own
-
-
 LIMITABLE: Final = frozenset({
     Permission.READ_ADS, Permission.WRITE_ADS, Permission.READ_REPORTS, Permission.READ_LEADS,
     Permission.WRITE_LEADS, Permission.EXPORT_LEADS,

@@ -52,7 +52,7 @@ from contatto.operators.store import (
     list_placement_names,
     list_used_placements,
 )
-from contatto.ui.requests import context_of
+from contatto.ui.requests import context_of, csv_file
 
 STRONG: Final = 1.5
 CLEAR: Final = 1.15
@@ -545,12 +545,7 @@ def _lead_card(model: LeadModel) -> LeadCard | None:
     held_out = model.held
     if held_out is None:
         return None
-    bins = tuple(
-        Bin(
-            item.leads, item.good, item.predicted, item.good / item.leads, *interval_of(item.good, item.leads)
-        )
-        for item in held_out.bins
-    )
+    bins = held_out.bins
     cases, expected = sum(item.cases for item in bins), sum(item.cases * item.predicted for item in bins)
     rows = [
         InfluenceRow(SCORE_REASONS[sign.letter], "", sign.times)
@@ -607,5 +602,4 @@ async def download_statement(request: Request, caller: PageCaller) -> StreamingR
     with acting(""):  # placements belong to operators; only names of paid ones are shown
         names = await db.read(lambda tx: list_placement_names(tx, used))
     lines = csv_lines(await db.read_long(work, caller.business_id), bom=True)
-    headers = {"Content-Disposition": 'attachment; filename="statement.csv"'}
-    return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+    return csv_file("statement.csv", lines)

@@ -1,7 +1,7 @@
 """Pages of forms: overview, builder, answers, and pictures."""
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -62,7 +62,6 @@ from contatto.kit.form_fields import split_fault
 from contatto.kit.i18n import N_
 from contatto.kit.ids import new_id
 from contatto.kit.languages import LANGUAGES, Translator, translator_for
-from contatto.kit.table_export import csv_lines
 from contatto.kit.uploads import picture_answer
 from contatto.kit.values import JSON_ERRORS, from_micros, micros, read_number
 from contatto.leads.model import Lead
@@ -71,7 +70,7 @@ from contatto.leads.store.records import find_lead
 from contatto.measurement.model import MeasuredAd
 from contatto.measurement.store import list_measured_ads
 from contatto.ui.render import iso, translator_of
-from contatto.ui.requests import Context, context_of
+from contatto.ui.requests import context_of, csv_file, stream_csv
 
 KIND_NAMES = {
     QuestionKind.NAME: N_("Name"),
@@ -382,9 +381,8 @@ async def download_answers(request: Request, caller: PageCaller, form_id: str) -
     columns = await context.db.read(lambda tx: _columns(tx, caller.business_id, form_id))
     counts = await context.db.read(lambda tx: store.count_answers(tx, caller.business_id))
     contact_reads_of(request).count("answer_id", sum(counts.get(form_id, {}).values()))
-    headers = {"Content-Disposition": 'attachment; filename="answers.csv"', "Cache-Control": "no-store"}
-    lines = _stream_csv(context, caller.business_id, form_id, columns)
-    return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+    read_page = partial(_read_page, caller.business_id, form_id, columns)
+    return csv_file("answers.csv", stream_csv(context.db, (*CSV_HEAD, *columns.values()), read_page))
 
 
 def _columns(tx: Tx, business_id: str, form_id: str) -> dict[str, str]:
@@ -400,25 +398,10 @@ def _columns(tx: Tx, business_id: str, form_id: str) -> dict[str, str]:
     return columns
 
 
-async def _stream_csv(
-    context: Context, business_id: str, form_id: str, columns: dict[str, str]
-) -> AsyncIterator[bytes]:
-    for line in csv_lines([(*CSV_HEAD, *columns.values())], bom=True):
-        yield line
-    last: store.AnswerCursor | None = None
-    while True:
-        read = partial(_read_page, business_id, form_id, columns, last)
-        rows, last = await context.db.read_long(read)
-        for line in csv_lines(rows):
-            yield line
-        if last is None:
-            return
-
-
 def _read_page(
     business_id: str, form_id: str, columns: Mapping[str, str], last: store.AnswerCursor | None, tx: Tx
-) -> tuple[list[list[str]], store.AnswerCursor | None]:
-    """Return a page of CSV rows, without wrong contacts, and the cursor of the next page."""
+) -> tuple[store.AnswerCursor | None, list[list[str]]]:
+    """Return the cursor of the next page, and a page of CSV rows without wrong contacts."""
     answers = store.list_answers(tx, business_id, form_id, last, _CSV_PAGE)
     page = _list_answer_facts(tx, business_id, answers)
     wrong = list_wrong_values(tx, business_id, {facts.lead.id for facts in page if facts.lead})
@@ -432,7 +415,7 @@ def _read_page(
         values = {field.key: field.shown if field.kind in CHOOSERS else field.value for field in fields}
         values |= {receipt.purpose: "yes" if receipt.given else "no" for receipt in facts.receipts}
         rows.append(row + [values.get(key, "") for key in columns])
-    return rows, (answers[-1].at, answers[-1].id) if len(answers) == _CSV_PAGE else None
+    return (answers[-1].at, answers[-1].id) if len(answers) == _CSV_PAGE else None, rows
 
 
 _MOST_FIELDS: Final = 2_000

@@ -13,9 +13,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.kit.values import loss_of_rate
-from contatto.leads.model import HeldBin, HeldOut, LeadScore, ReasonGroup, ScoredLead
+from contatto.kit.values import interval_of, loss_of_rate
+from contatto.leads.model import HeldOut, LeadScore, ReasonGroup, ScoredLead
 from contatto.leads.rules.records import choose_reasons, is_enough
+from contatto.learning.model import Bin
 
 type Floats = NDArray[np.float64]
 type Described = tuple[Iterable[str], Mapping[str, float]]
@@ -188,13 +189,14 @@ def summarize_held_out(chances: Floats, good: Floats, reason_groups: tuple[Reaso
     """
     order = np.argsort(chances, kind="stable")
     parts = np.array_split(order, min(BINS, max(len(order) // _LEAST_IN_BIN, 1)))
-    bins = tuple(
-        HeldBin(len(part), int(good[part].sum()), float(chances[part].mean())) for part in parts if len(part)
-    )
+    bins = []
+    for part in parts:
+        cases, actual = len(part), int(good[part].sum())
+        predicted = float(chances[part].mean())
+        bins.append(Bin(cases, actual, predicted, actual / cases, *interval_of(actual, cases)))
     good_count, lead_count = int(good.sum()), len(good)
-    return HeldOut(
-        good_count, loss_of_rate(good_count, lead_count, good_count / lead_count), bins, reason_groups
-    )
+    of_rate = loss_of_rate(good_count, lead_count, good_count / lead_count)
+    return HeldOut(good_count, of_rate, tuple(bins), reason_groups)
 
 
 def weigh_reasons(letters: Sequence[str], parts: Floats) -> tuple[ReasonGroup, ...]:
@@ -407,25 +409,16 @@ def learn_quality(leads: Sequence[Described], outcomes: Sequence[bool]) -> LeadQ
     columns, good = choose_columns(leads), np.array(outcomes, np.float64)
     table = fill_table(columns, leads)
     tries_trees = len(good) >= _FEW and table.shape[1] > 0 and can_grow_trees()
-    best = _compare(table, good, len(columns.words), tries_trees=tries_trees)
-    trees = grow_trees(table, good, best.rounds) if best.share else None
+    share, rounds, log_odds = _compare(table, good, len(columns.words), tries_trees=tries_trees)
+    trees = grow_trees(table, good, rounds) if share else None
     linear = fit_linear(table, good, len(columns.words))
-    quality = LeadQuality(columns, linear, trees, best.share, best.rounds, log_loss(best.log_odds, good))
+    quality = LeadQuality(columns, linear, trees, share, rounds, log_loss(log_odds, good))
     reason_groups = weigh_reasons(columns.letters(), quality.parts(leads))
-    return replace(quality, held=summarize_held_out(chance_at(best.log_odds), good, reason_groups))
+    return replace(quality, held=summarize_held_out(chance_at(log_odds), good, reason_groups))
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """Share and number of trees, and the log-odds that they give held-out leads."""
-
-    share: float
-    rounds: int
-    log_odds: Floats
-
-
-def _compare(table: Floats, good: Floats, words: int, *, tries_trees: bool) -> _Choice:
-    """Choose the share and number of trees by cross-validation."""
+def _compare(table: Floats, good: Floats, words: int, *, tries_trees: bool) -> tuple[float, int, Floats]:
+    """Return the best share and number of trees by cross-validation, and their log-odds of held-out leads."""
     linear, grown = np.zeros(len(good)), np.zeros((len(_GROWN), len(good)))
     shuffled = np.random.default_rng(0).permutation(len(good))
     order, part_of = np.lexsort((shuffled, good)), np.zeros(len(good), np.int64)
@@ -440,11 +433,11 @@ def _compare(table: Floats, good: Floats, words: int, *, tries_trees: bool) -> _
                 grown[place, is_held_out] = trees.log_odds(table[is_held_out], rounds)
     shares = _SHARES if tries_trees else (0.0,)
     tried = (
-        _Choice(share, rounds if share else 0, np.asarray((1.0 - share) * linear + share * trees))
+        (share, rounds if share else 0, np.asarray((1.0 - share) * linear + share * trees))
         for share in shares
         for rounds, trees in zip(_GROWN, grown, strict=True)
     )
-    return min(tried, key=lambda choice: (log_loss(choice.log_odds, good), choice.share, choice.rounds))
+    return min(tried, key=lambda choice: (log_loss(choice[2], good), *choice[:2]))
 
 
 def log_loss(log_odds: Floats, good: Floats) -> float:
@@ -503,9 +496,9 @@ def answer_round(request: ScoringRequest) -> ScoringResult:
     """Run a scoring round on decoded values."""
     correction = correct_by(
         [
-            (lead.said, lead.is_good)
+            (lead.log_odds, lead.is_good)
             for lead in request.leads
-            if lead.said is not None and lead.is_good is not None and not lead.is_counted
+            if lead.log_odds is not None and lead.is_good is not None and not lead.is_counted
         ],
         request.correction,
     )
@@ -541,7 +534,7 @@ def _scores(
     quality: LeadQuality, correction: Correction, leads: Sequence[ScoredLead], *, is_new: bool
 ) -> list[LeadScore]:
     """Return the scores that changed; leads that the model scored before keep their score and reasons."""
-    fresh = [lead for lead in leads if is_new or lead.said is None]
+    fresh = [lead for lead in leads if is_new or lead.log_odds is None]
     described = [(lead.words, lead.numbers) for lead in fresh]
     judged = dict(zip((lead.lead_id for lead in fresh), quality.log_odds(described).tolist(), strict=True))
     letters = quality.columns.letters()
@@ -551,10 +544,10 @@ def _scores(
     }
     scores = []
     for lead in leads:
-        log_odds = judged.get(lead.lead_id, lead.said or 0.0)
+        log_odds = judged.get(lead.lead_id, lead.log_odds or 0.0)
         score = round(100.0 * correction.chance(log_odds))
         # An outcome that neither the model nor the correction has learned waits for the next round.
-        is_counted = lead.is_good is not None and (is_new or lead.said is not None)
+        is_counted = lead.is_good is not None and (is_new or lead.log_odds is not None)
         if lead.lead_id in judged or (score, is_counted) != (lead.score, lead.is_counted):
             scores.append(LeadScore(lead.lead_id, score, reasons.get(lead.lead_id), log_odds, is_counted))
     return scores

@@ -9,6 +9,7 @@ from typing import Annotated, Final, NewType
 from contatto.capture.model import ContactMatch, Field
 from contatto.kit.i18n import N_
 from contatto.kit.values import SealedIn
+from contatto.learning.model import Bin
 
 LeadId = NewType("LeadId", str)
 
@@ -240,7 +241,7 @@ class SavedView:
     id: str
     member_id: str
     name: str
-    query: str
+    query: Annotated[str, SealedIn("lead_views.query")]
     is_shared: bool
     is_pinned: bool
     created_at: datetime
@@ -289,14 +290,17 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Two leads that a member made one: ``kept_id`` has all, ``merged_id`` is hidden."""
+    """Two leads that a member made one: ``kept_id`` has all, ``merged_id`` is hidden.
+
+    ``journal`` is JSON of a `Journal`.
+    """
 
     id: str
     kept_id: str
     merged_id: str
     actor: str
-    reason: str
-    journal: Journal
+    reason: Annotated[str, SealedIn("lead_merges.reason")]
+    journal: Annotated[str, SealedIn("lead_merges.journal")]
     at: datetime
     undone_by: str
     undone_at: datetime | None
@@ -443,7 +447,7 @@ class ScoredLead:
         words: categories, such as ``c:SG``: a letter for the kind, and a value.
         numbers: measures, by names such as ``w:hour``; a missing one is left out, or NaN.
         is_good: whether it became good; None while that is not known.
-        said: the log-odds that the model gave when it last judged this lead; None before it did.
+        log_odds: those that the model gave when it last judged this lead; None before it did.
         score: the score that it has.
         is_counted: whether the correction for drift knows what became of it, or the model had learned it.
     """
@@ -452,18 +456,9 @@ class ScoredLead:
     words: tuple[str, ...]
     numbers: Mapping[str, float]
     is_good: bool | None
-    said: float | None = None
+    log_odds: float | None = None
     score: int | None = None
     is_counted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class HeldBin:
-    """Leads that were not learned from, of about the same chance: its mean, and how many became good."""
-
-    leads: int
-    good: int
-    predicted: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -483,7 +478,7 @@ class HeldOut:
 
     good: int
     of_rate: float
-    bins: tuple[HeldBin, ...]
+    bins: tuple[Bin, ...]
     signs: tuple[ReasonGroup, ...]
 
 

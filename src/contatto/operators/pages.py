@@ -39,7 +39,7 @@ from contatto.operators.model import (
 )
 from contatto.operators.rules import LEAST_FLOOR_MICROS, sum_days
 from contatto.ui.render import translator_of
-from contatto.ui.requests import context_of
+from contatto.ui.requests import context_of, csv_file
 
 router = page_routes()
 HOME: Final = "/operator"
@@ -199,8 +199,7 @@ async def download_operator_statement(request: Request, caller: PageCaller) -> S
     with acting(""):  # the ad groups belong to other tenants; only their names are shown
         groups = await db.read_long(lambda tx: name_charged_groups(tx, operator), caller.business_id)
     rows = await db.read_long(lambda tx: operator_statement(tx, operator, groups), caller.business_id)
-    headers = {"Content-Disposition": 'attachment; filename="statement.csv"'}
-    return StreamingResponse(csv_lines(rows, bom=True), media_type="text/csv; charset=utf-8", headers=headers)
+    return csv_file("statement.csv", csv_lines(rows, bom=True))
 
 
 async def _act(

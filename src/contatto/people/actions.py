@@ -22,7 +22,6 @@ from contatto.kit.values import MICROS, micros
 from contatto.mail import NewMail, queue_mail
 from contatto.people import rules, store
 from contatto.people.model import Invitation, OpenedInvitation
-from contatto.people.store import invitations
 
 TRIES: Final = 10
 """Attempts with one e-mail from one network; also those of a browser that a member used before."""
@@ -85,11 +84,6 @@ def _limits(attempt: LoginAttempt) -> list[tuple[SharedLimit, str]]:
     network_and_email = f"{attempt.network} {attempt.email}"
     limits = [(_OF_NETWORK_AND_EMAIL, network_and_email), (_OF_NETWORK, attempt.network)]
     return limits if attempt.knows_network else [*limits, (_OF_EMAIL, attempt.email)]
-
-
-def is_known_place(tx: Tx, email: str, network: str, device: str) -> bool:
-    """Report whether somebody signed in with an e-mail from this browser or network before."""
-    return any(_knows(tx, accounts_store.list_members_by_email(tx, email), network, device))
 
 
 def _knows(tx: Tx, members: Collection[Member], network: str, device: str) -> tuple[bool, bool]:
@@ -215,13 +209,13 @@ def invite_member(
             raise Refused(errors.INVALID, "email: this member was deactivated. Reactivate them instead.")
         if member is not None:
             raise Refused(errors.INVALID, "email: a member with this address exists already.")
-        tx.delete(invitations, business_id, email=address)
+        tx.delete(store.invitations, business_id, email=address)
     if store.count_invitations(tx, business_id) >= rules.MOST_INVITATIONS:
         raise Refused(errors.INVALID, "email: too many open invitations. Cancel one first.")
     until = tx.now + rules.INVITED_FOR
     inviter_id = inviter.subject_id if inviter else ""
     invitation = Invitation(new_id(), business_id, address, role, inviter_id, tx.now, until)
-    tx.insert(invitations, row_of(invitation))
+    tx.insert(store.invitations, row_of(invitation))
     return invitation
 
 
@@ -236,17 +230,13 @@ def invitation_path(tx: Tx, invitation: Invitation, confirms: str = "") -> str:
 
 def withdraw_invitation(tx: Tx, business_id: BusinessId, invitation_id: str) -> None:
     """Withdraw an invitation, which ends its link. Raises NOT_FOUND."""
-    if not tx.delete(invitations, business_id, id=invitation_id):
+    if not tx.delete(store.invitations, business_id, id=invitation_id):
         raise Refused(errors.NOT_FOUND)
 
 
 def open_invitation(tx: Tx, token: str) -> OpenedInvitation:
     """Return the invitation of a link, as long as the inviter may still give its role. Raises LINK_OVER."""
-    try:
-        payload = tx.vault.signer(rules.INVITATION_KEY).unsign(token).decode()
-    except BadSignature:
-        raise Refused(errors.LINK_OVER) from None
-    invitation_id, _, confirmed = payload.partition(".")
+    invitation_id, _, confirmed = _open_link(tx, rules.INVITATION_KEY, token).partition(".")
     invitation = store.find_any_invitation(tx, invitation_id)
     business = accounts_store.find_business(tx, invitation.business_id) if invitation else None
     if invitation is None or business is None:
@@ -322,7 +312,7 @@ def accept_invitation(
     invitation = opened.invitation
     if not opened.email or (sends_mail and not opened.is_confirmed):
         raise Refused(errors.LINK_OVER)
-    if not tx.delete(invitations, invitation.business_id, id=invitation.id):
+    if not tx.delete(store.invitations, invitation.business_id, id=invitation.id):
         raise Refused(errors.LINK_OVER)
     if checked is None:
         new = NewMember(opened.email, name, invitation.role)
@@ -335,7 +325,7 @@ def accept_invitation(
     return accounts.join_business(tx, invitation.business_id, user, name, invitation.role)
 
 
-purge_invitations: Final = purging(invitations.c.expires_at)
+purge_invitations: Final = purging(store.invitations.c.expires_at)
 
 
 def ask_for_reset(tx: Tx, email: str, network: str, base_url: str, words: Translator) -> None:
@@ -347,7 +337,7 @@ def ask_for_reset(tx: Tx, email: str, network: str, base_url: str, words: Transl
     """
     _RESETS_OF_NETWORK.take(tx, network)
     _RESETS_OF_NETWORK_AND_EMAIL.take(tx, f"{network} {email}")
-    if not is_known_place(tx, email, network, ""):
+    if not any(_knows(tx, accounts_store.list_members_by_email(tx, email), network, "")):
         _RESETS_OF_EMAIL.take(tx, email)
     for member in accounts_store.list_members_by_email(tx, email):
         business = accounts_store.find_business(tx, member.business_id)
@@ -387,11 +377,7 @@ def open_reset(tx: Tx, token: str) -> tuple[Member, str]:
 
     Raises LINK_OVER.
     """
-    try:
-        payload = tx.vault.signer(rules.RESET_KEY).unsign(token).decode()
-    except BadSignature:
-        raise Refused(errors.LINK_OVER) from None
-    user_id, until_s, fingerprint, handed_by = payload.split(".")
+    user_id, until_s, fingerprint, handed_by = _open_link(tx, rules.RESET_KEY, token).split(".")
     workplaces = accounts_store.list_workplaces(tx, user_id) if micros(tx.now) < int(until_s) * MICROS else []
     membership = workplaces[0] if workplaces else None
     member = accounts_store.find_member(tx, membership.business_id, membership.id) if membership else None
@@ -399,11 +385,18 @@ def open_reset(tx: Tx, token: str) -> tuple[Member, str]:
         raise Refused(errors.LINK_OVER)
     if handed_by:  # the member who handed it out must still be allowed to
         giver = accounts_store.find_member(tx, member.business_id, handed_by)
-        if giver is None or giver.deactivated_at is not None:
-            raise Refused(errors.LINK_OVER)
-        if not rules.may_reset(giver.role, member, accounts_store.count_memberships(tx, member.user_id)):
+        memberships = accounts_store.count_memberships(tx, member.user_id)
+        if giver is None or giver.deactivated_at or not rules.may_reset(giver.role, member, memberships):
             raise Refused(errors.LINK_OVER)
     return member, handed_by
+
+
+def _open_link(tx: Tx, purpose: str, token: str) -> str:
+    """Return the payload of a signed link. Raises Refused: LINK_OVER."""
+    try:
+        return tx.vault.signer(purpose).unsign(token).decode()
+    except BadSignature:
+        raise Refused(errors.LINK_OVER) from None
 
 
 def reset_password(tx: Tx, token: str, password_hash: str) -> Member:

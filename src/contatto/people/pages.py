@@ -10,7 +10,6 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts import actions as accounts
 from contatto.accounts import store as accounts_store
-from contatto.accounts.actions import end_session, hash_password, match_password, open_session, password_fits
 from contatto.accounts.auth import (
     FormCaller,
     PageCaller,
@@ -40,7 +39,6 @@ from contatto.kit.languages import translator_for
 from contatto.kit.rate_limits import client_network
 from contatto.mail import NewMail, queue_mail
 from contatto.people import actions, rules, store
-from contatto.people.actions import count_login, give_login_back
 from contatto.people.model import OpenedInvitation
 from contatto.ui.render import (
     DEVICE_KEY,
@@ -84,7 +82,7 @@ async def post_login(
             raise Refused(errors.WRONG_LOGIN) from None
         with pool.place(network, is_known=bool(device)):
             attempt = await context.db.write(lambda tx: actions.count_login(tx, normal, network, device))
-            checked = await pool.run(match_password, attempt.candidates, password[:1000])
+            checked = await pool.run(accounts.match_password, attempt.candidates, password[:1000])
         if checked is None:
             raise Refused(errors.WRONG_LOGIN)
 
@@ -131,7 +129,7 @@ async def show_tries(request: Request, caller: PageCaller, next: str = "") -> Re
 @router.post("/logout", Access(Credential.MEMBER))
 async def post_logout(request: Request, caller: FormCaller) -> RedirectResponse:
     token = session_token(request)
-    await context_of(request).db.write(lambda tx: end_session(tx, token))
+    await context_of(request).db.write(lambda tx: accounts.end_session(tx, token))
     response = RedirectResponse("/login", 303)
     clear_session(response)
     return response
@@ -344,13 +342,13 @@ async def _join(request: Request, token: str, form: JoiningForm, opened: OpenedI
     hashed, checked = "", None
     with pool.place(network):
         if form.has_account if not opened.is_confirmed else account is not None:
-            attempt = await context.db.write(lambda tx: count_login(tx, email, network, ""))
-            if not await pool.run(password_fits, account, form.password):
+            attempt = await context.db.write(lambda tx: actions.count_login(tx, email, network, ""))
+            if not await pool.run(accounts.password_fits, account, form.password):
                 raise Refused(errors.WRONG_LOGIN)
-            await context.db.write(lambda tx: give_login_back(tx, attempt))
+            await context.db.write(lambda tx: actions.give_login_back(tx, attempt))
             checked = account
         else:
-            hashed = await pool.run(hash_password, form.password)
+            hashed = await pool.run(accounts.hash_password, form.password)
 
     def join(tx: Tx) -> str:
         sends_mail = context.settings.sends_mail
@@ -359,9 +357,9 @@ async def _join(request: Request, token: str, form: JoiningForm, opened: OpenedI
         )
         record_act(tx, request, member, "POST /invitations/{token}", f"member_id={member.id}")
         if session_token(request):
-            end_session(tx, session_token(request))
+            accounts.end_session(tx, session_token(request))
         browser = request.headers.get("user-agent", "")
-        return open_session(tx, member, context.settings.session_days, browser=browser)
+        return accounts.open_session(tx, member, context.settings.session_days, browser=browser)
 
     return await context.db.write(join)
 
@@ -369,7 +367,7 @@ async def _join(request: Request, token: str, form: JoiningForm, opened: OpenedI
 async def _render_invitation(
     request: Request, token: str, typed: JoiningForm, problem: Refused | None = None, *, is_sent: bool = False
 ) -> HTMLResponse:
-    context, words = context_of(request), translator_of(request)
+    context = context_of(request)
 
     def load(tx: Tx) -> tuple[OpenedInvitation, bool]:
         opened = actions.open_invitation(tx, token)
@@ -385,7 +383,7 @@ async def _render_invitation(
         "is_sent": is_sent,
         "asks_address": context.settings.sends_mail and not opened.is_confirmed,
         "typed": typed,
-        "error": split_fault(problem, words)[1] if problem else "",
+        "error": split_fault(problem, translator_of(request))[1] if problem else "",
     }
     return context.pages.render(request, "people/invitation.html", values, refused=problem)
 
@@ -428,7 +426,7 @@ async def post_reset(
     pool = part_of(request, HashPool)
     try:
         with pool.place(client_network(request)):
-            hashed = await pool.run(hash_password, password)
+            hashed = await pool.run(accounts.hash_password, password)
     except Refused as refused:
         return _render_reset(request, token, refused)
 
@@ -507,9 +505,9 @@ async def post_password(
         check_password(form.password)
         with pool.place(client_network(request), is_known=True):
             member = await context.db.write(lambda tx: actions.count_password_try(tx, caller))
-            if not await pool.run(password_fits, member, form.current):
+            if not await pool.run(accounts.password_fits, member, form.current):
                 raise Refused(errors.INVALID, "current: this is not your password.")
-            hashed = await pool.run(hash_password, form.password)
+            hashed = await pool.run(accounts.hash_password, form.password)
 
         def change(tx: Tx) -> None:
             actions.change_own_password(tx, member, hashed, token, keep_tokens=form.keep_tokens)

@@ -1,15 +1,16 @@
-"""Context of requests, route index, fast path, security headers and request log."""
+"""Context of requests, CSV answers, route index, fast path, security headers and request log."""
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +22,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.log import REQUEST_ID, logger, tells_debug
 from contatto.kit.settings import Settings
+from contatto.kit.table_export import csv_lines
 from contatto.kit.uploads import Uploads
 from contatto.kit.vault import Vault
 from contatto.ui.live import LiveFeed
@@ -69,6 +71,30 @@ async def show_page(
 def bind_database(connection: HTTPConnection, db: Database) -> None:
     """Use another database for the rest of a request, such as one that logs changes."""
     connection.scope["state"]["context"] = replace(connection.scope["app"].state.context, db=db)
+
+
+async def stream_csv[C](
+    db: Database, head: Sequence[str], read_page: Callable[[C | None, Tx], tuple[C | None, list[list[str]]]]
+) -> AsyncIterator[bytes]:
+    """Yield a table as CSV, one page at a time to save memory.
+
+    ``read_page`` takes a cursor, None at first, and returns the next one with a page; None after the last.
+    """
+    for line in csv_lines([head], bom=True):
+        yield line
+    cursor: C | None = None
+    while True:
+        cursor, rows = await db.read_long(partial(read_page, cursor))
+        for line in csv_lines(rows):
+            yield line
+        if cursor is None:
+            return
+
+
+def csv_file(name: str, lines: Iterable[bytes] | AsyncIterator[bytes]) -> StreamingResponse:
+    """Answer with CSV as a download, which no cache keeps."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
 
 
 def part_of[T](connection: HTTPConnection, kind: type[T]) -> T:

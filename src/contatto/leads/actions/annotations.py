@@ -6,6 +6,8 @@ from datetime import date
 from typing import Final, Literal
 from urllib.parse import parse_qsl
 
+import msgspec
+
 from contatto.accounts.actions import forget_kept_pages
 from contatto.accounts.model import BusinessId, Permission
 from contatto.accounts.store import list_able_members, list_members
@@ -46,9 +48,7 @@ from contatto.leads.model import (
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import records as rules
 from contatto.leads.rules.importing import UnreadableRow, contact_of
-from contatto.leads.rules.records import ARROW, detail_key, tells_of, without_person
 from contatto.leads.store import intake, jobs, listing, records
-from contatto.leads.store.intake import evidence_row, record_facets
 from contatto.leads.store.tables import evidence, labels, lead_merges, lead_views, rejected_contacts
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
@@ -106,7 +106,7 @@ def put_label(tx: Tx, actor: Actor, lead_id: str, label: LeadLabel) -> bool:
     """Put a label on a lead; False when it is there."""
     is_new = records.append_lead_label(tx, actor.business_id, lead_id, label.id)
     if is_new:
-        record_facets(tx, actor.business_id, {lead_id})
+        intake.record_facets(tx, actor.business_id, {lead_id})
         note_edit(tx, actor, lead_id, HistoryKind.LABELLED, label.name)
     return is_new
 
@@ -138,7 +138,7 @@ def unlabel_lead(tx: Tx, actor: Actor, lead_id: str, label_id: str) -> None:
     """Take a label off a lead. Raises Refused: NOT_FOUND, for the lead."""
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     if records.delete_lead_label(tx, actor.business_id, lead.id, label_id):
-        record_facets(tx, actor.business_id, {lead.id})
+        intake.record_facets(tx, actor.business_id, {lead.id})
         note_edit(tx, actor, lead.id, HistoryKind.UNLABELLED, label_name(tx, actor.business_id, label_id))
 
 
@@ -181,9 +181,7 @@ def load_work[W: (Note, Task)](
 ) -> W:
     """Return a note or a task that was seen with this revision. Raises Refused: NOT_FOUND; CONFLICT."""
     is_gone, is_changed, _ = _WORK_TEXTS[shape]
-    work = records.find_work(tx, actor.business_id, lead_id, work_id, shape)
-    if work is None:
-        raise Refused(errors.NOT_FOUND, is_gone)
+    work = check_found(records.find_work(tx, actor.business_id, lead_id, work_id, shape), is_gone)
     if work.revision != revision:
         raise Refused(errors.CONFLICT, is_changed)
     return work
@@ -339,7 +337,7 @@ def change_contact_point(
     shared = intake.list_sharing_leads(tx, actor.business_id, {lead.id})
     _keep(tx, actor, replace(point, value=value, wrong_at=None), seen_value)
     refresh_with_twins(tx, actor.business_id, {lead.id}, shared)
-    note_edit(tx, actor, lead.id, HistoryKind.CONTACT_CHANGED, f"{point.value}{ARROW}{value}")
+    note_edit(tx, actor, lead.id, HistoryKind.CONTACT_CHANGED, f"{point.value}{rules.ARROW}{value}")
 
 
 type ContactMark = Literal["main", "wrong", "right"]
@@ -420,31 +418,23 @@ def put_back_contact(tx: Tx, actor: Actor, lead_id: str, rejected_id: str) -> No
         )
     lead = records.find_lead_to_change(tx, actor.business_id, lead_id)
     if lead is None:
-        if rejected.lead is None:
-            raise Refused(errors.NOT_FOUND, "Lead not found.")
-        lead = rejected.lead
+        lead = check_found(rejected.lead, "Lead not found.")
         if not records.save_lead(tx, lead):
             raise Refused(errors.CONFLICT, "This person is now a lead again. Add the detail to that lead.")
         for step in rejected.history:
             records.append_history(tx, actor.business_id, step)
         measurement.withdraw_conversion(tx, actor.business_id, lead.id, ConversionKind.LEAD, is_back=True)
-    capture.forget_corrections(tx, actor.business_id, {rejected.point.value})
-    if records.save_contact_point(tx, actor.business_id, rejected.point):
+    point = rejected.point
+    capture.forget_corrections(tx, actor.business_id, {point.value})
+    if records.save_contact_point(tx, actor.business_id, point):
         for proof in rejected.evidence:
-            tx.insert_ignore(evidence, evidence_row(tx.vault, proof))
+            tx.insert_ignore(evidence, intake.evidence_row(tx.vault, proof))
     refresh_with_twins(tx, actor.business_id, {lead.id})
-    note_step(
-        tx, lead.business_id, lead.id, HistoryKind.REJECT_UNDONE, rejected.point.field.value, actor.name
+    note_step(tx, lead.business_id, lead.id, HistoryKind.REJECT_UNDONE, point.field.value, actor.name)
+    origin, fields, at = point.origin.value, (point.field.value,), point.created_at
+    emit(
+        tx, lead.business_id, LeadUpdated(lead.business_id, lead.id, lead.conversation_id, origin, fields, at)
     )
-    event = LeadUpdated(
-        actor.business_id,
-        lead.id,
-        lead.conversation_id,
-        rejected.point.origin.value,
-        (rejected.point.field.value,),
-        rejected.point.created_at,
-    )
-    emit(tx, actor.business_id, event)
     note_changes(tx, lead.business_id, [lead])
 
 
@@ -475,8 +465,10 @@ def _read(tx: Tx, business_id: str, lead: Lead, field: Field, text: str) -> str:
 
 
 def _check_new(existing_points: list[ContactPoint], field: Field, value: str, own_id: str) -> None:
-    taken_details = {detail_key(point.field, point.value) for point in existing_points if point.id != own_id}
-    if detail_key(field, value) in taken_details:
+    taken_details = {
+        rules.detail_key(point.field, point.value) for point in existing_points if point.id != own_id
+    }
+    if rules.detail_key(field, value) in taken_details:
         raise Refused(errors.INVALID, "value: the lead already has this contact detail.")
 
 
@@ -533,7 +525,8 @@ def merge_leads(tx: Tx, actor: Actor, kept_id: str, merged_id: str, picks: Picks
     records.record_hidden(tx, source, tx.now, merged_into=target.id)
     refresh_with_twins(tx, business_id, {target.id, source.id})
     line = " ".join(reason.split())[:REASON_LIMIT]
-    merge = Merge(new_id(), target.id, source.id, actor.name, line, journal, tx.now, "", None)
+    written = msgspec.json.encode(journal).decode()
+    merge = Merge(new_id(), target.id, source.id, actor.name, line, written, tx.now, "", None)
     records.save_merge(tx, actor.business_id, merge)
     emit(tx, actor.business_id, LeadsMerged(actor.business_id, target.id, source.id, is_undone=False))
     tx.ports[LeadPorts].leads_merged(tx, actor.business_id, target.id, source.id, is_undone=False)
@@ -561,7 +554,7 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
             "whether it was already undone.",
         )
     _check_not_erasing(tx, actor, target.id)
-    journal, business_id = merge.journal, actor.business_id
+    business_id, journal = actor.business_id, msgspec.json.decode(merge.journal, type=Journal)
     for name, ids in journal.moved.items():
         records.record_moved(tx, business_id, name, ids, target.id, source.id)
     for evidence_id, point_id, _ in journal.rehung:
@@ -627,7 +620,7 @@ def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: s
     for job_id, kind, state, plan in jobs.list_plans(tx, erased_people.business_id):
         if kind is JobKind.IMPORT:
             numbers = jobs.list_row_numbers(tx, erased_people.business_id, job_id, erased_people.lead_ids)
-            rows = without_person(plan.rows, numbers, erased_people.contacts, plan.numbers)
+            rows = rules.without_person(plan.rows, numbers, erased_people.contacts, plan.numbers)
             fresh = replace(plan, rows=rows)
         elif _searches(plan.query, erased_people):
             fresh = replace(plan, query="" if state is LeadJobState.DONE else NOBODY)
@@ -645,11 +638,11 @@ def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: s
         jobs.record_erased(tx, lead, actor)
         emit(tx, business_id, LeadRemoved(business_id, lead.id, lead.conversation_id))
     ports.leads_gone(tx, business_id, set(erased))
-    record_facets(tx, business_id, twins - set(erased))
+    intake.record_facets(tx, business_id, twins - set(erased))
     return set(erased)
 
 
 def _searches(query: str, erased: ErasedPeople) -> bool:
     """Report whether a saved query searches for the person."""
     typed = (value for word, value in parse_qsl(query) if word == "q")
-    return any(tells_of(text, erased.contacts, erased.names) for text in typed)
+    return any(rules.tells_of(text, erased.contacts, erased.names) for text in typed)

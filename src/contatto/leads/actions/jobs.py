@@ -40,9 +40,9 @@ from contatto.leads.actions.annotations import (
 from contatto.leads.actions.records import (
     change_lead_status,
     delete_lead,
+    move_lead,
     refresh_with_twins,
     restore_lead,
-    return_lead_status,
     upsert_lead,
 )
 from contatto.leads.engines import Correction, ScoringRequest, ScoringResult, prepare_trees, score_round
@@ -80,15 +80,6 @@ from contatto.leads.store import jobs as store
 from contatto.leads.store import listing
 from contatto.leads.store import records as lead_store
 from contatto.leads.store.intake import list_sharing_leads, record_facets
-from contatto.leads.store.records import (
-    append_lead_label,
-    delete_contact_point,
-    delete_lead_label,
-    find_label,
-    find_work,
-    list_notes,
-    save_scores,
-)
 from contatto.leads.store.tables import IS_OPEN, lead_jobs
 
 EVERY_S: Final = 3_600.0
@@ -140,7 +131,7 @@ def scoring_study() -> PeriodicStudy:
 
 
 def _has_news(leads: list[ScoredLead]) -> bool:
-    return any(lead.said is None or (lead.is_good is not None and not lead.is_counted) for lead in leads)
+    return any(lead.log_odds is None or (lead.is_good is not None and not lead.is_counted) for lead in leads)
 
 
 def _keep(business_id: str, before: LeadModel | None, raw: bytes, tx: Tx) -> None:
@@ -158,7 +149,7 @@ def _keep(business_id: str, before: LeadModel | None, raw: bytes, tx: Tx) -> Non
             )
     elif before is not None:
         store.save_lead_model(tx, replace(before, correction=correction))
-    save_scores(tx, business_id, answer.scores)
+    lead_store.save_scores(tx, business_id, answer.scores)
 
 
 CHUNK: Final = 100
@@ -186,7 +177,10 @@ def start_job(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> LeadJob:
         total = listing.count_leads(tx, actor.business_id, lead_filter)
     if not total:
         raise Refused(errors.INVALID, "Choose at least one lead.")
-    return _queue_job(tx, _new_job(tx, actor, kind, plan, total))
+    check_waiting_jobs(tx, actor.business_id)
+    job = _new_job(tx, actor, kind, plan, total)
+    store.save_job(tx, job)
+    return job
 
 
 def undo_job(tx: Tx, actor: Actor, job_id: str) -> LeadJob:
@@ -199,9 +193,11 @@ def undo_job(tx: Tx, actor: Actor, job_id: str) -> LeadJob:
         raise Refused(errors.CONFLICT, "Erasing cannot be undone, because no data is left.")
     if not job.has_ended or job.undone_by or job.kind is JobKind.UNDO:
         raise Refused(errors.CONFLICT, "This cannot be undone. It is still running, or was already undone.")
-    undo = _new_job(tx, actor, JobKind.UNDO, JobPlan(), job.done)
+    undo = replace(_new_job(tx, actor, JobKind.UNDO, JobPlan(), job.done), undo_of=job.id)
     store.record_job(tx, replace(job, undone_by=undo.id))
-    return _queue_job(tx, replace(undo, undo_of=job.id))
+    check_waiting_jobs(tx, actor.business_id)
+    store.save_job(tx, undo)
+    return undo
 
 
 def has_job_to_start(tx: Tx, most: int) -> bool:
@@ -250,12 +246,6 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
     emit(tx, job.business_id, LeadJobEnded(job.business_id, job.id))
 
 
-def _queue_job(tx: Tx, job: LeadJob) -> LeadJob:
-    check_waiting_jobs(tx, job.business_id)
-    store.save_job(tx, job)
-    return job
-
-
 def check_waiting_jobs(tx: Tx, business_id: str) -> None:
     """Refuse one more job of a business where too many wait. Raises Refused: CONFLICT."""
     tx.hold_key("jobs on leads", business_id)
@@ -295,7 +285,7 @@ def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> JobPlan:
     elif kind is JobKind.LABEL:
         value = keep_label(tx, actor.business_id, value).id
     elif kind is JobKind.UNLABEL:
-        label = find_label(tx, actor.business_id, value)
+        label = lead_store.find_label(tx, actor.business_id, value)
         if label is None:
             raise Refused(errors.INVALID, "label: this label does not exist.")
         value = label.id
@@ -351,14 +341,14 @@ def _change_lead(tx: Tx, actor: Actor, lead: Lead, kind: JobKind, value: str) ->
         else:
             assign_lead(tx, actor, lead.id, lead.owner_id, value or None)
     elif kind is JobKind.LABEL:
-        if append_lead_label(tx, actor.business_id, lead.id, value):
+        if lead_store.append_lead_label(tx, actor.business_id, lead.id, value):
             note_edit(tx, actor, lead.id, HistoryKind.LABELLED, label_name(tx, actor.business_id, value))
         else:
             obstacle = LazyText("The lead already has this label.")
     elif kind is JobKind.DELETE:
         after = "deleted"
         delete_lead(tx, lead, actor.name)
-    elif delete_lead_label(tx, actor.business_id, lead.id, value):
+    elif lead_store.delete_lead_label(tx, actor.business_id, lead.id, value):
         before, after = value, ""
         note_edit(tx, actor, lead.id, HistoryKind.UNLABELLED, label_name(tx, actor.business_id, value))
     else:
@@ -421,7 +411,7 @@ def _undo_change(tx: Tx, actor: Actor, lead: Lead, kind: JobKind, item: JobItem)
     if current.get(kind, item.after) != item.after or (kind is JobKind.DELETE and lead.merged_into):
         return False
     if kind is JobKind.STATUS:
-        return_lead_status(tx, lead, LeadStatus(item.before), actor.name)
+        move_lead(tx, lead, LeadStatus(item.before), actor.name, HistoryKind.STATUS_UNDONE)
     elif kind is JobKind.OWNER:
         assign_lead(tx, actor, lead.id, lead.owner_id, item.before or None)
     elif kind is JobKind.DELETE:
@@ -730,7 +720,7 @@ def import_row(tx: Tx, actor: Actor, plan: JobPlan, job_id: str, number: int) ->
         before.append(f"{_OWNER}{lead.owner_id or ''}>{owner_id}")
     if entry.notes:
         text = read_note(entry.notes)
-        if all(note.text != text for note in list_notes(tx, lead.business_id, lead.id)):
+        if all(note.text != text for note in lead_store.list_notes(tx, lead.business_id, lead.id)):
             before.append(f"{_NOTE}{add_note(tx, actor, lead.id, text).id}")
     state = ItemState.CREATED if is_new else ItemState.CHANGED
     reason = _join_reasons(number, *problems) if problems else ""
@@ -756,7 +746,7 @@ def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
         evidence = lead_store.list_evidence_of_lead(tx, lead.business_id, lead.id)
         has_other_sources = any(proof.source_id.partition(":")[0] != job_id for proof in evidence)
         own_notes = {token[1:] for token in item.before.split(",") if token.startswith(_NOTE)}
-        notes = list_notes(tx, lead.business_id, lead.id)
+        notes = lead_store.list_notes(tx, lead.business_id, lead.id)
         if has_other_sources or any(note.id not in own_notes or note.revision for note in notes):
             return False
         delete_lead(tx, lead, actor.name)
@@ -764,19 +754,19 @@ def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
     own = lead_store.list_points_of_source(tx, lead.business_id, lead.id, item.after)
     shared = list_sharing_leads(tx, lead.business_id, {lead.id})
     for point_id in own:
-        delete_contact_point(tx, lead.business_id, point_id)
+        lead_store.delete_contact_point(tx, lead.business_id, point_id)
     for token in filter(None, item.before.split(",")):
         # Take back one thing that a row did; what somebody has changed since stays.
         kind, value = token[0], token[1:]
         old, _, new = value.partition(">")
         if kind == _LABEL:
-            delete_lead_label(tx, lead.business_id, lead.id, value)
+            lead_store.delete_lead_label(tx, lead.business_id, lead.id, value)
         elif kind == _STATUS and lead.status.value == new:
-            return_lead_status(tx, lead, LeadStatus(old), actor.name)
+            move_lead(tx, lead, LeadStatus(old), actor.name, HistoryKind.STATUS_UNDONE)
         elif kind == _OWNER and lead.owner_id == new:
             assign_lead(tx, actor, lead.id, new, old or None)
         elif kind == _NOTE:
-            note = find_work(tx, lead.business_id, lead.id, value, Note)
+            note = lead_store.find_work(tx, lead.business_id, lead.id, value, Note)
             if note is not None and note.revision == 0:
                 remove_work(tx, actor, note)
     refresh_with_twins(tx, lead.business_id, {lead.id}, shared)

@@ -34,19 +34,7 @@ from contatto.leads.model import (
 )
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import records as rules
-from contatto.leads.rules.records import ARROW, detail_key, facets_of_new
 from contatto.leads.store import intake, listing, records
-from contatto.leads.store.intake import (
-    append_entries,
-    evidence_row,
-    history_row,
-    lead_row,
-    list_shared,
-    list_sharing_leads,
-    point_row,
-    record_facets,
-    record_twins,
-)
 from contatto.leads.store.tables import contact_points, evidence, lead_history, leads
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
@@ -117,7 +105,9 @@ class LeadBatch:
             lead = _new_lead(signals[0])
             later = rules.after_signals(lead, signals)
             makers = [signal for signal in signals[1:] if rules.makes_lead(signal)]
-            rows.append(lead_row(tx.vault, later) | {"facets": facets_of_new([signals[0], *makers])})
+            rows.append(
+                intake.lead_row(tx.vault, later) | {"facets": rules.facets_of_new([signals[0], *makers])}
+            )
             new.append((lead, later))
         if insert_new(tx, leads, rows) < len(new):
             self._read({lead.person_id for lead, _ in new})
@@ -134,17 +124,13 @@ class LeadBatch:
         if lead.id not in self._points:
             unread = self._leads.keys() - self._points.keys()
             for lead_id, some in listing.list_contact_points(self._tx, self.business_id, unread).items():
-                points = {detail_key(point.field, point.value): point for point in reversed(some)}
+                points = {rules.detail_key(point.field, point.value): point for point in reversed(some)}
                 self._points[lead_id] = points
         return self._points[lead.id]
 
-    def has_origin(self, lead: Lead, origin: Origin) -> bool:
-        """Report whether a lead has a contact point of this origin, so that filters match it already."""
-        return any(point.origin is origin for point in self.points_of(lead).values())
-
     def put_point(self, lead: Lead, point: ContactPoint, *, is_new: bool) -> None:
         """Keep a contact point that is new, or that began earlier than was known."""
-        self._points[lead.id][detail_key(point.field, point.value)] = point
+        self._points[lead.id][rules.detail_key(point.field, point.value)] = point
         if is_new or point.id in self._new_points:
             self._new_points[point.id] = point
         else:
@@ -175,11 +161,11 @@ class LeadBatch:
         """Write what the leads got."""
         tx, business_id = self._tx, self.business_id
         new = self._new_points.values()
-        insert_new(tx, contact_points, [point_row(tx.vault, business_id, point) for point in new])
-        intake.record_point_starts(tx, business_id, self._moved_points.values())
-        insert_new(tx, evidence, [evidence_row(tx.vault, item) for item in self.evidence])
-        insert_all(tx, lead_history, [history_row(tx.vault, business_id, step) for step in self.steps])
-        if append_entries(tx, business_id, self._entries) < len(self._entries):
+        insert_new(tx, contact_points, [intake.point_row(tx.vault, business_id, point) for point in new])
+        intake.record_starts(tx, business_id, contact_points, self._moved_points.values())
+        insert_new(tx, evidence, [intake.evidence_row(tx.vault, item) for item in self.evidence])
+        insert_all(tx, lead_history, [intake.history_row(tx.vault, business_id, step) for step in self.steps])
+        if intake.append_entries(tx, business_id, self._entries) < len(self._entries):
             self.fresh -= {entry.lead_id for entry in self._entries}  # one came by a form of another's
         stale = list[Lead]()  # leads with an outdated name or last activity in their row
         for lead_id in sorted(self._active):
@@ -187,7 +173,8 @@ class LeadBatch:
             if row is None or (row.name, row.updated_at) != (lead.name, lead.updated_at):
                 stale.append(lead)
         intake.record_activities(tx, stale)
-        intake.record_lead_starts(tx, [self._leads[lead_id] for lead_id in sorted(self._started)])
+        started = [self._leads[lead_id] for lead_id in sorted(self._started)]
+        intake.record_starts(tx, business_id, leads, started)
 
 
 def refresh_with_twins(
@@ -195,7 +182,7 @@ def refresh_with_twins(
 ) -> None:
     """Refresh the facets of leads and of those that share a contact value, or shared one ``before``."""
     ids = set(lead_ids) | set(before)
-    record_facets(tx, business_id, ids | list_sharing_leads(tx, business_id, ids))
+    intake.record_facets(tx, business_id, ids | intake.list_sharing_leads(tx, business_id, ids))
 
 
 def upsert_lead(tx: Tx, signal: Signal) -> Lead | None:
@@ -243,7 +230,9 @@ def _upsert(tx: Tx, batch: LeadBatch, signal: Signal) -> Lead | None:
     batch.add_entry(lead, signal)
     if fields:
         batch.twins.add(lead.id)
-    elif signal.form or (signal.contacts and not batch.has_origin(lead, signal.origin)):
+    elif signal.form or (
+        signal.contacts and not any(point.origin is signal.origin for point in batch.points_of(lead).values())
+    ):
         batch.touched.add(lead.id)
     name, is_renamed = rules.better_name(lead.name, signal), False
     if name != lead.name or signal.at > lead.updated_at:
@@ -321,11 +310,11 @@ def _write(tx: Tx, batch: LeadBatch) -> None:
     """Write the changes of a batch, then the conversions, events and deliveries that follow."""
     batch.write()
     if batch.twins:
-        shared = list_shared(tx, batch.business_id, batch.twins)
-        record_twins(tx, batch.business_id, shared.twins & batch.fresh)
-        record_facets(tx, batch.business_id, batch.twins - batch.fresh - shared.unsure, shared.twins)
-        record_facets(tx, batch.business_id, shared.unsure | shared.unmarked)
-    record_facets(tx, batch.business_id, batch.touched - batch.twins - batch.fresh)
+        shared = intake.list_shared(tx, batch.business_id, batch.twins)
+        intake.record_twins(tx, batch.business_id, shared.twins & batch.fresh)
+        intake.record_facets(tx, batch.business_id, batch.twins - batch.fresh - shared.unsure, shared.twins)
+        intake.record_facets(tx, batch.business_id, shared.unsure | shared.unmarked)
+    intake.record_facets(tx, batch.business_id, batch.touched - batch.twins - batch.fresh)
     measurement.record_conversions(tx, batch.earned)
     emit_all(tx, [(batch.business_id, event) for event in batch.events])
     note_changes(tx, batch.business_id, batch.changed)
@@ -420,16 +409,22 @@ def change_lead_status(
         return lead
     rules.check_seen(lead.status, seen_status)
     rules.check_move(lead.status, new)
-    _move(tx, lead, new, HistoryKind.STATUS, actor)
+    move_lead(tx, lead, new, actor)
     return records.find_lead(tx, business_id, lead_id) or lead
 
 
-def return_lead_status(tx: Tx, lead: Lead, old: LeadStatus, actor: str) -> None:
-    """Give a lead the status back that it had before; undoing may go where no move leads, such as to raw.
+def move_lead(
+    tx: Tx, lead: Lead, new: LeadStatus, actor: str, what: HistoryKind = HistoryKind.STATUS
+) -> None:
+    """Give a lead another status; with STATUS_UNDONE it may be one that no move leads to, such as raw.
 
     Raises Refused: CONFLICT when somebody was faster.
     """
-    _move(tx, lead, old, HistoryKind.STATUS_UNDONE, actor)
+    if not records.record_status(tx, lead, new):
+        raise Refused(errors.CONFLICT)
+    note_step(tx, lead.business_id, lead.id, what, f"{lead.status.value}{rules.ARROW}{new.value}", actor)
+    emit(tx, lead.business_id, LeadStatusChanged(lead.business_id, lead.id, lead.status.value, new.value))
+    note_changes(tx, lead.business_id, [lead])
 
 
 def undo_lead_status(tx: Tx, business_id: str, lead_id: str, seen_status: LeadStatus, actor: str) -> None:
@@ -442,7 +437,8 @@ def undo_lead_status(tx: Tx, business_id: str, lead_id: str, seen_status: LeadSt
     step = rules.status_step_to_undo(records.list_history(tx, business_id, lead_id), lead.status, tx.now)
     if step is None:
         raise Refused(errors.CONFLICT, "This change can no longer be undone. Choose a status instead.")
-    return_lead_status(tx, lead, LeadStatus(step.detail.partition(ARROW)[0]), actor)
+    old = LeadStatus(step.detail.partition(rules.ARROW)[0])
+    move_lead(tx, lead, old, actor, HistoryKind.STATUS_UNDONE)
 
 
 def load_listed_lead(tx: Tx, business_id: str, lead_id: str) -> Lead:
@@ -451,15 +447,6 @@ def load_listed_lead(tx: Tx, business_id: str, lead_id: str) -> Lead:
     if lead is None or lead.hidden_at is not None:
         raise Refused(errors.NOT_FOUND, "Lead not found.")
     return lead
-
-
-def _move(tx: Tx, lead: Lead, new: LeadStatus, what: HistoryKind, actor: str) -> None:
-    if not records.record_status(tx, lead, new):
-        raise Refused(errors.CONFLICT)
-    detail = f"{lead.status.value}{rules.ARROW}{new.value}"
-    note_step(tx, lead.business_id, lead.id, what, detail, actor)
-    emit(tx, lead.business_id, LeadStatusChanged(lead.business_id, lead.id, lead.status.value, new.value))
-    note_changes(tx, lead.business_id, [lead])
 
 
 def note_crm_change(tx: Tx, lead: Lead, detail: str, actor: str) -> None:

@@ -1,7 +1,7 @@
 """Bulk work on leads: downloads, imports and erasure."""
 
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,7 +12,7 @@ import phonenumbers
 from fastapi import Form, Query, Request
 from pydantic import Field as Limits
 from starlette.background import BackgroundTask
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts.auth import FormCaller, PageCaller, contact_reads_of, may, page_routes, require
 from contatto.accounts.model import Caller, Permission, ReadAudit
@@ -29,7 +29,6 @@ from contatto.kit.languages import languages_of_countries, sorted_countries
 from contatto.kit.table_export import SheetFile, csv_lines
 from contatto.kit.untrusted_files import ENCODINGS, TableText
 from contatto.leads.actions import jobs as actions
-from contatto.leads.actions.jobs import foresee_import, plan_import
 from contatto.leads.actions.records import note_export
 from contatto.leads.model import ItemState, JobKind, JobPlan, Lead, LeadJob, LeadJobState
 from contatto.leads.pages.center import (
@@ -41,15 +40,7 @@ from contatto.leads.pages.center import (
     read_query,
     rows_of,
 )
-from contatto.leads.rules.importing import (
-    COLUMN_KINDS,
-    MOST_COLUMNS,
-    NOT_TAKEN,
-    REASON_HEAD,
-    read_columns,
-    read_sheet,
-    sheet_of,
-)
+from contatto.leads.rules import importing
 from contatto.leads.rules.records import MOST_ERASED, LeadFilter, ad_data, for_member, person_label
 from contatto.leads.store import listing
 from contatto.leads.store.intake import list_sharing_leads
@@ -61,10 +52,9 @@ from contatto.leads.store.jobs import (
     list_told,
     record_plan,
 )
-from contatto.leads.store.listing import list_credits, list_labels, list_labels_of, list_member_names
 from contatto.leads.store.records import find_merge
 from contatto.ui.render import iso, translator_of
-from contatto.ui.requests import Context, context_of
+from contatto.ui.requests import Context, context_of, csv_file, stream_csv
 
 router = page_routes()
 HEAD: Final = (
@@ -109,24 +99,11 @@ async def answer_file(
         contact_reads_of(request).add("lead_id", leads_by_id)
         number, read_page = len(leads_by_id), partial(_read_chosen, business_id, ids)
     contact_reads_of(request).count("lead_id", number)
-    headers = {"Content-Disposition": f'attachment; filename="leads.{kind}"', "Cache-Control": "no-store"}
     if kind == "csv":
-        lines = _stream_csv(context, read_page)
-        return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+        return csv_file("leads.csv", stream_csv(context.db, HEAD, read_page))
     path = await _write_xlsx(context, read_page)
+    headers = {"Content-Disposition": 'attachment; filename="leads.xlsx"', "Cache-Control": "no-store"}
     return FileResponse(path, media_type=_XLSX, headers=headers, background=BackgroundTask(path.unlink))
-
-
-async def _stream_csv(context: Context, read_page: ReadPage) -> AsyncIterator[bytes]:
-    for line in csv_lines([HEAD], bom=True):
-        yield line
-    last: Lead | None = None
-    while True:
-        last, rows = await context.db.read_long(partial(read_page, last))
-        for line in csv_lines(rows):
-            yield line
-        if last is None:
-            return
 
 
 async def _write_xlsx(context: Context, read_page: ReadPage) -> Path:
@@ -168,10 +145,10 @@ def _read_chosen(business_id: str, ids: list[str], _last: Lead | None, tx: Tx) -
 def table_rows(tx: Tx, business_id: str, leads: list[Lead]) -> list[list[str]]:
     """Return leads as the rows of a table under ``HEAD``, every cell a text."""
     ids = {lead.id for lead in leads}
-    credits = list_credits(tx, business_id, {lead.id for lead in leads})
+    credits = listing.list_credits(tx, business_id, {lead.id for lead in leads})
     points = listing.list_outgoing_points(tx, business_id, ids)
-    labels = list_labels_of(tx, business_id, ids)
-    names = list_member_names(tx, business_id)
+    labels = listing.list_labels_of(tx, business_id, ids)
+    names = listing.list_member_names(tx, business_id)
     rows = []
     for lead in leads:
         of_ad = ad_data(credits[lead.id][1] if lead.id in credits else None)
@@ -311,8 +288,8 @@ def _is_apart(tx: Tx, job: LeadJob) -> bool:
 
 
 def _names(tx: Tx, caller: Caller) -> dict[str, str]:
-    labels = {label.id: label.name for label in list_labels(tx, caller.business_id)}
-    return labels | list_member_names(tx, caller.business_id)
+    labels = {label.id: label.name for label in listing.list_labels(tx, caller.business_id)}
+    return labels | listing.list_member_names(tx, caller.business_id)
 
 
 def _shown(job: LeadJob, names: dict[str, str], *, is_apart: bool = False) -> dict[str, Any]:
@@ -394,7 +371,7 @@ class _Text(PostedForm):
 
 
 class _Mapping(PostedForm):
-    column: list[str] = Limits(default_factory=list, max_length=MOST_COLUMNS)
+    column: list[str] = Limits(default_factory=list, max_length=importing.MOST_COLUMNS)
     encoding: str = Limits("", max_length=20)
     country: str = Limits("", max_length=2)
 
@@ -411,7 +388,7 @@ async def post_text(request: Request, caller: FormCaller, sent: Annotated[_Text,
     try:
         country = _country(sent.country)
         # In a thread: it reads each row.
-        sheet = await context_of(request).db.run_aside(partial(read_sheet, sent.text))
+        sheet = await context_of(request).db.run_aside(partial(importing.read_sheet, sent.text))
         draft = await _keep(request, caller, sheet, country)
     except Refused as refused:
         _field, error = split_fault(refused, translator_of(request))
@@ -431,9 +408,11 @@ async def post_file(
     languages = [*languages_of_countries(countries), words.lang.partition("-")[0]]
     table = await context.uploads.take_table(request, caller.subject_id, languages)
     if isinstance(table, TableText):
-        sheet = await context.db.run_aside(lambda: replace(read_sheet(table.text), encoding=table.encoding))
+        sheet = await context.db.run_aside(
+            lambda: replace(importing.read_sheet(table.text), encoding=table.encoding)
+        )
     else:
-        sheet = await context.db.run_aside(lambda: sheet_of(table))
+        sheet = await context.db.run_aside(lambda: importing.sheet_of(table))
     draft = await _keep(request, caller, sheet, chosen)
     return json_answer({"href": f"/leads/import/{draft.id}"})
 
@@ -460,7 +439,7 @@ async def post_columns(
                 partial(actions.read_plan_in_encoding, draft.plan, sent.encoding, sent.column, country)
             )
         else:
-            columns = read_columns(sent.column, len(draft.plan.head))
+            columns = importing.read_columns(sent.column, len(draft.plan.head))
             plan = replace(draft.plan, columns=columns, value=country)
 
         def save(tx: Tx) -> None:
@@ -495,15 +474,13 @@ async def download_rejects(request: Request, caller: PageCaller, job_id: str) ->
         if row
     ]
     contact_reads_of(request).count("lead_id", len(rows))
-    headers = {"Content-Disposition": 'attachment; filename="rejects.csv"', "Cache-Control": "no-store"}
-    lines = csv_lines([[*plan.head, REASON_HEAD], *rows], bom=True)
-    return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+    return csv_file("rejects.csv", csv_lines([[*plan.head, importing.REASON_HEAD], *rows], bom=True))
 
 
 async def _keep(request: Request, caller: Caller, sheet: JobPlan, country: str) -> LeadJob:
     actor, db = actor_of(caller), context_of(request).db
     # In a thread: it looks at many cells to guess what the columns hold.
-    plan = await db.run_aside(partial(plan_import, sheet, country))
+    plan = await db.run_aside(partial(actions.plan_import, sheet, country))
     return await db.write(lambda tx: actions.keep_import_draft(tx, actor, plan))
 
 
@@ -515,7 +492,7 @@ async def _draft_page(
     problem = refused
     if problem is None:
         try:
-            read_columns(plan.columns, len(plan.head))
+            importing.read_columns(plan.columns, len(plan.head))
         except Refused as refusal:
             problem = refusal
 
@@ -527,11 +504,11 @@ async def _draft_page(
         "country": plan.value,
         "countries": sorted_countries(words, COUNTRIES),
         "columns": _columns(plan),
-        "choices": COLUMN_KINDS,
+        "choices": importing.COLUMN_KINDS,
         "total": len(plan.rows),
         "preview": None
         if problem
-        else await context.db.read_long(lambda tx: foresee_import(tx, caller.business_id, plan)),
+        else await context.db.read_long(lambda tx: actions.foresee_import(tx, caller.business_id, plan)),
         "error": split_fault(problem, words)[1] if problem else "",
     }
     return context.pages.render(request, "leads/import_draft.html", values, refused=refused)
@@ -542,8 +519,8 @@ def _columns(plan: JobPlan) -> list[dict[str, Any]]:
     for place, head in enumerate(plan.head):
         cells = (row[place].strip() for row in plan.rows if place < len(row))
         samples = [cell[:60] for cell, _ in zip((cell for cell in cells if cell), range(_SAMPLES))]  # noqa: B905
-        column = plan.columns[place] if place < len(plan.columns) else NOT_TAKEN
-        is_double = column != NOT_TAKEN and plan.columns.count(column) > 1
+        column = plan.columns[place] if place < len(plan.columns) else importing.NOT_TAKEN
+        is_double = column != importing.NOT_TAKEN and plan.columns.count(column) > 1
         views.append({"head": head, "samples": samples, "column": column, "is_double": is_double})
     return views
 
@@ -626,13 +603,10 @@ async def _ask(
         lead_ids = {lead.id for lead in leads}
         tx.record_contact_reads("lead_id", sorted(lead_ids))
         twins = list_sharing_leads(tx, caller.business_id, lead_ids)
-        return {"leads": [_named(lead) for lead in leads[:NAMED]], "ids": lead_ids, "twins": len(twins)}
+        named = [{"id": lead.id, "name": person_label(lead.name, lead.person_id)} for lead in leads[:NAMED]]
+        return {"leads": named, "ids": lead_ids, "twins": len(twins)}
 
     values = await context.db.read(load)
     values |= {"count": len(values["ids"]), "ids": ",".join(sorted(values["ids"]))}
     values |= {"caller": caller, "word": WORD, "is_wrong": is_wrong}
     return context.pages.render(request, "leads/erase.html", values, 422 if is_wrong else 200)
-
-
-def _named(lead: Lead) -> dict[str, str]:
-    return {"id": lead.id, "name": person_label(lead.name, lead.person_id)}

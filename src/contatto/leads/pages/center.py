@@ -22,32 +22,8 @@ from contatto.kit.values import PageNumber
 from contatto.leads.actions.annotations import ViewChange, change_view, keep_view
 from contatto.leads.model import Actor, ContactPoint, Lead, LeadLabel, LeadStatus, SavedView
 from contatto.leads.ports import LeadPorts
-from contatto.leads.rules.records import (
-    COLUMNS,
-    ME,
-    MOST_IN_ALL,
-    NOBODY,
-    USUAL_SORT,
-    LeadFilter,
-    ListLayout,
-    Pairs,
-    for_member,
-    person_label,
-    read_filter,
-    read_look,
-    write_filter,
-    write_look,
-)
+from contatto.leads.rules import records as rules
 from contatto.leads.store import listing
-from contatto.leads.store.listing import (
-    find_look,
-    list_form_names,
-    list_labels,
-    list_labels_of,
-    list_scores,
-    list_winning_ads,
-    save_look,
-)
 from contatto.leads.store.records import list_views
 from contatto.measurement.store import list_measured_ads
 from contatto.ui.requests import context_of, part_of
@@ -80,16 +56,16 @@ class LeadRow:
 def rows_of(tx: Tx, business_id: str, matches: list[Lead], *, with_crm: bool = False) -> list[LeadRow]:
     """With ``with_crm`` each says how far it is in the linked CRMs too."""
     ids = {lead.id for lead in matches}
-    ads = list_winning_ads(tx, business_id, ids)
+    ads = listing.list_winning_ads(tx, business_id, ids)
     points = listing.list_contact_points(tx, business_id, ids)
-    labels = list_labels_of(tx, business_id, ids)
+    labels = listing.list_labels_of(tx, business_id, ids)
     names = listing.list_member_names(tx, business_id)
-    scores = list_scores(tx, business_id, ids)
+    scores = listing.list_scores(tx, business_id, ids)
     states = tx.ports[LeadPorts].crm_states(tx, business_id, ids) if with_crm else {}
     return [
         LeadRow(
             id=lead.id,
-            name=person_label(lead.name, lead.person_id),
+            name=rules.person_label(lead.name, lead.person_id),
             is_test=lead.is_test,
             contact_points=points[lead.id],
             status=lead.status.value,
@@ -116,12 +92,12 @@ MOST_PAIRS: Final = 200
 class LeadsQuery:
     """The filter and the look that stand in an address."""
 
-    lead_filter: LeadFilter
-    look: ListLayout
+    lead_filter: rules.LeadFilter
+    look: rules.ListLayout
 
     @property
-    def pairs(self) -> Pairs:
-        return [*write_filter(self.lead_filter), *write_look(self.look)]
+    def pairs(self) -> rules.Pairs:
+        return [*rules.write_filter(self.lead_filter), *rules.write_look(self.look)]
 
     @property
     def query(self) -> str:
@@ -132,7 +108,7 @@ class LeadsQuery:
 
     def sort_href(self) -> str:
         """Return the address with another order, for the heads of the table: it holds the word SORT."""
-        unsorted = replace(self, look=replace(self.look, sort=USUAL_SORT))
+        unsorted = replace(self, look=replace(self.look, sort=rules.USUAL_SORT))
         return f"/leads?{urlencode(unsorted.pairs)}&sort=SORT"
 
 
@@ -141,9 +117,9 @@ def read_query(query: str) -> LeadsQuery:
     pairs = parse_qsl(query)
     if len(pairs) > MOST_PAIRS:
         raise Refused(
-            errors.INVALID, "The filter has more than %(most)s values. Remove some.", most=MOST_IN_ALL
+            errors.INVALID, "The filter has more than %(most)s values. Remove some.", most=rules.MOST_IN_ALL
         )
-    return LeadsQuery(read_filter(pairs), read_look(pairs))
+    return LeadsQuery(rules.read_filter(pairs), rules.read_look(pairs))
 
 
 def leads_query_of(request: Request) -> LeadsQuery:
@@ -162,21 +138,21 @@ def choices_of(tx: Tx, business_id: str) -> dict[str, list[tuple[str, str]]]:
     ads = list_measured_ads(tx, business_id).values()
     return {
         "owner": [
-            (ME, N_("Me")),
-            (NOBODY, N_("Nobody")),
+            (rules.ME, N_("Me")),
+            (rules.NOBODY, N_("Nobody")),
             *listing.list_member_names(tx, business_id).items(),
         ],
         "assignee": listing.list_assignees(tx, business_id),
         "label": [
-            *((label.id, label.name) for label in list_labels(tx, business_id)),
-            (NOBODY, N_("No label")),
+            *((label.id, label.name) for label in listing.list_labels(tx, business_id)),
+            (rules.NOBODY, N_("No label")),
         ],
         "campaign": _by_name({(str(ad.campaign_number), ad.campaign_name) for ad in ads}),
         "ad_group": _by_name(
             _distinct_names({(str(ad.ad_group_number), ad.ad_group_name, ad.campaign_name) for ad in ads})
         ),
         "ad": _by_name(_distinct_names({(str(ad.ad_number), ad.ad_name, ad.ad_group_name) for ad in ads})),
-        "form": list_form_names(tx, business_id),
+        "form": listing.list_form_names(tx, business_id),
         "country": [
             (phone_country, phone_country) for phone_country in listing.list_phone_countries(tx, business_id)
         ],
@@ -204,7 +180,7 @@ def chips_of(leads_query: LeadsQuery, choices: dict[str, list[tuple[str, str]]])
             "text": texts.get((word, value)),
             "href": f"/leads?{'&'.join(written[:place] + written[place + 1 :])}".removesuffix("?"),
         }
-        for place, (word, value) in enumerate(write_filter(leads_query.lead_filter))
+        for place, (word, value) in enumerate(rules.write_filter(leads_query.lead_filter))
         if word not in ("q", "any")
     ]
 
@@ -235,15 +211,15 @@ async def show_rows(
 async def _with_look(request: Request, caller: Caller, leads_query: LeadsQuery, *, keep: bool) -> LeadsQuery:
     """Columns and density as the address says, and kept for the member; else as the member had them last."""
     db, business_id, member = context_of(request).db, caller.business_id, caller.subject_id
-    saved_look = await db.read(lambda tx: find_look(tx, business_id, member))
+    saved_look = await db.read(lambda tx: listing.find_look(tx, business_id, member))
     if not {"column", "dense"} & set(request.query_params):
         return (
             leads_query
             if saved_look is None
             else replace(leads_query, look=replace(saved_look, sort=leads_query.look.sort))
         )
-    if keep and leads_query.look != replace(saved_look or ListLayout(), sort=leads_query.look.sort):
-        await db.write(lambda tx: save_look(tx, business_id, member, leads_query.look))
+    if keep and leads_query.look != replace(saved_look or rules.ListLayout(), sort=leads_query.look.sort):
+        await db.write(lambda tx: listing.save_look(tx, business_id, member, leads_query.look))
     return leads_query
 
 
@@ -256,7 +232,7 @@ async def _render(
     def load(tx: Tx) -> dict[str, Any]:
         business_id = caller.business_id
         counts = listing.load_lead_counts(tx, business_id, recall)
-        lead_filter = for_member(leads_query.lead_filter, caller.subject_id)
+        lead_filter = rules.for_member(leads_query.lead_filter, caller.subject_id)
         matches = listing.find_matches(tx, business_id, lead_filter, counts)
         pages = max(1, -(-matches.total // PAGE))
         number = min(max(page, 1), pages, _LAST_PAGE)
@@ -281,13 +257,17 @@ async def _render(
             "choices": choices,
             "chips": chips_of(leads_query, choices),
             "active": set(leads_query.pairs),
-            "columns": COLUMNS,
+            "columns": rules.COLUMNS,
         }
 
     values = await context.db.read(load)
-    values |= {"caller": caller, "asked": leads_query, "can_edit": may(caller, Permission.WRITE_LEADS)}
-    values |= {"can_export": may(caller, Permission.EXPORT_LEADS)}
-    values |= {"can_erase": may(caller, Permission.ERASE_LEADS)}
+    values |= {
+        "caller": caller,
+        "asked": leads_query,
+        "can_edit": may(caller, Permission.WRITE_LEADS),
+        "can_export": may(caller, Permission.EXPORT_LEADS),
+        "can_erase": may(caller, Permission.ERASE_LEADS),
+    }
     return context.pages.render(request, "leads/list.html", values)
 
 
@@ -323,7 +303,7 @@ async def show_views(request: Request, caller: PageCaller, query: ReadAsked) -> 
 
 def _shown(tx: Tx, caller: Caller, leads_query: LeadsQuery, view: SavedView) -> dict[str, Any]:
     query = read_query(view.query)
-    lead_filter = for_member(query.lead_filter, caller.subject_id)
+    lead_filter = rules.for_member(query.lead_filter, caller.subject_id)
     return {
         "id": view.id,
         "name": view.name,

@@ -17,7 +17,7 @@ from contatto.capture.model import Field
 from contatto.channels.store import find_account
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.errors import Refused, check_found
 from contatto.kit.i18n import N_
 from contatto.kit.languages import Translator
 from contatto.kit.values import brand_of, from_micros, is_unreadable
@@ -40,21 +40,9 @@ from contatto.leads.model import (
 )
 from contatto.leads.pages.center import PostedForm, actor_of, rows_of
 from contatto.leads.ports import LeadPorts
-from contatto.leads.rules.records import (
-    ARROW,
-    MOVES,
-    NOTE_LIMIT,
-    UNDO_WITHIN,
-    ContactLinks,
-    explain_reasons,
-    person_label,
-    reach_of,
-    read_day,
-    status_step_to_undo,
-)
+from contatto.leads.rules import records as rules
 from contatto.leads.store import listing, records
 from contatto.leads.store.jobs import find_tombstone
-from contatto.leads.store.records import find_merge, list_equal_points, list_row_ids
 from contatto.measurement import store as measurement
 from contatto.measurement.actions import list_touches_known
 from contatto.measurement.model import Attribution, ConversionKind, TouchKind
@@ -84,17 +72,15 @@ def _whose_day(entry: AuditEntry) -> tuple[str, str]:
     return entry.actor_id, entry.at.date().isoformat()
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= SHOWN_TEXT else f"{text[: SHOWN_TEXT - 1]}…"
-
-
 _SHOWN: Final = 5
 """Most rejected contacts that the page offers to restore."""
 
 
 def moved_text(step: HistoryEntry, words: Translator) -> str:
     """Return a change of status in the reader's language."""
-    return ARROW.join(words.gettext(STATUS_TEXTS[LeadStatus(status)]) for status in step.detail.split(ARROW))
+    return rules.ARROW.join(
+        words.gettext(STATUS_TEXTS[LeadStatus(status)]) for status in step.detail.split(rules.ARROW)
+    )
 
 
 def undos_of(tx: Tx, lead: Lead, history: list[HistoryEntry], words: Translator) -> list[dict[str, Any]]:
@@ -107,12 +93,12 @@ def undos_of(tx: Tx, lead: Lead, history: list[HistoryEntry], words: Translator)
         place = {"path": path, "fields": fields}
         undos.append({"text": text, "at": change.at, "actor": change.actor, **place})
 
-    step = status_step_to_undo(history, lead.status, tx.now)
+    step = rules.status_step_to_undo(history, lead.status, tx.now)
     if step is not None:
         text = words.gettext("Status: %(detail)s", detail=moved_text(step, words))
         add(text, step, "/status/undo", {"seen": lead.status.value})
     removed = [step for step in history if step.what is HistoryKind.UNLABELLED and step.detail]
-    if removed and tx.now - removed[-1].at <= UNDO_WITHIN:
+    if removed and tx.now - removed[-1].at <= rules.UNDO_WITHIN:
         last = removed[-1]
         labels = listing.list_labels_of(tx, lead.business_id, [lead.id])[lead.id]
         if all(label.name != last.detail for label in labels):
@@ -184,26 +170,19 @@ async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: R
         lead = records.find_lead(tx, caller.business_id, lead_id)
         if lead is None:
             rejected = next(iter(records.list_rejected(tx, caller.business_id, lead_id)), None)
-            remaining = rejected or find_tombstone(tx, caller.business_id, lead_id)
-            if remaining is None:
-                raise Refused(errors.NOT_FOUND, "Lead not found.")
-            return remaining
+            return rejected or check_found(find_tombstone(tx, caller.business_id, lead_id), "Lead not found.")
         return lead if lead.merged_into else _detail(tx, lead, words, sees_looks=sees_looks)
 
     outcome = await context.db.read(load)
     if isinstance(outcome, Tombstone):
-        response: HTMLResponse = context.pages.render(
-            request, "leads/erased.html", {"caller": caller, "tombstone": outcome}
-        )
-        return response
+        values: dict[str, Any] = {"caller": caller, "tombstone": outcome}
+        return context.pages.render(request, "leads/erased.html", values)
+    can_write = may(caller, Permission.WRITE_LEADS)
     if isinstance(outcome, RejectedContact):
-        can_edit = may(caller, Permission.WRITE_LEADS)
-        tombstone = {"caller": caller, "rejected": outcome, "can_edit": can_edit}
-        not_found: HTMLResponse = context.pages.render(request, "leads/gone.html", tombstone)
-        return not_found
+        values = {"caller": caller, "rejected": outcome, "can_edit": can_write}
+        return context.pages.render(request, "leads/gone.html", values)
     if isinstance(outcome, Lead):
         return RedirectResponse(f"/leads/{outcome.merged_into}", 303)
-    can_write = may(caller, Permission.WRITE_LEADS)
     rights = {
         "caller": caller,
         "can_edit": can_write and not outcome["lead"]["is_deleted"],
@@ -213,7 +192,7 @@ async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: R
     }
     notice = _FIELD.sub("", refused.detail_in(words)) if refused else ""
     values = outcome | rights | {"notice": notice}
-    page: HTMLResponse = context.pages.render(request, "leads/detail.html", values, refused=refused)
+    page = context.pages.render(request, "leads/detail.html", values, refused=refused)
     if refused is not None:
         page.headers["X-Message"] = quote(notice)
     return page
@@ -223,9 +202,7 @@ async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: R
 async def post_restore(request: Request, caller: FormCaller, lead_id: str) -> RedirectResponse:
 
     def restore(tx: Tx) -> None:
-        lead = records.find_lead(tx, caller.business_id, lead_id)
-        if lead is None:
-            raise Refused(errors.NOT_FOUND, "Lead not found.")
+        lead = check_found(records.find_lead(tx, caller.business_id, lead_id), "Lead not found.")
         if lead.hidden_at is not None and lead.merged_into is None:
             restore_lead(tx, lead, caller.display_name)
 
@@ -244,12 +221,14 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> dict[
     history = records.list_history(tx, business_id, lead.id)
     answer = tx.ports[LeadPorts].first_answer(tx, business_id, lead.conversation_id)
     scored = records.find_score(tx, business_id, lead.id)
-    names: dict[str, str] = {source.id: person_label(source.name, source.person_id) for source in merged}
+    names: dict[str, str] = {
+        source.id: rules.person_label(source.name, source.person_id) for source in merged
+    }
     credits = listing.list_credits(tx, business_id, set(names))
     return {
         "lead": {
             "id": lead.id,
-            "name": person_label(lead.name, lead.person_id),
+            "name": rules.person_label(lead.name, lead.person_id),
             "status": lead.status.value,
             "source": lead.origin.value,
             "channel": account.platform.value if account else None,
@@ -264,7 +243,7 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> dict[
             "wrote_at": answer[0] if answer else None,
             "answer_s": int((answer[1] - answer[0]).total_seconds()) if answer and answer[1] else None,
         },
-        "moves": [status.value for status in LeadStatus if status in MOVES[lead.status]],
+        "moves": [status.value for status in LeadStatus if status in rules.MOVES[lead.status]],
         "undos": undos_of(tx, lead, history, words),
         "members": _choices(tx, lead, members),
         "labels": listing.list_labels_of(tx, business_id, [lead.id])[lead.id],
@@ -298,11 +277,11 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> dict[
             ]
         ),
         "duplicates": [
-            {"id": twin.id, "name": person_label(twin.name, twin.person_id)}
+            {"id": twin.id, "name": rules.person_label(twin.name, twin.person_id)}
             for twin in listing.list_twins(tx, business_id, lead.id)
         ],
         "score": scored.score if scored else None,
-        "reasons": explain_reasons(scored.reasons or ()) if scored else [],
+        "reasons": rules.explain_reasons(scored.reasons or ()) if scored else [],
     }
 
 
@@ -327,9 +306,9 @@ def _point(point: ContactPoint, evidence: list[Evidence], lead: Lead, *, is_firs
         "id": point.id,
         "field": point.field.value,
         "value": point.value,
-        "reach": ContactLinks()
+        "reach": rules.ContactLinks()
         if lead.hidden_at or point.wrong_at or is_unreadable(point.value)
-        else reach_of(point.field, point.value),
+        else rules.reach_of(point.field, point.value),
         "captured_at": point.created_at,
         "primary": is_first and point.wrong_at is None,
         "is_wrong": point.wrong_at is not None,
@@ -382,7 +361,9 @@ def _timeline(
         text = words.gettext(_FORM_TEXTS[entry.consented], form=entry.form_name, version=entry.version)
         events.append({"kind": "form", "at": entry.at, "text": text, "actor": None})
     for consent in tx.ports[LeadPorts].consents(tx, lead.business_id, lead.id):
-        text = words.gettext(_CONSENT_TEXTS[consent.given], text=_short(consent.text))
+        is_long = len(consent.text) > SHOWN_TEXT
+        shown = f"{consent.text[: SHOWN_TEXT - 1]}…" if is_long else consent.text
+        text = words.gettext(_CONSENT_TEXTS[consent.given], text=shown)
         events.append({"kind": "consent", "at": consent.at, "text": text, "actor": None})
     events += look_events(tx, lead, words) if sees_looks else []
     touches = [
@@ -436,26 +417,32 @@ type PostedLead = Annotated[LeadForm, Depends()]
 
 @router.post("/leads/{lead_id}/status", Permission.WRITE_LEADS)
 async def post_status(
-    posted: PostedLead, status: Annotated[LeadStatus, Form()], seen: Annotated[LeadStatus, Form()]
+    posted: PostedLead,
+    status: Annotated[LeadStatus, Form()],
+    seen_status: Annotated[LeadStatus, Form(alias="seen")],
 ) -> Response:
     business_id, actor = posted.actor.business_id, posted.actor.name
     return await posted.change(
-        lambda tx: change_lead_status(tx, business_id, posted.lead_id, seen, status, actor)
+        lambda tx: change_lead_status(tx, business_id, posted.lead_id, seen_status, status, actor)
     )
 
 
 @router.post("/leads/{lead_id}/status/undo", Permission.WRITE_LEADS)
-async def post_status_undo(posted: PostedLead, seen: Annotated[LeadStatus, Form()]) -> Response:
+async def post_status_undo(
+    posted: PostedLead, seen_status: Annotated[LeadStatus, Form(alias="seen")]
+) -> Response:
     business_id, actor = posted.actor.business_id, posted.actor.name
-    return await posted.change(lambda tx: undo_lead_status(tx, business_id, posted.lead_id, seen, actor))
+    return await posted.change(
+        lambda tx: undo_lead_status(tx, business_id, posted.lead_id, seen_status, actor)
+    )
 
 
 class _Point(PostedForm):
-    """Change of a contact point, unless its value is no longer ``seen``."""
+    """Change of a contact point, unless its value is no longer ``seen_value``."""
 
     do: Literal["save", "main", "wrong", "right"] = "save"
     value: str = Limits("", max_length=400)
-    seen: str = Limits("", max_length=400)
+    seen_value: str = Limits("", max_length=400, alias="seen")
 
 
 @router.post("/leads/{lead_id}/points", Permission.WRITE_LEADS)
@@ -473,9 +460,11 @@ async def post_point(
 async def post_point_change(posted: PostedLead, point_id: str, sent: Annotated[_Point, Form()]) -> Response:
     def change(tx: Tx) -> None:
         if sent.do == "save":
-            actions.change_contact_point(tx, posted.actor, posted.lead_id, point_id, sent.seen, sent.value)
+            actions.change_contact_point(
+                tx, posted.actor, posted.lead_id, point_id, sent.seen_value, sent.value
+            )
         else:
-            actions.mark_contact(tx, posted.actor, posted.lead_id, point_id, sent.seen, sent.do)
+            actions.mark_contact(tx, posted.actor, posted.lead_id, point_id, sent.seen_value, sent.do)
 
     return await posted.change(change)
 
@@ -496,17 +485,17 @@ async def post_reject_undo(posted: PostedLead, rejected_id: str) -> Response:
     )
 
 
-_LONGEST: Final = 4 * NOTE_LIMIT
+_LONGEST: Final = 4 * rules.NOTE_LIMIT
 
 
 class _Owner(PostedForm):
     owner: str = Limits("", max_length=36)
-    seen: str = Limits("", max_length=36)
+    seen_owner: str = Limits("", max_length=36, alias="seen")
 
 
 class _Note(PostedForm):
     text: str = Limits("", max_length=_LONGEST)
-    seen: int = Limits(0, ge=0, le=1_000_000_000)
+    seen_revision: int = Limits(0, ge=0, le=1_000_000_000, alias="seen")
 
 
 class _Task(_Note):
@@ -521,7 +510,7 @@ class _Change(_Task):
 async def post_owner(posted: PostedLead, sent: Annotated[_Owner, Form()]) -> Response:
     return await posted.change(
         lambda tx: actions.assign_lead(
-            tx, posted.actor, posted.lead_id, sent.seen or None, sent.owner or None
+            tx, posted.actor, posted.lead_id, sent.seen_owner or None, sent.owner or None
         )
     )
 
@@ -544,7 +533,7 @@ async def post_note(posted: PostedLead, sent: Annotated[_Note, Form()]) -> Respo
 @router.post("/leads/{lead_id}/notes/{note_id}", Permission.WRITE_LEADS)
 async def post_note_change(posted: PostedLead, note_id: str, sent: Annotated[_Change, Form()]) -> Response:
     def change(tx: Tx) -> None:
-        note = actions.load_work(tx, posted.actor, posted.lead_id, note_id, sent.seen, Note)
+        note = actions.load_work(tx, posted.actor, posted.lead_id, note_id, sent.seen_revision, Note)
         if sent.do == "delete":
             actions.remove_work(tx, posted.actor, note)
         else:
@@ -555,7 +544,7 @@ async def post_note_change(posted: PostedLead, note_id: str, sent: Annotated[_Ch
 
 @router.post("/leads/{lead_id}/tasks", Permission.WRITE_LEADS)
 async def post_task(posted: PostedLead, sent: Annotated[_Task, Form()]) -> Response:
-    due_on = read_day(sent.due_on)
+    due_on = rules.read_day(sent.due_on)
     return await posted.change(
         lambda tx: actions.add_task(tx, posted.actor, posted.lead_id, sent.text, due_on)
     )
@@ -564,11 +553,11 @@ async def post_task(posted: PostedLead, sent: Annotated[_Task, Form()]) -> Respo
 @router.post("/leads/{lead_id}/tasks/{task_id}", Permission.WRITE_LEADS)
 async def post_task_change(posted: PostedLead, task_id: str, sent: Annotated[_Change, Form()]) -> Response:
     def change(tx: Tx) -> None:
-        task = actions.load_work(tx, posted.actor, posted.lead_id, task_id, sent.seen, Task)
+        task = actions.load_work(tx, posted.actor, posted.lead_id, task_id, sent.seen_revision, Task)
         if sent.do == "delete":
             actions.remove_work(tx, posted.actor, task)
         elif sent.do == "save":
-            actions.edit_task(tx, posted.actor, task, sent.text, read_day(sent.due_on))
+            actions.edit_task(tx, posted.actor, task, sent.text, rules.read_day(sent.due_on))
         else:
             actions.finish_task(tx, posted.actor, task, is_done=sent.do == "done")
 
@@ -599,7 +588,7 @@ async def show_merge(request: Request, caller: PageCaller, lead_id: str, other_i
             leads.append(lead)
         if lead_id == other_id:
             raise Refused(errors.INVALID, "Choose two different leads.")
-        equal = list_equal_points(tx, caller.business_id, lead_id, other_id)
+        equal = records.list_equal_points(tx, caller.business_id, lead_id, other_id)
         sides = rows_of(tx, caller.business_id, leads)
         moves = [_moves(tx, lead, len(equal)) for lead in leads]
         return {"sides": sides, "moves": moves, "equal": len(equal)}
@@ -626,7 +615,7 @@ async def post_unmerge(request: Request, caller: FormCaller, lead_id: str, merge
     actor = actor_of(caller)
 
     def undo(tx: Tx) -> None:
-        merge = find_merge(tx, caller.business_id, merge_id)
+        merge = records.find_merge(tx, caller.business_id, merge_id)
         if merge is None or lead_id not in (merge.kept_id, merge.merged_id):
             raise Refused(errors.NOT_FOUND, "Merge not found.")
         actions.undo_merge(tx, actor, merge_id)
@@ -636,7 +625,7 @@ async def post_unmerge(request: Request, caller: FormCaller, lead_id: str, merge
 
 
 def _moves(tx: Tx, lead: Lead, equal: int) -> dict[str, int]:
-    rows = {name: len(ids) for name, ids in list_row_ids(tx, lead.business_id, lead.id).items()}
+    rows = {name: len(ids) for name, ids in records.list_row_ids(tx, lead.business_id, lead.id).items()}
     return {
         "details": rows["contact_points"] - equal,
         "notes": rows["lead_notes"],

@@ -27,42 +27,22 @@ from contatto.kit.db.statements import PreparedQuery, Query, insert_new, update_
 from contatto.kit.db.tx import Instant, Tx, row_of, rows_of, within
 from contatto.kit.vault import Vault
 from contatto.leads.model import ContactPoint, Evidence, FormEntry, HistoryEntry, Lead
-from contatto.leads.rules.records import (
-    CONSENT,
-    EMAIL,
-    LABELLED,
-    LONGEST,
-    PHONE,
-    PHONES,
-    TWIN_WORD,
-    Facet,
-    facet_word,
-    join_words,
-    name_key,
-    phone_country,
-)
+from contatto.leads.rules import records as rules
 from contatto.leads.store.tables import contact_points, evidence, lead_entries, lead_labels, leads
 
 
 def lead_row(vault: Vault, lead: Lead) -> dict[str, Any]:
     """Return the row of a lead: its name sealed, and a plain key to sort by, without contact details."""
     name = vault.seal(lead.name, lead.business_id, "leads.name", lead.id) if lead.name else None
-    return row_of(lead) | {"name": name, "name_key": name_key(lead.name)}
+    return row_of(lead) | {"name": name, "name_key": rules.name_key(lead.name)}
 
 
 def point_row(vault: Vault, business_id: str, point: ContactPoint) -> dict[str, Any]:
-    return {
-        "id": point.id,
+    return row_of(point) | {
         "business_id": business_id,
-        "lead_id": point.lead_id,
-        "field": point.field,
         "value": vault.seal(point.value, business_id, "contact_points.value", point.id),
         "value_index": vault.blind(point.value, business_id),
-        "origin": point.origin,
-        "created_at": point.created_at,
-        "country": phone_country(point.value),
-        "main_at": point.main_at,
-        "wrong_at": point.wrong_at,
+        "country": rules.phone_country(point.value),
     }
 
 
@@ -85,8 +65,7 @@ _ACTIVE: Final = _change_one(leads).values(
     name_key=bindparam("now_key", type_=String()),
     updated_at=_MOMENT,
 )
-_START: Final = _change_one(leads).values(created_at=_MOMENT)
-_POINT_START: Final = _change_one(contact_points).values(created_at=_MOMENT)
+_STARTS: Final = {table: _change_one(table).values(created_at=_MOMENT) for table in (leads, contact_points)}
 
 
 _MANY: Final = select(leads).where(
@@ -108,7 +87,7 @@ def record_activities(tx: Tx, moved: Iterable[Lead]) -> None:
             "of_business": lead.business_id,
             "of_id": lead.id,
             "now_name": tx.seal(lead.name, lead.business_id, "leads.name", lead.id),
-            "now_key": name_key(lead.name),
+            "now_key": rules.name_key(lead.name),
             "moment": lead.updated_at,
         }
         for lead in moved
@@ -116,16 +95,10 @@ def record_activities(tx: Tx, moved: Iterable[Lead]) -> None:
     update_rows(tx, _ACTIVE, rows)
 
 
-def record_lead_starts(tx: Tx, moved: Iterable[Lead]) -> None:
-    """Move back the creation times of leads, after an earlier message came in late."""
-    rows = [{"of_business": lead.business_id, "of_id": lead.id, "moment": lead.created_at} for lead in moved]
-    update_rows(tx, _START, rows)
-
-
-def record_point_starts(tx: Tx, business_id: str, moved: Iterable[ContactPoint]) -> None:
-    """Move back the creation times of contact points."""
-    rows = [{"of_business": business_id, "of_id": point.id, "moment": point.created_at} for point in moved]
-    update_rows(tx, _POINT_START, rows)
+def record_starts(tx: Tx, business_id: str, table: Table, moved: Iterable[Lead | ContactPoint]) -> None:
+    """Move back the creation times of leads or contact points, after an earlier message came in late."""
+    rows = [{"of_business": business_id, "of_id": item.id, "moment": item.created_at} for item in moved]
+    update_rows(tx, _STARTS[table], rows)
 
 
 def append_entries(tx: Tx, business_id: str, entries: Iterable[FormEntry]) -> int:
@@ -138,7 +111,7 @@ _VALUES_AT_ONCE: Final = 5_000
 _BUSINESS: Final = bindparam("of", type_=String())
 
 
-def _pairs(facet: Facet, lead_id: ColumnElement[Any], value: ColumnElement[Any]) -> Any:
+def _pairs(facet: rules.Facet, lead_id: ColumnElement[Any], value: ColumnElement[Any]) -> Any:
     table = lead_id.table
     conditions = (table.c.business_id == _BUSINESS, within(lead_id, "ids"))
     return select(lead_id.label("lead_id"), literal(facet.value).label("facet"), value.label("value")).where(
@@ -147,21 +120,23 @@ def _pairs(facet: Facet, lead_id: ColumnElement[Any], value: ColumnElement[Any])
 
 
 _POINT: Final = contact_points.c
-_IS_PHONE: Final = or_(*(_POINT.field == field for field in PHONES))
+_IS_PHONE: Final = or_(*(_POINT.field == field for field in rules.PHONES))
 """An IN would be spelled out each time."""
 _PAIRS: Final = Query(
     union_all(
-        _pairs(Facet.ORIGIN, leads.c.id, cast(leads.c.origin, String)),
-        _pairs(Facet.ORIGIN, _POINT.lead_id, cast(_POINT.origin, String)),
-        _pairs(Facet.ORIGIN, evidence.c.lead_id, cast(evidence.c.origin, String)),
-        _pairs(Facet.REACH, _POINT.lead_id, case((_IS_PHONE, PHONE), else_=EMAIL)).where(
+        _pairs(rules.Facet.ORIGIN, leads.c.id, cast(leads.c.origin, String)),
+        _pairs(rules.Facet.ORIGIN, _POINT.lead_id, cast(_POINT.origin, String)),
+        _pairs(rules.Facet.ORIGIN, evidence.c.lead_id, cast(evidence.c.origin, String)),
+        _pairs(rules.Facet.REACH, _POINT.lead_id, case((_IS_PHONE, rules.PHONE), else_=rules.EMAIL)).where(
             or_(_IS_PHONE, _POINT.field == Field.EMAIL), _POINT.wrong_at.is_(None)
         ),
-        _pairs(Facet.COUNTRY, _POINT.lead_id, _POINT.country).where(_POINT.country.is_not(None)),
-        _pairs(Facet.LABEL, lead_labels.c.lead_id, lead_labels.c.label_id),
-        _pairs(Facet.SIGN, lead_labels.c.lead_id, literal(LABELLED)),
-        _pairs(Facet.FORM, lead_entries.c.lead_id, lead_entries.c.form_id),
-        _pairs(Facet.SIGN, lead_entries.c.lead_id, literal(CONSENT)).where(lead_entries.c.consented),
+        _pairs(rules.Facet.COUNTRY, _POINT.lead_id, _POINT.country).where(_POINT.country.is_not(None)),
+        _pairs(rules.Facet.LABEL, lead_labels.c.lead_id, lead_labels.c.label_id),
+        _pairs(rules.Facet.SIGN, lead_labels.c.lead_id, literal(rules.LABELLED)),
+        _pairs(rules.Facet.FORM, lead_entries.c.lead_id, lead_entries.c.form_id),
+        _pairs(rules.Facet.SIGN, lead_entries.c.lead_id, literal(rules.CONSENT)).where(
+            lead_entries.c.consented
+        ),
     )
 )
 _POINTS: Final = Query(
@@ -206,7 +181,7 @@ _SOUGHT_ENDS: Final = Query(
     )
 )
 """The first and last lead of each value, with a seek at either end of the index; for SQLite only."""
-_IS_MARKED: Final = leads.c.facets.contains(literal_column(f"' {TWIN_WORD} '"))
+_IS_MARKED: Final = leads.c.facets.contains(literal_column(f"' {rules.TWIN_WORD} '"))
 _SHOWN: Final = Query(
     select(leads.c.id, leads.c.facets).where(
         leads.c.business_id == _BUSINESS, within(leads.c.id, "ids"), leads.c.hidden_at.is_(None)
@@ -241,7 +216,7 @@ def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str], twins: Se
         saved_words = dict(map(tuple, _OWN.rows(tx, values)))
         words: dict[str, set[str]] = {lead_id: set() for lead_id in some}
         for lead_id, facet, value in _PAIRS.rows(tx, values):
-            words[lead_id].add(facet_word(Facet(facet), value))
+            words[lead_id].add(rules.facet_word(rules.Facet(facet), value))
         if twins is not None:
             marked = _marked(saved_words) | twins & words.keys()
         else:  # those that share a contact value with another lead of the lists
@@ -251,8 +226,8 @@ def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str], twins: Se
                 having[value].add(lead_id)
             marked = {lead_id for lead_id, value in points if having[value] - {lead_id}}
         for lead_id in marked:
-            words[lead_id].add(TWIN_WORD)
-        texts = {lead_id: join_words(lead_words) for lead_id, lead_words in words.items()}
+            words[lead_id].add(rules.TWIN_WORD)
+        texts = {lead_id: rules.join_words(lead_words) for lead_id, lead_words in words.items()}
         rows = [
             {"of": business_id, "of_lead": lead_id, "now": text}
             for lead_id, text in texts.items()
@@ -263,7 +238,7 @@ def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str], twins: Se
 
 def _marked(facets: Mapping[str, str]) -> set[str]:
     """Return the leads with the mark of a shared value in their facets."""
-    return {lead_id for lead_id, text in facets.items() if f" {TWIN_WORD} " in text}
+    return {lead_id for lead_id, text in facets.items() if f" {rules.TWIN_WORD} " in text}
 
 
 def list_sharing_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> set[str]:
@@ -275,8 +250,8 @@ def list_sharing_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> s
 _MARK: Final = (
     update(leads)
     .where(*rows_of(leads, bindparam("of"), id=bindparam("of_lead")), ~_IS_MARKED)
-    .where(func.length(leads.c.facets) < literal_column(str(LONGEST - len(TWIN_WORD))))
-    .values(facets=leads.c.facets + literal_column(f"'{TWIN_WORD} '"))
+    .where(func.length(leads.c.facets) < literal_column(str(rules.LONGEST - len(rules.TWIN_WORD))))
+    .values(facets=leads.c.facets + literal_column(f"'{rules.TWIN_WORD} '"))
 )
 
 

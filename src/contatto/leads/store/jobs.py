@@ -22,6 +22,7 @@ from contatto.leads.model import (
     LeadJobState,
     LeadModel,
     LeadStatus,
+    SavedView,
     ScoredLead,
     Tombstone,
 )
@@ -109,17 +110,9 @@ def list_leads_to_score(tx: Tx, business_id: str, since: datetime, limit: int) -
 
 def save_lead_model(tx: Tx, model: LeadModel) -> None:
     """Save a model in place of the previous one."""
-    row = {
-        "business_id": model.business_id,
-        "learned_at": model.learned_at,
-        "outcomes": model.outcomes,
-        "share": model.share,
-        "loss": model.loss,
-        "correction": model.correction,
-        "body": tx.vault.seal_bytes(model.body, model.business_id, "lead_models.body", ""),
-        "held": None if model.held is None else msgspec.json.encode(model.held),
-    }
-    tx.save(lead_models, row)
+    body = tx.vault.seal_bytes(model.body, model.business_id, "lead_models.body", "")
+    held_out = None if model.held is None else msgspec.json.encode(model.held)
+    tx.save(lead_models, row_of(model) | {"body": body, "held": held_out})
 
 
 def find_lead_model(tx: Tx, business_id: str) -> LeadModel | None:
@@ -302,11 +295,8 @@ def delete_traces(tx: Tx, erased: ErasedPeople) -> None:
 
 def list_view_queries(tx: Tx, business_id: str) -> dict[str, str]:
     """Return the queries of all saved views of a business, by their ids."""
-    query = select(lead_views.c.id, lead_views.c.query).where(lead_views.c.business_id == business_id)
-    rows = tx.execute(query).mappings()
-    return {
-        row["id"]: tx.vault.open(row["query"], business_id, "lead_views.query", row["id"]) for row in rows
-    }
+    views = tx.list(SavedView, select(lead_views).where(lead_views.c.business_id == business_id))
+    return {view.id: view.query for view in views}
 
 
 def list_plans(tx: Tx, business_id: str) -> Iterator[tuple[str, JobKind, LeadJobState, JobPlan]]:

@@ -35,28 +35,7 @@ from contatto.kit.db.tx import Instant, Tx, rows_of, within
 from contatto.kit.values import is_unreadable, micros, read_number
 from contatto.leads.model import ContactPoint, FormEntry, Lead, LeadId, LeadLabel, LeadStatus
 from contatto.leads.ports import LeadPorts
-from contatto.leads.rules.records import (
-    BANDS,
-    CONSENT,
-    EMAIL,
-    LABELLED,
-    NOBODY,
-    PHONE,
-    TWIN,
-    USUAL_SORT,
-    Agreed,
-    ChatState,
-    Facet,
-    Has,
-    LeadFilter,
-    ListLayout,
-    facet_word,
-    fold_text,
-    is_initial,
-    known_columns,
-    search_values,
-    visitor_mark,
-)
+from contatto.leads.rules import records as rules
 from contatto.leads.store.intake import list_sharing_leads
 from contatto.leads.store.tables import (
     contact_points,
@@ -323,7 +302,7 @@ class Conditions:
         return select(*what).where(*self.base, or_(*self.parts))
 
 
-def select_by_texts(business_id: str, lead_filter: LeadFilter, texts: CTE) -> Select[Any]:
+def select_by_texts(business_id: str, lead_filter: rules.LeadFilter, texts: CTE) -> Select[Any]:
     """Return leads, text by text: the outer join makes SQLite begin with texts. No text is an empty row."""
     words = _joined(lead_filter, _worded(lead_filter, texts.c.text))
     leads_of = texts.outerjoin(
@@ -335,7 +314,7 @@ def select_by_texts(business_id: str, lead_filter: LeadFilter, texts: CTE) -> Se
 def find_conditions(
     tx: Tx,
     business_id: str,
-    lead_filter: LeadFilter,
+    lead_filter: rules.LeadFilter,
     selection: LeadsAmong = collected,
     texts: CTE | None = None,
 ) -> Conditions:
@@ -345,7 +324,7 @@ def find_conditions(
         base.append(leads.c.channel_account_id == lead_filter.channel_account_id)
     context = _FilterContext(tx, business_id, selection)
     ports = tx.ports[LeadPorts]
-    chats = {ChatState.UNREAD: ports.unread_chats, ChatState.WAITING: ports.waiting_chats}
+    chats = {rules.ChatState.UNREAD: ports.unread_chats, rules.ChatState.WAITING: ports.waiting_chats}
     named = [context.named_by(chats[thread](tx, business_id)) for thread in lead_filter.threads]
     faceted = _worded(lead_filter, leads.c.facets if texts is None else texts.c.text)
     if texts is not None and faceted:
@@ -365,7 +344,7 @@ def find_conditions(
         *([or_(*synced)] if synced else []),
     ]
     if lead_filter.scores:
-        spans = [lead_scores.c.score.between(*BANDS[band]) for band in lead_filter.scores]
+        spans = [lead_scores.c.score.between(*rules.BANDS[band]) for band in lead_filter.scores]
         scored = select(lead_scores.c.lead_id).where(lead_scores.c.business_id == business_id, or_(*spans))
         chips.append(context.named_by(scored))
     if chips:
@@ -387,19 +366,19 @@ def _listed(business_id: str) -> list[Condition]:
     return [leads.c.business_id == business_id, leads.c.hidden_at.is_(None)]
 
 
-def _joined(lead_filter: LeadFilter, conditions: list[Condition]) -> Condition:
+def _joined(lead_filter: rules.LeadFilter, conditions: list[Condition]) -> Condition:
     return or_(*conditions) if lead_filter.any_of else and_(*conditions)
 
 
-def _own(lead_filter: LeadFilter) -> list[Condition]:
+def _own(lead_filter: rules.LeadFilter) -> list[Condition]:
     """Return conditions on the lead's own row."""
     conditions: list[Condition] = []
     if lead_filter.statuses:
         conditions.append(leads.c.status.in_(lead_filter.statuses))
     if lead_filter.owners:
-        of_members = leads.c.owner_id.in_([owner for owner in lead_filter.owners if owner != NOBODY])
+        of_members = leads.c.owner_id.in_([owner for owner in lead_filter.owners if owner != rules.NOBODY])
         conditions.append(
-            or_(of_members, leads.c.owner_id.is_(None)) if NOBODY in lead_filter.owners else of_members
+            or_(of_members, leads.c.owner_id.is_(None)) if rules.NOBODY in lead_filter.owners else of_members
         )
     days: list[Condition] = []
     if lead_filter.since is not None:
@@ -413,27 +392,32 @@ def _start(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _worded(lead_filter: LeadFilter, text: ColumnElement[str]) -> list[Condition]:
+def _worded(lead_filter: rules.LeadFilter, text: ColumnElement[str]) -> list[Condition]:
     """Return the words of a filter that a text of facets must hold."""
 
-    def word(facet: Facet, value: str) -> Condition:
-        return place_of(text, f" {facet_word(facet, value)} ") > 0
+    def word(facet: rules.Facet, value: str) -> Condition:
+        return place_of(text, f" {rules.facet_word(facet, value)} ") > 0
 
-    phone, email = word(Facet.REACH, PHONE), word(Facet.REACH, EMAIL)
-    reach = {Has.PHONE: phone, Has.EMAIL: email, Has.NO_PHONE: not_(phone), Has.NO_EMAIL: not_(email)}
-    labelled, agreed = word(Facet.SIGN, LABELLED), word(Facet.SIGN, CONSENT)
-    consents = {Agreed.GIVEN: agreed, Agreed.NONE: not_(agreed)}
+    phone, email = word(rules.Facet.REACH, rules.PHONE), word(rules.Facet.REACH, rules.EMAIL)
+    reach = {
+        rules.Has.PHONE: phone,
+        rules.Has.EMAIL: email,
+        rules.Has.NO_PHONE: not_(phone),
+        rules.Has.NO_EMAIL: not_(email),
+    }
+    labelled, agreed = word(rules.Facet.SIGN, rules.LABELLED), word(rules.Facet.SIGN, rules.CONSENT)
+    consents = {rules.Agreed.GIVEN: agreed, rules.Agreed.NONE: not_(agreed)}
     groups = (
-        [word(Facet.ORIGIN, reach_name.value) for reach_name in lead_filter.origins],
+        [word(rules.Facet.ORIGIN, reach_name.value) for reach_name in lead_filter.origins],
         [
-            not_(labelled) if reach_name == NOBODY else word(Facet.LABEL, reach_name)
+            not_(labelled) if reach_name == rules.NOBODY else word(rules.Facet.LABEL, reach_name)
             for reach_name in lead_filter.labels
         ],
-        [word(Facet.COUNTRY, reach_name) for reach_name in lead_filter.countries],
-        [word(Facet.FORM, reach_name) for reach_name in lead_filter.forms],
+        [word(rules.Facet.COUNTRY, reach_name) for reach_name in lead_filter.countries],
+        [word(rules.Facet.FORM, reach_name) for reach_name in lead_filter.forms],
         [reach[reach_name] for reach_name in lead_filter.has],
         [consents[reach_name] for reach_name in lead_filter.consents],
-        [word(Facet.SIGN, TWIN)] if lead_filter.twins else [],
+        [word(rules.Facet.SIGN, rules.TWIN)] if lead_filter.twins else [],
     )
     return [or_(*group) for group in groups if group]
 
@@ -444,7 +428,7 @@ class _FilterContext:
 
     tx: Tx
     business_id: str
-    among: LeadsAmong
+    selection: LeadsAmong
 
     def named_by(self, ids: Select[Any]) -> Condition:
         """Return leads with these ids, and those that one of them was merged into."""
@@ -452,7 +436,7 @@ class _FilterContext:
             leads.c.business_id == self.business_id, leads.c.merged_into.is_not(None), leads.c.id.in_(ids)
         )
         target_ids = list(self.tx.execute(merged).scalars())
-        condition = self.among(ids, self.tx.connection.dialect.name)
+        condition = self.selection(ids, self.tx.connection.dialect.name)
         return or_(condition, leads.c.id.in_(target_ids)) if target_ids else condition
 
     def earned_by(self, which: Condition) -> Condition:
@@ -467,7 +451,7 @@ class _FilterContext:
 def _search_conditions(context: _FilterContext, text: str) -> list[Condition]:
     """Search by a part of the name, a contact value in several spellings, or names and ids of ads."""
     conditions = [or_(match_words(leads.c.name_key, text), *_sharing(context, text))]
-    mark = visitor_mark(text)
+    mark = rules.visitor_mark(text)
     if mark is not None:
         conditions.append(and_(leads.c.name_key == "", match_mark(leads.c.person_id, mark)))
     names = (measured_ads.c.ad_name, measured_ads.c.ad_group_name, measured_ads.c.campaign_name)
@@ -488,11 +472,11 @@ def _search_conditions(context: _FilterContext, text: str) -> list[Condition]:
 def match_words(name_key: ColumnElement[str], text: str) -> Condition:
     """Match names that hold all words of a search, in any order; one letter matches a word's beginning."""
     spaced = literal(" ").concat(name_key)
-    words = fold_text(text).split()[:_MOST_WORDS]
+    words = rules.fold_text(text).split()[:_MOST_WORDS]
     return and_(
         true() if words else false(),
         *(
-            place_of(spaced, f" {word}") > 0 if is_initial(word) else place_of(name_key, word) > 0
+            place_of(spaced, f" {word}") > 0 if rules.is_initial(word) else place_of(name_key, word) > 0
             for word in words
         ),
     )
@@ -508,7 +492,7 @@ def _sharing(context: _FilterContext, text: str) -> list[Condition]:
     tx, business_id = context.tx, context.business_id
     countries = {account.registration_country for account in list_accounts(tx, business_id)}
     countries |= set(list_phone_countries(tx, business_id))  # people write the numbers that they have at hand
-    indexes = [tx.vault.blind(value, business_id) for value in search_values(text, countries)]
+    indexes = [tx.vault.blind(value, business_id) for value in rules.search_values(text, countries)]
     by_value = select(contact_points.c.lead_id).where(
         contact_points.c.business_id == business_id, contact_points.c.value_index.in_(indexes)
     )
@@ -551,13 +535,13 @@ class Matches:
 
 
 def find_matches(
-    tx: Tx, business_id: str, lead_filter: LeadFilter, counts: Mapping[LeadStatus, int] | None = None
+    tx: Tx, business_id: str, lead_filter: rules.LeadFilter, counts: Mapping[LeadStatus, int] | None = None
 ) -> Matches:
     """Count the matches, and say how to read them where they are a few thousand or less.
 
     ``counts`` by status answer a filter by status alone.
     """
-    if counts is not None and lead_filter == LeadFilter(statuses=lead_filter.statuses):
+    if counts is not None and lead_filter == rules.LeadFilter(statuses=lead_filter.statuses):
         return Matches(sum(counts.get(status, 0) for status in lead_filter.statuses or LeadStatus), None)
     if lead_filter.text:
         return _find_of_search(tx, business_id, find_conditions(tx, business_id, lead_filter))
@@ -605,7 +589,7 @@ def _ids(tx: Tx, conditions: Conditions, part: Condition) -> list[str]:
 
 
 def list_matches(
-    tx: Tx, business_id: str, lead_filter: LeadFilter, matches: Matches, place: tuple[str, int, int]
+    tx: Tx, business_id: str, lead_filter: rules.LeadFilter, matches: Matches, place: tuple[str, int, int]
 ) -> list[Lead]:
     """Return a page of matches; ``place`` is its order, its length and how many come before it.
 
@@ -621,7 +605,7 @@ def list_matches(
         return list_leads(tx, business_id, lead_filter, sort, limit, offset)
     length = max(min(limit, matches.total - offset), 0)
     after = max(matches.total - offset - limit, 0)
-    known_sort = sort if sort.removeprefix("-") in _KEYS else USUAL_SORT
+    known_sort = sort if sort.removeprefix("-") in _KEYS else rules.USUAL_SORT
     turned = known_sort.removeprefix("-") if known_sort.startswith("-") else f"-{known_sort}"
     return list_leads(tx, business_id, lead_filter, turned, length, after)[::-1]
 
@@ -629,8 +613,8 @@ def list_matches(
 def list_leads(
     tx: Tx,
     business_id: str,
-    lead_filter: LeadFilter,
-    sort: str = USUAL_SORT,
+    lead_filter: rules.LeadFilter,
+    sort: str = rules.USUAL_SORT,
     limit: int = 50,
     offset: int = 0,
 ) -> list[Lead]:
@@ -643,19 +627,21 @@ def list_leads(
     return tx.list(Lead, statement.order_by(*_order(sort, leads.c)).limit(limit).offset(offset))
 
 
-def find_newest_lead(tx: Tx, business_id: str, lead_filter: LeadFilter, ad_account_id: str) -> Lead | None:
+def find_newest_lead(
+    tx: Tx, business_id: str, lead_filter: rules.LeadFilter, ad_account_id: str
+) -> Lead | None:
     """Return the newest of the matching leads that no ad of another ad account earned."""
     statement = find_conditions(tx, business_id, lead_filter, probed).select(leads)
     own = statement.where(not_(earned_elsewhere(leads.c.id, business_id, ad_account_id)))
-    return tx.find(Lead, own.order_by(*_order(USUAL_SORT, leads.c)).limit(1))
+    return tx.find(Lead, own.order_by(*_order(rules.USUAL_SORT, leads.c)).limit(1))
 
 
-def count_leads(tx: Tx, business_id: str, lead_filter: LeadFilter) -> int:
+def count_leads(tx: Tx, business_id: str, lead_filter: rules.LeadFilter) -> int:
     texts = _few_texts(tx, business_id, lead_filter)
     return _count(tx, find_conditions(tx, business_id, lead_filter, texts=texts))
 
 
-def _few_texts(tx: Tx, business_id: str, lead_filter: LeadFilter) -> CTE | None:
+def _few_texts(tx: Tx, business_id: str, lead_filter: rules.LeadFilter) -> CTE | None:
     """Return the texts of facets, where they answer a filter alone and are few.
 
     Many leads have the same text. A filter of facets and other columns of their index first finds the texts
@@ -701,7 +687,7 @@ def load_lead_counts(tx: Tx, business_id: str, recall: CountReader) -> Mapping[L
 
 
 def list_lead_ids_after(
-    tx: Tx, business_id: str, lead_filter: LeadFilter, last: str, limit: int
+    tx: Tx, business_id: str, lead_filter: rules.LeadFilter, last: str, limit: int
 ) -> list[str]:
     """Return ids of matching leads that come after one, by id: for work through all of them, page by page."""
     statement = find_conditions(tx, business_id, lead_filter).select(leads.c.id).where(leads.c.id > last)
@@ -709,7 +695,7 @@ def list_lead_ids_after(
 
 
 def list_leads_after(
-    tx: Tx, business_id: str, lead_filter: LeadFilter, last: Lead | None, limit: int = 500
+    tx: Tx, business_id: str, lead_filter: rules.LeadFilter, last: Lead | None, limit: int = 500
 ) -> list[Lead]:
     """Return the next matching leads after one, newest first: for downloads of any size, page by page."""
     statement = find_conditions(tx, business_id, lead_filter).select(leads)
@@ -722,7 +708,7 @@ def list_leads_after(
 def _order(sort: str, columns: Any) -> list[ColumnElement[Any]]:
     names = _KEYS.get(sort.removeprefix("-"))
     if names is None:
-        return _order(USUAL_SORT, columns)
+        return _order(rules.USUAL_SORT, columns)
     return [columns[name].desc() if sort.startswith("-") else columns[name].asc() for name in names]
 
 
@@ -734,14 +720,18 @@ def list_twins(tx: Tx, business_id: str, lead_id: str) -> list[Lead]:
     return tx.list(Lead, twins.where(leads.c.hidden_at.is_(None)).order_by(leads.c.created_at))
 
 
-def find_look(tx: Tx, business_id: str, member_id: str) -> ListLayout | None:
+def find_look(tx: Tx, business_id: str, member_id: str) -> rules.ListLayout | None:
     """Find a member's layout of the list; None before the first choice."""
     query = select(lead_looks).where(*rows_of(lead_looks, business_id, member_id=member_id))
     row = tx.execute(query).mappings().first()
-    return None if row is None else ListLayout(columns=known_columns(row["shown"]), dense=row["is_dense"])
+    return (
+        None
+        if row is None
+        else rules.ListLayout(columns=rules.known_columns(row["shown"]), dense=row["is_dense"])
+    )
 
 
-def save_look(tx: Tx, business_id: str, member_id: str, look: ListLayout) -> None:
+def save_look(tx: Tx, business_id: str, member_id: str, look: rules.ListLayout) -> None:
     """Keep a member's columns and density; the order belongs to the list, not to the member."""
     row = {"member_id": member_id, "business_id": business_id}
     tx.save(lead_looks, row | {"shown": look.columns, "is_dense": look.dense})

@@ -13,7 +13,6 @@ from contatto.leads.model import (
     ContactPoint,
     Evidence,
     HistoryEntry,
-    Journal,
     Lead,
     LeadLabel,
     LeadScore,
@@ -118,18 +117,14 @@ def list_leads_by_value(tx: Tx, business_id: str, values: Collection[str]) -> di
     having = select(contact_points.c.value_index, contact_points.c.lead_id).where(
         contact_points.c.business_id == business_id, contact_points.c.value_index.in_(by_index)
     )
-    pairs = {(by_index[row.value_index], row.lead_id) for row in tx.execute(having)}
-    query = select(leads).where(
-        leads.c.business_id == business_id,
-        leads.c.hidden_at.is_(None),
-        leads.c.id.in_({lead_id for _, lead_id in pairs}),
-    )
+    values_by_lead: dict[str, set[str]] = {}
+    for row in tx.execute(having):
+        values_by_lead.setdefault(row.lead_id, set()).add(by_index[row.value_index])
+    listed = *rows_of(leads, business_id, id=list(values_by_lead)), leads.c.hidden_at.is_(None)
     leads_by_value: dict[str, list[Lead]] = {}
-    leads_by_id = {lead.id: lead for lead in tx.list(Lead, query.order_by(leads.c.created_at, leads.c.id))}
-    places = {lead_id: place for place, lead_id in enumerate(leads_by_id)}
-    for value, lead_id in sorted(pairs, key=lambda pair: places.get(pair[1], 0)):
-        if lead_id in leads_by_id:
-            leads_by_value.setdefault(value, []).append(leads_by_id[lead_id])
+    for lead in tx.list(Lead, select(leads).where(*listed).order_by(leads.c.created_at, leads.c.id)):
+        for lead_value in values_by_lead[lead.id]:
+            leads_by_value.setdefault(lead_value, []).append(lead)
     return leads_by_value
 
 
@@ -373,12 +368,7 @@ def list_views(tx: Tx, business_id: str, member_id: str) -> list[SavedView]:
     is_visible = or_(lead_views.c.member_id == member_id, lead_views.c.is_shared.is_(True))
     query = select(lead_views).where(lead_views.c.business_id == business_id, is_visible)
     order = (lead_views.c.is_pinned.desc(), lead_views.c.created_at, lead_views.c.id)
-    rows = tx.execute(query.order_by(*order)).mappings()
-    names = SavedView.__dataclass_fields__
-    views = []
-    for row in rows:
-        opened = tx.vault.open(row["query"], business_id, "lead_views.query", row["id"])
-        views.append(SavedView(**{name: row[name] for name in names} | {"query": opened}))
+    views = tx.list(SavedView, query.order_by(*order))
     # a search text may be contact data
     tx.record_contact_reads("view_id", [view.id for view in views if "q=" in view.query])
     return views
@@ -397,28 +387,23 @@ MOVING: Final = {
 
 
 def save_merge(tx: Tx, business_id: str, merge: Merge) -> None:
-    row = row_of(merge)
-    journal = msgspec.json.encode(merge.journal)
     sealed_values = {
-        "journal": tx.vault.seal_bytes(journal, business_id, "lead_merges.journal", merge.id),
+        "journal": tx.seal(merge.journal, business_id, "lead_merges.journal", merge.id),
         "reason": tx.seal(merge.reason, business_id, "lead_merges.reason", merge.id),
     }
-    tx.insert(lead_merges, row | {"business_id": business_id} | sealed_values)
+    tx.insert(lead_merges, row_of(merge) | {"business_id": business_id} | sealed_values)
 
 
 def find_merge(tx: Tx, business_id: str, merge_id: str) -> Merge | None:
     """Return a merge; to change it, lock its two leads and read it again."""
-    query = select(lead_merges).where(*rows_of(lead_merges, business_id, id=merge_id))
-    row = tx.execute(query).mappings().first()
-    return None if row is None else _open_merge(tx, row)
+    return tx.find(Merge, select(lead_merges).where(*rows_of(lead_merges, business_id, id=merge_id)))
 
 
 def list_merges(tx: Tx, business_id: str, lead_id: str) -> list[Merge]:
     """Return the merges that a lead took part in, latest first."""
     either = or_(lead_merges.c.kept_id == lead_id, lead_merges.c.merged_id == lead_id)
     query = select(lead_merges).where(lead_merges.c.business_id == business_id, either)
-    rows = tx.execute(query.order_by(lead_merges.c.at.desc(), lead_merges.c.id.desc())).mappings()
-    return [_open_merge(tx, row) for row in rows]
+    return tx.list(Merge, query.order_by(lead_merges.c.at.desc(), lead_merges.c.id.desc()))
 
 
 def list_row_ids(tx: Tx, business_id: str, lead_id: str) -> dict[str, list[str]]:
@@ -497,12 +482,3 @@ def record_merged_fields(tx: Tx, lead: Lead) -> None:
 def record_followers(tx: Tx, business_id: str, lead_ids: list[str], kept_id: str) -> None:
     """Let leads that were merged earlier point to another lead."""
     tx.execute(update(leads).where(*rows_of(leads, business_id, id=lead_ids)).values(merged_into=kept_id))
-
-
-def _open_merge(tx: Tx, row: Mapping[Any, Any]) -> Merge:
-    business_id, merge_id, sealed_reason = row["business_id"], row["id"], row["reason"]
-    journal = tx.vault.open_bytes(row["journal"], business_id, "lead_merges.journal", merge_id)
-    place = business_id, "lead_merges.reason", merge_id
-    reason = tx.vault.open(sealed_reason, *place) if sealed_reason is not None else ""
-    opened = {"journal": msgspec.json.decode(journal, type=Journal), "reason": reason}
-    return Merge(**{name: row[name] for name in Merge.__dataclass_fields__} | opened)

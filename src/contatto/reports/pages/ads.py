@@ -52,7 +52,7 @@ from contatto.reports.rules.queries import (
     sum_branches,
 )
 from contatto.ui.render import translator_of
-from contatto.ui.requests import Context, context_of
+from contatto.ui.requests import Context, context_of, csv_file
 
 router: Final = page_routes()
 CAMPAIGNS_PER_PAGE: Final = 25
@@ -263,9 +263,7 @@ async def download_sources(request: Request, caller: PageCaller) -> StreamingRes
                 yield [*place, part.currency, *values]
 
     name = f"ads-{query.level}-{query.first}-{query.last}.csv"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
-    lines = csv_lines(rows(), bom=True)
-    return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+    return csv_file(name, csv_lines(rows(), bom=True))
 
 
 def _read_source_query(tx: Tx, caller: Caller, words: dict[str, str]) -> AdSourceQuery:

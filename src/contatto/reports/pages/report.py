@@ -63,7 +63,7 @@ from contatto.reports.rules.queries import (
     read_overview_query,
 )
 from contatto.ui.render import translator_of
-from contatto.ui.requests import context_of
+from contatto.ui.requests import context_of, csv_file
 
 router: Final = page_routes()
 PERIODS: Final = {
@@ -301,8 +301,7 @@ async def download_report_csv(request: Request, caller: PageCaller) -> Streaming
     """Download the table as a CSV file that opens safely in a spreadsheet."""
     overview_request, table = await _read_table(request, caller)
     lines = csv_lines(_file_lines(overview_request, table, translator_of(request).gettext), bom=True)
-    headers = _file_headers(overview_request, "csv")
-    return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+    return csv_file(_file_name(overview_request, "csv"), lines)
 
 
 @router.get("/reports/xlsx", Permission.READ_REPORTS)
@@ -318,7 +317,8 @@ async def download_report_sheet(request: Request, caller: PageCaller) -> Respons
         return path
 
     path = await context_of(request).db.run_aside(write)
-    headers = _file_headers(overview_request, "xlsx")
+    name = _file_name(overview_request, "xlsx")
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
     return FileResponse(path, media_type=_XLSX, headers=headers, background=BackgroundTask(path.unlink))
 
 
@@ -334,10 +334,9 @@ async def _read_table(request: Request, caller: Caller) -> tuple[OverviewRequest
     return await context_of(request).db.read_long(work)
 
 
-def _file_headers(overview_request: OverviewRequest, kind: str) -> dict[str, str]:
+def _file_name(overview_request: OverviewRequest, kind: str) -> str:
     first, last = overview_request.days
-    name = f"report-{overview_request.query.group_by}-{first}-{last}.{kind}"
-    return {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    return f"report-{overview_request.query.group_by}-{first}-{last}.{kind}"
 
 
 def _file_lines(
