@@ -210,7 +210,7 @@ def invite_member(
         if member is not None:
             raise Refused(errors.INVALID, "email: a member with this address exists already.")
         tx.delete(store.invitations, business_id, email=address)
-    if store.count_invitations(tx, business_id) >= rules.MOST_INVITATIONS:
+    if len(store.list_invitations(tx, business_id)) >= rules.MOST_INVITATIONS:
         raise Refused(errors.INVALID, "email: too many open invitations. Cancel one first.")
     until = tx.now + rules.INVITED_FOR
     inviter_id = inviter.subject_id if inviter else ""

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import Column, Index, Integer, String, Table, func, select
+from sqlalchemy import Column, Index, Integer, String, Table, select
 
 from contatto.accounts.model import BusinessId, FailedTries, Member, Role
 from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, tenant
@@ -88,8 +88,3 @@ def list_invitations(tx: Tx, business_id: BusinessId) -> list[Invitation]:
     return tx.list(
         Invitation, select(invitations).where(*conditions).order_by(invitations.c.created_at.desc())
     )
-
-
-def count_invitations(tx: Tx, business_id: BusinessId) -> int:
-    conditions = invitations.c.business_id == business_id, invitations.c.expires_at > tx.now
-    return int(tx.scalar(select(func.count()).where(*conditions)))

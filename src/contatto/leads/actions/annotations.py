@@ -562,7 +562,11 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
     for label_id in journal.labels:
         records.delete_lead_label(tx, business_id, target.id, label_id)
     records.record_followers(tx, business_id, journal.followers, source.id)
-    records.record_merged_fields(tx, rules.unmerged_lead(target, journal.before, journal.after))
+    unchanged = [
+        name for name in rules.MERGED_FIELDS if getattr(target, name) == getattr(journal.after, name)
+    ]
+    restored = {name: getattr(journal.before, name) for name in unchanged}
+    records.record_merged_fields(tx, replace(target, **restored))
     records.record_hidden(tx, source, None)
     refresh_with_twins(tx, actor.business_id, {target.id, source.id})
     tx.change(lead_merges, actor.business_id, merge.id, undone_by=actor.name, undone_at=tx.now)

@@ -216,7 +216,8 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> dict[
     points = listing.list_contact_points(tx, business_id, {lead.id})[lead.id]
     evidence = records.list_evidence_of_lead(tx, business_id, lead.id)
     earned = measurement.find_attribution(tx, business_id, lead.id, ConversionKind.LEAD)
-    members = listing.list_member_names(tx, business_id)
+    assignees, owner_id = listing.list_assignees(tx, business_id), lead.owner_id or ""
+    owner = listing.list_member_names(tx, business_id).get(owner_id)
     merged = records.list_merged_leads(tx, business_id, lead.id)
     history = records.list_history(tx, business_id, lead.id)
     answer = tx.ports[LeadPorts].first_answer(tx, business_id, lead.conversation_id)
@@ -237,7 +238,7 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> dict[
             "created_at": lead.created_at,
             "last_activity_at": lead.updated_at,
             "owner_id": lead.owner_id,
-            "owner": members.get(lead.owner_id or ""),
+            "owner": owner,
             "is_deleted": lead.hidden_at is not None,
             "is_test": lead.is_test,
             "wrote_at": answer[0] if answer else None,
@@ -245,7 +246,8 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> dict[
         },
         "moves": [status.value for status in LeadStatus if status in rules.MOVES[lead.status]],
         "undos": undos_of(tx, lead, history, words),
-        "members": _choices(tx, lead, members),
+        # the present owner can be chosen even without that permission
+        "members": assignees if owner_id in dict(assignees) or not owner else [*assignees, (owner_id, owner)],
         "labels": listing.list_labels_of(tx, business_id, [lead.id])[lead.id],
         "known_labels": listing.list_labels(tx, business_id),
         "notes": records.list_notes(tx, business_id, lead.id),
@@ -283,13 +285,6 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> dict[
         "score": scored.score if scored else None,
         "reasons": rules.explain_reasons(scored.reasons or ()) if scored else [],
     }
-
-
-def _choices(tx: Tx, lead: Lead, members: dict[str, str]) -> list[tuple[str, str]]:
-    """Return possible owners of a lead, with the present owner even without that permission."""
-    able = listing.list_assignees(tx, lead.business_id)
-    owner = lead.owner_id or ""
-    return able if owner in dict(able) or owner not in members else [*able, (owner, members[owner])]
 
 
 def _point(point: ContactPoint, evidence: list[Evidence], lead: Lead, *, is_first: bool) -> dict[str, Any]:

@@ -236,7 +236,8 @@ def _spaced(text: str) -> str:
     return text if text.isprintable() and "  " not in text else _SPACES.sub(" ", text)
 
 
-_MERGED_FIELDS: Final = ("name", "status", "owner_id", "created_at", "updated_at")
+MERGED_FIELDS: Final = ("name", "status", "owner_id", "created_at", "updated_at")
+"""Fields of a lead that a merge may change."""
 
 
 def merged_lead(target: Lead, source: Lead, picks: Picks) -> Lead:
@@ -254,12 +255,6 @@ def merged_lead(target: Lead, source: Lead, picks: Picks) -> Lead:
         created_at=min(target.created_at, source.created_at),
         updated_at=max(target.updated_at, source.updated_at),
     )
-
-
-def unmerged_lead(current: Lead, before: Lead, after: Lead) -> Lead:
-    """Return a lead after undoing: as before the merge, except what somebody changed since."""
-    unchanged = [name for name in _MERGED_FIELDS if getattr(current, name) == getattr(after, name)]
-    return replace(current, **{name: getattr(before, name) for name in unchanged})
 
 
 NAME: Final = "name"
@@ -591,8 +586,9 @@ COLUMNS: Final = (
 """The columns after the name, which is always there, in their order."""
 USUAL_COLUMNS: Final = ("contact", "status", "source", "owner", "ad", "created", "last_activity")
 USUAL_SORT: Final = "-created"
-_FACETED: Final = frozenset({"origins", "labels", "countries", "has", "forms", "consents", "twins"})
-_BESIDE_FACETS: Final = frozenset({"statuses", "owners"})
+FACETED: Final = frozenset({"origins", "labels", "countries", "has", "forms", "consents", "twins"})
+BESIDE_FACETS: Final = frozenset({"statuses", "owners"})
+"""Parts of a filter that facets answer, and those that a column of the same index does."""
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -654,16 +650,7 @@ class LeadFilter:
     channel_account_id: str | None = None
 
     @property
-    def is_empty(self) -> bool:
-        return not self._filled
-
-    @property
-    def is_faceted_alone(self) -> bool:
-        """Report whether the filter uses facets, and otherwise only columns of the same index."""
-        return bool(self._filled & _FACETED) and self._filled <= _FACETED | _BESIDE_FACETS
-
-    @property
-    def _filled(self) -> set[str]:
+    def used_parts(self) -> set[str]:
         return {part.name for part in fields(self) if part.name != "any_of" and getattr(self, part.name)}
 
 

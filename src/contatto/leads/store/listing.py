@@ -548,7 +548,7 @@ def find_matches(
     texts = _few_texts(tx, business_id, lead_filter)
     conditions = find_conditions(tx, business_id, lead_filter, texts=texts)
     total = _count(tx, conditions)
-    if total > MANY or lead_filter.is_empty:
+    if total > MANY or not lead_filter.used_parts:
         return Matches(total, None)
     if (
         texts is not None
@@ -647,7 +647,8 @@ def _few_texts(tx: Tx, business_id: str, lead_filter: rules.LeadFilter) -> CTE |
     Many leads have the same text. A filter of facets and other columns of their index first finds the texts
     with the words, and then the leads of those texts.
     """
-    if not lead_filter.is_faceted_alone:
+    parts = lead_filter.used_parts
+    if not parts & rules.FACETED or not parts <= rules.FACETED | rules.BESIDE_FACETS:
         return None
     texts = texts_of_facets(business_id, MOST_TEXTS + 1)
     few = tx.scalar(select(func.count(texts.c.text))) <= MOST_TEXTS

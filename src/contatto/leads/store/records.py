@@ -23,7 +23,7 @@ from contatto.leads.model import (
     SavedView,
     Task,
 )
-from contatto.leads.rules.records import phone_country
+from contatto.leads.rules.records import MERGED_FIELDS, phone_country
 from contatto.leads.store.intake import history_row, lead_row, point_row
 from contatto.leads.store.listing import list_contact_points, unerased_leads
 from contatto.leads.store.tables import (
@@ -475,8 +475,8 @@ def record_moved(tx: Tx, business_id: str, name: str, ids: list[str], old: str, 
 def record_merged_fields(tx: Tx, lead: Lead) -> None:
     """Save the fields of a lead that a merge may change."""
     row = lead_row(tx.vault, lead)
-    names = "name", "name_key", "status", "owner_id", "created_at", "updated_at"
-    tx.change(leads, lead.business_id, lead.id, **{name: row[name] for name in names})
+    changed = {name: row[name] for name in ("name_key", *MERGED_FIELDS)}
+    tx.change(leads, lead.business_id, lead.id, **changed)
 
 
 def record_followers(tx: Tx, business_id: str, lead_ids: list[str], kept_id: str) -> None:
