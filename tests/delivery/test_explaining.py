@@ -127,7 +127,7 @@ def test_what_learning_brings_is_told_for_each_campaign(house: House) -> None:
     assert row["low"] < 1.0 < row["high"]
     assert row["by_lot"]["cost_per_conversion"] == 2 * row["learned"]["cost_per_conversion"]
     page = house.client.get("/ads/delivery").text
-    assert "<strong>100 % more</strong>" in page
+    assert "<strong>100% more</strong>" in page
     assert "How it is measured" in page
     assert "Expected results" in page
 
@@ -221,7 +221,7 @@ def test_the_page_of_the_model_shows_what_was_foretold_and_came_and_what_it_goes
     page = house.client.get("/ads/delivery/model").text
     for words in (
         "Predicted 11, actual 50 of 100.", "More than predicted", "Publisher field “taste”",
-        "tea", "55+", "25 % by decision trees", "Kinds of contact details", "As predicted",
+        "tea", "55+", "25% by decision trees", "Kinds of contact details", "As predicted",
     ):  # fmt: skip
         assert words in page
     found = house.data("GET", "/contatto/delivery/model/get/")
