@@ -17,7 +17,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.form_fields import LONGEST, read_amount, read_decimal, read_whole, split_fault
 from contatto.kit.languages import LANGUAGES
 from contatto.ui.render import SHOWN_ONCE, keep_language, translator_of
-from contatto.ui.requests import context_of
+from contatto.ui.requests import context_of, show_page
 
 router = page_routes()
 AUDIT_ROWS: Final = 50
@@ -134,7 +134,6 @@ async def show_audit(
     request: Request, caller: PageCaller, page: Annotated[int, Query(ge=1, le=100_000)] = 1
 ) -> HTMLResponse:
     """Show the audit log, latest first, to owners and admins."""
-    context = context_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
         first = (page - 1) * AUDIT_ROWS
@@ -148,8 +147,7 @@ async def show_audit(
             "seen_of": lambda entry: read_seen(entry.seen),
         }
 
-    values = await context.db.read(load)
-    return context.pages.render(request, "accounts/audit.html", values | {"caller": caller})
+    return await show_page(request, caller, "accounts/audit.html", load)
 
 
 async def _render_settings(
@@ -161,8 +159,6 @@ async def _render_settings(
     problem: Refused | None = None,
     typed: TokenForm | None = None,
 ) -> HTMLResponse:
-    context = context_of(request)
-
     def load(tx: Tx) -> dict[str, Any]:
         members = store.list_members(tx, caller.business_id)
         tokens = store.list_tokens(tx, caller.business_id)
@@ -174,14 +170,12 @@ async def _render_settings(
             "tokens": [token for token in tokens if token.revoked_at is None],
         }
 
-    values = await context.db.read(load)
     errors: dict[str, str] = {}
     if problem:
         says = problem.detail_in(translator_of(request))
         field = says.partition(":")[0]
         errors[field if field in TokenForm.model_fields else "name"] = says
-    values |= {
-        "caller": caller,
+    values = {
         "new_token": new_token,
         "new_code": new_code,
         "can_manage": may(caller, Permission.ADMINISTER),
@@ -189,4 +183,4 @@ async def _render_settings(
         "typed": typed or TokenForm(),
         "scopes": [permission.value for permission in Permission],
     }
-    return context.pages.render(request, "accounts/settings.html", values, refused=problem)
+    return await show_page(request, caller, "accounts/settings.html", load, problem, **values)

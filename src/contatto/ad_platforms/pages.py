@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import Form, Request
@@ -34,7 +35,7 @@ from contatto.kit.i18n import N_
 from contatto.kit.ids import hash_secret
 from contatto.kit.untrusted_files import TableText
 from contatto.ui.render import session_token
-from contatto.ui.requests import context_of
+from contatto.ui.requests import context_of, show_page
 
 PLATFORMS: Final = {AdPlatform.TIKTOK: N_("TikTok Ads"), AdPlatform.META: N_("Meta Ads")}
 STATES: Final = {
@@ -135,20 +136,16 @@ async def post_outside_token(
     outside_id: str,
     access_token: Annotated[str, Form(max_length=2_000)] = "",
 ) -> Response:
-    return await _change_account(
-        request,
-        caller,
-        outside_id,
-        lambda tx: actions.replace_outside_token(tx, caller.business_id, outside_id, access_token),
-    )
+    replace_token = partial(actions.replace_outside_token, access_token=access_token)
+    return await _change_account(request, caller, outside_id, replace_token)
 
 
 async def _change_account(
-    request: Request, caller: Caller, account_id: str, change: Callable[[Tx], None]
+    request: Request, caller: Caller, account_id: str, change: Callable[[Tx, str, str], None]
 ) -> Response:
     """Change an account and show its page, with the error after an invalid entry."""
     try:
-        await context_of(request).db.write(change)
+        await context_of(request).db.write(lambda tx: change(tx, caller.business_id, account_id))
     except Refused as refused:
         return await render_account(request, caller, account_id, refused.expect(errors.INVALID))
     return RedirectResponse(f"{HOME}/{account_id}", 303)
@@ -156,19 +153,12 @@ async def _change_account(
 
 @router.post("/{outside_id}/pull", Permission.ADMINISTER)
 async def post_pull(request: Request, caller: FormCaller, outside_id: str) -> Response:
-    return await _change_account(
-        request, caller, outside_id, lambda tx: actions.pull_account_now(tx, caller.business_id, outside_id)
-    )
+    return await _change_account(request, caller, outside_id, actions.pull_account_now)
 
 
 @router.post("/{outside_id}/disconnect", Permission.ADMINISTER)
 async def post_disconnect(request: Request, caller: FormCaller, outside_id: str) -> Response:
-    return await _change_account(
-        request,
-        caller,
-        outside_id,
-        lambda tx: actions.disconnect_outside_account(tx, caller.business_id, outside_id),
-    )
+    return await _change_account(request, caller, outside_id, actions.disconnect_outside_account)
 
 
 async def _render_list(
@@ -193,7 +183,6 @@ async def render_account(
     request: Request, caller: Caller, account_id: str, refused: Refused | None = None
 ) -> HTMLResponse:
     """Render the page of an account; after a refusal with the error."""
-    context = context_of(request)
     can_manage = may(caller, Permission.ADMINISTER)
 
     def load(tx: Tx) -> dict[str, Any]:
@@ -207,12 +196,7 @@ async def render_account(
             "ways": _ways(request, tx, caller, account) if can_manage else [],
         }
 
-    values = await context.db.read(load)
-    values |= {
-        "caller": caller,
-        "can_manage": can_manage,
-    }
-    return context.pages.render(request, "ad_platforms/account.html", values, refused=refused)
+    return await show_page(request, caller, "ad_platforms/account.html", load, refused, can_manage=can_manage)
 
 
 def _ways(request: Request, tx: Tx, caller: Caller, account: OutsideAccount) -> list[dict[str, str]]:
@@ -260,12 +244,8 @@ async def post_code(
     code: Annotated[str, Form(max_length=2_000)] = "",
 ) -> Response:
     base_url = context_of(request).settings.base_url
-    return await _change_account(
-        request,
-        caller,
-        outside_id,
-        lambda tx: actions.connect_by_code(tx, caller.business_id, outside_id, app_id, code, base_url),
-    )
+    connect = partial(actions.connect_by_code, app_id=app_id, code=code, base_url=base_url)
+    return await _change_account(request, caller, outside_id, connect)
 
 
 upload_router: Final = page_routes(f"{HOME}/upload")

@@ -17,7 +17,7 @@ from contatto.alerts.store import list_browsers, load_choices, save_choices
 from contatto.kit.db.database import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.values import to_base64url
-from contatto.ui.requests import context_of
+from contatto.ui.requests import context_of, show_page
 
 router = page_routes()
 Minute = Annotated[int, Field(ge=0, lt=24 * 60)]
@@ -49,21 +49,19 @@ class BrowserForm(BaseModel):
 async def show_alerts(request: Request, caller: PageCaller, done: str = "") -> HTMLResponse:
     context = context_of(request)
     member = caller.business_id, caller.subject_id
-    choices, browsers = await context.db.read(
-        lambda tx: (load_choices(tx, *member), list_browsers(tx, *member))
-    )
+
+    def load(tx: Tx) -> dict[str, Any]:
+        return {"choices": load_choices(tx, *member), "browsers": list_browsers(tx, *member)}
+
     permissions = ROLE_PERMISSIONS[caller.role] if caller.role else frozenset()
     values: dict[str, Any] = {
-        "caller": caller,
-        "choices": choices,
-        "browsers": browsers,
         "public_key": to_base64url(web_push.public_point(vapid_key_of(context.vault))),
         "kinds": [(kind, rules.KIND_TEXTS[kind]) for kind in AlertKind if NEEDS[kind] in permissions],
         "sends_mail": context.settings.sends_mail,
         "times": [(minute, f"{minute // 60:02d}:{minute % 60:02d}") for minute in rules.HALF_HOURS],
         "done": bool(done),
     }
-    return context.pages.render(request, "alerts/settings.html", values)
+    return await show_page(request, caller, "alerts/settings.html", load, **values)
 
 
 @router.post("/settings/alerts", Access(Credential.MEMBER))

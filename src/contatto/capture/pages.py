@@ -16,7 +16,7 @@ from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.form_fields import split_fault
 from contatto.ui.render import translator_of
-from contatto.ui.requests import context_of
+from contatto.ui.requests import context_of, show_page
 
 router = page_routes("/settings/capture")
 _OFF_STATES: Final = {Review.PENDING: "in_review", Review.APPROVED: "off", Review.REFUSED: "refused"}
@@ -78,10 +78,9 @@ async def _render(
     request: Request, caller: Caller, failed: tuple[str, CompanyData, Refused] | None = None
 ) -> HTMLResponse:
     """Render the page; after a refused application, with the entered values and the error."""
-    context = context_of(request)
     words = translator_of(request)
 
-    def load(tx: Tx) -> list[dict[str, Any]]:
+    def load(tx: Tx) -> dict[str, Any]:
         switches = store.list_switches(tx, caller.business_id)
         shown_accounts: list[dict[str, Any]] = []
         for account in list_accounts(tx, caller.business_id):
@@ -106,12 +105,7 @@ async def _render(
                     "errors": problems,
                 }
             )
-        return shown_accounts
+        return {"accounts": shown_accounts}
 
-    values = {
-        "caller": caller,
-        "accounts": await context.db.read(load),
-        "can_manage": may(caller, Permission.ADMINISTER),
-    }
-    status = failed[2].code.http_status if failed else 200
-    return context.pages.render(request, "capture/settings.html", values, status)
+    can_manage, refused = may(caller, Permission.ADMINISTER), failed[2] if failed else None
+    return await show_page(request, caller, "capture/settings.html", load, refused, can_manage=can_manage)

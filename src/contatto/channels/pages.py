@@ -21,7 +21,7 @@ from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import split_fault
 from contatto.ui.render import translator_of
-from contatto.ui.requests import context_of
+from contatto.ui.requests import context_of, show_page
 
 router = page_routes("/settings/channels")
 
@@ -159,7 +159,7 @@ async def _render(
 ) -> HTMLResponse:
     """Render the page; after a refusal with the error and the entries, but no secret."""
     context = context_of(request)
-
+    can_manage = may(caller, Permission.ADMINISTER)
     widget = f"{context.settings.base_url}/static/inbox/widget.js"
 
     def load(tx: Tx) -> dict[str, Any]:
@@ -194,21 +194,16 @@ async def _render(
                     "verify_token": actions.webhook_verify_token(context.vault, app),
                 }
             )
-        return {"accounts": shown_accounts, "apps": shown_apps}
+        return {"accounts": shown_accounts, "apps": shown_apps if can_manage else []}
 
-    can_manage = may(caller, Permission.ADMINISTER)
-    values = await context.db.read(load)
-    if not can_manage:
-        values["apps"] = []
     words = translator_of(request)
     named = [(code, words.country(code)) for code in phonenumbers.SUPPORTED_REGIONS]
-    values |= {
-        "caller": caller,
+    values = {
         "can_manage": can_manage,
         "platforms": [platform.value for platform in Platform],
         "failed": failed,
-        "error": split_fault(refused, translator_of(request))[1] if refused else "",
+        "error": split_fault(refused, words)[1] if refused else "",
         "countries": sorted(named, key=lambda pair: pair[1]),
         "typed": typed or {},
     }
-    return context.pages.render(request, "channels/settings.html", values, refused=refused)
+    return await show_page(request, caller, "channels/settings.html", load, refused, **values)

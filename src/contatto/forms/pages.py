@@ -70,7 +70,7 @@ from contatto.leads.store.records import find_lead
 from contatto.measurement.model import MeasuredAd
 from contatto.measurement.store import list_measured_ads
 from contatto.ui.render import iso, translator_of
-from contatto.ui.requests import context_of, csv_file, stream_csv
+from contatto.ui.requests import context_of, csv_file, show_page, stream_csv
 
 KIND_NAMES = {
     QuestionKind.NAME: N_("Name"),
@@ -213,8 +213,6 @@ type Text = Annotated[str, Form()]
 
 @router.get("/forms", Permission.READ_ADS)
 async def show_forms(request: Request, caller: PageCaller) -> HTMLResponse:
-    context = context_of(request)
-
     def load(tx: Tx) -> dict[str, Any]:
         latest: dict[str, FormVersion] = {}
         for version in store.list_versions(tx, caller.business_id):
@@ -243,9 +241,8 @@ async def show_forms(request: Request, caller: PageCaller) -> HTMLResponse:
             ],
         }
 
-    values = await context.db.read(load)
-    values |= {"caller": caller, "can_edit": may(caller, Permission.WRITE_ADS)}
-    return context.pages.render(request, "forms/list.html", values)
+    can_edit = may(caller, Permission.WRITE_ADS)
+    return await show_page(request, caller, "forms/list.html", load, can_edit=can_edit)
 
 
 @router.get("/forms/new", Permission.WRITE_ADS)
@@ -302,7 +299,6 @@ CSV_HEAD: Final = (
 @router.get("/forms/{form_id}/answers", Permission.READ_LEADS, ReadAudit.FOLDED)
 async def show_answers(request: Request, caller: PageCaller, form_id: str, before: str = "") -> HTMLResponse:
     """Show the answers of a form, latest first."""
-    context = context_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
         form = actions.load_form(tx, caller.business_id, form_id)
@@ -319,9 +315,8 @@ async def show_answers(request: Request, caller: PageCaller, form_id: str, befor
             else "",
         }
 
-    values = await context.db.read(load)
-    values |= {"caller": caller, "can_export": may(caller, Permission.EXPORT_LEADS)}
-    return context.pages.render(request, "forms/answers.html", values)
+    can_export = may(caller, Permission.EXPORT_LEADS)
+    return await show_page(request, caller, "forms/answers.html", load, can_export=can_export)
 
 
 def _cursor(text: str) -> tuple[datetime, str] | None:
@@ -363,15 +358,13 @@ def _list_answer_facts(tx: Tx, business_id: str, answers: list[FormAnswer]) -> l
 @router.get("/leads/{lead_id}/answers", Permission.READ_LEADS, ReadAudit.EACH)
 async def show_lead_answers(request: Request, caller: PageCaller, lead_id: str) -> HTMLResponse:
     """Show the part of a lead's page with the forms as they were submitted."""
-    context = context_of(request)
 
-    def load(tx: Tx) -> list[AnswerFacts]:
+    def load(tx: Tx) -> dict[str, Any]:
         check_found(find_lead(tx, caller.business_id, lead_id), "Lead not found.")
         answers = store.list_answers_of_lead(tx, caller.business_id, lead_id)
-        return _list_answer_facts(tx, caller.business_id, answers)
+        return {"lead_id": lead_id, "answers": _list_answer_facts(tx, caller.business_id, answers)}
 
-    values = {"caller": caller, "lead_id": lead_id, "answers": await context.db.read(load)}
-    return context.pages.render(request, "forms/_lead.html", values)
+    return await show_page(request, caller, "forms/_lead.html", load)
 
 
 @router.get("/forms/{form_id}/answers.csv", Permission.EXPORT_LEADS, ReadAudit.EACH)
@@ -431,14 +424,14 @@ async def show_builder(request: Request, caller: PageCaller, form_id: str, lang:
 async def _render(
     request: Request, caller: Caller, form_id: str, lang: str, editor: str = ""
 ) -> HTMLResponse:
-    context, words = context_of(request), translator_of(request)
+    words = translator_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
         form = actions.load_form(tx, caller.business_id, form_id)
         language = lang if lang in form.draft.languages else form.draft.languages[0]
         return {
             "draft": show_draft(form, language, words),
-            "form": _sheet(form, language, context.clock.now()),
+            "form": _sheet(form, language, tx.now),
             "versions": [
                 {
                     "number": str(version.number),
@@ -451,9 +444,7 @@ async def _render(
             ],
         }
 
-    values = await context.db.read(load)
-    values |= {
-        "caller": caller,
+    values: dict[str, Any] = {
         "can_edit": may(caller, Permission.WRITE_ADS),
         "kind_groups": kind_groups(words),
         "editor": editor or new_id(),
@@ -461,7 +452,7 @@ async def _render(
         "account": {"id": "", "display_name": caller.business_name},
         "preview": True,
     }
-    return context.pages.render(request, "forms/builder.html", values)
+    return await show_page(request, caller, "forms/builder.html", load, **values)
 
 
 def _sheet(form: InstantForm, language: str, at: datetime) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from contatto.kit.i18n import LazyText
 from contatto.kit.languages import Translator
 from contatto.kit.outbound.queue import dismiss_dead_jobs
 from contatto.ui.render import translator_of
-from contatto.ui.requests import context_of
+from contatto.ui.requests import context_of, show_page
 
 router: Final = page_routes("/settings/jobs")
 MOST_ROWS: Final = 100
@@ -31,7 +31,7 @@ MOST_ROWS: Final = 100
 @router.get("", Permission.ADMINISTER)
 async def show_failed_jobs(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show failed background work to owners and admins."""
-    context, words = context_of(request), translator_of(request)
+    words = translator_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
         rows = [
@@ -49,8 +49,7 @@ async def show_failed_jobs(request: Request, caller: PageCaller) -> HTMLResponse
             "relearned": find_relearning(tx, caller.business_id),
         }
 
-    values = await context.db.read(load)
-    return context.pages.render(request, "jobs/failed.html", values | {"caller": caller})
+    return await show_page(request, caller, "jobs/failed.html", load)
 
 
 @router.post("/replay", Permission.ADMINISTER)

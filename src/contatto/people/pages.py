@@ -1,6 +1,7 @@
 """Pages of log-in, members, invitations, password resets, and own profiles."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -50,7 +51,7 @@ from contatto.ui.render import (
     set_session,
     translator_of,
 )
-from contatto.ui.requests import context_of, part_of
+from contatto.ui.requests import context_of, part_of, show_page
 
 router = page_routes()
 
@@ -186,23 +187,18 @@ async def post_withdrawal(request: Request, caller: FormCaller, invitation_id: s
 async def post_role(
     request: Request, caller: FormCaller, member_id: str, role: Annotated[Role, Form()]
 ) -> Response:
-    return await _act(
-        request, caller, member_id, lambda tx, member: accounts.set_member_role(tx, member, role, caller)
-    )
+    change = partial(accounts.set_member_role, role=role, caller=caller)
+    return await _act(request, caller, member_id, change)
 
 
 @router.post("/settings/members/{member_id}/deactivate", Permission.ADMINISTER)
 async def post_deactivation(request: Request, caller: FormCaller, member_id: str) -> Response:
-    return await _act(
-        request, caller, member_id, lambda tx, member: accounts.deactivate_member(tx, member, caller)
-    )
+    return await _act(request, caller, member_id, partial(accounts.deactivate_member, caller=caller))
 
 
 @router.post("/settings/members/{member_id}/reactivate", Permission.ADMINISTER)
 async def post_reactivation(request: Request, caller: FormCaller, member_id: str) -> Response:
-    return await _act(
-        request, caller, member_id, lambda tx, member: accounts.reactivate_member(tx, member, caller)
-    )
+    return await _act(request, caller, member_id, partial(accounts.reactivate_member, caller=caller))
 
 
 @router.post("/settings/members/{member_id}/reset", Permission.ADMINISTER)
@@ -253,26 +249,24 @@ async def _render_members(
     typed: InvitationForm | None = None,
     handed: dict[str, str] | None = None,
 ) -> HTMLResponse:
-    context = context_of(request)
+    settings = context_of(request).settings
     manages = may(caller, Permission.ADMINISTER)
 
     def load(tx: Tx) -> dict[str, Any]:
         invitations = store.list_invitations(tx, caller.business_id) if manages else []
-        base_url = context.settings.base_url
         return {
             "members": accounts_store.list_members(tx, caller.business_id),
             "session_counts": accounts_store.count_sessions(tx, caller.business_id) if manages else {},
             "invitations": [
-                (invitation, base_url + actions.invitation_path(tx, invitation)) for invitation in invitations
+                (invitation, settings.base_url + actions.invitation_path(tx, invitation))
+                for invitation in invitations
             ],
         }
 
-    values = await context.db.read(load)
     own = caller.role or Role.ANALYST
-    values |= {
-        "caller": caller,
+    values = {
         "can_manage": manages,
-        "sends_mail": context.settings.sends_mail,
+        "sends_mail": settings.sends_mail,
         "roles": [role for role in Role if may_appoint(own, role)] if manages else [],
         "changeable_roles": [role for role in Role if caller.role and may_appoint(caller.role, role)],
         "role_says": rules.ROLE_TEXTS,
@@ -281,7 +275,7 @@ async def _render_members(
         "error_part": part,
         "handed": handed,
     }
-    return context.pages.render(request, "people/members.html", values, refused=problem)
+    return await show_page(request, caller, "people/members.html", load, problem, **values)
 
 
 class JoiningForm(BaseModel):
@@ -367,25 +361,22 @@ async def _join(request: Request, token: str, form: JoiningForm, opened: OpenedI
 async def _render_invitation(
     request: Request, token: str, typed: JoiningForm, problem: Refused | None = None, *, is_sent: bool = False
 ) -> HTMLResponse:
-    context = context_of(request)
+    sends_mail = context_of(request).settings.sends_mail
 
-    def load(tx: Tx) -> tuple[OpenedInvitation, bool]:
+    def load(tx: Tx) -> dict[str, Any]:
         opened = actions.open_invitation(tx, token)
-        return opened, opened.is_confirmed and actions.find_account(tx, opened) is not None
+        if not opened.email and not sends_mail:
+            raise Refused(errors.LINK_OVER)
+        return {
+            "opened": opened,
+            "role_says": rules.ROLE_TEXTS[opened.invitation.role],
+            "is_known": opened.is_confirmed and actions.find_account(tx, opened) is not None,
+            "asks_address": sends_mail and not opened.is_confirmed,
+        }
 
-    opened, is_known = await context.db.read(load)
-    if not opened.email and not context.settings.sends_mail:
-        raise Refused(errors.LINK_OVER)
-    values: dict[str, Any] = {
-        "opened": opened,
-        "role_says": rules.ROLE_TEXTS[opened.invitation.role],
-        "is_known": is_known,
-        "is_sent": is_sent,
-        "asks_address": context.settings.sends_mail and not opened.is_confirmed,
-        "typed": typed,
-        "error": split_fault(problem, translator_of(request))[1] if problem else "",
-    }
-    return context.pages.render(request, "people/invitation.html", values, refused=problem)
+    error = split_fault(problem, translator_of(request))[1] if problem else ""
+    values = {"is_sent": is_sent, "typed": typed, "error": error}
+    return await show_page(request, None, "people/invitation.html", load, problem, **values)
 
 
 @router.get("/password/forgotten", Access(Credential.ANYBODY))

@@ -28,7 +28,7 @@ from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.kit.ids import new_id
 from contatto.kit.languages import sorted_countries
 from contatto.ui.render import translator_of
-from contatto.ui.requests import context_of
+from contatto.ui.requests import context_of, show_page
 
 router: Final = page_routes()
 COUNTRIES: Final = tuple(sorted(phonenumbers.SUPPORTED_REGIONS))
@@ -65,18 +65,13 @@ class _LookalikeForm(BaseModel):
 @router.get("/ads/audiences", Permission.READ_ADS)
 async def show_audiences(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show the audiences of every ad account, with their sizes, states and uses."""
-    context = context_of(request)
 
-    def work(tx: Tx) -> list[dict[str, Any]]:
+    def load(tx: Tx) -> dict[str, Any]:
         ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
-        return [row for account in ad_accounts for row in _rows(tx, account)]
+        return {"rows": [row for account in ad_accounts for row in _rows(tx, account)]}
 
-    values = {
-        "caller": caller,
-        "can_edit": may(caller, Permission.WRITE_ADS),
-        "rows": await context.db.read(work),
-    }
-    return context.pages.render(request, "ads/audiences.html", values)
+    can_edit = may(caller, Permission.WRITE_ADS)
+    return await show_page(request, caller, "ads/audiences.html", load, can_edit=can_edit)
 
 
 def _rows(tx: Tx, account: AdAccount) -> list[dict[str, Any]]:

@@ -83,7 +83,7 @@ from contatto.ui.render import (
     sign_visitor,
     translator_of,
 )
-from contatto.ui.requests import Context, context_of, csp_within, part_of
+from contatto.ui.requests import Context, context_of, csp_within, part_of, show_page
 
 OPENING_KEY: Final = "form-opening"
 """The purpose under which the vault gives the signer of openings."""
@@ -601,7 +601,6 @@ async def _render_automatic(
 ) -> HTMLResponse:
     """Render the page; after a refusal, with the entered values and the error."""
     require(caller, Permission.READ_INBOX)
-    context = context_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
         account = find_account(tx, caller.business_id, account_id)
@@ -620,15 +619,11 @@ async def _render_automatic(
                 [(", ".join(keyword.words), keyword.say) for keyword in content.keywords],
                 max(KEYWORD_ROWS, len(content.keywords) + 1),
             ),
+            "limits": rules.AUTOMATIC_LIMITS,
         }
 
-    values = await context.db.read(load)
-    values |= {
-        "caller": caller,
-        "can_manage": may(caller, Permission.ADMINISTER),
-        "limits": rules.AUTOMATIC_LIMITS,
-    }
-    return context.pages.render(request, "inbox/automatic.html", values, refused=refused)
+    can_manage = may(caller, Permission.ADMINISTER)
+    return await show_page(request, caller, "inbox/automatic.html", load, refused, can_manage=can_manage)
 
 
 def _padded(rows: list[tuple[str, str]], row_count: int) -> list[tuple[str, str]]:

@@ -32,7 +32,6 @@ from contatto.leads.actions import jobs as actions
 from contatto.leads.actions.records import note_export
 from contatto.leads.model import ItemState, JobKind, JobPlan, Lead, LeadJob, LeadJobState
 from contatto.leads.pages.center import (
-    LeadRow,
     LeadsQuery,
     PostedForm,
     ReadAsked,
@@ -54,7 +53,7 @@ from contatto.leads.store.jobs import (
 )
 from contatto.leads.store.records import find_merge
 from contatto.ui.render import iso, translator_of
-from contatto.ui.requests import Context, context_of, csv_file, stream_csv
+from contatto.ui.requests import Context, context_of, csv_file, show_page, stream_csv
 
 router = page_routes()
 HEAD: Final = (
@@ -238,7 +237,7 @@ async def show_history(request: Request, caller: PageCaller, query: ReadAsked) -
 @router.get("/leads/jobs/{job_id}", Permission.READ_LEADS)
 async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLResponse:
     """One job with all that it left out."""
-    context, words = context_of(request), translator_of(request)
+    words = translator_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
         job = check_found(find_job(tx, caller.business_id, job_id), "Task not found.")
@@ -255,9 +254,8 @@ async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLRes
             "has_rejects": job.has_ended and any(job.plan.rows) and may(caller, Permission.WRITE_LEADS),
         }
 
-    values = await context.db.read(load)
-    values |= {"caller": caller, "can_edit": may(caller, Permission.WRITE_LEADS), "look": new_id()}
-    return context.pages.render(request, "leads/job.html", values)
+    can_edit = may(caller, Permission.WRITE_LEADS)
+    return await show_page(request, caller, "leads/job.html", load, can_edit=can_edit, look=new_id())
 
 
 @router.post("/leads/jobs/{job_id}/undo", Permission.WRITE_LEADS)
@@ -325,10 +323,9 @@ async def post_ask_bulk_merge(
     request: Request, caller: FormCaller, sent: Annotated[_Chosen, Form()]
 ) -> HTMLResponse:
     """Ask which of the chosen leads stays; this changes nothing."""
-    context = context_of(request)
     lead_filter = for_member(read_query(sent.query).lead_filter, caller.subject_id)
 
-    def load(tx: Tx) -> list[LeadRow]:
+    def load(tx: Tx) -> dict[str, Any]:
         ids = sent.ids
         if sent.all:
             ids = listing.list_lead_ids_after(
@@ -344,10 +341,10 @@ async def post_ask_bulk_merge(
                 "Choose 2 to %(most)s leads, and which of them stays.",
                 most=actions.MOST_JOINED,
             )
-        return rows_of(tx, caller.business_id, sorted(leads, key=lambda lead: lead.created_at))
+        leads.sort(key=lambda lead: lead.created_at)
+        return {"leads": rows_of(tx, caller.business_id, leads)}
 
-    leads = await context.db.read(load)
-    return context.pages.render(request, "leads/join.html", {"caller": caller, "leads": leads})
+    return await show_page(request, caller, "leads/join.html", load)
 
 
 @router.post("/leads/merge", Permission.WRITE_LEADS)

@@ -26,7 +26,7 @@ from contatto.leads.rules import records as rules
 from contatto.leads.store import listing
 from contatto.leads.store.records import list_views
 from contatto.measurement.store import list_measured_ads
-from contatto.ui.requests import context_of, part_of
+from contatto.ui.requests import context_of, part_of, show_page
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +226,6 @@ async def _with_look(request: Request, caller: Caller, leads_query: LeadsQuery, 
 async def _render(
     request: Request, caller: Caller, leads_query: LeadsQuery, page: int, *, whole: bool
 ) -> HTMLResponse:
-    context = context_of(request)
     recall = part_of(request, CachedCounts).begin()
 
     def load(tx: Tx) -> dict[str, Any]:
@@ -260,15 +259,13 @@ async def _render(
             "columns": rules.COLUMNS,
         }
 
-    values = await context.db.read(load)
-    values |= {
-        "caller": caller,
+    values: dict[str, Any] = {
         "asked": leads_query,
         "can_edit": may(caller, Permission.WRITE_LEADS),
         "can_export": may(caller, Permission.EXPORT_LEADS),
         "can_erase": may(caller, Permission.ERASE_LEADS),
     }
-    return context.pages.render(request, "leads/list.html", values)
+    return await show_page(request, caller, "leads/list.html", load, **values)
 
 
 def _joined(leads_query: LeadsQuery, *, any_of: bool) -> str:
@@ -290,15 +287,13 @@ class _NewView(PostedForm):
 @router.get("/leads/views", Permission.READ_LEADS, ReadAudit.FOLDED)
 async def show_views(request: Request, caller: PageCaller, query: ReadAsked) -> HTMLResponse:
     """Show the bar of views with their counts; fetched after the page, so that no list waits for counts."""
-    context = context_of(request)
-    view_rows = await context.db.read(
-        lambda tx: [
-            _shown(tx, caller, query, view) for view in list_views(tx, caller.business_id, caller.subject_id)
-        ]
-    )
+
+    def load(tx: Tx) -> dict[str, Any]:
+        views = list_views(tx, caller.business_id, caller.subject_id)
+        return {"views": [_shown(tx, caller, query, view) for view in views]}
+
     can_edit = may(caller, Permission.WRITE_LEADS)
-    values = {"caller": caller, "views": view_rows, "asked": query, "can_edit": can_edit}
-    return context.pages.render(request, "leads/_views.html", values)
+    return await show_page(request, caller, "leads/_views.html", load, asked=query, can_edit=can_edit)
 
 
 def _shown(tx: Tx, caller: Caller, leads_query: LeadsQuery, view: SavedView) -> dict[str, Any]:

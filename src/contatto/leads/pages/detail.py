@@ -47,7 +47,7 @@ from contatto.measurement import store as measurement
 from contatto.measurement.actions import list_touches_known
 from contatto.measurement.model import Attribution, ConversionKind, TouchKind
 from contatto.ui.render import translator_of
-from contatto.ui.requests import context_of
+from contatto.ui.requests import context_of, show_page
 
 SHOWN_LOOKS: Final = 200
 """The latest looks that are shown; the audit log has all."""
@@ -572,8 +572,6 @@ class _MergeForm(PostedForm):
 
 @router.get("/leads/{lead_id}/merge/{other_id}", Permission.WRITE_LEADS, ReadAudit.EACH)
 async def show_merge(request: Request, caller: PageCaller, lead_id: str, other_id: str) -> HTMLResponse:
-    context = context_of(request)
-
     def load(tx: Tx) -> dict[str, Any]:
         leads = list[Lead]()
         for requested_id in (lead_id, other_id):
@@ -588,8 +586,7 @@ async def show_merge(request: Request, caller: PageCaller, lead_id: str, other_i
         moves = [_moves(tx, lead, len(equal)) for lead in leads]
         return {"sides": sides, "moves": moves, "equal": len(equal)}
 
-    values = await context.db.read(load)
-    return context.pages.render(request, "leads/merge.html", values | {"caller": caller})
+    return await show_page(request, caller, "leads/merge.html", load)
 
 
 @router.post("/leads/{lead_id}/merge/{other_id}", Permission.WRITE_LEADS)

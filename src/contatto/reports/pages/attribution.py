@@ -36,7 +36,7 @@ from contatto.reports.rules.figures import (
     reply_times_of,
 )
 from contatto.reports.rules.queries import span_of
-from contatto.ui.requests import context_of
+from contatto.ui.requests import context_of, show_page
 
 router: Final = page_routes()
 PAGE_SIZE: Final = 50
@@ -48,7 +48,6 @@ MOST_REPLY_DAYS: Final = 31
 async def show_conversions(
     request: Request, caller: PageCaller, metric: str = "", key: str = "", page: PageNumber = 1
 ) -> HTMLResponse:
-    context = context_of(request)
     query = query_of(request)
     page = max(page, 1)
     can_see = may(caller, Permission.READ_LEADS)
@@ -93,8 +92,7 @@ async def show_conversions(
             "time_zone": account.timezone,
         }
 
-    values = await context.db.read(load)
-    return context.pages.render(request, "reports/conversions.html", {"caller": caller, **values})
+    return await show_page(request, caller, "reports/conversions.html", load)
 
 
 @router.get("/reports/conversions/{conversion_id}", Permission.READ_REPORTS, ReadAudit.EACH)
@@ -198,10 +196,9 @@ async def show_what_if(
 @router.get("/reports/responses", Permission.READ_REPORTS)
 async def show_responses(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show the times of first replies; the report page fetches them after it is shown."""
-    context = context_of(request)
     query = query_of(request)
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def load(tx: Tx) -> dict[str, Any]:
         overview_request = load_overview_request(tx, caller, query)
         members = accounts.list_members(tx, BusinessId(caller.business_id))
         replies = store.list_first_replies(
@@ -222,5 +219,4 @@ async def show_responses(request: Request, caller: PageCaller) -> HTMLResponse:
             "started": len(replies),
         }
 
-    values = {"caller": caller, **await context.db.read(work)}
-    return context.pages.render(request, "reports/responses.html", values)
+    return await show_page(request, caller, "reports/responses.html", load)
