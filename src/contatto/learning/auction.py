@@ -22,7 +22,7 @@ from contatto.learning.features import (
     views_step,
     weigh_between,
 )
-from contatto.learning.impressions import LEAST_WORTH, boldness
+from contatto.learning.impressions import LEAST_WORTH, slope_factor
 from contatto.learning.learner import logistic, trust_in
 
 _AT_ONCE: Final = 128
@@ -235,7 +235,7 @@ def hold_auction(
                     z[head] += weights[b, head]
     estimate_all(n, able, ads, groups, stacks, table, raws)
     worth = _worth_of_viewer(n, able, ads, groups, raws, settings)
-    bold = boldness(worth, settings[col.S_VIEWER_SLOPE], settings[col.S_VIEWER_MEAN])
+    factor = slope_factor(worth, settings[col.S_VIEWER_SLOPE], settings[col.S_VIEWER_MEAN])
     trust = trust_in(viewers, viewer, settings[col.S_FARM_PRIOR])
     for i in range(n):
         group = ads[able[i], col.A_GROUP]
@@ -245,7 +245,7 @@ def hold_auction(
         score = trust * z[col.HEADS + col.CLICK] * z[col.HEADS + col.CONVERSATION]
         if is_lead:
             score *= (
-                bold * z[col.HEADS + col.LEAD] * (1.0 - settings[col.S_BAD_WEIGHT] * z[col.HEADS + col.BAD])
+                factor * z[col.HEADS + col.LEAD] * (1.0 - settings[col.S_BAD_WEIGHT] * z[col.HEADS + col.BAD])
             )
             score *= math.pow(genuine, settings[col.S_SPAM_POWER])
         else:

@@ -87,6 +87,7 @@ MOST_VALUES: Final = 20_000
 MOST_FIELDS: Final = 400
 MOST_OF_LIST: Final = 32
 LEARN_NUMBERS: Final = 256
+"""Numbers of a field from which its knots are set."""
 KNOTS: Final = 10
 MOST_KNOTS: Final = 30
 """Limit of the knots of a field with drifting numbers."""
@@ -127,7 +128,10 @@ class FieldValues:
         return self.rare
 
     def place_number(self, number: float) -> Hashed:
-        """Return a number as weights of the two nearest knots, which are quantiles."""
+        """Return a number as weights of the two nearest knots, which are quantiles.
+
+        Until enough numbers set the knots, return its half-octave instead.
+        """
         if not self.knots:
             self.numbers.append(number)
             if len(self.numbers) < LEARN_NUMBERS:
@@ -430,7 +434,7 @@ def add_shared(
     hashes: Array, values: Array, kinds: Array, count: int, shift: np.uint64, table: Array,
     named: np.uint64, into: Array,
 ) -> None:  # fmt: skip
-    """Fill the part of all heads' scores from an ad feature and its interactions with the request.
+    """Fill ``into`` with the part of all heads' scores from an ad feature, alone and with the request.
 
     The last column is the fit: the part of the click score without the feature's own weight.
     """
@@ -466,10 +470,10 @@ def add_own(
     hashes: Array, values: Array, kinds: Array, count: int, shift: np.uint64, table: Array, able: Array,
     total: int, ad_hashes: Array, base: Array, into: Array,
 ) -> None:  # fmt: skip
-    """Fill all heads' scores with the base, each ad's weight, and its interactions with the request.
+    """Fill all heads' scores of the eligible ads: the base, and each ad's weight and interactions.
 
-    The loop runs by feature, since its interactions with all ads are adjacent in the table. Each ad's sum
-    keeps the order of features, so the result equals a loop by ad.
+    ``able`` are the rows of these ads. The loop runs by feature, since its interactions with all ads are
+    adjacent in the table. Each ad's sum keeps the order of features, so the result equals a loop by ad.
     """
     for i in range(total):
         slot = slot_of(ad_hashes[able[i]], shift)
@@ -501,7 +505,7 @@ def add_between(between: Array, shift: np.uint64, table: Array, into: Array) -> 
 
 @compiled
 def weigh_between(between: Array, shift: np.uint64, table: Array, into: Array) -> None:
-    """Fill the terms of `add_between`, for all ads that a viewer has not met."""
+    """Fill the separate terms of `add_between`, which all ads that a viewer has not met share."""
     for b in range(between.shape[0]):
         slot = slot_of(between[b], shift)
         for head in range(col.HEADS):
@@ -605,8 +609,8 @@ def judge_classes(
 ) -> float:
     """Return the mean gain in log-likelihood of held-out viewers over a model without classes.
 
-    The viewers from ``begins`` to ``ends`` of ``total`` are held out. ``scratch`` needs a cell per word, and
-    per class.
+    The viewers from ``begins`` to ``ends`` of ``total`` are held out. ``scratch`` needs as many cells as
+    there are words or classes, whichever are more.
     """
     words = scores.shape[0]
     scratch[:] = 0.01
@@ -650,7 +654,7 @@ def add_classes(
 
 
 CLASSES: Final = 24
-"""More classes than segments: with equal numbers, fits often merge two segments and split one."""
+"""More classes than a market has segments of viewers; else fits often merge two segments and split one."""
 LISTED: Final = 3
 """Number of likeliest classes that become features of a viewer."""
 STRENGTH: Final = 4.0

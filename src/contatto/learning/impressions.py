@@ -18,7 +18,7 @@ _FIRST: Final = 1024
 
 
 def add_rows(array: NDArray[Any], fill: int = 0) -> None:
-    """Lengthen an array by an eighth in place; to copy it would hold up a decision.
+    """Lengthen an array by an eighth in place, since a copy would delay a decision.
 
     Views of the array are invalid afterwards.
     """
@@ -32,10 +32,11 @@ class Impression(msgspec.Struct, array_like=True, gc=False):
     """Impression of an ad with its outcomes.
 
     Times are microseconds, 0 for never. ``view_until`` and ``click_until`` end the attribution windows.
-    ``raw`` are the uncalibrated predictions by head, the fit of the ad, the viewer's value, and the score.
+    ``early_click_at`` is a click that arrived before its view. ``p`` are the calibrated predictions by head.
+    ``raw`` are the uncalibrated ones, the fit of the ad, the viewer's value, and the score.
     ``place`` is the row of its feature snapshot, -1 for none. ``is_promised``: the budget reserves its price.
-    ``is_settled``: its click label is learned. ``waited_talk``, ``waited_lead`` and ``waited_spam`` are the
-    shares of the label delay already learned as a missing label.
+    ``is_settled``: its click label is learned. ``waited_talk``, ``waited_lead`` and ``waited_spam`` are
+    shares of late labels: those that would have arrived by the age last learned as a missing label.
     """
 
     request_id: str
@@ -203,8 +204,8 @@ LEAST_WORTH: Final = 1e-30
 
 
 @compiled
-def boldness(score: float, slope: float, mean: float) -> float:
-    """Return the factor of a prediction by the slope; it is 1 at the mean."""
+def slope_factor(score: float, slope: float, mean: float) -> float:
+    """Return the factor by which the calibration slope changes a prediction; it is 1 at the mean score."""
     return math.exp(slope * (score - mean))
 
 
@@ -284,7 +285,11 @@ def likely_hazards(
 
 @dataclass(slots=True)
 class LabelDelays:
-    """Samples of one head without a label, and the label delay per ad group."""
+    """Samples of one head without a label, and the label delay per ad group.
+
+    ``at_edge`` queues samples by the next edge of ``EDGES_S`` that they reach. ``waited`` counts samples that
+    reached an edge, by ad group and edge; ``came`` counts the labels among them. ``all_*`` are market sums.
+    """
 
     prior_rate: float
     at_edge: list[deque[tuple[int, str]]] = field(default_factory=lambda: [deque() for _ in EDGES_S])
@@ -326,7 +331,7 @@ class LabelDelays:
     def count_arrival(self, group: int, edge: int, age_s: float) -> None:
         """Count a label that arrived at an age, once the sample passed the next edge.
 
-        Counting it at once would show only arrivals at edges that no other sample has reached.
+        Counted at once, labels would appear at an edge before the samples without one.
         """
         if (EDGES_S[edge - 1] if edge else -1.0) < age_s <= EDGES_S[edge]:
             self.count_wait(group, edge)

@@ -29,7 +29,9 @@ class InUse(Exception):
 
 
 class Keeper:
-    """Folder of one marketplace.
+    """Folder of one marketplace, loaded when it is opened.
+
+    ``count`` is the number of lines so far, ``every`` that between two snapshots. ``say`` gets warnings.
 
     Raises:
         InUse: the folder belongs to a process that runs.
@@ -83,19 +85,19 @@ class Keeper:
 
     def _load(self) -> None:
         states = sorted(self._folder.glob("state-*.bin"), reverse=True)
-        wrong: Damaged | None = None
+        damage: Damaged | None = None
         for path in states:
             try:
                 self._marketplace.restore(path.read_bytes())
             except Damaged as error:
-                wrong = error
+                damage = error
                 self._say(f"{path.name} is not used: {error}")
                 continue
             self.count = int(path.stem.removeprefix("state-"))
             break
         else:
             if states and not self._journal_path(0).exists():
-                raise wrong or Damaged("no state can be used")
+                raise damage or Damaged("no state can be used")
         while self._replay(self._journal_path(self.count)):
             pass
 

@@ -35,8 +35,8 @@ def evidence(kind: int, p: float, before: float, after: float) -> tuple[float, f
     Args:
         kind: 0 negative, 1 positive, 2 censored, 3 late positive, 4 withdrawn, 5 corrected negative.
         p: predicted probability.
-        before: share of late labels already learned.
-        after: share of late labels at this age.
+        before: share of late labels that the last learned age covered.
+        after: share of late labels that arrive by this age.
     """
     q = p * (1.0 - p)
     if kind == 0:
@@ -83,10 +83,10 @@ def stack_scores(
 
 @compiled
 def agreed_step(kind: int, z: float, total: float, p: float) -> float:
-    """Return the step of a score after a label (1 or 0), consistent with the probability after the step.
+    """Return the implicit step of a score after a label (1 or 0): its slope is the one after the step.
 
-    Solved by Halley's method, with bisection outside of the bounds. The residual falls by at least 1 per unit
-    of the step, so it bounds the distance from the solution. ``total`` is the variance of the score ``z``.
+    Halley's method solves it, with bisection outside of the bounds. The residual (``rest``) falls by at least
+    1 per unit of the step, so it bounds the distance from the solution. ``total`` is the variance of ``z``.
     """
     low, high = (0.0, total) if kind == 1 else (-total, 0.0)
     step = low if kind == 1 else high
@@ -113,7 +113,7 @@ def learn_one(
     spread: Array, floor: float, viewers: Array, viewer: int, viewer_spread: Array, kind: int,
     before: float, after: float, share: float,
 ) -> float:  # fmt: skip
-    """Learn one observation of one head; return the probability before.
+    """Learn one observation of one head; return the probability before this step.
 
     Args as in `columns` and `evidence`. ``floor`` is the smallest variance, as a share of the prior one.
     ``share`` scales the step of shared weights; the viewer's own effect takes all.
@@ -299,17 +299,17 @@ def fill_residuals(
 
 
 FEWEST: Final = 1.0 / 150.0
-"""Prior and lower bound of the share of clicks by click farms, …"""
+"""Prior and lower bound of the share of clicks that click farms make."""
 MOST: Final = 0.05
-"""… and its upper bound."""
+"""Upper bound of that share."""
 PRIOR_CLICKS: Final = 30.0
-"""Weight of that prior, in clicks."""
+"""Weight of the prior, in clicks."""
 CLICKS: Final = 0.35
-"""Click rate of a farm, …"""
+"""Click rate of a click farm."""
 SPAMS: Final = 0.9
-"""… its share of spam conversations, …"""
+"""Share of a click farm's conversations that are spam."""
 LEADS: Final = 0.02
-"""… and its lead rate."""
+"""Lead rate of a click farm's other conversations."""
 _LEAST, _MOST = -5.0, 12.0
 ABOVE_USUAL: Final = 3.0
 """Upper bound of an expected rate, as a multiple of the usual rate."""
@@ -353,5 +353,5 @@ FIRST_PRIOR: Final = prior_of(0.0, 0.0)
 
 @compiled
 def trust_in(viewers: Array, viewer: int, prior: float) -> float:
-    """Return the probability that a viewer is no click farm; 1 for row 0."""
+    """Return the probability that a viewer is no click farm; 1 for viewers without consent (row 0)."""
     return 1.0 - logistic(prior + float(viewers[viewer, col.V_FARM])) if viewer > 0 else 1.0

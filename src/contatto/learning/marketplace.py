@@ -30,7 +30,7 @@ from contatto.learning.features import (
     name_hash,
     said_by,
 )
-from contatto.learning.impressions import LEAST_WORTH, Impression, boldness
+from contatto.learning.impressions import LEAST_WORTH, Impression, slope_factor
 from contatto.learning.learner import logistic, score_features, stack_scores
 from contatto.learning.market import UNITS, VIEWER_ARRAYS, AuctionGroup, MarketState, find_quantile
 from contatto.learning.model import (
@@ -114,7 +114,7 @@ class Marketplace:
         """Apply a line; return the answer to a request, ranking or report.
 
         Raises:
-            UnusableLine: with the reason; nothing was changed.
+            UnusableLine: with the reason. Only the time and the set of seen lines may have changed.
         """
         if isinstance(line, RequestLine):
             return self._take_request(line)
@@ -383,7 +383,7 @@ def decision_of(market: MarketState, request_id: str) -> Decision:
 
 
 def state_of(market: MarketState, group: AuctionGroup) -> GroupState:
-    """Return the learning state of an ad group."""
+    """Return the figures of an ad group with its learning phase, and why it has not learned yet."""
     report = report_group(market, group)
     phase = Phase(report.phase)
     reasons = [] if phase is Phase.LEARNED else reasons_of(market, group, phase)
@@ -428,7 +428,8 @@ def report_group(market: MarketState, group: AuctionGroup) -> GroupReport:
 def rank_candidates(market: MarketState, line: RankLine, complain: Any) -> Ranking:
     """Return the predicted lead rate of each candidate for an ad group; 0 outside of its countries.
 
-    Differences between candidates are scaled by the calibration slope of viewers: see `fit_slope`.
+    The calibration slope of viewers scales the differences between candidates (see `fit_slope`). The best
+    active ad of the group counts.
     """
     groups, viewers = market.groups, market.viewers
     number = groups.by_id.get(line.adgroup_id)
@@ -445,11 +446,12 @@ def rank_candidates(market: MarketState, line: RankLine, complain: Any) -> Ranki
             continue
         row = viewers.by_id.get(candidate.viewer_id, 0)
         count = describe_request(market, row, country_name, candidate.features, now_s, complain)
-        scores.append(max((_value(market, ad, row, count) for ad in ads), default=0.0))
+        scores.append(max((_predict_leads(market, ad, row, count) for ad in ads), default=0.0))
     return Ranking(line.ask_id, [float(f"{score:.9g}") for score in scores])
 
 
-def _value(market: MarketState, ad: int, row: int, count: int) -> float:
+def _predict_leads(market: MarketState, ad: int, row: int, count: int) -> float:
+    """Return the genuine leads to expect of one view of an ad."""
     groups, learned = market.groups, market.learned
     between = learned.names[:, 0].copy()
     total = list_features(
@@ -468,8 +470,8 @@ def _value(market: MarketState, ad: int, row: int, count: int) -> float:
         p[head] = logistic(score + effects[head])
     worth = p[col.CLICK] * p[col.CONVERSATION] * p[col.LEAD]
     slope, mean = market.numbers[col.S_VIEWER_SLOPE], market.numbers[col.S_VIEWER_MEAN]
-    bold = boldness(math.log(max(worth, LEAST_WORTH)), slope, mean)
-    return float(worth * bold * (1.0 - p[col.SPAM]))
+    factor = slope_factor(math.log(max(worth, LEAST_WORTH)), slope, mean)
+    return float(worth * factor * (1.0 - p[col.SPAM]))
 
 
 TABLE_BITS: Final = 18.0
@@ -492,6 +494,7 @@ class AuctionRequest:
     available_micros: dict[int, float]
     """Remaining budget by ad group."""
     left_out: dict[int, str] = field(default_factory=dict)
+    """Hurdles by excluded ad group, for the record only."""
     trial: int = 0
     """The viewer's group in the experiment; below 0 for the random arm."""
 
@@ -618,7 +621,7 @@ class Replica:
             request.floor_micros, request.features, list(request.ads), groups, added, request.left_out,
             history, trial=request.trial, lines=digest,
         )  # fmt: skip
-        _hold(market, record)
+        _decide_record(market, record)
         return record
 
     def row_of(self, viewer: str) -> int:
@@ -674,17 +677,17 @@ class _FixedValues(FieldValues):
 
 
 class _FixedFields(FeatureFields):
-    """Request fields of a read replica."""
+    """Request fields of a read replica; values of unknown fields are cached."""
 
     def __init__(self, learned: FeatureFields) -> None:
         super().__init__(learned.origin)
         self.by_name = {name: _FixedValues(values.name, values) for name, values in learned.by_name.items()}
-        self._learned = lru_cache(MOST_FIELDS)(_FixedValues)
+        self._unknown = lru_cache(MOST_FIELDS)(_FixedValues)
 
     def values_of(self, name: str) -> FieldValues | None:
         if name in self.by_name or len(self.by_name) >= MOST_FIELDS:
             return self.by_name.get(name)
-        return self._learned(f"{self.origin}\0{name}")
+        return self._unknown(f"{self.origin}\0{name}")
 
 
 def repeat_decision(replica: Replica, record: Record) -> Record:
@@ -699,27 +702,27 @@ def repeat_decision(replica: Replica, record: Record) -> Record:
     groups.table[rows, col.G_AVAILABLE] = [group.available for group in record.groups]
     groups.table[rows, col.G_MULTIPLIER] = [group.multiplier for group in record.groups]
     groups.table[rows, col.G_OFFSET] = [group.offset_s for group in record.groups]
-    _hold(market, repeated)
+    _decide_record(market, repeated)
     return repeated
 
 
-def _hold(market: MarketState, record: Record) -> None:
+def _decide_record(market: MarketState, record: Record) -> None:
     """Hold the auction of a record with the present table of ad groups; the random arm picks again."""
     market.groups.able[:] = -1
-    best = _hold_for(market, record, record.ads, record.floor_micros)
-    impression, lot = best, None
+    best = _run_auction(market, record, record.ads, record.floor_micros)
+    impression, random_ad = best, None
     if best is not None and record.trial < 0:
         market.snapshots.give_back(best)
-        lot = pick_random_ad(market, record, best.offer)
+        random_ad = pick_random_ad(market, record, best.offer)
         restore_viewer(market, market.viewers.by_id[record.viewer], record.history)
-        impression = None if lot is None else _hold_for(market, record, [lot[0]], 1)
+        impression = None if random_ad is None else _run_auction(market, record, [random_ad[0]], 1)
     if best is None or impression is None:
         return
     groups = market.groups
     record.ad = int(groups.ad_ids[impression.ad])
     record.ad_group = int(groups.groups[impression.group].line.adgroup_id)
     record.offer_micros, record.price_micros = best.offer, best.price
-    record.propensity = best.propensity if lot is None else lot[1]
+    record.propensity = best.propensity if random_ad is None else random_ad[1]
     record.p, record.raw = impression.p, impression.raw
     snapshots, place = market.snapshots, impression.place
     count = int(snapshots.counts[place])
@@ -732,7 +735,7 @@ def _hold(market: MarketState, record: Record) -> None:
         settle_record(record)
 
 
-def _hold_for(market: MarketState, record: Record, ads: Sequence[int], floor: int) -> Impression | None:
+def _run_auction(market: MarketState, record: Record, ads: Sequence[int], floor: int) -> Impression | None:
     """Hold an auction for a record."""
     market.seed, market.requests = record.seed, record.number - 1
     groups = market.groups
@@ -775,7 +778,7 @@ def pick_random_ad(market: MarketState, record: Record, offer: int) -> tuple[int
 
 
 def settle_record(record: Record) -> None:
-    """Compare the bid of a record with those of other businesses, and set its price."""
+    """Compare the bid of a record with those of other businesses: set its price, or clear its ad."""
     if record.ad and record.offer_micros >= record.to_beat_micros:
         record.price_micros = max(record.floor_micros, record.to_beat_micros)
         return
@@ -800,7 +803,7 @@ def restore_viewer(market: MarketState, row: int, history: dict[str, bytes]) -> 
 
 
 def take_record(marketplace: Marketplace, record: Record) -> None:
-    """Train on a decision of a replica, with its feature snapshot.
+    """Record the impression that a replica decided, so that later outcomes train the model.
 
     The learner also holds its own auction, to count requests and to update the price landscape.
     """

@@ -318,7 +318,7 @@ def learn_entry(learning: Learning, entry: Entry) -> None:
 
 
 def take_entry(marketplace: Marketplace, entry: Entry) -> None:
-    """Learn from one entry. Raises UnusableLine: it is of no use; nothing was changed."""
+    """Learn from one entry. Raises UnusableLine: it is too late, or of a forgotten impression."""
     name = str(entry.nonce)
     if entry.kind is EntryKind.DECISION:
         take_record(marketplace, read_record(entry.body))
