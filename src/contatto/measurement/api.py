@@ -41,11 +41,11 @@ async def view_ad(request: Request) -> Response:
 
 
 async def tap_ad(request: Request) -> Response:
-    """Count a tap and lead the person to the chat.
+    """Count a tap, and redirect to the chat.
 
-    In our own chat the cookie of this account names the person; without it the person is new. The viewer of
-    the link does not: the first tap credits this person with the views of that viewer. Programs that draw a
-    preview and browsers that prefetch count nothing.
+    In our own chat the cookie of the channel account identifies the person, who is new without it. The first
+    tap also links the viewer in the ticket to this person, who gets credit for that viewer's views. Link
+    previews and prefetches are not counted.
     """
     context = context_of(request)
     ticket, ad = await _ticket_and_ad(context, request, {TicketKind.CLICK, TicketKind.CHAT})
@@ -70,7 +70,7 @@ async def tap_ad(request: Request) -> Response:
 
 
 async def _count_tap(request: Request, ticket: TrackingTicket, touch: Touch, viewer_id: str | None) -> None:
-    """Append a tap; those on a chat link only up to a limit of the network that they come from."""
+    """Record a tap; taps on chat links count up to a daily limit per ad and network."""
     context, network = context_of(request), client_network(request)
     most = context.settings.chat_link_taps_per_day if ticket.kind is TicketKind.CHAT else 0
 
@@ -88,7 +88,7 @@ async def _count_tap(request: Request, ticket: TrackingTicket, touch: Touch, vie
 
 
 def _is_program(request: Request) -> bool:
-    """Report whether a request declares itself a program or a prefetch."""
+    """Report whether a request is no tap of a person: not a GET, or of a declared program."""
     headers = request.headers
     return request.method != "GET" or rules.is_machine(headers.get("user-agent", ""))
 

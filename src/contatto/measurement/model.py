@@ -1,4 +1,4 @@
-"""Touches, conversions, windows, and the facts about an ad that measuring needs."""
+"""Touches, conversions, tracking links, and the fields of ads that attribution needs."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -37,7 +37,7 @@ class AttributionPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MeasuredAd:
-    """Ad for attribution; the owner of ads publishes it after each change.
+    """Ad for attribution; the package ``ads`` publishes it after each change.
 
     The ``…_number`` fields are the API's ids. Windows are in seconds; None means that such touches never
     count. ``landing_path`` is the target of a tap. ``page_id`` is the instant form of the chat, or empty.
@@ -111,8 +111,8 @@ class Touch:
 class Impression:
     """View or click of an ad that delivery chose: its priced touch and its link.
 
-    ``placement`` is the operator's placement in which it was shown, empty for the business's own places;
-    ``trial`` is the viewer's group in the trial of delivery, 0 for none.
+    ``placement`` is the operator's placement in which it was shown, empty for the business's own places.
+    ``trial`` is the viewer's group in the experiment (below 0 in the random arm), 0 for none.
     """
 
     touch: Touch
@@ -160,10 +160,10 @@ class Attribution(Conversion):
 
 @dataclass(frozen=True, slots=True)
 class SealedFile:
-    """A Parquet file of one day's touches, of all businesses, as it was when it was written.
+    """Parquet file of one day's touches of all businesses, which never changes.
 
     ``name`` is its path below ``folder``; it depends on the day and the number of the part alone. The
-    database has dropped ``dropped`` views of it: all those with an id up to ``dropped_through``.
+    database has deleted ``dropped`` of its views: those with an id up to ``dropped_through``.
     """
 
     name: str
@@ -178,22 +178,22 @@ class SealedFile:
 
 
 class TicketKind(StrEnum):
-    """Purpose of a tracking link, signed with the rest so that no link serves at another's address."""
+    """Purpose of a tracking link; it is signed, so that a link works at its own endpoint only."""
 
     VIEW = "view"
     """The view of one impression."""
     CLICK = "click"
     """The tap on one impression."""
     CHAT = "chat"
-    """A tap on the permanent link of an ad, wherever somebody posted it."""
+    """A tap on the permanent link of an ad, which anybody may post anywhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackingTicket:
     """Content of a signed tracking link.
 
-    ``nonce`` is the impression, whose view and tap count once each; 0 for a chat link. ``viewer`` is the
-    publisher's name of the person. ``cost_micros`` is the charge when the link counts, in micros of the
+    ``nonce`` is the impression; its view and its tap count once each. It is 0 for a chat link. ``viewer`` is
+    the publisher's id of the person. ``cost_micros`` is the charge when the link counts, in micros of the
     account's currency. ``country`` is that of the viewer, or empty.
     """
 
@@ -207,7 +207,7 @@ class TrackingTicket:
     placement: str = ""
     """The operator's placement in which the ad was shown; empty for the business's own places."""
     trial: int = 0
-    """The viewer's group in the trial of delivery; 0 for none."""
+    """The viewer's group in the experiment, below 0 in the random arm; 0 for none."""
 
 
 class CountedEvent(StrEnum):
@@ -219,7 +219,7 @@ class CountedEvent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChangedDay:
-    """A day of an ad account in which something changed after the fact, so that it must be counted anew."""
+    """Day of an ad account to count again, since a late event changed it."""
 
     id: str
     business_id: str

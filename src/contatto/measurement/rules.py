@@ -1,11 +1,10 @@
 """Last-touch attribution and signed tracking links, as pure functions.
 
 Theory of attribution. A touch is eligible for a conversion of the same person and business when
-``touch.ts <= conversion.ts <= touch.expires_ts``; the expiry was stamped when the touch came in, from the
-window of its own ad group in force at that time. Among the eligible ones policy ``click_first`` takes a click
-before any view, then the latest, then the greatest id; ``last_touch`` takes the latest, then a click before
-a view, then the greatest id. The winner is a maximum, so order and repetition of events do not matter. Ad
-groups of both goals compete alike.
+``touch.ts <= conversion.ts <= touch.expires_ts``. The window of the ad group at the time of the touch set
+its expiry. Policy ``click_first`` prefers clicks to views, then later touches, then greater ids. Policy
+``last_touch`` prefers later touches, then clicks, then greater ids. The winner is a maximum, so order and
+repetition of events do not matter. Ad groups of both goals compete alike.
 
 Source: TikTok help "Lead optimization goal" (last touch; 7-day click, 1-day view) and "Attribution overview"
 (a view counts for those who did not click).
@@ -101,8 +100,8 @@ type NameId = Callable[[str, str], str]
 def viewer_id_of(name_id: NameId, channel_account_id: str, viewer: str, *, own_chat: bool) -> str:
     """Return the id of a publisher's viewer at one channel account.
 
-    On a platform that is its person of this name. In our own chat people have identities that we made, which
-    no name of a publisher can match.
+    On a messaging platform the publisher's id is that of the person. In our own chat we create the ids of
+    persons, so viewers get ids that match none of them.
     """
     name = f"viewer:{viewer}" if own_chat else viewer
     return name_id(channel_account_id, name)  # derived like a person's id
@@ -119,7 +118,7 @@ _MACHINE: Final = re.compile(
     r"(?<!cu)bot\b|crawler|spider|preview|externalhit|whatsapp/|embedly|skypeuri",
     re.IGNORECASE,
 )
-"""Programs that fetch a link before, or instead of, a person. A CUBOT is a telephone."""
+"""Programs that fetch a link before, or instead of, a person. CUBOT is a brand of phones."""
 _PREFETCH: Final = ("sec-purpose", "purpose", "x-purpose", "x-moz")
 
 

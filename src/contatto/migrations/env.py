@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the schema steps over the connection that `migrations.steps` hands in."""
+"""Entry point of Alembic, which runs the schema steps over the connection of `migrations.steps`."""
 
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from contatto.kit.db.tx import metadata
 
 
 def _plain_type(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
-    """Write our own column types down as the plain ones beneath, so old steps need no code of today."""
+    """Render our column types in a new step as SQLAlchemy's own, so that steps outlive our code."""
     if kind == "type" and isinstance(item, TypeDecorator):
         return f"sa.{item.impl_instance!r}"
     return False

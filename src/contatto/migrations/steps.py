@@ -1,4 +1,4 @@
-"""Bringing a database to the schema of this release, and writing a new step."""
+"""Migration of a database to the schema of this release, and new schema steps."""
 
 from importlib import import_module
 from importlib.resources import files
@@ -21,7 +21,7 @@ from contatto.leads.store import tables as _leads
 from contatto.reports import store as _reports
 
 TABLES_OF: Final = (wiring, _ads, _audit, _events, _forms, _leads, _reports)
-"""Importing these makes every table known."""
+"""Modules that define or import all tables of ``metadata``."""
 
 
 def _config(connection: Connection) -> Config:
@@ -33,16 +33,16 @@ def _config(connection: Connection) -> Config:
 
 
 class UnknownSchema(Exception):
-    """The database is at a schema step that this release does not have."""
+    """Error: the database is at a schema step that this release does not have."""
 
 
 def migrate_schema(engine: Engine) -> None:
-    """Run the steps that this database lacks, in one transaction; with none lacking it does nothing.
+    """Run the steps that this database lacks, in one transaction.
 
     Raises:
-        UnknownSchema: another release, or one from before the first, wrote this database.
+        UnknownSchema: a newer release, or one from before the first, wrote this database.
     """
-    # It writes from the start: a read that turns into a write is refused when another writer came between.
+    # A write transaction from the start: SQLite would refuse to upgrade a read after another writer.
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         config = _config(connection)
         try:
@@ -57,7 +57,7 @@ def migrate_schema(engine: Engine) -> None:
 
 
 def schema_differences(engine: Engine) -> list[Any]:
-    """List what only the tables in the code have, or only the database; empty when they agree."""
+    """List the differences between the tables in the code and those of the database."""
     with engine.connect() as connection:
         return list(compare_metadata(MigrationContext.configure(connection), metadata))
 

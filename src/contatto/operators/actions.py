@@ -72,7 +72,7 @@ def placement_of(market: OperatorSnapshot, id_or_name: str) -> Placement | None:
 
 
 class _RecentPromises:
-    """Recent promises of one balance, in micros, and their sum."""
+    """Prices of recently shown ads that a balance does not include yet, in micros."""
 
     def __init__(self) -> None:
         self._amounts: deque[tuple[datetime, int]] = deque()
@@ -90,7 +90,7 @@ class _RecentPromises:
 
 
 class OperatorIndex:
-    """Snapshots of operators in this process, with promises and counts that are not written yet.
+    """Snapshots of operators in this process, with recent promises and unwritten counts.
 
     The snapshot of a tenant that is no operator is None.
     """
@@ -110,7 +110,7 @@ class OperatorIndex:
             return await self._db.read(lambda tx: load_operator_snapshot(tx, operator_id))
 
     def available_balance(self, market: OperatorSnapshot, ad_account_id: str) -> int:
-        """Return the balance that may still be promised, in micros, less recent promises."""
+        """Return the amount that an ad account may still spend, in micros, less recent promises."""
         balance = market.chargeable.get(ad_account_id, 0)
         promises = self._promises.get(ad_account_id)
         if promises is None:

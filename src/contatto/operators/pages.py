@@ -239,7 +239,9 @@ def _load(tx: Tx, caller: Caller) -> dict[str, Any]:
     placements = store.list_placements(tx, operator.business_id)
     by_id = {placement.id: placement for placement in placements}
     placed = store.list_placed_days(tx, operator.business_id, first)
-    empty_days = [PlacedDay(operator.business_id, "", name, "", "", "", 0, 0, 0) for name in by_id]
+    empty_days = [
+        PlacedDay(operator.business_id, "", placement_id, "", "", "", 0, 0, 0) for placement_id in by_id
+    ]
     totals = sum_days([*empty_days, *placed], lambda day: day.placement_id)
     days = sum_days(placed, lambda day: (day.day, by_id[day.placement_id].name))
     requests, filled = Counter[str](), Counter[str]()
@@ -249,8 +251,8 @@ def _load(tx: Tx, caller: Caller) -> dict[str, Any]:
     return {
         "operator": operator,
         "placements": [
-            _PlacementRow(placement, requests[name], filled[name], totals[name])
-            for name, placement in by_id.items()
+            _PlacementRow(placement, requests[placement_id], filled[placement_id], totals[placement_id])
+            for placement_id, placement in by_id.items()
         ],
         "days": [(day, by_id[day.placement_id]) for _, day in sorted(days.items(), reverse=True)[:100]],
         "admissions": store.list_admissions(tx, operator.business_id),
@@ -293,7 +295,7 @@ class CodeForm(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _JoinedMarket:
-    """A marketplace with an admission of the business, in any state."""
+    """Marketplace that the business joined, or once asked to join."""
 
     admission: Admission
     balances: list[Balance]
@@ -307,7 +309,7 @@ class _JoinedMarket:
 
 @router.get(MARKETPLACES, Permission.READ_ADS)
 async def show_marketplaces(request: Request, caller: PageCaller) -> HTMLResponse:
-    """Show the marketplaces of the business, and those that it may ask."""
+    """Show the marketplaces of the business, and those that it may ask to join."""
     return await _render_marketplaces(request, caller)
 
 

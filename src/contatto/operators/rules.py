@@ -55,7 +55,7 @@ def check_reason(reason: str, *, is_needed: bool) -> None:
 
 
 def may_ask(admission: Admission | None) -> bool:
-    """Return whether a business may ask to be admitted."""
+    """Report whether a business may ask to be admitted."""
     return admission is None or admission.state in _MAY_ASK_AGAIN
 
 
@@ -78,7 +78,7 @@ def check_placement(placement: Placement, other_names: Collection[str]) -> None:
 
 
 def may_compete(placement: Placement, admission: Admission) -> bool:
-    """Return whether the ads of a business may be in a placement at all."""
+    """Report whether the ads of a business may compete in a placement."""
     return (
         placement.is_on
         and admission.state is AdmissionState.ADMITTED

@@ -108,7 +108,7 @@ _SUMS: Final = ("paid_in_micros", "charged_micros")
 
 
 def save_operator_balances(tx: Tx, fresh: Iterable[Balance]) -> None:
-    """Open missing balances, and update names and currencies."""
+    """Insert missing balances, and update the names and currencies of the others."""
     tx.save(balances, list(map(row_of, fresh)), changes=("name", "currency"))
 
 
@@ -165,7 +165,7 @@ def append_balance_entry(tx: Tx, entry: BalanceEntry) -> None:
 
 
 def save_charges(tx: Tx, business_id: str, charged: Mapping[BalanceKey, int]) -> None:
-    """Add charges to balances; operators charge only existing ones."""
+    """Add charges to balances; that of the ad account itself (operator "") may be new."""
     rows = [
         row_of(Balance(operator_id, business_id, ad_account_id, charged_micros=amount))
         for (operator_id, ad_account_id), amount in charged.items()
@@ -185,7 +185,7 @@ def list_balance_entries(
 
 
 def save_placed_days(tx: Tx, days: Iterable[PlacedDay]) -> None:
-    """Add to the days of placements."""
+    """Add counts and charges to those of the same ad group, placement and day."""
     counts = ("views", "clicks", "charged_micros", "conversations", "leads")
     add_counts(tx, placed_days, counts, map(row_of, days))
 
@@ -217,7 +217,7 @@ def list_used_placements(tx: Tx, business_id: str) -> set[str]:
 
 
 def save_request_days(tx: Tx, days: Collection[RequestDay]) -> None:
-    """Add to the days of requests."""
+    """Add requests to those of the same placement and day."""
     add_counts(tx, request_days, ("asked", "filled"), map(row_of, days))
 
 
@@ -229,14 +229,14 @@ def list_request_days(tx: Tx, operator_id: str, first: str) -> list[RequestDay]:
 
 
 def save_sightings(tx: Tx, counts: Mapping[tuple[str, str, str, str], int]) -> None:
-    """Add to the shown ads by operator, placement, viewer and day."""
+    """Add to the counts of shown ads, by operator, placement, viewer and day."""
     names = ("business_id", "placement_id", "viewer", "day")
     rows = [dict(zip(names, key, strict=True)) | {"shown": count} for key, count in counts.items()]
     add_counts(tx, sightings, ("shown",), rows)
 
 
 def count_sightings(tx: Tx, operator_id: str, placement_id: str, viewer: str, day: str) -> int:
-    """Count the written ads that a viewer saw in a placement on a day."""
+    """Return the stored count of ads that a viewer saw in a placement on a day."""
     table = sightings
     where = (
         table.c.business_id == operator_id, table.c.placement_id == placement_id,

@@ -73,7 +73,7 @@ def count_login(tx: Tx, email: str, network: str, device: str) -> LoginAttempt:
     attempt = LoginAttempt(email, network, device, candidates, knows_device, knows_network)
     for limit, key in _limits(attempt):
         limit.take(tx, key)
-    store.record_login_try(tx, _mark(tx, "e-mail", email), _place(tx, attempt))
+    store.record_login_try(tx, _mark(tx, "e-mail", email), _origin_mark(tx, attempt))
     return attempt
 
 
@@ -89,7 +89,7 @@ def _limits(attempt: LoginAttempt) -> list[tuple[SharedLimit, str]]:
 def _knows(tx: Tx, members: Collection[Member], network: str, device: str) -> tuple[bool, bool]:
     """Report whether one of the members signed in from a browser, and from a network.
 
-    An unknown e-mail costs the same statements.
+    An unknown e-mail runs the same statements, so that the response time reveals nothing.
     """
     knows_device = knows_network = False
     for member in members or (None,):
@@ -107,13 +107,14 @@ def _known_marks(tx: Tx, member: Member | None, network: str, device: str) -> tu
     return _mark(tx, "device", secret, device), _mark(tx, "network", secret, network)
 
 
-def _place(tx: Tx, attempt: LoginAttempt) -> str:
+def _origin_mark(tx: Tx, attempt: LoginAttempt) -> str:
     """Return the fingerprint of the origin of an attempt."""
     kind = ("device", attempt.device) if attempt.knows_device else ("network", attempt.network)
     return _mark(tx, *kind)
 
 
 def _mark(tx: Tx, *parts: str) -> str:
+    """Return a keyed fingerprint, which reveals nothing without the vault."""
     return tx.vault.blind("\0".join(parts), "log-ins").hex()
 
 
@@ -137,7 +138,7 @@ def start_session(
         Refused: WRONG_LOGIN, when the member was changed while the password was checked.
     """
     give_login_back(tx, attempt)
-    failed = store.delete_login_tries(tx, _mark(tx, "e-mail", attempt.email), _place(tx, attempt))
+    failed = store.delete_login_tries(tx, _mark(tx, "e-mail", attempt.email), _origin_mark(tx, attempt))
     member = accounts_store.find_member(tx, checked.business_id, checked.id)
     is_active = member is not None and member.deactivated_at is None
     if member is None or not is_active or member.password_hash != checked.password_hash:
@@ -421,7 +422,7 @@ def _fingerprint(tx: Tx, member: Member) -> str:
 
 
 def count_password_try(tx: Tx, caller: Caller) -> Member:
-    """Count an attempt at the own password, by a stranger at an open page perhaps; return the member.
+    """Count an attempt at the own password, perhaps by a stranger at an open page; return the member.
 
     Raises TOO_MANY.
     """
@@ -432,7 +433,7 @@ def count_password_try(tx: Tx, caller: Caller) -> Member:
 def change_own_password(
     tx: Tx, checked: Member, password_hash: str, session: str, *, keep_tokens: bool
 ) -> Ended:
-    """Replace the own password after the old one was checked; this session goes on.
+    """Replace the own password after a check of the old one; all sessions but this one end.
 
     Raises WRONG_LOGIN, when it was replaced meanwhile.
     """

@@ -12,7 +12,7 @@ INVITED_FOR: Final = timedelta(days=7)
 RESET_FOR: Final = timedelta(hours=1)
 """Lifetime of a password-reset link that the person requested."""
 HANDED_FOR: Final = timedelta(hours=24)
-"""Lifetime of one that an owner, an admin or the operator hands over."""
+"""Lifetime of a password-reset link that an owner, an admin or the operator hands over."""
 MOST_INVITATIONS: Final = 100
 """Open invitations of a business."""
 
@@ -42,7 +42,8 @@ ROLE_TEXTS: Final = {
 def may_reset(own: Role, member: Member, memberships: int) -> bool:
     """Report whether a member with the role ``own`` may hand out a password-reset link for another.
 
-    ``memberships`` counts all of the person, deactivated ones too: the link would open each of them.
+    ``memberships`` is the number of businesses of that person, deactivated memberships included, since the
+    link would open all of them.
     """
     return may_appoint(own, member.role) and member.deactivated_at is None and memberships == 1
 

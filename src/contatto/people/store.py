@@ -28,7 +28,7 @@ failed_logins = Table(
     instant("last_at"),
     Index("ix_failed_logins_last_at", "last_at"),
 )
-"""Attempts without a session, by e-mail and origin."""
+"""Log-in attempts since the last success, by e-mail and origin."""
 
 
 def list_known_marks(tx: Tx, user_id: str, marks: Collection[str]) -> set[str]:

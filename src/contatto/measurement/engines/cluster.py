@@ -12,6 +12,7 @@ from contatto.measurement.engines.staging import load_package
 from contatto.measurement.model import AttributionPolicy
 
 RESULTS: Final = ("attributions", "report", "unattributed")
+"""Results beside the winners, which all others need."""
 
 
 def main(folder: str, output: str, policy: str = AttributionPolicy.CLICK_FIRST) -> None:

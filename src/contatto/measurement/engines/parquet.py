@@ -28,7 +28,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The columns of a file with their types in DuckDB, and what its rows are sorted by."""
+    """Columns of a file with their DuckDB types, and its sort order in SQL."""
 
     columns: Mapping[str, str]
     order: str
@@ -60,9 +60,9 @@ def append_rows(
     rows: Iterable[object],
     folder: Path,
 ) -> None:
-    """Append rows through files of JSON Lines: the fastest way into DuckDB that needs no Arrow.
+    """Append rows through files of JSON Lines, the fastest way into DuckDB without Arrow.
 
-    Rows are dictionaries, dataclasses or structs; ``columns`` are those to take, with their types.
+    Rows are dictionaries, dataclasses or structs; ``columns`` are the fields to read, with their types.
     """
     path = folder / f"{table}.jsonl"
     for batch in batched(rows, AT_ONCE):
@@ -85,7 +85,9 @@ def append_lines(
 
 
 def write_parquet(path: Path, layout: Layout, rows: Iterable[object], *, keep_empty: bool = False) -> int:
-    """Write all rows and return their number; even without rows an existing file is replaced.
+    """Write all rows in a child process, and return their number.
+
+    Without rows it replaces an existing file, but creates one only with ``keep_empty``.
 
     Raises:
         OSError: the disk is full, or fails; no finished file is left.
@@ -133,7 +135,7 @@ def _receive(stream: IO[bytes]) -> bytes:
 
 
 def _write_in_child(order: WriteOrder, parts: IO[bytes]) -> int:
-    """Write the rows of all parts, the last of which is empty.
+    """Write the rows of all parts up to an empty one; return their number.
 
     Raises:
         OSError: the disk is full, or fails.
@@ -159,7 +161,7 @@ def _write_in_child(order: WriteOrder, parts: IO[bytes]) -> int:
 def copy_to_file(db: "duckdb.DuckDBPyConnection", query: str, path: Path, group_rows: int = 122_880) -> None:
     """Write the rows of a query to a file, under a temporary name until it is on the disk.
 
-    Readers take whole groups of ``group_rows`` rows; the default is DuckDB's own.
+    ``group_rows`` is the size of a row group, the unit of reading; the default is DuckDB's own.
 
     Raises:
         OSError: the disk is full, or fails; no finished file is left.
@@ -181,7 +183,7 @@ def copy_to_file(db: "duckdb.DuckDBPyConnection", query: str, path: Path, group_
 
 
 def sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk."""
+    """Flush a file, or the entries of a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
