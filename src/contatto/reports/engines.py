@@ -1,10 +1,10 @@
-"""Facts of reports: from counts made ahead, from events, and from sealed files.
+"""Facts of reports: from precomputed counts, from events, and from sealed files.
 
-Theory. To count a page's figures from all touches would take seconds. So the worker counts ahead: days of
-each ad and country, hours of each ad group and account. It counts touches and conversions up to a moment
-of their own time, because nearly all of them arrive in order; few are newer, however long the log.
-A change of older events marks its day in the same transaction. ``load_counted`` takes the counts of days
-without a mark, and reads the rest from the events. So the figures do not depend on the worker's progress.
+Theory. To count a page's figures from all touches would take seconds. So the worker precomputes counts: days
+of each ad and country, hours of each ad group and account. It counts events up to a moment of their own
+time, since nearly all arrive in order. So only a few newer events remain, however long the log. A late or
+changed event marks its day in the same transaction. ``load_counted`` takes the counts of unmarked days, and
+reads the rest from the events. So the figures do not depend on the worker's progress.
 """
 
 from collections import defaultdict
@@ -192,7 +192,7 @@ def save_progress(tx: Tx, progress: CountingProgress) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CountedRows:
-    """Counts of an event source of an ad account, as rows of ``report_counts``."""
+    """Counts of one kind of events of an ad account, as rows of ``report_counts``."""
 
     business_id: str
     ad_account_id: str
@@ -201,7 +201,7 @@ class CountedRows:
 
 
 def save_day(tx: Tx, counted: CountedRows, day: str) -> None:
-    """Replace the counts of a source on a day of an account."""
+    """Replace the counts of one kind of events on a day of an account."""
     tx.execute(
         report_counts.delete().where(
             report_counts.c.business_id == counted.business_id,
@@ -216,7 +216,7 @@ def save_day(tx: Tx, counted: CountedRows, day: str) -> None:
 
 
 def save_more(tx: Tx, counted: CountedRows) -> None:
-    """Add to the saved counts."""
+    """Add newer events to the saved counts."""
     add_counts(tx, report_counts, STORED, counted.rows)
 
 
@@ -264,14 +264,14 @@ class _CountingState:
     progress: CountingProgress | None
     marks: tuple[ChangedDay, ...]
 
-    def is_part_of(self, later: "_CountingState") -> bool:
+    def is_unchanged(self, later: "_CountingState") -> bool:
         """Report whether the worker counted nothing in between; new marks are harmless."""
         return self.progress == later.progress and set(self.marks) <= set(later.marks)
 
 
 @dataclass(frozen=True, slots=True)
 class _Split:
-    """Split of a source into valid counts and events to read."""
+    """Valid counts of one kind of events, and filters of the events to read instead of the others."""
 
     is_valid: ColumnElement[bool] | None
     live: tuple[EventFilter, ...]
@@ -319,7 +319,7 @@ def load_counted(
                     place = groups.get(fact.ad_id, "") if is_of_group else fact.ad_id
                     facts.append(replace(fact, ad_id=place, day=fact.day[:10] if by_day else ""))
         counted = CountedFacts(facts, hours)
-        if not tx.locks_rows or state.is_part_of(_load_state(tx, events)):
+        if not tx.locks_rows or state.is_unchanged(_load_state(tx, events)):
             break
     return counted
 
@@ -335,7 +335,7 @@ def list_counted_facts(
 def _load_state(tx: Tx, events: EventFilter) -> _CountingState:
     progress, marks = find_progress(tx, *events.account), list_changed_days(tx, *events.account)
     missing = {error.file.day for error in list_unreadable(tx, events, marks)}
-    if missing:  # the earlier counts stay until the file is back
+    if missing:  # their views cannot be read, so the earlier counts stay valid until the file is back
         marks = [mark for mark in marks if mark.source is not CountedEvent.TOUCH or mark.day not in missing]
     return _CountingState(progress, tuple(marks))
 
@@ -382,9 +382,9 @@ def _read_counts(
 QUARTER_US: Final = 900 * 1_000_000
 """Hours are computed from quarters, because time zones differ by quarters of an hour."""
 DIMENSIONS: Final = ("ad_id", "country")
-_STANDING: Final = conversions.c.withdrawn_at.is_(None)
-_CHAT: Final = and_(conversions.c.kind == ConversionKind.CONVERSATION, _STANDING)
-_LEAD: Final = and_(conversions.c.kind == ConversionKind.LEAD, _STANDING)
+_NOT_WITHDRAWN: Final = conversions.c.withdrawn_at.is_(None)
+_CHAT: Final = and_(conversions.c.kind == ConversionKind.CONVERSATION, _NOT_WITHDRAWN)
+_LEAD: Final = and_(conversions.c.kind == ConversionKind.LEAD, _NOT_WITHDRAWN)
 _BY_VIEW: Final = conversions.c.via == TouchKind.VIEW
 
 
@@ -589,7 +589,7 @@ _FILE_TIMES: Final[Mapping[TimeStep, str]] = {
 
 
 def load_cold_files(tx: Tx, events: EventFilter) -> list[SealedFile]:
-    """Return the sealed files with dropped views, and keep the other views until the commit.
+    """Return the sealed files of deleted views; keep all other views in the database until the commit.
 
     Recent events need no file and no lock.
     """
@@ -617,6 +617,7 @@ def _may_be_cold(tx: Tx, events: EventFilter) -> bool:
 
 
 def viewed(events: EventFilter) -> Viewed:
+    """Return the filter of views in sealed files."""
     return Viewed(events.business_id, events.ad_account_id, events.since_ts, events.until_ts)
 
 

@@ -58,7 +58,7 @@ class Counts:
     """Counts that can be added up.
 
     The ``rt_`` ("real-time") counts fall on the day of the conversion, all others on the day of the touch.
-    ``_by_view`` are those that a view won, for want of a click. ``form_leads`` come from the instant form,
+    ``_by_view`` are those that are credited to a view. ``form_leads`` come from the instant form,
     ``manual_leads`` from a member's mark, the others from chat. ``qualified`` leads are qualified or
     converted now. ``app_conversations`` are the conversations that began in another messaging app.
     """
@@ -154,7 +154,7 @@ class Figures:
 
     @property
     def conversions(self) -> int | None:
-        """Return what the goal counts; None over mixed goals."""
+        """Leads or conversations, depending on the goal; None over mixed goals."""
         return self._by_goal(self.counts.leads, self.counts.conversations)
 
     @property

@@ -13,7 +13,7 @@ from contatto.kit.outbound.model import Done, Failed, HttpAnswer, HttpRequest, N
 
 SIGNAL: Final = "ad_signal"
 SIGNAL_TEST: Final = "ad_signal_test"
-"""The kinds of requests; rows hold them, so they never change."""
+"""Kinds of outbound requests; they never change, since rows contain them."""
 
 
 class SignalStep(StrEnum):
@@ -38,7 +38,7 @@ class SignalMode(StrEnum):
 
 
 class ConsentRule(StrEnum):
-    """Rule for leads by their answers to questions for consent."""
+    """Rule for the leads to send, by their answers to questions for consent."""
 
     REQUIRED = "given"
     """Send only leads who agreed to every question, and to one at least."""
@@ -56,6 +56,7 @@ class SignalSettings:
         names: the business's own event names, where the platform allows them.
         currency: the currency of amounts.
         value_micros: the value of a converted lead, unless a CRM has one.
+        reason: code of the reason why signals are blocked.
         started_at: earlier steps are not sent.
         changed_at: the last change of the mode or the data set.
         arrived_at: the last event that the platform accepted.
@@ -83,10 +84,11 @@ class SignalSettings:
 
 @dataclass(frozen=True, slots=True)
 class AdSignal(LedgerEntry):
-    """One step of one lead for one ad account; platforms confirm no event, so an accepted one is only sent.
+    """One step of one lead for one ad account.
 
+    Platforms do not report whether an event counts, so the state of an accepted one stays ``SENT``.
     ``event_id`` never changes. From ``unsure_at`` on the platform may have the event. ``asked_at`` is the
-    last try. ``value_micros`` is the amount of a member, which replaces any other.
+    last try. ``value_micros`` is an amount that a member entered, which replaces any other.
     """
 
     outside_account_id: str

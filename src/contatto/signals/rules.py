@@ -30,6 +30,7 @@ EVENT_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_ .-]{0,49}", re.ASCII)
 
 
 def reached_at(status: LeadStatus, history: Iterable[HistoryEntry], created_at: datetime) -> datetime:
+    """Return the last time at which a lead got a status; its creation without a change."""
     changes = (HistoryKind.STATUS, HistoryKind.STATUS_UNDONE)
     times = [
         entry.at
@@ -178,7 +179,7 @@ def reason_text(reason: str) -> LazyText | str:
 
 
 def block_signals(failure: NotNow | Failed) -> NotNow | Failed | Denied:
-    """Turn a failure of the token or the data set into one of all signals."""
+    """Return a failure, or `Denied` for one of the token or data set, which blocks all signals."""
     if failure.reason in (TOKEN_REFUSED, TOKEN_MISSING, DATASET_GONE):
         return Denied(failure.reason)
     return failure
@@ -198,7 +199,7 @@ _UNSURE: Final = frozenset(
     {*(SendFailure.LOST, SendFailure.BROKEN), EXPIRED, DISMISSED}
     | {MAYBE_COUNTED, TOO_OLD, "not_json", "platform_away"}
 )
-"""Reasons of failures after which the platform may have the event."""
+"""Reasons of failures after which the platform may have counted the event."""
 
 
 def cannot_be_sent(signal: AdSignal, at: datetime) -> str:
@@ -209,5 +210,5 @@ def cannot_be_sent(signal: AdSignal, at: datetime) -> str:
 
 
 def is_sure(reason: str) -> bool:
-    """Report whether the platform certainly has no event after a failure."""
+    """Report whether a failure proves that the platform did not count the event."""
     return reason not in _UNSURE and not reason.startswith(("http_5", "http_408"))

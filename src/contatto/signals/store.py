@@ -185,7 +185,7 @@ def list_signals_of_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -
 
 
 def count_signals(tx: Tx, business_id: str) -> dict[str, int]:
-    """Return the number of signals by account, in a count apart from that by state."""
+    """Count the signals by account, as a check of the counts by state."""
     account = ad_signals.c.outside_account_id
     query = select(account, func.count().label("count")).where(ad_signals.c.business_id == business_id)
     return {row["outside_account_id"]: row["count"] for row in tx.execute(query.group_by(account)).mappings()}
@@ -206,6 +206,7 @@ def record_signal_failure(tx: Tx, signal: AdSignal, reason: str, *, is_sure: boo
 
 
 def record_due_withheld(tx: Tx, settings: SignalSettings, reason: str) -> None:
+    """Withhold all due signals of an account, for a reason."""
     own = {"outside_account_id": settings.outside_account_id, "state": DeliveryState.DUE}
     statement = update(ad_signals).where(*rows_of(ad_signals, settings.business_id, **own))
     tx.execute(statement.values(state=DeliveryState.WITHHELD, reason=reason, settled_at=tx.now))

@@ -1,4 +1,4 @@
-"""Conversions behind a figure, what-if windows, and first replies."""
+"""Pages of the conversions behind a figure, of what-if windows, and of first replies."""
 
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -97,7 +97,7 @@ async def show_conversions(
 
 @router.get("/reports/conversions/{conversion_id}", Permission.READ_REPORTS, ReadAudit.EACH)
 async def show_conversion(request: Request, caller: PageCaller, conversion_id: str) -> HTMLResponse:
-    """Show all touches of the person, with their verdicts."""
+    """Show a conversion with all touches of its person, and why each won or lost."""
     number = check_found(read_number(conversion_id), "Conversion not found.")
     context = context_of(request)
     # It may read files, so it is a long read.
@@ -138,7 +138,7 @@ async def show_what_if(
     view: WindowDays = 1,
     policy: Annotated[str, Query(max_length=20)] = AttributionPolicy.CLICK_FIRST,
 ) -> HTMLResponse:
-    """Compare the stored winners with those of other windows; it changes nothing."""
+    """Compare the stored winners with those of other windows and priorities; nothing is changed."""
     if click not in CLICK_DAYS or view not in VIEW_DAYS or policy not in set(AttributionPolicy):
         raise Refused(errors.INVALID, "click: Choose one of the windows and priorities on the page.")
     context = context_of(request)

@@ -211,7 +211,10 @@ class TableCell:
 
 @dataclass(frozen=True, slots=True)
 class TableLine:
-    """Row of the table; ``goal`` is None for both, ``number`` the API's id or empty."""
+    """Row of the table; ``goal`` is None for both goals, ``number`` the API's id or empty.
+
+    ``inside_href`` leads to the ad groups of a campaign.
+    """
 
     key: str
     name: str
@@ -261,7 +264,10 @@ def build_table(query: OverviewQuery, overview: Overview) -> ReportTable:
 
 
 def _sort_rows(rows: tuple[ReportRow, ...], query: OverviewQuery) -> list[ReportRow]:
-    """Sort the rows with goals or of times; by default the most expensive come first."""
+    """Sort the rows, without those that have no goal unless they are days or hours.
+
+    By default the most expensive come first.
+    """
     name, is_descending = query.sort.removeprefix("-"), query.sort.startswith("-")
     is_by_time = query.group_by in _TIME_GROUPS
     visible = [row for row in rows if row.figures.goals or is_by_time]
@@ -361,7 +367,7 @@ def _file_lines(
 
 
 def draw_days(overview: Overview) -> dict[str, Any]:
-    """Draw conversations and leads as lines, spend as bars; tops are the ends of the scales.
+    """Return a chart of days: conversations and leads as lines, spend as bars, and the scales' ends.
 
     ``is_minor`` hides the label of a day on narrow screens.
     """
@@ -428,12 +434,12 @@ def draw_hours(overview: Overview, query: OverviewQuery) -> dict[str, Any]:
 
 
 def read_saved_query(text: str) -> OverviewQuery:
-    """Read the query of a saved report or a form; unknown words are dropped."""
+    """Read the query of a saved report or a form; omit unknown parameters."""
     return read_overview_query(read_pairs(text, 100))
 
 
 def list_report_links(tx: Tx, caller: Caller, query: OverviewQuery) -> list[dict[str, Any]]:
-    """Return links to the saved reports; ``is_current`` if the page shows one."""
+    """Return links to the saved reports; ``is_current`` marks the one that the page shows."""
     return [
         {
             "id": report.id,
@@ -455,7 +461,7 @@ async def post_saved_report(
     query: Annotated[str, Form(max_length=_LONGEST_QUERY)] = "",
     shared: Annotated[bool, Form()] = False,  # noqa: FBT002 - a box that is ticked or not
 ) -> RedirectResponse:
-    """Save the query of the page without unknown words."""
+    """Save the query of the page, without unknown parameters."""
     overview_query = read_saved_query(query)
     owner = (caller.business_id, caller.subject_id)
 

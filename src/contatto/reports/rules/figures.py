@@ -1,4 +1,4 @@
-"""Report rows and requests, charts, reply times, verdicts on touches, and what-ifs."""
+"""Rules of reports: rows, API requests, charts, reply times, verdicts on touches, what-ifs."""
 
 import json
 from collections import defaultdict
@@ -106,6 +106,7 @@ ZERO_RATE: Final = "0.00"
 REACH_METRICS: Final = frozenset({"reach", "cost_per_1000_reached", "frequency"})
 """Metrics that need distinct persons, so they cannot be added up."""
 FOLLOW_GOAL: Final = frozenset(metric.name for metric in CONVERSIONS)
+"""Metrics that count leads or conversations, depending on the goal."""
 
 
 def metric_number(metric: Metric, figures: Figures) -> Decimal | None:
@@ -430,7 +431,7 @@ class WhatIf:
 
 
 def compare_winners(conversions: Iterable[WhatIfConversion], most_listed: int) -> WhatIf:
-    """Count stored and what-if winners in one pass, and list the first changes."""
+    """Count stored and what-if winners in one pass, and list the first changes; the latest come first."""
     stored: defaultdict[str | None, ConversionCounts] = defaultdict(ConversionCounts)
     what_if: defaultdict[str | None, ConversionCounts] = defaultdict(ConversionCounts)
     changed: list[WhatIfConversion] = []
@@ -498,7 +499,10 @@ def _read_value(value: object) -> object:
 
 
 class Filter(ApiModel):
-    """``filter_value`` is JSON text inside JSON, or a plain text."""
+    """Filter of a report request by a name, a metric or ids.
+
+    ``filter_value`` is JSON text inside JSON, or a plain text.
+    """
 
     field_name: str
     filter_type: Literal[
