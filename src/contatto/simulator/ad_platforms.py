@@ -1,4 +1,4 @@
-"""Ad platforms in memory, and the failure kit for signal connectors."""
+"""Fake ad platforms, and the failure kit for signal connectors."""
 
 import json
 import re
@@ -28,8 +28,10 @@ HEX = re.compile(r"[0-9a-f]{64}")
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TOKEN = "platform-token"  # noqa: S105 - of a platform in memory
 FORGETS = timedelta(hours=48)
+"""Time after which a platform counts a repeated event id again."""
 OLDEST = timedelta(days=7)
 LOST, RESET = "taken, and the answer lost", "lost on the way"
+"""Faults without an answer: after the platform counted the event, and before."""
 MESSAGING: Final = frozenset({
     "AddToCart", "CartAbandoned", "InitiateCheckout", "LeadSubmitted", "OrderCanceled", "OrderCreated",
     "OrderDelivered", "OrderReturned", "OrderShipped", "Purchase", "QualifiedLead", "RatingProvided",
@@ -44,7 +46,10 @@ def json_answer(body: Any, status: int = 200, **headers: str) -> HttpAnswer:
 
 @dataclass
 class AdPlatformFake:
-    """An ad platform in memory. ``fates`` holds one fault for each request to come; None is no fault."""
+    """Ad platform in memory, which counts events.
+
+    ``fates`` are the faults of the next requests, None for no fault.
+    """
 
     dataset: str = "1800000000000000001"
     token: str = TOKEN
@@ -56,7 +61,7 @@ class AdPlatformFake:
     _counted_at: dict[tuple[str, str], datetime] = field(default_factory=dict)
 
     def send(self, request: HttpRequest) -> HttpOutcome:
-        """Return the answer to a request, or no answer."""
+        """Return the answer to a request, or the failure that its fault causes."""
         self.requests.append(request)
         fate = self.fates.pop(0) if self.fates else None
         if isinstance(fate, HttpAnswer):
@@ -78,7 +83,7 @@ class AdPlatformFake:
         raise NotImplementedError
 
     def count(self, name: str, event: dict[str, Any], test_code: str) -> None:
-        """Count an event, unless one of its id and name was counted in the last two days."""
+        """Count an event, unless one with its id and name was counted in the last two days."""
         if test_code:
             self.tested.append(event)
             return
@@ -213,11 +218,14 @@ type Ending = tuple[DeliveryState, str]
 
 @dataclass
 class SignalBench:
-    """Tells events by the rules of the engine; ``now`` is our own clock, ``feed`` where they go."""
+    """Test bench that sends events to a fake platform by the rules of the engine.
+
+    ``unsure`` are the ids of events that the platform may have counted without our knowledge.
+    """
 
     connector: SignalConnector
     platform: AdPlatformFake
-    feed: SignalTarget
+    target: SignalTarget
     unsure: set[str] = field(default_factory=set)
 
     def event(
@@ -229,8 +237,8 @@ class SignalBench:
         value, currency = (12_500_000, "EUR") if is_sale else (None, "")
         return SignalEvent(event_id, name, START, 100 + number, keys, value, currency)
 
-    def tell(self, event: SignalEvent) -> Ending:
-        """Send an event until it ends; waits between tries pass on the platform's clock."""
+    def send(self, event: SignalEvent) -> Ending:
+        """Send an event until its state is final; waits between tries pass on the platform's clock."""
         for _ in range(MOST_TRIES):
             state, reason = self._try(event)
             if state is not DeliveryState.DUE:
@@ -242,7 +250,7 @@ class SignalBench:
             return DeliveryState.WITHHELD, reason
         if reason := cannot_be_sent(self._signal(event), self.platform.clock_at):
             return DeliveryState.DEAD, reason
-        answer = self.platform.send(self.connector.ask(self.feed, event))
+        answer = self.platform.send(self.connector.ask(self.target, event))
         if isinstance(answer, SendFailure):
             self.unsure.add(event.event_id)
             self.platform.clock_at += WAIT
@@ -277,16 +285,16 @@ class SignalBench:
             unsure_at=unsure_at,
         )
 
-    def arrives(self, *events: SignalEvent) -> None:
-        """Tell events. Raises CheckFailed: one is not taken."""
+    def expect_sent(self, *events: SignalEvent) -> None:
+        """Send events. Raises CheckFailed: the platform did not accept one."""
         for event in events:
-            state, reason = self.tell(event)
+            state, reason = self.send(event)
             if state is not DeliveryState.SENT:
                 raise CheckFailed(f"{event.event_id} is {state.value}: {reason}")
 
-    def ends(self, event: SignalEvent, state: DeliveryState, reason: str) -> None:
-        """Tell an event that may not be taken. Raises CheckFailed: it ends in another way."""
-        actual_state, actual_reason = self.tell(event)
+    def expect_state(self, event: SignalEvent, state: DeliveryState, reason: str) -> None:
+        """Send an event. Raises CheckFailed: its final state or reason is another."""
+        actual_state, actual_reason = self.send(event)
         if (actual_state, actual_reason) != (state, reason):
             actual = f"{actual_state.value} ({actual_reason})"
             raise CheckFailed(f"it is {actual} instead of {state.value} ({reason})")
@@ -320,11 +328,11 @@ HTML: Final = HttpAnswer(200, {}, b"<!doctype html><title>Sign in</title>")
 EMPTY: Final = HttpAnswer(200, {}, b"{}")
 AFTER_S: Final = 600
 THROTTLED: Final = "throttled"
-"""Replaced by the answer of the platform, in its own form."""
+"""Placeholder for the platform's own answer to too many requests."""
 
 
 def _meets(*fates: Fate) -> Play:
-    """Return a play in which the first tries of a step meet these faults; another step follows."""
+    """Return a play of two steps; the first tries of each meet these faults."""
 
     def play(bench: SignalBench) -> None:
         events = bench.event(), bench.event(0, SignalStep.QUALIFIED)
@@ -332,7 +340,7 @@ def _meets(*fates: Fate) -> Play:
             bench.platform.fates = [
                 bench.platform.throttled(AFTER_S) if fate == THROTTLED else fate for fate in fates
             ]
-            bench.arrives(event)
+            bench.expect_sent(event)
         bench.check(*events)
 
     return play
@@ -354,33 +362,33 @@ def play_data_set_gone(bench: SignalBench) -> None:
 def _waits_for_a_person(bench: SignalBench, reason: str) -> None:
     events = [bench.event(number) for number in range(3)]
     for event in events:
-        bench.ends(event, DeliveryState.WITHHELD, reason)
+        bench.expect_state(event, DeliveryState.WITHHELD, reason)
     # Enter the token and the data set that the platform accepts now.
     platform = bench.platform
-    bench.feed = replace(bench.feed, access_token=platform.token, dataset_id=platform.dataset)
-    bench.arrives(*events)
+    bench.target = replace(bench.target, access_token=platform.token, dataset_id=platform.dataset)
+    bench.expect_sent(*events)
     bench.check(*events)
 
 
 @fault("not allowed")
 def play_forbidden(bench: SignalBench) -> None:
     bench.platform.fates = [HttpAnswer(403, {}, b"")]
-    bench.ends(bench.event(), DeliveryState.WITHHELD, TOKEN_REFUSED)
-    bench.arrives(bench.event())
+    bench.expect_state(bench.event(), DeliveryState.WITHHELD, TOKEN_REFUSED)
+    bench.expect_sent(bench.event())
     bench.check(bench.event())
 
 
 @fault("told already")
 def play_repeated_step(bench: SignalBench) -> None:
     """Send the same step again, as after a restore of our own backup."""
-    bench.arrives(bench.event(), bench.event(), bench.event())
+    bench.expect_sent(bench.event(), bench.event(), bench.event())
     bench.check(bench.event())
 
 
 @fault("told to wait")
 def play_keeps_to_retry_after(bench: SignalBench) -> None:
     bench.platform.fates = [bench.platform.throttled(AFTER_S)]
-    bench.arrives(bench.event())
+    bench.expect_sent(bench.event())
     if bench.platform.clock_at < START + timedelta(seconds=AFTER_S):
         raise CheckFailed("it did not wait as long as it was asked to")
     bench.check(bench.event())
@@ -388,19 +396,19 @@ def play_keeps_to_retry_after(bench: SignalBench) -> None:
 
 @fault("refused in a good answer")
 def play_refused(bench: SignalBench) -> None:
-    """Refused in an answer that says 200: a dead letter, which counts once it is sent again."""
+    """Refuse an event with status 200: it is a dead letter, and counts once it is sent again."""
     bench.platform.fates = [bench.platform.refused()]
-    bench.ends(bench.event(), DeliveryState.DEAD, EVENT_REFUSED)
-    bench.arrives(bench.event())
+    bench.expect_state(bench.event(), DeliveryState.DEAD, EVENT_REFUSED)
+    bench.expect_sent(bench.event())
     bench.check(bench.event())
 
 
 @fault("killed between request and note")
 def play_killed(bench: SignalBench) -> None:
-    """Killed between the request and the note of it."""
+    """Kill the sender after a request, before it records the answer."""
     for step in (SignalStep.CAPTURED, SignalStep.QUALIFIED):
-        bench.platform.send(bench.connector.ask(bench.feed, bench.event(0, step)))
-        bench.arrives(bench.event(0, step))
+        bench.platform.send(bench.connector.ask(bench.target, bench.event(0, step)))
+        bench.expect_sent(bench.event(0, step))
     bench.check(bench.event(), bench.event(0, SignalStep.QUALIFIED))
 
 
@@ -409,18 +417,18 @@ def play_off_for_a_week(bench: SignalBench) -> None:
     """Drop events older than a week after eight days of silence; send younger ones."""
     bench.platform.clock_at = START + timedelta(days=8)
     young = replace(bench.event(1), occurred_at=START + timedelta(days=6))
-    bench.ends(bench.event(), DeliveryState.DEAD, TOO_OLD)
-    bench.arrives(young)
+    bench.expect_state(bench.event(), DeliveryState.DEAD, TOO_OLD)
+    bench.expect_sent(young)
     bench.check(young)
 
 
 @fault("no answer for two days")
 def play_lost_for_two_days(bench: SignalBench) -> None:
     """Send no event again after two days: the platform forgets ids, and may have counted it."""
-    bench.platform.send(bench.connector.ask(bench.feed, bench.event()))
+    bench.platform.send(bench.connector.ask(bench.target, bench.event()))
     bench.unsure.add(bench.event().event_id)
     bench.platform.clock_at = START + timedelta(hours=49)
-    bench.ends(bench.event(), DeliveryState.DEAD, MAYBE_COUNTED)
+    bench.expect_state(bench.event(), DeliveryState.DEAD, MAYBE_COUNTED)
     bench.check(bench.event())
 
 
@@ -428,9 +436,9 @@ def play_lost_for_two_days(bench: SignalBench) -> None:
 def play_skewed(bench: SignalBench) -> None:
     """Set the platform's clock a day back: it refuses events of tomorrow until it is right."""
     bench.platform.clock_at = START - timedelta(days=1)
-    bench.ends(bench.event(), DeliveryState.DEAD, EVENT_REFUSED)
+    bench.expect_state(bench.event(), DeliveryState.DEAD, EVENT_REFUSED)
     bench.platform.clock_at = START
-    bench.arrives(bench.event())
+    bench.expect_sent(bench.event())
     bench.check(bench.event())
 
 
@@ -439,16 +447,16 @@ def play_wrong_order(bench: SignalBench) -> None:
     """Lose the answer of the first step, and send the second before the first is sent again."""
     first, second = bench.event(), bench.event(0, SignalStep.QUALIFIED)
     bench.platform.fates = [LOST]
-    bench.platform.send(bench.connector.ask(bench.feed, first))
-    bench.arrives(second, first)
+    bench.platform.send(bench.connector.ask(bench.target, first))
+    bench.expect_sent(second, first)
     bench.check(first, second)
 
 
 @fault("one phone of two people")
 def play_one_phone(bench: SignalBench) -> None:
-    """Two people with one phone are two leads."""
+    """Send two people with one phone, who are two leads."""
     second_lead = bench.event(1, keys=replace(ADA, external_id="person-2"))
-    bench.arrives(bench.event(), second_lead)
+    bench.expect_sent(bench.event(), second_lead)
     bench.check(bench.event(), second_lead)
 
 
@@ -457,7 +465,7 @@ def play_worth(bench: SignalBench) -> None:
     """Send the value of a conversion as it is, in its currency."""
     sale = bench.event(0, SignalStep.CONVERTED)
     bench.platform.fates = [LOST, DOWN]
-    bench.arrives(sale)
+    bench.expect_sent(sale)
     (counted,) = bench.platform.counted
     if (counted.get("properties") or counted.get("custom_data")) != {"value": 12.5, "currency": "EUR"}:
         raise CheckFailed("the value is another one")
@@ -466,9 +474,9 @@ def play_worth(bench: SignalBench) -> None:
 
 @fault("nobody to find")
 def play_nobody(bench: SignalBench) -> None:
-    """Without anything to find the person by, nothing is sent."""
+    """Send nothing for a person without any match key."""
     blank = replace(ADA, emails=(), phones=(), click_id="", channel=None, business_id="", scoped_id="")
-    bench.ends(bench.event(keys=blank), DeliveryState.WITHHELD, NOBODY_TO_MATCH)
+    bench.expect_state(bench.event(keys=blank), DeliveryState.WITHHELD, NOBODY_TO_MATCH)
     if bench.platform.requests:
         raise CheckFailed("something was sent all the same")
 
@@ -477,7 +485,7 @@ def play_nobody(bench: SignalBench) -> None:
 def play_spelled_oddly(bench: SignalBench) -> None:
     """Spell a contact detail in another way: the same person gives the same hash."""
     odd = replace(ADA, emails=("  ADA@Example.com ",), phones=("+65 9123-4567",))
-    bench.arrives(bench.event(), bench.event(1, keys=odd))
+    bench.expect_sent(bench.event(), bench.event(1, keys=odd))
     one, two = (
         counted_event.get("user") or counted_event["user_data"] for counted_event in bench.platform.counted
     )
@@ -492,7 +500,7 @@ def play_many(bench: SignalBench) -> None:
     events = [bench.event(number) for number in range(100)]
     for number, event in enumerate(events):
         bench.platform.fates = [] if number % 3 else [fates[number // 3 % len(fates)]]
-        bench.arrives(event)
+        bench.expect_sent(event)
     bench.check(*events)
 
 
@@ -508,7 +516,7 @@ FAULTS: Final = _PLAYS | {
     "an answer that says nothing": _meets(EMPTY),
     "down and slow in turn": _meets(DOWN, RESET, THROTTLED, LOST, HTML),
 }
-"""Fault → its play."""
+"""Plays by the name of their fault."""
 
 
 PLATFORMS: Final[Mapping[AdPlatform, Callable[[], AdPlatformFake]]] = {
@@ -518,13 +526,13 @@ PLATFORMS: Final[Mapping[AdPlatform, Callable[[], AdPlatformFake]]] = {
 
 
 def verify_signals(name: str, connector: SignalConnector) -> Iterator[FaultResult]:
-    """Play every fault with a connector, each with a platform of its own."""
+    """Play every fault with a connector, each with a new fake platform."""
     for fault, play in FAULTS.items():
         platform, detail = PLATFORMS[connector.platform](), ""
         address = f"https://{connector.platform.value}.example.com"
-        feed = SignalTarget(address, platform.dataset, platform.token)
+        target = SignalTarget(address, platform.dataset, platform.token)
         try:
-            play(SignalBench(connector, platform, feed))
+            play(SignalBench(connector, platform, target))
         except CheckFailed as wrong:
             detail = str(wrong)
         yield FaultResult(name, fault, is_right=not detail, detail=detail)

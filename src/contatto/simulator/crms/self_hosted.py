@@ -1,4 +1,4 @@
-"""CRMs in memory that speak the APIs of self-hosted products, and webhooks."""
+"""Fake self-hosted CRMs with the APIs of their products, and a fake webhook receiver."""
 
 import base64
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from contatto.simulator.crms.server import (
 ODOO_DATABASE, ODOO_USER, ODOO_KEY = "crm", "sync@example.com", "odoo-key"
 ODOO_UID: Final = 2
 ODOO_STAGE, ODOO_REVENUE = "stage_id.name", "expected_revenue"
-"""Values that only people in the CRM write."""
+"""Fields that only people in the CRM write."""
 _ODOO_ID: Final = "external id"
 
 
@@ -41,7 +41,7 @@ class OdooFake(Vendor):
     missing = _odoo_fault("odoo.exceptions.MissingError", "Record does not exist or has been deleted.")
 
     def __init__(self) -> None:
-        # Leads as a new database has them; external ids stand in a table of their own.
+        # Fields of leads in a new database. Odoo stores external ids in another table (ir.model.data).
         levels = (("0", "Low"), ("1", "Medium"), ("2", "High"))
         listed = [
             CrmField("name", "Opportunity", is_required=True),
@@ -69,9 +69,9 @@ class OdooFake(Vendor):
         model, method, values, *more = args[3:]
         return _odoo_result(self._act(model, method, values, more[0] if more else {}))
 
-    def _act(self, model: str, method: str, args: list[Any], words: dict[str, Any]) -> Any:
+    def _act(self, model: str, method: str, args: list[Any], options: dict[str, Any]) -> Any:
         if model == "ir.model.data":
-            return self._external_ids(method, args, words)
+            return self._external_ids(method, args, options)
         if method == "load":
             return self._load(*args)
         if method in ("unlink", "write"):
@@ -92,7 +92,7 @@ class OdooFake(Vendor):
                     if field.choices:
                         fields[field.name]["selection"] = [list(choice) for choice in field.choices]
             return fields
-        return self._search(args[0], words)
+        return self._search(args[0], options)
 
     def _load(self, names: list[str], rows: list[list[Any]]) -> dict[str, Any]:
         values = dict(zip(names, rows[0], strict=True))
@@ -111,7 +111,7 @@ class OdooFake(Vendor):
     def _live_record(self, number: int) -> StoredRecord:
         return self.crm.live_record(str(number))
 
-    def _external_ids(self, method: str, args: list[Any], words: dict[str, Any]) -> Any:
+    def _external_ids(self, method: str, args: list[Any], options: dict[str, Any]) -> Any:
         if method == "create":
             row = args[0]
             self._live_record(row["res_id"]).values[_ODOO_ID] = f"{row['module']}.{row['name']}"
@@ -131,10 +131,10 @@ class OdooFake(Vendor):
             return [row for row in rows if row["name"] == conditions["name"]]
         if isinstance(conditions["res_id"], int):
             later = [row for row in rows if int(str(row["res_id"])) > conditions["res_id"]]
-            return later[: words["limit"]]
+            return later[: options["limit"]]
         return [row for row in rows if row["res_id"] in conditions["res_id"]]
 
-    def _search(self, domain: list[Any], words: dict[str, Any]) -> list[dict[str, Any]]:
+    def _search(self, domain: list[Any], options: dict[str, Any]) -> list[dict[str, Any]]:
         def passes(row: dict[str, Any], name: str, sign: str, value: Any) -> bool:
             if sign == "not in":
                 return row[name] not in value
@@ -144,10 +144,10 @@ class OdooFake(Vendor):
         tests = [record for record in domain if isinstance(record, list)]
         fits = any if "|" in domain else all
         matches = [row for row in rows if fits(passes(row, *test) for test in tests)]
-        if words.get("order", "").startswith("write_date"):
+        if options.get("order", "").startswith("write_date"):
             matches.sort(key=lambda row: (row["write_date"], row["id"]))
-        names = {"id", *words.get("fields", ())}
-        page = matches[: words.get("limit", 1_000)]
+        names = {"id", *options.get("fields", ())}
+        page = matches[: options.get("limit", 1_000)]
         return [{name: value for name, value in row.items() if name in names} for row in page]
 
     def _row(self, record: StoredRecord) -> dict[str, Any]:
@@ -169,13 +169,13 @@ _TRYTON_ID: Final = "identifier"
 
 
 class TrytonFake(Vendor):
-    """Tryton in memory: an exception is in the body of an answer 200."""
+    """Tryton in memory: exceptions have status 200, and are in the body."""
 
     credential = f"Session {TRYTON_SESSION}"
     expired = VendorResponse(401, {"error": "Unauthorized"})
 
     def __init__(self) -> None:
-        # Parties with a name, their contact mechanisms by kind, and an identifier.
+        # Parties have contact mechanisms by kind; several of one kind are joined by ", ".
         listed = [CrmField(name, name) for name in _MECHANISMS]
         listed += [CrmField("name", "Name"), CrmField(_TRYTON_ID, "Identifier"), CrmField("code", "Code")]
         super().__init__(_TRYTON_ID, listed, "code")
@@ -184,8 +184,8 @@ class TrytonFake(Vendor):
     def answer(self, request: VendorRequest) -> VendorResponse:
         call = request.json()
         if call["method"] == "common.db.login":
-            user, words = call["params"][:2]
-            is_right = user == TRYTON_USER and words.get("password") == TRYTON_PASSWORD
+            user, parameters = call["params"][:2]
+            is_right = user == TRYTON_USER and parameters.get("password") == TRYTON_PASSWORD
             return _tryton_result([_TRYTON_UID, _TRYTON_TOKEN, 3_600] if is_right else None)
         return super().answer(request)
 
@@ -244,7 +244,7 @@ class TrytonFake(Vendor):
 
     def _row(self, record: StoredRecord) -> dict[str, Any]:
         mechanisms = [
-            (kind, one) for kind in _MECHANISMS for one in record.values.get(kind, "").split(", ") if one
+            (kind, text) for kind in _MECHANISMS for text in record.values.get(kind, "").split(", ") if text
         ]
         our_id = record.values.get(_TRYTON_ID)
         return {
@@ -252,20 +252,23 @@ class TrytonFake(Vendor):
             "name": record.values.get("name") or None,
             "replaced_by": int(record.became) if record.became else None,
             "contact_mechanisms.": [
-                {"id": number, "type": kind, "value": one} for number, (kind, one) in enumerate(mechanisms, 1)
+                {"id": number, "type": kind, "value": text}
+                for number, (kind, text) in enumerate(mechanisms, 1)
             ],
             "identifiers.": [{"id": int(record.id), "code": MARK + our_id}] if our_id else [],
         }
 
     def _values(self, party: dict[str, Any], current: dict[str, str]) -> dict[str, str]:
-        """Return plain values; new mechanisms are added to the current ones."""
+        """Return the values to store; new contact mechanisms are added to the current ones."""
         values: dict[str, str] = {name: party[name] for name in ("name", "code") if name in party}
-        mechanisms = [(kind, one) for kind in _MECHANISMS for one in current.get(kind, "").split(", ") if one]
+        mechanisms = [
+            (kind, text) for kind in _MECHANISMS for text in current.get(kind, "").split(", ") if text
+        ]
         for act, rows in party.get("contact_mechanisms", ()):
             if act == "delete":
                 remaining = [pair for number, pair in enumerate(mechanisms, 1) if number not in rows]
                 values |= {
-                    kind: ", ".join(one for name, one in remaining if name == kind) for kind in _MECHANISMS
+                    kind: ", ".join(text for name, text in remaining if name == kind) for kind in _MECHANISMS
                 }
             for row in rows if act == "create" else ():
                 kind = row["type"]
@@ -327,7 +330,7 @@ class BottleFake(Vendor):
     missing = VendorResponse(404, {"detail": "No Lead matches the given query."})
 
     def __init__(self) -> None:
-        # Leads as a new organisation has them: one for each e-mail address.
+        # Fields of leads in a new organisation, which has one lead per e-mail address.
         statuses = (("assigned", "Assigned"), ("in process", "In process"), ("converted", "Converted"))
         names = ("title", "first_name", "last_name", "company_name", "description", _BOTTLECRM_ID)
         listed = [

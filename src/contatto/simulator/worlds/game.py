@@ -1,4 +1,4 @@
-"""A simulated world that one player plays over lines of JSON, and such players."""
+"""Game of one player in a simulated world, over lines of JSON, and its players."""
 
 import heapq
 import itertools
@@ -71,7 +71,7 @@ _ERROR_LENGTH: Final = 500
 
 
 class EnginePlayer:
-    """A marketplace of this process, which takes the lines of `contatto deliver` as values."""
+    """Player that uses a marketplace of this process, with the lines of `contatto deliver` as values."""
 
     def __init__(
         self, seed: int = 0, *, is_random: bool = False, settings: Mapping[str, float] | None = None
@@ -101,7 +101,7 @@ class EnginePlayer:
 
 
 class _Choice(msgspec.Struct):
-    """An answer to a request that shows no ad."""
+    """Fields of every answer to a request, even without an ad."""
 
     request_id: str
     ad_id: str | None = None
@@ -249,10 +249,10 @@ class Piped:
 
 
 class TimedPlayer:
-    """Clocks of a player in lock-step.
+    """Player with timers.
 
     The wait for a decision includes the lines before it that need no answer, because a program works through
-    them first. The first decision is left out: it may compile.
+    them first. The wait for the first decision does not count, since it may compile.
     """
 
     def __init__(self, answer: Callable[[Line], Line | None]) -> None:
@@ -389,7 +389,7 @@ class ShownViews:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Views of one player in one world, its broken rules, and its reports at the end of each day."""
+    """Views of one player in one world, counts of rules that it broke, and its daily reports."""
 
     world: World
     goal: str
@@ -404,7 +404,7 @@ _PER_VIEW: Final = 1_000
 
 
 class Ledger:
-    """Charges of each ad group and broken rules; money in micros of a thousand views."""
+    """Charges of each ad group, and counts of broken rules; money is micros of a thousand views."""
 
     def __init__(self, world: World, standings: GroupStates) -> None:
         self.world, self.standings = world, standings
@@ -430,7 +430,7 @@ class Ledger:
             self.faults["answer makes no sense"] += 1
 
     def charge(self, group: int, ts: int, price: int) -> None:
-        """Charge a view: it costs a thousandth of the price of a thousand."""
+        """Charge a view, and check the budget; the unit of charges makes its price that of a thousand."""
         self.charged[group] += price
         budget = self.standings.groups[group].group
         if budget.budget_mode == "infinite":
@@ -444,7 +444,7 @@ class Ledger:
             self.faults["day over 125 %" if day else "total over budget"] += 1
 
     def change(self, group: int, promised: int) -> None:
-        """Set the limit after a change of the budget; earlier spend and promises may stay."""
+        """Set the limit after a change of the budget; earlier spend and chosen ads may exceed it."""
         begun = self._spent[group] + promised
         self._limit[group] = max(self._allowed(group), begun if begun <= self._limit[group] else 0.0)
 
@@ -477,7 +477,7 @@ _GROUP_FIELDS: Final = (
 
 
 def group_line(world: World, group: WorldGroup, goal: str, ts: int, *, is_on: bool = True) -> Line:
-    """Return the line of an ad group; one without an end ends a year after the world."""
+    """Return the line of an ad group; without an own end it ends a year after the world."""
     line: Line = {
         "type": "adgroup",
         "adgroup_id": group.id,
@@ -497,7 +497,7 @@ def group_line(world: World, group: WorldGroup, goal: str, ts: int, *, is_on: bo
 
 
 class PendingView(NamedTuple):
-    """An ad that was chosen and is not yet viewed."""
+    """Chosen ad before its view."""
 
     ad: int
     viewer: int
@@ -579,7 +579,7 @@ class Game:
             if decision is None:
                 self.ledger.faults["answer makes no sense"] += 1
             elif decision["ad_id"] is not None:
-                self._won(name, row, floor[row], decision)
+                self._show_ad(name, row, floor[row], decision)
         end = STARTS_TS + (day + 1) * DAY
         self._advance(end - 1)
         self._flush(end - 1)
@@ -627,7 +627,7 @@ class Game:
             else:
                 answer(line)
 
-    def _won(self, name: str, row: int, floor: int, decision: Line) -> None:
+    def _show_ad(self, name: str, row: int, floor: int, decision: Line) -> None:
         """Show the chosen ad at once, later, or never."""
         world, requests = self.world, self._requests
         if decision["ad_id"] not in self._ads:
@@ -673,18 +673,18 @@ class Game:
         if pending.draws[CLICK] >= click:
             return
         draws = pending.draws.tolist()
-        second_luck = draws[WAIT] * 977 % 1
+        second_luck = draws[WAIT] * 977 % 1  # another random number from the digits of one
         at = ts + _between(_CLICK_S, second_luck)
         self._push(at, {"type": "click", "request_id": name, "ts": at})
         if draws[TALK] >= talk:
             return
         owner = self._owner[ad]
         at += _between(_TALK_S, draws[WAIT])
-        self._happen("conversation", at, viewer, owner)
+        self._push_outcome("conversation", at, viewer, owner)
         self.past.chats[viewer] += 1
         is_spam = draws[SPAM] < spam
         if draws[MARK] < (self._spam_recall[viewer] if is_spam else nature.spam_false_alarm):
-            self._happen("spam", at + _between(nature.spam_after_s, second_luck), viewer, owner)
+            self._push_outcome("spam", at + _between(nature.spam_after_s, second_luck), viewer, owner)
         if is_spam:
             self.past.spams[viewer] += 1
             if draws[FAKE] < self._fake_contact[viewer]:
@@ -696,7 +696,7 @@ class Game:
     def _lead(self, ts: int, pending: PendingView, *, genuine: bool) -> None:
         nature, viewer, owner = self.world.nature, pending.viewer, self._owner[pending.ad]
         form = self.world.ads[pending.ad].features.get("form") == "yes"
-        self._happen("lead", ts, viewer, owner, source="form" if form else "chat")
+        self._push_outcome("lead", ts, viewer, owner, source="form" if form else "chat")
         self.leads_of.setdefault(self._group[pending.ad], []).append(viewer)
         if genuine:
             self.past.is_lead[viewer, owner] |= nature.once
@@ -704,11 +704,11 @@ class Game:
             luck = float(pending.draws[WAIT]) * 311 % 1
             status = "unqualified" if not genuine or luck < _UNQUALIFIED else "qualified"
             at = ts + int((0.3 + 2 * luck) * DAY)
-            self._happen("quality", at, viewer, owner, status=status)
+            self._push_outcome("quality", at, viewer, owner, status=status)
             if genuine and luck > _CONVERTED:
-                self._happen("quality", at + DAY, viewer, owner, status="converted")
+                self._push_outcome("quality", at + DAY, viewer, owner, status="converted")
 
-    def _happen(self, kind: str, ts: int, viewer: int, owner: int, **more: str) -> None:
+    def _push_outcome(self, kind: str, ts: int, viewer: int, owner: int, **more: str) -> None:
         world = self.world
         line = {
             "type": kind,

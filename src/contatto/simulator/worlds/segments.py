@@ -67,7 +67,7 @@ _GROUP_KINDS: Final = (
 )
 TAGS: Final = 240
 CATEGORIES: Final = {"os": 3, "city": 40, "referrer": 12, "plan": 4}
-"""Fields with one value each, and how many values there are."""
+"""Number of possible values of each field that has one value per viewer."""
 NUMBERS: Final = ("app_minutes", "joined_year", "battery")
 """Fields with numbers; the last one is independent of the segment."""
 MISSING: Final = {
@@ -79,13 +79,16 @@ MISSING: Final = {
     "joined_year": 0.3,
     "battery": 0.5,
 }
-"""Mean share of missing values of each field; some segments hide more."""
+"""Mean share of missing values of each field; some segments have more."""
 _MOST_TAGS: Final = 14
 
 
 @dataclass(frozen=True, slots=True)
 class Emissions:
-    """Features by segment (rows): chances of values, means of numbers, chances of gaps."""
+    """Distributions of features by segment (rows): values, means of numbers, shares of gaps.
+
+    ``share`` are the segments' shares of viewers.
+    """
 
     share: Floats
     country: Floats
@@ -399,8 +402,9 @@ class SegmentsWorld(World):
         farm_prior = 0.015 * self.setting.farms if day >= self.setting.farm_day else 0.0
         best_segments = (self._likelihood[:, number] for number in self._best)
         likelihood = np.logaddexp(*best_segments) - np.log(2)
-        usual, good = 1 / (1 + np.exp(1.1)), past.chats - past.spams
-        evidence = past.spams * np.log(_FARM[2] / usual) + good * np.log((1 - _FARM[2]) / (1 - usual))
+        usual_spam, genuine = 1 / (1 + np.exp(1.1)), past.chats - past.spams
+        evidence = past.spams * np.log(_FARM[2] / usual_spam)
+        evidence = evidence + genuine * np.log((1 - _FARM[2]) / (1 - usual_spam))
         columns = np.concatenate([self._likelihood, (likelihood + evidence)[:, None]], 1)
         prior = np.append(self._emissions.share * (1 - farm_prior), max(farm_prior, 1e-12))
         score = columns + np.log(prior)

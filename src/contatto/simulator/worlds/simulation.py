@@ -1,4 +1,4 @@
-"""Worlds by name, and the players that `contatto simulate` compares."""
+"""Worlds by name, and the comparison of players that `contatto simulate` runs."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -47,7 +47,7 @@ REPORTING_SEEDS: Final = (110, 111, 112)
 
 
 class Size(StrEnum):
-    """Sizes of a world: reports take ``small``, and ``full`` is a market of some size."""
+    """Size of a world: reports use ``small``, tests ``tiny``; ``full`` is a larger market."""
 
     FULL = "full"
     SMALL = "small"
@@ -103,7 +103,7 @@ _SETTINGS: Final[Mapping[tuple[WorldName, Size], WorldSetting]] = {
     ),
 }
 MOST: Final = {"days": 60, "requests": 1_000_000, "viewers": 1_000_000, "ads": 500, "groups": 500}
-"""No world is larger than this, so that a slip of the finger does not fill a machine."""
+"""Largest settings of a world, so that a typing error does not exhaust the memory."""
 
 
 def make_world(name: WorldName, seed: int, size: Size = Size.FULL, **changes: float) -> World:
@@ -149,10 +149,11 @@ type OnDayOf = Callable[[str, int], None]
 
 @dataclass(slots=True)
 class RunResults:
-    """Figures of all players of one world, and the lookalikes of each.
+    """Figures of all players of one world, by the name of the player.
 
-    A player is an arm, or a program with its goal, such as ``plain lead``. ``failures`` has the reason of
-    each program that could not play to the end; such a program has no figures.
+    A player is an arm, or a program with its goal, such as ``plain lead``. ``faults`` counts the rules that a
+    player broke, ``lifts`` measure its ranking of lookalikes. ``failures`` has the reason of each program
+    that could not play to the end; such a program has no figures.
     """
 
     world: str
@@ -166,7 +167,7 @@ class RunResults:
     failures: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, run: Run, player: TimedPlayer, cpu_s: float, faults: dict[str, int]) -> None:
-        """Add the run of a player that answered lines, and faults of its own."""
+        """Add the run of a player that answered lines; ``faults`` are those outside of the game."""
         self.figures[name], self.faults[name] = measure(run), {**run.faults, **faults}
         self.requests_per_s[name] = player.requests / cpu_s
         self.longest_wait_s[name] = player.longest_wait_s
@@ -184,13 +185,13 @@ def compare(
     on_day: OnDayOf = lambda *_: None,
     programs: Sequence[Program] = (),
 ) -> RunResults:
-    """Play the same world with the same luck by each player, one after the other.
+    """Play the same world, with the same random numbers, by each player in turn.
 
     Args:
         world: the world.
         arms: the players of this process.
-        settings: numbers of the engine.
-        on_day: is called with the player and the day, after each day.
+        settings: settings of the engine.
+        on_day: callback after each day, with the player and the day.
         programs: players behind a pipe; each plays every goal that the engine plays.
     """
     compared = RunResults(world.name, world.seed)
@@ -240,7 +241,9 @@ def play_program(
     compared: RunResults,
     row: tuple[str, OnDay],
 ) -> None:
-    """Play a world by a program, and add its figures to the row of this name.
+    """Play a world by a program, and add its figures to the results.
+
+    ``row`` is the player's name in the results, with the callback after each day.
 
     Raises:
         ProgramError: the program could not play to the end.
