@@ -131,7 +131,7 @@ def test_all_streams_of_a_process_ask_with_one_query(
     async def work(feed: LiveFeed) -> None:
         sessions.rights |= {str(number): {"bells"} for number in range(50)}
         streams = [await opened(feed, "b1", 0, Reader(str(number), sessions)) for number in range(50)]
-        look = feed._look_after
+        look = feed._update_rights
         rounds: list[list[set[str]]] = []
 
         async def listened(of: Collection[Any]) -> None:
@@ -139,7 +139,7 @@ def test_all_streams_of_a_process_ask_with_one_query(
             await look(of)
             rounds.append(sessions.asked[before:])
 
-        monkeypatch.setattr(feed, "_look_after", listened)
+        monkeypatch.setattr(feed, "_update_rights", listened)
         await until(lambda: len(rounds) >= 2)
         everybody = {str(number) for number in range(50)}
         assert all(asked == [everybody] for asked in rounds)

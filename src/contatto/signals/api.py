@@ -17,7 +17,7 @@ MOST_ERASURES: Final = 100
 
 
 class SignalErasureInfo(Answer, frozen=True):
-    """A person who was erased here; ``sent`` signals of them the platform may have, as hashes."""
+    """Erased person; ``sent`` is the number of signals that the platform may have, as hashes."""
 
     lead_id: str
     state: str
@@ -26,9 +26,10 @@ class SignalErasureInfo(Answer, frozen=True):
 
 
 class SignalAccountInfo(Answer, frozen=True):
-    """An external ad account: ``signals`` is a separate count, and is the sum of the four after it.
+    """External ad account with its signals.
 
-    ``erasures`` are the latest 100.
+    ``signals`` is counted separately from ``due``, ``sent``, ``withheld`` and ``dead``, and must be their
+    sum: then ``adds_up`` is true. ``erasures`` are the latest 100.
     """
 
     outside_account_id: str
@@ -53,11 +54,12 @@ class SignalAccounts(Answer, frozen=True):
 
 @router.get("/contatto/signals/ledger/get/", Permission.ADMINISTER)
 async def get_signal_ledger(request: Request, caller: ApiCaller) -> Answered[SignalAccounts]:
-    """Extension: the signals of each external ad account; the sums hold at any moment.
+    """Extension: return the counts of signals of each external ad account, which add up at any moment.
 
-    ``mode`` is ``off``, ``active``, ``paused`` or ``shut_out``; ``alarms`` are ``shut_out``, ``none_arrives``
+    ``mode`` is ``off``, ``active``, ``paused`` or ``shut_out``. ``alarms`` are ``shut_out``, ``none_arrives``
     (signals are due for five minutes and none has arrived), ``dead`` and ``miscounted``, the worst first. An
-    erasure is ``finished`` where nothing had left, else ``unsupported``: no platform takes an event back.
+    erasure is ``finished`` if no signal was sent. Else it is ``unsupported``, since no platform deletes
+    events on request.
     """
 
     def work(tx: Tx) -> list[SignalAccountInfo]:

@@ -1,4 +1,4 @@
-"""Judge chats, save the marks of members, and learn the words of marked chats."""
+"""Spam verdicts on chats, marks of members, and the learning of words."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -16,9 +16,9 @@ MOST_MARKED: Final = 400
 def judge_chats(
     tx: Tx, business_id: str, chats: Sequence[Chat], rates: Mapping[str, Rate]
 ) -> list[SpamVerdict]:
-    """Judge chats of a business, and return the verdicts that changed.
+    """Judge and save chats of a business; return those that became suspicious, or ceased to be.
 
-    ``rates`` are those of its accounts, read by ``hold_rates``.
+    ``rates`` are those of its accounts, from ``hold_rates`` in the same transaction.
     """
     weights = store.find_weights(tx, business_id)
     spam, total = sum(rate.spam for rate in rates.values()), sum(rate.chats for rate in rates.values())

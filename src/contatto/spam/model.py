@@ -7,6 +7,8 @@ from typing import Final
 
 
 class Mark(StrEnum):
+    """Mark of a member on a chat."""
+
     NONE = "none"
     SPAM = "spam"
     FINE = "fine"
@@ -27,7 +29,7 @@ class Sign(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """Chat to be judged: the words of the customer, and facts about them.
+    """Chat to judge, with the words of the customer.
 
     ``taps`` are their taps on ads in a day; ``has_marked``: another chat of theirs was marked as spam.
     """

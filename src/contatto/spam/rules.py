@@ -1,4 +1,4 @@
-"""Spam rules: features of a chat, and logistic regression on the chats that people marked."""
+"""Spam rules: features of a chat, and logistic regression on the chats that members marked."""
 
 import math
 import re
@@ -15,6 +15,7 @@ from contatto.spam.model import Chat, Rate, Sign
 type Places = NDArray[np.int64]
 type Floats = NDArray[np.float64]
 _BIAS_SPREAD: Final = 10.0
+"""Prior variance of the bias."""
 _HALVINGS: Final = 14
 
 
@@ -24,7 +25,10 @@ def chance_of(log_odds: float) -> float:
 
 
 def _solve_dual(score: float, total: float, dual: float, *, outcome: bool) -> float:
-    """Return the best dual variable of a row, by bisection; ``dual`` is the current one."""
+    """Return the best dual variable of a row by bisection, given those of all other rows.
+
+    ``score`` is the row's score with its current ``dual``, ``total`` its change per unit of ``dual``.
+    """
     low, high = (0.0, 1.0) if outcome else (-1.0, 0.0)
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
@@ -82,7 +86,7 @@ def hash_ngrams(text: str) -> tuple[Places, Floats]:
 def fit_weights(texts: Sequence[tuple[Places, Floats]], is_spam: Sequence[bool]) -> SpamWeights:
     """Fit weights to the n-grams of marked chats: logistic regression by dual coordinate ascent.
 
-    Equal chats give equal weights.
+    The same chats always give the same weights.
     """
     text_counts = np.zeros(1 << BITS)
     for places, _ in texts:
@@ -124,6 +128,7 @@ ENOUGH_MARKED: Final = 20
 _SIGN_LOG_ODDS: Final = {Sign.PERSON: 2.5, Sign.TAPS: 2.0}
 """Log-odds that a sign adds."""
 _NOTABLE_ACCOUNT_LOG_ODDS: Final = 0.7
+"""Log-odds of an account above those of the business from which they are a sign."""
 _MAX_ACCOUNT_LOG_ODDS: Final = 1.5
 _PRIOR: Final = Rate(1, 20)
 """Prior rate of spam, in pseudo-counts."""

@@ -1,4 +1,4 @@
-"""Tables of spam verdicts with members' marks, and of learned word weights."""
+"""Tables of spam verdicts with members' marks, of their counts, and of learned weights."""
 
 import zlib
 from collections.abc import Collection, Mapping, Sequence
@@ -105,14 +105,14 @@ def list_rates(tx: Tx, business_id: str) -> dict[str, Rate]:
 
 
 def list_marked(tx: Tx, business_id: str, mark: Mark, limit: int) -> list[str]:
-    """Return the ids of the latest chats with a mark."""
+    """Return the ids of the chats with a mark, the last marked first."""
     has_mark = rows_of(chats, business_id, mark=mark)
     latest = select(chats.c.conversation_id).where(*has_mark).order_by(chats.c.marked_at.desc())
     return list(tx.execute(latest.limit(limit)).scalars())
 
 
 def list_businesses_to_learn(tx: Tx) -> list[str]:
-    """Return businesses with marks that are newer than their weights; for the timer only."""
+    """Return the businesses with newer marks than weights, for background work of all tenants."""
     both = chats.outerjoin(weights, weights.c.business_id == chats.c.business_id)
     fresh = or_(weights.c.learned_at.is_(None), weights.c.learned_at < chats.c.marked_at)
     due = select(chats.c.business_id).select_from(both).where(chats.c.mark != Mark.NONE, fresh)
@@ -120,7 +120,7 @@ def list_businesses_to_learn(tx: Tx) -> list[str]:
 
 
 def save_weights(tx: Tx, business_id: str, learned: SpamWeights, at: datetime) -> None:
-    """Save weights; only n-grams that occurred take space."""
+    """Save weights without those of n-grams that never occurred."""
     indices = np.flatnonzero(learned.weights).astype(np.uint32)
     parts = (
         np.array([learned.bias, learned.rarity.max()], np.float32), indices, learned.weights[indices],

@@ -63,7 +63,7 @@ def check_callback(url: str, allowed: Collection[str]) -> None:
 
 
 def subscribe_program(tx: Tx, business_id: str, new: NewSubscription) -> Subscription:
-    """Create a subscription, or return the existing one with the same fields.
+    """Create a subscription, or return a live one with the same fields.
 
     Raises AD_LIMIT, for too many subscriptions.
     """
@@ -199,6 +199,8 @@ def request_of(subscription: Subscription, push_id: int) -> outbound.NewRequest:
 
 
 def push_kind(entity: Entity) -> OutboundKind:
+    """Return the kind of outbound requests of an entity's pushes, with their handlers."""
+
     def fail(tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:
         push = store.ledger.find_open(tx, request)
         if push is not None:
@@ -314,7 +316,7 @@ def subscribe_hook(
     """Create a REST hook with its own secret, or return the existing one.
 
     Zapier, Make and n8n use REST hooks; signatures follow Standard Webhooks. Without an ad account it gets
-    all leads, and without a token a member ends it.
+    all leads. Without a token it stays until a member or the receiver ends it.
 
     Raises AD_LIMIT, for too many subscriptions.
     """

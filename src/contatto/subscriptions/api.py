@@ -58,7 +58,7 @@ type Url = Annotated[str, Field(max_length=rules.URL_LIMIT)]
 
 
 class Detail(ApiModel):
-    """Filter of a subscription; without ``page_id`` the leads of all forms.
+    """Filter of a subscription; without ``page_id`` it matches the leads of all forms.
 
     The token authorizes the program: when it is revoked, the subscription ends.
     """
@@ -94,7 +94,7 @@ class SubscriptionId(Answer, frozen=True):
 
 
 class SubscriptionDetail(Answer, frozen=True):
-    """Without ``page_id`` the leads of all forms."""
+    """Filter of a subscription; without ``page_id`` it matches the leads of all forms."""
 
     advertiser_id: IdText
     lead_source: LeadSource
@@ -120,7 +120,7 @@ class DeletedWebhook(Answer, frozen=True):
 
 
 class WebhookInfo(Answer, frozen=True):
-    """The address is empty when there is none."""
+    """Address of an app's message pushes, empty without one."""
 
     app_id: str
     event_type: Entity
@@ -129,12 +129,11 @@ class WebhookInfo(Answer, frozen=True):
 
 @router.post("/subscription/subscribe/", Access(Credential.APP, Permission.READ_LEADS))
 async def subscribe_to_leads(request: Request, body: SubscribeBody) -> Answered[SubscriptionId]:
-    """Have leads pushed to an address, each as it is captured or gets more details.
+    """Push leads to an address, each when it is captured or gets more details.
 
     A push carries ``X-Open-Signature``: HMAC-SHA256 of the body with the app's secret, in lower-case
-    hexadecimal. Delivery is at least once: after any answer but 2xx it is retried with
-    back-off for 24 hours; the answer 410 ends the subscription. Leads without an ad are pushed for each ad
-    account of the business.
+    hexadecimal. Delivery is at least once. After any answer but 2xx it is retried with back-off for 24 hours;
+    the answer 410 ends the subscription. Leads without an ad are pushed for each ad account of the business.
     """
     detail = body.subscription_detail
     app = await app_caller(request, body.app_id, body.secret, detail.access_token)
@@ -250,7 +249,7 @@ class HookId(ApiModel):
 
 
 class MadeHook(Answer, frozen=True):
-    """The secret signs each push; keep it."""
+    """New or existing hook; its secret signs each push."""
 
     subscription_id: IdText
     event: Entity
@@ -258,18 +257,18 @@ class MadeHook(Answer, frozen=True):
 
 
 class HookSample(Answer, frozen=True):
-    """Content of a push; names of form answers begin with ``answer:``."""
+    """Example content of a push; names of form answers begin with ``answer:``."""
 
     leads: list[dict[str, str | int]]
 
 
 @router.post("/contatto/hook/subscribe/", Permission.READ_LEADS)
 async def subscribe_hook_to_leads(request: Request, body: HookBody) -> Answered[MadeHook]:
-    """Have each new or changed lead pushed to an address as one flat object, such as to Zapier, Make or n8n.
+    """Push each new or changed lead to an address as one flat object, such as to Zapier, Make or n8n.
 
-    Pushes are signed as Standard Webhooks say, with the secret of the answer. One that is not answered with
-    2xx is tried again for 24 hours; 410 ends the hook. It ends with the token that made it, too. The same
-    again gives the hook that is there.
+    Pushes are signed according to Standard Webhooks, with the secret of the answer. After any answer but 2xx
+    a push is retried for 24 hours; the answer 410 ends the hook. The hook also ends with the token that made
+    it. A repeated request returns the existing hook.
     """
     caller = await api_caller(request)
     actions.check_callback(body.callback_url, context_of(request).settings.allowed_hosts)
@@ -321,13 +320,13 @@ class UpdateWebhook(WebhookBody):
 
 @router.post("/business/webhook/update/", Access(Credential.APP, Permission.READ_INBOX))
 async def update_webhook(request: Request, body: UpdateWebhook) -> Answered[WebhookInfo]:
-    """Set the address that messages of the business are pushed to for this app; it has one at a time.
+    """Set the address to which the messages of the business are pushed for this app; it has one at a time.
 
     A push carries ``TikTok-Signature: t=<unix>,s=<hex>``: HMAC-SHA256 of ``<t>.<body>`` with the app's
-    secret. It comes at least once, and is tried again for 72 hours. The events are ``im_receive_msg``,
+    secret. Delivery is at least once, with retries for 72 hours. The events are ``im_receive_msg``,
     ``im_send_msg``, ``im_referral_msg`` with the ad that a person came from, and ``im_mark_read_msg`` with
-    the time up to which a side has read. What only the business sees is never told; comments and audits do
-    not happen here. What an access token has set ends when that is revoked.
+    the time up to which a side has read. Notices and notes are never pushed. Comments
+    and audits have no events. An address that was set with an access token ends when the token is revoked.
     """
     caller = await app_caller(request, body.app_id, body.secret)
     require(caller, Permission.READ_INBOX)
@@ -342,7 +341,7 @@ async def update_webhook(request: Request, body: UpdateWebhook) -> Answered[Webh
 
 @router.post("/business/webhook/delete/", Access(Credential.APP, Permission.READ_INBOX))
 async def delete_webhook(request: Request, body: WebhookBody) -> Answered[DeletedWebhook]:
-    """Push no more messages for this app; without an address there is nothing to do."""
+    """Stop pushing messages for this app; without an address this does nothing."""
     caller = await app_caller(request, body.app_id, body.secret)
     require(caller, Permission.READ_INBOX)
 
@@ -360,7 +359,7 @@ async def delete_webhook(request: Request, body: WebhookBody) -> Answered[Delete
     openapi_extra=describe_query(WebhookBody),
 )
 async def list_webhooks(request: Request) -> Answered[WebhookInfo]:
-    """Get the address that messages are pushed to for this app, empty when there is none."""
+    """Return the address to which messages are pushed for this app, empty without one."""
     query = read_query(request, WebhookBody)
     caller = await app_caller(request, query.app_id, query.secret)
     require(caller, Permission.READ_INBOX)

@@ -9,7 +9,7 @@ from contatto.integrations.model import LedgerEntry
 
 
 class Entity(StrEnum):
-    """Subject of a subscription, as the API names it; two are for hooks."""
+    """Subject of a subscription, as the API names it; the last two are for hooks."""
 
     LEAD = "LEAD"
     DIRECT_MESSAGE = "DIRECT_MESSAGE"
@@ -25,9 +25,9 @@ HOOKS: Final = (Entity.LEAD_CREATED, Entity.LEAD_CHANGED)
 class NewSubscription:
     """Subscription of a program to leads or messages, to create; its secret signs each push.
 
-    ``lead_source`` is empty for messages, ``page_number`` 0 for all forms. A subscription ends with the
-    access token ``token_id`` that it was made with, if it was. A hook may have two secrets, separated by a
-    space, the newer first.
+    ``lead_source`` is empty for messages, ``page_number`` 0 for all forms. If an access token (``token_id``)
+    made the subscription, it ends with that token. A hook may have two secrets, separated by a space, the
+    newer first.
     """
 
     entity: Entity

@@ -1,4 +1,4 @@
-"""Payloads, signatures and retries of pushes, and the meaning of answers.
+"""Payloads, signatures and retry plans of pushes, and the outcome of answers.
 
 Source: TikTok Business API v1.3, webhooks: leads carry ``X-Open-Signature``, messages ``TikTok-Signature``.
 """
@@ -89,6 +89,7 @@ def sample_lead() -> dict[str, str]:
 
 
 def lead_payload(entry: Mapping[str, Any], changes: Mapping[str, str], at: datetime) -> bytes:
+    """Return the body of a lead push; ``changes`` are its field values."""
     listed = [{"field": field, "value": value} for field, value in changes.items()]
     content = {"object": LEAD_OBJECT, "time": int(at.timestamp()), "entry": [{**entry, "changes": listed}]}
     return escape_payload(content)

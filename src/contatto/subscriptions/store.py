@@ -67,7 +67,7 @@ def _seal_secret(tx: Tx, subscription: Subscription, secret: str) -> bytes:
 def find_subscription(tx: Tx, business_id: str, number: int) -> Subscription | None:
     """Find a subscription by the API's ``subscription_id``."""
     query = select(subscriptions).where(*rows_of(subscriptions, business_id, number=number))
-    return next(iter(_list_opened(tx, query)), None)
+    return next(iter(_list_decrypted(tx, query)), None)
 
 
 def list_subscriptions(tx: Tx, business_id: str, entity: Entity | None = None) -> list[Subscription]:
@@ -75,7 +75,9 @@ def list_subscriptions(tx: Tx, business_id: str, entity: Entity | None = None) -
     of_entity = {} if entity is None else {"entity": entity}
     own = rows_of(subscriptions, business_id, **of_entity)
     live = select(subscriptions).where(*own, subscriptions.c.ended_at.is_(None))
-    return _list_opened(tx, live.order_by(subscriptions.c.created_at.desc(), subscriptions.c.number.desc()))
+    return _list_decrypted(
+        tx, live.order_by(subscriptions.c.created_at.desc(), subscriptions.c.number.desc())
+    )
 
 
 _SUBSCRIBED: Final = Query(
@@ -86,6 +88,7 @@ _SUBSCRIBED: Final = Query(
 
 
 def list_subscribed_businesses(tx: Tx) -> dict[Entity, set[str]]:
+    """Return the businesses with live subscriptions, by entity."""
     businesses: dict[Entity, set[str]] = {}
     for entity, business_id in _SUBSCRIBED.rows(tx, {}):
         businesses.setdefault(entity, set()).add(business_id)
@@ -94,14 +97,15 @@ def list_subscribed_businesses(tx: Tx) -> dict[Entity, set[str]]:
 
 def list_subscriptions_by_id(tx: Tx, business_id: str, ids: Collection[str]) -> dict[str, Subscription]:
     query = select(subscriptions).where(*rows_of(subscriptions, business_id, id=list(ids)))
-    return {subscription.id: subscription for subscription in _list_opened(tx, query)}
+    return {subscription.id: subscription for subscription in _list_decrypted(tx, query)}
 
 
-def _list_opened(tx: Tx, statement: Select[Any]) -> list[Subscription]:
-    return [_opened(tx, row) for row in tx.execute(statement).mappings()]
+def _list_decrypted(tx: Tx, statement: Select[Any]) -> list[Subscription]:
+    """Run a statement, and return its subscriptions with decrypted secrets."""
+    return [_decrypt(tx, row) for row in tx.execute(statement).mappings()]
 
 
-def _opened(tx: Tx, row: Mapping[Any, Any]) -> Subscription:
+def _decrypt(tx: Tx, row: Mapping[Any, Any]) -> Subscription:
     values = {name: row[name] for name in Subscription.__dataclass_fields__}
     secret = tx.vault.open(row["secret"], row["business_id"], "subscriptions.secret", row["id"])
     return Subscription(**values | {"secret": secret})
@@ -159,5 +163,5 @@ def list_pushes_of(tx: Tx, business_id: str, subject_id: str) -> list[Push]:
 
 
 def list_settled_pushes(tx: Tx, before: datetime, limit: int) -> list[Push]:
-    """Return pushes of all businesses that were settled before a time; for the timer."""
+    """Return pushes of all businesses that were settled before a time, for background work."""
     return tx.list(Push, select(pushes).where(pushes.c.settled_at < before).limit(limit))

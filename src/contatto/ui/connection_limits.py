@@ -1,8 +1,8 @@
-"""Connection limits: time and size limits for waiting connections.
+"""Time and size limits of HTTP connections, against clients that send or read too slowly.
 
 Clients that send nothing, or a byte now and then, would exhaust a server. So a head must arrive within
-seconds, a body at a least pace, and the client must read the answer. Where too many connections wait, the
-oldest one of the network, or of all, is closed.
+seconds, a body at a minimum pace, and the client must read the answer. If too many connections wait, the
+server closes the oldest one of the network, or of all.
 
 A reverse proxy does the same: in nginx `client_header_timeout`, `client_body_timeout`, `send_timeout`,
 `large_client_header_buffers` and `limit_conn`. It also reads each request whole before it passes it on. So
@@ -28,8 +28,9 @@ READ_S: Final = 60.0
 MOST_WAITING: Final = 1_000
 """Greatest number of connections that wait for the rest of a request, or for a next one."""
 MOST_WAITING_OF_ONE: Final = 250
+"""The same limit for one network."""
 _SHARE_OF_ONE: Final = 4
-"""One network may have a quarter of all connections."""
+"""Divisor: one network may have a quarter of all connections."""
 _SWEEP_S: Final = 1.0
 TOO_SLOW: Final = (408, "Request Timeout")
 
@@ -43,14 +44,14 @@ HEAD_LIMIT: Final = 32 * 1024
 """Bytes of the request line and headers."""
 MOST_HEADERS: Final = 100
 SLICE: Final = 2_048
-"""Bytes per parse, at most a hundred pipelined requests, as a request has at least 18 bytes."""
+"""Bytes per parse: about a hundred pipelined requests, since a request has at least 18 bytes."""
 _BAD: Final = (400, "Bad Request")
 _NO_ROOM: Final = (503, "Service Unavailable")
 _TOO_LARGE: Final = (431, "Request Header Fields Too Large")
 
 
 class _Stage(Enum):
-    """State of a connection: reading a head or a body, idle, or working."""
+    """State of a connection: reading a head or a body, idle, or answering a request."""
 
     HEAD = auto()
     BODY = auto()
@@ -88,7 +89,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Bytes after a pipelined request that waits; reading is paused meanwhile."""
 
     def is_late(self, now_s: float) -> bool:
-        """Return whether the awaited bytes are overdue."""
+        """Report whether the awaited bytes are overdue."""
         if self._unparsed:  # the client waits for us
             return False
         if self._stage is _Stage.BODY:
@@ -98,7 +99,7 @@ class GuardedProtocol(HttpToolsProtocol):
         return now_s - self._since_s > (self.timeout_keep_alive if self._stage is _Stage.IDLE else HEAD_S)
 
     def end(self, fault: tuple[int, str]) -> None:
-        """Close it, with an answer if a request has none yet."""
+        """Close the connection; answer the fault if a request has no answer yet."""
         self.registry.work(self)
         cycle = self.cycle
         is_answering = bool(cycle) and cycle.response_started and not cycle.response_complete
@@ -145,7 +146,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _parse(self, data: bytes) -> None:
         super().data_received(data)
         if self._has_new_stage:  # once per slice: a whole request passes several stages
-            self._take_place()
+            self._register_stage()
         if self._stage is not _Stage.BODY:
             self._head_bytes += len(data)
             if self._stage is _Stage.HEAD and self._head_bytes > HEAD_LIMIT:
@@ -186,7 +187,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         elif self._stage is _Stage.WORK:
             self._begin(_Stage.IDLE)
-            self._take_place()
+            self._register_stage()
             self._head_bytes = 0
         if not self.pipeline:
             self.flow.is_held = False
@@ -221,8 +222,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._since_s = self.loop.time()
         self._has_new_stage = True
 
-    def _take_place(self) -> None:
-        """Register it as working, or as the last of those that wait."""
+    def _register_stage(self) -> None:
+        """Register the connection as working, or as the newest of those that wait."""
         self._has_new_stage = False
         if self._stage is _Stage.WORK:
             self.registry.work(self)
@@ -272,7 +273,7 @@ class Connections:
             connection.abort()
 
     def has_room(self, connection: GuardedProtocol) -> bool:
-        """Count a new connection, and return whether the limits allow it."""
+        """Count a new connection, and report whether the limits allow it."""
         own = self._networks.setdefault(connection.network, _Network())
         own.count += 1
         self._count += 1
@@ -290,7 +291,7 @@ class Connections:
 
     def wait(self, connection: GuardedProtocol) -> None:
         """Mark a connection as waiting for bytes; close the oldest one where too many wait."""
-        self.work(connection)  # it takes the last place again
+        self.work(connection)  # dictionaries keep the order of insertion, so insert it again as the newest
         own = self._networks[connection.network].waiting
         own[connection] = self._waiting[connection] = None
         if len(own) > MOST_WAITING_OF_ONE and not self._is_proxy(connection):

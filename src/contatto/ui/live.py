@@ -1,7 +1,7 @@
-"""Live feed: outbox events for open pages as they are committed (server-sent events).
+"""Live feed of committed outbox events to open pages (server-sent events).
 
-A member's stream ends with its session, in every process. It contains only events that the member may read at
-that moment.
+A member's stream ends with their session, in every process. It contains only events that the member may read
+at that moment.
 """
 
 import asyncio
@@ -22,21 +22,23 @@ from contatto.kit.log import logger, where
 from contatto.kit.outbox import StoredEvent, event_name, events, last_seq, list_events, list_events_of
 
 POLL_S: Final = 1.0
-"""Interval of reads without a notice, as another process may have committed."""
+"""Interval of reads without a signal of a commit, since other processes commit too."""
 GATHER_S: Final = 0.1
 """Wait after a commit, so that pages get several events together."""
 HEARTBEAT_S: Final = 15.0
+"""Interval of heartbeats on a quiet stream."""
 OVERLAP: Final = 256
 """Sequence numbers read again: on PostgreSQL a lower number may commit after a higher one."""
 
 WATCH_S: Final = 0.4
 """Interval of checks of sessions and permissions."""
 A_PAGE_MS: Final = 100
-"""Time of a process per open page, as each page fetches its lists after an event."""
+"""CPU time of a process per open page, since each page fetches its lists after an event."""
 SIGN_OF_LIFE: Final = ": still here\n\n"
+"""Heartbeat: a comment that browsers ignore."""
 
 type Rights = Callable[[Tx, Collection[str]], Mapping[str, Collection[str]]]
-"""Return the rights of open streams by their keys, without those that have ended."""
+"""Function that returns the rights of open streams by their keys; ended sessions are missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,10 @@ class _Stream:
     queue: asyncio.Queue[_News | None] = field(default_factory=asyncio.Queue)
     rights: frozenset[str] = frozenset()
     sent: frozenset[int] = frozenset()
-    """Sequence numbers sent before, from the table."""
+    """Sequence numbers of missed events that were sent when the stream began."""
     is_over: bool = False
     pace_ms: int = 0
-    """Last announced pause between two fetches."""
+    """Last announced pause between two fetches, see `pace_of`."""
 
     def end(self) -> None:
         self.is_over = True
@@ -76,7 +78,7 @@ class _Stream:
 class LiveFeed:
     """Reader of the events table for all open streams of this process.
 
-    ``needs`` has the required right of each event's name; events without one reach no reader.
+    ``needs`` are the required rights by event name; events without one reach no reader.
     """
 
     def __init__(self, db: Database, needs: Mapping[str, str] | None = None) -> None:
@@ -85,24 +87,26 @@ class LiveFeed:
         self._streams: dict[str, set[_Stream]] = defaultdict(set)
         self._closed = False
         self._cursor = 0
-        self._handed: set[int] = set()
+        self._sent_seqs: set[int] = set()
         self._opening = asyncio.Lock()
 
     async def run(self) -> None:
         """Send new events, and end the streams of expired sessions, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._send_after_commits())
-            tasks.create_task(self._watch())
+            tasks.create_task(self._watch_sessions())
 
-    async def _watch(self) -> None:
+    async def _watch_sessions(self) -> None:
         while True:
             await asyncio.sleep(WATCH_S)
             try:
-                await self._look_after([stream for streams in self._streams.values() for stream in streams])
+                await self._update_rights(
+                    [stream for streams in self._streams.values() for stream in streams]
+                )
             except Exception as error:  # as below
                 logger().error("live.failed", error_at=where(error))
 
-    async def _look_after(self, streams: Collection[_Stream]) -> None:
+    async def _update_rights(self, streams: Collection[_Stream]) -> None:
         """Update the rights of streams, and end those of expired sessions."""
         streams_of: dict[Rights, list[_Stream]] = defaultdict(list)
         for stream in streams:
@@ -134,12 +138,12 @@ class LiveFeed:
         fresh = await self._db.read(lambda tx: list_events(tx, start, 5_000))
         events_of: dict[str, list[StoredEvent]] = defaultdict(list)
         for event in fresh:
-            if event.seq not in self._handed and event.business_id in self._streams:
+            if event.seq not in self._sent_seqs and event.business_id in self._streams:
                 events_of[event.business_id].append(event)
         for business_id, new_events in events_of.items():
             self._send(business_id, _News(new_events))
         self._cursor = max([self._cursor, *(event.seq for event in fresh)])
-        self._handed = {event.seq for event in fresh if event.seq > self._cursor - OVERLAP}
+        self._sent_seqs = {event.seq for event in fresh if event.seq > self._cursor - OVERLAP}
 
     def broadcast_transient(self, business_id: str, event: Any) -> None:
         """Send open pages of this process an event without a row, such as typing."""
@@ -162,10 +166,10 @@ class LiveFeed:
     async def follow(
         self, business_id: str, after_seq: int | None, reader: Reader | None = None
     ) -> AsyncGenerator[StoredEvent | None, None]:
-        """Yield events of a tenant as they are committed, and None as a sign of life.
+        """Yield events of a tenant as they are committed, and None as a heartbeat.
 
-        ``after_seq`` first yields the missed events. With a reader it yields only events that the reader may
-        see, and ends soon after the reader's rights.
+        The missed events after ``after_seq`` come first. With a reader it yields only events that the reader
+        may see, and ends soon after the reader's rights.
         """
         async with aclosing(self._follow(business_id, after_seq, reader)) as updates:
             async for stream, news in updates:
@@ -210,11 +214,11 @@ class LiveFeed:
         async with self._opening:  # a second stream must not move the start of the first
             if not self._streams:  # events before the first stream count as sent
                 before = await self._db.read(lambda tx: list_events(tx, last_seq(tx) - OVERLAP, 5_000))
-                self._handed = {event.seq for event in before}
-                self._cursor = max(self._handed, default=0)
+                self._sent_seqs = {event.seq for event in before}
+                self._cursor = max(self._sent_seqs, default=0)
             self._streams[business_id].add(stream)
         try:
-            await self._look_after([stream])
+            await self._update_rights([stream])
             if after_seq is not None:
                 last = after_seq
                 while page := await self._db.read(

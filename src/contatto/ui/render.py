@@ -34,7 +34,7 @@ GUEST_COOKIE: Final = "contatto_guest"
 """Carries the CSRF token's seed before somebody signs in."""
 DEVICE_COOKIE: Final = "contatto_device"
 DEVICE_KEY: Final = "device"
-"""The purpose under which the vault gives the signer of it."""
+"""Purpose of the vault's signer of device cookies."""
 _YEAR_S: Final = 365 * 86_400
 CSRF_FIELD: Final = "csrf_token"
 CSRF_HEADER: Final = "x-csrf-token"
@@ -134,13 +134,19 @@ def keep_device(response: Response, device: str, signer: Signer, rules: CookieRu
 
 
 VISITOR_KEY: Final = "visitor"
-"""The purpose under which the vault gives the signer of tokens, and the key that derives public ids."""
+"""Purpose of the vault's signer of visitor tokens, and of the key that derives public ids.
+
+The functions of visitors take a ``place``, the id of the channel account that the visitor chats with.
+"""
 _SECRET_BYTES: Final = 16
 _ID_BYTES: Final = 16
 
 
 class Carrier(StrEnum):
-    """Transport of a visitor's secret; a token for one is refused on the other."""
+    """Transport of a visitor's secret: a cookie, or the address of an embedded frame.
+
+    A token for one is invalid on the other.
+    """
 
     COOKIE = "cookie"
     FRAME = "frame"
@@ -152,7 +158,7 @@ def new_visitor() -> str:
 
 
 def cookie_name(place: str) -> str:
-    """Return the cookie name of a place; short, since a browser may have many."""
+    """Return the cookie name of a place, which is short since a browser may have many such cookies."""
     return f"contatto_chat_{hashlib.sha256(place.encode()).hexdigest()[:12]}"
 
 
@@ -185,7 +191,7 @@ def set_visitor(response: Response, secret: str, place: str, signer: Signer, rul
 
 
 def public_id(secret: str, place: str, key: bytes) -> str:
-    """Return a visitor's public id, which leads neither to the secret nor to other places.
+    """Return a visitor's public id, which reveals neither the secret nor the ids at other places.
 
     ``key`` is a derivation key, so that the id stays stable.
     """
@@ -244,13 +250,13 @@ def wanted_language(header: str) -> str:
 
 
 SHOWN_ONCE: Final = "shown_once"
-"""Flag in a request's state: its answer shows a secret, and only once."""
+"""Name of a flag in a request's state: its answer shows a secret that is never shown again."""
 
 
 def is_navigation(connection: HTTPConnection) -> bool:
-    """Return whether the browser will show the answer as a page.
+    """Report whether the browser will show the answer as a page.
 
-    Browsers send a header for it. Older ones, and those behind a proxy that drops it, accept HTML.
+    Browsers say so in a header. Where it is missing, the accepted types decide.
 
     Source: Fetch Metadata Request Headers, section 2.2.
     """
@@ -266,7 +272,7 @@ MOST_CHARACTERS: Final = 8_000_000
 
 
 class Placeholders:
-    """Named placeholders of a fragment, filled in per reader; their random marks cannot be guessed."""
+    """Named placeholders of a cached fragment, filled for each reader; their marks are unguessable."""
 
     def __init__(self, *names: str) -> None:
         self._marks: Final = {name: f"{name}-{secrets.token_hex(16)}" for name in names}
@@ -283,7 +289,7 @@ class Placeholders:
 
 
 class FragmentCache:
-    """Cache of rendered fragments, which are the same for many readers; ``most`` counts characters."""
+    """Cache of rendered fragments that many readers share, of up to ``most`` characters."""
 
     def __init__(self, most: int = MOST_CHARACTERS) -> None:
         self._most: Final = most
@@ -291,7 +297,7 @@ class FragmentCache:
         self.characters = 0
 
     def find(self, key: Hashable, draw: Callable[[], str]) -> str:
-        """Return the fragment of this key, which contains all its inputs; render a missing one."""
+        """Return the fragment of a key, or render it; the key must contain all inputs of ``draw``."""
         if (part := self._parts.get(key)) is not None:
             self._parts.move_to_end(key)
             return part
@@ -390,10 +396,10 @@ def draw(template: str, values: Mapping[str, Any], words: Translator) -> str:
 
 
 class QuickValues(Values):
-    """Template values with a fast path for usual calls, of which a page has a thousand.
+    """Template values with a fast path for calls of functions and macros.
 
-    Jinja inspects the callable at each call, and copies all values for texts inside some loops. Unusual calls
-    still take that way.
+    A page has a thousand calls. For each, Jinja would inspect the callable, and inside some loops copy all
+    values. Rare kinds of callables still use Jinja's own method.
     """
 
     def call(self, callee: Callable[..., Any], /, *args: Any, **named: Any) -> Any:

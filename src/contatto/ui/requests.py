@@ -31,7 +31,7 @@ from contatto.ui.render import Renderer
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Parts of one running installation."""
+    """Services of a running installation that handlers of requests use."""
 
     installation: Installation
     db: Database
@@ -106,7 +106,7 @@ def part_of[T](connection: HTTPConnection, kind: type[T]) -> T:
 
 
 DEEPER: Final[Mapping[str, int]] = {"open_api": 3, "settings": 2}
-"""Segments of a group, where the first alone is too coarse; none is a parameter."""
+"""Number of segments of a group, where the first alone is too coarse; none is a parameter."""
 
 
 class GroupRouter(APIRouter):
@@ -159,13 +159,13 @@ type Around = Callable[[ASGIApp], ASGIApp]
 class FastPath:
     """Fast path: answers direct routes, and passes all other requests on.
 
-    Platforms and customers call these routes all the time. They skip the layers that members need.
+    Platforms and customers call these routes most of the time. They skip the middleware for members.
 
     Args:
         app: handles other requests.
         routes: the direct routes in their order.
-        around: layer for all answers.
-        refuse: answers a refusal.
+        around: middleware around the direct routes.
+        refuse: handler that turns a `Refused` into a response.
     """
 
     def __init__(self, app: ASGIApp, routes: Iterable[Route], around: Around, refuse: Refuse) -> None:
@@ -228,11 +228,11 @@ _OWN_HEADERS: Final = (*_PAIRS, _NOT_STORED)
 _OWN_HEADERS_HTTPS: Final = (*_OWN_HEADERS, _HSTS)
 _OWN_NAMES: Final = frozenset(name for name, _ in _OWN_HEADERS_HTTPS)
 BODY_LIMIT: Final = 1024 * 1024
-"""Largest body of a request, in bytes; hot routes have smaller limits."""
+"""Largest body of a request, in bytes; frequent routes have smaller limits of their own."""
 _CLIENT_CLOSED: Final = 499
 """Logged status of a request that the client aborted."""
 QUIET_UNDER_MS: Final = 1_000
-"""Good answers faster than this are logged at debug level only."""
+"""Answers below status 500 that are faster than this are logged at debug level only."""
 
 
 type _Header = tuple[bytes, bytes]
@@ -248,9 +248,9 @@ class SecurityLayer:
 
     Args:
         app: wrapped app.
-        broken: answers uncaught errors.
-        larger: other body limits, by endings of paths.
-        public: prefixes of paths with cacheable good answers.
+        broken: handler of uncaught errors.
+        larger: larger body limits, by endings of paths.
+        public: prefixes of paths with cacheable answers (status 200 or 304).
         is_https: whether browsers use https, even if a proxy uses http.
     """
 
@@ -302,7 +302,7 @@ class SecurityLayer:
                 raise too_large(limit)  # to the reader of the body
             return message
 
-        named = REQUEST_ID.set(request_id)
+        token = REQUEST_ID.set(request_id)
         try:
             await self.app(scope, receive_capped, send_with_headers)
         except ClientDisconnect:
@@ -314,7 +314,7 @@ class SecurityLayer:
             await answer(scope, receive, send_with_headers)
         finally:
             _log_request(scope, status or 500, time.perf_counter() - started)
-            REQUEST_ID.reset(named)
+            REQUEST_ID.reset(token)
 
     def _headers(self, scope: Scope, status: int, headers: Iterable[_Header]) -> list[_Header]:
         """Return the headers of an answer with our own; only public answers may allow caching."""
@@ -349,7 +349,7 @@ def redirect_slashes(router: Router) -> ASGIApp:
 
 
 def _plain(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    """Return a header unchanged, but reduce a form's type to its boundary, so that it is read as UTF-8.
+    """Return a header, without the charset of a multipart form, so that the form is read as UTF-8.
 
     Forms could name any encoding that Python knows; some yield texts that no database stores.
     """
