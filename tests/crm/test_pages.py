@@ -255,10 +255,10 @@ def test_the_ledger_adds_up_on_the_page_and_in_the_api(house: House, crm: CrmSer
 def test_its_records_are_compared_on_demand_and_what_differs_is_shown(house: House, crm: CrmServer) -> None:
     place = link(house, crm, "Compared")
     post(house, f"{place}/resume")
-    until(lambda: state(house, place) is TargetState.ACTIVE)
+    assert until(lambda: state(house, place) is TargetState.ACTIVE)
     crm.vendor.crm.make({"name": "Copy", crm.vendor.crm.our_id: "contatto.lead_unheard_of"})
     assert post(house, f"{place}/compare") == (303, place)
-    until(lambda: "Unknown records 1" in see(house, place))
+    assert until(lambda: "Unknown records 1" in see(house, place))
     assert "differ from the leads sent" in see(house, place)
     assert "differ from the leads sent" in see(house, f"{HOME}/ledger")
     answer = house.data("GET", "/contatto/crm/ledger/get/")

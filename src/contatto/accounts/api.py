@@ -8,8 +8,8 @@ from msgspec import Meta
 from pydantic import Field
 
 from contatto.accounts import actions, store
-from contatto.accounts.auth import ApiCaller, api_routes, load_advertiser, may_use
-from contatto.accounts.model import Access, AdAccount, Credential, Permission
+from contatto.accounts.auth import api_routes, load_advertiser, may_use
+from contatto.accounts.model import Access, AdAccount, Caller, Credential, Permission
 from contatto.audit import chain_holds, count_audit_entries, list_audit_entries, read_seen
 from contatto.kit.api_types import (
     Answer,
@@ -27,9 +27,7 @@ from contatto.kit.api_types import (
     api_answer,
     api_time,
     chosen,
-    describe_query,
     page_info,
-    read_query,
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
@@ -63,19 +61,16 @@ class AdvertiserList(ChosenRows[AdvertiserInfo], frozen=True):
     """The ad accounts that the token may use."""
 
 
-@router.get("/advertiser/info/", Permission.READ_ADS, openapi_extra=describe_query(InfoQuery))
-async def get_advertiser_info(request: Request, caller: ApiCaller) -> Answered[AdvertiserList]:
+@router.transact("/advertiser/info/", Permission.READ_ADS)
+def get_advertiser_info(tx: Tx, caller: Caller, query: InfoQuery) -> AdvertiserList:
     """Show ad accounts with their registration country, currency and time zone."""
-    query = read_query(request, InfoQuery)
     requested_ids = set(query.advertiser_ids)
-    all_accounts = await context_of(request).db.read(
-        lambda tx: store.list_ad_accounts(tx, caller.business_id)
-    )
-    accounts = [account for account in all_accounts if may_use(caller, account.id)]
     rows = [
-        _shown(account) for account in accounts if not requested_ids or str(account.number) in requested_ids
+        _shown(account)
+        for account in store.list_ad_accounts(tx, caller.business_id)
+        if may_use(caller, account.id) and (not requested_ids or str(account.number) in requested_ids)
     ]
-    return api_answer(AdvertiserList(chosen(rows, query.fields)), request_id_of(request))
+    return AdvertiserList(chosen(rows, query.fields))
 
 
 class TokenRequest(ApiModel):
@@ -120,28 +115,18 @@ async def make_access_token(request: Request, body: TokenRequest) -> Answered[Ac
     return api_answer(data, request_id_of(request))
 
 
-@router.get("/term/check/", Permission.READ_ADS, openapi_extra=describe_query(TermQuery))
-async def check_term(request: Request, caller: ApiCaller) -> Answered[TermState]:
+@router.transact("/term/check/", Permission.READ_ADS)
+def check_term(tx: Tx, caller: Caller, query: TermQuery) -> TermState:
     """Check whether the ad account has accepted the terms of lead ads."""
-    query = read_query(request, TermQuery)
-
-    def work(tx: Tx) -> TermState:
-        account = load_advertiser(tx, caller, query.advertiser_id)
-        return TermState(store.has_confirmed_term(tx, caller.business_id, account.id, query.term_type))
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    account = load_advertiser(tx, caller, query.advertiser_id)
+    return TermState(store.has_confirmed_term(tx, caller.business_id, account.id, query.term_type))
 
 
-@router.post("/term/confirm/", Permission.WRITE_ADS)
-async def confirm_one_term(request: Request, caller: ApiCaller, body: TermQuery) -> Answered[TermState]:
+@router.transact("/term/confirm/", Permission.WRITE_ADS)
+def confirm_one_term(tx: Tx, caller: Caller, body: TermQuery) -> TermState:
     """Accept the terms of lead ads for an ad account; a repetition changes nothing."""
-
-    def work(tx: Tx) -> None:
-        account = load_advertiser(tx, caller, body.advertiser_id)
-        actions.confirm_term(tx, account, body.term_type)
-
-    await context_of(request).db.write(work)
-    return api_answer(TermState(confirmed=True), request_id_of(request))
+    actions.confirm_term(tx, load_advertiser(tx, caller, body.advertiser_id), body.term_type)
+    return TermState(confirmed=True)
 
 
 class SeenContacts(Answer, frozen=True):
@@ -170,35 +155,30 @@ class AuditLog(Rows[AuditInfo], frozen=True):
     page_info: PageInfo
 
 
-@router.get("/contatto/audit/list/", Permission.ADMINISTER, openapi_extra=describe_query(PageQuery))
-async def list_audit_log(request: Request, caller: ApiCaller) -> Answered[AuditLog]:
+@router.transact("/contatto/audit/list/", Permission.ADMINISTER)
+def list_audit_log(tx: Tx, caller: Caller, query: PageQuery, request: Request) -> AuditLog:
     """Extension: list the audit log, latest first; ``chain_holds`` is true if these entries are unchanged.
 
     It contains every change through the API or a page, and every read of contact data. ``seen`` has the
     number of records that a read showed, and the ids that the same caller had not just read.
     """
-    query = read_query(request, PageQuery)
-
-    def work(tx: Tx) -> AuditLog:
-        span = ((query.page - 1) * query.page_size, query.page_size)
-        entries = list_audit_entries(tx, caller.business_id, span)
-        total = count_audit_entries(tx, caller.business_id)
-        rows = [
-            AuditInfo(
-                time=api_time(entry.at),
-                actor_id=entry.actor_id,
-                actor=entry.actor,
-                act=entry.act,
-                object=entry.object,
-                seen=[SeenContacts(kind, *contacts) for kind, contacts in read_seen(entry.seen).items()],
-                request_id=entry.request_id,
-                digest=entry.digest,
-            )
-            for entry in entries
-        ]
-        return AuditLog(rows, chain_holds(entries[::-1]), page_info(query, total))
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    span = ((query.page - 1) * query.page_size, query.page_size)
+    entries = list_audit_entries(tx, caller.business_id, span)
+    total = count_audit_entries(tx, caller.business_id)
+    rows = [
+        AuditInfo(
+            time=api_time(entry.at),
+            actor_id=entry.actor_id,
+            actor=entry.actor,
+            act=entry.act,
+            object=entry.object,
+            seen=[SeenContacts(kind, *contacts) for kind, contacts in read_seen(entry.seen).items()],
+            request_id=entry.request_id,
+            digest=entry.digest,
+        )
+        for entry in entries
+    ]
+    return AuditLog(rows, chain_holds(entries[::-1]), page_info(query, total))
 
 
 class AdvertiserName(Answer, frozen=True):
@@ -210,16 +190,15 @@ class AdvertiserNames(Rows[AdvertiserName], frozen=True):
     """The ad accounts that the token may use, by name."""
 
 
-@router.get("/oauth2/advertiser/get/", Access(Credential.PROGRAM))
-async def get_advertisers(request: Request, caller: ApiCaller) -> Answered[AdvertiserNames]:
+@router.transact("/oauth2/advertiser/get/", Access(Credential.PROGRAM))
+def get_advertisers(tx: Tx, caller: Caller) -> AdvertiserNames:
     """List ids and names of the ad accounts that the token may use."""
-    accounts = await context_of(request).db.read(lambda tx: store.list_ad_accounts(tx, caller.business_id))
     shown = [
         AdvertiserName(str(account.number), account.name)
-        for account in accounts
+        for account in store.list_ad_accounts(tx, caller.business_id)
         if may_use(caller, account.id)
     ]
-    return api_answer(AdvertiserNames(shown), request_id_of(request))
+    return AdvertiserNames(shown)
 
 
 def _shown(account: AdAccount) -> AdvertiserInfo:

@@ -111,11 +111,13 @@ class Routes:
         self.routes.append(DeclaredRoute(self.prefix + path, endpoint, access, audit, **options))
         return endpoint
 
-    def transact[W: Callable[..., Answer]](self, path: str, rule: Rule) -> Callable[[W], W]:
+    def transact[W: Callable[..., Answer]](
+        self, path: str, rule: Rule, audit: ReadAudit | None = None, *, is_long: bool = False
+    ) -> Callable[[W], W]:
         """Declare an endpoint of the API by a function that runs in a transaction and returns the answer.
 
-        The function takes the transaction, the caller, and a ``body`` (a POST that writes) or a ``query``
-        (a GET that reads), and may take the ``request``.
+        The function takes the transaction and the caller. With a ``body`` it writes (POST), else it reads
+        (GET) and may take a ``query``. It may take the ``request``. A long read runs in a thread.
         """
 
         def declare(work: W) -> W:
@@ -131,8 +133,11 @@ class Routes:
                 return api_answer(data, request_id_of(request))
 
             async def read(request: Request, caller: ApiCaller) -> Response:
-                query = read_query(request, hints["query"])
-                data = await context_of(request).db.read(bind(request, caller, query=query))
+                db, sent = context_of(request).db, dict[str, object]()
+                if "query" in hints:
+                    sent["query"] = read_query(request, hints["query"])
+                bound = bind(request, caller, **sent)
+                data = await (db.read_long(bound) if is_long else db.read(bound))
                 return api_answer(data, request_id_of(request))
 
             endpoint: Callable[..., Any] = write if "body" in hints else read
@@ -140,9 +145,10 @@ class Routes:
             endpoint.__annotations__["return"] = GenericAlias(Answered, (hints["return"],))
             if "body" in hints:
                 endpoint.__annotations__["body"] = hints["body"]
-                self.add("POST", path, endpoint, rule)
+                self.add("POST", path, endpoint, rule, audit)
             else:
-                self.add("GET", path, endpoint, rule, openapi_extra=describe_query(hints["query"]))
+                extra = describe_query(hints["query"]) if "query" in hints else None
+                self.add("GET", path, endpoint, rule, audit, openapi_extra=extra)
             return work
 
         return declare

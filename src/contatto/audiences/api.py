@@ -9,7 +9,7 @@ from pydantic import Field
 from starlette.requests import Request
 
 from contatto.accounts.auth import ApiCaller, api_routes, load_advertiser
-from contatto.accounts.model import AdAccount, Permission
+from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.audiences import store
 from contatto.audiences.actions import (
     NewAudience,
@@ -39,9 +39,7 @@ from contatto.kit.api_types import (
     api_answer,
     api_time,
     capitals,
-    describe_query,
     page_info,
-    read_query,
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
@@ -252,34 +250,22 @@ async def update_custom_audience(
     return api_answer(AudienceId(str(changed.number)), request_id_of(request))
 
 
-@router.get("/list/", Permission.READ_ADS, openapi_extra=describe_query(AudienceQuery))
-async def list_custom_audiences(request: Request, caller: ApiCaller) -> Answered[AudienceList]:
+@router.transact("/list/", Permission.READ_ADS)
+def list_custom_audiences(tx: Tx, caller: Caller, query: AudienceQuery) -> AudienceList:
     """List audiences, newest first."""
-    query = read_query(request, AudienceQuery)
-
-    def work(tx: Tx) -> AudienceList:
-        account = load_advertiser(tx, caller, query.advertiser_id)
-        matches = store.list_audiences(tx, caller.business_id, account.id, query.custom_audience_ids)
-        first = (query.page - 1) * query.page_size
-        shown = matches[first : first + query.page_size]
-        return AudienceList(_shown(tx, caller.business_id, shown), page_info(query, len(matches)))
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    account = load_advertiser(tx, caller, query.advertiser_id)
+    matches = store.list_audiences(tx, caller.business_id, account.id, query.custom_audience_ids)
+    first = (query.page - 1) * query.page_size
+    shown = matches[first : first + query.page_size]
+    return AudienceList(_shown(tx, caller.business_id, shown), page_info(query, len(matches)))
 
 
-@router.get("/get/", Permission.READ_ADS, openapi_extra=describe_query(DetailsQuery))
-async def get_custom_audiences(request: Request, caller: ApiCaller) -> Answered[AudienceDetails]:
+@router.transact("/get/", Permission.READ_ADS)
+def get_custom_audiences(tx: Tx, caller: Caller, query: DetailsQuery) -> AudienceDetails:
     """Return audiences by their ids, with details."""
-    query = read_query(request, DetailsQuery)
-
-    def work(tx: Tx) -> list[AudienceInfo]:
-        account = load_advertiser(tx, caller, query.advertiser_id)
-        matches = [load_audience(tx, account, number) for number in query.custom_audience_ids]
-        return _shown(tx, caller.business_id, matches)
-
-    rows = await context_of(request).db.read(work)
-    details = [AudienceDetail(row, []) for row in rows]
-    return api_answer(AudienceDetails(details), request_id_of(request))
+    account = load_advertiser(tx, caller, query.advertiser_id)
+    matches = [load_audience(tx, account, number) for number in query.custom_audience_ids]
+    return AudienceDetails([AudienceDetail(row, []) for row in _shown(tx, caller.business_id, matches)])
 
 
 _NOT_SEARCHED: Final = Lookalike("", "", datetime.min.replace(tzinfo=UTC), 0, None)

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contatto.accounts.auth import ApiCaller, HotRoute, api_routes, load_advertiser
-from contatto.accounts.model import Access, Credential, Permission
+from contatto.accounts.model import Access, Caller, Credential, Permission
 from contatto.crm.actions import checks
 from contatto.crm.actions.targets import load_ledger
 from contatto.crm.connectors.webhook import check_signature, read_changes
@@ -30,11 +30,9 @@ from contatto.kit.api_types import (
     api_answer,
     api_partial,
     api_time,
-    describe_query,
     json_answer,
     number_of,
     read_body,
-    read_query,
     request_id_of,
 )
 from contatto.kit.db.database import act_for
@@ -175,31 +173,24 @@ async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> 
     return api_partial(TrackedEvents(rows), message, request_id_of(request))
 
 
-@event_router.post("/crm/create/", Permission.WRITE_LEADS)
-async def create_crm_event_set(request: Request, caller: ApiCaller, body: SetBody) -> Answered[EventSetInfo]:
+@event_router.transact("/crm/create/", Permission.WRITE_LEADS)
+def create_crm_event_set(tx: Tx, caller: Caller, body: SetBody) -> EventSetInfo:
     """Make a CRM event set, 50 at most for an ad account; its id is the ``event_source_id`` of events."""
-    event_set = await context_of(request).db.write(
-        lambda tx: checks.create_event_set(tx, load_advertiser(tx, caller, body.advertiser_id), body.name)
-    )
-    return api_answer(_show_event_set(event_set), request_id_of(request))
+    account = load_advertiser(tx, caller, body.advertiser_id)
+    return _show_event_set(checks.create_event_set(tx, account, body.name))
 
 
-@event_router.get("/crm/list/", Permission.READ_LEADS, openapi_extra=describe_query(SetQuery))
-async def list_crm_event_sets(request: Request, caller: ApiCaller) -> Answered[EventSets]:
+@event_router.transact("/crm/list/", Permission.READ_LEADS)
+def list_crm_event_sets(tx: Tx, caller: Caller, query: SetQuery) -> EventSets:
     """List the CRM event sets of an ad account, by their exact name or their ids if given."""
-    query = read_query(request, SetQuery)
-
-    def work(tx: Tx) -> list[rules.EventSet]:
-        account = load_advertiser(tx, caller, query.advertiser_id)
-        return list_event_sets(tx, caller.business_id, account.id)
-
+    account = load_advertiser(tx, caller, query.advertiser_id)
     rows = [
         _show_event_set(event_set)
-        for event_set in await context_of(request).db.read(work)
+        for event_set in list_event_sets(tx, caller.business_id, account.id)
         if query.name in (None, event_set.name)
         and (query.event_set_ids is None or event_set.number in query.event_set_ids)
     ]
-    return api_answer(EventSets(rows), request_id_of(request))
+    return EventSets(rows)
 
 
 def _show_event_set(event_set: rules.EventSet) -> EventSetInfo:
@@ -272,8 +263,8 @@ class LedgerInfo(Answer, frozen=True):
     ad_platforms: list[SignalCountsInfo]
 
 
-@ledger_router.get("/contatto/crm/ledger/get/", Permission.ADMINISTER)
-async def get_crm_ledger(request: Request, caller: ApiCaller) -> Answered[LedgerInfo]:
+@ledger_router.transact("/contatto/crm/ledger/get/", Permission.ADMINISTER)
+def get_crm_ledger(tx: Tx, caller: Caller) -> LedgerInfo:
     """Extension: counts of incoming messages and of the leads in each linked CRM; the sums always hold.
 
     ``alarms`` come the worst first: ``shut_out`` (the CRM refuses access), ``none_arrives`` (leads are due
@@ -281,7 +272,7 @@ async def get_crm_ledger(request: Request, caller: ApiCaller) -> Answered[Ledger
     ``differs`` its records are not those of the ledger. ``due_since_time`` is the time of the oldest due
     lead.
     """
-    ledger = await context_of(request).db.read(lambda tx: load_ledger(tx, caller.business_id))
+    ledger = load_ledger(tx, caller.business_id)
     intake = msgspec.convert(ledger.intake, IntakeInfo, from_attributes=True)
     platforms = []
     for signals in ledger.signals:
@@ -315,7 +306,7 @@ async def get_crm_ledger(request: Request, caller: ApiCaller) -> Answered[Ledger
             comparison=comparison,
         )
         targets.append(info)
-    return api_answer(LedgerInfo(intake, targets, platforms), request_id_of(request))
+    return LedgerInfo(intake, targets, platforms)
 
 
 BODY_LIMIT: Final = 64 * 1024

@@ -8,7 +8,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contatto.accounts.auth import ApiCaller, DirectRoute, api_routes, load_advertiser, require
+from contatto.accounts.auth import DirectRoute, api_routes, load_advertiser, require
 from contatto.accounts.model import Access, Caller, Credential, Permission
 from contatto.ads.model import Ad, AdGroup, NodeFilter, Page
 from contatto.ads.store import find_node, list_nodes
@@ -22,17 +22,12 @@ from contatto.delivery.store import find_influences, find_newest_version, list_s
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
-    Answered,
     ApiId,
     ApiModel,
     Rows,
-    api_answer,
-    describe_query,
     json_answer,
     read_body,
-    read_query,
     refusal_answer,
-    request_id_of,
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -176,18 +171,13 @@ class LearningList(Rows[LearningInfo], frozen=True):
     pass
 
 
-@router.get("/contatto/delivery/status/get/", Permission.READ_ADS, openapi_extra=describe_query(StatusQuery))
-async def get_delivery_status(request: Request, caller: ApiCaller) -> Answered[LearningList]:
+@router.transact("/contatto/delivery/status/get/", Permission.READ_ADS)
+def get_delivery_status(tx: Tx, caller: Caller, query: StatusQuery) -> LearningList:
     """Extension: the learning phase of each ad group of an ad account, and why it has not learned."""
-    query = read_query(request, StatusQuery)
-
-    def work(tx: Tx) -> LearningList:
-        account = load_advertiser(tx, caller, query.advertiser_id)
-        groups = list_nodes(tx, AdGroup, account.business_id, account.id, NodeFilter(), Page())
-        states = {state.number: state for state in list_states(tx, account.business_id)}
-        return LearningList([_learning(group.number, states.get(group.number)) for group in groups])
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    account = load_advertiser(tx, caller, query.advertiser_id)
+    groups = list_nodes(tx, AdGroup, account.business_id, account.id, NodeFilter(), Page())
+    states = {state.number: state for state in list_states(tx, account.business_id)}
+    return LearningList([_learning(group.number, states.get(group.number)) for group in groups])
 
 
 def _learning(number: int, state: GroupState | None) -> LearningInfo:
@@ -232,23 +222,18 @@ class LiftList(Rows[LiftInfo], frozen=True):
     pass
 
 
-@router.get("/contatto/delivery/lift/get/", Permission.READ_ADS, openapi_extra=describe_query(StatusQuery))
-async def get_delivery_lift(request: Request, caller: ApiCaller) -> Answered[LiftList]:
+@router.transact("/contatto/delivery/lift/get/", Permission.READ_ADS)
+def get_delivery_lift(tx: Tx, caller: Caller, query: StatusQuery) -> LiftList:
     """Extension: how many more conversions each campaign had than with random ads, with its interval."""
-    query = read_query(request, StatusQuery)
-
-    def work(tx: Tx) -> LiftList:
-        account = load_advertiser(tx, caller, query.advertiser_id)
-        rows = []
-        for result in list_lifts(tx, account):
-            campaign, lift = result.campaign, result.lift
-            rows.append(LiftInfo(
-                "" if campaign is None else str(campaign.number), result.goal, lift.lift, lift.low, lift.high,
-                *lift.missing, _arm_info(result.learned), _arm_info(result.random),
-            ))  # fmt: skip
-        return LiftList(rows)
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    account = load_advertiser(tx, caller, query.advertiser_id)
+    rows = []
+    for result in list_lifts(tx, account):
+        campaign, lift = result.campaign, result.lift
+        rows.append(LiftInfo(
+            "" if campaign is None else str(campaign.number), result.goal, lift.lift, lift.low, lift.high,
+            *lift.missing, _arm_info(result.learned), _arm_info(result.random),
+        ))  # fmt: skip
+    return LiftList(rows)
 
 
 def _arm_info(arm: Arm) -> ArmInfo:
@@ -279,23 +264,16 @@ class ExpectedInfo(Answer, frozen=True):
     high: int | None
 
 
-@router.get(
-    "/contatto/delivery/expected/get/", Permission.READ_ADS, openapi_extra=describe_query(ExpectedQuery)
-)
-async def get_expected_results(request: Request, caller: ApiCaller) -> Answered[ExpectedInfo]:
+@router.transact("/contatto/delivery/expected/get/", Permission.READ_ADS)
+def get_expected_results(tx: Tx, caller: Caller, query: ExpectedQuery) -> ExpectedInfo:
     """Extension: the conversions that a budget brings an ad group, by their recent cost."""
-    query = read_query(request, ExpectedQuery)
-
-    def work(tx: Tx) -> ExpectedInfo:
-        account = load_advertiser(tx, caller, query.advertiser_id)
-        group = find_node(tx, AdGroup, account.business_id, number=query.adgroup_id)
-        if group is None or group.ad_account_id != account.id:
-            raise Refused(errors.NOT_FOUND)
-        expected = forecast_ad_group(tx, account, group, to_micros(query.budget))
-        low, middle, high = (expected.low, expected.middle, expected.high) if expected else (None, None, None)
-        return ExpectedInfo(str(group.number), group.goal, low, middle, high)
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    account = load_advertiser(tx, caller, query.advertiser_id)
+    group = find_node(tx, AdGroup, account.business_id, number=query.adgroup_id)
+    if group is None or group.ad_account_id != account.id:
+        raise Refused(errors.NOT_FOUND)
+    expected = forecast_ad_group(tx, account, group, to_micros(query.budget))
+    low, middle, high = (expected.low, expected.middle, expected.high) if expected else (None, None, None)
+    return ExpectedInfo(str(group.number), group.goal, low, middle, high)
 
 
 class DecisionQuery(ApiModel):
@@ -340,37 +318,30 @@ class DecisionInfo(Answer, frozen=True):
     features: list[FeatureInfo]
 
 
-@router.get(
-    "/contatto/delivery/decision/get/", Permission.READ_ADS, openapi_extra=describe_query(DecisionQuery)
-)
-async def get_decision(request: Request, caller: ApiCaller) -> Answered[DecisionInfo]:
+@router.transact("/contatto/delivery/decision/get/", Permission.READ_ADS, is_long=True)
+def get_decision(tx: Tx, caller: Caller, query: DecisionQuery) -> DecisionInfo:
     """Extension: why an ad was shown, or why another one was not; this replays the decision."""
-    query = read_query(request, DecisionQuery)
-
-    def work(tx: Tx) -> DecisionInfo:
-        account = load_advertiser(tx, caller, query.advertiser_id)
-        explanation = explain_decision(tx, account.business_id, query.decision_id)
-        record = explanation.record
-        ad = find_node(tx, Ad, account.business_id, number=query.ad_id or record.ad)
-        if ad is None or ad.ad_account_id != account.id:
-            raise Refused(errors.NOT_FOUND)
-        group = find_node(tx, AdGroup, account.business_id, id=ad.ad_group_id)
-        verdict, reason = explanation.verdict_of(ad.number, 0 if group is None else group.number)
-        is_shown, explained = verdict is Verdict.SHOWN, explanation.explained
-        offer = None if explained is None else explained.offers.get(ad.number)
-        click, conversation, lead, spam = record.p[:4] if is_shown else (None, None, None, None)
-        features = explained.features if explained is not None and is_shown else {}
-        return DecisionInfo(
-            str(record.nonce), str(ad.number), verdict, reason,
-            explained is not None and explained.is_same, record.version,
-            None if offer is None else _units(offer), _units(record.price_micros),
-            _units(record.floor_micros), record.placement, _units(record.to_beat_micros),
-            click, conversation, lead, spam,
-            record.propensity if is_shown else None,
-            [FeatureInfo(name.removeprefix(OURS), factor) for name, factor in features.items()],
-        )  # fmt: skip
-
-    return api_answer(await context_of(request).db.read_long(work), request_id_of(request))
+    account = load_advertiser(tx, caller, query.advertiser_id)
+    explanation = explain_decision(tx, account.business_id, query.decision_id)
+    record = explanation.record
+    ad = find_node(tx, Ad, account.business_id, number=query.ad_id or record.ad)
+    if ad is None or ad.ad_account_id != account.id:
+        raise Refused(errors.NOT_FOUND)
+    group = find_node(tx, AdGroup, account.business_id, id=ad.ad_group_id)
+    verdict, reason = explanation.verdict_of(ad.number, 0 if group is None else group.number)
+    is_shown, explained = verdict is Verdict.SHOWN, explanation.explained
+    offer = None if explained is None else explained.offers.get(ad.number)
+    click, conversation, lead, spam = record.p[:4] if is_shown else (None, None, None, None)
+    features = explained.features if explained is not None and is_shown else {}
+    return DecisionInfo(
+        str(record.nonce), str(ad.number), verdict, reason,
+        explained is not None and explained.is_same, record.version,
+        None if offer is None else _units(offer), _units(record.price_micros),
+        _units(record.floor_micros), record.placement, _units(record.to_beat_micros),
+        click, conversation, lead, spam,
+        record.propensity if is_shown else None,
+        [FeatureInfo(name.removeprefix(OURS), factor) for name, factor in features.items()],
+    )  # fmt: skip
 
 
 class BalanceInfo(Answer, frozen=True):
@@ -393,30 +364,25 @@ class BalanceList(Rows[BalanceInfo], frozen=True):
     pass
 
 
-@router.get("/advertiser/balance/get/", Permission.READ_ADS, openapi_extra=describe_query(StatusQuery))
-async def get_balance(request: Request, caller: ApiCaller) -> Answered[BalanceList]:
+@router.transact("/advertiser/balance/get/", Permission.READ_ADS)
+def get_balance(tx: Tx, caller: Caller, query: StatusQuery) -> BalanceList:
     """Show payments, charges and the balance of an ad account: its own, and those with marketplaces."""
-    query = read_query(request, StatusQuery)
-
-    def work(tx: Tx) -> BalanceList:
-        account = load_advertiser(tx, caller, query.advertiser_id)
-        own = find_balance(tx, account.business_id, account.id)
-        names = {
-            admission.operator_id: admission.operator_name
-            for admission in list_admissions_of_business(tx, account.business_id)
-        }
-        limited = list_limited_balances(tx, account.business_id, [account.id])
-        balances = [own, *(balance for balance in limited if balance.operator_id)]
-        return BalanceList([
-            BalanceInfo(
-                str(account.number), account.currency, "LIMITED" if balance.is_limited else "OPEN",
-                _units(balance.left_micros), _units(balance.paid_in_micros), _units(balance.charged_micros),
-                _units(balance.credit_micros), names[balance.operator_id] if balance.operator_id else "",
-            )
-            for balance in balances
-        ])  # fmt: skip
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    account = load_advertiser(tx, caller, query.advertiser_id)
+    own = find_balance(tx, account.business_id, account.id)
+    names = {
+        admission.operator_id: admission.operator_name
+        for admission in list_admissions_of_business(tx, account.business_id)
+    }
+    limited = list_limited_balances(tx, account.business_id, [account.id])
+    balances = [own, *(balance for balance in limited if balance.operator_id)]
+    return BalanceList([
+        BalanceInfo(
+            str(account.number), account.currency, "LIMITED" if balance.is_limited else "OPEN",
+            _units(balance.left_micros), _units(balance.paid_in_micros), _units(balance.charged_micros),
+            _units(balance.credit_micros), names[balance.operator_id] if balance.operator_id else "",
+        )
+        for balance in balances
+    ])  # fmt: skip
 
 
 def _units(amount_micros: int) -> float:
@@ -494,37 +460,30 @@ class ModelInfo(Answer, frozen=True):
     influences: list[InfluenceInfo]
 
 
-@router.get("/contatto/delivery/model/get/", Permission.READ_ADS, openapi_extra=describe_query(StatusQuery))
-async def get_delivery_model(request: Request, caller: ApiCaller) -> Answered[ModelInfo]:
+@router.transact("/contatto/delivery/model/get/", Permission.READ_ADS, is_long=True)
+def get_delivery_model(tx: Tx, caller: Caller, query: StatusQuery) -> ModelInfo:
     """Extension: predicted and actual outcomes of an account's ads, and influences on predictions."""
-    query = read_query(request, StatusQuery)
-
-    def work(tx: Tx) -> ModelInfo:
-        account = load_advertiser(tx, caller, query.advertiser_id)
-        business_id = account.business_id
-        influences = find_influences(tx, business_id) if caller.ad_account_ids is None else None
-        curves = [
-            CurveInfo(
-                curve.question, curve.cases, curve.actual, curve.expected, curve.loss, curve.of_rate,
-                curve.distance,
-                [
-                    BinInfo(row.cases, row.actual, row.predicted, row.share, row.low, row.high)
-                    for row in curve.bins
-                ],
-                [LossInfo(day.day, day.cases, day.actual, day.loss, day.of_rate) for day in curve.days],
-            )
-            for curve in list_curves(tx, business_id, [account.id])
-        ]  # fmt: skip
-        rows = []
-        for influence in influences.entries if influences else ():
-            most, least = (
-                None if odds is None else SaidInfo(odds.value, odds.times)
-                for odds in (influence.most, influence.least)
-            )
-            name = influence.name.removeprefix(OURS)
-            rows.append(
-                InfluenceInfo(influence.question, influence.source, name, influence.times, most, least)
-            )
-        return ModelInfo(find_newest_version(tx, business_id), curves, rows)
-
-    return api_answer(await context_of(request).db.read_long(work), request_id_of(request))
+    account = load_advertiser(tx, caller, query.advertiser_id)
+    business_id = account.business_id
+    influences = find_influences(tx, business_id) if caller.ad_account_ids is None else None
+    curves = [
+        CurveInfo(
+            curve.question, curve.cases, curve.actual, curve.expected, curve.loss, curve.of_rate,
+            curve.distance,
+            [
+                BinInfo(row.cases, row.actual, row.predicted, row.share, row.low, row.high)
+                for row in curve.bins
+            ],
+            [LossInfo(day.day, day.cases, day.actual, day.loss, day.of_rate) for day in curve.days],
+        )
+        for curve in list_curves(tx, business_id, [account.id])
+    ]  # fmt: skip
+    rows = []
+    for influence in influences.entries if influences else ():
+        most, least = (
+            None if odds is None else SaidInfo(odds.value, odds.times)
+            for odds in (influence.most, influence.least)
+        )
+        name = influence.name.removeprefix(OURS)
+        rows.append(InfluenceInfo(influence.question, influence.source, name, influence.times, most, least))
+    return ModelInfo(find_newest_version(tx, business_id), curves, rows)

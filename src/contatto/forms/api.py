@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contatto.accounts.auth import ApiCaller, api_routes, load_advertiser
-from contatto.accounts.model import AdAccount, Permission, ReadAudit
+from contatto.accounts.model import AdAccount, Caller, Permission, ReadAudit
 from contatto.forms import store
 from contatto.forms.actions import (
     LEAD_FILES,
@@ -167,71 +167,59 @@ class PageFields(Answer, frozen=True):
     meta_data: PageMeta
 
 
-@form_router.get("/get/", Permission.READ_ADS, openapi_extra=describe_query(FormsQuery))
-async def get_pages(request: Request, caller: ApiCaller) -> Answered[PageList]:
+@form_router.transact("/get/", Permission.READ_ADS)
+def get_pages(tx: Tx, caller: Caller, query: FormsQuery, request: Request) -> PageList:
     """List instant forms, last changed first: each published version, and each draft that is not published.
 
     Other values of ``business_type`` list no page.
     """
-    query = read_query(request, FormsQuery)
     base_url = context_of(request).settings.base_url
-
-    def work(tx: Tx) -> PageList:
-        load_advertiser(tx, caller, query.advertiser_id)
-        business_types = query.business_types or [query.business_type]
-        pages: list[tuple[datetime, PageOfForm]] = []
-        if FORM_KIND in business_types:
-            forms = {form.id: form for form in store.list_forms(tx, caller.business_id)}
-            versions = store.list_versions(tx, caller.business_id)
-            newest = {version.form_id: version for version in reversed(versions)}
-            for version in versions:
-                at = version.published_at
-                created_at = forms[version.form_id].created_at if version.form_id in forms else at
+    load_advertiser(tx, caller, query.advertiser_id)
+    business_types = query.business_types or [query.business_type]
+    pages: list[tuple[datetime, PageOfForm]] = []
+    if FORM_KIND in business_types:
+        forms = {form.id: form for form in store.list_forms(tx, caller.business_id)}
+        versions = store.list_versions(tx, caller.business_id)
+        newest = {version.form_id: version for version in reversed(versions)}
+        for version in versions:
+            at = version.published_at
+            created_at = forms[version.form_id].created_at if version.form_id in forms else at
+            page = PageOfForm(
+                page_id=str(version.number),
+                title=version.name,
+                status="PUBLISHED",
+                business_type=FORM_KIND,
+                create_time=api_time(created_at),
+                update_time=api_time(at),
+                publish_time=api_time(at),
+                preview_url=_preview_url(version, base_url),
+            )
+            pages.append((at, page))
+        for form in forms.values():
+            latest = newest.get(form.id)
+            if latest is None or latest.content != form.draft:
                 page = PageOfForm(
-                    page_id=str(version.number),
-                    title=version.name,
-                    status="PUBLISHED",
+                    page_id=str(form.number),
+                    title=form.name,
+                    status="EDITED",
                     business_type=FORM_KIND,
-                    create_time=api_time(created_at),
-                    update_time=api_time(at),
-                    publish_time=api_time(at),
-                    preview_url=_preview_url(version, base_url),
+                    create_time=api_time(form.created_at),
+                    update_time=api_time(form.updated_at),
+                    publish_time=None,
+                    preview_url="",
                 )
-                pages.append((at, page))
-            for form in forms.values():
-                latest = newest.get(form.id)
-                if latest is None or latest.content != form.draft:
-                    page = PageOfForm(
-                        page_id=str(form.number),
-                        title=form.name,
-                        status="EDITED",
-                        business_type=FORM_KIND,
-                        create_time=api_time(form.created_at),
-                        update_time=api_time(form.updated_at),
-                        publish_time=None,
-                        preview_url="",
-                    )
-                    pages.append((form.updated_at, page))
-        rows = [
-            row for at, row in sorted(pages, key=lambda pair: pair[0], reverse=True) if _fits(query, at, row)
-        ]
-        first = (query.page - 1) * query.page_size
-        return PageList(rows[first : first + query.page_size], page_info(query, len(rows)))
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+                pages.append((form.updated_at, page))
+    rows = [row for at, row in sorted(pages, key=lambda pair: pair[0], reverse=True) if _fits(query, at, row)]
+    first = (query.page - 1) * query.page_size
+    return PageList(rows[first : first + query.page_size], page_info(query, len(rows)))
 
 
-@form_router.get("/field/get/", Permission.READ_ADS, openapi_extra=describe_query(OfPage))
-async def get_page_fields(request: Request, caller: ApiCaller) -> Answered[PageFields]:
+@form_router.transact("/field/get/", Permission.READ_ADS)
+def get_page_fields(tx: Tx, caller: Caller, query: OfPage, request: Request) -> PageFields:
     """List the fields of a published form, by the labels that its leads come with."""
-    query = read_query(request, OfPage)
     base_url = context_of(request).settings.base_url
-
-    def work(tx: Tx) -> PageFields:
-        load_advertiser(tx, caller, query.advertiser_id)
-        return show_fields(load_page(tx, caller.business_id, query.page_id), base_url)
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    load_advertiser(tx, caller, query.advertiser_id)
+    return show_fields(load_page(tx, caller.business_id, query.page_id), base_url)
 
 
 def show_fields(version: FormVersion, base_url: str) -> PageFields:
@@ -268,52 +256,37 @@ class DeletedLead(Answer, frozen=True):
     lead_id: IdText
 
 
-@test_lead_router.post("/create/", Permission.WRITE_LEADS)
-async def create_mock_lead(request: Request, caller: ApiCaller, body: OfSource) -> Answered[LeadInfo]:
+@test_lead_router.transact("/create/", Permission.WRITE_LEADS)
+def create_mock_lead(tx: Tx, caller: Caller, body: OfSource) -> LeadInfo:
     """Make the one test lead of a form; again gives the same one.
 
     It travels like any lead, to the Leads Center, to subscriptions and to the CRM, marked with ``is_test``,
     and counts in no report. Extension: ``lead_source`` DIRECT_MESSAGE makes the test lead of the chat.
     """
-
-    def work(tx: Tx) -> LeadInfo:
-        load_advertiser(tx, caller, body.advertiser_id)
-        version = load_source(tx, caller.business_id, body)
-        return _show_lead(tx, create_test_lead(tx, caller.business_id, version), version)
-
-    return api_answer(await context_of(request).db.write(work), request_id_of(request))
+    load_advertiser(tx, caller, body.advertiser_id)
+    version = load_source(tx, caller.business_id, body)
+    return _show_lead(tx, create_test_lead(tx, caller.business_id, version), version)
 
 
-@test_lead_router.get("/get/", Permission.READ_LEADS, ReadAudit.EACH, openapi_extra=describe_query(OfSource))
-async def get_mock_lead(request: Request, caller: ApiCaller) -> Answered[LeadInfo]:
+@test_lead_router.transact("/get/", Permission.READ_LEADS, ReadAudit.EACH)
+def get_mock_lead(tx: Tx, caller: Caller, query: OfSource) -> LeadInfo:
     """Show the test lead of a form, or of the chat; one that was not made is not found."""
-    query = read_query(request, OfSource)
-
-    def work(tx: Tx) -> LeadInfo:
-        load_advertiser(tx, caller, query.advertiser_id)
-        version = load_source(tx, caller.business_id, query)
-        lead = check_found(
-            find_test_lead(tx, caller.business_id, version),
-            "There is no test lead; make one with /page/lead/mock/create/.",
-        )
-        return _show_lead(tx, lead, version)
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    load_advertiser(tx, caller, query.advertiser_id)
+    version = load_source(tx, caller.business_id, query)
+    lead = check_found(
+        find_test_lead(tx, caller.business_id, version),
+        "There is no test lead; make one with /page/lead/mock/create/.",
+    )
+    return _show_lead(tx, lead, version)
 
 
-@test_lead_router.post("/delete/", Permission.WRITE_LEADS)
-async def delete_mock_lead(request: Request, caller: ApiCaller, body: TestLead) -> Answered[DeletedLead]:
+@test_lead_router.transact("/delete/", Permission.WRITE_LEADS)
+def delete_mock_lead(tx: Tx, caller: Caller, body: TestLead) -> DeletedLead:
     """Delete a test lead for good; a real lead is never deleted so."""
-
-    def work(tx: Tx) -> None:
-        load_advertiser(tx, caller, body.advertiser_id)
-        lead = check_found(
-            find_lead_by_number(tx, caller.business_id, body.lead_id), "lead_id: there is no such lead."
-        )
-        remove_test_lead(tx, lead)
-
-    await context_of(request).db.write(work)
-    return api_answer(DeletedLead(str(body.lead_id)), request_id_of(request))
+    load_advertiser(tx, caller, body.advertiser_id)
+    lead = find_lead_by_number(tx, caller.business_id, body.lead_id)
+    remove_test_lead(tx, check_found(lead, "lead_id: there is no such lead."))
+    return DeletedLead(str(body.lead_id))
 
 
 def _show_lead(
@@ -465,41 +438,31 @@ class LeadFields(Answer, frozen=True):
     meta_data: LeadFieldsMeta
 
 
-@lead_router.get("/field/get/", Permission.READ_LEADS, openapi_extra=describe_query(FormSourceQuery))
-async def get_lead_fields(request: Request, caller: ApiCaller) -> Answered[LeadFields]:
+@lead_router.transact("/field/get/", Permission.READ_LEADS)
+def get_lead_fields(tx: Tx, caller: Caller, query: FormSourceQuery, request: Request) -> LeadFields:
     """List the fields that leads of a form, or of the chat, may have."""
-    query = read_query(request, FormSourceQuery)
     base_url = context_of(request).settings.base_url
-
-    def work(tx: Tx) -> LeadFields:
-        load_advertiser(tx, caller, query.advertiser_id)
-        version = load_source(tx, caller.business_id, query)
-        if version is None:
-            return LeadFields(list(CHAT_FIELDS), LeadFieldsMeta(lead_source=query.lead_source))
-        shown = show_fields(version, base_url)
-        meta = LeadFieldsMeta(**asdict(shown.meta_data), lead_source=query.lead_source)
-        return LeadFields(shown.fields, meta)
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    load_advertiser(tx, caller, query.advertiser_id)
+    version = load_source(tx, caller.business_id, query)
+    if version is None:
+        return LeadFields(list(CHAT_FIELDS), LeadFieldsMeta(lead_source=query.lead_source))
+    shown = show_fields(version, base_url)
+    meta = LeadFieldsMeta(**asdict(shown.meta_data), lead_source=query.lead_source)
+    return LeadFields(shown.fields, meta)
 
 
-@lead_router.get("/get/", Permission.READ_LEADS, ReadAudit.EACH, openapi_extra=describe_query(LeadQuery))
-async def get_lead(request: Request, caller: ApiCaller) -> Answered[LeadInfo]:
+@lead_router.transact("/get/", Permission.READ_LEADS, ReadAudit.EACH)
+def get_lead(tx: Tx, caller: Caller, query: LeadQuery) -> LeadInfo:
     """One lead with its data: the newest of its source, real or test, or the one that ``lead_id`` names.
 
     It is of the ad account: earned by one of its ads, or by no ad at all.
     """
-    query = read_query(request, LeadQuery)
-
-    def work(tx: Tx) -> LeadInfo:
-        account = load_advertiser(tx, caller, query.advertiser_id)
-        version = load_source(tx, caller.business_id, query)
-        if version is None:
-            return _show_lead(tx, _chat_lead(tx, account, query), None)
-        entry = _form_entry(tx, account, version, query)
-        return _show_lead(tx, entry.lead, version, entry.answers)
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    account = load_advertiser(tx, caller, query.advertiser_id)
+    version = load_source(tx, caller.business_id, query)
+    if version is None:
+        return _show_lead(tx, _chat_lead(tx, account, query), None)
+    entry = _form_entry(tx, account, version, query)
+    return _show_lead(tx, entry.lead, version, entry.answers)
 
 
 def _chat_lead(tx: Tx, account: AdAccount, query: LeadQuery) -> Lead:

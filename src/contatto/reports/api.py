@@ -11,18 +11,15 @@ from contatto.accounts.model import Caller, Permission
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
-    Answered,
     ApiId,
     ApiModel,
     IdText,
     Listed,
     TimeText,
-    api_answer,
     api_time,
     describe_query,
     page_info,
     read_query,
-    request_id_of,
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -113,28 +110,23 @@ class TaskInfo(Answer, frozen=True):
     create_time: TimeText
 
 
-@router.get("/integrated/get/", Permission.READ_REPORTS, openapi_extra=describe_query(ReportQuery))
-async def get_integrated_report(request: Request, caller: ApiCaller) -> Answered[ReportPage]:
+@router.transact("/integrated/get/", Permission.READ_REPORTS, is_long=True)
+def get_integrated_report(tx: Tx, caller: Caller, query: ReportQuery) -> ReportPage:
     """Get the report in which conversions follow the goal of each ad group.
 
     Metrics are texts. Over ad groups of both goals ``mixed_goals`` is true and the metrics that follow the
     goal are ``-`` (extension): a conversation and a lead are not added up. ``reach`` counts each person once
     in each row and once in the total; where a filter leaves out rows the total has none.
     """
-    query = read_query(request, ReportQuery)
-
-    def work(tx: Tx) -> ReportPage:
-        account = load_advertiser(tx, caller, query.advertiser_id)
-        report = answer_report(tx, account, query)
-        first = (query.page - 1) * query.page_size
-        rows = report.rows[first : first + query.page_size]
-        return ReportPage(
-            [ReportPageRow(*row_texts(row, account, query)) for row in rows],
-            page_info(query, len(report.rows)),
-            total_texts(report.total, query),
-        )
-
-    return api_answer(await context_of(request).db.read_long(work), request_id_of(request))
+    account = load_advertiser(tx, caller, query.advertiser_id)
+    report = answer_report(tx, account, query)
+    first = (query.page - 1) * query.page_size
+    rows = report.rows[first : first + query.page_size]
+    return ReportPage(
+        [ReportPageRow(*row_texts(row, account, query)) for row in rows],
+        page_info(query, len(report.rows)),
+        total_texts(report.total, query),
+    )
 
 
 @router.transact("/task/create/", Permission.READ_REPORTS)

@@ -2,15 +2,12 @@
 
 from typing import Final
 
-from starlette.requests import Request
-
-from contatto.accounts.auth import ApiCaller, api_routes
-from contatto.accounts.model import Permission
-from contatto.kit.api_types import Answer, Answered, TimeText, api_answer, api_time, request_id_of
+from contatto.accounts.auth import api_routes
+from contatto.accounts.model import Caller, Permission
+from contatto.kit.api_types import Answer, TimeText, api_time
 from contatto.kit.db.tx import Tx
 from contatto.signals.actions import load_signal_ledger
 from contatto.signals.store import list_signal_erasures
-from contatto.ui.requests import context_of
 
 router: Final = api_routes("Signals")
 MOST_ERASURES: Final = 100
@@ -52,8 +49,8 @@ class SignalAccounts(Answer, frozen=True):
     accounts: list[SignalAccountInfo]
 
 
-@router.get("/contatto/signals/ledger/get/", Permission.ADMINISTER)
-async def get_signal_ledger(request: Request, caller: ApiCaller) -> Answered[SignalAccounts]:
+@router.transact("/contatto/signals/ledger/get/", Permission.ADMINISTER)
+def get_signal_ledger(tx: Tx, caller: Caller) -> SignalAccounts:
     """Extension: return the counts of signals of each external ad account, which add up at any moment.
 
     ``mode`` is ``off``, ``active``, ``paused`` or ``shut_out``. ``alarms`` are ``shut_out``, ``none_arrives``
@@ -61,35 +58,31 @@ async def get_signal_ledger(request: Request, caller: ApiCaller) -> Answered[Sig
     erasure is ``finished`` if no signal was sent. Else it is ``unsupported``, since no platform deletes
     events on request.
     """
-
-    def work(tx: Tx) -> list[SignalAccountInfo]:
-        infos: list[SignalAccountInfo] = []
-        for ledger in load_signal_ledger(tx, caller.business_id):
-            account, settings, counts = ledger.account, ledger.settings, ledger.counts
-            erasures = list_signal_erasures(tx, account.business_id, account.id, MOST_ERASURES)
-            infos.append(
-                SignalAccountInfo(
-                    outside_account_id=account.id,
-                    platform=account.platform.value,
-                    external_id=account.external_id,
-                    mode=settings.mode.value,
-                    reason=settings.reason,
-                    signals=counts.total,
-                    due=counts.due,
-                    sent=counts.sent,
-                    withheld=counts.withheld,
-                    dead=counts.dead,
-                    adds_up=counts.adds_up,
-                    alarms=[alarm.value for alarm in ledger.alarms],
-                    last_arrived_time=api_time(settings.arrived_at),
-                    erasures=[
-                        SignalErasureInfo(
-                            erasure.lead_id, erasure.state.value, erasure.sent, api_time(erasure.created_at)
-                        )
-                        for erasure in erasures
-                    ],
-                )
+    infos: list[SignalAccountInfo] = []
+    for ledger in load_signal_ledger(tx, caller.business_id):
+        account, settings, counts = ledger.account, ledger.settings, ledger.counts
+        erasures = list_signal_erasures(tx, account.business_id, account.id, MOST_ERASURES)
+        infos.append(
+            SignalAccountInfo(
+                outside_account_id=account.id,
+                platform=account.platform.value,
+                external_id=account.external_id,
+                mode=settings.mode.value,
+                reason=settings.reason,
+                signals=counts.total,
+                due=counts.due,
+                sent=counts.sent,
+                withheld=counts.withheld,
+                dead=counts.dead,
+                adds_up=counts.adds_up,
+                alarms=[alarm.value for alarm in ledger.alarms],
+                last_arrived_time=api_time(settings.arrived_at),
+                erasures=[
+                    SignalErasureInfo(
+                        erasure.lead_id, erasure.state.value, erasure.sent, api_time(erasure.created_at)
+                    )
+                    for erasure in erasures
+                ],
             )
-        return infos
-
-    return api_answer(SignalAccounts(await context_of(request).db.read(work)), request_id_of(request))
+        )
+    return SignalAccounts(infos)

@@ -11,7 +11,6 @@ from starlette.requests import Request
 
 from contatto.accounts.auth import (
     API_HEADER,
-    api_caller,
     api_routes,
     check_request_rate,
     find_token_caller,
@@ -262,50 +261,36 @@ class HookSample(Answer, frozen=True):
     leads: list[dict[str, str | int]]
 
 
-@router.post("/contatto/hook/subscribe/", Permission.READ_LEADS)
-async def subscribe_hook_to_leads(request: Request, body: HookBody) -> Answered[MadeHook]:
+@router.transact("/contatto/hook/subscribe/", Permission.READ_LEADS)
+def subscribe_hook_to_leads(tx: Tx, caller: Caller, body: HookBody, request: Request) -> MadeHook:
     """Push each new or changed lead to an address as one flat object, such as to Zapier, Make or n8n.
 
     Pushes are signed according to Standard Webhooks, with the secret of the answer. After any answer but 2xx
     a push is retried for 24 hours; the answer 410 ends the hook. The hook also ends with the token that made
     it. A repeated request returns the existing hook.
     """
-    caller = await api_caller(request)
     actions.check_callback(body.callback_url, context_of(request).settings.allowed_hosts)
-
-    def work(tx: Tx) -> Subscription:
-        account = load_advertiser(tx, caller, body.advertiser_id)
-        place = body.callback_url, account.id, caller.subject_id
-        return actions.subscribe_hook(tx, caller.business_id, Entity(body.event), *place)
-
-    hook = await context_of(request).db.write(work)
-    secret = rules.secrets_of(hook.secret)[0]
-    return api_answer(MadeHook(str(hook.number), hook.entity, secret), request_id_of(request))
+    account = load_advertiser(tx, caller, body.advertiser_id)
+    place = body.callback_url, account.id, caller.subject_id
+    hook = actions.subscribe_hook(tx, caller.business_id, Entity(body.event), *place)
+    return MadeHook(str(hook.number), hook.entity, rules.secrets_of(hook.secret)[0])
 
 
-@router.get("/contatto/hook/sample/", Permission.READ_LEADS, openapi_extra=describe_query(HookQuery))
-async def get_hook_sample(request: Request) -> Answered[HookSample]:
+@router.transact("/contatto/hook/sample/", Permission.READ_LEADS)
+def get_hook_sample(tx: Tx, _caller: Caller, query: HookQuery) -> HookSample:
     """Return a fictional lead as a hook sends it, for mapping its fields."""
-    require(await api_caller(request), Permission.READ_LEADS)
-    query = read_query(request, HookQuery)
-    sent_at = context_of(request).clock.now()
-    body = rules.hook_payload(Entity(query.event), rules.sample_lead(), sent_at)
-    return api_answer(HookSample([json.loads(body)]), request_id_of(request))
+    body = rules.hook_payload(Entity(query.event), rules.sample_lead(), tx.now)
+    return HookSample([json.loads(body)])
 
 
-@router.post("/contatto/hook/unsubscribe/", Permission.READ_LEADS)
-async def unsubscribe_hook_from_leads(request: Request, body: HookId) -> Answered[SubscriptionId]:
+@router.transact("/contatto/hook/unsubscribe/", Permission.READ_LEADS)
+def unsubscribe_hook_from_leads(tx: Tx, caller: Caller, body: HookId) -> SubscriptionId:
     """End a hook, with its pending retries."""
-    caller = await api_caller(request)
-
-    def work(tx: Tx) -> None:
-        hook = actions.load_hook(tx, caller.business_id, body.subscription_id)
-        if caller.ad_account_ids is not None and not may_use(caller, hook.ad_account_id):
-            raise Refused(errors.NOT_FOUND, "Webhook not found.")
-        actions.end_subscription(tx, hook, "unsubscribed")
-
-    await context_of(request).db.write(work)
-    return api_answer(SubscriptionId(str(body.subscription_id)), request_id_of(request))
+    hook = actions.load_hook(tx, caller.business_id, body.subscription_id)
+    if caller.ad_account_ids is not None and not may_use(caller, hook.ad_account_id):
+        raise Refused(errors.NOT_FOUND, "Webhook not found.")
+    actions.end_subscription(tx, hook, "unsubscribed")
+    return SubscriptionId(str(body.subscription_id))
 
 
 class WebhookBody(ApiModel):

@@ -44,8 +44,6 @@ from contatto.kit.api_types import (
     JsonText,
     TextId,
     api_answer,
-    describe_query,
-    read_query,
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
@@ -138,83 +136,68 @@ class MessageList(Answer, frozen=True):
     cursor: int
 
 
-@router.get("/conversation/list/", Permission.READ_INBOX, openapi_extra=describe_query(ConversationQuery))
-async def list_business_conversations(request: Request, caller: ApiCaller) -> Answered[ConversationList]:
+@router.transact("/conversation/list/", Permission.READ_INBOX)
+def list_business_conversations(tx: Tx, caller: Caller, query: ConversationQuery) -> ConversationList:
     """List the conversations of an account, latest first.
 
     ``referral.ad`` holds every ad that the person came from, oldest first, with the time in seconds.
     """
-    query = read_query(request, ConversationQuery)
-
-    def work(tx: Tx) -> ConversationList:
-        account = load_business_account(tx, caller.business_id, query.business_id)
-        matching_conversations = desk.list_conversations_of_account(
-            tx, caller.business_id, account.id, (query.cursor, query.limit + 1),
-            is_answered=query.conversation_type == "SINGLE",
-        )  # fmt: skip
-        numbers: dict[str, str] = {
-            conversation.id: str(conversation.number)
-            for conversation in list_ad_accounts(tx, caller.business_id)
-        }
-        rows = []
-        for conversation in matching_conversations[: query.limit]:
-            at_ms = micros(conversation.last_message_at) // 1_000 if conversation.last_message_at else 0
-            referral = ReferralInfo(_show_ads(tx, conversation, numbers), [])
-            ids = shown_id(account, conversation), business_open_id(account)
-            rows.append(ConversationInfo(*ids, at_ms, at_ms, referral))
-        has_more = len(matching_conversations) > query.limit
-        cursor = query.cursor + len(rows)
-        return ConversationList(rows, has_more, cursor)
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    account = load_business_account(tx, caller.business_id, query.business_id)
+    matching_conversations = desk.list_conversations_of_account(
+        tx, caller.business_id, account.id, (query.cursor, query.limit + 1),
+        is_answered=query.conversation_type == "SINGLE",
+    )  # fmt: skip
+    numbers: dict[str, str] = {
+        conversation.id: str(conversation.number) for conversation in list_ad_accounts(tx, caller.business_id)
+    }
+    rows = []
+    for conversation in matching_conversations[: query.limit]:
+        at_ms = micros(conversation.last_message_at) // 1_000 if conversation.last_message_at else 0
+        referral = ReferralInfo(_show_ads(tx, conversation, numbers), [])
+        ids = shown_id(account, conversation), business_open_id(account)
+        rows.append(ConversationInfo(*ids, at_ms, at_ms, referral))
+    has_more = len(matching_conversations) > query.limit
+    cursor = query.cursor + len(rows)
+    return ConversationList(rows, has_more, cursor)
 
 
-@router.get(
-    "/content/list/", Permission.READ_INBOX, ReadAudit.FOLDED, openapi_extra=describe_query(ContentQuery)
-)
-async def list_business_messages(request: Request, caller: ApiCaller) -> Answered[MessageList]:
+@router.transact("/content/list/", Permission.READ_INBOX, ReadAudit.FOLDED)
+def list_business_messages(tx: Tx, caller: Caller, query: ContentQuery) -> MessageList:
     """List the messages of a conversation, latest first, 20 at most; ``cursor`` leads to earlier ones.
 
     What only the business sees, such as notices and notes, is never among them.
     """
-    query = read_query(request, ContentQuery)
-
-    def work(tx: Tx) -> MessageList:
-        account = load_business_account(tx, caller.business_id, query.business_id)
-        conversation = load_business_conversation(tx, account, query.conversation_id)
-        person = conversations.load_person(tx, caller.business_id, conversation.person_id)
-        matching_messages = messages.list_messages_before(
-            tx, caller.business_id, conversation.id, query.cursor or None, query.limit + 1
-        )
-        shown = matching_messages[: query.limit]
-        shown_messages: list[MessageInfo] = []
-        for message in shown:
-            kind = MESSAGE_TYPES[message.kind]
-            sides = show_sides(account, person, message.sender)
-            is_text = kind == "TEXT" and not message.photo
-            shown_messages.append(
-                MessageInfo(
-                    message_id=message.id,
-                    conversation_id=shown_id(account, conversation),
-                    message_type=kind,
-                    timestamp=micros(message.at) // 1_000,
-                    text=TextContent(message.text) if is_text else UNSET,
-                    image=ImageContent(message.photo) if message.photo else UNSET,
-                    from_user=sides.from_user,
-                    to_user=sides.to_user,
-                    message_tag=MessageTag(source_of_message(message)),
-                )
+    account = load_business_account(tx, caller.business_id, query.business_id)
+    conversation = load_business_conversation(tx, account, query.conversation_id)
+    person = conversations.load_person(tx, caller.business_id, conversation.person_id)
+    matching_messages = messages.list_messages_before(
+        tx, caller.business_id, conversation.id, query.cursor or None, query.limit + 1
+    )
+    shown = matching_messages[: query.limit]
+    shown_messages: list[MessageInfo] = []
+    for message in shown:
+        kind = MESSAGE_TYPES[message.kind]
+        sides = show_sides(account, person, message.sender)
+        is_text = kind == "TEXT" and not message.photo
+        shown_messages.append(
+            MessageInfo(
+                message_id=message.id,
+                conversation_id=shown_id(account, conversation),
+                message_type=kind,
+                timestamp=micros(message.at) // 1_000,
+                text=TextContent(message.text) if is_text else UNSET,
+                image=ImageContent(message.photo) if message.photo else UNSET,
+                from_user=sides.from_user,
+                to_user=sides.to_user,
+                message_tag=MessageTag(source_of_message(message)),
             )
-        return MessageList(
-            messages=shown_messages,
-            participants=[*show_sides(account, person, matching_messages[0].sender)]
-            if matching_messages
-            else [],
-            has_more=len(matching_messages) > query.limit,
-            cursor=shown[-1].seq if shown else 0,
         )
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    return MessageList(
+        messages=shown_messages,
+        participants=[*show_sides(account, person, matching_messages[0].sender)] if matching_messages else [],
+        has_more=len(matching_messages) > query.limit,
+        cursor=shown[-1].seq if shown else 0,
+    )
 
 
 def _show_ads(tx: Tx, conversation: Conversation, numbers: Mapping[str, str]) -> list[AdReferralInfo]:
@@ -376,19 +359,13 @@ async def upload_business_media(
     return api_answer(MediaInfo(media_id, media_type), request_id_of(request))
 
 
-@router.get("/capabilities/get/", Permission.READ_INBOX, openapi_extra=describe_query(CapabilityQuery))
-async def get_capabilities(request: Request, caller: ApiCaller) -> Answered[Capabilities]:
+@router.transact("/capabilities/get/", Permission.READ_INBOX)
+def get_capabilities(tx: Tx, caller: Caller, query: CapabilityQuery) -> Capabilities:
     """Return whether an account can send pictures into a conversation."""
-    query = read_query(request, CapabilityQuery)
-
-    def work(tx: Tx) -> bool:
-        account = load_business_account(tx, caller.business_id, query.business_id)
-        load_business_conversation(tx, account, query.conversation_id)
-        return CONNECTORS[account.platform].dialect.takes_photos
-
-    can = await context_of(request).db.read(work)
-    infos = [CapabilityInfo(capability_type, can) for capability_type in query.capability_types]
-    return api_answer(Capabilities(infos), request_id_of(request))
+    account = load_business_account(tx, caller.business_id, query.business_id)
+    load_business_conversation(tx, account, query.conversation_id)
+    takes_photos = CONNECTORS[account.platform].dialect.takes_photos
+    return Capabilities([CapabilityInfo(name, takes_photos) for name in query.capability_types])
 
 
 async def _act(request: Request, caller: Caller, body: SendBody) -> None:

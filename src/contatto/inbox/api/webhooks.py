@@ -1,7 +1,7 @@
 """Platform webhooks, the chat page's routes, and automatic messages."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from contatto.accounts.auth import ApiCaller, DirectRoute, HotRoute, api_routes
+from contatto.accounts.auth import DirectRoute, HotRoute, api_routes
 from contatto.accounts.model import Access, Caller, Credential, Permission
 from contatto.channels.actions import webhook_verify_token
 from contatto.channels.connectors.webchat import WebchatDelivery
@@ -28,17 +28,12 @@ from contatto.inbox.store.desk import load_automatic
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
-    Answered,
     ApiId,
     ApiModel,
     IdText,
     TextId,
-    api_answer,
-    describe_query,
     json_answer,
     read_body,
-    read_query,
-    request_id_of,
 )
 from contatto.kit.db.tx import Row, Tx
 from contatto.kit.errors import Refused
@@ -370,93 +365,75 @@ class AutoMessages(Answer, frozen=True):
     auto_messages: list[AutoMessageInfo]
 
 
-@router.post("/create/", Permission.WRITE_INBOX)
-async def create_business_auto_message(
-    request: Request, caller: ApiCaller, body: MessageBody
-) -> Answered[ChangedAutoMessage]:
+@router.transact("/create/", Permission.WRITE_INBOX)
+def create_business_auto_message(tx: Tx, caller: Caller, body: MessageBody) -> ChangedAutoMessage:
     """Add a welcome message, one of 3 suggested questions, or one of 6 chat prompts.
 
     They take effect on the chat pages of this installation; for accounts of platforms they are kept and
     shown, and what the platform sends by itself is set there. Keyword replies are set in Settings alone.
     """
     new = _read_reply(body)
-    return await _edit_messages(request, caller, body, lambda edit: edit.add(new))
+    return _changed_message(_open_edit(tx, caller, body).add(new))
 
 
-@router.post("/update/", Permission.WRITE_INBOX)
-async def update_business_auto_message(
-    request: Request, caller: ApiCaller, body: ChangeBody
-) -> Answered[ChangedAutoMessage]:
+@router.transact("/update/", Permission.WRITE_INBOX)
+def update_business_auto_message(tx: Tx, caller: Caller, body: ChangeBody) -> ChangedAutoMessage:
     """Change a message; it keeps its id and its place."""
     new = _read_reply(body)
-    return await _edit_messages(request, caller, body, lambda edit: edit.change(body.auto_message_id, new))
+    return _changed_message(_open_edit(tx, caller, body).change(body.auto_message_id, new))
 
 
-@router.post("/delete/", Permission.WRITE_INBOX)
-async def delete_business_auto_message(
-    request: Request, caller: ApiCaller, body: OneBody
-) -> Answered[ChangedAutoMessage]:
+@router.transact("/delete/", Permission.WRITE_INBOX)
+def delete_business_auto_message(tx: Tx, caller: Caller, body: OneBody) -> ChangedAutoMessage:
     """Take a message away."""
-    return await _edit_messages(request, caller, body, lambda edit: edit.drop(body.auto_message_id))
+    return _changed_message(_open_edit(tx, caller, body).drop(body.auto_message_id))
 
 
-@router.post("/sort/", Permission.WRITE_INBOX)
-async def sort_business_auto_messages(
-    request: Request, caller: ApiCaller, body: SortBody
-) -> Answered[ChangedAutoMessage]:
+@router.transact("/sort/", Permission.WRITE_INBOX)
+def sort_business_auto_messages(tx: Tx, caller: Caller, body: SortBody) -> ChangedAutoMessage:
     """Put a question or a prompt first, or several in their order; the others follow as they were."""
-    return await _edit_messages(request, caller, body, lambda edit: edit.sort(body.auto_message_id))
+    return _changed_message(_open_edit(tx, caller, body).sort(body.auto_message_id))
 
 
-@router.post("/status/update/", Permission.WRITE_INBOX)
-async def update_auto_message_status(
-    request: Request, caller: ApiCaller, body: StatusBody
-) -> Answered[ChangedAutoMessage]:
+@router.transact("/status/update/", Permission.WRITE_INBOX)
+def update_auto_message_status(tx: Tx, caller: Caller, body: StatusBody) -> ChangedAutoMessage:
     """Turn all messages of a type on or off."""
-    is_on = body.operation_status == "ENABLE"
-    return await _edit_messages(request, caller, body, lambda edit: edit.turn(is_on=is_on))
+    _open_edit(tx, caller, body).turn(is_on=body.operation_status == "ENABLE")
+    return ChangedAutoMessage()
 
 
-@router.get("/get/", Permission.READ_INBOX, openapi_extra=describe_query(AutoQuery))
-async def get_business_auto_messages(request: Request, caller: ApiCaller) -> Answered[AutoMessages]:
+@router.transact("/get/", Permission.READ_INBOX)
+def get_business_auto_messages(tx: Tx, caller: Caller, query: AutoQuery) -> AutoMessages:
     """List the messages of a type, in their order; each is approved at once, without a moderator."""
-    query = read_query(request, AutoQuery)
-
-    def work(tx: Tx) -> AutoMessages:
-        account = load_business_account(tx, caller.business_id, query.business_id)
-        content, _ = load_automatic(tx, account.business_id, account.id)
-        messages_by_number = numbered_messages(account, content, query.auto_message_type)
-        kind = query.auto_message_type
-        shown = [
-            AutoMessageInfo(
-                str(number),
-                kind,
-                welcome_message=WelcomeContent(reply.say) if kind is AutomaticKind.WELCOME else UNSET,
-                suggested_question=QuestionContent(reply.ask, reply.say)
-                if kind is AutomaticKind.QUESTION
-                else UNSET,
-                chat_prompt=PromptContent(reply.ask, reply.say) if kind is AutomaticKind.PROMPT else UNSET,
-            )
-            for number, reply in messages_by_number.items()
-            if query.auto_message_id in (None, number)
-        ]
-        status: Literal["ENABLE", "DISABLE"]
-        status = "DISABLE" if query.auto_message_type in content.off else "ENABLE"
-        return AutoMessages(business_open_id(account), status, shown)
-
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    account = load_business_account(tx, caller.business_id, query.business_id)
+    content, _ = load_automatic(tx, account.business_id, account.id)
+    messages_by_number = numbered_messages(account, content, query.auto_message_type)
+    kind = query.auto_message_type
+    shown = [
+        AutoMessageInfo(
+            str(number),
+            kind,
+            welcome_message=WelcomeContent(reply.say) if kind is AutomaticKind.WELCOME else UNSET,
+            suggested_question=QuestionContent(reply.ask, reply.say)
+            if kind is AutomaticKind.QUESTION
+            else UNSET,
+            chat_prompt=PromptContent(reply.ask, reply.say) if kind is AutomaticKind.PROMPT else UNSET,
+        )
+        for number, reply in messages_by_number.items()
+        if query.auto_message_id in (None, number)
+    ]
+    status: Literal["ENABLE", "DISABLE"]
+    status = "DISABLE" if query.auto_message_type in content.off else "ENABLE"
+    return AutoMessages(business_open_id(account), status, shown)
 
 
-async def _edit_messages(
-    request: Request, caller: Caller, body: OfKind, edit: Callable[[AutoMessageEdit], int | None]
-) -> Answered[ChangedAutoMessage]:
-    def work(tx: Tx) -> int | None:
-        account = load_business_account(tx, caller.business_id, body.business_id)
-        return edit(AutoMessageEdit(tx, account, body.auto_message_type))
+def _open_edit(tx: Tx, caller: Caller, body: OfKind) -> AutoMessageEdit:
+    account = load_business_account(tx, caller.business_id, body.business_id)
+    return AutoMessageEdit(tx, account, body.auto_message_type)
 
-    number = await context_of(request).db.write(work)
-    data = ChangedAutoMessage(UNSET if number is None else AutoMessageId(str(number)))
-    return api_answer(data, request_id_of(request))
+
+def _changed_message(number: int) -> ChangedAutoMessage:
+    return ChangedAutoMessage(AutoMessageId(str(number)))
 
 
 def _read_reply(body: MessageBody) -> PreparedReply:
