@@ -152,7 +152,9 @@ def captured(house: House, user: str, phone: str) -> str:
         )
         return str(found.get(f"+65{phone.replace(' ', '')}", ""))
 
-    return until(look)
+    lead_id = until(look)
+    assert lead_id
+    return lead_id
 
 
 def test_a_lead_is_tried_and_nothing_is_written_until_the_sync_is_started(
