@@ -156,7 +156,7 @@ class AuditLog(Rows[AuditInfo], frozen=True):
 
 
 @router.transact("/contatto/audit/list/", Permission.ADMINISTER)
-def list_audit_log(tx: Tx, caller: Caller, query: PageQuery, request: Request) -> AuditLog:
+def list_audit_log(tx: Tx, caller: Caller, query: PageQuery) -> AuditLog:
     """Extension: list the audit log, latest first; ``chain_holds`` is true if these entries are unchanged.
 
     It contains every change through the API or a page, and every read of contact data. ``seen`` has the

@@ -148,7 +148,7 @@ def list_business_conversations(tx: Tx, caller: Caller, query: ConversationQuery
         is_answered=query.conversation_type == "SINGLE",
     )  # fmt: skip
     numbers: dict[str, str] = {
-        conversation.id: str(conversation.number) for conversation in list_ad_accounts(tx, caller.business_id)
+        ad_account.id: str(ad_account.number) for ad_account in list_ad_accounts(tx, caller.business_id)
     }
     rows = []
     for conversation in matching_conversations[: query.limit]:
