@@ -276,7 +276,7 @@ def open_session(
 ) -> str:
     """Open a session, and return its token; only the hash is saved.
 
-    ``failed`` are attempts from elsewhere to report to the member, ``browser`` is the user agent.
+    ``failed`` are failed log-ins from elsewhere to report to the member, ``browser`` is the user agent.
     """
     token = new_secret("session")
     tx.change(store.members, member.business_id, member.id, last_login_at=tx.now)
@@ -428,7 +428,7 @@ def revoke_token(tx: Tx, business_id: BusinessId, token_id: str) -> None:
 
 
 def forget_kept_pages(tx: Tx, business_id: str) -> None:
-    """Delete all saved pages of a business: they may contain a person who is erased."""
+    """Delete all saved form responses of a business: they may contain a person who is erased."""
     tx.delete(store.kept_pages, business_id)
 
 

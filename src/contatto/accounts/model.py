@@ -40,7 +40,7 @@ class Credential(StrEnum):
     """Credential of a request."""
 
     MEMBER = "member"
-    """A session's cookie; what changes something carries the CSRF token of a form of ours too."""
+    """A session cookie; requests that change something carry the CSRF token of a form too."""
     PROGRAM = "program"
     """An access token in the header."""
     APP = "app"
@@ -48,7 +48,7 @@ class Credential(StrEnum):
     VISITOR = "visitor"
     """The token of a visitor of a chat page, in a cookie or in the address of an embedded page."""
     ADDRESS = "address"
-    """An address that cannot be guessed: we signed it, or it holds the hash of what it shows."""
+    """An unguessable address: signed, or with the hash of its content."""
     PLATFORM = "platform"
     """The signature of a platform over the raw body."""
     ANYBODY = "anybody"
@@ -83,20 +83,20 @@ class Business:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person who signs in, once in an installation; what they may do is a matter of each membership."""
+    """A person's account, for all their businesses; each membership has its own role."""
 
     id: UserId
     email: str
     password_hash: str
     created_at: datetime
     language: str = ""
-    """The tag of the language that they chose; empty to follow the browser."""
+    """Language tag; empty to follow the browser."""
     timezone: str = ""
     """An IANA name; empty to follow the browser."""
     vouched_by: str = ""
     """The only business that vouches for the address; empty once the address is confirmed."""
     access_revision: int = 0
-    """Goes up with each change of places, password or e-mail."""
+    """Rises with each change of memberships, password or e-mail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +115,13 @@ class Member:
     timezone: str = ""
     last_login_at: datetime | None = None
     deactivated_at: datetime | None = None
-    """Since when the member may not come in any more; the name stays where it stands."""
+    """Time from which the member may not sign in here; their messages keep the name."""
     vouched_by: str = ""
     access_revision: int = 0
-    """Both of the person, as in ``User``."""
+    """Both as in ``User``."""
     memberships: int = 1
     session_used_at: datetime | None = None
-    """Both of who is signed in: in how many businesses they may come in, and when the session was noted."""
+    """Set for a signed-in member: number of active memberships, and last recorded use of the session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """A business in which a person may come in, and their place there."""
+    """A person's active membership; ``name`` is the business's."""
 
     id: MemberId
     business_id: BusinessId
@@ -149,7 +149,7 @@ class Workplace:
 
 @dataclass(frozen=True, slots=True)
 class FailedTries:
-    """Wrong tries for a member's e-mail, from elsewhere, since they signed in last."""
+    """Failed log-ins with a member's e-mail, from elsewhere, since their last log-in."""
 
     count: int
     since: datetime
@@ -171,7 +171,7 @@ class AdAccount:
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
-    """An access token as it is kept: its hash, never itself."""
+    """Data of an access token, without the token or its hash."""
 
     id: str
     business_id: BusinessId
@@ -181,9 +181,9 @@ class ApiToken:
     last_used_at: datetime | None
     revoked_at: datetime | None
     made_by: str = ""
-    """The member who made it; empty where the operator did."""
+    """Id of the member who made it; empty for the operator."""
     ad_account_ids: tuple[str, ...] | None = None
-    """The only ad accounts that it may be used for; None for all, also those that are still to come."""
+    """The only ad accounts that it may be used for; None for all, also later ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever stands behind a request: a member's session or an API token.
+    """Authenticated caller of a request: a member's session or an API token.
 
     ``ad_account_ids`` are the only ad accounts of a token that is limited to some; None for all.
     """
@@ -231,7 +231,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class KeptPage:
-    """Page that answered a form, for the session that sent the form.
+    """Saved response to a form, which the session gets after a redirect.
 
     Attributes:
         id: hash of the token in its address.

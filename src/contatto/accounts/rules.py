@@ -30,9 +30,9 @@ ROLE_PERMISSIONS: Final = {
 AUTH_CODE_S: Final = 600
 """Lifetime of an auth code."""
 KEEP_PAGES: Final = timedelta(hours=12)
-"""Lifetime of a saved page that answered a form."""
+"""Lifetime of a saved form response."""
 MOST_KEPT_PAGES: Final = 30
-"""Saved pages of one member."""
+"""Saved form responses of one member."""
 MIN_PASSWORD: Final = 10
 MOST_AD_ACCOUNTS: Final = 500
 _PLACE: Final = re.compile(
@@ -165,10 +165,10 @@ def checked_ad_account(
         faults.note(Refused(errors.INVALID, "country: enter a two-letter code, such as SG."))
     if currency not in currencies() and (before is None or currency != before.currency):
         faults.note(Refused(errors.INVALID, "currency: enter a three-letter code, such as SGD."))
-    is_old = before is not None and timezone == before.timezone
+    keeps_timezone = before is not None and timezone == before.timezone
     if timezone not in _timezones():
         faults.note(Refused(errors.INVALID, "timezone: enter an IANA name, such as Asia/Singapore."))
-    elif country in countries() and not is_zone_of(timezone, country) and not is_old:
+    elif country in countries() and not is_zone_of(timezone, country) and not keeps_timezone:
         faults.note(Refused(errors.INVALID, "timezone: choose a time zone of this country."))
     faults.check()
     return {"name": name, "country": country, "currency": currency, "timezone": timezone}

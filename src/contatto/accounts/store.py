@@ -231,7 +231,7 @@ def list_members(tx: Tx, business_id: BusinessId) -> list[Member]:
 
 
 def list_workplaces(tx: Tx, user_id: str) -> list[Workplace]:
-    """List the businesses that a person may enter, by name."""
+    """List a person's active memberships, by name of the business."""
     of_member = members.c.id, members.c.business_id, members.c.role
     own = businesses.c.id == members.c.business_id
     memberships = sa.select(*of_member, businesses.c.name).join(businesses, own)
@@ -242,8 +242,8 @@ def list_workplaces(tx: Tx, user_id: str) -> list[Workplace]:
 def list_able_members(tx: Tx, business_id: BusinessId, permission: Permission) -> list[Member]:
     """List the active members with a permission, such as for an assignment."""
     roles = [role for role, permissions in ROLE_PERMISSIONS.items() if permission in permissions]
-    members = list_members(tx, business_id)
-    return [member for member in members if member.deactivated_at is None and member.role in roles]
+    everyone = list_members(tx, business_id)
+    return [member for member in everyone if member.deactivated_at is None and member.role in roles]
 
 
 def count_owners(tx: Tx, business_id: BusinessId) -> int:

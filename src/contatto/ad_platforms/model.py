@@ -120,7 +120,7 @@ LEVEL_OF: Final = {
 class Walk:
     """Position of a pull and its next request, stored sealed between its steps.
 
-    ``cursor`` is empty at the beginning of a part; ``first`` and ``last`` are days where it has them.
+    ``cursor`` is empty at the beginning of a part; ``first`` and ``last`` are the days of a chunk of costs.
     ``mark`` distinguishes rows of this pull from older ones, ``left_out`` counts unreadable rows. ``anchor``,
     ``steps`` and ``reach`` find a cycle among the cursors. ``through`` is the last day to read.
     ``code`` has to be exchanged for a token first, with the redirect address ``back``.
@@ -187,9 +187,13 @@ class PlatformConnector(Protocol):
         """Return the address of the platform's API, without a final slash."""
         ...
 
-    def ask(self, access: PullAccess, walk: Walk) -> HttpRequest: ...
+    def ask(self, access: PullAccess, walk: Walk) -> HttpRequest:
+        """Return the request for the page at a position."""
+        ...
 
-    def read(self, access: PullAccess, walk: Walk, answer: HttpAnswer) -> PullPage | PullFailure: ...
+    def read(self, access: PullAccess, walk: Walk, answer: HttpAnswer) -> PullPage | PullFailure:
+        """Return the page of a response, or the reason to retry or to stop."""
+        ...
 
     def goal_of(self, word: str) -> Goal:
         """Map a platform's optimisation goal to ours: leads or conversations."""
@@ -204,7 +208,7 @@ class PlatformConnector(Protocol):
         ...
 
     def read_token(self, answer: HttpAnswer) -> str | PullFailure:
-        """Return the access token that an exchange brought."""
+        """Return the access token of an exchange."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Rules of pulls, values that platforms send, and exports of Ads Managers."""
+"""Progress of pulls, and parsers of platform values and Ads Manager exports."""
 
 import csv
 import io
@@ -46,6 +46,7 @@ Source: Meta, Insights API: figures are final 28 days after they are reported. T
 CHUNK_DAYS: Final = 30
 """Most days of one request. Source: TikTok, /report/integrated/get/ with stat_time_day."""
 MOST_BACKFILL: Final = 730
+"""Most days before today that a pull reads."""
 PLAN: Final = RetryPlan((60, 300, 1_800, 7_200, *(21_600 for _ in range(28))))
 """Retries for about a week; then a person has to restart the pull, which reads all that is missing."""
 REPEATED: Final = NotNow("repeated_cursor")
@@ -76,7 +77,7 @@ def write_walk(walk: Walk) -> str:
 
 
 def follow_cursor(walk: Walk, cursor: str) -> Walk | None:
-    """Return the next page of a part; None for a repeated cursor, which would never end."""
+    """Return the position of the next page; None for a repeated cursor, found as in `Walk`."""
     if cursor in (walk.cursor, walk.anchor):
         return None
     if walk.steps + 1 < walk.reach:
@@ -85,7 +86,7 @@ def follow_cursor(walk: Walk, cursor: str) -> Walk | None:
 
 
 def next_part(walk: Walk, account: OutsideAccount, at: datetime) -> Walk | None:
-    """Return the part after a finished one; None at the end of the pull."""
+    """Return the position after a finished part or chunk of days; None at the end of the pull."""
     fresh = replace(walk, cursor="", anchor="", steps=0, reach=1)
     if walk.part is not Part.SPEND:
         part = _ORDER[_ORDER.index(walk.part) + 1]
@@ -222,7 +223,7 @@ class KnownAds:
 
 
 def outside_id(name_id: NameId, account: OutsideAccount, kind: str, number: int) -> str:
-    """Return our id of a number of an account, as two accounts may have the same number."""
+    """Derive our id from a platform's id, which two accounts may share."""
     return name_id(account.id, f"{kind}:{number}")
 
 
@@ -446,9 +447,9 @@ def read_ad_sheet(text: str, names: Mapping[str, int]) -> AdSheet:
         raise Refused(
             errors.INVALID, "file: The file needs 1 to %(most)s rows below the column names.", most=MOST_ROWS
         )
-    in_head = _CURRENCY.search(table[0][columns.index(Column.SPEND)])
+    head_currency = _CURRENCY.search(table[0][columns.index(Column.SPEND)])
     table = table[1:]
-    currency = in_head.group(1) if in_head else ""
+    currency = head_currency.group(1) if head_currency else ""
     rows = [_by_column(columns, cells) for cells in table]
     currencies = {known_currency(cells.get(Column.CURRENCY, "")) for cells in rows} | {currency}
     amounts = [cells.get(Column.SPEND, "").strip().removeprefix("'") for cells in rows]
@@ -504,22 +505,22 @@ def _by_column(columns: Sequence[Column | None], cells: Sequence[str]) -> dict[C
     return dict(reversed(pairs))
 
 
-def _added(one: SheetRow, second: SheetRow) -> SheetRow:
+def _added(first: SheetRow, second: SheetRow) -> SheetRow:
     """Add two parts of an ad's day, such as those of two placements."""
     day = AdDay(
-        one.day.ad_number,
-        one.day.day,
-        one.day.spend_micros + second.day.spend_micros,
-        one.day.impressions + second.day.impressions,
-        one.day.clicks + second.day.clicks,
+        first.day.ad_number,
+        first.day.day,
+        first.day.spend_micros + second.day.spend_micros,
+        first.day.impressions + second.day.impressions,
+        first.day.clicks + second.day.clicks,
     )
-    return replace(one, day=day)
+    return replace(first, day=day)
 
 
 def _read_row(
-    cells: Mapping[Column | None, str], of_file: tuple[str, str], names: Mapping[str, int]
+    cells: Mapping[Column | None, str], currency_and_mark: tuple[str, str], names: Mapping[str, int]
 ) -> SheetRow:
-    currency, mark = of_file
+    currency, mark = currency_and_mark
     texts = {column: cell.strip().removeprefix("'") for column, cell in cells.items() if column}
     ad_name = short_name(texts.get(Column.AD_NAME, ""))
     day = _day(texts.get(Column.DAY, ""))

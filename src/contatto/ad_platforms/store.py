@@ -1,4 +1,4 @@
-"""Tables of ad accounts elsewhere and of their access tokens, which stand sealed."""
+"""Tables of mirrored ad accounts, their tokens, campaigns and costs."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -66,7 +66,7 @@ outside_tokens = Table(
 
 
 def record_account(tx: Tx, account: OutsideAccount, **changes: Any) -> OutsideAccount:
-    """Change an account; the one that it is now."""
+    """Change an account, and return the changed one."""
     tx.change(outside_accounts, account.business_id, account.id, **changes)
     return replace(account, **changes)
 
@@ -79,7 +79,7 @@ def find_outside_account(tx: Tx, business_id: str, account_id: str) -> OutsideAc
 def find_account_named(
     tx: Tx, business_id: str, platform: AdPlatform, external_id: str
 ) -> OutsideAccount | None:
-    """Find an account by the platform's own id of it."""
+    """Find an account by the platform's id."""
     where = rows_of(outside_accounts, business_id, platform=platform, external_id=external_id)
     return tx.find(OutsideAccount, select(outside_accounts).where(*where))
 
@@ -90,14 +90,14 @@ def list_outside_accounts(tx: Tx, business_id: str) -> list[OutsideAccount]:
 
 
 def save_outside_token(tx: Tx, account: OutsideAccount, access_token: str) -> None:
-    """Keep the access token of an account, sealed; a new one replaces the old."""
+    """Save the sealed access token of an account in place of an earlier one."""
     token = tx.vault.seal(access_token, account.business_id, "outside_tokens.access_token", account.id)
     row = {"outside_account_id": account.id, "business_id": account.business_id}
     tx.save(outside_tokens, row | {"access_token": token, "changed_at": tx.now})
 
 
 def find_outside_token(tx: Tx, account: OutsideAccount) -> str | None:
-    """Find the access token of an account, opened."""
+    """Return the unsealed access token of an account."""
     where = rows_of(outside_tokens, account.business_id, outside_account_id=account.id)
     token = tx.scalar(select(outside_tokens.c.access_token).where(*where))
     place = account.business_id, "outside_tokens.access_token", account.id
@@ -119,8 +119,8 @@ outside_nodes = Table(
     Column("view_window_s", BigInteger),
     Column("mark", BigInteger, nullable=False),
 )
-"""``mark`` is the pull or the file that told of the row last. It grows with time: a late answer of an older
-one changes nothing.
+"""``mark`` is the pull or the file that wrote the row last. It grows with time, so late responses of older
+pulls change nothing.
 """
 
 outside_days = Table(
@@ -143,14 +143,14 @@ _DAY_KEY: Final = ("account_id", "ad_number", "day")
 
 
 def save_nodes(tx: Tx, account: OutsideAccount, nodes: Iterable[OutsideNode], mark: int) -> None:
-    """Insert nodes, or replace their values."""
+    """Insert or replace nodes, except those with a newer mark."""
     key = {"business_id": account.business_id, "account_id": account.id, "mark": mark}
     rows = {(node.level, node.number): row_of(node) | key for node in nodes}
     _replace(tx, outside_nodes, _NODE_KEY, rows.values())
 
 
 def save_days(tx: Tx, account: OutsideAccount, days: Iterable[AdDay], mark: int) -> None:
-    """Insert what ads cost on days, or replace it: platforms correct their figures."""
+    """Insert or replace daily costs, except those with a newer mark: platforms correct their figures."""
     key = {"business_id": account.business_id, "account_id": account.id, "mark": mark}
     rows = {(day.ad_number, day.day): row_of(day) | key for day in days}
     _replace(tx, outside_days, _DAY_KEY, rows.values())
@@ -168,14 +168,14 @@ def _replace(tx: Tx, table: Table, keys: Collection[str], rows: Iterable[dict[st
 
 
 def mark_nodes_deleted(tx: Tx, account: OutsideAccount, level: NodeLevel, mark: int) -> None:
-    """Mark as gone what a whole pull did not see. It stays, with all that it cost."""
+    """Mark nodes that a whole pull did not see as deleted; their costs stay."""
     where = rows_of(outside_nodes, account.business_id, account_id=account.id, level=level)
     unseen = update(outside_nodes).where(*where, outside_nodes.c.mark < mark)
     tx.execute(unseen.values(status=OutsideStatus.DELETED))
 
 
 def delete_unseen_days(tx: Tx, account: OutsideAccount, days: tuple[str, str], mark: int) -> None:
-    """Delete the figures of these days that a whole pull of them did not bring again."""
+    """Delete figures of these days that a whole pull did not see."""
     tx.execute(outside_days.delete().where(*_days_of(account, days), outside_days.c.mark < mark))
 
 
@@ -194,12 +194,12 @@ def list_nodes(
 
 
 def count_nodes(tx: Tx, business_id: str) -> dict[tuple[str, NodeLevel], int]:
-    """Count nodes of an account by level, without removed ones."""
-    where = outside_nodes.c.account_id, outside_nodes.c.level
-    query = select(*where, func.count().label("count")).where(
+    """Count the nodes of a business by account and level, without deleted ones."""
+    groups = outside_nodes.c.account_id, outside_nodes.c.level
+    query = select(*groups, func.count().label("count")).where(
         outside_nodes.c.business_id == business_id, outside_nodes.c.status != OutsideStatus.DELETED
     )
-    rows = tx.execute(query.group_by(*where)).mappings()
+    rows = tx.execute(query.group_by(*groups)).mappings()
     return {(row["account_id"], NodeLevel(row["level"])): row["count"] for row in rows}
 
 
@@ -218,12 +218,12 @@ def list_ad_sums(tx: Tx, account: OutsideAccount, days: tuple[str, str]) -> dict
 
 
 def list_account_ads(tx: Tx, account: OutsideAccount) -> list[MeasuredAd]:
-    """All ads of an account that measuring knows, with all above them."""
+    """List the measured ads of an account, with their ad groups and campaigns."""
     query = select(measured_ads).where(*rows_of(measured_ads, account.business_id, ad_account_id=account.id))
     return tx.list(MeasuredAd, query.order_by(measured_ads.c.ad_number))
 
 
 def list_outside_ads(tx: Tx, business_id: str, ad_numbers: Iterable[int]) -> list[MeasuredAd]:
-    """Ads of other platforms by those platforms' ids; two accounts may have the same."""
+    """List ads of other platforms by the platforms' ids; two accounts may share one."""
     where = rows_of(measured_ads, business_id, ad_number=list(ad_numbers))
     return tx.list(MeasuredAd, select(measured_ads).where(*where, measured_ads.c.platform != ""))

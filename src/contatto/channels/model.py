@@ -12,7 +12,7 @@ from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
 CHECK: Final = "channel_check"
 """Kind of requests that check an account; kept in rows, so it must never change."""
 LOST_ACCESS: Final = "token_refused"
-"""Reason of a connector that a platform refuses a token."""
+"""Failure reason of connectors for a refused token."""
 
 
 class Platform(StrEnum):
@@ -105,8 +105,8 @@ class AdTap:
 class Chatted:
     """A message, from either side.
 
-    ``tap`` is the ad that it came from; ``echo_of`` is our own id of the message, when the platform tells us
-    of one that we sent and gives that id back; ``photo`` names a picture that we keep.
+    ``tap`` is the ad that it came from. ``echo_of`` is our own id of a message that we sent, if the platform
+    returns it. ``photo`` names a stored picture.
     """
 
     message_id: str
@@ -124,7 +124,7 @@ class Chatted:
 
 @dataclass(frozen=True, slots=True)
 class Referred:
-    """A person opened the chat from an ad; ``ad_number`` is the platform's id of it."""
+    """Opening of a chat from an ad; ``ad_number`` is the platform's id of the ad."""
 
     conversation_id: str
     person_id: str
@@ -154,7 +154,7 @@ class SendProgress(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """News of a message that the business sent; ``echo_of`` as in `Chatted`, ``reason`` of a failure."""
+    """Delivery status of a message of the business; ``echo_of`` as in `Chatted`, ``reason`` of a failure."""
 
     message_id: str
     conversation_id: str
@@ -224,17 +224,18 @@ class CheckState(StrEnum):
 
     UNTRIED = "untried"
     ASKED = "asked"
+    """Waiting for a response."""
     WORKS = "works"
     REFUSED = "refused"
     AWAY = "away"
-    """Waiting for an answer."""
+    """The platform is not available; the check is retried."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCheck:
-    """An account's token: since when there is one, and what its platform said of it last.
+    """Last check of an account's token.
 
-    ``reason`` is a code; ``name`` and ``handle`` are the platform's words for the account.
+    ``since`` is when the token was saved, ``reason`` a code; ``name`` and ``handle`` come from the platform.
     """
 
     since: datetime
@@ -274,7 +275,7 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """Connector functions that the intake calls before it stores a delivery.
+    """Natural key and account of a delivery, read before it is stored.
 
     ``natural_key`` is the same for every copy of the same delivery; ``account`` the platform's id of the
     account that it is for (empty when it cannot be read).
@@ -291,7 +292,7 @@ class Label:
 class Connector:
     """One platform: bytes to values and back. Connectors are pure and never raise on hostile bytes.
 
-    What our own chat page does not need, as it has no platform behind it, is not implemented there.
+    The connector of our own chat page lacks some methods, as no platform stands behind it.
     """
 
     platform: Platform

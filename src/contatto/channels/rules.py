@@ -1,4 +1,4 @@
-"""Reply windows, accounts that may send, account checks, and apps of webhooks."""
+"""Reply windows, account checks, sites of chat pages, and accounts that may send."""
 
 import re
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ WITHOUT_MESSAGE_API: Final = {Platform.TIKTOK: frozenset(f"US CH GB {_EEA}".spli
 
 @dataclass(frozen=True, slots=True)
 class WindowState:
-    """State of a reply window. ``until`` and ``left`` are None without a limit of the platform."""
+    """State of a reply window: its end, and the messages left. Both are None without a limit."""
 
     is_open: bool
     until: datetime | None = None
@@ -31,7 +31,7 @@ class WindowState:
 def window_state(
     window: ReplyWindow | None, last_customer_at: datetime | None, sent_since: int, at: datetime
 ) -> WindowState:
-    """Return whether a business may write to a person now, and for how long (P5).
+    """Return whether a business may write to a person now, until when, and how often (P5).
 
     ``last_customer_at`` is when the person wrote last (a business cannot write first), ``sent_since`` how
     many messages the business has sent since then.

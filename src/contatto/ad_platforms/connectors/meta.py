@@ -158,6 +158,7 @@ def meta_failure(answer: HttpAnswer, code: int) -> PullFailure | None:
 
 
 def _next_page(walk: Walk, answer: _Answer) -> str | NotNow:
+    """Return the cursor of the next page, empty at the end; REPEATED for the same cursor again."""
     cursors = answer.paging.get("cursors")
     after = cursors.get("after") if isinstance(cursors, dict) else None
     if "next" not in answer.paging or not isinstance(after, str) or not after:

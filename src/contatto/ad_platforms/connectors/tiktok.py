@@ -202,7 +202,7 @@ def _without_code(answer: HttpAnswer) -> PullFailure:
 
 
 def _next_page(walk: Walk, data: _Data) -> str | NotNow:
-    """Return the number of the next page, empty at the end; REPEATED if this is another page."""
+    """Return the number of the next page, empty at the end; REPEATED for another page than requested."""
     page_number, sent_number = int(walk.cursor or "1"), platform_count(data.page_info.get("page"))
     if sent_number is not None and sent_number != page_number:
         return REPEATED

@@ -61,9 +61,9 @@ SIGNATURE_HEADER: Final = "x-hub-signature-256"
 LATEST_S: Final = 4_102_444_800
 """The year 2100: a time beyond it is a mistake of unit, not a time."""
 MOST_PIECES: Final = 400
-"""Most events of one body. In 64 KiB a platform puts fewer; only tiny made-up ones would be more."""
+"""Most events of one body. Platforms put fewer into 64 KiB; only forged bodies have more."""
 SHARED_LIMIT: Final = 128
-"""Most characters of what goes into every piece of a body; longer ids are of no use to anybody."""
+"""Most characters of an id or name that is copied into every piece of a body."""
 TOO_MANY: Final = "too_many_events"
 _TOKEN_REFUSED: Final = frozenset({0, 3, 10, 102, 190, *range(200, 300)})
 _TOO_FAST: Final = frozenset({4, 17, 32, 341, 368, 613, 80007, 130429, 131048, 131056})
@@ -184,6 +184,7 @@ def account_request(access: AccountAccess, fields: str) -> HttpRequest:
 
 
 def problem(answer: HttpAnswer) -> NotNow | Failed:
+    """Classify an error response of the Graph API."""
     try:
         error = _error_answers.decode(answer.body).error or _Error()
     except JSON_ERRORS:
@@ -337,9 +338,9 @@ class MetaMessaging(MetaApp):
 def _pieces(body: _Body, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for entry, plain_entry in zip(body.entry, document["entry"], strict=True):
         for event, plain in zip(entry.messaging, plain_entry["messaging"], strict=True):
-            for one in _split_receipt(event) or [plain]:
+            for single_event in _split_receipt(event) or [plain]:
                 account = entry.id[:SHARED_LIMIT]
-                yield {"object": body.object, "entry": [{"id": account, "messaging": [one]}]}
+                yield {"object": body.object, "entry": [{"id": account, "messaging": [single_event]}]}
 
 
 def _split_receipt(event: _Event) -> list[dict[str, Any]]:
@@ -347,10 +348,10 @@ def _split_receipt(event: _Event) -> list[dict[str, Any]]:
     if event.delivery is None or event.message is not None or event.read is not None:
         return []
     mids = event.delivery.mids[: MOST_PIECES + 1]
-    party, recipient = (
+    sender, recipient = (
         {"id": participant.id[: SHARED_LIMIT + 1]} for participant in (event.sender, event.recipient)
     )
-    shared = {"sender": party, "recipient": recipient, "timestamp": event.timestamp}
+    shared = {"sender": sender, "recipient": recipient, "timestamp": event.timestamp}
     return [shared | {"delivery": {"mids": [mid]}} for mid in mids] if len(mids) > 1 else []
 
 

@@ -1,4 +1,4 @@
-"""Connector of our own chat page: its API's deliveries need no signature."""
+"""Connector of our own chat page, which has no webhook."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -48,7 +48,7 @@ class Webchat(Connector):
     def verify_signature(
         self, headers: Mapping[str, str], raw: bytes, secret: str, at: datetime, tolerance_s: int
     ) -> None:
-        """Refuse the body, as this dialect has no webhook."""
+        """Refuse any body, as the chat page has no webhook."""
         raise Refused(errors.UNSIGNED, "The chat page is not a webhook.")
 
     def label(self, raw: bytes) -> Label:
