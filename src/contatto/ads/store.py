@@ -167,7 +167,7 @@ def save_node(tx: Tx, node: AdNode) -> None:
 
 
 def record_node[T: AdNode](tx: Tx, before: T, changed: T) -> bool:
-    """Write a changed node over its row; False, and nothing, when the row is no longer ``before``."""
+    """Update a node's row; return False without a change if it is no longer ``before``."""
     table, values = _TABLES[type(before)], row_of(changed, without={"business_id"})
     is_unchanged = table.c.updated_at == before.updated_at
     return tx.change(table, before.business_id, before.id, is_unchanged, **values)
@@ -186,7 +186,7 @@ _NAMED_AD_GROUPS: Final = PreparedQuery(
 
 
 def list_ad_groups_by_id(tx: Tx, business_id: str, ad_group_ids: Collection[str]) -> list[AdGroup]:
-    """Ad groups by their ids; those that are not there are left out."""
+    """Return ad groups by their ids, without missing ones."""
     values = {"of": business_id, "named": ad_group_ids}
     return _NAMED_AD_GROUPS.list(tx, values) if ad_group_ids else []
 
@@ -202,19 +202,19 @@ _NAMED_CAMPAIGNS: Final = PreparedQuery(
 
 
 def list_campaigns_with_budget(tx: Tx, business_id: str, campaign_ids: Collection[str]) -> list[Campaign]:
-    """Return those of some campaigns that have a budget, by their ids."""
+    """Return the campaigns with these ids that have a budget."""
     values = {"of": business_id, "named": campaign_ids}
     return _NAMED_CAMPAIGNS.list(tx, values) if campaign_ids else []
 
 
 def list_ads_by_number(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, Ad]:
-    """Return ads of a business by the API's ``ad_id``; those that are not there are left out."""
+    """Return ads of a business by the API's ``ad_id``, without missing ones."""
     query = select(ads).where(*rows_of(ads, business_id, number=list(numbers)))
     return {ad.number: ad for ad in tx.list(Ad, query)}
 
 
 def list_accounts_of_ad_groups(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, str]:
-    """Return the ad accounts of ad groups by the API's ``adgroup_id``; missing ones are left out."""
+    """Return the ad accounts of ad groups by the API's ``adgroup_id``, without missing ones."""
     query = select(ad_groups.c.number, ad_groups.c.ad_account_id).where(
         ad_groups.c.business_id == business_id, ad_groups.c.number.in_(sorted(numbers))
     )
@@ -222,17 +222,17 @@ def list_accounts_of_ad_groups(tx: Tx, business_id: str, numbers: Collection[int
 
 
 def list_ads_by_name(tx: Tx, business_id: str, names: Collection[str]) -> list[Ad]:
-    """Return all ads of a business that have one of some names."""
+    """Return all ads of a business with one of these names."""
     return tx.list(Ad, select(ads).where(*rows_of(ads, business_id, name=sorted(names)))) if names else []
 
 
 def find_any_ad(tx: Tx, number: int) -> Ad | None:
-    """Return an ad of whatever business by the API's ``ad_id``; for the operator."""
+    """Return an ad of any business by the API's ``ad_id``; for the operator."""
     return tx.find(Ad, select(ads).where(ads.c.number == number))
 
 
 def load_nodes[T: AdNode](tx: Tx, kind: type[T], business_id: str, ids: Iterable[str]) -> dict[str, T]:
-    """Load campaigns, ad groups or ads by their ids; those that are not there are left out."""
+    """Load campaigns, ad groups or ads by their ids, without missing ones."""
     table = _TABLES[kind]
     nodes = tx.list(kind, select(table).where(*rows_of(table, business_id, id=sorted(ids))))
     return {node.id: node for node in nodes}
@@ -261,30 +261,30 @@ def count_nodes[T: AdNode](
 
 
 def _filtered[T: AdNode](
-    kind: type[T], business_id: str, ad_account_id: str, chosen: NodeFilter
+    kind: type[T], business_id: str, ad_account_id: str, node_filter: NodeFilter
 ) -> Select[Any]:
     table = _TABLES[kind]
-    own = {"ad_account_id": ad_account_id, "status": sorted(chosen.statuses)}
+    own = {"ad_account_id": ad_account_id, "status": sorted(node_filter.statuses)}
     query = select(table).where(*rows_of(table, business_id, **own))
-    if chosen.name_part:
-        query = query.where(func.lower(table.c.name).contains(chosen.name_part.lower(), autoescape=True))
+    if node_filter.name_part:
+        query = query.where(func.lower(table.c.name).contains(node_filter.name_part.lower(), autoescape=True))
     numbers = {
-        Campaign: chosen.campaign_numbers,
-        AdGroup: chosen.ad_group_numbers,
-        Ad: chosen.ad_numbers,
+        Campaign: node_filter.campaign_numbers,
+        AdGroup: node_filter.ad_group_numbers,
+        Ad: node_filter.ad_numbers,
     }[kind]
     if numbers is not None:
         query = query.where(table.c.number.in_(sorted(numbers)))
-    if kind is AdGroup and chosen.goals is not None:
-        query = query.where(ad_groups.c.goal.in_(sorted(chosen.goals)))
-    if kind is not Campaign and chosen.campaign_numbers is not None:
-        roofs = rows_of(campaigns, business_id, number=sorted(chosen.campaign_numbers))
-        query = query.where(table.c.campaign_id.in_(select(campaigns.c.id).where(*roofs)))
-    if kind is Ad and (chosen.ad_group_numbers is not None or chosen.goals is not None):
-        above = NodeFilter(
-            ad_group_numbers=chosen.ad_group_numbers, statuses=EVERY_STATUS, goals=chosen.goals
+    if kind is AdGroup and node_filter.goals is not None:
+        query = query.where(ad_groups.c.goal.in_(sorted(node_filter.goals)))
+    if kind is not Campaign and node_filter.campaign_numbers is not None:
+        named_campaigns = rows_of(campaigns, business_id, number=sorted(node_filter.campaign_numbers))
+        query = query.where(table.c.campaign_id.in_(select(campaigns.c.id).where(*named_campaigns)))
+    if kind is Ad and (node_filter.ad_group_numbers is not None or node_filter.goals is not None):
+        group_filter = NodeFilter(
+            ad_group_numbers=node_filter.ad_group_numbers, statuses=EVERY_STATUS, goals=node_filter.goals
         )
-        groups = _filtered(AdGroup, business_id, ad_account_id, above)
+        groups = _filtered(AdGroup, business_id, ad_account_id, group_filter)
         query = query.where(ads.c.ad_group_id.in_(groups.with_only_columns(ad_groups.c.id)))
     return query
 
@@ -312,7 +312,7 @@ def list_ads_in_review(tx: Tx) -> list[Ad]:
 
 
 def mark_status(tx: Tx, node: AdNode, status: NodeStatus) -> None:
-    """Set the status of a node; deletion takes all that is under it along."""
+    """Set the status of a node; deletion includes all nodes below it."""
     rows = [(_TABLES[type(node)].c.id == node.id, _TABLES[type(node)])]
     if status is NodeStatus.DELETED and isinstance(node, Campaign):
         rows += [(table.c.campaign_id == node.id, table) for table in (ad_groups, ads)]
@@ -387,7 +387,7 @@ welcome_messages = Table(
 def list_welcome_messages(
     tx: Tx, business_id: str, ad_account_id: str, numbers: Iterable[int] | None = None
 ) -> list[WelcomeMessage]:
-    """Welcome messages of an ad account, newest first: all of them, or those named."""
+    """List the welcome messages of an ad account, newest first: all, or those with the numbers."""
     query = select(welcome_messages).where(
         welcome_messages.c.business_id == business_id, welcome_messages.c.ad_account_id == ad_account_id
     )
@@ -413,12 +413,12 @@ ad_drafts = Table(
 
 
 def save_draft(tx: Tx, draft: Draft) -> None:
-    """Keep a draft in the place of the member's earlier one of the same form."""
+    """Save a draft in place of the member's earlier one of the same form."""
     row: dict[str, Any] = row_of(draft)
-    named = row_key(draft.member_id, draft.kind, draft.parent)
-    typed = tx.seal(draft.typed, draft.business_id, "ad_drafts.typed", named)
-    place = "business_id", "member_id", "kind", "parent"
-    tx.save(ad_drafts, row | {"id": new_id(), "typed": typed}, place, changes=("typed", "saved_at"))
+    draft_key = row_key(draft.member_id, draft.kind, draft.parent)
+    typed = tx.seal(draft.typed, draft.business_id, "ad_drafts.typed", draft_key)
+    unique_columns = "business_id", "member_id", "kind", "parent"
+    tx.save(ad_drafts, row | {"id": new_id(), "typed": typed}, unique_columns, changes=("typed", "saved_at"))
 
 
 def find_draft(tx: Tx, business_id: str, member_id: str, place: Place) -> Draft | None:
@@ -429,7 +429,7 @@ def find_draft(tx: Tx, business_id: str, member_id: str, place: Place) -> Draft 
 
 
 def list_drafts(tx: Tx, business_id: str, member_id: str) -> list[Draft]:
-    """Return all drafts of a member, those saved last first."""
+    """Return all drafts of a member, the latest first."""
     query = select(ad_drafts).where(*rows_of(ad_drafts, business_id, member_id=member_id))
     return tx.list(Draft, query.order_by(ad_drafts.c.saved_at.desc(), ad_drafts.c.id))
 
@@ -441,11 +441,11 @@ def delete_draft(tx: Tx, business_id: str, member_id: str, place: Place) -> None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpendPort:
-    """Return the spend of ad groups from counters that each charge updates.
+    """Spend of ad groups, from counters that each charge updates.
 
     Attributes:
-        list_spent: by the ids of ad groups of a business, on a day (``YYYY-MM-DD``) of their own, and ever;
-            one that never spent anything is missing.
+        list_spent: spend by ad group id, on a day (``YYYY-MM-DD``) of the ad account's zone and in total;
+            without ad groups that never spent.
     """
 
     list_spent: Callable[[Tx, str, Collection[str], str], dict[str, Spent]]

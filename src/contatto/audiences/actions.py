@@ -45,7 +45,7 @@ PIECE: Final = 500
 LEASE: Final = timedelta(seconds=30)
 """Time after a piece for which the worker leaves a change to its request."""
 WAIT_S: Final = 10.0
-"""Longest time that a request works on its changes; the worker does the rest."""
+"""Most seconds that a request works on its changes; the worker does the rest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,8 +118,8 @@ class AudienceId(Answer, frozen=True):
 class AudienceInfo(Answer, frozen=True):
     """An audience; ``expected_lift`` (extension) is that of a lookalike with members.
 
-    It says how many times as likely as all viewers who can be reached they become good leads. In eight of ten
-    cases it lies between ``expected_lift_low`` and ``expected_lift_high``.
+    It is the members' chance of a good lead in multiples of that of all viewers who can be reached.
+    ``expected_lift_low`` and ``expected_lift_high`` are its 80% interval.
     """
 
     audience_id: IdText

@@ -52,7 +52,7 @@ class Lookalike:
     """Result of the last search for members of a lookalike.
 
     ``known`` is the number of viewers that ads could reach. ``lift`` is the members' mean chance of a good
-    lead in multiples of theirs, between ``low`` and ``high`` in eight of ten cases; an empty result has none.
+    lead in multiples of these viewers'; ``low`` and ``high`` are its 80% interval. An empty result has none.
     """
 
     audience_id: str

@@ -77,7 +77,7 @@ def split_prints(joined: bytes) -> list[Fingerprint]:
 
 
 def digests_of(values: Iterable[str]) -> set[str]:
-    """Return the hashes of possible spellings of contact values."""
+    """Return the hashes of contact values in all spellings that a list may have."""
     spellings = {form for value in values for form in (value, value.lower(), value.lstrip("+"))}
     return {hashlib.sha256(spelling.encode("utf-8", "surrogatepass")).hexdigest() for spelling in spellings}
 
@@ -159,7 +159,7 @@ def read_customers(text: str, kind: ListKind, country: str) -> Customers:
     faults: list[LineFault] = []
     for line, row in rows:
         cell = row[column or 0].strip() if len(row) > (column or 0) else ""
-        cell_digests = _digests_of(cell, kind, country)
+        cell_digests = _read_cell(cell, kind, country)
         digests |= dict.fromkeys(cell_digests)
         if not cell_digests:
             faults.append(LineFault(line, NO_VALUE[kind]))
@@ -175,7 +175,8 @@ def _column_of(head: Sequence[str], kind: ListKind) -> int | None:
     return 0 if all(_HEAD.fullmatch(word) and not _SHA256.fullmatch(word) for word in words if word) else None
 
 
-def _digests_of(cell: str, kind: ListKind, country: str) -> list[str]:
+def _read_cell(cell: str, kind: ListKind, country: str) -> list[str]:
+    """Return the hashes of the contact values in a cell; none if it is unreadable."""
     if _SHA256.fullmatch(cell.lower()):
         return [cell.lower()]
     try:
@@ -239,7 +240,7 @@ def source_number(audience: Audience) -> int | None:
 
 
 def span_of(result: Lookalike | None) -> tuple[float, float] | None:
-    """Return the bounds of the lift of a lookalike in eight of ten cases, if known."""
+    """Return the 80% interval of a lookalike's lift, if known."""
     if result is None or result.low is None or result.high is None:
         return None
     return result.low, result.high

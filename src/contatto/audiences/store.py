@@ -1,4 +1,4 @@
-"""Tables of audiences, of the fingerprints of their members, of uploaded files, and of changes under way."""
+"""Tables of audiences, their members, uploaded files, lookalikes and pending changes."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -122,7 +122,7 @@ def list_file_prints(tx: Tx, business_id: str, path: str, start: int, count: int
 
 
 def delete_audience(tx: Tx, audience: Audience) -> None:
-    """Delete an audience, but not its members, which may be many."""
+    """Delete an audience; a DROP change deletes its members in pieces."""
     tx.delete(lookalikes, audience.business_id, audience_id=audience.id)
     tx.delete(audiences, audience.business_id, id=audience.id)
 

@@ -434,7 +434,7 @@ def _check_targeting(
     return check_targeting(targeting, numbers)
 
 
-def check_room(tx: Tx, campaign: Campaign) -> None:
+def check_ad_group_limit(tx: Tx, campaign: Campaign) -> None:
     """Refuse one more ad group in a campaign that is full."""
     tx.hold_key("ad groups", campaign.id)
     under = NodeFilter(campaign_numbers=frozenset({campaign.number}))

@@ -60,13 +60,13 @@ type RegionLevel = Literal["COUNTRY", "CITY"]
 
 
 class ToolQuery(ApiModel):
-    """Fields that TikTok takes here, such as ``language``, are accepted: the names are in English."""
+    """TikTok's other fields, such as ``language``, are accepted and ignored: names are in English."""
 
     advertiser_id: ApiId
 
 
 class RegionQuery(ToolQuery):
-    """Fields that TikTok needs here, such as ``placements``, are accepted and do not narrow the list."""
+    """TikTok's other fields, such as ``placements``, are accepted and do not narrow the list."""
 
     level_range: Literal["ALL", "TO_COUNTRY", "TO_PROVINCE", "TO_CITY", "TO_DISTRICT"] = "ALL"
 
@@ -92,7 +92,7 @@ class Regions(Answer, frozen=True):
 
 
 class FoundRegions(Answer, frozen=True):
-    """The regions that were found, under both names that are in use."""
+    """The matching regions, under both names that TikTok uses."""
 
     region_list: list[RegionInfo]
     region_info: list[RegionInfo]
@@ -121,7 +121,7 @@ class InterestCategories(Answer, frozen=True):
 
 @targeting_router.transact("/tool/region/", Permission.READ_ADS)
 def get_regions(tx: Tx, caller: Caller, query: RegionQuery) -> Regions:
-    """List countries, and below them the cities that are known; ids are those of GeoNames."""
+    """List countries and their cities; ids are those of GeoNames."""
     load_advertiser(tx, caller, query.advertiser_id)
     rows = _list_regions()
     if query.level_range == "TO_COUNTRY":

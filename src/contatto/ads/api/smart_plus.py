@@ -12,7 +12,7 @@ from contatto.ads.actions.campaigns import (
     AdChanges,
     NewAd,
     NewCampaign,
-    check_room,
+    check_ad_group_limit,
     create_ad,
     create_ad_group,
     create_campaign,
@@ -67,20 +67,20 @@ class TargetingSpec(TargetingShape):
 
 
 class SmartCampaign(CreateCampaign):
-    """``request_id`` makes it safe to send again: the answer is then the first one."""
+    """``request_id`` is an idempotency key: a repeated request gets the first response."""
 
     request_id: RequestId | None = None
 
 
 class SmartAdGroup(CreateAdGroup):
-    """``request_id`` makes it safe to send again: the answer is then the first one."""
+    """``request_id`` is an idempotency key: a repeated request gets the first response."""
 
     location_ids: LocationIds = Field(default_factory=list)
     targeting_spec: TargetingSpec = TargetingSpec()
     request_id: RequestId | None = None
 
     def plain(self) -> CreateAdGroup:
-        """Return the body with its targeting where the manual twin has it."""
+        """Return the body of ``/adgroup/create/``, with the fields of ``targeting_spec`` in it."""
         places = self.targeting_spec.location_ids or self.location_ids
         return self.model_copy(update={**self.targeting_spec.targeting(), "location_ids": places})
 
@@ -89,7 +89,7 @@ class UpdateSmartAdGroup(UpdateAdGroup):
     targeting_spec: TargetingSpec | None = None
 
     def plain(self) -> UpdateAdGroup:
-        """Return the body with its targeting where the manual twin has it."""
+        """Return the body of ``/adgroup/update/``, with the fields of ``targeting_spec`` in it."""
         spec = self.targeting_spec or TargetingSpec()
         return self.model_copy(
             update={**spec.targeting(), "location_ids": spec.location_ids or self.location_ids}
@@ -165,7 +165,7 @@ class _SmartAdParts(ApiModel):
 
 
 class SmartAd(_SmartAdParts):
-    """``request_id`` makes it safe to send again: the answer is then the first one."""
+    """``request_id`` is an idempotency key: a repeated request gets the first response."""
 
     adgroup_id: ApiId
     ad_name: str
@@ -229,7 +229,7 @@ def create_smart_ad_group(tx: Tx, caller: Caller, body: SmartAdGroup, request: R
     campaign = find_own(tx, Campaign, account, body.campaign_id)
 
     def make() -> SmartAdGroupInfo:
-        check_room(tx, campaign)
+        check_ad_group_limit(tx, campaign)
         ad_group = create_ad_group(tx, caller.business_id, new_ad_group(body.plain(), campaign.id))
         return _show_smart_ad_group(show_ad_group(ad_group, campaign, account))
 

@@ -77,8 +77,8 @@ async def show_audiences(request: Request, caller: PageCaller) -> HTMLResponse:
 def _rows(tx: Tx, account: AdAccount) -> list[dict[str, Any]]:
     """Return the audiences of an ad account with their sizes, states and uses.
 
-    ``lift`` is the members' chance of a good lead in multiples of all viewers'; None without members. In
-    eight of ten cases it lies within ``span``. ``known`` is the number of viewers that were searched.
+    ``lift`` is the members' chance of a good lead in multiples of all viewers'; None without members.
+    ``span`` is its 80% interval. ``known`` is the number of viewers that were searched.
     """
     audiences = store.list_audiences(tx, account.business_id, account.id)
     sizes = store.count_members(tx, account.business_id, {audience.id for audience in audiences})
@@ -126,11 +126,11 @@ async def show_list_form(request: Request, caller: PageCaller) -> HTMLResponse:
 
 @router.post("/ads/audiences", Permission.WRITE_ADS)
 async def post_list(request: Request, caller: FormCaller, sent: Annotated[_ListForm, Form()]) -> Response:
-    """Make an audience of a list, and store only hashes of its values; show wrong lines before."""
+    """Make an audience of a list, from hashes of its values; show wrong lines first."""
     try:
         country = sent.country if sent.country in COUNTRIES else ""
-        read = partial(rules.read_customers, sent.text, sent.kind, country)
-        customers = await context_of(request).db.run_aside(read)
+        read_list = partial(rules.read_customers, sent.text, sent.kind, country)
+        customers = await context_of(request).db.run_aside(read_list)
         faults = customers.faults
         if faults and not (sent.leave_out and customers.digests):
             return await _list_form(request, caller, sent, {}, faults)

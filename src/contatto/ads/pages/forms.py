@@ -76,9 +76,9 @@ from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of
 
 MOST_PAIRS: Final = 400
-"""Pairs of an address that are kept."""
+"""Query parameters that a link back to the list of campaigns keeps."""
 AUDIT_KEYS: Final = {NodeKind.CAMPAIGN: "campaign_id", NodeKind.AD_GROUP: "adgroup_id", NodeKind.AD: "ad_id"}
-"""What each level is called in the audit log."""
+"""Names of the ids of each level in the audit log."""
 _FORM_FIELDS: Final = {
     "campaign_name": "name",
     "custom_audience_name": "name",
@@ -95,13 +95,13 @@ _FORM_FIELDS: Final = {
 
 
 def tree_href(query: str) -> str:
-    """Return the address of the tree with its filter."""
+    """Return the address of the list of campaigns with its filter."""
     pairs = read_pairs(query, MOST_PAIRS)
     return f"/ads?{urlencode(pairs)}" if pairs else "/ads"
 
 
 def back_to_tree(query: str, kind: NodeKind | None = None, number: int = 0) -> RedirectResponse:
-    """Redirect to the tree with its filter, at the changed row."""
+    """Redirect to the list of campaigns with its filter, at the changed row."""
     return RedirectResponse(tree_href(query) + (f"#{kind}-{number}" if kind else ""), 303)
 
 
@@ -121,7 +121,7 @@ def check_choice(tx: Tx, business_id: str, page_id: str) -> str:
 
 
 def field_errors(refused: Refused, words: Translator) -> dict[str, str]:
-    """Return a refusal as the errors of a form's fields; of the whole form (``""``) where it names none."""
+    """Map a refusal to errors by form field; the key ``""`` has the error of the whole form."""
     errors_by_field: dict[str, str] = {}
     for problem in (refused, *refused.others):
         if problem.code is errors.NOT_ELIGIBLE:
@@ -134,13 +134,13 @@ def field_errors(refused: Refused, words: Translator) -> dict[str, str]:
 
 
 def leaps_of(refused: Refused) -> dict[str, str]:
-    """Return the ``sure`` values that confirm refused leaps of money, by field."""
+    """Return the ``sure`` values that confirm refused tenfold changes of amounts, by field."""
     problems = (refused, *refused.others)
     return {_FORM_FIELDS.get(leap.field, leap.field): leap.key for leap in problems if isinstance(leap, Leap)}
 
 
 def typist_of(request: Request, sent: FormData) -> Typist:
-    """Return the writer of a form: the language of its numbers, and the leaps that it confirms."""
+    """Return the language of a form's numbers, and the tenfold changes of amounts that it confirms."""
     sure = frozenset(str(value) for value in sent.getlist("sure"))
     return Typist(translator_of(request), sure)
 
@@ -165,7 +165,7 @@ KINDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """Typed form with its errors; ``prompt`` opens the dialog of capture."""
+    """Submitted ad group form with its errors; ``prompt`` opens the dialog of capture."""
 
     form: AdGroupForm
     errors: Mapping[str, str] = field(default_factory=dict)
@@ -177,14 +177,17 @@ class Typed:
 def ad_group_form_values(
     tx: Tx, campaign: Campaign, account: AdAccount, form: AdGroupForm, words: Translator
 ) -> dict[str, Any]:
-    """Return the form of an ad group as typed, and all that can be chosen for it."""
+    """Return the values and the choices of an ad group's form."""
     audiences = list_audiences(tx, account.business_id, account.id)
-    homes = channels.list_accounts(tx, account.business_id)
+    channel_accounts = channels.list_accounts(tx, account.business_id)
     names = distinguish_names(
-        [(one.name, f"{brand_of(one.platform.value)} {one.handle or one.external_id}") for one in homes]
+        [
+            (channel.name, f"{brand_of(channel.platform.value)} {channel.handle or channel.external_id}")
+            for channel in channel_accounts
+        ]
     )
-    members = count_members(tx, account.business_id, [one.id for one in audiences])
-    searched = list_lookalikes(tx, account.business_id, [one.id for one in audiences])
+    members = count_members(tx, account.business_id, [audience.id for audience in audiences])
+    searched = list_lookalikes(tx, account.business_id, [audience.id for audience in audiences])
     modes = [mode for mode in BUDGET_MODES if mode is not BudgetMode.INFINITE or campaign.budget_micros]
     choices = {
         "campaign": {
@@ -196,20 +199,20 @@ def ad_group_form_values(
             "least_micros": least_budget_micros(account.currency),
         },
         "channel_accounts": [
-            {"id": one.id, "display_name": name, "country": one.registration_country}
-            for one, name in zip(homes, names, strict=True)
+            {"id": channel.id, "display_name": name, "country": channel.registration_country}
+            for channel, name in zip(channel_accounts, names, strict=True)
         ],
         "forms": form_choices(tx, account.business_id),
         "audiences": [
             {
-                "id": str(one.number),
-                "name": one.name,
-                "kind": KINDS[one.kind],
-                "members": members.get(one.id, 0),
-                "lift": searched[one.id].lift if one.id in searched else None,
-                "span": span_of(searched.get(one.id)),
+                "id": str(audience.number),
+                "name": audience.name,
+                "kind": KINDS[audience.kind],
+                "members": members.get(audience.id, 0),
+                "lift": searched[audience.id].lift if audience.id in searched else None,
+                "span": span_of(searched.get(audience.id)),
             }
-            for one in audiences
+            for audience in audiences
         ],
         "languages": list(settings.LANGUAGES.items()),
         "ages": [(group.value, name) for group, name in settings.AGES.items()],
@@ -248,8 +251,8 @@ def eligibility_of(tx: Tx, account: AdAccount, form: AdGroupForm) -> dict[str, A
     }
 
 
-def capture_account(tx: Tx, caller: Caller, typed: Typed) -> dict[str, str] | None:
-    """Return the capture prompt; None keeps it shut."""
+def _capture_prompt(tx: Tx, caller: Caller, typed: Typed) -> dict[str, str] | None:
+    """Return the values of the dialog that turns capture on; None keeps it closed."""
     account = channels.find_account(tx, caller.business_id, typed.form.channel_account_id)
     if account is None or not typed.prompt:
         return None
@@ -261,8 +264,8 @@ def capture_account(tx: Tx, caller: Caller, typed: Typed) -> dict[str, str] | No
 
 
 def folded(form: AdGroupForm, choices: Mapping[str, Any], words: Translator) -> dict[str, list[str]]:
-    """Summarise each folded part of the form in short pieces; empty where nothing was chosen."""
-    audiences = [(one["id"], one["name"]) for one in choices["audiences"]]
+    """Summarize the choices of each collapsed section of the form."""
+    audiences = [(audience["id"], audience["name"]) for audience in choices["audiences"]]
     interests = [(key, words.gettext(interest)) for key, interest in settings.INTERESTS.items()]
     return {
         "people": [
@@ -309,10 +312,9 @@ def owner_of(caller: Caller) -> Owner:
 def open_form[F](
     tx: Tx, request: Request, caller: Caller, place: Place, blank: F, typed: F | None = None
 ) -> tuple[F, dict[str, Any]]:
-    """Return a form, and the values of its draft for ``ads/_draft.html``.
+    """Return the form to show, and the state of its draft for ``ads/_draft.html``.
 
-    It stands as it was typed. A new one is blank, with the offer of a draft if there is one; or it is the
-    draft, if requested.
+    The form has the submitted values ``typed``; else those of the draft, if requested; else it is ``blank``.
     """
     kind, parent = place
     draft = store.find_draft(tx, *owner_of(caller), place) if typed is None else None
@@ -327,7 +329,7 @@ def open_form[F](
 
 
 async def put_draft(request: Request, caller: FormCaller, kind: NodeKind, parent: str) -> JSONResponse:
-    """Keep what stands in a form; often, and for its writer alone, so the audit log has nothing of it."""
+    """Save the values of a form as a draft; browsers do so often, so the audit log omits it."""
     place = (kind, number_of(parent))
     form = read_form(FORMS[kind], (await request.form(max_files=0)).multi_items())
     draft = await context_of(request).db.write(lambda tx: keep_draft(tx, owner_of(caller), place, form))
@@ -345,7 +347,7 @@ async def post_draft_away(
     parent: str,
     back: Annotated[Literal["form", "list"], Form()] = "form",
 ) -> RedirectResponse:
-    """Throw a draft away and show the blank form, or the list where it stood."""
+    """Delete a draft, and redirect to the blank form or to the list of campaigns."""
     place = (kind, number_of(parent))
 
     def work(tx: Tx) -> None:
@@ -385,7 +387,7 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
     needs_review = context_of(request).settings.needs_capture_review
     words = translator_of(request)
 
-    def apply(tx: Tx) -> None:
+    def save_application(tx: Tx) -> None:
         channel = find_channel(tx, caller.business_id, form.channel_account_id)
         data = CompanyData(**company)
         capture.save_company_data(tx, caller.business_id, channel.id, data, needs_review=needs_review)
@@ -401,10 +403,11 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
                 raise Refused(errors.CAPTURE_IN_REVIEW)
         faults = Faults()
         faults.read(lambda: check_choice(tx, account.business_id, form.page_id), "")
-        # An unreadable field is among the faults and gets its usual value.
-        usual = NewAdGroup(campaign.id, form.name, Goal.CONVERSATION, ())
-        usual_money = Money(usual.budget_mode, least_budget_micros(account.currency), usual.bid_type, None)
-        money = faults.read(lambda: read_money(form, account.currency, words.lang), usual_money)
+        # An unreadable field is among the faults and gets its default value.
+        defaults = NewAdGroup(campaign.id, form.name, Goal.CONVERSATION, ())
+        least_micros = least_budget_micros(account.currency)
+        default_money = Money(defaults.budget_mode, least_micros, defaults.bid_type, None)
+        money = faults.read(lambda: read_money(form, account.currency, words.lang), default_money)
         if money.budget_mode is BudgetMode.INFINITE and campaign.budget_micros is None:
             says = N_("budget_mode: the campaign has no budget, so this ad group needs one.")
             faults.note(Refused(errors.INVALID, says))
@@ -412,15 +415,15 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
         frequency, schedule = faults.read(lambda: read_frequency(form, words.lang), (None, None))
         click, view = faults.read(lambda: read_windows(form), (None, None))
         new = replace(
-            usual,
-            goal=faults.read(lambda: read_goal(form), usual.goal),
+            defaults,
+            goal=faults.read(lambda: read_goal(form), defaults.goal),
             countries=normal_countries(form.countries),
             channel_account_id=form.channel_account_id or None,
             budget_mode=money.budget_mode,
             budget_micros=money.budget_micros,
             bid_type=money.bid_type,
             bid_micros=money.bid_micros,
-            pacing=faults.read(lambda: read_pacing(form), usual.pacing),
+            pacing=faults.read(lambda: read_pacing(form), defaults.pacing),
             starts_at=starts_at,
             ends_at=ends_at,
             click_window=click,
@@ -440,14 +443,14 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
         if refused.code is errors.NOT_FOUND:
             raise
         if refused.code is errors.CAPTURE_IN_REVIEW:
-            await context_of(request).db.write(apply)  # the refusal took the application back with it
+            await context_of(request).db.write(save_application)  # the refusal rolled it back
         wrong = field_errors(refused, words)
-        typed = _after(refused, wrong, Typed(form, capture=company), turn_on=turn_on)
+        typed = _after_refusal(refused, wrong, Typed(form, capture=company), turn_on=turn_on)
         return await _ad_group_form(request, caller, number, typed)
     return RedirectResponse(f"/ads/ad-groups/{new_group.number}/ads/new", 303)
 
 
-def _after(refused: Refused, wrong: dict[str, str], typed: Typed, *, turn_on: bool) -> Typed:
+def _after_refusal(refused: Refused, wrong: dict[str, str], typed: Typed, *, turn_on: bool) -> Typed:
     """Return the form after a refusal: with the prompt, an error in it, or an error in the form."""
     if refused.code is errors.CAPTURE_OFF:
         return replace(typed, prompt=True)
@@ -464,7 +467,7 @@ def _load_campaign(tx: Tx, caller: Caller, number: str) -> tuple[Campaign, AdAcc
 
 
 async def _ad_group_form(request: Request, caller: Caller, number: str, typed: Typed | None) -> HTMLResponse:
-    """Render the form with the entered or the first values."""
+    """Render the form with the submitted values, those of a draft, or the defaults."""
     context = context_of(request)
     words = translator_of(request)
 
@@ -474,14 +477,14 @@ async def _ad_group_form(request: Request, caller: Caller, number: str, typed: T
         blank = new_ad_group_form(account.currency, words.lang)
         form, draft = open_form(tx, request, caller, place, blank, typed.form if typed else None)
         shown = typed or Typed(form)
-        accounts = channels.list_accounts(tx, caller.business_id)
-        if not shown.form.channel_account_id and accounts:
-            shown = replace(shown, form=replace(shown.form, channel_account_id=accounts[0].id))
+        channel_accounts = channels.list_accounts(tx, caller.business_id)
+        if not shown.form.channel_account_id and channel_accounts:
+            shown = replace(shown, form=replace(shown.form, channel_account_id=channel_accounts[0].id))
         return ad_group_form_values(tx, campaign, account, shown.form, words) | {
             "draft": draft,
             "errors": shown.errors,
             "capture_errors": shown.capture_errors,
-            "capture_account": capture_account(tx, caller, shown),
+            "capture_account": _capture_prompt(tx, caller, shown),
         }
 
     values = {"caller": caller, "edited": None, "leaps": {}, **await context.db.read(work)}
@@ -492,7 +495,7 @@ async def _ad_group_form(request: Request, caller: Caller, number: str, typed: T
 type Text = Annotated[str, Form()]
 WRONG: Final = 422
 NEW_CAMPAIGN: Final = (NodeKind.CAMPAIGN, 0)
-"""The place of its draft."""
+"""Key of the draft of a new campaign."""
 
 
 @router.get("/ads/campaigns/new", Permission.WRITE_ADS)
@@ -594,7 +597,7 @@ async def _ad_form(
 
 
 def ad_form_values(tx: Tx, group: AdGroup, channel: ChannelAccount) -> dict[str, Any]:
-    """Return what the form of an ad shows of its ad group and channel account, and what can be chosen."""
+    """Return the ad group, the channel account and the choices of an ad's form."""
     campaign = store.load_nodes(tx, Campaign, group.business_id, {group.campaign_id})[group.campaign_id]
     forms = form_choices(tx, group.business_id)
     messages = store.list_welcome_messages(tx, group.business_id, group.ad_account_id)
@@ -611,12 +614,12 @@ def ad_form_values(tx: Tx, group: AdGroup, channel: ChannelAccount) -> dict[str,
         "forms": forms,
         "messages": [
             {
-                "id": str(one.number),
-                "title": one.title or one.content,
-                "content": one.content,
-                "questions": list(one.questions),
+                "id": str(message.number),
+                "title": message.title or message.content,
+                "content": message.content,
+                "questions": list(message.questions),
             }
-            for one in messages
+            for message in messages
         ],
         "most_questions": MOST_QUESTIONS,
     }
