@@ -24,7 +24,7 @@ class Field(StrEnum):
 class ContactMatch:
     """One contact detail: `start` and `end` index the original text, of which `raw` is that slice.
 
-    `extension` holds the digits that ring one desk behind a phone number: in `raw`, and not in `value`.
+    `extension` holds the digits of a phone extension, which `raw` includes and `value` does not.
     """
 
     field: Field
@@ -39,7 +39,7 @@ class ContactMatch:
 
 @dataclass(frozen=True, slots=True)
 class NameMatch:
-    """Stated name; an attribute of a person, which alone makes no lead."""
+    """Stated name of a person, which alone makes no lead."""
 
     value: str
     start: int
@@ -60,7 +60,7 @@ class Review(StrEnum):
 class CaptureSwitch:
     """Capture switch of an account with its start; older messages are never read.
 
-    ``review`` is what became of the application: the switch can be turned on once it is approved.
+    ``review`` is the state of the application; capture can be turned on once it is approved.
     """
 
     channel_account_id: str

@@ -35,16 +35,19 @@ _MEMORY = 64 << 20
 
 
 class Hint(IntEnum):
-    """Possible content of a text; the value is also the number of the pattern in the set."""
+    """Possible content of a text; the value is also the number of its pattern, except for STATED."""
 
     FOLD = 0
     LINK = 1
     AT = 2
     SPELLED = 3
     CUE = 4
+    """Name of a platform."""
     SHAPE = 5
+    """Text in the form of a handle."""
     DIGITS = 6
     STATED = 7
+    """Statement of a handle that looks like a word."""
 
 
 _NOTHING: frozenset[Hint] = frozenset()
@@ -74,7 +77,7 @@ def _patterns() -> tuple[str, ...]:
 
 
 def _numbers(raw: bytes) -> list[int]:
-    """Return the numbers of the hints; with a platform but no handle, also look for a statement."""
+    """Return the numbers of a text's hints; with CUE and without SHAPE, also look for a statement."""
     numbers = _match()(raw)
     if numbers and Hint.CUE in numbers and Hint.SHAPE not in numbers and _match_statement()(raw):
         numbers.append(Hint.STATED)
@@ -98,6 +101,7 @@ _match = cache(lambda: match_of(_patterns(), _MEMORY))
 
 @cache
 def _hinted(numbers: tuple[int, ...]) -> frozenset[Hint]:
+    """Return the hints with these numbers; none for a platform or a handle's form alone."""
     hints = frozenset(Hint(number) for number in numbers)
     return _NOTHING if hints <= {Hint.CUE} or hints <= {Hint.SHAPE} else hints
 
@@ -108,12 +112,13 @@ def hints(text: str) -> frozenset[Hint]:
     return _hinted(tuple(numbers)) if numbers else _NOTHING
 
 
-def _places(texts: Iterable[bytes]) -> dict[tuple[int, ...], list[int]]:
-    places: dict[tuple[int, ...], list[int]] = {}
+def _group_by_hints(texts: Iterable[bytes]) -> dict[tuple[int, ...], list[int]]:
+    """Return the indexes of texts by the numbers of their hints, without texts that have none."""
+    groups: dict[tuple[int, ...], list[int]] = {}
     for index, numbers in enumerate(map(_numbers, texts)):
         if numbers:
-            places.setdefault(tuple(numbers), []).append(index)
-    return places
+            groups.setdefault(tuple(numbers), []).append(index)
+    return groups
 
 
 #: Longer texts are read at both ends only: this many characters from each.
@@ -147,24 +152,24 @@ def detect_contacts_batch(texts: Sequence[tuple[str, str]]) -> list[list[Contact
     stay in the processor's cache.
     """
     try:
-        places = _places(text.encode() for text, _ in texts)
+        indexes_by_hints = _group_by_hints(text.encode() for text, _ in texts)
     except UnicodeEncodeError:
-        places = _places(as_bytes(text) for text, _ in texts)
+        indexes_by_hints = _group_by_hints(as_bytes(text) for text, _ in texts)
     groups: dict[frozenset[Hint], list[int]] = {}
-    for numbers, indexes in places.items():
+    for numbers, indexes in indexes_by_hints.items():
         groups.setdefault(_hinted(numbers), []).extend(indexes)
     groups.pop(_NOTHING, None)
     matches: list[list[ContactMatch]] = [[] for _ in texts]
     for hinted, group in groups.items():
-        for place in group:
-            text, country = texts[place]
+        for index in group:
+            text, country = texts[index]
             is_long = len(text) > 2 * LONGEST_END
-            matches[place] = _detect_long(text, country) if is_long else _detect(text, country, hinted)
+            matches[index] = _detect_long(text, country) if is_long else _detect(text, country, hinted)
     return matches
 
 
 def detect_name(text: str) -> NameMatch | None:
-    """Return the name that a person states ("my name is …"); an attribute, which alone makes no lead."""
+    """Return the name that a person states ("my name is …"); it alone makes no lead."""
     folded = fold(text[:LONGEST_END])
     name = find_name(folded)
     if name is None:
@@ -221,7 +226,7 @@ def _finds(rest: Folded, country: str, hinted: frozenset[Hint]) -> list[Find]:
     if Hint.DIGITS in hinted:
         finds += find_phones(rest, country)
     if len(finds) > 1:
-        finds.sort(key=itemgetter(2))
+        finds.sort(key=itemgetter(2))  # by start
     return finds
 
 
@@ -254,7 +259,7 @@ _WARMING = (
 def capture_contacts(
     switch: CaptureSwitch | None, text: str, country: str, received_at: datetime
 ) -> MessageContacts | None:
-    """Match one message, by its formats alone (R21, R22); None when capture is off or came on later."""
+    """Detect contacts by formats alone (R21, R22); None if capture is off or was turned on later."""
     if switch is None or not switch.is_on or switch.turned_on_at is None or received_at < switch.turned_on_at:
         return None
     return MessageContacts(tuple(detect_contacts(text, country)), detect_name(text))

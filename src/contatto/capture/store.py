@@ -64,7 +64,7 @@ def find_application(tx: Tx, channel_account_id: str) -> CaptureSwitch | None:
 
 
 def list_applications(tx: Tx) -> list[CaptureSwitch]:
-    """Applications of all businesses that wait for the operator, oldest first."""
+    """List the pending applications of all businesses, oldest first; for the operator."""
     waiting = select(capture_switches).where(capture_switches.c.review == Review.PENDING)
     return tx.list(CaptureSwitch, waiting.order_by(capture_switches.c.applied_at))
 
@@ -85,7 +85,7 @@ _SWITCHES: Final = PreparedQuery(
 
 
 def list_switches(tx: Tx, business_id: str) -> dict[str, CaptureSwitch]:
-    """Switches of a business by channel account."""
+    """Return the switches of a business by channel account."""
     return {switch.channel_account_id: switch for switch in _SWITCHES.list(tx, {"of": business_id})}
 
 
@@ -101,31 +101,31 @@ _ANY_CORRECTED: Final = Query(
 
 
 def list_corrected(tx: Tx, business_id: str, values: set[tuple[Field, str]]) -> set[tuple[Field, str]]:
-    """Return those of the values that somebody called no contact."""
+    """Return the values that a member marked "not a contact"."""
     if not _ANY_CORRECTED.rows(tx, {"of": business_id}):
         return set()
-    indexes = {(field, tx.vault.blind(value, business_id)): (field, value) for field, value in values}
-    parameters = {"of": business_id, "values": {index for _, index in indexes}}
+    values_by_index = {(field, tx.vault.blind(value, business_id)): (field, value) for field, value in values}
+    parameters = {"of": business_id, "values": {index for _, index in values_by_index}}
     corrected = {(field, bytes(index)) for field, index in _CORRECTED.rows(tx, parameters)}
-    return {value for key, value in indexes.items() if key in corrected}
+    return {value for index, value in values_by_index.items() if index in corrected}
 
 
 def list_uncorrected(
     tx: Tx, business_id: str, candidates: Sequence[MessageContacts]
 ) -> list[MessageContacts]:
     """Return results of messages in order, without values that a member marked "not a contact"."""
-    values = {(contact.field, contact.value) for one in candidates for contact in one.contacts}
+    values = {(contact.field, contact.value) for candidate in candidates for contact in candidate.contacts}
     if not values:
         return list(candidates)
-    wrong = list_corrected(tx, business_id, values)
-    if not wrong:
+    corrected = list_corrected(tx, business_id, values)
+    if not corrected:
         return list(candidates)
     return [
         replace(
-            one,
+            candidate,
             contacts=tuple(
-                contact for contact in one.contacts if (contact.field, contact.value) not in wrong
+                contact for contact in candidate.contacts if (contact.field, contact.value) not in corrected
             ),
         )
-        for one in candidates
+        for candidate in candidates
     ]

@@ -1,4 +1,4 @@
-"""Folding of texts, lexicons of words, and statements of names and ids: "my name is …"."""
+"""Normalization of texts, lexicons of words, and statements of names and ids: "my name is …"."""
 
 import re
 import tomllib
@@ -13,9 +13,9 @@ import re2
 
 from contatto.capture.model import ContactMatch, Field
 
-#: Stands where something was read already.
+#: Replaces what a field has read already.
 BLANK = "\uffff"
-#: Marks that are not seen: zero-width, bidi, soft hyphen, variation selectors, keycap, tags.
+#: Invisible characters: zero-width, bidi, soft hyphen, variation selectors, keycap, tags.
 UNSEEN = (
     "\u00ad\u034f\u061c\u0640\u064b-\u0652\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\u20e3\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e01ef"
@@ -42,7 +42,7 @@ def _digit_blocks() -> str:
     return "".join(f"{chr(first)}-{chr(first + 9)}" for first in starts)
 
 
-#: A class of the characters for which a text is folded; stage one of the detector asks for it. The common
+#: Characters for which a text needs folding; the first pass of the detector looks for them. The common
 #: full-width comma, colon, question and exclamation marks are not among them: the patterns know them.
 FOLDABLE = (
     UNSEEN
@@ -57,7 +57,7 @@ _CLUSTER = re.compile(
     f"(?P<unseen>[{UNSEEN}]+)|[^{_JOINING}{UNSEEN}\\s]?[{_JOINING}]{{1,8}}|[{_FORMS}{_digit_blocks()}]"
 )
 _ANY = re.compile(f"[{UNSEEN}{_JOINING}{_FORMS}{_digit_blocks()}]")
-"""What a cluster has one of at least: to look for it takes a tenth of what looking for clusters does."""
+"""Characters that every cluster contains; to search for them takes a tenth of the time."""
 
 
 class Find(NamedTuple):
@@ -80,7 +80,7 @@ def both_ends[T](items: Iterable[T], most: int = 64) -> list[T]:
 
 @dataclass(slots=True)
 class Folded:
-    """A text as the fields read it; `starts` and `ends` are empty where nothing moved."""
+    """Folded text with the original span of each character; `starts` and `ends` are empty if none moved."""
 
     original: str
     text: str
@@ -103,7 +103,7 @@ class Folded:
         )
 
     def without(self, spans: Iterable[tuple[int, int]]) -> "Folded":
-        """Return the text with some spans made unreadable, so that no other field reads them again."""
+        """Return the text with some spans blanked, so that no other field reads them again."""
         text, low = self.text, self.low
         for start, end in spans:
             text = text[:start] + BLANK * (end - start) + text[end:]
@@ -127,7 +127,7 @@ def _plain(cluster: str) -> str:
 
 
 def fold(text: str) -> Folded:
-    """Fold a whole text; a text with nothing to fold is returned unchanged, with no map."""
+    """Normalize a text to plain characters (NFKC, ASCII digits), with a map to the original positions."""
     if text.isascii() or _ANY.search(text) is None:
         return Folded(text, text, text.lower())
     pieces: list[str] = []
@@ -231,7 +231,7 @@ def _common_words() -> frozenset[str]:
 
 
 def _variants(word: str, writing: dict[str, list[str]]) -> Iterator[str]:
-    """Return other spellings of a word: without accents, with an ending such as Indonesian "-nya"."""
+    """Yield other spellings of a word: without accents, with an ending such as Indonesian "-nya"."""
     if len(word) > 4 and "accents" in writing.get("optional", ()):
         parts = unicodedata.normalize("NFD", word.replace("\u0111", "d"))
         without_accents = "".join(part for part in parts if not unicodedata.combining(part))
@@ -247,7 +247,7 @@ def key(word: str, *, spaces: str = "") -> str:
 
 @cache
 def email_labels() -> dict[str, str]:
-    """Return the labels of "gmail" or "com" by their spelling in other scripts."""
+    """Map spellings in other scripts to labels of addresses, such as "gmail" or "com"."""
     return {
         key(fold(word).low): label
         for lexicon in lexicons()
@@ -258,13 +258,13 @@ def email_labels() -> dict[str, str]:
 
 @cache
 def tlds() -> frozenset[str]:
-    """Top-level domains, in ASCII and Unicode spelling."""
+    """Return the top-level domains, in ASCII and Unicode spelling."""
     lines = (_FOLDER / "tlds.txt").read_text(encoding="utf-8").split()
     return frozenset(lines)
 
 
 def either(options: Iterable[str]) -> str:
-    """Return an alternation as a tree of common beginnings, longest first, so that no word is tried twice."""
+    """Return an alternation as a prefix tree, longest first, so that no word is tried twice."""
     tree: dict[str, object] = {}
     for option in options:
         node = tree
@@ -319,7 +319,7 @@ def pattern(options: Iterable[str], *, grouped: bool = False) -> str:
 
 
 def _begins(options: list[str]) -> str:
-    """Return a look at one sign, so that `re` tries a large tree only where one of its words may begin."""
+    """Return a look-ahead at one character, so that `re` tries a large tree only where a word may begin."""
     signs = {same for option in options for same in _SPELLINGS.get(option[0], option[0])}
     return f"(?=[{re.escape(''.join(sorted(signs)))}])"
 
@@ -343,29 +343,29 @@ def linear_pattern(options: Iterable[str], *, starts: str = "", ends: str = "") 
 
 
 def match_of(patterns: Iterable[str], memory: int) -> Match:
-    """Return the numbers of the patterns that a text in UTF-8 holds, in any case, by one linear pass."""
+    """Compile patterns to a matcher: it returns the numbers of those in a UTF-8 text, in linear time."""
     options = re2.Options()
     options.case_sensitive = False
     options.max_mem = memory
     options.never_capture = True
     options.log_errors = False
     search_set = re2.Set.SearchSet(options)
-    for one in patterns:
-        search_set.Add(one)
+    for expression in patterns:
+        search_set.Add(expression)
     search_set.Compile()
     match: Match = search_set._set.Match  # noqa: SLF001 - its wrapper costs a fifth of the time of a plain text
     return match
 
 
 def as_bytes(text: str) -> bytes:
-    """UTF-8, with lone surrogates as the replacement character: RE2 reads nothing else."""
+    """Encode as UTF-8, as RE2 reads nothing else; lone surrogates become question marks."""
     try:
         return text.encode()
     except UnicodeEncodeError:
         return text.encode("utf-8", "replace")
 
 
-#: Openings that say so little that a small letter after them is no name: "I am late", "this is nice".
+#: Openings so vague that a small letter after them is no name: "I am late", "this is nice".
 _VAGUE = frozenset({
     "i'm", "i am", "this is", "call me", "name", "soy", "sou o", "sou a", "je suis", "nom", "nama", "an",
     "a n", "moi c'est", "nombre",
@@ -410,13 +410,13 @@ class NameFind(NamedTuple):
 
 @cache
 def intro() -> re.Pattern[str]:
-    """Return the words that come before a name."""
+    """Return the pattern of words before a name, such as "my name is"."""
     return re.compile(pattern(words("names", "intro"), grouped=True))
 
 
 @cache
 def may_open() -> Match:
-    """Report whether a folded lower-case text has any opening; this costs a tenth of the full search."""
+    """Return a matcher for any opening in a folded lower-case text; it takes a tenth of the full search."""
     return match_of((f"(?-i:{linear_pattern(words('names', 'intro'))})",), _MEMORY)
 
 
@@ -482,7 +482,7 @@ PICTURES = "\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\U0001f300-\U0001faff"
 
 
 class Cue(NamedTuple):
-    """Return a pattern of platform names that share an id: "IG/FB"."""
+    """Platform names that share an id, such as "IG/FB"; ``plain`` if in ASCII."""
 
     fields: tuple[Field, ...]
     start: int
@@ -514,7 +514,7 @@ _denied_id = cache(lambda: re.compile(rf"(?:{pattern(words('words', 'negations')
 
 @cache
 def _shared_phone() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Return a phone or WhatsApp cue that shares the number: "Tel/WeChat", "電話・LINE"."""
+    """Return patterns for a phone cue before or behind a cue with the same number, as in "Tel/WeChat"."""
     cues = pattern([*words("cues", "phone"), *words("cues", "whatsapp")])
     joint = f"[ \\t]*(?:[/&+|,\u3001\u30fb]|{pattern(words('words', 'and'))})[ \\t]*"
     return re.compile(f"{cues}{joint}$"), re.compile(f"(?:{joint}|(?<=[^ -~])){cues}")
@@ -526,7 +526,7 @@ def find_number(text: Folded, cue: Cue, country: str) -> Find | None:
     if not fields or _denied_id().search(text.low, max(0, cue.start - _CUE_SPAN), cue.start):
         return None
     field = fields[0]
-    span = _after(text, cue) or _before(text, cue)
+    span = _number_after(text, cue) or _number_before(text, cue)
     if span is None:
         return None
     # In many countries a "line" is a phone line; there only "LINE" and "line id" mean the app.
@@ -551,7 +551,7 @@ def is_shared(find: Find) -> bool:
     return find.rule.endswith(_SHARED)
 
 
-def _after(text: Folded, cue: Cue) -> tuple[int, int] | None:
+def _number_after(text: Folded, cue: Cue) -> tuple[int, int] | None:
     shared = _shared_phone()[1].match(text.low, cue.end)
     start = shared.end() if shared is not None else cue.end
     same = _same().match(text.low, start)
@@ -562,7 +562,7 @@ def _after(text: Folded, cue: Cue) -> tuple[int, int] | None:
     return number.span()
 
 
-def _before(text: Folded, cue: Cue) -> tuple[int, int] | None:
+def _number_before(text: Folded, cue: Cue) -> tuple[int, int] | None:
     number = _NUMBER_BEFORE.search(text.low, max(0, cue.start - 28), cue.start)
     if number is None:
         return None
