@@ -228,7 +228,7 @@ class CheckState(StrEnum):
     WORKS = "works"
     REFUSED = "refused"
     AWAY = "away"
-    """The platform is not available; the check is retried."""
+    """The last try failed; the check is retried."""
 
 
 @dataclass(frozen=True, slots=True)

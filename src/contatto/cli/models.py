@@ -72,7 +72,7 @@ def make_model_tables(tx: Tx, business_id: str) -> list[Table]:
                 curve.question.value, f"{curve.cases:,}", f"{curve.actual:,}", f"{curve.expected:,.1f}",
                 f"{curve.loss:.4f}", f"{share:.3f}", f"{curve.distance:.4f}",
             )  # fmt: skip
-        tables += [table, *map(_bins, curves)]
+        tables += [table, *map(_bin_table, curves)]
     if influences is not None:
         table = Table(
             "step", "factor", "odds ratio", "most likely with", "least likely with", title="Factors"
@@ -102,7 +102,7 @@ def make_model_tables(tx: Tx, business_id: str) -> list[Table]:
     return tables
 
 
-def _bins(curve: Curve) -> Table:
+def _bin_table(curve: Curve) -> Table:
     table = Table("predicted", "actual", "95% interval", "cases", title=curve.question.value.capitalize())
     for curve_bin in curve.bins:
         table.add_row(
@@ -159,15 +159,15 @@ def show_model_command(
             [table, *make_model_tables(tx, one_business.id)],
         )
 
-    version_row, is_whole, tables = read_business(business, work)
+    version_row, is_intact, tables = read_business(business, work)
     if version_row is None:
         out.print("There is no such model.")
         raise typer.Exit(1)
-    missing = "damaged, so the one before it serves" if version_row.has_blob else "not kept any more"
-    whole = "whole" if is_whole else missing
+    fault = "damaged, so the one before it serves" if version_row.has_blob else "not kept any more"
+    condition = "whole" if is_intact else fault
     out.print(
         f"Model {version_row.version} ({version_row.origin}), "
-        f"learned through entry {version_row.through:,}: {whole}."
+        f"learned through entry {version_row.through:,}: {condition}."
     )
     out.print(f"{version_row.size:,} bytes, SHA-256 {version_row.sha256}.")
     out.print("Ad groups, estimates and what these go by, as they are now:")
@@ -243,8 +243,8 @@ def train_command() -> None:
     try:
         trainer, rounds = Trainer(storage.settings.decision_log_days, is_hasty=True), 0
         trainer.start_over()
-        while (keep := storage.db.read_now(trainer.read_next)) is not None:
-            storage.db.write_now(keep)
+        while (save := storage.db.read_now(trainer.read_next)) is not None:
+            storage.db.write_now(save)
             rounds += 1
     finally:
         storage.db.close()
@@ -348,7 +348,7 @@ def seal_command(
 
 
 def seal_files(db: Database, job: MaintenanceJob) -> None:
-    """Do a job that seals, and say which files are new."""
+    """Run a sealing job, and print the new files."""
 
     def list_files(tx: Tx) -> dict[str, str]:
         touches = {file.name: f"{file.touches} touches" for file in sealing.list_sealed_files(tx)}
@@ -364,11 +364,11 @@ def seal_files(db: Database, job: MaintenanceJob) -> None:
 
 
 def check_sealed(db: Database) -> None:
-    """See that every listed file is as it was written. Raises OSError: at the first that is not."""
+    """Verify that every listed file is unchanged. Raises OSError at the first that is not."""
     files = db.read_now(sealing.list_sealed_files)
     for file in files:
         check_file(file)
-    of_decisions = db.read_now(list_decision_files)
-    for of_decision in of_decisions:
-        check_decisions(of_decision)
-    _out.print(f"{len(files) + len(of_decisions)} files are as they were written.")
+    decision_files = db.read_now(list_decision_files)
+    for decision_file in decision_files:
+        check_decisions(decision_file)
+    _out.print(f"{len(files) + len(decision_files)} files are as they were written.")

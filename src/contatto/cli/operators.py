@@ -39,15 +39,17 @@ from contatto.operators.model import (
 )
 from contatto.people.actions import invitation_path, invite_member
 
-At = Annotated[
+OperatorOption = Annotated[
     str, typer.Option("--operator", help="Name or id of the marketplace; needed when there are several.")
 ]
-Why = Annotated[str, typer.Option(help="The reason, which the business reads.")]
-Who = Annotated[str, typer.Argument(help="Name or id of the business.")]
+ReasonOption = Annotated[str, typer.Option(help="The reason, which the business reads.")]
+BusinessArgument = Annotated[str, typer.Argument(help="Name or id of the business.")]
 OperatorAccountId = Annotated[int, typer.Argument(help="Id of the ad account, as `balances` shows it.")]
 PaidAmount = Annotated[str, typer.Argument(help="Amount in units of the currency; one paid back is below 0.")]
-Categories = Annotated[list[Category], typer.Option("--category", help="One that is taken; else all are.")]
-Plain = Annotated[bool, typer.Option("--plain", help="The ids alone, one a line, for a script.")]
+CategoryOptions = Annotated[
+    list[Category], typer.Option("--category", help="One that is taken; else all are.")
+]
+PlainOption = Annotated[bool, typer.Option("--plain", help="The ids alone, one a line, for a script.")]
 operator_commands = typer.Typer(
     no_args_is_help=True,
     help="Marketplaces: open one, its placements, who takes part, the review of their ads, what they pay.",
@@ -70,13 +72,15 @@ def _list[T](operator: str, rows_of: Callable[[Tx, str], list[T]]) -> list[T]:
 
 
 def _act[T](operator: str, command: str, work: Callable[[Tx, Operator], T]) -> T:
-    def follow(tx: Tx) -> T:
+    """Change a marketplace, and record the command in its audit log."""
+
+    def change(tx: Tx) -> T:
         marketplace = _find_operator(tx, operator)
         result = work(tx, marketplace)
         _record(tx, marketplace, command)
         return result
 
-    return carry_out(follow)
+    return carry_out(change)
 
 
 def _record(tx: Tx, marketplace: Operator, command: str) -> None:
@@ -121,11 +125,11 @@ def placement_command(
     name: Annotated[str, typer.Argument(help="Name of the placement; a known one is changed.")],
     currency: Annotated[str, typer.Option(help="Currency of its prices, such as SGD.")] = "",
     floor: Annotated[str, typer.Option(help="Least price of a thousand views.")] = "1",
-    category: Categories = [],  # noqa: B006  # typer copies it
+    category: CategoryOptions = [],  # noqa: B006  # typer copies it
     block: Annotated[list[str], typer.Option(help="A business that is never shown here.")] = [],  # noqa: B006
     most_views: Annotated[int, typer.Option(help="Ads a person sees here a day; 0 for no limit.")] = 0,
     off: Annotated[bool, typer.Option("--off", help="Show nothing here for now.")] = False,
-    operator: At = "",
+    operator: OperatorOption = "",
 ) -> None:
     """Add a placement, or set the rules of one."""
 
@@ -147,7 +151,7 @@ def placement_command(
 
 
 @operator_commands.command("placements")
-def placements_command(operator: At = "") -> None:
+def placements_command(operator: OperatorOption = "") -> None:
     """Show the placements and their rules."""
     table = Table("id", "name", "floor", "categories", "blocked", "a day", "state")
     for placement in _list(operator, operators_store.list_placements):
@@ -162,7 +166,7 @@ def placements_command(operator: At = "") -> None:
 
 
 @operator_commands.command("code")
-def code_command(operator: At = "") -> None:
+def code_command(operator: OperatorOption = "") -> None:
     """Print a code that lets one business in at once; it is good for fourteen days and shown this once."""
     out.print(_act(operator, "code", operators_actions.make_code), soft_wrap=True)
 
@@ -171,7 +175,7 @@ def code_command(operator: At = "") -> None:
 def join_command(
     category: Annotated[Category, typer.Option(help="What the business advertises.")],
     code: Annotated[str, typer.Option(help="A code of the marketplace; else it decides.")] = "",
-    operator: At = "",
+    operator: OperatorOption = "",
     business: BusinessOption = "",
 ) -> None:
     """Let a business ask a marketplace to take part, or join it by a code."""
@@ -209,7 +213,7 @@ def _find_admission(tx: Tx, marketplace: Operator, name_or_id: str) -> Admission
 
 
 @operator_commands.command("businesses")
-def businesses_command(operator: At = "") -> None:
+def businesses_command(operator: OperatorOption = "") -> None:
     """Show who takes part, and who wants to."""
     table = Table("id", "name", "category", "state", "asked on", "reason")
     for admission in _list(operator, operators_store.list_admissions):
@@ -220,19 +224,19 @@ def businesses_command(operator: At = "") -> None:
 
 
 @operator_commands.command("admit")
-def admit_command(business: Who, operator: At = "") -> None:
+def admit_command(business: BusinessArgument, operator: OperatorOption = "") -> None:
     """Let a business take part; its ads come to the review."""
     _decide(operator, business, AdmissionState.ADMITTED, "")
 
 
 @operator_commands.command("refuse")
-def refuse_command(business: Who, reason: Why, operator: At = "") -> None:
+def refuse_command(business: BusinessArgument, reason: ReasonOption, operator: OperatorOption = "") -> None:
     """Do not let a business take part."""
     _decide(operator, business, AdmissionState.REFUSED, reason)
 
 
 @operator_commands.command("suspend")
-def suspend_command(business: Who, reason: Why, operator: At = "") -> None:
+def suspend_command(business: BusinessArgument, reason: ReasonOption, operator: OperatorOption = "") -> None:
     """Let a business take part no more until it is admitted again."""
     _decide(operator, business, AdmissionState.SUSPENDED, reason)
 
@@ -252,8 +256,8 @@ def _decide(operator: str, business: str, state: AdmissionState, reason: str) ->
 @operator_commands.command("ads")
 def ads_command(
     state: Annotated[ReviewState, typer.Option(help="Which ones.")] = ReviewState.PENDING,
-    plain: Plain = False,
-    operator: At = "",
+    plain: PlainOption = False,
+    operator: OperatorOption = "",
 ) -> None:
     """Show the ads that wait for the review, or those that went through it."""
     reviews = _list(operator, partial(operators_store.list_reviews, state=state))
@@ -269,17 +273,17 @@ def ads_command(
     print_table(table)
 
 
-Number = Annotated[int, typer.Argument(help="The ad, as `ads` shows it.")]
+AdNumber = Annotated[int, typer.Argument(help="The ad, as `ads` shows it.")]
 
 
 @operator_commands.command("approve-ad")
-def approve_command(number: Number, operator: At = "") -> None:
+def approve_command(number: AdNumber, operator: OperatorOption = "") -> None:
     """Let an ad as it is now into the placements."""
     _review(operator, number, ReviewState.APPROVED, "")
 
 
 @operator_commands.command("refuse-ad")
-def refuse_ad_command(number: Number, reason: Why, operator: At = "") -> None:
+def refuse_ad_command(number: AdNumber, reason: ReasonOption, operator: OperatorOption = "") -> None:
     """Keep an ad as it is now out of the placements."""
     _review(operator, number, ReviewState.REFUSED, reason)
 
@@ -298,7 +302,7 @@ def _review(operator: str, number: int, state: ReviewState, reason: str) -> None
 
 
 @operator_commands.command("balances")
-def balances_command(plain: Plain = False, operator: At = "") -> None:
+def balances_command(plain: PlainOption = False, operator: OperatorOption = "") -> None:
     """Show what each ad account paid in, was charged and has left."""
     balances = _list(operator, operators_store.list_balances)
     if plain:
@@ -321,7 +325,7 @@ def pay_operator_command(
     account_id: OperatorAccountId,
     amount: PaidAmount,
     note: Annotated[str, typer.Option(help="What the statement says of it.")] = "",
-    operator: At = "",
+    operator: OperatorOption = "",
 ) -> None:
     """Note a payment of an ad account."""
 
@@ -332,7 +336,7 @@ def pay_operator_command(
 
 
 @operator_commands.command("credit")
-def credit_command(account_id: OperatorAccountId, amount: PaidAmount, operator: At = "") -> None:
+def credit_command(account_id: OperatorAccountId, amount: PaidAmount, operator: OperatorOption = "") -> None:
     """Say what an ad account may owe."""
 
     def change(tx: Tx, marketplace: Operator, account: str) -> Balance:
@@ -361,12 +365,13 @@ def _change_operator_balance(
 
 
 @operator_commands.command("statement")
-def statement_command(operator: At = "") -> None:
+def statement_command(operator: OperatorOption = "") -> None:
     """Print all payments and charges by day, placement and ad account, as CSV."""
 
     def work(tx: Tx) -> list[list[str]]:
-        own = _find_operator(tx, operator)
-        return operators_actions.operator_statement(tx, own, operators_actions.name_charged_groups(tx, own))
+        marketplace = _find_operator(tx, operator)
+        names = operators_actions.name_charged_groups(tx, marketplace)
+        return operators_actions.operator_statement(tx, marketplace, names)
 
     csv.writer(sys.stdout).writerows(carry_out(work))
 
@@ -445,8 +450,8 @@ def _change_balance(
         account = check_found(
             find_ad_account_by_number(tx, one_business.id, number), "No ad account has this id."
         )
-        own = operators_store.find_balance(tx, one_business.id, account.id)
-        return account, work(tx, own, account.timezone)
+        before = operators_store.find_balance(tx, one_business.id, account.id)
+        return account, work(tx, before, account.timezone)
 
     account, balance = change_business(business, f"balance {what}", change, lambda _: f"ad account {number}")
     amount_left = f"{amount_written(balance.left_micros, account.currency)} {account.currency}"

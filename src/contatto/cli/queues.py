@@ -217,10 +217,10 @@ def dismiss_jobs_command(
 
 
 def _chosen_jobs(failed_ids: list[str] | None, all_dead: bool) -> list[str]:
-    """Return the ids that were given, each once.
+    """Return the ids of the arguments, each once.
 
     Raises:
-        typer.BadParameter: ids and all, or neither.
+        typer.BadParameter: both ids and ``--all``, or neither.
     """
     chosen = list(dict.fromkeys(failed_ids or ()))
     if bool(chosen) is all_dead:

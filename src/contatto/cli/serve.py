@@ -24,13 +24,13 @@ from contatto.ui.requests import Context
 from contatto.wiring import install
 
 _TURN_S: Final = 0.001
-"""Longest turn of another thread, such as a writer, while answers wait for the processor."""
+"""Thread switch interval: most seconds that the event loop waits for another thread, such as a writer."""
 _OTHER_FILES: Final = 256
-"""Files that a server has open besides its connections: the database, the children, the feeds."""
+"""Open files of a server besides its connections: database, child processes, feeds."""
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves the signals to us: first the open event streams must end, then the rest."""
+    """Server without signal handlers of its own, as open event streams must end first."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -43,13 +43,13 @@ class Serving:
     Args:
         context: its live streams end first; the caller closes it afterwards.
         app: the application.
-        options: how uvicorn serves it, where it does so otherwise than by the settings.
+        options: of uvicorn, in place of those that follow from the settings.
     """
 
     def __init__(self, context: Context, app: ASGIApp, **options: Any) -> None:
         settings = context.settings
         self._context = context
-        self._connections = Connections(_room_for(settings.max_connections), settings.trusted_proxies)
+        self._connections = Connections(_connection_limit(settings.max_connections), settings.trusted_proxies)
         usual: dict[str, Any] = {
             "host": settings.host,
             "port": settings.port,
@@ -67,16 +67,16 @@ class Serving:
     def run(
         self, companion: Coroutine[Any, Any, None] | None = None, sockets: list[socket.socket] | None = None
     ) -> None:
-        """Serve in an event loop of its own; what goes wrong in the server or beside it is raised here."""
+        """Serve in a new event loop; raises the errors of the server and of the companion."""
         sys.setswitchinterval(_TURN_S)
         factory = self._server.config.get_loop_factory()
-        asyncio.run(self._serve(companion or self._rest(), sockets), loop_factory=factory)
+        asyncio.run(self._serve(companion or self._wait_forever(), sockets), loop_factory=factory)
 
     async def until_started(self) -> None:
         while not self._server.started:
             await asyncio.sleep(0.01)
 
-    async def _rest(self) -> None:
+    async def _wait_forever(self) -> None:
         await asyncio.Event().wait()
 
     async def _serve(self, companion: Coroutine[Any, Any, None], sockets: list[socket.socket] | None) -> None:
@@ -89,7 +89,7 @@ class Serving:
         stopping = asyncio.create_task(stop.wait())
 
         async def freeze_when_started() -> None:
-            # Else a collection takes a fifth of a second every hundred pages, and the next page waits for it.
+            # Else a garbage collection delays a page by a fifth of a second, every hundred pages.
             await self.until_started()
             freeze_loaded_objects()
 
@@ -106,11 +106,11 @@ class Serving:
             if isinstance(result, Exception):
                 raise result
         if not (self._server.started or stop.is_set()):
-            raise SystemExit(3)  # the log says what kept it from starting
+            raise SystemExit(3)  # the log has the error
 
 
-def _room_for(most: int) -> int:
-    """Return the limit of connections: the setting, unless this process may open fewer files."""
+def _connection_limit(most: int) -> int:
+    """Return the setting, or less if this process may open fewer files; raise the soft limit first."""
     if sys.platform == "win32":
         return most
     import resource  # noqa: PLC0415  # there is none on Windows
@@ -136,7 +136,7 @@ def serve_command(
     named = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = read_settings(**named)
     sockets = None
-    if settings.port == 0:  # the links are to carry the port that was found
+    if settings.port == 0:  # links must have the port that was found
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         sockets = [socket.create_server((settings.host, 0), family=family)]
         named["port"] = sockets[0].getsockname()[1]

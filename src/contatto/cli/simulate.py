@@ -1,4 +1,4 @@
-"""`contatto simulate`: the delivery engine plays a world with known truth, beside players who know it."""
+"""`contatto simulate`: the delivery engine in a simulated world, beside reference policies."""
 
 import json
 from dataclasses import replace
@@ -68,16 +68,17 @@ def simulate_command(
     The same code as in production decides, learns and paces; only the viewers are made up. Leads and spam are
     counted by the true chances of the world, so that luck plays no part.
     """
-    played = _world(world, seed, size, [*(world_setting or []), *([f"days={days}"] if days else [])])
+    simulated = _make_world(world, seed, size, [*(world_setting or []), *([f"days={days}"] if days else [])])
     if goal not in _ARMS_BY_GOAL:
         raise typer.BadParameter("the goal is lead or conversation", param_hint="--goal")
     arms = (Player(goal),) if is_alone else _ARMS_BY_GOAL[Player(goal)]
     programs = _programs(command or [])
-    compared = _play(played, arms, read_settings(setting or []), programs)
-    says = (
-        f"World {world.value}, size {size.value}, seed {seed}, {played.days} days; figures of the second half"
+    compared = _play(simulated, arms, read_settings(setting or []), programs)
+    title = (
+        f"World {world.value}, size {size.value}, seed {seed}, {simulated.days} days; "
+        "figures of the second half"
     )
-    table = Table(title=says, title_justify="left")
+    table = Table(title=title, title_justify="left")
     columns = list(zip(*make_table(compared), strict=True))
     for name in columns[0]:
         table.add_column(name, justify="right" if name else "left")
@@ -88,7 +89,7 @@ def simulate_command(
         _out.print("\n".join(["Lookalikes of the first leads:", *(f"  {line}." for line in lifts)]))
     if plots:
         plots.write_text(
-            draw_page(compared, f"Delivery in the world {world.value}", says, make_table(compared)), "utf-8"
+            draw_page(compared, f"Delivery in the world {world.value}", title, make_table(compared)), "utf-8"
         )
         _out.print(f"Plots: {plots}")
     if to_json:
@@ -96,7 +97,7 @@ def simulate_command(
             "world": world.value,
             "size": size.value,
             "seed": seed,
-            "days": played.days,
+            "days": simulated.days,
             "goal": goal,
         }
         to_json.write_text(json.dumps(as_values(compared, run_settings), indent=2) + "\n", "utf-8")
@@ -109,7 +110,7 @@ def simulate_command(
         raise typer.Exit(1)
 
 
-def _world(name: WorldName, seed: int, size: Size, texts: list[str]) -> World:
+def _make_world(name: WorldName, seed: int, size: Size, texts: list[str]) -> World:
     changes: dict[str, float] = {}
     for text in texts:
         setting, _, value_text = text.partition("=")

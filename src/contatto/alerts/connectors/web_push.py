@@ -31,7 +31,7 @@ NOT_OURS: Final = 403
 POINT_BYTES: Final = 65
 SECRET_BYTES: Final = 16
 _ROW: Final = ("id", "member_id")
-"""Key of a saved endpoint."""
+"""Key columns of a saved endpoint, to which its sealed values are bound."""
 _RECORD_BYTES: Final = 4_096
 _JWT_LASTS: Final = timedelta(hours=12)
 _CURVE_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -83,9 +83,9 @@ def seal_message(text: bytes, browser: PushEndpoint, message_key: MessageKey) ->
     browser_key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
     sender_key = public_point(message_key.key)
     shared = message_key.key.exchange(ec.ECDH(), browser_key)
-    keyed = _hkdf(from_base64url(browser.secret), b"WebPush: info\0" + point + sender_key, 32, shared)
-    key = _hkdf(message_key.salt, b"Content-Encoding: aes128gcm\0", 16, keyed)
-    nonce = _hkdf(message_key.salt, b"Content-Encoding: nonce\0", 12, keyed)
+    input_key = _hkdf(from_base64url(browser.secret), b"WebPush: info\0" + point + sender_key, 32, shared)
+    key = _hkdf(message_key.salt, b"Content-Encoding: aes128gcm\0", 16, input_key)
+    nonce = _hkdf(message_key.salt, b"Content-Encoding: nonce\0", 12, input_key)
     head = message_key.salt + struct.pack("!IB", _RECORD_BYTES, len(sender_key)) + sender_key
     return head + AESGCM(key).encrypt(nonce, text + b"\x02", None)
 
@@ -106,8 +106,8 @@ def push_headers(
     if contact:
         claims["sub"] = contact
     signed = f"{_json({'typ': 'JWT', 'alg': 'ES256'})}.{_json(claims)}"
-    first, second = decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
-    signature = to_base64url(first.to_bytes(32) + second.to_bytes(32))
+    r, s = decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
+    signature = to_base64url(r.to_bytes(32) + s.to_bytes(32))
     return {
         "Authorization": f"vapid t={signed}.{signature}, k={to_base64url(public_point(key))}",
         "Content-Encoding": "aes128gcm",
