@@ -1,4 +1,4 @@
-"""Messages of a business: replies, photos, automatic messages, pushes."""
+"""Replies, scheduled and automatic messages of a business, and pushes to subscribers."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -70,7 +70,7 @@ from contatto.subscriptions.rules import message_payload
 def take_photo(
     tx: Tx, account: ChannelAccount, visitor: str, client_message_id: str, picture: Picture
 ) -> str:
-    """Keep a visitor's photo together with its delivery; the same id again changes nothing.
+    """Store a visitor's photo with its incoming delivery; a repeated id changes nothing.
 
     Returns:
         The id that the message will have.
@@ -85,11 +85,11 @@ def take_photo(
 
 
 PLAN: Final = RetryPlan(rules.RETRY_AFTER_S)
-"""A reply has no lifetime of its own: the time to answer ends it."""
+"""Retries of a reply; the platform's reply window ends them."""
 
 
 def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -> Message:
-    """Store a reply of the business, and its send where a platform has to be given it.
+    """Store a reply of the business; where the channel has a platform, queue the request to it.
 
     Raises Refused: NOT_FOUND; INVALID for an empty or too long text; CANNOT_SEND, with the reason.
     """
@@ -122,7 +122,7 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
 
 
 def _request_of(account: ChannelAccount, message_id: str, conversation_id: str) -> NewRequest:
-    """Return the request for a reply; replies of one conversation are a line, and go out in their order."""
+    """Return the request for a reply; ``line`` keeps the replies of one conversation in order."""
     return NewRequest(account.business_id, REPLY, message_id, account.platform.value, line=conversation_id)
 
 
@@ -190,7 +190,7 @@ def reply_kind(platform_urls: Mapping[Platform, str]) -> OutboundKind:
 def begin_reply(tx: Tx, request: OutboundRequest, platform_urls: Mapping[Platform, str]) -> Step:
     """Make the platform's request, or return why none is sent."""
     send = messages.find_send(tx, request.business_id, request.subject)
-    if send is None or send.state is not SendState.DUE:  # erased, or settled by the platform's news
+    if send is None or send.state is not SendState.DUE:  # erased, or settled by a status of the platform
         return Done()
     account = channel_store.find_account(tx, send.business_id, send.channel_account_id)
     conversation = conversations.find_conversation(tx, send.business_id, send.conversation_id)
@@ -255,11 +255,11 @@ def settle_reply(tx: Tx, request: OutboundRequest, outcome: Outcome, state: Requ
 def schedule_reply(
     tx: Tx, actor: Actor, conversation_id: str, reply_id: str, text: str, due_at: datetime
 ) -> None:
-    """Write a reply down that goes out later; the same ``reply_id`` again changes nothing.
+    """Schedule a reply; a repeated ``reply_id`` changes nothing.
 
     The platform's window is checked again at the time of sending.
 
-    Raises Refused: NOT_FOUND; INVALID for a time or a text that cannot be.
+    Raises Refused: NOT_FOUND; INVALID for a time or text beyond the limits.
     """
     threads.conversation_to_change(tx, actor.business_id, conversation_id)
     if not tx.now < due_at <= tx.now + rules.SCHEDULE_WITHIN:
@@ -288,9 +288,9 @@ def schedule_reply(
 
 
 def cancel_scheduled(tx: Tx, business_id: str, conversation_id: str, reply_id: str) -> None:
-    """Take back a reply that waits, or put away one that was stopped.
+    """Cancel a scheduled reply, or dismiss a stopped one.
 
-    Raises Refused: NOT_FOUND; CONFLICT when it went out meanwhile.
+    Raises Refused: NOT_FOUND; CONFLICT when it was sent meanwhile.
     """
     threads.conversation_to_change(tx, business_id, conversation_id)
     reply_key = (business_id, conversation_id, reply_id)
@@ -344,7 +344,7 @@ def keep_automatic(
 def keep_account_automatic(
     tx: Tx, account: ChannelAccount, content: AutomaticMessages, revision: int
 ) -> None:
-    """Keep the automatic messages of any account.
+    """Save the automatic messages of any account.
 
     Raises Refused: INVALID beyond a limit; CONFLICT when somebody was faster.
     """
@@ -372,9 +372,10 @@ def numbered_messages(
 
 
 class AutoMessageEdit:
-    """Edit of the automatic messages of one kind; each method that edits saves, and returns an id.
+    """Edit of the automatic messages of one kind; each method saves.
 
-    Raises Refused: NOT_FOUND for an unknown id; INVALID beyond a limit, or for a message that is there.
+    Methods return an id of a message. They raise Refused: NOT_FOUND for an unknown id; INVALID beyond a
+    limit, or for a duplicate.
     """
 
     def __init__(self, tx: Tx, account: ChannelAccount, kind: AutomaticKind) -> None:
@@ -408,13 +409,13 @@ class AutoMessageEdit:
         return number
 
     def sort(self, order: list[int]) -> int:
-        """Put messages first, in the order that is given; the others follow as they were."""
+        """Move these messages to the front, in this order, and return the first id."""
         self._check(order)
         self._keep([self._messages[number] for number in dict.fromkeys([*order, *self._messages])])
         return order[0]
 
     def turn(self, *, is_on: bool) -> None:
-        """Turn all messages of the kind on or off; turned off they are kept."""
+        """Enable or disable all messages of the kind; disabled ones stay stored."""
         off = set(self._content.off) - {self._kind.value} if is_on else {*self._content.off, self._kind.value}
         content = replace(self._content, off=tuple(sorted(off)))
         keep_account_automatic(self._tx, self._account, content, self._revision)
@@ -432,7 +433,7 @@ class AutoMessageEdit:
 
 
 def push_message(tx: Tx, event: MessageReceived | MessageSent) -> None:
-    """Tell programs of a message; a handler of the outbox. Notices and notes are no messages."""
+    """Notify subscribers of a message, without notices and notes; a handler of the outbox."""
     message = messages.find_message(tx, event.business_id, event.message_id)
     if message is None:
         return
@@ -453,7 +454,7 @@ def push_message(tx: Tx, event: MessageReceived | MessageSent) -> None:
 
 
 def push_tap(tx: Tx, event: AdTapped) -> None:
-    """Tell programs which ad a person came from; a handler of the outbox."""
+    """Notify subscribers of the ad that a person came from; a handler of the outbox."""
     ad = find_measured_ad_by_number(tx, event.business_id, int(event.ad_number))
     ad_accounts = list_ad_accounts(tx, BusinessId(event.business_id)) if ad else []
     advertiser = next(
@@ -474,7 +475,7 @@ def push_tap(tx: Tx, event: AdTapped) -> None:
 
 
 def push_read(tx: Tx, event: ConversationRead) -> None:
-    """Tell programs up to when one side has read; a handler of the outbox."""
+    """Notify subscribers up to when one side has read; a handler of the outbox."""
     conversation = conversations.find_conversation(tx, event.business_id, event.conversation_id)
     if conversation is None:
         return
@@ -493,7 +494,7 @@ def _queue(
     sender: Sender,
     push: tuple[str, datetime, dict[str, Any]],
 ) -> None:
-    """Queue an event with its kind, time and facts, and with sender, recipient and conversation."""
+    """Queue pushes to all subscriptions; ``push`` is the kind, the time and the facts of an event."""
     kind, at, facts = push
     business_id = conversation.business_id if conversation else ""
     account = find_account(tx, business_id, conversation.channel_account_id) if conversation else None

@@ -75,7 +75,7 @@ class ContentQuery(ApiModel):
 
 
 class AdReferralInfo(Answer, frozen=True):
-    """An ad that led into the conversation; the ad account is empty for one that is not of this house."""
+    """An ad that led into the conversation; ``advertiser_id`` is empty for an unknown ad account."""
 
     advertiser_id: str
     ad_id: str
@@ -201,7 +201,7 @@ def list_business_messages(tx: Tx, caller: Caller, query: ContentQuery) -> Messa
 
 
 def _show_ads(tx: Tx, conversation: Conversation, numbers: Mapping[str, str]) -> list[AdReferralInfo]:
-    """Return each ad that was tapped on the way into the conversation, ours and others, oldest first."""
+    """Return each ad that the person clicked, ours and external ones, oldest first."""
     touches = list_touches_of(tx, conversation.business_id, conversation.person_id)
     taps = [touch for touch in touches if touch.kind is TouchKind.CLICK]
     ads = list_measured_ads(tx, conversation.business_id, {touch.ad_id for touch in taps})
@@ -214,7 +214,7 @@ def _show_ads(tx: Tx, conversation: Conversation, numbers: Mapping[str, str]) ->
             embed_url="",
         )
         for touch in taps
-        if touch.ad_id in ads and not ads[touch.ad_id].is_outside  # these are told of below
+        if touch.ad_id in ads and not ads[touch.ad_id].is_outside  # below, as referrals
     ]
     rows += [
         AdReferralInfo(
@@ -369,6 +369,7 @@ def get_capabilities(tx: Tx, caller: Caller, query: CapabilityQuery) -> Capabili
 
 
 async def _act(request: Request, caller: Caller, body: SendBody) -> None:
+    """Mark the conversation as read, or show the customer that the business types."""
     context = context_of(request)
 
     def find(tx: Tx) -> Conversation:
@@ -384,7 +385,7 @@ async def _act(request: Request, caller: Caller, body: SendBody) -> None:
 
 
 def _text(account: ChannelAccount, body: SendBody) -> str:
-    """Return the text of a message; a template and a shared post leave as texts."""
+    """Return the text of a message; templates and shared posts are sent as text."""
     if body.message_type == "TEMPLATE" and body.template is not None:
         answers = [f"{number}. {button.title}" for number, button in enumerate(body.template.buttons, 1)]
         return "\n".join([body.template.title, *answers])

@@ -1,4 +1,4 @@
-"""Chat page of a customer: form sheet, messages, photos and settings."""
+"""Chat page of a customer: forms, photos, form links, and settings of automatic messages."""
 
 import re
 from dataclasses import dataclass, replace
@@ -86,7 +86,7 @@ from contatto.ui.render import (
 from contatto.ui.requests import Context, context_of, csp_within, part_of, show_page
 
 OPENING_KEY: Final = "form-opening"
-"""The purpose under which the vault gives the signer of openings."""
+"""Purpose of the vault's signer of opening times."""
 _LONGEST_LANGUAGE: Final = 16
 _PLACEHOLDERS: Final = Placeholders("opening", "base")
 
@@ -97,10 +97,9 @@ class SheetReader:
 
     Attributes:
         account: account of the form.
-        visitor: reader of the form: a visitor's public id, or the thread of a link.
-        prefill: what may be shown of them; nothing where the address alone opens the form, since a link may
-            be passed on to somebody else.
-        base: the address that the sheet sends to; that beside the chat if it is empty.
+        visitor: public id of a visitor, or the conversation of a form link.
+        prefill: known details of the reader; none for a link, which may be passed on.
+        base: path that the form posts to; empty for the form of the chat page.
     """
 
     account: ChannelAccount
@@ -111,7 +110,7 @@ class SheetReader:
 
 @dataclass(frozen=True, slots=True)
 class DrawnSheet:
-    """A sheet as it goes into a page, and the headline of its form, with the language of both."""
+    """A rendered form with its headline and language."""
 
     headline: str
     html: Markup
@@ -120,7 +119,7 @@ class DrawnSheet:
 
 
 def draw_sheet(request: Request, version: FormVersion, reader: SheetReader, language: str = "") -> DrawnSheet:
-    """Return the sheet of a form in the wanted language, or the one that the reader's browser asks for."""
+    """Render a form in this language, or in one that the reader's browser accepts."""
     context = context_of(request)
     accepted = accepted_languages(request.headers.get("accept-language", ""))
     languages = [language[:_LONGEST_LANGUAGE]] if language else [translator_of(request).lang, *accepted]
@@ -135,9 +134,9 @@ def draw_sheet(request: Request, version: FormVersion, reader: SheetReader, lang
 def fill_sheet(
     drawn: FragmentCache, version: FormVersion, reader: SheetReader, language: str, opening: str, at: datetime
 ) -> Markup:
-    """Return the sheet in one of the form's languages; ``opening`` is its signed token.
+    """Return the HTML of a form in one of its languages; ``opening`` is the signed opening time.
 
-    It is kept unless it shows details of its reader. A version never changes, and times to choose from lie
+    It is cached unless it shows details of its reader. A version never changes, and appointment slots start
     on whole minutes.
     """
     account, prefill, questions = reader.account, reader.prefill, version.content.questions
@@ -178,7 +177,7 @@ async def show_chat(request: Request, account_id: str) -> HTMLResponse:
     values = await context.db.read(lambda tx: _chat_values(tx, account_id, person))
     _show_form(request, values, person)
     response = context.pages.render(request, "inbox/chat.html", values)
-    # Each time, so that somebody who comes back after a rotation holds what the newest key signed.
+    # Sign it anew each time: after a key rotation visitors get a cookie of the newest key.
     set_visitor(response, secret, account_id, signer, context.pages.cookies)
     return response
 
@@ -213,7 +212,7 @@ async def show_embedded_chat(request: Request, account_id: str, v: str = "") -> 
 
 
 def _show_form(request: Request, values: dict[str, Any], visitor: str) -> None:
-    """Put the sheet of the form in the place of its version."""
+    """Replace ``form_of`` in the values of a page by the rendered ``form``."""
     account, version, prefill = values.pop("form_of")
     values["form"] = version and draw_sheet(request, version, SheetReader(account, visitor, prefill))
 
@@ -273,7 +272,7 @@ async def show_form(request: Request) -> HTMLResponse:
 
 
 async def post_form(request: Request) -> Response:
-    """Take what a customer sends; the same ``submission_id`` again gives the same answer."""
+    """Accept a customer's submission; a repeated ``submission_id`` gets the same answer."""
     context = context_of(request)
     account, visitor = await chat_visitor(request)
     sent = await read_sent(request)
@@ -294,6 +293,7 @@ async def post_form(request: Request) -> Response:
 
 
 def find_misopening(context: Context, sent: SentForm, number: int, opened_by: str) -> Refused | None:
+    """Return why the opening time is forged or too recent; None for a valid one."""
     signer, now_s = context.vault.signer(OPENING_KEY), context.clock.now().timestamp()
     try:
         check_opening(sent.opening, number, opened_by, now_s, signer)
@@ -416,7 +416,7 @@ async def show_chat_photo(request: Request, message_id: str) -> Response:
 
 @router.post("/chat/{account_id}/read", Access(Credential.VISITOR))
 async def post_chat_read(request: Request) -> Response:
-    """Note that the visitor has all messages before their eyes."""
+    """Record that the visitor has read all messages."""
     context = context_of(request)
     account, visitor = await chat_visitor(request)
     part_of(request, ChatLimits).signs.check(f"read:{account.id}:{visitor}", context.clock.now().timestamp())
@@ -432,7 +432,7 @@ async def post_chat_read(request: Request) -> Response:
 
 @router.post("/chat/{account_id}/typing", Access(Credential.VISITOR))
 async def post_chat_typing(request: Request) -> Response:
-    """Tell the members who have this thread open that the visitor types; nothing of it is kept."""
+    """Show members with this thread open that the visitor types; nothing is stored."""
     context = context_of(request)
     account, visitor = await chat_visitor(request)
     part_of(request, ChatLimits).signs.check(
@@ -446,7 +446,7 @@ async def post_chat_typing(request: Request) -> Response:
 
 
 LINK_KEY = "form-link"
-"""The purpose under which the vault gives the signer of links."""
+"""Purpose of the vault's signer of form links."""
 
 
 @router.post("/inbox/{conversation_id}/forms", Permission.WRITE_INBOX)
@@ -499,7 +499,7 @@ async def show_linked_sheet(request: Request, token: str, page_id: str, lang: st
 
 @router.post("/form/{token}", Access(Credential.ADDRESS))
 async def post_linked_form(request: Request, token: str) -> Response:
-    """Take what the person of the link sends; the same ``submission_id`` again gives the same answer."""
+    """Accept a submission of a form link; a repeated ``submission_id`` gets the same answer."""
     context, link = _open_link(request, token)
     sent = await read_sent(request)
     now_s = context.clock.now().timestamp()
@@ -545,7 +545,7 @@ async def show_automatic(request: Request, caller: PageCaller, account_id: str) 
 
 @router.get("/settings/chat/{account_id}/first", Permission.READ_ADS)
 async def show_first(request: Request, caller: PageCaller, account_id: str) -> HTMLResponse:
-    """Return the first message of a chat without an ad's own one, for the preview of an ad."""
+    """Return the account's first messages of a chat, for the preview of an ad without its own."""
     context = context_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
@@ -562,13 +562,13 @@ async def show_first(request: Request, caller: PageCaller, account_id: str) -> H
 async def post_automatic(
     request: Request, caller: FormCaller, account_id: str, revision: Annotated[Revision, Form()]
 ) -> Response:
-    # Return the typed rows without empty ones.
     sent = await request.form(max_files=0)
 
     def column(name: str) -> list[str]:
         return [str(value).strip() for value in sent.getlist(name)]
 
     def rows(first: str, second: str) -> list[tuple[str, str]]:
+        """Return pairs of two columns of the form, without empty ones."""
         return [pair for pair in zip(column(first), column(second), strict=False) if any(pair)]
 
     words = (

@@ -1,4 +1,4 @@
-"""Inbox in three panes, acts of members, and saved replies."""
+"""Inbox in three panes, changes by members, saved replies and settings."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -75,7 +75,8 @@ class View(BaseModel):
     """View of the inbox: tab, search, and page, as the address names them; invalid values are ignored.
 
     Attributes:
-        before: where an older page of the list ends, or of the thread if a conversation is open.
+        show: state of the listed conversations.
+        before: time before which the page of the list, or of an open thread, ends.
         past: sequence number before which a search reads messages.
     """
 
@@ -112,7 +113,13 @@ def pane_values(tx: Tx, caller: Caller, view: View, selected: str | None, pane: 
 
 
 def inbox_values(
-    tx: Tx, caller: Caller, view: View, selected: str | None, recall: CountReader, *, whole: bool = True
+    tx: Tx,
+    caller: Caller,
+    view: View,
+    selected: str | None,
+    cached_counts: CountReader,
+    *,
+    whole: bool = True,
 ) -> dict[str, Any]:
     """Return the values of all three panes, or of the list alone."""
     business_id = caller.business_id
@@ -136,7 +143,7 @@ def inbox_values(
         return count_tabs(tx, business_id, conversation_filter, _COUNTED)
 
     cache_key = ("tabs", business_id, caller.subject_id, view.show)
-    counts = recall.find(cache_key, count) if conversation_ids is None else count()
+    counts = cached_counts.find(cache_key, count) if conversation_ids is None else count()
     older = None
     if len(matching_conversations) == PAGE and matching_conversations[-1].last_message_at:
         older = "/inbox?" + urlencode(
@@ -292,12 +299,12 @@ async def render_inbox(
     """Render one of the inbox's templates; with ``strict`` an unknown conversation is refused."""
     require(caller, Permission.READ_INBOX)
     context = context_of(request)
-    recall = part_of(request, CachedCounts).begin()
+    cached_counts = part_of(request, CachedCounts).begin()
 
     def load(tx: Tx) -> dict[str, Any]:
         if template in (THREAD_PANE, CONTACT_PANE):
             return pane_values(tx, caller, view, selected, template)
-        return inbox_values(tx, caller, view, selected, recall, whole=template != "inbox/_list.html")
+        return inbox_values(tx, caller, view, selected, cached_counts, whole=template != "inbox/_list.html")
 
     values = await context.db.read(load)
     if strict and values["selected"] is None:
@@ -313,7 +320,7 @@ async def follow_live(request: Request, caller: PageCaller) -> StreamingResponse
 
 @router.get("/nav", Access(Credential.MEMBER))
 async def show_nav(request: Request, caller: PageCaller, section: str = "") -> HTMLResponse:
-    context, recall = context_of(request), part_of(request, CachedCounts).begin()
+    context, cached_counts = context_of(request), part_of(request, CachedCounts).begin()
 
     def count(tx: Tx) -> dict[str, int]:
         counts: dict[str, int] = {}
@@ -321,7 +328,7 @@ async def show_nav(request: Request, caller: PageCaller, section: str = "") -> H
             unread = ConversationFilter("unread")
             counts["inbox"] = count_conversations(tx, caller.business_id, unread)
         if may(caller, Permission.READ_LEADS):
-            counts["leads"] = load_lead_counts(tx, caller.business_id, recall).get(LeadStatus.RAW, 0)
+            counts["leads"] = load_lead_counts(tx, caller.business_id, cached_counts).get(LeadStatus.RAW, 0)
         return counts
 
     values = {"caller": caller, "section": section, "nav_counts": await context.db.read(count)}
@@ -347,7 +354,7 @@ async def show_list(
 async def find_in_inbox(
     request: Request, caller: PageCaller, q: Annotated[str, Query(max_length=100)] = ""
 ) -> Response:
-    """Conversations for the command palette."""
+    """Return conversations for the command palette."""
     results = await context_of(request).db.read(lambda tx: list_found(tx, caller, q))
     return json_answer({"found": results})
 
@@ -427,7 +434,7 @@ class ThreadForm:
         self.actor = Actor(caller.business_id, caller.subject_id, caller.display_name)
 
     def named_id(self, client_id: str, prefix: str = "") -> str:
-        """Return the id of what the page sends, so that sending it twice changes nothing."""
+        """Derive an id from the page's ``client_id``, so that a repeated request changes nothing."""
         is_uuid = len(self.conversation_id) == 36 and self.conversation_id.replace("-", "").isalnum()
         return named_id(self.conversation_id, f"{prefix}{client_id}") if client_id and is_uuid else new_id()
 
@@ -441,6 +448,8 @@ class ThreadForm:
 
 
 class SeenThreadForm(ThreadForm):
+    """A posted change of the revision that the member saw."""
+
     def __init__(
         self,
         request: Request,
@@ -492,7 +501,7 @@ async def post_read(request: Request, caller: FormCaller, conversation_id: str) 
 
 @router.post("/inbox/{conversation_id}/typing", Permission.WRITE_INBOX)
 async def post_typing(request: Request, caller: FormCaller, conversation_id: str) -> Response:
-    """Tell the customer's page and other members that this one writes; nothing of it is kept."""
+    """Show the customer and other members that this member types; nothing is stored."""
     context = context_of(request)
     await context.db.read(lambda tx: threads.owned_conversation(tx, caller.business_id, conversation_id))
     typing = MemberTyping(caller.business_id, conversation_id, caller.subject_id, caller.display_name)
@@ -575,7 +584,7 @@ async def post_scheduled(
     client_message_id: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
     check_year("at", at)
-    due_at = instant_of(at)  # without a zone it is one of UTC
+    due_at = instant_of(at)  # without a zone: UTC
     if due_at is None:
         raise Refused(errors.INVALID, "at: choose a day and a time.")
     reply_id = thread.named_id(client_message_id, "later:")
@@ -592,7 +601,7 @@ async def post_cancel_scheduled(thread: PostedThread, reply_id: str) -> Response
 
 @router.get("/settings/inbox", Permission.READ_INBOX)
 async def show_inbox_settings(request: Request, caller: PageCaller) -> HTMLResponse:
-    return await _render(request, caller)
+    return await _render_settings(request, caller)
 
 
 @router.post("/settings/inbox", Permission.ADMINISTER)
@@ -606,11 +615,11 @@ async def post_inbox_settings(
             lambda tx: threads.set_reply_target(tx, caller.business_id, target)
         )
     except Refused as refused:
-        return await _render(request, caller, refused.expect(errors.INVALID), minutes)
+        return await _render_settings(request, caller, refused.expect(errors.INVALID), minutes)
     return RedirectResponse("/settings/inbox", 303)
 
 
-async def _render(
+async def _render_settings(
     request: Request, caller: Caller, refused: Refused | None = None, typed: str = ""
 ) -> HTMLResponse:
     """Render the page; after a refusal, with the entered values and the error."""

@@ -1,4 +1,4 @@
-"""Tables of deliveries, persons, conversations, messages and inline notices."""
+"""Tables of incoming deliveries, persons, conversations, messages and inline notices."""
 
 import asyncio
 import hashlib
@@ -93,7 +93,7 @@ WAITING: Final = Queue(receipts, _WAITS, receipts.c.due_at)
 
 
 def receipt_row(business_id: str, platform: Platform, label: Label, at: datetime) -> dict[str, Any]:
-    """Make the row of a delivery, without its body. Labels are a stranger's text, so they become storable."""
+    """Make the row of a webhook delivery, without its body; an unprintable key is stored as its hash."""
     natural = label.natural_key
     if not natural.isprintable():
         natural = f"text:{hashlib.sha256(natural.encode('utf-8', 'surrogatepass')).hexdigest()}"
@@ -128,11 +128,11 @@ APPEND_RECEIPT: Final[dict[str, Any]] = {
     )
     for dialect in ("sqlite", "postgresql")
 }
-"""The insert of the hot path: a repeated delivery only counts up its copies."""
+"""Insert of the hot path; a repeated delivery only increments ``copies``."""
 
 
 def append_receipt(tx: Tx, row: dict[str, Any]) -> None:
-    """Keep a delivery in a transaction with other things; a repeated one only counts up its copies."""
+    """Store a delivery in an open transaction; a repeated one only increments ``copies``."""
     tx.execute(APPEND_RECEIPT[tx.connection.dialect.name], row)
 
 
@@ -192,9 +192,9 @@ WAIT: Final = timedelta(seconds=4)
 
 
 def list_waiting_receipts(tx: Tx, business_id: str, limit: int) -> list[Receipt]:
-    """Deliveries of a business that are due, in order of arrival; for the worker only.
+    """List due deliveries of a business in order of arrival; for the worker only.
 
-    No account is settled by two at the same time: they would wait for each other's rows.
+    Two workers never settle one account at once: they would wait for each other's rows.
     """
     if not tx.locks_rows:
         return WAITING.list(tx, Receipt, business_id, limit)
@@ -204,9 +204,9 @@ def list_waiting_receipts(tx: Tx, business_id: str, limit: int) -> list[Receipt]
 
 
 def _claim_accounts(tx: Tx, business_id: str, values: Row) -> list[str]:
-    """Claim accounts that no other batch settles, until the transaction ends; the longest waiting first.
+    """Lock accounts that no other worker has locked, until the transaction ends; the longest waiting first.
 
-    No more than a part of a batch needs: where much waits, others settle the other accounts meanwhile.
+    The claim stops at a part of a batch, so that other workers can take further accounts.
     """
     own_accounts, other_accounts, enough = list[str](), list[str](), values["most"] // _SHARES
     for _ in range(_LOOKS):
@@ -219,19 +219,19 @@ def _claim_accounts(tx: Tx, business_id: str, values: Row) -> list[str]:
             if sum(counts[account] for account in own_accounts) > enough:
                 return own_accounts
         if own_accounts or not counts:
-            break  # what waits is little, or nothing is left that others do not settle
+            break  # little is waiting, or other workers have all accounts
     return own_accounts
 
 
 _LOOKS: Final = 3
-"""How often it is looked behind the deliveries of accounts that others settle."""
+"""Searches for further accounts, after those that other workers have locked."""
 _SHARES: Final = 4
-"""An account with more than such a part of a batch is enough for it."""
+"""A worker claims accounts until they fill more than this part of a batch: one in 4."""
 _OTHER_ACCOUNTS: Final = WAITING.unlocked.where(~within(receipts.c.account, "theirs")).with_only_columns(
     receipts.c.account
 )
 _OF_ACCOUNTS: Final = WAITING.unlocked.where(within(receipts.c.account, "accounts"))
-"""Who holds their accounts need not lock the deliveries too, which would write each of them once more."""
+"""Deliveries of locked accounts; locking these rows too would write each of them once more."""
 _TRY: Final = select(
     func.pg_try_advisory_xact_lock(func.hashtextextended(bindparam("name", type_=String()), 0))
 )
@@ -256,14 +256,14 @@ def mark_receipts(tx: Tx, settled: Sequence[Receipt], state: ReceiptState, reaso
 
 
 def mark_receipt_tried(tx: Tx, receipt: Receipt) -> None:
-    """Note that a try failed, and put the next one off."""
+    """Record a failed try, and postpone the next one."""
     tries = receipt.attempts + 1
     values = {"attempts": tries, "due_at": receipt.received_at + tries * tries * WAIT}
     tx.execute(update(receipts).where(receipts.c.id == receipt.id).values(**values))
 
 
 def count_receipts(tx: Tx, business_id: str | None) -> ReceiptCounts:
-    """Return the ledger of a business, or of all: received = stored + merged + refused + waiting."""
+    """Count the deliveries of a business, or of all: received = stored + merged + refused + waiting."""
     counted = select(receipts.c.state, receipts.c.reason, func.count(), func.sum(receipts.c.copies))
     if business_id is not None:
         counted = counted.where(receipts.c.business_id == business_id)
@@ -322,7 +322,7 @@ _STATED: Final = (
 
 
 def save_persons(tx: Tx, new_persons: Sequence[Person]) -> None:
-    """Insert persons; those who are there get a name if they had none, and may have come earlier."""
+    """Insert persons; give existing ones a missing name, and an earlier ``created_at``."""
     rows = [
         row_of(person)
         | {name: _sealed(tx, person, name) for name in ("name", "stated_name", "address")}
@@ -338,7 +338,7 @@ def _sealed(tx: Tx, person: Person, name: str) -> bytes | None:
 
 
 def record_persons_seen(tx: Tx, seen_persons: Iterable[Person]) -> None:
-    """Persons who are there get a name if they had none, and may have come earlier."""
+    """Give existing persons a missing name, and an earlier ``created_at``."""
     rows = [
         {
             "of_business": person.business_id,
@@ -358,7 +358,7 @@ def is_blocked(tx: Tx, business_id: str, person_id: str) -> bool:
 
 
 def record_stated_names(tx: Tx, stated: Iterable[Person]) -> None:
-    """Keep the names that persons stated, in this order, unless a later message stated another."""
+    """Save the names that persons stated in messages, unless a later message stated another."""
     rows = [
         {
             "of_business": person.business_id,
@@ -431,7 +431,7 @@ conversations = Table(
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A message moves its conversation along; an automatic one of the business is no answer to who waits."""
+    """Effect of a message on its conversation; automatic messages do not answer a customer."""
 
     conversation: Conversation
     at: datetime
@@ -440,7 +440,7 @@ class Move:
 
 
 def save_conversations(tx: Tx, new_conversations: Iterable[Conversation]) -> int:
-    """Insert conversations; those that are there stay as they are. Say how many were not there before."""
+    """Insert conversations, and return the number of new ones; existing ones stay unchanged."""
     return insert_new(tx, conversations, [row_of(conversation) for conversation in new_conversations])
 
 
@@ -501,8 +501,8 @@ def find_conversation(tx: Tx, business_id: str, conversation_id: str) -> Convers
 def record_moves(tx: Tx, moves: Iterable[Move]) -> None:
     """Record messages in their conversations: the last message, the unread count, and the waiting state.
 
-    A customer's message opens it again; what a blocked person writes moves nothing but the time. An automatic
-    message of the business is no answer to who waits.
+    A customer's message reopens the conversation. A message of a blocked person, or an automatic message of
+    the business, changes only the time.
     """
     rows = [
         {
@@ -523,7 +523,7 @@ def _kind_of(move: Move) -> str:
 
 
 def moved(conversation: Conversation, moves: Iterable[Move], lead_id: str | None) -> Conversation:
-    """Return a conversation after moves, with the lead that it made, by the same rules as in the table."""
+    """Apply moves in memory, by the rules of `record_moves`; ``lead_id`` is a lead that they created."""
     last, waiting = conversation.last_message_at, conversation.waiting_since
     unread, state = conversation.unread, conversation.state
     for move in moves:
@@ -545,7 +545,7 @@ def moved(conversation: Conversation, moves: Iterable[Move], lead_id: str | None
 
 
 def record_desk(tx: Tx, conversation: Conversation, **values: Any) -> bool:
-    """Change what lies on the desk; False when somebody changed it since it was read."""
+    """Change columns of a conversation; return False if somebody changed it after it was read."""
     unchanged = conversations.c.revision == conversation.revision
     values["revision"] = conversation.revision + 1
     return tx.change(conversations, conversation.business_id, conversation.id, unchanged, **values)
@@ -558,7 +558,7 @@ def list_conversations_of_person(tx: Tx, business_id: str, person_id: str) -> li
 
 
 def record_starts(tx: Tx, started: Iterable[tuple[Conversation, datetime]]) -> None:
-    """Note when persons wrote first, unless that was earlier."""
+    """Record the time of a person's first message, unless an earlier one is recorded."""
     rows = [
         {"of_business": conversation.business_id, "of_id": conversation.id, "moment": at}
         for conversation, at in started
@@ -567,13 +567,13 @@ def record_starts(tx: Tx, started: Iterable[tuple[Conversation, datetime]]) -> N
 
 
 def record_business_read(tx: Tx, business_id: str, conversation_id: str) -> bool:
-    """Note that the business has read a conversation that was unread; say whether it was."""
+    """Mark an unread conversation as read by the business; return False if it was not unread."""
     values = {"unread": 0, "business_read_at": tx.now}
     return tx.change(conversations, business_id, conversation_id, conversations.c.unread > 0, **values)
 
 
 def record_customer_read(tx: Tx, conversation: Conversation, at: datetime) -> bool:
-    """Note up to when the person has read; it never goes back, and then it says False."""
+    """Record up to when the person has read; return False for a time that is not later."""
     read_at = conversations.c.customer_read_at
     is_later = or_(read_at.is_(None), read_at < at)
     own = conversation.business_id, conversation.id
@@ -588,7 +588,7 @@ _UPDATE_LEAD: Final = (
 
 
 def record_leads(tx: Tx, lead_ids: Mapping[tuple[str, str], str]) -> None:
-    """Note which leads conversations made, by business and conversation."""
+    """Record the leads of conversations, by business and conversation."""
     rows = [
         {"of_business": business_id, "of_id": conversation_id, "lead": lead_ids[business_id, conversation_id]}
         for business_id, conversation_id in sorted(lead_ids)
@@ -678,7 +678,7 @@ _EXISTING_NOTICES: Final = Query(
 
 
 def append_notices(tx: Tx, posted: Iterable[InlineNotice]) -> list[InlineNotice]:
-    """Append inline notices; give those that were not there before."""
+    """Append inline notices, and return the new ones."""
     first = {notice.id: notice for notice in posted}
     if not first:
         return []
@@ -690,16 +690,16 @@ def append_notices(tx: Tx, posted: Iterable[InlineNotice]) -> list[InlineNotice]
 
 
 def delete_lead_marks(tx: Tx, business_id: str, lead_id: str) -> None:
-    """Forget which conversations made a lead, and its notices."""
+    """Detach a lead from its conversations, and delete its notices."""
     conditions = rows_of(conversations, business_id, lead_id=lead_id)
     tx.execute(update(conversations).where(*conditions).values(lead_id=None))
     tx.delete(inline_notices, business_id, lead_id=lead_id)
 
 
 def list_notices(tx: Tx, business_id: str, conversation_id: str) -> list[InlineNotice]:
-    """Return the notices in a thread, oldest first: they hang on the leads that its person ever was.
+    """Return the notices in a thread, oldest first, by the leads that its person ever had.
 
-    Ids of leads follow from the time, so in the index by them new notices lie beside each other.
+    Ids of leads grow with time, so new notices are neighbours in the index of leads.
     """
     conversation = find_conversation(tx, business_id, conversation_id)
     leads = list_leads_ever(tx, business_id, {conversation.person_id}) if conversation else set[str]()
@@ -710,7 +710,7 @@ def list_notices(tx: Tx, business_id: str, conversation_id: str) -> list[InlineN
 def notice_conditions(
     business_id: str, lead_ids: Collection[str], conversation_ids: Collection[str]
 ) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions for the notices in some conversations; they hang on leads."""
+    """Return the conditions for the notices of some leads in some conversations."""
     return (
         inline_notices.c.business_id == business_id,
         inline_notices.c.lead_id.in_(lead_ids),
