@@ -1,4 +1,4 @@
-"""Ports of leads, which packages above answer."""
+"""Ports of leads, which higher packages implement."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class ShownConsent(Protocol):
 
 
 class Merged(Protocol):
-    """Takes note of a merge of a business's leads, in its transaction."""
+    """Handler of a merge or its undo, in the same transaction."""
 
     def __call__(
         self, tx: Tx, business_id: str, kept_id: str, merged_id: str, *, is_undone: bool
@@ -37,34 +37,36 @@ type LeadIds = Callable[[Tx, str], Select[Any]]
 
 
 class Change(Protocol):
-    """Takes note of changes of a business's leads, in their order and in the transaction of these."""
+    """Handler of changed leads, in order and in the same transaction."""
 
     def __call__(self, tx: Tx, business_id: str, /, *lead_ids: str) -> None: ...
 
 
 type Forget = Callable[[Tx, ErasedPeople], set[str]]
-"""Deletes what is held of a person, and says which contact values it found there."""
+"""Deletes the data of people, and returns the contact values that it contained."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeadPorts:
-    """All of them are required: erasing a person must not leave a table out.
+    """Functions of higher packages that leads call.
+
+    All are required, because the erasure of a person must not omit a table.
 
     Attributes:
         unread_chats: leads with unread chats.
         waiting_chats: leads with chats that wait for an answer.
-        first_answer: when somebody first wrote in a business's conversation, and was first answered.
-        in_crm: leads that stand so in any of the linked CRMs.
-        crm_states: how far leads are in those, the worst of each; none for a lead that was never due.
+        first_answer: times of the customer's first message in a conversation, and of the first answer.
+        in_crm: leads with this delivery state in any linked CRM.
+        crm_states: worst delivery state of each lead in the linked CRMs, without leads that were never due.
         consents: the answers to questions for consent of a business's lead.
-        hold_chats: locks the chats of persons before anything is read, so that no other work adds to them.
-        forget_chats: runs first, since chats may hold further contact values.
-        forget_answers: the answers to forms.
-        forget_audiences: the person as a member of audiences.
-        forget_viewers: the person as a viewer of ads, in what delivery learns from.
-        lead_changed: leads are there, or what outside systems know of them has changed.
-        leads_merged: the second lead went into the first one; with ``is_undone`` they are two again.
-        leads_gone: leads are gone for good, so outside systems have to forget them too.
+        hold_chats: locks the chats of persons before an erasure reads them, so that nothing is added.
+        forget_chats: deletes chats; it runs first, since chats may hold further contact values.
+        forget_answers: deletes answers to forms.
+        forget_audiences: deletes members of audiences.
+        forget_viewers: deletes viewers of ads from the data of delivery.
+        lead_changed: handles new leads, and changes that outside systems must learn.
+        leads_merged: handles a merge; with ``is_undone`` its undo.
+        leads_gone: handles deleted leads, which outside systems must erase too.
     """
 
     unread_chats: LeadIds

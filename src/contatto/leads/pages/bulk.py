@@ -76,7 +76,7 @@ async def download_csv(request: Request, caller: PageCaller, query: ReadAsked) -
 
 @router.get("/leads.xlsx", Permission.EXPORT_LEADS, ReadAudit.EACH)
 async def download_xlsx(request: Request, caller: PageCaller, query: ReadAsked) -> Response:
-    """All matching leads as XLSX; it is written to a file of its own first."""
+    """Return all matching leads as XLSX, which is first written to a temporary file."""
     return await answer_file(request, caller, query.lead_filter, "xlsx", None)
 
 
@@ -106,7 +106,7 @@ async def answer_file(
 
 
 async def _write_xlsx(context: Context, read_page: ReadPage) -> Path:
-    """Write a file of its own, page by page, so that others read between two of them."""
+    """Write a temporary file page by page, so that other requests can read between pages."""
     with tempfile.NamedTemporaryFile(prefix="leads-", suffix=".xlsx", delete=False) as file:
         path = Path(file.name)
     try:
@@ -168,10 +168,10 @@ def table_rows(tx: Tx, business_id: str, leads: list[Lead]) -> list[list[str]]:
 
 
 RECENT: Final = timedelta(minutes=30)
-"""How long a job that has ended is shown above the list."""
+"""The list shows open jobs, and ended ones that began within this time."""
 SHOWN_FOR: Final = timedelta(days=30)
 MOST_SHOWN: Final = 100
-"""Jobs of the history, and for how long they stand there."""
+"""The history shows this many jobs, which began within `SHOWN_FOR`."""
 
 
 class _Chosen(PostedForm):
@@ -214,7 +214,7 @@ async def post_bulk(request: Request, caller: FormCaller, sent: Annotated[_Selec
 
 @router.get("/leads/jobs", Permission.READ_LEADS)
 async def show_jobs(request: Request, caller: PageCaller, query: ReadAsked) -> HTMLResponse:
-    """Show the latest job that runs, or ended a short while ago, in one line; fetched anew at each step."""
+    """Show the latest open or recently ended job in one line, which an open page reloads each second."""
     context = context_of(request)
     jobs = await context.db.read(lambda tx: _jobs_of(tx, caller, tx.now - RECENT))
     open_ones = [job for job in jobs if job["is_open"]]
@@ -247,7 +247,7 @@ async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLRes
         ]
         counts = count_job_items(tx, caller.business_id, job_id)
         return {
-            "job": _shown(job, _names(tx, caller), is_apart=_is_apart(tx, job)),
+            "job": _shown(job, _names(tx, caller), is_unmerged=_is_unmerged(tx, job)),
             "skipped": skipped,
             "made": sum(counts.get((ItemState.CREATED, is_told), 0) for is_told in (True, False)),
             "in_part": sum(counts.get((state, True), 0) for state in (ItemState.CREATED, ItemState.CHANGED)),
@@ -262,7 +262,7 @@ async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLRes
 async def post_undo(
     request: Request, caller: FormCaller, job_id: str, query: Annotated[str, Form(max_length=8_000)] = ""
 ) -> RedirectResponse:
-    """Ask to take a job back, and go on with the list as it was."""
+    """Start the undo of a job, and return to the list."""
     actor, leads_query = actor_of(caller), read_query(query)
     await context_of(request).db.write(lambda tx: actions.undo_job(tx, actor, job_id))
     return RedirectResponse(leads_query.href(), 303)
@@ -273,11 +273,11 @@ def _jobs_of(tx: Tx, caller: Caller, since: datetime, most: int = 10) -> list[di
     if not jobs:
         return []
     names = _names(tx, caller)
-    return [_shown(job, names, is_apart=_is_apart(tx, job)) for job in jobs]
+    return [_shown(job, names, is_unmerged=_is_unmerged(tx, job)) for job in jobs]
 
 
-def _is_apart(tx: Tx, job: LeadJob) -> bool:
-    """Report whether every merge of a job was undone one by one, so that nothing is left to undo."""
+def _is_unmerged(tx: Tx, job: LeadJob) -> bool:
+    """Report whether members undid each merge of a job, so that nothing is left to undo."""
     if job.kind is not JobKind.MERGE or not job.has_ended:
         return False
     items = list_job_items(tx, job.business_id, job.id, 0, actions.MOST_JOINED)
@@ -290,7 +290,7 @@ def _names(tx: Tx, caller: Caller) -> dict[str, str]:
     return labels | listing.list_member_names(tx, caller.business_id)
 
 
-def _shown(job: LeadJob, names: dict[str, str], *, is_apart: bool = False) -> dict[str, Any]:
+def _shown(job: LeadJob, names: dict[str, str], *, is_unmerged: bool = False) -> dict[str, Any]:
     return {
         "id": job.id,
         "kind": job.kind.value,
@@ -302,17 +302,17 @@ def _shown(job: LeadJob, names: dict[str, str], *, is_apart: bool = False) -> di
         "through": min(job.done + job.skipped, job.total),
         "done": job.done,
         "skipped": job.skipped,
-        "is_undone": job.undone_by is not None or is_apart,
+        "is_undone": job.undone_by is not None or is_unmerged,
         "can_undo": job.has_ended
         and not job.undone_by
-        and not is_apart
+        and not is_unmerged
         and job.kind not in (JobKind.UNDO, JobKind.ERASE)
         and job.done > 0,
         "created_at": job.created_at,
     }
 
 
-class _Sent(PostedForm):
+class _BulkMerge(PostedForm):
     ids: list[str] = Limits(max_length=actions.MOST_JOINED)
     keep: str = Limits(max_length=36)
     reason: str = Limits("", max_length=1_000)
@@ -349,7 +349,7 @@ async def post_ask_bulk_merge(
 
 @router.post("/leads/merge", Permission.WRITE_LEADS)
 async def post_bulk_merge(
-    request: Request, caller: FormCaller, sent: Annotated[_Sent, Form()]
+    request: Request, caller: FormCaller, sent: Annotated[_BulkMerge, Form()]
 ) -> RedirectResponse:
     actor = actor_of(caller)
     await context_of(request).db.write(
@@ -362,12 +362,12 @@ COUNTRIES: Final = tuple(sorted(phonenumbers.SUPPORTED_REGIONS))
 _SAMPLES: Final = 3
 
 
-class _Text(PostedForm):
+class _PastedText(PostedForm):
     text: str = Limits("", max_length=1_000_000)
     country: str = Limits("", max_length=2)
 
 
-class _Mapping(PostedForm):
+class _ImportColumns(PostedForm):
     column: list[str] = Limits(default_factory=list, max_length=importing.MOST_COLUMNS)
     encoding: str = Limits("", max_length=20)
     country: str = Limits("", max_length=2)
@@ -376,20 +376,20 @@ class _Mapping(PostedForm):
 @router.get("/leads/import", Permission.WRITE_LEADS)
 async def show_import(request: Request, caller: PageCaller) -> HTMLResponse:
     accounts = await context_of(request).db.read(lambda tx: list_accounts(tx, caller.business_id))
-    return _page(request, caller, accounts[0].registration_country if accounts else "", "", "")
+    return _import_page(request, caller, accounts[0].registration_country if accounts else "", "", "")
 
 
 @router.post("/leads/import", Permission.WRITE_LEADS)
-async def post_text(request: Request, caller: FormCaller, sent: Annotated[_Text, Form()]) -> Response:
-    """Keep a pasted text, and show what its import would do."""
+async def post_text(request: Request, caller: FormCaller, sent: Annotated[_PastedText, Form()]) -> Response:
+    """Save a pasted text as an import draft, and show its preview."""
     try:
         country = _country(sent.country)
         # In a thread: it reads each row.
         sheet = await context_of(request).db.run_aside(partial(importing.read_sheet, sent.text))
-        draft = await _keep(request, caller, sheet, country)
+        draft = await _save_draft(request, caller, sheet, country)
     except Refused as refused:
         _field, error = split_fault(refused, translator_of(request))
-        return _page(request, caller, sent.country, sent.text, error, refused.code.http_status)
+        return _import_page(request, caller, sent.country, sent.text, error, refused.code.http_status)
     return RedirectResponse(f"/leads/import/{draft.id}", 303)
 
 
@@ -397,7 +397,7 @@ async def post_text(request: Request, caller: FormCaller, sent: Annotated[_Text,
 async def post_file(
     request: Request, caller: FormCaller, country: Annotated[str, Query(max_length=2)] = ""
 ) -> Response:
-    """Keep a file: its body is the file itself, which may be a workbook or a text in any usual encoding."""
+    """Save a file as an import draft; the body is a workbook, or a text in any usual encoding."""
     chosen = _country(country)
     context, words = context_of(request), translator_of(request)
     accounts = await context.db.read(lambda tx: list_accounts(tx, caller.business_id))
@@ -410,7 +410,7 @@ async def post_file(
         )
     else:
         sheet = await context.db.run_aside(lambda: importing.sheet_of(table))
-    draft = await _keep(request, caller, sheet, chosen)
+    draft = await _save_draft(request, caller, sheet, chosen)
     return json_answer({"href": f"/leads/import/{draft.id}"})
 
 
@@ -424,7 +424,7 @@ async def show_draft(request: Request, caller: PageCaller, job_id: str) -> HTMLR
 
 @router.post("/leads/import/{job_id}", Permission.WRITE_LEADS)
 async def post_columns(
-    request: Request, caller: FormCaller, job_id: str, sent: Annotated[_Mapping, Form()]
+    request: Request, caller: FormCaller, job_id: str, sent: Annotated[_ImportColumns, Form()]
 ) -> Response:
     actor, country = actor_of(caller), _country(sent.country)
     db = context_of(request).db
@@ -458,7 +458,7 @@ async def post_start(request: Request, caller: FormCaller, job_id: str) -> Redir
 
 @router.get("/leads/jobs/{job_id}/rejects", Permission.WRITE_LEADS, ReadAudit.EACH)
 async def download_rejects(request: Request, caller: PageCaller, job_id: str) -> Response:
-    """Download the rows left out or taken in part, as they were, each with its reason, to be mended."""
+    """Download skipped and partly imported rows, each with its reason, for correction."""
     words = translator_of(request)
     plan, reasons = await context_of(request).db.read(
         lambda tx: actions.load_rejects(tx, caller.business_id, job_id)
@@ -474,7 +474,7 @@ async def download_rejects(request: Request, caller: PageCaller, job_id: str) ->
     return csv_file("rejects.csv", csv_lines([[*plan.head, importing.REASON_HEAD], *rows], bom=True))
 
 
-async def _keep(request: Request, caller: Caller, sheet: JobPlan, country: str) -> LeadJob:
+async def _save_draft(request: Request, caller: Caller, sheet: JobPlan, country: str) -> LeadJob:
     actor, db = actor_of(caller), context_of(request).db
     # In a thread: it looks at many cells to guess what the columns hold.
     plan = await db.run_aside(partial(actions.plan_import, sheet, country))
@@ -522,7 +522,7 @@ def _columns(plan: JobPlan) -> list[dict[str, Any]]:
     return views
 
 
-def _page(
+def _import_page(
     request: Request, caller: Caller, country: str, text: str, error: str, status: int = 200
 ) -> HTMLResponse:
     countries = sorted_countries(translator_of(request), COUNTRIES)
@@ -537,23 +537,23 @@ def _country(text: str) -> str:
 
 
 WORD: Final = N_("erase")
-"""What has to be typed, in the reader's language or in English."""
+"""Confirmation that members type, in their language or in English."""
 NAMED: Final = 20
-"""Leads that the page names; of more it says the number."""
+"""Number of leads that the page lists by name; it counts the others."""
 
 
 class _ErasedChoice(_Chosen):
     ids: list[str] = Limits(default_factory=list, max_length=MOST_ERASED)
 
 
-class _Sure(PostedForm):
+class _ErasureConfirmation(PostedForm):
     ids: str = Limits(max_length=40 * MOST_ERASED)
     word: str = Limits("", max_length=100)
 
 
 @router.get("/leads/{lead_id}/erase", Permission.ERASE_LEADS, ReadAudit.EACH)
 async def show_erase(request: Request, caller: PageCaller, lead_id: str) -> HTMLResponse:
-    return await _ask(request, caller, (lead_id,))
+    return await _erasure_page(request, caller, (lead_id,))
 
 
 @router.post("/leads/erase/ask", Permission.ERASE_LEADS, ReadAudit.EACH)
@@ -567,21 +567,23 @@ async def post_ask(
         ids = await context_of(request).db.read(
             lambda tx: listing.list_lead_ids_after(tx, caller.business_id, lead_filter, "", MOST_ERASED + 1)
         )
-    return await _ask(request, caller, tuple(ids))
+    return await _erasure_page(request, caller, tuple(ids))
 
 
 @router.post("/leads/erase", Permission.ERASE_LEADS, ReadAudit.EACH)
-async def post_erase(request: Request, caller: FormCaller, sent: Annotated[_Sure, Form()]) -> Response:
+async def post_erase(
+    request: Request, caller: FormCaller, sent: Annotated[_ErasureConfirmation, Form()]
+) -> Response:
     ids = tuple(filter(None, sent.ids.split(",")))
     typed = sent.word.strip().casefold()
     if typed not in (WORD, translator_of(request).gettext(WORD).casefold()):
-        return await _ask(request, caller, ids, is_wrong=True)
+        return await _erasure_page(request, caller, ids, is_wrong=True)
     actor, plan = actor_of(caller), JobPlan(lead_ids=ids)
     job = await context_of(request).db.write(lambda tx: actions.start_job(tx, actor, JobKind.ERASE, plan))
     return RedirectResponse(f"/leads/jobs/{job.id}", 303)
 
 
-async def _ask(
+async def _erasure_page(
     request: Request, caller: Caller, ids: tuple[str, ...], *, is_wrong: bool = False
 ) -> HTMLResponse:
     context = context_of(request)

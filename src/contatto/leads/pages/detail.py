@@ -49,16 +49,16 @@ from contatto.measurement.model import Attribution, ConversionKind, TouchKind
 from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of, show_page
 
-SHOWN_LOOKS: Final = 200
-"""The latest looks that are shown; the audit log has all."""
+SHOWN_VIEWS: Final = 200
+"""Number of the latest views of a lead by members that the page shows; the audit log has all."""
 SHOWN_TEXT: Final = 160
 _CONSENT_TEXTS: Final = {True: N_("Agreed to: %(text)s"), False: N_("Did not agree to: %(text)s")}
-_LOOK: Final = "GET /leads/{lead_id}"
+_VIEW_ACT: Final = "GET /leads/{lead_id}"
 
 
-def look_events(tx: Tx, lead: Lead, words: Translator) -> list[dict[str, Any]]:
-    """Return an event for each member and day of views, at the last view: an open page reloads often."""
-    entries = list_acts_on(tx, lead.business_id, _LOOK, f"lead_id={lead.id}", SHOWN_LOOKS)
+def view_events(tx: Tx, lead: Lead, words: Translator) -> list[dict[str, Any]]:
+    """Return one event per member and day with views, at the last one, as an open page reloads often."""
+    entries = list_acts_on(tx, lead.business_id, _VIEW_ACT, f"lead_id={lead.id}", SHOWN_VIEWS)
     events = []
     for _, views_of_day in groupby(sorted(entries, key=_whose_day), key=_whose_day):
         views = list(views_of_day)
@@ -148,9 +148,9 @@ _FORM_TEXTS: Final = {
     True: N_("Sent the form %(form)s, version %(version)s, and gave consent"),
     False: N_("Sent the form %(form)s, version %(version)s"),
 }
-"""By whether the person agreed to anything; the form as submitted shows to what."""
+"""By whether the person agreed to anything; the submitted form shows to what."""
 _FIELD: Final = re.compile(r"^[a-z_]+: ")
-"""The name of a field before what is wrong with it."""
+"""Name of the field at the start of a refusal."""
 _REJECTS: Final = (HistoryKind.REJECTED, HistoryKind.REJECT_UNDONE)
 _FIELD_NAMES: Final = {"phone": N_("Phone"), "email": N_("E-mail"), "name": N_("Name")}
 """The other fields are names of platforms."""
@@ -162,16 +162,16 @@ async def show_lead(request: Request, caller: PageCaller, lead_id: str) -> Respo
 
 
 async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: Refused | None) -> Response:
-    """Render the page of a lead; after a refused change with the reason on top, and its status."""
+    """Render the page of a lead, or of its tombstone; after a refused change with the reason."""
     context, words = context_of(request), translator_of(request)
-    sees_looks = may(caller, Permission.ADMINISTER)
+    sees_views = may(caller, Permission.ADMINISTER)
 
     def load(tx: Tx) -> Lead | Tombstone | RejectedContact | dict[str, Any]:
         lead = records.find_lead(tx, caller.business_id, lead_id)
         if lead is None:
             rejected = next(iter(records.list_rejected(tx, caller.business_id, lead_id)), None)
             return rejected or check_found(find_tombstone(tx, caller.business_id, lead_id), "Lead not found.")
-        return lead if lead.merged_into else _detail(tx, lead, words, sees_looks=sees_looks)
+        return lead if lead.merged_into else _detail(tx, lead, words, sees_views=sees_views)
 
     outcome = await context.db.read(load)
     if isinstance(outcome, Tombstone):
@@ -210,7 +210,7 @@ async def post_restore(request: Request, caller: FormCaller, lead_id: str) -> Re
     return RedirectResponse(f"/leads/{lead_id}", 303)
 
 
-def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> dict[str, Any]:
+def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_views: bool) -> dict[str, Any]:
     business_id = lead.business_id
     account = find_account(tx, business_id, lead.channel_account_id)
     points = listing.list_contact_points(tx, business_id, {lead.id})[lead.id]
@@ -261,7 +261,7 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> dict[
         ],
         "attribution": _attribution(tx, lead, earned),
         "conversion_id": earned.conversion_id if earned else None,
-        "timeline": _timeline(tx, lead, merged, history, words, sees_looks=sees_looks),
+        "timeline": _timeline(tx, lead, merged, history, words, sees_views=sees_views),
         "merges": (
             [
                 {
@@ -338,9 +338,9 @@ def _timeline(
     history: list[HistoryEntry],
     words: Translator,
     *,
-    sees_looks: bool,
+    sees_views: bool,
 ) -> list[dict[str, Any]]:
-    """Return the lead's history and its persons' touches, newest first; views for members with permission."""
+    """Return the lead's history and its persons' touches, newest first; with members' views if permitted."""
     events = [_step_event(step, lead, words) for step in history]
     for merge in records.list_merges(tx, lead.business_id, lead.id):
         text = words.gettext("Merged with another lead")
@@ -360,7 +360,7 @@ def _timeline(
         shown = f"{consent.text[: SHOWN_TEXT - 1]}…" if is_long else consent.text
         text = words.gettext(_CONSENT_TEXTS[consent.given], text=shown)
         events.append({"kind": "consent", "at": consent.at, "text": text, "actor": None})
-    events += look_events(tx, lead, words) if sees_looks else []
+    events += view_events(tx, lead, words) if sees_views else []
     touches = [
         touch
         for shown_lead in (lead, *merged)
@@ -617,6 +617,7 @@ async def post_unmerge(request: Request, caller: FormCaller, lead_id: str, merge
 
 
 def _moves(tx: Tx, lead: Lead, equal: int) -> dict[str, int]:
+    """Count the rows of a lead that a merge would move, without ``equal`` contact points."""
     rows = {name: len(ids) for name, ids in records.list_row_ids(tx, lead.business_id, lead.id).items()}
     return {
         "details": rows["contact_points"] - equal,

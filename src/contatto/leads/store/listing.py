@@ -172,7 +172,7 @@ def earned_elsewhere(
 ) -> ColumnElement[bool]:
     """Return the condition that an ad of another ad account of ours earned a lead.
 
-    One that no ad earned, or one that another platform shows, is of every account.
+    A lead without an ad, or of an ad on another platform, belongs to every account.
     """
     return (
         select(conversions.c.conversion_id)
@@ -237,14 +237,14 @@ def list_winning_ads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dic
 
 type Condition = ColumnElement[bool]
 type LeadsAmong = Callable[[Select[Any], str], Condition]
-"""How a lead is found among those whose ids a select gives, and on which engine."""
+"""Builds the condition that a lead's id is in the result of a select, for one engine."""
 
 _SHARERS: Final = 500
-"""Leads with one contact value up to which a search names them, and does not ask of each lead for its own."""
+"""Up to this many leads with a contact value, a search lists their ids; beyond, it uses a subquery."""
 
 
 _MOST_WORDS: Final = 8
-"""Words of a search that count."""
+"""Number of words of a search that are used."""
 
 
 class place_of(FunctionElement[int]):  # noqa: N801  # reads as the SQL that it becomes
@@ -265,15 +265,15 @@ def _strpos(element: Any, compiler: Any, **more: Any) -> str:
 
 
 def collected(ids: Select[Any], engine: str) -> Condition:
-    """Collect all ids first: the quickest for leads in any order, and to count."""
+    """Match leads by all ids, collected first: the fastest to count, and for leads in any order."""
     return _one_of(leads.c.id, ids, engine)
 
 
 def _one_of(column: ColumnElement[Any], values: Select[Any], engine: str) -> Condition:
     """Return the condition that a column is in the result of a select.
 
-    Of an array PostgreSQL looks for each value in the index, in its order. Of a select it would make a join,
-    which reads all leads, and costs thrice as much.
+    PostgreSQL looks up each value of an array in the index. A select would become a join over all leads,
+    which takes three times as long.
     """
     if engine == "postgresql":
         return column == func.any(func.array(values.scalar_subquery()))
@@ -281,7 +281,7 @@ def _one_of(column: ColumnElement[Any], values: Select[Any], engine: str) -> Con
 
 
 def probed(ids: Select[Any], _engine: str) -> Condition:
-    """Look up each lead: the quickest for the first leads of an order."""
+    """Match leads by a look-up for each: the fastest for the first leads of an order."""
     (column,) = ids.selected_columns
     return ids.where(column == leads.c.id).exists()
 
@@ -291,8 +291,8 @@ class Conditions:
     """The SQL of a filter.
 
     Attributes:
-        base: what must all hold.
-        parts: one of these must hold; those of a search, each quick in its own way.
+        base: all of these must hold.
+        parts: one of these must hold: alternatives of a search, each with an index of its own.
     """
 
     base: list[Condition]
@@ -303,7 +303,10 @@ class Conditions:
 
 
 def select_by_texts(business_id: str, lead_filter: rules.LeadFilter, texts: CTE) -> Select[Any]:
-    """Return leads, text by text: the outer join makes SQLite begin with texts. No text is an empty row."""
+    """Select leads by the texts of their facets; the outer join makes SQLite begin with the texts.
+
+    A text without matching leads yields an empty row.
+    """
     words = _joined(lead_filter, _worded(lead_filter, texts.c.text))
     leads_of = texts.outerjoin(
         leads, and_(leads.c.facets == texts.c.text, *_listed(business_id), *_own(lead_filter))
@@ -393,7 +396,7 @@ def _start(day: date) -> datetime:
 
 
 def _worded(lead_filter: rules.LeadFilter, text: ColumnElement[str]) -> list[Condition]:
-    """Return the words of a filter that a text of facets must hold."""
+    """Return the conditions of a filter on a text of facets, such as `leads.facets`."""
 
     def word(facet: rules.Facet, value: str) -> Condition:
         return place_of(text, f" {rules.facet_word(facet, value)} ") > 0
@@ -408,15 +411,15 @@ def _worded(lead_filter: rules.LeadFilter, text: ColumnElement[str]) -> list[Con
     labelled, agreed = word(rules.Facet.SIGN, rules.LABELLED), word(rules.Facet.SIGN, rules.CONSENT)
     consents = {rules.Agreed.GIVEN: agreed, rules.Agreed.NONE: not_(agreed)}
     groups = (
-        [word(rules.Facet.ORIGIN, reach_name.value) for reach_name in lead_filter.origins],
+        [word(rules.Facet.ORIGIN, origin.value) for origin in lead_filter.origins],
         [
-            not_(labelled) if reach_name == rules.NOBODY else word(rules.Facet.LABEL, reach_name)
-            for reach_name in lead_filter.labels
+            not_(labelled) if label == rules.NOBODY else word(rules.Facet.LABEL, label)
+            for label in lead_filter.labels
         ],
-        [word(rules.Facet.COUNTRY, reach_name) for reach_name in lead_filter.countries],
-        [word(rules.Facet.FORM, reach_name) for reach_name in lead_filter.forms],
-        [reach[reach_name] for reach_name in lead_filter.has],
-        [consents[reach_name] for reach_name in lead_filter.consents],
+        [word(rules.Facet.COUNTRY, country) for country in lead_filter.countries],
+        [word(rules.Facet.FORM, form) for form in lead_filter.forms],
+        [reach[has] for has in lead_filter.has],
+        [consents[consent] for consent in lead_filter.consents],
         [word(rules.Facet.SIGN, rules.TWIN)] if lead_filter.twins else [],
     )
     return [or_(*group) for group in groups if group]
@@ -424,14 +427,14 @@ def _worded(lead_filter: rules.LeadFilter, text: ColumnElement[str]) -> list[Con
 
 @dataclass(frozen=True, slots=True)
 class _FilterContext:
-    """Finds leads by what other tables say of them."""
+    """Conditions on leads by rows of other tables."""
 
     tx: Tx
     business_id: str
     selection: LeadsAmong
 
     def named_by(self, ids: Select[Any]) -> Condition:
-        """Return leads with these ids, and those that one of them was merged into."""
+        """Match leads with these ids, and the target leads of merged ones."""
         merged = select(leads.c.merged_into).where(
             leads.c.business_id == self.business_id, leads.c.merged_into.is_not(None), leads.c.id.in_(ids)
         )
@@ -440,7 +443,7 @@ class _FilterContext:
         return or_(condition, leads.c.id.in_(target_ids)) if target_ids else condition
 
     def earned_by(self, which: Condition) -> Condition:
-        """Return leads that some ads earned."""
+        """Match leads that some ads earned."""
         ads = select(measured_ads.c.ad_id).where(measured_ads.c.business_id == self.business_id, which)
         earned = select(conversions.c.subject_id).where(
             *rows_of(conversions, self.business_id, kind=ConversionKind.LEAD), conversions.c.ad_id.in_(ads)
@@ -488,7 +491,7 @@ def match_mark(person_id: ColumnElement[str], mark: str) -> Condition:
 
 
 def _sharing(context: _FilterContext, text: str) -> list[Condition]:
-    """Return leads that have a text as a contact value."""
+    """Match leads with a text as a contact value, in several spellings."""
     tx, business_id = context.tx, context.business_id
     countries = {account.registration_country for account in list_accounts(tx, business_id)}
     countries |= set(list_phone_countries(tx, business_id))  # people write the numbers that they have at hand
@@ -512,9 +515,9 @@ def list_phone_countries(tx: Tx, business_id: str) -> list[str]:
 
 
 MANY: Final = 2_000
-"""Matches up to which all are read and sorted for a page; of more, leads are looked at in their order."""
+"""Up to this many matches, a page reads and sorts all; beyond, it reads leads in index order."""
 MOST_TEXTS: Final = 1_000
-"""Different texts of facets up to which leads are counted by them; of more, by looking at each lead."""
+"""Up to this many different texts of facets, leads are counted by text; beyond, one by one."""
 
 _KEYS: Final = {
     "created": ("created_at", "id"),
@@ -528,7 +531,7 @@ _KEYS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """The leads that match a filter: how many there are, and what selects them if they are few."""
+    """Number of leads that match a filter, and a query for them if they are few."""
 
     total: int
     few: Select[Any] | None
@@ -537,7 +540,7 @@ class Matches:
 def find_matches(
     tx: Tx, business_id: str, lead_filter: rules.LeadFilter, counts: Mapping[LeadStatus, int] | None = None
 ) -> Matches:
-    """Count the matches, and say how to read them where they are a few thousand or less.
+    """Count the matches, and return a query for them if they are at most `MANY`.
 
     ``counts`` by status answer a filter by status alone.
     """
@@ -560,7 +563,7 @@ def find_matches(
 
 
 def _find_of_search(tx: Tx, business_id: str, conditions: Conditions) -> Matches:
-    """Read the first few thousand matches of each part; fewer matches are the count too."""
+    """Collect the ids of parts with few matches, and count where a part has more than `MANY`."""
     by_name, *quick = conditions.parts
     many: list[tuple[Condition, int]] = []
     ids: set[str] = set()
@@ -578,20 +581,20 @@ def _find_of_search(tx: Tx, business_id: str, conditions: Conditions) -> Matches
         ((part, total),) = many
         is_other = leads.c.id.in_(ids) & not_(part)
         return Matches(total + (_count(tx, replace(conditions, parts=[is_other])) if ids else 0), None)
-    # As an expression the tenant is no way in: SQLite would rather read all its leads than find some hundred.
+    # The expression hides the index by tenant: SQLite would read all its leads instead of some hundred ids.
     few = select(leads).where(leads.c.business_id.concat("") == business_id, leads.c.id.in_(ids))
     return Matches(len(ids), few if len(ids) <= MANY else None)
 
 
 def _ids(tx: Tx, conditions: Conditions, part: Condition) -> list[str]:
-    """Return the ids of a part's matches, up to one more than are few."""
+    """Return the ids of a part's matches, up to one more than `MANY`."""
     return list(tx.execute(select(leads.c.id).where(*conditions.base, part).limit(MANY + 1)).scalars())
 
 
 def list_matches(
     tx: Tx, business_id: str, lead_filter: rules.LeadFilter, matches: Matches, place: tuple[str, int, int]
 ) -> list[Lead]:
-    """Return a page of matches; ``place`` is its order, its length and how many come before it.
+    """Return a page of matches; ``place`` is its sort word, its limit and its offset.
 
     The pages of the second half are read from the end.
     """
@@ -618,9 +621,9 @@ def list_leads(
     limit: int = 50,
     offset: int = 0,
 ) -> list[Lead]:
-    """Return a page of the matching leads; a sort word that is not known counts as the usual one.
+    """Return a page of the matching leads; an unknown sort word means the usual order.
 
-    Near the beginning leads are read one by one in their order; further on all are collected first.
+    Pages up to `MANY` read leads one by one in index order; later pages collect all first.
     """
     selection = probed if offset < MANY else collected
     statement = find_conditions(tx, business_id, lead_filter, selection).select(leads)
@@ -642,7 +645,7 @@ def count_leads(tx: Tx, business_id: str, lead_filter: rules.LeadFilter) -> int:
 
 
 def _few_texts(tx: Tx, business_id: str, lead_filter: rules.LeadFilter) -> CTE | None:
-    """Return the texts of facets, where they answer a filter alone and are few.
+    """Return the texts of facets if they are few and suffice for a filter; else None.
 
     Many leads have the same text. A filter of facets and other columns of their index first finds the texts
     with the words, and then the leads of those texts.
@@ -656,7 +659,7 @@ def _few_texts(tx: Tx, business_id: str, lead_filter: rules.LeadFilter) -> CTE |
 
 
 def _count(tx: Tx, conditions: Conditions) -> int:
-    """Count each part by its own best way, without what the parts before it had."""
+    """Count the matches of each part that no earlier part has."""
     total = 0
     for position, part in enumerate(conditions.parts):
         fresh = [not_(part) for part in conditions.parts[:position]]
@@ -676,15 +679,15 @@ def count_leads_by_status(tx: Tx, business_id: str) -> dict[LeadStatus, int]:
 
 
 def count_leads_since(tx: Tx, business_id: str, moment: datetime) -> int:
-    """Count the leads that came in at a moment or later, those of tests apart."""
+    """Count the leads since a moment, without test leads."""
     listed = leads.c.business_id == business_id, leads.c.hidden_at.is_(None), leads.c.is_test.is_(False)
     count = select(func.count()).select_from(leads).where(*listed, leads.c.created_at >= moment)
     return int(tx.scalar(count))
 
 
-def load_lead_counts(tx: Tx, business_id: str, recall: CountReader) -> Mapping[LeadStatus, int]:
+def load_lead_counts(tx: Tx, business_id: str, cached_counts: CountReader) -> Mapping[LeadStatus, int]:
     """Count leads by status through the cache, for pages that reload often."""
-    return recall.find(("leads", business_id), lambda: count_leads_by_status(tx, business_id))
+    return cached_counts.find(("leads", business_id), lambda: count_leads_by_status(tx, business_id))
 
 
 def list_lead_ids_after(

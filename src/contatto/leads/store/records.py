@@ -67,7 +67,7 @@ def find_lead_to_change(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
 
 
 def list_leads_to_change(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, Lead]:
-    """Return leads by their own id, merged ones too, locked in one order until the end."""
+    """Return leads by their own id, merged ones too, locked in order until the transaction ends."""
     query = unerased_leads(business_id).where(leads.c.id.in_(lead_ids)).order_by(leads.c.id)
     return {lead.id: lead for lead in tx.list(Lead, query.with_for_update() if tx.locks_rows else query)}
 
@@ -431,7 +431,7 @@ def list_leads_ever(tx: Tx, business_id: str, person_ids: Collection[str]) -> se
 def list_evidence_of_sources(
     tx: Tx, business_id: str, person_id: str, source_ids: set[str]
 ) -> dict[str, list[Evidence]]:
-    """Return evidence by its message, in reading order."""
+    """Return evidence by its message, in the order of the text."""
     query = select(evidence).where(
         evidence.c.business_id == business_id,
         evidence.c.lead_id.in_(list_leads_ever(tx, business_id, {person_id})),
@@ -480,5 +480,5 @@ def record_merged_fields(tx: Tx, lead: Lead) -> None:
 
 
 def record_followers(tx: Tx, business_id: str, lead_ids: list[str], kept_id: str) -> None:
-    """Let leads that were merged earlier point to another lead."""
+    """Point leads that were merged earlier to another target lead."""
     tx.execute(update(leads).where(*rows_of(leads, business_id, id=lead_ids)).values(merged_into=kept_id))
