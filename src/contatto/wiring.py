@@ -64,8 +64,8 @@ from contatto.kit import outbox
 from contatto.kit.background import (
     Installation,
     MaintenanceJob,
-    PeriodicCount,
     PeriodicJob,
+    PeriodicReadJob,
     PeriodicStudy,
     QueuedWork,
 )
@@ -290,7 +290,7 @@ PURGES: Final = (
 
 def periodic_jobs(
     settings: Settings, kinds: Mapping[str, OutboundKind]
-) -> tuple[PeriodicJob | PeriodicCount | PeriodicStudy, ...]:
+) -> tuple[PeriodicJob | PeriodicReadJob | PeriodicStudy, ...]:
     """Work by the clock."""
     counter, trainer = reports.DayCounter(), training.Trainer(settings.decision_log_days)
     sender, finder = operators_actions.AdSender(), results.LookalikeFinder()
@@ -298,12 +298,12 @@ def periodic_jobs(
         alerts_actions.mail_due_alerts, base_url=settings.base_url, sends_mail=settings.sends_mail
     )
     return (
-        PeriodicCount(10.0, counter.start_over, counter.read_next),
-        PeriodicCount(2.0, trainer.start_over, trainer.read_next),
-        PeriodicCount(3.0, sender.start_over, sender.read_next),
+        PeriodicReadJob(10.0, counter.start_over, counter.read_next),
+        PeriodicReadJob(2.0, trainer.start_over, trainer.read_next),
+        PeriodicReadJob(3.0, sender.start_over, sender.read_next),
         scoring_study(),
         *training.relearning_studies(settings),
-        PeriodicCount(600.0, finder.start_over, finder.read_next),
+        PeriodicReadJob(600.0, finder.start_over, finder.read_next),
         *(PeriodicJob(3600.0, purge) for purge in PURGES),
         PeriodicJob(3600.0, lambda tx: training.purge_log(tx, settings.decision_log_days)),
         PeriodicJob(600.0, learn_marked_chats),

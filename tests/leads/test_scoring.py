@@ -147,12 +147,12 @@ def test_the_process_that_learns_can_grow_trees() -> None:
         for number, ((words, numbers), is_good) in enumerate(zip(described, came, strict=True))
     ]
     study = scoring_study()
-    confined = study.confined()
+    pool = study.make_pool()
     raw = msgspec.json.encode(ScoringRequest(leads, b"", Correction()))
     try:
-        answers = [asyncio.run(confined.run(study.think, raw)) for _ in range(2)]
+        answers = [asyncio.run(pool.run(study.compute, raw)) for _ in range(2)]
     finally:
-        confined.close()
+        pool.close()
     learned = msgspec.json.decode(answers[0], type=ScoringResult).learned
     assert learned is not None
     assert (learned.has_trees, learned.share > 0.0, answers[1] == answers[0]) == (True, True, True)

@@ -18,15 +18,15 @@ from contatto.kit.exports import ExportFormats
 from contatto.kit.outbound.queue import OutboundKind
 from contatto.kit.outbox import After
 from contatto.kit.sandbox import Overworked
-from contatto.kit.sandbox_child import Work as Thought
+from contatto.kit.sandbox_child import Work as Computation
 from contatto.kit.settings import Settings
 
 type Batch = Callable[[Tx], int]
-"""Do some of the work within the time of a batch; return how much, 0 when nothing is left."""
+"""Does some of the work within the time of a batch; returns how much, 0 when nothing is left."""
 SEVERAL: Final = 4
 """Least rows of a batch that indicate load."""
 MANY: Final = 100
-"""Rows that make the fixed costs of a batch negligible."""
+"""Least rows of a batch that indicate high load: its fixed costs are negligible."""
 _CROWDED: Final = 2.5
 """Factor of the wait under high load."""
 type IsDue = Callable[[Tx], bool]
@@ -34,21 +34,20 @@ type IsDue = Callable[[Tx], bool]
 
 @dataclass(frozen=True, slots=True)
 class QueuedWork:
-    """Work that waits in tables, and is looked for after commits.
+    """Work that waits in tables; the worker checks for it after commits.
 
     Args:
         name: for the log.
-        is_due: whether there is any; a read, so that looking costs no write.
-        run_batch: does some of it.
+        is_due: reads whether any work waits, so that a check costs no write.
+        run_batch: does some of the work.
         in_background: whether it yields to writes of people and platforms.
         gather_s: wait after a commit, longer for less urgent work.
-        busy_s: least wait under load, so that rows share a batch.
-        many: rows that make the fixed costs of a batch negligible.
-        tables: tables that may bring work when they change.
-        has_many: whether the next batch should begin at once. Without it a batch of many says so; with it
-            such a batch means that more will arrive, and waits longer.
-        is_brief: whether the wait is at most the time of the last batch. Under little load that is soon
-            enough, and on a busy machine batches take longer and so gather more.
+        busy_s: least wait between batches under load, so that rows share a batch.
+        many: least rows of a large batch, which indicates high load.
+        tables: changes of these tables may bring work.
+        has_many: reads whether the next batch should begin at once. Without it, that is so after a large
+            batch. With it, a large batch means high load, and the wait is longer.
+        is_brief: whether the wait is at most as long as the last batch took. Busy machines then gather more.
     """
 
     name: str
@@ -73,14 +72,14 @@ class QueuedWork:
 
 @dataclass(frozen=True, slots=True)
 class PeriodicJob:
-    """Scheduled work; ``is_due`` may spare it a write, and may take long."""
+    """Scheduled work; ``is_due`` is a read that may take long, and avoids needless writes."""
 
     every_s: float
     run_batch: Batch
     is_due: Callable[[Tx], object] | None = None
 
     async def run(self, db: Database) -> int:
-        """Do all of it, and return how much."""
+        """Run batches until nothing is left, and return how much was done."""
         if self.is_due is not None and not await db.read_long(self.is_due):
             return 0
         done = 0
@@ -90,10 +89,10 @@ class PeriodicJob:
 
 
 @dataclass(frozen=True, slots=True)
-class PeriodicCount:
+class PeriodicReadJob:
     """Scheduled work with long reads and small writes; ``start`` is called before each run.
 
-    ``read_next`` reads for the next piece, and returns its write; None when nothing is left.
+    ``read_next`` prepares the next piece, and returns the write that saves it; None when nothing is left.
     """
 
     every_s: float
@@ -112,7 +111,7 @@ class PeriodicCount:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """Piece of long computing: input for a process, and the write of its result."""
+    """Piece of long computing: input for a process, and a function that saves its result."""
 
     raw: bytes
     keep: Callable[[bytes, Tx], None]
@@ -121,8 +120,8 @@ class Study:
 class Pool(Protocol):
     """Runner of long computing in a process, which ends with the pool."""
 
-    async def run(self, work: Thought, raw: bytes) -> bytes:
-        """Run a function on bytes. Raises Overworked: it failed, or exceeded a limit."""
+    async def run(self, work: Computation, raw: bytes) -> bytes:
+        """Run a function on bytes. Raises Overworked: the function failed, or exceeded a limit."""
 
     def close(self) -> None:
         """End remaining processes."""
@@ -136,35 +135,35 @@ class PeriodicStudy:
         every_s: seconds between two runs.
         start: called before each run.
         read_next: reads the next piece; None when nothing is left.
-        think: top-level function that the process runs.
-        confined: makes the pool of one process, which ends after each run; a `LongProcess` may open files.
+        compute: top-level function that the process runs.
+        make_pool: makes the pool of one process, which ends after each run; a `LongProcess` may open files.
     """
 
     every_s: float
     start: Callable[[], None]
     read_next: Callable[[Tx], Study | None]
-    think: Thought
-    confined: Callable[[], Pool]
+    compute: Computation
+    make_pool: Callable[[], Pool]
 
     async def run(self, db: Database) -> int:
         """Do all of it, and return the number of pieces; a failed piece waits for the next run."""
         self.start()
-        done, confined = 0, self.confined()
+        done, pool = 0, self.make_pool()
         try:
             while (study := await db.read_long(self.read_next)) is not None:
                 try:
-                    answer = await confined.run(self.think, study.raw)
+                    answer = await pool.run(self.compute, study.raw)
                 except Overworked:  # the pool has logged it
                     continue
                 await db.write(partial(study.keep, answer), in_background=True)
                 done += 1
         finally:
-            await asyncio.to_thread(confined.close)
+            await asyncio.to_thread(pool.close)
         return done
 
 
 class Queued:
-    """Queued work in this process, with the time of its last batch."""
+    """Runner of queued work in this process, with the time of its last batch."""
 
     def __init__(self, db: Database, work: QueuedWork) -> None:
         self._db = db
@@ -176,7 +175,7 @@ class Queued:
         return self._work.gather_after(count, self._took_s)
 
     async def run(self) -> int:
-        """Do all that is due, and return how much."""
+        """Run batches while work is due, and return how much was done."""
         done = count = 0
         while await self._db.read(self._work.is_due):
             if self._work.busy_s and count >= SEVERAL:
@@ -214,7 +213,7 @@ class MaintenanceJob:
 def run_maintenance_job(
     db: Database, kind: MaintenanceJob, should_continue: Callable[[], bool] = lambda: True
 ) -> int | None:
-    """Do all due jobs, and return how many; None when another process does.
+    """Run all due jobs, and return how many; None when another process runs them.
 
     A process that dies releases its locks, and the next run repeats its job.
     """
@@ -265,7 +264,7 @@ class Installation:
     Attributes:
         ports: dependencies on higher packages, which every transaction carries.
         after: handlers of each event, by their durable names.
-        told_to: permission that an open page needs for an event, by the event's name.
+        told_to: permission that members need to receive an event on an open page, by its name.
         prepare: loads what the first work needs, in a thread.
         queued_work: work that waits in tables, for a number of concurrent batches.
         exports: kinds of files that are written in the background.
@@ -283,6 +282,6 @@ class Installation:
     queued_work: Callable[[int], tuple[QueuedWork, ...]]
     exports: ExportFormats
     outbound: Mapping[str, OutboundKind]
-    periodic_jobs: Callable[[], tuple[PeriodicJob | PeriodicCount | PeriodicStudy, ...]]
+    periodic_jobs: Callable[[], tuple[PeriodicJob | PeriodicReadJob | PeriodicStudy, ...]]
     maintenance: tuple[MaintenanceJob, ...]
     resources: Callable[[Database, Settings], Parts]

@@ -24,9 +24,9 @@ from contatto.kit.languages import Translator
 from contatto.kit.values import decimal_places, to_micros, to_units
 
 LONGEST: Final = 40
-"""Greatest length of a number; longer texts were pasted by mistake."""
+"""Maximum length of a typed number; longer texts were pasted by mistake."""
 LEAP: Final = 10
-"""Factor of a change that needs confirmation, as most are slips of the comma."""
+"""A change by this factor needs confirmation, as most are typos of the decimal point."""
 _MARKS: Final = dict.fromkeys((0x200E, 0x200F, 0x061C))
 """Marks of direction, which some keyboards add."""
 _WIDE: Final = str.maketrans("．，−－", ".,--")
@@ -45,7 +45,7 @@ _SHRINKS: Final = N_(
 
 @dataclass(frozen=True, slots=True)
 class Typist:
-    """Author of a form: language of the numbers, and confirmed leaps."""
+    """Author of a form: language of the numbers, and keys of confirmed leaps."""
 
     words: Translator
     sure: Collection[str] = ()
@@ -197,11 +197,11 @@ def _no_number(field: str, lang: str, places: int, example: str = "") -> Refused
 
 _FIELD: Final = re.compile(r"[a-z][a-z0-9_.:]*", re.ASCII)
 _OF_FIELDS: Final = frozenset({errors.INVALID, errors.NOT_ELIGIBLE, errors.CAPTURE_OFF})
-"""Refusals of fields; any other refusal ends the work at once."""
+"""Codes that concern a field; `Faults` collects them, and raises any other refusal at once."""
 
 
 class Faults:
-    """Faults of a form so far."""
+    """Collector of the refused fields of a form, to show them all at once."""
 
     def __init__(self) -> None:
         self.found: list[Refused] = []

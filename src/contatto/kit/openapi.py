@@ -1,4 +1,4 @@
-"""OpenAPI document of the API, and its rows for the reference."""
+"""OpenAPI document of the API, and its operations as rows of the reference."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,7 +37,7 @@ def describe_answers(types: Iterable[type[Answer]]) -> tuple[dict[type[Answer], 
     names = {kind: _name(reference) for kind, reference in zip(kinds, references, strict=True)}
     _type_enums(named)
     for kind, name in names.items():
-        if issubclass(kind, ChosenRows | ChosenList):  # of chosen fields none is certain
+        if issubclass(kind, ChosenRows | ChosenList):  # callers choose the fields, so none is required
             items = named[name]["properties"]["list"]
             row = _name(items["items"])
             items["items"] = {"$ref": f"{_REF}Chosen{row}"}
@@ -104,7 +104,7 @@ class OperationRow:
     fields: tuple[FieldRow, ...]
     example: str
     answers: tuple[FieldRow, ...] = ()
-    """The fields of ``data``; those of a part stand behind its name and a dot. ``needed`` is always there."""
+    """Fields of ``data``, nested ones with dotted names; ``needed`` ones are always present."""
 
 
 def describe_api(app: FastAPI, prefix: str, open_paths: frozenset[str]) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def _row(document: Mapping[str, Any], method: str, path: str, operation: Mapping
 
 
 def _parts(schema: Mapping[str, Any], above: str = "") -> Iterator[FieldRow]:
-    """Yield the fields of an object, each followed by its own, if it has any."""
+    """Yield the fields of an object, each followed by its nested fields."""
     needed = set(schema.get("required", ()))
     for name, about in schema.get("properties", {}).items():
         below = about.get("items", about)

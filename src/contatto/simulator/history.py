@@ -56,7 +56,7 @@ from contatto.inbox.actions.replies import send_reply
 from contatto.inbox.actions.threads import note_conversation_read
 from contatto.inbox.model import Message
 from contatto.inbox.store.conversations import APPEND_RECEIPT, receipt_row, seal_receipt
-from contatto.kit.background import Batch, Installation, PeriodicCount
+from contatto.kit.background import Batch, Installation, PeriodicReadJob
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Parts, Tx, row_of
 from contatto.kit.ids import named_id, number_at, seeded_ids
@@ -182,7 +182,7 @@ class History:
                     is_behind = stream is not None and stream.trained_seq < stream.last_seq
             show(end_s / span_s)
         counter = DayCounter()
-        await PeriodicCount(0.0, counter.start_over, counter.read_next).run(self._db)
+        await PeriodicReadJob(0.0, counter.start_over, counter.read_next).run(self._db)
 
     def list_staying(self) -> list[PlannedVisitor]:
         """Return those people who tapped no ad."""

@@ -116,7 +116,7 @@ class Database(ABC):
         return results
 
     async def write_more[T](self, work: Work[T]) -> T:
-        """Write for a request that has its audit entry already."""
+        """Write without an audit entry, for a request that wrote one already."""
         return await self.write(work)
 
     @abstractmethod
@@ -267,9 +267,9 @@ class _CachedCount:
 class CachedCounts:
     """Cache of counts.
 
-    A count costs as much as it counts. While no commit changes the tables, the last one is right. Where
-    commits never end, it is reused for a time in proportion to its size, so that counting takes a constant
-    share of a process. Few rows are counted each time, so that small tenants see each change at once.
+    The cost of a count grows with its rows. While no commit changes the tables, the cached one is right.
+    After a change it is reused for a time in proportion to its size, so that counting takes a constant share
+    of a process. Few rows are counted each time, so that small tenants see each change at once.
 
     Args:
         db: database to count in.
@@ -297,7 +297,7 @@ class CachedCounts:
     def find[K](self, key: Hashable, state: object, count: Callable[[], Counts[K]]) -> Counts[K]:
         """Return the cached count of this key, or the result of ``count``.
 
-        ``state`` is that of before the transaction that counts.
+        ``state`` comes from `begin`, before the transaction that counts.
         """
         at, cached = self._clock.now(), self._cached.get(key)
         if cached is not None:
@@ -325,7 +325,7 @@ class CountReader:
     state: object
 
     def find[K](self, key: Hashable, count: Callable[[], Counts[K]]) -> Counts[K]:
-        """Return the count of this key, which identifies all that is counted."""
+        """Return the count of this key, which must identify the tenant and the filter."""
         return self.cache.find(key, self.state, count)
 
 
@@ -353,7 +353,7 @@ class Write:
 
 
 def with_rows(writes: list[Write]) -> list[Write]:
-    """Build the rows of writes, report errors to their callers, and return the other writes."""
+    """Build the rows of inserts; report errors to their callers, and return the other inserts."""
     ready: list[Write] = []
     for write in writes:
         try:
@@ -385,16 +385,16 @@ class WriteQueue:
         self._background: deque[Write] = deque()
         self._is_background_next = False
         self._is_closing = False
-        self._has_asked = False
+        self._has_new_request = False
 
     def put(self, write: Write) -> None:
         self._arrived.put(write)
         if write.work is not None and not write.in_background:
-            self._has_asked = True
+            self._has_new_request = True
 
     def is_awaited(self) -> bool:
         """Return whether a request waits for the end of the current commit."""
-        return self._has_asked or bool(self._requests)
+        return self._has_new_request or bool(self._requests)
 
     def close(self) -> None:
         """Let the writer end after the queued writes."""
@@ -429,7 +429,7 @@ class WriteQueue:
 
     def next_commit(self) -> CommitContent:
         """Return the content of the next commit."""
-        self._has_asked = False
+        self._has_new_request = False
         has_requests = bool(self._appends or self._requests)
         if self._background and (self._is_background_next or not has_requests):
             self._is_background_next = False

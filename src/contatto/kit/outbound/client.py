@@ -34,7 +34,7 @@ from contatto.kit.outbound.model import (
 
 MAIL_ANSWER_S: Final = 20.0
 _PORTS: Final = {"smtp": 25, "smtps": 465}
-_AT_HOME: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _NO_MAILBOX: Final = 553
 """Reply code of an unsupported address. Source: RFC 5321, section 4.2.2."""
 
@@ -100,7 +100,7 @@ class Mailer:
                 server.ehlo()
                 is_private = True
             if self._user:
-                if not is_private and self._host not in _AT_HOME:
+                if not is_private and self._host not in _LOCAL_HOSTS:
                     raise smtplib.SMTPNotSupportedError("a password goes over TLS alone")
                 server.login(self._user, self._password)
         except BaseException:
@@ -194,7 +194,7 @@ class Client:
             return HttpAnswer(answer.status_code, response_headers, bytes(body[:ANSWER_LIMIT]))
 
     async def _checked(self, text: str) -> tuple[httpx2.URL, str]:
-        """Return the address to connect to, and the host's own name.
+        """Return the URL with the checked IP address, and the name of the host.
 
         Raises:
             ValueError: the address is forbidden.
