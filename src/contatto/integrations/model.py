@@ -30,7 +30,7 @@ SENDING_REASONS: Final[Mapping[str, str]] = {
     "forbidden_address": N_("Address not allowed"),
     "unreached": N_("Server not reached"),
 }
-"""Texts by the reasons of the outbound machine."""
+"""Texts by the reasons of the outbound queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """A delivery; ``reason`` is a code of the receiver, of its connector or of the outbound machine."""
+    """A delivery; ``reason`` is a code of the receiver, of its connector or of the outbound queue."""
 
     id: int
     business_id: str
@@ -56,8 +56,8 @@ class LedgerEntry:
 class LedgerCounts:
     """Counts of a receiver by state, and the creation time of the oldest due delivery.
 
-    ``total`` is counted apart, and equals the sum of the other counts at any moment. ``to_come`` are older
-    than the receiver, and not due yet.
+    ``total`` comes from a query of its own, and must equal the sum of the others. ``to_come`` are leads
+    from before the receiver was linked, which are not due yet.
     """
 
     total: int = 0

@@ -1,8 +1,8 @@
-"""Ledger of deliveries: entries of a table, which outbound requests carry out.
+"""Ledger of deliveries: rows of a table, each sent by a request of the outbound queue.
 
 An entry is due until a request settles it as sent, verified, withheld or dead. While its receiver is not
-active it has no request; the worker queues one when the receiver is active again. The outbound machine
-claims requests, repeats them after back-off, and replays dead ones.
+active it has no request; the worker queues one when the receiver is active again. The outbound queue
+sends requests, and retries them after a back-off.
 """
 
 from collections.abc import Callable, Collection
@@ -82,7 +82,7 @@ class DeliveryLedger[E: LedgerEntry]:
         self._waits: ColumnElement[bool] = and_(is_waiting, is_active)
 
     def find(self, tx: Tx, business_id: str, entry_id: int, receiver_id: str | None = None) -> E | None:
-        """Return an entry, of one receiver if it is given."""
+        """Return an entry; with ``receiver_id`` only one of this receiver."""
         own = {} if receiver_id is None else {self._receiver.name: receiver_id}
         is_entry = rows_of(self._table, business_id, id=entry_id, **own)
         return tx.find(self._entry_type, select(self._table).where(*is_entry))
@@ -160,7 +160,7 @@ class DeliveryLedger[E: LedgerEntry]:
 
 
 type FailureHandler = Callable[[Tx, OutboundRequest, str, RequestState], object]
-"""Records the reason of a failed try; a due request is tried again."""
+"""Records the reason of a failed try; a request in the state due will be retried."""
 
 
 def after_failure(record: FailureHandler) -> Callable[[Tx, OutboundRequest, Outcome, RequestState], None]:

@@ -1,8 +1,8 @@
 """HubSpot contacts, by the CRM API v3.
 
-A property of its own, with unique values, holds our id, and contacts are made by the upsert over it. The
-connector makes that property when the first write finds it missing. The note goes into ``message``. HubSpot
-merges two contacts into a third one, to which the ids of both lead.
+A property with unique values holds our id; an upsert by this property creates contacts. The connector creates
+the property when the first write finds it missing. Values without a field go into ``message``. HubSpot merges
+two contacts into a third one, and the ids of both lead to it.
 
 Source: developers.hubspot.com, "CRM API | Contacts", "Search", "Properties", "Owners", v3; changelog,
 "Updated merge functionality for contacts and companies".
@@ -23,7 +23,7 @@ _MISSING: Final = re.compile(r'[Pp]roperty "?\'?([A-Za-z0-9_]+)"?\'? does not ex
 
 
 def read_write_error(body: dict[str, Any]) -> crm.Reply | None:
-    """Return the reason in the body, or in the errors of a batch."""
+    """Return the failure that a body or the errors of its batch name; None for another one."""
     for error in (body, *as_dicts(body.get("errors"))):
         text = as_text(error.get("message"))
         existing = _EXISTING.search(text)
@@ -33,8 +33,9 @@ def read_write_error(body: dict[str, Any]) -> crm.Reply | None:
         if missing is not None:
             return crm.FieldGone(missing[1])
         code = as_text(error.get("code") or error.get("error"))
-        named = as_dict(error.get("context")).get("propertyName")  # HubSpot names it in one of two places
-        name = as_text(named[0] if isinstance(named, list) and named else error.get("name"))
+        # HubSpot names the property in one of two places.
+        names = as_dict(error.get("context")).get("propertyName")
+        name = as_text(names[0] if isinstance(names, list) and names else error.get("name"))
         if code == "PROPERTY_DOESNT_EXIST":
             return crm.FieldGone(name)
         if code in ("INVALID_OPTION", "INVALID_EMAIL", "INVALID_LONG", "INVALID_DATE", "INVALID_STRING"):
@@ -104,7 +105,7 @@ def _merge(link: crm.CrmLink, merge: crm.MergeRecords) -> HttpRequest:
 
 
 def _changes(link: crm.CrmLink, changes: crm.ListChanges) -> HttpRequest:
-    """Search our contacts that changed since the cursor, without those read at its very time."""
+    """Search our contacts that changed since the cursor, without those already read at its time."""
     after = changes.after
     filters: list[dict[str, Any]] = [{"propertyName": OUR_ID, "operator": "HAS_PROPERTY"}]
     if after.at:
@@ -124,7 +125,7 @@ def _search(
 
 
 def _enumerate(link: crm.CrmLink, enumerate_: crm.ListRecords) -> HttpRequest:
-    """Page by the number of the record, as a search returns at most 10,000 results."""
+    """List our contacts by number, as paging of one search ends at 10,000 results."""
     filters: list[dict[str, Any]] = [{"propertyName": OUR_ID, "operator": "HAS_PROPERTY"}]
     if enumerate_.after:
         filters.append({"propertyName": _NUMBER, "operator": "GT", "value": enumerate_.after})
@@ -196,10 +197,10 @@ def _read_enumerated(_link: crm.CrmLink, _: crm.ListRecords, body: Any, _memory:
     return crm.RecordsListed(ids, records[-1].id if len(records) == _PAGE else "")
 
 
-def _record(one: dict[str, Any]) -> crm.CrmRecord:
-    values = {name: as_text(value) for name, value in as_dict(one.get("properties")).items()}
-    values[_CHANGED_AT] = values.get(_CHANGED_AT) or as_text(one.get("updatedAt"))
-    return crm.CrmRecord(as_text(one.get("id")), values.get(OUR_ID, ""), values)
+def _record(row: dict[str, Any]) -> crm.CrmRecord:
+    values = {name: as_text(value) for name, value in as_dict(row.get("properties")).items()}
+    values[_CHANGED_AT] = values.get(_CHANGED_AT) or as_text(row.get("updatedAt"))
+    return crm.CrmRecord(as_text(row.get("id")), values.get(OUR_ID, ""), values)
 
 
 class HubSpot(api.JsonApi):

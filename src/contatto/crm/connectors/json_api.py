@@ -1,8 +1,8 @@
-"""Connectors with JSON over HTTP and OAuth: a table of requests, and a table of readers.
+"""Base of connectors with JSON over HTTP and OAuth.
 
 No CRM guarantees the shape of its answers. A value of another shape is read as empty, never as an error.
 
-Source: RFC 6749 (4.1, 5, 6), RFC 7636 (PKCE, ``S256``); for errors besides: developers.hubspot.com (OAuth
+Source: RFC 6749 (4.1, 5, 6), RFC 7636 (PKCE, ``S256``); for more error codes: developers.hubspot.com (OAuth
 tokens), zoho.com/crm/developer/docs/api (OAuth, multi DC), help.salesforce.com (OAuth authorization errors).
 """
 
@@ -151,12 +151,12 @@ class UnreadableReply(ValueError):
 
 
 class JsonApi:
-    """A connector made of a table of operations.
+    """A connector with a table of its operations.
 
     Attributes:
         abilities: by operation, the function of its first request and the reader of a good answer. A reader
-            gets the link, the operation, the JSON and the memory. The JSON is ``{}`` without a body, and None
-            for other bytes.
+            gets the link, the operation, the JSON and the memory of the last ``FollowUp`` (empty for the
+            first answer). The JSON is ``{}`` without a body, and None for other bytes.
         address_field: the field of the token answer with the host of this customer.
     """
 
@@ -188,12 +188,13 @@ class JsonApi:
             return UNCLEAR
 
     def is_open(self, link: crm.CrmLink) -> bool:
+        """Report whether the link has a token or session."""
         return bearer(link) is not None
 
     def read_error(
         self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str
     ) -> crm.Reply | None:
-        """Return the reason that an answer states more exactly than its status; None for no reason."""
+        """Return the failure that an answer states more precisely than its status; None for none."""
         return crm.NoRecord() if answer.status == 404 else None
 
     def is_same_value(self, field: str, written: str, current: str) -> bool:
@@ -217,7 +218,7 @@ def rows_of(body: Any, name: str) -> list[dict[str, Any]]:
     """Return the objects of a list in an answer.
 
     Raises:
-        UnreadableAnswer: the answer has no list of this name.
+        UnreadableReply: the answer has no list of this name.
     """
     rows = as_dict(body).get(name)
     if not isinstance(rows, list):
@@ -236,9 +237,9 @@ def record_reply(record: crm.CrmRecord) -> crm.Reply:
     return crm.FoundRecords((record,)) if record.id else UNCLEAR
 
 
-def as_values(one: dict[str, Any]) -> dict[str, str]:
+def as_values(row: dict[str, Any]) -> dict[str, str]:
     """Return the plain values of an object as texts, without its lists and objects."""
-    return {name: as_text(value) for name, value in one.items() if not isinstance(value, dict | list)}
+    return {name: as_text(value) for name, value in row.items() if not isinstance(value, dict | list)}
 
 
 def as_pairs(value: Any) -> tuple[tuple[str, str], ...]:
@@ -255,18 +256,18 @@ def read_choices(options: Any, value: str, label: str) -> tuple[tuple[str, str],
 
 
 def read_field(row: dict[str, Any], name: str, label: str, **traits: Any) -> crm.CrmField:
-    """Return a field by the keys of its name and label; without a label it has its name."""
+    """Return a field; ``name`` and ``label`` are keys. Without a label, the name is the label."""
     return crm.CrmField(as_text(row.get(name)), as_text(row.get(label)) or as_text(row.get(name)), **traits)
 
 
 def read_record(row: dict[str, Any], record_id: str, our_id: str) -> crm.CrmRecord:
-    """Return a record by the keys of its id and of ours."""
+    """Return a record; ``record_id`` and ``our_id`` are the keys of both ids."""
     values = as_values(row)
     return crm.CrmRecord(values.get(record_id, ""), values.get(our_id, ""), values)
 
 
 def as_limit(value: Any) -> int:
-    """Return the most characters of a field; 0 for any number."""
+    """Return the maximum length of a field; 0 for no limit."""
     return value if isinstance(value, int) else 0
 
 
@@ -291,6 +292,6 @@ def decode_memory(memory: str) -> Any:
 
 
 def advance(cursor: crm.Cursor, at: str, record_id: str) -> crm.Cursor:
-    """Move a cursor behind one more change; it keeps all ids of its own time, and none of an earlier time."""
+    """Move a cursor past a change; it keeps the ids of all changes at its time, not of earlier ones."""
     ids = (*filter(None, cursor.id.split(",")), record_id) if at == cursor.at else (record_id,)
     return crm.Cursor(at, ",".join(ids))

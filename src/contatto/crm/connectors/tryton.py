@@ -86,7 +86,7 @@ def _read(link: crm.CrmLink, operation: crm.ReadRecord | crm.WriteRecord) -> Htt
 
 
 def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
-    """Create a party, or first read the one to change."""
+    """Create a party; for an existing one first read it."""
     if write.record_id is not None:
         return _read(link, write)
     row: dict[str, Any] = {
@@ -154,10 +154,13 @@ def _read_enumerated(_link: crm.CrmLink, _: crm.ListRecords, body: Any, _memory:
 
 
 def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: str) -> crm.Reply:
-    """Follow a creation, or change the party that was read; then add the note if it is missing."""
+    """Continue a write by its last step: change the party that was read, then add a missing note.
+
+    ``memory`` is that step and the record's id; it is empty after the first request.
+    """
     step, _, record_id = memory.partition(":")
     if step == "changed":
-        return _with_note(link, write, record_id)
+        return _check_note(link, write, record_id)
     if step == "noted":
         return crm.Written(record_id)
     if step == "notes":
@@ -175,6 +178,7 @@ def _add_note(link: crm.CrmLink, operation: crm.WriteRecord, record_id: str) -> 
 
 
 def _change(link: crm.CrmLink, operation: crm.WriteRecord, rows: list[dict[str, Any]]) -> crm.Reply:
+    """Write new values, delete wrong ones, and set our id; values that the party has stay."""
     if not rows:
         return crm.NoRecord()
     row = rows[0]
@@ -210,18 +214,18 @@ def _change(link: crm.CrmLink, operation: crm.WriteRecord, rows: list[dict[str, 
         changes["identifiers"] = [*replaced, ["create", [{"code": MARK + operation.external_id}]]]
     record_id = str(row["id"])
     if not changes:
-        return _with_note(link, operation, record_id)
+        return _check_note(link, operation, record_id)
     request = _call(link, f"{PARTY}.write", [[api.record_number(record_id)], changes, {}])
     return crm.FollowUp(request, f"changed:{record_id}")
 
 
-def _with_note(link: crm.CrmLink, operation: crm.WriteRecord, record_id: str) -> crm.Reply:
+def _check_note(link: crm.CrmLink, operation: crm.WriteRecord, record_id: str) -> crm.Reply:
     request = crm.FollowUp(_notes(link, record_id), f"notes:{record_id}")
     return request if operation.note else crm.Written(record_id)
 
 
 def _read_merged(link: crm.CrmLink, merge: crm.MergeRecords, body: Any, memory: str) -> crm.Reply:
-    """Run the wizard: create it, execute the replacement, delete it."""
+    """Run the wizard step by step: create it, execute the replacement, delete it."""
     step, _, rest = memory.partition(":")
     session, _, tries = rest.partition(":")
     if not step:
@@ -245,7 +249,7 @@ def _replace(link: crm.CrmLink, operation: crm.MergeRecords, session: str, tries
 
 
 def _read_erased(link: crm.CrmLink, erase: crm.EraseRecord, body: Any, memory: str) -> crm.Reply:
-    """Delete the notes, which would remain, and then the party with those that it replaced."""
+    """Delete the notes, which would remain, and then the party with the parties that it replaced."""
     record_id = api.record_number(erase.record_id)
     if memory == "party":
         return crm.Erased()
@@ -333,7 +337,7 @@ class Tryton(api.JsonApi):
         return f"{link.address}/#{database}/model/party.party/{record_id}"
 
     def is_same_value(self, field: str, written: str, current: str) -> bool:
-        """Look for each written value among those of its kind; compare numbers by their digits."""
+        """Find each written value among those of its kind; compare phone numbers by their digits."""
         if field == "name":
             return api.same_text(written, current)
         values = {_plain(field, text) for text in current.split(", ")}
@@ -341,7 +345,7 @@ class Tryton(api.JsonApi):
 
 
 def _read_exception(link: crm.CrmLink, operation: crm.Operation, error: Any, memory: str) -> crm.Reply:
-    """Read the error of an answer 200: its first text names an exception, or a missing key."""
+    """Read the error in an answer with status 200; its first text is an exception or a missing key."""
     kind = error[0] if isinstance(error, list) and error and isinstance(error[0], str) else ""
     if isinstance(operation, crm.RenewSecrets):
         return Denied("login") if kind.startswith(("Login", "RateLimit")) else NotNow("login")

@@ -74,7 +74,7 @@ def source_text(source: str) -> LazyText | str:
 
 
 def fault_texts(faults: Iterable[crm.MappingFault]) -> list[LazyText]:
-    """Return the faults of a row of a mapping, and their effect, as sentences."""
+    """Return the faults of one mapped field, and their effect, as sentences."""
     row_faults = list(faults)
     wrong = [fault.value for fault in row_faults if fault.weakness is crm.Weakness.NO_CHOICE]
     texts = []
@@ -141,7 +141,7 @@ add_change("resend", actions.resend_dead, "/log")
 async def show_dead_letter(
     request: Request, caller: PageCaller, target_id: str, delivery_id: str
 ) -> HTMLResponse:
-    return await _render(request, caller, target_id, delivery_id)
+    return await _render_delivery(request, caller, target_id, delivery_id)
 
 
 @router.post("/{target_id}/dead/{delivery_id}", Permission.ADMINISTER)
@@ -155,7 +155,9 @@ async def post_dead_letter(
     base_url, entries = context_of(request).settings.base_url, form.list_texts(VALUE)
 
     def resend(tx: Tx) -> None:
-        target, delivery, values = _load_letter(tx, caller.business_id, target_id, delivery_id, base_url)
+        target, delivery, values = _load_delivery_page(
+            tx, caller.business_id, target_id, delivery_id, base_url
+        )
         current = {field["name"]: field["value"] for field in values["fields"]}
         edited = {
             name: text.strip()
@@ -167,21 +169,21 @@ async def post_dead_letter(
     try:
         await context_of(request).db.write(resend)
     except Refused as refused:
-        return await _render(
+        return await _render_delivery(
             request, caller, target_id, delivery_id, refused.expect(errors.INVALID, errors.CONFLICT), entries
         )
     return RedirectResponse(f"{HOME}/{target_id}/log", 303)
 
 
-def _load_letter(
+def _load_delivery_page(
     tx: Tx, business_id: str, target_id: str, delivery_id: str, base_url: str
 ) -> tuple[Target, crm.Delivery, dict[str, Any]]:
-    """Return a delivery with its target, and the page's values, edits of members included."""
+    """Return a delivery with its target, and the values of its page with edits of members."""
     target, target_view = load_view(tx, business_id, target_id)
     delivery = actions.load_delivery(tx, target, number_of(delivery_id))
     lead = list_leads_by_id(tx, business_id, {delivery.lead_id}).get(delivery.lead_id)
     row = _row(delivery, lead.number if lead else 0)
-    values: dict[str, Any] = {"target": target_view, "letter": row, "fields": [], "note": ""}
+    values: dict[str, Any] = {"target": target_view, "delivery": row, "fields": [], "note": ""}
     if lead is not None and connector_of(tx, target) is not None:
         payload = payload_of(tx, target, lead, delivery.revision, base_url)
         payload = with_edits(payload, _edited_values(delivery))
@@ -203,7 +205,7 @@ def _edited_values(delivery: crm.Delivery) -> dict[str, str]:
     return msgspec.json.decode(delivery.edited, type=dict[str, str]) if delivery.edited else {}
 
 
-async def _render(
+async def _render_delivery(
     request: Request,
     caller: Caller,
     target_id: str,
@@ -211,11 +213,11 @@ async def _render(
     refused: Refused | None = None,
     typed: dict[str, str] | None = None,
 ) -> HTMLResponse:
-    """Render the page of a dead letter; after a refusal with the error and the entries."""
+    """Render the page of a failed delivery; after a refusal with the error and the entries."""
     base_url = context_of(request).settings.base_url
 
     def load(tx: Tx) -> dict[str, Any]:
-        return _load_letter(tx, caller.business_id, target_id, delivery_id, base_url)[2]
+        return _load_delivery_page(tx, caller.business_id, target_id, delivery_id, base_url)[2]
 
     return await show_page(request, caller, "crm/letter.html", load, refused, typed=typed or {})
 
@@ -260,7 +262,10 @@ Texts = Annotated[list[Annotated[str, Field(max_length=2_100)]], Field(max_lengt
 
 
 class MappingForm(BaseModel):
-    """Rows of a mapping as parallel lists; ``word_field`` is the field of each word."""
+    """Rows of a mapping, and of its translations of words, as parallel lists.
+
+    ``word_field`` is the CRM's field in which our word ``word_ours`` is ``word_theirs``.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
@@ -413,7 +418,7 @@ type WordRow = tuple[str, LazyText | str, str]
 
 
 def _words(row: crm.MappedField, choices: tuple[tuple[str, str], ...]) -> list[WordRow]:
-    """Return the words of a row of a mapping; a field with choices gets an empty one."""
+    """Return the words of a mapped field, with an empty one to add where the field has choices."""
     words = dict(row.words)
     if row.source == STATUS:
         statuses = STATUS_TEXTS.items()
@@ -423,7 +428,7 @@ def _words(row: crm.MappedField, choices: tuple[tuple[str, str], ...]) -> list[W
 
 
 def _status_words(target: Target, form: MappingForm | None) -> list[tuple[str, str]]:
-    """Return the CRM's words for a status with ours; the words that we write are the default."""
+    """Return the CRM's words for statuses with ours, also those that we write, and two empty rows."""
     statuses = dict(form.statuses if form else target.statuses)
     choices = {field.name: [value for value, _ in field.choices] for field in target.described}
     for row in target.mapping:

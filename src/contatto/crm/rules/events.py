@@ -27,7 +27,7 @@ class EraseStage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EraseCourse:
-    """State of an erasure: find, erase, and read until nothing is found.
+    """State of an erasure: find, look up, erase, and prove, until no record is left.
 
     A record is erased only if it carries our id, or is the successor of ours and no other lead has it. Where
     a CRM stores no id of ours, it is the record that we wrote. ``stored_id`` is the record that we know,
@@ -55,7 +55,7 @@ type EraseTurn = EraseCourse | ErasureSettled | NotNow
 
 
 def begin_erasure(traits: ConnectorTraits, external_id: str, stored_id: str) -> EraseTurn:
-    """Return the first step."""
+    """Return the first step of an erasure; ``stored_id`` is the record that we know, if any."""
     if not traits.erases:
         return ErasureSettled(ErasureState.UNSUPPORTED)
     if FindBy.EXTERNAL_ID in traits.finds_by:
@@ -74,7 +74,7 @@ def _finished(course: EraseCourse) -> ErasureSettled:
 
 
 def erasing_operation(course: EraseCourse) -> Operation:
-    """Return the operation of a step."""
+    """Return the operation that carries out a step."""
     if course.stage is EraseStage.FIND:
         return crm.FindRecord(FindBy.EXTERNAL_ID, course.external_id)
     if course.stage is EraseStage.ERASE:
@@ -83,7 +83,7 @@ def erasing_operation(course: EraseCourse) -> Operation:
 
 
 def next_erasure(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> EraseTurn:
-    """Return the next step after a reply."""
+    """Return the next step after a reply, the end, or a delay."""
     if course.hops >= MOST_HOPS:
         return NotNow(CIRCLES)
     course = replace(course, hops=course.hops + 1)
@@ -142,9 +142,9 @@ def _after_proof(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> 
 
 
 MOST_SETS: Final = 50
-"""CRM event sets of one ad account."""
+"""Maximum number of CRM event sets of an ad account."""
 MOST_EVENTS: Final = 1_000
-"""Events of one request."""
+"""Maximum number of events in one request."""
 NAME_LIMIT: Final = 40
 EVENT_LIMIT: Final = 64
 AHEAD: Final = timedelta(days=1)
