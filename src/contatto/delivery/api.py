@@ -62,10 +62,10 @@ type Floor = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 class DecisionBody(msgspec.Struct):
     """The body of a decision request; unknown fields are ignored.
 
-    ``features`` are what the publisher knows of the viewer and the place: texts, numbers or lists of texts
-    under any name. Without ``consent`` neither they nor the history of the viewer take part.
-    ``floor_micros`` is the least price of a thousand views that wins the place. To an operator ``placement``
-    names one of its placements, by id or name.
+    ``features`` are facts of the publisher on the viewer and the placement: texts, numbers or lists of texts
+    under any name. Without ``consent``, neither they nor the viewer's history are used. ``floor_micros`` is
+    the reserve price of a thousand views. An operator names one of its placements in ``placement``, by id or
+    name.
     """
 
     viewer_id: Viewer
@@ -86,7 +86,7 @@ _decode = msgspec.json.Decoder(DecisionBody).decode
 
 
 async def decide_ad(request: Request) -> Response:
-    """Return the ad that won, or null."""
+    """Run the auction for a viewer, and return the ad that won, or null."""
     try:
         caller = await part_of(request, RecentCallers).caller_of(request)
         require(caller, Permission.READ_ADS)
@@ -390,7 +390,10 @@ def _units(amount_micros: int) -> float:
 
 
 class BinInfo(Answer, frozen=True):
-    """About a tenth of the predictions: their mean, the actual share and its 95 % interval, 0 to 1."""
+    """About a tenth of the predictions: their mean, the actual share and its 95 % interval, 0 to 1.
+
+    ``came`` counts the actual outcomes; ``share`` is ``came`` divided by ``cases``.
+    """
 
     cases: int
     came: int
@@ -401,7 +404,10 @@ class BinInfo(Answer, frozen=True):
 
 
 class LossInfo(Answer, frozen=True):
-    """Mean log loss of a day (UTC), and of the constant rate of all days; in nats."""
+    """Mean log loss of a day (UTC), and of the constant rate of all days; in nats.
+
+    ``came`` counts the actual outcomes among the cases.
+    """
 
     day: str
     cases: int
@@ -414,7 +420,8 @@ class CurveInfo(Answer, frozen=True):
     """Quality of the predictions of one question in the last 28 days.
 
     ``question`` is click (of views), conversation (of clicks), lead or spam (of conversations); ``expected``
-    is the predicted number, ``calibration_error`` the mean difference of predicted and actual over the bins.
+    is the predicted number, ``came`` the actual one. ``calibration_error`` is the mean difference between
+    predicted and actual shares over the bins.
     """
 
     question: Question

@@ -56,6 +56,7 @@ from contatto.ui.requests import context_of, csv_file
 
 STRONG: Final = 1.5
 CLEAR: Final = 1.15
+"""Least factors in the odds of strong and clear influences."""
 _MOST: Final = 3.0
 """A bar is full at this factor in the odds."""
 _SOURCES: Final = {
@@ -178,7 +179,7 @@ class _GroupRow:
 class _DecisionRow:
     """A decision; ``price_micros`` is for a thousand views, probabilities are in percent.
 
-    Without a name another business won it in a marketplace; the price would have won.
+    ``ad_name`` is empty if another business won in a marketplace; the price is then what would have won.
     """
 
     id: str
@@ -190,8 +191,8 @@ class _DecisionRow:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rival:
-    """An ad of the caller in an auction, and its offer for a thousand views."""
+class _OwnBid:
+    """An ad of the caller in an auction, and its bid for a thousand views."""
 
     name: str
     offer_micros: int
@@ -216,7 +217,7 @@ class _LiftRow:
     high: float | None
     missing: tuple[int, int]
     cost_learned: int | None
-    cost_by_lot: int | None
+    cost_random: int | None
 
 
 @router.get("/ads/delivery", Permission.READ_ADS)
@@ -304,32 +305,32 @@ def factor_text(name: str) -> LazyText:
 
 
 def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
-    """Explain a decision: its factors, the caller's rivals, and ad groups with a reached frequency cap."""
+    """Explain a decision: its factors, bids of the caller's ads, and ad groups at their frequency cap."""
     explanation = explain_decision(tx, caller.business_id, nonce)
     record, explained = explanation.record, explanation.explained
     features = explained.features if explained else {}
     offers = explained.offers if explained else {}
     ordered = sorted(features.items(), key=lambda item: abs(item[1] - 1.0), reverse=True)
     names = _name_own_ads(tx, caller, set(record.ads))
-    rivals = [
-        _Rival(names[number], offers.get(number, 0), number == record.ad)
+    own_bids = [
+        _OwnBid(names[number], offers.get(number, 0), number == record.ad)
         for number in record.ads
         if number in names
     ]
-    rivals.sort(key=lambda rival: (-rival.offer_micros, not rival.is_shown))
+    own_bids.sort(key=lambda bid: (-bid.offer_micros, not bid.is_shown))
     full = frozenset(number for number, why in record.left_out.items() if why == Hurdle.FREQUENCY)
     node_filter = NodeFilter(ad_group_numbers=full, statuses=EVERY_STATUS)
     return {
         "at": from_micros(record.ts),
         "shown": names.get(record.ad, ""),
-        "is_by_lot": record.trial < 0,
+        "is_random_arm": record.trial < 0,
         "is_erased": explanation.is_erased,
         "is_same": explained is not None and explained.is_same,
         "placement": record.placement,
         "floor_micros": max(record.floor_micros, record.to_beat_micros),
         "price_micros": record.price_micros,
         "features": [(factor_text(name), factor) for name, factor in ordered[:8]],
-        "rivals": rivals[:10],
+        "own_bids": own_bids[:10],
         "full": [
             group.name
             for account in (list_ad_accounts(tx, caller.business_id) if full else [])
@@ -354,10 +355,11 @@ PREDICTED: Final = {
 LISTED: Final = 7
 """Number of influences that the page shows for a question; the API returns more."""
 _FEW: Final = 10
-"""With fewer positive outcomes calibration gets no verdict."""
+"""With fewer positive outcomes, calibration gets no verdict."""
 
 
 SIZE: Final = 1000
+"""Width and height of the drawings, in their own units."""
 _STEPS: Final = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 _LABELS: Final = 6
 
@@ -439,8 +441,8 @@ def _points(places: Sequence[tuple[float, float]]) -> str:
 class CurveCard:
     """A question with its curves; ``verdict`` is "right", "high", "low" or "few" (see `_verdict`).
 
-    ``gain`` is the reduction of the loss against the constant rate, in percent. ``losses`` are None without
-    days.
+    ``gain`` is the reduction of the loss against the constant rate, in percent. ``distance`` is the mean
+    calibration error. ``losses`` are None without days.
     """
 
     id: str
@@ -464,7 +466,10 @@ class CurveCard:
 
 @dataclass(frozen=True, slots=True)
 class LeadCard:
-    """Model that scores leads: ``share`` of trees in percent, and its quality on held-out leads."""
+    """Model that scores leads, and its quality on held-out leads.
+
+    ``share`` is the part of the log-odds that trees contribute, in percent.
+    """
 
     learned_at: datetime
     outcomes: int

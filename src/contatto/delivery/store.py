@@ -118,7 +118,7 @@ grants = Table(
     Column("micros", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
 )
-"""Budget that one ad server may promise alone, for some seconds."""
+"""Budget leases: an ad server may promise this amount without asking others, for some seconds."""
 
 
 # Frequent statements are built once, because building one costs more than running it.
@@ -128,7 +128,7 @@ _NOW_US: Final = bindparam("now", type_=BigInteger)
 
 
 def save_charged_days(tx: Tx, days: Iterable[ChargedDay]) -> None:
-    """Add to the days of ad groups."""
+    """Add views, clicks and charges to the days of ad groups."""
     add_counts(tx, charged_days, ("views", "clicks", "charged_micros"), map(row_of, days))
 
 
@@ -145,7 +145,7 @@ _SPENT: Final = Query(
 
 
 def list_spent(tx: Tx, business_id: str, ad_group_ids: Collection[str], day: str) -> dict[str, Spent]:
-    """Return the charges of ad groups on a day of their own, and in total."""
+    """Return the charges of ad groups on a day and in total; ad groups without charges are missing."""
     rows = _SPENT.rows(tx, {"business": business_id, "named": ad_group_ids, "day": day})
     return {name: Spent(int(today), int(total)) for name, today, total in rows}
 
@@ -170,7 +170,7 @@ _CLAIMED_AMOUNT: Final = (
 
 
 def save_promises(tx: Tx, new: Sequence[Promise]) -> None:
-    """Publish promises to all ad servers; a promise with a viewer is a claim already, and gets its amount."""
+    """Store promises for all ad servers to read; one with a viewer has a claim, which gets its amount."""
     insert_new(tx, promises, [row_of(promise) for promise in new if not promise.viewer])
     amounts = [
         {"business": promise.business_id, "of_nonce": promise.nonce, "amount": promise.micros}
@@ -335,7 +335,7 @@ trials = Table(
     *(Column(name, BigInteger, nullable=False) for name in _COUNTS),
     Index("ix_delivery_trials_day", "day"),
 )
-"""Results by day; ``trial`` is the group of viewers (see `rules.trial_of`)."""
+"""Results by day of the random and the learned arm; ``trial`` is a group of viewers (`rules.trial_of`)."""
 
 
 def save_trial_days(tx: Tx, days: Iterable[TrialDay]) -> None:
@@ -373,7 +373,7 @@ streams = Table(
     Column("lease_until", BigInteger, nullable=False, server_default="0"),
     Column("sealed_seq", BigInteger, nullable=False, server_default="0"),
 )
-"""Progress of the log of a business, and the lease of its learner."""
+"""Progress of the log of a business, and the lease of its learner; sealed entries are in decision files."""
 
 log = Table(
     "delivery_log",
@@ -397,7 +397,7 @@ log = Table(
 LEASE_US: Final = 60_000_000
 """Lease of a learner on the log of a business."""
 _AT_ONCE: Final = 500
-"""Most numbers in one statement."""
+"""Maximum number of ids in one statement."""
 PUBLISH_US: Final = 60_000_000
 """Shortest time between two published models."""
 
@@ -410,7 +410,8 @@ def append_entries(tx: Tx, business_id: str, entries: Sequence[NewEntry]) -> int
     """
     count = len(entries)
     values = {"business_id": business_id, "last_seq": count}
-    last, now_us = int(tx.execute(_count_on(tx.connection.dialect.name), values).scalar_one()), micros(tx.now)
+    last = int(tx.execute(_stream_advance(tx.connection.dialect.name), values).scalar_one())
+    now_us = micros(tx.now)
     rows = [
         row_of(entry)
         | {
@@ -428,8 +429,8 @@ def append_entries(tx: Tx, business_id: str, entries: Sequence[NewEntry]) -> int
 
 
 @cache
-def _count_on(dialect: str) -> Any:
-    """Build a statement once, because building it costs more than running it."""
+def _stream_advance(dialect: str) -> Any:
+    """Return the statement that adds to ``last_seq`` and returns it; cached, as building it is slow."""
     insert = insert_for(dialect, streams)
     counted = streams.c.last_seq + insert.excluded.last_seq
     more = insert.on_conflict_do_update(index_elements=["business_id"], set_={"last_seq": counted})
@@ -460,7 +461,7 @@ def find_decision(tx: Tx, business_id: str, nonce: int) -> Entry | None:
 
 
 def list_lines(tx: Tx, business_id: str, digests: Collection[int], since_ts: int = 0) -> list[Entry]:
-    """List ad groups and ads by the digests in decisions, as the log has them since a time."""
+    """List the entries of ad groups and ads with these digests, since a time; decisions refer to them."""
     where = log.c.nonce.in_(digests), log.c.kind == EntryKind.LINES, log.c.ts >= since_ts
     return _list(tx, _entries_of(business_id, *where))
 
@@ -474,13 +475,13 @@ def list_decisions(tx: Tx, business_id: str, limit: int, before_seq: int | None 
 
 
 def list_entries_of_touches(tx: Tx, business_id: str, touch_ids: Collection[int]) -> dict[int, Entry]:
-    """Return the views and clicks with some touch ids, by these."""
+    """Return views and clicks by touch id."""
     entries = _list(tx, _entries_of(business_id, log.c.touch_id.in_(touch_ids)))
     return {entry.touch_id: entry for entry in entries if entry.touch_id is not None}
 
 
 def find_view_of(tx: Tx, business_id: str, person_id: str, ad_id: str) -> Entry | None:
-    """Return the latest view of an ad by a person, if delivery decided it."""
+    """Return the latest view of an ad by a person, among impressions that delivery decided."""
     kind = log.c.kind == EntryKind.VIEW
     where = log.c.person_id == person_id, log.c.ad_id == ad_id, kind, log.c.nonce != 0
     query = _entries_of(business_id, *where).order_by(log.c.seq.desc())
@@ -564,7 +565,7 @@ def record_learned(tx: Tx, business_id: str, learner: str, through: int) -> bool
 
 
 def list_unsealed_streams(tx: Tx) -> list[Stream]:
-    """List logs with entries that no file has."""
+    """List logs with entries that are not in a decision file yet."""
     query = select(streams).where(streams.c.last_seq > streams.c.sealed_seq)
     return tx.list(Stream, query.order_by(streams.c.business_id))
 

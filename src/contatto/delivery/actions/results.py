@@ -1,4 +1,4 @@
-"""Results of delivery: explanations, evaluations, forecasts, the trial and lookalikes."""
+"""Results of delivery: explanations, evaluations, forecasts, lift against random ads, and lookalikes."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,13 +120,14 @@ def explain_decision(tx: Tx, business_id: str, nonce: int) -> Explanation:
 
 
 AT_ONCE: Final = 500
+"""Entries that one statement reads."""
 QUESTIONS: Final = {
     "click": (CLICK, EntryKind.VIEW, EntryKind.CLICK),
     "conversation": (CONVERSATION, EntryKind.CLICK, EntryKind.CONVERSATION),
     "lead": (LEAD, EntryKind.CONVERSATION, EntryKind.LEAD),
     "spam": (SPAM, EntryKind.CONVERSATION, EntryKind.SPAM),
 }
-"""Head of each question, with the entries that ask it and answer it."""
+"""Model head of each question, the entry that is its condition, and the entry of a positive outcome."""
 MOST_EVALUATED: Final = 2_000
 """A model is evaluated on this many of the newest decisions."""
 _REWARDS: Final = (EntryKind.CLICK, EntryKind.CONVERSATION, EntryKind.LEAD)
@@ -146,7 +147,7 @@ class PolicyValue:
 class Evaluation:
     """Quality of logged predictions by question, and value of a model's choices by stage.
 
-    ``effective`` is the number of decisions that carry the same weight as an unbiased sample.
+    ``effective`` is the effective sample size of the importance weights.
     """
 
     decisions: int
@@ -239,7 +240,7 @@ class Outlook:
     """An ad group with the forecast for its weekly budget; ``doubled`` is for twice the budget.
 
     Without a budget of its own, ``budget_micros`` is its weekly spending ``spent_micros``. A younger ad group
-    counts only the days since its first charge. The forecast is limited to twice the spending. It is None
+    counts only the days since its first charge. Forecasts cover at most twice the spending. They are None
     without any spending or conversions for the goal.
     """
 
@@ -304,7 +305,7 @@ def _load_earnings(tx: Tx, account: AdAccount) -> tuple[dict[str, _RecentEarning
 
 
 TRIAL_LOOK_BACK: Final = timedelta(days=28)
-"""Length of the measured period of the trial."""
+"""Period of the measured lift."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +363,7 @@ def _measure(campaign: Campaign | None, goal: Goal, days: Sequence[TrialDay]) ->
 
 
 def _arm_of(goal: Goal, days: Sequence[TrialDay]) -> Arm:
+    """Sum the days of one arm, with conversions and views by bucket of viewers (see `rules.trial_of`)."""
     conversions, views = [0] * BUCKETS, [0] * BUCKETS
     for day in days:
         bucket = abs(day.trial) - 1
@@ -381,6 +383,7 @@ MOST_VIEWERS: Final = 50_000
 _AT_ONCE: Final = 500
 
 type Keep = Callable[[Tx], None]
+"""Writes some members of a lookalike."""
 
 
 class LookalikeFinder:
@@ -497,9 +500,9 @@ def _score(marketplace: Marketplace, group: AdGroup, viewers: Mapping[str, RankC
 
 
 def list_sources(tx: Tx, audience: Audience) -> frozenset[str]:
-    """Return the viewers who belong to the source of a lookalike, as far as views and clicks identify them.
+    """Return the viewers in the source audience of a lookalike, as far as views and clicks identify them.
 
-    Views identify no customer on a list of contact details, so such a source is empty.
+    A list of contact details yields no viewers, because views do not identify its customers.
     """
     number = source_number(audience)
     source = None if number is None else find_audience(tx, audience.business_id, number=number)

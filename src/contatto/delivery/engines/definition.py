@@ -1,4 +1,4 @@
-"""Definition of training examples as Ibis expressions, for the SQL of every engine."""
+"""Definition of training examples as Ibis expressions; `tools.statements` emits their SQL per engine."""
 
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ DIALECTS: Final = ("duckdb", "pyspark")
 
 
 RARE_US: Final = 14 * DAY_US
-"""Views are counted over a day, rarer events over two weeks."""
+"""Window of rare events; frequent ones are counted over a day."""
 
 
 _IBIS_TYPES: Final = {
@@ -40,7 +40,7 @@ _DECIDED: Final = (
 
 
 PARTS: Final = 256
-"""Number of random parts of impressions: each part is a fair sample."""
+"""Number of random parts of impressions; each part is an unbiased sample."""
 
 
 COUNTERS: Final = {
@@ -56,7 +56,7 @@ COUNTERS: Final = {
 
 
 def statements() -> dict[str, Any]:
-    """Return every expression by the name of its file."""
+    """Return every expression by the name of its SQL file."""
     return {"examples": examples()}
 
 
@@ -101,12 +101,14 @@ def examples() -> Any:
 
 def _count_events(decided: Any, entries: Any) -> Any:
     """Count the events of each viewer that had arrived before each decision for them."""
-    somebody = decided.filter(decided.user_id != "")
-    asks = somebody.select("business_id", "user_id", "ad", "nonce", at=somebody.ts, kind=ibis.literal("ask"))
+    identified = decided.filter(decided.user_id != "")
+    asks = identified.select(
+        "business_id", "user_id", "ad", "nonce", at=identified.ts, kind=ibis.literal("ask")
+    )
     events = entries.filter(entries.kind != "decision").group_by("business_id", "nonce", "kind")
     events = events.agg(at=entries.arrived_ts.min())
     events = events.inner_join(
-        somebody.select("business_id", "nonce", "user_id", "ad"), ["business_id", "nonce"]
+        identified.select("business_id", "nonce", "user_id", "ad"), ["business_id", "nonce"]
     )
     moments = asks.union(events.select("business_id", "user_id", "ad", "nonce", "at", "kind"))
     counts = {}
