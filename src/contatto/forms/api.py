@@ -68,7 +68,7 @@ from contatto.ui.requests import context_of
 
 
 class OfPage(ApiModel):
-    """A form of an ad account; forms belong to the business, so each of its ad accounts may name them."""
+    """A form for an ad account; all ad accounts of a business share its forms."""
 
     advertiser_id: ApiId
     page_id: ApiId
@@ -137,7 +137,7 @@ class FormsQuery(PageQuery):
 
 
 class PageOfForm(Answer, frozen=True):
-    """A published version of a form, or a draft that was never or not yet published."""
+    """A published version of a form, or a draft with unpublished changes."""
 
     page_id: IdText
     title: str
@@ -171,7 +171,7 @@ class PageFields(Answer, frozen=True):
 def get_pages(tx: Tx, caller: Caller, query: FormsQuery, request: Request) -> PageList:
     """List instant forms, last changed first: each published version, and each draft that is not published.
 
-    Other values of ``business_type`` list no page.
+    Other values of ``business_type`` return an empty list.
     """
     base_url = context_of(request).settings.base_url
     load_advertiser(tx, caller, query.advertiser_id)
@@ -260,8 +260,8 @@ class DeletedLead(Answer, frozen=True):
 def create_mock_lead(tx: Tx, caller: Caller, body: OfSource) -> LeadInfo:
     """Make the one test lead of a form; again gives the same one.
 
-    It travels like any lead, to the Leads Center, to subscriptions and to the CRM, marked with ``is_test``,
-    and counts in no report. Extension: ``lead_source`` DIRECT_MESSAGE makes the test lead of the chat.
+    It goes to the Leads Center, to subscriptions and to the CRM like any lead, marked with ``is_test``. No
+    report counts it. Extension: ``lead_source`` DIRECT_MESSAGE creates the test lead of the chat.
     """
     load_advertiser(tx, caller, body.advertiser_id)
     version = load_source(tx, caller.business_id, body)
@@ -310,7 +310,7 @@ _FILE_TYPES: Final = Meta(extra_json_schema={"enum": list(_MEDIA)})
 
 
 class LeadTaskBody(ApiModel):
-    """Either ``page_id`` or ``ad_id``, to make a task; or ``task_id`` alone, to ask how far it is."""
+    """Either ``page_id`` or ``ad_id``, to create a task; or ``task_id`` alone, for its state."""
 
     advertiser_id: ApiId
     page_id: ApiId | None = None
@@ -327,7 +327,7 @@ type FileState = Literal["CREATED", "SUCCEED", "FAILED"]
 
 
 class LeadFileInfo(Answer, frozen=True):
-    """State of a file; name and type are set once it is finished."""
+    """State of a file; a finished one has a name and a type."""
 
     task_id: IdText
     status: FileState
@@ -337,7 +337,7 @@ class LeadFileInfo(Answer, frozen=True):
 
 @file_router.post("/", Permission.EXPORT_LEADS)
 async def make_lead_task(request: Request, caller: ApiCaller, body: LeadTaskBody) -> Answered[LeadFileInfo]:
-    """Have the leads of a form or of an ad made into a file; with ``task_id``, say how far that is.
+    """Create a file of the leads of a form or of an ad; with ``task_id``, return its state.
 
     Extension: the ``ad_id`` of an ad for direct messages gives the leads of its form and of the chat, with
     their contact details and a column ``lead_source``.
@@ -412,13 +412,13 @@ lead_router: Final = api_routes("Forms and leads", "/lead")
 
 
 class FormSourceQuery(OfSource):
-    """Unlike that of a test lead, the source must be named."""
+    """A source of leads, which is required here."""
 
     lead_source: LeadSource
 
 
 class LeadQuery(FormSourceQuery):
-    """Extension: ``lead_id`` names the lead that is wanted."""
+    """Extension: ``lead_id`` chooses the lead."""
 
     lead_id: ApiId | None = None
 
@@ -455,7 +455,7 @@ def get_lead_fields(tx: Tx, caller: Caller, query: FormSourceQuery, request: Req
 def get_lead(tx: Tx, caller: Caller, query: LeadQuery) -> LeadInfo:
     """One lead with its data: the newest of its source, real or test, or the one that ``lead_id`` names.
 
-    It is of the ad account: earned by one of its ads, or by no ad at all.
+    Leads that an ad of another ad account earned are not found.
     """
     account = load_advertiser(tx, caller, query.advertiser_id)
     version = load_source(tx, caller.business_id, query)

@@ -67,7 +67,7 @@ REFUSE: Final = "refuse"
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An answer to choose: its points, and where it leads (a question's key, END, REFUSE, "" for on)."""
+    """Option of a question: its points, and a jump to a question's key, END or REFUSE; "" for none."""
 
     key: str
     score: int = 0
@@ -93,10 +93,9 @@ class Hours:
 class FormQuestion:
     """One question; its texts are in the words of the content.
 
-    ``low`` and ``high`` bound the length of a text or the value of a number; ``country`` is the market that
-    a phone number is read in unless the person picks another. It shows when ``show_if`` was answered with
-    the option ``show_value``; with no ``show_if`` it always does. ``hours`` are those of an appointment.
-    With ``prefill`` it shows what the person wrote of it in the chat, for them to confirm.
+    ``low`` and ``high`` bound the length of a text or the value of a number. ``country`` is the default of a
+    phone number. With ``show_if``, a question shows only if that question has the answer ``show_value``.
+    ``hours`` are those of an appointment. ``prefill`` shows a detail of the chat, for the person to confirm.
     """
 
     key: str
@@ -193,7 +192,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Respondent:
-    """Respondent: a person in a chat, and the ad of the chat (None for none)."""
+    """Person in a chat who answers a form, with the ad of the chat if any."""
 
     business_id: str
     person_id: str
@@ -206,7 +205,7 @@ class Respondent:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """Submission of a browser; a repeated ``submission_id`` is the same answer.
+    """Answers that a browser sends; a repeated ``submission_id`` is the same submission.
 
     ``website`` is a trap: a field that no person sees, so only programs fill it in.
     """
@@ -220,7 +219,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """Time of a form's appointments that a person chose; it is free for no other person."""
+    """Appointment that a person booked with a form; no other person can book its time."""
 
     form_id: str
     person_id: str
@@ -268,7 +267,7 @@ class QuestionAnswer:
 
 @dataclass(frozen=True, slots=True)
 class FormAnswer:
-    """A form as it was submitted, opened for reading."""
+    """A stored submission of a form, with its answers decrypted."""
 
     id: str
     business_id: str
@@ -305,7 +304,7 @@ class ConsentReceipt:
 
 @dataclass(frozen=True, slots=True)
 class TestLeadMade:
-    """A test lead made by a program; page number 0 is the chat."""
+    """Test lead that a program created; page number 0 is the chat."""
 
     business_id: str
     lead_id: str

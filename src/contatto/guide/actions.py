@@ -1,4 +1,4 @@
-"""Set up an installation, list its first steps, and load the help pages."""
+"""Set-up of an installation, first steps of a business, and documents of the help."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -28,12 +28,12 @@ from contatto.leads.store.listing import list_leads
 FOLDERS: Final = ("", "tutorials", "how-to", "reference", "research", "decisions")
 """Shipped folders of documents; pictures are not shipped."""
 _PICTURES: Final = {"screens.md"}
-"""Documents that mostly show pictures."""
+"""Documents that the help omits, as they mostly show pictures."""
 
 
 @cache
 def load_pages() -> Mapping[str, HelpPage]:
-    """Load all documents by place: from the wheel, or from the checkout."""
+    """Load all documents from the wheel or the checkout, by folder and name."""
     package = Path(str(files("contatto")))
     shipped = package / "guide" / "documents"
     documents = shipped if shipped.is_dir() else package.parents[1] / "docs"
@@ -95,7 +95,7 @@ def set_up_installation(tx: Tx, token: str, new: NewInstallation, password_hash:
 
 
 def list_done_steps(tx: Tx, business_id: BusinessId) -> set[Step]:
-    """Return the steps that a business has done."""
+    """Return the first steps that a business has done."""
     channels, capturing = list_accounts(tx, business_id), list_capturing(tx, business_id)
     done = {
         Step.CHANNEL: bool(channels),

@@ -167,16 +167,23 @@ def load_ad_figures(tx: Tx, account: AdAccount, midnight: datetime) -> AdFigures
         }
         goals.append(cost)
     by_goal = {part.goal: _leads_of(part.figures.counts) for part in overview.by_goal}
-    leads, talks = by_goal.get(Goal.LEAD), by_goal.get(Goal.CONVERSATION)
-    return AdFigures(account.name, str(account.number), account.currency, days, tuple(goals), leads, talks)
+    return AdFigures(
+        account.name,
+        str(account.number),
+        account.currency,
+        days,
+        tuple(goals),
+        by_goal.get(Goal.LEAD),
+        by_goal.get(Goal.CONVERSATION),
+    )
 
 
 def _leads_of(counts: Counts) -> LeadFigures | None:
     if not counts.leads:
         return None
     least, most = interval_of_count(counts.leads)
-    spend, talks = counts.spend_micros, max(counts.conversations, counts.leads)
-    share_low, share_high = interval_of(counts.leads, talks)
+    spend, conversations = counts.spend_micros, max(counts.conversations, counts.leads)
+    share_low, share_high = interval_of(counts.leads, conversations)
     return LeadFigures(
         leads=counts.leads,
         few=round(least),
@@ -184,7 +191,7 @@ def _leads_of(counts: Counts) -> LeadFigures | None:
         cost_micros=round(spend / counts.leads),
         low_micros=round(spend / most),
         high_micros=round(spend / least) if least else None,
-        share=counts.leads / talks,
+        share=counts.leads / conversations,
         share_low=share_low,
         share_high=share_high,
     )

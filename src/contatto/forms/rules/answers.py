@@ -1,4 +1,4 @@
-"""Content of forms, rules for answers, and appointment slots."""
+"""Texts of forms, validation of answers, appointment slots and signed opening times."""
 
 import re
 import unicodedata
@@ -90,7 +90,7 @@ TEXTS: Final = frozenset(
     {QuestionKind.NAME, QuestionKind.CITY, QuestionKind.POSTCODE, QuestionKind.TEXT, QuestionKind.LONG_TEXT}
 )
 TEXT_LIMIT: Final = 2_000
-"""Most characters that any answer may have, whatever its question says."""
+"""Maximum length of any answer, beyond the limit of its question."""
 
 
 _TAG: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
@@ -117,9 +117,9 @@ def consent_text(content: Content, consent: FormConsent, language: str) -> str:
 def best_language(content: Content, preferred: Iterable[str]) -> str:
     """Return the first preferred language of the form; a dialect counts as its language."""
     by_base: dict[str, str] = {}
-    for have in content.languages:
-        by_base.setdefault(have.lower().partition("-")[0], have)
-    exact = {have.lower(): have for have in content.languages}
+    for form_language in content.languages:
+        by_base.setdefault(form_language.lower().partition("-")[0], form_language)
+    exact = {form_language.lower(): form_language for form_language in content.languages}
     for tag in preferred:
         language = exact.get(tag.lower()) or by_base.get(tag.lower().partition("-")[0])
         if language:
@@ -135,7 +135,7 @@ def accepted_languages(header: str) -> list[str]:
         if _TAG.fullmatch(tag):
             is_number = re.fullmatch(r"[01](?:\.\d{1,3})?", weight)
             weighed.append((float(weight) if is_number else 1.0, tag))
-    return [tag for _, tag in sorted(weighed, key=lambda each: -each[0])]
+    return [tag for _, tag in sorted(weighed, key=lambda pair: -pair[0])]
 
 
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
@@ -330,13 +330,14 @@ _READERS: Final[dict[QuestionKind, Callable[[FormQuestion, str], Shown]]] = {
 
 @dataclass(frozen=True, slots=True)
 class FormPath:
-    """Keys of the visible questions, and whether the answers refuse the person."""
+    """Path through a form: keys of the visible questions, and a refusal at its end."""
 
     met: tuple[str, ...]
     refused: bool
 
 
 def find_way(content: Content, answers: Answers) -> FormPath:
+    """Follow the jumps and conditions of a form for these answers."""
     met: list[str] = []
     skip_to = ""
     for question in content.questions:
@@ -424,7 +425,7 @@ def list_slots(hours: Hours, at: datetime, bookings: Sequence[Booking] = ()) -> 
     Args:
         hours: the opening hours.
         at: times before it are over.
-        bookings: what others hold.
+        bookings: appointments of other persons.
     """
     free = _list_open_slots(hours, at)
     if not bookings:
@@ -432,7 +433,7 @@ def list_slots(hours: Hours, at: datetime, bookings: Sequence[Booking] = ()) -> 
     length = timedelta(minutes=hours.slot_minutes)
     ordered = sorted(bookings, key=lambda booking: booking.starts_at)
     starts = [booking.starts_at for booking in ordered]
-    # bookings of different lengths may reach into each other: the latest end up to each of them counts
+    # bookings of different lengths may overlap: for each one the latest end so far counts
     ends = list(accumulate((booking.ends_at for booking in ordered), max))
     return [
         slot
@@ -455,7 +456,7 @@ def _list_open_slots(hours: Hours, at: datetime) -> list[datetime]:
         for number in range(count_a_day(hours)):
             hour, minute = divmod(opens + number * hours.slot_minutes, 60)
             slot = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
-            # a time that the clock skips in spring changes on its way through UTC
+            # a local time that daylight saving skips changes in a round trip through UTC
             real_slot = slot.astimezone(UTC).astimezone(zone)
             if slot > at and real_slot.replace(tzinfo=None) == slot.replace(tzinfo=None):
                 slots.append(slot)
@@ -463,9 +464,9 @@ def _list_open_slots(hours: Hours, at: datetime) -> list[datetime]:
 
 
 def read_slot(hours: Hours, text: str, at: datetime, bookings: Sequence[Booking] = ()) -> Shown:
-    """Return the chosen time: for people with its zone, and with its distance from UTC as the normal form.
+    """Return the chosen time: for people with its zone, as the normal form with its UTC offset.
 
-    Raises UnreadableAnswer: for a time that is not offered, or that somebody else holds.
+    Raises UnreadableAnswer: for a time that is not offered, or was booked meanwhile.
     """
     for slot in _list_open_slots(hours, at):
         if slot.strftime(_KEY) == text:
@@ -565,11 +566,11 @@ def check_submission(
             continue
         try:
             answer = _answer(content, question, sent, hidden, at, bookings)
-        except UnreadableAnswer as unfit:
+        except UnreadableAnswer as error:
             own = text_of(content, f"{question.key}.message", sent.language)
-            is_own = own and unfit.says != SLOT_TAKEN
+            is_own = own and error.says != SLOT_TAKEN
             problems.append(
-                Problem(question.key, own) if is_own else Problem(question.key, unfit.says, unfit.num)
+                Problem(question.key, own) if is_own else Problem(question.key, error.says, error.num)
             )
         else:
             answers += [answer] if answer else []

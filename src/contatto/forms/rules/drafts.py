@@ -99,7 +99,9 @@ def text_limits(content: Content) -> dict[str, int]:
 
 
 def edit_content(content: Content, sent: Sent, language: str, lang: str = SOURCE) -> Content:
-    """Return the content with the typed values; fields that were not sent stay as they are.
+    """Return the content with the typed values; fields that were not sent stay unchanged.
+
+    A hidden field such as ``q:q2:sent`` marks a posted question, since an empty checkbox sends nothing.
 
     Args:
         content: the current content.
@@ -112,9 +114,9 @@ def edit_content(content: Content, sent: Sent, language: str, lang: str = SOURCE
     limits = text_limits(content)
     typed = {key: clean(sent[f"w:{key}"][0])[:most] for key, most in limits.items() if sent.get(f"w:{key}")}
     words = {
-        tongue: {key: text for key, text in texts.items() if key in limits}
-        for tongue, texts in content.words.items()
-        if tongue in content.languages
+        text_language: {key: text for key, text in texts.items() if key in limits}
+        for text_language, texts in content.words.items()
+        if text_language in content.languages
     }
     if language in content.languages:
         words[language] = words.get(language, {}) | typed
@@ -249,34 +251,36 @@ _CHANGES: Final[dict[str, Callable[[Content, str], Content]]] = {
 
 
 def _edit_question(question: FormQuestion, sent: Sent, lang: str) -> FormQuestion:
-    at = f"q:{question.key}"
-    shown_by, _, shown_value = _line(sent, f"{at}:show", "", 40).partition("=")
-    autocomplete = _line(sent, f"{at}:autocomplete", question.autocomplete, 40)
-    source = _line(sent, f"{at}:source", question.source or "", 20)
+    prefix = f"q:{question.key}"
+    shown_by, _, shown_value = _line(sent, f"{prefix}:show", "", 40).partition("=")
+    autocomplete = _line(sent, f"{prefix}:autocomplete", question.autocomplete, 40)
+    source = _line(sent, f"{prefix}:source", question.source or "", 20)
     options, hours = list[Option](), question.hours
     for option in question.options:
-        goto = _line(sent, f"{at}:{option.key}:goto", option.goto, 8)
+        goto = _line(sent, f"{prefix}:{option.key}:goto", option.goto, 8)
         is_valid = goto in ("", END, REFUSE) or re.fullmatch(r"q\d{1,4}", goto)
-        score = _number(sent, f"{at}:{option.key}:score", option.score, lang) or 0
+        score = _number(sent, f"{prefix}:{option.key}:score", option.score, lang) or 0
         options.append(Option(option.key, score, goto if is_valid else ""))
     if hours:
-        days = {int(day) for day in sent.get(f"{at}:day", ()) if day in ("1", "2", "3", "4", "5", "6", "7")}
+        days = {
+            int(day) for day in sent.get(f"{prefix}:day", ()) if day in ("1", "2", "3", "4", "5", "6", "7")
+        }
         hours = Hours(
-            zone=_line(sent, f"{at}:zone", hours.zone, 64),
+            zone=_line(sent, f"{prefix}:zone", hours.zone, 64),
             days=tuple(sorted(days)),
-            opens=_line(sent, f"{at}:opens", hours.opens, 5),
-            closes=_line(sent, f"{at}:closes", hours.closes, 5),
-            slot_minutes=_number(sent, f"{at}:slot", hours.slot_minutes) or 0,
-            ahead_days=_number(sent, f"{at}:ahead", hours.ahead_days) or 0,
+            opens=_line(sent, f"{prefix}:opens", hours.opens, 5),
+            closes=_line(sent, f"{prefix}:closes", hours.closes, 5),
+            slot_minutes=_number(sent, f"{prefix}:slot", hours.slot_minutes) or 0,
+            ahead_days=_number(sent, f"{prefix}:ahead", hours.ahead_days) or 0,
         )
     return replace(
         question,
-        required=f"{at}:required" in sent,
-        prefill=f"{at}:prefill" in sent and question.kind in CONTACTS,
+        required=f"{prefix}:required" in sent,
+        prefill=f"{prefix}:prefill" in sent and question.kind in CONTACTS,
         autocomplete=autocomplete if autocomplete in AUTOCOMPLETE else "off",
-        low=_number(sent, f"{at}:low", question.low, lang),
-        high=_number(sent, f"{at}:high", question.high, lang),
-        country=_line(sent, f"{at}:country", question.country, 2).upper(),
+        low=_number(sent, f"{prefix}:low", question.low, lang),
+        high=_number(sent, f"{prefix}:high", question.high, lang),
+        country=_line(sent, f"{prefix}:country", question.country, 2).upper(),
         options=tuple(options),
         show_if=shown_by if shown_by != question.key else "",
         show_value=shown_value,
@@ -286,7 +290,7 @@ def _edit_question(question: FormQuestion, sent: Sent, lang: str) -> FormQuestio
 
 
 def place_hours(content: Content, zone: str) -> Content:
-    """Return the content with a default zone for its hours."""
+    """Return the content with this time zone for opening hours without one."""
     questions = tuple(
         replace(question, hours=replace(question.hours, zone=zone))
         if question.hours and not question.hours.zone
@@ -302,7 +306,7 @@ def _line(sent: Sent, name: str, current: str, most: int) -> str:
 
 
 def _link(sent: Sent, name: str, current: str) -> str:
-    """Return an address, perhaps partly typed; publishing checks that it is complete."""
+    """Return an address, which may be incomplete until the form is published."""
     typed = _line(sent, name, current, 2_000)
     if not may_become_link(typed):
         raise Refused(errors.INVALID, "%(field)s: give a full address that starts with https://.", field=name)
