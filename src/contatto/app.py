@@ -228,7 +228,7 @@ def open_context(installation: Installation, clock: Clock | None = None) -> Cont
     db = open_storage(settings, used_clock, installation.ports)
     cookies = CookieRules(settings.secure_cookies, settings.session_days)
     pages = Renderer(db.vault.signer("csrf"), cookies, LinkRules(ACCESS).may_open)
-    live = LiveFeed(db, installation.told_to)
+    live = LiveFeed(db, installation.event_permissions)
     return Context(installation, db, used_clock, db.vault, live, pages, Uploads(SandboxPool()))
 
 

@@ -177,12 +177,12 @@ AFTER: Final[After] = {
     TestLeadMade: {"push_test_lead": _OF_LEADS(pushes.push_test_lead)},
     WorkAssigned: {"alert_assignment": _ALERTED(alerts_actions.alert_assignment)},
 }
-"""After an event: its handlers, each in a transaction of its own. What open pages are told is below.
+"""Handlers of each event, each in a transaction of its own; see `EVENT_PERMISSIONS` for open pages.
 
 Jobs that wait carry these names, so a name stays for ever; see tests/house/test_durable_names.py.
 """
 
-TOLD_TO: Final[Mapping[type[Any], Permission]] = {
+EVENT_PERMISSIONS: Final[Mapping[type[Any], Permission]] = {
     OutsideAdsMirrored: Permission.READ_ADS,
     **dict.fromkeys((ChannelChecked, ChannelLost), Permission.ADMINISTER),
     **dict.fromkeys(
@@ -202,7 +202,7 @@ TOLD_TO: Final[Mapping[type[Any], Permission]] = {
         Permission.READ_LEADS,
     ),
 }  # fmt: skip
-"""Permission that an open page needs for an event; pages get no other events."""
+"""Permission that a member needs to receive an event on an open page; pages get no other events."""
 
 
 def count_intake(tx: Tx, business_id: str) -> Intake:
@@ -367,7 +367,9 @@ def install(settings: Settings) -> Installation:
         settings=settings,
         ports=PORTS,
         after=AFTER,
-        told_to={outbox.event_name(kind): permission.value for kind, permission in TOLD_TO.items()},
+        event_permissions={
+            outbox.event_name(kind): permission.value for kind, permission in EVENT_PERMISSIONS.items()
+        },
         prepare=prepare,
         queued_work=partial(queued_work, settings),
         exports=EXPORTS,

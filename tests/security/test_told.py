@@ -1,10 +1,10 @@
 """Whom open pages tell of an event is said for every event, and for no other."""
 
 from contatto.inbox.model import CustomerTyping, MemberTyping
-from contatto.wiring import AFTER, TOLD_TO
+from contatto.wiring import AFTER, EVENT_PERMISSIONS
 
 WHISPERS = {CustomerTyping, MemberTyping}
 
 
 def test_every_event_says_who_may_hear_of_it() -> None:
-    assert set(TOLD_TO) == set(AFTER) | WHISPERS
+    assert set(EVENT_PERMISSIONS) == set(AFTER) | WHISPERS

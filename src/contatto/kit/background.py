@@ -264,7 +264,7 @@ class Installation:
     Attributes:
         ports: dependencies on higher packages, which every transaction carries.
         after: handlers of each event, by their durable names.
-        told_to: permission that members need to receive an event on an open page, by its name.
+        event_permissions: permission that members need to receive an event on an open page, by its name.
         prepare: loads what the first work needs, in a thread.
         queued_work: work that waits in tables, for a number of concurrent batches.
         exports: kinds of files that are written in the background.
@@ -277,7 +277,7 @@ class Installation:
     settings: Settings
     ports: Parts
     after: After
-    told_to: Mapping[str, str]
+    event_permissions: Mapping[str, str]
     prepare: Callable[[Database], None]
     queued_work: Callable[[int], tuple[QueuedWork, ...]]
     exports: ExportFormats
