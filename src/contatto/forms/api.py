@@ -169,7 +169,7 @@ class PageFields(Answer, frozen=True):
 
 @form_router.transact("/get/", Permission.READ_ADS)
 def get_pages(tx: Tx, caller: Caller, query: FormsQuery, request: Request) -> PageList:
-    """List instant forms, last changed first: each published version, and each draft that is not published.
+    """List instant forms, last changed first: each published version, and each draft with changes.
 
     Other values of ``business_type`` return an empty list.
     """
@@ -216,7 +216,7 @@ def get_pages(tx: Tx, caller: Caller, query: FormsQuery, request: Request) -> Pa
 
 @form_router.transact("/field/get/", Permission.READ_ADS)
 def get_page_fields(tx: Tx, caller: Caller, query: OfPage, request: Request) -> PageFields:
-    """List the fields of a published form, by the labels that its leads come with."""
+    """List the fields of a published form, by their labels in leads."""
     base_url = context_of(request).settings.base_url
     load_advertiser(tx, caller, query.advertiser_id)
     return show_fields(load_page(tx, caller.business_id, query.page_id), base_url)
@@ -258,7 +258,7 @@ class DeletedLead(Answer, frozen=True):
 
 @test_lead_router.transact("/create/", Permission.WRITE_LEADS)
 def create_mock_lead(tx: Tx, caller: Caller, body: OfSource) -> LeadInfo:
-    """Make the one test lead of a form; again gives the same one.
+    """Create the test lead of a form, or return the existing one.
 
     It goes to the Leads Center, to subscriptions and to the CRM like any lead, marked with ``is_test``. No
     report counts it. Extension: ``lead_source`` DIRECT_MESSAGE creates the test lead of the chat.
@@ -270,7 +270,7 @@ def create_mock_lead(tx: Tx, caller: Caller, body: OfSource) -> LeadInfo:
 
 @test_lead_router.transact("/get/", Permission.READ_LEADS, ReadAudit.EACH)
 def get_mock_lead(tx: Tx, caller: Caller, query: OfSource) -> LeadInfo:
-    """Show the test lead of a form, or of the chat; one that was not made is not found."""
+    """Show the test lead of a form, or of the chat; it is not found before it was created."""
     load_advertiser(tx, caller, query.advertiser_id)
     version = load_source(tx, caller.business_id, query)
     lead = check_found(
@@ -282,7 +282,7 @@ def get_mock_lead(tx: Tx, caller: Caller, query: OfSource) -> LeadInfo:
 
 @test_lead_router.transact("/delete/", Permission.WRITE_LEADS)
 def delete_mock_lead(tx: Tx, caller: Caller, body: TestLead) -> DeletedLead:
-    """Delete a test lead for good; a real lead is never deleted so."""
+    """Delete a test lead; real leads are refused."""
     load_advertiser(tx, caller, body.advertiser_id)
     lead = find_lead_by_number(tx, caller.business_id, body.lead_id)
     remove_test_lead(tx, check_found(lead, "lead_id: there is no such lead."))
@@ -453,7 +453,7 @@ def get_lead_fields(tx: Tx, caller: Caller, query: FormSourceQuery, request: Req
 
 @lead_router.transact("/get/", Permission.READ_LEADS, ReadAudit.EACH)
 def get_lead(tx: Tx, caller: Caller, query: LeadQuery) -> LeadInfo:
-    """One lead with its data: the newest of its source, real or test, or the one that ``lead_id`` names.
+    """Return a lead with its data: the newest of a source, real or test, or the one of ``lead_id``.
 
     Leads that an ad of another ad account earned are not found.
     """

@@ -236,7 +236,7 @@ async def show_history(request: Request, caller: PageCaller, query: ReadAsked) -
 
 @router.get("/leads/jobs/{job_id}", Permission.READ_LEADS)
 async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLResponse:
-    """One job with all that it left out."""
+    """Show one job with the items that it skipped."""
     words = translator_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
