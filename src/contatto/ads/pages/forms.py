@@ -251,7 +251,7 @@ def eligibility_of(tx: Tx, account: AdAccount, form: AdGroupForm) -> dict[str, A
     }
 
 
-def _capture_prompt(tx: Tx, caller: Caller, typed: Typed) -> dict[str, str] | None:
+def capture_prompt(tx: Tx, caller: Caller, typed: Typed) -> dict[str, str] | None:
     """Return the values of the dialog that turns capture on; None keeps it closed."""
     account = channels.find_account(tx, caller.business_id, typed.form.channel_account_id)
     if account is None or not typed.prompt:
@@ -484,7 +484,7 @@ async def _ad_group_form(request: Request, caller: Caller, number: str, typed: T
             "draft": draft,
             "errors": shown.errors,
             "capture_errors": shown.capture_errors,
-            "capture_account": _capture_prompt(tx, caller, shown),
+            "capture_account": capture_prompt(tx, caller, shown),
         }
 
     values = {"caller": caller, "edited": None, "leaps": {}, **await context.db.read(work)}
