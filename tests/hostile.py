@@ -47,8 +47,8 @@ def send_everything(house: House) -> set[str]:
     _write_chat(house)
     _write_on_platforms(house)
     _fill_in_form(house)
-    until(lambda: len(house.context.db.read_now(lambda tx: _talks(tx, house))) >= 3)
-    until(lambda: house.context.db.read_now(lambda tx: list_leads(tx, house.business_id, LeadFilter())))
+    assert until(lambda: len(house.context.db.read_now(lambda tx: _talks(tx, house))) >= 3)
+    assert until(lambda: house.context.db.read_now(lambda tx: list_leads(tx, house.business_id, LeadFilter())))
     house.context.db.write_now(lambda tx: _write_as_member(tx, house))
     return {
         "chat", "stated", "profile", "platform", "headline", "adtext", "answer", "essay",

@@ -266,7 +266,7 @@ def test_a_form_that_came_as_a_link_is_filled_in_by_keyboard(served: Served, cus
     house = served.house
     version = offer(house)
     house.webhook("im_receive_msg", message("Hi", "u1", int(house.context.clock.now().timestamp() * 1_000)))
-    until(lambda: house.context.db.read_now(lambda tx: list_newest(tx, house.business_id)))
+    assert until(lambda: house.context.db.read_now(lambda tx: list_newest(tx, house.business_id)))
     (of,) = house.context.db.read_now(lambda tx: list_newest(tx, house.business_id))
     until_s = int(house.context.clock.now().timestamp()) + 600
     signer = house.context.vault.signer("form-link")

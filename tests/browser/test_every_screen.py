@@ -121,7 +121,7 @@ def _erased(served: Served) -> str:
     )
     form = {"ids": lead_id, "word": "erase", "csrf_token": csrf_of(house.client.get("/leads").text)}
     assert house.client.post("/leads/erase", data=form).status_code == 303
-    until(lambda: "was erased" in house.client.get(f"/leads/{lead_id}").text)
+    assert until(lambda: "was erased" in house.client.get(f"/leads/{lead_id}").text)
     return lead_id
 
 

@@ -33,7 +33,7 @@ def _tell_the_example(served: Served) -> None:
     house.webhook("im_receive_msg", message("hello", "mei", now_ms - 110_000))
     _tap(house, lead["ad_id"], now_ms - 60_000)
     house.webhook("im_receive_msg", message("I am mei@example.com", "mei", now_ms - 50_000))
-    until(lambda: house.report()[lead["adgroup_id"]]["conversion"] == "1")
+    assert until(lambda: house.report()[lead["adgroup_id"]]["conversion"] == "1")
 
 
 def _sign_in(page: Page, served: Served) -> None:

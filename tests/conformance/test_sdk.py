@@ -55,7 +55,7 @@ def traffic(sdk: Sdk, tree: Tree) -> Tree:
         _come_from_ad(sdk.house, ad, user, text)
     for viewer in ("v1", "v2", "v3"):
         _see_and_tap(sdk.house, viewer)
-    until(lambda: _is_counted(sdk, tree))
+    assert until(lambda: _is_counted(sdk, tree))
     return tree
 
 
@@ -205,7 +205,7 @@ def test_a_report_is_made_into_a_file(sdk: Sdk, traffic: Tree) -> None:
         answer: dict[str, Any] = sdk.call(sdk.reports().report_task_check, task, sdk.advertiser_id)
         return answer
 
-    until(lambda: checked()["status"] == "SUCCESS")
+    assert until(lambda: checked()["status"] == "SUCCESS")
     path = checked()["download_path"]
     file = sdk.house.client.get(path, headers={"Access-Token": sdk.house.token})
     assert file.headers["content-type"].startswith("text/csv")

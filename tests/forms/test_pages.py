@@ -386,7 +386,7 @@ def test_hostile_text_in_every_field_runs_in_no_screen(house: House) -> None:
         f"/chat/{house.webchat_id}/messages", json={"client_message_id": "message-1", "text": HOSTILE}
     )
     house.sign_in()
-    until(lambda: "conversations" in house.client.get("/inbox").text)
+    assert until(lambda: "conversations" in house.client.get("/inbox").text)
     (lead,) = house.context.db.read_now(lambda tx: list_leads(tx, house.business_id, LeadFilter()))
     paths = [
         f"/chat/{house.webchat_id}", f"/chat/{house.webchat_id}/form/{version.number}", "/forms",

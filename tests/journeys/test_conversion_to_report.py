@@ -43,7 +43,7 @@ def test_the_page_shows_the_same_figures_and_says_when_goals_are_mixed(house: Ho
     house.make_ad("LEAD_GENERATION", house.tiktok_id)
     _tap(house, talk["ad_id"], "u1", NOW_MS - 60_000)
     house.webhook("im_receive_msg", message("hello", "u1", NOW_MS - 50_000))
-    until(lambda: _report_when(house, talk["adgroup_id"], ["conversion"]))
+    assert until(lambda: _report_when(house, talk["adgroup_id"], ["conversion"]))
     house.sign_in()
     page = house.client.get("/reports").text
     assert "CONVERSATION group" in page

@@ -53,5 +53,5 @@ def test_an_address_of_the_form_that_is_written_in_the_chat_too_is_one_detail_of
     say(house, "Did my address Mei@example.com arrive?")
     house.sign_in()
     both = (1, ["E-mail · Instant form and Chat · "])
-    until(lambda: origins_shown(house, "mei@example.com") == both)
+    assert until(lambda: origins_shown(house, "mei@example.com") == both)
     assert origins_shown(house, "mei@example.com") == both

@@ -15,7 +15,7 @@ def _leads(house: House) -> int:
 
 def _lead_page(house: House) -> str:
     """The page of the one lead, as soon as there is one."""
-    until(lambda: _leads(house))
+    assert until(lambda: _leads(house))
     found = re.search(r'href="(/leads/[0-9a-f-]{36})"', house.client.get("/leads").text)
     assert found
     return found.group(1)

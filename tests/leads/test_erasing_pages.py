@@ -93,7 +93,7 @@ def test_all_that_match_are_named_before_and_exactly_those_are_erased(house: Hou
     late = a_lead(house, person_id="late", profile_name="Zelda late", contacts=(make.contact("+6598765432"),))
     assert jobs_of(house) == 0, "asking changes nothing"
     send(house, "/leads/erase", ids=",".join(many), word="erase")
-    until(lambda: not any(is_there(house, lead_id) for lead_id in many))
+    assert until(lambda: not any(is_there(house, lead_id) for lead_id in many))
     assert is_there(house, late)
 
 
