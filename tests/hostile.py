@@ -48,7 +48,8 @@ def send_everything(house: House) -> set[str]:
     _write_on_platforms(house)
     _fill_in_form(house)
     assert until(lambda: len(house.context.db.read_now(lambda tx: _talks(tx, house))) >= 3)
-    assert until(lambda: house.context.db.read_now(lambda tx: list_leads(tx, house.business_id, LeadFilter())))
+    read_now = house.context.db.read_now
+    assert until(lambda: read_now(lambda tx: list_leads(tx, house.business_id, LeadFilter())))
     house.context.db.write_now(lambda tx: _write_as_member(tx, house))
     return {
         "chat", "stated", "profile", "platform", "headline", "adtext", "answer", "essay",

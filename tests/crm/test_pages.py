@@ -99,7 +99,7 @@ def test_what_is_missing_is_said_in_place_and_what_was_typed_stays(house: House)
     status, page = post(house, f"{HOME}/connect/odoo", **typed)
     assert (status, "API key: Enter a value." in page) == (422, True)
     status, page = post(house, f"{HOME}/connect/odoo", **typed | {"given.password": "k"})
-    assert (status, "enter a public https address" in page) == (422, True)
+    assert (status, "Enter a public https address" in page) == (422, True)
     token = csrf_of(house.client.get(HOME).text)
     sent = typed | {"given.password": "sesame-0815", "csrf_token": token}
     answer = house.client.post(f"{HOME}/connect/odoo", data=sent)

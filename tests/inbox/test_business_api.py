@@ -368,6 +368,16 @@ def test_automatic_messages_are_made_changed_sorted_turned_off_and_taken_away(ho
     assert [each["auto_message_id"] for each in auto(house, "get")["data"]["auto_messages"]] == [second]
 
 
+def test_the_page_names_the_field_of_a_refused_automatic_message_by_its_label(house: House) -> None:
+    house.sign_in()
+    url = f"/settings/chat/{house.webchat_id}"
+    token = csrf_of(house.client.get(url).text)
+    form = {"csrf_token": token, "revision": "0", "question": "Open?", "answer": "y" * 201}
+    refused = house.client.post(url, data=form)
+    assert refused.status_code == 422
+    assert "<span>Answer: Use 1 to 200 characters.</span>" in refused.text
+
+
 @pytest.mark.parametrize(
     ("path", "body", "code"),
     [

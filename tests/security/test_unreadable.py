@@ -32,7 +32,8 @@ def _fill(house: House) -> tuple[str, str]:
         assert house.webhook("im_receive_msg", message(text, "u1", 1_795_000_000_000 + number)).is_success
     lead = until(lambda: house.context.db.read_now(lambda tx: tx.execute(select(leads)).mappings().first()))
     assert lead
-    assert until(lambda: house.context.db.read_now(lambda tx: tx.scalar(select(func.count(evidence.c.id))) == 2))
+    read_now = house.context.db.read_now
+    assert until(lambda: read_now(lambda tx: tx.scalar(select(func.count(evidence.c.id))) == 2))
     forms = {
         f"/leads/{lead['id']}/notes": {"text": "Wants an oven"},
         f"/leads/{lead['id']}/tasks": {"text": "Send the offer"},

@@ -88,7 +88,7 @@ def test_signals_are_turned_on_held_back_and_turned_off(house: House, account: s
         ("steps", [], "at least one"),
         ("currency", "", "Enter the currency"),
         ("value", "-5", "above 0"),
-        ("value", "lots", "enter a number"),
+        ("value", "lots", "Enter a number"),
         ("name.converted", "an event, too", "50 letters"),
     ],
 )

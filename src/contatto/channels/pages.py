@@ -19,7 +19,6 @@ from contatto.channels.store import CONNECTORS
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
-from contatto.kit.form_fields import split_fault
 from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of, show_page
 
@@ -202,7 +201,6 @@ async def _render(
         "can_manage": can_manage,
         "platforms": [platform.value for platform in Platform],
         "failed": failed,
-        "error": split_fault(refused, words)[1] if refused else "",
         "countries": sorted(named, key=lambda pair: pair[1]),
         "typed": typed or {},
     }

@@ -18,7 +18,7 @@ from contatto.ads.store import list_ads_by_number
 from contatto.kit.db.database import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused, check_found
-from contatto.kit.form_fields import read_amount, read_whole, split_fault
+from contatto.kit.form_fields import read_amount, read_whole
 from contatto.kit.i18n import N_
 from contatto.kit.languages import currency_choices
 from contatto.kit.table_export import csv_lines
@@ -226,7 +226,6 @@ async def _render_operator(
         "currencies": currency_choices(translator_of(request)),
         "shown_days": SHOWN_DAYS,
         "code": code,
-        "error": split_fault(problem, translator_of(request))[1] if problem else "",
         "error_part": part,
     }
     return context.pages.render(request, "operators/operator.html", values, refused=problem)
@@ -414,6 +413,5 @@ async def _render_marketplaces(
         "is_operator": own is not None,
         "can_manage": may(caller, Permission.ADMINISTER),
         "categories": [(category.value, text) for category, text in CATEGORY_TEXTS.items()],
-        "error": split_fault(problem, translator_of(request))[1] if problem else "",
     }
     return context.pages.render(request, "operators/marketplaces.html", values, refused=problem)

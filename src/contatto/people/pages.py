@@ -271,7 +271,6 @@ async def _render_members(
         "changeable_roles": [role for role in Role if caller.role and may_appoint(caller.role, role)],
         "role_says": rules.ROLE_TEXTS,
         "typed": typed or InvitationForm(),
-        "error": split_fault(problem, translator_of(request))[1] if problem else "",
         "error_part": part,
         "handed": handed,
     }
@@ -374,8 +373,7 @@ async def _render_invitation(
             "asks_address": sends_mail and not opened.is_confirmed,
         }
 
-    error = split_fault(problem, translator_of(request))[1] if problem else ""
-    values = {"is_sent": is_sent, "typed": typed, "error": error}
+    values = {"is_sent": is_sent, "typed": typed}
     return await show_page(request, None, "people/invitation.html", load, problem, **values)
 
 
@@ -441,14 +439,13 @@ def _render_forgotten(
         "email": email,
         "is_asked": is_asked,
         "sends_mail": context.settings.sends_mail,
-        "error": split_fault(problem, translator_of(request))[1] if problem else "",
     }
     return context.pages.render(request, "people/forgotten.html", values, refused=problem)
 
 
 def _render_reset(request: Request, token: str, problem: Refused | None = None) -> HTMLResponse:
-    values = {"token": token, "error": split_fault(problem, translator_of(request))[1] if problem else ""}
-    return context_of(request).pages.render(request, "people/reset.html", values, refused=problem)
+    pages = context_of(request).pages
+    return pages.render(request, "people/reset.html", {"token": token}, refused=problem)
 
 
 PROFILE_PAGE = "/settings/profile"

@@ -25,6 +25,7 @@ from starlette.responses import HTMLResponse, Response
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.form_fields import split_fault
 from contatto.kit.ids import new_secret
 from contatto.kit.languages import LANGUAGES, SOURCE, Translator, translator_for
 from contatto.kit.values import brand_of, is_unreadable
@@ -348,10 +349,10 @@ class Renderer:
         """Render a template for a request; a refusal decides the status, and when to try again.
 
         The template also gets ``request``, ``csrf_token``, ``caller`` (None by default), ``last_event``
-        (number of the last event on the page; 0 without a caller), ``error`` (detail of the refusal), the
-        texts of the language, ``lang``, ``dir``, ``number``, ``percent``, ``money`` and the filter
-        ``country``. ``offers(href)`` tells whether the caller may open an address, so that the page links
-        only to those.
+        (number of the last event on the page; 0 without a caller), ``error`` (detail of the refusal without
+        the field), the texts of the language, ``lang``, ``dir``, ``number``, ``percent``, ``money`` and the
+        filter ``country``. ``offers(href)`` tells whether the caller may open an address, so that the page
+        links only to those.
         """
         begin = getattr(request.state, BEFORE_RENDERING, None)
         if begin is not None:
@@ -379,7 +380,7 @@ class Renderer:
             "money": words.money,
             "csp_nonce": "",
             "offers": offers,
-            "error": refused.detail_in(words) if refused else "",
+            "error": split_fault(refused, words)[1] if refused else "",
         }
         status = refused.code.http_status if refused else status
         response = HTMLResponse(page.render(frame | dict(values)), status, UNKEPT)

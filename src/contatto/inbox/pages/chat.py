@@ -64,6 +64,8 @@ from contatto.kit import errors
 from contatto.kit.api_types import json_answer, read_body
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused, check_found
+from contatto.kit.form_fields import split_fault
+from contatto.kit.i18n import N_
 from contatto.kit.languages import LANGUAGES, translator_for
 from contatto.kit.rate_limits import client_network
 from contatto.kit.uploads import picture_answer
@@ -592,6 +594,12 @@ async def post_automatic(
     return RedirectResponse(f"/settings/chat/{account_id}", 303)
 
 
+_LABELS: Final = {
+    "welcome": N_("Welcome message"), "question": N_("Question"), "answer": N_("Answer"),
+    "title": N_("Title"), "content": N_("Content"), "keywords": N_("Keywords"), "reply": N_("Reply"),
+}  # fmt: skip
+
+
 async def _render_automatic(
     request: Request,
     caller: Caller,
@@ -622,8 +630,12 @@ async def _render_automatic(
             "limits": rules.AUTOMATIC_LIMITS,
         }
 
-    can_manage = may(caller, Permission.ADMINISTER)
-    return await show_page(request, caller, "inbox/automatic.html", load, refused, can_manage=can_manage)
+    values: dict[str, Any] = {"can_manage": may(caller, Permission.ADMINISTER)}
+    if refused is not None:
+        words = translator_of(request)
+        field, says = split_fault(refused, words)
+        values["error"] = f"{words.gettext(_LABELS[field])}: {says}" if field in _LABELS else says
+    return await show_page(request, caller, "inbox/automatic.html", load, refused, **values)
 
 
 def _padded(rows: list[tuple[str, str]], row_count: int) -> list[tuple[str, str]]:

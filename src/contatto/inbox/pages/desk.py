@@ -631,6 +631,5 @@ async def _render_settings(
         "minutes": typed if refused else int(target.total_seconds() // 60) if target else "",
         "most": rules.TARGET_LIMIT_MIN,
         "can_manage": may(caller, Permission.ADMINISTER),
-        "error": split_fault(refused, translator_of(request))[1] if refused else "",
     }
     return context.pages.render(request, "inbox/settings.html", values, refused=refused)

@@ -1,6 +1,5 @@
 """Page of one lead, and the changes of it that members post."""
 
-import re
 from collections.abc import Callable, Mapping
 from itertools import groupby
 from typing import Annotated, Any, Final, Literal
@@ -18,6 +17,7 @@ from contatto.channels.store import find_account
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused, check_found
+from contatto.kit.form_fields import split_fault
 from contatto.kit.i18n import N_
 from contatto.kit.languages import Translator
 from contatto.kit.values import brand_of, from_micros, is_unreadable
@@ -149,8 +149,6 @@ _FORM_TEXTS: Final = {
     False: N_("Sent the form %(form)s, version %(version)s"),
 }
 """By whether the person agreed to anything; the submitted form shows to what."""
-_FIELD: Final = re.compile(r"^[a-z_]+: ")
-"""Name of the field at the start of a refusal."""
 _REJECTS: Final = (HistoryKind.REJECTED, HistoryKind.REJECT_UNDONE)
 _FIELD_NAMES: Final = {"phone": N_("Phone"), "email": N_("E-mail"), "name": N_("Name")}
 """The other fields are names of platforms."""
@@ -190,7 +188,7 @@ async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: R
         "can_erase": may(caller, Permission.ERASE_LEADS),
         "can_see_reports": may(caller, Permission.READ_REPORTS),
     }
-    notice = _FIELD.sub("", refused.detail_in(words)) if refused else ""
+    notice = split_fault(refused, words)[1] if refused else ""
     values = outcome | rights | {"notice": notice}
     page = context.pages.render(request, "leads/detail.html", values, refused=refused)
     if refused is not None:
