@@ -23,8 +23,8 @@ WHOLE: Final = "the whole answer, all layers"
 PARTS: Final = (
     ("read and validate the body", api, "_read"),
     ("choose the ad and sign its links", api, "serve_ad"),
-    ("compare with ad groups", serving, "_compare"),
-    ("decide, with its record", Replica, "decide"),
+    ("compare with ad groups", serving, "_find_eligible"),
+    ("decide, with its record", Replica, "propose"),
     ("features of the request", predicting, "describe_request"),
     ("auction (kernel)", predicting, "hold_auction"),
     ("issue the ad, with two signed links", serving, "issue_ad"),

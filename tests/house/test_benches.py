@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench import harness
+from bench.decision_parts.parts import PARTS
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path for path in (ROOT / "bench").glob("*.py") if path.stem not in {"harness", "__init__"})
@@ -30,6 +31,10 @@ def test_every_benchmark_takes_quick_and_json(
     script: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert takes_both_options(script, monkeypatch, capsys)
+
+
+def test_the_parts_of_an_answer_that_are_timed_exist() -> None:
+    assert [name for _, place, name in PARTS if not hasattr(place, name)] == []
 
 
 def test_a_benchmark_without_the_options_is_found(
