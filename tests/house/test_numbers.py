@@ -15,7 +15,6 @@ OURS = {
     "src/contatto/ad_platforms/rules.py: int(float(text))": "the day of a spreadsheet, by its number",
     "src/contatto/ad_platforms/rules.py: int(plain)": "a count of a file, digits alone",
     "src/contatto/ad_platforms/rules.py: to_micros(plain)": "an amount of a file",
-    "src/contatto/ads/pages/tree.py: int(row['number'])": "the number of a row, as we read it before",
     "src/contatto/ads/pages/tree.py: int(text)": "the hidden time of a change",
     "src/contatto/ads/pages/tree.py: int(whole.click_window_days)": "days as we wrote them",
     "src/contatto/ads/pages/tree.py: int(whole.view_window_days)": "days as we wrote them",
@@ -30,7 +29,7 @@ OURS = {
     "src/contatto/jobs/rules.py: int(match[1])": "the number in a reference of ours",
     "src/contatto/forms/rules/answers.py: int(left_s)": "seconds that were counted",
     "src/contatto/inbox/rules.py: int(until_s)": "the time in a token of ours",
-    "src/contatto/people/rules.py: int(until)": "the time in a token of ours",
+    "src/contatto/people/actions.py: int(until_s)": "the time in a token of ours",
     "src/contatto/reports/pages/report.py: Decimal(-1)": "no text",
 }
 """What the rooms of forms turn into numbers by themselves: what programs write, and what each is."""

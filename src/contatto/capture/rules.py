@@ -15,7 +15,6 @@ from contatto.capture.fields.text import (
     PLATFORMS,
     Find,
     Folded,
-    Match,
     as_bytes,
     either,
     email_labels,
@@ -84,15 +83,18 @@ def _numbers(raw: bytes) -> list[int]:
     return numbers
 
 
-@cache
-def _match_statement() -> Match:
-    """Match an account's owner, or a Latin word beside another script."""
-    statement = (
-        linear_pattern(words("words", "own"))
-        + rf"|[a-z](?:{either(languages('writing', 'endings'))})[^a-z]"
-        + rf"|[^\x00-\x7f{LATIN}][ \t:\"'(]{{0,3}}[a-z]{{5}}|[a-z]{{5}}[ \t\"')]{{0,3}}[^\x00-\x7f{LATIN}]"
+_match_statement = cache(
+    lambda: match_of(
+        [
+            linear_pattern(words("words", "own"))
+            + rf"|[a-z](?:{either(languages('writing', 'endings'))})[^a-z]"
+            + rf"|[^\x00-\x7f{LATIN}][ \t:\"'(]{{0,3}}[a-z]{{5}}"
+            + rf"|[a-z]{{5}}[ \t\"')]{{0,3}}[^\x00-\x7f{LATIN}]"
+        ],
+        _MEMORY,
     )
-    return match_of([statement], _MEMORY)
+)
+"""An account's owner, or a Latin word beside another script."""
 
 
 _match = cache(lambda: match_of(_patterns(), _MEMORY))

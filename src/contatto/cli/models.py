@@ -49,7 +49,7 @@ from contatto.kit.values import from_micros, micros
 from contatto.leads.store.jobs import find_lead_model
 from contatto.learning.batch_learning import Weights, weights_of
 from contatto.learning.columns import DAY_US
-from contatto.learning.model import Curve, ModelVersion, ValueOdds
+from contatto.learning.model import ModelVersion, ValueOdds
 from contatto.measurement.actions import sealing_job
 from contatto.measurement.engines import sealing
 from contatto.measurement.engines.sealing import check_file
@@ -72,7 +72,17 @@ def make_model_tables(tx: Tx, business_id: str) -> list[Table]:
                 curve.question.value, f"{curve.cases:,}", f"{curve.actual:,}", f"{curve.expected:,.1f}",
                 f"{curve.loss:.4f}", f"{share:.3f}", f"{curve.distance:.4f}",
             )  # fmt: skip
-        tables += [table, *map(_bin_table, curves)]
+        tables.append(table)
+        for curve in curves:
+            bins = Table(
+                "predicted", "actual", "95% interval", "cases", title=curve.question.value.capitalize()
+            )
+            for curve_bin in curve.bins:
+                bins.add_row(
+                    f"{100 * curve_bin.predicted:.2f} %", f"{100 * curve_bin.share:.2f} %",
+                    f"{100 * curve_bin.low:.2f} to {100 * curve_bin.high:.2f} %", f"{curve_bin.cases:,}",
+                )  # fmt: skip
+            tables.append(bins)
     if influences is not None:
         table = Table(
             "step", "factor", "odds ratio", "most likely with", "least likely with", title="Factors"
@@ -100,16 +110,6 @@ def make_model_tables(tx: Tx, business_id: str) -> list[Table]:
         table.add_row(f"{scorer.learned_at:%Y-%m-%d %H:%M}", f"{scorer.outcomes:,}", good, *shares)
         tables.append(table)
     return tables
-
-
-def _bin_table(curve: Curve) -> Table:
-    table = Table("predicted", "actual", "95% interval", "cases", title=curve.question.value.capitalize())
-    for curve_bin in curve.bins:
-        table.add_row(
-            f"{100 * curve_bin.predicted:.2f} %", f"{100 * curve_bin.share:.2f} %",
-            f"{100 * curve_bin.low:.2f} to {100 * curve_bin.high:.2f} %", f"{curve_bin.cases:,}",
-        )  # fmt: skip
-    return table
 
 
 def _odds_text(odds: ValueOdds | None) -> str:

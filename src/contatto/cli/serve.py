@@ -70,16 +70,15 @@ class Serving:
         """Serve in a new event loop; raises the errors of the server and of the companion."""
         sys.setswitchinterval(_TURN_S)
         factory = self._server.config.get_loop_factory()
-        asyncio.run(self._serve(companion or self._wait_forever(), sockets), loop_factory=factory)
+        asyncio.run(self._serve(companion or asyncio.Event().wait(), sockets), loop_factory=factory)
 
     async def until_started(self) -> None:
         while not self._server.started:
             await asyncio.sleep(0.01)
 
-    async def _wait_forever(self) -> None:
-        await asyncio.Event().wait()
-
-    async def _serve(self, companion: Coroutine[Any, Any, None], sockets: list[socket.socket] | None) -> None:
+    async def _serve(
+        self, companion: Coroutine[Any, Any, object], sockets: list[socket.socket] | None
+    ) -> None:
         stop = asyncio.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
             with suppress(NotImplementedError):  # not on Windows, where Ctrl+C interrupts without it

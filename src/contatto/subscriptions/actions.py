@@ -184,6 +184,12 @@ def queue_message_pushes(
         queue_push(tx, subscription, message_id, body_of(subscription))
 
 
+def push_sample(tx: Tx, subscription: Subscription) -> None:
+    """Queue a sample lead for a live hook. Raises NOT_FOUND."""
+    hook = load_hook(tx, subscription.business_id, subscription.number)
+    queue_push(tx, hook, "", rules.hook_payload(hook.entity, rules.sample_lead(), tx.now))
+
+
 def queue_push(tx: Tx, subscription: Subscription, subject_id: str, body: bytes) -> None:
     """Save a push, and queue it unless its subscription is paused."""
     push_id = store.append_push(tx, subscription, subject_id, body)

@@ -20,7 +20,7 @@ from contatto.kit.i18n import N_, LazyText
 from contatto.kit.outbound.queue import list_requests_of
 from contatto.subscriptions import actions, store
 from contatto.subscriptions.model import HOOKS, Entity, Subscription
-from contatto.subscriptions.rules import KINDS, URL_LIMIT, hook_payload, sample_lead, secrets_of
+from contatto.subscriptions.rules import KINDS, URL_LIMIT, secrets_of
 from contatto.ui.render import SHOWN_ONCE
 from contatto.ui.requests import context_of, show_page
 
@@ -149,17 +149,12 @@ def _add_change(path: str, does: str, change: Callable[[Tx, Subscription], objec
     router.add("POST", f"/{{subscription_id}}/{path}", post_change, Permission.ADMINISTER)
 
 
-def _push_sample(tx: Tx, subscription: Subscription) -> None:
-    hook = actions.load_hook(tx, subscription.business_id, subscription.number)
-    actions.queue_push(tx, hook, "", hook_payload(hook.entity, sample_lead(), tx.now))
-
-
 _add_change("end", "End a subscription.", partial(actions.end_subscription, reason="ended_by_member"))
 _add_change(
     "pause", "Hold pushes back until a member resumes.", lambda tx, it: store.record_paused(tx, it, tx.now)
 )
 _add_change("resume", "Let the worker queue pushes that wait.", partial(store.record_paused, at=None))
-_add_change("test", "Push a sample lead; the list of pushes shows its result.", _push_sample)
+_add_change("test", "Push a sample lead; the list of pushes shows its result.", actions.push_sample)
 
 
 @router.post("/{subscription_id}/rotate", Permission.ADMINISTER)

@@ -1,6 +1,6 @@
 """Tables of subscriptions and their pushes; secrets and bodies are encrypted."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
@@ -102,13 +102,12 @@ def list_subscriptions_by_id(tx: Tx, business_id: str, ids: Collection[str]) -> 
 
 def _list_decrypted(tx: Tx, statement: Select[Any]) -> list[Subscription]:
     """Run a statement, and return its subscriptions with decrypted secrets."""
-    return [_decrypt(tx, row) for row in tx.execute(statement).mappings()]
-
-
-def _decrypt(tx: Tx, row: Mapping[Any, Any]) -> Subscription:
-    values = {name: row[name] for name in Subscription.__dataclass_fields__}
-    secret = tx.vault.open(row["secret"], row["business_id"], "subscriptions.secret", row["id"])
-    return Subscription(**values | {"secret": secret})
+    decrypted = []
+    for row in tx.execute(statement).mappings():
+        values = {name: row[name] for name in Subscription.__dataclass_fields__}
+        secret = tx.vault.open(row["secret"], row["business_id"], "subscriptions.secret", row["id"])
+        decrypted.append(Subscription(**values | {"secret": secret}))
+    return decrypted
 
 
 def record_callback(

@@ -502,20 +502,18 @@ def read_places(values: Iterable[str]) -> tuple[Place, ...]:
     Raises:
         Refused: INVALID, for no row, too many rows, or an invalid row.
     """
-    places = list(dict.fromkeys(_place(value) for value in values))
+    places: list[Place] = []
+    for value in dict.fromkeys(values):
+        kind, _, number = value.rpartition("-")
+        read = read_number(number)
+        if kind not in set(NodeKind) or read is None:
+            raise Refused(errors.INVALID, "A selected row is no longer in the table. Reload the page.")
+        places.append((NodeKind(kind), read))
     if not places:
         raise Refused(errors.INVALID, "Choose at least one row.")
     if len(places) > MOST_ROWS:
         raise Refused(errors.INVALID, "Choose at most %(most)s rows.", most=MOST_ROWS)
     return tuple(sorted(places, key=lambda place: _DEPTH[place[0]]))
-
-
-def _place(value: str) -> Place:
-    kind, _, number = value.rpartition("-")
-    read = read_number(number)
-    if kind not in set(NodeKind) or read is None:
-        raise Refused(errors.INVALID, "A selected row is no longer in the table. Reload the page.")
-    return NodeKind(kind), read
 
 
 def check_fits(act: Act, kind: NodeKind) -> None:

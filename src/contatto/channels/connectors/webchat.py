@@ -15,10 +15,12 @@ from contatto.channels.model import (
     MessageKind,
     Platform,
     Sender,
+    SendOutcome,
     Unusable,
 )
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.outbound.model import Failed, HttpAnswer
 from contatto.kit.values import JSON_ERRORS, from_micros
 
 _LATEST_US: Final = 4_102_444_800_000_000
@@ -59,6 +61,9 @@ class Webchat(Connector):
         return Label(
             f"{delivery.account_id}:{delivery.visitor}:{delivery.client_message_id}", delivery.account_id
         )
+
+    def outcome(self, answer: HttpAnswer) -> SendOutcome:
+        return Failed("cannot_send")
 
     def parse(self, raw: bytes) -> Incoming:
         try:
