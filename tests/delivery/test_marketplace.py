@@ -452,3 +452,14 @@ def test_a_frequency_cap_ends_with_the_line_that_takes_it_away_and_counts_views_
     assert see(7, "somebody else")
     ask({**group, "ts": BEGINS + 480 * SECOND})
     assert see(9)
+
+
+def test_an_ad_that_came_before_its_ad_group_is_taken_when_it_is_sent_again() -> None:
+    marketplace = Marketplace()
+    group, ad = list(set_up(ads=1))
+    ask = teller(marketplace)
+    with pytest.raises(UnusableLine):
+        ask(ad)
+    ask(group)
+    ask(ad)
+    assert marketplace.market.groups.ad_ids == ["ad 0"]

@@ -114,7 +114,7 @@ class Marketplace:
         """Apply a line; return the answer to a request, ranking or report.
 
         Raises:
-            UnusableLine: with the reason. Only the time and the set of seen lines may have changed.
+            UnusableLine: with the reason. Only the time may have changed.
         """
         if isinstance(line, RequestLine):
             return self._take_request(line)
@@ -127,8 +127,6 @@ class Marketplace:
         if digest in self.market.seen:
             return None
         self._pass_time(line.ts)
-        self.market.seen.add(digest)
-        self.market.seen_order.append((self.market.now, digest))
         if isinstance(line, AdGroupLine):
             self._take_group(line)
         elif isinstance(line, AdLine):
@@ -144,6 +142,8 @@ class Marketplace:
             groups.set_ad(line, hashed)
         else:
             self._take_outcome(line)
+        self.market.seen.add(digest)
+        self.market.seen_order.append((self.market.now, digest))
         return None
 
     def _pass_time(self, ts: int) -> None:
