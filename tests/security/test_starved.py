@@ -22,6 +22,7 @@ from contatto.channels.model import ChannelApp, Platform
 from contatto.forms.rules import views
 from contatto.inbox.store.conversations import count_receipts
 from contatto.kit.db.tx import Tx
+from contatto.leads.actions import jobs as actions
 from contatto.leads.actions.jobs import MOST_WAITING
 from contatto.leads.model import LeadJob, LeadJobState
 from contatto.leads.pages import bulk
@@ -190,7 +191,7 @@ def test_a_long_export_or_preview_holds_up_no_lead_of_another(
 ) -> None:
     """It reads until the lead of the other is there."""
     place, name = {
-        "preview": (bulk, "foresee_import"),
+        "preview": (actions, "foresee_import"),
         "file": (views, "lead_table"),
     }.get(what, (bulk, "table_rows"))
     gate = Gate(getattr(place, name))

@@ -75,6 +75,7 @@ from contatto.kit.outbound.model import (
 )
 from contatto.kit.outbound.queue import OutboundKind, delete_requests_of, queue_request
 from contatto.kit.outbox import emit
+from contatto.kit.values import LARGEST
 from contatto.kit.vault import Vault
 from contatto.measurement import actions as measurement
 from contatto.measurement.rules import natural_number
@@ -110,7 +111,7 @@ class NewOutsideAccount(BaseModel):
     platform: AdPlatform
     external_id: Annotated[str, Field(max_length=64)] = ""
     base_url: Annotated[str, Field(max_length=300)] = ""
-    backfill_days: int = 90
+    backfill_days: Annotated[int, Field(ge=-LARGEST, le=LARGEST)] = 90
     access_token: Annotated[str, Field(max_length=2_000, repr=False)] = ""
 
 

@@ -208,6 +208,8 @@ def _short(content: Content, question: FormQuestion, words: Translator) -> str:
 
 
 router: Final = page_routes()
+_LAST_REVISION: Final = 2**31 - 1
+"""Largest value of the column."""
 type Text = Annotated[str, Form()]
 
 
@@ -467,7 +469,7 @@ async def post_draft(request: Request, caller: FormCaller, form_id: str) -> Resp
     """Save the draft, then do the action of the pressed button (``do``)."""
     sent = await request.form(max_files=0, max_fields=_MOST_FIELDS)
     language, editor, change = (clean(_text_field(sent, name))[:64] for name in ("lang", "editor", "do"))
-    base_revision = read_number(_text_field(sent, "revision")) or 0
+    base_revision = min(read_number(_text_field(sent, "revision")) or 0, _LAST_REVISION)
     lang = translator_of(request).lang
 
     def save(tx: Tx) -> InstantForm:

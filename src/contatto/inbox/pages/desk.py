@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 from fastapi import Depends, Form, Query, Request
-from pydantic import AfterValidator, BaseModel, BeforeValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes, require, session_reader
@@ -67,6 +67,9 @@ SHOWN: Final = tuple(state.value for state in ThreadState)
 PAGE: Final = 50
 
 
+_LARGEST: Final = 10**16 - 1
+
+
 def _read_whole(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 17 else None
 
@@ -85,7 +88,7 @@ class View(BaseModel):
         ThreadState.OPEN
     )
     q: Annotated[str, AfterValidator(lambda text: text[:100])] = ""
-    past: Annotated[int | None, BeforeValidator(_read_whole)] = None
+    past: Annotated[Annotated[int, Field(ge=0, le=_LARGEST)] | None, BeforeValidator(_read_whole)] = None
     before: Annotated[
         datetime | None, BeforeValidator(lambda text: (at := _read_whole(text)) and from_micros(at))
     ] = None
