@@ -68,12 +68,6 @@ def test_an_installation_of_the_command_is_its_owners_alone(tmp_path: Path) -> N
     assert open_to_others(tmp_path) == []
 
 
-def test_the_worker_alone_writes_no_other_way(tmp_path: Path) -> None:
-    with running(tmp_path, "worker"):
-        assert until(lambda: (tmp_path / "data" / "contatto.sqlite3-wal").exists(), seconds=90)
-        assert open_to_others(tmp_path) == []
-
-
 def test_a_demo_world_is_its_owners_alone(tmp_path: Path) -> None:
     ready = tmp_path / "ready" / "ready.json"
     places = ("--port", "0", "--data-dir", str(tmp_path / "data"), "--ready-file", str(ready))
