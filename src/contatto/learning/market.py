@@ -635,8 +635,8 @@ class CalibrationCounts:
 
     def factors(self) -> NDArray[np.float64]:
         """Return the calibration factors of the odds, by ad group and head."""
-        came, expected = self.came.sum(axis=0), self.expected.sum(axis=0)
-        whole = (came + _MARKET_TRUST) / (expected + _MARKET_TRUST)
+        actual, expected = self.came.sum(axis=0), self.expected.sum(axis=0)
+        whole = (actual + _MARKET_TRUST) / (expected + _MARKET_TRUST)
         ratio = (self.came + _GROUP_TRUST * whole) / (self.expected + _GROUP_TRUST)
         mean = np.where(self.tried > 0.0, self.expected / np.maximum(self.tried, 1e-9), 0.05)
         mean = np.minimum(mean, 0.9)

@@ -333,6 +333,7 @@ class CrmWork[S, C](ABC):
     def turn(self, step: WorkStep[S], course: C, reply: Reply) -> C | Outcome:
         """Return the next step after a reply, or the outcome."""
 
+    # The three below are empty and not abstract, as some kinds of work have nothing to do there (B027).
     def hold(self, step: WorkStep[S]) -> None:  # noqa: B027
         """Keep the work until the target is active again, as the request ends."""
 

@@ -245,7 +245,10 @@ _CHANGES: Final[dict[str, Callable[[Content, str], Content]]] = {
     # never the first one: the others fall back to it
     "remove_language": lambda content, code: replace(
         content,
-        languages=(content.languages[0], *(other for other in content.languages[1:] if other != code)),
+        languages=(
+            content.languages[0],
+            *(language for language in content.languages[1:] if language != code),
+        ),
     ),
 }
 
