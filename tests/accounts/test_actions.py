@@ -114,14 +114,28 @@ def test_a_token_is_revoked_at_once_and_only_by_its_own_business(database: Datab
         database.write_now(lambda tx: actions.revoke_token(tx, owner.business_id, kept.id))
 
 
+def test_scopes_are_put_in_one_order_and_each_once(database: Database, owner: Member) -> None:
+    scopes = ["leads.read", "inbox.read", "leads.read"]
+    kept, _ = database.write_now(lambda tx: actions.issue_token(tx, owner.business_id, "n", scopes))
+    assert kept.scopes == ("inbox.read", "leads.read")
+
+
+@pytest.mark.parametrize("scopes", [[], ["everything"], ["leads.read", ""]])
+def test_unknown_scopes_and_none_at_all_are_refused(
+    database: Database, owner: Member, scopes: list[str]
+) -> None:
+    with pytest.raises(Refused, match="scopes"):
+        database.write_now(lambda tx: actions.issue_token(tx, owner.business_id, "n", scopes))
+
+
 def test_the_use_of_a_token_is_noted_once_in_a_while(
     database: Database, owner: Member, clock: FixedClock
 ) -> None:
-    kept, _ = database.write_now(lambda tx: actions.issue_token(tx, owner.business_id, "n", ["leads.read"]))
+    _, token = database.write_now(lambda tx: actions.issue_token(tx, owner.business_id, "n", ["leads.read"]))
 
     def use() -> object:
         limit = clock.now() - timedelta(minutes=5)
-        database.write_now(lambda tx: store.mark_token_used(tx, kept.id, limit))
+        database.write_now(lambda tx: store.mark_used(tx, store.api_tokens, hash_secret(token), limit))
         return database.read_now(lambda tx: store.list_tokens(tx, owner.business_id))[0].last_used_at
 
     first = use()

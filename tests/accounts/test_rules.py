@@ -8,7 +8,6 @@ from contatto.accounts.rules import (
     ROLE_PERMISSIONS,
     check_password,
     check_timezone,
-    known_scopes,
     normal_email,
 )
 from contatto.kit import errors
@@ -46,16 +45,6 @@ def test_each_role_may_do_what_the_table_says_and_nothing_else(permission: Permi
             with pytest.raises(Refused) as refused:
                 require(caller, permission)
             assert refused.value.code is errors.FORBIDDEN
-
-
-def test_scopes_are_put_in_one_order_and_each_once() -> None:
-    assert known_scopes(["leads.read", "inbox.read", "leads.read"]) == ("inbox.read", "leads.read")
-
-
-@pytest.mark.parametrize("scopes", [[], ["everything"], ["leads.read", ""]])
-def test_unknown_scopes_and_none_at_all_are_refused(scopes: list[str]) -> None:
-    with pytest.raises(Refused, match="scopes"):
-        known_scopes(scopes)
 
 
 def test_an_address_for_signing_in_is_trimmed_and_lower_case() -> None:

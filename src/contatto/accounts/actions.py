@@ -15,7 +15,7 @@ from contatto.accounts.model import AdAccount, AdAccountId, ApiToken, Business, 
 from contatto.accounts.model import FailedTries, Member, Permission, Role, User, UserId, Workplace
 from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx, purging, row_of
+from contatto.kit.db.tx import Tx, purging, row_of, rows_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import hash_secret, new_id, new_number, new_secret
 from contatto.kit.languages import LANGUAGES
@@ -194,13 +194,20 @@ def end_member_sessions(tx: Tx, who: Member | Workplace, keep_session: str = "",
     The session with the token ``keep_session`` continues. ``only`` is the id of the only session to end.
     """
     kept_hash = hash_secret(keep_session) if keep_session else ""
-    return store.delete_member_sessions(tx, who.business_id, who.id, kept_hash, only)
+    chosen = {"member_id": who.id, "id": only} if only else {"member_id": who.id}
+    own = rows_of(store.sessions, who.business_id, **chosen)
+    return tx.execute(store.sessions.delete().where(*own, store.sessions.c.token_hash != kept_hash)).rowcount
 
 
 def _end_access(
     tx: Tx, who: Member | Workplace, keep_session: str = "", *, keep_tokens: bool = False
 ) -> Ended:
-    tokens = 0 if keep_tokens else store.record_tokens_ended(tx, who.business_id, who.id)
+    tokens = 0
+    if not keep_tokens:
+        tx.delete(store.auth_codes, who.business_id, made_by=who.id)
+        own = rows_of(store.api_tokens, who.business_id, made_by=who.id)
+        live = store.api_tokens.update().where(*own, store.api_tokens.c.revoked_at.is_(None))
+        tokens = tx.execute(live.values(revoked_at=tx.now)).rowcount
     return Ended(end_member_sessions(tx, who, keep_session), tokens)
 
 
@@ -377,7 +384,10 @@ def _allowed(
     ad_account_ids: Collection[str] | None,
 ) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
     """Return the checked scopes and ad accounts of a new token, with a row lock on its creator."""
-    valid_scopes = rules.known_scopes(scopes)
+    allowed = [permission.value for permission in Permission]
+    if not scopes or not set(scopes) <= set(allowed):
+        raise Refused(errors.INVALID, "scopes: choose some of %(scopes)s.", scopes=", ".join(allowed))
+    valid_scopes = tuple(scope for scope in allowed if scope in scopes)
     if made_by:
         creator = store.find_member(tx, business_id, made_by)
         needed = {Permission.ADMINISTER, *map(Permission, valid_scopes)}
@@ -385,8 +395,18 @@ def _allowed(
             raise Refused(errors.FORBIDDEN)
     if ad_account_ids is None:
         return valid_scopes, None
-    account_ids = {account.id for account in store.list_ad_accounts(tx, business_id)}
-    return valid_scopes, rules.limited_to(ad_account_ids, account_ids, valid_scopes)
+    account_ids: set[str] = {account.id for account in store.list_ad_accounts(tx, business_id)}
+    if not ad_account_ids or not set(ad_account_ids) <= account_ids:
+        raise Refused(errors.INVALID, "ad_accounts: choose some of the ad accounts of this business.")
+    beyond = [scope for scope in valid_scopes if scope not in rules.LIMITABLE]
+    if beyond:
+        raise Refused(
+            errors.INVALID,
+            "scopes: a token for some ad accounts cannot have %(scopes)s, because they apply "
+            "to the whole business.",
+            scopes=", ".join(beyond),
+        )
+    return valid_scopes, tuple(sorted(set(ad_account_ids)))
 
 
 def redeem_auth_code(tx: Tx, code: str) -> tuple[ApiToken, str]:
@@ -395,7 +415,10 @@ def redeem_auth_code(tx: Tx, code: str) -> tuple[ApiToken, str]:
     Raises BAD_CODE.
     """
     auth_code = store.find_auth_code(tx, hash_secret(code))
-    if auth_code is None or not store.delete_auth_code(tx, auth_code.code_hash):
+    # Only one of two concurrent calls deletes the code.
+    if auth_code is None or not tx.delete(
+        store.auth_codes, auth_code.business_id, code_hash=auth_code.code_hash
+    ):
         raise Refused(errors.BAD_CODE)
     try:
         return issue_token(

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from contatto.accounts import actions, store
 from contatto.accounts.auth import api_routes, load_advertiser, may_use
-from contatto.accounts.model import Access, AdAccount, Caller, Credential, Permission
+from contatto.accounts.model import Access, Caller, Credential, Permission
 from contatto.audit import chain_holds, count_audit_entries, list_audit_entries, read_seen
 from contatto.kit.api_types import (
     Answer,
@@ -66,7 +66,18 @@ def get_advertiser_info(tx: Tx, caller: Caller, query: InfoQuery) -> AdvertiserL
     """Show ad accounts with their registration country, currency and time zone."""
     requested_ids = set(query.advertiser_ids)
     rows = [
-        _shown(account)
+        AdvertiserInfo(
+            advertiser_id=str(account.number),
+            name=account.name,
+            company=account.name,
+            country=account.country,
+            currency=account.currency,
+            timezone=account.timezone,
+            display_timezone=account.timezone,
+            role="ROLE_ADVERTISER",
+            status="STATUS_ENABLE",
+            create_time=int(account.created_at.timestamp()),
+        )
         for account in store.list_ad_accounts(tx, caller.business_id)
         if may_use(caller, account.id) and (not requested_ids or str(account.number) in requested_ids)
     ]
@@ -199,18 +210,3 @@ def get_advertisers(tx: Tx, caller: Caller) -> AdvertiserNames:
         if may_use(caller, account.id)
     ]
     return AdvertiserNames(shown)
-
-
-def _shown(account: AdAccount) -> AdvertiserInfo:
-    return AdvertiserInfo(
-        advertiser_id=str(account.number),
-        name=account.name,
-        company=account.name,
-        country=account.country,
-        currency=account.currency,
-        timezone=account.timezone,
-        display_timezone=account.timezone,
-        role="ROLE_ADVERTISER",
-        status="STATUS_ENABLE",
-        create_time=int(account.created_at.timestamp()),
-    )

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from datetime import timedelta
 from functools import cached_property, lru_cache, partial
@@ -50,7 +50,6 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret, new_secret
 from contatto.kit.outbox import last_seq
 from contatto.kit.rate_limits import RequestLimit
-from contatto.ui.live import Reader
 from contatto.ui.render import (
     BEFORE_RENDERING,
     SHOWN_ONCE,
@@ -213,20 +212,12 @@ async def page_caller(request: Request) -> Caller:
         raise Refused(errors.SIGN_IN)
     limit, used = context_of(request).clock.now() - _NOTE_USE_EVERY, session_owner[0].session_used_at
     if used is not None and used < limit:
-        await context_of(request).db.write(lambda tx: store.mark_session_used(tx, hash_secret(token), limit))
+        await context_of(request).db.write(
+            lambda tx: store.mark_used(tx, store.sessions, hash_secret(token), limit)
+        )
     act_for(session_owner[1].id)
     use_language(request, session_owner[0].language)
     return await note_caller(request, member_caller(*session_owner))
-
-
-def session_reader(request: Request) -> Reader:
-    """Authenticate the reader of a stream, which ends with the session of the request."""
-    return Reader(hash_secret(session_token(request)), _session_rights)
-
-
-def _session_rights(tx: Tx, token_hashes: Collection[str]) -> dict[str, frozenset[Permission]]:
-    roles = store.list_session_roles(tx, token_hashes)
-    return {token_hash: ROLE_PERMISSIONS[role] for token_hash, role in roles.items()}
 
 
 async def form_caller(request: Request) -> Caller:
@@ -263,7 +254,7 @@ async def find_token_caller(request: Request, token: str) -> Caller:
     check_request_rate(request, api_token.id)
     used, limit = api_token.last_used_at, context.clock.now() - _NOTE_USE_EVERY
     if used is None or used < limit:
-        await context.db.write(lambda tx: store.mark_token_used(tx, api_token.id, limit))
+        await context.db.write(lambda tx: store.mark_used(tx, store.api_tokens, hash_secret(token), limit))
     act_for(business.id)
     caller = Caller(
         business_id=api_token.business_id,
@@ -295,7 +286,7 @@ async def note_caller(request: Request, caller: Caller) -> Caller:
     request.state.caller, request.state.seen = caller, ContactReads()
     is_change, fields = request.method == "POST", dict[str, Any]()
     if is_change:  # fields of the path, address and JSON body; those of a form are left unread
-        fields = _url_fields(request)
+        fields = {**request.query_params, **request.path_params}
         if request.headers.get("content-type", "").startswith("application/json"):
             try:
                 body = await request.json()
@@ -414,11 +405,6 @@ def record_act(tx: Tx, request: Request, member: Member, act: str, objects: str 
     append_audit_record(tx, AuditRecord(*actor, act, objects, request.state.request_id))
 
 
-def _url_fields(request: Request) -> dict[str, Any]:
-    """Return the fields of a request's path and address."""
-    return {**request.query_params, **request.path_params}
-
-
 def _act(scope: Scope) -> str:
     return act_of(scope["method"], getattr(scope.get("route"), "path", ""))
 
@@ -469,7 +455,7 @@ class AuditLayer:
             fresh = self.late.fresh(caller.subject_id, act, fresh, context.clock.now())
             if not fresh:
                 return
-        objects = objects_of(_url_fields(request) | state.get("named", {}))
+        objects = objects_of({**request.query_params, **request.path_params, **state.get("named", {})})
         audit_record = _record_of(caller, scope, objects)
         # The record lists the ids that a read showed, without its own object.
         named = set(audit_record.object.split())
@@ -536,8 +522,9 @@ class KeptAnswers:
 async def _save_page(scope: Scope, answer: _Answer) -> Response:
     """Save a page and redirect to it; return a page that is too large as it is."""
     status, headers, body = answer
+    decoded = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers]
     if len(body) > LARGEST:
-        return Response(body, status, dict(_decode_headers(headers)))
+        return Response(body, status, dict(decoded))
     request, caller = Request(scope), scope["state"]["caller"]
     context, token = context_of(request), new_secret("kept")
     look = scope["state"].get(LOOK_RECORD)
@@ -553,12 +540,7 @@ async def _save_page(scope: Scope, answer: _Answer) -> Response:
         look=(look.act, look.object, look.seen) if look else (),
         kept_at=context.clock.now(),
     )
-
-    def save(tx: Tx) -> None:
-        store.save_kept_page(tx, page)
-        store.delete_older_pages(tx, page.business_id, page.member_id, rules.MOST_KEPT_PAGES)
-
-    await context.db.write_more(save)
+    await context.db.write_more(lambda tx: store.save_kept_page(tx, page))
     parameter = RESULT_PARAM if status == 200 else REFUSED_PARAM
     form_url = _referring_page(request)
     pairs = [
@@ -568,7 +550,7 @@ async def _save_page(scope: Scope, answer: _Answer) -> Response:
     ]
     address = f"{quote(form_url.path, safe='/%')}?{urlencode([*pairs, (parameter, token)])}"
     response = RedirectResponse(address, 303)
-    for name, value in _decode_headers(headers):
+    for name, value in decoded:
         if name == "set-cookie":
             response.headers.append(name, value)
     return response
@@ -630,10 +612,6 @@ def _referring_page(request: Request) -> SplitResult:
     referrer = urlsplit(request.headers.get("referer", ""))
     is_same_site = referrer.netloc == request.headers.get("host") and referrer.path.startswith("/")
     return referrer if is_same_site and not referrer.path.startswith("//") else urlsplit(request.url.path)
-
-
-def _decode_headers(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]]:
-    return ((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers)
 
 
 def check_request_rate(request: Request, key: str) -> None:

@@ -8,7 +8,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse
 
 from contatto.accounts import actions, store
 from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
-from contatto.accounts.model import Access, ApiToken, Caller, Credential, Permission
+from contatto.accounts.model import Access, Caller, Credential, Permission
 from contatto.accounts.rules import home_path, local_path
 from contatto.audit import act_text, chain_holds, list_audit_entries, read_seen
 from contatto.kit import errors
@@ -91,14 +91,12 @@ async def post_token(
     request: Request, caller: FormCaller, form: Annotated[TokenForm, Form()]
 ) -> HTMLResponse:
     """Make a token with the chosen permissions of the API and show it, this once."""
-
-    def issue(tx: Tx) -> tuple[ApiToken, str]:
-        return actions.issue_token(
-            tx, caller.business_id, form.name, form.scopes, caller.subject_id, form.ad_accounts or None
-        )
-
     try:
-        api_token, value = await context_of(request).db.write(issue)
+        api_token, value = await context_of(request).db.write(
+            lambda tx: actions.issue_token(
+                tx, caller.business_id, form.name, form.scopes, caller.subject_id, form.ad_accounts or None
+            )
+        )
     except Refused as refused:
         return await _render_settings(request, caller, problem=refused, typed=form)
     setattr(request.state, SHOWN_ONCE, True)
@@ -110,14 +108,12 @@ async def post_auth_code(
     request: Request, caller: FormCaller, form: Annotated[TokenForm, Form()]
 ) -> HTMLResponse:
     """Make an auth code for a program that asks for its own token, and show it, this once."""
-
-    def issue(tx: Tx) -> str:
-        return actions.issue_auth_code(
-            tx, caller.business_id, form.name, form.scopes, caller.subject_id, form.ad_accounts or None
-        )
-
     try:
-        code = await context_of(request).db.write(issue)
+        code = await context_of(request).db.write(
+            lambda tx: actions.issue_auth_code(
+                tx, caller.business_id, form.name, form.scopes, caller.subject_id, form.ad_accounts or None
+            )
+        )
     except Refused as refused:
         return await _render_settings(request, caller, problem=refused, typed=form)
     return await _render_settings(request, caller, new_code={"name": form.name.strip(), "value": code})

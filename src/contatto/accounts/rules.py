@@ -79,38 +79,6 @@ LIMITABLE: Final = frozenset({
 """Scopes that a token for some ad accounts may have; chats and settings belong to the whole business."""
 
 
-def limited_to(
-    requested: Collection[str], business_accounts: Collection[str], scopes: Collection[str]
-) -> tuple[str, ...]:
-    """Return the ad accounts that a token is limited to, in a fixed order.
-
-    Raises INVALID, for none, for one of another business, and for scopes outside `LIMITABLE`.
-    """
-    if not requested or not set(requested) <= set(business_accounts):
-        raise Refused(errors.INVALID, "ad_accounts: choose some of the ad accounts of this business.")
-    beyond = [scope for scope in scopes if scope not in LIMITABLE]
-    if beyond:
-        raise Refused(
-            errors.INVALID,
-            "scopes: a token for some ad accounts cannot have %(scopes)s, because they apply "
-            "to the whole business.",
-            scopes=", ".join(beyond),
-        )
-    return tuple(sorted(set(requested)))
-
-
-def known_scopes(scopes: Collection[str]) -> tuple[str, ...]:
-    """Return the scopes, checked and in a fixed order.
-
-    Raises INVALID, for a scope that does not exist or for none at all.
-    """
-    allowed = [permission.value for permission in Permission]
-    unknown = [scope for scope in scopes if scope not in allowed]
-    if unknown or not scopes:
-        raise Refused(errors.INVALID, "scopes: choose some of %(scopes)s.", scopes=", ".join(allowed))
-    return tuple(scope for scope in allowed if scope in scopes)
-
-
 def normal_email(text: str) -> str:
     """Return an e-mail for signing in: trimmed and lower-case. Raises INVALID."""
     try:

@@ -10,7 +10,7 @@ from contatto.accounts.model import AdAccount, ApiToken, AuthCode, Business, Bus
 
 # isort: split
 from contatto.accounts.model import KeptPage, Member, Permission, Role, Session, User, Workplace
-from contatto.accounts.rules import ROLE_PERMISSIONS
+from contatto.accounts.rules import MOST_KEPT_PAGES, ROLE_PERMISSIONS
 from contatto.kit.db.statements import PreparedQuery
 from contatto.kit.db.tx import (
     Choice,
@@ -278,19 +278,6 @@ def find_session_member(tx: Tx, token_hash: str) -> tuple[Member, Business] | No
     return (member, business) if member and business else None
 
 
-def list_session_roles(tx: Tx, token_hashes: Collection[str]) -> dict[str, Role]:
-    """Return the roles of live sessions, without expired ones."""
-    statement = sa.select(sessions.c.token_hash, members.c.role).join(
-        members, sessions.c.member_id == members.c.id
-    )
-    live = statement.where(
-        sessions.c.token_hash.in_(token_hashes),
-        sessions.c.expires_at > tx.now,
-        members.c.deactivated_at.is_(None),
-    )
-    return {row.token_hash: row.role for row in tx.execute(live)}
-
-
 def count_sessions(tx: Tx, business_id: BusinessId) -> dict[str, int]:
     """Count the sessions of each member."""
     statement = sa.select(sessions.c.member_id, sa.func.count().label("n")).where(
@@ -306,18 +293,24 @@ def list_sessions(tx: Tx, business_id: BusinessId, member_id: str) -> list[Sessi
     return tx.list(Session, live.order_by(sessions.c.last_used_at.desc(), sessions.c.id))
 
 
-def mark_session_used(tx: Tx, token_hash: str, before: datetime) -> None:
-    """Record the use of a session, if the last recorded one is older than ``before``."""
-    stale = sessions.c.token_hash == token_hash, sessions.c.last_used_at < before
-    tx.execute(sa.update(sessions).where(*stale).values(last_used_at=tx.now))
+def mark_used(tx: Tx, table: sa.Table, token_hash: str, before: datetime) -> None:
+    """Record the use of a session or token, if the last recorded one is older than ``before``."""
+    is_stale = sa.or_(table.c.last_used_at.is_(None), table.c.last_used_at < before)
+    used = sa.update(table).where(table.c.token_hash == token_hash, is_stale)
+    tx.execute(used.values(last_used_at=tx.now))
 
 
-def delete_member_sessions(
-    tx: Tx, business_id: BusinessId, member_id: str, but: str = "", only: str = ""
-) -> int:
-    """Delete a member's sessions, except the hash ``but`` or only the id ``only``; return their number."""
-    chosen = rows_of(sessions, business_id, member_id=member_id, **({"id": only} if only else {}))
-    return tx.execute(sessions.delete().where(*chosen, sessions.c.token_hash != but)).rowcount
+def list_session_rights(tx: Tx, token_hashes: Collection[str]) -> dict[str, frozenset[Permission]]:
+    """Return the permissions of live sessions, without expired ones."""
+    statement = sa.select(sessions.c.token_hash, members.c.role).join(
+        members, sessions.c.member_id == members.c.id
+    )
+    live = statement.where(
+        sessions.c.token_hash.in_(token_hashes),
+        sessions.c.expires_at > tx.now,
+        members.c.deactivated_at.is_(None),
+    )
+    return {row.token_hash: ROLE_PERMISSIONS[row.role] for row in tx.execute(live)}
 
 
 def find_failed_tries(tx: Tx, business_id: BusinessId, token_hash: str) -> FailedTries | None:
@@ -343,11 +336,6 @@ def find_auth_code(tx: Tx, code_hash: str) -> AuthCode | None:
     return tx.find(AuthCode, live)
 
 
-def delete_auth_code(tx: Tx, code_hash: str) -> bool:
-    """Delete a code; return whether it existed, which is true for only one of two concurrent calls."""
-    return tx.execute(auth_codes.delete().where(auth_codes.c.code_hash == code_hash)).rowcount == 1
-
-
 def has_confirmed_term(tx: Tx, business_id: BusinessId, ad_account_id: str, term_type: str) -> bool:
     term = rows_of(confirmed_terms, business_id, ad_account_id=ad_account_id, term_type=term_type)
     return tx.execute(sa.select(confirmed_terms.c.at).where(*term)).first() is not None
@@ -363,20 +351,6 @@ def is_token_live(tx: Tx, business_id: BusinessId, token_id: str) -> bool:
     conditions = api_tokens.c.business_id == business_id, api_tokens.c.id == token_id
     live = sa.select(api_tokens.c.id).where(*conditions, api_tokens.c.revoked_at.is_(None))
     return tx.execute(live).first() is not None
-
-
-def mark_token_used(tx: Tx, token_id: str, before: datetime) -> None:
-    """Record the use of a token, if the last recorded one is older than ``before``."""
-    stale = sa.or_(api_tokens.c.last_used_at.is_(None), api_tokens.c.last_used_at < before)
-    tx.execute(sa.update(api_tokens).where(api_tokens.c.id == token_id, stale).values(last_used_at=tx.now))
-
-
-def record_tokens_ended(tx: Tx, business_id: BusinessId, member_id: str) -> int:
-    """Revoke the tokens that a member made, and delete their auth codes; return the number of tokens."""
-    tx.delete(auth_codes, business_id, made_by=member_id)
-    own = rows_of(api_tokens, business_id, made_by=member_id)
-    live = sa.update(api_tokens).where(*own, api_tokens.c.revoked_at.is_(None))
-    return tx.execute(live.values(revoked_at=tx.now)).rowcount
 
 
 _OF_BUSINESS: Final = sa.select(ad_accounts).where(ad_accounts.c.business_id == sa.bindparam("of"))
@@ -398,21 +372,16 @@ def find_ad_account_by_number(tx: Tx, business_id: BusinessId, number: int) -> A
     return tx.find(AdAccount, sa.select(ad_accounts).where(*rows_of(ad_accounts, business_id, number=number)))
 
 
-def save_kept_page(tx: Tx, page: KeptPage) -> None:
-    row: dict[str, Any] = row_of(page)
-    row["page"] = tx.seal(page.page, page.business_id, "kept_pages.page", page.id)
-    tx.execute(kept_pages.insert().values(row))
-
-
 def find_kept_page(tx: Tx, business_id: str, page_id: str) -> KeptPage | None:
     return tx.find(KeptPage, sa.select(kept_pages).where(*rows_of(kept_pages, business_id, id=page_id)))
 
 
-def delete_older_pages(tx: Tx, business_id: str, member_id: str, most: int) -> None:
-    """Delete a member's pages beyond the ``most`` newest ones."""
-    in_business = kept_pages.c.business_id == business_id, kept_pages.c.member_id == member_id
-    order = kept_pages.c.kept_at.desc(), kept_pages.c.id
-    older = sa.select(kept_pages.c.id).where(*in_business).order_by(*order).offset(most).limit(1_000)
-    ids = list(tx.execute(older).scalars())
+def save_kept_page(tx: Tx, page: KeptPage) -> None:
+    """Save a form response, sealed, and delete the member's oldest ones beyond the limit."""
+    sealed_page = tx.seal(page.page, page.business_id, "kept_pages.page", page.id)
+    tx.insert(kept_pages, row_of(page) | {"page": sealed_page})
+    own = rows_of(kept_pages, page.business_id, member_id=page.member_id)
+    latest = sa.select(kept_pages.c.id).where(*own).order_by(kept_pages.c.kept_at.desc(), kept_pages.c.id)
+    ids = list(tx.execute(latest.offset(MOST_KEPT_PAGES).limit(1_000)).scalars())
     if ids:
-        tx.delete(kept_pages, business_id, id=ids)
+        tx.delete(kept_pages, page.business_id, id=ids)

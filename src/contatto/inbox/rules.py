@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
-from urllib.parse import quote
 
 from itsdangerous import BadSignature, Signer
 
-from contatto.channels.model import LOST_ACCESS, ChannelAccount, Platform
+from contatto.channels.model import LOST_ACCESS
 from contatto.inbox.model import AutomaticMessages, PreparedReply
 from contatto.kit import errors
 from contatto.kit.errors import Refused
@@ -76,12 +75,6 @@ AUTOMATIC_LIMITS: Final = {
 
 Source: TikTok, automatic messages for business accounts.
 """
-
-
-def post_url(account: ChannelAccount, item_id: int) -> str:
-    """Return the address of a TikTok post; without the account's name the platform finds its owner."""
-    name = account.handle.removeprefix("@") if account.platform is Platform.TIKTOK else ""
-    return f"https://www.tiktok.com/@{quote(name)}/video/{item_id}"
 
 
 def media_token(business_id: str, holder: str, digest: str, until_s: int, signer: Signer) -> str:

@@ -22,6 +22,7 @@ from contatto.kit.values import MICROS, micros
 from contatto.mail import NewMail, queue_mail
 from contatto.people import rules, store
 from contatto.people.model import Invitation, OpenedInvitation
+from contatto.people.store import failed_logins, known_logins
 
 TRIES: Final = 10
 """Attempts with one e-mail from one network; also those of a browser that a member used before."""
@@ -73,7 +74,11 @@ def count_login(tx: Tx, email: str, network: str, device: str) -> LoginAttempt:
     attempt = LoginAttempt(email, network, device, candidates, knows_device, knows_network)
     for limit, key in _limits(attempt):
         limit.take(tx, key)
-    store.record_login_try(tx, _mark(tx, "e-mail", email), _origin_mark(tx, attempt))
+    marks = {"email_mark": _mark(tx, "e-mail", email), "mark": _origin_mark(tx, attempt)}
+    row = marks | {"count": 1, "since": tx.now, "last_at": tx.now}
+    changes = {"count": failed_logins.c.count + 1, "last_at": tx.now}
+    insert = tx.upsert(failed_logins).values(row)
+    tx.execute(insert.on_conflict_do_update(index_elements=list(marks), set_=changes))
     return attempt
 
 
@@ -138,12 +143,21 @@ def start_session(
         Refused: WRONG_LOGIN, when the member was changed while the password was checked.
     """
     give_login_back(tx, attempt)
-    failed = store.delete_login_tries(tx, _mark(tx, "e-mail", attempt.email), _origin_mark(tx, attempt))
+    # Report the attempts that came from elsewhere, and delete all.
+    email_mark, own_mark = _mark(tx, "e-mail", attempt.email), _origin_mark(tx, attempt)
+    of_email = failed_logins.delete().where(failed_logins.c.email_mark == email_mark)
+    deleted = tx.execute(of_email.returning(failed_logins)).mappings().all()
+    tries = [entry for entry in deleted if entry["mark"] != own_mark]
+    failed = None
+    if tries:
+        failed = FailedTries(sum(entry["count"] for entry in tries), min(entry["since"] for entry in tries))
     member = accounts_store.find_member(tx, checked.business_id, checked.id)
     is_active = member is not None and member.deactivated_at is None
     if member is None or not is_active or member.password_hash != checked.password_hash:
         raise Refused(errors.WRONG_LOGIN)
-    store.save_known_marks(tx, member, _known_marks(tx, member, attempt.network, device))
+    marks = _known_marks(tx, member, attempt.network, device)
+    row = {"user_id": member.user_id, "last_at": tx.now}
+    tx.save(known_logins, [row | {"mark": mark} for mark in sorted(marks)])
     return member, open_session(tx, member, days, failed, browser), failed
 
 
@@ -282,8 +296,16 @@ def queue_invitation_mail(
     """Queue the mail with the link that confirms an address; names: business and inviter."""
     link = base_url + invitation_path(tx, invitation, address)
     role = words.gettext(rules.ROLE_NAMES[invitation.role])
-    texts = rules.invitation_mail(words, *names, role, link)
-    queue_mail(tx, NewMail(invitation.business_id, address, *texts))
+    business, inviter = names
+    subject = words.gettext("%(inviter)s invites you to %(business)s", inviter=inviter, business=business)
+    says = words.gettext(
+        "%(inviter)s invites you to work in %(business)s on Contatto. Your role: %(role)s.",
+        inviter=inviter, business=business, role=role,
+    )  # fmt: skip
+    rest = words.gettext(
+        "The link works once, within seven days. If you did not expect an invitation, ignore this e-mail."
+    )
+    queue_mail(tx, NewMail(invitation.business_id, address, subject, f"{says}\n\n{link}\n\n{rest}\n"))
 
 
 def find_account(tx: Tx, opened: OpenedInvitation) -> User | None:
@@ -343,8 +365,16 @@ def ask_for_reset(tx: Tx, email: str, network: str, base_url: str, words: Transl
     for member in accounts_store.list_members_by_email(tx, email):
         business = accounts_store.find_business(tx, member.business_id)
         link = base_url + reset_path(tx, member, rules.RESET_FOR)
-        texts = rules.reset_mail(words, business.name if business else "", link)
-        queue_mail(tx, NewMail(member.business_id, member.email, *texts))
+        says = words.gettext(
+            "Somebody asked for a new password for your Contatto account at %(business)s. Choose it here:",
+            business=business.name if business else "",
+        )
+        rest = words.gettext(
+            "The link works once, within an hour. If this was not you, ignore this e-mail. "
+            "Your password stays as it is."
+        )
+        subject, text = words.gettext("Your new password for Contatto"), f"{says}\n\n{link}\n\n{rest}\n"
+        queue_mail(tx, NewMail(member.business_id, member.email, subject, text))
 
 
 def reset_path(tx: Tx, member: Member, lasts: timedelta, handed_by: str = "") -> str:

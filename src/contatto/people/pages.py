@@ -400,8 +400,9 @@ async def post_forgotten(request: Request, email: Annotated[str, Form(max_length
 
 @router.get("/password/reset/{token}", Access(Credential.ADDRESS))
 async def show_reset(request: Request, token: str) -> HTMLResponse:
-    await context_of(request).db.read(lambda tx: actions.open_reset(tx, token))
-    return _render_reset(request, token)
+    context = context_of(request)
+    await context.db.read(lambda tx: actions.open_reset(tx, token))
+    return context.pages.render(request, "people/reset.html", {"token": token})
 
 
 @router.post("/password/reset/{token}", Access(Credential.ADDRESS))
@@ -417,7 +418,7 @@ async def post_reset(
         with pool.place(client_network(request)):
             hashed = await pool.run(accounts.hash_password, password)
     except Refused as refused:
-        return _render_reset(request, token, refused)
+        return context.pages.render(request, "people/reset.html", {"token": token}, refused=refused)
 
     def reset(tx: Tx) -> Member:
         member = actions.reset_password(tx, token, hashed)
@@ -441,11 +442,6 @@ def _render_forgotten(
         "sends_mail": context.settings.sends_mail,
     }
     return context.pages.render(request, "people/forgotten.html", values, refused=problem)
-
-
-def _render_reset(request: Request, token: str, problem: Refused | None = None) -> HTMLResponse:
-    pages = context_of(request).pages
-    return pages.render(request, "people/reset.html", {"token": token}, refused=problem)
 
 
 PROFILE_PAGE = "/settings/profile"

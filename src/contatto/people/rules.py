@@ -48,32 +48,6 @@ def may_reset(own: Role, member: Member, memberships: int) -> bool:
     return may_appoint(own, member.role) and member.deactivated_at is None and memberships == 1
 
 
-def invitation_mail(words: Translator, business: str, inviter: str, role: str, link: str) -> tuple[str, str]:
-    """Return subject and text of the invitation mail."""
-    subject = words.gettext("%(inviter)s invites you to %(business)s", inviter=inviter, business=business)
-    says = words.gettext(
-        "%(inviter)s invites you to work in %(business)s on Contatto. Your role: %(role)s.",
-        inviter=inviter, business=business, role=role,
-    )  # fmt: skip
-    rest = words.gettext(
-        "The link works once, within seven days. If you did not expect an invitation, ignore this e-mail."
-    )
-    return subject, f"{says}\n\n{link}\n\n{rest}\n"
-
-
-def reset_mail(words: Translator, business: str, link: str) -> tuple[str, str]:
-    """Return subject and text of the mail with a password-reset link."""
-    says = words.gettext(
-        "Somebody asked for a new password for your Contatto account at %(business)s. Choose it here:",
-        business=business,
-    )
-    rest = words.gettext(
-        "The link works once, within an hour. If this was not you, ignore this e-mail. "
-        "Your password stays as it is."
-    )
-    return words.gettext("Your new password for Contatto"), f"{says}\n\n{link}\n\n{rest}\n"
-
-
 def changed_mail(words: Translator) -> tuple[str, str]:
     """Return subject and text of the mail after a change of the password."""
     says = words.gettext("Your Contatto password was changed, and all your sessions were ended.")

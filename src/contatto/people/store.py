@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from sqlalchemy import Column, Index, Integer, String, Table, select
 
-from contatto.accounts.model import BusinessId, FailedTries, Member, Role
+from contatto.accounts.model import BusinessId, Role
 from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, tenant
 from contatto.people.model import Invitation
 
@@ -35,30 +35,6 @@ def list_known_marks(tx: Tx, user_id: str, marks: Collection[str]) -> set[str]:
     """Return the marks from which a person signed in before."""
     user_marks = select(known_logins.c.mark).where(known_logins.c.user_id == user_id)
     return set(tx.execute(user_marks.where(known_logins.c.mark.in_(marks))).scalars())
-
-
-def save_known_marks(tx: Tx, member: Member, marks: Collection[str]) -> None:
-    """Save the marks from which a member signed in."""
-    row = {"user_id": member.user_id, "last_at": tx.now}
-    tx.save(known_logins, [row | {"mark": mark} for mark in sorted(marks)])
-
-
-def record_login_try(tx: Tx, email_mark: str, mark: str) -> None:
-    """Count an attempt for an e-mail from one origin; a correct password deletes those of the e-mail."""
-    row = {"email_mark": email_mark, "mark": mark, "count": 1, "since": tx.now, "last_at": tx.now}
-    changes = {"count": failed_logins.c.count + 1, "last_at": tx.now}
-    insert = tx.upsert(failed_logins).values(row)
-    tx.execute(insert.on_conflict_do_update(index_elements=["email_mark", "mark"], set_=changes))
-
-
-def delete_login_tries(tx: Tx, email_mark: str, own_mark: str) -> FailedTries | None:
-    """Delete the attempts for an e-mail; return those that came from other marks."""
-    of_email = failed_logins.delete().where(failed_logins.c.email_mark == email_mark)
-    deleted = tx.execute(of_email.returning(failed_logins)).mappings().all()
-    foreign_rows = [row for row in deleted if row["mark"] != own_mark]
-    if not foreign_rows:
-        return None
-    return FailedTries(sum(row["count"] for row in foreign_rows), min(row["since"] for row in foreign_rows))
 
 
 invitations = Table(

@@ -96,7 +96,9 @@ _accounts: Final = msgspec.json.Decoder(_Account)
 
 
 class MetaApp(Connector):
-    """Base of Meta's connectors: webhook signature and verification."""
+    """Base of Meta's connectors: webhook signature and verification, and names of accounts."""
+
+    account_fields = "name,username"
 
     def verify_signature(
         self, headers: Mapping[str, str], raw: bytes, secret: str, at: datetime, tolerance_s: int
@@ -114,6 +116,12 @@ class MetaApp(Connector):
         is_ours = hmac.compare_digest(received_token.encode(), verify_token.encode())
         is_sane = 0 < len(challenge) <= 200 and challenge.isprintable()
         return challenge if query.get("hub.mode") == "subscribe" and is_ours and is_sane else None
+
+    def ask_account(self, access: AccountAccess) -> HttpRequest:
+        headers = {"Authorization": f"Bearer {access.access_token}"}
+        account = quote(access.account, safe="")
+        url = f"{access.base_url}/{VERSION}/{account}?fields={self.account_fields}"
+        return HttpRequest("GET", url, headers, b"")
 
     def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | Failed:
         """Read the name of an account, or the reason for its absence."""
@@ -175,12 +183,6 @@ def message_request(out: Outgoing, body: dict[str, Any]) -> HttpRequest:
     headers = {"Authorization": f"Bearer {out.access_token}", "Content-Type": "application/json"}
     url = f"{out.base_url}/{VERSION}/{quote(out.account, safe='')}/messages"
     return HttpRequest("POST", url, headers, msgspec.json.encode(body))
-
-
-def account_request(access: AccountAccess, fields: str) -> HttpRequest:
-    headers = {"Authorization": f"Bearer {access.access_token}"}
-    url = f"{access.base_url}/{VERSION}/{quote(access.account, safe='')}?fields={fields}"
-    return HttpRequest("GET", url, headers, b"")
 
 
 def problem(answer: HttpAnswer) -> NotNow | Failed:
@@ -311,9 +313,6 @@ class MetaMessaging(MetaApp):
         }
         return message_request(out, body)
 
-    def ask_account(self, access: AccountAccess) -> HttpRequest:
-        return account_request(access, "name,username")
-
     def outcome(self, answer: HttpAnswer) -> SendOutcome:
         if answer.status != 200:
             return problem(answer)
@@ -336,23 +335,21 @@ class MetaMessaging(MetaApp):
 
 
 def _pieces(body: _Body, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield each event; a receipt of several delivered messages becomes one for each."""
     for entry, plain_entry in zip(body.entry, document["entry"], strict=True):
         for event, plain in zip(entry.messaging, plain_entry["messaging"], strict=True):
-            for single_event in _split_receipt(event) or [plain]:
+            single_events = [plain]
+            mids = event.delivery.mids[: MOST_PIECES + 1] if event.delivery else []
+            if len(mids) > 1 and event.message is None and event.read is None:
+                sender, recipient = (
+                    {"id": participant.id[: SHARED_LIMIT + 1]}
+                    for participant in (event.sender, event.recipient)
+                )
+                shared = {"sender": sender, "recipient": recipient, "timestamp": event.timestamp}
+                single_events = [shared | {"delivery": {"mids": [mid]}} for mid in mids]
+            for single_event in single_events:
                 account = entry.id[:SHARED_LIMIT]
                 yield {"object": body.object, "entry": [{"id": account, "messaging": [single_event]}]}
-
-
-def _split_receipt(event: _Event) -> list[dict[str, Any]]:
-    """Split a receipt of several delivered messages into one for each; return none for other events."""
-    if event.delivery is None or event.message is not None or event.read is not None:
-        return []
-    mids = event.delivery.mids[: MOST_PIECES + 1]
-    sender, recipient = (
-        {"id": participant.id[: SHARED_LIMIT + 1]} for participant in (event.sender, event.recipient)
-    )
-    shared = {"sender": sender, "recipient": recipient, "timestamp": event.timestamp}
-    return [shared | {"delivery": {"mids": [mid]}} for mid in mids] if len(mids) > 1 else []
 
 
 def _read_news(event: _Event, person: str, at: datetime) -> Incoming:
@@ -466,6 +463,7 @@ class WhatsApp(MetaApp):
     """Connector of the WhatsApp Business Platform."""
 
     platform = Platform.WHATSAPP
+    account_fields = "verified_name,display_phone_number"
     dialect = Dialect(GRAPH, text_limit=4_096, window=ReplyWindow(24, None), ids_are_contacts=True)
 
     def split(self, raw: bytes) -> tuple[bytes, ...]:
@@ -521,9 +519,6 @@ class WhatsApp(MetaApp):
         }
         return message_request(out, body)
 
-    def ask_account(self, access: AccountAccess) -> HttpRequest:
-        return account_request(access, "verified_name,display_phone_number")
-
     def outcome(self, answer: HttpAnswer) -> SendOutcome:
         if answer.status != 200:
             return problem(answer)
@@ -539,7 +534,7 @@ def _whatsapp_pieces(body: _WhatsAppBody, document: dict[str, Any]) -> Iterator[
     for entry, plain_entry in zip(body.entry, document["entry"], strict=True):
         for change, plain in zip(entry.changes, plain_entry["changes"], strict=True):
             if change.field != "messages":
-                yield _piece(plain)
+                yield {"object": _OBJECT, "entry": [{"changes": [plain]}]}
                 continue
             names = _names(change.value.contacts)
             account = change.value.metadata.phone_number_id
@@ -551,11 +546,7 @@ def _whatsapp_pieces(body: _WhatsAppBody, document: dict[str, Any]) -> Iterator[
                         name = names[sender][:SHARED_LIMIT]
                         shared["contacts"] = [{"wa_id": sender, "profile": {"name": name}}]
                     value = shared | {kind: [item]}
-                    yield _piece({"field": "messages", "value": value})
-
-
-def _piece(change: dict[str, Any]) -> dict[str, Any]:
-    return {"object": _OBJECT, "entry": [{"changes": [change]}]}
+                    yield {"object": _OBJECT, "entry": [{"changes": [{"field": "messages", "value": value}]}]}
 
 
 def _names(contacts: list[_Contact]) -> dict[str, str]:

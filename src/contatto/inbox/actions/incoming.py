@@ -9,6 +9,7 @@ from functools import partial
 from itertools import batched
 from typing import Any, Final
 
+from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
 from contatto.ad_platforms.actions import AD_PLATFORMS, find_known_ads
@@ -54,7 +55,7 @@ from contatto.inbox.model import (
     ThreadState,
 )
 from contatto.inbox.store import conversations, desk, messages
-from contatto.inbox.store.conversations import WAITING, Move
+from contatto.inbox.store.conversations import WAIT, WAITING, Move, receipts
 from contatto.inbox.store.messages import NamedTap
 from contatto.kit.background import MANY, QueuedWork
 from contatto.kit.background import Batch as WorkBatch
@@ -585,7 +586,9 @@ def _list_signals(threads: Threads) -> list[Signal]:
 
 def _note_failure(tx: Tx, receipt: Receipt, error: Exception) -> None:
     logger().warning("receipt.failed", receipt_id=str(receipt.id), error_at=where(error))
-    conversations.mark_receipt_tried(tx, receipt)
+    tries = receipt.attempts + 1
+    values = {"attempts": tries, "due_at": receipt.received_at + tries * tries * WAIT}
+    tx.execute(update(receipts).where(receipts.c.id == receipt.id).values(**values))
     # A fault of the database is not the delivery's, however long it lasts.
     if receipt.attempts + 1 >= MOST_TRIES and not isinstance(error, OperationalError | Overtaken):
         conversations.mark_receipts(tx, [receipt], ReceiptState.REFUSED, "processing_failed")

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from contatto.accounts.auth import ApiCaller, HotRoute, api_routes
 from contatto.accounts.model import Access, BusinessId, Caller, Credential, Permission, ReadAudit
 from contatto.accounts.store import is_token_live, list_ad_accounts
-from contatto.channels.model import ChannelAccount
+from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import CONNECTORS
 from contatto.inbox import rules
 from contatto.inbox.actions.replies import send_reply
@@ -32,7 +32,7 @@ from contatto.inbox.actions.threads import (
     source_of_message,
 )
 from contatto.inbox.model import Conversation, MemberTyping, Message
-from contatto.inbox.rules import TEXT_LIMIT, post_url
+from contatto.inbox.rules import TEXT_LIMIT
 from contatto.inbox.store import conversations, desk, messages
 from contatto.inbox.store.messages import find_message, list_photos, list_referrals, photos
 from contatto.kit import errors
@@ -390,7 +390,8 @@ def _text(account: ChannelAccount, body: SendBody) -> str:
         answers = [f"{number}. {button.title}" for number, button in enumerate(body.template.buttons, 1)]
         return "\n".join([body.template.title, *answers])
     if body.message_type == "SHARE_POST" and body.share_post is not None:
-        return post_url(account, body.share_post.item_id)
+        name = account.handle.removeprefix("@") if account.platform is Platform.TIKTOK else ""
+        return f"https://www.tiktok.com/@{quote(name)}/video/{body.share_post.item_id}"
     return body.text.body if body.message_type == "TEXT" and body.text else ""
 
 

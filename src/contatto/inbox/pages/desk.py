@@ -9,10 +9,10 @@ from fastapi import Depends, Form, Query, Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes, require, session_reader
+from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes, require
 from contatto.accounts.model import Access, Caller, Credential, MemberId, Permission, ReadAudit
 from contatto.accounts.rules import is_able
-from contatto.accounts.store import list_members
+from contatto.accounts.store import list_members, list_session_rights
 from contatto.channels.store import CONNECTORS, list_accounts
 from contatto.inbox import rules
 from contatto.inbox.actions import threads
@@ -38,7 +38,7 @@ from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import read_whole, split_fault
 from contatto.kit.i18n import N_
-from contatto.kit.ids import named_id, new_id
+from contatto.kit.ids import hash_secret, named_id, new_id
 from contatto.kit.values import Revision, check_year, from_micros, instant_of, micros
 from contatto.leads.model import Actor, LeadStatus
 from contatto.leads.rules.records import person_label
@@ -48,8 +48,8 @@ from contatto.measurement import store as measurement_store
 from contatto.measurement.model import Attribution, MeasuredAd
 from contatto.spam.model import Mark, Sign
 from contatto.spam.store import find_verdict
-from contatto.ui.live import resume_point, sse_answer
-from contatto.ui.render import translator_of
+from contatto.ui.live import Reader, resume_point, sse_answer
+from contatto.ui.render import session_token, translator_of
 from contatto.ui.requests import context_of, part_of
 
 router = page_routes()
@@ -101,18 +101,6 @@ class View(BaseModel):
 
 THREAD_PANE: Final = "inbox/_thread.html"
 CONTACT_PANE: Final = "inbox/_contact.html"
-
-
-def pane_values(tx: Tx, caller: Caller, view: View, selected: str | None, pane: str) -> dict[str, Any]:
-    """Return the values of a conversation's thread or contact, which is fetched alone."""
-    chosen = conversations.find_conversation(tx, caller.business_id, selected) if selected else None
-    if chosen is None:
-        return {"selected": None}
-    desk = _Desk(tx, caller, [chosen], find_reply_target(tx, caller.business_id))
-    if pane == CONTACT_PANE:
-        return {"selected": chosen, "contact": desk.contact(chosen)}
-    replies = list_saved_replies(tx, caller.business_id)
-    return {"selected": chosen, "thread": desk.thread(chosen, view.before), "saved_replies": replies}
 
 
 def inbox_values(
@@ -306,7 +294,14 @@ async def render_inbox(
 
     def load(tx: Tx) -> dict[str, Any]:
         if template in (THREAD_PANE, CONTACT_PANE):
-            return pane_values(tx, caller, view, selected, template)
+            chosen = conversations.find_conversation(tx, caller.business_id, selected) if selected else None
+            if chosen is None:
+                return {"selected": None}
+            desk = _Desk(tx, caller, [chosen], find_reply_target(tx, caller.business_id))
+            if template == CONTACT_PANE:
+                return {"selected": chosen, "contact": desk.contact(chosen)}
+            replies = list_saved_replies(tx, caller.business_id)
+            return {"selected": chosen, "thread": desk.thread(chosen, view.before), "saved_replies": replies}
         return inbox_values(tx, caller, view, selected, cached_counts, whole=template != "inbox/_list.html")
 
     values = await context.db.read(load)
@@ -317,8 +312,10 @@ async def render_inbox(
 
 @router.get("/live", Access(Credential.MEMBER))
 async def follow_live(request: Request, caller: PageCaller) -> StreamingResponse:
-    feed, reader = context_of(request).live, session_reader(request)
-    return sse_answer(feed.write_stream(caller.business_id, resume_point(request), reader))
+    # The stream ends with the session of the request.
+    reader = Reader(hash_secret(session_token(request)), list_session_rights)
+    stream = context_of(request).live.write_stream(caller.business_id, resume_point(request), reader)
+    return sse_answer(stream)
 
 
 @router.get("/nav", Access(Credential.MEMBER))

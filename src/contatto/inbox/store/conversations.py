@@ -255,13 +255,6 @@ def mark_receipts(tx: Tx, settled: Sequence[Receipt], state: ReceiptState, reaso
     update_rows(tx, _REFUSE if is_kept else _SETTLE, [values])
 
 
-def mark_receipt_tried(tx: Tx, receipt: Receipt) -> None:
-    """Record a failed try, and postpone the next one."""
-    tries = receipt.attempts + 1
-    values = {"attempts": tries, "due_at": receipt.received_at + tries * tries * WAIT}
-    tx.execute(update(receipts).where(receipts.c.id == receipt.id).values(**values))
-
-
 def count_receipts(tx: Tx, business_id: str | None) -> ReceiptCounts:
     """Count the deliveries of a business, or of all: received = stored + merged + refused + waiting."""
     counted = select(receipts.c.state, receipts.c.reason, func.count(), func.sum(receipts.c.copies))
