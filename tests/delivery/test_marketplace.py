@@ -50,7 +50,7 @@ STEPS = st.lists(
 
 @given(STEPS, st.sampled_from(["day", "total"]), st.sampled_from(["smooth", "fast"]), st.booleans())
 @settings(max_examples=examples(60), deadline=None)
-def test_no_ad_group_spends_more_than_its_limit_whatever_the_lines_do(  # noqa: C901 — one branch a line
+def test_no_ad_group_spends_more_than_its_limit_whatever_the_lines_do(
     steps: list[tuple[str, int, int]], mode: str, pacing: str, is_random: bool
 ) -> None:
     marketplace = Marketplace(1, is_random=is_random)
