@@ -283,9 +283,10 @@ def read_source_query(words: Mapping[str, str], today: date) -> AdSourceQuery:
 
 
 TREE_METRICS: Final = (
-    "spend", "impressions", "clicks", "ctr", "conversations", "leads", "conversion", "cost_per_conversion",
-    "qualified_leads", "cost_per_qualified_lead",
+    "conversion", "cost_per_conversion", "spend", "leads", "qualified_leads", "cost_per_qualified_lead",
+    "conversations", "clicks", "ctr", "impressions",
 )  # fmt: skip
+"""Results and their cost come first, so that a narrow screen shows them without scrolling."""
 TREE_COLUMNS: Final = ("status", "budget", "bid", "places", *TREE_METRICS)
 """The columns after the name, in their order; the name is always shown."""
 _OPTIONAL_COLUMNS: Final = frozenset({"bid", "places", "ctr", "qualified_leads", "cost_per_qualified_lead"})
