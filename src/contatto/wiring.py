@@ -7,7 +7,7 @@ from typing import Any, Final
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import purge_kept_pages
 from contatto.accounts.model import Permission
-from contatto.ad_platforms.actions import pull_kind
+from contatto.ad_platforms.actions import PULL_KIND
 from contatto.ad_platforms.model import OutsideAdsMirrored
 from contatto.ads.actions.edits import purge_drafts
 from contatto.ads.store import SpendPort
@@ -272,7 +272,7 @@ def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     urls = {Platform(name): url for name, url in settings.platform_urls.items() if name in set(Platform)}
     push_kinds = (pushes.push_kind(entity) for entity in Entity)
     kinds = (
-        reply_kind(urls), pull_kind(), mail_kind(settings.mail_from), account_check_kind(urls),
+        reply_kind(urls), PULL_KIND, mail_kind(settings.mail_from), account_check_kind(urls),
         alerts_actions.alert_push_kind(settings.mail_from, settings.base_url), *push_kinds,
         *crm_kinds(settings.base_url), *signal_kinds(),
     )  # fmt: skip

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import httpx2
 
-from contatto.ad_platforms.actions import pull_kind
+from contatto.ad_platforms.actions import PULL_KIND
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
@@ -62,7 +62,7 @@ def send_for_real(request: HttpRequest) -> HttpAnswer:
 
 def pull(db: Database, side: Counterpart, kind: OutboundKind | None = None) -> None:
     """Carry out the pulls that are due, as the machine does: each step in a transaction of its own."""
-    used = kind or pull_kind()
+    used = kind or PULL_KIND
     for claimed in db.write_now(lambda tx: claim_all(tx, used)):
         request, ask = claimed
         for _ in range(MOST_STEPS):

@@ -22,7 +22,6 @@ from contatto.ad_platforms.model import (
 from contatto.ad_platforms.rules import follow_cursor
 from contatto.channels.model import ChannelApp, Platform
 from contatto.kit.outbound.model import Failed, HttpAnswer, NotNow
-from contatto.measurement.model import Goal
 from tests.house.test_every_connector import HOSTILE, WRONG
 
 ACCESS = PullAccess("https://ads.example.com", "7001", "token-1")
@@ -125,7 +124,7 @@ def test_meta_ad_sets_come_with_their_goal_and_the_next_cursor() -> None:
         OutsideNode(NodeLevel.AD_GROUP, 11, 5, "Chats", OutsideStatus.PAUSED, "CONVERSATIONS"),
         OutsideNode(NodeLevel.AD_GROUP, 12, 5, "Leads", OutsideStatus.DELETED, "LEAD_GENERATION"),
     )
-    assert [META.goal_of(node.goal) for node in found.nodes] == [Goal.CONVERSATION, Goal.LEAD]
+    assert [node.goal in META.lead_goals for node in found.nodes] == [False, True]
     assert META.read(ACCESS, Walk(Part.AD_GROUPS, "next-1"), said(body)) == NotNow("repeated_cursor")
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from contatto.accounts.actions import issue_auth_code
 from contatto.accounts.model import BusinessId
+from contatto.ad_platforms import store
 from contatto.ad_platforms.actions import STATE_S, OutsideVisitor, authorize_url, read_state
 from contatto.ad_platforms.model import OutsideAccount
 from contatto.ad_platforms.store import list_ad_days, list_outside_accounts
@@ -334,3 +335,9 @@ def test_without_the_token_of_a_form_nothing_is_read_or_changed(house: House) ->
     for path in ("", "/upload/start", "/upload/file"):
         assert house.client.post(f"{HOME}{path}", data={"text": FILE + ROWS}).status_code == 403
     assert accounts(house) == []
+
+
+def test_one_account_too_many_is_refused_by_name(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "MOST_ACCOUNTS", 0)
+    status, says = post(house, HOME, platform="tiktok", external_id="7001")
+    assert (status, "Connect at most 0 ad accounts." in says) == (422, True)

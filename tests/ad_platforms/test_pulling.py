@@ -277,7 +277,7 @@ def test_a_late_answer_of_an_older_pull_changes_nothing_of_a_newer_one(world: Wo
     before = world.spent(account_id)
 
     def late(tx: Tx) -> None:
-        store.save_days(tx, mine, [AdDay(lead_ad, "2025-12-30", 1, 1, 1)], mark=1)
+        store.save_rows(tx, store.outside_days, mine, [AdDay(lead_ad, "2025-12-30", 1, 1, 1)], mark=1)
         store.delete_unseen_days(tx, mine, ALL_DAYS, mark=1)
         store.mark_nodes_deleted(tx, mine, NodeLevel.AD, mark=1)
 

@@ -13,7 +13,7 @@ from contatto.accounts import store as accounts
 from contatto.accounts.model import AdAccount, BusinessId
 from contatto.ads.actions.campaigns import AdGroupChanges, update_ad_group
 from contatto.audiences import store
-from contatto.audiences.actions import create_customer_list
+from contatto.audiences.actions import NewAudience, create_audience, upload_file
 from contatto.audiences.model import Audience, ListKind
 from contatto.kit.db.tx import Tx
 from tests.ads.world import add_world
@@ -142,7 +142,9 @@ def deleted_by_api(house: House, *gone: Audience) -> int:
 def test_an_audience_of_another_business_is_not_there(house: House) -> None:
     def build(tx: Tx) -> Audience:
         other = add_world(tx).ad_account
-        return create_customer_list(tx, other, "Strangers", ListKind.EMAIL, (bytes(16),))
+        file = upload_file(tx, other, ListKind.EMAIL.value, (bytes(16),))
+        new = NewAudience("Strangers", calculate_type=ListKind.EMAIL.value)
+        return create_audience(tx, other, new, [file.path])
 
     audience = house.context.db.write_now(build)
     assert "Strangers" not in house.client.get("/ads/audiences").text

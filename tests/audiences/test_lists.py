@@ -13,6 +13,7 @@ from contatto.audiences.model import Audience, AudienceKind, AudienceState, List
 from contatto.audiences.rules import NO_VALUE, Customers, read_customers, source_number, source_text, state_of
 from contatto.kit import errors
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from tests.ads.world import add_world
 
@@ -73,8 +74,15 @@ def account(database: Database) -> AdAccount:
 
 def made(database: Database, account: AdAccount) -> Audience:
     prints = actions.blind_digests(database.vault, account.business_id, (MEI, ANN))
-    new = (account, "Regulars", ListKind.EMAIL, prints)
-    audience = database.write_now(lambda tx: actions.create_customer_list(tx, *new))
+    kind = ListKind.EMAIL.value
+
+    def build(tx: Tx) -> Audience:
+        file = actions.upload_file(tx, account, kind, prints)
+        return actions.create_audience(
+            tx, account, actions.NewAudience("Regulars", calculate_type=kind), [file.path]
+        )
+
+    audience = database.write_now(build)
     asyncio.run(actions.finish_changes(database, account.business_id, [audience.id]))
     return audience
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from contatto.ads import store as ads
 from contatto.ads.model import NodeStatus
 from contatto.audiences import store
-from contatto.audiences.actions import NewAudience, create_audience
+from contatto.audiences.actions import NewAudience, create_audience, delete_audiences
 from contatto.audiences.model import (
     Audience,
     AudienceKind,
@@ -226,5 +226,6 @@ def test_before_anything_is_learned_nobody_is_found_and_it_is_tried_again(
     assert find(market) == 0
     clock.advance(hours=2)
     assert find(market) == 1
-    market.db.write_now(lambda tx: store.delete_audience(tx, audience))
+    ad_account = market.world.ad_account
+    market.db.write_now(lambda tx: delete_audiences(tx, ad_account, [audience.number]))
     assert told(market, audience) is None

@@ -68,6 +68,7 @@ def test_a_form_is_made_edited_published_and_shown_in_the_chat(house: House) -> 
     assert save(house, builder, do="publish").status_code == 303
     page = house.client.get(builder).text
     assert "Publish version 2" in page
+    assert ("Form ID" in page, "page_id" in page) == (True, False)
     form_id = builder.removeprefix("/forms/")
     assert "form-open" not in house.client.get(f"/chat/{house.webchat_id}").text
     assert post(house, f"/forms/defaults/{house.webchat_id}", "/forms", form_id=form_id).status_code == 303

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from itsdangerous import BadSignature
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from sqlalchemy import select
 
 from contatto.accounts.rules import check_timezone
 from contatto.ad_platforms import store
@@ -42,7 +43,6 @@ from contatto.ad_platforms.rules import (
     REPEATED,
     AdSheet,
     KnownAds,
-    build_measured_ad,
     follow_cursor,
     known_currency,
     next_part,
@@ -50,14 +50,14 @@ from contatto.ad_platforms.rules import (
     read_walk,
     write_walk,
 )
+from contatto.ad_platforms.store import outside_accounts
 from contatto.channels.actions import check_access_token
 from contatto.channels.model import ChannelApp, Platform
 from contatto.channels.store import find_app, list_apps
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx, row_of
+from contatto.kit.db.tx import Tx, row_of, rows_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.i18n import N_
-from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbound.client import read_address
 from contatto.kit.outbound.model import (
@@ -78,8 +78,9 @@ from contatto.kit.outbox import emit
 from contatto.kit.values import LARGEST
 from contatto.kit.vault import Vault
 from contatto.measurement import actions as measurement
+from contatto.measurement.model import Goal, MeasuredAd
 from contatto.measurement.rules import natural_number
-from contatto.measurement.store import list_measured_ads
+from contatto.measurement.store import list_measured_ads, measured_ads
 
 CONNECTORS: Final[Mapping[AdPlatform, PlatformConnector]] = {
     AdPlatform.TIKTOK: TikTokAds(),
@@ -153,14 +154,15 @@ def open_outside_account(
         says = N_("base_url: enter a public https address on port 443. The operator can allow others.")
         raise Refused(errors.INVALID, says)
     tx.hold_key("outside_accounts", business_id)
-    existing_account = store.find_account_named(tx, business_id, new.platform, external_id)
+    where = rows_of(outside_accounts, business_id, platform=new.platform, external_id=external_id)
+    existing_account = tx.find(OutsideAccount, select(outside_accounts).where(*where))
     if existing_account is not None:
         if not new.access_token:
             return existing_account
         return store.record_account(tx, existing_account, base_url=base_url)
     if len(store.list_outside_accounts(tx, business_id)) >= store.MOST_ACCOUNTS:
-        raise Refused(errors.INVALID, "%(field)s: The limit is %(most)s.", field="accounts",
-                      most=store.MOST_ACCOUNTS)  # fmt: skip
+        says = N_("Connect at most %(most)s ad accounts.")
+        raise Refused(errors.INVALID, says, most=store.MOST_ACCOUNTS)
     account = OutsideAccount(
         id=new_id(),
         business_id=business_id,
@@ -267,24 +269,6 @@ def read_state(vault: Vault, state: str, visitor: OutsideVisitor, now_s: int) ->
     return account_id, app_id
 
 
-def connect_by_state(
-    tx: Tx, business_id: str, consent: tuple[str, str, str], code: str, base_url: str
-) -> None:
-    """Connect an account by the code that came back with a state; each state is good once.
-
-    ``consent`` is the state with the account and the app that it names. The same code again changes nothing.
-
-    Raises REPEATED, for another code with the same state; as for a code that is given by hand.
-    """
-    state, account_id, app_id = consent
-
-    def connect() -> bool:
-        connect_by_code(tx, business_id, account_id, app_id, code, base_url)
-        return True
-
-    answer_once(tx, IdempotencyKey(business_id, RETURN_PATH, state), code, bool, connect)
-
-
 def connect_by_code(tx: Tx, business_id: str, account_id: str, app_id: str, code: str, base_url: str) -> None:
     """Change a code into an access token in the background, and read the account with it.
 
@@ -300,16 +284,63 @@ def connect_by_code(tx: Tx, business_id: str, account_id: str, app_id: str, code
 
 
 def keep_nodes(tx: Tx, account: OutsideAccount, nodes: Sequence[OutsideNode], mark: int) -> None:
-    """Save campaigns, ad groups or ads, and publish ads to measuring."""
-    store.save_nodes(tx, account, nodes, mark)
-    publish_outside_ads(tx, account, [node for node in nodes if node.level is NodeLevel.AD])
+    """Save campaigns, ad groups or ads; publish new and changed ads to measuring, with an event of new ones.
+
+    An ad has its ad group and campaign where these are mirrored.
+    """
+    store.save_rows(tx, store.outside_nodes, account, nodes, mark)
+    ads = [node for node in nodes if node.level is NodeLevel.AD]
+    if not ads:
+        return
+    groups = store.list_nodes(tx, account, NodeLevel.AD_GROUP, {ad.parent for ad in ads})
+    group_of = {group.number: group for group in groups}
+    campaigns = store.list_nodes(tx, account, NodeLevel.CAMPAIGN, {group.parent for group in groups})
+    campaign_of = {campaign.number: campaign for campaign in campaigns}
+    lead_goals = CONNECTORS[account.platform].lead_goals
+    fresh = []
+    for ad in ads:
+        group = group_of.get(ad.parent)
+        campaign = campaign_of.get(group.parent) if group else None
+        group_number, campaign_number = group.number if group else 0, campaign.number if campaign else 0
+        # our ids contain the account, as two accounts may share a number
+        measured = MeasuredAd(
+            ad_id=tx.vault.named_id(account.id, f"ad:{ad.number}"),
+            ad_number=ad.number,
+            ad_name=ad.name,
+            ad_group_id=tx.vault.named_id(account.id, f"ad_group:{group_number}"),
+            ad_group_number=group_number,
+            ad_group_name=group.name if group else "",
+            campaign_id=tx.vault.named_id(account.id, f"campaign:{campaign_number}"),
+            campaign_number=campaign_number,
+            campaign_name=campaign.name if campaign else "",
+            business_id=account.business_id,
+            ad_account_id=account.id,
+            channel_account_id="",
+            goal=Goal.LEAD if group and group.goal in lead_goals else Goal.CONVERSATION,
+            click_window_s=group.click_window_s if group else ad.click_window_s,
+            view_window_s=group.view_window_s if group else ad.view_window_s,
+            timezone=account.timezone or "UTC",
+            currency=account.currency,
+            landing_path="",
+            headline="",
+            text="",
+            platform=account.platform.value,
+        )
+        fresh.append(measured)
+    ads_by_id = list_measured_ads(tx, account.business_id, {ad.ad_id for ad in fresh})
+    for measured in fresh:
+        if ads_by_id.get(measured.ad_id) != measured:
+            measurement.publish_ad(tx, measured)
+    new = tuple(str(measured.ad_number) for measured in fresh if measured.ad_id not in ads_by_id)
+    if new:
+        emit(tx, account.business_id, OutsideAdsMirrored(account.business_id, account.id, new))
 
 
 def keep_spend(tx: Tx, account: OutsideAccount, days: Sequence[AdDay], mark: int) -> None:
     """Save costs of ads; an ad that the platform no longer lists gets its number as its name."""
     if not days:
         return
-    store.save_days(tx, account, days, mark)
+    store.save_rows(tx, store.outside_days, account, days, mark)
     named = {day.ad_number for day in days}
     known_numbers = {node.number for node in store.list_nodes(tx, account, NodeLevel.AD, named)}
     removed_nodes = [
@@ -320,44 +351,15 @@ def keep_spend(tx: Tx, account: OutsideAccount, days: Sequence[AdDay], mark: int
         keep_nodes(tx, account, removed_nodes, mark)
 
 
-def publish_outside_ads(tx: Tx, account: OutsideAccount, ads: Sequence[OutsideNode]) -> None:
-    """Publish new and changed ads to measuring, and emit an event of the new ones."""
-    if not ads:
-        return
-    groups = store.list_nodes(tx, account, NodeLevel.AD_GROUP, {ad.parent for ad in ads})
-    group_of = {group.number: group for group in groups}
-    campaigns = store.list_nodes(tx, account, NodeLevel.CAMPAIGN, {group.parent for group in groups})
-    campaign_of = {campaign.number: campaign for campaign in campaigns}
-    goal_of = CONNECTORS[account.platform].goal_of
-    fresh = []
-    for ad in ads:
-        group = group_of.get(ad.parent)
-        campaign = campaign_of.get(group.parent) if group else None
-        fresh.append(build_measured_ad(tx.vault.named_id, account, (ad, group, campaign), goal_of))
-    ads_by_id = list_measured_ads(tx, account.business_id, {ad.ad_id for ad in fresh})
-    for measured_ad in fresh:
-        if ads_by_id.get(measured_ad.ad_id) != measured_ad:
-            measurement.publish_ad(tx, measured_ad)
-    new = tuple(str(ad.ad_number) for ad in fresh if ad.ad_id not in ads_by_id)
-    if new:
-        emit(tx, account.business_id, OutsideAdsMirrored(account.business_id, account.id, new))
-
-
 def find_known_ads(tx: Tx, business_id: str, ad_numbers: Collection[int]) -> KnownAds:
-    """List mirrored ads with one of these numbers."""
-    ads = store.list_outside_ads(tx, business_id, ad_numbers)
+    """List mirrored ads with one of these numbers; two accounts may share one."""
+    where = rows_of(measured_ads, business_id, ad_number=list(ad_numbers))
+    ads = tx.list(MeasuredAd, select(measured_ads).where(*where, measured_ads.c.platform != ""))
     accounts = store.list_outside_accounts(tx, business_id) if ads else []
     return KnownAds(ads, {account.id: account.external_id for account in accounts})
 
 
 _STATES: Final = {RequestState.DUE: PullState.RETRYING, RequestState.DEAD: PullState.STOPPED}
-
-
-def pull_kind() -> OutboundKind:
-    """Return the outbound kind that pulls ad accounts."""
-    return OutboundKind(
-        PULL, begin_pull, read_pull_answer, settle_pull, PLAN, ready_pull, keeps_progress=True
-    )
 
 
 def begin_pull(tx: Tx, request: OutboundRequest) -> Step:
@@ -450,6 +452,10 @@ def ready_pull(tx: Tx, request: OutboundRequest) -> None:
         store.record_account(tx, account, state=PullState.RETRYING)
 
 
+PULL_KIND: Final = OutboundKind(
+    PULL, begin_pull, read_pull_answer, settle_pull, PLAN, ready_pull, keeps_progress=True
+)
+
 _AT_ONCE: Final = 50
 """Ads or days that are written together."""
 
@@ -495,7 +501,7 @@ def foresee_upload(tx: Tx, business_id: str, upload: NewUpload) -> UploadPreview
     sheet = read_ad_sheet(upload.text, {ad.name: ad.number for ad in ads if name_counts[ad.name] == 1})
     # The file and its account have one currency.
     own_currency = account.currency if account else ""
-    currencies = sheet.currencies
+    currencies = {row.currency for row in sheet.rows if row.currency}
     if len(currencies) > 1:
         raise Refused(
             errors.INVALID, "currency: The file has amounts in several currencies. Split it by currency."
@@ -505,7 +511,8 @@ def foresee_upload(tx: Tx, business_id: str, upload: NewUpload) -> UploadPreview
         raise Refused(errors.INVALID, "currency: The file has no currency. Enter three letters, such as SGD.")
     if own_currency and currency != own_currency:
         raise _other_currency(own_currency)
-    saved_days = store.list_ad_days(tx, account, sheet.span) if account else []
+    days = sorted(row.day.day for row in sheet.rows)
+    saved_days = store.list_ad_days(tx, account, (days[0], days[-1])) if account and days else []
     days_by_key = {(day.ad_number, day.day): day for day in saved_days}
     counts = Counter(
         "new" if key not in days_by_key else "same" if days_by_key[key] == row.day else "changed"

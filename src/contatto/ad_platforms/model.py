@@ -7,7 +7,6 @@ from typing import Final, Protocol
 
 from contatto.channels.model import ChannelApp
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
-from contatto.measurement.model import Goal
 
 PULL: Final = "ad_pull"
 """Kind of the outbound requests that read an ad account; rows contain it, so it never changes."""
@@ -195,8 +194,9 @@ class PlatformConnector(Protocol):
         """Return the page of a response, or the reason to retry or to stop."""
         ...
 
-    def goal_of(self, word: str) -> Goal:
-        """Map a platform's optimisation goal to ours: leads or conversations."""
+    @property
+    def lead_goals(self) -> frozenset[str]:
+        """Return the platform's optimisation goals for leads; all others are for conversations."""
         ...
 
     def authorize_url(self, app_id: str, state: str, back: str) -> str:

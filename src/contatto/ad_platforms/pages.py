@@ -1,5 +1,7 @@
 """Pages of ad accounts elsewhere, and of uploaded figures."""
 
+import csv
+import io
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -25,13 +27,14 @@ from contatto.ad_platforms.actions import (
     open_upload_account,
 )
 from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, PullState
-from contatto.ad_platforms.rules import MOST_BACKFILL, STOPS, table_text
+from contatto.ad_platforms.rules import MOST_BACKFILL, STOPS
 from contatto.ad_platforms.store import count_nodes, list_account_ads, list_nodes, list_outside_accounts
 from contatto.kit import errors
 from contatto.kit.api_types import json_answer
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
+from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.kit.ids import hash_secret
 from contatto.kit.untrusted_files import TableText
 from contatto.ui.render import session_token
@@ -183,33 +186,28 @@ async def render_account(
     request: Request, caller: Caller, account_id: str, refused: Refused | None = None
 ) -> HTMLResponse:
     """Render the page of an account; after a refusal with the error."""
-    can_manage = may(caller, Permission.ADMINISTER)
+    context, can_manage = context_of(request), may(caller, Permission.ADMINISTER)
 
     def load(tx: Tx) -> dict[str, Any]:
         account = actions.load_outside_account(tx, caller.business_id, account_id)
         status = {node.number: node.status.value for node in list_nodes(tx, account, NodeLevel.AD)}
         ads = list_account_ads(tx, account)
+        # The apps by which the owner may grant access; only the platform itself has a page for it.
+        is_own = account.base_url == CONNECTORS[account.platform].base_url
+        ways = []
+        for app in list_own_apps(tx, account) if can_manage else []:
+            when = int(context.clock.now().timestamp()), context.settings.base_url
+            visitor = visitor_of(request, caller)
+            href = authorize_url(context.vault, account, app.app_id, visitor, when) if is_own else ""
+            ways.append({"app_id": app.app_id, "href": href})
         return {
             "account": show_account(account, count_nodes(tx, caller.business_id)),
             "ads": [asdict(ad) | {"status": status.get(ad.ad_number, "")} for ad in ads[:MOST_SHOWN]],
             "more_ads": max(0, len(ads) - MOST_SHOWN),
-            "ways": _ways(request, tx, caller, account) if can_manage else [],
+            "ways": ways,
         }
 
     return await show_page(request, caller, "ad_platforms/account.html", load, refused, can_manage=can_manage)
-
-
-def _ways(request: Request, tx: Tx, caller: Caller, account: OutsideAccount) -> list[dict[str, str]]:
-    """Return the apps by which the owner may grant access, with the platform's page, if any."""
-    context = context_of(request)
-    is_own = account.base_url == CONNECTORS[account.platform].base_url
-    when = int(context.clock.now().timestamp()), context.settings.base_url
-    visitor = visitor_of(request, caller)
-
-    def href(app_id: str) -> str:
-        return authorize_url(context.vault, account, app_id, visitor, when) if is_own else ""
-
-    return [{"app_id": app.app_id, "href": href(app.app_id)} for app in list_own_apps(tx, account)]
 
 
 def visitor_of(request: Request, caller: Caller) -> OutsideVisitor:
@@ -226,12 +224,17 @@ async def post_return(
     context = context_of(request)
     now_s = int(context.clock.now().timestamp())
     account_id, app_id = actions.read_state(context.vault, state, visitor_of(request, caller), now_s)
-    consent, base_url = (state, account_id, app_id), context.settings.base_url
+    base_url, key = context.settings.base_url, IdempotencyKey(caller.business_id, actions.RETURN_PATH, state)
 
-    def connect(tx: Tx) -> None:
-        actions.connect_by_state(tx, caller.business_id, consent, code, base_url)
+    def work(tx: Tx) -> bool:
+        def connect() -> bool:
+            actions.connect_by_code(tx, caller.business_id, account_id, app_id, code, base_url)
+            return True
 
-    await context.db.write(connect)
+        # Each state is good once; the same code again changes nothing.
+        return answer_once(tx, key, code, bool, connect)
+
+    await context.db.write(work)
     return RedirectResponse(f"{HOME}/{account_id}", 303)
 
 
@@ -295,7 +298,12 @@ async def post_upload(request: Request, caller: FormCaller, sent: Annotated[NewU
 async def post_ad_file(request: Request, caller: FormCaller) -> Response:
     """Read a file, a workbook or a text in any usual encoding, as the text that the form takes."""
     table = await context_of(request).uploads.take_table(request, caller.subject_id)
-    text = table.text if isinstance(table, TableText) else table_text(table)
+    if isinstance(table, TableText):
+        text = table.text
+    else:
+        written = io.StringIO()
+        csv.writer(written).writerows(table)
+        text = written.getvalue()
     if len(text) > TEXT_LIMIT:
         raise Refused(errors.INVALID, "file: The file has too many rows. Split it.")
     return json_answer({"text": text})

@@ -31,8 +31,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.outbound.model import NotNow, RetryPlan
 from contatto.kit.values import LARGEST, decimal_places, read_number, to_micros
-from contatto.measurement.model import Goal, MeasuredAd
-from contatto.measurement.rules import NameId
+from contatto.measurement.model import MeasuredAd
 
 EVERY_S: Final = 3_600.0
 """Seconds between two pulls of an account."""
@@ -222,45 +221,6 @@ class KnownAds:
         return [ad for ad in self._ads.get(ad_number, ()) if ad.platform == platform]
 
 
-def outside_id(name_id: NameId, account: OutsideAccount, kind: str, number: int) -> str:
-    """Derive our id from a platform's id, which two accounts may share."""
-    return name_id(account.id, f"{kind}:{number}")
-
-
-def build_measured_ad(
-    name_id: NameId,
-    account: OutsideAccount,
-    path: tuple[OutsideNode, OutsideNode | None, OutsideNode | None],
-    goal_of: Callable[[str], Goal],
-) -> MeasuredAd:
-    """Return a mirrored ad for attribution, with its ad group and campaign where these are mirrored."""
-    ad, group, campaign = path
-    group_number, campaign_number = group.number if group else 0, campaign.number if campaign else 0
-    return MeasuredAd(
-        ad_id=outside_id(name_id, account, "ad", ad.number),
-        ad_number=ad.number,
-        ad_name=ad.name,
-        ad_group_id=outside_id(name_id, account, "ad_group", group_number),
-        ad_group_number=group_number,
-        ad_group_name=group.name if group else "",
-        campaign_id=outside_id(name_id, account, "campaign", campaign_number),
-        campaign_number=campaign_number,
-        campaign_name=campaign.name if campaign else "",
-        business_id=account.business_id,
-        ad_account_id=account.id,
-        channel_account_id="",
-        goal=goal_of(group.goal if group else ""),
-        click_window_s=group.click_window_s if group else ad.click_window_s,
-        view_window_s=group.view_window_s if group else ad.view_window_s,
-        timezone=account.timezone or "UTC",
-        currency=account.currency,
-        landing_path="",
-        headline="",
-        text="",
-        platform=account.platform.value,
-    )
-
-
 class Column(StrEnum):
     """Column of an uploaded file; errors show its value."""
 
@@ -405,16 +365,6 @@ class AdSheet:
     rows: tuple[SheetRow, ...]
     left_out: tuple[LeftOut, ...]
 
-    @property
-    def currencies(self) -> frozenset[str]:
-        return frozenset(row.currency for row in self.rows if row.currency)
-
-    @property
-    def span(self) -> tuple[str, str]:
-        """The first and the last day; two empty texts where there is none."""
-        days = sorted(row.day.day for row in self.rows)
-        return (days[0], days[-1]) if days else ("", "")
-
 
 class _Unreadable(Exception):
     def __init__(self, text: str, **values: str) -> None:
@@ -467,7 +417,16 @@ def read_ad_sheet(text: str, names: Mapping[str, int]) -> AdSheet:
             left_out.append(LeftOut(number, unreadable.says))
             continue
         key = row.day.ad_number, row.day.day
-        rows_by_key[key] = _added(rows_by_key[key], row) if key in rows_by_key else row
+        if key in rows_by_key:  # another part of the ad's day, such as a second placement
+            first, second = rows_by_key[key].day, row.day
+            day = replace(
+                first,
+                spend_micros=first.spend_micros + second.spend_micros,
+                impressions=first.impressions + second.impressions,
+                clicks=first.clicks + second.clicks,
+            )
+            row = replace(rows_by_key[key], day=day)
+        rows_by_key[key] = row
     return AdSheet(tuple(rows_by_key.values()), tuple(left_out))
 
 
@@ -505,18 +464,6 @@ def _by_column(columns: Sequence[Column | None], cells: Sequence[str]) -> dict[C
     return dict(reversed(pairs))
 
 
-def _added(first: SheetRow, second: SheetRow) -> SheetRow:
-    """Add two parts of an ad's day, such as those of two placements."""
-    day = AdDay(
-        first.day.ad_number,
-        first.day.day,
-        first.day.spend_micros + second.day.spend_micros,
-        first.day.impressions + second.day.impressions,
-        first.day.clicks + second.day.clicks,
-    )
-    return replace(first, day=day)
-
-
 def _read_row(
     cells: Mapping[Column | None, str], currency_and_mark: tuple[str, str], names: Mapping[str, int]
 ) -> SheetRow:
@@ -525,7 +472,18 @@ def _read_row(
     ad_name = short_name(texts.get(Column.AD_NAME, ""))
     day = _day(texts.get(Column.DAY, ""))
     spend = _amount(texts.get(Column.SPEND, ""), mark)
-    number = _ad_number(texts.get(Column.AD_ID, ""), ad_name, names)
+    id_text = texts.get(Column.AD_ID, "")
+    number = _number(id_text)
+    if number is None:
+        if re.fullmatch(r"\d+(?:[.,]\d+)?[eE]\+?\d+", id_text):
+            raise _Unreadable("A spreadsheet has shortened the ad's id; export it again as text")
+        if id_text:
+            raise _Unreadable("This is no ad's id")
+        if not ad_name:
+            raise _Unreadable("It names no ad")
+        if ad_name not in names:
+            raise _Unreadable("It has no ad's id, and no one ad has this name")
+        number = names[ad_name]
     impressions, clicks = (_count(texts.get(column, "")) for column in (Column.IMPRESSIONS, Column.CLICKS))
     return SheetRow(
         AdDay(number, day, spend, impressions, clicks),
@@ -541,21 +499,6 @@ def _read_row(
 def _number(text: str) -> int | None:
     """Read an id, which exports protect from spreadsheets by a prefix such as ``ag:``."""
     return platform_number(text.rpartition(":")[2].strip())
-
-
-def _ad_number(text: str, name: str, names: Mapping[str, int]) -> int:
-    number = _number(text)
-    if number is not None:
-        return number
-    if re.fullmatch(r"\d+(?:[.,]\d+)?[eE]\+?\d+", text):
-        raise _Unreadable("A spreadsheet has shortened the ad's id; export it again as text")
-    if text:
-        raise _Unreadable("This is no ad's id")
-    if not name:
-        raise _Unreadable("It names no ad")
-    if name not in names:
-        raise _Unreadable("It has no ad's id, and no one ad has this name")
-    return names[name]
 
 
 def _day(text: str) -> str:
@@ -622,24 +565,15 @@ def decimal_mark(texts: Iterable[str], *, has_decimals: bool) -> str:
     """
     if not has_decimals:
         return NO_DECIMALS
-    marks = {mark for text in texts for mark in [_mark_in(_digits_of(text) or "")] if mark}
+    marks = set()
+    for text in texts:
+        digits = _digits_of(text) or ""
+        last = max(digits.rfind("."), digits.rfind(","))
+        if last < 0:
+            continue
+        mark, other_mark = digits[last], "," if digits[last] == "." else "."
+        if digits.count(mark) > 1:
+            marks.add(other_mark)
+        elif other_mark in digits or len(digits) - last - 1 != 3 or digits.startswith("0"):
+            marks.add(mark)  # else the digits may be a thousand or a fraction
     return marks.pop() if len(marks) == 1 else ""
-
-
-def _mark_in(digits: str) -> str:
-    """Return the decimal mark of one amount, if it is clear."""
-    last = max(digits.rfind("."), digits.rfind(","))
-    if last < 0:
-        return ""
-    mark, other_mark = digits[last], "," if digits[last] == "." else "."
-    if digits.count(mark) > 1:
-        return other_mark
-    is_certain = other_mark in digits or len(digits) - last - 1 != 3 or digits.startswith("0")
-    return mark if is_certain else ""
-
-
-def table_text(rows: Iterable[Sequence[str]]) -> str:
-    """Return rows of a workbook as CSV."""
-    written = io.StringIO()
-    csv.writer(written).writerows(rows)
-    return written.getvalue()

@@ -76,14 +76,6 @@ def find_outside_account(tx: Tx, business_id: str, account_id: str) -> OutsideAc
     return tx.find(OutsideAccount, select(outside_accounts).where(*where))
 
 
-def find_account_named(
-    tx: Tx, business_id: str, platform: AdPlatform, external_id: str
-) -> OutsideAccount | None:
-    """Find an account by the platform's id."""
-    where = rows_of(outside_accounts, business_id, platform=platform, external_id=external_id)
-    return tx.find(OutsideAccount, select(outside_accounts).where(*where))
-
-
 def list_outside_accounts(tx: Tx, business_id: str) -> list[OutsideAccount]:
     query = select(outside_accounts).where(outside_accounts.c.business_id == business_id)
     return tx.list(OutsideAccount, query.order_by(outside_accounts.c.created_at, outside_accounts.c.id))
@@ -138,33 +130,23 @@ outside_days = Table(
 )
 """Days are those of the account's zone; money is micros of its currency."""
 
-_NODE_KEY: Final = ("account_id", "level", "number")
-_DAY_KEY: Final = ("account_id", "ad_number", "day")
 
-
-def save_nodes(tx: Tx, account: OutsideAccount, nodes: Iterable[OutsideNode], mark: int) -> None:
-    """Insert or replace nodes, except those with a newer mark."""
-    key = {"business_id": account.business_id, "account_id": account.id, "mark": mark}
-    rows = {(node.level, node.number): row_of(node) | key for node in nodes}
-    _replace(tx, outside_nodes, _NODE_KEY, rows.values())
-
-
-def save_days(tx: Tx, account: OutsideAccount, days: Iterable[AdDay], mark: int) -> None:
-    """Insert or replace daily costs, except those with a newer mark: platforms correct their figures."""
-    key = {"business_id": account.business_id, "account_id": account.id, "mark": mark}
-    rows = {(day.ad_number, day.day): row_of(day) | key for day in days}
-    _replace(tx, outside_days, _DAY_KEY, rows.values())
-
-
-def _replace(tx: Tx, table: Table, keys: Collection[str], rows: Iterable[dict[str, Any]]) -> None:
-    new_rows = list(rows)
-    if new_rows:
+def save_rows(
+    tx: Tx, table: Table, account: OutsideAccount, items: Iterable[OutsideNode | AdDay], mark: int
+) -> None:
+    """Insert or replace nodes or daily costs, except those with a newer mark: platforms correct both."""
+    keys = [column.name for column in table.primary_key]
+    own = {"business_id": account.business_id, "account_id": account.id, "mark": mark}
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for item in items:
+        row = row_of(item) | own
+        rows[tuple(row[name] for name in keys)] = row
+    if rows:
         insert = tx.upsert(table)
         new = {column.name: insert.excluded[column.name] for column in table.c if column.name not in keys}
         is_newer = table.c.mark <= insert.excluded.mark
-        tx.execute(
-            insert.on_conflict_do_update(index_elements=list(keys), set_=new, where=is_newer), new_rows
-        )
+        upsert = insert.on_conflict_do_update(index_elements=keys, set_=new, where=is_newer)
+        tx.execute(upsert, list(rows.values()))
 
 
 def mark_nodes_deleted(tx: Tx, account: OutsideAccount, level: NodeLevel, mark: int) -> None:
@@ -221,9 +203,3 @@ def list_account_ads(tx: Tx, account: OutsideAccount) -> list[MeasuredAd]:
     """List the measured ads of an account, with their ad groups and campaigns."""
     query = select(measured_ads).where(*rows_of(measured_ads, account.business_id, ad_account_id=account.id))
     return tx.list(MeasuredAd, query.order_by(measured_ads.c.ad_number))
-
-
-def list_outside_ads(tx: Tx, business_id: str, ad_numbers: Iterable[int]) -> list[MeasuredAd]:
-    """List ads of other platforms by the platforms' ids; two accounts may share one."""
-    where = rows_of(measured_ads, business_id, ad_number=list(ad_numbers))
-    return tx.list(MeasuredAd, select(measured_ads).where(*where, measured_ads.c.platform != ""))

@@ -4,6 +4,7 @@ Members change in pieces, so that a large file does not hold SQLite's writer. Th
 its change; the worker continues a change that its request left. Delivery sees only complete changes.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -14,6 +15,7 @@ from itertools import batched
 from typing import Final
 
 import msgspec
+from sqlalchemy import func, select
 
 from contatto.accounts.model import AdAccount
 from contatto.audiences import rules, store
@@ -23,17 +25,17 @@ from contatto.audiences.model import (
     AudienceKind,
     ChangeKind,
     Fingerprint,
-    ListKind,
     Lookalike,
     LookalikeSize,
     LookalikeSpec,
     MemberChange,
 )
-from contatto.audiences.rules import FILE_LIFE
+from contatto.audiences.rules import FILE_LIFE, PRINT_BYTES, split_prints
+from contatto.audiences.store import audience_files, audience_members, lookalikes
 from contatto.kit import errors
 from contatto.kit.background import QueuedWork
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import Tx, in_time, row_of
+from contatto.kit.db.tx import Tx, in_time, row_of, rows_of
 from contatto.kit.errors import Refused
 from contatto.kit.fair_queue import Turns
 from contatto.kit.ids import new_id, new_number, new_secret
@@ -102,14 +104,6 @@ def create_audience(tx: Tx, account: AdAccount, new: NewAudience, paths: Sequenc
     if paths:
         _begin_change(tx, audience, ChangeKind.APPEND, paths)
     return audience
-
-
-def create_customer_list(
-    tx: Tx, account: AdAccount, name: str, kind: ListKind, prints: Sequence[Fingerprint]
-) -> Audience:
-    """Make an audience of a list; `finish_changes` fills it. Raises INVALID."""
-    file = upload_file(tx, account, kind.value, prints)
-    return create_audience(tx, account, NewAudience(name, calculate_type=kind.value), [file.path])
 
 
 def create_lookalike_of(
@@ -193,14 +187,20 @@ def continue_changes(tx: Tx, business_id: str, audience_id: str, lease: timedelt
 def _run_pieces(tx: Tx, change: MemberChange, audience: Audience | None) -> Iterator[MemberChange | None]:
     """Yield the progress after each piece, and None at the end."""
     if change.kind is ChangeKind.DROP:
-        while store.delete_some_members(tx, change.business_id, change.members_id, PIECE) == PIECE:
+        own = rows_of(audience_members, change.business_id, audience_id=change.members_id)
+        members = select(audience_members.c.fingerprint).where(*own).limit(PIECE)
+        while prints := list(tx.execute(members).scalars()):
+            store.delete_members(tx, change.business_id, change.members_id, prints)
             yield change
     elif audience is not None:
         members_id = change.members_id or audience.members_id
         paths = json.loads(change.paths)
         while change.file_place < len(paths):
             path = paths[change.file_place]
-            prints = store.list_file_prints(tx, change.business_id, path, change.start, PIECE)
+            # a deleted file has no prints
+            piece = func.substr(audience_files.c.prints, 1 + change.start * PRINT_BYTES, PIECE * PRINT_BYTES)
+            joined = tx.scalar(select(piece).where(*rows_of(audience_files, change.business_id, path=path)))
+            prints = split_prints(bytes(joined or b""))
             values = [fingerprint for fingerprint in prints if fingerprint != rules.NO_PRINT]
             if change.kind is ChangeKind.REMOVE:
                 store.delete_members(tx, change.business_id, members_id, values)
@@ -272,7 +272,7 @@ def keep_lookalike(
         _begin_change(tx, current, ChangeKind.DROP, members_id=current.members_id)
         new = {"members_id": members_id, "updated_at": tx.now}
         tx.change(store.audiences, current.business_id, current.id, **new)
-        store.save_lookalike(tx, result)
+        tx.save(lookalikes, row_of(result))
 
     for piece in batched(prints, PIECE):
         yield partial(
@@ -282,8 +282,20 @@ def keep_lookalike(
 
 
 def drop_viewers(tx: Tx, business_id: str, prints: Collection[Fingerprint]) -> None:
-    """Remove erased viewers from all audiences of a business; only this package writes to its store."""
-    store.delete_prints(tx, business_id, prints)
+    """Remove fingerprints of erased people from all audiences and uploaded files of a business.
+
+    The other values of a file keep their places, since a change may be reading it.
+    """
+    members = audience_members.delete().where(audience_members.c.business_id == business_id)
+    tx.execute(members.where(audience_members.c.fingerprint.in_(prints)))
+    of_business = audience_files.c.business_id == business_id
+    rows = tx.execute(select(audience_files.c.path, audience_files.c.prints).where(of_business)).all()
+    for path, joined in map(tuple, rows):
+        values = split_prints(joined)
+        if not set(values).isdisjoint(prints):
+            remaining = b"".join(rules.NO_PRINT if value in prints else value for value in values)
+            of_file = audience_files.update().where(of_business, audience_files.c.path == path)
+            tx.execute(of_file.values(prints=remaining))
 
 
 def delete_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) -> None:
@@ -300,7 +312,8 @@ def delete_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) -> None
                 sets += [change.members_id] if change.members_id else []
         for members_id in sets:
             _begin_change(tx, audience, ChangeKind.DROP, members_id=members_id)
-        store.delete_audience(tx, audience)
+        tx.delete(lookalikes, audience.business_id, audience_id=audience.id)
+        tx.delete(store.audiences, audience.business_id, id=audience.id)
 
 
 def purge_files(tx: Tx) -> int:
@@ -311,6 +324,10 @@ def purge_files(tx: Tx) -> int:
 
 def forget_members(tx: Tx, erased: ErasedPeople) -> set[str]:
     """Remove persons from all audiences by their contact values; return no further values."""
-    digests = rules.digests_of(erased.contacts)
-    store.delete_prints(tx, erased.business_id, blind_digests(tx.vault, erased.business_id, digests))
+    # a list may have a value in any of these spellings
+    spellings = {form for value in erased.contacts for form in (value, value.lower(), value.lstrip("+"))}
+    digests = {
+        hashlib.sha256(spelling.encode("utf-8", "surrogatepass")).hexdigest() for spelling in spellings
+    }
+    drop_viewers(tx, erased.business_id, blind_digests(tx.vault, erased.business_id, digests))
     return set()

@@ -1,6 +1,6 @@
 """Audiences in the API v1.3."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -9,7 +9,7 @@ from pydantic import Field
 from starlette.requests import Request
 
 from contatto.accounts.auth import ApiCaller, api_routes, load_advertiser
-from contatto.accounts.model import AdAccount, Caller, Permission
+from contatto.accounts.model import Caller, Permission
 from contatto.audiences import store
 from contatto.audiences.actions import (
     NewAudience,
@@ -194,12 +194,8 @@ async def create_lookalike(
     Delivery finds them within minutes, and anew each night.
     """
     spec = body.lookalike_spec
-
-    def check(tx: Tx, account: AdAccount) -> None:
-        load_audience(tx, account, spec.source_audience_id, "lookalike_spec.source_audience_id")
-
     new = NewAudience(body.custom_audience_name, AudienceKind.LOOKALIKE, spec=spec.model_dump_json())
-    return await _create_audience(request, caller, body.advertiser_id, new, (), check)
+    return await _create_audience(request, caller, body.advertiser_id, new, source=spec.source_audience_id)
 
 
 @router.post("/rule/create/", Permission.WRITE_ADS)
@@ -216,12 +212,12 @@ async def _create_audience(
     advertiser_id: int,
     new: NewAudience,
     paths: Sequence[str] = (),
-    check: Callable[[Tx, AdAccount], None] | None = None,
+    source: int | None = None,
 ) -> Answered[AudienceId]:
     def work(tx: Tx) -> Audience:
         account = load_advertiser(tx, caller, advertiser_id)
-        if check is not None:
-            check(tx, account)
+        if source is not None:
+            load_audience(tx, account, source, "lookalike_spec.source_audience_id")
         return create_audience(tx, account, new, paths)
 
     db = context_of(request).db

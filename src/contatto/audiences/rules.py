@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
@@ -76,12 +76,6 @@ def split_prints(joined: bytes) -> list[Fingerprint]:
     return [joined[start : start + PRINT_BYTES] for start in range(0, len(joined), PRINT_BYTES)]
 
 
-def digests_of(values: Iterable[str]) -> set[str]:
-    """Return the hashes of contact values in all spellings that a list may have."""
-    spellings = {form for value in values for form in (value, value.lower(), value.lstrip("+"))}
-    return {hashlib.sha256(spelling.encode("utf-8", "surrogatepass")).hexdigest() for spelling in spellings}
-
-
 def conversion_of(audience: Audience) -> ConversionKind:
     """Return the conversion that makes a person a member of a rule audience."""
     return CONVERSION_OF[json.loads(audience.spec)["audience_type"]]
@@ -149,8 +143,13 @@ def read_customers(text: str, kind: ListKind, country: str) -> Customers:
         rows = list(islice(lines, MOST_LINES + 2))
     except csv.Error as error:
         raise Refused(errors.INVALID, "text: This is not a CSV file. Export it again as CSV.") from error
-    column = _column_of(rows[0][1], kind) if rows else None
-    rows = rows if column is None else rows[1:]
+    column = 0
+    if rows:
+        head = [" ".join(cell.casefold().split()) for cell in rows[0][1]]
+        named = [place for place, word in enumerate(head) if word in _COLUMNS[kind]]
+        column = named[0] if named else 0
+        if named or all(_HEAD.fullmatch(word) and not _SHA256.fullmatch(word) for word in head if word):
+            rows = rows[1:]
     if not rows:
         raise Refused(errors.FILE_EMPTY)
     if len(rows) > MOST_LINES:
@@ -158,32 +157,16 @@ def read_customers(text: str, kind: ListKind, country: str) -> Customers:
     digests: dict[str, None] = {}
     faults: list[LineFault] = []
     for line, row in rows:
-        cell = row[column or 0].strip() if len(row) > (column or 0) else ""
-        cell_digests = _read_cell(cell, kind, country)
+        cell = row[column].strip() if len(row) > column else ""
+        cell_digests = [cell.lower()] if _SHA256.fullmatch(cell.lower()) else []
+        if not cell_digests:
+            with suppress(UnreadableRow):
+                contacts = read_entry((_FIELDS[kind],), (cell,), country).contacts
+                cell_digests = [hashlib.sha256(item.value.lower().encode()).hexdigest() for item in contacts]
         digests |= dict.fromkeys(cell_digests)
         if not cell_digests:
             faults.append(LineFault(line, NO_VALUE[kind]))
     return Customers(tuple(digests), tuple(faults))
-
-
-def _column_of(head: Sequence[str], kind: ListKind) -> int | None:
-    """Return the place of the column to read; None if the first line is no head."""
-    words = [" ".join(cell.casefold().split()) for cell in head]
-    named = [place for place, word in enumerate(words) if word in _COLUMNS[kind]]
-    if named:
-        return named[0]
-    return 0 if all(_HEAD.fullmatch(word) and not _SHA256.fullmatch(word) for word in words if word) else None
-
-
-def _read_cell(cell: str, kind: ListKind, country: str) -> list[str]:
-    """Return the hashes of the contact values in a cell; none if it is unreadable."""
-    if _SHA256.fullmatch(cell.lower()):
-        return [cell.lower()]
-    try:
-        contacts = read_entry((_FIELDS[kind],), (cell,), country).contacts
-    except UnreadableRow:
-        return []
-    return [hashlib.sha256(contact.value.lower().encode()).hexdigest() for contact in contacts]
 
 
 STATES: Final = {

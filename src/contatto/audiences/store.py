@@ -30,9 +30,8 @@ from contatto.audiences.model import (
     Lookalike,
     MemberChange,
 )
-from contatto.audiences.rules import NO_PRINT, PRINT_BYTES, split_prints
 from contatto.kit.db.statements import insert_new
-from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, row_of, rows_of, tenant, text, within
+from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, rows_of, tenant, text, within
 from contatto.kit.fair_queue import Queue
 
 audiences = Table(
@@ -114,19 +113,6 @@ def list_files(tx: Tx, business_id: str, paths: Collection[str]) -> dict[str, Au
     return {file.path: file for file in tx.list(AudienceFile, query, {"paths": list(paths)})}
 
 
-def list_file_prints(tx: Tx, business_id: str, path: str, start: int, count: int) -> list[Fingerprint]:
-    """Return fingerprints of a file from index ``start`` on; none if the file is gone."""
-    piece = func.substr(audience_files.c.prints, 1 + start * PRINT_BYTES, count * PRINT_BYTES)
-    joined = tx.scalar(select(piece).where(*rows_of(audience_files, business_id, path=path)))
-    return split_prints(bytes(joined or b""))
-
-
-def delete_audience(tx: Tx, audience: Audience) -> None:
-    """Delete an audience; a DROP change deletes its members in pieces."""
-    tx.delete(lookalikes, audience.business_id, audience_id=audience.id)
-    tx.delete(audiences, audience.business_id, id=audience.id)
-
-
 def list_audiences(
     tx: Tx, business_id: str, ad_account_id: str, numbers: Iterable[int] | None = None
 ) -> list[Audience]:
@@ -160,15 +146,6 @@ def delete_members(tx: Tx, business_id: str, members_id: str, prints: Collection
     tx.execute(query, {"prints": list(prints)})
 
 
-def delete_some_members(tx: Tx, business_id: str, members_id: str, most: int) -> int:
-    """Delete some members of a set and return their number."""
-    where = rows_of(audience_members, business_id, audience_id=members_id)
-    query = select(audience_members.c.fingerprint).where(*where)
-    prints = list(tx.execute(query.limit(most)).scalars())
-    delete_members(tx, business_id, members_id, prints)
-    return len(prints)
-
-
 def count_members(tx: Tx, business_id: str, audience_ids: Iterable[str]) -> dict[str, int]:
     """Count the members of audiences by id, without empty ones."""
     grouped = (
@@ -184,11 +161,6 @@ def count_members(tx: Tx, business_id: str, audience_ids: Iterable[str]) -> dict
         .group_by(audiences.c.id)
     )
     return {audience_id: int(count) for audience_id, count in map(tuple, tx.execute(grouped))}
-
-
-def save_lookalike(tx: Tx, result: Lookalike) -> None:
-    """Save the result of a search in place of the previous one."""
-    tx.save(lookalikes, row_of(result))
 
 
 def list_lookalikes(tx: Tx, business_id: str, audience_ids: Iterable[str]) -> dict[str, Lookalike]:
@@ -216,20 +188,3 @@ def list_members(tx: Tx, business_id: str, audience_id: str) -> frozenset[Finger
     )
     own = rows_of(audience_members, business_id, audience_id=members_id.scalar_subquery())
     return frozenset(tx.execute(select(audience_members.c.fingerprint).where(*own)).scalars())
-
-
-def delete_prints(tx: Tx, business_id: str, prints: Collection[Fingerprint]) -> None:
-    """Remove fingerprints from all audiences and uploaded files of a business.
-
-    The other values of a file keep their places, since a change may be reading it.
-    """
-    statement = audience_members.delete().where(audience_members.c.business_id == business_id)
-    tx.execute(statement.where(audience_members.c.fingerprint.in_(prints)))
-    of_business = audience_files.c.business_id == business_id
-    rows = tx.execute(select(audience_files.c.path, audience_files.c.prints).where(of_business)).all()
-    for path, joined in map(tuple, rows):
-        values = split_prints(joined)
-        if not set(values).isdisjoint(prints):
-            remaining = b"".join(NO_PRINT if value in prints else value for value in values)
-            of_file = audience_files.update().where(of_business, audience_files.c.path == path)
-            tx.execute(of_file.values(prints=remaining))

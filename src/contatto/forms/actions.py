@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from sqlalchemy import select, update
+
 from contatto.accounts.model import AdAccount
 from contatto.capture.rules import detect_contacts
 from contatto.capture.store import list_switches
@@ -38,6 +40,7 @@ from contatto.forms.rules.answers import (
 )
 from contatto.forms.rules.drafts import list_problems, start_content
 from contatto.forms.rules.views import LeadEntry
+from contatto.forms.store import consent_receipts, form_answers, form_bookings
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused, check_found
@@ -222,7 +225,16 @@ def _test_person(business_id: str, version: FormVersion | None) -> str:
 
 def forget_answers(tx: Tx, erased: ErasedPeople) -> set[str]:
     """Delete answers of erased persons; consent receipts stay, without the person."""
-    store.delete_answers_of(tx, erased.business_id, erased.lead_ids, erased.person_ids)
+    in_business = form_answers.c.business_id == erased.business_id
+    about = form_answers.c.lead_id.in_(erased.lead_ids) | form_answers.c.person_id.in_(erased.person_ids)
+    answers = select(form_answers.c.id).where(in_business, about)
+    receipts_of = consent_receipts.c.person_id.in_(erased.person_ids) | consent_receipts.c.answer_id.in_(
+        answers
+    )
+    own = update(consent_receipts).where(consent_receipts.c.business_id == erased.business_id, receipts_of)
+    tx.execute(own.values(person_id=""))
+    tx.execute(form_answers.delete().where(in_business, about))
+    tx.delete(form_bookings, erased.business_id, person_id=erased.person_ids)
     return set()
 
 

@@ -227,9 +227,6 @@ class Booking:
     starts_at: datetime
     ends_at: datetime
 
-    def overlaps(self, starts_at: datetime, ends_at: datetime) -> bool:
-        return self.starts_at < ends_at and starts_at < self.ends_at
-
 
 @dataclass(frozen=True, slots=True)
 class Prefill:

@@ -24,7 +24,6 @@ from sqlalchemy import (
     or_,
     select,
     type_coerce,
-    update,
 )
 
 from contatto.forms.model import (
@@ -370,20 +369,6 @@ def save_bookings(tx: Tx, business_id: str, bookings: Iterable[Booking]) -> None
         own = {"form_id": booking.form_id, "person_id": booking.person_id, "starts_at": booking.starts_at}
         tx.delete(form_bookings, business_id, **own)
         tx.insert(form_bookings, row_of(booking) | {"business_id": business_id})
-
-
-def delete_answers_of(
-    tx: Tx, business_id: str, lead_ids: Collection[str], person_ids: Collection[str]
-) -> None:
-    """Delete answers of persons. Their consent receipts stay, without the person."""
-    in_business = form_answers.c.business_id == business_id
-    about = form_answers.c.lead_id.in_(lead_ids) | form_answers.c.person_id.in_(person_ids)
-    answers = select(form_answers.c.id).where(in_business, about)
-    receipts_of = consent_receipts.c.person_id.in_(person_ids) | consent_receipts.c.answer_id.in_(answers)
-    own = update(consent_receipts).where(consent_receipts.c.business_id == business_id, receipts_of)
-    tx.execute(own.values(person_id=""))
-    tx.execute(form_answers.delete().where(in_business, about))
-    tx.delete(form_bookings, business_id, person_id=person_ids)
 
 
 default_forms = Table(

@@ -38,7 +38,6 @@ from contatto.ad_platforms.rules import (
 from contatto.channels.model import ChannelApp
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
 from contatto.kit.values import JSON_ERRORS
-from contatto.measurement.model import Goal
 
 VERSION: Final = "v23.0"
 _NODES_A_PAGE: Final = 200
@@ -48,7 +47,6 @@ _EDGES: Final = {
     NodeLevel.AD_GROUP: ("adsets", "id,name,campaign_id,optimization_goal,effective_status", "campaign_id"),
     NodeLevel.AD: ("ads", "id,name,adset_id,effective_status", "adset_id"),
 }
-_LEAD_GOALS: Final = frozenset({"LEAD_GENERATION", "QUALITY_LEAD", "OFFSITE_CONVERSIONS"})
 _TOO_FAST: Final = frozenset({4, 17, 32, 341, 613, 80000, 80003, 80004, 80014})
 _AWAY: Final = frozenset({1, 2})
 _TOKEN_REFUSED: Final = frozenset({10, 102, 190, 200, 294})
@@ -79,6 +77,7 @@ class MetaAds:
 
     platform = AdPlatform.META
     base_url = "https://graph.facebook.com"
+    lead_goals = frozenset({"LEAD_GENERATION", "QUALITY_LEAD", "OFFSITE_CONVERSIONS"})
 
     def ask(self, access: PullAccess, walk: Walk) -> HttpRequest:
         if walk.part is Part.ACCOUNT:
@@ -104,13 +103,13 @@ class MetaAds:
         if walk.part is Part.ACCOUNT:
             zone = known_zone(decoded.timezone_name)
             return AccountFacts(short_name(decoded.name), known_currency(decoded.currency), zone)
-        cursor = _next_page(walk, decoded)
-        if isinstance(cursor, NotNow):
-            return cursor
-        return page_of(walk, cursor, decoded.data, _node, _day)
-
-    def goal_of(self, word: str) -> Goal:
-        return Goal.LEAD if word in _LEAD_GOALS else Goal.CONVERSATION
+        cursors = decoded.paging.get("cursors")
+        after = cursors.get("after") if isinstance(cursors, dict) else None
+        if "next" not in decoded.paging or not isinstance(after, str):
+            after = ""
+        if after and after == walk.cursor:
+            return REPEATED
+        return page_of(walk, after[:2_000], decoded.data, _node, _day)
 
     def authorize_url(self, app_id: str, state: str, back: str) -> str:
         query = {"client_id": app_id, "state": state, "redirect_uri": back, "scope": "ads_read"}
@@ -157,32 +156,20 @@ def meta_failure(answer: HttpAnswer, code: int) -> PullFailure | None:
     return None
 
 
-def _next_page(walk: Walk, answer: _Answer) -> str | NotNow:
-    """Return the cursor of the next page, empty at the end; REPEATED for the same cursor again."""
-    cursors = answer.paging.get("cursors")
-    after = cursors.get("after") if isinstance(cursors, dict) else None
-    if "next" not in answer.paging or not isinstance(after, str) or not after:
-        return ""
-    return REPEATED if after == walk.cursor else after[:2_000]
-
-
-def _status(row: dict[str, Any]) -> OutsideStatus:
-    status = row.get("effective_status")
-    if status in _DELETED:
-        return OutsideStatus.DELETED
-    return OutsideStatus.PAUSED if status in _PAUSED else OutsideStatus.ACTIVE
-
-
 def _node(level: NodeLevel, row: dict[str, Any]) -> OutsideNode | None:
     number, parent_field = platform_number(row.get("id")), _EDGES[level][2]
     if number is None:
         return None
+    sent_status = row.get("effective_status")
+    status = OutsideStatus.PAUSED if sent_status in _PAUSED else OutsideStatus.ACTIVE
+    if sent_status in _DELETED:
+        status = OutsideStatus.DELETED
     return OutsideNode(
         level,
         number,
         platform_number(row.get(parent_field)) or 0 if parent_field else 0,
         short_name(row.get("name")) or str(number),
-        _status(row),
+        status,
         short_name(row.get("optimization_goal"))[:64] if level is NodeLevel.AD_GROUP else "",
     )
 

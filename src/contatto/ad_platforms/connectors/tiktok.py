@@ -37,7 +37,6 @@ from contatto.ad_platforms.rules import (
 from contatto.channels.model import ChannelApp
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
 from contatto.kit.values import JSON_ERRORS
-from contatto.measurement.model import Goal
 
 _API: Final = "/open_api/v1.3"
 _NODES_A_PAGE: Final = 200
@@ -52,7 +51,6 @@ _WINDOWS: Final = {
     "TWENTY_EIGHT_DAYS": 28 * _DAY_S,
 }
 _VIEW_WINDOWS: Final = frozenset({"OFF", "ONE_DAY", "SEVEN_DAYS"})
-_LEAD_GOALS: Final = frozenset({"LEAD_GENERATION", "CONVERSION_LEADS", "PREFERRED_LEAD", "LEAD"})
 _NOT_NOW: Final = {
     **dict.fromkeys((40016, 40100, 40132, 40133, 61000), "too_fast"),
     **dict.fromkeys((50000, 50002, 60001), "platform_away"),
@@ -97,6 +95,7 @@ class TikTokAds:
 
     platform = AdPlatform.TIKTOK
     base_url = "https://business-api.tiktok.com"
+    lead_goals = frozenset({"LEAD_GENERATION", "CONVERSION_LEADS", "PREFERRED_LEAD", "LEAD"})
 
     def ask(self, access: PullAccess, walk: Walk) -> HttpRequest:
         advertiser = access.external_id
@@ -138,13 +137,12 @@ class TikTokAds:
                     currency = known_currency(row.get("currency"))
                     return AccountFacts(short_name(row.get("name")), currency, zone)
             return Failed("account_not_shared")
-        cursor = _next_page(walk, data)
-        if isinstance(cursor, NotNow):
-            return cursor
+        page_number, sent_number = int(walk.cursor or "1"), platform_count(data.page_info.get("page"))
+        if sent_number is not None and sent_number != page_number:
+            return REPEATED
+        last = platform_count(data.page_info.get("total_page")) or 1
+        cursor = str(page_number + 1) if page_number < last else ""
         return page_of(walk, cursor, data.rows, _node, _day)
-
-    def goal_of(self, word: str) -> Goal:
-        return Goal.LEAD if word in _LEAD_GOALS else Goal.CONVERSATION
 
     def authorize_url(self, app_id: str, state: str, back: str) -> str:
         query = {"app_id": app_id, "state": state, "redirect_uri": back}
@@ -201,34 +199,22 @@ def _without_code(answer: HttpAnswer) -> PullFailure:
     return Failed("token_refused" if answer.status in (401, 403) else f"http_{answer.status}")
 
 
-def _next_page(walk: Walk, data: _Data) -> str | NotNow:
-    """Return the number of the next page, empty at the end; REPEATED for another page than requested."""
-    page_number, sent_number = int(walk.cursor or "1"), platform_count(data.page_info.get("page"))
-    if sent_number is not None and sent_number != page_number:
-        return REPEATED
-    last = platform_count(data.page_info.get("total_page")) or 1
-    return str(page_number + 1) if page_number < last else ""
-
-
-def _status(row: dict[str, Any]) -> OutsideStatus:
-    status = str(row.get("secondary_status", ""))
-    if status.endswith("_DELETE") or row.get("operation_status") == "DELETE":
-        return OutsideStatus.DELETED
-    return OutsideStatus.PAUSED if row.get("operation_status") == "DISABLE" else OutsideStatus.ACTIVE
-
-
 def _node(level: NodeLevel, row: dict[str, Any]) -> OutsideNode | None:
     name, id_field, parent_field = _NAMES[level]
     number = platform_number(row.get(id_field))
     if number is None:
         return None
+    status = OutsideStatus.PAUSED if row.get("operation_status") == "DISABLE" else OutsideStatus.ACTIVE
+    is_deleted = str(row.get("secondary_status", "")).endswith("_DELETE")
+    if is_deleted or row.get("operation_status") == "DELETE":
+        status = OutsideStatus.DELETED
     click, view = row.get("click_attribution_window"), row.get("view_attribution_window")
     return OutsideNode(
         level,
         number,
         platform_number(row.get(parent_field)) or 0 if parent_field else 0,
         short_name(row.get(f"{name}_name")) or str(number),
-        _status(row),
+        status,
         short_name(row.get("optimization_goal"))[:64] if level is NodeLevel.AD_GROUP else "",
         _WINDOWS.get(str(click), 7 * _DAY_S),
         _WINDOWS[str(view)] if str(view) in _VIEW_WINDOWS else _DAY_S,

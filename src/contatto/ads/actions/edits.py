@@ -547,10 +547,6 @@ class Uses:
     excluded: list[AdGroup] = field(default_factory=list)
     lookalikes: list[Audience] = field(default_factory=list)
 
-    @property
-    def count(self) -> int:
-        return len(self.included) + len(self.excluded) + len(self.lookalikes)
-
 
 def load_uses(tx: Tx, account: AdAccount) -> dict[int, Uses]:
     """Load the uses of each audience of an ad account by number, without deleted users."""

@@ -67,53 +67,42 @@ async def show_audiences(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show the audiences of every ad account, with their sizes, states and uses."""
 
     def load(tx: Tx) -> dict[str, Any]:
-        ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
-        return {"rows": [row for account in ad_accounts for row in _rows(tx, account)]}
+        rows = []
+        for account in accounts.list_ad_accounts(tx, caller.business_id):
+            audiences = store.list_audiences(tx, account.business_id, account.id)
+            ids = {audience.id for audience in audiences}
+            sizes = store.count_members(tx, account.business_id, ids)
+            results = store.list_lookalikes(tx, account.business_id, ids)
+            uses_by_number = load_uses(tx, account)
+            names = {audience.number: audience.name for audience in audiences}
+            for audience in audiences:
+                uses, result = uses_by_number[audience.number], results.get(audience.id)
+                size = sizes.get(audience.id, 0)
+                state = rules.state_of(audience, size)
+                row = {
+                    "number": str(audience.number),
+                    "name": audience.name,
+                    "source": rules.source_text(audience),
+                    "like": names.get(rules.source_number(audience) or 0, ""),
+                    "size": None if audience.kind is AudienceKind.RULE else size,
+                    "state": rules.STATES[state],
+                    "state_kind": rules.STATE_KINDS[state],
+                    "why": rules.STATE_REASONS.get(state, ""),
+                    "included": [(str(group.number), group.name) for group in uses.included],
+                    "excluded": [(str(group.number), group.name) for group in uses.excluded],
+                    "lookalikes": [(str(lookalike.number), lookalike.name) for lookalike in uses.lookalikes],
+                    "is_used": bool(uses.included or uses.excluded or uses.lookalikes),
+                    "changed_at": audience.updated_at,
+                    "account_name": account.name,
+                    "lift": result.lift if result else None,
+                    "span": span_of(result),
+                    "known": result.known if result else 0,
+                }
+                rows.append(row)
+        return {"rows": rows}
 
     can_edit = may(caller, Permission.WRITE_ADS)
     return await show_page(request, caller, "ads/audiences.html", load, can_edit=can_edit)
-
-
-def _rows(tx: Tx, account: AdAccount) -> list[dict[str, Any]]:
-    """Return the audiences of an ad account with their sizes, states and uses.
-
-    ``lift`` is the members' chance of a good lead in multiples of all viewers'; None without members.
-    ``span`` is its 80% interval. ``known`` is the number of viewers that were searched.
-    """
-    audiences = store.list_audiences(tx, account.business_id, account.id)
-    sizes = store.count_members(tx, account.business_id, {audience.id for audience in audiences})
-    results = store.list_lookalikes(tx, account.business_id, {audience.id for audience in audiences})
-    uses_by_number = load_uses(tx, account)
-    names = {audience.number: audience.name for audience in audiences}
-    rows = []
-    for audience in audiences:
-        uses, result, size = (
-            uses_by_number[audience.number],
-            results.get(audience.id),
-            sizes.get(audience.id, 0),
-        )
-        state = rules.state_of(audience, size)
-        row = {
-            "number": str(audience.number),
-            "name": audience.name,
-            "source": rules.source_text(audience),
-            "like": names.get(rules.source_number(audience) or 0, ""),
-            "size": None if audience.kind is AudienceKind.RULE else size,
-            "state": rules.STATES[state],
-            "state_kind": rules.STATE_KINDS[state],
-            "why": rules.STATE_REASONS.get(state, ""),
-            "included": [(str(group.number), group.name) for group in uses.included],
-            "excluded": [(str(group.number), group.name) for group in uses.excluded],
-            "lookalikes": [(str(lookalike.number), lookalike.name) for lookalike in uses.lookalikes],
-            "is_used": uses.count > 0,
-            "changed_at": audience.updated_at,
-            "account_name": account.name,
-            "lift": result.lift if result else None,
-            "span": span_of(result),
-            "known": result.known if result else 0,
-        }
-        rows.append(row)
-    return rows
 
 
 @router.get("/ads/audiences/new", Permission.WRITE_ADS)
@@ -144,7 +133,9 @@ async def post_list(request: Request, caller: FormCaller, sent: Annotated[_ListF
             account = load_advertiser(tx, caller, number_of(sent.advertiser_id))
 
             def make() -> dict[str, str]:
-                customer_list = actions.create_customer_list(tx, account, sent.name, sent.kind, prints)
+                file = actions.upload_file(tx, account, sent.kind.value, prints)
+                new = actions.NewAudience(sent.name, calculate_type=sent.kind.value)
+                customer_list = actions.create_audience(tx, account, new, [file.path])
                 return {"custom_audience_id": str(customer_list.number), "id": customer_list.id}
 
             return answer_once(tx, key, f"{account.number} {sent.name} {list_hash}", dict[str, str], make)

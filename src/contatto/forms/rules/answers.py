@@ -471,7 +471,7 @@ def read_slot(hours: Hours, text: str, at: datetime, bookings: Sequence[Booking]
     for slot in _list_open_slots(hours, at):
         if slot.strftime(_KEY) == text:
             until = slot.astimezone(UTC) + timedelta(minutes=hours.slot_minutes)
-            if any(booking.overlaps(slot, until) for booking in bookings):
+            if any((booking.starts_at < until and slot < booking.ends_at) for booking in bookings):
                 raise UnreadableAnswer(SLOT_TAKEN)
             return f"{slot:%Y-%m-%d %H:%M} ({hours.zone})", slot.isoformat(timespec="minutes")
     raise UnreadableAnswer("Choose a time from the list.")
