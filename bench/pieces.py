@@ -68,8 +68,7 @@ def run_by_sqlalchemy() -> None:
 
 def insert_row_by_row() -> None:
     """Send PostgreSQL a statement for each row, instead of one with an array for each column."""
-    replace(statements, "bulk_insert", lambda *_, **__: None)
-    replace(statements, "bulk_update", lambda *_: False)
+    replace(statements, "bulk_write", lambda *_: None)
 
 
 def work_one_by_one() -> None:

@@ -261,7 +261,7 @@ def create_app(context: Context) -> FastAPI:
     app.add_exception_handler(HTTPException, _answer_http)
     # Where reads run on the event loop, two requests at once gain nothing.
     app.add_middleware(RequestSlotLayer, most_of_one=context.db.parallel_batches)
-    app.add_middleware(AuditLayer, shows=SHOWS_CONTACTS)
+    app.add_middleware(AuditLayer, shows=SHOWS_CONTACTS, db=context.db)
     app.add_middleware(KeptAnswers)
     app.secured = partial(
         SecurityLayer,

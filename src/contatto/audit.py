@@ -1,58 +1,49 @@
 """Audit log of actions and of reads of contact data: hash-chained, with ids only."""
 
-import asyncio
 import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from contextvars import Context
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
 from sqlalchemy import Column, Index, String, Table, bindparam, func, select
 
-from contatto.kit.db.database import Database
-from contatto.kit.db.statements import insert_rows
+from contatto.kit.db.statements import write_rows
 from contatto.kit.db.tx import Ids, Serial, Tx, instant, metadata, row_of, tenant, text
 from contatto.kit.i18n import N_
 from contatto.kit.ids import hash_secret
 
 
 @dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """Entry of the log: actor, action, object and time; ids and routes, never a contact value.
+class AuditRecord:
+    """Action of an actor on an object; ids and routes, never a contact value.
 
     ``seen`` of a read has the number of leads or chats shown, and the ids that the log did not have yet.
+    """
+
+    business_id: str
+    actor_id: str
+    actor: str
+    act: str
+    object: str
+    request_id: str
+    seen: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry(AuditRecord):
+    """Entry of the log.
+
     ``digest`` covers the entry and ``before``, the digest of the previous entry, so a later change shows.
     """
 
     seq: int
-    business_id: str
     at: datetime
-    actor_id: str
-    actor: str
-    act: str
-    object: str
-    request_id: str
     before: str
     digest: str
-    seen: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class AuditRecord:
-    """Action of an actor, before it becomes an entry."""
-
-    business_id: str
-    actor_id: str
-    actor: str
-    act: str
-    object: str
-    request_id: str
-    seen: str = ""
 
 
 API_PREFIX: Final = "/open_api/v1.3"
@@ -283,7 +274,7 @@ _LAST: Final = (
 """Built once: every change and every logged read needs them."""
 
 
-def append_records(tx: Tx, records: Sequence[AuditRecord]) -> None:
+def append_records(tx: Tx, records: Sequence[AuditRecord]) -> list[None]:
     """Append an entry for each record, chained to the one before in the log of its business."""
     by_business: dict[str, list[AuditRecord]] = {}
     for record in records:
@@ -298,7 +289,8 @@ def append_records(tx: Tx, records: Sequence[AuditRecord]) -> None:
             entry = AuditEntry(seq=0, at=tx.now, before=before, digest="", **row_of(record))
             before = entry_digest(entry)
             rows.append(row_of(replace(entry, digest=before), without={"seq"}))
-        insert_rows(tx, _INSERT, rows)
+        write_rows(tx, _INSERT, rows)
+    return [None] * len(records)
 
 
 def list_audit_entries(tx: Tx, business_id: str, span: tuple[int, int]) -> list[AuditEntry]:
@@ -321,11 +313,6 @@ def list_acts_on(tx: Tx, business_id: str, act: str, object_: str, limit: int) -
 def count_audit_entries(tx: Tx, business_id: str) -> int:
     in_business = select(func.count()).where(audit_entries.c.business_id == business_id)
     return int(tx.scalar(in_business))
-
-
-def append_audit_record(tx: Tx, record: AuditRecord) -> None:
-    """Append to the audit log of a business, chained to the entry before."""
-    append_records(tx, [record])
 
 
 FOLDED: Final = timedelta(minutes=5)
@@ -382,36 +369,3 @@ class FoldedReads:
             if len(self._reads) <= _MOST and now - oldest.repeated_at < FOLDED:
                 break
             del self._reads[key]
-
-
-class AuditWriter:
-    """Batching writer of logged reads: those that arrive during a write go into the next one together."""
-
-    def __init__(self) -> None:
-        self._waiting: list[tuple[AuditRecord, asyncio.Future[None]]] = []
-        self._writing: asyncio.Task[None] | None = None
-
-    def begin(self, db: Database, record: AuditRecord) -> asyncio.Future[None]:
-        """Start to write a record; it is durable when the returned future is done."""
-        loop = asyncio.get_running_loop()
-        written: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((record, written))
-        if self._writing is None or self._writing.done():
-            # An empty context, since it writes for several businesses and no audit entry follows its writes.
-            # An eager start, so that the write runs while the page is rendered.
-            writing = self._write(db)
-            self._writing = asyncio.Task(writing, loop=loop, context=Context(), eager_start=True)
-        return written
-
-    async def _write(self, db: Database) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            records = [record for record, _ in batch]
-            error: Exception | None = None
-            try:
-                await db.write(partial(append_records, records=records))
-            except Exception as raised:  # every waiting request gets it
-                error = raised
-            for _, written in batch:
-                if not written.done():
-                    written.set_exception(error) if error else written.set_result(None)

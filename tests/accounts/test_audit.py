@@ -9,7 +9,7 @@ from sqlalchemy import text
 from contatto.audit import (
     AuditEntry,
     AuditRecord,
-    append_audit_record,
+    append_records,
     chain_holds,
     list_audit_entries,
     objects_of,
@@ -35,8 +35,8 @@ def test_only_ids_of_known_fields_are_kept() -> None:
 
 def deeds(tx: Tx, business_id: str, count: int) -> list[AuditEntry]:
     for number in range(count):
-        append_audit_record(
-            tx, AuditRecord(business_id, "m1", "Owner", "POST /x/", f"ad_id={number}", f"r{number}")
+        append_records(
+            tx, [AuditRecord(business_id, "m1", "Owner", "POST /x/", f"ad_id={number}", f"r{number}")]
         )
     return list_audit_entries(tx, business_id, (0, 100))[::-1]
 

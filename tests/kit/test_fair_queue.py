@@ -34,7 +34,7 @@ def add(
 def rows(tx: Tx, turns: Turns, most: int) -> list[str]:
     def list_of(business_id: str, limit: int) -> list[str]:
         values = turns.queue.values(tx, business_id, limit)
-        found = tx.execute(turns.queue.rows(tx), values).mappings()
+        found = tx.execute(turns.queue.locked, values).mappings()
         return [row["business_id"] + str(row["event_seq"]) for row in found]
 
     return turns.list_rows(tx, most, list_of)

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from contatto.kit.db.database import Database
-from contatto.kit.db.statements import PreparedQuery, Query, insert_rows, update_rows
+from contatto.kit.db.statements import PreparedQuery, Query, write_rows
 from contatto.kit.db.tx import Choice, Tx, insert_for, row_of, within
 from contatto.kit.values import SealedIn
 from contatto.measurement.model import TouchKind
@@ -80,7 +80,7 @@ def filled(tx: Tx, *batches: list[dict[str, Any]]) -> None:
     NOTES.create(tx.connection)
     insert = insert_for(tx.connection.dialect.name, NOTES).on_conflict_do_nothing()
     for rows in batches:
-        insert_rows(tx, insert, rows)
+        write_rows(tx, insert, rows)
 
 
 def test_what_was_there_before_is_ignored_and_types_are_kept(database: Database) -> None:
@@ -116,12 +116,12 @@ def test_updates_of_many_rows_follow_each_other_where_they_are_about_the_same_ro
 
     def work(tx: Tx) -> list[str]:
         filled(tx, [note(1), note(2), note(3, TouchKind.CLICK), note(4)])
-        update_rows(
+        write_rows(
             tx,
             SAY,
             [say(1, "a"), say(2, "b"), say(3, "c", TouchKind.VIEW), say(1, "d"), say(1, "e"), say(9, "f")],
         )
-        update_rows(tx, SAY, [say(4, "g", TouchKind.VIEW), say(2, "h", TouchKind.CLICK)])
+        write_rows(tx, SAY, [say(4, "g", TouchKind.VIEW), say(2, "h", TouchKind.CLICK)])
         return list(tx.execute(select(NOTES.c.said).order_by(NOTES.c.id)).scalars())
 
     assert database.write_now(work) == ["xade", "xbh", "a click", "x"]
@@ -131,7 +131,7 @@ def test_rows_that_are_there_are_changed_once_for_each_time_that_they_come_again
     def work(tx: Tx) -> list[str]:
         filled(tx, [note(1)])
         again = COUNT[tx.connection.dialect.name]
-        insert_rows(tx, again, [note(1, said="a"), note(2, said="b"), note(1, said="c"), note(2, said="d")])
+        write_rows(tx, again, [note(1, said="a"), note(2, said="b"), note(1, said="c"), note(2, said="d")])
         return list(tx.execute(select(NOTES.c.said).order_by(NOTES.c.id)).scalars())
 
     assert database.write_now(work) == ["xac", "bd"]
@@ -170,7 +170,7 @@ def test_sealed_texts_come_opened_and_bytes_are_looked_for_as_texts_are(database
             {"id": number, "business_id": of, "said": text, "mark": bytes([0, 255, number])}
             for number, (of, text) in enumerate(zip(("b1", "b1", "b2"), said, strict=True))
         ]
-        insert_rows(tx, insert_for(tx.connection.dialect.name, SECRETS), rows)
+        write_rows(tx, insert_for(tx.connection.dialect.name, SECRETS), rows)
         marks = [bytes([0, 255, number]) for number in (0, 1, 7)]
         numbers = [(number, bytes(mark)) for number, mark in MARKS.rows(tx, {"ids": [2, 1]})]
         return MARKED.list(tx, {"marks": marks}), numbers

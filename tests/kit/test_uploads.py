@@ -47,7 +47,7 @@ def request(raw: bytes, address: str, held_up: asyncio.Event | None = None) -> R
 def sending(
     desk: Uploads, raw: bytes, address: str, held_up: asyncio.Event | None = None
 ) -> asyncio.Task[Picture]:
-    return asyncio.create_task(desk.take_from_stranger(request(raw, address, held_up)))
+    return asyncio.create_task(desk.take_picture(request(raw, address, held_up)))
 
 
 async def outcomes(*asked: asyncio.Task[Picture]) -> list[str]:
@@ -78,7 +78,7 @@ def test_a_network_has_one_picture_at_a_time_and_strangers_never_all_places(
         first = sending(desk, SLOW, HOME)
         await is_begun.wait()
         others = [sending(desk, QUICK, each) for each in (NEIGHBOUR, ELSEWHERE)]
-        member = asyncio.create_task(desk.take_from_member(request(QUICK, HOME), "a member"))
+        member = asyncio.create_task(desk.take_picture(request(QUICK, HOME), "a member"))
         got = await outcomes(*others, member)
         may_go_on.set()
         return [*await outcomes(first), *got]
@@ -90,8 +90,7 @@ def test_a_sender_has_few_requests_here_and_their_place_is_free_again(confined: 
     async def ask() -> list[str]:
         desk, go_on = Uploads(confined), asyncio.Event()
         slow = [
-            asyncio.create_task(desk.take_from_stranger(request(QUICK, HOME, go_on)))
-            for _ in range(MOST_OF_ONE)
+            asyncio.create_task(desk.take_picture(request(QUICK, HOME, go_on))) for _ in range(MOST_OF_ONE)
         ]
         await asyncio.sleep(0)
         late = await outcomes(sending(desk, QUICK, NEIGHBOUR))
@@ -116,7 +115,7 @@ def test_all_bodies_together_take_a_bounded_number_of_bytes(
     async def ask() -> list[str]:
         desk, go_on = Uploads(confined), asyncio.Event()
         held = [
-            asyncio.create_task(desk.take_from_stranger(request(QUICK[:12], each, go_on)))
+            asyncio.create_task(desk.take_picture(request(QUICK[:12], each, go_on)))
             for each in (HOME, ELSEWHERE)
         ]
         async with asyncio.timeout(60):
@@ -133,7 +132,7 @@ def test_all_bodies_together_take_a_bounded_number_of_bytes(
 
 def test_what_is_too_large_or_no_picture_is_refused_before_anything_decodes_it(confined: SandboxPool) -> None:
     async def ask(raw: bytes) -> None:
-        await Uploads(confined).take_from_stranger(request(raw, HOME))
+        await Uploads(confined).take_picture(request(raw, HOME))
 
     for raw, code in (
         (bytes(PICTURE_LIMIT + 11), errors.PHOTO_TOO_LARGE),

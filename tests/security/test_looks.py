@@ -329,7 +329,7 @@ def test_the_answer_waits_until_its_look_is_in_the_log(
     def fail(*_: Any) -> None:
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr("contatto.audit.append_records", fail)
+    monkeypatch.setattr("contatto.audit.entry_digest", fail)
     for path in ("/leads", f"/leads/{of.ids['lead_id'][0]}", "/leads.csv"):
         answer = world.ask("GET", path, session=of.owner)
         assert answer.status_code == 500

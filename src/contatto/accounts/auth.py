@@ -34,17 +34,17 @@ from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.audit import (
     API_PREFIX,
     AuditRecord,
-    AuditWriter,
     FoldedReads,
     act_of,
-    append_audit_record,
+    append_records,
     objects_of,
     seen_text,
 )
 from contatto.kit import errors
 from contatto.kit.api_types import Answer, Answered, api_answer, describe_query, read_query, request_id_of
 from contatto.kit.concurrency import take_slot
-from contatto.kit.db.database import RequestDatabase, act_for
+from contatto.kit.db.database import Database, RequestDatabase, act_for
+from contatto.kit.db.statements import WorkBatcher
 from contatto.kit.db.tx import ContactReads, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret, new_secret
@@ -302,7 +302,7 @@ async def note_caller(request: Request, caller: Caller) -> Caller:
             result_fields = result if isinstance(result, dict) else structs.asdict(result)
             created = objects_of(result_fields)
         named = " ".join(dict.fromkeys(f"{objects_of(fields)} {created}".split()))
-        append_audit_record(tx, _record_of(caller, request.scope, named))
+        append_records(tx, [_record_of(caller, request.scope, named)])
         request.state.is_written = True
 
     db = request.app.state.context.db
@@ -402,7 +402,7 @@ class LinkRules:
 def record_act(tx: Tx, request: Request, member: Member, act: str, objects: str = "") -> None:
     """Append what a member did without a session, such as a log-in, to the audit log."""
     actor = (member.business_id, member.id, member.display_name)
-    append_audit_record(tx, AuditRecord(*actor, act, objects, request.state.request_id))
+    append_records(tx, [AuditRecord(*actor, act, objects, request.state.request_id)])
 
 
 def _act(scope: Scope) -> str:
@@ -417,12 +417,14 @@ class AuditLayer:
     Args:
         app: wrapped app.
         shows: routes that show contact data, and how reads through each are logged.
+        db: storage of the log.
     """
 
-    def __init__(self, app: ASGIApp, shows: Mapping[str, ReadAudit]) -> None:
+    def __init__(self, app: ASGIApp, shows: Mapping[str, ReadAudit], db: Database) -> None:
         self.app = app
         self.shows = shows
-        self.late, self.writer = FoldedReads(), AuditWriter()
+        self.late = FoldedReads()
+        self.writer = WorkBatcher(db.write, append_records, begins_at_once=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_noted(message: Message) -> None:
@@ -464,7 +466,7 @@ class AuditLayer:
         shown = {kind: count for kind, count in counts.items() if new_ids.get(kind) or kind in seen.counts}
         audit_record = replace(audit_record, seen=seen_text(shown, new_ids))
         state[LOOK_RECORD] = audit_record
-        state[_LOOK] = (self.writer.begin(request.app.state.context.db, audit_record), fresh)
+        state[_LOOK] = (self.writer.put(audit_record), fresh)
 
 
 REFUSED_PARAM: Final = "kept"
@@ -596,7 +598,7 @@ async def _show_saved(scope: Scope, receive: Receive, send: Send) -> bool:
                 (page.business_id, member.id, member.display_name),
                 scope["state"]["request_id"],
             )
-            append_audit_record(tx, AuditRecord(*actor, act, about, request_id, seen))
+            append_records(tx, [AuditRecord(*actor, act, about, request_id, seen)])
         if page.is_once:
             tx.delete(store.kept_pages, page.business_id, id=page.id)
 

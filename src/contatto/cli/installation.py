@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from contatto.accounts import store
 from contatto.accounts.model import Business
-from contatto.audit import AuditRecord, append_audit_record
+from contatto.audit import AuditRecord, append_records
 from contatto.kit import errors
 from contatto.kit.db.database import Database, open_storage
 from contatto.kit.db.tx import Parts, SystemClock, Tx
@@ -221,4 +221,4 @@ def print_table(table: Table, empty: str = "") -> None:
 
 def record_command(tx: Tx, business: Business, command: str, objects: str = "") -> None:
     """Write into the audit log what a command did."""
-    append_audit_record(tx, AuditRecord(business.id, OPERATOR, OPERATOR, f"contatto {command}", objects, ""))
+    append_records(tx, [AuditRecord(business.id, OPERATOR, OPERATOR, f"contatto {command}", objects, "")])

@@ -19,6 +19,7 @@ from contatto.crm.store.deliveries import find_target, find_target_of_number
 from contatto.crm.store.events import list_event_sets
 from contatto.kit import errors
 from contatto.kit.api_types import (
+    PARTIAL_CODE,
     Answer,
     Answered,
     ApiId,
@@ -28,7 +29,6 @@ from contatto.kit.api_types import (
     PartialAnswer,
     TimeText,
     api_answer,
-    api_partial,
     api_time,
     json_answer,
     number_of,
@@ -170,7 +170,7 @@ async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> 
     says = "Lead not found."
     rows = [FailedEvent(index, body.data[index].event, says) for index in failed]
     message = "Some events are of leads that are not here."
-    return api_partial(TrackedEvents(rows), message, request_id_of(request))
+    return api_answer(TrackedEvents(rows), request_id_of(request), PARTIAL_CODE, message)
 
 
 @event_router.transact("/crm/create/", Permission.WRITE_LEADS)

@@ -42,7 +42,7 @@ from contatto.delivery.rules import (
     Stream,
     TrialDay,
 )
-from contatto.kit.db.statements import Query, add_counts, insert_all, insert_new, insert_rows, update_rows
+from contatto.kit.db.statements import Query, add_counts, insert_all, insert_new, write_rows
 from contatto.kit.db.tx import (
     SEALED,
     Choice,
@@ -177,7 +177,7 @@ def save_promises(tx: Tx, new: Sequence[Promise]) -> None:
         for promise in new
         if promise.viewer
     ]
-    update_rows(tx, _CLAIMED_AMOUNT, amounts)
+    write_rows(tx, _CLAIMED_AMOUNT, amounts)
 
 
 @cache
@@ -190,7 +190,7 @@ def _claim(dialect: str) -> Any:
 
 def save_claim(tx: Tx, claim: Promise) -> None:
     """Claim a view under a frequency cap, in place of another claim of the same decision."""
-    insert_rows(tx, _claim(tx.connection.dialect.name), [row_of(claim)])
+    write_rows(tx, _claim(tx.connection.dialect.name), [row_of(claim)])
 
 
 def delete_promise_viewers(tx: Tx, business_id: str, viewers: Collection[str]) -> None:
@@ -227,7 +227,7 @@ _EXPIRED: Final = tuple(
 
 def delete_promises(tx: Tx, business_id: str, nonces: Collection[int]) -> None:
     """Delete promises of decisions with a view, or without use."""
-    update_rows(tx, _FULFILLED, [{"business": business_id, "nonces": nonces}])
+    write_rows(tx, _FULFILLED, [{"business": business_id, "nonces": nonces}])
 
 
 def delete_expired(tx: Tx, business_id: str) -> None:

@@ -567,7 +567,7 @@ async def post_picture(request: Request, caller: FormCaller, form_id: str) -> Re
     """Save a picture for a form; the draft refers to it with its next save."""
     context = context_of(request)
     await context.db.read(lambda tx: actions.load_form(tx, caller.business_id, form_id))
-    picture = await context.uploads.take_from_member(request, caller.subject_id)
+    picture = await context.uploads.take_picture(request, caller.subject_id)
     await context.db.write(lambda tx: form_pictures.save(tx, caller.business_id, picture))
     return json_answer({"image": picture.digest})
 

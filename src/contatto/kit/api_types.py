@@ -306,11 +306,6 @@ def api_answer[A: Answer](data: A, request_id: str, code: int = 0, message: str 
     return Answered(_encode(body), media_type="application/json")
 
 
-def api_partial[A: PartialAnswer](data: A, message: str, request_id: str) -> Answered[A]:
-    """Return the envelope of a request of which a part could not be done; ``data`` says which."""
-    return api_answer(data, request_id, PARTIAL_CODE, message)
-
-
 def api_refusal(refused: Refused, request_id: str) -> Response:
     """Return a refusal in the API's envelope: always HTTP 200, the code says what happened."""
     message = f"{refused.detail} {refused.code.remedy}".strip()

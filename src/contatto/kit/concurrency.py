@@ -43,7 +43,8 @@ class TenantSlots:
     async def enter(self, business_id: str) -> None:
         """Take a slot, after earlier waiters of this tenant."""
         if self._free and self._held[business_id] < self._most_each:
-            self._give(business_id)
+            self._free -= 1
+            self._held[business_id] += 1
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(business_id, deque()).append(place)
@@ -54,33 +55,26 @@ class TenantSlots:
                 self.leave(business_id)
             raise
 
-    def _give(self, business_id: str) -> None:
-        self._free -= 1
-        self._held[business_id] += 1
-
     def leave(self, business_id: str) -> None:
         """Free a slot, and give it to the next tenant in line."""
         self._free += 1
         self._held[business_id] -= 1
         if not self._held[business_id]:
             del self._held[business_id]
-        while self._free and (following := self._next()) is not None:
-            self._give(following)
-
-    def _next(self) -> str | None:
-        """Give a slot to the next tenant in line, which moves to its end."""
-        for business_id, line in list(self._waiting.items()):
+        for following, line in list(self._waiting.items()):
+            if not self._free:
+                return
             while line and line[0].done():  # its caller gave up
                 line.popleft()
             if not line:
-                del self._waiting[business_id]
-            elif self._held[business_id] < self._most_each:
-                del self._waiting[business_id]
+                del self._waiting[following]
+            elif self._held[following] < self._most_each:
+                self._free -= 1
+                self._held[following] += 1
+                del self._waiting[following]
                 line.popleft().set_result(None)
-                if line:
-                    self._waiting[business_id] = line
-                return business_id
-        return None
+                if line:  # behind all others
+                    self._waiting[following] = line
 
 
 class RequestSlot:
@@ -97,12 +91,14 @@ class RequestSlot:
 
     async def take(self, business_id: str) -> None:
         """Wait for a slot, unless the request has one or was answered."""
-        if self._is_held or self._has_ended:
+        is_needless = self._is_held or self._has_ended
+        if is_needless:
             return
         self._business_id = business_id
         await self._places.enter(business_id)
         self._is_held = True
-        self._free_if_ended()
+        if self._has_ended:  # the answer was sent meanwhile, to a task that outlives the request
+            self._release()
 
     def end(self) -> None:
         """Free the slot for good."""
@@ -120,11 +116,6 @@ class RequestSlot:
             yield
         finally:
             await self.take(self._business_id)
-
-    def _free_if_ended(self) -> None:
-        """Free a slot that came after the answer, to a task that outlives the request."""
-        if self._has_ended:
-            self._release()
 
     def _release(self) -> None:
         if self._is_held:

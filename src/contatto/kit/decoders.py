@@ -52,22 +52,18 @@ def remake_picture(raw: bytes) -> bytes:
             # Before it is turned, since turning makes a copy.
             opened.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
             upright = ImageOps.exif_transpose(opened)
-    kind, body = _write(upright)
-    return HEAD.pack(KINDS.index(kind), upright.width, upright.height) + body
-
-
-def _write(image: Image.Image) -> tuple[str, bytes]:
-    out = BytesIO()
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image.save(out, "PNG", optimize=True)
-        if out.tell() <= MOST_KEPT:
-            return "image/png", out.getvalue()
-        ground = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(ground, image)
-        out = BytesIO()
-    image.convert("RGB").save(out, "JPEG", quality=85, optimize=True)
-    return "image/jpeg", out.getvalue()
+    out, is_png = BytesIO(), upright.has_transparency_data
+    if is_png:
+        upright = upright.convert("RGBA")
+        upright.save(out, "PNG", optimize=True)
+        is_png = out.tell() <= MOST_KEPT
+        if not is_png:  # it loses its transparency
+            upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
+            out = BytesIO()
+    if not is_png:
+        upright.convert("RGB").save(out, "JPEG", quality=85, optimize=True)
+    kind = KINDS.index("image/png" if is_png else "image/jpeg")
+    return HEAD.pack(kind, upright.width, upright.height) + out.getvalue()
 
 
 MOST_LINES: Final = 50_000

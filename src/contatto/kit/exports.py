@@ -157,13 +157,6 @@ def renew_export(tx: Tx, job: ExportJob) -> None:
     _update_open(tx, job, due_at=tx.now + LEASE)
 
 
-def save_export(tx: Tx, job: ExportJob, content: bytes, file_type: str) -> None:
-    """Save the finished file of a job that was not cancelled meanwhile."""
-    sealed_content = tx.vault.seal_bytes(content, job.business_id, "export_jobs.content", job.id)
-    values = {"content": sealed_content, "file_type": file_type, "finished_at": tx.now}
-    _update_open(tx, job, state=ExportState.DONE, **values)
-
-
 def end_export(tx: Tx, job: ExportJob, state: ExportState, message: str = "") -> None:
     """Fail or cancel a job that is open."""
     _update_open(tx, job, state=state, message=message, finished_at=tx.now)
@@ -238,12 +231,13 @@ async def export_next(db: Database, formats: ExportFormats, business_id: str) ->
     rendering = asyncio.ensure_future(db.read_long(lambda tx: _render(tx, formats, job), business_id))
     while not (await asyncio.wait([rendering], timeout=RENEW_S))[0]:
         await db.write(partial(renew_export, job=job), in_background=True)
-    await db.write(rendering.result(), in_background=True)
+    changes = rendering.result()
+    await db.write(lambda tx: _update_open(tx, job, finished_at=tx.now, **changes), in_background=True)
     return True
 
 
-def _render(tx: Tx, formats: ExportFormats, job: ExportJob) -> Callable[[Tx], None]:
-    """Read the content of a file, and return the write that saves it, or its failure."""
+def _render(tx: Tx, formats: ExportFormats, job: ExportJob) -> dict[str, Any]:
+    """Read the content of a file, and return the values of its job: the sealed content, or the failure."""
     try:
         content, file_type = formats[job.kind].render(tx, job)
     except Refused as error:
@@ -252,5 +246,6 @@ def _render(tx: Tx, formats: ExportFormats, job: ExportJob) -> Callable[[Tx], No
         logger().warning("export.failed", kind=job.kind, job_id=job.id, error_at=where(error))
         message = FILE_ERROR
     else:
-        return partial(save_export, job=job, content=content, file_type=file_type)
-    return partial(end_export, job=job, state=ExportState.FAILED, message=message)
+        sealed_content = tx.vault.seal_bytes(content, job.business_id, "export_jobs.content", job.id)
+        return {"state": ExportState.DONE, "content": sealed_content, "file_type": file_type}
+    return {"state": ExportState.FAILED, "message": message}

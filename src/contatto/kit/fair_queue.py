@@ -17,6 +17,8 @@ from contatto.kit.db.tx import BATCH_S, LONG_BATCH_S, Tx, savepoint
 MOST_TURNS: Final = 50
 """Tenants per batch; the next batch continues after them."""
 
+_MOST: Final = bindparam("most", type_=Integer)
+
 type ListRows[T] = Callable[[str, int], list[T]]
 """List at most this number of rows of one tenant."""
 
@@ -26,6 +28,20 @@ class TenantRow(Protocol):
 
     @property
     def business_id(self) -> str: ...
+
+
+def distinct_due(column: Column[Any], waits: ColumnElement[Any], due: Column[Any]) -> Select[Any]:
+    """Return the query of at most ``most`` values of a column that have a row due ``now``, ``after`` one.
+
+    An index skip scan avoids reading many rows of one value. The three names are parameters.
+    """
+    first = select(func.min(column).label("value")).where(waits, column > bindparam("after"))
+    turn = first.cte("turn", recursive=True)
+    following = select(func.min(column)).where(waits, column > turn.c.value).scalar_subquery()
+    turn = turn.union_all(select(following).where(turn.c.value.is_not(None)))
+    first_due = select(func.min(due)).where(waits, column == turn.c.value).scalar_subquery()
+    is_due = first_due <= bindparam("now", type_=due.type)
+    return select(turn.c.value).where(turn.c.value.is_not(None), is_due).limit(_MOST)
 
 
 class Queue:
@@ -48,18 +64,14 @@ class Queue:
         self.tables = frozenset({table.name})
         self.parameters: dict[str, Any] = {}
         business = table.c.business_id
-        at, most = bindparam("now", type_=due.type), bindparam("most", type_=Integer)
-        first = select(func.min(business).label("id")).where(waits, business > bindparam("after"))
-        turn = first.cte("turn", recursive=True)
-        following = select(func.min(business)).where(waits, business > turn.c.id).scalar_subquery()
-        turn = turn.union_all(select(following).where(turn.c.id.is_not(None)))
-        first_due = select(func.min(due)).where(waits, business == turn.c.id).scalar_subquery()
-        self._businesses = Query(select(turn.c.id).where(turn.c.id.is_not(None), first_due <= at).limit(most))
+        self._businesses = Query(distinct_due(business, waits, due))
         but = bindparam("but", type_=Integer)
         self._others = Query(select(literal(1)).select_from(table).where(waits).limit(1).offset(but))
-        rows = select(table).where(waits, business == bindparam("of"), due <= at)
+        rows = select(table).where(
+            waits, business == bindparam("of"), due <= bindparam("now", type_=due.type)
+        )
         rows = rows if also is None else rows.where(also)
-        self.unlocked = rows.order_by(due, *table.primary_key.columns).limit(most)
+        self.unlocked = rows.order_by(due, *table.primary_key.columns).limit(_MOST)
         self.locked = self.unlocked.with_for_update(skip_locked=True)
         self._seeks: dict[type[Any], PreparedQuery[Any]] = {}
 
@@ -84,7 +96,7 @@ class Queue:
     def list_businesses(self, tx: Tx, after: str, most: int, due: datetime | None = None) -> list[str]:
         """Return tenants with a due row, after one of them, by id.
 
-        An index skip scan avoids reading many rows of one tenant. ``due`` may lie in the past.
+        ``due`` may lie in the past.
         """
         values = self.parameters | {"after": after, "now": due or tx.now, "most": most}
         return [business_id for (business_id,) in self._businesses.rows(tx, values)]
@@ -93,18 +105,14 @@ class Queue:
         """Return due rows of a tenant, oldest first, locked."""
         values = self.values(tx, business_id, most)
         names: set[str] = {field.name for field in fields(shape)}  # type: ignore[arg-type]
-        if tx.locks_rows or not names <= set(self.unlocked.selected_columns.keys()):
-            return tx.list(shape, self.rows(tx), values)
+        if not names <= set(self.locked.selected_columns.keys()):
+            return tx.list(shape, self.locked, values)
         if shape not in self._seeks:
-            self._seeks[shape] = PreparedQuery(shape, self.unlocked)
+            self._seeks[shape] = PreparedQuery(shape, self.locked)
         return self._seeks[shape].list(tx, values)
 
-    def rows(self, tx: Tx) -> Select[Any]:
-        """Return the query of due rows, which locks them."""
-        return self.locked if tx.locks_rows else self.unlocked
-
     def values(self, tx: Tx, business_id: str, most: int) -> dict[str, Any]:
-        """Return the parameters of ``rows``."""
+        """Return the parameters of the queries ``locked`` and ``unlocked``."""
         return self.parameters | {"of": business_id, "now": tx.now, "most": most}
 
 

@@ -11,8 +11,7 @@ does not have waits for a release that has it.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -39,14 +38,15 @@ from sqlalchemy import (
 from sqlalchemy.exc import OperationalError
 
 from contatto.kit.db.database import Database
-from contatto.kit.db.statements import insert_all, insert_new, update_rows
+from contatto.kit.db.statements import insert_all, insert_new, write_rows
 from contatto.kit.db.tx import Instant, Serial, Tx, in_time, instant, metadata, savepoint, tenant, within
 from contatto.kit.fair_queue import Queue, Turns
 from contatto.kit.log import logger, where
 from contatto.kit.outbound.model import RequestState
 from contatto.kit.outbound.queue import DUE, OVER, jobs
 
-_NAME_PARTS: Final = re.compile(r"(?<!^)(?=[A-Z])")
+_SPLIT_NAME: Final = cache(partial(re.compile(r"(?<!^)(?=[A-Z])").sub, "_"))
+"""Cached, as each new event needs it."""
 FRESH: Final[ColumnElement[bool]] = literal_column("NOT fanned_out")
 """Condition of undispatched events, verbatim as in the index."""
 
@@ -76,12 +76,7 @@ class StoredEvent:
 
 def event_name(kind: type[Any]) -> str:
     """Return the durable name of an event: ``LeadCaptured`` → ``lead_captured``."""
-    return _snake_case(kind.__name__)
-
-
-@cache
-def _snake_case(name: str) -> str:
-    return _NAME_PARTS.sub("_", name).lower()
+    return _SPLIT_NAME(kind.__name__).lower()
 
 
 def emit(tx: Tx, business_id: str, event: Any) -> None:
@@ -237,6 +232,7 @@ type _EventRow = tuple[Any, dict[str, Any]]
 
 _WAIT_LITTLE: Final = "SET LOCAL lock_timeout = '20ms'"
 _WAIT_AS_BEFORE: Final = "SET LOCAL lock_timeout = DEFAULT"
+"""Source: https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-LOCK-TIMEOUT"""
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 """Source: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 _ROUNDS: Final = 3
@@ -265,15 +261,24 @@ def handing_out[T](after: After, work: Callable[[Tx], T]) -> Callable[[Tx], T]:
 def _dispatch(tx: Tx, after: After, emitted: list[_EventRow], is_interested: IsInterested) -> None:
     """Run batch handlers, then write the events; events of these handlers are deferred."""
     batches = dict[BatchHandler, list[Any]]()
-    kinds = dict.fromkeys((type(event), row["business_id"]) for event, row in emitted)
-    handlers_of = {kind: _list_batch_handlers(after, *kind, is_interested) for kind in kinds}
+    handlers_of: dict[tuple[type[Any], str], list[Handler]] = {}
     for event, row in emitted:
-        handlers = handlers_of[type(event), row["business_id"]]
-        row["fanned_out"] = handlers is not None
-        for handler in handlers or ():
+        kind, business_id = type(event), row["business_id"]
+        if (kind, business_id) not in handlers_of:
+            own = (handler for handler in after.get(kind, {}).values() if is_interested(handler, business_id))
+            handlers_of[kind, business_id] = list(own)
+        handlers = handlers_of[kind, business_id]
+        batch_handlers = [handler for handler in handlers if isinstance(handler, BatchHandler)]
+        # An event whose handlers need a job each is left to the drain.
+        row["fanned_out"] = kind in after and len(batch_handlers) == len(handlers)
+        for handler in batch_handlers if row["fanned_out"] else ():
             batches.setdefault(handler, []).append(event)
+    # A short wait for rows that other transactions lock, so that no two wait for each other.
+    is_brief = bool(batches) and tx.locks_rows
+    if is_brief:
+        tx.connection.exec_driver_sql(_WAIT_LITTLE)
     try:
-        with _short_lock_timeout(tx, batches), savepoint(tx):
+        with savepoint(tx):
             for handler, batch in batches.items():
                 handler.run(tx, batch)
     except Exception as error:  # the drain runs the events again, and finds the faulty one
@@ -284,32 +289,9 @@ def _dispatch(tx: Tx, after: After, emitted: list[_EventRow], is_interested: IsI
             logger().warning("outbox.failed_at_once", error_at=where(error))
         for _, row in emitted:
             row["fanned_out"] = False
-    insert_all(tx, events, [row for _, row in emitted])
-
-
-def _list_batch_handlers(
-    after: After, kind: type[Any], business_id: str, is_interested: IsInterested
-) -> list[BatchHandler] | None:
-    """Return the handlers of a tenant's events; None if one of them needs a job per event."""
-    handlers = [handler for handler in after.get(kind, {}).values() if is_interested(handler, business_id)]
-    batch_handlers = [handler for handler in handlers if isinstance(handler, BatchHandler)]
-    return batch_handlers if kind in after and len(batch_handlers) == len(handlers) else None
-
-
-@contextmanager
-def _short_lock_timeout(tx: Tx, handlers: Collection[BatchHandler]) -> Iterator[None]:
-    """Wait only briefly for rows that other transactions lock, so that no two wait for each other.
-
-    Source: https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-LOCK-TIMEOUT
-    """
-    if not (handlers and tx.locks_rows):
-        yield
-        return
-    tx.connection.exec_driver_sql(_WAIT_LITTLE)
-    try:
-        yield
-    finally:
+    if is_brief:
         tx.connection.exec_driver_sql(_WAIT_AS_BEFORE)
+    insert_all(tx, events, [row for _, row in emitted])
 
 
 RETRY_AFTER: Final = (5, 60, 300, 1800, 7200, 21600)
@@ -395,11 +377,7 @@ class Drain:
 
     def _claim(self, tx: Tx) -> tuple[int, list[tuple[HandlerJob, StoredEvent]]]:
         delivered = self._fan_out(tx)
-
-        def list_jobs(business_id: str, limit: int) -> list[HandlerJob]:
-            return self._jobs.queue.list(tx, HandlerJob, business_id, limit)
-
-        claimed = self._jobs.list_rows(tx, self._claimed, list_jobs)
+        claimed = self._jobs.list_rows(tx, self._claimed, partial(self._jobs.queue.list, tx, HandlerJob))
         if not claimed:
             return delivered, []
         self._jobs.served(claimed[-1].business_id)
@@ -411,11 +389,7 @@ class Drain:
 
     def _fan_out(self, tx: Tx) -> int:
         """Dispatch new events, and return the number of deliveries to batch handlers."""
-
-        def list_fresh(business_id: str, limit: int) -> list[StoredEvent]:
-            return self._events.queue.list(tx, StoredEvent, business_id, limit)
-
-        fresh = self._events.list_rows(tx, FANNED_OUT, list_fresh)
+        fresh = self._events.list_rows(tx, FANNED_OUT, partial(self._events.queue.list, tx, StoredEvent))
         if not fresh:
             return 0
         self._events.served(fresh[-1].business_id)
@@ -454,7 +428,7 @@ class Drain:
             for delivery in with_job
         ]
         insert_new(tx, jobs, rows)
-        update_rows(tx, _HANDED_OUT, [{"seqs": [event.seq for event in fresh]}])
+        write_rows(tx, _HANDED_OUT, [{"seqs": [event.seq for event in fresh]}])
         return len(deliveries) - len(with_job)
 
     def _run_some(self, tx: Tx, waiting: list[tuple[HandlerJob, StoredEvent]]) -> int:

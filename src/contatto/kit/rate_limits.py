@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -77,24 +76,19 @@ class GuessLimit:
 
         Raises TOO_MANY, or the refusal of ``look``.
         """
-        async with self._turn(network):
-            now_s = time.monotonic()
-            keys = ((self._of_one, f"{network} {name}"), (self._of_all, network))
-            counts = [limit.look(key, now_s) for limit, key in keys]
-            try:
-                return await look()
-            except Refused:
-                for tries in counts:
-                    tries.append(now_s)
-                raise
-
-    @asynccontextmanager
-    async def _turn(self, network: str) -> AsyncIterator[None]:
         lock, waiting = self._turns.get(network, (asyncio.Lock(), 0))
         self._turns[network] = lock, waiting + 1
         try:
             async with lock:
-                yield
+                now_s = time.monotonic()
+                keys = ((self._of_one, f"{network} {name}"), (self._of_all, network))
+                counts = [limit.look(key, now_s) for limit, key in keys]
+                try:
+                    return await look()
+                except Refused:
+                    for tries in counts:
+                        tries.append(now_s)
+                    raise
         finally:
             lock, waiting = self._turns.pop(network)
             if waiting > 1:

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -98,7 +98,7 @@ class SandboxPool:
         with self._lock:
             waiting = self._idle[name]
             child = waiting.pop() if waiting else None
-        if child is not None and not child.is_alive:
+        if child is not None and child.process.poll() is not None:  # it has ended
             child.end()
             child = None
         child = child or _Child(name, *self._arguments)
@@ -108,18 +108,14 @@ class SandboxPool:
             answer = child.call(raw, self._clock_s)
         except BaseException as error:
             logger().warning("confined.ended", work=name, says=str(error))
-            self._give_back(name, child, is_good=False)
+            with self._lock:
+                self._busy.discard(child)
+            child.end()
             raise
-        self._give_back(name, child, is_good=True)
-        return answer
-
-    def _give_back(self, name: str, child: "_Child", *, is_good: bool) -> None:
         with self._lock:
             self._busy.discard(child)
-            if is_good:
-                self._idle[name].append(child)
-        if not is_good:
-            child.end()
+            self._idle[name].append(child)
+        return answer
 
 
 def name_of(function: Callable[..., object]) -> str:
@@ -132,7 +128,7 @@ class _Child:
 
     def __init__(self, *arguments: str) -> None:
         environment = {key: os.environ[key] for key in ("SYSTEMROOT",) if key in os.environ} | _ONE_THREAD
-        self._process = subprocess.Popen(  # noqa: S603  # our own interpreter with a module of ours
+        self.process = subprocess.Popen(  # noqa: S603  # our own interpreter with a module of ours
             [sys.executable, "-I", "-m", sandbox_child.__name__, sandbox_child.SANDBOX, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -140,20 +136,18 @@ class _Child:
             env=environment,
             start_new_session=True,  # the server handles Ctrl+C, and ends its children
         )
-
-    @property
-    def is_alive(self) -> bool:
-        return self._process.poll() is None
+        to, back = self.process.stdin, self.process.stdout
+        assert to is not None and back is not None, "both were asked for"  # noqa: S101, PT018
+        self._to, self._back = to, back
 
     def call(self, raw: bytes, clock_s: float) -> tuple[int, bytes]:
         """Return the child's answer; raises Overworked if it exceeded a limit."""
         watch = threading.Timer(clock_s, self.kill)
         watch.daemon = True
         watch.start()
-        to, back = self._pipes()
         try:
-            write_part(to, DONE, raw)
-            return read_part(back)
+            write_part(self._to, DONE, raw)
+            return read_part(self._back)
         except (OSError, EOFError) as error:
             raise Overworked("the process broke a limit, or broke") from error
         finally:
@@ -163,20 +157,15 @@ class _Child:
         """Kill the child and its forks."""
         if hasattr(os, "killpg"):
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.kill()
+                os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()
 
     def end(self) -> None:
         self.kill()
-        for pipe in self._pipes():
+        for pipe in (self._to, self._back):
             with suppress(OSError):  # unwritten bytes are not needed
                 pipe.close()
-        self._process.wait()
-
-    def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
-        to, back = self._process.stdin, self._process.stdout
-        assert to is not None and back is not None, "both were asked for"  # noqa: S101, PT018
-        return to, back
+        self.process.wait()
 
 
 _ENVIRONMENT_PREFIX: Final = "CONTATTO_"

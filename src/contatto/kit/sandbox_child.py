@@ -11,7 +11,7 @@ import struct
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import IO, Any, Final, NoReturn
+from typing import IO, Any, Final
 
 import msgspec
 
@@ -93,7 +93,15 @@ if sys.platform == "linux":
         reader, writer = os.pipe()
         child = os.fork()
         if not child:
-            _work_and_end(work, raw, writer, processor_s)
+            try:
+                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+                os.dup2(writer, 1)
+                os.closerange(3, _MOST_FILES)
+                _drop_rights(processor_s)
+                with open(1, "wb", closefd=False) as to:  # it is no path
+                    write_part(to, *_answer(work, raw))
+            finally:
+                os._exit(0)
         os.close(writer)
         with open(reader, "rb") as back:  # noqa: PTH123  # it is no path
             try:
@@ -103,17 +111,6 @@ if sys.platform == "linux":
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         return answer
-
-    def _work_and_end(work: Work, raw: bytes, writer: int, processor_s: int) -> NoReturn:
-        try:
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            os.dup2(writer, 1)
-            os.closerange(3, _MOST_FILES)
-            _drop_rights(processor_s)
-            with open(1, "wb", closefd=False) as to:  # it is no path
-                write_part(to, *_answer(work, raw))
-        finally:
-            os._exit(0)
 
     def _drop_rights(processor_s: int) -> None:
         """Give up all rights and resources that the work does not need."""

@@ -1,5 +1,6 @@
 """Every setting of an installation: from the environment, from ``contatto.toml``, or by default."""
 
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from contatto.kit.values import InvalidEmail, checked_sender
+from contatto.kit.values import InvalidEmail, checked_email
 
 SETTINGS_FILE: Final = "contatto.toml"
 _ADDRESS_FILE: Final = "address"
@@ -188,7 +189,7 @@ class Settings(BaseSettings):
     def _mails_have_a_sender(self) -> Self:
         if self.smtp_url:
             try:
-                checked_sender(self.mail_from)
+                checked_email(parseaddr(self.mail_from)[1])
             except InvalidEmail as error:
                 raise ValueError("with smtp_url, mail_from must name an address") from error
         return self

@@ -74,16 +74,19 @@ class Uploads:
         self._members = _Line(asyncio.Semaphore(confined.most))
         self._held = 0
 
-    async def take_from_stranger(self, request: Request) -> Picture:
-        """Return the picture in a request's body, encoded again.
+    async def take_picture(self, request: Request, member_id: str = "") -> Picture:
+        """Return the picture in a request's body, of a member or of a stranger, encoded again.
 
         Raises PHOTO_TOO_LARGE, NOT_A_PHOTO; TOO_MANY or BUSY after a long wait.
         """
-        return await self._take(self._strangers, client_network(request), request)
-
-    async def take_from_member(self, request: Request, member_id: str) -> Picture:
-        """Return the picture in a member's request, encoded again."""
-        return await self._take(self._members, member_id, request)
+        line = self._members if member_id else self._strangers
+        async with (
+            self._limits_of(line, member_id or client_network(request)) as sender,
+            _in_time(sender.reading, errors.TOO_MANY),
+            self._read(request, PICTURE_LIMIT, Refused(errors.PHOTO_TOO_LARGE)) as raw,
+        ):
+            check_magic(raw)
+            return await self._remade(line, sender, raw)
 
     async def remake(self, raw: bytes, member_id: str) -> Picture:
         """Encode a picture again that was part of a form."""
@@ -99,10 +102,7 @@ class Uploads:
         Raises INVALID; TOO_MANY or BUSY after a long wait.
         """
         line = self._members
-
-        def too_large() -> Refused:
-            return Refused(errors.INVALID, "file: the limit is %(most)s MB.", most=TABLE_LIMIT // 1024**2)
-
+        too_large = Refused(errors.INVALID, "file: the limit is %(most)s MB.", most=TABLE_LIMIT // 1024**2)
         async with (
             self._limits_of(line, member_id) as sender,
             _in_time(sender.reading, errors.TOO_MANY),
@@ -121,19 +121,8 @@ class Uploads:
         """End the children that decode."""
         self._confined.close()
 
-    async def _take(self, line: _Line, key: str, request: Request) -> Picture:
-        async with (
-            self._limits_of(line, key) as sender,
-            _in_time(sender.reading, errors.TOO_MANY),
-            self._read(request, PICTURE_LIMIT, lambda: Refused(errors.PHOTO_TOO_LARGE)) as raw,
-        ):
-            check_magic(raw)
-            return await self._remade(line, sender, raw)
-
     @asynccontextmanager
-    async def _read(
-        self, request: Request, limit: int, too_large: Callable[[], Refused]
-    ) -> AsyncIterator[bytes]:
+    async def _read(self, request: Request, limit: int, too_large: Refused) -> AsyncIterator[bytes]:
         """Yield a request's body, and count its bytes meanwhile."""
         raw = bytearray()
         try:
@@ -143,7 +132,7 @@ class Uploads:
                 if self._held > MOST_BYTES:
                     raise Refused(errors.BUSY, retry_after_s=RETRY_S)
                 if len(raw) > limit:
-                    raise too_large()
+                    raise too_large
             yield bytes(raw)
         finally:
             self._held -= len(raw)

@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
-from email.utils import parseaddr
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl
 
@@ -73,11 +72,6 @@ def checked_email(text: str) -> str:
     if len(top_level) < _LEAST_TOP_LEVEL or top_level.isdigit():
         raise InvalidEmail("The domain must end in letters.")
     return address.normalized
-
-
-def checked_sender(text: str) -> str:
-    """Return the address of a sender such as ``Contatto <contatto@example.com>``; raises InvalidEmail."""
-    return checked_email(parseaddr(text)[1])
 
 
 def to_base64url(raw: bytes) -> str:

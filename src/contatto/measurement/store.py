@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.kit.db.statements import PreparedQuery, Query, add_counts, insert_new, insert_rows, update_rows
+from contatto.kit.db.statements import PreparedQuery, Query, add_counts, insert_new, write_rows
 from contatto.kit.db.tx import (
     Choice,
     Row,
@@ -204,7 +204,7 @@ def list_known_touches(tx: Tx, business_id: str, touch_ids: Collection[int]) -> 
 
 def append_touches(tx: Tx, rows: Sequence[Row]) -> None:
     """Append many touches; those that were there before are ignored."""
-    insert_rows(tx, APPEND_TOUCH[tx.connection.dialect.name], rows)
+    write_rows(tx, APPEND_TOUCH[tx.connection.dialect.name], rows)
 
 
 def _latest(which: ColumnElement[bool], *what: Any) -> Select[Any]:
@@ -347,7 +347,7 @@ def record_earlier(tx: Tx, moved: Sequence[Conversion]) -> None:
     for conversion in moved:
         one = {"of_business": conversion.business_id, "of_conversion": conversion.conversion_id}
         rows.append(one | {"sooner": conversion.ts})
-    update_rows(tx, _EARLIER, rows)
+    write_rows(tx, _EARLIER, rows)
 
 
 def record_winner(tx: Tx, conversion: Conversion, touch: Touch | None, rt_day: str | None) -> None:

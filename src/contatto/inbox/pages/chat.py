@@ -373,7 +373,7 @@ async def post_photo(
 ) -> Response:
     context, caller, conversation_id = context_of(request), thread.caller, thread.conversation_id
     await context.db.read(lambda tx: owned_conversation(tx, caller.business_id, conversation_id))
-    picture = await context.uploads.take_from_member(request, caller.subject_id)
+    picture = await context.uploads.take_picture(request, caller.subject_id)
 
     def send(tx: Tx) -> Message:
         photo = photos.save(tx, caller.business_id, picture)
@@ -399,7 +399,7 @@ async def post_chat_photo(
     limits.photos.check(f"{account.id}:{visitor}", now_s)
     limits.photos_of_network.check(client_network(request), now_s)
     admit_sender(request, account)
-    picture = await context.uploads.take_from_stranger(request)
+    picture = await context.uploads.take_picture(request)
 
     def work(tx: Tx) -> str:
         admit_newcomer(tx, request, account, conversation_id_of(account, visitor))

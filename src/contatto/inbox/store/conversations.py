@@ -40,7 +40,7 @@ from contatto.inbox.model import (
     ThreadState,
 )
 from contatto.kit.db.database import Database
-from contatto.kit.db.statements import PreparedQuery, Query, insert_new, update_rows
+from contatto.kit.db.statements import PreparedQuery, Query, insert_new, write_rows
 from contatto.kit.db.tx import (
     ROW,
     Choice,
@@ -252,7 +252,7 @@ def mark_receipts(tx: Tx, settled: Sequence[Receipt], state: ReceiptState, reaso
     """Settle receipts. A refused one keeps its body for a replay, unless its person is erased."""
     is_kept = state is ReceiptState.REFUSED and reason != ERASED
     values = {"ids": [receipt.id for receipt in settled], "now_state": state, "why": reason}
-    update_rows(tx, _REFUSE if is_kept else _SETTLE, [values])
+    write_rows(tx, _REFUSE if is_kept else _SETTLE, [values])
 
 
 def count_receipts(tx: Tx, business_id: str | None) -> ReceiptCounts:
@@ -342,7 +342,7 @@ def record_persons_seen(tx: Tx, seen_persons: Iterable[Person]) -> None:
         }
         for person in seen_persons
     ]
-    update_rows(tx, _UPDATE_PERSON, rows)
+    write_rows(tx, _UPDATE_PERSON, rows)
 
 
 def is_blocked(tx: Tx, business_id: str, person_id: str) -> bool:
@@ -361,7 +361,7 @@ def record_stated_names(tx: Tx, stated: Iterable[Person]) -> None:
         }
         for person in stated
     ]
-    update_rows(tx, _STATED, rows)
+    write_rows(tx, _STATED, rows)
 
 
 def load_person(tx: Tx, business_id: str, person_id: str) -> Person:
@@ -506,7 +506,7 @@ def record_moves(tx: Tx, moves: Iterable[Move]) -> None:
         }
         for move in moves
     ]
-    update_rows(tx, _MOVE, rows)
+    write_rows(tx, _MOVE, rows)
 
 
 def _kind_of(move: Move) -> str:
@@ -556,7 +556,7 @@ def record_starts(tx: Tx, started: Iterable[tuple[Conversation, datetime]]) -> N
         {"of_business": conversation.business_id, "of_id": conversation.id, "moment": at}
         for conversation, at in started
     ]
-    update_rows(tx, _START, rows)
+    write_rows(tx, _START, rows)
 
 
 def record_business_read(tx: Tx, business_id: str, conversation_id: str) -> bool:
@@ -586,7 +586,7 @@ def record_leads(tx: Tx, lead_ids: Mapping[tuple[str, str], str]) -> None:
         {"of_business": business_id, "of_id": conversation_id, "lead": lead_ids[business_id, conversation_id]}
         for business_id, conversation_id in sorted(lead_ids)
     ]
-    update_rows(tx, _UPDATE_LEAD, rows)
+    write_rows(tx, _UPDATE_LEAD, rows)
 
 
 messages = Table(

@@ -318,7 +318,7 @@ def list_scheduled(tx: Tx, business_id: str, conversation_id: str) -> list[Sched
 
 def list_due_replies(tx: Tx, business_id: str, limit: int) -> list[ScheduledReply]:
     """Return due replies of a business, oldest first; for the timer only."""
-    rows = tx.execute(SCHEDULED.rows(tx), SCHEDULED.values(tx, business_id, limit)).mappings()
+    rows = tx.execute(SCHEDULED.locked, SCHEDULED.values(tx, business_id, limit)).mappings()
     return [_scheduled_reply_of(tx, row) for row in rows.all()]
 
 

@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from contatto.kit.concurrency import TenantSlots, slot_released
-from contatto.kit.db.statements import Tables, insert_rows, note_changes, take_changes
+from contatto.kit.db.statements import Tables, note_changes, take_changes, write_rows
 from contatto.kit.db.tx import (
     BYTES_OF,
     NO_PARTS,
@@ -281,40 +281,17 @@ class CachedCounts:
     def __init__(
         self, db: Database, tables: Collection[str], least: int = LEAST, per_row: timedelta = PER_ROW
     ) -> None:
-        self._clock = db.clock
-        self._least, self._per_row = least, per_row
-        self._cached: OrderedDict[Hashable, _CachedCount] = OrderedDict()
-        self._state = object()
+        self.clock, self.least, self.per_row = db.clock, least, per_row
+        self.cached: OrderedDict[Hashable, _CachedCount] = OrderedDict()
+        self.state = object()
         db.on_commit(self._invalidate, tables)
 
     def _invalidate(self) -> None:
-        self._state = object()
+        self.state = object()
 
     def begin(self) -> "CountReader":
         """Return a reader; call this before the transaction that may count."""
-        return CountReader(self, self._state)
-
-    def find[K](self, key: Hashable, state: object, count: Callable[[], Counts[K]]) -> Counts[K]:
-        """Return the cached count of this key, or the result of ``count``.
-
-        ``state`` comes from `begin`, before the transaction that counts.
-        """
-        at, cached = self._clock.now(), self._cached.get(key)
-        if cached is not None:
-            is_current = cached.state is self._state
-            most = MOST_AGE if is_current else min(MOST_CHANGED, cached.rows * self._per_row)
-            if timedelta() <= at - cached.at < most:
-                return cast("Counts[K]", cached.counts)
-        counts = count()
-        rows = sum(counts.values())
-        if rows >= self._least:
-            self._cached[key] = _CachedCount(counts, rows, state, at)
-            self._cached.move_to_end(key)
-            if len(self._cached) > _MOST_CACHED:
-                self._cached.popitem(last=False)
-        else:
-            self._cached.pop(key, None)
-        return counts
+        return CountReader(self, self.state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,8 +302,27 @@ class CountReader:
     state: object
 
     def find[K](self, key: Hashable, count: Callable[[], Counts[K]]) -> Counts[K]:
-        """Return the count of this key, which must identify the tenant and the filter."""
-        return self.cache.find(key, self.state, count)
+        """Return the cached count of this key, or the result of ``count``.
+
+        The key must identify the tenant and the filter.
+        """
+        cache, all_cached = self.cache, self.cache.cached
+        at, cached = cache.clock.now(), all_cached.get(key)
+        if cached is not None:
+            is_current = cached.state is cache.state
+            most = MOST_AGE if is_current else min(MOST_CHANGED, cached.rows * cache.per_row)
+            if timedelta() <= at - cached.at < most:
+                return cast("Counts[K]", cached.counts)
+        counts = count()
+        rows = sum(counts.values())
+        if rows >= cache.least:
+            all_cached[key] = _CachedCount(counts, rows, self.state, at)
+            all_cached.move_to_end(key)
+            if len(all_cached) > _MOST_CACHED:
+                all_cached.popitem(last=False)
+        else:
+            all_cached.pop(key, None)
+        return counts
 
 
 GROUP_LIMIT: Final = 512
@@ -455,7 +451,7 @@ def append_all(tx: Tx, writes: list[Write]) -> None:
     for batch in group_alike(writes):
         try:
             with savepoint(tx):
-                insert_rows(tx, batch[0].statement, [write.row for write in batch])
+                write_rows(tx, batch[0].statement, [write.row for write in batch])
         except Exception:  # the single insert finds the bad row, and its caller gets the error
             for write in batch:
                 write.work = partial(Tx.execute, statement=write.statement, rows=write.row)
@@ -669,7 +665,7 @@ class SqliteDatabase(Database):
                     group.append(write)
                     attempt(tx, write)
                 if _count_changes(connection) != before:
-                    changed = take_changes(connection)
+                    changed = take_changes(connection) or None
         except Exception as error:  # the commit itself failed, for every caller
             connection.invalidate()  # it may still be in the failed transaction
             group, works = content or self._queue.next_commit()

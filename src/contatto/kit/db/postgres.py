@@ -30,12 +30,11 @@ from contatto.kit.db.database import (
     with_rows,
 )
 from contatto.kit.db.statements import (
-    has_changes,
-    insert_rows,
     names_of,
     note_changes,
     tables_of,
     take_changes,
+    write_rows,
 )
 from contatto.kit.db.tx import BinaryArray, Clock, MadeLater, Parts, Row, Tx, Work, metadata
 from contatto.kit.ids import new_id
@@ -62,13 +61,6 @@ def tenant_column(table: Table) -> str | None:
     return "id" if table.name == "businesses" else "business_id" if "business_id" in table.c else None
 
 
-def tenant_columns(table: Table) -> tuple[str, ...]:
-    """Return the columns that name a row's owners: an operator and a tenant may share a row."""
-    column = tenant_column(table)
-    shared = ("operator_id",) if column and "operator_id" in table.c else ()
-    return (*shared, column) if column else ()
-
-
 def protect_tables(connection: Connection) -> None:
     """Create the missing row-security policies of the tenants' tables.
 
@@ -80,7 +72,9 @@ def protect_tables(connection: Connection) -> None:
         logger().warning("database.above_policies")
     protected = set(connection.execute(_PROTECTED, {"policy": POLICY}).scalars())
     for table in metadata.sorted_tables:
-        columns = tenant_columns(table)
+        column = tenant_column(table)
+        shared = ("operator_id",) if column and "operator_id" in table.c else ()
+        columns = (*shared, column) if column else ()
         if not columns or table.name in protected:
             continue
         # As a sub-select the setting is read once for a statement, not once for each row.
@@ -235,9 +229,9 @@ class PostgresDatabase(Database):
             narrow(connection, acting_for())
             take_changes(connection)
             result = work(Tx(connection, self.clock.now(), self.vault, self.ports))
-            may_have_changed = has_changes(connection)
             tables = take_changes(connection)
             payload = {"payload": f"{self._process} {names_of(tables)}"}
+            may_have_changed = tables is None or len(tables) > 0
             is_changed = may_have_changed and connection.execute(_NOTIFY, payload).first() is not None
         if is_changed:
             self._committed(tables)
@@ -258,7 +252,7 @@ class PostgresDatabase(Database):
 
         def insert(tx: Tx, writes: list[Write]) -> None:
             narrow(tx.connection, writes[0].business_id)
-            insert_rows(tx, writes[0].statement, [write.row or {} for write in writes])
+            write_rows(tx, writes[0].statement, [write.row or {} for write in writes])
 
         while True:
             with self._lock:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field, fields
 from functools import cache, cached_property, lru_cache
 from importlib import import_module
@@ -68,14 +69,9 @@ def note_change(connection: Connection, sql: str) -> None:
 
 
 def take_changes(connection: Connection) -> Tables:
-    """Return the tables written to since the last call; None when unknown."""
+    """Return the tables that recorded statements wrote to since the last call; None when unknown."""
     changed: set[str] = connection.info.pop(_CHANGES, set())
-    return None if not changed or _ANY in changed else changed
-
-
-def has_changes(connection: Connection) -> bool:
-    """Return whether a recorded statement wrote since the last `take_changes`."""
-    return bool(connection.info.get(_CHANGES))
+    return None if _ANY in changed else changed
 
 
 def keep_to_ourselves(connection: Connection, table: str) -> None:
@@ -151,21 +147,29 @@ def _bound(statement: Any, columns: tuple[str, ...] | None) -> _Bound | None:
     return _Bound(str(compiled), names, converts, standing)
 
 
-def insert_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
-    """Run a cached insert for all rows; each has the same columns."""
-    if tx.locks_rows and len(rows) > 1 and bulk_insert(tx, statement, rows) is not None:
-        return
-    bound = None if tx.locks_rows or not rows else _bound(statement, tuple(rows[0]))
-    if bound is None:
-        tx.execute(statement, _one_or_many(rows))
-    else:
-        run_many(tx, bound.sql, bound.values_of(rows))
+def write_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> int:
+    """Run a cached insert or update for each of the rows, in their order; each has the same columns.
+
+    Returns:
+        The number of written rows.
+    """
+    if not rows:
+        return 0
+    if tx.locks_rows and len(rows) > 1 and (count := bulk_write(tx, statement, rows)) is not None:
+        return count
+    columns = tuple(rows[0]) if isinstance(statement, Insert) else None
+    bound = None if tx.locks_rows else _bound(statement, columns)
+    if bound is not None:
+        note_change(tx.connection, bound.sql)
+        return int(driver_of(tx).executemany(bound.sql, bound.values_of(rows)).rowcount)
+    # A single row as such, since psycopg's ``executemany`` costs twice as much.
+    parameters = rows[0] if len(rows) == 1 else list(rows)
+    return tx.connection.execute(statement, parameters, execution_options=_ROWCOUNT).rowcount
 
 
 def insert_all(tx: Tx, table: Table, rows: Sequence[Row]) -> None:
     """Insert new rows of the same columns."""
-    if rows:
-        insert_rows(tx, plain_insert(table), rows)
+    write_rows(tx, plain_insert(table), rows)
 
 
 def add_counts(tx: Tx, table: Table, counts: tuple[str, ...], rows: Iterable[dict[str, Any]]) -> None:
@@ -182,7 +186,7 @@ def add_counts(tx: Tx, table: Table, counts: tuple[str, ...], rows: Iterable[dic
                 total[name] += row[name]
     if sums:
         statement = _adding(tx.connection.dialect.name, table, counts)
-        insert_rows(tx, statement, [sums[key] for key in sorted(sums)])
+        write_rows(tx, statement, [sums[key] for key in sorted(sums)])
 
 
 @cache
@@ -194,31 +198,7 @@ def _adding(dialect: str, table: Table, counts: tuple[str, ...]) -> Any:
 
 def insert_new(tx: Tx, table: Table, rows: Sequence[Row]) -> int:
     """Insert the rows with unique keys that are not taken; return how many."""
-    if not rows:
-        return 0
-    statement = insert_or_ignore(tx.connection.dialect.name, table)
-    bound = None if tx.locks_rows else _bound(statement, tuple(rows[0]))
-    if bound is not None:
-        return int(run_many(tx, bound.sql, bound.values_of(rows)).rowcount)
-    if tx.locks_rows and (count := bulk_insert(tx, statement, rows)) is not None:
-        return count
-    return tx.connection.execute(statement, list(rows), execution_options=_ROWCOUNT).rowcount
-
-
-def update_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
-    """Run a cached update for each of the rows, in their order."""
-    if tx.locks_rows and len(rows) > 1 and bulk_update(tx, statement, rows):
-        return
-    bound = None if tx.locks_rows or not rows else _bound(statement, None)
-    if bound is not None:
-        run_many(tx, bound.sql, bound.values_of(rows))
-    elif rows:
-        tx.execute(statement, _one_or_many(rows))
-
-
-def _one_or_many(rows: Sequence[Row]) -> Row | Sequence[Row]:
-    """Return a single row as such, since psycopg's ``executemany`` costs twice as much."""
-    return rows[0] if len(rows) == 1 else rows
+    return write_rows(tx, insert_or_ignore(tx.connection.dialect.name, table), rows)
 
 
 class Query:
@@ -292,8 +272,6 @@ class PreparedQuery[T](Query):
 
     def list(self, tx: Tx, values: dict[str, Any]) -> list[T]:
         """Return all rows, in the order of the query."""
-        if tx.locks_rows:
-            return tx.list(self._shape, self._statement, values)
         return self._to_values(tx, self._raw(tx, values))
 
     def list_again(
@@ -308,12 +286,6 @@ class PreparedQuery[T](Query):
         if before is not None and raw == before.raw:
             return before
         return QuerySnapshot(self._to_values(tx, raw), raw)
-
-
-def run_many(tx: Tx, sql: str, values: Sequence[Sequence[Any]]) -> Any:
-    """Run a statement of SQLite's driver with each of the values."""
-    note_change(tx.connection, sql)
-    return driver_of(tx).executemany(sql, values)
 
 
 _ROWCOUNT: Final = {"preserve_rowcount": True}
@@ -350,29 +322,27 @@ class _BulkStatement:
     standing: dict[str, Any] = field(default_factory=dict)
     """Constants of the statement."""
 
-    def arrays_of(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Return the values of each column as one parameter."""
-        return {
-            name: array_of(kind, [row[name] if convert is None else convert(row[name]) for row in rows])
-            for name, kind, convert in self.columns
-        }
 
+def bulk_write(tx: Tx, statement: Any, rows: Sequence[Row]) -> int | None:
+    """Run a cached insert or update for rows of the same columns, in their order.
 
-def bulk_insert(tx: Tx, statement: Any, rows: Sequence[Row]) -> int | None:
-    """Run a cached insert for rows of the same columns, in their order.
-
-    A statement may change a row only once, so repeated keys of an upsert go to further statements.
+    A statement may change a row only once, so repeated keys go to further statements.
 
     Returns:
-        The number of written rows; None, without an insert, for an unsupported statement.
+        The number of written rows; None, without a write, for an unsupported statement.
     """
-    bulk = _compile_insert(statement, tuple(rows[0]))
+    compile_bulk = _compile_insert if isinstance(statement, Insert) else _compile_update
+    bulk = compile_bulk(statement, tuple(rows[0]))
     if bulk is None:
         return None
-    run, count = tx.connection.exec_driver_sql, 0
+    count = 0
     for batch in _split_by_key(rows, bulk.key):
-        values = tuple(bulk.arrays_of(batch).values())
-        count += run(bulk.sql, values, execution_options=_ROWCOUNT).rowcount
+        parameters = dict(bulk.standing)
+        for name, kind, convert in bulk.columns:
+            values = [row[name] if convert is None else convert(row[name]) for row in batch]
+            parameters[name] = array_of(kind, values)
+        run = tx.connection.exec_driver_sql
+        count += run(bulk.sql, parameters, execution_options=_ROWCOUNT).rowcount
     return count
 
 
@@ -388,20 +358,6 @@ def _split_by_key(rows: Sequence[Row], key: Sequence[str]) -> list[list[Row]]:
             rounds.append([])
         rounds[place].append(row)
     return rounds
-
-
-def bulk_update(tx: Tx, statement: Any, rows: Sequence[Row]) -> bool:
-    """Run a cached update for all rows; repeated keys keep their order.
-
-    Returns:
-        False, without an update, for an unsupported statement.
-    """
-    bulk = _compile_update(statement, tuple(rows[0]))
-    if bulk is None:
-        return False
-    for batch in _split_by_key(rows, bulk.key):
-        tx.connection.exec_driver_sql(bulk.sql, bulk.standing | bulk.arrays_of(batch))
-    return True
 
 
 @lru_cache(maxsize=128)
@@ -453,7 +409,7 @@ def _compile_insert(statement: Any, names: tuple[str, ...]) -> _BulkStatement | 
     into = ", ".join(map(_dialect().identifier_preparer.format_column, columns))
     kinds = [column.type.dialect_impl(_dialect()) for column in columns]
     texts = list(map(_text_of, kinds))
-    lists = ", ".join(f"%s::{text}[]" for text in texts)
+    lists = ", ".join(f"%({name})s::{text}[]" for name, text in zip(names, texts, strict=True))
     table = _dialect().identifier_preparer.format_table(statement.table)
     sql = f"INSERT INTO {table} ({into}) SELECT * FROM unnest({lists}){suffix}"  # noqa: S608  # names of ours
     processors = [kind.bind_processor(_dialect()) for kind in kinds]
@@ -482,6 +438,7 @@ class WorkBatcher[T, R]:
         work: does many works, in their order, and returns a result or an exception for each.
             A work with an exception must have written nothing.
         most: greatest number of works per transaction.
+        begins_at_once: whether the first work begins before others can join it, as its caller waits later.
     """
 
     def __init__(
@@ -489,20 +446,26 @@ class WorkBatcher[T, R]:
         run: Callable[[Work[Sequence[R | Exception]]], Awaitable[Sequence[R | Exception]]],
         work: Callable[[Tx, Sequence[T]], Sequence[R | Exception]],
         most: int = AT_ONCE,
+        *,
+        begins_at_once: bool = False,
     ) -> None:
         self._run = run
         self._work = work
         self._most = most
+        self._begins_at_once = begins_at_once
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._going: asyncio.Task[None] | None = None
 
-    async def put(self, one: T) -> R:
-        """Do one work; its writes are durable when this returns."""
-        waiting: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+    def put(self, one: T) -> asyncio.Future[R]:
+        """Do one work; its writes are durable when the future is done."""
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[R] = loop.create_future()
         self._waiting.append((one, waiting))
         if self._going is None or self._going.done():
-            self._going = asyncio.create_task(self._do_all())
-        return await waiting
+            # In an empty context, as it works for several requests and businesses.
+            is_eager = self._begins_at_once
+            self._going = asyncio.Task(self._do_all(), loop=loop, context=Context(), eager_start=is_eager)
+        return waiting
 
     async def _do_all(self) -> None:
         while self._waiting:
@@ -514,16 +477,12 @@ class WorkBatcher[T, R]:
     async def _do(self, batch: list[tuple[T, asyncio.Future[R]]], *, is_last_try: bool) -> bool:
         """Return False where each work has to be tried alone."""
         works = [one for one, _ in batch]
-
-        def run_all(tx: Tx) -> Sequence[R | Exception]:
-            return self._work(tx, works)
-
         outcomes: Sequence[R | BaseException]
         try:
             try:
-                outcomes = await self._run(run_all)
+                outcomes = await self._run(lambda tx: self._work(tx, works))
             except OperationalError:  # no work is at fault: a conflict, or the database was away
-                outcomes = await self._run(run_all)
+                outcomes = await self._run(lambda tx: self._work(tx, works))
         except OperationalError as error:
             outcomes = [error] * len(batch)
         except BaseException as error:
@@ -531,14 +490,10 @@ class WorkBatcher[T, R]:
                 return False
             outcomes = [error] * len(batch)
         for (_, waiting), outcome in zip(batch, outcomes, strict=True):
-            _settle(waiting, outcome)
+            if waiting.done():  # its caller gave up
+                continue
+            if isinstance(outcome, BaseException):
+                waiting.set_exception(outcome)
+            else:
+                waiting.set_result(outcome)
         return True
-
-
-def _settle[R](waiting: asyncio.Future[R], outcome: R | BaseException) -> None:
-    if waiting.done():  # its caller gave up
-        return
-    if isinstance(outcome, BaseException):
-        waiting.set_exception(outcome)
-    else:
-        waiting.set_result(outcome)

@@ -118,10 +118,8 @@ ANSWER_LIMIT: Final = 256 * 1024
 _UNREACHED: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
-@cache
-def _trusted() -> ssl.SSLContext:
-    """Return the machine's certificate authorities; loading them dominates the start, so it is cached."""
-    return ssl.create_default_context()
+_TRUST: Final = cache(ssl.create_default_context)
+"""The machine's certificate authorities; loading them dominates the start, so they are cached."""
 
 
 class Client:
@@ -146,7 +144,7 @@ class Client:
             timeout=timeout,
             follow_redirects=False,
             trust_env=False,
-            verify=_trusted(),
+            verify=_TRUST(),
             # names may share an address, but must not share a connection
             limits=httpx2.Limits(max_keepalive_connections=0),
         )
@@ -156,22 +154,19 @@ class Client:
         if (request.method, request.url) == (MAIL_METHOD, MAIL_ADDRESS):
             return await self._mailer.send(request) if self._mailer else SendFailure.FORBIDDEN
         async with slot_released():
-            return await self._send(request)
-
-    async def _send(self, request: HttpRequest) -> HttpOutcome:
-        try:
-            url, host = await self._checked(request.url)
-        except ValueError:
-            return SendFailure.FORBIDDEN
-        except OSError:
-            return SendFailure.UNREACHED
-        try:
-            async with asyncio.timeout(CONNECT_S + self._answer_s):
-                return await self._exchange(request, url, host)
-        except _UNREACHED:
-            return SendFailure.UNREACHED
-        except (httpx2.HTTPError, httpx2.StreamError, TimeoutError):
-            return SendFailure.LOST
+            try:
+                url, host = await self._checked(request.url)
+            except ValueError:
+                return SendFailure.FORBIDDEN
+            except OSError:
+                return SendFailure.UNREACHED
+            try:
+                async with asyncio.timeout(CONNECT_S + self._answer_s):
+                    return await self._exchange(request, url, host)
+            except _UNREACHED:
+                return SendFailure.UNREACHED
+            except (httpx2.HTTPError, httpx2.StreamError, TimeoutError):
+                return SendFailure.LOST
 
     async def _exchange(self, request: HttpRequest, url: httpx2.URL, host: str) -> HttpAnswer:
         # Uncompressed: some kilobytes could decompress to gigabytes.

@@ -160,7 +160,16 @@ class ClaimPolicy:
         if self._last and len(waiting) < MOST_DESTINATIONS:
             due = queue.list_due(tx, "", full, MOST_DESTINATIONS - len(waiting), limit)
             waiting |= {name: rows for name, rows in due.items() if name not in waiting}
-        lists = [self._limit_rows(tx, rooms, name, rows) for name, rows in waiting.items()]
+        lists = []
+        for name, rows in waiting.items():
+            room = rooms.of_destination.get(name, self._limits.each_destination)
+            if len(rows) > room:  # as many as there are places, in turn by tenant
+                turns = self._turns.pop(name, None) or Turns(queue.WAITING.given(destination=name))
+                self._turns[name] = turns  # at the end: the least recently used ones are forgotten
+                if len(self._turns) > REMEMBERED:
+                    del self._turns[next(iter(self._turns))]
+                rows = turns.list_rows(tx, room, partial(turns.queue.list, tx, OutboundRequest))[:room]
+            lists.append(rows)
         of_business = Counter(rooms.of_business)
         chosen: list[OutboundRequest] = []
         for request in in_turn(lists):
@@ -173,19 +182,6 @@ class ClaimPolicy:
         return ClaimableRequests(
             chosen, is_cut, not is_cut and len(chosen) == sum(map(len, waiting.values()))
         )
-
-    def _limit_rows(
-        self, tx: Tx, rooms: FreePlaces, destination: str, rows: list[OutboundRequest]
-    ) -> list[OutboundRequest]:
-        """Return as many requests as the destination has places, in turn by tenant."""
-        room = rooms.of_destination.get(destination, self._limits.each_destination)
-        if len(rows) <= room:
-            return rows
-        turns = self._turns.pop(destination, None) or Turns(queue.WAITING.given(destination=destination))
-        self._turns[destination] = turns  # at the end: the least recently used ones are forgotten
-        if len(self._turns) > REMEMBERED:
-            del self._turns[next(iter(self._turns))]
-        return turns.list_rows(tx, room, partial(queue.list_due_requests_of, tx, turns.queue))[:room]
 
     def note_served(self, requests: list[OutboundRequest], *, is_all: bool = False) -> None:
         """Remember the last begun requests, so that the next pass continues after them."""
@@ -298,24 +294,23 @@ class OutboundMachine:
             find_due = partial(queue.list_due_destinations, after="", but=self._claiming.rooms().full, most=1)
             # on PostgreSQL a pass is always worth a write
             if answers or self._db.parallel_batches > 1 or bool(await self._db.read(find_due)):
-                begun += await self._run_pass(answers)
+                run_pass = partial(
+                    self._pass, [answer.answered for answer in answers], self._claiming.rooms()
+                )
+                try:
+                    result = await self._db.write(run_pass)
+                except Exception as error:  # one request, or the database, is at fault
+                    logger().warning("outbound.one_by_one", error_at=where(error))
+                    begun += await self._go_one_by_one(answers)
+                    continue
+                for waiting, ask in zip(answers, result.following, strict=False):
+                    self._go_on(waiting, ask)
+                self._answers[:0] = answers[len(result.following) :]
+                self._look_again |= result.is_more
+                for claimed in result.begun.claimed:
+                    self._begin(*claimed)
+                begun += len(result.begun.claimed)
         return begun
-
-    async def _run_pass(self, answers: list[_PendingAnswer]) -> int:
-        """Store responses and claim due requests; return how many were begun."""
-        rooms = self._claiming.rooms()
-        try:
-            result = await self._db.write(partial(self._pass, [answer.answered for answer in answers], rooms))
-        except Exception as error:  # one request, or the database, is at fault
-            logger().warning("outbound.one_by_one", error_at=where(error))
-            return await self._go_one_by_one(answers)
-        for waiting, ask in zip(answers, result.following, strict=False):
-            self._go_on(waiting, ask)
-        self._answers[:0] = answers[len(result.following) :]
-        self._look_again |= result.is_more
-        for claimed in result.begun.claimed:
-            self._begin(*claimed)
-        return len(result.begun.claimed)
 
     def _pass(self, answers: list[queue.AnsweredRequest], rooms: FreePlaces, tx: Tx) -> _PassResult:
         following = queue.take_answers(tx, self._kinds, answers, self._chance)

@@ -13,7 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     Index,
     Integer,
-    Select,
     String,
     Table,
     Text,
@@ -34,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import OperationalError
 
 from contatto.kit import errors
-from contatto.kit.db.statements import insert_all, update_rows
+from contatto.kit.db.statements import insert_all, write_rows
 from contatto.kit.db.tx import (
     ROW,
     Choice,
@@ -52,7 +51,7 @@ from contatto.kit.db.tx import (
     within,
 )
 from contatto.kit.errors import Refused
-from contatto.kit.fair_queue import Queue
+from contatto.kit.fair_queue import Queue, distinct_due
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where
 from contatto.kit.outbound.model import (
@@ -209,39 +208,13 @@ def record_asked(tx: Tx, steps: Collection[Claimed], until: datetime | None = No
         if until is not None:
             values |= {"claim": request.claim, "due_at": until, "attempts": request.attempts}
         rows.append(values)
-    update_rows(tx, _ASK if until is None else _CLAIM, rows)
+    write_rows(tx, _ASK if until is None else _CLAIM, rows)
 
 
 def renew_claims(tx: Tx, claims: Collection[str], until: datetime) -> None:
     """Extend the leases of claimed requests."""
     statement = update(jobs).where(DUE, jobs.c.claim.in_(list(claims)))
     tx.execute(statement.values(due_at=until))
-
-
-def list_claimed(tx: Tx, requests: Collection[OutboundRequest]) -> set[str]:
-    """Return the claims that still hold their request, and lock these rows."""
-    tenants, numbers = [request.business_id for request in requests], [request.id for request in requests]
-    query = _LOCKED_CLAIMS if tx.locks_rows else _CLAIMS
-    claims = set(tx.execute(query, {"of": tenants, "numbers": numbers}).scalars())
-    return {request.claim for request in requests if request.claim and request.claim in claims}
-
-
-def record_poll(tx: Tx, plan: RetryPlan, request: OutboundRequest, outcome: Later) -> None:
-    """Store the progress of a poll, when it continues, and its expiry."""
-    next_at = tx.now + timedelta(seconds=outcome.after_s)
-    due_at = case((jobs.c.is_wanted_again, literal(tx.now, Instant)), else_=literal(next_at, Instant))
-    values: dict[str, Any] = {
-        "attempts": 0,
-        "claim": None,
-        "is_unsure": False,
-        "is_wanted_again": False,
-        "reason": "",
-        "failed_at": None,
-        "due_at": due_at,
-        "expires_at": None if plan.lifetime is None else next_at + plan.lifetime,
-        "progress": seal_progress(tx, request, request.created_at, outcome.progress),
-    }
-    tx.execute(change_of(request).values(values))
 
 
 def _changing(*names: str) -> Update:
@@ -255,28 +228,17 @@ _CLAIM: Final = _changing("claim", "due_at", "attempts", "progress", "is_unsure"
 _OUTCOME: Final = _changing(
     "state", "reason", "claim", "is_unsure", "failed_at", "due_at", "settled_at", "attempts"
 )
-_CLAIMS: Final = select(jobs.c.claim).where(
-    within(jobs.c.business_id, "of"),
-    within(jobs.c.id, "numbers"),
-    jobs.c.state == RequestState.DUE,
+_CLAIMS: Final = (
+    select(jobs.c.claim)
+    .where(within(jobs.c.business_id, "of"), within(jobs.c.id, "numbers"), jobs.c.state == RequestState.DUE)
+    .order_by(jobs.c.id)
+    .with_for_update()
 )
-_LOCKED_CLAIMS: Final = _CLAIMS.order_by(jobs.c.id).with_for_update()
 
 
 _AT: Final = bindparam("now", type_=Instant)
 _MOST: Final = bindparam("most", type_=Integer)
 _BUT: Final[BindParameter[Any]] = bindparam("but", type_=String, expanding=True)
-
-
-def _destinations() -> Select[Any]:
-    place, due_at = jobs.c.destination, jobs.c.due_at
-    first = select(func.min(place).label("place")).where(DUE, place > bindparam("after"))
-    turn = first.cte("turn", recursive=True)
-    following = select(func.min(place)).where(DUE, place > turn.c.place).scalar_subquery()
-    turn = turn.union_all(select(following).where(turn.c.place.is_not(None)))
-    first_due = select(func.min(due_at)).where(DUE, place == turn.c.place).scalar_subquery()
-    query = select(turn.c.place).where(turn.c.place.is_not(None), first_due <= _AT)
-    return query.where(turn.c.place.not_in(_BUT)).limit(_MOST)
 
 
 def _comes_first_in_its_line() -> ColumnElement[bool]:
@@ -291,18 +253,19 @@ def _comes_first_in_its_line() -> ColumnElement[bool]:
 
 _SAME_DESTINATION: Final = jobs.c.destination == bindparam("destination")
 # They run after each commit, so they are built once.
-_DESTINATIONS: Final = _destinations()
+_PLACES: Final = distinct_due(jobs.c.destination, DUE, jobs.c.due_at)
+_DESTINATIONS: Final = _PLACES.where(_PLACES.selected_columns[0].not_in(_BUT))
 _REQUESTS: Final = (
     select(jobs)
     .where(DUE, _SAME_DESTINATION, jobs.c.due_at <= _AT, _comes_first_in_its_line())
     .order_by(jobs.c.due_at, jobs.c.id)
     .limit(_MOST)
+    .with_for_update(skip_locked=True)
 )
-_LOCKED_REQUESTS: Final = _REQUESTS.with_for_update(skip_locked=True)
 _TURN: Final = _DESTINATIONS.subquery("turn_of")
 _SOME: Final = (
     select(jobs)
-    .where(DUE, jobs.c.destination == _TURN.c.place, jobs.c.due_at <= _AT, _comes_first_in_its_line())
+    .where(DUE, jobs.c.destination == _TURN.c.value, jobs.c.due_at <= _AT, _comes_first_in_its_line())
     .order_by(jobs.c.due_at, jobs.c.id)
     .limit(bindparam("each", type_=Integer))
     .with_for_update(skip_locked=True)
@@ -346,12 +309,7 @@ def list_due(
 def list_due_requests(tx: Tx, destination: str, most: int) -> list[OutboundRequest]:
     """Return due requests to a destination, of each line only the first unsettled one."""
     values = {"destination": destination, "now": tx.now, "most": most}
-    return tx.list(OutboundRequest, _LOCKED_REQUESTS if tx.locks_rows else _REQUESTS, values)
-
-
-def list_due_requests_of(tx: Tx, queue: Queue, business_id: str, most: int) -> list[OutboundRequest]:
-    """Return due requests of one tenant."""
-    return tx.list(OutboundRequest, queue.rows(tx), queue.values(tx, business_id, most))
+    return tx.list(OutboundRequest, _REQUESTS, values)
 
 
 def record_replay(
@@ -398,15 +356,14 @@ def list_failed_jobs(tx: Tx, business_id: str, limit: int) -> list[OutboundReque
 def find_failed_job(tx: Tx, business_id: str, job_id: int) -> OutboundRequest | None:
     """Return a failed job, locked."""
     one = select(jobs).where(FAILED, jobs.c.business_id == business_id, jobs.c.id == job_id)
-    return tx.find(OutboundRequest, one.with_for_update() if tx.locks_rows else one)
+    return tx.find(OutboundRequest, one.with_for_update())
 
 
 def list_dead_jobs(tx: Tx, business_id: str, after: int, limit: int) -> list[OutboundRequest]:
     """Return dead letters of a tenant after one of them, oldest first, locked."""
     dead = FAILED, jobs.c.state == RequestState.DEAD
     query = select(jobs).where(*dead, jobs.c.business_id == business_id, jobs.c.id > after)
-    query = query.order_by(jobs.c.id).limit(limit)
-    return tx.list(OutboundRequest, query.with_for_update() if tx.locks_rows else query)
+    return tx.list(OutboundRequest, query.order_by(jobs.c.id).limit(limit).with_for_update())
 
 
 def count_failed_jobs(tx: Tx, business_id: str) -> dict[RequestState, int]:
@@ -421,18 +378,6 @@ def dismiss_dead_jobs(tx: Tx, business_id: str) -> int:
     own = FAILED, jobs.c.business_id == business_id
     dead = update(jobs).where(*own, jobs.c.state == RequestState.DEAD)
     return tx.execute(dead.values(state=RequestState.DISMISSED, settled_at=tx.now)).rowcount
-
-
-def list_expired_requests(tx: Tx, kinds: Collection[str], limit: int) -> list[OutboundRequest]:
-    """Return unclaimed requests of all tenants past their lifetime."""
-    over = select(jobs).where(
-        DUE,
-        jobs.c.expires_at <= tx.now,
-        jobs.c.due_at <= tx.now,
-        jobs.c.kind.in_(list(kinds)),
-    )
-    over = over.order_by(jobs.c.expires_at).limit(limit)
-    return tx.list(OutboundRequest, over.with_for_update(skip_locked=True) if tx.locks_rows else over)
 
 
 def purge_jobs(tx: Tx, before: datetime) -> int:
@@ -575,11 +520,15 @@ def take_answers(
         broken = _step_without_answer(ask, SendFailure.BROKEN)
         steps.append(_run_alone(tx, kind, read, broken) if is_alone else read())
     handled = answered[: len(steps)]
-    claims = list_claimed(tx, [item.request for item in handled])
+    places = {
+        "of": [item.request.business_id for item in handled],
+        "numbers": [item.request.id for item in handled],
+    }
+    claims = set(tx.execute(_CLAIMS, places).scalars())
     next_steps: dict[str | None, Claimed] = {}
     settled: list[tuple[OutboundRequest, Outcome]] = []
     for item, step in zip(handled, steps, strict=True):
-        is_claimed = item.request.claim in claims
+        is_claimed = item.request.claim is not None and item.request.claim in claims
         if isinstance(step, Ask):
             if is_claimed:
                 next_steps[item.request.claim] = (item.request, step)
@@ -613,10 +562,27 @@ def settle_requests(
     for request, outcome in settled:
         plan = kinds[request.kind].plan
         if isinstance(outcome, Later):
-            record_poll(tx, plan, request, outcome)
+            next_at = tx.now + timedelta(seconds=outcome.after_s)
+            due_at = case((jobs.c.is_wanted_again, literal(tx.now, Instant)), else_=literal(next_at, Instant))
+            values: dict[str, Any] = {
+                "attempts": 0,
+                "claim": None,
+                "is_unsure": False,
+                "is_wanted_again": False,
+                "reason": "",
+                "failed_at": None,
+                "due_at": due_at,
+                "expires_at": None if plan.lifetime is None else next_at + plan.lifetime,
+                "progress": seal_progress(tx, request, request.created_at, outcome.progress),
+            }
+            tx.execute(change_of(request).values(values))
             outcomes.append((request, outcome, RequestState.DUE))
             continue
-        retry_at = _retry_at(tx, plan, request, outcome, chance) if isinstance(outcome, NotNow) else None
+        retry_at = None  # after the last try, or after the lifetime
+        if isinstance(outcome, NotNow) and request.attempts <= len(plan.waits_s):
+            wait_s = with_jitter(plan.waits_s[request.attempts - 1], chance())
+            at = tx.now + timedelta(seconds=max(wait_s, outcome.after_s or 0.0))
+            retry_at = at if request.expires_at is None or at <= request.expires_at else None
         if isinstance(outcome, Done):
             state, reason = RequestState.DONE, ""
         else:
@@ -635,24 +601,13 @@ def settle_requests(
         }
         rows.append(row)
         outcomes.append((request, outcome, state))
-    update_rows(tx, _OUTCOME, rows)
+    write_rows(tx, _OUTCOME, rows)
     for request, outcome, state in outcomes:
         notify = partial(kinds[request.kind].settle, tx, request, outcome, state)
         if is_alone:
             _run_alone(tx, kinds[request.kind], notify, None, passes=OperationalError)
         else:
             notify()
-
-
-def _retry_at(
-    tx: Tx, plan: RetryPlan, request: OutboundRequest, outcome: NotNow, chance: Chance
-) -> datetime | None:
-    """Return the time of the next try; None after the last one, or after the lifetime."""
-    if request.attempts > len(plan.waits_s):
-        return None
-    wait_s = max(with_jitter(plan.waits_s[request.attempts - 1], chance()), outcome.after_s or 0.0)
-    at = tx.now + timedelta(seconds=wait_s)
-    return at if request.expires_at is None or at <= request.expires_at else None
 
 
 def _run_alone[T, U](
@@ -678,8 +633,11 @@ def _run_alone[T, U](
 
 def expire_requests(tx: Tx, kinds: Kinds) -> int:
     """Settle requests past their lifetime as failed, and return how many."""
+    is_over = (jobs.c.expires_at <= tx.now) & (jobs.c.due_at <= tx.now)
+    over = select(jobs).where(DUE, is_over, jobs.c.kind.in_(list(kinds)))
+    over = over.order_by(jobs.c.expires_at).limit(100)
     count = 0
-    for request in in_time(list_expired_requests(tx, list(kinds), 100)):
+    for request in in_time(tx.list(OutboundRequest, over.with_for_update(skip_locked=True))):
         settled = [(request, Failed(request.reason or EXPIRED))]
         settle_requests(tx, kinds, settled, float, is_alone=True)  # no chance, as no retry follows
         count += 1

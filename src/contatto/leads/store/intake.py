@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from contatto.capture.model import Field
-from contatto.kit.db.statements import PreparedQuery, Query, insert_new, update_rows
+from contatto.kit.db.statements import PreparedQuery, Query, insert_new, write_rows
 from contatto.kit.db.tx import Instant, Tx, row_of, rows_of, within
 from contatto.kit.vault import Vault
 from contatto.leads.model import ContactPoint, Evidence, FormEntry, HistoryEntry, Lead
@@ -92,13 +92,13 @@ def record_activities(tx: Tx, moved: Iterable[Lead]) -> None:
         }
         for lead in moved
     ]
-    update_rows(tx, _ACTIVE, rows)
+    write_rows(tx, _ACTIVE, rows)
 
 
 def record_starts(tx: Tx, business_id: str, table: Table, moved: Iterable[Lead | ContactPoint]) -> None:
     """Move back the creation times of leads or contact points, after an earlier message came in late."""
     rows = [{"of_business": business_id, "of_id": item.id, "moment": item.created_at} for item in moved]
-    update_rows(tx, _STARTS[table], rows)
+    write_rows(tx, _STARTS[table], rows)
 
 
 def append_entries(tx: Tx, business_id: str, entries: Iterable[FormEntry]) -> int:
@@ -233,7 +233,7 @@ def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str], twins: Se
             for lead_id, text in texts.items()
             if lead_id in saved_words and text != saved_words[lead_id]
         ]
-        update_rows(tx, _SET_FACETS, rows)
+        write_rows(tx, _SET_FACETS, rows)
 
 
 def _marked(facets: Mapping[str, str]) -> set[str]:
@@ -257,7 +257,7 @@ _MARK: Final = (
 
 def record_twins(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
     """Mark leads that share a contact value; their other facets are current."""
-    update_rows(tx, _MARK, [{"of": business_id, "of_lead": lead_id} for lead_id in sorted(lead_ids)])
+    write_rows(tx, _MARK, [{"of": business_id, "of_lead": lead_id} for lead_id in sorted(lead_ids)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import and_, bindparam, func, or_, select, update
 
-from contatto.kit.db.statements import Query, update_rows
+from contatto.kit.db.statements import Query, write_rows
 from contatto.kit.db.tx import Tx, row_of, rows_of, within
 from contatto.leads.model import (
     ContactPoint,
@@ -260,9 +260,9 @@ def save_scores(tx: Tx, business_id: str, scores: Sequence[LeadScore]) -> None:
         for row in rows
         if row["reasons"] is None
     ]  # fmt: skip
-    update_rows(tx, _SET_SCORE, rescored)
+    write_rows(tx, _SET_SCORE, rescored)
     lead_rows = [{"of": row["business_id"], "of_lead": row["lead_id"], "now": row["score"]} for row in rows]
-    update_rows(tx, _SET_LEAD_SCORE, lead_rows)
+    write_rows(tx, _SET_LEAD_SCORE, lead_rows)
 
 
 def find_score(tx: Tx, business_id: str, lead_id: str) -> LeadScore | None:
