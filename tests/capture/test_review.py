@@ -1,6 +1,5 @@
 """Applications for capture: approved at once or by the operator, and what may be turned on when."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,8 +7,7 @@ import pytest
 
 from contatto.capture.actions import (
     CompanyData,
-    approve_capture,
-    refuse_capture,
+    review_capture,
     save_company_data,
     turn_off_capture,
     turn_on_capture,
@@ -19,7 +17,7 @@ from contatto.capture.rules import capture_contacts
 from contatto.capture.store import find_switch, is_capture_on, list_applications
 from contatto.kit import errors
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import FixedClock, Tx
+from contatto.kit.db.tx import FixedClock
 from contatto.kit.errors import Refused
 from tests import make
 
@@ -43,7 +41,7 @@ def test_with_an_operator_nothing_is_turned_on_before_the_approval(database: Dat
     assert apply(database).review is Review.PENDING
     assert not turn_on(database).is_on
     assert [each.channel_account_id for each in database.read_now(list_applications)] == ["a1"]
-    database.write_now(lambda tx: approve_capture(tx, "a1"))
+    database.write_now(lambda tx: review_capture(tx, "a1", Review.APPROVED))
     assert not database.read_now(lambda tx: is_capture_on(tx, "b1", "a1"))
     assert turn_on(database).is_on
     assert database.read_now(list_applications) == []
@@ -58,9 +56,11 @@ def test_a_refusal_turns_capture_off_and_says_why_until_the_business_applies_aga
     database: Database,
 ) -> None:
     apply(database)
-    database.write_now(lambda tx: approve_capture(tx, "a1"))
+    database.write_now(lambda tx: review_capture(tx, "a1", Review.APPROVED))
     turn_on(database)
-    switch = database.write_now(lambda tx: refuse_capture(tx, "a1", " The policy cannot be read. "))
+    switch = database.write_now(
+        lambda tx: review_capture(tx, "a1", Review.REFUSED, " The policy cannot be read. ")
+    )
     assert (switch.is_on, switch.turned_on_at) == (False, None)
     assert switch.refused_reason == "The policy cannot be read."
     assert not turn_on(database).is_on
@@ -70,7 +70,7 @@ def test_a_refusal_turns_capture_off_and_says_why_until_the_business_applies_aga
 
 def test_changed_details_are_looked_at_while_capture_goes_on(database: Database) -> None:
     apply(database)
-    database.write_now(lambda tx: approve_capture(tx, "a1"))
+    database.write_now(lambda tx: review_capture(tx, "a1", Review.APPROVED))
     turn_on(database)
     assert apply(database).review is Review.APPROVED, "the same details need no second look"
     changed = apply(database, OTHER)
@@ -97,18 +97,10 @@ def test_off_detects_nothing_and_on_reads_no_message_from_before(
     assert not found(database.read_now(lambda tx: find_switch(tx, "b1", "a1")))
 
 
-REVIEWS: list[Callable[[Tx, str], CaptureSwitch]] = [
-    approve_capture,
-    lambda tx, account: refuse_capture(tx, account, "why"),
-]
-
-
-@pytest.mark.parametrize("review", REVIEWS)
-def test_there_is_nothing_to_review_without_an_application(
-    database: Database, review: Callable[[Tx, str], CaptureSwitch]
-) -> None:
+@pytest.mark.parametrize("review", [Review.APPROVED, Review.REFUSED])
+def test_there_is_nothing_to_review_without_an_application(database: Database, review: Review) -> None:
     with pytest.raises(Refused) as refused:
-        database.write_now(lambda tx: review(tx, "nobody"))
+        database.write_now(lambda tx: review_capture(tx, "nobody", review, "why"))
     assert refused.value.code is errors.NOT_FOUND
 
 
@@ -116,4 +108,4 @@ def test_there_is_nothing_to_review_without_an_application(
 def test_a_refusal_needs_a_reason(database: Database, reason: str) -> None:
     apply(database)
     with pytest.raises(Refused, match="reason"):
-        database.write_now(lambda tx: refuse_capture(tx, "a1", reason))
+        database.write_now(lambda tx: review_capture(tx, "a1", Review.REFUSED, reason))

@@ -46,9 +46,9 @@ from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import list_events_of
-from contatto.leads.model import Actor, LeadStatus
+from contatto.leads.model import Actor, LeadStatus, Note
 from contatto.leads.store.listing import list_labels
-from contatto.leads.store.records import find_lead_of_person, list_notes
+from contatto.leads.store.records import find_lead_of_person, list_work
 from tests import make
 from tests.make import Shop
 
@@ -254,7 +254,7 @@ def test_spam_marks_the_lead_unqualified_and_says_why(at: Desk) -> None:
     at.do(lambda tx: block_person(tx, at.actor, seen, is_spam=True))
     lead = leads(at)
     assert lead.status is LeadStatus.UNQUALIFIED
-    notes = at.db.read_now(lambda tx: list_notes(tx, at.shop.business_id, lead.id))
+    notes = at.db.read_now(lambda tx: list_work(tx, at.shop.business_id, lead.id, Note))
     assert [note.text for note in notes] == [SPAM_NOTE]
 
 

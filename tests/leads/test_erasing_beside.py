@@ -27,10 +27,9 @@ from contatto.leads.actions import annotations
 from contatto.leads.actions.annotations import merge_leads, undo_merge
 from contatto.leads.actions.jobs import continue_job, start_job
 from contatto.leads.actions.records import change_lead_status
-from contatto.leads.model import Actor, JobKind, JobPlan, Lead, LeadJobMoved, LeadStatus, Picks
+from contatto.leads.model import Actor, JobKind, JobPlan, Lead, LeadJobMoved, LeadJobState, LeadStatus, Picks
 from contatto.leads.store import records as lead_store
 from contatto.leads.store import tables
-from contatto.leads.store.jobs import mark_job_running
 from contatto.leads.store.records import list_merges
 from tests import make
 from tests.background import work_off
@@ -98,7 +97,9 @@ class World:
     def start(self, kind: JobKind, plan: JobPlan) -> Step:
         """Start a job and return its next step."""
         job = self.db.write_now(lambda tx: start_job(tx, self.actor, kind, plan))
-        self.db.write_now(lambda tx: mark_job_running(tx, self.business_id, job.id))
+        self.db.write_now(
+            lambda tx: tx.change(tables.lead_jobs, self.business_id, job.id, state=LeadJobState.RUNNING)
+        )
         return lambda tx: continue_job(tx, LeadJobMoved(self.business_id, job.id))
 
 

@@ -34,7 +34,7 @@ from contatto.leads.rules.records import (
     write_filter,
     write_look,
 )
-from contatto.leads.store import listing, records, tables
+from contatto.leads.store import listing, tables
 from contatto.leads.store.listing import find_conditions, list_labels
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import find_attribution
@@ -148,7 +148,7 @@ def _world(db: Database, business_id: str) -> dict[str, Lead]:
         }
         actor = Actor(business_id, "m1", "Owner")
         label_lead(tx, actor, found["mail"].id, "vip")
-        records.record_owner(tx, found["both"], "m1")
+        tx.change(tables.leads, business_id, found["both"].id, owner_id="m1")
         return found
 
     return db.write_now(build)

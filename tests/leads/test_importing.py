@@ -25,13 +25,13 @@ from contatto.leads.actions.jobs import (
     start_job,
     undo_job,
 )
-from contatto.leads.model import Actor, JobKind, Lead, LeadStatus
+from contatto.leads.model import Actor, JobKind, Lead, LeadStatus, Note
 from contatto.leads.rules.importing import guess_columns, read_entry, read_sheet, read_status
 from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store import listing
 from contatto.leads.store.jobs import find_job
 from contatto.leads.store.listing import list_contact_points, list_labels_of
-from contatto.leads.store.records import list_notes
+from contatto.leads.store.records import list_work
 from contatto.leads.store.tables import lead_jobs
 from tests import make
 from tests.background import work_off
@@ -406,7 +406,7 @@ def test_an_undone_import_takes_back_what_it_did_to_leads_that_were_there(databa
         def read(tx):  # type: ignore[no-untyped-def]
             [found] = listing.list_leads(tx, actor.business_id, LeadFilter())
             labels = list_labels_of(tx, actor.business_id, [found.id])[found.id]
-            notes = list_notes(tx, actor.business_id, found.id)
+            notes = list_work(tx, actor.business_id, found.id, Note)
             return found.status.value, found.owner_id, [each.name for each in labels], [n.text for n in notes]
 
         return database.read_now(read)

@@ -24,13 +24,13 @@ from contatto.leads.actions.annotations import (
     undo_merge,
 )
 from contatto.leads.actions.records import change_lead_status, upsert_lead
-from contatto.leads.model import Actor, Lead, LeadStatus, Merge, Picks
+from contatto.leads.model import Actor, Lead, LeadStatus, Merge, Note, Picks, Task
 from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store import listing
 from contatto.leads.store import records as lead_store
 from contatto.leads.store import tables as lead_tables
 from contatto.leads.store.listing import list_labels_of
-from contatto.leads.store.records import list_evidence_of_sources, list_notes, list_tasks
+from contatto.leads.store.records import list_evidence_of_sources, list_work
 from contatto.leads.store.tables import lead_labels, lead_merges, lead_notes, lead_tasks
 from contatto.measurement.store import conversions, list_measured_ads
 from tests import make
@@ -138,8 +138,8 @@ def test_the_kept_lead_has_all_of_both_and_the_picked_fields(database: Database)
         points = listing.list_contact_points(tx, business_id, {one.id})[one.id]
         assert sorted(point.value for point in points) == ["+6591234567", "mei@example.com"]
         assert len(lead_store.list_evidence_of_lead(tx, business_id, one.id)) == 3
-        assert len(list_notes(tx, business_id, one.id)) == 2
-        assert len(list_tasks(tx, business_id, one.id)) == 2
+        assert len(list_work(tx, business_id, one.id, Note)) == 2
+        assert len(list_work(tx, business_id, one.id, Task)) == 2
         labels = list_labels_of(tx, business_id, [one.id])[one.id]
         assert [label.name for label in labels] == ["both", "Mei", "Mei Lin"]
         assert listing.list_twins(tx, business_id, one.id) == []

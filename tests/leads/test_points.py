@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from contatto.capture.model import Field
-from contatto.capture.store import list_corrected
+from contatto.capture.model import MessageContacts
+from contatto.capture.store import list_uncorrected
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
@@ -127,10 +127,10 @@ def test_not_a_contact_is_put_back_with_its_evidence_and_is_captured_again(house
     assert "Contact detail restored: Phone" in page
     assert back not in page
     assert post(house, back)[0] == 404
-    corrected = house.context.db.read_now(
-        lambda tx: list_corrected(tx, house.business_id, {(Field.PHONE, PHONE)})
+    [found] = house.context.db.read_now(
+        lambda tx: list_uncorrected(tx, house.business_id, [MessageContacts((make.contact(PHONE),), None)])
     )
-    assert corrected == set()
+    assert [match.value for match in found.contacts] == [PHONE]
 
 
 def test_a_lead_that_went_with_its_only_detail_comes_back_and_counts_again(house: House) -> None:

@@ -14,6 +14,7 @@ from contatto.leads.actions.records import change_lead_status, undo_lead_status
 from contatto.leads.model import HistoryKind, LeadStatus
 from contatto.leads.rules.records import MOVES
 from contatto.leads.store import records
+from contatto.leads.store.tables import leads
 from tests import make
 from tests.journeys.running import House, csrf_of, running_house
 
@@ -53,9 +54,7 @@ def test_only_the_changes_of_the_table_are_offered_and_each_of_them_is_taken(
     for new in sorted(MOVES[status]):
         page = house.client.get(f"/leads/{lead_id}").text
         if status is not LeadStatus.RAW:
-            lead = house.context.db.read_now(lambda tx: records.find_lead(tx, house.business_id, lead_id))
-            assert lead
-            house.context.db.write_now(lambda tx, of=lead: records.record_status(tx, of, status))  # type: ignore[misc]
+            house.context.db.write_now(lambda tx: tx.change(leads, house.business_id, lead_id, status=status))
             page = house.client.get(f"/leads/{lead_id}").text
         assert offered(page) == {each.value for each in MOVES[status]}
         code, page = post(house, f"/leads/{lead_id}/status", status=new.value, seen=status.value)

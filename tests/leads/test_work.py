@@ -14,20 +14,17 @@ from contatto.leads.actions.annotations import (
     add_task,
     assign_lead,
     change_view,
-    edit_note,
-    edit_task,
-    finish_task,
+    change_work,
     keep_view,
     label_lead,
-    remove_work,
     unlabel_lead,
 )
 from contatto.leads.actions.records import delete_lead
-from contatto.leads.model import Actor, Lead, Note
+from contatto.leads.model import Actor, Lead, Note, Task
 from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store import listing, records
 from contatto.leads.store.listing import list_labels_of
-from contatto.leads.store.records import find_work, list_notes, list_tasks, list_views
+from contatto.leads.store.records import list_views, list_work
 from contatto.leads.store.tables import lead_notes, lead_tasks, lead_views
 from tests import make
 
@@ -94,15 +91,15 @@ def test_the_second_of_two_who_edit_a_note_is_told_and_the_first_text_stays(
     database: Database, actor: Actor, lead: Lead
 ) -> None:
     seen = database.write_now(lambda tx: add_note(tx, actor, lead.id, "calls after 5"))
-    database.write_now(lambda tx: edit_note(tx, actor, seen, "calls after 6"))
+    database.write_now(lambda tx: change_work(tx, actor, seen, "save", "calls after 6"))
     with pytest.raises(Refused, match="Somebody else changed this note"):
-        database.write_now(lambda tx: edit_note(tx, actor, seen, "calls after 7"))
+        database.write_now(lambda tx: change_work(tx, actor, seen, "save", "calls after 7"))
     with pytest.raises(Refused, match="Somebody else changed this note"):
-        database.write_now(lambda tx: remove_work(tx, actor, seen))
-    [note] = database.read_now(lambda tx: list_notes(tx, actor.business_id, lead.id))
+        database.write_now(lambda tx: change_work(tx, actor, seen, "delete"))
+    [note] = database.read_now(lambda tx: list_work(tx, actor.business_id, lead.id, Note))
     assert (note.text, note.revision) == ("calls after 6", 1)
-    database.write_now(lambda tx: remove_work(tx, actor, note))
-    assert database.read_now(lambda tx: list_notes(tx, actor.business_id, lead.id)) == []
+    database.write_now(lambda tx: change_work(tx, actor, note, "delete"))
+    assert database.read_now(lambda tx: list_work(tx, actor.business_id, lead.id, Note)) == []
 
 
 def test_notes_and_tasks_are_sealed_in_their_tables(database: Database, actor: Actor, lead: Lead) -> None:
@@ -117,16 +114,16 @@ def test_notes_and_tasks_are_sealed_in_their_tables(database: Database, actor: A
 
 def test_a_task_is_done_once_and_can_be_opened_again(database: Database, actor: Actor, lead: Lead) -> None:
     seen = database.write_now(lambda tx: add_task(tx, actor, lead.id, "send the offer", date(2026, 1, 5)))
-    database.write_now(lambda tx: finish_task(tx, actor, seen, is_done=True))
+    database.write_now(lambda tx: change_work(tx, actor, seen, "done"))
     with pytest.raises(Refused, match="Somebody else changed this task"):
-        database.write_now(lambda tx: edit_task(tx, actor, seen, "send it now", None))
-    [task] = database.read_now(lambda tx: list_tasks(tx, actor.business_id, lead.id))
+        database.write_now(lambda tx: change_work(tx, actor, seen, "save", "send it now"))
+    [task] = database.read_now(lambda tx: list_work(tx, actor.business_id, lead.id, Task))
     assert (task.text, task.due_on, task.done_by) == ("send the offer", date(2026, 1, 5), "Owner")
-    database.write_now(lambda tx: finish_task(tx, actor, task, is_done=False))
-    [again] = database.read_now(lambda tx: list_tasks(tx, actor.business_id, lead.id))
+    database.write_now(lambda tx: change_work(tx, actor, task, "open"))
+    [again] = database.read_now(lambda tx: list_work(tx, actor.business_id, lead.id, Task))
     assert (again.done_at, again.revision) == (None, 2)
-    database.write_now(lambda tx: remove_work(tx, actor, again))
-    assert database.read_now(lambda tx: list_tasks(tx, actor.business_id, lead.id)) == []
+    database.write_now(lambda tx: change_work(tx, actor, again, "delete"))
+    assert database.read_now(lambda tx: list_work(tx, actor.business_id, lead.id, Task)) == []
 
 
 def test_another_business_sees_no_note_task_or_label(database: Database, actor: Actor, lead: Lead) -> None:
@@ -139,9 +136,9 @@ def test_another_business_sees_no_note_task_or_label(database: Database, actor: 
     ):
         with pytest.raises(Refused, match="Lead not found"):
             database.write_now(change)
-    assert database.read_now(lambda tx: find_work(tx, "other", lead.id, note.id, Note)) is None
+    assert database.read_now(lambda tx: list_work(tx, "other", lead.id, Note)) == []
     with pytest.raises(Refused):
-        database.write_now(lambda tx: edit_note(tx, stranger, note, "theirs"))
+        database.write_now(lambda tx: change_work(tx, stranger, note, "save", "theirs"))
 
 
 def test_a_deleted_lead_is_in_no_list_until_its_person_shares_a_detail_again(

@@ -91,25 +91,15 @@ def turn_on_capture(
     return switch
 
 
-def approve_capture(tx: Tx, channel_account_id: str) -> CaptureSwitch:
-    """Approve an application: the business may turn capture on now. For the operator.
+def review_capture(tx: Tx, channel_account_id: str, review: Review, reason: str = "") -> CaptureSwitch:
+    """Approve an application, so that the business may turn capture on, or refuse it. For the operator.
 
-    Raises Refused: NOT_FOUND, when the account has no application.
+    A refusal turns capture off, and the business sees the reason.
+
+    Raises Refused: NOT_FOUND, when the account has no application; INVALID for a refusal without a reason.
     """
-    return _review(tx, channel_account_id, Review.APPROVED, "")
-
-
-def refuse_capture(tx: Tx, channel_account_id: str, reason: str) -> CaptureSwitch:
-    """Refuse an application and turn capture off; the business sees the reason. For the operator.
-
-    Raises Refused: NOT_FOUND; INVALID without a reason.
-    """
-    if not 0 < len(reason.strip()) <= 500:
+    if review is Review.REFUSED and not 0 < len(reason.strip()) <= 500:
         raise Refused(errors.INVALID, "reason: enter what has to change, in 1 to 500 characters.")
-    return _review(tx, channel_account_id, Review.REFUSED, reason.strip())
-
-
-def _review(tx: Tx, channel_account_id: str, review: Review, reason: str) -> CaptureSwitch:
     application = check_found(
         store.find_application(tx, channel_account_id), "This account has no application for lead capture."
     )
@@ -118,7 +108,7 @@ def _review(tx: Tx, channel_account_id: str, review: Review, reason: str) -> Cap
     changed = replace(
         application,
         review=review,
-        refused_reason=reason,
+        refused_reason=reason.strip(),
         is_on=is_on,
         turned_on_at=turned_on_at,
         changed_at=tx.now,

@@ -114,15 +114,6 @@ def hints(text: str) -> frozenset[Hint]:
     return _hinted(tuple(numbers)) if numbers else _NOTHING
 
 
-def _group_by_hints(texts: Iterable[bytes]) -> dict[tuple[int, ...], list[int]]:
-    """Return the indexes of texts by the numbers of their hints, without texts that have none."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, numbers in enumerate(map(_numbers, texts)):
-        if numbers:
-            groups.setdefault(tuple(numbers), []).append(index)
-    return groups
-
-
 #: Longer texts are read at both ends only: this many characters from each.
 LONGEST_END = 8_192
 #: More contacts than this in one message are a list and not a person's details; the rest is ignored.
@@ -153,13 +144,10 @@ def detect_contacts_batch(texts: Sequence[tuple[str, str]]) -> list[list[Contact
     All texts go through the first pass together, and are then read group by group: so each pattern's tables
     stay in the processor's cache.
     """
-    try:
-        indexes_by_hints = _group_by_hints(text.encode() for text, _ in texts)
-    except UnicodeEncodeError:
-        indexes_by_hints = _group_by_hints(as_bytes(text) for text, _ in texts)
     groups: dict[frozenset[Hint], list[int]] = {}
-    for numbers, indexes in indexes_by_hints.items():
-        groups.setdefault(_hinted(numbers), []).extend(indexes)
+    for index, raw in enumerate([as_bytes(text) for text, _ in texts]):
+        if numbers := _numbers(raw):
+            groups.setdefault(_hinted(tuple(numbers)), []).append(index)
     groups.pop(_NOTHING, None)
     matches: list[list[ContactMatch]] = [[] for _ in texts]
     for hinted, group in groups.items():
@@ -172,12 +160,7 @@ def detect_contacts_batch(texts: Sequence[tuple[str, str]]) -> list[list[Contact
 
 def detect_name(text: str) -> NameMatch | None:
     """Return the name that a person states ("my name is …"); it alone makes no lead."""
-    folded = fold(text[:LONGEST_END])
-    name = find_name(folded)
-    if name is None:
-        return None
-    start, end = folded.span(name.start, name.end)
-    return NameMatch(name.value, start, end, text[start:end], name.rule)
+    return find_name(fold(text[:LONGEST_END]))
 
 
 def has_number_plan(country: str) -> bool:
@@ -212,9 +195,9 @@ def _finds(rest: Folded, country: str, hinted: frozenset[Hint]) -> list[Find]:
     """Return links, addresses, handles and numbers; each is blanked before the next are read."""
     finds: list[Find] = []
     if Hint.LINK in hinted:
-        links = find_links(rest)
-        finds += [link.find for link in links if link.find is not None]
-        rest = rest.without((link.start, link.end) for link in links)
+        links, spans = find_links(rest)
+        finds += links
+        rest = rest.without(spans)
     for hint, find_emails_of in ((Hint.AT, find_emails), (Hint.SPELLED, find_spelled_emails)):
         if hint in hinted:
             emails = find_emails_of(rest)

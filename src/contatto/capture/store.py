@@ -100,16 +100,6 @@ _ANY_CORRECTED: Final = Query(
 )
 
 
-def list_corrected(tx: Tx, business_id: str, values: set[tuple[Field, str]]) -> set[tuple[Field, str]]:
-    """Return the values that a member marked "not a contact"."""
-    if not _ANY_CORRECTED.rows(tx, {"of": business_id}):
-        return set()
-    values_by_index = {(field, tx.vault.blind(value, business_id)): (field, value) for field, value in values}
-    parameters = {"of": business_id, "values": {index for _, index in values_by_index}}
-    corrected = {(field, bytes(index)) for field, index in _CORRECTED.rows(tx, parameters)}
-    return {value for index, value in values_by_index.items() if index in corrected}
-
-
 def list_uncorrected(
     tx: Tx, business_id: str, candidates: Sequence[MessageContacts]
 ) -> list[MessageContacts]:
@@ -117,9 +107,12 @@ def list_uncorrected(
     values = {(contact.field, contact.value) for candidate in candidates for contact in candidate.contacts}
     if not values:
         return list(candidates)
-    corrected = list_corrected(tx, business_id, values)
-    if not corrected:
+    if not _ANY_CORRECTED.rows(tx, {"of": business_id}):
         return list(candidates)
+    values_by_index = {(field, tx.vault.blind(value, business_id)): (field, value) for field, value in values}
+    parameters = {"of": business_id, "values": {index for _, index in values_by_index}}
+    rows = _CORRECTED.rows(tx, parameters)
+    corrected = {values_by_index.get((field, bytes(index))) for field, index in rows}
     return [
         replace(
             candidate,

@@ -14,7 +14,7 @@ from contatto.ads.actions.campaigns import audit_ad
 from contatto.ads.model import Ad, Audit
 from contatto.capture import actions as capture_actions
 from contatto.capture import store as capture_store
-from contatto.capture.model import CaptureSwitch
+from contatto.capture.model import Review
 from contatto.cli.installation import (
     BusinessOption,
     carry_out,
@@ -85,7 +85,7 @@ def list_applications_command() -> None:
 @capture_commands.command("approve")
 def approve_capture_command(account: ChannelAccountId) -> None:
     """Approve an application; the business may turn capture on then."""
-    _review_capture(lambda tx: capture_actions.approve_capture(tx, account), "Approved")
+    _print_review("Approved", account, Review.APPROVED)
 
 
 @capture_commands.command("refuse")
@@ -93,11 +93,11 @@ def refuse_capture_command(
     account: ChannelAccountId, reason: Annotated[str, typer.Option(prompt=True, help="What has to change.")]
 ) -> None:
     """Refuse an application; the business sees the reason, and capture is turned off."""
-    _review_capture(lambda tx: capture_actions.refuse_capture(tx, account, reason), "Refused")
+    _print_review("Refused", account, Review.REFUSED, reason)
 
 
-def _review_capture(work: Callable[[Tx], CaptureSwitch], verb: str) -> None:
-    switch = carry_out(work)
+def _print_review(verb: str, account: str, review: Review, reason: str = "") -> None:
+    switch = carry_out(lambda tx: capture_actions.review_capture(tx, account, review, reason))
     out.print(f"{verb} {switch.company_name} ({switch.channel_account_id}).")
 
 

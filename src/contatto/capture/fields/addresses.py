@@ -18,11 +18,12 @@ from contatto.capture.fields.text import (
     either,
     email_labels,
     find_number,
-    find_stated,
     gap_pattern,
     key,
     lexicons,
     pattern,
+    stated_ahead,
+    stated_behind,
     tlds,
     words,
 )
@@ -51,10 +52,18 @@ def find_emails(text: Folded) -> list[Find]:
         domain = _domain_after(text.text, at + 1) if local else None
         if domain is not None:
             start, end = at - len(local), at + 1 + len(domain)
-            is_whole = not is_cut(text.text, start) or _is_bold(text.text, start, end)
+            # Asterisks around an address mark bold text in chats.
+            is_bold = text.text[start - 1] == "*" == text.text[end : end + 1]
+            before = text.text[start - 2 : start - 1]
+            is_bold = is_bold and (start == 1 or not (before.isalnum() or before == "*"))
+            is_whole = is_bold or not is_cut(text.text, start)
             goes_on = text.text[end : end + 1] == ":" and text.text[end + 1 : end + 2].isalnum()
             if is_whole and not goes_on:
-                value = f"{local}@{_readable(domain)}"
+                parts = [
+                    part[4:].encode().decode("punycode") if part.startswith("xn--") else part
+                    for part in domain.lower().split(".")
+                ]
+                value = f"{local}@{'.'.join(parts)}"
                 matches.append(Find(Field.EMAIL, value, start, end, 0.99, "email.address"))
                 done = end
         at = text.text.find("@", max(at + 1, done))
@@ -110,12 +119,6 @@ def labels() -> frozenset[str]:
     return frozenset(last) | {"contact", "contacto", "contato", "mailto", "to", "cc", "user", "login"}
 
 
-def _is_bold(text: str, start: int, end: int) -> bool:
-    """Report whether the address stands between asterisks, which mark bold text in chats."""
-    is_alone = start == 1 or not (text[start - 2 : start - 1].isalnum() or text[start - 2 : start - 1] == "*")
-    return text[start - 1] == "*" and text[end : end + 1] == "*" and is_alone
-
-
 def _domain_after(text: str, start: int) -> str | None:
     match = _DOMAIN.match(text, start, min(len(text), start + 254))
     if match is None:
@@ -129,13 +132,6 @@ def _domain_after(text: str, start: int) -> str | None:
             return ".".join([*labels[:-1], last[0]])
         labels.pop()
     return None
-
-
-def _readable(domain: str) -> str:
-    parts = domain.lower().split(".")
-    return ".".join(
-        part[4:].encode().decode("punycode") if part.startswith("xn--") else part for part in parts
-    )
 
 
 _GENERIC = frozenset({"at", "@", "et", "di", "alias", "chez", "在", "ات", "اط"})
@@ -259,22 +255,20 @@ class _ProfileUrl:
     reserved: frozenset[str] = frozenset()
 
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_RESERVED_PATHS = _names(
-    "a about account accounts ads ajax api app apps at blog bookmarks business c call careers catalog "
-    "channel checkpoint company compose contact d developer developers dialog direct directory discover "
-    "download e events events.php explore feed find friends g games gaming group groups hashtag hashtags "
-    "help home home.php hot i in inbox index.php intent invite jobs l learning legal lens lenses lists "
-    "live location locations login login.php logout m map marketplace me media memories message messages "
-    "moments music n news notes notifications oauth p pages people permalink.php pg photo photo.php "
-    "photos play plugins policies policy post posts premium privacy profile profile.php pub public pulse "
-    "qr r recover reel reels reg s sales salesnav school search security send settings share share.php "
-    "sharer sharer.php sharing shop showcase signin signup spotlight status stories story story.php "
-    "support t tag tags terms top-content tos trends ttarticle tv tweet u unlock user users v video "
-    "videos watch web who "
+_RESERVED_PATHS = frozenset(
+    (  # noqa: SIM905
+        "a about account accounts ads ajax api app apps at blog bookmarks business c call careers catalog "
+        "channel checkpoint company compose contact d developer developers dialog direct directory discover "
+        "download e events events.php explore feed find friends g games gaming group groups hashtag hashtags "
+        "help home home.php hot i in inbox index.php intent invite jobs l learning legal lens lenses lists "
+        "live location locations login login.php logout m map marketplace me media memories message messages "
+        "moments music n news notes notifications oauth p pages people permalink.php pg photo photo.php "
+        "photos play plugins policies policy post posts premium privacy profile profile.php pub public pulse "
+        "qr r recover reel reels reg s sales salesnav school search security send settings share share.php "
+        "sharer sharer.php sharing shop showcase signin signup spotlight status stories story story.php "
+        "support t tag tags terms top-content tos trends ttarticle tv tweet u unlock user users v video "
+        "videos watch web who "
+    ).split()
 )
 _NAME = r"/@?(?P<id>[a-z0-9_.\-]{3,100})/?"
 _META = r"(?:facebook|fb)\.com"
@@ -332,18 +326,10 @@ _WHATSAPP = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """One link of the folded text, and the profile that it names, if any."""
-
-    start: int
-    end: int
-    find: Find | None
-
-
-def find_links(text: Folded) -> list[Link]:
-    """Return every link in order; the caller also blanks those without a profile."""
-    links = []
+def find_links(text: Folded) -> tuple[list[Find], list[tuple[int, int]]]:
+    """Return the profiles that links name, and the spans of all links, also of those without a profile."""
+    finds: list[Find] = []
+    spans: list[tuple[int, int]] = []
     for match in _LINK.finditer(text.text):
         written = match[0].rstrip(_LAST_SIGNS) or match[0]
         start, end = match.start(), match.start() + len(written)
@@ -352,12 +338,11 @@ def find_links(text: Folded) -> list[Link]:
         whatsapp = _WHATSAPP.match(written)
         number = read_number("+" + whatsapp["digits"].replace("-", ""), None) if whatsapp else None
         profile = (Field.WHATSAPP, number.value) if number else _profile(written)
-        find = None
         if profile is not None:
             field, value = profile
-            find = Find(field, value, start, end, 0.99, f"{field.value}.link")
-        links.append(Link(start, end, find))
-    return links
+            finds.append(Find(field, value, start, end, 0.99, f"{field.value}.link"))
+        spans.append((start, end))
+    return finds, spans
 
 
 def _profile(written: str) -> tuple[Field, str] | None:
@@ -480,7 +465,8 @@ def _ordinary_handles() -> tuple[frozenset[str], ...]:
     """Return ordinary words by language: "pls.thanks" is ordinary in English, "luna.sale" in none."""
     kinds = ("stop", "joiners")
     every = [
-        [word for kind in kinds for word in lexicon.get("words", {}).get(kind, ())] for lexicon in lexicons()
+        [word for kind in kinds for word in lexicon.get("words", {}).get(kind, ())]
+        for lexicon in lexicons().values()
     ]
     return tuple(frozenset(listed) for listed in every if listed)
 
@@ -508,7 +494,8 @@ def find_handles(text: Folded, country: str) -> list[Find]:
             _handle_after(text, cue)
             or _handle_before(text, cue, claimed)
             or _handle_further_on(text, cue)
-            or find_stated(text, cue, claimed)
+            or stated_behind(text.low, cue, claimed)
+            or stated_ahead(text.low, cue, claimed)
         )
         if handles is None:
             continue

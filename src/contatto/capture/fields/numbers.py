@@ -1,7 +1,6 @@
 """Phone and WhatsApp numbers with extensions, by notation and by the words near them."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from functools import cache
@@ -13,6 +12,7 @@ from contatto.capture.fields.text import (
     LATIN,
     Find,
     Folded,
+    Match,
     both_ends,
     either,
     key,
@@ -124,25 +124,24 @@ _label_gap = cache(
 """Pattern between a label and its digits, with one word more after "… number"."""
 
 
-_kinds = cache(lambda: match_of(_kind_patterns(), 32 << 20))
-
-
-def _kind_patterns() -> Iterator[str]:
+@cache
+def _kinds() -> Match:
+    """Return the matcher of all kinds of words near a number."""
     small = rf"(?:{_BARE}|{either(_small_words())})*"
     plain, numbering = (linear_pattern(listed) for listed in _labels())
-    yield (rf"(?:{plain}|(?:{numbering}){small}(?:{_OTHER_WORD})?){small}$")
-    for section in _SECTIONS.values():
-        yield (linear_pattern(words(*section)))
     money = linear_pattern(words("numbers", "currencies"), ends="[.: ]{0,2}$")
-    yield (
-        rf"[#*$\x{{a3}}\x{{a5}}\x{{20a0}}-\x{{20bf}}\x{{e3f}}\x{{17db}}\x{{fdfc}}%@&_]\s?$|[0-9],\s?$|{money}"
-    )
-    yield (rf"[{LATIN}0-9][\-_]?$")
     units = linear_pattern(words("numbers", "units"), starts="^[ \t]?")
-    yield (rf"^[*%\x{{2022}}]|^[ \t]?[%\x{{b0}}\x{{b2}}\x{{b3}}]|{units}")
-    yield (rf"^[\-_]?[{LATIN}]")
-    yield (linear_pattern(f"no {word}" for word in words("cues", "whatsapp")))
-    yield (linear_pattern(words("words", "wishes")))
+    patterns = [
+        rf"(?:{plain}|(?:{numbering}){small}(?:{_OTHER_WORD})?){small}$",
+        *(linear_pattern(words(*section)) for section in _SECTIONS.values()),
+        rf"[#*$\x{{a3}}\x{{a5}}\x{{20a0}}-\x{{20bf}}\x{{e3f}}\x{{17db}}\x{{fdfc}}%@&_]\s?$|[0-9],\s?$|{money}",
+        rf"[{LATIN}0-9][\-_]?$",
+        rf"^[*%\x{{2022}}]|^[ \t]?[%\x{{b0}}\x{{b2}}\x{{b3}}]|{units}",
+        rf"^[\-_]?[{LATIN}]",
+        linear_pattern(f"no {word}" for word in words("cues", "whatsapp")),
+        linear_pattern(words("words", "wishes")),
+    ]
+    return match_of(patterns, 32 << 20)
 
 
 def kinds_near(low: str) -> frozenset[int]:
@@ -154,14 +153,14 @@ def kinds_near(low: str) -> frozenset[int]:
     return frozenset(matches) if matches else _NONE
 
 
-@cache
-def _numbering() -> tuple[str, ...]:
-    """Beginnings of labels that say "number of": after bare digits they need no "is"."""
-    stems = (
-        "no", "nomor", "nombor", "num", "nro", "codigo", "kode", "kod", "เลข", "หมายเลข", "รหัส", "رقم",
-        "số", "mã",
-    )  # fmt: skip
-    return (*map(key, stems), "លេខ", "namba", "nambari", "מספר", "注文番号", "订单", "快递")
+_NUMBERING_STEMS = (
+    "no", "nomor", "nombor", "num", "nro", "codigo", "kode", "kod", "เลข", "หมายเลข", "รหัส", "رقم",
+    "số", "mã",
+)  # fmt: skip
+_NUMBERING_WORDS = (
+    *map(key, _NUMBERING_STEMS), "លេខ", "namba", "nambari", "מספר", "注文番号", "订单", "快递"
+)  # fmt: skip
+"""Beginnings of labels that say "number of": after bare digits they need no "is"."""
 
 
 _near_words = cache(
@@ -227,7 +226,7 @@ class Surroundings:
                 if self.followed:
                     return False
                 word = key(self.low[mark.start : mark.end])
-                return word.startswith(_numbering()) and _near_words().fullmatch(between) is not None
+                return word.startswith(_NUMBERING_WORDS) and _near_words().fullmatch(between) is not None
             if mark.kind is not MarkKind.NUMBER:
                 return False
         return False
@@ -249,29 +248,25 @@ class Surroundings:
     def whatsapp(self) -> str:
         """Return the rule by which this is a WhatsApp number, or nothing."""
         for mark in reversed(self.before):
-            if mark.kind is MarkKind.PHONE and self._clause_between(mark) and not self._negated(mark):
-                return ""
+            if mark.kind is MarkKind.PHONE:
+                # The phone cue may open a new clause after an earlier WhatsApp cue.
+                earlier = [
+                    other.end
+                    for other in self.before
+                    if other.kind is MarkKind.WHATSAPP and other.end <= mark.start
+                ]
+                is_parted = bool(earlier) and _SENTENCE_END.search(self.low, earlier[-1], mark.start + 1)
+                if is_parted and not self._negated(mark):
+                    return ""
             if mark.kind is MarkKind.WHATSAPP and self.start - mark.end <= _NEAR:
                 return "" if self._negated(mark) else "whatsapp.cue-before"
         mark_after = self.cue_after(MarkKind.WHATSAPP)
-        if mark_after is None or self._negated(mark_after) or self._belongs_to_next(mark_after):
+        if mark_after is None or self._negated(mark_after):
             return ""
-        return "whatsapp.cue-after"
-
-    def _clause_between(self, phone: NumberMark) -> bool:
-        """Report whether the phone cue opens a new clause after an earlier WhatsApp cue."""
-        earlier = [
-            mark.end for mark in self.before if mark.kind is MarkKind.WHATSAPP and mark.end <= phone.start
-        ]
-        return bool(earlier) and _SENTENCE_END.search(self.low, earlier[-1], phone.start + 1) is not None
-
-    def _belongs_to_next(self, mark: NumberMark) -> bool:
-        """Report whether a cue between two numbers leads to the second: "tel 021 … wa 0812 …"."""
-        if not self.followed:
-            return False
-        if self.low[self.end : mark.start].strip() == "(":
-            return False
-        return not _PARTING.search(self.low, mark.end, self.limit)
+        # A cue between two numbers leads to the second: "tel 021 … wa 0812 …".
+        is_bracketed = self.low[self.end : mark_after.start].strip() == "("
+        is_own = not self.followed or is_bracketed or _PARTING.search(self.low, mark_after.end, self.limit)
+        return "whatsapp.cue-after" if is_own else ""
 
     def _negated(self, cue: NumberMark) -> bool:
         """Report whether the cue is negated: "no tengo whatsapp", "gak ada WA", "WhatsApp ไม่มี"."""
@@ -606,15 +601,6 @@ def is_written_out(written: str, country: str) -> bool:
     )
 
 
-def without_figure(text: str, run: DigitRun, country: str) -> DigitRun:
-    """Return the run without its first figure if a written-out number follows; else the run itself."""
-    figure = _FIGURE_FIRST.match(text, run.start, run.end)
-    if figure is None or not is_written_out(text[figure.end() : run.end], country):
-        return run
-    rest = text[figure.end() : run.end]
-    return DigitRun(figure.end(), run.end, plain_digits(rest).lstrip("+"))
-
-
 _WINDOW = 64
 _WRAPS = frozenset("*_~")
 _MOST_RUNS = 80
@@ -682,9 +668,12 @@ def find_phones(text: Folded, country: str) -> list[Find]:
             if verdict is _VETO and len(run[2]) < len(text.text[run[0] : run[1]]):
                 # Without a price at its start, the rest may be a phone number.
                 near = kinds_near(text.low[max(before, run.start - _WINDOW) : run.start])
-                rest = without_figure(text.text, run, country) if SUM_LAST in near else run
-                if rest is not run and LABEL_LAST not in near:
-                    run, verdict = rest, _judge_run(text, rest, context)
+                figure = _FIGURE_FIRST.match(text.text, run.start, run.end)
+                if figure is not None and SUM_LAST in near and LABEL_LAST not in near:
+                    rest = text.text[figure.end() : run.end]
+                    if is_written_out(rest, country):
+                        run = DigitRun(figure.end(), run.end, plain_digits(rest).lstrip("+"))
+                        verdict = _judge_run(text, run, context)
             finds += _finds_of_run(text, run, context, verdict)
     return finds
 

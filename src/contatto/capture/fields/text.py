@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import re2
 
-from contatto.capture.model import ContactMatch, Field
+from contatto.capture.model import ContactMatch, Field, NameMatch
 
 #: Replaces what a field has read already.
 BLANK = "\uffff"
@@ -181,22 +181,21 @@ _FOLDER = files("contatto.capture") / "lexicons"
 
 
 @cache
-def lexicons() -> tuple[dict[str, dict[str, list[str]]], ...]:
-    """Return every language's file, in the order of their names."""
-    names = (f"{name}.toml" for name in _language_names())
-    return tuple(tomllib.loads((_FOLDER / name).read_text(encoding="utf-8")) for name in names)
-
-
-def _language_names() -> list[str]:
-    names = (entry.name for entry in _FOLDER.iterdir())
-    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+def lexicons() -> dict[str, dict[str, dict[str, list[str]]]]:
+    """Return the file of each language, by their names in order."""
+    entries = sorted(_FOLDER.iterdir(), key=lambda entry: entry.name)
+    return {
+        entry.name.removesuffix(".toml"): tomllib.loads(entry.read_text(encoding="utf-8"))
+        for entry in entries
+        if entry.name.endswith(".toml")
+    }
 
 
 @cache
 def words(section: str, kind: str) -> tuple[str, ...]:
     """Return one kind of word in all languages, folded and lower-cased, with and without accents."""
     unique_words: dict[str, None] = {}
-    for lexicon in lexicons():
+    for lexicon in lexicons().values():
         writing = lexicon.get("writing", {})
         for word in lexicon.get(section, {}).get(kind, ()):
             plain = key(fold(word).low, spaces=" ")
@@ -211,7 +210,7 @@ def words(section: str, kind: str) -> tuple[str, ...]:
 def languages(section: str, kind: str) -> dict[str, frozenset[str]]:
     """Map the words of a kind to the languages that use them; "any" means all languages."""
     spoken: dict[str, set[str]] = {}
-    for language, lexicon in zip(_language_names(), lexicons(), strict=True):
+    for language, lexicon in lexicons().items():
         for word in lexicon.get(section, {}).get(kind, ()):
             plain = key(fold(word).low, spaces=" ")
             for spelling in (plain, *_variants(plain, lexicon.get("writing", {}))):
@@ -224,7 +223,7 @@ def _common_words() -> frozenset[str]:
     kinds = ("stop", "joiners")
     return frozenset(
         key(word)
-        for lexicon in lexicons()
+        for lexicon in lexicons().values()
         for kind in kinds
         for word in lexicon.get("words", {}).get(kind, ())
     )
@@ -250,7 +249,7 @@ def email_labels() -> dict[str, str]:
     """Map spellings in other scripts to labels of addresses, such as "gmail" or "com"."""
     return {
         key(fold(word).low): label
-        for lexicon in lexicons()
+        for lexicon in lexicons().values()
         for label, listed in lexicon.get("email_labels", {}).items()
         for word in listed
     }
@@ -399,15 +398,6 @@ _SMALL = frozenset({
 })  # fmt: skip
 
 
-class NameFind(NamedTuple):
-    """A stated name with its span in the folded text."""
-
-    value: str
-    start: int
-    end: int
-    rule: str
-
-
 @cache
 def intro() -> re.Pattern[str]:
     """Return the pattern of words before a name, such as "my name is"."""
@@ -423,23 +413,29 @@ def may_open() -> Match:
 _ordinary = cache(lambda: frozenset(words("words", "stop")) | frozenset(words("words", "negations")))
 
 
-def find_name(text: Folded) -> NameFind | None:
+def find_name(text: Folded) -> NameMatch | None:
     """Return the first stated name."""
     if not may_open()(as_bytes(text.low)):
         return None
     for opening in intro().finditer(text.low):
         gap = _BETWEEN.match(text.low, opening.end())
         start = gap.end() if gap is not None else opening.end()
-        name = _latin(text, opening, start) or _name_in_script(text, start)
-        if name is not None:
-            return name
+        name = _latin(text, opening, start)
+        in_script = _NAME_IN_SCRIPT.match(text.text, start)
+        if not name and in_script is not None:
+            name = _PARTICLES.sub("", in_script[0]).strip()
+            name = "" if name in _ordinary() else name
+        if name:
+            first, last = text.span(start, start + len(name))
+            return NameMatch(name, first, last, text.original[first:last], "name.stated")
     return None
 
 
-def _latin(text: Folded, opening: re.Match[str], start: int) -> NameFind | None:
+def _latin(text: Folded, opening: re.Match[str], start: int) -> str:
+    """Return the name in Latin letters that begins here, or nothing."""
     match = _LATIN.match(text.text, start)
     if match is None:
-        return None
+        return ""
     vague = opening[0].strip() in _VAGUE or not opening[0].isascii()
     end = start
     for word in re.finditer(r"[^ ]+", match[0]):
@@ -449,7 +445,7 @@ def _latin(text: Folded, opening: re.Match[str], start: int) -> NameFind | None:
     value = text.text[start:end].rstrip("-'\u2019 ")
     while value.split(" ")[-1].lower() in _SMALL:
         value = value[: value.rfind(" ")] if " " in value else ""
-    return NameFind(value, start, start + len(value), "name.stated") if len(value) > 1 else None
+    return value if len(value) > 1 else ""
 
 
 def _goes_on(word: str, *, first: bool, vague: bool) -> bool:
@@ -458,16 +454,6 @@ def _goes_on(word: str, *, first: bool, vague: bool) -> bool:
     if first:
         return plain not in _ordinary() and (word[0].isupper() or not vague)
     return word[0].isupper() or plain in _SMALL
-
-
-def _name_in_script(text: Folded, start: int) -> NameFind | None:
-    match = _NAME_IN_SCRIPT.match(text.text, start)
-    if match is None:
-        return None
-    value = _PARTICLES.sub("", match[0]).strip()
-    if not value or value in _ordinary():
-        return None
-    return NameFind(value, start, start + len(value), "name.stated")
 
 
 _NUMBER = re.compile(r"\+?[0-9(][0-9 .\-()]{4,17}[0-9](?![0-9a-z_@])")
@@ -627,7 +613,7 @@ def _lexicon_words() -> frozenset[str]:
     """Return all words of all lexicons: none of them is the name of an account."""
     listed = (
         word
-        for lexicon in lexicons()
+        for lexicon in lexicons().values()
         for section in lexicon.values()
         for kind in section.values()
         for phrase in kind
@@ -640,18 +626,14 @@ _without_copula = cache(lambda: languages("writing", "optional").get("copula", f
 """Languages that say "my instagram lunadecor"."""
 
 
-def find_stated(text: Folded, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:
+def stated_behind(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:
     """Return start, end, value and rule of the handle that a statement about the cue's platform names.
 
     Args:
-        text: the message.
+        low: the message in small letters.
         cue: the platform's name in it.
         claimed: end of the handle before; what stands before it belongs to another statement.
     """
-    return _stated_behind(text.low, cue, claimed) or _stated_ahead(text.low, cue, claimed)
-
-
-def _stated_behind(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:
     gap = _gap().match(low, cue.end)
     word = _WORD.match(low, gap.end()) if gap is not None else None
     if word is None or (gap is not None and gap.end() == cue.end and low[cue.end - 1].isascii()):
@@ -664,7 +646,15 @@ def _stated_behind(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str
     written = low[cue.start : cue.end]
     endings = languages("writing", "endings")
     owners = owners.union(*(spoken for ending, spoken in endings.items() if written.endswith(ending)))
-    spoken = _statement_languages(owners, low[cue.start : word.start()])
+    # The languages in which owner and copula make a statement.
+    stretch = low[cue.start : word.start()]
+    copula = _copula_last().search(stretch)
+    copulas: frozenset[str] = frozenset()
+    if copula is not None:
+        copulas = languages("words", "copulas")[key(copula[copula.lastindex or 0])]
+    spoken = (owners & copulas) | (owners & _without_copula()) | ((owners | copulas) & _other_scripts())
+    if _COLON.search(stretch):
+        spoken |= owners
     if not spoken or not _knows_cue(low[cue.start : cue.end], spoken):
         return None
     if (
@@ -674,17 +664,6 @@ def _stated_behind(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str
     ):
         return None
     return word.start(), word.end(), word[0], "handle-stated"
-
-
-def _statement_languages(owners: frozenset[str], stretch: str) -> frozenset[str]:
-    """Return the languages in which owner and copula make a statement; none if they do not."""
-    copula = _copula_last().search(stretch)
-    copulas: frozenset[str] = frozenset()
-    if copula is not None:
-        copulas = languages("words", "copulas")[key(copula[copula.lastindex or 0])]
-    spoken = (owners & copulas) | (owners & _without_copula())
-    spoken |= (owners | copulas) & _other_scripts()
-    return spoken | owners if _COLON.search(stretch) else spoken
 
 
 _other_scripts = cache(
@@ -698,7 +677,7 @@ _other_scripts = cache(
 """Languages of other scripts: a Latin word stands out, so owner or copula is enough."""
 
 
-def _stated_ahead(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:
+def stated_ahead(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:
     """Read "lunadecor is my instagram"."""
     first = max(claimed, cue.start - 64)
     owned = _owned_last().search(low, first, cue.start)

@@ -7,6 +7,7 @@ from typing import Final, Literal
 from urllib.parse import parse_qsl
 
 import msgspec
+from sqlalchemy import func, select
 
 from contatto.accounts.actions import forget_kept_pages
 from contatto.accounts.model import BusinessId, Permission
@@ -15,7 +16,7 @@ from contatto.capture import actions as capture
 from contatto.capture.model import Field
 from contatto.channels.store import list_accounts
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx, purging, row_of
+from contatto.kit.db.tx import Tx, purging, row_of, rows_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.ids import new_id
@@ -31,7 +32,6 @@ from contatto.leads.model import (
     Journal,
     Lead,
     LeadEdited,
-    LeadJobState,
     LeadLabel,
     LeadRemoved,
     LeadsMerged,
@@ -49,7 +49,16 @@ from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import records as rules
 from contatto.leads.rules.importing import UnreadableRow, contact_of
 from contatto.leads.store import intake, jobs, listing, records
-from contatto.leads.store.tables import evidence, labels, lead_merges, lead_views, rejected_contacts
+from contatto.leads.store.tables import (
+    contact_points,
+    evidence,
+    labels,
+    lead_history,
+    lead_merges,
+    lead_views,
+    leads,
+    rejected_contacts,
+)
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
 
@@ -77,7 +86,10 @@ def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen_owner_id: str | None, o
     if lead.owner_id == owner_id:
         return lead
     name = check_member(tx, actor.business_id, owner_id)
-    if lead.owner_id != seen_owner_id or not records.record_owner(tx, lead, owner_id):
+    is_unchanged = leads.c.owner_id.is_not_distinct_from(lead.owner_id)
+    if lead.owner_id != seen_owner_id or not tx.change(
+        leads, lead.business_id, lead.id, is_unchanged, owner_id=owner_id
+    ):
         members = list_members(tx, BusinessId(actor.business_id))
         owner = next((member.display_name for member in members if member.id == lead.owner_id), "")
         raise Refused(
@@ -181,45 +193,44 @@ def load_work[W: (Note, Task)](
 ) -> W:
     """Return a note or a task that was seen with this revision. Raises Refused: NOT_FOUND; CONFLICT."""
     is_gone, is_changed, _ = _WORK_TEXTS[shape]
-    work = check_found(records.find_work(tx, actor.business_id, lead_id, work_id, shape), is_gone)
+    works = records.list_work(tx, actor.business_id, lead_id, shape)
+    work = check_found(next((work for work in works if work.id == work_id), None), is_gone)
     if work.revision != revision:
         raise Refused(errors.CONFLICT, is_changed)
     return work
 
 
-def edit_note(tx: Tx, actor: Actor, note: Note, text: str) -> None:
-    """Change a note that was seen with this revision. Raises Refused: INVALID; CONFLICT."""
-    _record(tx, actor, replace(note, text=rules.read_note(text), edited_at=tx.now))
+type WorkChange = Literal["save", "delete", "done", "open"]
 
 
-def edit_task(tx: Tx, actor: Actor, task: Task, text: str, due_on: date | None) -> None:
-    """Change what a task says, or its day. Raises Refused: INVALID; CONFLICT."""
-    line = rules.read_line("text", text, rules.TASK_LIMIT)
-    _record(tx, actor, replace(task, text=line, due_on=due_on))
+def change_work(
+    tx: Tx, actor: Actor, work: Note | Task, do: WorkChange, text: str = "", due_on: str = ""
+) -> None:
+    """Change or delete a note or a task that was seen with this revision; tick a task off, or open it again.
 
-
-def finish_task(tx: Tx, actor: Actor, task: Task, *, is_done: bool) -> None:
-    """Tick a task off, or take the tick away. Raises Refused: CONFLICT."""
-    if (task.done_at is not None) is is_done:
-        return
-    _record(
-        tx, actor, replace(task, done_by=actor.name if is_done else "", done_at=tx.now if is_done else None)
-    )
-    if is_done:
-        note_step(tx, actor.business_id, task.lead_id, HistoryKind.TASK_DONE, "", actor.name)
-
-
-def remove_work(tx: Tx, actor: Actor, work: Note | Task) -> None:
-    """Delete a note or a task that was seen with this revision. Raises Refused: CONFLICT."""
-    if not records.delete_work(tx, actor.business_id, work):
-        raise Refused(errors.CONFLICT, _WORK_TEXTS[type(work)][2])
+    Raises Refused: INVALID; CONFLICT when somebody was faster.
+    """
+    if do == "delete":
+        is_current = records.delete_work(tx, actor.business_id, work)
+    else:
+        changed: Note | Task
+        if isinstance(work, Note):
+            changed = replace(work, text=rules.read_note(text), edited_at=tx.now)
+        elif do == "save":
+            line = rules.read_line("text", text, rules.TASK_LIMIT)
+            changed = replace(work, text=line, due_on=rules.read_day(due_on))
+        elif (work.done_at is not None) is (do == "done"):
+            return
+        elif do == "done":
+            changed = replace(work, done_by=actor.name, done_at=tx.now)
+        else:
+            changed = replace(work, done_by="", done_at=None)
+        is_current = records.record_work(tx, actor.business_id, changed)
+    if not is_current:
+        raise Refused(errors.CONFLICT, _WORK_TEXTS[type(work)][2 if do == "delete" else 1])
     emit(tx, actor.business_id, LeadEdited(actor.business_id, work.lead_id, type(work).__name__.lower()))
-
-
-def _record(tx: Tx, actor: Actor, work: Note | Task) -> None:
-    if not records.record_work(tx, actor.business_id, work):
-        raise Refused(errors.CONFLICT, _WORK_TEXTS[type(work)][1])
-    emit(tx, actor.business_id, LeadEdited(actor.business_id, work.lead_id, type(work).__name__.lower()))
+    if do == "done":
+        note_step(tx, actor.business_id, work.lead_id, HistoryKind.TASK_DONE, "", actor.name)
 
 
 def check_member(
@@ -257,7 +268,8 @@ MOST_VIEWS: Final = 50
 def keep_view(tx: Tx, actor: Actor, name: str, query: str, *, is_shared: bool) -> SavedView:
     """Keep a query of the list under a name; a new view is pinned. Raises Refused: INVALID."""
     tx.hold_key("views", actor.business_id, actor.member_id)
-    if records.count_views(tx, actor.business_id, actor.member_id) >= MOST_VIEWS:
+    own = rows_of(lead_views, actor.business_id, member_id=actor.member_id)
+    if tx.scalar(select(func.count()).where(*own)) >= MOST_VIEWS:
         raise Refused(
             errors.INVALID, "name: you have the maximum of %(most)s views. Delete one first.", most=MOST_VIEWS
         )
@@ -311,10 +323,9 @@ def add_contact_point(tx: Tx, actor: Actor, lead_id: str, field: Field, text: st
         raise Refused(
             errors.INVALID, "value: a lead can have at most %(most)s contact details.", most=MOST_POINTS
         )
-    value = _read(tx, actor.business_id, lead, field, text)
-    _check_new(existing_points, field, value, "")
+    value = _read_detail(tx, lead, field, text, existing_points)
     point = ContactPoint(new_id(), lead.id, field, value, Origin.MANUAL, tx.now)
-    records.save_contact_point(tx, actor.business_id, point)
+    tx.insert_ignore(contact_points, intake.point_row(tx.vault, actor.business_id, point))
     refresh_with_twins(tx, actor.business_id, {lead.id})
     note_edit(tx, actor, lead.id, HistoryKind.CONTACT_ADDED, value)
     return point
@@ -329,13 +340,12 @@ def change_contact_point(
     """
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     point = _point(tx, actor, lead, point_id)
-    value = _read(tx, actor.business_id, lead, point.field, text)
+    points = listing.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
+    value = _read_detail(tx, lead, point.field, text, [other for other in points if other.id != point.id])
     if value == point.value:
         return
-    existing_points = listing.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
-    _check_new(existing_points, point.field, value, point.id)
     shared = intake.list_sharing_leads(tx, actor.business_id, {lead.id})
-    _keep(tx, actor, replace(point, value=value, wrong_at=None), seen_value)
+    _change_point(tx, actor, replace(point, value=value, wrong_at=None), seen_value)
     refresh_with_twins(tx, actor.business_id, {lead.id}, shared)
     note_edit(tx, actor, lead.id, HistoryKind.CONTACT_CHANGED, f"{point.value}{rules.ARROW}{value}")
 
@@ -359,7 +369,7 @@ def mark_contact(
     }[mark]
     if mark != "main" and (point.wrong_at is None) is (wrong_at is None):
         return
-    _keep(tx, actor, replace(point, main_at=main_at, wrong_at=wrong_at), seen_value)
+    _change_point(tx, actor, replace(point, main_at=main_at, wrong_at=wrong_at), seen_value)
     refresh_with_twins(tx, actor.business_id, {lead.id})
     note_edit(tx, actor, lead.id, what, point.value)
 
@@ -392,7 +402,16 @@ def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, 
     rejected = RejectedContact(
         new_id(), point, proofs, lead if goes else None, history, lead.person_id, actor, tx.now
     )
-    records.save_rejected(tx, business_id, rejected)
+    place = business_id, "rejected_contacts.content", rejected.id
+    row = {
+        "id": rejected.id,
+        "business_id": business_id,
+        "lead_id": lead_id,
+        "person_id": lead.person_id,
+        "content": tx.vault.seal_bytes(msgspec.json.encode(rejected), *place),
+        "at": tx.now,
+    }
+    tx.insert(rejected_contacts, row)
     if goes:
         records.delete_lead(tx, business_id, lead_id)
         measurement.withdraw_conversion(tx, business_id, lead_id, ConversionKind.LEAD)
@@ -419,14 +438,14 @@ def put_back_contact(tx: Tx, actor: Actor, lead_id: str, rejected_id: str) -> No
     lead = records.find_lead_to_change(tx, actor.business_id, lead_id)
     if lead is None:
         lead = check_found(rejected.lead, "Lead not found.")
-        if not records.save_lead(tx, lead):
+        if not tx.insert_ignore(leads, intake.lead_row(tx.vault, lead)):
             raise Refused(errors.CONFLICT, "This person is now a lead again. Add the detail to that lead.")
         for step in rejected.history:
-            records.append_history(tx, actor.business_id, step)
+            tx.insert(lead_history, intake.history_row(tx.vault, actor.business_id, step))
         measurement.withdraw_conversion(tx, actor.business_id, lead.id, ConversionKind.LEAD, is_back=True)
     point = rejected.point
     capture.forget_corrections(tx, actor.business_id, {point.value})
-    if records.save_contact_point(tx, actor.business_id, point):
+    if tx.insert_ignore(contact_points, intake.point_row(tx.vault, actor.business_id, point)):
         for proof in rejected.evidence:
             tx.insert_ignore(evidence, intake.evidence_row(tx.vault, proof))
     refresh_with_twins(tx, actor.business_id, {lead.id})
@@ -448,28 +467,37 @@ def _point(tx: Tx, actor: Actor, lead: Lead, point_id: str) -> ContactPoint:
     return point
 
 
-def _keep(tx: Tx, actor: Actor, point: ContactPoint, seen_value: str) -> None:
-    if not records.record_point(tx, actor.business_id, point, seen_value):
+def _change_point(tx: Tx, actor: Actor, point: ContactPoint, seen_value: str) -> None:
+    """Save a change of a contact point, unless its value is no longer ``seen_value``."""
+    is_as_seen = contact_points.c.value_index == tx.vault.blind(seen_value, actor.business_id)
+    row = intake.point_row(tx.vault, actor.business_id, point)
+    names = (
+        "main_at",
+        "wrong_at",
+        *(("value", "value_index", "country") if point.value != seen_value else ()),
+    )
+    changed = {name: row[name] for name in names}
+    if not tx.change(contact_points, actor.business_id, point.id, is_as_seen, **changed):
         raise Refused(errors.CONFLICT, "Somebody else changed this contact detail. Check it and try again.")
 
 
-def _read(tx: Tx, business_id: str, lead: Lead, field: Field, text: str) -> str:
-    """Return the value in its normal form; a number without its country is one of the lead's account."""
-    accounts = {account.id: account for account in list_accounts(tx, business_id)}
+def _read_detail(tx: Tx, lead: Lead, field: Field, text: str, other_points: list[ContactPoint]) -> str:
+    """Return a value in its normal form; a number without its country is one of the lead's account.
+
+    Raises Refused: INVALID, also for a detail that the lead has.
+    """
+    accounts = {account.id: account for account in list_accounts(tx, lead.business_id)}
     account = accounts.get(lead.channel_account_id) or next(iter(accounts.values()), None)
     plain = " ".join(text.split())[:200]
     try:
-        return contact_of(field, plain, account.registration_country if account else "").value
+        value = contact_of(field, plain, account.registration_country if account else "").value
     except UnreadableRow as unfit:
         raise Refused(errors.INVALID, "value: %(problem)s", problem=unfit.says) from unfit
-
-
-def _check_new(existing_points: list[ContactPoint], field: Field, value: str, own_id: str) -> None:
-    taken_details = {
-        rules.detail_key(point.field, point.value) for point in existing_points if point.id != own_id
-    }
-    if rules.detail_key(field, value) in taken_details:
+    if rules.detail_key(field, value) in {
+        rules.detail_key(point.field, point.value) for point in other_points
+    }:
         raise Refused(errors.INVALID, "value: the lead already has this contact detail.")
+    return value
 
 
 REASON_LIMIT = 200
@@ -499,20 +527,22 @@ def merge_leads(tx: Tx, actor: Actor, kept_id: str, merged_id: str, picks: Picks
     # Evidence of a contact point that both have goes to the equal one of the target.
     business_id = actor.business_id
     equal = records.list_equal_points(tx, business_id, target.id, source.id)
-    proofs = records.list_evidence_of_points(tx, business_id, list(equal))
+    of_equal = rows_of(evidence, business_id, contact_point_id=list(equal))
+    query = select(evidence.c.id, evidence.c.contact_point_id).where(*of_equal).order_by(evidence.c.id)
+    rehung = [(row.id, row.contact_point_id, equal[row.contact_point_id]) for row in tx.execute(query)]
     moved = records.list_row_ids(tx, business_id, source.id)
     moved["contact_points"] = [point_id for point_id in moved["contact_points"] if point_id not in equal]
     for name, ids in moved.items():
         records.record_moved(tx, business_id, name, ids, source.id, target.id)
-    for evidence_id, point_id in proofs:
-        tx.change(evidence, business_id, evidence_id, contact_point_id=equal[point_id])
+    for evidence_id, _, equal_id in rehung:
+        tx.change(evidence, business_id, evidence_id, contact_point_id=equal_id)
     source_labels = listing.list_labels_of(tx, business_id, [source.id])[source.id]
     after = rules.merged_lead(target, source, picks)
     journal = Journal(
         before=target,
         after=after,
         moved=moved,
-        rehung=[(evidence_id, point_id, equal[point_id]) for evidence_id, point_id in proofs],
+        rehung=rehung,
         labels=[
             label.id
             for label in source_labels
@@ -527,9 +557,13 @@ def merge_leads(tx: Tx, actor: Actor, kept_id: str, merged_id: str, picks: Picks
     line = " ".join(reason.split())[:REASON_LIMIT]
     written = msgspec.json.encode(journal).decode()
     merge = Merge(new_id(), target.id, source.id, actor.name, line, written, tx.now, "", None)
-    records.save_merge(tx, actor.business_id, merge)
-    emit(tx, actor.business_id, LeadsMerged(actor.business_id, target.id, source.id, is_undone=False))
-    tx.ports[LeadPorts].leads_merged(tx, actor.business_id, target.id, source.id, is_undone=False)
+    sealed_values = {
+        "journal": tx.seal(written, business_id, "lead_merges.journal", merge.id),
+        "reason": tx.seal(line, business_id, "lead_merges.reason", merge.id),
+    }
+    tx.insert(lead_merges, row_of(merge) | {"business_id": business_id} | sealed_values)
+    emit(tx, business_id, LeadsMerged(business_id, target.id, source.id, is_undone=False))
+    tx.ports[LeadPorts].leads_merged(tx, business_id, target.id, source.id, is_undone=False)
     return merge
 
 
@@ -609,11 +643,13 @@ def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: s
     lead_ids = frozenset(erased)
     points_by_lead = listing.list_contact_points(tx, business_id, lead_ids)
     values = {point.value for points in points_by_lead.values() for point in points}
+    evidence_by_lead = [records.list_evidence_of_lead(tx, business_id, lead_id) for lead_id in lead_ids]
+    written = {proof.raw for proofs in evidence_by_lead for proof in proofs}
     erased_people = ErasedPeople(
         business_id,
         lead_ids=lead_ids,
         person_ids=frozenset(lead.person_id for lead in erased.values()),
-        contacts=frozenset(values | jobs.list_written_values(tx, business_id, lead_ids)),
+        contacts=frozenset(values | written),
         names=frozenset(lead.name for lead in erased.values() if lead.name),
     )
     forget_ports = ports.forget_chats, ports.forget_answers, ports.forget_audiences, ports.forget_viewers
@@ -621,25 +657,27 @@ def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: s
         erased_people = replace(erased_people, contacts=erased_people.contacts | forget(tx, erased_people))
     capture.forget_corrections(tx, business_id, erased_people.contacts)
     # Empty the rows of imports that were about the person, and the searches of jobs.
-    for job_id, kind, state, plan in jobs.list_plans(tx, erased_people.business_id):
-        if kind is JobKind.IMPORT:
-            numbers = jobs.list_row_numbers(tx, erased_people.business_id, job_id, erased_people.lead_ids)
-            rows = rules.without_person(plan.rows, numbers, erased_people.contacts, plan.numbers)
-            fresh = replace(plan, rows=rows)
-        elif _searches(plan.query, erased_people):
-            fresh = replace(plan, query="" if state is LeadJobState.DONE else NOBODY)
-        else:
-            continue
-        if fresh != plan:
-            jobs.record_plan(tx, erased_people.business_id, job_id, fresh)
-    queries = jobs.list_view_queries(tx, erased_people.business_id)
-    about = {view_id for view_id, query in queries.items() if _searches(query, erased_people)}
-    if about:
-        tx.delete(lead_views, erased_people.business_id, id=about)
+    for job in jobs.list_planned_jobs(tx, business_id):
+        fresh = job.plan
+        if job.kind is JobKind.IMPORT:
+            numbers = jobs.list_row_numbers(tx, business_id, job.id, lead_ids)
+            rows = rules.without_person(fresh.rows, numbers, erased_people.contacts, fresh.numbers)
+            fresh = replace(fresh, rows=rows)
+        elif _searches(fresh.query, erased_people):
+            fresh = replace(fresh, query="" if job.has_ended else NOBODY)
+        if fresh != job.plan:
+            jobs.record_plan(tx, business_id, job.id, fresh)
+    for view in tx.list(SavedView, select(lead_views).where(lead_views.c.business_id == business_id)):
+        if _searches(view.query, erased_people):
+            tx.delete(lead_views, business_id, id=view.id)
     forget_kept_pages(tx, business_id)
     jobs.delete_traces(tx, erased_people)
     for lead in erased.values():
-        jobs.record_erased(tx, lead, actor)
+        # The lead becomes its own tombstone: its id, number, status, origin and times stay, for reports.
+        blank = {"name": None, "name_key": "", "facets": "", "conversation_id": "", "channel_account_id": ""}
+        cleared = {"person_id": lead.id, "owner_id": None, "merged_into": None}
+        times = {"hidden_at": tx.now, "erased_at": tx.now, "erased_by": actor}
+        tx.change(leads, lead.business_id, lead.id, **blank, **cleared, **times)
         emit(tx, business_id, LeadRemoved(business_id, lead.id, lead.conversation_id))
     ports.leads_gone(tx, business_id, set(erased))
     intake.record_facets(tx, business_id, twins - set(erased))

@@ -1,6 +1,6 @@
 """Background jobs on leads: bulk changes with their undo, imports, and scores."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 import msgspec
+from sqlalchemy import func, select
 
 from contatto.accounts.model import BusinessId, Permission
 from contatto.accounts.store import list_able_members, list_businesses
@@ -27,6 +28,7 @@ from contatto.kit.untrusted_files import change_encoding
 from contatto.leads.actions.annotations import (
     add_note,
     assign_lead,
+    change_work,
     check_member,
     erase_leads,
     keep_label,
@@ -34,7 +36,6 @@ from contatto.leads.actions.annotations import (
     merge_leads,
     note_edit,
     put_label,
-    remove_work,
     undo_merge,
 )
 from contatto.leads.actions.records import (
@@ -64,7 +65,6 @@ from contatto.leads.model import (
     Note,
     Origin,
     Picks,
-    ScoredLead,
     Signal,
 )
 from contatto.leads.rules.importing import (
@@ -113,9 +113,12 @@ class LeadScorer:
             leads = store.list_leads_to_score(tx, business_id, tx.now - _SCORED_FOR, MOST)
             is_old = model is None or model.learned_at <= tx.now - _OLD
             outcomes = [lead.is_good for lead in leads if lead.is_good is not None]
-            is_new = model is None or model.outcomes != len(outcomes) or _has_news(leads)
+            has_news = any(
+                lead.log_odds is None or (lead.is_good is not None and not lead.is_counted) for lead in leads
+            )
+            is_new = model is None or model.outcomes != len(outcomes) or has_news
             is_due = is_old and is_new and is_enough(outcomes)
-            if is_due or (model is not None and _has_news(leads)):
+            if is_due or (model is not None and has_news):
                 correction = msgspec.json.decode(model.correction, type=Correction) if model else Correction()
                 current = None if is_due else model
                 request = ScoringRequest(leads, current.body if current else b"", correction)
@@ -128,10 +131,6 @@ def scoring_study() -> PeriodicStudy:
     scorer = LeadScorer()
     confined = partial(SandboxPool, 1, _CLOCK_S, _PROCESSOR_S, prepare_trees)
     return PeriodicStudy(EVERY_S, scorer.start_over, scorer.read_next, score_round, confined)
-
-
-def _has_news(leads: list[ScoredLead]) -> bool:
-    return any(lead.log_odds is None or (lead.is_good is not None and not lead.is_counted) for lead in leads)
 
 
 def _keep(business_id: str, before: LeadModel | None, raw: bytes, tx: Tx) -> None:
@@ -211,7 +210,7 @@ def start_waiting_jobs(tx: Tx, most: int) -> int:
     started = 0
     for business_id, places in store.list_free_businesses(tx, most, tx.now - STALLED):
         for job_id in store.list_next_jobs(tx, business_id, places):
-            store.mark_job_running(tx, business_id, job_id)
+            tx.change(lead_jobs, business_id, job_id, state=LeadJobState.RUNNING, moved_at=tx.now)
             emit(tx, business_id, LeadJobMoved(business_id, job_id))
             started += 1
     return started
@@ -249,7 +248,8 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
 def check_waiting_jobs(tx: Tx, business_id: str) -> None:
     """Refuse one more job of a business where too many wait. Raises Refused: CONFLICT."""
     tx.hold_key("jobs on leads", business_id)
-    if store.count_waiting_jobs(tx, business_id) >= MOST_WAITING:
+    waiting = rows_of(lead_jobs, business_id, state=LeadJobState.WAITING)
+    if tx.scalar(select(func.count()).select_from(lead_jobs).where(IS_OPEN, *waiting)) >= MOST_WAITING:
         raise Refused(
             errors.CONFLICT, "%(most)s jobs are already waiting. Try again later.", most=MOST_WAITING
         )
@@ -321,10 +321,6 @@ def _skipped(lead_id: str, reason: LazyText) -> JobItem:
     return JobItem(0, lead_id, ItemState.SKIPPED, "", "", reason.kept())
 
 
-def _changed(lead: Lead, before: str, after: str) -> JobItem:
-    return JobItem(0, lead.id, ItemState.CHANGED, before, after, "")
-
-
 def _change_lead(tx: Tx, actor: Actor, lead: Lead, kind: JobKind, value: str) -> JobItem:
     """Change a lead as a job wants it; skip one that is so already."""
     before, after, obstacle = "", value, None
@@ -353,7 +349,8 @@ def _change_lead(tx: Tx, actor: Actor, lead: Lead, kind: JobKind, value: str) ->
         note_edit(tx, actor, lead.id, HistoryKind.UNLABELLED, label_name(tx, actor.business_id, value))
     else:
         obstacle = LazyText("The lead does not have this label.")
-    return _skipped(lead.id, obstacle) if obstacle else _changed(lead, before, after)
+    changed = JobItem(0, lead.id, ItemState.CHANGED, before, after, "")
+    return _skipped(lead.id, obstacle) if obstacle else changed
 
 
 def _import_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
@@ -392,7 +389,7 @@ def _undo_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
         if lead is not None and lead.id == item.lead_id and is_there:
             try:
                 if _undo_change(tx, actor, lead, kind, item):
-                    result = _changed(lead, item.after, item.before)
+                    result = JobItem(0, lead.id, ItemState.CHANGED, item.after, item.before, "")
             except Refused as refused:
                 result = _skipped(item.lead_id, refused.said)
         results.append(result)
@@ -720,7 +717,7 @@ def import_row(tx: Tx, actor: Actor, plan: JobPlan, job_id: str, number: int) ->
         before.append(f"{_OWNER}{lead.owner_id or ''}>{owner_id}")
     if entry.notes:
         text = read_note(entry.notes)
-        if all(note.text != text for note in lead_store.list_notes(tx, lead.business_id, lead.id)):
+        if all(note.text != text for note in lead_store.list_work(tx, lead.business_id, lead.id, Note)):
             before.append(f"{_NOTE}{add_note(tx, actor, lead.id, text).id}")
     state = ItemState.CREATED if is_new else ItemState.CHANGED
     reason = _join_reasons(number, *problems) if problems else ""
@@ -740,21 +737,25 @@ def _join_reasons(number: int, first: LazyText, *others: LazyText) -> str:
 
 def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
     """Undo a row: a lead that it made is deleted, details that it added go; False when others built on it."""
+    evidence = lead_store.list_evidence_of_lead(tx, lead.business_id, lead.id)
+    notes = lead_store.list_work(tx, lead.business_id, lead.id, Note)
     if item.state is ItemState.CREATED:
         # It stays when anything but the import has added to it.
         job_id = item.after.partition(":")[0]
-        evidence = lead_store.list_evidence_of_lead(tx, lead.business_id, lead.id)
         has_other_sources = any(proof.source_id.partition(":")[0] != job_id for proof in evidence)
         own_notes = {token[1:] for token in item.before.split(",") if token.startswith(_NOTE)}
-        notes = lead_store.list_notes(tx, lead.business_id, lead.id)
         if has_other_sources or any(note.id not in own_notes or note.revision for note in notes):
             return False
         delete_lead(tx, lead, actor.name)
         return True
-    own = lead_store.list_points_of_source(tx, lead.business_id, lead.id, item.after)
+    unchanged_notes = {note.id: note for note in notes if note.revision == 0}
+    sources: dict[str, set[str]] = defaultdict(set)
+    for proof in evidence:
+        sources[proof.contact_point_id].add(proof.source_id)
     shared = list_sharing_leads(tx, lead.business_id, {lead.id})
-    for point_id in own:
-        lead_store.delete_contact_point(tx, lead.business_id, point_id)
+    for point_id, source_ids in sources.items():
+        if source_ids == {item.after}:
+            lead_store.delete_contact_point(tx, lead.business_id, point_id)
     for token in filter(None, item.before.split(",")):
         # Take back one thing that a row did; what somebody has changed since stays.
         kind, value = token[0], token[1:]
@@ -765,10 +766,8 @@ def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
             move_lead(tx, lead, LeadStatus(old), actor.name, HistoryKind.STATUS_UNDONE)
         elif kind == _OWNER and lead.owner_id == new:
             assign_lead(tx, actor, lead.id, new, old or None)
-        elif kind == _NOTE:
-            note = lead_store.find_work(tx, lead.business_id, lead.id, value, Note)
-            if note is not None and note.revision == 0:
-                remove_work(tx, actor, note)
+        elif kind == _NOTE and value in unchanged_notes:
+            change_work(tx, actor, unchanged_notes[value], "delete")
     refresh_with_twins(tx, lead.business_id, {lead.id}, shared)
     note_edit(tx, actor, lead.id, HistoryKind.IMPORT_UNDONE, "")
     return True

@@ -103,7 +103,11 @@ class LeadBatch:
         new: list[tuple[Lead, Lead]] = []  # as its first signal leaves it, and as its last one does
         for signals in signals_of_persons:
             lead = _new_lead(signals[0])
-            later = rules.after_signals(lead, signals)
+            later = lead
+            for signal in signals:
+                name, updated_at = rules.better_name(later.name, signal), max(signal.at, later.updated_at)
+                if (name, updated_at) != (later.name, later.updated_at):
+                    later = replace(later, name=name, updated_at=updated_at)
             makers = [signal for signal in signals[1:] if rules.makes_lead(signal)]
             rows.append(
                 intake.lead_row(tx.vault, later) | {"facets": rules.facets_of_new([signals[0], *makers])}
@@ -392,7 +396,7 @@ def _earned(lead: Lead, signal: Signal) -> measurement.NewConversion:
 def note_step(tx: Tx, business_id: str, lead_id: str, what: HistoryKind, detail: str, actor: str) -> None:
     """Append a line to the history of a lead."""
     step = HistoryEntry(new_id(), LeadId(lead_id), what, detail, actor, tx.now)
-    records.append_history(tx, business_id, step)
+    tx.insert(lead_history, intake.history_row(tx.vault, business_id, step))
 
 
 def change_lead_status(
@@ -420,7 +424,8 @@ def move_lead(
 
     Raises Refused: CONFLICT when somebody was faster.
     """
-    if not records.record_status(tx, lead, new):
+    values = {"status": new, "updated_at": max(tx.now, lead.updated_at)}
+    if not tx.change(leads, lead.business_id, lead.id, leads.c.status == lead.status, **values):
         raise Refused(errors.CONFLICT)
     note_step(tx, lead.business_id, lead.id, what, f"{lead.status.value}{rules.ARROW}{new.value}", actor)
     emit(tx, lead.business_id, LeadStatusChanged(lead.business_id, lead.id, lead.status.value, new.value))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -247,7 +248,7 @@ async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLRes
         ]
         counts = count_job_items(tx, caller.business_id, job_id)
         return {
-            "job": _shown(job, _names(tx, caller), is_unmerged=_is_unmerged(tx, job)),
+            "job": _shown(tx, job, _names(tx, caller)),
             "skipped": skipped,
             "made": sum(counts.get((ItemState.CREATED, is_told), 0) for is_told in (True, False)),
             "in_part": sum(counts.get((state, True), 0) for state in (ItemState.CREATED, ItemState.CHANGED)),
@@ -270,19 +271,8 @@ async def post_undo(
 
 def _jobs_of(tx: Tx, caller: Caller, since: datetime, most: int = 10) -> list[dict[str, Any]]:
     jobs = list_jobs(tx, caller.business_id, since, most)
-    if not jobs:
-        return []
-    names = _names(tx, caller)
-    return [_shown(job, names, is_unmerged=_is_unmerged(tx, job)) for job in jobs]
-
-
-def _is_unmerged(tx: Tx, job: LeadJob) -> bool:
-    """Report whether members undid each merge of a job, so that nothing is left to undo."""
-    if job.kind is not JobKind.MERGE or not job.has_ended:
-        return False
-    items = list_job_items(tx, job.business_id, job.id, 0, actions.MOST_JOINED)
-    merged = [find_merge(tx, job.business_id, item.after) for item in items]
-    return all(merge is None or merge.undone_at is not None for merge in merged)
+    names = _names(tx, caller) if jobs else {}
+    return [_shown(tx, job, names) for job in jobs]
 
 
 def _names(tx: Tx, caller: Caller) -> dict[str, str]:
@@ -290,7 +280,13 @@ def _names(tx: Tx, caller: Caller) -> dict[str, str]:
     return labels | listing.list_member_names(tx, caller.business_id)
 
 
-def _shown(job: LeadJob, names: dict[str, str], *, is_unmerged: bool = False) -> dict[str, Any]:
+def _shown(tx: Tx, job: LeadJob, names: dict[str, str]) -> dict[str, Any]:
+    is_unmerged = False
+    if job.kind is JobKind.MERGE and job.has_ended:
+        # Members may have undone each of the merges, so that nothing is left to undo.
+        items = list_job_items(tx, job.business_id, job.id, 0, actions.MOST_JOINED)
+        merges = [find_merge(tx, job.business_id, item.after) for item in items]
+        is_unmerged = all(merge is None or merge.undone_at is not None for merge in merges)
     return {
         "id": job.id,
         "kind": job.kind.value,
@@ -492,7 +488,13 @@ async def _draft_page(
             importing.read_columns(plan.columns, len(plan.head))
         except Refused as refusal:
             problem = refusal
-
+    columns = []
+    for place, head in enumerate(plan.head):
+        cells = (row[place].strip() for row in plan.rows if place < len(row))
+        samples = [cell[:60] for cell in islice(filter(None, cells), _SAMPLES)]
+        column = plan.columns[place] if place < len(plan.columns) else importing.NOT_TAKEN
+        is_double = column != importing.NOT_TAKEN and plan.columns.count(column) > 1
+        columns.append({"head": head, "samples": samples, "column": column, "is_double": is_double})
     values = {
         "caller": caller,
         "draft_id": draft.id,
@@ -500,7 +502,7 @@ async def _draft_page(
         "encodings": ENCODINGS,
         "country": plan.value,
         "countries": sorted_countries(words, COUNTRIES),
-        "columns": _columns(plan),
+        "columns": columns,
         "choices": importing.COLUMN_KINDS,
         "total": len(plan.rows),
         "preview": None
@@ -509,17 +511,6 @@ async def _draft_page(
         "error": split_fault(problem, words)[1] if problem else "",
     }
     return context.pages.render(request, "leads/import_draft.html", values, refused=refused)
-
-
-def _columns(plan: JobPlan) -> list[dict[str, Any]]:
-    views = []
-    for place, head in enumerate(plan.head):
-        cells = (row[place].strip() for row in plan.rows if place < len(row))
-        samples = [cell[:60] for cell, _ in zip((cell for cell in cells if cell), range(_SAMPLES))]  # noqa: B905
-        column = plan.columns[place] if place < len(plan.columns) else importing.NOT_TAKEN
-        is_double = column != importing.NOT_TAKEN and plan.columns.count(column) > 1
-        views.append({"head": head, "samples": samples, "column": column, "is_double": is_double})
-    return views
 
 
 def _import_page(

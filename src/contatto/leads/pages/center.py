@@ -1,9 +1,7 @@
 """Leads Center: the list with its filters, tabs, columns and saved views."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -20,7 +18,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
 from contatto.kit.values import PageNumber
 from contatto.leads.actions.annotations import ViewChange, change_view, keep_view
-from contatto.leads.model import Actor, ContactPoint, Lead, LeadLabel, LeadStatus, SavedView
+from contatto.leads.model import Actor, Lead, LeadStatus
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import records as rules
 from contatto.leads.store import listing
@@ -29,32 +27,8 @@ from contatto.measurement.store import list_measured_ads
 from contatto.ui.requests import context_of, part_of, show_page
 
 
-@dataclass(frozen=True, slots=True)
-class LeadRow:
-    """A lead of the list, with the ad that earned it; ``owner`` is a name, None for an unassigned lead.
-
-    ``in_crm`` says how far it is in the linked CRMs; empty for one that was never due there.
-    """
-
-    id: str
-    name: str
-    is_test: bool
-    contact_points: Sequence[ContactPoint]
-    status: str
-    source: str
-    campaign_name: str | None
-    ad_group_name: str | None
-    ad_name: str | None
-    created_at: datetime
-    last_activity_at: datetime
-    labels: Sequence[LeadLabel]
-    owner: str | None
-    in_crm: str
-    score: int | None
-
-
-def rows_of(tx: Tx, business_id: str, matches: list[Lead], *, with_crm: bool = False) -> list[LeadRow]:
-    """With ``with_crm`` each says how far it is in the linked CRMs too."""
+def rows_of(tx: Tx, business_id: str, matches: list[Lead], *, with_crm: bool = False) -> list[dict[str, Any]]:
+    """Return leads for a list; ``with_crm`` each says how far it is in the linked CRMs too."""
     ids = {lead.id for lead in matches}
     ads = listing.list_winning_ads(tx, business_id, ids)
     points = listing.list_contact_points(tx, business_id, ids)
@@ -62,26 +36,27 @@ def rows_of(tx: Tx, business_id: str, matches: list[Lead], *, with_crm: bool = F
     names = listing.list_member_names(tx, business_id)
     scores = listing.list_scores(tx, business_id, ids)
     states = tx.ports[LeadPorts].crm_states(tx, business_id, ids) if with_crm else {}
-    return [
-        LeadRow(
-            id=lead.id,
-            name=rules.person_label(lead.name, lead.person_id),
-            is_test=lead.is_test,
-            contact_points=points[lead.id],
-            status=lead.status.value,
-            source=lead.origin.value,
-            campaign_name=ad.campaign_name if ad else None,
-            ad_group_name=ad.ad_group_name if ad else None,
-            ad_name=ad.ad_name if ad else None,
-            created_at=lead.created_at,
-            last_activity_at=lead.updated_at,
-            labels=labels[lead.id],
-            owner=names.get(lead.owner_id or ""),
-            in_crm=states.get(lead.id, ""),
-            score=scores.get(lead.id),
-        )
-        for lead, ad in ((lead, ads.get(lead.id)) for lead in matches)
-    ]
+    rows = []
+    for lead in matches:
+        ad = ads.get(lead.id)
+        rows.append({
+            "id": lead.id,
+            "name": rules.person_label(lead.name, lead.person_id),
+            "is_test": lead.is_test,
+            "contact_points": points[lead.id],
+            "status": lead.status.value,
+            "source": lead.origin.value,
+            "campaign_name": ad.campaign_name if ad else None,
+            "ad_group_name": ad.ad_group_name if ad else None,
+            "ad_name": ad.ad_name if ad else None,
+            "created_at": lead.created_at,
+            "last_activity_at": lead.updated_at,
+            "labels": labels[lead.id],
+            "owner": names.get(lead.owner_id or ""),
+            "in_crm": states.get(lead.id, ""),
+            "score": scores.get(lead.id),
+        })  # fmt: skip
+    return rows
 
 
 MOST_PAIRS: Final = 200
@@ -194,38 +169,29 @@ _LAST_PAGE: Final = 1_000_000
 async def show_leads(
     request: Request, caller: PageCaller, query: ReadAsked, page: PageNumber = 1
 ) -> HTMLResponse:
-    query = await _with_look(request, caller, query, keep=True)
-    response = await _render(request, caller, query, page, whole=True)
-    response.headers["HX-Push-Url"] = query.href()  # without the fields that were left empty
-    return response
+    return await _render(request, caller, query, page, whole=True)
 
 
 @router.get("/leads/rows", Permission.READ_LEADS, ReadAudit.FOLDED)
 async def show_rows(
     request: Request, caller: PageCaller, query: ReadAsked, page: PageNumber = 1
 ) -> HTMLResponse:
-    query = await _with_look(request, caller, query, keep=False)
     return await _render(request, caller, query, page, whole=False)
-
-
-async def _with_look(request: Request, caller: Caller, leads_query: LeadsQuery, *, keep: bool) -> LeadsQuery:
-    """Columns and density as the address says, and kept for the member; else as the member had them last."""
-    db, business_id, member = context_of(request).db, caller.business_id, caller.subject_id
-    saved_look = await db.read(lambda tx: listing.find_look(tx, business_id, member))
-    if not {"column", "dense"} & set(request.query_params):
-        return (
-            leads_query
-            if saved_look is None
-            else replace(leads_query, look=replace(saved_look, sort=leads_query.look.sort))
-        )
-    if keep and leads_query.look != replace(saved_look or rules.ListLayout(), sort=leads_query.look.sort):
-        await db.write(lambda tx: listing.save_look(tx, business_id, member, leads_query.look))
-    return leads_query
 
 
 async def _render(
     request: Request, caller: Caller, leads_query: LeadsQuery, page: int, *, whole: bool
 ) -> HTMLResponse:
+    # Columns and density are as the address says, and kept for the member; else as the member had them last.
+    db, member_id = context_of(request).db, caller.subject_id
+    saved_look = await db.read(lambda tx: listing.find_look(tx, caller.business_id, member_id))
+    has_look = not {"column", "dense"}.isdisjoint(request.query_params)
+    look = replace(saved_look or rules.ListLayout(), sort=leads_query.look.sort)
+    if has_look and whole and leads_query.look != look:
+        shown_look = leads_query.look
+        await db.write(lambda tx: listing.save_look(tx, caller.business_id, member_id, shown_look))
+    if not has_look and saved_look is not None:
+        leads_query = replace(leads_query, look=look)
     recall = part_of(request, CachedCounts).begin()
 
     def load(tx: Tx) -> dict[str, Any]:
@@ -265,7 +231,10 @@ async def _render(
         "can_export": may(caller, Permission.EXPORT_LEADS),
         "can_erase": may(caller, Permission.ERASE_LEADS),
     }
-    return await show_page(request, caller, "leads/list.html", load, **values)
+    response = await show_page(request, caller, "leads/list.html", load, **values)
+    if whole:
+        response.headers["HX-Push-Url"] = leads_query.href()  # without the fields that were left empty
+    return response
 
 
 def _joined(leads_query: LeadsQuery, *, any_of: bool) -> str:
@@ -290,25 +259,25 @@ async def show_views(request: Request, caller: PageCaller, query: ReadAsked) -> 
 
     def load(tx: Tx) -> dict[str, Any]:
         views = list_views(tx, caller.business_id, caller.subject_id)
-        return {"views": [_shown(tx, caller, query, view) for view in views]}
+        shown = []
+        for view in views:
+            view_query = read_query(view.query)
+            lead_filter = rules.for_member(view_query.lead_filter, caller.subject_id)
+            count = listing.count_leads(tx, caller.business_id, lead_filter) if view.is_pinned else None
+            shown.append({
+                "id": view.id,
+                "name": view.name,
+                "href": view_query.href(),
+                "is_current": view_query == query,
+                "is_shared": view.is_shared,
+                "is_pinned": view.is_pinned,
+                "is_mine": view.member_id == caller.subject_id,
+                "count": count,
+            })  # fmt: skip
+        return {"views": shown}
 
     can_edit = may(caller, Permission.WRITE_LEADS)
     return await show_page(request, caller, "leads/_views.html", load, asked=query, can_edit=can_edit)
-
-
-def _shown(tx: Tx, caller: Caller, leads_query: LeadsQuery, view: SavedView) -> dict[str, Any]:
-    query = read_query(view.query)
-    lead_filter = rules.for_member(query.lead_filter, caller.subject_id)
-    return {
-        "id": view.id,
-        "name": view.name,
-        "href": query.href(),
-        "is_current": query == leads_query,
-        "is_shared": view.is_shared,
-        "is_pinned": view.is_pinned,
-        "is_mine": view.member_id == caller.subject_id,
-        "count": listing.count_leads(tx, caller.business_id, lead_filter) if view.is_pinned else None,
-    }
 
 
 @router.post("/leads/views", Permission.WRITE_LEADS)

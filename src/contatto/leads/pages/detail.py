@@ -1,7 +1,7 @@
 """Page of one lead, and the changes of it that members post."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
-from itertools import groupby
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
@@ -25,8 +25,6 @@ from contatto.leads.actions import annotations as actions
 from contatto.leads.actions.records import change_lead_status, restore_lead, undo_lead_status
 from contatto.leads.model import (
     STATUS_TEXTS,
-    ContactPoint,
-    Evidence,
     HistoryEntry,
     HistoryKind,
     Lead,
@@ -45,7 +43,7 @@ from contatto.leads.store import listing, records
 from contatto.leads.store.jobs import find_tombstone
 from contatto.measurement import store as measurement
 from contatto.measurement.actions import list_touches_known
-from contatto.measurement.model import Attribution, ConversionKind, TouchKind
+from contatto.measurement.model import ConversionKind, TouchKind
 from contatto.ui.render import translator_of
 from contatto.ui.requests import context_of, show_page
 
@@ -59,17 +57,15 @@ _VIEW_ACT: Final = "GET /leads/{lead_id}"
 def view_events(tx: Tx, lead: Lead, words: Translator) -> list[dict[str, Any]]:
     """Return one event per member and day with views, at the last one, as an open page reloads often."""
     entries = list_acts_on(tx, lead.business_id, _VIEW_ACT, f"lead_id={lead.id}", SHOWN_VIEWS)
+    views_by_day: dict[tuple[str, object], list[AuditEntry]] = defaultdict(list)
+    for entry in entries:
+        views_by_day[entry.actor_id, entry.at.date()].append(entry)
     events = []
-    for _, views_of_day in groupby(sorted(entries, key=_whose_day), key=_whose_day):
-        views = list(views_of_day)
+    for views in views_by_day.values():
         last = max(views, key=lambda entry: entry.seq)
         text = words.ngettext("Viewed this lead", "Viewed this lead %(num)s times on this day", len(views))
         events.append({"kind": "look", "at": last.at, "text": text, "actor": last.actor})
     return events
-
-
-def _whose_day(entry: AuditEntry) -> tuple[str, str]:
-    return entry.actor_id, entry.at.date().isoformat()
 
 
 _SHOWN: Final = 5
@@ -87,27 +83,25 @@ def undos_of(tx: Tx, lead: Lead, history: list[HistoryEntry], words: Translator)
     """List changes that can be undone, latest first."""
     if lead.hidden_at is not None:
         return []
-    undos: list[dict[str, Any]] = []
-
-    def add(text: str, change: HistoryEntry | RejectedContact, path: str, fields: dict[str, str]) -> None:
-        place = {"path": path, "fields": fields}
-        undos.append({"text": text, "at": change.at, "actor": change.actor, **place})
-
+    undos: list[tuple[str, HistoryEntry | RejectedContact, str, dict[str, str]]] = []
     step = rules.status_step_to_undo(history, lead.status, tx.now)
     if step is not None:
         text = words.gettext("Status: %(detail)s", detail=moved_text(step, words))
-        add(text, step, "/status/undo", {"seen": lead.status.value})
+        undos.append((text, step, "/status/undo", {"seen": lead.status.value}))
     removed = [step for step in history if step.what is HistoryKind.UNLABELLED and step.detail]
     if removed and tx.now - removed[-1].at <= rules.UNDO_WITHIN:
         last = removed[-1]
         labels = listing.list_labels_of(tx, lead.business_id, [lead.id])[lead.id]
         if all(label.name != last.detail for label in labels):
             text = words.gettext("Label removed: %(detail)s", detail=last.detail)
-            add(text, last, "/labels", {"name": last.detail})
+            undos.append((text, last, "/labels", {"name": last.detail}))
     for rejected in records.list_rejected(tx, lead.business_id, lead.id)[:_SHOWN]:
         text = words.gettext("Not a contact detail: %(detail)s", detail=rejected.point.value)
-        add(text, rejected, f"/rejected/{rejected.id}/undo", {})
-    return sorted(undos, key=lambda undo: undo["at"], reverse=True)
+        undos.append((text, rejected, f"/rejected/{rejected.id}/undo", {}))
+    return [
+        {"text": text, "at": change.at, "actor": change.actor, "path": path, "fields": fields}
+        for text, change, path, fields in sorted(undos, key=lambda undo: undo[1].at, reverse=True)
+    ]
 
 
 router = page_routes()
@@ -224,6 +218,44 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_views: bool) -> dict[
         source.id: rules.person_label(source.name, source.person_id) for source in merged
     }
     credits = listing.list_credits(tx, business_id, set(names))
+    contact_points = []
+    for index, point in enumerate(points):
+        proofs = [item for item in evidence if item.contact_point_id == point.id]
+        evidence_of_point = None
+        if proofs and lead.conversation_id:
+            proof = proofs[0]
+            place = f"/inbox/{lead.conversation_id}#m-{proof.source_id}"
+            href = f"#answer-{proof.source_id}" if proof.origin is Origin.FORM else place
+            evidence_of_point = {
+                "text": proof.raw, "rule": proof.rule, "confidence": proof.confidence, "href": href
+            }  # fmt: skip
+        has_links = not (lead.hidden_at or point.wrong_at or is_unreadable(point.value))
+        contact_points.append({
+            "id": point.id,
+            "field": point.field.value,
+            "value": point.value,
+            "reach": rules.reach_of(point.field, point.value) if has_links else rules.ContactLinks(),
+            "captured_at": point.created_at,
+            "primary": index == 0 and point.wrong_at is None,
+            "is_wrong": point.wrong_at is not None,
+            "evidence": evidence_of_point,
+            "origins": list(dict.fromkeys([point.origin.value, *(proof.origin.value for proof in proofs)])),
+        })  # fmt: skip
+    attribution = None
+    if earned and earned.ad_id and earned.touch_ts is not None and earned.via is not None:
+        ad = measurement.find_measured_ad(tx, business_id, earned.ad_id)
+        if ad is not None:
+            window_s = ad.click_window_s if earned.via is TouchKind.CLICK else ad.view_window_s
+            attribution = {
+                "campaign_name": ad.campaign_name,
+                "ad_group_name": ad.ad_group_name,
+                "ad_name": ad.ad_name,
+                "goal": ad.goal.value,
+                "touch": earned.via.value,
+                "touched_at": from_micros(earned.touch_ts),
+                "converted_at": from_micros(earned.ts),
+                "window_days": (window_s or 0) // 86_400,
+            }
     return {
         "lead": {
             "id": lead.id,
@@ -248,16 +280,14 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_views: bool) -> dict[
         "members": assignees if owner_id in dict(assignees) or not owner else [*assignees, (owner_id, owner)],
         "labels": listing.list_labels_of(tx, business_id, [lead.id])[lead.id],
         "known_labels": listing.list_labels(tx, business_id),
-        "notes": records.list_notes(tx, business_id, lead.id),
+        "notes": records.list_work(tx, business_id, lead.id, Note)[::-1],
         "tasks": sorted(
-            records.list_tasks(tx, business_id, lead.id), key=lambda task: task.done_at is not None
+            records.list_work(tx, business_id, lead.id, Task), key=lambda task: task.done_at is not None
         ),
         "today": tx.now.date(),
         "fields": [field.value for field in Field],
-        "contact_points": [
-            _point(point, evidence, lead, is_first=index == 0) for index, point in enumerate(points)
-        ],
-        "attribution": _attribution(tx, lead, earned),
+        "contact_points": contact_points,
+        "attribution": attribution,
         "conversion_id": earned.conversion_id if earned else None,
         "timeline": _timeline(tx, lead, merged, history, words, sees_views=sees_views),
         "merges": (
@@ -285,50 +315,6 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_views: bool) -> dict[
     }
 
 
-def _point(point: ContactPoint, evidence: list[Evidence], lead: Lead, *, is_first: bool) -> dict[str, Any]:
-    proofs = [item for item in evidence if item.contact_point_id == point.id]
-    evidence_of_point = None
-    if proofs and lead.conversation_id:
-        proof = proofs[0]
-        place = f"/inbox/{lead.conversation_id}#m-{proof.source_id}"
-        href = f"#answer-{proof.source_id}" if proof.origin is Origin.FORM else place
-        evidence_of_point = {
-            "text": proof.raw, "rule": proof.rule, "confidence": proof.confidence, "href": href
-        }  # fmt: skip
-    return {
-        "id": point.id,
-        "field": point.field.value,
-        "value": point.value,
-        "reach": rules.ContactLinks()
-        if lead.hidden_at or point.wrong_at or is_unreadable(point.value)
-        else rules.reach_of(point.field, point.value),
-        "captured_at": point.created_at,
-        "primary": is_first and point.wrong_at is None,
-        "is_wrong": point.wrong_at is not None,
-        "evidence": evidence_of_point,
-        "origins": list(dict.fromkeys([point.origin.value, *(proof.origin.value for proof in proofs)])),
-    }
-
-
-def _attribution(tx: Tx, lead: Lead, earned: Attribution | None) -> dict[str, Any] | None:
-    if earned is None or earned.ad_id is None or earned.touch_ts is None or earned.via is None:
-        return None
-    ad = measurement.find_measured_ad(tx, lead.business_id, earned.ad_id)
-    if ad is None:
-        return None
-    window_s = ad.click_window_s if earned.via is TouchKind.CLICK else ad.view_window_s
-    return {
-        "campaign_name": ad.campaign_name,
-        "ad_group_name": ad.ad_group_name,
-        "ad_name": ad.ad_name,
-        "goal": ad.goal.value,
-        "touch": earned.via.value,
-        "touched_at": from_micros(earned.touch_ts),
-        "converted_at": from_micros(earned.ts),
-        "window_days": (window_s or 0) // 86_400,
-    }
-
-
 def _timeline(
     tx: Tx,
     lead: Lead,
@@ -339,7 +325,20 @@ def _timeline(
     sees_views: bool,
 ) -> list[dict[str, Any]]:
     """Return the lead's history and its persons' touches, newest first; with members' views if permitted."""
-    events = [_step_event(step, lead, words) for step in history]
+    events: list[dict[str, Any]] = []
+    for step in history:
+        detail = step.detail  # names and labels stay as they are; statuses and fields are translated
+        if step.what in (HistoryKind.STATUS, HistoryKind.STATUS_UNDONE):
+            detail = moved_text(step, words)
+        elif step.what in (HistoryKind.CAPTURED, HistoryKind.UPDATED, *_REJECTS):
+            detail = ", ".join(
+                words.gettext(_FIELD_NAMES[field]) if field in _FIELD_NAMES else brand_of(field)
+                for field in step.detail.split(", ")
+            )
+        has_no_owner = step.what is HistoryKind.OWNER and not step.detail
+        text = words.gettext(_NO_OWNER if has_no_owner else _STEP_TEXTS[step.what], detail=detail)
+        at = lead.created_at if step.what in (HistoryKind.CAPTURED, HistoryKind.MARKED) else step.at
+        events.append({"kind": step.what, "at": at, "text": text, "actor": step.actor or None})
     for merge in records.list_merges(tx, lead.business_id, lead.id):
         text = words.gettext("Merged with another lead")
         if merge.reason:
@@ -371,21 +370,6 @@ def _timeline(
         text = words.gettext(_TOUCH_TEXTS[touch.kind, ad is not None], **names)
         events.append({"kind": touch.kind.value, "at": from_micros(touch.ts), "text": text, "actor": None})
     return sorted(events, key=lambda event: event["at"], reverse=True)
-
-
-def _step_event(step: HistoryEntry, lead: Lead, words: Translator) -> dict[str, Any]:
-    detail = step.detail  # names and labels stay as they are; statuses and fields are translated
-    if step.what in (HistoryKind.STATUS, HistoryKind.STATUS_UNDONE):
-        detail = moved_text(step, words)
-    elif step.what in (HistoryKind.CAPTURED, HistoryKind.UPDATED, *_REJECTS):
-        detail = ", ".join(
-            words.gettext(_FIELD_NAMES[field]) if field in _FIELD_NAMES else brand_of(field)
-            for field in step.detail.split(", ")
-        )
-    has_no_owner = step.what is HistoryKind.OWNER and not step.detail
-    text = words.gettext(_NO_OWNER if has_no_owner else _STEP_TEXTS[step.what], detail=detail)
-    at = lead.created_at if step.what in (HistoryKind.CAPTURED, HistoryKind.MARKED) else step.at
-    return {"kind": step.what, "at": at, "text": text, "actor": step.actor or None}
 
 
 class LeadForm:
@@ -496,7 +480,7 @@ class _Task(_Note):
 
 
 class _Change(_Task):
-    do: Literal["save", "delete", "done", "open"] = "save"
+    do: actions.WorkChange = "save"
 
 
 @router.post("/leads/{lead_id}/owner", Permission.WRITE_LEADS)
@@ -527,10 +511,7 @@ async def post_note(posted: PostedLead, sent: Annotated[_Note, Form()]) -> Respo
 async def post_note_change(posted: PostedLead, note_id: str, sent: Annotated[_Change, Form()]) -> Response:
     def change(tx: Tx) -> None:
         note = actions.load_work(tx, posted.actor, posted.lead_id, note_id, sent.seen_revision, Note)
-        if sent.do == "delete":
-            actions.remove_work(tx, posted.actor, note)
-        else:
-            actions.edit_note(tx, posted.actor, note, sent.text)
+        actions.change_work(tx, posted.actor, note, "delete" if sent.do == "delete" else "save", sent.text)
 
     return await posted.change(change)
 
@@ -547,12 +528,7 @@ async def post_task(posted: PostedLead, sent: Annotated[_Task, Form()]) -> Respo
 async def post_task_change(posted: PostedLead, task_id: str, sent: Annotated[_Change, Form()]) -> Response:
     def change(tx: Tx) -> None:
         task = actions.load_work(tx, posted.actor, posted.lead_id, task_id, sent.seen_revision, Task)
-        if sent.do == "delete":
-            actions.remove_work(tx, posted.actor, task)
-        elif sent.do == "save":
-            actions.edit_task(tx, posted.actor, task, sent.text, rules.read_day(sent.due_on))
-        else:
-            actions.finish_task(tx, posted.actor, task, is_done=sent.do == "done")
+        actions.change_work(tx, posted.actor, task, sent.do, sent.text, sent.due_on)
 
     return await posted.change(change)
 
@@ -581,7 +557,15 @@ async def show_merge(request: Request, caller: PageCaller, lead_id: str, other_i
             raise Refused(errors.INVALID, "Choose two different leads.")
         equal = records.list_equal_points(tx, caller.business_id, lead_id, other_id)
         sides = rows_of(tx, caller.business_id, leads)
-        moves = [_moves(tx, lead, len(equal)) for lead in leads]
+        moves = []
+        for lead in leads:
+            rows = records.list_row_ids(tx, lead.business_id, lead.id)
+            moves.append({
+                "details": len(rows["contact_points"]) - len(equal),
+                "notes": len(rows["lead_notes"]),
+                "tasks": len(rows["lead_tasks"]),
+                "steps": len(rows["lead_history"]),
+            })  # fmt: skip
         return {"sides": sides, "moves": moves, "equal": len(equal)}
 
     return await show_page(request, caller, "leads/merge.html", load)
@@ -612,14 +596,3 @@ async def post_unmerge(request: Request, caller: FormCaller, lead_id: str, merge
 
     await context_of(request).db.write(undo)
     return RedirectResponse(f"/leads/{lead_id}", 303)
-
-
-def _moves(tx: Tx, lead: Lead, equal: int) -> dict[str, int]:
-    """Count the rows of a lead that a merge would move, without ``equal`` contact points."""
-    rows = {name: len(ids) for name, ids in records.list_row_ids(tx, lead.business_id, lead.id).items()}
-    return {
-        "details": rows["contact_points"] - equal,
-        "notes": rows["lead_notes"],
-        "tasks": rows["lead_tasks"],
-        "steps": rows["lead_history"],
-    }

@@ -74,8 +74,8 @@ def check_move(old: LeadStatus, new: LeadStatus) -> None:
         raise Refused(
             errors.CONFLICT,
             "A lead cannot change from %(old)s to %(new)s.",
-            old=_status_text(old),
-            new=_status_text(new),
+            old=LazyText(STATUS_TEXTS[old]),
+            new=LazyText(STATUS_TEXTS[new]),
         )
 
 
@@ -85,8 +85,8 @@ def check_seen(status: LeadStatus, seen_status: LeadStatus) -> None:
         raise Refused(
             errors.CONFLICT,
             "Somebody else changed this. The status is now %(now)s; you saw %(seen)s.",
-            now=_status_text(status),
-            seen=_status_text(seen_status),
+            now=LazyText(STATUS_TEXTS[status]),
+            seen=LazyText(STATUS_TEXTS[seen_status]),
         )
 
 
@@ -101,10 +101,6 @@ def status_step_to_undo(
     return last if last.detail.endswith(f"{ARROW}{status.value}") else None
 
 
-def _status_text(status: LeadStatus) -> LazyText:
-    return LazyText(STATUS_TEXTS[status])
-
-
 def makes_lead(signal: Signal) -> bool:
     """Report whether a signal makes a new lead: contact details do, a name alone does not (R36)."""
     return bool(signal.contacts)
@@ -114,16 +110,6 @@ def better_name(current: str, signal: Signal) -> str:
     """Return the better name: a stated one beats the profile's, and an existing one is not lost."""
     stated = _clean(signal.stated_name or "")
     return stated or current or _clean(signal.profile_name)
-
-
-def after_signals(lead: Lead, signals: Iterable[Signal]) -> Lead:
-    """Return a lead with the name and the last activity that these signals, in their order, leave it with."""
-    name, updated_at = lead.name, lead.updated_at
-    for signal in signals:
-        name, updated_at = better_name(name, signal), max(signal.at, updated_at)
-    if (name, updated_at) == (lead.name, lead.updated_at):
-        return lead
-    return replace(lead, name=name, updated_at=updated_at)
 
 
 def person_label(name: str, person_id: str) -> str:

@@ -17,12 +17,10 @@ from contatto.leads.model import (
     JobItem,
     JobKind,
     JobPlan,
-    Lead,
     LeadJob,
     LeadJobState,
     LeadModel,
     LeadStatus,
-    SavedView,
     ScoredLead,
     Tombstone,
 )
@@ -40,7 +38,6 @@ from contatto.leads.store.tables import (
     lead_notes,
     lead_scores,
     lead_tasks,
-    lead_views,
     leads,
     rejected_contacts,
 )
@@ -135,11 +132,6 @@ def seal_plan(vault: Vault, business_id: str, job_id: str, plan: JobPlan) -> byt
     return vault.seal_bytes(msgspec.json.encode(plan), business_id, "lead_jobs.plan", job_id)
 
 
-def open_plan(vault: Vault, row: Mapping[Any, Any]) -> JobPlan:
-    raw = vault.open_bytes(row["plan"], row["business_id"], "lead_jobs.plan", row["id"])
-    return msgspec.json.decode(raw, type=JobPlan)
-
-
 def find_job(tx: Tx, business_id: str, job_id: str) -> LeadJob | None:
     """Return a job, locked until the end of the transaction."""
     query = select(lead_jobs).where(*rows_of(lead_jobs, business_id, id=job_id))
@@ -156,11 +148,6 @@ def list_jobs(tx: Tx, business_id: str, since: datetime, limit: int = 10) -> lis
         query.order_by(lead_jobs.c.created_at.desc(), lead_jobs.c.id.desc()).limit(limit)
     ).mappings()
     return [_job_of(row, JobPlan(row["value"])) for row in rows]
-
-
-def count_waiting_jobs(tx: Tx, business_id: str) -> int:
-    conditions = rows_of(lead_jobs, business_id, state=LeadJobState.WAITING)
-    return int(tx.scalar(select(func.count()).select_from(lead_jobs).where(IS_OPEN, *conditions)))
 
 
 def list_leads_to_erase(tx: Tx, business_id: str) -> set[str]:
@@ -193,10 +180,6 @@ def list_next_jobs(tx: Tx, business_id: str, limit: int) -> list[str]:
     )
     query = query.order_by(lead_jobs.c.created_at, lead_jobs.c.id).limit(limit)
     return list(tx.execute(query.with_for_update(skip_locked=True) if tx.locks_rows else query).scalars())
-
-
-def mark_job_running(tx: Tx, business_id: str, job_id: str) -> None:
-    tx.change(lead_jobs, business_id, job_id, state=LeadJobState.RUNNING, moved_at=tx.now)
 
 
 def record_job(tx: Tx, job: LeadJob) -> None:
@@ -249,7 +232,8 @@ def list_old_imports(tx: Tx, since: datetime, until: datetime) -> list[LeadJob]:
 
 
 def _open_job(tx: Tx, row: Mapping[Any, Any]) -> LeadJob:
-    return _job_of(row, open_plan(tx.vault, row))
+    raw = tx.vault.open_bytes(row["plan"], row["business_id"], "lead_jobs.plan", row["id"])
+    return _job_of(row, msgspec.json.decode(raw, type=JobPlan))
 
 
 def _job_of(row: Mapping[Any, Any], plan: JobPlan) -> LeadJob:
@@ -267,22 +251,6 @@ def find_tombstone(tx: Tx, business_id: str, lead_id: str) -> Tombstone | None:
     return tx.find(Tombstone, query.where(leads.c.id == lead_id, leads.c.erased_at.is_not(None)))
 
 
-def list_written_values(tx: Tx, business_id: str, lead_ids: frozenset[str]) -> set[str]:
-    """Return contact values of leads as people wrote them."""
-    query = select(evidence.c.raw, evidence.c.id).where(
-        evidence.c.business_id == business_id, evidence.c.lead_id.in_(lead_ids)
-    )
-    return {tx.vault.open(row.raw, business_id, "evidence.raw", row.id) for row in tx.execute(query)}
-
-
-def record_erased(tx: Tx, lead: Lead, actor: str) -> None:
-    """Make a lead its own tombstone: its id, number, status, origin and times stay, for reports."""
-    blank = {"name": None, "name_key": "", "facets": "", "conversation_id": "", "channel_account_id": ""}
-    cleared = {"person_id": lead.id, "owner_id": None, "merged_into": None}
-    times = {"hidden_at": tx.now, "erased_at": tx.now, "erased_by": actor}
-    tx.change(leads, lead.business_id, lead.id, **blank, **cleared, **times)
-
-
 def delete_traces(tx: Tx, erased: ErasedPeople) -> None:
     """Delete what hangs on the leads, the journals of their merges, and files that may hold them."""
     tx.delete(rejected_contacts, erased.business_id, person_id=erased.person_ids)
@@ -293,19 +261,13 @@ def delete_traces(tx: Tx, erased: ErasedPeople) -> None:
     drop_contents(tx, ExportKind.LEADS, erased.business_id)
 
 
-def list_view_queries(tx: Tx, business_id: str) -> dict[str, str]:
-    """Return the queries of all saved views of a business, by their ids."""
-    views = tx.list(SavedView, select(lead_views).where(lead_views.c.business_id == business_id))
-    return {view.id: view.query for view in views}
-
-
-def list_plans(tx: Tx, business_id: str) -> Iterator[tuple[str, JobKind, LeadJobState, JobPlan]]:
-    """List plans of a business's jobs that have a query or rows."""
+def list_planned_jobs(tx: Tx, business_id: str) -> Iterator[LeadJob]:
+    """List the jobs of a business with a plan that has a query or rows."""
     query = select(lead_jobs).where(lead_jobs.c.business_id == business_id)
     for row in tx.execute(query.order_by(lead_jobs.c.id)).mappings().all():
-        plan = open_plan(tx.vault, row)
-        if plan.query or plan.rows:
-            yield row["id"], row["kind"], row["state"], plan
+        job = _open_job(tx, row)
+        if job.plan.query or job.plan.rows:
+            yield job
 
 
 def list_row_numbers(tx: Tx, business_id: str, job_id: str, lead_ids: frozenset[str]) -> set[int]:

@@ -1,8 +1,8 @@
 """Queries of lists of leads: filters, pages, counts, contact points and credits."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -236,9 +236,6 @@ def list_winning_ads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dic
 
 
 type Condition = ColumnElement[bool]
-type LeadsAmong = Callable[[Select[Any], str], Condition]
-"""Builds the condition that a lead's id is in the result of a select, for one engine."""
-
 _SHARERS: Final = 500
 """Up to this many leads with a contact value, a search lists their ids; beyond, it uses a subquery."""
 
@@ -264,11 +261,6 @@ def _strpos(element: Any, compiler: Any, **more: Any) -> str:
     return f"strpos({compiler.process(element.clauses, **more)})"
 
 
-def collected(ids: Select[Any], engine: str) -> Condition:
-    """Match leads by all ids, collected first: the fastest to count, and for leads in any order."""
-    return _one_of(leads.c.id, ids, engine)
-
-
 def _one_of(column: ColumnElement[Any], values: Select[Any], engine: str) -> Condition:
     """Return the condition that a column is in the result of a select.
 
@@ -278,12 +270,6 @@ def _one_of(column: ColumnElement[Any], values: Select[Any], engine: str) -> Con
     if engine == "postgresql":
         return column == func.any(func.array(values.scalar_subquery()))
     return column.in_(values)
-
-
-def probed(ids: Select[Any], _engine: str) -> Condition:
-    """Match leads by a look-up for each: the fastest for the first leads of an order."""
-    (column,) = ids.selected_columns
-    return ids.where(column == leads.c.id).exists()
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,30 +288,23 @@ class Conditions:
         return select(*what).where(*self.base, or_(*self.parts))
 
 
-def select_by_texts(business_id: str, lead_filter: rules.LeadFilter, texts: CTE) -> Select[Any]:
-    """Select leads by the texts of their facets; the outer join makes SQLite begin with the texts.
-
-    A text without matching leads yields an empty row.
-    """
-    words = _joined(lead_filter, _worded(lead_filter, texts.c.text))
-    leads_of = texts.outerjoin(
-        leads, and_(leads.c.facets == texts.c.text, *_listed(business_id), *_own(lead_filter))
-    )
-    return select(leads).select_from(leads_of).where(words)
-
-
 def find_conditions(
     tx: Tx,
     business_id: str,
     lead_filter: rules.LeadFilter,
-    selection: LeadsAmong = collected,
     texts: CTE | None = None,
+    *,
+    is_probed: bool = False,
 ) -> Conditions:
-    """Translate a filter to SQL; with ``texts``, match texts of facets instead of leads."""
+    """Translate a filter to SQL; with ``texts``, match texts of facets instead of leads.
+
+    Ids from other tables are collected first, which is the fastest to count. With ``is_probed`` each lead is
+    looked up there, which is the fastest for the first leads of an order.
+    """
     base: list[Condition] = _listed(business_id)
     if lead_filter.channel_account_id is not None:
         base.append(leads.c.channel_account_id == lead_filter.channel_account_id)
-    context = _FilterContext(tx, business_id, selection)
+    context = _FilterContext(tx, business_id, is_probed)
     ports = tx.ports[LeadPorts]
     chats = {rules.ChatState.UNREAD: ports.unread_chats, rules.ChatState.WAITING: ports.waiting_chats}
     named = [context.named_by(chats[thread](tx, business_id)) for thread in lead_filter.threads]
@@ -355,16 +334,6 @@ def find_conditions(
     return Conditions(base, _search_conditions(context, lead_filter.text) if lead_filter.text else [true()])
 
 
-def texts_of_facets(business_id: str, most: int) -> CTE:
-    """Return different texts of facets of listed leads, up to a limit; each is a jump in the index."""
-    listed = _listed(business_id)
-    first = select(func.min(leads.c.facets)).where(*listed).scalar_subquery()
-    texts = select(first.label("text"), literal(1).label("place")).cte("texts", recursive=True)
-    following = select(func.min(leads.c.facets)).where(*listed, leads.c.facets > texts.c.text)
-    further = select(following.correlate(texts).scalar_subquery(), texts.c.place + 1)
-    return texts.union_all(further.where(texts.c.text.is_not(None), texts.c.place < most))
-
-
 def _listed(business_id: str) -> list[Condition]:
     return [leads.c.business_id == business_id, leads.c.hidden_at.is_(None)]
 
@@ -385,14 +354,11 @@ def _own(lead_filter: rules.LeadFilter) -> list[Condition]:
         )
     days: list[Condition] = []
     if lead_filter.since is not None:
-        days.append(leads.c.created_at >= _start(lead_filter.since))
+        days.append(leads.c.created_at >= datetime.combine(lead_filter.since, time(), UTC))
     if lead_filter.until is not None:
-        days.append(leads.c.created_at < _start(lead_filter.until + timedelta(days=1)))
+        end = datetime.combine(lead_filter.until, time(), UTC) + timedelta(days=1)
+        days.append(leads.c.created_at < end)
     return [*conditions, and_(*days)] if days else conditions
-
-
-def _start(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
 
 
 def _worded(lead_filter: rules.LeadFilter, text: ColumnElement[str]) -> list[Condition]:
@@ -431,7 +397,7 @@ class _FilterContext:
 
     tx: Tx
     business_id: str
-    selection: LeadsAmong
+    is_probed: bool
 
     def named_by(self, ids: Select[Any]) -> Condition:
         """Match leads with these ids, and the target leads of merged ones."""
@@ -439,7 +405,10 @@ class _FilterContext:
             leads.c.business_id == self.business_id, leads.c.merged_into.is_not(None), leads.c.id.in_(ids)
         )
         target_ids = list(self.tx.execute(merged).scalars())
-        condition = self.selection(ids, self.tx.connection.dialect.name)
+        condition = _one_of(leads.c.id, ids, self.tx.connection.dialect.name)
+        if self.is_probed:
+            (column,) = ids.selected_columns
+            condition = ids.where(column == leads.c.id).exists()
         return or_(condition, leads.c.id.in_(target_ids)) if target_ids else condition
 
     def earned_by(self, which: Condition) -> Condition:
@@ -453,7 +422,17 @@ class _FilterContext:
 
 def _search_conditions(context: _FilterContext, text: str) -> list[Condition]:
     """Search by a part of the name, a contact value in several spellings, or names and ids of ads."""
-    conditions = [or_(match_words(leads.c.name_key, text), *_sharing(context, text))]
+    tx, business_id = context.tx, context.business_id
+    countries = {account.registration_country for account in list_accounts(tx, business_id)}
+    countries |= set(list_phone_countries(tx, business_id))  # people write the numbers that they have at hand
+    indexes = [tx.vault.blind(value, business_id) for value in rules.search_values(text, countries)]
+    by_value = select(contact_points.c.lead_id).where(
+        *rows_of(contact_points, business_id, value_index=indexes)
+    )
+    conditions = [match_words(leads.c.name_key, text)]
+    if ids := list(tx.execute(by_value.limit(_SHARERS + 1)).scalars()):
+        is_sharing = leads.c.id.in_(by_value if len(ids) > _SHARERS else ids)
+        conditions = [or_(*conditions, is_sharing)]
     mark = rules.visitor_mark(text)
     if mark is not None:
         conditions.append(and_(leads.c.name_key == "", match_mark(leads.c.person_id, mark)))
@@ -463,8 +442,8 @@ def _search_conditions(context: _FilterContext, text: str) -> list[Condition]:
     if number is not None:
         numbers = (measured_ads.c.ad_number, measured_ads.c.ad_group_number, measured_ads.c.campaign_number)
         is_named += [column == number for column in numbers]
-    of_business = select(measured_ads.c.ad_id).where(measured_ads.c.business_id == context.business_id)
-    ads = list(context.tx.execute(of_business.where(or_(*is_named)).limit(500)).scalars())
+    of_business = select(measured_ads.c.ad_id).where(measured_ads.c.business_id == business_id)
+    ads = list(tx.execute(of_business.where(or_(*is_named)).limit(500)).scalars())
     if ads:
         conditions.append(context.earned_by(measured_ads.c.ad_id.in_(ads)))
     if number is not None:
@@ -488,21 +467,6 @@ def match_words(name_key: ColumnElement[str], text: str) -> Condition:
 def match_mark(person_id: ColumnElement[str], mark: str) -> Condition:
     """Match persons by a prefix of hexadecimal digits of their id, with the index of ids."""
     return and_(person_id >= mark, person_id < f"{mark}g") if mark else true()
-
-
-def _sharing(context: _FilterContext, text: str) -> list[Condition]:
-    """Match leads with a text as a contact value, in several spellings."""
-    tx, business_id = context.tx, context.business_id
-    countries = {account.registration_country for account in list_accounts(tx, business_id)}
-    countries |= set(list_phone_countries(tx, business_id))  # people write the numbers that they have at hand
-    indexes = [tx.vault.blind(value, business_id) for value in rules.search_values(text, countries)]
-    by_value = select(contact_points.c.lead_id).where(
-        contact_points.c.business_id == business_id, contact_points.c.value_index.in_(indexes)
-    )
-    ids = list(tx.execute(by_value.limit(_SHARERS + 1)).scalars())
-    if not ids:
-        return []
-    return [leads.c.id.in_(by_value if len(ids) > _SHARERS else ids)]
 
 
 def list_phone_countries(tx: Tx, business_id: str) -> list[str]:
@@ -558,7 +522,10 @@ def find_matches(
         and not tx.locks_rows
         and not (lead_filter.any_of and (lead_filter.statuses or lead_filter.owners))
     ):
-        return Matches(total, select_by_texts(business_id, lead_filter, texts))
+        # The outer join makes SQLite begin with the texts; one without matching leads yields an empty row.
+        is_of_text = and_(leads.c.facets == texts.c.text, *_listed(business_id), *_own(lead_filter))
+        by_text = select(leads).select_from(texts.outerjoin(leads, is_of_text))
+        return Matches(total, by_text.where(_joined(lead_filter, _worded(lead_filter, texts.c.text))))
     return Matches(total, conditions.select(leads))
 
 
@@ -625,8 +592,8 @@ def list_leads(
 
     Pages up to `MANY` read leads one by one in index order; later pages collect all first.
     """
-    selection = probed if offset < MANY else collected
-    statement = find_conditions(tx, business_id, lead_filter, selection).select(leads)
+    conditions = find_conditions(tx, business_id, lead_filter, is_probed=offset < MANY)
+    statement = conditions.select(leads)
     return tx.list(Lead, statement.order_by(*_order(sort, leads.c)).limit(limit).offset(offset))
 
 
@@ -634,7 +601,7 @@ def find_newest_lead(
     tx: Tx, business_id: str, lead_filter: rules.LeadFilter, ad_account_id: str
 ) -> Lead | None:
     """Return the newest of the matching leads that no ad of another ad account earned."""
-    statement = find_conditions(tx, business_id, lead_filter, probed).select(leads)
+    statement = find_conditions(tx, business_id, lead_filter, is_probed=True).select(leads)
     own = statement.where(not_(earned_elsewhere(leads.c.id, business_id, ad_account_id)))
     return tx.find(Lead, own.order_by(*_order(rules.USUAL_SORT, leads.c)).limit(1))
 
@@ -653,9 +620,14 @@ def _few_texts(tx: Tx, business_id: str, lead_filter: rules.LeadFilter) -> CTE |
     parts = lead_filter.used_parts
     if not parts & rules.FACETED or not parts <= rules.FACETED | rules.BESIDE_FACETS:
         return None
-    texts = texts_of_facets(business_id, MOST_TEXTS + 1)
-    few = tx.scalar(select(func.count(texts.c.text))) <= MOST_TEXTS
-    return texts_of_facets(business_id, MOST_TEXTS) if few else None
+    # Each text is a jump in the index.
+    listed = _listed(business_id)
+    first = select(func.min(leads.c.facets)).where(*listed).scalar_subquery()
+    texts = select(first.label("text"), literal(1).label("place")).cte("texts", recursive=True)
+    following = select(func.min(leads.c.facets)).where(*listed, leads.c.facets > texts.c.text)
+    further = select(following.correlate(texts).scalar_subquery(), texts.c.place + 1)
+    texts = texts.union_all(further.where(texts.c.text.is_not(None), texts.c.place <= MOST_TEXTS))
+    return texts if tx.scalar(select(func.count(texts.c.text))) <= MOST_TEXTS else None
 
 
 def _count(tx: Tx, conditions: Conditions) -> int:

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import and_, bindparam, func, or_, select, update
+from sqlalchemy import and_, bindparam, or_, select, update
 
 from contatto.kit.db.statements import Query, write_rows
 from contatto.kit.db.tx import Tx, row_of, rows_of, within
@@ -16,15 +16,14 @@ from contatto.leads.model import (
     Lead,
     LeadLabel,
     LeadScore,
-    LeadStatus,
     Merge,
     Note,
     RejectedContact,
     SavedView,
     Task,
 )
-from contatto.leads.rules.records import MERGED_FIELDS, phone_country
-from contatto.leads.store.intake import history_row, lead_row, point_row
+from contatto.leads.rules.records import MERGED_FIELDS
+from contatto.leads.store.intake import lead_row
 from contatto.leads.store.listing import list_contact_points, unerased_leads
 from contatto.leads.store.tables import (
     contact_points,
@@ -41,11 +40,6 @@ from contatto.leads.store.tables import (
     leads,
     rejected_contacts,
 )
-
-
-def save_lead(tx: Tx, lead: Lead) -> bool:
-    """Insert a lead; False when its person has one already."""
-    return tx.insert_ignore(leads, lead_row(tx.vault, lead))
 
 
 def find_lead(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
@@ -89,26 +83,9 @@ def find_lead_of_conversation(tx: Tx, business_id: str, person_id: str, conversa
     return tx.find(Lead, query.where(leads.c.conversation_id == conversation_id))
 
 
-def record_owner(tx: Tx, lead: Lead, owner_id: str | None) -> bool:
-    """Change the owner, unless somebody else has changed it meanwhile."""
-    is_unchanged = leads.c.owner_id.is_not_distinct_from(lead.owner_id)
-    return tx.change(leads, lead.business_id, lead.id, is_unchanged, owner_id=owner_id)
-
-
 def record_hidden(tx: Tx, lead: Lead, at: datetime | None, merged_into: str | None = None) -> None:
     """Hide a lead from all lists, or show it again with None."""
     tx.change(leads, lead.business_id, lead.id, hidden_at=at, merged_into=merged_into)
-
-
-def record_status(tx: Tx, lead: Lead, new: LeadStatus) -> bool:
-    """Change the status, unless somebody else has changed it meanwhile."""
-    values = {"status": new, "updated_at": max(tx.now, lead.updated_at)}
-    return tx.change(leads, lead.business_id, lead.id, leads.c.status == lead.status, **values)
-
-
-def save_contact_point(tx: Tx, business_id: str, point: ContactPoint) -> bool:
-    """Insert a contact point, its value sealed; False when the lead has it already."""
-    return tx.insert_ignore(contact_points, point_row(tx.vault, business_id, point))
 
 
 def list_leads_by_value(tx: Tx, business_id: str, values: Collection[str]) -> dict[str, list[Lead]]:
@@ -126,17 +103,6 @@ def list_leads_by_value(tx: Tx, business_id: str, values: Collection[str]) -> di
         for lead_value in values_by_lead[lead.id]:
             leads_by_value.setdefault(lead_value, []).append(lead)
     return leads_by_value
-
-
-def list_points_of_source(tx: Tx, business_id: str, lead_id: str, source_id: str) -> list[str]:
-    """Return ids of the contact points of a lead that have evidence from this source only."""
-    query = select(evidence.c.contact_point_id, evidence.c.source_id).where(
-        *rows_of(evidence, business_id, lead_id=lead_id)
-    )
-    sources: dict[str, set[str]] = {}
-    for row in tx.execute(query).mappings():
-        sources.setdefault(row["contact_point_id"], set()).add(row["source_id"])
-    return [point_id for point_id, source_ids in sources.items() if source_ids == {source_id}]
 
 
 def delete_lead(tx: Tx, business_id: str, lead_id: str) -> None:
@@ -159,10 +125,6 @@ def load_evidence(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> Evidence:
     return Evidence(**values | {"raw": tx.open_text(row["raw"], business_id, "evidence.raw", row["id"])})
 
 
-def append_history(tx: Tx, business_id: str, step: HistoryEntry) -> None:
-    tx.insert(lead_history, history_row(tx.vault, business_id, step))
-
-
 def list_history(tx: Tx, business_id: str, lead_id: str) -> list[HistoryEntry]:
     """Return a lead's history, oldest first."""
     query = select(lead_history).where(*rows_of(lead_history, business_id, lead_id=lead_id))
@@ -177,28 +139,6 @@ def find_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str) ->
 def delete_contact_point(tx: Tx, business_id: str, point_id: str) -> None:
     tx.delete(evidence, business_id, contact_point_id=point_id)
     tx.delete(contact_points, business_id, id=point_id)
-
-
-def record_point(tx: Tx, business_id: str, point: ContactPoint, seen_value: str) -> bool:
-    """Save a member's change of a contact point, unless its value is no longer ``seen_value``."""
-    is_as_seen = contact_points.c.value_index == tx.vault.blind(seen_value, business_id)
-    changed: dict[str, Any] = {"main_at": point.main_at, "wrong_at": point.wrong_at}
-    if point.value != seen_value:
-        changed |= {
-            "value": tx.vault.seal(point.value, business_id, "contact_points.value", point.id),
-            "value_index": tx.vault.blind(point.value, business_id),
-            "country": phone_country(point.value),
-        }
-    return tx.change(contact_points, business_id, point.id, is_as_seen, **changed)
-
-
-def save_rejected(tx: Tx, business_id: str, rejected: RejectedContact) -> None:
-    place = business_id, "rejected_contacts.content", rejected.id
-    content = tx.vault.seal_bytes(msgspec.json.encode(rejected), *place)
-    row = {"id": rejected.id, "business_id": business_id, "lead_id": rejected.point.lead_id}
-    tx.insert(
-        rejected_contacts, row | {"person_id": rejected.person_id, "content": content, "at": rejected.at}
-    )
 
 
 KEEP_REJECTED: Final = timedelta(days=30)
@@ -316,7 +256,7 @@ def record_work(tx: Tx, business_id: str, work: Note | Task) -> bool:
     return tx.change(table, business_id, work.id, table.c.revision == work.revision, **changed)
 
 
-def _list_work[W: (Note, Task)](tx: Tx, business_id: str, lead_id: str, shape: type[W]) -> list[W]:
+def list_work[W: (Note, Task)](tx: Tx, business_id: str, lead_id: str, shape: type[W]) -> list[W]:
     """Return a lead's notes or tasks in the order of their making, with their texts opened."""
     table, place = _WORK[shape]
     query = select(table).where(*rows_of(table, business_id, lead_id=lead_id))
@@ -327,23 +267,6 @@ def _list_work[W: (Note, Task)](tx: Tx, business_id: str, lead_id: str, shape: t
     return [
         shape(**{name: row[name] for name in names}, text=text) for row, text in zip(rows, texts, strict=True)
     ]
-
-
-def find_work[W: (Note, Task)](
-    tx: Tx, business_id: str, lead_id: str, work_id: str, shape: type[W]
-) -> W | None:
-    """Return a note or a task of a lead, with its text opened."""
-    return next((work for work in _list_work(tx, business_id, lead_id, shape) if work.id == work_id), None)
-
-
-def list_notes(tx: Tx, business_id: str, lead_id: str) -> list[Note]:
-    """Return a lead's notes, newest first, with their texts opened."""
-    return _list_work(tx, business_id, lead_id, Note)[::-1]
-
-
-def list_tasks(tx: Tx, business_id: str, lead_id: str) -> list[Task]:
-    """Return a lead's tasks, oldest first, with their texts opened."""
-    return _list_work(tx, business_id, lead_id, Task)
 
 
 def list_due_tasks(tx: Tx, day: date) -> list[tuple[str, str, str | None, date]]:
@@ -374,24 +297,11 @@ def list_views(tx: Tx, business_id: str, member_id: str) -> list[SavedView]:
     return views
 
 
-def count_views(tx: Tx, business_id: str, member_id: str) -> int:
-    own = rows_of(lead_views, business_id, member_id=member_id)
-    return int(tx.scalar(select(func.count()).where(*own)))
-
-
 MOVING: Final = {
     table.name: table
     for table in (contact_points, evidence, lead_history, lead_notes, lead_tasks, lead_entries)
 }
 """Tables with rows that a merge moves to the target lead."""
-
-
-def save_merge(tx: Tx, business_id: str, merge: Merge) -> None:
-    sealed_values = {
-        "journal": tx.seal(merge.journal, business_id, "lead_merges.journal", merge.id),
-        "reason": tx.seal(merge.reason, business_id, "lead_merges.reason", merge.id),
-    }
-    tx.insert(lead_merges, row_of(merge) | {"business_id": business_id} | sealed_values)
 
 
 def find_merge(tx: Tx, business_id: str, merge_id: str) -> Merge | None:
@@ -454,16 +364,6 @@ def list_equal_points(tx: Tx, business_id: str, kept_id: str, merged_id: str) ->
         contact_points.c.value_index == other_points.c.value_index,
     )
     return {row["gone"]: row["kept"] for row in tx.execute(equal).mappings()}
-
-
-def list_evidence_of_points(tx: Tx, business_id: str, point_ids: list[str]) -> list[tuple[str, str]]:
-    """Return evidence of contact points, as pairs of the evidence's id and the point's."""
-    query = select(evidence.c.id, evidence.c.contact_point_id).where(
-        evidence.c.business_id == business_id, evidence.c.contact_point_id.in_(point_ids)
-    )
-    return [
-        (row["id"], row["contact_point_id"]) for row in tx.execute(query.order_by(evidence.c.id)).mappings()
-    ]
 
 
 def record_moved(tx: Tx, business_id: str, name: str, ids: list[str], old: str, new: str) -> None:
