@@ -21,7 +21,6 @@ from contatto.leads.engines import (
     answer_round,
     chance_at,
     choose_columns,
-    correct_by,
     fill_table,
     fit_linear,
     learn_quality,
@@ -195,9 +194,13 @@ def test_a_round_is_the_same_as_bytes_and_changes_nothing_without_news() -> None
 
 def test_the_correction_follows_a_change_and_rests_where_there_is_none() -> None:
     chance = random.Random(7)  # noqa: S311 — seeded
-    calm = correct_by(((0.0, chance.random() < 0.5) for _ in range(500)), Correction())
+    calm = Correction()
+    for _ in range(500):
+        calm = calm.learn(0.0, float(chance.random() < 0.5))
     assert abs(calm.chance(0.0) - 0.5) < 0.1
-    changed = correct_by(((0.0, chance.random() < 0.1) for _ in range(200)), calm)
+    changed = calm
+    for _ in range(200):
+        changed = changed.learn(0.0, float(chance.random() < 0.1))
     assert abs(changed.chance(0.0) - 0.1) < 0.1
 
 
@@ -205,7 +208,9 @@ def test_the_correction_follows_a_change_and_rests_where_there_is_none() -> None
 def test_a_correction_stays_a_chance_whatever_it_is_told(
     told: list[tuple[float, bool]], asked: float
 ) -> None:
-    found = correct_by(told, Correction())
+    found = Correction()
+    for log_odds, outcome in told:
+        found = found.learn(log_odds, float(outcome))
     assert 0.0 <= found.chance(asked) <= 1.0
     assert min(found.of_shift, found.of_slope) > 0.0
     assert abs(found.of_both) <= sqrt(found.of_shift * found.of_slope)

@@ -119,7 +119,6 @@ LONGEST_END = 8_192
 #: More contacts than this in one message are a list and not a person's details; the rest is ignored.
 MOST_MATCHES = 100
 _HANDLE_FORMS = frozenset({Hint.SHAPE, Hint.STATED})
-_NUMBERS_ONLY = frozenset({Hint.DIGITS, Hint.SHAPE})
 
 
 def detect_contacts(text: str, country: str) -> list[ContactMatch]:
@@ -184,16 +183,8 @@ def _detect(text: str, country: str, hinted: frozenset[Hint]) -> list[ContactMat
     if Hint.FOLD in hinted:
         folded = fold(text)
         hinted = hints(folded.text)
-    if hinted <= _NUMBERS_ONLY:
-        finds = find_phones(folded, country) if hinted else []
-    else:
-        finds = _finds(folded, country, hinted)
-    return [folded.match(find) for find in finds[:MOST_MATCHES]]
-
-
-def _finds(rest: Folded, country: str, hinted: frozenset[Hint]) -> list[Find]:
-    """Return links, addresses, handles and numbers; each is blanked before the next are read."""
-    finds: list[Find] = []
+    # Links, addresses, handles and numbers; each is blanked before the next are read.
+    rest, finds = folded, list[Find]()
     if Hint.LINK in hinted:
         links, spans = find_links(rest)
         finds += links
@@ -212,7 +203,7 @@ def _finds(rest: Folded, country: str, hinted: frozenset[Hint]) -> list[Find]:
         finds += find_phones(rest, country)
     if len(finds) > 1:
         finds.sort(key=itemgetter(2))  # by start
-    return finds
+    return [folded.match(find) for find in finds[:MOST_MATCHES]]
 
 
 def _detect_long(text: str, country: str) -> list[ContactMatch]:

@@ -128,21 +128,8 @@ def fit_linear(table: Floats, outcomes: Floats, words: int) -> Linear:
         steps.append(tuple(sorted({float(cut) for cut in cuts if cut > numbers.min()})))
     indicators = _indicators(table, words, tuple(steps))
     means = indicators.mean(0)
-    bias, weights = _newton(indicators - means, outcomes)
-    return Linear(words, tuple(steps), bias, tuple(weights.tolist()), tuple(means.tolist()))
-
-
-def _indicators(table: Floats, words: int, steps: tuple[tuple[float, ...], ...]) -> Floats:
-    columns = [table[:, :words]]
-    for place, cuts in enumerate(steps, words):
-        column = table[:, place]
-        above = [column >= cut for cut in cuts]  # what is unknown is above nothing
-        columns.append(np.column_stack([*above, np.isnan(column)]).astype(np.float64))
-    return np.hstack(columns)
-
-
-def _newton(indicators: Floats, outcomes: Floats) -> tuple[float, Floats]:
-    rows = np.hstack([np.ones((len(indicators), 1)), indicators])
+    # Newton's method, with a prior on each weight.
+    rows = np.hstack([np.ones((len(indicators), 1)), indicators - means])
     prior = np.full(rows.shape[1], 1.0 / _SPREAD)
     prior[0] = 1.0 / _BIAS_SPREAD
     weights = np.zeros(rows.shape[1])
@@ -161,7 +148,16 @@ def _newton(indicators: Floats, outcomes: Floats) -> tuple[float, Floats]:
         weights = weights + step
         if float(np.abs(step).max()) < _CLOSE:
             break
-    return float(weights[0]), weights[1:]
+    return Linear(words, tuple(steps), float(weights[0]), tuple(weights[1:].tolist()), tuple(means.tolist()))
+
+
+def _indicators(table: Floats, words: int, steps: tuple[tuple[float, ...], ...]) -> Floats:
+    columns = [table[:, :words]]
+    for place, cuts in enumerate(steps, words):
+        column = table[:, place]
+        above = [column >= cut for cut in cuts]  # what is unknown is above nothing
+        columns.append(np.column_stack([*above, np.isnan(column)]).astype(np.float64))
+    return np.hstack(columns)
 
 
 def _loss(rows: Floats, outcomes: Floats, prior: Floats, weights: Floats) -> float:
@@ -177,40 +173,6 @@ def chance_at(log_odds: Floats) -> Floats:
 BINS: Final = 10
 _LEAST_IN_BIN: Final = 20
 """Least leads of a bin, so that a few dozen leads make two or three bins."""
-
-
-def summarize_held_out(chances: Floats, good: Floats, reason_groups: tuple[ReasonGroup, ...]) -> HeldOut:
-    """Compare predicted chances of held-out leads with their outcomes, in bins of equal size.
-
-    Args:
-        chances: by lead, from models that had not learned from it.
-        good: 1 for each lead that became good, else 0.
-        reason_groups: how much the model relies on each group of features.
-    """
-    order = np.argsort(chances, kind="stable")
-    parts = np.array_split(order, min(BINS, max(len(order) // _LEAST_IN_BIN, 1)))
-    bins = []
-    for part in parts:
-        cases, actual = len(part), int(good[part].sum())
-        predicted = float(chances[part].mean())
-        bins.append(Bin(cases, actual, predicted, actual / cases, *interval_of(actual, cases)))
-    good_count, lead_count = int(good.sum()), len(good)
-    of_rate = loss_of_rate(good_count, lead_count, good_count / lead_count)
-    return HeldOut(good_count, of_rate, tuple(bins), reason_groups)
-
-
-def weigh_reasons(letters: Sequence[str], parts: Floats) -> tuple[ReasonGroup, ...]:
-    """Return the typical factor of each group of features in the odds, strongest first.
-
-    Args:
-        letters: the group of each column.
-        parts: the contribution of each column to the log-odds, by lead.
-    """
-    moved: dict[str, Floats] = {}
-    for letter, part in zip(letters, parts.T, strict=True):
-        moved[letter] = moved[letter] + part if letter in moved else part
-    reason_groups = (ReasonGroup(letter, exp(float(added.std()))) for letter, added in moved.items())
-    return tuple(sorted(reason_groups, key=lambda group: (-group.times, group.letter)))
 
 
 _SHIFT_DRIFT: Final = 0.001
@@ -252,13 +214,6 @@ class Correction:
             of_slope - share * curvature * slope_gain * slope_gain,
             self.of_both - share * curvature * shift_gain * slope_gain,
         )
-
-
-def correct_by(outcomes: Iterable[tuple[float, bool]], before: Correction) -> Correction:
-    """Return a correction after outcomes, in their order: the model's prediction, and the outcome."""
-    for log_odds, outcome in outcomes:
-        before = before.learn(log_odds, float(outcome))
-    return before
 
 
 def _clamp(log_odds: float) -> float:
@@ -413,8 +368,22 @@ def learn_quality(leads: Sequence[Described], outcomes: Sequence[bool]) -> LeadQ
     trees = grow_trees(table, good, rounds) if share else None
     linear = fit_linear(table, good, len(columns.words))
     quality = LeadQuality(columns, linear, trees, share, rounds, log_loss(log_odds, good))
-    reason_groups = weigh_reasons(columns.letters(), quality.parts(leads))
-    return replace(quality, held=summarize_held_out(chance_at(log_odds), good, reason_groups))
+    # The typical factor of each group of features in the odds, strongest first.
+    moved: dict[str, Floats] = {}
+    for letter, part in zip(columns.letters(), quality.parts(leads).T, strict=True):
+        moved[letter] = moved[letter] + part if letter in moved else part
+    reason_groups = [ReasonGroup(letter, exp(float(added.std()))) for letter, added in moved.items()]
+    reason_groups.sort(key=lambda group: (-group.times, group.letter))
+    # Predicted chances of held-out leads beside their outcomes, in bins of equal size.
+    chances, bins = chance_at(log_odds), list[Bin]()
+    order = np.argsort(chances, kind="stable")
+    for group in np.array_split(order, min(BINS, max(len(order) // _LEAST_IN_BIN, 1))):
+        cases, actual = len(group), int(good[group].sum())
+        predicted = float(chances[group].mean())
+        bins.append(Bin(cases, actual, predicted, actual / cases, *interval_of(actual, cases)))
+    good_count = int(good.sum())
+    of_rate = loss_of_rate(good_count, len(good), good_count / len(good))
+    return replace(quality, held=HeldOut(good_count, of_rate, tuple(bins), tuple(reason_groups)))
 
 
 def _compare(table: Floats, good: Floats, words: int, *, tries_trees: bool) -> tuple[float, int, Floats]:
@@ -494,40 +463,28 @@ def score_round(raw: bytes) -> bytes:
 
 def answer_round(request: ScoringRequest) -> ScoringResult:
     """Run a scoring round on decoded values."""
-    correction = correct_by(
-        [
-            (lead.log_odds, lead.is_good)
-            for lead in request.leads
-            if lead.log_odds is not None and lead.is_good is not None and not lead.is_counted
-        ],
-        request.correction,
-    )
+    correction = request.correction
+    for lead in request.leads:
+        if lead.log_odds is not None and lead.is_good is not None and not lead.is_counted:
+            correction = correction.learn(lead.log_odds, float(lead.is_good))
     saved = None
     if request.model:
         with suppress(NoTrees):  # a model that cannot be read is trained anew
             saved = read_quality(request.model)
-    quality = saved or _learn(request.leads)
-    if quality is None:
+    labelled = [(lead, lead.is_good) for lead in request.leads if lead.is_good is not None]
+    outcomes = [is_good for _, is_good in labelled]
+    if saved is None and not is_enough(outcomes):
         return ScoringResult([], correction, None)
+    described = [(lead.words, lead.numbers) for lead, _ in labelled]
+    quality = saved or learn_quality(described, outcomes)
     scores: list[LeadScore] = []
     for start in range(0, len(request.leads), _AT_ONCE):
         scores += _scores(quality, correction, request.leads[start : start + _AT_ONCE], is_new=saved is None)
-    known_outcomes = sum(lead.is_good is not None for lead in request.leads)
     learned = None
     if not saved:
         facts = quality.share, quality.loss, can_grow_trees(), quality.held
-        learned = TrainedModel(quality.to_bytes(), known_outcomes, *facts)
+        learned = TrainedModel(quality.to_bytes(), len(outcomes), *facts)
     return ScoringResult(scores, correction, learned)
-
-
-def _learn(leads: Sequence[ScoredLead]) -> LeadQuality | None:
-    labelled = [(lead, lead.is_good) for lead in leads if lead.is_good is not None]
-    outcomes = [is_good for _, is_good in labelled]
-    return (
-        learn_quality([(lead.words, lead.numbers) for lead, _ in labelled], outcomes)
-        if is_enough(outcomes)
-        else None
-    )
 
 
 def _scores(

@@ -383,6 +383,11 @@ class LeadJob:
     ended_at: datetime | None = None
 
     @property
+    def member(self) -> Actor:
+        """Return the member who asked for the job."""
+        return Actor(self.business_id, self.member_id, self.actor)
+
+    @property
     def has_ended(self) -> bool:
         return self.state is LeadJobState.DONE
 

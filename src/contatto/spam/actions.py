@@ -11,6 +11,8 @@ from contatto.spam.rules import ENOUGH_MARKED, fit_weights, hash_ngrams, judge_c
 
 MOST_MARKED: Final = 400
 """Newest marked chats of either kind from which words are learned."""
+HELD: Final = "judged chats"
+"""Lock of the verdicts of a business, which a transaction takes before it reads them."""
 
 
 def judge_chats(
@@ -42,18 +44,13 @@ def judge_chats(
 
 def hold_rates(tx: Tx, business_id: str) -> dict[str, Rate]:
     """Lock the verdicts of a business, and return the spam rate of each account."""
-    _hold_verdicts(tx, business_id)
+    tx.hold_key(HELD, business_id)
     return store.list_rates(tx, business_id)
-
-
-def _hold_verdicts(tx: Tx, business_id: str) -> None:
-    """Lock the verdicts of a business until the transaction ends; call it before they are read."""
-    tx.hold_key("judged chats", business_id)
 
 
 def mark_chat(tx: Tx, business_id: str, conversation_id: str, channel_account_id: str, mark: Mark) -> None:
     """Save a member's mark of a chat; the next learning run uses it."""
-    _hold_verdicts(tx, business_id)
+    tx.hold_key(HELD, business_id)
     earlier_verdicts = store.list_verdicts(tx, business_id, [conversation_id])
     verdict = earlier_verdicts.get(conversation_id) or SpamVerdict(
         business_id, conversation_id, channel_account_id, 0.0, (), Mark.NONE, tx.now
@@ -73,5 +70,5 @@ def learn_words(tx: Tx, business_id: str, spam: Sequence[str], fine: Sequence[st
 
 
 def forget_verdicts(tx: Tx, business_id: str, conversation_ids: Collection[str]) -> None:
-    _hold_verdicts(tx, business_id)
+    tx.hold_key(HELD, business_id)
     store.delete_verdicts(tx, business_id, conversation_ids)

@@ -24,21 +24,6 @@ def chance_of(log_odds: float) -> float:
     return 1.0 / (1.0 + math.exp(-max(min(log_odds, 30.0), -30.0)))
 
 
-def _solve_dual(score: float, total: float, dual: float, *, outcome: bool) -> float:
-    """Return the best dual variable of a row by bisection, given those of all other rows.
-
-    ``score`` is the row's score with its current ``dual``, ``total`` its change per unit of ``dual``.
-    """
-    low, high = (0.0, 1.0) if outcome else (-1.0, 0.0)
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        if outcome - chance_of(score + total * (middle - dual)) > middle:
-            low = middle
-        else:
-            high = middle
-    return 0.5 * (low + high)
-
-
 BITS: Final = 18
 """Bits of a hashed feature index."""
 SPREAD: Final = 10.0
@@ -102,7 +87,15 @@ def fit_weights(texts: Sequence[tuple[Places, Floats]], is_spam: Sequence[bool])
             places, values = rows[row]
             before = float(duals[row])
             score = bias + float(values @ weights[places])
-            duals[row] = _solve_dual(score, totals[row], before, outcome=is_spam[row])
+            # Find the best dual variable of the row by bisection, given those of all other rows.
+            low, high = (0.0, 1.0) if is_spam[row] else (-1.0, 0.0)
+            for _ in range(_HALVINGS):
+                middle = 0.5 * (low + high)
+                if is_spam[row] - chance_of(score + totals[row] * (middle - before)) > middle:
+                    low = middle
+                else:
+                    high = middle
+            duals[row] = 0.5 * (low + high)
             step = float(duals[row]) - before
             bias += _BIAS_SPREAD * step
             weights[places] += SPREAD * step * values

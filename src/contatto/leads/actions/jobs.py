@@ -292,10 +292,6 @@ def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> JobPlan:
     return replace(plan, value=value, lead_ids=tuple(sorted(set(plan.lead_ids))))
 
 
-def _actor(job: LeadJob) -> Actor:
-    return Actor(job.business_id, job.member_id, job.actor)
-
-
 def _change_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
     if job.plan.lead_ids:
         ids = [lead_id for lead_id in job.plan.lead_ids if lead_id > job.cursor][:CHUNK]
@@ -304,7 +300,7 @@ def _change_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
         lead_ids = listing.list_lead_ids_after(tx, job.business_id, lead_filter, job.cursor, CHUNK)
         ids = [lead_id for lead_id in lead_ids if lead_id < job.id]
     leads = lead_store.list_leads_to_change(tx, job.business_id, ids)
-    actor, items = _actor(job), list[JobItem]()
+    actor, items = job.member, list[JobItem]()
     for lead_id in in_time(ids):
         lead = leads.get(lead_id)
         if lead is None or lead.hidden_at is not None or lead.id != lead_id:
@@ -356,7 +352,7 @@ def _change_lead(tx: Tx, actor: Actor, lead: Lead, kind: JobKind, value: str) ->
 def _import_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
     start = int(job.cursor or 0)
     numbers = in_time(range(start + 1, min(start + CHUNK, len(job.plan.rows)) + 1))
-    items = [import_row(tx, _actor(job), job.plan, job.id, number) for number in numbers]
+    items = [import_row(tx, job.member, job.plan, job.id, number) for number in numbers]
     return items, str(start + len(items))
 
 
@@ -381,7 +377,7 @@ def _undo_step(tx: Tx, job: LeadJob) -> tuple[list[JobItem], str]:
         return [], job.cursor
     items = store.list_job_items(tx, job.business_id, undone.id, int(job.cursor or 0), CHUNK)
     leads = lead_store.list_leads_to_change(tx, job.business_id, {item.lead_id for item in items})
-    actor, kind = _actor(job), undone.kind
+    actor, kind = job.member, undone.kind
     results = list[JobItem]()
     for item in in_time(items):
         lead, result = leads.get(item.lead_id), _skipped(item.lead_id, SKIPPED_FIRST)
@@ -678,12 +674,12 @@ def import_row(tx: Tx, actor: Actor, plan: JobPlan, job_id: str, number: int) ->
     owners = owners_of(tx, actor.business_id)
     entry = _read(plan.columns, plan.rows[number - 1], plan.value, owners)
     if isinstance(entry, UnreadableRow):
-        return _skipped_item(number, entry.says)
+        return _skipped("", _join_reasons(number, entry.says))
     values = {contact.value for contact in entry.contacts}
     leads_by_value = lead_store.list_leads_by_value(tx, actor.business_id, values)
     existing_leads = list({lead.id: lead for some in leads_by_value.values() for lead in some}.values())
     if len(existing_leads) > 1:
-        return _skipped_item(number, _several(len(existing_leads)))
+        return _skipped("", _join_reasons(number, _several(len(existing_leads))))
     source_id = f"{job_id}:{number}"
     known_lead = existing_leads[0] if existing_leads else None
     signal = Signal(
@@ -701,7 +697,7 @@ def import_row(tx: Tx, actor: Actor, plan: JobPlan, job_id: str, number: int) ->
     )
     lead = upsert_lead(tx, signal)
     if lead is None:
-        return _skipped_item(number, LazyText("This row has no contact detail."))
+        return _skipped("", _join_reasons(number, LazyText("This row has no contact detail.")))
     is_new = known_lead is None
     problems = entry.problems + (() if is_new else _status_problem(entry, lead))
     # Apply the labels, status, owner and notes of a row, and note what an undo needs.
@@ -720,19 +716,15 @@ def import_row(tx: Tx, actor: Actor, plan: JobPlan, job_id: str, number: int) ->
         if all(note.text != text for note in lead_store.list_work(tx, lead.business_id, lead.id, Note)):
             before.append(f"{_NOTE}{add_note(tx, actor, lead.id, text).id}")
     state = ItemState.CREATED if is_new else ItemState.CHANGED
-    reason = _join_reasons(number, *problems) if problems else ""
+    reason = _join_reasons(number, *problems).kept() if problems else ""
     return JobItem(0, lead.id, state, ",".join(before), source_id, reason)
 
 
-def _skipped_item(number: int, reason: LazyText) -> JobItem:
-    return JobItem(0, "", ItemState.SKIPPED, "", "", _join_reasons(number, reason))
-
-
-def _join_reasons(number: int, first: LazyText, *others: LazyText) -> str:
-    """Return at most three reasons for a row as one, to be kept."""
+def _join_reasons(number: int, first: LazyText, *others: LazyText) -> LazyText:
+    """Return at most three reasons for a row as one."""
     for reason in others[:2]:
         first = LazyText("%(first)s %(second)s", first=first, second=reason)
-    return LazyText("Row %(row)s: %(reason)s", row=number, reason=first).kept()
+    return LazyText("Row %(row)s: %(reason)s", row=number, reason=first)
 
 
 def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:

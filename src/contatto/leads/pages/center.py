@@ -122,11 +122,9 @@ def choices_of(tx: Tx, business_id: str) -> dict[str, list[tuple[str, str]]]:
             *((label.id, label.name) for label in listing.list_labels(tx, business_id)),
             (rules.NOBODY, N_("No label")),
         ],
-        "campaign": _by_name({(str(ad.campaign_number), ad.campaign_name) for ad in ads}),
-        "ad_group": _by_name(
-            _distinct_names({(str(ad.ad_group_number), ad.ad_group_name, ad.campaign_name) for ad in ads})
-        ),
-        "ad": _by_name(_distinct_names({(str(ad.ad_number), ad.ad_name, ad.ad_group_name) for ad in ads})),
+        "campaign": _by_name({(str(ad.campaign_number), ad.campaign_name, "") for ad in ads}),
+        "ad_group": _by_name({(str(ad.ad_group_number), ad.ad_group_name, ad.campaign_name) for ad in ads}),
+        "ad": _by_name({(str(ad.ad_number), ad.ad_name, ad.ad_group_name) for ad in ads}),
         "form": listing.list_form_names(tx, business_id),
         "country": [
             (phone_country, phone_country) for phone_country in listing.list_phone_countries(tx, business_id)
@@ -134,30 +132,13 @@ def choices_of(tx: Tx, business_id: str) -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def _distinct_names(names: set[tuple[str, str, str]]) -> set[tuple[str, str]]:
-    """Pairs of number and name; a name that several have comes with the place where each stands."""
+def _by_name(names: set[tuple[str, str, str]]) -> list[tuple[str, str]]:
+    """Return pairs of number and name; a name that several have comes with the place where each stands."""
     count = Counter(name for _, name, _ in names)
-    return {(number, f"{name} · {place}" if count[name] > 1 else name) for number, name, place in names}
-
-
-def _by_name(choices: set[tuple[str, str]]) -> list[tuple[str, str]]:
-    return sorted(choices, key=lambda pair: (pair[1].casefold(), pair[0]))
-
-
-def chips_of(leads_query: LeadsQuery, choices: dict[str, list[tuple[str, str]]]) -> list[dict[str, Any]]:
-    """Return the parts of the filter that are on, each with the address without it."""
-    texts = {(word, value): text for word, pairs in choices.items() for value, text in pairs}
-    written = [urlencode([pair]) for pair in leads_query.pairs]
-    return [
-        {
-            "word": word,
-            "value": value,
-            "text": texts.get((word, value)),
-            "href": f"/leads?{'&'.join(written[:place] + written[place + 1 :])}".removesuffix("?"),
-        }
-        for place, (word, value) in enumerate(rules.write_filter(leads_query.lead_filter))
-        if word not in ("q", "any")
+    choices = [
+        (number, f"{name} · {place}" if place and count[name] > 1 else name) for number, name, place in names
     ]
+    return sorted(choices, key=lambda choice: (choice[1].casefold(), choice[0]))
 
 
 router = page_routes()
@@ -211,16 +192,28 @@ async def _render(
             "pages": pages,
             "status_counts": {status.value: counts.get(status, 0) for status in LeadStatus},
             "all_hrefs": {
-                "any": _joined(leads_query, any_of=True),
-                "all": _joined(leads_query, any_of=False),
+                word: replace(leads_query, lead_filter=replace(leads_query.lead_filter, any_of=any_of)).href()
+                for word, any_of in (("any", True), ("all", False))
             },
         }
         if not whole:
             return table
         choices = choices_of(tx, business_id)
+        texts = {(word, value): text for word, pairs in choices.items() for value, text in pairs}
+        written = [urlencode([pair]) for pair in leads_query.pairs]
+        chips = [  # the parts of the filter that are on, each with the address without it
+            {
+                "word": word,
+                "value": value,
+                "text": texts.get((word, value)),
+                "href": f"/leads?{'&'.join(written[:place] + written[place + 1 :])}".removesuffix("?"),
+            }
+            for place, (word, value) in enumerate(rules.write_filter(leads_query.lead_filter))
+            if word not in ("q", "any")
+        ]
         return table | {
             "choices": choices,
-            "chips": chips_of(leads_query, choices),
+            "chips": chips,
             "active": set(leads_query.pairs),
             "columns": rules.COLUMNS,
         }
@@ -235,10 +228,6 @@ async def _render(
     if whole:
         response.headers["HX-Push-Url"] = leads_query.href()  # without the fields that were left empty
     return response
-
-
-def _joined(leads_query: LeadsQuery, *, any_of: bool) -> str:
-    return replace(leads_query, lead_filter=replace(leads_query.lead_filter, any_of=any_of)).href()
 
 
 class PostedForm(BaseModel):
