@@ -21,7 +21,7 @@ from contatto.inbox.store.conversations import append_receipt, receipt_row, seal
 from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.values import micros
-from contatto.leads.actions.records import upsert_lead
+from contatto.leads.actions.records import upsert_leads
 from contatto.leads.model import Lead, Origin, Signal
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
@@ -188,7 +188,7 @@ def signal(business_id: str, *contacts: ContactMatch, **changes: Any) -> Signal:
 
 
 def lead(tx: Tx, business_id: str, *contacts: ContactMatch, **changes: Any) -> Lead:
-    made = upsert_lead(tx, signal(business_id, *(contacts or (contact(),)), **changes))
+    made = upsert_leads(tx, [signal(business_id, *(contacts or (contact(),)), **changes)])[0]
     assert made is not None
     return made
 

@@ -17,7 +17,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.outbox import list_events_of
-from contatto.leads.actions.records import upsert_lead
+from contatto.leads.actions.records import upsert_leads
 from contatto.leads.model import Lead, Origin
 from contatto.leads.store import listing
 from contatto.leads.store import records as leads
@@ -154,7 +154,7 @@ def test_what_the_chat_gave_before_is_one_lead_with_both_origins(
     database: Database, business_id: str, version: FormVersion
 ) -> None:
     said = make.signal(business_id, make.contact("+6581234567"))
-    chat_lead = database.write_now(lambda tx: upsert_lead(tx, said))
+    chat_lead = database.write_now(lambda tx: upsert_leads(tx, [said])[0])
     assert chat_lead is not None
     answer = submit(database, version)
     assert answer.lead_id == chat_lead.id

@@ -18,7 +18,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import list_events_of
 from contatto.kit.values import micros
-from contatto.leads.actions.records import change_lead_status, mark_as_lead, upsert_lead
+from contatto.leads.actions.records import change_lead_status, mark_as_lead, upsert_leads
 from contatto.leads.model import Lead, LeadStatus, Origin
 from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store import listing, tables
@@ -39,7 +39,7 @@ def business_id(database: Database) -> str:
 
 def tell(db: Database, business_id: str, *contacts: ContactMatch, **changes: Any) -> Lead | None:
     said = make.signal(business_id, *contacts, **changes)
-    return db.write_now(lambda tx: upsert_lead(tx, said))
+    return db.write_now(lambda tx: upsert_leads(tx, [said])[0])
 
 
 def all_leads(db: Database, business_id: str, wanted: LeadFilter | None = None) -> list[Lead]:
@@ -192,7 +192,7 @@ def test_two_transactions_at_once_make_one_lead_with_both_details(
         def work(tx: Tx, contact: ContactMatch, person: str, barrier: threading.Barrier) -> None:
             assert store.find_lead_of_person(tx, business_id, person) is None
             barrier.wait(60)
-            upsert_lead(tx, make.signal(business_id, contact, person_id=person))
+            upsert_leads(tx, [make.signal(business_id, contact, person_id=person)])
 
         both = [lambda tx, c=c, b=together, p=f"p{number}": work(tx, c, p, b) for c in (PHONE, MAIL)]
         with ThreadPoolExecutor(2) as threads:

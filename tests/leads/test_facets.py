@@ -13,7 +13,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import driver_of
 from contatto.kit.ids import new_id
 from contatto.leads.actions.annotations import label_lead, merge_leads, undo_merge
-from contatto.leads.actions.records import delete_lead, refresh_with_twins, upsert_lead, upsert_leads
+from contatto.leads.actions.records import delete_lead, refresh_with_twins, upsert_leads
 from contatto.leads.model import Actor, Lead, Origin, Picks
 from contatto.leads.rules.records import Agreed, LeadFilter
 from contatto.leads.store import listing
@@ -51,7 +51,7 @@ def test_a_lead_by_chat_and_form_is_found_by_each_and_by_its_form(database: Data
         lead = make.lead(tx, business_id, MAIL)
         form = (form_id, "Trial", 2, True)
         said = make.signal(business_id, MAIL, origin=Origin.FORM, source_id="answer-1", form=form)
-        upsert_lead(tx, said)
+        upsert_leads(tx, [said])
         make.lead(tx, business_id, person_id="p2")
         return lead
 

@@ -23,7 +23,7 @@ from contatto.leads.actions.annotations import (
     merge_leads,
     undo_merge,
 )
-from contatto.leads.actions.records import change_lead_status, upsert_lead
+from contatto.leads.actions.records import change_lead_status, upsert_leads
 from contatto.leads.model import Actor, Lead, LeadStatus, Merge, Note, Picks, Task
 from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store import listing
@@ -108,7 +108,7 @@ def test_evidence_of_a_message_is_found_by_its_person_wherever_their_lead_went(d
     third = database.write_now(lambda tx: make.lead(tx, of, person_id="p3"))
 
     def share(source_id: str) -> None:
-        database.write_now(lambda tx: upsert_lead(tx, replace(say, source_id=source_id)))
+        database.write_now(lambda tx: upsert_leads(tx, [replace(say, source_id=source_id)]))
 
     def found() -> set[str]:
         asked = {"m1", "m2", "m3"}
@@ -173,7 +173,7 @@ def test_what_the_merged_person_shares_later_goes_to_the_kept_lead(database: Dat
     said = make.signal(
         actor.business_id, make.contact("+6598887777"), person_id="p2", conversation_id="conversation-2"
     )
-    lead = database.write_now(lambda tx: upsert_lead(tx, said))
+    lead = database.write_now(lambda tx: upsert_leads(tx, [said])[0])
     assert lead
     assert lead.id == one.id
     database.write_now(lambda tx: undo_merge(tx, actor, made.id))

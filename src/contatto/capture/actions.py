@@ -34,9 +34,17 @@ def save_company_data(
     """
     if not company.company_name.strip():
         raise Refused(errors.INVALID, "company_name: enter the name of the company that captures the leads.")
-    _check_url("privacy_policy_url", company.privacy_policy_url)
-    if company.company_site.strip():
-        _check_url("company_site", company.company_site)
+    addresses = {"privacy_policy_url": company.privacy_policy_url, "company_site": company.company_site}
+    for field, text in addresses.items():
+        try:
+            parts = urlsplit(text.strip())
+        except ValueError:  # such as an address of IPv6 without its end
+            parts = urlsplit("")
+        is_full = parts.scheme in ("https", "http") and "." in parts.netloc and len(text) <= 2_000
+        if not is_full and (text.strip() or field == "privacy_policy_url"):
+            raise Refused(
+                errors.INVALID, "%(field)s: give a full address that starts with https://.", field=field
+            )
     company_data = CompanyData(*(text.strip() for text in astuple(company)))
     before = store.find_switch(tx, business_id, channel_account_id) or CaptureSwitch(
         channel_account_id,
@@ -148,14 +156,3 @@ def list_contacts(text: str, country: str) -> set[str]:
     return {
         value for contact in rules.detect_contacts(text, country) for value in (contact.value, contact.raw)
     }
-
-
-def _check_url(field: str, text: str) -> None:
-    try:
-        parts = urlsplit(text.strip())
-    except ValueError:  # such as an address of IPv6 without its end
-        parts = urlsplit("")
-    if parts.scheme not in ("https", "http") or "." not in parts.netloc or len(text) > 2_000:
-        raise Refused(
-            errors.INVALID, "%(field)s: give a full address that starts with https://.", field=field
-        )

@@ -50,7 +50,7 @@ from contatto.kit.ids import named_id, new_id, new_number
 from contatto.kit.languages import LANGUAGES
 from contatto.kit.outbox import emit, emit_all
 from contatto.kit.values import read_number
-from contatto.leads.actions.records import mark_as_lead, upsert_lead, upsert_leads
+from contatto.leads.actions.records import mark_as_lead, upsert_leads
 from contatto.leads.model import ErasedPeople, Lead, Origin, Signal
 from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import (
@@ -210,7 +210,7 @@ def create_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> L
         profile_name="",
         is_test=True,
     )
-    lead = upsert_lead(tx, signal) or mark_as_lead(tx, signal)
+    lead = upsert_leads(tx, [signal])[0] or mark_as_lead(tx, signal)
     emit(tx, business_id, TestLeadMade(business_id, lead.id, number))
     return lead
 

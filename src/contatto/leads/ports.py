@@ -11,19 +11,6 @@ from contatto.kit.db.tx import Tx
 from contatto.leads.model import ErasedPeople
 
 
-class ShownConsent(Protocol):
-    """One answer to a question for consent, with its text."""
-
-    @property
-    def at(self) -> datetime: ...
-
-    @property
-    def given(self) -> bool: ...
-
-    @property
-    def text(self) -> str: ...
-
-
 class Merged(Protocol):
     """Handler of a merge or its undo, in the same transaction."""
 
@@ -58,7 +45,7 @@ class LeadPorts:
         first_answer: times of the customer's first message in a conversation, and of the first answer.
         in_crm: leads with this delivery state in any linked CRM.
         crm_states: worst delivery state of each lead in the linked CRMs, without leads that were never due.
-        consents: the answers to questions for consent of a business's lead.
+        consents: a lead's answers to questions for consent, with ``at``, ``given`` and ``text``.
         hold_chats: locks the chats of persons before an erasure reads them, so that nothing is added.
         forget_chats: deletes chats; it runs first, since chats may hold further contact values.
         forget_answers: deletes answers to forms.
@@ -74,7 +61,7 @@ class LeadPorts:
     crm_states: Callable[[Tx, str, Collection[str]], Mapping[str, str]]
     waiting_chats: LeadIds
     first_answer: Callable[[Tx, str, str], tuple[datetime, datetime | None] | None]
-    consents: Callable[[Tx, str, str], Sequence[ShownConsent]]
+    consents: Callable[[Tx, str, str], Sequence[Any]]
     hold_chats: Callable[[Tx, str, Collection[str]], None]
     forget_chats: Forget
     forget_answers: Forget

@@ -557,9 +557,13 @@ def _handle_after(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
         return None
     end = token.start("id") + len(token["id"].rstrip(".-"))
     value = text.low[token.start("id") : end]
-    if not _is_handle(text.low, token, value, end) and not _is_named(text.low, cue, token, value, end):
-        return None
-    return token.start("id"), end, value, "handle"
+    is_handle = _is_handle(text.low, token, value, end)
+    is_word = len(value) >= 5 and value.isalpha() and not _goes_on(text.low, end)
+    if not is_handle and is_word and not _MORE.match(text.low, end):
+        # "id:" or "username:" stands right before a word that is no ordinary one.
+        is_ordinary = any(value in words for words in _ordinary_handles())
+        is_handle = not is_ordinary and _named().search(text.low, cue.start, token.start()) is not None
+    return (token.start("id"), end, value, "handle") if is_handle else None
 
 
 def _handle_further_on(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
@@ -592,15 +596,6 @@ def _goes_on(low: str, end: int) -> bool:
     """Report whether the following text makes the word part of an address, a link or a longer word."""
     following = low[end : end + 3]
     return following[:1] == "@" or following == "://" or _GOES_ON.match(following) is not None
-
-
-def _is_named(low: str, cue: Cue, token: re.Match[str], value: str, end: int) -> bool:
-    """Report whether "id:" or "username:" stands right before a word that is no ordinary one."""
-    if len(value) < 5 or not value.isalpha() or _goes_on(low, end) or _MORE.match(low, end):
-        return False
-    if any(value in words for words in _ordinary_handles()):
-        return False
-    return _named().search(low, cue.start, token.start()) is not None
 
 
 def _has_shape(value: str) -> bool:

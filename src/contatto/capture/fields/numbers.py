@@ -291,13 +291,6 @@ class Surroundings:
 _SIGNS = ("x", "#", ";ext=")
 
 
-class Extension(NamedTuple):
-    """The digits of an extension, and where they end in the text."""
-
-    digits: str
-    end: int
-
-
 _extension = cache(
     lambda: re.compile(
         rf"[ \t]{{0,2}}[,;]?[ \t]{{0,2}}(?:{either([*words('numbers', 'extensions'), *_SIGNS])})"
@@ -305,12 +298,6 @@ _extension = cache(
         re.IGNORECASE,
     )
 )
-
-
-def extension_after(text: str, end: int) -> Extension | None:
-    """Return the extension of a number that ends here."""
-    match = _extension().match(text, end)
-    return Extension(match[1], match.end()) if match is not None else None
 
 
 #: The signs that people put between the digits of one number.
@@ -425,7 +412,7 @@ def find_runs(text: str) -> list[DigitRun]:
             start = front.start() if front is not None else start
         following = text[end : end + 1]
         if (
-            following.isascii() and following.isalpha() and extension_after(text, end) is None
+            following.isascii() and following.isalpha() and _extension().match(text, end) is None
         ):  # other scripts may go on without a space: "67です"
             figure = _FIGURE_OF_WORD.search(text, max(start, end - 4), end)
             end = figure.start() if figure is not None else end
@@ -502,21 +489,12 @@ def numbers_in(text: str, run: DigitRun, country: str) -> list[tuple[int, int, R
             return [(run.start, run.end, whole)]
     if written.isdigit():
         return []
-    numbers = []
-    start = run.start
-    for piece in _pieces(written):
-        numbers += _numbers_in_piece(text, start + piece[0], start + piece[1], country)
-    return numbers
-
-
-def _pieces(written: str) -> list[tuple[int, int]]:
-    pieces, first = [], 0
-    for gap in _STRONG.finditer(written):
+    numbers, first = [], run.start
+    for gap in _STRONG.finditer(text, run.start, run.end):
         if gap.end() > first:
-            pieces.append((first, gap.start()))
+            numbers += _numbers_in_piece(text, first, gap.start(), country)
             first = gap.end()
-    pieces.append((first, len(written)))
-    return pieces
+    return numbers + _numbers_in_piece(text, first, run.end, country)
 
 
 def _read(written: str, country: str) -> Reading | None:
@@ -646,7 +624,7 @@ class _Context(NamedTuple):
     first: int
     limit: int
     country: str
-    extension: Extension | None
+    extension: re.Match[str] | None
 
 
 def find_phones(text: Folded, country: str) -> list[Find]:
@@ -661,7 +639,7 @@ def find_phones(text: Folded, country: str) -> list[Find]:
         if len(run[2]) > 6:
             before = runs[index - 1][1] if index else 0
             after = runs[index + 1][0] if index < last else length
-            context = _Context(before, after, country, extension_after(text.low, run[1]))
+            context = _Context(before, after, country, _extension().match(text.low, run[1]))
             is_joined = index and verdict is not _NO_NUMBER and _joint().fullmatch(text.low, before, run[0])
             if not is_joined:
                 verdict = _judge_run(text, run, context)
@@ -733,22 +711,17 @@ def _judge_run(text: Folded, run: DigitRun, context: _Context) -> _Verdict:
     if before and _is_excluded(text.low, DigitRun(start, end, digits), before, context.country):
         return _VETO
     after = kinds_near(text.low[end:last]) if last > end else _NONE
-    if (
-        after
-        and context.extension is None
-        and _is_glued_after(
-            text.low, end, after, quantity=digits[0] != "0" and before.isdisjoint(_STRONG_KINDS)
-        )
-    ):
-        return _VETO
-    if before.isdisjoint(_CUES) and (
+    may_be_quantity = digits[0] != "0" and before.isdisjoint(_STRONG_KINDS)
+    is_glued = context.extension is None and _is_glued_after(text.low, end, after, quantity=may_be_quantity)
+    is_figure = before.isdisjoint(_CUES) and (
         _DECIMAL.fullmatch(text.text[run[0] : run[1]]) is not None
         or (
             text.text[run.start - 1 : run.start] == "-"
             and text.text[run.start - 2 : run.start - 1] in _CLEAR_BORDERS
-            and (text.text[run.start : run.end].isdigit())
+            and text.text[run.start : run.end].isdigit()
         )
-    ):
+    )
+    if is_glued or is_figure:
         return _VETO
     if before.isdisjoint(_TELLING) and MarkKind.WHATSAPP not in after:
         if MarkKind.LABEL not in after or MarkKind.PHONE in before:
@@ -758,10 +731,6 @@ def _judge_run(text: Folded, run: DigitRun, context: _Context) -> _Verdict:
     marks_before = find_marks(text.low, first, start) if before else []
     marks_after = find_marks(text.low, end, last) if after else []
     around = Surroundings(text.low, start, end, marks_before, marks_after, context.limit, context.country)
-    return _judge_by_marks(around)
-
-
-def _judge_by_marks(around: Surroundings) -> _Verdict:
     if around.label():
         return _VETO
     whatsapp = around.whatsapp()
@@ -781,5 +750,5 @@ def _finds_of_run(text: Folded, run: DigitRun, context: _Context, verdict: _Verd
         rule = verdict.whatsapp or _RULES[reading.form]
         finds.append(Find(field, reading.value, start, end, 0.95 if sure else 0.85, rule))
     if context.extension is not None and finds and finds[-1].end == run.end:
-        finds[-1] = finds[-1]._replace(end=context.extension.end, extension=context.extension.digits)
+        finds[-1] = finds[-1]._replace(end=context.extension.end(), extension=context.extension[1])
     return finds

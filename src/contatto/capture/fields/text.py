@@ -439,21 +439,18 @@ def _latin(text: Folded, opening: re.Match[str], start: int) -> str:
     vague = opening[0].strip() in _VAGUE or not opening[0].isascii()
     end = start
     for word in re.finditer(r"[^ ]+", match[0]):
-        if not _goes_on(word[0], first=word.start() == 0, vague=vague):
+        # Capitals belong to the name, and "de" or "bin" inside it.
+        plain, is_capital = word[0].lower(), word[0][0].isupper()
+        belongs = is_capital or plain in _SMALL
+        if word.start() == 0:
+            belongs = plain not in _ordinary() and (is_capital or not vague)
+        if not belongs:
             break
         end = start + word.end()
     value = text.text[start:end].rstrip("-'\u2019 ")
     while value.split(" ")[-1].lower() in _SMALL:
         value = value[: value.rfind(" ")] if " " in value else ""
     return value if len(value) > 1 else ""
-
-
-def _goes_on(word: str, *, first: bool, vague: bool) -> bool:
-    """Report whether a word belongs to the name: capitals do, and "de" or "bin" inside it."""
-    plain = word.lower()
-    if first:
-        return plain not in _ordinary() and (word[0].isupper() or not vague)
-    return word[0].isupper() or plain in _SMALL
 
 
 _NUMBER = re.compile(r"\+?[0-9(][0-9 .\-()]{4,17}[0-9](?![0-9a-z_@])")

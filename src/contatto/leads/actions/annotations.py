@@ -7,7 +7,7 @@ from typing import Final, Literal
 from urllib.parse import parse_qsl
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from contatto.accounts.actions import forget_kept_pages
 from contatto.accounts.model import BusinessId, Permission
@@ -211,7 +211,8 @@ def change_work(
     Raises Refused: INVALID; CONFLICT when somebody was faster.
     """
     if do == "delete":
-        is_current = records.delete_work(tx, actor.business_id, work)
+        table, _ = records.WORK[type(work)]
+        is_current = tx.delete(table, actor.business_id, id=work.id, revision=work.revision) == 1
     else:
         changed: Note | Task
         if isinstance(work, Note):
@@ -533,7 +534,8 @@ def merge_leads(tx: Tx, actor: Actor, kept_id: str, merged_id: str, picks: Picks
     moved = records.list_row_ids(tx, business_id, source.id)
     moved["contact_points"] = [point_id for point_id in moved["contact_points"] if point_id not in equal]
     for name, ids in moved.items():
-        records.record_moved(tx, business_id, name, ids, source.id, target.id)
+        own = rows_of(records.MOVING[name], business_id, lead_id=source.id, id=ids)
+        tx.execute(update(records.MOVING[name]).where(*own).values(lead_id=target.id))
     for evidence_id, _, equal_id in rehung:
         tx.change(evidence, business_id, evidence_id, contact_point_id=equal_id)
     source_labels = listing.list_labels_of(tx, business_id, [source.id])[source.id]
@@ -550,7 +552,8 @@ def merge_leads(tx: Tx, actor: Actor, kept_id: str, merged_id: str, picks: Picks
         ],
         followers=[lead.id for lead in records.list_merged_leads(tx, business_id, source.id)],
     )
-    records.record_followers(tx, business_id, journal.followers, target.id)
+    followers = rows_of(leads, business_id, id=journal.followers)
+    tx.execute(update(leads).where(*followers).values(merged_into=target.id))
     records.record_merged_fields(tx, after)
     records.record_hidden(tx, source, tx.now, merged_into=target.id)
     refresh_with_twins(tx, business_id, {target.id, source.id})
@@ -576,8 +579,8 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
     merge = records.find_merge(tx, actor.business_id, merge_id)
     target = source = None
     if merge is not None:
-        leads = records.list_leads_to_change(tx, actor.business_id, (merge.kept_id, merge.merged_id))
-        target, source = leads.get(merge.kept_id), leads.get(merge.merged_id)
+        both = records.list_leads_to_change(tx, actor.business_id, (merge.kept_id, merge.merged_id))
+        target, source = both.get(merge.kept_id), both.get(merge.merged_id)
         merge = records.find_merge(tx, actor.business_id, merge_id)  # somebody may have undone it meanwhile
     if merge is None or target is None or source is None:
         raise Refused(errors.NOT_FOUND, "Merge not found.")
@@ -590,12 +593,15 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
     _check_not_erasing(tx, actor, target.id)
     business_id, journal = actor.business_id, msgspec.json.decode(merge.journal, type=Journal)
     for name, ids in journal.moved.items():
-        records.record_moved(tx, business_id, name, ids, target.id, source.id)
+        # rows that left the kept lead meanwhile stay where they are
+        own = rows_of(records.MOVING[name], business_id, lead_id=target.id, id=ids)
+        tx.execute(update(records.MOVING[name]).where(*own).values(lead_id=source.id))
     for evidence_id, point_id, _ in journal.rehung:
         tx.change(evidence, business_id, evidence_id, contact_point_id=point_id)
     for label_id in journal.labels:
         records.delete_lead_label(tx, business_id, target.id, label_id)
-    records.record_followers(tx, business_id, journal.followers, source.id)
+    followers = rows_of(leads, business_id, id=journal.followers)
+    tx.execute(update(leads).where(*followers).values(merged_into=source.id))
     unchanged = [
         name for name in rules.MERGED_FIELDS if getattr(target, name) == getattr(journal.after, name)
     ]

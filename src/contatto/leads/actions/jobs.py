@@ -44,7 +44,7 @@ from contatto.leads.actions.records import (
     move_lead,
     refresh_with_twins,
     restore_lead,
-    upsert_lead,
+    upsert_leads,
 )
 from contatto.leads.engines import Correction, ScoringRequest, ScoringResult, prepare_trees, score_round
 from contatto.leads.model import (
@@ -695,7 +695,7 @@ def import_row(tx: Tx, actor: Actor, plan: JobPlan, job_id: str, number: int) ->
         profile_name=entry.name,
         actor=actor.name,
     )
-    lead = upsert_lead(tx, signal)
+    [lead] = upsert_leads(tx, [signal])
     if lead is None:
         return _skipped("", _join_reasons(number, LazyText("This row has no contact detail.")))
     is_new = known_lead is None

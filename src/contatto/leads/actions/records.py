@@ -189,20 +189,15 @@ def refresh_with_twins(
     intake.record_facets(tx, business_id, ids | intake.list_sharing_leads(tx, business_id, ids))
 
 
-def upsert_lead(tx: Tx, signal: Signal) -> Lead | None:
-    """Make the person's one lead, or add to it (R23).
+def upsert_leads(tx: Tx, signals: Sequence[Signal]) -> list[Lead | None]:
+    """Make the one lead of each person, or add to it (R23), by signals in their order.
 
     The same detail again changes nothing but its evidence; a name alone makes no lead, but names one that is
     there. A new lead is a conversion of kind lead, credited at once.
 
     Returns:
-        The lead as it is now, or None when the signal makes none.
+        For each signal the lead as it is then, or None when the signal makes none.
     """
-    return upsert_leads(tx, [signal])[0]
-
-
-def upsert_leads(tx: Tx, signals: Sequence[Signal]) -> list[Lead | None]:
-    """Create or update the leads of many signals, in their order."""
     leads_by_place: dict[int, Lead | None] = {}
     for business_id in dict.fromkeys(signal.business_id for signal in signals):
         own_signals = {

@@ -41,7 +41,14 @@ from contatto.leads.pages.center import (
     rows_of,
 )
 from contatto.leads.rules import importing
-from contatto.leads.rules.records import MOST_ERASED, LeadFilter, ad_data, for_member, person_label
+from contatto.leads.rules.records import (
+    MOST_ERASED,
+    LeadFilter,
+    ListLayout,
+    ad_data,
+    for_member,
+    person_label,
+)
 from contatto.leads.store import listing
 from contatto.leads.store.intake import list_sharing_leads
 from contatto.leads.store.jobs import (
@@ -189,12 +196,6 @@ class _Selection(_Chosen):
     owner: str = Limits("", max_length=36)
     label: str = Limits("", max_length=200)
 
-    def plan(self, leads_query: LeadsQuery) -> JobPlan:
-        value = {"status": self.status, "owner": self.owner}.get(self.do, self.label)
-        if self.all:
-            return JobPlan(value, query=LeadsQuery(leads_query.lead_filter, type(leads_query.look)()).query)
-        return JobPlan(value, lead_ids=tuple(self.ids))
-
 
 @router.post("/leads/bulk", Permission.WRITE_LEADS, ReadAudit.EACH)
 async def post_bulk(request: Request, caller: FormCaller, sent: Annotated[_Selection, Form()]) -> Response:
@@ -208,7 +209,10 @@ async def post_bulk(request: Request, caller: FormCaller, sent: Annotated[_Selec
         # written before the first byte leaves, with the entry of the audit log that follows each write
         await context_of(request).db.write(lambda tx: note_export(tx, actor_of(caller), chosen))
         return await answer_file(request, caller, query.lead_filter, sent.do, None if sent.all else sent.ids)
-    actor, plan = actor_of(caller), sent.plan(query)
+    actor, value = actor_of(caller), {"status": sent.status, "owner": sent.owner}.get(sent.do, sent.label)
+    plan = JobPlan(value, lead_ids=tuple(sent.ids))
+    if sent.all:
+        plan = JobPlan(value, query=LeadsQuery(query.lead_filter, ListLayout()).query)
     await context_of(request).db.write(lambda tx: actions.start_job(tx, actor, JobKind(sent.do), plan))
     return RedirectResponse(query.href(), 303)
 
@@ -434,12 +438,9 @@ async def post_columns(
         else:
             columns = importing.read_columns(sent.column, len(draft.plan.head))
             plan = replace(draft.plan, columns=columns, value=country)
-
-        def save(tx: Tx) -> None:
-            draft = actions.load_import_draft(tx, actor, job_id)  # somebody may have started it meanwhile
-            record_plan(tx, caller.business_id, draft.id, plan)
-
-        await db.write(save)
+        # Somebody may have started it meanwhile.
+        load_draft = partial(actions.load_import_draft, actor=actor, job_id=job_id)
+        await db.write(lambda tx: record_plan(tx, caller.business_id, load_draft(tx).id, plan))
     except Refused as refused:
         return await _draft_page(request, caller, draft, draft.plan, refused.expect(errors.INVALID))
     return RedirectResponse(f"/leads/import/{job_id}", 303)

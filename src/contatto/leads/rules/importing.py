@@ -77,6 +77,7 @@ _WORDS: Final[Mapping[str, Mapping[str, Sequence[str]]]] = tomllib.loads(
 _BY_HEAD: Final = {head_key(word): name for name, words in _WORDS["columns"].items() for word in words} | {
     field.value: field.value for field in Field
 }
+_BY_HEAD[head_key(REASON_HEAD)] = NOT_TAKEN
 _BY_STATUS: Final = {head_key(word): name for name, words in _WORDS["statuses"].items() for word in words}
 _INSIDE: Final = {word: _BY_HEAD[head_key(word)] for word in _WORDS["inside"]["words"]}
 """Words that decide the kind of a column even inside a longer head."""
@@ -89,7 +90,14 @@ def guess_columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[
     """
     columns = []
     for index, head in enumerate(heads):
-        column = _by_head(head)
+        key = head_key(head)
+        padded = f" {key} "
+        inside = (
+            kind
+            for word, kind in _INSIDE.items()
+            if f" {word} " in padded or (not word.isascii() and word in key)
+        )
+        column = _BY_HEAD[key] if key in _BY_HEAD else next(inside, NOT_TAKEN)
         if column == NOT_TAKEN:
             cells = (row[index].strip() for row in rows[:_SAMPLES] if index < len(row))
             filled = [bare_contact(cell.removeprefix("'")).strip(", ") for cell in cells if cell]
@@ -113,23 +121,6 @@ def read_status(text: str) -> LeadStatus | None:
     """Return a status in any of the languages, or in the words of other CRMs."""
     status = _BY_STATUS.get(head_key(text))
     return LeadStatus(status) if status else None
-
-
-def _by_head(head: str) -> str:
-    key = head_key(head)
-    if not key or key == head_key(REASON_HEAD):
-        return NOT_TAKEN
-    if key in _BY_HEAD:
-        return _BY_HEAD[key]
-    padded = f" {key} "
-    return next(
-        (
-            kind
-            for word, kind in _INSIDE.items()
-            if f" {word} " in padded or (not word.isascii() and word in key)
-        ),
-        NOT_TAKEN,
-    )
 
 
 MOST_ROWS: Final = 20_000

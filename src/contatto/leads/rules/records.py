@@ -452,9 +452,15 @@ def tells_of(text: str, contacts: Collection[str], names: Collection[str] = ()) 
     if not plain:
         return False
     digits = _digits(plain)
-    return any(plain == name.casefold() for name in names) or any(
-        _holds(plain, digits, contact.casefold()) for contact in contacts
-    )
+    for contact in contacts:
+        value = contact.casefold()
+        if plain == value or ("@" in value and value in plain):
+            return True
+        own = _digits(value)
+        is_number = min(len(own), len(digits)) >= LEAST_DIGITS and "@" not in plain + value
+        if is_number and (own in digits or own.endswith(digits)):
+            return True
+    return any(plain == name.casefold() for name in names)
 
 
 def without_person(
@@ -471,15 +477,6 @@ def without_person(
         () if row and (number in numbers or any(tells_of(cell, contacts) for cell in row)) else row
         for number, row in zip(own or range(1, len(rows) + 1), rows, strict=True)
     )
-
-
-def _holds(plain: str, digits: str, value: str) -> bool:
-    if plain == value or ("@" in value and value in plain):
-        return True
-    own = _digits(value)
-    if min(len(own), len(digits)) < LEAST_DIGITS or "@" in plain or "@" in value:
-        return False
-    return own in digits or own.endswith(digits)
 
 
 def _digits(text: str) -> str:

@@ -9,7 +9,6 @@ from sqlalchemy import and_, case, func, or_, select
 
 from contatto.kit.db.tx import Tx, row_of, rows_of
 from contatto.kit.exports import ExportKind, drop_contents
-from contatto.kit.vault import Vault
 from contatto.leads.model import (
     ErasedPeople,
     HeldOut,
@@ -123,13 +122,9 @@ def find_lead_model(tx: Tx, business_id: str) -> LeadModel | None:
 
 
 def save_job(tx: Tx, job: LeadJob) -> None:
-    row = row_of(job)
-    plan = seal_plan(tx.vault, job.business_id, job.id, job.plan)
-    tx.insert(lead_jobs, row | {"plan": plan, "value": job.plan.value})
-
-
-def seal_plan(vault: Vault, business_id: str, job_id: str, plan: JobPlan) -> bytes:
-    return vault.seal_bytes(msgspec.json.encode(plan), business_id, "lead_jobs.plan", job_id)
+    place = job.business_id, "lead_jobs.plan", job.id
+    plan = tx.vault.seal_bytes(msgspec.json.encode(job.plan), *place)
+    tx.insert(lead_jobs, row_of(job) | {"plan": plan, "value": job.plan.value})
 
 
 def find_job(tx: Tx, business_id: str, job_id: str) -> LeadJob | None:
@@ -147,7 +142,7 @@ def list_jobs(tx: Tx, business_id: str, since: datetime, limit: int = 10) -> lis
     rows = tx.execute(
         query.order_by(lead_jobs.c.created_at.desc(), lead_jobs.c.id.desc()).limit(limit)
     ).mappings()
-    return [_job_of(row, JobPlan(row["value"])) for row in rows]
+    return [_open_job(tx, row) for row in rows]
 
 
 def list_leads_to_erase(tx: Tx, business_id: str) -> set[str]:
@@ -232,11 +227,11 @@ def list_old_imports(tx: Tx, since: datetime, until: datetime) -> list[LeadJob]:
 
 
 def _open_job(tx: Tx, row: Mapping[Any, Any]) -> LeadJob:
-    raw = tx.vault.open_bytes(row["plan"], row["business_id"], "lead_jobs.plan", row["id"])
-    return _job_of(row, msgspec.json.decode(raw, type=JobPlan))
-
-
-def _job_of(row: Mapping[Any, Any], plan: JobPlan) -> LeadJob:
+    """Return a job from its row; of a plan that was not read, only the value."""
+    plan = JobPlan(row["value"])
+    if "plan" in row:
+        raw = tx.vault.open_bytes(row["plan"], row["business_id"], "lead_jobs.plan", row["id"])
+        plan = msgspec.json.decode(raw, type=JobPlan)
     return LeadJob(plan=plan, **{name: row[name] for name in LeadJob.__dataclass_fields__ if name != "plan"})
 
 
@@ -279,4 +274,5 @@ def list_row_numbers(tx: Tx, business_id: str, job_id: str, lead_ids: frozenset[
 
 
 def record_plan(tx: Tx, business_id: str, job_id: str, plan: JobPlan) -> None:
-    tx.change(lead_jobs, business_id, job_id, plan=seal_plan(tx.vault, business_id, job_id, plan))
+    sealed_plan = tx.vault.seal_bytes(msgspec.json.encode(plan), business_id, "lead_jobs.plan", job_id)
+    tx.change(lead_jobs, business_id, job_id, plan=sealed_plan)

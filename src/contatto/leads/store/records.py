@@ -230,27 +230,22 @@ def delete_lead_label(tx: Tx, business_id: str, lead_id: str, label_id: str) -> 
     return tx.delete(lead_labels, business_id, lead_id=lead_id, label_id=label_id) == 1
 
 
-_WORK: Final = {Note: (lead_notes, "lead_notes.body"), Task: (lead_tasks, "lead_tasks.body")}
+WORK: Final = {Note: (lead_notes, "lead_notes.body"), Task: (lead_tasks, "lead_tasks.body")}
 """Tables of notes and tasks, and the name under which their text is sealed."""
 
 
 def save_work(tx: Tx, business_id: str, work: Note | Task) -> bool:
     """Insert a note or a task, its text sealed; False when it is there."""
-    table, place = _WORK[type(work)]
+    table, place = WORK[type(work)]
     body = tx.vault.seal(work.text, business_id, place, work.id)
     return tx.insert_ignore(
         table, row_of(work, without={"text"}) | {"business_id": business_id, "body": body}
     )
 
 
-def delete_work(tx: Tx, business_id: str, work: Note | Task) -> bool:
-    """Delete a note or a task, unless somebody else has changed it meanwhile."""
-    return tx.delete(_WORK[type(work)][0], business_id, id=work.id, revision=work.revision) == 1
-
-
 def record_work(tx: Tx, business_id: str, work: Note | Task) -> bool:
     """Save a changed note or task, unless somebody else has changed it since this revision."""
-    table, place = _WORK[type(work)]
+    table, place = WORK[type(work)]
     changed = row_of(work, without={"id", "lead_id", "text", "revision"})
     changed |= {"body": tx.vault.seal(work.text, business_id, place, work.id), "revision": work.revision + 1}
     return tx.change(table, business_id, work.id, table.c.revision == work.revision, **changed)
@@ -258,7 +253,7 @@ def record_work(tx: Tx, business_id: str, work: Note | Task) -> bool:
 
 def list_work[W: (Note, Task)](tx: Tx, business_id: str, lead_id: str, shape: type[W]) -> list[W]:
     """Return a lead's notes or tasks in the order of their making, with their texts opened."""
-    table, place = _WORK[shape]
+    table, place = WORK[shape]
     query = select(table).where(*rows_of(table, business_id, lead_id=lead_id))
     rows = tx.execute(query.order_by(table.c.created_at, table.c.id)).mappings().all()
     tx.record_contact_reads("lead_id", [lead_id] if rows else [])
@@ -366,19 +361,8 @@ def list_equal_points(tx: Tx, business_id: str, kept_id: str, merged_id: str) ->
     return {row["gone"]: row["kept"] for row in tx.execute(equal).mappings()}
 
 
-def record_moved(tx: Tx, business_id: str, name: str, ids: list[str], old: str, new: str) -> None:
-    """Move rows of a table to another lead, unless they left the old one."""
-    table = MOVING[name]
-    tx.execute(update(table).where(*rows_of(table, business_id, lead_id=old, id=ids)).values(lead_id=new))
-
-
 def record_merged_fields(tx: Tx, lead: Lead) -> None:
     """Save the fields of a lead that a merge may change."""
     row = lead_row(tx.vault, lead)
     changed = {name: row[name] for name in ("name_key", *MERGED_FIELDS)}
     tx.change(leads, lead.business_id, lead.id, **changed)
-
-
-def record_followers(tx: Tx, business_id: str, lead_ids: list[str], kept_id: str) -> None:
-    """Point leads that were merged earlier to another target lead."""
-    tx.execute(update(leads).where(*rows_of(leads, business_id, id=lead_ids)).values(merged_into=kept_id))
