@@ -76,10 +76,7 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class ContactPoint:
-    """A contact detail of a lead, opened for reading.
-
-    A member may mark it as the main one, or as wrong.
-    """
+    """A contact detail of a lead, opened for reading. A member may mark it as the main one, or as wrong."""
 
     id: str
     lead_id: LeadId

@@ -11,7 +11,7 @@ from contatto.spam.rules import ENOUGH_MARKED, fit_weights, hash_ngrams, judge_c
 
 MOST_MARKED: Final = 400
 """Newest marked chats of either kind from which words are learned."""
-HELD: Final = "judged chats"
+VERDICT_LOCK: Final = "judged chats"
 """Lock of the verdicts of a business, which a transaction takes before it reads them."""
 
 
@@ -44,13 +44,13 @@ def judge_chats(
 
 def hold_rates(tx: Tx, business_id: str) -> dict[str, Rate]:
     """Lock the verdicts of a business, and return the spam rate of each account."""
-    tx.hold_key(HELD, business_id)
+    tx.hold_key(VERDICT_LOCK, business_id)
     return store.list_rates(tx, business_id)
 
 
 def mark_chat(tx: Tx, business_id: str, conversation_id: str, channel_account_id: str, mark: Mark) -> None:
     """Save a member's mark of a chat; the next learning run uses it."""
-    tx.hold_key(HELD, business_id)
+    tx.hold_key(VERDICT_LOCK, business_id)
     earlier_verdicts = store.list_verdicts(tx, business_id, [conversation_id])
     verdict = earlier_verdicts.get(conversation_id) or SpamVerdict(
         business_id, conversation_id, channel_account_id, 0.0, (), Mark.NONE, tx.now
@@ -70,5 +70,5 @@ def learn_words(tx: Tx, business_id: str, spam: Sequence[str], fine: Sequence[st
 
 
 def forget_verdicts(tx: Tx, business_id: str, conversation_ids: Collection[str]) -> None:
-    tx.hold_key(HELD, business_id)
+    tx.hold_key(VERDICT_LOCK, business_id)
     store.delete_verdicts(tx, business_id, conversation_ids)

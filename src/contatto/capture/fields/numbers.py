@@ -251,9 +251,9 @@ class Surroundings:
             if mark.kind is MarkKind.PHONE:
                 # The phone cue may open a new clause after an earlier WhatsApp cue.
                 earlier = [
-                    other.end
-                    for other in self.before
-                    if other.kind is MarkKind.WHATSAPP and other.end <= mark.start
+                    earlier_mark.end
+                    for earlier_mark in self.before
+                    if earlier_mark.kind is MarkKind.WHATSAPP and earlier_mark.end <= mark.start
                 ]
                 is_parted = bool(earlier) and _SENTENCE_END.search(self.low, earlier[-1], mark.start + 1)
                 if is_parted and not self._negated(mark):

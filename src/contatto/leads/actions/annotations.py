@@ -342,7 +342,8 @@ def change_contact_point(
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     point = _point(tx, actor, lead, point_id)
     points = listing.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
-    value = _read_detail(tx, lead, point.field, text, [other for other in points if other.id != point.id])
+    points = [existing_point for existing_point in points if existing_point.id != point.id]
+    value = _read_detail(tx, lead, point.field, text, points)
     if value == point.value:
         return
     shared = intake.list_sharing_leads(tx, actor.business_id, {lead.id})
