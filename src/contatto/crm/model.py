@@ -436,6 +436,7 @@ class ConnectorTraits:
         search_lag_s: seconds until a new record is found. Where a retry would create a second record, the
             engine waits that long.
         takes_anything: whether any field may be written, such as to a webhook.
+        record_page: the page of a record, with ``address``, ``record_id`` and settings in braces.
     """
 
     name: str
@@ -454,6 +455,7 @@ class ConnectorTraits:
     poll_s: float = 60.0
     search_lag_s: float = 0.0
     takes_anything: bool = False
+    record_page: str = ""
     oauth: OAuth | None = None
 
     @property

@@ -37,14 +37,10 @@ _LIMITS: Final = {"title": 64, "salutation": 64, "phone": 25, "source_detail": 1
 _EXISTS: Final = "already"
 
 
-def _send(link: crm.CrmLink, method: str, path: str, body: Any = None) -> HttpRequest:
-    return api.json_request(method, f"{link.address}{_LEADS}{path}", api.bearer(link) or {}, body)
-
-
 def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
     if find.by is crm.FindBy.EMAIL:
-        return _send(link, "GET", f"?limit=20&email={quote(find.value)}")
-    return _send(link, "POST", "duplicates/", {"phone": find.value})
+        return api.send(link, "GET", f"{_LEADS}?limit=20&email={quote(find.value)}")
+    return api.send(link, "POST", f"{_LEADS}duplicates/", {"phone": find.value})
 
 
 def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
@@ -52,8 +48,8 @@ def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
     if write.note:
         values[NOTE] = write.note
     if write.record_id:
-        return _send(link, "PATCH", f"{api.path_id(write.record_id)}/", values)
-    return _send(link, "POST", "", values)
+        return api.send(link, "PATCH", f"{_LEADS}{api.path_id(write.record_id)}/", values)
+    return api.send(link, "POST", _LEADS, values)
 
 
 def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: str) -> crm.Reply:
@@ -118,25 +114,26 @@ class BottleCrm(api.JsonApi):
             ("phone", "phone"),
         ),
         merges=True,
+        record_page="{address}/leads/{record_id}",
     )
     abilities: ClassVar[api.Abilities] = {
-        crm.DescribeFields: (lambda link, _: _send(link, "GET", "?limit=1"), _read_description),
+        crm.DescribeFields: (lambda link, _: api.send(link, "GET", f"{_LEADS}?limit=1"), _read_description),
         crm.FindRecord: (_find, _read_found),
         crm.ReadRecord: (
-            lambda link, read: _send(link, "GET", f"{api.path_id(read.record_id)}/"),
+            lambda link, read: api.send(link, "GET", f"{_LEADS}{api.path_id(read.record_id)}/"),
             lambda _link, _, body, _memory: api.record_reply(_record(as_dict(as_dict(body).get("lead_obj")))),
         ),
         crm.WriteRecord: (_write, _read_written),
         crm.MergeRecords: (
-            lambda link, merge: _send(
-                link, "POST", f"{api.path_id(merge.into_id)}/merge/", {"merge_id": merge.record_id}
+            lambda link, merge: api.send(
+                link, "POST", f"{_LEADS}{api.path_id(merge.into_id)}/merge/", {"merge_id": merge.record_id}
             ),
             lambda _link, merge, body, _memory: (
                 crm.Written(merge.into_id) if as_dict(body).get("error") is False else UNCLEAR
             ),
         ),
         crm.EraseRecord: (
-            lambda link, erase: _send(link, "DELETE", f"{api.path_id(erase.record_id)}/"),
+            lambda link, erase: api.send(link, "DELETE", f"{_LEADS}{api.path_id(erase.record_id)}/"),
             lambda _link, _, body, _memory: crm.Erased() if as_dict(body).get("error") is False else UNCLEAR,
         ),
     }
@@ -152,6 +149,3 @@ class BottleCrm(api.JsonApi):
         if _EXISTS in str(errors.get("email", "")):
             return crm.Exists()
         return crm.ValueGone(next(iter(errors)))
-
-    def record_url(self, link: crm.CrmLink, record_id: str) -> str:
-        return f"{link.address}/leads/{record_id}"

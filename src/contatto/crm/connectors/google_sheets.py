@@ -28,7 +28,7 @@ def _send(link: crm.CrmLink, method: str, cells: str, end: str = "", body: Any =
     sheet = link.settings.get("sheet", "").replace("'", "''")
     where = quote(f"'{sheet}'!{cells}", safe="")
     path = f"/v4/spreadsheets/{api.path_id(link.settings.get('spreadsheet', ''))}/values/{where}{end}"
-    return api.json_request(method, link.address + path, api.bearer(link) or {}, body)
+    return api.send(link, method, path, body)
 
 
 def _head(link: crm.CrmLink, _: crm.Operation) -> HttpRequest:
@@ -169,6 +169,7 @@ class GoogleSheets(api.JsonApi):
         ),
         upserts=True,
         enumerates=True,
+        record_page="https://docs.google.com/spreadsheets/d/{spreadsheet}",
         oauth=crm.OAuth(
             "https://accounts.google.com/o/oauth2/v2/auth",
             "https://oauth2.googleapis.com/token",
@@ -199,8 +200,3 @@ class GoogleSheets(api.JsonApi):
     def is_same_value(self, field: str, written: str, current: str) -> bool:
         """Compare texts without outer spaces, as values are written unchanged."""
         return written.strip() == current.strip()
-
-    def record_url(self, link: crm.CrmLink, record_id: str) -> str:
-        return (
-            f"https://docs.google.com/spreadsheets/d/{quote(link.settings.get('spreadsheet', ''), safe='')}"
-        )

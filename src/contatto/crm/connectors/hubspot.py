@@ -66,13 +66,9 @@ _WRITE_AGAIN: Final = "write_again"
 _LEADS_TO: Final = "leads_to"
 
 
-def _send(link: crm.CrmLink, method: str, path: str, body: Any = None) -> HttpRequest:
-    return api.json_request(method, link.address + path, api.bearer(link) or {}, body)
-
-
 def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
     if find.by is crm.FindBy.EXTERNAL_ID:
-        return _send(
+        return api.send(
             link, "GET", f"{_CONTACTS}/{api.path_id(find.value)}?idProperty={OUR_ID}&properties={OUR_ID}"
         )
     groups = [
@@ -81,12 +77,12 @@ def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
     ]
     oldest = {"propertyName": "createdate", "direction": "ASCENDING"}
     search = {"filterGroups": groups, "sorts": [oldest], "properties": [OUR_ID], "limit": 5}
-    return _send(link, "POST", f"{_CONTACTS}/search", search)
+    return api.send(link, "POST", f"{_CONTACTS}/search", search)
 
 
 def _read(link: crm.CrmLink, read: crm.ReadRecord) -> HttpRequest:
     names = ",".join(dict.fromkeys((OUR_ID, _CHANGED_AT, *read.fields)))
-    return _send(link, "GET", f"{_CONTACTS}/{api.path_id(read.record_id)}?properties={names}")
+    return api.send(link, "GET", f"{_CONTACTS}/{api.path_id(read.record_id)}?properties={names}")
 
 
 def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
@@ -94,14 +90,9 @@ def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
     if write.note:
         values[NOTE] = write.note
     if write.record_id:
-        return _send(link, "PATCH", f"{_CONTACTS}/{api.path_id(write.record_id)}", {"properties": values})
+        return api.send(link, "PATCH", f"{_CONTACTS}/{api.path_id(write.record_id)}", {"properties": values})
     contact = {"idProperty": OUR_ID, "id": write.external_id, "properties": values}
-    return _send(link, "POST", f"{_CONTACTS}/batch/upsert", {"inputs": [contact]})
-
-
-def _merge(link: crm.CrmLink, merge: crm.MergeRecords) -> HttpRequest:
-    body = {"primaryObjectId": merge.into_id, "objectIdToMerge": merge.record_id}
-    return _send(link, "POST", f"{_CONTACTS}/merge", body)
+    return api.send(link, "POST", f"{_CONTACTS}/batch/upsert", {"inputs": [contact]})
 
 
 def _changes(link: crm.CrmLink, changes: crm.ListChanges) -> HttpRequest:
@@ -121,7 +112,7 @@ def _search(
 ) -> HttpRequest:
     sorts = [{"propertyName": order, "direction": "ASCENDING"}]
     search = {"filterGroups": [{"filters": filters}], "sorts": sorts, "properties": names, "limit": _PAGE}
-    return _send(link, "POST", f"{_CONTACTS}/search", search)
+    return api.send(link, "POST", f"{_CONTACTS}/search", search)
 
 
 def _enumerate(link: crm.CrmLink, enumerate_: crm.ListRecords) -> HttpRequest:
@@ -144,9 +135,8 @@ def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _mem
 
 
 def _read_found(_link: crm.CrmLink, find: crm.FindRecord, body: Any, _memory: str) -> crm.Reply:
-    if find.by is crm.FindBy.EXTERNAL_ID:
-        return api.record_reply(_record(as_dict(body)))
-    return records_reply(map(_record, rows_of(body, "results")))
+    is_by_id = find.by is crm.FindBy.EXTERNAL_ID
+    return api.record_reply(_record(as_dict(body))) if is_by_id else records_reply(_records(body))
 
 
 def _read_record(_link: crm.CrmLink, read: crm.ReadRecord, body: Any, _memory: str) -> crm.Reply:
@@ -174,27 +164,28 @@ def _read_merged(_link: crm.CrmLink, merge: crm.MergeRecords, body: Any, memory:
 
 def _read_changes(link: crm.CrmLink, changes: crm.ListChanges, body: Any, memory: str) -> crm.Reply:
     if not memory:
-        records = [record for record in map(_record, rows_of(body, "results")) if record.id]
-        if not records:
+        page = [{"id": record.id, **record.values} for record in _records(body)]
+        if not page:
             return crm.ChangesListed((), changes.after)
-        page = [{"id": record.id, **record.values} for record in records]
-        return crm.FollowUp(_send(link, "GET", "/crm/v3/owners/?limit=500"), api.encode_memory(page))
+        return crm.FollowUp(api.send(link, "GET", "/crm/v3/owners/?limit=500"), api.encode_memory(page))
     owners = as_dicts(as_dict(body).get("results"))
     addresses = {as_text(owner.get("id")): as_text(owner.get("email")) for owner in owners}
-    record_changes, cursor, rows = [], changes.after, as_dicts(api.decode_memory(memory))
+    record_changes, rows = [], as_dicts(api.decode_memory(memory))
     for row in rows:
-        record_id, owner_id = as_text(row.get("id")), as_text(row.get("hubspot_owner_id"))
-        cursor = api.advance(cursor, as_text(row.get(_CHANGED_AT)), record_id)
-        status = as_text(row.get("hs_lead_status")) or None
-        owner = addresses.get(owner_id, owner_id) or None
-        record_changes.append(crm.RecordChange(record_id, cursor, as_text(row.get(OUR_ID)), status, owner))
-    return crm.ChangesListed(tuple(record_changes), cursor, is_more=len(rows) == _PAGE)
+        owner_id = as_text(row.get("hubspot_owner_id"))
+        change = crm.RecordChange(
+            as_text(row.get("id")),
+            crm.Cursor(as_text(row.get(_CHANGED_AT))),
+            as_text(row.get(OUR_ID)),
+            as_text(row.get("hs_lead_status")) or None,
+            addresses.get(owner_id, owner_id) or None,
+        )
+        record_changes.append(change)
+    return api.changes_reply(changes.after, record_changes, is_more=len(rows) == _PAGE)
 
 
-def _read_enumerated(_link: crm.CrmLink, _: crm.ListRecords, body: Any, _memory: str) -> crm.Reply:
-    records = [record for record in map(_record, rows_of(body, "results")) if record.id]
-    ids = tuple((record.id, record.external_id) for record in records if record.external_id)
-    return crm.RecordsListed(ids, records[-1].id if len(records) == _PAGE else "")
+def _records(body: Any) -> list[crm.CrmRecord]:
+    return [record for record in map(_record, rows_of(body, "results")) if record.id]
 
 
 def _record(row: dict[str, Any]) -> crm.CrmRecord:
@@ -256,6 +247,7 @@ class HubSpot(api.JsonApi):
         tells_changes=True,
         enumerates=True,
         search_lag_s=30.0,
+        record_page="https://app.hubspot.com/contacts/{portal_id}/record/0-1/{record_id}",
         oauth=crm.OAuth(
             "https://app.hubspot.com/oauth/authorize",
             "https://api.hubapi.com/oauth/v1/token",
@@ -272,21 +264,32 @@ class HubSpot(api.JsonApi):
     )
     abilities: ClassVar[api.Abilities] = {
         crm.DescribeFields: (
-            lambda link, _: _send(link, "GET", "/crm/v3/properties/contacts?archived=false"),
+            lambda link, _: api.send(link, "GET", "/crm/v3/properties/contacts?archived=false"),
             _read_description,
         ),
         crm.FindRecord: (_find, _read_found),
         crm.ReadRecord: (_read, _read_record),
         crm.WriteRecord: (_write, _read_written),
-        crm.MergeRecords: (_merge, _read_merged),
+        crm.MergeRecords: (
+            lambda link, merge: api.send(
+                link,
+                "POST",
+                f"{_CONTACTS}/merge",
+                {"primaryObjectId": merge.into_id, "objectIdToMerge": merge.record_id},
+            ),
+            _read_merged,
+        ),
         crm.EraseRecord: (
-            lambda link, erase: _send(
+            lambda link, erase: api.send(
                 link, "POST", f"{_CONTACTS}/gdpr-delete", {"objectId": erase.record_id}
             ),
             lambda _link, _, body, _memory: crm.Erased() if body == {} else UNCLEAR,
         ),
         crm.ListChanges: (_changes, _read_changes),
-        crm.ListRecords: (_enumerate, _read_enumerated),
+        crm.ListRecords: (
+            _enumerate,
+            lambda _link, _, body, _memory: api.list_reply(_records(body), _PAGE),
+        ),
     }
 
     def read_error(
@@ -304,9 +307,7 @@ class HubSpot(api.JsonApi):
             return crm.NoRecord()
         error = read_write_error(as_dict(body))
         if error == crm.FieldGone(OUR_ID) and memory != _WRITE_AGAIN:
-            return crm.FollowUp(_send(link, "POST", "/crm/v3/properties/contacts", _OUR_PROPERTY), _CREATE_ID)
+            return crm.FollowUp(
+                api.send(link, "POST", "/crm/v3/properties/contacts", _OUR_PROPERTY), _CREATE_ID
+            )
         return error
-
-    def record_url(self, link: crm.CrmLink, record_id: str) -> str:
-        portal = link.settings.get("portal_id", "")
-        return f"https://app.hubspot.com/contacts/{portal}/record/0-1/{record_id}" if portal else ""

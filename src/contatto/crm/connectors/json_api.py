@@ -9,6 +9,7 @@ tokens), zoho.com/crm/developer/docs/api (OAuth, multi DC), help.salesforce.com 
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -132,10 +133,15 @@ def read_tokens(answer: HttpAnswer, address_field: str = "") -> crm.SecretsRenew
     return NotNow(reason, retry_after_s(answer))
 
 
-def bearer(link: crm.CrmLink) -> dict[str, str] | None:
-    """Return the header with the access token; None without a token. Source: RFC 6750, 2.1."""
+def bearer(link: crm.CrmLink) -> dict[str, str]:
+    """Return the header with the access token; none without a token. Source: RFC 6750, 2.1."""
     token = link.secrets.get(ACCESS, "")
-    return {"Authorization": f"Bearer {token}"} if token else None
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def send(link: crm.CrmLink, method: str, path: str, body: Any = None) -> HttpRequest:
+    """Request a path of the CRM with the access token."""
+    return json_request(method, link.address + path, bearer(link), body)
 
 
 type Asker = Callable[[crm.CrmLink, Any], HttpRequest | crm.Reply]
@@ -189,13 +195,22 @@ class JsonApi:
 
     def is_open(self, link: crm.CrmLink) -> bool:
         """Report whether the link has a token or session."""
-        return bearer(link) is not None
+        return bool(link.secrets.get(ACCESS))
 
     def read_error(
         self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str
     ) -> crm.Reply | None:
         """Return the failure that an answer states more precisely than its status; None for none."""
         return crm.NoRecord() if answer.status == 404 else None
+
+    def record_url(self, link: crm.CrmLink, record_id: str) -> str:
+        """Fill the record page of the traits; empty for a link without one of its settings."""
+        settings = {name: quote(text, safe="") for name, text in link.settings.items() if text}
+        values = {**settings, "address": link.address, "record_id": quote(record_id, safe="")}
+        try:
+            return self.traits.record_page.format_map(values)
+        except KeyError:
+            return ""
 
     def is_same_value(self, field: str, written: str, current: str) -> bool:
         """Compare texts, and phone numbers by their digits, as most CRMs format them their own way."""
@@ -264,6 +279,27 @@ def read_record(row: dict[str, Any], record_id: str, our_id: str) -> crm.CrmReco
     """Return a record; ``record_id`` and ``our_id`` are the keys of both ids."""
     values = as_values(row)
     return crm.CrmRecord(values.get(record_id, ""), values.get(our_id, ""), values)
+
+
+def list_reply(records: Iterable[crm.CrmRecord], page: int) -> crm.RecordsListed:
+    """Reply with the ids of the records that carry ours; a full page has one after it."""
+    rows = list(records)
+    ids = tuple((record.id, record.external_id) for record in rows if record.external_id)
+    return crm.RecordsListed(ids, rows[-1].id if len(rows) == page else "")
+
+
+def changes_reply(
+    after: crm.Cursor, changes: Iterable[crm.RecordChange], *, is_more: bool
+) -> crm.ChangesListed:
+    """Reply with changes, whose cursors have only their times, and with the cursor after them.
+
+    The cursor keeps the ids of all changes at its time, which the next page leaves out.
+    """
+    cursor, listed = after, []
+    for change in changes:
+        cursor = advance(cursor, change.cursor.at, change.record_id)
+        listed.append(replace(change, cursor=cursor))
+    return crm.ChangesListed(tuple(listed), cursor, is_more=is_more)
 
 
 def as_limit(value: Any) -> int:

@@ -9,6 +9,7 @@ odoo.exceptions); ``odoo/http.py`` (the names in answers).
 
 import html
 import re
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from contatto.crm import model as crm
@@ -54,6 +55,7 @@ _WRITABLE: Final = frozenset({
     "char", "text", "html", "selection", "boolean", "integer", "float", "monetary", "date", "datetime",
 })  # fmt: skip
 """Types of fields that take a text or number."""
+_ATTRIBUTES: Final = ["string", "type", "required", "readonly", "selection", "size"]
 _UNNAMED: Final = re.compile(r"<[^>]*>")
 
 
@@ -75,25 +77,11 @@ def _name_of(external_id: str) -> str:
     return "lead_" + external_id.replace("-", "_")
 
 
-def _our_id(name: str) -> str:
-    return name.removeprefix("lead_").replace("_", "-")
-
-
 def _links(link: crm.CrmLink, *domain: list[Any], **more: str) -> HttpRequest:
     full_domain = [["module", "=", _MODULE], ["model", "=", _LEAD], *domain]
     return _ask(
         link, "ir.model.data", "search_read", [full_domain], fields=["name", "res_id"], limit=_PAGE, **more
     )
-
-
-def _enumerate(link: crm.CrmLink, enumerate_: crm.ListRecords) -> HttpRequest:
-    """List our external ids, which Odoo deletes with their leads."""
-    return _links(link, ["res_id", ">", int(enumerate_.after or 0)], order="res_id asc")
-
-
-def _describe(link: crm.CrmLink, _: crm.DescribeFields) -> HttpRequest:
-    attributes = ["string", "type", "required", "readonly", "selection", "size"]
-    return _ask(link, _LEAD, "fields_get", [], attributes=attributes)
 
 
 def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
@@ -109,12 +97,6 @@ def _read(link: crm.CrmLink, read: crm.ReadRecord) -> HttpRequest:
     names = sorted({"write_date", *read.fields})
     domain = [["id", "=", api.record_number(read.record_id)]]
     return _ask(link, _LEAD, "search_read", [domain], fields=names, context=_ALL)
-
-
-def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
-    if write.record_id is None:
-        return _load(link, write)
-    return _links(link, ["name", "=", _name_of(write.external_id)])
 
 
 def _load(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
@@ -151,28 +133,35 @@ def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _mem
     fields = as_dict(_result(body))
     if not fields:
         return UNCLEAR
-    writable = {
-        name: as_dict(one)
-        for name, one in fields.items()
-        if as_dict(one).get("readonly") is not True and as_text(as_dict(one).get("type")) in _WRITABLE
-    }
-    return crm.FieldsDescribed(tuple(_field(name, one) for name, one in writable.items()))
+    described = []
+    for name, value in fields.items():
+        one = as_dict(value)
+        if one.get("readonly") is True or as_text(one.get("type")) not in _WRITABLE:
+            continue
+        field = crm.CrmField(
+            name,
+            as_text(one.get("string")) or name,
+            is_required=one.get("required") is True,
+            choices=api.as_pairs(one.get("selection")),
+            limit=api.as_limit(one.get("size")),
+        )
+        described.append(field)
+    return crm.FieldsDescribed(tuple(described))
 
 
-def _field(name: str, one: dict[str, Any]) -> crm.CrmField:
-    return crm.CrmField(
-        name,
-        as_text(one.get("string")) or name,
-        is_required=one.get("required") is True,
-        choices=api.as_pairs(one.get("selection")),
-        limit=api.as_limit(one.get("size")),
-    )
+def _linked_records(body: Any) -> list[crm.CrmRecord]:
+    """Read our external ids, each with the id of its lead."""
+    return [
+        crm.CrmRecord(
+            as_text(row.get("res_id")), as_text(row.get("name")).removeprefix("lead_").replace("_", "-")
+        )
+        for row in _rows(body)
+    ]
 
 
 def _read_found(_link: crm.CrmLink, find: crm.FindRecord, body: Any, _memory: str) -> crm.Reply:
-    if find.by is crm.FindBy.EXTERNAL_ID:
-        return records_reply(crm.CrmRecord(as_text(row.get("res_id")), find.value) for row in _rows(body))
-    return records_reply(map(_record, _rows(body)))
+    is_by_id = find.by is crm.FindBy.EXTERNAL_ID
+    return records_reply(_linked_records(body) if is_by_id else map(_record, _rows(body)))
 
 
 def _record(one: dict[str, Any]) -> crm.CrmRecord:
@@ -204,41 +193,31 @@ def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: 
     return crm.FollowUp(_ask(link, "ir.model.data", "write", update) if rows else create, "tie")
 
 
-def _read_enumerated(_link: crm.CrmLink, _: crm.ListRecords, body: Any, _memory: str) -> crm.Reply:
-    rows = _rows(body)
-    records = tuple((as_text(row.get("res_id")), _our_id(as_text(row.get("name")))) for row in rows)
-    return crm.RecordsListed(records, records[-1][0] if len(records) == _PAGE else "")
-
-
 def _read_changes(link: crm.CrmLink, changes: crm.ListChanges, body: Any, memory: str) -> crm.Reply:
-    rows = _rows(body)
     if not memory:
+        rows = _rows(body)
         if not rows:
             return crm.ChangesListed((), changes.after)
         ids = [row.get("id") for row in rows]
         return crm.FollowUp(_links(link, ["res_id", "in", ids]), api.encode_memory(rows))
-    lead_ids = {as_text(row.get("res_id")): _our_id(as_text(row.get("name"))) for row in rows}
-    record_changes, cursor, page = [], changes.after, as_dicts(api.decode_memory(memory))
-    for record in page:
-        record_id = as_text(record.get("id"))
-        cursor = api.advance(cursor, as_text(record.get("write_date")), record_id)
-        if record_id in lead_ids:
-            record_changes.append(_change(record, record_id, lead_ids[record_id], cursor))
-    return crm.ChangesListed(tuple(record_changes), cursor, is_more=len(page) == _PAGE)
-
-
-def _change(one: dict[str, Any], record_id: str, external_id: str, cursor: crm.Cursor) -> crm.RecordChange:
-    amount, currency = as_text(one.get("expected_revenue")), _label(one.get("company_currency"))
-    lost = one.get("active") is False
-    return crm.RecordChange(
-        record_id,
-        cursor,
-        external_id,
-        status="Lost" if lost else _label(one.get("stage_id")) or None,
-        owner=_label(one.get("user_id")) or None,
-        value=f"{amount} {currency}" if currency and amount not in ("", "0", "0.0") else None,
-        by=_label(one.get("write_uid")),
-    )
+    lead_ids = {record.id: record.external_id for record in _linked_records(body)}
+    record_changes, page = [], as_dicts(api.decode_memory(memory))
+    for row in page:
+        record_id = as_text(row.get("id"))
+        amount, currency = as_text(row.get("expected_revenue")), _label(row.get("company_currency"))
+        is_lost = row.get("active") is False
+        change = crm.RecordChange(
+            record_id,
+            crm.Cursor(as_text(row.get("write_date"))),
+            lead_ids.get(record_id, ""),
+            status="Lost" if is_lost else _label(row.get("stage_id")) or None,
+            owner=_label(row.get("user_id")) or None,
+            value=f"{amount} {currency}" if currency and amount not in ("", "0", "0.0") else None,
+            by=_label(row.get("write_uid")),
+        )
+        record_changes.append(change)
+    reply = api.changes_reply(changes.after, record_changes, is_more=len(page) == _PAGE)
+    return replace(reply, changes=tuple(change for change in reply.changes if change.record_id in lead_ids))
 
 
 def _label(pair: Any) -> str:
@@ -292,19 +271,34 @@ class Odoo(api.JsonApi):
         upserts=True,
         tells_changes=True,
         enumerates=True,
+        record_page=f"{{address}}/web#id={{record_id}}&model={_LEAD}&view_type=form",
     )
     abilities: ClassVar[api.Abilities] = {
         crm.RenewSecrets: (_log_in, _read_login),
-        crm.DescribeFields: (_describe, _read_description),
+        crm.DescribeFields: (
+            lambda link, _: _ask(link, _LEAD, "fields_get", [], attributes=_ATTRIBUTES),
+            _read_description,
+        ),
         crm.FindRecord: (_find, _read_found),
         crm.ReadRecord: (_read, lambda _link, _, body, _memory: records_reply(map(_record, _rows(body)))),
-        crm.WriteRecord: (_write, _read_written),
+        crm.WriteRecord: (
+            lambda link, write: (
+                _load(link, write)
+                if write.record_id is None
+                else _links(link, ["name", "=", _name_of(write.external_id)])
+            ),
+            _read_written,
+        ),
         crm.EraseRecord: (
             lambda link, erase: _ask(link, _LEAD, "unlink", [[api.record_number(erase.record_id)]]),
             lambda _link, _, body, _memory: crm.Erased() if _result(body) is True else UNCLEAR,
         ),
         crm.ListChanges: (_changes, _read_changes),
-        crm.ListRecords: (_enumerate, _read_enumerated),
+        # Odoo deletes our external ids with their leads.
+        crm.ListRecords: (
+            lambda link, listing: _links(link, ["res_id", ">", int(listing.after or 0)], order="res_id asc"),
+            lambda _link, _, body, _memory: api.list_reply(_linked_records(body), _PAGE),
+        ),
     }
 
     def is_open(self, link: crm.CrmLink) -> bool:
@@ -317,6 +311,3 @@ class Odoo(api.JsonApi):
             return Denied("401")
         error = as_dict(as_dict(body).get("error"))
         return read_exception(error) if error and answer.status == 200 else None
-
-    def record_url(self, link: crm.CrmLink, record_id: str) -> str:
-        return f"{link.address}/web#id={record_id}&model={_LEAD}&view_type=form"

@@ -74,12 +74,6 @@ def _number(record_id: str) -> int | str:
     return int(record_id) if record_id.isascii() and record_id.isdigit() else record_id
 
 
-def _merge(link: crm.CrmLink, merge: crm.MergeRecords) -> HttpRequest:
-    """Merge a person into the one of the body. Source: "Merge two persons", v1."""
-    body = {"merge_with_id": _number(merge.into_id)}
-    return _send(link, "PUT", f"/v1/persons/{api.path_id(merge.record_id)}/merge", body)
-
-
 def _changes(link: crm.CrmLink, changes: crm.ListChanges) -> HttpRequest:
     since = f"&updated_since={quote(changes.after.at)}" if changes.after.at else ""
     return _send(link, "GET", f"/api/v2/deals?sort_by=update_time&sort_direction=asc&limit={_PAGE}{since}")
@@ -143,11 +137,6 @@ def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: 
         return crm.Written(record_id)
     notes = f"/v1/notes?person_id={quote(record_id, safe='')}&sort=add_time%20ASC&limit=100"
     return crm.FollowUp(_send(link, "GET", notes), _NOTE + record_id)
-
-
-def _read_erased(_link: crm.CrmLink, _: crm.EraseRecord, body: Any, _memory: str) -> crm.Reply:
-    """Report a partial erasure: a deleted person can be restored for thirty days."""
-    return crm.Erased(is_partial=True) if _data(body) is not None else UNCLEAR
 
 
 def _read_enumerated(link: crm.CrmLink, _: crm.ListRecords, body: Any, _memory: str) -> crm.Reply:
@@ -216,6 +205,7 @@ class Pipedrive(api.JsonApi):
         tells_changes=True,
         enumerates=True,
         search_lag_s=10.0,
+        record_page="{address}/person/{record_id}",
         oauth=crm.OAuth(
             "https://oauth.pipedrive.com/oauth/authorize",
             "https://oauth.pipedrive.com/oauth/token",
@@ -235,14 +225,22 @@ class Pipedrive(api.JsonApi):
         ),
         crm.WriteRecord: (_write, _read_written),
         crm.MergeRecords: (
-            _merge,
+            lambda link, merge: _send(
+                link,
+                "PUT",
+                f"/v1/persons/{api.path_id(merge.record_id)}/merge",
+                {"merge_with_id": _number(merge.into_id)},
+            ),
             lambda _link, merge, body, _memory: (
                 crm.Written(merge.into_id) if _data(body) is not None else UNCLEAR
             ),
         ),
         crm.EraseRecord: (
             lambda link, erase: _send(link, "DELETE", f"{_PERSONS}/{api.path_id(erase.record_id)}"),
-            _read_erased,
+            # A deleted person can be restored for thirty days.
+            lambda _link, _, body, _memory: (
+                crm.Erased(is_partial=True) if _data(body) is not None else UNCLEAR
+            ),
         ),
         crm.ListChanges: (_changes, _read_changes),
         crm.ListRecords: (_enumerate, _read_enumerated),
@@ -264,6 +262,3 @@ class Pipedrive(api.JsonApi):
         if "Unrecognized" in text or "does not exist" in text:
             return crm.FieldGone(named)
         return crm.ValueGone(named) if named else None
-
-    def record_url(self, link: crm.CrmLink, record_id: str) -> str:
-        return f"{link.address}/person/{record_id}"

@@ -59,6 +59,10 @@ def reply_of(error: dict[str, Any], retry_after_s: float | None) -> crm.Reply | 
 OUR_ID: Final = "Contatto_Lead_Id__c"
 NOTE: Final = "Description"
 _DATA: Final = "/services/data/v62.0"
+_OBJECTS: Final = f"{_DATA}/sobjects"
+_DESCRIBED: Final = (
+    "QualifiedApiName, Label, DataType, Length, IsCreatable, IsUpdatable, IsNillable, IsDefaultedOnCreate"
+)
 _PAGE: Final = 200
 _CONTACT: Final = "003"  # the prefix of a contact's id
 _NOT_HELD: Final = "\0"  # the value of a lead's field that a contact does not have
@@ -70,16 +74,12 @@ _MATCH: Final = {
 _WHERE: Final = "where"  # memory of the query for the successor of a lead
 
 
-def _send(link: crm.CrmLink, method: str, path: str, body: Any = None) -> HttpRequest:
-    return api.json_request(method, f"{link.address}{_DATA}{path}", api.bearer(link) or {}, body)
-
-
 def _select(
     link: crm.CrmLink, columns: str, source: str, *where: str, end: str, deleted: bool = False
 ) -> HttpRequest:
     """Query in SOQL; values come through ``_quoted``."""
     soql = f"SELECT {columns} FROM {source} WHERE {' AND '.join(where)} {end}"  # noqa: S608 - values are quoted
-    return _send(link, "GET", f"/{'queryAll' if deleted else 'query'}?q={quote(soql)}")
+    return api.send(link, "GET", f"{_DATA}/{'queryAll' if deleted else 'query'}?q={quote(soql)}")
 
 
 def _quoted(value: str) -> str:
@@ -89,14 +89,6 @@ def _quoted(value: str) -> str:
 
 def _object(record_id: str) -> str:
     return "Contact" if record_id.startswith(_CONTACT) else "Lead"
-
-
-def _describe(link: crm.CrmLink, _: crm.DescribeFields) -> HttpRequest:
-    columns = (
-        "QualifiedApiName, Label, DataType, Length, IsCreatable, IsUpdatable, IsNillable, IsDefaultedOnCreate"
-    )
-    of_leads = "EntityDefinition.QualifiedApiName = 'Lead'"
-    return _select(link, columns, "EntityParticle", of_leads, end="LIMIT 800")
 
 
 def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
@@ -111,12 +103,12 @@ def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
     if write.note:
         values[NOTE] = write.note
     if write.record_id is None:
-        return _send(link, "PATCH", f"/sobjects/Lead/{OUR_ID}/{api.path_id(write.external_id)}", values)
+        return api.send(link, "PATCH", f"{_OBJECTS}/Lead/{OUR_ID}/{api.path_id(write.external_id)}", values)
     values[OUR_ID] = write.external_id
     kind = _object(write.record_id)
     if kind == "Contact":
         values = {name: value for name, value in values.items() if name not in _OF_LEADS}
-    return _send(link, "PATCH", f"/sobjects/{kind}/{api.path_id(write.record_id)}", values)
+    return api.send(link, "PATCH", f"{_OBJECTS}/{kind}/{api.path_id(write.record_id)}", values)
 
 
 def _changes(link: crm.CrmLink, changes: crm.ListChanges) -> HttpRequest:
@@ -157,19 +149,19 @@ def _read_description(link: crm.CrmLink, _: crm.DescribeFields, body: Any, memor
     for row in rows:
         name = as_text(as_dict(row.get("EntityParticle")).get("QualifiedApiName"))
         choices.setdefault(name, []).append((as_text(row.get("Value")), as_text(row.get("Label"))))
-    return crm.FieldsDescribed(tuple(_field(row, choices) for row in as_dicts(api.decode_memory(memory))))
-
-
-def _field(one: dict[str, Any], choices: dict[str, list[tuple[str, str]]]) -> crm.CrmField:
-    needed = one.get("IsNillable") is False and one.get("IsDefaultedOnCreate") is not True
-    return api.read_field(
-        one,
-        "QualifiedApiName",
-        "Label",
-        is_required=needed and one.get("DataType") != "boolean",
-        choices=tuple(choices.get(as_text(one.get("QualifiedApiName")), ())),
-        limit=api.as_limit(one.get("Length")),
-    )
+    described = []
+    for row in as_dicts(api.decode_memory(memory)):
+        needed = row.get("IsNillable") is False and row.get("IsDefaultedOnCreate") is not True
+        field = api.read_field(
+            row,
+            "QualifiedApiName",
+            "Label",
+            is_required=needed and row.get("DataType") != "boolean",
+            choices=tuple(choices.get(as_text(row.get("QualifiedApiName")), ())),
+            limit=api.as_limit(row.get("Length")),
+        )
+        described.append(field)
+    return crm.FieldsDescribed(tuple(described))
 
 
 def _read_found(_link: crm.CrmLink, _: crm.FindRecord, body: Any, _memory: str) -> crm.Reply:
@@ -215,43 +207,25 @@ def _read_written(_link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory:
     return crm.Written(record_id) if record_id else UNCLEAR
 
 
-def _read_erased(_link: crm.CrmLink, _: crm.EraseRecord, body: Any, _memory: str) -> crm.Reply:
-    """Report a partial erasure: the recycle bin keeps a lead for fifteen days.
-
-    Source: "View, Restore, and Manage the Recycle Bin".
-    """
-    return crm.Erased(is_partial=True) if body == {} else UNCLEAR
-
-
-def _read_enumerated(_link: crm.CrmLink, _: crm.ListRecords, body: Any, _memory: str) -> crm.Reply:
-    rows = rows_of(body, "records")
-    records = tuple((as_text(row.get("Id")), as_text(row.get(OUR_ID))) for row in rows)
-    return crm.RecordsListed(records, records[-1][0] if len(records) == _PAGE else "")
-
-
 def _read_changes(link: crm.CrmLink, changes: crm.ListChanges, body: Any, _memory: str) -> crm.Reply:
-    record_changes, cursor, rows = [], changes.after, rows_of(body, "records")
-    for row in rows:
-        cursor = api.advance(cursor, as_text(row.get("SystemModstamp")), as_text(row.get("Id")))
-        record_changes.append(_change(link, row, cursor))
-    return crm.ChangesListed(tuple(record_changes), cursor, is_more=len(rows) == _PAGE)
-
-
-def _change(link: crm.CrmLink, one: dict[str, Any], cursor: crm.Cursor) -> crm.RecordChange:
-    owner = as_dict(one.get("Owner"))
-    amount = as_text(as_dict(one.get("ConvertedOpportunity")).get("Amount"))
+    record_changes, rows = [], rows_of(body, "records")
     currency = link.settings.get("currency", "")
-    return crm.RecordChange(
-        as_text(one.get("Id")),
-        cursor,
-        as_text(one.get(OUR_ID)),
-        status=as_text(one.get("Status")) or None,
-        owner=as_text(owner.get("Email")) or as_text(owner.get("Name")) or None,
-        value=f"{amount} {currency}" if amount and currency else None,
-        by=as_text(as_dict(one.get("LastModifiedBy")).get("Name")),
-        is_gone=one.get("IsDeleted") is True,
-        moved_to=as_text(one.get("MasterRecordId")) or _converted_to(one),
-    )
+    for row in rows:
+        owner = as_dict(row.get("Owner"))
+        amount = as_text(as_dict(row.get("ConvertedOpportunity")).get("Amount"))
+        change = crm.RecordChange(
+            as_text(row.get("Id")),
+            crm.Cursor(as_text(row.get("SystemModstamp"))),
+            as_text(row.get(OUR_ID)),
+            status=as_text(row.get("Status")) or None,
+            owner=as_text(owner.get("Email")) or as_text(owner.get("Name")) or None,
+            value=f"{amount} {currency}" if amount and currency else None,
+            by=as_text(as_dict(row.get("LastModifiedBy")).get("Name")),
+            is_gone=row.get("IsDeleted") is True,
+            moved_to=as_text(row.get("MasterRecordId")) or _converted_to(row),
+        )
+        record_changes.append(change)
+    return api.changes_reply(changes.after, record_changes, is_more=len(rows) == _PAGE)
 
 
 class Salesforce(api.JsonApi):
@@ -290,23 +264,37 @@ class Salesforce(api.JsonApi):
     )
     address_field = "instance_url"
     abilities: ClassVar[api.Abilities] = {
-        crm.DescribeFields: (_describe, _read_description),
+        crm.DescribeFields: (
+            lambda link, _: _select(
+                link,
+                _DESCRIBED,
+                "EntityParticle",
+                "EntityDefinition.QualifiedApiName = 'Lead'",
+                end="LIMIT 800",
+            ),
+            _read_description,
+        ),
         crm.FindRecord: (_find, _read_found),
         crm.ReadRecord: (
-            lambda link, read: _send(
-                link, "GET", f"/sobjects/{_object(read.record_id)}/{api.path_id(read.record_id)}"
+            lambda link, read: api.send(
+                link, "GET", f"{_OBJECTS}/{_object(read.record_id)}/{api.path_id(read.record_id)}"
             ),
             _read_record,
         ),
         crm.WriteRecord: (_write, _read_written),
         crm.EraseRecord: (
-            lambda link, erase: _send(
-                link, "DELETE", f"/sobjects/{_object(erase.record_id)}/{api.path_id(erase.record_id)}"
+            lambda link, erase: api.send(
+                link, "DELETE", f"{_OBJECTS}/{_object(erase.record_id)}/{api.path_id(erase.record_id)}"
             ),
-            _read_erased,
+            # The recycle bin keeps a lead for fifteen days.
+            # Source: "View, Restore, and Manage the Recycle Bin".
+            lambda _link, _, body, _memory: crm.Erased(is_partial=True) if body == {} else UNCLEAR,
         ),
         crm.ListChanges: (_changes, _read_changes),
-        crm.ListRecords: (_enumerate, _read_enumerated),
+        crm.ListRecords: (
+            _enumerate,
+            lambda _link, _, body, _memory: api.list_reply(map(_record, rows_of(body, "records")), _PAGE),
+        ),
     }
 
     def read_error(

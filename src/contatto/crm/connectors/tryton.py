@@ -100,11 +100,6 @@ def _write(link: crm.CrmLink, write: crm.WriteRecord) -> HttpRequest:
     return _call(link, f"{PARTY}.create", [[row], {}])
 
 
-def _enumerate(link: crm.CrmLink, enumerate_: crm.ListRecords) -> HttpRequest:
-    after = ["id", ">", api.record_number(enumerate_.after)]
-    return _search(link, [["identifiers.code", "like", f"{MARK}%"], ["active", "=", True], after], _PAGE)
-
-
 def _rows(body: Any) -> list[dict[str, Any]]:
     return [row for row in rows_of(body, "result") if isinstance(row.get("id"), int)]
 
@@ -146,11 +141,6 @@ def _read_record(_link: crm.CrmLink, _: crm.ReadRecord, body: Any, _memory: str)
     rows = _rows(body)
     successor = rows[0].get("replaced_by") if rows else None
     return crm.Moved(str(successor)) if isinstance(successor, int) else records_reply(map(_record, rows))
-
-
-def _read_enumerated(_link: crm.CrmLink, _: crm.ListRecords, body: Any, _memory: str) -> crm.Reply:
-    ids = tuple((record.id, record.external_id) for record in map(_record, _rows(body)))
-    return crm.RecordsListed(ids, ids[-1][0] if len(ids) == _PAGE else "")
 
 
 def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: str) -> crm.Reply:
@@ -301,6 +291,7 @@ class Tryton(api.JsonApi):
         defaults=(("name", "name"), ("email", "email"), ("phone", "phone"), ("whatsapp", "mobile")),
         merges=True,
         enumerates=True,
+        record_page="{address}/#{database}/model/party.party/{record_id}",
     )
 
     abilities: ClassVar[api.Abilities] = {
@@ -314,7 +305,18 @@ class Tryton(api.JsonApi):
         crm.WriteRecord: (_write, _read_written),
         crm.MergeRecords: (lambda link, _: _call(link, f"{REPLACE}.create", [{}]), _read_merged),
         crm.EraseRecord: (lambda link, erase: _notes(link, erase.record_id), _read_erased),
-        crm.ListRecords: (_enumerate, _read_enumerated),
+        crm.ListRecords: (
+            lambda link, listing: _search(
+                link,
+                [
+                    ["identifiers.code", "like", f"{MARK}%"],
+                    ["active", "=", True],
+                    ["id", ">", api.record_number(listing.after)],
+                ],
+                _PAGE,
+            ),
+            lambda _link, _, body, _memory: api.list_reply(map(_record, _rows(body)), _PAGE),
+        ),
     }
 
     def is_open(self, link: crm.CrmLink) -> bool:
@@ -331,10 +333,6 @@ class Tryton(api.JsonApi):
             return UNCLEAR
         error = body.get("error")
         return None if error is None else _read_exception(link, operation, error, memory)
-
-    def record_url(self, link: crm.CrmLink, record_id: str) -> str:
-        database = link.settings.get("database", "")
-        return f"{link.address}/#{database}/model/party.party/{record_id}"
 
     def is_same_value(self, field: str, written: str, current: str) -> bool:
         """Find each written value among those of its kind; compare phone numbers by their digits."""

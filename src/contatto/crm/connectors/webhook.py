@@ -13,11 +13,12 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
 from contatto.crm import model as crm
+from contatto.crm.connectors import json_api as api
 from contatto.integrations.model import Denied
 from contatto.kit import errors
 from contatto.kit.errors import Refused
@@ -30,7 +31,7 @@ CHANGED: Final = "lead.changed"
 ERASED: Final = "lead.erased"
 
 
-class Webhook:
+class Webhook(api.JsonApi):
     """Connector of signed webhooks; a receiver answers with 2xx, and has no records to read."""
 
     traits = crm.ConnectorTraits(
@@ -63,35 +64,38 @@ class Webhook:
         takes_anything=True,
     )
 
-    def ask(self, link: crm.CrmLink, operation: crm.Operation) -> HttpRequest | crm.Reply:
-        if isinstance(operation, crm.WriteRecord):
-            message_id = f"{operation.external_id}.{operation.revision}"
-            data = {
-                "id": operation.external_id,
-                "revision": operation.revision,
-                "fields": dict(operation.values),
-                "note": operation.note,
-            }
-            return _event(link, message_id, CHANGED, operation.occurred_at, data)
-        if isinstance(operation, crm.EraseRecord):
-            message_id = f"{operation.external_id}.erased"
-            return _event(link, message_id, ERASED, link.now, {"id": operation.external_id})
-        return crm.Unsupported()
+    abilities: ClassVar[api.Abilities] = {
+        crm.WriteRecord: (
+            lambda link, write: _event(
+                link,
+                f"{write.external_id}.{write.revision}",
+                CHANGED,
+                write.occurred_at,
+                {
+                    "id": write.external_id,
+                    "revision": write.revision,
+                    "fields": dict(write.values),
+                    "note": write.note,
+                },
+            ),
+            lambda _link, _, _body, _memory: crm.Written(),
+        ),
+        crm.EraseRecord: (
+            lambda link, erase: _event(
+                link, f"{erase.external_id}.erased", ERASED, link.now, {"id": erase.external_id}
+            ),
+            lambda _link, _, _body, _memory: crm.Erased(is_partial=True),
+        ),
+    }
 
-    def read(self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, memory: str) -> crm.Reply:
-        """Read the status: any 2xx accepts the event; after 401 events queue until a member reconnects."""
-        if answer.status == 401:
-            return Denied("401")
-        status_reply = crm.plain_reply(answer)
-        if status_reply is not None:
-            return status_reply
-        return crm.Erased(is_partial=True) if isinstance(operation, crm.EraseRecord) else crm.Written()
+    def is_open(self, link: crm.CrmLink) -> bool:
+        return True
 
-    def record_url(self, link: crm.CrmLink, record_id: str) -> str:
-        return ""
-
-    def is_same_value(self, field: str, written: str, current: str) -> bool:
-        return written == current
+    def read_error(
+        self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str
+    ) -> crm.Reply | None:
+        """Read the status alone; after 401 events queue until a member reconnects."""
+        return Denied("401") if answer.status == 401 else None
 
 
 def _event(

@@ -124,26 +124,19 @@ def _read_written(_link: crm.CrmLink, _: crm.WriteRecord, body: Any, _memory: st
     return crm.Written(record_id) if record_id else UNCLEAR
 
 
-def _read_erased(_link: crm.CrmLink, _: crm.EraseRecord, body: Any, _memory: str) -> crm.Reply:
-    """Report a partial erasure: the recycle bin keeps it for sixty days."""
-    return crm.Erased(is_partial=True) if _rows(body) else UNCLEAR
-
-
 def _read_changes(_link: crm.CrmLink, changes: crm.ListChanges, body: Any, _memory: str) -> crm.Reply:
-    record_changes, cursor, rows = [], changes.after, _rows(body)
+    record_changes, rows = [], _rows(body)
     for row in rows:
-        record_id = as_text(row.get("id"))
-        cursor = api.advance(cursor, as_text(row.get("Modified_Time")), record_id)
         change = crm.RecordChange(
-            record_id,
-            cursor,
+            as_text(row.get("id")),
+            crm.Cursor(as_text(row.get("Modified_Time"))),
             as_text(row.get(OUR_ID)),
             status=as_text(row.get("Lead_Status")) or None,
             owner=as_text(row.get("Owner.email")) or None,
             by=as_text(row.get("Modified_By.full_name")),
         )
         record_changes.append(change)
-    return crm.ChangesListed(tuple(record_changes), cursor, is_more=len(rows) == _PAGE)
+    return api.changes_reply(changes.after, record_changes, is_more=len(rows) == _PAGE)
 
 
 class Zoho(api.JsonApi):
@@ -194,7 +187,8 @@ class Zoho(api.JsonApi):
         crm.WriteRecord: (_write, _read_written),
         crm.EraseRecord: (
             lambda link, erase: _send(link, "DELETE", f"{_LEADS}?ids={api.path_id(erase.record_id)}"),
-            _read_erased,
+            # The recycle bin keeps a lead for sixty days.
+            lambda _link, _, body, _memory: crm.Erased(is_partial=True) if _rows(body) else UNCLEAR,
         ),
         crm.ListChanges: (_changes, _read_changes),
     }
