@@ -130,13 +130,13 @@ _ALERTED: Final = partial(TenantHandler, list_alerted_businesses, None)
 """Handlers for the businesses in which somebody wants to be told elsewhere than on open pages."""
 
 AFTER: Final[After] = {
-    AdTapped: {"push_tap": _OF_CHATS(push_tap), "signal_tap": ad_signals.signal_tap},
+    AdTapped: {"push_tap": _OF_CHATS(push_tap), "signal_tap": ad_signals.signal_conversation},
     AlertRaised: {},
     ChannelChecked: {},
     ChannelLost: {"alert_channel": alerts_actions.alert_channel},
     ContactRejected: {},
     ConversationChanged: {},
-    ConversationMarkedSpam: {"learn_spam": ledger.learn_spam, "signal_spam": ad_signals.signal_spam},
+    ConversationMarkedSpam: {"learn_spam": ledger.learn_spam, "signal_spam": ad_signals.signal_conversation},
     ConversationRead: {"push_read": _OF_CHATS(push_read)},
     ConversationStarted: {"learn_conversation": BatchHandler(ledger.learn_conversations)},
     CrmProgressed: {},

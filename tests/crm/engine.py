@@ -9,7 +9,7 @@ from contatto.crm.actions.deliveries import CrmPorts, release_deliveries, sweep_
 from contatto.crm.actions.targets import NewTarget, link_crm, map_target
 from contatto.crm.model import MappedField, RecordLink, Target
 from contatto.crm.registry import CONNECTORS
-from contatto.crm.store.deliveries import count_states, find_record, find_target
+from contatto.crm.store.deliveries import count_states, find_target, list_records
 from contatto.integrations.model import DeliveryState
 from contatto.kit.db.tx import Parts, Tx
 from contatto.kit.outbound.machine import LEASE
@@ -100,8 +100,7 @@ def run_round(tx: Tx, fate: Fate) -> int:
 
 
 def record(tx: Tx, target: Target, lead_id: str) -> RecordLink:
-    found = find_record(tx, target.business_id, target.id, lead_id)
-    assert found is not None
+    (found,) = list_records(tx, target.business_id, target_id=target.id, lead_id=lead_id)
     return found
 
 

@@ -5,7 +5,7 @@ import json
 from contatto.crm.actions.targets import load_ledger
 from contatto.crm.model import Target
 from contatto.crm.store.deliveries import ledger, record_target
-from contatto.integrations.model import DeliveryState
+from contatto.integrations.model import Alarm, DeliveryState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import HttpAnswer, HttpOutcome, HttpRequest
@@ -130,21 +130,21 @@ def test_the_ledger_adds_up_and_alarms_when_none_arrives(database: Database) -> 
             before.counts.total,
             before.counts.verified,
             before.counts.adds_up,
-            before.is_alarming,
-        ) == (1, 1, True, False)
+            before.alarms,
+        ) == (1, 1, True, ())
         make.lead(tx, target.business_id, make.contact("+6591111111"), person_id="p2")
         late = later(tx, minutes=6)
         run_all(late, lambda _: HttpAnswer(503, {}, b""))
         (after,) = load_ledger(late, target.business_id).targets
         stood = after.counts
-        assert (stood.total, stood.due, stood.adds_up, after.is_alarming) == (
+        assert (stood.total, stood.due, stood.adds_up, after.alarms) == (
             2,
             1,
             True,
-            True,
+            (Alarm.NONE_ARRIVES,),
         )
         run_all(later(tx, hours=8), crm.handle)
         (healed,) = load_ledger(later(tx, hours=8), target.business_id).targets
-        assert (healed.counts.verified, healed.counts.adds_up, healed.is_alarming) == (2, True, False)
+        assert (healed.counts.verified, healed.counts.adds_up, healed.alarms) == (2, True, ())
 
     database.write_now(work)

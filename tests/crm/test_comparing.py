@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from contatto.crm.actions.checks import queue_comparison
-from contatto.crm.actions.deliveries import find_kind_request
+from contatto.crm.actions.checks import CompareWork
+from contatto.crm.actions.deliveries import find_kind_request, queue_work
 from contatto.crm.actions.targets import pause_target
 from contatto.crm.model import Comparison, Target
 from contatto.crm.rules.deliveries import COMPARE_AGAIN_S, COMPARE_EVERY_S, COMPARISON
@@ -41,7 +41,7 @@ def synced(tx: Tx) -> tuple[Tx, Target, MemoryCrm, list[Lead]]:
 
 
 def compared(tx: Tx, target: Target, crm: MemoryCrm) -> Comparison:
-    queue_comparison(tx, fresh(tx, target))
+    queue_work(tx, fresh(tx, target), CompareWork)
     run_all(tx, crm.handle)
     found = fresh(tx, target).comparison
     assert found is not None
@@ -150,7 +150,7 @@ def test_a_page_whose_answer_is_lost_counts_once(database: Database, page: int) 
             asked += b'"enumerate"' in request.body
             return HttpAnswer(503, {}, b"") if asked == page else crm.handle(request)
 
-        queue_comparison(tx, fresh(tx, target))
+        queue_work(tx, fresh(tx, target), CompareWork)
         run_all(tx, fate)
         assert fresh(tx, target).comparison is None
         run_all(later(tx, hours=1), fate)
@@ -184,10 +184,10 @@ def test_who_wants_a_comparison_while_one_is_under_way_gets_another_after_it(dat
                 seen["enumerate"] += 1
                 if seen["enumerate"] == LEADS // 2:  # the first record was told already
                     del crm.records[record(tx, target, found[0].id).record_id]
-                    queue_comparison(tx, fresh(tx, target))
+                    queue_work(tx, fresh(tx, target), CompareWork)
             return answer
 
-        queue_comparison(tx, fresh(tx, target))
+        queue_work(tx, fresh(tx, target), CompareWork)
         run_round(tx, ask_again)
         tx = later(tx, seconds=1)
         run_all(tx, crm.handle)

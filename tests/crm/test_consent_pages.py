@@ -13,8 +13,8 @@ import pytest
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewMember
 from contatto.accounts.model import Role
-from contatto.crm.actions.checks import queue_check
-from contatto.crm.actions.deliveries import CrmPorts
+from contatto.crm.actions.checks import CheckWork
+from contatto.crm.actions.deliveries import CrmPorts, queue_work
 from contatto.crm.model import Target, TargetState
 from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.deliveries import list_targets, record_target
@@ -123,7 +123,7 @@ def test_a_member_allows_it_at_the_vendor_and_leads_go_there(
 
         def look_again(tx: Tx) -> None:
             record_target(tx, by.target(), described_at=None)
-            queue_check(tx, by.target())
+            queue_work(tx, by.target(), CheckWork)
 
         def is_renewed() -> bool:
             by.house.context.db.write_now(

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from contatto.crm.api import LeadReference, TrackedEvent
+from contatto.crm.model import LeadEvent
 from contatto.crm.rules.deliveries import follows, status_of_event
-from contatto.crm.rules.events import LeadEvent, check_event_time
 from contatto.crm.store.events import lead_events
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -65,7 +66,7 @@ def test_a_late_word_of_an_earlier_stage_takes_nothing_back(
 @pytest.mark.parametrize("at_s", [0, -5, int((NOW + timedelta(days=2)).timestamp()), 1_795_000_000_000])
 def test_a_time_in_the_future_or_in_another_unit_is_refused(at_s: int) -> None:
     with pytest.raises(Refused, match="seconds"):
-        check_event_time("x", at_s, NOW)
+        TrackedEvent(event="x", event_time=at_s, lead=LeadReference(lead_id=1)).check(0, NOW)
 
 
 @pytest.fixture(scope="module")

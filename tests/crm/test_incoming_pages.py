@@ -13,7 +13,7 @@ from standardwebhooks.webhooks import Webhook
 from contatto.crm.actions.checks import incoming_path, open_incoming
 from contatto.crm.actions.targets import NewTarget, link_crm, load_target, map_target
 from contatto.crm.model import Target
-from contatto.crm.store.deliveries import find_record, record_link, save_echoes
+from contatto.crm.store.deliveries import list_records, record_link, save_echoes
 from contatto.kit.db.tx import Tx
 from contatto.leads.model import HistoryKind, Lead, LeadStatus
 from contatto.leads.store.records import find_lead, list_history
@@ -90,8 +90,8 @@ def test_what_is_signed_is_taken_once_and_shown_with_its_writer(desk: Desk) -> N
 
 def test_what_we_wrote_there_ourselves_is_no_news(desk: Desk) -> None:
     def write(tx: Tx) -> None:
-        found = find_record(tx, desk.house.business_id, desk.target.id, desk.lead.id)
-        assert found is not None
+        own = {"target_id": desk.target.id, "lead_id": desk.lead.id}
+        (found,) = list_records(tx, desk.house.business_id, **own)
         record_link(tx, found, record_id="r-1", told_at=tx.now)
         save_echoes(tx, desk.target, "r-1", {"status": "gewonnen"})
 

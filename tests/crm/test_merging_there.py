@@ -19,7 +19,7 @@ from contatto.crm.model import (
     Target,
     TrialResult,
 )
-from contatto.crm.rules.deliveries import begin_trial, next_trial_turn
+from contatto.crm.rules.deliveries import begin_course, next_trial_turn, stop_before_write
 from contatto.crm.store.deliveries import ledger
 from contatto.crm.store.events import find_trial, list_erasures
 from contatto.integrations.model import DeliveryState, ErasureState
@@ -291,7 +291,7 @@ def test_a_trial_says_that_nothing_would_be_written_to_another_leads_record() ->
     connector = HubSpot()
     payload = Payload("bo", 2, {"email": "bo@example.com"}, "", "", "", make.NOON.isoformat())
     ada = FoundRecords((CrmRecord("9", "ada", {"email": "ada@example.com"}),))
-    trial: Any = begin_trial(connector.traits, payload, ("7",))
+    trial: Any = stop_before_write(begin_course(connector.traits, payload, ("7",)))
     for reply in (NoRecord(), Moved("9"), ada):
         trial = next_trial_turn(connector, trial, reply)
     assert trial == TrialResult("7", (), "")

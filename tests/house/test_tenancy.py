@@ -10,7 +10,6 @@ WITHOUT_BUSINESS = {
     "ad_platforms/store.py:list_ad_days": "The account that it takes names the business.",
     "ad_platforms/store.py:list_ad_sums": "The account that it takes names the business.",
     "ad_platforms/store.py:list_nodes": "The account that it takes names the business.",
-    "crm/store/deliveries.py:list_unknown_leads": "The target that it takes names the business.",
     "crm/store/deliveries.py:is_echo": "The target that it takes names the business.",
     "crm/store/deliveries.py:find_swept_target": "For the worker, who works for all of them.",
     "crm/store/deliveries.py:has_sweep": "For the worker, who works for all of them.",

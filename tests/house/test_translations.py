@@ -23,7 +23,6 @@ FOR_PROGRAMS = (
     "kit/api_types.py",
     "crm/actions/checks.py",
     "leads/actions/files.py",
-    "crm/rules/events.py",
     "subscriptions/actions.py",
     "reports/actions/reports.py",
     "reports/rules/figures.py",

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from contatto.integrations.model import ErasureState
 from contatto.kit.ids import new_id
-from contatto.signals.store import save_signal_erasure
+from contatto.signals.store import signal_erasures
 from tests.security.world import Tenant, World
 
 
@@ -29,8 +30,9 @@ def fill_signals(press: Callable[..., Any], account: str, world: World, of: Tena
     chosen = {"dataset_id": f"{of.word}-set", "steps": ["captured", "qualified"], "consent": "not_refused"}
     press(f"/settings/ad-platforms/{account}/signals", data=chosen)
     press(f"/settings/ad-platforms/{account}/signals/test", data={"code": f"{of.word}-TEST"})
-    erased = of.business_id, account, new_id(), 1
-    world.context.db.write_now(lambda tx: save_signal_erasure(tx, *erased))
+    erased = {"business_id": of.business_id, "outside_account_id": account, "lead_id": new_id(), "sent": 1}
+    erased |= {"state": ErasureState.UNSUPPORTED}
+    world.context.db.write_now(lambda tx: tx.insert(signal_erasures, erased | {"created_at": tx.now}))
 
 
 def tap_elsewhere(of: Tenant) -> dict[str, Any]:

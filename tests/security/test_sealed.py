@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from contatto.app import create_app, open_context
 from contatto.cli.access import reseal_all
 from contatto.cli.models import seal_files
-from contatto.crm.store.deliveries import find_record, ledger, list_targets, record_due, record_link
+from contatto.crm.store.deliveries import ledger, list_records, list_targets, record_due, record_link
 from contatto.crm.store.events import find_trial, record_trial, save_trial
 from contatto.delivery.store import save_influences
 from contatto.inbox.store.conversations import messages
@@ -178,8 +178,7 @@ def fill_rarer_columns(tx: Tx, of: Tenant) -> None:
     (target,) = (each for each in list_targets(tx, business_id) if each.connector == "webhook")
     delivery = ledger.list_entries(tx, business_id, target.id)[0]
     record_due(tx, delivery, "edited", is_queued=True)
-    record = find_record(tx, business_id, target.id, delivery.lead_id)
-    assert record is not None
+    (record,) = list_records(tx, business_id, target_id=target.id, lead_id=delivery.lead_id)
     record_link(tx, record, owner="Bea", told_by="Bea", told_at=tx.now)
     save_trial(tx, target, delivery.lead_id)
     trial = find_trial(tx, business_id, target.id)

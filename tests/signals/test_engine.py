@@ -18,6 +18,7 @@ from contatto.leads.model import Lead, LeadStatus
 from contatto.signals import actions
 from contatto.signals.actions import load_signal_ledger, schedule_signals
 from contatto.signals.model import SignalMode, SignalStep
+from contatto.signals.store import ledger
 from contatto.simulator.ad_platforms import LOST, RESET, MetaFake, TikTokFake, json_answer
 from tests import make
 from tests.crm.engine import claim
@@ -211,13 +212,15 @@ def test_what_a_platform_refuses_in_a_good_answer_is_a_dead_letter_that_is_mende
         run_all(tx, side)
         (dead,) = side.signals(tx, DeliveryState.DEAD)
         assert (dead.step, dead.reason) == (SignalStep.CONVERTED, "event_refused")
-        actions.resend_signal(tx, side.settings(tx), dead, 70_000_000, "USD")
+        actions.resend_signal(tx, side.settings(tx), dead, 70_000_000)
         run_all(tx, side)
         told = side.platform.counted[-1]
-        assert (told.get("properties") or told["custom_data"]) == {"value": 70.0, "currency": "USD"}
+        assert (told.get("properties") or told["custom_data"]) == {"value": 70.0, "currency": "EUR"}
         assert told["event_id"] == dead.event_id
+        sent = ledger.find(tx, dead.business_id, dead.id)
+        assert sent is not None
         with pytest.raises(Refused):
-            actions.resend_signal(tx, side.settings(tx), actions.load_signal(tx, side.settings(tx), dead.id))
+            actions.resend_signal(tx, side.settings(tx), sent)
 
     in_house(database, work)
 

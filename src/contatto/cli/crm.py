@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,7 +12,8 @@ import typer
 from rich.table import Table
 
 from contatto.cli.installation import BusinessOption, change_business, out, print_table, read_business
-from contatto.crm.actions.checks import incoming_path, open_incoming, queue_comparison
+from contatto.crm.actions.checks import CompareWork, incoming_path, open_incoming
+from contatto.crm.actions.deliveries import queue_work
 from contatto.crm.actions.targets import (
     NewTarget,
     link_crm,
@@ -156,7 +158,8 @@ def list_command(business: BusinessOption = "") -> None:
     table = Table("number", "name", "state", *columns, "why")
     for target_row in ledger.targets:
         target, counts = target_row.target, target_row.counts
-        why = target.reason or ("none arrives" if target_row.is_alarming else "")
+        is_quiet = Alarm.SHUT_OUT in target_row.alarms or Alarm.NONE_ARRIVES in target_row.alarms
+        why = target.reason or ("none arrives" if is_quiet else "")
         why = why or ("differs there" if Alarm.DIFFERS in target_row.alarms else "")
         states = (counts.total, counts.to_come, counts.due, counts.sent, counts.verified, counts.dead)
         numbers = (f"{count:,}" for count in states)
@@ -198,7 +201,7 @@ def resume_command(number: Number, business: BusinessOption = "") -> None:
 @commands.command("compare")
 def compare_command(number: Number, business: BusinessOption = "") -> None:
     """Compare its records with our ledger now; `list` and the API show the result."""
-    _change(number, business, "compare", queue_comparison)
+    _change(number, business, "compare", partial(queue_work, work=CompareWork))
 
 
 @commands.command("resync")

@@ -1,6 +1,7 @@
 """API of CRM events, of the ledger, and of changes that CRMs post."""
 
-from datetime import datetime
+import re
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -14,9 +15,9 @@ from contatto.accounts.model import Access, Caller, Credential, Permission
 from contatto.crm.actions import checks
 from contatto.crm.actions.targets import load_ledger
 from contatto.crm.connectors.webhook import check_signature, read_changes
-from contatto.crm.rules import events as rules
-from contatto.crm.store.deliveries import find_target, find_target_of_number
-from contatto.crm.store.events import list_event_sets
+from contatto.crm.model import EventSet
+from contatto.crm.store.deliveries import find_target, find_target_of_number, is_echo, save_echoes
+from contatto.crm.store.events import crm_event_sets, list_event_sets
 from contatto.kit import errors
 from contatto.kit.api_types import (
     PARTIAL_CODE,
@@ -36,12 +37,22 @@ from contatto.kit.api_types import (
     request_id_of,
 )
 from contatto.kit.db.database import act_for
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
+from contatto.kit.ids import new_id, new_number
 from contatto.kit.values import LARGEST
 from contatto.ui.requests import context_of
 
 event_router: Final = api_routes("CRM events")
+MOST_SETS: Final = 50
+"""Maximum number of CRM event sets of an ad account."""
+MOST_EVENTS: Final = 1_000
+"""Maximum number of events in one request."""
+NAME_LIMIT: Final = 40
+EVENT_LIMIT: Final = 64
+AHEAD: Final = timedelta(days=1)
+"""Most that a sender's clock may be ahead."""
+_SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 type Digests = Annotated[
@@ -49,7 +60,7 @@ type Digests = Annotated[
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
     Field(max_length=20),
 ]
-type EventName = Annotated[str, Field(min_length=1, max_length=rules.EVENT_LIMIT)]
+type EventName = Annotated[str, Field(min_length=1, max_length=EVENT_LIMIT)]
 
 
 class HashedUser(ApiModel):
@@ -86,8 +97,12 @@ class TrackedEvent(ApiModel):
         if not self.event.isprintable():
             raise Refused(errors.INVALID, f"{where}.event: write one line of visible characters.")
         for name in ("email", "phone", "external_id"):
-            rules.check_hashes(f"{where}.user.{name}", getattr(self.user, name))
-        at = rules.check_event_time(f"{where}.event_time", self.event_time, received_at)
+            if not all(_SHA256.fullmatch(value) for value in getattr(self.user, name)):
+                says = f"{where}.user.{name}: a value is no SHA-256 in lower-case hexadecimal."
+                raise Refused(errors.NOT_HASHED, says)  # without the value, which may be one in clear
+        if not 0 < self.event_time <= (received_at + AHEAD).timestamp():
+            raise Refused(errors.INVALID, f"{where}.event_time: give seconds since 1970, not later than now.")
+        at = datetime.fromtimestamp(self.event_time, received_at.tzinfo)
         return checks.IncomingEvent(self.lead.lead_id, self.event, self.event_id, at)
 
 
@@ -108,7 +123,7 @@ class SetBody(ApiModel):
 class SetQuery(ApiModel):
     advertiser_id: ApiId
     name: str | None = None
-    event_set_ids: JsonText[Annotated[list[ApiId], Field(max_length=rules.MOST_SETS)] | None] = None
+    event_set_ids: JsonText[Annotated[list[ApiId], Field(max_length=MOST_SETS)] | None] = None
 
 
 class FailedEvent(Answer, frozen=True):
@@ -146,24 +161,21 @@ async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> 
     """
     if body.event_source != "crm":
         raise Refused(errors.INVALID, "event_source: only crm is taken here; there is no web, app or shop.")
-    if len(body.data) > rules.MOST_EVENTS:
-        raise Refused(errors.BATCH_SIZE, f"data: send {rules.MOST_EVENTS} events at most.")
+    if len(body.data) > MOST_EVENTS:
+        raise Refused(errors.BATCH_SIZE, f"data: send {MOST_EVENTS} events at most.")
     db = context_of(request).db
     event_set = await db.read(lambda tx: checks.load_event_set(tx, caller, body.event_source_id))
     received_at = context_of(request).clock.now()
     events = [event.check(index, received_at) for index, event in enumerate(body.data)]
     failed: list[int] = []
     if not body.test_event_code:
-
-        def has_lead(tx: Tx) -> bool:
-            return any(checks.find_event_lead(tx, event_set, event) for event in events)
-
-        def take(tx: Tx, event: checks.IncomingEvent) -> bool:
-            return checks.take_lead_event(tx, event_set, event, caller.display_name)
-
-        if not await db.read_long(has_lead):
+        if not await db.read_long(
+            lambda tx: any(checks.find_event_lead(tx, event_set, event) for event in events)
+        ):
             raise Refused(errors.NOT_FOUND, "data[0].lead.lead_id: there is no such lead.")
-        outcomes = await db.write_each(events, take)
+        outcomes = await db.write_each(
+            events, lambda tx, event: checks.take_lead_event(tx, event_set, event, caller.display_name)
+        )
         failed = [index for index, is_taken in enumerate(outcomes) if not is_taken]
     if not failed:
         return api_answer(TrackedEvents(), request_id_of(request))
@@ -177,7 +189,19 @@ async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> 
 def create_crm_event_set(tx: Tx, caller: Caller, body: SetBody) -> EventSetInfo:
     """Make a CRM event set, 50 at most for an ad account; its id is the ``event_source_id`` of events."""
     account = load_advertiser(tx, caller, body.advertiser_id)
-    return _show_event_set(checks.create_event_set(tx, account, body.name))
+    name = " ".join(body.name.split())
+    if not 0 < len(name) <= NAME_LIMIT or not name.isprintable():
+        raise Refused(errors.INVALID, f"name: write 1 to {NAME_LIMIT} characters.")
+    tx.hold_key("event sets", account.id)
+    if len(list_event_sets(tx, account.business_id, account.id)) >= MOST_SETS:
+        raise Refused(errors.AD_LIMIT, f"An ad account has {MOST_SETS} CRM event sets at most.")
+    event_set = EventSet(new_id(), account.business_id, new_number(), account.id, name, tx.now)
+    if not tx.insert_ignore(crm_event_sets, row_of(event_set)):
+        raise Refused(
+            errors.INVALID,
+            "name: This ad account already has an event set with this name. Choose a different name.",
+        )
+    return _show_event_set(event_set)
 
 
 @event_router.transact("/crm/list/", Permission.READ_LEADS)
@@ -193,7 +217,7 @@ def list_crm_event_sets(tx: Tx, caller: Caller, query: SetQuery) -> EventSets:
     return EventSets(rows)
 
 
-def _show_event_set(event_set: rules.EventSet) -> EventSetInfo:
+def _show_event_set(event_set: EventSet) -> EventSetInfo:
     return EventSetInfo(str(event_set.number), event_set.name, api_time(event_set.created_at))
 
 
@@ -310,6 +334,8 @@ def get_crm_ledger(tx: Tx, caller: Caller) -> LedgerInfo:
 
 
 BODY_LIMIT: Final = 64 * 1024
+_MESSAGE: Final = "event"
+"""Name of the echo that a message leaves."""
 
 
 async def receive_crm_changes(request: Request) -> Response:
@@ -331,8 +357,12 @@ async def receive_crm_changes(request: Request) -> Response:
 
         def work(tx: Tx) -> None:
             fresh = find_target(tx, business_id, target_id)
-            if fresh is not None:
-                checks.take_posted_changes(tx, fresh, message_id, changes)
+            tx.hold_key("crm webhook", target_id)
+            if fresh is None or is_echo(tx, fresh, message_id, _MESSAGE, message_id):
+                return  # a duplicate
+            save_echoes(tx, fresh, message_id, {_MESSAGE: message_id})
+            for change in changes:
+                checks.take_crm_change(tx, fresh, change)
 
         await context.db.write(work)
     return json_answer({"received": len(changes)})

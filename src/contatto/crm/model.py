@@ -16,11 +16,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Final, Protocol
+from typing import Annotated, ClassVar, Final, Protocol
 
 from contatto.integrations.model import DeliveryState, Denied, ErasureState, LedgerEntry, TrialState
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow, retry_after_s
 from contatto.kit.values import SealedIn
+from contatto.leads.model import LeadStatus
 
 type Values = Mapping[str, str]
 """Texts by the CRM's names of its fields."""
@@ -469,8 +470,7 @@ class ConnectorTraits:
 class CrmConnector(Protocol):
     """Encodes and decodes the requests of one CRM, without state, clock or socket."""
 
-    @property
-    def traits(self) -> ConnectorTraits: ...
+    traits: ClassVar[ConnectorTraits]
 
     def ask(self, link: CrmLink, operation: Operation) -> HttpRequest | Reply:
         """Return the first request of an operation, or at once a reply such as ``Unsupported``.
@@ -769,6 +769,33 @@ class TrialRow:
     before: str = dataclasses.field(repr=False)
     after: str = dataclasses.field(repr=False)
     agrees: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EventSet:
+    """A CRM event set of an ad account; ``number`` is the API's ``event_set_id``."""
+
+    id: str
+    business_id: str
+    number: int
+    ad_account_id: str
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LeadEvent:
+    """An event of a lead in a CRM; a second one with the same ``natural_key`` is a duplicate."""
+
+    id: str
+    business_id: str
+    lead_id: str
+    set_number: int
+    name: Annotated[str, SealedIn("lead_events.name")]
+    natural_key: str
+    status: LeadStatus | None
+    occurred_at: datetime
+    received_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ active it has no request; the worker queues one when the receiver is active agai
 sends requests, and retries them after a back-off.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from typing import Any, Final
 
@@ -142,8 +142,8 @@ class DeliveryLedger[E: LedgerEntry]:
         query = select(self._table.c.id).select_from(joined).where(self._waits)
         return tx.scalar(query.limit(1)) is not None
 
-    def release(self, tx: Tx, limit: int, queue: Callable[[E], None]) -> int:
-        """Queue entries that waited for their receiver, of all businesses; return their number."""
+    def release(self, tx: Tx, limit: int) -> Iterator[E]:
+        """Yield entries that waited for their receiver, of all businesses, for the caller to queue."""
         query = (
             select(self._table)
             .join(self._receiver_id.table, self._receiver_id == self._receiver)
@@ -152,11 +152,9 @@ class DeliveryLedger[E: LedgerEntry]:
             .limit(limit)
         )
         locked = query.with_for_update(skip_locked=True, of=self._table) if tx.locks_rows else query
-        entries = tx.list(self._entry_type, locked)
-        for entry in in_time(entries):
-            queue(entry)
+        for entry in in_time(tx.list(self._entry_type, locked)):
+            yield entry
             tx.execute(self.change(entry).values(is_queued=True))
-        return len(entries)
 
 
 type FailureHandler = Callable[[Tx, OutboundRequest, str, RequestState], object]

@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
+from sqlalchemy import func, literal, select, update
+
 from contatto.ad_platforms.actions import AD_PLATFORMS, find_known_ads, load_outside_account
 from contatto.ad_platforms.model import AdPlatform, OutsideAccount
 from contatto.ad_platforms.rules import known_currency
@@ -20,7 +22,7 @@ from contatto.capture.model import Field
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import find_account, list_accounts
 from contatto.crm.actions.deliveries import SignalCounts, schedule_erasure, schedule_lead, schedule_merge
-from contatto.crm.store.deliveries import list_records_of_lead
+from contatto.crm.store.deliveries import list_records
 from contatto.forms.store import list_receipts_of_lead
 from contatto.inbox.model import AdReferral, AdTapped, ConversationMarkedSpam
 from contatto.inbox.store.conversations import find_conversation, list_persons
@@ -30,6 +32,7 @@ from contatto.integrations.model import (
     Alarm,
     DeliveryState,
     Denied,
+    ErasureState,
     LedgerCounts,
     TrialState,
     count_ledger,
@@ -37,7 +40,7 @@ from contatto.integrations.model import (
 )
 from contatto.integrations.store import after_failure
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx, row_of
+from contatto.kit.db.tx import Instant, Tx, row_of, rows_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.outbound import model as outbound
@@ -126,7 +129,7 @@ def change_signal_settings(
         arrived_at=current.arrived_at if current else None,
         names=own_names,
     )
-    store.save_signal_settings(tx, settings)
+    tx.save(store.signal_settings, row_of(settings))
     return settings
 
 
@@ -166,7 +169,10 @@ def resume_signals(tx: Tx, settings: SignalSettings) -> None:
 def stop_signals(tx: Tx, settings: SignalSettings) -> None:
     """Turn off signals, and withhold those that are due."""
     _set_mode(tx, settings, SignalMode.OFF, "")
-    store.record_due_withheld(tx, settings, rules.NOT_WANTED)
+    own = {"outside_account_id": settings.outside_account_id, "state": DeliveryState.DUE}
+    withhold = update(store.ad_signals).where(*rows_of(store.ad_signals, settings.business_id, **own))
+    values = {"state": DeliveryState.WITHHELD, "reason": rules.NOT_WANTED, "settled_at": tx.now}
+    tx.execute(withhold.values(**values))
 
 
 def _set_mode(tx: Tx, settings: SignalSettings, mode: SignalMode, reason: str) -> SignalSettings:
@@ -216,26 +222,10 @@ def has_agreed(tx: Tx, settings: SignalSettings, lead: Lead) -> bool:
     return rules.has_consent(settings.consent, list_receipts_of_lead(tx, lead.business_id, lead.id))
 
 
-def load_match_keys(tx: Tx, credited: CreditedTap, lead: Lead) -> MatchKeys:
-    """Load the match keys of a lead, without contact details that a member marked as wrong."""
-    points = list_outgoing_points(tx, lead.business_id, {lead.id})[lead.id]
-    person = list_persons(tx, lead.business_id, {lead.person_id}).get(lead.person_id)
-    is_whatsapp = credited.channel.platform is Platform.WHATSAPP
-    return MatchKeys(
-        external_id=lead.person_id,
-        emails=tuple(point.value for point in points if point.field is Field.EMAIL),
-        phones=tuple(point.value for point in points if point.field in _PHONES),
-        click_id=credited.tap.click_id,
-        channel=credited.channel.platform,
-        business_id=credited.settings.whatsapp_id if is_whatsapp else credited.channel.external_id,
-        scoped_id=person.external_id if person else "",
-    )
-
-
 def find_value(tx: Tx, settings: SignalSettings, lead: Lead) -> int | None:
     """Return the value of a converted lead in micros: the latest of a CRM, or that of the settings."""
     amounts: list[tuple[datetime, int]] = []
-    for record in list_records_of_lead(tx, lead.business_id, lead.id):
+    for record in list_records(tx, lead.business_id, lead_id=lead.id):
         try:
             amount = to_micros(record.value.strip())
         except ValueError:
@@ -260,21 +250,17 @@ def schedule_signals(tx: Tx, business_id: str, /, *lead_ids: str) -> None:
             _schedule_steps(tx, lead, all_settings, _list_reached_steps(tx, lead))
 
 
-def signal_tap(tx: Tx, event: AdTapped) -> None:
-    """Schedule signals after a platform reported a tap, maybe later than the lead; an event handler."""
-    _schedule_conversation(tx, event.business_id, event.conversation_id, is_spam=False)
+def signal_conversation(tx: Tx, event: AdTapped | ConversationMarkedSpam) -> None:
+    """Schedule signals of a conversation's lead after spam or a tap; an event handler.
 
-
-def signal_spam(tx: Tx, event: ConversationMarkedSpam) -> None:
-    """Schedule the spam step of a conversation's lead; an event handler."""
-    _schedule_conversation(tx, event.business_id, event.conversation_id, is_spam=True)
-
-
-def _schedule_conversation(tx: Tx, business_id: str, conversation_id: str, *, is_spam: bool) -> None:
+    A platform may report a tap later than the lead.
+    """
+    business_id = event.business_id
     all_settings = store.list_signal_settings(tx, business_id)
-    chat = find_conversation(tx, business_id, conversation_id) if all_settings else None
+    chat = find_conversation(tx, business_id, event.conversation_id) if all_settings else None
     lead = find_lead_of_conversation(tx, business_id, chat.person_id, chat.id) if chat else None
     if lead is not None:
+        is_spam = isinstance(event, ConversationMarkedSpam)
         reached = {SignalStep.SPAM: tx.now} if is_spam else _list_reached_steps(tx, lead)
         _schedule_steps(tx, lead, all_settings, reached)
 
@@ -327,7 +313,9 @@ def _schedule_steps(
             settled_at=None if agreed else tx.now,
         )
         is_queued = settings.is_active and agreed
-        signal_id = store.append_signal(tx, signal, is_queued=is_queued)
+        row = row_of(signal, ("id",)) | {"is_queued": is_queued}
+        insert = tx.upsert(store.ad_signals).values(**row).on_conflict_do_nothing()
+        signal_id = tx.execute(insert.returning(store.ad_signals.c.id)).scalar()
         if signal_id is not None and is_queued:
             queue.queue_request(tx, signal_request(account, signal_id, lead.id), rules.SIGNAL_PLAN)
 
@@ -363,13 +351,13 @@ def destination_of_signals(account: OutsideAccount) -> str:
 
 def release_signals(tx: Tx) -> int:
     """Queue some waiting signals of active accounts; return their number."""
-
-    def enqueue(signal: AdSignal) -> None:
+    count = 0
+    for signal in store.ledger.release(tx, SIGNALS_PER_RUN):
+        count += 1
         account = find_outside_account(tx, signal.business_id, signal.outside_account_id)
         if account is not None:
             queue.queue_request(tx, signal_request(account, signal.id, signal.lead_id), rules.SIGNAL_PLAN)
-
-    return store.ledger.release(tx, SIGNALS_PER_RUN, enqueue)
+    return count
 
 
 def signal_kinds() -> tuple[queue.OutboundKind, queue.OutboundKind]:
@@ -401,7 +389,9 @@ def begin_signal(tx: Tx, request: OutboundRequest) -> Step:
     if not isinstance(event, SignalEvent):
         store.ledger.record(tx, signal, DeliveryState.WITHHELD, event)
         return Done()
-    store.record_signal_try(tx, signal)
+    # From the first try on the platform may have the event.
+    unsure_at = func.coalesce(store.ad_signals.c.unsure_at, literal(tx.now, Instant))
+    tx.execute(store.ledger.change(signal).values(asked_at=tx.now, unsure_at=unsure_at))
     target = SignalTarget(account.base_url, settings.dataset_id, token)
     return outbound.Ask(CONNECTORS[account.platform].ask(target, event))
 
@@ -435,12 +425,24 @@ def _load_event(
         value = None
     elif value is None:
         value = find_value(tx, settings, lead)
+    points = list_outgoing_points(tx, lead.business_id, {lead.id})[lead.id]
+    person = list_persons(tx, lead.business_id, {lead.person_id}).get(lead.person_id)
+    is_whatsapp = credited.channel.platform is Platform.WHATSAPP
+    match_keys = MatchKeys(
+        external_id=lead.person_id,
+        emails=tuple(point.value for point in points if point.field is Field.EMAIL),
+        phones=tuple(point.value for point in points if point.field in _PHONES),
+        click_id=credited.tap.click_id,
+        channel=credited.channel.platform,
+        business_id=credited.settings.whatsapp_id if is_whatsapp else credited.channel.external_id,
+        scoped_id=person.external_id if person else "",
+    )
     event = SignalEvent(
         signal.event_id,
         name,
         signal.occurred_at,
         lead.number,
-        load_match_keys(tx, credited, lead),
+        match_keys,
         value,
         currency if value is not None else "",
     )
@@ -498,16 +500,8 @@ def _check_resendable(tx: Tx, signal: AdSignal) -> None:
 RESENDS_PER_REQUEST: Final = 500
 
 
-def load_signal(tx: Tx, settings: SignalSettings, signal_id: int) -> AdSignal:
-    """Load a signal of an account. Raises NOT_FOUND."""
-    return check_found(
-        store.ledger.find(tx, settings.business_id, signal_id, settings.outside_account_id),
-        "Signal not found.",
-    )
-
-
 def resend_signal(
-    tx: Tx, settings: SignalSettings, signal: AdSignal, value_micros: int | None = None, currency: str = ""
+    tx: Tx, settings: SignalSettings, signal: AdSignal, value_micros: int | None = None
 ) -> None:
     """Send a dead signal again with the same event id, optionally with another amount.
 
@@ -517,7 +511,7 @@ def resend_signal(
         raise Refused(errors.CONFLICT, "This delivery is already on its way or has arrived.")
     _check_resendable(tx, signal)
     if value_micros is not None:
-        currency = _check_amount(value_micros, currency or settings.currency)
+        currency = _check_amount(value_micros, settings.currency)
         tx.execute(store.ledger.change(signal).values(value_micros=value_micros, currency=currency))
     queue.mark_requests_done(tx, signal.business_id, SIGNAL, str(signal.id))
     account = load_outside_account(tx, settings.business_id, settings.outside_account_id)
@@ -656,7 +650,16 @@ def carry_erasure(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
         if signal.state is DeliveryState.SENT or signal.unsure_at is not None
     )
     for account_id, lead_id in sorted({(signal.outside_account_id, signal.lead_id) for signal in signals}):
-        store.save_signal_erasure(tx, business_id, account_id, lead_id, sent[account_id, lead_id])
+        count = sent[account_id, lead_id]
+        erasure = {
+            "business_id": business_id,
+            "outside_account_id": account_id,
+            "lead_id": lead_id,
+            "state": ErasureState.UNSUPPORTED if count else ErasureState.FINISHED,
+            "sent": count,
+            "created_at": tx.now,
+        }
+        tx.insert_ignore(store.signal_erasures, erasure)
     tx.delete(store.ad_signals, business_id, lead_id=sorted(lead_ids))
     queue.delete_requests_of(tx, business_id, SIGNAL, [str(signal.id) for signal in signals])
 
@@ -674,7 +677,11 @@ class SignalLedger:
 def load_signal_ledger(tx: Tx, business_id: str) -> list[SignalLedger]:
     """Load the ledgers of all ad accounts with signal settings, in one transaction."""
     states_by_account = store.ledger.count_states(tx, business_id)
-    totals = store.count_signals(tx, business_id)
+    # The total is counted apart, as a check of the counts by state.
+    of_account = store.ad_signals.c.outside_account_id
+    count_all = select(of_account, func.count().label("count")).group_by(of_account)
+    counted = tx.execute(count_all.where(store.ad_signals.c.business_id == business_id)).mappings()
+    totals = {row["outside_account_id"]: row["count"] for row in counted}
     ledgers: list[SignalLedger] = []
     for account in list_outside_accounts(tx, business_id):
         settings = store.find_signal_settings(tx, business_id, account.id)

@@ -52,8 +52,8 @@ class TikTokSignals:
     refused events.
     """
 
-    platform = AdPlatform.TIKTOK
-    takes_any_name = True
+    platform: ClassVar[AdPlatform] = AdPlatform.TIKTOK
+    takes_any_name: ClassVar[bool] = True
 
     names: ClassVar[Mapping[SignalStep, str]] = {
         SignalStep.CAPTURED: "SubmitForm",
@@ -143,8 +143,8 @@ class MetaSignals:
     SHA-256. Purchase needs ``value`` and ``currency``. Events are at most seven days old.
     """
 
-    platform = AdPlatform.META
-    takes_any_name = False
+    platform: ClassVar[AdPlatform] = AdPlatform.META
+    takes_any_name: ClassVar[bool] = False
 
     names: ClassVar[Mapping[SignalStep, str]] = {
         SignalStep.CAPTURED: "LeadSubmitted",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from contatto.ad_platforms.model import AdPlatform
 from contatto.channels.model import Platform
@@ -155,18 +155,11 @@ type SignalOutcome = Done | NotNow | Failed | Denied
 class SignalConnector(Protocol):
     """Connector of an ad platform: pure, and safe with any response."""
 
-    @property
-    def platform(self) -> AdPlatform: ...
-
-    @property
-    def names(self) -> Mapping[SignalStep, str]:
-        """The platform's event names; a step without one is not sent."""
-        ...
-
-    @property
-    def takes_any_name(self) -> bool:
-        """Report whether a business may choose its own event names."""
-        ...
+    platform: ClassVar[AdPlatform]
+    names: ClassVar[Mapping[SignalStep, str]]
+    """The platform's event names; a step without one is not sent."""
+    takes_any_name: ClassVar[bool]
+    """A business may choose its own event names."""
 
     def find_gap(self, event: SignalEvent) -> str:
         """Return the reason why an event is incomplete, or an empty text."""

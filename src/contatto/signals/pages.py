@@ -93,9 +93,6 @@ class SignalAmountForm(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    def amount_of(self, signal_id: str) -> str:
-        return str((self.model_extra or {}).get(f"amount-{signal_id}", ""))[:100]
-
 
 @router.get(ACCOUNT_PATH, Permission.ADMINISTER)
 async def show_account_signals(request: Request, caller: PageCaller, outside_id: str) -> HTMLResponse:
@@ -272,11 +269,13 @@ async def post_signal_test(
     code: Annotated[str, Form(max_length=100)] = "",
 ) -> Response:
     """Send a test event with made-up contact details."""
-
-    def queue(tx: Tx, settings: SignalSettings) -> None:
-        actions.queue_signal_test(tx, settings, step, code)
-
-    return await _change_signals(request, caller, outside_id, queue, "test")
+    return await _change_signals(
+        request,
+        caller,
+        outside_id,
+        lambda tx, settings: actions.queue_signal_test(tx, settings, step, code),
+        "test",
+    )
 
 
 @router.post(f"{ACCOUNT_PATH}/{{signal_id}}/resend", Permission.ADMINISTER)
@@ -289,10 +288,13 @@ async def post_resend_signal(
 ) -> Response:
     """Send a failed signal again, optionally with another amount."""
     lang = translator_of(request).lang
+    text = str((form.model_extra or {}).get(f"amount-{signal_id}", ""))[:100]
 
     def resend(tx: Tx, settings: SignalSettings) -> None:
-        signal = actions.load_signal(tx, settings, number_of(signal_id))
-        amount = read_amount("value", form.amount_of(signal_id), settings.currency, lang)
+        account = settings.business_id, settings.outside_account_id
+        signal = store.ledger.find(tx, account[0], number_of(signal_id), account[1])
+        signal = check_found(signal, "Signal not found.")
+        amount = read_amount("value", text, settings.currency, lang)
         actions.resend_signal(tx, settings, signal, amount)
 
     return await _change_signals(request, caller, outside_id, resend, "log")

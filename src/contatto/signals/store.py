@@ -13,25 +13,21 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     bindparam,
-    func,
-    literal,
     select,
     update,
 )
 
 from contatto.ad_platforms.store import outside_tokens
-from contatto.integrations.model import DeliveryState, ErasureState, TrialState
+from contatto.integrations.model import ErasureState, TrialState
 from contatto.integrations.store import DeliveryLedger, ledger_columns, waiting_index
 from contatto.kit.db.statements import PreparedQuery
 from contatto.kit.db.tx import (
     Choice,
-    Instant,
     JsonText,
     Serial,
     Tx,
     instant,
     metadata,
-    row_of,
     rows_of,
     tenant,
     text,
@@ -80,10 +76,6 @@ signal_tests = Table(
     instant("settled_at", nullable=True),
 )
 """A test event has made-up contact details, and a code of the platform."""
-
-
-def save_signal_settings(tx: Tx, settings: SignalSettings) -> None:
-    tx.save(signal_settings, row_of(settings))
 
 
 def record_signal_settings(tx: Tx, settings: SignalSettings, **changes: Any) -> SignalSettings:
@@ -171,30 +163,9 @@ ledger: Final = DeliveryLedger(
 )
 
 
-def append_signal(tx: Tx, signal: AdSignal, *, is_queued: bool) -> int | None:
-    """Insert a signal and return its id; None if the lead's step exists."""
-    row = row_of(signal, ("id",)) | {"is_queued": is_queued}
-    insert = tx.upsert(ad_signals).values(**row).on_conflict_do_nothing()
-    signal_id = tx.execute(insert.returning(ad_signals.c.id)).scalar()
-    return None if signal_id is None else int(signal_id)
-
-
 def list_signals_of_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> list[AdSignal]:
     query = select(ad_signals).where(*rows_of(ad_signals, business_id, lead_id=sorted(lead_ids)))
     return tx.list(AdSignal, query.order_by(ad_signals.c.id))
-
-
-def count_signals(tx: Tx, business_id: str) -> dict[str, int]:
-    """Count the signals by account, as a check of the counts by state."""
-    account = ad_signals.c.outside_account_id
-    query = select(account, func.count().label("count")).where(ad_signals.c.business_id == business_id)
-    return {row["outside_account_id"]: row["count"] for row in tx.execute(query.group_by(account)).mappings()}
-
-
-def record_signal_try(tx: Tx, signal: AdSignal) -> None:
-    """Record a try; from the first one on the platform may have the event."""
-    unsure_at = func.coalesce(ad_signals.c.unsure_at, literal(tx.now, Instant))
-    tx.execute(ledger.change(signal).values(asked_at=tx.now, unsure_at=unsure_at))
 
 
 def record_signal_failure(tx: Tx, signal: AdSignal, reason: str, *, is_sure: bool) -> None:
@@ -203,13 +174,6 @@ def record_signal_failure(tx: Tx, signal: AdSignal, reason: str, *, is_sure: boo
     if is_sure:
         first = ledger.change(signal).where(ad_signals.c.unsure_at == ad_signals.c.asked_at)
         tx.execute(first.values(unsure_at=None))
-
-
-def record_due_withheld(tx: Tx, settings: SignalSettings, reason: str) -> None:
-    """Withhold all due signals of an account, for a reason."""
-    own = {"outside_account_id": settings.outside_account_id, "state": DeliveryState.DUE}
-    statement = update(ad_signals).where(*rows_of(ad_signals, settings.business_id, **own))
-    tx.execute(statement.values(state=DeliveryState.WITHHELD, reason=reason, settled_at=tx.now))
 
 
 signal_erasures = Table(
@@ -224,20 +188,6 @@ signal_erasures = Table(
     instant("created_at"),
     UniqueConstraint("business_id", "outside_account_id", "lead_id"),
 )
-
-
-def save_signal_erasure(tx: Tx, business_id: str, outside_account_id: str, lead_id: str, sent: int) -> None:
-    """Record an erased lead, and the number of its signals that an account may have."""
-    state = ErasureState.UNSUPPORTED if sent else ErasureState.FINISHED
-    row = {
-        "business_id": business_id,
-        "outside_account_id": outside_account_id,
-        "lead_id": lead_id,
-        "state": state,
-        "sent": sent,
-        "created_at": tx.now,
-    }
-    tx.insert_ignore(signal_erasures, row)
 
 
 def list_signal_erasures(

@@ -5,6 +5,8 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Final
 
+from sqlalchemy import select, update
+
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
 from contatto.crm.actions.checks import make_signing_secret
@@ -16,7 +18,7 @@ from contatto.forms.store import find_answer, find_version, list_versions_by_id
 from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import after_failure
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx, row_of
+from contatto.kit.db.tx import Tx, row_of, rows_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbound import model as outbound
@@ -77,7 +79,8 @@ def subscribe_program(tx: Tx, business_id: str, new: NewSubscription) -> Subscri
     subscription = Subscription(
         **row_of(new), id=new_id(), business_id=business_id, number=new_number(), created_at=tx.now
     )
-    store.save_subscription(tx, subscription)
+    secret = tx.seal(subscription.secret, business_id, "subscriptions.secret", subscription.id)
+    tx.insert(store.subscriptions, row_of(subscription) | {"secret": secret})
     return subscription
 
 
@@ -92,8 +95,13 @@ def set_webhook(tx: Tx, business_id: str, new: NewSubscription) -> Subscription:
 
 
 def end_subscription(tx: Tx, subscription: Subscription, reason: str) -> None:
-    if store.record_end(tx, subscription, reason):
-        business_id = subscription.business_id
+    """End a subscription if it is live, and mark its due pushes as dead."""
+    business_id, is_live = subscription.business_id, store.subscriptions.c.ended_at.is_(None)
+    end = {"ended_at": tx.now, "end_reason": reason}
+    if tx.change(store.subscriptions, business_id, subscription.id, is_live, **end):
+        own = {"subscription_id": subscription.id, "state": DeliveryState.DUE}
+        due = update(store.pushes).where(*rows_of(store.pushes, business_id, **own))
+        tx.execute(due.values(state=DeliveryState.DEAD, settled_at=tx.now))
         emit(tx, business_id, SubscriptionEnded(business_id, subscription.id, reason))
 
 
@@ -192,7 +200,19 @@ def push_sample(tx: Tx, subscription: Subscription) -> None:
 
 def queue_push(tx: Tx, subscription: Subscription, subject_id: str, body: bytes) -> None:
     """Save a push, and queue it unless its subscription is paused."""
-    push_id = store.append_push(tx, subscription, subject_id, body)
+    push_id = new_number()
+    row = {
+        "id": push_id,
+        "business_id": subscription.business_id,
+        "subscription_id": subscription.id,
+        "subject_id": subject_id,
+        "state": DeliveryState.DUE,
+        "is_queued": subscription.paused_at is None,
+        "body": tx.vault.seal_bytes(body, subscription.business_id, "pushes.body", str(push_id)),
+        "reason": "",
+        "created_at": tx.now,
+    }
+    tx.insert(store.pushes, row)
     if subscription.paused_at is None:
         queue_request(tx, request_of(subscription, push_id), rules.PLANS[subscription.entity])
 
@@ -235,7 +255,10 @@ def begin_push(tx: Tx, request: OutboundRequest) -> Step:
     if subscription.token_id and not accounts.is_token_live(tx, business_id, subscription.token_id):
         end_subscription(tx, subscription, "token_revoked")
         return Done()
-    body = store.load_push_body(tx, push.business_id, push.id)
+    sealed_body = tx.scalar(
+        select(store.pushes.c.body).where(*rows_of(store.pushes, business_id, id=push.id))
+    )
+    body = tx.vault.open_bytes(sealed_body, business_id, "pushes.body", str(push.id))
     headers = rules.push_headers(subscription.entity, body, subscription.secret, tx.now, push.id)
     return outbound.Ask(outbound.HttpRequest("POST", subscription.callback_url, headers, body))
 
@@ -297,7 +320,8 @@ def forget_lead_pushes(tx: Tx, event: LeadRemoved) -> None:
 def forget_subjects(tx: Tx, business_id: str, subject_ids: Collection[str]) -> None:
     """Delete the pushes of some leads, chats and messages."""
     for subject_id in sorted(subject_ids):
-        _delete_pushes(tx, store.list_pushes_of(tx, business_id, subject_id))
+        own = rows_of(store.pushes, business_id, subject_id=subject_id)
+        _delete_pushes(tx, tx.list(Push, select(store.pushes).where(*own)))
 
 
 def purge_pushes(tx: Tx) -> int:
@@ -347,7 +371,7 @@ def load_hook(tx: Tx, business_id: str, number: int) -> Subscription:
 def rotate_hook(tx: Tx, hook: Subscription) -> str:
     """Give a hook a new secret and return it; the previous one signs too until the next rotation."""
     new_secret = make_signing_secret(PREFIX)
-    secrets_text = " ".join((new_secret, *rules.secrets_of(hook.secret)[:1]))
+    secrets_text = " ".join((new_secret, *hook.secret.split()[:1]))
     store.record_callback(tx, hook, hook.callback_url, secrets_text, hook.token_id)
     return new_secret
 
@@ -370,10 +394,10 @@ def push_hooks(tx: Tx, event: LeadCaptured | LeadUpdated | LeadStatusChanged) ->
 
 def release_pushes(tx: Tx) -> int:
     """Queue pushes that waited for their subscription to be resumed; return their number."""
-
-    def queue(push: Push) -> None:
+    count = 0
+    for push in store.ledger.release(tx, PUSHES_PER_RUN):
+        count += 1
         subscriptions = store.list_subscriptions_by_id(tx, push.business_id, {push.subscription_id})
         subscription = subscriptions[push.subscription_id]
         send_again(tx, request_of(subscription, push.id), rules.PLANS[subscription.entity])
-
-    return store.ledger.release(tx, PUSHES_PER_RUN, queue)
+    return count

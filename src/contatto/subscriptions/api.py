@@ -273,7 +273,7 @@ def subscribe_hook_to_leads(tx: Tx, caller: Caller, body: HookBody, request: Req
     account = load_advertiser(tx, caller, body.advertiser_id)
     place = body.callback_url, account.id, caller.subject_id
     hook = actions.subscribe_hook(tx, caller.business_id, Entity(body.event), *place)
-    return MadeHook(str(hook.number), hook.entity, rules.secrets_of(hook.secret)[0])
+    return MadeHook(str(hook.number), hook.entity, hook.secret.split()[0])
 
 
 @router.transact("/contatto/hook/sample/", Permission.READ_LEADS)

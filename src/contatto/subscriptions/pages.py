@@ -20,7 +20,7 @@ from contatto.kit.i18n import N_, LazyText
 from contatto.kit.outbound.queue import list_requests_of
 from contatto.subscriptions import actions, store
 from contatto.subscriptions.model import HOOKS, Entity, Subscription
-from contatto.subscriptions.rules import KINDS, URL_LIMIT, secrets_of
+from contatto.subscriptions.rules import KINDS, URL_LIMIT
 from contatto.ui.render import SHOWN_ONCE
 from contatto.ui.requests import context_of, show_page
 
@@ -67,7 +67,7 @@ async def post_hook(request: Request, caller: FormCaller, form: Annotated[HookFo
     except Refused as refused:
         return await _render(request, caller, refusal=(refused.expect(errors.INVALID), form))
     setattr(request.state, SHOWN_ONCE, True)
-    return await _render(request, caller, shown=(hook.callback_url, secrets_of(hook.secret)[0]))
+    return await _render(request, caller, shown=(hook.callback_url, hook.secret.split()[0]))
 
 
 async def _render(

@@ -4,13 +4,11 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Index, Select, String, Table, and_, select, update
+from sqlalchemy import BigInteger, Column, Index, Select, String, Table, and_, select
 
-from contatto.integrations.model import DeliveryState
 from contatto.integrations.store import DeliveryLedger, ledger_columns, waiting_index
 from contatto.kit.db.statements import Query
-from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, row_of, rows_of, sealed, tenant, text
-from contatto.kit.ids import new_number
+from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, rows_of, sealed, tenant, text
 from contatto.subscriptions.model import Entity, Push, Subscription
 
 subscriptions = Table(
@@ -53,15 +51,6 @@ ledger: Final = DeliveryLedger(
     subscriptions.c.id,
     and_(subscriptions.c.paused_at.is_(None), subscriptions.c.ended_at.is_(None)),
 )
-
-
-def save_subscription(tx: Tx, subscription: Subscription) -> None:
-    sealed_secret = _seal_secret(tx, subscription, subscription.secret)
-    tx.insert(subscriptions, row_of(subscription) | {"secret": sealed_secret})
-
-
-def _seal_secret(tx: Tx, subscription: Subscription, secret: str) -> bytes:
-    return tx.vault.seal(secret, subscription.business_id, "subscriptions.secret", subscription.id)
 
 
 def find_subscription(tx: Tx, business_id: str, number: int) -> Subscription | None:
@@ -113,7 +102,7 @@ def _list_decrypted(tx: Tx, statement: Select[Any]) -> list[Subscription]:
 def record_callback(
     tx: Tx, subscription: Subscription, callback_url: str, secret: str, token_id: str
 ) -> None:
-    sealed_secret = _seal_secret(tx, subscription, secret)
+    sealed_secret = tx.seal(secret, subscription.business_id, "subscriptions.secret", subscription.id)
     values = {"callback_url": callback_url, "secret": sealed_secret, "token_id": token_id}
     tx.change(subscriptions, subscription.business_id, subscription.id, **values)
 
@@ -121,44 +110,6 @@ def record_callback(
 def record_paused(tx: Tx, subscription: Subscription, at: datetime | None) -> None:
     """Save since when a subscription is paused; None resumes it."""
     tx.change(subscriptions, subscription.business_id, subscription.id, paused_at=at)
-
-
-def record_end(tx: Tx, subscription: Subscription, reason: str) -> bool:
-    """End a live subscription, and mark its due pushes as dead; return False if it had ended."""
-    business_id, is_live = subscription.business_id, subscriptions.c.ended_at.is_(None)
-    end = {"ended_at": tx.now, "end_reason": reason}
-    if not tx.change(subscriptions, business_id, subscription.id, is_live, **end):
-        return False
-    due = rows_of(pushes, business_id, subscription_id=subscription.id, state=DeliveryState.DUE)
-    tx.execute(update(pushes).where(*due).values(state=DeliveryState.DEAD, settled_at=tx.now))
-    return True
-
-
-def append_push(tx: Tx, subscription: Subscription, subject_id: str, body: bytes) -> int:
-    """Save a due push, which waits while the subscription is paused; return its id."""
-    push_id = new_number()
-    row = {
-        "id": push_id,
-        "business_id": subscription.business_id,
-        "subscription_id": subscription.id,
-        "subject_id": subject_id,
-        "state": DeliveryState.DUE,
-        "is_queued": subscription.paused_at is None,
-        "body": tx.vault.seal_bytes(body, subscription.business_id, "pushes.body", str(push_id)),
-        "reason": "",
-        "created_at": tx.now,
-    }
-    tx.insert(pushes, row)
-    return push_id
-
-
-def load_push_body(tx: Tx, business_id: str, push_id: int) -> bytes:
-    body = tx.scalar(select(pushes.c.body).where(*rows_of(pushes, business_id, id=push_id)))
-    return tx.vault.open_bytes(body, business_id, "pushes.body", str(push_id))
-
-
-def list_pushes_of(tx: Tx, business_id: str, subject_id: str) -> list[Push]:
-    return tx.list(Push, select(pushes).where(*rows_of(pushes, business_id, subject_id=subject_id)))
 
 
 def list_settled_pushes(tx: Tx, before: datetime, limit: int) -> list[Push]:

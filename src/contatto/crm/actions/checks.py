@@ -3,30 +3,40 @@
 import base64
 import secrets
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
+from sqlalchemy import select, update
 
 from contatto.accounts.auth import may_use
-from contatto.accounts.model import AdAccount, Caller
+from contatto.accounts.model import Caller
 from contatto.crm import model as crm
 from contatto.crm.actions import deliveries as sync
 from contatto.crm.connectors.webhook import PREFIX
-from contatto.crm.model import ChangesListed, Cursor, ListChanges, Operation, RecordChange, Reply, Target
+from contatto.crm.model import (
+    ChangesListed,
+    Cursor,
+    EventSet,
+    LeadEvent,
+    ListChanges,
+    Operation,
+    RecordChange,
+    Reply,
+    Target,
+)
 from contatto.crm.rules import deliveries as rules
-from contatto.crm.rules import events as event_rules
+from contatto.crm.rules import erasures as erasing
 from contatto.crm.rules.deliveries import TrialCourse
-from contatto.crm.rules.events import EraseCourse, ErasureSettled, EventSet, LeadEvent
+from contatto.crm.rules.erasures import EraseCourse, ErasureSettled
 from contatto.crm.store import deliveries as store
 from contatto.crm.store import events
 from contatto.integrations.model import ErasureState, TrialState
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx, row_of
+from contatto.kit.db.tx import Tx, row_of, rows_of
 from contatto.kit.errors import Refused, check_found
-from contatto.kit.ids import new_id, new_number
+from contatto.kit.ids import new_id
 from contatto.kit.outbound.model import Done, Failed, Later, OutboundRequest, Outcome, RequestState
 from contatto.kit.outbound.queue import send_again
 from contatto.leads.actions.records import change_lead_status, note_crm_change
@@ -41,6 +51,7 @@ ARRIVES_WITHIN: Final = timedelta(seconds=90)
 class CheckWork(sync.CrmWork[None, crm.DescribeFields]):
     """Reads the fields of a CRM daily."""
 
+    trait = "describes"
     kind = rules.CHECK
     plan = rules.CHECK_PLAN
     shape = crm.DescribeFields
@@ -48,9 +59,6 @@ class CheckWork(sync.CrmWork[None, crm.DescribeFields]):
 
     def begin(self, step: sync.WorkStep[None]) -> crm.DescribeFields | Outcome:
         return crm.DescribeFields()
-
-    def operation(self, course: crm.DescribeFields) -> Operation:
-        return course
 
     def turn(self, step: sync.WorkStep[None], course: crm.DescribeFields, reply: Reply) -> Outcome:
         """Save the fields, and what the mapping names that the CRM does not have."""
@@ -64,13 +72,6 @@ class CheckWork(sync.CrmWork[None, crm.DescribeFields]):
         return Later("", rules.CHECK_EVERY_S)
 
 
-def queue_check(tx: Tx, target: Target) -> None:
-    """Read the fields of a CRM now, and then daily."""
-    connector = sync.connector_of(tx, target)
-    if connector is not None and connector.traits.describes and target.has_access:
-        sync.queue_work(tx, target, CheckWork)
-
-
 def try_lead(tx: Tx, target: Target, lead_id: str) -> None:
     """Start a trial of a lead; and read the CRM's fields again, as the mapping may be outdated.
 
@@ -80,7 +81,7 @@ def try_lead(tx: Tx, target: Target, lead_id: str) -> None:
     if target.state is crm.TargetState.DISCONNECTED:
         raise Refused(errors.CONFLICT, "This CRM no longer accepts our access. Reconnect it first.")
     events.save_trial(tx, target, lead.id)
-    queue_check(tx, target)
+    sync.queue_work(tx, target, CheckWork)
     sync.queue_work(tx, target, TrialWork)
 
 
@@ -104,11 +105,10 @@ class TrialWork(sync.CrmWork[crm.Trial, TrialCourse]):
         records = store.find_records(tx, target.business_id, target.id, lead.id)
         revision = records.own.revision if records.own else 1
         payload = sync.payload_of(tx, target, lead, revision, self._base_url, records)
-        return self._next(step, rules.begin_trial(step.connector.traits, payload, records.ids))
+        course = rules.begin_course(step.connector.traits, payload, records.ids)
+        return self._next(step, rules.stop_before_write(course))
 
     def operation(self, course: TrialCourse) -> Operation:
-        if course.is_reading:
-            return crm.ReadRecord(course.course.record_id, tuple(course.course.payload.values))
         return rules.operation_of(course.course)
 
     def turn(
@@ -147,6 +147,7 @@ class CompareCourse:
 class CompareWork(sync.CrmWork[None, CompareCourse]):
     """Lists the records of a CRM that carry our ids, and sends again those that are missing."""
 
+    trait = "enumerates"
     kind = rules.COMPARISON
     plan = rules.COMPARISON_PLAN
     shape = CompareCourse
@@ -165,9 +166,12 @@ class CompareWork(sync.CrmWork[None, CompareCourse]):
         tx, target, counts = step.tx, step.target, course.counts
         # Mark the records of the page as seen, count the surplus ones, and erase erased people again.
         times = Counter(lead_id for _, lead_id in reply.records)
-        seen_at = store.list_seen_at(tx, target.business_id, target.id, times)
+        records = store.crm_records
+        is_listed = rows_of(records, target.business_id, target_id=target.id, lead_id=list(times))
+        listed = tx.execute(select(records.c.lead_id, records.c.seen_at).where(*is_listed)).mappings()
+        seen_at = {row["lead_id"]: row["seen_at"] for row in listed}
         repeated = [lead_id for lead_id, at in seen_at.items() if at == counts.started_at]
-        store.mark_seen(tx, target, seen_at, counts.started_at)
+        tx.execute(update(records).where(*is_listed).values(seen_at=counts.started_at))
         record_ids = {lead_id: record_id for record_id, lead_id in reply.records if lead_id not in seen_at}
         erasures = events.list_erasures(tx, target.business_id, target.id, lead_ids=record_ids)
         for erasure in erasures:
@@ -209,13 +213,6 @@ class CompareWork(sync.CrmWork[None, CompareCourse]):
         return Later("", rules.COMPARE_AGAIN_S if comparison.differs else rules.COMPARE_EVERY_S)
 
 
-def queue_comparison(tx: Tx, target: Target) -> None:
-    """Compare a CRM's records with ours now, and then daily."""
-    connector = sync.connector_of(tx, target)
-    if connector is not None and connector.traits.enumerates and target.has_access:
-        sync.queue_work(tx, target, CompareWork)
-
-
 class ErasureWork(sync.CrmWork[crm.Erasure, EraseCourse]):
     """Erases a person in a CRM, until a read finds nothing."""
 
@@ -236,18 +233,18 @@ class ErasureWork(sync.CrmWork[crm.Erasure, EraseCourse]):
         if wait_s > 0:
             return Later("", wait_s)
         traits = step.connector.traits
-        return self._next(step, event_rules.begin_erasure(traits, erasure.lead_id, erasure.record_id))
+        return self._next(step, erasing.begin_erasure(traits, erasure.lead_id, erasure.record_id))
 
     def operation(self, course: EraseCourse) -> Operation:
-        return event_rules.erasing_operation(course)
+        return erasing.erasing_operation(course)
 
     def turn(
         self, step: sync.WorkStep[crm.Erasure], course: EraseCourse, reply: Reply
     ) -> EraseCourse | Outcome:
-        return self._next(step, event_rules.next_erasure(step.connector.traits, course, reply))
+        return self._next(step, erasing.next_erasure(step.connector.traits, course, reply))
 
     @staticmethod
-    def _next(step: sync.WorkStep[crm.Erasure], turn: event_rules.EraseTurn) -> EraseCourse | Outcome:
+    def _next(step: sync.WorkStep[crm.Erasure], turn: erasing.EraseTurn) -> EraseCourse | Outcome:
         if isinstance(turn, ErasureSettled):
             events.record_erasure(step.tx, step.subject, turn.state, turn.reason)
             return Done()
@@ -267,13 +264,13 @@ class ErasureWork(sync.CrmWork[crm.Erasure, EraseCourse]):
 
 INCOMING: Final = "incoming_secret"
 """The name of the secret that signs incoming changes; it is stored with the secrets of the CRM."""
-_MESSAGE: Final = "event"
 _SECRET_BYTES: Final = 32
 
 
 class PollWork(sync.CrmWork[None, ListChanges]):
     """Reads the change feed of a CRM, page after page."""
 
+    trait = "tells_changes"
     kind = rules.POLL
     plan = rules.POLL_PLAN
     shape = ListChanges
@@ -281,9 +278,6 @@ class PollWork(sync.CrmWork[None, ListChanges]):
 
     def begin(self, step: sync.WorkStep[None]) -> ListChanges | Outcome:
         return step.stored_course(ListChanges) or ListChanges(Cursor())
-
-    def operation(self, course: ListChanges) -> Operation:
-        return course
 
     def turn(self, step: sync.WorkStep[None], course: ListChanges, reply: Reply) -> ListChanges | Outcome:
         if not isinstance(reply, ChangesListed):
@@ -293,7 +287,8 @@ class PollWork(sync.CrmWork[None, ListChanges]):
         following = ListChanges(reply.cursor)
         if reply.is_more and following != course:  # the same cursor again would never end
             return following
-        return sync.poll_later(following, step.connector.traits.poll_s)
+        progress = sync.Progress(msgspec.json.encode(following).decode())
+        return Later(msgspec.json.encode(progress).decode(), step.connector.traits.poll_s)
 
 
 def take_crm_change(tx: Tx, target: Target, change: RecordChange) -> None:
@@ -301,10 +296,15 @@ def take_crm_change(tx: Tx, target: Target, change: RecordChange) -> None:
 
     The change moves the lead's status on, and the lead's page shows owner and value with their author.
     """
-    record = store.find_record_by_id(tx, target.business_id, target.id, change.record_id)
-    record = record or store.find_record(tx, target.business_id, target.id, change.external_id)
-    if record is None:
+    of_target = {"business_id": target.business_id, "target_id": target.id}
+    records: list[crm.RecordLink] = []
+    if change.record_id:  # an empty id would match any record
+        records = store.list_records(tx, **of_target, record_id=change.record_id[: store.RECORD_LIMIT])
+    if not records:
+        records = store.list_records(tx, **of_target, lead_id=change.external_id)
+    if not records:
         return
+    record = records[0]
     if change.is_gone or change.moved_to:
         store.record_link(tx, record, record_id=change.moved_to[: store.RECORD_LIMIT], told_at=tx.now)
         return
@@ -335,13 +335,6 @@ def take_crm_change(tx: Tx, target: Target, change: RecordChange) -> None:
         change_lead_status(tx, lead.business_id, lead.id, lead.status, status, actor)
 
 
-def queue_poll(tx: Tx, target: Target) -> None:
-    """Read the changes of a CRM now, and then at its interval."""
-    connector = sync.connector_of(tx, target)
-    if connector is not None and connector.traits.tells_changes and target.is_active:
-        sync.queue_work(tx, target, PollWork)
-
-
 def incoming_path(number: int) -> str:
     """Return where the CRM of this number posts its changes."""
     return f"/integrations/webhooks/{number}"
@@ -366,17 +359,6 @@ def close_incoming(tx: Tx, target: Target) -> None:
     )
 
 
-def take_posted_changes(tx: Tx, target: Target, message_id: str, changes: Sequence[RecordChange]) -> bool:
-    """Apply posted changes; return False for a duplicate message."""
-    tx.hold_key("crm webhook", target.id)
-    if store.is_echo(tx, target, message_id, _MESSAGE, message_id):
-        return False
-    store.save_echoes(tx, target, message_id, {_MESSAGE: message_id})
-    for change in changes:
-        take_crm_change(tx, target, change)
-    return True
-
-
 @dataclass(frozen=True, slots=True)
 class IncomingEvent:
     """An event as it was sent; ``event_id`` is the sender's own id, if any."""
@@ -385,23 +367,6 @@ class IncomingEvent:
     name: str
     event_id: str
     occurred_at: datetime
-
-
-def create_event_set(tx: Tx, account: AdAccount, name: str) -> EventSet:
-    """Make a CRM event set. Raises INVALID for a wrong or duplicate name; AD_LIMIT for too many."""
-    set_name = " ".join(name.split())
-    if not 0 < len(set_name) <= event_rules.NAME_LIMIT or not set_name.isprintable():
-        raise Refused(errors.INVALID, f"name: write 1 to {event_rules.NAME_LIMIT} characters.")
-    tx.hold_key("event sets", account.id)
-    if len(events.list_event_sets(tx, account.business_id, account.id)) >= event_rules.MOST_SETS:
-        raise Refused(errors.AD_LIMIT, f"An ad account has {event_rules.MOST_SETS} CRM event sets at most.")
-    event_set = EventSet(new_id(), account.business_id, new_number(), account.id, set_name, tx.now)
-    if not tx.insert_ignore(events.crm_event_sets, row_of(event_set)):
-        raise Refused(
-            errors.INVALID,
-            "name: This ad account already has an event set with this name. Choose a different name.",
-        )
-    return event_set
 
 
 def load_event_set(tx: Tx, caller: Caller, number: int) -> EventSet:
@@ -444,8 +409,9 @@ def take_lead_event(tx: Tx, event_set: EventSet, incoming: IncomingEvent, actor:
         incoming.occurred_at,
         tx.now,
     )
-    if not events.append_lead_event(tx, event):
-        return True
+    name = tx.seal(event.name, business_id, "lead_events.name", event.id)
+    if not tx.insert_ignore(events.lead_events, row_of(event) | {"name": name}):
+        return True  # a duplicate
     note_crm_change(tx, lead, incoming.name, actor)
     if status is not None and rules.follows(lead.status, status):
         change_lead_status(tx, business_id, lead.id, lead.status, status, actor)

@@ -9,12 +9,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import cache
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import find_member
@@ -26,9 +25,9 @@ from contatto.crm.store import deliveries as store
 from contatto.crm.store import events
 from contatto.crm.store.deliveries import LiveTarget
 from contatto.forms.store import list_answers_by_label
-from contatto.integrations.model import DeliveryState, Denied, LedgerCounts
+from contatto.integrations.model import DeliveryState, Denied, ErasureState, LedgerCounts
 from contatto.integrations.store import REASON_LIMIT, after_failure
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, rows_of
 from contatto.kit.log import logger
 from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound import queue
@@ -104,8 +103,7 @@ def schedule_deliveries(
     if not due_ids:
         return {}
     is_queued = target.state is TargetState.ACTIVE
-    revisions = store.record_changes(tx, target, due_ids)
-    delivery_ids = store.append_deliveries(tx, target, revisions, is_queued=is_queued, edited=edited)
+    delivery_ids = store.append_deliveries(tx, target, due_ids, is_queued=is_queued, edited=edited)
     if is_queued:
         requests = [
             lead_request(target, rules.DELIVERY, delivery_ids[lead_id], lead_id) for lead_id in due_ids
@@ -128,18 +126,15 @@ def destination_of(target: Target | LiveTarget) -> str:
 
 def release_deliveries(tx: Tx) -> int:
     """Queue deliveries that waited for their target to be active again; return their number."""
-
-    @cache
-    def live_targets(business_id: str) -> dict[str, LiveTarget]:
-        return {target.id: target for target in store.list_live_targets(tx, business_id)}
-
-    def enqueue(delivery: Delivery) -> None:
-        target = live_targets(delivery.business_id)[delivery.target_id]
-        queue.queue_request(
-            tx, lead_request(target, rules.DELIVERY, delivery.id, delivery.lead_id), rules.DELIVERY_PLAN
-        )
-
-    return store.ledger.release(tx, AT_ONCE, enqueue)
+    targets: dict[str, LiveTarget] = {}
+    count = 0
+    for delivery in store.ledger.release(tx, AT_ONCE):
+        count += 1
+        if delivery.target_id not in targets:
+            targets |= {target.id: target for target in store.list_live_targets(tx, delivery.business_id)}
+        request = lead_request(targets[delivery.target_id], rules.DELIVERY, delivery.id, delivery.lead_id)
+        queue.queue_request(tx, request, rules.DELIVERY_PLAN)
+    return count
 
 
 def sweep_leads(tx: Tx) -> int:
@@ -155,7 +150,10 @@ def sweep_leads(tx: Tx) -> int:
         leads.c.is_test.is_(False),
     )
     page = list(tx.execute(listed.order_by(leads.c.id).limit(AT_ONCE)).scalars())
-    due_ids = page if target.sweep is crm.Sweep.ALL else store.list_unknown_leads(tx, target, page)
+    due_ids = set(page)
+    if target.sweep is not crm.Sweep.ALL:
+        records = rows_of(store.crm_records, target.business_id, target_id=target.id, lead_id=page)
+        due_ids -= set(tx.execute(select(store.crm_records.c.lead_id).where(*records)).scalars())
     schedule_deliveries(tx, target, due_ids)
     is_over = len(page) < AT_ONCE
     after = "" if is_over else page[-1]
@@ -178,7 +176,7 @@ def publish_connection(tx: Tx, target: Target) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Progress:
+class Progress:
     """Stored state of a request: ``course`` is that of the work, ``memory`` that of the connector."""
 
     course: str = field(repr=False)
@@ -206,37 +204,37 @@ class WorkStep[S]:
     def stored_course[C](self, shape: type[C]) -> C | None:
         """Return the course at which the request ended last."""
         stored = self.request.progress
-        progress = msgspec.json.decode(stored, type=_Progress) if stored else None
+        progress = msgspec.json.decode(stored, type=Progress) if stored else None
         return msgspec.json.decode(progress.course, type=shape) if progress else None
 
     def read(self, answer: outbound.HttpAnswer) -> Step:
-        progress = msgspec.json.decode(self.request.progress, type=_Progress)
+        progress = msgspec.json.decode(self.request.progress, type=Progress)
         operation = crm.RenewSecrets() if progress.is_renewing else self._operation(progress)
         reply = self.connector.read(link_of(self.target, self.tx), operation, answer, progress.memory)
         return self._after_renewal(progress, reply) if progress.is_renewing else self._take(progress, reply)
 
-    def follow(self, progress: _Progress, course: Any) -> Step:
+    def follow(self, progress: Progress, course: Any) -> Step:
         """End with an outcome, or send the next operation."""
         if isinstance(course, Done | NotNow | Failed | outbound.Later):
             return course
         encoded = msgspec.json.encode(course).decode()
         return self._send(replace(progress, course=encoded, memory="", is_renewing=False))
 
-    def _send(self, progress: _Progress) -> Step:
+    def _send(self, progress: Progress) -> Step:
         request = self.connector.ask(link_of(self.target, self.tx), self._operation(progress))
         if isinstance(request, outbound.HttpRequest):
             return self._ask(request, progress)
         self.turns += 1
         return NotNow("circles") if self.turns > MOST_TURNS else self._take(progress, request)
 
-    def _operation(self, progress: _Progress) -> Operation:
+    def _operation(self, progress: Progress) -> Operation:
         return self.work.operation(msgspec.json.decode(progress.course, type=self.work.shape))
 
     @staticmethod
-    def _ask(request: outbound.HttpRequest, progress: _Progress) -> outbound.Ask:
+    def _ask(request: outbound.HttpRequest, progress: Progress) -> outbound.Ask:
         return outbound.Ask(request, msgspec.json.encode(progress).decode())
 
-    def _take(self, progress: _Progress, reply: Reply) -> Step:
+    def _take(self, progress: Progress, reply: Reply) -> Step:
         if isinstance(reply, crm.FollowUp):
             return self._ask(reply.request, replace(progress, memory=reply.memory))
         if isinstance(reply, crm.Expired):
@@ -248,7 +246,7 @@ class WorkStep[S]:
         course = msgspec.json.decode(progress.course, type=self.work.shape)
         return self.follow(progress, self.work.turn(self, course, reply))
 
-    def _renew(self, progress: _Progress) -> Step:
+    def _renew(self, progress: Progress) -> Step:
         """Renew the token, unless another request does or did: a refresh token can be used once only."""
         if self.target.secrets_revision != progress.secrets_revision:
             return self._send(replace(progress, secrets_revision=self.target.secrets_revision, memory=""))
@@ -264,7 +262,7 @@ class WorkStep[S]:
             return self._ask(request, renewing)
         return self._after_renewal(renewing, request)
 
-    def _after_renewal(self, progress: _Progress, reply: Reply) -> Step:
+    def _after_renewal(self, progress: Progress, reply: Reply) -> Step:
         if isinstance(reply, crm.FollowUp):
             return self._ask(reply.request, replace(progress, memory=reply.memory))
         if self.target.secrets_revision != progress.secrets_revision:
@@ -313,6 +311,8 @@ class CrmWork[S, C](ABC):
     only_reads: ClassVar[bool] = False
     """Work that changes nothing in the CRM continues while the target is paused."""
     keeps_progress: ClassVar[bool] = False
+    trait: ClassVar[str] = ""
+    """The trait that a connector needs for it; empty for none."""
 
     def __init__(self, base_url: str = "") -> None:
         self._base_url = base_url
@@ -326,8 +326,10 @@ class CrmWork[S, C](ABC):
     def begin(self, step: WorkStep[S]) -> C | Outcome:
         """Return the first step, whatever earlier tries did."""
 
-    @abstractmethod
-    def operation(self, course: C) -> Operation: ...
+    def operation(self, course: Any) -> Operation:
+        """Return the operation of a course, which may be one itself."""
+        operation: Operation = course
+        return operation
 
     @abstractmethod
     def turn(self, step: WorkStep[S], course: C, reply: Reply) -> C | Outcome:
@@ -360,7 +362,7 @@ def work_kind(work: CrmWork[Any, Any]) -> queue.OutboundKind:
         if not (target.is_active or (work.only_reads and target.state is TargetState.PAUSED)):
             work.hold(step)
             return Done()
-        return step.follow(_Progress("", target.secrets_revision), work.begin(step))
+        return step.follow(Progress("", target.secrets_revision), work.begin(step))
 
     def read(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer) -> Step:
         step = find_step(tx, request)
@@ -370,14 +372,16 @@ def work_kind(work: CrmWork[Any, Any]) -> queue.OutboundKind:
     return queue.OutboundKind(work.kind, begin, read, settle, work.plan, work.replay, work.keeps_progress)
 
 
-def poll_later(course: object, after_s: float) -> outbound.Later:
-    """End a poll, which goes on from this course."""
-    progress = _Progress(msgspec.json.encode(course).decode())
-    return outbound.Later(msgspec.json.encode(progress).decode(), after_s)
-
-
 def queue_work(tx: Tx, target: Target, work: type[CrmWork[Any, Any]]) -> None:
-    """Make a target's one request of a kind due now, or once more after the one under way."""
+    """Make a target's one request of a kind due now, or once more after the one under way.
+
+    Without access or the trait of the CRM there is nothing to do.
+    """
+    connector, has_access = connector_of(tx, target), target.is_active
+    if work.only_reads:
+        has_access = target.has_access
+    if connector is None or not has_access or (work.trait and not getattr(connector.traits, work.trait)):
+        return
     request = find_kind_request(tx, target, work.kind)
     if request is not None:
         queue.poll_again(tx, request, work.plan)
@@ -395,7 +399,10 @@ def find_kind_request(tx: Tx, target: Target, kind: str) -> OutboundRequest | No
 def read_snapshot(tx: Tx, lead: Lead, base_url: str) -> LeadTexts:
     """Read a lead as the texts that mappings use."""
     business_id = lead.business_id
-    values = rules.name_values(lead.name)
+    # One word is the last name, which every CRM requires.
+    first, _, last = lead.name.strip().rpartition(" ")
+    names = {rules.NAME: lead.name, rules.FIRST_NAME: first.strip(), rules.LAST_NAME: last}
+    values = names if lead.name else {}
     wrong_values: dict[str, list[str]] = {}
     for point in listing.list_contact_points(tx, business_id, {lead.id})[lead.id]:
         name = point.field.value
@@ -547,10 +554,8 @@ def _arrive(step: WorkStep[Delivery], payload: crm.Payload, arrived: Arrived) ->
 
 
 def _delete_delivery(tx: Tx, delivery: Delivery) -> None:
-    deleted_ids = store.delete_unsettled(tx, delivery)
-    queue.delete_requests_of(
-        tx, delivery.business_id, rules.DELIVERY, [str(deleted_id) for deleted_id in deleted_ids]
-    )
+    deleted_ids = [str(deleted_id) for deleted_id in store.delete_unsettled(tx, delivery)]
+    queue.delete_requests_of(tx, delivery.business_id, rules.DELIVERY, deleted_ids)
 
 
 def _record_fault(
@@ -584,8 +589,13 @@ def resend_delivery(tx: Tx, delivery: Delivery, edited: str = "") -> None:
 
 
 def schedule_merge(tx: Tx, business_id: str, kept_id: str, merged_id: str, *, is_undone: bool) -> None:
-    """Deliver a merge of two leads, or its undoing, to each target; a port of leads."""
-    store.record_merged(tx, business_id, merged_id, None if is_undone else kept_id)
+    """Deliver a merge of two leads, or its undoing, to each target; a port of leads.
+
+    After the undoing the record of the lead is searched again, as the CRM may have merged it.
+    """
+    values = {"merged_into": None, "record_id": ""} if is_undone else {"merged_into": kept_id}
+    records = rows_of(store.crm_records, business_id, lead_id=merged_id)
+    tx.execute(update(store.crm_records).where(*records).values(**values))
     schedule_lead(tx, business_id, kept_id)
     if is_undone:
         schedule_lead(tx, business_id, merged_id)
@@ -600,23 +610,33 @@ def schedule_erasure(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Non
     record_ids = {
         (record.target_id, lead_id): record.record_id
         for lead_id in sorted(lead_ids)
-        for record in store.list_records_of_lead(tx, business_id, lead_id)
+        for record in store.list_records(tx, business_id, lead_id=lead_id)
     }
     tx.delete(events.crm_trials, business_id, lead_id=list(lead_ids))
     tx.delete(events.lead_events, business_id, lead_id=list(lead_ids))
-    delivery_ids = store.delete_lead_rows(tx, business_id, lead_ids)
-    queue.delete_requests_of(
-        tx, business_id, rules.DELIVERY, [str(delivery_id) for delivery_id in delivery_ids]
-    )
+    deliveries = rows_of(store.crm_deliveries, business_id, lead_id=list(lead_ids))
+    deleted = store.crm_deliveries.delete().where(*deliveries).returning(store.crm_deliveries.c.id)
+    delivery_ids = [str(delivery_id) for delivery_id in tx.execute(deleted).scalars()]
+    tx.delete(store.crm_records, business_id, lead_id=list(lead_ids))
+    queue.delete_requests_of(tx, business_id, rules.DELIVERY, delivery_ids)
     for target in targets:
         for lead_id in sorted(lead_ids):
             if (target.id, lead_id) not in record_ids:
                 continue  # the lead was never due there
-            erasure_id = events.save_erasure(tx, target, lead_id, record_ids[target.id, lead_id])
+            erasure = {
+                "business_id": business_id,
+                "target_id": target.id,
+                "lead_id": lead_id,
+                "record_id": record_ids[target.id, lead_id],
+                "state": ErasureState.DUE,
+                "reason": "",
+                "created_at": tx.now,
+            }
+            insert = tx.upsert(events.crm_erasures).values(**erasure).on_conflict_do_nothing()
+            erasure_id = tx.execute(insert.returning(events.crm_erasures.c.id)).scalar()
             if erasure_id is not None and target.state is TargetState.ACTIVE:
-                queue.queue_request(
-                    tx, lead_request(target, rules.ERASURE, erasure_id, lead_id), rules.ERASURE_PLAN
-                )
+                request = lead_request(target, rules.ERASURE, erasure_id, lead_id)
+                queue.queue_request(tx, request, rules.ERASURE_PLAN)
 
 
 def purge_sync(tx: Tx) -> int:

@@ -1,7 +1,6 @@
 """Linked CRMs: settings, mapping, field checks, consent at the vendor, ledger."""
 
 import base64
-import binascii
 import json
 import re
 import secrets
@@ -11,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
+from sqlalchemy import exists, func, or_, select
 
 from contatto.crm import model as crm
 from contatto.crm.actions import checks
@@ -30,7 +30,7 @@ from contatto.integrations.model import (
     count_ledger,
 )
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, rows_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.ids import new_id, new_number
@@ -40,6 +40,7 @@ from contatto.kit.outbound.model import Done, Failed, NotNow, OutboundRequest, O
 from contatto.kit.outbound.queue import OutboundKind, delete_requests_of, queue_request
 from contatto.kit.values import from_micros, micros
 from contatto.kit.vault import Vault, row_key
+from contatto.leads.store.tables import leads
 
 MOST_TARGETS: Final = 20
 NAME_LIMIT: Final = 80
@@ -88,6 +89,8 @@ def link_crm(
     state, reason = (TargetState.ACTIVE, "") if is_started else (TargetState.PAUSED, NOT_STARTED)
     if not _has_credentials(traits, secrets):
         state, reason = TargetState.DISCONNECTED, NOT_CONNECTED
+    all_rows = tuple((source, source) for source in rules.PLAIN_SOURCES)
+    default_rows = traits.defaults or (all_rows if traits.takes_anything else ())
     target = Target(
         id=new_id(),
         number=new_number(),
@@ -98,15 +101,14 @@ def link_crm(
         address=address,
         settings=settings,
         secrets=secrets,
-        mapping=rules.default_mapping(traits),
+        mapping=tuple(crm.MappedField(*row) for row in default_rows),
         reason=reason,
         created_at=tx.now,
         sweep=crm.Sweep.MISSING,
     )
     store.save_target(tx, target)
-    checks.queue_check(tx, target)
-    checks.queue_poll(tx, target)
-    checks.queue_comparison(tx, target)
+    for work in (checks.CheckWork, checks.PollWork, checks.CompareWork):
+        sync.queue_work(tx, target, work)
     return target
 
 
@@ -131,7 +133,11 @@ def _read_entries(
             if not setting.is_password and (not text.isascii() or " " in text):
                 says = N_("%(label)s: it contains characters that are not allowed. Copy it again.")
                 raise Refused(errors.INVALID, says, label=label)
-            if setting.prefix and not _is_signing_key(text, setting.prefix):
+            try:
+                signing_key = base64.b64decode(text.removeprefix(setting.prefix), validate=True)
+            except ValueError:
+                signing_key = b""
+            if setting.prefix and not (text.startswith(setting.prefix) and len(signing_key) >= _LEAST_KEY):
                 says = N_("%(label)s: enter %(prefix)s, then at least 24 bytes in base64.")
                 raise Refused(errors.INVALID, says, label=label, prefix=setting.prefix)
         values = new_secrets if setting.is_secret else new_settings
@@ -140,14 +146,6 @@ def _read_entries(
         if setting.is_required and not values.get(setting.name):
             raise Refused(errors.INVALID, "%(label)s: Enter a value.", label=LazyText(setting.label))
     return new_settings, new_secrets
-
-
-def _is_signing_key(text: str, prefix: str) -> bool:
-    try:
-        key = base64.b64decode(text.removeprefix(prefix), validate=True)
-    except binascii.Error:
-        return False
-    return text.startswith(prefix) and len(key) >= _LEAST_KEY
 
 
 def _read_address(traits: ConnectorTraits, text: str, allowed: Collection[str]) -> str:
@@ -165,7 +163,8 @@ def _read_address(traits: ConnectorTraits, text: str, allowed: Collection[str]) 
 
 def load_target(tx: Tx, business_id: str, number: int) -> Target:
     """Return a linked CRM. Raises NOT_FOUND."""
-    return check_found(store.find_target_by_number(tx, business_id, number), "Connected CRM not found.")
+    targets = store.list_targets(tx, business_id, number=number)
+    return check_found(targets[0] if targets else None, "Connected CRM not found.")
 
 
 def reconnect_target(
@@ -188,7 +187,7 @@ def reconnect_target(
     changed = replace(target, address=new_address)
     if target.state is TargetState.PAUSED:
         store.record_target(tx, target, reason=PAUSED if target.verified_at else NOT_STARTED)
-        checks.queue_check(tx, changed)
+        sync.queue_work(tx, changed, checks.CheckWork)
     elif _has_credentials(connector.traits, secrets):
         resume_target(tx, changed)
 
@@ -198,9 +197,8 @@ def resume_target(tx: Tx, target: Target) -> None:
     store.record_target(tx, target, state=TargetState.ACTIVE, reason="")
     sync.publish_connection(tx, target)
     active = replace(target, state=TargetState.ACTIVE)
-    checks.queue_check(tx, active)
-    checks.queue_poll(tx, active)
-    checks.queue_comparison(tx, active)
+    for work in (checks.CheckWork, checks.PollWork, checks.CompareWork):
+        sync.queue_work(tx, active, work)
     if target.is_active:
         return
     for erasure in events.list_erasures(tx, target.business_id, target.id, (ErasureState.DUE,)):
@@ -286,10 +284,6 @@ class TargetLedger:
     counts: LedgerCounts
     alarms: tuple[Alarm, ...]
 
-    @property
-    def is_alarming(self) -> bool:
-        return Alarm.SHUT_OUT in self.alarms or Alarm.NONE_ARRIVES in self.alarms
-
 
 @dataclass(frozen=True, slots=True)
 class CrmLedger:
@@ -308,13 +302,21 @@ def load_ledger(tx: Tx, business_id: str) -> CrmLedger:
 
 
 def load_standings(tx: Tx, business_id: str, targets: list[Target]) -> tuple[TargetLedger, ...]:
+    """Return targets with the counts of their leads; test leads are in no list, and go to no CRM."""
     states_by_target = store.count_states(tx, business_id)
-    leads = store.count_listed_leads(tx, business_id)
+    count_listed = (
+        select(func.count())
+        .select_from(leads)
+        .where(leads.c.business_id == business_id, leads.c.hidden_at.is_(None), leads.c.is_test.is_(False))
+    )
+    total = tx.scalar(count_listed)
     ledgers = []
     for target in targets:
         due_since = store.ledger.find_oldest_due(tx, business_id, target.id)
-        to_come = store.count_leads_to_come(tx, business_id, target.id)
-        counts = count_ledger(leads, states_by_target.get(target.id, {}), due_since, to_come)
+        records = rows_of(store.crm_records, business_id, target_id=target.id)
+        was_due = exists().where(*records, store.crm_records.c.lead_id == leads.c.id)
+        to_come = tx.scalar(count_listed.where(~was_due))
+        counts = count_ledger(total, states_by_target.get(target.id, {}), due_since, to_come)
         ledgers.append(TargetLedger(target, counts, rules.find_alarms(target, counts, tx.now)))
     return tuple(ledgers)
 
@@ -327,7 +329,9 @@ def list_alarms(tx: Tx) -> list[tuple[str, int, Alarm]]:
     alarms = []
     for target in store.list_all_targets(tx):
         due_since = store.ledger.find_oldest_due(tx, target.business_id, target.id)
-        dead = int(store.has_dead(tx, target.business_id, target.id))
+        of_target = {"target_id": target.id, "state": DeliveryState.DEAD}
+        dead_records = rows_of(store.crm_records, target.business_id, **of_target)
+        dead = int(tx.scalar(select(exists().where(*dead_records))))
         counts = LedgerCounts(total=dead, dead=dead, due_since=due_since)
         is_started = target.reason not in (NOT_CONNECTED, NOT_STARTED)
         alarms += [
@@ -438,7 +442,9 @@ def take_consent(
     oauth = oauth_of(tx, target)
     if not 0 < len(code) <= _CODE_LIMIT or not (code.isascii() and code.isprintable()):
         raise Refused(errors.INVALID, "code: The CRM vendor sent no code. Connect again.")
-    if not store.mark_consented(tx, target, consent.asked_at):
+    consented_at = store.crm_targets.c.consented_at
+    is_fresh = or_(consented_at.is_(None), consented_at < consent.asked_at)
+    if not tx.change(store.crm_targets, business_id, target.id, is_fresh, consented_at=consent.asked_at):
         raise Refused(errors.CONFLICT, "This permission was already used. Grant access again.")
     if server in oauth.servers:
         store.record_target(tx, target, settings={**target.settings, SERVER: server})
@@ -504,7 +510,7 @@ def read_exchange(tx: Tx, request: OutboundRequest, answer: outbound.HttpAnswer)
         return Done()
     reason = NOT_STARTED if target.reason in (NOT_CONNECTED, NOT_STARTED) else PAUSED
     store.record_target(tx, target, state=TargetState.PAUSED, reason=reason)
-    checks.queue_check(tx, replace(target, state=TargetState.PAUSED))
+    sync.queue_work(tx, replace(target, state=TargetState.PAUSED), checks.CheckWork)
     return Done()
 
 

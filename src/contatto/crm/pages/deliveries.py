@@ -1,6 +1,6 @@
 """Pages of deliveries and of the mapping of one linked CRM."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Annotated, Any, Final
 
@@ -29,7 +29,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.i18n import N_, LazyText
 from contatto.kit.values import brand_of
-from contatto.leads.model import STATUS_TEXTS, Lead, LeadStatus
+from contatto.leads.model import STATUS_TEXTS, LeadStatus
 from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_leads, list_leads_by_id
 from contatto.leads.store.records import find_lead
@@ -71,19 +71,6 @@ def source_text(source: str) -> LazyText | str:
     if source.startswith(ANSWER):
         return LazyText(N_("Answer: %(question)s"), question=source.removeprefix(ANSWER))
     return LazyText(SOURCES[source]) if source in SOURCES else brand_of(source.replace("_", " "))
-
-
-def fault_texts(faults: Iterable[crm.MappingFault]) -> list[LazyText]:
-    """Return the faults of one mapped field, and their effect, as sentences."""
-    row_faults = list(faults)
-    wrong = [fault.value for fault in row_faults if fault.weakness is crm.Weakness.NO_CHOICE]
-    texts = []
-    if any(fault.weakness is crm.Weakness.NO_FIELD for fault in row_faults):
-        texts.append(LazyText(N_("This field no longer exists in the CRM, so nothing is written to it")))
-    if wrong:
-        says = N_("Not among the field's options, so not written: %(values)s")
-        texts.append(LazyText(says, values=", ".join(wrong)))
-    return texts
 
 
 router: Final = page_routes(HOME)
@@ -227,7 +214,7 @@ async def show_crm_of_lead(request: Request, caller: PageCaller, lead_id: str) -
     def load(tx: Tx) -> dict[str, Any]:
         check_found(find_lead(tx, caller.business_id, lead_id), "Lead not found.")
         records = {
-            record.target_id: record for record in store.list_records_of_lead(tx, caller.business_id, lead_id)
+            record.target_id: record for record in store.list_records(tx, caller.business_id, lead_id=lead_id)
         }
         views = []
         for target in list_targets(tx, caller.business_id):
@@ -311,11 +298,14 @@ async def show_mapping(
 async def post_mapping(
     request: Request, caller: FormCaller, target_id: str, form: Annotated[MappingForm, Form()]
 ) -> Response:
-    def change(tx: Tx, target: Target) -> None:
-        actions.map_target(tx, target, form.rows, form.statuses)
-
     try:
-        return await change_target(request, caller, target_id, change, _mapping_path(form.lead_id))
+        return await change_target(
+            request,
+            caller,
+            target_id,
+            lambda tx, target: actions.map_target(tx, target, form.rows, form.statuses),
+            _mapping_path(form.lead_id),
+        )
     except Refused as refused:
         return await _render_mapping(
             request, caller, target_id, form.lead_id, refused.expect(errors.INVALID), form
@@ -327,12 +317,14 @@ async def post_trial(
     request: Request, caller: FormCaller, target_id: str, lead_id: Annotated[str, Form(max_length=36)] = ""
 ) -> Response:
     """Compare the values that a delivery would write with the CRM's record, without a write."""
-
-    def ask(tx: Tx, target: Target) -> None:
-        try_lead(tx, target, lead_id)
-
     try:
-        return await change_target(request, caller, target_id, ask, f"{_mapping_path(lead_id)}#trial")
+        return await change_target(
+            request,
+            caller,
+            target_id,
+            lambda tx, target: try_lead(tx, target, lead_id),
+            f"{_mapping_path(lead_id)}#trial",
+        )
     except Refused as refused:
         return await _render_mapping(request, caller, target_id, lead_id, refused.expect(errors.CONFLICT))
 
@@ -356,7 +348,10 @@ async def _render_mapping(
         target, target_view = load_view(tx, caller.business_id, target_id)
         connector = connector_of(tx, target)
         leads = list_leads(tx, caller.business_id, LeadFilter(), limit=MOST_LEADS)
-        lead = _chosen(tx, caller.business_id, leads, lead_id)
+        lead = leads[0] if leads else None
+        if lead_id:
+            chosen = list_leads_by_id(tx, caller.business_id, {lead_id}).get(lead_id)
+            lead = check_found(chosen, "Lead not found.")
         payload = payload_of(tx, target, lead, 1, base_url) if lead and connector else None
         lead_sources = read_snapshot(tx, lead, base_url).values if lead else ()
         answers = {name for name in lead_sources if name.startswith(ANSWER)}
@@ -368,11 +363,31 @@ async def _render_mapping(
         row_views = []
         for row in form.rows if form else target.mapping:
             choices = choices_by_field.get(row.target, ())
-            faults = fault_texts(fault for fault in target.faults if fault.field == row.target)
-            words = _words(row, choices)
-            shown_text = shown.get(row.target, "")
-            names_of_row = {"source": row.source, "target": row.target, "shown": shown_text}
-            row_views.append(names_of_row | {"faults": faults, "choices": choices, "words": words})
+            faults = [fault for fault in target.faults if fault.field == row.target]
+            texts = []
+            if any(fault.weakness is crm.Weakness.NO_FIELD for fault in faults):
+                says = N_("This field no longer exists in the CRM, so nothing is written to it")
+                texts.append(LazyText(says))
+            if wrong := [fault.value for fault in faults if fault.weakness is crm.Weakness.NO_CHOICE]:
+                says = N_("Not among the field's options, so not written: %(values)s")
+                texts.append(LazyText(says, values=", ".join(wrong)))
+            row_view = {
+                "source": row.source,
+                "target": row.target,
+                "shown": shown.get(row.target, ""),
+                "faults": texts,
+                "choices": choices,
+                "words": _words(row, choices),
+            }
+            row_views.append(row_view)
+        # The CRM's words for statuses with ours, also those that we write, and two empty rows.
+        statuses = dict(form.statuses if form else target.statuses)
+        for row in target.mapping:
+            if row.source == STATUS:
+                choice_words = [value for value, _ in choices_by_field.get(row.target, ())]
+                for crm_word in [crm_word for _, crm_word in row.words] + choice_words:
+                    statuses.setdefault(crm_word, "")
+        status_words = [*statuses.items(), ("", ""), ("", "")]
         trial = find_trial(tx, caller.business_id, target.id)
         trial_view = trial and {
             "is_asked": trial.state is TrialState.PENDING,
@@ -396,21 +411,13 @@ async def _render_mapping(
             "sources": [(name, source_text(name)) for name in names],
             "crm_fields": target.described,
             "is_free": not target.described or (connector is not None and connector.traits.takes_anything),
-            "status_words": _status_words(target, form)
-            if connector and connector.traits.tells_changes
-            else None,
+            "status_words": status_words if connector and connector.traits.tells_changes else None,
             "trial": trial_view,
             "statuses": [(status.value, label) for status, label in STATUS_TEXTS.items()],
             "empty_rows": EMPTY_ROWS,
         }
 
     return await show_page(request, caller, "crm/mapping.html", load, refused)
-
-
-def _chosen(tx: Tx, business_id: str, leads: list[Lead], lead_id: str) -> Lead | None:
-    if not lead_id:
-        return leads[0] if leads else None
-    return check_found(list_leads_by_id(tx, business_id, {lead_id}).get(lead_id), "Lead not found.")
 
 
 type WordRow = tuple[str, LazyText | str, str]
@@ -425,14 +432,3 @@ def _words(row: crm.MappedField, choices: tuple[tuple[str, str], ...]) -> list[W
         return [(status.value, LazyText(label), words.get(status.value, "")) for status, label in statuses]
     rows: list[WordRow] = [(our_word, our_word, crm_word) for our_word, crm_word in row.words]
     return [*rows, ("", "", "")] if choices else rows
-
-
-def _status_words(target: Target, form: MappingForm | None) -> list[tuple[str, str]]:
-    """Return the CRM's words for statuses with ours, also those that we write, and two empty rows."""
-    statuses = dict(form.statuses if form else target.statuses)
-    choices = {field.name: [value for value, _ in field.choices] for field in target.described}
-    for row in target.mapping:
-        if row.source == STATUS:
-            for value in [crm_word for _, crm_word in row.words] + choices.get(row.target, []):
-                statuses.setdefault(value, "")
-    return [*statuses.items(), ("", ""), ("", "")]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import Form, Request
@@ -13,7 +14,7 @@ from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.crm.actions import checks
 from contatto.crm.actions import targets as actions
-from contatto.crm.actions.deliveries import CrmPorts, connector_of, find_kind_request
+from contatto.crm.actions.deliveries import CrmPorts, connector_of, find_kind_request, queue_work
 from contatto.crm.connectors.json_api import ACCESS
 from contatto.crm.model import APP_SECRET, ConnectorTraits, CrmConnector, Sweep, Target, TargetState
 from contatto.crm.rules import deliveries as rules
@@ -23,7 +24,7 @@ from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused, check_found
-from contatto.kit.i18n import N_
+from contatto.kit.i18n import N_, LazyText
 from contatto.kit.ids import hash_secret
 from contatto.kit.outbound.model import RequestState
 from contatto.ui.render import SHOWN_ONCE, session_token
@@ -56,6 +57,8 @@ def show_target(ledger: actions.TargetLedger, connectors: Mapping[str, CrmConnec
     if target.is_active and Alarm.NONE_ARRIVES in ledger.alarms:
         state, tone = BROKEN
     is_started = target.reason not in WAITING
+    is_plain = target.reason not in rules.IDLE
+    why = rules.reason_text(target.reason) if is_plain else LazyText(rules.IDLE[target.reason])
     return {
         "number": str(target.number),
         "href": f"{HOME}/{target.number}",
@@ -63,7 +66,7 @@ def show_target(ledger: actions.TargetLedger, connectors: Mapping[str, CrmConnec
         "label": connector.traits.label if connector else target.connector,
         "state": state,
         "tone": tone,
-        "why": "" if target.is_active or target.reason in _STATE_REASONS else rules.idle_text(target.reason),
+        "why": "" if target.is_active or target.reason in _STATE_REASONS else why,
         "is_started": is_started,
         "is_active": target.is_active,
         "is_paused": target.state is TargetState.PAUSED,
@@ -442,15 +445,14 @@ def add_change(path: str, change: Change, shown: str = "") -> None:
     async def post_change(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
         return await change_target(request, caller, target_id, change, shown)
 
-    post_change.__doc__ = change.__doc__
     router.add("POST", f"/{{target_id}}/{path}", post_change, Permission.ADMINISTER)
 
 
 add_change("resume", actions.resume_target)
 add_change("pause", actions.pause_target)
 add_change("resync", actions.resync_target)
-add_change("check", checks.queue_check)
-add_change("compare", checks.queue_comparison)
+add_change("check", partial(queue_work, work=checks.CheckWork))
+add_change("compare", partial(queue_work, work=checks.CompareWork))
 add_change("webhook/close", checks.close_incoming)
 
 
@@ -470,18 +472,20 @@ async def post_reconnect(
 ) -> Response:
     """Connect a CRM again, with new secrets if the form has some."""
     allowed = context_of(request).settings.allowed_hosts
-
-    def reconnect(tx: Tx, target: Target) -> None:
-        actions.reconnect_target(tx, target, form.address, form.list_texts(ENTRY), allowed)
-
+    entries = form.list_texts(ENTRY)
     try:
-        return await change_target(request, caller, target_id, reconnect)
+        return await change_target(
+            request,
+            caller,
+            target_id,
+            lambda tx, target: actions.reconnect_target(tx, target, form.address, entries, allowed),
+        )
     except Refused as refused:
         return await render_target(
             request,
             caller,
             target_id,
-            PageNotice(refused.expect(errors.INVALID), "reconnect", form.list_texts(ENTRY)),
+            PageNotice(refused.expect(errors.INVALID), "reconnect", entries),
         )
 
 

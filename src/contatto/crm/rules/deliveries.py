@@ -117,19 +117,6 @@ _NOTED: Final = (NAME, *(contact.value for contact in Field))
 _PHONES: Final = (Field.PHONE.value, Field.WHATSAPP.value)
 
 
-def default_mapping(traits: crm.ConnectorTraits) -> tuple[crm.MappedField, ...]:
-    """Return the first mapping of a target."""
-    if traits.takes_anything and not traits.defaults:
-        return tuple(crm.MappedField(source, source) for source in PLAIN_SOURCES)
-    return tuple(crm.MappedField(source, target) for source, target in traits.defaults)
-
-
-def name_values(name: str) -> dict[str, str]:
-    """Return a name with its parts; one word is the last name, which every CRM requires."""
-    first, _, last = name.strip().rpartition(" ")
-    return {NAME: name, FIRST_NAME: first.strip(), LAST_NAME: last} if name else {}
-
-
 def map_lead(
     target: crm.Target,
     traits: crm.ConnectorTraits,
@@ -481,7 +468,14 @@ def _after_look(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -
                 course = replace(course, merge_ids=course.merge_ids[:-1], is_elsewhere=False)
             return replace(course, stage=DeliveryStage.WRITE, record_id=record.id or stored_id)
         if is_named and course.moved_from and not course.merge_ids:
-            return _share(course, record)
+            # The empty fields of another lead's record are filled; none of its values is overwritten.
+            payload, values = course.payload, record.values
+            blank = {name: text for name, text in payload.values.items() if not values.get(name)}
+            payload = replace(payload, values=blank)
+            course = replace(course, payload=payload, record_id=record.id, shared_with=record.external_id)
+            if not blank:
+                return _arrived(course, is_verified=False)
+            return replace(course, stage=DeliveryStage.WRITE)
         if is_named and not course.moved_from:
             return Failed(TAKEN_RECORD)
     if not course.merge_ids or not (course.moved_from or course.is_elsewhere):
@@ -491,14 +485,6 @@ def _after_look(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -
     merge_ids = (*remaining,) if course.is_elsewhere else (*remaining, course.moved_from)
     course = replace(course, stage=DeliveryStage.LOOK, stored_id=following, merge_ids=merge_ids)
     return replace(course, moved_from="", is_elsewhere=True, hops=0)
-
-
-def _share(course: DeliveryCourse, record: crm.CrmRecord) -> DeliveryTurn:
-    """Fill the empty fields of another lead's record; none of its values is overwritten."""
-    blank = {name: text for name, text in course.payload.values.items() if not record.values.get(name)}
-    payload = replace(course.payload, values=blank)
-    course = replace(course, payload=payload, record_id=record.id, shared_with=record.external_id)
-    return replace(course, stage=DeliveryStage.WRITE) if blank else _arrived(course, is_verified=False)
 
 
 def _arrived(course: DeliveryCourse, *, is_verified: bool) -> Arrived:
@@ -571,29 +557,21 @@ def _after_other(connector: CrmConnector, course: DeliveryCourse, reply: Reply) 
 
 @dataclass(frozen=True, slots=True)
 class TrialCourse:
-    """State of a trial: a search, or a read of the record that a delivery would write.
+    """State of a trial: a delivery that ends with a read of the record, in the place of its write.
 
     ``asked_at`` is when a member started it; another value means a newer trial.
     """
 
     course: DeliveryCourse
-    is_reading: bool = False
     asked_at: datetime | None = None
 
 
 type TrialTurn = TrialCourse | crm.TrialResult | NotNow | Failed
 
 
-def begin_trial(
-    traits: ConnectorTraits, payload: Payload, ids: tuple[str, ...]
-) -> TrialCourse | crm.TrialResult:
-    """Return the first step, or at once the result for a CRM that cannot be read."""
-    return _before_write(begin_course(traits, payload, ids))
-
-
 def next_trial_turn(connector: CrmConnector, trial: TrialCourse, reply: Reply) -> TrialTurn:
     """Return the next step after a reply, or what a delivery would write."""
-    if trial.is_reading:
+    if trial.course.stage is DeliveryStage.CHECK:
         if isinstance(reply, NotNow | Failed):
             return reply
         current = reply.records[0].values if isinstance(reply, FoundRecords) and reply.records else {}
@@ -603,14 +581,15 @@ def next_trial_turn(connector: CrmConnector, trial: TrialCourse, reply: Reply) -
         return turn
     if isinstance(turn, Arrived):  # another lead's record, which has a value in each field
         return crm.TrialResult(turn.record_id, (), "")
-    return _before_write(turn)
+    return stop_before_write(turn)
 
 
-def _before_write(course: DeliveryCourse) -> TrialCourse | crm.TrialResult:
+def stop_before_write(course: DeliveryCourse) -> TrialCourse | crm.TrialResult:
+    """Return the trial of a delivery, or its result for a new record."""
     if course.stage is not DeliveryStage.WRITE:
         return TrialCourse(course)
     if course.record_id:
-        return TrialCourse(replace(course, hops=0), is_reading=True)
+        return TrialCourse(replace(course, stage=DeliveryStage.CHECK, hops=0))
     return compare(course.payload, "", {}, lambda field, written, found: False)
 
 
@@ -692,11 +671,6 @@ def reason_text(reason: str) -> LazyText | str:
     if reason.isdigit():
         return LazyText(N_("The server returned error %(code)s"), code=reason)
     return reason
-
-
-def idle_text(reason: str) -> LazyText | str:
-    """Return why a linked CRM gets no leads, as a sentence."""
-    return LazyText(IDLE[reason]) if reason in IDLE else reason_text(reason)
 
 
 DENIED: Final = "access_denied"

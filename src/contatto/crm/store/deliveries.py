@@ -10,7 +10,6 @@ import msgspec
 from sqlalchemy import (
     BigInteger,
     Column,
-    ColumnElement,
     Index,
     Integer,
     LargeBinary,
@@ -51,7 +50,7 @@ from contatto.kit.db.tx import (
     tenant,
     text,
 )
-from contatto.kit.vault import Vault, row_key
+from contatto.kit.vault import row_key
 from contatto.leads.store.tables import leads
 
 crm_targets = Table(
@@ -124,17 +123,10 @@ _ONE: Final = select(crm_targets).where(
 
 def find_target(tx: Tx, business_id: str, target_id: str) -> Target | None:
     """Return a target with its secrets opened, removed ones too."""
-    row = tx.execute(_ONE, {"of": business_id, "one": target_id}).mappings().first()
-    return None if row is None else _opened(tx, row)
+    return next(iter(_listed(tx, _ONE, {"of": business_id, "one": target_id})), None)
 
 
 _NOT_REMOVED: Final = select(crm_targets).where(crm_targets.c.state != TargetState.REMOVED)
-
-
-def find_target_by_number(tx: Tx, business_id: str, number: int) -> Target | None:
-    """Return a target by the number in addresses of pages."""
-    query = _NOT_REMOVED.where(*rows_of(crm_targets, business_id, number=number))
-    return next(iter(_listed(tx, query)), None)
 
 
 def find_target_of_number(tx: Tx, number: int) -> Target | None:
@@ -142,9 +134,9 @@ def find_target_of_number(tx: Tx, number: int) -> Target | None:
     return next(iter(_listed(tx, _NOT_REMOVED.where(crm_targets.c.number == number))), None)
 
 
-def list_targets(tx: Tx, business_id: str) -> list[Target]:
-    """Return the targets of a business, oldest first."""
-    query = _NOT_REMOVED.where(crm_targets.c.business_id == business_id)
+def list_targets(tx: Tx, business_id: str, **own: int) -> list[Target]:
+    """Return the targets of a business, or that of a number, oldest first."""
+    query = _NOT_REMOVED.where(*rows_of(crm_targets, business_id, **own))
     return _listed(tx, query.order_by(crm_targets.c.number))
 
 
@@ -153,14 +145,14 @@ def list_all_targets(tx: Tx) -> list[Target]:
     return _listed(tx, _NOT_REMOVED)
 
 
-def _listed(tx: Tx, statement: Select[Any]) -> list[Target]:
-    return [_opened(tx, row) for row in tx.execute(statement).mappings()]
-
-
-def _opened(tx: Tx, row: Mapping[Any, Any]) -> Target:
-    values = {name: row[name] for name in Target.__dataclass_fields__}
-    opened = tx.vault.open_bytes(row["secrets"], row["business_id"], "crm_targets.secrets", row["id"])
-    return Target(**values | {"secrets": msgspec.json.decode(opened, type=dict[str, str])})
+def _listed(tx: Tx, statement: Select[Any], parameters: Mapping[str, str] | None = None) -> list[Target]:
+    """Run a query of targets, and open their secrets."""
+    targets = []
+    for row in tx.execute(statement, parameters or {}).mappings():
+        values = {name: row[name] for name in Target.__dataclass_fields__}
+        opened = tx.vault.open_bytes(row["secrets"], row["business_id"], "crm_targets.secrets", row["id"])
+        targets.append(Target(**values | {"secrets": msgspec.json.decode(opened, type=dict[str, str])}))
+    return targets
 
 
 def record_target(tx: Tx, target: Target, **values: Any) -> None:
@@ -183,12 +175,6 @@ def mark_renewing(tx: Tx, target: Target, until: datetime) -> bool:
     free = or_(crm_targets.c.renewing_until.is_(None), crm_targets.c.renewing_until < tx.now)
     same = crm_targets.c.secrets_revision == target.secrets_revision
     return tx.change(crm_targets, target.business_id, target.id, free, same, renewing_until=until)
-
-
-def mark_consented(tx: Tx, target: Target, asked_at: datetime) -> bool:
-    """Use a consent up; return False where it, or one requested later, was used before."""
-    fresh = or_(crm_targets.c.consented_at.is_(None), crm_targets.c.consented_at < asked_at)
-    return tx.change(crm_targets, target.business_id, target.id, fresh, consented_at=asked_at)
 
 
 _SWEEPING: Final = (crm_targets.c.sweep != Sweep.NONE, crm_targets.c.state != TargetState.REMOVED)
@@ -273,50 +259,26 @@ def _count_changes(dialect: str) -> Any:
     return counted.returning(crm_records.c.lead_id, crm_records.c.revision)
 
 
-def record_changes(tx: Tx, target: Target | LiveTarget, lead_ids: Collection[str]) -> dict[str, int]:
-    """Count a change of each lead at a target; return the new revisions, which are due."""
-    same = {
-        "target_id": target.id,
-        "business_id": target.business_id,
-        "record_id": "",
-        "revision": 1,
-        "state": DeliveryState.DUE,
-        "status": "",
-        "value": "",
-    }
-    rows = [same | {"lead_id": lead_id} for lead_id in lead_ids]
-    counted = tx.execute(_count_changes(tx.connection.dialect.name), rows if len(rows) > 1 else rows[0])
-    return {row["lead_id"]: row["revision"] for row in counted.mappings()}
+_APPEND: Final = crm_deliveries.insert().returning(crm_deliveries.c.lead_id, crm_deliveries.c.id)
 
 
 def append_deliveries(
-    tx: Tx, target: Target | LiveTarget, revisions: Mapping[str, int], *, is_queued: bool, edited: str = ""
+    tx: Tx, target: Target | LiveTarget, lead_ids: Collection[str], *, is_queued: bool, edited: str = ""
 ) -> dict[str, int]:
-    """Insert due deliveries; return their ids by lead."""
-    same = {
-        "business_id": target.business_id,
-        "target_id": target.id,
-        "state": DeliveryState.DUE,
-        "is_queued": is_queued,
-        "reason": "",
-        "created_at": tx.now,
-    }
-    rows = [
-        same
-        | {"lead_id": lead_id, "revision": revision}
-        | {"edited": seal_edited(tx.vault, target.business_id, (target.id, lead_id, revision), edited)}
-        for lead_id, revision in revisions.items()
-    ]
+    """Insert a delivery of the next revision of each lead, which is due; return their ids by lead."""
+    own = {"business_id": target.business_id, "target_id": target.id, "state": DeliveryState.DUE}
+    record = own | {"record_id": "", "revision": 1, "status": "", "value": ""}
+    records = [record | {"lead_id": lead_id} for lead_id in lead_ids]
+    count_changes = _count_changes(tx.connection.dialect.name)
+    counted = tx.execute(count_changes, records if len(records) > 1 else records[0])
+    delivery = own | {"is_queued": is_queued, "reason": "", "created_at": tx.now}
+    rows = []
+    for row in counted.mappings():
+        place = row_key(target.id, row["lead_id"], row["revision"])
+        sealed_text = tx.seal(edited, target.business_id, "crm_deliveries.edited", place)
+        rows.append(delivery | dict(row) | {"edited": sealed_text})
     inserted = tx.execute(_APPEND, rows if len(rows) > 1 else rows[0])
     return {row["lead_id"]: row["id"] for row in inserted.mappings()}
-
-
-def seal_edited(vault: Vault, business_id: str, row: tuple[str, str, int], edited: str) -> bytes | None:
-    """Seal the values that a member edited in a delivery; ``row`` is its target, lead and revision."""
-    return vault.seal(edited, business_id, "crm_deliveries.edited", row_key(*row)) if edited else None
-
-
-_APPEND: Final = crm_deliveries.insert().returning(crm_deliveries.c.lead_id, crm_deliveries.c.id)
 
 
 _LATER: Final = crm_deliveries.alias("later")
@@ -339,22 +301,10 @@ def find_open_delivery(tx: Tx, business_id: str, delivery_id: int) -> crm.Delive
     return tx.find(crm.Delivery, _OPEN, {"of": business_id, "number": delivery_id})
 
 
-def find_record(tx: Tx, business_id: str, target_id: str, lead_id: str) -> RecordLink | None:
-    is_record = rows_of(crm_records, business_id, target_id=target_id, lead_id=lead_id)
-    return tx.find(RecordLink, select(crm_records).where(*is_record))
-
-
-def find_record_by_id(tx: Tx, business_id: str, target_id: str, record_id: str) -> RecordLink | None:
-    """Return the lead of a CRM's record; of several leads the one that was not merged into another."""
-    if not record_id:
-        return None  # an empty id would match any record
-    is_record = rows_of(crm_records, business_id, target_id=target_id, record_id=record_id[:RECORD_LIMIT])
-    query = select(crm_records).where(*is_record)
-    return tx.find(RecordLink, query.order_by(crm_records.c.merged_into.is_not(None)))
-
-
-def list_records_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[RecordLink]:
-    return tx.list(RecordLink, select(crm_records).where(*rows_of(crm_records, business_id, lead_id=lead_id)))
+def list_records(tx: Tx, business_id: str, **own: str) -> list[RecordLink]:
+    """Return the records of a lead, or of a CRM's id; those of merged leads come last."""
+    query = select(crm_records).where(*rows_of(crm_records, business_id, **own))
+    return tx.list(RecordLink, query.order_by(crm_records.c.merged_into.is_not(None)))
 
 
 _OF_TARGET: Final = select(crm_records).where(
@@ -381,16 +331,6 @@ def find_records(tx: Tx, business_id: str, target_id: str, lead_id: str) -> crm.
     return crm.LeadRecords(own, merged)
 
 
-def record_merged(tx: Tx, business_id: str, lead_id: str, into_id: str | None) -> None:
-    """Record in all targets that a lead was merged into another; None undoes it.
-
-    After the undoing its record is searched again, as the CRM may have merged it.
-    """
-    values = {"merged_into": into_id} | ({"record_id": ""} if into_id is None else {})
-    of_lead = rows_of(crm_records, business_id, lead_id=lead_id)
-    tx.execute(update(crm_records).where(*of_lead).values(**values))
-
-
 def record_link(tx: Tx, record: RecordLink, **values: Any) -> None:
     """Update columns of a lead's record; what the CRM reported of people is sealed."""
     for name in ("owner", "told_by"):
@@ -399,22 +339,6 @@ def record_link(tx: Tx, record: RecordLink, **values: Any) -> None:
             values[name] = tx.seal(values[name], record.business_id, f"crm_records.{name}", row)
     is_record = rows_of(crm_records, record.business_id, target_id=record.target_id, lead_id=record.lead_id)
     tx.execute(update(crm_records).where(*is_record).values(**values))
-
-
-def list_unknown_leads(tx: Tx, target: Target, lead_ids: Collection[str]) -> list[str]:
-    """Return the leads that were never due at a target, in their order."""
-    of_leads = rows_of(crm_records, target.business_id, target_id=target.id, lead_id=list(lead_ids))
-    due_ids = set(tx.execute(select(crm_records.c.lead_id).where(*of_leads)).scalars())
-    return [lead_id for lead_id in lead_ids if lead_id not in due_ids]
-
-
-def delete_lead_rows(tx: Tx, business_id: str, lead_ids: Collection[str]) -> list[int]:
-    """Delete the deliveries and records of leads; return the ids of the deliveries."""
-    of_leads = rows_of(crm_deliveries, business_id, lead_id=list(lead_ids))
-    statement = crm_deliveries.delete().where(*of_leads).returning(crm_deliveries.c.id)
-    delivery_ids = list(tx.execute(statement).scalars())
-    tx.delete(crm_records, business_id, lead_id=list(lead_ids))
-    return delivery_ids
 
 
 def record_sent(tx: Tx, delivery: crm.Delivery, record_id: str) -> None:
@@ -489,8 +413,8 @@ def record_dead(tx: Tx, delivery: crm.Delivery, reason: str) -> None:
 
 def record_due(tx: Tx, delivery: crm.Delivery, edited: str, *, is_queued: bool) -> None:
     """Make a delivery due again, with the values that a member edited."""
-    row = delivery.target_id, delivery.lead_id, delivery.revision
-    sealed_text = seal_edited(tx.vault, delivery.business_id, row, edited)
+    row = row_key(delivery.target_id, delivery.lead_id, delivery.revision)
+    sealed_text = tx.seal(edited, delivery.business_id, "crm_deliveries.edited", row)
     ledger.record(tx, delivery, DeliveryState.DUE, is_queued=is_queued, edited=sealed_text)
     _set_record(tx, delivery, {}, DeliveryState.DUE)
 
@@ -544,27 +468,6 @@ def count_states(tx: Tx, business_id: str) -> dict[str, dict[DeliveryState, int]
     return states
 
 
-def count_listed_leads(tx: Tx, business_id: str) -> int:
-    """Count the leads in the lists, without test leads."""
-    return int(tx.scalar(select(func.count()).select_from(leads).where(*_in_lists(business_id))))
-
-
-def count_leads_to_come(tx: Tx, business_id: str, target_id: str) -> int:
-    """Count the listed leads that were never due at a target."""
-    of_target = rows_of(crm_records, business_id, target_id=target_id)
-    was_due = exists().where(*of_target, crm_records.c.lead_id == leads.c.id)
-    return int(tx.scalar(select(func.count()).select_from(leads).where(*_in_lists(business_id), ~was_due)))
-
-
-def _in_lists(business_id: str) -> tuple[ColumnElement[bool], ...]:
-    return leads.c.business_id == business_id, leads.c.hidden_at.is_(None), leads.c.is_test.is_(False)
-
-
-def has_dead(tx: Tx, business_id: str, target_id: str) -> bool:
-    dead = rows_of(crm_records, business_id, target_id=target_id, state=DeliveryState.DEAD)
-    return tx.scalar(select(crm_records.c.lead_id).where(*dead).limit(1)) is not None
-
-
 _WORST_FIRST: Final = (DeliveryState.DEAD, DeliveryState.DUE, DeliveryState.SENT, DeliveryState.VERIFIED)
 
 
@@ -588,20 +491,6 @@ def list_states_of_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) ->
         state = states.get(row["lead_id"], DeliveryState.VERIFIED)
         states[row["lead_id"]] = min(state, row["state"], key=_WORST_FIRST.index)
     return {lead_id: state.value for lead_id, state in states.items()}
-
-
-def list_seen_at(
-    tx: Tx, business_id: str, target_id: str, lead_ids: Collection[str]
-) -> dict[str, datetime | None]:
-    """Return when comparisons saw the records of leads last, without leads that were never due."""
-    of_leads = rows_of(crm_records, business_id, target_id=target_id, lead_id=list(lead_ids))
-    query = select(crm_records.c.lead_id, crm_records.c.seen_at).where(*of_leads)
-    return {row["lead_id"]: row["seen_at"] for row in tx.execute(query).mappings()}
-
-
-def mark_seen(tx: Tx, target: Target, lead_ids: Collection[str], at: datetime) -> None:
-    of_leads = rows_of(crm_records, target.business_id, target_id=target.id, lead_id=list(lead_ids))
-    tx.execute(update(crm_records).where(*of_leads).values(seen_at=at))
 
 
 def list_sent(tx: Tx, business_id: str, target_id: str, most: int) -> list[RecordLink]:

@@ -5,9 +5,8 @@ from datetime import datetime
 
 from sqlalchemy import BigInteger, Column, Index, String, Table, UniqueConstraint, select, update
 
-from contatto.crm.model import Erasure, Target, Trial
-from contatto.crm.rules.events import EventSet, LeadEvent
-from contatto.crm.store.deliveries import RECORD_LIMIT, LiveTarget
+from contatto.crm.model import Erasure, EventSet, Target, Trial
+from contatto.crm.store.deliveries import RECORD_LIMIT
 from contatto.integrations.model import ErasureState, TrialState
 from contatto.integrations.store import REASON_LIMIT
 from contatto.kit.db.tx import (
@@ -17,7 +16,6 @@ from contatto.kit.db.tx import (
     instant,
     key,
     metadata,
-    row_of,
     rows_of,
     sealed,
     tenant,
@@ -39,21 +37,6 @@ crm_erasures = Table(
     instant("settled_at", nullable=True),
     UniqueConstraint("business_id", "target_id", "lead_id"),
 )
-
-
-def save_erasure(tx: Tx, target: Target | LiveTarget, lead_id: str, record_id: str) -> int | None:
-    """Insert an erasure at a target; return None where the lead has one already."""
-    row = {
-        "business_id": target.business_id,
-        "target_id": target.id,
-        "lead_id": lead_id,
-        "record_id": record_id,
-        "state": ErasureState.DUE,
-        "reason": "",
-        "created_at": tx.now,
-    }
-    insert = tx.upsert(crm_erasures).values(**row).on_conflict_do_nothing()
-    return tx.execute(insert.returning(crm_erasures.c.id)).scalar()
 
 
 def find_erasure(tx: Tx, business_id: str, erasure_id: int) -> Erasure | None:
@@ -117,12 +100,6 @@ def list_event_sets(tx: Tx, business_id: str, ad_account_id: str | None = None) 
     of_account = {} if ad_account_id is None else {"ad_account_id": ad_account_id}
     query = select(crm_event_sets).where(*rows_of(crm_event_sets, business_id, **of_account))
     return tx.list(EventSet, query.order_by(crm_event_sets.c.number))
-
-
-def append_lead_event(tx: Tx, event: LeadEvent) -> bool:
-    """Append an event; return False for a duplicate."""
-    name = tx.seal(event.name, event.business_id, "lead_events.name", event.id)
-    return tx.insert_ignore(lead_events, row_of(event) | {"name": name})
 
 
 crm_trials = Table(

@@ -1,21 +1,13 @@
-"""State machine of erasures, and rules of the events that CRMs send."""
+"""State machine of erasures."""
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final
 
 from contatto.crm import model as crm
 from contatto.crm.model import ConnectorTraits, FindBy, FoundRecords, Operation, Reply
 from contatto.crm.rules.deliveries import CIRCLES, MOST_HOPS
 from contatto.integrations.model import ErasureState
-from contatto.kit import errors
-from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import Failed, NotNow
-from contatto.kit.values import SealedIn
-from contatto.leads.model import LeadStatus
 
 
 class EraseStage(StrEnum):
@@ -139,58 +131,3 @@ def _after_proof(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> 
     if FindBy.EXTERNAL_ID not in traits.finds_by:
         return _finished(course)
     return replace(course, stage=EraseStage.FIND, record_id="", stored_id="")
-
-
-MOST_SETS: Final = 50
-"""Maximum number of CRM event sets of an ad account."""
-MOST_EVENTS: Final = 1_000
-"""Maximum number of events in one request."""
-NAME_LIMIT: Final = 40
-EVENT_LIMIT: Final = 64
-AHEAD: Final = timedelta(days=1)
-"""Most that a sender's clock may be ahead."""
-_SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class EventSet:
-    """A CRM event set of an ad account; ``number`` is the API's ``event_set_id``."""
-
-    id: str
-    business_id: str
-    number: int
-    ad_account_id: str
-    name: str
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class LeadEvent:
-    """An event of a lead in a CRM; a second one with the same ``natural_key`` is a duplicate."""
-
-    id: str
-    business_id: str
-    lead_id: str
-    set_number: int
-    name: Annotated[str, SealedIn("lead_events.name")]
-    natural_key: str
-    status: LeadStatus | None
-    occurred_at: datetime
-    received_at: datetime
-
-
-def check_hashes(where: str, values: Iterable[str]) -> None:
-    """Refuse a value that is not a SHA-256, such as a contact detail in clear.
-
-    Raises NOT_HASHED, which does not repeat the value.
-    """
-    if not all(_SHA256.fullmatch(value) for value in values):
-        raise Refused(errors.NOT_HASHED, f"{where}: a value is no SHA-256 in lower-case hexadecimal.")
-
-
-def check_event_time(where: str, at_s: int, received_at: datetime) -> datetime:
-    """Return the time of an event. Raises INVALID, for a time in other units or in the future."""
-    latest = (received_at + AHEAD).timestamp()
-    if not 0 < at_s <= latest:
-        raise Refused(errors.INVALID, f"{where}: give seconds since 1970, not later than now.")
-    return datetime.fromtimestamp(at_s, received_at.tzinfo)
