@@ -4,7 +4,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from contatto.crm.connectors.json_api import UNREADABLE_ANSWER, json_request, read_json, same_text
 from contatto.crm.model import (
@@ -202,7 +202,7 @@ def _body(operation: Operation) -> dict[str, Any]:
 class MemoryConnector:
     """Speaks to a ``MemoryCrm``."""
 
-    traits = ConnectorTraits(
+    traits: ClassVar[ConnectorTraits] = ConnectorTraits(
         name="memory",
         label="Memory",
         settings=(ConnectorSetting("password", "Password", is_secret=True),),

@@ -250,7 +250,7 @@ def test_a_dead_letter_is_edited_and_sent_again(database: Database) -> None:
         run_all(tx, Faulty(crm, write=[HttpAnswer(400, {}, b"{}")]))
         (dead,) = ledger.list_entries(tx, target.business_id, target.id)
         assert (dead.state, dead.reason) == (DeliveryState.DEAD, "400")
-        edit_dead(tx, target, dead.id, {"Phone": "+65 9999 9999", "Name": ""})
+        edit_dead(tx, dead, {"Phone": "+65 9999 9999", "Name": ""})
         run_all(tx, crm.handle)
         assert (only(crm)["Phone"], "Name" in only(crm)) == ("+65 9999 9999", False)
         assert counts(tx, target) == {VERIFIED: 1}

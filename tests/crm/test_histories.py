@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 from contatto.capture.model import Field
 from contatto.crm.actions.targets import pause_target, resume_target, resync_target
 from contatto.crm.model import RecordLink, TargetState
-from contatto.crm.store.deliveries import ledger, list_sent
+from contatto.crm.store.deliveries import IS_SENT, ledger, list_listed
 from contatto.integrations.model import DeliveryState
 from contatto.kit.db.database import open_database
 from contatto.kit.db.tx import FixedClock, Tx
@@ -246,7 +246,7 @@ class Histories(RuleBasedStateMachine):
         shown = {each.id for each in found if each is not None and each.hidden_at is None}
         went = {each.id for each in found if each is not None and each.merged_into}
         assert went.isdisjoint(carried), "what was merged here is one record there"
-        parts = list_sent(tx, self.business_id, self.target.id, 100)
+        parts = list_listed(tx, self.business_id, self.target.id, IS_SENT, most=100)
         assert shown - set(carried) == {part.lead_id for part in parts}, "each has a record, or a part in one"
         for part in parts:
             assert self.carrier_of(part) not in ("", part.lead_id), "it went into the record of another lead"

@@ -260,14 +260,14 @@ def test_signals_of_a_paused_account_wait_and_go_when_it_goes_on(database: Datab
     def work(tx: Tx) -> None:
         side = begun(tx)
         first = side.lead(tx)
-        actions.pause_signals(tx, side.settings(tx))
+        actions.change_signal_mode(tx, side.settings(tx), SignalMode.PAUSED)
         run_all(tx, side)
         move(tx, side, first, LeadStatus.QUALIFIED)
         run_all(later(tx, side, days=1), side)
         assert side.platform.requests == []
         turn_on(tx, side)
         assert side.settings(tx).mode is SignalMode.PAUSED, "other choices let nothing go"
-        actions.resume_signals(tx, side.settings(tx))
+        actions.change_signal_mode(tx, side.settings(tx), SignalMode.ACTIVE)
         run_all(later(tx, side, days=1), side)
         assert side.platform.names == ["SubmitForm", "qualified_lead"]
 
@@ -277,7 +277,7 @@ def test_signals_of_a_paused_account_wait_and_go_when_it_goes_on(database: Datab
 def test_what_was_before_signals_were_on_or_while_they_were_off_is_not_told(database: Database) -> None:
     def work(tx: Tx) -> None:
         side = begun(tx)
-        actions.stop_signals(tx, side.settings(tx))
+        actions.change_signal_mode(tx, side.settings(tx), SignalMode.OFF)
         old = side.lead(tx, "old")
         assert side.signals(tx) == []
         after = later(tx, side, hours=1)

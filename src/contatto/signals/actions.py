@@ -7,6 +7,7 @@ platform, and the response settles it.
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -41,7 +42,7 @@ from contatto.integrations.model import (
 from contatto.integrations.store import after_failure
 from contatto.kit import errors
 from contatto.kit.db.tx import Instant, Tx, row_of, rows_of
-from contatto.kit.errors import Refused, check_found
+from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound import queue
@@ -145,30 +146,13 @@ def _check_amount(value_micros: int | None, text: str) -> str:
     return currency
 
 
-def load_signal_settings(tx: Tx, business_id: str, account_id: str) -> SignalSettings:
-    """Load the settings of an ad account. Raises NOT_FOUND, also for an account without settings."""
-    account = load_outside_account(tx, business_id, account_id)
-    return check_found(
-        store.find_signal_settings(tx, business_id, account.id),
-        "Signals are off for this ad account. Turn them on first.",
-    )
-
-
-def pause_signals(tx: Tx, settings: SignalSettings) -> None:
-    """Keep signals until a member resumes them."""
-    if settings.mode is not SignalMode.OFF:
-        _set_mode(tx, settings, SignalMode.PAUSED, rules.PAUSED)
-
-
-def resume_signals(tx: Tx, settings: SignalSettings) -> None:
-    """Resume signals; the worker queues the waiting ones."""
-    if settings.mode is not SignalMode.OFF:
-        _set_mode(tx, settings, SignalMode.ACTIVE, "")
-
-
-def stop_signals(tx: Tx, settings: SignalSettings) -> None:
-    """Turn off signals, and withhold those that are due."""
-    _set_mode(tx, settings, SignalMode.OFF, "")
+def change_signal_mode(tx: Tx, settings: SignalSettings, mode: SignalMode) -> None:
+    """Pause signals, resume them, or turn them off, which withholds those that are due."""
+    if settings.mode is SignalMode.OFF:
+        return
+    _set_mode(tx, settings, mode, rules.PAUSED if mode is SignalMode.PAUSED else "")
+    if mode is not SignalMode.OFF:
+        return
     own = {"outside_account_id": settings.outside_account_id, "state": DeliveryState.DUE}
     withhold = update(store.ad_signals).where(*rows_of(store.ad_signals, settings.business_id, **own))
     values = {"state": DeliveryState.WITHHELD, "reason": rules.NOT_WANTED, "settled_at": tx.now}
@@ -220,19 +204,6 @@ def find_credited_tap(tx: Tx, lead: Lead, candidates: Sequence[SignalSettings]) 
 
 def has_agreed(tx: Tx, settings: SignalSettings, lead: Lead) -> bool:
     return rules.has_consent(settings.consent, list_receipts_of_lead(tx, lead.business_id, lead.id))
-
-
-def find_value(tx: Tx, settings: SignalSettings, lead: Lead) -> int | None:
-    """Return the value of a converted lead in micros: the latest of a CRM, or that of the settings."""
-    amounts: list[tuple[datetime, int]] = []
-    for record in list_records(tx, lead.business_id, lead_id=lead.id):
-        try:
-            amount = to_micros(record.value.strip())
-        except ValueError:
-            continue
-        if record.told_at is not None and amount > 0:
-            amounts.append((record.told_at, amount))
-    return max(amounts)[1] if amounts else settings.value_micros
 
 
 SIGNALS_PER_RUN: Final = 200
@@ -295,25 +266,21 @@ def _schedule_steps(
             if signals[step].state is DeliveryState.WITHHELD and agreed:
                 make_signal_due(tx, account, settings, signals[step], at)
             continue
-        signal = AdSignal(
-            id=0,
-            business_id=lead.business_id,
-            outside_account_id=account.id,
-            lead_id=lead.id,
-            step=step,
-            event_id=name_event(account.id, lead.id, step),
-            state=DeliveryState.DUE if agreed else DeliveryState.WITHHELD,
-            reason="" if agreed else rules.NO_CONSENT,
-            value_micros=None,
-            currency="",
-            occurred_at=at,
-            created_at=tx.now,
-            asked_at=None,
-            unsure_at=None,
-            settled_at=None if agreed else tx.now,
-        )
         is_queued = settings.is_active and agreed
-        row = row_of(signal, ("id",)) | {"is_queued": is_queued}
+        row = {
+            "business_id": lead.business_id,
+            "outside_account_id": account.id,
+            "lead_id": lead.id,
+            "step": step,
+            "event_id": name_event(account.id, lead.id, step),
+            "state": DeliveryState.DUE if agreed else DeliveryState.WITHHELD,
+            "is_queued": is_queued,
+            "reason": "" if agreed else rules.NO_CONSENT,
+            "currency": "",
+            "occurred_at": at,
+            "created_at": tx.now,
+            "settled_at": None if agreed else tx.now,
+        }
         insert = tx.upsert(store.ad_signals).values(**row).on_conflict_do_nothing()
         signal_id = tx.execute(insert.returning(store.ad_signals.c.id)).scalar()
         if signal_id is not None and is_queued:
@@ -424,7 +391,14 @@ def _load_event(
     if signal.step is not SignalStep.CONVERTED or not currency:
         value = None
     elif value is None:
-        value = find_value(tx, settings, lead)
+        # The value of a converted lead is the latest of a CRM, or that of the settings.
+        amounts: list[tuple[datetime, int]] = []
+        for record in list_records(tx, lead.business_id, lead_id=lead.id):
+            with suppress(ValueError):
+                amount = to_micros(record.value.strip())
+                if record.told_at is not None and amount > 0:
+                    amounts.append((record.told_at, amount))
+        value = max(amounts)[1] if amounts else settings.value_micros
     points = list_outgoing_points(tx, lead.business_id, {lead.id})[lead.id]
     person = list_persons(tx, lead.business_id, {lead.person_id}).get(lead.person_id)
     is_whatsapp = credited.channel.platform is Platform.WHATSAPP

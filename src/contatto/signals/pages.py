@@ -1,6 +1,7 @@
 """Pages of signals: settings, test event and log of an ad account, and the signals of a lead."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import Form, Request
@@ -235,10 +236,14 @@ async def _change_signals(
     section: str,
 ) -> Response:
     """Change signals of an account; after a refusal the section of the page shows the error."""
+
+    def work(tx: Tx) -> None:
+        account = load_outside_account(tx, caller.business_id, outside_id)
+        settings = store.find_signal_settings(tx, caller.business_id, account.id)
+        change(tx, check_found(settings, "Signals are off for this ad account. Turn them on first."))
+
     try:
-        await context_of(request).db.write(
-            lambda tx: change(tx, actions.load_signal_settings(tx, caller.business_id, outside_id))
-        )
+        await context_of(request).db.write(work)
     except Refused as refused:
         return await _render(
             request, caller, outside_id, refused.expect(errors.INVALID, errors.CONFLICT), section=section
@@ -250,13 +255,12 @@ def _add_change(path: str, change: Callable[[Tx, SignalSettings], object], secti
     async def post_change(request: Request, caller: FormCaller, outside_id: str) -> Response:
         return await _change_signals(request, caller, outside_id, change, section)
 
-    post_change.__doc__ = change.__doc__
     router.add("POST", f"{ACCOUNT_PATH}/{path}", post_change, Permission.ADMINISTER)
 
 
-_add_change("pause", actions.pause_signals, "settings")
-_add_change("resume", actions.resume_signals, "settings")
-_add_change("stop", actions.stop_signals, "settings")
+_add_change("pause", partial(actions.change_signal_mode, mode=SignalMode.PAUSED), "settings")
+_add_change("resume", partial(actions.change_signal_mode, mode=SignalMode.ACTIVE), "settings")
+_add_change("stop", partial(actions.change_signal_mode, mode=SignalMode.OFF), "settings")
 _add_change("resend", actions.resend_dead_signals, "log")
 
 

@@ -195,7 +195,7 @@ def queue_message_pushes(
 def push_sample(tx: Tx, subscription: Subscription) -> None:
     """Queue a sample lead for a live hook. Raises NOT_FOUND."""
     hook = load_hook(tx, subscription.business_id, subscription.number)
-    queue_push(tx, hook, "", rules.hook_payload(hook.entity, rules.sample_lead(), tx.now))
+    queue_push(tx, hook, "", rules.hook_payload(hook.entity, rules.SAMPLE_LEAD, tx.now))
 
 
 def queue_push(tx: Tx, subscription: Subscription, subject_id: str, body: bytes) -> None:
@@ -366,14 +366,6 @@ def load_hook(tx: Tx, business_id: str, number: int) -> Subscription:
     if hook is None or hook.entity not in HOOKS or hook.ended_at is not None:
         raise Refused(errors.NOT_FOUND, "Webhook not found.")
     return hook
-
-
-def rotate_hook(tx: Tx, hook: Subscription) -> str:
-    """Give a hook a new secret and return it; the previous one signs too until the next rotation."""
-    new_secret = make_signing_secret(PREFIX)
-    secrets_text = " ".join((new_secret, *hook.secret.split()[:1]))
-    store.record_callback(tx, hook, hook.callback_url, secrets_text, hook.token_id)
-    return new_secret
 
 
 def push_hooks(tx: Tx, event: LeadCaptured | LeadUpdated | LeadStatusChanged) -> None:

@@ -279,7 +279,7 @@ def subscribe_hook_to_leads(tx: Tx, caller: Caller, body: HookBody, request: Req
 @router.transact("/contatto/hook/sample/", Permission.READ_LEADS)
 def get_hook_sample(tx: Tx, _caller: Caller, query: HookQuery) -> HookSample:
     """Return a fictional lead as a hook sends it, for mapping its fields."""
-    body = rules.hook_payload(Entity(query.event), rules.sample_lead(), tx.now)
+    body = rules.hook_payload(Entity(query.event), rules.SAMPLE_LEAD, tx.now)
     return HookSample([json.loads(body)])
 
 

@@ -11,6 +11,8 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from contatto.accounts.auth import FormCaller, PageCaller, may, page_routes
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.store import find_ad_account, list_ad_accounts
+from contatto.crm.actions.checks import make_signing_secret
+from contatto.crm.connectors.webhook import PREFIX
 from contatto.integrations.model import SENDING_REASONS, DeliveryState
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
@@ -163,7 +165,9 @@ async def post_rotate(request: Request, caller: FormCaller, subscription_id: str
 
     def rotate(tx: Tx) -> tuple[str, str]:
         hook = actions.load_hook(tx, caller.business_id, number_of(subscription_id))
-        return hook.callback_url, actions.rotate_hook(tx, hook)
+        secrets = make_signing_secret(PREFIX), *hook.secret.split()[:1]
+        store.record_callback(tx, hook, hook.callback_url, " ".join(secrets), hook.token_id)
+        return hook.callback_url, secrets[0]
 
     shown = await context_of(request).db.write(rotate)
     setattr(request.state, SHOWN_ONCE, True)

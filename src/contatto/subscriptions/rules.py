@@ -72,15 +72,14 @@ def hook_payload(entity: Entity, lead: Mapping[str, str], at: datetime) -> bytes
     return escape_payload(header | values)
 
 
-def sample_lead() -> dict[str, str]:
-    """Return a fictional lead with every field of a hook but form answers."""
-    return {
-        "lead_id": "1", "name": "Sample Lead", "first_name": "Sample", "last_name": "Lead",
-        "email": sample_email(1), "phone": sample_phone(1), "status": "raw", "owner": "agent@example.com",
-        "labels": "VIP", "lead_source": "DIRECT_MESSAGE", "created_at": "2026-01-01T00:00:00+00:00",
-        "campaign_id": "1", "campaign_name": "Campaign", "adgroup_id": "1", "adgroup_name": "Ad group",
-        "ad_id": "1", "ad_name": "Ad", "form_name": "Form", "answer:Budget": "100",
-    }  # fmt: skip
+SAMPLE_LEAD: Final = {
+    "lead_id": "1", "name": "Sample Lead", "first_name": "Sample", "last_name": "Lead",
+    "email": sample_email(1), "phone": sample_phone(1), "status": "raw", "owner": "agent@example.com",
+    "labels": "VIP", "lead_source": "DIRECT_MESSAGE", "created_at": "2026-01-01T00:00:00+00:00",
+    "campaign_id": "1", "campaign_name": "Campaign", "adgroup_id": "1", "adgroup_name": "Ad group",
+    "ad_id": "1", "ad_name": "Ad", "form_name": "Form", "answer:Budget": "100",
+}  # fmt: skip
+"""A fictional lead with every field of a hook."""
 
 
 def lead_payload(entry: Mapping[str, Any], changes: Mapping[str, str], at: datetime) -> bytes:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 
 from contatto.accounts.auth import may_use
 from contatto.accounts.model import Caller
@@ -32,7 +32,7 @@ from contatto.crm.rules.deliveries import TrialCourse
 from contatto.crm.rules.erasures import EraseCourse, ErasureSettled
 from contatto.crm.store import deliveries as store
 from contatto.crm.store import events
-from contatto.integrations.model import ErasureState, TrialState
+from contatto.integrations.model import DeliveryState, ErasureState, TrialState
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx, row_of, rows_of
 from contatto.kit.errors import Refused, check_found
@@ -196,13 +196,18 @@ class CompareWork(sync.CrmWork[None, CompareCourse]):
             return CompareCourse(counts, reply.after)
         # Send each verified lead without a record again, once. Leads that share another lead's record are
         # sent each time, as that record may be gone.
-        verified_before = counts.started_at - rules.SETTLED_FOR
-        missing = store.list_missing(tx, target.business_id, target.id, counts.started_at, verified_before)
+        of_target = target.business_id, target.id
+        is_missing = (
+            records.c.state == DeliveryState.VERIFIED,
+            records.c.verified_at < counts.started_at - rules.SETTLED_FOR,
+            or_(records.c.seen_at.is_(None), records.c.seen_at < counts.started_at),
+        )
+        missing = store.list_listed(tx, *of_target, *is_missing)
         fresh = [record for record in missing if record.gone_at is None]
         sent = fresh[: rules.SENT_AGAIN_AT_MOST]
         for record in sent:
             store.record_link(tx, record, gone_at=tx.now)  # it is sent again once
-        shared = store.list_sent(tx, target.business_id, target.id, rules.SENT_AGAIN_AT_MOST)
+        shared = store.list_listed(tx, *of_target, store.IS_SENT, most=rules.SENT_AGAIN_AT_MOST)
         for record in (*sent, *shared):
             sync.schedule_deliveries(tx, target, [record.lead_id])
         comparison = replace(
@@ -219,6 +224,7 @@ class ErasureWork(sync.CrmWork[crm.Erasure, EraseCourse]):
     kind = rules.ERASURE
     plan = rules.ERASURE_PLAN
     shape = EraseCourse
+    operation = staticmethod(erasing.erasing_operation)
 
     def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, crm.Erasure] | None:
         erasure = events.find_erasure(tx, request.business_id, int(request.subject))
@@ -234,9 +240,6 @@ class ErasureWork(sync.CrmWork[crm.Erasure, EraseCourse]):
             return Later("", wait_s)
         traits = step.connector.traits
         return self._next(step, erasing.begin_erasure(traits, erasure.lead_id, erasure.record_id))
-
-    def operation(self, course: EraseCourse) -> Operation:
-        return erasing.erasing_operation(course)
 
     def turn(
         self, step: sync.WorkStep[crm.Erasure], course: EraseCourse, reply: Reply

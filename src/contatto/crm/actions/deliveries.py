@@ -457,6 +457,7 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
     kind = rules.DELIVERY
     plan = rules.DELIVERY_PLAN
     shape = DeliveryCourse
+    operation = staticmethod(rules.operation_of)
 
     def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, Delivery] | None:
         delivery = store.find_open_delivery(tx, request.business_id, int(request.subject))
@@ -481,9 +482,6 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
         if delivery.edited:
             payload = rules.with_edits(payload, msgspec.json.decode(delivery.edited, type=dict[str, str]))
         return rules.begin_course(step.connector.traits, payload, records.ids)
-
-    def operation(self, course: DeliveryCourse) -> Operation:
-        return rules.operation_of(course)
 
     def turn(
         self, step: WorkStep[Delivery], course: DeliveryCourse, reply: Reply

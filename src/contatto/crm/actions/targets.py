@@ -1,6 +1,7 @@
 """Linked CRMs: settings, mapping, field checks, consent at the vendor, ledger."""
 
 import base64
+import hashlib
 import json
 import re
 import secrets
@@ -8,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
+from urllib.parse import urlencode
 
 import msgspec
 from sqlalchemy import exists, func, or_, select
@@ -15,7 +17,7 @@ from sqlalchemy import exists, func, or_, select
 from contatto.crm import model as crm
 from contatto.crm.actions import checks
 from contatto.crm.actions import deliveries as sync
-from contatto.crm.connectors.json_api import SERVER, authorise_address
+from contatto.crm.connectors.json_api import SERVER
 from contatto.crm.model import ConnectorTraits, OAuth, Target, TargetState
 from contatto.crm.rules import deliveries as rules
 from contatto.crm.store import deliveries as store
@@ -38,7 +40,7 @@ from contatto.kit.outbound import model as outbound
 from contatto.kit.outbound.client import read_address
 from contatto.kit.outbound.model import Done, Failed, NotNow, OutboundRequest, Outcome, RequestState, Step
 from contatto.kit.outbound.queue import OutboundKind, delete_requests_of, queue_request
-from contatto.kit.values import from_micros, micros
+from contatto.kit.values import from_micros, micros, to_base64url
 from contatto.kit.vault import Vault, row_key
 from contatto.leads.store.tables import leads
 
@@ -256,24 +258,16 @@ def resend_dead(tx: Tx, target: Target) -> int:
     return len(latest)
 
 
-def edit_dead(tx: Tx, target: Target, delivery_id: int, edited: Mapping[str, str]) -> None:
+def edit_dead(tx: Tx, delivery: crm.Delivery, edited: Mapping[str, str]) -> None:
     """Send a dead letter again, with edited values of the CRM's fields.
 
-    Raises NOT_FOUND; CONFLICT when it is no dead letter; INVALID.
+    Raises CONFLICT when it is no dead letter; INVALID.
     """
-    delivery = load_delivery(tx, target, delivery_id)
     if delivery.state is not DeliveryState.DEAD:
         raise Refused(errors.CONFLICT, "This delivery is already on its way or has arrived.")
     if any(len(text) > VALUE_LIMIT for text in edited.values()):
         raise Refused(errors.INVALID, "A value is too long.")
     sync.resend_delivery(tx, delivery, json.dumps(dict(edited)) if edited else "")
-
-
-def load_delivery(tx: Tx, target: Target, delivery_id: int) -> crm.Delivery:
-    """Return a delivery of a target. Raises NOT_FOUND."""
-    return check_found(
-        store.ledger.find(tx, target.business_id, delivery_id, target.id), "Delivery not found."
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,8 +372,19 @@ def consent_address(
     """
     text = f"{target.number}.{secrets.token_urlsafe(16)}.{micros(at)}"
     state = f"{text}.{vault.signer(_SIGNED).get_signature(row_key(text, *visitor)).decode()}"
-    link = crm.CrmLink(target.address, target.settings, {}, at)
-    return authorise_address(link, oauth, base_url + CALLBACK, state, _verifier(vault, text))
+    query = {
+        "response_type": "code",
+        "client_id": target.settings.get(CLIENT_ID, ""),
+        "redirect_uri": base_url + CALLBACK,
+        "state": state,
+        **dict(oauth.extra),
+    }
+    if oauth.scopes:
+        query["scope"] = " ".join(oauth.scopes)
+    if oauth.is_pkce:
+        digest = hashlib.sha256(_verifier(vault, text).encode()).digest()
+        query |= {"code_challenge": to_base64url(digest), "code_challenge_method": "S256"}
+    return f"{oauth.authorise_url}?{urlencode(query)}"
 
 
 def _verifier(vault: Vault, text: str) -> str:

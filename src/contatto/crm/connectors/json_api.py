@@ -6,7 +6,6 @@ Source: RFC 6749 (4.1, 5, 6), RFC 7636 (PKCE, ``S256``); for more error codes: d
 tokens), zoho.com/crm/developer/docs/api (OAuth, multi DC), help.salesforce.com (OAuth authorization errors).
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -18,7 +17,7 @@ import msgspec
 from contatto.crm import model as crm
 from contatto.integrations.model import Denied
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest, NotNow, retry_after_s
-from contatto.kit.values import JSON_ERRORS, to_base64url
+from contatto.kit.values import JSON_ERRORS
 
 UNREADABLE_ANSWER: Final = "unreadable"
 """Reason of an answer that the CRM does not document, such as the HTML page of a proxy."""
@@ -66,25 +65,6 @@ _FINAL: Final = re.compile(
     r"|access_denied|redirect_uri_mismatch|unauthorized_client|unsupported_grant_type"
 )
 """Final errors: a person has to grant access again, or to correct the app."""
-
-
-def authorise_address(
-    link: crm.CrmLink, oauth: crm.OAuth, redirect_uri: str, state: str, verifier: str
-) -> str:
-    """Return the page at which a person grants access; ``state`` comes back with the code."""
-    query = {
-        "response_type": "code",
-        "client_id": link.settings.get("client_id", ""),
-        "redirect_uri": redirect_uri,
-        "state": state,
-        **dict(oauth.extra),
-    }
-    if oauth.scopes:
-        query["scope"] = " ".join(oauth.scopes)
-    if oauth.is_pkce:
-        digest = hashlib.sha256(verifier.encode()).digest()
-        query |= {"code_challenge": to_base64url(digest), "code_challenge_method": "S256"}
-    return f"{oauth.authorise_url}?{urlencode(query)}"
 
 
 def token_request(link: crm.CrmLink, oauth: crm.OAuth, renew: crm.RenewSecrets) -> HttpRequest | Denied:
@@ -164,11 +144,13 @@ class JsonApi:
             gets the link, the operation, the JSON and the memory of the last ``FollowUp`` (empty for the
             first answer). The JSON is ``{}`` without a body, and None for other bytes.
         address_field: the field of the token answer with the host of this customer.
+        access: names of secrets, any of which gives access, such as a token or session.
     """
 
     traits: ClassVar[crm.ConnectorTraits]
     abilities: ClassVar[Abilities]
     address_field: ClassVar[str] = ""
+    access: ClassVar[tuple[str, ...]] = (ACCESS,)
 
     def ask(self, link: crm.CrmLink, operation: crm.Operation) -> HttpRequest | crm.Reply:
         if isinstance(operation, crm.RenewSecrets) and crm.RenewSecrets not in self.abilities:
@@ -177,7 +159,8 @@ class JsonApi:
         if type(operation) not in self.abilities:
             return crm.Unsupported()
         encode, _ = self.abilities[type(operation)]
-        is_ready = isinstance(operation, crm.RenewSecrets) or self.is_open(link)
+        is_open = any(link.secrets.get(name) for name in self.access)
+        is_ready = is_open or isinstance(operation, crm.RenewSecrets)
         return encode(link, operation) if is_ready else crm.Expired()
 
     def read(self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, memory: str) -> crm.Reply:
@@ -192,10 +175,6 @@ class JsonApi:
             return error or reader(link, operation, body, memory)
         except UnreadableReply:
             return UNCLEAR
-
-    def is_open(self, link: crm.CrmLink) -> bool:
-        """Report whether the link has a token or session."""
-        return bool(link.secrets.get(ACCESS))
 
     def read_error(
         self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str

@@ -67,7 +67,7 @@ def _call(link: crm.CrmLink, service: str, method: str, args: list[Any]) -> Http
 
 
 def _ask(link: crm.CrmLink, model: str, method: str, args: list[Any], **more: Any) -> HttpRequest:
-    uid = int(link.secrets.get("session", "0") or 0)
+    uid = api.record_number(link.secrets.get("session", ""))
     who = [link.settings.get("database", ""), uid, link.secrets.get("password", "")]
     return _call(link, "object", "execute_kw", [*who, model, method, args, more])
 
@@ -273,6 +273,7 @@ class Odoo(api.JsonApi):
         enumerates=True,
         record_page=f"{{address}}/web#id={{record_id}}&model={_LEAD}&view_type=form",
     )
+    access = ("session",)
     abilities: ClassVar[api.Abilities] = {
         crm.RenewSecrets: (_log_in, _read_login),
         crm.DescribeFields: (
@@ -300,9 +301,6 @@ class Odoo(api.JsonApi):
             lambda _link, _, body, _memory: api.list_reply(_linked_records(body), _PAGE),
         ),
     }
-
-    def is_open(self, link: crm.CrmLink) -> bool:
-        return link.secrets.get("session", "").isdigit()
 
     def read_error(
         self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str

@@ -213,6 +213,7 @@ class Pipedrive(api.JsonApi):
         ),
     )
     address_field = "api_domain"
+    access = (api.ACCESS, "api_token")
     abilities: ClassVar[api.Abilities] = {
         crm.DescribeFields: (
             lambda link, _: _send(link, "GET", "/v1/personFields?limit=500"),
@@ -245,9 +246,6 @@ class Pipedrive(api.JsonApi):
         crm.ListChanges: (_changes, _read_changes),
         crm.ListRecords: (_enumerate, _read_enumerated),
     }
-
-    def is_open(self, link: crm.CrmLink) -> bool:
-        return bool(link.secrets.get(api.ACCESS) or link.secrets.get("api_token"))
 
     def read_error(
         self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str

@@ -294,6 +294,7 @@ class Tryton(api.JsonApi):
         record_page="{address}/#{database}/model/party.party/{record_id}",
     )
 
+    access = (SESSION,)
     abilities: ClassVar[api.Abilities] = {
         crm.RenewSecrets: (_log_in, _read_login),
         crm.DescribeFields: (
@@ -318,9 +319,6 @@ class Tryton(api.JsonApi):
             lambda _link, _, body, _memory: api.list_reply(map(_record, _rows(body)), _PAGE),
         ),
     }
-
-    def is_open(self, link: crm.CrmLink) -> bool:
-        return bool(link.secrets.get(SESSION))
 
     def read_error(
         self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str

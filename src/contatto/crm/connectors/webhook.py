@@ -64,6 +64,7 @@ class Webhook(api.JsonApi):
         takes_anything=True,
     )
 
+    access = ("secret",)
     abilities: ClassVar[api.Abilities] = {
         crm.WriteRecord: (
             lambda link, write: _event(
@@ -87,9 +88,6 @@ class Webhook(api.JsonApi):
             lambda _link, _, _body, _memory: crm.Erased(is_partial=True),
         ),
     }
-
-    def is_open(self, link: crm.CrmLink) -> bool:
-        return True
 
     def read_error(
         self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str
@@ -137,16 +135,16 @@ type _Id = Annotated[str, msgspec.Meta(max_length=_ID_LIMIT)]
 type _Text = Annotated[str, msgspec.Meta(max_length=500)]
 
 
-class _Change(msgspec.Struct):
+class _Change(msgspec.Struct, rename={"external_id": "lead_id", "is_gone": "is_deleted"}):
     """Changed values; a field without a value did not change."""
 
     record_id: _Id = ""
-    lead_id: _Id = ""
+    external_id: _Id = ""
     status: _Text | None = None
     owner: _Text | None = None
     value: _Text | None = None
     by: _Text = ""
-    is_deleted: bool = False
+    is_gone: bool = False
     moved_to: _Id = ""
 
 
@@ -184,16 +182,6 @@ def read_changes(body: bytes) -> list[crm.RecordChange]:
     if event.type != RECORD_CHANGED:
         return []
     return [
-        crm.RecordChange(
-            change.record_id,
-            crm.Cursor(),
-            change.lead_id,
-            change.status,
-            change.owner,
-            change.value,
-            change.by,
-            change.is_deleted,
-            change.moved_to,
-        )
+        crm.RecordChange(**msgspec.structs.asdict(change), cursor=crm.Cursor())
         for change in (event.data if isinstance(event.data, list) else [event.data])
     ]

@@ -16,7 +16,6 @@ from contatto.crm import model as crm
 from contatto.crm.actions import targets as actions
 from contatto.crm.actions.checks import try_lead
 from contatto.crm.actions.deliveries import connector_of, link_of, payload_of, read_snapshot
-from contatto.crm.model import Target
 from contatto.crm.pages.targets import HOME, PrefixedForm, add_change, change_target, load_view
 from contatto.crm.rules.deliveries import ANSWER, PLAIN_SOURCES, STATUS, reason_text, with_edits
 from contatto.crm.store import deliveries as store
@@ -142,16 +141,14 @@ async def post_dead_letter(
     base_url, entries = context_of(request).settings.base_url, form.list_texts(VALUE)
 
     def resend(tx: Tx) -> None:
-        target, delivery, values = _load_delivery_page(
-            tx, caller.business_id, target_id, delivery_id, base_url
-        )
+        delivery, values = _load_delivery_page(tx, caller.business_id, target_id, delivery_id, base_url)
         current = {field["name"]: field["value"] for field in values["fields"]}
         edited = {
             name: text.strip()
             for name, text in entries.items()
             if name in current and text.strip() != current[name]
         }
-        actions.edit_dead(tx, target, delivery.id, _edited_values(delivery) | edited)
+        actions.edit_dead(tx, delivery, _edited_values(delivery) | edited)
 
     try:
         await context_of(request).db.write(resend)
@@ -164,10 +161,11 @@ async def post_dead_letter(
 
 def _load_delivery_page(
     tx: Tx, business_id: str, target_id: str, delivery_id: str, base_url: str
-) -> tuple[Target, crm.Delivery, dict[str, Any]]:
-    """Return a delivery with its target, and the values of its page with edits of members."""
+) -> tuple[crm.Delivery, dict[str, Any]]:
+    """Return a delivery, and the values of its page with edits of members."""
     target, target_view = load_view(tx, business_id, target_id)
-    delivery = actions.load_delivery(tx, target, number_of(delivery_id))
+    delivery = store.ledger.find(tx, business_id, number_of(delivery_id), target.id)
+    delivery = check_found(delivery, "Delivery not found.")
     lead = list_leads_by_id(tx, business_id, {delivery.lead_id}).get(delivery.lead_id)
     row = _row(delivery, lead.number if lead else 0)
     values: dict[str, Any] = {"target": target_view, "delivery": row, "fields": [], "note": ""}
@@ -185,7 +183,7 @@ def _load_delivery_page(
             }
             for name, text in payload.values.items()
         ]
-    return target, delivery, values
+    return delivery, values
 
 
 def _edited_values(delivery: crm.Delivery) -> dict[str, str]:
@@ -204,7 +202,7 @@ async def _render_delivery(
     base_url = context_of(request).settings.base_url
 
     def load(tx: Tx) -> dict[str, Any]:
-        return _load_delivery_page(tx, caller.business_id, target_id, delivery_id, base_url)[2]
+        return _load_delivery_page(tx, caller.business_id, target_id, delivery_id, base_url)[1]
 
     return await show_page(request, caller, "crm/letter.html", load, refused, typed=typed or {})
 

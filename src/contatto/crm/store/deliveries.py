@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Index,
     Integer,
     LargeBinary,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    and_,
     bindparam,
     case,
     exists,
@@ -493,24 +495,11 @@ def list_states_of_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) ->
     return {lead_id: state.value for lead_id, state in states.items()}
 
 
-def list_sent(tx: Tx, business_id: str, target_id: str, most: int) -> list[RecordLink]:
-    """Return listed leads that were sent and have no verified record of their own.
-
-    Leads with an open delivery are left out: sent again daily they would never end.
-    """
-    has_delivery = exists().where(
-        *rows_of(crm_deliveries, business_id, target_id=target_id),
-        crm_deliveries.c.lead_id == crm_records.c.lead_id,
-        crm_deliveries.c.settled_at.is_(None),
-    )
-    query = _select_listed(business_id, target_id).where(
-        crm_records.c.state == DeliveryState.SENT, ~has_delivery
-    )
-    return tx.list(RecordLink, query.order_by(crm_records.c.lead_id).limit(most))
-
-
-def _select_listed(business_id: str, target_id: str) -> Select[Any]:
-    return (
+def list_listed(
+    tx: Tx, business_id: str, target_id: str, *where: ColumnElement[bool], most: int | None = None
+) -> list[RecordLink]:
+    """Return the records of listed leads at a target."""
+    query = (
         select(crm_records)
         .join(leads, leads.c.id == crm_records.c.lead_id)
         .where(
@@ -518,21 +507,26 @@ def _select_listed(business_id: str, target_id: str) -> Select[Any]:
             crm_records.c.merged_into.is_(None),
             leads.c.business_id == business_id,
             leads.c.hidden_at.is_(None),
+            *where,
         )
     )
+    return tx.list(RecordLink, query.order_by(crm_records.c.lead_id).limit(most))
 
 
-def list_missing(
-    tx: Tx, business_id: str, target_id: str, not_seen_since: datetime, verified_before: datetime
-) -> list[RecordLink]:
-    """Return listed leads that were verified, and that the comparison did not see."""
-    seen_at = crm_records.c.seen_at
-    query = _select_listed(business_id, target_id).where(
-        crm_records.c.state == DeliveryState.VERIFIED,
-        crm_records.c.verified_at < verified_before,
-        or_(seen_at.is_(None), seen_at < not_seen_since),
-    )
-    return tx.list(RecordLink, query.order_by(crm_records.c.lead_id))
+_SENT_DELIVERY: Final = crm_deliveries.alias("unsettled")
+IS_SENT: Final = and_(
+    crm_records.c.state == DeliveryState.SENT,
+    ~exists().where(
+        _SENT_DELIVERY.c.business_id == crm_records.c.business_id,
+        _SENT_DELIVERY.c.target_id == crm_records.c.target_id,
+        _SENT_DELIVERY.c.lead_id == crm_records.c.lead_id,
+        _SENT_DELIVERY.c.settled_at.is_(None),
+    ),
+)
+"""Leads that were sent and have no verified record of their own.
+
+Leads with an open delivery are left out: sent again daily they would never end.
+"""
 
 
 crm_echoes = Table(
