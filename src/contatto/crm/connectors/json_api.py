@@ -270,7 +270,7 @@ def list_reply(records: Iterable[crm.CrmRecord], page: int) -> crm.RecordsListed
 def changes_reply(
     after: crm.Cursor, changes: Iterable[crm.RecordChange], *, is_more: bool
 ) -> crm.ChangesListed:
-    """Reply with changes, whose cursors have only their times, and with the cursor after them.
+    """Reply with changes and the cursor after them; at first their own cursors have only a time.
 
     The cursor keeps the ids of all changes at its time, which the next page leaves out.
     """
