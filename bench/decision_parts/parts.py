@@ -23,7 +23,7 @@ WHOLE: Final = "the whole answer, all layers"
 PARTS: Final = (
     ("read and validate the body", api, "_read"),
     ("choose the ad and sign its links", api, "serve_ad"),
-    ("compare with ad groups", serving, "_find_eligible"),
+    ("compare with ad groups", serving, "gather_request"),
     ("decide, with its record", Replica, "propose"),
     ("features of the request", predicting, "describe_request"),
     ("auction (kernel)", predicting, "hold_auction"),

@@ -26,7 +26,6 @@ from contatto.delivery.rules import (
     BudgetRequest,
     Candidate,
     budget_left,
-    charge_left,
     compare_terms,
     features_of,
     find_hurdle,
@@ -122,7 +121,7 @@ def test_a_budget_is_promised_once_and_charged_to_125_percent_of_a_day(
 ) -> None:
     group = replace(GROUP, budget_mode=mode)
     assert budget_left(group, Spent(day, ever)) == left
-    assert charge_left(group, Spent(day, ever)) == chargeable
+    assert budget_left(group, Spent(day, ever), for_charge=True) == chargeable
 
 
 def test_the_last_of_a_budget_goes_whole_to_the_one_who_asks() -> None:

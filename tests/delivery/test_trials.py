@@ -10,7 +10,7 @@ import pytest
 from contatto.delivery.actions.results import CampaignLift, list_lifts
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.actions.training import purge_log
-from contatto.delivery.rules import BUCKETS, Arm, Lift, TrialArms, add_arms, measure_lift, trial_of
+from contatto.delivery.rules import BUCKETS, Arm, Lift, TrialArms, measure_lift, trial_of
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock
 from contatto.learning.marketplace import AuctionRequest, Replica
@@ -87,7 +87,7 @@ def test_with_too_few_conversions_it_says_how_many_more_are_needed() -> None:
     many, few = played(chance, 4_000, 0.2), Arm(100, 10**6, 6, ((6, 100), *((0, 0),) * (BUCKETS - 1)))
     assert measure_lift([TrialArms(many, few)]) == Lift(None, None, None, (14, 0))
     assert measure_lift([TrialArms(few, many)]) == Lift(None, None, None, (0, 14))
-    none = add_arms([])
+    none = Arm(0, 0, 0, ((0, 0),) * BUCKETS)
     assert measure_lift([]) == measure_lift([TrialArms(many, none)]) == Lift(None, None, None, (20, 20))
 
 

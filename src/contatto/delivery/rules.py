@@ -337,22 +337,18 @@ def gather_bidders(candidates: Iterable[Candidate]) -> tuple[Bidder, ...]:
     for group in groups.values():
         ad_group = group[0].ad_group
         numbers = tuple(candidate.live.ad.number for candidate in group)
-        term = terms.setdefault(terms_of(group[0]), len(terms))
+        compared = (  # all fields that `compare_terms` reads
+            group[0].may_serve, ad_group.countries, ad_group.ad_account_id,
+            group[0].live.ad.channel_account_id, ad_group.languages, ad_group.age_groups,
+            ad_group.interest_category_ids,
+        )  # fmt: skip
+        term = terms.setdefault(compared, len(terms))
         bidders.append(Bidder(group[0], numbers, ad_group.id, ad_group.number, term, ad_group.cap))
     return tuple(bidders)
 
 
-def terms_of(candidate: Candidate) -> tuple[object, ...]:
-    """Return all fields of an ad that `compare_terms` reads."""
-    ad_group = candidate.ad_group
-    return (
-        candidate.may_serve, ad_group.countries, ad_group.ad_account_id, candidate.live.ad.channel_account_id,
-        ad_group.languages, ad_group.age_groups, ad_group.interest_category_ids,
-    )  # fmt: skip
-
-
 def compare_terms(candidate: Candidate, request: AdRequest) -> TermsMatch:
-    """Compare a request with the terms of an ad; ads with equal `terms_of` share the result.
+    """Compare a request with the terms of an ad; bidders with equal ``terms`` share the result.
 
     An unknown language, age or interest of the viewer never excludes an ad.
     """
@@ -382,12 +378,8 @@ def find_hurdle(
 ) -> Hurdle | None:
     """Return the reason why an ad may not be shown for a request; None when it may.
 
-    Args:
-        candidate: the ad.
-        match: the result of `compare_terms` for the ad and the request.
-        at: the time of the request.
-        find_identity: called only for ad groups with audiences.
-        members: the members of audiences, by number.
+    ``match`` is the result of `compare_terms`, and ``members`` are those of audiences, by number. Only ad
+    groups with audiences call ``find_identity``.
     """
     ad_group = candidate.live.ad_group
     is_scheduled = ad_group.starts_at <= at and (ad_group.ends_at is None or at < ad_group.ends_at)
@@ -468,28 +460,19 @@ def has_budget(node: AdGroup | Campaign) -> bool:
     return node.budget_micros is not None and node.budget_mode is not BudgetMode.INFINITE
 
 
-def budget_left(node: AdGroup | Campaign, spent: Spent) -> int | None:
+def budget_left(node: AdGroup | Campaign, spent: Spent, *, for_charge: bool = False) -> int | None:
     """Return the amount that may still be promised of a budget, in micros; None without a limit.
 
-    The charges of a campaign are those of all its ad groups.
+    The charges of a campaign are those of all its ad groups. A late view counts on another day than its
+    promise, so with ``for_charge`` a day may take up to 125 % of its budget.
     """
-    return _remaining(node, spent, most_of_day(node.budget_mode, node.budget_micros or 0))
-
-
-def charge_left(node: AdGroup | Campaign, spent: Spent) -> int | None:
-    """Return the amount that may still be charged to a budget, apart from promises; None without a limit.
-
-    A late view counts on another day than its promise, so a day may take up to 125 % of its budget.
-    """
-    return _remaining(node, spent, (node.budget_micros or 0) * MOST_OF_DAY)
-
-
-def _remaining(node: AdGroup | Campaign, spent: Spent, day_micros: float) -> int | None:
     if node.budget_micros is None or not has_budget(node):
         return None
     if node.budget_mode is BudgetMode.TOTAL:
         return max(node.budget_micros - spent.ever_micros, 0)
-    return max(int(day_micros) - spent.day_micros, 0)
+    budget = node.budget_micros
+    most = budget * MOST_OF_DAY if for_charge else most_of_day(node.budget_mode, budget)
+    return max(int(most) - spent.day_micros, 0)
 
 
 MOST_INVITED: Final = 50
@@ -503,13 +486,8 @@ TURN_S: Final = 30
 def choose_invited(eligible: Sequence[str], recent_offers: Mapping[str, float], at_s: float) -> list[str]:
     """Choose the businesses that may bid for a place, in their order; all of them if they are few.
 
-    A business with low offers is invited in turn. It stays once its offers rise, as pacing raises the offers
-    of a business with unspent budget.
-
-    Args:
-        eligible: the businesses that may compete.
-        recent_offers: the recent offers in this place, by business; a missing one counts as 0.
-        at_s: the time, in seconds.
+    A business with low offers is invited in turn, by the time in seconds. It stays once its offers rise, as
+    pacing raises the offers of a business with unspent budget. A missing recent offer counts as 0.
     """
     if len(eligible) <= MOST_INVITED:
         return list(eligible)
@@ -524,13 +502,9 @@ def choose_invited(eligible: Sequence[str], recent_offers: Mapping[str, float], 
 def rank_offers(offers: Sequence[int], number: int) -> tuple[int | None, list[int]]:
     """Return the index of the best offer, and for each business the lowest offer that would win.
 
-    Args:
-        offers: the offer of each business, in micros; 0 for none.
-        number: the nonce of the decision, which breaks ties.
-
-    Returns:
-        None as the index without any offer. The winner has to exceed the second best offer. Each other
-        business has to exceed the winner, so a replay of its own record does not make it win.
+    Offers are micros, 0 for none; the index is None without any. ``number`` breaks ties. The winner has to
+    exceed the second best offer. Each other business has to exceed the winner, so a replay of its own record
+    does not make it win.
     """
     count = len(offers)
     order = sorted(range(count), key=lambda index: (-offers[index], (index + number) % count))
@@ -562,13 +536,10 @@ def share_budgets(
     available: Mapping[str, int],
     other_servers: int,
 ) -> dict[str, int]:
-    """Return the amount of each lease by ad group.
+    """Return the amount of each lease of one ad server by ad group.
 
-    Args:
-        requests: the requests of one ad server.
-        committed: leases of other ad servers and promises, by ad group.
-        available: the unleased budget of limited payers.
-        other_servers: the number of other ad servers.
+    ``committed`` are leases of other ad servers and promises, by ad group; ``available`` is the unleased
+    budget of limited payers.
     """
     remaining = dict(available)
     shares: dict[str, int] = {}
@@ -621,15 +592,9 @@ class Forecast:
 def forecast(own: Earnings, similar: Earnings, budget_micros: int) -> Forecast | None:
     """Predict the conversions that a budget brings an ad group.
 
-    The interval uses quantiles of the gamma distribution (E. B. Wilson and M. M. Hilferty, PNAS 17, 1931).
-
-    Args:
-        own: recent results of the ad group.
-        similar: recent results of all ad groups of its goal, its own included.
-        budget_micros: the amount to spend.
-
-    Returns:
-        None without any spending or conversions for this goal.
+    ``similar`` are the recent results of all ad groups of its goal, its own included; without any spending or
+    conversions of these the result is None. The interval uses quantiles of the gamma distribution (E. B.
+    Wilson and M. M. Hilferty, PNAS 17, 1931).
     """
     if not similar.spend_micros or not similar.conversions:
         return None
@@ -655,9 +620,7 @@ _SURE: Final = 1.959964
 def trial_of(viewer: str, share: float) -> int:
     """Return the group of a viewer: below 0 in the random arm, above 0 in the learned arm, 0 without a trial.
 
-    Args:
-        viewer: the pseudonym for delivery, which is a keyed hash.
-        share: the share of viewers in the random arm, 0 to 1.
+    The pseudonym of the viewer is a keyed hash; ``share`` is that of the random arm, 0 to 1.
     """
     if not share:
         return 0
@@ -704,17 +667,6 @@ class Lift:
     missing: tuple[int, int] = (0, 0)
 
 
-def add_arms(arms: Sequence[Arm]) -> Arm:
-    """Sum the results of several ad groups in one arm."""
-    buckets = [[arm.by_bucket[bucket] for arm in arms] for bucket in range(BUCKETS)]
-    return Arm(
-        sum(arm.views for arm in arms),
-        sum(arm.spend_micros for arm in arms),
-        sum(arm.conversions for arm in arms),
-        tuple((sum(count for count, _ in bucket), sum(views for _, views in bucket)) for bucket in buckets),
-    )
-
-
 def measure_lift(pairs: Sequence[TrialArms]) -> Lift:
     """Compare the conversions of both arms for equal numbers of views of each ad group.
 
@@ -723,7 +675,7 @@ def measure_lift(pairs: Sequence[TrialArms]) -> Lift:
     (the delta method for a ratio of sums). The quantile is Student's, with Welch's degrees of freedom.
 
     Source: W. G. Cochran, Sampling Techniques (ratio estimators, standardisation); B. L. Welch, Biometrika 34
-    (1947).
+    (1947); M. Abramowitz and I. Stegun, Handbook of Mathematical Functions, 26.7.5.
     """
     both = [pair for pair in pairs if pair.learned.views and pair.random.views]
     learned = sum(pair.learned.conversions for pair in both)
@@ -740,7 +692,14 @@ def measure_lift(pairs: Sequence[TrialArms]) -> Lift:
         or 1.0 / random,
     ]
     freedom = sum(variances) ** 2 / sum(variance**2 / (BUCKETS - 1) for variance in variances)
-    reach = _student(freedom) * math.sqrt(sum(variances))
+    z = _SURE  # of the normal distribution; the terms add up to three digits from 5 degrees of freedom on
+    quantile = (
+        z
+        + (z**3 + z) / 4.0 / freedom
+        + (5.0 * z**5 + 16.0 * z**3 + 3.0 * z) / 96.0 / freedom**2
+        + (3.0 * z**7 + 19.0 * z**5 + 17.0 * z**3 - 15.0 * z) / 384.0 / freedom**3
+    )
+    reach = quantile * math.sqrt(sum(variances))
     return Lift(math.expm1(ratio), math.expm1(ratio - reach), math.expm1(ratio + reach))
 
 
@@ -752,18 +711,6 @@ def _variance(weighted: Sequence[tuple[float, Arm]]) -> float:
         for bucket, (count, views) in enumerate(arm.by_bucket):
             deviations[bucket] += weight * (count - rate * views)
     return BUCKETS / (BUCKETS - 1) * sum(deviation**2 for deviation in deviations)
-
-
-def _student(freedom: float) -> float:
-    """Return the 97.5 % quantile of Student's t, to three digits from 5 degrees of freedom on.
-
-    Source: M. Abramowitz and I. Stegun, Handbook of Mathematical Functions, 26.7.5.
-    """
-    z = _SURE
-    first = (z**3 + z) / 4.0
-    second = (5.0 * z**5 + 16.0 * z**3 + 3.0 * z) / 96.0
-    third = (3.0 * z**7 + 19.0 * z**5 + 17.0 * z**3 - 15.0 * z) / 384.0
-    return z + first / freedom + second / freedom**2 + third / freedom**3
 
 
 SHARES: Final = {LookalikeSize.NARROW: 0.01, LookalikeSize.BALANCED: 0.05, LookalikeSize.BROAD: 0.10}
@@ -819,13 +766,10 @@ class LookalikeFilter:
 def choose_lookalikes(
     scores: Mapping[str, float], size: LookalikeSize, left_out: Collection[str], leads: int = 0
 ) -> LookalikeMatch:
-    """Choose the viewers with the best scores.
+    """Choose the viewers with the best scores, except some: the people of the source.
 
-    Args:
-        scores: by pseudonym; 0 for a viewer who cannot be reached.
-        size: the share of viewers to choose.
-        left_out: excluded viewers: the people of the source.
-        leads: the number of leads of the ad groups that gave the scores.
+    ``scores`` are by pseudonym, 0 for a viewer who cannot be reached. ``leads`` is the number of leads of the
+    ad groups that gave the scores.
     """
     able = {viewer: score for viewer, score in scores.items() if score > 0.0 and viewer not in left_out}
     if len(able) < LEAST_KNOWN:
@@ -833,19 +777,15 @@ def choose_lookalikes(
     order = sorted(able, key=lambda viewer: (-able[viewer], viewer))
     chosen = tuple(order[: max(round(SHARES[size] * len(order)), 1)])
     relative = np.array([able[viewer] for viewer in order]) / able[order[0]]
+    # the power that calibrates scores after so many leads, in the middle of its 80 % interval
+    progress = leads**2 / (leads**2 + _HALF_LEARNED**2)
+    power = _FIRST_POWER + (1.0 - _FIRST_POWER) * progress
+    reach = _NINE_OF_TEN * (_FIRST_DEVIATION + (_LAST_DEVIATION - _FIRST_DEVIATION) * progress)
+    powers = (max(power - reach, 0.0), power, power + reach)
     low, middle, high = (
-        float(rates[: len(chosen)].mean() / rates.mean())
-        for rates in (relative**power for power in powers_after(leads))
+        float(rates[: len(chosen)].mean() / rates.mean()) for rates in (relative**power for power in powers)
     )
     return LookalikeMatch(chosen, len(able), middle, low, high)
-
-
-def powers_after(leads: int) -> tuple[float, float, float]:
-    """Return the power that calibrates scores after some leads, in the middle of its 80 % interval."""
-    progress = leads**2 / (leads**2 + _HALF_LEARNED**2)
-    middle = _FIRST_POWER + (1.0 - _FIRST_POWER) * progress
-    deviation = _FIRST_DEVIATION + (_LAST_DEVIATION - _FIRST_DEVIATION) * progress
-    return max(middle - _NINE_OF_TEN * deviation, 0.0), middle, middle + _NINE_OF_TEN * deviation
 
 
 LEAST_POSITIVES: Final = 20

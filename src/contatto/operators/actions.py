@@ -65,12 +65,6 @@ def load_operator_snapshot(tx: Tx, operator_id: str) -> OperatorSnapshot | None:
     )
 
 
-def placement_of(market: OperatorSnapshot, id_or_name: str) -> Placement | None:
-    return market.placements.get(id_or_name) or next(
-        (placement for placement in market.placements.values() if placement.name == id_or_name), None
-    )
-
-
 class _RecentPromises:
     """Prices of recently shown ads that a balance does not include yet, in micros."""
 
@@ -459,14 +453,9 @@ def set_balance_limit(tx: Tx, balance: Balance, credit_micros: int, *, is_limite
 def charge_balances(
     tx: Tx, business_id: str, charged: Mapping[BalanceKey, int], days: Sequence[PlacedDay]
 ) -> None:
-    """Take the charges of views and clicks from the balances, and count those in placements by day."""
+    """Take charges from the balances, and add counts, charges and conversions in placements to their days."""
     store.save_placed_days(tx, days)
     store.save_charges(tx, business_id, charged)
-
-
-def count_earned_in_placements(tx: Tx, days: Sequence[PlacedDay]) -> None:
-    """Record the conversations and leads that placements earned."""
-    store.save_placed_days(tx, days)
 
 
 def purge_sightings(tx: Tx) -> int:

@@ -10,24 +10,24 @@ from datetime import date, timedelta
 from functools import partial
 from itertools import groupby, takewhile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
 from contatto.accounts.model import AdAccount
-from contatto.ads.model import AdGroup, Campaign, FrequencyCap, Spent
+from contatto.ads.model import AdGroup, BudgetMode, FrequencyCap, Spent
 from contatto.ads.rules.settings import add_spent
 from contatto.ads.store import list_ad_group_ids, list_ad_groups_by_id, list_campaigns_with_budget
 from contatto.audiences.actions import drop_viewers
 from contatto.delivery import store
 from contatto.delivery.engines.files import (
-    ExportedEntry,
     check_decisions,
     drop_file,
     forget_in_files,
     has_new_files,
-    moved_decisions,
+    path_of,
+    row_of_entry,
     take_new_files,
     write_decisions,
 )
@@ -44,7 +44,6 @@ from contatto.delivery.rules import (
     Stream,
     TrialDay,
     budget_left,
-    charge_left,
     has_budget,
     share_budgets,
 )
@@ -60,7 +59,7 @@ from contatto.learning.model import NOBODY, AdGroupLine, AdLine, Entry, EntryKin
 from contatto.measurement.model import Attribution, ConversionKind, Impression, Touch, TouchKind
 from contatto.measurement.rules import local_day, natural_number
 from contatto.measurement.store import list_credited, list_known_touches, list_view_times, list_viewers_of
-from contatto.operators.actions import charge_balances, count_earned_in_placements
+from contatto.operators.actions import charge_balances
 from contatto.operators.model import BalanceKey, PlacedDay
 from contatto.operators.store import (
     list_limited_balances,
@@ -79,15 +78,6 @@ AHEAD: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class BudgetLease:
-    """Budget of one ad group that an ad server may promise on a day, until the lease expires."""
-
-    micros: float
-    day: str
-    expires_at: int
-
-
-@dataclass(frozen=True, slots=True)
 class LeaseUse:
     """Amount that an ad server promised since its last lease, and the price of the last view."""
 
@@ -97,10 +87,13 @@ class LeaseUse:
 
 def renew_leases(
     tx: Tx, business_id: str, server_id: str, candidates: Iterable[Candidate], used: Mapping[str, LeaseUse]
-) -> dict[str, BudgetLease]:
-    """Lease a part of every budget of a business to an ad server; return the leases by ad group.
+) -> dict[str, float]:
+    """Lease a part of every budget of a business to an ad server, for ``LEASE_US``.
 
     ``used`` are the promises of the ad server since the last renewal, by ad group.
+
+    Returns:
+        The micros that the ad server may promise, by ad group; infinite without a limit.
     """
     tx.hold_key("delivery grants", business_id)
     store.delete_expired(tx, business_id)
@@ -132,21 +125,19 @@ def renew_leases(
             committed[name] = committed.get(name, 0) + amount
     available = _list_available(tx, business_id, server_id, groups.values(), days, committed)
     shares = share_budgets(requests, committed, available, other_servers=len(leased))
-    expires_at = now_us + LEASE_US
     bounded = {
         request.ad_group_id
         for request in requests
         if request.budget_micros is not None or any(name in available for name in request.payers)
     }
     rows = [
-        LeaseRow(business_id, name, server_id, groups[name].ad_group.ad_account_id, shares[name], expires_at)
+        LeaseRow(
+            business_id, name, server_id, groups[name].ad_group.ad_account_id, shares[name], now_us + LEASE_US
+        )
         for name in sorted(bounded)
     ]
     store.save_leases(tx, business_id, server_id, rows)
-    return {
-        name: BudgetLease(shares[name] if name in bounded else math.inf, days[group.timezone], expires_at)
-        for name, group in groups.items()
-    }
+    return {name: shares[name] if name in bounded else math.inf for name in groups}
 
 
 def _list_available(
@@ -174,22 +165,16 @@ def _list_available(
         tx, business_id, {name: days[timezone] for name, (_, timezone) in campaigns.items()}
     )
     for name, (campaign, _) in campaigns.items():
-        budget = budget_left(campaign, spent[name].spent)
-        reserved = sum(committed.get(ad_group_id, 0) for ad_group_id in spent[name].ad_group_ids)
-        available[name] = max((budget or 0) - reserved, 0)
+        ad_group_ids, charges = spent[name]
+        reserved = sum(committed.get(ad_group_id, 0) for ad_group_id in ad_group_ids)
+        available[name] = max((budget_left(campaign, charges) or 0) - reserved, 0)
     return available
 
 
-@dataclass(frozen=True, slots=True)
-class CampaignSpent:
-    """Charges of all ad groups of a campaign, with paused and deleted ones."""
-
-    ad_group_ids: tuple[str, ...]
-    spent: Spent
-
-
-def load_campaign_spent(tx: Tx, business_id: str, day_of: Mapping[str, str]) -> dict[str, CampaignSpent]:
-    """Return the charges of campaigns on a day of each, and in total, by campaign."""
+def load_campaign_spent(
+    tx: Tx, business_id: str, day_of: Mapping[str, str]
+) -> dict[str, tuple[Sequence[str], Spent]]:
+    """Return all ad groups of campaigns, with paused and deleted ones, and their charges on a day of each."""
     if not day_of:
         return {}
     ad_groups = list_ad_group_ids(tx, business_id, day_of)
@@ -200,27 +185,12 @@ def load_campaign_spent(tx: Tx, business_id: str, day_of: Mapping[str, str]) -> 
         ]
         spent |= store.list_spent(tx, business_id, names_of_day, day)
     return {
-        campaign: CampaignSpent(tuple(names), add_spent([spent.get(name, Spent()) for name in names]))
+        campaign: (names, add_spent([spent.get(name, Spent()) for name in names]))
         for campaign, names in ad_groups.items()
     }
 
 
 _KINDS: Final = {TouchKind.VIEW: EntryKind.VIEW, TouchKind.CLICK: EntryKind.CLICK}
-
-
-@dataclass(slots=True)
-class _Budget:
-    """Budget of an ad group or a campaign, its charges by day, and the new charges of a batch."""
-
-    node: AdGroup | Campaign
-    spent: dict[str, Spent]
-    new_micros: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
-
-    def chargeable(self, day: str) -> int | None:
-        """Return the amount that may still be charged on a day; None without a budget."""
-        before = self.spent[day]
-        ever = before.ever_micros + sum(self.new_micros.values())
-        return charge_left(self.node, Spent(before.day_micros + self.new_micros[day], ever))
 
 
 type Append = Callable[[Tx, str, Sequence[NewEntry]], object]
@@ -283,50 +253,46 @@ def charge_impressions(
 def _charge(
     tx: Tx, business_id: str, impressions: list[Impression], owners: Mapping[str, str]
 ) -> list[Touch]:
-    """Limit the price of each impression to the budgets and the balance that pay for it."""
+    """Limit the price of each impression to what is left of the budgets and the balance that pay for it."""
     priced = [impression.touch for impression in impressions if impression.touch.cost_micros]
-    budgets = _load_budgets(tx, business_id, priced)
-    accounts = {touch.ad_account_id for touch in priced}
-    available: dict[BalanceKey, int] = {
+    groups = list_ad_groups_by_id(tx, business_id, {touch.ad_group_id for touch in priced})
+    campaign_of = {group.id: group.campaign_id for group in groups}
+    campaigns = [
+        campaign
+        for campaign in list_campaigns_with_budget(tx, business_id, set(campaign_of.values()))
+        if has_budget(campaign)
+    ]
+    # by operator and ad account for balances; by node and day, or "" for a total, for budgets
+    left: dict[tuple[str, str], int] = {
         (balance.operator_id, balance.ad_account_id): balance.chargeable_micros
-        for balance in list_limited_balances(tx, business_id, accounts)
+        for balance in list_limited_balances(tx, business_id, {touch.ad_account_id for touch in priced})
     }
+    for day in sorted({touch.day for touch in priced}):
+        spent = store.list_spent(tx, business_id, campaign_of.keys(), day)
+        sums = load_campaign_spent(tx, business_id, {campaign.id: day for campaign in campaigns})
+        spent |= {name: charges for name, (_, charges) in sums.items()}
+        for node in (*groups, *campaigns):
+            rest = budget_left(node, spent.get(node.id, Spent()), for_charge=True)
+            if rest is not None:
+                left[node.id, "" if node.budget_mode is BudgetMode.TOTAL else day] = rest
     charged: list[Touch] = []
     for impression in impressions:
         touch, amount = impression.touch, impression.touch.cost_micros
         if amount:
-            payers = budgets.get(touch.ad_group_id, [])
-            for budget in payers:
-                chargeable = budget.chargeable(touch.day)
-                amount = amount if chargeable is None else min(amount, chargeable)
-            key: BalanceKey = (owners.get(impression.placement, ""), touch.ad_account_id)
-            if key in available or key[0]:  # operators charge only existing balances
-                amount = min(amount, available.get(key, 0))
-                available[key] = available.get(key, 0) - amount
-            for budget in payers:
-                budget.new_micros[touch.day] += amount
+            operator_id = owners.get(impression.placement, "")
+            campaign_id = campaign_of.get(touch.ad_group_id, "")
+            if operator_id:  # operators charge only existing balances
+                left.setdefault((operator_id, touch.ad_account_id), 0)
+            payers = [
+                (operator_id, touch.ad_account_id), (touch.ad_group_id, touch.day), (touch.ad_group_id, ""),
+                (campaign_id, touch.day), (campaign_id, ""),
+            ]  # fmt: skip
+            limited = [payer for payer in payers if payer in left]
+            amount = min([amount, *(left[payer] for payer in limited)])
+            for payer in limited:
+                left[payer] -= amount
         charged.append(replace(touch, cost_micros=amount))
     return charged
-
-
-def _load_budgets(tx: Tx, business_id: str, priced: Sequence[Touch]) -> dict[str, list[_Budget]]:
-    """Return the budgets that pay for each ad group: its own, and that of its campaign."""
-    groups = list_ad_groups_by_id(tx, business_id, {touch.ad_group_id for touch in priced})
-    days = sorted({touch.day for touch in priced})
-    budgets = {group.id: [_Budget(group, {})] for group in groups}
-    for day in days:
-        spent = store.list_spent(tx, business_id, budgets.keys(), day)
-        for name, own in budgets.items():
-            own[0].spent[day] = spent.get(name, Spent())
-    campaigns = list_campaigns_with_budget(tx, business_id, {group.campaign_id for group in groups})
-    shared = {campaign.id: _Budget(campaign, {}) for campaign in campaigns if has_budget(campaign)}
-    for day in days:
-        for name, charges in load_campaign_spent(tx, business_id, dict.fromkeys(shared, day)).items():
-            shared[name].spent[day] = charges.spent
-    for group in groups:
-        if group.campaign_id in shared:
-            budgets[group.id].append(shared[group.campaign_id])
-    return budgets
 
 
 def entry_of(touch: Touch, nonce: int) -> NewEntry:
@@ -657,7 +623,7 @@ def _count(tx: Tx, business_id: str, kind: EntryKind, credits: Sequence[tuple[At
             placed = (owners[record.placement], business_id, record.placement, credit.ad_account_id or "")
             placed_days.append(PlacedDay(*placed, group_id, day, *counts))
     store.save_trial_days(tx, trial_days)
-    count_earned_in_placements(tx, placed_days)
+    charge_balances(tx, business_id, {}, placed_days)
 
 
 _PLACE_FEATURES: Final = frozenset({f"{OURS}placement", f"{OURS}account"})
@@ -689,18 +655,15 @@ def forget_viewers(tx: Tx, erased: ErasedPeople) -> set[str]:
         if decision.seq not in seqs
     ]
     for decision in decisions:
-        body = encode_record(without_viewer(read_record(decision.body)))
-        store.record_body(tx, business_id, decision.seq, body)
+        record = read_record(decision.body)
+        place = {name: value for name, value in record.features.items() if name in _PLACE_FEATURES}
+        erased_record = msgspec.structs.replace(record, viewer=NOBODY, features=place, history={}, shown=None)
+        store.record_body(tx, business_id, decision.seq, encode_record(erased_record))
     store.delete_persons_of_entries(tx, business_id, persons | pseudonyms)
     store.delete_promise_viewers(tx, business_id, pseudonyms)
     store.append_forgotten(tx, business_id, persons | pseudonyms)
     drop_viewers(tx, business_id, {UUID(viewer).bytes for viewer in pseudonyms})
     return set()
-
-
-def without_viewer(record: Record) -> Record:
-    place = {name: value for name, value in record.features.items() if name in _PLACE_FEATURES}
-    return msgspec.structs.replace(record, viewer=NOBODY, features=place, history={}, shown=None)
 
 
 AT_ONCE: Final = 2_000
@@ -713,7 +676,11 @@ def decision_sealing_job(folder: Path, age_days: int, keep_days: int) -> Mainten
 
     def list_jobs(tx: Tx) -> list[Job]:
         listed = store.list_decision_files(tx)
-        jobs: list[Job] = [partial(_adopt, file=file) for file in moved_decisions(listed, folder)]
+        jobs: list[Job] = [
+            partial(_adopt, file=replace(file, folder=str(folder)))
+            for file in listed
+            if not path_of(file).exists() and (folder / file.name).exists()
+        ]
         if has_new_files(listed):
             jobs.append(_take_new)
         oldest = (tx.now - timedelta(days=keep_days)).date().isoformat()
@@ -778,11 +745,11 @@ def _seal(tx: Tx, folder: Path, stream: Stream, last_day: date) -> JobRecord:
     return record
 
 
-def _export(entry: Entry) -> ExportedEntry:
-    """Decode an entry for a file; ad groups and ads keep only their place in the order."""
+def _export(entry: Entry) -> dict[str, Any]:
+    """Convert an entry to a row of a file; ad groups and ads keep only their place in the order."""
     if entry.kind is EntryKind.DECISION:
-        return ExportedEntry(entry, read_record(entry.body))
+        return row_of_entry(entry, read_record(entry.body))
     if entry.kind in _WITH_WORD:
         outcome = msgspec.msgpack.decode(entry.body, type=OutcomeBody)
-        return ExportedEntry(entry, word=outcome.value, ts=outcome.ts)
-    return ExportedEntry(entry)
+        return row_of_entry(entry, word=outcome.value, ts=outcome.ts)
+    return row_of_entry(entry)

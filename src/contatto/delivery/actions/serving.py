@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,8 +27,8 @@ from contatto.channels import store as channels
 from contatto.channels.model import Platform
 from contatto.delivery import store
 from contatto.delivery.actions.ledger import (
+    LEASE_US,
     PROMISE_US,
-    BudgetLease,
     Claims,
     FrequencyCaps,
     LeaseUse,
@@ -77,7 +77,7 @@ from contatto.learning.storage import Damaged, Different
 from contatto.measurement import store as measurement
 from contatto.measurement.model import TicketKind, TrackingTicket
 from contatto.measurement.rules import sign_ticket, viewer_id_of
-from contatto.operators.actions import OperatorIndex, placement_of
+from contatto.operators.actions import OperatorIndex
 from contatto.operators.model import OperatorSnapshot, Placement
 from contatto.operators.rules import may_compete, review_digest
 
@@ -127,6 +127,8 @@ def load_snapshot(tx: Tx, business_id: str, cache: SnapshotCache | None = None) 
             if ad.ad_group_id in capped:  # deleted ads too, because their viewers count
                 destinations[ad.ad_group_id].add((ad.channel_account_id, ad.opens_own_chat))
         candidates: list[Candidate] = []
+        lines: list[AdGroupLine | AdLine] = []
+        described: set[str] = set()
         for live in live_nodes.live:
             account, channel = account_of[live.ad.ad_account_id], channel_of[live.ad.channel_account_id]
             goal = live.ad_group.goal
@@ -143,8 +145,12 @@ def load_snapshot(tx: Tx, business_id: str, cache: SnapshotCache | None = None) 
             candidates.append(
                 Candidate(live, may_serve, account.timezone, own_chat, account.currency, places)
             )
+            if live.ad_group.id not in described:  # each ad group before its ads
+                described.add(live.ad_group.id)
+                lines.append(describe_group(live.ad_group, live.campaign, account.timezone))
+            lines.append(describe_ad(live))
         cache.live, cache.accounts = live_nodes, all_accounts
-        cache.candidates, cache.lines = tuple(candidates), tuple(_describe(candidates))
+        cache.candidates, cache.lines = tuple(candidates), tuple(lines)
     return Snapshot(
         business_id,
         business.name,
@@ -154,16 +160,6 @@ def load_snapshot(tx: Tx, business_id: str, cache: SnapshotCache | None = None) 
         tuple(list_states(tx, business_id)),
         find_newest_version(tx, business_id),
     )
-
-
-def _describe(candidates: Iterable[Candidate]) -> Iterator[AdGroupLine | AdLine]:
-    """Yield the lines for the marketplace, each ad group before its ads."""
-    groups: set[int] = set()
-    for candidate in candidates:
-        if candidate.ad_group.number not in groups:
-            groups.add(candidate.ad_group.number)
-            yield describe_group(candidate.ad_group, candidate.live.campaign, candidate.timezone)
-        yield describe_ad(candidate.live)
 
 
 def _load_members(
@@ -208,7 +204,6 @@ EMPTY_RENEW_S: Final = 0.2
 """The same after a lease is used up."""
 LOW: Final = 0.5
 """Below this share of a lease the next flush renews it."""
-_NEVER: Final = 1 << 63
 KEPT_MODELS: Final = 128
 """A process keeps the models of this many businesses, and drops the least recently used one."""
 
@@ -225,7 +220,13 @@ class AdServer:
     def __init__(self, db: Database, most_views: int = 0, trial_share: float = 0.0) -> None:
         self.db = db
         self.name_id = db.vault.named_id
-        self.live_ads = FreshValues(db.clock.now, self._load_live_ads, "delivery.index_not_read")
+        self.live_ads = FreshValues(
+            db.clock.now,
+            lambda business_id: db.read(
+                partial(load_snapshot, business_id=business_id, cache=self._caches[business_id])
+            ),
+            "delivery.index_not_read",
+        )
         self.operators = OperatorIndex(db)
         self.packer = Packer()
         self.server_id = new_id()
@@ -234,13 +235,10 @@ class AdServer:
         self._tenants: dict[str, TenantAdServer] = {}
         self._queue: dict[str, None] = {}
         self._loading: asyncio.Task[None] | None = None
-        self._offers: dict[str, dict[str, float]] = {}
+        self.offers: defaultdict[str, dict[str, float]] = defaultdict(dict)
+        """Recent offers in each placement by business, in micros; auctions update them."""
         self._is_warm = False
         self._caches: defaultdict[str, SnapshotCache] = defaultdict(SnapshotCache)
-
-    async def _load_live_ads(self, business_id: str) -> Snapshot:
-        cache = self._caches[business_id]
-        return await self.db.read(lambda tx: load_snapshot(tx, business_id, cache))
 
     async def tenant(self, business_id: str) -> "TenantAdServer":
         """Return the ad server of a business, ready to compete."""
@@ -251,7 +249,7 @@ class AdServer:
         tenant = self._tenants.pop(business_id, None) or TenantAdServer(self, business_id)
         self._tenants[business_id] = tenant
         if len(self._tenants) > KEPT_MODELS:
-            idle = next((name for name, server in self._tenants.items() if not server.has_unwritten), None)
+            idle = next((name for name, server in self._tenants.items() if not server.unwritten), None)
             self._tenants.pop(idle or business_id, None)
         await tenant.refresh()
         return tenant
@@ -277,10 +275,6 @@ class AdServer:
                 logger().warning("delivery.shop_not_read", error_at=where(error))
             finally:
                 del self._queue[business_id]
-
-    def offers_in(self, placement_id: str) -> dict[str, float]:
-        """Return the recent offers in a placement by business, in micros; the auction updates them."""
-        return self._offers.setdefault(placement_id, {})
 
     async def flush(self) -> None:
         """Write all pending decisions, and wait for models that are loading."""
@@ -325,12 +319,14 @@ class TenantAdServer:
         self.caps = FrequencyCaps(server.db, business_id)
         self._unused_claims: list[int] = []
         """Decisions that claimed a view under a frequency cap and did not use it."""
-        self._leases: dict[str, BudgetLease] = {}
-        self._available: dict[str, float] = {}
+        self._leases: dict[str, float] = {}
+        """Leases in micros, by ad group."""
+        self.available: dict[str, float] = {}
+        """The rest of the leases."""
         self._used: dict[str, LeaseUse] = {}
-        self._unwritten: list[LoggedDecision] = []
+        self.unwritten: list[LoggedDecision] = []
         self._expires_at = 0
-        """Expiry of the first lease."""
+        """Expiry of the leases."""
         self._renewed_at = 0.0
         self._is_flush_due = False
         self._renews = False
@@ -389,24 +385,14 @@ class TenantAdServer:
         if error is not None:
             logger().error("delivery.model_not_loaded", error_at=where(error))
 
-    @property
-    def has_unwritten(self) -> bool:
-        """Return whether a decision is not written yet."""
-        return bool(self._unwritten)
-
-    @property
-    def available(self) -> Mapping[str, float]:
-        """Return the rest of the leases in micros, by ad group."""
-        return self._available
-
     def note(self, record: Record, candidate: Candidate | None) -> None:
         """Promise the price of a decision from the lease, and write both soon."""
         promise = None
         if candidate is not None:
             ad_group, amount = candidate.ad_group, record.price_micros // 1_000
-            rest = self._available[ad_group.id] = self._available.get(ad_group.id, 0.0) - amount
+            rest = self.available[ad_group.id] = self.available.get(ad_group.id, 0.0) - amount
             lease = self._leases.get(ad_group.id)
-            self._renews |= lease is None or rest < LOW * lease.micros
+            self._renews |= lease is None or rest < LOW * lease
             used = self._used.get(ad_group.id, LeaseUse())
             self._used[ad_group.id] = LeaseUse(used.micros + amount, max(amount, LEAST_VIEW_MICROS))
             promise = Promise(
@@ -414,7 +400,7 @@ class TenantAdServer:
                 record.ts + PROMISE_US, "" if ad_group.cap is None else record.viewer,
             )  # fmt: skip
         decision = LoggedDecision(record, promise)
-        self._unwritten.append(decision)
+        self.unwritten.append(decision)
         self.server.packer.add(decision)
         is_urgent = promise is not None or self._renews
         self.flush_soon(renews=self._renews, within_s=FLUSH_S if is_urgent else LATE_S)
@@ -456,37 +442,36 @@ class TenantAdServer:
             if self.snapshot is None:
                 return
             self._is_flush_due = self._renews = False
-            snapshot, unwritten, used = self.snapshot, self._unwritten, self._used if renews else {}
+            snapshot, unwritten, used = self.snapshot, self.unwritten, self._used if renews else {}
             unused_claims = self._unused_claims
-            self._unwritten, self._unused_claims = [], []
+            self.unwritten, self._unused_claims = [], []
             if renews:  # the last price of a view stays the best guess for the next one
                 self._used = {name: LeaseUse(0, use.view_micros) for name, use in self._used.items()}
-            server_id = self.server.server_id
+            business_id, server_id = self.business_id, self.server.server_id
 
-            def write(tx: Tx) -> dict[str, BudgetLease] | None:
+            def write(tx: Tx) -> tuple[int, dict[str, float]]:
                 if unused_claims:
-                    store.delete_promises(tx, self.business_id, unused_claims)
-                log_decisions(tx, self.business_id, unwritten)
-                if not renews:
-                    return None
-                return renew_leases(tx, self.business_id, server_id, snapshot.candidates, used)
+                    store.delete_promises(tx, business_id, unused_claims)
+                log_decisions(tx, business_id, unwritten)
+                leases: dict[str, float] = {}
+                if renews:
+                    leases = renew_leases(tx, business_id, server_id, snapshot.candidates, used)
+                return micros(tx.now) + LEASE_US, leases
 
             try:
-                with acting(self.business_id):  # an operator may have sent the request
-                    leases = await self._db.write(write)
+                with acting(business_id):  # an operator may have sent the request
+                    expires_at, leases = await self._db.write(write)
             except BaseException:
-                self._unwritten = unwritten + self._unwritten
+                self.unwritten = unwritten + self.unwritten
                 self._unused_claims = unused_claims + self._unused_claims
                 self._used = used | self._used
                 self._renews |= renews
                 raise
-            if leases is not None:
+            if renews:
                 self._renewed_at = time.monotonic()
-                self._leases = leases
-                self._expires_at = min((lease.expires_at for lease in leases.values()), default=_NEVER)
-                self._available = {
-                    name: lease.micros - self._used.get(name, LeaseUse()).micros
-                    for name, lease in leases.items()
+                self._leases, self._expires_at = leases, expires_at
+                self.available = {
+                    name: lease - self._used.get(name, LeaseUse()).micros for name, lease in leases.items()
                 }
 
 
@@ -567,28 +552,20 @@ type PlacementCheck = Callable[[Bidder], tuple[Hurdle | None, tuple[int, ...], f
 """Returns the hurdle of a bidder in a placement, or its allowed ads and their highest total price."""
 
 
-@dataclass(frozen=True, slots=True)
-class AdLimits:
-    """Limits besides the terms of ads: claims under frequency caps, and rules of a placement."""
-
-    claims: Claims = field(default_factory=Claims)
-    check_placement: PlacementCheck | None = None
-
-
 async def serve_ad(
     server: AdServer, business_id: str, request: AdRequest, at: datetime, signer: Signer
 ) -> ServedAd | None:
     """Decide which ad of one business a viewer sees; None when none may be shown."""
     tenant = await server.tenant(business_id)
-    nonce, limits = new_number(), AdLimits()
+    nonce, claims = new_number(), Claims()
     if tenant.snapshot is None or not tenant.snapshot.candidates:
         return None
-    record = tenant.replica.propose(gather_request(tenant, request, nonce, at, limits))
-    while not await is_within_cap(tenant, request, record, limits.claims):
+    record = tenant.replica.propose(gather_request(tenant, request, nonce, at, claims))
+    while not await is_within_cap(tenant, request, record, claims):
         tenant.replica.take_back(record)
-        record = tenant.replica.propose(gather_request(tenant, request, nonce, at, limits))
+        record = tenant.replica.propose(gather_request(tenant, request, nonce, at, claims))
     tenant.replica.note_shown(record)
-    tenant.settle_claims(limits.claims, record)
+    tenant.settle_claims(claims, record)
     chosen = tenant.candidates.get(record.ad) if record.ad else None
     if chosen is None:
         tenant.note(record, None)
@@ -597,34 +574,16 @@ async def serve_ad(
 
 
 def gather_request(
-    tenant: TenantAdServer, request: AdRequest, nonce: int, at: datetime, limits: AdLimits
-) -> AuctionRequest:
-    """Gather the ads of one business that may compete for a request, with their budgets."""
-    viewer = NOBODY
-    if request.has_consent:
-        viewer = tenant.server.name_id(tenant.business_id, f"delivery:{request.viewer_id}")
-    floor = max(request.floor_micros, RESERVE_MICROS)
-    able, available, left_out = _find_eligible(tenant, request, at, viewer, floor, limits)
-    return AuctionRequest(
-        nonce, micros(at), viewer, request.country, features_of(request), floor, able, available,
-        {number: why for number, why in left_out.items() if number not in available},
-        trial_of(viewer, tenant.server.trial_share) if viewer != NOBODY else 0,
-    )  # fmt: skip
+    tenant: TenantAdServer, request: AdRequest, nonce: int, at: datetime, claims: Claims,
+    check_placement: PlacementCheck | None = None,
+) -> AuctionRequest:  # fmt: skip
+    """Gather the ads of one business that may compete for a request, with their budgets.
 
-
-def _find_eligible(
-    tenant: TenantAdServer, request: AdRequest, at: datetime, viewer: str, floor: int, limits: AdLimits
-) -> tuple[list[int], dict[int, float], dict[int, str]]:  # fmt: skip
-    """Return the eligible ads, the available budgets of their ad groups, and the hurdles of all others.
-
-    Ads and ad groups are given by the API's numbers. This loop over all ad groups runs for each request, so
-    everything that they share is computed before it.
+    The loop over all ad groups runs for each request, so everything that they share is computed before it.
     """
-    members: Members = {} if tenant.snapshot is None else tenant.snapshot.members
-    able: list[int] = []
-    available: dict[int, float] = {}
-    left_out: dict[int, str] = {}
-    name_id = tenant.server.name_id
+    name_id, viewer = tenant.server.name_id, NOBODY
+    if request.has_consent:
+        viewer = name_id(tenant.business_id, f"delivery:{request.viewer_id}")
 
     def find_identity(candidate: Candidate) -> frozenset[Member]:
         """Return the id of the viewer at the account of an ad, the pseudonym, and fingerprints."""
@@ -633,29 +592,37 @@ def _find_eligible(
         own: set[Member] = {person} if viewer == NOBODY else {person, UUID(viewer).bytes}
         return request.prints | own
 
-    leases = tenant.available
+    members: Members = {} if tenant.snapshot is None else tenant.snapshot.members
+    able: list[int] = []
+    available: dict[int, float] = {}
+    left_out: dict[int, str] = {}
+    leases, now_ts = tenant.available, micros(at)
+    floor = max(request.floor_micros, RESERVE_MICROS)
     has_history = viewer != NOBODY and tenant.limits_views
-    now_ts = micros(at)
     by_terms = [compare_terms(candidate, request) for candidate in tenant.terms]
     for bidder in tenant.bidders:
         number = bidder.ad_group_number
         hurdle = find_hurdle(bidder.candidate, by_terms[bidder.terms], at, find_identity, members)
-        if hurdle is None and has_history and _is_capped(tenant, bidder, viewer, now_ts, limits.claims):
+        if hurdle is None and has_history and _is_capped(tenant, bidder, viewer, now_ts, claims):
             hurdle = Hurdle.FREQUENCY
         if hurdle is None:
             budget, ads = leases.get(bidder.ad_group_id, 0.0), bidder.ads
             if budget * 1_000 < floor:
                 hurdle = Hurdle.BUDGET
                 tenant.renew_empty_lease()
-            elif limits.check_placement is not None:
-                hurdle, ads, most = limits.check_placement(bidder)
+            elif check_placement is not None:
+                hurdle, ads, most = check_placement(bidder)
                 budget = min(budget, most)
             if hurdle is None:
                 able += ads
                 available[number] = budget
                 continue
         left_out.setdefault(number, hurdle.value)
-    return able, available, left_out
+    return AuctionRequest(
+        nonce, now_ts, viewer, request.country, features_of(request), floor, able, available,
+        {number: why for number, why in left_out.items() if number not in available},
+        trial_of(viewer, tenant.server.trial_share) if viewer != NOBODY else 0,
+    )  # fmt: skip
 
 
 def _is_capped(tenant: TenantAdServer, bidder: Bidder, viewer: str, now_ts: int, claims: Claims) -> bool:
@@ -747,7 +714,10 @@ async def serve_placement(
 
     Raises NOT_FOUND when the operator has no placement of this name.
     """
-    placement = placement_of(market, request.placement)
+    placement = market.placements.get(request.placement)
+    if placement is None:
+        named = (item for item in market.placements.values() if item.name == request.placement)
+        placement = next(named, None)
     if placement is None:
         raise Refused(
             errors.NOT_FOUND,
@@ -764,36 +734,24 @@ async def serve_placement(
     if not is_capped:
         floor = max(request.floor_micros, placement.floor_micros)
         placed = replace(request, placement=placement.id, floor_micros=floor, ad_account_ids=None)
-        entrants = await _gather_entrants(server, market, placement, placed, blind_for, at)
+        able = [name for name, admission in market.admitted.items() if may_compete(placement, admission)]
+        invited = choose_invited(able, server.offers[placement.id], at.timestamp())
+        # with many businesses, new ones load in the background and miss this auction
+        waits = len(invited) == len(able) or not any(map(server.has_tenant, invited))
+        entrants = []
+        for business_id in invited:
+            if not waits and not server.has_tenant(business_id):
+                server.load_tenant_soon(business_id)
+                continue
+            with acting(business_id):
+                tenant = await server.tenant(business_id)
+            if tenant.snapshot is not None and tenant.snapshot.candidates:
+                prints = frozenset(blind_for(business_id))
+                own_request = replace(placed, prints=prints) if prints != placed.prints else placed
+                entrants.append(Entrant(tenant, own_request))
         served = await _compete(server, market, placement, entrants, at, signer)
     server.operators.note(market.operator, placement, viewer, is_filled=served is not None)
     return served
-
-
-async def _gather_entrants(
-    server: AdServer, market: OperatorSnapshot, placement: Placement, request: AdRequest,
-    blind_for: BlindFor, at: datetime,
-) -> list[Entrant]:  # fmt: skip
-    """Gather the businesses that may compete, each with its own view of the request.
-
-    With many businesses, new ones load in the background and miss this auction.
-    """
-    entrants = []
-    able = [name for name, admission in market.admitted.items() if may_compete(placement, admission)]
-    invited = choose_invited(able, server.offers_in(placement.id), at.timestamp())
-    waits = len(invited) == len(able) or not any(map(server.has_tenant, invited))
-    for business_id in invited:
-        if not waits and not server.has_tenant(business_id):
-            server.load_tenant_soon(business_id)
-            continue
-        with acting(business_id):
-            tenant = await server.tenant(business_id)
-        if tenant.snapshot is None or not tenant.snapshot.candidates:
-            continue
-        prints = frozenset(blind_for(business_id))
-        own_request = replace(request, prints=prints) if prints != request.prints else request
-        entrants.append(Entrant(tenant, own_request))
-    return entrants
 
 
 async def _compete(
@@ -805,8 +763,8 @@ async def _compete(
     while True:
         records = []
         for entrant in entrants:
-            limits = AdLimits(entrant.claims, _placement_check(server, market, placement, entrant.tenant))
-            able = gather_request(entrant.tenant, entrant.request, nonce, at, limits)
+            check = partial(_check_placement, server, market, placement, entrant.tenant)
+            able = gather_request(entrant.tenant, entrant.request, nonce, at, entrant.claims, check)
             records.append(entrant.tenant.replica.propose(able))
         winner, to_beat = rank_offers([record.offer_micros for record in records], nonce)
         if winner is None:
@@ -816,7 +774,7 @@ async def _compete(
             break
         for entrant, record in zip(entrants, records, strict=True):
             entrant.tenant.replica.take_back(record)
-    served, averages = None, server.offers_in(placement.id)
+    served, averages = None, server.offers[placement.id]
     for index, (entrant, record) in enumerate(zip(entrants, records, strict=True)):
         tenant, is_winner = entrant.tenant, index == winner
         tenant.settle_claims(entrant.claims, record, is_shown=is_winner)
@@ -834,27 +792,23 @@ async def _compete(
     return served
 
 
-def _placement_check(
-    server: AdServer, market: OperatorSnapshot, placement: Placement, tenant: TenantAdServer
-) -> PlacementCheck:
-    """Return the check of a placement: same currency, approved ads, and enough balance."""
-
-    def check_placement(bidder: Bidder) -> tuple[Hurdle | None, tuple[int, ...], float]:
-        candidate = bidder.candidate
-        if candidate.currency != placement.currency:
-            return Hurdle.CURRENCY, (), 0.0
-        approved = []
-        for number in bidder.ads:
-            revision = tenant.revisions.get(number)
-            if revision is None:
-                ad = tenant.candidates[number].live.ad
-                revision = tenant.revisions[number] = ad.id, review_digest(ad)
-            if revision in market.approved:
-                approved.append(number)
-        if not approved:
-            return Hurdle.REVIEW, (), 0.0
-        most = server.operators.available_balance(market, candidate.ad_group.ad_account_id)
-        hurdle = Hurdle.BALANCE if most * 1_000 < placement.floor_micros else None
-        return hurdle, tuple(approved), most
-
-    return check_placement
+def _check_placement(
+    server: AdServer, market: OperatorSnapshot, placement: Placement, tenant: TenantAdServer, bidder: Bidder
+) -> tuple[Hurdle | None, tuple[int, ...], float]:
+    """Check a bidder for a placement: same currency, approved ads, and enough balance."""
+    candidate = bidder.candidate
+    if candidate.currency != placement.currency:
+        return Hurdle.CURRENCY, (), 0.0
+    approved = []
+    for number in bidder.ads:
+        revision = tenant.revisions.get(number)
+        if revision is None:
+            ad = tenant.candidates[number].live.ad
+            revision = tenant.revisions[number] = ad.id, review_digest(ad)
+        if revision in market.approved:
+            approved.append(number)
+    if not approved:
+        return Hurdle.REVIEW, (), 0.0
+    most = server.operators.available_balance(market, candidate.ad_group.ad_account_id)
+    hurdle = Hurdle.BALANCE if most * 1_000 < placement.floor_micros else None
+    return hurdle, tuple(approved), most

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from functools import cache
 from importlib import import_module
@@ -68,56 +68,46 @@ _BLANK: Final = ", ".join(
 _NEW: Final = ".new"
 
 
-@dataclass(frozen=True, slots=True)
-class ExportedEntry:
-    """A decrypted entry, with its decision if it is one, and the word and time of an outcome."""
-
-    entry: Entry
-    record: Record | None = None
-    word: str = ""
-    ts: int = 0
-
-
 def path_of(file: DecisionFile) -> Path:
     return Path(file.folder) / file.name
 
 
-def write_decisions(
-    folder: Path, business_id: str, day: str, exported: Iterable[ExportedEntry]
-) -> DecisionFile:
-    """Write the entries of a day into a file, and replace what a crash left under the same name.
+def write_decisions(folder: Path, business_id: str, day: str, rows: Iterable[dict[str, Any]]) -> DecisionFile:
+    """Write the rows of a day into a file, and replace what a crash left under the same name.
 
     Raises:
         OSError: the disk is full or fails; no listed file was changed.
     """
-    seqs: list[int] = []
+    iterator = iter(rows)
+    first = last = next(iterator)
 
-    def rows() -> Iterable[dict[str, object]]:
-        for item in exported:
-            seqs.append(item.entry.seq)
-            yield _row_of(item)
+    def all_rows() -> Iterator[dict[str, Any]]:
+        nonlocal last
+        for row in chain([first], iterator):
+            last = row
+            yield row
 
-    iterator = iter(rows())
-    first = next(iterator)
-    name = f"decisions/day={day}/business={business_id}/part-{seqs[0]}.parquet"
+    name = f"decisions/day={day}/business={business_id}/part-{first['seq']}.parquet"
     path = folder / name
-    count = write_parquet(path, LAYOUT, chain([first], iterator))
-    return DecisionFile(
-        business_id, name, str(folder), day, seqs[0], seqs[-1], count, path.stat().st_size, digest_of(path)
-    )
+    count = write_parquet(path, LAYOUT, all_rows())
+    seqs = first["seq"], last["seq"]
+    size = path.stat().st_size
+    return DecisionFile(business_id, name, str(folder), day, *seqs, count, size, digest_of(path))
 
 
-def _row_of(exported: ExportedEntry) -> dict[str, object]:
-    entry, record = exported.entry, exported.record
-    row: dict[str, object] = {
+def row_of_entry(
+    entry: Entry, record: Record | None = None, *, word: str = "", ts: int = 0
+) -> dict[str, Any]:
+    """Return the row of a decrypted entry, with its decision, or the word and time of an outcome."""
+    row: dict[str, Any] = {
         "business_id": entry.business_id,
         "seq": entry.seq,
         "kind": entry.kind.value,
         "nonce": entry.nonce,
-        "ts": exported.ts or entry.ts,
+        "ts": ts or entry.ts,
         "arrived_ts": entry.arrived_ts or entry.ts,
         "user_id": entry.person_id or "",
-        "said": exported.word,
+        "said": word,
     }
     if record is None:
         return row
@@ -158,15 +148,6 @@ def check_decisions(file: DecisionFile) -> None:
         fault = "is not what was written"
     if fault:
         raise OSError(f"{path} {fault}. Put it back from a backup.")
-
-
-def moved_decisions(files: Iterable[DecisionFile], folder: Path) -> list[DecisionFile]:
-    """Return the files that are missing at their old place but lie in this folder, with the new place."""
-    return [
-        replace(file, folder=str(folder))
-        for file in files
-        if not path_of(file).exists() and (folder / file.name).exists()
-    ]
 
 
 def forget_in_files(files: Sequence[DecisionFile], persons: Collection[str]) -> list[DecisionFile]:
