@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from contatto.delivery.actions.training import Span, judge_files, relearn_files
+from contatto.delivery.actions.training import judge_files, relearn_files
 from contatto.delivery.engines.files import DuckDBEngine, Engine, ExampleEngine, computing_on
 from contatto.learning.batch_learning import weights_of
 from contatto.learning.marketplace import new_marketplace
@@ -52,8 +52,9 @@ def test_what_is_learned_from_examples_made_there_is_the_same_to_the_last_bit(
         marketplace.restore(saved)
         market = marketplace.market
         learned.append((relearn_files(computing, sources, market, market.now), weights_of(market)))
-        judged.append(judge_files(computing, sources, market, Span(0, market.now, market.now)))
+        judged.append(judge_files(computing, sources, market, 0, market.now, market.now))
     assert learned[0] == learned[1]
-    assert learned[0][0].examples > 500
+    assert learned[0][0][0] > 500
     assert judged[0] == judged[1]
-    assert judged[0].candidate["click"].log_loss < judged[0].current["click"].log_loss
+    candidate, current = judged[0]["click"]
+    assert candidate.log_loss < current.log_loss

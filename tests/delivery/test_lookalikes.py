@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select
@@ -21,7 +22,7 @@ from contatto.audiences.model import (
 )
 from contatto.delivery import rules
 from contatto.delivery.actions.ledger import forget_viewers
-from contatto.delivery.actions.results import LookalikeFinder, fingerprint_of, list_known_viewers
+from contatto.delivery.actions.results import LookalikeFinder, list_known_viewers
 from contatto.delivery.rules import LookalikeFilter, LookalikeMatch, choose_lookalikes
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
@@ -144,7 +145,7 @@ def told(market: Market, audience: Audience) -> Lookalike | None:
 
 def of_viewer(market: Market, number: int) -> Fingerprint:
     """How an audience keeps a viewer."""
-    return fingerprint_of(market.db.vault.named_id(market.id, f"delivery:viewer {number}"))
+    return UUID(market.db.vault.named_id(market.id, f"delivery:viewer {number}")).bytes
 
 
 def test_a_lookalike_takes_in_viewers_who_are_like_leads_and_are_none(market: Market) -> None:

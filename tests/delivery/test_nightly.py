@@ -11,7 +11,6 @@ from contatto.delivery.actions import training
 from contatto.delivery.actions.ledger import decision_sealing_job, read_record
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.actions.training import (
-    Span,
     judge_files,
     prepare_relearning,
     publish_relearned,
@@ -69,7 +68,7 @@ def test_batches_come_to_what_the_whole_comes_to(log: Path, monkeypatch: pytest.
     whole, batches = market_of(played()), market_of(played())
     learned = relearn_files(DuckDBEngine(), [log], whole, SPLIT)
     monkeypatch.setattr(engines, "BATCH_ROWS", 100)
-    assert relearn_files(DuckDBEngine(), [log], batches, SPLIT).examples == learned.examples > 800
+    assert relearn_files(DuckDBEngine(), [log], batches, SPLIT)[0] == learned[0] > 800
     for one, other in (
         (whole.learned.again, batches.learned.again),
         (whole.viewers.again, batches.viewers.again),
@@ -100,21 +99,20 @@ def test_what_was_learned_again_foretells_the_next_day_as_well_as_the_learner(lo
     """The learner had the better of it: it went on learning all day."""
     market = market_of(played())
     relearn_files(DuckDBEngine(), [log], market, SPLIT)
-    held = judge_files(DuckDBEngine(), [log], market, Span(SPLIT, market.now, market.now))
-    assert {name: each.count for name, each in held.candidate.items()} == {
-        name: each.count for name, each in held.current.items()
-    }
-    assert held.candidate["click"].count > 300
+    held = judge_files(DuckDBEngine(), [log], market, SPLIT, market.now, market.now)
+    for candidate, current in held.values():
+        assert candidate.count == current.count
+    assert held["click"][0].count > 300
     for name in ("click", "conversation", "lead"):
-        assert held.candidate[name].log_loss < held.current[name].log_loss * 1.03
-    assert held.candidate["click"].normalized < 1.0
+        assert held[name][0].log_loss < held[name][1].log_loss * 1.03
+    assert held["click"][0].normalized < 1.0
 
 
 def test_where_nothing_was_seen_yet_nothing_is_learned_and_nothing_judged(log: Path) -> None:
     market = market_of(played())
-    assert relearn_files(DuckDBEngine(), [log], market, BEGINS - DAY).examples == 0
-    held = judge_files(DuckDBEngine(), [log], market, Span(BEGINS - DAY, BEGINS, BEGINS))
-    assert held.candidate == held.current == {}
+    assert relearn_files(DuckDBEngine(), [log], market, BEGINS - DAY)[0] == 0
+    held = judge_files(DuckDBEngine(), [log], market, BEGINS - DAY, BEGINS, BEGINS)
+    assert held == {}
 
 
 def test_a_model_goes_on_from_weights_that_were_learned_elsewhere(log: Path) -> None:
@@ -161,10 +159,10 @@ def test_a_model_that_was_learned_again_is_published_served_and_learned_on(
     assert prepared is not None
     shop.play(6)
     shop.train()
-    now = micros(shop.clock.now())
-    found = relearn_files(DuckDBEngine(), prepared.sources, prepared.market, now)
-    assert found.examples == 60
-    made = shop.db.write_now(lambda tx: publish_relearned(tx, shop.id, weights_of(prepared.market)))
+    (marketplace, sources), now = prepared, micros(shop.clock.now())
+    examples, _ = relearn_files(DuckDBEngine(), sources, marketplace.market, now)
+    assert examples == 60
+    made = shop.db.write_now(lambda tx: publish_relearned(tx, shop.id, weights_of(marketplace.market)))
     assert made is not None
     listed = shop.db.read_now(lambda tx: list_models(tx, shop.id))
     assert (made.version, made.through) == (listed[1].version + 1, listed[1].through)

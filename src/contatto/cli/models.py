@@ -22,7 +22,6 @@ from contatto.delivery.actions.ledger import decision_sealing_job
 from contatto.delivery.actions.results import Evaluation, evaluate_log
 from contatto.delivery.actions.training import (
     SHOWN_DAYS,
-    Span,
     Trainer,
     judge_files,
     list_curves,
@@ -282,23 +281,22 @@ def relearn_command(
         as_of_ts = storage.db.read_now(lambda tx: micros(tx.now))
         until = as_of_ts - wait_days * DAY_US
         since = until - hold_out_days * DAY_US
+        market, sources = prepared[0].market, prepared[1]
         with computing_on(engine, connection) as computing:
             as_of = since if hold_out_days else as_of_ts
-            relearned = relearn_files(computing, prepared.sources, prepared.market, as_of)
-            out.print(f"{relearned.examples:,} views of ads, learned in {relearned.passes} passes.")
+            examples, passes = relearn_files(computing, sources, market, as_of)
+            out.print(f"{examples:,} views of ads, learned in {passes} passes.")
             if hold_out_days:
-                span = Span(since, until, as_of_ts)
-                comparison = judge_files(computing, prepared.sources, prepared.market, span)
+                judged = judge_files(computing, sources, market, since, until, as_of_ts)
                 out.print("Decisions that were not learned, by these weights and as was told at the time:")
                 table = Table("question", "asked", "log loss", "told then", "expected / came", "told then")
-                for name, learned in comparison.candidate.items():
-                    logged = comparison.current[name]
+                for name, (learned, logged) in judged.items():
                     losses = f"{learned.log_loss:.4f}", f"{logged.log_loss:.4f}"
                     ratios = f"{learned.ratio:.3f}", f"{logged.ratio:.3f}"
                     table.add_row(name, f"{learned.count:,}", *losses, *ratios)
                 print_table(table)
                 return
-        weights = weights_of(prepared.market)
+        weights = weights_of(market)
         model = storage.db.write_now(lambda tx: _publish(tx, one_business, weights))
         out.print(f"Model {model.version} is published. Servers take it within seconds.")
     except (EngineFailed, OSError, Refused, ValueError) as error:

@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 
 from contatto.accounts.model import AdAccount
-from contatto.ads.model import AdGroup, BudgetMode, FrequencyCap, Spent
+from contatto.ads.model import AdGroup, BudgetMode, Campaign, FrequencyCap, Spent
 from contatto.ads.rules.settings import add_spent
 from contatto.ads.store import list_ad_group_ids, list_ad_groups_by_id, list_campaigns_with_budget
 from contatto.audiences.actions import drop_viewers
@@ -262,6 +262,7 @@ def _charge(
         for campaign in list_campaigns_with_budget(tx, business_id, set(campaign_of.values()))
         if has_budget(campaign)
     ]
+    nodes: list[AdGroup | Campaign] = [*groups, *campaigns]
     # by operator and ad account for balances; by node and day, or "" for a total, for budgets
     left: dict[tuple[str, str], int] = {
         (balance.operator_id, balance.ad_account_id): balance.chargeable_micros
@@ -271,7 +272,7 @@ def _charge(
         spent = store.list_spent(tx, business_id, campaign_of.keys(), day)
         sums = load_campaign_spent(tx, business_id, {campaign.id: day for campaign in campaigns})
         spent |= {name: charges for name, (_, charges) in sums.items()}
-        for node in (*groups, *campaigns):
+        for node in nodes:
             rest = budget_left(node, spent.get(node.id, Spent()), for_charge=True)
             if rest is not None:
                 left[node.id, "" if node.budget_mode is BudgetMode.TOTAL else day] = rest

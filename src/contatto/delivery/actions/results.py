@@ -1,12 +1,12 @@
 """Results of delivery: explanations, evaluations, forecasts, lift against random ads, and lookalikes."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
 from itertools import batched, chain
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import numpy as np
@@ -15,13 +15,13 @@ from contatto.accounts.model import AdAccount
 from contatto.ads.model import AdGroup, BudgetMode, Campaign, NodeFilter, Page
 from contatto.ads.store import list_live_ads, list_nodes
 from contatto.audiences.actions import keep_lookalike
-from contatto.audiences.model import Audience, AudienceKind, Fingerprint, Lookalike
+from contatto.audiences.model import Audience, AudienceKind, Lookalike
 from contatto.audiences.rules import conversion_of, lookalike_of, source_number
 from contatto.audiences.store import find_audience, list_due_lookalikes
 from contatto.delivery import store
 from contatto.delivery.actions.ledger import load_added, read_lines, read_record
 from contatto.delivery.actions.serving import seed_of
-from contatto.delivery.actions.training import load_learning, rebuild_marketplace
+from contatto.delivery.actions.training import Keep, load_learning, rebuild_marketplace
 from contatto.delivery.rules import (
     BUCKETS,
     DEVICE,
@@ -33,7 +33,6 @@ from contatto.delivery.rules import (
     LookalikeMatch,
     TrialArms,
     TrialDay,
-    add_arms,
     choose_lookalikes,
     forecast,
     measure_lift,
@@ -56,7 +55,7 @@ from contatto.learning.evaluation import (
     self_normalized,
     weigh_record,
 )
-from contatto.learning.marketplace import Marketplace, Replica, rank_candidates
+from contatto.learning.marketplace import Replica, rank_candidates
 from contatto.learning.model import NOBODY, AdGroupLine, AdLine, EntryKind, RankCandidate, RankLine, Record
 from contatto.measurement.model import ConversionKind, Goal
 from contatto.measurement.rules import local_day
@@ -161,37 +160,43 @@ def evaluate_log(
 ) -> Evaluation | None:
     """Score the predictions of a span, and estimate the value of a model's choices in its newest decisions.
 
-    Outcomes arrive late, so end the span before them.
-
-    Args:
-        tx: the transaction.
-        business_id: the owner of the log.
-        from_ts: first microsecond of the span.
-        until_ts: the first after it.
-        version: the model to evaluate; 0 for none.
-
-    Returns:
-        None when the bytes of the model were deleted.
+    Outcomes arrive late, so end the span (microseconds) before them. Without ``version`` only predictions are
+    scored. The result is None when the bytes of the model were deleted.
     """
     raw = store.load_model(tx, business_id, version) if version else None
     if version and raw is None:
         return None
-    log = _read_log(tx, business_id, from_ts, until_ts)
+    decisions = 0
+    newest: deque[Record] = deque(maxlen=MOST_EVALUATED)
+    logged: dict[int, tuple[float, ...]] = {}
+    events: set[tuple[int, EntryKind]] = set()
+    lines: dict[int, list[AdGroupLine | AdLine]] = {}
+    for entry in store.list_all_entries(tx, business_id, 0, AT_ONCE):
+        if entry.kind is EntryKind.LINES:
+            lines[entry.nonce] = read_lines(entry.body)
+        elif entry.kind is not EntryKind.DECISION:
+            events.add((entry.nonce, entry.kind))
+        elif from_ts <= entry.ts < until_ts:
+            record = read_record(entry.body)
+            record.added = record.added or lines.get(record.lines, [])
+            decisions += 1
+            newest.append(record)
+            if record.ad:
+                logged[record.nonce] = record.p
     judged = {}
     for name, (head, condition, outcome) in QUESTIONS.items():
-        nonces = [nonce for nonce in log.predictions if (nonce, condition) in log.events]
+        nonces = [nonce for nonce in logged if (nonce, condition) in events]
         if nonces:
-            outcomes = np.array([(nonce, outcome) in log.events for nonce in nonces], np.float64)
-            predictions = np.array([log.predictions[nonce][head] for nonce in nonces])
-            judged[name] = score_predictions(predictions, outcomes)
-    if raw is None or not log.newest:
-        return Evaluation(log.decisions, judged)
+            outcomes = np.array([(nonce, outcome) in events for nonce in nonces], np.float64)
+            judged[name] = score_predictions(np.array([logged[nonce][head] for nonce in nonces]), outcomes)
+    if raw is None or not newest:
+        return Evaluation(decisions, judged)
     replica = Replica(seed_of(business_id), version, raw)
-    weighed = [weigh_record(replica, record) for record in log.newest]
+    weighed = [weigh_record(replica, record) for record in newest]
     weights = np.array([item.weight for item in weighed])
     choices = {}
     for place, stage in enumerate(STAGES):
-        rewards = np.array([(item.nonce, _REWARDS[place]) in log.events for item in log.newest], np.float64)
+        rewards = np.array([(record.nonce, _REWARDS[place]) in events for record in newest], np.float64)
         chosen = np.array([item.chosen[place] for item in weighed])
         expected = np.array([item.expected[place] for item in weighed])
         choices[stage] = PolicyValue(
@@ -200,34 +205,7 @@ def evaluate_log(
             self_normalized(rewards, weights),
             doubly_robust(rewards, weights, chosen, expected),
         )
-    return Evaluation(log.decisions, judged, choices, effective_count(weights))
-
-
-@dataclass(slots=True)
-class _Log:
-    """Predictions and newest decisions of a span, and the events of impressions."""
-
-    newest: deque[Record]
-    decisions: int = 0
-    predictions: dict[int, tuple[float, ...]] = field(default_factory=dict)
-    events: set[tuple[int, EntryKind]] = field(default_factory=set)
-
-
-def _read_log(tx: Tx, business_id: str, from_ts: int, until_ts: int) -> _Log:
-    log, lines = _Log(deque(maxlen=MOST_EVALUATED)), dict[int, list[AdGroupLine | AdLine]]()
-    for entry in store.list_all_entries(tx, business_id, 0, AT_ONCE):
-        if entry.kind is EntryKind.LINES:
-            lines[entry.nonce] = read_lines(entry.body)
-        elif entry.kind is not EntryKind.DECISION:
-            log.events.add((entry.nonce, entry.kind))
-        elif from_ts <= entry.ts < until_ts:
-            record = read_record(entry.body)
-            record.added = record.added or lines.get(record.lines, [])
-            log.decisions += 1
-            log.newest.append(record)
-            if record.ad:
-                log.predictions[record.nonce] = record.p
-    return log
+    return Evaluation(decisions, judged, choices, effective_count(weights))
 
 
 LOOK_BACK: Final = timedelta(days=14)
@@ -358,7 +336,8 @@ def _measure(campaign: Campaign | None, goal: Goal, days: Sequence[TrialDay]) ->
         )
         for own in by_group.values()
     ]
-    learned, random = add_arms([pair.learned for pair in pairs]), add_arms([pair.random for pair in pairs])
+    learned = _arm_of(goal, [day for day in days if day.trial > 0])
+    random = _arm_of(goal, [day for day in days if day.trial < 0])
     return CampaignLift(campaign, goal, learned, random, measure_lift(pairs))
 
 
@@ -381,9 +360,6 @@ MOST_DECISIONS: Final = 200_000
 """The viewers with consent come from this many of the latest decisions."""
 MOST_VIEWERS: Final = 50_000
 _AT_ONCE: Final = 500
-
-type Keep = Callable[[Tx], None]
-"""Writes some members of a lookalike."""
 
 
 class LookalikeFinder:
@@ -413,25 +389,15 @@ class LookalikeFinder:
         self._writes = chain.from_iterable(
             keep_lookalike(
                 audience,
-                [fingerprint_of(viewer) for viewer in match.viewers],
+                [UUID(viewer).bytes for viewer in match.viewers],
                 Lookalike(
-                    audience.id,
-                    audience.business_id,
-                    found_at,
-                    match.known,
-                    match.lift,
-                    match.low,
-                    match.high,
+                    audience.id, audience.business_id, found_at,
+                    match.known, match.lift, match.low, match.high,
                 ),
             )
             for audience, match in find_lookalikes(tx, audiences)
-        )
+        )  # fmt: skip
         return next(self._writes)
-
-
-def fingerprint_of(viewer: str) -> Fingerprint:
-    """Convert the pseudonym of a viewer to the form of audience members."""
-    return UUID(viewer).bytes
 
 
 def find_lookalikes(tx: Tx, audiences: Sequence[Audience]) -> list[tuple[Audience, LookalikeMatch]]:
@@ -439,6 +405,7 @@ def find_lookalikes(tx: Tx, audiences: Sequence[Audience]) -> list[tuple[Audienc
     business_id, account_id = audiences[0].business_id, audiences[0].ad_account_id
     learning = load_learning(tx, business_id)
     viewers = list_known_viewers(tx, business_id) if learning.version else {}
+    market = learning.marketplace.market
     groups = list({
         live.ad_group.id: live.ad_group
         for live in list_live_ads(tx, business_id)
@@ -455,7 +422,9 @@ def find_lookalikes(tx: Tx, audiences: Sequence[Audience]) -> list[tuple[Audienc
         scores = dict.fromkeys(viewers, 0.0)
         for group in targeting:
             if group.number not in scores_of:
-                scores_of[group.number] = _score(learning.marketplace, group, viewers)
+                line = RankLine(market.now, "", business_id, str(group.number), list(viewers.values()))
+                # features that the learner cannot use are ignored
+                scores_of[group.number] = rank_candidates(market, line, lambda _fault: None).scores
             for viewer, score in zip(viewers, scores_of[group.number], strict=True):
                 scores[viewer] += score / len(targeting)
         spec = lookalike_of(audience)
@@ -466,7 +435,11 @@ def find_lookalikes(tx: Tx, audiences: Sequence[Audience]) -> list[tuple[Audienc
             for viewer, last in viewers.items()
             if viewer_filter.takes(last.country, str((last.features or {}).get(DEVICE, "")))
         }
-        leads = sum(_leads_of(learning.marketplace, group) for group in targeting)
+        leads = sum(
+            market.groups.groups[market.groups.by_id[str(group.number)]].leads
+            for group in targeting
+            if str(group.number) in market.groups.by_id
+        )
         matches.append((audience, choose_lookalikes(able, spec.audience_size, left_out, leads)))
     return matches
 
@@ -487,18 +460,6 @@ def list_known_viewers(tx: Tx, business_id: str) -> dict[str, RankCandidate]:
     return known_viewers
 
 
-def _leads_of(marketplace: Marketplace, group: AdGroup) -> int:
-    groups = marketplace.market.groups
-    place = groups.by_id.get(str(group.number))
-    return 0 if place is None else groups.groups[place].leads
-
-
-def _score(marketplace: Marketplace, group: AdGroup, viewers: Mapping[str, RankCandidate]) -> list[float]:
-    market = marketplace.market
-    line = RankLine(market.now, "", group.business_id, str(group.number), list(viewers.values()))
-    return rank_candidates(market, line, _ignore).scores
-
-
 def list_sources(tx: Tx, audience: Audience) -> frozenset[str]:
     """Return the viewers in the source audience of a lookalike, as far as views and clicks identify them.
 
@@ -514,7 +475,3 @@ def list_sources(tx: Tx, audience: Audience) -> frozenset[str]:
         nonces |= store.list_nonces_of_persons(tx, audience.business_id, chunk)
     decisions = store.list_decisions_of(tx, audience.business_id, nonces)
     return frozenset(read_record(decision.body).viewer for decision in decisions) - {NOBODY}
-
-
-def _ignore(_fault: Any) -> None:
-    """Ignore features that the learner cannot use."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -478,14 +478,14 @@ class TenantAdServer:
 def load_replica(tx: Tx, business_id: str) -> Replica | None:
     """Return the newest undamaged model of a business; None without any."""
     seed = seed_of(business_id)
-    restored = restore_models(tx, business_id, lambda model, raw: Replica(seed, model.version, raw))
-    return next((replica for _, replica in restored), None)
+    restored = restore_model(tx, business_id, lambda model, raw: Replica(seed, model.version, raw))
+    return None if restored is None else restored[1]
 
 
-def restore_models[T](
+def restore_model[T](
     tx: Tx, business_id: str, restore: Callable[[ModelVersion, bytes], T], through: int | None = None
-) -> Iterator[tuple[ModelVersion, T]]:
-    """Yield the models of a business up to an entry, restored, newest first; log damaged ones."""
+) -> tuple[ModelVersion, T] | None:
+    """Restore the newest undamaged model of a business, up to an entry; log damaged ones."""
     for model in list_models(tx, business_id):
         if not model.has_blob or (through is not None and model.through > through):
             continue
@@ -493,11 +493,10 @@ def restore_models[T](
         try:
             if raw is None:
                 raise Damaged("it is not what was published")
-            restored = restore(model, raw)
+            return model, restore(model, raw)
         except (Damaged, Different) as error:
             logger().error("delivery.model_damaged", version=model.version, says=str(error))
-        else:
-            yield model, restored
+    return None
 
 
 def seed_of(business_id: str) -> int:

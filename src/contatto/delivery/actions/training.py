@@ -3,7 +3,6 @@
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,7 +17,7 @@ from contatto.accounts.store import list_businesses
 from contatto.ads.store import list_accounts_of_ad_groups
 from contatto.delivery import store
 from contatto.delivery.actions.ledger import read_lines, read_record
-from contatto.delivery.actions.serving import load_snapshot, restore_models, seed_of
+from contatto.delivery.actions.serving import load_snapshot, restore_model, seed_of
 from contatto.delivery.engines.files import (
     DuckDBEngine,
     ExampleEngine,
@@ -131,6 +130,7 @@ MOST_MARKETPLACES: Final = 32
 """Marketplaces of this many businesses stay in memory; others are restored from their models."""
 
 type Keep = Callable[[Tx], None]
+"""Stores a result."""
 
 
 @dataclass(slots=True)
@@ -182,25 +182,12 @@ class Trainer:
         self._turns = None
 
     def read_next(self, tx: Tx) -> Keep | None:
-        """Learn the next entries of the next business; return the function that stores the result."""
+        """Learn the next entries of the next business; return the function that stores the step."""
         if self._turns is None:
             self._turns = iter(store.list_streams_to_learn(tx, self._learner))
         stream = next(self._turns, None)
-        return None if stream is None else self._learn(tx, stream)
-
-    def load(self, tx: Tx, business_id: str, trained_seq: int) -> Learning:
-        """Return the marketplace of a business, to learn entries that are about to be stored."""
-        learning = self._learning.pop(business_id, None)
-        newest = store.find_newest_version(tx, business_id)
-        if learning is None or learning.version != newest:
-            learning = load_learning(tx, business_id)
-            learning.counted = trained_seq
-        self._learning[business_id] = learning
-        while len(self._learning) > MOST_MARKETPLACES:
-            self._learning.pop(next(iter(self._learning)))
-        return learning
-
-    def _learn(self, tx: Tx, stream: Stream) -> Keep:
+        if stream is None:
+            return None
         business_id = stream.business_id
         learning = self.load(tx, business_id, stream.trained_seq)
         end = time.perf_counter() + BATCH_S
@@ -223,11 +210,23 @@ class Trainer:
         is_old = is_due and micros(tx.now) - learning.weighed_at >= self._weigh_us
         step = _TrainedStep(
             changes,
-            [state_of(market, group) for group in market.groups.groups],
+            [state_of(market, group) for group in groups.groups],
             learning.marketplace.save() if is_due else b"",
             weigh_influences(market) if is_old else [],
         )
         return lambda tx: self._save(tx, learning, step)
+
+    def load(self, tx: Tx, business_id: str, trained_seq: int) -> Learning:
+        """Return the marketplace of a business, to learn entries that are about to be stored."""
+        learning = self._learning.pop(business_id, None)
+        newest = store.find_newest_version(tx, business_id)
+        if learning is None or learning.version != newest:
+            learning = load_learning(tx, business_id)
+            learning.counted = trained_seq
+        self._learning[business_id] = learning
+        while len(self._learning) > MOST_MARKETPLACES:
+            self._learning.pop(next(iter(self._learning)))
+        return learning
 
     def _save(self, tx: Tx, learning: Learning, step: _TrainedStep) -> None:
         """Store a step, or forget the marketplace if another process learned or published meanwhile."""
@@ -235,9 +234,18 @@ class Trainer:
         if not store.record_learned(tx, business_id, self._learner, learning.through):
             self._learning.pop(business_id, None)
             return
-        if step.raw and not self._publish(tx, learning, step.raw):
-            self._learning.pop(business_id, None)
-            return
+        if step.raw:
+            version = ModelVersion(
+                business_id, learning.version + 1, learning.through, micros(tx.now), "trained",
+                len(step.raw), "", learning.through - learning.published, has_blob=True,
+            )  # fmt: skip
+            if not store.save_model(tx, version, step.raw):
+                self._learning.pop(business_id, None)
+                return
+            learning.version, learning.published = version.version, learning.through
+            progress = {"published_seq": learning.through, "published_at": micros(tx.now)}
+            store.record_progress(tx, business_id, **progress)
+            store.delete_old_models(tx, business_id, self._keep_days)
         accounts = list_accounts_of_ad_groups(tx, business_id, {number for number, _, _ in learning.tallies})
         by_account: dict[store.TallyKey, list[PredictionTally]] = {}
         for (number, day, question), tally in learning.tallies.items():
@@ -256,44 +264,23 @@ class Trainer:
                 rows.append(NewEntry(kind, micros(tx.now), body=msgspec.msgpack.encode(line)))
             store.append_entries(tx, business_id, rows)
 
-    def _publish(self, tx: Tx, learning: Learning, raw: bytes) -> bool:
-        count = learning.through - learning.published
-        version = ModelVersion(
-            learning.business_id, learning.version + 1, learning.through, micros(tx.now), "trained",
-            len(raw), "", count, has_blob=True,
-        )  # fmt: skip
-        if not store.save_model(tx, version, raw):
-            return False
-        learning.version, learning.published = version.version, learning.through
-        progress = {"published_seq": learning.through, "published_at": micros(tx.now)}
-        store.record_progress(tx, learning.business_id, **progress)
-        store.delete_old_models(tx, learning.business_id, self._keep_days)
-        return True
 
-
-def load_learning(tx: Tx, business_id: str) -> Learning:
-    """Restore the marketplace of the newest undamaged model, or create a new one."""
-    newest = store.find_newest_version(tx, business_id)
-    for model, marketplace in _restore_marketplaces(tx, business_id):
-        return Learning(business_id, marketplace, model.through, newest, model.through)
-    return Learning(business_id, new_marketplace(seed_of(business_id)), 0, newest, 0)
+def load_learning(tx: Tx, business_id: str, through: int | None = None) -> Learning:
+    """Restore the marketplace of the newest undamaged model, up to an entry; else create a new one."""
+    seed, newest = seed_of(business_id), store.find_newest_version(tx, business_id)
+    restored = restore_model(tx, business_id, lambda _, raw: new_marketplace(seed, raw), through)
+    if restored is None:
+        return Learning(business_id, new_marketplace(seed), 0, newest, 0)
+    model, marketplace = restored
+    return Learning(business_id, marketplace, model.through, newest, model.through)
 
 
 def rebuild_marketplace(tx: Tx, business_id: str, through: int) -> Learning | None:
     """Rebuild the marketplace after an entry, from a model before it; None if the log lacks entries."""
-    for model, marketplace in _restore_marketplaces(tx, business_id, through):
-        learning = Learning(business_id, marketplace, model.through, model.version, model.through)
-        while learn_entries(tx, learning, AT_ONCE, through):
-            pass
-        return learning if learning.through == through else None
-    return None
-
-
-def _restore_marketplaces(
-    tx: Tx, business_id: str, through: int | None = None
-) -> Iterator[tuple[ModelVersion, Marketplace]]:
-    seed = seed_of(business_id)
-    return restore_models(tx, business_id, lambda _, raw: new_marketplace(seed, raw), through)
+    learning = load_learning(tx, business_id, through)
+    while learning.published and learn_entries(tx, learning, AT_ONCE, through):
+        pass
+    return learning if learning.through == through else None
 
 
 def learn_entries(tx: Tx, learning: Learning, most: int, through: int | None = None) -> int:
@@ -306,10 +293,25 @@ def learn_entries(tx: Tx, learning: Learning, most: int, through: int | None = N
 
 def learn_entry(learning: Learning, entry: Entry) -> None:
     """Learn the next entry of a log."""
-    market = learning.marketplace.market
+    marketplace, market, name = learning.marketplace, learning.marketplace.market, str(entry.nonce)
     market.happened = [] if learning.counted < entry.seq else None
     try:
-        take_entry(learning.marketplace, entry)
+        if entry.kind is EntryKind.DECISION:
+            take_record(marketplace, read_record(entry.body))
+        elif entry.kind is EntryKind.LINES:
+            for line in read_lines(entry.body):
+                take_line(marketplace, line, entry.ts)
+        elif entry.kind is EntryKind.VIEW:
+            marketplace.take(ViewLine(entry.ts, name))
+        elif entry.kind is EntryKind.CLICK:
+            name_stranger(market, name)
+            marketplace.take(ClickLine(entry.ts, name))
+        elif entry.kind is EntryKind.AD_GROUP:
+            take_line(marketplace, msgspec.msgpack.decode(entry.body, type=AdGroupLine), entry.ts)
+        elif entry.kind is EntryKind.AD:
+            take_line(marketplace, msgspec.msgpack.decode(entry.body, type=AdLine), entry.ts)
+        else:
+            marketplace.take(_outcome(market, entry))
     except UnusableLine:  # too late, or without a remembered impression
         learning.skipped += 1
     finish_work(market)  # else the moment of a snapshot would change what is learned
@@ -317,30 +319,8 @@ def learn_entry(learning: Learning, entry: Entry) -> None:
     count_happened(market, learning.tallies)
 
 
-def take_entry(marketplace: Marketplace, entry: Entry) -> None:
-    """Learn from one entry. Raises UnusableLine: it is too late, or of a forgotten impression."""
-    name = str(entry.nonce)
-    if entry.kind is EntryKind.DECISION:
-        take_record(marketplace, read_record(entry.body))
-    elif entry.kind is EntryKind.LINES:
-        for line in read_lines(entry.body):
-            take_line(marketplace, line, entry.ts)
-    elif entry.kind is EntryKind.VIEW:
-        marketplace.take(ViewLine(entry.ts, name))
-    elif entry.kind is EntryKind.CLICK:
-        name_stranger(marketplace.market, name)
-        marketplace.take(ClickLine(entry.ts, name))
-    elif entry.kind is EntryKind.AD_GROUP:
-        take_line(marketplace, msgspec.msgpack.decode(entry.body, type=AdGroupLine), entry.ts)
-    elif entry.kind is EntryKind.AD:
-        take_line(marketplace, msgspec.msgpack.decode(entry.body, type=AdLine), entry.ts)
-    else:
-        marketplace.take(_outcome(marketplace, entry))
-
-
-def _outcome(marketplace: Marketplace, entry: Entry) -> AnyLine:
+def _outcome(market: MarketState, entry: Entry) -> AnyLine:
     """Convert an outcome to a line with the viewer and the business of its impression."""
-    market = marketplace.market
     shown = market.records.shown.get(str(entry.nonce))
     if shown is None:
         raise UnusableLine("the impression that it is credited to is forgotten")
@@ -402,41 +382,7 @@ ENOUGH: Final = 1e-3
 """Learning ends when a pass changes predictions by less than this on average."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Decisions in a time range, and the time up to which outcomes count."""
-
-    from_ts: int
-    until_ts: int
-    as_of_ts: int
-
-
-@dataclass(frozen=True, slots=True)
-class RelearningInput:
-    """Input of a relearning run: the newest model of a business, its market, and the files."""
-
-    saved: bytes
-    market: MarketState
-    sources: list[Path]
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOutScores:
-    """Scores on decisions that were not learned, by question: of the candidate and of the current model."""
-
-    candidate: dict[str, PredictionScore]
-    current: dict[str, PredictionScore]
-
-
-@dataclass(frozen=True, slots=True)
-class RelearningStats:
-    """Numbers of examples and passes of a relearning run."""
-
-    examples: int
-    passes: int
-
-
-def prepare_relearning(tx: Tx, business_id: str, days: int) -> RelearningInput | None:
+def prepare_relearning(tx: Tx, business_id: str, days: int) -> tuple[Marketplace, list[Path]] | None:
     """Load the newest model of a business, and list its recent files; None if either is missing.
 
     Raises:
@@ -449,14 +395,13 @@ def prepare_relearning(tx: Tx, business_id: str, days: int) -> RelearningInput |
         return None
     for file in decision_files:
         check_decisions(file)
-    saved = learning.marketplace.save()
-    return RelearningInput(saved, learning.marketplace.market, [path_of(file) for file in decision_files])
+    return learning.marketplace, [path_of(file) for file in decision_files]
 
 
 def relearn_files(
     engine: ExampleEngine, sources: Sequence[Path], market: MarketState, as_of_ts: int
-) -> RelearningStats:
-    """Learn from files up to a time.
+) -> tuple[int, int]:
+    """Learn from files up to a time, and return the numbers of examples and of passes.
 
     Args:
         engine: joins decisions and outcomes to examples.
@@ -467,22 +412,28 @@ def relearn_files(
     Raises:
         OSError: a folder is full or missing.
     """
-    with _examples(engine, sources, as_of_ts) as folder:
+    with tempfile.TemporaryDirectory(prefix="contatto-") as scratch:
+        folder = Path(scratch) / "examples"
+        engine.make_examples(sources, as_of_ts, folder)
         batches = (batch_of(market, read_batch(folder, parts), as_of_ts) for parts in list_batches(folder))
         observed, features = map_batches(batches, folder / "arrays")
         forget_weights(market)
         for passes in range(1, MOST_PASSES + 1):
             if learn_pass(market, observed, features, passes) < ENOUGH:
                 break
-        return RelearningStats(len(observed.samples), passes)
+        return len(observed.samples), passes
 
 
 def judge_files(
-    engine: ExampleEngine, sources: Sequence[Path], market: MarketState, span: Span
-) -> HeldOutScores:
-    """Compare predictions by the weights of `relearn_files` with the logged ones, for a span of decisions.
+    engine: ExampleEngine, sources: Sequence[Path], market: MarketState, from_ts: int, until_ts: int,
+    as_of_ts: int,
+) -> dict[str, tuple[PredictionScore, PredictionScore]]:  # fmt: skip
+    """Score predictions by the weights of `relearn_files`, and the logged ones, for a span of decisions.
 
-    A missing outcome counts as negative.
+    Outcomes that are missing at ``as_of_ts`` count as negative.
+
+    Returns:
+        By question, the scores of the candidate and of the current model.
 
     Raises:
         OSError: a folder is full or missing.
@@ -490,32 +441,26 @@ def judge_files(
     candidate: list[Floats] = []
     current: list[Floats] = []
     outcomes: list[Floats] = []
-    with _examples(engine, sources, span.as_of_ts) as folder:
+    with tempfile.TemporaryDirectory(prefix="contatto-") as scratch:
+        folder = Path(scratch) / "examples"
+        engine.make_examples(sources, as_of_ts, folder)
         for parts in list_batches(folder):
-            batch = batch_of(market, read_batch(folder, parts), span.as_of_ts)
-            in_span = (batch.times >= span.from_ts) & (batch.times < span.until_ts)
+            batch = batch_of(market, read_batch(folder, parts), as_of_ts)
+            in_span = (batch.times >= from_ts) & (batch.times < until_ts)
             candidate.append(predict_batch(market, batch)[in_span])
             current.append(batch.predictions[in_span])
             # A positive label is below 0 in a batch; here it is 1, and -1 marks examples that do not count.
             outcomes.append(np.where(batch.is_asked, batch.observed.outcomes < 0.0, -1.0)[in_span])
     actual = np.concatenate(outcomes)
-    return HeldOutScores(_judge(np.concatenate(candidate), actual), _judge(np.concatenate(current), actual))
-
-
-@contextmanager
-def _examples(engine: ExampleEngine, sources: Sequence[Path], as_of_ts: int) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="contatto-") as scratch:
-        engine.make_examples(sources, as_of_ts, Path(scratch) / "examples")
-        yield Path(scratch) / "examples"
-
-
-def _judge(estimates: Floats, outcomes: Floats) -> dict[str, PredictionScore]:
-    """Score the predictions of each question on its cases."""
+    predictions = np.concatenate(candidate), np.concatenate(current)
     judged = {}
     for head, question in enumerate(Question):
-        counts = outcomes[:, head] >= 0.0
+        counts = actual[:, head] >= 0.0
         if counts.any():
-            judged[question.value] = score_predictions(estimates[counts, head], outcomes[counts, head])
+            learned, logged = (
+                score_predictions(rows[counts, head], actual[counts, head]) for rows in predictions
+            )
+            judged[question.value] = learned, logged
     return judged
 
 
@@ -584,21 +529,17 @@ def relearn_in_process(raw: bytes) -> bytes:
     if not task.saved:
         return msgspec.msgpack.encode(RelearningResult())
     market, sources = new_marketplace(task.seed, task.saved).market, [Path(source) for source in task.sources]
-    if task.is_judging:
-        relearned = relearn_files(DuckDBEngine(), sources, market, task.from_ts)
-        span = Span(task.from_ts, task.until_ts, task.as_of_ts)
-        compared = compare_losses(judge_files(DuckDBEngine(), sources, market, span))
-        return msgspec.msgpack.encode(RelearningResult(relearned.examples, compared))
-    relearned = relearn_files(DuckDBEngine(), sources, market, task.as_of_ts)
-    return msgspec.msgpack.encode(RelearningResult(relearned.examples, weights=weights_of(market)))
-
-
-def compare_losses(scores: HeldOutScores) -> list[LossComparison]:
-    """Compare the candidate with the current model by question."""
-    return [
-        LossComparison(name, score.count, round(score.actual), score.log_loss, scores.current[name].log_loss)
-        for name, score in scores.candidate.items()
+    views, _ = relearn_files(
+        DuckDBEngine(), sources, market, task.from_ts if task.is_judging else task.as_of_ts
+    )
+    if not task.is_judging:
+        return msgspec.msgpack.encode(RelearningResult(views, weights=weights_of(market)))
+    judged = judge_files(DuckDBEngine(), sources, market, task.from_ts, task.until_ts, task.as_of_ts)
+    compared = [
+        LossComparison(name, learned.count, round(learned.actual), learned.log_loss, logged.log_loss)
+        for name, (learned, logged) in judged.items()
     ]
+    return msgspec.msgpack.encode(RelearningResult(views, compared))
 
 
 def night_before(at: datetime) -> datetime:
@@ -609,70 +550,55 @@ def night_before(at: datetime) -> datetime:
 
 @dataclass(slots=True)
 class Relearner:
-    """Relearns the businesses in turn, each once a night.
-
-    Args:
-        least: businesses with fewer entries in files are skipped.
-    """
+    """Relearns the businesses in turn, each once a night, except those with less than ``least`` entries."""
 
     least: int = LEAST_ENTRIES
-    _remaining: Iterator[str] = field(default_factory=lambda: iter(()))
-    _is_round_begun: bool = False
+    _remaining: Iterator[str] | None = None
     _current: Relearning | None = None
     """The current run; after a crash of the child process it is unchanged."""
     _started_stage: Stage | None = None
 
     def start_over(self) -> None:
         """Begin a round."""
-        self._is_round_begun = False
+        self._remaining = None
 
     def read_next(self, tx: Tx) -> Study | None:
         """Return the next step of the current run or of the next due business; None at the end."""
         if self._current is not None:
             return self._continue(tx, self._current)
-        if not self._is_round_begun:
-            self._remaining, self._is_round_begun = (
-                iter([str(business.id) for business in list_businesses(tx)]),
-                True,
-            )
-        for business_id in self._remaining:
-            if self._is_due(tx, business_id):
-                started = Relearning(business_id, tx.now, tx.now, Stage.JUDGING, 0, 0, ())
-                return Study(msgspec.msgpack.encode(RelearningTask()), partial(self._begin, started))
-        return None
-
-    def _is_due(self, tx: Tx, business_id: str) -> bool:
-        last = store.find_relearning(tx, business_id)
-        if last is not None and last.started_at >= night_before(tx.now):
-            return False
+        if self._remaining is None:
+            self._remaining = iter([str(business.id) for business in list_businesses(tx)])
         first_day = (tx.now - timedelta(days=DAYS)).date().isoformat()
-        entries = sum(file.entries for file in store.list_decision_files_of(tx, business_id, first_day))
-        return bool(store.find_newest_version(tx, business_id)) and self.least <= entries <= MOST_ENTRIES
-
-    def _begin(self, started: Relearning, _answer: bytes, tx: Tx) -> None:
-        """Save the run after an empty task; `read_next` continues it."""
-        store.save_relearning(tx, started)
-        self._current, self._started_stage = started, None
+        for business_id in self._remaining:
+            last = store.find_relearning(tx, business_id)
+            if last is not None and last.started_at >= night_before(tx.now):
+                continue
+            entries = sum(file.entries for file in store.list_decision_files_of(tx, business_id, first_day))
+            if store.find_newest_version(tx, business_id) and self.least <= entries <= MOST_ENTRIES:
+                started = Relearning(business_id, tx.now, tx.now, Stage.JUDGING, 0, 0, ())
+                return self._note(started, Stage.JUDGING)
+        return None
 
     def _continue(self, tx: Tx, run: Relearning) -> Study:
         if self._started_stage is run.stage:  # the child process of this stage crashed
-            return self._end(run, Stage.BROKEN)
+            return self._note(run, Stage.BROKEN)
         self._started_stage = run.stage
         try:
             prepared = prepare_relearning(tx, run.business_id, DAYS)
         except OSError:
-            return self._end(run, Stage.BROKEN)
+            return self._note(run, Stage.BROKEN)
         if prepared is None:
-            return self._end(run, Stage.TOO_LITTLE)
+            return self._note(run, Stage.TOO_LITTLE)
+        marketplace, paths = prepared
         until = micros(tx.now) - LABEL_DAYS * DAY_US
         since, at = until - HELD_DAYS * DAY_US, micros(tx.now)
-        sources = [str(source) for source in prepared.sources]
-        is_judging = run.stage is Stage.JUDGING
-        task = RelearningTask(seed_of(run.business_id), prepared.saved, sources, since, until, at, is_judging)
+        sources = [str(path) for path in paths]
+        is_judging, seed = run.stage is Stage.JUDGING, seed_of(run.business_id)
+        task = RelearningTask(seed, marketplace.save(), sources, since, until, at, is_judging)
         return Study(msgspec.msgpack.encode(task), partial(self._finish, run))
 
-    def _end(self, run: Relearning, stage: Stage) -> Study:
-        """Return an empty task, which only records the last stage of a run."""
+    def _note(self, run: Relearning, stage: Stage) -> Study:
+        """Return an empty task, which only records the first or the last stage of a run."""
         return Study(
             msgspec.msgpack.encode(RelearningTask()), lambda _answer, tx: self._record_stage(tx, run, stage)
         )
@@ -699,7 +625,8 @@ class Relearner:
     def _record_stage(self, tx: Tx, run: Relearning, stage: Stage) -> None:
         recorded = replace(run, stage=stage, told_at=tx.now)
         store.save_relearning(tx, recorded)
-        self._current, self._started_stage = (recorded, None) if stage is Stage.LEARNING else (None, None)
+        self._current = recorded if stage in (Stage.JUDGING, Stage.LEARNING) else None
+        self._started_stage = None
 
 
 def relearning_studies(settings: Settings) -> tuple[PeriodicStudy, ...]:
