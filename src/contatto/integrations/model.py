@@ -78,7 +78,6 @@ class LedgerCounts:
 def count_ledger(
     total: int, states: Mapping[DeliveryState, int], due_since: datetime | None, to_come: int = 0
 ) -> LedgerCounts:
-    """Return the counts of a receiver from the numbers by state."""
     by_name = {state.value: states.get(state, 0) for state in DeliveryState}
     return LedgerCounts(total, to_come, due_since=due_since, **by_name)
 

@@ -202,10 +202,6 @@ def find_credited_tap(tx: Tx, lead: Lead, candidates: Sequence[SignalSettings]) 
     return CreditedTap(by_account[account_id], channel, tap) if account_id in by_account else None
 
 
-def has_agreed(tx: Tx, settings: SignalSettings, lead: Lead) -> bool:
-    return rules.has_consent(settings.consent, list_receipts_of_lead(tx, lead.business_id, lead.id))
-
-
 SIGNALS_PER_RUN: Final = 200
 
 
@@ -255,7 +251,8 @@ def _schedule_steps(
     due = rules.steps_due(settings, CONNECTORS[account.platform].names, reached) if account else {}
     if account is None or not due:
         return
-    agreed = has_agreed(tx, settings, lead)
+    receipts = list_receipts_of_lead(tx, lead.business_id, lead.id)
+    agreed = rules.has_consent(settings.consent, receipts)
     signals = {
         signal.step: signal
         for signal in store.list_signals_of_leads(tx, lead.business_id, {lead.id})
@@ -382,7 +379,8 @@ def _load_event(
         return rules.NOT_WANTED
     if not rules.is_still_valid(signal.step, lead.status):
         return rules.TAKEN_BACK
-    if not has_agreed(tx, settings, lead):
+    receipts = list_receipts_of_lead(tx, lead.business_id, lead.id)
+    if not rules.has_consent(settings.consent, receipts):
         return rules.NO_CONSENT
     credited = find_credited_tap(tx, lead, [settings])
     if credited is None:
@@ -462,13 +460,9 @@ def ready_signal(tx: Tx, request: OutboundRequest) -> None:
     """
     signal = store.ledger.find(tx, request.business_id, int(request.subject))
     if signal is not None and signal.state is DeliveryState.DEAD:
-        _check_resendable(tx, signal)
+        if reason := rules.cannot_be_sent(signal, tx.now):
+            raise Refused(errors.CONFLICT, rules.REASONS[reason])
         store.ledger.record(tx, signal, DeliveryState.DUE, is_queued=True)
-
-
-def _check_resendable(tx: Tx, signal: AdSignal) -> None:
-    if reason := rules.cannot_be_sent(signal, tx.now):
-        raise Refused(errors.CONFLICT, rules.REASONS[reason])
 
 
 RESENDS_PER_REQUEST: Final = 500
@@ -483,7 +477,8 @@ def resend_signal(
     """
     if signal.state is not DeliveryState.DEAD:
         raise Refused(errors.CONFLICT, "This delivery is already on its way or has arrived.")
-    _check_resendable(tx, signal)
+    if reason := rules.cannot_be_sent(signal, tx.now):
+        raise Refused(errors.CONFLICT, rules.REASONS[reason])
     if value_micros is not None:
         currency = _check_amount(value_micros, settings.currency)
         tx.execute(store.ledger.change(signal).values(value_micros=value_micros, currency=currency))

@@ -21,17 +21,7 @@ from contatto.ad_platforms.store import outside_tokens
 from contatto.integrations.model import ErasureState, TrialState
 from contatto.integrations.store import DeliveryLedger, ledger_columns, waiting_index
 from contatto.kit.db.statements import PreparedQuery
-from contatto.kit.db.tx import (
-    Choice,
-    JsonText,
-    Serial,
-    Tx,
-    instant,
-    metadata,
-    rows_of,
-    tenant,
-    text,
-)
+from contatto.kit.db.tx import Choice, JsonText, Serial, Tx, instant, metadata, rows_of, tenant, text
 from contatto.signals.model import (
     AdSignal,
     ConsentRule,

@@ -53,7 +53,6 @@ RETENTION: Final = timedelta(days=7)
 
 
 def check_callback(url: str, allowed: Collection[str]) -> None:
-    """Validate a callback address. Raises INVALID."""
     try:
         read_address(url[: rules.URL_LIMIT + 1], allowed)
         fits = len(url) <= rules.URL_LIMIT
@@ -233,11 +232,14 @@ def push_kind(entity: Entity) -> OutboundKind:
             push_state = DeliveryState.DUE if state is RequestState.DUE else DeliveryState.DEAD
             store.ledger.record(tx, push, push_state, reason)
 
-    def replay(tx: Tx, request: OutboundRequest) -> None:
-        ready_push(tx, request.business_id, int(request.subject))
-
-    kind, plan = rules.KINDS[entity], rules.PLANS[entity]
-    return OutboundKind(kind, begin_push, read_push_answer, after_failure(fail), plan, replay)
+    return OutboundKind(
+        rules.KINDS[entity],
+        begin_push,
+        read_push_answer,
+        after_failure(fail),
+        rules.PLANS[entity],
+        lambda tx, request: ready_push(tx, request.business_id, int(request.subject)),
+    )
 
 
 def begin_push(tx: Tx, request: OutboundRequest) -> Step:
@@ -318,7 +320,6 @@ def forget_lead_pushes(tx: Tx, event: LeadRemoved) -> None:
 
 
 def forget_subjects(tx: Tx, business_id: str, subject_ids: Collection[str]) -> None:
-    """Delete the pushes of some leads, chats and messages."""
     for subject_id in sorted(subject_ids):
         own = rows_of(store.pushes, business_id, subject_id=subject_id)
         _delete_pushes(tx, tx.list(Push, select(store.pushes).where(*own)))

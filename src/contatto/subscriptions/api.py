@@ -321,7 +321,8 @@ async def update_webhook(request: Request, body: UpdateWebhook) -> Answered[Webh
         Entity.DIRECT_MESSAGE, body.app_id, body.secret, body.callback_url, token_id=token_id
     )
     webhook = await context_of(request).db.write(lambda tx: actions.set_webhook(tx, caller.business_id, new))
-    return api_answer(_show_webhook(webhook), request_id_of(request))
+    info = WebhookInfo(webhook.app_id, webhook.entity, webhook.callback_url)
+    return api_answer(info, request_id_of(request))
 
 
 @router.post("/business/webhook/delete/", Access(Credential.APP, Permission.READ_INBOX))
@@ -349,8 +350,9 @@ async def list_webhooks(request: Request) -> Answered[WebhookInfo]:
     caller = await app_caller(request, query.app_id, query.secret)
     require(caller, Permission.READ_INBOX)
     webhooks = await context_of(request).db.read(lambda tx: _webhooks(tx, caller.business_id, query))
-    empty = WebhookInfo(query.app_id, Entity(query.event_type), "")
-    return api_answer(_show_webhook(webhooks[0]) if webhooks else empty, request_id_of(request))
+    callback_url = webhooks[0].callback_url if webhooks else ""
+    info = WebhookInfo(query.app_id, Entity(query.event_type), callback_url)
+    return api_answer(info, request_id_of(request))
 
 
 def _webhooks(tx: Tx, business_id: str, webhook: WebhookBody) -> list[Subscription]:
@@ -360,10 +362,6 @@ def _webhooks(tx: Tx, business_id: str, webhook: WebhookBody) -> list[Subscripti
         for subscription in live
         if (subscription.app_id, subscription.secret) == (webhook.app_id, webhook.secret)
     ]
-
-
-def _show_webhook(subscription: Subscription) -> WebhookInfo:
-    return WebhookInfo(subscription.app_id, subscription.entity, subscription.callback_url)
 
 
 APP_PERMISSIONS: Final = frozenset({Permission.READ_LEADS, Permission.READ_INBOX})

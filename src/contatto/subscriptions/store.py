@@ -90,7 +90,6 @@ def list_subscriptions_by_id(tx: Tx, business_id: str, ids: Collection[str]) -> 
 
 
 def _list_decrypted(tx: Tx, statement: Select[Any]) -> list[Subscription]:
-    """Run a statement, and return its subscriptions with decrypted secrets."""
     decrypted = []
     for row in tx.execute(statement).mappings():
         values = {name: row[name] for name in Subscription.__dataclass_fields__}

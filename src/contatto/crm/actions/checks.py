@@ -15,19 +15,9 @@ from contatto.accounts.model import Caller
 from contatto.crm import model as crm
 from contatto.crm.actions import deliveries as sync
 from contatto.crm.connectors.webhook import PREFIX
-from contatto.crm.model import (
-    ChangesListed,
-    Cursor,
-    EventSet,
-    LeadEvent,
-    ListChanges,
-    Operation,
-    RecordChange,
-    Reply,
-    Target,
-)
+from contatto.crm.model import Operation, Reply, Target
 from contatto.crm.rules import deliveries as rules
-from contatto.crm.rules import erasures as erasing
+from contatto.crm.rules import erasures as erasure_rules
 from contatto.crm.rules.deliveries import TrialCourse
 from contatto.crm.rules.erasures import EraseCourse, ErasureSettled
 from contatto.crm.store import deliveries as store
@@ -224,7 +214,7 @@ class ErasureWork(sync.CrmWork[crm.Erasure, EraseCourse]):
     kind = rules.ERASURE
     plan = rules.ERASURE_PLAN
     shape = EraseCourse
-    operation = staticmethod(erasing.erasing_operation)
+    operation = staticmethod(erasure_rules.erasing_operation)
 
     def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, crm.Erasure] | None:
         erasure = events.find_erasure(tx, request.business_id, int(request.subject))
@@ -239,15 +229,15 @@ class ErasureWork(sync.CrmWork[crm.Erasure, EraseCourse]):
         if wait_s > 0:
             return Later("", wait_s)
         traits = step.connector.traits
-        return self._next(step, erasing.begin_erasure(traits, erasure.lead_id, erasure.record_id))
+        return self._next(step, erasure_rules.begin_erasure(traits, erasure.lead_id, erasure.record_id))
 
     def turn(
         self, step: sync.WorkStep[crm.Erasure], course: EraseCourse, reply: Reply
     ) -> EraseCourse | Outcome:
-        return self._next(step, erasing.next_erasure(step.connector.traits, course, reply))
+        return self._next(step, erasure_rules.next_erasure(step.connector.traits, course, reply))
 
     @staticmethod
-    def _next(step: sync.WorkStep[crm.Erasure], turn: erasing.EraseTurn) -> EraseCourse | Outcome:
+    def _next(step: sync.WorkStep[crm.Erasure], turn: erasure_rules.EraseTurn) -> EraseCourse | Outcome:
         if isinstance(turn, ErasureSettled):
             events.record_erasure(step.tx, step.subject, turn.state, turn.reason)
             return Done()
@@ -270,31 +260,33 @@ INCOMING: Final = "incoming_secret"
 _SECRET_BYTES: Final = 32
 
 
-class PollWork(sync.CrmWork[None, ListChanges]):
+class PollWork(sync.CrmWork[None, crm.ListChanges]):
     """Reads the change feed of a CRM, page after page."""
 
     trait = "tells_changes"
     kind = rules.POLL
     plan = rules.POLL_PLAN
-    shape = ListChanges
+    shape = crm.ListChanges
     keeps_progress = True
 
-    def begin(self, step: sync.WorkStep[None]) -> ListChanges | Outcome:
-        return step.stored_course(ListChanges) or ListChanges(Cursor())
+    def begin(self, step: sync.WorkStep[None]) -> crm.ListChanges | Outcome:
+        return step.stored_course(crm.ListChanges) or crm.ListChanges(crm.Cursor())
 
-    def turn(self, step: sync.WorkStep[None], course: ListChanges, reply: Reply) -> ListChanges | Outcome:
-        if not isinstance(reply, ChangesListed):
+    def turn(
+        self, step: sync.WorkStep[None], course: crm.ListChanges, reply: Reply
+    ) -> crm.ListChanges | Outcome:
+        if not isinstance(reply, crm.ChangesListed):
             return Failed("unreadable")
         for change in reply.changes:
             take_crm_change(step.tx, step.target, change)
-        following = ListChanges(reply.cursor)
+        following = crm.ListChanges(reply.cursor)
         if reply.is_more and following != course:  # the same cursor again would never end
             return following
         progress = sync.Progress(msgspec.json.encode(following).decode())
         return Later(msgspec.json.encode(progress).decode(), step.connector.traits.poll_s)
 
 
-def take_crm_change(tx: Tx, target: Target, change: RecordChange) -> None:
+def take_crm_change(tx: Tx, target: Target, change: crm.RecordChange) -> None:
     """Apply a person's change of a record to its lead; an echo of our own write changes nothing.
 
     The change moves the lead's status on, and the lead's page shows owner and value with their author.
@@ -372,7 +364,7 @@ class IncomingEvent:
     occurred_at: datetime
 
 
-def load_event_set(tx: Tx, caller: Caller, number: int) -> EventSet:
+def load_event_set(tx: Tx, caller: Caller, number: int) -> crm.EventSet:
     """Return a CRM event set of an ad account that the caller may use. Raises NOT_FOUND."""
     for event_set in events.list_event_sets(tx, caller.business_id):
         if event_set.number == number and may_use(caller, event_set.ad_account_id):
@@ -380,7 +372,7 @@ def load_event_set(tx: Tx, caller: Caller, number: int) -> EventSet:
     raise Refused(errors.NOT_FOUND, "event_source_id: CRM event set not found. /crm/list/ lists them.")
 
 
-def find_event_lead(tx: Tx, event_set: EventSet, event: IncomingEvent) -> Lead | None:
+def find_event_lead(tx: Tx, event_set: crm.EventSet, event: IncomingEvent) -> Lead | None:
     """Return the lead of an event; None for a lead that is not here, or of another ad account."""
     lead = find_lead_by_number(tx, event_set.business_id, event.lead_number)
     if lead is None or lead.hidden_at is not None:
@@ -390,7 +382,7 @@ def find_event_lead(tx: Tx, event_set: EventSet, event: IncomingEvent) -> Lead |
     return lead
 
 
-def take_lead_event(tx: Tx, event_set: EventSet, incoming: IncomingEvent, actor: str) -> bool:
+def take_lead_event(tx: Tx, event_set: crm.EventSet, incoming: IncomingEvent, actor: str) -> bool:
     """Save an event once, and move its lead to the event's status; return False for an unknown lead."""
     business_id = event_set.business_id
     lead = find_event_lead(tx, event_set, incoming)
@@ -401,7 +393,7 @@ def take_lead_event(tx: Tx, event_set: EventSet, incoming: IncomingEvent, actor:
     parts = (str(event_set.number), str(incoming.lead_number), incoming.name, own_id)
     # An event's name may be personal.
     natural = tx.vault.blind("\0".join(("event", *parts)), business_id).hex()
-    event = LeadEvent(
+    event = crm.LeadEvent(
         new_id(),
         business_id,
         lead.id,

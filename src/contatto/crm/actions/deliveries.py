@@ -171,7 +171,6 @@ def link_of(target: Target, tx: Tx) -> crm.CrmLink:
 
 
 def publish_connection(tx: Tx, target: Target) -> None:
-    """Notify open pages that the connection of a target changed."""
     emit(tx, target.business_id, CrmProgressed(target.business_id, target.id, ""))
 
 
@@ -397,7 +396,6 @@ def find_kind_request(tx: Tx, target: Target, kind: str) -> OutboundRequest | No
 
 
 def read_snapshot(tx: Tx, lead: Lead, base_url: str) -> LeadTexts:
-    """Read a lead as the texts that mappings use."""
     business_id = lead.business_id
     # One word is the last name, which every CRM requires.
     first, _, last = lead.name.strip().rpartition(" ")

@@ -350,7 +350,7 @@ _CODE_LIMIT: Final = 2_000
 class ConsentState:
     """Content of an OAuth ``state``: target and time.
 
-    The PKCE verifier is derived from ``text``.
+    The PKCE verifier is derived from ``text``, so that nothing is stored. Source: RFC 7636, 4.1.
     """
 
     number: int
@@ -382,14 +382,9 @@ def consent_address(
     if oauth.scopes:
         query["scope"] = " ".join(oauth.scopes)
     if oauth.is_pkce:
-        digest = hashlib.sha256(_verifier(vault, text).encode()).digest()
+        digest = hashlib.sha256(vault.signer(_VERIFIED).get_signature(text)).digest()
         query |= {"code_challenge": to_base64url(digest), "code_challenge_method": "S256"}
     return f"{oauth.authorise_url}?{urlencode(query)}"
-
-
-def _verifier(vault: Vault, text: str) -> str:
-    """Derive the PKCE verifier from the state, so that nothing is stored. Source: RFC 7636, 4.1."""
-    return vault.signer(_VERIFIED).get_signature(text).decode()
 
 
 def read_consent(vault: Vault, state: str, visitor: tuple[str, ...], at: datetime) -> ConsentState:
@@ -453,7 +448,8 @@ def take_consent(
         raise Refused(errors.CONFLICT, "This permission was already used. Grant access again.")
     if server in oauth.servers:
         store.record_target(tx, target, settings={**target.settings, SERVER: server})
-    grant = crm.RenewSecrets(code, base_url + CALLBACK, _verifier(tx.vault, consent.text))
+    verifier = tx.vault.signer(_VERIFIED).get_signature(consent.text).decode()
+    grant = crm.RenewSecrets(code, base_url + CALLBACK, verifier)
     progress = msgspec.json.encode(grant).decode()
     delete_requests_of(tx, business_id, rules.CONSENT, [target.id])
     request = outbound.NewRequest(

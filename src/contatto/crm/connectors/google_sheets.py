@@ -144,16 +144,9 @@ class GoogleSheets(api.JsonApi):
                 default="Leads",
                 help=N_("The tab at the bottom of the spreadsheet."),
             ),
-            crm.ConnectorSetting(
-                "client_id",
-                N_("Client ID"),
-                help=N_("In the Google Cloud console: Credentials, OAuth client of a web application."),
-            ),
-            crm.ConnectorSetting(
-                "client_secret",
-                N_("Client secret"),
-                is_secret=True,
-                help=N_("Next to the client ID. Google shows it when you create the client."),
+            *api.app_settings(
+                N_("In the Google Cloud console: Credentials, OAuth client of a web application."),
+                N_("Next to the client ID. Google shows it when you create the client."),
             ),
         ),
         finds_by=(crm.FindBy.EXTERNAL_ID,),

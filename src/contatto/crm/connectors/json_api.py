@@ -16,6 +16,7 @@ import msgspec
 
 from contatto.crm import model as crm
 from contatto.integrations.model import Denied
+from contatto.kit.i18n import N_
 from contatto.kit.outbound.model import HttpAnswer, HttpRequest, NotNow, retry_after_s
 from contatto.kit.values import JSON_ERRORS
 
@@ -249,9 +250,25 @@ def read_choices(options: Any, value: str, label: str) -> tuple[tuple[str, str],
     return tuple((as_text(option.get(value)), as_text(option.get(label))) for option in as_dicts(options))
 
 
-def read_field(row: dict[str, Any], name: str, label: str, **traits: Any) -> crm.CrmField:
+def read_field(
+    row: dict[str, Any], name: str, label: str, *, limit: Any = None, **traits: Any
+) -> crm.CrmField:
     """Return a field; ``name`` and ``label`` are keys. Without a label, the name is the label."""
-    return crm.CrmField(as_text(row.get(name)), as_text(row.get(label)) or as_text(row.get(name)), **traits)
+    title = as_text(row.get(label)) or as_text(row.get(name))
+    most = limit if isinstance(limit, int) else 0
+    return crm.CrmField(as_text(row.get(name)), title, limit=most, **traits)
+
+
+def app_settings(
+    id_help: str, secret_help: str, *, is_required: bool = True
+) -> tuple[crm.ConnectorSetting, ...]:
+    """Return the settings of an OAuth app; both help texts are marked for translation."""
+    return (
+        crm.ConnectorSetting("client_id", N_("Client ID"), is_required=is_required, help=id_help),
+        crm.ConnectorSetting(
+            crm.APP_SECRET, N_("Client secret"), is_secret=True, is_required=is_required, help=secret_help
+        ),
+    )
 
 
 def read_record(row: dict[str, Any], record_id: str, our_id: str) -> crm.CrmRecord:
@@ -279,11 +296,6 @@ def changes_reply(
         cursor = advance(cursor, change.cursor.at, change.record_id)
         listed.append(replace(change, cursor=cursor))
     return crm.ChangesListed(tuple(listed), cursor, is_more=is_more)
-
-
-def as_limit(value: Any) -> int:
-    """Return the maximum length of a field; 0 for no limit."""
-    return value if isinstance(value, int) else 0
 
 
 def as_text(value: Any) -> str:

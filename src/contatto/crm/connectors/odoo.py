@@ -125,10 +125,6 @@ def _result(body: Any) -> Any:
     return as_dict(body).get("result")
 
 
-def _rows(body: Any) -> list[dict[str, Any]]:
-    return rows_of(body, "result")
-
-
 def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _memory: str) -> crm.Reply:
     fields = as_dict(_result(body))
     if not fields:
@@ -138,12 +134,13 @@ def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _mem
         one = as_dict(value)
         if one.get("readonly") is True or as_text(one.get("type")) not in _WRITABLE:
             continue
-        field = crm.CrmField(
-            name,
-            as_text(one.get("string")) or name,
+        field = api.read_field(
+            {"name": name, **one},
+            "name",
+            "string",
             is_required=one.get("required") is True,
             choices=api.as_pairs(one.get("selection")),
-            limit=api.as_limit(one.get("size")),
+            limit=one.get("size"),
         )
         described.append(field)
     return crm.FieldsDescribed(tuple(described))
@@ -155,13 +152,13 @@ def _linked_records(body: Any) -> list[crm.CrmRecord]:
         crm.CrmRecord(
             as_text(row.get("res_id")), as_text(row.get("name")).removeprefix("lead_").replace("_", "-")
         )
-        for row in _rows(body)
+        for row in rows_of(body, "result")
     ]
 
 
 def _read_found(_link: crm.CrmLink, find: crm.FindRecord, body: Any, _memory: str) -> crm.Reply:
     is_by_id = find.by is crm.FindBy.EXTERNAL_ID
-    return records_reply(_linked_records(body) if is_by_id else map(_record, _rows(body)))
+    return records_reply(_linked_records(body) if is_by_id else map(_record, rows_of(body, "result")))
 
 
 def _record(one: dict[str, Any]) -> crm.CrmRecord:
@@ -183,7 +180,7 @@ def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: 
         return Failed("not_taken") if messages else UNCLEAR
     if memory == "tie":
         return crm.FollowUp(_load(link, write), "load") if _result(body) else UNCLEAR
-    rows, record_id = _rows(body), api.record_number(write.record_id)
+    rows, record_id = rows_of(body, "result"), api.record_number(write.record_id)
     if rows and rows[0].get("res_id") == record_id:
         return crm.FollowUp(_load(link, write), "load")
     name = _name_of(write.external_id)
@@ -195,7 +192,7 @@ def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: 
 
 def _read_changes(link: crm.CrmLink, changes: crm.ListChanges, body: Any, memory: str) -> crm.Reply:
     if not memory:
-        rows = _rows(body)
+        rows = rows_of(body, "result")
         if not rows:
             return crm.ChangesListed((), changes.after)
         ids = [row.get("id") for row in rows]
@@ -281,7 +278,10 @@ class Odoo(api.JsonApi):
             _read_description,
         ),
         crm.FindRecord: (_find, _read_found),
-        crm.ReadRecord: (_read, lambda _link, _, body, _memory: records_reply(map(_record, _rows(body)))),
+        crm.ReadRecord: (
+            _read,
+            lambda _link, _, body, _memory: records_reply(map(_record, rows_of(body, "result"))),
+        ),
         crm.WriteRecord: (
             lambda link, write: (
                 _load(link, write)

@@ -186,18 +186,10 @@ class Pipedrive(api.JsonApi):
                 is_required=False,
                 help=N_("In Pipedrive: your avatar, Personal preferences, API."),
             ),
-            crm.ConnectorSetting(
-                "client_id",
-                N_("Client ID"),
+            *api.app_settings(
+                N_("In Pipedrive: Developer Hub, your app. Needed only to connect without a token."),
+                N_("Next to the client ID."),
                 is_required=False,
-                help=N_("In Pipedrive: Developer Hub, your app. Needed only to connect without a token."),
-            ),
-            crm.ConnectorSetting(
-                "client_secret",
-                N_("Client secret"),
-                is_secret=True,
-                is_required=False,
-                help=N_("Next to the client ID."),
             ),
         ),
         defaults=(("name", "name"), ("email", "email"), ("phone", "phone")),

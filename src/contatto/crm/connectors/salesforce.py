@@ -158,7 +158,7 @@ def _read_description(link: crm.CrmLink, _: crm.DescribeFields, body: Any, memor
             "Label",
             is_required=needed and row.get("DataType") != "boolean",
             choices=tuple(choices.get(as_text(row.get("QualifiedApiName")), ())),
-            limit=api.as_limit(row.get("Length")),
+            limit=row.get("Length"),
         )
         described.append(field)
     return crm.FieldsDescribed(tuple(described))

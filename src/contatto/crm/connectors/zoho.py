@@ -99,7 +99,7 @@ def _read_description(_link: crm.CrmLink, _: crm.DescribeFields, body: Any, _mem
             "field_label",
             is_required=row.get("system_mandatory") is True,
             choices=api.read_choices(row.get("pick_list_values"), "actual_value", "display_value"),
-            limit=api.as_limit(row.get("length")),
+            limit=row.get("length"),
         )
         fields.append(field)
     return crm.FieldsDescribed(tuple(fields))
@@ -146,13 +146,8 @@ class Zoho(api.JsonApi):
         name="zoho",
         label="Zoho CRM",
         address="https://www.zohoapis.com",
-        settings=(
-            crm.ConnectorSetting(
-                "client_id", N_("Client ID"), help=N_("In the Zoho API console: a server-based application.")
-            ),
-            crm.ConnectorSetting(
-                "client_secret", N_("Client secret"), is_secret=True, help=N_("Next to the client ID.")
-            ),
+        settings=api.app_settings(
+            N_("In the Zoho API console: a server-based application."), N_("Next to the client ID.")
         ),
         defaults=(
             ("last_name", "Last_Name"),

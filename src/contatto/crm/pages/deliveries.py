@@ -1,5 +1,6 @@
 """Pages of deliveries and of the mapping of one linked CRM."""
 
+import json
 from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Annotated, Any, Final
@@ -148,7 +149,7 @@ async def post_dead_letter(
             for name, text in entries.items()
             if name in current and text.strip() != current[name]
         }
-        actions.edit_dead(tx, delivery, _edited_values(delivery) | edited)
+        actions.edit_dead(tx, delivery, json.loads(delivery.edited or "{}") | edited)
 
     try:
         await context_of(request).db.write(resend)
@@ -171,7 +172,7 @@ def _load_delivery_page(
     values: dict[str, Any] = {"target": target_view, "delivery": row, "fields": [], "note": ""}
     if lead is not None and connector_of(tx, target) is not None:
         payload = payload_of(tx, target, lead, delivery.revision, base_url)
-        payload = with_edits(payload, _edited_values(delivery))
+        payload = with_edits(payload, json.loads(delivery.edited or "{}"))
         labels = {field.name: field.label for field in target.described}
         values["note"] = payload.note
         values["fields"] = [
@@ -184,10 +185,6 @@ def _load_delivery_page(
             for name, text in payload.values.items()
         ]
     return delivery, values
-
-
-def _edited_values(delivery: crm.Delivery) -> dict[str, str]:
-    return msgspec.json.decode(delivery.edited, type=dict[str, str]) if delivery.edited else {}
 
 
 async def _render_delivery(
@@ -369,13 +366,23 @@ async def _render_mapping(
             if wrong := [fault.value for fault in faults if fault.weakness is crm.Weakness.NO_CHOICE]:
                 says = N_("Not among the field's options, so not written: %(values)s")
                 texts.append(LazyText(says, values=", ".join(wrong)))
+            words: list[tuple[str, LazyText | str, str]]
+            words = [(our_word, our_word, crm_word) for our_word, crm_word in row.words]
+            if row.source == STATUS:
+                crm_words = dict(row.words)
+                words = [
+                    (status.value, LazyText(label), crm_words.get(status.value, ""))
+                    for status, label in STATUS_TEXTS.items()
+                ]
+            elif choices:
+                words.append(("", "", ""))  # a row to add a word
             row_view = {
                 "source": row.source,
                 "target": row.target,
                 "shown": shown.get(row.target, ""),
                 "faults": texts,
                 "choices": choices,
-                "words": _words(row, choices),
+                "words": words,
             }
             row_views.append(row_view)
         # The CRM's words for statuses with ours, also those that we write, and two empty rows.
@@ -416,17 +423,3 @@ async def _render_mapping(
         }
 
     return await show_page(request, caller, "crm/mapping.html", load, refused)
-
-
-type WordRow = tuple[str, LazyText | str, str]
-"""Our word, its label and the CRM's word."""
-
-
-def _words(row: crm.MappedField, choices: tuple[tuple[str, str], ...]) -> list[WordRow]:
-    """Return the words of a mapped field, with an empty one to add where the field has choices."""
-    words = dict(row.words)
-    if row.source == STATUS:
-        statuses = STATUS_TEXTS.items()
-        return [(status.value, LazyText(label), words.get(status.value, "")) for status, label in statuses]
-    rows: list[WordRow] = [(our_word, our_word, crm_word) for our_word, crm_word in row.words]
-    return [*rows, ("", "", "")] if choices else rows

@@ -80,7 +80,6 @@ def show_target(ledger: actions.TargetLedger, connectors: Mapping[str, CrmConnec
 
 
 def load_view(tx: Tx, business_id: str, target_id: str) -> tuple[Target, dict[str, Any]]:
-    """Return a linked CRM, and the values that pages show of it."""
     target = actions.load_target(tx, business_id, number_of(target_id))
     (ledger,) = actions.load_standings(tx, business_id, [target])
     return target, show_target(ledger, tx.ports[CrmPorts].connectors)

@@ -358,7 +358,6 @@ def _search(course: DeliveryCourse) -> DeliveryCourse:
 
 
 def operation_of(course: DeliveryCourse) -> crm.Operation:
-    """Return the operation of a step."""
     payload = course.payload
     if course.stage is DeliveryStage.FIND:
         contacts = {FindBy.EMAIL: payload.email, FindBy.PHONE: payload.phone}
@@ -374,16 +373,11 @@ def operation_of(course: DeliveryCourse) -> crm.Operation:
         course.record_id or None,
         course.shared_with or payload.external_id,
         payload.revision,
-        values_for(payload, course.record_id),
+        payload.values if course.record_id else payload.stand_ins | payload.values,
         "" if course.shared_with else payload.note,
         datetime.fromisoformat(payload.occurred_at),
         payload.wrong,
     )
-
-
-def values_for(payload: Payload, record_id: str) -> dict[str, str]:
-    """Return the values to write; a new record ("") gets its stand-ins too."""
-    return payload.values if record_id else payload.stand_ins | payload.values
 
 
 def next_turn(connector: CrmConnector, course: DeliveryCourse, reply: Reply) -> DeliveryTurn:
@@ -427,12 +421,13 @@ def _follow(course: DeliveryCourse, record_id: str) -> DeliveryTurn:
     if course.stage is DeliveryStage.OTHER:
         return _merge_next(replace(course, merge_ids=(record_id, *course.merge_ids[1:])))
     moved_from = course.moved_from or course.stored_id or course.record_id
-    return replace(_go_to(course, record_id), moved_from=moved_from, shared_with="")
+    return _read_named(course, record_id, moved_from)
 
 
-def _go_to(course: DeliveryCourse, record_id: str) -> DeliveryCourse:
+def _read_named(course: DeliveryCourse, record_id: str, moved_from: str = "") -> DeliveryCourse:
     """Read the record that the CRM names."""
-    return replace(course, stage=DeliveryStage.LOOK, stored_id=record_id, record_id="", is_named=True)
+    course = replace(course, stage=DeliveryStage.LOOK, stored_id=record_id, record_id="", is_named=True)
+    return replace(course, moved_from=moved_from, shared_with="")
 
 
 def is_ours(connector: CrmConnector, payload: Payload, record: crm.CrmRecord) -> bool:
@@ -521,7 +516,7 @@ def _after_write(connector: CrmConnector, course: DeliveryCourse, reply: Reply) 
     if isinstance(reply, crm.Exists):
         if reply.record_id in ("", course.record_id):
             return Failed("exists")
-        return replace(_go_to(course, reply.record_id), moved_from="", shared_with="")
+        return _read_named(course, reply.record_id)
     if isinstance(reply, crm.NoRecord) and course.record_id:
         # The next try finds out what became of a shared record.
         is_shared = course.shared_with != ""
@@ -598,7 +593,8 @@ def compare(
 ) -> crm.TrialResult:
     """Compare a record's current values with those that a delivery would write, by field."""
     rows = []
-    for name, text in values_for(payload, record_id).items():
+    values = payload.values if record_id else payload.stand_ins | payload.values
+    for name, text in values.items():
         before = current.get(name, "")
         source = payload.sources.get(name, "")
         rows.append(crm.TrialRow(name, source, before, text, agrees=is_same(name, text, before)))
@@ -606,7 +602,6 @@ def compare(
 
 
 def find_alarms(target: crm.Target, counts: LedgerCounts, at: datetime) -> tuple[Alarm, ...]:
-    """Return the alarms of a linked CRM, the worst first."""
     is_shut_out = target.state is crm.TargetState.DISCONNECTED
     alarms = list_ledger_alarms(
         counts, at, target.verified_at, is_active=target.is_active, is_shut_out=is_shut_out

@@ -66,7 +66,6 @@ def _finished(course: EraseCourse) -> ErasureSettled:
 
 
 def erasing_operation(course: EraseCourse) -> Operation:
-    """Return the operation that carries out a step."""
     if course.stage is EraseStage.FIND:
         return crm.FindRecord(FindBy.EXTERNAL_ID, course.external_id)
     if course.stage is EraseStage.ERASE:
@@ -88,12 +87,8 @@ def next_erasure(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> 
             if record.external_id in ("", course.external_id):
                 return replace(course, stage=EraseStage.ERASE, record_id=record.id)
         return _look(course)
-    stages = {
-        EraseStage.LOOK: _after_erasure_look,
-        EraseStage.ERASE: _after_erase,
-        EraseStage.PROVE: _after_proof,
-    }
-    return stages[course.stage](traits, course, reply)
+    follow = _after_erasure_look if course.stage is EraseStage.LOOK else _after_erase
+    return follow(traits, course, reply)
 
 
 def _after_erasure_look(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> EraseTurn:
@@ -115,6 +110,13 @@ def _after_erasure_look(traits: ConnectorTraits, course: EraseCourse, reply: Rep
 
 
 def _after_erase(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> EraseTurn:
+    if course.stage is EraseStage.PROVE:
+        # No record may have the CRM's id any more, and then none may carry ours.
+        if isinstance(reply, FoundRecords):
+            return NotNow("still_there")  # some CRMs take a while
+        if FindBy.EXTERNAL_ID not in traits.finds_by:
+            return _finished(course)
+        return replace(course, stage=EraseStage.FIND, record_id="", stored_id="")
     is_partial = course.is_partial or (isinstance(reply, crm.Erased) and reply.is_partial)
     course = replace(course, is_partial=is_partial)
     if not isinstance(reply, crm.Erased | crm.NoRecord | crm.Moved):
@@ -122,12 +124,3 @@ def _after_erase(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> 
     if not traits.reads_back or not course.record_id:
         return _finished(course)
     return replace(course, stage=EraseStage.PROVE)
-
-
-def _after_proof(traits: ConnectorTraits, course: EraseCourse, reply: Reply) -> EraseTurn:
-    """Check that no record has the CRM's id any more, and then that none carries ours."""
-    if isinstance(reply, FoundRecords):
-        return NotNow("still_there")  # some CRMs take a while
-    if FindBy.EXTERNAL_ID not in traits.finds_by:
-        return _finished(course)
-    return replace(course, stage=EraseStage.FIND, record_id="", stored_id="")

@@ -148,7 +148,6 @@ def list_all_targets(tx: Tx) -> list[Target]:
 
 
 def _listed(tx: Tx, statement: Select[Any], parameters: Mapping[str, str] | None = None) -> list[Target]:
-    """Run a query of targets, and open their secrets."""
     targets = []
     for row in tx.execute(statement, parameters or {}).mappings():
         values = {name: row[name] for name in Target.__dataclass_fields__}
@@ -498,7 +497,6 @@ def list_states_of_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) ->
 def list_listed(
     tx: Tx, business_id: str, target_id: str, *where: ColumnElement[bool], most: int | None = None
 ) -> list[RecordLink]:
-    """Return the records of listed leads at a target."""
     query = (
         select(crm_records)
         .join(leads, leads.c.id == crm_records.c.lead_id)

@@ -9,18 +9,7 @@ from contatto.crm.model import Erasure, EventSet, Target, Trial
 from contatto.crm.store.deliveries import RECORD_LIMIT
 from contatto.integrations.model import ErasureState, TrialState
 from contatto.integrations.store import REASON_LIMIT
-from contatto.kit.db.tx import (
-    Choice,
-    Serial,
-    Tx,
-    instant,
-    key,
-    metadata,
-    rows_of,
-    sealed,
-    tenant,
-    text,
-)
+from contatto.kit.db.tx import Choice, Serial, Tx, instant, key, metadata, rows_of, sealed, tenant, text
 from contatto.leads.model import LeadStatus
 
 crm_erasures = Table(
