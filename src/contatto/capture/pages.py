@@ -40,7 +40,7 @@ async def post_application(
     needs_review = context_of(request).settings.needs_capture_review
 
     def save(tx: Tx) -> CaptureSwitch:
-        _check_owned(tx, caller, account_id)
+        check_found(find_account(tx, caller.business_id, account_id), "Channel account not found.")
         return actions.save_company_data(
             tx, caller.business_id, account_id, company, needs_review=needs_review
         )
@@ -58,7 +58,7 @@ async def post_switch(
 ) -> Response:
 
     def flip(tx: Tx) -> None:
-        _check_owned(tx, caller, account_id)
+        check_found(find_account(tx, caller.business_id, account_id), "Channel account not found.")
         if on == "1":
             switch = actions.turn_on_capture(tx, caller.business_id, account_id, None)
             if not switch.is_on:
@@ -68,10 +68,6 @@ async def post_switch(
 
     await context_of(request).db.write(flip)
     return RedirectResponse("/settings/capture", 303)
-
-
-def _check_owned(tx: Tx, caller: Caller, account_id: str) -> None:
-    check_found(find_account(tx, caller.business_id, account_id), "Channel account not found.")
 
 
 async def _render(

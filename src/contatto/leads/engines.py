@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from itertools import batched
 from math import exp, isfinite, isnan
 from types import ModuleType
 from typing import Any, Final
@@ -311,7 +312,7 @@ _FEW: Final = 100
 class LeadQuality:
     """A model of the chance that a lead becomes good.
 
-    ``share`` is how much of the log-odds comes from ``rounds`` trees, the rest from logistic regression.
+    ``share`` is how much of the log-odds comes from the trees, the rest from logistic regression.
     ``loss`` is the mean log loss on held-out leads; ``held`` has their bins, unless the model was loaded.
     """
 
@@ -319,7 +320,6 @@ class LeadQuality:
     linear: Linear
     trees: Trees | None
     share: float
-    rounds: int
     loss: float
     held: HeldOut | None = None
 
@@ -339,19 +339,17 @@ class LeadQuality:
     def to_bytes(self) -> bytes:
         """Encode the model for storage: a digest, then JSON."""
         raw = msgspec.json.encode(replace(self, held=None), enc_hook=Trees.text)
-        return _digest(raw) + raw
+        return blake2b(raw, digest_size=_DIGEST_SIZE).digest() + raw
 
 
 def read_quality(raw: bytes) -> LeadQuality:
     """Decode a saved model. Raises NoTrees: when it is damaged, or the library of trees is missing."""
     digest, body = raw[:_DIGEST_SIZE], raw[_DIGEST_SIZE:]
-    if digest != _digest(body):  # the library ends the process on half a text
+    if (
+        digest != blake2b(body, digest_size=_DIGEST_SIZE).digest()
+    ):  # the library ends the process on half a text
         raise NoTrees("the kept model is not whole")
     return msgspec.json.decode(body, type=LeadQuality, dec_hook=lambda _, text: read_trees(text))
-
-
-def _digest(raw: bytes) -> bytes:
-    return blake2b(raw, digest_size=_DIGEST_SIZE).digest()
 
 
 def learn_quality(leads: Sequence[Described], outcomes: Sequence[bool]) -> LeadQuality:
@@ -367,7 +365,7 @@ def learn_quality(leads: Sequence[Described], outcomes: Sequence[bool]) -> LeadQ
     share, rounds, log_odds = _compare(table, good, len(columns.words), tries_trees=tries_trees)
     trees = grow_trees(table, good, rounds) if share else None
     linear = fit_linear(table, good, len(columns.words))
-    quality = LeadQuality(columns, linear, trees, share, rounds, log_loss(log_odds, good))
+    quality = LeadQuality(columns, linear, trees, share, log_loss(log_odds, good))
     # The typical factor of each group of features in the odds, strongest first.
     moved: dict[str, Floats] = {}
     for letter, part in zip(columns.letters(), quality.parts(leads).T, strict=True):
@@ -478,33 +476,27 @@ def answer_round(request: ScoringRequest) -> ScoringResult:
     described = [(lead.words, lead.numbers) for lead, _ in labelled]
     quality = saved or learn_quality(described, outcomes)
     scores: list[LeadScore] = []
-    for start in range(0, len(request.leads), _AT_ONCE):
-        scores += _scores(quality, correction, request.leads[start : start + _AT_ONCE], is_new=saved is None)
+    letters = quality.columns.letters()
+    for leads in batched(request.leads, _AT_ONCE, strict=False):
+        # Leads that the model scored before keep their log-odds and reasons.
+        fresh = [lead for lead in leads if saved is None or lead.log_odds is None]
+        described = [(lead.words, lead.numbers) for lead in fresh]
+        judged = dict(
+            zip((lead.lead_id for lead in fresh), quality.log_odds(described).tolist(), strict=True)
+        )
+        reasons = {
+            lead.lead_id: choose_reasons(letters, parts, lead.words)
+            for lead, parts in zip(fresh, quality.parts(described).tolist(), strict=True)
+        }
+        for lead in leads:
+            log_odds = judged.get(lead.lead_id, lead.log_odds or 0.0)
+            score = round(100.0 * correction.chance(log_odds))
+            # An outcome that neither the model nor the correction has learned waits for the next round.
+            is_counted = lead.is_good is not None and (saved is None or lead.log_odds is not None)
+            if lead.lead_id in judged or (score, is_counted) != (lead.score, lead.is_counted):
+                scores.append(LeadScore(lead.lead_id, score, reasons.get(lead.lead_id), log_odds, is_counted))
     learned = None
     if not saved:
         facts = quality.share, quality.loss, can_grow_trees(), quality.held
         learned = TrainedModel(quality.to_bytes(), len(outcomes), *facts)
     return ScoringResult(scores, correction, learned)
-
-
-def _scores(
-    quality: LeadQuality, correction: Correction, leads: Sequence[ScoredLead], *, is_new: bool
-) -> list[LeadScore]:
-    """Return the scores that changed; leads that the model scored before keep their score and reasons."""
-    fresh = [lead for lead in leads if is_new or lead.log_odds is None]
-    described = [(lead.words, lead.numbers) for lead in fresh]
-    judged = dict(zip((lead.lead_id for lead in fresh), quality.log_odds(described).tolist(), strict=True))
-    letters = quality.columns.letters()
-    reasons = {
-        lead.lead_id: choose_reasons(letters, parts, lead.words)
-        for lead, parts in zip(fresh, quality.parts(described).tolist(), strict=True)
-    }
-    scores = []
-    for lead in leads:
-        log_odds = judged.get(lead.lead_id, lead.log_odds or 0.0)
-        score = round(100.0 * correction.chance(log_odds))
-        # An outcome that neither the model nor the correction has learned waits for the next round.
-        is_counted = lead.is_good is not None and (is_new or lead.log_odds is not None)
-        if lead.lead_id in judged or (score, is_counted) != (lead.score, lead.is_counted):
-            scores.append(LeadScore(lead.lead_id, score, reasons.get(lead.lead_id), log_odds, is_counted))
-    return scores

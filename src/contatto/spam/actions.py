@@ -71,4 +71,6 @@ def learn_words(tx: Tx, business_id: str, spam: Sequence[str], fine: Sequence[st
 
 def forget_verdicts(tx: Tx, business_id: str, conversation_ids: Collection[str]) -> None:
     tx.hold_key(VERDICT_LOCK, business_id)
-    store.delete_verdicts(tx, business_id, conversation_ids)
+    removed = store.list_verdicts(tx, business_id, conversation_ids)
+    tx.delete(store.chats, business_id, conversation_id=sorted(removed))
+    store.update_counts(tx, business_id, [], removed.values())

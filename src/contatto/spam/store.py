@@ -70,10 +70,10 @@ def save_verdicts(
             if (before := replaced[verdict.conversation_id]) is None or before.mark is not verdict.mark
         ]
         removed = [before for verdict in counted if (before := replaced[verdict.conversation_id])]
-        _update_counts(tx, business_id, counted, removed)
+        update_counts(tx, business_id, counted, removed)
 
 
-def _update_counts(
+def update_counts(
     tx: Tx, business_id: str, added: Collection[SpamVerdict], removed: Collection[SpamVerdict]
 ) -> None:
     """Add some verdicts and their marks to the counts, and subtract others."""
@@ -146,9 +146,3 @@ def find_weights(tx: Tx, business_id: str) -> SpamWeights | None:
     learned.weights[indices] = np.frombuffer(raw, np.float32, count, 8 + 4 * count)
     learned.rarity[indices] = np.frombuffer(raw, np.float32, count, 8 + 8 * count)
     return learned
-
-
-def delete_verdicts(tx: Tx, business_id: str, conversation_ids: Collection[str]) -> None:
-    removed = list_verdicts(tx, business_id, conversation_ids)
-    tx.delete(chats, business_id, conversation_id=sorted(removed))
-    _update_counts(tx, business_id, [], removed.values())

@@ -340,9 +340,9 @@ def change_contact_point(
     Raises Refused: NOT_FOUND; INVALID for an invalid or duplicate detail; CONFLICT when somebody was faster.
     """
     lead = load_listed_lead(tx, actor.business_id, lead_id)
-    point = _point(tx, actor, lead, point_id)
     points = listing.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
-    points = [existing_point for existing_point in points if existing_point.id != point.id]
+    point = _find_point(points, point_id)
+    points.remove(point)
     value = _read_detail(tx, lead, point.field, text, points)
     if value == point.value:
         return
@@ -363,7 +363,8 @@ def mark_contact(
     Raises Refused: NOT_FOUND; CONFLICT when its value is not ``seen_value``.
     """
     lead = load_listed_lead(tx, actor.business_id, lead_id)
-    point = _point(tx, actor, lead, point_id)
+    points = listing.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
+    point = _find_point(points, point_id)
     what, main_at, wrong_at = {
         "main": (HistoryKind.CONTACT_MAIN, tx.now, None),
         "wrong": (HistoryKind.CONTACT_WRONG, None, tx.now),
@@ -389,7 +390,8 @@ def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, 
         Refused: NOT_FOUND.
     """
     lead = records.find_lead_to_change(tx, business_id, lead_id)
-    point = records.find_contact_point(tx, business_id, lead_id, point_id)
+    points = listing.list_contact_points(tx, business_id, {lead_id})[lead_id]
+    point = next((point for point in points if point.id == point_id), None)
     if lead is None or point is None:
         raise Refused(errors.NOT_FOUND, "Contact detail not found.")
     shown = records.list_evidence_of_lead(tx, business_id, lead_id)
@@ -398,8 +400,7 @@ def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, 
     shared = intake.list_sharing_leads(tx, business_id, {lead_id})
     records.delete_contact_point(tx, business_id, point_id)
     refresh_with_twins(tx, business_id, {lead_id}, shared)
-    remaining_points = listing.list_contact_points(tx, business_id, {lead_id})[lead_id]
-    goes = lead.origin is Origin.CHAT and not remaining_points
+    goes = lead.origin is Origin.CHAT and points == [point]
     history = tuple(records.list_history(tx, business_id, lead_id)) if goes else ()
     rejected = RejectedContact(
         new_id(), point, proofs, lead if goes else None, history, lead.person_id, actor, tx.now
@@ -462,8 +463,8 @@ def put_back_contact(tx: Tx, actor: Actor, lead_id: str, rejected_id: str) -> No
 purge_rejected: Final = purging(rejected_contacts.c.at, records.KEEP_REJECTED)
 
 
-def _point(tx: Tx, actor: Actor, lead: Lead, point_id: str) -> ContactPoint:
-    point = records.find_contact_point(tx, actor.business_id, lead.id, point_id)
+def _find_point(points: list[ContactPoint], point_id: str) -> ContactPoint:
+    point = next((point for point in points if point.id == point_id), None)
     if point is None:
         raise Refused(errors.CONFLICT, "Somebody else removed this contact detail.")
     return point

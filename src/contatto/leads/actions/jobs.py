@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from itertools import batched
@@ -97,17 +97,16 @@ _PROCESSOR_S: Final = 120
 class LeadScorer:
     """Goes through the businesses one by one; what one business says never teaches the model of another."""
 
-    _turns: Iterator[str] = field(default_factory=lambda: iter(()))
-    _is_begun: bool = False
+    _turns: Iterator[str] | None = None
 
     def start_over(self) -> None:
         """Begin a round."""
-        self._is_begun = False
+        self._turns = None
 
     def read_next(self, tx: Tx) -> Study | None:
         """Return the scoring request of the next business with news; None at the end."""
-        if not self._is_begun:
-            self._turns, self._is_begun = iter([str(business.id) for business in list_businesses(tx)]), True
+        if self._turns is None:
+            self._turns = iter([str(business.id) for business in list_businesses(tx)])
         for business_id in self._turns:
             model = store.find_lead_model(tx, business_id)
             leads = store.list_leads_to_score(tx, business_id, tx.now - _SCORED_FOR, MOST)

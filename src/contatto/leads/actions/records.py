@@ -7,7 +7,7 @@ from typing import Any
 
 from contatto.capture.model import Field
 from contatto.kit import errors
-from contatto.kit.db.statements import insert_all, insert_new
+from contatto.kit.db.statements import insert_all, insert_new, write_rows
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
@@ -171,12 +171,18 @@ class LeadBatch:
         insert_all(tx, lead_history, [intake.history_row(tx.vault, business_id, step) for step in self.steps])
         if intake.append_entries(tx, business_id, self._entries) < len(self._entries):
             self.fresh -= {entry.lead_id for entry in self._entries}  # one came by a form of another's
-        stale = list[Lead]()  # leads with an outdated name or last activity in their row
+        stale = list[dict[str, Any]]()  # names and last activities that are outdated in a row
         for lead_id in sorted(self._active):
             row, lead = self._rows.get(lead_id), self._leads[lead_id]
             if row is None or (row.name, row.updated_at) != (lead.name, lead.updated_at):
-                stale.append(lead)
-        intake.record_activities(tx, stale)
+                stale.append({
+                    "of_business": business_id,
+                    "of_id": lead.id,
+                    "now_name": tx.seal(lead.name, business_id, "leads.name", lead.id),
+                    "now_key": rules.name_key(lead.name),
+                    "moment": lead.updated_at,
+                })  # fmt: skip
+        write_rows(tx, intake.SET_ACTIVITY, stale)
         started = [self._leads[lead_id] for lead_id in sorted(self._started)]
         intake.record_starts(tx, business_id, leads, started)
 
@@ -309,10 +315,11 @@ def _write(tx: Tx, batch: LeadBatch) -> None:
     """Write the changes of a batch, then the conversions, events and deliveries that follow."""
     batch.write()
     if batch.twins:
-        shared = intake.list_shared(tx, batch.business_id, batch.twins)
-        intake.record_twins(tx, batch.business_id, shared.twins & batch.fresh)
-        intake.record_facets(tx, batch.business_id, batch.twins - batch.fresh - shared.unsure, shared.twins)
-        intake.record_facets(tx, batch.business_id, shared.unsure | shared.unmarked)
+        twins, unsure, unmarked = intake.list_shared(tx, batch.business_id, batch.twins)
+        fresh = [{"of": batch.business_id, "of_lead": lead_id} for lead_id in sorted(twins & batch.fresh)]
+        write_rows(tx, intake.MARK_TWIN, fresh)
+        intake.record_facets(tx, batch.business_id, batch.twins - batch.fresh - unsure, twins)
+        intake.record_facets(tx, batch.business_id, unsure | unmarked)
     intake.record_facets(tx, batch.business_id, batch.touched - batch.twins - batch.fresh)
     measurement.record_conversions(tx, batch.earned)
     emit_all(tx, [(batch.business_id, event) for event in batch.events])

@@ -8,6 +8,7 @@ import io
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
@@ -264,33 +265,21 @@ def contact_of(field: Field, text: str, country: str) -> ContactMatch:
 
 
 def _phone(field: Field, text: str, country: str) -> str:
+    number, problem = None, "This phone number is not valid in its country."
     try:
         number = phonenumbers.parse(text, country or None)
-    except phonenumbers.NumberParseException as error:
-        abroad = _abroad(text)
-        if abroad is None:
-            raise UnreadableRow(
-                "This is not a phone number. Include the country code, such as +65."
-            ) from error
-        number = abroad
-    if not phonenumbers.is_valid_number(number):
-        abroad = _abroad(text)
-        if abroad is None:
-            raise UnreadableRow("This phone number is not valid in its country.")
-        number = abroad
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-
-
-def _abroad(text: str) -> phonenumbers.PhoneNumber | None:
-    """Read a number with a country code but no plus sign, which spreadsheets remove."""
-    digits = "".join(letter for letter in text if letter.isdecimal()).removeprefix("00")
-    if not _DIGITS.fullmatch(text) or len(digits) < _LEAST_ABROAD:
-        return None
-    try:
-        number = phonenumbers.parse(f"+{digits}")
     except phonenumbers.NumberParseException:
-        return None
-    return number if phonenumbers.is_valid_number(number) else None
+        problem = "This is not a phone number. Include the country code, such as +65."
+    if number is None or not phonenumbers.is_valid_number(number):
+        # Spreadsheets remove the plus sign before a country code.
+        number = None
+        digits = "".join(letter for letter in text if letter.isdecimal()).removeprefix("00")
+        if _DIGITS.fullmatch(text) and len(digits) >= _LEAST_ABROAD:
+            with suppress(phonenumbers.NumberParseException):
+                number = phonenumbers.parse(f"+{digits}")
+        if number is None or not phonenumbers.is_valid_number(number):
+            raise UnreadableRow(problem)
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 def _email(field: Field, text: str, country: str) -> str:

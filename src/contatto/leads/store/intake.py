@@ -1,8 +1,7 @@
 """Writes of captured leads in batches, with their facets and duplicates."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Set
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -60,7 +59,7 @@ def _change_one(table: Table) -> Any:
 
 
 _MOMENT: Final = bindparam("moment", type_=Instant())
-_ACTIVE: Final = _change_one(leads).values(
+SET_ACTIVITY: Final = _change_one(leads).values(
     name=bindparam("now_name", type_=LargeBinary()),
     name_key=bindparam("now_key", type_=String()),
     updated_at=_MOMENT,
@@ -78,21 +77,6 @@ _LOCKED: Final = PreparedQuery(Lead, _MANY.order_by(leads.c.id).with_for_update(
 def list_leads_of_persons(tx: Tx, business_id: str, person_ids: Collection[str]) -> list[Lead]:
     """Return the leads of persons, locked until the end of the transaction."""
     return (_LOCKED if tx.locks_rows else _OF_PERSONS).list(tx, {"of": business_id, "persons": person_ids})
-
-
-def record_activities(tx: Tx, moved: Iterable[Lead]) -> None:
-    """Save the names and the times of the last activity of leads."""
-    rows = [
-        {
-            "of_business": lead.business_id,
-            "of_id": lead.id,
-            "now_name": tx.seal(lead.name, lead.business_id, "leads.name", lead.id),
-            "now_key": rules.name_key(lead.name),
-            "moment": lead.updated_at,
-        }
-        for lead in moved
-    ]
-    write_rows(tx, _ACTIVE, rows)
 
 
 def record_starts(tx: Tx, business_id: str, table: Table, moved: Iterable[Lead | ContactPoint]) -> None:
@@ -218,7 +202,8 @@ def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str], twins: Se
         for lead_id, facet, value in _PAIRS.rows(tx, values):
             words[lead_id].add(rules.facet_word(rules.Facet(facet), value))
         if twins is not None:
-            marked = _marked(saved_words) | twins & words.keys()
+            marked = {lead_id for lead_id, text in saved_words.items() if f" {rules.TWIN_WORD} " in text}
+            marked |= twins & words.keys()
         else:  # those that share a contact value with another lead of the lists
             points = _list_points(tx, values)
             having: dict[bytes, set[str]] = defaultdict(set)
@@ -236,18 +221,13 @@ def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str], twins: Se
         write_rows(tx, _SET_FACETS, rows)
 
 
-def _marked(facets: Mapping[str, str]) -> set[str]:
-    """Return the leads with the mark of a shared value in their facets."""
-    return {lead_id for lead_id, text in facets.items() if f" {rules.TWIN_WORD} " in text}
-
-
 def list_sharing_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> set[str]:
     """Return other leads, listed or hidden, with a contact value of these leads."""
     points = _list_points(tx, {"of": business_id, "ids": list(lead_ids)})
     return {lead_id for lead_id, _ in _list_having(tx, _HAVING, business_id, points)} - set(lead_ids)
 
 
-_MARK: Final = (
+MARK_TWIN: Final = (  # of leads that share a contact value; their other facets are current
     update(leads)
     .where(*rows_of(leads, bindparam("of"), id=bindparam("of_lead")), ~_IS_MARKED)
     .where(func.length(leads.c.facets) < literal_column(str(rules.LONGEST - len(rules.TWIN_WORD))))
@@ -255,31 +235,15 @@ _MARK: Final = (
 )
 
 
-def record_twins(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
-    """Mark leads that share a contact value; their other facets are current."""
-    write_rows(tx, _MARK, [{"of": business_id, "of_lead": lead_id} for lead_id in sorted(lead_ids)])
-
-
-@dataclass(frozen=True, slots=True)
-class SharedValues:
-    """Duplicates of leads with new contact values.
-
-    Attributes:
-        twins: those of the leads that share a value with a listed lead.
-        unsure: those that share values only with hidden leads, as far as was read.
-        unmarked: other leads with such a value, and without the mark of a duplicate.
-    """
-
-    twins: set[str]
-    unsure: set[str]
-    unmarked: set[str]
-
-
-def list_shared(tx: Tx, business_id: str, lead_ids: Collection[str]) -> SharedValues:
+def list_shared(tx: Tx, business_id: str, lead_ids: Collection[str]) -> tuple[set[str], set[str], set[str]]:
     """Find the duplicates of listed leads with new contact values.
 
     If two listed leads share a value, all leads with it are marked. So only the first and the last of the
     others are read; all are read if one of these is hidden or unmarked.
+
+    Returns:
+        Those of the leads that share a value with a listed lead; those that share values only with hidden
+        leads, as far as was read; and other leads with such a value and without the mark of a duplicate.
     """
     points = _list_points(tx, {"of": business_id, "ids": list(lead_ids)})
     having: dict[bytes, set[str]] = defaultdict(set)
@@ -294,13 +258,13 @@ def list_shared(tx: Tx, business_id: str, lead_ids: Collection[str]) -> SharedVa
     ends = {bytes(value): {first, last} for value, first, last in rows if first is not None}
     looked_at = {"of": business_id, "ids": sorted(set().union(*ends.values()))}
     shown = dict(map(tuple, _SHOWN.rows(tx, looked_at))) if ends else dict[str, str]()
-    marked = _marked(shown)
+    marked = {lead_id for lead_id, text in shown.items() if f" {rules.TWIN_WORD} " in text}
     values = [value for value, both in ends.items() if not both <= marked]
     values_to_bind = {"of": business_id, "values": values, "but": list(lead_ids)}
     unmarked = {lead_id for (lead_id,) in _UNMARKED.rows(tx, values_to_bind)} if values else set[str]()
     sure = {value for value, some in having.items() if len(some) > 1 or ends.get(value, set()) & shown.keys()}
     twins = {lead_id for lead_id, value in points if value in sure}
-    return SharedValues(twins, {lead_id for lead_id, value in points if value in ends} - twins, unmarked)
+    return twins, {lead_id for lead_id, value in points if value in ends} - twins, unmarked
 
 
 def _list_points(tx: Tx, values: dict[str, Any]) -> list[tuple[str, bytes]]:

@@ -10,7 +10,6 @@ from sqlalchemy import and_, bindparam, or_, select, update
 from contatto.kit.db.statements import Query, write_rows
 from contatto.kit.db.tx import Tx, row_of, rows_of, within
 from contatto.leads.model import (
-    ContactPoint,
     Evidence,
     HistoryEntry,
     Lead,
@@ -24,7 +23,7 @@ from contatto.leads.model import (
 )
 from contatto.leads.rules.records import MERGED_FIELDS
 from contatto.leads.store.intake import lead_row
-from contatto.leads.store.listing import list_contact_points, unerased_leads
+from contatto.leads.store.listing import unerased_leads
 from contatto.leads.store.tables import (
     contact_points,
     evidence,
@@ -129,11 +128,6 @@ def list_history(tx: Tx, business_id: str, lead_id: str) -> list[HistoryEntry]:
     """Return a lead's history, oldest first."""
     query = select(lead_history).where(*rows_of(lead_history, business_id, lead_id=lead_id))
     return tx.list(HistoryEntry, query.order_by(lead_history.c.at, lead_history.c.id))
-
-
-def find_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str) -> ContactPoint | None:
-    points = list_contact_points(tx, business_id, {lead_id})[lead_id]
-    return next((point for point in points if point.id == point_id), None)
 
 
 def delete_contact_point(tx: Tx, business_id: str, point_id: str) -> None:
