@@ -46,18 +46,9 @@ def save_company_data(
                 errors.INVALID, "%(field)s: give a full address that starts with https://.", field=field
             )
     company_data = CompanyData(*(text.strip() for text in astuple(company)))
-    before = store.find_switch(tx, business_id, channel_account_id) or CaptureSwitch(
-        channel_account_id,
-        business_id,
-        is_on=False,
-        company_name="",
-        company_site="",
-        privacy_policy_url="",
-        turned_on_at=None,
-        changed_at=tx.now,
-    )
-    saved = CompanyData(before.company_name, before.company_site, before.privacy_policy_url)
-    is_same = company_data == saved
+    existing_switch = store.find_switch(tx, business_id, channel_account_id)
+    before = existing_switch or CaptureSwitch(channel_account_id, business_id, tx.now)
+    is_same = replace(before, **asdict(company_data)) == before
     review = before.review if is_same and before.review is not Review.REFUSED else Review.PENDING
     switch = replace(
         before,

@@ -65,12 +65,12 @@ class CaptureSwitch:
 
     channel_account_id: str
     business_id: str
-    is_on: bool
-    company_name: str
-    company_site: str
-    privacy_policy_url: str
-    turned_on_at: datetime | None
     changed_at: datetime
+    is_on: bool = False
+    company_name: str = ""
+    company_site: str = ""
+    privacy_policy_url: str = ""
+    turned_on_at: datetime | None = None
     review: Review = Review.APPROVED
     refused_reason: str = ""
     applied_at: datetime | None = None

@@ -44,10 +44,7 @@ class Columns:
 
 
 def choose_columns(leads: Sequence[Described]) -> Columns:
-    """Choose columns for leads like these; the order of the leads does not matter.
-
-    A word that all of them have, or hardly one, gets none.
-    """
+    """Choose columns for leads in any order; a word that all have, or hardly one, gets none."""
     counts = Counter(word for words, _ in leads for word in set(words))
     common = [word for word, count in counts.items() if LEAST <= count < len(leads)]
     chosen = sorted(common, key=lambda word: (-counts[word], word))[:MOST]
@@ -115,12 +112,9 @@ class Linear:
 
 
 def fit_linear(table: Floats, outcomes: Floats, words: int) -> Linear:
-    """Return the likeliest weights.
+    """Fit the likeliest weights to a row for each lead, with its words before its measures.
 
-    Args:
-        table: a row for each lead, words before measures.
-        outcomes: 1 for each that became good, else 0; there are some of both.
-        words: how many columns are words.
+    ``outcomes`` are 1 for each lead that became good, else 0; there are some of both.
     """
     shares, steps = np.arange(1, _STEPS) / _STEPS, []
     for place in range(words, table.shape[1]):
@@ -283,10 +277,7 @@ def grow_trees(table: Floats, outcomes: Floats, rounds: int) -> Trees:
 
 
 def read_trees(text: str) -> Trees:
-    """Return a forest from its complete text; the library ends the process on a damaged one.
-
-    Raises NoTrees: when the library is missing.
-    """
+    """Return a forest from its complete text; a damaged one ends the process. Raises NoTrees."""
     return Trees(_library().Booster(model_str=text))
 
 
@@ -353,12 +344,7 @@ def read_quality(raw: bytes) -> LeadQuality:
 
 
 def learn_quality(leads: Sequence[Described], outcomes: Sequence[bool]) -> LeadQuality:
-    """Train on leads with outcomes; the same leads give the same model.
-
-    Args:
-        leads: features of each lead.
-        outcomes: whether it became good; some did, some did not.
-    """
+    """Train on leads and whether each became good; the same leads give the same model."""
     columns, good = choose_columns(leads), np.array(outcomes, np.float64)
     table = fill_table(columns, leads)
     tries_trees = len(good) >= _FEW and table.shape[1] > 0 and can_grow_trees()
@@ -417,13 +403,9 @@ _AT_ONCE: Final = 500
 
 
 class ScoringRequest(msgspec.Struct, frozen=True):
-    """Input of a scoring round.
+    """Input of a scoring round: the newest leads, oldest first, and the saved model, empty to train one.
 
-    Args:
-        leads: the newest leads, oldest first; those with an outcome since their last prediction correct the
-            calibration.
-        model: the saved model, or None to train one.
-        correction: calibration of the model's errors.
+    Leads with an outcome since their last prediction correct the calibration.
     """
 
     leads: list[ScoredLead]

@@ -148,10 +148,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class RejectedContact:
-    """A contact detail that somebody called none, with all that is needed to put it back.
-
-    ``lead`` and its history are there when the lead went with it.
-    """
+    """A contact detail that somebody called none, with its lead if that went with it."""
 
     id: str
     point: ContactPoint
@@ -246,10 +243,7 @@ class SavedView:
 
 @dataclass(frozen=True, slots=True)
 class FormEntry:
-    """A form that a lead sent; ``id`` is that of the answer.
-
-    ``consented`` is true if the person agreed to any purpose.
-    """
+    """A form that a lead sent; ``id`` is that of the answer, and ``consented`` counts any purpose."""
 
     id: str
     lead_id: str
@@ -287,10 +281,7 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Two leads that a member made one: ``kept_id`` has all, ``merged_id`` is hidden.
-
-    ``journal`` is JSON of a `Journal`.
-    """
+    """Two leads that a member made one: ``merged_id`` is hidden. ``journal`` is JSON of a `Journal`."""
 
     id: str
     kept_id: str
@@ -318,10 +309,7 @@ class JobKind(StrEnum):
 
 
 class LeadJobState(StrEnum):
-    """State of a job; a waiting one begins as soon as fewer others of its business run.
-
-    A draft is an import that its member still looks at; nothing is done with it.
-    """
+    """State of a job; a draft is an import that its member still looks at."""
 
     DRAFT = "draft"
     WAITING = "waiting"
@@ -330,10 +318,7 @@ class LeadJobState(StrEnum):
 
 
 class ItemState(StrEnum):
-    """Outcome for one lead, or for one row of a file.
-
-    ``reason`` says why one was skipped, and of a row that was taken what of it was not.
-    """
+    """Outcome for one lead or row, with the reason of what was skipped."""
 
     CREATED = "created"
     CHANGED = "changed"

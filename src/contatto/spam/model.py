@@ -29,10 +29,7 @@ class Sign(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """Chat to judge, with the words of the customer.
-
-    ``taps`` are their taps on ads in a day; ``has_marked``: another chat of theirs was marked as spam.
-    """
+    """Chat to judge: its words, ``taps`` on ads in a day, and whether another chat was marked as spam."""
 
     business_id: str
     conversation_id: str

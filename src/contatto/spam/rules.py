@@ -69,10 +69,7 @@ def hash_ngrams(text: str) -> tuple[Places, Floats]:
 
 
 def fit_weights(texts: Sequence[tuple[Places, Floats]], is_spam: Sequence[bool]) -> SpamWeights:
-    """Fit weights to the n-grams of marked chats: logistic regression by dual coordinate ascent.
-
-    The same chats always give the same weights.
-    """
+    """Fit weights to n-grams of marked chats: logistic regression by deterministic dual coordinate ascent."""
     text_counts = np.zeros(1 << BITS)
     for places, _ in texts:
         text_counts[places] += 1.0
@@ -132,11 +129,8 @@ def judge_chat(
 ) -> tuple[float, tuple[Sign, ...]]:
     """Return the probability that a chat is spam, and the signs for it.
 
-    Args:
-        chat: the chat.
-        words: log-odds by its words; None while too few chats are marked.
-        account: rate of spam in its channel account.
-        business: rate of spam in all accounts of the business.
+    ``words`` are the log-odds by its words; None while too few chats are marked. The rates of spam are those
+    of its channel account and of all accounts of the business.
     """
     log_odds = _log_odds(business) if words is None else words
     signs = [Sign.WORDS] if words is not None and words > 0.0 else []

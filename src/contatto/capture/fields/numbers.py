@@ -194,11 +194,6 @@ class Surroundings:
     limit: int
     country: str
 
-    @property
-    def followed(self) -> bool:
-        """Report whether another number comes after this one."""
-        return self.limit < len(self.low)
-
     def label(self) -> bool:
         """Report whether a label marks these digits as something else."""
         for mark in reversed(self.before):
@@ -223,7 +218,7 @@ class Surroundings:
                 between = self.low[self.end : mark.start]
                 if _copula().fullmatch(between):
                     return True
-                if self.followed:
+                if self.limit < len(self.low):  # another number follows
                     return False
                 word = key(self.low[mark.start : mark.end])
                 return word.startswith(_NUMBERING_WORDS) and _near_words().fullmatch(between) is not None
@@ -265,7 +260,8 @@ class Surroundings:
             return ""
         # A cue between two numbers leads to the second: "tel 021 … wa 0812 …".
         is_bracketed = self.low[self.end : mark_after.start].strip() == "("
-        is_own = not self.followed or is_bracketed or _PARTING.search(self.low, mark_after.end, self.limit)
+        is_last = self.limit >= len(self.low)
+        is_own = is_last or is_bracketed or _PARTING.search(self.low, mark_after.end, self.limit)
         return "whatsapp.cue-after" if is_own else ""
 
     def _negated(self, cue: NumberMark) -> bool:
@@ -605,10 +601,7 @@ _cue_last = cache(lambda: re.compile(rf"{_cue_word().pattern}[ \t]+$"))
 
 
 class _Verdict(NamedTuple):
-    """Verdict on a number by its context.
-
-    ``whatsapp`` is the rule of a WhatsApp number, "" for a phone, None for no number.
-    """
+    """Verdict on a number: the rule of a WhatsApp number, "" for a phone, None for no number."""
 
     whatsapp: str | None
     cued: bool

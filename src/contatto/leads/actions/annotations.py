@@ -54,6 +54,7 @@ from contatto.leads.store.tables import (
     evidence,
     labels,
     lead_history,
+    lead_job_items,
     lead_merges,
     lead_views,
     leads,
@@ -78,10 +79,7 @@ _REPORTED_KINDS: Final = frozenset(
 
 
 def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen_owner_id: str | None, owner_id: str | None) -> Lead:
-    """Assign a lead to a member, or unassign it.
-
-    Raises Refused: NOT_FOUND; INVALID for a stranger; CONFLICT unless ``seen_owner_id`` is the owner.
-    """
+    """Assign a lead, or unassign it. Raises Refused: NOT_FOUND; INVALID for a stranger; CONFLICT."""
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     if lead.owner_id == owner_id:
         return lead
@@ -104,10 +102,7 @@ def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen_owner_id: str | None, o
 
 
 def label_lead(tx: Tx, actor: Actor, lead_id: str, name: str) -> LeadLabel:
-    """Put a label on a lead; a name that is new becomes a label of the business.
-
-    Raises Refused: NOT_FOUND; INVALID.
-    """
+    """Put a label on a lead, a new one if need be. Raises Refused: NOT_FOUND; INVALID."""
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     label = keep_label(tx, actor.business_id, name)
     put_label(tx, actor, lead.id, label)
@@ -124,10 +119,7 @@ def put_label(tx: Tx, actor: Actor, lead_id: str, label: LeadLabel) -> bool:
 
 
 def keep_label(tx: Tx, business_id: str, name: str) -> LeadLabel:
-    """Return the label of that name, in any case of letters; it is made when the business has none.
-
-    Raises Refused: INVALID.
-    """
+    """Return or make the label of a name, in any case of letters. Raises Refused: INVALID."""
     label_name = rules.read_line("label", name, rules.LABEL_LIMIT)
     existing_label = records.find_label(tx, business_id, label_name)
     if existing_label is not None:
@@ -206,10 +198,7 @@ type WorkChange = Literal["save", "delete", "done", "open"]
 def change_work(
     tx: Tx, actor: Actor, work: Note | Task, do: WorkChange, text: str = "", due_on: str = ""
 ) -> None:
-    """Change or delete a note or a task that was seen with this revision; tick a task off, or open it again.
-
-    Raises Refused: INVALID; CONFLICT when somebody was faster.
-    """
+    """Change, delete, tick off or reopen a note or task as it was seen. Raises Refused: INVALID; CONFLICT."""
     if do == "delete":
         table, _ = records.WORK[type(work)]
         is_current = tx.delete(table, actor.business_id, id=work.id, revision=work.revision) == 1
@@ -237,10 +226,7 @@ def change_work(
 def check_member(
     tx: Tx, business_id: str, member_id: str | None, permission: Permission = Permission.READ_LEADS
 ) -> str:
-    """Return the name of a member who may open assigned leads, empty for None.
-
-    Raises Refused: INVALID for somebody who is no member, or lacks the permission.
-    """
+    """Return the name of a member who may open leads, empty for None. Raises Refused: INVALID."""
     if member_id is None:
         return ""
     members = list_able_members(tx, BusinessId(business_id), permission)
@@ -293,10 +279,7 @@ type ViewChange = Literal["pin", "unpin", "share", "unshare", "delete"]
 
 
 def change_view(tx: Tx, actor: Actor, view_id: str, change: ViewChange) -> None:
-    """Change a view that the member sees; only its maker shares or deletes it.
-
-    Raises Refused: NOT_FOUND; FORBIDDEN for the view of somebody else.
-    """
+    """Change a view that the member sees. Raises Refused: NOT_FOUND; FORBIDDEN for that of another."""
     views = records.list_views(tx, actor.business_id, actor.member_id)
     view = check_found(next((view for view in views if view.id == view_id), None), "View not found.")
     if change in ("pin", "unpin"):
@@ -314,10 +297,7 @@ MOST_POINTS: Final = 50
 
 
 def add_contact_point(tx: Tx, actor: Actor, lead_id: str, field: Field, text: str) -> ContactPoint:
-    """Add a contact detail that a member knows.
-
-    Raises Refused: NOT_FOUND; INVALID for an invalid or duplicate detail, or when there are too many.
-    """
+    """Add a contact detail that a member knows. Raises Refused: NOT_FOUND; INVALID."""
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     existing_points = listing.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
     if len(existing_points) >= MOST_POINTS:
@@ -335,10 +315,7 @@ def add_contact_point(tx: Tx, actor: Actor, lead_id: str, field: Field, text: st
 def change_contact_point(
     tx: Tx, actor: Actor, lead_id: str, point_id: str, seen_value: str, text: str
 ) -> None:
-    """Correct a contact detail; ``seen_value`` is the value that the member had before their eyes.
-
-    Raises Refused: NOT_FOUND; INVALID for an invalid or duplicate detail; CONFLICT when somebody was faster.
-    """
+    """Correct a contact detail that was seen so. Raises Refused: NOT_FOUND; INVALID; CONFLICT."""
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     points = listing.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
     point = _find_point(points, point_id)
@@ -358,10 +335,7 @@ type ContactMark = Literal["main", "wrong", "right"]
 def mark_contact(
     tx: Tx, actor: Actor, lead_id: str, point_id: str, seen_value: str, mark: ContactMark
 ) -> None:
-    """Make a contact detail the main one, or mark it as wrong or right; the main one is never wrong.
-
-    Raises Refused: NOT_FOUND; CONFLICT when its value is not ``seen_value``.
-    """
+    """Make a contact detail the main one, or mark it wrong or right. Raises Refused: NOT_FOUND; CONFLICT."""
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     points = listing.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
     point = _find_point(points, point_id)
@@ -380,14 +354,10 @@ def mark_contact(
 def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, actor: str) -> Lead | None:
     """Take "not a contact" at its word: remove the point, and keep the correction for the next match.
 
-    A lead without another contact, form or mark of a member is removed too, and its conversion is
-    withdrawn from the reports. All of it can be put back for a while.
+    A lead without another contact, form or mark of a member is removed too, and its conversion is withdrawn
+    from the reports; then the answer is None. All of it can be put back for a while.
 
-    Returns:
-        The lead, or None when it is gone.
-
-    Raises:
-        Refused: NOT_FOUND.
+    Raises Refused: NOT_FOUND.
     """
     lead = records.find_lead_to_change(tx, business_id, lead_id)
     points = listing.list_contact_points(tx, business_id, {lead_id})[lead_id]
@@ -428,10 +398,7 @@ def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, 
 
 
 def put_back_contact(tx: Tx, actor: Actor, lead_id: str, rejected_id: str) -> None:
-    """Undo "not a contact": the detail comes back with its evidence, and a lead that went with it too.
-
-    Raises Refused: NOT_FOUND; CONFLICT when the person is another lead by now.
-    """
+    """Undo "not a contact", also for a lead that went with it. Raises Refused: NOT_FOUND; CONFLICT."""
     contacts = records.list_rejected(tx, actor.business_id, lead_id)
     rejected = next((contact for contact in contacts if contact.id == rejected_id), None)
     if rejected is None or not tx.delete(rejected_contacts, actor.business_id, id=rejected_id):
@@ -514,14 +481,11 @@ def merge_leads(tx: Tx, actor: Actor, kept_id: str, merged_id: str, picks: Picks
     Raises Refused: NOT_FOUND; INVALID for a lead and itself; CONFLICT when one of them is hidden by now, or
     is to be erased.
     """
-    # Lock both leads in the order of their ids, so that two merges never wait for each other.
     if kept_id == merged_id:
         raise Refused(errors.INVALID, "Choose two different leads.")
-    leads_by_id = {
-        lead_id: records.find_lead_to_change(tx, actor.business_id, lead_id)
-        for lead_id in sorted((kept_id, merged_id))
-    }
-    target, source = leads_by_id[kept_id], leads_by_id[merged_id]
+    # Locked in the order of their ids, so that two merges never wait for each other.
+    both = records.list_leads_to_change(tx, actor.business_id, (kept_id, merged_id))
+    target, source = both.get(kept_id), both.get(merged_id)
     if target is None or source is None:
         raise Refused(errors.NOT_FOUND, "Lead not found.")
     if target.hidden_at is not None or source.hidden_at is not None:
@@ -668,7 +632,8 @@ def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: s
     for job in jobs.list_planned_jobs(tx, business_id):
         fresh = job.plan
         if job.kind is JobKind.IMPORT:
-            numbers = jobs.list_row_numbers(tx, business_id, job.id, lead_ids)
+            own_rows = rows_of(lead_job_items, business_id, job_id=job.id, lead_id=lead_ids)
+            numbers = set(tx.execute(select(lead_job_items.c.position).where(*own_rows)).scalars())
             rows = rules.without_person(fresh.rows, numbers, erased_people.contacts, fresh.numbers)
             fresh = replace(fresh, rows=rows)
         elif _searches(fresh.query, erased_people):

@@ -182,10 +182,7 @@ def start_job(tx: Tx, actor: Actor, kind: JobKind, plan: JobPlan) -> LeadJob:
 
 
 def undo_job(tx: Tx, actor: Actor, job_id: str) -> LeadJob:
-    """Ask to take back what a job did; leads that somebody changed since stay as they are.
-
-    Raises Refused: NOT_FOUND; CONFLICT when the job still runs, was undone, or cannot be.
-    """
+    """Ask to take back what a job did, except later changes. Raises Refused: NOT_FOUND; CONFLICT."""
     job = check_found(store.find_job(tx, actor.business_id, job_id), "Task not found.")
     if job.kind is JobKind.ERASE:
         raise Refused(errors.CONFLICT, "Erasing cannot be undone, because no data is left.")
@@ -453,10 +450,7 @@ def read_plan_in_encoding(plan: JobPlan, encoding: str, columns: Sequence[str], 
 
 
 def start_import(tx: Tx, actor: Actor, job_id: str) -> None:
-    """Let an import begin as soon as it is its turn. One that was started before is left alone.
-
-    Raises NOT_FOUND; INVALID, when no column holds a contact detail; CONFLICT when too many jobs wait.
-    """
+    """Start an import, unless it was started before. Raises Refused: NOT_FOUND; INVALID; CONFLICT."""
     job = store.find_job(tx, actor.business_id, job_id)
     if job is not None and job.member_id == actor.member_id and job.state is not LeadJobState.DRAFT:
         return
@@ -469,10 +463,7 @@ def start_import(tx: Tx, actor: Actor, job_id: str) -> None:
 
 
 def load_rejects(tx: Tx, business_id: str, job_id: str) -> tuple[JobPlan, dict[int, str]]:
-    """Return the rows that an import left out or took in part, and the reason of each, as it was kept.
-
-    Raises Refused: NOT_FOUND, when there are none, or they are not kept any more.
-    """
+    """Return rows that an import left out or took in part, and their reasons. Raises Refused: NOT_FOUND."""
     job = store.find_job(tx, business_id, job_id)
     if job is None or job.kind is not JobKind.IMPORT or not job.has_ended or not any(job.plan.rows):
         raise Refused(errors.NOT_FOUND, "These rows have expired. Import the file again.")
@@ -507,8 +498,7 @@ def merge_many_leads(tx: Tx, actor: Actor, kept_id: str, lead_ids: Sequence[str]
         raise Refused(
             errors.INVALID, "Choose 2 to %(most)s leads, and which of them stays.", most=MOST_JOINED
         )
-    for lead_id in sorted(chosen):  # in one order, so that two of these never wait for each other
-        lead_store.find_lead_to_change(tx, actor.business_id, lead_id)
+    lead_store.list_leads_to_change(tx, actor.business_id, chosen)  # locked before the merges lock each pair
     merges = [
         merge_leads(tx, actor, kept_id, lead_id, Picks(), reason) for lead_id in chosen if lead_id != kept_id
     ]
@@ -639,16 +629,12 @@ def _foresee(
         rows_by_value.setdefault(value, number)
     if len(fitting) > 1:
         return Foreseen(number, "skip", entry.name, details, _several(len(fitting)))
-    does, reason = "create", LazyText("")
-    problems = entry.problems
+    does, reason, problems = "create", LazyText(""), entry.problems
     if fitting:
         (lead,) = fitting.values()
-        does, reason = (
-            "update",
-            LazyText("Updates %(name)s", name=lead.name)
-            if lead.name
-            else LazyText("Updates a lead without a name"),
-        )
+        does, reason = "update", LazyText("Updates a lead without a name")
+        if lead.name:
+            reason = LazyText("Updates %(name)s", name=lead.name)
         problems += _status_problem(entry, lead)
     elif earlier:
         does, reason = "update", LazyText("Merged into row %(row)s", row=min(earlier))

@@ -8,7 +8,7 @@ from typing import Any
 from contatto.capture.model import Field
 from contatto.kit import errors
 from contatto.kit.db.statements import insert_all, insert_new, write_rows
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbox import emit, emit_all
@@ -35,7 +35,7 @@ from contatto.leads.model import (
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import records as rules
 from contatto.leads.store import intake, listing, records
-from contatto.leads.store.tables import contact_points, evidence, lead_history, leads
+from contatto.leads.store.tables import contact_points, evidence, lead_entries, lead_history, leads
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
 
@@ -84,7 +84,8 @@ class LeadBatch:
     def _read(self, person_ids: set[str]) -> None:
         """Read the leads of persons, or those that they were merged into."""
         tx, business_id = self._tx, self.business_id
-        for lead in intake.list_leads_of_persons(tx, business_id, person_ids):
+        query = intake.LOCKED_LEADS if tx.locks_rows else intake.LEADS_OF_PERSONS
+        for lead in query.list(tx, {"of": business_id, "persons": person_ids}):
             target = records.find_lead(tx, business_id, lead.merged_into) if lead.merged_into else None
             current = target or lead
             self._leads.setdefault(current.id, current)
@@ -169,7 +170,8 @@ class LeadBatch:
         intake.record_starts(tx, business_id, contact_points, self._moved_points.values())
         insert_new(tx, evidence, [intake.evidence_row(tx.vault, item) for item in self.evidence])
         insert_all(tx, lead_history, [intake.history_row(tx.vault, business_id, step) for step in self.steps])
-        if intake.append_entries(tx, business_id, self._entries) < len(self._entries):
+        entries = [row_of(entry) | {"business_id": business_id} for entry in self._entries]
+        if insert_new(tx, lead_entries, entries) < len(entries):
             self.fresh -= {entry.lead_id for entry in self._entries}  # one came by a form of another's
         stale = list[dict[str, Any]]()  # names and last activities that are outdated in a row
         for lead_id in sorted(self._active):
@@ -422,10 +424,7 @@ def change_lead_status(
 def move_lead(
     tx: Tx, lead: Lead, new: LeadStatus, actor: str, what: HistoryKind = HistoryKind.STATUS
 ) -> None:
-    """Give a lead another status; with STATUS_UNDONE it may be one that no move leads to, such as raw.
-
-    Raises Refused: CONFLICT when somebody was faster.
-    """
+    """Give a lead another status; STATUS_UNDONE may also lead to raw. Raises Refused: CONFLICT."""
     values = {"status": new, "updated_at": max(tx.now, lead.updated_at)}
     if not tx.change(leads, lead.business_id, lead.id, leads.c.status == lead.status, **values):
         raise Refused(errors.CONFLICT)
@@ -435,10 +434,7 @@ def move_lead(
 
 
 def undo_lead_status(tx: Tx, business_id: str, lead_id: str, seen_status: LeadStatus, actor: str) -> None:
-    """Take back the change that gave a lead its status, which is ``seen_status``.
-
-    Raises Refused: NOT_FOUND; CONFLICT when somebody was faster, or the change is too long ago.
-    """
+    """Undo the change that gave a lead its seen status. Raises Refused: NOT_FOUND; CONFLICT."""
     lead = load_listed_lead(tx, business_id, lead_id)
     rules.check_seen(lead.status, seen_status)
     step = rules.status_step_to_undo(records.list_history(tx, business_id, lead_id), lead.status, tx.now)

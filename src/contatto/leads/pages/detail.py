@@ -290,22 +290,18 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_views: bool) -> dict[
         "attribution": attribution,
         "conversion_id": earned.conversion_id if earned else None,
         "timeline": _timeline(tx, lead, merged, history, words, sees_views=sees_views),
-        "merges": (
-            [
-                {
-                    "id": merge.id,
-                    "name": names[merge.merged_id],
-                    "actor": merge.actor,
-                    "at": merge.at,
-                    "reason": merge.reason,
-                    "credit": credits[merge.merged_id][1].ad_group_name
-                    if merge.merged_id in credits
-                    else None,
-                }
-                for merge in records.list_merges(tx, lead.business_id, lead.id)
-                if merge.kept_id == lead.id and merge.undone_at is None and merge.merged_id in names
-            ]
-        ),
+        "merges": [
+            {
+                "id": merge.id,
+                "name": names[merge.merged_id],
+                "actor": merge.actor,
+                "at": merge.at,
+                "reason": merge.reason,
+                "credit": credits[merge.merged_id][1].ad_group_name if merge.merged_id in credits else None,
+            }
+            for merge in records.list_merges(tx, lead.business_id, lead.id)
+            if merge.kept_id == lead.id and merge.undone_at is None and merge.merged_id in names
+        ],
         "duplicates": [
             {"id": twin.id, "name": rules.person_label(twin.name, twin.person_id)}
             for twin in listing.list_twins(tx, business_id, lead.id)

@@ -85,10 +85,7 @@ _INSIDE: Final = {word: _BY_HEAD[head_key(word)] for word in _WORDS["inside"]["w
 
 
 def guess_columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Guess the kind of each column; ``NOT_TAKEN`` without any evidence.
-
-    Two columns may hold the same: a person may have two numbers.
-    """
+    """Guess the kind of each column, several of which may be alike; ``NOT_TAKEN`` without any evidence."""
     columns = []
     for index, head in enumerate(heads):
         key = head_key(head)
@@ -161,10 +158,7 @@ _SPACES: Final = re.compile(r"[ \t\r\n]+")
 
 
 def read_sheet(text: str) -> JobPlan:
-    """Read a text as CSV with a head; commas, semicolons or tabs between the cells.
-
-    Raises Refused: INVALID, when it is no CSV, or as ``sheet_of``.
-    """
+    """Read a text as CSV with a head, with commas, semicolons or tabs. Raises Refused: INVALID."""
     plain = text.removeprefix("\ufeff").replace("\0", "")
     first = plain.partition("\n")[0]
     delimiter = max(_DELIMITERS, key=first.count)
@@ -175,10 +169,7 @@ def read_sheet(text: str) -> JobPlan:
 
 
 def sheet_of(table: Iterable[Sequence[str]]) -> JobPlan:
-    """Return a plan with the head and the rows of a table, without empty lines and last columns.
-
-    Raises Refused: INVALID, for no row below the head, or too many rows or columns.
-    """
+    """Return the head and the rows of a table, without empty lines. Raises Refused: INVALID."""
     rows = list(islice((tuple(row) for row in table if any(cell.strip() for cell in row)), MOST_ROWS + 2))
     head = rows[0] if rows else ()
     width = max((place for place, cell in enumerate(head, 1) if cell.strip()), default=0)
@@ -194,10 +185,7 @@ def sheet_of(table: Iterable[Sequence[str]]) -> JobPlan:
 
 
 def read_columns(columns: Sequence[str], count: int) -> tuple[str, ...]:
-    """Read the chosen kind of each column of a file.
-
-    Raises Refused: INVALID, for an unknown choice, or without a column of contact details.
-    """
+    """Read the chosen kind of each column, one of contact details among them. Raises Refused: INVALID."""
     columns_read = tuple(column if column in COLUMN_KINDS else NOT_TAKEN for column in columns[:count])
     if len(columns_read) != count or not set(columns_read) & {field.value for field in Field}:
         raise Refused(
@@ -208,10 +196,7 @@ def read_columns(columns: Sequence[str], count: int) -> tuple[str, ...]:
 
 
 def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> ImportEntry:
-    """Read one row; invalid cells are left out, and reported in ``problems``.
-
-    Raises UnreadableRow: without any valid contact detail.
-    """
+    """Read one row; ``problems`` tell of invalid cells. Raises UnreadableRow without any contact detail."""
     texts: dict[str, list[str]] = {}
     contacts: list[ContactMatch] = []
     problems: list[LazyText] = []
@@ -223,19 +208,13 @@ def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> Im
         if len(text) > most:
             problems.append(LazyText("A cell is longer than %(most)s characters.", most=most))
         elif column in list(Field):
-            # The details of a cell: one, or several with commas between them; and why others are none.
-            field = Field(column)
-            good: list[ContactMatch] = []
-            bad: list[LazyText] = []
-            for part in [
-                part.strip() for part in re.split(r"[,;|\n]|:::", bare_contact(text)) if part.strip()
-            ][:20]:
+            # One detail, or several with commas between them; and why others are none.
+            parts = [part.strip() for part in re.split(r"[,;|\n]|:::", bare_contact(text))]
+            for part in [part for part in parts if part][:20]:
                 try:
-                    good.append(contact_of(field, part, country))
+                    contacts.append(contact_of(Field(column), part, country))
                 except UnreadableRow as unfit:
-                    bad.append(unfit.says)
-            contacts += good
-            problems += bad
+                    problems.append(unfit.says)
         else:
             texts.setdefault(column, []).append(text)
     if not contacts:

@@ -227,10 +227,7 @@ MERGED_FIELDS: Final = ("name", "status", "owner_id", "created_at", "updated_at"
 
 
 def merged_lead(target: Lead, source: Lead, picks: Picks) -> Lead:
-    """Return the target after a merge: as picked, with the earlier beginning and the later activity.
-
-    A name or an owner that only one of the two has is never lost.
-    """
+    """Return the target after a merge; a name or an owner that only one of the two has is never lost."""
     name = source.name if picks.name else target.name
     owner_id = source.owner_id if picks.owner else target.owner_id
     return replace(
@@ -469,10 +466,7 @@ def without_person(
     contacts: Collection[str],
     own: Sequence[int] = (),
 ) -> tuple[tuple[str, ...], ...]:
-    """Return the rows of a file with those emptied that have one of the numbers, or tell of a contact.
-
-    ``own`` are the rows' numbers, where they do not count from 1.
-    """
+    """Return the rows of a file with those of a person emptied, by numbers or from 1."""
     return tuple(
         () if row and (number in numbers or any(tells_of(cell, contacts) for cell in row)) else row
         for number, row in zip(own or range(1, len(rows) + 1), rows, strict=True)
@@ -531,12 +525,8 @@ def is_enough(outcomes: Iterable[bool]) -> bool:
 def choose_reasons(letters: Sequence[str], parts: Sequence[float], words: Iterable[str]) -> tuple[str, ...]:
     """Return the signs that speak most for or against a lead, strongest first: "+" or "-" and a word.
 
-    Columns that tell of the same thing count together, also by what a lead does not have: no phone, say.
-
-    Args:
-        letters: what each column tells about.
-        parts: what each adds to the log-odds of this lead.
-        words: those that the lead has, of which one stands behind its letter.
+    Columns of one letter count together, also by what a lead does not have: no phone, say. ``parts`` are what
+    each column adds to the log-odds of this lead; of its ``words`` one stands behind its letter.
     """
     of_letter: dict[str, float] = {}
     for letter, part in zip(letters, parts, strict=True):
@@ -681,10 +671,7 @@ _FLAGS: Final = {"twins": "twins", "any": "any_of"}
 
 
 def read_filter(pairs: Iterable[tuple[str, str]]) -> LeadFilter:
-    """Read a filter out of the pairs of an address; words and values that it does not know are left out.
-
-    Raises Refused: INVALID, for more values than a filter may have, and for an absurd year.
-    """
+    """Read a filter out of the pairs of an address, without unknown words. Raises Refused: INVALID."""
     lists: dict[str, list[Any]] = {attribute: [] for attribute, _ in _LISTS.values()}
     single: dict[str, Any] = {}
     for word, text in pairs:

@@ -22,10 +22,10 @@ from sqlalchemy import (
 )
 
 from contatto.capture.model import Field
-from contatto.kit.db.statements import PreparedQuery, Query, insert_new, write_rows
+from contatto.kit.db.statements import PreparedQuery, Query, write_rows
 from contatto.kit.db.tx import Instant, Tx, row_of, rows_of, within
 from contatto.kit.vault import Vault
-from contatto.leads.model import ContactPoint, Evidence, FormEntry, HistoryEntry, Lead
+from contatto.leads.model import ContactPoint, Evidence, HistoryEntry, Lead
 from contatto.leads.rules import records as rules
 from contatto.leads.store.tables import contact_points, evidence, lead_entries, lead_labels, leads
 
@@ -70,24 +70,14 @@ _STARTS: Final = {table: _change_one(table).values(created_at=_MOMENT) for table
 _MANY: Final = select(leads).where(
     leads.c.business_id == bindparam("of"), within(leads.c.person_id, "persons")
 )
-_OF_PERSONS: Final = PreparedQuery(Lead, _MANY)
-_LOCKED: Final = PreparedQuery(Lead, _MANY.order_by(leads.c.id).with_for_update())
-
-
-def list_leads_of_persons(tx: Tx, business_id: str, person_ids: Collection[str]) -> list[Lead]:
-    """Return the leads of persons, locked until the end of the transaction."""
-    return (_LOCKED if tx.locks_rows else _OF_PERSONS).list(tx, {"of": business_id, "persons": person_ids})
+LEADS_OF_PERSONS: Final = PreparedQuery(Lead, _MANY)
+LOCKED_LEADS: Final = PreparedQuery(Lead, _MANY.order_by(leads.c.id).with_for_update())
 
 
 def record_starts(tx: Tx, business_id: str, table: Table, moved: Iterable[Lead | ContactPoint]) -> None:
     """Move back the creation times of leads or contact points, after an earlier message came in late."""
     rows = [{"of_business": business_id, "of_id": item.id, "moment": item.created_at} for item in moved]
     write_rows(tx, _STARTS[table], rows)
-
-
-def append_entries(tx: Tx, business_id: str, entries: Iterable[FormEntry]) -> int:
-    """Insert missing entries; return their number."""
-    return insert_new(tx, lead_entries, [row_of(entry) | {"business_id": business_id} for entry in entries])
 
 
 _AT_ONCE: Final = 500

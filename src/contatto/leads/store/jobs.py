@@ -153,12 +153,9 @@ def list_leads_to_erase(tx: Tx, business_id: str) -> set[str]:
 
 
 def list_free_businesses(tx: Tx, most: int, moved_since: datetime) -> list[tuple[str, int]]:
-    """Return businesses with jobs that wait and places for some of them, with how many; for the worker.
+    """Return businesses with waiting jobs, and how many of these may start; for the worker.
 
-    Args:
-        tx: the transaction.
-        most: how many jobs of one business may run at a time.
-        moved_since: a job that runs and has made no step since holds no place.
+    One business runs ``most`` at a time. A job that made no step since ``moved_since`` does not count.
     """
     waits = func.sum(case((lead_jobs.c.state == LeadJobState.WAITING, 1), else_=0))
     is_held = and_(lead_jobs.c.state == LeadJobState.RUNNING, lead_jobs.c.moved_at > moved_since)
@@ -263,14 +260,6 @@ def list_planned_jobs(tx: Tx, business_id: str) -> Iterator[LeadJob]:
         job = _open_job(tx, row)
         if job.plan.query or job.plan.rows:
             yield job
-
-
-def list_row_numbers(tx: Tx, business_id: str, job_id: str, lead_ids: frozenset[str]) -> set[int]:
-    """Return the rows of an import, from 1, that went into leads."""
-    query = select(lead_job_items.c.position).where(
-        *rows_of(lead_job_items, business_id, job_id=job_id, lead_id=lead_ids)
-    )
-    return {row[0] for row in tx.execute(query)}
 
 
 def record_plan(tx: Tx, business_id: str, job_id: str, plan: JobPlan) -> None:

@@ -59,10 +59,12 @@ def unerased_leads(business_id: str) -> Select[Any]:
 def list_leads_by_id(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Lead]:
     """Return leads by the requested id; for a merged lead, its target lead."""
     query = unerased_leads(business_id)
-    leads_by_id = {lead.id: lead for lead in tx.list(Lead, query.where(leads.c.id.in_(lead_ids)))}
+    leads_by_id: dict[str, Lead] = {
+        lead.id: lead for lead in tx.list(Lead, query.where(leads.c.id.in_(lead_ids)))
+    }
     targets = {lead.merged_into for lead in leads_by_id.values() if lead.merged_into}
     if not targets:
-        return {lead.id: lead for lead in leads_by_id.values()}
+        return leads_by_id
     targets_by_id = {lead.id: lead for lead in tx.list(Lead, query.where(leads.c.id.in_(targets)))}
     return {
         lead_id: targets_by_id.get(LeadId(lead.merged_into or ""), lead)
@@ -217,10 +219,7 @@ def list_credits(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Cred
 
 
 def list_winning_ads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, Row[Any]]:
-    """Return the names of the ad of each lead that an ad earned, with its ad group and campaign.
-
-    Lists show no more of it.
-    """
+    """Return the names of the ad of each lead that an ad earned, its ad group and campaign, for lists."""
     names = (measured_ads.c.campaign_name, measured_ads.c.ad_group_name, measured_ads.c.ad_name)
     query = (
         select(conversions.c.subject_id, *names)
@@ -504,10 +503,7 @@ class Matches:
 def find_matches(
     tx: Tx, business_id: str, lead_filter: rules.LeadFilter, counts: Mapping[LeadStatus, int] | None = None
 ) -> Matches:
-    """Count the matches, and return a query for them if they are at most `MANY`.
-
-    ``counts`` by status answer a filter by status alone.
-    """
+    """Count the matches, by status with ``counts``, and return a query for them if at most `MANY`."""
     if counts is not None and lead_filter == rules.LeadFilter(statuses=lead_filter.statuses):
         return Matches(sum(counts.get(status, 0) for status in lead_filter.statuses or LeadStatus), None)
     if lead_filter.text:
@@ -561,10 +557,7 @@ def _ids(tx: Tx, conditions: Conditions, part: Condition) -> list[str]:
 def list_matches(
     tx: Tx, business_id: str, lead_filter: rules.LeadFilter, matches: Matches, place: tuple[str, int, int]
 ) -> list[Lead]:
-    """Return a page of matches; ``place`` is its sort word, its limit and its offset.
-
-    The pages of the second half are read from the end.
-    """
+    """Return a page of matches at a sort word, limit and offset; the second half is read from the end."""
     sort, limit, offset = place
     if matches.few is not None:
         # With a limit the engine finds them before it sorts.

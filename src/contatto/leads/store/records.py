@@ -177,10 +177,7 @@ _SET_SCORE: Final = (
 
 
 def save_scores(tx: Tx, business_id: str, scores: Sequence[LeadScore]) -> None:
-    """Save scores, and copy them to the leads to sort by; without reasons the stored ones stay.
-
-    A lead that was erased or hidden while it was scored gets none.
-    """
+    """Save scores of listed leads, and copy them there to sort by; without reasons the stored ones stay."""
     values = {"of": business_id, "ids": [score.lead_id for score in scores]}
     listed = {row[0] for row in _LISTED.rows(tx, values)}
     stamp = {"business_id": business_id, "scored_at": tx.now}
