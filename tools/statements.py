@@ -13,7 +13,7 @@ DEFINITIONS = {"delivery": of_examples, "measurement/engines": of_winners}
 def emitted() -> dict[str, str]:
     """Return the text of every file of statements, by its path below the package."""
     return {
-        f"{folder}/sql/{dialect}/{name}.sql": definition.emit_sql(expression, dialect)
+        f"{folder}/sql/{dialect}/{name}.sql": of_winners.emit_sql(expression, dialect)
         for folder, definition in DEFINITIONS.items()
         for dialect in definition.DIALECTS
         for name, expression in definition.statements().items()

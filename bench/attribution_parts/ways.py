@@ -12,7 +12,7 @@ import duckdb
 
 from bench.harness import measured
 from contatto.measurement.engines.events import answer_statements, open_session
-from contatto.measurement.engines.staging import sql_of, winners_sql
+from contatto.measurement.engines.staging import sql_of
 from contatto.measurement.model import AttributionPolicy
 
 CLICK_US: Final = 7 * 86_400_000_000
@@ -36,7 +36,7 @@ def ours(folder: str) -> Rows:
     with duckdb.connect() as db:
         for table in ("touches", "conversions"):
             db.execute(f"CREATE VIEW {table} AS SELECT * FROM read_parquet('{folder}/{table}.parquet')")
-        db.execute(f"CREATE TABLE winners AS {winners_sql('duckdb', AttributionPolicy.CLICK_FIRST)}")
+        db.execute(f"CREATE TABLE winners AS {sql_of('duckdb', 'winners_click_first')}")
         return db.execute(sql_of("duckdb", "report")).fetchall()
 
 

@@ -168,7 +168,7 @@ def test_a_changed_window_does_not_touch_what_was_stamped(database: Database) ->
     before = make.touch(ad)
     database.write_now(lambda tx: record_touch(tx, before))
     shorter = make.ad(owner, ad_id=ad.ad_id, ad_number=ad.ad_number, click_window_s=60)
-    database.write_now(lambda tx: store.save_measured_ad(tx, shorter))
+    database.write_now(lambda tx: tx.save(store.measured_ads, row_of(shorter)))
     database.write_now(lambda tx: record_conversions(tx, [earned(owner, make.NOON + 48 * HOUR)]))
     assert winner(database, owner).touch_id == before.touch_id
 

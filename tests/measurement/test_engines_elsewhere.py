@@ -10,7 +10,7 @@ import pytest
 
 from contatto.measurement.engines import cluster
 from contatto.measurement.engines.events import EngineName, EngineOptions, answered
-from contatto.measurement.engines.staging import sql_of, winners_sql
+from contatto.measurement.engines.staging import sql_of
 from contatto.measurement.model import AttributionPolicy
 from tests.measurement import oracle
 from tests.measurement.cases import joined, world
@@ -64,5 +64,5 @@ def write_sealed(folder: Path) -> list[tuple[object, ...]]:
         for table in ("touches", "conversions"):
             files = folder / table / "*.parquet"
             db.execute(f"CREATE VIEW {table} AS SELECT * FROM read_parquet('{files}')")  # noqa: S608
-        db.execute(f"CREATE TABLE winners AS {winners_sql('duckdb', AttributionPolicy.CLICK_FIRST)}")
+        db.execute(f"CREATE TABLE winners AS {sql_of('duckdb', 'winners_click_first')}")
         return db.execute(f"SELECT * FROM ({sql_of('duckdb', 'report')}) ORDER BY ALL").fetchall()  # noqa: S608

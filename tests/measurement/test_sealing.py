@@ -105,7 +105,7 @@ def dies(*_: object, **__: object) -> None:
 
 STEPS = {
     "before it is listed": ("contatto.measurement.engines.sealing.append_sealed_file", dies),
-    "after it is listed": ("contatto.measurement.actions.write_conversions", dies),
+    "after it is listed": ("contatto.measurement.engines.sealing.write_conversions", dies),
 }
 
 

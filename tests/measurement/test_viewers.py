@@ -25,10 +25,9 @@ from contatto.measurement.actions import (
     record_tap,
     sealing_job,
 )
-from contatto.measurement.engines.staging import sql_of, winners_sql
+from contatto.measurement.engines.staging import sql_of
 from contatto.measurement.model import (
     Attribution,
-    AttributionPolicy,
     ConversionKind,
     MeasuredAd,
     Touch,
@@ -212,7 +211,7 @@ def test_sealed_files_hold_all_that_the_definition_needs_to_find_the_same_winner
         for table in ("touches", "conversions"):
             files = f"read_parquet('{tmp_path}/{table}/**/*.parquet')"
             db.execute(f"CREATE VIEW {table} AS SELECT * FROM {files}")  # noqa: S608
-        db.execute(f"CREATE TABLE winners AS {winners_sql('duckdb', AttributionPolicy.CLICK_FIRST)}")
+        db.execute(f"CREATE TABLE winners AS {sql_of('duckdb', 'winners_click_first')}")
         won = [row[:2] for row in db.execute(sql_of("duckdb", "attributions")).fetchall()]
         left = db.execute(sql_of("duckdb", "unattributed")).fetchall()
     kept = [winner(database, owner, who) for who in ("p1", "p2", "p3")]

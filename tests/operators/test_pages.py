@@ -10,7 +10,8 @@ from sqlalchemy import select
 from contatto.accounts.actions import NewMember, add_member
 from contatto.accounts.model import BusinessId, Role
 from contatto.ads.store import ad_groups
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.statements import insert_new
+from contatto.kit.db.tx import Tx, row_of
 from contatto.operators import actions, store
 from contatto.operators.model import AdmissionState, AdReview, ReviewState
 from tests.journeys.running import PASSWORD, House, csrf_of, running_house, weak_hash
@@ -133,7 +134,7 @@ def test_a_business_takes_part_and_the_operator_runs_its_marketplace(house: Hous
 def send_film(house: House, sent: AdReview) -> AdReview:
     """An ad with a video is sent too; its review says which video that is."""
     film = replace(sent, digest="a" * 64, video_id="film-1")
-    house.context.db.write_now(lambda tx: store.save_sent_ads(tx, [film]))
+    house.context.db.write_now(lambda tx: insert_new(tx, store.ad_reviews, [row_of(film)]))
     assert 'Video: <bdi dir="ltr">film-1</bdi>' in house.client.get("/operator").text
     return film
 

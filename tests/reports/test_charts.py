@@ -13,15 +13,14 @@ from contatto.reports.rules.figures import (
     FirstReply,
     bars,
     by_weekday,
-    daily_reply_times,
     draw_line,
     funnel,
     label_every,
-    member_reply_times,
     nice_top,
     points,
     reply_times_of,
     shade,
+    summarize_replies,
 )
 
 MANY = st.lists(st.integers(0, 10**9), min_size=1, max_size=60)
@@ -81,20 +80,21 @@ def answer(author: str, minutes: float | None) -> FirstReply:
 
 
 def test_answers_are_counted_by_how_long_they_took() -> None:
-    found = reply_times_of("", [answer("A", at) for at in (1, 5, 6, 60, 61, 3_000, None)])
+    found = reply_times_of([answer("A", at) for at in (1, 5, 6, 60, 61, 3_000, None)])
     assert found.buckets == (2, 2, 1, 1)
     assert (found.answered, found.median_s) == (6, 1_980)
-    assert reply_times_of("", [answer("A", None)]).median_s is None
+    assert reply_times_of([answer("A", None)]).median_s is None
 
 
 def test_each_person_has_a_speed_and_the_busiest_comes_first() -> None:
-    found = member_reply_times([answer("A", 1), answer("B", 2), answer("B", 4), answer("", None)])
-    assert [(one.author, one.answered, one.median_s) for one in found] == [("B", 2, 180), ("A", 1, 60)]
+    replies = [answer("A", 1), answer("B", 2), answer("B", 4), answer("", None)]
+    found = summarize_replies(replies, "UTC", 31)["people"]
+    assert [(author, one.answered, one.median_s) for author, one in found] == [("B", 2, 180), ("A", 1, 60)]
 
 
 def test_each_day_of_a_zone_has_a_speed_and_the_latest_comes_first() -> None:
     late = FirstReply(NOW + timedelta(hours=6), None, "")
-    found = daily_reply_times([answer("A", 1), answer("A", 3), late], "Asia/Singapore", 31)
-    told = [((one.day - NOW.date()).days, one.started, one.times.median_s) for one in found]
+    found = summarize_replies([answer("A", 1), answer("A", 3), late], "Asia/Singapore", 31)["days"]
+    told = [((day - NOW.date()).days, one.started, one.median_s) for day, one in found]
     assert told == [(1, 1, None), (0, 2, 120)]
-    assert len(daily_reply_times([answer("A", 1), late], "Asia/Singapore", 1)) == 1
+    assert len(summarize_replies([answer("A", 1), late], "Asia/Singapore", 1)["days"]) == 1

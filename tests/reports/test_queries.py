@@ -10,7 +10,7 @@ from contatto.ads.model import BudgetMode, Campaign, NodeKind, NodeStatus
 from contatto.ads.rules.tree import Delivering, Node
 from contatto.kit.errors import Refused
 from contatto.measurement.model import Goal
-from contatto.reports.model import METRICS, Counts, DayRange, Figures
+from contatto.reports.model import METRICS, Counts, DayRange, Figures, total_of
 from contatto.reports.rules.queries import (
     DEFAULT_TREE_COLUMNS,
     OWN_DAY,
@@ -31,7 +31,6 @@ from contatto.reports.rules.queries import (
     read_overview_query,
     sort_branches,
     span_of,
-    sum_branches,
 )
 
 TODAY = date(2026, 3, 1)
@@ -157,9 +156,9 @@ def test_the_last_word_on_a_row_is_right_and_all_rows_forget_single_ones() -> No
     assert read_ads_tree_query([*before, ("open", "5")]).folds == {5: True}
     shut = read_ads_tree_query([*before, ("tree", "shut")])
     assert (shut.tree, shut.folds) == (Fold.SHUT, {})
-    assert not shut.is_open(5, default=True)
-    assert AdsTreeQuery().is_open(5, default=True)
-    assert not AdsTreeQuery(folds={5: False}).is_open(5, default=True)
+    tree = build_branches([node(5, "A", node(6, "B"))], {})
+    queries = [shut, AdsTreeQuery(), AdsTreeQuery(folds={5: False})]
+    assert [next(list_tree_rows(tree, query))[1] for query in queries] == [False, True, False]
 
 
 def test_a_row_is_asked_for_by_its_number_by_all_rows_and_by_looking_for_something() -> None:
@@ -225,6 +224,6 @@ def test_only_what_is_open_shows_what_is_under_it() -> None:
 
 
 def test_a_total_over_both_goals_does_not_add_unlike_things() -> None:
-    both = sum_branches([counted(1, 30, 3), counted(2, 10, 2, TALK)])
+    both = total_of([counted(1, 30, 3).figures, counted(2, 10, 2, TALK).figures])
     assert (both.counts.spend_micros, both.mixed_goals, both.conversions) == (40, True, None)
-    assert sum_branches([counted(1, 30, 3), counted(2, 10, 2)]).conversions == 5
+    assert total_of([counted(1, 30, 3).figures, counted(2, 10, 2).figures]).conversions == 5

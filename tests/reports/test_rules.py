@@ -9,15 +9,26 @@ from hypothesis import strategies as st
 
 from contatto.kit.errors import Refused
 from contatto.measurement.model import Goal
-from contatto.reports.model import COUNTED, METRICS, Counts, DayRange, Fact, Figures, Level, Subject, TimeStep
+from contatto.reports.model import (
+    COUNTED,
+    METRICS,
+    Counts,
+    DayRange,
+    Fact,
+    Figures,
+    Level,
+    Subject,
+    TimeStep,
+    Unit,
+    total_of,
+)
 from contatto.reports.rules.figures import (
     Filter,
-    amount_text,
     build_report,
     filter_rows,
     metric_number,
     metric_text,
-    total_of,
+    value_text,
 )
 
 COUNTS = Counts(12_345_678, 4_000, 100, 7, 3, 6, 2, 2, 1, 1, 1, 2, 1, 2)
@@ -145,7 +156,7 @@ def test_persons_are_not_added_up(name: str) -> None:
     ("micros", "text"), [(0, "0.00"), (500_000, "0.50"), (1, "0.000001"), (10**13, "10000000.00")]
 )
 def test_amounts_have_two_decimals_or_more(micros: int, text: str) -> None:
-    assert amount_text(micros) == text
+    assert value_text(Unit.MICROS, micros) == text
 
 
 def test_facts_become_rows_of_their_subjects() -> None:
@@ -182,7 +193,7 @@ def test_rows_add_up_to_the_total_and_to_the_facts(found: list[tuple[str, Counts
     owners = {"a1": "1", "a2": "1", "a3": "2"}
     facts = [Fact(ad, "", counts) for ad, counts in found]
     report = build_report([group("1"), group("2", TALK)], facts, owners, TimeStep.WHOLE)
-    assert report.total == total_of(report.rows)
+    assert report.total == total_of(row.figures for row in report.rows)
     assert report.total.counts == sum((counts for _, counts in found), Counts())
     assert report.total.conversions is None
 

@@ -17,22 +17,14 @@ from contatto.audiences.model import Fingerprint
 from contatto.delivery.actions.results import Verdict, explain_decision, forecast_ad_group, list_lifts
 from contatto.delivery.actions.serving import AdServer, RecentCallers, serve_ad, serve_placement
 from contatto.delivery.actions.training import list_curves
-from contatto.delivery.rules import OURS, AdRequest, Arm
+from contatto.delivery.rules import OURS, AdRequest
 from contatto.delivery.store import find_influences, find_newest_version, list_states
 from contatto.kit import errors
-from contatto.kit.api_types import (
-    Answer,
-    ApiId,
-    ApiModel,
-    Rows,
-    json_answer,
-    read_body,
-    refusal_answer,
-)
+from contatto.kit.api_types import Answer, ApiId, ApiModel, Rows, json_answer, read_body, refusal_answer
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.values import JSON_ERRORS, MICROS, to_micros
-from contatto.learning.model import GroupState, InfluenceSource, Phase, Question, Reason
+from contatto.learning.model import InfluenceSource, Phase, Question, Reason
 from contatto.measurement.model import Goal
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.operators.store import find_balance, list_admissions_of_business, list_limited_balances
@@ -90,7 +82,14 @@ async def decide_ad(request: Request) -> Response:
     try:
         caller = await part_of(request, RecentCallers).caller_of(request)
         require(caller, Permission.READ_ADS)
-        body = await _read(request)
+        try:
+            body = _decode(await read_body(request, BODY_LIMIT))
+        except msgspec.ValidationError as error:
+            raise Refused(errors.INVALID, str(error)) from error
+        except JSON_ERRORS as error:
+            raise Refused(errors.UNREADABLE) from error
+        if not body.viewer_id.isprintable():
+            raise Refused(errors.INVALID, "viewer_id: give printable characters only.")
         context = context_of(request)
         signer, at = context.vault.signer(TRACKING_KEY), context.clock.now()
         server = part_of(request, AdServer)
@@ -99,46 +98,28 @@ async def decide_ad(request: Request) -> Response:
             return blind_digests(context.vault, business_id, body.digests)
 
         market = await server.operators.snapshots.get(caller.business_id)
+        ad_request = AdRequest(
+            body.viewer_id,
+            body.country,
+            body.channel_account_id,
+            body.language and body.language.partition("-")[0].lower(),
+            body.age,
+            body.interest_category_ids,
+            frozenset(blind_for(caller.business_id) if market is None else ()),
+            caller.ad_account_ids,
+            body.placement or "",
+            body.device or "",
+            body.features,
+            body.consent,
+            body.floor_micros,
+        )
         if market is None:
-            ad_request = _ad_request(body, caller, blind_for(caller.business_id))
             served = await serve_ad(server, caller.business_id, ad_request, at, signer)
         else:
-            ad_request = _ad_request(body, caller, ())
             served = await serve_placement(server, market, ad_request, blind_for, at, signer)
     except Refused as refused:
         return refusal_answer(refused, getattr(request.state, "request_id", ""))
     return json_answer({"ad": served})
-
-
-async def _read(request: Request) -> DecisionBody:
-    try:
-        body = _decode(await read_body(request, BODY_LIMIT))
-    except msgspec.ValidationError as error:
-        raise Refused(errors.INVALID, str(error)) from error
-    except JSON_ERRORS as error:
-        raise Refused(errors.UNREADABLE) from error
-    if not body.viewer_id.isprintable():
-        raise Refused(errors.INVALID, "viewer_id: give printable characters only.")
-    return body
-
-
-def _ad_request(body: DecisionBody, caller: Caller, prints: Iterable[Fingerprint]) -> AdRequest:
-    language = body.language and body.language.partition("-")[0].lower()
-    return AdRequest(
-        body.viewer_id,
-        body.country,
-        body.channel_account_id,
-        language,
-        body.age,
-        body.interest_category_ids,
-        frozenset(prints),
-        caller.ad_account_ids,
-        body.placement or "",
-        body.device or "",
-        body.features,
-        body.consent,
-        body.floor_micros,
-    )
 
 
 routes = [DirectRoute("POST", "/delivery/decide", decide_ad, Access(Credential.PROGRAM, Permission.READ_ADS))]
@@ -177,16 +158,17 @@ def get_delivery_status(tx: Tx, caller: Caller, query: StatusQuery) -> LearningL
     account = load_advertiser(tx, caller, query.advertiser_id)
     groups = list_nodes(tx, AdGroup, account.business_id, account.id, NodeFilter(), Page())
     states = {state.number: state for state in list_states(tx, account.business_id)}
-    return LearningList([_learning(group.number, states.get(group.number)) for group in groups])
-
-
-def _learning(number: int, state: GroupState | None) -> LearningInfo:
-    if state is None:
-        return LearningInfo(str(number), Phase.LEARNING, [], 0, 0, 0, 0, 0, 0, 0, 0.0)
-    return LearningInfo(
-        str(number), state.phase, state.reasons, state.earned, state.needed, state.views, state.clicks,
-        state.conversations, state.spam, state.leads, state.predicted_leads,
-    )  # fmt: skip
+    rows: list[LearningInfo] = []
+    for group in groups:
+        state = states.get(group.number)
+        info = LearningInfo(str(group.number), Phase.LEARNING, [], 0, 0, 0, 0, 0, 0, 0, 0.0)
+        if state is not None:
+            info = LearningInfo(
+                str(group.number), state.phase, state.reasons, state.earned, state.needed, state.views,
+                state.clicks, state.conversations, state.spam, state.leads, state.predicted_leads,
+            )  # fmt: skip
+        rows.append(info)
+    return LearningList(rows)
 
 
 class ArmInfo(Answer, frozen=True):
@@ -229,18 +211,20 @@ def get_delivery_lift(tx: Tx, caller: Caller, query: StatusQuery) -> LiftList:
     rows = []
     for result in list_lifts(tx, account):
         campaign, lift = result.campaign, result.lift
+        learned, random = (
+            ArmInfo(
+                arm.views,
+                _units(arm.spend_micros),
+                arm.conversions,
+                None if arm.cost_micros is None else _units(arm.cost_micros),
+            )
+            for arm in (result.learned, result.random)
+        )
         rows.append(LiftInfo(
             "" if campaign is None else str(campaign.number), result.goal, lift.lift, lift.low, lift.high,
-            *lift.missing, _arm_info(result.learned), _arm_info(result.random),
+            *lift.missing, learned, random,
         ))  # fmt: skip
     return LiftList(rows)
-
-
-def _arm_info(arm: Arm) -> ArmInfo:
-    cost = arm.cost_micros
-    return ArmInfo(
-        arm.views, _units(arm.spend_micros), arm.conversions, None if cost is None else _units(cost)
-    )
 
 
 class ExpectedQuery(ApiModel):

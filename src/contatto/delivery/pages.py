@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from math import ceil, floor, log, log10
 from typing import Any, Final
 
@@ -11,13 +10,13 @@ from fastapi import Request
 from starlette.responses import HTMLResponse, StreamingResponse
 
 from contatto.accounts.auth import PageCaller, may, may_use, page_routes
-from contatto.accounts.model import AdAccount, Caller, Permission
+from contatto.accounts.model import Caller, Permission
 from contatto.accounts.store import list_ad_accounts
 from contatto.ads.actions.edits import name_ads
 from contatto.ads.model import EVERY_STATUS, AdGroup, NodeFilter, Page
 from contatto.ads.store import list_ads_by_number, list_nodes
 from contatto.delivery.actions.ledger import list_own_days, read_record
-from contatto.delivery.actions.results import CampaignLift, explain_decision, list_lifts, list_outlooks
+from contatto.delivery.actions.results import explain_decision, list_lifts, list_outlooks
 from contatto.delivery.actions.training import SHOWN_DAYS, WAIT_DAYS, list_curves
 from contatto.delivery.rules import OURS
 from contatto.delivery.store import find_influences, find_relearning, list_decisions, list_models, list_states
@@ -31,27 +30,17 @@ from contatto.leads.rules.records import REASONS as SCORE_REASONS
 from contatto.leads.store.jobs import find_lead_model
 from contatto.learning.model import (
     Bin,
-    Curve,
     DailyLoss,
-    GroupState,
     Hurdle,
     Influence,
-    Influences,
     InfluenceSource,
     Phase,
     Question,
     Reason,
     ValueOdds,
 )
+from contatto.operators import store as operators
 from contatto.operators.actions import statement_rows
-from contatto.operators.store import (
-    find_balance,
-    list_admissions_of_business,
-    list_limited_balances,
-    list_placed_days,
-    list_placement_names,
-    list_used_placements,
-)
 from contatto.ui.requests import context_of, csv_file
 
 STRONG: Final = 1.5
@@ -131,17 +120,15 @@ def row_of_influence(influence: Influence) -> InfluenceRow:
     own = "" if name else influence.name
     if influence.source is InfluenceSource.AD_FIELD or influence.name in _IDS:
         return InfluenceRow(name, own, influence.times)
-    most, least = (_show_ages(odds) for odds in (influence.most, influence.least))
-    return InfluenceRow(name, own, influence.times, most, least)
-
-
-def _show_ages(odds: ValueOdds | None) -> ValueOdds | None:
-    """Show an age group as ages, and other values unchanged."""
-    ages = None if odds is None else _AGES.fullmatch(odds.value)
-    if odds is None or ages is None:
-        return odds
-    first, last = ages.groups()
-    return ValueOdds(f"{first}+" if last == "100" else f"{first}–{last}", odds.times)
+    extremes: list[ValueOdds | None] = []
+    for odds in (influence.most, influence.least):
+        ages = odds and _AGES.fullmatch(odds.value)
+        if odds and ages:
+            first, last = ages.groups()
+            extremes.append(ValueOdds(f"{first}+" if last == "100" else f"{first}–{last}", odds.times))
+        else:
+            extremes.append(odds)
+    return InfluenceRow(name, own, influence.times, *extremes)
 
 
 router: Final = page_routes()
@@ -163,63 +150,6 @@ REASONS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _GroupRow:
-    """An ad group and its learning phase."""
-
-    name: str
-    number: str
-    phase: str
-    kind: str
-    reasons: list[str]
-    state: GroupState | None
-
-
-@dataclass(frozen=True, slots=True)
-class _DecisionRow:
-    """A decision; ``price_micros`` is for a thousand views, probabilities are in percent.
-
-    ``ad_name`` is empty if another business won in a marketplace; the price is then what would have won.
-    """
-
-    id: str
-    at: datetime
-    ad_name: str
-    price_micros: int
-    p_click: float
-    p_lead: float
-
-
-@dataclass(frozen=True, slots=True)
-class _OwnBid:
-    """An ad of the caller in an auction, and its bid for a thousand views."""
-
-    name: str
-    offer_micros: int
-    is_shown: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _LiftRow:
-    """Lift of a campaign ("" for all of one goal); money is micros of the currency.
-
-    ``lift``, ``low`` and ``high`` are in percent, None while ``missing`` conversions are too few. ``verdict``
-    is "more" or "fewer" where the interval excludes 0, else "unsure".
-    """
-
-    name: str
-    number: str
-    goal: str
-    currency: str
-    verdict: str
-    lift: float | None
-    low: float | None
-    high: float | None
-    missing: tuple[int, int]
-    cost_learned: int | None
-    cost_random: int | None
-
-
 @router.get("/ads/delivery", Permission.READ_ADS)
 async def show_delivery(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show the learning phase of each ad group, the latest decisions, and one of them explained."""
@@ -231,15 +161,52 @@ async def show_delivery(request: Request, caller: PageCaller) -> HTMLResponse:
         ]
         states = {state.number: state for state in list_states(tx, caller.business_id)}
         currencies = {account.currency for account in accounts}
-        balances = [(account, find_balance(tx, caller.business_id, account.id)) for account in accounts]
+        balances = [
+            (account, operators.find_balance(tx, caller.business_id, account.id)) for account in accounts
+        ]
+        groups: list[dict[str, Any]] = []
+        lifts: list[dict[str, Any]] = []
+        for account in accounts:
+            for group in list_nodes(tx, AdGroup, caller.business_id, account.id, NodeFilter(), Page(1, 200)):
+                state = states.get(group.number)
+                phase = Phase.LEARNING if state is None else state.phase
+                group_row = {
+                    "name": group.name,
+                    "number": str(group.number),
+                    "phase": PHASES[phase],
+                    "kind": KINDS[phase],
+                    "reasons": [REASONS[reason] for reason in state.reasons] if state else [],
+                    "state": state,
+                }
+                groups.append(group_row)
+            for result in list_lifts(tx, account):
+                campaign, values = result.campaign, (result.lift.lift, result.lift.low, result.lift.high)
+                lift, low, high = (None if value is None else 100.0 * value for value in values)
+                verdict = "unsure"  # where the interval includes 0
+                if low is not None and high is not None:
+                    verdict = "more" if low > 0.0 else "fewer" if high < 0.0 else "unsure"
+                lift_row = {
+                    "name": campaign.name if campaign else "",
+                    "number": str(campaign.number) if campaign else "",
+                    "goal": result.goal,
+                    "currency": account.currency,
+                    "verdict": verdict,
+                    "lift": lift,
+                    "low": low,
+                    "high": high,
+                    "missing": result.lift.missing,
+                    "cost_learned": result.learned.cost_micros,
+                    "cost_random": result.random.cost_micros,
+                }
+                lifts.append(lift_row)
         return {
-            "rows": [row for account in accounts for row in _groups(tx, account, states)],
+            "rows": groups,
             "balances": [(account, balance) for account, balance in balances if balance.is_limited],
             "currency": currencies.pop() if len(currencies) == 1 else "",
             "outlooks": [
                 (account, outlook) for account in accounts for outlook in list_outlooks(tx, account)
             ],
-            "lifts": [_lift_row(account, lift) for account in accounts for lift in list_lifts(tx, account)],
+            "lifts": lifts,
             "decisions": _decisions(tx, caller),
             "why": _why(tx, caller, decision) if decision else None,
         }
@@ -249,45 +216,27 @@ async def show_delivery(request: Request, caller: PageCaller) -> HTMLResponse:
     why = values["why"]
     if why and why["placement"]:
         with acting(""):  # the placement belongs to the operator; only its name is shown
-            names = await context.db.read(lambda tx: list_placement_names(tx, [why["placement"]]))
+            names = await context.db.read(lambda tx: operators.list_placement_names(tx, [why["placement"]]))
         why["placement"] = names.get(why["placement"], "")
     return context.pages.render(request, "delivery/learning.html", {"caller": caller, **values})
 
 
-def _groups(tx: Tx, account: AdAccount, states: dict[int, GroupState]) -> list[_GroupRow]:
-    groups = []
-    for group in list_nodes(tx, AdGroup, account.business_id, account.id, NodeFilter(), Page(1, 200)):
-        state = states.get(group.number)
-        phase = Phase.LEARNING if state is None else state.phase
-        reasons = [REASONS[reason] for reason in state.reasons] if state else []
-        groups.append(_GroupRow(group.name, str(group.number), PHASES[phase], KINDS[phase], reasons, state))
-    return groups
+def _decisions(tx: Tx, caller: Caller) -> list[dict[str, Any]]:
+    """Return the latest decisions, with prices for a thousand views and probabilities in percent.
 
-
-def _lift_row(account: AdAccount, result: CampaignLift) -> _LiftRow:
-    campaign, values = result.campaign, (result.lift.lift, result.lift.low, result.lift.high)
-    lift, low, high = (None if value is None else 100.0 * value for value in values)
-    verdict = "unsure"
-    if low is not None and high is not None:
-        verdict = "more" if low > 0.0 else "fewer" if high < 0.0 else "unsure"
-    name, number = ("", "") if campaign is None else (campaign.name, str(campaign.number))
-    return _LiftRow(
-        name, number, result.goal, account.currency, verdict, lift, low, high, result.lift.missing,
-        result.learned.cost_micros, result.random.cost_micros,
-    )  # fmt: skip
-
-
-def _decisions(tx: Tx, caller: Caller) -> list[_DecisionRow]:
-    rows = []
+    Without an ad of the caller another business won; the price is then what would have won.
+    """
+    rows: list[dict[str, Any]] = []
     records = [read_record(entry.body) for entry in list_decisions(tx, caller.business_id, 4 * LATEST)]
     names = _name_own_ads(tx, caller, {record.ad for record in records})
     for record in records:
-        number, at = str(record.nonce), from_micros(record.ts)
+        row = {"id": str(record.nonce), "at": from_micros(record.ts)}
         if not record.ad and record.placement and record.ads:
-            rows.append(_DecisionRow(number, at, "", record.to_beat_micros, 0.0, 0.0))
+            rows.append(row | {"ad_name": "", "price_micros": record.to_beat_micros})
         elif (name := names.get(record.ad)) is not None:
             click, lead = 100 * record.p[0], 100 * record.p[0] * record.p[1] * record.p[2]
-            rows.append(_DecisionRow(number, at, name, record.price_micros, click, lead))
+            row |= {"ad_name": name, "price_micros": record.price_micros, "p_click": click, "p_lead": lead}
+            rows.append(row)
     return rows[:LATEST]
 
 
@@ -312,12 +261,12 @@ def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
     offers = explained.offers if explained else {}
     ordered = sorted(features.items(), key=lambda item: abs(item[1] - 1.0), reverse=True)
     names = _name_own_ads(tx, caller, set(record.ads))
-    own_bids = [
-        _OwnBid(names[number], offers.get(number, 0), number == record.ad)
+    own_bids: list[dict[str, Any]] = [
+        {"name": names[number], "offer_micros": offers.get(number, 0), "is_shown": number == record.ad}
         for number in record.ads
         if number in names
     ]
-    own_bids.sort(key=lambda bid: (-bid.offer_micros, not bid.is_shown))
+    own_bids.sort(key=lambda bid: (-bid["offer_micros"], not bid["is_shown"]))
     full = frozenset(number for number, why in record.left_out.items() if why == Hurdle.FREQUENCY)
     node_filter = NodeFilter(ad_group_numbers=full, statuses=EVERY_STATUS)
     return {
@@ -439,7 +388,7 @@ def _points(places: Sequence[tuple[float, float]]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CurveCard:
-    """A question with its curves; ``verdict`` is "right", "high", "low" or "few" (see `_verdict`).
+    """A question with its curves; ``verdict`` is "right", "high", "low" or "few" (see `_judge`).
 
     ``gain`` is the reduction of the loss against the constant rate, in percent. ``distance`` is the mean
     calibration error. ``losses`` are None without days.
@@ -464,20 +413,6 @@ class CurveCard:
     influences: list[InfluenceRow]
 
 
-@dataclass(frozen=True, slots=True)
-class LeadCard:
-    """Model that scores leads, and its quality on held-out leads.
-
-    ``share`` is the part of the log-odds that trees contribute, in percent.
-    """
-
-    learned_at: datetime
-    outcomes: int
-    good: int
-    share: float
-    curve: CurveCard
-
-
 @router.get("/ads/delivery/model", Permission.READ_ADS)
 async def show_delivery_model(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show predicted and actual outcomes of ads, influences on predictions, and the same for lead scores."""
@@ -491,8 +426,37 @@ async def show_delivery_model(request: Request, caller: PageCaller) -> HTMLRespo
         newest = next(iter(list_models(tx, caller.business_id)), None) if sees_all else None
         sees_leads = sees_all and may(caller, Permission.READ_LEADS)
         scorer = find_lead_model(tx, caller.business_id) if sees_leads else None
+        cards: list[CurveCard] = []
+        for curve in curves:
+            of_question = [
+                influence
+                for influence in (influences.entries if influences else ())
+                if influence.question is curve.question
+            ]
+            of_question.sort(key=lambda influence: influence.source is InfluenceSource.EARLIER)
+            verdict, gain = _judge(curve.cases, curve.actual, curve.expected, curve.loss, curve.of_rate)
+            card = CurveCard(
+                id=curve.question.value,
+                title=TITLES[curve.question],
+                help=PREDICTED[curve.question],
+                cases=curve.cases,
+                positives=curve.actual,
+                expected=curve.expected,
+                verdict=verdict,
+                gain=gain,
+                loss=curve.loss,
+                of_rate=curve.of_rate,
+                distance=curve.distance,
+                wait_days=WAIT_DAYS[curve.question],
+                drawn=draw_bins(curve.bins),
+                bins=curve.bins,
+                losses=draw_losses(curve.days),
+                days=tuple((day.day, day.cases, day.actual, day.loss, day.of_rate) for day in curve.days),
+                influences=[row_of_influence(influence) for influence in of_question[:LISTED]],
+            )
+            cards.append(card)
         return {
-            "cards": [_card_of(curve, influences) for curve in curves],
+            "cards": cards,
             "version": newest.version if newest else 0,
             "made_at": from_micros(newest.made_at) if newest else None,
             "relearned": find_relearning(tx, caller.business_id) if sees_all else None,
@@ -506,47 +470,22 @@ async def show_delivery_model(request: Request, caller: PageCaller) -> HTMLRespo
     return context.pages.render(request, "delivery/model.html", {"caller": caller, **values})
 
 
-def _verdict(cases: int, positives: int, expected: float) -> str:
-    """Compare the predicted number with the 95 % interval of the actual one."""
+def _judge(cases: int, positives: int, expected: float, loss: float, of_rate: float) -> tuple[str, float]:
+    """Compare the predicted number with the 95 % interval of the actual one; also return the gain."""
+    gain = 100.0 * (1.0 - loss / of_rate) if of_rate > 0.0 else 0.0
     if positives < _FEW:
-        return "few"
+        return "few", gain
     low, high = interval_of(positives, cases)
     if expected > high * cases:
-        return "high"
-    return "low" if expected < low * cases else "right"
+        return "high", gain
+    return ("low" if expected < low * cases else "right"), gain
 
 
-def _gain(loss: float, of_rate: float) -> float:
-    return 100.0 * (1.0 - loss / of_rate) if of_rate > 0.0 else 0.0
+def _lead_card(model: LeadModel) -> dict[str, Any] | None:
+    """Return the card of the lead model; None for a model without scores on held-out leads.
 
-
-def _card_of(curve: Curve, influences: Influences | None) -> CurveCard:
-    all_influences: list[Influence] = influences.entries if influences else []
-    of_question = [influence for influence in all_influences if influence.question is curve.question]
-    of_question.sort(key=lambda influence: influence.source is InfluenceSource.EARLIER)
-    return CurveCard(
-        id=curve.question.value,
-        title=TITLES[curve.question],
-        help=PREDICTED[curve.question],
-        cases=curve.cases,
-        positives=curve.actual,
-        expected=curve.expected,
-        verdict=_verdict(curve.cases, curve.actual, curve.expected),
-        gain=_gain(curve.loss, curve.of_rate),
-        loss=curve.loss,
-        of_rate=curve.of_rate,
-        distance=curve.distance,
-        wait_days=WAIT_DAYS[curve.question],
-        drawn=draw_bins(curve.bins),
-        bins=curve.bins,
-        losses=draw_losses(curve.days),
-        days=tuple((day.day, day.cases, day.actual, day.loss, day.of_rate) for day in curve.days),
-        influences=[row_of_influence(influence) for influence in of_question[:LISTED]],
-    )
-
-
-def _lead_card(model: LeadModel) -> LeadCard | None:
-    """Return the card of the lead model; None for a model without scores on held-out leads."""
+    ``share`` is the part of the log-odds that trees contribute, in percent.
+    """
     held_out = model.held
     if held_out is None:
         return None
@@ -558,14 +497,15 @@ def _lead_card(model: LeadModel) -> LeadCard | None:
         if sign.letter in SCORE_REASONS
     ]
     distance = sum(item.cases * abs(item.predicted - item.share) for item in bins) / max(cases, 1)
+    verdict, gain = _judge(cases, held_out.good, expected, model.loss, held_out.of_rate)
     curve = CurveCard(
         "scores", N_("Qualified leads"),
         N_("Predicted probability that a lead becomes qualified, for leads with a known outcome."),
-        cases, held_out.good, expected, _verdict(cases, held_out.good, expected),
-        _gain(model.loss, held_out.of_rate), model.loss, held_out.of_rate, distance, 0, draw_bins(bins), bins,
-        None, (), [row for row in rows if row.is_visible],
+        cases, held_out.good, expected, verdict, gain, model.loss, held_out.of_rate, distance, 0,
+        draw_bins(bins), bins, None, (), [row for row in rows if row.is_visible],
     )  # fmt: skip
-    return LeadCard(model.learned_at, model.outcomes, held_out.good, 100.0 * model.share, curve)
+    counts = {"outcomes": model.outcomes, "good": held_out.good}
+    return counts | {"learned_at": model.learned_at, "share": 100.0 * model.share, "curve": curve}
 
 
 @router.get("/ads/statement.csv", Permission.READ_REPORTS)
@@ -577,7 +517,7 @@ async def download_statement(request: Request, caller: PageCaller) -> StreamingR
         lines = [head.split(",")]
         markets = {
             admission.operator_id: admission.operator_name
-            for admission in list_admissions_of_business(tx, caller.business_id)
+            for admission in operators.list_admissions_of_business(tx, caller.business_id)
         }
         for account in list_ad_accounts(tx, caller.business_id):
             if not may_use(caller, account.id):
@@ -586,14 +526,14 @@ async def download_statement(request: Request, caller: PageCaller) -> StreamingR
             listed = list_nodes(tx, AdGroup, account.business_id, account.id, node_filter)
             groups = {group.id: group.name for group in listed}
             own = replace(
-                find_balance(tx, account.business_id, account.id),
+                operators.find_balance(tx, account.business_id, account.id),
                 number=account.number,
                 currency=account.currency,
             )
             statements = [("", own, list_own_days(tx, account))]
-            for balance in list_limited_balances(tx, account.business_id, [account.id]):
+            for balance in operators.list_limited_balances(tx, account.business_id, [account.id]):
                 if balance.operator_id:
-                    days = list_placed_days(tx, balance.operator_id, ad_account_id=account.id)
+                    days = operators.list_placed_days(tx, balance.operator_id, ad_account_id=account.id)
                     statements.append((markets[balance.operator_id], balance, days))
             for market, balance, days in statements:
                 for number, currency, day, placement, *rest in statement_rows(
@@ -603,8 +543,8 @@ async def download_statement(request: Request, caller: PageCaller) -> StreamingR
         return lines
 
     db = context_of(request).db
-    used = await db.read(lambda tx: list_used_placements(tx, caller.business_id))
+    used = await db.read(lambda tx: operators.list_used_placements(tx, caller.business_id))
     with acting(""):  # placements belong to operators; only names of paid ones are shown
-        names = await db.read(lambda tx: list_placement_names(tx, used))
+        names = await db.read(lambda tx: operators.list_placement_names(tx, used))
     lines = csv_lines(await db.read_long(work, caller.business_id), bom=True)
     return csv_file("statement.csv", lines)

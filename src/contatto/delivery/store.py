@@ -15,7 +15,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    Select,
     String,
     Table,
     and_,
@@ -246,12 +245,14 @@ _LEASED: Final = select(grants.c.server_id, grants.c.ad_group_id, grants.c.micro
 )
 
 
-def _committed(table: Table, *which: ColumnElement[bool]) -> Select[Any]:
-    query = select(table.c.ad_account_id, func.sum(table.c.micros))
-    return query.where(table.c.business_id == _BUSINESS, *which).group_by(table.c.ad_account_id)
-
-
-_COMMITTED: Final = (_committed(promises), _committed(grants, grants.c.server_id != _EXCEPT_SERVER))
+_COMMITTED: Final = (
+    select(promises.c.ad_account_id, func.sum(promises.c.micros))
+    .where(promises.c.business_id == _BUSINESS)
+    .group_by(promises.c.ad_account_id),
+    select(grants.c.ad_account_id, func.sum(grants.c.micros))
+    .where(grants.c.business_id == _BUSINESS, grants.c.server_id != _EXCEPT_SERVER)
+    .group_by(grants.c.ad_account_id),
+)
 
 
 def list_promised(tx: Tx, business_id: str) -> dict[str, int]:
@@ -441,10 +442,8 @@ def list_entries(
     tx: Tx, business_id: str, after_seq: int, limit: int, through: int | None = None
 ) -> list[Entry]:
     """List decrypted entries of a business after a number, in their order."""
-    query = _entries_of(business_id, log.c.seq > after_seq)
-    if through is not None:
-        query = query.where(log.c.seq <= through)
-    return _list(tx, query.order_by(log.c.seq).limit(limit))
+    where = [log.c.seq > after_seq] if through is None else [log.c.seq > after_seq, log.c.seq <= through]
+    return _list(tx, business_id, *where, order=log.c.seq, limit=limit)
 
 
 def list_all_entries(tx: Tx, business_id: str, after_seq: int, at_once: int) -> Iterator[Entry]:
@@ -456,27 +455,26 @@ def list_all_entries(tx: Tx, business_id: str, after_seq: int, at_once: int) -> 
 
 def find_decision(tx: Tx, business_id: str, nonce: int) -> Entry | None:
     """Return the decision of an impression."""
-    query = _entries_of(business_id, log.c.nonce == nonce, log.c.kind == EntryKind.DECISION)
-    return next(iter(_list(tx, query.limit(1))), None)
+    where = log.c.nonce == nonce, log.c.kind == EntryKind.DECISION
+    return next(iter(_list(tx, business_id, *where, limit=1)), None)
 
 
 def list_lines(tx: Tx, business_id: str, digests: Collection[int], since_ts: int = 0) -> list[Entry]:
     """List the entries of ad groups and ads with these digests, since a time; decisions refer to them."""
     where = log.c.nonce.in_(digests), log.c.kind == EntryKind.LINES, log.c.ts >= since_ts
-    return _list(tx, _entries_of(business_id, *where))
+    return _list(tx, business_id, *where)
 
 
 def list_decisions(tx: Tx, business_id: str, limit: int, before_seq: int | None = None) -> list[Entry]:
     """List the latest decisions of a business before a number, latest first."""
-    query = _entries_of(business_id, log.c.kind == EntryKind.DECISION)
-    if before_seq is not None:
-        query = query.where(log.c.seq < before_seq)
-    return _list(tx, query.order_by(log.c.seq.desc()).limit(limit))
+    where = [log.c.kind == EntryKind.DECISION]
+    where += [] if before_seq is None else [log.c.seq < before_seq]
+    return _list(tx, business_id, *where, order=log.c.seq.desc(), limit=limit)
 
 
 def list_entries_of_touches(tx: Tx, business_id: str, touch_ids: Collection[int]) -> dict[int, Entry]:
     """Return views and clicks by touch id."""
-    entries = _list(tx, _entries_of(business_id, log.c.touch_id.in_(touch_ids)))
+    entries = _list(tx, business_id, log.c.touch_id.in_(touch_ids))
     return {entry.touch_id: entry for entry in entries if entry.touch_id is not None}
 
 
@@ -484,8 +482,7 @@ def find_view_of(tx: Tx, business_id: str, person_id: str, ad_id: str) -> Entry 
     """Return the latest view of an ad by a person, among impressions that delivery decided."""
     kind = log.c.kind == EntryKind.VIEW
     where = log.c.person_id == person_id, log.c.ad_id == ad_id, kind, log.c.nonce != 0
-    query = _entries_of(business_id, *where).order_by(log.c.seq.desc())
-    return next(iter(_list(tx, query.limit(1))), None)
+    return next(iter(_list(tx, business_id, *where, order=log.c.seq.desc(), limit=1)), None)
 
 
 _NONCES: Final[Any] = bindparam("nonces", type_=BigInteger, expanding=True)
@@ -516,14 +513,14 @@ def list_decisions_of(tx: Tx, business_id: str, nonces: Collection[int]) -> list
     decisions: list[Entry] = []
     for chunk in batched(sorted(nonces), _AT_ONCE):
         where = log.c.nonce.in_(chunk), log.c.kind == EntryKind.DECISION
-        decisions += _list(tx, _entries_of(business_id, *where))
+        decisions += _list(tx, business_id, *where)
     return decisions
 
 
 def list_decisions_for(tx: Tx, business_id: str, viewers: Collection[str]) -> list[Entry]:
     """List the decisions for some viewers, by their pseudonyms."""
     where = log.c.person_id.in_(sorted(viewers)), log.c.kind == EntryKind.DECISION
-    return _list(tx, _entries_of(business_id, *where))
+    return _list(tx, business_id, *where)
 
 
 def record_body(tx: Tx, business_id: str, seq: int, body: bytes) -> None:
@@ -581,12 +578,13 @@ def delete_old_entries(tx: Tx, before_ts: int) -> int:
     return tx.delete_some(log, log.c.ts < before_ts, log.c.seq <= learned.scalar_subquery())
 
 
-def _entries_of(business_id: str, *where: ColumnElement[bool]) -> Select[Any]:
-    return select(log).where(log.c.business_id == business_id, *where)
-
-
-def _list(tx: Tx, query: Select[Any]) -> list[Entry]:
-    """Run a query for entries, and decrypt their bodies."""
+def _list(
+    tx: Tx, business_id: str, *where: ColumnElement[bool], order: Any = None, limit: int | None = None
+) -> list[Entry]:
+    """Return decrypted entries of a business."""
+    query = select(log).where(log.c.business_id == business_id, *where)
+    query = query if order is None else query.order_by(order)
+    query = query if limit is None else query.limit(limit)
     entries = []
     for row in tx.execute(query).mappings():
         place = row["business_id"], "delivery_log.body", str(row["seq"])
@@ -732,10 +730,7 @@ def find_newest_version(tx: Tx, business_id: str) -> int:
 
 
 def load_model(tx: Tx, business_id: str, version: int) -> bytes | None:
-    """Return the bytes of a model; None when they were deleted, or cannot be decrypted, or differ.
-
-    The caller falls back to the model before it.
-    """
+    """Return the bytes of a model; None when they were deleted, or cannot be decrypted, or differ."""
     where = models.c.business_id == business_id, models.c.version == version
     row = tx.execute(select(models.c.blob, models.c.sha256).where(*where)).first()
     if row is None or row.blob is None:

@@ -1,7 +1,7 @@
 """Attribution of touches and conversions, and their sealed files."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -9,29 +9,17 @@ from itertools import batched
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import func, select, update
+
 from contatto.kit.background import Job, MaintenanceJob, Record
 from contatto.kit.db.database import Database
-from contatto.kit.db.statements import WorkBatcher
-from contatto.kit.db.tx import Tx, row_of
+from contatto.kit.db.statements import WorkBatcher, insert_new, write_rows
+from contatto.kit.db.tx import Tx, row_of, rows_of
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger
 from contatto.kit.values import from_micros, micros
 from contatto.measurement import rules, store
 from contatto.measurement.engines import sealing
-from contatto.measurement.engines.sealing import (
-    ALL_DROPPED,
-    CONVERSIONS,
-    BrokenFile,
-    Moment,
-    check_file,
-    find_latest_views,
-    list_next_views,
-    list_views_of,
-    load_whole,
-    moved_files,
-    write_conversions,
-    write_part,
-)
 from contatto.measurement.model import (
     LONGEST_VIEW_S,
     Attribution,
@@ -69,29 +57,20 @@ class GatheredTouches:
 
     def __init__(self, db: Database) -> None:
         self.ads: Final = WorkBatcher(db.read, store.find_measured_ads)
-        self.views: Final = WorkBatcher(db.write, _without_results(record_views))
-        self.taps: Final = WorkBatcher(db.write, _without_results(record_taps))
+        self.views: Final = WorkBatcher(db.write, record_views)
+        self.taps: Final = WorkBatcher(db.write, record_taps)
 
 
-def _without_results[T](
-    record: Callable[[Tx, Sequence[T]], object],
-) -> Callable[[Tx, Sequence[T]], Sequence[None]]:
-    def recorded(tx: Tx, batch: Sequence[T]) -> Sequence[None]:
-        record(tx, batch)
-        return [None] * len(batch)
-
-    return recorded
-
-
-def record_views(tx: Tx, views: Sequence[Impression]) -> None:
-    """Append views, each once, with their charges."""
+def record_views(tx: Tx, views: Sequence[Impression]) -> list[Touch]:
+    """Append views, each once, and return them with their charges."""
     charged = tx.ports[ChargePort].charge(tx, views)
     store.append_touches(tx, [row_of(touch) for touch in charged])
     _mark_late(tx, charged)
+    return charged
 
 
-def record_taps(tx: Tx, taps: Sequence[Tap]) -> Collection[int]:
-    """Append taps, each once, with their charges; return the new ones.
+def record_taps(tx: Tx, taps: Sequence[Tap]) -> list[bool]:
+    """Append taps, each once, with their charges; report for each whether it is new.
 
     Also settle the conversions that these taps, or earlier views of their viewers, may win.
     """
@@ -109,44 +88,38 @@ def record_taps(tx: Tx, taps: Sequence[Tap]) -> Collection[int]:
     may_win: list[Conversion] = []
     for business_id, batch in sorted(taps_by_business.items()):
         known_touches = store.list_known_touches(tx, business_id, {touch.touch_id for _, touch in batch})
-        fresh = {
-            touch.touch_id: (tap, touch)
-            for tap, touch in reversed(batch)
-            if touch.touch_id not in known_touches
-        }
-        if fresh:
-            new |= set(fresh)
-            may_win += _append_new_taps(tx, business_id, list(reversed(fresh.values())))
+        first_taps = {touch.touch_id: (tap, touch) for tap, touch in reversed(batch)}
+        fresh = [first_taps[touch_id] for touch_id in reversed(first_taps) if touch_id not in known_touches]
+        if not fresh:
+            continue
+        new |= {touch.touch_id for _, touch in fresh}
+        store.append_touches(tx, [row_of(touch) for _, touch in fresh])
+        for tap, touch in fresh:
+            if not tap.impression.nonce:
+                tx.ports[ChargePort].note_click(tx, touch)
+        _mark_late(tx, [touch for _, touch in fresh])
+        named = {(tap.viewer_id, touch.person_id) for tap, touch in fresh if tap.viewer_id}
+        # Earlier views of a linked viewer may have earned earlier conversions of the person.
+        is_linked = bool(named) and store.append_links(tx, business_id, named) > 0
+        linked = {person_id for _, person_id in named} if is_linked else set()
+        since = 0 if linked else min(touch.ts for _, touch in fresh)
+        persons = sorted({touch.person_id for _, touch in fresh})
+        converted = store.CONVERTED_SINCE.list(tx, {"of": business_id, "persons": persons, "since": since})
+        may_win += [
+            conversion
+            for conversion in converted
+            if conversion.person_id in linked
+            or any(rules.is_eligible(touch, conversion) for _, touch in fresh)
+        ]
     for conversion in may_win:
         _settle_winner(tx, conversion)
-    return new
+    return [touch.touch_id in new for touch in charged]
 
 
 def hold_persons(tx: Tx, persons: set[tuple[str, str]]) -> None:
     """Lock persons and viewers, so that simultaneous touches and conversions see each other."""
     if tx.locks_rows:
         tx.advisory_locks({rules.natural_number("person", *person) for person in persons})
-
-
-def _append_new_taps(tx: Tx, business_id: str, fresh: Sequence[tuple[Tap, Touch]]) -> list[Conversion]:
-    """Append new taps of a business, and return the conversions that they may win."""
-    store.append_touches(tx, [row_of(touch) for _, touch in fresh])
-    for tap, touch in fresh:
-        if not tap.impression.nonce:
-            tx.ports[ChargePort].note_click(tx, touch)
-    _mark_late(tx, [touch for _, touch in fresh])
-    named = {(tap.viewer_id, touch.person_id) for tap, touch in fresh if tap.viewer_id}
-    # Earlier views of a linked viewer may have earned earlier conversions of the person.
-    is_linked = bool(named) and store.append_links(tx, business_id, named) > 0
-    linked = {person_id for _, person_id in named} if is_linked else set()
-    since = 0 if linked else min(touch.ts for _, touch in fresh)
-    persons = sorted({touch.person_id for _, touch in fresh})
-    converted = store.list_conversions_since(tx, business_id, persons, since)
-    return [
-        conversion
-        for conversion in converted
-        if conversion.person_id in linked or any(rules.is_eligible(touch, conversion) for _, touch in fresh)
-    ]
 
 
 def _mark_late(tx: Tx, appended: Sequence[Touch]) -> None:
@@ -178,14 +151,10 @@ class NewConversion:
 
 
 def publish_ad(tx: Tx, ad: MeasuredAd) -> None:
-    """Save an ad for attribution; call it whenever an ad, its ad group or its campaign changes.
-
-    Raises:
-        ValueError: its views would count for longer than the index of views looks back.
-    """
+    """Save an ad after each change. Raises ValueError for a view window of more than 7 days."""
     if (ad.view_window_s or 0) > LONGEST_VIEW_S:
         raise ValueError(f"a view counts for {LONGEST_VIEW_S} seconds at most")
-    store.save_measured_ad(tx, ad)
+    tx.save(store.measured_ads, row_of(ad))
 
 
 def stamp_touch(
@@ -226,7 +195,7 @@ def record_tap(
 ) -> bool:
     """Append a tap of a link, and link its viewer to the person; return whether the tap is new."""
     impression = rules.impression_of(touch, ticket) if ticket else Impression(touch, 0)
-    return touch.touch_id in record_taps(tx, [Tap(impression, viewer_id)])
+    return record_taps(tx, [Tap(impression, viewer_id)])[0]
 
 
 def record_conversions(tx: Tx, conversions: Iterable[NewConversion]) -> None:
@@ -239,8 +208,12 @@ def record_conversions(tx: Tx, conversions: Iterable[NewConversion]) -> None:
     existing = store.list_there(tx, first.values())
     new = [conversion for number, conversion in first.items() if number not in existing]
     moved = [first[number] for number, attribution in existing.items() if first[number].ts < attribution.ts]
-    store.append_conversions(tx, new)
-    store.record_earlier(tx, moved)
+    insert_new(tx, store.conversions, [row_of(conversion) for conversion in new])  # without a winner so far
+    earlier = [
+        {"of_business": move.business_id, "of_conversion": move.conversion_id, "sooner": move.ts}
+        for move in moved
+    ]
+    write_rows(tx, store.EARLIER, earlier)
     may_win = {
         conversion.conversion_id: conversion
         for conversion in store.list_winnable(tx, new + moved, micros(tx.now - A_DAY))
@@ -258,7 +231,9 @@ def withdraw_conversion(
     tx: Tx, business_id: str, subject_id: str, kind: ConversionKind, *, is_back: bool = False
 ) -> None:
     """Exclude a conversion from reports; its row stays. ``is_back`` includes it again."""
-    store.record_withdrawal(tx, (business_id, subject_id, kind), None if is_back else tx.now)
+    number = rules.conversion_number(business_id, kind, subject_id)
+    where = rows_of(store.conversions, business_id, conversion_id=number)
+    tx.execute(update(store.conversions).where(*where).values(withdrawn_at=None if is_back else tx.now))
     mark_conversion(tx, business_id, subject_id, kind)
 
 
@@ -266,7 +241,8 @@ def mark_conversion(tx: Tx, business_id: str, subject_id: str, kind: ConversionK
     """Mark the days of a conversion to count them again, after a change of its lead or chat."""
     attribution = store.find_attribution(tx, business_id, subject_id, kind)
     if attribution:
-        _mark_days(tx, attribution, _days_of(attribution))
+        account_id = attribution.ad_account_id
+        _mark_days(tx, attribution, {(account_id, attribution.day), (account_id, attribution.rt_day)})
 
 
 def mark_day(tx: Tx, business_id: str, ad_account_id: str, day: str, source: CountedEvent) -> None:
@@ -284,27 +260,28 @@ def sealing_job(folder: Path, age_days: int) -> MaintenanceJob:
     """Return the job that seals days of an age; each file is on disk before the manifest lists it."""
 
     def list_jobs(tx: Tx) -> list[Job]:
-        files = sealing.list_sealed_files(tx)
-        jobs: list[Job] = [partial(adopt_file, file=file) for file in moved_files(files, folder)]
-        days = list_unsealed_days(tx, (tx.now - timedelta(days=age_days)).date().isoformat())
+        jobs: list[Job] = []
+        sealed_touches: Counter[str] = Counter()
+        for file in sealing.list_sealed_files(tx):
+            sealed_touches[file.day] += file.touches - file.dropped
+            if not sealing.path_of(file).exists() and (folder / file.name).exists():  # it was moved
+                jobs.append(partial(adopt_file, file=replace(file, folder=str(folder))))
+        last_day = (tx.now - timedelta(days=age_days)).date().isoformat()
+        by_day = select(store.touches.c.day, func.count()).where(store.touches.c.day <= last_day)
+        counts = map(tuple, tx.execute(by_day.group_by(store.touches.c.day)))
+        # new days, and old ones with late touches
+        days = sorted(day for day, count in counts if count > sealed_touches[day])
         jobs += [partial(seal_day, folder=folder, day=day) for day in days]
-        if days or not (folder / CONVERSIONS).exists():
+        if days or not (folder / sealing.CONVERSIONS).exists():
             jobs.append(seal_conversions)
         return jobs
 
     def seal_conversions(tx: Tx) -> None:
-        write_conversions(folder, store.list_conversions_that_stand(tx), store.list_all_links(tx))
+        is_valid = store.conversions.c.withdrawn_at.is_(None)
+        conversions = tx.list(Attribution, select(store.conversions).where(is_valid))
+        sealing.write_conversions(folder, conversions, store.list_links(tx, None))
 
     return MaintenanceJob(folder, _SEALING, list_jobs)
-
-
-def list_unsealed_days(tx: Tx, last_day: str) -> list[str]:
-    """Return days with touches that no sealed file holds: new days, and old ones with late touches."""
-    sealed: Counter[str] = Counter()
-    for file in sealing.list_sealed_files(tx):
-        sealed[file.day] += file.touches - file.dropped
-    counted = store.count_touches_by_day(tx, last_day)
-    return sorted(day for day, count in counted.items() if count > sealed[day])
 
 
 def list_cold_files(
@@ -317,7 +294,7 @@ def list_cold_files(
         for day in store.list_dropped_days(tx, business_id, ad_account_id)
         if (first is None or day >= first) and (last is None or day <= last)
     ]
-    files = sealing.list_sealed_files_of(tx, dropped) if dropped else []
+    files = sealing.list_sealed_files(tx, sealing.sealed_files.c.day.in_(dropped)) if dropped else []
     return [file for file in files if file.dropped_through >= 0]
 
 
@@ -348,14 +325,14 @@ def list_touches_known(tx: Tx, business_id: str, person_id: str, limit: int) -> 
 
 def list_touches_ever(
     tx: Tx, business_id: str, person_id: str, limit: int
-) -> tuple[list[Touch], list[BrokenFile]]:
+) -> tuple[list[Touch], list[sealing.BrokenFile]]:
     """Return a person's touches in the database and in files, latest first, and the damaged files."""
     keep_views(tx)
     touches_by_id = {touch.touch_id: touch for touch in list_touches_known(tx, business_id, person_id, limit)}
     ids = (person_id, *store.list_viewers_of(tx, business_id, person_id))
-    views, broken = load_whole(
+    views, broken = sealing.load_whole(
         list_cold_files(tx, business_id),
-        lambda batch: [view for viewer in ids for view in list_views_of(batch, business_id, viewer)],
+        lambda batch: [view for viewer in ids for view in sealing.list_views_of(batch, business_id, viewer)],
     )
     touches_by_id |= {view.touch_id: replace(view, person_id=person_id) for view in views}
     latest = sorted(touches_by_id.values(), key=lambda touch: (touch.ts, touch.touch_id), reverse=True)
@@ -363,10 +340,7 @@ def list_touches_ever(
 
 
 def dropping_job(folder: Path, keep_days: int, counted_until: Callable[[Tx], str | None]) -> MaintenanceJob:
-    """Return the job that drops old views which this folder holds and reports have counted.
-
-    ``counted_until`` returns the first day that is not counted yet, or None.
-    """
+    """Return the job that drops old views which this folder holds, of days before ``counted_until``."""
 
     def list_jobs(tx: Tx) -> list[Job]:
         limits = [(tx.now - timedelta(days=keep_days)).date().isoformat(), counted_until(tx)]
@@ -374,7 +348,9 @@ def dropping_job(folder: Path, keep_days: int, counted_until: Callable[[Tx], str
         files = [
             file
             for file in sealing.list_sealed_files(tx)
-            if file.day < before and file.folder == str(folder) and file.dropped_through != ALL_DROPPED
+            if file.day < before
+            and file.folder == str(folder)
+            and file.dropped_through != sealing.ALL_DROPPED
         ]
         return [
             partial(drop_views, name=file.name)
@@ -387,15 +363,15 @@ def dropping_job(folder: Path, keep_days: int, counted_until: Callable[[Tx], str
 
 def drop_views(tx: Tx, name: str) -> Record | None:
     """Drop the next views of a file after a check of the whole file."""
-    file = sealing.find_sealed_file(tx, name)
-    if file is None or file.dropped_through == ALL_DROPPED:
+    file = next(iter(sealing.list_sealed_files(tx, sealing.sealed_files.c.name == name)), None)
+    if file is None or file.dropped_through == sealing.ALL_DROPPED:
         return None
     try:
-        next_ids = list_next_views(file, AT_ONCE)
-    except BrokenFile as error:  # its views stay; other days go on
+        next_ids = sealing.list_next_views(file, AT_ONCE)
+    except sealing.BrokenFile as error:  # its views stay; other days go on
         logger().error("measurement.file_broken", says=str(error))
         return None
-    through = next_ids[-1] if len(next_ids) == AT_ONCE else ALL_DROPPED
+    through = next_ids[-1] if len(next_ids) == AT_ONCE else sealing.ALL_DROPPED
 
     def record(tx: Tx) -> None:
         tx.advisory_lock(_DROPPING)
@@ -406,18 +382,16 @@ def drop_views(tx: Tx, name: str) -> Record | None:
 
 
 def adopt_file(_tx: Tx, file: SealedFile) -> Record:
-    """Record the new folder of a file that was moved or restored.
-
-    Raises:
-        BrokenFile: it is not the file that was sealed.
-    """
-    check_file(file)
-    return partial(sealing.record_folder, file=file)
+    """Record the new folder of a file that was moved or restored. Raises BrokenFile if it was changed."""
+    sealing.check_file(file)
+    is_file = sealing.sealed_files.c.name == file.name
+    return lambda tx: tx.execute(update(sealing.sealed_files).where(is_file).values(folder=file.folder))
 
 
 def seal_day(tx: Tx, folder: Path, day: str) -> Record | None:
-    before = sealing.list_sealed_files_of(tx, [day])
-    file = write_part(folder, day, store.list_touches_of_day(tx, day), before)
+    before = sealing.list_sealed_files(tx, sealing.sealed_files.c.day == day)
+    touches = tx.stream(Touch, select(store.touches).where(store.touches.c.day == day))
+    file = sealing.write_part(folder, day, touches, before)
     return None if file is None else partial(sealing.append_sealed_file, file=file)
 
 
@@ -430,9 +404,9 @@ def _settle_winner(tx: Tx, conversion: Conversion, *, is_new: bool = False) -> N
         at = from_micros(conversion.ts)
         files = list_cold_files_between(tx, conversion.business_id, at - rules.LONGEST_WINDOW, at)
         people = (conversion.person_id, *seen_as)
-        moments = [Moment(conversion.conversion_id, person, conversion.ts) for person in people]
-        views, broken = load_whole(
-            files, lambda batch: find_latest_views(batch, conversion.business_id, moments, None)
+        moments = [sealing.Moment(conversion.conversion_id, person, conversion.ts) for person in people]
+        views, broken = sealing.load_whole(
+            files, lambda batch: sealing.find_latest_views(batch, conversion.business_id, moments, None)
         )
         for error in broken:  # a lead must not wait for a file
             logger().error("measurement.file_broken", says=str(error))
@@ -444,14 +418,23 @@ def _settle_winner(tx: Tx, conversion: Conversion, *, is_new: bool = False) -> N
     ad = store.find_measured_ad(tx, winner.business_id, winner.ad_id) if winner else None
     rt_day = rules.local_day(conversion.ts, ad.timezone) if ad else None
     before = store.find_attribution(tx, conversion.business_id, conversion.subject_id, conversion.kind)
-    store.record_winner(tx, conversion, winner, rt_day)
-    old = _days_of(before) if before else set()
+    values = {
+        "of_business": conversion.business_id,
+        "of_conversion": conversion.conversion_id,
+        "touch_id": winner and winner.touch_id,
+        "ad_id": winner and winner.ad_id,
+        "ad_group_id": winner and winner.ad_group_id,
+        "ad_account_id": winner and winner.ad_account_id,
+        "via": winner and winner.kind,
+        "touch_ts": winner and winner.ts,
+        "day": winner and winner.day,
+        "rt_day": rt_day,
+        "country": winner.country if winner else "",
+    }
+    tx.execute(store.ONE_CONVERSION, values)
+    old = {(before.ad_account_id, before.day), (before.ad_account_id, before.rt_day)} if before else set()
     new = {(winner.ad_account_id, winner.day), (winner.ad_account_id, rt_day)} if winner else set()
     _mark_days(tx, conversion, old | new)
-
-
-def _days_of(attribution: Attribution) -> set[tuple[str | None, str | None]]:
-    return {(attribution.ad_account_id, attribution.day), (attribution.ad_account_id, attribution.rt_day)}
 
 
 def _mark_days(tx: Tx, changed: Conversion | Attribution, days: set[tuple[str | None, str | None]]) -> None:

@@ -1,6 +1,7 @@
 """Tracking links: the view pixel and the tap on an ad."""
 
 import base64
+import re
 from collections.abc import Collection
 from contextlib import suppress
 from datetime import timedelta
@@ -23,6 +24,11 @@ from contatto.ui.render import VISITOR_KEY, new_visitor, public_id, read_visitor
 from contatto.ui.requests import Context, context_of, part_of
 
 _GIF: Final = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
+_MACHINE: Final = re.compile(
+    r"(?<!cu)bot\b|crawler|spider|preview|externalhit|whatsapp/|embedly|skypeuri", re.IGNORECASE
+)
+"""Programs that fetch a link before, or instead of, a person. CUBOT is a brand of phones."""
+_PREFETCH: Final = ("sec-purpose", "purpose", "x-purpose", "x-moz")
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
@@ -49,7 +55,10 @@ async def tap_ad(request: Request) -> Response:
     """
     context = context_of(request)
     ticket, ad = await _ticket_and_ad(context, request, {TicketKind.CLICK, TicketKind.CHAT})
-    if rules.is_prefetched(request.headers):  # else the browser would keep the answer for the tap itself
+    # Source: https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Sec-Purpose
+    purpose = " ".join(request.headers.get(name, "") for name in _PREFETCH).lower()
+    # Else the browser would keep the answer for the tap itself.
+    if any(word in purpose for word in ("prefetch", "prerender", "preview")):
         return Response(status_code=503, headers=_NO_STORE)
     response = RedirectResponse(ad.landing_path, 303, headers=_NO_STORE)
     if _is_program(request):
@@ -88,9 +97,8 @@ async def _count_tap(request: Request, ticket: TrackingTicket, touch: Touch, vie
 
 
 def _is_program(request: Request) -> bool:
-    """Report whether a request is no tap of a person: not a GET, or of a declared program."""
-    headers = request.headers
-    return request.method != "GET" or rules.is_machine(headers.get("user-agent", ""))
+    """Report whether a request is no tap of a person: not a GET, or of a link preview or search engine."""
+    return request.method != "GET" or _MACHINE.search(request.headers.get("user-agent", "")) is not None
 
 
 async def _ticket_and_ad(

@@ -11,8 +11,7 @@ Source: TikTok help "Lead optimization goal" (last touch; 7-day click, 1-day vie
 """
 
 import hashlib
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -112,28 +111,6 @@ def viewer_of(name_id: NameId, ad: MeasuredAd, ticket: TrackingTicket) -> str | 
     if not ticket.viewer:
         return None
     return viewer_id_of(name_id, ad.channel_account_id, ticket.viewer, own_chat=ad.opens_own_chat)
-
-
-_MACHINE: Final = re.compile(
-    r"(?<!cu)bot\b|crawler|spider|preview|externalhit|whatsapp/|embedly|skypeuri",
-    re.IGNORECASE,
-)
-"""Programs that fetch a link before, or instead of, a person. CUBOT is a brand of phones."""
-_PREFETCH: Final = ("sec-purpose", "purpose", "x-purpose", "x-moz")
-
-
-def is_prefetched(headers: Mapping[str, str]) -> bool:
-    """Report whether a browser prefetches a page that may never be shown.
-
-    Source: https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Sec-Purpose; older names beside it.
-    """
-    purpose = " ".join(headers.get(name, "") for name in _PREFETCH).lower()
-    return any(word in purpose for word in ("prefetch", "prerender", "preview"))
-
-
-def is_machine(user_agent: str) -> bool:
-    """Report whether a program declares itself: link previews, search engines, monitors."""
-    return _MACHINE.search(user_agent) is not None
 
 
 def sign_ticket(ticket: TrackingTicket, signer: Signer) -> str:

@@ -1,8 +1,7 @@
 """Tables of measured ads, touches and conversions with their winners."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -35,7 +34,6 @@ from contatto.kit.db.tx import (
     key,
     metadata,
     only,
-    row_of,
     rows_of,
     tenant,
     text,
@@ -167,11 +165,6 @@ APPEND_TOUCH: Final = {
 """The insert of the hot path: a repeated touch is ignored."""
 
 
-def save_measured_ad(tx: Tx, ad: MeasuredAd) -> None:
-    """Insert or replace an ad."""
-    tx.save(measured_ads, row_of(ad))
-
-
 _AD: Final = measured_ads.c.business_id == bindparam("of"), measured_ads.c.ad_id == bindparam("ad")
 _MEASURED_AD: Final = PreparedQuery(MeasuredAd, select(measured_ads).where(*_AD))
 
@@ -297,11 +290,6 @@ def list_view_times(
     return list(tx.execute(_VIEWS_SINCE, values).scalars())
 
 
-def append_conversions(tx: Tx, new: Iterable[Conversion]) -> None:
-    """Append conversions, unattributed so far."""
-    insert_new(tx, conversions, [row_of(conversion) for conversion in new])
-
-
 _ARE_NUMBERED: Final = (
     within(conversions.c.business_id, "businesses"),
     within(conversions.c.conversion_id, "numbers"),
@@ -317,68 +305,20 @@ def list_there(tx: Tx, some: Iterable[Conversion]) -> dict[int, Attribution]:
     return {attribution.conversion_id: attribution for attribution in attributions}
 
 
-def count_touches_by_day(tx: Tx, last_day: str) -> dict[str, int]:
-    """Count touches of all businesses by day, up to one day."""
-    counted = select(touches.c.day, func.count()).where(touches.c.day <= last_day)
-    return {day: int(count) for day, count in map(tuple, tx.execute(counted.group_by(touches.c.day)))}
-
-
-def list_touches_of_day(tx: Tx, day: str) -> Iterator[Touch]:
-    """Yield the touches of all businesses on their local days of a date."""
-    return tx.stream(Touch, select(touches).where(touches.c.day == day))
-
-
-def list_conversions_that_stand(tx: Tx) -> list[Attribution]:
-    """Return the conversions of all businesses except withdrawn ones."""
-    return tx.list(Attribution, select(conversions).where(conversions.c.withdrawn_at.is_(None)))
-
-
-_ONE_CONVERSION: Final = update(conversions).where(
+ONE_CONVERSION: Final = update(conversions).where(
     conversions.c.business_id == bindparam("of_business"),
     conversions.c.conversion_id == bindparam("of_conversion"),
 )
 _SOONER: Final = bindparam("sooner", type_=BigInteger)
-_EARLIER: Final = _ONE_CONVERSION.where(conversions.c.ts > _SOONER).values(ts=_SOONER)
-
-
-def record_earlier(tx: Tx, moved: Sequence[Conversion]) -> None:
-    """Move conversions back in time that happened sooner than was known."""
-    rows = []
-    for conversion in moved:
-        one = {"of_business": conversion.business_id, "of_conversion": conversion.conversion_id}
-        rows.append(one | {"sooner": conversion.ts})
-    write_rows(tx, _EARLIER, rows)
-
-
-def record_winner(tx: Tx, conversion: Conversion, touch: Touch | None, rt_day: str | None) -> None:
-    winner = {
-        "touch_id": touch and touch.touch_id,
-        "ad_id": touch and touch.ad_id,
-        "ad_group_id": touch and touch.ad_group_id,
-        "ad_account_id": touch and touch.ad_account_id,
-        "via": touch and touch.kind,
-        "touch_ts": touch and touch.ts,
-        "day": touch and touch.day,
-        "rt_day": rt_day,
-        "country": touch.country if touch else "",
-    }
-    one = {"of_business": conversion.business_id, "of_conversion": conversion.conversion_id}
-    tx.execute(_ONE_CONVERSION, one | winner)
-
-
-def record_withdrawal(tx: Tx, conversion_key: tuple[str, str, ConversionKind], at: datetime | None) -> None:
-    """Mark the conversion of a business, a subject and a kind as withdrawn; with None it counts again."""
-    tx.execute(update(conversions).where(*_named(*conversion_key)).values(withdrawn_at=at))
+EARLIER: Final = ONE_CONVERSION.where(conversions.c.ts > _SOONER).values(ts=_SOONER)
+"""Moves a conversion back in time that happened sooner than was known."""
 
 
 def find_attribution(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> Attribution | None:
     """Return the conversion of a lead or conversation, with the touch that won it."""
-    return tx.find(Attribution, select(conversions).where(*_named(business_id, subject_id, kind)))
-
-
-def _named(business_id: str, subject_id: str, kind: ConversionKind) -> list[ColumnElement[bool]]:
     number = conversion_number(business_id, kind, subject_id)  # the index of subjects has credited ones alone
-    return rows_of(conversions, business_id, conversion_id=number)
+    where = rows_of(conversions, business_id, conversion_id=number)
+    return tx.find(Attribution, select(conversions).where(*where))
 
 
 def list_attributions(tx: Tx, business_id: str, subject_ids: set[str]) -> dict[str, Attribution]:
@@ -464,7 +404,7 @@ _VIEWERS: Final = Query(
         viewer_links.c.person_id == bindparam("of_person"),
     )
     .order_by(viewer_links.c.linked_at.desc())
-    .limit(literal_column(str(MOST))),
+    .limit(literal_column(str(MOST)))
 )
 
 
@@ -481,39 +421,35 @@ def list_viewers_of(tx: Tx, business_id: str, person_id: str) -> list[str]:
     return [viewer_id for (viewer_id,) in rows]
 
 
-def list_links(tx: Tx, business_id: str) -> Mapping[str, list[str]]:
-    """Return the viewers of each person with links."""
-    return _by_person(tx, select(viewer_links).where(viewer_links.c.business_id == business_id))
-
-
-def list_all_links(tx: Tx) -> Mapping[str, list[str]]:
-    """List links of all businesses, for files that hold all of them."""
-    return _by_person(tx, select(viewer_links))
-
-
-def _by_person(tx: Tx, links: Select[Any]) -> Mapping[str, list[str]]:
+def list_links(tx: Tx, business_id: str | None) -> Mapping[str, list[str]]:
+    """Return the viewers of each person with links; None for the links of all businesses."""
+    links = select(viewer_links).order_by(viewer_links.c.viewer_id)
+    if business_id is not None:
+        links = links.where(viewer_links.c.business_id == business_id)
     viewers_by_person: defaultdict[str, list[str]] = defaultdict(list)
-    for row in tx.execute(links.order_by(viewer_links.c.viewer_id)):
+    for row in tx.execute(links):
         viewers_by_person[row.person_id].append(row.viewer_id)
     return viewers_by_person
 
 
-def _touched(*which: ColumnElement[bool]) -> Select[tuple[str]]:
-    conditions = touches.c.business_id == bindparam("of"), within(touches.c.person_id, "persons")
-    return select(touches.c.person_id).where(*conditions, *which)
-
-
+_TOUCHES_OF_PERSONS: Final = select(touches.c.person_id).where(
+    touches.c.business_id == bindparam("of"), within(touches.c.person_id, "persons")
+)
 _LINKED: Final = select(viewer_links.c.person_id).where(
     viewer_links.c.business_id == bindparam("of"), within(viewer_links.c.person_id, "persons")
 )
 _TOUCHED: Final = Query(
     select(
-        union_all(_touched(IS_CLICK), _touched(IS_VIEW, within(WEEK, "weeks")), _LINKED).subquery()
-    ).distinct(),
+        union_all(
+            _TOUCHES_OF_PERSONS.where(IS_CLICK),
+            _TOUCHES_OF_PERSONS.where(IS_VIEW, within(WEEK, "weeks")),
+            _LINKED,
+        ).subquery()
+    ).distinct()
 )
 
 
-_CONVERTED: Final = PreparedQuery(
+CONVERTED_SINCE: Final = PreparedQuery(
     Conversion,
     select(conversions)
     .where(
@@ -531,11 +467,6 @@ _CLICKS: Final = PreparedQuery(
     .where(touches.c.business_id == bindparam("of"), within(touches.c.person_id, "persons"), IS_CLICK)
     .order_by(touches.c.ts, touches.c.touch_id),
 )
-
-
-def list_conversions_since(tx: Tx, business_id: str, persons: Sequence[str], since: int) -> list[Conversion]:
-    """Return conversions of persons from a moment (microseconds) on, by time."""
-    return _CONVERTED.list(tx, {"of": business_id, "persons": persons, "since": since})
 
 
 def list_last_taps(

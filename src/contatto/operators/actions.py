@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from sqlalchemy import func, select, update
+
 from contatto.accounts.actions import create_business
 from contatto.accounts.model import Business, BusinessId
 from contatto.accounts.rules import check_timezone
@@ -15,7 +17,8 @@ from contatto.ads.store import list_ad_groups_by_id, list_live_ads
 from contatto.kit import errors
 from contatto.kit.concurrency import FreshValues
 from contatto.kit.db.database import Database, acting
-from contatto.kit.db.tx import Tx, purging, row_of
+from contatto.kit.db.statements import add_counts, insert_new
+from contatto.kit.db.tx import Tx, purging, row_of, rows_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import hash_secret, new_id, new_secret
 from contatto.kit.log import logger, where
@@ -53,11 +56,15 @@ def load_operator_snapshot(tx: Tx, operator_id: str) -> OperatorSnapshot | None:
     if operator is None:
         return None
     admitted = store.list_admissions(tx, operator_id, AdmissionState.ADMITTED)
+    reviews = store.ad_reviews.c
+    approved = select(reviews.ad_id, reviews.digest).where(
+        reviews.operator_id == operator_id, reviews.state == ReviewState.APPROVED
+    )
     return OperatorSnapshot(
         operator,
         {placement.id: placement for placement in store.list_placements(tx, operator_id)},
         {admission.business_id: admission for admission in admitted},
-        store.list_approved(tx, operator_id),
+        frozenset((ad_id, digest) for ad_id, digest in map(tuple, tx.execute(approved))),
         {
             balance.ad_account_id: balance.chargeable_micros
             for balance in store.list_balances(tx, operator_id)
@@ -114,8 +121,15 @@ class OperatorIndex:
     async def count_seen(self, placement: Placement, viewer: str, day: str) -> int:
         """Count the ads that a viewer saw in a placement on a day."""
         key = (placement.business_id, placement.id, viewer, day)
+        stored = store.sightings.c
+        query = select(func.coalesce(func.sum(stored.shown), 0)).where(
+            stored.business_id == placement.business_id,
+            stored.placement_id == placement.id,
+            stored.viewer == viewer,
+            stored.day == day,
+        )
         with acting(placement.business_id):
-            written = await self._db.read(lambda tx: store.count_sightings(tx, *key))
+            written = await self._db.read(lambda tx: int(tx.scalar(query)))
         return written + self._sightings[key]
 
     def day_of(self, operator: Operator) -> str:
@@ -154,10 +168,14 @@ class OperatorIndex:
             if not requests:
                 return
             days = [RequestDay(*key, count, filled[key]) for key, count in sorted(requests.items())]
+            names = ("business_id", "placement_id", "viewer", "day")
+            sighting_rows = [
+                dict(zip(names, key, strict=True)) | {"shown": count} for key, count in sightings.items()
+            ]
 
             def write(tx: Tx) -> None:
-                store.save_request_days(tx, days)
-                store.save_sightings(tx, sightings)
+                add_counts(tx, store.request_days, ("asked", "filled"), map(row_of, days))
+                add_counts(tx, store.sightings, ("shown",), sighting_rows)
 
             with acting(""):
                 await self._db.write(write)
@@ -193,7 +211,10 @@ def join_by_code(tx: Tx, code: str, business: Business, category: Category) -> A
     Raises LINK_OVER for an unknown or expired code; CONFLICT for an admitted business; TOO_MANY.
     """
     _CODE_TRIES.take(tx, business.id)
-    operator_id = store.delete_code(tx, hash_secret(code.strip()))
+    codes = store.admission_codes
+    is_valid = codes.c.code_hash == hash_secret(code.strip()), codes.c.expires_at > tx.now
+    used = tx.execute(codes.delete().where(*is_valid).returning(codes.c.business_id))
+    operator_id = used.scalar_one_or_none()
     operator = store.find_operator(tx, operator_id) if operator_id else None
     if operator is None:
         raise Refused(errors.LINK_OVER)
@@ -209,7 +230,8 @@ def _save_admission(
     existing = store.find_admission(tx, operator.business_id, business.id)
     has_code = state is AdmissionState.ADMITTED
     is_pending = existing is not None and existing.state is AdmissionState.REQUESTED
-    if not (has_code and is_pending) and not rules.may_ask(existing):
+    may_ask = existing is None or existing.state in rules.MAY_ASK_AGAIN
+    if not (has_code and is_pending) and not may_ask:
         raise Refused(
             errors.CONFLICT, "Your business has already asked to join this marketplace. Wait for its answer."
         )
@@ -219,12 +241,16 @@ def _save_admission(
         operator.business_id, business.id, operator.name, business.name, state, category, "", tx.now,
         tx.now if has_code else None,
     )  # fmt: skip
-    store.save_admission(tx, admission)
+    tx.save(store.admissions, row_of(admission))
     return admission
 
 
 def _check_limit(tx: Tx, operator_id: str) -> None:
-    if store.count_admitted(tx, operator_id) >= rules.MOST_ADMITTED:
+    admissions = store.admissions.c
+    admitted = select(func.count()).where(
+        admissions.operator_id == operator_id, admissions.state == AdmissionState.ADMITTED
+    )
+    if tx.scalar(admitted) >= rules.MOST_ADMITTED:
         raise Refused(
             errors.CONFLICT, "The marketplace has reached its limit of businesses. Suspend one first."
         )
@@ -241,40 +267,39 @@ def decide_admission(
     """
     tx.hold_key("admissions", operator.business_id)
     admission = check_found(store.find_admission(tx, operator.business_id, business_id))
-    rules.check_decision(admission, state, reason)
+    if state not in rules.NEXT_STATES[admission.state]:
+        raise Refused(
+            errors.CONFLICT, "The status of this business has changed. Reload the page and try again."
+        )
+    rules.check_reason(reason, is_needed=state in rules.NEEDS_REASON)
     if state is AdmissionState.ADMITTED:
         _check_limit(tx, operator.business_id)
     decided = replace(admission, state=state, reason=reason.strip(), decided_at=tx.now)
-    store.save_admission(tx, decided)
+    tx.save(store.admissions, row_of(decided))
     return decided
 
 
 def set_category(tx: Tx, operator: Operator, business_id: str, category: Category) -> None:
     """Correct the category of a business; NOT_FOUND for one that never asked."""
     admission = check_found(store.find_admission(tx, operator.business_id, business_id))
-    store.save_admission(tx, replace(admission, category=category))
+    tx.save(store.admissions, row_of(replace(admission, category=category)))
 
 
 def leave_operator(tx: Tx, business_id: str, operator_id: str) -> None:
-    """Withdraw a business from a marketplace, so that none of its ads competes there.
-
-    Raises NOT_FOUND; CONFLICT for a business that is not a member.
-    """
+    """Withdraw a business and its ads from a marketplace. Raises NOT_FOUND, and CONFLICT for no member."""
     tx.hold_key("admissions", operator_id)
     admission = check_found(store.find_admission(tx, operator_id, business_id))
     if admission.state in (AdmissionState.REFUSED, AdmissionState.WITHDRAWN, AdmissionState.SUSPENDED):
         raise Refused(errors.CONFLICT, "Your business is not a member of this marketplace.")
-    store.save_admission(tx, replace(admission, state=AdmissionState.WITHDRAWN, reason="", decided_at=tx.now))
+    withdrawn = replace(admission, state=AdmissionState.WITHDRAWN, reason="", decided_at=tx.now)
+    tx.save(store.admissions, row_of(withdrawn))
 
 
 purge_admission_codes: Final = purging(store.admission_codes.c.expires_at)
 
 
 def open_operator(tx: Tx, name: str, timezone: str, *, is_listed: bool = True) -> Operator:
-    """Create a tenant that runs a marketplace; its members are invited like those of a business.
-
-    Raises INVALID for an invalid name or time zone.
-    """
+    """Create a tenant that runs a marketplace. Raises INVALID for an invalid name or time zone."""
     if not 0 < len(name.strip()) <= 100:
         raise Refused(errors.INVALID, "name: Enter a name of up to 100 characters.")
     check_timezone(timezone)
@@ -291,14 +316,12 @@ def load_operator(tx: Tx, operator_id: str) -> Operator:
 
 def load_placement(tx: Tx, operator: Operator, placement_id: str) -> Placement:
     """Return a placement of an operator; NOT_FOUND for one of another operator."""
-    return check_found(store.find_placement(tx, operator.business_id, placement_id))
+    where_id = rows_of(store.placements, operator.business_id, id=placement_id)
+    return check_found(tx.find(Placement, select(store.placements).where(*where_id)))
 
 
 def add_placement(tx: Tx, operator: Operator, draft: Placement) -> Placement:
-    """Add a placement, with a new id, owner and time.
-
-    Raises INVALID for invalid rules, and above the limit of placements.
-    """
+    """Add a placement with a new id. Raises INVALID for invalid rules, and above the limit of placements."""
     tx.hold_key("placements", operator.business_id)
     placements = store.list_placements(tx, operator.business_id)
     if len(placements) >= rules.MOST_PLACEMENTS:
@@ -307,7 +330,7 @@ def add_placement(tx: Tx, operator: Operator, draft: Placement) -> Placement:
         )
     placement = replace(draft, id=new_id(), business_id=operator.business_id, created_at=tx.now)
     rules.check_placement(placement, [item.name for item in placements])
-    store.save_placement(tx, placement)
+    tx.save(store.placements, row_of(placement))
     return placement
 
 
@@ -323,7 +346,7 @@ def change_placement(tx: Tx, operator: Operator, changed: Placement) -> None:
     )
     placements = store.list_placements(tx, operator.business_id)
     rules.check_placement(placement, [item.name for item in placements if item.id != placement.id])
-    store.save_placement(tx, placement)
+    tx.save(store.placements, row_of(placement))
 
 
 type Save = Callable[[Tx], None]
@@ -342,7 +365,10 @@ class AdSender:
     def read_next(self, tx: Tx) -> Save | None:
         """Find the next business with new ads or accounts; return the function that saves them."""
         if self._turns is None:
-            self._turns = iter(store.list_admitted(tx))
+            admissions = store.admissions.c
+            admitted = select(store.admissions).where(admissions.state == AdmissionState.ADMITTED)
+            order = admissions.operator_id, admissions.business_id
+            self._turns = iter(tx.list(Admission, admitted.order_by(*order)))
         for admission in self._turns:
             ads, balances = _list_new(tx, admission)
             if ads or balances:
@@ -356,8 +382,8 @@ def send_ads(tx: Tx, admission: Admission) -> None:
 
 
 def _save_sent(tx: Tx, ads: list[AdReview], balances: list[Balance]) -> None:
-    store.save_sent_ads(tx, ads)
-    store.save_operator_balances(tx, balances)
+    insert_new(tx, store.ad_reviews, list(map(row_of, ads)))
+    tx.save(store.balances, list(map(row_of, balances)), changes=("name", "currency"))
 
 
 def _list_new(tx: Tx, admission: Admission) -> tuple[list[AdReview], list[Balance]]:
@@ -397,15 +423,19 @@ def _list_new(tx: Tx, admission: Admission) -> tuple[list[AdReview], list[Balanc
 def decide_review(
     tx: Tx, operator: Operator, ad_id: str, digest: str, state: ReviewState, reason: str = ""
 ) -> AdReview:
-    """Approve or refuse a revision of an ad, possibly again; the business can read the reason.
-
-    Raises NOT_FOUND; INVALID for a refusal without a reason.
-    """
-    review = check_found(store.find_review(tx, operator.business_id, ad_id, digest))
+    """Approve or refuse a revision of an ad. Raises NOT_FOUND; INVALID for a refusal without a reason."""
+    reviews = store.ad_reviews
+    is_revision = (
+        reviews.c.operator_id == operator.business_id,
+        reviews.c.ad_id == ad_id,
+        reviews.c.digest == digest,
+    )
+    review = check_found(tx.find(AdReview, select(reviews).where(*is_revision)))
     if state is ReviewState.PENDING:
         raise Refused(errors.INVALID, "state: Approve or reject the ad.")
     rules.check_reason(reason, is_needed=state is ReviewState.REFUSED)
-    store.record_review(tx, review, state, reason.strip())
+    decision = {"state": state, "reason": reason.strip(), "reviewed_at": tx.now}
+    tx.execute(update(reviews).where(*is_revision).values(decision))
     return review
 
 
@@ -415,7 +445,9 @@ MOST_MICROS = 10**15
 
 def load_operator_balance(tx: Tx, operator: Operator, ad_account_id: str) -> Balance:
     """Return the balance of an ad account with an operator; NOT_FOUND for an account of no member."""
-    return check_found(store.find_operator_balance(tx, operator.business_id, ad_account_id))
+    balances = store.balances.c
+    is_account = balances.operator_id == operator.business_id, balances.ad_account_id == ad_account_id
+    return check_found(tx.find(Balance, select(store.balances).where(*is_account)))
 
 
 def pay_in(tx: Tx, balance: Balance, timezone: str, amount_micros: int, note: str) -> Balance:
@@ -428,7 +460,9 @@ def pay_in(tx: Tx, balance: Balance, timezone: str, amount_micros: int, note: st
     place = (balance.operator_id, balance.business_id, balance.ad_account_id)
     day = local_day(micros(tx.now), timezone)
     entry = BalanceEntry(new_id(), *place, tx.now, day, amount_micros, note.strip()[:200])
-    store.append_balance_entry(tx, entry)
+    tx.insert(store.balance_entries, row_of(entry))
+    paid = row_of(Balance(*place, paid_in_micros=amount_micros))
+    add_counts(tx, store.balances, store.BALANCE_SUMS, [paid])
     return replace(balance, paid_in_micros=balance.paid_in_micros + amount_micros)
 
 
@@ -439,14 +473,11 @@ def pay_operator(tx: Tx, operator: Operator, ad_account_id: str, amount_micros: 
 
 
 def set_balance_limit(tx: Tx, balance: Balance, credit_micros: int, *, is_limited: bool = True) -> Balance:
-    """Set whether a balance and its credit limit the charges of an ad account.
-
-    Raises INVALID for a credit below 0, and for more than the maximum.
-    """
+    """Set whether a balance and its credit limit an ad account. Raises INVALID for a credit out of range."""
     if not 0 <= credit_micros <= MOST_MICROS:
         raise Refused(errors.INVALID, "credit: Enter a credit limit from 0 to 1,000,000,000.")
     limited = replace(balance, is_limited=is_limited, credit_micros=credit_micros)
-    store.record_limit(tx, limited)
+    tx.save(store.balances, row_of(limited), changes=("is_limited", "credit_micros"))
     return limited
 
 
@@ -455,7 +486,13 @@ def charge_balances(
 ) -> None:
     """Take charges from the balances, and add counts, charges and conversions in placements to their days."""
     store.save_placed_days(tx, days)
-    store.save_charges(tx, business_id, charged)
+    # the balance of the ad account itself (operator "") may be new
+    rows = [
+        row_of(Balance(operator_id, business_id, ad_account_id, charged_micros=amount))
+        for (operator_id, ad_account_id), amount in charged.items()
+        if amount
+    ]
+    add_counts(tx, store.balances, store.BALANCE_SUMS, rows)
 
 
 def purge_sightings(tx: Tx) -> int:
@@ -467,10 +504,7 @@ _OPERATOR_HEAD: Final = "business,ad account,currency,day,placement,ad group,not
 
 
 def name_charged_groups(tx: Tx, operator: Operator) -> dict[str, str]:
-    """Return the names of the ad groups that were charged in an operator's placements, by id.
-
-    They belong to the advertisers, so the transaction acts for no single tenant.
-    """
+    """Return the names of ad groups that an operator charged; the transaction acts for no tenant."""
     ids: dict[str, set[str]] = defaultdict(set)
     for day in store.list_placed_days(tx, operator.business_id):
         ids[day.business_id].add(day.ad_group_id)
@@ -481,13 +515,7 @@ def name_charged_groups(tx: Tx, operator: Operator) -> dict[str, str]:
 
 
 def operator_statement(tx: Tx, operator: Operator, groups: Mapping[str, str]) -> list[list[str]]:
-    """List all payments and charges in an operator's placements by ad account and day, under a head.
-
-    Args:
-        tx: reads for the operator.
-        operator: the owner of the placements.
-        groups: names of ad groups by id, from `name_charged_groups`.
-    """
+    """List all payments and charges of an operator by ad account and day; ``groups`` are names by id."""
     names = {placement.id: placement.name for placement in store.list_placements(tx, operator.business_id)}
     businesses = {
         admission.business_id: admission.business_name
@@ -513,9 +541,12 @@ def statement_rows(
         names: names of placements by id.
         groups: names of the ad groups that the reader may see, by id; others appear by id.
     """
-    balance_key = (balance.business_id, balance.operator_id, balance.ad_account_id)
+    table = store.balance_entries
+    account = {"operator_id": balance.operator_id, "ad_account_id": balance.ad_account_id}
+    query = select(table).where(*rows_of(table, balance.business_id, **account))
+    payments = tx.list(BalanceEntry, query.order_by(table.c.at, table.c.id))
     entries: list[tuple[str, int, PlacedDay | BalanceEntry]] = [
-        *((payment.day, 0, payment) for payment in store.list_balance_entries(tx, *balance_key)),
+        *((payment.day, 0, payment) for payment in payments),
         *((day.day, 1, day) for day in days),
     ]
     total_micros, rows = 0, []

@@ -86,20 +86,6 @@ class PaymentForm(BaseModel):
     is_credit: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _PlacementRow:
-    """A placement with its recent counts; ``fill`` is the share of requests that got an ad."""
-
-    placement: Placement
-    requests: int
-    filled: int
-    total: PlacedDay
-
-    @property
-    def fill(self) -> float:
-        return self.filled / self.requests if self.requests else 0.0
-
-
 @router.get(HOME, Permission.READ_ADS)
 async def show_operator(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show the earnings, members and pending reviews of a marketplace."""
@@ -156,11 +142,14 @@ async def post_decision(
 @router.post(f"{HOME}/reviews", Permission.WRITE_ADS)
 async def post_review(request: Request, caller: FormCaller, form: Annotated[ReviewForm, Form()]) -> Response:
     """Approve or refuse a revision of an ad."""
-
-    def work(tx: Tx, operator: Operator) -> None:
-        actions.decide_review(tx, operator, form.ad_id, form.digest, form.state, form.reason)
-
-    return await _act(request, caller, Permission.WRITE_ADS, work, "reviews")
+    decision = (form.ad_id, form.digest, form.state, form.reason)
+    return await _act(
+        request,
+        caller,
+        Permission.WRITE_ADS,
+        lambda tx, operator: actions.decide_review(tx, operator, *decision),
+        "reviews",
+    )
 
 
 @router.post(f"{HOME}/payments", Permission.ADMINISTER)
@@ -184,11 +173,10 @@ async def post_payment(
 @router.post(f"{HOME}/codes", Permission.ADMINISTER)
 async def post_new_code(request: Request, caller: FormCaller) -> HTMLResponse:
     """Show a new code that admits one business; it is shown only once."""
-
-    def work(tx: Tx) -> str:
-        return actions.make_code(tx, actions.load_operator(tx, caller.business_id))
-
-    return await _render_operator(request, caller, code=await context_of(request).db.write(work))
+    code = await context_of(request).db.write(
+        lambda tx: actions.make_code(tx, actions.load_operator(tx, caller.business_id))
+    )
+    return await _render_operator(request, caller, code=code)
 
 
 @router.get(f"{HOME}/statement.csv", Permission.READ_REPORTS)
@@ -203,7 +191,11 @@ async def download_operator_statement(request: Request, caller: PageCaller) -> S
 
 
 async def _act(
-    request: Request, caller: Caller, permission: Permission, work: Callable[[Tx, Operator], None], part: str
+    request: Request,
+    caller: Caller,
+    permission: Permission,
+    work: Callable[[Tx, Operator], object],
+    part: str,
 ) -> Response:
     require(caller, permission)
     try:
@@ -250,7 +242,12 @@ def _load(tx: Tx, caller: Caller) -> dict[str, Any]:
     return {
         "operator": operator,
         "placements": [
-            _PlacementRow(placement, requests[placement_id], filled[placement_id], totals[placement_id])
+            {
+                "placement": placement,
+                "requests": requests[placement_id],
+                "fill": filled[placement_id] / requests[placement_id] if requests[placement_id] else 0.0,
+                "total": totals[placement_id],
+            }
             for placement_id, placement in by_id.items()
         ],
         "days": [(day, by_id[day.placement_id]) for _, day in sorted(days.items(), reverse=True)[:100]],

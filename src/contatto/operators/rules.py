@@ -23,27 +23,15 @@ REASON_LIMIT: Final = 500
 CODE_DAYS: Final = 14
 """Validity of a code."""
 
-_BY_OPERATOR: Final[Mapping[AdmissionState, frozenset[AdmissionState]]] = {
+NEXT_STATES: Final[Mapping[AdmissionState, frozenset[AdmissionState]]] = {
     AdmissionState.REQUESTED: frozenset({AdmissionState.ADMITTED, AdmissionState.REFUSED}),
     AdmissionState.ADMITTED: frozenset({AdmissionState.SUSPENDED}),
     AdmissionState.SUSPENDED: frozenset({AdmissionState.ADMITTED}),
     AdmissionState.REFUSED: frozenset({AdmissionState.ADMITTED}),
     AdmissionState.WITHDRAWN: frozenset(),
 }
-_NEEDS_REASON: Final = frozenset({AdmissionState.REFUSED, AdmissionState.SUSPENDED})
-_MAY_ASK_AGAIN: Final = frozenset({AdmissionState.REFUSED, AdmissionState.WITHDRAWN})
-
-
-def check_decision(admission: Admission, state: AdmissionState, reason: str) -> None:
-    """Check that an operator may change an admission to a state.
-
-    Raises CONFLICT for a state that cannot follow; INVALID for a missing or too long reason.
-    """
-    if state not in _BY_OPERATOR[admission.state]:
-        raise Refused(
-            errors.CONFLICT, "The status of this business has changed. Reload the page and try again."
-        )
-    check_reason(reason, is_needed=state in _NEEDS_REASON)
+NEEDS_REASON: Final = frozenset({AdmissionState.REFUSED, AdmissionState.SUSPENDED})
+MAY_ASK_AGAIN: Final = frozenset({AdmissionState.REFUSED, AdmissionState.WITHDRAWN})
 
 
 def check_reason(reason: str, *, is_needed: bool) -> None:
@@ -52,11 +40,6 @@ def check_reason(reason: str, *, is_needed: bool) -> None:
         raise Refused(errors.INVALID, "reason: Enter a reason. The business will read it.")
     if len(reason) > REASON_LIMIT:
         raise Refused(errors.INVALID, "reason: Use at most 500 characters.")
-
-
-def may_ask(admission: Admission | None) -> bool:
-    """Report whether a business may ask to be admitted."""
-    return admission is None or admission.state in _MAY_ASK_AGAIN
 
 
 def check_placement(placement: Placement, other_names: Collection[str]) -> None:

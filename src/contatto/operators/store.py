@@ -1,31 +1,17 @@
 """Tables of marketplaces: members, placements, reviews, payments."""
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Collection, Iterable
+from typing import Final
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Index,
-    Integer,
-    String,
-    Table,
-    bindparam,
-    func,
-    select,
-    update,
-)
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, bindparam, select
 
-from contatto.kit.db.statements import PreparedQuery, add_counts, insert_new
+from contatto.kit.db.statements import PreparedQuery, add_counts
 from contatto.kit.db.tx import Choice, Tx, Words, instant, key, metadata, row_of, tenant, text, within
 from contatto.operators.model import (
     Admission,
     AdmissionState,
     AdReview,
     Balance,
-    BalanceEntry,
-    BalanceKey,
     Category,
     Operator,
     PlacedDay,
@@ -104,12 +90,7 @@ sightings = Table(
 )
 """Ads that a viewer, by a pseudonym of the operator's, saw in a placement on a day."""
 
-_SUMS: Final = ("paid_in_micros", "charged_micros")
-
-
-def save_operator_balances(tx: Tx, fresh: Iterable[Balance]) -> None:
-    """Insert missing balances, and update the names and currencies of the others."""
-    tx.save(balances, list(map(row_of, fresh)), changes=("name", "currency"))
+BALANCE_SUMS: Final = ("paid_in_micros", "charged_micros")
 
 
 def list_balances(tx: Tx, operator_id: str) -> list[Balance]:
@@ -147,43 +128,6 @@ def find_balance(tx: Tx, business_id: str, ad_account_id: str) -> Balance:
     return own or Balance(*place)
 
 
-def find_operator_balance(tx: Tx, operator_id: str, ad_account_id: str) -> Balance | None:
-    where = balances.c.operator_id == operator_id, balances.c.ad_account_id == ad_account_id
-    return tx.find(Balance, select(balances).where(*where))
-
-
-def record_limit(tx: Tx, balance: Balance) -> None:
-    """Set whether a balance limits its ad account, and the credit."""
-    tx.save(balances, row_of(balance), changes=("is_limited", "credit_micros"))
-
-
-def append_balance_entry(tx: Tx, entry: BalanceEntry) -> None:
-    """Add a payment (or a refund, below 0) to a balance."""
-    tx.insert(balance_entries, row_of(entry))
-    place = (entry.operator_id, entry.business_id, entry.ad_account_id)
-    add_counts(tx, balances, _SUMS, [row_of(Balance(*place, paid_in_micros=entry.micros))])
-
-
-def save_charges(tx: Tx, business_id: str, charged: Mapping[BalanceKey, int]) -> None:
-    """Add charges to balances; that of the ad account itself (operator "") may be new."""
-    rows = [
-        row_of(Balance(operator_id, business_id, ad_account_id, charged_micros=amount))
-        for (operator_id, ad_account_id), amount in charged.items()
-        if amount
-    ]
-    add_counts(tx, balances, _SUMS, rows)
-
-
-def list_balance_entries(
-    tx: Tx, business_id: str, operator_id: str, ad_account_id: str
-) -> list[BalanceEntry]:
-    """List the payments into a balance, oldest first."""
-    table = balance_entries
-    where = table.c.business_id == business_id, table.c.operator_id == operator_id
-    query = select(table).where(*where, table.c.ad_account_id == ad_account_id)
-    return tx.list(BalanceEntry, query.order_by(table.c.at, table.c.id))
-
-
 def save_placed_days(tx: Tx, days: Iterable[PlacedDay]) -> None:
     """Add counts and charges to those of the same ad group, placement and day."""
     counts = ("views", "clicks", "charged_micros", "conversations", "leads")
@@ -216,33 +160,11 @@ def list_used_placements(tx: Tx, business_id: str) -> set[str]:
     return set(tx.execute(query.distinct()).scalars())
 
 
-def save_request_days(tx: Tx, days: Collection[RequestDay]) -> None:
-    """Add requests to those of the same placement and day."""
-    add_counts(tx, request_days, ("asked", "filled"), map(row_of, days))
-
-
 def list_request_days(tx: Tx, operator_id: str, first: str) -> list[RequestDay]:
     """List the requests for the placements of an operator from a day on."""
     table = request_days
     query = select(table).where(table.c.business_id == operator_id, table.c.day >= first)
     return tx.list(RequestDay, query.order_by(table.c.day, table.c.placement_id))
-
-
-def save_sightings(tx: Tx, counts: Mapping[tuple[str, str, str, str], int]) -> None:
-    """Add to the counts of shown ads, by operator, placement, viewer and day."""
-    names = ("business_id", "placement_id", "viewer", "day")
-    rows = [dict(zip(names, key, strict=True)) | {"shown": count} for key, count in counts.items()]
-    add_counts(tx, sightings, ("shown",), rows)
-
-
-def count_sightings(tx: Tx, operator_id: str, placement_id: str, viewer: str, day: str) -> int:
-    """Return the stored count of ads that a viewer saw in a placement on a day."""
-    table = sightings
-    where = (
-        table.c.business_id == operator_id, table.c.placement_id == placement_id,
-        table.c.viewer == viewer, table.c.day == day,
-    )  # fmt: skip
-    return int(tx.scalar(select(func.coalesce(func.sum(table.c.shown), 0)).where(*where)))
 
 
 operators = Table(
@@ -307,15 +229,6 @@ def list_operators(tx: Tx, *, listed_only: bool = False) -> list[Operator]:
     return tx.list(Operator, query.where(operators.c.is_listed) if listed_only else query)
 
 
-def save_placement(tx: Tx, placement: Placement) -> None:
-    tx.save(placements, row_of(placement))
-
-
-def find_placement(tx: Tx, operator_id: str, placement_id: str) -> Placement | None:
-    where = placements.c.business_id == operator_id, placements.c.id == placement_id
-    return tx.find(Placement, select(placements).where(*where))
-
-
 def list_placements(tx: Tx, operator_id: str) -> list[Placement]:
     """List the placements of an operator, by name."""
     query = select(placements).where(placements.c.business_id == operator_id)
@@ -332,10 +245,6 @@ def list_placement_names(tx: Tx, placement_ids: Collection[str]) -> dict[str, st
     """Return the names of placements by id, in a transaction that acts for no tenant."""
     query = select(placements.c.id, placements.c.name)
     return dict(map(tuple, tx.execute(query.where(placements.c.id.in_(sorted(placement_ids))))))
-
-
-def save_admission(tx: Tx, admission: Admission) -> None:
-    tx.save(admissions, row_of(admission))
 
 
 def find_admission(tx: Tx, operator_id: str, business_id: str) -> Admission | None:
@@ -362,25 +271,6 @@ def list_admissions_of_business(tx: Tx, business_id: str) -> list[Admission]:
     return tx.list(Admission, query.order_by(admissions.c.operator_name, admissions.c.operator_id))
 
 
-def list_admitted(tx: Tx) -> list[Admission]:
-    """List the current admissions of all operators, for background work that acts for no tenant."""
-    query = select(admissions).where(admissions.c.state == AdmissionState.ADMITTED)
-    return tx.list(Admission, query.order_by(admissions.c.operator_id, admissions.c.business_id))
-
-
-def count_admitted(tx: Tx, operator_id: str) -> int:
-    where = admissions.c.operator_id == operator_id, admissions.c.state == AdmissionState.ADMITTED
-    return int(tx.scalar(select(func.count()).select_from(admissions).where(*where)))
-
-
-def delete_code(tx: Tx, code_hash: str) -> str | None:
-    """Use up a valid code; return its operator. The transaction acts for no tenant."""
-    live = admission_codes.c.code_hash == code_hash, admission_codes.c.expires_at > tx.now
-    return tx.execute(
-        admission_codes.delete().where(*live).returning(admission_codes.c.business_id)
-    ).scalar_one_or_none()
-
-
 ad_reviews = Table(
     "ad_reviews",
     metadata,
@@ -405,35 +295,12 @@ ad_reviews = Table(
 )
 
 
-def save_sent_ads(tx: Tx, sent: Iterable[AdReview]) -> int:
-    """Add revisions that were not sent before; return their number."""
-    return insert_new(tx, ad_reviews, list(map(row_of, sent)))
-
-
 def list_sent(tx: Tx, operator_id: str, business_id: str) -> set[tuple[str, str]]:
     """Return the revisions of a business's ads that an operator has, as ids and digests."""
     query = select(ad_reviews.c.ad_id, ad_reviews.c.digest).where(
         ad_reviews.c.operator_id == operator_id, ad_reviews.c.business_id == business_id
     )
     return {(ad_id, digest) for ad_id, digest in map(tuple, tx.execute(query))}
-
-
-def list_approved(tx: Tx, operator_id: str) -> frozenset[tuple[str, str]]:
-    """Return the revisions that an operator approved, as ids and digests."""
-    query = select(ad_reviews.c.ad_id, ad_reviews.c.digest).where(
-        ad_reviews.c.operator_id == operator_id, ad_reviews.c.state == ReviewState.APPROVED
-    )
-    return frozenset((ad_id, digest) for ad_id, digest in map(tuple, tx.execute(query)))
-
-
-def find_review(tx: Tx, operator_id: str, ad_id: str, digest: str) -> AdReview | None:
-    return tx.find(AdReview, select(ad_reviews).where(*_revision(operator_id, ad_id, digest)))
-
-
-def _revision(operator_id: str, ad_id: str, digest: str) -> tuple[Any, ...]:
-    return (
-        ad_reviews.c.operator_id == operator_id, ad_reviews.c.ad_id == ad_id, ad_reviews.c.digest == digest,
-    )  # fmt: skip
 
 
 def list_reviews(
@@ -452,9 +319,3 @@ def list_reviews_of_business(tx: Tx, business_id: str) -> list[AdReview]:
     """List the reviews of a business's ads by all operators, latest first."""
     query = select(ad_reviews).where(ad_reviews.c.business_id == business_id)
     return tx.list(AdReview, query.order_by(ad_reviews.c.sent_at.desc(), ad_reviews.c.number).limit(500))
-
-
-def record_review(tx: Tx, review: AdReview, state: ReviewState, reason: str) -> None:
-    """Record the decision of an operator on a revision."""
-    where = _revision(review.operator_id, review.ad_id, review.digest)
-    tx.execute(update(ad_reviews).where(*where).values(state=state, reason=reason, reviewed_at=tx.now))

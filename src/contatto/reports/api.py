@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from contatto.accounts.auth import ApiCaller, api_routes, load_advertiser
 from contatto.accounts.model import Caller, Permission
-from contatto.kit import errors
+from contatto.kit import errors, exports
 from contatto.kit.api_types import (
     Answer,
     ApiId,
@@ -23,15 +23,6 @@ from contatto.kit.api_types import (
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.exports import (
-    OPEN_STATES,
-    ExportJob,
-    ExportKind,
-    ExportState,
-    end_export,
-    find_export,
-    find_export_content,
-)
 from contatto.kit.openapi import Schema
 from contatto.reports.actions.reports import answer_report, queue_report
 from contatto.reports.model import METRICS
@@ -40,19 +31,19 @@ from contatto.reports.rules.figures import (
     Dimension,
     ReportBody,
     ReportQuery,
+    metric_text,
     row_texts,
-    total_texts,
 )
 from contatto.ui.requests import context_of
 
 router: Final = api_routes("Reports", "/report")
 type TaskStatus = Literal["QUEUING", "PROCESSING", "SUCCESS", "FAILED", "CANCELED"]
-_STATUSES: Final[dict[ExportState, TaskStatus]] = {
-    ExportState.QUEUED: "QUEUING",
-    ExportState.RUNNING: "PROCESSING",
-    ExportState.DONE: "SUCCESS",
-    ExportState.FAILED: "FAILED",
-    ExportState.CANCELED: "CANCELED",
+_STATUSES: Final[dict[exports.ExportState, TaskStatus]] = {
+    exports.ExportState.QUEUED: "QUEUING",
+    exports.ExportState.RUNNING: "PROCESSING",
+    exports.ExportState.DONE: "SUCCESS",
+    exports.ExportState.FAILED: "FAILED",
+    exports.ExportState.CANCELED: "CANCELED",
 }
 
 
@@ -122,10 +113,14 @@ def get_integrated_report(tx: Tx, caller: Caller, query: ReportQuery) -> ReportP
     report = answer_report(tx, account, query)
     first = (query.page - 1) * query.page_size
     rows = report.rows[first : first + query.page_size]
+    totals: dict[str, str | bool] = {
+        name: metric_text(METRICS[name], report.total) for name in query.metrics if name in METRICS
+    }
+    totals["mixed_goals"] = report.total.mixed_goals
     return ReportPage(
         [ReportPageRow(*row_texts(row, account, query)) for row in rows],
         page_info(query, len(report.rows)),
-        total_texts(report.total, query),
+        totals,
     )
 
 
@@ -155,9 +150,9 @@ def check_report_task(tx: Tx, caller: Caller, query: ReportTaskQuery) -> TaskInf
 def cancel_report_task(tx: Tx, caller: Caller, body: ReportTaskQuery) -> TaskId:
     """Cancel a task that is not made yet; one that has ended is refused."""
     task = _load_task(tx, caller, body)
-    if task.state not in OPEN_STATES:
+    if task.state not in exports.OPEN_STATES:
         raise Refused(errors.TASK_ENDED, f"task_id: the task is {_STATUSES[task.state]}.")
-    end_export(tx, task, ExportState.CANCELED)
+    exports.end_export(tx, task, exports.ExportState.CANCELED)
     return TaskId(str(body.task_id))
 
 
@@ -173,18 +168,18 @@ async def download_report(request: Request, caller: ApiCaller) -> Response:
 
     def work(tx: Tx) -> bytes:
         task = _load_task(tx, caller, query)
-        content = find_export_content(tx, task)
+        content = exports.find_export_content(tx, task)
         if content is None:
-            code = errors.TASK_NOT_READY if task.state in OPEN_STATES else errors.TASK_ENDED
+            code = errors.TASK_NOT_READY if task.state in exports.OPEN_STATES else errors.TASK_ENDED
             raise Refused(code, f"task_id: the task is {_STATUSES[task.state]}.")
         return content
 
     return Response(await context_of(request).db.read(work), media_type="text/csv")
 
 
-def _load_task(tx: Tx, caller: Caller, query: ReportTaskQuery) -> ExportJob:
+def _load_task(tx: Tx, caller: Caller, query: ReportTaskQuery) -> exports.ExportJob:
     account = load_advertiser(tx, caller, query.advertiser_id)
-    task = find_export(tx, ExportKind.REPORT, caller.business_id, query.task_id)
+    task = exports.find_export(tx, exports.ExportKind.REPORT, caller.business_id, query.task_id)
     if task is None or task.ad_account_id != account.id:
         raise Refused(errors.NOT_FOUND, "task_id: there is no such task.")
     return task

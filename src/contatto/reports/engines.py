@@ -35,8 +35,7 @@ from sqlalchemy import (
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import ad_accounts
-from contatto.kit.db.statements import add_counts
-from contatto.kit.db.tx import Choice, Tx, metadata, row_of, tenant, within
+from contatto.kit.db.tx import Choice, Tx, metadata, tenant, within
 from contatto.leads.model import LeadStatus, Origin
 from contatto.leads.store.tables import leads
 from contatto.measurement.actions import NEVER_DROPPED, keep_views, list_cold_files
@@ -79,31 +78,6 @@ class EventFilter:
     since_ts: int | None = None
     until_ts: int | None = None
     except_days: frozenset[str] = frozenset()
-
-    @property
-    def edges(self) -> tuple[str | None, str | None]:
-        """The first and the last day."""
-        if self.days is None:
-            return self.span.first, self.span.last
-        return min(self.days, default=None), max(self.days, default=None)
-
-    @property
-    def account(self) -> tuple[str, str]:
-        return self.business_id, self.ad_account_id
-
-    def since_day(self, day: str) -> "EventFilter":
-        """Return the events from a day on.
-
-        A few days are listed by name, so that the index leads to the moment in each.
-        """
-        span = DayRange(max(self.span.first or day, day), self.span.last)
-        days = None
-        if span.last is not None:
-            first = date.fromisoformat(str(span.first))
-            count = (date.fromisoformat(span.last) - first).days + 1
-            if count <= _MOST_DAY_NAMES:
-                days = frozenset((first + timedelta(days=n)).isoformat() for n in range(count))
-        return replace(self, span=span, days=days)
 
 
 report_counts = Table(
@@ -186,40 +160,6 @@ def list_busy_accounts(tx: Tx, until: int, min_touches: int) -> list[tuple[str, 
     return [(row.business_id, row.id, row.timezone) for row in tx.execute(query)]
 
 
-def save_progress(tx: Tx, progress: CountingProgress) -> None:
-    tx.save(report_progress, row_of(progress), changes=("counted_until", "day"))
-
-
-@dataclass(frozen=True, slots=True)
-class CountedRows:
-    """Counts of one kind of events of an ad account, as rows of ``report_counts``."""
-
-    business_id: str
-    ad_account_id: str
-    source: CountedEvent
-    rows: list[dict[str, Any]]
-
-
-def save_day(tx: Tx, counted: CountedRows, day: str) -> None:
-    """Replace the counts of one kind of events on a day of an account."""
-    tx.execute(
-        report_counts.delete().where(
-            report_counts.c.business_id == counted.business_id,
-            report_counts.c.ad_account_id == counted.ad_account_id,
-            report_counts.c.grain.in_(Grain),
-            report_counts.c.day == day,
-            report_counts.c.source == counted.source,
-        )
-    )
-    if counted.rows:
-        tx.execute(report_counts.insert(), counted.rows)
-
-
-def save_more(tx: Tx, counted: CountedRows) -> None:
-    """Add newer events to the saved counts."""
-    add_counts(tx, report_counts, STORED, counted.rows)
-
-
 _MOST_READS: Final = 3
 _MOST_DAY_NAMES: Final = 10
 """Up to this many uncounted days are listed in the query; more are given as a range."""
@@ -257,29 +197,6 @@ class CountedFacts:
     hours: dict[str, Counts]
 
 
-@dataclass(frozen=True, slots=True)
-class _CountingState:
-    """Progress of the worker for an account, and the days marked since."""
-
-    progress: CountingProgress | None
-    marks: tuple[ChangedDay, ...]
-
-    def is_unchanged(self, later: "_CountingState") -> bool:
-        """Report whether the worker counted nothing in between; new marks are harmless."""
-        return self.progress == later.progress and set(self.marks) <= set(later.marks)
-
-
-@dataclass(frozen=True, slots=True)
-class _Split:
-    """Valid counts of one kind of events, and filters of the events to read instead of the others."""
-
-    is_valid: ColumnElement[bool] | None
-    live: tuple[EventFilter, ...]
-
-
-type Splits = Mapping[CountedEvent, _Split]
-
-
 def load_counted(
     tx: Tx, business_id: str, ad_account_id: str, span: DayRange, query: CountQuery
 ) -> CountedFacts:
@@ -287,39 +204,39 @@ def load_counted(
     events = EventFilter(business_id, ad_account_id, span)
     # PostgreSQL shows each statement the latest commit, so the worker may count in between: then read again.
     for _ in range(_MOST_READS):
-        state = _load_state(tx, events)
-        splits = _split_sources(state, events)
+        progress, marks = _load_state(tx, events)
+        valid, live_events = _split_sources(progress, marks, events)
         by_day, by_country, groups = query.step is TimeStep.DAY, query.by_country, query.groups or {}
         facts: list[Fact] = []
         keys: list[Column[Any]] = [report_counts.c.place_id]
         keys += [report_counts.c.day] if by_day else []
         keys += [report_counts.c.country] if by_country else []
-        for places, counts in _read_counts(tx, _select_counts(events, query.grain, keys), splits, len(keys)):
+        for places, counts in _read_counts(tx, events, query.grain, keys, valid):
             day, country = places[1] if by_day else "", places[-1] if by_country else ""
             facts.append(Fact(places[0], day, counts, country))
 
         hours: dict[str, Counts] = {}
         if query.hours is not None:
-            select_hours = _select_counts(events, query.hours, [report_counts.c.day, report_counts.c.hour])
-            if query.hours is Grain.GROUP_HOUR:
-                select_hours = select_hours.where(report_counts.c.place_id.in_(set(groups.values())))
-            hours = {
-                f"{day} {hour}": counts for (day, hour), counts in _read_counts(tx, select_hours, splits, 2)
-            }
+            hour_keys = [report_counts.c.day, report_counts.c.hour]
+            hour_places = set(groups.values()) if query.hours is Grain.GROUP_HOUR else None
+            counted_hours = _read_counts(tx, events, query.hours, hour_keys, valid, hour_places)
+            hours = {f"{day} {hour}": counts for (day, hour), counts in counted_hours}
 
         # Live events are read by hour if the query has hours, so that they are read once.
         step = query.step if query.hours is None else TimeStep.HOUR
         dimensions = DIMENSIONS if by_country else ("ad_id",)
-        for source, split in splits.items():
-            for live in split.live:
-                for fact in list_raw_facts(tx, live, source, step, dimensions):
-                    if query.hours is Grain.ACCOUNT_HOUR or (query.hours and fact.ad_id in groups):
-                        hours[fact.day] = hours.get(fact.day, Counts()) + fact.counts
-                    is_of_group = query.grain is Grain.GROUP_COUNTRY_DAY
-                    place = groups.get(fact.ad_id, "") if is_of_group else fact.ad_id
-                    facts.append(replace(fact, ad_id=place, day=fact.day[:10] if by_day else ""))
+        for source, live in live_events:
+            for fact in list_raw_facts(tx, live, source, step, dimensions):
+                if query.hours is Grain.ACCOUNT_HOUR or (query.hours and fact.ad_id in groups):
+                    hours[fact.day] = hours.get(fact.day, Counts()) + fact.counts
+                is_of_group = query.grain is Grain.GROUP_COUNTRY_DAY
+                place = groups.get(fact.ad_id, "") if is_of_group else fact.ad_id
+                facts.append(replace(fact, ad_id=place, day=fact.day[:10] if by_day else ""))
         counted = CountedFacts(facts, hours)
-        if not tx.locks_rows or state.is_unchanged(_load_state(tx, events)):
+        if not tx.locks_rows:
+            break
+        later_progress, later_marks = _load_state(tx, events)
+        if progress == later_progress and set(marks) <= set(later_marks):  # new marks are harmless
             break
     return counted
 
@@ -332,32 +249,57 @@ def list_counted_facts(
     return load_counted(tx, business_id, ad_account_id, span, CountQuery(grain, step)).facts
 
 
-def _load_state(tx: Tx, events: EventFilter) -> _CountingState:
-    progress, marks = find_progress(tx, *events.account), list_changed_days(tx, *events.account)
+def _load_state(tx: Tx, events: EventFilter) -> tuple[CountingProgress | None, list[ChangedDay]]:
+    """Return the progress of the worker for an account, and the days marked since."""
+    progress = find_progress(tx, events.business_id, events.ad_account_id)
+    marks = list_changed_days(tx, events.business_id, events.ad_account_id)
     missing = {error.file.day for error in list_unreadable(tx, events, marks)}
     if missing:  # their views cannot be read, so the earlier counts stay valid until the file is back
         marks = [mark for mark in marks if mark.source is not CountedEvent.TOUCH or mark.day not in missing]
-    return _CountingState(progress, tuple(marks))
+    return progress, marks
 
 
-def _split_sources(state: _CountingState, events: EventFilter) -> Splits:
-    progress = state.progress
+type LiveEvents = list[tuple[CountedEvent, EventFilter]]
+
+
+def _split_sources(
+    progress: CountingProgress | None, marks: Iterable[ChangedDay], events: EventFilter
+) -> tuple[list[ColumnElement[bool]], LiveEvents]:
+    """Return the conditions of the valid counts, and the events to read instead of the others."""
     if progress is None:
-        return {source: _Split(None, (events,)) for source in CountedEvent}
-    splits: dict[CountedEvent, _Split] = {}
+        return [], [(source, events) for source in CountedEvent]
+    valid: list[ColumnElement[bool]] = []
+    live: LiveEvents = []
     for source in CountedEvent:
-        marked = {mark.day for mark in state.marks if mark.source is source and events.span.holds(mark.day)}
-        is_valid = and_(report_counts.c.source == source, report_counts.c.day.not_in(sorted(marked)))
-        live = [replace(events, days=frozenset(marked))] if marked else []
+        marked = {mark.day for mark in marks if mark.source is source and events.span.holds(mark.day)}
+        valid.append(and_(report_counts.c.source == source, report_counts.c.day.not_in(sorted(marked))))
+        if marked:
+            live.append((source, replace(events, days=frozenset(marked))))
         fresh = replace(events, since_ts=progress.counted_until, except_days=frozenset(marked))
         if source is CountedEvent.TOUCH:  # conversions count for the day of their touch, however old it is
-            fresh = fresh.since_day(progress.day)
-        live += [fresh] if fresh.days is None or fresh.days else []
-        splits[source] = _Split(is_valid, tuple(live))
-    return splits
+            first, last = max(events.span.first or progress.day, progress.day), events.span.last
+            days = None
+            if last is not None:
+                first_day = date.fromisoformat(first)
+                count = (date.fromisoformat(last) - first_day).days + 1
+                # a few days are listed by name, so that the index leads to the moment in each
+                if count <= _MOST_DAY_NAMES:
+                    days = frozenset((first_day + timedelta(days=n)).isoformat() for n in range(count))
+            fresh = replace(fresh, span=DayRange(first, last), days=days)
+        if fresh.days is None or fresh.days:
+            live.append((source, fresh))
+    return valid, live
 
 
-def _select_counts(events: EventFilter, grain: Grain, keys: list[Column[Any]]) -> Select[Any]:
+def _read_counts(
+    tx: Tx,
+    events: EventFilter,
+    grain: Grain,
+    keys: list[Column[Any]],
+    valid: list[ColumnElement[bool]],
+    places: set[str] | None = None,
+) -> Iterator[tuple[tuple[str, ...], Counts]]:
+    """Yield the valid counts of a grain by some keys; ``places`` is None for all."""
     query = select(*keys, *(func.sum(report_counts.c[name]).label(name) for name in STORED)).group_by(*keys)
     query = query.where(
         report_counts.c.business_id == events.business_id,
@@ -366,17 +308,13 @@ def _select_counts(events: EventFilter, grain: Grain, keys: list[Column[Any]]) -
     )
     if events.span.first is not None:
         query = query.where(report_counts.c.day >= events.span.first)
-    return query if events.span.last is None else query.where(report_counts.c.day <= events.span.last)
-
-
-def _read_counts(
-    tx: Tx, query: Select[Any], splits: Splits, key_count: int
-) -> Iterator[tuple[tuple[str, ...], Counts]]:
-    """Yield keys and counts of the valid rows; the first ``key_count`` columns are the keys."""
-    valid = [split.is_valid for split in splits.values() if split.is_valid is not None]
+    if events.span.last is not None:
+        query = query.where(report_counts.c.day <= events.span.last)
+    if places is not None:
+        query = query.where(report_counts.c.place_id.in_(places))
     if valid:
         for row in map(tuple, tx.execute(query.where(or_(*valid))).all()):
-            yield row[:key_count], Counts(*map(int, row[key_count:]))
+            yield row[: len(keys)], Counts(*map(int, row[len(keys) :]))
 
 
 QUARTER_US: Final = 900 * 1_000_000
@@ -420,11 +358,7 @@ def list_live_facts(
 
 
 def list_raw_facts(
-    tx: Tx,
-    events: EventFilter,
-    source: CountedEvent,
-    step: TimeStep,
-    dimensions: Sequence[str] = DIMENSIONS,
+    tx: Tx, events: EventFilter, source: CountedEvent, step: TimeStep, dimensions: Sequence[str] = DIMENSIONS
 ) -> list[Fact]:
     """Return facts of touches or conversions, possibly several per ad."""
     time_name = _time_namer(tx, events, step)
@@ -442,17 +376,29 @@ def list_raw_facts(
         query = _select_sums(dimensions, (touches.c.day, touches.c.ts), _TOUCH_SUMS, step)
         query = query.where(touches.c.business_id == events.business_id)
         query = query.where(touches.c.ad_account_id == events.ad_account_id)
-        query = query.where(*_in_days(touches.c.day, events), *_in_moments(touches.c.ts, events))
-        facts = read(query)
+        facts = read(query.where(*_in_time(touches.c.day, touches.c.ts, events)))
         if files:
             facts += [
                 Fact(sums.ad_id, time_name(sums.at), Counts(sums.cost_micros, sums.views), sums.country)
                 for sums in list_view_sums(files, viewed(events), _FILE_TIMES[step], dimensions)
             ]
         return facts
-    return read(_select_conversions(events, step, dimensions, _CREDITED_SUMS)) + read(
-        _select_conversions(events, step, dimensions, _OWN_DAY_SUMS)
-    )
+    facts = []
+    for day, ts, sums in (
+        (conversions.c.day, conversions.c.touch_ts, _CREDITED_SUMS),
+        (conversions.c.rt_day, conversions.c.ts, _OWN_DAY_SUMS),
+    ):
+        query = _select_sums(dimensions, (day, ts), sums, step)
+        query = query.where(conversions.c.business_id == events.business_id)
+        query = query.where(conversions.c.ad_account_id == events.ad_account_id)
+        # For recent events the index of days would lead through the whole span, so hide it.
+        key = day if events.since_ts is None else func.coalesce(day, literal_column("''"))
+        query = query.where(*_in_time(key, conversions.c.ts, events))
+        if sums is _CREDITED_SUMS:
+            is_lead = and_(leads.c.id == conversions.c.subject_id, leads.c.business_id == events.business_id)
+            query = query.select_from(conversions.outerjoin(leads, is_lead))
+        facts += read(query)
+    return facts
 
 
 def _time_namer(tx: Tx, events: EventFilter, step: TimeStep) -> Callable[[Any], str]:
@@ -468,28 +414,6 @@ def _time_namer(tx: Tx, events: EventFilter, step: TimeStep) -> Callable[[Any], 
         return moment.astimezone(zone).strftime("%Y-%m-%d %H")
 
     return hour
-
-
-def _select_conversions(
-    events: EventFilter, step: TimeStep, dimensions: Sequence[str], sums: Sums
-) -> Select[Any]:
-    """Select conversions by one of their two days, with the status of their leads."""
-    is_own_day = sums is _OWN_DAY_SUMS
-    day, ts = (
-        (conversions.c.rt_day, conversions.c.ts)
-        if is_own_day
-        else (conversions.c.day, conversions.c.touch_ts)
-    )
-    query = _select_sums(dimensions, (day, ts), sums, step)
-    query = query.where(conversions.c.business_id == events.business_id)
-    query = query.where(conversions.c.ad_account_id == events.ad_account_id)
-    # For recent events the index of days would lead through the whole span, so hide it.
-    key = day if events.since_ts is None else func.coalesce(day, literal_column("''"))
-    query = query.where(*_in_days(key, events), *_in_moments(conversions.c.ts, events))
-    if is_own_day:
-        return query
-    is_lead = and_(leads.c.id == conversions.c.subject_id, leads.c.business_id == events.business_id)
-    return query.select_from(conversions.outerjoin(leads, is_lead))
 
 
 def _select_sums(
@@ -510,17 +434,17 @@ def _time_column(day: Column[Any], ts: Column[Any], step: TimeStep) -> Any:
     return day.label("at") if step is TimeStep.DAY else (ts // QUARTER_US).label("at")
 
 
-def _in_days(day: ColumnElement[Any], events: EventFilter) -> list[ColumnElement[bool]]:
+def _in_time(day: ColumnElement[Any], ts: Column[Any], events: EventFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
     if events.days is not None:  # with a range besides, SQLite would read all of a day
-        return [day.in_(sorted(events.days - events.except_days))]
-    conditions = [] if events.span.first is None else [day >= events.span.first]
-    conditions += [] if events.span.last is None else [day <= events.span.last]
-    return conditions + ([day.not_in(sorted(events.except_days))] if events.except_days else [])
-
-
-def _in_moments(ts: Column[Any], events: EventFilter) -> list[ColumnElement[bool]]:
-    since = [] if events.since_ts is None else [ts >= events.since_ts]
-    return since if events.until_ts is None else [*since, ts < events.until_ts]
+        conditions += [day.in_(sorted(events.days - events.except_days))]
+    else:
+        conditions += [] if events.span.first is None else [day >= events.span.first]
+        conditions += [] if events.span.last is None else [day <= events.span.last]
+        conditions += [day.not_in(sorted(events.except_days))] if events.except_days else []
+    conditions += [] if events.since_ts is None else [ts >= events.since_ts]
+    conditions += [] if events.until_ts is None else [ts < events.until_ts]
+    return conditions
 
 
 _PERSONS: Final = func.count(func.distinct(touches.c.person_id))
@@ -548,7 +472,7 @@ def list_reach(
         touches.c.business_id == events.business_id,
         touches.c.kind == TouchKind.VIEW,
         touches.c.ad_account_id == events.ad_account_id,
-        *_in_days(touches.c.day, events),
+        *_in_time(touches.c.day, touches.c.ts, events),
     )
     if query.ad_ids is not None:
         views = views.where(within(touches.c.ad_id, "ads"))
@@ -588,32 +512,24 @@ _FILE_TIMES: Final[Mapping[TimeStep, str]] = {
 """The SQL expression of the time in sealed files."""
 
 
-def load_cold_files(tx: Tx, events: EventFilter) -> list[SealedFile]:
-    """Return the sealed files of deleted views; keep all other views in the database until the commit.
+def load_cold_files(tx: Tx, events: EventFilter, *, keeps_views: bool = True) -> list[SealedFile]:
+    """Return the sealed files of views that the database has dropped; keep all others until the commit.
 
     Recent events need no file and no lock.
     """
-    if not _may_be_cold(tx, events):
+    first, last = events.span.first, events.span.last
+    if events.days is not None:
+        first, last = min(events.days, default=None), max(events.days, default=None)
+    if first is not None and first > (tx.now - NEVER_DROPPED).date().isoformat():
         return []
-    keep_views(tx)
-    return list_files(tx, events)
-
-
-def list_files(tx: Tx, events: EventFilter) -> list[SealedFile]:
-    """Return the sealed files with views that the database has dropped."""
-    if not _may_be_cold(tx, events):
-        return []
-    files = list_cold_files(tx, events.business_id, events.edges, events.ad_account_id)
+    if keeps_views:
+        keep_views(tx)
+    files = list_cold_files(tx, events.business_id, (first, last), events.ad_account_id)
     return [
         file
         for file in files
         if file.day not in events.except_days and (events.days is None or file.day in events.days)
     ]
-
-
-def _may_be_cold(tx: Tx, events: EventFilter) -> bool:
-    first, _ = events.edges
-    return first is None or first <= (tx.now - NEVER_DROPPED).date().isoformat()
 
 
 def viewed(events: EventFilter) -> Viewed:
@@ -626,13 +542,8 @@ def list_unreadable(tx: Tx, events: EventFilter, marks: Iterable[ChangedDay]) ->
     days = frozenset(
         mark.day for mark in marks if mark.source is CountedEvent.TOUCH and events.span.holds(mark.day)
     )
-    return list_broken(list_files(tx, replace(events, days=days))) if days else []
-
-
-def find_unreadable(tx: Tx, business_id: str, ad_account_id: str, span: DayRange) -> BrokenFile | None:
-    """Return a damaged or missing file that blocks the counting of a day."""
-    events = EventFilter(business_id, ad_account_id, span)
-    return next(iter(list_unreadable(tx, events, list_changed_days(tx, business_id, ad_account_id))), None)
+    files = load_cold_files(tx, replace(events, days=days), keeps_views=False) if days else []
+    return list_broken(files)
 
 
 def list_placed_facts(tx: Tx, business_id: str, ad_account_id: str, span: DayRange) -> list[Fact]:

@@ -176,6 +176,13 @@ class Figures:
         return leads if Goal.LEAD in self.goals else conversations
 
 
+def total_of(figures: Iterable[Figures]) -> Figures:
+    counts, goals = Counts(), frozenset[Goal]()
+    for row_figures in figures:
+        counts, goals = counts + row_figures.counts, goals | row_figures.goals
+    return Figures(counts, goals)
+
+
 class Unit(StrEnum):
     """Unit of a metric: a number, micros of money, a share from 0 to 1, or a ratio."""
 

@@ -13,7 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Index,
-    Select,
     String,
     Table,
     and_,
@@ -53,24 +52,11 @@ class ConversionFilter:
 
 def list_conversions(
     tx: Tx, business_id: str, conversion_filter: ConversionFilter, limit: int, skip: int = 0
-) -> list[Attribution]:
-    """Return conversions, the latest first."""
-    query = _filter_conversions(select(conversions), business_id, conversion_filter)
-    query = query.order_by(conversions.c.ts.desc(), conversions.c.conversion_id)
-    return tx.list(Attribution, query.limit(limit).offset(skip))
-
-
-def count_conversions(tx: Tx, business_id: str, conversion_filter: ConversionFilter) -> int:
-    query = select(func.count()).select_from(conversions)
-    return int(tx.scalar(_filter_conversions(query, business_id, conversion_filter)))
-
-
-def _filter_conversions(
-    query: Select[Any], business_id: str, conversion_filter: ConversionFilter
-) -> Select[Any]:
+) -> tuple[list[Attribution], int]:
+    """Return a page of conversions, the latest first, and the number of all."""
     drill_down = conversion_filter.drill_down
     day = conversions.c.rt_day if drill_down.own_day else conversions.c.day
-    query = query.where(
+    query = select(conversions).where(
         conversions.c.business_id == business_id,
         conversions.c.ad_account_id == conversion_filter.ad_account_id,
         conversions.c.withdrawn_at.is_(None),
@@ -88,12 +74,10 @@ def _filter_conversions(
     if any(lead_values.values()):
         is_lead = (leads.c.id == conversions.c.subject_id) & (leads.c.business_id == business_id)
         query = query.join(leads, is_lead)
-    return query.where(*(column.in_(values) for column, values in lead_values.items() if values))
-
-
-def find_conversion(tx: Tx, business_id: str, conversion_id: int) -> Attribution | None:
-    query = select(conversions).where(conversions.c.business_id == business_id)
-    return tx.find(Attribution, query.where(conversions.c.conversion_id == conversion_id))
+    query = query.where(*(column.in_(values) for column, values in lead_values.items() if values))
+    count = tx.scalar(query.with_only_columns(func.count(), maintain_column_froms=True))
+    query = query.order_by(conversions.c.ts.desc(), conversions.c.conversion_id)
+    return tx.list(Attribution, query.limit(limit).offset(skip)), int(count)
 
 
 DAY_US: Final = 86_400 * MICROSECONDS
@@ -253,10 +237,7 @@ def count_leads_by_person(tx: Tx, business_id: str, person_ids: Collection[str])
 def list_first_replies(
     tx: Tx, business_id: str, between: tuple[datetime, datetime], members: set[str], limit: int
 ) -> list[FirstReply]:
-    """Return the latest conversations begun between two moments, with the first reply of a person.
-
-    Replies from another tool have no author.
-    """
+    """Return the latest conversations of a span with the first reply; one from another tool has no author."""
     started = conversations.c.started_at
     replies = messages.alias("replies")
     first = (
@@ -302,8 +283,3 @@ def list_saved_reports(tx: Tx, business_id: str, member_id: str) -> list[SavedRe
     is_visible = or_(saved_reports.c.member_id == member_id, saved_reports.c.is_shared.is_(True))
     query = select(saved_reports).where(saved_reports.c.business_id == business_id, is_visible)
     return tx.list(SavedReport, query.order_by(saved_reports.c.created_at, saved_reports.c.id))
-
-
-def count_saved_reports(tx: Tx, business_id: str, member_id: str) -> int:
-    query = select(func.count()).where(saved_reports.c.business_id == business_id)
-    return int(tx.scalar(query.where(saved_reports.c.member_id == member_id)))

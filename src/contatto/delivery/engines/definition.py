@@ -60,17 +60,6 @@ def statements() -> dict[str, Any]:
     return {"examples": examples()}
 
 
-class _Spark(ibis.config.Config):  # type: ignore[misc]  # Ibis has no types
-    """Options that Ibis needs for Spark where PySpark is not installed."""
-
-    treat_nan_as_null: bool = False
-
-
-def emit_sql(expression: Any, dialect: str) -> str:
-    ibis.options.pyspark = _Spark()
-    return f"{ibis.to_sql(expression, dialect=dialect)}\n"
-
-
 def examples() -> Any:
     """Join viewed decisions with counters at their time and with outcomes until the cut."""
     entries = ENTRIES.cross_join(CUT)

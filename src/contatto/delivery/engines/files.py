@@ -4,9 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
-from functools import cache
 from importlib import import_module
-from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +15,7 @@ from contatto.delivery.rules import DecisionFile
 from contatto.learning.model import Entry, EntryKind, Record
 from contatto.measurement.engines.events import open_session
 from contatto.measurement.engines.parquet import Layout, copy_to_file, digest_of, sync, write_parquet
-from contatto.measurement.engines.staging import EngineFailed
+from contatto.measurement.engines.staging import EngineFailed, sql_of
 
 LAYOUT: Final = Layout(
     {
@@ -137,11 +135,7 @@ def row_of_entry(
 
 
 def check_decisions(file: DecisionFile) -> None:
-    """Check that a file is unchanged since it was written.
-
-    Raises:
-        OSError: it is missing or changed; the text names it.
-    """
+    """Check that a file is unchanged. Raises OSError that names a missing or changed file."""
     path = path_of(file)
     fault = "" if path.exists() else "is gone"
     if not fault and (path.stat().st_size != file.size or digest_of(path) != file.sha256):
@@ -236,9 +230,7 @@ _COLUMNS: Final = (
 )
 
 
-@cache
-def sql_of(dialect: str, name: str) -> str:
-    return files("contatto.delivery").joinpath("sql", dialect, f"{name}.sql").read_text("utf-8")
+_PACKAGE: Final = "contatto.delivery"
 
 
 class DuckDBEngine:
@@ -252,7 +244,9 @@ class DuckDBEngine:
                 f"CREATE VIEW entries AS SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"
             )
             db.execute("CREATE TABLE cut AS SELECT ?::BIGINT AS as_of_ts", [as_of_ts])
-            examples = f"SELECT * FROM ({sql_of('duckdb', 'examples')}) ORDER BY {', '.join(_ORDER)}"
+            examples = (
+                f"SELECT * FROM ({sql_of('duckdb', 'examples', _PACKAGE)}) ORDER BY {', '.join(_ORDER)}"
+            )
             copy_to_file(db, examples, folder / "examples.parquet", BATCH_ROWS)
 
 
@@ -267,7 +261,7 @@ class SparkEngine:
         spark = self._session
         spark.read.parquet(*map(str, sources)).createOrReplaceTempView("entries")
         spark.createDataFrame([(as_of_ts,)], "as_of_ts bigint").createOrReplaceTempView("cut")
-        examples = spark.sql(sql_of("pyspark", "examples")).orderBy(*_ORDER)
+        examples = spark.sql(sql_of("pyspark", "examples", _PACKAGE)).orderBy(*_ORDER)
         examples.write.mode("overwrite").parquet(str(folder))
 
 
@@ -276,11 +270,7 @@ type ExampleEngine = DuckDBEngine | SparkEngine
 
 @contextmanager
 def computing_on(engine: Engine, connection: str = "") -> Iterator[ExampleEngine]:
-    """Open an engine; Spark runs at a master, by default on all cores of this machine.
-
-    Raises:
-        EngineFailed: it is not installed, or DuckDB got a master.
-    """
+    """Open an engine; Spark runs at a master, by default on this machine. Raises EngineFailed."""
     if engine is Engine.DUCKDB:
         if connection:
             raise EngineFailed("DuckDB runs in this process and takes no --connection")

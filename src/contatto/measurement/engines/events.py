@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from contatto.measurement.engines.staging import (
+    RESULTS,
     Complaint,
     EngineFailed,
     Id,
@@ -23,14 +24,13 @@ from contatto.measurement.engines.staging import (
     load_package,
     load_tables,
     sql_of,
-    winners_sql,
 )
 from contatto.measurement.model import AttributionPolicy, Goal, TouchKind
 
 
 def fill_with_duckdb(staged: Staged, policy: AttributionPolicy, _connection: str = "") -> None:
-    staged.db.execute(f"CREATE TABLE winners AS {winners_sql('duckdb', policy)}")
-    for name in staged.results:
+    staged.db.execute(f"CREATE TABLE winners AS {sql_of('duckdb', f'winners_{policy}')}")
+    for name in RESULTS:
         staged.db.execute(f"CREATE TABLE {name} AS {sql_of('duckdb', name)}")
 
 
@@ -43,11 +43,7 @@ _ROWS_PER_BATCH: Final = 10_000
 
 
 def fill_with_postgres(staged: Staged, policy: AttributionPolicy, connection: str) -> None:
-    """Compute in one transaction that leaves nothing behind.
-
-    Raises:
-        EngineFailed: no address, or the server refused something.
-    """
+    """Compute in one transaction that leaves nothing behind. Raises EngineFailed."""
     if not connection:
         raise EngineFailed("PostgreSQL needs an address: --connection postgresql://user:pass@host/database")
     psycopg = import_module("psycopg")  # the other engines start without it
@@ -61,9 +57,11 @@ def fill_with_postgres(staged: Staged, policy: AttributionPolicy, connection: st
                         for row in batch:
                             copy.write_row(row)
                 server.execute(f"ANALYZE {table}")
-            server.execute(f"CREATE TEMP TABLE winners ON COMMIT DROP AS {winners_sql('postgres', policy)}")
+            server.execute(
+                f"CREATE TEMP TABLE winners ON COMMIT DROP AS {sql_of('postgres', f'winners_{policy}')}"
+            )
             server.execute("ANALYZE winners")
-            for name in staged.results:
+            for name in RESULTS:
                 with server.cursor(f"read_{name}") as cursor:
                     cursor.execute(sql_of("postgres", name))
                     names = [column.name for column in cursor.description or ()]
@@ -77,11 +75,7 @@ _SETTINGS: Final = "SET join_use_nulls = 1"
 
 
 def fill_with_clickhouse(staged: Staged, policy: AttributionPolicy, connection: str) -> None:
-    """Compute in this process.
-
-    Raises:
-        EngineFailed: chDB is not installed, it refused something, or an address was given.
-    """
+    """Compute in this process. Raises EngineFailed if chDB is missing or fails, or for an address."""
     if connection:
         raise EngineFailed("ClickHouse runs in this process and takes no --connection")
     chdb = load_package("chdb.session", "clickhouse")
@@ -93,9 +87,9 @@ def fill_with_clickhouse(staged: Staged, policy: AttributionPolicy, connection: 
             source = folder / name / "part.parquet"
             staged.export_parquet(name, source)
             session.query(f"CREATE VIEW {name} AS SELECT * FROM file('{source}', Parquet)")
-        winners = winners_sql("clickhouse", policy)
+        winners = sql_of("clickhouse", f"winners_{policy}")
         session.query(f"CREATE TABLE winners ENGINE = MergeTree ORDER BY tuple() AS {winners}")
-        for name in staged.results:
+        for name in RESULTS:
             target = folder / name / "all.parquet"
             target.parent.mkdir()
             session.query(f"INSERT INTO FUNCTION file('{target}', Parquet) {sql_of('clickhouse', name)}")
@@ -134,19 +128,15 @@ def fill_with_spark(staged: Staged, policy: AttributionPolicy, connection: str) 
         for name in _EVENTS:
             staged.export_parquet(name, folder / name / "part.parquet")
             session.read.parquet(str(folder / name)).createOrReplaceTempView(name)
-        answer_statements(session, policy, staged.results, str(folder))
-        for name in staged.results:
+        answer_statements(session, policy, RESULTS, str(folder))
+        for name in RESULTS:
             staged.keep_parquet(name, folder / name)
     finally:
         session.stop()
 
 
 def fill_with_sail(staged: Staged, policy: AttributionPolicy, connection: str) -> None:
-    """Compute with Sail: at an address, or in a server that lives as long as this takes.
-
-    Raises:
-        EngineFailed: Sail is not installed.
-    """
+    """Compute with Sail: at an address, or in a server for this run. Raises EngineFailed."""
     if connection:
         fill_with_spark(staged, policy, connection)
         return
@@ -181,7 +171,7 @@ def answer_statements(session: Any, policy: AttributionPolicy, results: Iterable
     The winners are written first and read again, since every other statement starts from them.
     """
     for name, statement in {
-        "winners": winners_sql("pyspark", policy),
+        "winners": sql_of("pyspark", f"winners_{policy}"),
         **{name: sql_of("pyspark", name) for name in results},
     }.items():
         target = f"{folder}/{name}"
@@ -356,11 +346,7 @@ def attribute(
 def report(
     events: Source, *, policy: str | None = None, engine: str = "duckdb", connection: str = ""
 ) -> EventReport:
-    """Make the report of ad groups by day, their totals, and what no touch won.
-
-    Warns:
-        MalformedLine: for each line that is left out.
-    """
+    """Make the report of ad groups by day, their totals, and what no touch won. Warns of malformed lines."""
     with answered(events, _options(policy, engine, connection), _warn) as staged:
         return load_report(staged)
 
@@ -376,30 +362,24 @@ def answered(
 
     ``complain`` gets each line that is left out, ``advance`` the number of bytes read.
     """
-    with Staged(options.memory_limit) as staged:
+    with Staged(options.memory_limit) as staged, ExitStack() as stack:
         if isinstance(events, str | Path) and holds_tables(Path(events)):
             setup = load_tables(staged, Path(events), complain)
         else:
             reader = LineReader(complain)
-            with _opened(events) as source:
-                for size, chunk in reader.events(source):
-                    staged.add(chunk)
-                    advance(size)
+            if isinstance(events, str | Path):
+                source: BufferedIOBase | RawIOBase = stack.enter_context(Path(events).open("rb"))
+            elif isinstance(events, BufferedIOBase | RawIOBase):
+                source = events
+            else:
+                source = BytesIO(msgspec.json.Encoder().encode_lines(events))
+            for size, chunk in reader.events(source):
+                staged.add(chunk)
+                advance(size)
             setup = reader.setup
         staged.finish(setup, complain)
         ENGINES[options.engine](staged, options.policy or setup.policy, options.connection)
         yield staged
-
-
-@contextmanager
-def _opened(events: Source) -> Iterator[BufferedIOBase | RawIOBase]:
-    if isinstance(events, str | Path):
-        with Path(events).open("rb") as file:
-            yield file
-    elif isinstance(events, BufferedIOBase | RawIOBase):
-        yield events
-    else:
-        yield BytesIO(msgspec.json.Encoder().encode_lines(events))
 
 
 def _options(policy: str | None, engine: str, connection: str) -> EngineOptions:

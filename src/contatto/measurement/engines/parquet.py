@@ -134,30 +134,6 @@ def _receive(stream: IO[bytes]) -> bytes:
     return part
 
 
-def _write_in_child(order: WriteOrder, parts: IO[bytes]) -> int:
-    """Write the rows of all parts up to an empty one; return their number.
-
-    Raises:
-        OSError: the disk is full, or fails.
-        EOFError: the sender is gone, so nothing was written.
-    """
-    path = Path(order.path)
-    duckdb = import_module("duckdb")
-    try:
-        with tempfile.TemporaryDirectory(prefix="contatto-") as scratch, duckdb.connect() as db:
-            create_table(db, "sealed", order.columns)
-            lines = Path(scratch) / "sealed.jsonl"
-            while part := _receive(parts):
-                lines.write_bytes(part)
-                append_lines(db, "sealed", order.columns, lines)
-            count = int(db.execute("SELECT count(*) FROM sealed").fetchall()[0][0])
-            if count or order.keep_empty or path.exists():
-                copy_to_file(db, f"SELECT * FROM sealed ORDER BY {order.order}", path)
-    except duckdb.IOException as error:
-        raise OSError(f"{path} could not be written: {error}") from error
-    return count
-
-
 def copy_to_file(db: "duckdb.DuckDBPyConnection", query: str, path: Path, group_rows: int = 122_880) -> None:
     """Write the rows of a query to a file, under a temporary name until it is on the disk.
 
@@ -198,15 +174,26 @@ def digest_of(path: Path) -> str:
 
 
 def main() -> int:
-    """Write one file, as the process that `write_parquet` starts."""
+    """Write one file, as the process of `write_parquet`. Raises EOFError if the sender is gone."""
     os.umask(0o077)
     parts, answer = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    duckdb = import_module("duckdb")
     with answer:
         order = msgspec.json.decode(_receive(parts), type=WriteOrder)
+        path = Path(order.path)
         try:
-            answer.write(str(_write_in_child(order, parts)).encode())
-        except OSError as error:
+            with tempfile.TemporaryDirectory(prefix="contatto-") as scratch, duckdb.connect() as db:
+                create_table(db, "sealed", order.columns)
+                lines = Path(scratch) / "sealed.jsonl"
+                while part := _receive(parts):
+                    lines.write_bytes(part)
+                    append_lines(db, "sealed", order.columns, lines)
+                count = int(db.execute("SELECT count(*) FROM sealed").fetchall()[0][0])
+                if count or order.keep_empty or path.exists():
+                    copy_to_file(db, f"SELECT * FROM sealed ORDER BY {order.order}", path)
+            answer.write(str(count).encode())
+        except (OSError, duckdb.IOException) as error:
             says = str(error)
             failure = says if order.path in says else f"{order.path} could not be written: {says}"
             answer.write(failure.encode())

@@ -1,14 +1,14 @@
 """Sealed files: their manifest, writing, and reading of dropped views."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, String, Table, select, update
+from sqlalchemy import BigInteger, Column, ColumnElement, String, Table, select, update
 
 from contatto.kit.db.tx import Tx, instant, metadata, row_of, text
 from contatto.kit.values import from_micros
@@ -35,33 +35,16 @@ ALL_DROPPED: Final = (1 << 63) - 1
 """Value of ``dropped_through`` for a file whose views are all dropped."""
 
 
-def list_sealed_files(tx: Tx) -> list[SealedFile]:
-    return tx.list(SealedFile, select(sealed_files).order_by(sealed_files.c.day, sealed_files.c.part))
-
-
-def list_sealed_files_of(tx: Tx, days: Collection[str]) -> list[SealedFile]:
-    query = select(sealed_files).where(sealed_files.c.day.in_(sorted(days)))
+def list_sealed_files(tx: Tx, *conditions: ColumnElement[bool]) -> list[SealedFile]:
+    """Return the listed files that meet all conditions."""
+    query = select(sealed_files).where(*conditions)
     return tx.list(SealedFile, query.order_by(sealed_files.c.day, sealed_files.c.part))
-
-
-def list_sealed_files_between(tx: Tx, first: str, last: str) -> list[SealedFile]:
-    query = select(sealed_files).where(sealed_files.c.day.between(first, last))
-    return tx.list(SealedFile, query.order_by(sealed_files.c.day, sealed_files.c.part))
-
-
-def find_sealed_file(tx: Tx, name: str) -> SealedFile | None:
-    return tx.find(SealedFile, select(sealed_files).where(sealed_files.c.name == name))
 
 
 def append_sealed_file(tx: Tx, file: SealedFile) -> bool:
     """List a file in the manifest; False when it is listed already."""
     row = row_of(file)
     return tx.insert_ignore(sealed_files, row | {"sealed_at": tx.now})
-
-
-def record_folder(tx: Tx, file: SealedFile) -> None:
-    """Record the folder of a file."""
-    tx.execute(update(sealed_files).where(sealed_files.c.name == file.name).values(folder=file.folder))
 
 
 def record_dropped(tx: Tx, file: SealedFile, through: int, count: int) -> bool:
@@ -103,12 +86,7 @@ _CONVERSIONS: Final = Layout(
 
 
 class BrokenFile(OSError):
-    """A sealed file that is not as it was written; its text names it.
-
-    Attributes:
-        file: which one.
-        is_gone: whether it is not there at all.
-    """
+    """A sealed file that is gone (``is_gone``), cut off or changed; its text names it."""
 
     def __init__(self, file: SealedFile, what: str, *, is_gone: bool = False) -> None:
         super().__init__(f"{path_of(file)} {what}. Put it back from a backup.")
@@ -118,15 +96,6 @@ class BrokenFile(OSError):
 
 def path_of(file: SealedFile) -> Path:
     return Path(file.folder) / file.name
-
-
-def moved_files(files: Iterable[SealedFile], folder: Path) -> list[SealedFile]:
-    """Return the files that moved to this folder, with the new folder."""
-    return [
-        replace(file, folder=str(folder))
-        for file in files
-        if not path_of(file).exists() and (folder / file.name).exists()
-    ]
 
 
 def write_part(
@@ -202,11 +171,7 @@ def check_file(file: SealedFile) -> None:
 
 
 def check_size(file: SealedFile) -> None:
-    """Check a sealed file by its size, which is quick enough for each reading.
-
-    Raises:
-        BrokenFile: it is gone or cut off.
-    """
+    """Check a sealed file by its size, quick enough for each reading. Raises BrokenFile: gone or cut off."""
     try:
         size = path_of(file).stat().st_size
     except OSError as error:
@@ -286,11 +251,7 @@ class ViewSums:
 
 
 def list_views_of(files: Sequence[SealedFile], business_id: str, person_id: str) -> list[Touch]:
-    """Return the dropped views of a person in these files.
-
-    Raises:
-        BrokenFile: one of the files is gone or damaged.
-    """
+    """Return the dropped views of a person in these files. Raises BrokenFile."""
     query = f"SELECT {', '.join(_VIEW)} FROM views WHERE business_id = ? AND user_id = ?"
     return [_touch(row) for row in _read(files, query, [business_id, person_id])]
 
@@ -298,11 +259,7 @@ def list_views_of(files: Sequence[SealedFile], business_id: str, person_id: str)
 def list_view_sums(
     files: Sequence[SealedFile], viewed: Viewed, at: str, places: Sequence[str]
 ) -> list[ViewSums]:
-    """Return sums by ``ad_id``, ``country`` or both, and by an expression of time.
-
-    Raises:
-        BrokenFile: one of the files is gone or damaged.
-    """
+    """Return sums by ``ad_id``, ``country`` or both, and by an expression of time. Raises BrokenFile."""
     where, values = viewed.conditions
     keys = ", ".join(name if name in places else f"'' AS {name}" for name in ("ad_id", "country"))
     query = (
@@ -314,11 +271,7 @@ def list_view_sums(
 def list_viewers(
     files: Sequence[SealedFile], viewed: Viewed, at: str
 ) -> list[tuple[str, str | int, str, str]]:
-    """List each person once for each ad, time and country.
-
-    Raises:
-        BrokenFile: one of the files is gone or damaged.
-    """
+    """List each person once for each ad, time and country. Raises BrokenFile."""
     where, values = viewed.conditions
     query = f"SELECT DISTINCT ad_id, {at} AS at, country, user_id FROM views WHERE {where}"
     return _read(files, query, values)
@@ -327,11 +280,7 @@ def list_viewers(
 def find_latest_views(
     files: Sequence[SealedFile], business_id: str, moments: Iterable[Moment], window_us: int | None
 ) -> dict[int, Touch]:
-    """Return the latest view before each conversion, within a window or the view's own one.
-
-    Raises:
-        BrokenFile: one of the files is gone or damaged.
-    """
+    """Return the latest view before each conversion, in a window or the view's own. Raises BrokenFile."""
     oldest = "v.expires_ts >= c.ts" if window_us is None else f"v.ts >= c.ts - {int(window_us)}"
     query = (
         f"SELECT c.conversion_id, {', '.join('v.' + name for name in _VIEW)}"
@@ -343,11 +292,7 @@ def find_latest_views(
 
 
 def list_next_views(file: SealedFile, limit: int) -> list[int]:
-    """Return the ids of the next views to drop, in their order.
-
-    Raises:
-        BrokenFile: the file is gone or damaged, in any bit of it.
-    """
+    """Return the ids of the next views to drop. Raises BrokenFile for any bit that differs."""
     check_file(file)
     query = "SELECT touch_id FROM sealed WHERE click = 0 AND touch_id > ? ORDER BY touch_id LIMIT ?"
     return [touch_id for (touch_id,) in _read([file], query, [file.dropped_through, limit])]

@@ -117,16 +117,6 @@ class Setup:
             case Window():
                 self.windows.setdefault(str(row.adgroup_id), []).append((number, row))
 
-    def check(self, complain: Complaint) -> None:
-        """Report and drop rows with unknown references; call it at the end of the file."""
-        for key, (number, adgroup) in list(self.adgroups.items()):
-            if str(adgroup.business_id) not in self.businesses:
-                complain(number, f"business_id {adgroup.business_id!r} has no row of its own")
-                del self.adgroups[key]
-        for key in set(self.windows) - set(self.adgroups):
-            for number, _ in self.windows[key]:
-                complain(number, f"adgroup_id {key!r} has no row of its own")
-
 
 @dataclass(slots=True)
 class Events:
@@ -243,12 +233,9 @@ def _offset(moment: datetime, zone: ZoneInfo) -> int:
 
 
 @cache
-def sql_of(dialect: str, name: str) -> str:
-    return files("contatto.measurement.engines").joinpath("sql", dialect, f"{name}.sql").read_text("utf-8")
-
-
-def winners_sql(dialect: str, policy: AttributionPolicy) -> str:
-    return sql_of(dialect, f"winners_{policy}")
+def sql_of(dialect: str, name: str, package: str = "contatto.measurement.engines") -> str:
+    """Return a statement that `tools.statements` emitted for an engine."""
+    return files(package).joinpath("sql", dialect, f"{name}.sql").read_text("utf-8")
 
 
 DEFAULT_CLICK_S: Final = 7 * 86_400
@@ -286,14 +273,9 @@ _RAW: Final = {
         "click_us": "BIGINT",
         "view_us": "BIGINT",
     },
-    "zone_days": {
-        "zone_day": "BIGINT",
-        "before_us": "BIGINT",
-        "change_ts": "BIGINT",
-        "after_us": "BIGINT",
-    },
+    "zone_days": {"zone_day": "BIGINT", "before_us": "BIGINT", "change_ts": "BIGINT", "after_us": "BIGINT"},
 }
-_RESULTS: Final = {
+RESULTS: Final = {
     "attributions": {
         "conversion_id": "BIGINT",
         "touch_id": "BIGINT",
@@ -313,7 +295,8 @@ _RESULTS: Final = {
     },
     "unattributed": {"business_id": "VARCHAR", "conversations": "BIGINT", "leads": "BIGINT"},
 }
-_COLUMNS: Final = _RAW | _RESULTS
+"""The tables that an engine has to fill."""
+_COLUMNS: Final = _RAW | RESULTS
 _UTC_DAY: Final = "CASE WHEN {0} % 86400000000 < 0 THEN {0} // 86400000000 - 1 ELSE {0} // 86400000000 END"
 _LOCAL_DAY: Final = (
     "make_timestamp({0} + CASE WHEN {0} < z.change_ts THEN z.before_us ELSE z.after_us END)::DATE"
@@ -394,7 +377,8 @@ class Staged:
 
     def add(self, events: Events) -> None:
         """Take in one chunk of events; it is written while the next one is read."""
-        self._settle()
+        if self._writing is not None:
+            self._writing.result()
 
         def write() -> None:
             self._load("raw_touches", events.touches)
@@ -403,9 +387,16 @@ class Staged:
         self._writing = self._writer.submit(write)
 
     def finish(self, setup: Setup, complain: Complaint) -> None:
-        """Stamp all events after the last line; report and drop events with unknown references."""
-        self._settle()
-        setup.check(complain)
+        """Stamp all events after the last line; report and drop rows with unknown references."""
+        if self._writing is not None:
+            self._writing.result()
+        for key, (number, adgroup) in list(setup.adgroups.items()):
+            if str(adgroup.business_id) not in setup.businesses:
+                complain(number, f"business_id {adgroup.business_id!r} has no row of its own")
+                del setup.adgroups[key]
+        for key in set(setup.windows) - set(setup.adgroups):
+            for number, _ in setup.windows[key]:
+                complain(number, f"adgroup_id {key!r} has no row of its own")
         zones = sorted({row.timezone for row in setup.businesses.values()})
         self.setup = setup
         zone_of = {key: zones.index(row.timezone) * _ZONE for key, row in setup.businesses.items()}
@@ -428,14 +419,9 @@ class Staged:
             self.db.execute(_STAMPED[stamped])
             self.db.execute(f"DROP TABLE {raw}")
 
-    @property
-    def results(self) -> Iterable[str]:
-        """The tables that an engine has to fill."""
-        return _RESULTS
-
     def keep(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
         """Keep a result that an engine elsewhere has computed."""
-        create_table(self.db, name, _RESULTS[name])
+        create_table(self.db, name, RESULTS[name])
         self._load(name, rows)
 
     def export_parquet(self, name: str, file: Path) -> None:
@@ -445,14 +431,10 @@ class Staged:
 
     def keep_parquet(self, name: str, folder: Path) -> None:
         """Keep a result that an engine has written into a folder of Parquet files: none if it is empty."""
-        create_table(self.db, name, _RESULTS[name])
+        create_table(self.db, name, RESULTS[name])
         if any(folder.glob("*.parquet")):
             relation = f"read_parquet('{folder}/*.parquet')"
             self.db.execute(f"INSERT INTO {name} BY NAME SELECT * FROM {relation}")
-
-    def _settle(self) -> None:
-        if self._writing is not None:
-            self._writing.result()
 
     def _load(self, table: str, rows: Iterable[object]) -> None:
         append_rows(self.db, table, _COLUMNS[table], rows, self.folder)
@@ -485,11 +467,11 @@ def window_spans(windows: list[tuple[int, Window]]) -> Iterator[dict[str, int | 
     turns = [(-_FAR, (DEFAULT_CLICK_S, DEFAULT_VIEW_S)), *latest.items()]
     ends = [*(start for start, _ in turns[1:]), _FAR]
     for (start, (click_s, view_s)), end in zip(turns, ends, strict=True):
-        yield {"from_ts": start, "until_ts": end, "click_us": _in_us(click_s), "view_us": _in_us(view_s)}
-
-
-def _in_us(seconds: int | None) -> int | None:
-    return None if seconds is None else max(-_LONGEST_S, min(seconds, _LONGEST_S)) * 1_000_000
+        click_us, view_us = (
+            None if seconds is None else max(-_LONGEST_S, min(seconds, _LONGEST_S)) * 1_000_000
+            for seconds in (click_s, view_s)
+        )
+        yield {"from_ts": start, "until_ts": end, "click_us": click_us, "view_us": view_us}
 
 
 _READS: Final = {
@@ -538,11 +520,7 @@ def holds_tables(path: Path) -> bool:
 
 
 def load_tables(staged: Staged, path: Path, complain: Complaint) -> Setup:
-    """Load all events of a folder or file, and return its configuration.
-
-    Raises:
-        MissingTable: the table of ad groups or of touches is missing, or a column.
-    """
+    """Load all events of a folder or file; return its configuration. Raises MissingTable."""
     staged.db.execute("SET preserve_insertion_order = true")  # faults have the number of their row
     setup = Setup()
     for name in _SETUP:

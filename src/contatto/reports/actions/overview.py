@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any, Final
 
+from sqlalchemy import func, select
+
 from contatto.accounts import store as accounts
 from contatto.accounts.model import AdAccount, BusinessId
 from contatto.ad_platforms.actions import AD_PLATFORMS, find_known_ads
@@ -17,15 +19,8 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.model import Goal, MeasuredAd
-from contatto.reports import store
+from contatto.reports import engines, store
 from contatto.reports.actions.reports import AdTree, list_subjects, load_tree, with_reach
-from contatto.reports.engines import (
-    CountQuery,
-    list_counted_facts,
-    list_live_facts,
-    list_placed_facts,
-    load_counted,
-)
 from contatto.reports.model import (
     Counts,
     DayRange,
@@ -40,8 +35,9 @@ from contatto.reports.model import (
     Subject,
     TimeStep,
     sum_counts,
+    total_of,
 )
-from contatto.reports.rules.figures import REACH_METRICS, build_report, total_of
+from contatto.reports.rules.figures import REACH_METRICS, build_report
 from contatto.reports.rules.queries import (
     GROUP_LEVELS,
     UNKNOWN_COUNTRY,
@@ -99,29 +95,30 @@ def load_overview(tx: Tx, account: AdAccount, query: OverviewQuery, today: date)
     first, last = days_of(query, today)
     whole_tree = load_tree(tx, account)
     tree = whole_tree.select_campaign(query.campaign)
-    counted = _load_counts(tx, account, tree, query, span_of(first, last), with_hours=True)
+    report, places, counted = _load_rows(tx, account, tree, query, span_of(first, last), with_hours=True)
     facts = counted.facts
     if query.group_by is GroupBy.DAY:  # one fact for each ad
         sums = sum_counts((fact.ad_id, fact.counts) for fact in facts)
         facts = [Fact(ad_id, "", counts) for ad_id, counts in sums.items()]
     subjects = list_subjects(account, tree, Level.AD_GROUP)
-    groups = build_report(subjects, facts, counted.tree.groups, TimeStep.WHOLE).rows
-    report = replace(_group_rows(account, query, counted), total=total_of(groups))
-    report = _add_reach(tx, account, tree, query, report, span_of(first, last))
+    groups = build_report(subjects, facts, places.owners(Level.AD_GROUP), TimeStep.WHOLE).rows
     previous: Report | None = None
     if query.compare:
         span = span_of(*previous_days(first, last))
         with_hours = query.group_by is GroupBy.HOUR
-        counts_before = _load_counts(tx, account, tree, query, span, with_hours=with_hours)
-        previous = _add_reach(tx, account, tree, query, _group_rows(account, query, counts_before), span)
+        previous, _, _ = _load_rows(tx, account, tree, query, span, with_hours=with_hours)
     rows_by_goal = {goal: [row for row in groups if goal in row.figures.goals] for goal in Goal}
     no_counts = {(first + timedelta(days=n)).isoformat(): Counts() for n in range((last - first).days + 1)}
     return Overview(
         first,
         last,
         report.rows,
-        report.total,
-        tuple(GoalPart(goal, len(rows), total_of(rows)) for goal, rows in rows_by_goal.items() if rows),
+        replace(total_of(row.figures for row in groups), reach=report.total.reach),
+        tuple(
+            GoalPart(goal, len(rows), total_of(row.figures for row in rows))
+            for goal, rows in rows_by_goal.items()
+            if rows
+        ),
         no_counts | sum_counts((hour[:10], counts) for hour, counts in counted.hours.items()),
         counted.hours,
         {key_of(row, query.group_by): row.figures for row in previous.rows} if previous else {},
@@ -130,65 +127,48 @@ def load_overview(tx: Tx, account: AdAccount, query: OverviewQuery, today: date)
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _TreeCounts:
-    """Facts and hours of a tree; rows by country have ad groups in place of ads."""
-
-    tree: AdTree
-    facts: list[Fact]
-    hours: dict[str, Counts]
-
-
-def _load_counts(
+def _load_rows(
     tx: Tx, account: AdAccount, tree: AdTree, query: OverviewQuery, span: DayRange, *, with_hours: bool
-) -> _TreeCounts:
-    grain, places = Grain.AD_DAY, tree
-    if query.group_by is GroupBy.COUNTRY:
-        of_groups = tree.of_groups()
-        grain = Grain.GROUP_COUNTRY_DAY if of_groups else Grain.AD_COUNTRY_DAY
-        places = of_groups or tree
-    hours = (Grain.GROUP_HOUR if query.campaign else Grain.ACCOUNT_HOUR) if with_hours else None
-    count_query = CountQuery(grain, _step_of(query), hours, tree.groups)
-    counted = load_counted(tx, account.business_id, account.id, span, count_query)
-    return _TreeCounts(places, places.select_facts(counted.facts), counted.hours)
+) -> tuple[Report, AdTree, engines.CountedFacts]:
+    """Load the rows of some days, with their facts and the tree of these facts.
 
+    Rows by country have ad groups in place of ads, unless only some ads of a group lead to another app.
+    """
+    places, grain, by_country = tree, Grain.AD_DAY, query.group_by is GroupBy.COUNTRY
+    if by_country:
+        in_app = {ad.ad_group_id for ad in tree.ads if ad.id in tree.in_app}
+        grain = Grain.AD_COUNTRY_DAY
+        if not any(ad.ad_group_id in in_app and ad.id not in tree.in_app for ad in tree.ads):
+            group_ads = {ad.ad_group_id: replace(ad, id=ad.ad_group_id) for ad in tree.ads}
+            places = replace(tree, ads=list(group_ads.values()), in_app=frozenset(in_app))
+            grain = Grain.GROUP_COUNTRY_DAY
+    hour_grain = Grain.GROUP_HOUR if query.campaign else Grain.ACCOUNT_HOUR
+    step = TimeStep.DAY if query.group_by is GroupBy.DAY else TimeStep.WHOLE
+    groups = tree.owners(Level.AD_GROUP)
+    count_query = engines.CountQuery(grain, step, hour_grain if with_hours else None, groups)
+    counted = engines.load_counted(tx, account.business_id, account.id, span, count_query)
+    counted = replace(counted, facts=places.select_facts(counted.facts))
 
-def _step_of(query: OverviewQuery) -> TimeStep:
-    return TimeStep.DAY if query.group_by is GroupBy.DAY else TimeStep.WHOLE
-
-
-def _group_rows(account: AdAccount, query: OverviewQuery, counted: _TreeCounts) -> Report:
     level = GROUP_LEVELS.get(query.group_by, Level.AD_ACCOUNT)
-    subjects = list_subjects(account, counted.tree, level)
-    if query.group_by is GroupBy.HOUR:
+    subjects = list_subjects(account, places, level)
+    is_by_hour = query.group_by is GroupBy.HOUR
+    if is_by_hour:
         sums = sum_counts((hour[11:], counts) for hour, counts in counted.hours.items())
-        rows = tuple(
-            ReportRow(subjects[0], hour, Figures(sums.get(hour, Counts()), subjects[0].goals))
-            for hour in HOURS
-        )
-        return Report(rows, total_of(rows))
-    by_country = query.group_by is GroupBy.COUNTRY
-    owners = counted.tree.owners(level)
-    return build_report(subjects, counted.facts, owners, _step_of(query), by_country=by_country)
+        figures = {hour: Figures(sums.get(hour, Counts()), subjects[0].goals) for hour in HOURS}
+        rows = tuple(ReportRow(subjects[0], hour, hour_figures) for hour, hour_figures in figures.items())
+        report = Report(rows, total_of(figures.values()))
+    else:
+        report = build_report(subjects, counted.facts, places.owners(level), step, by_country=by_country)
 
-
-def _add_reach(
-    tx: Tx, account: AdAccount, tree: AdTree, query: OverviewQuery, report: Report, span: DayRange
-) -> Report:
-    """Add the reach if a column needs it; rows by hour of the day have none."""
-    if REACH_METRICS.isdisjoint(query.columns):
-        return report
-    reach_query = ReachQuery(
-        GROUP_LEVELS.get(query.group_by, Level.AD_ACCOUNT),
-        _step_of(query),
-        query.group_by is GroupBy.COUNTRY,
-        frozenset(ad.id for ad in tree.ads) if query.campaign else None,
-    )
-    try:
-        reached = with_reach(tx, account, report, span, reach_query)
-    except BrokenFile:  # the page names the damaged file
-        return report
-    return Report(report.rows, reached.total) if query.group_by is GroupBy.HOUR else reached
+    if not REACH_METRICS.isdisjoint(query.columns):
+        ad_ids = frozenset(ad.id for ad in tree.ads) if query.campaign else None
+        try:
+            reached = with_reach(tx, account, report, span, ReachQuery(level, step, by_country, ad_ids))
+        except BrokenFile:  # the page names the damaged file
+            return report, places, counted
+        # rows by hour of the day have no reach
+        report = Report(report.rows, reached.total) if is_by_hour else reached
+    return report, places, counted
 
 
 MOST_SAVED: Final = 50
@@ -198,20 +178,16 @@ LONGEST_NAME: Final = 60
 def save_report_query(
     tx: Tx, owner: tuple[str, str], name: str, query: str, *, is_shared: bool = False
 ) -> SavedReport:
-    """Save a query of the report page for a member of a business.
-
-    Raises INVALID without a name, or with too many saved reports.
-    """
+    """Save a query of the report page. Raises INVALID without a name, or with too many saved reports."""
     business_id, member_id = owner
     title = " ".join(name.split())[:LONGEST_NAME]
     if not title:
         raise Refused(errors.INVALID, "name: Enter a name for the report.")
     tx.hold_key("saved reports", business_id, member_id)
-    if store.count_saved_reports(tx, business_id, member_id) >= MOST_SAVED:
+    own = select(func.count()).where(store.saved_reports.c.business_id == business_id)
+    if tx.scalar(own.where(store.saved_reports.c.member_id == member_id)) >= MOST_SAVED:
         raise Refused(
-            errors.INVALID,
-            "name: You can save up to %(most)s reports. Remove one first.",
-            most=MOST_SAVED,
+            errors.INVALID, "name: You can save up to %(most)s reports. Remove one first.", most=MOST_SAVED
         )
     report = SavedReport(new_id(), business_id, member_id, title, query, is_shared, tx.now)
     tx.insert(store.saved_reports, row_of(report))
@@ -226,12 +202,11 @@ def remove_saved_report(tx: Tx, owner: tuple[str, str], report_id: str) -> None:
 
 
 def load_branches(tx: Tx, account: AdAccount, span: DayRange) -> tuple[Branch, ...]:
-    """Load the ads tree without deleted nodes, newest first, with figures.
-
-    Deleted nodes count for their parents.
-    """
+    """Load the ads tree without deleted nodes, newest first; the figures of parents include deleted nodes."""
     tree = load_tree(tx, account)
-    counted = list_counted_facts(tx, account.business_id, account.id, span, TimeStep.WHOLE, by_country=False)
+    counted = engines.list_counted_facts(
+        tx, account.business_id, account.id, span, TimeStep.WHOLE, by_country=False
+    )
     facts = tree.select_facts(counted)
     figures: dict[str, Figures] = {}
     for level in (Level.CAMPAIGN, Level.AD_GROUP, Level.AD):
@@ -266,7 +241,9 @@ def load_sources(tx: Tx, business_id: str, query: AdSourceQuery) -> tuple[Curren
         span = span_of(query.first, query.last)
         for account in accounts.list_ad_accounts(tx, BusinessId(business_id)):
             tree = load_tree(tx, account)
-            facts = list_counted_facts(tx, business_id, account.id, span, TimeStep.WHOLE, by_country=False)
+            facts = engines.list_counted_facts(
+                tx, business_id, account.id, span, TimeStep.WHOLE, by_country=False
+            )
             subjects, owners = list_subjects(account, tree, query.level), tree.owners(query.level)
             report = build_report(subjects, tree.select_facts(facts), owners, TimeStep.WHOLE)
             by_currency[account.currency] += [
@@ -282,7 +259,7 @@ def load_sources(tx: Tx, business_id: str, query: AdSourceQuery) -> tuple[Curren
     for currency, source_rows in sorted(by_currency.items()):
         with_goals = [source_row for source_row in source_rows if source_row.row.figures.goals]
         if with_goals:
-            total = total_of([source_row.row for source_row in with_goals])
+            total = total_of(source_row.row.figures for source_row in with_goals)
             parts.append(CurrencyPart(currency, tuple(with_goals), total))
     return tuple(parts)
 
@@ -291,7 +268,7 @@ def _report_outside(tx: Tx, account: OutsideAccount, query: AdSourceQuery) -> Re
     """Join the costs and counts of the platform with the credited chats and leads."""
     ads = list_account_ads(tx, account)
     span = span_of(query.first, query.last)
-    credited = list_live_facts(tx, account.business_id, account.id, span, TimeStep.WHOLE)
+    credited = engines.list_live_facts(tx, account.business_id, account.id, span, TimeStep.WHOLE)
     # The platform knows the clicks and views of its ads better than we do.
     facts = [
         replace(fact, country="", counts=replace(fact.counts, spend_micros=0, impressions=0, clicks=0))
@@ -308,11 +285,7 @@ def _report_outside(tx: Tx, account: OutsideAccount, query: AdSourceQuery) -> Re
     ads_by_key: defaultdict[str, list[MeasuredAd]] = defaultdict(list)
     owners: dict[str, str] = {}
     for ad in ads:
-        keys = {
-            Level.AD_ACCOUNT: account.id,
-            Level.CAMPAIGN: ad.campaign_id,
-            Level.AD_GROUP: ad.ad_group_id,
-        }
+        keys = {Level.AD_ACCOUNT: account.id, Level.CAMPAIGN: ad.campaign_id, Level.AD_GROUP: ad.ad_group_id}
         owners[ad.ad_id] = keys.get(query.level, ad.ad_id)
         ads_by_key[owners[ad.ad_id]].append(ad)
     level, has_group = query.level, query.level in (Level.AD_GROUP, Level.AD)
@@ -375,7 +348,7 @@ def load_placed(tx: Tx, business_id: str, query: AdSourceQuery) -> list[dict[str
     span = span_of(query.first, query.last)
     sums: defaultdict[tuple[str, str], Counts] = defaultdict(Counts)
     for account in accounts.list_ad_accounts(tx, BusinessId(business_id)):
-        for fact in list_placed_facts(tx, business_id, account.id, span):
+        for fact in engines.list_placed_facts(tx, business_id, account.id, span):
             sums[fact.placement, account.currency] += fact.counts
     rows = sorted(sums.items(), key=lambda row: (row[0][1], -row[1].spend_micros, row[0][0]))
     return [

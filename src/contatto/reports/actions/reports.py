@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import select
+
 from contatto.accounts import store as accounts
 from contatto.accounts.model import AdAccount, BusinessId
 from contatto.ads import store as ads
@@ -16,7 +18,8 @@ from contatto.ads.model import Ad, AdGroup, Campaign, NodeFilter, NodeStatus
 from contatto.channels import store as channels
 from contatto.channels.model import Platform
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.statements import add_counts
+from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.exports import ExportFormat, ExportJob, ExportKind, queue_export
 from contatto.kit.log import logger
@@ -26,24 +29,11 @@ from contatto.leads.model import Lead, LeadsMerged, LeadStatusChanged
 from contatto.leads.store.listing import list_leads_by_id
 from contatto.measurement import actions as measurement
 from contatto.measurement.actions import keep_views, list_cold_files_between, list_touches_ever
-from contatto.measurement.engines.sealing import (
-    BrokenFile,
-    Moment,
-    find_latest_views,
-    list_broken,
-    list_sealed_files_between,
-    load_whole,
-)
-from contatto.measurement.model import (
-    Attribution,
-    ConversionKind,
-    CountedEvent,
-    Goal,
-    MeasuredAd,
-    Touch,
-)
+from contatto.measurement.engines import sealing
+from contatto.measurement.model import Attribution, ConversionKind, CountedEvent, Goal, MeasuredAd, Touch
 from contatto.measurement.rules import LATE, local_day, natural_number
 from contatto.measurement.store import (
+    conversions,
     list_changed_accounts,
     list_changed_days,
     list_dropped_days,
@@ -51,17 +41,6 @@ from contatto.measurement.store import (
     list_measured_ads,
 )
 from contatto.reports import engines, store
-from contatto.reports.engines import (
-    CountedRows,
-    CountingProgress,
-    EventFilter,
-    find_unreadable,
-    list_counted_facts,
-    list_live_facts,
-    list_placed_facts,
-    list_raw_facts,
-    list_reach,
-)
 from contatto.reports.model import (
     STORED,
     DayRange,
@@ -74,26 +53,9 @@ from contatto.reports.model import (
     Subject,
     TimeStep,
     sum_counts,
-)
-from contatto.reports.rules.figures import (
-    ALL_NODES,
-    ReportBody,
-    ReportSpec,
-    RivalTouches,
-    TouchVerdict,
-    WhatIf,
-    WhatIfWindows,
-    build_report,
-    check_metrics,
-    compare_winners,
-    conditions_of,
-    filter_rows,
-    judge_touches,
-    read_spec,
-    row_texts,
-    sort_rows,
     total_of,
 )
+from contatto.reports.rules import figures
 from contatto.reports.rules.queries import (
     DRILL_DOWNS,
     GOAL_KINDS,
@@ -135,30 +97,25 @@ class DayCounter:
 
     def read_next(self, tx: Tx) -> Save | None:
         """Read the next day to count, and return a function that saves it; None if all is counted."""
-        if (save := self._read_marked(tx)) is not None:
-            return save
+        for account in _in_turn(list_changed_accounts(tx), self._last_account):
+            marks: dict[tuple[str, CountedEvent], list[str]] = defaultdict(list)
+            for mark in list_changed_days(tx, *account):
+                marks[mark.day, mark.source].append(mark.id)
+            for (day, source), mark_ids in sorted(marks.items()):
+                if (account[1], day, source) in self._broken:
+                    continue
+                self._last_account = account[1]
+                try:
+                    return _recount(tx, account, (day, source, mark_ids))
+                except sealing.BrokenFile as error:  # the mark stays until the file is whole
+                    logger().error("reports.file_broken", says=str(error))
+                    self._broken.add((account[1], day, source))
         until = micros(tx.now - SETTLED)
         accounts = set(engines.list_accounts_behind(tx, until - PAUSE // timedelta(microseconds=1)))
         accounts |= set(engines.list_busy_accounts(tx, until, WORTH))
         for business_id, ad_account_id, timezone in _in_turn(list(accounts), self._last_account):
             self._last_account = ad_account_id
             return _count_on(tx, (business_id, ad_account_id), timezone, until)
-        return None
-
-    def _read_marked(self, tx: Tx) -> Save | None:
-        for account in _in_turn(list_changed_accounts(tx), self._last_account):
-            progress = engines.find_progress(tx, *account)
-            marks: dict[tuple[str, CountedEvent], list[str]] = defaultdict(list)
-            for mark in list_changed_days(tx, *account):
-                if (account[1], mark.day, mark.source) not in self._broken:
-                    marks[mark.day, mark.source].append(mark.id)
-            for (day, source), mark_ids in sorted(marks.items()):
-                self._last_account = account[1]
-                try:
-                    return _recount(tx, account, progress, (day, source, mark_ids))
-                except BrokenFile as error:  # the mark stays until the file is whole
-                    logger().error("reports.file_broken", says=str(error))
-                    self._broken.add((account[1], day, source))
         return None
 
 
@@ -187,23 +144,34 @@ def note_lead(tx: Tx, event: LeadStatusChanged | LeadsMerged) -> None:
         measurement.mark_conversion(tx, event.business_id, lead_id, ConversionKind.LEAD)
 
 
-def _recount(
-    tx: Tx,
-    account: tuple[str, str],
-    progress: CountingProgress | None,
-    marked: tuple[str, CountedEvent, list[str]],
-) -> Save:
+def _recount(tx: Tx, account: tuple[str, str], marked: tuple[str, CountedEvent, list[str]]) -> Save:
+    """Count the events of a marked day again."""
     day, source, mark_ids = marked
+    progress = engines.find_progress(tx, *account)
     # a day that is not counted yet needs no new count
     is_counted = progress is not None and day <= progress.day
-    events = EventFilter(*account, DayRange(day, day), until_ts=progress.counted_until if progress else None)
-    counted = _count_events(tx, events, source) if is_counted else None
+    events = engines.EventFilter(
+        *account, DayRange(day, day), until_ts=progress.counted_until if progress else None
+    )
+    rows = _count_events(tx, events, source) if is_counted else None
 
     def save(tx: Tx) -> None:
         tx.advisory_lock(_COUNTING)
         is_same = engines.find_progress(tx, *account) == progress
-        if is_same and measurement.take_marks(tx, account[0], mark_ids) and counted is not None:
-            engines.save_day(tx, counted, day)
+        if not is_same or not measurement.take_marks(tx, account[0], mark_ids) or rows is None:
+            return
+        counts = engines.report_counts
+        tx.execute(
+            counts.delete().where(
+                counts.c.business_id == account[0],
+                counts.c.ad_account_id == account[1],
+                counts.c.grain.in_(Grain),
+                counts.c.day == day,
+                counts.c.source == source,
+            )
+        )
+        if rows:
+            tx.execute(counts.insert(), rows)
 
     return save
 
@@ -213,13 +181,13 @@ def _count_on(tx: Tx, account: tuple[str, str], timezone: str, until: int) -> Sa
     progress = engines.find_progress(tx, *account)
     last = local_day(until, timezone)
     day = (progress.day if progress else engines.find_first_day(tx, *account)) or last
-    reached = CountingProgress(*account, until, last)
+    reached = engines.CountingProgress(*account, until, last)
     if day < last:
         next_day = date.fromisoformat(day) + timedelta(days=1)
         midnight = datetime(next_day.year, next_day.month, next_day.day, tzinfo=ZoneInfo(timezone))
-        reached = CountingProgress(*account, micros(midnight), next_day.isoformat())
+        reached = engines.CountingProgress(*account, micros(midnight), next_day.isoformat())
     since = progress.counted_until if progress else None
-    events = EventFilter(*account, DayRange(), since_ts=since, until_ts=reached.counted_until)
+    events = engines.EventFilter(*account, DayRange(), since_ts=since, until_ts=reached.counted_until)
     events_of_day = replace(events, span=DayRange(day, day), days=frozenset({day}))
     touches = _count_events(tx, events_of_day, CountedEvent.TOUCH)
     conversions = _count_events(tx, events, CountedEvent.CONVERSION)
@@ -227,16 +195,16 @@ def _count_on(tx: Tx, account: tuple[str, str], timezone: str, until: int) -> Sa
     def save(tx: Tx) -> None:
         tx.advisory_lock(_COUNTING)
         if engines.find_progress(tx, *account) == progress:
-            engines.save_more(tx, touches)
-            engines.save_more(tx, conversions)
-            engines.save_progress(tx, reached)
+            add_counts(tx, engines.report_counts, STORED, touches)
+            add_counts(tx, engines.report_counts, STORED, conversions)
+            tx.save(engines.report_progress, row_of(reached), changes=("counted_until", "day"))
 
     return save
 
 
-def _count_events(tx: Tx, events: EventFilter, source: CountedEvent) -> CountedRows:
-    """Add up events by ad, country and hour into the rows of all grains."""
-    facts = list_raw_facts(tx, events, source, TimeStep.HOUR)
+def _count_events(tx: Tx, events: engines.EventFilter, source: CountedEvent) -> list[dict[str, Any]]:
+    """Add up events by ad, country and hour into rows of ``report_counts`` of all grains."""
+    facts = engines.list_raw_facts(tx, events, source, TimeStep.HOUR)
     ads = list_measured_ads(tx, events.business_id, {fact.ad_id for fact in facts}) if facts else {}
     groups = {ad.ad_id: ad.ad_group_id for ad in ads.values()}
     by_hour = sum_counts(((fact.ad_id, fact.country, fact.day), fact.counts) for fact in facts)
@@ -257,7 +225,7 @@ def _count_events(tx: Tx, events: EventFilter, source: CountedEvent) -> CountedR
     for (grain, day, hour, place_id, country), counts in sums.items():
         key = {"grain": grain, "day": day, "hour": hour, "place_id": place_id, "country": country}
         rows.append(account | key | {name: getattr(counts, name) for name in STORED})
-    return CountedRows(*events.account, source, rows)
+    return rows
 
 
 APPS: Final = frozenset({Platform.WHATSAPP, Platform.MESSENGER, Platform.INSTAGRAM})
@@ -273,11 +241,6 @@ class AdTree:
     ads: list[Ad]
     in_app: frozenset[str]
 
-    @property
-    def groups(self) -> dict[str, str]:
-        """The ad group of each ad."""
-        return {ad.id: ad.ad_group_id for ad in self.ads}
-
     def select_campaign(self, number: str) -> "AdTree":
         """Return the part of one campaign; an empty number selects all."""
         if not number:
@@ -288,31 +251,21 @@ class AdTree:
         groups = {key: group for key, group in self.ad_groups.items() if group.campaign_id in campaigns}
         return AdTree(campaigns, groups, [ad for ad in self.ads if ad.campaign_id in campaigns], self.in_app)
 
-    def of_groups(self) -> "AdTree | None":
-        """Return the tree with ad groups for ads; None if only some ads of a group lead to another app."""
-        first_ads = {ad.ad_group_id: ad for ad in self.ads}
-        in_app = {ad.ad_group_id for ad in self.ads if ad.id in self.in_app}
-        if any(ad.ad_group_id in in_app and ad.id not in self.in_app for ad in self.ads):
-            return None
-        ads = [replace(ad, id=group_id) for group_id, ad in first_ads.items()]
-        return replace(self, ads=ads, in_app=frozenset(in_app))
-
-    def owner(self, ad: Ad, level: Level) -> str:
-        """Return the key of the subject that an ad belongs to."""
-        group = self.ad_groups[ad.ad_group_id]
-        owners = {
-            Level.AD_ACCOUNT: ad.ad_account_id,
-            Level.PAGE: ad.page_id or group.page_id,
-            Level.GOAL: group.goal.value,
-            Level.CAMPAIGN: ad.campaign_id,
-            Level.AD_GROUP: ad.ad_group_id,
-            Level.AD: ad.id,
-        }
-        return owners[level]
-
     def owners(self, level: Level) -> dict[str, str]:
         """Return the subject's key by ad id."""
-        return {ad.id: self.owner(ad, level) for ad in self.ads}
+        owners: dict[str, str] = {}
+        for ad in self.ads:
+            group = self.ad_groups[ad.ad_group_id]
+            keys = {
+                Level.AD_ACCOUNT: ad.ad_account_id,
+                Level.PAGE: ad.page_id or group.page_id,
+                Level.GOAL: group.goal.value,
+                Level.CAMPAIGN: ad.campaign_id,
+                Level.AD_GROUP: ad.ad_group_id,
+                Level.AD: ad.id,
+            }
+            owners[ad.id] = keys[level]
+        return owners
 
     def select_facts(self, facts: Iterable[Fact]) -> list[Fact]:
         """Return the facts of these ads, with their conversations in other messaging apps."""
@@ -326,7 +279,7 @@ class AdTree:
         ]
 
 
-def load_tree(tx: Tx, ad_account: AdAccount, nodes: NodeFilter = ALL_NODES) -> AdTree:
+def load_tree(tx: Tx, ad_account: AdAccount, nodes: NodeFilter = figures.ALL_NODES) -> AdTree:
     account = (ad_account.business_id, ad_account.id)
     campaigns = ads.list_nodes(tx, Campaign, *account, nodes)
     groups = ads.list_nodes(tx, AdGroup, *account, nodes)
@@ -348,8 +301,9 @@ def list_subjects(ad_account: AdAccount, tree: AdTree, level: Level) -> list[Sub
         return [Subject(ad_account.id, level, ad_account.name, account_goals)]
     if level in (Level.PAGE, Level.GOAL):
         goals: defaultdict[str, set[Goal]] = defaultdict(set)
+        owners = tree.owners(level)
         for ad in tree.ads:
-            goals[tree.owner(ad, level)].add(tree.ad_groups[ad.ad_group_id].goal)
+            goals[owners[ad.id]].add(tree.ad_groups[ad.ad_group_id].goal)
         return [Subject(key, level, key, frozenset(key_goals)) for key, key_goals in goals.items()]
     if level is Level.CAMPAIGN:
         campaign_goals: defaultdict[str, frozenset[Goal]] = defaultdict(frozenset)
@@ -396,61 +350,55 @@ def list_subjects(ad_account: AdAccount, tree: AdTree, level: Level) -> list[Sub
     ]
 
 
-def make_report(tx: Tx, ad_account: AdAccount, spec: ReportSpec) -> Report:
+def make_report(tx: Tx, ad_account: AdAccount, spec: figures.ReportSpec) -> Report:
     """Build the report of an ad account; days are those of its zone."""
     tree = load_tree(tx, ad_account, spec.nodes)
     subjects, owners = list_subjects(ad_account, tree, spec.level), tree.owners(spec.level)
     account = (ad_account.business_id, ad_account.id)
     if spec.by_placement:
-        facts = list_placed_facts(tx, *account, spec.span)
+        facts = engines.list_placed_facts(tx, *account, spec.span)
         group_owners = {ad.ad_group_id: owners[ad.id] for ad in tree.ads}
-        return build_report(subjects, facts, group_owners, spec.step, by_placement=True)
+        return figures.build_report(subjects, facts, group_owners, spec.step, by_placement=True)
     if spec.step is TimeStep.HOUR:
-        facts = list_live_facts(tx, *account, spec.span, spec.step)
+        facts = engines.list_live_facts(tx, *account, spec.span, spec.step)
     else:
-        broken = find_unreadable(tx, *account, spec.span)
-        if broken is not None:
-            raise broken
-        facts = list_counted_facts(tx, *account, spec.span, spec.step, by_country=spec.by_country)
+        broken = engines.list_unreadable(
+            tx, engines.EventFilter(*account, spec.span), list_changed_days(tx, *account)
+        )
+        if broken:
+            raise broken[0]
+        facts = engines.list_counted_facts(tx, *account, spec.span, spec.step, by_country=spec.by_country)
     facts = tree.select_facts(facts)
-    report = build_report(subjects, facts, owners, spec.step, by_country=spec.by_country)
+    report = figures.build_report(subjects, facts, owners, spec.step, by_country=spec.by_country)
     if not spec.with_reach:
         return report
-    ad_ids = None if spec.nodes == ALL_NODES else frozenset(ad.id for ad in tree.ads)
+    ad_ids = None if spec.nodes == figures.ALL_NODES else frozenset(ad.id for ad in tree.ads)
     query = ReachQuery(spec.level, spec.step, spec.by_country, ad_ids)
     return with_reach(tx, ad_account, report, spec.span, query)
 
 
 def with_reach(tx: Tx, ad_account: AdAccount, report: Report, span: DayRange, query: ReachQuery) -> Report:
     """Add to each row of a report, and to its total, the number of persons who saw the ads."""
-    reach = list_reach(tx, ad_account.business_id, ad_account.id, span, query)
-
-    def reached(row: ReportRow) -> ReportRow:
+    reach = engines.list_reach(tx, ad_account.business_id, ad_account.id, span, query)
+    rows: list[ReportRow] = []
+    for row in report.rows:
         count = reach.rows.get((row.subject.key, row.day or "", row.country), 0)
-        return replace(row, figures=replace(row.figures, reach=count))
-
-    return Report(tuple(map(reached, report.rows)), replace(report.total, reach=reach.total))
-
-
-def answer_report(tx: Tx, ad_account: AdAccount, body: ReportBody) -> Report:
-    """Build the report of a request, filtered and sorted, with the total of its rows.
-
-    The total has no reach if a filter leaves out rows.
-
-    Raises INVALID.
-    """
-    check_metrics(body)
-    report = make_report(tx, ad_account, read_spec(body))
-    rows = filter_rows(report.rows, conditions_of(body))
-    total = report.total if len(rows) == len(report.rows) else total_of(rows)
-    return Report(tuple(sort_rows(rows, body)), total)
+        rows.append(replace(row, figures=replace(row.figures, reach=count)))
+    return Report(tuple(rows), replace(report.total, reach=reach.total))
 
 
-def queue_report(tx: Tx, ad_account: AdAccount, body: ReportBody, file_name: str) -> ExportJob:
+def answer_report(tx: Tx, ad_account: AdAccount, body: figures.ReportBody) -> Report:
+    """Build the report of a request; the total has no reach if a filter leaves out rows. Raises INVALID."""
+    report = make_report(tx, ad_account, figures.read_spec(body))
+    rows = figures.filter_rows(report.rows, figures.conditions_of(body))
+    total = report.total if len(rows) == len(report.rows) else total_of(row.figures for row in rows)
+    return Report(tuple(figures.sort_rows(rows, body)), total)
+
+
+def queue_report(tx: Tx, ad_account: AdAccount, body: figures.ReportBody, file_name: str) -> ExportJob:
     """Queue a report file for the worker. Raises INVALID."""
-    read_spec(body)
-    check_metrics(body)
-    filter_rows([], conditions_of(body))
+    figures.read_spec(body)
+    figures.filter_rows([], figures.conditions_of(body))
     name = file_name.strip() or "report"
     business_id, request = ad_account.business_id, body.model_dump_json()
     return queue_export(tx, ExportKind.REPORT, business_id, ad_account.id, request, name)
@@ -458,17 +406,17 @@ def queue_report(tx: Tx, ad_account: AdAccount, body: ReportBody, file_name: str
 
 def render_report(tx: Tx, job: ExportJob) -> tuple[bytes, str]:
     """Read the report of a file; return its content and file type."""
-    body = ReportBody.model_validate_json(job.request)
+    body = figures.ReportBody.model_validate_json(job.request)
     account = accounts.find_ad_account(tx, BusinessId(job.business_id), job.ad_account_id)
     if account is None:
         raise Refused(errors.NO_ADVERTISER)
     try:
         report = answer_report(tx, account, body)
-    except BrokenFile as error:
+    except sealing.BrokenFile as error:
         message = f"The archive file {error.file.name} is missing or damaged. {errors.FILE_BAD.remedy}"
         raise Refused(errors.FILE_BAD, message) from error
     names = (*body.dimensions, *body.metrics)
-    rows = [row_texts(row, account, body) for row in report.rows]
+    rows = [figures.row_texts(row, account, body) for row in report.rows]
     lines = [[(dimensions | metrics)[name] for name in names] for dimensions, metrics in rows]
     return b"".join(csv_lines([names, *lines])), "csv"
 
@@ -479,10 +427,7 @@ REPORT_FILES: Final = ExportFormat(render_report, link=timedelta(days=30), keep=
 def find_drill_down(
     tx: Tx, account: AdAccount, query: OverviewQuery, span: DayRange, metric: str, key: str
 ) -> store.ConversionFilter:
-    """Return the filter of the conversions that a cell of the report counts.
-
-    Raises INVALID, for a metric that counts no conversions, or that adds up two goals.
-    """
+    """Return the filter of the conversions in a cell. Raises INVALID if it has none, or adds up two goals."""
     drill_down = DRILL_DOWNS.get(metric)
     if drill_down is None:
         raise Refused(
@@ -491,7 +436,8 @@ def find_drill_down(
     tree = load_tree(tx, account).select_campaign(query.campaign)
     tree_ads, level = tree.ads, GROUP_LEVELS.get(query.group_by)
     if level is not None and key:
-        tree_ads = [ad for ad in tree_ads if tree.owner(ad, level) == key]
+        owners = tree.owners(level)
+        tree_ads = [ad for ad in tree_ads if owners[ad.id] == key]
     goals = {tree.ad_groups[ad.ad_group_id].goal for ad in tree_ads}
     if drill_down.kind is None and len(goals) > 1:
         raise Refused(
@@ -508,12 +454,6 @@ def find_drill_down(
     )
 
 
-def list_conversion_leads(tx: Tx, business_id: str, conversions: list[Attribution]) -> dict[str, Lead]:
-    """Return the leads of lead conversions by id."""
-    lead_ids = {conversion.subject_id for conversion in conversions if conversion.kind is ConversionKind.LEAD}
-    return list_leads_by_id(tx, business_id, lead_ids)
-
-
 MOST_TOUCHES: Final = 500
 
 
@@ -523,17 +463,20 @@ class ConversionTrace:
 
     conversion: Attribution
     lead: Lead | None
-    touches: list[tuple[Touch, TouchVerdict]]
+    touches: list[tuple[Touch, figures.TouchVerdict]]
     ads: dict[str, MeasuredAd]
-    broken: list[BrokenFile]
+    broken: list[sealing.BrokenFile]
 
 
 def trace_conversion(tx: Tx, business_id: str, conversion_id: int) -> ConversionTrace:
     """Explain the credit of a conversion."""
-    attribution = check_found(store.find_conversion(tx, business_id, conversion_id), "Conversion not found.")
+    query = select(conversions).where(conversions.c.business_id == business_id)
+    query = query.where(conversions.c.conversion_id == conversion_id)
+    attribution = check_found(tx.find(Attribution, query), "Conversion not found.")
     touches, broken = list_touches_ever(tx, business_id, attribution.person_id, MOST_TOUCHES)
-    judged_touches = judge_touches(touches, attribution)
-    lead = list_conversion_leads(tx, business_id, [attribution]).get(attribution.subject_id)
+    judged_touches = figures.judge_touches(touches, attribution)
+    lead_ids = {attribution.subject_id} if attribution.kind is ConversionKind.LEAD else set[str]()
+    lead = list_leads_by_id(tx, business_id, lead_ids).get(attribution.subject_id)
     ads = list_measured_ads(tx, business_id, {touch.ad_id for touch, _ in judged_touches})
     return ConversionTrace(attribution, lead, judged_touches, ads, broken)
 
@@ -543,12 +486,9 @@ MOST_LISTED: Final = 50
 
 
 def compare_windows(
-    tx: Tx, account: AdAccount, between: tuple[int, int], windows: WhatIfWindows
-) -> tuple[WhatIf, list[BrokenFile]]:
-    """Compare the stored winners in a span of microseconds with those of other windows.
-
-    Also return the damaged files: their views are missing from the comparison.
-    """
+    tx: Tx, account: AdAccount, between: tuple[int, int], windows: figures.WhatIfWindows
+) -> tuple[figures.WhatIf, list[sealing.BrokenFile]]:
+    """Compare stored winners in a span of microseconds with those of other windows; list damaged files."""
     account_key = (account.business_id, account.id)
     keep_views(tx)
     first, last = (from_micros(edge) for edge in between)
@@ -558,50 +498,44 @@ def compare_windows(
         if view_days
         else []
     )
-    rivals: Iterable[RivalTouches] = store.list_rival_touches(tx, *account_key, between, windows)
+    rivals: Iterable[figures.RivalTouches] = store.list_rival_touches(tx, *account_key, between, windows)
     if not files:
-        return compare_winners((rival.apply_policy(windows.policy) for rival in rivals), MOST_LISTED), []
+        return figures.compare_winners(
+            (rival.apply_policy(windows.policy) for rival in rivals), MOST_LISTED
+        ), []
     rivals = list(rivals)
     links = list_links(tx, account.business_id)
     moments = [
-        Moment(rival.conversion_id, user_id, rival.ts)
+        sealing.Moment(rival.conversion_id, user_id, rival.ts)
         for rival in rivals
         for user_id in (rival.person_id, *links.get(rival.person_id, ()))
     ]
-    views, broken = load_whole(
+    views, broken = sealing.load_whole(
         files,
-        lambda batch: find_latest_views(batch, account.business_id, moments, view_days * store.DAY_US),
+        lambda batch: sealing.find_latest_views(
+            batch, account.business_id, moments, view_days * store.DAY_US
+        ),
     )
     with_views = (rival.with_view(views.get(rival.conversion_id)) for rival in rivals)
-    return compare_winners((rival.apply_policy(windows.policy) for rival in with_views), MOST_LISTED), broken
+    return figures.compare_winners(
+        (rival.apply_policy(windows.policy) for rival in with_views), MOST_LISTED
+    ), broken
 
 
-@dataclass(frozen=True, slots=True)
-class FileGap:
-    """Sealed file that is missing or damaged; ``is_kept`` if the database still has its whole day."""
-
-    name: str
-    day: date
-    is_gone: bool
-    is_kept: bool = False
-
-
-def describe_gap(error: BrokenFile, *, is_kept: bool = False) -> FileGap:
-    return FileGap(error.file.name, date.fromisoformat(error.file.day), error.is_gone, is_kept)
-
-
-def list_gaps(tx: Tx, account: AdAccount, first: date, last: date) -> list[FileGap]:
-    """Return the damaged files of some days.
+def list_gaps(tx: Tx, account: AdAccount, first: date, last: date) -> list[tuple[sealing.BrokenFile, bool]]:
+    """Return the damaged files of some days, and whether the database still has the whole day.
 
     In a folder that this machine lacks, only files with dropped views count.
     """
-    broken = list_broken(list_sealed_files_between(tx, first.isoformat(), last.isoformat()))
+    broken = sealing.list_broken(
+        sealing.list_sealed_files(tx, sealing.sealed_files.c.day.between(first.isoformat(), last.isoformat()))
+    )
     if not broken:
         return []
     dropped_days = set(list_dropped_days(tx, account.business_id, account.id))
-    gaps: list[FileGap] = []
+    gaps: list[tuple[sealing.BrokenFile, bool]] = []
     for error in broken:
         is_kept = error.file.day not in dropped_days or error.file.dropped_through < 0
         if not is_kept or Path(error.file.folder).is_dir():
-            gaps.append(describe_gap(error, is_kept=is_kept))
+            gaps.append((error, is_kept))
     return gaps

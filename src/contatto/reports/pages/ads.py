@@ -1,7 +1,6 @@
 """The Ads Manager, and the ads of all platforms."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -30,177 +29,140 @@ from contatto.reports.actions.overview import (
     load_placed,
     load_sources,
 )
-from contatto.reports.model import METRICS, Figures, Level
+from contatto.reports.model import METRICS, Figures, Level, total_of
+from contatto.reports.rules import queries
 from contatto.reports.rules.figures import FOLLOW_GOAL, value_text
-from contatto.reports.rules.queries import (
-    SOURCE_LEVELS,
-    TREE_COLUMNS,
-    TREE_METRICS,
-    AdSource,
-    AdSourceQuery,
-    AdsTreeQuery,
-    Branch,
-    Period,
-    RowState,
-    filter_branches,
-    list_tree_rows,
-    period_days,
-    read_ads_tree_query,
-    read_source_query,
-    sort_branches,
-    span_of,
-    sum_branches,
-)
 from contatto.ui.render import translator_of
-from contatto.ui.requests import Context, context_of, csv_file
+from contatto.ui.requests import context_of, csv_file
 
 router: Final = page_routes()
 CAMPAIGNS_PER_PAGE: Final = 25
 TREE_PERIODS: Final = {
-    Period.TODAY: N_("Today"),
-    Period.YESTERDAY: N_("Yesterday"),
-    Period.LAST_7: N_("Last 7 days"),
-    Period.LAST_28: N_("Last 28 days"),
+    queries.Period.TODAY: N_("Today"),
+    queries.Period.YESTERDAY: N_("Yesterday"),
+    queries.Period.LAST_7: N_("Last 7 days"),
+    queries.Period.LAST_28: N_("Last 28 days"),
 }
 STATES: Final = {
-    RowState.SHOWING: N_("Delivering"),
-    RowState.NOT_SHOWING: N_("Not delivering"),
-    RowState.IN_REVIEW: N_("In review"),
-    RowState.PROBLEM: N_("Needs attention"),
+    queries.RowState.SHOWING: N_("Delivering"),
+    queries.RowState.NOT_SHOWING: N_("Not delivering"),
+    queries.RowState.IN_REVIEW: N_("In review"),
+    queries.RowState.PROBLEM: N_("Needs attention"),
 }
 TREE_TITLES: Final = {
     "status": N_("Status"),
     "budget": N_("Budget"),
     "bid": N_("Bid"),
     "places": N_("Countries"),
-} | {name: METRICS[name].title for name in TREE_METRICS}
-
-
-@dataclass(frozen=True, slots=True)
-class _AdsTree:
-    """Matching branches of all ad accounts, which are by id."""
-
-    accounts: dict[str, AdAccount]
-    branches: list[Branch]
-    is_empty: bool
-    drafts: list[OpenDraft]
+} | {name: METRICS[name].title for name in queries.TREE_METRICS}
 
 
 @router.get("/ads", Permission.READ_ADS)
 async def show_ads_tree(request: Request, caller: PageCaller, page: str = "1") -> HTMLResponse:
     require(caller, Permission.READ_REPORTS)
     context = context_of(request)
-    query = read_ads_tree_query(request.query_params.multi_items())
+    query = queries.read_ads_tree_query(request.query_params.multi_items())
     can_edit = may(caller, Permission.WRITE_ADS)
 
-    def load(tx: Tx) -> _AdsTree:
+    def load(tx: Tx) -> tuple[list[AdAccount], list[queries.Branch], bool, list[OpenDraft]]:
         ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
-        branches: list[Branch] = []
+        branches: list[queries.Branch] = []
         is_empty = True
         for account in ad_accounts:
             if query.advertiser in (0, account.number):
                 today = tx.now.astimezone(ZoneInfo(account.timezone)).date()
-                span = span_of(*period_days(query.days, today))
+                span = queries.span_of(*queries.period_days(query.days, today))
                 account_branches = load_branches(tx, account, span)
                 is_empty = is_empty and not account_branches
-                branches += sort_branches(filter_branches(account_branches, query), query)
+                branches += queries.sort_branches(queries.filter_branches(account_branches, query), query)
         drafts = list_open_drafts(tx, (caller.business_id, caller.subject_id)) if can_edit else []
-        return _AdsTree({str(account.id): account for account in ad_accounts}, branches, is_empty, drafts)
+        return ad_accounts, branches, is_empty, drafts
 
-    tree = await context.db.read(load)
+    ad_accounts, branches, is_empty, drafts = await context.db.read(load)
+    accounts_by_id = {str(account.id): account for account in ad_accounts}
+    pages = max(1, -(-len(branches) // CAMPAIGNS_PER_PAGE))
+    page_number = min(max(read_number(page) or 1, 1), pages)
+    first = (page_number - 1) * CAMPAIGNS_PER_PAGE
+    rows: list[dict[str, Any]] = []
+    for branch, is_open in queries.list_tree_rows(branches[first : first + CAMPAIGNS_PER_PAGE], query):
+        kind, item, state = branch.node.kind, branch.node.item, branch.node.state
+        account = accounts_by_id[item.ad_account_id]
+        state_kind = "on" if is_showing(state) else "review" if state is Delivering.IN_REVIEW else "off"
+        row = {
+            "kind": kind,
+            "item": item,
+            "is_open": is_open,
+            # phones show an ad group that is open by default closed
+            "is_default": is_open and kind == "ad-groups" and not query.is_chosen(item.number),
+            "child_count": len(branch.children),
+            "account_name": account.name,
+            "state_kind": "rejected" if state in PROBLEMS else state_kind,
+            "state": SAYS[state],
+            "remedy": REMEDIES.get(state, ""),
+            "figures": _figure_cells(query, branch.figures, account),
+        }
+        if isinstance(item, Ad):
+            row["chat_url"] = chat_link(context.settings.base_url, item, context.vault.signer(TRACKING_KEY))
+        elif isinstance(item, AdGroup):
+            row["click_window_days"] = WINDOW_DAYS[item.click_window] or 0
+            row["view_window_days"] = WINDOW_DAYS[item.view_window] or 0
+        rows.append(row)
+    account_ids = {branch.node.item.ad_account_id for branch in branches}
+    shown_accounts = [accounts_by_id[account_id] for account_id in account_ids]
+    currencies = {account.currency for account in shown_accounts}
+    total = None
+    if len(shown_accounts) == 1:
+        total_figures = total_of(branch.figures for branch in branches)
+        total = _figure_cells(query, total_figures, shown_accounts[0])
     values = {
         "caller": caller,
         "can_edit": can_edit,
         "can_see_leads": may(caller, Permission.READ_LEADS),
         "can_export_leads": may(caller, Permission.EXPORT_LEADS),
-        **_tree_values(context, tree, query, read_number(page) or 1),
+        "query": query,
+        "once": new_id(),
+        "currency": currencies.pop() if len(currencies) == 1 else "",
+        "sort_href": replace(query, sort="").href(sort="SORT"),
+        "rows": rows,
+        "total": total,
+        "count": len(branches),
+        "page": page_number,
+        "pages": pages,
+        "page_href": query.href(page="PAGE"),
+        "is_empty": is_empty,
+        "drafts": [(draft, new_form_path(draft.kind, draft.parent)) for draft in drafts],
+        "ad_accounts": [("", N_("All"))] + [(str(account.number), account.name) for account in ad_accounts],
+        "zones": sorted({account.timezone for account in shown_accounts}),
+        "days": TREE_PERIODS,
+        "states": STATES,
+        "columns": queries.TREE_COLUMNS,
+        "titles": TREE_TITLES,
+        "metrics": [METRICS[name] for name in query.columns if name in queries.TREE_METRICS],
+        "follows_goal": FOLLOW_GOAL,
     }
     response = context.pages.render(request, "reports/ads_tree.html", values)
     response.headers["HX-Push-Url"] = query.href()  # without default values
     return response
 
 
-def _tree_values(context: Context, tree: _AdsTree, query: AdsTreeQuery, page: int) -> dict[str, Any]:
-    pages = max(1, -(-len(tree.branches) // CAMPAIGNS_PER_PAGE))
-    page = min(max(page, 1), pages)
-    first = (page - 1) * CAMPAIGNS_PER_PAGE
-    rows = list_tree_rows(tree.branches[first : first + CAMPAIGNS_PER_PAGE], query)
-    account_ids = {branch.node.item.ad_account_id for branch in tree.branches}
-    shown_accounts = [tree.accounts[account_id] for account_id in account_ids]
-    currencies = {account.currency for account in shown_accounts}
-    total = None
-    if len(shown_accounts) == 1:
-        total = _figure_cells(query, sum_branches(tree.branches), shown_accounts[0])
-    return {
-        "query": query,
-        "once": new_id(),
-        "currency": currencies.pop() if len(currencies) == 1 else "",
-        "sort_href": replace(query, sort="").href(sort="SORT"),
-        "rows": [_tree_row(context, tree, query, branch, is_open=is_open) for branch, is_open in rows],
-        "total": total,
-        "count": len(tree.branches),
-        "page": page,
-        "pages": pages,
-        "page_href": query.href(page="PAGE"),
-        "is_empty": tree.is_empty,
-        "drafts": [(draft, new_form_path(draft.kind, draft.parent)) for draft in tree.drafts],
-        "ad_accounts": [("", N_("All"))]
-        + [(str(account.number), account.name) for account in tree.accounts.values()],
-        "zones": sorted({account.timezone for account in shown_accounts}),
-        "days": TREE_PERIODS,
-        "states": STATES,
-        "columns": TREE_COLUMNS,
-        "titles": TREE_TITLES,
-        "metrics": [METRICS[name] for name in query.columns if name in TREE_METRICS],
-        "follows_goal": FOLLOW_GOAL,
-    }
-
-
-def _figure_cells(query: AdsTreeQuery, figures: Figures, account: AdAccount) -> dict[str, Any]:
-    cells = [(METRICS[name], METRICS[name].value(figures)) for name in query.columns if name in TREE_METRICS]
+def _figure_cells(query: queries.AdsTreeQuery, figures: Figures, account: AdAccount) -> dict[str, Any]:
+    cells = [
+        (METRICS[name], METRICS[name].value(figures))
+        for name in query.columns
+        if name in queries.TREE_METRICS
+    ]
     return {"cells": cells, "is_mixed": figures.mixed_goals, "currency": account.currency}
-
-
-def _tree_row(
-    context: Context, tree: _AdsTree, query: AdsTreeQuery, branch: Branch, *, is_open: bool
-) -> dict[str, Any]:
-    """Return a node with its figures; phones show an ad group that is open by default closed."""
-    kind, item, state = branch.node.kind, branch.node.item, branch.node.state
-    account = tree.accounts[item.ad_account_id]
-    row: dict[str, Any] = {}
-    if isinstance(item, Ad):
-        row["chat_url"] = chat_link(context.settings.base_url, item, context.vault.signer(TRACKING_KEY))
-    elif isinstance(item, AdGroup):
-        row["click_window_days"] = WINDOW_DAYS[item.click_window] or 0
-        row["view_window_days"] = WINDOW_DAYS[item.view_window] or 0
-    state_kind = "on" if is_showing(state) else "review" if state is Delivering.IN_REVIEW else "off"
-    return row | {
-        "kind": kind,
-        "item": item,
-        "is_open": is_open,
-        "is_default": is_open and kind == "ad-groups" and not query.is_chosen(item.number),
-        "child_count": len(branch.children),
-        "account_name": account.name,
-        "state_kind": "rejected" if state in PROBLEMS else state_kind,
-        "state": SAYS[state],
-        "remedy": REMEDIES.get(state, ""),
-        "figures": _figure_cells(query, branch.figures, account),
-    }
 
 
 PLACEMENT_COLUMNS: Final = tuple(
     METRICS[name] for name in ("spend", "impressions", "clicks", "conversations", "leads", "cost_per_lead")
 )
 """The columns of placements, which count no qualified leads."""
-SOURCE_COLUMNS: Final = (
-    *PLACEMENT_COLUMNS,
-    METRICS["qualified_leads"],
-    METRICS["cost_per_qualified_lead"],
-)
+SOURCE_COLUMNS: Final = (*PLACEMENT_COLUMNS, METRICS["qualified_leads"], METRICS["cost_per_qualified_lead"])
 SOURCES: Final = {
-    AdSource.CONTATTO: N_("Contatto ads"),
-    AdSource.TIKTOK: N_("TikTok Ads"),
-    AdSource.META: N_("Meta Ads"),
+    queries.AdSource.CONTATTO: N_("Contatto ads"),
+    queries.AdSource.TIKTOK: N_("TikTok Ads"),
+    queries.AdSource.META: N_("Meta Ads"),
 }
 LEVEL_TITLES: Final = {
     Level.AD_ACCOUNT: N_("Ad account"),
@@ -233,7 +195,7 @@ async def show_sources(request: Request, caller: PageCaller) -> HTMLResponse:
         values["placed"] = [row | {"name": names.get(row["placement"], "")} for row in values["placed"]]
     values |= {"placed_columns": PLACEMENT_COLUMNS}
     values |= {"caller": caller, "columns": SOURCE_COLUMNS, "sources": SOURCES, "titles": LEVEL_TITLES}
-    values |= {"levels": [(level.value, LEVEL_TITLES[level]) for level in SOURCE_LEVELS]}
+    values |= {"levels": [(level.value, LEVEL_TITLES[level]) for level in queries.SOURCE_LEVELS]}
     values |= {"can_connect": may(caller, Permission.ADMINISTER)}
     return context.pages.render(request, "reports/sources.html", values)
 
@@ -243,7 +205,7 @@ async def download_sources(request: Request, caller: PageCaller) -> StreamingRes
     """Download the rows of the page as a CSV file; each names its currency."""
     words = dict(request.query_params)
 
-    def load(tx: Tx) -> tuple[AdSourceQuery, tuple[CurrencyPart, ...]]:
+    def load(tx: Tx) -> tuple[queries.AdSourceQuery, tuple[CurrencyPart, ...]]:
         query = _read_source_query(tx, caller, words)
         return query, load_sources(tx, caller.business_id, query)
 
@@ -252,21 +214,19 @@ async def download_sources(request: Request, caller: PageCaller) -> StreamingRes
     titles = [N_("Source"), N_("Ad account"), "ID", LEVEL_TITLES[query.level], N_("Part of"), N_("Currency")]
     head = [translate(title) for title in [*titles, *(metric.title for metric in SOURCE_COLUMNS)]]
 
-    def rows() -> Iterator[list[str]]:
-        yield head
-        for part in parts:
-            for source_row in part.rows:
-                subject, figures = source_row.row.subject, source_row.row.figures
-                source = translate(SOURCES[source_row.source])
-                place = [source, source_row.account, subject.number, subject.name, subject.parent]
-                values = [value_text(metric.unit, metric.value(figures)) for metric in SOURCE_COLUMNS]
-                yield [*place, part.currency, *values]
-
+    lines = [head]
+    for part in parts:
+        for source_row in part.rows:
+            subject, figures = source_row.row.subject, source_row.row.figures
+            source = translate(SOURCES[source_row.source])
+            place = [source, source_row.account, subject.number, subject.name, subject.parent]
+            values = [value_text(metric.unit, metric.value(figures)) for metric in SOURCE_COLUMNS]
+            lines.append([*place, part.currency, *values])
     name = f"ads-{query.level}-{query.first}-{query.last}.csv"
-    return csv_file(name, csv_lines(rows(), bom=True))
+    return csv_file(name, csv_lines(lines, bom=True))
 
 
-def _read_source_query(tx: Tx, caller: Caller, words: dict[str, str]) -> AdSourceQuery:
+def _read_source_query(tx: Tx, caller: Caller, words: dict[str, str]) -> queries.AdSourceQuery:
     ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
     zone = ad_accounts[0].timezone if ad_accounts else "UTC"
-    return read_source_query(words, tx.now.astimezone(ZoneInfo(zone)).date())
+    return queries.read_source_query(words, tx.now.astimezone(ZoneInfo(zone)).date())

@@ -14,27 +14,14 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.values import PageNumber, WindowDays, from_micros, micros, read_number
+from contatto.leads.store.listing import list_leads_by_id
 from contatto.measurement.model import AttributionPolicy, ConversionKind
 from contatto.measurement.store import list_measured_ads
 from contatto.reports import store
-from contatto.reports.actions.reports import (
-    compare_windows,
-    describe_gap,
-    find_drill_down,
-    list_conversion_leads,
-    load_tree,
-    trace_conversion,
-)
+from contatto.reports.actions import reports as actions
 from contatto.reports.model import METRICS
 from contatto.reports.pages.report import load_overview_request, query_of
-from contatto.reports.rules.figures import (
-    CLICK_DAYS,
-    VIEW_DAYS,
-    WhatIfWindows,
-    daily_reply_times,
-    member_reply_times,
-    reply_times_of,
-)
+from contatto.reports.rules.figures import CLICK_DAYS, VIEW_DAYS, WhatIfWindows, summarize_replies
 from contatto.reports.rules.queries import span_of
 from contatto.ui.requests import context_of, show_page
 
@@ -56,12 +43,12 @@ async def show_conversions(
         overview_request = load_overview_request(tx, caller, query)
         account, page_query = overview_request.account, overview_request.query
         span = span_of(*overview_request.days)
-        conversion_filter = find_drill_down(tx, account, page_query, span, metric, key)
-        total = store.count_conversions(tx, caller.business_id, conversion_filter)
-        conversions = store.list_conversions(
+        conversion_filter = actions.find_drill_down(tx, account, page_query, span, metric, key)
+        conversions, total = store.list_conversions(
             tx, caller.business_id, conversion_filter, PAGE_SIZE, (page - 1) * PAGE_SIZE
         )
-        leads = list_conversion_leads(tx, caller.business_id, conversions) if can_see else {}
+        lead_ids = {row.subject_id for row in conversions if row.kind is ConversionKind.LEAD}
+        leads = list_leads_by_id(tx, caller.business_id, lead_ids) if can_see else {}
         tx.record_contact_reads("lead_id", [lead.id for lead in leads.values()])
         ad_ids = {conversion.ad_id for conversion in conversions if conversion.ad_id}
         ads = list_measured_ads(tx, caller.business_id, ad_ids)
@@ -101,7 +88,7 @@ async def show_conversion(request: Request, caller: PageCaller, conversion_id: s
     number = check_found(read_number(conversion_id), "Conversion not found.")
     context = context_of(request)
     # It may read files, so it is a long read.
-    trace = await context.db.read_long(lambda tx: trace_conversion(tx, caller.business_id, number))
+    trace = await context.db.read_long(lambda tx: actions.trace_conversion(tx, caller.business_id, number))
     can_see = may(caller, Permission.READ_LEADS)
     conversion, lead = trace.conversion, trace.lead
     contact_reads_of(request).add("lead_id", [lead.id] if lead and can_see else [])
@@ -124,7 +111,7 @@ async def show_conversion(request: Request, caller: PageCaller, conversion_id: s
         "subject_href": f"/{section}/{conversion.subject_id}" if can_see else "",
         "at": from_micros(conversion.ts),
         "winner": trace.ads.get(conversion.ad_id or ""),
-        "gaps": [describe_gap(error) for error in trace.broken],
+        "gaps": [(error, False) for error in trace.broken],
         "touches": touches,
     }
     return context.pages.render(request, "reports/conversion.html", values)
@@ -149,8 +136,8 @@ async def show_what_if(
         overview_request = load_overview_request(tx, caller, query)
         account, page_query = overview_request.account, overview_request.query
         start, end = (micros(moment) for moment in overview_request.between)
-        what_if, broken = compare_windows(tx, account, (start, end - 1), windows)
-        ad_groups = load_tree(tx, account).ad_groups
+        what_if, broken = actions.compare_windows(tx, account, (start, end - 1), windows)
+        ad_groups = actions.load_tree(tx, account).ad_groups
         rows: list[tuple[tuple[bool, int], dict[str, Any]]] = []
         for key, (stored_counts, what_if_counts) in what_if.counts.items():
             group = ad_groups.get(key or "")
@@ -184,7 +171,7 @@ async def show_what_if(
             ],
             "changed_count": what_if.changed_count,
             "count": what_if.count,
-            "gaps": [describe_gap(error) for error in broken],
+            "gaps": [(error, False) for error in broken],
             "back_href": page_query.href(),
         }
 
@@ -213,10 +200,7 @@ async def show_responses(request: Request, caller: PageCaller) -> HTMLResponse:
             "query": overview_request.query,
             "first": first,
             "last": last,
-            "all": reply_times_of("", replies),
-            "people": member_reply_times(replies),
-            "days": daily_reply_times(replies, overview_request.account.timezone, MOST_REPLY_DAYS),
-            "started": len(replies),
+            **summarize_replies(replies, overview_request.account.timezone, MOST_REPLY_DAYS),
         }
 
     return await show_page(request, caller, "reports/responses.html", load)

@@ -1,7 +1,7 @@
 """The report page, its charts and files, and saved reports."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -36,7 +36,7 @@ from contatto.reports.actions.overview import (
     save_report_query,
 )
 from contatto.reports.actions.reports import list_gaps
-from contatto.reports.model import METRICS, Counts, Figures, Metric, ReportRow, Value
+from contatto.reports.model import METRICS, Counts, Figures, Metric, Value
 from contatto.reports.rules.figures import (
     FOLLOW_GOAL,
     REACH_METRICS,
@@ -45,9 +45,9 @@ from contatto.reports.rules.figures import (
     draw_line,
     funnel,
     label_every,
-    metric_number,
     nice_top,
     shade,
+    sort_by_metric,
     value_text,
 )
 from contatto.reports.rules.queries import (
@@ -93,7 +93,6 @@ KPIS: Final = (
     "spend", "impressions", "clicks", "ctr", "conversations", "leads", "qualified_leads", "cost_per_lead",
 )  # fmt: skip
 _XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-_TIME_GROUPS: Final = frozenset({GroupBy.DAY, GroupBy.HOUR})
 _NUMBERS_FROM: Final = 5
 """The first column of a file that holds numbers."""
 _LONGEST_QUERY: Final = 4_000
@@ -128,10 +127,7 @@ def query_of(request: Request) -> OverviewQuery:
 
 
 def load_overview_request(tx: Tx, caller: Caller, query: OverviewQuery) -> OverviewRequest:
-    """Load the ad account of the query, or the first one.
-
-    Raises NO_AD_ACCOUNT, if the business has none; NO_ADVERTISER for one of another business.
-    """
+    """Load the ad account of the query, or the first one. Raises NO_AD_ACCOUNT and NO_ADVERTISER."""
     if query.advertiser:
         account = load_advertiser(tx, caller, number_of(query.advertiser))
     else:
@@ -154,6 +150,20 @@ async def show_report(request: Request, caller: PageCaller) -> HTMLResponse:
         overview = load_overview(tx, account, page_query, overview_request.today)
         first, last = overview.first, overview.last
         total, previous = overview.total, overview.previous_total
+        counts = total.counts
+        origins = {
+            "chat": counts.leads - counts.form_leads - counts.manual_leads,
+            "form": counts.form_leads,
+            "manual": counts.manual_leads,
+        }
+        # the origins of leads with their shares, side by side in one bar of 1000
+        sources: list[dict[str, Any]] = []
+        x = 0.0
+        for origin, count in origins.items():
+            share = count / counts.leads if counts.leads else 0.0
+            place = {"x": round(x, 1), "width": round(1000 * share, 1)}
+            sources.append({"origin": origin, "count": count, "share": share} | place)
+            x += 1000 * share
         return {
             "query": page_query,
             "sort_href": replace(page_query, sort="SORT").href(),
@@ -173,15 +183,33 @@ async def show_report(request: Request, caller: PageCaller) -> HTMLResponse:
             "choices": CHOICES,
             "currency": account.currency,
             "time_zone": account.timezone,
-            "is_empty": total.counts == Counts(),
+            "is_empty": counts == Counts(),
             "table": build_table(page_query, overview),
-            "kpis": {name: _table_cell(METRICS[name], total, previous) for name in KPIS},
+            "kpis": {
+                name: TableCell(
+                    METRICS[name],
+                    METRICS[name].value(total),
+                    METRICS[name].value(previous) if previous else None,
+                )
+                for name in KPIS
+            },
             "goals": overview.by_goal,
             "days": draw_days(overview),
-            "funnel": funnel(total.counts),
-            "sources": draw_sources(total.counts),
+            "funnel": funnel(counts),
+            "sources": sources,
             "heat": draw_hours(overview, page_query),
-            "saved": list_report_links(tx, caller, page_query),
+            "saved": [
+                {
+                    "id": report.id,
+                    "name": report.name,
+                    "href": f"/reports?{report.query}",
+                    "is_current": replace(read_saved_query(report.query), advertiser=page_query.advertiser)
+                    == page_query,
+                    "is_mine": report.member_id == caller.subject_id,
+                    "is_shared": report.is_shared,
+                }
+                for report in store.list_saved_reports(tx, caller.business_id, caller.subject_id)
+            ],
             "gaps": list_gaps(tx, account, first, last),
             "updated_at": tx.now,
         }
@@ -236,10 +264,23 @@ class ReportTable:
 
 
 def build_table(query: OverviewQuery, overview: Overview) -> ReportTable:
+    """Build the table of the report page; by default the most expensive rows come first.
+
+    Rows without a goal are left out unless they are days or hours.
+    """
     columns = tuple(METRICS[name] for name in query.metrics)
     address = urlencode(query.pairs())
+    name, is_descending = query.sort.removeprefix("-"), query.sort.startswith("-")
+    is_by_time = query.group_by in (GroupBy.DAY, GroupBy.HOUR)
+    rows = [row for row in overview.rows if row.figures.goals or is_by_time]
+    if name == "name":
+        rows.sort(key=lambda row: row.subject.name, reverse=is_descending)
+    elif name or not is_by_time:
+        metric = METRICS.get(name, METRICS["spend"])
+        rows = sort_by_metric(rows, metric, is_descending=not name or is_descending)
+
     lines: list[TableLine] = []
-    for row in _sort_rows(overview.rows, query):
+    for row in rows:
         subject, key = row.subject, key_of(row, query.group_by)
         has_name = query.group_by in (GroupBy.CAMPAIGN, GroupBy.AD_GROUP, GroupBy.AD)
         inside_href = ""
@@ -263,27 +304,6 @@ def build_table(query: OverviewQuery, overview: Overview) -> ReportTable:
     return ReportTable(columns, tuple(lines), TableLine("", "", "", total.goal, total.mixed_goals, cells))
 
 
-def _sort_rows(rows: tuple[ReportRow, ...], query: OverviewQuery) -> list[ReportRow]:
-    """Sort the rows, without those that have no goal unless they are days or hours.
-
-    By default the most expensive come first.
-    """
-    name, is_descending = query.sort.removeprefix("-"), query.sort.startswith("-")
-    is_by_time = query.group_by in _TIME_GROUPS
-    visible = [row for row in rows if row.figures.goals or is_by_time]
-    if not name and is_by_time:
-        return visible
-    if name == "name":
-        return sorted(visible, key=lambda row: row.subject.name, reverse=is_descending)
-    metric = METRICS.get(name, METRICS["spend"])
-
-    def rank(row: ReportRow) -> Decimal:
-        number = metric_number(metric, row.figures)
-        return Decimal(-1) if number is None else number
-
-    return sorted(visible, key=rank, reverse=not name or is_descending)
-
-
 def _table_cells(
     query: OverviewQuery, address: str, key: str, figures: Figures, previous: Figures | None
 ) -> tuple[TableCell, ...]:
@@ -294,27 +314,22 @@ def _table_cells(
         has_rows = drill_down and not is_hour and (drill_down.kind or not figures.mixed_goals)
         if has_rows and metric.value(figures):
             href = f"/reports/conversions?{address}&metric={name}&{urlencode([('key', key)])}"
-        cells.append(_table_cell(metric, figures, previous, href))
+        previous_value = metric.value(previous) if previous else None
+        cells.append(TableCell(metric, metric.value(figures), previous_value, href))
     return tuple(cells)
-
-
-def _table_cell(metric: Metric, figures: Figures, previous: Figures | None, href: str = "") -> TableCell:
-    return TableCell(metric, metric.value(figures), metric.value(previous) if previous else None, href)
 
 
 @router.get("/reports/csv", Permission.READ_REPORTS)
 async def download_report_csv(request: Request, caller: PageCaller) -> StreamingResponse:
     """Download the table as a CSV file that opens safely in a spreadsheet."""
-    overview_request, table = await _read_table(request, caller)
-    lines = csv_lines(_file_lines(overview_request, table, translator_of(request).gettext), bom=True)
-    return csv_file(_file_name(overview_request, "csv"), lines)
+    name, lines = await _load_file(request, caller)
+    return csv_file(f"{name}.csv", csv_lines(lines, bom=True))
 
 
 @router.get("/reports/xlsx", Permission.READ_REPORTS)
 async def download_report_sheet(request: Request, caller: PageCaller) -> Response:
     """Download the table as a spreadsheet."""
-    overview_request, table = await _read_table(request, caller)
-    head, *rows = _file_lines(overview_request, table, translator_of(request).gettext)
+    name, (head, *rows) = await _load_file(request, caller)
 
     def write() -> Path:
         with tempfile.NamedTemporaryFile(prefix="report-", suffix=".xlsx", delete=False) as file:
@@ -323,47 +338,37 @@ async def download_report_sheet(request: Request, caller: PageCaller) -> Respons
         return path
 
     path = await context_of(request).db.run_aside(write)
-    name = _file_name(overview_request, "xlsx")
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    headers = {"Content-Disposition": f'attachment; filename="{name}.xlsx"', "Cache-Control": "no-store"}
     return FileResponse(path, media_type=_XLSX, headers=headers, background=BackgroundTask(path.unlink))
 
 
-async def _read_table(request: Request, caller: Caller) -> tuple[OverviewRequest, ReportTable]:
-    query = query_of(request)
+async def _load_file(request: Request, caller: Caller) -> tuple[str, list[list[str]]]:
+    """Load the lines of a file and its name: plain numbers, money in units, shares in percent."""
+    query, translate = query_of(request), translator_of(request).gettext
 
-    def work(tx: Tx) -> tuple[OverviewRequest, ReportTable]:
-        loaded = load_overview_request(tx, caller, query)
-        return loaded, build_table(
-            loaded.query, load_overview(tx, loaded.account, loaded.query, loaded.today)
-        )
+    def load(tx: Tx) -> tuple[OverviewRequest, ReportTable]:
+        overview_request = load_overview_request(tx, caller, query)
+        account, page_query = overview_request.account, overview_request.query
+        overview = load_overview(tx, account, page_query, overview_request.today)
+        return overview_request, build_table(page_query, overview)
 
-    return await context_of(request).db.read_long(work)
-
-
-def _file_name(overview_request: OverviewRequest, kind: str) -> str:
-    first, last = overview_request.days
-    return f"report-{overview_request.query.group_by}-{first}-{last}.{kind}"
-
-
-def _file_lines(
-    overview_request: OverviewRequest, table: ReportTable, translate: Callable[[str], str]
-) -> Iterator[list[str]]:
-    """Yield the lines of a file: plain numbers, money in units, shares in percent."""
-    compare = overview_request.query.compare
-    group_title = GROUP_TITLES[overview_request.query.group_by]
+    overview_request, table = await context_of(request).db.read_long(load)
+    group_title = GROUP_TITLES[query.group_by]
     head = [translate(title) for title in ("ID", group_title, N_("Part of"), N_("Goal"), N_("Currency"))]
     for metric in table.columns:
         title = translate(metric.title)
-        head += [title, f"{title} ({translate(N_('before'))})"] if compare else [title]
-    yield head
+        head += [title, f"{title} ({translate(N_('before'))})"] if query.compare else [title]
+    lines = [head]
     for line in (*table.lines, table.total):
         name = line.name or (translate(N_("Total")) if line is table.total else translate(N_("Unknown")))
         goal = translate(GOALS[line.goal]) if line.goal else ""
         row = [line.number, name, line.parent, goal, overview_request.account.currency]
         for cell in line.cells:
-            values = (cell.value, cell.previous) if compare else (cell.value,)
+            values = (cell.value, cell.previous) if query.compare else (cell.value,)
             row += [value_text(cell.metric.unit, value) for value in values]
-        yield row
+        lines.append(row)
+    first, last = overview_request.days
+    return f"report-{query.group_by}-{first}-{last}", lines
 
 
 def draw_days(overview: Overview) -> dict[str, Any]:
@@ -389,19 +394,6 @@ def draw_days(overview: Overview) -> dict[str, Any]:
         "spend_top_micros": spend_top,
         "spend": bars(spend, spend_top),
     }
-
-
-def draw_sources(counts: Counts) -> list[dict[str, Any]]:
-    """Return the origins of leads with their shares, side by side in one bar of 1000."""
-    chat_leads = counts.leads - counts.form_leads - counts.manual_leads
-    shares: list[dict[str, Any]] = []
-    x = 0.0
-    for origin, count in (("chat", chat_leads), ("form", counts.form_leads), ("manual", counts.manual_leads)):
-        share = count / counts.leads if counts.leads else 0.0
-        place = {"x": round(x, 1), "width": round(1000 * share, 1)}
-        shares.append({"origin": origin, "count": count, "share": share} | place)
-        x += 1000 * share
-    return shares
 
 
 HEAT_TITLES: Final = {"conversations": N_("Conversations"), "leads": N_("Leads"), "clicks": N_("Clicks")}
@@ -438,21 +430,6 @@ def read_saved_query(text: str) -> OverviewQuery:
     return read_overview_query(read_pairs(text, 100))
 
 
-def list_report_links(tx: Tx, caller: Caller, query: OverviewQuery) -> list[dict[str, Any]]:
-    """Return links to the saved reports; ``is_current`` marks the one that the page shows."""
-    return [
-        {
-            "id": report.id,
-            "name": report.name,
-            "href": f"/reports?{report.query}",
-            "is_current": replace(read_saved_query(report.query), advertiser=query.advertiser) == query,
-            "is_mine": report.member_id == caller.subject_id,
-            "is_shared": report.is_shared,
-        }
-        for report in store.list_saved_reports(tx, caller.business_id, caller.subject_id)
-    ]
-
-
 @router.post("/reports/saved", Permission.READ_REPORTS)
 async def post_saved_report(
     request: Request,
@@ -464,11 +441,10 @@ async def post_saved_report(
     """Save the query of the page, without unknown parameters."""
     overview_query = read_saved_query(query)
     owner = (caller.business_id, caller.subject_id)
-
-    def save(tx: Tx) -> None:
-        save_report_query(tx, owner, name, urlencode(overview_query.pairs()), is_shared=shared)
-
-    await context_of(request).db.write(save)
+    encoded = urlencode(overview_query.pairs())
+    await context_of(request).db.write(
+        lambda tx: save_report_query(tx, owner, name, encoded, is_shared=shared)
+    )
     return RedirectResponse(overview_query.href(), 303)
 
 

@@ -1,7 +1,7 @@
 """Rules of reports: rows, API requests, charts, reply times, verdicts on touches, what-ifs."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -39,6 +39,7 @@ from contatto.reports.model import (
     Unit,
     Value,
     sum_counts,
+    total_of,
 )
 
 
@@ -89,14 +90,7 @@ def build_report(
         if key in by_key
     ]
     rows.sort(key=attrgetter("sort_key"))
-    return Report(tuple(rows), total_of(rows))
-
-
-def total_of(rows: Sequence[ReportRow]) -> Figures:
-    counts = Counts()
-    for row in rows:
-        counts += row.figures.counts
-    return Figures(counts, frozenset(goal for row in rows for goal in row.figures.goals))
+    return Report(tuple(rows), total_of(row.figures for row in rows))
 
 
 NO_VALUE: Final = "-"
@@ -132,17 +126,12 @@ def value_text(unit: Unit, value: Value) -> str:
     """Return a value as a plain number for a file; empty for None."""
     if value is None:
         return ""
-    if unit is Unit.MICROS:
-        return amount_text(int(value))
+    if unit is Unit.MICROS:  # exact units, with two decimals or more
+        whole, _, part = f"{to_units(int(value)):.6f}".partition(".")
+        return f"{whole}.{part.rstrip('0').ljust(2, '0')}"
     if unit is Unit.RATIO:
         return f"{Decimal(value):.2f}"
     return f"{Decimal(value) * 100:.2f}" if unit is Unit.SHARE else str(value)
-
-
-def amount_text(amount_micros: int) -> str:
-    """Return micros as exact units, with two decimals or more."""
-    whole, _, part = f"{to_units(amount_micros):.6f}".partition(".")
-    return f"{whole}.{part.rstrip('0').ljust(2, '0')}"
 
 
 WIDTH: Final = 1000
@@ -266,24 +255,15 @@ class FirstReply:
 
 @dataclass(frozen=True, slots=True)
 class ReplyTimes:
-    """Reply times of a member: the median, and the number of replies per bucket."""
+    """Reply times of conversations: the median, and the number of replies per bucket."""
 
-    author: str
+    started: int
     answered: int
     median_s: int | None
     buckets: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DayReplyTimes:
-    """Reply times of the conversations that began on a day."""
-
-    day: date
-    started: int
-    times: ReplyTimes
-
-
-def reply_times_of(author: str, replies: Iterable[FirstReply]) -> ReplyTimes:
+def reply_times_of(replies: Sequence[FirstReply]) -> ReplyTimes:
     seconds = sorted(
         max(int((reply.answered_at - reply.started_at).total_seconds()), 0)
         for reply in replies
@@ -292,26 +272,26 @@ def reply_times_of(author: str, replies: Iterable[FirstReply]) -> ReplyTimes:
     buckets = [0] * (len(BUCKETS_S) + 1)
     for second in seconds:
         buckets[sum(second > limit for limit in BUCKETS_S)] += 1
-    return ReplyTimes(author, len(seconds), int(median(seconds)) if seconds else None, tuple(buckets))
+    median_s = int(median(seconds)) if seconds else None
+    return ReplyTimes(len(replies), len(seconds), median_s, tuple(buckets))
 
 
-def member_reply_times(replies: Iterable[FirstReply]) -> list[ReplyTimes]:
-    """Return the reply times of each member, the busiest first."""
+def summarize_replies(replies: Sequence[FirstReply], zone: str, most_days: int) -> dict[str, Any]:
+    """Return reply times of all, by member (busiest first) and by day in a zone (latest first)."""
     by_author: defaultdict[str, list[FirstReply]] = defaultdict(list)
-    for reply in replies:
-        if reply.answered_at:
-            by_author[reply.author].append(reply)
-    reply_times = [reply_times_of(author, replies) for author, replies in by_author.items()]
-    return sorted(reply_times, key=lambda times: (-times.answered, times.author))
-
-
-def daily_reply_times(replies: Iterable[FirstReply], zone: str, most: int) -> list[DayReplyTimes]:
-    """Return the reply times of the latest days in a zone, the latest first."""
     by_day: defaultdict[date, list[FirstReply]] = defaultdict(list)
     for reply in replies:
         by_day[reply.started_at.astimezone(ZoneInfo(zone)).date()].append(reply)
-    latest = sorted(by_day.items(), reverse=True)[:most]
-    return [DayReplyTimes(day, len(replies), reply_times_of("", replies)) for day, replies in latest]
+        if reply.answered_at:
+            by_author[reply.author].append(reply)
+    people = [(author, reply_times_of(author_replies)) for author, author_replies in by_author.items()]
+    latest_days = sorted(by_day, reverse=True)[:most_days]
+    return {
+        "all": reply_times_of(replies),
+        "people": sorted(people, key=lambda member: (-member[1].answered, member[0])),
+        "days": [(day, reply_times_of(by_day[day])) for day in latest_days],
+        "started": len(replies),
+    }
 
 
 class TouchVerdict(StrEnum):
@@ -333,21 +313,22 @@ def judge_touches(
     """Return every touch with its verdict, the latest first."""
     ordered = sorted(touches, key=lambda touch: (touch.ts, touch.touch_id), reverse=True)
     winner = last_touch(ordered, conversion, policy)
-    return [(touch, _verdict(touch, conversion, winner)) for touch in ordered]
-
-
-def _verdict(touch: Touch, conversion: Conversion, winner: Touch | None) -> TouchVerdict:
-    if winner is not None and touch.touch_id == winner.touch_id:
-        return TouchVerdict.WON
-    if touch.expires_ts < touch.ts:
-        return TouchVerdict.NEVER_COUNTS
-    if touch.ts > conversion.ts:
-        return TouchVerdict.AFTERWARDS
-    if winner is None or not is_eligible(touch, conversion):
-        return TouchVerdict.EXPIRED
-    later = (touch.ts, touch.touch_id) > (winner.ts, winner.touch_id)
-    is_view_after_click = touch.kind is TouchKind.VIEW and winner.kind is TouchKind.CLICK
-    return TouchVerdict.BEHIND_CLICK if is_view_after_click and later else TouchVerdict.EARLIER
+    judged_touches: list[tuple[Touch, TouchVerdict]] = []
+    for touch in ordered:
+        verdict = TouchVerdict.EARLIER
+        if winner is not None and touch.touch_id == winner.touch_id:
+            verdict = TouchVerdict.WON
+        elif touch.expires_ts < touch.ts:
+            verdict = TouchVerdict.NEVER_COUNTS
+        elif touch.ts > conversion.ts:
+            verdict = TouchVerdict.AFTERWARDS
+        elif winner is None or not is_eligible(touch, conversion):
+            verdict = TouchVerdict.EXPIRED
+        elif touch.kind is TouchKind.VIEW and winner.kind is TouchKind.CLICK:
+            is_later = (touch.ts, touch.touch_id) > (winner.ts, winner.touch_id)
+            verdict = TouchVerdict.BEHIND_CLICK if is_later else TouchVerdict.EARLIER
+        judged_touches.append((touch, verdict))
+    return judged_touches
 
 
 CLICK_DAYS: Final = (0, 1, 7, 14, 28)
@@ -414,11 +395,6 @@ class ConversionCounts:
     conversations: int = 0
     leads: int = 0
 
-    def plus(self, kind: ConversionKind) -> "ConversionCounts":
-        if kind is ConversionKind.LEAD:
-            return replace(self, leads=self.leads + 1)
-        return replace(self, conversations=self.conversations + 1)
-
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
@@ -432,19 +408,25 @@ class WhatIf:
 
 def compare_winners(conversions: Iterable[WhatIfConversion], most_listed: int) -> WhatIf:
     """Count stored and what-if winners in one pass, and list the first changes; the latest come first."""
-    stored: defaultdict[str | None, ConversionCounts] = defaultdict(ConversionCounts)
-    what_if: defaultdict[str | None, ConversionCounts] = defaultdict(ConversionCounts)
+    stored: Counter[tuple[str | None, ConversionKind]] = Counter()
+    what_if: Counter[tuple[str | None, ConversionKind]] = Counter()
     changed: list[WhatIfConversion] = []
     count = changed_count = 0
     for conversion in conversions:
         count += 1
-        stored[conversion.stored] = stored[conversion.stored].plus(conversion.kind)
-        what_if[conversion.what_if] = what_if[conversion.what_if].plus(conversion.kind)
+        stored[conversion.stored, conversion.kind] += 1
+        what_if[conversion.what_if, conversion.kind] += 1
         if conversion.stored != conversion.what_if:
             changed_count += 1
             if len(changed) < most_listed:
                 changed.append(conversion)
-    counts = {key: (stored[key], what_if[key]) for key in {*stored, *what_if}}
+    counts: dict[str | None, tuple[ConversionCounts, ConversionCounts]] = {}
+    for key, _ in (*stored, *what_if):
+        before, after = (
+            ConversionCounts(winners[key, ConversionKind.CONVERSATION], winners[key, ConversionKind.LEAD])
+            for winners in (stored, what_if)
+        )
+        counts[key] = (before, after)
     return WhatIf(count, counts, changed_count, tuple(changed))
 
 
@@ -515,10 +497,7 @@ class Filter(ApiModel):
         return tuple(str(value) for value in values)
 
     def predicate(self) -> Callable[[ReportRow], bool]:
-        """Check a filter by a name or a metric, and return its test of a row.
-
-        Raises INVALID, for a field or a comparison that does not exist.
-        """
+        """Return the test of a row by name or metric. Raises INVALID for an unknown field or comparison."""
         name, kind, texts = self.field_name, self.filter_type, self.values()
         if not texts:
             raise Refused(errors.INVALID, f"filtering: {name} needs a filter_value.")
@@ -591,6 +570,12 @@ class ReportSpec:
 
 def read_spec(query: ReportBody) -> ReportSpec:
     """Check a request, and return the report that it specifies. Raises INVALID, naming the field."""
+    unknown = [name for name in query.metrics if name not in METRICS and name not in TEXT_METRICS]
+    if unknown:
+        allowed = ", ".join([*METRICS, *TEXT_METRICS])
+        raise Refused(errors.INVALID, f"metrics: {unknown[0][:64]} is unknown; allowed: {allowed}.")
+    if query.order_field and query.order_field not in (*METRICS, *query.dimensions):
+        raise Refused(errors.INVALID, "order_field: Choose a metric or a dimension of the report.")
     steps = [STEPS[name] for name in query.dimensions if name in STEPS]
     step = steps[-1] if steps else TimeStep.WHOLE
     id_levels = [level for name, level in ID_LEVELS.items() if name in query.dimensions]
@@ -660,16 +645,6 @@ def conditions_of(query: ReportBody) -> list[Filter]:
     return [condition for condition in query.filtering if condition.field_name not in _ID_FILTERS]
 
 
-def check_metrics(query: ReportBody) -> None:
-    """Refuse unknown metrics, and a sort order by a field outside of the report."""
-    unknown = [name for name in query.metrics if name not in METRICS and name not in TEXT_METRICS]
-    if unknown:
-        allowed = ", ".join([*METRICS, *TEXT_METRICS])
-        raise Refused(errors.INVALID, f"metrics: {unknown[0][:64]} is unknown; allowed: {allowed}.")
-    if query.order_field and query.order_field not in (*METRICS, *query.dimensions):
-        raise Refused(errors.INVALID, "order_field: Choose a metric or a dimension of the report.")
-
-
 NAME_FILTERS: Final[Mapping[str, Callable[[ReportRow], str]]] = {
     "campaign_name": lambda row: row.subject.campaign_name,
     "adgroup_name": lambda row: row.subject.ad_group_name,
@@ -689,10 +664,7 @@ COMPARISONS: Final[Mapping[str, Callable[[Decimal, Values], bool]]] = {
 
 
 def filter_rows(rows: Iterable[ReportRow], conditions: Iterable[Filter]) -> list[ReportRow]:
-    """Return the rows that meet all conditions.
-
-    Raises INVALID, for a field or a comparison that does not exist.
-    """
+    """Return the rows that meet all conditions. Raises INVALID for an unknown field or comparison."""
     tests = [condition.predicate() for condition in conditions]
     return [row for row in rows if all(test(row) for test in tests)]
 
@@ -709,12 +681,14 @@ def sort_rows(rows: list[ReportRow], query: ReportBody) -> list[ReportRow]:
     metric = METRICS.get(field)
     if metric is None:
         return sorted(rows, key=lambda row: _dimension(row, field), reverse=descending)
+    return sort_by_metric(rows, metric, is_descending=descending)
 
-    def rank(row: ReportRow) -> tuple[bool, Any]:
-        number = metric_number(metric, row.figures)
-        return number is not None, number or 0
 
-    return sorted(rows, key=rank, reverse=descending)
+def sort_by_metric(rows: Iterable[ReportRow], metric: Metric, *, is_descending: bool) -> list[ReportRow]:
+    """Sort rows by a metric; those without a value count as the lowest."""
+    ranked_rows = [(metric_number(metric, row.figures), row) for row in rows]
+    ranked_rows.sort(key=lambda ranked: (ranked[0] is not None, ranked[0] or 0), reverse=is_descending)
+    return [row for _, row in ranked_rows]
 
 
 def _dimension(row: ReportRow, name: str) -> str:
@@ -752,10 +726,3 @@ def row_texts(row: ReportRow, account: AdAccount, query: ReportBody) -> tuple[di
         for name in query.metrics
     }
     return dimensions, metrics
-
-
-def total_texts(figures: Figures, query: ReportBody) -> dict[str, str | bool]:
-    total: dict[str, str | bool] = {
-        name: metric_text(METRICS[name], figures) for name in query.metrics if name in METRICS
-    }
-    return total | {"mixed_goals": figures.mixed_goals}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from contatto.ads.model import AdGroup
@@ -126,10 +126,7 @@ class OverviewQuery:
 
 
 def read_overview_query(pairs: Iterable[tuple[str, str]]) -> OverviewQuery:
-    """Read the query of the report page from an address.
-
-    Raises INVALID, for days that do not exist, or too many.
-    """
+    """Read the query of the report page. Raises INVALID for days that do not exist, or too many."""
     pairs = list(pairs)
     words = dict(pairs)
     is_custom = words.get("period", Period.CUSTOM) == Period.CUSTOM
@@ -268,10 +265,7 @@ class AdSourceQuery:
 
 
 def read_source_query(words: Mapping[str, str], today: date) -> AdSourceQuery:
-    """Read the query of the page of all ads from an address.
-
-    Raises INVALID, for days that do not exist, or too many.
-    """
+    """Read the query of the page of all ads. Raises INVALID for days that do not exist, or too many."""
     for name in ("since", "until"):
         check_year(name, words.get(name, ""))
     last = day_of(words.get("until", "")) or today
@@ -336,10 +330,6 @@ class AdsTreeQuery:
     def is_narrow(self) -> bool:
         """Report whether a text or a filter hides some rows."""
         return bool(self.text or self.states or self.goals)
-
-    def is_open(self, number: int, *, default: bool) -> bool:
-        """Report whether a row shows its children."""
-        return self.folds.get(number, default if self.tree is Fold.DEFAULT else self.tree is Fold.OPEN)
 
     def is_chosen(self, number: int) -> bool:
         """Report whether the query opened or closed a row, or filters the tree."""
@@ -422,14 +412,6 @@ class Branch:
     def size(self) -> int:
         return 1 + sum(branch.size for branch in self.children)
 
-    def sort_value(self, name: str) -> Value:
-        if name == "status":
-            return _STATE_ORDER.index(self.node.state)
-        if name in ("budget", "bid"):
-            amount: int | None = getattr(self.node.item, f"{name}_micros", None)
-            return amount
-        return METRICS[name].value(self.figures)
-
 
 def build_branches(nodes: Sequence[Node], figures: Mapping[str, Figures]) -> tuple[Branch, ...]:
     """Join the nodes with their figures, which are by id."""
@@ -437,13 +419,6 @@ def build_branches(nodes: Sequence[Node], figures: Mapping[str, Figures]) -> tup
     return tuple(
         Branch(node, figures.get(node.item.id, zero), build_branches(node.under, figures)) for node in nodes
     )
-
-
-def sum_branches(branches: Sequence[Branch]) -> Figures:
-    counts, goals = Counts(), frozenset[Goal]()
-    for branch in branches:
-        counts, goals = counts + branch.figures.counts, goals | branch.figures.goals
-    return Figures(counts, goals)
 
 
 def filter_branches(branches: Sequence[Branch], query: AdsTreeQuery) -> tuple[Branch, ...]:
@@ -466,16 +441,13 @@ def _match_branch(
     matches = (_match_branch(child, query, goals, in_match=in_match) for child in branch.children)
     children = tuple(child for child in matches if child is not None)
     has_goal = not query.goals or not goals.isdisjoint(query.goals)
-    has_state = not query.states or state_of(node.state) in query.states
+    state = RowState.PROBLEM if node.state in PROBLEMS else RowState.NOT_SHOWING
+    if is_showing(node.state):
+        state = RowState.SHOWING
+    elif node.state is Delivering.IN_REVIEW:
+        state = RowState.IN_REVIEW
+    has_state = not query.states or state in query.states
     return replace(branch, children=children) if children or (in_match and has_goal and has_state) else None
-
-
-def state_of(state: Delivering) -> RowState:
-    if is_showing(state):
-        return RowState.SHOWING
-    if state is Delivering.IN_REVIEW:
-        return RowState.IN_REVIEW
-    return RowState.PROBLEM if state in PROBLEMS else RowState.NOT_SHOWING
 
 
 def sort_branches(branches: Sequence[Branch], query: AdsTreeQuery) -> list[Branch]:
@@ -486,22 +458,32 @@ def sort_branches(branches: Sequence[Branch], query: AdsTreeQuery) -> list[Branc
         return branches
     if name == "name":
         return sorted(branches, key=lambda branch: branch.node.item.name.casefold(), reverse=is_descending)
-    values = [(branch.sort_value(name), branch) for branch in branches]
-    with_value = [(value, branch) for value, branch in values if value is not None]
-    with_value.sort(key=lambda pair: pair[0], reverse=is_descending)
-    return [branch for _, branch in with_value] + [branch for value, branch in values if value is None]
-
-
-def list_tree_rows(branches: Sequence[Branch], query: AdsTreeQuery) -> Iterator[tuple[Branch, bool]]:
-    """Yield the visible rows from top to bottom, each with whether its children follow."""
-    return _walk_open(branches, query, default=sum(branch.size for branch in branches) <= MOST_OPEN_ROWS)
-
-
-def _walk_open(
-    branches: Sequence[Branch], query: AdsTreeQuery, *, default: bool
-) -> Iterator[tuple[Branch, bool]]:
+    with_value: list[tuple[Any, Branch]] = []
+    without_value: list[Branch] = []
     for branch in branches:
-        is_open = bool(branch.children) and query.is_open(branch.number, default=default)
+        if name == "status":
+            value: Value = _STATE_ORDER.index(branch.node.state)
+        elif name in ("budget", "bid"):
+            value = getattr(branch.node.item, f"{name}_micros", None)
+        else:
+            value = METRICS[name].value(branch.figures)
+        if value is None:
+            without_value.append(branch)
+        else:
+            with_value.append((value, branch))
+    with_value.sort(key=lambda pair: pair[0], reverse=is_descending)
+    return [branch for _, branch in with_value] + without_value
+
+
+def list_tree_rows(
+    branches: Sequence[Branch], query: AdsTreeQuery, *, is_small: bool | None = None
+) -> Iterator[tuple[Branch, bool]]:
+    """Yield the visible rows in order, and whether children follow; a small tree is open by default."""
+    if is_small is None:
+        is_small = sum(branch.size for branch in branches) <= MOST_OPEN_ROWS
+    default = is_small if query.tree is Fold.DEFAULT else query.tree is Fold.OPEN
+    for branch in branches:
+        is_open = bool(branch.children) and query.folds.get(branch.number, default)
         yield branch, is_open
         if is_open:
-            yield from _walk_open(branch.children, query, default=default)
+            yield from list_tree_rows(branch.children, query, is_small=is_small)
