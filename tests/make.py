@@ -17,7 +17,7 @@ from contatto.channels.actions import NewAccount, connect_account
 from contatto.channels.connectors.tiktok import sign_body
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import CONNECTORS
-from contatto.inbox.store.conversations import append_receipt, receipt_row, seal_receipt
+from contatto.inbox.store.conversations import APPEND_RECEIPT, receipt_row
 from contatto.kit.db.tx import Tx, row_of
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.values import micros
@@ -239,8 +239,8 @@ def signed(body: bytes, secret: str, at: datetime) -> dict[str, str]:
 
 def receipt(tx: Tx, business_id: str, body: bytes, platform: Platform = Platform.TIKTOK) -> None:
     """Store a delivery as the webhook's door does."""
-    row = receipt_row(business_id, platform, CONNECTORS[platform].label(body), tx.now)
-    append_receipt(tx, seal_receipt(tx.vault, row, body))
+    row = receipt_row(tx.vault, business_id, CONNECTORS[platform], body, tx.now)
+    tx.execute(APPEND_RECEIPT[tx.connection.dialect.name], row)
 
 
 def caller_of(member: Member, of: Business) -> Caller:

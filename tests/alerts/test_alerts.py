@@ -15,7 +15,7 @@ from contatto.channels.actions import set_access_token
 from contatto.channels.model import ChannelLost, MessageKind, Sender
 from contatto.inbox.actions.threads import set_reply_target
 from contatto.inbox.model import Message
-from contatto.inbox.store.conversations import append_message, conversations
+from contatto.inbox.store.conversations import append_messages, conversations
 from contatto.inbox.store.messages import find_first_answer
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
@@ -69,7 +69,7 @@ def answer(house: House, path: str) -> None:
         assert known is not None
         at = known[0] + timedelta(minutes=5)
         said = Message(0, new_id(), lead.conversation_id, Sender.BUSINESS, MessageKind.TEXT, "Hi", "Mei", at)
-        append_message(tx, house.business_id, said)
+        append_messages(tx, [(house.business_id, said)])
 
     house.context.db.write_now(say)
 

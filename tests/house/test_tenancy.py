@@ -44,8 +44,6 @@ WITHOUT_BUSINESS = {
     "channels/store.py:list_public_accounts": "The same for some pages at once.",
     "channels/store.py:list_registration_countries": "For the worker, which loads the number plans of all.",
     "inbox/store/conversations.py:list_conversations_to_move": "For the worker, who works for all of them.",
-    "inbox/store/conversations.py:list_known_messages": "For the worker, who works for all of them.",
-    "inbox/store/conversations.py:list_persons_of_many": "For the worker, who works for all of them.",
     "inbox/store/desk.py:list_ended_snoozes": "For the timer, who works for all of them.",
     "subscriptions/store.py:list_subscribed_businesses": "For the worker, who works for all of them.",
     "delivery/store.py:list_streams_to_learn": "For the worker, who works for all of them.",

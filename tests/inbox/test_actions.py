@@ -309,4 +309,5 @@ def test_another_business_sees_nothing_of_a_chat(database: Database, shop: Shop)
         ]
 
     assert database.read_now(look) == [None, [], 0, [], [], {}, None, {}, [], 0]
-    assert not database.write_now(lambda tx: conversations.record_business_read(tx, "other", of))
+    with pytest.raises(Refused):
+        database.write_now(lambda tx: note_conversation_read(tx, "other", of))

@@ -6,7 +6,7 @@ from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.actions.forms import ChatVisitor, HandedIn, take_form
 from contatto.inbox.actions.incoming import conversation_id_of
 from contatto.inbox.model import Message
-from contatto.inbox.store.conversations import append_message, find_conversation
+from contatto.inbox.store.conversations import append_messages, find_conversation
 from contatto.inbox.store.messages import find_first_answer, list_messages
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -27,7 +27,7 @@ def test_the_first_word_of_a_person_is_the_answer_and_no_automatic_one(database:
     def say(minutes: int, kind: MessageKind) -> None:
         at = make.NOON + timedelta(minutes=minutes)
         said = Message(0, new_id(), of, Sender.BUSINESS, kind, "Hello", "Mei", at)
-        database.write_now(lambda tx: append_message(tx, shop.business_id, said))
+        database.write_now(lambda tx: append_messages(tx, [(shop.business_id, said)]))
 
     assert find() is None
     take(database, shop, received("Hi"))

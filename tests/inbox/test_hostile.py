@@ -122,8 +122,8 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, text: str) -> Non
 
     def receive(threads: Any, account: Any, chatted: Any, receipt: Any) -> Any:
         if chatted.text == text:
-            conversations.append_message(threads.tx, account.business_id, Message(
-                0, "half", "half", Sender.CUSTOMER, MessageKind.TEXT, text, "", chatted.at))  # fmt: skip
+            half = Message(0, "half", "half", Sender.CUSTOMER, MessageKind.TEXT, text, "", chatted.at)
+            conversations.append_messages(threads.tx, [(account.business_id, half)])
             raise error
         return original(threads, account, chatted, receipt)
 

@@ -105,7 +105,7 @@ def test_another_chat_of_the_same_person_is_no_chat_of_somebody_else(at: Desk) -
     of = at.shop.business_id
 
     def person_of(tx: Tx, chat_id: str) -> str:
-        (found,) = suspects.list_suspects(tx, of, [chat_id])
+        (found,) = suspects.SUSPECTS.list(tx, {"of": of, "ids": [chat_id]})
         return found.person_id
 
     def work(tx: Tx) -> dict[str, set[str]]:

@@ -13,7 +13,7 @@ from contatto.capture.model import Field
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.inbox.model import AdReferral
 from contatto.inbox.store.conversations import persons
-from contatto.inbox.store.messages import append_referral
+from contatto.inbox.store.messages import ad_referrals
 from contatto.integrations.model import DeliveryState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -52,7 +52,7 @@ class Side:
     def tap(self, tx: Tx, conversation_id: str, at: datetime = make.NOON, **changes: Any) -> None:
         told = AdReferral(new_id(), self.business_id, conversation_id, 31, "click-1", "",
                           "", at, ADVERTISER)  # fmt: skip
-        append_referral(tx, replace(told, **changes))
+        tx.insert_ignore(ad_referrals, tx.sealed_row(replace(told, **changes)))
 
     def lead(self, tx: Tx, user: str = "u1", *contacts: Any, is_tapped: bool = True, **changes: Any) -> Lead:
         """A lead of this chat, which an ad opened."""

@@ -96,21 +96,6 @@ def read_media_token(token: str, now_s: int, signer: Signer) -> tuple[str, str, 
     return business_id, holder, digest
 
 
-def with_what_stays(written: AutomaticMessages, saved: AutomaticMessages) -> AutomaticMessages:
-    """Merge typed messages with saved parts that the page does not show: disabled kinds, and ids."""
-
-    def numbered(new: Iterable[PreparedReply], old: Iterable[PreparedReply]) -> tuple[PreparedReply, ...]:
-        numbers = {message.ask: message.number for message in old}
-        return tuple(replace(message, number=numbers.get(message.ask, 0)) for message in new)
-
-    return replace(
-        written,
-        questions=numbered(written.questions, saved.questions),
-        prompts=numbered(written.prompts, saved.prompts),
-        off=saved.off,
-    )
-
-
 _TOO_LONG: Final = N_("%(field)s: use at most %(most)s characters.")
 
 

@@ -55,7 +55,7 @@ from contatto.inbox.actions.incoming import conversation_id_of
 from contatto.inbox.actions.replies import send_reply
 from contatto.inbox.actions.threads import note_conversation_read
 from contatto.inbox.model import Message
-from contatto.inbox.store.conversations import APPEND_RECEIPT, receipt_row, seal_receipt
+from contatto.inbox.store.conversations import APPEND_RECEIPT, receipt_row
 from contatto.kit.background import Batch, Installation, PeriodicReadJob
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Parts, Tx, row_of
@@ -203,8 +203,7 @@ class History:
             rows = []
             for at, account, raw_body in sorted(bodies, key=itemgetter(0)):
                 connector = CONNECTORS[account.platform]
-                row = receipt_row(self._business_id, connector.platform, connector.label(raw_body), at)
-                rows.append(seal_receipt(tx.vault, row, raw_body))
+                rows.append(receipt_row(tx.vault, self._business_id, connector, raw_body, at))
             if rows:
                 tx.execute(APPEND_RECEIPT[tx.connection.dialect.name], rows)
                 while self._settle(tx):

@@ -19,7 +19,6 @@ from contatto.forms.actions import (
 )
 from contatto.forms.model import (
     CONTACTS,
-    Booking,
     FormAnswer,
     FormVerdict,
     FormVersion,
@@ -98,10 +97,11 @@ class GatheredForms:
     """
 
     def __init__(self, db: Database, most_new: int, handing: Handing) -> None:
-        def take(tx: Tx, handed: Sequence[HandedIn]) -> list[Outcome]:
-            return handing(partial(take_forms, handed=handed, most_new=most_new))(tx)
-
-        self.forms: Final = WorkBatcher(db.write, take, AT_ONCE)
+        self.forms: Final = WorkBatcher[HandedIn, FormAnswer](
+            db.write,
+            lambda tx, handed: handing(partial(take_forms, handed=handed, most_new=most_new))(tx),
+            AT_ONCE,
+        )
 
 
 def take_form(tx: Tx, handed: HandedIn) -> FormAnswer:
@@ -224,7 +224,7 @@ class _FormBatch:
         is_taken = [
             isinstance(reply, FormAnswer) and reply.verdict is FormVerdict.TAKEN for reply in outcomes
         ]
-        ids = [_thanks_id(reply) for reply in outcomes if isinstance(reply, FormAnswer)]
+        ids = [named_id(reply.id, "thanks") for reply in outcomes if isinstance(reply, FormAnswer)]
         self._threads.read([self._business_id], [], [], ids)
         for form, reply, is_answer_taken in zip(self._handed, outcomes, is_taken, strict=True):
             chat = form.chat
@@ -241,7 +241,8 @@ class _FormBatch:
             )
             parts = (text_of(version.content, key, reply.language) for key in ("thanks_title", "thanks_text"))
             text = "\n\n".join(filter(None, ("\n".join(filter(None, parts)), handed_in)))
-            message = Message.of_business(_thanks_id(reply), conversation.id, text, reply.at, version.name)
+            message_id = named_id(reply.id, "thanks")
+            message = Message.of_business(message_id, conversation.id, text, reply.at, version.name)
             message = replace(message, kind=MessageKind.AUTOMATIC)
             if is_answer_taken and self._threads.append(self._business_id, message):
                 self._threads.move(Move(conversation, reply.at, from_customer=False, is_automatic=True))
@@ -250,10 +251,6 @@ class _FormBatch:
             self._threads.note_lead(answer.conversation_id, lead)
         self._threads.write()
         return outcomes
-
-
-def _thanks_id(answer: FormAnswer) -> str:
-    return named_id(answer.id, "thanks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,20 +280,15 @@ def list_opened(tx: Tx, openings: Sequence[Opening]) -> list[Opened | None]:
         own = [opening for opening in openings if opening.account.business_id == business_id]
         versions = list_versions_by_number(tx, business_id, {opening.number for opening in own})
         shown = {opening: versions[opening.number] for opening in own if opening.number in versions}
-        prefills = _list_prefills(tx, business_id, shown)
+        prefills = list_prefills(tx, business_id, shown)
         opened |= {opening: (version, prefills[opening]) for opening, version in shown.items()}
     return [opened.get(opening) for opening in openings]
 
 
-def find_known(tx: Tx, account: ChannelAccount, visitor: str, version: FormVersion) -> Prefill:
-    """Return a visitor's prefill of a form: whether they sent it before, and their own details."""
-    opening = Opening(account, visitor, version.number)
-    return _list_prefills(tx, account.business_id, {opening: version})[opening]
-
-
-def _list_prefills(
+def list_prefills(
     tx: Tx, business_id: str, versions: Mapping[Opening, FormVersion]
 ) -> dict[Opening, Prefill]:
+    """Return the prefill of opened forms: whether the visitor sent it before, and their own details."""
     people = {opening: person_id_of(tx.vault, opening.account, opening.visitor) for opening in versions}
     forms = {version.form_id for version in versions.values()}
     sent = list_who_sent(tx, business_id, forms, set(people.values())) if forms else set()
@@ -310,12 +302,6 @@ def _list_prefills(
         )
         for opening, version in versions.items()
     }
-
-
-def find_bookings(tx: Tx, version: FormVersion) -> tuple[Booking, ...]:
-    """Return the booked times of a form, which it must not offer again."""
-    booked_forms = [version.form_id] if list_hours(version.content) else []
-    return list_bookings(tx, version.business_id, booked_forms, tx.now).get(version.form_id, ())
 
 
 def _find_details(tx: Tx, opening: Opening, person_id: str, version: FormVersion) -> dict[QuestionKind, str]:

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import batched
 from typing import Any, Final
 
-from sqlalchemy import update
+from sqlalchemy import or_
 from sqlalchemy.exc import OperationalError
 
 from contatto.ad_platforms.actions import AD_PLATFORMS, find_known_ads
@@ -55,11 +55,12 @@ from contatto.inbox.model import (
     ThreadState,
 )
 from contatto.inbox.store import conversations, desk, messages
-from contatto.inbox.store.conversations import WAIT, WAITING, Move, receipts
+from contatto.inbox.store.conversations import WAITING, Move
 from contatto.inbox.store.messages import NamedTap
 from contatto.kit.background import MANY, QueuedWork
 from contatto.kit.background import Batch as WorkBatch
-from contatto.kit.db.tx import Tx, in_time
+from contatto.kit.db.statements import insert_new
+from contatto.kit.db.tx import Tx, in_time, row_of
 from contatto.kit.fair_queue import Turns, batch_seconds, run_batch
 from contatto.kit.ids import named_id, timed_id
 from contatto.kit.log import logger, where
@@ -174,11 +175,13 @@ class Threads:
             )
             self._conversations |= {conversation.id: conversation for conversation in stored_conversations}
         if person_ids:
-            stored_persons = conversations.list_persons_of_many(self.tx, business_ids, person_ids)
+            values = {"businesses": business_ids, "ids": person_ids}
+            stored_persons = conversations.PERSONS_OF_MANY.list(self.tx, values)
             self._persons |= {person.id: person for person in stored_persons}
         if message_ids:
-            existing_messages = conversations.list_known_messages(self.tx, business_ids, message_ids)
-            self._messages |= dict.fromkeys(existing_messages, True)
+            values = {"businesses": business_ids, "ids": message_ids}
+            existing_rows = conversations.EXISTING_MESSAGES.rows(self.tx, values)
+            self._messages |= {message_id: True for (message_id,) in existing_rows}
 
     def find_account(self, receipt: Receipt) -> ChannelAccount | None:
         """Return the account of a delivery, read once; None when the business has no account with this id."""
@@ -220,10 +223,21 @@ class Threads:
             address=ids.address,
         )
         conversation = self.find_conversation(account.business_id, ids.conversation)
-        is_new = self._see_person(person)
+        existing_person = self.find_person(person.business_id, person.id)
+        if existing_person is None:
+            self._persons[person.id] = person
+            self._new_persons.append(person)
+        else:  # they may get a name, or came earlier
+            name = existing_person.name or person.name
+            first = min(existing_person.created_at, person.created_at)
+            if name != existing_person.name or first != existing_person.created_at:
+                self._persons[person.id] = replace(existing_person, name=name, created_at=first)
+                self._seen.append(person)
         if conversation is not None:
             return conversation
-        is_blocked = not is_new and conversations.is_blocked(self.tx, account.business_id, person.id)
+        is_blocked = existing_person is not None and conversations.is_blocked(
+            self.tx, account.business_id, person.id
+        )
         fresh = Conversation(
             id=ids.conversation,
             business_id=account.business_id,
@@ -257,19 +271,6 @@ class Threads:
         if person is None:
             raise LookupError("a conversation without its person")
         return person
-
-    def _see_person(self, person: Person) -> bool:
-        """Keep a new person; one who is there may get a name, or came earlier. Report whether it is new."""
-        existing_person = self.find_person(person.business_id, person.id)
-        if existing_person is None:
-            self._persons[person.id] = person
-            self._new_persons.append(person)
-            return True
-        name, first = existing_person.name or person.name, min(existing_person.created_at, person.created_at)
-        if name != existing_person.name or first != existing_person.created_at:
-            self._persons[person.id] = replace(existing_person, name=name, created_at=first)
-            self._seen.append(person)
-        return False
 
     def name_person(self, person: Person, name: str, at: datetime) -> None:
         """Keep the name that a person stated, unless a later message stated another."""
@@ -338,7 +339,8 @@ class Threads:
         conversations.save_persons(tx, self._new_persons)
         conversations.record_persons_seen(tx, self._seen)
         conversations.record_stated_names(tx, self._stated)
-        if conversations.save_conversations(tx, fresh) < len(fresh) and moves:
+        rows = [row_of(conversation) for conversation in fresh]
+        if insert_new(tx, conversations.conversations, rows) < len(rows) and moves:
             raise Overtaken
         if conversations.append_messages(tx, self._new_messages) < len(self._new_messages):
             raise Overtaken
@@ -587,10 +589,10 @@ def _list_signals(threads: Threads) -> list[Signal]:
 def _note_failure(tx: Tx, receipt: Receipt, error: Exception) -> None:
     logger().warning("receipt.failed", receipt_id=str(receipt.id), error_at=where(error))
     tries = receipt.attempts + 1
-    values = {"attempts": tries, "due_at": receipt.received_at + tries * tries * WAIT}
-    tx.execute(update(receipts).where(receipts.c.id == receipt.id).values(**values))
+    due_at = receipt.received_at + tries * tries * conversations.WAIT
+    tx.change(conversations.receipts, receipt.business_id, receipt.id, attempts=tries, due_at=due_at)
     # A fault of the database is not the delivery's, however long it lasts.
-    if receipt.attempts + 1 >= MOST_TRIES and not isinstance(error, OperationalError | Overtaken):
+    if tries >= MOST_TRIES and not isinstance(error, OperationalError | Overtaken):
         conversations.mark_receipts(tx, [receipt], ReceiptState.REFUSED, "processing_failed")
 
 
@@ -665,7 +667,8 @@ def _note_tap(
         referral_id = named_id(conversation.id, f"referral:{tap.ad_number}:{tap.click_id}:{micros(at)}")
         shown = (tap.click_id, tap.headline, tap.text)
         ad_facts = (conversation.id, tap.ad_number, *shown, at, tap.advertiser)
-        is_new = messages.append_referral(tx, AdReferral(referral_id, business_id, *ad_facts))
+        referral = AdReferral(referral_id, business_id, *ad_facts)
+        is_new = tx.insert_ignore(messages.ad_referrals, tx.sealed_row(referral))
         if is_new:
             _credit_taps(tx, business_id, [named_tap])
     if is_new and conversation.state is not ThreadState.BLOCKED:
@@ -703,7 +706,9 @@ def note_customer_read(tx: Tx, conversation: Conversation, at: datetime) -> None
     last = messages.find_last_time(tx, *conversation_key, Sender.BUSINESS)
     read_at = conversation.customer_read_at
     is_news = last is not None and last <= at and (read_at is None or read_at < last)
-    if conversations.record_customer_read(tx, conversation, at) and is_news:
+    read_mark = conversations.conversations.c.customer_read_at
+    is_later = or_(read_mark.is_(None), read_mark < at)
+    if tx.change(conversations.conversations, *conversation_key, is_later, customer_read_at=at) and is_news:
         emit(tx, conversation.business_id, ConversationRead(*conversation_key, Sender.CUSTOMER))
 
 
@@ -711,16 +716,22 @@ def post_notices(tx: Tx, events: Sequence[LeadCaptured | LeadUpdated]) -> None:
     """Add inline notices to the threads that the leads came from (R37); a handler of the outbox."""
     lead_ids = {(event.business_id, event.conversation_id): event.lead_id for event in events}
     conversations.record_leads(tx, lead_ids)
-    notices = list[InlineNotice]()
+    notices: dict[str, InlineNotice] = {}
     for event in events:
         if event.fields and event.conversation_id:  # the same event has the same id; ids sort by time
             at = micros(event.at)
             notice_id = timed_id(at // 1000, event.lead_id, f"{at}:{','.join(event.fields)}")
             origin = (event.business_id, event.conversation_id, event.lead_id)
-            notices.append(InlineNotice(notice_id, *origin, event.fields, event.at))
+            notices.setdefault(notice_id, InlineNotice(notice_id, *origin, event.fields, event.at))
+    if not notices:
+        return
+    values = {"businesses": {event.business_id for event in events}, "ids": list(notices)}
+    for (existing_id,) in conversations.EXISTING_NOTICES.rows(tx, values):
+        del notices[existing_id]
+    insert_new(tx, conversations.inline_notices, [row_of(notice) for notice in notices.values()])
     changes = [
         (notice.business_id, NoticePosted(notice.business_id, notice.conversation_id, notice.lead_id))
-        for notice in conversations.append_notices(tx, notices)
+        for notice in notices.values()
     ]
     emit_all(tx, changes)
 
@@ -738,10 +749,12 @@ def judge_messages(tx: Tx, events: Sequence[MessageReceived]) -> None:
         if any(rate.spam for rate in list_rates(tx, business_id).values()):
             rates = hold_rates(tx, business_id)
             # One query for each kind of input of the spam filter.
-            suspects = desk.list_suspects(tx, business_id, list(chat_ids))
+            suspects = desk.SUSPECTS.list(tx, {"of": business_id, "ids": list(chat_ids)})
             people = sorted({suspect.person_id for suspect in suspects})
             marked = desk.list_marked_chats(tx, business_id, people)
-            taps = desk.count_taps(tx, business_id, people, micros(tx.now - timedelta(days=1)))
+            since = micros(tx.now - timedelta(days=1))
+            tap_rows = desk.TAPS.rows(tx, {"of": business_id, "persons": people, "since": since})
+            taps: dict[str, int] = {row[0]: row[1] for row in tap_rows}
             texts = desk.list_texts(tx, business_id, [suspect.id for suspect in suspects])
             chats = [
                 Chat(

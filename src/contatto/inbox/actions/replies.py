@@ -35,10 +35,10 @@ from contatto.inbox.model import (
     ThreadState,
 )
 from contatto.inbox.store import conversations, messages
-from contatto.inbox.store.conversations import Move, append_receipt, receipt_row, seal_receipt
-from contatto.inbox.store.desk import load_automatic, save_automatic
+from contatto.inbox.store.conversations import APPEND_RECEIPT, Move, receipt_row
+from contatto.inbox.store.desk import automatic_messages, load_automatic
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx, in_time
+from contatto.kit.db.tx import Tx, in_time, row_of, rows_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.fair_queue import Turns
 from contatto.kit.ids import named_id
@@ -63,7 +63,6 @@ from contatto.leads.model import Actor
 from contatto.measurement.rules import natural_number
 from contatto.measurement.store import find_measured_ad_by_number
 from contatto.subscriptions.actions import queue_message_pushes
-from contatto.subscriptions.model import Subscription
 from contatto.subscriptions.rules import message_payload
 
 
@@ -78,9 +77,8 @@ def take_photo(
     photo = messages.photos.save(tx, account.business_id, picture)
     delivery = WebchatDelivery(account.id, visitor, client_message_id, "", micros(tx.now), photo)
     body = msgspec.json.encode(delivery)
-    label = CONNECTORS[Platform.WEBCHAT].label(body)
-    row = receipt_row(account.business_id, Platform.WEBCHAT, label, tx.now)
-    append_receipt(tx, seal_receipt(tx.vault, row, body))
+    row = receipt_row(tx.vault, account.business_id, CONNECTORS[Platform.WEBCHAT], body, tx.now)
+    tx.execute(APPEND_RECEIPT[tx.connection.dialect.name], row)
     return incoming.message_id_of(account, f"{visitor}:{client_message_id}")
 
 
@@ -104,7 +102,7 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
     if len(reply.text) > dialect.text_limit or not (reply.photo or reply.text.strip()):
         raise Refused(errors.INVALID, "text: use 1 to %(most)s characters.", most=dialect.text_limit)
     _check_window(tx, account, conversation)
-    conversations.append_message(tx, business_id, reply)
+    conversations.append_messages(tx, [(business_id, reply)])
     conversations.record_moves(tx, [Move(conversation, reply.at, from_customer=False)])
     if CONNECTORS[account.platform].dialect.base_url:
         row = {
@@ -283,7 +281,10 @@ def schedule_reply(
         ScheduleState.DUE,
         None,
     )
-    if messages.append_scheduled(tx, reply):
+    # The column of the sealed text is the body.
+    row = row_of(reply, without={"text"})
+    row["body"] = tx.vault.seal(reply.text, reply.business_id, "scheduled_replies.body", reply.id)
+    if tx.insert_ignore(messages.scheduled_replies, row):
         threads.emit_change(tx, reply.business_id, conversation_id)
 
 
@@ -338,7 +339,13 @@ def keep_automatic(
     if account is None or account.platform is not Platform.WEBCHAT:
         raise Refused(errors.NOT_FOUND, "Chat page not found.")
     saved, _ = load_automatic(tx, business_id, account_id)
-    keep_account_automatic(tx, account, rules.with_what_stays(content, saved), revision)
+    kept_parts: dict[str, Any] = {"off": saved.off}
+    for part in ("questions", "prompts"):
+        numbers = {message.ask: message.number for message in getattr(saved, part)}
+        kept_parts[part] = tuple(
+            replace(message, number=numbers.get(message.ask, 0)) for message in getattr(content, part)
+        )
+    keep_account_automatic(tx, account, replace(content, **kept_parts), revision)
 
 
 def keep_account_automatic(
@@ -351,7 +358,14 @@ def keep_account_automatic(
     problem = rules.automatic_problem(content)
     if problem is not None:
         raise Refused(errors.INVALID, problem.text, **problem.values)
-    if not save_automatic(tx, account.business_id, account.id, content, revision):
+    new = {"content": content, "revision": revision + 1, "changed_at": tx.now}
+    owner = {"channel_account_id": account.id, "business_id": account.business_id}
+    if revision == 0:
+        is_saved = tx.insert_ignore(automatic_messages, owner | new)
+    else:
+        own = rows_of(automatic_messages, **owner, revision=revision)
+        is_saved = tx.execute(automatic_messages.update().where(*own).values(**new)).rowcount == 1
+    if not is_saved:
         raise Refused(errors.CONFLICT, "Somebody else changed these messages. Nothing was overwritten.")
 
 
@@ -511,9 +525,10 @@ def _queue(
         "conversation_id": threads.shown_id(account, conversation),
         **facts,
     }
-    at_s = micros(at) // 1_000_000
-
-    def body(subscription: Subscription) -> bytes:
-        return message_payload(kind, threads.business_open_id(account), subscription.app_id, content, at_s)
-
-    queue_message_pushes(tx, business_id, subject_id, body)
+    open_id, at_s = threads.business_open_id(account), micros(at) // 1_000_000
+    queue_message_pushes(
+        tx,
+        business_id,
+        subject_id,
+        lambda subscription: message_payload(kind, open_id, subscription.app_id, content, at_s),
+    )

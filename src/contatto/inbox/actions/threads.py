@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
+from sqlalchemy import func, select
+
 from contatto.accounts.model import BusinessId, Permission
 from contatto.accounts.store import list_able_members
 from contatto.capture import actions as capture
@@ -29,7 +31,7 @@ from contatto.inbox.store import conversations, desk, messages
 from contatto.inbox.store.conversations import list_conversations_to_move
 from contatto.kit import errors
 from contatto.kit.api_types import Answer
-from contatto.kit.db.tx import Tx, in_time
+from contatto.kit.db.tx import Tx, in_time, rows_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.outbox import emit
@@ -73,7 +75,9 @@ def conversation_to_change(tx: Tx, business_id: str, conversation_id: str) -> Co
 
 def forget_lead(tx: Tx, event: LeadRemoved) -> None:
     """Take the mark and the notices of a lead out of its thread; a handler of the outbox."""
-    conversations.delete_lead_marks(tx, event.business_id, event.lead_id)
+    own = rows_of(conversations.conversations, event.business_id, lead_id=event.lead_id)
+    tx.execute(conversations.conversations.update().where(*own).values(lead_id=None))
+    tx.delete(conversations.inline_notices, event.business_id, lead_id=event.lead_id)
 
 
 type MessageType = Literal["TEXT", "IMAGE", "OTHER"]
@@ -171,17 +175,14 @@ def search_conversations(
         ids.update(desk.list_named_conversations(tx, business_id, query.strip(), limit))
         leads = list_leads(tx, business_id, LeadFilter(text=query.strip()), limit=50)
         ids.update(lead.conversation_id for lead in leads if lead.conversation_id)
-    last = None
-    for message in messages.list_newest_texts(tx, business_id, rules.SEARCHED_MESSAGES, before):
-        if len(ids) >= limit:
+    last, most = None, rules.SEARCHED_MESSAGES
+    for place, message in enumerate(messages.list_newest_texts(tx, business_id, most + 1, before)):
+        if len(ids) >= limit or place == most:
             return FoundConversations(frozenset(ids), last.at if last else None, message.seq + 1)
         last = message
         if message.conversation_id not in ids and has_all_words(fold_text(message.text), words):
             ids.add(message.conversation_id)
-    if last is None:
-        return FoundConversations(frozenset(ids))
-    has_older = messages.has_messages_before(tx, business_id, last.seq)
-    return FoundConversations(frozenset(ids), last.at, last.seq if has_older else None)
+    return FoundConversations(frozenset(ids), last.at if last else None)
 
 
 def learn_marked_chats(tx: Tx) -> int:
@@ -238,8 +239,12 @@ def note_conversation_read(tx: Tx, business_id: str, conversation_id: str, membe
     Raises Refused: NOT_FOUND.
     """
     conversation_to_change(tx, business_id, conversation_id)
-    desk.mark_mentions_seen(tx, business_id, conversation_id, member_id)
-    if conversations.record_business_read(tx, business_id, conversation_id):
+    named = rows_of(desk.mentions, business_id, conversation_id=conversation_id, member_id=member_id)
+    unseen = desk.mentions.update().where(*named, desk.mentions.c.seen_at.is_(None))
+    tx.execute(unseen.values(seen_at=tx.now))
+    is_unread = conversations.conversations.c.unread > 0
+    read = {"unread": 0, "business_read_at": tx.now}
+    if tx.change(conversations.conversations, business_id, conversation_id, is_unread, **read):
         emit(tx, business_id, ConversationRead(business_id, conversation_id, Sender.BUSINESS))
 
 
@@ -385,7 +390,7 @@ def add_private_note(tx: Tx, actor: Actor, conversation_id: str, note_id: str, t
     if not 0 < len(text.strip()) <= rules.NOTE_LIMIT:
         raise Refused(errors.INVALID, "text: use 1 to %(most)s characters.", most=rules.NOTE_LIMIT)
     note = PrivateNote(note_id, actor.business_id, conversation_id, text.strip(), actor.name, tx.now)
-    if desk.append_private_note(tx, note):
+    if tx.insert_ignore(desk.private_notes, tx.sealed_row(note)):
         # Notify the members that a note mentions, except its author.
         able = list_able_members(tx, BusinessId(note.business_id), Permission.READ_INBOX)
         names_by_id: dict[str, str] = {member.id: member.display_name for member in able}
@@ -414,13 +419,16 @@ def keep_saved_reply(tx: Tx, business_id: str, shortcut: str, text: str) -> None
     if not 0 < len(text.strip()) <= rules.TEXT_LIMIT:
         raise Refused(errors.INVALID, "text: use 1 to %(most)s characters.", most=rules.TEXT_LIMIT)
     tx.hold_key("saved replies", business_id)
-    if desk.count_saved_replies(tx, business_id) >= rules.MOST_SAVED:
+    saved_count = select(func.count()).where(desk.saved_replies.c.business_id == business_id)
+    if tx.scalar(saved_count) >= rules.MOST_SAVED:
         raise Refused(
             errors.INVALID,
             "shortcut: you have the maximum of %(most)s. Delete one first.",
             most=rules.MOST_SAVED,
         )
-    desk.save_reply(tx, SavedReply(new_id(), business_id, word, text.strip()))
+    reply = SavedReply(new_id(), business_id, word, text.strip())
+    row = tx.sealed_row(reply) | {"changed_at": tx.now}
+    tx.save(desk.saved_replies, row, ("business_id", "shortcut"), changes=("text", "changed_at"))
 
 
 def remove_saved_reply(tx: Tx, business_id: str, reply_id: str) -> None:
@@ -439,18 +447,15 @@ def hold_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> None:
         account = find_account(tx, business_id, account_id)
         if account is None:
             continue
-        desk.mark_account_held(tx, business_id, account.external_id)
-        waiting = desk.list_receipts_of_account(tx, business_id, account.external_id)
-        late = [receipt for receipt in waiting if _person_of(tx, account, receipt) in person_ids]
+        late = list[Receipt]()
+        for receipt in desk.claim_receipts(tx, business_id, account.external_id):
+            incoming = CONNECTORS[account.platform].parse(conversations.open_receipt(tx.vault, receipt))
+            if not isinstance(incoming, Chatted | Referred | WasRead):
+                continue
+            if Threads(tx).ids_of(account, incoming).person in person_ids:
+                late.append(receipt)
         conversations.mark_receipts(tx, late, ReceiptState.REFUSED, conversations.ERASED)
     list_conversations_to_move(tx, [business_id], sorted(chats))
-
-
-def _person_of(tx: Tx, account: ChannelAccount, receipt: Receipt) -> str:
-    incoming = CONNECTORS[account.platform].parse(conversations.open_receipt(tx.vault, receipt))
-    if not isinstance(incoming, Chatted | Referred | WasRead):
-        return ""
-    return Threads(tx).ids_of(account, incoming).person
 
 
 def forget_chats(tx: Tx, erased: ErasedPeople) -> set[str]:

@@ -170,9 +170,9 @@ def list_business_messages(tx: Tx, caller: Caller, query: ContentQuery) -> Messa
     account = load_business_account(tx, caller.business_id, query.business_id)
     conversation = load_business_conversation(tx, account, query.conversation_id)
     person = conversations.load_person(tx, caller.business_id, conversation.person_id)
-    matching_messages = messages.list_messages_before(
-        tx, caller.business_id, conversation.id, query.cursor or None, query.limit + 1
-    )
+    matching_messages = messages.list_messages(
+        tx, caller.business_id, conversation.id, query.limit + 1, query.cursor or None
+    )[::-1]
     shown = matching_messages[: query.limit]
     shown_messages: list[MessageInfo] = []
     for message in shown:

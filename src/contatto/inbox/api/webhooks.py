@@ -23,7 +23,7 @@ from contatto.inbox.actions.threads import business_open_id, load_business_accou
 from contatto.inbox.auth import ChatLimits, admit_newcomer, admit_sender, chat_visitor
 from contatto.inbox.model import AutomaticKind, Message, PreparedReply
 from contatto.inbox.store import conversations, messages
-from contatto.inbox.store.conversations import APPEND_RECEIPT, Backlog, receipt_row, seal_receipt
+from contatto.inbox.store.conversations import APPEND_RECEIPT, Backlog, receipt_row
 from contatto.inbox.store.desk import load_automatic
 from contatto.kit import errors
 from contatto.kit.api_types import (
@@ -35,7 +35,7 @@ from contatto.kit.api_types import (
     json_answer,
     read_body,
 )
-from contatto.kit.db.tx import Row, Tx
+from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_secret
 from contatto.kit.values import JSON_ERRORS, micros
@@ -137,13 +137,8 @@ async def _list_apps(request: Request) -> tuple[Connector, list[ChannelApp]]:
 
 def _store_receipt(context: Context, business_id: str, connector: Connector, raw: bytes) -> Awaitable[None]:
     """Store a delivery; it is durable, and sealed, once the returned value has been awaited."""
-    at = context.clock.now()
-
-    def row() -> Row:
-        receipt = receipt_row(business_id, connector.platform, connector.label(raw), at)
-        return seal_receipt(context.vault, receipt, raw)
-
-    return context.db.append(APPEND_RECEIPT[context.db.engine.dialect.name], row)
+    at, statement = context.clock.now(), APPEND_RECEIPT[context.db.engine.dialect.name]
+    return context.db.append(statement, lambda: receipt_row(context.vault, business_id, connector, raw, at))
 
 
 async def write_chat_message(request: Request) -> Response:

@@ -23,10 +23,12 @@ from contatto.forms.rules.answers import (
     accepted_languages,
     best_language,
     check_opening,
+    list_hours,
     sign_opening,
     text_of,
 )
 from contatto.forms.rules.views import picture_path, show_sheet
+from contatto.forms.store import list_bookings
 from contatto.inbox import rules
 from contatto.inbox.actions.forms import (
     ChatVisitor,
@@ -34,8 +36,7 @@ from contatto.inbox.actions.forms import (
     GatheredSheets,
     HandedIn,
     Opening,
-    find_bookings,
-    find_known,
+    list_prefills,
     send_form,
 )
 from contatto.inbox.actions.incoming import (
@@ -228,13 +229,17 @@ def _chat_values(tx: Tx, account_id: str, visitor: str) -> dict[str, Any]:
     tapped = find_tapped_of(tx, account.business_id, person_id_of(tx.vault, account, visitor))
     ad = tapped[1] if tapped else None
     version = choose_form(tx, account.business_id, account.id, ad.page_id if ad else "")
+    prefill = NOBODY
+    if version:
+        opening = Opening(account, visitor, version.number)
+        prefill = list_prefills(tx, account.business_id, {opening: version})[opening]
     automatic = with_ad(load_automatic(tx, account.business_id, account.id)[0].active, ad)
     return {
         "account": {"id": account.id, "display_name": account.name, "handle": account.handle or None},
         "ad": {"headline": ad.headline, "body": ad.text or None, "label": None}
         if ad and ad.headline
         else None,
-        "form_of": (account, version, find_known(tx, account, visitor, version) if version else NOBODY),
+        "form_of": (account, version, prefill),
         "welcome": automatic.welcome or None,
         "questions": [question.ask for question in automatic.questions],
         "visitor_token": None,
@@ -261,7 +266,7 @@ _sent: Final = msgspec.json.Decoder(SentForm)
 async def show_form(request: Request) -> HTMLResponse:
     """Return the sheet alone, in another language."""
     account, visitor = await chat_visitor(request)
-    number = _number_of(request.path_params["page_id"])
+    number = check_found(read_number(request.path_params["page_id"]), "Form not found.")
     opened = check_found(
         await part_of(request, GatheredSheets).sheets.put(Opening(account, visitor, number)),
         "Form not found.",
@@ -282,7 +287,7 @@ async def post_form(request: Request) -> Response:
     part_of(request, ChatLimits).forms.check(f"{account.id}:{visitor}", now_s)
     admit_sender(request, account)
 
-    number = _number_of(sent.page_id)
+    number = check_found(read_number(sent.page_id), "Form not found.")
     handed = HandedIn(
         account.business_id,
         number,
@@ -333,10 +338,6 @@ async def read_sent(request: Request) -> SentForm:
     if len(sent.answers) > _MOST_ANSWERS:
         raise Refused(errors.INVALID, "answers: use at most %(most)s.", most=_MOST_ANSWERS)
     return replace(sent, consents=sent.consents[:20])
-
-
-def _number_of(page_id: str) -> int:
-    return check_found(read_number(page_id), "Form not found.")
 
 
 routes = [
@@ -463,7 +464,7 @@ async def post_send_form(
 
     def send(tx: Tx) -> Message:
         owned_conversation(tx, business_id, conversation_id)
-        version = _published(tx, business_id, page_id)
+        version = check_found(find_published(tx, business_id, page_id), "Form not found.")
         until = context.clock.now() + timedelta(days=rules.FORM_LINK_DAYS)
         link = FormLink(business_id, conversation_id, version.number, int(until.timestamp()))
         token = rules.sign_form_link(link, context.vault.signer(LINK_KEY))
@@ -527,13 +528,12 @@ def _linked(tx: Tx, link: FormLink, token: str) -> tuple[SheetReader, FormVersio
     account = check_found(
         find_account(tx, link.business_id, conversation.channel_account_id), "Form not found."
     )
-    version = _published(tx, link.business_id, str(link.number))
-    prefill = Prefill(bookings=find_bookings(tx, version))
+    version = check_found(find_published(tx, link.business_id, str(link.number)), "Form not found.")
+    # The form must not offer times that are booked.
+    booked_forms = [version.form_id] if list_hours(version.content) else []
+    bookings = list_bookings(tx, version.business_id, booked_forms, tx.now).get(version.form_id, ())
+    prefill = Prefill(bookings=bookings)
     return SheetReader(account, link.conversation_id, prefill, base=f"/form/{token}"), version
-
-
-def _published(tx: Tx, business_id: str, page_id: str) -> FormVersion:
-    return check_found(find_published(tx, business_id, page_id), "Form not found.")
 
 
 KEYWORD_ROWS: Final = 6
@@ -566,12 +566,11 @@ async def post_automatic(
 ) -> Response:
     sent = await request.form(max_files=0)
 
-    def column(name: str) -> list[str]:
-        return [str(value).strip() for value in sent.getlist(name)]
-
     def rows(first: str, second: str) -> list[tuple[str, str]]:
         """Return pairs of two columns of the form, without empty ones."""
-        return [pair for pair in zip(column(first), column(second), strict=False) if any(pair)]
+        columns = zip(sent.getlist(first), sent.getlist(second), strict=False)
+        pairs = [(str(one).strip(), str(other).strip()) for one, other in columns]
+        return [pair for pair in pairs if any(pair)]
 
     words = (
         (tuple(word.strip() for word in _SEPARATOR.split(typed) if word.strip()), reply)

@@ -132,6 +132,9 @@ def thread_part(
             key = (entry["ad_id"], entry["ad_name"] or entry["headline"])
             entry["is_again"] = key in earlier_ads
             earlier_ads.add(key)
+    # Forms that can be sent are the latest published versions, as (page id, name).
+    published = sorted(list_versions(tx, business_id), key=lambda version: version.version)
+    latest_versions = {version.form_id: version for version in published}
     window = load_window(tx, account, conversation)
     return {
         "entries": [*entries, *later],
@@ -145,16 +148,9 @@ def thread_part(
         "reply_until": window.until,
         "replies_left": window.left,
         "text_limit": CONNECTORS[account.platform].dialect.text_limit,
-        "forms": list_sendable_forms(tx, business_id),
+        "forms": [(str(form.number), form.name) for form in latest_versions.values()],
         "takes_photos": CONNECTORS[account.platform].dialect.takes_photos,
     }
-
-
-def list_sendable_forms(tx: Tx, business_id: str) -> list[tuple[str, str]]:
-    """Return the latest published version of each form, as (page id, name)."""
-    published = sorted(list_versions(tx, business_id), key=lambda version: version.version)
-    latest = {version.form_id: version for version in published}
-    return [(str(form.number), form.name) for form in latest.values()]
 
 
 def _match(item: Evidence, fields: dict[str, str]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.channels.model import Label, MessageKind, Platform, Sender
+from contatto.channels.model import Connector, MessageKind, Platform, Sender
 from contatto.inbox.model import (
     Conversation,
     InlineNotice,
@@ -54,7 +54,6 @@ from contatto.kit.db.tx import (
     key,
     metadata,
     only,
-    row_of,
     rows_of,
     sealed,
     tenant,
@@ -92,8 +91,11 @@ WAITING: Final = Queue(receipts, _WAITS, receipts.c.due_at)
 """Deliveries that are not settled yet."""
 
 
-def receipt_row(business_id: str, platform: Platform, label: Label, at: datetime) -> dict[str, Any]:
-    """Make the row of a webhook delivery, without its body; an unprintable key is stored as its hash."""
+def receipt_row(
+    vault: Vault, business_id: str, connector: Connector, raw: bytes, at: datetime
+) -> dict[str, Any]:
+    """Make the row of a delivery, its body sealed; an unprintable key is stored as its hash."""
+    platform, label = connector.platform, connector.label(raw)
     natural = label.natural_key
     if not natural.isprintable():
         natural = f"text:{hashlib.sha256(natural.encode('utf-8', 'surrogatepass')).hexdigest()}"
@@ -102,6 +104,7 @@ def receipt_row(business_id: str, platform: Platform, label: Label, at: datetime
         "platform": platform,
         "account": label.account if label.account.isprintable() else "",
         "natural_key": natural,
+        "body": vault.seal_bytes(raw, business_id, "receipts.body", row_key(platform, natural)),
         "copies": 1,
         "state": ReceiptState.RECEIVED,
         "reason": None,
@@ -109,11 +112,6 @@ def receipt_row(business_id: str, platform: Platform, label: Label, at: datetime
         "received_at": at,
         "due_at": at,
     }
-
-
-def seal_receipt(vault: Vault, row: dict[str, Any], body: bytes) -> dict[str, Any]:
-    named = row_key(row["platform"], row["natural_key"])
-    return row | {"body": vault.seal_bytes(body, row["business_id"], "receipts.body", named)}
 
 
 def open_receipt(vault: Vault, receipt: Receipt) -> bytes:
@@ -129,11 +127,6 @@ APPEND_RECEIPT: Final[dict[str, Any]] = {
     for dialect in ("sqlite", "postgresql")
 }
 """Insert of the hot path; a repeated delivery only increments ``copies``."""
-
-
-def append_receipt(tx: Tx, row: dict[str, Any]) -> None:
-    """Store a delivery in an open transaction; a repeated one only increments ``copies``."""
-    tx.execute(APPEND_RECEIPT[tx.connection.dialect.name], row)
 
 
 MOST_WAITING: Final = 2_000
@@ -168,23 +161,16 @@ class Backlog:
         self._count += 1
         is_time = loop.time() >= self._until_s if self._is_too_much else self._count >= LOOK_EVERY
         if is_time and not self._is_checking:
-            await self._check(loop)
+            self._is_checking = True
+            try:
+                self._is_too_much = await self._db.read(lambda tx: WAITING.has_many(tx, MOST_WAITING))
+            finally:
+                self._is_checking, self._count = False, 0
+            self._until_s, self._next = loop.time() + HOLD_S, asyncio.Event()
+            if self._is_too_much:
+                loop.call_at(self._until_s, self._next.set)
         if self._is_too_much and self._until_s > loop.time():
             await self._next.wait()  # delayed deliveries continue together, and share a commit
-
-    async def _check(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_checking = True
-        try:
-            self._is_too_much = await self._db.read(_is_too_much)
-        finally:
-            self._is_checking, self._count = False, 0
-        self._until_s, self._next = loop.time() + HOLD_S, asyncio.Event()
-        if self._is_too_much:
-            loop.call_at(self._until_s, self._next.set)
-
-
-def _is_too_much(tx: Tx) -> bool:
-    return WAITING.has_many(tx, MOST_WAITING)
 
 
 WAIT: Final = timedelta(seconds=4)
@@ -316,18 +302,9 @@ _STATED: Final = (
 
 def save_persons(tx: Tx, new_persons: Sequence[Person]) -> None:
     """Insert persons; give existing ones a missing name, and an earlier ``created_at``."""
-    rows = [
-        row_of(person)
-        | {name: _sealed(tx, person, name) for name in ("name", "stated_name", "address")}
-        | {"name_key": name_key(person.name)}
-        for person in new_persons
-    ]
+    rows = [tx.sealed_row(person) | {"name_key": name_key(person.name)} for person in new_persons]
     if insert_new(tx, persons, rows) < len(rows):
         record_persons_seen(tx, new_persons)
-
-
-def _sealed(tx: Tx, person: Person, name: str) -> bytes | None:
-    return tx.seal(getattr(person, name), person.business_id, f"persons.{name}", person.id)
 
 
 def record_persons_seen(tx: Tx, seen_persons: Iterable[Person]) -> None:
@@ -336,7 +313,7 @@ def record_persons_seen(tx: Tx, seen_persons: Iterable[Person]) -> None:
         {
             "of_business": person.business_id,
             "of_id": person.id,
-            "profile_name": _sealed(tx, person, "name"),
+            "profile_name": tx.seal(person.name, person.business_id, "persons.name", person.id),
             "profile_key": name_key(person.name),
             "first": person.created_at,
         }
@@ -356,7 +333,7 @@ def record_stated_names(tx: Tx, stated: Iterable[Person]) -> None:
         {
             "of_business": person.business_id,
             "of_id": person.id,
-            "said": _sealed(tx, person, "stated_name"),
+            "said": tx.seal(person.stated_name, person.business_id, "persons.stated_name", person.id),
             "said_at": person.stated_at,
         }
         for person in stated
@@ -369,13 +346,9 @@ def load_person(tx: Tx, business_id: str, person_id: str) -> Person:
     return tx.list(Person, select(persons).where(*rows_of(persons, business_id, id=person_id)))[0]
 
 
-_PERSONS_OF_MANY: Final = PreparedQuery(
+PERSONS_OF_MANY: Final = PreparedQuery(
     Person, select(persons).where(within(persons.c.business_id, "businesses"), within(persons.c.id, "ids"))
 )
-
-
-def list_persons_of_many(tx: Tx, business_ids: Collection[str], person_ids: Collection[str]) -> list[Person]:
-    return _PERSONS_OF_MANY.list(tx, {"businesses": business_ids, "ids": person_ids})
 
 
 def list_persons(tx: Tx, business_id: str, person_ids: set[str]) -> dict[str, Person]:
@@ -430,11 +403,6 @@ class Move:
     at: datetime
     from_customer: bool
     is_automatic: bool = False
-
-
-def save_conversations(tx: Tx, new_conversations: Iterable[Conversation]) -> int:
-    """Insert conversations, and return the number of new ones; existing ones stay unchanged."""
-    return insert_new(tx, conversations, [row_of(conversation) for conversation in new_conversations])
 
 
 _ONE = rows_of(conversations, bindparam("of_business"), id=bindparam("of_id"))
@@ -559,20 +527,6 @@ def record_starts(tx: Tx, started: Iterable[tuple[Conversation, datetime]]) -> N
     write_rows(tx, _START, rows)
 
 
-def record_business_read(tx: Tx, business_id: str, conversation_id: str) -> bool:
-    """Mark an unread conversation as read by the business; return False if it was not unread."""
-    values = {"unread": 0, "business_read_at": tx.now}
-    return tx.change(conversations, business_id, conversation_id, conversations.c.unread > 0, **values)
-
-
-def record_customer_read(tx: Tx, conversation: Conversation, at: datetime) -> bool:
-    """Record up to when the person has read; return False for a time that is not later."""
-    read_at = conversations.c.customer_read_at
-    is_later = or_(read_at.is_(None), read_at < at)
-    own = conversation.business_id, conversation.id
-    return tx.change(conversations, *own, is_later, customer_read_at=at)
-
-
 _UPDATE_LEAD: Final = (
     update(conversations)
     .where(*_ONE, or_(conversations.c.lead_id.is_(None), conversations.c.lead_id != bindparam("lead")))
@@ -610,44 +564,32 @@ messages = Table(
 )  # fmt: skip
 
 
-def append_message(tx: Tx, business_id: str, message: Message) -> bool:
-    """Append a message, sealed; False when it exists. The table assigns ``seq``."""
-    return tx.insert_ignore(messages, _message_row(tx, business_id, message))
-
-
 def append_messages(tx: Tx, pairs: Iterable[tuple[str, Message]]) -> int:
-    """Append messages, each with its business, in their order; return the number of new ones."""
-    return insert_new(
-        tx, messages, [_message_row(tx, business_id, message) for business_id, message in pairs]
-    )
+    """Append messages, each with its business, in their order; return the number of new ones.
+
+    The table assigns ``seq``.
+    """
+    rows = [
+        {
+            "id": message.id,
+            "business_id": business_id,
+            "conversation_id": message.conversation_id,
+            "sender": message.sender,
+            "kind": message.kind,
+            "body": tx.vault.seal(message.text, business_id, "messages.body", message.id),
+            "author": message.author,
+            "at": message.at,
+            "photo": message.photo,
+            "form": message.form,
+        }
+        for business_id, message in pairs
+    ]
+    return insert_new(tx, messages, rows)
 
 
-_EXISTING_MESSAGES: Final = Query(
+EXISTING_MESSAGES: Final = Query(
     select(messages.c.id).where(within(messages.c.business_id, "businesses"), within(messages.c.id, "ids"))
 )
-
-
-def list_known_messages(tx: Tx, business_ids: Collection[str], message_ids: Collection[str]) -> set[str]:
-    """Return the ids that belong to stored messages; for the worker."""
-    return {
-        message_id
-        for (message_id,) in _EXISTING_MESSAGES.rows(tx, {"businesses": business_ids, "ids": message_ids})
-    }
-
-
-def _message_row(tx: Tx, business_id: str, message: Message) -> dict[str, Any]:
-    return {
-        "id": message.id,
-        "business_id": business_id,
-        "conversation_id": message.conversation_id,
-        "sender": message.sender,
-        "kind": message.kind,
-        "body": tx.vault.seal(message.text, business_id, "messages.body", message.id),
-        "author": message.author,
-        "at": message.at,
-        "photo": message.photo,
-        "form": message.form,
-    }
 
 
 inline_notices = Table(
@@ -663,30 +605,11 @@ inline_notices = Table(
 )
 
 
-_EXISTING_NOTICES: Final = Query(
+EXISTING_NOTICES: Final = Query(
     select(inline_notices.c.id).where(
         within(inline_notices.c.business_id, "businesses"), within(inline_notices.c.id, "ids")
     )
 )
-
-
-def append_notices(tx: Tx, posted: Iterable[InlineNotice]) -> list[InlineNotice]:
-    """Append inline notices, and return the new ones."""
-    first = {notice.id: notice for notice in posted}
-    if not first:
-        return []
-    values = {"businesses": {notice.business_id for notice in first.values()}, "ids": list(first)}
-    existing_ids = {notice for (notice,) in _EXISTING_NOTICES.rows(tx, values)}
-    new = [notice for notice in first.values() if notice.id not in existing_ids]
-    insert_new(tx, inline_notices, [row_of(notice) for notice in new])
-    return new
-
-
-def delete_lead_marks(tx: Tx, business_id: str, lead_id: str) -> None:
-    """Detach a lead from its conversations, and delete its notices."""
-    conditions = rows_of(conversations, business_id, lead_id=lead_id)
-    tx.execute(update(conversations).where(*conditions).values(lead_id=None))
-    tx.delete(inline_notices, business_id, lead_id=lead_id)
 
 
 def list_notices(tx: Tx, business_id: str, conversation_id: str) -> list[InlineNotice]:

@@ -50,7 +50,7 @@ from contatto.inbox.store.conversations import (
     receipts,
 )
 from contatto.inbox.store.messages import ad_referrals, is_answer_of_person, photos, scheduled_replies, sends
-from contatto.kit.db.statements import Query
+from contatto.kit.db.statements import PreparedQuery, Query
 from contatto.kit.db.tx import (
     ROW,
     JsonText,
@@ -58,7 +58,6 @@ from contatto.kit.db.tx import (
     instant,
     key,
     metadata,
-    row_of,
     rows_of,
     sealed,
     tenant,
@@ -88,23 +87,9 @@ mentions = Table(
 )
 
 
-def mark_mentions_seen(tx: Tx, business_id: str, conversation_id: str, member_id: str) -> bool:
-    """Note that a member has seen where a thread names them; False when there was nothing new."""
-    fresh = update(mentions).where(
-        *rows_of(mentions, business_id, conversation_id=conversation_id, member_id=member_id),
-        mentions.c.seen_at.is_(None),
-    )
-    return tx.execute(fresh.values(seen_at=tx.now)).rowcount > 0
-
-
 def list_unseen_mentions(tx: Tx, business_id: str, member_id: str) -> set[str]:
-    query = conversations_naming(business_id, member_id).where(mentions.c.seen_at.is_(None))
-    return set(tx.execute(query).scalars())
-
-
-def conversations_naming(business_id: str, member_id: str) -> Select[tuple[str]]:
-    """Return the ids of the conversations with a note that names a member, as a part of other statements."""
-    return select(mentions.c.conversation_id).where(*rows_of(mentions, business_id, member_id=member_id))
+    named = select(mentions.c.conversation_id).where(*rows_of(mentions, business_id, member_id=member_id))
+    return set(tx.execute(named.where(mentions.c.seen_at.is_(None))).scalars())
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +213,10 @@ def list_named_conversations(tx: Tx, business_id: str, text: str, limit: int) ->
 
 def _of_tab(business_id: str, conversation_filter: ConversationFilter) -> list[ColumnElement[bool]]:
     table = conversations.c
+    own_mentions = rows_of(mentions, business_id, member_id=conversation_filter.member_id)
     tabs: dict[str, list[ColumnElement[bool]]] = {
         "mine": [table.assignee_id == conversation_filter.member_id],
-        "mentions": [table.id.in_(conversations_naming(business_id, conversation_filter.member_id))],
+        "mentions": [table.id.in_(select(mentions.c.conversation_id).where(*own_mentions))],
         "unassigned": [table.assignee_id.is_(None)],
         "waiting": [table.lead_id.is_not(None), table.waiting_since.is_not(None)],
         "late": [table.waiting_since <= conversation_filter.late_before]
@@ -320,27 +306,10 @@ def list_label_ids(tx: Tx, business_id: str, conversation_ids: Iterable[str]) ->
     return ids_by_conversation
 
 
-def append_private_note(tx: Tx, note: PrivateNote) -> bool:
-    """Append a note, sealed; False when it was there before."""
-    sealed_text = tx.vault.seal(note.text, note.business_id, "private_notes.text", note.id)
-    return tx.insert_ignore(private_notes, row_of(note) | {"text": sealed_text})
-
-
 def list_private_notes(tx: Tx, business_id: str, conversation_id: str) -> list[PrivateNote]:
     query = select(private_notes).where(*rows_of(private_notes, business_id, conversation_id=conversation_id))
     tx.record_contact_reads("conversation_id", (conversation_id,))
     return tx.list(PrivateNote, query.order_by(private_notes.c.at))
-
-
-def save_reply(tx: Tx, reply: SavedReply) -> None:
-    """Insert a saved reply; one with the same shortcut gets the new text."""
-    sealed_text = tx.vault.seal(reply.text, reply.business_id, "saved_replies.text", reply.shortcut)
-    new = {"text": sealed_text, "changed_at": tx.now}
-    tx.save(saved_replies, row_of(reply) | new, ("business_id", "shortcut"), changes=tuple(new))
-
-
-def count_saved_replies(tx: Tx, business_id: str) -> int:
-    return int(tx.scalar(select(func.count()).where(saved_replies.c.business_id == business_id)))
 
 
 def list_saved_replies(tx: Tx, business_id: str) -> list[SavedReply]:
@@ -385,20 +354,6 @@ def load_automatic(tx: Tx, business_id: str, account_id: str) -> tuple[Automatic
     return (AutomaticMessages(), 0) if row is None else (row.content, row.revision)
 
 
-def save_automatic(
-    tx: Tx, business_id: str, account_id: str, content: AutomaticMessages, revision: int
-) -> bool:
-    """Save automatic messages as the next revision; False when another member changed them meanwhile."""
-    new = {"content": content, "revision": revision + 1, "changed_at": tx.now}
-    if revision == 0:
-        owner = {"channel_account_id": account_id, "business_id": business_id}
-        return tx.insert_ignore(automatic_messages, owner | new)
-    statement = update(automatic_messages).where(
-        *rows_of(automatic_messages, business_id, channel_account_id=account_id, revision=revision)
-    )
-    return tx.execute(statement.values(**new)).rowcount == 1
-
-
 _BUSINESS: Final = bindparam("of", type_=String())
 
 
@@ -422,19 +377,16 @@ class Suspect:
     person_id: str
 
 
-_SUSPECTS: Final = Query(
+SUSPECTS: Final = PreparedQuery(
+    Suspect,
     select(conversations.c.id, conversations.c.channel_account_id, conversations.c.person_id).where(
         conversations.c.business_id == _BUSINESS, within(conversations.c.id, "ids")
-    )
+    ),
 )
+"""Chats that still exist."""
 
 
-def list_suspects(tx: Tx, business_id: str, conversation_ids: Collection[str]) -> list[Suspect]:
-    """Return the chats that still exist."""
-    return [Suspect(*row) for row in _SUSPECTS.rows(tx, {"of": business_id, "ids": conversation_ids})]
-
-
-_TAPS: Final = Query(
+TAPS: Final = Query(
     select(touches.c.person_id, func.count())
     .where(
         touches.c.business_id == _BUSINESS, within(touches.c.person_id, "persons"), IS_CLICK,
@@ -442,12 +394,7 @@ _TAPS: Final = Query(
     )
     .group_by(touches.c.person_id)
 )  # fmt: skip
-
-
-def count_taps(tx: Tx, business_id: str, person_ids: Collection[str], since_ts: int) -> dict[str, int]:
-    """Count ad taps by person since a microsecond, without persons that have none."""
-    values = {"of": business_id, "persons": person_ids, "since": since_ts}
-    return {row[0]: row[1] for row in _TAPS.rows(tx, values)}
+"""Ad taps by person since a microsecond, without persons that have none."""
 
 
 _MARKED: Final = Query(
@@ -523,15 +470,11 @@ def list_texts(
     return {conversation_id: "\n".join(lines) for conversation_id, lines in texts.items()}
 
 
-def mark_account_held(tx: Tx, business_id: str, account: str) -> None:
-    """Hold the lock of an account, so that no worker settles its deliveries until the end."""
+def claim_receipts(tx: Tx, business_id: str, account: str) -> list[Receipt]:
+    """Lock an account, so that no worker settles its deliveries; return those that wait, due or not."""
     if tx.locks_rows:
         name = {"name": business_id + account}
         tx.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 0))), name)
-
-
-def list_receipts_of_account(tx: Tx, business_id: str, account: str) -> list[Receipt]:
-    """Return the deliveries of an account that wait, due or not."""
     query = select(receipts).where(
         _WAITS, receipts.c.business_id == business_id, receipts.c.account == account
     )

@@ -43,7 +43,6 @@ from contatto.kit.db.tx import (
     instant,
     key,
     metadata,
-    row_of,
     rows_of,
     sealed,
     tenant,
@@ -78,11 +77,18 @@ def find_first_answer(
 
 
 def list_messages(
-    tx: Tx, business_id: str, conversation_id: str, limit: int = 200, before: datetime | None = None
+    tx: Tx, business_id: str, conversation_id: str, limit: int = 200, before: datetime | int | None = None
 ) -> list[Message]:
-    """Return the latest messages of a conversation, oldest first, their texts opened."""
+    """Return the latest messages of a conversation, oldest first, their texts opened.
+
+    ``before`` is a time, or the sequence number of the message before which they end.
+    """
     query = _messages_of(business_id, conversation_id)
-    if before is not None:
+    if isinstance(before, int):
+        at = select(messages.c.at).where(*rows_of(messages, business_id, seq=before)).scalar_subquery()
+        is_earlier = and_(messages.c.at == at, messages.c.seq < before)
+        query = query.where(or_(messages.c.at < at, is_earlier))
+    elif before is not None:
         query = query.where(messages.c.at < before)
     rows = tx.execute(query.order_by(messages.c.at.desc(), messages.c.seq.desc()).limit(limit)).mappings()
     return [_message_of(tx, business_id, row) for row in reversed(list(rows))]
@@ -92,19 +98,6 @@ def list_messages_after(tx: Tx, business_id: str, conversation_id: str, seq: int
     """Return messages stored after a sequence number, in order of storage."""
     query = _messages_of(business_id, conversation_id).where(messages.c.seq > seq)
     rows = tx.execute(query.order_by(messages.c.seq).limit(500)).mappings()
-    return [_message_of(tx, business_id, row) for row in rows]
-
-
-def list_messages_before(
-    tx: Tx, business_id: str, conversation_id: str, seq: int | None, limit: int
-) -> list[Message]:
-    """Return messages of a conversation, latest first: all, or those before the one with this number."""
-    query = _messages_of(business_id, conversation_id)
-    if seq is not None:
-        at = select(messages.c.at).where(*rows_of(messages, business_id, seq=seq))
-        when = at.scalar_subquery()
-        query = query.where(or_(messages.c.at < when, and_(messages.c.at == when, messages.c.seq < seq)))
-    rows = tx.execute(query.order_by(messages.c.at.desc(), messages.c.seq.desc()).limit(limit)).mappings()
     return [_message_of(tx, business_id, row) for row in rows]
 
 
@@ -126,11 +119,6 @@ def list_newest_texts(tx: Tx, business_id: str, limit: int, before: int | None) 
     for row in tx.execute(newest.order_by(messages.c.seq.desc()).limit(limit)):
         body = tx.open_text(row.body, business_id, "messages.body", row.id)
         yield MessageText(row.seq, row.conversation_id, row.at, body)
-
-
-def has_messages_before(tx: Tx, business_id: str, seq: int) -> bool:
-    older = select(messages.c.seq).where(messages.c.business_id == business_id, messages.c.seq < seq)
-    return tx.scalar(older.limit(1)) is not None
 
 
 def list_last_messages(tx: Tx, business_id: str, conversation_ids: set[str]) -> dict[str, Message]:
@@ -298,13 +286,6 @@ SCHEDULED: Final = Queue(scheduled_replies, _DUE, scheduled_replies.c.due_at)
 """Scheduled replies that are still to be sent."""
 
 
-def append_scheduled(tx: Tx, reply: ScheduledReply) -> bool:
-    """Append a reply for later, sealed; False when it was there before."""
-    row = row_of(reply, without={"text"})
-    body = tx.vault.seal(reply.text, reply.business_id, "scheduled_replies.body", reply.id)
-    return tx.insert_ignore(scheduled_replies, row | {"body": body})
-
-
 def list_scheduled(tx: Tx, business_id: str, conversation_id: str) -> list[ScheduledReply]:
     """List due and stopped replies of a thread, in order of their time."""
     shown = (ScheduleState.DUE, ScheduleState.STOPPED)
@@ -372,16 +353,6 @@ class NamedTap:
     ad_number: int
     advertiser: str
     at: datetime
-
-
-def append_referral(tx: Tx, referral: AdReferral) -> bool:
-    """Append a referral; False when it was there before."""
-    row = row_of(referral)
-    texts = {
-        name: tx.seal(row[name], referral.business_id, f"ad_referrals.{name}", referral.id)
-        for name in ("headline", "ad_text")
-    }
-    return tx.insert_ignore(ad_referrals, row | texts)
 
 
 def list_taps_on(tx: Tx, business_id: str, ad_numbers: Collection[int]) -> list[NamedTap]:

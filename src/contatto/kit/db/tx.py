@@ -531,6 +531,14 @@ class Tx:
         """Seal a text for a column; an empty one is none."""
         return self.vault.seal(text, business_id, column, row) if text else None
 
+    def sealed_row(self, value: "DataclassInstance") -> dict[str, Any]:
+        """Return the fields of a dataclass as an insert takes them, its `SealedIn` texts sealed."""
+        row = row_of(value)
+        for name, place in sealed_fields(type(value)).items():
+            named = row_key(*(row[column] for column in place.row))
+            row[name] = self.seal(row[name], row["business_id"], place.column, named)
+        return row
+
     def open_text(self, sealed: bytes, business_id: str, column: str, row: str) -> str:
         """Open a text for a reader; log a text that does not open and return `UNREADABLE`."""
         try:
