@@ -19,7 +19,7 @@ from contatto.capture.rules import warm
 from contatto.channels.actions import account_check_kind
 from contatto.channels.model import ChannelChecked, ChannelLost, Platform
 from contatto.channels.store import AppIndex, GatheredAccounts, list_registration_countries
-from contatto.crm.actions.deliveries import CrmPorts, Intake, purge_sync, release_deliveries, sweep_leads
+from contatto.crm.actions.deliveries import CrmPorts, purge_sync, release_deliveries, sweep_leads
 from contatto.crm.actions.targets import crm_kinds, list_alarms
 from contatto.crm.model import CrmProgressed
 from contatto.crm.registry import CONNECTORS
@@ -71,7 +71,7 @@ from contatto.kit.background import (
 )
 from contatto.kit.concurrency import HashPool
 from contatto.kit.db.database import CachedCounts, Database
-from contatto.kit.db.tx import Parts, Tx
+from contatto.kit.db.tx import Parts
 from contatto.kit.exports import ExportKind, purge_exports
 from contatto.kit.idempotency import purge_answered_requests
 from contatto.kit.outbound.queue import OutboundKind, expire_requests, purge_jobs
@@ -205,12 +205,6 @@ EVENT_PERMISSIONS: Final[Mapping[type[Any], Permission]] = {
 """Permission that a member needs to receive an event on an open page; pages get no other events."""
 
 
-def count_intake(tx: Tx, business_id: str) -> Intake:
-    """Count the intake from platforms and chats, for the ledger of CRMs."""
-    counts = count_receipts(tx, business_id)
-    return Intake(counts.waiting, counts.stored, counts.merged, counts.refused)
-
-
 PORTS: Final = Parts(
     LeadPorts(
         unread_chats=desk.list_unread_lead_ids,
@@ -228,7 +222,7 @@ PORTS: Final = Parts(
         leads_merged=carry_merge,
         leads_gone=carry_erasure,
     ),
-    CrmPorts(intake=count_intake, signals=list_platform_counts, connectors=CONNECTORS),
+    CrmPorts(intake=count_receipts, signals=list_platform_counts, connectors=CONNECTORS),
     ChargePort(charge=ledger.charge_impressions, note_click=ledger.record_click),
     SpendPort(list_spent=delivery_store.list_spent),
 )

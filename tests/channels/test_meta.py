@@ -97,7 +97,7 @@ def test_the_ad_that_opened_a_chat_is_told_in_a_message_or_alone(platform: Platf
     assert isinstance(in_message, Chatted)
     assert in_message.tap == AdTap(120210000000000001, "", "Tastings on Saturday", "")
     assert isinstance(alone, Referred)
-    assert alone.ad_number == 120210000000000002
+    assert alone.tap.ad_number == 120210000000000002
 
 
 @pytest.mark.parametrize("platform", [Platform.MESSENGER, Platform.INSTAGRAM])

@@ -125,7 +125,7 @@ def test_what_is_no_text_is_shown_as_what_it_is() -> None:
 def test_a_referral_names_the_ad_that_was_tapped() -> None:
     found = read("referral_from_ad")
     assert isinstance(found, Referred)
-    assert found.ad_number > 0
+    assert found.tap.ad_number > 0
     assert found.person_id
 
 
@@ -140,7 +140,7 @@ def test_ids_are_taken_as_numbers_and_as_texts(ad_id: object) -> None:
     content = make.tapped(make.ad()) | {"referral": {"source": "ad", "ad": {"ad_id": ad_id}}}
     found = TIKTOK.parse(make.webhook("im_referral_msg", content))
     assert isinstance(found, Referred)
-    assert found.ad_number == 7_400_000_000_000_000_001
+    assert found.tap.ad_number == 7_400_000_000_000_000_001
 
 
 @pytest.mark.parametrize("ad_id", ["", "abc", "-1", "9" * 19, 2**63, 10**30, "²", None, "1 "])

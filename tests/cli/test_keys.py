@@ -7,8 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from contatto.app import open_context
+from contatto.channels.actions import register_app
 from contatto.channels.model import ChannelApp, Platform
-from contatto.channels.store import find_app, save_app
+from contatto.channels.store import find_app
 from contatto.cli.main import app
 from contatto.kit.settings import Settings
 from contatto.kit.vault import KEY_FILE, SecretKey, Vault, load_keys
@@ -30,7 +31,7 @@ def _fill(folder: Path) -> None:
     copy_schema(folder / "contatto.sqlite3")
     context = open_context(install(Settings()))
     context.db.write_now(make.business)
-    context.db.write_now(lambda tx: save_app(tx, KEPT))
+    context.db.write_now(lambda tx: register_app(tx, KEPT))
     context.db.close()
 
 

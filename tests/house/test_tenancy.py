@@ -18,7 +18,6 @@ WITHOUT_BUSINESS = {
     "signals/store.py:list_renewed_settings": "For the timer, who works for all of them.",
     "leads/store/jobs.py:list_old_imports": "For the timer, who works for all of them.",
     "people/store.py:list_known_marks": "Before the log-in nobody knows the business.",
-    "accounts/store.py:find_auth_code": "The code's secret hash finds the business.",
     "accounts/store.py:list_members_by_email": "The log-in finds the member, and by the member the business.",
     "accounts/store.py:find_session_member": "The cookie's secret hash finds the member and the business.",
     "accounts/store.py:find_user_by_email": "People belong to no business: one signs in for all.",

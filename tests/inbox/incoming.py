@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from contatto.channels.model import Platform
+from contatto.channels.model import Platform, ReceiptCounts
 from contatto.inbox.actions.incoming import conversation_id_of, post_notices, settle_receipts
-from contatto.inbox.model import Conversation, Message, ReceiptCounts
+from contatto.inbox.model import Conversation, Message
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.conversations import count_receipts, list_notices
 from contatto.kit.db.database import Database

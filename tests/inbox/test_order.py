@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from contatto.channels.model import ReceiptCounts
 from contatto.inbox.actions.incoming import person_id_of, settle_receipts
-from contatto.inbox.model import ReceiptCounts
 from contatto.inbox.store import conversations, desk, messages
 from contatto.inbox.store.desk import ConversationFilter
 from contatto.kit.db.database import Database

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from contatto.channels.model import ReceiptCounts
 from contatto.inbox.actions.incoming import settle_receipts
-from contatto.inbox.model import ReceiptCounts
 from contatto.inbox.store.conversations import count_receipts, list_waiting_receipts
 from contatto.inbox.store.desk import ConversationFilter, list_conversations
 from contatto.inbox.store.messages import list_messages

@@ -17,7 +17,7 @@ import httpx2
 
 from contatto.app import open_context
 from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
-from contatto.inbox.model import ReceiptCounts
+from contatto.channels.model import ReceiptCounts
 from contatto.inbox.store.conversations import count_receipts
 from contatto.kit.settings import Settings
 from contatto.wiring import install

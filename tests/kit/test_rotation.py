@@ -4,8 +4,9 @@ from functools import partial
 
 import pytest
 
+from contatto.channels.actions import register_app
 from contatto.channels.model import ChannelApp, Platform
-from contatto.channels.store import channel_apps, find_app, save_app
+from contatto.channels.store import channel_apps, find_app
 from contatto.cli.access import count_sealed_rows, count_sealed_with, reseal_all
 from contatto.kit.db.database import Database, open_database
 from contatto.kit.db.tx import FixedClock, Tx
@@ -20,7 +21,7 @@ def _with_keys(database: Database, keys: dict[str, bytes], clock: FixedClock) ->
 
 def _save_apps(tx: Tx) -> None:
     for number in range(7):
-        save_app(tx, ChannelApp(f"app-{number}", "b", Platform.TIKTOK, f"secret {number}"))
+        register_app(tx, ChannelApp(f"app-{number}", "b", Platform.TIKTOK, f"secret {number}"))
 
 
 def test_after_a_rotation_the_new_key_alone_opens_everything(database: Database, clock: FixedClock) -> None:
@@ -58,7 +59,7 @@ def test_a_value_that_no_key_opens_stops_the_rotation_and_changes_nothing_of_its
 def test_values_are_counted_by_the_key_that_sealed_them(database: Database, clock: FixedClock) -> None:
     database.write_now(_save_apps)
     rotating = _with_keys(database, {"new": NEW, "test": OLD}, clock)
-    rotating.write_now(lambda tx: save_app(tx, ChannelApp("app-7", "b", Platform.TIKTOK, "secret 7")))
+    rotating.write_now(lambda tx: register_app(tx, ChannelApp("app-7", "b", Platform.TIKTOK, "secret 7")))
     counts = [
         rotating.read_now(partial(count_sealed_with, key_id=key)) for key in ("new", "test", "tes", "t")
     ]

@@ -14,7 +14,7 @@ import uvicorn
 
 from contatto.accounts.model import Role
 from contatto.app import create_app, open_context
-from contatto.inbox.model import ReceiptCounts
+from contatto.channels.model import ReceiptCounts
 from contatto.inbox.store.conversations import count_receipts
 from contatto.kit import outbox
 from contatto.kit.db.tx import SystemClock

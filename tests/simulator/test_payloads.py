@@ -27,7 +27,7 @@ def test_a_tap_names_the_ad_and_the_same_conversation() -> None:
     wrote = TikTok().parse(received_message(THREAD, "m1", "hi", AT_MS))
     assert isinstance(tapped, Referred)
     assert isinstance(wrote, Chatted)
-    assert tapped.ad_number == 1_840_000_000_000_000_001
+    assert tapped.tap.ad_number == 1_840_000_000_000_000_001
     assert tapped.conversation_id == wrote.conversation_id
 
 

@@ -9,7 +9,16 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from contatto.accounts import rules, store
-from contatto.accounts.model import AdAccount, AdAccountId, ApiToken, Business, BusinessId, Caller, Ended
+from contatto.accounts.model import (
+    AdAccount,
+    AdAccountId,
+    ApiToken,
+    AuthCode,
+    Business,
+    BusinessId,
+    Caller,
+    Ended,
+)
 
 # isort: split
 from contatto.accounts.model import FailedTries, Member, Permission, Role, User, UserId, Workplace
@@ -79,17 +88,10 @@ def password_fits(who: Member | User | None, password: str) -> bool:
 def add_member(
     tx: Tx, business_id: BusinessId, new: NewMember, password_hash: str, *, is_confirmed: bool = True
 ) -> Member:
-    """Add a member with a new account.
+    """Add a member with a new account. Raises INVALID, when the e-mail is malformed or taken.
 
-    Args:
-        tx: an open transaction without a tenant restriction.
-        business_id: the business to join.
-        new: name, role and e-mail.
-        password_hash: hash of the new account's password.
-        is_confirmed: the operator or a mail confirmed the address. Otherwise the business vouches for it.
-
-    Raises:
-        Refused: INVALID, when the e-mail is malformed or taken.
+    Unless ``is_confirmed``, the business alone vouches for the address. The transaction must have no tenant
+    restriction.
     """
     vouched_by = "" if is_confirmed else business_id
     email = rules.normal_email(new.email)
@@ -226,16 +228,15 @@ def _keep_an_owner(tx: Tx, member: Member, role: Role | None) -> None:
     if member.role is not Role.OWNER or role is Role.OWNER or member.deactivated_at is not None:
         return
     tx.hold_key("owners", member.business_id)
-    if store.count_owners(tx, member.business_id) < 2:
+    members = store.list_members(tx, member.business_id)
+    if sum(other.role is Role.OWNER and other.deactivated_at is None for other in members) < 2:
         raise Refused(errors.CONFLICT, "This is the last owner. Make another member an owner first.")
 
 
 def change_profile(tx: Tx, caller: Caller, name: str, language: str, timezone: str) -> None:
     """Change a member's name in this business, and their language and time zone in all of theirs.
 
-    An empty language or time zone follows the browser.
-
-    Raises INVALID.
+    An empty language or time zone follows the browser. Raises INVALID.
     """
     if language and language not in LANGUAGES:
         raise Refused(errors.INVALID, "language: choose one of %(known)s.", known=", ".join(LANGUAGES))
@@ -249,10 +250,7 @@ def change_profile(tx: Tx, caller: Caller, name: str, language: str, timezone: s
 
 
 def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAccount:
-    """Add an ad account with a new ``advertiser_id``.
-
-    Raises INVALID, when a value is malformed or the name is taken.
-    """
+    """Add an ad account. Raises INVALID, when a value is malformed or the name is taken."""
     tx.hold_key("ad accounts", business_id)
     checked = _checked(tx, business_id, new)
     if len(store.list_ad_accounts(tx, business_id)) >= rules.MOST_AD_ACCOUNTS:
@@ -318,21 +316,10 @@ def issue_token(
     made_by: str = "",
     ad_account_ids: Collection[str] | None = None,
 ) -> tuple[ApiToken, str]:
-    """Make an API token.
+    """Make an API token; return its data, and the token itself, which is shown once and never saved.
 
-    Args:
-        tx: an open transaction.
-        business_id: the business of the token.
-        name: a label for members.
-        scopes: its permissions.
-        made_by: id of the creator; the token ends with their access. Empty for the operator.
-        ad_account_ids: the only ad accounts that it may be used for; None for all.
-
-    Returns:
-        The saved data, and the token itself, which is shown once and never saved.
-
-    Raises:
-        Refused: INVALID; FORBIDDEN, when the member may not make such a token, or not any more.
+    ``made_by`` is its creator, with whose access it ends; empty for the operator. Without ``ad_account_ids``
+    it may be used for all. Raises INVALID; FORBIDDEN, when the creator may not make such a token.
     """
     if not name.strip():
         raise Refused(errors.INVALID, "name: enter a name for the token.")
@@ -353,11 +340,7 @@ def issue_auth_code(
     made_by: str = "",
     ad_account_ids: Collection[str] | None = None,
 ) -> str:
-    """Make a code that a program exchanges for an access token, once and within ten minutes.
-
-    Raises:
-        Refused: as in `issue_token`.
-    """
+    """Make a code that a program exchanges for an access token, once and within ten minutes."""
     if not name.strip():
         raise Refused(errors.INVALID, "name: enter the name of the program that uses the code.")
     valid_scopes, limits = _allowed(tx, business_id, scopes, made_by, ad_account_ids)
@@ -410,11 +393,10 @@ def _allowed(
 
 
 def redeem_auth_code(tx: Tx, code: str) -> tuple[ApiToken, str]:
-    """Exchange an auth code for a token, once; return the saved data and the token itself.
-
-    Raises BAD_CODE.
-    """
-    auth_code = store.find_auth_code(tx, hash_secret(code))
+    """Exchange an auth code, once, for the data of a token and the token itself. Raises BAD_CODE."""
+    codes = store.auth_codes.c
+    live = store.auth_codes.select().where(codes.code_hash == hash_secret(code), codes.expires_at > tx.now)
+    auth_code = tx.find(AuthCode, live)
     # Only one of two concurrent calls deletes the code.
     if auth_code is None or not tx.delete(
         store.auth_codes, auth_code.business_id, code_hash=auth_code.code_hash

@@ -45,7 +45,7 @@ from contatto.kit.api_types import Answer, Answered, api_answer, describe_query,
 from contatto.kit.concurrency import take_slot
 from contatto.kit.db.database import Database, RequestDatabase, act_for
 from contatto.kit.db.statements import WorkBatcher
-from contatto.kit.db.tx import ContactReads, Tx
+from contatto.kit.db.tx import ContactReads, Tx, rows_of
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret, new_secret
 from contatto.kit.outbox import last_seq
@@ -221,20 +221,14 @@ async def page_caller(request: Request) -> Caller:
 
 
 async def form_caller(request: Request) -> Caller:
-    """Return the signed-in member behind a state-changing request, checked for forgery.
-
-    Raises SIGN_IN, FORGED.
-    """
+    """Return the signed-in member, checked for forgery. Raises SIGN_IN, FORGED."""
     caller = await page_caller(request)
     await check_csrf(request, context_of(request).pages.csrf_signer)
     return caller
 
 
 async def api_caller(request: Request) -> Caller:
-    """Return the owner of the ``Access-Token``.
-
-    Raises SIGN_IN without a token, BAD_TOKEN for one that is unknown or revoked, TOO_MANY.
-    """
+    """Return the owner of the ``Access-Token``. Raises SIGN_IN without one, BAD_TOKEN, TOO_MANY."""
     token = request.headers.get(API_HEADER, "")
     if not token:
         raise Refused(errors.SIGN_IN, "The header Access-Token is missing.")
@@ -242,10 +236,7 @@ async def api_caller(request: Request) -> Caller:
 
 
 async def find_token_caller(request: Request, token: str) -> Caller:
-    """Return the owner of an access token, from a header or another part of a request.
-
-    Raises BAD_TOKEN, TOO_MANY.
-    """
+    """Return the owner of a token. Raises BAD_TOKEN for an unknown or revoked one, TOO_MANY."""
     context = context_of(request)
     match = await context.db.read(lambda tx: store.find_token(tx, hash_secret(token)))
     if match is None:
@@ -316,10 +307,7 @@ def may(caller: Caller, permission: Permission) -> bool:
 
 
 def require(caller: Caller, permission: Permission) -> None:
-    """Refuse a caller who lacks the permission.
-
-    Raises FORBIDDEN for a member, NO_SCOPE for an access token.
-    """
+    """Refuse a caller without the permission: FORBIDDEN for a member, NO_SCOPE for an access token."""
     if permission not in caller.permissions and caller.role is None:
         raise Refused(errors.NO_SCOPE, "The token lacks the scope %(scope)s.", scope=permission.value)
     if permission not in caller.permissions:
@@ -342,10 +330,7 @@ def require_all_accounts(caller: Caller) -> None:
 
 
 def load_advertiser(tx: Tx, caller: Caller, number: int) -> AdAccount:
-    """Load an ad account by the API's ``advertiser_id``, if the caller may work with it.
-
-    Raises NO_ADVERTISER.
-    """
+    """Load an ad account that the caller may use, by its ``advertiser_id``. Raises NO_ADVERTISER."""
     account = store.find_ad_account_by_number(tx, caller.business_id, number)
     if account is None or not may_use(caller, account.id):
         raise Refused(errors.NO_ADVERTISER)
@@ -365,11 +350,7 @@ def _record_of(caller: Caller, scope: Scope, objects: str) -> AuditRecord:
 
 
 class LinkRules:
-    """Permissions that links and forms of pages need.
-
-    Args:
-        access: the access rules of all routes, by method and path.
-    """
+    """Permissions that links and forms of pages need, by the access rules of all routes."""
 
     def __init__(self, access: Mapping[str, Access]) -> None:
         self._access = access
@@ -413,11 +394,7 @@ class AuditLayer:
     """Middleware that logs reads of contact data before the first byte of an answer.
 
     A change has its own entry in the log, so the contact data in its answer needs none, unless it is a file.
-
-    Args:
-        app: wrapped app.
-        shows: routes that show contact data, and how reads through each are logged.
-        db: storage of the log.
+    ``shows`` has the routes that show contact data, and how reads through each are logged.
     """
 
     def __init__(self, app: ASGIApp, shows: Mapping[str, ReadAudit], db: Database) -> None:
@@ -484,9 +461,6 @@ class KeptAnswers:
 
     It redirects the browser to the page of the form, with a token in the query. The saved page is for
     this session only; after it expires, the address shows the form.
-
-    Args:
-        app: wrapped application.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -580,8 +554,11 @@ async def _show_saved(scope: Scope, receive: Receive, send: Send) -> bool:
 
     def find(tx: Tx) -> tuple[Member, KeptPage] | None:
         member, _ = store.find_session_member(tx, session_hash) or (None, None)
-        page = store.find_kept_page(tx, member.business_id, hash_secret(page_token)) if member else None
-        if member is None or page is None or page.kept_at < tx.now - rules.KEEP_PAGES:
+        if member is None:
+            return None
+        own = rows_of(store.kept_pages, member.business_id, id=hash_secret(page_token))
+        page = tx.find(KeptPage, store.kept_pages.select().where(*own))
+        if page is None or page.kept_at < tx.now - rules.KEEP_PAGES:
             return None
         owner = (member.id, session_hash, member.role)
         return (member, page) if (page.member_id, page.session_hash, page.role) == owner else None

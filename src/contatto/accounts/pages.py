@@ -36,10 +36,7 @@ async def show_settings(request: Request, caller: PageCaller) -> HTMLResponse:
 
 @router.get("/language", Access(Credential.ANYBODY))
 async def show_in_language(request: Request, to: str = "", next: str = "") -> RedirectResponse:
-    """Set the language that a visitor chose in their browser; go back to the page that they came from.
-
-    Raises INVALID, for a language that we do not have.
-    """
+    """Set the language that a visitor chose, and go back to their page. Raises INVALID."""
     if to not in LANGUAGES:
         raise Refused(errors.INVALID, "to: choose one of %(known)s.", known=", ".join(LANGUAGES))
     response = RedirectResponse(local_path(next) or "/", 303)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from contatto.accounts.model import AdAccount, ApiToken, AuthCode, Business, BusinessId, FailedTries
+from contatto.accounts.model import AdAccount, ApiToken, Business, BusinessId, FailedTries
 
 # isort: split
 from contatto.accounts.model import KeptPage, Member, Permission, Role, Session, User, Workplace
@@ -246,12 +246,6 @@ def list_able_members(tx: Tx, business_id: BusinessId, permission: Permission) -
     return [member for member in everyone if member.deactivated_at is None and member.role in roles]
 
 
-def count_owners(tx: Tx, business_id: BusinessId) -> int:
-    """Count the active owners."""
-    owners = members.c.business_id == business_id, members.c.role == Role.OWNER
-    return int(tx.scalar(sa.select(sa.func.count()).where(*owners, members.c.deactivated_at.is_(None))))
-
-
 _memberships = members.alias("other")
 _SESSION_MEMBER: Final = (
     _MEMBERS.add_columns(
@@ -330,12 +324,6 @@ def find_token(tx: Tx, token_hash: str) -> tuple[ApiToken, Business] | None:
     return (token, business) if token and business else None
 
 
-def find_auth_code(tx: Tx, code_hash: str) -> AuthCode | None:
-    """Find a code that has not expired; a used one is gone."""
-    live = sa.select(auth_codes).where(auth_codes.c.code_hash == code_hash, auth_codes.c.expires_at > tx.now)
-    return tx.find(AuthCode, live)
-
-
 def has_confirmed_term(tx: Tx, business_id: BusinessId, ad_account_id: str, term_type: str) -> bool:
     term = rows_of(confirmed_terms, business_id, ad_account_id=ad_account_id, term_type=term_type)
     return tx.execute(sa.select(confirmed_terms.c.at).where(*term)).first() is not None
@@ -370,10 +358,6 @@ def find_ad_account(tx: Tx, business_id: BusinessId, ad_account_id: str) -> AdAc
 def find_ad_account_by_number(tx: Tx, business_id: BusinessId, number: int) -> AdAccount | None:
     """Find an ad account by the API's ``advertiser_id``."""
     return tx.find(AdAccount, sa.select(ad_accounts).where(*rows_of(ad_accounts, business_id, number=number)))
-
-
-def find_kept_page(tx: Tx, business_id: str, page_id: str) -> KeptPage | None:
-    return tx.find(KeptPage, sa.select(kept_pages).where(*rows_of(kept_pages, business_id, id=page_id)))
 
 
 def save_kept_page(tx: Tx, page: KeptPage) -> None:

@@ -50,10 +50,7 @@ _EXTERNAL_ID: Final = re.compile(r"[\w.:@+-]{1,128}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """Channel account to connect.
-
-    ``external_id`` is the platform's id of the account (for TikTok the business's open id).
-    """
+    """Channel account to connect; ``external_id`` is the platform's id (for TikTok the open id)."""
 
     platform: Platform
     external_id: str
@@ -63,10 +60,7 @@ class NewAccount:
 
 
 def connect_account(tx: Tx, business_id: str, new: NewAccount) -> ChannelAccount:
-    """Add a channel account to a business.
-
-    Raises Refused: INVALID, when a value is missing or the account is connected already.
-    """
+    """Add a channel account. Raises INVALID, when a value is missing or it is connected already."""
     country, name = _checked(new)
     account_id = new_id()
     account = ChannelAccount(
@@ -98,10 +92,7 @@ def _load_account(tx: Tx, business_id: str, account_id: str) -> ChannelAccount:
 
 
 def correct_account(tx: Tx, business_id: str, account_id: str, new: NewAccount) -> ChannelAccount:
-    """Correct the entries of an account, except its platform and the id of our own chat page.
-
-    Raises Refused: NOT_FOUND; INVALID, when a value is missing or the account is connected already.
-    """
+    """Correct an account, except its platform and our own chat's id. Raises NOT_FOUND; INVALID."""
     before = _load_account(tx, business_id, account_id)
     country, name = _checked(new)
     external_id = before.external_id
@@ -127,10 +118,7 @@ def needs_token(account: ChannelAccount) -> bool:
 
 
 def check_external_id(text: str) -> str:
-    """Check the platform's id of an account.
-
-    Raises Refused: INVALID, when there is none, or it has signs that no platform puts into an id.
-    """
+    """Return the platform's id of an account. Raises INVALID for none, or for signs of a wrong paste."""
     if not text.strip():
         raise Refused(errors.INVALID, "external_id: enter the account's id on its platform.")
     if not _EXTERNAL_ID.fullmatch(text.strip()):
@@ -149,10 +137,7 @@ def check_access_token(text: str) -> str:
 
 
 def set_access_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> None:
-    """Save the access token of an account, sealed; it replaces the last one.
-
-    Raises Refused: NOT_FOUND; INVALID for another text, so that an empty field disconnects nothing.
-    """
+    """Save an access token, sealed. Raises NOT_FOUND; INVALID, so an empty field changes nothing."""
     account = _load_account(tx, business_id, account_id)
     if not needs_token(account):
         raise Refused(errors.INVALID, "access_token: the web chat needs no token.")
@@ -160,10 +145,7 @@ def set_access_token(tx: Tx, business_id: str, account_id: str, access_token: st
 
 
 def ask_platform(tx: Tx, business_id: str, account_id: str) -> None:
-    """Check the token and the name of an account at its platform now, and then daily.
-
-    Raises Refused: NOT_FOUND; INVALID, without a token.
-    """
+    """Check the token and name of an account now, and then daily. Raises NOT_FOUND; INVALID."""
     account = _load_account(tx, business_id, account_id)
     if account_id not in store.list_token_checks(tx, business_id):
         raise Refused(errors.INVALID, "access_token: no token is saved yet. Save one first.")
@@ -220,10 +202,7 @@ def disconnect_account(tx: Tx, business_id: str, account_id: str) -> None:
 
 
 def allow_embedding(tx: Tx, business_id: str, account_id: str, text: str) -> None:
-    """Save the sites that may show the chat page of an account, one a line; none for an empty text.
-
-    Raises Refused: NOT_FOUND; INVALID, with the line that is no site.
-    """
+    """Save the sites that may show a chat page, one a line. Raises NOT_FOUND; INVALID."""
     account = store.find_account(tx, business_id, account_id)
     if account is None or account.platform is not Platform.WEBCHAT:
         raise Refused(errors.NOT_FOUND, "Chat page not found.")
@@ -250,5 +229,7 @@ def register_app(tx: Tx, app: ChannelApp) -> None:
     """Save a platform app, its secret sealed. Raises INVALID, when the business has this app already."""
     if not app.app_id or not app.secret:
         raise Refused(errors.INVALID, "Enter both app_id and secret.")
-    if not store.save_app(tx, app):
+    sealed_secret = tx.vault.seal(app.secret, app.business_id, "channel_apps.secret", app.app_id)
+    row = row_of(app) | {"secret": sealed_secret, "created_at": tx.now}
+    if not tx.insert_ignore(store.channel_apps, row):
         raise Refused(errors.INVALID, "app_id: this app is registered already.")

@@ -124,15 +124,13 @@ class Chatted:
 
 @dataclass(frozen=True, slots=True)
 class Referred:
-    """Opening of a chat from an ad; ``ad_number`` is the platform's id of the ad."""
+    """Opening of a chat from an ad."""
 
     conversation_id: str
     person_id: str
     person_name: str
-    ad_number: int
     at: datetime
-    tap: AdTap | None = None
-    """Further facts of the ad, if the platform names any."""
+    tap: AdTap
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +171,18 @@ class Unusable:
 
 
 type Incoming = Chatted | Referred | WasRead | Progressed | Unusable
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptCounts:
+    """Deliveries of a business; ``merged`` are duplicates, and ``received`` is the sum of all others."""
+
+    received: int
+    stored: int
+    merged: int
+    refused: int
+    waiting: int
+    reasons: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,18 +205,6 @@ def list_apps(tx: Tx, business_id: str) -> list[ChannelApp]:
     return [ChannelApp(row["app_id"], business_id, row["platform"], "") for row in rows]
 
 
-def save_app(tx: Tx, app: ChannelApp) -> bool:
-    """Insert an app with its secret sealed; False when the business has it already."""
-    row = {
-        "app_id": app.app_id,
-        "business_id": app.business_id,
-        "platform": app.platform,
-        "secret": tx.vault.seal(app.secret, app.business_id, "channel_apps.secret", app.app_id),
-        "created_at": tx.now,
-    }
-    return tx.insert_ignore(channel_apps, row)
-
-
 def find_app(tx: Tx, business_id: str, app_id: str) -> ChannelApp | None:
     """Return an app of a business, with its secret opened."""
     conditions = channel_apps.c.business_id == business_id, channel_apps.c.app_id == app_id

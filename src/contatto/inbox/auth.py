@@ -32,14 +32,8 @@ def limit_newcomers(most_per_hour: int) -> SharedLimit:
 class ChatLimits:
     """Counts in memory. Many people of a company or a carrier may share a network, so networks may do more.
 
-    Attributes:
-        networks: whatever is sent to one chat, by network.
-        messages: texts of one visitor.
-        photos: photos of one visitor.
-        photos_of_network: photos to all chats, by network.
-        signs: "typing" and "read" of one visitor.
-        forms: forms sent by one visitor.
-        linked_forms: forms sent through one link.
+    Networks count whatever is sent to one chat, ``photos_of_network`` photos to all chats, ``signs`` "typing"
+    and "read"; the others count by visitor or link.
     """
 
     def __init__(self) -> None:
@@ -80,10 +74,7 @@ async def chat_visitor(request: Request) -> tuple[ChannelAccount, str]:
 
 
 def admit_sender(request: Request, account: ChannelAccount) -> None:
-    """Count what a visitor sends against the network that it comes from.
-
-    Raises Refused: TOO_MANY, with the seconds to wait.
-    """
+    """Count what a visitor sends against their network. Raises TOO_MANY, with the seconds to wait."""
     now_s = context_of(request).clock.now().timestamp()
     part_of(request, ChatLimits).networks.check(f"{account.id}:{client_network(request)}", now_s)
 

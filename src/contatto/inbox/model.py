@@ -34,18 +34,6 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class ReceiptCounts:
-    """Deliveries of a business; ``received`` is the sum of all others at any moment."""
-
-    received: int
-    stored: int
-    merged: int
-    refused: int
-    waiting: int
-    reasons: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
 class Person:
     """A customer on one channel account; ``stated_name`` is empty until the person said it in a message.
 

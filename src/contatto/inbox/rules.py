@@ -83,10 +83,7 @@ def media_token(business_id: str, holder: str, digest: str, until_s: int, signer
 
 
 def read_media_token(token: str, now_s: int, signer: Signer) -> tuple[str, str, str]:
-    """Return the business, the access token that asked, and the picture of a link that we signed.
-
-    Raises Refused: UNSIGNED; LINK_EXPIRED.
-    """
+    """Return business, access token and picture of our link. Raises UNSIGNED; LINK_EXPIRED."""
     try:
         business_id, holder, digest, until_s = signer.unsign(token).decode().split(".")
     except BadSignature as error:

@@ -126,21 +126,10 @@ def _mark(tx: Tx, *parts: str) -> str:
 def start_session(
     tx: Tx, attempt: LoginAttempt, checked: Member, days: int, device: str, browser: str = ""
 ) -> tuple[Member, str, FailedTries | None]:
-    """Open a session after a correct password, and return its token; only the hash is saved.
+    """Open a session; return the member, its token, and the failed tries from elsewhere.
 
-    Args:
-        tx: an open transaction.
-        attempt: the counted attempt.
-        checked: the member with the right password.
-        days: how long the session lasts at most.
-        device: token by which the browser is recognized from now on.
-        browser: its user agent.
-
-    Returns:
-        The member, the token, and the failed tries from elsewhere since the member signed in last.
-
-    Raises:
-        Refused: WRONG_LOGIN, when the member was changed while the password was checked.
+    ``checked`` is the member with the right password, ``device`` the token that recognizes the browser from
+    now on. Raises WRONG_LOGIN, when the member was changed while the password was checked.
     """
     give_login_back(tx, attempt)
     # Report the attempts that came from elsewhere, and delete all.
@@ -197,16 +186,8 @@ def invite_member(
 ) -> Invitation:
     """Invite a person to a business; an earlier invitation to the same e-mail ends.
 
-    Args:
-        tx: an open transaction.
-        business_id: the business to join.
-        email: of the person; may be empty with a mail server, which confirms the address later.
-        role: their role.
-        inviter: the member who invites; None for the operator.
-        sends_mail: whether there is a mail server.
-
-    Raises:
-        Refused: INVALID; FORBIDDEN, when the caller may not give this role; TOO_MANY.
+    With a mail server the e-mail may be empty, as a mail confirms it later. The operator is no ``inviter``.
+    Raises INVALID; FORBIDDEN, when the inviter may not give this role; TOO_MANY.
     """
     if inviter is not None and (inviter.role is None or not may_appoint(inviter.role, role)):
         raise Refused(errors.FORBIDDEN)
@@ -270,16 +251,8 @@ def mail_invitation(
 ) -> OpenedInvitation:
     """Mail an address the link that confirms it and accepts the invitation.
 
-    Args:
-        tx: an open transaction.
-        token: of the link without a confirmed address.
-        email: the address, where the invitation names none.
-        network: of the request.
-        base_url: of the link in the mail.
-        words: the language of the mail.
-
-    Raises:
-        Refused: LINK_OVER; INVALID; TOO_MANY, the same for every address.
+    ``email`` counts where the invitation names none. Raises LINK_OVER; INVALID; TOO_MANY, the same
+    for every address.
     """
     opened = open_invitation(tx, token)
     address = opened.email or normal_email(email)
@@ -318,18 +291,9 @@ def accept_invitation(
 ) -> Member:
     """Accept an invitation, which uses up its link; return the new member.
 
-    Unless the link confirms the address, only this business vouches for a new account.
-
-    Args:
-        tx: an open transaction.
-        token: of the link.
-        name: of the person, for the members of the business.
-        password_hash: of a new account.
-        checked: the existing account with the right password; None makes a new one.
-        sends_mail: whether there is a mail server; then the link must confirm an address.
-
-    Raises:
-        Refused: LINK_OVER; WRONG_LOGIN, when the password was changed meanwhile; INVALID for a member.
+    ``checked`` is the existing account with the right password; else ``password_hash`` is for a new one,
+    for which only this business vouches unless the link confirms the address. With a mail server, it must.
+    Raises LINK_OVER; WRONG_LOGIN after a change of the password; INVALID for a member.
     """
     opened = open_invitation(tx, token)
     invitation = opened.invitation
@@ -354,9 +318,8 @@ purge_invitations: Final = purging(store.invitations.c.expires_at)
 def ask_for_reset(tx: Tx, email: str, network: str, base_url: str, words: Translator) -> None:
     """Mail password-reset links to an address, one for each account.
 
-    Requests by strangers do not use up the limit of a network where the person signed in before.
-
-    Raises TOO_MANY; the same for every e-mail.
+    Requests by strangers do not use up the limit of a network where the person signed in before. Raises
+    TOO_MANY, the same for every e-mail.
     """
     _RESETS_OF_NETWORK.take(tx, network)
     _RESETS_OF_NETWORK_AND_EMAIL.take(tx, f"{network} {email}")
@@ -389,11 +352,9 @@ def reset_path(tx: Tx, member: Member, lasts: timedelta, handed_by: str = "") ->
 
 
 def hand_out_reset(tx: Tx, business_id: BusinessId, member_id: str, caller: Caller) -> str:
-    """Return the path of a password-reset link for a member, to hand over.
+    """Return the path of a password-reset link, to hand over. Raises NOT_FOUND; FORBIDDEN.
 
     The transaction must have no tenant restriction: it counts the memberships in all businesses.
-
-    Raises NOT_FOUND; FORBIDDEN, when the caller may not.
     """
     member = accounts.load_member(tx, business_id, member_id)
     if caller.role is None or not rules.may_reset(
@@ -404,10 +365,7 @@ def hand_out_reset(tx: Tx, business_id: BusinessId, member_id: str, caller: Call
 
 
 def open_reset(tx: Tx, token: str) -> tuple[Member, str]:
-    """Return the member of a link, with a row lock, and the id of the colleague who handed it out, if any.
-
-    Raises LINK_OVER.
-    """
+    """Return the locked member of a link, and who handed it out, if any. Raises LINK_OVER."""
     user_id, until_s, fingerprint, handed_by = _open_link(tx, rules.RESET_KEY, token).split(".")
     workplaces = accounts_store.list_workplaces(tx, user_id) if micros(tx.now) < int(until_s) * MICROS else []
     membership = workplaces[0] if workplaces else None
@@ -431,11 +389,9 @@ def _open_link(tx: Tx, purpose: str, token: str) -> str:
 
 
 def reset_password(tx: Tx, token: str, password_hash: str) -> Member:
-    """Set a new password by a link, and end the person's sessions and tokens.
+    """Set a new password by a link, and end the person's sessions and tokens. Raises LINK_OVER.
 
-    A colleague who handed out the link may know the password. So only their business vouches for the account.
-
-    Raises LINK_OVER.
+    A colleague who handed out the link may know the password, so only their business vouches for the account.
     """
     member, handed_by = open_reset(tx, token)
     accounts.change_password(tx, member, password_hash)
@@ -452,10 +408,7 @@ def _fingerprint(tx: Tx, member: Member) -> str:
 
 
 def count_password_try(tx: Tx, caller: Caller) -> Member:
-    """Count an attempt at the own password, perhaps by a stranger at an open page; return the member.
-
-    Raises TOO_MANY.
-    """
+    """Count a try of the own password, perhaps a stranger's; return the member. Raises TOO_MANY."""
     _OWN_TRIES.take(tx, caller.user_id)
     return accounts.load_member(tx, caller.business_id, caller.subject_id)
 
@@ -463,10 +416,7 @@ def count_password_try(tx: Tx, caller: Caller) -> Member:
 def change_own_password(
     tx: Tx, checked: Member, password_hash: str, session: str, *, keep_tokens: bool
 ) -> Ended:
-    """Replace the own password after a check of the old one; all sessions but this one end.
-
-    Raises WRONG_LOGIN, when it was replaced meanwhile.
-    """
+    """Replace the own password, and end other sessions. Raises WRONG_LOGIN after another change."""
     _OWN_TRIES.give_back(tx, checked.user_id)
     member = accounts.load_member(tx, checked.business_id, checked.id)
     if member.password_hash != checked.password_hash:
@@ -481,15 +431,10 @@ def end_own_sessions(tx: Tx, user_id: str, keep_session: str = "", only: str = "
 
 
 def switch_business(tx: Tx, caller: Caller, business_id: str, session: str, days: int, browser: str) -> str:
-    """End this session, and open one in another business of the person.
+    """End this session, and open one in another business of the person; return its token.
 
     Open pages carry the CSRF token of the ended session, so none of them acts in the wrong business.
-
-    Returns:
-        The token of the new session; of this one, if it belongs to that business.
-
-    Raises:
-        Refused: NOT_FOUND, without an active membership there.
+    Raises NOT_FOUND, without an active membership there.
     """
     if business_id == caller.business_id:
         return session

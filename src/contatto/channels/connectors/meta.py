@@ -103,10 +103,7 @@ class MetaApp(Connector):
     def verify_signature(
         self, headers: Mapping[str, str], raw: bytes, secret: str, at: datetime, tolerance_s: int
     ) -> None:
-        """Check the signature; without a signed time only the natural key reveals a duplicate.
-
-        Raises Refused: UNSIGNED.
-        """
+        """Check the signature, which has no time: natural keys show duplicates. Raises UNSIGNED."""
         signature = headers.get(SIGNATURE_HEADER, "")
         if not hmac.compare_digest(signature.encode(), sign_body(raw, secret).encode()):
             raise Refused(errors.UNSIGNED)
@@ -263,10 +260,7 @@ _anything: Final = msgspec.json.Decoder()
 
 
 class MetaMessaging(MetaApp):
-    """Connector of pages on Facebook, and of professional accounts on Instagram.
-
-    They differ in webhook object and text limit.
-    """
+    """Connector of pages on Facebook and accounts on Instagram, which differ in object and limit."""
 
     def __init__(self, platform: Platform, body_object: str, text_limit: int) -> None:
         self.platform = platform
@@ -362,7 +356,7 @@ def _read_news(event: _Event, person: str, at: datetime) -> Incoming:
     postback = event.postback
     tap = ad_tap(event.referral or (postback.referral if postback else None))
     if tap is not None:
-        return Referred(person, person, "", tap.ad_number, at, tap)
+        return Referred(person, person, "", at, tap)
     if postback is not None and postback.mid and postback.title:
         text = postback.title  # the button's text is the person's message
         return Chatted(postback.mid, person, person, "", Sender.CUSTOMER, MessageKind.TEXT, text, at)

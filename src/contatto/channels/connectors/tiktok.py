@@ -139,10 +139,7 @@ class TikTok(Connector):
     def verify_signature(
         self, headers: Mapping[str, str], raw: bytes, secret: str, at: datetime, tolerance_s: int
     ) -> None:
-        """Check ``TikTok-Signature``.
-
-        Raises Refused: UNSIGNED, or STALE when the signed time is further from now than the tolerance.
-        """
+        """Check ``TikTok-Signature``. Raises UNSIGNED; STALE for a time beyond the tolerance."""
         pairs = [part.strip().partition("=")[::2] for part in headers.get(SIGNATURE_HEADER, "").split(",")]
         parts = dict(pairs)
         signed_at, signature = parts.get("t", ""), parts.get("s", "")
@@ -273,7 +270,7 @@ def _referral(content: _Content, at: datetime) -> Incoming:
         return Unusable("missing_fields")
     advertiser = read_number(str(touch.advertiser_id))
     tap = AdTap(number, headline=touch.ad_name[:200], advertiser=str(advertiser or ""))
-    return Referred(content.conversation_id, person_id, content.sender_name, number, at, tap)
+    return Referred(content.conversation_id, person_id, content.sender_name, at, tap)
 
 
 def _read(content: _Content, at: datetime) -> Incoming:

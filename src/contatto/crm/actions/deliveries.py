@@ -17,6 +17,7 @@ from sqlalchemy import select, update
 
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import find_member
+from contatto.channels.model import ReceiptCounts
 from contatto.crm import model as crm
 from contatto.crm.model import CrmProgressed, Delivery, Operation, Reply, Target, TargetState
 from contatto.crm.rules import deliveries as rules
@@ -41,20 +42,6 @@ from contatto.leads.store.tables import leads
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
-    """Counts of incoming messages: ``merged`` are duplicates, and ``received`` is the sum of all."""
-
-    waiting: int
-    stored: int
-    merged: int
-    refused: int
-
-    @property
-    def received(self) -> int:
-        return self.waiting + self.stored + self.merged + self.refused
-
-
-@dataclass(frozen=True, slots=True)
 class SignalCounts:
     """Counts of the signals to an ad account, and the page of their log."""
 
@@ -73,7 +60,7 @@ class CrmPorts:
         connectors: by name; tests hand in others.
     """
 
-    intake: Callable[[Tx, str], Intake]
+    intake: Callable[[Tx, str], ReceiptCounts]
     signals: Callable[[Tx, str], Sequence[SignalCounts]]
     connectors: Mapping[str, crm.CrmConnector]
 

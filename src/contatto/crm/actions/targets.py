@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import msgspec
 from sqlalchemy import exists, func, or_, select
 
+from contatto.channels.model import ReceiptCounts
 from contatto.crm import model as crm
 from contatto.crm.actions import checks
 from contatto.crm.actions import deliveries as sync
@@ -283,7 +284,7 @@ class TargetLedger:
 class CrmLedger:
     """Counts of incoming messages, of each target, and of the signals to ad accounts."""
 
-    intake: sync.Intake
+    intake: ReceiptCounts
     targets: tuple[TargetLedger, ...]
     signals: tuple[sync.SignalCounts, ...] = ()
 

@@ -90,10 +90,8 @@ type Handing = Callable[[Callable[[Tx], list[Outcome]]], Callable[[Tx], list[Out
 class GatheredForms:
     """Forms that come at the same time, taken together.
 
-    Args:
-        db: where they are kept.
-        most_new: newcomers that an account may have in an hour, by network; 0 for any number.
-        handing: makes a transaction hand out its events.
+    ``most_new`` newcomers may come to an account in an hour, by network; 0 for any number. ``handing`` makes
+    a transaction dispatch its events.
     """
 
     def __init__(self, db: Database, most_new: int, handing: Handing) -> None:
@@ -105,12 +103,7 @@ class GatheredForms:
 
 
 def take_form(tx: Tx, handed: HandedIn) -> FormAnswer:
-    """Take one form.
-
-    Raises:
-        Unanswered: with a problem for each field that lacks something.
-        Refused: NOT_FOUND, or the fault of its opening.
-    """
+    """Take one form. Raises Unanswered, with problems; Refused: NOT_FOUND, or a fault of its opening."""
     (outcome,) = take_forms(tx, [handed])
     if isinstance(outcome, Exception):
         raise outcome
@@ -336,12 +329,7 @@ def _find_details(tx: Tx, opening: Opening, person_id: str, version: FormVersion
 def send_form(
     tx: Tx, actor: Actor, conversation_id: str, message_id: str, version: FormVersion, address: str
 ) -> Message:
-    """Send a published form into a thread: a card in our own chat, a link on a platform.
-
-    ``address`` is where the person of the conversation may fill it in.
-
-    Raises Refused: NOT_FOUND; CANNOT_SEND, with the reason.
-    """
+    """Send a form: a card in our own chat, else a link to ``address``. Raises NOT_FOUND; CANNOT_SEND."""
     conversation = conversation_to_change(tx, actor.business_id, conversation_id)
     account = check_found(channel_store.find_account(tx, actor.business_id, conversation.channel_account_id))
     is_ours = not CONNECTORS[account.platform].dialect.base_url

@@ -325,10 +325,7 @@ class Threads:
         self._events = []
 
     def write(self) -> None:
-        """Write the collected changes, then the events.
-
-        Raises Overtaken: another transaction stored a row that was missing.
-        """
+        """Write the changes, then the events. Raises Overtaken for rows that came from elsewhere."""
         tx, moves = self.tx, self._new_moves
         fresh = [
             conversations.moved(new, moves[new.id], self._leads_made.get((new.business_id, new.id)))
@@ -386,12 +383,9 @@ def message_id_of(account: ChannelAccount, external_id: str) -> str:
 
 
 def settle_receipts(tx: Tx, limit: int = 0, turns: Turns | None = None) -> int:
-    """Settle waiting deliveries, in turn by business, for as long as a batch may take.
+    """Settle waiting deliveries, in turn by business; return their number, 0 at the end.
 
     A delivery that fails stops no other one, and is tried again after a while.
-
-    Returns:
-        The number of tried deliveries; call again until it is 0.
     """
     return run_batch(
         tx,
@@ -404,10 +398,9 @@ def settle_receipts(tx: Tx, limit: int = 0, turns: Turns | None = None) -> int:
 
 
 def settle_batch(tx: Tx, waiting: Sequence[Receipt]) -> list[Receipt]:
-    """Turn deliveries into messages, leads and conversions; each table is read once and written once.
+    """Turn deliveries into messages, leads and conversions; return those that there was time for.
 
-    Returns:
-        The deliveries that the batch had time for.
+    Each table is read once and written once.
     """
     threads, tried = Threads(tx), list[Receipt]()
     receipts_by_outcome: dict[Outcome, list[Receipt]] = defaultdict(list)
@@ -457,8 +450,8 @@ def _settle(threads: Threads, receipt: Receipt, incoming: Incoming) -> Outcome:
     if isinstance(incoming, Chatted):
         return receive_message(threads, account, incoming, receipt)
     if isinstance(incoming, Referred):  # the platform reports a tap on any ad, ours or not
-        tap = incoming.tap or AdTap(incoming.ad_number)
-        is_new = _note_tap(threads, account.platform, threads.open(account, incoming), tap, incoming.at)
+        conversation = threads.open(account, incoming)
+        is_new = _note_tap(threads, account.platform, conversation, incoming.tap, incoming.at)
         return STORED if is_new else (ReceiptState.MERGED, "same_touch")
     if isinstance(incoming, Progressed):
         is_ours = settle_progress(threads.tx, account, incoming)
@@ -532,14 +525,12 @@ def receive_message(threads: Threads, account: ChannelAccount, chatted: Chatted,
 def send_automatic_reply(
     threads: Threads, account: ChannelAccount, conversation: Conversation, question: Message
 ) -> None:
-    """Reply to a message that is exactly a suggested question or a keyword.
-
-    Questions of the ad that opened the chat come before those of the account.
-    """
+    """Reply to a message that is exactly a suggested question or a keyword."""
     if account.platform is not Platform.WEBCHAT:
         return
     active = desk.load_automatic(threads.tx, account.business_id, account.id)[0].active
     tapped = find_tapped_of(threads.tx, account.business_id, conversation.person_id)
+    # Questions of the ad that opened the chat come before those of the account.
     of_ad = rules.with_ad(active, tapped[1] if tapped else None)
     text = rules.automatic_answer(of_ad, question.text) or rules.automatic_answer(active, question.text)
     if text is None:
@@ -785,12 +776,7 @@ Deliveries gather for as long as the last batch took, so small batches take at m
 
 
 def settling_work(parallel: int, handing: Callable[[WorkBatch], WorkBatch]) -> tuple[QueuedWork, ...]:
-    """Return queued work that settles deliveries in parallel batches, each with its own turns.
-
-    Args:
-        parallel: number of batches.
-        handing: makes a batch dispatch its events.
-    """
+    """Return queued work that settles deliveries in parallel; ``handing`` dispatches their events."""
     is_shared = parallel > 1
     return tuple(
         QueuedWork(

@@ -69,11 +69,7 @@ from contatto.subscriptions.rules import message_payload
 def take_photo(
     tx: Tx, account: ChannelAccount, visitor: str, client_message_id: str, picture: Picture
 ) -> str:
-    """Store a visitor's photo with its incoming delivery; a repeated id changes nothing.
-
-    Returns:
-        The id that the message will have.
-    """
+    """Store a visitor's photo with its delivery, once for each id; return the id of the message."""
     photo = messages.photos.save(tx, account.business_id, picture)
     delivery = WebchatDelivery(account.id, visitor, client_message_id, "", micros(tx.now), photo)
     body = msgspec.json.encode(delivery)
@@ -148,10 +144,7 @@ def _check_window(tx: Tx, account: ChannelAccount, conversation: Conversation) -
 
 
 def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str) -> None:
-    """Send a reply again after a refusal or a lost response.
-
-    Raises Refused: NOT_FOUND; CANNOT_SEND, with the reason; CONFLICT when it did not fail (any more).
-    """
+    """Send a reply again. Raises NOT_FOUND; CANNOT_SEND, with the reason; CONFLICT without a failure."""
     send = messages.find_send(tx, business_id, message_id)
     if send is None or send.conversation_id != conversation_id:
         raise Refused(errors.NOT_FOUND)
@@ -160,10 +153,7 @@ def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str)
 
 
 def ready_reply(tx: Tx, business_id: str, message_id: str) -> ChannelAccount:
-    """Make a reply ready to be sent again, if the platform still allows it.
-
-    Raises Refused: NOT_FOUND; CANNOT_SEND, with the reason; CONFLICT when it did not fail (any more).
-    """
+    """Make a reply due again, if the platform still allows it. Raises as `retry_reply` does."""
     send = check_found(messages.find_send(tx, business_id, message_id))
     conversation = threads.conversation_to_change(tx, business_id, send.conversation_id)
     account = check_found(channel_store.find_account(tx, business_id, send.channel_account_id))
@@ -253,12 +243,8 @@ def settle_reply(tx: Tx, request: OutboundRequest, outcome: Outcome, state: Requ
 def schedule_reply(
     tx: Tx, actor: Actor, conversation_id: str, reply_id: str, text: str, due_at: datetime
 ) -> None:
-    """Schedule a reply; a repeated ``reply_id`` changes nothing.
-
-    The platform's window is checked again at the time of sending.
-
-    Raises Refused: NOT_FOUND; INVALID for a time or text beyond the limits.
-    """
+    """Schedule a reply, once for each id. Raises NOT_FOUND; INVALID for a time or text beyond the limits."""
+    # The platform's window is checked at the time of sending.
     threads.conversation_to_change(tx, actor.business_id, conversation_id)
     if not tx.now < due_at <= tx.now + rules.SCHEDULE_WITHIN:
         raise Refused(
@@ -289,10 +275,7 @@ def schedule_reply(
 
 
 def cancel_scheduled(tx: Tx, business_id: str, conversation_id: str, reply_id: str) -> None:
-    """Cancel a scheduled reply, or dismiss a stopped one.
-
-    Raises Refused: NOT_FOUND; CONFLICT when it was sent meanwhile.
-    """
+    """Cancel a scheduled reply, or dismiss a stopped one. Raises NOT_FOUND; CONFLICT for a sent one."""
     threads.conversation_to_change(tx, business_id, conversation_id)
     reply_key = (business_id, conversation_id, reply_id)
     states = (ScheduleState.DUE, ScheduleState.STOPPED)
@@ -351,10 +334,7 @@ def keep_automatic(
 def keep_account_automatic(
     tx: Tx, account: ChannelAccount, content: AutomaticMessages, revision: int
 ) -> None:
-    """Save the automatic messages of any account.
-
-    Raises Refused: INVALID beyond a limit; CONFLICT when somebody was faster.
-    """
+    """Save the automatic messages of any account. Raises INVALID; CONFLICT after another change."""
     problem = rules.automatic_problem(content)
     if problem is not None:
         raise Refused(errors.INVALID, problem.text, **problem.values)
@@ -386,10 +366,9 @@ def numbered_messages(
 
 
 class AutoMessageEdit:
-    """Edit of the automatic messages of one kind; each method saves.
+    """Edit of the automatic messages of one kind; each method saves, and returns the id of a message.
 
-    Methods return an id of a message. They raise Refused: NOT_FOUND for an unknown id; INVALID beyond a
-    limit, or for a duplicate.
+    Methods raise NOT_FOUND for an unknown id; INVALID beyond a limit, or for a duplicate.
     """
 
     def __init__(self, tx: Tx, account: ChannelAccount, kind: AutomaticKind) -> None:

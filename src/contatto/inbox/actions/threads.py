@@ -63,10 +63,7 @@ def owned_conversation(tx: Tx, business_id: str, conversation_id: str) -> Conver
 
 
 def conversation_to_change(tx: Tx, business_id: str, conversation_id: str) -> Conversation:
-    """Return a conversation of the business, locked until the end of the transaction.
-
-    Raises Refused: NOT_FOUND.
-    """
+    """Return a conversation of the business, locked. Raises Refused: NOT_FOUND."""
     locked = conversations.list_conversations_to_move(tx, [business_id], [conversation_id])
     if not locked:
         raise Refused(errors.NOT_FOUND)
@@ -97,10 +94,7 @@ def load_business_account(tx: Tx, business_id: str, account_id: str) -> ChannelA
 
 
 def load_business_conversation(tx: Tx, account: ChannelAccount, conversation_id: str) -> Conversation:
-    """Return a conversation of the account, by our id of it or by its platform's.
-
-    Raises Refused: NOT_FOUND.
-    """
+    """Return a conversation of the account, by our id or its platform's. Raises NOT_FOUND."""
     for candidate_id in (conversation_id, conversation_id_of(account, conversation_id)):
         conversation = conversations.find_conversation(tx, account.business_id, candidate_id)
         if conversation is not None and conversation.channel_account_id == account.id:
@@ -146,13 +140,7 @@ def source_of_message(message: Message) -> MessageSource:
 
 @dataclass(frozen=True, slots=True)
 class FoundConversations:
-    """The matches of a search, and how far back it read messages.
-
-    Attributes:
-        ids: the matching conversations.
-        oldest_at: time of the oldest message that was read.
-        next_before: sequence number at which a search of older messages starts; None if there are none.
-    """
+    """Matches of a search, and how far back it read messages; a next one starts at ``next_before``."""
 
     ids: frozenset[str]
     oldest_at: datetime | None = None
@@ -234,10 +222,7 @@ def mark_conversation_as_lead(tx: Tx, business_id: str, conversation_id: str, ac
 
 
 def note_conversation_read(tx: Tx, business_id: str, conversation_id: str, member_id: str = "") -> None:
-    """Note that the business has read a conversation, and which member, and tell the customer's page.
-
-    Raises Refused: NOT_FOUND.
-    """
+    """Note that a member has read a conversation; update the customer's page. Raises NOT_FOUND."""
     conversation_to_change(tx, business_id, conversation_id)
     named = rows_of(desk.mentions, business_id, conversation_id=conversation_id, member_id=member_id)
     unseen = desk.mentions.update().where(*named, desk.mentions.c.seen_at.is_(None))
@@ -249,10 +234,7 @@ def note_conversation_read(tx: Tx, business_id: str, conversation_id: str, membe
 
 
 def assign_conversation(tx: Tx, actor: Actor, expected: SeenConversation, member_id: str | None) -> None:
-    """Assign a conversation to a member, or unassign it.
-
-    Raises Refused: NOT_FOUND; INVALID for somebody who is no member; CONFLICT.
-    """
+    """Assign a conversation to a member, or to none. Raises NOT_FOUND; INVALID; CONFLICT."""
     check_member(tx, actor.business_id, member_id, Permission.READ_INBOX)
     changed = _change(tx, actor, expected, assignee_id=member_id)
     if member_id and member_id not in (actor.member_id, changed.assignee_id):
@@ -261,10 +243,7 @@ def assign_conversation(tx: Tx, actor: Actor, expected: SeenConversation, member
 
 
 def snooze_conversation(tx: Tx, actor: Actor, expected: SeenConversation, span: str) -> None:
-    """Snooze a conversation; it returns at the end of the time, or when the customer writes.
-
-    Raises Refused: NOT_FOUND; INVALID for a span that is none; CONFLICT.
-    """
+    """Snooze a conversation, at most until the customer writes. Raises NOT_FOUND; INVALID; CONFLICT."""
     if span not in rules.SNOOZES:
         raise Refused(errors.INVALID, "span: choose one of %(choices)s.", choices=", ".join(rules.SNOOZES))
     until = tx.now + rules.SNOOZES[span]
@@ -277,10 +256,7 @@ def resolve_conversation(tx: Tx, actor: Actor, expected: SeenConversation) -> No
 
 
 def reopen_conversation(tx: Tx, actor: Actor, expected: SeenConversation) -> None:
-    """Take a conversation back to the desk.
-
-    Raises Refused: NOT_FOUND; CONFLICT, also for one that is blocked.
-    """
+    """Take a conversation back to the desk. Raises NOT_FOUND; CONFLICT, also for a blocked one."""
     _change(tx, actor, expected, state=ThreadState.OPEN, snoozed_until=None)
 
 
@@ -308,9 +284,7 @@ def emit_change(tx: Tx, business_id: str, conversation_id: str) -> None:
 def block_person(tx: Tx, actor: Actor, expected: SeenConversation, *, is_spam: bool) -> None:
     """Block the person of a conversation: later messages are kept, but make no lead and no notification.
 
-    Spam marks their lead Unqualified too, and its note says why.
-
-    Raises Refused: NOT_FOUND; CONFLICT when somebody changed the conversation first.
+    Spam marks their lead Unqualified too, and its note says why. Raises NOT_FOUND; CONFLICT.
     """
     conversation = _load_seen(tx, actor, expected)
     if is_spam:  # first, as who judges chats locks them in this order too
@@ -332,11 +306,9 @@ def block_person(tx: Tx, actor: Actor, expected: SeenConversation, *, is_spam: b
 
 
 def unblock_person(tx: Tx, actor: Actor, conversation_id: str, *, is_fine: bool = False) -> None:
-    """Count a person's messages again from now on; earlier ones stay as they are.
+    """Count a person's messages again from now on. Raises NOT_FOUND.
 
     Where a member says that the chat ``is_fine``, it is no longer suspected, and learned from as such.
-
-    Raises Refused: NOT_FOUND.
     """
     conversation = conversation_to_change(tx, actor.business_id, conversation_id)
     if is_fine:
@@ -362,10 +334,7 @@ def wake_conversations(tx: Tx) -> int:
 
 
 def label_conversation(tx: Tx, actor: Actor, conversation_id: str, name: str) -> None:
-    """Put a label on a conversation; labels are those of the leads, and a new word makes a new one.
-
-    Raises Refused: NOT_FOUND; INVALID.
-    """
+    """Label a conversation; labels are those of the leads. Raises NOT_FOUND; INVALID."""
     conversation = conversation_to_change(tx, actor.business_id, conversation_id)
     label = keep_label(tx, actor.business_id, name)
     row = {"business_id": actor.business_id, "conversation_id": conversation_id, "label_id": label.id}
@@ -382,10 +351,7 @@ def unlabel_conversation(tx: Tx, actor: Actor, conversation_id: str, label_id: s
 
 
 def add_private_note(tx: Tx, actor: Actor, conversation_id: str, note_id: str, text: str) -> None:
-    """Write a note that members alone see; the same ``note_id`` again changes nothing.
-
-    Raises Refused: NOT_FOUND; INVALID for an empty or too long text.
-    """
+    """Write a note for members alone, once for each ``note_id``. Raises NOT_FOUND; INVALID."""
     conversation = conversation_to_change(tx, actor.business_id, conversation_id)
     if not 0 < len(text.strip()) <= rules.NOTE_LIMIT:
         raise Refused(errors.INVALID, "text: use 1 to %(most)s characters.", most=rules.NOTE_LIMIT)
@@ -459,11 +425,7 @@ def hold_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> None:
 
 
 def forget_chats(tx: Tx, erased: ErasedPeople) -> set[str]:
-    """Delete the chats of persons, with pictures, notes, pushes and refused deliveries that tell of them.
-
-    Returns:
-        The contact values that stood in their messages.
-    """
+    """Delete the chats of persons with all that tells of them; return contacts in their messages."""
     account_ids = desk.list_chats(tx, erased.business_id, erased.person_ids)
     chat_ids = set(account_ids)
     texts = dict(desk.list_erased_texts(tx, erased.business_id, chat_ids))

@@ -124,10 +124,7 @@ async def answer_challenge(request: Request) -> Response:
 
 
 async def _list_apps(request: Request) -> tuple[Connector, list[ChannelApp]]:
-    """Return the connector of a webhook's platform, and all businesses' apps with the id of its address.
-
-    Raises Refused: NOT_FOUND, for an unknown platform.
-    """
+    """Return a webhook's connector, and the apps with the id of its address. Raises NOT_FOUND."""
     platform = _PLATFORMS.get(request.path_params["platform"])
     if platform is None:
         raise Refused(errors.NOT_FOUND, "There is no such platform.")

@@ -28,14 +28,13 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.channels.model import Connector, MessageKind, Platform, Sender
+from contatto.channels.model import Connector, MessageKind, Platform, ReceiptCounts, Sender
 from contatto.inbox.model import (
     Conversation,
     InlineNotice,
     Message,
     Person,
     Receipt,
-    ReceiptCounts,
     ReceiptState,
     ThreadState,
 )
@@ -565,10 +564,7 @@ messages = Table(
 
 
 def append_messages(tx: Tx, pairs: Iterable[tuple[str, Message]]) -> int:
-    """Append messages, each with its business, in their order; return the number of new ones.
-
-    The table assigns ``seq``.
-    """
+    """Append messages, each with its business; return the number of new ones. Rows get a ``seq``."""
     rows = [
         {
             "id": message.id,
