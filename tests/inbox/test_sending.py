@@ -57,7 +57,9 @@ class Desk:
         return self.vendor.take_due(self.db, answer_s)
 
     def send_of(self, message_id: str) -> Send:
-        found = self.db.read_now(lambda tx: messages.find_send(tx, self.account.business_id, message_id))
+        found = self.db.read_now(
+            lambda tx: messages.find_send(tx, self.account.business_id, message_id=message_id)
+        )
         assert found
         return found
 

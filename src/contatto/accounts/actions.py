@@ -13,7 +13,6 @@ from contatto.accounts.model import (
     AdAccount,
     AdAccountId,
     ApiToken,
-    AuthCode,
     Business,
     BusinessId,
     Caller,
@@ -394,9 +393,7 @@ def _allowed(
 
 def redeem_auth_code(tx: Tx, code: str) -> tuple[ApiToken, str]:
     """Exchange an auth code, once, for the data of a token and the token itself. Raises BAD_CODE."""
-    codes = store.auth_codes.c
-    live = store.auth_codes.select().where(codes.code_hash == hash_secret(code), codes.expires_at > tx.now)
-    auth_code = tx.find(AuthCode, live)
+    auth_code = store.find_auth_code(tx, hash_secret(code))
     # Only one of two concurrent calls deletes the code.
     if auth_code is None or not tx.delete(
         store.auth_codes, auth_code.business_id, code_hash=auth_code.code_hash

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from contatto.accounts.model import AdAccount, ApiToken, Business, BusinessId, FailedTries
+from contatto.accounts.model import AdAccount, ApiToken, AuthCode, Business, BusinessId, FailedTries
 
 # isort: split
 from contatto.accounts.model import KeptPage, Member, Permission, Role, Session, User, Workplace
@@ -322,6 +322,12 @@ def find_token(tx: Tx, token_hash: str) -> tuple[ApiToken, Business] | None:
     token = tx.find(ApiToken, live)
     business = find_business(tx, token.business_id) if token else None
     return (token, business) if token and business else None
+
+
+def find_auth_code(tx: Tx, code_hash: str) -> AuthCode | None:
+    """Find a code that has not expired; a used one is gone."""
+    live = sa.select(auth_codes).where(auth_codes.c.code_hash == code_hash, auth_codes.c.expires_at > tx.now)
+    return tx.find(AuthCode, live)
 
 
 def has_confirmed_term(tx: Tx, business_id: BusinessId, ad_account_id: str, term_type: str) -> bool:

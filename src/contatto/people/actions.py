@@ -165,12 +165,11 @@ def purge_logins(tx: Tx) -> int:
     return _purge_failed_tries(tx) + _purge_known_marks(tx)
 
 
-_DAY: Final = timedelta(days=1)
-_INVITED: Final = SharedLimit("invitations", 100, _DAY)
-_MAILS_OF_INVITATION: Final = SharedLimit("mails of an invitation", 10, _DAY)
+_INVITED: Final = SharedLimit("invitations", 100, DAY)
+_MAILS_OF_INVITATION: Final = SharedLimit("mails of an invitation", 10, DAY)
 _MAILS_OF_NETWORK: Final = SharedLimit("invitation mails of network", 30, timedelta(hours=1))
 _RESETS_OF_NETWORK_AND_EMAIL: Final = SharedLimit("resets of both", 5, timedelta(hours=1))
-_RESETS_OF_EMAIL: Final = SharedLimit("resets of e-mail", 50, _DAY)
+_RESETS_OF_EMAIL: Final = SharedLimit("resets of e-mail", 50, DAY)
 _RESETS_OF_NETWORK: Final = SharedLimit("resets of network", 30, timedelta(hours=1))
 _OWN_TRIES: Final = SharedLimit("tries of the own password", 10, timedelta(minutes=15))
 

@@ -40,7 +40,6 @@ from contatto.kit.languages import translator_for
 from contatto.kit.rate_limits import client_network
 from contatto.mail import NewMail, queue_mail
 from contatto.people import actions, rules, store
-from contatto.people.model import OpenedInvitation
 from contatto.ui.render import (
     DEVICE_KEY,
     check_csrf,
@@ -299,19 +298,45 @@ async def post_invitation_taken(
     request: Request, token: str, form: Annotated[JoiningForm, Form()]
 ) -> Response:
     """Mail a link that confirms the address; with a confirmed one join the business, and sign in."""
-    context = context_of(request)
+    context, network = context_of(request), client_network(request)
     await check_csrf(request, context.pages.csrf_signer)
     try:
         opened = await context.db.read(lambda tx: actions.open_invitation(tx, token))
         if context.settings.sends_mail and not opened.is_confirmed:
             # the answer is the same for an address that has an account
-            words, network = translator_of(request), client_network(request)
-            base_url = context.settings.base_url
+            words, base_url = translator_of(request), context.settings.base_url
             await context.db.write(
                 lambda tx: actions.mail_invitation(tx, token, form.email, network, base_url, words)
             )
             return await _render_invitation(request, token, form, is_sent=True)
-        session = await _join(request, token, form, opened)
+        # Check or hash the password outside any transaction, then join.
+        # An answer must not reveal accounts elsewhere to the inviter. So without a confirmed address the
+        # newcomer says whether they have an account. A missing one fails like a wrong password, as fast.
+        account = await context.db.read(lambda tx: actions.find_account(tx, opened))
+        hashed, checked, pool = "", None, part_of(request, HashPool)
+        with pool.place(network):
+            if form.has_account if not opened.is_confirmed else account is not None:
+                attempt = await context.db.write(
+                    lambda tx: actions.count_login(tx, opened.email, network, "")
+                )
+                if not await pool.run(accounts.password_fits, account, form.password):
+                    raise Refused(errors.WRONG_LOGIN)
+                await context.db.write(lambda tx: actions.give_login_back(tx, attempt))
+                checked = account
+            else:
+                hashed = await pool.run(accounts.hash_password, form.password)
+
+        def join(tx: Tx) -> str:
+            member = actions.accept_invitation(
+                tx, token, form.display_name, hashed, checked, sends_mail=context.settings.sends_mail
+            )
+            record_act(tx, request, member, "POST /invitations/{token}", f"member_id={member.id}")
+            if session_token(request):
+                accounts.end_session(tx, session_token(request))
+            browser = request.headers.get("user-agent", "")
+            return accounts.open_session(tx, member, context.settings.session_days, browser=browser)
+
+        session = await context.db.write(join)
     except Refused as refused:
         if refused.code is errors.LINK_OVER:
             raise
@@ -319,42 +344,6 @@ async def post_invitation_taken(
     response = RedirectResponse("/", 303)
     set_session(response, session, context.pages.cookies)
     return response
-
-
-async def _join(request: Request, token: str, form: JoiningForm, opened: OpenedInvitation) -> str:
-    """Check or hash the password outside any transaction, then join, and return a session token.
-
-    An answer must not reveal accounts elsewhere to the inviter. So without a confirmed address the newcomer
-    says whether they have an account. A missing one fails like a wrong password, in the same time.
-
-    Raises LINK_OVER, WRONG_LOGIN, INVALID, TOO_MANY.
-    """
-    context, pool = context_of(request), part_of(request, HashPool)
-    network, email = client_network(request), opened.email
-    account = await context.db.read(lambda tx: actions.find_account(tx, opened))
-    hashed, checked = "", None
-    with pool.place(network):
-        if form.has_account if not opened.is_confirmed else account is not None:
-            attempt = await context.db.write(lambda tx: actions.count_login(tx, email, network, ""))
-            if not await pool.run(accounts.password_fits, account, form.password):
-                raise Refused(errors.WRONG_LOGIN)
-            await context.db.write(lambda tx: actions.give_login_back(tx, attempt))
-            checked = account
-        else:
-            hashed = await pool.run(accounts.hash_password, form.password)
-
-    def join(tx: Tx) -> str:
-        sends_mail = context.settings.sends_mail
-        member = actions.accept_invitation(
-            tx, token, form.display_name, hashed, checked, sends_mail=sends_mail
-        )
-        record_act(tx, request, member, "POST /invitations/{token}", f"member_id={member.id}")
-        if session_token(request):
-            accounts.end_session(tx, session_token(request))
-        browser = request.headers.get("user-agent", "")
-        return accounts.open_session(tx, member, context.settings.session_days, browser=browser)
-
-    return await context.db.write(join)
 
 
 async def _render_invitation(

@@ -295,8 +295,23 @@ class MetaMessaging(MetaApp):
         if not 0 < event.timestamp < LATEST_S * 1000:
             return Unusable("missing_fields")
         at = from_micros(event.timestamp * 1000)
-        if event.message is not None:
-            return _message(event, event.message, at)
+        message = event.message
+        if message is not None:
+            person = event.recipient.id if message.is_echo else event.sender.id
+            if not person or not message.mid:
+                return Unusable("missing_fields")
+            return Chatted(
+                message_id=message.mid,
+                conversation_id=person,
+                person_id=person,
+                person_name="",
+                sender=Sender.BUSINESS if message.is_echo else Sender.CUSTOMER,
+                kind=MessageKind.OTHER if message.text is None else MessageKind.TEXT,
+                text="attachment" if message.text is None else message.text,
+                at=at,
+                tap=ad_tap(message.referral or event.referral),
+                echo_of=message.metadata[:64] if message.is_echo else "",
+            )
         return _read_news(event, event.sender.id, at) if event.sender.id else Unusable("missing_fields")
 
     def reply(self, out: Outgoing) -> HttpRequest:
@@ -361,24 +376,6 @@ def _read_news(event: _Event, person: str, at: datetime) -> Incoming:
         text = postback.title  # the button's text is the person's message
         return Chatted(postback.mid, person, person, "", Sender.CUSTOMER, MessageKind.TEXT, text, at)
     return Unusable("unknown_event")
-
-
-def _message(event: _Event, message: _Message, at: datetime) -> Incoming:
-    person = event.recipient.id if message.is_echo else event.sender.id
-    if not person or not message.mid:
-        return Unusable("missing_fields")
-    return Chatted(
-        message_id=message.mid,
-        conversation_id=person,
-        person_id=person,
-        person_name="",
-        sender=Sender.BUSINESS if message.is_echo else Sender.CUSTOMER,
-        kind=MessageKind.OTHER if message.text is None else MessageKind.TEXT,
-        text="attachment" if message.text is None else message.text,
-        at=at,
-        tap=ad_tap(message.referral or event.referral),
-        echo_of=message.metadata[:64] if message.is_echo else "",
-    )
 
 
 class _Text(msgspec.Struct):

@@ -599,9 +599,9 @@ def settle_echo(tx: Tx, account: ChannelAccount, conversation: Conversation, cha
     It is known by our own id, by the platform's id, or, while an answer is out or lost, by its text.
     """
     ref = message_id_of(account, chatted.message_id)
-    send = messages.find_send_by_ref(tx, account.business_id, ref)
+    send = messages.find_send(tx, account.business_id, external_ref=ref)
     if send is None and chatted.echo_of:
-        send = messages.find_send(tx, account.business_id, chatted.echo_of)
+        send = messages.find_send(tx, account.business_id, message_id=chatted.echo_of)
     if send is None and chatted.kind is MessageKind.TEXT:
         for unsure in messages.list_unsure_sends(tx, conversation.business_id, conversation.id):
             message = messages.find_message(tx, conversation.business_id, unsure.message_id)
@@ -619,9 +619,10 @@ def settle_echo(tx: Tx, account: ChannelAccount, conversation: Conversation, cha
 
 def settle_progress(tx: Tx, account: ChannelAccount, news: Progressed) -> bool:
     """Note how far a reply has come; False when it was not sent from here."""
-    send = messages.find_send_by_ref(tx, account.business_id, message_id_of(account, news.message_id))
+    ref = message_id_of(account, news.message_id)
+    send = messages.find_send(tx, account.business_id, external_ref=ref)
     if send is None and news.echo_of:
-        send = messages.find_send(tx, account.business_id, news.echo_of)
+        send = messages.find_send(tx, account.business_id, message_id=news.echo_of)
     if send is None or send.channel_account_id != account.id:
         return False
     mark_requests_done(tx, send.business_id, REPLY, send.message_id)

@@ -145,7 +145,7 @@ def _check_window(tx: Tx, account: ChannelAccount, conversation: Conversation) -
 
 def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str) -> None:
     """Send a reply again. Raises NOT_FOUND; CANNOT_SEND, with the reason; CONFLICT without a failure."""
-    send = messages.find_send(tx, business_id, message_id)
+    send = messages.find_send(tx, business_id, message_id=message_id)
     if send is None or send.conversation_id != conversation_id:
         raise Refused(errors.NOT_FOUND)
     account = ready_reply(tx, business_id, message_id)
@@ -154,7 +154,7 @@ def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str)
 
 def ready_reply(tx: Tx, business_id: str, message_id: str) -> ChannelAccount:
     """Make a reply due again, if the platform still allows it. Raises as `retry_reply` does."""
-    send = check_found(messages.find_send(tx, business_id, message_id))
+    send = check_found(messages.find_send(tx, business_id, message_id=message_id))
     conversation = threads.conversation_to_change(tx, business_id, send.conversation_id)
     account = check_found(channel_store.find_account(tx, business_id, send.channel_account_id))
     _check_window(tx, account, conversation)
@@ -177,7 +177,7 @@ def reply_kind(platform_urls: Mapping[Platform, str]) -> OutboundKind:
 
 def begin_reply(tx: Tx, request: OutboundRequest, platform_urls: Mapping[Platform, str]) -> Step:
     """Make the platform's request, or return why none is sent."""
-    send = messages.find_send(tx, request.business_id, request.subject)
+    send = messages.find_send(tx, request.business_id, message_id=request.subject)
     if send is None or send.state is not SendState.DUE:  # erased, or settled by a status of the platform
         return Done()
     account = channel_store.find_account(tx, send.business_id, send.channel_account_id)
@@ -210,7 +210,7 @@ def begin_reply(tx: Tx, request: OutboundRequest, platform_urls: Mapping[Platfor
 
 def read_reply_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
     """Settle a reply by the platform's answer; an accepted one is sent."""
-    send = messages.find_send(tx, request.business_id, request.subject)
+    send = messages.find_send(tx, request.business_id, message_id=request.subject)
     account = channel_store.find_account(tx, send.business_id, send.channel_account_id) if send else None
     if send is None or account is None:
         return Done()
@@ -227,7 +227,7 @@ def read_reply_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> S
 
 def settle_reply(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
     """Show the result of a failed attempt in the thread."""
-    send = messages.find_send(tx, request.business_id, request.subject)
+    send = messages.find_send(tx, request.business_id, message_id=request.subject)
     if send is None or not isinstance(outcome, NotNow | Failed):
         return
     if isinstance(outcome, Failed):

@@ -321,8 +321,19 @@ async def send_business_message(request: Request, caller: ApiCaller, body: SendB
         most = _BUTTON_LIMITS[body.template.type]
         if any(len(button.title) > most for button in body.template.buttons):
             raise Refused(errors.INVALID, f"template.buttons.title: write {most} characters at most.")
+    context = context_of(request)
     if body.message_type == "SENDER_ACTION":
-        await _act(request, caller, body)
+
+        def find(tx: Tx) -> Conversation:
+            account = load_business_account(tx, caller.business_id, body.business_id)
+            return load_business_conversation(tx, account, body.recipient)
+
+        conversation = await context.db.read(find)
+        if body.sender_action == "MARK_READ":
+            await context.db.write(lambda tx: note_conversation_read(tx, caller.business_id, conversation.id))
+        else:  # show the customer that the business types
+            typing = MemberTyping(caller.business_id, conversation.id, caller.subject_id, caller.display_name)
+            context.live.broadcast_transient(caller.business_id, typing)
         return api_answer(SentMessage(MessageId("")), request_id_of(request))
 
     def work(tx: Tx) -> Message:
@@ -335,7 +346,7 @@ async def send_business_message(request: Request, caller: ApiCaller, body: SendB
             raise Refused(errors.NOT_FOUND, "image.media_id: there is no such picture; upload it first.")
         return send_reply(tx, caller.business_id, conversation.id, message)
 
-    sent = await context_of(request).db.write(work)
+    sent = await context.db.write(work)
     return api_answer(SentMessage(MessageId(sent.id)), request_id_of(request))
 
 
@@ -366,22 +377,6 @@ def get_capabilities(tx: Tx, caller: Caller, query: CapabilityQuery) -> Capabili
     load_business_conversation(tx, account, query.conversation_id)
     takes_photos = CONNECTORS[account.platform].dialect.takes_photos
     return Capabilities([CapabilityInfo(name, takes_photos) for name in query.capability_types])
-
-
-async def _act(request: Request, caller: Caller, body: SendBody) -> None:
-    """Mark the conversation as read, or show the customer that the business types."""
-    context = context_of(request)
-
-    def find(tx: Tx) -> Conversation:
-        account = load_business_account(tx, caller.business_id, body.business_id)
-        return load_business_conversation(tx, account, body.recipient)
-
-    conversation = await context.db.read(find)
-    if body.sender_action == "MARK_READ":
-        await context.db.write(lambda tx: note_conversation_read(tx, caller.business_id, conversation.id))
-    else:
-        typing = MemberTyping(caller.business_id, conversation.id, caller.subject_id, caller.display_name)
-        context.live.broadcast_transient(caller.business_id, typing)
 
 
 def _text(account: ChannelAccount, body: SendBody) -> str:

@@ -16,7 +16,6 @@ from contatto.inbox.store.desk import list_private_notes
 from contatto.inbox.store.messages import list_referrals, list_scheduled
 from contatto.kit.db.tx import Tx
 from contatto.kit.values import from_micros, is_unreadable, micros
-from contatto.leads.model import Evidence
 from contatto.leads.store import listing
 from contatto.leads.store.records import list_evidence_of_sources
 from contatto.measurement import store as measurement_store
@@ -55,7 +54,11 @@ def thread_part(
             state = send.state.value if send else "sent"
             state = "read" if read_at and read_at >= message.at else state
         proofs = [] if is_unreadable(message.text) else evidence.get(message.id, [])
-        parts = rules.cut_segments(message.text, proofs)
+        segments: list[tuple[str, dict[str, Any] | None]] = []
+        for text, item in rules.cut_segments(message.text, proofs):
+            field = fields.get(item.contact_point_id, "phone") if item else ""
+            proof = {"field": field, "rule": item.rule, "confidence": item.confidence} if item else None
+            segments.append((text, proof))
         entries.append(
             {
                 "kind": "message",
@@ -63,7 +66,7 @@ def thread_part(
                 "at": message.at,
                 "side": "auto" if message.kind is MessageKind.AUTOMATIC else message.sender.value,
                 "author": message.author or None,
-                "segments": [(text, _match(item, fields) if item else None) for text, item in parts],
+                "segments": segments,
                 "is_form": message.kind is MessageKind.FORM,
                 "has_photo": message.kind is MessageKind.PHOTO,
                 "photo": photos.get(message.photo or ""),
@@ -151,8 +154,3 @@ def thread_part(
         "forms": [(str(form.number), form.name) for form in latest_versions.values()],
         "takes_photos": CONNECTORS[account.platform].dialect.takes_photos,
     }
-
-
-def _match(item: Evidence, fields: dict[str, str]) -> dict[str, Any]:
-    field = fields.get(item.contact_point_id, "phone")
-    return {"field": field, "rule": item.rule, "confidence": item.confidence}

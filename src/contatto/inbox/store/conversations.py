@@ -44,7 +44,6 @@ from contatto.kit.db.tx import (
     ROW,
     Choice,
     Instant,
-    Row,
     Serial,
     Tx,
     Words,
@@ -183,29 +182,20 @@ def list_waiting_receipts(tx: Tx, business_id: str, limit: int) -> list[Receipt]
     """
     if not tx.locks_rows:
         return WAITING.list(tx, Receipt, business_id, limit)
+    # Lock accounts that no other worker has locked, the longest waiting first. The claim stops at a part of
+    # a batch, so that other workers can take further accounts.
     values = WAITING.values(tx, business_id, limit)
-    accounts = _claim_accounts(tx, business_id, values)
-    return tx.list(Receipt, _OF_ACCOUNTS, values | {"accounts": accounts}) if accounts else []
-
-
-def _claim_accounts(tx: Tx, business_id: str, values: Row) -> list[str]:
-    """Lock accounts that no other worker has locked, until the transaction ends; the longest waiting first.
-
-    The claim stops at a part of a batch, so that other workers can take further accounts.
-    """
-    own_accounts, other_accounts, enough = list[str](), list[str](), values["most"] // _SHARES
+    own_accounts, other_accounts = list[str](), list[str]()
     for _ in range(_LOOKS):
         counts = Counter(tx.execute(_OTHER_ACCOUNTS, {**values, "theirs": other_accounts}).scalars())
         for account in counts:
-            if bool(tx.execute(_TRY, {"name": business_id + account}).scalar()):
-                own_accounts.append(account)
-            else:
-                other_accounts.append(account)
-            if sum(counts[account] for account in own_accounts) > enough:
-                return own_accounts
+            is_locked = bool(tx.execute(_TRY, {"name": business_id + account}).scalar())
+            (own_accounts if is_locked else other_accounts).append(account)
+            if sum(counts[own] for own in own_accounts) > values["most"] // _SHARES:
+                break
         if own_accounts or not counts:
             break  # little is waiting, or other workers have all accounts
-    return own_accounts
+    return tx.list(Receipt, _OF_ACCOUNTS, values | {"accounts": own_accounts}) if own_accounts else []
 
 
 _LOOKS: Final = 3

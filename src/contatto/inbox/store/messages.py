@@ -201,12 +201,9 @@ def record_send(
     return tx.change(sends, send.business_id, send.id, sends.c.state.in_(expected), **values)
 
 
-def find_send(tx: Tx, business_id: str, message_id: str) -> Send | None:
-    return tx.find(Send, select(sends).where(*rows_of(sends, business_id, message_id=message_id)))
-
-
-def find_send_by_ref(tx: Tx, business_id: str, external_ref: str) -> Send | None:
-    return tx.find(Send, select(sends).where(*rows_of(sends, business_id, external_ref=external_ref)))
+def find_send(tx: Tx, business_id: str, **column: str) -> Send | None:
+    """Find a send by its ``message_id``, or by its ``external_ref``."""
+    return tx.find(Send, select(sends).where(*rows_of(sends, business_id, **column)))
 
 
 def list_unsure_sends(tx: Tx, business_id: str, conversation_id: str) -> list[Send]:
@@ -247,14 +244,13 @@ def load_reply_facts(tx: Tx, business_id: str, conversation_id: str) -> tuple[da
     return last, int(tx.scalar(sent))
 
 
-def match_messages(pictures: Table) -> ColumnElement[bool]:
-    """Return the condition for a picture that a message shows."""
-    return exists().where(
+photos: Final = PictureTable(
+    "photos",
+    lambda pictures: exists().where(
         messages.c.business_id == pictures.c.business_id, messages.c.photo == pictures.c.digest
-    )
-
-
-photos: Final = PictureTable("photos", match_messages)
+    ),
+)
+"""Pictures, kept as long as a message shows them."""
 
 
 def list_photos(tx: Tx, business_id: str, shown_messages: Iterable[Message]) -> dict[str, Photo]:
