@@ -9,15 +9,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from contatto.accounts import rules, store
-from contatto.accounts.model import (
-    AdAccount,
-    AdAccountId,
-    ApiToken,
-    Business,
-    BusinessId,
-    Caller,
-    Ended,
-)
+from contatto.accounts.model import AdAccount, AdAccountId, ApiToken, Business, BusinessId, Caller, Ended
 
 # isort: split
 from contatto.accounts.model import FailedTries, Member, Permission, Role, User, UserId, Workplace
@@ -416,7 +408,6 @@ purge_codes: Final = purging(store.auth_codes.c.expires_at)
 
 
 def confirm_term(tx: Tx, account: AdAccount, term_type: str) -> None:
-    """Record that an ad account accepts terms."""
     row = {"business_id": account.business_id, "ad_account_id": account.id, "term_type": term_type}
     tx.insert_ignore(store.confirmed_terms, row | {"at": tx.now})
 

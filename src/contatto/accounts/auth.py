@@ -104,7 +104,6 @@ class Routes:
     def add[E: Callable[..., Any]](
         self, method: str, path: str, endpoint: E, rule: Rule, audit: ReadAudit | None = None, **options: Any
     ) -> E:
-        """Add an endpoint, and return it."""
         access = Access(self.credential, rule) if isinstance(rule, Permission) else rule
         options |= {"methods": [method], "tags": [self.tag], "include_in_schema": bool(self.tag)}
         self.routes.append(DeclaredRoute(self.prefix + path, endpoint, access, audit, **options))
@@ -338,7 +337,6 @@ def load_advertiser(tx: Tx, caller: Caller, number: int) -> AdAccount:
 
 
 def contact_reads_of(request: Request) -> ContactReads:
-    """Return the reads of contact data by the caller of a request."""
     reads: ContactReads = request.state.seen
     return reads
 

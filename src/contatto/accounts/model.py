@@ -37,8 +37,6 @@ class Permission(StrEnum):
 
 
 class Credential(StrEnum):
-    """Credential of a request."""
-
     MEMBER = "member"
     """A session cookie; requests that change something carry the CSRF token of a form too."""
     PROGRAM = "program"

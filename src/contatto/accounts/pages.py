@@ -88,12 +88,9 @@ async def post_token(
     request: Request, caller: FormCaller, form: Annotated[TokenForm, Form()]
 ) -> HTMLResponse:
     """Make a token with the chosen permissions of the API and show it, this once."""
+    new = (caller.business_id, form.name, form.scopes, caller.subject_id, form.ad_accounts or None)
     try:
-        api_token, value = await context_of(request).db.write(
-            lambda tx: actions.issue_token(
-                tx, caller.business_id, form.name, form.scopes, caller.subject_id, form.ad_accounts or None
-            )
-        )
+        api_token, value = await context_of(request).db.write(lambda tx: actions.issue_token(tx, *new))
     except Refused as refused:
         return await _render_settings(request, caller, problem=refused, typed=form)
     setattr(request.state, SHOWN_ONCE, True)
@@ -105,12 +102,9 @@ async def post_auth_code(
     request: Request, caller: FormCaller, form: Annotated[TokenForm, Form()]
 ) -> HTMLResponse:
     """Make an auth code for a program that asks for its own token, and show it, this once."""
+    new = (caller.business_id, form.name, form.scopes, caller.subject_id, form.ad_accounts or None)
     try:
-        code = await context_of(request).db.write(
-            lambda tx: actions.issue_auth_code(
-                tx, caller.business_id, form.name, form.scopes, caller.subject_id, form.ad_accounts or None
-            )
-        )
+        code = await context_of(request).db.write(lambda tx: actions.issue_auth_code(tx, *new))
     except Refused as refused:
         return await _render_settings(request, caller, problem=refused, typed=form)
     return await _render_settings(request, caller, new_code={"name": form.name.strip(), "value": code})

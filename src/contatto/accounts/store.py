@@ -165,7 +165,6 @@ def find_business(tx: Tx, business_id: BusinessId) -> Business | None:
 
 
 def list_businesses(tx: Tx) -> list[Business]:
-    """List every business of the installation."""
     return tx.list(Business, sa.select(businesses).order_by(businesses.c.created_at))
 
 
@@ -187,7 +186,6 @@ def find_user_by_email(tx: Tx, email: str) -> User | None:
 
 
 def record_user(tx: Tx, user_id: str, **values: Any) -> None:
-    """Update the row of a person."""
     tx.execute(sa.update(users).where(users.c.id == user_id).values(**values))
 
 
@@ -273,7 +271,6 @@ def find_session_member(tx: Tx, token_hash: str) -> tuple[Member, Business] | No
 
 
 def count_sessions(tx: Tx, business_id: BusinessId) -> dict[str, int]:
-    """Count the sessions of each member."""
     statement = sa.select(sessions.c.member_id, sa.func.count().label("n")).where(
         sessions.c.business_id == business_id, sessions.c.expires_at > tx.now
     )

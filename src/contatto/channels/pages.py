@@ -45,9 +45,7 @@ async def show_channels(request: Request, caller: PageCaller) -> HTMLResponse:
 
 @router.post("/accounts", Permission.ADMINISTER)
 async def post_account(
-    request: Request,
-    caller: FormCaller,
-    form: Annotated[ChannelForm, Form()],
+    request: Request, caller: FormCaller, form: Annotated[ChannelForm, Form()]
 ) -> Response:
     new = NewAccount(form.platform, form.external_id.strip(), form.name, form.handle.strip(), form.country)
 
@@ -110,10 +108,7 @@ async def post_disconnect(
 
 @router.post("/accounts/{account_id}/sites", Permission.ADMINISTER)
 async def post_sites(
-    request: Request,
-    caller: FormCaller,
-    account_id: str,
-    sites: Annotated[str, Form(max_length=5_000)] = "",
+    request: Request, caller: FormCaller, account_id: str, sites: Annotated[str, Form(max_length=5_000)] = ""
 ) -> Response:
     business_id = caller.business_id
     allow = partial(actions.allow_embedding, business_id=business_id, account_id=account_id, text=sites)

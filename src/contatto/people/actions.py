@@ -113,7 +113,6 @@ def _known_marks(tx: Tx, member: Member | None, network: str, device: str) -> tu
 
 
 def _origin_mark(tx: Tx, attempt: LoginAttempt) -> str:
-    """Return the fingerprint of the origin of an attempt."""
     kind = ("device", attempt.device) if attempt.knows_device else ("network", attempt.network)
     return _mark(tx, *kind)
 

@@ -425,11 +425,7 @@ def _render_forgotten(
     request: Request, email: str = "", problem: Refused | None = None, *, is_asked: bool = False
 ) -> HTMLResponse:
     context = context_of(request)
-    values = {
-        "email": email,
-        "is_asked": is_asked,
-        "sends_mail": context.settings.sends_mail,
-    }
+    values = {"email": email, "is_asked": is_asked, "sends_mail": context.settings.sends_mail}
     return context.pages.render(request, "people/forgotten.html", values, refused=problem)
 
 
@@ -518,7 +514,6 @@ async def post_session_end(request: Request, caller: FormCaller, session_id: str
 async def post_switch(
     request: Request, caller: FormCaller, business_id: Annotated[str, Form(max_length=36)] = ""
 ) -> RedirectResponse:
-    """Switch to another business of the person."""
     context = context_of(request)
     token, days = session_token(request), context.settings.session_days
     browser = request.headers.get("user-agent", "")

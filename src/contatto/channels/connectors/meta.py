@@ -96,9 +96,27 @@ _accounts: Final = msgspec.json.Decoder(_Account)
 
 
 class MetaApp(Connector):
-    """Base of Meta's connectors: webhook signature and verification, and names of accounts."""
+    """Base of Meta's connectors: signature, verification and splitting of webhooks, and names of accounts."""
 
     account_fields = "name,username"
+    body_object: str
+    bodies: msgspec.json.Decoder[Any]
+
+    def pieces(self, body: Any, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield each event of a body as a body of its own; ``document`` is the body in plain values."""
+        raise NotImplementedError
+
+    def split(self, raw: bytes) -> tuple[bytes, ...]:
+        """Split into one delivery per event; a body without an event, or with too many, stays whole."""
+        try:
+            body = self.bodies.decode(raw)
+            if body.object != self.body_object:
+                return (raw,)
+            first_pieces = islice(self.pieces(body, _anything.decode(raw)), MOST_PIECES + 1)
+            deliveries = tuple(msgspec.json.encode(piece) for piece in first_pieces)
+        except JSON_ERRORS:
+            return (raw,)
+        return deliveries if 0 < len(deliveries) <= MOST_PIECES else (raw,)
 
     def verify_signature(
         self, headers: Mapping[str, str], raw: bytes, secret: str, at: datetime, tolerance_s: int
@@ -148,14 +166,6 @@ class Referral(msgspec.Struct):
 
 def sign_body(raw: bytes, secret: str) -> str:
     return f"sha256={hmac.new(secret.encode(), raw, 'sha256').hexdigest()}"
-
-
-def cut_body(raw: bytes, pieces: Iterator[dict[str, Any]]) -> tuple[bytes, ...]:
-    """Split a body into deliveries; one without an event, or with too many, stays whole."""
-    first_pieces = list(islice(pieces, MOST_PIECES + 1))
-    if not 0 < len(first_pieces) <= MOST_PIECES:
-        return (raw,)
-    return tuple(msgspec.json.encode(piece) for piece in first_pieces)
 
 
 def hashed(text: str) -> str:
@@ -265,16 +275,24 @@ class MetaMessaging(MetaApp):
     def __init__(self, platform: Platform, body_object: str, text_limit: int) -> None:
         self.platform = platform
         self.dialect = Dialect(GRAPH, text_limit, ReplyWindow(24, None))
-        self._object = body_object
+        self.body_object, self.bodies = body_object, _bodies
 
-    def split(self, raw: bytes) -> tuple[bytes, ...]:
-        """Split into one delivery per messaging event, and per message of a delivery receipt."""
-        try:
-            body = _bodies.decode(raw)
-            is_ours = body.object == self._object
-            return cut_body(raw, _pieces(body, _anything.decode(raw))) if is_ours else (raw,)
-        except JSON_ERRORS:
-            return (raw,)
+    def pieces(self, body: _Body, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield each event; a receipt of several delivered messages becomes one for each."""
+        for entry, plain_entry in zip(body.entry, document["entry"], strict=True):
+            for event, plain in zip(entry.messaging, plain_entry["messaging"], strict=True):
+                single_events = [plain]
+                mids = event.delivery.mids[: MOST_PIECES + 1] if event.delivery else []
+                if len(mids) > 1 and event.message is None and event.read is None:
+                    sender, recipient = (
+                        {"id": participant.id[: SHARED_LIMIT + 1]}
+                        for participant in (event.sender, event.recipient)
+                    )
+                    shared = {"sender": sender, "recipient": recipient, "timestamp": event.timestamp}
+                    single_events = [shared | {"delivery": {"mids": [mid]}} for mid in mids]
+                for single_event in single_events:
+                    account = entry.id[:SHARED_LIMIT]
+                    yield {"object": body.object, "entry": [{"id": account, "messaging": [single_event]}]}
 
     def label(self, raw: bytes) -> Label:
         entry = self._read(raw)
@@ -337,28 +355,10 @@ class MetaMessaging(MetaApp):
         except JSON_ERRORS:
             return Unusable("unreadable_envelope")
         entries = [entry for entry in body.entry if entry.messaging]
-        if body.object != self._object or not entries:
+        if body.object != self.body_object or not entries:
             return Unusable("unreadable_envelope")
         is_one = len(entries) == len(entries[0].messaging) == 1
         return entries[0] if is_one else Unusable(TOO_MANY)
-
-
-def _pieces(body: _Body, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield each event; a receipt of several delivered messages becomes one for each."""
-    for entry, plain_entry in zip(body.entry, document["entry"], strict=True):
-        for event, plain in zip(entry.messaging, plain_entry["messaging"], strict=True):
-            single_events = [plain]
-            mids = event.delivery.mids[: MOST_PIECES + 1] if event.delivery else []
-            if len(mids) > 1 and event.message is None and event.read is None:
-                sender, recipient = (
-                    {"id": participant.id[: SHARED_LIMIT + 1]}
-                    for participant in (event.sender, event.recipient)
-                )
-                shared = {"sender": sender, "recipient": recipient, "timestamp": event.timestamp}
-                single_events = [shared | {"delivery": {"mids": [mid]}} for mid in mids]
-            for single_event in single_events:
-                account = entry.id[:SHARED_LIMIT]
-                yield {"object": body.object, "entry": [{"id": account, "messaging": [single_event]}]}
 
 
 def _read_news(event: _Event, person: str, at: datetime) -> Incoming:
@@ -451,20 +451,33 @@ _PROGRESS: Final = {
 
 
 class WhatsApp(MetaApp):
-    """Connector of the WhatsApp Business Platform."""
-
     platform = Platform.WHATSAPP
     account_fields = "verified_name,display_phone_number"
+    body_object = _OBJECT
+    bodies = _whatsapp_bodies
     dialect = Dialect(GRAPH, text_limit=4_096, window=ReplyWindow(24, None), ids_are_contacts=True)
 
-    def split(self, raw: bytes) -> tuple[bytes, ...]:
-        """Split into one delivery per message and status, with only the parts that it needs."""
-        try:
-            body = _whatsapp_bodies.decode(raw)
-            is_ours = body.object == _OBJECT
-            return cut_body(raw, _whatsapp_pieces(body, _anything.decode(raw))) if is_ours else (raw,)
-        except JSON_ERRORS:
-            return (raw,)
+    def pieces(self, body: _WhatsAppBody, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield each message with its sender's name, each status, and each other change unchanged."""
+        for entry, plain_entry in zip(body.entry, document["entry"], strict=True):
+            for change, plain in zip(entry.changes, plain_entry["changes"], strict=True):
+                if change.field != "messages":
+                    yield {"object": _OBJECT, "entry": [{"changes": [plain]}]}
+                    continue
+                names = _names(change.value.contacts)
+                account = change.value.metadata.phone_number_id
+                for kind in ("messages", "statuses"):
+                    for item in plain["value"].get(kind, ()):
+                        sender = item["from"] if kind == "messages" else ""
+                        shared: dict[str, Any] = {"metadata": {"phone_number_id": account[:SHARED_LIMIT]}}
+                        if sender and sender in names:
+                            name = names[sender][:SHARED_LIMIT]
+                            shared["contacts"] = [{"wa_id": sender, "profile": {"name": name}}]
+                        value = shared | {kind: [item]}
+                        yield {
+                            "object": _OBJECT,
+                            "entry": [{"changes": [{"field": "messages", "value": value}]}],
+                        }
 
     def label(self, raw: bytes) -> Label:
         value = _read_value(raw)
@@ -518,26 +531,6 @@ class WhatsApp(MetaApp):
         except JSON_ERRORS:
             return Failed("unreadable_answer")
         return Sent(sent[0].id if sent else "")
-
-
-def _whatsapp_pieces(body: _WhatsAppBody, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield each message with its sender's name, each status, and each other change unchanged."""
-    for entry, plain_entry in zip(body.entry, document["entry"], strict=True):
-        for change, plain in zip(entry.changes, plain_entry["changes"], strict=True):
-            if change.field != "messages":
-                yield {"object": _OBJECT, "entry": [{"changes": [plain]}]}
-                continue
-            names = _names(change.value.contacts)
-            account = change.value.metadata.phone_number_id
-            for kind in ("messages", "statuses"):
-                for item in plain["value"].get(kind, ()):
-                    sender = item["from"] if kind == "messages" else ""
-                    shared: dict[str, Any] = {"metadata": {"phone_number_id": account[:SHARED_LIMIT]}}
-                    if sender and sender in names:
-                        name = names[sender][:SHARED_LIMIT]
-                        shared["contacts"] = [{"wa_id": sender, "profile": {"name": name}}]
-                    value = shared | {kind: [item]}
-                    yield {"object": _OBJECT, "entry": [{"changes": [{"field": "messages", "value": value}]}]}
 
 
 def _names(contacts: list[_Contact]) -> dict[str, str]:

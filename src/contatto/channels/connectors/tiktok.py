@@ -131,8 +131,6 @@ _contents: Final = msgspec.json.Decoder(_Content)
 
 
 class TikTok(Connector):
-    """Connector of TikTok Business Messaging."""
-
     platform = Platform.TIKTOK
     dialect = Dialect("https://business-api.tiktok.com", text_limit=6_000, window=ReplyWindow(48, 10))
 

@@ -42,8 +42,6 @@ _deliveries: Final = msgspec.json.Decoder(WebchatDelivery)
 
 
 class Webchat(Connector):
-    """Connector of our own chat page."""
-
     platform = Platform.WEBCHAT
     dialect = Dialect(base_url="", text_limit=6_000, takes_photos=True)
 

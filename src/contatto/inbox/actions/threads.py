@@ -51,6 +51,8 @@ from contatto.leads.model import (
 from contatto.leads.rules.records import MOVES, LeadFilter, fold_text, has_all_words
 from contatto.leads.store.listing import list_leads
 from contatto.leads.store.records import find_lead
+from contatto.measurement.model import MeasuredAd, Touch, TouchKind
+from contatto.measurement.store import list_measured_ads, list_touches_of
 from contatto.spam import store as spam
 from contatto.spam.actions import MOST_MARKED, forget_verdicts, learn_words, mark_chat
 from contatto.spam.model import Mark
@@ -112,8 +114,6 @@ def business_open_id(account: ChannelAccount) -> str:
 
 
 class SideInfo(Answer, frozen=True):
-    """One side of a conversation."""
-
     role: Literal["PERSONAL_ACCOUNT", "BUSINESS_ACCOUNT"]
     id: str
     display_name: str
@@ -136,6 +136,14 @@ def source_of_message(message: Message) -> MessageSource:
     if message.kind is MessageKind.AUTOMATIC:
         return "OTHERS"
     return "API" if message.author else "APP"
+
+
+def list_own_taps(tx: Tx, conversation: Conversation) -> list[tuple[Touch, MeasuredAd]]:
+    """Return the person's clicks on our own ads; those on others stand as referrals."""
+    touches = list_touches_of(tx, conversation.business_id, conversation.person_id)
+    taps = [touch for touch in touches if touch.kind is TouchKind.CLICK]
+    ads = list_measured_ads(tx, conversation.business_id, {touch.ad_id for touch in taps})
+    return [(tap, ads[tap.ad_id]) for tap in taps if tap.ad_id in ads and not ads[tap.ad_id].is_outside]
 
 
 @dataclass(frozen=True, slots=True)

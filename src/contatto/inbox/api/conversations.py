@@ -24,6 +24,7 @@ from contatto.inbox.actions.threads import (
     MessageType,
     SideInfo,
     business_open_id,
+    list_own_taps,
     load_business_account,
     load_business_conversation,
     note_conversation_read,
@@ -51,8 +52,6 @@ from contatto.kit.errors import Refused, check_found
 from contatto.kit.ids import new_id
 from contatto.kit.untrusted_files import PICTURE_LIMIT
 from contatto.kit.values import micros
-from contatto.measurement.model import TouchKind
-from contatto.measurement.store import list_measured_ads, list_touches_of
 from contatto.ui.requests import context_of
 
 router: Final = api_routes("Business messages", "/business/message")
@@ -202,19 +201,15 @@ def list_business_messages(tx: Tx, caller: Caller, query: ContentQuery) -> Messa
 
 def _show_ads(tx: Tx, conversation: Conversation, numbers: Mapping[str, str]) -> list[AdReferralInfo]:
     """Return each ad that the person clicked, ours and external ones, oldest first."""
-    touches = list_touches_of(tx, conversation.business_id, conversation.person_id)
-    taps = [touch for touch in touches if touch.kind is TouchKind.CLICK]
-    ads = list_measured_ads(tx, conversation.business_id, {touch.ad_id for touch in taps})
     rows = [
         AdReferralInfo(
             advertiser_id=numbers.get(touch.ad_account_id, ""),
-            ad_id=str(ads[touch.ad_id].ad_number),
-            ad_name=ads[touch.ad_id].ad_name,
+            ad_id=str(ad.ad_number),
+            ad_name=ad.ad_name,
             timestamp=touch.ts // 1_000_000,
             embed_url="",
         )
-        for touch in taps
-        if touch.ad_id in ads and not ads[touch.ad_id].is_outside  # below, as referrals
+        for touch, ad in list_own_taps(tx, conversation)
     ]
     rows += [
         AdReferralInfo(

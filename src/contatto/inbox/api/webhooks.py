@@ -26,15 +26,7 @@ from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.conversations import APPEND_RECEIPT, Backlog, receipt_row
 from contatto.inbox.store.desk import load_automatic
 from contatto.kit import errors
-from contatto.kit.api_types import (
-    Answer,
-    ApiId,
-    ApiModel,
-    IdText,
-    TextId,
-    json_answer,
-    read_body,
-)
+from contatto.kit.api_types import Answer, ApiId, ApiModel, IdText, TextId, json_answer, read_body
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_secret

@@ -606,7 +606,6 @@ async def _render_automatic(
     refused: Refused | None = None,
     typed: tuple[AutomaticMessages, int] | None = None,
 ) -> HTMLResponse:
-    """Render the page; after a refusal, with the entered values and the error."""
     require(caller, Permission.READ_INBOX)
 
     def load(tx: Tx) -> dict[str, Any]:

@@ -412,7 +412,6 @@ async def post_remove_saved_reply(request: Request, caller: FormCaller, reply_id
 async def _render_replies(
     request: Request, caller: Caller, refused: Refused | None = None, typed: dict[str, str] | None = None
 ) -> HTMLResponse:
-    """Render the page; after a refusal, with the entered values and the error."""
     require(caller, Permission.READ_INBOX)
     context = context_of(request)
     field, says = split_fault(refused, translator_of(request)) if refused else ("", "")
@@ -622,7 +621,6 @@ async def post_inbox_settings(
 async def _render_settings(
     request: Request, caller: Caller, refused: Refused | None = None, typed: str = ""
 ) -> HTMLResponse:
-    """Render the page; after a refusal, with the entered values and the error."""
     require(caller, Permission.READ_INBOX)
     context = context_of(request)
     target = await context.db.read(lambda tx: find_reply_target(tx, caller.business_id))

@@ -10,6 +10,7 @@ from contatto.channels.store import CONNECTORS
 from contatto.forms.store import list_versions
 from contatto.inbox import rules
 from contatto.inbox.actions.replies import load_window
+from contatto.inbox.actions.threads import list_own_taps
 from contatto.inbox.model import Conversation, SendState
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.desk import list_private_notes
@@ -18,7 +19,6 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.values import from_micros, is_unreadable, micros
 from contatto.leads.store import listing
 from contatto.leads.store.records import list_evidence_of_sources
-from contatto.measurement import store as measurement_store
 
 THREAD_PAGE: Final = 100
 """Messages of a thread that are shown at once."""
@@ -83,12 +83,6 @@ def thread_part(
         {"kind": "note", **asdict(note)} for note in list_private_notes(tx, business_id, conversation.id)
     ]
     # Show the ads that this person tapped as cards in the thread; ours with all their names.
-    touches = [
-        touch
-        for touch in measurement_store.list_touches_of(tx, business_id, conversation.person_id)
-        if touch.kind.value == "click"
-    ]
-    ads = measurement_store.list_measured_ads(tx, business_id, {touch.ad_id for touch in touches})
     entries += [
         {
             "kind": "ad",
@@ -102,8 +96,7 @@ def thread_part(
             "ad_group_name": ad.ad_group_name,
             "campaign_name": ad.campaign_name,
         }
-        for touch in touches
-        if (ad := ads.get(touch.ad_id)) and not ad.is_outside  # these follow below
+        for touch, ad in list_own_taps(tx, conversation)
     ]
     for referral in list_referrals(tx, business_id, conversation.id):  # as the platform reported the ad
         number = str(referral.ad_number) if referral.ad_number else ""

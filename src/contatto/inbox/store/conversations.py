@@ -297,7 +297,6 @@ def save_persons(tx: Tx, new_persons: Sequence[Person]) -> None:
 
 
 def record_persons_seen(tx: Tx, seen_persons: Iterable[Person]) -> None:
-    """Give existing persons a missing name, and an earlier ``created_at``."""
     rows = [
         {
             "of_business": person.business_id,

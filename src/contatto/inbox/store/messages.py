@@ -11,7 +11,6 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Index,
-    Select,
     String,
     Table,
     Text,
@@ -36,18 +35,7 @@ from contatto.inbox.model import (
     SendState,
 )
 from contatto.inbox.store.conversations import conversations, messages
-from contatto.kit.db.tx import (
-    Choice,
-    Serial,
-    Tx,
-    instant,
-    key,
-    metadata,
-    rows_of,
-    sealed,
-    tenant,
-    text,
-)
+from contatto.kit.db.tx import Choice, Serial, Tx, instant, key, metadata, rows_of, sealed, tenant, text
 from contatto.kit.fair_queue import Queue
 from contatto.kit.outbound.queue import is_unsure
 from contatto.kit.uploads import PictureTable
@@ -83,7 +71,7 @@ def list_messages(
 
     ``before`` is a time, or the sequence number of the message before which they end.
     """
-    query = _messages_of(business_id, conversation_id)
+    query = select(messages).where(*rows_of(messages, business_id, conversation_id=conversation_id))
     if isinstance(before, int):
         at = select(messages.c.at).where(*rows_of(messages, business_id, seq=before)).scalar_subquery()
         is_earlier = and_(messages.c.at == at, messages.c.seq < before)
@@ -96,14 +84,12 @@ def list_messages(
 
 def list_messages_after(tx: Tx, business_id: str, conversation_id: str, seq: int) -> list[Message]:
     """Return messages stored after a sequence number, in order of storage."""
-    query = _messages_of(business_id, conversation_id).where(messages.c.seq > seq)
-    rows = tx.execute(query.order_by(messages.c.seq).limit(500)).mappings()
+    query = select(messages).where(*rows_of(messages, business_id, conversation_id=conversation_id))
+    rows = tx.execute(query.where(messages.c.seq > seq).order_by(messages.c.seq).limit(500)).mappings()
     return [_message_of(tx, business_id, row) for row in rows]
 
 
 class MessageText(NamedTuple):
-    """The text of a message, for a search."""
-
     seq: int
     conversation_id: str
     at: datetime
@@ -150,10 +136,6 @@ def find_message(tx: Tx, business_id: str, message_id: str) -> Message | None:
     query = select(messages).where(*rows_of(messages, business_id, id=message_id))
     row = tx.execute(query).mappings().first()
     return None if row is None else _message_of(tx, business_id, row)
-
-
-def _messages_of(business_id: str, conversation_id: str) -> Select[Any]:
-    return select(messages).where(*rows_of(messages, business_id, conversation_id=conversation_id))
 
 
 def _message_of(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> Message:
@@ -232,8 +214,7 @@ def load_reply_facts(tx: Tx, business_id: str, conversation_id: str) -> tuple[da
     if last is None:
         return None, 0
     stopped = select(sends.c.message_id).where(
-        *rows_of(sends, business_id, conversation_id=conversation_id),
-        sends.c.state.in_(STOPPED),
+        *rows_of(sends, business_id, conversation_id=conversation_id), sends.c.state.in_(STOPPED)
     )
     sent = select(func.count()).where(
         *conditions,
