@@ -18,7 +18,12 @@ from contatto.audiences import actions as audiences
 from contatto.capture.rules import warm
 from contatto.channels.actions import account_check_kind
 from contatto.channels.model import ChannelChecked, ChannelLost, Platform
-from contatto.channels.store import AppIndex, GatheredAccounts, list_registration_countries
+from contatto.channels.store import (
+    AppIndex,
+    GatheredAccounts,
+    list_public_accounts,
+    list_registration_countries,
+)
 from contatto.crm.actions.deliveries import CrmPorts, purge_sync, release_deliveries, sweep_leads
 from contatto.crm.actions.targets import crm_kinds, list_alarms
 from contatto.crm.model import CrmProgressed
@@ -33,7 +38,6 @@ from contatto.forms.model import FormSubmitted, TestLeadMade
 from contatto.forms.store import form_pictures, list_receipts_of_lead
 from contatto.inbox.actions import forms as lead_forms
 from contatto.inbox.actions import incoming
-from contatto.inbox.actions.forms import GatheredSheets
 from contatto.inbox.actions.incoming import judge_messages, post_notices, settling_work
 from contatto.inbox.actions.replies import push_message, push_read, push_tap, reply_kind, send_scheduled
 from contatto.inbox.actions.threads import (
@@ -340,7 +344,8 @@ def maintenance(settings: Settings) -> tuple[MaintenanceJob, ...]:
 def resources(db: Database, settings: Settings) -> Parts:
     """Return the state of one app."""
     return Parts(
-        AppIndex(db), Backlog(db), GatheredAccounts(db), GatheredSheets(db), HashPool(), GuessLimit(),
+        AppIndex(db), Backlog(db), GatheredAccounts(db.read, list_public_accounts),
+        lead_forms.GatheredSheets(db.read, lead_forms.list_opened), HashPool(), GuessLimit(),
         ChatLimits(), RecentCallers(), FragmentCache(), RequestLimit(settings.api_requests_per_minute, 60),
         AdServer(db, settings.views_per_viewer, settings.trial_share),
         GatheredTouches(db),

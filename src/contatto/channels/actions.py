@@ -61,30 +61,22 @@ class NewAccount:
 
 def connect_account(tx: Tx, business_id: str, new: NewAccount) -> ChannelAccount:
     """Add a channel account. Raises INVALID, when a value is missing or it is connected already."""
-    country, name = _checked(new)
     account_id = new_id()
-    account = ChannelAccount(
-        account_id,
-        business_id,
-        new.platform,
-        new.external_id or account_id,
-        name,
-        new.handle.lstrip("@"),
-        country,
-        tx.now,
-    )
+    ids = (account_id, business_id, new.platform, new.external_id or account_id)
+    account = ChannelAccount(*ids, **_checked(new), created_at=tx.now)
     if not tx.insert_ignore(store.channel_accounts, row_of(account)):
         raise Refused(errors.INVALID, "external_id: this account is connected already.")
     return account
 
 
-def _checked(new: NewAccount) -> tuple[str, str]:
+def _checked(new: NewAccount) -> dict[str, Any]:
     country = new.registration_country.strip().upper()
     if country not in phonenumbers.SUPPORTED_REGIONS:
         raise Refused(errors.INVALID, "registration_country: enter a two-letter code, such as SG.")
     if not new.name.strip():
         raise Refused(errors.INVALID, "name: enter a name for the account.")
-    return country, new.name.strip()
+    handle = new.handle.strip().lstrip("@")
+    return {"name": new.name.strip(), "handle": handle, "registration_country": country}
 
 
 def _load_account(tx: Tx, business_id: str, account_id: str) -> ChannelAccount:
@@ -94,22 +86,15 @@ def _load_account(tx: Tx, business_id: str, account_id: str) -> ChannelAccount:
 def correct_account(tx: Tx, business_id: str, account_id: str, new: NewAccount) -> ChannelAccount:
     """Correct an account, except its platform and our own chat's id. Raises NOT_FOUND; INVALID."""
     before = _load_account(tx, business_id, account_id)
-    country, name = _checked(new)
-    external_id = before.external_id
+    changed = replace(before, **_checked(new))
     if needs_token(before):
-        external_id = check_external_id(new.external_id)
-        duplicate = store.find_account_by_external(tx, business_id, before.platform, external_id)
+        changed = replace(changed, external_id=check_external_id(new.external_id))
+        duplicate = store.find_account_by_external(tx, business_id, before.platform, changed.external_id)
         if duplicate is not None and duplicate.id != account_id:
             raise Refused(errors.INVALID, "external_id: this account is connected already.")
-    handle = new.handle.strip().lstrip("@")
-    new_values: dict[str, Any] = {
-        "name": name,
-        "handle": handle,
-        "registration_country": country,
-        "external_id": external_id,
-    }
-    tx.change(store.channel_accounts, business_id, account_id, **new_values)
-    return replace(before, **new_values)
+    values = row_of(changed, without={"id", "business_id", "platform", "created_at"})
+    tx.change(store.channel_accounts, business_id, account_id, **values)
+    return changed
 
 
 def needs_token(account: ChannelAccount) -> bool:

@@ -1,7 +1,7 @@
 """Tables of channel accounts and apps, caches of them, and their connectors."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -97,13 +97,10 @@ def list_registration_countries(tx: Tx) -> list[str]:
     return sorted(tx.execute(countries).scalars())
 
 
-def list_public_accounts(tx: Tx, account_ids: Collection[str]) -> list[ChannelAccount]:
-    """Return accounts by id alone, as the address of a public chat page names the account."""
-    return _PUBLIC.list(tx, {"ids": account_ids})
-
-
-def find_public_account(tx: Tx, account_id: str) -> ChannelAccount | None:
-    return next(iter(list_public_accounts(tx, [account_id])), None)
+def list_public_accounts(tx: Tx, account_ids: Sequence[str]) -> list[ChannelAccount | None]:
+    """Return accounts in the order of their ids alone, as the address of a public chat page names one."""
+    accounts = {account.id: account for account in _PUBLIC.list(tx, {"ids": account_ids})}
+    return [accounts.get(account_id) for account_id in account_ids]
 
 
 _BY_EXTERNAL: Final = PreparedQuery(
@@ -272,15 +269,8 @@ KEEP_S: Final = 0.5
 _MOST: Final = 1_000
 
 
-class GatheredAccounts:
+class GatheredAccounts(WorkBatcher[str, ChannelAccount | None]):
     """Batching reader of web chat accounts: concurrent requests share one query."""
-
-    def __init__(self, db: Database) -> None:
-        def load(tx: Tx, account_ids: Sequence[str]) -> Sequence[ChannelAccount | None]:
-            accounts = {account.id: account for account in list_public_accounts(tx, account_ids)}
-            return [accounts.get(account_id) for account_id in account_ids]
-
-        self.accounts: Final = WorkBatcher(db.read, load)
 
 
 class AppIndex:

@@ -59,7 +59,7 @@ async def chat_visitor(request: Request) -> tuple[ChannelAccount, str]:
     """
     context = context_of(request)
     account_id = request.path_params["account_id"]
-    account = await part_of(request, GatheredAccounts).accounts.put(account_id)
+    account = await part_of(request, GatheredAccounts).put(account_id)
     if account is None or account.platform is not Platform.WEBCHAT:
         raise Refused(errors.NOT_FOUND, "Chat not found.")
     signer = context.vault.signer(VISITOR_KEY)

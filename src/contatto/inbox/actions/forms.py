@@ -259,11 +259,8 @@ type Opened = tuple[FormVersion, Prefill]
 """A form, and what it may show to who opened it."""
 
 
-class GatheredSheets:
+class GatheredSheets(WorkBatcher[Opening, Opened | None]):
     """Forms that are opened beside chats; those opened at the same time are read together."""
-
-    def __init__(self, db: Database) -> None:
-        self.sheets: Final = WorkBatcher(db.read, list_opened)
 
 
 def list_opened(tx: Tx, openings: Sequence[Opening]) -> list[Opened | None]:

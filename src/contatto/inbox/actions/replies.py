@@ -278,11 +278,8 @@ def cancel_scheduled(tx: Tx, business_id: str, conversation_id: str, reply_id: s
     """Cancel a scheduled reply, or dismiss a stopped one. Raises NOT_FOUND; CONFLICT for a sent one."""
     threads.conversation_to_change(tx, business_id, conversation_id)
     reply_key = (business_id, conversation_id, reply_id)
-    states = (ScheduleState.DUE, ScheduleState.STOPPED)
-    if not any(
-        messages.record_scheduled(tx, reply_key, ScheduleState.CANCELLED, expected_state=state)
-        for state in states
-    ):
+    expected = (ScheduleState.DUE, ScheduleState.STOPPED)
+    if not messages.record_scheduled(tx, reply_key, ScheduleState.CANCELLED, expected=expected):
         raise Refused(errors.CONFLICT, "This reply is no longer scheduled. It may have been sent.")
     threads.emit_change(tx, business_id, conversation_id)
 

@@ -15,7 +15,7 @@ from contatto.accounts.auth import DirectRoute, FormCaller, PageCaller, may, pag
 from contatto.accounts.model import Access, Caller, Credential, Permission, ReadAudit
 from contatto.capture import store as capture_store
 from contatto.channels.model import ChannelAccount, Platform
-from contatto.channels.store import find_account, find_public_account, list_embed_origins
+from contatto.channels.store import find_account, list_embed_origins, list_public_accounts
 from contatto.forms.actions import Unanswered, choose_form, find_published
 from contatto.forms.model import NOBODY, FormVerdict, FormVersion, Prefill, Submission
 from contatto.forms.rules.answers import (
@@ -193,7 +193,7 @@ async def show_embedded_chat(request: Request, account_id: str, v: str = "") -> 
         return RedirectResponse(f"/chat/{quote(account_id)}", 303)
 
     def list_origins(tx: Tx) -> tuple[str, ...]:
-        account = find_public_account(tx, account_id)
+        (account,) = list_public_accounts(tx, [account_id])
         return list_embed_origins(tx, account.business_id).get(account.id, ()) if account else ()
 
     origins = await context.db.read(list_origins)
@@ -221,7 +221,7 @@ def _show_form(request: Request, values: dict[str, Any], visitor: str) -> None:
 
 
 def _chat_values(tx: Tx, account_id: str, visitor: str) -> dict[str, Any]:
-    account = find_public_account(tx, account_id)
+    (account,) = list_public_accounts(tx, [account_id])
     if account is None or account.platform is not Platform.WEBCHAT:
         raise Refused(errors.NOT_FOUND, "Chat not found.")
     switch = capture_store.find_switch(tx, account.business_id, account.id)
@@ -268,7 +268,7 @@ async def show_form(request: Request) -> HTMLResponse:
     account, visitor = await chat_visitor(request)
     number = check_found(read_number(request.path_params["page_id"]), "Form not found.")
     opened = check_found(
-        await part_of(request, GatheredSheets).sheets.put(Opening(account, visitor, number)),
+        await part_of(request, GatheredSheets).put(Opening(account, visitor, number)),
         "Form not found.",
     )
     version, prefill = opened

@@ -286,12 +286,12 @@ def record_scheduled(
     state: ScheduleState,
     *,
     reason: str | None = None,
-    expected_state: ScheduleState = ScheduleState.DUE,
+    expected: Sequence[ScheduleState] = (ScheduleState.DUE,),
 ) -> bool:
-    """Record the state of a reply (business, conversation, id); False unless it had the expected state."""
+    """Record the state of a reply (business, conversation, id); False unless it had an expected state."""
     business_id, conversation_id, reply_id = reply
     is_known = and_(
-        scheduled_replies.c.conversation_id == conversation_id, scheduled_replies.c.state == expected_state
+        scheduled_replies.c.conversation_id == conversation_id, scheduled_replies.c.state.in_(expected)
     )
     return tx.change(scheduled_replies, business_id, reply_id, is_known, state=state, reason=reason)
 
