@@ -219,8 +219,9 @@ def _keep_an_owner(tx: Tx, member: Member, role: Role | None) -> None:
     if member.role is not Role.OWNER or role is Role.OWNER or member.deactivated_at is not None:
         return
     tx.hold_key("owners", member.business_id)
-    members = store.list_members(tx, member.business_id)
-    if sum(other.role is Role.OWNER and other.deactivated_at is None for other in members) < 2:
+    colleagues = store.list_members(tx, member.business_id)
+    owners = [owner for owner in colleagues if owner.role is Role.OWNER and not owner.deactivated_at]
+    if len(owners) < 2:
         raise Refused(errors.CONFLICT, "This is the last owner. Make another member an owner first.")
 
 
@@ -309,8 +310,9 @@ def issue_token(
 ) -> tuple[ApiToken, str]:
     """Make an API token; return its data, and the token itself, which is shown once and never saved.
 
-    ``made_by`` is its creator, with whose access it ends; empty for the operator. Without ``ad_account_ids``
-    it may be used for all. Raises INVALID; FORBIDDEN, when the creator may not make such a token.
+    The token ends with the access of its creator ``made_by``, empty for the operator. Without
+    ``ad_account_ids`` it may be used for all. Raises INVALID; FORBIDDEN, when the creator may not make
+    such a token.
     """
     if not name.strip():
         raise Refused(errors.INVALID, "name: enter a name for the token.")

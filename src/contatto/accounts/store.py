@@ -19,7 +19,6 @@ from contatto.kit.db.tx import (
     instant,
     key,
     metadata,
-    row_of,
     rows_of,
     sealed,
     tenant,
@@ -365,8 +364,7 @@ def find_ad_account_by_number(tx: Tx, business_id: BusinessId, number: int) -> A
 
 def save_kept_page(tx: Tx, page: KeptPage) -> None:
     """Save a form response, sealed, and delete the member's oldest ones beyond the limit."""
-    sealed_page = tx.seal(page.page, page.business_id, "kept_pages.page", page.id)
-    tx.insert(kept_pages, row_of(page) | {"page": sealed_page})
+    tx.insert(kept_pages, tx.sealed_row(page))
     own = rows_of(kept_pages, page.business_id, member_id=page.member_id)
     latest = sa.select(kept_pages.c.id).where(*own).order_by(kept_pages.c.kept_at.desc(), kept_pages.c.id)
     ids = list(tx.execute(latest.offset(MOST_KEPT_PAGES).limit(1_000)).scalars())

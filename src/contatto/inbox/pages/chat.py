@@ -569,7 +569,7 @@ async def post_automatic(
     def rows(first: str, second: str) -> list[tuple[str, str]]:
         """Return pairs of two columns of the form, without empty ones."""
         columns = zip(sent.getlist(first), sent.getlist(second), strict=False)
-        pairs = [(str(one).strip(), str(other).strip()) for one, other in columns]
+        pairs = [(str(text).strip(), str(answer).strip()) for text, answer in columns]
         return [pair for pair in pairs if any(pair)]
 
     words = (
