@@ -180,6 +180,20 @@ def test_sealed_texts_come_opened_and_bytes_are_looked_for_as_texts_are(database
     assert numbers == [(1, b"\0\xff\1"), (2, b"\0\xff\2")]
 
 
+def test_a_row_of_a_value_has_its_texts_sealed_and_an_empty_one_is_none(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        SECRETS.create(tx.connection)
+        written = [Secret(1, "b", "hello"), Secret(2, "b", "")]
+        rows = [tx.sealed_row(secret) | {"mark": b"m"} for secret in written]
+        assert b"hello" not in rows[0]["said"]
+        assert rows[1]["said"] is None
+        for row in rows:
+            tx.insert(SECRETS, row)
+        assert MARKED.list(tx, {"marks": [b"m"]}) == written
+
+    database.write_now(work)
+
+
 def test_what_is_listed_again_is_the_same_list_until_a_row_changes(database: Database) -> None:
     """Also on PostgreSQL, where rows are read before they are compared."""
     marks = {"marks": [b"a", b"b"]}
