@@ -24,7 +24,7 @@ from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.channels.model import ChannelAccount, ChannelApp, Platform
 from contatto.inbox.actions.incoming import conversation_id_of
 from contatto.kit.db.tx import Tx
-from contatto.simulator.traffic import Thread, received_message
+from contatto.simulator.traffic import Thread, text_message
 
 LOOK_S = 0.005
 PATIENCE_S = 30
@@ -73,7 +73,7 @@ def open_shop(tx: Tx, name: str, business_id: str = "") -> Shop:
 async def deliver(client: httpx2.AsyncClient, app: App, number: int, text: str) -> None:
     """Post one signed webhook of a person of their own."""
     now = time.time()
-    body = received_message(app.thread(number), f"m{number}", text, int(now * 1000))
+    body = text_message(app.thread(number), f"m{number}", text, int(now * 1000))
     headers = {SIGNATURE_HEADER: sign_body(body, app.secret, int(now)), "Content-Type": "application/json"}
     answer = await client.post(f"/webhooks/tiktok/{app.app_id}", content=body, headers=headers)
     if answer.status_code != 200:

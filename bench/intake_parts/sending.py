@@ -9,7 +9,7 @@ from typing import Final
 
 from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.channels.model import ChannelAccount, Platform
-from contatto.simulator.traffic import Thread, received_message
+from contatto.simulator.traffic import Thread, text_message
 from contatto.simulator.world import DemoWorld, phrases_of, plan_people
 
 HOST: Final = "127.0.0.1"
@@ -45,7 +45,7 @@ def make_requests(
         thread = Thread(world.app_id, account.external_id, account.handle, f"p{person}", f"handle_{person}")
         shared = f"call me on +65 9{person:07d} or write to p{person}@example.com"
         text = shared if number % SHARES == 0 else next(texts)
-        body = received_message(thread, f"m{number}", text, int(now * 1000) + number)
+        body = text_message(thread, f"m{number}", text, int(now * 1000) + number)
         head = (
             f"POST /webhooks/tiktok/{world.app_id} HTTP/1.1\r\nhost: {HOST}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"

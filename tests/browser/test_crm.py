@@ -98,7 +98,7 @@ def test_an_owner_links_a_crm_maps_tests_breaks_and_mends_it_until_all_is_verifi
 
     # somebody removes a field that the CRM itself requires: a failed delivery that says why
     name = memory.fields["name"]
-    memory.drop_field("name")
+    del memory.fields["name"]  # by an administrator
     write(house, "bea", "9123 4568")
     all_of_them = home.rpartition("/")[0]
     assert until(lambda: shows(page, all_of_them, "1 lead was not delivered to Odoo"))

@@ -106,6 +106,6 @@ def test_a_program_that_hangs_is_ended_after_the_time_limit() -> None:
 
 def test_a_command_that_is_none_is_refused() -> None:
     with pytest.raises(ProgramError, match="cannot be started: No such file"):
-        Program.parse("/nowhere/player --fast").start(1)
+        Piped(Program.parse("/nowhere/player --fast").command)
     with pytest.raises(ValueError, match="empty"):
         Program.parse("  ")

@@ -2,14 +2,14 @@
 
 from contatto.channels.connectors.tiktok import TikTok
 from contatto.channels.model import Chatted, Referred, Sender, WasRead
-from contatto.simulator.traffic import Thread, opened_from_ad, read_by_person, received_message, sent_message
+from contatto.simulator.traffic import Thread, opened_from_ad, read_by_person, text_message
 
 THREAD = Thread("app-1", "business-1", "harbour", "person-1", "sunny_kettle7")
 AT_MS = 1_795_000_000_123
 
 
 def test_a_message_of_the_person_is_read_as_one() -> None:
-    read = TikTok().parse(received_message(THREAD, "m1", "สวัสดีค่ะ", AT_MS))
+    read = TikTok().parse(text_message(THREAD, "m1", "สวัสดีค่ะ", AT_MS))
     assert isinstance(read, Chatted)
     assert (read.message_id, read.text, read.sender) == ("m1", "สวัสดีค่ะ", Sender.CUSTOMER)
     assert (read.person_id, read.person_name) == ("person-1", "sunny_kettle7")
@@ -17,14 +17,14 @@ def test_a_message_of_the_person_is_read_as_one() -> None:
 
 
 def test_a_message_of_the_business_belongs_to_the_same_person() -> None:
-    read = TikTok().parse(sent_message(THREAD, "m2", "Hello!", AT_MS))
+    read = TikTok().parse(text_message(THREAD, "m2", "Hello!", AT_MS, from_person=False))
     assert isinstance(read, Chatted)
     assert (read.person_id, read.person_name, read.sender) == ("person-1", "sunny_kettle7", Sender.BUSINESS)
 
 
 def test_a_tap_names_the_ad_and_the_same_conversation() -> None:
     tapped = TikTok().parse(opened_from_ad(THREAD, "7", "1840000000000000001", "Oak", AT_MS))
-    wrote = TikTok().parse(received_message(THREAD, "m1", "hi", AT_MS))
+    wrote = TikTok().parse(text_message(THREAD, "m1", "hi", AT_MS))
     assert isinstance(tapped, Referred)
     assert isinstance(wrote, Chatted)
     assert tapped.tap.ad_number == 1_840_000_000_000_000_001
@@ -39,8 +39,8 @@ def test_a_read_mark_tells_until_when() -> None:
 
 def test_every_delivery_has_a_label_of_its_own() -> None:
     bodies = (
-        received_message(THREAD, "m1", "hi", AT_MS),
-        received_message(THREAD, "m2", "hi", AT_MS),
+        text_message(THREAD, "m1", "hi", AT_MS),
+        text_message(THREAD, "m2", "hi", AT_MS),
         opened_from_ad(THREAD, "7", "1", "Oak", AT_MS),
         read_by_person(THREAD, AT_MS),
     )

@@ -1,5 +1,6 @@
 """Worlds are what they say: the same by seed, with the published means, and with limits in order."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 
 from contatto.simulator.worlds.features import LinearSetting, LinearWorld
 from contatto.simulator.worlds.metrics import measure
-from contatto.simulator.worlds.model import DAY, STARTS_TS, Past, Spans, World, midnights, offset_s, sigmoid
-from contatto.simulator.worlds.policies import POLICIES, play
+from contatto.simulator.worlds.model import DAY, STARTS_TS, Past, Spans, World, offset_s, sigmoid
+from contatto.simulator.worlds.policies import POLICIES, Auction
 from contatto.simulator.worlds.simulation import NoSuchSetting, Size, WorldName, make_world, settings_of
 
 NAMES = list(WorldName)
@@ -142,7 +143,7 @@ def test_the_more_a_player_knows_the_cheaper_its_leads_are(name: WorldName) -> N
     world = make_world(name, 2, Size.SMALL, days=5, requests=15_000, **_budget(name))
     costs = {}
     for policy in POLICIES.values():
-        figures = measure(play(world, policy))
+        figures = measure(Auction(world, policy).play())
         costs[policy.name] = figures.spend / figures.leads
     assert costs["random"] > 1.1 * costs["oracle_conv"]
     assert costs["oracle_conv"] > 1.05 * costs["oracle_obs"]
@@ -160,7 +161,7 @@ def _budget(name: WorldName) -> dict[str, float]:
 
 def test_one_who_knows_paces_nearly_perfectly() -> None:
     world = LinearWorld(LinearSetting(viewers=8_000, ads=8, days=4, requests=40_000, late_day=2), 1)
-    figures = measure(play(world, POLICIES["oracle_obs"]))
+    figures = measure(Auction(world, POLICIES["oracle_obs"]).play())
     assert figures.budget_use > 0.99
     assert figures.pacing_error < 0.01
     assert figures.starved == ()
@@ -168,7 +169,7 @@ def test_one_who_knows_paces_nearly_perfectly() -> None:
 
 def test_a_player_who_knows_gives_the_same_run_again() -> None:
     world = make_world(WorldName.SEGMENTS, 1, Size.TINY)
-    first, second = (play(world, POLICIES["random"]).shown for _ in range(2))
+    first, second = (Auction(world, POLICIES["random"]).play().shown for _ in range(2))
     for name in first.__slots__:
         assert np.array_equal(getattr(first, name), getattr(second, name), equal_nan=True)
 
@@ -221,8 +222,12 @@ def test_delays_are_as_told_and_some_leads_come_too_late() -> None:
 
 
 def test_midnights_know_the_change_of_clocks() -> None:
-    found = midnights("America/New_York", 14)
-    lengths = {(after - before) // 3_600_000_000 for before, after in pairwise(found)}
+    world = make_world(WorldName.SEGMENTS, 1, Size.TINY, days=14)
+    group = replace(world.groups[0], timezone="America/New_York")
+    world.groups = (group,)
+    spans = [Spans(world).at(group, STARTS_TS + day * DAY) for day in range(14)]
+    assert all(before[1] == after[0] for before, after in pairwise(spans))
+    lengths = {(ends - begins) // 3_600_000_000 for begins, ends in spans}
     assert lengths == {23, 24}
     assert offset_s("America/New_York", 0) == -5 * 3600
     assert offset_s("America/New_York", 10) == -4 * 3600
@@ -252,7 +257,7 @@ def test_settings_that_a_world_does_not_have_are_refused() -> None:
 
 def test_the_full_oracle_never_pays_for_a_farm() -> None:
     world = make_world(WorldName.THRESHOLDS, 1, Size.TINY)
-    assert measure(play(world, POLICIES["oracle"])).farm_share < 0.005
+    assert measure(Auction(world, POLICIES["oracle"]).play()).farm_share < 0.005
 
 
 def test_prices_are_defined_where_a_chance_rounds_to_zero() -> None:

@@ -59,7 +59,6 @@ from contatto.kit.outbound.model import (
 )
 from contatto.kit.outbound.queue import OutboundKind, queue_request
 from contatto.kit.outbox import emit
-from contatto.kit.vault import Vault
 from contatto.leads.model import LeadCaptured, WorkAssigned
 from contatto.leads.store.records import list_due_tasks
 from contatto.mail import NewMail, queue_mail
@@ -192,10 +191,11 @@ class Recipient:
     words: Translator
 
 
-def send_due_alerts(tx: Tx, medium: AlertMedium, send: Callable[[Recipient], None]) -> int:
-    """Send each member the due alerts of a medium, and mark them as sent; return their number."""
+def take_due_alerts(tx: Tx, medium: AlertMedium) -> tuple[list[Recipient], int]:
+    """Mark the due alerts of a medium as sent; return the members to send them to, and their number."""
     tx.hold_key(f"alerts {medium}")  # two workers at once would both send them
     due = store.list_due_alerts(tx, medium, ALERT_BATCH)
+    recipients: list[Recipient] = []
     for (business_id, member_id), group in groupby(due, key=attrgetter("business_id", "member_id")):
         member = find_member(tx, BusinessId(business_id), member_id)
         business = find_business(tx, BusinessId(business_id))
@@ -203,10 +203,10 @@ def send_due_alerts(tx: Tx, medium: AlertMedium, send: Callable[[Recipient], Non
             continue
         alerts = [alert for alert in group if is_able(member, NEEDS[alert.kind])]
         if alerts:
-            send(Recipient(business, member, alerts, translator_for(member.language or SOURCE)))
+            recipients.append(Recipient(business, member, alerts, translator_for(member.language or SOURCE)))
     if due:
         store.mark_alerts_sent(tx, medium, due)
-    return len(due)
+    return recipients, len(due)
 
 
 def mail_due_alerts(tx: Tx, base_url: str, *, sends_mail: bool = True) -> int:
@@ -214,13 +214,11 @@ def mail_due_alerts(tx: Tx, base_url: str, *, sends_mail: bool = True) -> int:
 
     Without a mail server the alerts are dropped.
     """
-
-    def mail(recipient: Recipient) -> None:
-        if sends_mail:
-            texts = rules.alert_mail(recipient.words, recipient.alerts, base_url, recipient.business.name)
-            queue_mail(tx, NewMail(recipient.business.id, recipient.member.email, *texts))
-
-    return send_due_alerts(tx, AlertMedium.MAIL, mail)
+    recipients, count = take_due_alerts(tx, AlertMedium.MAIL)
+    for recipient in recipients if sends_mail else ():
+        texts = rules.alert_mail(recipient.words, recipient.alerts, base_url, recipient.business.name)
+        queue_mail(tx, NewMail(recipient.business.id, recipient.member.email, *texts))
+    return count
 
 
 purge_alerts: Final = purging(store.alerts.c.created_at, rules.RETENTION)
@@ -235,11 +233,6 @@ class PushMessage(msgspec.Struct, frozen=True):
     body: str
     path: str
     tag: str
-
-
-def vapid_key_of(vault: Vault) -> ec.EllipticCurvePrivateKey:
-    """Derive the installation's VAPID key; browsers are bound to it, so no rotation changes it."""
-    return web_push.vapid_key(vault.derivation_key("web-push"))
 
 
 def register_browser(
@@ -268,7 +261,8 @@ def register_browser(
             "endpoint: Alerts already go to %(most)s browsers. Remove one first.",
             most=MOST_BROWSERS,
         )
-    store.delete_browser_of_others(tx, browser_id, caller.user_id)
+    is_foreign = push_browsers.c.id == browser_id, push_browsers.c.user_id != caller.user_id
+    tx.execute(push_browsers.delete().where(*is_foreign))  # in all businesses
     row = (browser_id, caller.business_id, caller.subject_id, caller.user_id)
     push_browser = PushBrowser(*row, browser_name(user_agent), tx.now)
     store.save_browser(tx, push_browser, browser)
@@ -283,8 +277,8 @@ def remove_browser(tx: Tx, caller: Caller, browser_id: str) -> None:
 
 def push_due_alerts(tx: Tx) -> int:
     """Queue one message with all due alerts for each browser of a member; return the number of alerts."""
-
-    def push(recipient: Recipient) -> None:
+    recipients, count = take_due_alerts(tx, AlertMedium.PUSH)
+    for recipient in recipients:
         business_id, member_id = recipient.business.id, recipient.member.id
         title, path, tag = rules.push_text(recipient.words, recipient.alerts)
         kinds = tuple(dict.fromkeys(alert.kind for alert in recipient.alerts))
@@ -296,8 +290,7 @@ def push_due_alerts(tx: Tx) -> int:
                 host = urlsplit(endpoint.endpoint).netloc.lower()[:300]
                 request = NewRequest(business_id, ALERT_PUSH, browser.id, host, progress=progress)
                 queue_request(tx, request, web_push.PLAN)
-
-    return send_due_alerts(tx, AlertMedium.PUSH, push)
+    return count
 
 
 def alert_push_kind(mail_from: str, base_url: str) -> OutboundKind:
@@ -323,7 +316,9 @@ def begin_alert_push(tx: Tx, request: OutboundRequest, contact: str) -> Step:
     content = {"title": message.title, "body": message.body, "path": message.path, "tag": message.tag}
     message_key = MessageKey(ec.generate_private_key(ec.SECP256R1()), os.urandom(16))
     body = web_push.seal_message(msgspec.json.encode(content), browser, message_key)
-    headers = web_push.push_headers(browser.endpoint, vapid_key_of(tx.vault), contact, tx.now)
+    headers = web_push.push_headers(
+        browser.endpoint, web_push.vapid_key(tx.vault.derivation_key(web_push.VAPID_KEY)), contact, tx.now
+    )
     return Ask(HttpRequest("POST", browser.endpoint, headers, body), request.progress)
 
 

@@ -10,12 +10,10 @@ from contatto.accounts.auth import FormCaller, PageCaller, page_routes
 from contatto.accounts.model import Access, Credential
 from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.alerts import actions, rules
-from contatto.alerts.actions import vapid_key_of
 from contatto.alerts.connectors import web_push
 from contatto.alerts.model import NEEDS, AlertChoices, AlertKind
 from contatto.alerts.store import list_browsers, load_choices, save_choices
 from contatto.kit.db.database import act_for
-from contatto.kit.db.tx import Tx
 from contatto.kit.values import to_base64url
 from contatto.ui.requests import context_of, show_page
 
@@ -49,19 +47,23 @@ class BrowserForm(BaseModel):
 async def show_alerts(request: Request, caller: PageCaller, done: str = "") -> HTMLResponse:
     context = context_of(request)
     member = caller.business_id, caller.subject_id
-
-    def load(tx: Tx) -> dict[str, Any]:
-        return {"choices": load_choices(tx, *member), "browsers": list_browsers(tx, *member)}
-
     permissions = ROLE_PERMISSIONS[caller.role] if caller.role else frozenset()
     values: dict[str, Any] = {
-        "public_key": to_base64url(web_push.public_point(vapid_key_of(context.vault))),
+        "public_key": to_base64url(
+            web_push.public_point(web_push.vapid_key(context.vault.derivation_key(web_push.VAPID_KEY)))
+        ),
         "kinds": [(kind, rules.KIND_TEXTS[kind]) for kind in AlertKind if NEEDS[kind] in permissions],
         "sends_mail": context.settings.sends_mail,
         "times": [(minute, f"{minute // 60:02d}:{minute % 60:02d}") for minute in rules.HALF_HOURS],
         "done": bool(done),
     }
-    return await show_page(request, caller, "alerts/settings.html", load, **values)
+    return await show_page(
+        request,
+        caller,
+        "alerts/settings.html",
+        lambda tx: {"choices": load_choices(tx, *member), "browsers": list_browsers(tx, *member)},
+        **values,
+    )
 
 
 @router.post("/settings/alerts", Access(Credential.MEMBER))
@@ -85,12 +87,10 @@ async def post_browser(
     context = context_of(request)
     browser = web_push.PushEndpoint(form.endpoint, form.public_key, form.secret)
     user_agent = request.headers.get("user-agent", "")
-
-    def register(tx: Tx) -> None:
-        actions.register_browser(tx, caller, browser, user_agent, context.settings.allowed_hosts)
-
     act_for("")  # all businesses, since earlier users of this browser may belong to others
-    await context.db.write(register)
+    await context.db.write(
+        lambda tx: actions.register_browser(tx, caller, browser, user_agent, context.settings.allowed_hosts)
+    )
     return RedirectResponse("/settings/alerts#browsers", 303)
 
 

@@ -146,12 +146,6 @@ def save_browser(tx: Tx, push_browser: PushBrowser, endpoint: PushEndpoint) -> N
     tx.save(push_browsers, row_of(push_browser) | sealed_texts, changes=tuple(sealed_texts))
 
 
-def delete_browser_of_others(tx: Tx, browser_id: str, user_id: str) -> None:
-    """Delete a browser of all other users, in all businesses."""
-    is_foreign = push_browsers.c.id == browser_id, push_browsers.c.user_id != user_id
-    tx.execute(push_browsers.delete().where(*is_foreign))
-
-
 def has_session(tx: Tx, user_id: str) -> bool:
     """Report whether a person is signed in, in any of their businesses."""
     memberships = select(members.c.id).where(members.c.user_id == user_id, members.c.deactivated_at.is_(None))

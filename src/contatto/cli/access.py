@@ -14,11 +14,10 @@ from sqlalchemy import Table as DatabaseTable
 from contatto.accounts import actions as account_actions
 from contatto.accounts import store as account_store
 from contatto.accounts.actions import NewAdAccount, NewMember
-from contatto.accounts.model import ApiToken, Business, Ended, Member, Permission, Role
+from contatto.accounts.model import Business, Ended, Member, Permission, Role
 from contatto.accounts.rules import normal_email
 from contatto.cli.installation import (
     BusinessOption,
-    Storage,
     carry_out,
     change_business,
     err,
@@ -32,7 +31,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import SEALED, Tx, metadata, row_columns, sealed_place
 from contatto.kit.errors import Refused
 from contatto.kit.settings import Settings
-from contatto.kit.vault import SecretKey, add_key, load_keys, mark_retired, sealed_head
+from contatto.kit.vault import add_key, load_keys, mark_retired, sealed_head
 from contatto.people.actions import invitation_path, invite_member, reset_path
 from contatto.people.rules import HANDED_FOR
 
@@ -112,33 +111,29 @@ def add_member_command(
     invite: Annotated[bool, typer.Option(help="Print a link to hand over, and ask for no password.")] = False,
 ) -> None:
     """Add a member. Who works in another business already keeps the password that they have."""
-    if invite:
-
-        def invite_work(tx: Tx, one_business: Business) -> str:
-            invitation = invite_member(tx, one_business.id, email, role)
-            return Settings().link_address + invitation_path(tx, invitation, invitation.email)
-
-        out.print(change_business(business, "member invite", invite_work), soft_wrap=True)
-        return
-    account = carry_out(lambda tx: account_store.find_user_by_email(tx, normal_email(email)))
-    hashed = "" if account else _asked_hash()
+    account, hashed = None, ""
+    if not invite:
+        account = carry_out(lambda tx: account_store.find_user_by_email(tx, normal_email(email)))
+        hashed = "" if account else _asked_hash()
 
     def work(tx: Tx, one_business: Business) -> str:
+        if invite:
+            invitation = invite_member(tx, one_business.id, email, role)
+            return Settings().link_address + invitation_path(tx, invitation, invitation.email)
         if account is not None:
             return account_actions.join_business(tx, one_business.id, account, name, role).email
         return account_actions.add_member(tx, one_business.id, NewMember(email, name, role), hashed).email
 
-    out.print(f"{change_business(business, 'member add', work)} may log in as {role.value}.")
+    result = change_business(business, f"member {'invite' if invite else 'add'}", work)
+    out.print(result if invite else f"{result} may log in as {role.value}.", soft_wrap=invite)
 
 
-def _asked_hash() -> str:
-    """Ask for a password twice, and return its hash."""
-    return _hash(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
-
-
-def _hash(password: str) -> str:
+def _asked_hash(password: str = "") -> str:
+    """Return the hash of a password; ask for it twice where none is named."""
     try:
-        return account_actions.hash_password(password)
+        return account_actions.hash_password(
+            password or typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+        )
     except Refused as refused:
         raise typer.BadParameter(refused.detail) from refused
 
@@ -185,7 +180,7 @@ def reset_password_command(
         )
         out.print(Settings().link_address + path, soft_wrap=True)
         return
-    hashed = _hash(password) if password else _asked_hash()
+    hashed = _asked_hash(password)
 
     def work(tx: Tx, member: Member) -> Ended:
         ended = account_actions.change_password(tx, member, hashed, keep_tokens=keep_tokens)
@@ -252,14 +247,15 @@ def make_token_command(
     business: BusinessOption = "",
 ) -> None:
     """Make an access token and print it; it is shown this once only."""
-
-    def work(tx: Tx, one_business: Business) -> tuple[ApiToken, str]:
-        limits = _ad_account_ids(tx, one_business, ad_account)
-        return account_actions.issue_token(
-            tx, one_business.id, name, scope or list(Permission), ad_account_ids=limits
-        )
-
-    _, token = change_business(business, "token make", work, lambda made: f"token_id={made[0].id}")
+    scopes = scope or list(Permission)
+    _, token = change_business(
+        business,
+        "token make",
+        lambda tx, one_business: account_actions.issue_token(
+            tx, one_business.id, name, scopes, ad_account_ids=_ad_account_ids(tx, one_business, ad_account)
+        ),
+        lambda made: f"token_id={made[0].id}",
+    )
     out.print(token, soft_wrap=True)
 
 
@@ -271,26 +267,28 @@ def make_auth_code_command(
     business: BusinessOption = "",
 ) -> None:
     """Make an auth code and print it: a program changes it into a token, once, within ten minutes."""
-
-    def work(tx: Tx, one_business: Business) -> str:
-        limits = _ad_account_ids(tx, one_business, ad_account)
-        return account_actions.issue_auth_code(
-            tx, one_business.id, name, scope or list(Permission), ad_account_ids=limits
-        )
-
-    out.print(change_business(business, "token code", work), soft_wrap=True)
+    scopes = scope or list(Permission)
+    code = change_business(
+        business,
+        "token code",
+        lambda tx, one_business: account_actions.issue_auth_code(
+            tx, one_business.id, name, scopes, ad_account_ids=_ad_account_ids(tx, one_business, ad_account)
+        ),
+    )
+    out.print(code, soft_wrap=True)
 
 
 @token_commands.command("list")
 def list_tokens_command(business: BusinessOption = "") -> None:
     """Show the tokens that have not been revoked."""
-
-    def work(tx: Tx, one_business: Business) -> tuple[list[ApiToken], dict[str, str]]:
-        ad_accounts = account_store.list_ad_accounts(tx, one_business.id)
-        numbers = {str(account.id): str(account.number) for account in ad_accounts}
-        return account_store.list_tokens(tx, one_business.id), numbers
-
-    tokens, numbers = read_business(business, work)
+    tokens, ad_accounts = read_business(
+        business,
+        lambda tx, one_business: (
+            account_store.list_tokens(tx, one_business.id),
+            account_store.list_ad_accounts(tx, one_business.id),
+        ),
+    )
+    numbers = {str(account.id): str(account.number) for account in ad_accounts}
     table = Table("id", "name", "scopes", "ad accounts", "made on", "last used on")
     for token in tokens:
         if token.revoked_at is None:
@@ -332,7 +330,7 @@ key_commands = typer.Typer(
 def list_keys_command() -> None:
     """Show the keys, newest first: how many values each still opens, and its use."""
     storage = open_whole()
-    keys = _keys_of(storage)
+    keys = load_keys(storage.settings.secret_keys, storage.settings.data_dir)
     table = Table("id", "sealed values", "use")
     for key in keys:
         count = storage.db.read_now(partial(count_sealed_with, key_id=key.id))
@@ -375,8 +373,17 @@ def retire_key_command(
     """
     storage = open_whole()
     try:
-        keys = _keys_of(storage)
-        if refusal := _refusal(storage, keys, key_id):
+        keys = load_keys(storage.settings.secret_keys, storage.settings.data_dir)
+        live = [key.id for key in keys if not key.is_retired]
+        refusal = ""
+        if key_id not in live:
+            others = ", ".join(live[1:])
+            refusal = f"There is no key {key_id} that could be retired; name one of these: {others}."
+        elif key_id == live[0]:
+            refusal = "This is the newest key: put a new one in front of it with contatto keys rotate."
+        elif count := storage.db.read_now(partial(count_sealed_with, key_id=key_id)):
+            refusal = f"{count} values are still sealed with it: run contatto keys rotate first."
+        if refusal:
             _err.print(f"{refusal} Nothing was changed.")
             raise typer.Exit(1)
         if storage.settings.secret_keys:
@@ -393,21 +400,6 @@ def retire_key_command(
         )
     else:
         _out.print("Keep it as long as you keep backups from before: without it they cannot be read.")
-
-
-def _keys_of(storage: Storage) -> tuple[SecretKey, ...]:
-    return load_keys(storage.settings.secret_keys, storage.settings.data_dir)
-
-
-def _refusal(storage: Storage, keys: tuple[SecretKey, ...], key_id: str) -> str:
-    """Return the reason why a key cannot be retired, or an empty text."""
-    live = [key.id for key in keys if not key.is_retired]
-    if key_id not in live:
-        return f"There is no key {key_id} that could be retired; name one of these: {', '.join(live[1:])}."
-    if key_id == live[0]:
-        return "This is the newest key: put a new one in front of it with contatto keys rotate."
-    count = storage.db.read_now(partial(count_sealed_with, key_id=key_id))
-    return f"{count} values are still sealed with it: run contatto keys rotate first." if count else ""
 
 
 def count_sealed_rows(tx: Tx) -> int:

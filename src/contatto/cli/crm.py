@@ -186,34 +186,23 @@ def _change(number: int, business: str, command: str, change: Callable[[Tx, Targ
     out.print("Done.")
 
 
-@commands.command("pause")
-def pause_command(number: Number, business: BusinessOption = "") -> None:
-    """Let leads queue until `resume`."""
-    _change(number, business, "pause", pause_target)
+def _add_change(name: str, change: Callable[[Tx, Target], object], text: str) -> None:
+    """Add a command that changes a linked CRM, and needs no more than its number."""
+
+    @commands.command(name, help=text)
+    def command(number: Number, business: BusinessOption = "") -> None:
+        _change(number, business, name, change)
 
 
-@commands.command("resume")
-def resume_command(number: Number, business: BusinessOption = "") -> None:
-    """Let leads go there again; those that waited go by themselves."""
-    _change(number, business, "resume", resume_target)
-
-
-@commands.command("compare")
-def compare_command(number: Number, business: BusinessOption = "") -> None:
-    """Compare its records with our ledger now; `list` and the API show the result."""
-    _change(number, business, "compare", partial(queue_work, work=CompareWork))
-
-
-@commands.command("resync")
-def resync_command(number: Number, business: BusinessOption = "") -> None:
-    """Send every lead once more."""
-    _change(number, business, "resync", resync_target)
-
-
-@commands.command("resend")
-def resend_command(number: Number, business: BusinessOption = "") -> None:
-    """Send dead letters again, 500 at a time."""
-    _change(number, business, "resend", resend_dead)
+_add_change("pause", pause_target, "Let leads queue until `resume`.")
+_add_change("resume", resume_target, "Let leads go there again; those that waited go by themselves.")
+_add_change(
+    "compare",
+    partial(queue_work, work=CompareWork),
+    "Compare its records with our ledger now; `list` and the API show the result.",
+)
+_add_change("resync", resync_target, "Send every lead once more.")
+_add_change("resend", resend_dead, "Send dead letters again, 500 at a time.")
 
 
 @commands.command("reconnect")

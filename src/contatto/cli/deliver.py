@@ -64,26 +64,17 @@ def deliver_command(
     )
     load_kernels()
     gc.disable()  # nothing here makes cycles, and a search for them would hold up a decision
-    keeper = None if state is None else open_folder(state, marketplace, faults)
+    try:
+        keeper = None if state is None else Keeper(state, marketplace, faults.say)
+    except (InUse, Damaged, Different, OSError) as error:
+        faults.say(f"{state}: {error}")
+        raise typer.Exit(2) from error
     answer_lines(marketplace, keeper, sys.stdin.buffer, sys.stdout.buffer, faults)
     if keeper is not None:
         keeper.close()
     if faults.count:
         faults.finish()
         raise typer.Exit(1)
-
-
-def open_folder(folder: Path, marketplace: Marketplace, faults: "LineFaults") -> Keeper:
-    """Open the folder that keeps a marketplace, and restore the marketplace as it was last used.
-
-    Raises:
-        typer.Exit: with 2 when the folder cannot be used.
-    """
-    try:
-        return Keeper(folder, marketplace, faults.say)
-    except (InUse, Damaged, Different, OSError) as error:
-        faults.say(f"{folder}: {error}")
-        raise typer.Exit(2) from error
 
 
 def load_kernels() -> None:

@@ -92,7 +92,7 @@ def demo_command(
             # A new world starts with its history; one that goes on, at the last midnight.
             starts_at = datetime.now(ZoneInfo(TIMEZONE)).replace(hour=0, minute=0, second=0, microsecond=0)
             if world is None:
-                home.save_world(None)
+                write_private(home.notes, None)  # one is being made
                 starts_at -= timedelta(days=days)
             else:
                 seed = random.randrange(2**32)  # noqa: S311  # it makes up people
@@ -102,7 +102,7 @@ def demo_command(
                 set_up_logs(settings.log_level, settings.log_format, log)
                 if world is None:
                     world, plan.people = _make_world(settings, seed, plan)
-                    home.save_world(world)
+                    write_private(home.notes, world)
                 context = open_context(install(settings))
                 with closing(context.db):
                     bring_up_to_date(context.db)
@@ -207,7 +207,46 @@ def _serve_world(
             _out.print(f"{base_url}{world.chat_path}", soft_wrap=True)
             _out.print("\nCtrl+C ends it. The next start goes on with this world; --fresh makes a new one.")
             if ready_file:
-                write_private(ready_file, ready_values(world, base_url))
+                ready_values: dict[str, Any] = {  # for scripts that drive the world
+                    "base_url": base_url,
+                    "login_url": f"{base_url}/login",
+                    "chat_url": f"{base_url}{world.chat_path}",
+                    "webhook_url": f"{base_url}/webhooks/tiktok/{world.app_id}",
+                    "business_id": world.business_id,
+                    "business_name": world.business_name,
+                    "advertiser_id": world.advertiser_id,
+                    "page_id": world.page_id,
+                    "auto_message_id": world.auto_message_id,
+                    "access_token": world.access_token,
+                    "app_id": world.app_id,
+                    "app_secret": world.app_secret,
+                    "tiktok_business_id": world.accounts[Platform.TIKTOK].external_id,
+                    "logins": [
+                        {"role": login.role, "email": login.email, "password": login.password}
+                        for login in world.logins
+                    ],
+                    "channel_account_ids": {
+                        platform.value: account.id for platform, account in world.accounts.items()
+                    },
+                    "ad_groups": [
+                        {
+                            "adgroup_id": ad.adgroup_id,
+                            "name": ad.adgroup_name,
+                            "goal": ad.goal,
+                            "platform": ad.platform,
+                        }
+                        for ad in {ad.adgroup_id: ad for ad in world.ads}.values()
+                    ],
+                    "ads": [
+                        {
+                            "ad_id": ad.ad_id,
+                            "adgroup_id": ad.adgroup_id,
+                            "chat_url": f"{base_url}{ad.chat_path}",
+                        }
+                        for ad in world.ads
+                    ],
+                }
+                write_private(ready_file, ready_values)
             if plan is not None:
                 async with connect(base_url) as open_browser:
                     member = MemberSession(open_browser(), world.login(Role.OWNER))
@@ -220,34 +259,3 @@ def _serve_world(
             crm.save()
 
     serving.run(play(), [listener])
-
-
-def ready_values(world: DemoWorld, base_url: str) -> dict[str, Any]:
-    """Return the content of the ready file, for scripts that drive the world."""
-    return {
-        "base_url": base_url,
-        "login_url": f"{base_url}/login",
-        "chat_url": f"{base_url}{world.chat_path}",
-        "webhook_url": f"{base_url}/webhooks/tiktok/{world.app_id}",
-        "business_id": world.business_id,
-        "business_name": world.business_name,
-        "advertiser_id": world.advertiser_id,
-        "page_id": world.page_id,
-        "auto_message_id": world.auto_message_id,
-        "access_token": world.access_token,
-        "app_id": world.app_id,
-        "app_secret": world.app_secret,
-        "tiktok_business_id": world.accounts[Platform.TIKTOK].external_id,
-        "logins": [
-            {"role": login.role, "email": login.email, "password": login.password} for login in world.logins
-        ],
-        "channel_account_ids": {platform.value: account.id for platform, account in world.accounts.items()},
-        "ad_groups": [
-            {"adgroup_id": ad.adgroup_id, "name": ad.adgroup_name, "goal": ad.goal, "platform": ad.platform}
-            for ad in {ad.adgroup_id: ad for ad in world.ads}.values()
-        ],
-        "ads": [
-            {"ad_id": ad.ad_id, "adgroup_id": ad.adgroup_id, "chat_url": f"{base_url}{ad.chat_path}"}
-            for ad in world.ads
-        ],
-    }

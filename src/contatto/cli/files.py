@@ -19,7 +19,6 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from contatto.capture.model import ContactMatch
 from contatto.capture.rules import detect_contacts_batch, has_number_plan
 from contatto.measurement.engines.events import (
     EngineName,
@@ -134,15 +133,15 @@ def detect_command(
     with ExitStack() as stack:
         source = open_source(file, stack)
         out = open_out(output, stack)
+        rows = csv.writer(out, lineterminator="\n")
         if to is OutputForm.CSV:
-            csv.writer(out, lineterminator="\n").writerow(_COLUMNS)
+            rows.writerow(_COLUMNS)
         lines = _watched(source, watch_bytes(file, complaints, stack))
+        guess = _ENDINGS.get(Path(file).suffix.lower(), OutputForm.TEXT)
         if file == STDIN:
             first = source.readline()
             guess = OutputForm.JSONL if first.lstrip()[:1] == b"{" else OutputForm.TEXT
             lines = chain([first], lines)
-        else:
-            guess = _ENDINGS.get(Path(file).suffix.lower(), OutputForm.TEXT)
         bad = 0
         for several in batched(_parse_messages(lines, form or guess, country.upper()), _MESSAGES_AT_ONCE):
             good = []
@@ -154,19 +153,14 @@ def detect_command(
                     good.append(message)
             matches_of_all = detect_contacts_batch([(message.text, message.country) for message in good])
             for message, matches in zip(good, matches_of_all, strict=True):
-                _write_matches(out, to, message, matches)
+                contacts = [asdict(match) for match in matches]
+                if to is OutputForm.CSV:
+                    rows.writerows((message.id, *row.values()) for row in contacts)
+                else:
+                    out.write(json.dumps({"id": message.id, "contacts": contacts}, ensure_ascii=False) + "\n")
     if bad:
         complaints.print(f"{bad} {'line' if bad == 1 else 'lines'} skipped")
         raise typer.Exit(1)
-
-
-def _write_matches(out: TextIO, to: OutputForm, message: InputMessage, matches: list[ContactMatch]) -> None:
-    """Write a row for each contact, or an object for the message: ``{"id", "contacts": [...]}``."""
-    contacts = [asdict(match) for match in matches]
-    if to is OutputForm.CSV:
-        csv.writer(out, lineterminator="\n").writerows((message.id, *row.values()) for row in contacts)
-    else:
-        out.write(json.dumps({"id": message.id, "contacts": contacts}, ensure_ascii=False) + "\n")
 
 
 def _watched(source: BinaryIO, advance: Callable[[int], None]) -> Iterator[bytes]:
@@ -184,22 +178,18 @@ def _parse_messages(
         return
     for number, line in enumerate(lines, 1):
         if line.strip():
+            text = line.rstrip(b"\r\n")
             try:
-                yield number, _parse_message(number, line.rstrip(b"\r\n"), form, country)
+                parsed = (
+                    _Line(text.decode()) if form is OutputForm.TEXT else msgspec.json.decode(text, type=_Line)
+                )
+                yield number, _checked(number, parsed.id, parsed.text, parsed.country, country)
+            except UnicodeDecodeError:
+                yield number, BadLine("is not UTF-8")
+            except msgspec.MsgspecError as error:
+                yield number, BadLine(str(error))
             except BadLine as error:
                 yield number, error
-
-
-def _parse_message(number: int, line: bytes, form: OutputForm, country: str) -> InputMessage:
-    try:
-        if form is OutputForm.TEXT:
-            return _checked(number, None, line.decode(), country, country)
-        parsed = msgspec.json.decode(line, type=_Line)
-    except UnicodeDecodeError as error:
-        raise BadLine("is not UTF-8") from error
-    except msgspec.MsgspecError as error:
-        raise BadLine(str(error)) from error
-    return _checked(number, parsed.id, parsed.text, parsed.country, country)
 
 
 def _csv_rows(lines: Iterable[bytes], country: str) -> Iterator[tuple[int, InputMessage | BadLine]]:

@@ -60,21 +60,6 @@ def read_settings(**chosen: Any) -> Settings:
     return settings
 
 
-def open_small() -> Storage:
-    """Open storage for a command that reads or writes a few rows.
-
-    Alembic and the packages that the command does not use stay unloaded while the schema is current.
-
-    Raises:
-        typer.Exit: with code 2, when a setting is wrong, or another version wrote the database.
-    """
-    settings = read_settings()
-    db = open_storage(settings, SystemClock(), _LatePorts())
-    if not is_current(db.engine):
-        bring_up_to_date(db)
-    return Storage(settings, db)
-
-
 def open_whole() -> Storage:
     """Open storage with every table and port loaded, and bring the schema up to date.
 
@@ -155,8 +140,16 @@ def find_one_business(tx: Tx, name_or_id: str) -> Business:
 
 
 def carry_out[T](work: Callable[[Tx], T]) -> T:
-    """Do a command's work in one transaction; print a refusal, and end the command with 1."""
-    db = open_small().db
+    """Do a command's work on a few rows in one transaction; print a refusal, and end the command with 1.
+
+    Alembic and the packages that the command does not use stay unloaded while the schema is current.
+
+    Raises:
+        typer.Exit: with code 2, when a setting is wrong, or another version wrote the database.
+    """
+    db = open_storage(read_settings(), SystemClock(), _LatePorts())
+    if not is_current(db.engine):
+        bring_up_to_date(db)
     try:
         return db.write_now(work)
     except Refused as refused:

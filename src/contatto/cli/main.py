@@ -72,7 +72,17 @@ class LazyGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
-        command = _load(cmd_name, COMMANDS[cmd_name].import_path)
+        module, _, attribute = COMMANDS[cmd_name].import_path.partition(":")
+        gc.disable()  # loaded modules stay, and searching them for garbage takes a tenth of the start
+        try:
+            target: Any = getattr(import_module(f"contatto.cli.{module}"), attribute)
+        finally:
+            gc.enable()
+        if not isinstance(target, typer.Typer):
+            single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+            single.command(cmd_name)(target)
+            target = single
+        command = typer.main.get_command(target)
         if COMMANDS[cmd_name].opens_data:
             _add_data_dir_option(command)
         return command
@@ -80,21 +90,6 @@ class LazyGroup(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
-
-
-def _load(name: str, import_path: str) -> Any:
-    """Import a command; wrap a bare function as one."""
-    module, _, attribute = import_path.partition(":")
-    gc.disable()  # loaded modules stay, and searching them for garbage takes a tenth of the start
-    try:
-        target: Any = getattr(import_module(f"contatto.cli.{module}"), attribute)
-    finally:
-        gc.enable()
-    if not isinstance(target, typer.Typer):
-        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        single.command(name)(target)
-        target = single
-    return typer.main.get_command(target)
 
 
 def _add_data_dir_option(command: Any) -> None:

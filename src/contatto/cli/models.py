@@ -48,7 +48,7 @@ from contatto.kit.values import from_micros, micros
 from contatto.leads.store.jobs import find_lead_model
 from contatto.learning.batch_learning import Weights, weights_of
 from contatto.learning.columns import DAY_US
-from contatto.learning.model import ModelVersion, ValueOdds
+from contatto.learning.model import ModelVersion
 from contatto.measurement.actions import sealing_job
 from contatto.measurement.engines import sealing
 from contatto.measurement.engines.sealing import check_file
@@ -88,7 +88,10 @@ def make_model_tables(tx: Tx, business_id: str) -> list[Table]:
         )
         for influence in influences.entries:
             factor = f"{influence.source.value} {influence.name}".strip()
-            odds = _odds_text(influence.most), _odds_text(influence.least)
+            odds = (
+                f"{value.value} ({value.times:.2f})" if value else ""
+                for value in (influence.most, influence.least)
+            )
             table.add_row(influence.question.value, factor, f"{influence.times:.2f}", *odds)
         tables.append(table)
     if relearning is not None:
@@ -109,10 +112,6 @@ def make_model_tables(tx: Tx, business_id: str) -> list[Table]:
         table.add_row(f"{scorer.learned_at:%Y-%m-%d %H:%M}", f"{scorer.outcomes:,}", good, *shares)
         tables.append(table)
     return tables
-
-
-def _odds_text(odds: ValueOdds | None) -> str:
-    return "" if odds is None else f"{odds.value} ({odds.times:.2f})"
 
 
 model_commands = typer.Typer(

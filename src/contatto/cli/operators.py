@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated
 
@@ -262,7 +262,8 @@ def ads_command(
     """Show the ads that wait for the review, or those that went through it."""
     reviews = _list(operator, partial(operators_store.list_reviews, state=state))
     if plain:
-        _print_ids(review.number for review in reviews)
+        for review in reviews:
+            out.print(str(review.number))
         return
     table = Table("ad", "business", "headline", "text", "sent on", "reason")
     for review in reviews:
@@ -306,7 +307,8 @@ def balances_command(plain: PlainOption = False, operator: OperatorOption = "") 
     """Show what each ad account paid in, was charged and has left."""
     balances = _list(operator, operators_store.list_balances)
     if plain:
-        _print_ids(balance.number for balance in balances)
+        for balance in balances:
+            out.print(str(balance.number))
         return
     table = Table("ad account", "name", "currency", "paid in", "charged", "left", "credit")
     for balance in balances:
@@ -328,22 +330,27 @@ def pay_operator_command(
     operator: OperatorOption = "",
 ) -> None:
     """Note a payment of an ad account."""
-
-    def change(tx: Tx, marketplace: Operator, account: str) -> Balance:
-        return operators_actions.pay_operator(tx, marketplace, account, _micros(amount), note)
-
-    _change_operator_balance(operator, account_id, "pay", change)
+    _change_operator_balance(
+        operator,
+        account_id,
+        "pay",
+        lambda tx, marketplace, account: operators_actions.pay_operator(
+            tx, marketplace, account, _micros(amount), note
+        ),
+    )
 
 
 @operator_commands.command("credit")
 def credit_command(account_id: OperatorAccountId, amount: PaidAmount, operator: OperatorOption = "") -> None:
     """Say what an ad account may owe."""
-
-    def change(tx: Tx, marketplace: Operator, account: str) -> Balance:
-        balance = operators_actions.load_operator_balance(tx, marketplace, account)
-        return operators_actions.set_balance_limit(tx, balance, _micros(amount))
-
-    _change_operator_balance(operator, account_id, "credit", change)
+    _change_operator_balance(
+        operator,
+        account_id,
+        "credit",
+        lambda tx, marketplace, account: operators_actions.set_balance_limit(
+            tx, operators_actions.load_operator_balance(tx, marketplace, account), _micros(amount)
+        ),
+    )
 
 
 def _change_operator_balance(
@@ -376,11 +383,6 @@ def statement_command(operator: OperatorOption = "") -> None:
     csv.writer(sys.stdout).writerows(carry_out(work))
 
 
-def _print_ids(numbers: Iterable[int]) -> None:
-    for number in numbers:
-        out.print(str(number))
-
-
 def _micros(text: str) -> int:
     try:
         return to_micros(text)
@@ -398,15 +400,15 @@ balance_commands = typer.Typer(
 @balance_commands.command("show")
 def show_balances_command(business: BusinessOption = "") -> None:
     """Show what each ad account paid in, was charged and has left."""
-
-    def work(tx: Tx, one_business: Business) -> list[tuple[AdAccount, Balance]]:
-        return [
+    balances = read_business(
+        business,
+        lambda tx, one_business: [
             (ad_account, operators_store.find_balance(tx, one_business.id, ad_account.id))
             for ad_account in list_ad_accounts(tx, one_business.id)
-        ]
-
+        ],
+    )
     table = Table("ad account", "name", "currency", "paid in", "charged", "left", "credit", "mode")
-    for account, balance in read_business(business, work):
+    for account, balance in balances:
         mode = "limited" if balance.is_limited else "open"
         amounts = _amounts_of(balance, account.currency)
         table.add_row(str(account.number), account.name, account.currency, *amounts, mode)
@@ -421,11 +423,12 @@ def pay_in_command(
     business: BusinessOption = "",
 ) -> None:
     """Note a payment. It sets no limit: see `limit`."""
-
-    def work(tx: Tx, balance: Balance, timezone: str) -> Balance:
-        return operators_actions.pay_in(tx, balance, timezone, _micros(amount), note)
-
-    _change_balance(account_id, business, "pay", work)
+    _change_balance(
+        account_id,
+        business,
+        "pay",
+        lambda tx, balance, timezone: operators_actions.pay_in(tx, balance, timezone, _micros(amount), note),
+    )
 
 
 @balance_commands.command("limit")
@@ -436,11 +439,14 @@ def limit_balance_command(
     business: BusinessOption = "",
 ) -> None:
     """Charge an account no more than it paid in and may owe, or end that with --open."""
-
-    def work(tx: Tx, balance: Balance, _timezone: str) -> Balance:
-        return operators_actions.set_balance_limit(tx, balance, _micros(credit), is_limited=not is_open)
-
-    _change_balance(account_id, business, "limit", work)
+    _change_balance(
+        account_id,
+        business,
+        "limit",
+        lambda tx, balance, _: operators_actions.set_balance_limit(
+            tx, balance, _micros(credit), is_limited=not is_open
+        ),
+    )
 
 
 def _change_balance(

@@ -1,6 +1,6 @@
 """Commands for work that waits: ads in review, applications, failed jobs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Annotated, Final
 
@@ -11,7 +11,7 @@ from contatto.accounts import store as account_store
 from contatto.accounts.model import Business
 from contatto.ads import store as ad_store
 from contatto.ads.actions.campaigns import audit_ad
-from contatto.ads.model import Ad, Audit
+from contatto.ads.model import Audit
 from contatto.capture import actions as capture_actions
 from contatto.capture import store as capture_store
 from contatto.capture.model import Review
@@ -48,7 +48,8 @@ def list_ads_command() -> None:
 @ad_review_commands.command("approve")
 def approve_ad_command(ad_id: AdId) -> None:
     """Approve an ad: it may be shown."""
-    _review_ad(lambda tx: audit_ad(tx, ad_id, Audit.PASS), "Approved")
+    ad = carry_out(lambda tx: audit_ad(tx, ad_id, Audit.PASS))
+    out.print(f"Approved {ad.name} ({ad.number}).")
 
 
 @ad_review_commands.command("reject")
@@ -56,12 +57,8 @@ def reject_ad_command(
     ad_id: AdId, reason: Annotated[str, typer.Option(prompt=True, help="What has to change.")]
 ) -> None:
     """Reject an ad: it is not shown, and the business sees the reason."""
-    _review_ad(lambda tx: audit_ad(tx, ad_id, Audit.REJECTED, reason), "Rejected")
-
-
-def _review_ad(work: Callable[[Tx], Ad], verb: str) -> None:
-    ad = carry_out(work)
-    out.print(f"{verb} {ad.name} ({ad.number}).")
+    ad = carry_out(lambda tx: audit_ad(tx, ad_id, Audit.REJECTED, reason))
+    out.print(f"Rejected {ad.name} ({ad.number}).")
 
 
 ChannelAccountId = Annotated[str, typer.Argument(help="Id of the channel account, as the list shows it.")]
@@ -85,7 +82,8 @@ def list_applications_command() -> None:
 @capture_commands.command("approve")
 def approve_capture_command(account: ChannelAccountId) -> None:
     """Approve an application; the business may turn capture on then."""
-    _print_review("Approved", account, Review.APPROVED)
+    switch = carry_out(lambda tx: capture_actions.review_capture(tx, account, Review.APPROVED))
+    out.print(f"Approved {switch.company_name} ({switch.channel_account_id}).")
 
 
 @capture_commands.command("refuse")
@@ -93,12 +91,8 @@ def refuse_capture_command(
     account: ChannelAccountId, reason: Annotated[str, typer.Option(prompt=True, help="What has to change.")]
 ) -> None:
     """Refuse an application; the business sees the reason, and capture is turned off."""
-    _print_review("Refused", account, Review.REFUSED, reason)
-
-
-def _print_review(verb: str, account: str, review: Review, reason: str = "") -> None:
-    switch = carry_out(lambda tx: capture_actions.review_capture(tx, account, review, reason))
-    out.print(f"{verb} {switch.company_name} ({switch.channel_account_id}).")
+    switch = carry_out(lambda tx: capture_actions.review_capture(tx, account, Review.REFUSED, reason))
+    out.print(f"Refused {switch.company_name} ({switch.channel_account_id}).")
 
 
 MOST_ROWS: Final = 1_000
@@ -187,7 +181,9 @@ def replay_jobs_command(
             job_actions.replay_failed_work(tx, kinds, one_business.id, job_id)
         return done + len(chosen), refused
 
-    done, refused = change_business(business, "jobs replay", work, lambda _: _job_objects(chosen))
+    done, refused = change_business(
+        business, "jobs replay", work, lambda _: " ".join(f"failed_id={job_id}" for job_id in chosen)
+    )
     out.print(f"{done:,} jobs are due again.")
     if refused:
         out.print(f"{refused:,} may not be sent any more, and stay as they are.")
@@ -212,7 +208,9 @@ def dismiss_jobs_command(
             job_actions.dismiss_failed_work(tx, kinds, one_business.id, job_id)
         return count
 
-    count = change_business(business, "jobs dismiss", work, lambda _: _job_objects(chosen))
+    count = change_business(
+        business, "jobs dismiss", work, lambda _: " ".join(f"failed_id={job_id}" for job_id in chosen)
+    )
     out.print(f"{count:,} jobs are dismissed.")
 
 
@@ -232,7 +230,3 @@ def _outbound_kinds() -> Mapping[str, OutboundKind]:
     """Load every kind of outbound request, which `list` and `show` do without."""
     kinds: Mapping[str, OutboundKind] = import_module("contatto.wiring").outbound_kinds(Settings())
     return kinds
-
-
-def _job_objects(chosen: list[str]) -> str:
-    return " ".join(f"failed_id={job_id}" for job_id in chosen)

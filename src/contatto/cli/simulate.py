@@ -14,11 +14,10 @@ from contatto.cli.deliver import read_settings
 from contatto.cli.installation import print_table
 from contatto.simulator.worlds.game import Program
 from contatto.simulator.worlds.model import World
-from contatto.simulator.worlds.report import as_values, describe_lifts, draw_page, make_table, player_label
+from contatto.simulator.worlds.report import as_values, draw_page, make_table, player_label
 from contatto.simulator.worlds.simulation import (
     NoSuchSetting,
     Player,
-    RunResults,
     Size,
     WorldName,
     compare,
@@ -73,7 +72,15 @@ def simulate_command(
         raise typer.BadParameter("the goal is lead or conversation", param_hint="--goal")
     arms = (Player(goal),) if is_alone else _ARMS_BY_GOAL[Player(goal)]
     programs = _programs(command or [])
-    compared = _play(simulated, arms, read_settings(setting or []), programs)
+    settings, players = read_settings(setting or []), len(arms) + len(program_players(programs, arms))
+    with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=_err) as bar:
+        task = bar.add_task("", total=players * simulated.days)
+
+        def show(player: str, day: int) -> None:
+            text = f"{player_label(player)}, day {day + 1} of {simulated.days}"
+            bar.update(task, description=text, advance=1)
+
+        compared = compare(simulated, arms, settings, show, programs)
     title = (
         f"World {world.value}, size {size.value}, seed {seed}, {simulated.days} days; "
         "figures of the second half"
@@ -85,8 +92,14 @@ def simulate_command(
     for row in columns[1:]:
         table.add_row(*row)
     print_table(table)
-    if lifts := describe_lifts(compared):
-        _out.print("\n".join(["Lookalikes of the first leads:", *(f"  {line}." for line in lifts)]))
+    known_lifts = {player: lifts for player, lifts in compared.lifts.items() if lifts.groups}
+    if known_lifts:
+        _out.print("Lookalikes of the first leads:")
+    for player, lifts in known_lifts.items():
+        _out.print(
+            f"  {player_label(player)}: the best 1 % are worth {lifts.top_1:.1f} times the mean, "
+            f"the best 5 % {lifts.top_5:.1f} times, with {lifts.spam:.2f} times the spam."
+        )
     if plots:
         plots.write_text(
             draw_page(compared, f"Delivery in the world {world.value}", title, make_table(compared)), "utf-8"
@@ -138,18 +151,3 @@ def _programs(commands: list[str]) -> list[Program]:
         namesakes = sum(earlier.name.split()[0] == program.name for earlier in programs)
         programs.append(replace(program, name=f"{program.name} {namesakes + 1}") if namesakes else program)
     return programs
-
-
-def _play(
-    world: World, arms: tuple[Player, ...], settings: dict[str, float], programs: list[Program]
-) -> RunResults:
-    columns = (TextColumn("{task.description}"), BarColumn())
-    players = len(arms) + len(program_players(programs, arms))
-    with Progress(*columns, TimeElapsedColumn(), console=_err) as bar:
-        task = bar.add_task("", total=players * world.days)
-
-        def show(player: str, day: int) -> None:
-            description = f"{player_label(player)}, day {day + 1} of {world.days}"
-            bar.update(task, description=description, advance=1)
-
-        return compare(world, arms, settings, show, programs)

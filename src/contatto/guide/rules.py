@@ -172,7 +172,16 @@ def render_page(page: HelpPage, places: Collection[str]) -> str:
             token.attrSet("id", heading.replace(" ", "-"))
         for inner in token.children or ():
             if inner.type == "link_open":
-                inner.attrSet("href", _help_address(str(inner.attrGet("href") or ""), page.place, places))
+                href = str(inner.attrGet("href") or "")
+                if re.match(r"https?:|mailto:|#", href):
+                    continue
+                path, _, anchor = href.partition("#")
+                folder = page.place.partition("/")[0]
+                base = "" if folder == TOP else folder
+                target = posixpath.normpath(posixpath.join(base, path)).removesuffix(".md")
+                place = target if "/" in target else f"{TOP}/{target}"
+                address = f"/help/{place}{'#' if anchor else ''}{anchor}" if place in places else "/help"
+                inner.attrSet("href", address)
     return str(parser.renderer.render(tokens, parser.options, {}))
 
 
@@ -190,18 +199,6 @@ class _Renderer(RendererHTML):
 
     def table_close(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
         return "</table></div>\n"
-
-
-def _help_address(href: str, place: str, places: Collection[str]) -> str:
-    """Resolve a link of a document: within the help, to its own headings, or elsewhere."""
-    if re.match(r"https?:|mailto:|#", href):
-        return href
-    path, _, anchor = href.partition("#")
-    folder = place.partition("/")[0]
-    base = "" if folder == TOP else folder
-    target = posixpath.normpath(posixpath.join(base, path)).removesuffix(".md")
-    target_place = target if "/" in target else f"{TOP}/{target}"
-    return f"/help/{target_place}{'#' if anchor else ''}{anchor}" if target_place in places else "/help"
 
 
 TOP: Final = "docs"

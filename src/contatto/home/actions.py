@@ -206,7 +206,11 @@ def list_needs(
         if failed := count_failed_work(tx, caller.business_id).dead:
             yield Need(NeedKind.WORK_FAILED, failed, "/settings/jobs")
     if may(caller, Permission.READ_ADS):
-        yield from _ad_needs(tx, caller.business_id, account)
+        if account and (spent := count_spent_budgets(tx, account)):
+            yield Need(NeedKind.BUDGET_SPENT, spent, "/ads")
+        reviews = list_reviews_of_business(tx, caller.business_id)
+        if refused := sum(review.state is ReviewState.REFUSED for review in reviews):
+            yield Need(NeedKind.ADS_REFUSED, refused, "/settings/marketplaces")
     if may(caller, Permission.READ_INBOX):
         tabs = count_tabs(tx, caller.business_id, ConversationFilter(), ("waiting", "unread"))
         if tabs["waiting"]:
@@ -218,14 +222,6 @@ def list_needs(
             yield Need(NeedKind.TASKS_DUE, len(due), f"/leads/{due[0]}")
         if raw := load_lead_counts(tx, caller.business_id, cached_counts).get(LeadStatus.RAW, 0):
             yield Need(NeedKind.NEW_LEADS, raw, "/leads?status=raw")
-
-
-def _ad_needs(tx: Tx, business_id: str, account: AdAccount | None) -> Iterator[Need]:
-    if account and (spent := count_spent_budgets(tx, account)):
-        yield Need(NeedKind.BUDGET_SPENT, spent, "/ads")
-    reviews = list_reviews_of_business(tx, business_id)
-    if refused := sum(review.state is ReviewState.REFUSED for review in reviews):
-        yield Need(NeedKind.ADS_REFUSED, refused, "/settings/marketplaces")
 
 
 def _crm_needs(tx: Tx, business_id: str) -> Iterator[Need]:

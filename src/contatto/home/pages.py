@@ -8,7 +8,7 @@ from starlette.responses import HTMLResponse
 from contatto.accounts.auth import PageCaller, page_routes
 from contatto.accounts.model import Permission
 from contatto.guide.rules import Step, show_step
-from contatto.home.actions import AdFigures, load_home
+from contatto.home.actions import load_home
 from contatto.kit.db.database import CachedCounts
 from contatto.ui.requests import context_of, part_of
 
@@ -21,29 +21,25 @@ TALLEST: Final = 72
 async def show_home(request: Request, caller: PageCaller) -> HTMLResponse:
     context, cached_counts = context_of(request), part_of(request, CachedCounts).begin()
     figures = await context.db.read(lambda tx: load_home(tx, caller, cached_counts))
-    step = figures.next_step
+    step, days = figures.next_step, figures.ads.days if figures.ads else ()
+    # A pair of bars for each day, its conversations and its leads, on one scale.
+    most = max((max(counts.conversations, counts.leads) for _, counts in days), default=0)
+    share = TALLEST / most if most else 0.0
     values = {
         "caller": caller,
         "figures": figures,
         "ads": figures.ads,
-        "bars": draw_bars(figures.ads) if figures.ads else [],
+        "bars": [
+            {
+                "day": day,
+                "counts": counts,
+                "conversations": max(round(counts.conversations * share), 2 if counts.conversations else 0),
+                "leads": max(round(counts.leads * share), 2 if counts.leads else 0),
+            }
+            for day, counts in days
+        ],
         "step": show_step(step) if step else None,
         "steps_done": len(figures.done_steps),
         "steps": len(Step),
     }
     return context.pages.render(request, "home/home.html", values)
-
-
-def draw_bars(ads: AdFigures) -> list[dict[str, object]]:
-    """Return a pair of bars for each day: its conversations and its leads, on one scale."""
-    most = max((max(counts.conversations, counts.leads) for _, counts in ads.days), default=0)
-    share = TALLEST / most if most else 0.0
-    return [
-        {
-            "day": day,
-            "counts": counts,
-            "conversations": max(round(counts.conversations * share), 2 if counts.conversations else 0),
-            "leads": max(round(counts.leads * share), 2 if counts.leads else 0),
-        }
-        for day, counts in ads.days
-    ]

@@ -2,7 +2,7 @@
 
 import hmac
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -165,7 +165,7 @@ class Gauge:
 
     name: str
     help_text: str
-    samples: tuple[Sample, ...]
+    samples: Sequence[Sample]
 
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"

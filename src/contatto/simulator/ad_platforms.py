@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -22,7 +23,7 @@ from contatto.signals.rules import (
     TOO_OLD,
     cannot_be_sent,
 )
-from contatto.simulator.crms.failure_kit import CheckFailed, FaultResult, Plays
+from contatto.simulator.crms.failure_kit import CheckFailed, FaultResult
 
 HEX = re.compile(r"[0-9a-f]{64}")
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -239,51 +240,42 @@ class SignalBench:
 
     def send(self, event: SignalEvent) -> Ending:
         """Send an event until its state is final; waits between tries pass on the platform's clock."""
-        for _ in range(MOST_TRIES):
-            state, reason = self._try(event)
-            if state is not DeliveryState.DUE:
-                break
-        return state, reason
-
-    def _try(self, event: SignalEvent) -> Ending:
         if reason := self.connector.find_gap(event):
             return DeliveryState.WITHHELD, reason
-        if reason := cannot_be_sent(self._signal(event), self.platform.clock_at):
-            return DeliveryState.DEAD, reason
-        answer = self.platform.send(self.connector.ask(self.target, event))
-        if isinstance(answer, SendFailure):
-            self.unsure.add(event.event_id)
-            self.platform.clock_at += WAIT
-            return DeliveryState.DUE, ""
-        outcome = self.connector.read(answer)
-        if isinstance(outcome, NotNow):
+        last_reason = ""
+        for _ in range(MOST_TRIES):
+            unsure_at = START if event.event_id in self.unsure else None
+            signal = AdSignal(
+                id=0,
+                business_id="",
+                state=DeliveryState.DUE,
+                reason="",
+                created_at=event.occurred_at,
+                settled_at=None,
+                outside_account_id="",
+                lead_id="",
+                step=SignalStep.CAPTURED,
+                event_id=event.event_id,
+                value_micros=None,
+                currency="",
+                occurred_at=event.occurred_at,
+                asked_at=unsure_at,
+                unsure_at=unsure_at,
+            )
+            if reason := cannot_be_sent(signal, self.platform.clock_at):
+                return DeliveryState.DEAD, reason
+            answer = self.platform.send(self.connector.ask(self.target, event))
+            outcome = NotNow("") if isinstance(answer, SendFailure) else self.connector.read(answer)
+            if isinstance(answer, SendFailure):
+                self.unsure.add(event.event_id)
+            if isinstance(outcome, Done):
+                return DeliveryState.SENT, ""
+            if not isinstance(outcome, NotNow):
+                is_blocked = isinstance(outcome, Denied)
+                return DeliveryState.WITHHELD if is_blocked else DeliveryState.DEAD, outcome.reason
+            last_reason = outcome.reason
             self.platform.clock_at += max(WAIT, timedelta(seconds=outcome.after_s or 0))
-            return DeliveryState.DUE, outcome.reason
-        if isinstance(outcome, Done):
-            return DeliveryState.SENT, ""
-        is_blocked = isinstance(outcome, Denied)
-        return DeliveryState.WITHHELD if is_blocked else DeliveryState.DEAD, outcome.reason
-
-    def _signal(self, event: SignalEvent) -> AdSignal:
-        """Return the event as the engine's rules for sending see it."""
-        unsure_at = START if event.event_id in self.unsure else None
-        return AdSignal(
-            id=0,
-            business_id="",
-            state=DeliveryState.DUE,
-            reason="",
-            created_at=event.occurred_at,
-            settled_at=None,
-            outside_account_id="",
-            lead_id="",
-            step=SignalStep.CAPTURED,
-            event_id=event.event_id,
-            value_micros=None,
-            currency="",
-            occurred_at=event.occurred_at,
-            asked_at=unsure_at,
-            unsure_at=unsure_at,
-        )
+        return DeliveryState.DUE, last_reason
 
     def expect_sent(self, *events: SignalEvent) -> None:
         """Send events. Raises CheckFailed: the platform did not accept one."""
@@ -316,10 +308,6 @@ class SignalBench:
 
 type Play = Callable[[SignalBench], None]
 
-_PLAYS: Final = Plays[SignalBench]()
-fault = _PLAYS.fault
-
-
 type Fate = HttpAnswer | str | None
 
 STORM: Final = 10
@@ -346,31 +334,19 @@ def _meets(*fates: Fate) -> Play:
     return play
 
 
-@fault("expired token")
-def play_expired(bench: SignalBench) -> None:
-    """Hold events until a person has entered another token."""
-    bench.platform.token = "another"  # noqa: S105 - of a platform in memory
-    _waits_for_a_person(bench, TOKEN_REFUSED)
-
-
-@fault("data set deleted")
-def play_data_set_gone(bench: SignalBench) -> None:
-    bench.platform.dataset = "1800000000000000002"
-    _waits_for_a_person(bench, DATASET_GONE)
-
-
-def _waits_for_a_person(bench: SignalBench, reason: str) -> None:
+def _loses_access(bench: SignalBench, reason: str, **changed: str) -> None:
+    """Change the platform's token or data set, and hold events until a person has entered the new one."""
+    platform = bench.platform
+    for name, value in changed.items():
+        setattr(platform, name, value)
     events = [bench.event(number) for number in range(3)]
     for event in events:
         bench.expect_state(event, DeliveryState.WITHHELD, reason)
-    # Enter the token and the data set that the platform accepts now.
-    platform = bench.platform
     bench.target = replace(bench.target, access_token=platform.token, dataset_id=platform.dataset)
     bench.expect_sent(*events)
     bench.check(*events)
 
 
-@fault("not allowed")
 def play_forbidden(bench: SignalBench) -> None:
     bench.platform.fates = [HttpAnswer(403, {}, b"")]
     bench.expect_state(bench.event(), DeliveryState.WITHHELD, TOKEN_REFUSED)
@@ -378,14 +354,12 @@ def play_forbidden(bench: SignalBench) -> None:
     bench.check(bench.event())
 
 
-@fault("told already")
 def play_repeated_step(bench: SignalBench) -> None:
     """Send the same step again, as after a restore of our own backup."""
     bench.expect_sent(bench.event(), bench.event(), bench.event())
     bench.check(bench.event())
 
 
-@fault("told to wait")
 def play_keeps_to_retry_after(bench: SignalBench) -> None:
     bench.platform.fates = [bench.platform.throttled(AFTER_S)]
     bench.expect_sent(bench.event())
@@ -394,7 +368,6 @@ def play_keeps_to_retry_after(bench: SignalBench) -> None:
     bench.check(bench.event())
 
 
-@fault("refused in a good answer")
 def play_refused(bench: SignalBench) -> None:
     """Refuse an event with status 200: it is a dead letter, and counts once it is sent again."""
     bench.platform.fates = [bench.platform.refused()]
@@ -403,7 +376,6 @@ def play_refused(bench: SignalBench) -> None:
     bench.check(bench.event())
 
 
-@fault("killed between request and note")
 def play_killed(bench: SignalBench) -> None:
     """Kill the sender after a request, before it records the answer."""
     for step in (SignalStep.CAPTURED, SignalStep.QUALIFIED):
@@ -412,7 +384,6 @@ def play_killed(bench: SignalBench) -> None:
     bench.check(bench.event(), bench.event(0, SignalStep.QUALIFIED))
 
 
-@fault("off for more than a week")
 def play_off_for_a_week(bench: SignalBench) -> None:
     """Drop events older than a week after eight days of silence; send younger ones."""
     bench.platform.clock_at = START + timedelta(days=8)
@@ -422,7 +393,6 @@ def play_off_for_a_week(bench: SignalBench) -> None:
     bench.check(young)
 
 
-@fault("no answer for two days")
 def play_lost_for_two_days(bench: SignalBench) -> None:
     """Send no event again after two days: the platform forgets ids, and may have counted it."""
     bench.platform.send(bench.connector.ask(bench.target, bench.event()))
@@ -432,7 +402,6 @@ def play_lost_for_two_days(bench: SignalBench) -> None:
     bench.check(bench.event())
 
 
-@fault("clock a day off")
 def play_skewed(bench: SignalBench) -> None:
     """Set the platform's clock a day back: it refuses events of tomorrow until it is right."""
     bench.platform.clock_at = START - timedelta(days=1)
@@ -442,7 +411,6 @@ def play_skewed(bench: SignalBench) -> None:
     bench.check(bench.event())
 
 
-@fault("answers in the wrong order")
 def play_wrong_order(bench: SignalBench) -> None:
     """Lose the answer of the first step, and send the second before the first is sent again."""
     first, second = bench.event(), bench.event(0, SignalStep.QUALIFIED)
@@ -452,7 +420,6 @@ def play_wrong_order(bench: SignalBench) -> None:
     bench.check(first, second)
 
 
-@fault("one phone of two people")
 def play_one_phone(bench: SignalBench) -> None:
     """Send two people with one phone, who are two leads."""
     second_lead = bench.event(1, keys=replace(ADA, external_id="person-2"))
@@ -460,7 +427,6 @@ def play_one_phone(bench: SignalBench) -> None:
     bench.check(bench.event(), second_lead)
 
 
-@fault("worth something")
 def play_worth(bench: SignalBench) -> None:
     """Send the value of a conversion as it is, in its currency."""
     sale = bench.event(0, SignalStep.CONVERTED)
@@ -472,7 +438,6 @@ def play_worth(bench: SignalBench) -> None:
     bench.check(sale)
 
 
-@fault("nobody to find")
 def play_nobody(bench: SignalBench) -> None:
     """Send nothing for a person without any match key."""
     blank = replace(ADA, emails=(), phones=(), click_id="", channel=None, business_id="", scoped_id="")
@@ -481,7 +446,6 @@ def play_nobody(bench: SignalBench) -> None:
         raise CheckFailed("something was sent all the same")
 
 
-@fault("spelled in two ways")
 def play_spelled_oddly(bench: SignalBench) -> None:
     """Spell a contact detail in another way: the same person gives the same hash."""
     odd = replace(ADA, emails=("  ADA@Example.com ",), phones=("+65 9123-4567",))
@@ -493,7 +457,6 @@ def play_spelled_oddly(bench: SignalBench) -> None:
         raise CheckFailed("one person has two hashes")
 
 
-@fault("a hundred, and all that goes wrong")
 def play_many(bench: SignalBench) -> None:
     """Send a hundred steps; every third meets a fault."""
     fates: list[Fate] = [LOST, DOWN, RESET, HTML, bench.platform.throttled(1), EMPTY]
@@ -504,7 +467,23 @@ def play_many(bench: SignalBench) -> None:
     bench.check(*events)
 
 
-FAULTS: Final = _PLAYS | {
+FAULTS: Final[Mapping[str, Play]] = {
+    "expired token": partial(_loses_access, reason=TOKEN_REFUSED, token="another"),  # noqa: S106 - in memory
+    "data set deleted": partial(_loses_access, reason=DATASET_GONE, dataset="1800000000000000002"),
+    "not allowed": play_forbidden,
+    "told already": play_repeated_step,
+    "told to wait": play_keeps_to_retry_after,
+    "refused in a good answer": play_refused,
+    "killed between request and note": play_killed,
+    "off for more than a week": play_off_for_a_week,
+    "no answer for two days": play_lost_for_two_days,
+    "clock a day off": play_skewed,
+    "answers in the wrong order": play_wrong_order,
+    "one phone of two people": play_one_phone,
+    "worth something": play_worth,
+    "nobody to find": play_nobody,
+    "spelled in two ways": play_spelled_oddly,
+    "a hundred, and all that goes wrong": play_many,
     "too many requests": _meets(THROTTLED),
     "a storm of 429": _meets(*[THROTTLED] * STORM),
     "server error": _meets(DOWN),

@@ -82,10 +82,6 @@ class DemoFolder:
             raise FolderInUse(f"{self.folder} holds an installation that is no demo; choose another folder.")
         return None
 
-    def save_world(self, world: DemoWorld | None) -> None:
-        """Note the world, or that one is being made."""
-        write_private(self.notes, world)
-
     def clear(self) -> None:
         """Remove the demo's files; the notes go last, so that an interrupted removal is finished."""
         for name in sorted(_DEMO_FILES, key=lambda file_name: file_name == NOTES):
@@ -166,25 +162,18 @@ class LinkedCrm:
         return link_crm(tx, business_id, NewTarget("odoo", NAME, address, credentials), allowed)
 
     async def work(self, rng: random.Random) -> None:
-        """Move a record on now and then, as a sales team does, and save the records."""
+        """Move a record to its next stage now and then, as a sales team does; a won one has a value."""
         while True:
             await asyncio.sleep(_LOOKS_EVERY_S)
-            if rng.randrange(_ACTS_IN) == 0:
-                self.move_on(rng)
+            crm = self._vendor.crm
+            open_ones = [record for record in crm.live() if record.values.get(ODOO_STAGE, "New") in _NEXT]
+            if rng.randrange(_ACTS_IN) == 0 and open_ones:
+                record = rng.choice(open_ones)
+                record.values[ODOO_STAGE] = _NEXT[record.values.get(ODOO_STAGE, "New")]
+                if record.values[ODOO_STAGE] == "Won":
+                    record.values[ODOO_REVENUE] = str(rng.randrange(40, 160) * 100)
+                record.changed_at = crm.next_time()
             self.save()
-
-    def move_on(self, rng: random.Random) -> None:
-        """Move one record to its next stage; a won one has a value."""
-        open_ones = [
-            record for record in self._vendor.crm.live() if record.values.get(ODOO_STAGE, "New") in _NEXT
-        ]
-        if not open_ones:
-            return
-        record = rng.choice(open_ones)
-        record.values[ODOO_STAGE] = _NEXT[record.values.get(ODOO_STAGE, "New")]
-        if record.values[ODOO_STAGE] == "Won":
-            record.values[ODOO_REVENUE] = str(rng.randrange(40, 160) * 100)
-        record.changed_at = self._vendor.crm.next_time()
 
     def save(self) -> None:
         """Save the records if they have changed."""

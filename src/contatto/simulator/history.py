@@ -79,8 +79,7 @@ from contatto.reports.rules.queries import OverviewQuery, Period
 from contatto.simulator.traffic import (
     build_ad_request,
     opened_from_ad,
-    received_message,
-    sent_message,
+    text_message,
     thread_of,
 )
 from contatto.simulator.world import (
@@ -110,7 +109,7 @@ _NEXT_STATUSES: Final = {
 _DESK_SHARE: Final = 0.3
 _DESK_LEADS: Final = 100
 _LOOK_US: Final = 1_000_000
-_READ_AFTER_S: Final = 300.0
+_READ_AFTER: Final = timedelta(minutes=5)
 
 type ShowProgress = Callable[[float], None]
 """Takes the share of the history that is played."""
@@ -150,7 +149,7 @@ class History:
         looks = [(look.at_s, number, look) for number, visitor in enumerate(people) for look in visitor.looks]
         self._looks = deque(sorted(looks, key=itemgetter(0, 1)))
         self._people = people
-        self._tapped: set[int] = set()
+        self.tapped: set[int] = set()
         self._replica = Replica(seed_of(self._business_id))
         self._chats: list[_Chat] = []
         self._decisions = 0
@@ -183,10 +182,6 @@ class History:
             show(end_s / span_s)
         counter = DayCounter()
         await PeriodicReadJob(0.0, counter.start_over, counter.read_next).run(self._db)
-
-    def list_staying(self) -> list[PlannedVisitor]:
-        """Return those people who tapped no ad."""
-        return [visitor for number, visitor in enumerate(self._people) if number not in self._tapped]
 
     def _at(self, at_s: float) -> datetime:
         return self._starts_at + timedelta(seconds=at_s)
@@ -226,10 +221,24 @@ class History:
         views, taps = list[Impression](), list[Tap]()
         while self._looks and self._looks[0][0] < end_s:
             at_s, number, look = self._looks.popleft()
-            if number in self._tapped:
+            if number in self.tapped:
                 continue
             request = build_ad_request(self._world, self._people[number], look)
-            record = self._decide(tx, log, auction, request, self._at(at_s))
+            at = self._at(at_s)
+            ts = micros(at)
+            self._replica.set_multipliers(log.multipliers_at(ts))
+            viewer, trial = NOBODY, 0  # the trial group of a person follows from the seed
+            if request.has_consent:
+                viewer = tx.vault.named_id(self._business_id, f"delivery:{request.viewer_id}")
+                trial = trial_of(request.viewer_id, self._trial_share)
+            able, available, left_out = auction.compare(request, at)
+            self._decisions += 1
+            question = AuctionRequest(
+                number_at(ts // 1_000, self._decisions), ts, viewer, request.country, features_of(request),
+                max(request.floor_micros, RESERVE_MICROS), able, available, left_out, trial,
+            )  # fmt: skip
+            record = self._replica.decide(question)
+            log.put_decision(record)
             if not record.ad:
                 continue
             view, tap = self._follow(tx, record, ads[auction.take(record).live.ad.id], number, look)
@@ -244,25 +253,6 @@ class History:
             record_views(unlogged, views)
         if taps:
             record_taps(unlogged, taps)
-
-    def _decide(self, tx: Tx, log: "_Log", auction: "_Auction", request: AdRequest, at: datetime) -> Record:
-        """Decide a request; the trial group of a person follows from the seed."""
-        ts = micros(at)
-        log.learn_until(ts)
-        self._replica.set_multipliers(log.list_multipliers())
-        viewer, trial = NOBODY, 0
-        if request.has_consent:
-            viewer = tx.vault.named_id(self._business_id, f"delivery:{request.viewer_id}")
-            trial = trial_of(request.viewer_id, self._trial_share)
-        able, available, left_out = auction.compare(request, at)
-        self._decisions += 1
-        question = AuctionRequest(
-            number_at(ts // 1_000, self._decisions), ts, viewer, request.country, features_of(request),
-            max(request.floor_micros, RESERVE_MICROS), able, available, left_out, trial,
-        )  # fmt: skip
-        record = self._replica.decide(question)
-        log.put_decision(record)
-        return record
 
     def _follow(
         self, tx: Tx, record: Record, ad: MeasuredAd, number: int, look: AdMoment
@@ -280,33 +270,36 @@ class History:
         appeal = self._world.ad(str(ad.ad_number)).appeal
         if not visitor.taps(look, appeal):
             return impression, []
-        self._tapped.add(number)
+        self.tapped.add(number)
         at = self._at(look.at_s) + timedelta(seconds=visitor.tap_after_s)
-        lines = visitor.lines_after(appeal)
+        lines, taps = visitor.lines_after(appeal), list[Tap]()
         if visitor.platform is Platform.TIKTOK:
-            self._chats.append(_Chat(account, deque(self._tiktok_events(visitor, ad, lines, at))))
-            return impression, []
-        person = public_id(new_visitor(), account.id, tx.vault.derivation_key(VISITOR_KEY))
-        self._chats.append(_Chat(account, deque(self._web_events(visitor, account, person, lines, at))))
-        click = replace(ticket, kind=TicketKind.CLICK, cost_micros=0)
-        touch = stamp_ticket(ad, click, tx.vault.named_id(account.id, person), micros(at))
-        return impression, [Tap(rules.impression_of(touch, click), viewer)]
-
-    def _tiktok_events(
-        self, visitor: PlannedVisitor, ad: MeasuredAd, lines: tuple[ChatLine, ...], at: datetime
-    ) -> Iterator[_Event]:
-        thread = thread_of(self._world, visitor)
-        referral = opened_from_ad(
-            thread, self._world.advertiser_id, str(ad.ad_number), ad.ad_name, micros(at) // 1_000
-        )
-        yield at, referral
-        for number, line in enumerate(lines):
-            at += timedelta(seconds=line.after_s)
-            make_body = sent_message if line.from_business else received_message
-            yield at, make_body(thread, f"{visitor.viewer_id}.{number}", line.text, micros(at) // 1_000)
-        conversation_id = conversation_id_of(self._world.accounts[Platform.TIKTOK], thread.conversation_id)
+            thread, names = thread_of(self._world, visitor), (str(ad.ad_number), ad.ad_name)
+            conversation_id = conversation_id_of(account, thread.conversation_id)
+            events = deque[_Event]()
+            events.append(
+                (at, opened_from_ad(thread, self._world.advertiser_id, *names, micros(at) // 1_000))
+            )
+            for place, line in enumerate(lines):
+                at += timedelta(seconds=line.after_s)
+                message_id, from_person = f"{visitor.viewer_id}.{place}", not line.from_business
+                at_ms = micros(at) // 1_000
+                body = text_message(thread, message_id, line.text, at_ms, from_person=from_person)
+                events.append((at, body))
+        else:
+            person = public_id(new_visitor(), account.id, tx.vault.derivation_key(VISITOR_KEY))
+            conversation_id = conversation_id_of(account, person)
+            events = deque(self._web_events(visitor, account, person, lines, at))
+            click = replace(ticket, kind=TicketKind.CLICK, cost_micros=0)
+            touch = stamp_ticket(ad, click, tx.vault.named_id(account.id, person), micros(at))
+            taps.append(Tap(rules.impression_of(touch, click), viewer))
         if lines:
-            yield self._read(conversation_id, at)
+            read = partial(
+                note_conversation_read, business_id=self._business_id, conversation_id=conversation_id
+            )
+            events.append((events[-1][0] + _READ_AFTER, read))
+        self._chats.append(_Chat(account, events))
+        return impression, taps
 
     def _web_events(
         self,
@@ -335,14 +328,6 @@ class History:
                 )  # fmt: skip
                 yield at, partial(take_form, handed=form)
                 form_entry = None
-        if lines:
-            yield self._read(conversation_id, at)
-
-    def _read(self, conversation_id: str, at: datetime) -> _Event:
-        def read(tx: Tx) -> None:
-            note_conversation_read(tx, self._business_id, conversation_id)
-
-        return at + timedelta(seconds=_READ_AFTER_S), read
 
     def _reply(self, conversation_id: str, text: str, tx: Tx) -> None:
         author = self._world.login(Role.OWNER).role.capitalize()
@@ -404,7 +389,8 @@ def make_history(
         history = History(stage, world, people)
         asyncio.run(history.play(until, show))
     results = db.read_now(lambda tx: load_results(tx, world))
-    return MadeHistory(world, results, history.list_staying())
+    staying = [visitor for number, visitor in enumerate(people) if number not in history.tapped]
+    return MadeHistory(world, results, staying)
 
 
 def load_results(tx: Tx, world: DemoWorld) -> list[GoalResult]:
@@ -461,13 +447,10 @@ class _Log:
                 self._take(row)
         self._lines.add(record.lines)
 
-    def learn_until(self, ts: int) -> None:
-        """Learn what happened before a moment, in microseconds."""
+    def multipliers_at(self, ts: int) -> dict[int, float]:
+        """Learn what happened before a moment, and return what a conversion is worth to each ad group."""
         while self._later and self._later[0][0] <= ts:
             self._take(heapq.heappop(self._later)[2])
-
-    def list_multipliers(self) -> dict[int, float]:
-        """Return what a conversion is worth now to each ad group, by its number."""
         groups = self._learning.marketplace.market.groups
         return {
             int(group.line.adgroup_id): float(groups.table[group.number, G_MULTIPLIER])

@@ -128,14 +128,13 @@ class Thread:
         return f"conv_{self.person_open_id}"
 
 
-def received_message(thread: Thread, message_id: str, text: str, at_ms: int) -> bytes:
-    """Return the webhook for a message of the person."""
-    return _webhook(thread, "im_receive_msg", _text(message_id, text), at_ms)
-
-
-def sent_message(thread: Thread, message_id: str, text: str, at_ms: int) -> bytes:
-    """Return the webhook for a message that the business wrote in the platform's app."""
-    return _webhook(thread, "im_send_msg", _text(message_id, text), at_ms, from_person=False)
+def text_message(
+    thread: Thread, message_id: str, text: str, at_ms: int, *, from_person: bool = True
+) -> bytes:
+    """Return the webhook for a message of the person, or of the business in the platform's app."""
+    event = "im_receive_msg" if from_person else "im_send_msg"
+    message = {"message_id": message_id, "type": "text", "text": {"body": text}, "is_follower": False}
+    return _webhook(thread, event, message, at_ms, from_person=from_person)
 
 
 def opened_from_ad(thread: Thread, advertiser_id: str, ad_id: str, ad_name: str, at_ms: int) -> bytes:
@@ -147,10 +146,6 @@ def opened_from_ad(thread: Thread, advertiser_id: str, ad_id: str, ad_name: str,
 def read_by_person(thread: Thread, at_ms: int) -> bytes:
     """Return the webhook for a read receipt of the person."""
     return _webhook(thread, "im_mark_read_msg", {"read": {"last_read_timestamp": at_ms}}, at_ms)
-
-
-def _text(message_id: str, text: str) -> dict[str, Any]:
-    return {"message_id": message_id, "type": "text", "text": {"body": text}, "is_follower": False}
 
 
 def _webhook(
@@ -220,8 +215,19 @@ class VisitPlayer:
         publisher.headers["access-token"] = self.world.access_token
         for look in visitor.looks:
             await until(look.at_s)
-            request = encode_ad_request(build_ad_request(self.world, visitor, look))
-            answer = expect(await publisher.post("/delivery/decide", json=request), 200, "an ad decision")
+            request = build_ad_request(self.world, visitor, look)
+            body = {
+                "viewer_id": request.viewer_id,
+                "country": request.country,
+                "channel_account_id": request.channel_account_id,
+                "language": request.language,
+                "age": request.age,
+                "device": request.device or None,
+                "features": request.features,
+                "consent": request.has_consent,
+                "floor_micros": request.floor_micros,
+            }
+            answer = expect(await publisher.post("/delivery/decide", json=body), 200, "an ad decision")
             served: dict[str, str] | None = answer.json()["ad"]
             if served is None:
                 continue
@@ -316,19 +322,17 @@ class _Visit:
                 expect(await platform.post(path, content=body, headers=headers), 200, "a webhook")
                 player.webhooks += 1
 
-        async def tell(body: bytes) -> None:
-            if visitor.disorderly:
-                late.append(body)
-            else:
-                await send(body)
+        async def keep(body: bytes) -> None:
+            late.append(body)
 
+        tell = keep if visitor.disorderly else send
         ad_id, ad_name = self.served["ad_id"], self.served["ad_name"]
         await tell(opened_from_ad(thread, world.advertiser_id, ad_id, ad_name, player.at_ms()))
         for number, line in enumerate(self.lines):
             moment += line.after_s
             await self.until(moment)
-            make_body = sent_message if line.from_business else received_message
-            await tell(make_body(thread, f"{visitor.viewer_id}.{number}", line.text, player.at_ms()))
+            message_id, from_person = f"{visitor.viewer_id}.{number}", not line.from_business
+            await tell(text_message(thread, message_id, line.text, player.at_ms(), from_person=from_person))
         random.Random(visitor.viewer_id).shuffle(late)
         for body in late:
             await send(body)
@@ -358,21 +362,6 @@ def build_ad_request(world: DemoWorld, visitor: PlannedVisitor, look: AdMoment) 
     traits = visitor.traits
     features = {"follows": list(traits.follows)}
     return replace(request, age=traits.age, device=traits.device, features=features)
-
-
-def encode_ad_request(request: AdRequest) -> dict[str, Any]:
-    """Return a request for an ad as the body of `/delivery/decide`."""
-    return {
-        "viewer_id": request.viewer_id,
-        "country": request.country,
-        "channel_account_id": request.channel_account_id,
-        "language": request.language,
-        "age": request.age,
-        "device": request.device or None,
-        "features": request.features,
-        "consent": request.has_consent,
-        "floor_micros": request.floor_micros,
-    }
 
 
 DAY_S: Final = 86_400.0

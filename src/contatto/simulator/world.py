@@ -30,7 +30,6 @@ from contatto.channels import actions as channels
 from contatto.channels.actions import NewAccount
 from contatto.channels.model import ChannelAccount, ChannelApp, Platform
 from contatto.forms import actions as forms
-from contatto.forms.model import FormVersion
 from contatto.forms.rules.drafts import change_content, edit_content
 from contatto.kit.db.tx import Tx
 from contatto.measurement.model import Goal, TicketKind, TrackingTicket
@@ -78,18 +77,8 @@ _USUAL_FLOOR: Final = 40_000_000
 _DEARER: Final = 1.25
 _FLOOR_SPREAD: Final = 0.5
 _TOPICS: Final = ("renovation", "new home", "cooking", "football", "travel")
-_DEVICES: Final = (("phone", 78), ("tablet", 8), ("desktop", 14))
-
-
-def draw_traits(rng: random.Random) -> Traits:
-    device = rng.choices([name for name, _ in _DEVICES], [share for _, share in _DEVICES])[0]
-    return Traits(rng.randint(19, 68), device, (rng.choice(_TOPICS),))
-
-
-def draw_floor(rng: random.Random, traits: Traits) -> int:
-    """Draw what other bidders pay for a thousand views, in micros: more where a new kitchen is likely."""
-    usual = _USUAL_FLOOR * (_DEARER if traits.is_keen else 1.0)
-    return round(usual * math.exp(rng.gauss(0.0, _FLOOR_SPREAD)))
+_DEVICES: Final = ("phone", "tablet", "desktop"), (78, 8, 14)
+"""Devices, and how many in a hundred people have each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +151,6 @@ def say(rng: random.Random, language: str, kind: str, contact: str = "") -> str:
     while "{n}" in line:
         line = line.replace("{n}", str(rng.randint(12, 4_800)), 1)
     return line.replace("{contact}", contact)
-
-
-def handle(rng: random.Random) -> str:
-    """Draw a handle such as ``sunny_kettle41``."""
-    words = phrases_of("words")
-    return f"{rng.choice(words['first'])}_{rng.choice(words['second'])}{rng.randint(1, 99)}"
 
 
 HOME: Final = {Platform.WEBCHAT: "SG", Platform.TIKTOK: "MY"}
@@ -267,49 +250,54 @@ def plan_people(seed: int, count: int, span_s: float) -> list[PlannedVisitor]:
         span_s: seconds from the beginning, a midnight in Singapore, to the end.
     """
     rng = random.Random(seed)
-    people = [_plan_visitor(rng, span_s) for _ in range(count)]
+    people: list[PlannedVisitor] = []
+    for _ in range(count):
+        platform = Platform.WEBCHAT if rng.random() < 0.55 else Platform.TIKTOK
+        names, weights = zip(*_COUNTRIES[platform], strict=True)
+        country = rng.choices(names, weights)[0]
+        words = phrases_of("words")
+        name = f"{rng.choice(words['first'])}_{rng.choice(words['second'])}{rng.randint(1, 99)}"
+        device = rng.choices(*_DEVICES)[0]
+        traits = Traits(rng.randint(19, 68), device, (rng.choice(_TOPICS),))
+        # Followers of renovation plan a kitchen more often, and more so past thirty.
+        chance = 0.08
+        if traits.is_keen:
+            chance = 0.8 if traits.age >= 30 else 0.45
+        intent = Intent.PLAN if rng.random() < chance else Intent.LOOK
+        # People look at their phones at random moments, more often in the evening.
+        moments: list[float] = []
+        busiest, views = max(_BUSY_HOURS), rng.randint(1, _MOST_VIEWS)
+        while len(moments) < views:
+            moment = rng.uniform(0, span_s)
+            hour = int(moment % _DAY_S // 3600)
+            if rng.random() * busiest < _BUSY_HOURS[hour]:
+                moments.append(moment)
+        looks: list[AdMoment] = []
+        for moment in sorted(moments):
+            # What other bidders pay is more where a new kitchen is likely.
+            usual = _USUAL_FLOOR * (_DEARER if traits.is_keen else 1.0)
+            floor_micros = round(usual * math.exp(rng.gauss(0.0, _FLOOR_SPREAD)))
+            looks.append(AdMoment(moment, floor_micros, rng.random()))
+        may_tap = any(look.laziness < _P_TAP * _MOST_APPEAL for look in looks)
+        language = rng.choice(_LANGUAGES[country])
+        visitor = PlannedVisitor(
+            viewer_id=f"{'_000' if platform is Platform.TIKTOK else 'v-'}{rng.getrandbits(96):024x}",
+            handle=name,
+            language=language,
+            country=country,
+            platform=platform,
+            looks=tuple(looks),
+            traits=traits,
+            intent=intent,
+            consent=rng.random() < P_CONSENT,
+            tap_after_s=rng.uniform(2, 25),
+            lines=tuple(_plan_lines(rng, language, country, platform, name)) if may_tap else (),
+            reserve=rng.random(),
+            twice=rng.random() < 0.2,
+            disorderly=rng.random() < 0.15,
+        )
+        people.append(visitor)
     return sorted(people, key=lambda visitor: visitor.looks[0].at_s)
-
-
-def _plan_visitor(rng: random.Random, span_s: float) -> PlannedVisitor:
-    """Plan one person with all that they will do."""
-    platform = Platform.WEBCHAT if rng.random() < 0.55 else Platform.TIKTOK
-    names, weights = zip(*_COUNTRIES[platform], strict=True)
-    country = rng.choices(names, weights)[0]
-    name = handle(rng)
-    traits = draw_traits(rng)
-    # Followers of renovation plan a kitchen more often, and more so past thirty.
-    chance = 0.08
-    if traits.is_keen:
-        chance = 0.8 if traits.age >= 30 else 0.45
-    intent = Intent.PLAN if rng.random() < chance else Intent.LOOK
-    # People look at their phones at random moments, more often in the evening.
-    moments: list[float] = []
-    busiest, count = max(_BUSY_HOURS), rng.randint(1, _MOST_VIEWS)
-    while len(moments) < count:
-        moment = rng.uniform(0, span_s)
-        hour = int(moment % _DAY_S // 3600)
-        if rng.random() * busiest < _BUSY_HOURS[hour]:
-            moments.append(moment)
-    looks = tuple(AdMoment(moment, draw_floor(rng, traits), rng.random()) for moment in sorted(moments))
-    may_tap = any(look.laziness < _P_TAP * _MOST_APPEAL for look in looks)
-    language = rng.choice(_LANGUAGES[country])
-    return PlannedVisitor(
-        viewer_id=f"{'_000' if platform is Platform.TIKTOK else 'v-'}{rng.getrandbits(96):024x}",
-        handle=name,
-        language=language,
-        country=country,
-        platform=platform,
-        looks=looks,
-        traits=traits,
-        intent=intent,
-        consent=rng.random() < P_CONSENT,
-        tap_after_s=rng.uniform(2, 25),
-        lines=tuple(_plan_lines(rng, language, country, platform, name)) if may_tap else (),
-        reserve=rng.random(),
-        twice=rng.random() < 0.2,
-        disorderly=rng.random() < 0.15,
-    )
 
 
 def _plan_lines(
@@ -395,18 +383,6 @@ class FilledForm:
     answers: dict[str, Any]
     consents: tuple[str, ...]
     contacts: tuple[str, ...]
-
-
-def publish_quote_form(tx: Tx, business_id: str, channel_account_id: str) -> FormVersion:
-    """Create the world's form as a member would, publish it, and show it in an account's chats."""
-    form = forms.create_form(tx, business_id, "Kitchen quote", country=HOME[Platform.WEBCHAT])
-    content = form.draft
-    for change in _CHANGES:
-        content = change_content(content, change)
-    form = forms.save_draft(tx, form, edit_content(content, _TYPED, "en"), form.revision, "simulator")
-    version = forms.publish_form(tx, business_id, form.id, form.revision, "Owner")
-    forms.set_default_form(tx, business_id, channel_account_id, form.id)
-    return version
 
 
 def plan_form_entry(visitor: PlannedVisitor, lines: tuple[ChatLine, ...]) -> FilledForm | None:
@@ -521,16 +497,11 @@ class DemoWorld:
 
 def invent_logins() -> tuple[Login, ...]:
     """Invent members with passwords; hashing is slow, so call it outside of transactions."""
-    words = phrases_of("words")
-
-    def password() -> str:
-        parts = (secrets.choice(words["first"]), secrets.choice(words["second"]))
-        return f"{parts[0]}-{parts[1]}-{secrets.randbelow(9_000) + 1_000}"
-
-    logins: list[Login] = []
+    words, logins = phrases_of("words"), list[Login]()
     for role, _ in _MEMBERS:
-        chosen = password()
-        logins.append(Login(role, f"{role}@harbour.example.com", chosen, accounts.hash_password(chosen)))
+        parts = secrets.choice(words["first"]), secrets.choice(words["second"])
+        password = f"{parts[0]}-{parts[1]}-{secrets.randbelow(9_000) + 1_000}"
+        logins.append(Login(role, f"{role}@harbour.example.com", password, accounts.hash_password(password)))
     return tuple(logins)
 
 
@@ -552,7 +523,14 @@ def build_world(tx: Tx, logins: tuple[Login, ...], tracking: Signer) -> DemoWorl
         homes[platform] = channels.connect_account(tx, business.id, new_channel)
         capture.turn_on_capture(tx, business.id, homes[platform].id, COMPANY)
     channels.set_access_token(tx, business.id, homes[Platform.TIKTOK].id, secrets.token_hex(20))
-    page_id = str(publish_quote_form(tx, business.id, homes[Platform.WEBCHAT].id).number)
+    # Create the form as a member would, publish it, and show it in our own chats.
+    form = forms.create_form(tx, business.id, "Kitchen quote", country=HOME[Platform.WEBCHAT])
+    content = form.draft
+    for change in _CHANGES:
+        content = change_content(content, change)
+    form = forms.save_draft(tx, form, edit_content(content, _TYPED, "en"), form.revision, "simulator")
+    page_id = str(forms.publish_form(tx, business.id, form.id, form.revision, "Owner").number)
+    forms.set_default_form(tx, business.id, homes[Platform.WEBCHAT].id, form.id)
     auto_message_id = str(create_welcome_message(tx, ad_account, _WELCOME).number)
     # Create a campaign for each goal, an ad group for each channel in it, and its ads.
     ads: list[AdOfWorld] = []

@@ -30,6 +30,8 @@ NOT_OURS: Final = 403
 """The subscription belongs to another VAPID key. Source: RFC 8292, section 4.2."""
 POINT_BYTES: Final = 65
 SECRET_BYTES: Final = 16
+VAPID_KEY: Final = "web-push"
+"""Purpose of the derived key; browsers are bound to it, so no rotation changes it."""
 _ROW: Final = ("id", "member_id")
 """Key columns of a saved endpoint, to which its sealed values are bound."""
 _RECORD_BYTES: Final = 4_096

@@ -30,7 +30,7 @@ from contatto.crm.model import (
     SecretsRenewed,
     Unsupported,
 )
-from contatto.crm.rules.deliveries import Arrived, begin_course, next_turn, operation_of
+from contatto.crm.rules.deliveries import Arrived, DeliveryTurn, begin_course, next_turn, operation_of
 from contatto.kit.outbound.model import Failed, HttpAnswer, HttpRequest, NotNow
 from contatto.simulator.crms import hosted, self_hosted
 from contatto.simulator.crms.server import PATIENCE_S, CrmServer, Vendor, VendorFault
@@ -191,7 +191,19 @@ class ConnectorDriver:
         for _ in range(MOST_REQUESTS):
             if not isinstance(request_or_reply, HttpRequest):
                 return request_or_reply
-            reply = self.connector.read(self.link, operation, self._send(request_or_reply), memory)
+            try:
+                done = self._client.request(
+                    request_or_reply.method,
+                    request_or_reply.url,
+                    headers=dict(request_or_reply.headers),
+                    content=request_or_reply.body,
+                    timeout=self._patience_s(),
+                )
+            except httpx2.HTTPError as error:
+                raise NoReply from error
+            headers = {name.lower(): value for name, value in done.headers.items()}
+            answer = HttpAnswer(done.status_code, headers, done.content)
+            reply = self.connector.read(self.link, operation, answer, memory)
             if not isinstance(reply, FollowUp):
                 return reply
             request_or_reply, memory = reply.request, reply.memory
@@ -204,8 +216,20 @@ class ConnectorDriver:
         """
         outcome: Arrived | NotNow | Failed = Failed("never_tried")
         for _ in range(MOST_TRIES):
+            turn: DeliveryTurn = begin_course(
+                self.connector.traits, payload, (stored_id,) if stored_id else ()
+            )
             try:
-                outcome = self._try(payload, stored_id)
+                while not isinstance(turn, Arrived | NotNow | Failed):
+                    reply = self.do(operation_of(turn))
+                    if isinstance(reply, Expired):
+                        # Renew the session of a CRM that has one; a token in memory stays valid.
+                        renewed = self.do(RenewSecrets()) if self.connector.traits.oauth is None else None
+                        if isinstance(renewed, SecretsRenewed):
+                            self.link = replace(self.link, secrets={**self.link.secrets, **renewed.secrets})
+                        reply = self.do(operation_of(turn))
+                    turn = next_turn(self.connector, turn, reply)
+                outcome = turn
             except NoReply:
                 outcome = NotNow("answer_lost")
             if isinstance(outcome, Arrived | Failed):
@@ -214,40 +238,6 @@ class ConnectorDriver:
 
     def close(self) -> None:
         self._client.close()
-
-    def _try(self, payload: Payload, stored_id: str) -> Arrived | NotNow | Failed:
-        traits = self.connector.traits
-        course = begin_course(traits, payload, (stored_id,) if stored_id else ())
-        while True:
-            reply = self.do(operation_of(course))
-            if isinstance(reply, Expired):
-                self._renew()
-                reply = self.do(operation_of(course))
-            turn = next_turn(self.connector, course, reply)
-            if isinstance(turn, Arrived | NotNow | Failed):
-                return turn
-            course = turn
-
-    def _renew(self) -> None:
-        """Renew the session of a CRM that has one; a token in memory stays valid."""
-        if self.connector.traits.oauth is None:
-            reply = self.do(RenewSecrets())
-            if isinstance(reply, SecretsRenewed):
-                self.link = replace(self.link, secrets={**self.link.secrets, **reply.secrets})
-
-    def _send(self, request: HttpRequest) -> HttpAnswer:
-        try:
-            done = self._client.request(
-                request.method,
-                request.url,
-                headers=dict(request.headers),
-                content=request.body,
-                timeout=self._patience_s(),
-            )
-        except httpx2.HTTPError as error:
-            raise NoReply from error
-        headers = {name.lower(): value for name, value in done.headers.items()}
-        return HttpAnswer(done.status_code, headers, done.content)
 
 
 LEADS: Final = tuple(f"0195e2a7-0000-7000-8000-{number:012d}" for number in range(12))
@@ -319,30 +309,12 @@ class CrmBench:
             raise NotApplicable(why)
 
 
-class Plays[B](dict[str, Callable[[B], None]]):
-    """Plays on a bench, by the name of their fault."""
-
-    def fault(self, name: str) -> Callable[[Callable[[B], None]], Callable[[B], None]]:
-        """Register a play under the name of its fault."""
-
-        def register(play: Callable[[B], None]) -> Callable[[B], None]:
-            self[name] = play
-            return play
-
-        return register
-
-
 type Play = Callable[[CrmBench], None]
-
-_PLAYS: Final = Plays[CrmBench]()
-fault = _PLAYS.fault
-
 
 STORM: Final = 10
 """Requests in a row that are turned away."""
 
 
-@fault("expired token")
 def play_expired(bench: CrmBench) -> None:
     bench.needs(bench.case.connector != "webhook", "a signature does not expire")
     bench.fail(None, VendorFault.EXPIRED)
@@ -350,7 +322,6 @@ def play_expired(bench: CrmBench) -> None:
     bench.check(bench.payload())
 
 
-@fault("exists already")
 def play_exists(bench: CrmBench) -> None:
     """Type the person in by hand before."""
     bench.needs(FindBy.EMAIL in bench.traits.finds_by, "it is not searched by contact details")
@@ -374,7 +345,6 @@ def _one(*faults: VendorFault | None) -> Play:
     return play
 
 
-@fault("search lags behind")
 def play_lag(bench: CrmBench) -> None:
     """Lose the answer of a write that a search does not find yet."""
     bench.crm.lag = 1
@@ -403,7 +373,6 @@ def _merge_with_a_stranger(bench: CrmBench, *, keeps_our_id: bool) -> None:
     bench.check(changed)
 
 
-@fault("two leads merged there")
 def play_two_merged(bench: CrmBench) -> None:
     """Merge the records of two leads: the survivor belongs to the lead with the id that it carries."""
     bench.needs(bench.traits.reads_back and bench.vendor.has_merges, "it has no merges")
@@ -417,7 +386,6 @@ def play_two_merged(bench: CrmBench) -> None:
     bench.check(*([ada] if bench.case.tells_merges else [ada, second_lead]))
 
 
-@fault("converted there")
 def play_converted(bench: CrmBench) -> None:
     vendor = bench.vendor
     if not isinstance(vendor, hosted.SalesforceFake):
@@ -428,7 +396,6 @@ def play_converted(bench: CrmBench) -> None:
         raise CheckFailed("the contact that the lead became was not written to")
 
 
-@fault("deleted there")
 def play_deleted(bench: CrmBench) -> None:
     bench.needs(bench.traits.reads_back, "it has no records to be read")
     first = bench.deliver(bench.payload())
@@ -437,7 +404,6 @@ def play_deleted(bench: CrmBench) -> None:
     bench.check(bench.payload(0, 2))
 
 
-@fault("field deleted")
 def play_field_gone(bench: CrmBench) -> None:
     """Map a field that does not exist: the rest arrives, and the value goes into the note."""
     bench.needs(bench.case.names_fields, "it passes over fields that it does not have")
@@ -448,7 +414,6 @@ def play_field_gone(bench: CrmBench) -> None:
         raise CheckFailed("the value of the field is in no note")
 
 
-@fault("value of a list gone")
 def play_value_gone(bench: CrmBench) -> None:
     bench.needs(bench.case.bad_value, "it has no lists")
     name, value = bench.case.bad_value or ("", "")
@@ -458,7 +423,6 @@ def play_value_gone(bench: CrmBench) -> None:
         raise CheckFailed("the value is in no note")
 
 
-@fault("killed between write and note")
 def play_killed(bench: CrmBench) -> None:
     """Kill the engine between the write and the note of it: everything begins again."""
     for number in range(4):
@@ -467,7 +431,6 @@ def play_killed(bench: CrmBench) -> None:
     bench.check(*map(bench.payload, range(4)))
 
 
-@fault("off for seven days")
 def play_disabled(bench: CrmBench) -> None:
     """Turn a target off for seven days: only the latest values of each lead go there."""
     for number in range(6):
@@ -479,7 +442,6 @@ def play_disabled(bench: CrmBench) -> None:
     bench.check(*late)
 
 
-@fault("restored from a backup")
 def play_restored(bench: CrmBench) -> None:
     """Restore an older backup: later records are gone, and strangers get their ids."""
     bench.needs(bench.traits.reads_back and bench.vendor.has_merges, "it has no ids of its own")
@@ -502,15 +464,9 @@ def play_restored(bench: CrmBench) -> None:
     bench.check(bench.payload(), bench.payload(1, 2), bench.payload(2, 2))
 
 
-@fault("clock a day off")
-def play_skewed(bench: CrmBench) -> None:
-    """Set the CRM's clock a day off: its change feed compares its own times, and misses nothing."""
-    bench.crm.skew = timedelta(days=-1)
-    play_told_once(bench)
-
-
-@fault("changes of one moment")
-def play_told_once(bench: CrmBench) -> None:
+def play_told_once(bench: CrmBench, skew: timedelta = timedelta()) -> None:
+    """Tell each of six changes once; with a clock that is off, since the feed compares its own times."""
+    bench.crm.skew = skew
     _needs_changes(bench)
     for number in range(6):
         bench.deliver(bench.payload(number))
@@ -530,7 +486,6 @@ def play_told_once(bench: CrmBench) -> None:
         raise CheckFailed(f"{len(changed_ids)} changes of 6 leads are told")
 
 
-@fault("a page comes again")
 def play_repeated(bench: CrmBench) -> None:
     """Ask for the same page again: the cursor does not go back."""
     _needs_changes(bench)
@@ -548,7 +503,6 @@ def _needs_changes(bench: CrmBench) -> None:
     bench.needs(bench.case.connector != "pipedrive", "it tells of deals, which nobody has made here")
 
 
-@fault("answers in the wrong order")
 def play_twice(bench: CrmBench) -> None:
     """Deliver two revisions of a lead, and lose the answer of the later one: it stays."""
     bench.deliver(bench.payload())
@@ -560,7 +514,6 @@ def play_twice(bench: CrmBench) -> None:
     bench.check(late)
 
 
-@fault("erased while it is down")
 def play_erased(bench: CrmBench) -> None:
     """Erase a person while the CRM is down, and read nothing of them in the end."""
     bench.needs(bench.traits.erases, "it cannot erase")
@@ -574,7 +527,23 @@ def play_erased(bench: CrmBench) -> None:
         raise CheckFailed("something of the person is left")
 
 
-FAULTS: Final = _PLAYS | {
+FAULTS: Final[Mapping[str, Play]] = {
+    "expired token": play_expired,
+    "exists already": play_exists,
+    "search lags behind": play_lag,
+    "two leads merged there": play_two_merged,
+    "converted there": play_converted,
+    "deleted there": play_deleted,
+    "field deleted": play_field_gone,
+    "value of a list gone": play_value_gone,
+    "killed between write and note": play_killed,
+    "off for seven days": play_disabled,
+    "restored from a backup": play_restored,
+    "clock a day off": partial(play_told_once, skew=timedelta(days=-1)),
+    "changes of one moment": play_told_once,
+    "a page comes again": play_repeated,
+    "answers in the wrong order": play_twice,
+    "erased while it is down": play_erased,
     "merged there": partial(_merge_with_a_stranger, keeps_our_id=True),
     "merged there, our id lost": partial(_merge_with_a_stranger, keeps_our_id=False),
     "too many requests": _one(VendorFault.THROTTLED),

@@ -1,7 +1,7 @@
 """CRMs in memory that speak the APIs of hosted vendors."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final
@@ -80,12 +80,14 @@ class HubSpotFake(Vendor):
             return VendorResponse(200, {"results": properties})
         if path == "/crm/v3/owners":
             return VendorResponse(200, {"results": [{"id": "7", "email": "sam@example.com"}]})
-        posts = {
+        posts: Mapping[str, Callable[[dict[str, Any]], VendorResponse]] = {
             f"{_HUBSPOT_CONTACTS}/search": self._search,
             f"{_HUBSPOT_CONTACTS}/batch/upsert": self._upsert,
             f"{_HUBSPOT_CONTACTS}/merge": self._merge,
             f"{_HUBSPOT_CONTACTS}/gdpr-delete": self._erase,
-            _HUBSPOT_CONTACTS: self._create,
+            _HUBSPOT_CONTACTS: lambda body: VendorResponse(
+                201, self._shown(self.crm.make(body["properties"]))
+            ),
         }
         if request.method == "POST" and path in posts:
             return posts[path](body)
@@ -111,9 +113,6 @@ class HubSpotFake(Vendor):
             values = {name: values.get(name, "") for name in (*names, "hs_object_id") if name}
         times = {"createdAt": stamp(record.made_at), "updatedAt": stamp(record.changed_at)}
         return {"id": record.id, "properties": values, "archived": False, **times}
-
-    def _create(self, body: dict[str, Any]) -> VendorResponse:
-        return VendorResponse(201, self._shown(self.crm.make(body["properties"])))
 
     def _upsert(self, body: dict[str, Any]) -> VendorResponse:
         results = []
@@ -150,18 +149,19 @@ class HubSpotFake(Vendor):
 
     def _fits(self, record: StoredRecord, group: dict[str, Any]) -> bool:
         values = self._shown(record)["properties"]
-
-        def passes(condition: dict[str, Any]) -> bool:
-            value = str(values.get(condition["propertyName"]) or "")
-            if condition["operator"] == "GTE":
-                return datetime.fromisoformat(value) >= datetime.fromisoformat(condition["value"])
-            if condition["operator"] == "GT":
-                return int(value) > int(condition["value"])
-            if condition["operator"] == "NOT_IN":
-                return value not in condition["values"]
-            return bool(value) and value.casefold() == condition.get("value", value).casefold()
-
-        return all(map(passes, group["filters"]))
+        for condition in group["filters"]:
+            value, operator = str(values.get(condition["propertyName"]) or ""), condition["operator"]
+            if operator == "GTE":
+                passes = datetime.fromisoformat(value) >= datetime.fromisoformat(condition["value"])
+            elif operator == "GT":
+                passes = int(value) > int(condition["value"])
+            elif operator == "NOT_IN":
+                passes = value not in condition["values"]
+            else:
+                passes = bool(value) and value.casefold() == condition.get("value", value).casefold()
+            if not passes:
+                return False
+        return True
 
 
 def _hubspot_property(one: CrmField) -> dict[str, Any]:
@@ -243,19 +243,22 @@ class SalesforceFake(Vendor):
         path = _SALESFORCE_PATH.sub("", request.path).rstrip("/")
         if path in ("/query", "/queryAll"):
             return self._query(request.query["q"], deleted=path == "/queryAll")
-        return self._object(request, path.split("/")[2:])
-
-    def _object(self, request: VendorRequest, names: list[str]) -> VendorResponse:
-        kind, *rest = names
+        kind, *rest = path.split("/")[2:]
         if kind == "Contact":
             return self._contact(request, rest[0])
-        if rest and rest[0] == SALESFORCE_ID:
-            return self._by_our_id(request, rest[1])
         if not rest:
             return VendorResponse(
                 201, {"id": self.crm.make(request.json()).id, "success": True, "errors": []}
             )
-        return self._lead(request, self.crm.records[rest[0]])
+        if rest[0] != SALESFORCE_ID:
+            return self._lead(request, self.crm.records[rest[0]])
+        our_id = rest[1]
+        existing = self.crm.find(SALESFORCE_ID, our_id, at_once=True)
+        if request.method == "GET" or (existing and existing[0].is_converted):
+            return self._lead(request, self.crm.find_one(SALESFORCE_ID, our_id))
+        record, is_new = self.crm.upsert(SALESFORCE_ID, our_id, {**request.json(), SALESFORCE_ID: our_id})
+        written = {"id": record.id, "success": True, "errors": [], "created": is_new}
+        return VendorResponse(201 if is_new else 200, written)
 
     def _lead(self, request: VendorRequest, record: StoredRecord) -> VendorResponse:
         if record.is_deleted:
@@ -279,17 +282,6 @@ class SalesforceFake(Vendor):
             return VendorResponse(204)
         values |= request.json()
         return VendorResponse(204)
-
-    def _by_our_id(self, request: VendorRequest, our_id: str) -> VendorResponse:
-        if request.method == "GET":
-            return VendorResponse(200, self._row(self.crm.find_one(SALESFORCE_ID, our_id)))
-        existing = self.crm.find(SALESFORCE_ID, our_id, at_once=True)
-        if existing and existing[0].is_converted:
-            return _salesforce_error(400, "CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
-        values = {**request.json(), SALESFORCE_ID: our_id}
-        record, is_new = self.crm.upsert(SALESFORCE_ID, our_id, values)
-        written = {"id": record.id, "success": True, "errors": [], "created": is_new}
-        return VendorResponse(201 if is_new else 200, written)
 
     def _row(self, record: StoredRecord) -> dict[str, Any]:
         is_merged = record.is_deleted and bool(record.became)
@@ -336,16 +328,16 @@ class SalesforceFake(Vendor):
 
 def _matches_soql(row: dict[str, Any], where: str) -> bool:
     """Return whether a row passes: tests with AND between them, and in brackets with OR."""
-
-    def passes(test: str) -> bool:
-        match = _SOQL_TEST.match(test)
-        if match is None or match["name"] not in row:
-            raise WrongValue("field", match["name"] if match else test)
-        return _compare(row[match["name"]], match["sign"], match["value"])
-
-    parts = [part for part in where.split(" AND ") if part]
-    options = [part.strip("()").split(" OR ") if part.startswith("(") else [part] for part in parts]
-    return all(any(passes(test) for test in tests) for tests in options)
+    for part in filter(None, where.split(" AND ")):
+        passes = False
+        for test in part.strip("()").split(" OR ") if part.startswith("(") else [part]:
+            match = _SOQL_TEST.match(test)
+            if match is None or match["name"] not in row:
+                raise WrongValue("field", match["name"] if match else test)
+            passes = passes or _compare(row[match["name"]], match["sign"], match["value"])
+        if not passes:
+            return False
+    return True
 
 
 def _compare(has: Any, sign: str, literal: str) -> bool:
@@ -537,7 +529,11 @@ class PipedriveFake(Vendor):
         if request.method == "POST":
             return _pipedrive_data(self._row(self.crm.make(self._values(request.json()))), 201)
         if request.path == _PIPEDRIVE_PERSONS:
-            return self._list(request.query)
+            rows = [self._row(record) for record in self.crm.live()]
+            first, most = int(request.query.get("cursor") or 0), int(request.query["limit"])
+            following = str(first + most) if len(rows) > first + most else None
+            page = {"data": rows[first : first + most], "additional_data": {"next_cursor": following}}
+            return VendorResponse(200, {"success": True, **page})
         name = request.path.removeprefix(f"{_PIPEDRIVE_PERSONS}/").removeprefix("/v1/persons/")
         record = self.crm.live_record(name.removesuffix("/merge"))
         if name.endswith("/merge"):
@@ -547,13 +543,6 @@ class PipedriveFake(Vendor):
         elif request.method == "DELETE":
             self.crm.delete(record.id)
         return _pipedrive_data(self._row(record))
-
-    def _list(self, query: Any) -> VendorResponse:
-        rows = [self._row(record) for record in self.crm.live()]
-        first, most = int(query.get("cursor") or 0), int(query["limit"])
-        following = str(first + most) if len(rows) > first + most else None
-        page = {"data": rows[first : first + most], "additional_data": {"next_cursor": following}}
-        return VendorResponse(200, {"success": True, **page})
 
     def _values(self, body: dict[str, Any]) -> dict[str, Any]:
         values = {name: value for name, value in body.items() if not isinstance(value, list | dict)}
@@ -642,13 +631,25 @@ class GoogleSheetsFake(Vendor):
         is_open = ":" in cells and not where["to"]
         last = len(self.rows) if is_open else int(where["to"] or where["from"] or len(self.rows) or 1)
         if verb == "append":
-            return self._append(request.json(), cells)
+            rows = request.json()["values"]
+            self.rows += [["" if value is None else str(value) for value in row] for row in rows]
+            updates = {"spreadsheetId": SPREADSHEET, "updatedRows": len(rows)}
+            return VendorResponse(
+                200, {"spreadsheetId": SPREADSHEET, "tableRange": cells, "updates": updates}
+            )
         if verb == "clear":
             for place in range(first - 1, min(last, len(self.rows))):
                 self.rows[place] = []
             return VendorResponse(200, {"spreadsheetId": SPREADSHEET, "clearedRange": cells})
         if verb == "PUT":
-            return self._put(request.json(), first, cells)
+            self.rows += [[] for _ in range(first - len(self.rows))]
+            row, values = self.rows[first - 1], request.json()["values"][0]
+            row += [""] * (len(values) - len(row))
+            for place, value in enumerate(values):
+                row[place] = row[place] if value is None else str(value)
+            return VendorResponse(
+                200, {"spreadsheetId": SPREADSHEET, "updatedRange": cells, "updatedRows": 1}
+            )
         return self._get(request, cells, first, last, is_column=where["first"] == where["last"] == "A")
 
     def _get(
@@ -667,18 +668,3 @@ class GoogleSheetsFake(Vendor):
             "majorDimension": request.query.get("majorDimension", "ROWS"),
         }
         return VendorResponse(200, {**answer, "values": rows} if any(rows) else answer)
-
-    def _put(self, body: dict[str, Any], first: int, cells: str) -> VendorResponse:
-        while len(self.rows) < first:
-            self.rows.append([])
-        row = self.rows[first - 1]
-        for place, value in enumerate(body["values"][0]):
-            while len(row) <= place:
-                row.append("")
-            row[place] = row[place] if value is None else str(value)
-        return VendorResponse(200, {"spreadsheetId": SPREADSHEET, "updatedRange": cells, "updatedRows": 1})
-
-    def _append(self, body: dict[str, Any], cells: str) -> VendorResponse:
-        self.rows += [["" if value is None else str(value) for value in row] for row in body["values"]]
-        updates = {"spreadsheetId": SPREADSHEET, "updatedRows": len(body["values"])}
-        return VendorResponse(200, {"spreadsheetId": SPREADSHEET, "tableRange": cells, "updates": updates})

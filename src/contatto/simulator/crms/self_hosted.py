@@ -23,10 +23,6 @@ ODOO_STAGE, ODOO_REVENUE = "stage_id.name", "expected_revenue"
 _ODOO_ID: Final = "external id"
 
 
-def _odoo_result(result: Any) -> VendorResponse:
-    return VendorResponse(200, {"jsonrpc": "2.0", "id": 1, "result": result})
-
-
 def _odoo_fault(name: str, message: str) -> VendorResponse:
     data = {"name": name, "message": message, "arguments": [message], "debug": ""}
     error = {"code": 200, "message": "Odoo Server Error", "data": data}
@@ -63,11 +59,13 @@ class OdooFake(Vendor):
         args = params["args"]
         if params["service"] == "common":
             is_right = args[:3] == [ODOO_DATABASE, ODOO_USER, ODOO_KEY]
-            return _odoo_result(ODOO_UID if is_right else False)
-        if args[:3] != [ODOO_DATABASE, ODOO_UID, ODOO_KEY]:
+            result = ODOO_UID if is_right else False
+        elif args[:3] != [ODOO_DATABASE, ODOO_UID, ODOO_KEY]:
             return _odoo_fault("odoo.exceptions.AccessDenied", "Access Denied")
-        model, method, values, *more = args[3:]
-        return _odoo_result(self._act(model, method, values, more[0] if more else {}))
+        else:
+            model, method, values, *more = args[3:]
+            result = self._act(model, method, values, more[0] if more else {})
+        return VendorResponse(200, {"jsonrpc": "2.0", "id": 1, "result": result})
 
     def _act(self, model: str, method: str, args: list[Any], options: dict[str, Any]) -> Any:
         if model == "ir.model.data":
@@ -141,7 +139,7 @@ class OdooFake(Vendor):
             return bool(row[name] >= value) if sign == ">=" else bool(row[name] == value)
 
         rows = [self._row(record) for record in self.crm.live()]
-        tests = [record for record in domain if isinstance(record, list)]
+        tests = [test for test in domain if isinstance(test, list)]
         fits = any if "|" in domain else all
         matches = [row for row in rows if fits(passes(row, *test) for test in tests)]
         if options.get("order", "").startswith("write_date"):
@@ -197,9 +195,13 @@ class TrytonFake(Vendor):
 
     def route(self, request: VendorRequest) -> VendorResponse:
         acts: dict[str, Any] = {
-            "model.party.contact_mechanism.fields_get": self._kinds,
+            "model.party.contact_mechanism.fields_get": lambda *_: {
+                "type": {"selection": [[kind, kind.title()] for kind in _MECHANISMS]}
+            },
             "model.party.party.search_read": self._search,
-            "model.party.party.create": self._create,
+            "model.party.party.create": lambda rows, _: [
+                int(self.crm.make(self._values(row, {})).id) for row in rows
+            ],
             "model.party.party.write": self._write,
             "model.party.party.delete": self._delete,
             "model.ir.note.search_read": lambda domain, *_: [
@@ -215,18 +217,14 @@ class TrytonFake(Vendor):
         call = request.json()
         return _tryton_result(acts[call["method"]](*call["params"]))
 
-    @staticmethod
-    def _kinds(_names: list[str], _context: Any) -> dict[str, Any]:
-        return {"type": {"selection": [[kind, kind.title()] for kind in _MECHANISMS]}}
-
     def _search(self, domain: list[Any], _first: int, limit: int, *_more: Any) -> list[dict[str, Any]]:
-        rows = [record for record in self.crm.records.values() if self._fits(record, domain)]
+        rows = [
+            record
+            for record in self.crm.records.values()
+            if (record.became or not record.is_deleted)
+            and all(self._holds(record, *clause) for clause in domain)
+        ]
         return [self._row(row) for row in sorted(rows, key=lambda record: int(record.id))[:limit]]
-
-    def _fits(self, record: StoredRecord, domain: list[Any]) -> bool:
-        if record.is_deleted and not record.became:
-            return False
-        return all(self._holds(record, *clause) for clause in domain)
 
     def _holds(self, record: StoredRecord, name: str, operator: str, value: Any) -> bool:
         if name == "active":
@@ -280,9 +278,6 @@ class TrytonFake(Vendor):
             if act == "create":
                 values[_TRYTON_ID] = rows[0]["code"].removeprefix(MARK)
         return values
-
-    def _create(self, rows: list[dict[str, Any]], _context: Any) -> list[int]:
-        return [int(self.crm.make(self._values(row, {})).id) for row in rows]
 
     def _write(self, ids: Any, values: dict[str, Any], _context: Any) -> None:
         for record_id in ids if isinstance(ids, list) else [ids]:
@@ -349,9 +344,8 @@ class BottleFake(Vendor):
 
     def route(self, request: VendorRequest) -> VendorResponse:
         path = request.path.removeprefix(_BOTTLECRM_LEADS).strip("/")
-        return self._one(request, path) if path not in ("", "duplicates") else self._all(request, path)
-
-    def _all(self, request: VendorRequest, path: str) -> VendorResponse:
+        if path not in ("", "duplicates"):
+            return self._one(request, path)
         if path:
             near = self.crm.find("phone", request.json()["phone"], at_once=True)
             duplicates = [{**_bottlecrm_lead(record), "matched_on": ["phone"]} for record in near]
@@ -411,15 +405,12 @@ class WebhookReceiver(Vendor):
             return VendorResponse(400)
         if message_id not in self.seen:
             self.seen.add(message_id)
-            self._take(request)
+            event = request.json()
+            data = event["data"]
+            if event["type"] == ERASED:
+                for record in self.crm.find(_WEBHOOK_ID, data["id"], at_once=True):
+                    self.crm.delete(record.id)
+            else:
+                values = {_WEBHOOK_ID: data["id"], "note": data["note"], **data["fields"]}
+                self.crm.upsert(_WEBHOOK_ID, data["id"], self.crm.known_values(values))
         return VendorResponse(204)
-
-    def _take(self, request: VendorRequest) -> None:
-        event = request.json()
-        data = event["data"]
-        if event["type"] == ERASED:
-            for record in self.crm.find(_WEBHOOK_ID, data["id"], at_once=True):
-                self.crm.delete(record.id)
-            return
-        values = self.crm.known_values({_WEBHOOK_ID: data["id"], "note": data["note"], **data["fields"]})
-        self.crm.upsert(_WEBHOOK_ID, data["id"], values)

@@ -140,12 +140,6 @@ class MemoryCrm:
         """Delete a record for good, with its values."""
         record.values, record.is_deleted, record.became = {}, True, ""
 
-    def drop_field(self, name: str) -> None:
-        """Remove a field, as an administrator does."""
-        del self.fields[name]
-        for record in self.records.values():
-            record.values.pop(name, None)
-
     def next_time(self) -> datetime:
         """Return the CRM's own time, which goes on by a second with each call."""
         self.ticks += 1
@@ -292,11 +286,6 @@ class CrmServer:
                 if fault in (VendorFault.RESET, VendorFault.LOST, VendorFault.SLOW):
                     self.close_connection = True
                     return
-                self._write(response)
-
-            do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_any  # noqa: N815 - the library's names
-
-            def _write(self, response: VendorResponse) -> None:
                 is_text = isinstance(response.body, str)
                 body = b""
                 if response.body is not None:
@@ -308,6 +297,8 @@ class CrmServer:
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
+
+            do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_any  # noqa: N815 - the library's names
 
             def log_message(self, format: str, *args: Any) -> None:
                 """Write no log: requests hold personal data."""

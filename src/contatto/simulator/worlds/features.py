@@ -98,7 +98,52 @@ class LinearWorld(World):
         super().__init__(setting, seed)
         rng = chance(seed, 1)
         self._draw_viewers(rng)
-        self._draw_ads(rng)
+        # Ads, of as many advertisers.
+        count = setting.ads
+        vertical = np.arange(count) % _VERTICALS
+        base = rng.normal(0, 1, (_VERTICALS, _TASTES))
+        base /= np.linalg.norm(base, axis=1, keepdims=True)
+        own = rng.normal(0, _OWN_WAY / np.sqrt(_TASTES), (count, _TASTES))
+        self._vectors = (base[vertical] + own).astype(np.float32)
+        self._format = rng.integers(0, len(_FORMATS), count)
+        self._form = rng.random(count) < 0.5
+        self._pull = rng.normal(0, 0.3, (3, count)).astype(np.float32)
+        self._format_shift = rng.normal(0, 0.15, len(_FORMATS))
+        self._xi = rng.normal(0, 1, (2, _VERTICALS, FIELDS["age"], FIELDS["gender"])).astype(np.float32)
+        self._vertical = vertical
+        kinds = rng.permutation(np.arange(count) % 3)
+        aimed = rng.random((count, len(COUNTRIES))) < 0.7
+        aimed[~aimed.any(1), 0] = True
+        late = STARTS_TS + setting.late_day * DAY
+        self.advertisers = tuple(f"adv{number}" for number in range(count))
+        self.groups = tuple(
+            WorldGroup(
+                f"g{number}",
+                number,
+                "day",
+                setting.budget_micros,
+                tuple(
+                    country for country, is_target in zip(COUNTRIES, aimed[number], strict=True) if is_target
+                ),
+                late if number >= count - setting.late_ads else STARTS_TS,
+                bid_micros=setting.bid_micros,
+                kind=("fast", "mixed", "slow")[kinds[number]],
+            )
+            for number in range(count)
+        )
+        self.ads = tuple(
+            WorldAd(
+                f"a{number}",
+                number,
+                {
+                    "vertical": f"c{vertical[number]}",
+                    "format": _FORMATS[self._format[number]],
+                    "form": "yes" if self._form[number] else "no",
+                },
+            )
+            for number in range(count)
+        )
+        # Chances.
         self._places = PlacementMix(np.array([0.5, 0.25, 0.15, 0.1]), rng.normal(0, 0.25, len(_SLOTS)))
         self._market = OutsideBids(0.004 * setting.competition)
         self._flow = setting.requests * np.outer(day_curve(20.0, 0.7), self._country_shares)
@@ -138,7 +183,11 @@ class LinearWorld(World):
         self.viewer_country = values_by_field["country"].astype(np.int64)
         self.viewer_ids = tuple(f"v{number}" for number in range(count))
         self.farm_of = np.full(count, -1)
-        self.viewer_features = tuple(_features(values_by_field, number) for number in range(count))
+        shown_fields = {name: values for name, values in values_by_field.items() if name != "country"}
+        self.viewer_features = tuple(
+            {name: f"{name[0]}{values[number]}" for name, values in shown_fields.items()}
+            for number in range(count)
+        )
         self._tastes = np.stack([_linear(rng, values_by_field) for _ in range(_TASTES)], 1)
         self._chatty, self._willing, self._spammy = (_linear(rng, values_by_field) for _ in range(3))
         self._noise = rng.normal(0, 1, (count, _TASTES + 3)).astype(np.float32)
@@ -146,53 +195,6 @@ class LinearWorld(World):
         shares = np.bincount(self.viewer_country, weight, len(COUNTRIES))
         self._country_shares = shares / shares.sum()
         self._activity = weight
-
-    def _draw_ads(self, rng: np.random.Generator) -> None:
-        setting = self.setting
-        count = setting.ads
-        vertical = np.arange(count) % _VERTICALS
-        base = rng.normal(0, 1, (_VERTICALS, _TASTES))
-        base /= np.linalg.norm(base, axis=1, keepdims=True)
-        noise = rng.normal(0, _OWN_WAY / np.sqrt(_TASTES), (count, _TASTES))
-        self._vectors = (base[vertical] + noise).astype(np.float32)
-        self._format = rng.integers(0, len(_FORMATS), count)
-        self._form = rng.random(count) < 0.5
-        self._pull = rng.normal(0, 0.3, (3, count)).astype(np.float32)
-        self._format_shift = rng.normal(0, 0.15, len(_FORMATS))
-        self._xi = rng.normal(0, 1, (2, _VERTICALS, FIELDS["age"], FIELDS["gender"])).astype(np.float32)
-        self._vertical = vertical
-        kinds = rng.permutation(np.arange(count) % 3)
-        aimed = rng.random((count, len(COUNTRIES))) < 0.7
-        aimed[~aimed.any(1), 0] = True
-        late = STARTS_TS + setting.late_day * DAY
-        self.advertisers = tuple(f"adv{number}" for number in range(count))
-        self.groups = tuple(
-            WorldGroup(
-                f"g{number}",
-                number,
-                "day",
-                setting.budget_micros,
-                tuple(
-                    country for country, is_target in zip(COUNTRIES, aimed[number], strict=True) if is_target
-                ),
-                late if number >= count - setting.late_ads else STARTS_TS,
-                bid_micros=setting.bid_micros,
-                kind=("fast", "mixed", "slow")[kinds[number]],
-            )
-            for number in range(count)
-        )
-        self.ads = tuple(
-            WorldAd(
-                f"a{number}",
-                number,
-                {
-                    "vertical": f"c{vertical[number]}",
-                    "format": _FORMATS[self._format[number]],
-                    "form": "yes" if self._form[number] else "no",
-                },
-            )
-            for number in range(count)
-        )
 
     def _parts(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Return the visible parts of the logits, of viewers (rows) and ads (columns)."""
@@ -256,12 +258,6 @@ def _linear(rng: np.random.Generator, values_by_field: dict[str, Ints]) -> Float
     return np.asarray(standardize(np.sum(parts, 0)) * np.sqrt(1 - _NOISE**2), np.float32)
 
 
-def _features(values_by_field: dict[str, Ints], number: int) -> Features:
-    return {
-        name: f"{name[0]}{values[number]}" for name, values in values_by_field.items() if name != "country"
-    }
-
-
 _THRESHOLD_ZONES: Final = {"US": "America/New_York", "GB": "Europe/London", "AU": "Australia/Sydney"}
 _NUMBERS: Final = ("visits", "basket", "distance", "age_days", "hour_pref", "score_x")
 _TOPICS: Final = 30
@@ -296,6 +292,7 @@ class ThresholdsWorld(World):
     name = "thresholds"
     zones: ClassVar = _THRESHOLD_ZONES
     day_shape = (13.0, 0.8, 0.2)
+    week = (1.1,) * 5 + (0.6,) * 2
     stream = 23
     places: tuple[Features, ...] = ({"slot": "top"}, {"slot": "side", "size": 250.0})
     setting: ThresholdsSetting
@@ -345,28 +342,24 @@ class ThresholdsWorld(World):
         sure = rng.random(count)
         hidden = np.stack([sure < 0.5 / (1 + np.exp(-1.5 * row)) for row in numbers])
         hidden[0] = hidden[5] = False
-        self._answers = self._ask(numbers, topics, hidden)
+        # The five answers of each viewer (rows).
+        present = np.where(hidden, -np.inf, numbers)
+        few = topics[:, :10].sum(1)
+        answers = (
+            numbers[0] > 0.4,
+            (present[1] > 0.3) ^ (few > 1),
+            hidden[2] | (numbers[2] < -0.5),
+            np.abs(numbers[5]) < 0.6,
+            topics[:, 10:16].any(1) ^ (present[3] > 0.0),
+        )
+        self._answers = np.stack(answers, 1)
         self.farm_of = np.where(rng.random(count) < 0.02 * self.setting.farms, 0, -1)
         self.farm_starts = (STARTS_TS + _FARM_DAYS[0] * DAY,)
         self._answers[self.is_farm] = self._answers[rng.integers(0, count, int(self.is_farm.sum()))]
         self._noise = _VIEWER_NOISE * rng.normal(0, 1, (3, count, 1)).astype(np.float32)
         self._activity = rng.lognormal(0, 0.8, count)
+        self._busy_farm = (0, 8.0, range(*_FARM_DAYS))
         self.viewer_features = tuple(_shown(numbers[:, n], topics[n], hidden[:, n]) for n in range(count))
-
-    def _ask(self, numbers: Floats, topics: Flags, hidden: Flags) -> Flags:
-        """Return the five answers of each viewer (rows)."""
-        present = np.where(hidden, -np.inf, numbers)
-        few = topics[:, :10].sum(1)
-        return np.stack(
-            [
-                numbers[0] > 0.4,
-                (present[1] > 0.3) ^ (few > 1),
-                hidden[2] | (numbers[2] < -0.5),
-                np.abs(numbers[5]) < 0.6,
-                topics[:, 10:16].any(1) ^ (present[3] > 0.0),
-            ],
-            1,
-        )
 
     def _draw_ads(self, rng: np.random.Generator) -> None:
         self.advertisers = tuple(f"client {number}" for number in range(6))
@@ -374,7 +367,24 @@ class ThresholdsWorld(World):
         ads: list[WorldAd] = []
         self._offer = []
         for number in range(self.setting.groups):
-            group = self._group(rng, number)
+            aimed = [name for name in self.zones if rng.random() < 0.6] or ["US"]
+            reach = sum({"US": 0.5, "GB": 0.3, "AU": 0.2}[name] for name in aimed)
+            total = number == 5
+            lasts = self.days if total else 1
+            budget = self.setting.budget_micros * reach * lasts * float(rng.uniform(0.5, 1.5))
+            joins = (number - 5) * self.days // 7 if number > 5 else 0
+            group = WorldGroup(
+                f"set {number}",
+                number % 6,
+                "total" if total else "day",
+                round(budget),
+                tuple(aimed),
+                STARTS_TS + joins * DAY + (9 * HOUR if joins else 0),
+                STARTS_TS + self.days * DAY if total else 0,
+                _THRESHOLD_ZONES[aimed[0]],
+                goal="conversation" if number in {1, 7} else "",
+                kind=("office", "evening")[number % 2],
+            )
             groups.append(group)
             for _ in range(1 + number % 2):
                 offer = int(rng.integers(0, _OFFERS))
@@ -395,28 +405,6 @@ class ThresholdsWorld(World):
             Edit(midday + HOUR, 3, {"budget_micros": groups[3].budget_micros // 2}),
             Edit(midday + 2 * HOUR, 4, {"status": "off"}),
             Edit(midday + 30 * HOUR, 4, {"status": "on"}),
-        )
-
-    def _group(self, rng: np.random.Generator, number: int) -> WorldGroup:
-        aimed = [name for name in self.zones if rng.random() < 0.6] or ["US"]
-        shares = {"US": 0.5, "GB": 0.3, "AU": 0.2}
-        reach = sum(shares[name] for name in aimed)
-        total = number == 5
-        budget = (
-            self.setting.budget_micros * reach * (self.days if total else 1) * float(rng.uniform(0.5, 1.5))
-        )
-        joins = (number - 5) * self.days // 7 if number > 5 else 0
-        return WorldGroup(
-            f"set {number}",
-            number % 6,
-            "total" if total else "day",
-            round(budget),
-            tuple(aimed),
-            STARTS_TS + joins * DAY + (9 * HOUR if joins else 0),
-            STARTS_TS + self.days * DAY if total else 0,
-            _THRESHOLD_ZONES[aimed[0]],
-            goal="conversation" if number in {1, 7} else "",
-            kind=("office", "evening")[number % 2],
         )
 
     def _logits(self) -> tuple[Floats, Floats, Floats, Floats]:
@@ -443,13 +431,6 @@ class ThresholdsWorld(World):
             farm = farm_chance(0.02 * self.setting.farms, _FARM[2], 1 - _FARM[2], past)
         people = (reached, talks, talks * (1 - spams) * leads, talks * spams)
         return mix_farms(farm[:, None], people, (_FARM,))
-
-    def weights(self, day: int) -> Floats:
-        busy = _FARM_DAYS[0] <= day < _FARM_DAYS[1]
-        return np.asarray(np.where(self.is_farm, 8.0 if busy else 0.0, self._activity))
-
-    def day_factor(self, day: int) -> float:
-        return 0.6 if day % 7 >= 5 else 1.1
 
     def delays_s(self, group: int, draws: Floats) -> Floats:
         """Draw delays: office leads take hours, evening leads days; a tenth is later than any window."""

@@ -145,10 +145,6 @@ class Program:
         interpreter = [sys.executable] if words[0].endswith(".py") else []
         return cls(Path(script).stem, (*interpreter, *words))
 
-    def start(self, seed: int) -> "Piped":
-        """Start the program as `contatto deliver` is started: with ``--seed N``."""
-        return Piped((*self.command, "--seed", str(seed)))
-
 
 class Piped:
     """A program that reads lines from its standard input and answers on its standard output.
@@ -199,9 +195,17 @@ class Piped:
             text = b""
         finally:
             self._waits_since = None
-        if not text.endswith(b"\n"):
-            raise self._failure(line)
-        return _read_answer(self._name, line, text)
+        if text.endswith(b"\n"):
+            return _read_answer(self._name, line, text)
+        # The program has ended, or the watch ended it: say why the answer is missing.
+        name = f"{line['type']} {line.get('request_id') or line.get('ask_id') or ''}".strip()
+        self._kill()
+        why = f"ended with exit code {self._program.wait()} before it answered {name}"
+        if self._is_late:
+            why = f"did not answer {name} within {self._time_limit_s:g} s"
+        self._errors.seek(0)
+        error_output = self._errors.read().decode(errors="replace").strip()[-_ERROR_LENGTH:]
+        raise ProgramError(f"{self._name} {why}" + (f": {error_output}" if error_output else ""))
 
     def close(self) -> int:
         """End the input, wait until the program has ended, and return its exit code."""
@@ -232,20 +236,6 @@ class Piped:
         """End the program with the processes that it started."""
         with suppress(ProcessLookupError):
             os.killpg(self._program.pid, signal.SIGKILL)
-
-    def _failure(self, line: Line) -> ProgramError:
-        """End the program, and say why its answer is missing."""
-        name = f"{line['type']} {line.get('request_id') or line.get('ask_id') or ''}".strip()
-        self._kill()
-        code = self._program.wait()
-        self._errors.seek(0)
-        error_output = self._errors.read().decode(errors="replace").strip()[-_ERROR_LENGTH:]
-        why = (
-            f"did not answer {name} within {self._time_limit_s:g} s"
-            if self._is_late
-            else (f"ended with exit code {code} before it answered {name}")
-        )
-        return ProgramError(f"{self._name} {why}" + (f": {error_output}" if error_output else ""))
 
 
 class TimedPlayer:
@@ -414,20 +404,6 @@ class Ledger:
         self._span: list[tuple[int, int]] = [(0, 0)] * len(world.groups)
         self._spent = [0] * len(world.groups)
         self._limit: list[float] = [0.0] * len(world.groups)
-        self._countries = [frozenset(group.countries) for group in world.groups]
-
-    def check_answer(self, group: int, ts: int, country: str, floor: int, answer: dict[str, Any]) -> None:
-        """Check that this ad may run, at a price within its bounds."""
-        price, offer = answer["price_micros"], answer["offer_micros"]
-        if price < floor:
-            self.faults["price below floor"] += 1
-        if price > offer:
-            self.faults["price above offer"] += 1
-        if country not in self._countries[group] or not self.standings.groups[group].runs(ts):
-            self.faults["ad may not run"] += 1
-        chances = (answer["p_click"], answer["p_conversation"], answer["p_spam"], answer["p_lead"])
-        if not all(0 <= chance <= 1 for chance in chances) or not 0 < answer["propensity"] <= 1:
-            self.faults["answer makes no sense"] += 1
 
     def charge(self, group: int, ts: int, price: int) -> None:
         """Charge a view, and check the budget; the unit of charges makes its price that of a thousand."""
@@ -447,14 +423,6 @@ class Ledger:
         """Set the limit after a change of the budget; earlier spend and chosen ads may exceed it."""
         begun = self._spent[group] + promised
         self._limit[group] = max(self._allowed(group), begun if begun <= self._limit[group] else 0.0)
-
-    def check_report(self, report: dict[str, Any], views: list[int]) -> None:
-        """Check the reported spend against the ledger, within a micro per view."""
-        reported = {row["adgroup_id"]: row["spend_micros"] for row in report["adgroups"]}
-        for number, group in enumerate(self.world.groups):
-            off = abs(reported.get(group.id, 0) - self.charged[number] / _PER_VIEW)
-            if off > views[number] + 1:
-                self.faults["report is not the ledger"] += 1
 
     def _allowed(self, group: int) -> float:
         budget = self.standings.groups[group].group
@@ -525,6 +493,7 @@ class Game:
         self._order = itertools.count()
         self._ads = {ad.id: number for number, ad in enumerate(world.ads)}
         self._group = [ad.group for ad in world.ads]
+        self._countries = [frozenset(world.groups[group].countries) for group in self._group]
         owner = self.outcomes.owner
         self._owner = owner.tolist()
         self._same_owner = (owner[:, None] == owner).astype(np.float32)
@@ -579,44 +548,45 @@ class Game:
             if decision is None:
                 self.ledger.faults["answer makes no sense"] += 1
             elif decision["ad_id"] is not None:
-                self._show_ad(name, row, floor[row], decision)
+                self._show_ad(name, row, country, floor[row], decision)
         end = STARTS_TS + (day + 1) * DAY
         self._advance(end - 1)
-        self._flush(end - 1)
         report = self.answer({"type": "report", "ask_id": f"day{day}", "ts": end - 1})
         if report is None:
             self.ledger.faults["answer makes no sense"] += 1
         else:
             self.reports.append(report)
-            self.ledger.check_report(report, self.views)
-        self.past.sleep(self.world.nature)
+            # Spend may differ from the ledger by a micro per view.
+            reported = {row["adgroup_id"]: row["spend_micros"] for row in report["adgroups"]}
+            for number, group in enumerate(world.groups):
+                off = abs(reported.get(group.id, 0) - self.ledger.charged[number] / _PER_VIEW)
+                if off > self.views[number] + 1:
+                    self.ledger.faults["report is not the ledger"] += 1
+        self.past.views *= world.nature.night
 
     def _advance(self, until: int) -> None:
         """Send events up to a moment in order: new ad groups, edits, and outcomes of views."""
-        unannounced = self._unannounced
+        unannounced, groups = self._unannounced, self.standings.groups
         while True:
             group_ts = unannounced[0][0] if unannounced else NEVER
-            self._next_ts = min(self.standings.next_edit_ts, group_ts)
-            if self._next_ts > until:
+            ts = self._next_ts = min(self.standings.next_edit_ts, group_ts)
+            if ts > until:
                 break
-            self._flush(self._next_ts - 1)
-            self._change(self._next_ts)
+            self._flush(ts - 1)
+            while unannounced and unannounced[0][0] <= ts:
+                _, number = unannounced.popleft()
+                group = groups[number].group
+                self.answer(group_line(self.world, group, self.goal, ts))
+                for ad in self.world.ads:
+                    if ad.group == number:
+                        line = {"type": "ad", "ad_id": ad.id, "adgroup_id": group.id, "ts": ts}
+                        self.answer({**line, "features": ad.features})
+            for number in self.standings.move_to(ts):
+                state = groups[number]
+                self.answer(group_line(self.world, state.group, self.goal, ts, is_on=state.is_on))
+                views = [view for view in self._pending.values() if self._group[view.ad] == number]
+                self.ledger.change(number, sum(view.price for view in views))
         self._flush(until)
-
-    def _change(self, ts: int) -> None:
-        while self._unannounced and self._unannounced[0][0] <= ts:
-            _, number = self._unannounced.popleft()
-            group = self.standings.groups[number].group
-            self.answer(group_line(self.world, group, self.goal, ts))
-            for ad in self.world.ads:
-                if ad.group == number:
-                    line = {"type": "ad", "ad_id": ad.id, "adgroup_id": group.id, "ts": ts}
-                    self.answer({**line, "features": ad.features})
-        for number in self.standings.move_to(ts):
-            standing = self.standings.groups[number]
-            self.answer(group_line(self.world, standing.group, self.goal, ts, is_on=standing.is_on))
-            views = self._pending.values()
-            self.ledger.change(number, sum(view.price for view in views if self._group[view.ad] == number))
 
     def _flush(self, until: int) -> None:
         events, answer = self._events, self.answer
@@ -627,20 +597,24 @@ class Game:
             else:
                 answer(line)
 
-    def _show_ad(self, name: str, row: int, floor: int, decision: Line) -> None:
-        """Show the chosen ad at once, later, or never."""
-        world, requests = self.world, self._requests
+    def _show_ad(self, name: str, row: int, country: str, floor: int, decision: Line) -> None:
+        """Check the answer to a request, and show the chosen ad at once, later, or never."""
+        requests, nature, faults = self._requests, self.world.nature, self.ledger.faults
         if decision["ad_id"] not in self._ads:
             raise ProgramError(f"the answer to request {name} names an unknown ad: {decision['ad_id']}")
         ad, viewer, ts = self._ads[decision["ad_id"]], int(requests.viewer[row]), int(requests.ts[row])
-        group = self._group[ad]
-        country = world.countries[world.viewer_country[viewer]]
-        self.ledger.check_answer(group, ts, country, floor, decision)
-        draws = requests.draws[row]
+        price, shift, draws = decision["price_micros"], float(requests.shift[row]), requests.draws[row]
+        if price < floor:
+            faults["price below floor"] += 1
+        if price > decision["offer_micros"]:
+            faults["price above offer"] += 1
+        if country not in self._countries[ad] or not self.standings.groups[self._group[ad]].runs(ts):
+            faults["ad may not run"] += 1
+        chances = (decision[field] for field in ("p_click", "p_conversation", "p_spam", "p_lead"))
+        if not all(0 <= chance <= 1 for chance in chances) or not 0 < decision["propensity"] <= 1:
+            faults["answer makes no sense"] += 1
         talk = decision["p_click"] * decision["p_conversation"]
-        price, shift = decision["price_micros"], float(requests.shift[row])
         pending = PendingView(ad, viewer, price, shift, draws, talk, talk * decision["p_lead"])
-        nature = world.nature
         if not nature.view_after_s:
             self._view(name, ts, pending)
         elif draws[VIEW] >= nature.view_lost:

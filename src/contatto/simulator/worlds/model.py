@@ -178,10 +178,6 @@ class Past:
         views = np.zeros((viewers, len(world.ads)), np.float32)
         return cls(views, np.zeros((viewers, len(world.advertisers)), np.bool_), chats, spams)
 
-    def sleep(self, nature: Nature) -> None:
-        """Forget some views, as in a night."""
-        self.views *= nature.night
-
 
 _PER_MILLE: Final = 1e9
 """Micros of a thousand views for one unit of currency a view."""
@@ -222,11 +218,6 @@ def day_curve(peak_hour: float, depth: float, second: float = 0.0) -> Floats:
     return np.asarray(wave / wave.sum())
 
 
-def local(curve: Floats, offset_s: int) -> Floats:
-    """Return the curve by UTC, for a place that is so far ahead of it."""
-    return np.roll(curve, -round(offset_s / 86_400 * TICKS))
-
-
 @dataclass(frozen=True, slots=True)
 class WorldSetting:
     """Settings that every world has. Money is in micros; ``delay`` stretches all delays of leads."""
@@ -251,6 +242,12 @@ class World(ABC):
     """Time zone of each country."""
     day_shape: ClassVar[tuple[float, float, float]]
     """Arguments of ``day_curve`` for the requests of a day."""
+    day_shapes: ClassVar[Mapping[str, tuple[float, float, float]]] = {}
+    """The same for countries that differ."""
+    week: ClassVar[tuple[float, ...]] = (1.0,) * 7
+    """Requests by day of the week over those of a usual day, from Monday on."""
+    weekend_click: ClassVar[float] = 0.0
+    """Shift of the logit of a click on weekends."""
     delay_hours: ClassVar[Mapping[str, float]]
     """Mean delays of leads by the kind of an ad group."""
     stream: ClassVar[int]
@@ -271,6 +268,8 @@ class World(ABC):
     edits: tuple[Edit, ...] = ()
     _activity: Floats
     """Weight of each viewer among the requests of a usual day."""
+    _busy_farm: tuple[int, float, range] = (-1, 0.0, range(0))
+    """Number of a farm, the weight of its viewers, and the days on which they come; no other farm does."""
     _value: Floats
     """Worth of each viewer to outside bidders; mean 0, standard deviation 1."""
     _places: PlacementMix
@@ -300,22 +299,19 @@ class World(ABC):
 
     def weights(self, day: int) -> Floats:
         """Return the weight of each viewer among the requests of a day."""
-        return self._activity
-
-    def day_factor(self, day: int) -> float:
-        """Return the requests of a day over those of a usual one."""
-        return 1.0
-
-    def curve(self, country: str) -> Floats:
-        """Return the shares of a country's requests in the ticks of a local day."""
-        return day_curve(*self.day_shape)
+        farm, weight, days = self._busy_farm
+        is_busy = (self.farm_of == farm) & (day in days)
+        return np.where(self.is_farm, np.where(is_busy, weight, 0.0), self._activity)
 
     def flow(self, day: int) -> Floats:
         """Return the expected requests in each tick of a UTC day (rows) from each country (columns)."""
         usual = (self._activity * ~self.is_farm).sum()
         shares = np.bincount(self.viewer_country, self.weights(day), len(self.zones)) / usual
-        curves = [local(self.curve(name), offset_s(zone, day)) for name, zone in self.zones.items()]
-        return np.asarray(self.setting.requests * self.day_factor(day) * np.stack(curves, 1) * shares)
+        curves = []
+        for name, zone in self.zones.items():  # by UTC
+            curve = day_curve(*self.day_shapes.get(name, self.day_shape))
+            curves.append(np.roll(curve, -round(offset_s(zone, day) / 86_400 * TICKS)))
+        return np.asarray(self.setting.requests * self.week[day % 7] * np.stack(curves, 1) * shares)
 
     def requests(self, day: int) -> Requests:
         """Return the requests of a day; the same at every call."""
@@ -334,7 +330,14 @@ class World(ABC):
         ts = STARTS_TS + day * DAY + tick * TICK + (rng.random(count) * TICK).astype(np.int64)
         order = np.argsort(ts, kind="stable")
         ts, tick, country = ts[order], tick[order], country[order]
-        viewer = self._pick(weights, country, rng.random(count))
+        # A viewer of each country by weight.
+        draws, viewers = rng.random(count), np.argsort(self.viewer_country, kind="stable")
+        sums = np.cumsum(weights[viewers])
+        ends = np.searchsorted(self.viewer_country[viewers], np.arange(len(self.zones)), side="right")
+        upper = np.concatenate([[0.0], sums])[ends]
+        low, high = np.concatenate([[0.0], upper[:-1]])[country], upper[country]
+        places_of_viewers = np.searchsorted(sums, low + draws * (high - low), side="right")
+        viewer = viewers[np.minimum(places_of_viewers, len(viewers) - 1)]
         shares = np.cumsum(places.shares)
         place = np.searchsorted(shares, rng.random(count) * places.shares.sum(), side="right")
         place = np.minimum(place, len(shares) - 1)
@@ -343,17 +346,8 @@ class World(ABC):
         if market.by_tick is not None:
             price += market.by_tick[tick]
         floor = np.maximum(1, np.exp(price) * _PER_MILLE).astype(np.int64)
-        return Requests(ts, viewer, place, floor, places.shifts[place], rng.random((count, DRAWS)))
-
-    def _pick(self, weights: Floats, country: Ints, draws: Floats) -> Ints:
-        """Pick a viewer of each country by weight, by uniform draws."""
-        order = np.argsort(self.viewer_country, kind="stable")
-        sums = np.cumsum(weights[order])
-        ends = np.searchsorted(self.viewer_country[order], np.arange(len(self.zones)), side="right")
-        upper = np.concatenate([[0.0], sums])[ends]
-        low, high = np.concatenate([[0.0], upper[:-1]])[country], upper[country]
-        places = np.searchsorted(sums, low + draws * (high - low), side="right")
-        return np.asarray(order[np.minimum(places, len(order) - 1)])
+        shift = places.shifts[place] + (self.weekend_click if day % 7 >= 5 else 0.0)
+        return Requests(ts, viewer, place, floor, shift, rng.random((count, DRAWS)))
 
 
 def standardize(values: Floats) -> Floats:
@@ -426,11 +420,6 @@ class WorldGroupState:
     group: WorldGroup
     is_on: bool = True
 
-    def change(self, changes: Mapping[str, Any]) -> None:
-        fields = dict(changes)
-        self.is_on = fields.pop("status", "on" if self.is_on else "off") == "on"
-        self.group = replace(self.group, **fields)
-
     def runs(self, ts: int) -> bool:
         group = self.group
         return self.is_on and group.starts_ts <= ts and (not group.ends_ts or ts < group.ends_ts)
@@ -456,7 +445,9 @@ class GroupStates:
         changed = []
         while self.next_edit_ts <= ts:
             edit = self.world.edits[self._next]
-            self.groups[edit.group].change(edit.changes)
+            state, fields = self.groups[edit.group], dict(edit.changes)
+            state.is_on = fields.pop("status", "on" if state.is_on else "off") == "on"
+            state.group = replace(state.group, **fields)
             changed.append(edit.group)
             self._next += 1
         return changed
@@ -471,8 +462,12 @@ class Spans:
 
     def __init__(self, world: World) -> None:
         self._last = STARTS_TS + world.days * DAY
-        zones = {group.timezone for group in world.groups}
-        self._midnights = {zone: midnights(zone, world.days) for zone in zones}
+        first = datetime.fromtimestamp(STARTS_TS // SECOND, UTC).date() - timedelta(days=2)
+        self._midnights: dict[str, list[int]] = {}
+        for timezone in {group.timezone for group in world.groups}:
+            days = [first + timedelta(days=number) for number in range(world.days + 5)]
+            midnights = [datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(timezone)) for day in days]
+            self._midnights[timezone] = [round(moment.timestamp()) * SECOND for moment in midnights]
 
     def at(self, group: WorldGroup, ts: int) -> tuple[int, int]:
         """Return beginning and end of the span around a moment."""
@@ -481,19 +476,6 @@ class Spans:
         midnights_of_zone = self._midnights[group.timezone]
         place = bisect_right(midnights_of_zone, ts)
         return midnights_of_zone[place - 1], midnights_of_zone[place]
-
-
-def midnights(timezone: str, days: int) -> list[int]:
-    """Return the midnights of a time zone, from before a world's beginning until after its end."""
-    zone = ZoneInfo(timezone)
-    first = datetime.fromtimestamp(STARTS_TS // SECOND, UTC).date() - timedelta(days=2)
-    midnights_of_zone = []
-    for number in range(days + 5):
-        day = first + timedelta(days=number)
-        midnights_of_zone.append(
-            round(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()) * SECOND
-        )
-    return midnights_of_zone
 
 
 def offset_s(timezone: str, day: int) -> int:
@@ -563,14 +545,17 @@ def make_groups(
             some = np.array([countries[number % len(countries)]])
         reach = sum(money.shares[countries.index(str(name))] for name in some)
         lasts = whole if kind.mode == "total" else 1.0
+        joins, leaves = (
+            STARTS_TS + int(days * whole * DAY) // TICK * TICK for days in (kind.joins, kind.leaves)
+        )
         group = WorldGroup(
             f"line-{number}",
             number % advertisers,
             kind.mode,
             round(kind.budget * money.budget_micros * reach * lasts),
             tuple(sorted(str(name) for name in some)),
-            _moment(kind.joins * whole),
-            _moment(kind.leaves * whole) if kind.leaves else 0,
+            joins,
+            leaves if kind.leaves else 0,
             zones[str(some[0])],
             round(kind.target * money.lead_micros),
             click_window_s=int(kind.window_days * 86_400),
@@ -578,8 +563,3 @@ def make_groups(
         )
         groups.append(group)
     return tuple(groups)
-
-
-def _moment(days: float) -> int:
-    """Return the start of the tick that lies this many days after the start of a world."""
-    return STARTS_TS + int(days * DAY) // TICK * TICK

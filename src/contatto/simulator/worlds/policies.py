@@ -23,7 +23,6 @@ from contatto.simulator.worlds.model import (
     Spans,
     Tables,
     World,
-    WorldGroup,
     chance,
     expected_flow,
     sigmoid,
@@ -89,15 +88,12 @@ def know_nothing(world: World, day: int, past: Past, goal: str) -> Score:
     return score
 
 
-_ALL: Final = (
-    Policy("random", "lead", know_nothing),
-    Policy("oracle_conv", "conversation", know_features),
-    Policy("oracle_obs", "lead", know_features),
-    Policy("oracle", "lead", know_all),
-)
-POLICIES: Final = {policy.name: policy for policy in _ALL}
-
-
+POLICIES: Final = {
+    "random": Policy("random", "lead", know_nothing),
+    "oracle_conv": Policy("oracle_conv", "conversation", know_features),
+    "oracle_obs": Policy("oracle_obs", "lead", know_features),
+    "oracle": Policy("oracle", "lead", know_all),
+}
 _EPSILON: Final = 1e-12
 _SAMPLE: Final = 5_000
 _FITTINGS: Final = 60
@@ -117,7 +113,8 @@ class Pacer:
     def __init__(self, world: World) -> None:
         count = len(world.groups)
         self.multiplier = np.ones(count)
-        self._mean = np.zeros(count)
+        self.mean = np.zeros(count)
+        """Running mean of the logarithms of the multipliers."""
         self._spent = np.zeros(count)
         self._held = np.zeros(count)
         self._begins = [-1] * count
@@ -131,21 +128,19 @@ class Pacer:
             group = standing.group
             span = self._spans.at(group, ts)
             if span[0] != self._begins[number]:
-                self._begin(number, group, span)
+                if self._begins[number] >= 0:
+                    self.multiplier[number] = np.exp(self.mean[number])
+                self._begins[number], self._spent[number], self._held[number] = span[0], 0.0, 0.0
+                starts = max(group.starts_ts, STARTS_TS)
+                if group.budget_mode == "day" and span[0] < starts < span[1]:
+                    # Of a day that has begun already, hold back the part of the budget before.
+                    later = DAY if span[0] < STARTS_TS else 0
+                    whole = self._between(number, span[0] + later, span[1] + later)
+                    before = self._between(number, span[0] + later, starts + later)
+                    self._held[number] = before / max(whole, _EPSILON)
             if group.budget_mode != "infinite":
                 amounts[number] = group.budget_micros / 1e6 * (1 - self._held[number]) - self._spent[number]
         return amounts
-
-    def _begin(self, number: int, group: WorldGroup, span: tuple[int, int]) -> None:
-        """Begin a span; of a day that has begun already, hold back the part of the budget before."""
-        if self._begins[number] >= 0:
-            self.multiplier[number] = np.exp(self._mean[number])
-        self._begins[number], self._spent[number], self._held[number] = span[0], 0.0, 0.0
-        starts = max(group.starts_ts, STARTS_TS)
-        if group.budget_mode == "day" and span[0] < starts < span[1]:
-            later = DAY if span[0] < STARTS_TS else 0
-            whole = self._between(number, span[0] + later, span[1] + later)
-            self._held[number] = self._between(number, span[0] + later, starts + later) / max(whole, _EPSILON)
 
     def _between(self, number: int, begins: int, ends: int) -> float:
         """Return the flow that an ad group may expect between two moments."""
@@ -177,10 +172,6 @@ class Pacer:
                 amounts[number] *= min(1.0, a_day / max(self._between(number, ts, ends), _EPSILON))
         return amounts
 
-    def bound(self) -> None:
-        """Bound the multipliers, however little an ad group can spend."""
-        np.clip(self.multiplier, *_BOUNDS, out=self.multiplier)
-
     def learn(self, due: Floats, usual: Floats, spent: Floats, running: Flags) -> None:
         """Move the multipliers after a tick."""
         self._spent += spent
@@ -188,12 +179,8 @@ class Pacer:
         gap = np.zeros(len(due))
         gap[is_paced] = (due[is_paced] - spent[is_paced]) / due[is_paced]
         self.multiplier *= np.exp(_GAIN * np.clip(gap, -1, 1))
-        self.bound()
-        self._mean[is_paced] += (np.log(self.multiplier[is_paced]) - self._mean[is_paced]) / TICKS
-
-    def settle(self) -> None:
-        """Begin the running mean with the fitted multipliers."""
-        self._mean = np.log(self.multiplier)
+        np.clip(self.multiplier, *_BOUNDS, out=self.multiplier)
+        self.mean[is_paced] += (np.log(self.multiplier[is_paced]) - self.mean[is_paced]) / TICKS
 
 
 class Auction:
@@ -212,23 +199,25 @@ class Auction:
         )
         self._ad_group = self.outcomes.group
 
-    def play_day(self, day: int) -> list[Columns]:
-        """Play one day of UTC, and return the views of each tick."""
-        world = self.world
-        requests, tables = world.requests(day), world.tables(day)
-        score = self.policy.scoring(world, day, self.past, self.policy.goal)
-        views = []
-        for tick in range(TICKS):
-            ts = STARTS_TS + (day * TICKS + tick) * TICK
-            self.standings.move_to(ts)
-            running = self.standings.running(ts)
-            if tick == 0 or (running & ~self.was_running).any():
-                self._fit(requests, score, ts)
-            self.was_running = running
-            low, high = np.searchsorted(requests.ts, [ts, ts + TICK])
-            views.append(self._play_tick(_cut(requests, slice(low, high)), tables, score, ts))
-        self.past.sleep(world.nature)
-        return views
+    def play(self, on_day: OnDay = lambda _: None) -> Run:
+        """Play all days of UTC, and call ``on_day`` after each."""
+        world, views = self.world, list[Columns]()
+        for day in range(world.days):
+            requests, tables = world.requests(day), world.tables(day)
+            score = self.policy.scoring(world, day, self.past, self.policy.goal)
+            for tick in range(TICKS):
+                ts = STARTS_TS + (day * TICKS + tick) * TICK
+                self.standings.move_to(ts)
+                running = self.standings.running(ts)
+                if tick == 0 or (running & ~self.was_running).any():
+                    self._fit(requests, score, ts)
+                self.was_running = running
+                low, high = np.searchsorted(requests.ts, [ts, ts + TICK])
+                views.append(self._play_tick(_cut(requests, slice(low, high)), tables, score, ts))
+            self.past.views *= world.nature.night
+            on_day(day)
+        columns = {name: np.concatenate([part[name] for part in views]) for name in ShownViews.__slots__}
+        return Run(world, self.policy.goal, ShownViews(**columns), {})
 
     def _play_tick(self, requests: Requests, tables: Tables, score: Score, ts: int) -> Columns:
         pacer, standings = self.pacer, self.standings
@@ -314,20 +303,9 @@ class Auction:
             due = np.where(is_paced, due, 0.0)
             ratio = np.where(is_paced, (due + _EPSILON) / (spent + 0.02 * due + _EPSILON), 1.0)
             self.pacer.multiplier *= np.clip(ratio, 0.2, 5.0) ** step
-            self.pacer.bound()
-        self.pacer.settle()
+            np.clip(self.pacer.multiplier, *_BOUNDS, out=self.pacer.multiplier)
+        self.pacer.mean = np.log(self.pacer.multiplier)
 
 
 def _cut(requests: Requests, rows: slice) -> Requests:
     return Requests(*(getattr(requests, name)[rows] for name in Requests.__slots__))
-
-
-def play(world: World, policy: Policy, on_day: OnDay = lambda _: None) -> Run:
-    """Play all days of a world by a policy, and call ``on_day`` after each."""
-    auction = Auction(world, policy)
-    views: list[Columns] = []
-    for day in range(world.days):
-        views += auction.play_day(day)
-        on_day(day)
-    columns = {name: np.concatenate([part[name] for part in views]) for name in ShownViews.__slots__}
-    return Run(world, policy.goal, ShownViews(**columns), {})

@@ -62,16 +62,6 @@ def _text(value: float, places: int) -> str:
     return f"{value:,.{places}f}" if isfinite(value) else ""
 
 
-def describe_lifts(comparison: RunResults) -> list[str]:
-    """Return a sentence for each player that compares its first-ranked viewers with the mean."""
-    return [
-        f"{player_label(arm)}: the best 1 % are worth {lifts.top_1:.1f} times the mean, "
-        f"the best 5 % {lifts.top_5:.1f} times, with {lifts.spam:.2f} times the spam"
-        for arm, lifts in comparison.lifts.items()
-        if lifts.groups
-    ]
-
-
 def as_values(comparison: RunResults, run_settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return all values for a JSON file; unknown ones are null."""
     return {

@@ -20,14 +20,12 @@ from contatto.simulator.worlds.model import (
     OutsideBids,
     Past,
     PlacementMix,
-    Requests,
     Tables,
     World,
     WorldAd,
     WorldBudget,
     WorldSetting,
     chance,
-    day_curve,
     logistic_shrinkage,
     make_groups,
     normal_nodes,
@@ -70,6 +68,8 @@ CATEGORIES: Final = {"os": 3, "city": 40, "referrer": 12, "plan": 4}
 """Number of possible values of each field that has one value per viewer."""
 NUMBERS: Final = ("app_minutes", "joined_year", "battery")
 """Fields with numbers; the last one is independent of the segment."""
+_SCALES: Final = {"app_minutes": (2.5, 0.9), "joined_year": (2019.0, 2.2), "battery": (50.0, 20.0)}
+"""Mean and standard deviation of each number; those of minutes are of their logarithm."""
 MISSING: Final = {
     "os": 0.02,
     "city": 0.1,
@@ -98,29 +98,6 @@ class Emissions:
     missing: dict[str, Floats]
 
 
-@dataclass(frozen=True, slots=True)
-class ViewerFields:
-    """Visible fields of viewers; -1 and NaN are gaps."""
-
-    country: Ints
-    tags: list[Ints]
-    categories: dict[str, Ints]
-    numbers: dict[str, Floats]
-
-    def features(self, number: int) -> Features:
-        """Return the features of one viewer as a request shows them."""
-        features_shown: Features = {}
-        if len(self.tags[number]):
-            features_shown["follows"] = [f"t{tag}" for tag in self.tags[number]]
-        for name, values in self.categories.items():
-            if values[number] >= 0:
-                features_shown[name] = f"{name}-{values[number]}"
-        for name, numbers in self.numbers.items():
-            if not np.isnan(numbers[number]):
-                features_shown[name] = round(float(numbers[number]), 2)
-        return features_shown
-
-
 def draw_emissions(rng: np.random.Generator, segments: int, countries: int) -> Emissions:
     """Draw segments that share much and differ in part: no single field tells them apart."""
 
@@ -139,64 +116,10 @@ def draw_emissions(rng: np.random.Generator, segments: int, countries: int) -> E
     )
 
 
-def draw_fields(rng: np.random.Generator, emissions: Emissions, segment: Ints) -> ViewerFields:
-    """Draw the fields of viewers of these segments."""
-    count = len(segment)
-    categories, numbers = {}, {}
-    for name, chances in emissions.categories.items():
-        hidden = rng.random(count) < emissions.missing[name][segment]
-        categories[name] = np.where(hidden, -1, _pick(rng, chances, segment))
-    for name, means in emissions.numbers.items():
-        hidden = rng.random(count) < emissions.missing[name][segment]
-        numbers[name] = np.where(hidden, np.nan, _field_value(name, means[segment] + rng.normal(0, 1, count)))
-    tag_counts = rng.integers(0, _MOST_TAGS + 1, count)
-    drawn = [_pick(rng, emissions.tags, segment) for _ in range(_MOST_TAGS)]
-    table = np.stack(drawn, 1)
-    tags = [np.unique(row[:tag_count]) for row, tag_count in zip(table, tag_counts, strict=True)]
-    return ViewerFields(_pick(rng, emissions.country, segment), tags, categories, numbers)
-
-
-def likelihoods(emissions: Emissions, fields: ViewerFields) -> Floats:
-    """Return the log likelihood of each viewer's fields (rows) in each segment (columns)."""
-    count = len(fields.country)
-    logs_of_viewers = np.log(emissions.country.T[fields.country])
-    logs = np.log(emissions.tags.T)
-    lengths = [len(tags) for tags in fields.tags]
-    owner = np.repeat(np.arange(count), lengths)
-    np.add.at(logs_of_viewers, owner, logs[np.concatenate(fields.tags).astype(np.int64)])
-    for name, values in fields.categories.items():
-        missing = emissions.missing[name]
-        log_present = np.log(1 - missing) + np.log(emissions.categories[name].T[values])
-        logs_of_viewers += np.where((values >= 0)[:, None], log_present, np.log(missing))
-    for name, numbers in fields.numbers.items():
-        missing = emissions.missing[name]
-        deviation = _standard_value(name, numbers)[:, None] - emissions.numbers[name]
-        log_present = np.log(1 - missing) - 0.5 * deviation**2 - 0.5 * np.log(2 * np.pi)
-        logs_of_viewers += np.where(np.isnan(numbers)[:, None], np.log(missing), log_present)
-    return np.asarray(logs_of_viewers)
-
-
 def _pick(rng: np.random.Generator, chances: Floats, segment: Ints) -> Ints:
     sums = np.cumsum(chances, 1)
     draws = rng.random(len(segment))[:, None] * sums[segment, -1:]
     return np.asarray((draws > sums[segment]).sum(1), np.int64)
-
-
-def _field_value(name: str, standard: Floats) -> Floats:
-    """Return a number on the scale of its field."""
-    if name == "app_minutes":
-        return np.asarray(np.exp(2.5 + 0.9 * standard))
-    if name == "joined_year":
-        return np.asarray(2019.0 + 2.2 * standard)
-    return np.asarray(np.clip(50.0 + 20.0 * standard, 0.0, 100.0))
-
-
-def _standard_value(name: str, shown: Floats) -> Floats:
-    if name == "app_minutes":
-        return np.asarray((np.log(shown) - 2.5) / 0.9)
-    if name == "joined_year":
-        return np.asarray((shown - 2019.0) / 2.2)
-    return np.asarray((shown - 50.0) / 20.0)
 
 
 _PLACES: Final[tuple[Features, ...]] = (
@@ -205,9 +128,6 @@ _PLACES: Final[tuple[Features, ...]] = (
     {},
     {"screen": "reader", "depth": 3.0},
 )
-_WEEK: Final = (1.0, 0.95, 0.95, 1.0, 1.1, 1.35, 1.25)
-"""Requests by day of the week, from Monday on."""
-_WEEKEND_CLICK: Final = 0.15
 _WEEKEND_LEAD: Final = -0.5
 _RESIDUAL: Final = 0.4
 """Standard deviation of a viewer from the segment, in the logits of chats and of leads."""
@@ -246,6 +166,10 @@ class SegmentsWorld(World):
 
     name = "segments"
     zones: ClassVar = SEGMENT_ZONES
+    day_shape = (19.0, 0.75, 0.3)
+    day_shapes: ClassVar = dict.fromkeys(("BR", "MX"), (20.5, 0.75, 0.3))
+    week = (1.0, 0.95, 0.95, 1.0, 1.1, 1.35, 1.25)
+    weekend_click = 0.15
     stream = 13
     places = _PLACES
     setting: SegmentsSetting
@@ -270,7 +194,18 @@ class SegmentsWorld(World):
         self._by_style = rng.normal(0, 1, (2, setting.segments, STYLES))
         self._by_segment = rng.normal(0, 1, (4, setting.segments))
         self._by_ad = rng.normal(0, 0.25, (3, len(self.ads)))
-        self._draw_viewers(rng)
+        segment = rng.choice(setting.segments, setting.viewers, p=self._emissions.share)
+        self.farm_of = np.where(rng.random(setting.viewers) < 0.015 * setting.farms, 0, -1)
+        self.farm_starts = (STARTS_TS + setting.farm_day * DAY,)
+        best = self._best = np.argsort(-self._worth(0).mean(1))[:2]
+        segment = np.where(self.is_farm, best[rng.integers(0, 2, setting.viewers)], segment)
+        self._draw_fields(rng, segment)
+        self._segment = segment
+        self.viewer_ids = tuple(f"u-{number:05x}" for number in range(setting.viewers))
+        self._residual = _RESIDUAL * rng.normal(0, 1, (2, setting.viewers, 1))
+        self._activity = rng.lognormal(0, 1.0, setting.viewers)
+        self._busy_farm = (0, 6.0, range(setting.farm_day, setting.days))
+        self._value = standardize(np.log(self._worth(0).mean(1))[segment])
         self._moods: list[Floats] = []
         """For each day, the viewers (rows) in the mood for themes (columns)."""
         rng, shape = chance(seed, 12), (setting.viewers, len(THEMES))
@@ -325,22 +260,48 @@ class SegmentsWorld(World):
         ]
         self.edits = tuple(sorted(edits, key=lambda edit: edit.ts))
 
-    def _draw_viewers(self, rng: np.random.Generator) -> None:
-        setting = self.setting
-        segment = rng.choice(setting.segments, setting.viewers, p=self._emissions.share)
-        self.farm_of = np.where(rng.random(setting.viewers) < 0.015 * setting.farms, 0, -1)
-        self.farm_starts = (STARTS_TS + setting.farm_day * DAY,)
-        best = self._best = np.argsort(-self._worth(0).mean(1))[:2]
-        segment = np.where(self.is_farm, best[rng.integers(0, 2, setting.viewers)], segment)
-        fields = draw_fields(rng, self._emissions, segment)
-        self._segment = segment
-        self.viewer_country = fields.country
-        self.viewer_ids = tuple(f"u-{number:05x}" for number in range(setting.viewers))
-        self.viewer_features = tuple(fields.features(number) for number in range(setting.viewers))
-        self._likelihood = likelihoods(self._emissions, fields)
-        self._residual = _RESIDUAL * rng.normal(0, 1, (2, setting.viewers, 1))
-        self._activity = rng.lognormal(0, 1.0, setting.viewers)
-        self._value = standardize(np.log(self._worth(0).mean(1))[segment])
+    def _draw_fields(self, rng: np.random.Generator, segment: Ints) -> None:
+        """Draw the visible fields of viewers of these segments, and compute what these tell of a segment."""
+        emissions, count = self._emissions, len(segment)
+        categories, numbers = dict[str, Ints](), dict[str, Floats]()  # -1 and NaN are gaps
+        for name, chances in emissions.categories.items():
+            hidden = rng.random(count) < emissions.missing[name][segment]
+            categories[name] = np.where(hidden, -1, _pick(rng, chances, segment))
+        for name, means in emissions.numbers.items():
+            hidden = rng.random(count) < emissions.missing[name][segment]
+            middle, spread = _SCALES[name]
+            values = middle + spread * (means[segment] + rng.normal(0, 1, count))
+            if name == "app_minutes":
+                values = np.exp(values)
+            elif name == "battery":
+                values = np.clip(values, 0.0, 100.0)
+            numbers[name] = np.where(hidden, np.nan, values)
+        tag_counts = rng.integers(0, _MOST_TAGS + 1, count)
+        drawn = np.stack([_pick(rng, emissions.tags, segment) for _ in range(_MOST_TAGS)], 1)
+        tags = [np.unique(row[:tag_count]) for row, tag_count in zip(drawn, tag_counts, strict=True)]
+        self.viewer_country = _pick(rng, emissions.country, segment)
+        features: list[Features] = [
+            {"follows": [f"t{tag}" for tag in row]} if len(row) else {} for row in tags
+        ]
+        # The log likelihood of each viewer's fields (rows) in each segment (columns).
+        likelihood = np.log(emissions.country.T[self.viewer_country])
+        owner = np.repeat(np.arange(count), [len(row) for row in tags])
+        np.add.at(likelihood, owner, np.log(emissions.tags.T)[np.concatenate(tags).astype(np.int64)])
+        for name, places in categories.items():
+            missing = emissions.missing[name]
+            log_present = np.log(1 - missing) + np.log(emissions.categories[name].T[places])
+            likelihood += np.where((places >= 0)[:, None], log_present, np.log(missing))
+            for number in np.flatnonzero(places >= 0):
+                features[number][name] = f"{name}-{places[number]}"
+        for name, values in numbers.items():
+            missing, (middle, spread) = emissions.missing[name], _SCALES[name]
+            standard = ((np.log(values) if name == "app_minutes" else values) - middle) / spread
+            deviation = standard[:, None] - emissions.numbers[name]
+            log_present = np.log(1 - missing) - 0.5 * deviation**2 - 0.5 * np.log(2 * np.pi)
+            likelihood += np.where(np.isnan(values)[:, None], np.log(missing), log_present)
+            for number in np.flatnonzero(~np.isnan(values)):
+                features[number][name] = round(float(values[number]), 2)
+        self._likelihood, self.viewer_features = np.asarray(likelihood), tuple(features)
 
     def _logits(self, day: int) -> tuple[Floats, Floats, Floats, Floats]:
         """Return logits of segments (rows) and ads (columns) for click, conversation, spam and lead."""
@@ -413,22 +374,6 @@ class SegmentsWorld(World):
         return ObservableChances(
             *((chances @ table).astype(np.float32) for table in (click, talks, leads, spams))
         )
-
-    def requests(self, day: int) -> Requests:
-        drawn = super().requests(day)
-        if day % 7 >= 5:
-            drawn.shift[:] += _WEEKEND_CLICK
-        return drawn
-
-    def weights(self, day: int) -> Floats:
-        busy = 6.0 if day >= self.setting.farm_day else 0.0
-        return np.asarray(np.where(self.is_farm, busy, self._activity))
-
-    def day_factor(self, day: int) -> float:
-        return _WEEK[day % 7]
-
-    def curve(self, country: str) -> Floats:
-        return day_curve(20.5 if country in {"BR", "MX"} else 19.0, 0.75, 0.3)
 
     def delays_s(self, group: int, draws: Floats) -> Floats:
         """Draw log-normal delays with a long tail: medians of half an hour, five hours, a day."""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from contatto.simulator.worlds.features import LinearSetting, LinearWorld, ThresholdsSetting, ThresholdsWorld
-from contatto.simulator.worlds.game import EnginePlayer, Game, Program, ProgramError, Run, TimedPlayer
+from contatto.simulator.worlds.game import EnginePlayer, Game, Piped, Program, ProgramError, Run, TimedPlayer
 from contatto.simulator.worlds.metrics import (
     Lifts,
     RunFigures,
@@ -22,7 +22,7 @@ from contatto.simulator.worlds.metrics import (
     true_worth,
 )
 from contatto.simulator.worlds.model import OnDay, World, WorldSetting
-from contatto.simulator.worlds.policies import POLICIES, play
+from contatto.simulator.worlds.policies import POLICIES, Auction
 from contatto.simulator.worlds.segments import SegmentsSetting, SegmentsWorld
 from contatto.simulator.worlds.tastes import (
     InterestsSetting,
@@ -198,7 +198,7 @@ def compare(
     for arm in arms:
         report_day = partial(on_day, arm)
         if arm not in ENGINES:
-            run = play(world, POLICIES[arm], report_day)
+            run = Auction(world, POLICIES[arm]).play(report_day)
             compared.figures[arm], compared.faults[arm] = measure(run), run.faults
             continue
         engine = EnginePlayer(world.seed, settings=settings)
@@ -249,7 +249,7 @@ def play_program(
         ProgramError: the program could not play to the end.
     """
     name, on_day = row
-    with closing(program.start(world.seed)) as piped:
+    with closing(Piped((*program.command, "--seed", str(world.seed)))) as piped:
         player = TimedPlayer(piped.answer)
         game = Game(world, player.answer, goal.value)
         run = game.play(on_day)

@@ -126,7 +126,23 @@ class InterestsWorld(World):
         self._market = OutsideBids(0.0022 * setting.competition, 0.6, 0.2, bidders=4, by_tick=by_hour)
         rng = chance(seed, 41)
         self._draw_viewers(rng)
-        self._draw_ads(rng)
+        money = WorldBudget(setting.budget_micros, setting.lead_micros, _INTEREST_SHARES, setting.days)
+        self.groups = make_groups(
+            rng, _INTEREST_GROUPS, money, INTEREST_ZONES, _INTEREST_ADVERTISERS, one_country=True
+        )
+        self.advertisers = tuple(f"brand-{number}" for number in range(_INTEREST_ADVERTISERS))
+        owner = np.repeat([group.advertiser for group in self.groups], _INTEREST_ADS)
+        topics = rng.permutation(_TOPICS)
+        own = rng.random(len(owner)) < 0.5  # half the ads are about the main topic of their advertiser
+        self._topic = np.where(own, topics[owner], rng.integers(0, _TOPICS, len(owner)))
+        self._tone = rng.integers(0, _TONES, len(owner))
+        ads: list[WorldAd] = []
+        for number, (tone, topic) in enumerate(zip(self._tone, self._topic, strict=True)):
+            features: Features = {"tone": f"tone-{tone}", "about": f"topic-{topic}"}
+            if rng.random() < 0.3:
+                features["form"] = "yes"
+            ads.append(WorldAd(f"ad{number}", number // _INTEREST_ADS, features))
+        self.ads = tuple(ads)
         shape = (2, _INTERESTS, _TOPICS)
         strong = rng.random(shape) < 0.15
         fit = np.where(strong, rng.normal(0.8, 0.9, shape), rng.normal(0, 0.1, shape))
@@ -172,41 +188,19 @@ class InterestsWorld(World):
         self._age_days = np.round(rng.lognormal(5.0, 1.2, count))
         self._age_days[self.farm_of == 0] = np.round(rng.uniform(0, 3, bursts * days))
         self.viewer_ids = tuple(f"p{number}" for number in rng.permutation(count))
-        self.viewer_features = tuple(self._features(number) for number in range(count))
+        self.viewer_features = tuple(
+            {
+                "interests": [f"i{interest}" for interest in np.flatnonzero(self._has[number])],
+                "band": f"b{self._band[number]}",
+                "city": f"city-{self._city[number]}",
+                "account_days": int(self._age_days[number]),
+            }
+            for number in range(count)
+        )
         self._taste = rng.standard_t(3, (count, _TOPICS)).astype(np.float32)
         self._chat = _CHAT * rng.normal(0, 1, (count, 1)).astype(np.float32)
         self._activity = np.where(self.is_farm, 0.0, rng.lognormal(0, 0.9, count))
-
-    def _features(self, number: int) -> Features:
-        return {
-            "interests": [f"i{interest}" for interest in np.flatnonzero(self._has[number])],
-            "band": f"b{self._band[number]}",
-            "city": f"city-{self._city[number]}",
-            "account_days": int(self._age_days[number]),
-        }
-
-    def _draw_ads(self, rng: np.random.Generator) -> None:
-        setting = self.setting
-        money = WorldBudget(setting.budget_micros, setting.lead_micros, _INTEREST_SHARES, setting.days)
-        self.groups = make_groups(
-            rng, _INTEREST_GROUPS, money, INTEREST_ZONES, _INTEREST_ADVERTISERS, one_country=True
-        )
-        self.advertisers = tuple(f"brand-{number}" for number in range(_INTEREST_ADVERTISERS))
-        owner = np.repeat([group.advertiser for group in self.groups], _INTEREST_ADS)
-        topics = rng.permutation(_TOPICS)
-        own = rng.random(len(owner)) < 0.5  # half the ads are about the main topic of their advertiser
-        self._topic = np.where(own, topics[owner], rng.integers(0, _TOPICS, len(owner)))
-        self._tone = rng.integers(0, _TONES, len(owner))
-        self.ads = tuple(
-            WorldAd(f"ad{number}", number // _INTEREST_ADS, self._ad_features(number, rng))
-            for number in range(len(owner))
-        )
-
-    def _ad_features(self, number: int, rng: np.random.Generator) -> Features:
-        features: Features = {"tone": f"tone-{self._tone[number]}", "about": f"topic-{self._topic[number]}"}
-        if rng.random() < 0.3:
-            features["form"] = "yes"
-        return features
+        self._busy_farm = (1, 5.0 * self._activity.mean(), range(first + 2, days))
 
     def _visible_logits(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Return the logits of viewers (rows) and ads (columns) as far as features determine them."""
@@ -254,10 +248,6 @@ class InterestsWorld(World):
         for day in reversed(range(self.days)):
             first[self.requests(day).viewer] = day
         return first
-
-    def weights(self, day: int) -> Floats:
-        talks = (self.farm_of == 1) & (day >= self.setting.farm_day + 2)
-        return np.asarray(np.where(talks, 5.0 * self._activity.mean(), self._activity))
 
     def requests(self, day: int) -> Requests:
         """Return the usual requests, and the burst of the day: many within two hours."""
@@ -355,10 +345,13 @@ class StrangersWorld(World):
         self.advertisers = tuple(f"house-{number}" for number in range(_STRANGER_ADVERTISERS))
         ads = len(self.groups) * _STRANGER_ADS
         self._goods = rng.integers(0, _GOODS, ads)
-        self.ads = tuple(
-            WorldAd(f"c{number}", number // _STRANGER_ADS, self._ad_features(number, rng))
-            for number in range(ads)
-        )
+        listed: list[WorldAd] = []
+        for number, goods in enumerate(self._goods):
+            features: Features = {"goods": f"goods {goods}"}
+            if rng.random() < 0.5:
+                features["price"] = float(rng.integers(5, 200))
+            listed.append(WorldAd(f"c{number}", number // _STRANGER_ADS, features))
+        self.ads = tuple(listed)
         midday = STARTS_TS + int(self.days * 0.55) * DAY + 13 * HOUR
         self.edits = (
             Edit(midday, 2, {"budget_micros": round(1.8 * self.groups[2].budget_micros)}),
@@ -375,12 +368,6 @@ class StrangersWorld(World):
         spam[self.is_farm] = 0.97
         lead[self.is_farm] = 0.01
         self._tables = Tables(np.log(click / (1 - click)), talk, spam, lead)
-
-    def _ad_features(self, number: int, rng: np.random.Generator) -> Features:
-        features: Features = {"goods": f"goods {self._goods[number]}"}
-        if rng.random() < 0.5:
-            features["price"] = float(rng.integers(5, 200))
-        return features
 
     def _draw_viewers(self, rng: np.random.Generator) -> None:
         count = self.setting.viewers
@@ -404,6 +391,7 @@ class StrangersWorld(World):
             np.float32
         )
         self._activity = np.where(self.is_farm, 0.0, rng.pareto(2.5, count) + 0.1)
+        self._busy_farm = (0, 5.0 * self._activity.mean(), range(self.setting.farm_day, self.days))
 
     def _by_cell(self, device: int) -> tuple[Floats, Floats, Floats, Floats]:
         """Return the chances of apps (rows) and ads (columns) on a device, for a person of usual taste."""
@@ -446,7 +434,3 @@ class StrangersWorld(World):
             factor = np.float32(np.exp(_STRANGER_TASTE * self.setting.taste * node))
             total += np.float32(weight) * np.minimum(click * factor, np.float32(_MOST_CHANCES[0]))
         return np.asarray(total[self._device, self._app])
-
-    def weights(self, day: int) -> Floats:
-        busy = 5.0 * self._activity.mean() if day >= self.setting.farm_day else 0.0
-        return np.asarray(np.where(self.is_farm, busy, self._activity))
