@@ -35,10 +35,8 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_ad_drafts')),
     info={'row': ('member_id', 'kind', 'parent')}
     )
-    with op.batch_alter_table('ad_drafts', schema=None) as batch_op:
-        batch_op.create_index('ix_ad_drafts_saved_at', ['saved_at'], unique=False)
-        batch_op.create_index('uq_ad_drafts_place', ['business_id', 'member_id', 'kind', 'parent'], unique=True)
-
+    op.create_index('ix_ad_drafts_saved_at', 'ad_drafts', ['saved_at'], unique=False)
+    op.create_index('uq_ad_drafts_place', 'ad_drafts', ['business_id', 'member_id', 'kind', 'parent'], unique=True)
     op.create_table('ad_groups',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -75,10 +73,8 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_ad_groups')),
     sa.UniqueConstraint('number', name=op.f('uq_ad_groups_number'))
     )
-    with op.batch_alter_table('ad_groups', schema=None) as batch_op:
-        batch_op.create_index('ix_ad_groups_of_account', ['business_id', 'ad_account_id'], unique=False)
-        batch_op.create_index('ix_ad_groups_of_campaign', ['business_id', 'campaign_id'], unique=False)
-
+    op.create_index('ix_ad_groups_of_account', 'ad_groups', ['business_id', 'ad_account_id'], unique=False)
+    op.create_index('ix_ad_groups_of_campaign', 'ad_groups', ['business_id', 'campaign_id'], unique=False)
     op.create_table('ad_referrals',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -91,10 +87,8 @@ def upgrade() -> None:
     sa.Column('advertiser', sa.String(length=64), server_default='', nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_ad_referrals'))
     )
-    with op.batch_alter_table('ad_referrals', schema=None) as batch_op:
-        batch_op.create_index('ix_ad_referrals_of_conversation', ['business_id', 'conversation_id', 'at'], unique=False)
-        batch_op.create_index('ix_ad_referrals_of_number', ['business_id', 'ad_number'], unique=False)
-
+    op.create_index('ix_ad_referrals_of_conversation', 'ad_referrals', ['business_id', 'conversation_id', 'at'], unique=False)
+    op.create_index('ix_ad_referrals_of_number', 'ad_referrals', ['business_id', 'ad_number'], unique=False)
     op.create_table('ad_reviews',
     sa.Column('operator_id', sa.String(length=36), nullable=False),
     sa.Column('ad_id', sa.String(length=36), nullable=False),
@@ -114,10 +108,8 @@ def upgrade() -> None:
     sa.Column('reviewed_at', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('operator_id', 'ad_id', 'digest', name=op.f('pk_ad_reviews'))
     )
-    with op.batch_alter_table('ad_reviews', schema=None) as batch_op:
-        batch_op.create_index('ix_ad_reviews_business_id', ['business_id', 'operator_id'], unique=False)
-        batch_op.create_index('ix_ad_reviews_state', ['operator_id', 'state', 'sent_at'], unique=False)
-
+    op.create_index('ix_ad_reviews_business_id', 'ad_reviews', ['business_id', 'operator_id'], unique=False)
+    op.create_index('ix_ad_reviews_state', 'ad_reviews', ['operator_id', 'state', 'sent_at'], unique=False)
     op.create_table('ad_signals',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -138,11 +130,9 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_ad_signals')),
     sa.UniqueConstraint('business_id', 'outside_account_id', 'lead_id', 'step', name=op.f('uq_ad_signals_business_id_outside_account_id_lead_id_step'))
     )
-    with op.batch_alter_table('ad_signals', schema=None) as batch_op:
-        batch_op.create_index('ix_ad_signals_held', ['outside_account_id', 'id'], unique=False, sqlite_where=sa.text("(state = 'due' AND NOT is_queued)"), postgresql_where=sa.text("(state = 'due' AND NOT is_queued)"))
-        batch_op.create_index('ix_ad_signals_of_account', ['business_id', 'outside_account_id', 'state', 'id'], unique=False)
-        batch_op.create_index('ix_ad_signals_of_lead', ['business_id', 'lead_id'], unique=False)
-
+    op.create_index('ix_ad_signals_held', 'ad_signals', ['outside_account_id', 'id'], unique=False, sqlite_where=sa.text("(state = 'due' AND NOT is_queued)"), postgresql_where=sa.text("(state = 'due' AND NOT is_queued)"))
+    op.create_index('ix_ad_signals_of_account', 'ad_signals', ['business_id', 'outside_account_id', 'state', 'id'], unique=False)
+    op.create_index('ix_ad_signals_of_lead', 'ad_signals', ['business_id', 'lead_id'], unique=False)
     op.create_table('admission_codes',
     sa.Column('code_hash', sa.String(length=64), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -162,9 +152,7 @@ def upgrade() -> None:
     sa.Column('decided_at', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('operator_id', 'business_id', name=op.f('pk_admissions'))
     )
-    with op.batch_alter_table('admissions', schema=None) as batch_op:
-        batch_op.create_index('ix_admissions_business_id', ['business_id'], unique=False)
-
+    op.create_index('ix_admissions_business_id', 'admissions', ['business_id'], unique=False)
     op.create_table('ads',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -189,11 +177,9 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_ads')),
     sa.UniqueConstraint('number', name=op.f('uq_ads_number'))
     )
-    with op.batch_alter_table('ads', schema=None) as batch_op:
-        batch_op.create_index('ix_ads_in_review', ['audit'], unique=False)
-        batch_op.create_index('ix_ads_of_account', ['business_id', 'ad_account_id'], unique=False)
-        batch_op.create_index('ix_ads_of_group', ['business_id', 'ad_group_id'], unique=False)
-
+    op.create_index('ix_ads_in_review', 'ads', ['audit'], unique=False)
+    op.create_index('ix_ads_of_account', 'ads', ['business_id', 'ad_account_id'], unique=False)
+    op.create_index('ix_ads_of_group', 'ads', ['business_id', 'ad_group_id'], unique=False)
     op.create_table('alert_choices',
     sa.Column('member_id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -207,9 +193,7 @@ def upgrade() -> None:
     sa.Column('digest_at', sa.Integer(), nullable=False),
     sa.PrimaryKeyConstraint('member_id', name=op.f('pk_alert_choices'))
     )
-    with op.batch_alter_table('alert_choices', schema=None) as batch_op:
-        batch_op.create_index('ix_alert_choices_business_id', ['business_id'], unique=False)
-
+    op.create_index('ix_alert_choices_business_id', 'alert_choices', ['business_id'], unique=False)
     op.create_table('alerts',
     sa.Column('member_id', sa.String(length=36), nullable=False),
     sa.Column('kind', sa.String(length=32), nullable=False),
@@ -221,12 +205,10 @@ def upgrade() -> None:
     sa.Column('push_at', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('member_id', 'kind', 'subject_id', 'stamp', name=op.f('pk_alerts'))
     )
-    with op.batch_alter_table('alerts', schema=None) as batch_op:
-        batch_op.create_index('ix_alerts_created_at', ['created_at'], unique=False)
-        batch_op.create_index('ix_alerts_mail_at', ['mail_at'], unique=False)
-        batch_op.create_index('ix_alerts_push_at', ['push_at'], unique=False)
-        batch_op.create_index('ix_alerts_told', ['business_id', 'kind', 'created_at'], unique=False)
-
+    op.create_index('ix_alerts_created_at', 'alerts', ['created_at'], unique=False)
+    op.create_index('ix_alerts_mail_at', 'alerts', ['mail_at'], unique=False)
+    op.create_index('ix_alerts_push_at', 'alerts', ['push_at'], unique=False)
+    op.create_index('ix_alerts_told', 'alerts', ['business_id', 'kind', 'created_at'], unique=False)
     op.create_table('answered_requests',
     sa.Column('key_hash', sa.String(length=64), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -235,9 +217,7 @@ def upgrade() -> None:
     sa.Column('at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('key_hash', name=op.f('pk_answered_requests'))
     )
-    with op.batch_alter_table('answered_requests', schema=None) as batch_op:
-        batch_op.create_index('ix_answered_requests_at', ['at'], unique=False)
-
+    op.create_index('ix_answered_requests_at', 'answered_requests', ['at'], unique=False)
     op.create_table('api_tokens',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -252,9 +232,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_api_tokens')),
     sa.UniqueConstraint('token_hash', name=op.f('uq_api_tokens_token_hash'))
     )
-    with op.batch_alter_table('api_tokens', schema=None) as batch_op:
-        batch_op.create_index('ix_api_tokens_business_id', ['business_id'], unique=False)
-
+    op.create_index('ix_api_tokens_business_id', 'api_tokens', ['business_id'], unique=False)
     op.create_table('asked_days',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('placement_id', sa.String(length=36), nullable=False),
@@ -275,9 +253,7 @@ def upgrade() -> None:
     sa.Column('due_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_audience_changes'))
     )
-    with op.batch_alter_table('audience_changes', schema=None) as batch_op:
-        batch_op.create_index('ix_audience_changes_due', ['business_id', 'due_at'], unique=False)
-
+    op.create_index('ix_audience_changes_due', 'audience_changes', ['business_id', 'due_at'], unique=False)
     op.create_table('audience_files',
     sa.Column('path', sa.String(length=80), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -287,9 +263,7 @@ def upgrade() -> None:
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('path', name=op.f('pk_audience_files'))
     )
-    with op.batch_alter_table('audience_files', schema=None) as batch_op:
-        batch_op.create_index('ix_audience_files_created_at', ['created_at'], unique=False)
-
+    op.create_index('ix_audience_files_created_at', 'audience_files', ['created_at'], unique=False)
     op.create_table('audience_lookalikes',
     sa.Column('audience_id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -321,9 +295,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_audiences')),
     sa.UniqueConstraint('number', name=op.f('uq_audiences_number'))
     )
-    with op.batch_alter_table('audiences', schema=None) as batch_op:
-        batch_op.create_index('ix_audiences_of_account', ['business_id', 'ad_account_id'], unique=False)
-
+    op.create_index('ix_audiences_of_account', 'audiences', ['business_id', 'ad_account_id'], unique=False)
     op.create_table('audit_entries',
     sa.Column('seq', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -338,10 +310,8 @@ def upgrade() -> None:
     sa.Column('seen', sa.Text(), server_default='', nullable=False),
     sa.PrimaryKeyConstraint('seq', name=op.f('pk_audit_entries'))
     )
-    with op.batch_alter_table('audit_entries', schema=None) as batch_op:
-        batch_op.create_index('ix_audit_entries_business_id', ['business_id', 'seq'], unique=False)
-        batch_op.create_index('ix_audit_entries_of_object', ['business_id', 'object', 'seq'], unique=False)
-
+    op.create_index('ix_audit_entries_business_id', 'audit_entries', ['business_id', 'seq'], unique=False)
+    op.create_index('ix_audit_entries_of_object', 'audit_entries', ['business_id', 'object', 'seq'], unique=False)
     op.create_table('auth_codes',
     sa.Column('code_hash', sa.String(length=64), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -372,9 +342,7 @@ def upgrade() -> None:
     sa.Column('note', sa.Text(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_balance_entries'))
     )
-    with op.batch_alter_table('balance_entries', schema=None) as batch_op:
-        batch_op.create_index('ix_balance_entries_ad_account_id', ['ad_account_id', 'operator_id', 'at'], unique=False)
-
+    op.create_index('ix_balance_entries_ad_account_id', 'balance_entries', ['ad_account_id', 'operator_id', 'at'], unique=False)
     op.create_table('balances',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('ad_account_id', sa.String(length=36), nullable=False),
@@ -388,9 +356,7 @@ def upgrade() -> None:
     sa.Column('charged_micros', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('business_id', 'ad_account_id', 'operator_id', name=op.f('pk_balances'))
     )
-    with op.batch_alter_table('balances', schema=None) as batch_op:
-        batch_op.create_index('ix_balances_operator_id', ['operator_id', 'ad_account_id'], unique=False)
-
+    op.create_index('ix_balances_operator_id', 'balances', ['operator_id', 'ad_account_id'], unique=False)
     op.create_table('businesses',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('name', sa.Text(), nullable=False),
@@ -412,9 +378,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_campaigns')),
     sa.UniqueConstraint('number', name=op.f('uq_campaigns_number'))
     )
-    with op.batch_alter_table('campaigns', schema=None) as batch_op:
-        batch_op.create_index('ix_campaigns_of_account', ['business_id', 'ad_account_id'], unique=False)
-
+    op.create_index('ix_campaigns_of_account', 'campaigns', ['business_id', 'ad_account_id'], unique=False)
     op.create_table('capture_corrections',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -447,9 +411,7 @@ def upgrade() -> None:
     sa.Column('source', sa.String(length=32), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_changed_days'))
     )
-    with op.batch_alter_table('changed_days', schema=None) as batch_op:
-        batch_op.create_index('ix_changed_days_of_account', ['business_id', 'ad_account_id'], unique=False)
-
+    op.create_index('ix_changed_days_of_account', 'changed_days', ['business_id', 'ad_account_id'], unique=False)
     op.create_table('channel_accounts',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -470,9 +432,7 @@ def upgrade() -> None:
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('business_id', 'app_id', name=op.f('pk_channel_apps'))
     )
-    with op.batch_alter_table('channel_apps', schema=None) as batch_op:
-        batch_op.create_index('ix_channel_apps_app_id', ['app_id', 'created_at'], unique=False)
-
+    op.create_index('ix_channel_apps_app_id', 'channel_apps', ['app_id', 'created_at'], unique=False)
     op.create_table('channel_tokens',
     sa.Column('channel_account_id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -495,9 +455,7 @@ def upgrade() -> None:
     sa.Column('charged_micros', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('business_id', 'ad_group_id', 'day', name=op.f('pk_charged_days'))
     )
-    with op.batch_alter_table('charged_days', schema=None) as batch_op:
-        batch_op.create_index('ix_charged_days_ad_account_id', ['business_id', 'ad_account_id', 'day'], unique=False)
-
+    op.create_index('ix_charged_days_ad_account_id', 'charged_days', ['business_id', 'ad_account_id', 'day'], unique=False)
     op.create_table('chat_embeds',
     sa.Column('channel_account_id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -527,9 +485,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_consent_receipts')),
     sa.UniqueConstraint('business_id', 'answer_id', 'purpose', name=op.f('uq_consent_receipts_business_id_answer_id_purpose'))
     )
-    with op.batch_alter_table('consent_receipts', schema=None) as batch_op:
-        batch_op.create_index('ix_consent_receipts_of_person', ['business_id', 'person_id'], unique=False)
-
+    op.create_index('ix_consent_receipts_of_person', 'consent_receipts', ['business_id', 'person_id'], unique=False)
     op.create_table('contact_points',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -545,10 +501,8 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_contact_points')),
     sa.UniqueConstraint('business_id', 'lead_id', 'field', 'value_index', name=op.f('uq_contact_points_business_id_lead_id_field_value_index'))
     )
-    with op.batch_alter_table('contact_points', schema=None) as batch_op:
-        batch_op.create_index('ix_contact_points_of_country', ['business_id', 'country'], unique=False, sqlite_where=sa.text('country IS NOT NULL'), postgresql_where=sa.text('country IS NOT NULL'))
-        batch_op.create_index('ix_contact_points_of_value', ['business_id', 'value_index', 'lead_id'], unique=False)
-
+    op.create_index('ix_contact_points_of_country', 'contact_points', ['business_id', 'country'], unique=False, sqlite_where=sa.text('country IS NOT NULL'), postgresql_where=sa.text('country IS NOT NULL'))
+    op.create_index('ix_contact_points_of_value', 'contact_points', ['business_id', 'value_index', 'lead_id'], unique=False)
     op.create_table('conversation_labels',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('conversation_id', sa.String(length=36), nullable=False),
@@ -575,13 +529,11 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_conversations')),
     sa.UniqueConstraint('business_id', 'channel_account_id', 'external_id', name=op.f('uq_conversations_business_id_channel_account_id_external_id'))
     )
-    with op.batch_alter_table('conversations', schema=None) as batch_op:
-        batch_op.create_index('ix_conversations_business_id_last', ['business_id', 'last_message_at'], unique=False)
-        batch_op.create_index('ix_conversations_desk', ['business_id', 'state', 'last_message_at', 'assignee_id', 'waiting_since', 'lead_id'], unique=False)
-        batch_op.create_index('ix_conversations_person_id', ['person_id'], unique=False)
-        batch_op.create_index('ix_conversations_unread', ['business_id', 'lead_id', 'state', 'last_message_at', 'unread'], unique=False, sqlite_where=sa.text('unread > 0'), postgresql_where=sa.text('unread > 0'))
-        batch_op.create_index('ix_conversations_waiting', ['business_id', 'waiting_since', 'lead_id'], unique=False, sqlite_where=sa.text('waiting_since IS NOT NULL AND lead_id IS NOT NULL'), postgresql_where=sa.text('waiting_since IS NOT NULL AND lead_id IS NOT NULL'))
-
+    op.create_index('ix_conversations_business_id_last', 'conversations', ['business_id', 'last_message_at'], unique=False)
+    op.create_index('ix_conversations_desk', 'conversations', ['business_id', 'state', 'last_message_at', 'assignee_id', 'waiting_since', 'lead_id'], unique=False)
+    op.create_index('ix_conversations_person_id', 'conversations', ['person_id'], unique=False)
+    op.create_index('ix_conversations_unread', 'conversations', ['business_id', 'lead_id', 'state', 'last_message_at', 'unread'], unique=False, sqlite_where=sa.text('unread > 0'), postgresql_where=sa.text('unread > 0'))
+    op.create_index('ix_conversations_waiting', 'conversations', ['business_id', 'waiting_since', 'lead_id'], unique=False, sqlite_where=sa.text('waiting_since IS NOT NULL AND lead_id IS NOT NULL'), postgresql_where=sa.text('waiting_since IS NOT NULL AND lead_id IS NOT NULL'))
     op.create_table('conversions',
     sa.Column('conversion_id', sa.BigInteger(), autoincrement=False, nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -601,14 +553,12 @@ def upgrade() -> None:
     sa.Column('withdrawn_at', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('conversion_id', name=op.f('pk_conversions'))
     )
-    with op.batch_alter_table('conversions', schema=None) as batch_op:
-        batch_op.create_index('ix_conversions_of_ad', ['business_id', 'ad_id', 'kind', 'subject_id'], unique=False, sqlite_where=sa.text('ad_id IS NOT NULL'), postgresql_where=sa.text('ad_id IS NOT NULL'))
-        batch_op.create_index('ix_conversions_of_day', ['business_id', 'ad_account_id', 'day'], unique=False, sqlite_where=sa.text('ad_account_id IS NOT NULL'), postgresql_where=sa.text('ad_account_id IS NOT NULL'))
-        batch_op.create_index('ix_conversions_of_person', ['person_id', 'ts'], unique=False)
-        batch_op.create_index('ix_conversions_of_rt_day', ['business_id', 'ad_account_id', 'rt_day'], unique=False, sqlite_where=sa.text('ad_account_id IS NOT NULL'), postgresql_where=sa.text('ad_account_id IS NOT NULL'))
-        batch_op.create_index('ix_conversions_of_subject', ['subject_id'], unique=False, sqlite_where=sa.text('ad_id IS NOT NULL'), postgresql_where=sa.text('ad_id IS NOT NULL'))
-        batch_op.create_index('ix_conversions_of_ts', ['business_id', 'ad_account_id', 'ts'], unique=False)
-
+    op.create_index('ix_conversions_of_ad', 'conversions', ['business_id', 'ad_id', 'kind', 'subject_id'], unique=False, sqlite_where=sa.text('ad_id IS NOT NULL'), postgresql_where=sa.text('ad_id IS NOT NULL'))
+    op.create_index('ix_conversions_of_day', 'conversions', ['business_id', 'ad_account_id', 'day'], unique=False, sqlite_where=sa.text('ad_account_id IS NOT NULL'), postgresql_where=sa.text('ad_account_id IS NOT NULL'))
+    op.create_index('ix_conversions_of_person', 'conversions', ['person_id', 'ts'], unique=False)
+    op.create_index('ix_conversions_of_rt_day', 'conversions', ['business_id', 'ad_account_id', 'rt_day'], unique=False, sqlite_where=sa.text('ad_account_id IS NOT NULL'), postgresql_where=sa.text('ad_account_id IS NOT NULL'))
+    op.create_index('ix_conversions_of_subject', 'conversions', ['subject_id'], unique=False, sqlite_where=sa.text('ad_id IS NOT NULL'), postgresql_where=sa.text('ad_id IS NOT NULL'))
+    op.create_index('ix_conversions_of_ts', 'conversions', ['business_id', 'ad_account_id', 'ts'], unique=False)
     op.create_table('crm_deliveries',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -626,11 +576,9 @@ def upgrade() -> None:
     sa.UniqueConstraint('business_id', 'target_id', 'lead_id', 'revision', name=op.f('uq_crm_deliveries_business_id_target_id_lead_id_revision')),
     info={'row': ('target_id', 'lead_id', 'revision')}
     )
-    with op.batch_alter_table('crm_deliveries', schema=None) as batch_op:
-        batch_op.create_index('ix_crm_deliveries_held', ['target_id', 'id'], unique=False, sqlite_where=sa.text("(state = 'due' AND NOT is_queued)"), postgresql_where=sa.text("(state = 'due' AND NOT is_queued)"))
-        batch_op.create_index('ix_crm_deliveries_of_target', ['business_id', 'target_id', 'state', 'id'], unique=False)
-        batch_op.create_index('ix_crm_deliveries_settled', ['settled_at'], unique=False)
-
+    op.create_index('ix_crm_deliveries_held', 'crm_deliveries', ['target_id', 'id'], unique=False, sqlite_where=sa.text("(state = 'due' AND NOT is_queued)"), postgresql_where=sa.text("(state = 'due' AND NOT is_queued)"))
+    op.create_index('ix_crm_deliveries_of_target', 'crm_deliveries', ['business_id', 'target_id', 'state', 'id'], unique=False)
+    op.create_index('ix_crm_deliveries_settled', 'crm_deliveries', ['settled_at'], unique=False)
     op.create_table('crm_echoes',
     sa.Column('target_id', sa.String(length=36), nullable=False),
     sa.Column('record_id', sa.String(length=255), nullable=False),
@@ -640,9 +588,7 @@ def upgrade() -> None:
     sa.Column('at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('target_id', 'record_id', 'field', name=op.f('pk_crm_echoes'))
     )
-    with op.batch_alter_table('crm_echoes', schema=None) as batch_op:
-        batch_op.create_index('ix_crm_echoes_at', ['at'], unique=False)
-
+    op.create_index('ix_crm_echoes_at', 'crm_echoes', ['at'], unique=False)
     op.create_table('crm_erasures',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -685,12 +631,10 @@ def upgrade() -> None:
     sa.Column('gone_at', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('target_id', 'lead_id', name=op.f('pk_crm_records'))
     )
-    with op.batch_alter_table('crm_records', schema=None) as batch_op:
-        batch_op.create_index('ix_crm_records_merged', ['business_id', 'target_id', 'merged_into'], unique=False, sqlite_where=sa.text('(merged_into IS NOT NULL)'), postgresql_where=sa.text('(merged_into IS NOT NULL)'))
-        batch_op.create_index('ix_crm_records_of_lead', ['business_id', 'lead_id'], unique=False)
-        batch_op.create_index('ix_crm_records_of_record', ['business_id', 'target_id', 'record_id'], unique=False)
-        batch_op.create_index('ix_crm_records_of_state', ['business_id', 'target_id', 'state'], unique=False)
-
+    op.create_index('ix_crm_records_merged', 'crm_records', ['business_id', 'target_id', 'merged_into'], unique=False, sqlite_where=sa.text('(merged_into IS NOT NULL)'), postgresql_where=sa.text('(merged_into IS NOT NULL)'))
+    op.create_index('ix_crm_records_of_lead', 'crm_records', ['business_id', 'lead_id'], unique=False)
+    op.create_index('ix_crm_records_of_record', 'crm_records', ['business_id', 'target_id', 'record_id'], unique=False)
+    op.create_index('ix_crm_records_of_state', 'crm_records', ['business_id', 'target_id', 'state'], unique=False)
     op.create_table('crm_targets',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('number', sa.BigInteger(), nullable=False),
@@ -718,9 +662,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_crm_targets')),
     sa.UniqueConstraint('number', name=op.f('uq_crm_targets_number'))
     )
-    with op.batch_alter_table('crm_targets', schema=None) as batch_op:
-        batch_op.create_index('ix_crm_targets_business_id', ['business_id', 'state'], unique=False)
-
+    op.create_index('ix_crm_targets_business_id', 'crm_targets', ['business_id', 'state'], unique=False)
     op.create_table('crm_trials',
     sa.Column('target_id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -732,9 +674,7 @@ def upgrade() -> None:
     sa.Column('settled_at', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('target_id', name=op.f('pk_crm_trials'))
     )
-    with op.batch_alter_table('crm_trials', schema=None) as batch_op:
-        batch_op.create_index('ix_crm_trials_of_lead', ['business_id', 'lead_id'], unique=False)
-
+    op.create_index('ix_crm_trials_of_lead', 'crm_trials', ['business_id', 'lead_id'], unique=False)
     op.create_table('decision_files',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('name', sa.String(length=120), nullable=False),
@@ -753,9 +693,7 @@ def upgrade() -> None:
     sa.Column('form_id', sa.String(length=36), nullable=False),
     sa.PrimaryKeyConstraint('channel_account_id', name=op.f('pk_default_forms'))
     )
-    with op.batch_alter_table('default_forms', schema=None) as batch_op:
-        batch_op.create_index('ix_default_forms_business_id', ['business_id'], unique=False)
-
+    op.create_index('ix_default_forms_business_id', 'default_forms', ['business_id'], unique=False)
     op.create_table('delivery_foretold',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('ad_account_id', sa.String(length=36), nullable=False),
@@ -764,9 +702,7 @@ def upgrade() -> None:
     sa.Column('body', sa.LargeBinary(), nullable=False),
     sa.PrimaryKeyConstraint('business_id', 'ad_account_id', 'day', 'question', name=op.f('pk_delivery_foretold'))
     )
-    with op.batch_alter_table('delivery_foretold', schema=None) as batch_op:
-        batch_op.create_index('ix_delivery_foretold_day', ['day'], unique=False)
-
+    op.create_index('ix_delivery_foretold_day', 'delivery_foretold', ['day'], unique=False)
     op.create_table('delivery_grants',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('ad_group_id', sa.String(length=36), nullable=False),
@@ -795,12 +731,10 @@ def upgrade() -> None:
     sa.Column('arrived_ts', sa.BigInteger(), server_default='0', nullable=False),
     sa.PrimaryKeyConstraint('business_id', 'seq', name=op.f('pk_delivery_log'))
     )
-    with op.batch_alter_table('delivery_log', schema=None) as batch_op:
-        batch_op.create_index('ix_delivery_log_nonce', ['business_id', 'nonce'], unique=False)
-        batch_op.create_index('ix_delivery_log_person_id', ['business_id', 'person_id', 'ad_id'], unique=False)
-        batch_op.create_index('ix_delivery_log_touch_id', ['business_id', 'touch_id'], unique=False)
-        batch_op.create_index('ix_delivery_log_ts', ['ts'], unique=False)
-
+    op.create_index('ix_delivery_log_nonce', 'delivery_log', ['business_id', 'nonce'], unique=False)
+    op.create_index('ix_delivery_log_person_id', 'delivery_log', ['business_id', 'person_id', 'ad_id'], unique=False)
+    op.create_index('ix_delivery_log_touch_id', 'delivery_log', ['business_id', 'touch_id'], unique=False)
+    op.create_index('ix_delivery_log_ts', 'delivery_log', ['ts'], unique=False)
     op.create_table('delivery_models',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('version', sa.BigInteger(), autoincrement=False, nullable=False),
@@ -823,11 +757,9 @@ def upgrade() -> None:
     sa.Column('viewer', sa.String(length=36), server_default='', nullable=False),
     sa.PrimaryKeyConstraint('business_id', 'nonce', name=op.f('pk_delivery_promises'))
     )
-    with op.batch_alter_table('delivery_promises', schema=None) as batch_op:
-        batch_op.create_index('ix_delivery_promises_expires_at', ['business_id', 'expires_at'], unique=False)
-        batch_op.create_index('ix_delivery_promises_sums', ['business_id', 'ad_group_id', 'micros'], unique=False)
-        batch_op.create_index('ix_delivery_promises_viewer', ['business_id', 'ad_group_id', 'viewer'], unique=False, sqlite_where=sa.text("viewer <> ''"), postgresql_where=sa.text("viewer <> ''"))
-
+    op.create_index('ix_delivery_promises_expires_at', 'delivery_promises', ['business_id', 'expires_at'], unique=False)
+    op.create_index('ix_delivery_promises_sums', 'delivery_promises', ['business_id', 'ad_group_id', 'micros'], unique=False)
+    op.create_index('ix_delivery_promises_viewer', 'delivery_promises', ['business_id', 'ad_group_id', 'viewer'], unique=False, sqlite_where=sa.text("viewer <> ''"), postgresql_where=sa.text("viewer <> ''"))
     op.create_table('delivery_relearnings',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('started_at', sa.BigInteger(), nullable=False),
@@ -867,9 +799,7 @@ def upgrade() -> None:
     sa.Column('leads', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('business_id', 'ad_group_id', 'day', 'trial', name=op.f('pk_delivery_trials'))
     )
-    with op.batch_alter_table('delivery_trials', schema=None) as batch_op:
-        batch_op.create_index('ix_delivery_trials_day', ['day'], unique=False)
-
+    op.create_index('ix_delivery_trials_day', 'delivery_trials', ['day'], unique=False)
     op.create_table('dropped_views',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('ad_group_id', sa.String(length=36), nullable=False),
@@ -889,10 +819,8 @@ def upgrade() -> None:
     sa.Column('fanned_out', sa.Boolean(), nullable=False),
     sa.PrimaryKeyConstraint('seq', name=op.f('pk_events'))
     )
-    with op.batch_alter_table('events', schema=None) as batch_op:
-        batch_op.create_index('ix_events_business_id_seq', ['business_id', 'seq'], unique=False)
-        batch_op.create_index('ix_events_waiting', ['business_id', 'at', 'seq'], unique=False, sqlite_where=sa.text('NOT fanned_out'), postgresql_where=sa.text('NOT fanned_out'))
-
+    op.create_index('ix_events_business_id_seq', 'events', ['business_id', 'seq'], unique=False)
+    op.create_index('ix_events_waiting', 'events', ['business_id', 'at', 'seq'], unique=False, sqlite_where=sa.text('NOT fanned_out'), postgresql_where=sa.text('NOT fanned_out'))
     op.create_table('evidence',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -909,9 +837,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_evidence')),
     sa.UniqueConstraint('business_id', 'contact_point_id', 'source_id', 'start', name=op.f('uq_evidence_business_id_contact_point_id_source_id_start'))
     )
-    with op.batch_alter_table('evidence', schema=None) as batch_op:
-        batch_op.create_index('ix_evidence_business_id_lead_id', ['business_id', 'lead_id'], unique=False)
-
+    op.create_index('ix_evidence_business_id_lead_id', 'evidence', ['business_id', 'lead_id'], unique=False)
     op.create_table('export_jobs',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -931,9 +857,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_export_jobs')),
     sa.UniqueConstraint('number', name=op.f('uq_export_jobs_number'))
     )
-    with op.batch_alter_table('export_jobs', schema=None) as batch_op:
-        batch_op.create_index('ix_export_jobs_open', ['business_id', 'due_at'], unique=False, sqlite_where=sa.text("state IN ('queued', 'running')"), postgresql_where=sa.text("state IN ('queued', 'running')"))
-
+    op.create_index('ix_export_jobs_open', 'export_jobs', ['business_id', 'due_at'], unique=False, sqlite_where=sa.text("state IN ('queued', 'running')"), postgresql_where=sa.text("state IN ('queued', 'running')"))
     op.create_table('failed_logins',
     sa.Column('email_mark', sa.String(length=32), nullable=False),
     sa.Column('mark', sa.String(length=32), nullable=False),
@@ -942,9 +866,7 @@ def upgrade() -> None:
     sa.Column('last_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('email_mark', 'mark', name=op.f('pk_failed_logins'))
     )
-    with op.batch_alter_table('failed_logins', schema=None) as batch_op:
-        batch_op.create_index('ix_failed_logins_last_at', ['last_at'], unique=False)
-
+    op.create_index('ix_failed_logins_last_at', 'failed_logins', ['last_at'], unique=False)
     op.create_table('forgotten_viewers',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('person_id', sa.String(length=36), nullable=False),
@@ -968,12 +890,10 @@ def upgrade() -> None:
     sa.Column('at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_form_answers'))
     )
-    with op.batch_alter_table('form_answers', schema=None) as batch_op:
-        batch_op.create_index('ix_form_answers_of_form', ['business_id', 'form_id', 'at', 'id'], unique=False)
-        batch_op.create_index('ix_form_answers_of_lead', ['business_id', 'lead_id'], unique=False)
-        batch_op.create_index('ix_form_answers_of_person', ['business_id', 'person_id'], unique=False)
-        batch_op.create_index('ix_form_answers_of_version', ['business_id', 'version_id', 'at', 'id'], unique=False)
-
+    op.create_index('ix_form_answers_of_form', 'form_answers', ['business_id', 'form_id', 'at', 'id'], unique=False)
+    op.create_index('ix_form_answers_of_lead', 'form_answers', ['business_id', 'lead_id'], unique=False)
+    op.create_index('ix_form_answers_of_person', 'form_answers', ['business_id', 'person_id'], unique=False)
+    op.create_index('ix_form_answers_of_version', 'form_answers', ['business_id', 'version_id', 'at', 'id'], unique=False)
     op.create_table('form_bookings',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('form_id', sa.String(length=36), nullable=False),
@@ -983,9 +903,7 @@ def upgrade() -> None:
     sa.Column('ends_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('business_id', 'form_id', 'starts_at', name=op.f('pk_form_bookings'))
     )
-    with op.batch_alter_table('form_bookings', schema=None) as batch_op:
-        batch_op.create_index('ix_form_bookings_of_person', ['business_id', 'person_id'], unique=False)
-
+    op.create_index('ix_form_bookings_of_person', 'form_bookings', ['business_id', 'person_id'], unique=False)
     op.create_table('form_pictures',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1026,9 +944,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_forms')),
     sa.UniqueConstraint('number', name=op.f('uq_forms_number'))
     )
-    with op.batch_alter_table('forms', schema=None) as batch_op:
-        batch_op.create_index('ix_forms_business_id', ['business_id', 'updated_at'], unique=False)
-
+    op.create_index('ix_forms_business_id', 'forms', ['business_id', 'updated_at'], unique=False)
     op.create_table('inline_notices',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1038,9 +954,7 @@ def upgrade() -> None:
     sa.Column('at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_inline_notices'))
     )
-    with op.batch_alter_table('inline_notices', schema=None) as batch_op:
-        batch_op.create_index('ix_inline_notices_of_lead', ['lead_id'], unique=False)
-
+    op.create_index('ix_inline_notices_of_lead', 'inline_notices', ['lead_id'], unique=False)
     op.create_table('invitations',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1051,10 +965,8 @@ def upgrade() -> None:
     sa.Column('expires_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_invitations'))
     )
-    with op.batch_alter_table('invitations', schema=None) as batch_op:
-        batch_op.create_index('ix_invitations_business_id', ['business_id'], unique=False)
-        batch_op.create_index('ix_invitations_expires_at', ['expires_at'], unique=False)
-
+    op.create_index('ix_invitations_business_id', 'invitations', ['business_id'], unique=False)
+    op.create_index('ix_invitations_expires_at', 'invitations', ['expires_at'], unique=False)
     op.create_table('jobs',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1078,16 +990,14 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_jobs')),
     info={'row': ('kind', 'subject', 'created_at')}
     )
-    with op.batch_alter_table('jobs', schema=None) as batch_op:
-        batch_op.create_index('ix_jobs_due', ['destination', 'business_id', 'due_at', 'id'], unique=False, sqlite_where=sa.text("state = 'due'"), postgresql_where=sa.text("state = 'due'"))
-        batch_op.create_index('ix_jobs_event', ['event_seq', 'kind'], unique=True, sqlite_where=sa.text("event_seq IS NOT NULL"), postgresql_where=sa.text("event_seq IS NOT NULL"))
-        batch_op.create_index('ix_jobs_expires', ['expires_at'], unique=False, sqlite_where=sa.text("state = 'due' AND expires_at IS NOT NULL"), postgresql_where=sa.text("state = 'due' AND expires_at IS NOT NULL"))
-        batch_op.create_index('ix_jobs_failed', ['business_id', 'id'], unique=False, sqlite_where=sa.text("(state = 'dead' OR (state = 'due' AND reason <> ''))"), postgresql_where=sa.text("(state = 'dead' OR (state = 'due' AND reason <> ''))"))
-        batch_op.create_index('ix_jobs_lines', ['kind', 'line', 'id'], unique=False, sqlite_where=sa.text("(state = 'due' AND line <> '')"), postgresql_where=sa.text("(state = 'due' AND line <> '')"))
-        batch_op.create_index('ix_jobs_settled', ['settled_at'], unique=False, sqlite_where=sa.text("state IN ('done', 'dismissed')"), postgresql_where=sa.text("state IN ('done', 'dismissed')"))
-        batch_op.create_index('ix_jobs_subject', ['business_id', 'kind', 'subject'], unique=False)
-        batch_op.create_index('ix_jobs_waiting', ['destination', 'due_at', 'id'], unique=False, sqlite_where=sa.text("state = 'due'"), postgresql_where=sa.text("state = 'due'"))
-
+    op.create_index('ix_jobs_due', 'jobs', ['destination', 'business_id', 'due_at', 'id'], unique=False, sqlite_where=sa.text("state = 'due'"), postgresql_where=sa.text("state = 'due'"))
+    op.create_index('ix_jobs_event', 'jobs', ['event_seq', 'kind'], unique=True, sqlite_where=sa.text("event_seq IS NOT NULL"), postgresql_where=sa.text("event_seq IS NOT NULL"))
+    op.create_index('ix_jobs_expires', 'jobs', ['expires_at'], unique=False, sqlite_where=sa.text("state = 'due' AND expires_at IS NOT NULL"), postgresql_where=sa.text("state = 'due' AND expires_at IS NOT NULL"))
+    op.create_index('ix_jobs_failed', 'jobs', ['business_id', 'id'], unique=False, sqlite_where=sa.text("(state = 'dead' OR (state = 'due' AND reason <> ''))"), postgresql_where=sa.text("(state = 'dead' OR (state = 'due' AND reason <> ''))"))
+    op.create_index('ix_jobs_lines', 'jobs', ['kind', 'line', 'id'], unique=False, sqlite_where=sa.text("(state = 'due' AND line <> '')"), postgresql_where=sa.text("(state = 'due' AND line <> '')"))
+    op.create_index('ix_jobs_settled', 'jobs', ['settled_at'], unique=False, sqlite_where=sa.text("state IN ('done', 'dismissed')"), postgresql_where=sa.text("state IN ('done', 'dismissed')"))
+    op.create_index('ix_jobs_subject', 'jobs', ['business_id', 'kind', 'subject'], unique=False)
+    op.create_index('ix_jobs_waiting', 'jobs', ['destination', 'due_at', 'id'], unique=False, sqlite_where=sa.text("state = 'due'"), postgresql_where=sa.text("state = 'due'"))
     op.create_table('judged_chats',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('conversation_id', sa.String(length=36), nullable=False),
@@ -1099,9 +1009,7 @@ def upgrade() -> None:
     sa.Column('marked_at', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('business_id', 'conversation_id', name=op.f('pk_judged_chats'))
     )
-    with op.batch_alter_table('judged_chats', schema=None) as batch_op:
-        batch_op.create_index('ix_judged_chats_mark', ['business_id', 'mark', 'marked_at'], unique=False)
-
+    op.create_index('ix_judged_chats_mark', 'judged_chats', ['business_id', 'mark', 'marked_at'], unique=False)
     op.create_table('judged_counts',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('channel_account_id', sa.String(length=36), nullable=False),
@@ -1122,19 +1030,15 @@ def upgrade() -> None:
     sa.Column('kept_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_kept_pages'))
     )
-    with op.batch_alter_table('kept_pages', schema=None) as batch_op:
-        batch_op.create_index('ix_kept_pages_kept_at', ['kept_at'], unique=False)
-        batch_op.create_index('ix_kept_pages_member', ['business_id', 'member_id', 'kept_at'], unique=False)
-
+    op.create_index('ix_kept_pages_kept_at', 'kept_pages', ['kept_at'], unique=False)
+    op.create_index('ix_kept_pages_member', 'kept_pages', ['business_id', 'member_id', 'kept_at'], unique=False)
     op.create_table('known_logins',
     sa.Column('user_id', sa.String(length=36), nullable=False),
     sa.Column('mark', sa.String(length=32), nullable=False),
     sa.Column('last_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('user_id', 'mark', name=op.f('pk_known_logins'))
     )
-    with op.batch_alter_table('known_logins', schema=None) as batch_op:
-        batch_op.create_index('ix_known_logins_last_at', ['last_at'], unique=False)
-
+    op.create_index('ix_known_logins_last_at', 'known_logins', ['last_at'], unique=False)
     op.create_table('labels',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1155,10 +1059,8 @@ def upgrade() -> None:
     sa.Column('at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_lead_entries'))
     )
-    with op.batch_alter_table('lead_entries', schema=None) as batch_op:
-        batch_op.create_index('ix_lead_entries_of_form', ['business_id', 'form_id', 'at'], unique=False)
-        batch_op.create_index('ix_lead_entries_of_lead', ['business_id', 'lead_id'], unique=False)
-
+    op.create_index('ix_lead_entries_of_form', 'lead_entries', ['business_id', 'form_id', 'at'], unique=False)
+    op.create_index('ix_lead_entries_of_lead', 'lead_entries', ['business_id', 'lead_id'], unique=False)
     op.create_table('lead_events',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1172,9 +1074,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_lead_events')),
     sa.UniqueConstraint('business_id', 'natural_key', name=op.f('uq_lead_events_business_id_natural_key'))
     )
-    with op.batch_alter_table('lead_events', schema=None) as batch_op:
-        batch_op.create_index('ix_lead_events_of_lead', ['business_id', 'lead_id', 'occurred_at'], unique=False)
-
+    op.create_index('ix_lead_events_of_lead', 'lead_events', ['business_id', 'lead_id', 'occurred_at'], unique=False)
     op.create_table('lead_history',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1185,9 +1085,7 @@ def upgrade() -> None:
     sa.Column('at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_lead_history'))
     )
-    with op.batch_alter_table('lead_history', schema=None) as batch_op:
-        batch_op.create_index('ix_lead_history_business_id_lead_id', ['business_id', 'lead_id', 'at'], unique=False)
-
+    op.create_index('ix_lead_history_business_id_lead_id', 'lead_history', ['business_id', 'lead_id', 'at'], unique=False)
     op.create_table('lead_job_items',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('job_id', sa.String(length=36), nullable=False),
@@ -1219,19 +1117,15 @@ def upgrade() -> None:
     sa.Column('ended_at', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_lead_jobs'))
     )
-    with op.batch_alter_table('lead_jobs', schema=None) as batch_op:
-        batch_op.create_index('ix_lead_jobs_business_id', ['business_id', 'created_at'], unique=False)
-        batch_op.create_index('ix_lead_jobs_open', ['business_id', 'state'], unique=False, sqlite_where=sa.text("state <> 'done'"), postgresql_where=sa.text("state <> 'done'"))
-
+    op.create_index('ix_lead_jobs_business_id', 'lead_jobs', ['business_id', 'created_at'], unique=False)
+    op.create_index('ix_lead_jobs_open', 'lead_jobs', ['business_id', 'state'], unique=False, sqlite_where=sa.text("state <> 'done'"), postgresql_where=sa.text("state <> 'done'"))
     op.create_table('lead_labels',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('lead_id', sa.String(length=36), nullable=False),
     sa.Column('label_id', sa.String(length=36), nullable=False),
     sa.PrimaryKeyConstraint('business_id', 'lead_id', 'label_id', name=op.f('pk_lead_labels'))
     )
-    with op.batch_alter_table('lead_labels', schema=None) as batch_op:
-        batch_op.create_index('ix_lead_labels_of_label', ['business_id', 'label_id', 'lead_id'], unique=False)
-
+    op.create_index('ix_lead_labels_of_label', 'lead_labels', ['business_id', 'label_id', 'lead_id'], unique=False)
     op.create_table('lead_looks',
     sa.Column('member_id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1252,10 +1146,8 @@ def upgrade() -> None:
     sa.Column('undone_at', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_lead_merges'))
     )
-    with op.batch_alter_table('lead_merges', schema=None) as batch_op:
-        batch_op.create_index('ix_lead_merges_kept', ['business_id', 'kept_id'], unique=False)
-        batch_op.create_index('ix_lead_merges_merged', ['business_id', 'merged_id'], unique=False)
-
+    op.create_index('ix_lead_merges_kept', 'lead_merges', ['business_id', 'kept_id'], unique=False)
+    op.create_index('ix_lead_merges_merged', 'lead_merges', ['business_id', 'merged_id'], unique=False)
     op.create_table('lead_models',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('learned_at', sa.BigInteger(), nullable=False),
@@ -1278,9 +1170,7 @@ def upgrade() -> None:
     sa.Column('edited_at', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_lead_notes'))
     )
-    with op.batch_alter_table('lead_notes', schema=None) as batch_op:
-        batch_op.create_index('ix_lead_notes_of_lead', ['business_id', 'lead_id', 'created_at'], unique=False)
-
+    op.create_index('ix_lead_notes_of_lead', 'lead_notes', ['business_id', 'lead_id', 'created_at'], unique=False)
     op.create_table('lead_scores',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('lead_id', sa.String(length=36), nullable=False),
@@ -1291,9 +1181,7 @@ def upgrade() -> None:
     sa.Column('is_counted', sa.Boolean(), server_default=sa.text('FALSE'), nullable=False),
     sa.PrimaryKeyConstraint('business_id', 'lead_id', name=op.f('pk_lead_scores'))
     )
-    with op.batch_alter_table('lead_scores', schema=None) as batch_op:
-        batch_op.create_index('ix_lead_scores_score', ['business_id', 'score'], unique=False)
-
+    op.create_index('ix_lead_scores_score', 'lead_scores', ['business_id', 'score'], unique=False)
     op.create_table('lead_tasks',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1307,9 +1195,7 @@ def upgrade() -> None:
     sa.Column('done_at', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_lead_tasks'))
     )
-    with op.batch_alter_table('lead_tasks', schema=None) as batch_op:
-        batch_op.create_index('ix_lead_tasks_of_lead', ['business_id', 'lead_id', 'created_at'], unique=False)
-
+    op.create_index('ix_lead_tasks_of_lead', 'lead_tasks', ['business_id', 'lead_id', 'created_at'], unique=False)
     op.create_table('lead_views',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1321,9 +1207,7 @@ def upgrade() -> None:
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_lead_views'))
     )
-    with op.batch_alter_table('lead_views', schema=None) as batch_op:
-        batch_op.create_index('ix_lead_views_business_id', ['business_id', 'created_at'], unique=False)
-
+    op.create_index('ix_lead_views_business_id', 'lead_views', ['business_id', 'created_at'], unique=False)
     op.create_table('leads',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('number', sa.BigInteger(), nullable=False),
@@ -1349,17 +1233,15 @@ def upgrade() -> None:
     sa.UniqueConstraint('business_id', 'person_id', name=op.f('uq_leads_business_id_person_id')),
     sa.UniqueConstraint('number', name=op.f('uq_leads_number'))
     )
-    with op.batch_alter_table('leads', schema=None) as batch_op:
-        batch_op.create_index('ix_leads_by_activity', ['business_id', 'updated_at', 'id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
-        batch_op.create_index('ix_leads_by_creation', ['business_id', 'created_at', 'id', 'status', 'owner_id', 'facets', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
-        batch_op.create_index('ix_leads_by_facets', ['business_id', 'facets', 'status', 'owner_id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
-        batch_op.create_index('ix_leads_by_name', ['business_id', 'name_key', 'id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
-        batch_op.create_index('ix_leads_by_owner', ['business_id', 'owner_id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
-        batch_op.create_index('ix_leads_by_score', ['business_id', 'score', 'id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
-        batch_op.create_index('ix_leads_by_status', ['business_id', 'status', 'created_at', 'id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
-        batch_op.create_index('ix_leads_listed', ['business_id', 'id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
-        batch_op.create_index('ix_leads_merged', ['business_id', 'merged_into'], unique=False, sqlite_where=sa.text('merged_into IS NOT NULL'), postgresql_where=sa.text('merged_into IS NOT NULL'))
-
+    op.create_index('ix_leads_by_activity', 'leads', ['business_id', 'updated_at', 'id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
+    op.create_index('ix_leads_by_creation', 'leads', ['business_id', 'created_at', 'id', 'status', 'owner_id', 'facets', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
+    op.create_index('ix_leads_by_facets', 'leads', ['business_id', 'facets', 'status', 'owner_id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
+    op.create_index('ix_leads_by_name', 'leads', ['business_id', 'name_key', 'id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
+    op.create_index('ix_leads_by_owner', 'leads', ['business_id', 'owner_id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
+    op.create_index('ix_leads_by_score', 'leads', ['business_id', 'score', 'id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
+    op.create_index('ix_leads_by_status', 'leads', ['business_id', 'status', 'created_at', 'id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
+    op.create_index('ix_leads_listed', 'leads', ['business_id', 'id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
+    op.create_index('ix_leads_merged', 'leads', ['business_id', 'merged_into'], unique=False, sqlite_where=sa.text('merged_into IS NOT NULL'), postgresql_where=sa.text('merged_into IS NOT NULL'))
     op.create_table('mails',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1369,9 +1251,7 @@ def upgrade() -> None:
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_mails'))
     )
-    with op.batch_alter_table('mails', schema=None) as batch_op:
-        batch_op.create_index('ix_mails_created_at', ['created_at'], unique=False)
-
+    op.create_index('ix_mails_created_at', 'mails', ['created_at'], unique=False)
     op.create_table('measured_ads',
     sa.Column('ad_id', sa.String(length=36), nullable=False),
     sa.Column('ad_number', sa.BigInteger(), nullable=False),
@@ -1401,10 +1281,8 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('ad_id', name=op.f('pk_measured_ads')),
     sa.UniqueConstraint('ad_account_id', 'ad_number', name=op.f('uq_measured_ads_ad_account_id_ad_number'))
     )
-    with op.batch_alter_table('measured_ads', schema=None) as batch_op:
-        batch_op.create_index('ix_measured_ads_business_id', ['business_id'], unique=False)
-        batch_op.create_index('ix_measured_ads_of_number', ['business_id', 'ad_number'], unique=False)
-
+    op.create_index('ix_measured_ads_business_id', 'measured_ads', ['business_id'], unique=False)
+    op.create_index('ix_measured_ads_of_number', 'measured_ads', ['business_id', 'ad_number'], unique=False)
     op.create_table('members',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1417,9 +1295,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_members')),
     sa.UniqueConstraint('business_id', 'user_id', name=op.f('uq_members_business_id_user_id'))
     )
-    with op.batch_alter_table('members', schema=None) as batch_op:
-        batch_op.create_index('ix_members_user_id', ['user_id'], unique=False)
-
+    op.create_index('ix_members_user_id', 'members', ['user_id'], unique=False)
     op.create_table('messages',
     sa.Column('seq', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('id', sa.String(length=36), nullable=False),
@@ -1436,10 +1312,8 @@ def upgrade() -> None:
     sa.UniqueConstraint('id', name=op.f('uq_messages_id')),
     info={'row': ('id',)}
     )
-    with op.batch_alter_table('messages', schema=None) as batch_op:
-        batch_op.create_index('ix_messages_of_conversation', ['business_id', 'conversation_id', 'at', 'seq'], unique=False)
-        batch_op.create_index('ix_messages_photo', ['business_id', 'photo'], unique=False, sqlite_where=sa.text('photo IS NOT NULL'), postgresql_where=sa.text('photo IS NOT NULL'))
-
+    op.create_index('ix_messages_of_conversation', 'messages', ['business_id', 'conversation_id', 'at', 'seq'], unique=False)
+    op.create_index('ix_messages_photo', 'messages', ['business_id', 'photo'], unique=False, sqlite_where=sa.text('photo IS NOT NULL'), postgresql_where=sa.text('photo IS NOT NULL'))
     op.create_table('note_mentions',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1450,9 +1324,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_note_mentions')),
     sa.UniqueConstraint('note_id', 'member_id', name=op.f('uq_note_mentions_note_id_member_id'))
     )
-    with op.batch_alter_table('note_mentions', schema=None) as batch_op:
-        batch_op.create_index('ix_note_mentions_of_member', ['business_id', 'member_id', 'conversation_id'], unique=False)
-
+    op.create_index('ix_note_mentions_of_member', 'note_mentions', ['business_id', 'member_id', 'conversation_id'], unique=False)
     op.create_table('operators',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('name', sa.Text(), nullable=False),
@@ -1492,9 +1364,7 @@ def upgrade() -> None:
     sa.Column('mark', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('account_id', 'ad_number', 'day', name=op.f('pk_outside_days'))
     )
-    with op.batch_alter_table('outside_days', schema=None) as batch_op:
-        batch_op.create_index('ix_outside_days_of_day', ['business_id', 'account_id', 'day'], unique=False)
-
+    op.create_index('ix_outside_days_of_day', 'outside_days', ['business_id', 'account_id', 'day'], unique=False)
     op.create_table('outside_nodes',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('account_id', sa.String(length=36), nullable=False),
@@ -1531,9 +1401,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_persons')),
     sa.UniqueConstraint('business_id', 'channel_account_id', 'external_id', name=op.f('uq_persons_business_id_channel_account_id_external_id'))
     )
-    with op.batch_alter_table('persons', schema=None) as batch_op:
-        batch_op.create_index('ix_persons_by_name', ['business_id', 'name_key', 'id'], unique=False)
-
+    op.create_index('ix_persons_by_name', 'persons', ['business_id', 'name_key', 'id'], unique=False)
     op.create_table('photos',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1560,10 +1428,8 @@ def upgrade() -> None:
     sa.Column('leads', sa.BigInteger(), server_default='0', nullable=False),
     sa.PrimaryKeyConstraint('business_id', 'ad_group_id', 'placement_id', 'day', name=op.f('pk_placed_days'))
     )
-    with op.batch_alter_table('placed_days', schema=None) as batch_op:
-        batch_op.create_index('ix_placed_days_ad_account_id', ['business_id', 'ad_account_id', 'day'], unique=False)
-        batch_op.create_index('ix_placed_days_operator_id', ['operator_id', 'day'], unique=False)
-
+    op.create_index('ix_placed_days_ad_account_id', 'placed_days', ['business_id', 'ad_account_id', 'day'], unique=False)
+    op.create_index('ix_placed_days_operator_id', 'placed_days', ['operator_id', 'day'], unique=False)
     op.create_table('placement_sightings',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('placement_id', sa.String(length=36), nullable=False),
@@ -1572,9 +1438,7 @@ def upgrade() -> None:
     sa.Column('shown', sa.Integer(), nullable=False),
     sa.PrimaryKeyConstraint('business_id', 'placement_id', 'viewer', 'day', name=op.f('pk_placement_sightings'))
     )
-    with op.batch_alter_table('placement_sightings', schema=None) as batch_op:
-        batch_op.create_index('ix_placement_sightings_day', ['day'], unique=False)
-
+    op.create_index('ix_placement_sightings_day', 'placement_sightings', ['day'], unique=False)
     op.create_table('placements',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1588,9 +1452,7 @@ def upgrade() -> None:
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_placements'))
     )
-    with op.batch_alter_table('placements', schema=None) as batch_op:
-        batch_op.create_index('uq_placements_name', ['business_id', 'name'], unique=True)
-
+    op.create_index('uq_placements_name', 'placements', ['business_id', 'name'], unique=True)
     op.create_table('private_notes',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1600,9 +1462,7 @@ def upgrade() -> None:
     sa.Column('at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_private_notes'))
     )
-    with op.batch_alter_table('private_notes', schema=None) as batch_op:
-        batch_op.create_index('ix_private_notes_of_conversation', ['business_id', 'conversation_id', 'at'], unique=False)
-
+    op.create_index('ix_private_notes_of_conversation', 'private_notes', ['business_id', 'conversation_id', 'at'], unique=False)
     op.create_table('push_browsers',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('member_id', sa.String(length=36), nullable=False),
@@ -1615,9 +1475,7 @@ def upgrade() -> None:
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('id', 'member_id', name=op.f('pk_push_browsers'))
     )
-    with op.batch_alter_table('push_browsers', schema=None) as batch_op:
-        batch_op.create_index('ix_push_browsers_member', ['business_id', 'member_id'], unique=False)
-
+    op.create_index('ix_push_browsers_member', 'push_browsers', ['business_id', 'member_id'], unique=False)
     op.create_table('pushes',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1631,20 +1489,16 @@ def upgrade() -> None:
     sa.Column('body', sa.LargeBinary(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_pushes'))
     )
-    with op.batch_alter_table('pushes', schema=None) as batch_op:
-        batch_op.create_index('ix_pushes_held', ['subscription_id', 'id'], unique=False, sqlite_where=sa.text("(state = 'due' AND NOT is_queued)"), postgresql_where=sa.text("(state = 'due' AND NOT is_queued)"))
-        batch_op.create_index('ix_pushes_of_subject', ['business_id', 'subject_id'], unique=False)
-        batch_op.create_index('ix_pushes_of_subscription', ['business_id', 'subscription_id', 'id'], unique=False)
-        batch_op.create_index('ix_pushes_settled', ['settled_at'], unique=False)
-
+    op.create_index('ix_pushes_held', 'pushes', ['subscription_id', 'id'], unique=False, sqlite_where=sa.text("(state = 'due' AND NOT is_queued)"), postgresql_where=sa.text("(state = 'due' AND NOT is_queued)"))
+    op.create_index('ix_pushes_of_subject', 'pushes', ['business_id', 'subject_id'], unique=False)
+    op.create_index('ix_pushes_of_subscription', 'pushes', ['business_id', 'subscription_id', 'id'], unique=False)
+    op.create_index('ix_pushes_settled', 'pushes', ['settled_at'], unique=False)
     op.create_table('rate_limits',
     sa.Column('key', sa.String(length=64), nullable=False),
     sa.Column('busy_until', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('key', name=op.f('pk_rate_limits'))
     )
-    with op.batch_alter_table('rate_limits', schema=None) as batch_op:
-        batch_op.create_index('ix_rate_limits_busy_until', ['busy_until'], unique=False)
-
+    op.create_index('ix_rate_limits_busy_until', 'rate_limits', ['busy_until'], unique=False)
     op.create_table('receipts',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1662,9 +1516,7 @@ def upgrade() -> None:
     sa.UniqueConstraint('business_id', 'platform', 'natural_key', name=op.f('uq_receipts_business_id_platform_natural_key')),
     info={'row': ('platform', 'natural_key')}
     )
-    with op.batch_alter_table('receipts', schema=None) as batch_op:
-        batch_op.create_index('ix_receipts_waiting', ['business_id', 'due_at', 'id'], unique=False, sqlite_where=sa.text("state = 'received'"), postgresql_where=sa.text("state = 'received'"))
-
+    op.create_index('ix_receipts_waiting', 'receipts', ['business_id', 'due_at', 'id'], unique=False, sqlite_where=sa.text("state = 'received'"), postgresql_where=sa.text("state = 'received'"))
     op.create_table('rejected_contacts',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1674,10 +1526,8 @@ def upgrade() -> None:
     sa.Column('at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_rejected_contacts'))
     )
-    with op.batch_alter_table('rejected_contacts', schema=None) as batch_op:
-        batch_op.create_index('ix_rejected_contacts_at', ['at'], unique=False)
-        batch_op.create_index('ix_rejected_contacts_of_lead', ['business_id', 'lead_id'], unique=False)
-
+    op.create_index('ix_rejected_contacts_at', 'rejected_contacts', ['at'], unique=False)
+    op.create_index('ix_rejected_contacts_of_lead', 'rejected_contacts', ['business_id', 'lead_id'], unique=False)
     op.create_table('reply_targets',
     sa.Column('business_id', sa.String(length=36), nullable=False),
     sa.Column('minutes', sa.Integer(), nullable=False),
@@ -1736,9 +1586,7 @@ def upgrade() -> None:
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_saved_reports'))
     )
-    with op.batch_alter_table('saved_reports', schema=None) as batch_op:
-        batch_op.create_index('ix_saved_reports_business_id', ['business_id', 'created_at'], unique=False)
-
+    op.create_index('ix_saved_reports_business_id', 'saved_reports', ['business_id', 'created_at'], unique=False)
     op.create_table('scheduled_replies',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1750,10 +1598,8 @@ def upgrade() -> None:
     sa.Column('reason', sa.Text(), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_scheduled_replies'))
     )
-    with op.batch_alter_table('scheduled_replies', schema=None) as batch_op:
-        batch_op.create_index('ix_scheduled_replies_due', ['business_id', 'due_at'], unique=False, sqlite_where=sa.text("state = 'due'"), postgresql_where=sa.text("state = 'due'"))
-        batch_op.create_index('ix_scheduled_replies_of_conversation', ['business_id', 'conversation_id'], unique=False)
-
+    op.create_index('ix_scheduled_replies_due', 'scheduled_replies', ['business_id', 'due_at'], unique=False, sqlite_where=sa.text("state = 'due'"), postgresql_where=sa.text("state = 'due'"))
+    op.create_index('ix_scheduled_replies_of_conversation', 'scheduled_replies', ['business_id', 'conversation_id'], unique=False)
     op.create_table('sealed_files',
     sa.Column('name', sa.String(length=80), nullable=False),
     sa.Column('folder', sa.Text(), nullable=False),
@@ -1780,10 +1626,8 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_sends')),
     sa.UniqueConstraint('message_id', name=op.f('uq_sends_message_id'))
     )
-    with op.batch_alter_table('sends', schema=None) as batch_op:
-        batch_op.create_index('ix_sends_external_ref', ['business_id', 'external_ref'], unique=False)
-        batch_op.create_index('ix_sends_of_conversation', ['business_id', 'conversation_id'], unique=False)
-
+    op.create_index('ix_sends_external_ref', 'sends', ['business_id', 'external_ref'], unique=False)
+    op.create_index('ix_sends_of_conversation', 'sends', ['business_id', 'conversation_id'], unique=False)
     op.create_table('sessions',
     sa.Column('token_hash', sa.String(length=64), nullable=False),
     sa.Column('id', sa.String(length=36), nullable=False),
@@ -1797,9 +1641,7 @@ def upgrade() -> None:
     sa.Column('failed_since', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('token_hash', name=op.f('pk_sessions'))
     )
-    with op.batch_alter_table('sessions', schema=None) as batch_op:
-        batch_op.create_index('ix_sessions_member_id', ['member_id'], unique=False)
-
+    op.create_index('ix_sessions_member_id', 'sessions', ['member_id'], unique=False)
     op.create_table('signal_erasures',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1828,9 +1670,7 @@ def upgrade() -> None:
     sa.Column('arrived_at', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('outside_account_id', name=op.f('pk_signal_settings'))
     )
-    with op.batch_alter_table('signal_settings', schema=None) as batch_op:
-        batch_op.create_index('ix_signal_settings_business_id', ['business_id', 'mode'], unique=False)
-
+    op.create_index('ix_signal_settings_business_id', 'signal_settings', ['business_id', 'mode'], unique=False)
     op.create_table('signal_tests',
     sa.Column('outside_account_id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1868,9 +1708,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_subscriptions')),
     sa.UniqueConstraint('number', name=op.f('uq_subscriptions_number'))
     )
-    with op.batch_alter_table('subscriptions', schema=None) as batch_op:
-        batch_op.create_index('ix_subscriptions_business_id', ['business_id', 'entity', 'ended_at'], unique=False)
-
+    op.create_index('ix_subscriptions_business_id', 'subscriptions', ['business_id', 'entity', 'ended_at'], unique=False)
     op.create_table('touches',
     sa.Column('touch_id', sa.BigInteger(), autoincrement=False, nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1886,12 +1724,10 @@ def upgrade() -> None:
     sa.Column('country', sa.String(length=2), server_default='', nullable=False),
     sa.PrimaryKeyConstraint('touch_id', name=op.f('pk_touches'))
     )
-    with op.batch_alter_table('touches', schema=None) as batch_op:
-        batch_op.create_index('ix_touches_clicked', ['business_id', 'person_id', 'ts', 'touch_id', 'expires_ts'], unique=False, sqlite_where=sa.text("kind = 'click'"), postgresql_where=sa.text("kind = 'click'"))
-        # By hand: the comparison of schemas does not see indexes of expressions.
-        batch_op.create_index('ix_touches_viewed', ['business_id', sa.text("(ts / 604800000000)"), 'person_id', 'ts', 'touch_id', 'expires_ts'], unique=False, sqlite_where=sa.text("kind = 'view'"), postgresql_where=sa.text("kind = 'view'"))
-        batch_op.create_index('ix_touches_of_day', ['business_id', 'ad_account_id', 'day', 'ts'], unique=False)
-
+    op.create_index('ix_touches_clicked', 'touches', ['business_id', 'person_id', 'ts', 'touch_id', 'expires_ts'], unique=False, sqlite_where=sa.text("kind = 'click'"), postgresql_where=sa.text("kind = 'click'"))
+    # By hand: the comparison of schemas does not see indexes of expressions.
+    op.create_index('ix_touches_viewed', 'touches', ['business_id', sa.text("(ts / 604800000000)"), 'person_id', 'ts', 'touch_id', 'expires_ts'], unique=False, sqlite_where=sa.text("kind = 'view'"), postgresql_where=sa.text("kind = 'view'"))
+    op.create_index('ix_touches_of_day', 'touches', ['business_id', 'ad_account_id', 'day', 'ts'], unique=False)
     op.create_table('users',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('email', sa.String(length=320), nullable=False),
@@ -1912,9 +1748,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('business_id', 'viewer_id', 'person_id', name=op.f('pk_viewer_links')),
     sqlite_with_rowid=False
     )
-    with op.batch_alter_table('viewer_links', schema=None) as batch_op:
-        batch_op.create_index('ix_viewer_links_of_person', ['business_id', 'person_id', 'linked_at'], unique=False)
-
+    op.create_index('ix_viewer_links_of_person', 'viewer_links', ['business_id', 'person_id', 'linked_at'], unique=False)
     op.create_table('welcome_messages',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('business_id', sa.String(length=36), nullable=False),
@@ -1928,7 +1762,5 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_welcome_messages')),
     sa.UniqueConstraint('number', name=op.f('uq_welcome_messages_number'))
     )
-    with op.batch_alter_table('welcome_messages', schema=None) as batch_op:
-        batch_op.create_index('ix_welcome_messages_of_account', ['business_id', 'ad_account_id'], unique=False)
-
+    op.create_index('ix_welcome_messages_of_account', 'welcome_messages', ['business_id', 'ad_account_id'], unique=False)
     # ### end Alembic commands ###
