@@ -70,10 +70,10 @@ def save_verdicts(
             if (before := replaced[verdict.conversation_id]) is None or before.mark is not verdict.mark
         ]
         removed = [before for verdict in counted if (before := replaced[verdict.conversation_id])]
-        update_counts(tx, business_id, counted, removed)
+        record_counts(tx, business_id, counted, removed)
 
 
-def update_counts(
+def record_counts(
     tx: Tx, business_id: str, added: Collection[SpamVerdict], removed: Collection[SpamVerdict]
 ) -> None:
     """Add some verdicts and their marks to the counts, and subtract others."""
