@@ -15,8 +15,7 @@ from contatto.kit.outbound.queue import (
     OutboundKind,
     begin_requests,
     jobs,
-    list_due_destinations,
-    list_due_requests,
+    list_due,
     take_answers,
 )
 
@@ -55,8 +54,8 @@ def find_request(tx: Tx, business_id: str, request_id: int) -> OutboundRequest |
 def claim_all(tx: Tx, kind: OutboundKind) -> list[Claimed]:
     """Claim all requests of a kind that are due, as the machine does; what is settled at once is left out."""
     found = []
-    for destination in list_due_destinations(tx, "", (), 99):
-        for request in list_due_requests(tx, destination, 99):
+    for requests in list_due(tx, "", (), 99, 99).values():
+        for request in requests:
             if request.kind == kind.name:
                 found.append(start_request(tx, kind, request, tx.now + LEASE, float))
     return [each for each in found if each is not None]

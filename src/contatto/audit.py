@@ -282,7 +282,7 @@ def append_records(tx: Tx, records: Sequence[AuditRecord]) -> list[None]:
     # Always in the same order, so that two writers never wait for each other.
     locks = {name: int(hash_secret(f"audit:{name}")[:15], 16) for name in by_business}
     for lock, business_id in sorted((lock, name) for name, lock in locks.items()):
-        tx.advisory_lock(lock)
+        tx.advisory_locks([lock])
         before = tx.execute(_LAST, {"of_business": business_id}).scalar() or ""
         rows: list[dict[str, Any]] = []
         for record in by_business[business_id]:

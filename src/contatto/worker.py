@@ -63,8 +63,9 @@ class Worker:
                 tasks.create_task(self._repeat("outbound", machine.send_due, lambda _: NOW_S, sent))
                 tasks.create_task(machine.run())
                 for job in self._installation.periodic_jobs():
-                    tasks.create_task(self._every(job.every_s, partial(job.run, self._db)))
-                tasks.create_task(self._keep_maintenance())
+                    tasks.create_task(self._every("clock", job.every_s, partial(job.run, self._db)))
+                maintain = partial(asyncio.to_thread, self.run_maintenance)
+                tasks.create_task(self._every("maintenance", MAINTENANCE_S, maintain))
         finally:
             self._stopped.set()
             exporter.stop()
@@ -75,16 +76,6 @@ class Worker:
         await asyncio.to_thread(self._installation.prepare, self._db)
         freeze_new_objects()
         return 0
-
-    async def _keep_maintenance(self) -> None:
-        await asyncio.sleep(REST_S)
-        while True:
-            try:
-                await asyncio.to_thread(self.run_maintenance)
-            except Exception as error:  # nothing may end the worker
-                says = {"says": str(error)} if isinstance(error, OSError) else {}
-                logger().error("worker.maintenance_failed", error_at=where(error), **says)
-            await asyncio.sleep(MAINTENANCE_S)
 
     def run_maintenance(self) -> int:
         """Do the due maintenance, and return the number of jobs."""
@@ -105,11 +96,11 @@ class Worker:
             done = await self._try(name, work)
             await commits.wait(POLL_S, gather(done))
 
-    async def _every(self, seconds: float, work: Callable[[], Awaitable[int]]) -> None:
+    async def _every(self, name: str, seconds: float, work: Callable[[], Awaitable[int]]) -> None:
         if seconds >= SELDOM_S:
             await asyncio.sleep(min(seconds, REST_S))
         while True:
-            await self._try("clock", work)
+            await self._try(name, work)
             await asyncio.sleep(seconds)
 
     async def _try(self, name: str, work: Callable[[], Awaitable[int]]) -> int:
@@ -117,6 +108,7 @@ class Worker:
         try:
             return await work()
         except Exception as error:  # an unreachable database must not end the worker
-            logger().error("worker.failed", work=name, error_at=where(error))
+            says = {"says": str(error)} if isinstance(error, OSError) else {}  # such as a full disk
+            logger().error("worker.failed", work=name, error_at=where(error), **says)
             await asyncio.sleep(POLL_S)
         return 0

@@ -21,7 +21,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock
 from contatto.kit.errors import Refused
 from contatto.kit.outbound.model import Failed, HttpAnswer
-from contatto.kit.outbox import list_events_of
+from contatto.kit.outbox import list_events
 from tests import make
 from tests.channels.vendor import Vendor, running_vendor
 
@@ -84,7 +84,7 @@ def test_a_token_is_tried_again_every_day_and_its_loss_is_told_before_a_reply_fa
     assert checked.work() == 1
     check = checked.check()
     assert (check.state, check.reason) == (CheckState.REFUSED, "token_refused")
-    told = checked.db.read_now(lambda tx: list_events_of(tx, checked.account.business_id, 0))
+    told = checked.db.read_now(lambda tx: list_events(tx, 0, business_id=checked.account.business_id))
     assert [event.name for event in told] == ["channel_checked", "channel_lost", "channel_checked"]
 
 

@@ -14,7 +14,7 @@ from contatto.integrations.model import DeliveryState
 from contatto.kit.db.tx import Parts, Tx
 from contatto.kit.outbound.machine import LEASE
 from contatto.kit.outbound.model import Ask, HttpOutcome, HttpRequest, OutboundRequest
-from contatto.kit.outbound.queue import list_due_destinations, list_due_requests
+from contatto.kit.outbound.queue import list_due
 from contatto.kit.settings import Settings
 from contatto.leads.ports import LeadPorts
 from contatto.wiring import PORTS, outbound_kinds
@@ -66,8 +66,8 @@ def claim(tx: Tx) -> list[tuple[OutboundRequest, Ask]]:
     """Claim what is due, as the machine does."""
     begun = [
         start_request(tx, KINDS[request.kind], request, tx.now + LEASE, float)
-        for destination in list_due_destinations(tx, "", (), 99)
-        for request in list_due_requests(tx, destination, 99)
+        for requests in list_due(tx, "", (), 99, 99).values()
+        for request in requests
     ]
     return [each for each in begun if each is not None]
 

@@ -16,7 +16,7 @@ from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.outbox import list_events_of
+from contatto.kit.outbox import list_events
 from contatto.leads.actions.records import upsert_leads
 from contatto.leads.model import Lead, Origin
 from contatto.leads.store import listing
@@ -146,7 +146,9 @@ def test_a_form_makes_one_lead_with_its_details_name_and_conversion(
     earned = database.read_now(lambda tx: find_attribution(tx, business_id, lead.id, ConversionKind.LEAD))
     assert earned is not None
     assert earned.ad_id == ad.ad_id
-    names = [event.name for event in database.read_now(lambda tx: list_events_of(tx, business_id, 0))]
+    names = [
+        event.name for event in database.read_now(lambda tx: list_events(tx, 0, business_id=business_id))
+    ]
     assert names == ["lead_captured", "form_submitted"]
 
 

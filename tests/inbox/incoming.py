@@ -11,7 +11,7 @@ from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.conversations import count_receipts, list_notices
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbox import list_events_of
+from contatto.kit.outbox import list_events
 from contatto.leads.model import LeadCaptured, LeadUpdated
 from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store import listing
@@ -68,7 +68,7 @@ def leads_of(db: Database, shop: Shop) -> list[Any]:
 def hear_leads(db: Database, shop: Shop) -> None:
     """Run the handler of notices for every event of a lead, as the worker does."""
     kinds = {"lead_captured": LeadCaptured, "lead_updated": LeadUpdated}
-    for event in db.read_now(lambda tx: list_events_of(tx, shop.business_id, 0, 10_000)):
+    for event in db.read_now(lambda tx: list_events(tx, 0, 10_000, shop.business_id)):
         if event.name in kinds:
             told = msgspec.json.decode(event.payload, type=kinds[event.name])
             db.write_now(lambda tx, told=told: post_notices(tx, [told]))  # type: ignore[misc]

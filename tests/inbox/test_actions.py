@@ -21,7 +21,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx, sealed_place
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.kit.outbox import events, list_events_of
+from contatto.kit.outbox import events, list_events
 from contatto.leads.actions.annotations import merge_leads, undo_merge
 from contatto.leads.model import Actor, Picks
 from contatto.leads.store.records import list_evidence_of_sources
@@ -61,7 +61,7 @@ def test_a_customers_message_is_stored_unread_and_starts_the_conversation(
         )
     )
     assert credit is not None
-    names = [e.name for e in database.read_now(lambda tx: list_events_of(tx, shop.business_id, 0))]
+    names = [e.name for e in database.read_now(lambda tx: list_events(tx, 0, business_id=shop.business_id))]
     assert names == ["conversation_started", "message_received"]
 
 
@@ -264,7 +264,7 @@ def test_a_reply_on_our_chat_page_is_stored_once_and_told(database: Database, sh
         assert (kept.text, kept.author) == ("Hello", "Owner")
     said = database.read_now(lambda tx: messages.list_messages_after(tx, shop.business_id, of, 0))
     assert [message.text for message in said] == ["Hi", "Hello"]
-    names = [e.name for e in database.read_now(lambda tx: list_events_of(tx, shop.business_id, 0))]
+    names = [e.name for e in database.read_now(lambda tx: list_events(tx, 0, business_id=shop.business_id))]
     assert names.count("message_sent") == 1
 
 

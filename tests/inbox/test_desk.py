@@ -45,7 +45,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.kit.outbox import list_events_of
+from contatto.kit.outbox import list_events
 from contatto.leads.model import Actor, LeadStatus, Note
 from contatto.leads.store.listing import list_labels
 from contatto.leads.store.records import find_lead_of_person, list_work
@@ -92,7 +92,7 @@ class Desk:
         return self.db.read_now(lambda tx: desk.count_conversations(tx, self.shop.business_id, wanted))
 
     def events(self, name: str) -> int:
-        found = self.db.read_now(lambda tx: list_events_of(tx, self.shop.business_id, 0))
+        found = self.db.read_now(lambda tx: list_events(tx, 0, business_id=self.shop.business_id))
         return sum(event.name == name for event in found)
 
 

@@ -14,7 +14,7 @@ from contatto.inbox.store.messages import list_messages
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
-from contatto.kit.outbox import list_events_of
+from contatto.kit.outbox import list_events
 from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store.listing import list_contact_points, list_leads
 from tests import make
@@ -70,7 +70,7 @@ def check_outcome(tx: Tx, shop: Shop) -> None:
     leads = list_leads(tx, shop.business_id, LeadFilter())
     points: Any = list_contact_points(tx, shop.business_id, {lead.id for lead in leads})
     assert sorted(len(points[lead.id]) for lead in leads) == [2] * USERS
-    names = [event.name for event in list_events_of(tx, shop.business_id, 0, 10_000)]
+    names = [event.name for event in list_events(tx, 0, 10_000, shop.business_id)]
     counts = {name: names.count(name) for name in set(names)}
     assert counts == {
         "conversation_started": USERS, "message_received": USERS * TURNS, "lead_captured": USERS,

@@ -17,7 +17,6 @@ from contatto.ui.render import (
     _templates,
     avatar_of,
     translator_of,
-    use_language,
     wanted_language,
 )
 from tools.translations import read_catalogue
@@ -64,7 +63,7 @@ def request_with(**headers: str) -> Request:
 def rendered(lang: str, source: str, **values: Any) -> str:
     page = _templates().from_string('{% import "ui/macros.html" as ui with context %}' + source)
     request = request_with()
-    use_language(request, lang)
+    request.state.language = lang
     frame = {"page_words": translator_of(request), "request": request, "csrf_token": "", "lang": lang}
     return str(page.render(frame | values))
 
@@ -209,7 +208,7 @@ def test_any_header_gives_one_of_our_languages(header: str) -> None:
 def test_a_members_choice_goes_before_the_cookie_and_the_cookie_before_the_browser() -> None:
     request = request_with(accept_language="ja", cookie=f"{LANGUAGE_COOKIE}=th")
     assert translator_of(request).lang == "th"
-    use_language(request, "it")
+    request.state.language = "it"
     assert translator_of(request).lang == "it"
     assert translator_of(request_with(accept_language="ja", cookie=f"{LANGUAGE_COOKIE}=xx")).lang == "ja"
 

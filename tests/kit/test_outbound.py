@@ -31,12 +31,12 @@ from contatto.kit.outbound.model import (
 from contatto.kit.outbound.queue import (
     Claimed,
     OutboundKind,
+    dismiss_request,
     expire_requests,
     jobs,
     list_failed_jobs,
     purge_jobs,
     queue_request,
-    record_dismissed,
     renew_claims,
     replay_request,
 )
@@ -300,7 +300,7 @@ def test_a_dead_letter_is_replayed_from_its_first_step_or_dismissed(
     kinds = {"calls": owner.kind}
     enough, again = database.read_now(lambda tx: list_failed_jobs(tx, "b1", 9))
     assert database.read_now(lambda tx: list_failed_jobs(tx, "b2", 9)) == []
-    assert database.write_now(lambda tx: record_dismissed(tx, enough))
+    database.write_now(lambda tx: dismiss_request(tx, kinds, enough))
     database.write_now(lambda tx: replay_request(tx, kinds, again))
     assert database.read_now(lambda tx: list_failed_jobs(tx, "b1", 9)) == []
     (claimed,) = claim(database, owner)
@@ -308,7 +308,9 @@ def test_a_dead_letter_is_replayed_from_its_first_step_or_dismissed(
     with pytest.raises(Refused) as refused:
         database.write_now(lambda tx: replay_request(tx, kinds, claimed[0]))
     assert refused.value.code is errors.CONFLICT
-    assert not database.write_now(lambda tx: record_dismissed(tx, replace(claimed[0], id=99)))
+    with pytest.raises(Refused) as refused:
+        database.write_now(lambda tx: dismiss_request(tx, kinds, replace(claimed[0], id=99)))
+    assert refused.value.code is errors.CONFLICT
     owner.next = Done()
     give(database, owner, claimed)
     clock.advance(days=8)

@@ -26,7 +26,7 @@ from contatto.kit.outbox import (
     event_name,
     events,
     last_seq,
-    list_events_of,
+    list_events,
     purge_events,
 )
 
@@ -319,7 +319,9 @@ def test_what_was_heard_long_ago_is_forgotten_and_what_waits_is_kept(
     clock.advance(seconds=(KEEP + timedelta(days=1)).total_seconds())
     fill(database, "fresh", "b1")
     database.write_now(purge_settled)
-    left = database.read_now(lambda tx: [*list_events_of(tx, "b1", 0), *list_events_of(tx, "b2", 0)])
+    left = database.read_now(
+        lambda tx: [*list_events(tx, 0, business_id="b1"), *list_events(tx, 0, business_id="b2")]
+    )
     assert ["fresh" in left[0].payload, "stuck" in left[1].payload] == [True, True]
     assert len(left) == 2
     database.write_now(lambda tx: replay_dead(tx, "b2"))
@@ -341,5 +343,5 @@ def test_a_number_never_comes_twice_however_long_it_is_quiet(database: Database,
 def test_events_are_listed_for_their_business_only(database: Database) -> None:
     fill(database, "mine", "b1")
     fill(database, "theirs", "b2")
-    mine = database.read_now(lambda tx: list_events_of(tx, "b1", 0))
+    mine = database.read_now(lambda tx: list_events(tx, 0, business_id="b1"))
     assert ["mine" in event.payload for event in mine] == [True]

@@ -5,12 +5,10 @@ import json
 import pytest
 
 from contatto.kit.languages import (
-    choices_by_country,
     countries,
-    country_choices,
     currencies,
-    currency_choices,
     is_zone_of,
+    region_choices,
     translator_for,
     usual_currency,
     zones_of,
@@ -42,9 +40,10 @@ def test_a_zone_is_of_its_country_also_by_an_older_name(zone: str, country: str,
 
 def test_each_country_has_a_name_a_currency_and_a_zone() -> None:
     words = translator_for("it")
-    assert dict(country_choices(words))["DE"] == "Germania"
-    assert dict(currency_choices(words))["EUR"] == "EUR – euro"
+    choices = region_choices(words)
+    assert dict(choices["countries"])["DE"] == "Germania"
+    assert dict(choices["currencies"])["EUR"] == "EUR – euro"
     for country in countries() - {"AQ"}:  # nobody trades in Antarctica
         assert usual_currency(country) in currencies()
         assert zones_of(country)
-    assert json.loads(choices_by_country())["MY"] == ["MYR", "Asia/Kuala_Lumpur", "Asia/Kuching"]
+    assert json.loads(choices["regions"])["MY"] == ["MYR", "Asia/Kuala_Lumpur", "Asia/Kuching"]

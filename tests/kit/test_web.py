@@ -25,7 +25,6 @@ from contatto.ui.render import (
     Carrier,
     CookieRules,
     check_csrf,
-    clear_session,
     cookie_name,
     csrf_token,
     keep_guest,
@@ -73,7 +72,7 @@ async def log_in(_request: Request) -> Response:
 
 async def log_out(_request: Request) -> Response:
     response = PlainTextResponse("out")
-    clear_session(response)
+    response.delete_cookie(SESSION_COOKIE)
     return response
 
 

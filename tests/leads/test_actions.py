@@ -16,7 +16,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.kit.outbox import list_events_of
+from contatto.kit.outbox import list_events
 from contatto.kit.values import micros
 from contatto.leads.actions.records import change_lead_status, mark_as_lead, upsert_leads
 from contatto.leads.model import Lead, LeadStatus, Origin
@@ -52,7 +52,7 @@ def values(db: Database, business_id: str, lead: Lead) -> list[str]:
 
 
 def event_names(db: Database, business_id: str) -> list[str]:
-    return [event.name for event in db.read_now(lambda tx: list_events_of(tx, business_id, 0))]
+    return [event.name for event in db.read_now(lambda tx: list_events(tx, 0, business_id=business_id))]
 
 
 def test_a_detail_makes_a_raw_lead_with_its_evidence_and_its_conversion(

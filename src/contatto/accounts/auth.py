@@ -56,7 +56,6 @@ from contatto.ui.render import (
     check_csrf,
     is_navigation,
     session_token,
-    use_language,
 )
 from contatto.ui.requests import bind_database, context_of, part_of
 
@@ -215,7 +214,7 @@ async def page_caller(request: Request) -> Caller:
             lambda tx: store.mark_used(tx, store.sessions, hash_secret(token), limit)
         )
     act_for(session_owner[1].id)
-    use_language(request, session_owner[0].language)
+    request.state.language = session_owner[0].language
     return await note_caller(request, member_caller(*session_owner))
 
 

@@ -16,7 +16,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import LONGEST, read_amount, read_decimal, read_whole, split_fault
 from contatto.kit.languages import LANGUAGES
-from contatto.ui.render import SHOWN_ONCE, keep_language, translator_of
+from contatto.ui.render import LANGUAGE_COOKIE, SHOWN_ONCE, translator_of
 from contatto.ui.requests import context_of, show_page
 
 router = page_routes()
@@ -40,7 +40,7 @@ async def show_in_language(request: Request, to: str = "", next: str = "") -> Re
     if to not in LANGUAGES:
         raise Refused(errors.INVALID, "to: choose one of %(known)s.", known=", ".join(LANGUAGES))
     response = RedirectResponse(local_path(next) or "/", 303)
-    keep_language(response, to, context_of(request).pages.cookies)
+    context_of(request).pages.cookies.set(response, LANGUAGE_COOKIE, to)
     return response
 
 

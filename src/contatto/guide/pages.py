@@ -18,7 +18,7 @@ from contatto.kit.concurrency import HashPool
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import Faults, split_faults
-from contatto.kit.languages import choices_by_country, country_choices, currency_choices, zone_choices
+from contatto.kit.languages import region_choices
 from contatto.kit.rate_limits import client_network
 from contatto.ui.render import check_csrf, set_session, translator_of
 from contatto.ui.requests import context_of, part_of
@@ -71,10 +71,7 @@ def _render_setup(request: Request, typed: NewInstallation, problem: Refused | N
         }
         if problem
         else {},
-        "zones": zone_choices(),
-        "countries": country_choices(words),
-        "currencies": currency_choices(words),
-        "regions": choices_by_country(),
+        **region_choices(words),
     }
     return context_of(request).pages.render(request, "guide/setup.html", values, refused=problem)
 

@@ -130,21 +130,24 @@ def describe_query(shape: type[ApiModel]) -> dict[str, Any]:
     needed = set(schema.get("required", ()))
     parameters: list[dict[str, Any]] = []
     for name, about in schema["properties"].items():
-        own = _inlined(about, definitions)
+        own = inline_references(about, definitions)
         simple = own.get("type") in ("string", "integer", "number", "boolean")
         described = {"schema": own} if simple else {"content": {"application/json": {"schema": own}}}
         parameters.append({"name": name, "in": "query", "required": name in needed, **described})
     return {"parameters": parameters}
 
 
-def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+def inline_references(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """Resolve the references of a JSON schema at every depth; keep the keys beside a reference."""
     if isinstance(schema, list):
-        return [_inlined(part, definitions) for part in schema]
+        return [inline_references(part, definitions) for part in schema]
     if not isinstance(schema, dict):
         return schema
+    values = {key: inline_references(value, definitions) for key, value in schema.items() if key != "$ref"}
     if "$ref" in schema:
-        return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    return {name: _inlined(value, definitions) for name, value in schema.items()}
+        target = definitions[schema["$ref"].rpartition("/")[2]]
+        return inline_references(target, definitions) | values
+    return values
 
 
 @overload

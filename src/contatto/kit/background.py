@@ -230,7 +230,7 @@ def run_maintenance_job(
 
 
 def _do(db: Database, kind: MaintenanceJob, job: Job, tx: Tx) -> None:
-    tx.advisory_lock(kind.number)
+    tx.advisory_locks([kind.number])
     record = job(tx)
     if record is not None:
         db.write_now(record, in_background=True)

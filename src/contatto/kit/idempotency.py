@@ -48,7 +48,7 @@ def answer_once[A](tx: Tx, key: IdempotencyKey, body: str, shape: type[A], work:
     key_hash = tx.vault.blind(f"request:{key.endpoint}\0{key.request_id}", key.business_id).hex()
     body_hash = tx.vault.blind(f"body:{body}", key.business_id).hex()
     place = key.business_id, "answered_requests.answer", key_hash
-    tx.advisory_lock(int(key_hash[:15], 16))
+    tx.advisory_locks([int(key_hash[:15], 16)])
     query = select(answered_requests.c.body_hash, answered_requests.c.answer).where(
         answered_requests.c.business_id == key.business_id, answered_requests.c.key_hash == key_hash
     )

@@ -192,11 +192,6 @@ def is_zone_of(zone: str, country: str) -> bool:
     return zone in zones or _links().get(zone) in zones
 
 
-def country_choices(words: Translator) -> list[tuple[str, str]]:
-    """Return the countries to choose from as codes and names, by name."""
-    return [(code, words.country(code)) for code in sorted_countries(words, countries())]
-
-
 def sorted_countries(words: Translator, codes: Iterable[str]) -> list[str]:
     """Sort country codes by their names in the reader's language; accents do not count."""
 
@@ -221,15 +216,20 @@ def currency_choices(words: Translator) -> list[tuple[str, str]]:
     return [(code, f"{code} – {words.currency(code)}") for code in sorted(currencies())]
 
 
-def zone_choices() -> list[tuple[str, str]]:
-    """Return the time zones of all countries to choose from, by name."""
-    return [(zone, zone) for zone in sorted({zone for zones in _zones().values() for zone in zones})]
-
-
 @cache
-def choices_by_country() -> str:
-    """Return, as JSON for the script of a form, the currency and the zones of each country."""
-    return json.dumps({code: [usual_currency(code), *zones_of(code)] for code in sorted(countries())})
+def region_choices(words: Translator) -> dict[str, Any]:
+    """Return the time zones, countries and currencies to choose from in a form.
+
+    ``regions`` is JSON for the script of the form: the currency and the zones of each country.
+    """
+    zones = sorted({zone for zones in _zones().values() for zone in zones})
+    by_country = {code: [usual_currency(code), *zones_of(code)] for code in sorted(countries())}
+    return {
+        "zones": [(zone, zone) for zone in zones],
+        "countries": [(code, words.country(code)) for code in sorted_countries(words, countries())],
+        "currencies": currency_choices(words),
+        "regions": json.dumps(by_country),
+    }
 
 
 @cache

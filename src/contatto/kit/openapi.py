@@ -10,7 +10,15 @@ from fastapi.routing import iter_route_contexts
 from msgspec.json import schema_components
 
 from contatto.kit import errors
-from contatto.kit.api_types import PARTIAL_CODE, Answer, Answered, ChosenList, ChosenRows, PartialAnswer
+from contatto.kit.api_types import (
+    PARTIAL_CODE,
+    Answer,
+    Answered,
+    ChosenList,
+    ChosenRows,
+    PartialAnswer,
+    inline_references,
+)
 
 type Schema = dict[str, Any]
 _REF: Final = "#/components/schemas/"
@@ -152,7 +160,8 @@ def list_operations(document: Mapping[str, Any]) -> list[OperationRow]:
 def _row(document: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any]) -> OperationRow:
     summary, _, rest = str(operation.get("description", "")).strip().partition("\n\n")
     contents = operation.get("requestBody", {}).get("content", {}).values()
-    body: Mapping[str, Any] = next((_resolved(document, about["schema"]) for about in contents), {})
+    schemas = document["components"]["schemas"]
+    body: Mapping[str, Any] = next((inline_references(about["schema"], schemas) for about in contents), {})
     fields: list[FieldRow] = []
     for parameter in operation.get("parameters", ()):
         schema = parameter.get("schema") or parameter["content"]["application/json"]["schema"]
@@ -161,13 +170,13 @@ def _row(document: Mapping[str, Any], method: str, path: str, operation: Mapping
         fields.append(FieldRow(parameter["name"], kind, needed, schema.get("description", "")))
     required = body.get("required", ())
     for name, about in body.get("properties", {}).items():
-        kind = _kind(_resolved(document, about))
+        kind = _kind(inline_references(about, schemas))
         fields.append(FieldRow(name, kind, name in required, about.get("description", "")))
     envelopes = operation["responses"]["200"]["content"]["application/json"]["schema"].get("oneOf", ())[:1]
     answers = [
         field
         for envelope in envelopes
-        for field in _parts(_resolved(document, envelope)["properties"]["data"])
+        for field in _parts(inline_references(envelope, schemas)["properties"]["data"])
     ]
     example = body.get("example") or operation.get("x-example")
     return OperationRow(
@@ -191,20 +200,6 @@ def _parts(schema: Mapping[str, Any], above: str = "") -> Iterator[FieldRow]:
         kind = _kind(about) + (" or null" if is_nullable else "")
         yield FieldRow(f"{above}{name}", kind, name in needed, about.get("description", ""))
         yield from _parts(below, f"{above}{name}.")
-
-
-def _resolved(document: Mapping[str, Any], schema: Any) -> Any:
-    """Resolve the references of a schema at every depth; keep the keys beside a reference."""
-    if isinstance(schema, list):
-        return [_resolved(document, part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
-        return _resolved(document, document["components"]["schemas"][name]) | {
-            key: value for key, value in schema.items() if key != "$ref"
-        }
-    return {key: _resolved(document, value) for key, value in schema.items()}
 
 
 def _kind(schema: Mapping[str, Any]) -> str:

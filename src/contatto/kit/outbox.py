@@ -107,16 +107,14 @@ def _row_of_event(tx: Tx, business_id: str, event: Any) -> dict[str, Any]:
     }
 
 
-def list_events(tx: Tx, after_seq: int, limit: int = 500) -> list[StoredEvent]:
-    """Return events of all tenants after a sequence number, oldest first, for the live feed."""
-    statement = select(events).where(events.c.seq > after_seq).order_by(events.c.seq).limit(limit)
-    return tx.list(StoredEvent, statement)
-
-
-def list_events_of(tx: Tx, business_id: str, after_seq: int, limit: int = 500) -> list[StoredEvent]:
-    """Return events of one tenant after a sequence number, oldest first, for a stream that resumes."""
-    query = select(events).where(events.c.business_id == business_id, events.c.seq > after_seq)
-    return tx.list(StoredEvent, query.order_by(events.c.seq).limit(limit))
+def list_events(
+    tx: Tx, after_seq: int, limit: int = 500, business_id: str | None = None
+) -> list[StoredEvent]:
+    """Return events of one or all tenants after a sequence number, oldest first."""
+    query = select(events).where(events.c.seq > after_seq).order_by(events.c.seq).limit(limit)
+    if business_id is not None:
+        query = query.where(events.c.business_id == business_id)
+    return tx.list(StoredEvent, query)
 
 
 _LAST: Final = select(func.max(events.c.seq))

@@ -131,14 +131,28 @@ def decode_text(raw: bytes, languages: Iterable[str] = ()) -> TableText:
     Raises:
         Refused: INVALID, when no encoding fits; no character is ever replaced.
     """
-    for mark, encoding in _MARKS:
-        if raw.startswith(mark):
-            return TableText(_decode(raw[len(mark) :], encoding), encoding)
-    try:
-        return TableText(raw.decode(), "utf_8")
-    except UnicodeDecodeError:
-        encoding = _guess_encoding(raw, languages)
-        return TableText(_decode(raw, encoding), encoding)
+    marked = [(mark, encoding) for mark, encoding in _MARKS if raw.startswith(mark)]
+    mark, encoding = marked[0] if marked else (b"", "utf_8")
+    encodings = [encoding]
+    if not marked:
+        try:
+            return TableText(raw.decode(), encoding)
+        except UnicodeDecodeError:
+            likely = [_OF_LANGUAGES[language] for language in languages if language in _OF_LANGUAGES]
+            encodings = [*likely, "cp1252"]
+        guesses = list(from_bytes(raw, cp_isolation=_GUESSED, preemptive_behaviour=False))
+        if guesses:
+            least = min(guess.chaos for guess in guesses) + _CLOSE
+            close = [
+                name for guess in guesses if guess.chaos <= least for name in guess.could_be_from_charset
+            ]
+            encodings = [next((name for name in encodings if name in close), close[0])]
+    for encoding in encodings:
+        try:
+            return TableText(raw.removeprefix(mark).decode(encoding), encoding)
+        except UnicodeDecodeError:
+            continue
+    raise _unreadable_text()
 
 
 def change_encoding(text: str, encoding: str, target: str) -> str:
@@ -148,36 +162,6 @@ def change_encoding(text: str, encoding: str, target: str) -> str:
     try:
         return text.encode(encoding).decode(target)
     except UnicodeError as error:
-        raise _unreadable_text() from error
-
-
-def _guess_encoding(raw: bytes, languages: Iterable[str]) -> str:
-    likely = [_OF_LANGUAGES[language] for language in languages if language in _OF_LANGUAGES]
-    guesses = list(from_bytes(raw, cp_isolation=_GUESSED, preemptive_behaviour=False))
-    if not guesses:
-        return next((encoding for encoding in (*likely, "cp1252") if _fits(raw, encoding)), "utf_8")
-    least = min(guess.chaos for guess in guesses)
-    close = [
-        encoding
-        for guess in guesses
-        if guess.chaos <= least + _CLOSE
-        for encoding in guess.could_be_from_charset
-    ]
-    return next((encoding for encoding in (*likely, "cp1252") if encoding in close), close[0])
-
-
-def _fits(raw: bytes, encoding: str) -> bool:
-    try:
-        raw.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _decode(raw: bytes, encoding: str) -> str:
-    try:
-        return raw.decode(encoding)
-    except UnicodeDecodeError as error:
         raise _unreadable_text() from error
 
 

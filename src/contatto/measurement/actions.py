@@ -374,7 +374,7 @@ def drop_views(tx: Tx, name: str) -> Record | None:
     through = next_ids[-1] if len(next_ids) == AT_ONCE else sealing.ALL_DROPPED
 
     def record(tx: Tx) -> None:
-        tx.advisory_lock(_DROPPING)
+        tx.advisory_locks([_DROPPING])
         if sealing.record_dropped(tx, file, through, len(next_ids)):
             store.delete_views(tx, next_ids)
 

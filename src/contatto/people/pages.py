@@ -42,8 +42,8 @@ from contatto.mail import NewMail, queue_mail
 from contatto.people import actions, rules, store
 from contatto.ui.render import (
     DEVICE_KEY,
+    SESSION_COOKIE,
     check_csrf,
-    clear_session,
     device_of,
     keep_device,
     session_token,
@@ -131,7 +131,7 @@ async def post_logout(request: Request, caller: FormCaller) -> RedirectResponse:
     token = session_token(request)
     await context_of(request).db.write(lambda tx: accounts.end_session(tx, token))
     response = RedirectResponse("/login", 303)
-    clear_session(response)
+    response.delete_cookie(SESSION_COOKIE)
     return response
 
 

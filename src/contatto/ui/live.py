@@ -19,7 +19,7 @@ from starlette.responses import StreamingResponse
 from contatto.kit.db.database import CommitSignal, Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.log import logger, where
-from contatto.kit.outbox import StoredEvent, event_name, events, last_seq, list_events, list_events_of
+from contatto.kit.outbox import StoredEvent, event_name, events, last_seq, list_events
 
 POLL_S: Final = 1.0
 """Interval of reads without a signal of a commit, since other processes commit too."""
@@ -114,7 +114,7 @@ class LiveFeed:
                 streams_of[stream.reader.rights].append(stream)
         for rights, group in streams_of.items():
             keys = {stream.reader.key for stream in group if stream.reader}
-            current = await self._db.read(partial(_list_rights, rights, keys))
+            current = await self._db.read(lambda tx: rights(tx, keys))  # noqa: B023  # it runs at once
             for stream in group:
                 granted = current.get(stream.reader.key) if stream.reader else None
                 if granted is None:
@@ -126,24 +126,24 @@ class LiveFeed:
         commits = CommitSignal(self._db, {events.name})
         while True:
             await commits.wait(POLL_S, GATHER_S)
+            if not self._streams:
+                continue
             try:
-                if self._streams:
-                    await self._send_new()
+                fresh = await self._db.read(
+                    partial(list_events, after_seq=self._cursor - OVERLAP, limit=5_000)
+                )
             except Exception as error:  # an unreachable database must not end the feed
                 logger().error("live.failed", error_at=where(error))
                 await asyncio.sleep(POLL_S)
-
-    async def _send_new(self) -> None:
-        start = self._cursor - OVERLAP
-        fresh = await self._db.read(lambda tx: list_events(tx, start, 5_000))
-        events_of: dict[str, list[StoredEvent]] = defaultdict(list)
-        for event in fresh:
-            if event.seq not in self._sent_seqs and event.business_id in self._streams:
-                events_of[event.business_id].append(event)
-        for business_id, new_events in events_of.items():
-            self._send(business_id, _News(new_events))
-        self._cursor = max([self._cursor, *(event.seq for event in fresh)])
-        self._sent_seqs = {event.seq for event in fresh if event.seq > self._cursor - OVERLAP}
+                continue
+            events_of: dict[str, list[StoredEvent]] = defaultdict(list)
+            for event in fresh:
+                if event.seq not in self._sent_seqs and event.business_id in self._streams:
+                    events_of[event.business_id].append(event)
+            for business_id, new_events in events_of.items():
+                self._send(business_id, _News(new_events))
+            self._cursor = max([self._cursor, *(event.seq for event in fresh)])
+            self._sent_seqs = {event.seq for event in fresh if event.seq > self._cursor - OVERLAP}
 
     def broadcast_transient(self, business_id: str, event: Any) -> None:
         """Send open pages of this process an event without a row, such as typing."""
@@ -222,7 +222,7 @@ class LiveFeed:
             if after_seq is not None:
                 last = after_seq
                 while page := await self._db.read(
-                    partial(list_events_of, business_id=business_id, after_seq=last)
+                    partial(list_events, after_seq=last, business_id=business_id)
                 ):
                     yield stream, _News(page)
                     stream.sent |= {event.seq for event in page}
@@ -253,10 +253,6 @@ def pace_of(pages: int) -> int:
     It grows in powers of two, so that it changes rarely.
     """
     return A_PAGE_MS << (pages - 1).bit_length() if pages > 2 else 0
-
-
-def _list_rights(rights: Rights, keys: Collection[str], tx: Tx) -> Mapping[str, Collection[str]]:
-    return rights(tx, keys)
 
 
 def sse(name: str, data: str, event_id: int | None = None) -> str:

@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from types import FunctionType, MethodType
-from typing import Any, Final, overload
+from typing import Any, Final, Literal, overload
 
 from itsdangerous import BadSignature, Signer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
@@ -48,6 +48,20 @@ class CookieRules:
     secure: bool
     days: int
 
+    def set(
+        self,
+        response: Response,
+        name: str,
+        value: str,
+        max_age: int | None = _YEAR_S,
+        path: str = "/",
+        samesite: Literal["lax", "strict"] = "lax",
+    ) -> None:
+        """Set a cookie that scripts cannot read; without an age it ends with the browser."""
+        response.set_cookie(
+            name, value, max_age, path=path, secure=self.secure, httponly=True, samesite=samesite
+        )
+
 
 def session_token(connection: HTTPConnection) -> str:
     """Return the session token of the browser, or an empty string."""
@@ -60,15 +74,11 @@ def csrf_token(connection: HTTPConnection, signer: Signer) -> str:
 
 
 def _csrf_seed(connection: HTTPConnection) -> str:
-    return session_token(connection) or guest_token(connection)
-
-
-def guest_token(connection: HTTPConnection) -> str:
-    """Return the guest token of a browser; a new one stays on the request until the response sets it."""
-    token = connection.cookies.get(GUEST_COOKIE, "") or getattr(connection.state, "guest", "")
+    """Return the session token or the guest token; a new one is on the request until the response sets it."""
+    token = session_token(connection) or connection.cookies.get(GUEST_COOKIE, "")
+    token = token or getattr(connection.state, "guest", "")
     if not token:
-        token = new_secret("guest")
-        connection.state.guest = token
+        token = connection.state.guest = new_secret("guest")
     return token
 
 
@@ -91,26 +101,15 @@ async def check_csrf(request: Request, signer: Signer) -> None:
 
 
 def set_session(response: Response, token: str, rules: CookieRules) -> None:
-    response.set_cookie(
-        SESSION_COOKIE,
-        token,
-        max_age=rules.days * 86_400,
-        httponly=True,
-        secure=rules.secure,
-        samesite="lax",
-    )
+    rules.set(response, SESSION_COOKIE, token, rules.days * 86_400)
     response.delete_cookie(GUEST_COOKIE)
-
-
-def clear_session(response: Response) -> None:
-    response.delete_cookie(SESSION_COOKIE)
 
 
 def keep_guest(request: Request, response: Response, rules: CookieRules) -> None:
     """Set the guest cookie that this request created, if any."""
     token = getattr(request.state, "guest", "")
     if token:
-        response.set_cookie(GUEST_COOKIE, token, httponly=True, secure=rules.secure, samesite="lax")
+        rules.set(response, GUEST_COOKIE, token, None)
 
 
 def device_of(connection: HTTPConnection, signer: Signer) -> str:
@@ -123,15 +122,7 @@ def device_of(connection: HTTPConnection, signer: Signer) -> str:
 
 def keep_device(response: Response, device: str, signer: Signer, rules: CookieRules) -> None:
     """Store the device id in the browser, for the log-in page only."""
-    response.set_cookie(
-        DEVICE_COOKIE,
-        signer.sign(device).decode(),
-        max_age=_YEAR_S,
-        path="/login",
-        httponly=True,
-        secure=rules.secure,
-        samesite="strict",
-    )
+    rules.set(response, DEVICE_COOKIE, signer.sign(device).decode(), path="/login", samesite="strict")
 
 
 VISITOR_KEY: Final = "visitor"
@@ -181,14 +172,7 @@ def read_visitor(connection: HTTPConnection, place: str, signer: Signer) -> str 
 
 
 def set_visitor(response: Response, secret: str, place: str, signer: Signer, rules: CookieRules) -> None:
-    response.set_cookie(
-        cookie_name(place),
-        sign_visitor(secret, place, Carrier.COOKIE, signer),
-        max_age=_YEAR_S,
-        httponly=True,
-        secure=rules.secure,
-        samesite="lax",
-    )
+    rules.set(response, cookie_name(place), sign_visitor(secret, place, Carrier.COOKIE, signer))
 
 
 def public_id(secret: str, place: str, key: bytes) -> str:
@@ -208,23 +192,14 @@ _MOST_LANGUAGES: Final = 20
 
 
 def translator_of(connection: HTTPConnection) -> Translator:
-    """Return the translator of a request, always to one of our languages."""
+    """Return the translator of a request, always to one of our languages.
+
+    A member's own language is in the request's state; an empty one changes nothing.
+    """
     lang = getattr(connection.state, "language", "") or connection.cookies.get(LANGUAGE_COOKIE, "")
     if lang not in LANGUAGES:
         lang = wanted_language(connection.headers.get("accept-language", ""))
     return translator_for(lang)
-
-
-def use_language(connection: HTTPConnection, lang: str) -> None:
-    """Use the language that the member chose; an empty one changes nothing."""
-    connection.state.language = lang
-
-
-def keep_language(response: Response, lang: str, rules: CookieRules) -> None:
-    """Store a visitor's choice in their browser."""
-    response.set_cookie(
-        LANGUAGE_COOKIE, lang, max_age=_YEAR_S, httponly=True, secure=rules.secure, samesite="lax"
-    )
 
 
 def wanted_language(header: str) -> str:

@@ -235,7 +235,6 @@ QUIET_UNDER_MS: Final = 1_000
 """Answers below status 500 that are faster than this are logged at debug level only."""
 
 
-type _Header = tuple[bytes, bytes]
 _TYPE: Final = b"content-type"
 _PARTS: Final = b"multipart/form-data"
 _BOUNDARY: Final = re.compile(rb'boundary=("[^"]*"|[^;,\s"]+)', re.IGNORECASE)
@@ -283,12 +282,21 @@ class SecurityLayer:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = self._headers(scope, status, message.get("headers", ()))
-                headers.append((b"x-request-id", request_id.encode()))
-                message["headers"] = headers
+                headers = list(message.get("headers", ()))
+                own = _OWN_HEADERS_HTTPS if self.is_https or scope["scheme"] == "https" else _OWN_HEADERS
+                names = {name.lower() for name, _ in headers}
+                if not _OWN_NAMES.isdisjoint(names):
+                    is_public = status in (200, 304) and scope["path"].startswith(self.public)
+                    if not is_public:  # only public answers may allow caching
+                        headers = [pair for pair in headers if pair[0].lower() != _CACHE]
+                        names.discard(_CACHE)
+                    own = tuple(pair for pair in own if pair[0] not in names)
+                message["headers"] = [*headers, *own, (b"x-request-id", request_id.encode())]
             await send(message)
 
-        scope["headers"] = [_plain(*pair) if pair[0] == _TYPE else pair for pair in scope["headers"]]
+        scope["headers"] = [
+            (_TYPE, _plain(pair[1])) if pair[0] == _TYPE else pair for pair in scope["headers"]
+        ]
         path, limit = scope["path"], BODY_LIMIT
         if path.endswith(self._ends):
             limit = max(larger for end, larger in self.larger.items() if path.endswith(end))
@@ -316,17 +324,6 @@ class SecurityLayer:
             _log_request(scope, status or 500, time.perf_counter() - started)
             REQUEST_ID.reset(token)
 
-    def _headers(self, scope: Scope, status: int, headers: Iterable[_Header]) -> list[_Header]:
-        """Return the headers of an answer with our own; only public answers may allow caching."""
-        own = _OWN_HEADERS_HTTPS if self.is_https or scope["scheme"] == "https" else _OWN_HEADERS
-        headers = list(headers)
-        if _OWN_NAMES.isdisjoint([name.lower() for name, _ in headers]):
-            return [*headers, *own]
-        is_public = status in (200, 304) and scope["path"].startswith(self.public)
-        allowed = headers if is_public else [pair for pair in headers if pair[0].lower() != _CACHE]
-        names = {name.lower() for name, _ in allowed}
-        return [*allowed, *(pair for pair in own if pair[0] not in names)]
-
 
 def redirect_slashes(router: Router) -> ASGIApp:
     """Return the handler of unmatched requests, which tries one slash more or less at the end.
@@ -348,15 +345,15 @@ def redirect_slashes(router: Router) -> ASGIApp:
     return answer
 
 
-def _plain(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    """Return a header, without the charset of a multipart form, so that the form is read as UTF-8.
+def _plain(content_type: bytes) -> bytes:
+    """Return a content type, without the charset of a multipart form, so that the form is read as UTF-8.
 
     Forms could name any encoding that Python knows; some yield texts that no database stores.
     """
-    if name != _TYPE or not value.lower().startswith(_PARTS):
-        return name, value
-    boundary = _BOUNDARY.search(value)
-    return name, _PARTS + (b"; " + boundary[0] if boundary else b"")
+    if not content_type.lower().startswith(_PARTS):
+        return content_type
+    boundary = _BOUNDARY.search(content_type)
+    return _PARTS + (b"; " + boundary[0] if boundary else b"")
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:

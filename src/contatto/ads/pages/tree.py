@@ -61,7 +61,7 @@ from contatto.kit.errors import Refused, check_found
 from contatto.kit.form_fields import split_faults
 from contatto.kit.i18n import N_
 from contatto.kit.idempotency import IdempotencyKey, answer_once
-from contatto.kit.languages import choices_by_country, country_choices, currency_choices, zone_choices
+from contatto.kit.languages import region_choices
 from contatto.kit.values import from_micros, micros
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.ui.render import translator_of
@@ -292,10 +292,7 @@ async def _render(
         "caller": caller,
         "ad_accounts": await context.db.read(load),
         "can_manage": may(caller, Permission.ADMINISTER),
-        "zones": zone_choices(),
-        "countries": country_choices(words),
-        "currencies": currency_choices(words),
-        "regions": choices_by_country(),
+        **region_choices(words),
         "blank": AdAccountForm(),
         "typed": typed or AdAccountForm(),
         "wrong": subject,

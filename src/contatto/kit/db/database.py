@@ -7,7 +7,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
@@ -635,7 +635,30 @@ class SqliteDatabase(Database):
             analyzed, analyzes_after, busy_s = 0, ANALYZES_AFTER, 0.0
             while self._queue.wait():
                 started = time.perf_counter()
-                self._commit_group(connection)
+                content: CommitContent | None = None
+                changed: Tables = ()
+                try:
+                    with connection.begin():
+                        group, works = content = self._queue.next_commit()
+                        before = _count_changes(connection)
+                        take_changes(connection)
+                        is_awaited = self._queue.is_awaited
+                        tx = Tx(connection, self.clock.now(), self.vault, self.ports, is_awaited=is_awaited)
+                        append_all(tx, group)
+                        for write in works:
+                            group.append(write)
+                            attempt(tx, write)
+                        if _count_changes(connection) != before:
+                            changed = take_changes(connection) or None
+                except Exception as error:  # the commit itself failed, for every caller
+                    connection.invalidate()  # it may still be in the failed transaction
+                    group, works = content or self._queue.next_commit()
+                    group += works
+                    for write in group:
+                        write.error = write.error or error
+                if changed != ():  # before callers go on, so that their next read is current
+                    self._committed(changed)
+                settle(group)
                 busy_s += time.perf_counter() - started
                 if busy_s > _BUSY_S:
                     time.sleep(_REST_S)
@@ -649,32 +672,6 @@ class SqliteDatabase(Database):
         """Replace connections that opened before the last update of statistics, which they read only then."""
         if record.info.setdefault("analyzed", self._analyzed) != self._analyzed:
             raise DisconnectionError
-
-    def _commit_group(self, connection: Connection) -> None:
-        content: CommitContent | None = None
-        changed: Tables = ()
-        try:
-            with connection.begin():
-                group, works = content = self._queue.next_commit()
-                before = _count_changes(connection)
-                take_changes(connection)
-                is_awaited = self._queue.is_awaited
-                tx = Tx(connection, self.clock.now(), self.vault, self.ports, is_awaited=is_awaited)
-                append_all(tx, group)
-                for write in works:
-                    group.append(write)
-                    attempt(tx, write)
-                if _count_changes(connection) != before:
-                    changed = take_changes(connection) or None
-        except Exception as error:  # the commit itself failed, for every caller
-            connection.invalidate()  # it may still be in the failed transaction
-            group, works = content or self._queue.next_commit()
-            group += works
-            for write in group:
-                write.error = write.error or error
-        if changed != ():  # before callers go on, so that their next read is current
-            self._committed(changed)
-        settle(group)
 
 
 def _analyze(connection: Connection) -> bool:
@@ -710,13 +707,6 @@ _FILE_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
 """Suffixes of SQLite's files, which inherit the rights of the database."""
 
 
-def take_from_others(paths: Iterable[Path]) -> None:
-    """Remove the rights of other users from existing files, such as a restored backup."""
-    for path in paths:
-        if path.is_file() and (mode := path.stat().st_mode) & _OTHER_USERS:
-            path.chmod(stat.S_IMODE(mode) & ~_OTHER_USERS)
-
-
 def files_of_sqlite(url: str) -> list[Path]:
     """Return the files of a SQLite URL; none for another engine."""
     path = url.removeprefix("sqlite:///").partition("?")[0]
@@ -742,5 +732,8 @@ def open_storage(settings: Settings, clock: Clock, ports: Parts) -> Database:
     keys = load_keys(settings.secret_keys, settings.data_dir)
     vault = Vault({key.id: key.raw for key in keys}, {key.id for key in keys if key.is_retired})
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    take_from_others([settings.data_dir / KEY_FILE, *files_of_sqlite(settings.url)])
+    # Take the rights of other users from existing files, such as a restored backup.
+    for path in (settings.data_dir / KEY_FILE, *files_of_sqlite(settings.url)):
+        if path.is_file() and (mode := path.stat().st_mode) & _OTHER_USERS:
+            path.chmod(stat.S_IMODE(mode) & ~_OTHER_USERS)
     return open_database(settings.url, clock, vault, ports)

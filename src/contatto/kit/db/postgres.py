@@ -1,10 +1,12 @@
 """PostgreSQL for several processes: row-level security, connections, group commits, statistics."""
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Final
@@ -15,7 +17,7 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 from psycopg.types.string import StrDumperUnknown
-from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy import Connection, Table, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -115,38 +117,6 @@ def analyze_grown_tables(connection: Connection) -> list[str]:
     return grown
 
 
-class StatisticsRefresher:
-    """Updates statistics of grown tables from time to time, in a thread, while something is written."""
-
-    def __init__(self, engine: Engine, run: Callable[[Callable[[], None]], object]) -> None:
-        self._engine = engine
-        self._run = run
-        self._lock = threading.Lock()
-        self._looks_at = time.monotonic() + LOOKS_AFTER_S
-
-    def wrote(self) -> None:
-        """Check for grown tables if it is time."""
-        if time.monotonic() < self._looks_at:
-            return
-        with self._lock:
-            if time.monotonic() < self._looks_at:
-                return
-            self._looks_at = float("inf")  # until this check has ended
-        try:
-            self._run(self._look)
-        except RuntimeError:  # the threads have ended
-            return
-
-    def _look(self) -> None:
-        try:
-            with self._engine.connect() as connection:
-                analyze_grown_tables(connection.execution_options(isolation_level="AUTOCOMMIT"))
-        except DBAPIError as error:  # statistics only make queries faster
-            logger().warning("database.not_learnt", error_at=where(error))
-        finally:
-            self._looks_at = time.monotonic() + LOOKS_AFTER_S
-
-
 class _ArrayDumper(Dumper):
     """Dumper of binary arrays, of which the server takes the type from the cast of the SQL."""
 
@@ -202,7 +172,7 @@ class PostgresDatabase(Database):
         note_changes(engine)
         super().__init__(engine, clock, vault, ports)
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="postgres")
-        self._learner = StatisticsRefresher(engine, self._threads.submit)
+        self._analyzes_at = time.monotonic() + LOOKS_AFTER_S
         self._process = new_id()
         self._lock = threading.Lock()
         self._waiting_rows: list[Write] = []
@@ -235,8 +205,24 @@ class PostgresDatabase(Database):
             is_changed = may_have_changed and connection.execute(_NOTIFY, payload).first() is not None
         if is_changed:
             self._committed(tables)
-            self._learner.wrote()
+            with self._lock:
+                is_time = time.monotonic() >= self._analyzes_at
+                if is_time:
+                    self._analyzes_at = math.inf  # until this check has ended
+            if is_time:
+                with suppress(RuntimeError):  # the threads have ended
+                    self._threads.submit(self._analyze)
         return result
+
+    def _analyze(self) -> None:
+        """Update the statistics of grown tables, while something is written."""
+        try:
+            with self.engine.connect() as connection:
+                analyze_grown_tables(connection.execution_options(isolation_level="AUTOCOMMIT"))
+        except DBAPIError as error:  # statistics only make queries faster
+            logger().warning("database.not_learnt", error_at=where(error))
+        finally:
+            self._analyzes_at = time.monotonic() + LOOKS_AFTER_S
 
     async def append(self, statement: Any, row: Row | MadeLater) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -603,15 +603,11 @@ class Tx:
         statement = table.delete().where((tuple_(*keys) if len(keys) > 1 else keys[0]).in_(some))
         return self.connection.execute(statement).rowcount
 
-    def advisory_lock(self, number: int) -> None:
-        """Wait for the lock of this number, and hold it until the transaction ends.
+    def advisory_locks(self, numbers: Collection[int]) -> None:
+        """Wait for the locks of these numbers, in order, and hold them until the transaction ends.
 
         Needed where two transactions must not miss each other's new rows. SQLite has one writer anyway.
         """
-        self.advisory_locks([number])
-
-    def advisory_locks(self, numbers: Collection[int]) -> None:
-        """Take several locks, in the same order everywhere."""
         if numbers and self.locks_rows:
             self.connection.execute(_HOLD, {"numbers": array_of("BIGINT", sorted(numbers))})
 
@@ -621,7 +617,7 @@ class Tx:
         Without it two transactions that count at once would both find room for the last row.
         """
         digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
-        self.advisory_lock(int.from_bytes(digest[:7]))
+        self.advisory_locks([int.from_bytes(digest[:7])])
 
     def share(self, number: int) -> None:
         """Take the shared lock of this number until the transaction ends."""
@@ -720,28 +716,20 @@ def opener(place: SealedIn, at: int, columns: Sequence[str]) -> Opener:
     return open_field
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """Positions of a dataclass's fields in a row, and openers of the sealed ones."""
-
-    plain: tuple[tuple[str, int], ...]
-    sealed: tuple[tuple[str, Opener], ...]
-
-
 @cache
-def _plan_of_fields(shape: type[Any], columns: tuple[str, ...]) -> _Plan:
-    """Find the positions once for all rows."""
+def _plan_of_fields(
+    shape: type[Any], columns: tuple[str, ...]
+) -> tuple[list[tuple[str, int]], list[tuple[str, Opener]]]:
+    """Return the places of a dataclass's plain fields in a row, and openers of the sealed ones."""
     matches = [(field.name, columns.index(field.name)) for field in fields(shape) if field.name in columns]
     places = sealed_fields(shape)
-    plain = tuple((name, at) for name, at in matches if name not in places)
-    sealed = tuple((name, opener(places[name], at, columns)) for name, at in matches if name in places)
-    return _Plan(plain, sealed)
+    plain = [(name, at) for name, at in matches if name not in places]
+    return plain, [(name, opener(places[name], at, columns)) for name, at in matches if name in places]
 
 
 def _maker[T](shape: type[T], columns: tuple[str, ...], tx: Tx) -> Callable[[Any], T]:
     """Return a function that converts rows with these columns to a dataclass."""
-    plan = _plan_of_fields(shape, columns)  # type: ignore[arg-type]  # a class is hashable
-    plain, sealed = plan.plain, plan.sealed
+    plain, sealed = _plan_of_fields(shape, columns)  # type: ignore[arg-type]  # a class is hashable
     open_text = tx.field_opener
 
     def plain_value(row: Any) -> T:

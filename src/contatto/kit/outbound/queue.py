@@ -293,23 +293,20 @@ def list_due_destinations(tx: Tx, after: str, but: Collection[str], most: int) -
 def list_due(
     tx: Tx, after: str, but: Collection[str], most: int, limit_each: int
 ) -> dict[str, list[OutboundRequest]]:
-    """Return due requests of at most ``most`` destinations, ``limit_each`` per destination."""
+    """Return due requests of at most ``most`` destinations, ``limit_each`` per destination.
+
+    Of each line it returns only the first unsettled one.
+    """
+    values = {"after": after, "now": tx.now, "but": list(but), "most": most, "each": limit_each}
     if not tx.locks_rows:  # SQLite has no lateral join, and its queries are cheap
         return {
-            name: list_due_requests(tx, name, limit_each)
+            name: tx.list(OutboundRequest, _REQUESTS, values | {"destination": name, "most": limit_each})
             for name in list_due_destinations(tx, after, but, most)
         }
-    values = {"after": after, "now": tx.now, "but": list(but), "most": most, "each": limit_each}
     waiting: dict[str, list[OutboundRequest]] = {}
     for request in tx.list(OutboundRequest, _ALL_LOCKED, values):
         waiting.setdefault(request.destination, []).append(request)
     return waiting
-
-
-def list_due_requests(tx: Tx, destination: str, most: int) -> list[OutboundRequest]:
-    """Return due requests to a destination, of each line only the first unsettled one."""
-    values = {"destination": destination, "now": tx.now, "most": most}
-    return tx.list(OutboundRequest, _REQUESTS, values)
 
 
 def record_replay(
@@ -338,12 +335,6 @@ def send_again(tx: Tx, new: NewRequest, plan: RetryPlan) -> None:
         record_replay(tx, request, plan.lifetime)
     if not requests:
         queue_request(tx, new, plan)
-
-
-def record_dismissed(tx: Tx, request: OutboundRequest) -> bool:
-    """Dismiss a failed job; return False when it did not fail, or is claimed."""
-    own = change_of(request).where(FAILED, jobs.c.claim.is_(None))
-    return tx.execute(own.values(state=RequestState.DISMISSED, settled_at=tx.now)).rowcount == 1
 
 
 def list_failed_jobs(tx: Tx, business_id: str, limit: int) -> list[OutboundRequest]:
@@ -665,7 +656,8 @@ def dismiss_request(tx: Tx, kinds: Kinds, request: OutboundRequest) -> None:
 
     Raises CONFLICT, when it is in flight, or did not fail.
     """
-    if not record_dismissed(tx, request):
+    own = change_of(request).where(FAILED, jobs.c.claim.is_(None))
+    if tx.execute(own.values(state=RequestState.DISMISSED, settled_at=tx.now)).rowcount != 1:
         raise Refused(errors.CONFLICT, "This delivery is already on its way or has arrived.")
     kind = kinds.get(request.kind)
     if kind is not None and request.state is RequestState.DUE:

@@ -156,7 +156,7 @@ def _recount(tx: Tx, account: tuple[str, str], marked: tuple[str, CountedEvent, 
     rows = _count_events(tx, events, source) if is_counted else None
 
     def save(tx: Tx) -> None:
-        tx.advisory_lock(_COUNTING)
+        tx.advisory_locks([_COUNTING])
         is_same = engines.find_progress(tx, *account) == progress
         if not is_same or not measurement.take_marks(tx, account[0], mark_ids) or rows is None:
             return
@@ -193,7 +193,7 @@ def _count_on(tx: Tx, account: tuple[str, str], timezone: str, until: int) -> Sa
     conversions = _count_events(tx, events, CountedEvent.CONVERSION)
 
     def save(tx: Tx) -> None:
-        tx.advisory_lock(_COUNTING)
+        tx.advisory_locks([_COUNTING])
         if engines.find_progress(tx, *account) == progress:
             add_counts(tx, engines.report_counts, STORED, touches)
             add_counts(tx, engines.report_counts, STORED, conversions)
