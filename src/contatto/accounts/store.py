@@ -181,7 +181,7 @@ _MEMBERS: Final = sa.select(
 def find_user_by_email(tx: Tx, email: str) -> User | None:
     """Find the account of a confirmed address, with a row lock until the end of the transaction."""
     confirmed = sa.select(users).where(users.c.email == email, users.c.vouched_by == "")
-    return tx.find(User, confirmed.with_for_update() if tx.locks_rows else confirmed)
+    return tx.find(User, confirmed.with_for_update())
 
 
 def record_user(tx: Tx, user_id: str, **values: Any) -> None:
@@ -209,7 +209,7 @@ def list_members_by_email(tx: Tx, email: str) -> list[Member]:
 def find_member(tx: Tx, business_id: BusinessId, member_id: str) -> Member | None:
     """Load a member with a row lock until the end of the transaction."""
     statement = _MEMBERS.where(members.c.business_id == business_id, members.c.id == member_id)
-    return tx.find(Member, statement.with_for_update() if tx.locks_rows else statement)
+    return tx.find(Member, statement.with_for_update())
 
 
 def find_member_of_email(tx: Tx, business_id: BusinessId, email: str) -> Member | None:

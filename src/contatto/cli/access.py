@@ -455,7 +455,7 @@ def _reseal_batch(
     statement = select(*read).order_by(*keys).limit(batch)
     query = statement if last is None else statement.where(tuple_(*keys) > tuple_(*last))
     # Locked, so that a concurrent change is not overwritten.
-    rows = tx.execute(query.with_for_update() if tx.locks_rows else query).mappings().all()
+    rows = tx.execute(query.with_for_update()).mappings().all()
     changed = 0
     for row in rows:
         fresh = {

@@ -151,7 +151,7 @@ class DeliveryLedger[E: LedgerEntry]:
             .order_by(self._table.c.id)
             .limit(limit)
         )
-        locked = query.with_for_update(skip_locked=True, of=self._table) if tx.locks_rows else query
+        locked = query.with_for_update(skip_locked=True, of=self._table)
         for entry in in_time(tx.list(self._entry_type, locked)):
             yield entry
             tx.execute(self.change(entry).values(is_queued=True))

@@ -85,43 +85,32 @@ class RequestSlot:
 
     def __init__(self, places: TenantSlots) -> None:
         self._places = places
-        self._business_id = ""
-        self._is_held = False
+        self.business_id = ""
+        self.is_held = False
         self._has_ended = False
 
     async def take(self, business_id: str) -> None:
         """Wait for a slot, unless the request has one or was answered."""
-        is_needless = self._is_held or self._has_ended
+        is_needless = self.is_held or self._has_ended
         if is_needless:
             return
-        self._business_id = business_id
+        self.business_id = business_id
         await self._places.enter(business_id)
-        self._is_held = True
+        self.is_held = True
         if self._has_ended:  # the answer was sent meanwhile, to a task that outlives the request
-            self._release()
+            self.release()
 
     def end(self) -> None:
         """Free the slot for good."""
         self._has_ended = True
-        self._release()
+        self.release()
 
-    @asynccontextmanager
-    async def given_up(self) -> AsyncIterator[None]:
-        """Free the slot within."""
-        if not self._is_held:
-            yield
-            return
-        self._release()
-        try:
-            yield
-        finally:
-            await self.take(self._business_id)
-
-    def _release(self) -> None:
-        if self._is_held:
-            self._is_held = False
+    def release(self) -> None:
+        """Free the slot, if the request has one."""
+        if self.is_held:
+            self.is_held = False
             # Later, so that the loop takes requests of other tenants first.
-            asyncio.get_running_loop().call_soon(self._places.leave, self._business_id)
+            asyncio.get_running_loop().call_soon(self._places.leave, self.business_id)
 
 
 _TURN: ContextVar[RequestSlot | None] = ContextVar("turn", default=None)
@@ -136,11 +125,15 @@ async def take_slot(business_id: str) -> None:
 @asynccontextmanager
 async def slot_released() -> AsyncIterator[None]:
     """Release the slot of the running request within."""
-    if (turn := _TURN.get()) is None:
+    turn = _TURN.get()
+    if turn is None or not turn.is_held:
         yield
         return
-    async with turn.given_up():
+    turn.release()
+    try:
         yield
+    finally:
+        await turn.take(turn.business_id)
 
 
 class RequestSlotLayer:
@@ -161,7 +154,7 @@ class RequestSlotLayer:
         turn = RequestSlot(self._places)
 
         async def receive_meanwhile() -> Message:
-            async with turn.given_up():
+            async with slot_released():
                 return await receive()
 
         async def send_last(message: Message) -> None:

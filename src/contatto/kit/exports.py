@@ -146,25 +146,20 @@ def claim_export(tx: Tx, business_id: str) -> ExportJob | None:
         (job,) = jobs
         if job.attempts < MOST_TRIES:
             running = {"state": ExportState.RUNNING, "attempts": job.attempts + 1}
-            _update_open(tx, job, due_at=tx.now + LEASE, **running)
+            tx.change(export_jobs, business_id, job.id, _IS_OPEN, due_at=tx.now + LEASE, **running)
             return job
         end_export(tx, job, ExportState.FAILED, FILE_ERROR)
     return None
 
 
 def renew_export(tx: Tx, job: ExportJob) -> None:
-    """Renew the lease of a job."""
-    _update_open(tx, job, due_at=tx.now + LEASE)
+    tx.change(export_jobs, job.business_id, job.id, _IS_OPEN, due_at=tx.now + LEASE)
 
 
 def end_export(tx: Tx, job: ExportJob, state: ExportState, message: str = "") -> None:
     """Fail or cancel a job that is open."""
-    _update_open(tx, job, state=state, message=message, finished_at=tx.now)
-
-
-def _update_open(tx: Tx, job: ExportJob, **values: Any) -> None:
-    is_job = (export_jobs.c.business_id == job.business_id, export_jobs.c.id == job.id)
-    tx.execute(update(export_jobs).where(*is_job, _IS_OPEN).values(**values))
+    ended = {"state": state, "message": message, "finished_at": tx.now}
+    tx.change(export_jobs, job.business_id, job.id, _IS_OPEN, **ended)
 
 
 def drop_contents(tx: Tx, kind: ExportKind, business_id: str) -> None:
@@ -232,7 +227,10 @@ async def export_next(db: Database, formats: ExportFormats, business_id: str) ->
     while not (await asyncio.wait([rendering], timeout=RENEW_S))[0]:
         await db.write(partial(renew_export, job=job), in_background=True)
     changes = rendering.result()
-    await db.write(lambda tx: _update_open(tx, job, finished_at=tx.now, **changes), in_background=True)
+    await db.write(
+        lambda tx: tx.change(export_jobs, business_id, job.id, _IS_OPEN, finished_at=tx.now, **changes),
+        in_background=True,
+    )
     return True
 
 

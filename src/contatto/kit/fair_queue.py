@@ -138,7 +138,6 @@ class Turns:
         return list(in_turn([list_of(business, share) for business in businesses]))
 
     def served(self, business_id: str) -> None:
-        """Remember the last served tenant."""
         self._last = business_id
 
 

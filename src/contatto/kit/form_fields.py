@@ -84,14 +84,7 @@ def read_decimal(field: str, text: str, lang: str, places: int) -> Decimal | Non
     Digits of any script count. A separator followed by three digits is refused where it is this language's
     decimal point and fewer decimals are allowed: other languages separate thousands with it.
 
-    Args:
-        field: name for the refusal.
-        text: typed text.
-        lang: one of our languages.
-        places: greatest number of decimals.
-
-    Raises:
-        Refused: INVALID, with possible readings or an example.
+    Raises INVALID for ``field``, with possible readings or an example; ``places`` is the most decimals.
     """
     typed = _plain(text, lang)
     if not typed:

@@ -344,11 +344,9 @@ class Drain:
 
     @property
     def tables(self) -> frozenset[str]:
-        """Return the tables that may bring work when they change."""
         return self._events.queue.tables | self._jobs.queue.tables
 
     def is_due(self, tx: Tx) -> bool:
-        """Return whether there is anything to do."""
         return self._events.queue.is_due(tx) or self._jobs.queue.is_due(tx)
 
     async def run_batch(self, db: Database) -> int:

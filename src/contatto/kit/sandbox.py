@@ -182,15 +182,7 @@ class LongProcess:
         self._clock_s = clock_s
 
     async def run(self, work: Work, raw: bytes) -> bytes:
-        """Run a function on bytes.
-
-        Args:
-            work: top-level function, which the process imports by name.
-            raw: input of the function.
-
-        Raises:
-            Overworked: it failed, or took too long.
-        """
+        """Run a top-level function on bytes; raises Overworked if it failed, or took too long."""
         name = name_of(work)
         environment = {
             key: value for key, value in os.environ.items() if not key.startswith(_ENVIRONMENT_PREFIX)

@@ -224,22 +224,18 @@ class Settings(BaseSettings):
 
     @property
     def sends_mail(self) -> bool:
-        """Return whether a mail server is configured."""
         return bool(self.smtp_url)
 
     @property
     def needs_capture_review(self) -> bool:
-        """Return whether an operator reviews applications for lead capture."""
         return self.capture_review == "operator"
 
     @property
     def needs_ad_review(self) -> bool:
-        """Return whether an operator reviews ads before they are shown."""
         return self.ad_review == "operator"
 
     @property
     def url(self) -> str:
-        """Return the database URL in force."""
         return self.database_url or f"sqlite:///{self.data_dir / 'contatto.sqlite3'}"
 
     @property

@@ -87,7 +87,6 @@ class SheetFile:
             self._line += 1
 
     def close(self) -> None:
-        """Put the file together."""
         self._book.close()
 
 

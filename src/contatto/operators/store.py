@@ -251,7 +251,7 @@ def find_admission(tx: Tx, operator_id: str, business_id: str) -> Admission | No
     """Return the admission of a business, and lock it until the end of the transaction."""
     both = admissions.c.operator_id == operator_id, admissions.c.business_id == business_id
     query = select(admissions).where(*both)
-    return tx.find(Admission, query.with_for_update() if tx.locks_rows else query)
+    return tx.find(Admission, query.with_for_update())
 
 
 def list_admissions(tx: Tx, operator_id: str, state: AdmissionState | None = None) -> list[Admission]:

@@ -217,7 +217,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _begin(self, stage: _Stage) -> None:
-        """Enter a stage."""
         self._stage = stage
         self._since_s = self.loop.time()
         self._has_new_stage = True
@@ -266,7 +265,6 @@ class Connections:
             self.sweep(loop.time())
 
     def sweep(self, now_s: float) -> None:
-        """Close overdue connections."""
         for connection in [waiting for waiting in self._waiting if waiting.is_late(now_s)]:
             connection.end(TOO_SLOW)
         for connection in [unread for unread, since in self._unread.items() if now_s - since > READ_S]:

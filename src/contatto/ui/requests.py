@@ -159,13 +159,8 @@ type Around = Callable[[ASGIApp], ASGIApp]
 class FastPath:
     """Fast path: answers direct routes, and passes all other requests on.
 
-    Platforms and customers call these routes most of the time. They skip the middleware for members.
-
-    Args:
-        app: handles other requests.
-        routes: the direct routes in their order.
-        around: middleware around the direct routes.
-        refuse: handler that turns a `Refused` into a response.
+    Platforms and customers call these routes most of the time. They skip the middleware for members, and
+    have that of ``around``.
     """
 
     def __init__(self, app: ASGIApp, routes: Iterable[Route], around: Around, refuse: Refuse) -> None:
@@ -294,9 +289,7 @@ class SecurityLayer:
                 message["headers"] = [*headers, *own, (b"x-request-id", request_id.encode())]
             await send(message)
 
-        scope["headers"] = [
-            (_TYPE, _plain(pair[1])) if pair[0] == _TYPE else pair for pair in scope["headers"]
-        ]
+        scope["headers"] = [_plain(*pair) if pair[0] == _TYPE else pair for pair in scope["headers"]]
         path, limit = scope["path"], BODY_LIMIT
         if path.endswith(self._ends):
             limit = max(larger for end, larger in self.larger.items() if path.endswith(end))
@@ -345,15 +338,15 @@ def redirect_slashes(router: Router) -> ASGIApp:
     return answer
 
 
-def _plain(content_type: bytes) -> bytes:
-    """Return a content type, without the charset of a multipart form, so that the form is read as UTF-8.
+def _plain(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """Return a header, without the charset of a multipart form, so that the form is read as UTF-8.
 
     Forms could name any encoding that Python knows; some yield texts that no database stores.
     """
-    if not content_type.lower().startswith(_PARTS):
-        return content_type
-    boundary = _BOUNDARY.search(content_type)
-    return _PARTS + (b"; " + boundary[0] if boundary else b"")
+    if name != _TYPE or not value.lower().startswith(_PARTS):
+        return name, value
+    boundary = _BOUNDARY.search(value)
+    return name, _PARTS + (b"; " + boundary[0] if boundary else b"")
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:

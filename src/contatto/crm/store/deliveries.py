@@ -188,7 +188,7 @@ def has_sweep(tx: Tx) -> bool:
 def find_swept_target(tx: Tx) -> Target | None:
     """Return a target with a sweep, of any business."""
     query = select(crm_targets).where(*_SWEEPING).order_by(crm_targets.c.sweep_after).limit(1)
-    locked = query.with_for_update(skip_locked=True) if tx.locks_rows else query
+    locked = query.with_for_update(skip_locked=True)
     return next(iter(_listed(tx, locked)), None)
 
 

@@ -428,11 +428,13 @@ _START: Final = (
 )
 
 
-_OF_MANY: Final = select(conversations).where(
-    within(conversations.c.business_id, "businesses"), within(conversations.c.id, "ids")
+_TO_MOVE: Final = PreparedQuery(
+    Conversation,
+    select(conversations)
+    .where(within(conversations.c.business_id, "businesses"), within(conversations.c.id, "ids"))
+    .order_by(conversations.c.id)
+    .with_for_update(),
 )
-_TO_MOVE: Final = PreparedQuery(Conversation, _OF_MANY)
-_LOCKED: Final = PreparedQuery(Conversation, _OF_MANY.order_by(conversations.c.id).with_for_update())
 
 
 def list_conversations_to_move(
@@ -440,7 +442,7 @@ def list_conversations_to_move(
 ) -> list[Conversation]:
     """Return conversations of several businesses, locked until the end of the transaction; for the worker."""
     values = {"businesses": business_ids, "ids": conversation_ids}
-    return (_LOCKED if tx.locks_rows else _TO_MOVE).list(tx, values)
+    return _TO_MOVE.list(tx, values)
 
 
 def find_conversation(tx: Tx, business_id: str, conversation_id: str) -> Conversation | None:

@@ -631,7 +631,7 @@ class Tx:
 
     @property
     def locks_rows(self) -> bool:
-        """Return whether ``SELECT … FOR UPDATE`` is needed; SQLite has one writer and does not support it."""
+        """Return whether this is PostgreSQL; SQLite has one writer, and ignores ``SELECT … FOR UPDATE``."""
         return self.connection.dialect.name == "postgresql"
 
 

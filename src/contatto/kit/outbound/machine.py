@@ -99,12 +99,7 @@ class ClaimableRequests:
 
 
 class ClaimPolicy:
-    """Counts requests in flight, and chooses the next ones; for one machine.
-
-    Args:
-        limits: see ``Limits``.
-        chance: returns random numbers from 0 to 1, for waits of breakers.
-    """
+    """Counts requests in flight, and chooses the next ones; for one machine."""
 
     def __init__(self, limits: Limits, chance: Callable[[], float]) -> None:
         self._limits = limits
@@ -116,7 +111,6 @@ class ClaimPolicy:
         self._last = ""
 
     def rooms(self) -> FreePlaces:
-        """Return the free places."""
         at_s = time.monotonic()
         return FreePlaces(
             self._limits.places - len(self._begun),
@@ -230,14 +224,9 @@ class _PassResult:
 
 
 class OutboundMachine:
-    """Sends requests of all kinds; several processes may run one each.
+    """Sends requests of all kinds, by their names; several processes may run one each.
 
-    Args:
-        db: stores the requests.
-        client: sends one request.
-        kinds: by their names.
-        limits: see ``Limits``.
-        chance: returns random numbers from 0 to 1, for jitter.
+    ``chance`` returns random numbers from 0 to 1, for jitter.
     """
 
     def __init__(

@@ -95,10 +95,6 @@ class Destination:
     failed probe extends the pause.
 
     Source: Michael T. Nygard, "Release It!", chapter 5, "Circuit Breaker".
-
-    Args:
-        places: greatest number of requests in flight.
-        chance: returns random numbers from 0 to 1.
     """
 
     def __init__(self, places: int, chance: Callable[[], float]) -> None:
@@ -122,7 +118,6 @@ class Destination:
 
     @property
     def is_open(self) -> bool:
-        """Return whether the breaker is open."""
         return bool(self._opened)
 
     def note(self, now_s: float, *, is_answered: bool) -> None:

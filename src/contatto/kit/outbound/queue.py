@@ -182,11 +182,6 @@ def delete_requests_of(tx: Tx, business_id: str, kind: str, subjects: Collection
     tx.delete(jobs, business_id, kind=kind, subject=list(subjects))
 
 
-def change_of(request: OutboundRequest) -> Update:
-    """Return an update of a request's row."""
-    return update(jobs).where(*rows_of(jobs, request.business_id, id=request.id))
-
-
 def seal_progress(
     tx: Tx, request: NewRequest | OutboundRequest, created_at: datetime, progress: str
 ) -> bytes | None:
@@ -212,7 +207,6 @@ def record_asked(tx: Tx, steps: Collection[Claimed], until: datetime | None = No
 
 
 def renew_claims(tx: Tx, claims: Collection[str], until: datetime) -> None:
-    """Extend the leases of claimed requests."""
     statement = update(jobs).where(DUE, jobs.c.claim.in_(list(claims)))
     tx.execute(statement.values(due_at=until))
 
@@ -318,13 +312,12 @@ def record_replay(
     fresh["is_wanted_again"] = False
     if not keeps_progress:
         fresh["progress"] = None
-    tx.execute(change_of(request).where(jobs.c.claim.is_(None)).values(**fresh))
+    tx.change(jobs, request.business_id, request.id, jobs.c.claim.is_(None), **fresh)
 
 
 def poll_again(tx: Tx, poll: OutboundRequest, plan: RetryPlan) -> None:
     """Make a poll due now, or again after the running one, which may have missed the news."""
-    under_way = change_of(poll).where(jobs.c.claim.is_not(None))
-    tx.execute(under_way.values(is_wanted_again=True))
+    tx.change(jobs, poll.business_id, poll.id, jobs.c.claim.is_not(None), is_wanted_again=True)
     record_replay(tx, poll, plan.lifetime, keeps_progress=True)
 
 
@@ -472,7 +465,7 @@ def begin_requests(
         handled += 1
         kind = kinds.get(request.kind)
         if kind is None:  # another release queued it
-            tx.execute(change_of(request).values(due_at=tx.now + UNKNOWN_KIND))
+            tx.change(jobs, request.business_id, request.id, due_at=tx.now + UNKNOWN_KIND)
             continue
         if request.is_unsure:  # its sender died: it may have arrived
             settled.append((request, Failed(SendFailure.LOST.value)))
@@ -566,7 +559,7 @@ def settle_requests(
                 "expires_at": None if plan.lifetime is None else next_at + plan.lifetime,
                 "progress": seal_progress(tx, request, request.created_at, outcome.progress),
             }
-            tx.execute(change_of(request).values(values))
+            tx.change(jobs, request.business_id, request.id, **values)
             outcomes.append((request, outcome, RequestState.DUE))
             continue
         retry_at = None  # after the last try, or after the lifetime
@@ -656,8 +649,9 @@ def dismiss_request(tx: Tx, kinds: Kinds, request: OutboundRequest) -> None:
 
     Raises CONFLICT, when it is in flight, or did not fail.
     """
-    own = change_of(request).where(FAILED, jobs.c.claim.is_(None))
-    if tx.execute(own.values(state=RequestState.DISMISSED, settled_at=tx.now)).rowcount != 1:
+    dismissed = {"state": RequestState.DISMISSED, "settled_at": tx.now}
+    is_failed = FAILED & jobs.c.claim.is_(None)
+    if not tx.change(jobs, request.business_id, request.id, is_failed, **dismissed):
         raise Refused(errors.CONFLICT, "This delivery is already on its way or has arrived.")
     kind = kinds.get(request.kind)
     if kind is not None and request.state is RequestState.DUE:

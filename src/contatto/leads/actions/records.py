@@ -84,8 +84,8 @@ class LeadBatch:
     def _read(self, person_ids: set[str]) -> None:
         """Read the leads of persons, or those that they were merged into."""
         tx, business_id = self._tx, self.business_id
-        query = intake.LOCKED_LEADS if tx.locks_rows else intake.LEADS_OF_PERSONS
-        for lead in query.list(tx, {"of": business_id, "persons": person_ids}):
+        values = {"of": business_id, "persons": person_ids}
+        for lead in intake.LEADS_OF_PERSONS.list(tx, values):
             target = records.find_lead(tx, business_id, lead.merged_into) if lead.merged_into else None
             current = target or lead
             self._leads.setdefault(current.id, current)

@@ -67,11 +67,13 @@ SET_ACTIVITY: Final = _change_one(leads).values(
 _STARTS: Final = {table: _change_one(table).values(created_at=_MOMENT) for table in (leads, contact_points)}
 
 
-_MANY: Final = select(leads).where(
-    leads.c.business_id == bindparam("of"), within(leads.c.person_id, "persons")
+LEADS_OF_PERSONS: Final = PreparedQuery(
+    Lead,
+    select(leads)
+    .where(leads.c.business_id == bindparam("of"), within(leads.c.person_id, "persons"))
+    .order_by(leads.c.id)
+    .with_for_update(),
 )
-LEADS_OF_PERSONS: Final = PreparedQuery(Lead, _MANY)
-LOCKED_LEADS: Final = PreparedQuery(Lead, _MANY.order_by(leads.c.id).with_for_update())
 
 
 def record_starts(tx: Tx, business_id: str, table: Table, moved: Iterable[Lead | ContactPoint]) -> None:

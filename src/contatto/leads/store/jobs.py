@@ -130,7 +130,7 @@ def save_job(tx: Tx, job: LeadJob) -> None:
 def find_job(tx: Tx, business_id: str, job_id: str) -> LeadJob | None:
     """Return a job, locked until the end of the transaction."""
     query = select(lead_jobs).where(*rows_of(lead_jobs, business_id, id=job_id))
-    row = tx.execute(query.with_for_update() if tx.locks_rows else query).mappings().first()
+    row = tx.execute(query.with_for_update()).mappings().first()
     return None if row is None else _open_job(tx, row)
 
 
@@ -171,7 +171,7 @@ def list_next_jobs(tx: Tx, business_id: str, limit: int) -> list[str]:
         IS_OPEN, lead_jobs.c.business_id == business_id, lead_jobs.c.state == LeadJobState.WAITING
     )
     query = query.order_by(lead_jobs.c.created_at, lead_jobs.c.id).limit(limit)
-    return list(tx.execute(query.with_for_update(skip_locked=True) if tx.locks_rows else query).scalars())
+    return list(tx.execute(query.with_for_update(skip_locked=True)).scalars())
 
 
 def record_job(tx: Tx, job: LeadJob) -> None:

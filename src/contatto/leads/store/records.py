@@ -56,13 +56,13 @@ def find_lead_by_number(tx: Tx, business_id: str, number: int) -> Lead | None:
 def find_lead_to_change(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
     """Return a lead, locked until the end of the transaction."""
     query = unerased_leads(business_id).where(leads.c.id == lead_id)
-    return tx.find(Lead, query.with_for_update() if tx.locks_rows else query)
+    return tx.find(Lead, query.with_for_update())
 
 
 def list_leads_to_change(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, Lead]:
     """Return leads by their own id, merged ones too, locked in order until the transaction ends."""
     query = unerased_leads(business_id).where(leads.c.id.in_(lead_ids)).order_by(leads.c.id)
-    return {lead.id: lead for lead in tx.list(Lead, query.with_for_update() if tx.locks_rows else query)}
+    return {lead.id: lead for lead in tx.list(Lead, query.with_for_update())}
 
 
 def list_merged_leads(tx: Tx, business_id: str, lead_id: str) -> list[Lead]:
@@ -73,7 +73,7 @@ def list_merged_leads(tx: Tx, business_id: str, lead_id: str) -> list[Lead]:
 def find_lead_of_person(tx: Tx, business_id: str, person_id: str) -> Lead | None:
     """Return the one lead of a person, locked until the end of the transaction."""
     query = select(leads).where(*rows_of(leads, business_id, person_id=person_id))
-    return tx.find(Lead, query.with_for_update() if tx.locks_rows else query)
+    return tx.find(Lead, query.with_for_update())
 
 
 def find_lead_of_conversation(tx: Tx, business_id: str, person_id: str, conversation_id: str) -> Lead | None:
