@@ -88,7 +88,6 @@ PARTS: dict[str, Part] = {
     "features of the ad": _family(columns.F_AD_FEATURE),
     "between viewer and ad": _family(columns.F_BETWEEN),
     "hour of the day": _family(columns.F_TIME),
-    "earlier heads in later": _family(columns.F_STACKED),
     "click farms told": _attribute(outcomes, "evidence_of", lambda *_, **__: 0.0),
     "spam power": _settings(spam_power=0.0),
     "drawing by lot": _settings(temperature=0.001, explore=0.0),

@@ -63,7 +63,7 @@ def test_a_viewer_who_is_believed_less_changes_what_a_lead_is_worth_by_a_power()
     marketplace = Marketplace(4)
     play(teller(marketplace), requests=1_500, days=0.9)
     saved, compared = marketplace.save(), 0
-    for viewer in range(20):
+    for viewer in range(80):
         plain, bold = (score_of(saved, slope, f"viewer {viewer}") for slope in (0.0, -0.5))
         if plain[0] == bold[0]:
             assert bold[1] == pytest.approx(plain[1] * np.exp(-0.5 * (plain[2] + 5.0)))

@@ -10,17 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.learning.auction import estimate_all
 from contatto.learning.columns import (
     A_FEATURES,
-    A_GROUP,
     F_AD,
-    G_CALIBRATION,
-    G_GOAL,
-    GROUP_COLUMNS,
     HEADS,
     LEAD,
-    RAWS,
     V_EFFECT,
 )
 from contatto.learning.features import list_features
@@ -31,7 +25,6 @@ from contatto.learning.learner import (
     learn_one,
     logistic,
     score_features,
-    stack_scores,
 )
 from contatto.learning.market import Learned, Viewers
 from contatto.learning.marketplace import Marketplace
@@ -116,22 +109,6 @@ def test_a_step_agrees_with_the_probability_after_it(kind: int, score: float, to
     assert total * (kind - logistic(score + step)) == pytest.approx(step, abs=1e-8 * (total + 1.0))
 
 
-def test_many_ads_are_estimated_as_each_alone_to_the_last_bit() -> None:
-    rng = np.random.default_rng(5)
-    ads, able = np.zeros((400, 3), np.int64), rng.permutation(400)
-    ads[:, A_GROUP] = rng.integers(0, 7, 400)
-    groups = np.zeros((7, GROUP_COLUMNS))
-    groups[:, G_GOAL] = np.arange(7) % 2
-    groups[:, G_CALIBRATION:] = rng.uniform(0.5, 2.0, (7, HEADS))
-    table = rng.normal(0.0, 1.0, (16, 2 * HEADS)).astype(np.float32)
-    together = rng.normal(-2.0, 2.0, (400, RAWS))
-    alone = together.copy()
-    estimate_all(300, able, ads, groups, (3, 8, 11), table, together)
-    for place in range(300):
-        estimate_all(1, able[place:], ads, groups, (3, 8, 11), table, alone[place : place + 1])
-    assert together.tobytes() == alone.tobytes()
-
-
 def test_one_surprising_label_does_not_throw_the_estimate_to_the_other_end() -> None:
     learned, viewers = Learned(12), Viewers()
     learned.table[5, LEAD] = -4.0
@@ -206,8 +183,6 @@ def test_serving_and_learning_score_by_the_very_same_features() -> None:
             assert shown is not None
             for head in range(HEADS):
                 assert score_of(market, shown, head) == pytest.approx(shown.raw[head], rel=1e-6)
-            told = market.snapshots.stacks[shown.place]
-            assert market.learned.stack == pytest.approx(told, rel=1e-5, abs=1e-5)
             compared += 1
         return answer
 
@@ -224,9 +199,5 @@ def score_of(market: Any, shown: Any, head: int) -> float:
         learned.weights, learned.families,
     )  # fmt: skip
     effects = market.viewers.table[shown.viewer, V_EFFECT : V_EFFECT + HEADS]
-    count = stack_scores(
-        learned.table, learned.slots, learned.weights, learned.families, count, head, effects, learned.shift,
-        learned.stack,
-    )  # fmt: skip
     own = float(effects[head])
     return logistic(score_features(learned.table, learned.slots, learned.weights, count, head) + own)

@@ -57,7 +57,6 @@ _SOURCES: Final = {
     InfluenceSource.SHOWN: N_("Frequency and recency of impressions"),
     InfluenceSource.TAPPED: N_("Earlier click on the ad"),
     InfluenceSource.CONTACTED: N_("Earlier chat or lead"),
-    InfluenceSource.EARLIER: N_("Predictions of the earlier steps"),
 }
 FIELDS: Final = {
     "country": N_("Country"),
@@ -433,7 +432,6 @@ async def show_delivery_model(request: Request, caller: PageCaller) -> HTMLRespo
                 for influence in (influences.entries if influences else ())
                 if influence.question is curve.question
             ]
-            of_question.sort(key=lambda influence: influence.source is InfluenceSource.EARLIER)
             verdict, gain = _judge(curve.cases, curve.actual, curve.expected, curve.loss, curve.of_rate)
             card = CurveCard(
                 id=curve.question.value,

@@ -12,21 +12,16 @@ from contatto.learning.features import (
     add_between,
     add_own,
     add_shared,
-    bounded,
     chance,
     crossed,
     doubling,
     since_step,
-    stack_slot,
-    stacked,
     views_step,
     weigh_between,
 )
 from contatto.learning.impressions import LEAST_WORTH, slope_factor
 from contatto.learning.learner import logistic, trust_in
 
-_AT_ONCE: Final = 128
-"""Ads per block of predictions."""
 NOBODY: Final = -2
 """Row of an ad or advertiser that no viewer has met; -1 marks empty cells of the tables."""
 
@@ -109,48 +104,6 @@ def mark_met(viewed: Array, count: int, contacts: Array, met: Array) -> bool:
 
 
 @compiled
-def estimate_all(
-    n: int, able: Array, ads: Array, groups: Array, stacks: tuple[int, int, int], table: Array, raws: Array
-) -> None:
-    """Turn scores of eligible ads into probabilities, raw and calibrated, in place.
-
-    The loops run head by head over a block of ads, so that the processor can work on several ads at once.
-    """
-    to_click, fits, to_talk = np.empty(_AT_ONCE), np.empty(_AT_ONCE), np.empty(_AT_ONCE)
-    rows = np.empty(_AT_ONCE, np.int64)
-    scores = np.empty(_AT_ONCE)
-    for start in range(0, n, _AT_ONCE):
-        total = min(_AT_ONCE, n - start)
-        for i in range(total):
-            rows[i] = ads[able[start + i], col.A_GROUP]
-            fits[i] = bounded(raws[start + i, col.R_FIT])
-        for head in range(col.HEADS):
-            by_click, by_fit = float(table[stacks[col.K_CLICK], head]), float(table[stacks[col.K_FIT], head])
-            by_talk = float(table[stacks[col.K_CONVERSATION], head])
-            for i in range(total):
-                scores[i] = raws[start + i, head]
-            if head > col.CLICK:
-                for i in range(total):
-                    scores[i] = scores[i] + by_click * to_click[i] + by_fit * fits[i]
-            if head > col.CONVERSATION:
-                for i in range(total):
-                    scores[i] += by_talk * to_talk[i]
-            for i in range(total):
-                scores[i] = logistic(scores[i])
-                raws[start + i, head] = scores[i]
-            for i in range(total):
-                raws[start + i, col.HEADS + head] = calibrated(
-                    scores[i], groups[rows[i], col.G_CALIBRATION + head]
-                )
-            if head == col.CLICK:
-                for i in range(total):
-                    to_click[i] = stacked(scores[i])
-            elif head == col.CONVERSATION:
-                for i in range(total):
-                    to_talk[i] = stacked(scores[i])
-
-
-@compiled
 def bin_of(multiplier: float) -> int:
     """Return the bin of a multiplier in the landscape of an ad group."""
     place = (math.log2(max(multiplier, 1.0)) - col.LOWEST_OCTAVE) * col.BINS_AN_OCTAVE
@@ -196,11 +149,6 @@ def hold_auction(
     viewed_ads = list_viewed(viewer, now_s, recent, shown, weekly, shown_at, ads, groups, viewed)
     met = np.zeros(groups.shape[0], np.uint8)
     has_met = mark_met(viewed, viewed_ads, contacts[viewer], met)
-    stacks = (
-        stack_slot(col.K_CLICK, shift),
-        stack_slot(col.K_FIT, shift),
-        stack_slot(col.K_CONVERSATION, shift),
-    )
     spot, usual = between[0], between[1]
     weights, offset_s = np.empty((col.BETWEEN, col.HEADS)), math.nan
     for i in range(n):
@@ -215,7 +163,6 @@ def hold_auction(
                 add_shared(hashes, values, kinds, used, shift, table, feature_hashes[feature], sums[feature])
             for head in range(col.HEADS):
                 z[head] += ad_values[ad, k] * sums[feature, head]
-            z[col.R_FIT] += ad_values[ad, k] * sums[feature, col.HEADS]
         if row[col.G_OFFSET] != offset_s:
             offset_s = row[col.G_OFFSET]
             lies_between(
@@ -233,7 +180,9 @@ def hold_auction(
             for b in range(col.BETWEEN):
                 for head in range(col.HEADS):
                     z[head] += weights[b, head]
-    estimate_all(n, able, ads, groups, stacks, table, raws)
+        for head in range(col.HEADS):
+            z[head] = logistic(z[head])
+            z[col.HEADS + head] = calibrated(z[head], row[col.G_CALIBRATION + head])
     worth = _worth_of_viewer(n, able, ads, groups, raws, settings)
     factor = slope_factor(worth, settings[col.S_VIEWER_SLOPE], settings[col.S_VIEWER_MEAN])
     trust = trust_in(viewers, viewer, settings[col.S_FARM_PRIOR])
@@ -276,7 +225,6 @@ def hold_auction(
     outcome[col.O_OFFER] = offers[winner]
     outcome[col.O_PRICE] = min(offers[winner], max(floor, second))
     outcome[col.O_SCORE] = z[col.R_SCORE]
-    outcome[col.O_FIT] = z[col.R_FIT]
     outcome[col.O_VIEWER] = worth
     for head in range(col.HEADS):
         outcome[col.O_RAW + head] = z[head]

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contatto.learning import columns as col
-from contatto.learning.features import said_by
 from contatto.learning.impressions import EDGES_S, SNAPSHOT_ARRAYS, Impression, Snapshots, fit_slope
 from contatto.learning.learner import fill_residuals, learn_again, shuffle
 from contatto.learning.market import MEANS_AGAIN, Learned, MarketState
@@ -25,7 +24,7 @@ SLOPE_VIEWS: Final = 6_000
 SLOPE_LEADS: Final = 5
 """Leads before the first fit."""
 _LEAST: Final = 1e-12
-_VIEWER: Final = col.HEADS + 1
+_VIEWER: Final = col.HEADS
 """Place of the viewer's value in ``raw``."""
 
 
@@ -119,7 +118,7 @@ def settle_observations(
     learned, groups = market.learned, market.groups
     learn_again(
         order, observations.samples, observations.outcomes, features.hashes, features.values, features.kinds,
-        features.between, features.counts, features.held, features.stacks, features.shares,
+        features.between, features.counts, features.held, features.shares,
         features.stands_for, groups.ads, groups.ad_hashes, groups.ad_features, groups.ad_values,
         groups.feature_hashes, groups.crosses, learned.shift, learned.slots, learned.weights,
         learned.families, learned.prior_covariances(), learned.spread[col.F_VIEWER], market.viewers.table,
@@ -156,7 +155,7 @@ def measure_residuals(
     residuals = np.zeros(observations.outcomes.shape)
     fill_residuals(
         observations.samples, observations.outcomes, features.hashes, features.values, features.kinds,
-        features.between, features.counts, features.stacks, shares, features.stands_for, groups.ads,
+        features.between, features.counts, shares, features.stands_for, groups.ads,
         groups.ad_hashes, groups.ad_features, groups.ad_values, groups.feature_hashes, groups.crosses,
         learned.shift, learned.slots, learned.weights, learned.families, learned.again, market.viewers.again,
         residuals,
@@ -254,7 +253,6 @@ def batch_of(market: MarketState, columns: dict[str, Any], as_of_ts: int) -> Bat
             rows[is_filled] = np.concatenate(lists).astype(rows.dtype)
         setattr(features, name, rows)
     features.between = _stack(columns["between"], col.BETWEEN, np.uint64)
-    features.stacks = np.array([said_by(raw) for raw in columns["raw"]], np.float32).reshape(-1, col.STACKED)
     features.held = np.zeros((len(is_filled), col.HEADS_AGAIN), np.float32)
     features.stands_for = np.ones(len(is_filled), np.float32)
     views = VIEWS_A_DAY / np.maximum(np.asarray(columns["views_day"], np.float64), VIEWS_A_DAY)

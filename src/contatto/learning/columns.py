@@ -15,7 +15,6 @@ Times are in seconds since 1970, money in micros (prices and bids: of a thousand
 - prices, counts: landscape of an ad group: total price and number of requests by lowest winning multiplier.
 - feature_hashes, crosses: features of ads, and marks of those that interact with the request.
 - names, between: hashes of interactions of viewer and ad, by kind and value, and by kind.
-- stacks: inputs of heads from earlier heads (see `K_CLICK`).
 - into: output.
 """
 
@@ -52,8 +51,7 @@ F_CONTEXT_AD: Final = 6
 F_CONTEXT_FEATURE: Final = 7
 F_BETWEEN: Final = 8
 F_VIEWER: Final = 9
-F_STACKED: Final = 10
-FAMILIES: Final = 11
+FAMILIES: Final = 10
 
 # Viewers.
 V_EFFECT: Final = 0
@@ -73,15 +71,6 @@ RECENT_ADS: Final = 32
 KNOWN_ADVERTISERS: Final = 8
 TALKED: Final = 1
 IS_LEAD: Final = 2
-
-# Inputs of a head from the earlier heads.
-K_CLICK: Final = 0
-"""Score of the predicted click, centred."""
-K_FIT: Final = 1
-"""Part of the click score from interactions of request and ad."""
-K_CONVERSATION: Final = 2
-"""Score of the predicted conversation, centred."""
-STACKED: Final = 3
 
 # Ads.
 A_GROUP: Final = 0
@@ -156,10 +145,8 @@ SETTINGS: Final = 10
 
 # An eligible ad: scores, calibrated predictions, …
 R_SCORE: Final = 2 * HEADS
-"""… the value of a view in conversions, …"""
-R_FIT: Final = 2 * HEADS + 1
-"""… and its fit with the request (see `K_FIT`)."""
-RAWS: Final = 2 * HEADS + 2
+"""… and the value of a view in conversions."""
+RAWS: Final = 2 * HEADS + 1
 
 # Result of the auction.
 O_AD: Final = 0
@@ -168,9 +155,7 @@ O_PRICE: Final = 2
 O_PROPENSITY: Final = 3
 O_P: Final = 4
 O_RAW: Final = O_P + HEADS
-O_FIT: Final = O_RAW + HEADS
-"""Fit of ad and request, see `K_FIT`."""
-O_VIEWER: Final = O_FIT + 1
+O_VIEWER: Final = O_RAW + HEADS
 """What the viewer is worth: the logarithm of the chance of a lead, as a mean of the ads that may serve."""
 O_SCORE: Final = O_VIEWER + 1
 """The value of a view in conversions, see `R_SCORE`."""

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from contatto.kit.values import from_micros, interval_of, loss_of_rate
 from contatto.learning import columns as col
-from contatto.learning.features import count_stacked, stack_slot
 from contatto.learning.impressions import Impression
 from contatto.learning.market import VIEW, MarketState
 from contatto.learning.marketplace import Replica, repeat_decision
@@ -459,10 +458,6 @@ def _weigh_score(
             ad_parts.append((names[feature][0], part))
     between = zip(range(col.BETWEEN), added[families == col.F_BETWEEN].tolist(), strict=True)
     ad_parts += [((_BETWEEN[kind], ""), part) for kind, part in between]
-    for before in range(count_stacked(head)):
-        slot = stack_slot(before, learned.shift)
-        part = float(snapshots.stacks[place, before]) * float(learned.table[slot, head])
-        ad_parts.append(((InfluenceSource.EARLIER, ""), part))
     for key, part in ad_parts:
         parts[key] = parts.get(key, 0.0) + part
     return parts, values

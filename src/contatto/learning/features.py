@@ -244,7 +244,6 @@ def _bounded(number: float) -> float:
 
 _BIAS_HASH = np.uint64(0x5851F42D4C957F2D)
 _COUNTED_HASH = np.uint64(0xD6E8FEB86659FD93)
-_STACKED_HASH = np.uint64(0xA0761D6478BD642F)
 _AT_ONCE: Final = 64
 """Ads per block of sums, so that the block fits the L1 cache."""
 
@@ -378,76 +377,19 @@ def list_features(
 
 
 @compiled
-def bounded(score: float) -> float:
-    """Return a score within ±3, as an input of later heads."""
-    return float(min(max(score, -3.0), 3.0))
-
-
-@compiled
-def stacked(p: float) -> float:
-    """Return a prediction as a centred and bounded score, for later heads."""
-    return bounded(math.log(p / (1.0 - p)) + 2.5)
-
-
-def said_by(raw: Sequence[float]) -> tuple[float, float, float]:
-    """Return the scores of earlier heads for later ones (see `K_CLICK`), as estimated at the decision."""
-    fit = raw[col.HEADS] if len(raw) > col.HEADS else 0.0
-    return stacked(raw[col.CLICK]), bounded(fit), stacked(raw[col.CONVERSATION])
-
-
-@compiled
-def count_stacked(head: int) -> int:
-    """Return the number of inputs from earlier heads: two for a conversation, three after it."""
-    return min(head + 1, col.STACKED) if head > col.CLICK else 0
-
-
-@compiled
-def stack_slot(before: int, shift: np.uint64) -> int:
-    """Return the slot of the weight of an earlier head's prediction (see `K_CLICK`)."""
-    return slot_of(_STACKED_HASH ^ np.uint64(before * 7_919), shift)
-
-
-@compiled
-def list_stacked(
-    stack: Array, head: int, count: int, shift: np.uint64, slots: Array, weights: Array, families: Array
-) -> int:
-    """Add the predictions of earlier heads as weights; return the number of weights."""
-    for before in range(count_stacked(head)):
-        slots[count], weights[count] = stack_slot(before, shift), stack[before]
-        families[count] = col.F_STACKED
-        count += 1
-    return count
-
-
-@compiled
-def sum_fit(table: Array, slots: Array, weights: Array, families: Array, count: int) -> float:
-    """Return the part of the click score from interactions of request and ad."""
-    fit = 0.0
-    for j in range(count):
-        if families[j] == col.F_CONTEXT_AD or families[j] == col.F_CONTEXT_FEATURE:
-            fit += weights[j] * table[slots[j], col.CLICK]
-    return fit
-
-
-@compiled
 def add_shared(
     hashes: Array, values: Array, kinds: Array, count: int, shift: np.uint64, table: Array,
     named: np.uint64, into: Array,
 ) -> None:  # fmt: skip
-    """Fill ``into`` with the part of all heads' scores from an ad feature, alone and with the request.
-
-    The last column is the fit: the part of the click score without the feature's own weight.
-    """
+    """Fill ``into`` with the part of all heads' scores from an ad feature, alone and with the request."""
     slot = slot_of(named, shift)
     for head in range(col.HEADS):
         into[head] = table[slot, head]
-    own = into[col.CLICK]
     for i in range(count):
         if kinds[i] == col.CONTEXT:
             slot = slot_of(crossed(hashes[i], named), shift)
             for head in range(col.HEADS):
                 into[head] += values[i] * table[slot, head]
-    into[col.HEADS] = into[col.CLICK] - own
 
 
 @compiled
@@ -479,7 +421,6 @@ def add_own(
         slot = slot_of(ad_hashes[able[i]], shift)
         for head in range(col.HEADS):
             into[i, head] = base[head] + table[slot, head]
-        into[i, col.R_FIT] = -into[i, col.CLICK]
     last = (np.int64(1) << (np.int64(64) - np.int64(shift))) - 1
     for start in range(0, total, _AT_ONCE):
         end = min(start + _AT_ONCE, total)
@@ -490,8 +431,6 @@ def add_own(
                     slot = (begin + able[i]) & last
                     for head in range(col.HEADS):
                         into[i, head] += value * table[slot, head]
-    for i in range(total):
-        into[i, col.R_FIT] += into[i, col.CLICK]
 
 
 @compiled

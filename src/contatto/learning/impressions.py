@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contatto.kit.runtime import compiled
-from contatto.learning.columns import BETWEEN, DAY_US, HEADS_AGAIN, MOST_CONTEXT, STACKED
+from contatto.learning.columns import BETWEEN, DAY_US, HEADS_AGAIN, MOST_CONTEXT
 from contatto.learning.model import AdGroupLine
 
 _FIRST: Final = 1024
@@ -68,7 +68,7 @@ class Impression(msgspec.Struct, array_like=True, gc=False):
 class Snapshots:
     """Feature snapshots of impressions, in reused rows of arrays.
 
-    ``held`` are dual amounts by head (see `learner.learn_again`), ``stacks`` inputs from earlier heads.
+    ``held`` are dual amounts by head (see `learner.learn_again`).
     ``shares`` are weights in shared parameters, ``stands_for`` the numbers of views that rows represent.
     """
 
@@ -79,7 +79,6 @@ class Snapshots:
         self.between = np.zeros((_FIRST, BETWEEN), np.uint64)
         self.counts = np.zeros(_FIRST, np.int64)
         self.held = np.zeros((_FIRST, HEADS_AGAIN), np.float32)
-        self.stacks = np.zeros((_FIRST, STACKED), np.float32)
         self.shares = np.ones(_FIRST, np.float32)
         self.stands_for = np.ones(_FIRST, np.float32)
         self.free = list(range(_FIRST - 1, -1, -1))
@@ -105,7 +104,7 @@ class Snapshots:
 
 
 SNAPSHOT_ARRAYS: Final = (
-    "hashes", "values", "kinds", "between", "counts", "held", "stacks", "shares", "stands_for",
+    "hashes", "values", "kinds", "between", "counts", "held", "shares", "stands_for",
 )  # fmt: skip
 
 

@@ -8,12 +8,8 @@ import numpy as np
 from contatto.kit.runtime import Array, compiled
 from contatto.learning import columns as col
 from contatto.learning.features import (
-    bounded,
     chance,
     list_features,
-    list_stacked,
-    stacked,
-    sum_fit,
     viewer_variance,
 )
 
@@ -58,27 +54,6 @@ def score_features(table: Array, slots: Array, weights: Array, count: int, head:
     for j in range(count):
         z += weights[j] * table[slots[j], head]
     return z
-
-
-@compiled
-def stack_scores(
-    table: Array, slots: Array, weights: Array, families: Array, count: int, head: int, effects: Array,
-    shift: np.uint64, stack: Array,
-) -> int:  # fmt: skip
-    """Add the present predictions of earlier heads to the inputs of a head; return the number of weights.
-
-    ``effects`` are the viewer's own effects by head. ``stack`` gets the predictions (see `K_CLICK`), and
-    ``slots``, ``weights`` and ``families`` get them after those of `list_features`.
-    """
-    if head > col.CLICK:
-        z = score_features(table, slots, weights, count, col.CLICK) + effects[col.CLICK]
-        stack[col.K_CLICK] = stacked(logistic(z))
-        stack[col.K_FIT] = bounded(sum_fit(table, slots, weights, families, count))
-    if head > col.CONVERSATION:
-        total = list_stacked(stack, col.CONVERSATION, count, shift, slots, weights, families)
-        z = score_features(table, slots, weights, total, col.CONVERSATION) + effects[col.CONVERSATION]
-        stack[col.K_CONVERSATION] = stacked(logistic(z))
-    return int(list_stacked(stack, head, count, shift, slots, weights, families))
 
 
 @compiled
@@ -221,8 +196,8 @@ def shuffle(order: Array, seed: np.uint64) -> None:
 @compiled
 def learn_again(
     order: Array, samples: Array, labels: Array, kept_hashes: Array, kept_values: Array,
-    kept_kinds: Array, kept_between: Array, kept_counts: Array, amounts: Array, stacks: Array,
-    shares: Array, stands_for: Array, ads: Array, ad_hashes: Array, ad_features: Array, ad_values: Array,
+    kept_kinds: Array, kept_between: Array, kept_counts: Array, amounts: Array, shares: Array,
+    stands_for: Array, ads: Array, ad_hashes: Array, ad_features: Array, ad_values: Array,
     feature_hashes: Array, crosses: Array, shift: np.uint64, slots: Array, weights: Array,
     families: Array, covariances: Array, viewer_spread: Array, viewers: Array, farm_prior: float,
     means: Array, effects: Array,
@@ -237,7 +212,7 @@ def learn_again(
     """
     for i in order:
         place, ad, viewer = samples[i, 0], samples[i, 1], samples[i, 2]
-        base = list_features(
+        count = list_features(
             kept_hashes[place], kept_values[place], kept_kinds[place], int(kept_counts[place]), ad,
             ad_hashes[ad], ad_features[ad], ad_values[ad], int(ads[ad, col.A_FEATURES]), feature_hashes,
             crosses, kept_between[place], shift, slots, weights, families,
@@ -247,7 +222,6 @@ def learn_again(
             if labels[i, k] == 0.0:
                 continue
             head = col.FIRST_AGAIN + k
-            count = list_stacked(stacks[place], head, base, shift, slots, weights, families)
             z, total = float(effects[viewer, k]), float(viewer_spread[head])
             for j in range(count):
                 z += weights[j] * means[slots[j], k]
@@ -269,7 +243,7 @@ def learn_again(
 @compiled
 def fill_residuals(
     samples: Array, labels: Array, kept_hashes: Array, kept_values: Array, kept_kinds: Array,
-    kept_between: Array, kept_counts: Array, stacks: Array, shares: Array, stands_for: Array, ads: Array,
+    kept_between: Array, kept_counts: Array, shares: Array, stands_for: Array, ads: Array,
     ad_hashes: Array, ad_features: Array, ad_values: Array, feature_hashes: Array, crosses: Array,
     shift: np.uint64, slots: Array, weights: Array, families: Array, means: Array, effects: Array,
     residuals: Array,
@@ -280,7 +254,7 @@ def fill_residuals(
     """
     for i in range(samples.shape[0]):
         place, ad, viewer = samples[i, 0], samples[i, 1], samples[i, 2]
-        base = list_features(
+        count = list_features(
             kept_hashes[place], kept_values[place], kept_kinds[place], int(kept_counts[place]), ad,
             ad_hashes[ad], ad_features[ad], ad_values[ad], int(ads[ad, col.A_FEATURES]), feature_hashes,
             crosses, kept_between[place], shift, slots, weights, families,
@@ -288,7 +262,6 @@ def fill_residuals(
         for k in range(col.HEADS_AGAIN):
             if labels[i, k] == 0.0:
                 continue
-            count = list_stacked(stacks[place], col.FIRST_AGAIN + k, base, shift, slots, weights, families)
             z = float(effects[viewer, k])
             for j in range(count):
                 z += weights[j] * means[slots[j], k]

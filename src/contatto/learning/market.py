@@ -331,7 +331,7 @@ class Groups:
     feature_hashes: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(8, np.uint64))
     crosses: NDArray[np.uint8] = field(default_factory=lambda: np.ones(8, np.uint8))
     stamps: NDArray[np.int64] = field(default_factory=lambda: np.zeros(8, np.int64))
-    sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros((8, col.HEADS + 1)))
+    sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros((8, col.HEADS)))
     able: NDArray[np.int64] = field(default_factory=lambda: np.zeros(9, np.int64))
     offers: NDArray[np.float64] = field(default_factory=lambda: np.zeros(9))
     raws: NDArray[np.float64] = field(default_factory=lambda: np.zeros((9, col.RAWS)))
@@ -501,7 +501,7 @@ FIRST_SPREAD: Final[dict[int, float | tuple[float, ...]]] = {
     col.BIAS: 4.0, col.F_CONTEXT: 0.015, col.F_HISTORY: (0.02, 0.05, 0.02, 0.1, 0.03), col.F_TIME: 0.003,
     col.F_AD: 0.06, col.F_AD_FEATURE: 0.015, col.F_CONTEXT_AD: (0.006, 0.006, 0.012, 0.006, 0.006),
     col.F_CONTEXT_FEATURE: (0.009, 0.009, 0.018, 0.009, 0.009),
-    col.F_BETWEEN: 0.015, col.F_VIEWER: (0.1, 0.2, 0.5, 0.8, 0.3), col.F_STACKED: 0.25,
+    col.F_BETWEEN: 0.015, col.F_VIEWER: (0.1, 0.2, 0.5, 0.8, 0.3),
 }  # fmt: skip
 """Prior variance of the weights by family, and by head where they differ.
 
@@ -534,7 +534,6 @@ class Learned:
         self.slots = np.zeros(_MOST_WEIGHTS, np.int64)
         self.weights = np.zeros(_MOST_WEIGHTS)
         self.families = np.zeros(_MOST_WEIGHTS, np.int64)
-        self.stack = np.zeros(col.STACKED)
         self.names = np.zeros((col.BETWEEN, col.BETWEEN_VALUES), np.uint64)
         for kind in range(col.BETWEEN):
             for value in range(col.BETWEEN_VALUES):

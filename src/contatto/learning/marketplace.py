@@ -28,10 +28,9 @@ from contatto.learning.features import (
     hash_once,
     list_features,
     name_hash,
-    said_by,
 )
 from contatto.learning.impressions import LEAST_WORTH, Impression, slope_factor
-from contatto.learning.learner import logistic, score_features, stack_scores
+from contatto.learning.learner import logistic, score_features
 from contatto.learning.market import UNITS, VIEWER_ARRAYS, AuctionGroup, MarketState, find_quantile
 from contatto.learning.model import (
     NOBODY,
@@ -361,7 +360,6 @@ def describe_request(
 def reserve_impression(market: MarketState, impression: Impression) -> None:
     """Record an impression with its feature snapshot, and reserve its price until the view."""
     market.snapshots.holders[impression.place] = impression
-    market.snapshots.stacks[impression.place] = said_by(impression.raw)
     market.records.shown[impression.request_id] = impression
     market.records.promised.append(impression.request_id)
     group = market.groups.groups[impression.group]
@@ -460,14 +458,10 @@ def _predict_leads(market: MarketState, ad: int, row: int, count: int) -> float:
         between, learned.shift, learned.slots, learned.weights, learned.families,
     )  # fmt: skip
     effects = market.viewers.table[row, col.V_EFFECT : col.V_EFFECT + col.HEADS]
-    p = [0.0] * col.HEADS
-    for head in range(col.HEADS):
-        count = stack_scores(
-            learned.table, learned.slots, learned.weights, learned.families, total, head, effects,
-            learned.shift, learned.stack,
-        )  # fmt: skip
-        score = score_features(learned.table, learned.slots, learned.weights, count, head)
-        p[head] = logistic(score + effects[head])
+    p = [
+        logistic(score_features(learned.table, learned.slots, learned.weights, total, head) + effects[head])
+        for head in range(col.HEADS)
+    ]
     worth = p[col.CLICK] * p[col.CONVERSATION] * p[col.LEAD]
     slope, mean = market.numbers[col.S_VIEWER_SLOPE], market.numbers[col.S_VIEWER_MEAN]
     factor = slope_factor(math.log(max(worth, LEAST_WORTH)), slope, mean)

@@ -471,8 +471,6 @@ class InfluenceSource(StrEnum):
     """Earlier click of the viewer on the ad."""
     CONTACTED = "known"
     """Earlier conversation or lead of the viewer with the advertiser."""
-    EARLIER = "earlier"
-    """Predictions of the earlier questions."""
 
 
 class ValueOdds(msgspec.Struct, array_like=True, frozen=True):

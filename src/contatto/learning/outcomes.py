@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from contatto.learning import columns as col
 from contatto.learning.batch_learning import is_time_to_relearn, relearn_in_slices
-from contatto.learning.features import fade_viewer, hash_once, list_stacked
+from contatto.learning.features import fade_viewer, hash_once
 from contatto.learning.impressions import Impression, LabelDelays
 from contatto.learning.learner import (
     FIRST_PRIOR,
@@ -392,9 +392,6 @@ def teach(
         return impression.raw[head]
     learned, viewers, snapshots, place = market.learned, market.viewers, market.snapshots, impression.place
     count = market.list_weights(place, impression.ad)
-    count = list_stacked(
-        snapshots.stacks[place], head, count, learned.shift, learned.slots, learned.weights, learned.families
-    )
     share = float(trust_in(viewers.table, impression.viewer, float(market.numbers[col.S_FARM_PRIOR])))
     snapshots.shares[place] = share
     estimated: float = learn_one(
