@@ -5,6 +5,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from sqlalchemy import func, select, update
@@ -72,24 +73,6 @@ def load_operator_snapshot(tx: Tx, operator_id: str) -> OperatorSnapshot | None:
     )
 
 
-class _RecentPromises:
-    """Prices of recently shown ads that a balance does not include yet, in micros."""
-
-    def __init__(self) -> None:
-        self._amounts: deque[tuple[datetime, int]] = deque()
-        self._sum = 0
-
-    def add(self, at: datetime, amount_micros: int) -> None:
-        self._amounts.append((at, amount_micros))
-        self._sum += amount_micros
-
-    def since(self, limit: datetime) -> int:
-        """Return the sum from a time on, and drop older promises."""
-        while self._amounts and self._amounts[0][0] < limit:
-            self._sum -= self._amounts.popleft()[1]
-        return self._sum
-
-
 class OperatorIndex:
     """Snapshots of operators in this process, with recent promises and unwritten counts.
 
@@ -99,7 +82,10 @@ class OperatorIndex:
     def __init__(self, db: Database) -> None:
         self._db = db
         self.snapshots = FreshValues(db.clock.now, self._load, "operators.field_not_read")
-        self._promises: dict[str, _RecentPromises] = {}
+        self._promises: defaultdict[str, deque[tuple[datetime, int]]] = defaultdict(deque)
+        """Prices of recently shown ads that a balance does not include yet, by ad account."""
+        self._promised: Counter[str] = Counter()
+        """Their sums in micros."""
         self._sightings: Counter[Sighting] = Counter()
         self._requests: Counter[tuple[str, str, str]] = Counter()
         self._filled: Counter[tuple[str, str, str]] = Counter()
@@ -112,11 +98,11 @@ class OperatorIndex:
 
     def available_balance(self, market: OperatorSnapshot, ad_account_id: str) -> int:
         """Return the amount that an ad account may still spend, in micros, less recent promises."""
-        balance = market.chargeable.get(ad_account_id, 0)
-        promises = self._promises.get(ad_account_id)
-        if promises is None:
-            return balance
-        return max(balance - promises.since(self._db.clock.now() - PROMISED_FOR), 0)
+        if promises := self._promises.get(ad_account_id):
+            since = self._db.clock.now() - PROMISED_FOR
+            while promises and promises[0][0] < since:
+                self._promised[ad_account_id] -= promises.popleft()[1]
+        return max(market.chargeable.get(ad_account_id, 0) - self._promised[ad_account_id], 0)
 
     async def count_seen(self, placement: Placement, viewer: str, day: str) -> int:
         """Count the ads that a viewer saw in a placement on a day."""
@@ -151,7 +137,8 @@ class OperatorIndex:
 
     def note_promise(self, ad_account_id: str, amount_micros: int) -> None:
         """Note the price of an ad that was just shown."""
-        self._promises.setdefault(ad_account_id, _RecentPromises()).add(self._db.clock.now(), amount_micros)
+        self._promises[ad_account_id].append((self._db.clock.now(), amount_micros))
+        self._promised[ad_account_id] += amount_micros
 
     async def _flush_later(self) -> None:
         await asyncio.sleep(FLUSH_S)
@@ -261,9 +248,8 @@ def decide_admission(
 ) -> Admission:
     """Admit, refuse or suspend a business, which can read the reason.
 
-    Raises:
-        Refused: NOT_FOUND for a business that never asked; CONFLICT for a state that cannot follow, and above
-            the limit of businesses; INVALID without a required reason.
+    Raises NOT_FOUND for a business that never asked; CONFLICT for a state that cannot follow, and above the
+    limit of businesses; INVALID without a required reason.
     """
     tx.hold_key("admissions", operator.business_id)
     admission = check_found(store.find_admission(tx, operator.business_id, business_id))
@@ -363,25 +349,21 @@ class AdSender:
         self._turns = None
 
     def read_next(self, tx: Tx) -> Save | None:
-        """Find the next business with new ads or accounts; return the function that saves them."""
+        """Find the next business with new ads or accounts; return the function that sends them."""
         if self._turns is None:
             admissions = store.admissions.c
             admitted = select(store.admissions).where(admissions.state == AdmissionState.ADMITTED)
             order = admissions.operator_id, admissions.business_id
             self._turns = iter(tx.list(Admission, admitted.order_by(*order)))
         for admission in self._turns:
-            ads, balances = _list_new(tx, admission)
-            if ads or balances:
-                return lambda tx: _save_sent(tx, ads, balances)
+            if any(_list_new(tx, admission)):
+                return partial(send_ads, admission=admission)
         return None
 
 
 def send_ads(tx: Tx, admission: Admission) -> None:
     """Send the new ads of one business at once; the transaction acts for the business or for no tenant."""
-    _save_sent(tx, *_list_new(tx, admission))
-
-
-def _save_sent(tx: Tx, ads: list[AdReview], balances: list[Balance]) -> None:
+    ads, balances = _list_new(tx, admission)
     insert_new(tx, store.ad_reviews, list(map(row_of, ads)))
     tx.save(store.balances, list(map(row_of, balances)), changes=("name", "currency"))
 
@@ -534,12 +516,8 @@ def statement_rows(
 ) -> list[list[str]]:
     """List a balance's statement: ad account, currency, day, placement, ad group, note, counts and money.
 
-    Args:
-        tx: reads for the owner.
-        balance: with the number and currency of its ad account.
-        days: the charged days.
-        names: names of placements by id.
-        groups: names of the ad groups that the reader may see, by id; others appear by id.
+    ``names`` are those of placements, and ``groups`` those of the ad groups that the reader may see, by id;
+    others appear by id.
     """
     table = store.balance_entries
     account = {"operator_id": balance.operator_id, "ad_account_id": balance.ad_account_id}

@@ -90,10 +90,8 @@ def renew_leases(
 ) -> dict[str, float]:
     """Lease a part of every budget of a business to an ad server, for ``LEASE_US``.
 
-    ``used`` are the promises of the ad server since the last renewal, by ad group.
-
-    Returns:
-        The micros that the ad server may promise, by ad group; infinite without a limit.
+    ``used`` are its promises since the last renewal, by ad group. The result is the micros that it may
+    promise, by ad group; infinite without a limit.
     """
     tx.hold_key("delivery grants", business_id)
     store.delete_expired(tx, business_id)
@@ -355,10 +353,9 @@ class Claims:
 
 
 def claim_view(tx: Tx, claim: ViewClaim) -> tuple[bool, int]:
-    """Claim a view under a frequency cap.
+    """Claim a view under a frequency cap, unless it is reached.
 
-    Returns:
-        False if the cap is reached; and the time until which it is reached (microseconds), 0 if it is not.
+    Also return the time until which the cap is reached (microseconds), 0 if it is not.
     """
     group, ts = claim.ad_group, micros(tx.now)
     tx.hold_key("frequency", group.id, claim.viewer)
@@ -637,9 +634,6 @@ def forget_viewers(tx: Tx, erased: ErasedPeople) -> set[str]:
     Persons are those who wrote, and their viewer ids at publishers. Views and clicks stay without a person;
     decisions keep prices and ads. Such a decision cannot be replayed, and the learner skips it. The next
     sealing erases the persons from files.
-
-    Returns:
-        No contact values, because the log has none.
     """
     business_id = erased.business_id
     persons = set(erased.person_ids)
@@ -664,7 +658,7 @@ def forget_viewers(tx: Tx, erased: ErasedPeople) -> set[str]:
     store.delete_promise_viewers(tx, business_id, pseudonyms)
     store.append_forgotten(tx, business_id, persons | pseudonyms)
     drop_viewers(tx, business_id, {UUID(viewer).bytes for viewer in pseudonyms})
-    return set()
+    return set()  # the log has no contact values
 
 
 AT_ONCE: Final = 2_000

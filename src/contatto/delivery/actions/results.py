@@ -359,7 +359,6 @@ EMPTY_RETRY: Final = timedelta(hours=1)
 MOST_DECISIONS: Final = 200_000
 """The viewers with consent come from this many of the latest decisions."""
 MOST_VIEWERS: Final = 50_000
-_AT_ONCE: Final = 500
 
 
 class LookalikeFinder:
@@ -448,13 +447,13 @@ def list_known_viewers(tx: Tx, business_id: str) -> dict[str, RankCandidate]:
     """Return viewers with consent by pseudonym, with the features of their last request."""
     known_viewers: dict[str, RankCandidate] = {}
     before = None
-    for _ in range(MOST_DECISIONS // _AT_ONCE):
-        latest = store.list_decisions(tx, business_id, _AT_ONCE, before)
+    for _ in range(MOST_DECISIONS // AT_ONCE):
+        latest = store.list_decisions(tx, business_id, AT_ONCE, before)
         for entry in latest:
             record = read_record(entry.body)
             if record.viewer != NOBODY and record.viewer not in known_viewers:
                 known_viewers[record.viewer] = RankCandidate(record.viewer, record.country, record.features)
-        if len(latest) < _AT_ONCE or len(known_viewers) >= MOST_VIEWERS:
+        if len(latest) < AT_ONCE or len(known_viewers) >= MOST_VIEWERS:
             break
         before = latest[-1].seq
     return known_viewers
@@ -471,7 +470,7 @@ def list_sources(tx: Tx, audience: Audience) -> frozenset[str]:
         return frozenset()
     nonces: set[int] = set()
     persons = list_converted_persons(tx, audience.business_id, conversion_of(source))
-    for chunk in batched(sorted(persons), _AT_ONCE):
+    for chunk in batched(sorted(persons), AT_ONCE):
         nonces |= store.list_nonces_of_persons(tx, audience.business_id, chunk)
     decisions = store.list_decisions_of(tx, audience.business_id, nonces)
     return frozenset(read_record(decision.body).viewer for decision in decisions) - {NOBODY}

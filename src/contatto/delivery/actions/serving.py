@@ -211,10 +211,8 @@ KEPT_MODELS: Final = 128
 class AdServer:
     """Serves ads in one process, with one `TenantAdServer` per business.
 
-    Args:
-        db: storage.
-        most_views: the most views of one ad group per viewer and day; 0 for no limit.
-        trial_share: the share of viewers in the random arm; 0 for none.
+    ``most_views`` limits the views of one ad group per viewer and day, and ``trial_share`` is the share of
+    viewers in the random arm; 0 for none.
     """
 
     def __init__(self, db: Database, most_views: int = 0, trial_share: float = 0.0) -> None:

@@ -165,10 +165,7 @@ class _TrainedStep:
 class Trainer:
     """Learns the logs of all businesses in turn; one process at a time learns a log.
 
-    Args:
-        keep_days: the days for which the log and one model per day are kept.
-        is_hasty: publish a model after each step.
-        weigh_us: microseconds between two computations of influences.
+    The log, and one model per day, are kept for ``keep_days``. With ``is_hasty`` each step publishes a model.
     """
 
     def __init__(self, keep_days: int, *, is_hasty: bool = False, weigh_us: int = WEIGH_US) -> None:
@@ -385,8 +382,7 @@ ENOUGH: Final = 1e-3
 def prepare_relearning(tx: Tx, business_id: str, days: int) -> tuple[Marketplace, list[Path]] | None:
     """Load the newest model of a business, and list its recent files; None if either is missing.
 
-    Raises:
-        OSError: a file is missing or damaged.
+    Raises OSError: a file is missing or damaged.
     """
     learning = load_learning(tx, business_id)
     first_day = from_micros(micros(tx.now) - days * DAY_US).date().isoformat()
@@ -403,14 +399,9 @@ def relearn_files(
 ) -> tuple[int, int]:
     """Learn from files up to a time, and return the numbers of examples and of passes.
 
-    Args:
-        engine: joins decisions and outcomes to examples.
-        sources: the files.
-        market: a marketplace for this run; its weights are replaced (see `weights_of`).
-        as_of_ts: the time; later arrivals do not count.
+    The run has a ``market`` of its own, whose weights are replaced (see `weights_of`).
 
-    Raises:
-        OSError: a folder is full or missing.
+    Raises OSError: a folder is full or missing.
     """
     with tempfile.TemporaryDirectory(prefix="contatto-") as scratch:
         folder = Path(scratch) / "examples"
@@ -430,13 +421,10 @@ def judge_files(
 ) -> dict[str, tuple[PredictionScore, PredictionScore]]:  # fmt: skip
     """Score predictions by the weights of `relearn_files`, and the logged ones, for a span of decisions.
 
-    Outcomes that are missing at ``as_of_ts`` count as negative.
+    Outcomes that are missing at ``as_of_ts`` count as negative. The result is the scores of the candidate and
+    of the current model, by question.
 
-    Returns:
-        By question, the scores of the candidate and of the current model.
-
-    Raises:
-        OSError: a folder is full or missing.
+    Raises OSError: a folder is full or missing.
     """
     candidate: list[Floats] = []
     current: list[Floats] = []
@@ -634,11 +622,5 @@ def relearning_studies(settings: Settings) -> tuple[PeriodicStudy, ...]:
     if not (settings.relearn_at_night and settings.sealed_folder and settings.decision_files_days):
         return ()
     relearner = Relearner()
-    study = PeriodicStudy(
-        EVERY_S,
-        relearner.start_over,
-        relearner.read_next,
-        relearn_in_process,
-        lambda: LongProcess(_TIME_LIMIT_S),
-    )
-    return (study,)
+    steps = relearner.start_over, relearner.read_next, relearn_in_process
+    return (PeriodicStudy(EVERY_S, *steps, lambda: LongProcess(_TIME_LIMIT_S)),)

@@ -8,40 +8,30 @@ from contatto.delivery.engines.files import LAYOUT
 from contatto.learning.columns import DAY_US
 
 DIALECTS: Final = ("duckdb", "pyspark")
-
-
 RARE_US: Final = 14 * DAY_US
 """Window of rare events; frequent ones are counted over a day."""
-
 
 _IBIS_TYPES: Final = {
     "VARCHAR": "string", "BIGINT": "int64", "DOUBLE": "float64", "DOUBLE[]": "array<float64>",
     "BIGINT[]": "array<int64>", "FLOAT[]": "array<float32>", "INTEGER[]": "array<int32>",
 }  # fmt: skip
-
-
 _UNREAD: Final = frozenset({"offer_micros", "floor_micros", "placement", "trial"})
-
 
 ENTRIES: Final = ibis.table(
     {name: _IBIS_TYPES[kind] for name, kind in LAYOUT.columns.items() if name not in _UNREAD}, name="entries"
 )
 """The columns of a file of decisions that examples need."""
 
-
 CUT: Final = ibis.table({"as_of_ts": "int64"}, name="cut")
 """One row: the time at which examples are taken."""
-
 
 _DECIDED: Final = (
     "business_id", "nonce", "user_id", "ts", "ad", "ad_group", "model", "propensity", "price_micros",
     "country", "p", "raw", "hashes", "weights", "kinds", "between",
 )  # fmt: skip
 
-
 PARTS: Final = 256
 """Number of random parts of impressions; each part is an unbiased sample."""
-
 
 COUNTERS: Final = {
     "views_day": ("view", DAY_US, False),
@@ -82,14 +72,7 @@ def examples() -> Any:
     viewed = decided.inner_join(outcomes, ["business_id", "nonce"]).select(
         *_DECIDED, *(name for name in outcomes.columns if name not in ("business_id", "nonce"))
     )
-    counted = _count_events(decided, entries)
-    joined = viewed.left_join(counted, ["business_id", "nonce"])
-    counts = {name: joined[name].fill_null(0).cast("int64") for name in COUNTERS}
-    return joined.select(*viewed.columns, **counts, part=(joined.nonce % PARTS).cast("int64"))
-
-
-def _count_events(decided: Any, entries: Any) -> Any:
-    """Count the events of each viewer that had arrived before each decision for them."""
+    # the events of each viewer that had arrived before each decision for them
     identified = decided.filter(decided.user_id != "")
     asks = identified.select(
         "business_id", "user_id", "ad", "nonce", at=identified.ts, kind=ibis.literal("ask")
@@ -100,10 +83,13 @@ def _count_events(decided: Any, entries: Any) -> Any:
         identified.select("business_id", "nonce", "user_id", "ad"), ["business_id", "nonce"]
     )
     moments = asks.union(events.select("business_id", "user_id", "ad", "nonce", "at", "kind"))
-    counts = {}
+    sums = {}
     for name, (kind, since_us, of_ad) in COUNTERS.items():
         keys = ["business_id", "user_id", "ad"] if of_ad else ["business_id", "user_id"]
         before = ibis.window(group_by=keys, order_by="at", range=(-since_us, -1))
-        counts[name] = (moments.kind == kind).cast("int64").sum().over(before)
-    counted = moments.mutate(**counts)
-    return counted.filter(counted.kind == "ask").select("business_id", "nonce", *COUNTERS)
+        sums[name] = (moments.kind == kind).cast("int64").sum().over(before)
+    counted = moments.mutate(**sums)
+    counted = counted.filter(counted.kind == "ask").select("business_id", "nonce", *COUNTERS)
+    joined = viewed.left_join(counted, ["business_id", "nonce"])
+    counts = {name: joined[name].fill_null(0).cast("int64") for name in COUNTERS}
+    return joined.select(*viewed.columns, **counts, part=(joined.nonce % PARTS).cast("int64"))

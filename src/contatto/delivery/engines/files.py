@@ -55,7 +55,11 @@ the features at the time; numbers of 64 bits are stored as signed ones.
 """
 
 
-_FEATURES: Final = {"hashes": "BIGINT[]", "weights": "FLOAT[]", "kinds": "INTEGER[]", "between": "BIGINT[]"}
+_OF_RECORD: Final = (
+    "ad", "ad_group", "propensity", "price_micros", "offer_micros", "floor_micros", "placement", "trial",
+    "country",
+)  # fmt: skip
+_FEATURES: Final = ("hashes", "weights", "kinds", "between")
 _ERASED: Final = "(nonce IN (FROM erased) OR user_id IN (FROM persons))"
 _BLANK: Final = ", ".join(
     [
@@ -73,8 +77,7 @@ def path_of(file: DecisionFile) -> Path:
 def write_decisions(folder: Path, business_id: str, day: str, rows: Iterable[dict[str, Any]]) -> DecisionFile:
     """Write the rows of a day into a file, and replace what a crash left under the same name.
 
-    Raises:
-        OSError: the disk is full or fails; no listed file was changed.
+    Raises OSError: the disk is full or fails; no listed file was changed.
     """
     iterator = iter(rows)
     first = last = next(iterator)
@@ -109,20 +112,8 @@ def row_of_entry(
     }
     if record is None:
         return row
-    row |= {
-        "ad": record.ad,
-        "ad_group": record.ad_group,
-        "model": record.version,
-        "propensity": record.propensity,
-        "price_micros": record.price_micros,
-        "offer_micros": record.offer_micros,
-        "floor_micros": record.floor_micros,
-        "placement": record.placement,
-        "trial": record.trial,
-        "country": record.country,
-        "p": list(record.p),
-        "raw": list(record.raw),
-    }
+    row |= {name: getattr(record, name) for name in _OF_RECORD}
+    row |= {"model": record.version, "p": list(record.p), "raw": list(record.raw)}
     shown = record.shown
     if shown is None:
         return row | {name: [] for name in _FEATURES}
@@ -135,26 +126,21 @@ def row_of_entry(
 
 
 def check_decisions(file: DecisionFile) -> None:
-    """Check that a file is unchanged. Raises OSError that names a missing or changed file."""
+    """Raise OSError if a file is missing, or was changed since it was written; the text names it."""
     path = path_of(file)
-    fault = "" if path.exists() else "is gone"
-    if not fault and (path.stat().st_size != file.size or digest_of(path) != file.sha256):
-        fault = "is not what was written"
-    if fault:
-        raise OSError(f"{path} {fault}. Put it back from a backup.")
+    if not path.exists():
+        raise OSError(f"{path} is gone. Put it back from a backup.")
+    if path.stat().st_size != file.size or digest_of(path) != file.sha256:
+        raise OSError(f"{path} is not what was written. Put it back from a backup.")
 
 
 def forget_in_files(files: Sequence[DecisionFile], persons: Collection[str]) -> list[DecisionFile]:
     """Rewrite the files that contain some persons, beside the old ones; `take_new_files` replaces these.
 
     ``persons`` are viewers by any of their ids. Their views and clicks stay without a person; their decisions
-    lose the features and keep the prices.
+    lose the features and keep the prices. The result is the rewritten files.
 
-    Returns:
-        The rewritten files.
-
-    Raises:
-        OSError: a file is missing or changed, or the disk fails.
+    Raises OSError: a file is missing or changed, or the disk fails.
     """
     if not files:  # DuckDB reads no empty list of files
         return []
