@@ -51,7 +51,6 @@ WITHOUT_BUSINESS = {
     "signals/store.py:list_signal_businesses": "For who watches the installation as a whole.",
     "subscriptions/store.py:list_settled_pushes": "For the timer, who works for all of them.",
     "delivery/engines/files.py:list_batches": "A folder of examples is made of files of one business.",
-    "delivery/engines/files.py:has_new_files": "For the worker, who keeps the files of all of them.",
     "inbox/store/messages.py:is_answer_of_person": "A condition of a query, which reads nothing itself.",
     "delivery/store.py:list_decision_files": "For the worker, who keeps the files of all of them.",
     "delivery/store.py:list_forgetting_businesses": "For the worker, who works for all of them.",

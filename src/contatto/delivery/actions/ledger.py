@@ -23,10 +23,9 @@ from contatto.audiences.actions import drop_viewers
 from contatto.delivery import store
 from contatto.delivery.engines.files import (
     check_decisions,
-    drop_file,
     forget_in_files,
-    has_new_files,
     path_of,
+    rewritten_path_of,
     row_of_entry,
     take_new_files,
     write_decisions,
@@ -544,33 +543,30 @@ type _Outcome = tuple[str, str, str]
 def learn_conversations(tx: Tx, events: Sequence[ConversationStarted]) -> None:
     """Append conversations that an ad earned."""
     outcomes = [(event.business_id, event.conversation_id, "") for event in events]
-    _append(tx, ConversionKind.CONVERSATION, EntryKind.CONVERSATION, outcomes)
+    _append(tx, EntryKind.CONVERSATION, outcomes)
 
 
 def learn_leads(tx: Tx, events: Sequence[LeadCaptured]) -> None:
     """Append leads that an ad earned by the chat, by a form or by hand; skip imported ones."""
-    outcomes = [
-        (event.business_id, event.lead_id, _SOURCES.get(Origin(event.origin), "")) for event in events
-    ]
-    _append(tx, ConversionKind.LEAD, EntryKind.LEAD, [outcome for outcome in outcomes if outcome[2]])
+    sources = [(event, _SOURCES.get(Origin(event.origin))) for event in events]
+    _append(tx, EntryKind.LEAD, [(lead.business_id, lead.lead_id, word) for lead, word in sources if word])
 
 
 def learn_qualities(tx: Tx, events: Sequence[LeadStatusChanged]) -> None:
     """Append the quality of leads that an ad earned."""
-    outcomes = [
-        (event.business_id, event.lead_id, _QUALITY.get(LeadStatus(event.new), "")) for event in events
-    ]
-    _append(tx, ConversionKind.LEAD, EntryKind.QUALITY, [outcome for outcome in outcomes if outcome[2]])
+    words = [(event, _QUALITY.get(LeadStatus(event.new))) for event in events]
+    _append(tx, EntryKind.QUALITY, [(lead.business_id, lead.lead_id, word) for lead, word in words if word])
 
 
 def learn_spam(tx: Tx, event: ConversationMarkedSpam) -> None:
     """Append that a conversation is spam, and subtract it from the counts."""
-    outcomes = [(event.business_id, event.conversation_id, "")]
-    _append(tx, ConversionKind.CONVERSATION, EntryKind.SPAM, outcomes)
+    _append(tx, EntryKind.SPAM, [(event.business_id, event.conversation_id, "")])
 
 
-def _append(tx: Tx, conversion: ConversionKind, kind: EntryKind, outcomes: Sequence[_Outcome]) -> None:
+def _append(tx: Tx, kind: EntryKind, outcomes: Sequence[_Outcome]) -> None:
     """Append the outcomes that an impression earned, in their order, and count them."""
+    is_of_lead = kind in (EntryKind.LEAD, EntryKind.QUALITY)
+    conversion = ConversionKind.LEAD if is_of_lead else ConversionKind.CONVERSATION
     for business_id in dict.fromkeys(outcome[0] for outcome in outcomes):
         own = [(subject_id, word) for owner, subject_id, word in outcomes if owner == business_id]
         credited = list_credited(tx, business_id, {subject_id for subject_id, _ in own})
@@ -676,7 +672,7 @@ def decision_sealing_job(folder: Path, age_days: int, keep_days: int) -> Mainten
             for file in listed
             if not path_of(file).exists() and (folder / file.name).exists()
         ]
-        if has_new_files(listed):
+        if any(rewritten_path_of(file).exists() for file in listed):
             jobs.append(_take_new)
         oldest = (tx.now - timedelta(days=keep_days)).date().isoformat()
         jobs += [partial(_drop, file=file) for file in listed if file.day < oldest]
@@ -707,7 +703,8 @@ def _take_new(tx: Tx) -> None:
 
 
 def _drop(_tx: Tx, file: DecisionFile) -> JobRecord:
-    drop_file(file)
+    for path in (path_of(file), rewritten_path_of(file)):
+        path.unlink(missing_ok=True)
     return lambda tx: tx.delete(store.decision_files, file.business_id, name=file.name)
 
 

@@ -67,7 +67,6 @@ _BLANK: Final = ", ".join(
         *(f"CASE WHEN {_ERASED} AND len({name}) > 0 THEN [] ELSE {name} END AS {name}" for name in _FEATURES),
     ]
 )
-_NEW: Final = ".new"
 
 
 def path_of(file: DecisionFile) -> Path:
@@ -165,21 +164,16 @@ def forget_in_files(files: Sequence[DecisionFile], persons: Collection[str]) -> 
             source = str(path_of(file)).replace("'", "''")
             rows = f"read_parquet('{source}', hive_partitioning = false)"
             if db.execute(f"SELECT 1 FROM {rows} WHERE {_ERASED} LIMIT 1").fetchall():
-                path = _new_of(file)
+                path = rewritten_path_of(file)
                 copy_to_file(db, f"SELECT * REPLACE ({_BLANK}) FROM {rows} ORDER BY {LAYOUT.order}", path)
                 rewritten.append(replace(file, size=path.stat().st_size, sha256=digest_of(path)))
     return rewritten
 
 
-def has_new_files(files: Iterable[DecisionFile]) -> bool:
-    """Return whether any file was rewritten beside itself."""
-    return any(_new_of(file).exists() for file in files)
-
-
 def take_new_files(files: Iterable[DecisionFile]) -> None:
     """Replace files by their rewritten versions, if the list has their digests; else delete these."""
     for file in files:
-        path = _new_of(file)
+        path = rewritten_path_of(file)
         if not path.exists():
             continue
         if digest_of(path) == file.sha256:
@@ -189,15 +183,10 @@ def take_new_files(files: Iterable[DecisionFile]) -> None:
         sync(path.parent)
 
 
-def _new_of(file: DecisionFile) -> Path:
+def rewritten_path_of(file: DecisionFile) -> Path:
+    """Return the path of the rewritten version beside a file."""
     path = path_of(file)
-    return path.with_name(path.name + _NEW)
-
-
-def drop_file(file: DecisionFile) -> None:
-    """Delete a file that is too old."""
-    for path in (path_of(file), _new_of(file)):
-        path.unlink(missing_ok=True)
+    return path.with_name(f"{path.name}.new")
 
 
 class Engine(StrEnum):
