@@ -256,7 +256,7 @@ def test_of_what_does_not_fit_and_of_programs_only_a_count_is_kept(
     answer = submit(database, version, given)
     assert (answer.verdict, answer.answers, answer.lead_id, answer.score) == (verdict, (), "", 0)
     assert lead_of(database, business_id) is None
-    assert database.read_now(lambda tx: store.list_answers(tx, business_id, version.form_id)) == []
+    assert database.read_now(lambda tx: store.list_answers(tx, business_id, form_id=version.form_id)) == []
     assert database.read_now(lambda tx: store.count_answers(tx, business_id)) == {
         version.form_id: {verdict: 1}
     }

@@ -8,8 +8,10 @@ from sqlalchemy import select
 
 from contatto.forms import actions, store
 from contatto.forms.model import Form, FormVerdict, FormVersion
+from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import FixedClock, Tx
+from contatto.kit.errors import Refused
 from tests import make
 from tests.forms.papers import kitchen, published, respondent, sent, submit_form
 
@@ -26,20 +28,28 @@ def new_form(db: Database, business_id: str) -> Form:
 def test_a_draft_comes_back_as_it_was_saved(database: Database, business_id: str) -> None:
     form = new_form(database, business_id)
     wanted = replace(form, draft=kitchen(), name="Kitchen")
-    assert database.write_now(lambda tx: store.record_draft(tx, wanted, 1, "page-1"))
-    found = database.read_now(lambda tx: store.find_form(tx, business_id, form.id))
-    assert found is not None
+    database.write_now(lambda tx: actions.save_draft(tx, wanted, kitchen(), 1, "page-1"))
+    found = database.read_now(lambda tx: actions.load_form(tx, business_id, form.id))
     assert (found.draft, found.name, found.revision, found.edited_by) == (kitchen(), "Kitchen", 2, "page-1")
 
 
 def test_the_same_open_page_may_save_again_another_one_may_not(database: Database, business_id: str) -> None:
     form = new_form(database, business_id)
-    save = store.record_draft
-    assert database.write_now(lambda tx: save(tx, form, 1, "page-1"))
-    assert database.write_now(lambda tx: save(tx, form, 1, "page-1"))
-    assert not database.write_now(lambda tx: save(tx, form, 1, "page-2"))
-    assert database.write_now(lambda tx: save(tx, form, 3, "page-2"))
-    assert not database.write_now(lambda tx: save(tx, form, 3, "page-1"))
+
+    def save(revision: int, editor: str) -> bool:
+        try:
+            database.write_now(lambda tx: actions.save_draft(tx, form, form.draft, revision, editor))
+        except Refused as refused:
+            if refused.code is not errors.CONFLICT:
+                raise
+            return False
+        return True
+
+    assert save(1, "page-1")
+    assert save(1, "page-1")
+    assert not save(1, "page-2")
+    assert save(3, "page-2")
+    assert not save(3, "page-1")
 
 
 def test_the_newest_version_is_the_last_one_and_each_is_found_by_its_number(
@@ -52,7 +62,9 @@ def test_the_newest_version_is_the_last_one_and_each_is_found_by_its_number(
 
     first, second = database.write_now(work)
     assert first.number != second.number
-    assert database.read_now(lambda tx: store.find_latest_version(tx, business_id, first.form_id)) == second
+    default = {"channel_account_id": "account-1", "business_id": business_id, "form_id": first.form_id}
+    database.write_now(lambda tx: tx.save(store.default_forms, default))
+    assert database.read_now(lambda tx: actions.choose_form(tx, business_id, "account-1", "")) == second
     assert database.read_now(lambda tx: store.find_version(tx, business_id, first.number)) == first
     assert database.read_now(lambda tx: store.find_version(tx, "another", first.number)) is None
 
@@ -84,7 +96,7 @@ def test_answers_are_listed_page_by_page_without_a_gap(
     seen: list[str] = []
     before = None
     while page := database.read_now(
-        lambda tx, before=before: store.list_answers(tx, business_id, version.form_id, before, 2)  # type: ignore[misc]
+        lambda tx, before=before: store.list_answers(tx, business_id, before, 2, form_id=version.form_id)  # type: ignore[misc]
     ):
         seen += [answer.id for answer in page]
         before = (page[-1].at, page[-1].id)
@@ -95,8 +107,9 @@ def test_answers_are_listed_page_by_page_without_a_gap(
 
 def test_the_default_form_of_an_account_is_the_business_s_own(database: Database, business_id: str) -> None:
     def work(tx: Tx) -> None:
-        store.save_default_form(tx, business_id, "account-1", "form-1")
-        store.save_default_form(tx, "another", "account-1", "form-2")
+        for owner, form_id in ((business_id, "form-1"), ("another", "form-2")):
+            row = {"channel_account_id": "account-1", "business_id": owner, "form_id": form_id}
+            tx.save(store.default_forms, row)
 
     database.write_now(work)
     mine = database.read_now(lambda tx: store.list_default_forms(tx, business_id))

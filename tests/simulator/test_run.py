@@ -82,7 +82,7 @@ async def check_the_forms(running: Running) -> None:
     counts = await running.context.db.read(lambda tx: count_answers(tx, world.business_id))
     assert [*counts.values()] == [{FormVerdict.TAKEN: sent}]
     (form_id,) = counts
-    kept = await running.context.db.read(lambda tx: list_answers(tx, world.business_id, form_id))
+    kept = await running.context.db.read(lambda tx: list_answers(tx, world.business_id, form_id=form_id))
     assert all(answer.lead_id for answer in kept)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 
 from contatto.accounts.model import AdAccount
 from contatto.capture.rules import detect_contacts
@@ -42,7 +42,7 @@ from contatto.forms.rules.drafts import list_problems, start_content
 from contatto.forms.rules.views import LeadEntry
 from contatto.forms.store import consent_receipts, form_answers, form_bookings
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx, row_of
+from contatto.kit.db.tx import Tx, row_of, rows_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.exports import ExportFormat, ExportJob, ExportKind, queue_export
 from contatto.kit.i18n import LazyText
@@ -108,7 +108,17 @@ def save_draft(tx: Tx, form: Form, content: Content, base_revision: int, editor:
     is_new_image = content.image not in ("", form.draft.image)
     if is_new_image and store.form_pictures.find(tx, form.business_id, content.image) is None:
         raise Refused(errors.INVALID, "image: upload the picture first.")
-    if not store.record_draft(tx, replace(form, draft=content), base_revision, editor):
+    forms = store.forms
+    is_own_later = (forms.c.edited_by == editor) & (forms.c.revision > base_revision)
+    values = {
+        "name": form.name,
+        "draft": content,
+        "revision": forms.c.revision + 1,
+        "edited_by": editor,
+        "updated_at": tx.now,
+    }
+    is_current = or_(forms.c.revision == base_revision, is_own_later)
+    if not tx.change(forms, form.business_id, form.id, is_current, **values):
         raise Refused(
             errors.CONFLICT, "Somebody else changed this form in the meantime. Their draft was kept."
         )
@@ -117,7 +127,8 @@ def save_draft(tx: Tx, form: Form, content: Content, base_revision: int, editor:
 
 def load_form(tx: Tx, business_id: str, form_id: str) -> Form:
     """Load a form of the business. Raises Refused: NOT_FOUND."""
-    return check_found(store.find_form(tx, business_id, form_id), "Form not found.")
+    query = select(store.forms).where(*rows_of(store.forms, business_id, id=form_id))
+    return check_found(tx.find(Form, query), "Form not found.")
 
 
 def publish_form(tx: Tx, business_id: str, form_id: str, base_revision: int, actor: str) -> FormVersion:
@@ -166,7 +177,8 @@ def set_default_form(tx: Tx, business_id: str, channel_account_id: str, form_id:
         return
     if load_form(tx, business_id, form_id).version == 0:
         raise Refused(errors.INVALID, "Publish this form first.")
-    store.save_default_form(tx, business_id, channel_account_id, form_id)
+    row = {"channel_account_id": channel_account_id, "business_id": business_id, "form_id": form_id}
+    tx.save(store.default_forms, row)
 
 
 def choose_form(tx: Tx, business_id: str, channel_account_id: str, page_id: str) -> FormVersion | None:
@@ -175,7 +187,11 @@ def choose_form(tx: Tx, business_id: str, channel_account_id: str, page_id: str)
     if version is not None:
         return version
     form_id = store.list_default_forms(tx, business_id).get(channel_account_id)
-    return store.find_latest_version(tx, business_id, form_id) if form_id else None
+    if form_id is None:
+        return None
+    versions = store.form_versions
+    query = select(versions).where(*rows_of(versions, business_id, form_id=form_id))
+    return tx.find(FormVersion, query.order_by(versions.c.version.desc()).limit(1))
 
 
 def find_published(tx: Tx, business_id: str, page_id: str) -> FormVersion | None:
@@ -289,12 +305,41 @@ def look_through_forms(tx: Tx, business_id: str, filled: Sequence[FilledForm]) -
     results: list[Looked] = []
     for form in filled:
         form_id = form.version.form_id
-        looked = answers.get(form.answer_id) or _look_through(tx, form, bookings.get(form_id, ()))
-        if isinstance(looked, FreshAnswer):
-            bookings[form_id] = (*bookings.get(form_id, ()), *_bookings_of(looked))
-        if not isinstance(looked, Unanswered):
-            answers[form.answer_id] = looked
-        results.append(looked)
+        looked = answers.get(form.answer_id)
+        if looked is not None:
+            results.append(looked)
+            continue
+        version, respondent, sent = form.version, form.respondent, form.sent
+        form_bookings = bookings.get(form_id, ())
+        foreign_bookings = [booking for booking in form_bookings if booking.person_id != respondent.person_id]
+        checked = check_submission(version.content, sent, respondent.hidden, tx.now, foreign_bookings)
+        verdict = FormVerdict.NO_FIT if checked.refused else FormVerdict.TAKEN
+        if sent.website:
+            verdict = FormVerdict.SPAM
+        is_taken = verdict is FormVerdict.TAKEN
+        if is_taken and checked.problems:
+            results.append(Unanswered(checked.problems))
+            continue
+        answer = FormAnswer(
+            id=form.answer_id,
+            business_id=version.business_id,
+            form_id=form_id,
+            version_id=version.id,
+            language=sent.language,
+            person_id=respondent.person_id,
+            channel_account_id=respondent.channel_account_id,
+            conversation_id=respondent.conversation_id,
+            lead_id="",
+            ad_id=respondent.ad_id,
+            verdict=verdict,
+            score=count_score(version.content, sent.answers) if is_taken else 0,
+            answers=checked.answers if is_taken else (),
+            at=tx.now,
+        )
+        fresh = FreshAnswer(answer, form)
+        bookings[form_id] = (*form_bookings, *_bookings_of(fresh))
+        answers[form.answer_id] = fresh
+        results.append(fresh)
     return results
 
 
@@ -307,35 +352,6 @@ def _bookings_of(fresh: FreshAnswer) -> list[Booking]:
             ends_at = starts_at + timedelta(minutes=hours[field.key].slot_minutes)
             bookings.append(Booking(answer.form_id, answer.person_id, answer.id, starts_at, ends_at))
     return bookings
-
-
-def _look_through(tx: Tx, filled: FilledForm, bookings: Sequence[Booking]) -> FreshAnswer | Unanswered:
-    version, respondent, sent = filled.version, filled.respondent, filled.sent
-    foreign_bookings = [booking for booking in bookings if booking.person_id != respondent.person_id]
-    checked = check_submission(version.content, sent, respondent.hidden, tx.now, foreign_bookings)
-    verdict = FormVerdict.NO_FIT if checked.refused else FormVerdict.TAKEN
-    if sent.website:
-        verdict = FormVerdict.SPAM
-    is_taken = verdict is FormVerdict.TAKEN
-    if is_taken and checked.problems:
-        return Unanswered(checked.problems)
-    answer = FormAnswer(
-        id=filled.answer_id,
-        business_id=version.business_id,
-        form_id=version.form_id,
-        version_id=version.id,
-        language=sent.language,
-        person_id=respondent.person_id,
-        channel_account_id=respondent.channel_account_id,
-        conversation_id=respondent.conversation_id,
-        lead_id="",
-        ad_id=respondent.ad_id,
-        verdict=verdict,
-        score=count_score(version.content, sent.answers) if is_taken else 0,
-        answers=checked.answers if is_taken else (),
-        at=tx.now,
-    )
-    return FreshAnswer(answer, filled)
 
 
 def keep_answers(tx: Tx, fresh: Sequence[FreshAnswer]) -> list[KeptAnswer]:
@@ -434,7 +450,7 @@ def list_form_entries(
     sample = views.sample_answers(version.content, version.number)
     entries = {test.id: LeadEntry(test, None, version=version, answers=sample)} if test else {}
     before: store.AnswerCursor | None = None
-    while page := store.list_answers_of_version(tx, business_id, version.id, before, most or 500):
+    while page := store.list_answers(tx, business_id, before, most or 500, version_id=version.id):
         owners = list_leads_by_id(tx, business_id, {answer.lead_id for answer in page})
         wrong = list_wrong_values(tx, business_id, {lead.id for lead in owners.values()})
         earned = list_credits(tx, business_id, {lead.id for lead in owners.values()})
@@ -463,7 +479,7 @@ def list_ad_entries(tx: Tx, business_id: str, ad_number: int, version: FormVersi
         wrong = list_wrong_values(tx, business_id, ids)
         sent = store.list_answers_of_leads(tx, business_id, ids)
         for lead in page:
-            own = [answer for answer in sent.get(lead.id, ()) if version and answer.version_id == version.id]
+            own = [answer for answer in sent[lead.id] if version and answer.version_id == version.id]
             ad = earned[lead.id][1] if lead.id in earned else None
             form = (version, views.without_wrong(own[0].answers, wrong[lead.id])) if own else (None, ())
             entries.append(LeadEntry(lead, ad, points[lead.id], *form))

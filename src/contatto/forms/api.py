@@ -20,8 +20,8 @@ from contatto.forms.actions import (
     queue_lead_file,
 )
 from contatto.forms.model import FormVersion, QuestionAnswer
-from contatto.forms.rules.views import LeadEntry, answer_data, field_labels, sample_answers, without_wrong
-from contatto.forms.store import list_answers_of_lead
+from contatto.forms.rules.views import answer_data, field_labels, sample_answers, without_wrong
+from contatto.forms.store import list_answers_of_leads
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Answer,
@@ -176,7 +176,7 @@ def get_pages(tx: Tx, caller: Caller, query: FormsQuery, request: Request) -> Pa
     base_url = context_of(request).settings.base_url
     load_advertiser(tx, caller, query.advertiser_id)
     business_types = query.business_types or [query.business_type]
-    pages: list[tuple[datetime, PageOfForm]] = []
+    pages = list[tuple[datetime, PageOfForm]]()
     if FORM_KIND in business_types:
         forms = {form.id: form for form in store.list_forms(tx, caller.business_id)}
         versions = store.list_versions(tx, caller.business_id)
@@ -209,7 +209,14 @@ def get_pages(tx: Tx, caller: Caller, query: FormsQuery, request: Request) -> Pa
                     preview_url="",
                 )
                 pages.append((form.updated_at, page))
-    rows = [row for at, row in sorted(pages, key=lambda pair: pair[0], reverse=True) if _fits(query, at, row)]
+    status, span = query.status or query.page_status, query.update_time_range
+    title = query.title.casefold()
+    rows = [
+        row
+        for at, row in sorted(pages, key=lambda pair: pair[0], reverse=True)
+        if status in (None, row.status) and title in row.title.casefold()
+        if span is None or span.start <= at <= span.end
+    ]
     first = (query.page - 1) * query.page_size
     return PageList(rows[first : first + query.page_size], page_info(query, len(rows)))
 
@@ -235,13 +242,6 @@ def show_fields(version: FormVersion, base_url: str) -> PageFields:
 
 def _preview_url(version: FormVersion, base_url: str) -> str:
     return f"{base_url}/forms/{version.form_id}/test/{version.number}"
-
-
-def _fits(query: FormsQuery, at: datetime, row: PageOfForm) -> bool:
-    status, span = query.status or query.page_status, query.update_time_range
-    in_time = span is None or span.start <= at <= span.end
-    has_title = query.title.casefold() in row.title.casefold()
-    return in_time and has_title and status in (None, row.status)
 
 
 test_lead_router: Final = api_routes("Forms and leads", "/page/lead/mock")
@@ -459,54 +459,37 @@ def get_lead(tx: Tx, caller: Caller, query: LeadQuery) -> LeadInfo:
     """
     account = load_advertiser(tx, caller, query.advertiser_id)
     version = load_source(tx, caller.business_id, query)
+    lead = None
+    if query.lead_id is not None:
+        lead = find_lead_by_number(tx, account.business_id, query.lead_id)
+        if (
+            lead is None
+            or lead.hidden_at is not None
+            or is_earned_elsewhere(tx, lead.business_id, lead.id, account.id)
+        ):
+            raise Refused(errors.NOT_FOUND, "lead_id: there is no such lead.")
     if version is None:
-        return _show_lead(tx, _chat_lead(tx, account, query), None)
-    entry = _form_entry(tx, account, version, query)
-    return _show_lead(tx, entry.lead, version, entry.answers)
-
-
-def _chat_lead(tx: Tx, account: AdAccount, query: LeadQuery) -> Lead:
-    if query.lead_id is None:
-        chat_filter = LeadFilter(origins=origins_of(LeadSource.DIRECT_MESSAGE))
-        return check_found(
-            find_newest_lead(tx, account.business_id, chat_filter, account.id),
-            "lead_source: there is no lead of this source yet.",
-        )
-    lead = _named_lead(tx, account, query.lead_id)
-    if source_of(lead) is not LeadSource.DIRECT_MESSAGE:
-        raise Refused(errors.NOT_FOUND, "lead_id: this lead has not lead_source DIRECT_MESSAGE.")
-    return lead
-
-
-def _form_entry(tx: Tx, account: AdAccount, version: FormVersion, query: LeadQuery) -> LeadEntry:
-    if query.lead_id is None:
-        matches = list_form_entries(tx, version, account.id, most=2)
-        if not matches:
+        if lead is None:
+            chat_filter = LeadFilter(origins=origins_of(LeadSource.DIRECT_MESSAGE))
+            newest = find_newest_lead(tx, account.business_id, chat_filter, account.id)
+            lead = check_found(newest, "lead_source: there is no lead of this source yet.")
+        elif source_of(lead) is not LeadSource.DIRECT_MESSAGE:
+            raise Refused(errors.NOT_FOUND, "lead_id: this lead has not lead_source DIRECT_MESSAGE.")
+        return _show_lead(tx, lead, None)
+    if lead is None:
+        entries = list_form_entries(tx, version, account.id, most=2)
+        if not entries:
             raise Refused(errors.NOT_FOUND, "page_id: this form has no lead yet.")
-        return max(matches, key=lambda entry: entry.lead.created_at)
-    lead = _named_lead(tx, account, query.lead_id)
+        entry = max(entries, key=lambda entry: entry.lead.created_at)
+        return _show_lead(tx, entry.lead, version, entry.answers)
     if lead.is_test:
-        form_entries = list_form_entries(tx, version, account.id, most=1)
-        entries = [entry for entry in form_entries if entry.lead.id == lead.id]
+        test_lead = find_test_lead(tx, version.business_id, version)
+        submissions = [()] if test_lead is not None and test_lead.id == lead.id else []
     else:
-        sent = list_answers_of_lead(tx, version.business_id, lead.id)
         wrong = list_wrong_values(tx, version.business_id, {lead.id})[lead.id]
-        entries = [
-            LeadEntry(lead, None, version=version, answers=without_wrong(answer.answers, wrong))
-            for answer in sent
-            if answer.version_id == version.id
-        ]
-    if not entries:
+        sent = list_answers_of_leads(tx, version.business_id, {lead.id})[lead.id]
+        own = [answer for answer in sent if answer.version_id == version.id]
+        submissions = [without_wrong(answer.answers, wrong) for answer in own]
+    if not submissions:
         raise Refused(errors.NOT_FOUND, "lead_id: this lead has not sent this form.")
-    return entries[0]
-
-
-def _named_lead(tx: Tx, account: AdAccount, number: int) -> Lead:
-    lead = find_lead_by_number(tx, account.business_id, number)
-    if (
-        lead is None
-        or lead.hidden_at is not None
-        or is_earned_elsewhere(tx, lead.business_id, lead.id, account.id)
-    ):
-        raise Refused(errors.NOT_FOUND, "lead_id: there is no such lead.")
-    return lead
+    return _show_lead(tx, lead, version, submissions[0])

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import Form, Request
-from starlette.datastructures import FormData
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from contatto.accounts.auth import FormCaller, PageCaller, contact_reads_of, may, page_routes
@@ -110,43 +109,6 @@ SOURCE_NAMES = {
 
 def kind_name(kind: QuestionKind) -> str:
     return KIND_NAMES.get(kind, USUAL[kind].label)
-
-
-def kind_groups(words: Translator) -> list[tuple[str, list[tuple[str, str]]]]:
-    return [
-        (words.gettext(name), [(kind.value, words.gettext(kind_name(kind))) for kind in kinds])
-        for name, kinds in GROUPS
-    ]
-
-
-def show_draft(form: InstantForm, language: str, words: Translator) -> dict[str, Any]:
-    """Return the draft in the builder, with its texts in one language and the first one's beside them.
-
-    ``words`` are those of the member who edits it.
-    """
-    content = form.draft
-    first = content.languages[0]
-    problems = list_problems(content)
-    by_place: dict[str, str] = {}
-    for problem in problems:
-        by_place.setdefault(problem.at, problem.in_language(words))
-    return {
-        **row_of(form),
-        **row_of(content),
-        "language": language,
-        "is_first": language == first,
-        "languages": [(code, LANGUAGES.get(code, code)) for code in content.languages],
-        "other_languages": [
-            (code, name) for code, name in LANGUAGES.items() if code not in content.languages
-        ],
-        "texts": content.words.get(language, {}),
-        "first_texts": content.words.get(first, {}),
-        "questions": [
-            _question(content, question, place, words) for place, question in enumerate(content.questions)
-        ],
-        "problems": [{"at": problem.at, "says": problem.in_language(words)} for problem in problems],
-        "wrong": by_place,
-    }
 
 
 def _question(content: Content, question: FormQuestion, place: int, words: Translator) -> dict[str, Any]:
@@ -282,11 +244,9 @@ async def post_default(
     request: Request, caller: FormCaller, account_id: str, form_id: Text = ""
 ) -> RedirectResponse:
     """Choose the form that chats of an account get unless an ad has its own."""
-
-    def work(tx: Tx) -> None:
-        actions.set_default_form(tx, caller.business_id, account_id, form_id or None)
-
-    await context_of(request).db.write(work)
+    await context_of(request).db.write(
+        lambda tx: actions.set_default_form(tx, caller.business_id, account_id, form_id or None)
+    )
     return RedirectResponse("/forms", 303)
 
 
@@ -301,10 +261,13 @@ CSV_HEAD: Final = (
 @router.get("/forms/{form_id}/answers", Permission.READ_LEADS, ReadAudit.FOLDED)
 async def show_answers(request: Request, caller: PageCaller, form_id: str, before: str = "") -> HTMLResponse:
     """Show the answers of a form, latest first."""
+    at, _, answer_id = before.partition("_")
+    is_number = at.isascii() and at.isdigit() and len(at) <= 16
+    cursor = (from_micros(int(at)), answer_id[:36]) if is_number else None
 
     def load(tx: Tx) -> dict[str, Any]:
         form = actions.load_form(tx, caller.business_id, form_id)
-        answers = store.list_answers(tx, caller.business_id, form.id, _cursor(before), _PAGE + 1)
+        answers = store.list_answers(tx, caller.business_id, cursor, _PAGE + 1, form_id=form.id)
         counts = store.count_answers(tx, caller.business_id).get(form.id, {})
         return {
             "form": {"id": form.id, "name": form.name},
@@ -319,12 +282,6 @@ async def show_answers(request: Request, caller: PageCaller, form_id: str, befor
 
     can_export = may(caller, Permission.EXPORT_LEADS)
     return await show_page(request, caller, "forms/answers.html", load, can_export=can_export)
-
-
-def _cursor(text: str) -> tuple[datetime, str] | None:
-    at, _, answer_id = text.partition("_")
-    is_number = at.isascii() and at.isdigit() and len(at) <= 16
-    return (from_micros(int(at)), answer_id[:36]) if is_number else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +320,7 @@ async def show_lead_answers(request: Request, caller: PageCaller, lead_id: str) 
 
     def load(tx: Tx) -> dict[str, Any]:
         check_found(find_lead(tx, caller.business_id, lead_id), "Lead not found.")
-        answers = store.list_answers_of_lead(tx, caller.business_id, lead_id)
+        answers = store.list_answers_of_leads(tx, caller.business_id, {lead_id})[lead_id]
         return {"lead_id": lead_id, "answers": _list_answer_facts(tx, caller.business_id, answers)}
 
     return await show_page(request, caller, "forms/_lead.html", load)
@@ -373,31 +330,29 @@ async def show_lead_answers(request: Request, caller: PageCaller, lead_id: str) 
 async def download_answers(request: Request, caller: PageCaller, form_id: str) -> StreamingResponse:
     """Stream all answers of a form as CSV, one page at a time to save memory."""
     context = context_of(request)
-    columns = await context.db.read(lambda tx: _columns(tx, caller.business_id, form_id))
-    counts = await context.db.read(lambda tx: store.count_answers(tx, caller.business_id))
-    contact_reads_of(request).count("answer_id", sum(counts.get(form_id, {}).values()))
+    columns: dict[str, str] = {}
+
+    def load(tx: Tx) -> int:
+        """Collect every question and consent of all versions with its latest label; count the answers."""
+        actions.load_form(tx, caller.business_id, form_id)
+        for version in store.list_versions(tx, caller.business_id, form_id):
+            texts = version.content.words.get(version.content.languages[0], {})
+            for question in version.content.questions:
+                columns.setdefault(question.key, texts.get(f"{question.key}.label") or question.key)
+            for consent in version.content.consents:
+                columns.setdefault(consent.key, f"Consent: {texts.get(f'{consent.key}.text', consent.key)}")
+        return sum(store.count_answers(tx, caller.business_id).get(form_id, {}).values())
+
+    contact_reads_of(request).count("answer_id", await context.db.read(load))
     read_page = partial(_read_page, caller.business_id, form_id, columns)
     return csv_file("answers.csv", stream_csv(context.db, (*CSV_HEAD, *columns.values()), read_page))
-
-
-def _columns(tx: Tx, business_id: str, form_id: str) -> dict[str, str]:
-    """Return every question and consent that any version has had, by key, with its latest label."""
-    actions.load_form(tx, business_id, form_id)
-    columns: dict[str, str] = {}
-    for version in store.list_versions(tx, business_id, form_id):
-        texts = version.content.words.get(version.content.languages[0], {})
-        for question in version.content.questions:
-            columns.setdefault(question.key, texts.get(f"{question.key}.label") or question.key)
-        for consent in version.content.consents:
-            columns.setdefault(consent.key, f"Consent: {texts.get(f'{consent.key}.text', consent.key)}")
-    return columns
 
 
 def _read_page(
     business_id: str, form_id: str, columns: Mapping[str, str], last: store.AnswerCursor | None, tx: Tx
 ) -> tuple[store.AnswerCursor | None, list[list[str]]]:
     """Return the cursor of the next page, and a page of CSV rows without wrong contacts."""
-    answers = store.list_answers(tx, business_id, form_id, last, _CSV_PAGE)
+    answers = store.list_answers(tx, business_id, last, _CSV_PAGE, form_id=form_id)
     page = _list_answer_facts(tx, business_id, answers)
     wrong = list_wrong_values(tx, business_id, {facts.lead.id for facts in page if facts.lead})
     rows = []
@@ -431,8 +386,29 @@ async def _render(
     def load(tx: Tx) -> dict[str, Any]:
         form = actions.load_form(tx, caller.business_id, form_id)
         language = lang if lang in form.draft.languages else form.draft.languages[0]
+        content = form.draft
+        first = content.languages[0]
+        problems = [(problem.at, problem.in_language(words)) for problem in list_problems(content)]
+        # the texts in one language, with those of the first one beside them
+        draft = {
+            **row_of(form),
+            **row_of(content),
+            "language": language,
+            "is_first": language == first,
+            "languages": [(code, LANGUAGES.get(code, code)) for code in content.languages],
+            "other_languages": [
+                (code, name) for code, name in LANGUAGES.items() if code not in content.languages
+            ],
+            "texts": content.words.get(language, {}),
+            "first_texts": content.words.get(first, {}),
+            "questions": [
+                _question(content, question, place, words) for place, question in enumerate(content.questions)
+            ],
+            "problems": [{"at": at, "says": says} for at, says in problems],
+            "wrong": dict(reversed(problems)),  # the first problem of a field
+        }
         return {
-            "draft": show_draft(form, language, words),
+            "draft": draft,
             "form": _sheet(form, language, tx.now),
             "versions": [
                 {
@@ -448,7 +424,10 @@ async def _render(
 
     values: dict[str, Any] = {
         "can_edit": may(caller, Permission.WRITE_ADS),
-        "kind_groups": kind_groups(words),
+        "kind_groups": [
+            (words.gettext(group), [(kind.value, words.gettext(kind_name(kind))) for kind in kinds])
+            for group, kinds in GROUPS
+        ],
         "editor": editor or new_id(),
         "regions": [pair.split("+") for pair in REGIONS.split(" ")],
         "account": {"id": "", "display_name": caller.business_name},
@@ -468,16 +447,21 @@ def _sheet(form: InstantForm, language: str, at: datetime) -> dict[str, Any]:
 async def post_draft(request: Request, caller: FormCaller, form_id: str) -> Response:
     """Save the draft, then do the action of the pressed button (``do``)."""
     sent = await request.form(max_files=0, max_fields=_MOST_FIELDS)
-    language, editor, change = (clean(_text_field(sent, name))[:64] for name in ("lang", "editor", "do"))
-    base_revision = min(read_number(_text_field(sent, "revision")) or 0, _LAST_REVISION)
+    fields: dict[str, list[str]] = {}
+    for name, value in sent.multi_items():
+        if isinstance(value, str):
+            fields.setdefault(name, []).append(value)
+    first = {name: values[0] for name, values in fields.items()}
+    language, editor, change = (clean(first.get(name, ""))[:64] for name in ("lang", "editor", "do"))
+    base_revision = min(read_number(first.get("revision", "")) or 0, _LAST_REVISION)
     lang = translator_of(request).lang
 
     def save(tx: Tx) -> InstantForm:
         form = actions.load_form(tx, caller.business_id, form_id)
-        content = change_content(edit_content(form.draft, _values(sent), language, lang), change)
+        content = change_content(edit_content(form.draft, fields, language, lang), change)
         ad_accounts = list_ad_accounts(tx, caller.business_id)
         content = place_hours(content, ad_accounts[0].timezone if ad_accounts else "")
-        renamed = replace(form, name=actions.check_form_name(_text_field(sent, "name")))
+        renamed = replace(form, name=actions.check_form_name(first.get("name", "")))
         saved = actions.save_draft(tx, renamed, content, base_revision, editor)
         if change == PUBLISH:
             actions.publish_form(tx, caller.business_id, form_id, saved.revision, caller.display_name)
@@ -495,19 +479,6 @@ async def post_draft(request: Request, caller: FormCaller, form_id: str) -> Resp
         shown = change.partition(":")[2] if change.startswith("add_language:") else language
         return await _render(request, caller, form_id, shown, editor)
     return RedirectResponse(f"/forms/{form_id}?lang={language}", 303)
-
-
-def _text_field(sent: FormData, name: str) -> str:
-    value = sent.get(name, "")
-    return value if isinstance(value, str) else ""
-
-
-def _values(sent: FormData) -> dict[str, list[str]]:
-    fields: dict[str, list[str]] = {}
-    for name, value in sent.multi_items():
-        if isinstance(value, str):
-            fields.setdefault(name, []).append(value)
-    return fields
 
 
 @router.get("/forms/{form_id}/test", Permission.READ_ADS)

@@ -1,5 +1,6 @@
 """Tables of forms, versions, answers, consent receipts, bookings, and pictures."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -144,24 +145,6 @@ type AnswerCursor = tuple[datetime, str]
 _answers: Final = msgspec.json.Decoder(tuple[QuestionAnswer, ...])
 
 
-def record_draft(tx: Tx, form: Form, base_revision: int, editor: str) -> bool:
-    """Save a draft unless another editor changed it since ``base_revision``; return whether it was saved."""
-    is_own_later = (forms.c.edited_by == editor) & (forms.c.revision > base_revision)
-    is_current = or_(forms.c.revision == base_revision, is_own_later)
-    values = {
-        "name": form.name,
-        "draft": form.draft,
-        "revision": forms.c.revision + 1,
-        "edited_by": editor,
-        "updated_at": tx.now,
-    }
-    return tx.change(forms, form.business_id, form.id, is_current, **values)
-
-
-def find_form(tx: Tx, business_id: str, form_id: str) -> Form | None:
-    return tx.find(Form, select(forms).where(*rows_of(forms, business_id, id=form_id)))
-
-
 def list_forms(tx: Tx, business_id: str) -> list[Form]:
     """Return the forms of a business, last changed first."""
     statement = select(forms).where(forms.c.business_id == business_id)
@@ -183,11 +166,6 @@ def find_version(tx: Tx, business_id: str, number: int) -> FormVersion | None:
 def list_versions_by_number(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, FormVersion]:
     versions = _OF_NUMBERS.list(tx, {"of": business_id, "numbers": numbers})
     return {version.number: version for version in versions}
-
-
-def find_latest_version(tx: Tx, business_id: str, form_id: str) -> FormVersion | None:
-    statement = select(form_versions).where(*rows_of(form_versions, business_id, form_id=form_id))
-    return tx.find(FormVersion, statement.order_by(form_versions.c.version.desc()).limit(1))
 
 
 def list_versions(tx: Tx, business_id: str, form_id: str | None = None) -> list[FormVersion]:
@@ -229,40 +207,23 @@ def find_answer(tx: Tx, business_id: str, answer_id: str) -> FormAnswer | None:
     return next(iter(list_answers_by_id(tx, business_id, [answer_id])), None)
 
 
-def list_answers_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[FormAnswer]:
-    """Return the answers of a lead's person, latest first."""
-    statement = select(form_answers).where(*rows_of(form_answers, business_id, lead_id=lead_id))
-    return _list_answers(tx, statement)
-
-
 def list_answers_by_label(tx: Tx, business_id: str, lead_id: str) -> dict[str, str]:
     """Return the latest answer of a lead to each question, without contact details."""
     answers: dict[str, str] = {}
-    for sent in reversed(list_answers_of_lead(tx, business_id, lead_id)):
+    for sent in reversed(list_answers_of_leads(tx, business_id, {lead_id})[lead_id]):
         answers |= {answer.label: answer.shown for answer in sent.answers if answer.kind not in CONTACTS}
     return answers
 
 
 def list_answers(
-    tx: Tx, business_id: str, form_id: str, before: AnswerCursor | None = None, limit: int = 50
+    tx: Tx, business_id: str, before: AnswerCursor | None = None, limit: int = 50, **key: str
 ) -> list[FormAnswer]:
-    """Return accepted answers of a form, latest first, from a cursor on."""
-    own = rows_of(form_answers, business_id, form_id=form_id, verdict=FormVerdict.TAKEN)
-    return _list_page(tx, own, before, limit)
+    """Return accepted answers of a form or of a version, latest first, from a cursor on.
 
-
-def list_answers_of_version(
-    tx: Tx, business_id: str, version_id: str, before: AnswerCursor | None = None, limit: int = 500
-) -> list[FormAnswer]:
-    """Return accepted answers of a version that made a lead, latest first, from a cursor on."""
-    own = rows_of(form_answers, business_id, version_id=version_id, verdict=FormVerdict.TAKEN)
-    return _list_page(tx, [*own, form_answers.c.lead_id != ""], before, limit)
-
-
-def _list_page(
-    tx: Tx, conditions: Sequence[ColumnElement[bool]], before: AnswerCursor | None, limit: int
-) -> list[FormAnswer]:
-    statement = select(form_answers).where(*conditions).limit(limit)
+    ``key`` is its ``form_id`` or its ``version_id``.
+    """
+    accepted = rows_of(form_answers, business_id, verdict=FormVerdict.TAKEN, **key)
+    statement = select(form_answers).where(*accepted).limit(limit)
     if before is not None:
         at, answer_id = before
         older = (form_answers.c.at == at) & (form_answers.c.id < answer_id)
@@ -270,14 +231,14 @@ def _list_page(
     return _list_answers(tx, statement)
 
 
-def list_answers_of_leads(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, list[FormAnswer]]:
+def list_answers_of_leads(tx: Tx, business_id: str, lead_ids: set[str]) -> defaultdict[str, list[FormAnswer]]:
     """Return the answers of the persons of some leads, by lead, latest first."""
     statement = select(form_answers).where(
         form_answers.c.business_id == business_id, form_answers.c.lead_id.in_(lead_ids)
     )
-    answers: dict[str, list[FormAnswer]] = {}
+    answers: defaultdict[str, list[FormAnswer]] = defaultdict(list)
     for answer in _list_answers(tx, statement):
-        answers.setdefault(answer.lead_id, []).append(answer)
+        answers[answer.lead_id].append(answer)
     return answers
 
 
@@ -379,12 +340,6 @@ default_forms = Table(
     Column("form_id", String(36), nullable=False),
     Index("ix_default_forms_business_id", "business_id"),
 )
-
-
-def save_default_form(tx: Tx, business_id: str, channel_account_id: str, form_id: str) -> None:
-    """Set the form that chats of a channel account get unless an ad has its own."""
-    row = {"channel_account_id": channel_account_id, "business_id": business_id, "form_id": form_id}
-    tx.save(default_forms, row)
 
 
 def list_default_forms(tx: Tx, business_id: str) -> dict[str, str]:

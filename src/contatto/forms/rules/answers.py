@@ -463,20 +463,6 @@ def _list_open_slots(hours: Hours, at: datetime) -> list[datetime]:
     return slots[:MOST_SLOTS]
 
 
-def read_slot(hours: Hours, text: str, at: datetime, bookings: Sequence[Booking] = ()) -> Shown:
-    """Return the chosen time: for people with its zone, as the normal form with its UTC offset.
-
-    Raises UnreadableAnswer: for a time that is not offered, or was booked meanwhile.
-    """
-    for slot in _list_open_slots(hours, at):
-        if slot.strftime(_KEY) == text:
-            until = slot.astimezone(UTC) + timedelta(minutes=hours.slot_minutes)
-            if any((booking.starts_at < until and slot < booking.ends_at) for booking in bookings):
-                raise UnreadableAnswer(SLOT_TAKEN)
-            return f"{slot:%Y-%m-%d %H:%M} ({hours.zone})", slot.isoformat(timespec="minutes")
-    raise UnreadableAnswer("Choose a time from the list.")
-
-
 def show_slots(
     hours: Hours, language: str, at: datetime, bookings: Sequence[Booking] = ()
 ) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -488,11 +474,6 @@ def show_slots(
         text = f"{format_skeleton('MMMEd', slot, tzinfo=slot.tzinfo, locale=locale)}, {slot:%H:%M}"
         days.setdefault(day, []).append((slot.strftime(_KEY), text))
     return list(days.items())
-
-
-def place_of(zone: str) -> str:
-    """Return the place name of a zone: ``Asia/Ho_Chi_Minh`` is Ho Chi Minh."""
-    return zone.rpartition("/")[2].replace("_", " ")
 
 
 def day_names(language: str) -> list[tuple[int, str]]:
@@ -607,7 +588,16 @@ def _answer(
         value = hidden.get(question.source, "") if question.source else ""
         return QuestionAnswer(question.key, label, question.kind, value, value) if value else None
     if question.kind in CHOOSERS:
-        return _chosen(content, question, sent, label)
+        options = chosen_options(question, sent.answers)
+        if question.kind is QuestionKind.CHOICE:
+            options = options[:1]
+        if not options:
+            if question.required:
+                raise UnreadableAnswer("Please choose an answer.")
+            return None
+        shown = ", ".join(option_text(content, question, option, sent.language) for option in options)
+        value = " ".join(option.key for option in options)
+        return QuestionAnswer(question.key, label, question.kind, shown, value)
     raw_answer = sent.answers.get(question.key, "")
     text = clean(raw_answer) if isinstance(raw_answer, str) else ""
     if not text:
@@ -615,24 +605,20 @@ def _answer(
             raise UnreadableAnswer(MISSING)
         return None
     if question.kind is QuestionKind.APPOINTMENT:
-        shown, value = read_slot(question.hours or Hours(), text, at, bookings)
+        hours = question.hours or Hours()
+        slots = _list_open_slots(hours, at)
+        slot = next((slot for slot in slots if slot.strftime(_KEY) == text), None)
+        if slot is None:
+            raise UnreadableAnswer("Choose a time from the list.")
+        until = slot.astimezone(UTC) + timedelta(minutes=hours.slot_minutes)
+        if any(booking.starts_at < until and slot < booking.ends_at for booking in bookings):
+            raise UnreadableAnswer(SLOT_TAKEN)
+        # for people with the zone of the business, as the normal form with its UTC offset
+        shown = f"{slot:%Y-%m-%d %H:%M} ({hours.zone})"
+        value = slot.isoformat(timespec="minutes")
     else:
         country = sent.answers.get(f"{question.key}{COUNTRY_PART}", "")  # as the person picked it
         if question.kind in PHONES and isinstance(country, str) and len(country) == 2:
             question = replace(question, country=country.upper())
         shown, value = read_text(question, text, sent.language)
     return QuestionAnswer(question.key, label, question.kind, shown, value)
-
-
-def _chosen(content: Content, question: FormQuestion, sent: Submission, label: str) -> QuestionAnswer | None:
-    options = chosen_options(question, sent.answers)
-    if question.kind is QuestionKind.CHOICE:
-        options = options[:1]
-    if not options:
-        if question.required:
-            raise UnreadableAnswer("Please choose an answer.")
-        return None
-    texts = [option_text(content, question, option, sent.language) for option in options]
-    return QuestionAnswer(
-        question.key, label, question.kind, ", ".join(texts), " ".join(option.key for option in options)
-    )

@@ -196,26 +196,26 @@ def _move(content: Content, key: str, step: int) -> Content:
 
 
 def _add_option(content: Content, key: str) -> Content:
-    def add(question: FormQuestion) -> FormQuestion:
-        if question.kind not in CHOOSERS or len(question.options) >= MOST_OPTIONS:
-            return question
-        used = [option.key for option in question.options]
-        fresh = next(letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in used)
-        return replace(question, options=(*question.options, Option(fresh)))
-
-    return _change_question(content, key, add)
+    for question in content.questions:
+        if question.key == key and question.kind in CHOOSERS and len(question.options) < MOST_OPTIONS:
+            used = [option.key for option in question.options]
+            fresh = next(letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in used)
+            return _with_question(content, replace(question, options=(*question.options, Option(fresh))))
+    return content
 
 
 def _remove_option(content: Content, rest: str) -> Content:
     key, _, option_key = rest.partition(":")
-    return _change_question(
-        content, key, lambda question: replace(question, options=_without(question.options, option_key))
-    )
+    for question in content.questions:
+        if question.key == key:
+            options = _without(question.options, option_key)
+            return _with_question(content, replace(question, options=options))
+    return content
 
 
-def _change_question(content: Content, key: str, change: Callable[[FormQuestion], FormQuestion]) -> Content:
-    changed = tuple(change(question) if question.key == key else question for question in content.questions)
-    return replace(content, questions=changed)
+def _with_question(content: Content, changed: FormQuestion) -> Content:
+    questions = (changed if question.key == changed.key else question for question in content.questions)
+    return replace(content, questions=tuple(questions))
 
 
 def _add_consent(content: Content, _rest: str) -> Content:
@@ -374,7 +374,16 @@ def _question_problems(content: Content, question: FormQuestion, place: int) -> 
     if question.kind in CHOOSERS:
         problems += _option_problems(content, question, later)
     if question.kind is QuestionKind.APPOINTMENT:
-        problems += _hours_problems(question)
+        hours = question.hours or Hours(days=())
+        a_day = count_a_day(hours)
+        says = ""
+        if hours.zone not in list_zones():
+            says = N_("Choose the time zone of your hours.")
+        elif not hours.days or not a_day or hours.ahead_days not in DAYS_AHEAD:
+            says = N_("Choose at least one day, and hours long enough for one appointment.")
+        elif a_day * (hours.ahead_days * len(hours.days) // 7 + 1) > MOST_SLOTS:
+            says = N_("There are too many times for one list. Make appointments longer, or offer fewer days.")
+        problems += [Problem(question.key, says)] if says else []
     condition = earlier.get(question.show_if)
     condition_options = {option.key for option in condition.options} if condition else set()
     if question.show_if and question.show_value not in condition_options:
@@ -388,20 +397,6 @@ def _question_problems(content: Content, question: FormQuestion, place: int) -> 
     if question.low is not None and question.high is not None and question.low > question.high:
         problems.append(Problem(question.key, "The minimum is higher than the maximum."))
     return problems
-
-
-def _hours_problems(question: FormQuestion) -> list[Problem]:
-    hours = question.hours or Hours(days=())
-    a_day = count_a_day(hours)
-    if hours.zone not in list_zones():
-        says = N_("Choose the time zone of your hours.")
-    elif not hours.days or not a_day or hours.ahead_days not in DAYS_AHEAD:
-        says = N_("Choose at least one day, and hours long enough for one appointment.")
-    elif a_day * (hours.ahead_days * len(hours.days) // 7 + 1) > MOST_SLOTS:
-        says = N_("There are too many times for one list. Make appointments longer, or offer fewer days.")
-    else:
-        return []
-    return [Problem(question.key, says)]
 
 
 def _option_problems(content: Content, question: FormQuestion, later: set[str]) -> list[Problem]:

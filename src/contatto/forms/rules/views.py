@@ -27,7 +27,6 @@ from contatto.forms.rules.answers import (
     consent_text,
     label_of,
     option_text,
-    place_of,
     show_slots,
     shown_link,
     text_of,
@@ -147,7 +146,8 @@ def _question(
         "shortest": None if is_number else question.low,
         "longest": None if is_number else min(question.high or TEXT_LIMIT, TEXT_LIMIT),
         "days": show_slots(question.hours, language, at, prefill.bookings) if question.hours else [],
-        "place": place_of(question.hours.zone) if question.hours else "",
+        # Asia/Ho_Chi_Minh is Ho Chi Minh
+        "place": question.hours.zone.rpartition("/")[2].replace("_", " ") if question.hours else "",
         "options": [
             {"key": option.key, "text": option_text(content, question, option, language)}
             for option in question.options
