@@ -15,7 +15,7 @@ from contatto.ads.actions.campaigns import (
     update_ad_group,
     update_campaign,
 )
-from contatto.ads.actions.edits import NewWelcome, create_welcome_message
+from contatto.ads.actions.edits import create_welcome_message
 from contatto.ads.model import Ad, AdGroup, BidType, BudgetMode, NodeKind, NodeStatus, ScheduleType
 from contatto.kit import errors
 from contatto.kit.db.database import Database
@@ -59,8 +59,8 @@ def test_measuring_hears_of_new_names_on_every_level_also_for_deleted_ads(databa
 
 def test_measuring_hears_what_the_ads_welcome_message_says(database: Database) -> None:
     world, chain = made(database)
-    new = NewWelcome("", " Hello! ", (("Open?", "Nine to six."),))
-    message = database.write_now(lambda tx: create_welcome_message(tx, world.ad_account, new))
+    new = (world.ad_account, "", " Hello! ", (("Open?", "Nine to six."),))
+    message = database.write_now(lambda tx: create_welcome_message(tx, *new))
     own = AdChanges(auto_message_id=str(message.number))
     database.write_now(lambda tx: update_ad(tx, world.ad_account, chain.ad.number, own))
     for number in ("7", "9" * 19, "x"):
@@ -75,8 +75,8 @@ def test_measuring_hears_what_the_ads_welcome_message_says(database: Database) -
 
 def test_a_changed_ad_is_kept_whole_and_published(database: Database) -> None:
     world, chain = made(database)
-    new = NewWelcome("", "Hello!", (("Open?", "Nine to six."),))
-    message = str(database.write_now(lambda tx: create_welcome_message(tx, world.ad_account, new)).number)
+    new = (world.ad_account, "", "Hello!", (("Open?", "Nine to six."),))
+    message = str(database.write_now(lambda tx: create_welcome_message(tx, *new)).number)
     changes = AdChanges(name="Second", text=" Say hello ", headline="Tea", auto_message_id=message)
     database.write_now(lambda tx: update_ad(tx, world.ad_account, chain.ad.number, changes))
     kept = database.read_now(lambda tx: store.find_node(tx, Ad, world.id, number=chain.ad.number))
@@ -209,3 +209,19 @@ def test_a_total_budget_is_never_below_what_is_spent(database: Database) -> None
     kept = database.read_now(lambda tx: store.find_node(tx, AdGroup, world.id, id=chain.ad_group.id))
     assert kept is not None
     assert kept.budget_micros == 7_500_000
+
+
+def test_deleted_is_final_and_staying_is_always_allowed(database: Database) -> None:
+    world, chain = made(database)
+
+    def move(status: NodeStatus) -> None:
+        numbers = [chain.campaign.number]
+        database.write_now(lambda tx: change_status(tx, world.ad_account, NodeKind.CAMPAIGN, numbers, status))
+
+    for status in (NodeStatus.ACTIVE, NodeStatus.PAUSED, NodeStatus.PAUSED, NodeStatus.ACTIVE):
+        move(status)
+    move(NodeStatus.DELETED)
+    move(NodeStatus.DELETED)
+    for status in (NodeStatus.ACTIVE, NodeStatus.PAUSED):
+        with pytest.raises(Refused, match="operation_status"):
+            move(status)

@@ -14,7 +14,6 @@ from contatto.ads.model import (
     Facts,
     Money,
     NextStep,
-    NodeStatus,
     ViewWindow,
 )
 from contatto.ads.rules.settings import (
@@ -29,7 +28,6 @@ from contatto.ads.rules.settings import (
     check_event,
     check_goal,
     check_money,
-    check_move,
     check_name,
     check_schedule,
     countries_by_region,
@@ -248,16 +246,6 @@ def test_a_day_begins_at_midnight_of_the_zone() -> None:
 def test_a_name_is_one_line_of_some_length(name: str) -> None:
     with pytest.raises(Refused, match="campaign_name"):
         check_name("campaign_name", name)
-
-
-def test_deleted_is_final_and_staying_is_always_allowed() -> None:
-    for status in NodeStatus:
-        check_move(status, status)
-    check_move(NodeStatus.ACTIVE, NodeStatus.PAUSED)
-    check_move(NodeStatus.PAUSED, NodeStatus.ACTIVE)
-    for wanted in (NodeStatus.ACTIVE, NodeStatus.PAUSED):
-        with pytest.raises(Refused, match="operation_status"):
-            check_move(NodeStatus.DELETED, wanted)
 
 
 @given(st.lists(st.sampled_from(["SG", "sg ", "UAE", "EAU", "AE", "TR"])))

@@ -33,7 +33,7 @@ def test_audiences_and_other_choices_are_kept_and_unknown_ones_refused(database:
     chosen = Targeting(languages=("th", "en", "en"), age_groups=("AGE_25_34",), audience_ids=(audience,))
     new = new_ad_group(campaign, targeting=chosen)
     group = database.write_now(lambda tx: create_ad_group(tx, world.id, new))
-    assert (group.languages, group.targeting.audience_ids) == (("en", "th"), (audience,))
+    assert (group.languages, group.audience_ids) == (("en", "th"), (audience,))
     wrong = {
         "languages": Targeting(languages=("xx",)),
         "age_groups": Targeting(age_groups=("AGE_1_2",)),

@@ -1,23 +1,32 @@
 """What is typed into the form of an ad group, and how an ad group looks when typed."""
 
+import json
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import pytest
 
-from contatto.ads.model import BidType, BudgetMode, ClickWindow, Money, Targeting, ViewWindow
+from contatto.ads.actions.edits import form_of
+from contatto.ads.model import (
+    BidType,
+    BudgetMode,
+    ClickWindow,
+    Draft,
+    Money,
+    NodeKind,
+    Targeting,
+    ViewWindow,
+    targeting_of,
+)
 from contatto.ads.rules.tree import (
     LONGEST_TEXT,
     MOST_VALUES,
     AdGroupForm,
     new_ad_group_form,
-    pairs_of,
+    read_choice,
     read_form,
     read_money,
-    read_pacing,
-    read_targeting,
     read_times,
-    read_windows,
     typed_ad_group,
 )
 from contatto.kit.db.database import Database
@@ -41,8 +50,9 @@ def test_a_form_takes_known_names_and_lists_and_leaves_the_rest_as_usual() -> No
 
 def test_a_form_that_was_kept_as_an_object_is_read_again_as_it_was() -> None:
     form = AdGroupForm(name="Lunch", budget="12.50", countries=("SG",), audience_ids=("7", "8"))
-    kept = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(form).items()}
-    assert read_form(AdGroupForm, pairs_of(kept)) == form
+    moment = datetime(2026, 12, 1, tzinfo=UTC)
+    draft = Draft("b", "m", NodeKind.AD_GROUP, 1, json.dumps(asdict(form)), moment)
+    assert form_of(draft) == form
 
 
 def test_what_is_typed_has_its_limits() -> None:
@@ -90,12 +100,16 @@ def test_a_day_or_time_that_cannot_be_is_refused_beside_its_day(changes: dict[st
 def test_a_choice_that_is_not_of_the_list_is_refused_beside_its_field(field: str, value: str) -> None:
     form = replace(AdGroupForm(budget="5"), **{field: value})
     with pytest.raises(Refused, match=f"{field}: "):
-        read_money(form, "SGD", "en"), read_pacing(form), read_windows(form)
+        (
+            read_money(form, "SGD", "en"),
+            *(read_choice(form, name) for name in ("pacing", "click_window_days", "view_window_days")),
+        )
 
 
 def test_windows_are_read_by_their_days() -> None:
     form = AdGroupForm(click_window_days="28", view_window_days="0")
-    assert read_windows(form) == (ClickWindow.TWENTY_EIGHT_DAYS, ViewWindow.OFF)
+    assert read_choice(form, "click_window_days") is ClickWindow.TWENTY_EIGHT_DAYS
+    assert read_choice(form, "view_window_days") is ViewWindow.OFF
 
 
 def test_an_ad_group_is_typed_as_it_was_made(database: Database) -> None:
@@ -105,17 +119,17 @@ def test_an_ad_group_is_typed_as_it_was_made(database: Database) -> None:
         click_window_days="14", view_window_days="0",
     )  # fmt: skip
     money, (starts_at, ends_at) = read_money(form, "SGD", "en"), read_times(form, ZONE)
-    click, view = read_windows(form)
+    click, view = (read_choice(form, f"{kind}_window_days") for kind in ("click", "view"))
     chosen = {
         "countries": form.countries, "budget_micros": money.budget_micros, "bid_type": money.bid_type,
         "bid_micros": money.bid_micros, "starts_at": starts_at, "ends_at": ends_at, "click_window": click,
-        "view_window": view, "targeting": read_targeting(form),
+        "view_window": view, "targeting": targeting_of(form),
     }  # fmt: skip
     world = database.write_now(add_world)
     made = database.write_now(lambda tx: add_chain(tx, world, **chosen)).ad_group
     shown = typed_ad_group(made, world.ad_account, "en")
     assert replace(shown, channel_account_id="") == form
-    assert read_targeting(shown) == Targeting(languages=("en",), age_groups=("AGE_25_34",))
+    assert targeting_of(shown) == Targeting(languages=("en",), age_groups=("AGE_25_34",))
 
 
 def test_a_new_form_holds_a_budget_that_its_currency_allows() -> None:

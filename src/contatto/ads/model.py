@@ -124,6 +124,11 @@ class Targeting:
     excluded_audience_ids: tuple[str, ...] = ()
 
 
+def targeting_of(source: object) -> Targeting:
+    """Return the targeting of an ad group, or of its form."""
+    return Targeting(**{name: getattr(source, name) for name in Targeting.__dataclass_fields__})
+
+
 @dataclass(frozen=True, slots=True)
 class FrequencyCap:
     """Frequency cap: most views of an ad group by one person in any period of this many days."""
@@ -210,10 +215,6 @@ class AdGroup:
         if self.frequency is None or self.frequency_schedule is None:
             return None
         return FrequencyCap(self.frequency, self.frequency_schedule)
-
-    @property
-    def targeting(self) -> Targeting:
-        return Targeting(**{name: getattr(self, name) for name in Targeting.__dataclass_fields__})
 
 
 class Audit(StrEnum):

@@ -76,10 +76,6 @@ def _status() -> Column[NodeStatus]:
     return Column("status", Choice(NodeStatus), nullable=False)
 
 
-def _words(name: str) -> Column[tuple[str, ...]]:
-    return Column(name, Words, nullable=False, server_default="[]")
-
-
 campaigns = Table(
     "campaigns",
     metadata,
@@ -121,7 +117,10 @@ ad_groups = Table(
     instant("created_at"),
     instant("updated_at"),
     Column("page_id", String(64), nullable=False, server_default=""),
-    *(_words(name) for name in ("location_ids", *Targeting.__dataclass_fields__)),
+    *(
+        Column(name, Words, nullable=False, server_default="[]")
+        for name in ("location_ids", *Targeting.__dataclass_fields__)
+    ),
     Column("engaged_window", Choice(ViewWindow), nullable=False, server_default=ViewWindow.OFF.value),
     Column("event_count", Choice(EventCount), nullable=False, server_default=EventCount.UNSET.value),
     Column("frequency", Integer),
@@ -426,12 +425,6 @@ def find_draft(tx: Tx, business_id: str, member_id: str, place: Place) -> Draft 
     kind, parent = place
     where = rows_of(ad_drafts, business_id, member_id=member_id, kind=kind, parent=parent)
     return tx.find(Draft, select(ad_drafts).where(*where))
-
-
-def list_drafts(tx: Tx, business_id: str, member_id: str) -> list[Draft]:
-    """Return all drafts of a member, the latest first."""
-    query = select(ad_drafts).where(*rows_of(ad_drafts, business_id, member_id=member_id))
-    return tx.list(Draft, query.order_by(ad_drafts.c.saved_at.desc(), ad_drafts.c.id))
 
 
 def delete_draft(tx: Tx, business_id: str, member_id: str, place: Place) -> None:

@@ -482,9 +482,10 @@ def get_lead(tx: Tx, caller: Caller, query: LeadQuery) -> LeadInfo:
             raise Refused(errors.NOT_FOUND, "page_id: this form has no lead yet.")
         entry = max(entries, key=lambda entry: entry.lead.created_at)
         return _show_lead(tx, entry.lead, version, entry.answers)
+    submissions: list[tuple[QuestionAnswer, ...]] = []
     if lead.is_test:
         test_lead = find_test_lead(tx, version.business_id, version)
-        submissions = [()] if test_lead is not None and test_lead.id == lead.id else []
+        submissions += [()] if test_lead is not None and test_lead.id == lead.id else []
     else:
         wrong = list_wrong_values(tx, version.business_id, {lead.id})[lead.id]
         sent = list_answers_of_leads(tx, version.business_id, {lead.id})[lead.id]

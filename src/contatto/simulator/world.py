@@ -23,7 +23,7 @@ from contatto.ads.actions.campaigns import (
     create_ad_group,
     create_campaign,
 )
-from contatto.ads.actions.edits import NewWelcome, create_welcome_message
+from contatto.ads.actions.edits import create_welcome_message
 from contatto.capture import actions as capture
 from contatto.capture.actions import CompanyData
 from contatto.channels import actions as channels
@@ -419,7 +419,7 @@ _AD_GROUPS: Final = {
     (Goal.CONVERSATION, Platform.TIKTOK): "Design questions, TikTok",
 }
 _CAMPAIGNS: Final = {Goal.LEAD: "Kitchens: leads", Goal.CONVERSATION: "Kitchens: conversations"}
-_WELCOME: Final = NewWelcome(
+_WELCOME: Final = (
     "Harbour Kitchens",
     "Hello! Tell us about your kitchen, we answer here.",
     (
@@ -531,7 +531,7 @@ def build_world(tx: Tx, logins: tuple[Login, ...], tracking: Signer) -> DemoWorl
     form = forms.save_draft(tx, form, edit_content(content, _TYPED, "en"), form.revision, "simulator")
     page_id = str(forms.publish_form(tx, business.id, form.id, form.revision, "Owner").number)
     forms.set_default_form(tx, business.id, homes[Platform.WEBCHAT].id, form.id)
-    auto_message_id = str(create_welcome_message(tx, ad_account, _WELCOME).number)
+    auto_message_id = str(create_welcome_message(tx, ad_account, *_WELCOME).number)
     # Create a campaign for each goal, an ad group for each channel in it, and its ads.
     ads: list[AdOfWorld] = []
     for goal, campaign_name in _CAMPAIGNS.items():

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from contatto.accounts import store as accounts
 from contatto.accounts.model import AdAccount, BusinessId
@@ -31,11 +31,13 @@ from contatto.ads.model import (
     Targeting,
     ViewWindow,
     WelcomeMessage,
+    targeting_of,
 )
 from contatto.ads.rules.settings import (
     DEFAULT_WINDOWS,
     MOST_AD_GROUPS,
     SEND_MESSAGE,
+    SHOWN_PARTS,
     cap_of,
     changed_budget,
     changed_schedule,
@@ -45,13 +47,11 @@ from contatto.ads.rules.settings import (
     check_goal,
     check_least,
     check_money,
-    check_move,
     check_name,
     check_schedule,
     check_targeting,
     eligibility,
     next_steps,
-    shown_of,
     window_seconds,
     windows_of,
 )
@@ -91,21 +91,14 @@ def choose_account(
     accounts = channels.list_accounts(tx, ad_account.business_id)
     if not accounts:
         raise Refused(errors.INVALID, "identity_id: this business has no channel account yet.")
-
     capturing = capture.list_capturing(tx, ad_account.business_id)
-
-    def hurdles(account: ChannelAccount) -> int:
-        facts = Facts(
-            account.id,
-            account.registration_country,
-            ad_account.country,
-            countries,
-            capture_on=account.id in capturing,
-        )
+    hurdles: dict[str, int] = {}
+    for account in accounts:
+        capture_on = account.id in capturing
+        facts = Facts(account.id, account.registration_country, ad_account.country, countries, capture_on)
         failed = sum(not result.passed for result in eligibility(goal, facts))
-        return failed * 2 + len(next_steps(goal, facts))
-
-    return min(accounts, key=hurdles)
+        hurdles[account.id] = failed * 2 + len(next_steps(goal, facts))
+    return min(accounts, key=lambda account: hurdles[account.id])
 
 
 def load_facts(tx: Tx, ad_account: AdAccount, channel: ChannelAccount, countries: tuple[str, ...]) -> Facts:
@@ -122,46 +115,27 @@ def load_ad_account(tx: Tx, business_id: str, ad_account_id: str) -> AdAccount:
     return account
 
 
-def publish_ads(tx: Tx, account: AdAccount, node_filter: NodeFilter) -> None:
-    """Publish the ads of an ad account that are wanted, as they are now."""
+def _save_changed[T: AdNode](tx: Tx, account: AdAccount, before: T, changed: T) -> T:
+    """Record a changed node, unless it is no longer ``before``, and publish its ads anew. Raises CONFLICT."""
+    if not store.record_node(tx, before, changed):
+        raise Refused(errors.CONFLICT)
+    under: dict[str, Any] = {_NUMBERS[type(before)]: frozenset({before.number})}
+    node_filter = NodeFilter(statuses=EVERY_STATUS, **under)
     ads = store.list_nodes(tx, Ad, account.business_id, account.id, node_filter)
     campaigns = store.load_nodes(tx, Campaign, account.business_id, {ad.campaign_id for ad in ads})
     groups = store.load_nodes(tx, AdGroup, account.business_id, {ad.ad_group_id for ad in ads})
     for ad in ads:
         channel = find_channel(tx, account.business_id, ad.channel_account_id)
-        homes = (account, channel)
-        above = (groups[ad.ad_group_id], campaigns[ad.campaign_id])
-        publish_one_ad(tx, ad, *above, homes)
+        publish_one_ad(tx, ad, groups[ad.ad_group_id], campaigns[ad.campaign_id], (account, channel))
+    return changed
 
 
 def publish_one_ad(
     tx: Tx, ad: Ad, ad_group: AdGroup, campaign: Campaign, homes: tuple[AdAccount, ChannelAccount]
 ) -> None:
     """Publish an ad as it is now; ``homes`` are its ad account and its channel account."""
-    measured = measured_ad(ad, ad_group, campaign, homes)
-    message = find_welcome(tx, ad)
-    if message is not None:
-        measured = replace(
-            measured, welcome=message.content, questions=message.questions, answers=message.answers
-        )
-    measurement.publish_ad(tx, measured)
-
-
-def find_welcome(tx: Tx, ad: Ad) -> WelcomeMessage | None:
-    """Return the welcome message that an ad names, if its ad account has it."""
-    number = read_number(ad.auto_message_id)
-    if not number:
-        return None
-    welcome_messages = list_welcome_messages(tx, ad.business_id, ad.ad_account_id, [number])
-    return welcome_messages[0] if welcome_messages else None
-
-
-def measured_ad(
-    ad: Ad, ad_group: AdGroup, campaign: Campaign, homes: tuple[AdAccount, ChannelAccount]
-) -> MeasuredAd:
-    """Return the measured values of an ad without its welcome message; ``homes`` as above."""
-    account, channel = homes
-    return MeasuredAd(
+    (account, channel), message = homes, find_welcome(tx, ad)
+    measured = MeasuredAd(
         ad_id=ad.id,
         ad_number=ad.number,
         ad_name=ad.name,
@@ -183,7 +157,20 @@ def measured_ad(
         headline=ad.headline,
         text=ad.text,
         page_id=ad.page_id or ad_group.page_id,
+        welcome=message.content if message else "",
+        questions=message.questions if message else (),
+        answers=message.answers if message else (),
     )
+    measurement.publish_ad(tx, measured)
+
+
+def find_welcome(tx: Tx, ad: Ad) -> WelcomeMessage | None:
+    """Return the welcome message that an ad names, if its ad account has it."""
+    number = read_number(ad.auto_message_id)
+    if not number:
+        return None
+    welcome_messages = list_welcome_messages(tx, ad.business_id, ad.ad_account_id, [number])
+    return welcome_messages[0] if welcome_messages else None
 
 
 def check_message(tx: Tx, account: AdAccount, auto_message_id: str) -> None:
@@ -241,6 +228,8 @@ def create_campaign(tx: Tx, business_id: str, new: NewCampaign) -> Campaign:
     return campaign
 
 
+_NUMBERS: Final = {Campaign: "campaign_numbers", AdGroup: "ad_group_numbers", Ad: "ad_numbers"}
+"""Fields of a filter by the kind of node that they name."""
 _MISSING: Final = {
     Campaign: N_("campaign_id: campaign not found."),
     AdGroup: N_("adgroup_id: ad group not found."),
@@ -294,10 +283,7 @@ def update_campaign(tx: Tx, account: AdAccount, number: int, changes: CampaignCh
         budget_micros=budget,
         updated_at=tx.now,
     )
-    if not store.record_node(tx, campaign, changed):
-        raise Refused(errors.CONFLICT)
-    publish_ads(tx, account, NodeFilter(campaign_numbers=frozenset({number}), statuses=EVERY_STATUS))
-    return changed
+    return _save_changed(tx, account, campaign, changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,10 +364,9 @@ def create_ad_group(tx: Tx, business_id: str, new: NewAdGroup) -> AdGroup:
     click, view = faults.read(lambda: windows_of(new.click_window, new.view_window), DEFAULT_WINDOWS)
     cap = faults.read(lambda: cap_of(new.frequency, new.frequency_schedule), None)
     faults.read(lambda: check_form(tx, business_id, new.page_id), None)
-    if faults.found and countries:  # what is wrong with its goal is told along
-        faults.read(lambda: _checked_channel(tx, account, countries, new), None)
-    faults.check()
-    channel = _checked_channel(tx, account, countries, new)
+    if not countries:
+        faults.check()
+    channel = faults.finish(lambda: _checked_channel(tx, account, countries, new))
     ad_group = AdGroup(
         id=new_id(),
         business_id=business_id,
@@ -461,10 +446,13 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
     starts_at, ends_at = faults.read(
         lambda: changed_schedule(before, times, tx.now), (before.starts_at, before.ends_at)
     )
-    countries = faults.read(
-        lambda: _changed_countries(tx, account, before, changes.countries), before.countries
-    )
-    targeting = before.targeting
+    countries, sent_countries = before.countries, changes.countries
+    if sent_countries is not None:
+        countries = faults.read(lambda: check_countries(sent_countries), before.countries)
+    if countries != before.countries:
+        channel = find_channel(tx, account.business_id, before.channel_account_id)
+        faults.read(lambda: check_goal(before.goal, load_facts(tx, account, channel, countries)), None)
+    targeting = targeting_of(before)
     if changes.targeting:
         changed_parts = replace(targeting, **changes.targeting)
         existing = (*before.audience_ids, *before.excluded_audience_ids)
@@ -492,10 +480,7 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
         frequency_schedule=cap.days if cap else None,
         **asdict(targeting),
     )
-    if not store.record_node(tx, before, changed):
-        raise Refused(errors.CONFLICT)
-    publish_ads(tx, account, NodeFilter(ad_group_numbers=frozenset({number}), statuses=EVERY_STATUS))
-    return changed
+    return _save_changed(tx, account, before, changed)
 
 
 def _changed_money(tx: Tx, account: AdAccount, before: AdGroup, changes: AdGroupChanges) -> Money:
@@ -514,18 +499,6 @@ def _changed_money(tx: Tx, account: AdAccount, before: AdGroup, changes: AdGroup
                 says = N_("budget: %(spent)s is already spent. Enter at least this amount.")
                 raise Refused(errors.INVALID, says, spent=round(float(to_units(spent_micros)), 2))
     return money
-
-
-def _changed_countries(
-    tx: Tx, account: AdAccount, before: AdGroup, countries_sent: tuple[str, ...] | None
-) -> tuple[str, ...]:
-    if countries_sent is None:
-        return before.countries
-    countries = check_countries(countries_sent)
-    if countries != before.countries:
-        channel = find_channel(tx, account.business_id, before.channel_account_id)
-        check_goal(before.goal, load_facts(tx, account, channel, countries))
-    return countries
 
 
 @dataclass(frozen=True, slots=True)
@@ -627,12 +600,10 @@ def update_ad(
     if changed_values.get("page_id", before.page_id) != before.page_id:
         check_form(tx, account.business_id, changed_values["page_id"])
     changed = replace(before, **changed_values, updated_at=tx.now)
-    if needs_review and shown_of(changed) != shown_of(before):
+    is_shown_anew = any(getattr(changed, part) != getattr(before, part) for part in SHOWN_PARTS)
+    if needs_review and is_shown_anew:
         changed = replace(changed, audit=Audit.AUDITING, audit_reason="")
-    if not store.record_node(tx, before, changed):
-        raise Refused(errors.CONFLICT)
-    publish_ads(tx, account, NodeFilter(ad_numbers=frozenset({number}), statuses=EVERY_STATUS))
-    return changed
+    return _save_changed(tx, account, before, changed)
 
 
 def change_status(
@@ -643,7 +614,9 @@ def change_status(
         node = store.find_node(tx, NODE_CLASSES[kind], account.business_id, number=number)
         if node is None or node.ad_account_id != account.id:
             raise Refused(errors.NOT_FOUND, _SOME_MISSING[kind])
-        check_move(node.status, status)
+        if node.status is NodeStatus.DELETED and status is not NodeStatus.DELETED:
+            says = N_("operation_status: %(now)s cannot change to %(wanted)s.")
+            raise Refused(errors.INVALID, says, now=node.status.value, wanted=status.value)
         store.mark_status(tx, node, status)
 
 

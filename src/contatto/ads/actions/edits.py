@@ -1,10 +1,14 @@
 """Bulk changes, copies, drafts and form edits of ads, with their welcome messages and audiences."""
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import zip_longest
 from typing import Any, Final
+
+from sqlalchemy import select
 
 from contatto.accounts.actions import NewAdAccount, correct_ad_account
 from contatto.accounts.model import AdAccount, BusinessId
@@ -55,22 +59,21 @@ from contatto.ads.rules.tree import (
     FORMS,
     NEW_MESSAGE,
     STATUS_AFTER,
-    Above,
     Act,
     AdForm,
     AdGroupForm,
     CampaignForm,
+    Delivering,
     Node,
+    ad_group_hurdle,
     build_outline,
     check_fits,
-    distinguish_ads,
+    distinguish_names,
     need_amount,
     need_headline,
-    pairs_of,
+    read_choice,
     read_form,
     read_frequency,
-    read_pacing,
-    read_questions,
     read_times,
     typed_ad,
     typed_ad_group,
@@ -83,7 +86,7 @@ from contatto.audiences.rules import source_number
 from contatto.audiences.store import list_audiences
 from contatto.channels.model import ChannelAccount
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx, purging, row_of
+from contatto.kit.db.tx import Tx, purging, row_of, rows_of
 from contatto.kit.errors import Refused, check_found
 from contatto.kit.form_fields import Faults, Typist, check_leap, read_amount
 from contatto.kit.ids import new_id, new_number
@@ -163,16 +166,7 @@ def copy_node(
     item = load_node(tx, business_id, place)
     name = named(item.name)[:LONGEST_NAME].strip()
     if isinstance(item, Campaign):
-        new_campaign = replace(
-            item,
-            id=new_id(),
-            number=new_number(),
-            name=name,
-            status=NodeStatus.PAUSED,
-            created_at=tx.now,
-            updated_at=tx.now,
-        )
-        store.save_node(tx, new_campaign)
+        new_campaign = _save_copy(tx, item, name=name, status=NodeStatus.PAUSED)
         under = NodeFilter(campaign_numbers=frozenset({item.number}))
         ad_groups = store.list_nodes(tx, AdGroup, business_id, item.ad_account_id, under)
         for ad_group in reversed(ad_groups):  # the oldest first, so that the copies stand in the same order
@@ -187,18 +181,17 @@ def copy_node(
     return _copy_ad(tx, ad, (above, campaign), needs_review=needs_review)
 
 
+def _save_copy[T: AdNode](tx: Tx, node: T, **changes: Any) -> T:
+    """Save a node with these changes as a new one."""
+    copy = replace(node, id=new_id(), number=new_number(), created_at=tx.now, updated_at=tx.now, **changes)
+    store.save_node(tx, copy)
+    return copy
+
+
 def _copy_ad_group(tx: Tx, group: AdGroup, campaign: Campaign, *, needs_review: bool) -> AdGroup:
     """Copy an ad group into a campaign; its schedule stays, so one that has ended is put right by hand."""
     _check_goal(tx, group, group.channel_account_id)
-    new_group = replace(
-        group,
-        id=new_id(),
-        number=new_number(),
-        campaign_id=campaign.id,
-        created_at=tx.now,
-        updated_at=tx.now,
-    )
-    store.save_node(tx, new_group)
+    new_group = _save_copy(tx, group, campaign_id=campaign.id)
     under = NodeFilter(ad_group_numbers=frozenset({group.number}))
     for ad in reversed(store.list_nodes(tx, Ad, group.business_id, group.ad_account_id, under)):
         _copy_ad(tx, ad, (new_group, campaign), needs_review=needs_review)
@@ -209,18 +202,8 @@ def _copy_ad(tx: Tx, ad: Ad, above: tuple[AdGroup, Campaign], *, needs_review: b
     """Copy an ad into an ad group; one that was rejected is no better as a copy."""
     group, campaign = above
     homes = _check_goal(tx, group, ad.channel_account_id)
-    new_ad = replace(
-        ad,
-        id=new_id(),
-        number=new_number(),
-        ad_group_id=group.id,
-        campaign_id=campaign.id,
-        created_at=tx.now,
-        updated_at=tx.now,
-        audit=Audit.AUDITING if needs_review else ad.audit,
-        audit_reason="" if needs_review else ad.audit_reason,
-    )
-    store.save_node(tx, new_ad)
+    review = {"audit": Audit.AUDITING, "audit_reason": ""} if needs_review else {}
+    new_ad = _save_copy(tx, ad, ad_group_id=group.id, campaign_id=campaign.id, **review)
     publish_one_ad(tx, new_ad, group, campaign, homes)
     return new_ad
 
@@ -275,12 +258,17 @@ def check_place(tx: Tx, owner: Owner, place: Place) -> None:
 
 def form_of(draft: Draft) -> Any:
     """Return the form that a draft holds; fields that came later have their usual values."""
-    return read_form(FORMS[draft.kind], pairs_of(json.loads(draft.typed)))
+    pairs: list[tuple[str, str]] = []
+    for name, value in json.loads(draft.typed).items():
+        pairs += [(name, item) for item in (value if isinstance(value, list) else [value])]
+    return read_form(FORMS[draft.kind], pairs)
 
 
 def list_open_drafts(tx: Tx, owner: Owner) -> list[OpenDraft]:
     """Return a member's drafts, those saved last first; without those of which the place was deleted."""
-    drafts = store.list_drafts(tx, *owner)
+    own = rows_of(store.ad_drafts, owner[0], member_id=owner[1])
+    latest_first = store.ad_drafts.c.saved_at.desc(), store.ad_drafts.c.id
+    drafts = tx.list(Draft, select(store.ad_drafts).where(*own).order_by(*latest_first))
     homes: dict[Place, str] = {}
     for kind, parent in {(draft.kind, draft.parent) for draft in drafts if draft.kind in PARENTS}:
         home = store.find_node(tx, NODE_CLASSES[PARENTS[kind]], owner[0], number=parent)
@@ -315,12 +303,9 @@ def edit_campaign(tx: Tx, account: AdAccount, before: Campaign, edit: NodeEdit[C
     """Change a campaign to what its form says. Raises INVALID, CONFLICT."""
     form, faults, lang = edit.form, Faults(), edit.typist.words.lang
     changed = _changed_fields(form, typed_campaign(before, account.currency, lang))
-    budget = None
-    if before.budget_mode is not BudgetMode.INFINITE and "budget" in changed:
-        budget = faults.read(lambda: need_amount("budget", form.budget, account.currency, lang), None)
-        _ask(account, "budget", (before.budget_micros, budget), edit.typist, faults)
     name = form.name if "name" in changed else None
-    changes = CampaignChanges(name, budget, edit.seen_at)
+    money = _changed_money(account, before, edit, changed, faults)
+    changes = CampaignChanges(name, money.get("budget_micros"), edit.seen_at)
     return faults.finish(lambda: update_campaign(tx, account, before.number, changes))
 
 
@@ -335,7 +320,7 @@ def edit_ad_group(tx: Tx, account: AdAccount, before: AdGroup, edit: NodeEdit[Ad
     if "countries" in changed:
         values["countries"] = normal_countries(form.countries)
     if "pacing" in changed:
-        values["pacing"] = faults.read(lambda: read_pacing(form), before.pacing)
+        values["pacing"] = faults.read(lambda: read_choice(form, "pacing"), before.pacing)
     times = faults.read(lambda: read_times(form, account.timezone), None)
     if times and before.starts_at > tx.now and changed & {"starts_on", "starts_time"}:
         values["starts_at"] = times[0] or tx.now
@@ -387,37 +372,34 @@ def shown_ad_group(tx: Tx, account: AdAccount, before: AdGroup, lang: str) -> Ad
 
 
 def _changed_money(
-    account: AdAccount, before: AdGroup, edit: NodeEdit[AdGroupForm], changed: set[str], faults: Faults
+    account: AdAccount, before: Campaign | AdGroup, edit: NodeEdit[Any], changed: set[str], faults: Faults
 ) -> dict[str, Any]:
+    """Read the budget and the bid that were typed anew; each leap needs a confirmation."""
     values: dict[str, Any] = {}
-    form, typist, currency, lang = edit.form, edit.typist, account.currency, edit.typist.words.lang
+    form, currency, lang = edit.form, account.currency, edit.typist.words.lang
     if before.budget_mode is not BudgetMode.INFINITE and "budget" in changed:
-        budget = faults.read(lambda: need_amount("budget", form.budget, currency, lang), None)
-        _ask(account, "budget", (before.budget_micros, budget), typist, faults)
-        values["budget_micros"] = budget
-    if "bid" in changed:
+        values["budget_micros"] = faults.read(
+            lambda: need_amount("budget", form.budget, currency, lang), None
+        )
+    if "bid" in changed and isinstance(before, AdGroup):
         bid = faults.read(lambda: read_amount("bid", form.bid, currency, lang), before.bid_micros)
-        _ask(account, "bid", (before.bid_micros, bid), typist, faults)
         values |= {"bid_type": BidType.NO_BID if bid is None else BidType.CUSTOM, "bid_micros": bid}
+    for name in ("budget", "bid"):
+        amount = values.get(f"{name}_micros")
+        if amount is not None:
+            amount_before = getattr(before, f"{name}_micros")
+            faults.read(partial(check_leap, name, amount_before, amount, currency, edit.typist), None)
     return values
-
-
-def _ask(
-    account: AdAccount, field: str, values: tuple[int | None, int | None], typist: Typist, faults: Faults
-) -> None:
-    """Add a field if its amount leaps from the first value to the second without a confirmation."""
-    before, after = values
-    faults.read(lambda: check_leap(field, before, after, account.currency, typist), None)
 
 
 def _changed_fields(form: Form, shown: Form) -> set[str]:
     """Return the names of the fields that were typed anew; the order of a list does not count."""
-
-    def plain(value: Any) -> Any:
-        return set(value) if isinstance(value, tuple) else value
-
-    typed, unchanged = asdict(form), asdict(shown)
-    return {name for name in typed if plain(typed[name]) != plain(unchanged[name])}
+    names = set()
+    for name, value in asdict(form).items():
+        unchanged = getattr(shown, name)
+        is_same = set(value) == set(unchanged) if isinstance(value, tuple) else value == unchanged
+        names |= set() if is_same else {name}
+    return names
 
 
 def is_counted(tx: Tx, account: AdAccount) -> bool:
@@ -444,11 +426,15 @@ def correct_advertiser(tx: Tx, business_id: BusinessId, ad_account_id: str, new:
 
 
 def name_ads(tx: Tx, business_id: str, ads: Collection[Ad]) -> dict[int, str]:
-    """Return the names of ads of a business by their numbers; equal names get a distinction."""
+    """Return the names of ads of a business by their numbers.
+
+    Equal names get their ad group, or else their number.
+    """
     namesakes = list_ads_by_name(tx, business_id, {ad.name for ad in ads})
-    names = distinguish_ads(
-        namesakes, store.load_nodes(tx, AdGroup, business_id, {ad.ad_group_id for ad in namesakes})
-    )
+    groups = store.load_nodes(tx, AdGroup, business_id, {ad.ad_group_id for ad in namesakes})
+    by_group = distinguish_names([(ad.name, groups[ad.ad_group_id].name) for ad in namesakes])
+    named = [(name, str(ad.number)) for name, ad in zip(by_group, namesakes, strict=True)]
+    names = {ad.number: name for ad, name in zip(namesakes, distinguish_names(named), strict=True)}
     return {ad.number: names[ad.number] for ad in ads}
 
 
@@ -467,43 +453,33 @@ def load_outline(tx: Tx, account: AdAccount) -> list[Node]:
         for campaign_id, groups_under in under.items()
     }
     facts_by_country: dict[tuple[str, tuple[str, ...]], Facts] = {}
-    groups_above: list[tuple[AdGroup, Above]] = []
+    stopped_groups: list[tuple[AdGroup, Delivering | None]] = []
     for group in groups:
         key = (group.channel_account_id, group.countries)
         if key not in facts_by_country:
             channel = find_channel(tx, account.business_id, group.channel_account_id)
             facts_by_country[key] = load_facts(tx, account, channel, group.countries)
         if group.campaign_id in campaigns:
-            above = Above(
-                campaigns[group.campaign_id],
-                facts_by_country[key],
-                spent.get(group.id, Spent()),
-                of_campaign.get(group.campaign_id, Spent()),
-            )
-            groups_above.append((group, above))
-    return build_outline(campaigns.values(), groups_above, store.list_nodes(tx, Ad, *scope), tx.now)
+            spends = (spent.get(group.id, Spent()), of_campaign.get(group.campaign_id, Spent()))
+            campaign = campaigns[group.campaign_id]
+            hurdle = ad_group_hurdle(group, campaign, facts_by_country[key], spends, tx.now)
+            stopped_groups.append((group, hurdle))
+    return build_outline(campaigns.values(), stopped_groups, store.list_nodes(tx, Ad, *scope))
 
 
-@dataclass(frozen=True, slots=True)
-class NewWelcome:
-    """A welcome message to make; each question stands with its answer."""
-
-    title: str
-    content: str
-    questions: tuple[tuple[str, str], ...]
-
-
-def create_welcome_message(tx: Tx, account: AdAccount, new: NewWelcome) -> WelcomeMessage:
-    """Make a welcome message; it may be used at once. Raises INVALID."""
-    content = new.content.strip()
-    pairs = [(question.strip(), answer.strip()) for question, answer in new.questions]
+def create_welcome_message(
+    tx: Tx, account: AdAccount, title: str, content: str, questions: Iterable[tuple[str, str]]
+) -> WelcomeMessage:
+    """Make a welcome message of questions with their answers; it may be used at once. Raises INVALID."""
+    content = content.strip()
+    pairs = [(question.strip(), answer.strip()) for question, answer in questions]
     check_welcome(content, pairs)
     message = WelcomeMessage(
         id=new_id(),
         business_id=account.business_id,
         number=new_number(),
         ad_account_id=account.id,
-        title=new.title.strip(),
+        title=title.strip(),
         content=content,
         questions=tuple(question for question, _ in pairs),
         answers=tuple(answer for _, answer in pairs),
@@ -522,10 +498,10 @@ def choose_first_message(tx: Tx, account: AdAccount, form: AdForm) -> str:
     if chosen == NEW_MESSAGE:
         content = form.welcome.strip()
         title = content.splitlines()[0] if content else ""
+        pairs = zip_longest(form.questions, form.answers[: len(form.questions)], fillvalue="")
+        questions = [(question, answer) for question, answer in pairs if question.strip() or answer.strip()]
         try:
-            welcome_message = create_welcome_message(
-                tx, account, NewWelcome(title, content, read_questions(form))
-            )
+            welcome_message = create_welcome_message(tx, account, title, content, questions)
         except Refused as refused:  # it names a part of the message, not a field of the form
             field = str(refused.values.get("field", ""))
             for part, form_field in _FIELDS.items():

@@ -10,7 +10,7 @@ from contatto.accounts.auth import ApiCaller, api_routes, load_advertiser
 from contatto.accounts.model import Caller, Permission
 from contatto.ads import store
 from contatto.ads.actions.campaigns import choose_account, load_facts
-from contatto.ads.actions.edits import NewWelcome, create_welcome_message, delete_unused_audiences
+from contatto.ads.actions.edits import create_welcome_message, delete_unused_audiences
 from contatto.ads.api.campaigns import Ids
 from contatto.ads.model import DIRECT_MESSAGE, Check, NextStep
 from contatto.ads.rules import settings
@@ -363,7 +363,7 @@ def create_auto_message(tx: Tx, caller: Caller, body: CreateAutoMessage) -> Noth
     welcome = body.welcome_message
     pairs = tuple((pair.question, pair.answer) for pair in welcome.suggested_questions)
     account = load_advertiser(tx, caller, body.advertiser_id)
-    create_welcome_message(tx, account, NewWelcome(welcome.title, welcome.content, pairs))
+    create_welcome_message(tx, account, welcome.title, welcome.content, pairs)
     return Nothing()
 
 

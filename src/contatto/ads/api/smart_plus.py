@@ -11,11 +11,9 @@ from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.ads.actions.campaigns import (
     AdChanges,
     NewAd,
-    NewCampaign,
     check_ad_group_limit,
     create_ad,
     create_ad_group,
-    create_campaign,
     find_own,
     update_ad,
 )
@@ -32,13 +30,13 @@ from contatto.ads.api.campaigns import (
     StartStatus,
     TargetingShape,
     UpdateAdGroup,
+    create_one_campaign,
     get_campaigns,
     list_page,
     new_ad_group,
     show_ad_group,
     show_ad_groups,
     show_ads,
-    show_campaign,
     update_ad_group_status,
     update_campaign_status,
     update_one_ad_group,
@@ -79,21 +77,16 @@ class SmartAdGroup(CreateAdGroup):
     targeting_spec: TargetingSpec = TargetingSpec()
     request_id: RequestId | None = None
 
-    def plain(self) -> CreateAdGroup:
-        """Return the body of ``/adgroup/create/``, with the fields of ``targeting_spec`` in it."""
-        places = self.targeting_spec.location_ids or self.location_ids
-        return self.model_copy(update={**self.targeting_spec.targeting(), "location_ids": places})
-
 
 class UpdateSmartAdGroup(UpdateAdGroup):
     targeting_spec: TargetingSpec | None = None
 
-    def plain(self) -> UpdateAdGroup:
-        """Return the body of ``/adgroup/update/``, with the fields of ``targeting_spec`` in it."""
-        spec = self.targeting_spec or TargetingSpec()
-        return self.model_copy(
-            update={**spec.targeting(), "location_ids": spec.location_ids or self.location_ids}
-        )
+
+def _plain[T: (SmartAdGroup, UpdateSmartAdGroup)](body: T) -> T:
+    """Return the body as of ``/adgroup``, with the fields of ``targeting_spec`` in it."""
+    spec = body.targeting_spec or TargetingSpec()
+    places = spec.location_ids or body.location_ids
+    return body.model_copy(update={**spec.targeting(), "location_ids": places})
 
 
 class VideoInfo(ApiModel):
@@ -207,14 +200,10 @@ class SmartAdGroupList(ChosenList[SmartAdGroupInfo], frozen=True):
 def create_smart_campaign(tx: Tx, caller: Caller, body: SmartCampaign, request: Request) -> CampaignInfo:
     """Make a campaign, once for each ``request_id``."""
     key = IdempotencyKey(caller.business_id, request.url.path, body.request_id or "")
-    account = load_advertiser(tx, caller, body.advertiser_id)
-    status = OPERATIONS[body.operation_status]
-    new = NewCampaign(account.id, body.campaign_name, body.budget_mode, body.budget, status)
-
-    def make() -> CampaignInfo:
-        return show_campaign(create_campaign(tx, caller.business_id, new), account)
-
-    return answer_once(tx, key, body.model_dump_json(), CampaignInfo, make)
+    load_advertiser(tx, caller, body.advertiser_id)  # also where the answer is repeated
+    return answer_once(
+        tx, key, body.model_dump_json(), CampaignInfo, lambda: create_one_campaign(tx, caller, body)
+    )
 
 
 @router.transact("/adgroup/create/", Permission.WRITE_ADS)
@@ -230,7 +219,7 @@ def create_smart_ad_group(tx: Tx, caller: Caller, body: SmartAdGroup, request: R
 
     def make() -> SmartAdGroupInfo:
         check_ad_group_limit(tx, campaign)
-        ad_group = create_ad_group(tx, caller.business_id, new_ad_group(body.plain(), campaign.id))
+        ad_group = create_ad_group(tx, caller.business_id, new_ad_group(_plain(body), campaign.id))
         return _show_smart_ad_group(show_ad_group(ad_group, campaign, account))
 
     return answer_once(tx, key, body.model_dump_json(), SmartAdGroupInfo, make)
@@ -239,7 +228,7 @@ def create_smart_ad_group(tx: Tx, caller: Caller, body: SmartAdGroup, request: R
 @router.transact("/adgroup/update/", Permission.WRITE_ADS)
 def update_smart_ad_group(tx: Tx, caller: Caller, body: UpdateSmartAdGroup) -> SmartAdGroupInfo:
     """Change an ad group; omitted fields keep their values."""
-    return _show_smart_ad_group(update_one_ad_group(tx, caller, body.plain()))
+    return _show_smart_ad_group(update_one_ad_group(tx, caller, _plain(body)))
 
 
 @router.transact("/adgroup/get/", Permission.READ_ADS)

@@ -26,7 +26,7 @@ from contatto.ads.actions.campaigns import (
     load_facts,
 )
 from contatto.ads.actions.edits import Owner, check_place, choose_first_message, form_of, keep_draft
-from contatto.ads.model import Ad, AdGroup, BudgetMode, Campaign, Money, NodeKind, Pacing, Place
+from contatto.ads.model import Ad, AdGroup, BudgetMode, Campaign, Money, NodeKind, Pacing, Place, targeting_of
 from contatto.ads.rules import settings
 from contatto.ads.rules.settings import (
     LEAD_MARKETS,
@@ -45,14 +45,12 @@ from contatto.ads.rules.tree import (
     need_headline,
     new_ad_group_form,
     new_form_path,
+    read_choice,
     read_form,
     read_frequency,
     read_goal,
     read_money,
-    read_pacing,
-    read_targeting,
     read_times,
-    read_windows,
 )
 from contatto.audiences.model import AudienceKind
 from contatto.audiences.rules import span_of
@@ -189,7 +187,7 @@ def ad_group_form_values(
     members = count_members(tx, account.business_id, [audience.id for audience in audiences])
     searched = list_lookalikes(tx, account.business_id, [audience.id for audience in audiences])
     modes = [mode for mode in BUDGET_MODES if mode is not BudgetMode.INFINITE or campaign.budget_micros]
-    choices = {
+    choices: dict[str, Any] = {
         "campaign": {
             "id": str(campaign.number),
             "name": campaign.name,
@@ -220,11 +218,42 @@ def ad_group_form_values(
         "budget_modes": [(mode.value, BUDGET_MODES[mode]) for mode in modes],
         "pacings": [(mode.value, says) for mode, says in PACINGS.items()],
     }
+    named_audiences = [(audience["id"], audience["name"]) for audience in choices["audiences"]]
+    interests = [(key, words.gettext(interest)) for key, interest in settings.INTERESTS.items()]
+    # summaries of the collapsed sections
+    folded = {
+        "people": [
+            *_names(choices["languages"], form.languages),
+            *_names(choices["ages"], form.age_groups),
+            *_names(interests, form.interest_category_ids),
+        ],
+        "audiences": [
+            *(f"+ {name}" for name in _names(named_audiences, form.audience_ids)),
+            *(f"− {name}" for name in _names(named_audiences, form.excluded_audience_ids)),
+        ],
+        "schedule": [
+            f"{says} {day} {at}".strip()
+            for says, day, at in (
+                (words.gettext("From"), form.starts_on, form.starts_time),
+                (words.gettext("Until"), form.ends_on, form.ends_time),
+            )
+            if day
+        ],
+        "frequency": [
+            f"{says} {value}"
+            for says, value in (
+                (words.gettext("Impressions per person:"), form.frequency),
+                (words.gettext("Days:"), form.frequency_schedule),
+            )
+            if value
+        ],
+        "instant": _names(choices["forms"], (form.page_id,)),
+    }
     return choices | {
         "form": asdict(form),
         "country_groups": countries_by_region(),
         "lead_markets": LEAD_MARKETS,
-        "folded": folded(form, choices, words),
+        "folded": folded,
         "eligibility": eligibility_of(tx, account, form),
     }
 
@@ -248,52 +277,6 @@ def eligibility_of(tx: Tx, account: AdAccount, form: AdGroupForm) -> dict[str, A
             for result in checks
         ],
         "capture_on": facts.capture_on,
-    }
-
-
-def capture_prompt(tx: Tx, caller: Caller, typed: Typed) -> dict[str, str] | None:
-    """Return the values of the dialog that turns capture on; None keeps it closed."""
-    account = channels.find_account(tx, caller.business_id, typed.form.channel_account_id)
-    if account is None or not typed.prompt:
-        return None
-    switch = switches.find_switch(tx, caller.business_id, account.id)
-    company = {name: getattr(switch, name) if switch else "" for name in CAPTURE_FIELDS}
-    shown = {name: typed.capture.get(name) or company[name] for name in CAPTURE_FIELDS}
-    state = "off" if switch else "not_applied"
-    return {"id": account.id, "display_name": account.name, "state": state, **shown}
-
-
-def folded(form: AdGroupForm, choices: Mapping[str, Any], words: Translator) -> dict[str, list[str]]:
-    """Summarize the choices of each collapsed section of the form."""
-    audiences = [(audience["id"], audience["name"]) for audience in choices["audiences"]]
-    interests = [(key, words.gettext(interest)) for key, interest in settings.INTERESTS.items()]
-    return {
-        "people": [
-            *_names(choices["languages"], form.languages),
-            *_names(choices["ages"], form.age_groups),
-            *_names(interests, form.interest_category_ids),
-        ],
-        "audiences": [
-            *(f"+ {name}" for name in _names(audiences, form.audience_ids)),
-            *(f"− {name}" for name in _names(audiences, form.excluded_audience_ids)),
-        ],
-        "schedule": [
-            f"{says} {day} {at}".strip()
-            for says, day, at in (
-                (words.gettext("From"), form.starts_on, form.starts_time),
-                (words.gettext("Until"), form.ends_on, form.ends_time),
-            )
-            if day
-        ],
-        "frequency": [
-            f"{says} {value}"
-            for says, value in (
-                (words.gettext("Impressions per person:"), form.frequency),
-                (words.gettext("Days:"), form.frequency_schedule),
-            )
-            if value
-        ],
-        "instant": _names(choices["forms"], (form.page_id,)),
     }
 
 
@@ -413,7 +396,8 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
             faults.note(Refused(errors.INVALID, says))
         starts_at, ends_at = faults.read(lambda: read_times(form, account.timezone), (None, None))
         frequency, schedule = faults.read(lambda: read_frequency(form, words.lang), (None, None))
-        click, view = faults.read(lambda: read_windows(form), (None, None))
+        click = faults.read(lambda: read_choice(form, "click_window_days"), None)
+        view = faults.read(lambda: read_choice(form, "view_window_days"), None)
         new = replace(
             defaults,
             goal=faults.read(lambda: read_goal(form), defaults.goal),
@@ -423,13 +407,13 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
             budget_micros=money.budget_micros,
             bid_type=money.bid_type,
             bid_micros=money.bid_micros,
-            pacing=faults.read(lambda: read_pacing(form), defaults.pacing),
+            pacing=faults.read(lambda: read_choice(form, "pacing"), defaults.pacing),
             starts_at=starts_at,
             ends_at=ends_at,
             click_window=click,
             view_window=view,
             page_id=form.page_id,
-            targeting=read_targeting(form),
+            targeting=targeting_of(form),
             frequency=frequency,
             frequency_schedule=schedule,
         )
@@ -445,20 +429,15 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
         if refused.code is errors.CAPTURE_IN_REVIEW:
             await context_of(request).db.write(save_application)  # the refusal rolled it back
         wrong = field_errors(refused, words)
-        typed = _after_refusal(refused, wrong, Typed(form, capture=company), turn_on=turn_on)
+        if any(problem.code is errors.CAPTURE_OFF for problem in refused.others):
+            wrong.pop("", None)  # its prompt comes when the rest fits
+        typed = Typed(form, wrong, company)
+        if refused.code is errors.CAPTURE_OFF:
+            typed = Typed(form, capture=company, prompt=True)
+        elif turn_on and set(wrong) <= set(CAPTURE_FIELDS):
+            typed = Typed(form, capture=company, capture_errors=wrong, prompt=True)
         return await _ad_group_form(request, caller, number, typed)
     return RedirectResponse(f"/ads/ad-groups/{new_group.number}/ads/new", 303)
-
-
-def _after_refusal(refused: Refused, wrong: dict[str, str], typed: Typed, *, turn_on: bool) -> Typed:
-    """Return the form after a refusal: with the prompt, an error in it, or an error in the form."""
-    if refused.code is errors.CAPTURE_OFF:
-        return replace(typed, prompt=True)
-    if any(problem.code is errors.CAPTURE_OFF for problem in refused.others):
-        wrong = {field: says for field, says in wrong.items() if field}  # its prompt comes when the rest fits
-    if turn_on and set(wrong) <= set(CAPTURE_FIELDS):
-        return replace(typed, capture_errors=wrong, prompt=True)
-    return replace(typed, errors=wrong)
 
 
 def _load_campaign(tx: Tx, caller: Caller, number: str) -> tuple[Campaign, AdAccount]:
@@ -480,11 +459,20 @@ async def _ad_group_form(request: Request, caller: Caller, number: str, typed: T
         channel_accounts = channels.list_accounts(tx, caller.business_id)
         if not shown.form.channel_account_id and channel_accounts:
             shown = replace(shown, form=replace(shown.form, channel_account_id=channel_accounts[0].id))
+        # the dialog that turns capture on; None keeps it closed
+        channel = channels.find_account(tx, caller.business_id, shown.form.channel_account_id)
+        capture_account = None
+        if channel is not None and shown.prompt:
+            switch = switches.find_switch(tx, caller.business_id, channel.id)
+            state = "off" if switch else "not_applied"
+            capture_account = {"id": channel.id, "display_name": channel.name, "state": state}
+            for name in CAPTURE_FIELDS:
+                capture_account[name] = shown.capture.get(name) or (getattr(switch, name) if switch else "")
         return ad_group_form_values(tx, campaign, account, shown.form, words) | {
             "draft": draft,
             "errors": shown.errors,
             "capture_errors": shown.capture_errors,
-            "capture_account": capture_prompt(tx, caller, shown),
+            "capture_account": capture_account,
         }
 
     values = {"caller": caller, "edited": None, "leaps": {}, **await context.db.read(work)}

@@ -104,13 +104,16 @@ async def copy_row(
     def work(tx: Tx) -> dict[str, str]:
         def make() -> dict[str, str]:
             place = (kind, node_number)
-            copy = copy_node(tx, caller.business_id, place, copy_name, needs_review=needs_review)
+            copy = copy_node(
+                tx,
+                caller.business_id,
+                place,
+                lambda name: words.gettext("Copy of %(name)s", name=name),
+                needs_review=needs_review,
+            )
             return {AUDIT_KEYS[kind]: str(copy.number)}
 
         return answer_once(tx, key, "", dict[str, str], make)
-
-    def copy_name(name: str) -> str:
-        return words.gettext("Copy of %(name)s", name=name)
 
     copied = await context.db.write(work)
     return back_to_tree(query, kind, int(copied[AUDIT_KEYS[kind]]))
@@ -151,40 +154,16 @@ LEVELS: Final = {NodeKind.CAMPAIGN: N_("Campaign"), NodeKind.AD_GROUP: N_("Ad gr
 
 
 @router.post("/ads/bulk/pause", Permission.WRITE_ADS)
-async def pause_rows(request: Request, caller: FormCaller) -> HTMLResponse:
-    """Pause the chosen rows."""
-    return await _change_rows(request, caller, Act.PAUSE)
-
-
 @router.post("/ads/bulk/start", Permission.WRITE_ADS)
-async def start_rows(request: Request, caller: FormCaller) -> HTMLResponse:
-    """Turn the chosen rows on."""
-    return await _change_rows(request, caller, Act.START)
-
-
 @router.post("/ads/bulk/delete", Permission.WRITE_ADS)
-async def delete_rows(request: Request, caller: FormCaller) -> HTMLResponse:
-    """Delete the chosen rows with all that is under them."""
-    return await _change_rows(request, caller, Act.DELETE)
-
-
 @router.post("/ads/bulk/budget", Permission.WRITE_ADS)
-async def change_budgets(request: Request, caller: FormCaller) -> HTMLResponse:
-    """Give the chosen campaigns and ad groups one budget."""
-    return await _change_rows(request, caller, Act.BUDGET)
-
-
 @router.post("/ads/bulk/bid", Permission.WRITE_ADS)
-async def change_bids(request: Request, caller: FormCaller) -> HTMLResponse:
-    """Give the chosen ad groups one bid."""
-    return await _change_rows(request, caller, Act.BID)
-
-
-async def _change_rows(request: Request, caller: Caller, act: Act) -> HTMLResponse:
-    """Change the chosen rows one after the other, and show the result of each.
+async def change_rows(request: Request, caller: FormCaller) -> HTMLResponse:
+    """Pause, start or delete the chosen rows, or set their budget or bid, and show the result of each.
 
     Each row is a separate write with its own entry in the audit log. A refused row does not stop the others.
     """
+    act = Act(request.url.path.rpartition("/")[2])
     context, sent = context_of(request), await request.form(max_files=0)
     places = read_places(str(value) for value in sent.getlist("rows"))
     amount, query = str(sent.get(act.value, ""))[:40], str(sent.get("query", ""))[:8_000]

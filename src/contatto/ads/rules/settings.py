@@ -10,7 +10,6 @@ from contatto.ads.model import (
     DIRECT_MESSAGE,
     EVERY_STATUS,
     WINDOW_DAYS,
-    Ad,
     AdGroup,
     AgeGroup,
     Audit,
@@ -306,26 +305,22 @@ def check_targeting(chosen: Targeting, audiences: Collection[str]) -> Targeting:
             raise Refused(
                 errors.INVALID, "%(field)s: choose at most %(most)s.", field=name, most=MOST_AUDIENCES
             )
-    return Targeting(
-        languages=_checked("languages", chosen.languages, LANGUAGES),
-        age_groups=_checked("age_groups", chosen.age_groups, [group.value for group in AgeGroup]),
-        interest_category_ids=_checked("interest_category_ids", chosen.interest_category_ids, INTERESTS),
-        audience_ids=_checked("audience_ids", chosen.audience_ids, audiences),
-        excluded_audience_ids=_checked("excluded_audience_ids", chosen.excluded_audience_ids, audiences),
-    )
-
-
-def _checked(field: str, chosen: Iterable[str], allowed: Collection[str]) -> tuple[str, ...]:
-    ordered = sorted(set(chosen))
-    unknown = [value for value in ordered if value not in allowed]
-    if unknown:
-        raise Refused(
-            errors.INVALID,
-            "%(field)s: %(value)s is not available.",
-            field=field,
-            value=unknown[0],
-        )
-    return tuple(ordered)
+    allowed: Mapping[str, Collection[str]] = {
+        "languages": LANGUAGES,
+        "age_groups": AGES,
+        "interest_category_ids": INTERESTS,
+        "audience_ids": audiences,
+        "excluded_audience_ids": audiences,
+    }
+    checked = {}
+    for name, values in allowed.items():
+        checked[name] = tuple(sorted(set(getattr(chosen, name))))
+        unknown = [value for value in checked[name] if value not in values]
+        if unknown:
+            raise Refused(
+                errors.INVALID, "%(field)s: %(value)s is not available.", field=name, value=unknown[0]
+            )
+    return Targeting(**checked)
 
 
 GOALS: Final = {
@@ -427,11 +422,10 @@ def check_event(goal: Goal, optimization_event: str | None) -> None:
         raise Refused(errors.INVALID, "optimization_event: the goal CONVERSATION allows only MESSAGE.")
 
 
-def shown_of(ad: Ad) -> tuple[str, ...]:
-    """Return the public parts of an ad: their change needs a new review."""
-    return (ad.headline, ad.text, ad.video_id, ad.auto_message_id, ad.page_id, ad.channel_account_id)
-
-
+SHOWN_PARTS: Final = (
+    "headline", "text", "video_id", "auto_message_id", "page_id", "channel_account_id",
+)  # fmt: skip
+"""Public parts of an ad: their change needs a new review."""
 LONGEST_CONTENT: Final = 200
 MOST_QUESTIONS: Final = 3
 LONGEST_QUESTION: Final = 70
@@ -459,13 +453,6 @@ def _check_length(field: str, text: str, most: int) -> None:
         raise Refused(errors.INVALID, "%(field)s: use 1 to %(most)s characters.", field=field, most=most)
 
 
-MOVES: Final = {
-    NodeStatus.ACTIVE: frozenset({NodeStatus.ACTIVE, NodeStatus.PAUSED, NodeStatus.DELETED}),
-    NodeStatus.PAUSED: frozenset({NodeStatus.ACTIVE, NodeStatus.PAUSED, NodeStatus.DELETED}),
-    NodeStatus.DELETED: frozenset({NodeStatus.DELETED}),
-}
-"""From each status, where it may go; to stay is always allowed, so a repeated request is harmless."""
-
 type Operation = Literal["ENABLE", "DISABLE", "DELETE"]
 """What the API wants done with a campaign, an ad group or an ad; of one that is, how it stands."""
 OPERATIONS: Final[Mapping[Operation, NodeStatus]] = {
@@ -485,17 +472,6 @@ PRIMARY_STATUSES: Final = {
     "STATUS_TIME_DONE": frozenset[NodeStatus](),
 }
 """The API's filters and the statuses that they select."""
-
-
-def check_move(status: NodeStatus, new_status: NodeStatus) -> None:
-    """Refuse a move that the table does not have."""
-    if new_status not in MOVES[status]:
-        raise Refused(
-            errors.INVALID,
-            "operation_status: %(now)s cannot change to %(wanted)s.",
-            now=status.value,
-            wanted=new_status.value,
-        )
 
 
 def secondary_status(
@@ -521,16 +497,6 @@ def secondary_status(
 
 DYNAMIC_SHARE: Final = 1.25
 """Of its average, a dynamic daily budget may spend so much in one day."""
-
-
-def is_spent(node: AdGroup | Campaign, spent: Spent) -> bool:
-    """Report whether the whole budget, or the day's, is used up."""
-    budget = node.budget_micros
-    if budget is None:
-        return False
-    if node.budget_mode is BudgetMode.TOTAL:
-        return spent.ever_micros >= budget
-    return spent.day_micros >= most_of_day(node.budget_mode, budget)
 
 
 def add_spent(spent: Iterable[Spent]) -> Spent:

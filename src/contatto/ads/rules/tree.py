@@ -31,7 +31,7 @@ from contatto.ads.model import (
     Targeting,
     ViewWindow,
 )
-from contatto.ads.rules.settings import is_eligible, is_spent, least_budget_micros, next_steps
+from contatto.ads.rules.settings import is_eligible, least_budget_micros, most_of_day, next_steps
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.form_fields import Faults, read_amount, read_whole, typed_amount
@@ -94,16 +94,6 @@ PROBLEMS: Final = frozenset({Delivering.REJECTED, Delivering.NOT_ELIGIBLE, Deliv
 """States that only somebody's work ends."""
 
 
-@dataclass(frozen=True, slots=True)
-class Above:
-    """Facts that an ad group's delivery depends on besides itself."""
-
-    campaign: Campaign
-    facts: Facts
-    spent: Spent
-    spent_by_campaign: Spent
-
-
 def is_showing(delivery: Delivering) -> bool:
     """Report whether ads are shown in this state."""
     return delivery in (Delivering.ON, Delivering.NO_WELCOME)
@@ -122,22 +112,34 @@ def ad_delivery(ad: Ad, above: Delivering | None) -> Delivering:
     return Delivering.ON if ad.auto_message_id else Delivering.NO_WELCOME
 
 
-def ad_group_hurdle(ad_group: AdGroup, above: Above, at: datetime) -> Delivering | None:
-    """Return the reason that stops all ads of an ad group; None without one."""
+def ad_group_hurdle(
+    ad_group: AdGroup, campaign: Campaign, facts: Facts, spends: tuple[Spent, Spent], at: datetime
+) -> Delivering | None:
+    """Return the reason that stops all ads of an ad group; None without one.
+
+    ``spends`` are those of the ad group and of its campaign.
+    """
     hurdles = {
-        Delivering.CAMPAIGN_OFF: above.campaign.status is not NodeStatus.ACTIVE,
+        Delivering.CAMPAIGN_OFF: campaign.status is not NodeStatus.ACTIVE,
         Delivering.OFF: ad_group.status is not NodeStatus.ACTIVE,
-        Delivering.NOT_ELIGIBLE: not is_eligible(ad_group.goal, above.facts),
-        Delivering.CAPTURE_OFF: bool(next_steps(ad_group.goal, above.facts)),
+        Delivering.NOT_ELIGIBLE: not is_eligible(ad_group.goal, facts),
+        Delivering.CAPTURE_OFF: bool(next_steps(ad_group.goal, facts)),
         Delivering.NOT_STARTED: at < ad_group.starts_at,
         Delivering.ENDED: ad_group.ends_at is not None and ad_group.ends_at <= at,
     }
     hurdle = next((hurdle for hurdle, stands in hurdles.items() if stands), None)
     if hurdle is not None:
         return hurdle
-    for node, spent in ((ad_group, above.spent), (above.campaign, above.spent_by_campaign)):
-        if is_spent(node, spent):
-            return Delivering.SPENT if node.budget_mode is BudgetMode.TOTAL else Delivering.SPENT_TODAY
+    nodes: tuple[AdGroup | Campaign, ...] = (ad_group, campaign)
+    for node, spent in zip(nodes, spends, strict=True):
+        budget = node.budget_micros
+        if budget is None:
+            continue
+        if node.budget_mode is BudgetMode.TOTAL:
+            if spent.ever_micros >= budget:
+                return Delivering.SPENT
+        elif spent.day_micros >= most_of_day(node.budget_mode, budget):
+            return Delivering.SPENT_TODAY
     return None
 
 
@@ -158,15 +160,17 @@ class Node:
 
 
 def build_outline(
-    campaigns: Iterable[Campaign], groups: Iterable[tuple[AdGroup, Above]], ads: Iterable[Ad], at: datetime
+    campaigns: Iterable[Campaign], groups: Iterable[tuple[AdGroup, Delivering | None]], ads: Iterable[Ad]
 ) -> list[Node]:
-    """Return the campaigns as a tree; everything keeps the order in which it was given."""
+    """Return the campaigns as a tree; everything keeps the order in which it was given.
+
+    Each ad group comes with the reason that stops all its ads, None without one.
+    """
     ads_of: defaultdict[str, list[Ad]] = defaultdict(list)
     for ad in ads:
         ads_of[ad.ad_group_id].append(ad)
     groups_of: defaultdict[str, list[Node]] = defaultdict(list)
-    for group, above in groups:
-        hurdle = ad_group_hurdle(group, above, at)
+    for group, hurdle in groups:
         under = tuple(Node(NodeKind.AD, ad, ad_delivery(ad, hurdle)) for ad in ads_of[group.id])
         state = _best_state(under) if hurdle is None else hurdle
         if hurdle is None and state is Delivering.OFF:
@@ -192,13 +196,6 @@ def distinguish_names(named: Sequence[tuple[str, str]]) -> list[str]:
     return [f"{name} · {mark}" if counts[name] > 1 else name for name, mark in named]
 
 
-def distinguish_ads(ads: Sequence[Ad], groups: Mapping[str, AdGroup]) -> dict[int, str]:
-    """Return the names of ads by their numbers; equal names get their ad group, or else their number."""
-    by_group = distinguish_names([(ad.name, groups[ad.ad_group_id].name) for ad in ads])
-    names = distinguish_names([(name, str(ad.number)) for name, ad in zip(by_group, ads, strict=True)])
-    return {ad.number: name for ad, name in zip(ads, names, strict=True)}
-
-
 def chat_link(base_url: str, ad: Ad, signer: Signer) -> str:
     """Return the link to an ad's chat: a tap on it counts once for each person and day."""
     return f"{base_url}/t/c/{sign_ticket(TrackingTicket(TicketKind.CHAT, ad.business_id, ad.id), signer)}"
@@ -221,8 +218,13 @@ LONGEST_TEXT: Final = 2_000
 MOST_VALUES: Final = 300
 NEW_MESSAGE: Final = "new"
 """Choice of a new welcome message instead of a saved one."""
-_CLICK: Final = {str(WINDOW_DAYS[window]): window for window in ClickWindow if WINDOW_DAYS[window]}
-_VIEW: Final = {str(WINDOW_DAYS[window] or 0): window for window in ViewWindow}
+_CHOICES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "budget_mode": {mode.value: mode for mode in BudgetMode},
+    "pacing": {pacing.value: pacing for pacing in Pacing},
+    "click_window_days": {str(WINDOW_DAYS[window]): window for window in ClickWindow if WINDOW_DAYS[window]},
+    "view_window_days": {str(WINDOW_DAYS[window] or 0): window for window in ViewWindow},
+}
+"""Fields with a list, and the setting of window of its values."""
 _USUAL_BUDGET: Final = 50
 """Budget in a new form, in multiples of the least budget."""
 
@@ -301,17 +303,17 @@ def read_form[F](kind: type[F], pairs: Pairs) -> F:
     return kind(**typed)
 
 
-def pairs_of(saved_form: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the names and values of a saved form, as a browser would send them."""
-    pairs: list[tuple[str, str]] = []
-    for name, value in saved_form.items():
-        pairs += [(name, str(item)) for item in (value if isinstance(value, list) else [value])]
-    return pairs
-
-
 def new_ad_group_form(currency: str, lang: str) -> AdGroupForm:
     """Return the form as it is opened first."""
     return AdGroupForm(budget=typed_amount(_USUAL_BUDGET * least_budget_micros(currency), currency, lang))
+
+
+def read_choice(form: AdGroupForm, field: str) -> Any:
+    """Return the setting that was chosen from the list of a field."""
+    choice = _CHOICES[field].get(getattr(form, field))
+    if choice is None:
+        raise Refused(errors.INVALID, "%(field)s: choose one from the list.", field=field)
+    return choice
 
 
 def read_goal(form: AdGroupForm) -> Goal:
@@ -325,10 +327,8 @@ def read_money(form: AdGroupForm, currency: str, lang: str) -> Money:
 
     Raises INVALID, for all that is wrong with them.
     """
-    if form.budget_mode not in list(BudgetMode):
-        raise Refused(errors.INVALID, "budget_mode: choose one from the list.")
-    mode, faults = BudgetMode(form.budget_mode), Faults()
-    budget = None
+    mode: BudgetMode = read_choice(form, "budget_mode")
+    budget, faults = None, Faults()
     if mode is not BudgetMode.INFINITE:
         budget = faults.read(lambda: read_amount("budget", form.budget, currency, lang), None)
     bid = faults.read(lambda: read_amount("bid", form.bid, currency, lang), None)
@@ -349,22 +349,6 @@ def need_headline(form: AdForm) -> str:
     if not form.headline.strip():
         raise Refused(errors.INVALID, "headline: enter a headline.")
     return form.headline
-
-
-def read_pacing(form: AdGroupForm) -> Pacing:
-    if form.pacing not in list(Pacing):
-        raise Refused(errors.INVALID, "pacing: choose one from the list.")
-    return Pacing(form.pacing)
-
-
-def read_windows(form: AdGroupForm) -> tuple[ClickWindow, ViewWindow]:
-    """Return the two attribution windows."""
-    click, view = _CLICK.get(form.click_window_days), _VIEW.get(form.view_window_days)
-    if click is None:
-        raise Refused(errors.INVALID, "click_window_days: choose one from the list.")
-    if view is None:
-        raise Refused(errors.INVALID, "view_window_days: choose one from the list.")
-    return click, view
 
 
 def read_frequency(form: AdGroupForm, lang: str) -> tuple[int | None, int | None]:
@@ -412,10 +396,6 @@ def _time(field: str, text: str) -> time | None:
         raise Refused(errors.INVALID, "%(field)s: enter a time as HH:MM.", field=field) from error
 
 
-def read_targeting(form: AdGroupForm) -> Targeting:
-    return Targeting(**{name: getattr(form, name) for name in Targeting.__dataclass_fields__})
-
-
 def typed_campaign(campaign: Campaign, currency: str, lang: str) -> CampaignForm:
     """Return a campaign as its form shows it."""
     return CampaignForm(name=campaign.name, budget=typed_amount(campaign.budget_micros, currency, lang))
@@ -424,13 +404,6 @@ def typed_campaign(campaign: Campaign, currency: str, lang: str) -> CampaignForm
 def typed_ad(ad: Ad) -> AdForm:
     """Return an ad as its form shows it."""
     return AdForm(ad.name, ad.headline, ad.text, ad.page_id, ad.auto_message_id)
-
-
-def read_questions(form: AdForm) -> tuple[tuple[str, str], ...]:
-    """Return the questions of a new first message with their answers; empty pairs are left out."""
-    answers = [*form.answers, *([""] * len(form.questions))]
-    pairs = [(one.strip(), answer.strip()) for one, answer in zip(form.questions, answers, strict=False)]
-    return tuple(pair for pair in pairs if any(pair))
 
 
 def typed_ad_group(ad_group: AdGroup, account: AdAccount, lang: str) -> AdGroupForm:
