@@ -82,9 +82,9 @@ class UpdateSmartAdGroup(UpdateAdGroup):
     targeting_spec: TargetingSpec | None = None
 
 
-def _plain[T: (SmartAdGroup, UpdateSmartAdGroup)](body: T) -> T:
+def _plain[T: (SmartAdGroup, UpdateSmartAdGroup)](body: T, spec: TargetingSpec | None) -> T:
     """Return the body as of ``/adgroup``, with the fields of ``targeting_spec`` in it."""
-    spec = body.targeting_spec or TargetingSpec()
+    spec = spec or TargetingSpec()
     places = spec.location_ids or body.location_ids
     return body.model_copy(update={**spec.targeting(), "location_ids": places})
 
@@ -219,7 +219,9 @@ def create_smart_ad_group(tx: Tx, caller: Caller, body: SmartAdGroup, request: R
 
     def make() -> SmartAdGroupInfo:
         check_ad_group_limit(tx, campaign)
-        ad_group = create_ad_group(tx, caller.business_id, new_ad_group(_plain(body), campaign.id))
+        ad_group = create_ad_group(
+            tx, caller.business_id, new_ad_group(_plain(body, body.targeting_spec), campaign.id)
+        )
         return _show_smart_ad_group(show_ad_group(ad_group, campaign, account))
 
     return answer_once(tx, key, body.model_dump_json(), SmartAdGroupInfo, make)
@@ -228,7 +230,7 @@ def create_smart_ad_group(tx: Tx, caller: Caller, body: SmartAdGroup, request: R
 @router.transact("/adgroup/update/", Permission.WRITE_ADS)
 def update_smart_ad_group(tx: Tx, caller: Caller, body: UpdateSmartAdGroup) -> SmartAdGroupInfo:
     """Change an ad group; omitted fields keep their values."""
-    return _show_smart_ad_group(update_one_ad_group(tx, caller, _plain(body)))
+    return _show_smart_ad_group(update_one_ad_group(tx, caller, _plain(body, body.targeting_spec)))
 
 
 @router.transact("/adgroup/get/", Permission.READ_ADS)

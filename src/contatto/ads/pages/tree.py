@@ -159,7 +159,7 @@ LEVELS: Final = {NodeKind.CAMPAIGN: N_("Campaign"), NodeKind.AD_GROUP: N_("Ad gr
 @router.post("/ads/bulk/budget", Permission.WRITE_ADS)
 @router.post("/ads/bulk/bid", Permission.WRITE_ADS)
 async def change_rows(request: Request, caller: FormCaller) -> HTMLResponse:
-    """Pause, start or delete the chosen rows, or set their budget or bid, and show the result of each.
+    """Make the change of this address to the chosen rows, and show the result of each.
 
     Each row is a separate write with its own entry in the audit log. A refused row does not stop the others.
     """
