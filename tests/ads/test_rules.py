@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contatto.ads.actions.campaigns import NewAdGroup
+from contatto.ads.api.campaigns import CreateAdGroup, new_ad_group
 from contatto.ads.model import (
     BidType,
     BudgetMode,
@@ -23,9 +25,7 @@ from contatto.ads.rules.settings import (
     LEAD_MARKETS_BY_REGION,
     LOCATION_IDS,
     MOST_MONEY_MICROS,
-    check_billing,
     check_budget,
-    check_event,
     check_goal,
     check_money,
     check_name,
@@ -36,7 +36,6 @@ from contatto.ads.rules.settings import (
     eligibility,
     goal_of,
     is_eligible,
-    location_ids_of,
     next_steps,
     normal_countries,
     normal_country,
@@ -87,7 +86,7 @@ def test_every_lead_market_has_a_location_id_and_a_name() -> None:
 
 def test_location_ids_lead_to_countries_and_back() -> None:
     assert countries_of(["1880251", "290557", "1880251"]) == ("AE", "SG")
-    assert location_ids_of(("SG",)) == ("1880251",)
+    assert LOCATION_IDS["SG"] == "1880251"
 
 
 def test_an_unknown_location_id_is_refused_by_name() -> None:
@@ -185,18 +184,25 @@ def test_other_goals_are_refused_with_the_allowed_ones(name: str, promotion: str
         goal_of(name, promotion)
 
 
+def create_by_api(**values: str | None) -> NewAdGroup:
+    """The ad group of a request for Conversation in Singapore."""
+    sent = {"advertiser_id": "1", "campaign_id": "2", "adgroup_name": "Tea", "location_ids": ["1880251"]}
+    body = {**sent, "optimization_goal": "CONVERSATION", **values}
+    return new_ad_group(CreateAdGroup.model_validate(body), "2")
+
+
 def test_both_goals_are_billed_by_views() -> None:
-    check_billing(None)
-    check_billing("OCPM")
+    create_by_api(billing_event=None)
+    create_by_api(billing_event="OCPM")
     with pytest.raises(Refused, match="billing_event"):
-        check_billing("CPC")
+        create_by_api(billing_event="CPC")
 
 
 def test_conversation_takes_no_other_event_than_message() -> None:
-    check_event(Goal.CONVERSATION, "MESSAGE")
-    check_event(Goal.CONVERSATION, None)
+    create_by_api(optimization_event="MESSAGE")
+    create_by_api(optimization_event=None)
     with pytest.raises(Refused, match="optimization_event"):
-        check_event(Goal.CONVERSATION, "FORM")
+        create_by_api(optimization_event="FORM")
 
 
 def test_windows_are_given_both_or_neither() -> None:

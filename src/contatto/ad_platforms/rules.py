@@ -92,21 +92,17 @@ def next_part(walk: Walk, account: OutsideAccount, at: datetime) -> Walk | None:
         if part is not Part.SPEND:
             return replace(fresh, part=part)
         today = at.astimezone(ZoneInfo(account.timezone or "UTC")).date()
-        first = first_day(account, today)
+        # The whole backfill at first, later the days that may be corrected.
+        first = today - timedelta(days=account.backfill_days)
+        if account.pulled_through:
+            back = RECENT_DAYS if account.deep_day == today.isoformat() else CORRECTED_DAYS
+            pulled = min(today, date.fromisoformat(account.pulled_through))
+            first = max(pulled - timedelta(days=back), today - timedelta(days=MOST_BACKFILL))
         return _chunk(replace(fresh, part=part, through=today.isoformat()), first)
     if walk.last >= walk.through:
         return None
     first = date.fromisoformat(walk.last) + timedelta(days=1)
     return _chunk(fresh, first)
-
-
-def first_day(account: OutsideAccount, today: date) -> date:
-    """Return the first day to read: the whole backfill at first, later the days that may be corrected."""
-    if not account.pulled_through:
-        return today - timedelta(days=account.backfill_days)
-    back = RECENT_DAYS if account.deep_day == today.isoformat() else CORRECTED_DAYS
-    pulled = min(today, date.fromisoformat(account.pulled_through))
-    return max(pulled - timedelta(days=back), today - timedelta(days=MOST_BACKFILL))
 
 
 def _chunk(walk: Walk, first: date) -> Walk:
@@ -400,19 +396,20 @@ def read_ad_sheet(text: str, names: Mapping[str, int]) -> AdSheet:
     head_currency = _CURRENCY.search(table[0][columns.index(Column.SPEND)])
     table = table[1:]
     currency = head_currency.group(1) if head_currency else ""
-    rows = [_by_column(columns, cells) for cells in table]
+    # of two equal columns the first counts
+    rows = [dict(reversed(list(zip(columns, cells, strict=False)))) for cells in table]
     currencies = {known_currency(cells.get(Column.CURRENCY, "")) for cells in rows} | {currency}
     amounts = [cells.get(Column.SPEND, "").strip().removeprefix("'") for cells in rows]
     mark = decimal_mark(amounts, has_decimals=all(map(decimal_places, currencies)))
     rows_by_key: dict[tuple[int, str], SheetRow] = {}
     left_out: list[LeftOut] = []
     seen_rows: set[tuple[str, ...]] = set()
-    for number, cells in enumerate(table, 1):
+    for number, (cells, by_column) in enumerate(zip(table, rows, strict=True), 1):
         try:
             if tuple(cells) in seen_rows:
                 raise _Unreadable("The same row stands above")
             seen_rows.add(tuple(cells))
-            row = _read_row(_by_column(columns, cells), (currency, mark), names)
+            row = _read_row(by_column, (currency, mark), names)
         except _Unreadable as unreadable:
             left_out.append(LeftOut(number, unreadable.says))
             continue
@@ -456,12 +453,6 @@ def _is_head(cells: Sequence[str]) -> bool:
 def _column(cell: str) -> Column | None:
     word = " ".join(_BRACKETS.sub(" ", cell.strip().strip('"')).casefold().split())
     return HEADERS.get(word) or HEADERS.get(" ".join(cell.strip().strip('"').casefold().split()))
-
-
-def _by_column(columns: Sequence[Column | None], cells: Sequence[str]) -> dict[Column | None, str]:
-    """Return cells by column; of two equal columns the first counts."""
-    pairs = list(zip(columns, cells, strict=False))
-    return dict(reversed(pairs))
 
 
 def _read_row(

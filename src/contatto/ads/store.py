@@ -64,16 +64,8 @@ from contatto.kit.vault import row_key
 from contatto.measurement.model import Goal
 
 
-def _number() -> Column[int]:
-    return Column("number", BigInteger, nullable=False, unique=True)
-
-
 def _reference(name: str) -> Column[str]:
     return Column(name, String(36), nullable=False)
-
-
-def _status() -> Column[NodeStatus]:
-    return Column("status", Choice(NodeStatus), nullable=False)
 
 
 campaigns = Table(
@@ -81,12 +73,12 @@ campaigns = Table(
     metadata,
     key(),
     tenant(),
-    _number(),
+    Column("number", BigInteger, nullable=False, unique=True),
     _reference("ad_account_id"),
     text("name"),
     Column("budget_mode", Choice(BudgetMode), nullable=False),
     Column("budget_micros", BigInteger),
-    _status(),
+    Column("status", Choice(NodeStatus), nullable=False),
     instant("created_at"),
     instant("updated_at"),
     Index("ix_campaigns_of_account", "business_id", "ad_account_id"),
@@ -97,7 +89,7 @@ ad_groups = Table(
     metadata,
     key(),
     tenant(),
-    _number(),
+    Column("number", BigInteger, nullable=False, unique=True),
     _reference("campaign_id"),
     _reference("ad_account_id"),
     _reference("channel_account_id"),
@@ -113,7 +105,7 @@ ad_groups = Table(
     instant("ends_at", nullable=True),
     Column("click_window", Choice(ClickWindow), nullable=False),
     Column("view_window", Choice(ViewWindow), nullable=False),
-    _status(),
+    Column("status", Choice(NodeStatus), nullable=False),
     instant("created_at"),
     instant("updated_at"),
     Column("page_id", String(64), nullable=False, server_default=""),
@@ -134,7 +126,7 @@ ads = Table(
     metadata,
     key(),
     tenant(),
-    _number(),
+    Column("number", BigInteger, nullable=False, unique=True),
     _reference("ad_group_id"),
     _reference("campaign_id"),
     _reference("ad_account_id"),
@@ -147,7 +139,7 @@ ads = Table(
     Column("auto_message_id", String(64), nullable=False),
     Column("page_id", String(64), nullable=False),
     Column("video_id", String(128), nullable=False),
-    _status(),
+    Column("status", Choice(NodeStatus), nullable=False),
     instant("created_at"),
     instant("updated_at"),
     Column("audit", Choice(Audit), nullable=False, server_default=Audit.PASS.value),

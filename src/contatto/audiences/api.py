@@ -169,11 +169,10 @@ async def upload_audience_file(
     db = context_of(request).db
     content = await file.read()
     prints = await db.run_aside(lambda: blind_digests(db.vault, caller.business_id, read_digests(content)))
-
-    def work(tx: Tx) -> str:
-        return upload_file(tx, load_advertiser(tx, caller, advertiser_id), calculate_type, prints).path
-
-    return api_answer(FilePath(await db.write(work)), request_id_of(request))
+    uploaded = await db.write(
+        lambda tx: upload_file(tx, load_advertiser(tx, caller, advertiser_id), calculate_type, prints)
+    )
+    return api_answer(FilePath(uploaded.path), request_id_of(request))
 
 
 @router.post("/create/", Permission.WRITE_ADS)

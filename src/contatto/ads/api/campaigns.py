@@ -49,18 +49,17 @@ from contatto.ads.model import (
 )
 from contatto.ads.rules.settings import (
     GOAL_ALIASES,
+    LOCATION_IDS,
     OPERATION_OF,
     OPERATIONS,
     OPTIMIZATION_GOALS,
     PRIMARY_STATUSES,
     Operation,
+    check_allowed,
     check_auto_message,
-    check_billing,
-    check_event,
     check_frozen,
     countries_of,
     goal_of,
-    location_ids_of,
     secondary_status,
 )
 from contatto.kit import errors
@@ -487,6 +486,7 @@ def show_campaign(campaign: Campaign, account: AdAccount) -> CampaignInfo:
 
 
 def show_ad_group(ad_group: AdGroup, campaign: Campaign, account: AdAccount) -> AdGroupInfo:
+    countries = [LOCATION_IDS[country] for country in ad_group.countries if country in LOCATION_IDS]
     return AdGroupInfo(
         adgroup_id=str(ad_group.number),
         adgroup_name=ad_group.name,
@@ -497,7 +497,7 @@ def show_ad_group(ad_group: AdGroup, campaign: Campaign, account: AdAccount) -> 
         optimization_goal=OPTIMIZATION_GOALS[ad_group.goal],
         promotion_type=DIRECT_MESSAGE,
         optimization_event="MESSAGE" if ad_group.goal is Goal.CONVERSATION else None,
-        location_ids=list(ad_group.location_ids or location_ids_of(ad_group.countries)),
+        location_ids=list(ad_group.location_ids) or countries,
         **{name: list(getattr(ad_group, name)) for name in Targeting.__dataclass_fields__},
         page_id=ad_group.page_id or None,
         placement_type="PLACEMENT_TYPE_NORMAL",
@@ -603,8 +603,10 @@ def create_one_ad_group(tx: Tx, caller: Caller, body: CreateAdGroup) -> AdGroupI
 
 def new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
     goal = goal_of(body.optimization_goal, body.promotion_type)
-    check_billing(body.billing_event)
-    check_event(goal, body.optimization_event)
+    if body.billing_event is not None:
+        check_allowed("billing_event", body.billing_event, BillingEvent.OCPM)
+    if goal is Goal.CONVERSATION and body.optimization_event not in (None, "", "MESSAGE"):
+        raise Refused(errors.INVALID, "optimization_event: the goal CONVERSATION allows only MESSAGE.")
     windows = (body.click_attribution_window, body.view_attribution_window)
     if body.engaged_view_attribution_window is not None and None in windows:
         raise Refused(

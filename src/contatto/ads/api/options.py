@@ -405,12 +405,10 @@ async def delete_custom_audiences(
     request: Request, caller: ApiCaller, body: DeleteAudiences
 ) -> Answered[DeletedAudiences]:
     """Delete audiences with their members; delete none if one of them is still in use."""
-
-    def work(tx: Tx) -> list[str]:
-        account = load_advertiser(tx, caller, body.advertiser_id)
-        return delete_unused_audiences(tx, account, body.custom_audience_ids)
-
-    db = context_of(request).db
-    await finish_changes(db, caller.business_id, await db.write(work))
+    db, numbers = context_of(request).db, body.custom_audience_ids
+    deleted = await db.write(
+        lambda tx: delete_unused_audiences(tx, load_advertiser(tx, caller, body.advertiser_id), numbers)
+    )
+    await finish_changes(db, caller.business_id, deleted)
     ids = [str(number) for number in body.custom_audience_ids]
     return api_answer(DeletedAudiences(ids), request_id_of(request))

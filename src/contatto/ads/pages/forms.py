@@ -370,11 +370,6 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
     needs_review = context_of(request).settings.needs_capture_review
     words = translator_of(request)
 
-    def save_application(tx: Tx) -> None:
-        channel = find_channel(tx, caller.business_id, form.channel_account_id)
-        data = CompanyData(**company)
-        capture.save_company_data(tx, caller.business_id, channel.id, data, needs_review=needs_review)
-
     def work(tx: Tx) -> AdGroup:
         campaign, account = _load_campaign(tx, caller, number)
         if turn_on:
@@ -427,7 +422,16 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
         if refused.code is errors.NOT_FOUND:
             raise
         if refused.code is errors.CAPTURE_IN_REVIEW:
-            await context_of(request).db.write(save_application)  # the refusal rolled it back
+            # the refusal rolled the application back
+            await context_of(request).db.write(
+                lambda tx: capture.save_company_data(
+                    tx,
+                    caller.business_id,
+                    find_channel(tx, caller.business_id, form.channel_account_id).id,
+                    CompanyData(**company),
+                    needs_review=needs_review,
+                )
+            )
         wrong = field_errors(refused, words)
         if any(problem.code is errors.CAPTURE_OFF for problem in refused.others):
             wrong.pop("", None)  # its prompt comes when the rest fits

@@ -14,7 +14,6 @@ from contatto.ads.model import (
     AgeGroup,
     Audit,
     BidType,
-    BillingEvent,
     BudgetMode,
     Campaign,
     Check,
@@ -196,11 +195,6 @@ def countries_of(location_ids: Iterable[str]) -> tuple[str, ...]:
 def known_countries(location_ids: Iterable[str]) -> frozenset[str]:
     """Return the countries of those location ids that are in the table."""
     return frozenset(_HOMES[location_id] for location_id in location_ids if location_id in _HOMES)
-
-
-def location_ids_of(countries: Iterable[str]) -> tuple[str, ...]:
-    """Return the location ids of countries; a country without one is left out."""
-    return tuple(LOCATION_IDS[country] for country in countries if country in LOCATION_IDS)
 
 
 def country_name(code: str) -> str:
@@ -408,18 +402,6 @@ def check_goal(goal: Goal, facts: Facts) -> None:
         )
     if next_steps(goal, facts):
         raise Refused(errors.CAPTURE_OFF, _CAPTURE_OFF, id=facts.channel_account_id)
-
-
-def check_billing(billing_event: str | None) -> None:
-    """Refuse a billing event other than that of both goals."""
-    if billing_event is not None:
-        check_allowed("billing_event", billing_event, BillingEvent.OCPM)
-
-
-def check_event(goal: Goal, optimization_event: str | None) -> None:
-    """Return the optimisation event of a goal: MESSAGE for Conversation, none for Lead."""
-    if goal is Goal.CONVERSATION and optimization_event not in (None, "", "MESSAGE"):
-        raise Refused(errors.INVALID, "optimization_event: the goal CONVERSATION allows only MESSAGE.")
 
 
 SHOWN_PARTS: Final = (
