@@ -42,19 +42,13 @@ from contatto.ui.requests import context_of, show_page
 
 PLATFORMS: Final = {AdPlatform.TIKTOK: N_("TikTok Ads"), AdPlatform.META: N_("Meta Ads")}
 STATES: Final = {
-    PullState.NEW: N_("Importing"),
-    PullState.READY: N_("Up to date"),
-    PullState.RETRYING: N_("Retrying"),
-    PullState.STOPPED: N_("Stopped"),
-    PullState.UPLOADS: N_("Not connected"),
+    PullState.NEW: (N_("Importing"), "review"),
+    PullState.READY: (N_("Up to date"), "on"),
+    PullState.RETRYING: (N_("Retrying"), "review"),
+    PullState.STOPPED: (N_("Stopped"), "failed"),
+    PullState.UPLOADS: (N_("Not connected"), "off"),
 }
-TONES: Final = {
-    PullState.NEW: "review",
-    PullState.READY: "on",
-    PullState.RETRYING: "review",
-    PullState.STOPPED: "failed",
-    PullState.UPLOADS: "off",
-}
+"""Names of states and their badges."""
 
 
 def list_account_rows(tx: Tx, business_id: str) -> list[dict[str, Any]]:
@@ -65,11 +59,12 @@ def list_account_rows(tx: Tx, business_id: str) -> list[dict[str, Any]]:
 def show_account(account: OutsideAccount, counts: dict[tuple[str, NodeLevel], int]) -> dict[str, Any]:
     """Return an account for a page; ``reason`` says why it waits or has stopped."""
     is_own = account.base_url == CONNECTORS[account.platform].base_url
+    state, tone = STATES[account.state]
     return asdict(account) | {
         "platform": PLATFORMS[account.platform],
         "title": account.name or account.external_id,
-        "state": STATES[account.state],
-        "tone": TONES[account.state],
+        "state": state,
+        "tone": tone,
         "reason": STOPS.get(account.reason, account.reason),
         "base_url": "" if is_own else account.base_url,
         "campaigns": counts.get((account.id, NodeLevel.CAMPAIGN), 0),

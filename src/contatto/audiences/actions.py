@@ -15,7 +15,7 @@ from itertools import batched
 from typing import Final
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select
 
 from contatto.accounts.model import AdAccount
 from contatto.audiences import rules, store
@@ -125,7 +125,10 @@ def _begin_change(
     tx: Tx, audience: Audience, kind: ChangeKind, paths: Sequence[str] = (), members_id: str = ""
 ) -> None:
     """Check the files of a change and save it. Raises INVALID, FILE_UNKNOWN, FILE_EXPIRED."""
-    files = store.list_files(tx, audience.business_id, set(paths))
+    columns = [column for column in audience_files.c if column.name != "prints"]  # those are large
+    own = rows_of(audience_files, audience.business_id, path=sorted(paths))
+    query = select(*columns, literal(b"").label("prints")).where(*own)
+    files = {file.path: file for file in tx.list(AudienceFile, query)} if paths else {}
     for path in paths:
         file = files.get(path)
         if file is None or file.ad_account_id != audience.ad_account_id:

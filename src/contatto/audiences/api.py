@@ -234,13 +234,11 @@ async def update_custom_audience(
         missing = "action" if body.action is None else "file_paths"
         raise Refused(errors.INVALID, f"{missing}: action and file_paths go together.")
     files = (ChangeKind(body.action), body.file_paths) if body.action and body.file_paths else None
-
-    def work(tx: Tx) -> Audience:
-        account = load_advertiser(tx, caller, body.advertiser_id)
-        return update_audience(tx, account, body.custom_audience_id, body.custom_audience_name, files)
-
+    number, name = body.custom_audience_id, body.custom_audience_name
     db = context_of(request).db
-    changed = await db.write(work)
+    changed = await db.write(
+        lambda tx: update_audience(tx, load_advertiser(tx, caller, body.advertiser_id), number, name, files)
+    )
     await finish_changes(db, caller.business_id, [changed.id])
     return api_answer(AudienceId(str(changed.number)), request_id_of(request))
 

@@ -170,22 +170,14 @@ def read_customers(text: str, kind: ListKind, country: str) -> Customers:
 
 
 STATES: Final = {
-    AudienceState.READY: N_("Ready"),
-    AudienceState.EMPTY: N_("Empty"),
-    AudienceState.SEARCHING: N_("Processing"),
-    AudienceState.BY_RULE: N_("Rule-based"),
-}
-STATE_KINDS: Final = {
-    AudienceState.READY: "on",
-    AudienceState.EMPTY: "off",
-    AudienceState.SEARCHING: "review",
-    AudienceState.BY_RULE: "on",
-}
-"""Badges of states."""
-STATE_REASONS: Final = {
-    AudienceState.EMPTY: N_("The audience is empty, so ads reach no one."),
-    AudienceState.SEARCHING: N_("Ads reach no one until the audience is ready."),
-}
+    AudienceState.READY: (N_("Ready"), "on", ""),
+    AudienceState.EMPTY: (N_("Empty"), "off", N_("The audience is empty, so ads reach no one.")),
+    AudienceState.SEARCHING: (
+        N_("Processing"), "review", N_("Ads reach no one until the audience is ready."),
+    ),
+    AudienceState.BY_RULE: (N_("Rule-based"), "on", ""),
+}  # fmt: skip
+"""Names of states, their badges and their reasons."""
 _SOURCES: Final = {
     "EMAIL_SHA256": N_("List of e-mail addresses"),
     "PHONE_SHA256": N_("List of phone numbers"),

@@ -15,7 +15,6 @@ from sqlalchemy import (
     Table,
     and_,
     func,
-    literal,
     or_,
     select,
     true,
@@ -23,7 +22,6 @@ from sqlalchemy import (
 
 from contatto.audiences.model import (
     Audience,
-    AudienceFile,
     AudienceKind,
     ChangeKind,
     Fingerprint,
@@ -102,15 +100,6 @@ lookalikes = Table(
     Column("high", Float),
 )
 """Results of the last search for the members of each lookalike."""
-
-
-def list_files(tx: Tx, business_id: str, paths: Collection[str]) -> dict[str, AudienceFile]:
-    """Return files by path, without their fingerprints."""
-    columns = [column for column in audience_files.c if column.name != "prints"]
-    query = select(*columns, literal(b"").label("prints")).where(
-        audience_files.c.business_id == business_id, within(audience_files.c.path, "paths")
-    )
-    return {file.path: file for file in tx.list(AudienceFile, query, {"paths": list(paths)})}
 
 
 def list_audiences(

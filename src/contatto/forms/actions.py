@@ -215,7 +215,7 @@ def create_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> L
         contacts = detect_contacts(f"{views.sample_email(number)} {views.sample_phone(number)}", "US")
     signal = Signal(
         business_id=business_id,
-        person_id=_test_person(business_id, version),
+        person_id=named_id(business_id, f"test:{number}"),
         channel_account_id="",
         conversation_id="",
         origin=Origin.FORM if version else Origin.CHAT,
@@ -232,11 +232,8 @@ def create_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> L
 
 
 def find_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> Lead | None:
-    return find_lead_of_person(tx, business_id, _test_person(business_id, version))
-
-
-def _test_person(business_id: str, version: FormVersion | None) -> str:
-    return named_id(business_id, f"test:{version.number if version else 0}")
+    person_id = named_id(business_id, f"test:{version.number if version else 0}")
+    return find_lead_of_person(tx, business_id, person_id)
 
 
 def forget_answers(tx: Tx, erased: ErasedPeople) -> set[str]:

@@ -134,7 +134,8 @@ def publish_one_ad(
     tx: Tx, ad: Ad, ad_group: AdGroup, campaign: Campaign, homes: tuple[AdAccount, ChannelAccount]
 ) -> None:
     """Publish an ad as it is now; ``homes`` are its ad account and its channel account."""
-    (account, channel), message = homes, find_welcome(tx, ad)
+    account, channel = homes
+    message = find_welcome(tx, ad.business_id, ad.ad_account_id, ad.auto_message_id)
     measured = MeasuredAd(
         ad_id=ad.id,
         ad_number=ad.number,
@@ -164,20 +165,18 @@ def publish_one_ad(
     measurement.publish_ad(tx, measured)
 
 
-def find_welcome(tx: Tx, ad: Ad) -> WelcomeMessage | None:
-    """Return the welcome message that an ad names, if its ad account has it."""
-    number = read_number(ad.auto_message_id)
+def find_welcome(tx: Tx, business_id: str, ad_account_id: str, auto_message_id: str) -> WelcomeMessage | None:
+    """Return the welcome message with this id, if the ad account has it."""
+    number = read_number(auto_message_id)
     if not number:
         return None
-    welcome_messages = list_welcome_messages(tx, ad.business_id, ad.ad_account_id, [number])
+    welcome_messages = list_welcome_messages(tx, business_id, ad_account_id, [number])
     return welcome_messages[0] if welcome_messages else None
 
 
 def check_message(tx: Tx, account: AdAccount, auto_message_id: str) -> None:
     """Refuse a welcome message that the ad account does not have; an empty id names none."""
-    number = read_number(auto_message_id)
-    welcome_messages = list_welcome_messages(tx, account.business_id, account.id, [number]) if number else []
-    if auto_message_id and not welcome_messages:
+    if auto_message_id and find_welcome(tx, account.business_id, account.id, auto_message_id) is None:
         raise Refused(errors.INVALID, "auto_message_id: welcome message not found.")
 
 

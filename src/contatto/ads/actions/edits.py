@@ -18,6 +18,7 @@ from contatto.ads.actions.campaigns import (
     AdGroupChanges,
     CampaignChanges,
     change_status,
+    check_message,
     find_channel,
     load_ad_account,
     load_facts,
@@ -79,7 +80,7 @@ from contatto.ads.rules.tree import (
     typed_ad_group,
     typed_campaign,
 )
-from contatto.ads.store import SpendPort, list_ads_by_name, list_welcome_messages
+from contatto.ads.store import SpendPort, list_ads_by_name
 from contatto.audiences import actions as audiences
 from contatto.audiences.model import Audience
 from contatto.audiences.rules import source_number
@@ -508,10 +509,7 @@ def choose_first_message(tx: Tx, account: AdAccount, form: AdForm) -> str:
                 field = form_field if field.startswith(part) else field
             raise Refused(refused.code, refused.text, **refused.values | {"field": field}) from refused
         return str(welcome_message.number)
-    if chosen and chosen not in {
-        str(one.number) for one in list_welcome_messages(tx, account.business_id, account.id)
-    }:
-        raise Refused(errors.INVALID, "auto_message_id: choose one from the list.")
+    check_message(tx, account, chosen)
     return chosen
 
 

@@ -78,16 +78,16 @@ async def show_audiences(request: Request, caller: PageCaller) -> HTMLResponse:
             for audience in audiences:
                 uses, result = uses_by_number[audience.number], results.get(audience.id)
                 size = sizes.get(audience.id, 0)
-                state = rules.state_of(audience, size)
+                state, state_kind, why = rules.STATES[rules.state_of(audience, size)]
                 row = {
                     "number": str(audience.number),
                     "name": audience.name,
                     "source": rules.source_text(audience),
                     "like": names.get(rules.source_number(audience) or 0, ""),
                     "size": None if audience.kind is AudienceKind.RULE else size,
-                    "state": rules.STATES[state],
-                    "state_kind": rules.STATE_KINDS[state],
-                    "why": rules.STATE_REASONS.get(state, ""),
+                    "state": state,
+                    "state_kind": state_kind,
+                    "why": why,
                     "included": [(str(group.number), group.name) for group in uses.included],
                     "excluded": [(str(group.number), group.name) for group in uses.excluded],
                     "lookalikes": [(str(lookalike.number), lookalike.name) for lookalike in uses.lookalikes],

@@ -18,6 +18,7 @@ from contatto.ads.actions.campaigns import (
     NewAd,
     NewAdGroup,
     NewCampaign,
+    check_form,
     create_ad,
     create_ad_group,
     create_campaign,
@@ -109,13 +110,6 @@ def form_choices(tx: Tx, business_id: str) -> list[tuple[str, str]]:
         (str(version.number), f"{version.name} · version {version.version}")
         for version in list_versions(tx, business_id)
     ]
-
-
-def check_choice(tx: Tx, business_id: str, page_id: str) -> str:
-    """Return the chosen form, which must be one of the business's own, or none."""
-    if page_id and page_id not in dict(form_choices(tx, business_id)):
-        raise Refused(errors.INVALID, "page_id: choose a form from the list.")
-    return page_id
 
 
 def field_errors(refused: Refused, words: Translator) -> dict[str, str]:
@@ -352,11 +346,8 @@ async def show_eligibility(request: Request, caller: PageCaller, number: str) ->
     context = context_of(request)
     form = read_form(AdGroupForm, request.query_params.multi_items())
 
-    def work(tx: Tx) -> dict[str, Any] | None:
-        _, account = _load_campaign(tx, caller, number)
-        return eligibility_of(tx, account, form)
-
-    values = {"caller": caller, "eligibility": await context.db.read(work)}
+    panel = await context.db.read(lambda tx: eligibility_of(tx, _load_campaign(tx, caller, number)[1], form))
+    values = {"caller": caller, "eligibility": panel}
     return context.pages.render(request, "ads/_eligibility.html", values)
 
 
@@ -380,7 +371,6 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
             if not switch.is_on:
                 raise Refused(errors.CAPTURE_IN_REVIEW)
         faults = Faults()
-        faults.read(lambda: check_choice(tx, account.business_id, form.page_id), "")
         # An unreadable field is among the faults and gets its default value.
         defaults = NewAdGroup(campaign.id, form.name, Goal.CONVERSATION, ())
         least_micros = least_budget_micros(account.currency)
@@ -555,10 +545,10 @@ async def post_ad(request: Request, caller: FormCaller, number: str) -> Response
         group = check_found(store.find_node(tx, AdGroup, caller.business_id, number=number_of(number)))
         faults = Faults()
         headline = faults.read(lambda: need_headline(typed), "")
-        page_id = faults.read(lambda: check_choice(tx, caller.business_id, typed.page_id), "")
+        faults.read(lambda: check_form(tx, caller.business_id, typed.page_id), None)
         account = load_ad_account(tx, caller.business_id, group.ad_account_id)
         first = faults.read(lambda: choose_first_message(tx, account, typed), "")
-        new = NewAd(group.id, typed.name, typed.body, headline, page_id=page_id, auto_message_id=first)
+        new = NewAd(group.id, typed.name, typed.body, headline, page_id=typed.page_id, auto_message_id=first)
         ad = faults.finish(lambda: create_ad(tx, caller.business_id, new, needs_review=needs_review))
         store.delete_draft(tx, *owner_of(caller), (NodeKind.AD, group.number))
         return ad

@@ -36,7 +36,6 @@ from contatto.ads.pages.forms import (
     ad_form_values,
     ad_group_form_values,
     back_to_tree,
-    check_choice,
     field_errors,
     leaps_of,
     tree_href,
@@ -129,7 +128,7 @@ async def show_preview(request: Request, caller: PageCaller, number: str) -> HTM
         group = store.load_nodes(tx, AdGroup, caller.business_id, {ad.ad_group_id})[ad.ad_group_id]
         campaign = store.load_nodes(tx, Campaign, caller.business_id, {ad.campaign_id})[ad.campaign_id]
         account = find_channel(tx, caller.business_id, ad.channel_account_id)
-        welcome = find_welcome(tx, ad)
+        welcome = find_welcome(tx, ad.business_id, ad.ad_account_id, ad.auto_message_id)
         return {
             "caller": caller,
             "ad": {
@@ -259,17 +258,15 @@ async def _render(
     subject: str = "",
 ) -> HTMLResponse:
     context = context_of(request)
-
-    def load(tx: Tx) -> list[dict[str, Any]]:
-        return [
-            asdict(ad_account) | {"is_counted": is_counted(tx, ad_account)}
-            for ad_account in accounts.list_ad_accounts(tx, caller.business_id)
-        ]
-
     words = translator_of(request)
     values: dict[str, Any] = {
         "caller": caller,
-        "ad_accounts": await context.db.read(load),
+        "ad_accounts": await context.db.read(
+            lambda tx: [
+                asdict(ad_account) | {"is_counted": is_counted(tx, ad_account)}
+                for ad_account in accounts.list_ad_accounts(tx, caller.business_id)
+            ]
+        ),
         "can_manage": may(caller, Permission.ADMINISTER),
         **region_choices(words),
         "blank": AdAccountForm(),
@@ -331,8 +328,6 @@ async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number
         if not (text.isascii() and text.isdigit() and len(text) < 18):
             raise Refused(errors.CONFLICT)
         edit: NodeEdit[Any] = NodeEdit(form, typist, from_micros(int(text)))
-        if not isinstance(node, Campaign) and form.page_id != node.page_id:
-            check_choice(tx, caller.business_id, form.page_id)
         if isinstance(node, Campaign):
             return edit_campaign(tx, account, node, edit)
         if isinstance(node, AdGroup):

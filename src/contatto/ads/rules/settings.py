@@ -170,9 +170,9 @@ _WORDS: Final = _PLACE_TABLE.split()
 
 LOCATION_IDS: Final = dict(zip(_WORDS[::2], _WORDS[1::2], strict=True))
 """Country code to location id."""
-COUNTRIES: Final = {location_id: country for country, location_id in LOCATION_IDS.items()}
-"""Location id to country code."""
-_HOMES: Final = COUNTRIES | {place.location_id: place.country for place in CITIES}
+_HOMES: Final = {location_id: country for country, location_id in LOCATION_IDS.items()} | {
+    place.location_id: place.country for place in CITIES
+}
 """The country of each location id, also of cities."""
 
 
