@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy import select
 
 from contatto.accounts.rules import check_timezone
-from contatto.ad_platforms import store
+from contatto.ad_platforms import rules, store
 from contatto.ad_platforms.connectors.meta import MetaAds
 from contatto.ad_platforms.connectors.tiktok import TikTokAds
 from contatto.ad_platforms.model import (
@@ -35,20 +35,6 @@ from contatto.ad_platforms.model import (
     PullAccess,
     PullState,
     Walk,
-)
-from contatto.ad_platforms.rules import (
-    EVERY_S,
-    MOST_BACKFILL,
-    PLAN,
-    REPEATED,
-    AdSheet,
-    KnownAds,
-    follow_cursor,
-    known_currency,
-    next_part,
-    read_ad_sheet,
-    read_walk,
-    write_walk,
 )
 from contatto.ad_platforms.store import outside_accounts
 from contatto.channels.actions import check_access_token
@@ -142,8 +128,8 @@ def open_outside_account(
     external_id = new.external_id.strip().removeprefix("act_")
     if not _ID.fullmatch(external_id):
         raise Refused(errors.INVALID, "external_id: Enter the account ID, which is a number.")
-    if not 0 <= new.backfill_days <= MOST_BACKFILL:
-        raise Refused(errors.INVALID, "backfill_days: Enter at most %(most)s days.", most=MOST_BACKFILL)
+    if not 0 <= new.backfill_days <= rules.MOST_BACKFILL:
+        raise Refused(errors.INVALID, "backfill_days: Enter at most %(most)s days.", most=rules.MOST_BACKFILL)
     base_url = (new.base_url.strip() or CONNECTORS[new.platform].base_url).rstrip("/")
     try:
         url, _ = read_address(base_url[: _URL_LIMIT + 1], allowed)
@@ -219,9 +205,9 @@ def queue_pull(tx: Tx, account: OutsideAccount, walk: Walk) -> None:
     state = PullState.READY if account.pulled_at else PullState.NEW
     store.record_account(tx, account, state=state, reason="")
     destination = f"{account.platform}:{urlsplit(account.base_url).netloc}"
-    progress = "" if walk == Walk() else write_walk(walk)
+    progress = "" if walk == Walk() else rules.write_walk(walk)
     new = NewRequest(account.business_id, PULL, account.id, destination, account.id, progress)
-    queue_request(tx, new, PLAN)
+    queue_request(tx, new, rules.PLAN)
 
 
 RETURN_PATH: Final = "/settings/ad-platforms/return"
@@ -351,12 +337,12 @@ def keep_spend(tx: Tx, account: OutsideAccount, days: Sequence[AdDay], mark: int
         keep_nodes(tx, account, removed_nodes, mark)
 
 
-def find_known_ads(tx: Tx, business_id: str, ad_numbers: Collection[int]) -> KnownAds:
+def find_known_ads(tx: Tx, business_id: str, ad_numbers: Collection[int]) -> rules.KnownAds:
     """List mirrored ads with one of these numbers; two accounts may share one."""
     where = rows_of(measured_ads, business_id, ad_number=list(ad_numbers))
     ads = tx.list(MeasuredAd, select(measured_ads).where(*where, measured_ads.c.platform != ""))
     accounts = store.list_outside_accounts(tx, business_id) if ads else []
-    return KnownAds(ads, {account.id: account.external_id for account in accounts})
+    return rules.KnownAds(ads, {account.id: account.external_id for account in accounts})
 
 
 _STATES: Final = {RequestState.DUE: PullState.RETRYING, RequestState.DEAD: PullState.STOPPED}
@@ -367,7 +353,7 @@ def begin_pull(tx: Tx, request: OutboundRequest) -> Step:
     account = store.find_outside_account(tx, request.business_id, request.subject)
     if account is None:
         return Done()
-    walk = read_walk(request.progress) or Walk()
+    walk = rules.read_walk(request.progress) or Walk()
     if not walk.mark:
         walk = replace(walk, mark=new_number())
     return _ask_next(tx, account, walk)
@@ -380,18 +366,18 @@ def _ask_next(tx: Tx, account: OutsideAccount, walk: Walk) -> Step:
         if app is None:
             return Failed("app_missing")
         ask = connector.exchange(account.base_url, app, walk.code, walk.back)
-        return Ask(ask, write_walk(walk), is_repeatable=False)
+        return Ask(ask, rules.write_walk(walk), is_repeatable=False)
     token = store.find_outside_token(tx, account)
     if token is None:
         return Failed("token_missing")
     access = PullAccess(account.base_url, account.external_id, token)
-    return Ask(connector.ask(access, walk), write_walk(walk))
+    return Ask(connector.ask(access, walk), rules.write_walk(walk))
 
 
 def read_pull_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
     """Save the page of an answer, and request the next one; at the end, wait for the next pull."""
     account = store.find_outside_account(tx, request.business_id, request.subject)
-    walk = read_walk(request.progress)
+    walk = rules.read_walk(request.progress)
     if account is None or walk is None:
         return Done()
     if walk.code:
@@ -404,9 +390,9 @@ def read_pull_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> St
         new = {"name": page.name or account.name, "timezone": page.timezone, "currency": page.currency}
         return _go_on(tx, store.record_account(tx, account, **new), walk)
     cursor = page.cursor
-    following = follow_cursor(walk, cursor) if cursor else walk
+    following = rules.follow_cursor(walk, cursor) if cursor else walk
     if following is None:
-        return REPEATED
+        return rules.REPEATED
     following = replace(following, left_out=walk.left_out + page.left_out)
     keep_nodes(tx, account, page.nodes, walk.mark)
     keep_spend(tx, account, page.days, walk.mark)
@@ -429,13 +415,13 @@ def _go_on(tx: Tx, account: OutsideAccount, walk: Walk) -> Step:
     if walk.part is Part.SPEND:
         store.delete_unseen_days(tx, account, (walk.first, walk.last), walk.mark)
         store.record_account(tx, account, pulled_through=max(account.pulled_through, walk.last))
-    following = next_part(walk, account, tx.now)
+    following = rules.next_part(walk, account, tx.now)
     if following is not None:
         return _ask_next(tx, account, following)
     today = tx.now.astimezone(ZoneInfo(account.timezone or "UTC")).date().isoformat()
     done = {"pulled_at": tx.now, "deep_day": today, "left_out": walk.left_out}
     store.record_account(tx, account, state=PullState.READY, reason="", **done)
-    return Later("", EVERY_S)
+    return Later("", rules.EVERY_S)
 
 
 def settle_pull(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
@@ -453,7 +439,7 @@ def ready_pull(tx: Tx, request: OutboundRequest) -> None:
 
 
 PULL_KIND: Final = OutboundKind(
-    PULL, begin_pull, read_pull_answer, settle_pull, PLAN, ready_pull, keeps_progress=True
+    PULL, begin_pull, read_pull_answer, settle_pull, rules.PLAN, ready_pull, keeps_progress=True
 )
 
 _AT_ONCE: Final = 50
@@ -481,7 +467,7 @@ class NewUpload(BaseModel):
 class UploadPreview:
     """Preview of a file: counts of new, changed and unchanged ad days, and rejected rows."""
 
-    sheet: AdSheet
+    sheet: rules.AdSheet
     new: int
     changed: int
     same: int
@@ -498,7 +484,7 @@ def foresee_upload(tx: Tx, business_id: str, upload: NewUpload) -> UploadPreview
         check_timezone(upload.timezone)
     ads = store.list_nodes(tx, account, NodeLevel.AD) if account else []
     name_counts = Counter(ad.name for ad in ads)
-    sheet = read_ad_sheet(upload.text, {ad.name: ad.number for ad in ads if name_counts[ad.name] == 1})
+    sheet = rules.read_ad_sheet(upload.text, {ad.name: ad.number for ad in ads if name_counts[ad.name] == 1})
     # The file and its account have one currency.
     own_currency = account.currency if account else ""
     currencies = {row.currency for row in sheet.rows if row.currency}
@@ -506,7 +492,7 @@ def foresee_upload(tx: Tx, business_id: str, upload: NewUpload) -> UploadPreview
         raise Refused(
             errors.INVALID, "currency: The file has amounts in several currencies. Split it by currency."
         )
-    currency = next(iter(currencies), "") or own_currency or known_currency(upload.currency)
+    currency = next(iter(currencies), "") or own_currency or rules.known_currency(upload.currency)
     if not currency:
         raise Refused(errors.INVALID, "currency: The file has no currency. Enter three letters, such as SGD.")
     if own_currency and currency != own_currency:
@@ -522,7 +508,7 @@ def foresee_upload(tx: Tx, business_id: str, upload: NewUpload) -> UploadPreview
     return UploadPreview(sheet, counts["new"], counts["changed"], counts["same"], currency)
 
 
-def list_upload_writes(account: OutsideAccount, sheet: AdSheet) -> list[Callable[[Tx], None]]:
+def list_upload_writes(account: OutsideAccount, sheet: rules.AdSheet) -> list[Callable[[Tx], None]]:
     """Return the writes that save the figures of a file, each of them short.
 
     A figure replaces the one of its ad and day, so the same file can be sent again after a failure.

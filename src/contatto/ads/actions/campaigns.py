@@ -33,28 +33,7 @@ from contatto.ads.model import (
     WelcomeMessage,
     targeting_of,
 )
-from contatto.ads.rules.settings import (
-    DEFAULT_WINDOWS,
-    MOST_AD_GROUPS,
-    SEND_MESSAGE,
-    SHOWN_PARTS,
-    cap_of,
-    changed_budget,
-    changed_schedule,
-    check_allowed,
-    check_budget,
-    check_countries,
-    check_goal,
-    check_least,
-    check_money,
-    check_name,
-    check_schedule,
-    check_targeting,
-    eligibility,
-    next_steps,
-    window_seconds,
-    windows_of,
-)
+from contatto.ads.rules import settings
 from contatto.ads.store import SpendPort, list_welcome_messages
 from contatto.audiences.store import list_audiences
 from contatto.capture import store as capture
@@ -96,8 +75,8 @@ def choose_account(
     for account in accounts:
         capture_on = account.id in capturing
         facts = Facts(account.id, account.registration_country, ad_account.country, countries, capture_on)
-        failed = sum(not result.passed for result in eligibility(goal, facts))
-        hurdles[account.id] = failed * 2 + len(next_steps(goal, facts))
+        failed = sum(not result.passed for result in settings.eligibility(goal, facts))
+        hurdles[account.id] = failed * 2 + len(settings.next_steps(goal, facts))
     return min(accounts, key=lambda account: hurdles[account.id])
 
 
@@ -150,8 +129,8 @@ def publish_one_ad(
         ad_account_id=account.id,
         channel_account_id=channel.id,
         goal=ad_group.goal,
-        click_window_s=window_seconds(ad_group.click_window),
-        view_window_s=window_seconds(ad_group.view_window),
+        click_window_s=settings.window_seconds(ad_group.click_window),
+        view_window_s=settings.window_seconds(ad_group.view_window),
         timezone=account.timezone,
         currency=account.currency,
         landing_path=channels.landing_path(channel),
@@ -207,9 +186,9 @@ class CampaignChanges:
 def create_campaign(tx: Tx, business_id: str, new: NewCampaign) -> Campaign:
     """Make a campaign. Raises NO_ADVERTISER, INVALID."""
     account, faults = load_ad_account(tx, business_id, new.ad_account_id), Faults()
-    name = faults.read(lambda: check_name("campaign_name", new.name), "")
-    budget = faults.read(lambda: check_budget(new.budget_mode, new.budget_micros), None)
-    faults.read(lambda: check_least(budget, account.currency), None)
+    name = faults.read(lambda: settings.check_name("campaign_name", new.name), "")
+    budget = faults.read(lambda: settings.check_budget(new.budget_mode, new.budget_micros), None)
+    faults.read(lambda: settings.check_least(budget, account.currency), None)
     faults.check()
     campaign = Campaign(
         id=new_id(),
@@ -270,11 +249,11 @@ def update_campaign(tx: Tx, account: AdAccount, number: int, changes: CampaignCh
     campaign = _find_editable(tx, Campaign, account, number, changes.seen_at)
     name, budget, faults = changes.name, campaign.budget_micros, Faults()
     if name is not None:
-        faults.read(lambda: check_name("campaign_name", name), "")
+        faults.read(lambda: settings.check_name("campaign_name", name), "")
     if changes.budget_micros is not None:
         new_budget = changes.budget_micros
-        budget = faults.read(lambda: changed_budget(campaign.budget_mode, new_budget), None)
-        faults.read(lambda: check_least(budget, account.currency), None)
+        budget = faults.read(lambda: settings.changed_budget(campaign.budget_mode, new_budget), None)
+        faults.read(lambda: settings.check_least(budget, account.currency), None)
     faults.check()
     changed = replace(
         campaign,
@@ -352,16 +331,18 @@ def create_ad_group(tx: Tx, business_id: str, new: NewAdGroup) -> AdGroup:
     if campaign is None or campaign.status is NodeStatus.DELETED:
         raise Refused(errors.NOT_FOUND, _MISSING[Campaign])
     account, faults = load_ad_account(tx, business_id, campaign.ad_account_id), Faults()
-    name = faults.read(lambda: check_name("adgroup_name", new.name), "")
-    countries = faults.read(lambda: check_countries(new.countries), ())
+    name = faults.read(lambda: settings.check_name("adgroup_name", new.name), "")
+    countries = faults.read(lambda: settings.check_countries(new.countries), ())
     sent_money = Money(new.budget_mode, new.budget_micros, new.bid_type, new.bid_micros)
-    money = faults.read(lambda: check_money(sent_money), replace(sent_money, budget_micros=None))
-    faults.read(lambda: check_least(money.budget_micros, account.currency), None)
+    money = faults.read(lambda: settings.check_money(sent_money), replace(sent_money, budget_micros=None))
+    faults.read(lambda: settings.check_least(money.budget_micros, account.currency), None)
     targeting = faults.read(lambda: _check_targeting(tx, account, new.targeting), new.targeting)
     schedule = (new.starts_at or tx.now, new.ends_at)
-    faults.read(lambda: check_schedule(schedule, tx.now), schedule)
-    click, view = faults.read(lambda: windows_of(new.click_window, new.view_window), DEFAULT_WINDOWS)
-    cap = faults.read(lambda: cap_of(new.frequency, new.frequency_schedule), None)
+    faults.read(lambda: settings.check_schedule(schedule, tx.now), schedule)
+    click, view = faults.read(
+        lambda: settings.windows_of(new.click_window, new.view_window), settings.DEFAULT_WINDOWS
+    )
+    cap = faults.read(lambda: settings.cap_of(new.frequency, new.frequency_schedule), None)
     faults.read(lambda: check_form(tx, business_id, new.page_id), None)
     if not countries:
         faults.check()
@@ -404,7 +385,7 @@ def _checked_channel(
     tx: Tx, account: AdAccount, countries: tuple[str, ...], new: NewAdGroup
 ) -> ChannelAccount:
     channel = choose_account(tx, account, countries, new.goal, new.channel_account_id)
-    check_goal(new.goal, load_facts(tx, account, channel, countries))
+    settings.check_goal(new.goal, load_facts(tx, account, channel, countries))
     return channel
 
 
@@ -415,16 +396,19 @@ def _check_targeting(
     numbers = {*existing}
     if targeting.audience_ids or targeting.excluded_audience_ids:
         numbers |= {str(one.number) for one in list_audiences(tx, account.business_id, account.id)}
-    return check_targeting(targeting, numbers)
+    return settings.check_targeting(targeting, numbers)
 
 
 def check_ad_group_limit(tx: Tx, campaign: Campaign) -> None:
     """Refuse one more ad group in a campaign that is full."""
     tx.hold_key("ad groups", campaign.id)
     under = NodeFilter(campaign_numbers=frozenset({campaign.number}))
-    if store.count_nodes(tx, AdGroup, campaign.business_id, campaign.ad_account_id, under) >= MOST_AD_GROUPS:
+    if (
+        store.count_nodes(tx, AdGroup, campaign.business_id, campaign.ad_account_id, under)
+        >= settings.MOST_AD_GROUPS
+    ):
         says = N_("campaign_id: a campaign can have at most %(most)s ad groups.")
-        raise Refused(errors.AD_LIMIT, says, most=MOST_AD_GROUPS)
+        raise Refused(errors.AD_LIMIT, says, most=settings.MOST_AD_GROUPS)
 
 
 def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupChanges) -> AdGroup:
@@ -438,19 +422,21 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
     before = _find_editable(tx, AdGroup, account, number, changes.seen_at)
     name, page_id, faults = changes.name, changes.page_id, Faults()
     if name is not None:
-        faults.read(lambda: check_name("adgroup_name", name), "")
+        faults.read(lambda: settings.check_name("adgroup_name", name), "")
     as_before = Money(before.budget_mode, before.budget_micros, before.bid_type, before.bid_micros)
     money = faults.read(lambda: _changed_money(tx, account, before, changes), as_before)
     times = (changes.schedule_type, changes.starts_at, changes.ends_at)
     starts_at, ends_at = faults.read(
-        lambda: changed_schedule(before, times, tx.now), (before.starts_at, before.ends_at)
+        lambda: settings.changed_schedule(before, times, tx.now), (before.starts_at, before.ends_at)
     )
     countries, sent_countries = before.countries, changes.countries
     if sent_countries is not None:
-        countries = faults.read(lambda: check_countries(sent_countries), before.countries)
+        countries = faults.read(lambda: settings.check_countries(sent_countries), before.countries)
     if countries != before.countries:
         channel = find_channel(tx, account.business_id, before.channel_account_id)
-        faults.read(lambda: check_goal(before.goal, load_facts(tx, account, channel, countries)), None)
+        faults.read(
+            lambda: settings.check_goal(before.goal, load_facts(tx, account, channel, countries)), None
+        )
     targeting = targeting_of(before)
     if changes.targeting:
         changed_parts = replace(targeting, **changes.targeting)
@@ -458,7 +444,7 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
         targeting = faults.read(lambda: _check_targeting(tx, account, changed_parts, existing), targeting)
     views = before.frequency if changes.frequency is None else changes.frequency
     days = before.frequency_schedule if changes.frequency_schedule is None else changes.frequency_schedule
-    cap = faults.read(lambda: cap_of(views, days), before.cap)
+    cap = faults.read(lambda: settings.cap_of(views, days), before.cap)
     if page_id is not None and page_id != before.page_id:
         check_form(tx, account.business_id, page_id)
     faults.check()
@@ -485,11 +471,11 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
 def _changed_money(tx: Tx, account: AdAccount, before: AdGroup, changes: AdGroupChanges) -> Money:
     budget, mode = before.budget_micros, before.budget_mode
     if changes.budget_micros is not None:
-        budget = changed_budget(mode, changes.budget_micros)
+        budget = settings.changed_budget(mode, changes.budget_micros)
     bid = before.bid_micros if changes.bid_micros is None else changes.bid_micros
-    money = check_money(Money(mode, budget, changes.bid_type or before.bid_type, bid))
+    money = settings.check_money(Money(mode, budget, changes.bid_type or before.bid_type, bid))
     if changes.budget_micros is not None:
-        check_least(money.budget_micros, account.currency)
+        settings.check_least(money.budget_micros, account.currency)
         if mode is BudgetMode.TOTAL:
             day = local_day(micros(tx.now), account.timezone)
             spent = tx.ports[SpendPort].list_spent(tx, before.business_id, {before.id}, day)
@@ -510,7 +496,7 @@ class NewAd:
     headline: str = ""
     channel_account_id: str | None = None
     ad_format: str = "SINGLE_VIDEO"
-    call_to_action: str = SEND_MESSAGE
+    call_to_action: str = settings.SEND_MESSAGE
     auto_message_id: str = ""
     page_id: str = ""
     video_id: str = ""
@@ -544,11 +530,11 @@ def create_ad(tx: Tx, business_id: str, new: NewAd, *, needs_review: bool = Fals
     campaign = check_found(store.find_node(tx, Campaign, business_id, id=ad_group.campaign_id))
     account = load_ad_account(tx, business_id, ad_group.ad_account_id)
     channel = find_channel(tx, business_id, new.channel_account_id or ad_group.channel_account_id)
-    check_goal(ad_group.goal, load_facts(tx, account, channel, ad_group.countries))
-    name = check_name("ad_name", new.name)
+    settings.check_goal(ad_group.goal, load_facts(tx, account, channel, ad_group.countries))
+    name = settings.check_name("ad_name", new.name)
     check_message(tx, account, new.auto_message_id)
     check_form(tx, business_id, new.page_id)
-    check_allowed("call_to_action", new.call_to_action, SEND_MESSAGE)
+    settings.check_allowed("call_to_action", new.call_to_action, settings.SEND_MESSAGE)
     ad = Ad(
         id=new_id(),
         business_id=business_id,
@@ -586,20 +572,22 @@ def update_ad(
     changed_values = row_of(changes, without={"seen_at"})
     changed_values = {name: value.strip() for name, value in changed_values.items() if value is not None}
     if "name" in changed_values:
-        check_name("ad_name", changed_values["name"])
-    check_allowed("call_to_action", changed_values.get("call_to_action", SEND_MESSAGE), SEND_MESSAGE)
+        settings.check_name("ad_name", changed_values["name"])
+    settings.check_allowed(
+        "call_to_action", changed_values.get("call_to_action", settings.SEND_MESSAGE), settings.SEND_MESSAGE
+    )
     if changed_values.get("channel_account_id"):
         channel = find_channel(tx, account.business_id, changed_values["channel_account_id"])
         ad_group = store.find_node(tx, AdGroup, account.business_id, id=before.ad_group_id)
         if ad_group is not None and channel.id != before.channel_account_id:
-            check_goal(ad_group.goal, load_facts(tx, account, channel, ad_group.countries))
+            settings.check_goal(ad_group.goal, load_facts(tx, account, channel, ad_group.countries))
         changed_values["channel_account_id"] = channel.id
     if changed_values.get("auto_message_id", before.auto_message_id) != before.auto_message_id:
         check_message(tx, account, changed_values["auto_message_id"])
     if changed_values.get("page_id", before.page_id) != before.page_id:
         check_form(tx, account.business_id, changed_values["page_id"])
     changed = replace(before, **changed_values, updated_at=tx.now)
-    is_shown_anew = any(getattr(changed, part) != getattr(before, part) for part in SHOWN_PARTS)
+    is_shown_anew = any(getattr(changed, part) != getattr(before, part) for part in settings.SHOWN_PARTS)
     if needs_review and is_shown_anew:
         changed = replace(changed, audit=Audit.AUDITING, audit_reason="")
     return _save_changed(tx, account, before, changed)

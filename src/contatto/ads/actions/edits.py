@@ -48,38 +48,7 @@ from contatto.ads.model import (
     Targeting,
     WelcomeMessage,
 )
-from contatto.ads.rules.settings import (
-    LONGEST_NAME,
-    add_spent,
-    cap_of,
-    check_goal,
-    check_welcome,
-    normal_countries,
-)
-from contatto.ads.rules.tree import (
-    FORMS,
-    NEW_MESSAGE,
-    STATUS_AFTER,
-    Act,
-    AdForm,
-    AdGroupForm,
-    CampaignForm,
-    Delivering,
-    Node,
-    ad_group_hurdle,
-    build_outline,
-    check_fits,
-    distinguish_names,
-    need_amount,
-    need_headline,
-    read_choice,
-    read_form,
-    read_frequency,
-    read_times,
-    typed_ad,
-    typed_ad_group,
-    typed_campaign,
-)
+from contatto.ads.rules import settings, tree
 from contatto.ads.store import SpendPort, list_ads_by_name
 from contatto.audiences import actions as audiences
 from contatto.audiences.model import Audience
@@ -113,7 +82,7 @@ def change_node_status(tx: Tx, business_id: str, place: Place, status: NodeStatu
     change_status(tx, account, place[0], [place[1]], status)
 
 
-def edit_node(tx: Tx, business_id: str, place: Place, act: Act, amount: str, typist: Typist) -> None:
+def edit_node(tx: Tx, business_id: str, place: Place, act: tree.Act, amount: str, typist: Typist) -> None:
     """Apply a bulk change to one row.
 
     Args:
@@ -128,17 +97,17 @@ def edit_node(tx: Tx, business_id: str, place: Place, act: Act, amount: str, typ
         Refused: NOT_FOUND, INVALID, CONFLICT.
         Leap: the amount would change more than tenfold.
     """
-    check_fits(act, place[0])
-    if act in STATUS_AFTER:
-        change_node_status(tx, business_id, place, STATUS_AFTER[act])
+    tree.check_fits(act, place[0])
+    if act in tree.STATUS_AFTER:
+        change_node_status(tx, business_id, place, tree.STATUS_AFTER[act])
         return
     node, (kind, number) = load_node(tx, business_id, place), place
     account = load_ad_account(tx, business_id, node.ad_account_id)
-    micros = need_amount(act.value, amount, account.currency, typist.words.lang)
+    micros = tree.need_amount(act.value, amount, account.currency, typist.words.lang)
     before = None if isinstance(node, Ad) else node.budget_micros
-    if act is Act.BID and isinstance(node, AdGroup):
+    if act is tree.Act.BID and isinstance(node, AdGroup):
         before = node.bid_micros
-    if act is Act.BID:
+    if act is tree.Act.BID:
         update_ad_group(tx, account, number, AdGroupChanges(bid_type=BidType.CUSTOM, bid_micros=micros))
     elif kind is NodeKind.AD_GROUP:
         update_ad_group(tx, account, number, AdGroupChanges(budget_micros=micros))
@@ -165,7 +134,7 @@ def copy_node(
         Refused: NOT_FOUND; NOT_ELIGIBLE or CAPTURE_OFF for a goal that could not be chosen anew.
     """
     item = load_node(tx, business_id, place)
-    name = named(item.name)[:LONGEST_NAME].strip()
+    name = named(item.name)[: settings.LONGEST_NAME].strip()
     if isinstance(item, Campaign):
         new_campaign = _save_copy(tx, item, name=name, status=NodeStatus.PAUSED)
         under = NodeFilter(campaign_numbers=frozenset({item.number}))
@@ -213,7 +182,7 @@ def _check_goal(tx: Tx, group: AdGroup, channel_account_id: str) -> tuple[AdAcco
     """Refuse a goal that could not be chosen anew; give the ad account and the channel account."""
     account = load_ad_account(tx, group.business_id, group.ad_account_id)
     channel = find_channel(tx, group.business_id, channel_account_id)
-    check_goal(group.goal, load_facts(tx, account, channel, group.countries))
+    settings.check_goal(group.goal, load_facts(tx, account, channel, group.countries))
     return account, channel
 
 
@@ -223,7 +192,7 @@ PARENTS: Final = {NodeKind.AD_GROUP: NodeKind.CAMPAIGN, NodeKind.AD: NodeKind.AD
 
 type Owner = tuple[str, str]
 """A business and the member of it who types."""
-type Form = CampaignForm | AdGroupForm | AdForm
+type Form = tree.CampaignForm | tree.AdGroupForm | tree.AdForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +231,7 @@ def form_of(draft: Draft) -> Any:
     pairs: list[tuple[str, str]] = []
     for name, value in json.loads(draft.typed).items():
         pairs += [(name, item) for item in (value if isinstance(value, list) else [value])]
-    return read_form(FORMS[draft.kind], pairs)
+    return tree.read_form(tree.FORMS[draft.kind], pairs)
 
 
 def list_open_drafts(tx: Tx, owner: Owner) -> list[OpenDraft]:
@@ -300,17 +269,19 @@ class NodeEdit[F]:
     seen_at: datetime
 
 
-def edit_campaign(tx: Tx, account: AdAccount, before: Campaign, edit: NodeEdit[CampaignForm]) -> Campaign:
+def edit_campaign(
+    tx: Tx, account: AdAccount, before: Campaign, edit: NodeEdit[tree.CampaignForm]
+) -> Campaign:
     """Change a campaign to what its form says. Raises INVALID, CONFLICT."""
     form, faults, lang = edit.form, Faults(), edit.typist.words.lang
-    changed = _changed_fields(form, typed_campaign(before, account.currency, lang))
+    changed = _changed_fields(form, tree.typed_campaign(before, account.currency, lang))
     name = form.name if "name" in changed else None
     money = _changed_money(account, before, edit, changed, faults)
     changes = CampaignChanges(name, money.get("budget_micros"), edit.seen_at)
     return faults.finish(lambda: update_campaign(tx, account, before.number, changes))
 
 
-def edit_ad_group(tx: Tx, account: AdAccount, before: AdGroup, edit: NodeEdit[AdGroupForm]) -> AdGroup:
+def edit_ad_group(tx: Tx, account: AdAccount, before: AdGroup, edit: NodeEdit[tree.AdGroupForm]) -> AdGroup:
     """Change an ad group to what its form says; account, goal, kind of budget and windows stay as they are.
 
     Raises INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
@@ -319,17 +290,17 @@ def edit_ad_group(tx: Tx, account: AdAccount, before: AdGroup, edit: NodeEdit[Ad
     changed = _changed_fields(form, shown_ad_group(tx, account, before, lang))
     values: dict[str, Any] = {name: getattr(form, name) for name in changed & {"name", "page_id"}}
     if "countries" in changed:
-        values["countries"] = normal_countries(form.countries)
+        values["countries"] = settings.normal_countries(form.countries)
     if "pacing" in changed:
-        values["pacing"] = faults.read(lambda: read_choice(form, "pacing"), before.pacing)
-    times = faults.read(lambda: read_times(form, account.timezone), None)
+        values["pacing"] = faults.read(lambda: tree.read_choice(form, "pacing"), before.pacing)
+    times = faults.read(lambda: tree.read_times(form, account.timezone), None)
     if times and before.starts_at > tx.now and changed & {"starts_on", "starts_time"}:
         values["starts_at"] = times[0] or tx.now
     if times and changed & {"ends_on", "ends_time"}:
         values["ends_at"] = times[1]
         values["schedule_type"] = ScheduleType.START_END if times[1] else ScheduleType.FROM_NOW
     if changed & {"frequency", "frequency_schedule"}:  # both left empty end the frequency cap
-        cap = faults.read(lambda: cap_of(*read_frequency(form, lang)), before.cap)
+        cap = faults.read(lambda: settings.cap_of(*tree.read_frequency(form, lang)), before.cap)
         values |= {"frequency": cap.views if cap else 0, "frequency_schedule": cap.days if cap else None}
     values |= _changed_money(account, before, edit, changed, faults)
     targeting = {part: getattr(form, part) for part in Targeting.__dataclass_fields__ if part in changed}
@@ -337,14 +308,14 @@ def edit_ad_group(tx: Tx, account: AdAccount, before: AdGroup, edit: NodeEdit[Ad
     return faults.finish(lambda: update_ad_group(tx, account, before.number, changes))
 
 
-def edit_ad(tx: Tx, account: AdAccount, before: Ad, edit: NodeEdit[AdForm], *, needs_review: bool) -> Ad:
+def edit_ad(tx: Tx, account: AdAccount, before: Ad, edit: NodeEdit[tree.AdForm], *, needs_review: bool) -> Ad:
     """Change an ad to what its form says; with ``needs_review`` new texts wait for the operator.
 
     Raises INVALID, CONFLICT.
     """
     form, faults = edit.form, Faults()
-    changed = _changed_fields(form, typed_ad(before))
-    faults.read(lambda: need_headline(form), "")
+    changed = _changed_fields(form, tree.typed_ad(before))
+    faults.read(lambda: tree.need_headline(form), "")
     message = None
     if "auto_message_id" in changed:
         message = faults.read(lambda: choose_first_message(tx, account, form), None)
@@ -359,10 +330,10 @@ def edit_ad(tx: Tx, account: AdAccount, before: Ad, edit: NodeEdit[AdForm], *, n
     return faults.finish(lambda: update_ad(tx, account, before.number, changes, needs_review=needs_review))
 
 
-def shown_ad_group(tx: Tx, account: AdAccount, before: AdGroup, lang: str) -> AdGroupForm:
+def shown_ad_group(tx: Tx, account: AdAccount, before: AdGroup, lang: str) -> tree.AdGroupForm:
     """Return an ad group as its form shows it: without audiences that are gone, or a start that has come."""
     audience_numbers = {str(one.number) for one in list_audiences(tx, account.business_id, account.id)}
-    typed = typed_ad_group(before, account, lang)
+    typed = tree.typed_ad_group(before, account, lang)
     if before.starts_at <= tx.now:
         typed = replace(typed, starts_on="", starts_time="")
     return replace(
@@ -380,7 +351,7 @@ def _changed_money(
     form, currency, lang = edit.form, account.currency, edit.typist.words.lang
     if before.budget_mode is not BudgetMode.INFINITE and "budget" in changed:
         values["budget_micros"] = faults.read(
-            lambda: need_amount("budget", form.budget, currency, lang), None
+            lambda: tree.need_amount("budget", form.budget, currency, lang), None
         )
     if "bid" in changed and isinstance(before, AdGroup):
         bid = faults.read(lambda: read_amount("bid", form.bid, currency, lang), before.bid_micros)
@@ -433,13 +404,13 @@ def name_ads(tx: Tx, business_id: str, ads: Collection[Ad]) -> dict[int, str]:
     """
     namesakes = list_ads_by_name(tx, business_id, {ad.name for ad in ads})
     groups = store.load_nodes(tx, AdGroup, business_id, {ad.ad_group_id for ad in namesakes})
-    by_group = distinguish_names([(ad.name, groups[ad.ad_group_id].name) for ad in namesakes])
+    by_group = tree.distinguish_names([(ad.name, groups[ad.ad_group_id].name) for ad in namesakes])
     named = [(name, str(ad.number)) for name, ad in zip(by_group, namesakes, strict=True)]
-    names = {ad.number: name for ad, name in zip(namesakes, distinguish_names(named), strict=True)}
+    names = {ad.number: name for ad, name in zip(namesakes, tree.distinguish_names(named), strict=True)}
     return {ad.number: names[ad.number] for ad in ads}
 
 
-def load_outline(tx: Tx, account: AdAccount) -> list[Node]:
+def load_outline(tx: Tx, account: AdAccount) -> list[tree.Node]:
     """Return all that is not deleted, newest first."""
     scope = (account.business_id, str(account.id), NodeFilter())
     campaigns = {campaign.id: campaign for campaign in store.list_nodes(tx, Campaign, *scope)}
@@ -450,11 +421,11 @@ def load_outline(tx: Tx, account: AdAccount) -> list[Node]:
     names = {group.id for group in groups}.union(*under.values())
     spent = tx.ports[SpendPort].list_spent(tx, account.business_id, names, day)
     of_campaign = {
-        campaign_id: add_spent([spent.get(name, Spent()) for name in groups_under])
+        campaign_id: settings.add_spent([spent.get(name, Spent()) for name in groups_under])
         for campaign_id, groups_under in under.items()
     }
     facts_by_country: dict[tuple[str, tuple[str, ...]], Facts] = {}
-    stopped_groups: list[tuple[AdGroup, Delivering | None]] = []
+    stopped_groups: list[tuple[AdGroup, tree.Delivering | None]] = []
     for group in groups:
         key = (group.channel_account_id, group.countries)
         if key not in facts_by_country:
@@ -463,9 +434,9 @@ def load_outline(tx: Tx, account: AdAccount) -> list[Node]:
         if group.campaign_id in campaigns:
             spends = (spent.get(group.id, Spent()), of_campaign.get(group.campaign_id, Spent()))
             campaign = campaigns[group.campaign_id]
-            hurdle = ad_group_hurdle(group, campaign, facts_by_country[key], spends, tx.now)
+            hurdle = tree.ad_group_hurdle(group, campaign, facts_by_country[key], spends, tx.now)
             stopped_groups.append((group, hurdle))
-    return build_outline(campaigns.values(), stopped_groups, store.list_nodes(tx, Ad, *scope))
+    return tree.build_outline(campaigns.values(), stopped_groups, store.list_nodes(tx, Ad, *scope))
 
 
 def create_welcome_message(
@@ -474,7 +445,7 @@ def create_welcome_message(
     """Make a welcome message of questions with their answers; it may be used at once. Raises INVALID."""
     content = content.strip()
     pairs = [(question.strip(), answer.strip()) for question, answer in questions]
-    check_welcome(content, pairs)
+    settings.check_welcome(content, pairs)
     message = WelcomeMessage(
         id=new_id(),
         business_id=account.business_id,
@@ -493,10 +464,10 @@ def create_welcome_message(
 _FIELDS = {"welcome_message.content": "welcome", "welcome_message.suggested_questions": "questions"}
 
 
-def choose_first_message(tx: Tx, account: AdAccount, form: AdForm) -> str:
+def choose_first_message(tx: Tx, account: AdAccount, form: tree.AdForm) -> str:
     """Return the ``auto_message_id`` that a form chooses; a message that was written in it is made."""
     chosen = form.auto_message_id
-    if chosen == NEW_MESSAGE:
+    if chosen == tree.NEW_MESSAGE:
         content = form.welcome.strip()
         title = content.splitlines()[0] if content else ""
         pairs = zip_longest(form.questions, form.answers[: len(form.questions)], fillvalue="")

@@ -47,21 +47,8 @@ from contatto.ads.model import (
     Targeting,
     ViewWindow,
 )
-from contatto.ads.rules.settings import (
-    GOAL_ALIASES,
-    LOCATION_IDS,
-    OPERATION_OF,
-    OPERATIONS,
-    OPTIMIZATION_GOALS,
-    PRIMARY_STATUSES,
-    Operation,
-    check_allowed,
-    check_auto_message,
-    check_frozen,
-    countries_of,
-    goal_of,
-    secondary_status,
-)
+from contatto.ads.rules import settings
+from contatto.ads.rules.settings import secondary_status
 from contatto.kit import errors
 from contatto.kit.api_types import (
     Amount,
@@ -357,14 +344,14 @@ def list_page[T: AdNode](
 ) -> tuple[list[T], PageInfo]:
     """Return a page of an ad account's campaigns, ad groups or ads, with its place in the whole list."""
     filters = query.filtering or Filtering()
-    name = GOAL_ALIASES.get(filters.optimization_goal or "", filters.optimization_goal)
-    goals = frozenset(goal for goal, own_name in OPTIMIZATION_GOALS.items() if own_name == name)
+    name = settings.GOAL_ALIASES.get(filters.optimization_goal or "", filters.optimization_goal)
+    goals = frozenset(goal for goal, own_name in settings.OPTIMIZATION_GOALS.items() if own_name == name)
     node_filter = NodeFilter(
         campaign_numbers=_numbers(filters.campaign_ids),
         ad_group_numbers=_numbers(filters.adgroup_ids),
         ad_numbers=_numbers(filters.ad_ids or filters.smart_plus_ad_ids),
         name_part=getattr(filters, _NAME_FIELDS[kind]),
-        statuses=PRIMARY_STATUSES[filters.primary_status],
+        statuses=settings.PRIMARY_STATUSES[filters.primary_status],
         goals=None if name is None else goals,  # an unknown goal selects nothing
     )
     total = store.count_nodes(tx, kind, account.business_id, account.id, node_filter)
@@ -387,7 +374,7 @@ class CampaignInfo(Answer, frozen=True):
     objective_type: Literal["LEAD_GENERATION"]
     budget_mode: BudgetMode
     budget: float
-    operation_status: Operation
+    operation_status: settings.Operation
     secondary_status: str
     create_time: TimeText
     modify_time: TimeText
@@ -431,7 +418,7 @@ class AdGroupInfo(Answer, frozen=True, kw_only=True):
     attribution_event_count: EventCount
     frequency: int | None
     frequency_schedule: int | None
-    operation_status: Operation
+    operation_status: settings.Operation
     secondary_status: str
     create_time: TimeText
     modify_time: TimeText
@@ -458,7 +445,7 @@ class AdInfo(Answer, frozen=True, kw_only=True):
     auto_message_id: str | None
     page_id: str | None
     video_id: str | None
-    operation_status: Operation
+    operation_status: settings.Operation
     secondary_status: str
     audit_status: Audit
     reject_reason: str | None
@@ -478,7 +465,7 @@ def show_campaign(campaign: Campaign, account: AdAccount) -> CampaignInfo:
         objective_type=OBJECTIVE,
         budget_mode=campaign.budget_mode,
         budget=api_amount(campaign.budget_micros) or 0.0,
-        operation_status=OPERATION_OF[campaign.status],
+        operation_status=settings.OPERATION_OF[campaign.status],
         secondary_status=secondary_status("CAMPAIGN", campaign.status, None, None),
         create_time=api_time(campaign.created_at),
         modify_time=api_time(campaign.updated_at),
@@ -486,7 +473,9 @@ def show_campaign(campaign: Campaign, account: AdAccount) -> CampaignInfo:
 
 
 def show_ad_group(ad_group: AdGroup, campaign: Campaign, account: AdAccount) -> AdGroupInfo:
-    countries = [LOCATION_IDS[country] for country in ad_group.countries if country in LOCATION_IDS]
+    countries = [
+        settings.LOCATION_IDS[country] for country in ad_group.countries if country in settings.LOCATION_IDS
+    ]
     return AdGroupInfo(
         adgroup_id=str(ad_group.number),
         adgroup_name=ad_group.name,
@@ -494,7 +483,7 @@ def show_ad_group(ad_group: AdGroup, campaign: Campaign, account: AdAccount) -> 
         campaign_name=campaign.name,
         advertiser_id=str(account.number),
         identity_id=ad_group.channel_account_id,
-        optimization_goal=OPTIMIZATION_GOALS[ad_group.goal],
+        optimization_goal=settings.OPTIMIZATION_GOALS[ad_group.goal],
         promotion_type=DIRECT_MESSAGE,
         optimization_event="MESSAGE" if ad_group.goal is Goal.CONVERSATION else None,
         location_ids=list(ad_group.location_ids) or countries,
@@ -517,7 +506,7 @@ def show_ad_group(ad_group: AdGroup, campaign: Campaign, account: AdAccount) -> 
         attribution_event_count=ad_group.event_count,
         frequency=ad_group.frequency,
         frequency_schedule=ad_group.frequency_schedule,
-        operation_status=OPERATION_OF[ad_group.status],
+        operation_status=settings.OPERATION_OF[ad_group.status],
         secondary_status=secondary_status("ADGROUP", ad_group.status, None, campaign),
         create_time=api_time(ad_group.created_at),
         modify_time=api_time(ad_group.updated_at),
@@ -528,7 +517,7 @@ campaign_router: Final = api_routes("Campaigns", "/campaign")
 
 
 class MovedCampaigns(Answer, frozen=True):
-    status: Operation
+    status: settings.Operation
     campaign_ids: list[IdText]
 
 
@@ -537,7 +526,11 @@ def create_one_campaign(tx: Tx, caller: Caller, body: CreateCampaign) -> Campaig
     """Make a campaign."""
     account = load_advertiser(tx, caller, body.advertiser_id)
     new = NewCampaign(
-        account.id, body.campaign_name, body.budget_mode, body.budget, OPERATIONS[body.operation_status]
+        account.id,
+        body.campaign_name,
+        body.budget_mode,
+        body.budget,
+        settings.OPERATIONS[body.operation_status],
     )
     return show_campaign(create_campaign(tx, caller.business_id, new), account)
 
@@ -547,7 +540,7 @@ def update_one_campaign(tx: Tx, caller: Caller, body: UpdateCampaign) -> Campaig
     """Change the name or the budget of a campaign; omitted fields keep their values."""
     account = load_advertiser(tx, caller, body.advertiser_id)
     before = find_own(tx, Campaign, account, body.campaign_id)
-    check_frozen({
+    settings.check_frozen({
         "budget_mode": (body.budget_mode, before.budget_mode),
         "objective_type": (body.objective_type, OBJECTIVE),
     })  # fmt: skip
@@ -576,7 +569,7 @@ def update_statuses(
 ) -> list[str]:
     """Change the status of all nodes that a request names, or of none of them; return their ids."""
     account = load_advertiser(tx, caller, body.advertiser_id)
-    change_status(tx, account, kind, numbers, OPERATIONS[body.operation_status])
+    change_status(tx, account, kind, numbers, settings.OPERATIONS[body.operation_status])
     return [str(number) for number in numbers]
 
 
@@ -584,7 +577,7 @@ ad_group_router: Final = api_routes("Ad groups", "/adgroup")
 
 
 class MovedAdGroups(Answer, frozen=True):
-    status: Operation
+    status: settings.Operation
     adgroup_ids: list[IdText]
 
 
@@ -602,9 +595,9 @@ def create_one_ad_group(tx: Tx, caller: Caller, body: CreateAdGroup) -> AdGroupI
 
 
 def new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
-    goal = goal_of(body.optimization_goal, body.promotion_type)
+    goal = settings.goal_of(body.optimization_goal, body.promotion_type)
     if body.billing_event is not None:
-        check_allowed("billing_event", body.billing_event, BillingEvent.OCPM)
+        settings.check_allowed("billing_event", body.billing_event, BillingEvent.OCPM)
     if goal is Goal.CONVERSATION and body.optimization_event not in (None, "", "MESSAGE"):
         raise Refused(errors.INVALID, "optimization_event: the goal CONVERSATION allows only MESSAGE.")
     windows = (body.click_attribution_window, body.view_attribution_window)
@@ -621,7 +614,7 @@ def new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
         campaign_id=campaign_id,
         name=body.adgroup_name,
         goal=goal,
-        countries=countries_of(body.location_ids),
+        countries=settings.countries_of(body.location_ids),
         channel_account_id=body.identity_id,
         budget_mode=body.budget_mode,
         budget_micros=body.budget,
@@ -634,7 +627,7 @@ def new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
         view_window=body.view_attribution_window,
         engaged_window=body.engaged_view_attribution_window or ViewWindow.OFF,
         event_count=body.attribution_event_count or EventCount.UNSET,
-        status=OPERATIONS[body.operation_status],
+        status=settings.OPERATIONS[body.operation_status],
         page_id=body.page_id or "",
         location_ids=tuple(body.location_ids),
         targeting=Targeting(**body.targeting()),
@@ -652,9 +645,9 @@ def update_one_ad_group(tx: Tx, caller: Caller, body: UpdateAdGroup) -> AdGroupI
     """
     account = load_advertiser(tx, caller, body.advertiser_id)
     before = find_own(tx, AdGroup, account, body.adgroup_id)
-    goal = GOAL_ALIASES.get(body.optimization_goal or "", body.optimization_goal)
-    check_frozen({
-        "optimization_goal": (goal, OPTIMIZATION_GOALS[before.goal]),
+    goal = settings.GOAL_ALIASES.get(body.optimization_goal or "", body.optimization_goal)
+    settings.check_frozen({
+        "optimization_goal": (goal, settings.OPTIMIZATION_GOALS[before.goal]),
         "promotion_type": (body.promotion_type, DIRECT_MESSAGE),
         "billing_event": (body.billing_event, BillingEvent.OCPM),
         "budget_mode": (body.budget_mode, before.budget_mode),
@@ -665,7 +658,7 @@ def update_one_ad_group(tx: Tx, caller: Caller, body: UpdateAdGroup) -> AdGroupI
     })  # fmt: skip
     changes = AdGroupChanges(
         name=body.adgroup_name,
-        countries=None if body.location_ids is None else countries_of(body.location_ids),
+        countries=None if body.location_ids is None else settings.countries_of(body.location_ids),
         budget_micros=body.budget,
         bid_type=body.bid_type,
         bid_micros=body.conversion_bid_price,
@@ -715,7 +708,7 @@ class SavedAds(Answer, frozen=True):
 
 
 class MovedAds(Answer, frozen=True):
-    status: Operation
+    status: settings.Operation
     ad_ids: list[IdText]
 
 
@@ -727,8 +720,8 @@ def create_some_ads(tx: Tx, caller: Caller, body: CreateAds, request: Request) -
     ad_group = find_own(tx, AdGroup, account, body.adgroup_id)
     ads = []
     for creative in body.creatives:
-        check_auto_message(creative.auto_message_id or "")
-        status = OPERATIONS[creative.operation_status]
+        settings.check_auto_message(creative.auto_message_id or "")
+        status = settings.OPERATIONS[creative.operation_status]
         new = NewAd(ad_group_id=ad_group.id, status=status, **creative.values())
         ads.append(create_ad(tx, caller.business_id, new, needs_review=needs_review))
     return _saved_ads(show_ads(tx, account, ads))
@@ -785,7 +778,7 @@ def show_ads(tx: Tx, account: AdAccount, ads: list[Ad]) -> list[AdInfo]:
             auto_message_id=ad.auto_message_id or None,
             page_id=ad.page_id or None,
             video_id=ad.video_id or None,
-            operation_status=OPERATION_OF[ad.status],
+            operation_status=settings.OPERATION_OF[ad.status],
             secondary_status=secondary_status("AD", ad.status, group, campaign, ad.audit),
             audit_status=ad.audit,
             reject_reason=ad.audit_reason or None,

@@ -14,20 +14,6 @@ from contatto.ads.actions.edits import create_welcome_message, delete_unused_aud
 from contatto.ads.api.campaigns import Ids
 from contatto.ads.model import DIRECT_MESSAGE, Check, NextStep
 from contatto.ads.rules import settings
-from contatto.ads.rules.settings import (
-    CITIES,
-    INTERESTS,
-    LANGUAGES,
-    LEAD_MARKETS,
-    LEAD_MARKETS_ON,
-    LOCATION_IDS,
-    OPTIMIZATION_GOALS,
-    countries_of,
-    country_name,
-    eligibility,
-    goal_of,
-    normal_countries,
-)
 from contatto.audiences.actions import finish_changes
 from contatto.channels import store as channels
 from contatto.channels.actions import NewAccount, connect_account
@@ -142,14 +128,16 @@ def search_regions(tx: Tx, caller: Caller, query: SearchRegionQuery) -> FoundReg
 def get_languages(tx: Tx, caller: Caller, query: ToolQuery) -> Languages:
     """List the languages that ad groups can choose: ISO 639 codes, each with its native name."""
     load_advertiser(tx, caller, query.advertiser_id)
-    return Languages([LanguageInfo(code, name) for code, name in LANGUAGES.items()])
+    return Languages([LanguageInfo(code, name) for code, name in settings.LANGUAGES.items()])
 
 
 @targeting_router.transact("/tool/interest_category/", Permission.READ_ADS)
 def get_interest_categories(tx: Tx, caller: Caller, query: ToolQuery) -> InterestCategories:
     """List the interests that ad groups can choose; they have one level."""
     load_advertiser(tx, caller, query.advertiser_id)
-    rows = [InterestInfo(number, name, 1, [], ["PLACEMENT_TIKTOK"]) for number, name in INTERESTS.items()]
+    rows = [
+        InterestInfo(number, name, 1, [], ["PLACEMENT_TIKTOK"]) for number, name in settings.INTERESTS.items()
+    ]
     return InterestCategories(rows)
 
 
@@ -160,23 +148,23 @@ def _list_regions() -> list[RegionInfo]:
             name=place.name,
             level="CITY",
             region_code=place.country,
-            parent_id=LOCATION_IDS[place.country],
+            parent_id=settings.LOCATION_IDS[place.country],
             next_level_ids=[],
-            lead_goal_available=place.country in LEAD_MARKETS,
+            lead_goal_available=place.country in settings.LEAD_MARKETS,
         )
-        for place in CITIES
+        for place in settings.CITIES
     ]
     countries = [
         RegionInfo(
             location_id=location_id,
-            name=country_name(code),
+            name=settings.country_name(code),
             level="COUNTRY",
             region_code=code,
             parent_id="0",
             next_level_ids=[city.location_id for city in cities if city.region_code == code],
-            lead_goal_available=code in LEAD_MARKETS,
+            lead_goal_available=code in settings.LEAD_MARKETS,
         )
-        for code, location_id in LOCATION_IDS.items()
+        for code, location_id in settings.LOCATION_IDS.items()
     ]
     return countries + cities
 
@@ -218,22 +206,22 @@ class Eligibility(Answer, frozen=True):
 @eligibility_router.transact("/check/", Permission.READ_ADS)
 def check_eligibility(tx: Tx, caller: Caller, query: EligibilityQuery) -> Eligibility:
     """Extension: the three country checks of a goal, and the remaining steps before it can be used."""
-    goal = goal_of(query.optimization_goal, query.promotion_type)
-    countries = normal_countries((*countries_of(query.location_ids), *query.countries))
+    goal = settings.goal_of(query.optimization_goal, query.promotion_type)
+    countries = settings.normal_countries((*settings.countries_of(query.location_ids), *query.countries))
     account = load_advertiser(tx, caller, query.advertiser_id)
     channel = choose_account(tx, account, countries, goal, query.identity_id)
     facts = load_facts(tx, account, channel, countries)
-    checks = eligibility(goal, facts)
+    checks = settings.eligibility(goal, facts)
     return Eligibility(
         eligible=all(result.passed for result in checks),
-        optimization_goal=OPTIMIZATION_GOALS[goal],
+        optimization_goal=settings.OPTIMIZATION_GOALS[goal],
         identity_id=channel.id,
         checks=[
             CheckInfo(result.check, result.passed, list(result.countries), list(result.failing))
             for result in checks
         ],
         next_steps=list(settings.next_steps(goal, facts)),
-        markets_as_of=LEAD_MARKETS_ON.isoformat(),
+        markets_as_of=settings.LEAD_MARKETS_ON.isoformat(),
     )
 
 

@@ -17,32 +17,7 @@ from contatto.ads.actions.campaigns import (
     find_own,
     update_ad,
 )
-from contatto.ads.api.campaigns import (
-    AdGroupInfo,
-    AdInfo,
-    CampaignInfo,
-    CreateAdGroup,
-    CreateCampaign,
-    FewIds,
-    ListQuery,
-    LocationIds,
-    MoveBody,
-    StartStatus,
-    TargetingShape,
-    UpdateAdGroup,
-    create_one_campaign,
-    get_campaigns,
-    list_page,
-    new_ad_group,
-    show_ad_group,
-    show_ad_groups,
-    show_ads,
-    update_ad_group_status,
-    update_campaign_status,
-    update_one_ad_group,
-    update_one_campaign,
-    update_statuses,
-)
+from contatto.ads.api import campaigns as api
 from contatto.ads.model import Ad, AdGroup, Campaign, NodeKind
 from contatto.ads.rules.settings import OPERATIONS, Operation, check_auto_message
 from contatto.kit import errors
@@ -60,25 +35,25 @@ type AtMostOne[T] = Annotated[list[T], Field(max_length=1)]
 type Some[T] = Annotated[list[T], Field(max_length=50)]
 
 
-class TargetingSpec(TargetingShape):
-    location_ids: LocationIds = Field(default_factory=list)
+class TargetingSpec(api.TargetingShape):
+    location_ids: api.LocationIds = Field(default_factory=list)
 
 
-class SmartCampaign(CreateCampaign):
+class SmartCampaign(api.CreateCampaign):
     """``request_id`` is an idempotency key: a repeated request gets the first response."""
 
     request_id: RequestId | None = None
 
 
-class SmartAdGroup(CreateAdGroup):
+class SmartAdGroup(api.CreateAdGroup):
     """``request_id`` is an idempotency key: a repeated request gets the first response."""
 
-    location_ids: LocationIds = Field(default_factory=list)
+    location_ids: api.LocationIds = Field(default_factory=list)
     targeting_spec: TargetingSpec = TargetingSpec()
     request_id: RequestId | None = None
 
 
-class UpdateSmartAdGroup(UpdateAdGroup):
+class UpdateSmartAdGroup(api.UpdateAdGroup):
     targeting_spec: TargetingSpec | None = None
 
 
@@ -162,7 +137,7 @@ class SmartAd(_SmartAdParts):
 
     adgroup_id: ApiId
     ad_name: str
-    operation_status: StartStatus = "ENABLE"
+    operation_status: api.StartStatus = "ENABLE"
     request_id: RequestId | None = None
 
 
@@ -173,8 +148,8 @@ class UpdateSmartAd(_SmartAdParts):
     ad_name: str | None = None
 
 
-class MoveSmartAds(MoveBody):
-    smart_plus_ad_ids: FewIds
+class MoveSmartAds(api.MoveBody):
+    smart_plus_ad_ids: api.FewIds
 
 
 class TargetingInfo(Answer, frozen=True):
@@ -186,7 +161,7 @@ class TargetingInfo(Answer, frozen=True):
     excluded_audience_ids: list[str]
 
 
-class SmartAdGroupInfo(AdGroupInfo, frozen=True, kw_only=True):
+class SmartAdGroupInfo(api.AdGroupInfo, frozen=True, kw_only=True):
     """Ad group with its targeting in ``targeting_spec`` as well."""
 
     targeting_spec: TargetingInfo
@@ -197,12 +172,12 @@ class SmartAdGroupList(ChosenList[SmartAdGroupInfo], frozen=True):
 
 
 @router.transact("/campaign/create/", Permission.WRITE_ADS)
-def create_smart_campaign(tx: Tx, caller: Caller, body: SmartCampaign, request: Request) -> CampaignInfo:
+def create_smart_campaign(tx: Tx, caller: Caller, body: SmartCampaign, request: Request) -> api.CampaignInfo:
     """Make a campaign, once for each ``request_id``."""
     key = IdempotencyKey(caller.business_id, request.url.path, body.request_id or "")
     load_advertiser(tx, caller, body.advertiser_id)  # also where the answer is repeated
     return answer_once(
-        tx, key, body.model_dump_json(), CampaignInfo, lambda: create_one_campaign(tx, caller, body)
+        tx, key, body.model_dump_json(), api.CampaignInfo, lambda: api.create_one_campaign(tx, caller, body)
     )
 
 
@@ -220,9 +195,9 @@ def create_smart_ad_group(tx: Tx, caller: Caller, body: SmartAdGroup, request: R
     def make() -> SmartAdGroupInfo:
         check_ad_group_limit(tx, campaign)
         ad_group = create_ad_group(
-            tx, caller.business_id, new_ad_group(_plain(body, body.targeting_spec), campaign.id)
+            tx, caller.business_id, api.new_ad_group(_plain(body, body.targeting_spec), campaign.id)
         )
-        return _show_smart_ad_group(show_ad_group(ad_group, campaign, account))
+        return _show_smart_ad_group(api.show_ad_group(ad_group, campaign, account))
 
     return answer_once(tx, key, body.model_dump_json(), SmartAdGroupInfo, make)
 
@@ -230,27 +205,27 @@ def create_smart_ad_group(tx: Tx, caller: Caller, body: SmartAdGroup, request: R
 @router.transact("/adgroup/update/", Permission.WRITE_ADS)
 def update_smart_ad_group(tx: Tx, caller: Caller, body: UpdateSmartAdGroup) -> SmartAdGroupInfo:
     """Change an ad group; omitted fields keep their values."""
-    return _show_smart_ad_group(update_one_ad_group(tx, caller, _plain(body, body.targeting_spec)))
+    return _show_smart_ad_group(api.update_one_ad_group(tx, caller, _plain(body, body.targeting_spec)))
 
 
 @router.transact("/adgroup/get/", Permission.READ_ADS)
-def get_smart_ad_groups(tx: Tx, caller: Caller, query: ListQuery) -> SmartAdGroupList:
+def get_smart_ad_groups(tx: Tx, caller: Caller, query: api.ListQuery) -> SmartAdGroupList:
     """List ad groups, newest first."""
     account = load_advertiser(tx, caller, query.advertiser_id)
-    ad_groups, page = list_page(tx, AdGroup, account, query)
-    shown = [_show_smart_ad_group(row) for row in show_ad_groups(tx, account, ad_groups)]
+    ad_groups, page = api.list_page(tx, AdGroup, account, query)
+    shown = [_show_smart_ad_group(row) for row in api.show_ad_groups(tx, account, ad_groups)]
     return SmartAdGroupList(chosen(shown, query.fields), page)
 
 
-def _show_smart_ad_group(ad_group: AdGroupInfo) -> SmartAdGroupInfo:
+def _show_smart_ad_group(ad_group: api.AdGroupInfo) -> SmartAdGroupInfo:
     spec = TargetingInfo(*(getattr(ad_group, name) for name in TargetingInfo.__struct_fields__))
     return SmartAdGroupInfo(**asdict(ad_group), targeting_spec=spec)
 
 
-router.transact("/campaign/update/", Permission.WRITE_ADS)(update_one_campaign)
-router.transact("/campaign/status/update/", Permission.WRITE_ADS)(update_campaign_status)
-router.transact("/campaign/get/", Permission.READ_ADS)(get_campaigns)
-router.transact("/adgroup/status/update/", Permission.WRITE_ADS)(update_ad_group_status)
+router.transact("/campaign/update/", Permission.WRITE_ADS)(api.update_one_campaign)
+router.transact("/campaign/status/update/", Permission.WRITE_ADS)(api.update_campaign_status)
+router.transact("/campaign/get/", Permission.READ_ADS)(api.get_campaigns)
+router.transact("/adgroup/status/update/", Permission.WRITE_ADS)(api.update_ad_group_status)
 
 
 class VideoId(Answer, frozen=True):
@@ -280,7 +255,7 @@ class PageEntry(Answer, frozen=True):
     page_id: str
 
 
-class SmartAdInfo(AdInfo, frozen=True, kw_only=True):
+class SmartAdInfo(api.AdInfo, frozen=True, kw_only=True):
     """Ad with its parts in lists as well."""
 
     smart_plus_ad_id: IdText
@@ -328,16 +303,16 @@ def update_smart_ad(tx: Tx, caller: Caller, body: UpdateSmartAd, request: Reques
 
 
 @router.transact("/ad/get/", Permission.READ_ADS)
-def get_smart_ads(tx: Tx, caller: Caller, query: ListQuery) -> SmartAdList:
+def get_smart_ads(tx: Tx, caller: Caller, query: api.ListQuery) -> SmartAdList:
     """List ads, newest first."""
     account = load_advertiser(tx, caller, query.advertiser_id)
-    ads, page = list_page(tx, Ad, account, query)
+    ads, page = api.list_page(tx, Ad, account, query)
     return SmartAdList(chosen(_show_ads(tx, account, ads), query.fields), page)
 
 
 def _show_ads(tx: Tx, account: AdAccount, ads: list[Ad]) -> list[SmartAdInfo]:
     rows = []
-    for ad in show_ads(tx, account, ads):
+    for ad in api.show_ads(tx, account, ads):
         creative = CreativeParts(ad.ad_format, ad.identity_type, ad.identity_id, VideoId(ad.video_id))
         info = SmartAdInfo(
             **asdict(ad),
@@ -354,5 +329,5 @@ def _show_ads(tx: Tx, account: AdAccount, ads: list[Ad]) -> list[SmartAdInfo]:
 @router.transact("/ad/status/update/", Permission.WRITE_ADS)
 def update_smart_ad_status(tx: Tx, caller: Caller, body: MoveSmartAds) -> MovedSmartAds:
     """Enable, disable or delete ads: all that are named, or none of them. Deletion is final."""
-    ids = update_statuses(tx, caller, NodeKind.AD, body, body.smart_plus_ad_ids)
+    ids = api.update_statuses(tx, caller, NodeKind.AD, body, body.smart_plus_ad_ids)
     return MovedSmartAds(body.operation_status, ids)

@@ -28,31 +28,7 @@ from contatto.ads.actions.campaigns import (
 )
 from contatto.ads.actions.edits import Owner, check_place, choose_first_message, form_of, keep_draft
 from contatto.ads.model import Ad, AdGroup, BudgetMode, Campaign, Money, NodeKind, Pacing, Place, targeting_of
-from contatto.ads.rules import settings
-from contatto.ads.rules.settings import (
-    LEAD_MARKETS,
-    MOST_QUESTIONS,
-    countries_by_region,
-    eligibility,
-    least_budget_micros,
-    normal_countries,
-)
-from contatto.ads.rules.tree import (
-    FORMS,
-    AdForm,
-    AdGroupForm,
-    CampaignForm,
-    distinguish_names,
-    need_headline,
-    new_ad_group_form,
-    new_form_path,
-    read_choice,
-    read_form,
-    read_frequency,
-    read_goal,
-    read_money,
-    read_times,
-)
+from contatto.ads.rules import settings, tree
 from contatto.audiences.model import AudienceKind
 from contatto.audiences.rules import span_of
 from contatto.audiences.store import count_members, list_audiences, list_lookalikes
@@ -159,7 +135,7 @@ KINDS: Final = {
 class Typed:
     """Submitted ad group form with its errors; ``prompt`` opens the dialog of capture."""
 
-    form: AdGroupForm
+    form: tree.AdGroupForm
     errors: Mapping[str, str] = field(default_factory=dict)
     capture: Mapping[str, str] = field(default_factory=dict)
     capture_errors: Mapping[str, str] = field(default_factory=dict)
@@ -167,12 +143,12 @@ class Typed:
 
 
 def ad_group_form_values(
-    tx: Tx, campaign: Campaign, account: AdAccount, form: AdGroupForm, words: Translator
+    tx: Tx, campaign: Campaign, account: AdAccount, form: tree.AdGroupForm, words: Translator
 ) -> dict[str, Any]:
     """Return the values and the choices of an ad group's form."""
     audiences = list_audiences(tx, account.business_id, account.id)
     channel_accounts = channels.list_accounts(tx, account.business_id)
-    names = distinguish_names(
+    names = tree.distinguish_names(
         [
             (channel.name, f"{brand_of(channel.platform.value)} {channel.handle or channel.external_id}")
             for channel in channel_accounts
@@ -188,7 +164,7 @@ def ad_group_form_values(
             "ad_account_name": account.name,
             "currency": account.currency,
             "timezone": account.timezone,
-            "least_micros": least_budget_micros(account.currency),
+            "least_micros": settings.least_budget_micros(account.currency),
         },
         "channel_accounts": [
             {"id": channel.id, "display_name": name, "country": channel.registration_country}
@@ -245,20 +221,20 @@ def ad_group_form_values(
     }
     return choices | {
         "form": asdict(form),
-        "country_groups": countries_by_region(),
-        "lead_markets": LEAD_MARKETS,
+        "country_groups": settings.countries_by_region(),
+        "lead_markets": settings.LEAD_MARKETS,
         "folded": folded,
         "eligibility": eligibility_of(tx, account, form),
     }
 
 
-def eligibility_of(tx: Tx, account: AdAccount, form: AdGroupForm) -> dict[str, Any] | None:
+def eligibility_of(tx: Tx, account: AdAccount, form: tree.AdGroupForm) -> dict[str, Any] | None:
     """Return the eligibility panel of the goal Lead; None while nothing is chosen."""
     channel = channels.find_account(tx, account.business_id, form.channel_account_id)
     if channel is None or not form.countries:
         return None
-    facts = load_facts(tx, account, channel, normal_countries(form.countries))
-    checks = eligibility(Goal.LEAD, facts)
+    facts = load_facts(tx, account, channel, settings.normal_countries(form.countries))
+    checks = settings.eligibility(Goal.LEAD, facts)
     return {
         "allowed": all(result.passed for result in checks),
         "checks": [
@@ -308,7 +284,7 @@ def open_form[F](
 async def put_draft(request: Request, caller: FormCaller, kind: NodeKind, parent: str) -> JSONResponse:
     """Save the values of a form as a draft; browsers do so often, so the audit log omits it."""
     place = (kind, number_of(parent))
-    form = read_form(FORMS[kind], (await request.form(max_files=0)).multi_items())
+    form = tree.read_form(tree.FORMS[kind], (await request.form(max_files=0)).multi_items())
     draft = await context_of(request).db.write(lambda tx: keep_draft(tx, owner_of(caller), place, form))
     return JSONResponse({"saved_at": draft.saved_at.isoformat()})
 
@@ -332,7 +308,7 @@ async def post_draft_away(
         store.delete_draft(tx, *owner_of(caller), place)
 
     await context_of(request).db.write(work)
-    return RedirectResponse("/ads" if back == "list" else new_form_path(*place), 303)
+    return RedirectResponse("/ads" if back == "list" else tree.new_form_path(*place), 303)
 
 
 @router.get("/ads/campaigns/{number}/ad-groups/new", Permission.WRITE_ADS)
@@ -344,7 +320,7 @@ async def show_ad_group_form(request: Request, caller: PageCaller, number: str) 
 async def show_eligibility(request: Request, caller: PageCaller, number: str) -> HTMLResponse:
     """Return the three checks for the chosen countries and account."""
     context = context_of(request)
-    form = read_form(AdGroupForm, request.query_params.multi_items())
+    form = tree.read_form(tree.AdGroupForm, request.query_params.multi_items())
 
     panel = await context.db.read(lambda tx: eligibility_of(tx, _load_campaign(tx, caller, number)[1], form))
     values = {"caller": caller, "eligibility": panel}
@@ -355,7 +331,7 @@ async def show_eligibility(request: Request, caller: PageCaller, number: str) ->
 async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Response:
     """Make an ad group; if its goal needs capture, offer to turn it on, and then do both in one step."""
     sent = await request.form(max_files=0)
-    form = read_form(AdGroupForm, sent.multi_items())
+    form = tree.read_form(tree.AdGroupForm, sent.multi_items())
     company = {name: str(sent.get(name, "")) for name in CAPTURE_FIELDS}
     turn_on = sent.get("turn_on_capture") == "1"
     needs_review = context_of(request).settings.needs_capture_review
@@ -373,26 +349,26 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
         faults = Faults()
         # An unreadable field is among the faults and gets its default value.
         defaults = NewAdGroup(campaign.id, form.name, Goal.CONVERSATION, ())
-        least_micros = least_budget_micros(account.currency)
+        least_micros = settings.least_budget_micros(account.currency)
         default_money = Money(defaults.budget_mode, least_micros, defaults.bid_type, None)
-        money = faults.read(lambda: read_money(form, account.currency, words.lang), default_money)
+        money = faults.read(lambda: tree.read_money(form, account.currency, words.lang), default_money)
         if money.budget_mode is BudgetMode.INFINITE and campaign.budget_micros is None:
             says = N_("budget_mode: the campaign has no budget, so this ad group needs one.")
             faults.note(Refused(errors.INVALID, says))
-        starts_at, ends_at = faults.read(lambda: read_times(form, account.timezone), (None, None))
-        frequency, schedule = faults.read(lambda: read_frequency(form, words.lang), (None, None))
-        click = faults.read(lambda: read_choice(form, "click_window_days"), None)
-        view = faults.read(lambda: read_choice(form, "view_window_days"), None)
+        starts_at, ends_at = faults.read(lambda: tree.read_times(form, account.timezone), (None, None))
+        frequency, schedule = faults.read(lambda: tree.read_frequency(form, words.lang), (None, None))
+        click = faults.read(lambda: tree.read_choice(form, "click_window_days"), None)
+        view = faults.read(lambda: tree.read_choice(form, "view_window_days"), None)
         new = replace(
             defaults,
-            goal=faults.read(lambda: read_goal(form), defaults.goal),
-            countries=normal_countries(form.countries),
+            goal=faults.read(lambda: tree.read_goal(form), defaults.goal),
+            countries=settings.normal_countries(form.countries),
             channel_account_id=form.channel_account_id or None,
             budget_mode=money.budget_mode,
             budget_micros=money.budget_micros,
             bid_type=money.bid_type,
             bid_micros=money.bid_micros,
-            pacing=faults.read(lambda: read_choice(form, "pacing"), defaults.pacing),
+            pacing=faults.read(lambda: tree.read_choice(form, "pacing"), defaults.pacing),
             starts_at=starts_at,
             ends_at=ends_at,
             click_window=click,
@@ -447,7 +423,7 @@ async def _ad_group_form(request: Request, caller: Caller, number: str, typed: T
     def work(tx: Tx) -> dict[str, Any]:
         campaign, account = _load_campaign(tx, caller, number)
         place = (NodeKind.AD_GROUP, campaign.number)
-        blank = new_ad_group_form(account.currency, words.lang)
+        blank = tree.new_ad_group_form(account.currency, words.lang)
         form, draft = open_form(tx, request, caller, place, blank, typed.form if typed else None)
         shown = typed or Typed(form)
         channel_accounts = channels.list_accounts(tx, caller.business_id)
@@ -499,19 +475,19 @@ async def post_campaign(
     try:
         campaign = await context_of(request).db.write(work)
     except Refused as refused:
-        typed = CampaignForm(advertiser_id, name)
+        typed = tree.CampaignForm(advertiser_id, name)
         return await _campaign_form(request, caller, typed, field_errors(refused, translator_of(request)))
     return RedirectResponse(f"/ads/campaigns/{campaign.number}/ad-groups/new", 303)
 
 
 async def _campaign_form(
-    request: Request, caller: Caller, typed: CampaignForm | None, wrong: dict[str, str]
+    request: Request, caller: Caller, typed: tree.CampaignForm | None, wrong: dict[str, str]
 ) -> HTMLResponse:
     context = context_of(request)
 
     def work(tx: Tx) -> dict[str, Any]:
         ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
-        form, draft = open_form(tx, request, caller, NEW_CAMPAIGN, CampaignForm(), typed)
+        form, draft = open_form(tx, request, caller, NEW_CAMPAIGN, tree.CampaignForm(), typed)
         return {
             "form": asdict(form),
             "draft": draft,
@@ -539,12 +515,12 @@ async def show_ad_form(request: Request, caller: PageCaller, number: str) -> HTM
 async def post_ad(request: Request, caller: FormCaller, number: str) -> Response:
     """Make an ad and show it as a feed would."""
     needs_review = context_of(request).settings.needs_ad_review
-    typed = read_form(AdForm, (await request.form(max_files=0)).multi_items())
+    typed = tree.read_form(tree.AdForm, (await request.form(max_files=0)).multi_items())
 
     def work(tx: Tx) -> Ad:
         group = check_found(store.find_node(tx, AdGroup, caller.business_id, number=number_of(number)))
         faults = Faults()
-        headline = faults.read(lambda: need_headline(typed), "")
+        headline = faults.read(lambda: tree.need_headline(typed), "")
         faults.read(lambda: check_form(tx, caller.business_id, typed.page_id), None)
         account = load_ad_account(tx, caller.business_id, group.ad_account_id)
         first = faults.read(lambda: choose_first_message(tx, account, typed), "")
@@ -563,7 +539,7 @@ async def post_ad(request: Request, caller: FormCaller, number: str) -> Response
 
 
 async def _ad_form(
-    request: Request, caller: Caller, number: str, state: tuple[AdForm | None, dict[str, str]]
+    request: Request, caller: Caller, number: str, state: tuple[tree.AdForm | None, dict[str, str]]
 ) -> HTMLResponse:
     context = context_of(request)
     typed, wrong = state
@@ -571,7 +547,7 @@ async def _ad_form(
     def work(tx: Tx) -> dict[str, Any]:
         group = check_found(store.find_node(tx, AdGroup, caller.business_id, number=number_of(number)))
         channel = find_channel(tx, caller.business_id, group.channel_account_id)
-        form, draft = open_form(tx, request, caller, (NodeKind.AD, group.number), AdForm(), typed)
+        form, draft = open_form(tx, request, caller, (NodeKind.AD, group.number), tree.AdForm(), typed)
         return ad_form_values(tx, group, channel) | {"edited": None, "form": asdict(form), "draft": draft}
 
     values = {"caller": caller, "errors": wrong, **await context.db.read(work)}
@@ -603,5 +579,5 @@ def ad_form_values(tx: Tx, group: AdGroup, channel: ChannelAccount) -> dict[str,
             }
             for message in messages
         ],
-        "most_questions": MOST_QUESTIONS,
+        "most_questions": settings.MOST_QUESTIONS,
     }

@@ -41,18 +41,8 @@ from contatto.ads.pages.forms import (
     tree_href,
     typist_of,
 )
+from contatto.ads.rules import tree
 from contatto.ads.rules.settings import least_budget_micros
-from contatto.ads.rules.tree import (
-    DONE,
-    FORMS,
-    Act,
-    chat_link,
-    read_form,
-    read_places,
-    typed_ad,
-    typed_ad_group,
-    typed_campaign,
-)
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
@@ -137,7 +127,7 @@ async def show_preview(request: Request, caller: PageCaller, number: str) -> HTM
                 "status": ad.status,
                 "headline": ad.headline,
                 "body": ad.text or None,
-                "chat_url": chat_link(context.settings.base_url, ad, context.vault.signer(TRACKING_KEY)),
+                "chat_url": tree.chat_link(context.settings.base_url, ad, context.vault.signer(TRACKING_KEY)),
             },
             "account": {"display_name": account.name},
             "ad_group": {"id": str(group.number), "name": group.name, "goal": group.goal},
@@ -162,9 +152,9 @@ async def change_rows(request: Request, caller: FormCaller) -> HTMLResponse:
 
     Each row is a separate write with its own entry in the audit log. A refused row does not stop the others.
     """
-    act = Act(request.url.path.rpartition("/")[2])
+    act = tree.Act(request.url.path.rpartition("/")[2])
     context, sent = context_of(request), await request.form(max_files=0)
-    places = read_places(str(value) for value in sent.getlist("rows"))
+    places = tree.read_places(str(value) for value in sent.getlist("rows"))
     amount, query = str(sent.get(act.value, ""))[:40], str(sent.get("query", ""))[:8_000]
     typist = typist_of(request, sent)
 
@@ -182,7 +172,7 @@ async def change_rows(request: Request, caller: FormCaller) -> HTMLResponse:
     names = await context.db.read(load_names)
     rows: list[dict[str, Any]] = []
     for place in places:
-        row = {"is_done": True, "says": typist.words.gettext(DONE[act]), "sure": ""}
+        row = {"is_done": True, "says": typist.words.gettext(tree.DONE[act]), "sure": ""}
         try:
             await context.db.write(partial(change, place=place))
         except Refused as refused:
@@ -314,7 +304,7 @@ async def show_edit(request: Request, caller: PageCaller, kind: NodeKind, number
 async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number: str) -> Response:
     """Save the changes of the form; refuse them if somebody else has changed the node meanwhile."""
     sent = await request.form(max_files=0)
-    form: Any = read_form(FORMS[kind], sent.multi_items())
+    form: Any = tree.read_form(tree.FORMS[kind], sent.multi_items())
     seen_version = str(sent.get("seen", ""))
     overwritten_version = str(sent.get("over", ""))  # confirmed after a conflict
     place = (kind, number_of(number))
@@ -355,7 +345,9 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent
         account = load_ad_account(tx, caller.business_id, node.ad_account_id)
         if isinstance(node, Campaign):
             values = {
-                "form": asdict(edit.form if edit else typed_campaign(node, account.currency, words.lang)),
+                "form": asdict(
+                    edit.form if edit else tree.typed_campaign(node, account.currency, words.lang)
+                ),
                 "currency": account.currency,
                 "least_micros": least_budget_micros(account.currency),
                 "has_budget": node.budget_mode is not BudgetMode.INFINITE,
@@ -368,7 +360,7 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent
             campaign = store.load_nodes(tx, Campaign, node.business_id, {node.campaign_id})[node.campaign_id]
             channel = find_channel(tx, node.business_id, node.channel_account_id)
             shown = edit.form if edit else shown_ad_group(tx, account, node, words.lang)
-            whole = typed_ad_group(node, account, words.lang)
+            whole = tree.typed_ad_group(node, account, words.lang)
             has_begun = node.starts_at <= tx.now
             unsent = ("channel_account_id", "goal", "budget_mode", "click_window_days", "view_window_days")
             # Browsers omit frozen fields.
@@ -405,7 +397,7 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent
             group = store.load_nodes(tx, AdGroup, node.business_id, {node.ad_group_id})[node.ad_group_id]
             channel = find_channel(tx, node.business_id, node.channel_account_id)
             values = ad_form_values(tx, group, channel) | {
-                "form": asdict(edit.form if edit else typed_ad(node)),
+                "form": asdict(edit.form if edit else tree.typed_ad(node)),
                 "frozen": [
                     (N_("Ad group"), group.name, _OWNER),
                     (N_("Channel account"), channel.name, N_("The ad group's account is used.")),
