@@ -230,7 +230,7 @@ def test_an_ad_group_and_an_ad_choose_their_form_of_the_list(house: House) -> No
     typed = {"name": "Group", "goal": "conversation", "country": ["SG"], "budget": "10",
              "channel_account_id": house.webchat_id, "page_id": str(group_form.number)}  # fmt: skip
     refused = post(house, path, "/ads", **(typed | {"page_id": "7400000000000000001"}))
-    assert (refused.status_code, "Choose a form from the list." in refused.text) == (422, True)
+    assert (refused.status_code, "Published form not found." in refused.text) == (422, True)
     ads = post(house, path, "/ads", **typed).headers["location"].removesuffix("/new")
     assert "Form of the ad group: Quote · version 1" in house.client.get(f"{ads}/new").text
     for name, chosen in (("First", ""), ("Second", str(ad_form.number))):
