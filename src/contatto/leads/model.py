@@ -318,7 +318,7 @@ class LeadJobState(StrEnum):
 
 
 class ItemState(StrEnum):
-    """Outcome for one lead or row, with the reason of what was skipped."""
+    """Outcome for one lead or row; a skipped or partly taken one has a reason."""
 
     CREATED = "created"
     CHANGED = "changed"
