@@ -37,21 +37,18 @@ CONTEXT: Final = 0
 """A field of the request: interacts with the ad and with each of its features."""
 HISTORY: Final = 1
 """Earlier actions of the viewer: no interactions."""
-TIME: Final = 2
-"""The time: no interactions."""
 
 # Families of features; the weights of a family share a prior variance.
 BIAS: Final = 0
 F_CONTEXT: Final = 1
 F_HISTORY: Final = 2
-F_TIME: Final = 3
-F_AD: Final = 4
-F_AD_FEATURE: Final = 5
-F_CONTEXT_AD: Final = 6
-F_CONTEXT_FEATURE: Final = 7
-F_BETWEEN: Final = 8
-F_VIEWER: Final = 9
-FAMILIES: Final = 10
+F_AD: Final = 3
+F_AD_FEATURE: Final = 4
+F_CONTEXT_AD: Final = 5
+F_CONTEXT_FEATURE: Final = 6
+F_BETWEEN: Final = 7
+F_VIEWER: Final = 8
+FAMILIES: Final = 9
 
 # Viewers.
 V_EFFECT: Final = 0

@@ -437,7 +437,7 @@ def _weigh_score(
     added = learned.weights[:count] * learned.table[learned.slots[:count], head]
     context = np.flatnonzero(kinds == col.CONTEXT)
     own = np.zeros(size)
-    own += added[(families == col.F_CONTEXT) | (families == col.F_HISTORY) | (families == col.F_TIME)]
+    own += added[(families == col.F_CONTEXT) | (families == col.F_HISTORY)]
     if len(context):
         own[context] += added[families == col.F_CONTEXT_AD]
         crosses = added[families == col.F_CONTEXT_FEATURE]
@@ -445,7 +445,7 @@ def _weigh_score(
     parts: dict[SourceKey, float] = {}
     values: dict[ValueKey, float] = {}
     for hashed, kind, part in zip(hashes.tolist(), kinds.tolist(), own.tolist(), strict=True):
-        key, value = (InfluenceSource.HISTORY if kind == col.HISTORY else InfluenceSource.HOUR, ""), ""
+        key, value = (InfluenceSource.HISTORY, ""), ""
         if kind == col.CONTEXT:  # numbers without knots have no name yet
             key, value = names.get(hashed, ((InfluenceSource.FIELD, ""), ""))
         parts[key] = parts.get(key, 0.0) + part

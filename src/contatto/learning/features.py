@@ -348,9 +348,7 @@ def list_features(
     for i in range(count):
         kind = kinds[i]
         slots[n], weights[n] = slot_of(hashes[i], shift), values[i]
-        families[n] = (
-            col.F_CONTEXT if kind == col.CONTEXT else (col.F_HISTORY if kind == col.HISTORY else col.F_TIME)
-        )
+        families[n] = col.F_CONTEXT if kind == col.CONTEXT else col.F_HISTORY
         n += 1
         if kind == col.CONTEXT:
             slots[n], weights[n] = slot_beside(hashes[i], ad, shift), values[i]

@@ -498,7 +498,7 @@ MEANS_AGAIN: Final = slice(col.FIRST_AGAIN, col.FIRST_AGAIN + col.HEADS_AGAIN)
 FIRST_MEANS: Final = (-3.5, -1.0, -1.0, -2.0, -2.0)
 """Prior scores of the heads."""
 FIRST_SPREAD: Final[dict[int, float | tuple[float, ...]]] = {
-    col.BIAS: 4.0, col.F_CONTEXT: 0.015, col.F_HISTORY: (0.02, 0.05, 0.02, 0.1, 0.03), col.F_TIME: 0.003,
+    col.BIAS: 4.0, col.F_CONTEXT: 0.015, col.F_HISTORY: (0.02, 0.05, 0.02, 0.1, 0.03),
     col.F_AD: 0.06, col.F_AD_FEATURE: 0.015, col.F_CONTEXT_AD: (0.006, 0.006, 0.012, 0.006, 0.006),
     col.F_CONTEXT_FEATURE: (0.009, 0.009, 0.018, 0.009, 0.009),
     col.F_BETWEEN: 0.015, col.F_VIEWER: (0.1, 0.2, 0.5, 0.8, 0.3),

@@ -80,7 +80,6 @@ from contatto.learning.storage import restore_market, save_market
 
 MOST_ASKED: Final = 40
 """Largest number of hashed features of a request."""
-_hour_hashes: dict[tuple[str, int], int] = {}
 FEW_REQUESTS: Final = 20.0
 """Decayed number of requests below which an ad group has little traffic."""
 ENOUGH: Final = 30
@@ -330,16 +329,10 @@ def describe_request(
         names.append(place.hash_of(country))
         values.append(1.0)
         words.append(names[-1])
-    kinds = [col.CONTEXT] * len(names) + [col.TIME]
-    hour = country, int(now_s) // 3600 % 24
-    if hour not in _hour_hashes:
-        _hour_hashes[hour] = name_hash("hour", country, str(hour[1]))
-    names.append(_hour_hashes[hour])
-    values.append(1.0)
     count = len(names)
     market.hashes[:count] = names
     market.values[:count] = values
-    market.kinds[:count] = kinds
+    market.kinds[:count] = col.CONTEXT
     classes = market.classes
     if row:
         classes.note(row, words, is_new=bool(viewers.table[row, col.V_REQUESTED_AT] < 0.0))
