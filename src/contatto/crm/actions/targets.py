@@ -137,10 +137,10 @@ def _read_entries(
                 says = N_("%(label)s: it contains characters that are not allowed. Copy it again.")
                 raise Refused(errors.INVALID, says, label=label)
             try:
-                signing_key = base64.b64decode(text.removeprefix(setting.prefix), validate=True)
+                key_bytes = base64.b64decode(text.removeprefix(setting.prefix), validate=True)
             except ValueError:
-                signing_key = b""
-            if setting.prefix and not (text.startswith(setting.prefix) and len(signing_key) >= _LEAST_KEY):
+                key_bytes = b""
+            if setting.prefix and not (text.startswith(setting.prefix) and len(key_bytes) >= _LEAST_KEY):
                 says = N_("%(label)s: enter %(prefix)s, then at least 24 bytes in base64.")
                 raise Refused(errors.INVALID, says, label=label, prefix=setting.prefix)
         values = new_secrets if setting.is_secret else new_settings

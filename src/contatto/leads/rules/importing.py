@@ -75,10 +75,11 @@ def head_key(head: str) -> str:
 _WORDS: Final[Mapping[str, Mapping[str, Sequence[str]]]] = tomllib.loads(
     (files("contatto.leads") / "import_words.toml").read_text(encoding="utf-8")
 )
-_BY_HEAD: Final = {head_key(word): name for name, words in _WORDS["columns"].items() for word in words} | {
-    field.value: field.value for field in Field
+_BY_HEAD: Final = {
+    **{head_key(word): name for name, words in _WORDS["columns"].items() for word in words},
+    **{field.value: field.value for field in Field},
+    head_key(REASON_HEAD): NOT_TAKEN,
 }
-_BY_HEAD[head_key(REASON_HEAD)] = NOT_TAKEN
 _BY_STATUS: Final = {head_key(word): name for name, words in _WORDS["statuses"].items() for word in words}
 _INSIDE: Final = {word: _BY_HEAD[head_key(word)] for word in _WORDS["inside"]["words"]}
 """Words that decide the kind of a column even inside a longer head."""
