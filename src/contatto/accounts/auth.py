@@ -279,7 +279,7 @@ async def note_caller(request: Request, caller: Caller) -> Caller:
         if request.headers.get("content-type", "").startswith("application/json"):
             try:
                 body = await request.json()
-            except (ValueError, RuntimeError, RecursionError):  # whoever reads it next refuses it
+            except (ValueError, RuntimeError, RecursionError):  # the next reader of the body refuses it
                 body = None
             fields |= body if isinstance(body, dict) else {}
     request.state.named = fields

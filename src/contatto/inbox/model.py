@@ -83,7 +83,7 @@ class Conversation:
     snoozed_until: datetime | None = None
     assignee_id: str | None = None
     waiting_since: datetime | None = None
-    """When the customer wrote what nobody has answered yet."""
+    """Time of the customer's first message without an answer."""
     revision: int = 0
     """Counts what members change on the desk, so that two of them cannot overwrite each other unseen."""
 

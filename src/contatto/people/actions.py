@@ -21,7 +21,7 @@ from contatto.kit.rate_limits import SharedLimit
 from contatto.kit.values import MICROS, micros
 from contatto.mail import NewMail, queue_mail
 from contatto.people import rules, store
-from contatto.people.model import Invitation, OpenedInvitation
+from contatto.people.rules import Invitation, OpenedInvitation
 from contatto.people.store import failed_logins, known_logins
 
 TRIES: Final = 10

@@ -1,12 +1,46 @@
-"""Invitation and password-reset links: lifetimes, permissions, and mails."""
+"""Invitations, password-reset links, and the words of roles."""
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
-from contatto.accounts.model import Member, Role
+from contatto.accounts.model import BusinessId, Member, Role
 from contatto.accounts.rules import may_appoint
 from contatto.kit.i18n import N_
 from contatto.kit.languages import Translator
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """Open invitation to a business; its link is signed, and not saved.
+
+    With an empty ``email`` anybody with the link may accept it. ``made_by`` is the inviting member, empty for
+    the operator.
+    """
+
+    id: str
+    business_id: BusinessId
+    email: str
+    role: Role
+    made_by: str
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedInvitation:
+    """Valid invitation of an opened link, with the names that its page shows.
+
+    ``email`` is the address to sign in with, empty if neither link nor invitation has one. ``is_confirmed``:
+    the link was mailed to this address, or the operator handed it out.
+    """
+
+    invitation: Invitation
+    business_name: str
+    invited_by: str
+    email: str
+    is_confirmed: bool
+
 
 INVITED_FOR: Final = timedelta(days=7)
 RESET_FOR: Final = timedelta(hours=1)

@@ -6,7 +6,7 @@ from sqlalchemy import Column, Index, Integer, String, Table, select
 
 from contatto.accounts.model import BusinessId, Role
 from contatto.kit.db.tx import Choice, Tx, instant, key, metadata, tenant
-from contatto.people.model import Invitation
+from contatto.people.rules import Invitation
 
 known_logins = Table(
     "known_logins",

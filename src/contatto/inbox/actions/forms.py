@@ -256,7 +256,7 @@ class Opening:
 
 
 type Opened = tuple[FormVersion, Prefill]
-"""A form, and what it may show to who opened it."""
+"""A form, and its prefill for the visitor."""
 
 
 class GatheredSheets(WorkBatcher[Opening, Opened | None]):

@@ -36,7 +36,7 @@ from contatto.ui.render import iso
 from contatto.ui.requests import Context, context_of, part_of
 
 _RECEIVED: Final = json_answer({"received": True})
-"""Shared by all webhooks: middleware adds headers to what is sent, not to this object."""
+"""Shared by all webhooks: middleware adds headers to the response, not to this object."""
 _PLATFORMS: Final = {platform.value: platform for platform in Platform}
 _MOST_UNSENT: Final = 40
 _UNKNOWN_APP: Final = ChannelApp("", "", Platform.TIKTOK, new_secret("nobody"))

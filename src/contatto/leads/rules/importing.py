@@ -245,11 +245,11 @@ def contact_of(field: Field, text: str, country: str) -> ContactMatch:
 
 
 def _phone(field: Field, text: str, country: str) -> str:
-    number, problem = None, "This phone number is not valid in its country."
+    number, is_parsed = None, True
     try:
         number = phonenumbers.parse(text, country or None)
     except phonenumbers.NumberParseException:
-        problem = "This is not a phone number. Include the country code, such as +65."
+        is_parsed = False
     if number is None or not phonenumbers.is_valid_number(number):
         # Spreadsheets remove the plus sign before a country code.
         number = None
@@ -258,7 +258,9 @@ def _phone(field: Field, text: str, country: str) -> str:
             with suppress(phonenumbers.NumberParseException):
                 number = phonenumbers.parse(f"+{digits}")
         if number is None or not phonenumbers.is_valid_number(number):
-            raise UnreadableRow(problem)
+            if is_parsed:
+                raise UnreadableRow("This phone number is not valid in its country.")
+            raise UnreadableRow("This is not a phone number. Include the country code, such as +65.")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
