@@ -71,7 +71,7 @@ from contatto.measurement.store import list_measured_ads
 from contatto.ui.render import iso, translator_of
 from contatto.ui.requests import context_of, csv_file, show_page, stream_csv
 
-KIND_NAMES = {kind: usual.label for kind, usual in USUAL.items()} | {
+KIND_NAMES = {
     QuestionKind.NAME: N_("Name"),
     QuestionKind.TEXT: N_("Short text"),
     QuestionKind.LONG_TEXT: N_("Long text"),
@@ -107,6 +107,10 @@ SOURCE_NAMES = {
 }
 
 
+def kind_name(kind: QuestionKind) -> str:
+    return KIND_NAMES.get(kind, USUAL[kind].label)
+
+
 def _question(content: Content, question: FormQuestion, place: int, words: Translator) -> dict[str, Any]:
     first = content.languages[0]
     # a question may depend on each option of an earlier question
@@ -132,7 +136,7 @@ def _question(content: Content, question: FormQuestion, place: int, words: Trans
     ]
     skip, refuse = words.gettext("Skip to the end"), words.gettext("End: the offer does not fit")
     jumps = [("", words.gettext("Continue")), *later, (END, skip), (REFUSE, refuse)]
-    name, hours = words.gettext(KIND_NAMES[question.kind]), question.hours
+    name, hours = words.gettext(kind_name(question.kind)), question.hours
     length = "length" if question.kind in TEXTS else ""
     return asdict(question) | {
         "kind_name": name,
@@ -161,7 +165,7 @@ def _question(content: Content, question: FormQuestion, place: int, words: Trans
 
 
 def _short(content: Content, question: FormQuestion, words: Translator) -> str:
-    label = label_of(content, question, content.languages[0]) or words.gettext(KIND_NAMES[question.kind])
+    label = label_of(content, question, content.languages[0]) or words.gettext(kind_name(question.kind))
     return label if len(label) <= 40 else f"{label[:39]}…"
 
 
@@ -421,7 +425,7 @@ async def _render(
     values: dict[str, Any] = {
         "can_edit": may(caller, Permission.WRITE_ADS),
         "kind_groups": [
-            (words.gettext(group), [(kind.value, words.gettext(KIND_NAMES[kind])) for kind in kinds])
+            (words.gettext(group), [(kind.value, words.gettext(kind_name(kind))) for kind in kinds])
             for group, kinds in GROUPS
         ],
         "editor": editor or new_id(),
