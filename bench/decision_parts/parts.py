@@ -21,7 +21,7 @@ from contatto.wiring import install
 
 WHOLE: Final = "the whole answer, all layers"
 PARTS: Final = (
-    ("read and validate the body", api, "_read"),
+    ("validate the body", api, "_decode"),
     ("choose the ad and sign its links", api, "serve_ad"),
     ("compare with ad groups", serving, "gather_request"),
     ("decide, with its record", Replica, "propose"),

@@ -30,7 +30,7 @@ OURS = {
     "src/contatto/forms/rules/answers.py: int(left_s)": "seconds that were counted",
     "src/contatto/inbox/rules.py: int(until_s)": "the time in a token of ours",
     "src/contatto/people/actions.py: int(until_s)": "the time in a token of ours",
-    "src/contatto/reports/pages/report.py: Decimal(-1)": "no text",
+    "src/contatto/operators/actions.py: int(tx.scalar(query))": "a sum of the database",
 }
 """What the rooms of forms turn into numbers by themselves: what programs write, and what each is."""
 MARKS = re.compile(r'inputmode="(?:decimal|numeric)"|type="number"|"inputmode": "(?:decimal|numeric)"')

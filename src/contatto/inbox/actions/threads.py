@@ -422,7 +422,7 @@ def hold_chats(tx: Tx, business_id: str, person_ids: Collection[str]) -> None:
         if account is None:
             continue
         late = list[Receipt]()
-        for receipt in desk.claim_receipts(tx, business_id, account.external_id):
+        for receipt in desk.list_waiting_receipts(tx, business_id, account.external_id):
             incoming = CONNECTORS[account.platform].parse(conversations.open_receipt(tx.vault, receipt))
             if not isinstance(incoming, Chatted | Referred | WasRead):
                 continue

@@ -470,7 +470,7 @@ def list_texts(
     return {conversation_id: "\n".join(lines) for conversation_id, lines in texts.items()}
 
 
-def claim_receipts(tx: Tx, business_id: str, account: str) -> list[Receipt]:
+def list_waiting_receipts(tx: Tx, business_id: str, account: str) -> list[Receipt]:
     """Lock an account, so that no worker settles its deliveries; return those that wait, due or not."""
     if tx.locks_rows:
         name = {"name": business_id + account}
