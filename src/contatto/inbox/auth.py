@@ -17,9 +17,9 @@ from contatto.ui.render import VISITOR_KEY, Carrier, open_visitor, public_id, re
 from contatto.ui.requests import context_of, part_of
 
 MOST_AT_ONCE: Final = 500
-"""New people of one network who may come at once: those who saw an ad in the same minutes."""
+"""Burst of new visitors from one network, such as people who saw an ad in the same minutes."""
 MOST_A_MINUTE: Final = 600
-"""Messages, photos, forms and signs of one network to one chat in a minute."""
+"""Messages, photos, forms, "typing" and "read" of one network to one chat in a minute."""
 
 
 def limit_newcomers(most_per_hour: int) -> SharedLimit:
@@ -30,10 +30,11 @@ def limit_newcomers(most_per_hour: int) -> SharedLimit:
 
 
 class ChatLimits:
-    """Counts in memory. Many people of a company or a carrier may share a network, so networks may do more.
+    """Rate limits of the chat page, counted in memory.
 
-    Networks count whatever is sent to one chat, ``photos_of_network`` photos to all chats, ``signs`` "typing"
-    and "read"; the others count by visitor or link.
+    ``networks`` limits everything from one network to one chat, ``photos_of_network`` its photos to all
+    chats. The others limit one visitor or form link, ``signs`` their "typing" and "read". Many people of a
+    company or a carrier may share a network, so its limits are higher.
     """
 
     def __init__(self) -> None:
@@ -47,13 +48,13 @@ class ChatLimits:
 
 
 VISITOR_QUERY: Final = "v"
-"""Where a page inside another site names its visitor."""
+"""Query parameter with the visitor of a chat page that another site embeds."""
 
 
 async def chat_visitor(request: Request) -> tuple[ChannelAccount, str]:
     """Return the channel account of a chat page, and the public id of the visitor who has it open.
 
-    A page that names its visitor is not taken for the one of the cookie, whatever is wrong with the name.
+    A visitor in the query counts instead of the cookie, even if invalid.
 
     Raises Refused: NOT_FOUND; SIGN_IN for somebody who has not opened the page.
     """
@@ -63,11 +64,11 @@ async def chat_visitor(request: Request) -> tuple[ChannelAccount, str]:
     if account is None or account.platform is not Platform.WEBCHAT:
         raise Refused(errors.NOT_FOUND, "Chat not found.")
     signer = context.vault.signer(VISITOR_KEY)
-    named = request.query_params.get(VISITOR_QUERY)
-    if named is None:
+    frame_token = request.query_params.get(VISITOR_QUERY)
+    if frame_token is None:
         secret = read_visitor(request, account.id, signer)
     else:
-        secret = open_visitor(named, account.id, Carrier.FRAME, signer)
+        secret = open_visitor(frame_token, account.id, Carrier.FRAME, signer)
     if secret is None:
         raise Refused(errors.SIGN_IN, "Open the chat page first.")
     return account, public_id(secret, account.id, context.vault.derivation_key(VISITOR_KEY))

@@ -10,7 +10,7 @@ from contatto.kit.values import SealedIn
 
 
 class ReceiptState(StrEnum):
-    """Outcome of a delivery: every receipt ends as one of the last three."""
+    """State of a delivery, which ends as one of the last three; ``MERGED`` is a duplicate."""
 
     RECEIVED = "received"
     STORED = "stored"
@@ -20,7 +20,7 @@ class ReceiptState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A stored delivery."""
+    """Delivery from a platform or a chat page, with its body sealed."""
 
     id: int
     business_id: str
@@ -35,9 +35,9 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A customer on one channel account; ``stated_name`` is empty until the person said it in a message.
+    """A customer on one channel account; ``stated_name`` is the name that they gave in a message.
 
-    ``address`` reaches them on a platform where the id is a contact detail, so that we keep its index.
+    Where the platform's id is a contact detail, ``address`` holds it, and ``external_id`` only its index.
     """
 
     id: str
@@ -64,8 +64,8 @@ class ThreadState(StrEnum):
 class Conversation:
     """A thread with one person.
 
-    ``started_at`` is None until the person has written, ``last_message_at`` until there is a message: the
-    platform may tell of a tap on an ad before, and in any order.
+    ``started_at`` is None until the person has written, ``last_message_at`` until there is a message:
+    platforms may report the tap on an ad earlier.
     """
 
     id: str
@@ -85,12 +85,12 @@ class Conversation:
     waiting_since: datetime | None = None
     """Time of the customer's first message without an answer."""
     revision: int = 0
-    """Counts what members change on the desk, so that two of them cannot overwrite each other unseen."""
+    """Number of changes by members; a change of an older revision is refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message, its text opened; ``seq`` grows in order of storage, ``at`` is when it was written."""
+    """A message, its text unsealed; ``seq`` grows in order of storage, ``at`` is when it was written."""
 
     seq: int
     id: str
@@ -101,7 +101,7 @@ class Message:
     author: str
     at: datetime
     photo: str | None = None
-    """The digest of a picture that is kept."""
+    """The digest of its `Photo`."""
     form: str | None = None
     """The number of the published form that it offers."""
 
@@ -132,8 +132,8 @@ class Photo:
 class SendState(StrEnum):
     """State of a reply on its way to a platform.
 
-    ``FAILED`` was turned down, or its answer was lost; ``DEAD`` is temporary trouble that lasted too long. A
-    person may try both again.
+    ``FAILED``: the platform refused the reply, or its response was lost. ``DEAD``: all retries failed. A
+    member may retry both.
     """
 
     DUE = "due"
@@ -144,15 +144,15 @@ class SendState(StrEnum):
 
 
 REPLY: Final = "reply"
-"""The kind of the requests that give replies to platforms."""
+"""Kind of the outbound requests that send replies to platforms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """A reply that a platform has to be given; the request that does it has this message as its subject.
+    """Delivery of a reply to a platform; the message id is the subject of its outbound request.
 
-    ``external_ref`` derives from the platform's own id of the message, which may hold a phone number and is
-    not kept itself.
+    ``external_ref`` derives from the platform's id of the message. The id is not stored, as it may contain a
+    phone number.
     """
 
     id: int
@@ -167,7 +167,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class AdReferral:
-    """An ad that opened a chat, as the platform told of it; ``advertiser`` is its account's id there."""
+    """Tap on an ad that opened a chat; ``advertiser`` is the platform's id of the ad account."""
 
     id: str
     business_id: str
@@ -200,7 +200,7 @@ class InlineNotice:
 class PreparedReply:
     """A question with its answer, or the title of a prompt with its message.
 
-    ``number`` is the id that the API keeps for it when its words are changed; 0 where they give it its id.
+    ``number`` is its id in the API, saved with the first change; 0 while the id derives from ``ask``.
     """
 
     ask: str
@@ -327,14 +327,14 @@ class ConversationChanged(ConversationEvent):
 
 @dataclass(frozen=True, slots=True)
 class ReplyProgressed(ConversationEvent):
-    """A reply was sent, delivered or turned down, or it waits for another try."""
+    """A reply was sent, delivered or refused, or it waits for a retry."""
 
     message_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class AdTapped(ConversationEvent):
-    """The platform told of the ad that a person came from; ``ad_number`` is its id, ours or not."""
+    """The platform reported the ad that a person came from; ``ad_number`` may be of an ad unknown here."""
 
     ad_number: str
     at: datetime
@@ -348,12 +348,12 @@ class ConversationRead(ConversationEvent):
 
 
 class CustomerTyping(ConversationEvent):
-    """A customer writes just now; told to open pages alone, and not kept."""
+    """A customer is typing; only open pages receive it."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemberTyping(ConversationEvent):
-    """A member writes a reply just now; told to open pages alone, and not kept."""
+    """A member is typing a reply; only open pages receive it."""
 
     member_id: str
     name: str

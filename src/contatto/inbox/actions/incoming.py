@@ -328,7 +328,7 @@ class Threads:
         """Write the changes, then the events. Raises Overtaken for rows that came from elsewhere."""
         tx, moves = self.tx, self._new_moves
         fresh = [
-            conversations.moved(new, moves[new.id], self._leads_made.get((new.business_id, new.id)))
+            conversations.apply_moves(new, moves[new.id], self._leads_made.get((new.business_id, new.id)))
             if new.id in moves
             else new
             for new in self._new_conversations.values()

@@ -1,4 +1,4 @@
-"""Replies, scheduled and automatic messages of a business, and pushes to subscribers."""
+"""Replies, scheduled and automatic messages, and webhooks about messages."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -69,7 +69,7 @@ from contatto.subscriptions.rules import message_payload
 def take_photo(
     tx: Tx, account: ChannelAccount, visitor: str, client_message_id: str, picture: Picture
 ) -> str:
-    """Store a visitor's photo with its delivery, once for each id; return the id of the message."""
+    """Store a visitor's photo and its receipt, once for each id; return the id of the message."""
     photo = messages.photos.save(tx, account.business_id, picture)
     delivery = WebchatDelivery(account.id, visitor, client_message_id, "", micros(tx.now), photo)
     body = msgspec.json.encode(delivery)
@@ -192,6 +192,7 @@ def begin_reply(tx: Tx, request: OutboundRequest, platform_urls: Mapping[Platfor
         return Failed("broken")
     last, _ = messages.load_reply_facts(tx, send.business_id, send.conversation_id)
     connector = CONNECTORS[account.platform]
+    # `send_reply` has checked the number of replies.
     window = window_state(connector.dialect.window, last, 0, tx.now)
     if not window.is_open:
         return Failed(window.reason or "window_closed")
@@ -285,9 +286,12 @@ def cancel_scheduled(tx: Tx, business_id: str, conversation_id: str, reply_id: s
 
 
 def send_scheduled(tx: Tx) -> int:
-    """Send replies that are due; return their number. A reply that cannot be sent stays, with the reason."""
+    """Send or stop the scheduled replies that are due, and return the number of both.
+
+    A stopped reply stays in the thread, with the reason.
+    """
     due = Turns(messages.SCHEDULED).list_rows(tx, 100, partial(messages.list_due_replies, tx))
-    sent = 0
+    count = 0
     for reply in in_time(due):
         reply_key = (reply.business_id, reply.conversation_id, reply.id)
         message_id = named_id(reply.id, "scheduled")
@@ -301,8 +305,8 @@ def send_scheduled(tx: Tx) -> int:
         else:
             messages.record_scheduled(tx, reply_key, ScheduleState.SENT)
         threads.emit_change(tx, reply.business_id, reply.conversation_id)
-        sent += 1
-    return sent
+        count += 1
+    return count
 
 
 def keep_automatic(
@@ -440,7 +444,7 @@ def push_message(tx: Tx, event: MessageReceived | MessageSent) -> None:
     }
     push_kind = "im_receive_msg" if message.sender is Sender.CUSTOMER else "im_send_msg"
     conversation = conversations.find_conversation(tx, event.business_id, event.conversation_id)
-    _queue(tx, conversation, message.id, message.sender, (push_kind, message.at, facts))
+    _queue_pushes(tx, conversation, message.id, message.sender, (push_kind, message.at, facts))
 
 
 def push_tap(tx: Tx, event: AdTapped) -> None:
@@ -461,7 +465,7 @@ def push_tap(tx: Tx, event: AdTapped) -> None:
     facts = {"timestamp": at_ms, "referral": {"source": "ad", "ad": shown}}
     conversation = conversations.find_conversation(tx, event.business_id, event.conversation_id)
     push = ("im_referral_msg", event.at, facts)
-    _queue(tx, conversation, event.conversation_id, Sender.CUSTOMER, push)
+    _queue_pushes(tx, conversation, event.conversation_id, Sender.CUSTOMER, push)
 
 
 def push_read(tx: Tx, event: ConversationRead) -> None:
@@ -474,10 +478,10 @@ def push_read(tx: Tx, event: ConversationRead) -> None:
     if at is not None:
         at_ms = micros(at) // 1_000
         facts = {"timestamp": at_ms, "read": {"last_read_timestamp": at_ms}}
-        _queue(tx, conversation, conversation.id, event.reader, ("im_mark_read_msg", at, facts))
+        _queue_pushes(tx, conversation, conversation.id, event.reader, ("im_mark_read_msg", at, facts))
 
 
-def _queue(
+def _queue_pushes(
     tx: Tx,
     conversation: Conversation | None,
     subject_id: str,

@@ -55,7 +55,7 @@ from contatto.ui.requests import context_of, part_of
 router = page_routes()
 
 
-SIGNS: Final = {
+SIGNS: Final = {  # why a conversation may be spam
     Sign.WORDS: N_("The text resembles chats that were marked as spam."),
     Sign.PERSON: N_("Another chat of this person was marked as spam."),
     Sign.TAPS: N_("This person clicks ads unusually often."),
@@ -70,7 +70,7 @@ PAGE: Final = 50
 _LARGEST: Final = 10**16 - 1
 
 
-def _read_whole(text: str) -> int | None:
+def _read_digits(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 17 else None
 
 
@@ -88,9 +88,9 @@ class View(BaseModel):
         ThreadState.OPEN
     )
     q: Annotated[str, AfterValidator(lambda text: text[:100])] = ""
-    past: Annotated[Annotated[int, Field(ge=0, le=_LARGEST)] | None, BeforeValidator(_read_whole)] = None
+    past: Annotated[Annotated[int, Field(ge=0, le=_LARGEST)] | None, BeforeValidator(_read_digits)] = None
     before: Annotated[
-        datetime | None, BeforeValidator(lambda text: (at := _read_whole(text)) and from_micros(at))
+        datetime | None, BeforeValidator(lambda text: (at := _read_digits(text)) and from_micros(at))
     ] = None
 
     @property
@@ -112,7 +112,7 @@ def inbox_values(
     *,
     whole: bool = True,
 ) -> dict[str, Any]:
-    """Return the values of all three panes, or of the list alone."""
+    """Return the template values of all three panes, or without ``whole`` those of the list."""
     business_id = caller.business_id
     matches = FoundConversations(frozenset())
     if view.q.strip():
@@ -164,6 +164,7 @@ MOST_FOUND: Final = 8
 
 
 def list_found(tx: Tx, caller: Caller, words: str) -> list[dict[str, str]]:
+    """Search conversations for the command palette; return link, name and snippet of each."""
     conversation_ids = threads.search_conversations(tx, caller.business_id, words).ids
     conversation_filter = ConversationFilter(ids=conversation_ids, member_id=caller.subject_id)
     matching_conversations = (
@@ -192,12 +193,12 @@ class _Desk:
             tx, business_id, {conversation.person_id for conversation in shown}
         )
         self.last = messages.list_last_messages(tx, business_id, ids)
-        self.earned = measurement_store.list_attributions(tx, business_id, ids)
-        ad_ids = {credit.ad_id for credit in self.earned.values() if credit.ad_id}
+        self.attributions = measurement_store.list_attributions(tx, business_id, ids)
+        ad_ids = {attribution.ad_id for attribution in self.attributions.values() if attribution.ad_id}
         self.ads = measurement_store.list_measured_ads(tx, business_id, ad_ids)
         members = list_members(tx, caller.business_id)
         self.members = {member.id: member.display_name for member in members}
-        self.able = [
+        self.assignable_members = [
             (member.id, member.display_name) for member in members if is_able(member, Permission.READ_INBOX)
         ]
         self.labels = list_labels(tx, business_id)
@@ -229,16 +230,18 @@ class _Desk:
 
     def thread(self, conversation: Conversation, before: datetime | None) -> dict[str, Any]:
         account = self.accounts[conversation.channel_account_id]
-        judged = find_verdict(self.tx, self.business_id, conversation.id)
+        verdict = find_verdict(self.tx, self.business_id, conversation.id)
         return {
             **thread_part(self.tx, account, conversation, before),
             "conversation": self.row(conversation),
-            "members": self.able,
+            "members": self.assignable_members,
             "me": self.caller.subject_id,
             "known_labels": self.labels,
             "can_act": may(self.caller, Permission.WRITE_INBOX),
-            "signs": [SIGNS[Sign(sign)] for sign in judged.signs] if judged and judged.is_suspicious else [],
-            "is_marked_spam": judged is not None and judged.mark is Mark.SPAM,
+            "signs": [SIGNS[Sign(sign)] for sign in verdict.signs]
+            if verdict and verdict.is_suspicious
+            else [],
+            "is_marked_spam": verdict is not None and verdict.mark is Mark.SPAM,
         }
 
     def contact(self, conversation: Conversation) -> dict[str, Any]:
@@ -253,10 +256,10 @@ class _Desk:
             "source": lead.origin.value,
             "created_at": lead.created_at,
         }
-        ad, earned = self._opening_ad(conversation), self.earned.get(conversation.id)
+        ad, attribution = self._opening_ad(conversation), self.attributions.get(conversation.id)
         first_ad: dict[str, Any] | None = None
-        if ad and earned and earned.touch_ts is not None:
-            tapped_at = from_micros(earned.touch_ts)
+        if ad and attribution and attribution.touch_ts is not None:
+            tapped_at = from_micros(attribution.touch_ts)
             names = {"ad_group_name": ad.ad_group_name, "campaign_name": ad.campaign_name}
             first_ad = {"at": tapped_at, "ad_name": ad.ad_name, "goal": ad.goal.value, **names}
         return {
@@ -280,8 +283,8 @@ class _Desk:
         return person_label((lead.name if lead else "") or person.name, person.id)
 
     def _opening_ad(self, conversation: Conversation) -> MeasuredAd | None:
-        earned: Attribution | None = self.earned.get(conversation.id)
-        return self.ads.get(earned.ad_id) if earned and earned.ad_id else None
+        attribution: Attribution | None = self.attributions.get(conversation.id)
+        return self.ads.get(attribution.ad_id) if attribution and attribution.ad_id else None
 
 
 async def render_inbox(
@@ -447,7 +450,7 @@ class ThreadForm:
 
 
 class SeenThreadForm(ThreadForm):
-    """A posted change of the revision that the member saw."""
+    """A posted change, valid only for the revision that the member saw."""
 
     def __init__(
         self,

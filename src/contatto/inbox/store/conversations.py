@@ -186,10 +186,10 @@ def list_waiting_receipts(tx: Tx, business_id: str, limit: int) -> list[Receipt]
     # a batch, so that other workers can take further accounts.
     values = WAITING.values(tx, business_id, limit)
     own_accounts, other_accounts = list[str](), list[str]()
-    for _ in range(_LOOKS):
+    for _ in range(_SEARCHES):
         counts = Counter(tx.execute(_OTHER_ACCOUNTS, {**values, "theirs": other_accounts}).scalars())
         for account in counts:
-            is_locked = bool(tx.execute(_TRY, {"name": business_id + account}).scalar())
+            is_locked = bool(tx.execute(_TRY_LOCK, {"name": business_id + account}).scalar())
             (own_accounts if is_locked else other_accounts).append(account)
             if sum(counts[own] for own in own_accounts) > values["most"] // _SHARES:
                 break
@@ -198,7 +198,7 @@ def list_waiting_receipts(tx: Tx, business_id: str, limit: int) -> list[Receipt]
     return tx.list(Receipt, _OF_ACCOUNTS, values | {"accounts": own_accounts}) if own_accounts else []
 
 
-_LOOKS: Final = 3
+_SEARCHES: Final = 3
 """Searches for further accounts, after those that other workers have locked."""
 _SHARES: Final = 4
 """A worker claims accounts until they fill more than this part of a batch: one in 4."""
@@ -207,7 +207,7 @@ _OTHER_ACCOUNTS: Final = WAITING.unlocked.where(~within(receipts.c.account, "the
 )
 _OF_ACCOUNTS: Final = WAITING.unlocked.where(within(receipts.c.account, "accounts"))
 """Deliveries of locked accounts; locking these rows too would write each of them once more."""
-_TRY: Final = select(
+_TRY_LOCK: Final = select(
     func.pg_try_advisory_xact_lock(func.hashtextextended(bindparam("name", type_=String()), 0))
 )
 
@@ -473,7 +473,7 @@ def _kind_of(move: Move) -> str:
     return "customer" if move.from_customer else "business"
 
 
-def moved(conversation: Conversation, moves: Iterable[Move], lead_id: str | None) -> Conversation:
+def apply_moves(conversation: Conversation, moves: Iterable[Move], lead_id: str | None) -> Conversation:
     """Apply moves in memory, by the rules of `record_moves`; ``lead_id`` is a lead that they created."""
     last, waiting = conversation.last_message_at, conversation.waiting_since
     unread, state = conversation.unread, conversation.state
@@ -600,9 +600,10 @@ EXISTING_NOTICES: Final = Query(
 
 
 def list_notices(tx: Tx, business_id: str, conversation_id: str) -> list[InlineNotice]:
-    """Return the notices in a thread, oldest first, by the leads that its person ever had.
+    """Return the notices in a thread, oldest first.
 
-    Ids of leads grow with time, so new notices are neighbours in the index of leads.
+    The index is by lead, so the query names all leads that the person ever had. Ids of leads grow with
+    time, so new notices are neighbours in that index.
     """
     conversation = find_conversation(tx, business_id, conversation_id)
     leads = list_leads_ever(tx, business_id, {conversation.person_id}) if conversation else set[str]()
