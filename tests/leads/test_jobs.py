@@ -19,7 +19,7 @@ from contatto.leads.model import Actor, JobKind, JobPlan, LeadJob, LeadJobMoved,
 from contatto.leads.rules.importing import read_columns, read_sheet
 from contatto.leads.rules.records import LeadFilter
 from contatto.leads.store import listing
-from contatto.leads.store.jobs import find_job, list_jobs, list_told
+from contatto.leads.store.jobs import find_job, list_items_with_reason, list_jobs
 from contatto.leads.store.listing import list_contact_points, list_labels_of
 from contatto.leads.store.tables import lead_job_items, lead_jobs
 from tests import make
@@ -90,7 +90,7 @@ def test_all_that_match_are_changed_in_steps_and_undone_again(database: Database
     taken_back = look(database, undo)
     assert (taken_back.done, taken_back.skipped) == (248, 1)
     assert counts(database, actor) == {LeadStatus.RAW: 248, LeadStatus.CONTACTED: 1, LeadStatus.CONVERTED: 1}
-    [left] = database.read_now(lambda tx: list_told(tx, actor.business_id, undo.id))
+    [left] = database.read_now(lambda tx: list_items_with_reason(tx, actor.business_id, undo.id))
     assert (left.lead_id, left.reason) == (ids[0], str(jobs.SKIPPED_FIRST))
     with pytest.raises(Refused, match="cannot be undone"):
         database.write_now(lambda tx: jobs.undo_job(tx, actor, job.id))
@@ -146,7 +146,7 @@ def test_moves_that_the_table_does_not_have_are_left_out_with_the_reason(
     assert (look(database, job).done, look(database, job).skipped) == (0, 2)
     reasons = [
         str(read_lazy_text(item.reason))
-        for item in database.read_now(lambda tx: list_told(tx, actor.business_id, job.id))
+        for item in database.read_now(lambda tx: list_items_with_reason(tx, actor.business_id, job.id))
     ]
     assert "A lead cannot change from Converted to Contacted." in reasons
     assert "This lead no longer exists." in reasons
@@ -210,7 +210,7 @@ def test_an_import_does_for_each_row_what_its_preview_said_and_can_be_undone(
     } | {name: values for name, values in before.items() if name != "mei"}
     reasons = [
         str(read_lazy_text(item.reason))
-        for item in database.read_now(lambda tx: list_told(tx, actor.business_id, job.id))
+        for item in database.read_now(lambda tx: list_items_with_reason(tx, actor.business_id, job.id))
     ]
     assert [reason.partition(":")[0] for reason in reasons] == ["Row 4", "Row 5", "Row 6"]
 

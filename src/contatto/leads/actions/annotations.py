@@ -110,7 +110,7 @@ def label_lead(tx: Tx, actor: Actor, lead_id: str, name: str) -> LeadLabel:
 
 
 def put_label(tx: Tx, actor: Actor, lead_id: str, label: LeadLabel) -> bool:
-    """Put a label on a lead; False when it is there."""
+    """Put a label on a lead; return False if the lead has it."""
     is_new = records.append_lead_label(tx, actor.business_id, lead_id, label.id)
     if is_new:
         intake.record_facets(tx, actor.business_id, {lead_id})
@@ -226,7 +226,7 @@ def change_work(
 def check_member(
     tx: Tx, business_id: str, member_id: str | None, permission: Permission = Permission.READ_LEADS
 ) -> str:
-    """Return the name of a member who may open leads, empty for None. Raises Refused: INVALID."""
+    """Return the name of a member with the permission, empty for None. Raises Refused: INVALID."""
     if member_id is None:
         return ""
     members = list_able_members(tx, BusinessId(business_id), permission)
@@ -237,7 +237,7 @@ def check_member(
 
 
 def note_edit(tx: Tx, actor: Actor, lead_id: str, what: HistoryKind, detail: str) -> None:
-    """Write a change into the lead's history, and tell of it."""
+    """Record a change in the lead's history, and publish it."""
     note_step(tx, actor.business_id, lead_id, what, detail, actor.name)
     emit(tx, actor.business_id, LeadEdited(actor.business_id, lead_id, what))
     if what in _REPORTED_KINDS:
@@ -253,7 +253,7 @@ MOST_VIEWS: Final = 50
 
 
 def keep_view(tx: Tx, actor: Actor, name: str, query: str, *, is_shared: bool) -> SavedView:
-    """Keep a query of the list under a name; a new view is pinned. Raises Refused: INVALID."""
+    """Save a query of the list under a name; a new view is pinned. Raises Refused: INVALID."""
     tx.hold_key("views", actor.business_id, actor.member_id)
     own = rows_of(lead_views, actor.business_id, member_id=actor.member_id)
     if tx.scalar(select(func.count()).where(*own)) >= MOST_VIEWS:
@@ -279,7 +279,10 @@ type ViewChange = Literal["pin", "unpin", "share", "unshare", "delete"]
 
 
 def change_view(tx: Tx, actor: Actor, view_id: str, change: ViewChange) -> None:
-    """Change a view that the member sees. Raises Refused: NOT_FOUND; FORBIDDEN for that of another."""
+    """Change a view that the member sees; only its owner may share or delete it.
+
+    Raises Refused: NOT_FOUND; FORBIDDEN.
+    """
     views = records.list_views(tx, actor.business_id, actor.member_id)
     view = check_found(next((view for view in views if view.id == view_id), None), "View not found.")
     if change in ("pin", "unpin"):
@@ -315,7 +318,7 @@ def add_contact_point(tx: Tx, actor: Actor, lead_id: str, field: Field, text: st
 def change_contact_point(
     tx: Tx, actor: Actor, lead_id: str, point_id: str, seen_value: str, text: str
 ) -> None:
-    """Correct a contact detail that was seen so. Raises Refused: NOT_FOUND; INVALID; CONFLICT."""
+    """Correct a contact detail. Raises Refused: NOT_FOUND; INVALID; CONFLICT unless it has ``seen_value``."""
     lead = load_listed_lead(tx, actor.business_id, lead_id)
     points = listing.list_contact_points(tx, actor.business_id, {lead.id})[lead.id]
     point = _find_point(points, point_id)
@@ -352,10 +355,10 @@ def mark_contact(
 
 
 def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, actor: str) -> Lead | None:
-    """Take "not a contact" at its word: remove the point, and keep the correction for the next match.
+    """Remove a contact detail that is none, and ignore its value in later messages.
 
-    A lead without another contact, form or mark of a member is removed too, and its conversion is withdrawn
-    from the reports; then the answer is None. All of it can be put back for a while.
+    A chat lead without another contact is deleted too, and its conversion leaves the reports; then return
+    None. `put_back_contact` undoes all of it for a while.
 
     Raises Refused: NOT_FOUND.
     """
@@ -364,28 +367,28 @@ def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, 
     point = next((point for point in points if point.id == point_id), None)
     if lead is None or point is None:
         raise Refused(errors.NOT_FOUND, "Contact detail not found.")
-    shown = records.list_evidence_of_lead(tx, business_id, lead_id)
-    proofs = tuple(proof for proof in shown if proof.contact_point_id == point_id)
+    lead_evidence = records.list_evidence_of_lead(tx, business_id, lead_id)
+    proofs = tuple(proof for proof in lead_evidence if proof.contact_point_id == point_id)
     capture.correct_match(tx, business_id, point.field, point.value, actor)
     shared = intake.list_sharing_leads(tx, business_id, {lead_id})
     records.delete_contact_point(tx, business_id, point_id)
     refresh_with_twins(tx, business_id, {lead_id}, shared)
-    goes = lead.origin is Origin.CHAT and points == [point]
-    history = tuple(records.list_history(tx, business_id, lead_id)) if goes else ()
+    is_deleted = lead.origin is Origin.CHAT and points == [point]
+    history = tuple(records.list_history(tx, business_id, lead_id)) if is_deleted else ()
     rejected = RejectedContact(
-        new_id(), point, proofs, lead if goes else None, history, lead.person_id, actor, tx.now
+        new_id(), point, proofs, lead if is_deleted else None, history, lead.person_id, actor, tx.now
     )
-    place = business_id, "rejected_contacts.content", rejected.id
+    seal_context = business_id, "rejected_contacts.content", rejected.id
     row = {
         "id": rejected.id,
         "business_id": business_id,
         "lead_id": lead_id,
         "person_id": lead.person_id,
-        "content": tx.vault.seal_bytes(msgspec.json.encode(rejected), *place),
+        "content": tx.vault.seal_bytes(msgspec.json.encode(rejected), *seal_context),
         "at": tx.now,
     }
     tx.insert(rejected_contacts, row)
-    if goes:
+    if is_deleted:
         records.delete_lead(tx, business_id, lead_id)
         measurement.withdraw_conversion(tx, business_id, lead_id, ConversionKind.LEAD)
         emit(tx, business_id, LeadRemoved(business_id, lead_id, lead.conversation_id))
@@ -398,7 +401,7 @@ def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, 
 
 
 def put_back_contact(tx: Tx, actor: Actor, lead_id: str, rejected_id: str) -> None:
-    """Undo "not a contact", also for a lead that went with it. Raises Refused: NOT_FOUND; CONFLICT."""
+    """Undo `reject_contact_point`, also for a lead that it deleted. Raises Refused: NOT_FOUND; CONFLICT."""
     contacts = records.list_rejected(tx, actor.business_id, lead_id)
     rejected = next((contact for contact in contacts if contact.id == rejected_id), None)
     if rejected is None or not tx.delete(rejected_contacts, actor.business_id, id=rejected_id):
@@ -452,7 +455,7 @@ def _change_point(tx: Tx, actor: Actor, point: ContactPoint, seen_value: str) ->
 
 
 def _read_detail(tx: Tx, lead: Lead, field: Field, text: str, other_points: list[ContactPoint]) -> str:
-    """Return a value in its normal form; a number without its country is one of the lead's account.
+    """Return a value in its normal form; a phone number may omit the country code of the lead's account.
 
     Raises Refused: INVALID, also for a detail that the lead has.
     """
@@ -474,7 +477,7 @@ REASON_LIMIT = 200
 
 
 def merge_leads(tx: Tx, actor: Actor, kept_id: str, merged_id: str, picks: Picks, reason: str) -> Merge:
-    """Merge a lead into the one that is kept, which takes the picked fields of the other.
+    """Merge a lead into the kept one, which takes the picked fields of the other.
 
     Their conversions stay as recorded: reports do not change.
 
@@ -539,8 +542,7 @@ def merge_leads(tx: Tx, actor: Actor, kept_id: str, merged_id: str, picks: Picks
 def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
     """Undo a merge, each row as it was before; later rows stay with the target lead.
 
-    Raises Refused: NOT_FOUND; CONFLICT when it was undone, the kept lead itself went into another since, or
-    is to be erased.
+    Raises Refused: NOT_FOUND; CONFLICT if it was undone, or the kept lead was merged or is to be erased.
     """
     merge = records.find_merge(tx, actor.business_id, merge_id)
     target = source = None
@@ -592,11 +594,11 @@ NOBODY: Final = "q=%E2%90%80"
 
 
 def erase_leads(tx: Tx, business_id: str, chosen_leads: Sequence[Lead], actor: str) -> set[str]:
-    """Erase leads with those that were merged into them, and say which leads that were.
+    """Erase leads and those merged into them, in this transaction; return the ids of all.
 
-    Everything goes in this transaction. What ads earned stays in the reports: it holds ids alone.
+    Conversions stay in the reports, as they hold ids only.
 
-    Raises MissingPart: the installation does not say who else holds something of a person.
+    Raises MissingPart: the installation has no `LeadPorts`.
     """
     ports = tx.ports[LeadPorts]
     merged = [

@@ -234,7 +234,7 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
     store.record_job(tx, replace(moved, state=LeadJobState.DONE, ended_at=tx.now))
     if job.plan.rows:
         # A member can fetch, correct and send again the rows that were left out or taken in part.
-        rejects = store.list_told(tx, job.business_id, job.id, MOST_ROWS)
+        rejects = store.list_items_with_reason(tx, job.business_id, job.id, MOST_ROWS)
         numbers = tuple(item.position for item in rejects if item.position <= len(job.plan.rows))
         rows = tuple(job.plan.rows[number - 1] for number in numbers)
         store.record_plan(tx, job.business_id, job.id, replace(job.plan, rows=rows, numbers=numbers))
@@ -467,7 +467,7 @@ def load_rejects(tx: Tx, business_id: str, job_id: str) -> tuple[JobPlan, dict[i
     job = store.find_job(tx, business_id, job_id)
     if job is None or job.kind is not JobKind.IMPORT or not job.has_ended or not any(job.plan.rows):
         raise Refused(errors.NOT_FOUND, "These rows have expired. Import the file again.")
-    rejects = store.list_told(tx, business_id, job_id, len(job.plan.rows) + 1)
+    rejects = store.list_items_with_reason(tx, business_id, job_id, len(job.plan.rows) + 1)
     return job.plan, {item.position: item.reason for item in rejects}
 
 

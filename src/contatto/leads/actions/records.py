@@ -1,4 +1,4 @@
-"""Capture of leads: upserts of a batch, statuses, and facets."""
+"""Capture, statuses, deletion and history of leads."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -40,20 +40,20 @@ from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
 
 type Points = dict[tuple[Field, str], ContactPoint]
-"""The contact points of a lead by what the spellings of one detail have in common."""
+"""The contact points of a lead by `detail_key`, which is the same for all spellings of a detail."""
 
 
 class LeadBatch:
     """Leads of one business with their changes; each list is in chronological order.
 
     Attributes:
-        earned: leads that were captured, or earlier than was known, for who earned them.
+        earned: conversions of leads that are new, or that began earlier than was known.
         events: events about them.
         changed: leads that outside systems receive, once for each change.
-        twins: ids of leads that got contact values.
-        touched: ids of leads that got something else that they are filtered by.
-        fresh: ids of leads that were inserted here with the facets that they have after it.
-        uncaptured: ids of leads that were inserted here, and of which the first signal is still to come.
+        twins: ids of leads that are new or have new contact values, and so may be duplicates.
+        touched: ids of leads with another change of their facets.
+        fresh: ids of leads that this batch inserted with their final facets.
+        uncaptured: ids of leads that this batch inserted, before their first signal is applied.
         evidence: of the contact points.
         steps: lines of the histories.
     """
@@ -96,12 +96,13 @@ class LeadBatch:
         return self._leads.get(self._of_person.get(person_id, ""))
 
     def insert(self, signals_of_persons: Collection[Sequence[Signal]]) -> None:
-        """Insert leads of persons who have none, each to be captured, as the batch will leave them.
+        """Insert one lead for each list of a person's signals, the first of which makes the lead.
 
-        The first signal of a person makes the lead. One that another transaction made first counts.
+        Rows already hold the name, activity and facets after all signals; in memory a lead starts with its
+        first signal. If another transaction inserted a person's lead first, use that lead.
         """
         tx, rows = self._tx, []
-        new: list[tuple[Lead, Lead]] = []  # as its first signal leaves it, and as its last one does
+        new: list[tuple[Lead, Lead]] = []  # after its first signal, and after its last one
         for signals in signals_of_persons:
             lead = _new_lead(signals[0])
             later = lead
@@ -125,7 +126,7 @@ class LeadBatch:
                 self.fresh.add(lead.id)
 
     def points_of(self, lead: Lead) -> Points:
-        """Return the contact points of a lead; the first who asks has those of all leads read."""
+        """Return the contact points of a lead; the first call reads those of all leads here."""
         if lead.id not in self._points:
             unread = self._leads.keys() - self._points.keys()
             for lead_id, some in listing.list_contact_points(self._tx, self.business_id, unread).items():
@@ -134,7 +135,7 @@ class LeadBatch:
         return self._points[lead.id]
 
     def put_point(self, lead: Lead, point: ContactPoint, *, is_new: bool) -> None:
-        """Keep a contact point that is new, or that began earlier than was known."""
+        """Record a contact point that is new, or that began earlier than was known."""
         self._points[lead.id][rules.detail_key(point.field, point.value)] = point
         if is_new or point.id in self._new_points:
             self._new_points[point.id] = point
@@ -142,9 +143,9 @@ class LeadBatch:
             self._moved_points[point.id] = point
 
     def add_entry(self, lead: Lead, signal: Signal) -> None:
-        """Note the form of a signal, if any; one that is there already stays that of another lead.
+        """Record the form of a signal, if any; a saved entry stays with its lead.
 
-        One that could not have made a lead is not in the facets that new leads are inserted with.
+        `insert` omits the facets of a signal that makes no lead, so these facets are computed again.
         """
         if signal.form is None:
             return
@@ -153,17 +154,17 @@ class LeadBatch:
         self._entries.append(FormEntry(signal.source_id, lead.id, *signal.form, at=signal.at))
 
     def put(self, lead: Lead) -> Lead:
-        """Return a lead as it is by now, its row being so already."""
+        """Replace a lead in memory alone, and return it."""
         self._leads[lead.id] = lead
         return lead
 
     def move(self, lead: Lead, **values: Any) -> Lead:
-        """Change the name of a lead, its last activity or its beginning."""
+        """Change the name, last activity or beginning of a lead."""
         (self._started if "created_at" in values else self._active).add(lead.id)
         return self.put(replace(lead, **values))
 
     def write(self) -> None:
-        """Write what the leads got."""
+        """Write the rows of all changes."""
         tx, business_id = self._tx, self.business_id
         new = self._new_points.values()
         insert_new(tx, contact_points, [intake.point_row(tx.vault, business_id, point) for point in new])
@@ -172,7 +173,7 @@ class LeadBatch:
         insert_all(tx, lead_history, [intake.history_row(tx.vault, business_id, step) for step in self.steps])
         entries = [row_of(entry) | {"business_id": business_id} for entry in self._entries]
         if insert_new(tx, lead_entries, entries) < len(entries):
-            self.fresh -= {entry.lead_id for entry in self._entries}  # one came by a form of another's
+            self.fresh -= {entry.lead_id for entry in self._entries}  # an entry belongs to another lead
         stale = list[dict[str, Any]]()  # names and last activities that are outdated in a row
         for lead_id in sorted(self._active):
             row, lead = self._rows.get(lead_id), self._leads[lead_id]
@@ -198,13 +199,13 @@ def refresh_with_twins(
 
 
 def upsert_leads(tx: Tx, signals: Sequence[Signal]) -> list[Lead | None]:
-    """Make the one lead of each person, or add to it (R23), by signals in their order.
+    """Create or update the one lead of each person (R23), by signals in their order.
 
-    The same detail again changes nothing but its evidence; a name alone makes no lead, but names one that is
-    there. A new lead is a conversion of kind lead, credited at once.
+    A known detail adds only evidence. A name alone makes no lead, but names an existing one. A new lead is a
+    conversion, credited at once, unless it is imported or a test.
 
     Returns:
-        For each signal the lead as it is then, or None when the signal makes none.
+        For each signal the lead after it, or None without one.
     """
     leads_by_place: dict[int, Lead | None] = {}
     for business_id in dict.fromkeys(signal.business_id for signal in signals):
@@ -261,7 +262,7 @@ def _upsert(tx: Tx, batch: LeadBatch, signal: Signal) -> Lead | None:
 
 
 def mark_as_lead(tx: Tx, signal: Signal) -> Lead:
-    """Make a lead by a person's word (R39); where there is one already it stays as it is."""
+    """Create a lead even without a contact detail (R39); restore a deleted one, and keep any other."""
     batch = LeadBatch(tx, signal.business_id, {signal.person_id})
     if batch.find(signal.person_id) is None:
         batch.insert([[signal]])
@@ -275,7 +276,7 @@ def mark_as_lead(tx: Tx, signal: Signal) -> Lead:
 
 
 def restore_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
-    """Put a deleted lead back into the lists: somebody wants it, or the person has shared details again."""
+    """Put a deleted lead back into the lists, and publish it to outside systems."""
     records.record_hidden(tx, lead, None)
     refresh_with_twins(tx, lead.business_id, {lead.id})
     note_step(tx, lead.business_id, lead.id, HistoryKind.RESTORED, "", actor)
@@ -294,7 +295,7 @@ def delete_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
 
 
 def remove_test_lead(tx: Tx, lead: Lead) -> None:
-    """Delete a test lead with all that hangs on it; another lead is refused with NOT_FOUND."""
+    """Delete a test lead with all its rows. Raises Refused: NOT_FOUND for any other lead."""
     if not lead.is_test:
         raise Refused(errors.NOT_FOUND, "lead_id: this is not a test lead.")
     records.delete_lead(tx, lead.business_id, lead.id)
@@ -302,7 +303,7 @@ def remove_test_lead(tx: Tx, lead: Lead) -> None:
 
 
 def note_export(tx: Tx, actor: Actor, lead_ids: Collection[str]) -> None:
-    """Write into the history of chosen leads that a member takes them away in a file."""
+    """Record in the history of leads that a member exported them."""
     for lead in listing.list_leads_by_id(tx, actor.business_id, set(lead_ids)).values():
         if lead.hidden_at is None:
             note_step(tx, lead.business_id, lead.id, HistoryKind.EXPORTED, "", actor.name)
@@ -362,7 +363,7 @@ def _capture_lead(tx: Tx, batch: LeadBatch, lead: Lead, signal: Signal) -> Lead:
 
 
 def _keep_contacts(batch: LeadBatch, lead: Lead, signal: Signal) -> tuple[str, ...]:
-    """Add the details that the lead lacks, and evidence for each that was found; give the new fields."""
+    """Add new contact details, and evidence for each detail; return the fields of the new ones."""
     fields: list[str] = []
     for match in signal.contacts:
         point = batch.points_of(lead).get(rules.detail_key(match.field, match.value))
@@ -406,11 +407,11 @@ def note_step(tx: Tx, business_id: str, lead_id: str, what: HistoryKind, detail:
 def change_lead_status(
     tx: Tx, business_id: str, lead_id: str, seen_status: LeadStatus, new: LeadStatus, actor: str
 ) -> Lead:
-    """Move a lead to another status; ``seen_status`` is the status that the person had before their eyes.
+    """Move a lead to another status; ``seen_status`` is the status that the member saw.
 
-    A lead that has the new status by now stays as it is.
+    A lead that already has the new status stays unchanged.
 
-    Raises Refused: NOT_FOUND; CONFLICT when the move is not allowed or somebody was faster.
+    Raises Refused: NOT_FOUND; CONFLICT if the move is not allowed, or the lead no longer has ``seen_status``.
     """
     lead = load_listed_lead(tx, business_id, lead_id)
     if lead.status is new:
@@ -445,7 +446,7 @@ def undo_lead_status(tx: Tx, business_id: str, lead_id: str, seen_status: LeadSt
 
 
 def load_listed_lead(tx: Tx, business_id: str, lead_id: str) -> Lead:
-    """Return a lead of the lists, locked until the end of the transaction. Raises Refused: NOT_FOUND."""
+    """Lock and return a lead that is neither deleted nor merged. Raises Refused: NOT_FOUND."""
     lead = records.find_lead_to_change(tx, business_id, lead_id)
     if lead is None or lead.hidden_at is not None:
         raise Refused(errors.NOT_FOUND, "Lead not found.")
@@ -453,6 +454,6 @@ def load_listed_lead(tx: Tx, business_id: str, lead_id: str) -> Lead:
 
 
 def note_crm_change(tx: Tx, lead: Lead, detail: str, actor: str) -> None:
-    """Write into a lead's history what somebody did to it in a CRM, and tell of it."""
+    """Record in a lead's history an event from a CRM, and publish it."""
     note_step(tx, lead.business_id, lead.id, HistoryKind.CRM_EVENT, detail, actor)
     emit(tx, lead.business_id, LeadEventReceived(lead.business_id, lead.id))

@@ -1,4 +1,4 @@
-"""Bulk work on leads: downloads, imports and erasure."""
+"""Bulk work on leads: downloads, changes, merges, imports, erasure, and its jobs."""
 
 import tempfile
 from collections.abc import Callable
@@ -54,9 +54,9 @@ from contatto.leads.store.intake import list_sharing_leads
 from contatto.leads.store.jobs import (
     count_job_items,
     find_job,
+    list_items_with_reason,
     list_job_items,
     list_jobs,
-    list_told,
     record_plan,
 )
 from contatto.leads.store.records import find_merge
@@ -95,7 +95,7 @@ async def answer_file(
     kind: Literal["csv", "xlsx"],
     ids: list[str] | None,
 ) -> Response:
-    """Return the leads that match, or those with the ids, as a file."""
+    """Return a file of the leads with ``ids``; for None, of all that match the filter."""
     context, business_id = context_of(request), caller.business_id
     if ids is None:
         lead_filter = for_member(lead_filter, caller.subject_id)
@@ -190,7 +190,9 @@ class _Chosen(PostedForm):
     query: str = Limits("", max_length=8_000)
 
 
-class _Selection(_Chosen):
+class _BulkAction(_Chosen):
+    """An action on the chosen leads, with its status, owner or label."""
+
     do: Literal["status", "owner", "label", "unlabel", "delete", "csv", "xlsx"]
     status: str = Limits("", max_length=20)
     owner: str = Limits("", max_length=36)
@@ -198,7 +200,7 @@ class _Selection(_Chosen):
 
 
 @router.post("/leads/bulk", Permission.WRITE_LEADS, ReadAudit.EACH)
-async def post_bulk(request: Request, caller: FormCaller, sent: Annotated[_Selection, Form()]) -> Response:
+async def post_bulk(request: Request, caller: FormCaller, sent: Annotated[_BulkAction, Form()]) -> Response:
     """Begin work on the selected leads or on all that match; a file is answered at once."""
     query = read_query(sent.query)
     if not sent.all and not sent.ids:
@@ -222,9 +224,9 @@ async def show_jobs(request: Request, caller: PageCaller, query: ReadAsked) -> H
     """Show the latest open or recently ended job in one line, which an open page reloads each second."""
     context = context_of(request)
     jobs = await context.db.read(lambda tx: _jobs_of(tx, caller, tx.now - RECENT))
-    open_ones = [job for job in jobs if job["is_open"]]
+    open_jobs = [job for job in jobs if job["is_open"]]
     can_edit = may(caller, Permission.WRITE_LEADS)
-    values = {"caller": caller, "jobs": (open_ones or jobs)[:1], "others": len(jobs) - 1, "asked": query}
+    values = {"caller": caller, "jobs": (open_jobs or jobs)[:1], "others": len(jobs) - 1, "asked": query}
     values |= {"can_edit": can_edit, "look": new_id()}
     return context.pages.render(request, "leads/_jobs.html", values)
 
@@ -248,13 +250,13 @@ async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLRes
         job = check_found(find_job(tx, caller.business_id, job_id), "Task not found.")
         skipped = [
             {"lead_id": item.lead_id, "reason": read_lazy_text(item.reason).in_language(words)}
-            for item in list_told(tx, caller.business_id, job_id)
+            for item in list_items_with_reason(tx, caller.business_id, job_id)
         ]
         counts = count_job_items(tx, caller.business_id, job_id)
         return {
-            "job": _shown(tx, job, _names(tx, caller)),
+            "job": _job_row(tx, job, _label_and_member_names(tx, caller)),
             "skipped": skipped,
-            "made": sum(counts.get((ItemState.CREATED, is_told), 0) for is_told in (True, False)),
+            "made": sum(counts.get((ItemState.CREATED, has_reason), 0) for has_reason in (True, False)),
             "in_part": sum(counts.get((state, True), 0) for state in (ItemState.CREATED, ItemState.CHANGED)),
             "has_rejects": job.has_ended and any(job.plan.rows) and may(caller, Permission.WRITE_LEADS),
         }
@@ -275,16 +277,16 @@ async def post_undo(
 
 def _jobs_of(tx: Tx, caller: Caller, since: datetime, most: int = 10) -> list[dict[str, Any]]:
     jobs = list_jobs(tx, caller.business_id, since, most)
-    names = _names(tx, caller) if jobs else {}
-    return [_shown(tx, job, names) for job in jobs]
+    names = _label_and_member_names(tx, caller) if jobs else {}
+    return [_job_row(tx, job, names) for job in jobs]
 
 
-def _names(tx: Tx, caller: Caller) -> dict[str, str]:
+def _label_and_member_names(tx: Tx, caller: Caller) -> dict[str, str]:
     labels = {label.id: label.name for label in listing.list_labels(tx, caller.business_id)}
     return labels | listing.list_member_names(tx, caller.business_id)
 
 
-def _shown(tx: Tx, job: LeadJob, names: dict[str, str]) -> dict[str, Any]:
+def _job_row(tx: Tx, job: LeadJob, names: dict[str, str]) -> dict[str, Any]:
     is_unmerged = False
     if job.kind is JobKind.MERGE and job.has_ended:
         # Members may have undone each of the merges, so that nothing is left to undo.
@@ -549,7 +551,7 @@ async def show_erase(request: Request, caller: PageCaller, lead_id: str) -> HTML
 
 
 @router.post("/leads/erase/ask", Permission.ERASE_LEADS, ReadAudit.EACH)
-async def post_ask(
+async def post_ask_erase(
     request: Request, caller: FormCaller, sent: Annotated[_ErasedChoice, Form()]
 ) -> HTMLResponse:
     """Ask before the chosen leads, or all that match by now, are erased; this changes nothing."""

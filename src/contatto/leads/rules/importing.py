@@ -86,7 +86,7 @@ _INSIDE: Final = {word: _BY_HEAD[head_key(word)] for word in _WORDS["inside"]["w
 
 
 def guess_columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Guess the kind of each column, several of which may be alike; ``NOT_TAKEN`` without any evidence."""
+    """Guess the kind of each column, ``NOT_TAKEN`` without evidence; columns may share a kind."""
     columns = []
     for index, head in enumerate(heads):
         key = head_key(head)
@@ -134,7 +134,7 @@ _DELIMITERS: Final = ",;\t"
 
 
 class UnreadableRow(Exception):
-    """A row that cannot be imported; the message quotes nothing of it."""
+    """A row or contact detail that cannot be imported; the message quotes nothing of it."""
 
     def __init__(self, text: str, /, **values: Any) -> None:
         self.says = LazyText(text, **values)
@@ -240,6 +240,7 @@ def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> Im
 
 
 def contact_of(field: Field, text: str, country: str) -> ContactMatch:
+    """Return a contact detail in its normal form. Raises UnreadableRow if it is invalid."""
     value = _READERS.get(field, _handle)(field, text, country)
     return ContactMatch(field, value, 0, len(text), text, 1.0, RULE)
 

@@ -196,7 +196,7 @@ def list_job_items(tx: Tx, business_id: str, job_id: str, after: int, limit: int
     return tx.list(JobItem, query.order_by(lead_job_items.c.position).limit(limit))
 
 
-def list_told(tx: Tx, business_id: str, job_id: str, limit: int = 500) -> list[JobItem]:
+def list_items_with_reason(tx: Tx, business_id: str, job_id: str, limit: int = 500) -> list[JobItem]:
     """List leads or rows that a job skipped or took in part, with the reasons."""
     query = select(lead_job_items).where(
         *rows_of(lead_job_items, business_id, job_id=job_id), lead_job_items.c.reason != ""
