@@ -163,7 +163,7 @@ def publish_connection(tx: Tx, target: Target) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Stored state of a request: ``course`` is that of the work, ``memory`` that of the connector."""
+    """State of a request between two steps: ``course`` of the work as JSON, ``memory`` of the connector."""
 
     course: str = field(repr=False)
     secrets_revision: int = 0
@@ -188,7 +188,7 @@ class WorkStep[S]:
     turns: int = 0
 
     def stored_course[C](self, shape: type[C]) -> C | None:
-        """Return the course at which the request ended last."""
+        """Return the course at which the last try ended."""
         stored = self.request.progress
         progress = msgspec.json.decode(stored, type=Progress) if stored else None
         return msgspec.json.decode(progress.course, type=shape) if progress else None
@@ -286,8 +286,8 @@ class WorkStep[S]:
 class CrmWork[S, C](ABC):
     """A kind of requests: a sequence of operations at one CRM.
 
-    ``S`` is the subject. ``C`` is the course, the state between two requests, which is kept as JSON.
-    ``base_url`` is our public address.
+    ``S`` is the subject, such as a delivery. ``C`` is the course: the state between two requests, saved as
+    JSON. ``base_url`` is our public address.
     """
 
     kind: ClassVar[str]
@@ -310,20 +310,20 @@ class CrmWork[S, C](ABC):
 
     @abstractmethod
     def begin(self, step: WorkStep[S]) -> C | Outcome:
-        """Return the first step, whatever earlier tries did."""
+        """Return the first course of a try, or the outcome."""
 
     def operation(self, course: Any) -> Operation:
-        """Return the operation of a course, which may be one itself."""
+        """Return the next operation of a course; a course may be the operation itself."""
         operation: Operation = course
         return operation
 
     @abstractmethod
     def turn(self, step: WorkStep[S], course: C, reply: Reply) -> C | Outcome:
-        """Return the next step after a reply, or the outcome."""
+        """Return the next course after a reply, or the outcome."""
 
     # The three below are empty and not abstract, as some kinds of work have nothing to do there (B027).
     def hold(self, step: WorkStep[S]) -> None:  # noqa: B027
-        """Keep the work until the target is active again, as the request ends."""
+        """Keep the subject due until the target is active again; the request ends."""
 
     def fail(self, tx: Tx, request: OutboundRequest, reason: str, state: RequestState) -> None:  # noqa: B027
         """Record the reason of a failed try; a due request is tried again."""
@@ -359,9 +359,9 @@ def work_kind(work: CrmWork[Any, Any]) -> queue.OutboundKind:
 
 
 def queue_work(tx: Tx, target: Target, work: type[CrmWork[Any, Any]]) -> None:
-    """Make a target's one request of a kind due now, or once more after the one under way.
+    """Make a target's one request of a kind due now, or again after the running one.
 
-    Without access or the trait of the CRM there is nothing to do.
+    Do nothing without access to the CRM, or if its connector lacks the trait.
     """
     connector, has_access = connector_of(tx, target), target.is_active
     if work.only_reads:
@@ -383,6 +383,7 @@ def find_kind_request(tx: Tx, target: Target, kind: str) -> OutboundRequest | No
 
 
 def read_snapshot(tx: Tx, lead: Lead, base_url: str) -> LeadTexts:
+    """Return the texts of a lead by the source names that a mapping can choose."""
     business_id = lead.business_id
     # One word is the last name, which every CRM requires.
     first, _, last = lead.name.strip().rpartition(" ")
@@ -437,7 +438,7 @@ def payload_of(
 
 
 class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
-    """Delivers a lead."""
+    """Delivery of a lead to a CRM."""
 
     kind = rules.DELIVERY
     plan = rules.DELIVERY_PLAN
@@ -455,7 +456,7 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
         if lead is None:
             return Failed(LEAD_GONE)
         if lead.id != delivery.lead_id:
-            # The target lead's delivery has all values: only search for a record of an earlier try.
+            # The lead was merged, and the other's delivery has all values: only find an earlier try's record.
             if step.request.attempts <= 1:
                 _delete_delivery(tx, delivery)
                 return Done()
@@ -480,7 +481,7 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
             is_over = step.request.attempts >= rules.DIFFERS_AT_MOST and turn.reason.startswith(rules.DIFFERS)
             return Failed(turn.reason) if is_over else turn
         if course.is_look:
-            _delete_delivery(tx, delivery)  # first, so that only the target lead's delivery arrives
+            _delete_delivery(tx, delivery)  # first, so that only the other lead's delivery arrives
             if turn.record_id:
                 _, merged_into = store.record_arrived(tx, delivery, turn.record_id, is_verified=False)
                 schedule_deliveries(tx, target, [merged_into] if merged_into else [])

@@ -20,7 +20,8 @@ NOTE: Final = "Note"
 _ROWS: Final = 5_000
 """Rows of the first column per request, as an answer has at most 256 KiB."""
 _OUR_ID: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_HEAD, _REREAD, _SCAN, _ROW, _PUT = "head", "again", "scan", "row", "put"
+_HEAD_WRITTEN, _HEAD_READ, _SCAN, _ROW, _PUT = "head", "again", "scan", "row", "put"
+"""Steps by the request that a reply answers, kept in the memory of a follow-up."""
 _RAW: Final = "valueInputOption=RAW"
 
 
@@ -62,8 +63,8 @@ def _read_enumerated(_link: crm.CrmLink, enumerate_: crm.ListRecords, body: Any,
     return crm.RecordsListed(tuple((cell, cell) for cell in cells if _OUR_ID.fullmatch(cell)), after)
 
 
-def _go_on(link: crm.CrmLink, operation: Any, body: Any, memory: str) -> crm.Reply:
-    """Read the head, then the first column until our id, and then apply the operation to its row."""
+def _read_step(link: crm.CrmLink, operation: Any, body: Any, memory: str) -> crm.Reply:
+    """Read the reply to one step: the head, then the first column until our id, then its row."""
     state = as_dict(api.decode_memory(memory)) if memory else {}
     step = as_text(state.get("step"))
     if step == _PUT:
@@ -71,8 +72,8 @@ def _go_on(link: crm.CrmLink, operation: Any, body: Any, memory: str) -> crm.Rep
         # Earlier versions of the sheet stay in Google's version history.
         reply = crm.Erased(is_partial=True) if is_erased else crm.Written(operation.external_id)
         return reply if "spreadsheetId" in as_dict(body) else UNCLEAR
-    if step == _HEAD:
-        head = crm.FollowUp(_head(link, operation), api.encode_memory({"step": _REREAD}))
+    if step == _HEAD_WRITTEN:
+        head = crm.FollowUp(_head(link, operation), api.encode_memory({"step": _HEAD_READ}))
         return UNCLEAR if body is None else head
     cells = _cells(body)
     if step == _ROW:
@@ -109,7 +110,7 @@ def _put(link: crm.CrmLink, write: crm.WriteRecord, state: dict[str, Any], row: 
     if not head:
         names = ["Lead ID", *write.values, NOTE]
         request = _send(link, "PUT", "1:1", f"?{_RAW}", {"values": [names]})
-        return crm.FollowUp(request, api.encode_memory({"step": _HEAD}))
+        return crm.FollowUp(request, api.encode_memory({"step": _HEAD_WRITTEN}))
     values = {**write.values, **({NOTE: write.note} if write.note and NOTE in head else {})}
     missing = next((name for name in write.values if name not in head), None)
     if missing is not None:
@@ -177,10 +178,10 @@ class GoogleSheets(api.JsonApi):
                 tuple(crm.CrmField(name, name) for name in _cells(body)[1:] if name)
             ),
         ),
-        crm.FindRecord: (_head, _go_on),
-        crm.ReadRecord: (_head, _go_on),
-        crm.WriteRecord: (_head, _go_on),
-        crm.EraseRecord: (_head, _go_on),
+        crm.FindRecord: (_head, _read_step),
+        crm.ReadRecord: (_head, _read_step),
+        crm.WriteRecord: (_head, _read_step),
+        crm.EraseRecord: (_head, _read_step),
         crm.ListRecords: (lambda link, enumerate_: _scan(link, int(enumerate_.after or 2)), _read_enumerated),
     }
 

@@ -61,9 +61,10 @@ _OUR_PROPERTY: Final = {
     "groupName": "contactinformation",
     "hasUniqueValue": True,
 }
+# The memory of a follow-up names the request that the next reply answers.
 _CREATE_ID: Final = "create_id"
 _WRITE_AGAIN: Final = "write_again"
-_LEADS_TO: Final = "leads_to"
+_READ_MERGED: Final = "leads_to"
 
 
 def _find(link: crm.CrmLink, find: crm.FindRecord) -> HttpRequest:
@@ -157,7 +158,7 @@ def _read_written(link: crm.CrmLink, write: crm.WriteRecord, body: Any, memory: 
 
 def _read_merged(_link: crm.CrmLink, merge: crm.MergeRecords, body: Any, memory: str) -> crm.Reply:
     record_id = as_text(as_dict(body).get("id"))
-    if memory == _LEADS_TO and record_id == merge.record_id:
+    if memory == _READ_MERGED and record_id == merge.record_id:
         return Failed("merge")
     return crm.Written(record_id) if record_id else UNCLEAR
 
@@ -296,8 +297,8 @@ class HubSpot(api.JsonApi):
         self, link: crm.CrmLink, operation: crm.Operation, answer: HttpAnswer, body: Any, memory: str
     ) -> crm.Reply | None:
         if isinstance(operation, crm.MergeRecords) and answer.status == 400 and not memory:
-            # They may be merged already, as after a lost answer: read where the old id leads.
-            return crm.FollowUp(_read(link, crm.ReadRecord(operation.record_id)), _LEADS_TO)
+            # They may be merged already, as after a lost answer: read the contact that the old id returns.
+            return crm.FollowUp(_read(link, crm.ReadRecord(operation.record_id)), _READ_MERGED)
         if not isinstance(operation, crm.WriteRecord):
             return super().read_error(link, operation, answer, body, memory)
         if memory == _CREATE_ID:
