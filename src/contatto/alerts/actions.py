@@ -1,4 +1,4 @@
-"""Alert members, mail and push due alerts, and save choices."""
+"""Alerts to members, their mails and push messages, and push browsers."""
 
 import os
 from collections.abc import Callable, Collection, Iterable
@@ -192,7 +192,7 @@ class Recipient:
 
 
 def take_due_alerts(tx: Tx, medium: AlertMedium) -> tuple[list[Recipient], int]:
-    """Mark the due alerts of a medium as sent; return the members to send them to, and their number."""
+    """Mark due alerts of a medium as sent; return the members to send them to, and the number of alerts."""
     tx.hold_key(f"alerts {medium}")  # two workers at once would both send them
     due = store.list_due_alerts(tx, medium, ALERT_BATCH)
     recipients: list[Recipient] = []

@@ -9,7 +9,7 @@ from contatto.accounts.model import Permission
 
 
 class AlertKind(StrEnum):
-    """Event of which a member is alerted."""
+    """Event that alerts members."""
 
     LEAD = "lead"
     MESSAGE = "message"

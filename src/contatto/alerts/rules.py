@@ -60,7 +60,7 @@ def _next_time_of_day(minute: int, moment: datetime, zone: str) -> datetime:
 
 
 def message_stamp(moment: datetime) -> str:
-    """Return the quarter of an hour of a message; a chat raises one alert in each."""
+    """Return the number of the quarter-hour of a message; a chat raises one alert in each."""
     return str(int(moment.timestamp() // MESSAGE_WINDOW.total_seconds()))
 
 

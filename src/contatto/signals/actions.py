@@ -1,7 +1,7 @@
 """Signals: settings, scheduling, sending, test events, erasure and counts.
 
-A change of a lead makes a signal due at the ad account that earned the lead. A request brings it to the
-platform, and the response settles it.
+A change of a lead makes a signal due at the ad account credited with the lead. An outbound request sends it
+to the platform, and the response settles it.
 """
 
 import re
@@ -147,7 +147,7 @@ def _check_amount(value_micros: int | None, text: str) -> str:
 
 
 def change_signal_mode(tx: Tx, settings: SignalSettings, mode: SignalMode) -> None:
-    """Pause signals, resume them, or turn them off, which withholds those that are due."""
+    """Pause, resume or turn off signals; turning them off withholds those that are due."""
     if settings.mode is SignalMode.OFF:
         return
     _set_mode(tx, settings, mode, rules.PAUSED if mode is SignalMode.PAUSED else "")
@@ -206,7 +206,7 @@ SIGNALS_PER_RUN: Final = 200
 
 
 def schedule_signals(tx: Tx, business_id: str, /, *lead_ids: str) -> None:
-    """Make steps of leads due at the ad accounts that earned them; part of a port of leads.
+    """Make steps of leads due at the ad accounts credited with them; part of a port of leads.
 
     Signals of an inactive account wait until it is active again.
     """

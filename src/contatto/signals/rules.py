@@ -1,4 +1,4 @@
-"""Rules of signals: due steps, consent, credit, hashing, retries, reasons and alarms."""
+"""Rules of signals: due steps, consent, credit, hashing, retries and reasons."""
 
 import hashlib
 import re
