@@ -55,11 +55,11 @@ def list_viewed(
 
 
 @compiled
-def lies_between(
+def fill_between(
     ad: int, ad_hash: np.uint64, group: int, advertiser: int, viewed: Array, count: int, contacts: Array,
     flags: Array, now_s: float, offset_s: float, names: Array, into: Array,
 ) -> None:  # fmt: skip
-    """Fill the hashes of the interactions of a viewer and an ad before this view; see `list_viewed`."""
+    """Hash the interactions of a viewer and an ad before this view into ``into``; see `list_viewed`."""
     for b in range(col.BETWEEN):
         into[b] = names[b, 0]
     of_group, of_advertiser = 0.0, 0.0
@@ -105,7 +105,7 @@ def mark_met(viewed: Array, count: int, contacts: Array, met: Array) -> bool:
 
 @compiled
 def bin_of(multiplier: float) -> int:
-    """Return the bin of a multiplier in the landscape of an ad group."""
+    """Return the bin of a multiplier in the bid landscape of an ad group."""
     place = (math.log2(max(multiplier, 1.0)) - col.LOWEST_OCTAVE) * col.BINS_AN_OCTAVE
     return int(min(max(place, 0.0), col.BINS - 1.0))
 
@@ -149,7 +149,7 @@ def hold_auction(
     viewed_ads = list_viewed(viewer, now_s, recent, shown, weekly, shown_at, ads, groups, viewed)
     met = np.zeros(groups.shape[0], np.uint8)
     has_met = mark_met(viewed, viewed_ads, contacts[viewer], met)
-    spot, usual = between[0], between[1]
+    met_hashes, unmet_hashes = between[0], between[1]
     weights, offset_s = np.empty((col.BETWEEN, col.HEADS)), math.nan
     for i in range(n):
         ad = able[i]
@@ -165,17 +165,17 @@ def hold_auction(
                 z[head] += ad_values[ad, k] * sums[feature, head]
         if row[col.G_OFFSET] != offset_s:
             offset_s = row[col.G_OFFSET]
-            lies_between(
+            fill_between(
                 NOBODY, ad_hashes[ad], NOBODY, NOBODY, viewed, 0, contacts[viewer], flags[viewer], now_s,
-                offset_s, names, usual,
+                offset_s, names, unmet_hashes,
             )  # fmt: skip
-            weigh_between(usual, shift, table, weights)
+            weigh_between(unmet_hashes, shift, table, weights)
         if has_met and met[int(row[col.G_ADVERTISER])] != 0:
-            lies_between(
+            fill_between(
                 ad, ad_hashes[ad], group, int(row[col.G_ADVERTISER]), viewed, viewed_ads, contacts[viewer],
-                flags[viewer], now_s, offset_s, names, spot,
+                flags[viewer], now_s, offset_s, names, met_hashes,
             )  # fmt: skip
-            add_between(spot, shift, table, z)
+            add_between(met_hashes, shift, table, z)
         else:
             for b in range(col.BETWEEN):
                 for head in range(col.HEADS):
@@ -199,7 +199,7 @@ def hold_auction(
             score *= math.pow(genuine, settings[col.S_SPAM_POWER])
         else:
             score *= genuine
-        if settings[col.S_RANDOM] != 0.0:
+        if settings[col.S_RANDOM] != 0.0:  # the random arm scores all ads alike
             score = 0.001
         z[col.R_SCORE] = score
         offers[i] = math.floor(min(row[col.G_MULTIPLIER] * score * 1000.0, row[col.G_AVAILABLE]))
@@ -217,7 +217,7 @@ def hold_auction(
             second = offers[i]
     ad = able[winner]
     row, z = groups[group], raws[winner]
-    lies_between(
+    fill_between(
         ad, ad_hashes[ad], group, int(row[col.G_ADVERTISER]), viewed, viewed_ads, contacts[viewer],
         flags[viewer], now_s, row[col.G_OFFSET], names, chosen_between,
     )  # fmt: skip
@@ -252,7 +252,7 @@ def _worth_of_viewer(n: int, able: Array, ads: Array, groups: Array, raws: Array
 def _survey(
     n: int, able: Array, ads: Array, groups: Array, floor: float, best_of: Array, prices: Array, counts: Array
 ) -> None:
-    """Add this request to the landscape of each ad group: its price, by the lowest winning multiplier."""
+    """Add this request to the bid landscape of each ad group: its price, by the lowest winning multiplier."""
     first, second, first_group = 0.0, 0.0, -1
     for i in range(n):
         group = ads[able[i], col.A_GROUP]
@@ -288,13 +288,13 @@ def _draw(
     if able == 0:
         outcome[col.O_PROPENSITY] = 1.0
         return -1
-    heat = settings[col.S_TEMPERATURE]
+    temperature = settings[col.S_TEMPERATURE]
     explore = 1.0 if settings[col.S_RANDOM] != 0.0 else settings[col.S_EXPLORE]
     nearness = np.empty(n)
     total = 0.0
     for i in range(n):
         if offers[i] >= floor and offers[i] >= 1.0:
-            nearness[i] = math.pow(offers[i] / best, 1.0 / heat)
+            nearness[i] = math.pow(offers[i] / best, 1.0 / temperature)
             total += nearness[i]
     remaining = chance(seed, number)
     last = -1

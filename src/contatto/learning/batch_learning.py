@@ -20,7 +20,7 @@ HALF_LIFE_S: Final = 12 * 3_600.0
 LONGEST_S: Final = 72 * 3_600.0
 """Older views are ignored."""
 SLOPE_VIEWS: Final = 6_000
-"""Limit of the newest views in a fit."""
+"""Newest views that a fit uses."""
 SLOPE_LEADS: Final = 5
 """Leads before the first fit."""
 _LEAST: Final = 1e-12
@@ -28,7 +28,7 @@ _VIEWER: Final = col.HEADS
 """Place of the viewer's value in ``raw``."""
 
 
-def weigh_boldness(market: MarketState, labelled: Sequence[Impression]) -> None:
+def fit_viewer_slope(market: MarketState, labelled: Sequence[Impression]) -> None:
     """Fit the calibration slope of viewers' values on views with labels, oldest first."""
     first = bisect_left(labelled, market.now - int(LONGEST_S * col.SECOND), key=lambda shown: shown.asked_at)
     wants_leads = (market.groups.table[:, col.G_GOAL] == 0.0).tolist()
@@ -71,6 +71,7 @@ MORE: Final = 1.3
 """… and growth of clicks that starts it earlier: at first the weights change fast."""
 _YES: Final = -1.0
 _NO: Final = 1.0
+"""Labels as `slope_of` takes them; between 0 and 1 they are censored."""
 
 
 def is_time_to_relearn(market: MarketState) -> bool:
@@ -90,7 +91,7 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
     market.relearned_at, market.clicks_then = market.now, _count_clicks(market)
     labelled = list_labelled(market, MOST)
     yield
-    weigh_boldness(market, labelled)
+    fit_viewer_slope(market, labelled)
     yield
     order = np.arange(len(labelled))
     for turn in range(ROUNDS):
@@ -112,7 +113,7 @@ def relearn_in_slices(market: MarketState) -> Generator[None]:
 def settle_observations(
     market: MarketState, observations: "Observations", features: Snapshots, order: Numbers, farm_prior: float
 ) -> None:
-    """Settle observations one after the other; ``farm_prior`` are the prior log-odds of a click farm."""
+    """Fit the weights to observations in this order; ``farm_prior`` is the prior log-odds of click farms."""
     if not len(order):
         return
     learned, groups = market.learned, market.groups
@@ -173,8 +174,8 @@ def labels_of(impression: Impression) -> tuple[float, ...]:
     labels[col.CONVERSATION] = _YES if impression.talked_at else impression.waited_talk
     if impression.talked_at:
         labels[col.SPAM] = _YES if impression.spam_at else impression.waited_spam
-        is_lead = _YES if impression.lead_at else impression.waited_lead
-        labels[col.LEAD] = _NO if impression.spam_at else is_lead
+        lead_label = _YES if impression.lead_at else impression.waited_lead
+        labels[col.LEAD] = _NO if impression.spam_at else lead_label
     return tuple(labels[MEANS_AGAIN])
 
 
@@ -322,7 +323,7 @@ def map_batches(batches: Iterable[Batch], folder: Path) -> tuple[Observations, S
 
 
 def learn_pass(market: MarketState, observations: Observations, features: Snapshots, seed: int) -> float:
-    """Settle all examples in a random order; return their mean change."""
+    """Fit the weights to all examples in a random order; return the mean change of their dual amounts."""
     count, before = len(observations.samples), features.held.copy()
     blocks = np.arange(-(-count // BLOCK))
     shuffle(blocks, np.uint64(seed))

@@ -1,4 +1,4 @@
-"""Folder of a marketplace: snapshots, and a journal of all lines since.
+"""Snapshots of a marketplace, and a journal of the lines since.
 
 After a kill the newest snapshot is loaded, and the journal is replayed. A digest detects damage; then the
 snapshot before it is used, with the journal since. A loss of power may take the newest lines of the journal;
@@ -25,16 +25,16 @@ _HEAD: Final = struct.Struct("<II")
 
 
 class InUse(Exception):
-    """Lock of the folder by another process."""
+    """Error: another process has locked the folder."""
 
 
 class Keeper:
-    """Folder of one marketplace, loaded when it is opened.
+    """Snapshots and journal of one marketplace; opening them restores it.
 
     ``count`` is the number of lines so far, ``every`` that between two snapshots. ``say`` gets warnings.
 
     Raises:
-        InUse: the folder belongs to a process that runs.
+        InUse: another process uses the folder.
         Damaged: no snapshot can be used.
         Different: the snapshot has another seed, policy or settings.
     """

@@ -225,7 +225,7 @@ class EntryKind(StrEnum):
     AD_GROUP = "ad_group"
     AD = "ad"
     LINES = "lines"
-    """Ad groups and ads before the first model; the nonce is the digest that decisions refer to."""
+    """Ad groups and ads before the first model; the nonce is their digest, see `Record.lines`."""
     DECISION = "decision"
     VIEW = "view"
     CLICK = "click"
@@ -278,8 +278,8 @@ class Hurdle(StrEnum):
 class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Auction inputs of an ad group besides the model.
 
-    ``available`` is the remaining budget, micros of a thousand views. ``multiplier`` is the value of a
-    conversion in micros. ``offset_s`` is the UTC offset of its time zone.
+    ``available`` is the highest bid that its budget allows, in micros for a thousand views. ``multiplier`` is
+    the value of a conversion in micros. ``offset_s`` is the UTC offset of its time zone.
     """
 
     number: int
@@ -289,7 +289,10 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Features(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Snapshot of a request's hashed features for learning: arrays as bytes."""
+    """Snapshot of a decision's hashed features for learning: arrays as bytes.
+
+    ``hashes``, ``values`` and ``kinds`` are the request's, ``between`` the interactions of viewer and ad.
+    """
 
     hashes: bytes
     values: bytes
@@ -311,8 +314,9 @@ class Record(msgspec.Struct, array_like=True, gc=False):
 
     ``trial`` is the viewer's group in the experiment that measures the lift of learning.
 
-    ``added`` are ad groups and ads that differ from the model's. Before the first model these are all of
-    them, so the log holds them once, in an entry with the nonce ``lines``.
+    ``left_out`` has the `Hurdle` of each excluded ad group. ``added`` are ad groups and ads that differ from
+    the model's. Before the first model these are all of them, so the log holds them once, in an entry with
+    the nonce ``lines``.
     """
 
     nonce: int
@@ -355,9 +359,10 @@ class OutcomeBody(msgspec.Struct, array_like=True, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """Published model version, trained on all entries up to ``through``.
+    """Published model version; learning goes on after the entry ``through``.
 
-    ``origin`` is how it was made, ``size`` its bytes; ``has_blob`` tells whether they are still stored.
+    ``origin`` is how it was made, ``entries`` the number of entries learned since the version before.
+    ``size`` is in bytes; ``has_blob`` tells whether these are still stored.
     """
 
     business_id: str
@@ -372,13 +377,16 @@ class ModelVersion:
 
 
 class Question(StrEnum):
-    """Predicted outcome, in the order of the learner's heads; each depends on the one before."""
+    """Predicted outcome, in the order of the learner's heads.
+
+    A conversation depends on a click; a lead and spam depend on a conversation.
+    """
 
     CLICK = "click"
     CONVERSATION = "conversation"
     LEAD = "lead"
     SPAM = "spam"
-    """Share of conversations that are spam."""
+    """The conversation is spam."""
 
 
 class Cell(msgspec.Struct, array_like=True):
@@ -507,14 +515,14 @@ class Phase(StrEnum):
     LEARNING = "learning"
     LEARNED = "learned"
     LIMITED = "limited"
-    """Still not learned after the time for it."""
+    """Not learned in the time for it."""
 
 
 class Reason(StrEnum):
     """Reason that keeps an ad group from learning, in the order of the checks."""
 
     FEW_CONVERSIONS = "few_conversions"
-    """Only time is missing."""
+    """The time for learning is not over yet."""
     TOO_FEW_LEADS = "too_few_leads"
     TOO_FEW_CONVERSATIONS = "too_few_conversations"
     LITTLE_TRAFFIC = "little_traffic"
@@ -528,8 +536,8 @@ class Reason(StrEnum):
 class GroupState(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Learning state of an ad group; ``number`` is the API's, money is micros.
 
-    ``multiplier`` is the current value of a conversion. ``earned`` are conversions by the goal, of the
-    ``needed`` ones for learning. Counts are of attributed outcomes.
+    ``multiplier`` is the current value of a conversion. ``earned`` are the conversions of its goal so far;
+    ``needed`` ones end the learning phase. Counts are of attributed outcomes.
     """
 
     number: int

@@ -55,15 +55,15 @@ from contatto.learning.model import (
 _FASTEST: Final = 0.7
 """Largest change of a multiplier in a step, as a logarithm."""
 GAIN: Final = 0.25
-"""Gain of the correction of spend per step, as a power."""
+"""Exponent of the correction of spend in a step."""
 LEARNED_AT: Final = 20
-"""Conversions from which on the cost target limits bids; before, a learning budget does."""
+"""Conversions that end the learning budget early; then the cost target limits bids."""
 LEARNING_S: Final = 2.5 * col.DAY_S
-"""Time in which an ad group with a cost target may learn at a higher cost."""
+"""Time in which a learning budget limits an ad group instead of its cost target."""
 FEW_A_DAY: Final = 1.0
 """Expected daily conversions below which a cost target counts as too low."""
 FAR_OVER: Final = 4.0
-"""Cost over target from which on the target counts as too low."""
+"""Cost, as a multiple of the target, above which the target counts as too low."""
 LEARNING_A_DAY: Final = 20.0
 """Daily learning budget, as a multiple of the cost target; less at high costs."""
 LEARNING_TRUST: Final = 8.0
@@ -79,7 +79,7 @@ TRUST: Final = 10.0
 
 
 def steer_groups(groups: Groups, traffic: Traffic, rates: NDArray[np.float64], ts: int) -> None:
-    """Set every ad group's multiplier from its plan, cost target and landscape.
+    """Set every ad group's multiplier from its plan, cost target and bid landscape.
 
     ``rates`` are eligible requests per second by ad group.
     """
@@ -116,7 +116,7 @@ def _has_time_to_learn(group: AuctionGroup, ts: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class CampaignShare:
-    """Multiplier of an ad group from the campaign budget; ``planned`` are units per request."""
+    """Multiplier of an ad group from the campaign budget; ``planned`` is its spend in units per request."""
 
     multiplier: float
     planned: float
@@ -229,7 +229,10 @@ def _damp(previous: float, multiplier: float, requests: float) -> float:
 def _multiplier(
     groups: Groups, group: AuctionGroup, traffic: Traffic, rate: float, ts: int, opened: int | CampaignShare
 ) -> float:
-    """Return the multiplier of an ad group, given the number of open ad groups or its campaign share."""
+    """Return the multiplier of an ad group.
+
+    ``opened`` is its campaign share, or the number of open ad groups if it has none.
+    """
     target = target_of(group)
     is_free = goal_units(group.line) == math.inf
     if is_free and isinstance(opened, int):
@@ -341,9 +344,9 @@ def _curve(groups: Groups, group: AuctionGroup, traffic: Traffic) -> NDArray[np.
 def check_spend(groups: Groups, newest: NDArray[np.float64], passed_s: float) -> None:
     """Correct the pacing of each ad group by its actual over planned spend of the last step.
 
-    Changing predictions make the landscape slightly wrong, so a steady error remains. The factor of a cost
-    target follows the actual cost per expected conversion. ``newest`` are the eligible requests of each ad
-    group in the last step, which took ``passed_s``.
+    Changing predictions make the bid landscape slightly wrong, so a steady error remains. The factor of a
+    cost target follows the actual cost per expected conversion. ``newest`` are the eligible requests of each
+    ad group in the last step, which took ``passed_s``.
     """
     share = 0.5 ** (passed_s / col.DAY_S)
     for group in groups.groups:
@@ -371,7 +374,7 @@ def check_spend(groups: Groups, newest: NDArray[np.float64], passed_s: float) ->
 NO, YES, NOT_YET, CAME_LATE, TAKEN_BACK, WRONG_NO = range(6)
 """Kinds of labels, see `learner.evidence`."""
 BESIDE_A_CLICK: Final = 4.0
-"""Stored views without a click per click; all of them would add a fifth more information."""
+"""Stored views without a click, per click. Storing all of them would add a fifth more information."""
 ENOUGH_BESIDE: Final = 30_000.0
 """Minimum of stored views without a click, while clicks are few."""
 FEW_VIEWS: Final = 20.0
@@ -384,6 +387,8 @@ def teach(
     market: MarketState, impression: Impression, head: int, kind: int, before: float = 0.0, after: float = 0.0
 ) -> float:
     """Learn one label of a head with the feature snapshot of the decision.
+
+    ``before`` and ``after`` are shares of late labels, as in `learner.evidence`.
 
     Returns:
         The present prediction before learning; the one of the decision without a snapshot.
@@ -405,7 +410,7 @@ def teach(
 def _count_expected(
     market: MarketState, impression: Impression, head: int, estimated: float, before: float, after: float
 ) -> None:
-    """Count the expected outcomes of a label between two shares of arrived labels.
+    """Count the expected outcomes of a label between two shares of late labels (see `teach`).
 
     The present prediction measures the remaining error of the learner. The prediction of the decision would
     count errors that the learner has since corrected, so calibration would correct them twice. Once the
@@ -511,6 +516,7 @@ def find_attributed_touch(market: MarketState, viewer: int, advertiser: int, ts:
 
 
 def _flag(market: MarketState, viewer: int, advertiser: int, flag: int) -> None:
+    """Flag a viewer's contact with an advertiser; in a full row it replaces the first one."""
     contacts = market.viewers.known[viewer].tolist()
     key = advertiser if advertiser in contacts else -1
     place = contacts.index(key) if key in contacts else 0
@@ -534,7 +540,7 @@ def take_conversation(market: MarketState, line: ConversationLine, viewer: int, 
 
 
 def begin_talk(market: MarketState, impression: Impression) -> None:
-    """Learn the conversation of a click; its labels of lead and spam are now censored."""
+    """Learn the conversation of a click, and begin to wait for its labels of lead and spam."""
     if impression.talked_at or not impression.clicked_at:
         return
     impression.talked_at = max(market.now, 1)
@@ -673,6 +679,7 @@ def learn_due(market: MarketState) -> None:
 
 
 def _learn_waits(market: MarketState, waiting: LabelDelays, head: int, arrived: str, waited: str) -> None:
+    """Learn missing labels at their next age; ``arrived`` and ``waited`` name fields of `Impression`."""
     for edge, started_at, name in waiting.next_due(market.now):
         impression = market.records.shown.get(name)
         if impression is None:
