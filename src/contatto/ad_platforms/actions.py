@@ -105,9 +105,9 @@ class NewOutsideAccount(BaseModel):
 def connect_outside_account(
     tx: Tx, business_id: str, new: NewOutsideAccount, allowed: Collection[str]
 ) -> str:
-    """Connect an account, and read it from its first day on; give our id of it.
+    """Connect an account by a token, and queue its first pull; return its id.
 
-    An account that was connected before, or filled from files, goes on with all that it has.
+    An account that exists, by an earlier connection or from files, keeps its data.
 
     Raises INVALID, naming the field.
     """
@@ -172,7 +172,7 @@ def open_outside_account(
 
 
 def replace_outside_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> None:
-    """Keep a new token of an account, and read at once all that is missing. Raises NOT_FOUND, INVALID."""
+    """Replace the token of an account, and read at once all that is missing. Raises NOT_FOUND, INVALID."""
     account = load_outside_account(tx, business_id, account_id)
     store.save_outside_token(tx, account, check_access_token(access_token))
     queue_pull(tx, account, Walk())
@@ -184,7 +184,7 @@ def load_outside_account(tx: Tx, business_id: str, account_id: str) -> OutsideAc
 
 
 def pull_account_now(tx: Tx, business_id: str, account_id: str) -> None:
-    """Read an account now, before its next time. Raises NOT_FOUND; CONFLICT, where it has no connection."""
+    """Queue a pull now, before the next hourly one. Raises NOT_FOUND; CONFLICT without a connection."""
     account = load_outside_account(tx, business_id, account_id)
     if store.find_outside_token(tx, account) is None:
         raise Refused(errors.CONFLICT, "This account is not connected. Add an access token first.")
@@ -226,7 +226,7 @@ class OutsideVisitor:
 
 
 def list_own_apps(tx: Tx, account: OutsideAccount) -> list[ChannelApp]:
-    """List the apps of a business that may let it into an account."""
+    """List the apps of a business by which an owner can grant access to an account."""
     return [app for app in list_apps(tx, account.business_id) if app.platform in APPS[account.platform]]
 
 
@@ -270,7 +270,7 @@ def connect_by_code(tx: Tx, business_id: str, account_id: str, app_id: str, code
 
 
 def keep_nodes(tx: Tx, account: OutsideAccount, nodes: Sequence[OutsideNode], mark: int) -> None:
-    """Save campaigns, ad groups or ads; publish new and changed ads to measuring, with an event of new ones.
+    """Save campaigns, ad groups or ads; publish new and changed ads, with an event for new ones.
 
     An ad has its ad group and campaign where these are mirrored.
     """
@@ -409,7 +409,7 @@ def _take_token(tx: Tx, account: OutsideAccount, walk: Walk, answer: HttpAnswer)
 
 
 def _go_on(tx: Tx, account: OutsideAccount, walk: Walk) -> Step:
-    """Finish a part, delete its missing rows, and begin the next one."""
+    """Finish a part, delete or mark rows that the platform no longer has, and begin the next one."""
     if walk.part in LEVEL_OF:
         store.mark_nodes_deleted(tx, account, LEVEL_OF[walk.part], walk.mark)
     if walk.part is Part.SPEND:
@@ -432,7 +432,7 @@ def settle_pull(tx: Tx, request: OutboundRequest, outcome: Outcome, state: Reque
 
 
 def ready_pull(tx: Tx, request: OutboundRequest) -> None:
-    """Make a stopped pull due again."""
+    """Mark the account of a stopped pull before its replay."""
     account = store.find_outside_account(tx, request.business_id, request.subject)
     if account is not None:
         store.record_account(tx, account, state=PullState.RETRYING)
@@ -474,7 +474,7 @@ class UploadPreview:
     currency: str
 
 
-def foresee_upload(tx: Tx, business_id: str, upload: NewUpload) -> UploadPreview:
+def preview_upload(tx: Tx, business_id: str, upload: NewUpload) -> UploadPreview:
     """Return the preview of an upload.
 
     Raises NOT_FOUND; INVALID, with the fault of the file or the account.

@@ -27,7 +27,7 @@ class PullState(StrEnum):
     STOPPED = "stopped"
     """A person has to add a token, or to start it again."""
     UPLOADS = "uploads"
-    """Its figures come from files, without a connection."""
+    """Not connected; its figures come only from uploaded files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ LEVEL_OF: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """Position of a pull and its next request, stored sealed between its steps.
+    """Position of a pull and its next request, stored encrypted between its steps.
 
     ``cursor`` is empty at the beginning of a part; ``first`` and ``last`` are the days of a chunk of costs.
     ``mark`` distinguishes rows of this pull from older ones, ``left_out`` counts unreadable rows. ``anchor``,

@@ -20,11 +20,11 @@ from contatto.ad_platforms.actions import (
     OutsideVisitor,
     UploadPreview,
     authorize_url,
-    foresee_upload,
     list_own_apps,
     list_upload_writes,
     load_outside_account,
     open_upload_account,
+    preview_upload,
 )
 from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, PullState
 from contatto.ad_platforms.rules import MOST_BACKFILL, STOPS
@@ -108,7 +108,7 @@ async def post_ad_account(
 async def show_return(request: Request, caller: PageCaller) -> HTMLResponse:
     """Show the page that a platform returns a member to; nothing changes before they confirm.
 
-    The route stands before those with an id, which would match its address too.
+    Routes with an id come later, since they would match its address too.
     """
     context = context_of(request)
     query_params = request.query_params
@@ -189,17 +189,17 @@ async def render_account(
         ads = list_account_ads(tx, account)
         # The apps by which the owner may grant access; only the platform itself has a page for it.
         is_own = account.base_url == CONNECTORS[account.platform].base_url
-        ways = []
+        consents = []
         for app in list_own_apps(tx, account) if can_manage else []:
             when = int(context.clock.now().timestamp()), context.settings.base_url
             visitor = visitor_of(request, caller)
             href = authorize_url(context.vault, account, app.app_id, visitor, when) if is_own else ""
-            ways.append({"app_id": app.app_id, "href": href})
+            consents.append({"app_id": app.app_id, "href": href})
         return {
             "account": show_account(account, count_nodes(tx, caller.business_id)),
             "ads": [asdict(ad) | {"status": status.get(ad.ad_number, "")} for ad in ads[:MOST_SHOWN]],
             "more_ads": max(0, len(ads) - MOST_SHOWN),
-            "ways": ways,
+            "ways": consents,
         }
 
     return await show_page(request, caller, "ad_platforms/account.html", load, refused, can_manage=can_manage)
@@ -247,11 +247,11 @@ async def post_code(
 
 
 upload_router: Final = page_routes(f"{HOME}/upload")
-"""Routes that stand before those with an id."""
+"""Routes that the app adds before those of ``router`` with an id."""
 MOST_PREVIEWED: Final = 100
 MOST_LEFT_OUT: Final = 500
 TEXT_LIMIT: Final = 900_000
-"""Most characters of a file: a form carries it."""
+"""Most characters of a file, which a form field has to carry."""
 
 
 @upload_router.get("", Permission.WRITE_ADS)
@@ -264,10 +264,10 @@ async def show_upload(request: Request, caller: PageCaller) -> HTMLResponse:
 async def post_upload_preview(
     request: Request, caller: FormCaller, sent: Annotated[NewUpload, Form()]
 ) -> HTMLResponse:
-    """Show what the file would do; nothing is changed."""
+    """Show what the file would change."""
     db = context_of(request).db
     try:
-        preview = await db.read_long(lambda tx: foresee_upload(tx, caller.business_id, sent))
+        preview = await db.read_long(lambda tx: preview_upload(tx, caller.business_id, sent))
     except Refused as refused:
         return await _render_upload(request, caller, sent, refused=refused.expect(errors.INVALID))
     return await _render_upload(request, caller, sent, preview)
@@ -278,14 +278,14 @@ async def post_upload(request: Request, caller: FormCaller, sent: Annotated[NewU
     """Save the figures of a file, and show again its rejected rows."""
     db = context_of(request).db
     try:
-        preview = await db.read_long(lambda tx: foresee_upload(tx, caller.business_id, sent))
+        preview = await db.read_long(lambda tx: preview_upload(tx, caller.business_id, sent))
         account = await db.write(lambda tx: open_upload_account(tx, caller.business_id, sent, preview))
     except Refused as refused:
         return await _render_upload(request, caller, sent, refused=refused.expect(errors.INVALID))
     for some in list_upload_writes(account, preview.sheet):
         await db.write_more(some)
     if preview.sheet.left_out:
-        return await _render_upload(request, caller, sent, preview, saved_text=account.id)
+        return await _render_upload(request, caller, sent, preview, saved_account_id=account.id)
     return RedirectResponse(f"{HOME}/{account.id}", 303)
 
 
@@ -311,7 +311,7 @@ async def _render_upload(
     preview: UploadPreview | None = None,
     *,
     refused: Refused | None = None,
-    saved_text: str = "",
+    saved_account_id: str = "",
 ) -> HTMLResponse:
     context = context_of(request)
     rows = await context.db.read(lambda tx: list_account_rows(tx, caller.business_id))
@@ -323,6 +323,6 @@ async def _render_upload(
         "preview": preview,
         "rows": preview.sheet.rows[:MOST_PREVIEWED] if preview else (),
         "left_out": preview.sheet.left_out[:MOST_LEFT_OUT] if preview else (),
-        "kept": saved_text,
+        "kept": saved_account_id,
     }
     return context.pages.render(request, "ad_platforms/upload.html", values, refused=refused)

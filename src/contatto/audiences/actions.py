@@ -47,7 +47,7 @@ PIECE: Final = 500
 LEASE: Final = timedelta(seconds=30)
 """Time after a piece for which the worker leaves a change to its request."""
 WAIT_S: Final = 10.0
-"""Most seconds that a request works on its changes; the worker does the rest."""
+"""Longest time that a request works on its changes; the worker does the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def blind_digests(vault: Vault, business_id: str, digests: Iterable[str]) -> lis
 def upload_file(
     tx: Tx, account: AdAccount, calculate_type: str, prints: Sequence[Fingerprint]
 ) -> AudienceFile:
-    """Keep the fingerprints of a file of hashed values until an audience is made of it."""
+    """Save the fingerprints of a file of hashed values, for an audience to be made of it."""
     file = AudienceFile(
         path=new_secret("audience"),
         business_id=account.business_id,
@@ -326,7 +326,11 @@ def purge_files(tx: Tx) -> int:
 
 
 def forget_members(tx: Tx, erased: ErasedPeople) -> set[str]:
-    """Remove persons from all audiences by their contact values; return no further values."""
+    """Remove persons from all audiences by their contact values.
+
+    Returns:
+        An empty set: audiences contain no further contact values.
+    """
     # a list may have a value in any of these spellings
     spellings = {form for value in erased.contacts for form in (value, value.lower(), value.lstrip("+"))}
     digests = {

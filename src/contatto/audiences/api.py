@@ -144,7 +144,7 @@ class AudienceList(Listed[AudienceInfo], frozen=True):
 
 
 class AudienceDetail(Answer, frozen=True):
-    """An audience; no history is kept of it."""
+    """An audience; its history is always empty."""
 
     audience_details: AudienceInfo
     audience_history: list[Nothing]
@@ -188,9 +188,10 @@ async def create_custom_audience(
 async def create_lookalike(
     request: Request, caller: ApiCaller, body: CreateLookalike
 ) -> Answered[AudienceId]:
-    """Make an audience of viewers who most likely become good leads, without those of its source.
+    """Make an audience of viewers who most likely become good leads.
 
-    Delivery finds them within minutes, and anew each night.
+    It omits the members of its source, unless ``include_source`` is set. Delivery finds members
+    within minutes, and anew each night.
     """
     spec = body.lookalike_spec
     new = NewAudience(body.custom_audience_name, AudienceKind.LOOKALIKE, spec=spec.model_dump_json())

@@ -49,7 +49,7 @@ class LookalikeSpec:
 
 @dataclass(frozen=True, slots=True)
 class Lookalike:
-    """Result of the last search for members of a lookalike.
+    """Result of the last search for members of a lookalike audience.
 
     ``known`` is the number of viewers that ads could reach. ``lift`` is the members' mean chance of a good
     lead in multiples of these viewers'; ``low`` and ``high`` are its 80% interval. An empty result has none.
@@ -65,7 +65,7 @@ class Lookalike:
 
 
 class AudienceState(StrEnum):
-    """State of an audience: reachable or not."""
+    """State of an audience, by its kind and whether it has members."""
 
     READY = "ready"
     EMPTY = "empty"
@@ -84,7 +84,7 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MemberChange:
-    """Change of members that is made piece by piece, each in a short write.
+    """Pending change of members, made in pieces with a short write each.
 
     Attributes:
         members_id: the set that is filled or dropped; empty for the current set of the audience.

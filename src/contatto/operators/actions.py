@@ -44,9 +44,9 @@ from contatto.operators.model import (
 )
 
 PROMISED_FOR: Final = timedelta(seconds=10)
-"""A shown ad counts against its balance for this long, until a snapshot has its charge."""
+"""Time for which the price of a shown ad reduces its balance; by then a snapshot contains the charge."""
 FLUSH_S: Final = 0.1
-"""Delay of writing requests and shown ads, in the background."""
+"""Delay before the counts of requests and shown ads are written, in the background."""
 
 type Sighting = tuple[str, str, str, str]
 
@@ -339,7 +339,7 @@ type Save = Callable[[Tx], None]
 
 
 class AdSender:
-    """Sends new ads and ad accounts of admitted businesses to their operators, for review."""
+    """Sender of new ads and ad accounts of admitted businesses to their operators."""
 
     def __init__(self) -> None:
         self._turns: Iterator[Admission] | None = None
@@ -362,7 +362,7 @@ class AdSender:
 
 
 def send_ads(tx: Tx, admission: Admission) -> None:
-    """Send the new ads of one business at once; the transaction acts for the business or for no tenant."""
+    """Send new ads and ad accounts of a business; the transaction acts for the business or for no tenant."""
     ads, balances = _list_new(tx, admission)
     insert_new(tx, store.ad_reviews, list(map(row_of, ads)))
     tx.save(store.balances, list(map(row_of, balances)), changes=("name", "currency"))
@@ -405,7 +405,10 @@ def _list_new(tx: Tx, admission: Admission) -> tuple[list[AdReview], list[Balanc
 def decide_review(
     tx: Tx, operator: Operator, ad_id: str, digest: str, state: ReviewState, reason: str = ""
 ) -> AdReview:
-    """Approve or refuse a revision of an ad. Raises NOT_FOUND; INVALID for a refusal without a reason."""
+    """Approve or refuse a revision of an ad, and return it as it was before.
+
+    Raises NOT_FOUND; INVALID for a refusal without a reason.
+    """
     reviews = store.ad_reviews
     is_revision = (
         reviews.c.operator_id == operator.business_id,

@@ -106,7 +106,10 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class AdReview:
-    """A revision of an ad, sent to an operator for review; the digest identifies it."""
+    """A revision of an ad, sent to an operator for review.
+
+    ``digest`` identifies the revision, ``number`` is the ad's id in the API.
+    """
 
     operator_id: str
     business_id: str

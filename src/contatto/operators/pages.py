@@ -47,7 +47,7 @@ SHOWN_DAYS: Final = 28
 
 
 class PlacementForm(BaseModel):
-    """The rules of a placement; an empty id makes a new one."""
+    """Rules of a placement; an empty id adds a new one."""
 
     placement_id: Annotated[str, Field(max_length=36)] = ""
     name: Annotated[str, Field(max_length=200)] = ""
@@ -78,7 +78,7 @@ class ReviewForm(BaseModel):
 
 
 class PaymentForm(BaseModel):
-    """Payment of an ad account, or its credit with ``is_credit``."""
+    """Payment of an ad account; with ``is_credit`` its new credit limit."""
 
     ad_account_id: Annotated[str, Field(max_length=36)] = ""
     amount: Annotated[str, Field(max_length=48)] = ""
@@ -121,7 +121,7 @@ async def post_placement(
         else:
             actions.change_placement(tx, operator, replace(placement, id=stored.id))
 
-    return await _act(request, caller, Permission.WRITE_ADS, work, "placements")
+    return await _change_marketplace(request, caller, Permission.WRITE_ADS, work, "placements")
 
 
 @router.post(f"{HOME}/businesses", Permission.ADMINISTER)
@@ -136,14 +136,14 @@ async def post_decision(
         if form.state is not None:
             actions.decide_admission(tx, operator, form.business_id, form.state, form.reason)
 
-    return await _act(request, caller, Permission.ADMINISTER, work, "businesses")
+    return await _change_marketplace(request, caller, Permission.ADMINISTER, work, "businesses")
 
 
 @router.post(f"{HOME}/reviews", Permission.WRITE_ADS)
 async def post_review(request: Request, caller: FormCaller, form: Annotated[ReviewForm, Form()]) -> Response:
     """Approve or refuse a revision of an ad."""
     decision = (form.ad_id, form.digest, form.state, form.reason)
-    return await _act(
+    return await _change_marketplace(
         request,
         caller,
         Permission.WRITE_ADS,
@@ -167,7 +167,7 @@ async def post_payment(
         else:
             actions.pay_in(tx, balance, operator.timezone, amount, form.note)
 
-    return await _act(request, caller, Permission.ADMINISTER, work, "balances")
+    return await _change_marketplace(request, caller, Permission.ADMINISTER, work, "balances")
 
 
 @router.post(f"{HOME}/codes", Permission.ADMINISTER)
@@ -190,13 +190,14 @@ async def download_operator_statement(request: Request, caller: PageCaller) -> S
     return csv_file("statement.csv", csv_lines(rows, bom=True))
 
 
-async def _act(
+async def _change_marketplace(
     request: Request,
     caller: Caller,
     permission: Permission,
     work: Callable[[Tx, Operator], object],
     part: str,
 ) -> Response:
+    """Make a change, and show its part of the page, or the page with the error there."""
     require(caller, permission)
     try:
         await context_of(request).db.write(lambda tx: work(tx, actions.load_operator(tx, caller.business_id)))
@@ -310,7 +311,7 @@ async def show_marketplaces(request: Request, caller: PageCaller) -> HTMLRespons
 
 
 @router.post(MARKETPLACES, Permission.ADMINISTER)
-async def post_asked(
+async def post_admission_request(
     request: Request, caller: FormCaller, form: Annotated[AdmissionForm, Form()]
 ) -> Response:
     """Ask a listed marketplace for admission."""
@@ -326,6 +327,7 @@ async def post_code(request: Request, caller: FormCaller, form: Annotated[CodeFo
 async def _enter(
     request: Request, caller: Caller, form: AdmissionForm | CodeForm, operator_id: str
 ) -> Response:
+    """Ask for admission or join by a code; an admitted business sends its ads at once."""
     require(caller, Permission.ADMINISTER)
 
     def enter(tx: Tx) -> None:
@@ -346,7 +348,7 @@ async def _enter(
 
 
 @router.post(f"{MARKETPLACES}/leave", Permission.ADMINISTER)
-async def post_left(
+async def post_leave(
     request: Request, caller: FormCaller, operator_id: Annotated[str, Form(max_length=36)] = ""
 ) -> RedirectResponse:
     """Leave a marketplace."""

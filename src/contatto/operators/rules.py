@@ -21,7 +21,7 @@ MOST_VIEWS: Final = 1_000
 NAME_LIMIT: Final = 64
 REASON_LIMIT: Final = 500
 CODE_DAYS: Final = 14
-"""Validity of a code."""
+"""Days for which a code is valid."""
 
 NEXT_STATES: Final[Mapping[AdmissionState, frozenset[AdmissionState]]] = {
     AdmissionState.REQUESTED: frozenset({AdmissionState.ADMITTED, AdmissionState.REFUSED}),
@@ -84,9 +84,9 @@ def sum_days[K](days: Iterable[PlacedDay], key: Callable[[PlacedDay], K]) -> dic
     """Sum the counts and charges of days by a key; the other fields are those of the first day."""
     sums: dict[K, PlacedDay] = {}
     for day in days:
-        place = key(day)
-        total = sums.get(place)
-        sums[place] = day if total is None else replace(
+        group = key(day)
+        total = sums.get(group)
+        sums[group] = day if total is None else replace(
             total,
             views=total.views + day.views,
             clicks=total.clicks + day.clicks,

@@ -1,4 +1,4 @@
-"""TikTok Ads: reading an advertiser's campaigns, ad groups, ads and daily figures through its API v1.3.
+"""Connector of TikTok Ads: campaigns, ad groups, ads and daily figures.
 
 Source: TikTok API for Business v1.3: ``/advertiser/info/``, ``/campaign/get/``, ``/adgroup/get/``,
 ``/ad/get/``, ``/report/integrated/get/``, ``/oauth2/access_token/``. Answers come with 200 and a ``code``.
@@ -91,7 +91,7 @@ _answers: Final = msgspec.json.Decoder(_Answer)
 
 
 class TikTokAds:
-    """The connector; it keeps no state."""
+    """Connector of TikTok Ads, without state."""
 
     platform = AdPlatform.TIKTOK
     base_url = "https://business-api.tiktok.com"
