@@ -1,4 +1,4 @@
-"""Web app: all routes in one table, middleware, and answers to refusals."""
+"""Web app: routes, middleware, and answers to errors."""
 
 import asyncio
 import os
@@ -251,7 +251,7 @@ def create_app(context: Context) -> FastAPI:
     app.router.routes.extend([*HOT_ROUTES, *_grouped_routes()])
     app.router.default = redirect_slashes(app.router)
     app.add_route("/docs", _show_docs, include_in_schema=False)
-    # Made when first asked for. Assigning it is FastAPI's own way to change it.
+    # Built at the first request. FastAPI documents this assignment as the way to replace it.
     app.openapi = cache(lambda: describe_api(app, API_PREFIX, OPEN_PATHS))  # type: ignore[method-assign]
     for owner, folder in asset_folders().items():
         app.mount(f"/static/{owner}", _Assets(directory=folder), name=f"static-{owner}")
@@ -259,7 +259,7 @@ def create_app(context: Context) -> FastAPI:
     app.add_exception_handler(BrokenFile, _answer_broken_file)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
-    # Where reads run on the event loop, two requests at once gain nothing.
+    # SQLite reads on the event loop, so a second request of a tenant at the same time gains nothing.
     app.add_middleware(RequestSlotLayer, most_of_one=context.db.parallel_batches)
     app.add_middleware(AuditLayer, shows=SHOWS_CONTACTS, db=context.db)
     app.add_middleware(KeptAnswers)
@@ -312,7 +312,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         context.live.close()
-        with suppress(Exception):  # what was decided last is written down, if that can be done
+        with suppress(Exception):  # the last decisions may be lost without a database
             await app.state.resources[AdServer].flush()
         app.state.resources.close()
         context.uploads.close()
@@ -327,7 +327,7 @@ async def _answer_refusal(request: Request, error: Exception) -> Response:
     refused = error if isinstance(error, Refused) else Refused(errors.BROKEN)
     request_id = request.state.request_id
     path = request.url.path
-    request.state.is_refused = True  # in the API its status is 200 all the same
+    request.state.is_refused = True  # so that no read is logged; the API answers with 200
     if path.startswith(API_PREFIX):
         return api_refusal(refused, request_id)
     is_for_customers = path.startswith(_CUSTOMERS)
@@ -426,7 +426,7 @@ async def _answer_http(request: Request, error: Exception) -> Response:
 
 
 async def _answer_broken_file(request: Request, error: Exception) -> Response:
-    """Old views are in sealed files alone: say which one is missing, and what to do."""
+    """Name the missing or damaged file of old views; the database no longer has these."""
     if not isinstance(error, BrokenFile):
         return await _answer_broken(request, error)
     logger().error("http.broken_file", says=str(error))

@@ -271,11 +271,14 @@ _LAST: Final = (
     .order_by(audit_entries.c.seq.desc())
     .limit(1)
 )
-"""Built once: every change and every logged read needs them."""
+"""Last digest of a business; both statements are built once, as most requests need them."""
 
 
 def append_records(tx: Tx, records: Sequence[AuditRecord]) -> list[None]:
-    """Append an entry for each record, chained to the one before in the log of its business."""
+    """Append an entry for each record, chained to the one before in the log of its business.
+
+    The result has None for each record, as `WorkBatcher` expects.
+    """
     by_business: dict[str, list[AuditRecord]] = {}
     for record in records:
         by_business.setdefault(record.business_id, []).append(record)
@@ -316,9 +319,9 @@ def count_audit_entries(tx: Tx, business_id: str) -> int:
 
 
 FOLDED: Final = timedelta(minutes=5)
-"""A repeat through the same route within this time belongs to the same read."""
+"""A repeat through the same route within this time continues the read, without a new entry."""
 LONGEST: Final = timedelta(hours=1)
-"""A read that goes on for longer than this is logged once more: a page may be open for days."""
+"""A read that continues for longer is logged again, since a page may be open for days."""
 _MOST: Final = 200_000
 
 type _ReadKey = tuple[str, str, str, str]
@@ -334,7 +337,7 @@ class _ContinuedRead:
 
 
 class FoldedReads:
-    """Logged reads that go on in this process; other processes log them again."""
+    """Logged reads that continue in this process; other processes log them again."""
 
     def __init__(self) -> None:
         self._reads: OrderedDict[_ReadKey, _ContinuedRead] = OrderedDict()

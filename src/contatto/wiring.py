@@ -1,4 +1,4 @@
-"""The composition root: what ties the capabilities together, as one value for the app and the worker."""
+"""Composition root: handlers, queues, periodic jobs, ports and resources of all packages."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -128,10 +128,10 @@ _OF_CHATS: Final = partial(TenantHandler, list_subscribed_businesses, Entity.DIR
 _OF_LEADS: Final = partial(TenantHandler, list_subscribed_businesses, Entity.LEAD)
 _OF_NEW: Final = partial(TenantHandler, list_subscribed_businesses, Entity.LEAD_CREATED)
 _OF_CHANGED: Final = partial(TenantHandler, list_subscribed_businesses, Entity.LEAD_CHANGED)
-"""Handlers for the businesses that some program asked to be told of chats, or of leads."""
+"""Handlers for businesses with a webhook subscription to chats, or to leads."""
 
 _ALERTED: Final = partial(TenantHandler, list_alerted_businesses, None)
-"""Handlers for the businesses in which somebody wants to be told elsewhere than on open pages."""
+"""Handlers for businesses in which a member chose alerts by mail or push."""
 
 AFTER: Final[After] = {
     AdTapped: {"push_tap": _OF_CHATS(push_tap), "signal_tap": ad_signals.signal_conversation},
@@ -181,9 +181,10 @@ AFTER: Final[After] = {
     TestLeadMade: {"push_test_lead": _OF_LEADS(pushes.push_test_lead)},
     WorkAssigned: {"alert_assignment": _ALERTED(alerts_actions.alert_assignment)},
 }
-"""Handlers of each event, each in a transaction of its own; see `EVENT_PERMISSIONS` for open pages.
+"""Handlers of each event by name; see `EVENT_PERMISSIONS` for open pages.
 
-Jobs that wait carry these names, so a name stays for ever; see tests/house/test_durable_names.py.
+Batch handlers run in the transaction of the dispatch, all others as jobs in their own transactions. Queued
+jobs contain the names, so these never change; see tests/house/test_durable_names.py.
 """
 
 EVENT_PERMISSIONS: Final[Mapping[type[Any], Permission]] = {
@@ -230,13 +231,13 @@ PORTS: Final = Parts(
     ChargePort(charge=ledger.charge_impressions, note_click=ledger.record_click),
     SpendPort(list_spent=delivery_store.list_spent),
 )
-"""What capabilities ask of those above them."""
+"""Functions that packages call in packages above them."""
 
 
 def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]:
-    """Return the work that waits in tables, with ``parallel`` concurrent batches of deliveries.
+    """Return the work queues in tables, each in turn by tenant.
 
-    Each piece takes turns by tenant.
+    ``parallel`` batches of received webhooks are settled at the same time.
     """
     return (
         *settling_work(parallel, partial(handing_out, AFTER)),
@@ -266,7 +267,7 @@ EXPORTS: Final = {
 
 
 def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
-    """Return the kinds of requests to outside systems, by the names that are kept with them."""
+    """Return the kinds of requests to outside systems, by the names that rows contain."""
     urls = {Platform(name): url for name, url in settings.platform_urls.items() if name in set(Platform)}
     push_kinds = (pushes.push_kind(entity) for entity in Entity)
     kinds = (
@@ -289,7 +290,7 @@ PURGES: Final = (
 def periodic_jobs(
     settings: Settings, kinds: Mapping[str, OutboundKind]
 ) -> tuple[PeriodicJob | PeriodicReadJob | PeriodicStudy, ...]:
-    """Work by the clock."""
+    """Return the scheduled work."""
     counter, trainer = reports.DayCounter(), training.Trainer(settings.decision_log_days)
     sender, finder = operators_actions.AdSender(), results.LookalikeFinder()
     mail_alerts = partial(
@@ -327,7 +328,7 @@ def periodic_jobs(
 
 
 def maintenance(settings: Settings) -> tuple[MaintenanceJob, ...]:
-    """Long work on files by the clock, in a thread of its own."""
+    """Return the scheduled work on files, which runs in a thread of its own."""
     folder = settings.sealed_folder
     if folder is None:
         return ()
@@ -342,7 +343,7 @@ def maintenance(settings: Settings) -> tuple[MaintenanceJob, ...]:
 
 
 def resources(db: Database, settings: Settings) -> Parts:
-    """Return the state of one app."""
+    """Return the caches, limits and buffers of one web app, as dependencies by type."""
     return Parts(
         AppIndex(db), Backlog(db), GatheredAccounts(db.read, list_public_accounts),
         lead_forms.GatheredSheets(db.read, lead_forms.list_opened), HashPool(), GuessLimit(),
@@ -355,12 +356,12 @@ def resources(db: Database, settings: Settings) -> Parts:
 
 
 def prepare(db: Database) -> None:
-    """Load what the first message needs: the lexicons, and the number plans of the tenants' countries."""
+    """Load data for the first message: lexicons, and number plans of the tenants' countries."""
     warm(db.read_now(list_registration_countries))
 
 
 def install(settings: Settings) -> Installation:
-    """All that an installation with these settings is made of."""
+    """Assemble an installation with these settings."""
     kinds = outbound_kinds(settings)
     return Installation(
         settings=settings,

@@ -1,4 +1,4 @@
-"""Background work of one process: concurrent kinds of work, in short batches, in turn by tenant."""
+"""Background worker of a process: one task per kind of work."""
 
 import asyncio
 import threading
@@ -18,11 +18,11 @@ from contatto.kit.outbox import Drain
 from contatto.kit.runtime import freeze_new_objects
 
 POLL_S: Final = 0.5
-"""Interval of polls without a notice, for due retries."""
+"""Longest wait for a commit, since retries fall due without one."""
 NOW_S: Final = 0.005
 SOON_S: Final = 0.02
 LATER_S: Final = 0.2
-"""Waits after a notice, so that one batch covers several commits."""
+"""Waits after a commit, so that one batch covers several commits."""
 
 MAINTENANCE_S: Final = 900.0
 """Interval of maintenance."""
@@ -72,7 +72,7 @@ class Worker:
             await client.close()
 
     async def _prepare(self) -> int:
-        """Load what the first message needs, such as the words of all languages."""
+        """Load data for the first message, such as the words of all languages."""
         await asyncio.to_thread(self._installation.prepare, self._db)
         freeze_new_objects()
         return 0
@@ -87,7 +87,7 @@ class Worker:
     async def _repeat(
         self, name: str, work: Callable[[], Awaitable[int]], gather: Callable[[int], float], tables: Tables
     ) -> None:
-        """Work after each commit that changed these tables, and from time to time.
+        """Work after each commit that changed these tables, and at least every ``POLL_S``.
 
         ``gather`` returns the wait after a commit, given the amount of the last work.
         """

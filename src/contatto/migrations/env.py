@@ -1,4 +1,4 @@
-"""Entry point of Alembic, which runs the schema steps over the connection of `migrations.steps`."""
+"""Entry point of Alembic, with the connection of `migrations.steps`."""
 
 from typing import Any, Literal
 
