@@ -221,9 +221,11 @@ async def show_delivery(request: Request, caller: PageCaller) -> HTMLResponse:
 
 
 def _decisions(tx: Tx, caller: Caller) -> list[dict[str, Any]]:
-    """Return the latest decisions, with prices for a thousand views and probabilities in percent.
+    """Return the latest decisions that the caller may see.
 
-    Without an ad of the caller another business won; the price is then what would have won.
+    Prices are for a thousand views, probabilities in percent.
+
+    Where another business won the placement, the ad has no name, and the price is the bid to beat.
     """
     rows: list[dict[str, Any]] = []
     records = [read_record(entry.body) for entry in list_decisions(tx, caller.business_id, 4 * LATEST)]
@@ -253,7 +255,10 @@ def factor_text(name: str) -> LazyText:
 
 
 def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
-    """Explain a decision: its factors, bids of the caller's ads, and ad groups at their frequency cap."""
+    """Explain a decision: its factors, bids of the caller's ads, and ad groups at their frequency cap.
+
+    ``is_same`` reports whether its replay gave the same result.
+    """
     explanation = explain_decision(tx, caller.business_id, nonce)
     record, explained = explanation.record, explanation.explained
     features = explained.features if explained else {}
@@ -266,8 +271,8 @@ def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
         if number in names
     ]
     own_bids.sort(key=lambda bid: (-bid["offer_micros"], not bid["is_shown"]))
-    full = frozenset(number for number, why in record.left_out.items() if why == Hurdle.FREQUENCY)
-    node_filter = NodeFilter(ad_group_numbers=full, statuses=EVERY_STATUS)
+    capped = frozenset(number for number, why in record.left_out.items() if why == Hurdle.FREQUENCY)
+    node_filter = NodeFilter(ad_group_numbers=capped, statuses=EVERY_STATUS)
     return {
         "at": from_micros(record.ts),
         "shown": names.get(record.ad, ""),
@@ -281,7 +286,7 @@ def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
         "own_bids": own_bids[:10],
         "full": [
             group.name
-            for account in (list_ad_accounts(tx, caller.business_id) if full else [])
+            for account in (list_ad_accounts(tx, caller.business_id) if capped else [])
             if may_use(caller, account.id)
             for group in list_nodes(tx, AdGroup, account.business_id, account.id, node_filter, Page())
         ],

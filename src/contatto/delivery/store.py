@@ -225,7 +225,7 @@ _EXPIRED: Final = tuple(
 
 
 def delete_promises(tx: Tx, business_id: str, nonces: Collection[int]) -> None:
-    """Delete promises of decisions with a view, or without use."""
+    """Delete promises of decisions that have a view, or that did not use their claim."""
     write_rows(tx, _FULFILLED, [{"business": business_id, "nonces": nonces}])
 
 
@@ -394,8 +394,12 @@ log = Table(
     Index("ix_delivery_log_person_id", "business_id", "person_id", "ad_id"),
     Index("ix_delivery_log_ts", "ts"),
 )
+"""Log of decisions and outcomes, by ``seq`` in the order of commits.
 
-LEASE_US: Final = 60_000_000
+``nonce`` is the number of the decision, or in an entry of ad groups and ads their digest.
+"""
+
+_LEARNER_LEASE_US: Final = 60_000_000
 """Lease of a learner on the log of a business."""
 _AT_ONCE: Final = 500
 """Maximum number of ids in one statement."""
@@ -557,7 +561,7 @@ def record_learned(tx: Tx, business_id: str, learner: str, through: int) -> bool
         streams.c.business_id == business_id,
         or_(streams.c.lease_by == learner, streams.c.lease_until < now_us),
     )
-    values = {"trained_seq": through, "lease_by": learner, "lease_until": now_us + LEASE_US}
+    values = {"trained_seq": through, "lease_by": learner, "lease_until": now_us + _LEARNER_LEASE_US}
     return tx.execute(statement.values(**values)).rowcount == 1
 
 
@@ -573,9 +577,12 @@ def record_progress(tx: Tx, business_id: str, **values: int | str) -> None:
 
 
 def delete_old_entries(tx: Tx, before_ts: int) -> int:
-    """Delete some older entries of all businesses and return their number; unlearned entries stay."""
-    learned = select(streams.c.published_seq).where(streams.c.business_id == log.c.business_id)
-    return tx.delete_some(log, log.c.ts < before_ts, log.c.seq <= learned.scalar_subquery())
+    """Delete some older entries of all businesses, and return their number.
+
+    Entries stay that no published model has learned.
+    """
+    published = select(streams.c.published_seq).where(streams.c.business_id == log.c.business_id)
+    return tx.delete_some(log, log.c.ts < before_ts, log.c.seq <= published.scalar_subquery())
 
 
 def _list(
@@ -605,7 +612,7 @@ decision_files = Table(
     Column("size", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
 )
-"""Readers ignore files that are missing in this list."""
+"""List of sealed files; readers ignore files that it lacks."""
 
 forgotten = Table(
     "forgotten_viewers",
@@ -645,7 +652,7 @@ def append_forgotten(tx: Tx, business_id: str, persons: Collection[str]) -> None
 
 
 def list_forgetting_businesses(tx: Tx) -> list[str]:
-    """List businesses with files that contain erased persons."""
+    """List businesses with files that may contain erased persons."""
     return list(tx.execute(select(forgotten.c.business_id).distinct().order_by("business_id")).scalars())
 
 
@@ -793,7 +800,7 @@ influences: Final = Table(
     Column("at", BigInteger, nullable=False),
     sealed("body"),
 )
-"""Encrypted, because the body contains values that requests sent."""
+"""Influences on predictions; encrypted, because they contain values that requests sent."""
 
 type TallyKey = tuple[str, str, Question]
 """Ad account, day, question."""
@@ -857,6 +864,7 @@ relearnings: Final = Table(
     Column("version", BigInteger, nullable=False),
     Column("compared", LargeBinary, nullable=False),
 )
+"""Last relearning run of each business; ``told_at`` is the time of its last change."""
 
 
 def save_relearning(tx: Tx, relearning: Relearning) -> None:

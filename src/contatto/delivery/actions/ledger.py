@@ -94,47 +94,52 @@ def renew_leases(
     """
     tx.hold_key("delivery grants", business_id)
     store.delete_expired(tx, business_id)
-    groups = {candidate.ad_group.id: candidate for candidate in candidates}
+    by_id = {candidate.ad_group.id: candidate for candidate in candidates}
     now_us = micros(tx.now)
-    days = {zone: local_day(now_us, zone) for zone in {group.timezone for group in groups.values()}}
+    days = {zone: local_day(now_us, zone) for zone in {candidate.timezone for candidate in by_id.values()}}
     spent: dict[str, Spent] = {}
     for zone, day in days.items():
-        zone_groups = [name for name, group in groups.items() if group.timezone == zone]
-        spent |= store.list_spent(tx, business_id, zone_groups, day)
+        ids_in_zone = [group_id for group_id, candidate in by_id.items() if candidate.timezone == zone]
+        spent |= store.list_spent(tx, business_id, ids_in_zone, day)
     # an ad group that would win instead must afford the dearest view of its ad account
     dearest: dict[str, int] = {}
-    for name, candidate in groups.items():
+    for group_id, candidate in by_id.items():
         account = candidate.ad_group.ad_account_id
-        cost = used[name].view_micros if name in used else LEAST_VIEW_MICROS
+        cost = used[group_id].view_micros if group_id in used else LEAST_VIEW_MICROS
         dearest[account] = max(dearest.get(account, LEAST_VIEW_MICROS), cost)
     requests = []
-    for name, candidate in sorted(groups.items()):
+    for group_id, candidate in sorted(by_id.items()):
         ad_group = candidate.ad_group
         least = max(LEAST_VIEW_MICROS, min(dearest[ad_group.ad_account_id], LEAST_VIEWS * LEAST_VIEW_MICROS))
-        requested = max(AHEAD * used.get(name, LeaseUse()).micros, LEAST_VIEWS * least)
-        budget = budget_left(ad_group, spent.get(name, Spent()))
+        requested = max(AHEAD * used.get(group_id, LeaseUse()).micros, LEAST_VIEWS * least)
+        budget = budget_left(ad_group, spent.get(group_id, Spent()))
         payers = (ad_group.ad_account_id, ad_group.campaign_id)
         requests.append(BudgetRequest(ad_group.id, payers, budget, requested, LEAST_VIEW_MICROS))
     leased = store.list_leased(tx, business_id, server_id)
     committed = store.list_promised(tx, business_id)
     for amounts in leased.values():
-        for name, amount in amounts.items():
-            committed[name] = committed.get(name, 0) + amount
-    available = _list_available(tx, business_id, server_id, groups.values(), days, committed)
+        for group_id, amount in amounts.items():
+            committed[group_id] = committed.get(group_id, 0) + amount
+    available = _list_available(tx, business_id, server_id, by_id.values(), days, committed)
     shares = share_budgets(requests, committed, available, other_servers=len(leased))
     bounded = {
         request.ad_group_id
         for request in requests
-        if request.budget_micros is not None or any(name in available for name in request.payers)
+        if request.budget_micros is not None or any(payer in available for payer in request.payers)
     }
     rows = [
         LeaseRow(
-            business_id, name, server_id, groups[name].ad_group.ad_account_id, shares[name], now_us + LEASE_US
+            business_id,
+            group_id,
+            server_id,
+            by_id[group_id].ad_group.ad_account_id,
+            shares[group_id],
+            now_us + LEASE_US,
         )
-        for name in sorted(bounded)
+        for group_id in sorted(bounded)
     ]
     store.save_leases(tx, business_id, server_id, rows)
-    return {name: shares[name] if name in bounded else math.inf for name in groups}
+    return {group_id: shares[group_id] if group_id in bounded else math.inf for group_id in by_id}
 
 
 def _list_available(
@@ -159,31 +164,34 @@ def _list_available(
         if has_budget(candidate.live.campaign)
     }
     spent = load_campaign_spent(
-        tx, business_id, {name: days[timezone] for name, (_, timezone) in campaigns.items()}
+        tx, business_id, {campaign_id: days[timezone] for campaign_id, (_, timezone) in campaigns.items()}
     )
-    for name, (campaign, _) in campaigns.items():
-        ad_group_ids, charges = spent[name]
+    for campaign_id, (campaign, _) in campaigns.items():
+        ad_group_ids, charges = spent[campaign_id]
         reserved = sum(committed.get(ad_group_id, 0) for ad_group_id in ad_group_ids)
-        available[name] = max((budget_left(campaign, charges) or 0) - reserved, 0)
+        available[campaign_id] = max((budget_left(campaign, charges) or 0) - reserved, 0)
     return available
 
 
 def load_campaign_spent(
     tx: Tx, business_id: str, day_of: Mapping[str, str]
 ) -> dict[str, tuple[Sequence[str], Spent]]:
-    """Return all ad groups of campaigns, with paused and deleted ones, and their charges on a day of each."""
+    """Return by campaign the ids of all its ad groups, paused and deleted ones too, and their charges.
+
+    ``day_of`` names for each campaign the day of the daily charges.
+    """
     if not day_of:
         return {}
     ad_groups = list_ad_group_ids(tx, business_id, day_of)
     spent: dict[str, Spent] = {}
     for day in sorted(set(day_of.values())):
-        names_of_day = [
-            name for campaign, names in ad_groups.items() if day_of[campaign] == day for name in names
+        ids_of_day = [
+            group_id for campaign, ids in ad_groups.items() if day_of[campaign] == day for group_id in ids
         ]
-        spent |= store.list_spent(tx, business_id, names_of_day, day)
+        spent |= store.list_spent(tx, business_id, ids_of_day, day)
     return {
-        campaign: (names, add_spent([spent.get(name, Spent()) for name in names]))
-        for campaign, names in ad_groups.items()
+        campaign: (ids, add_spent([spent.get(group_id, Spent()) for group_id in ids]))
+        for campaign, ids in ad_groups.items()
     }
 
 
@@ -410,7 +418,7 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(Record)
 _LINES: Final = msgspec.msgpack.Decoder(list[AdGroupLine | AdLine])
 KEEP_LINES_US: Final = DAY_US
-"""Lines of ad groups and ads are appended again after this time, because old entries are deleted."""
+"""Entries of ad groups and ads are appended again after this time, because old entries are deleted."""
 
 
 @dataclass(slots=True)
@@ -472,7 +480,7 @@ def log_decisions(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision])
 
 
 def list_entries(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision]) -> list[NewEntry]:
-    """List the entries of decisions, after those of ad groups and ads that the log lacks."""
+    """Make the log entries of decisions, after those of ad groups and ads that the log lacks."""
     records = [decision.record for decision in decisions]
     named = {record.lines: record for record in records if record.lines}
     rows = []
@@ -493,7 +501,7 @@ def list_entries(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision]) 
 
 
 def write_log(tx: Tx, business_id: str, rows: Sequence[NewEntry]) -> None:
-    """Append entries of decisions and outcomes in the order of the rows."""
+    """Append the entries of a simulated history to the log, in the order of the rows."""
     store.append_entries(tx, business_id, rows)
 
 
@@ -541,25 +549,25 @@ type _Outcome = tuple[str, str, str]
 
 
 def learn_conversations(tx: Tx, events: Sequence[ConversationStarted]) -> None:
-    """Append conversations that an ad earned."""
+    """Append conversations that an ad earned to the log; a handler of the outbox."""
     outcomes = [(event.business_id, event.conversation_id, "") for event in events]
     _append(tx, EntryKind.CONVERSATION, outcomes)
 
 
 def learn_leads(tx: Tx, events: Sequence[LeadCaptured]) -> None:
-    """Append leads that an ad earned by the chat, by a form or by hand; skip imported ones."""
+    """Append leads that an ad earned by the chat, by a form or by hand to the log; skip imported ones."""
     sources = [(event, _SOURCES.get(Origin(event.origin))) for event in events]
     _append(tx, EntryKind.LEAD, [(lead.business_id, lead.lead_id, word) for lead, word in sources if word])
 
 
 def learn_qualities(tx: Tx, events: Sequence[LeadStatusChanged]) -> None:
-    """Append the quality of leads that an ad earned."""
+    """Append the quality of leads that an ad earned to the log."""
     words = [(event, _QUALITY.get(LeadStatus(event.new))) for event in events]
     _append(tx, EntryKind.QUALITY, [(lead.business_id, lead.lead_id, word) for lead, word in words if word])
 
 
 def learn_spam(tx: Tx, event: ConversationMarkedSpam) -> None:
-    """Append that a conversation is spam, and subtract it from the counts."""
+    """Append to the log that a conversation is spam, and subtract it from the counts."""
     _append(tx, EntryKind.SPAM, [(event.business_id, event.conversation_id, "")])
 
 
@@ -658,6 +666,7 @@ def forget_viewers(tx: Tx, erased: ErasedPeople) -> set[str]:
 
 
 AT_ONCE: Final = 2_000
+"""Entries that sealing reads with one query."""
 _WITH_WORD: Final = (EntryKind.CONVERSATION, EntryKind.LEAD, EntryKind.SPAM, EntryKind.QUALITY)
 _SEALING: Final = natural_number("sealing days of decisions")
 

@@ -93,16 +93,18 @@ from contatto.learning.model import (
 from contatto.learning.outcomes import finish_work
 
 CURVES_KEPT: Final = timedelta(days=90)
+"""Retention of counts of predictions."""
 TRIALS_KEPT: Final = timedelta(days=120)
+"""Retention of results of the experiment with a random arm."""
 SHOWN_DAYS: Final = 28
 WAIT_DAYS: Final = {Question.CLICK: 0, Question.CONVERSATION: 1, Question.LEAD: 3, Question.SPAM: 3}
-"""The newest days are left out, because outcomes of their impressions are still missing."""
+"""Newest days that a curve leaves out, because outcomes of their impressions are still missing."""
 
 
 def list_curves(tx: Tx, business_id: str, ad_account_ids: Sequence[str] | None) -> list[Curve]:
     """Return the quality of recent predictions by question, in the order of questions.
 
-    The newest of ``SHOWN_DAYS`` are those before outcomes are missing. ``ad_account_ids`` None means all.
+    A curve covers ``SHOWN_DAYS`` days before its ``WAIT_DAYS``. ``ad_account_ids`` None means all.
     """
     first = tx.now.date() - timedelta(days=SHOWN_DAYS + max(WAIT_DAYS.values()))
     tallies = store.list_tallies(tx, business_id, first.isoformat(), ad_account_ids)
@@ -214,7 +216,10 @@ class Trainer:
         return lambda tx: self._save(tx, learning, step)
 
     def load(self, tx: Tx, business_id: str, trained_seq: int) -> Learning:
-        """Return the marketplace of a business, to learn entries that are about to be stored."""
+        """Return the marketplace of a business; restore it if another process published a model.
+
+        A restored marketplace counts only predictions after ``trained_seq``; earlier ones are counted.
+        """
         learning = self._learning.pop(business_id, None)
         newest = store.find_newest_version(tx, business_id)
         if learning is None or learning.version != newest:
@@ -289,7 +294,7 @@ def learn_entries(tx: Tx, learning: Learning, most: int, through: int | None = N
 
 
 def learn_entry(learning: Learning, entry: Entry) -> None:
-    """Learn the next entry of a log."""
+    """Learn the next entry of a log, and count its predictions and outcomes unless they are counted."""
     marketplace, market, name = learning.marketplace, learning.marketplace.market, str(entry.nonce)
     market.happened = [] if learning.counted < entry.seq else None
     try:
@@ -301,7 +306,7 @@ def learn_entry(learning: Learning, entry: Entry) -> None:
         elif entry.kind is EntryKind.VIEW:
             marketplace.take(ViewLine(entry.ts, name))
         elif entry.kind is EntryKind.CLICK:
-            name_stranger(market, name)
+            name_stranger(market, name)  # gives a viewer without consent an id
             marketplace.take(ClickLine(entry.ts, name))
         elif entry.kind is EntryKind.AD_GROUP:
             take_line(marketplace, msgspec.msgpack.decode(entry.body, type=AdGroupLine), entry.ts)
@@ -311,7 +316,7 @@ def learn_entry(learning: Learning, entry: Entry) -> None:
             marketplace.take(_outcome(market, entry))
     except UnusableLine:  # too late, or without a remembered impression
         learning.skipped += 1
-    finish_work(market)  # else the moment of a snapshot would change what is learned
+    finish_work(market)  # else the time of a snapshot would change the weights
     learning.through = entry.seq
     count_happened(market, learning.tallies)
 
@@ -474,9 +479,11 @@ def publish_relearned(tx: Tx, business_id: str, weights: Weights) -> ModelVersio
 
 
 EVERY_S: Final = 900.0
+"""Interval of checks for businesses that are due."""
 NIGHT_HOUR: Final = 2
 """UTC; a missed night is made up as soon as a worker runs."""
 DAYS: Final = 90
+"""Age of the oldest files that a run reads."""
 HELD_DAYS: Final = 2
 """Length of the test span in days."""
 LABEL_DAYS: Final = 3
@@ -545,6 +552,7 @@ class Relearner:
     _current: Relearning | None = None
     """The current run; after a crash of the child process it is unchanged."""
     _started_stage: Stage | None = None
+    """The stage of the running child process; seeing it again means that the process crashed."""
 
     def start_over(self) -> None:
         """Begin a round."""
@@ -568,7 +576,7 @@ class Relearner:
         return None
 
     def _continue(self, tx: Tx, run: Relearning) -> Study:
-        if self._started_stage is run.stage:  # the child process of this stage crashed
+        if self._started_stage is run.stage:
             return self._note(run, Stage.BROKEN)
         self._started_stage = run.stage
         try:

@@ -50,8 +50,9 @@ LAYOUT: Final = Layout(
 
 ``user_id`` is the pseudonym of the viewer of a decision, or the person who viewed or clicked, or empty.
 ``said`` is the quality or source of an outcome. ``p`` are the estimates by head (click, conversation, lead,
-spam, unqualified), ``raw`` those before calibration. ``hashes``, ``weights``, ``kinds`` and ``between`` are
-the features at the time; numbers of 64 bits are stored as signed ones.
+spam, unqualified), ``raw`` those before calibration. Features of the request are ``hashes`` with their
+``weights`` and ``kinds``. ``between`` are hashes of the viewer's history with the ad, and of the hour and
+weekday in the ad group's time zone. Hashes are stored as signed numbers.
 """
 
 
@@ -61,6 +62,7 @@ _OF_RECORD: Final = (
 )  # fmt: skip
 _FEATURES: Final = ("hashes", "weights", "kinds", "between")
 _ERASED: Final = "(nonce IN (FROM erased) OR user_id IN (FROM persons))"
+"""SQL condition of rows that reveal an erased person."""
 _BLANK: Final = ", ".join(
     [
         f"CASE WHEN {_ERASED} THEN '' ELSE user_id END AS user_id",
