@@ -140,12 +140,13 @@ def ask_platform(tx: Tx, business_id: str, account_id: str) -> None:
 
 
 def account_check_kind(platform_urls: Mapping[Platform, str]) -> OutboundKind:
+    """Return the kind of outbound requests that check accounts; ``platform_urls`` replace API addresses."""
     begin = partial(begin_check, platform_urls=platform_urls)
     return OutboundKind(CHECK, begin, read_check_answer, settle_check, CHECK_PLAN)
 
 
 def begin_check(tx: Tx, request: OutboundRequest, platform_urls: Mapping[Platform, str]) -> Step:
-    """Return the request of a check, or the end for a disconnected account."""
+    """Return the request of a check; `Done` for a disconnected account."""
     account = store.find_account(tx, request.business_id, request.subject)
     token = store.find_token(tx, request.business_id, request.subject)
     if account is None or token is None:
@@ -168,7 +169,7 @@ def read_check_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> S
 
 
 def settle_check(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
-    """Record the failure, notify open pages, and alert those who can replace a refused token."""
+    """Record a failure, notify open pages, and alert those who can replace a refused token."""
     account_key = request.business_id, request.subject
     if isinstance(outcome, Failed | NotNow):
         is_over = isinstance(outcome, Failed) or state is RequestState.DEAD
@@ -192,7 +193,7 @@ def allow_embedding(tx: Tx, business_id: str, account_id: str, text: str) -> Non
     if account is None or account.platform is not Platform.WEBCHAT:
         raise Refused(errors.NOT_FOUND, "Chat page not found.")
     origins = embed_origins(text)
-    if isinstance(origins, str):
+    if isinstance(origins, str):  # the first invalid line
         raise Refused(
             errors.INVALID,
             "sites: %(site)s is not a site address. Use the form https://www.example.com.",

@@ -89,9 +89,9 @@ class MessageKind(StrEnum):
 class AdTap:
     """The ad that a message or a referral names.
 
-    ``ad_number`` is the platform's id (0 for another text). Reports of conversions return ``click_id`` to the
-    platform. The texts are those of the ad that the person saw, and ``advertiser`` is the platform's id of
-    the ad's account, each if the platform names it.
+    ``ad_number`` is the platform's id of the ad, 0 if it is no number. Reports of conversions return
+    ``click_id`` to the platform. ``headline`` and ``text`` are those of the ad, and ``advertiser`` is the
+    platform's id of its account, each empty if the platform does not name it.
     """
 
     ad_number: int
@@ -124,7 +124,7 @@ class Chatted:
 
 @dataclass(frozen=True, slots=True)
 class Referred:
-    """Opening of a chat from an ad."""
+    """Opening of a chat from an ad, without a message."""
 
     conversation_id: str
     person_id: str
@@ -230,7 +230,7 @@ class AccountSeen:
 
 
 class CheckState(StrEnum):
-    """State of an account's token according to the platform."""
+    """State of the check of an account's token."""
 
     UNTRIED = "untried"
     ASKED = "asked"
@@ -245,7 +245,8 @@ class CheckState(StrEnum):
 class TokenCheck:
     """Last check of an account's token.
 
-    ``since`` is when the token was saved, ``reason`` a code; ``name`` and ``handle`` come from the platform.
+    ``since`` is when the token was saved, ``reason`` the code of a failure. The platform gave ``name`` and
+    ``handle`` of the account.
     """
 
     since: datetime
@@ -300,7 +301,7 @@ class Label:
 
 
 class Connector:
-    """One platform: bytes to values and back. Connectors are pure and never raise on hostile bytes.
+    """Translator between the bytes of one platform and values; pure, and never raises on hostile bytes.
 
     The connector of our own chat page lacks some methods, as no platform stands behind it.
     """
@@ -335,7 +336,7 @@ class Connector:
         raise NotImplementedError
 
     def outcome(self, answer: HttpAnswer) -> SendOutcome:
-        """Interpret the platform's answer to such a request."""
+        """Interpret the platform's answer to a request of `reply`."""
         raise NotImplementedError
 
     def ask_account(self, access: AccountAccess) -> HttpRequest:
@@ -343,5 +344,5 @@ class Connector:
         raise NotImplementedError
 
     def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | Failed:
-        """Read the answer; `Failed` when the token or the id of the account is wrong."""
+        """Read the answer to `ask_account`; `Failed` when the token or the id of the account is wrong."""
         raise NotImplementedError

@@ -26,7 +26,7 @@ from contatto.kit.db.tx import Choice, Tx, Words, instant, key, metadata, sealed
 from contatto.kit.errors import Refused
 
 MOST_NAMED: Final = 100
-"""Most businesses of one app id that a webhook reads."""
+"""Most businesses with the same app id that a webhook reads."""
 
 channel_accounts = Table(
     "channel_accounts",
@@ -86,7 +86,7 @@ def find_account(tx: Tx, business_id: str, account_id: str) -> ChannelAccount | 
     )
 
 
-_PUBLIC: Final = PreparedQuery(
+_BY_IDS: Final = PreparedQuery(
     ChannelAccount, select(channel_accounts).where(within(channel_accounts.c.id, "ids"))
 )
 
@@ -98,8 +98,11 @@ def list_registration_countries(tx: Tx) -> list[str]:
 
 
 def list_public_accounts(tx: Tx, account_ids: Sequence[str]) -> list[ChannelAccount | None]:
-    """Return accounts in the order of their ids alone, as the address of a public chat page names one."""
-    accounts = {account.id: account for account in _PUBLIC.list(tx, {"ids": account_ids})}
+    """Return accounts of any business in the order of the ids, None for an unknown one.
+
+    The address of a public chat page contains only the id of an account.
+    """
+    accounts = {account.id: account for account in _BY_IDS.list(tx, {"ids": account_ids})}
     return [accounts.get(account_id) for account_id in account_ids]
 
 
@@ -232,7 +235,10 @@ def _list_unsealed(tx: Tx, statement: Select[Any]) -> list[ChannelApp]:
 
 
 def load_channel(tx: Tx, business_id: str, account_id: str, field: str) -> ChannelAccount:
-    """Return a channel account by our id or by the platform's; ``field`` is the caller's name of it."""
+    """Return a channel account by our id or by the platform's.
+
+    Raises NOT_FOUND, with ``field`` as the name of the wrong field.
+    """
     exact_match = find_account(tx, business_id, account_id)
     if exact_match is not None:
         return exact_match
@@ -259,7 +265,7 @@ _PROFILES: Final = {
 
 
 def landing_path(account: ChannelAccount) -> str:
-    """Return the landing page of a tap: the web chat, or the account's profile on its platform."""
+    """Return the address that a click on an ad opens: the web chat, or the profile on the platform."""
     profile = _PROFILES.get(account.platform)
     return f"{profile}{quote(account.handle)}" if profile else f"/chat/{account.id}"
 

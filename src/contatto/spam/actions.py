@@ -10,7 +10,7 @@ from contatto.spam.model import Chat, Mark, Rate, SpamVerdict
 from contatto.spam.rules import ENOUGH_MARKED, fit_weights, hash_ngrams, judge_chat, score_text
 
 MOST_MARKED: Final = 400
-"""Newest marked chats of either kind from which words are learned."""
+"""Newest chats marked as spam, and newest marked as fine, from which words are learned."""
 VERDICT_LOCK: Final = "judged chats"
 """Lock of the verdicts of a business, which a transaction takes before it reads them."""
 

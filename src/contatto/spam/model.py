@@ -29,7 +29,11 @@ class Sign(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """Chat to judge: its words, ``taps`` on ads in a day, and whether another chat was marked as spam."""
+    """Chat to judge.
+
+    ``taps`` are its person's clicks on ads in a day. ``has_marked`` reports whether another chat of the
+    person was marked as spam.
+    """
 
     business_id: str
     conversation_id: str
@@ -64,7 +68,7 @@ SUSPICIOUS: Final = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Number of chats marked as spam, and of all chats."""
+    """Number of chats marked as spam, and of all judged chats."""
 
     spam: int = 0
     chats: int = 0

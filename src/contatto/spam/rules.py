@@ -17,10 +17,11 @@ type Floats = NDArray[np.float64]
 _BIAS_SPREAD: Final = 10.0
 """Prior variance of the bias."""
 _HALVINGS: Final = 14
+"""Steps of the bisection for a dual variable."""
 
 
 def chance_of(log_odds: float) -> float:
-    """Return the chance that belongs to log-odds."""
+    """Return the probability of log-odds."""
     return 1.0 / (1.0 + math.exp(-max(min(log_odds, 30.0), -30.0)))
 
 
@@ -29,6 +30,7 @@ BITS: Final = 18
 SPREAD: Final = 10.0
 """Prior variance of a weight."""
 ROUNDS: Final = 12
+"""Passes over all marked chats."""
 LONGEST: Final = 4_000
 """Characters of a chat that are read."""
 _LENGTHS: Final = (1, 2, 3, 4, 5)
@@ -112,9 +114,9 @@ def _weight_by_rarity(text: tuple[Places, Floats], rarity: NDArray[np.float32]) 
 
 
 MANY_TAPS: Final = 10
-"""Taps on ads in a day that exceed genuine interest."""
+"""Clicks on ads in a day that exceed genuine interest."""
 ENOUGH_MARKED: Final = 20
-"""Marked chats of either kind that are needed before words are learned."""
+"""Chats that members must mark as spam, and as fine, before words are learned."""
 _SIGN_LOG_ODDS: Final = {Sign.PERSON: 2.5, Sign.TAPS: 2.0}
 """Log-odds that a sign adds."""
 _NOTABLE_ACCOUNT_LOG_ODDS: Final = 0.7

@@ -35,7 +35,7 @@ counts = Table(
     Column("spam", Integer, nullable=False),
     Column("chats", Integer, nullable=False),
 )
-"""Judged and marked chats of each account; updated in the same transaction as the verdicts."""
+"""Chats marked as spam, and all judged chats, of each account; updated together with the verdicts."""
 
 weights = Table(
     "spam_weights",
@@ -76,7 +76,7 @@ def save_verdicts(
 def record_counts(
     tx: Tx, business_id: str, added: Collection[SpamVerdict], removed: Collection[SpamVerdict]
 ) -> None:
-    """Add some verdicts and their marks to the counts, and subtract others."""
+    """Add some verdicts to the counts of their accounts, and subtract others."""
     rows = [
         {
             "business_id": business_id,
@@ -100,7 +100,7 @@ def list_verdicts(tx: Tx, business_id: str, conversation_ids: Collection[str]) -
 
 
 def list_rates(tx: Tx, business_id: str) -> dict[str, Rate]:
-    """Return the number of judged and marked chats of each channel account."""
+    """Return the spam rate of each channel account."""
     return {name: Rate(spam, total) for name, spam, total in _COUNTED.rows(tx, {"in_business": business_id})}
 
 
@@ -120,7 +120,7 @@ def list_businesses_to_learn(tx: Tx) -> list[str]:
 
 
 def save_weights(tx: Tx, business_id: str, learned: SpamWeights, at: datetime) -> None:
-    """Save weights without those of n-grams that never occurred."""
+    """Save the weights that are not 0, those of n-grams that occurred."""
     indices = np.flatnonzero(learned.weights).astype(np.uint32)
     parts = (
         np.array([learned.bias, learned.rarity.max()], np.float32), indices, learned.weights[indices],

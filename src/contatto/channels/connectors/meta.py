@@ -1,7 +1,7 @@
 """Meta's platforms: WhatsApp, Messenger and Instagram.
 
 Source: Meta for Developers, Webhooks: header ``X-Hub-Signature-256: sha256=<hex>``, HMAC-SHA256(app secret,
-raw body), with no time in it; subscribing asks
+raw body), with no time in it; Meta verifies a new address with
 ``GET ?hub.mode=subscribe&hub.verify_token=…&hub.challenge=…``.
 Graph API, Error handling: ``{"error": {"code", "error_subcode", "message"}}``; reading a node:
 ``GET /{id}?fields=…``.
@@ -65,6 +65,7 @@ MOST_PIECES: Final = 400
 SHARED_LIMIT: Final = 128
 """Most characters of an id or name that is copied into every piece of a body."""
 TOO_MANY: Final = "too_many_events"
+# Error codes of the Graph API, see `problem`.
 _TOKEN_REFUSED: Final = frozenset({0, 3, 10, 102, 190, *range(200, 300)})
 _TOO_FAST: Final = frozenset({4, 17, 32, 341, 368, 613, 80007, 130429, 131048, 131056})
 _AWAY: Final = frozenset({1, 2, 131000, 131016, 133004})
@@ -121,7 +122,7 @@ class MetaApp(Connector):
     def verify_signature(
         self, headers: Mapping[str, str], raw: bytes, secret: str, at: datetime, tolerance_s: int
     ) -> None:
-        """Check the signature, which has no time: natural keys show duplicates. Raises UNSIGNED."""
+        """Check the signature. It has no time, so natural keys detect replays instead. Raises UNSIGNED."""
         signature = headers.get(SIGNATURE_HEADER, "")
         if not hmac.compare_digest(signature.encode(), sign_body(raw, secret).encode()):
             raise Refused(errors.UNSIGNED)
@@ -174,11 +175,10 @@ def hashed(text: str) -> str:
 
 
 def ad_tap(referral: Referral | None) -> AdTap | None:
-    """Return the ad of a referral; None for another source, such as a link or a post."""
+    """Return the ad of a referral; None for another source, such as a link, or without an id of the ad."""
     if referral is None or not (referral.source_type == "ad" or referral.source == "ADS"):
         return None
-    number = referral.source_id or str(referral.ad_id)
-    ad_number = read_number(number)
+    ad_number = read_number(referral.source_id or str(referral.ad_id))
     title = (referral.ads_context_data or {}).get("ad_title")
     headline = referral.headline or (title if isinstance(title, str) else "")
     if ad_number is None and not referral.ctwa_clid:
@@ -270,7 +270,7 @@ _anything: Final = msgspec.json.Decoder()
 
 
 class MetaMessaging(MetaApp):
-    """Connector of pages on Facebook and accounts on Instagram, which differ in object and limit."""
+    """Connector of Messenger and Instagram, which differ in ``object`` and text limit."""
 
     def __init__(self, platform: Platform, body_object: str, text_limit: int) -> None:
         self.platform = platform
@@ -284,6 +284,7 @@ class MetaMessaging(MetaApp):
                 single_events = [plain]
                 mids = event.delivery.mids[: MOST_PIECES + 1] if event.delivery else []
                 if len(mids) > 1 and event.message is None and event.read is None:
+                    # A longer id stays too long, so that the inbox refuses it.
                     sender, recipient = (
                         {"id": participant.id[: SHARED_LIMIT + 1]}
                         for participant in (event.sender, event.recipient)
@@ -330,7 +331,7 @@ class MetaMessaging(MetaApp):
                 tap=ad_tap(message.referral or event.referral),
                 echo_of=message.metadata[:64] if message.is_echo else "",
             )
-        return _read_news(event, event.sender.id, at) if event.sender.id else Unusable("missing_fields")
+        return _read_event(event, event.sender.id, at) if event.sender.id else Unusable("missing_fields")
 
     def reply(self, out: Outgoing) -> HttpRequest:
         body = {
@@ -361,7 +362,7 @@ class MetaMessaging(MetaApp):
         return entries[0] if is_one else Unusable(TOO_MANY)
 
 
-def _read_news(event: _Event, person: str, at: datetime) -> Incoming:
+def _read_event(event: _Event, person: str, at: datetime) -> Incoming:
     """Read a receipt, or a tap on an ad or on a button of an automatic message."""
     if event.read is not None:
         is_time = 0 < event.read.watermark < LATEST_S * 1000

@@ -3,7 +3,7 @@
 Source: TikTok Business API v1.3, Business Messaging webhooks: header ``TikTok-Signature: t=<unix>,s=<hex>``,
 ``s`` = HMAC-SHA256(app secret, "<t>.<raw body>"); envelope ``{client_key, event, create_time, user_openid,
 content}`` in which ``content`` is JSON text. Sending: ``POST /business/message/send/``, always answered
-with 200 and a ``code``. Accounts API: ``GET /business/get/`` with the fields that are wanted.
+with 200 and a ``code``. Accounts API: ``GET /business/get/`` with a list of fields.
 """
 
 import hashlib
@@ -81,7 +81,7 @@ class _Read(msgspec.Struct):
 
 
 class _Content(msgspec.Struct, rename={"sender_name": "from", "receiver_name": "to"}):
-    """The fields that we use; all others are ignored, as the platform adds new ones at will."""
+    """Fields of an event; the decoder ignores all others, since the platform adds new ones at will."""
 
     sender_name: str = ""
     receiver_name: str = ""
@@ -141,7 +141,7 @@ class TikTok(Connector):
         pairs = [part.strip().partition("=")[::2] for part in headers.get(SIGNATURE_HEADER, "").split(",")]
         parts = dict(pairs)
         signed_at, signature = parts.get("t", ""), parts.get("s", "")
-        if len(parts) < len(pairs):  # said twice, so that two readers could understand it differently
+        if len(parts) < len(pairs):  # a repeated key, which two parsers could read differently
             raise Refused(errors.UNSIGNED)
         if not (signed_at.isascii() and signed_at.isdigit() and len(signed_at) <= 12):
             raise Refused(errors.UNSIGNED)
