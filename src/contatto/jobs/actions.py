@@ -44,7 +44,7 @@ def load_failed_work(tx: Tx, business_id: str, failed_id: str) -> FailedWork:
 def replay_failed_work(tx: Tx, kinds: Kinds, business_id: str, failed_id: str) -> None:
     """Replay failed work with fresh attempts.
 
-    Raises NOT_FOUND; CONFLICT while it is being sent; a reason of the request, such as a closed window.
+    Raises NOT_FOUND; CONFLICT while it is being sent; a refusal by its owner, such as a closed reply window.
     """
     replay_request(tx, kinds, _load_job(tx, business_id, failed_id))
 

@@ -41,7 +41,7 @@ _SIGNAL_STATES = ("due", "sent", "withheld", "dead")
 
 
 def load_gauges(tx: Tx) -> list[Gauge]:
-    """Load all gauges in one transaction: so what adds up in the ledger adds up here."""
+    """Load all gauges in one transaction, so that sums of the ledger agree."""
     counts, age_s = count_receipts(tx, None), _age_s(tx, find_oldest_waiting(tx))
     states = ("received", "waiting", "stored", "merged", "refused")
     intake = [Sample(getattr(counts, state), (("state", state),)) for state in states]

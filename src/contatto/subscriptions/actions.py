@@ -53,6 +53,7 @@ RETENTION: Final = timedelta(days=7)
 
 
 def check_callback(url: str, allowed: Collection[str]) -> None:
+    """Refuse an address that is not public, unless its host is allowed. Raises INVALID."""
     try:
         read_address(url[: rules.URL_LIMIT + 1], allowed)
         fits = len(url) <= rules.URL_LIMIT
@@ -150,9 +151,9 @@ def _find_visible_lead(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
 
 
 def _queue_lead(tx: Tx, lead: Lead, changes: Mapping[str, str], version: FormVersion | None = None) -> None:
-    """Push a lead to the subscriptions to its source, form and ad account, with all fields of the API.
+    """Queue the push of a lead to each subscription to its source, form and ad account.
 
-    A lead without an own ad matches every account.
+    A lead without an ad of ours matches every account.
     """
     live = store.list_subscriptions(tx, lead.business_id, Entity.LEAD)
     if not live:
@@ -238,12 +239,16 @@ def push_kind(entity: Entity) -> OutboundKind:
         read_push_answer,
         after_failure(fail),
         rules.PLANS[entity],
-        lambda tx, request: ready_push(tx, request.business_id, int(request.subject)),
+        replay=lambda tx, request: prepare_replay(tx, request.business_id, int(request.subject)),
     )
 
 
 def begin_push(tx: Tx, request: OutboundRequest) -> Step:
-    """Build the request; skip it if the push is settled or its subscription ended."""
+    """Build the request of a push.
+
+    Nothing is sent without a due push and a live subscription. While the subscription is paused, the push
+    waits.
+    """
     push, subscription = _find_push(tx, request)
     if push is None or push.state is not DeliveryState.DUE:
         return Done()
@@ -293,13 +298,13 @@ def replay_push(tx: Tx, business_id: str, push_id: int) -> Push:
 
     Raises NOT_FOUND; CONFLICT while it is being sent, or after its subscription ended.
     """
-    push, subscription = ready_push(tx, business_id, push_id)
+    push, subscription = prepare_replay(tx, business_id, push_id)
     send_again(tx, request_of(subscription, push_id), rules.PLANS[subscription.entity])
     return push
 
 
-def ready_push(tx: Tx, business_id: str, push_id: int) -> tuple[Push, Subscription]:
-    """Mark a settled push as due again.
+def prepare_replay(tx: Tx, business_id: str, push_id: int) -> tuple[Push, Subscription]:
+    """Mark a settled push as due again, before its request is sent.
 
     Raises NOT_FOUND; CONFLICT while it is being sent, or after its subscription ended.
     """
@@ -320,6 +325,7 @@ def forget_lead_pushes(tx: Tx, event: LeadRemoved) -> None:
 
 
 def forget_subjects(tx: Tx, business_id: str, subject_ids: Collection[str]) -> None:
+    """Delete the pushes of some leads, messages or conversations."""
     for subject_id in sorted(subject_ids):
         own = rows_of(store.pushes, business_id, subject_id=subject_id)
         _delete_pushes(tx, tx.list(Push, select(store.pushes).where(*own)))
@@ -380,7 +386,7 @@ def push_hooks(tx: Tx, event: LeadCaptured | LeadUpdated | LeadStatusChanged) ->
     credit = list_credits(tx, business_id, {lead.id}).get(lead.id)
     body = rules.hook_payload(entity, read_snapshot(tx, lead, "").values, tx.now)
     ad = credit[1] if credit else None
-    for hook in live:  # a lead without an own ad matches every account
+    for hook in live:  # a lead without an ad of ours matches every account
         if not hook.ad_account_id or ad is None or ad.is_outside or ad.ad_account_id == hook.ad_account_id:
             queue_push(tx, hook, lead.id, body)
 

@@ -371,8 +371,8 @@ APP_PERMISSIONS: Final = frozenset({Permission.READ_LEADS, Permission.READ_INBOX
 async def app_caller(request: Request, app_id: str, secret: str, token: str = "") -> Caller:
     """Authenticate a program by an app's secret, or by an access token of the header or body.
 
-    The scopes of a token apply. An app that the business registered must send its secret; without a token
-    it acts for the business that registered it with this secret.
+    With a token its scopes apply. An app that the token's business registered must send its secret; another
+    app may send any. Without a token the caller acts for the business with this app and secret.
 
     Raises WRONG_APP, BAD_TOKEN, TOO_MANY; SIGN_IN, when several businesses have this app.
     """

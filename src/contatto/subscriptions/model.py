@@ -25,9 +25,9 @@ HOOKS: Final = (Entity.LEAD_CREATED, Entity.LEAD_CHANGED)
 class NewSubscription:
     """Subscription of a program to leads or messages, to create; its secret signs each push.
 
-    ``lead_source`` is empty for messages, ``page_number`` 0 for all forms. If an access token (``token_id``)
-    made the subscription, it ends with that token. A hook may have two secrets, separated by a space, the
-    newer first.
+    Only entity LEAD has a ``lead_source`` and the number of a form, ``page_number``; 0 means all forms. If an
+    access token (``token_id``) made the subscription, it ends with that token. A hook may have two secrets,
+    separated by a space, the newer first.
     """
 
     entity: Entity
