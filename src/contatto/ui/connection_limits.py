@@ -38,8 +38,9 @@ TOO_SLOW: Final = (408, "Request Timeout")
 HEAD_S: Final = 10.0
 """Seconds for the head of a request, from its first byte, or from the connection for the first request."""
 BODY_S: Final = 30.0
+"""Seconds that a body may take besides those of its bytes at the least pace."""
 BODY_PACE: Final = 8_192
-"""Least bytes per second of a body after its first seconds; slow phones reach it."""
+"""Least bytes per second of a body; slow phones reach it."""
 HEAD_LIMIT: Final = 32 * 1024
 """Bytes of the request line and headers."""
 MOST_HEADERS: Final = 100
@@ -60,7 +61,7 @@ class _Stage(Enum):
 
 
 class _HeldFlow(FlowControl):
-    """Flow control that stays paused while bytes wait for the parser."""
+    """Flow control that does not resume reading while bytes wait for the parser."""
 
     is_held = False
 
@@ -80,6 +81,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.network = ""
         self._stage = _Stage.HEAD
         self._since_s = 0.0
+        """Start of the stage, or of the connection."""
         self._has_new_stage = False
         self._head_bytes = 0
         self._header_bytes = 0
@@ -100,7 +102,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def end(self, fault: tuple[int, str]) -> None:
         """Close the connection; answer the fault if a request has no answer yet."""
-        self.registry.work(self)
+        self.registry.work(self)  # it waits no longer
         cycle = self.cycle
         is_answering = bool(cycle) and cycle.response_started and not cycle.response_complete
         if is_answering or self.transport.is_closing():

@@ -28,14 +28,14 @@ GATHER_S: Final = 0.1
 HEARTBEAT_S: Final = 15.0
 """Interval of heartbeats on a quiet stream."""
 OVERLAP: Final = 256
-"""Sequence numbers read again: on PostgreSQL a lower number may commit after a higher one."""
+"""Sequence numbers to read again, since on PostgreSQL a lower one may commit after a higher one."""
 
 WATCH_S: Final = 0.4
 """Interval of checks of sessions and permissions."""
 A_PAGE_MS: Final = 100
-"""CPU time of a process per open page, since each page fetches its lists after an event."""
-SIGN_OF_LIFE: Final = ": still here\n\n"
-"""Heartbeat: a comment that browsers ignore."""
+"""CPU time that a process spends on one open page after an event, since the page fetches its lists."""
+HEARTBEAT: Final = ": still here\n\n"
+"""Comment that browsers ignore."""
 
 type Rights = Callable[[Tx, Collection[str]], Mapping[str, Collection[str]]]
 """Function that returns the rights of open streams by their keys; ended sessions are missing."""
@@ -43,14 +43,14 @@ type Rights = Callable[[Tx, Collection[str]], Mapping[str, Collection[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reader of a stream: a key (the hash of a session's token), and the check of its rights."""
+    """Reader of a stream; ``key`` is the hash of a session's token, and ``rights`` checks its rights."""
 
     key: str = field(repr=False)
     rights: Rights
 
 
 @dataclass(eq=False, slots=True)
-class _News:
+class _Batch:
     """Events of a tenant; their text is rendered once for all readers with the same rights."""
 
     events: list[StoredEvent]
@@ -62,7 +62,7 @@ class _Stream:
     """Open stream; without a reader it gets all events of its tenant."""
 
     reader: Reader | None
-    queue: asyncio.Queue[_News | None] = field(default_factory=asyncio.Queue)
+    queue: asyncio.Queue[_Batch | None] = field(default_factory=asyncio.Queue)
     rights: frozenset[str] = frozenset()
     sent: frozenset[int] = frozenset()
     """Sequence numbers of missed events that were sent when the stream began."""
@@ -78,7 +78,7 @@ class _Stream:
 class LiveFeed:
     """Reader of the events table for all open streams of this process.
 
-    ``needs`` are the required rights by event name; events without one reach no reader.
+    ``needs`` are the required rights by event name; a reader gets no event without one.
     """
 
     def __init__(self, db: Database, needs: Mapping[str, str] | None = None) -> None:
@@ -103,7 +103,7 @@ class LiveFeed:
                 await self._update_rights(
                     [stream for streams in self._streams.values() for stream in streams]
                 )
-            except Exception as error:  # as below
+            except Exception as error:  # an unreachable database must not end the feed
                 logger().error("live.failed", error_at=where(error))
 
     async def _update_rights(self, streams: Collection[_Stream]) -> None:
@@ -132,7 +132,7 @@ class LiveFeed:
                 fresh = await self._db.read(
                     partial(list_events, after_seq=self._cursor - OVERLAP, limit=5_000)
                 )
-            except Exception as error:  # an unreachable database must not end the feed
+            except Exception as error:
                 logger().error("live.failed", error_at=where(error))
                 await asyncio.sleep(POLL_S)
                 continue
@@ -141,7 +141,7 @@ class LiveFeed:
                 if event.seq not in self._sent_seqs and event.business_id in self._streams:
                     events_of[event.business_id].append(event)
             for business_id, new_events in events_of.items():
-                self._send(business_id, _News(new_events))
+                self._send(business_id, _Batch(new_events))
             self._cursor = max([self._cursor, *(event.seq for event in fresh)])
             self._sent_seqs = {event.seq for event in fresh if event.seq > self._cursor - OVERLAP}
 
@@ -150,11 +150,11 @@ class LiveFeed:
         stored_event = StoredEvent(
             0, business_id, event_name(type(event)), msgspec.json.encode(event).decode()
         )
-        self._send(business_id, _News([stored_event]))
+        self._send(business_id, _Batch([stored_event]))
 
-    def _send(self, business_id: str, news: _News) -> None:
+    def _send(self, business_id: str, batch: _Batch) -> None:
         for stream in self._streams.get(business_id, ()):
-            stream.queue.put_nowait(news)
+            stream.queue.put_nowait(batch)
 
     def close(self) -> None:
         """End all open streams, so that the server can stop."""
@@ -172,11 +172,11 @@ class LiveFeed:
         may see, and ends soon after the reader's rights.
         """
         async with aclosing(self._follow(business_id, after_seq, reader)) as updates:
-            async for stream, news in updates:
-                if news is None:
+            async for stream, batch in updates:
+                if batch is None:
                     yield None
                     continue
-                for event in news.events:
+                for event in batch.events:
                     if self._may_see(stream, event):
                         yield event
 
@@ -186,30 +186,30 @@ class LiveFeed:
         """Yield events as server-sent events, with those of one commit in one text; arguments of `follow`."""
         yield "retry: 1000\n\n"
         async with aclosing(self._follow(business_id, after_seq, reader)) as updates:
-            async for stream, news in updates:
-                if news is None:
-                    yield SIGN_OF_LIFE
-                elif text := self._text_of(stream, news):
+            async for stream, batch in updates:
+                if batch is None:
+                    yield HEARTBEAT
+                elif text := self._text_of(stream, batch):
                     pace_ms = pace_of(sum(map(len, self._streams.values())))
                     if pace_ms != stream.pace_ms:
                         stream.pace_ms = pace_ms
                         text = sse("pace", str(pace_ms)) + text
                     yield text
 
-    def _text_of(self, stream: _Stream, news: _News) -> str:
+    def _text_of(self, stream: _Stream, batch: _Batch) -> str:
         """Return the events that a stream may see as text, rendered once for equal rights."""
-        if stream.is_over or not stream.sent.isdisjoint(event.seq for event in news.events):
-            return "".join(_sse_of(event) for event in news.events if self._may_see(stream, event))
+        if stream.is_over or not stream.sent.isdisjoint(event.seq for event in batch.events):
+            return "".join(_sse_of(event) for event in batch.events if self._may_see(stream, event))
         rights = stream.rights if stream.reader else None
-        text = news.texts.get(rights)
+        text = batch.texts.get(rights)
         if text is None:
-            visible = (event for event in news.events if self._may_see(stream, event))
-            text = news.texts[rights] = "".join(map(_sse_of, visible))
+            visible = (event for event in batch.events if self._may_see(stream, event))
+            text = batch.texts[rights] = "".join(map(_sse_of, visible))
         return text
 
     async def _follow(
         self, business_id: str, after_seq: int | None, reader: Reader | None
-    ) -> AsyncGenerator[tuple[_Stream, _News | None], None]:
+    ) -> AsyncGenerator[tuple[_Stream, _Batch | None], None]:
         stream = _Stream(reader)
         async with self._opening:  # a second stream must not move the start of the first
             if not self._streams:  # events before the first stream count as sent
@@ -224,18 +224,18 @@ class LiveFeed:
                 while page := await self._db.read(
                     partial(list_events, after_seq=last, business_id=business_id)
                 ):
-                    yield stream, _News(page)
+                    yield stream, _Batch(page)
                     stream.sent |= {event.seq for event in page}
                     last = page[-1].seq
             while not (self._closed or stream.is_over):
                 try:
-                    news = await asyncio.wait_for(stream.queue.get(), HEARTBEAT_S)
+                    batch = await asyncio.wait_for(stream.queue.get(), HEARTBEAT_S)
                 except TimeoutError:
                     yield stream, None
                     continue
-                if news is None:
+                if batch is None:
                     return
-                yield stream, news
+                yield stream, batch
         finally:
             self._streams[business_id].discard(stream)
             if not self._streams[business_id]:
@@ -272,7 +272,10 @@ def sse_answer(stream: AsyncIterator[str]) -> StreamingResponse:
 
 
 def resume_point(request: HTTPConnection) -> int | None:
-    """Return the last event that a page has: from the browser after a gap, or from the rendered page."""
+    """Return the number of the last event that a page has; None if the page names none.
+
+    After a lost connection the browser sends it as a header, at first the page as ``after``.
+    """
     for number in (request.headers.get("last-event-id", ""), request.query_params.get("after", "")):
         if number.isascii() and number.isdigit() and len(number) <= 18:
             return int(number)

@@ -32,7 +32,7 @@ from contatto.kit.values import brand_of, is_unreadable
 
 SESSION_COOKIE: Final = "contatto_session"
 GUEST_COOKIE: Final = "contatto_guest"
-"""Carries the CSRF token's seed before somebody signs in."""
+"""Cookie with the seed of CSRF tokens before somebody signs in."""
 DEVICE_COOKIE: Final = "contatto_device"
 DEVICE_KEY: Final = "device"
 """Purpose of the vault's signer of device cookies."""
@@ -226,7 +226,7 @@ def wanted_language(header: str) -> str:
 
 
 SHOWN_ONCE: Final = "shown_once"
-"""Name of a flag in a request's state: its answer shows a secret that is never shown again."""
+"""Flag in a request's state: the answer shows a new secret, which no page shows again."""
 
 
 def is_navigation(connection: HTTPConnection) -> bool:
@@ -288,7 +288,7 @@ class FragmentCache:
 PACKAGE: Final = Path(str(files("contatto")))
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz"
 
-UNKEPT: Final = {"Cache-Control": "no-store"}
+NO_STORE: Final = {"Cache-Control": "no-store"}
 """Header of an answer that no browser or proxy may cache."""
 
 BEFORE_RENDERING: Final = "before_rendering"
@@ -358,7 +358,7 @@ class Renderer:
             "error": split_fault(refused, words)[1] if refused else "",
         }
         status = refused.code.http_status if refused else status
-        response = HTMLResponse(page.render(frame | dict(values)), status, UNKEPT)
+        response = HTMLResponse(page.render(frame | dict(values)), status, NO_STORE)
         if refused and refused.retry_after_s is not None:
             response.headers["Retry-After"] = str(refused.retry_after_s)
         keep_guest(request, response, self.cookies)
@@ -506,7 +506,7 @@ def static_url(path: str) -> str:
 
 
 def avatar_of(name: object) -> tuple[int, str]:
-    """Return the colour of a name's avatar, one of six, and its letters."""
+    """Return the number of the colour of a name's avatar, 0 to 5, and its letters."""
     plain = str(name or "?").strip().replace("@", "")
     words = plain.split()[:2]
     hue = (_ALPHABET.find(plain[:1].lower()) + len(plain)) % 6

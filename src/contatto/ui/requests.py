@@ -69,7 +69,7 @@ async def show_page(
 
 
 def bind_database(connection: HTTPConnection, db: Database) -> None:
-    """Use another database for the rest of a request, such as one that logs changes."""
+    """Use another database for the rest of a request, such as one that writes the audit log."""
     connection.scope["state"]["context"] = replace(connection.scope["app"].state.context, db=db)
 
 
@@ -153,14 +153,16 @@ def grouped(routes: Iterable[Route]) -> list[BaseRoute]:
 
 
 type Refuse = Callable[[Request, Exception], Awaitable[Response]]
+"""Handler of refusals."""
 type Around = Callable[[ASGIApp], ASGIApp]
+"""Wraps an app in middleware."""
 
 
 class FastPath:
-    """Fast path: answers direct routes, and passes all other requests on.
+    """Fast path: answers its own routes, and passes all other requests on to the app.
 
-    Platforms and customers call these routes most of the time. They skip the middleware for members, and
-    have that of ``around``.
+    Platforms and customers call these routes most of the time. They skip the app's middleware, which is for
+    members, and have only that of ``around``.
     """
 
     def __init__(self, app: ASGIApp, routes: Iterable[Route], around: Around, refuse: Refuse) -> None:
@@ -242,7 +244,7 @@ class SecurityLayer:
 
     Args:
         app: wrapped app.
-        broken: handler of uncaught errors.
+        broken: makes the answer to an uncaught error.
         larger: larger body limits, by endings of paths.
         public: prefixes of paths with cacheable answers (status 200 or 304).
         is_https: whether browsers use https, even if a proxy uses http.

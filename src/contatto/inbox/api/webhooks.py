@@ -31,7 +31,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_secret
 from contatto.kit.values import JSON_ERRORS, micros
-from contatto.ui.live import SIGN_OF_LIFE, sse, sse_answer
+from contatto.ui.live import HEARTBEAT, sse, sse_answer
 from contatto.ui.render import iso
 from contatto.ui.requests import Context, context_of, part_of
 
@@ -203,7 +203,7 @@ async def stream_chat(request: Request) -> Response:
         yield "retry: 1000\n\n"
         async for event in context.live.follow(account.business_id, None):
             if event is None:
-                yield SIGN_OF_LIFE
+                yield HEARTBEAT
             elif ids[1] not in event.payload:
                 continue
             elif event.name == "member_typing":

@@ -72,7 +72,7 @@ from contatto.kit.rate_limits import client_network
 from contatto.kit.uploads import picture_answer
 from contatto.kit.values import JSON_ERRORS, Revision, read_number
 from contatto.ui.render import (
-    UNKEPT,
+    NO_STORE,
     VISITOR_KEY,
     Carrier,
     FragmentCache,
@@ -274,7 +274,7 @@ async def show_form(request: Request) -> HTMLResponse:
     version, prefill = opened
     reader = SheetReader(account, visitor, prefill)
     return HTMLResponse(
-        draw_sheet(request, version, reader, request.query_params.get("lang", "")).html, headers=UNKEPT
+        draw_sheet(request, version, reader, request.query_params.get("lang", "")).html, headers=NO_STORE
     )
 
 
@@ -497,7 +497,7 @@ async def show_linked_sheet(request: Request, token: str, page_id: str, lang: st
     if page_id != str(link.number):
         raise Refused(errors.NOT_FOUND, "Form not found.")
     reader, version = await context.db.read(lambda tx: _linked(tx, link, token))
-    return HTMLResponse(draw_sheet(request, version, reader, lang).html, headers=UNKEPT)
+    return HTMLResponse(draw_sheet(request, version, reader, lang).html, headers=NO_STORE)
 
 
 @router.post("/form/{token}", Access(Credential.ADDRESS))
