@@ -31,7 +31,7 @@ from contatto.delivery.actions.ledger import (
     LoggedDecision,
     charge_impressions,
     entry_of,
-    list_entries,
+    make_entries,
     write_log,
 )
 from contatto.delivery.actions.serving import load_replica, load_snapshot, seed_of
@@ -442,7 +442,7 @@ class _Log:
         heapq.heappush(self._later, (row.ts, self._count, row))
 
     def put_decision(self, record: Record) -> None:
-        for row in list_entries(self._tx, self._business_id, [LoggedDecision(record, None)]):
+        for row in make_entries(self._tx, self._business_id, [LoggedDecision(record, None)]):
             if row.kind is not EntryKind.LINES or row.nonce not in self._lines:
                 self._take(row)
         self._lines.add(record.lines)

@@ -471,7 +471,7 @@ def log_decisions(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision])
     """
     if not decisions:
         return
-    rows = list_entries(tx, business_id, decisions)
+    rows = make_entries(tx, business_id, decisions)
     promises = [decision.promise for decision in decisions if decision.promise is not None]
     early = store.list_touches_of(tx, business_id, [promise.nonce for promise in promises])
     store.append_entries(tx, business_id, rows + early)
@@ -479,7 +479,7 @@ def log_decisions(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision])
     store.save_promises(tx, [promise for promise in promises if promise.nonce not in viewed])
 
 
-def list_entries(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision]) -> list[NewEntry]:
+def make_entries(tx: Tx, business_id: str, decisions: Sequence[LoggedDecision]) -> list[NewEntry]:
     """Make the log entries of decisions, after those of ad groups and ads that the log lacks."""
     records = [decision.record for decision in decisions]
     named = {record.lines: record for record in records if record.lines}
