@@ -1,4 +1,4 @@
-"""Records of a CRM in memory, served over HTTP with planned faults."""
+"""A simulated CRM: records in memory, served over HTTP with planned faults."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -52,7 +52,7 @@ class MemoryCrm:
     Attributes:
         our_id: the field that holds our id.
         unique: fields of which no two records have the same value.
-        lag: how many writes a search by e-mail or phone is behind.
+        lag: how many of the newest records a search by e-mail or phone misses.
         skew: how far its clock is from ours.
         merges_anew: a merge makes a third record with an id of its own, to which both others lead.
         id_form: the form of an id with its number.
@@ -69,7 +69,7 @@ class MemoryCrm:
     id_form: str = "{}"
 
     def make(self, values: dict[str, Any]) -> StoredRecord:
-        """Create a record. Raises WrongValue: a field or a value is not there, or a value is taken."""
+        """Create a record. Raises WrongValue: an unknown field or choice, a missing or a duplicate value."""
         for crm_field in self.fields.values():
             if crm_field.is_required and not values.get(crm_field.name):
                 raise WrongValue("required", crm_field.name)
@@ -97,7 +97,7 @@ class MemoryCrm:
         return {name: value for name, value in values.items() if name in self.fields}
 
     def live(self, *, at_once: bool = True) -> list[StoredRecord]:
-        """Return records that are not deleted, the oldest first; a lagging search leaves out the newest."""
+        """Return records that are not deleted, oldest first; without ``at_once``, as a search finds them."""
         live = [record for record in self.records.values() if not record.is_deleted]
         newest = len(self.records) - self.lag
         return live if at_once else [record for record in live if record.number <= newest]
@@ -110,7 +110,7 @@ class MemoryCrm:
         return record
 
     def find(self, name: str, value: str, *, at_once: bool = False) -> list[StoredRecord]:
-        """Return records with this value; a lagging search leaves out the newest."""
+        """Return records with this value, as a search finds them; ``at_once`` ignores its lag."""
         searchable = self.live(at_once=at_once)
         return [record for record in searchable if record.values.get(name, "").casefold() == value.casefold()]
 
@@ -171,9 +171,9 @@ class MemoryCrm:
 SLOW_S: Final = 30.0
 """Longer than anybody waits for an answer."""
 PATIENCE_S: Final = 20.0
-"""Timeout of an answer that is on its way, on a busy machine."""
+"""Client's timeout for an answer that will come, on a busy machine."""
 NO_PATIENCE_S: Final = 0.1
-"""Timeout of an answer that will not come."""
+"""Client's timeout for an answer that will not come."""
 
 
 class VendorFault(StrEnum):
@@ -268,6 +268,7 @@ class CrmServer:
         self.requests = 0
         self._lock = threading.Lock()
         self.over = threading.Event()
+        """Set when the server stops, which ends slow answers."""
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -336,7 +337,7 @@ class CrmServer:
             return fault, fixed_responses.get(fault) or self.vendor.answer(request)
 
     def patience_s(self) -> float:
-        """Return how long the next answer is worth waiting for."""
+        """Return the client's timeout for its next request."""
         return NO_PATIENCE_S if self.faults and self.faults[0] is VendorFault.SLOW else PATIENCE_S
 
 

@@ -394,7 +394,7 @@ _PER_VIEW: Final = 1_000
 
 
 class Ledger:
-    """Charges of each ad group, and counts of broken rules; money is micros of a thousand views."""
+    """Charges of ad groups and broken rules, in thousandths of a micro."""
 
     def __init__(self, world: World, standings: GroupStates) -> None:
         self.world, self.standings = world, standings
@@ -406,7 +406,7 @@ class Ledger:
         self._limit: list[float] = [0.0] * len(world.groups)
 
     def charge(self, group: int, ts: int, price: int) -> None:
-        """Charge a view, and check the budget; the unit of charges makes its price that of a thousand."""
+        """Charge a view, and check the budget; ``price`` is that of a thousand views in micros."""
         self.charged[group] += price
         budget = self.standings.groups[group].group
         if budget.budget_mode == "infinite":
@@ -416,13 +416,16 @@ class Ledger:
             self._limit[group] = self._allowed(group)
         self._spent[group] += price
         if self._spent[group] > self._limit[group]:
-            day = budget.budget_mode == "day"
-            self.faults["day over 125 %" if day else "total over budget"] += 1
+            is_daily = budget.budget_mode == "day"
+            self.faults["day over 125 %" if is_daily else "total over budget"] += 1
 
-    def change(self, group: int, promised: int) -> None:
-        """Set the limit after a change of the budget; earlier spend and chosen ads may exceed it."""
-        begun = self._spent[group] + promised
-        self._limit[group] = max(self._allowed(group), begun if begun <= self._limit[group] else 0.0)
+    def change(self, group: int, pending: int) -> None:
+        """Set the limit after a change of the budget.
+
+        Earlier spend, and the price ``pending`` of chosen ads before their view, may exceed it.
+        """
+        committed = self._spent[group] + pending
+        self._limit[group] = max(self._allowed(group), committed if committed <= self._limit[group] else 0.0)
 
     def _allowed(self, group: int) -> float:
         budget = self.standings.groups[group].group
@@ -489,6 +492,7 @@ class Game:
         self.shown = array("d")
         self.reports: list[Line] = []
         self.leads_of: dict[int, list[int]] = {}
+        """Viewers who became leads of each ad group, fake leads too."""
         self._events: list[tuple[int, int, Line]] = []
         self._order = itertools.count()
         self._ads = {ad.id: number for number, ad in enumerate(world.ads)}
@@ -559,8 +563,8 @@ class Game:
             # Spend may differ from the ledger by a micro per view.
             reported = {row["adgroup_id"]: row["spend_micros"] for row in report["adgroups"]}
             for number, group in enumerate(world.groups):
-                off = abs(reported.get(group.id, 0) - self.ledger.charged[number] / _PER_VIEW)
-                if off > self.views[number] + 1:
+                difference = abs(reported.get(group.id, 0) - self.ledger.charged[number] / _PER_VIEW)
+                if difference > self.views[number] + 1:
                     self.ledger.faults["report is not the ledger"] += 1
         self.past.views *= world.nature.night
 
@@ -589,6 +593,7 @@ class Game:
         self._flush(until)
 
     def _flush(self, until: int) -> None:
+        """Send the queued lines up to a moment; a view also decides its outcomes."""
         events, answer = self._events, self.answer
         while events and events[0][0] <= until:
             ts, _, line = heapq.heappop(events)

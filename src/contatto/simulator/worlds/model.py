@@ -137,18 +137,20 @@ class Nature:
     """Chance of a spam chat to yield a contact that counts as a lead."""
     farm_contact: float | None = None
     farm_recall: float | None = None
-    """The chances of a contact and of a mark in a spam chat of a click farm; None for those of all."""
+    """Chances of a contact and of a spam mark in a chat with a click farm; None: as in any spam chat."""
     weariness: float = 0.0
-    """Loss of the logit of a click by each earlier view of the ad; ``night`` is the part that remains."""
+    """Loss of the logit of a click by each earlier view of the ad."""
     weariness_of_advertiser: float = 0.0
     """Loss by each earlier view of any ad of the advertiser."""
     night: float = 0.6
+    """Share of earlier views that still count after each night."""
     most_weary: float = 6.0
+    """Earlier views of an ad that count at most; twice as many of an advertiser."""
     once: bool = False
     """True if a viewer becomes a lead of an advertiser only once."""
     view_lost: float = 0.0
     view_after_s: float = 0.0
-    """Views come at once, or within this many seconds; some never."""
+    """Views come at once, or within this many seconds; a share ``view_lost`` of these never comes."""
     spam_after_s: tuple[float, float] = (300.0, 1_800.0)
     announced_late: bool = False
     """True if ad groups are announced at their start; else all at the beginning."""
@@ -170,6 +172,7 @@ class Past:
     is_lead: Flags
     chats: Floats
     spams: Floats
+    """Conversations of each viewer, and those that truly were spam."""
 
     @classmethod
     def empty(cls, world: "World") -> "Past":
@@ -269,7 +272,7 @@ class World(ABC):
     _activity: Floats
     """Weight of each viewer among the requests of a usual day."""
     _busy_farm: tuple[int, float, range] = (-1, 0.0, range(0))
-    """Number of a farm, the weight of its viewers, and the days on which they come; no other farm does."""
+    """The only farm in ``weights``: its number, the weight of its viewers, and its days."""
     _value: Floats
     """Worth of each viewer to outside bidders; mean 0, standard deviation 1."""
     _places: PlacementMix
@@ -336,16 +339,16 @@ class World(ABC):
         ends = np.searchsorted(self.viewer_country[viewers], np.arange(len(self.zones)), side="right")
         upper = np.concatenate([[0.0], sums])[ends]
         low, high = np.concatenate([[0.0], upper[:-1]])[country], upper[country]
-        places_of_viewers = np.searchsorted(sums, low + draws * (high - low), side="right")
-        viewer = viewers[np.minimum(places_of_viewers, len(viewers) - 1)]
+        viewer_indexes = np.searchsorted(sums, low + draws * (high - low), side="right")
+        viewer = viewers[np.minimum(viewer_indexes, len(viewers) - 1)]
         shares = np.cumsum(places.shares)
         place = np.searchsorted(shares, rng.random(count) * places.shares.sum(), side="right")
         place = np.minimum(place, len(shares) - 1)
-        offers = rng.normal(np.log(market.price), market.sigma, (market.bidders, count))
-        price = offers.max(0) + market.for_value * self._value[viewer]
+        log_bids = rng.normal(np.log(market.price), market.sigma, (market.bidders, count))
+        log_price = log_bids.max(0) + market.for_value * self._value[viewer]
         if market.by_tick is not None:
-            price += market.by_tick[tick]
-        floor = np.maximum(1, np.exp(price) * _PER_MILLE).astype(np.int64)
+            log_price += market.by_tick[tick]
+        floor = np.maximum(1, np.exp(log_price) * _PER_MILLE).astype(np.int64)
         shift = places.shifts[place] + (self.weekend_click if day % 7 >= 5 else 0.0)
         return Requests(ts, viewer, place, floor, shift, rng.random((count, DRAWS)))
 
@@ -381,13 +384,16 @@ def set_farm(tables: Tables, rows: Flags, chances: FarmChances) -> None:
 
 
 def farm_chance(prior: float | Floats, spam: float, genuine: float, past: Past) -> Floats:
-    """Return the chance of each viewer to be of a farm, by chats so far and their marks of spam."""
+    """Return the chance of each viewer to be of a farm, by earlier chats that were spam, and others.
+
+    ``prior`` has the odds before any chat, ``spam`` and ``genuine`` the chances of both kinds in a farm.
+    """
     odds = prior * (spam / 0.25) ** past.spams * (genuine / 0.75) ** (past.chats - past.spams)
     return np.asarray(odds / (1 + odds))
 
 
 def mix_farms(chances: Floats, people: Sequence[Floats], farms: Sequence[FarmChances]) -> ObservableChances:
-    """Mix clicks, conversations, leads and spam of people with those of farms, by viewers' chances (rows)."""
+    """Mix the chances of people with those of farms; ``chances`` says how likely a viewer is of each farm."""
     mixed = []
     for column, table in enumerate(people):
         total = (1 - chances.sum(1))[:, None] * table
@@ -458,7 +464,7 @@ class GroupStates:
 
 
 class Spans:
-    """Span of a budget: a day of the ad group's time zone, or its whole schedule."""
+    """Budget periods of ad groups: local days, or whole schedules."""
 
     def __init__(self, world: World) -> None:
         self._last = STARTS_TS + world.days * DAY
@@ -470,12 +476,12 @@ class Spans:
             self._midnights[timezone] = [round(moment.timestamp()) * SECOND for moment in midnights]
 
     def at(self, group: WorldGroup, ts: int) -> tuple[int, int]:
-        """Return beginning and end of the span around a moment."""
+        """Return beginning and end of the budget period at a moment."""
         if group.budget_mode != "day":
             return group.starts_ts, group.ends_ts or self._last
         midnights_of_zone = self._midnights[group.timezone]
-        place = bisect_right(midnights_of_zone, ts)
-        return midnights_of_zone[place - 1], midnights_of_zone[place]
+        index = bisect_right(midnights_of_zone, ts)
+        return midnights_of_zone[index - 1], midnights_of_zone[index]
 
 
 def offset_s(timezone: str, day: int) -> int:
@@ -498,10 +504,10 @@ WHOLE_DAYS: Final = 14
 
 @dataclass(frozen=True, slots=True)
 class GroupKind:
-    """Setup of an ad group; budgets are in days of the usual budget, 0 has none.
+    """Setup of an ad group; ``budget`` is in usual daily budgets.
 
-    ``target`` is what a lead may cost as a share of the usual cost of a lead; ``joins`` and
-    ``leaves`` are days of a world of fourteen.
+    ``target`` is the most that a lead may cost, in usual costs of a lead; 0 has no limit. ``joins`` and
+    ``leaves`` are its first and last day in a world of 14 days; 0 has no last day.
     """
 
     mode: str
@@ -537,26 +543,28 @@ def make_groups(
 
     With ``one_country`` each ad group has one country, by turns, so that few meet in one auction.
     """
-    countries, whole = list(zones), money.days / WHOLE_DAYS
+    countries, scale = list(zones), money.days / WHOLE_DAYS
     groups = []
     for number, kind in enumerate(kinds):
-        some = rng.choice(countries, size=int(rng.integers(2, max(3, len(countries)))), replace=False)
+        own_countries = rng.choice(
+            countries, size=int(rng.integers(2, max(3, len(countries)))), replace=False
+        )
         if one_country:
-            some = np.array([countries[number % len(countries)]])
-        reach = sum(money.shares[countries.index(str(name))] for name in some)
-        lasts = whole if kind.mode == "total" else 1.0
+            own_countries = np.array([countries[number % len(countries)]])
+        reach = sum(money.shares[countries.index(str(name))] for name in own_countries)
+        budget_scale = scale if kind.mode == "total" else 1.0
         joins, leaves = (
-            STARTS_TS + int(days * whole * DAY) // TICK * TICK for days in (kind.joins, kind.leaves)
+            STARTS_TS + int(days * scale * DAY) // TICK * TICK for days in (kind.joins, kind.leaves)
         )
         group = WorldGroup(
             f"line-{number}",
             number % advertisers,
             kind.mode,
-            round(kind.budget * money.budget_micros * reach * lasts),
-            tuple(sorted(str(name) for name in some)),
+            round(kind.budget * money.budget_micros * reach * budget_scale),
+            tuple(sorted(str(name) for name in own_countries)),
             joins,
             leaves if kind.leaves else 0,
-            zones[str(some[0])],
+            zones[str(own_countries[0])],
             round(kind.target * money.lead_micros),
             click_window_s=int(kind.window_days * 86_400),
             kind=kind.delay or ("fast", "mixed", "slow")[number % 3],

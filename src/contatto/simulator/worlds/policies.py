@@ -30,12 +30,12 @@ from contatto.simulator.worlds.model import (
 )
 
 type Score = Callable[[Ints, Floats, Flags, Past], Floats]
-"""Returns scores of requests (rows) and ads (columns), from viewers, shifts of clicks, and allowed ads."""
+"""Function from viewers, shifts of clicks, allowed ads and the past to scores of requests and ads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A player that decides by knowledge of the world; ``scoring`` gives its scores of a day."""
+    """A player that knows the world; ``scoring`` makes its score function for a day."""
 
     name: str
     goal: str
@@ -43,7 +43,7 @@ class Policy:
 
 
 def score_conversions(world: World, goal: str, click: Floats, after: Floats) -> Score:
-    """Return scores: the chance of a conversion, from the logit of a click and later chances."""
+    """Score by the chance of a conversion: of a click, by its logit, times the chances ``after`` it."""
     nature = world.nature
     owners = np.array([world.groups[ad.group].advertiser for ad in world.ads])
     same_owner = (owners[:, None] == owners).astype(np.float32)
@@ -62,7 +62,7 @@ def score_conversions(world: World, goal: str, click: Floats, after: Floats) -> 
 
 
 def know_all(world: World, day: int, past: Past, goal: str) -> Score:
-    """Score by every chance as it is."""
+    """Score by the true chances, hidden ones too."""
     tables = world.tables(day)
     genuine = tables.talk * (1 - tables.spam)
     after = genuine * tables.lead if goal == "lead" else genuine
@@ -70,7 +70,7 @@ def know_all(world: World, day: int, past: Past, goal: str) -> Score:
 
 
 def know_features(world: World, day: int, past: Past, goal: str) -> Score:
-    """Score by all that features of requests and earlier events of viewers tell."""
+    """Score by the best predictions from requests and earlier events."""
     observable = world.observable(day, past)
     logit = np.log(observable.click / (1 - observable.click))
     reached = observable.leads if goal == "lead" else observable.talks - observable.spams
@@ -78,7 +78,7 @@ def know_features(world: World, day: int, past: Past, goal: str) -> Score:
 
 
 def know_nothing(world: World, day: int, past: Past, goal: str) -> Score:
-    """Score any ad, and bid the same for every view."""
+    """Score one random ad of each request, so that it bids the same for every view."""
     rng = chance(world.seed, 7, day)
 
     def score(viewer: Ints, shift: Floats, may: Flags, past: Past) -> Floats:
@@ -106,8 +106,8 @@ _LEAST_DUE: Final = 0.1
 class Pacer:
     """Pacing of each ad group by its expected flow of requests.
 
-    Theory. The remaining budget is spread over the remaining flow; the logarithm of a multiplier is
-    moved by the gap of the last tick to its plan. Each span begins with the mean of the days before.
+    It spreads the remaining budget over the remaining flow. After each tick the logarithm of a multiplier
+    moves by the gap to the plan. Each budget period begins with the mean of the days before.
     """
 
     def __init__(self, world: World) -> None:
@@ -116,7 +116,8 @@ class Pacer:
         self.mean = np.zeros(count)
         """Running mean of the logarithms of the multipliers."""
         self._spent = np.zeros(count)
-        self._held = np.zeros(count)
+        self._withheld = np.zeros(count)
+        """Share of a daily budget for the hours before the ad group starts."""
         self._begins = [-1] * count
         self._flow = np.concatenate([np.zeros((1, count)), np.cumsum(expected_flow(world), 0)])
         self._spans = Spans(world)
@@ -130,16 +131,17 @@ class Pacer:
             if span[0] != self._begins[number]:
                 if self._begins[number] >= 0:
                     self.multiplier[number] = np.exp(self.mean[number])
-                self._begins[number], self._spent[number], self._held[number] = span[0], 0.0, 0.0
+                self._begins[number], self._spent[number], self._withheld[number] = span[0], 0.0, 0.0
                 starts = max(group.starts_ts, STARTS_TS)
                 if group.budget_mode == "day" and span[0] < starts < span[1]:
-                    # Of a day that has begun already, hold back the part of the budget before.
                     later = DAY if span[0] < STARTS_TS else 0
                     whole = self._between(number, span[0] + later, span[1] + later)
                     before = self._between(number, span[0] + later, starts + later)
-                    self._held[number] = before / max(whole, _EPSILON)
+                    self._withheld[number] = before / max(whole, _EPSILON)
             if group.budget_mode != "infinite":
-                amounts[number] = group.budget_micros / 1e6 * (1 - self._held[number]) - self._spent[number]
+                amounts[number] = (
+                    group.budget_micros / 1e6 * (1 - self._withheld[number]) - self._spent[number]
+                )
         return amounts
 
     def _between(self, number: int, begins: int, ends: int) -> float:
@@ -226,8 +228,8 @@ class Auction:
         )
         open_groups = standings.running(ts) & (budgets > 0)
         row, ad, price = self._award(self._score(requests, score, open_groups), requests.floor)
-        is_payable = requests.draws[row, VIEW] >= self.world.nature.view_lost
-        row, ad, price = row[is_payable], ad[is_payable], price[is_payable]
+        is_viewed = requests.draws[row, VIEW] >= self.world.nature.view_lost
+        row, ad, price = row[is_viewed], ad[is_viewed], price[is_viewed]
         group = self._ad_group[ad]
         cost, is_payable = price / 1e9, np.ones(len(price), np.bool_)
         for number in np.flatnonzero(np.bincount(group, cost, len(budgets)) > budgets):

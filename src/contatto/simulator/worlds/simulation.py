@@ -112,27 +112,27 @@ def make_world(name: WorldName, seed: int, size: Size = Size.FULL, **changes: fl
     Raises:
         NoSuchSetting: an unknown setting, or a value out of its bounds.
     """
-    usual: Any = _SETTINGS[name, size]
-    kinds = {field.name: type(getattr(usual, field.name)) for field in fields(usual)}
+    defaults: Any = _SETTINGS[name, size]
+    types = {field.name: type(getattr(defaults, field.name)) for field in fields(defaults)}
     for setting, value in changes.items():
-        if setting not in kinds:
-            raise NoSuchSetting(f"{setting!r} is none of the settings of {name}: {', '.join(kinds)}")
+        if setting not in types:
+            raise NoSuchSetting(f"{setting!r} is none of the settings of {name}: {', '.join(types)}")
         is_budget = setting.endswith("_micros") and setting != "bid_micros"
         least, most = int(setting in MOST or is_budget), MOST.get(setting, 10**12)
         if not least <= value <= most:
             raise NoSuchSetting(f"{setting} is a number from {least} to {most}")
-    exact = {setting: kinds[setting](value) for setting, value in changes.items()}
-    return _WORLDS[name](replace(usual, **exact), seed)
+    converted = {setting: types[setting](value) for setting, value in changes.items()}
+    return _WORLDS[name](replace(defaults, **converted), seed)
 
 
 def settings_of(name: WorldName) -> dict[str, float]:
-    """Return the settings of a world with their usual values."""
-    usual = _SETTINGS[name, Size.FULL]
-    return {field.name: getattr(usual, field.name) for field in fields(usual)}
+    """Return the settings of a world with their defaults."""
+    defaults = _SETTINGS[name, Size.FULL]
+    return {field.name: getattr(defaults, field.name) for field in fields(defaults)}
 
 
 class Player(StrEnum):
-    """Players: the engine with either goal, any ad, and policies that know the world."""
+    """Players: the engine with either goal, random ads, and oracles."""
 
     LEAD = "lead"
     CONVERSATION = "conversation"
@@ -167,13 +167,13 @@ class RunResults:
     failures: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, run: Run, player: TimedPlayer, cpu_s: float, faults: dict[str, int]) -> None:
-        """Add the run of a player that answered lines; ``faults`` are those outside of the game."""
+        """Add the run of a player that answered lines; ``faults`` counts problems outside the game."""
         self.figures[name], self.faults[name] = measure(run), {**run.faults, **faults}
         self.requests_per_s[name] = player.requests / cpu_s
         self.longest_wait_s[name] = player.longest_wait_s
 
     def limit(self, player: str) -> RunFigures | None:
-        """Return the figures of the best possible player with the same goal, if it played."""
+        """Return the figures of the oracle with the same goal that sees no hidden chances, if it played."""
         is_lead = self.figures[player].goal == Player.LEAD
         return self.figures.get(Player.ORACLE_OBS if is_lead else Player.ORACLE_CONV)
 
