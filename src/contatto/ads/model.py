@@ -1,4 +1,4 @@
-"""Campaigns, ad groups and ads, and the words of their settings."""
+"""Campaigns, ad groups and ads, and the values of their settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ EVERY_STATUS: Final = frozenset(NodeStatus)
 
 
 class NodeKind(StrEnum):
-    """The three levels of an ad account; the values are the words of our addresses."""
+    """The three levels of an ad account; the values are parts of URLs."""
 
     CAMPAIGN = "campaigns"
     AD_GROUP = "ad-groups"
@@ -30,7 +30,7 @@ class NodeKind(StrEnum):
 
 
 type Place = tuple[NodeKind, int]
-"""A level and the API's id there."""
+"""A level, and the API's id of a node there."""
 
 
 class BudgetMode(StrEnum):
@@ -149,7 +149,7 @@ class Money:
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """The roof of ad groups; ``number`` is the API's ``campaign_id``."""
+    """Parent of ad groups; ``number`` is the API's ``campaign_id``."""
 
     id: str
     business_id: str
@@ -165,12 +165,11 @@ class Campaign:
 
 @dataclass(frozen=True, slots=True)
 class AdGroup:
-    """Goal, places, money and windows of its ads; ``number`` is the API's ``adgroup_id``.
+    """Goal, targeting, budget and windows of its ads; ``number`` is the API's ``adgroup_id``.
 
     Without ``ends_at`` it serves until it is stopped. The windows say for how long after a click or a view a
-    conversion is credited to it.
-    ``channel_account_id`` is the account that its ads speak for unless they name another one, ``page_id``
-    the instant form of those that have none of their own; it may be empty.
+    conversion is credited to it. ``channel_account_id`` is the default channel account of its ads, and
+    ``page_id`` their default instant form, which may be empty.
     """
 
     id: str
@@ -196,16 +195,16 @@ class AdGroup:
     updated_at: datetime
     page_id: str = ""
     location_ids: tuple[str, ...] = ()
-    """What was sent for the countries, cities too; empty where countries were chosen themselves."""
+    """Locations behind the countries, which may be cities; empty if countries were chosen directly."""
     languages: tuple[str, ...] = ()
     age_groups: tuple[str, ...] = ()
     interest_category_ids: tuple[str, ...] = ()
     audience_ids: tuple[str, ...] = ()
     excluded_audience_ids: tuple[str, ...] = ()
     engaged_window: ViewWindow = ViewWindow.OFF
-    """Kept and shown; our ads are pictures and texts, so nobody watches one for long enough to be engaged."""
+    """Saved and shown without effect: our ads are pictures and texts, which have no engaged views."""
     event_count: EventCount = EventCount.UNSET
-    """Kept and shown; one person's leads are one lead here, so each counts once either way."""
+    """Saved and shown without effect: all leads of one person are one lead here."""
     frequency: int | None = None
     """Views that one person may have in ``frequency_schedule`` days; both None without a frequency cap."""
     frequency_schedule: int | None = None
@@ -367,7 +366,7 @@ class NodeFilter:
 
 @dataclass(frozen=True, slots=True)
 class LiveAd:
-    """An ad that may serve, with its ad group and all that is needed to say whether and for how much."""
+    """An active, approved ad with its active ad group and campaign."""
 
     ad: Ad
     ad_group: AdGroup

@@ -158,7 +158,7 @@ def save_node(tx: Tx, node: AdNode) -> None:
 
 
 def record_node[T: AdNode](tx: Tx, before: T, changed: T) -> bool:
-    """Update a node's row; return False without a change if it is no longer ``before``."""
+    """Update a node's row, unless it has changed since ``before``; report whether it was updated."""
     table, values = _TABLES[type(before)], row_of(changed, without={"business_id"})
     is_unchanged = table.c.updated_at == before.updated_at
     return tx.change(table, before.business_id, before.id, is_unchanged, **values)
@@ -182,7 +182,7 @@ def list_ad_groups_by_id(tx: Tx, business_id: str, ad_group_ids: Collection[str]
     return _NAMED_AD_GROUPS.list(tx, values) if ad_group_ids else []
 
 
-_NAMED_CAMPAIGNS: Final = PreparedQuery(
+_CAMPAIGNS_WITH_BUDGET: Final = PreparedQuery(
     Campaign,
     select(campaigns).where(
         campaigns.c.business_id == bindparam("of"),
@@ -195,7 +195,7 @@ _NAMED_CAMPAIGNS: Final = PreparedQuery(
 def list_campaigns_with_budget(tx: Tx, business_id: str, campaign_ids: Collection[str]) -> list[Campaign]:
     """Return the campaigns with these ids that have a budget."""
     values = {"of": business_id, "named": campaign_ids}
-    return _NAMED_CAMPAIGNS.list(tx, values) if campaign_ids else []
+    return _CAMPAIGNS_WITH_BUDGET.list(tx, values) if campaign_ids else []
 
 
 def list_ads_by_number(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, Ad]:
@@ -298,18 +298,18 @@ def list_ad_group_ids(tx: Tx, business_id: str, campaign_ids: Iterable[str]) -> 
 
 def list_ads_in_review(tx: Tx) -> list[Ad]:
     """Return ads of every business that wait for their review, oldest first; for the operator."""
-    waiting = select(ads).where(ads.c.audit == Audit.AUDITING, ads.c.status != NodeStatus.DELETED)
-    return tx.list(Ad, waiting.order_by(ads.c.updated_at, ads.c.number))
+    in_review = select(ads).where(ads.c.audit == Audit.AUDITING, ads.c.status != NodeStatus.DELETED)
+    return tx.list(Ad, in_review.order_by(ads.c.updated_at, ads.c.number))
 
 
 def mark_status(tx: Tx, node: AdNode, status: NodeStatus) -> None:
     """Set the status of a node; deletion includes all nodes below it."""
-    rows = [(_TABLES[type(node)].c.id == node.id, _TABLES[type(node)])]
+    selections = [(_TABLES[type(node)].c.id == node.id, _TABLES[type(node)])]
     if status is NodeStatus.DELETED and isinstance(node, Campaign):
-        rows += [(table.c.campaign_id == node.id, table) for table in (ad_groups, ads)]
+        selections += [(table.c.campaign_id == node.id, table) for table in (ad_groups, ads)]
     if status is NodeStatus.DELETED and isinstance(node, AdGroup):
-        rows.append((ads.c.ad_group_id == node.id, ads))
-    for condition, table in rows:
+        selections.append((ads.c.ad_group_id == node.id, ads))
+    for condition, table in selections:
         statement = update(table).where(table.c.business_id == node.business_id, condition)
         tx.execute(statement.values(status=status, updated_at=tx.now))
 
@@ -335,7 +335,7 @@ class LiveNodes:
 
 
 def list_live_ads(tx: Tx, business_id: str) -> list[LiveAd]:
-    """Return reviewed ads that are active, with active parents; schedules are not checked."""
+    """Return approved ads that are active, with active parents; schedules are not checked."""
     return list(load_live_nodes(tx, business_id).live)
 
 

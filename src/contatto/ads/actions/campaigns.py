@@ -61,7 +61,7 @@ def find_channel(tx: Tx, business_id: str, account_id: str) -> ChannelAccount:
 def choose_account(
     tx: Tx, ad_account: AdAccount, countries: tuple[str, ...], goal: Goal, account_id: str | None
 ) -> ChannelAccount:
-    """Return the channel account that was named, else the first for which nothing stands in the goal's way.
+    """Return the named channel account, else the one with the fewest obstacles to the goal.
 
     Raises NOT_FOUND, or INVALID when the business has no channel account at all.
     """
@@ -71,13 +71,13 @@ def choose_account(
     if not accounts:
         raise Refused(errors.INVALID, "identity_id: this business has no channel account yet.")
     capturing = capture.list_capturing(tx, ad_account.business_id)
-    hurdles: dict[str, int] = {}
+    obstacles: dict[str, int] = {}
     for account in accounts:
         capture_on = account.id in capturing
         facts = Facts(account.id, account.registration_country, ad_account.country, countries, capture_on)
         failed = sum(not result.passed for result in settings.eligibility(goal, facts))
-        hurdles[account.id] = failed * 2 + len(settings.next_steps(goal, facts))
-    return min(accounts, key=lambda account: hurdles[account.id])
+        obstacles[account.id] = failed * 2 + len(settings.next_steps(goal, facts))
+    return min(accounts, key=lambda account: obstacles[account.id])
 
 
 def load_facts(tx: Tx, ad_account: AdAccount, channel: ChannelAccount, countries: tuple[str, ...]) -> Facts:
@@ -95,7 +95,7 @@ def load_ad_account(tx: Tx, business_id: str, ad_account_id: str) -> AdAccount:
 
 
 def _save_changed[T: AdNode](tx: Tx, account: AdAccount, before: T, changed: T) -> T:
-    """Record a changed node, unless it is no longer ``before``, and publish its ads anew. Raises CONFLICT."""
+    """Save a node that is still ``before``, and publish its ads again for attribution. Raises CONFLICT."""
     if not store.record_node(tx, before, changed):
         raise Refused(errors.CONFLICT)
     under: dict[str, Any] = {_NUMBERS[type(before)]: frozenset({before.number})}
@@ -112,7 +112,7 @@ def _save_changed[T: AdNode](tx: Tx, account: AdAccount, before: T, changed: T) 
 def publish_one_ad(
     tx: Tx, ad: Ad, ad_group: AdGroup, campaign: Campaign, homes: tuple[AdAccount, ChannelAccount]
 ) -> None:
-    """Publish an ad as it is now; ``homes`` are its ad account and its channel account."""
+    """Publish the current ad for attribution; ``homes`` are its ad account and its channel account."""
     account, channel = homes
     message = find_welcome(tx, ad.business_id, ad.ad_account_id, ad.auto_message_id)
     measured = MeasuredAd(
@@ -231,7 +231,7 @@ def find_own[T: AdNode](tx: Tx, kind: type[T], account: AdAccount, number: int) 
 def _find_editable[T: AdNode](
     tx: Tx, kind: type[T], account: AdAccount, number: int, seen_at: datetime | None
 ) -> T:
-    """Return a node that is not deleted, with no change that its writer has not seen (None: whatever)."""
+    """Return a node, unless it is deleted or has changed since ``seen_at`` (None: may have changed)."""
     node = find_own(tx, kind, account, number)
     if node.status is NodeStatus.DELETED:
         field = _MISSING[kind].partition(":")[0]
@@ -242,7 +242,7 @@ def _find_editable[T: AdNode](
 
 
 def update_campaign(tx: Tx, account: AdAccount, number: int, changes: CampaignChanges) -> Campaign:
-    """Change the name or the budget of a campaign; its ads are published anew.
+    """Change the name or the budget of a campaign, and publish its ads again for attribution.
 
     Raises NOT_FOUND, INVALID, CONFLICT.
     """
@@ -300,9 +300,9 @@ class NewAdGroup:
 class AdGroupChanges:
     """Changes of the node; None leaves a value as it is.
 
-    Goal, promotion type, budget mode and windows are not here: they stay as they were made. ``targeting``
-    names the parts that change. A ``frequency`` of 0 ends the frequency cap. ``seen_at`` is when what the
-    writer saw was last changed; without it he writes over whatever is there.
+    Goal, promotion type, budget mode and windows never change, so they are not here. ``targeting`` names the
+    parts that change. A ``frequency`` of 0 ends the frequency cap. ``seen_at`` is the ``updated_at`` that
+    the editor saw; without it the changes overwrite those of others.
     """
 
     name: str | None = None
@@ -323,7 +323,7 @@ class AdGroupChanges:
 
 
 def create_ad_group(tx: Tx, business_id: str, new: NewAdGroup) -> AdGroup:
-    """Make an ad group, if its goal is available for the three countries and capture is on where needed.
+    """Make an ad group, if its goal passes the country checks and capture is on where needed.
 
     Raises NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
     """
@@ -412,10 +412,9 @@ def check_ad_group_limit(tx: Tx, campaign: Campaign) -> None:
 
 
 def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupChanges) -> AdGroup:
-    """Change an ad group; its ads are published anew.
+    """Change an ad group, and publish its ads again for attribution.
 
-    New target countries are checked as at the beginning; all else is allowed also while the goal is not
-    available, so that an ad group can always be put right.
+    Only new target countries need to pass the checks of the goal, so that other settings can always change.
 
     Raises NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
     """
@@ -488,7 +487,7 @@ def _changed_money(tx: Tx, account: AdAccount, before: AdGroup, changes: AdGroup
 
 @dataclass(frozen=True, slots=True)
 class NewAd:
-    """An ad to make; without a channel account it speaks for the one of its ad group."""
+    """An ad to make; without a channel account it has that of its ad group."""
 
     ad_group_id: str
     name: str
@@ -564,7 +563,7 @@ def create_ad(tx: Tx, business_id: str, new: NewAd, *, needs_review: bool = Fals
 def update_ad(
     tx: Tx, account: AdAccount, number: int, changes: AdChanges, *, needs_review: bool = False
 ) -> Ad:
-    """Change an ad and tell measuring of it; with ``needs_review`` what people see waits for the operator.
+    """Change an ad, and publish it again; with ``needs_review`` a visible change waits for the operator.
 
     Raises NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
     """
@@ -587,8 +586,8 @@ def update_ad(
     if changed_values.get("page_id", before.page_id) != before.page_id:
         check_form(tx, account.business_id, changed_values["page_id"])
     changed = replace(before, **changed_values, updated_at=tx.now)
-    is_shown_anew = any(getattr(changed, part) != getattr(before, part) for part in settings.SHOWN_PARTS)
-    if needs_review and is_shown_anew:
+    is_visibly_changed = any(getattr(changed, part) != getattr(before, part) for part in settings.SHOWN_PARTS)
+    if needs_review and is_visibly_changed:
         changed = replace(changed, audit=Audit.AUDITING, audit_reason="")
     return _save_changed(tx, account, before, changed)
 
@@ -611,7 +610,7 @@ LONGEST_REASON: Final = 500
 
 
 def audit_ad(tx: Tx, number: int, audit: Audit, text: str = "") -> Ad:
-    """Let an ad be shown, or reject it for a reason that the business sees. For the operator.
+    """Approve an ad, or reject it for a reason that the business sees. For the operator.
 
     Raises NOT_FOUND; INVALID without a reason.
     """

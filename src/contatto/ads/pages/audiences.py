@@ -115,7 +115,7 @@ async def show_list_form(request: Request, caller: PageCaller) -> HTMLResponse:
 
 @router.post("/ads/audiences", Permission.WRITE_ADS)
 async def post_list(request: Request, caller: FormCaller, sent: Annotated[_ListForm, Form()]) -> Response:
-    """Make an audience of a list, from hashes of its values; show wrong lines first."""
+    """Make an audience from a list's fingerprints; show wrong lines, unless ``leave_out`` skips them."""
     try:
         country = sent.country if sent.country in COUNTRIES else ""
         read_list = partial(rules.read_customers, sent.text, sent.kind, country)
@@ -124,8 +124,8 @@ async def post_list(request: Request, caller: FormCaller, sent: Annotated[_ListF
         if faults and not (sent.leave_out and customers.digests):
             return await _list_form(request, caller, sent, {}, faults)
         db = context_of(request).db
-        blind = partial(actions.blind_digests, db.vault, caller.business_id, customers.digests)
-        prints = await db.run_aside(blind)
+        make_fingerprints = partial(actions.blind_digests, db.vault, caller.business_id, customers.digests)
+        fingerprints = await db.run_aside(make_fingerprints)
         list_hash = hashlib.sha256(" ".join(customers.digests).encode()).hexdigest()
         key = IdempotencyKey(caller.business_id, "ads/audiences", sent.once)
 
@@ -133,7 +133,7 @@ async def post_list(request: Request, caller: FormCaller, sent: Annotated[_ListF
             account = load_advertiser(tx, caller, number_of(sent.advertiser_id))
 
             def make() -> dict[str, str]:
-                file = actions.upload_file(tx, account, sent.kind.value, prints)
+                file = actions.upload_file(tx, account, sent.kind.value, fingerprints)
                 new = actions.NewAudience(sent.name, calculate_type=sent.kind.value)
                 customer_list = actions.create_audience(tx, account, new, [file.path])
                 return {"custom_audience_id": str(customer_list.number), "id": customer_list.id}

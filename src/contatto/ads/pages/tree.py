@@ -110,7 +110,7 @@ async def copy_row(
 
 @router.get("/ads/{number}/preview", Permission.READ_ADS)
 async def show_preview(request: Request, caller: PageCaller, number: str) -> HTMLResponse:
-    """Show an ad as a feed shows it; the button is a real tap."""
+    """Show an ad as a feed shows it; its button counts as a real tap."""
     context = context_of(request)
 
     def work(tx: Tx) -> dict[str, Any]:
@@ -148,7 +148,7 @@ LEVELS: Final = {NodeKind.CAMPAIGN: N_("Campaign"), NodeKind.AD_GROUP: N_("Ad gr
 @router.post("/ads/bulk/budget", Permission.WRITE_ADS)
 @router.post("/ads/bulk/bid", Permission.WRITE_ADS)
 async def change_rows(request: Request, caller: FormCaller) -> HTMLResponse:
-    """Make the change of this address to the chosen rows, and show the result of each.
+    """Apply the action in the path to the chosen rows, and show the result of each.
 
     Each row is a separate write with its own entry in the audit log. A refused row does not stop the others.
     """
@@ -161,7 +161,7 @@ async def change_rows(request: Request, caller: FormCaller) -> HTMLResponse:
     def load_names(tx: Tx) -> dict[Place, str]:
         names: dict[Place, str] = {}
         for place in places:
-            with suppress(Refused):  # its row says so
+            with suppress(Refused):  # its row will show the error
                 names[place] = load_node(tx, caller.business_id, place).name
         return names
 
@@ -210,7 +210,7 @@ class AdAccountForm(BaseModel):
 
 @router.get("/settings/ad-accounts", Access(Credential.MEMBER))
 async def show_ad_accounts(request: Request, caller: PageCaller) -> HTMLResponse:
-    return await _render(request, caller)
+    return await _render_ad_accounts(request, caller)
 
 
 @router.post("/settings/ad-accounts", Permission.ADMINISTER)
@@ -220,7 +220,7 @@ async def post_ad_account(
     try:
         await context_of(request).db.write(lambda tx: add_ad_account(tx, caller.business_id, form.new()))
     except Refused as refused:
-        return await _render(request, caller, problem=refused, typed=form)
+        return await _render_ad_accounts(request, caller, problem=refused, typed=form)
     return RedirectResponse(ACCOUNTS_PATH, 303)
 
 
@@ -235,11 +235,11 @@ async def post_correction(
     except Refused as refused:
         if refused.code is errors.NO_ADVERTISER:
             raise
-        return await _render(request, caller, problem=refused, typed=form, subject=ad_account_id)
+        return await _render_ad_accounts(request, caller, problem=refused, typed=form, subject=ad_account_id)
     return RedirectResponse(ACCOUNTS_PATH, 303)
 
 
-async def _render(
+async def _render_ad_accounts(
     request: Request,
     caller: Caller,
     *,
@@ -282,7 +282,7 @@ _OWNER: Final = N_("Past impressions and spend belong to it.")
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """Submitted edit with its errors.
+    """Refused edit with its errors.
 
     ``seen`` is the version that its author saw: the time of the last change, in microseconds. ``leaps`` are
     the values that confirm changes of more than tenfold.
@@ -337,7 +337,7 @@ async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number
 
 
 async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent | None) -> HTMLResponse:
-    """Render the form as it was sent, or with the current values."""
+    """Render the form with the values of a refused edit, or else with the stored ones."""
     context, words = context_of(request), translator_of(request)
 
     def work(tx: Tx) -> dict[str, Any]:
@@ -362,9 +362,9 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent
             shown = edit.form if edit else shown_ad_group(tx, account, node, words.lang)
             whole = tree.typed_ad_group(node, account, words.lang)
             has_begun = node.starts_at <= tx.now
-            unsent = ("channel_account_id", "goal", "budget_mode", "click_window_days", "view_window_days")
             # Browsers omit frozen fields.
-            checked = replace(shown, **{name: getattr(whole, name) for name in unsent})
+            unsent = ("channel_account_id", "goal", "budget_mode", "click_window_days", "view_window_days")
+            complete_form = replace(shown, **{name: getattr(whole, name) for name in unsent})
             click, view = int(whole.click_window_days), int(whole.view_window_days)
             windows = words.plural("%(num)s-day click", "%(num)s-day click", click) % {"num": click}
             if view:
@@ -387,7 +387,7 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent
                         N_("This date has passed and cannot change."),
                     )
                 )
-            values = ad_group_form_values(tx, campaign, account, checked, words) | {
+            values = ad_group_form_values(tx, campaign, account, complete_form, words) | {
                 "capture_account": None,
                 "capture_errors": {},
                 "has_begun": has_begun,
