@@ -1,4 +1,4 @@
-"""The reports of the API v1.3: answered at once, or made into a file."""
+"""Reports of the API v1.3: as an immediate response, or as a CSV file."""
 
 from typing import Annotated, Final, Literal, get_args
 
@@ -48,7 +48,7 @@ _STATUSES: Final[dict[exports.ExportState, TaskStatus]] = {
 
 
 class ReportTaskBody(ReportBody):
-    """A report to make into a file; fields of the SDK that only change its looks are accepted."""
+    """Report to write to a file; fields of the SDK for its format are accepted without effect."""
 
     output_format: Literal["CSV_STRING", "CSV_DOWNLOAD"] = "CSV_STRING"
     file_name: str = ""
@@ -126,7 +126,7 @@ def get_integrated_report(tx: Tx, caller: Caller, query: ReportQuery) -> ReportP
 
 @router.transact("/task/create/", Permission.READ_REPORTS)
 def create_report_task(tx: Tx, caller: Caller, body: ReportTaskBody) -> TaskId:
-    """Have a report made into a CSV file; ask for its state with ``/report/task/check/``."""
+    """Queue a report as a CSV file; ask for its state with ``/report/task/check/``."""
     account = load_advertiser(tx, caller, body.advertiser_id)
     return TaskId(str(queue_report(tx, account, body, body.file_name).number))
 
@@ -148,7 +148,7 @@ def check_report_task(tx: Tx, caller: Caller, query: ReportTaskQuery) -> TaskInf
 
 @router.transact("/task/cancel/", Permission.READ_REPORTS)
 def cancel_report_task(tx: Tx, caller: Caller, body: ReportTaskQuery) -> TaskId:
-    """Cancel a task that is not made yet; one that has ended is refused."""
+    """Cancel a queued or running task; refuse one that has ended."""
     task = _load_task(tx, caller, body)
     if task.state not in exports.OPEN_STATES:
         raise Refused(errors.TASK_ENDED, f"task_id: the task is {_STATUSES[task.state]}.")
@@ -163,7 +163,7 @@ def cancel_report_task(tx: Tx, caller: Caller, body: ReportTaskQuery) -> TaskId:
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
 )
 async def download_report(request: Request, caller: ApiCaller) -> Response:
-    """Download the file of a task as CSV in UTF-8: dimensions, then metrics, in the order of the question."""
+    """Download the file of a task as CSV in UTF-8: dimensions, then metrics, in the order of the request."""
     query = read_query(request, ReportTaskQuery)
 
     def work(tx: Tx) -> bytes:

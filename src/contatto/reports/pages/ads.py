@@ -175,10 +175,10 @@ LEVEL_TITLES: Final = {
 @router.get("/reports/sources", Permission.READ_REPORTS)
 async def show_sources(request: Request, caller: PageCaller) -> HTMLResponse:
     context = context_of(request)
-    words = dict(request.query_params)
+    parameters = dict(request.query_params)
 
     def load(tx: Tx) -> dict[str, Any]:
-        query = _read_source_query(tx, caller, words)
+        query = _read_source_query(tx, caller, parameters)
         return {
             "query": query,
             "parts": load_sources(tx, caller.business_id, query),
@@ -203,10 +203,10 @@ async def show_sources(request: Request, caller: PageCaller) -> HTMLResponse:
 @router.get("/reports/sources/csv", Permission.READ_REPORTS)
 async def download_sources(request: Request, caller: PageCaller) -> StreamingResponse:
     """Download the rows of the page as a CSV file; each names its currency."""
-    words = dict(request.query_params)
+    parameters = dict(request.query_params)
 
     def load(tx: Tx) -> tuple[queries.AdSourceQuery, tuple[CurrencyPart, ...]]:
-        query = _read_source_query(tx, caller, words)
+        query = _read_source_query(tx, caller, parameters)
         return query, load_sources(tx, caller.business_id, query)
 
     query, parts = await context_of(request).db.read_long(load)
@@ -226,7 +226,7 @@ async def download_sources(request: Request, caller: PageCaller) -> StreamingRes
     return csv_file(name, csv_lines(lines, bom=True))
 
 
-def _read_source_query(tx: Tx, caller: Caller, words: dict[str, str]) -> queries.AdSourceQuery:
+def _read_source_query(tx: Tx, caller: Caller, parameters: dict[str, str]) -> queries.AdSourceQuery:
     ad_accounts = accounts.list_ad_accounts(tx, caller.business_id)
     zone = ad_accounts[0].timezone if ad_accounts else "UTC"
-    return queries.read_source_query(words, tx.now.astimezone(ZoneInfo(zone)).date())
+    return queries.read_source_query(parameters, tx.now.astimezone(ZoneInfo(zone)).date())

@@ -1,4 +1,4 @@
-"""Pages of the conversions behind a figure, of what-if windows, and of first replies."""
+"""Pages of conversions behind a figure, what-if attribution windows, and first replies."""
 
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -111,7 +111,7 @@ async def show_conversion(request: Request, caller: PageCaller, conversion_id: s
         "subject_href": f"/{section}/{conversion.subject_id}" if can_see else "",
         "at": from_micros(conversion.ts),
         "winner": trace.ads.get(conversion.ad_id or ""),
-        "gaps": [(error, False) for error in trace.broken],
+        "gaps": [(error, False) for error in trace.broken],  # False: the database lacks these views
         "touches": touches,
     }
     return context.pages.render(request, "reports/conversion.html", values)
@@ -171,7 +171,7 @@ async def show_what_if(
             ],
             "changed_count": what_if.changed_count,
             "count": what_if.count,
-            "gaps": [(error, False) for error in broken],
+            "gaps": [(error, False) for error in broken],  # False: the database lacks these views
             "back_href": page_query.href(),
         }
 

@@ -156,13 +156,13 @@ async def show_report(request: Request, caller: PageCaller) -> HTMLResponse:
             "form": counts.form_leads,
             "manual": counts.manual_leads,
         }
-        # the origins of leads with their shares, side by side in one bar of 1000
-        sources: list[dict[str, Any]] = []
+        # the shares of the origins, side by side in one bar that is 1000 wide
+        origin_shares: list[dict[str, Any]] = []
         x = 0.0
         for origin, count in origins.items():
             share = count / counts.leads if counts.leads else 0.0
             place = {"x": round(x, 1), "width": round(1000 * share, 1)}
-            sources.append({"origin": origin, "count": count, "share": share} | place)
+            origin_shares.append({"origin": origin, "count": count, "share": share} | place)
             x += 1000 * share
         return {
             "query": page_query,
@@ -196,7 +196,7 @@ async def show_report(request: Request, caller: PageCaller) -> HTMLResponse:
             "goals": overview.by_goal,
             "days": draw_days(overview),
             "funnel": funnel(counts),
-            "sources": sources,
+            "sources": origin_shares,
             "heat": draw_hours(overview, page_query),
             "saved": [
                 {

@@ -1,6 +1,6 @@
-"""Queries of the report pages, read from an address and written into one.
+"""Queries of the report pages, read from URL parameters and written into them.
 
-Addresses hold pairs of a word and a value. Unknown words are ignored, and default values are left out.
+Unknown parameters are ignored, and default values are left out.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -62,7 +62,7 @@ GROUP_LEVELS: Final = {
     GroupBy.AD: Level.AD,
     GroupBy.GOAL: Level.GOAL,
 }
-"""Rows of these dimensions are subjects of the account; rows of the others are of the whole account."""
+"""Levels of these dimensions; a row of any other one belongs to the whole ad account."""
 UNKNOWN_COUNTRY: Final = "-"
 """The key of the row whose country is unknown."""
 DEFAULT_COLUMNS: Final = (
@@ -74,6 +74,7 @@ OWN_DAY: Final = {name: f"real_time_{name}" for name in (
 )}  # fmt: skip
 """The metric by the day of the conversion for each metric by the day of the touch."""
 HEATS: Final = ("conversations", "leads", "clicks")
+"""Counts that the heat map of weekdays and hours can show."""
 MOST_DAYS: Final = 366
 _PERIOD_DAYS: Final = {
     Period.LAST_7: 7, Period.LAST_14: 14, Period.LAST_28: 28, Period.LAST_30: 30, Period.LAST_90: 90,
@@ -108,7 +109,7 @@ class OverviewQuery:
 
     def pairs(self) -> Pairs:
         days = [("since", str(self.since)), ("until", str(self.until))] if self.since and self.until else []
-        words = {
+        parameters = {
             "advertiser_id": self.advertiser,
             "period": "" if days else self.period.value,
             "by": self.group_by.value,
@@ -119,7 +120,7 @@ class OverviewQuery:
             "heat": self.heat if self.heat != HEATS[0] else "",
         }
         columns = [("column", name) for name in self.columns] if self.columns != DEFAULT_COLUMNS else []
-        return [(name, value) for name, value in words.items() if value] + days + columns
+        return [(name, value) for name, value in parameters.items() if value] + days + columns
 
     def href(self, path: str = "/reports") -> str:
         return f"{path}?{urlencode(self.pairs())}"
@@ -128,27 +129,27 @@ class OverviewQuery:
 def read_overview_query(pairs: Iterable[tuple[str, str]]) -> OverviewQuery:
     """Read the query of the report page. Raises INVALID for days that do not exist, or too many."""
     pairs = list(pairs)
-    words = dict(pairs)
-    is_custom = words.get("period", Period.CUSTOM) == Period.CUSTOM
-    since = _read_day(words.get("since")) if is_custom else None
-    until = _read_day(words.get("until")) if is_custom else None
+    parameters = dict(pairs)
+    is_custom = parameters.get("period", Period.CUSTOM) == Period.CUSTOM
+    since = _read_day(parameters.get("since")) if is_custom else None
+    until = _read_day(parameters.get("until")) if is_custom else None
     if (since is None) != (until is None):
         since = until = since or until
     if since and until:
         _check_days(since, until)
     columns = dict.fromkeys(value for name, value in pairs if name == "column" and value in METRICS)
     return OverviewQuery(
-        advertiser=words.get("advertiser_id", ""),
-        period=Period.CUSTOM if since else _member(_REPORT_PERIODS, words.get("period"), Period.LAST_7),
+        advertiser=parameters.get("advertiser_id", ""),
+        period=Period.CUSTOM if since else _member(_REPORT_PERIODS, parameters.get("period"), Period.LAST_7),
         since=since,
         until=until,
-        group_by=_member(GroupBy, words.get("by") or words.get("level"), GroupBy.AD_GROUP),
-        basis=_member(Basis, words.get("basis"), Basis.TOUCH),
-        compare=words.get("compare") == "yes",
-        campaign=words.get("campaign_id", ""),
+        group_by=_member(GroupBy, parameters.get("by") or parameters.get("level"), GroupBy.AD_GROUP),
+        basis=_member(Basis, parameters.get("basis"), Basis.TOUCH),
+        compare=parameters.get("compare") == "yes",
+        campaign=parameters.get("campaign_id", ""),
         columns=tuple(columns) or DEFAULT_COLUMNS,
-        sort=words.get("sort", ""),
-        heat=words["heat"] if words.get("heat") in HEATS else HEATS[0],
+        sort=parameters.get("sort", ""),
+        heat=parameters["heat"] if parameters.get("heat") in HEATS else HEATS[0],
     )
 
 
@@ -264,15 +265,15 @@ class AdSourceQuery:
         return f"{path}?{urlencode([*pairs, ('source', self.source.value if self.source else '')])}"
 
 
-def read_source_query(words: Mapping[str, str], today: date) -> AdSourceQuery:
+def read_source_query(parameters: Mapping[str, str], today: date) -> AdSourceQuery:
     """Read the query of the page of all ads. Raises INVALID for days that do not exist, or too many."""
     for name in ("since", "until"):
-        check_year(name, words.get(name, ""))
-    last = day_of(words.get("until", "")) or today
-    first = day_of(words.get("since", "")) or last - timedelta(days=_SOURCE_DAYS - 1)
+        check_year(name, parameters.get(name, ""))
+    last = day_of(parameters.get("until", "")) or today
+    first = day_of(parameters.get("since", "")) or last - timedelta(days=_SOURCE_DAYS - 1)
     _check_days(first, last)
-    level = _member(SOURCE_LEVELS, words.get("by"), Level.CAMPAIGN)
-    source = next((source for source in AdSource if source == words.get("source")), None)
+    level = _member(SOURCE_LEVELS, parameters.get("by"), Level.CAMPAIGN)
+    source = next((source for source in AdSource if source == parameters.get("source")), None)
     return AdSourceQuery(first, last, level, source)
 
 
@@ -288,7 +289,7 @@ DEFAULT_TREE_COLUMNS: Final = tuple(name for name in TREE_COLUMNS if name not in
 TREE_SORTS: Final = ("name", "status", "budget", "bid", *TREE_METRICS)
 TEXT_LIMIT: Final = 200
 MOST_PAIRS: Final = 400
-"""Pairs of an address that are read; more are ignored."""
+"""Parameters of a URL that are read; more are ignored."""
 
 
 class RowState(StrEnum):
@@ -312,8 +313,8 @@ class Fold(StrEnum):
 class AdsTreeQuery:
     """Query of the Ads Manager; an empty ``sort`` puts the newest first.
 
-    ``tree`` opens or closes all rows, and ``folds`` single ones by their numbers. In an address the last pair
-    that names a row counts, so a button only appends its own pair.
+    ``tree`` opens or closes all rows, and ``folds`` single ones by their numbers. In a URL the last parameter
+    for a row counts, so a button only appends its own.
     """
 
     advertiser: int = 0
@@ -340,13 +341,13 @@ class AdsTreeQuery:
         return tree + [("open" if is_open else "shut", str(number)) for number, is_open in self.folds.items()]
 
     def pairs(self) -> Pairs:
-        words = {
+        parameters = {
             "account": str(self.advertiser or ""),
             "q": self.text,
             "days": "" if self.days is Period.LAST_7 else self.days.value,
             "sort": self.sort,
         }
-        pairs = [(name, value) for name, value in words.items() if value]
+        pairs = [(name, value) for name, value in parameters.items() if value]
         pairs += [("status", state.value) for state in self.states]
         pairs += [("goal", goal.value) for goal in self.goals]
         if self.columns != DEFAULT_TREE_COLUMNS:
@@ -358,31 +359,31 @@ class AdsTreeQuery:
         return urlencode(self.pairs())
 
     def href(self, **more: str) -> str:
-        """Return the address of the query, with more pairs at its end."""
+        """Return the URL of the query, with more parameters at its end."""
         query = urlencode(self.pairs() + list(more.items()))
         return f"/ads?{query}" if query else "/ads"
 
 
 def read_ads_tree_query(pairs: Iterable[tuple[str, str]]) -> AdsTreeQuery:
-    """Read the query of the Ads Manager from an address."""
+    """Read the query of the Ads Manager from URL parameters."""
     pairs = list(pairs)[:MOST_PAIRS]
-    words = dict(pairs)
+    parameters = dict(pairs)
     states, goals, columns = (
-        {value for word, value in pairs if word == name} for name in ("status", "goal", "column")
+        {value for key, value in pairs if key == name} for name in ("status", "goal", "column")
     )
     tree, folds = Fold.DEFAULT, dict[int, bool]()
-    for word, value in pairs:
-        if word == "tree" and value in set(Fold):
+    for key, value in pairs:
+        if key == "tree" and value in set(Fold):
             tree, folds = Fold(value), {}
-        elif word in (Fold.OPEN, Fold.SHUT) and (number := read_number(value)):
-            folds[number] = word == Fold.OPEN
-    sort = words.get("sort", "")
+        elif key in (Fold.OPEN, Fold.SHUT) and (number := read_number(value)):
+            folds[number] = key == Fold.OPEN
+    sort = parameters.get("sort", "")
     return AdsTreeQuery(
-        advertiser=read_number(words.get("account", "")) or 0,
-        text="".join(filter(str.isprintable, words.get("q", "").strip()))[:TEXT_LIMIT],
+        advertiser=read_number(parameters.get("account", "")) or 0,
+        text="".join(filter(str.isprintable, parameters.get("q", "").strip()))[:TEXT_LIMIT],
         states=tuple(state for state in RowState if state.value in states),
         goals=tuple(goal for goal in Goal if goal.value in goals),
-        days=_member(_TREE_PERIODS, words.get("days"), Period.LAST_7),
+        days=_member(_TREE_PERIODS, parameters.get("days"), Period.LAST_7),
         sort=sort if sort.removeprefix("-") in TREE_SORTS else "",
         columns=tuple(name for name in TREE_COLUMNS if name in columns) or DEFAULT_TREE_COLUMNS,
         tree=tree,
