@@ -43,7 +43,9 @@ class NeedKind(StrEnum):
     WORK_FAILED = "work_failed"
     BUDGET_SPENT = "budget_spent"
     ADS_REFUSED = "ads_refused"
+    """Ads that a marketplace refused in its review."""
     LEADS_WAITING = "leads_waiting"
+    """Leads that wait for a reply in their chat."""
     TASKS_DUE = "tasks_due"
     CHATS_UNREAD = "chats_unread"
     NEW_LEADS = "new_leads"
@@ -166,7 +168,7 @@ def load_ad_figures(tx: Tx, account: AdAccount, midnight: datetime) -> AdFigures
             "high_micros": round(spend / least) if least else None,
         }
         goals.append(cost)
-    by_goal = {part.goal: _leads_of(part.figures.counts) for part in overview.by_goal}
+    by_goal = {part.goal: _lead_figures(part.figures.counts) for part in overview.by_goal}
     return AdFigures(
         account.name,
         str(account.number),
@@ -178,7 +180,7 @@ def load_ad_figures(tx: Tx, account: AdAccount, midnight: datetime) -> AdFigures
     )
 
 
-def _leads_of(counts: Counts) -> LeadFigures | None:
+def _lead_figures(counts: Counts) -> LeadFigures | None:
     if not counts.leads:
         return None
     least, most = interval_of_count(counts.leads)

@@ -24,7 +24,7 @@ async def show_home(request: Request, caller: PageCaller) -> HTMLResponse:
     step, days = figures.next_step, figures.ads.days if figures.ads else ()
     # A pair of bars for each day, its conversations and its leads, on one scale.
     most = max((max(counts.conversations, counts.leads) for _, counts in days), default=0)
-    share = TALLEST / most if most else 0.0
+    scale = TALLEST / most if most else 0.0
     values = {
         "caller": caller,
         "figures": figures,
@@ -33,8 +33,8 @@ async def show_home(request: Request, caller: PageCaller) -> HTMLResponse:
             {
                 "day": day,
                 "counts": counts,
-                "conversations": max(round(counts.conversations * share), 2 if counts.conversations else 0),
-                "leads": max(round(counts.leads * share), 2 if counts.leads else 0),
+                "conversations": max(round(counts.conversations * scale), 2 if counts.conversations else 0),
+                "leads": max(round(counts.leads * scale), 2 if counts.leads else 0),
             }
             for day, counts in days
         ],

@@ -50,14 +50,14 @@ async def tap_ad(request: Request) -> Response:
     """Count a tap, and redirect to the chat.
 
     In our own chat the cookie of the channel account identifies the person, who is new without it. The first
-    tap also links the viewer in the ticket to this person, who gets credit for that viewer's views. Link
-    previews and prefetches are not counted.
+    tap also links the viewer in the ticket to this person, so that the viewer's earlier views can win the
+    person's conversions. Link previews and prefetches are not counted.
     """
     context = context_of(request)
     ticket, ad = await _ticket_and_ad(context, request, {TicketKind.CLICK, TicketKind.CHAT})
     # Source: https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Sec-Purpose
     purpose = " ".join(request.headers.get(name, "") for name in _PREFETCH).lower()
-    # Else the browser would keep the answer for the tap itself.
+    # Otherwise the browser would reuse the redirect for the tap itself, which would not be counted.
     if any(word in purpose for word in ("prefetch", "prerender", "preview")):
         return Response(status_code=503, headers=_NO_STORE)
     response = RedirectResponse(ad.landing_path, 303, headers=_NO_STORE)
@@ -69,26 +69,26 @@ async def tap_ad(request: Request) -> Response:
         touch = actions.stamp_ticket(ad, ticket, viewer_id, ts)
         await _count_tap(request, ticket, touch, None)
         return response
-    signer, place = context.vault.signer(VISITOR_KEY), ad.channel_account_id
-    secret = read_visitor(request, place, signer) or new_visitor()
-    person = public_id(secret, place, context.vault.derivation_key(VISITOR_KEY))
-    touch = actions.stamp_ticket(ad, ticket, context.vault.named_id(place, person), ts)
+    signer, account_id = context.vault.signer(VISITOR_KEY), ad.channel_account_id
+    secret = read_visitor(request, account_id, signer) or new_visitor()
+    person = public_id(secret, account_id, context.vault.derivation_key(VISITOR_KEY))
+    touch = actions.stamp_ticket(ad, ticket, context.vault.named_id(account_id, person), ts)
     await _count_tap(request, ticket, touch, viewer_id)
-    set_visitor(response, secret, place, signer, context.pages.cookies)
+    set_visitor(response, secret, account_id, signer, context.pages.cookies)
     return response
 
 
 async def _count_tap(request: Request, ticket: TrackingTicket, touch: Touch, viewer_id: str | None) -> None:
     """Record a tap; taps on chat links count up to a daily limit per ad and network."""
     context, network = context_of(request), client_network(request)
-    most = context.settings.chat_link_taps_per_day if ticket.kind is TicketKind.CHAT else 0
+    daily_limit = context.settings.chat_link_taps_per_day if ticket.kind is TicketKind.CHAT else 0
 
     def work(tx: Tx) -> None:
         if not store.list_known_touches(tx, touch.business_id, [touch.touch_id]):
-            SharedLimit("chat links", most, timedelta(days=1)).take(tx, f"{touch.ad_id}:{network}")
+            SharedLimit("chat links", daily_limit, timedelta(days=1)).take(tx, f"{touch.ad_id}:{network}")
         actions.record_tap(tx, touch, viewer_id, ticket)
 
-    if not most:
+    if not daily_limit:
         tap = Tap(rules.impression_of(touch, ticket), viewer_id)
         await part_of(request, GatheredTouches).taps.put(tap)
         return
@@ -97,7 +97,7 @@ async def _count_tap(request: Request, ticket: TrackingTicket, touch: Touch, vie
 
 
 def _is_program(request: Request) -> bool:
-    """Report whether a request is no tap of a person: not a GET, or of a link preview or search engine."""
+    """Report whether a program sent a request: not a GET, or from a link preview or search engine."""
     return request.method != "GET" or _MACHINE.search(request.headers.get("user-agent", "")) is not None
 
 

@@ -65,7 +65,7 @@ def count_login(tx: Tx, email: str, network: str, device: str) -> LoginAttempt:
     """Count a log-in attempt before its password is checked; a correct password refunds it.
 
     A browser that the member used before has its own limit, which strangers cannot use up. On a network
-    that the member used before, attempts from elsewhere do not count.
+    that the member used before, the limit per e-mail does not apply.
 
     Raises TOO_MANY, with the seconds to wait; such an attempt saves nothing.
     """
@@ -289,8 +289,9 @@ def accept_invitation(
 ) -> Member:
     """Accept an invitation, which uses up its link; return the new member.
 
-    ``checked`` is the existing account with the right password; else ``password_hash`` is for a new one,
-    for which only this business vouches unless the link confirms the address. With a mail server, it must.
+    ``checked`` is an existing account after a correct password; without it, ``password_hash`` is for a new
+    account. Unless the link confirms the address, only this business accepts the new account. With a mail
+    server, the link must confirm the address.
     Raises LINK_OVER; WRONG_LOGIN after a change of the password; INVALID for a member.
     """
     opened = open_invitation(tx, token)
@@ -316,8 +317,8 @@ purge_invitations: Final = purging(store.invitations.c.expires_at)
 def ask_for_reset(tx: Tx, email: str, network: str, base_url: str, words: Translator) -> None:
     """Mail password-reset links to an address, one for each account.
 
-    Requests by strangers do not use up the limit of a network where the person signed in before. Raises
-    TOO_MANY, the same for every e-mail.
+    The limit per e-mail, which strangers can use up, does not apply on networks where the person signed in
+    before. Raises TOO_MANY, the same for every e-mail.
     """
     _RESETS_OF_NETWORK.take(tx, network)
     _RESETS_OF_NETWORK_AND_EMAIL.take(tx, f"{network} {email}")
@@ -341,8 +342,8 @@ def ask_for_reset(tx: Tx, email: str, network: str, base_url: str, words: Transl
 def reset_path(tx: Tx, member: Member, lasts: timedelta, handed_by: str = "") -> str:
     """Return the path of a password-reset link.
 
-    It ends after the time, and with any change of the person's memberships, password or e-mail. A link that
-    no member handed out confirms the address.
+    It ends after the time, and with any change of the person's memberships, password or e-mail. Without
+    ``handed_by``, the id of a member, its use also confirms the address.
     """
     until_s = micros(tx.now + lasts) // MICROS
     payload = f"{member.user_id}.{until_s}.{_fingerprint(tx, member)}.{handed_by}"
@@ -363,7 +364,7 @@ def hand_out_reset(tx: Tx, business_id: BusinessId, member_id: str, caller: Call
 
 
 def open_reset(tx: Tx, token: str) -> tuple[Member, str]:
-    """Return the locked member of a link, and who handed it out, if any. Raises LINK_OVER."""
+    """Return the member of a link, with a row lock, and the id of who handed it out. Raises LINK_OVER."""
     user_id, until_s, fingerprint, handed_by = _open_link(tx, rules.RESET_KEY, token).split(".")
     workplaces = accounts_store.list_workplaces(tx, user_id) if micros(tx.now) < int(until_s) * MICROS else []
     membership = workplaces[0] if workplaces else None
@@ -371,9 +372,9 @@ def open_reset(tx: Tx, token: str) -> tuple[Member, str]:
     if member is None or _fingerprint(tx, member) != fingerprint:
         raise Refused(errors.LINK_OVER)
     if handed_by:  # the member who handed it out must still be allowed to
-        giver = accounts_store.find_member(tx, member.business_id, handed_by)
+        issuer = accounts_store.find_member(tx, member.business_id, handed_by)
         memberships = accounts_store.count_memberships(tx, member.user_id)
-        if giver is None or giver.deactivated_at or not rules.may_reset(giver.role, member, memberships):
+        if issuer is None or issuer.deactivated_at or not rules.may_reset(issuer.role, member, memberships):
             raise Refused(errors.LINK_OVER)
     return member, handed_by
 
@@ -389,7 +390,7 @@ def _open_link(tx: Tx, purpose: str, token: str) -> str:
 def reset_password(tx: Tx, token: str, password_hash: str) -> Member:
     """Set a new password by a link, and end the person's sessions and tokens. Raises LINK_OVER.
 
-    A colleague who handed out the link may know the password, so only their business vouches for the account.
+    A colleague who handed out the link may know the password, so only their business accepts the account.
     """
     member, handed_by = open_reset(tx, token)
     accounts.change_password(tx, member, password_hash)
@@ -406,7 +407,7 @@ def _fingerprint(tx: Tx, member: Member) -> str:
 
 
 def count_password_try(tx: Tx, caller: Caller) -> Member:
-    """Count a try of the own password, perhaps a stranger's; return the member. Raises TOO_MANY."""
+    """Count an attempt at the caller's password before its check; return the member. Raises TOO_MANY."""
     _OWN_TRIES.take(tx, caller.user_id)
     return accounts.load_member(tx, caller.business_id, caller.subject_id)
 
@@ -414,7 +415,7 @@ def count_password_try(tx: Tx, caller: Caller) -> Member:
 def change_own_password(
     tx: Tx, checked: Member, password_hash: str, session: str, *, keep_tokens: bool
 ) -> Ended:
-    """Replace the own password, and end other sessions. Raises WRONG_LOGIN after another change."""
+    """Replace the caller's password, and end other sessions. Raises WRONG_LOGIN after another change."""
     _OWN_TRIES.give_back(tx, checked.user_id)
     member = accounts.load_member(tx, checked.business_id, checked.id)
     if member.password_hash != checked.password_hash:

@@ -147,7 +147,7 @@ class InvitationForm(BaseModel):
 
 @router.get("/settings/members", Access(Credential.MEMBER))
 async def show_members(request: Request, caller: PageCaller) -> HTMLResponse:
-    """Show members to everybody, and to owners and admins the invitations too."""
+    """Show the members; owners and admins also see the open invitations."""
     return await _render_members(request, caller)
 
 
@@ -187,17 +187,21 @@ async def post_role(
     request: Request, caller: FormCaller, member_id: str, role: Annotated[Role, Form()]
 ) -> Response:
     change = partial(accounts.set_member_role, role=role, caller=caller)
-    return await _act(request, caller, member_id, change)
+    return await _change_member(request, caller, member_id, change)
 
 
 @router.post("/settings/members/{member_id}/deactivate", Permission.ADMINISTER)
 async def post_deactivation(request: Request, caller: FormCaller, member_id: str) -> Response:
-    return await _act(request, caller, member_id, partial(accounts.deactivate_member, caller=caller))
+    return await _change_member(
+        request, caller, member_id, partial(accounts.deactivate_member, caller=caller)
+    )
 
 
 @router.post("/settings/members/{member_id}/reactivate", Permission.ADMINISTER)
 async def post_reactivation(request: Request, caller: FormCaller, member_id: str) -> Response:
-    return await _act(request, caller, member_id, partial(accounts.reactivate_member, caller=caller))
+    return await _change_member(
+        request, caller, member_id, partial(accounts.reactivate_member, caller=caller)
+    )
 
 
 @router.post("/settings/members/{member_id}/reset", Permission.ADMINISTER)
@@ -222,9 +226,10 @@ async def post_reset_link(request: Request, caller: FormCaller, member_id: str) 
     return await _render_members(request, caller, handed=handed)
 
 
-async def _act(
+async def _change_member(
     request: Request, caller: Caller, member_id: str, work: Callable[[Tx, Member], object]
 ) -> Response:
+    """Make a change to a member, and show the members again."""
     require(caller, Permission.ADMINISTER)
 
     def act(tx: Tx) -> None:
@@ -492,7 +497,7 @@ async def post_password(
 
 @router.post("/settings/profile/sessions/end", Access(Credential.MEMBER))
 async def post_other_sessions_end(request: Request, caller: FormCaller) -> RedirectResponse:
-    act_for("")
+    act_for("")  # sessions in all businesses
     token = session_token(request)
     await context_of(request).db.write(lambda tx: actions.end_own_sessions(tx, caller.user_id, token))
     return RedirectResponse(f"{PROFILE_PAGE}?done=sessions#sessions", 303)
@@ -500,7 +505,7 @@ async def post_other_sessions_end(request: Request, caller: FormCaller) -> Redir
 
 @router.post("/settings/profile/sessions/{session_id}/end", Access(Credential.MEMBER))
 async def post_session_end(request: Request, caller: FormCaller, session_id: str) -> RedirectResponse:
-    act_for("")
+    act_for("")  # sessions in all businesses
 
     def end(tx: Tx) -> None:
         if not actions.end_own_sessions(tx, caller.user_id, only=session_id):
@@ -517,12 +522,12 @@ async def post_switch(
     context = context_of(request)
     token, days = session_token(request), context.settings.session_days
     browser = request.headers.get("user-agent", "")
-    act_for("")
-    fresh = await context.db.write(
+    act_for("")  # it reads the memberships in all businesses
+    new_token = await context.db.write(
         lambda tx: actions.switch_business(tx, caller, business_id, token, days, browser)
     )
     response = RedirectResponse("/", 303)
-    set_session(response, fresh, context.pages.cookies)
+    set_session(response, new_token, context.pages.cookies)
     return response
 
 

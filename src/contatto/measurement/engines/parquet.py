@@ -34,8 +34,8 @@ class Layout:
     order: str
 
 
-class WriteOrder(msgspec.Struct, frozen=True):
-    """First message to the writing process.
+class WriteRequest(msgspec.Struct, frozen=True):
+    """First message to the writing process; ``order`` sorts the rows, in SQL.
 
     Messages of rows follow; an empty one ends them.
     """
@@ -91,9 +91,9 @@ def write_parquet(path: Path, layout: Layout, rows: Iterable[object], *, keep_em
 
     Raises:
         OSError: the disk is full, or fails; no finished file is left.
-        RuntimeError: the process that writes ended otherwise.
+        RuntimeError: the writing process failed for another reason.
     """
-    order = WriteOrder(str(path.resolve()), dict(layout.columns), layout.order, keep_empty)
+    request = WriteRequest(str(path.resolve()), dict(layout.columns), layout.order, keep_empty)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CONTATTO_")}
     writer = subprocess.Popen(
         [sys.executable, "-I", "-m", "contatto.measurement.engines.parquet"], stdin=subprocess.PIPE,
@@ -102,7 +102,7 @@ def write_parquet(path: Path, layout: Layout, rows: Iterable[object], *, keep_em
     with writer:
         assert writer.stdin is not None and writer.stdout is not None  # noqa: S101, PT018  # both are pipes
         try:
-            _send(writer.stdin, _ENCODER.encode(order))
+            _send(writer.stdin, _ENCODER.encode(request))
             for batch in batched(rows, AT_ONCE):
                 _send(writer.stdin, _ENCODER.encode_lines(batch))
             _send(writer.stdin, b"")
@@ -174,28 +174,28 @@ def digest_of(path: Path) -> str:
 
 
 def main() -> int:
-    """Write one file, as the process of `write_parquet`. Raises EOFError if the sender is gone."""
+    """Write one file, as the child process of `write_parquet`. Raises EOFError if its parent is gone."""
     os.umask(0o077)
     parts, answer = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     duckdb = import_module("duckdb")
     with answer:
-        order = msgspec.json.decode(_receive(parts), type=WriteOrder)
-        path = Path(order.path)
+        request = msgspec.json.decode(_receive(parts), type=WriteRequest)
+        path = Path(request.path)
         try:
             with tempfile.TemporaryDirectory(prefix="contatto-") as scratch, duckdb.connect() as db:
-                create_table(db, "sealed", order.columns)
+                create_table(db, "sealed", request.columns)
                 lines = Path(scratch) / "sealed.jsonl"
                 while part := _receive(parts):
                     lines.write_bytes(part)
-                    append_lines(db, "sealed", order.columns, lines)
+                    append_lines(db, "sealed", request.columns, lines)
                 count = int(db.execute("SELECT count(*) FROM sealed").fetchall()[0][0])
-                if count or order.keep_empty or path.exists():
-                    copy_to_file(db, f"SELECT * FROM sealed ORDER BY {order.order}", path)
+                if count or request.keep_empty or path.exists():
+                    copy_to_file(db, f"SELECT * FROM sealed ORDER BY {request.order}", path)
             answer.write(str(count).encode())
         except (OSError, duckdb.IOException) as error:
             says = str(error)
-            failure = says if order.path in says else f"{order.path} could not be written: {says}"
+            failure = says if request.path in says else f"{request.path} could not be written: {says}"
             answer.write(failure.encode())
             return DISK_FAILED
     return 0

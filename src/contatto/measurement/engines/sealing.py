@@ -1,4 +1,7 @@
-"""Sealed files: their manifest, writing, and reading of dropped views."""
+"""Sealed files: their manifest, writing, and reading of dropped views.
+
+A file holds touches of one day and all businesses. The database later drops its views, and keeps clicks.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +32,7 @@ sealed_files = Table(
     Column("dropped_through", BigInteger, nullable=False, server_default="-1"),
     Column("dropped", BigInteger, nullable=False, server_default="0"),
 )
-"""A file that is not listed here does not count. A file holds the touches of all businesses."""
+"""Manifest: other files do not count. ``dropped_through`` is the last id of a view that was dropped."""
 
 ALL_DROPPED: Final = (1 << 63) - 1
 """Value of ``dropped_through`` for a file whose views are all dropped."""
@@ -101,11 +104,11 @@ def path_of(file: SealedFile) -> Path:
 def write_part(
     folder: Path, day: str, touches: Iterable[Touch], before: Sequence[SealedFile]
 ) -> SealedFile | None:
-    """Write the touches of a day that the files before do not hold, or nothing if there are none.
+    """Write the touches of a day that its earlier files ``before`` lack, or nothing without any.
 
     Raises:
-        BrokenFile: one of the files before is gone or damaged.
-        OSError: the disk is full, or fails; nothing is left that counts.
+        BrokenFile: one of the earlier files is gone or damaged.
+        OSError: the disk is full, or fails; no finished file is left.
     """
     part = len(before) + 1
     name = f"touches/day={day}/part-{part}.parquet"
@@ -211,7 +214,7 @@ _MOMENTS: Final = {"conversion_id": "BIGINT", "user_id": "VARCHAR", "ts": "BIGIN
 
 @dataclass(frozen=True, slots=True)
 class Viewed:
-    """Selection of an ad account's views, from a moment on and before another."""
+    """Selection of an ad account's views from ``since_ts`` until before ``until_ts``."""
 
     business_id: str
     ad_account_id: str
@@ -241,7 +244,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class ViewSums:
-    """Views and costs of an ad by country and time."""
+    """Views and costs of an ad by country and day or quarter-hour."""
 
     ad_id: str
     country: str
@@ -292,7 +295,7 @@ def find_latest_views(
 
 
 def list_next_views(file: SealedFile, limit: int) -> list[int]:
-    """Return the ids of the next views to drop. Raises BrokenFile for any bit that differs."""
+    """Return the ids of the next views to drop, after a check of the digest. Raises BrokenFile."""
     check_file(file)
     query = "SELECT touch_id FROM sealed WHERE click = 0 AND touch_id > ? ORDER BY touch_id LIMIT ?"
     return [touch_id for (touch_id,) in _read([file], query, [file.dropped_through, limit])]
@@ -301,7 +304,7 @@ def list_next_views(file: SealedFile, limit: int) -> list[int]:
 def load_whole[T](
     files: Sequence[SealedFile], read: Callable[[Sequence[SealedFile]], T]
 ) -> tuple[T, list[BrokenFile]]:
-    """Read all files except damaged ones, and return those too."""
+    """Read all files that are whole; return the result of ``read``, and the damaged files."""
     broken: list[BrokenFile] = []
     remaining_files = list(files)
     while True:
@@ -320,12 +323,12 @@ def _read(
         return []
     for file in files:
         check_size(file)
-    root = _root()
+    connection = _connection()
     try:
-        with root.cursor() as db:
+        with connection.cursor() as db:
             db.execute(f"CREATE TEMP VIEW sealed AS SELECT * FROM {_scan(files)}")
-            whole = [file for file in files if file.dropped_through == ALL_DROPPED]
-            parts = [f"SELECT * FROM {_scan(whole)} WHERE click = 0"] if whole else []
+            dropped = [file for file in files if file.dropped_through == ALL_DROPPED]
+            parts = [f"SELECT * FROM {_scan(dropped)} WHERE click = 0"] if dropped else []
             parts += [
                 f"SELECT * FROM {_scan([file])} WHERE click = 0 AND touch_id <= {file.dropped_through}"
                 for file in files
@@ -344,9 +347,9 @@ def _read(
 
 
 @cache
-def _root() -> Any:
-    """DuckDB, in memory, for all readings of this process: 27 MiB that one without any does without."""
-    spill = str(Path(gettempdir()) / "contatto-duckdb")  # not where the process was started
+def _connection() -> Any:
+    """Return the DuckDB of this process, loaded at first use because it takes 27 MiB."""
+    spill = str(Path(gettempdir()) / "contatto-duckdb")  # by default it is the working directory
     return import_module("duckdb").connect(config=_SETTINGS | {"temp_directory": spill})
 
 

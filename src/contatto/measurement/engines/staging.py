@@ -1,4 +1,4 @@
-"""Events of files, staged for an engine with local days and windows."""
+"""Events from files, checked and stored with local days and windows for an engine."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -22,9 +22,9 @@ from contatto.measurement.engines.parquet import append_rows, create_table
 from contatto.measurement.model import AttributionPolicy, ConversionKind, Goal, TouchKind
 
 CHUNK: Final = 4 << 20
-"""Bytes that are read at once, and the longest line that is taken."""
+"""Bytes that are read at once, and the longest accepted line."""
 LINE: Final = ":line"
-"""What the number of a line is called among its fields: no field of a file is taken for it."""
+"""Column with the number of a line; its colon avoids a clash with fields of files."""
 _BOM: Final = b"\xef\xbb\xbf"
 _DAY_US: Final = 86_400_000_000
 EARLIEST: Final = -719_161 * _DAY_US
@@ -93,7 +93,7 @@ _DECODER: Final = msgspec.json.Decoder(Row)
 class Setup:
     """The configuration rows of a file by their ids; ids are texts, whether the file has strings or numbers.
 
-    Of two rows about the same thing the later one counts. Windows are kept with the numbers of their lines.
+    Of two rows with the same id the later one counts. Windows and ad groups have the numbers of their lines.
     """
 
     policy: AttributionPolicy = AttributionPolicy.CLICK_FIRST
@@ -102,7 +102,7 @@ class Setup:
     windows: dict[str, list[tuple[int, Window]]] = field(default_factory=dict)
 
     def add(self, number: int, row: Config | BusinessSetup | AdGroupSetup | Window) -> None:
-        """Keep a configuration row. Raises ValueError: it names a time zone that does not exist."""
+        """Add a configuration row. Raises ValueError: it names an unknown time zone."""
         match row:
             case Config():
                 self.policy = row.policy
@@ -318,7 +318,7 @@ FROM raw_conversions c
 JOIN businesses b ON c.business_id = b.business_id
 JOIN zone_days z ON b.zone + {_UTC_DAY.format("c.ts")} = z.zone_day
 """
-_STAMPED: Final = {"touches": _TOUCHES, "conversions": _CONVERSIONS}
+_EVENT_TABLES: Final = {"touches": _TOUCHES, "conversions": _CONVERSIONS}
 _SEEN_DAYS: Final = f"""
 SELECT DISTINCT s.zone, {_UTC_DAY.format("t.ts")}
 FROM raw_touches t JOIN (SELECT DISTINCT adgroup_id, zone FROM spans) s ON t.adgroup_id = s.adgroup_id
@@ -327,7 +327,7 @@ SELECT DISTINCT b.zone, {_UTC_DAY.format("c.ts")}
 FROM raw_conversions c JOIN businesses b ON c.business_id = b.business_id
 """
 _ZONE: Final = 1 << 32
-"""A zone and a day of it are one number, so that only those are joined which belong together."""
+"""Factor of a zone's index: with a day added, one number joins events to the offsets of their zone."""
 
 
 class EngineFailed(Exception):
@@ -345,10 +345,10 @@ def load_package(name: str, extra: str) -> Any:
 
 
 class Staged:
-    """Events on their way to an engine; a context manager, since it holds a folder and a thread.
+    """Temporary DuckDB with the events for an engine, and its results.
 
     Args:
-        memory_limit: what DuckDB may use, such as ``1GB``, before it goes to disk; empty for its default.
+        memory_limit: memory of DuckDB, such as ``1GB``, before it spills to disk; empty for its default.
     """
 
     def __init__(self, memory_limit: str = "") -> None:
@@ -376,7 +376,7 @@ class Staged:
         self._stack.__exit__(kind, error, trace)
 
     def add(self, events: Events) -> None:
-        """Take in one chunk of events; it is written while the next one is read."""
+        """Write one chunk of events in a thread, while the caller reads the next one."""
         if self._writing is not None:
             self._writing.result()
 
@@ -387,7 +387,7 @@ class Staged:
         self._writing = self._writer.submit(write)
 
     def finish(self, setup: Setup, complain: Complaint) -> None:
-        """Stamp all events after the last line; report and drop rows with unknown references."""
+        """Give all events their days and windows after the last line; report and drop unknown references."""
         if self._writing is not None:
             self._writing.result()
         for key, (number, adgroup) in list(setup.adgroups.items()):
@@ -415,22 +415,22 @@ class Staged:
         seen_days = self.db.execute(_SEEN_DAYS).fetchall()
         days = [(zone + day, zone_day(zones[zone // _ZONE], day)) for zone, day in seen_days]
         self._load("zone_days", [{"zone_day": key, **day._asdict()} for key, day in days])
-        for stamped, raw in (("touches", "raw_touches"), ("conversions", "raw_conversions")):
-            self.db.execute(_STAMPED[stamped])
+        for table, raw in (("touches", "raw_touches"), ("conversions", "raw_conversions")):
+            self.db.execute(_EVENT_TABLES[table])
             self.db.execute(f"DROP TABLE {raw}")
 
     def keep(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
-        """Keep a result that an engine elsewhere has computed."""
+        """Store a result that another engine computed."""
         create_table(self.db, name, RESULTS[name])
         self._load(name, rows)
 
     def export_parquet(self, name: str, file: Path) -> None:
-        """Write a table of stamped events for an engine that reads files."""
+        """Write the touches or the conversions for an engine that reads files."""
         file.parent.mkdir(parents=True)
         self.db.execute(f"COPY {name} TO '{file}' (FORMAT parquet)")
 
     def keep_parquet(self, name: str, folder: Path) -> None:
-        """Keep a result that an engine has written into a folder of Parquet files: none if it is empty."""
+        """Store a result that an engine wrote as Parquet files; without a file it has no rows."""
         create_table(self.db, name, RESULTS[name])
         if any(folder.glob("*.parquet")):
             relation = f"read_parquet('{folder}/*.parquet')"
@@ -462,11 +462,11 @@ def window_spans(windows: list[tuple[int, Window]]) -> Iterator[dict[str, int | 
 
     Of rows with equal ``from_ts`` the later line counts.
     """
-    rows = sorted(windows, key=lambda each: (each[1].from_ts, each[0]))
+    rows = sorted(windows, key=lambda window: (window[1].from_ts, window[0]))
     latest = {row.from_ts: (row.click_s, row.view_s) for _, row in rows}
-    turns = [(-_FAR, (DEFAULT_CLICK_S, DEFAULT_VIEW_S)), *latest.items()]
-    ends = [*(start for start, _ in turns[1:]), _FAR]
-    for (start, (click_s, view_s)), end in zip(turns, ends, strict=True):
+    starts = [(-_FAR, (DEFAULT_CLICK_S, DEFAULT_VIEW_S)), *latest.items()]
+    ends = [*(start for start, _ in starts[1:]), _FAR]
+    for (start, (click_s, view_s)), end in zip(starts, ends, strict=True):
         click_us, view_us = (
             None if seconds is None else max(-_LONGEST_S, min(seconds, _LONGEST_S)) * 1_000_000
             for seconds in (click_s, view_s)
@@ -511,7 +511,7 @@ _INTEGERS: Final = {
 
 
 class MissingTable(ValueError):
-    """Error that names a missing table or column."""
+    """A missing table or column; its text names it."""
 
 
 def holds_tables(path: Path) -> bool:
