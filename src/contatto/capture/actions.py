@@ -15,7 +15,7 @@ from contatto.kit.ids import new_id
 
 @dataclass(frozen=True, slots=True)
 class CompanyData:
-    """Data of a business that capture requires (P1)."""
+    """Company data that capture requires (requirement P1)."""
 
     company_name: str
     company_site: str
@@ -25,7 +25,7 @@ class CompanyData:
 def save_company_data(
     tx: Tx, business_id: str, channel_account_id: str, company: CompanyData, *, needs_review: bool = False
 ) -> CaptureSwitch:
-    """Save a company's data as its application for capture (P1); the caller has checked the account.
+    """Save a company's data as its application for capture; the caller has checked the account.
 
     The switch stays as it is. With ``needs_review``, new or changed data wait for the operator; a capture
     that is on stays on meanwhile.
@@ -124,7 +124,7 @@ def turn_off_capture(tx: Tx, business_id: str, channel_account_id: str) -> None:
 
 
 def correct_match(tx: Tx, business_id: str, field: Field, value: str, actor: str) -> None:
-    """Save a correction: later matches of this value are left out in all messages of the business."""
+    """Exclude a value that a member marked "not a contact" from later matches in the business."""
     row = {
         "id": new_id(),
         "business_id": business_id,
@@ -143,7 +143,7 @@ def forget_corrections(tx: Tx, business_id: str, values: Collection[str]) -> Non
 
 
 def list_contacts(text: str, country: str) -> set[str]:
-    """Return every contact value in a text, normalised and as written, whether capture is on or not."""
+    """Return the contact values in a text, normalized and as written, even with capture off; for erasures."""
     return {
         value for contact in rules.detect_contacts(text, country) for value in (contact.value, contact.raw)
     }

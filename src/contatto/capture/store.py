@@ -1,4 +1,4 @@
-"""Tables of capture switches and of members' corrections."""
+"""Tables of capture switches, and of values marked as no contact."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -103,7 +103,7 @@ _ANY_CORRECTED: Final = Query(
 def list_uncorrected(
     tx: Tx, business_id: str, candidates: Sequence[MessageContacts]
 ) -> list[MessageContacts]:
-    """Return results of messages in order, without values that a member marked "not a contact"."""
+    """Return the contacts of messages in order, without values that a member marked "not a contact"."""
     values = {(contact.field, contact.value) for candidate in candidates for contact in candidate.contacts}
     if not values:
         return list(candidates)

@@ -22,8 +22,8 @@ from contatto.capture.fields.text import (
     key,
     lexicons,
     pattern,
-    stated_ahead,
-    stated_behind,
+    stated_after,
+    stated_before,
     tlds,
     words,
 )
@@ -494,8 +494,8 @@ def find_handles(text: Folded, country: str) -> list[Find]:
             _handle_after(text, cue)
             or _handle_before(text, cue, claimed)
             or _handle_further_on(text, cue)
-            or stated_behind(text.low, cue, claimed)
-            or stated_ahead(text.low, cue, claimed)
+            or stated_after(text.low, cue, claimed)
+            or stated_before(text.low, cue, claimed)
         )
         if handles is None:
             continue

@@ -12,7 +12,7 @@ from contatto.capture.fields.text import (
     LATIN,
     Find,
     Folded,
-    Match,
+    Matcher,
     both_ends,
     either,
     key,
@@ -25,7 +25,10 @@ from contatto.capture.model import Field
 
 
 class MarkKind(IntEnum):
-    """Meaning of a word for digits near it; an earlier kind wins where lexicons share a word."""
+    """Meaning of a word for digits near it; the first kind wins for shared words.
+
+    A label, such as "order number", says that the digits are no phone number.
+    """
 
     WHATSAPP = 1
     LABEL = 2
@@ -46,11 +49,11 @@ _SECTIONS = {
     MarkKind.NEGATION: ("words", "negations"),
 }
 
-#: Other results of `kinds_near`. Directly before a number: a label with nothing but words after it, a sign or
-#: a word for money, letters attached to the digits. Directly after it: a unit or a sign, letters attached to
-#: the digits. Anywhere: "no WhatsApp", which means "number" in Malay and Indonesian, "on" in Portuguese, and
-#: none elsewhere.
-LABEL_LAST, SUM_LAST, LETTER_LAST, UNIT_FIRST, LETTER_FIRST, NO_WHATSAPP, WISH_LAST = 0, 8, 9, 10, 11, 12, 13
+#: Other results of `kinds_near`. Right before a number: a label, perhaps with small words between
+#: (LABEL_LAST), a sign or word for money (SUM_LAST), attached letters (LETTER_LAST). Right after it: a unit
+#: or sign (UNIT_FIRST), attached letters (LETTER_FIRST). Anywhere: a wish like "want to", or "no WhatsApp".
+#: That "no" means "number" in Malay and Indonesian, "on" in Portuguese, and none elsewhere.
+LABEL_LAST, SUM_LAST, LETTER_LAST, UNIT_FIRST, LETTER_FIRST, NO_WHATSAPP, WISH_NEAR = 0, 8, 9, 10, 11, 12, 13
 _NONE: frozenset[int] = frozenset()
 _NO_IS_NUMBER = frozenset({"ID", "MY"})
 _NO_IS_ON = frozenset({"BR"})
@@ -73,7 +76,7 @@ _HARD_END = re.compile(r"[\n;]|(?<=[^\W\d_]{4})[.!?](?=\s)")
 
 @dataclass(frozen=True, slots=True)
 class NumberMark:
-    """One telling word."""
+    """Word near a number that tells its meaning."""
 
     kind: MarkKind
     start: int
@@ -100,7 +103,7 @@ _copula = cache(
 
 @cache
 def _small_words() -> list[str]:
-    """Return the pattern between a label and its digits: "order no is …", "rekening saya …"."""
+    """Return the words that may stand between a label and its digits: "order no is …", "rekening saya …"."""
     kinds = [("words", kind) for kind in ("joiners", "is", "markers", "around")]
     return list(dict.fromkeys(word for section in (*kinds, ("cues", "number")) for word in words(*section)))
 
@@ -110,7 +113,7 @@ _wish_words = cache(lambda: re.compile(rf"{pattern(words('words', 'wishes'))}[ \
 
 @cache
 def _labels() -> tuple[list[str], list[str]]:
-    """Labels that are things as well ("invoice"), and those that can only be of digits ("invoice number")."""
+    """Return labels that also name things ("invoice"), and labels of digits only ("invoice number")."""
     every = words("numbers", "labels")
     numbering = [label for label in every if _NUMBERING.search(label)]
     return [label for label in every if label not in set(numbering)], numbering
@@ -125,7 +128,7 @@ _label_gap = cache(
 
 
 @cache
-def _kinds() -> Match:
+def _kinds() -> Matcher:
     """Return the matcher of all kinds of words near a number."""
     small = rf"(?:{_BARE}|{either(_small_words())})*"
     plain, numbering = (linear_pattern(listed) for listed in _labels())
@@ -173,7 +176,7 @@ _same = cache(lambda: re.compile(rf"[ \t:\uff1a=\-(]*{pattern(words('words', 'sa
 
 
 def find_marks(low: str, first: int, last: int) -> list[NumberMark]:
-    """Return every telling word of a stretch of lower-cased text, in order."""
+    """Return the words of all kinds in a stretch of lower-cased text, in order."""
     finder, kinds = _marks_pattern()
     marks = []
     for match in finder.finditer(low, first, last):
@@ -184,7 +187,10 @@ def find_marks(low: str, first: int, last: int) -> list[NumberMark]:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The words before and after one number, up to its neighbours."""
+    """Words before and after one number, up to the neighbouring numbers.
+
+    ``limit`` is the start of the next number, or the end of the text.
+    """
 
     low: str
     start: int
@@ -195,7 +201,7 @@ class Surroundings:
     country: str
 
     def label(self) -> bool:
-        """Report whether a label marks these digits as something else."""
+        """Report whether a label marks these digits as another number, such as that of an order."""
         for mark in reversed(self.before):
             if mark.kind is MarkKind.LABEL:
                 gap = _label_gap().fullmatch(self.low, mark.end, self.start)
@@ -419,7 +425,7 @@ def find_runs(text: str) -> list[DigitRun]:
 
 
 def is_another_shape(written: str) -> bool:
-    """Report whether the whole run is a date, an identity number, a card, a coordinate …."""
+    """Report whether the whole run is a date, an identity number, a card number or coordinates."""
     if _NOT_A_PHONE.fullmatch(written.strip("() ")) is not None:
         return True
     if len(written) < 14 or "+" in written:
@@ -499,8 +505,9 @@ def _read(written: str, country: str) -> Reading | None:
 
 
 def _numbers_in_piece(text: str, first: int, last: int, country: str) -> list[tuple[int, int, Reading]]:
+    """Return the valid numbers of a piece, each of as many of its parts as possible."""
     parts = [(match.start(), match.end()) for match in _PART.finditer(text, first, last)]
-    match: list[tuple[int, int, Reading]] = []
+    numbers: list[tuple[int, int, Reading]] = []
     index, tries = 0, _MOST_TRIES
     while index < len(parts) and tries > 0:
         step = 1
@@ -510,14 +517,15 @@ def _numbers_in_piece(text: str, first: int, last: int, country: str) -> list[tu
             tries -= 1
             reading = None if is_another_shape(written) else _read(written, country)
             if reading is not None and (upto - index in (1, len(parts)) or _is_separate(written, reading)):
-                match.append((start, end, reading))
+                numbers.append((start, end, reading))
                 step = upto - index
                 break
         index += step
-    if len(match) == len(parts) or (match and match[0][0] == parts[0][0] and match[0][1] == parts[-1][1]):
-        return match
-    match = [number for number in match if _is_separate(text[number[0] : number[1]], number[2])]
-    return match or _one_among_figures(text, parts, country)
+    is_whole = bool(numbers) and numbers[0][0] == parts[0][0] and numbers[0][1] == parts[-1][1]
+    if len(numbers) == len(parts) or is_whole:
+        return numbers
+    numbers = [number for number in numbers if _is_separate(text[number[0] : number[1]], number[2])]
+    return numbers or _one_among_figures(text, parts, country)
 
 
 def _one_among_figures(
@@ -584,9 +592,12 @@ _LETTERS_BEFORE = re.compile(rf"[{LATIN}0-9]{{1,24}}[\-_]?$")
 _LETTERS_AFTER = re.compile(rf"[\-_]?[{LATIN}]{{1,16}}")
 _NUMBER_CUES = (MarkKind.PHONE, MarkKind.NUMBER, MarkKind.WHATSAPP)
 _STRONG_KINDS = frozenset({MarkKind.PHONE, MarkKind.WHATSAPP, MarkKind.LINE, MarkKind.WECHAT})
-_TO_WEIGH = frozenset({*_STRONG_KINDS, WISH_LAST})
+_TO_WEIGH = frozenset({*_STRONG_KINDS, WISH_NEAR})
+"""Beside one of these, a label right before the digits is no veto yet."""
 _TELLING = frozenset({LABEL_LAST, MarkKind.WHATSAPP})
+"""Without these before the digits, their kinds alone usually give the verdict."""
 _DOUBTFUL = frozenset({LABEL_LAST, MarkKind.PHONE, MarkKind.NEGATION, NO_WHATSAPP})
+"""Beside one of these, the place of a WhatsApp cue decides."""
 _CUES = frozenset({MarkKind.PHONE, MarkKind.NUMBER, MarkKind.WHATSAPP})
 _CLEAR_BORDERS = ("", " ", "\t", "\n", "(", "[", "=", ",")
 
@@ -608,7 +619,8 @@ class _Verdict(NamedTuple):
 
 
 _VETO = _Verdict(None, cued=False)
-_NO_NUMBER = _Verdict("", cued=False)
+_NOT_JUDGED = _Verdict("", cued=False)
+"""Verdict before the first run, compared by identity."""
 
 
 class _Context(NamedTuple):
@@ -627,13 +639,14 @@ def find_phones(text: Folded, country: str) -> list[Find]:
         runs = both_ends(runs, _MOST_RUNS)
     finds: list[Find] = []
     last, length = len(runs) - 1, len(text.text)
-    verdict = _NO_NUMBER
+    verdict = _NOT_JUDGED
     for index, run in enumerate(runs):
         if len(run[2]) > 6:
             before = runs[index - 1][1] if index else 0
             after = runs[index + 1][0] if index < last else length
             context = _Context(before, after, country, _extension().match(text.low, run[1]))
-            is_joined = index and verdict is not _NO_NUMBER and _joint().fullmatch(text.low, before, run[0])
+            # "0812 … or 0813 …": the second number shares the verdict on the first
+            is_joined = index and verdict is not _NOT_JUDGED and _joint().fullmatch(text.low, before, run[0])
             if not is_joined:
                 verdict = _judge_run(text, run, context)
             if verdict is _VETO and len(run[2]) < len(text.text[run[0] : run[1]]):
@@ -695,6 +708,7 @@ def _is_part_of_more(low: str, start: int, before: frozenset[int]) -> bool:
 
 
 def _judge_run(text: Folded, run: DigitRun, context: _Context) -> _Verdict:
+    """Judge a run by the kinds of words near it, and by their places if the kinds do not suffice."""
     start, end, digits = run
     if start and text.low[start - 1] in _WRAPS and text.low[end : end + 1] == text.low[start - 1]:
         start, end = start - 1, end + 1  # bold or italic, as chat programs write it

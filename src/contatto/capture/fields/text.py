@@ -57,7 +57,7 @@ _CLUSTER = re.compile(
     f"(?P<unseen>[{UNSEEN}]+)|[^{_JOINING}{UNSEEN}\\s]?[{_JOINING}]{{1,8}}|[{_FORMS}{_digit_blocks()}]"
 )
 _ANY = re.compile(f"[{UNSEEN}{_JOINING}{_FORMS}{_digit_blocks()}]")
-"""Characters that every cluster contains; to search for them takes a tenth of the time."""
+"""Every cluster contains one of these; this search takes a tenth of the time."""
 
 
 class Find(NamedTuple):
@@ -155,7 +155,7 @@ def fold(text: str) -> Folded:
 #: Letters of scripts that are written with spaces; elsewhere a word may stand anywhere.
 LATIN = "a-z\u00e0-\u024f\u1e00-\u1eff"
 SEMITIC = "\u05d0-\u05ea\u0621-\u064a\u066e-\u06d3\u06fa-\u06ff"
-#: What Arabic and Hebrew write onto a word: and, with, for, the … before; my, your, our … after.
+#: Prefixes of Arabic and Hebrew words (and, with, for, the …), and suffixes (my, your, our …).
 _BEFORE = "(?:[وف]?(?:عال|بال|لل|كال|ال|[بلع])?|[ושה]?[הבלמ]?)"
 _AFTER = "(?:ي|ى|نا|ك|كم|ه|ها|و|י)?"
 
@@ -171,7 +171,8 @@ _SAME = (
 _ONE_LETTER = {ord(letter): letters[0] for letters in _SAME for letter in letters[1:]}
 _SPELLINGS = {letters[0]: letters for letters in _SAME}
 
-type Match = Callable[[bytes], list[int]]
+type Matcher = Callable[[bytes], list[int]]
+"""Return the indexes of the patterns that match a UTF-8 text."""
 
 #: The space inside a word of the lexicons that must be there; all others may be left out.
 _SPACE = "\x1f"
@@ -301,7 +302,7 @@ def _groups(options: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
 def pattern(options: Iterable[str], *, grouped: bool = False) -> str:
     """Return a pattern for `re` that finds any of the words, whole where their script has borders.
 
-    With `grouped`, the one group that is set holds the word without what Arabic or Hebrew write onto it.
+    With `grouped`, the one group that is set holds the word without Arabic or Hebrew prefixes and suffixes.
     """
     latin, semitic, other_words = _groups(options)
     first = "(" if grouped else "(?:"
@@ -341,8 +342,8 @@ def linear_pattern(options: Iterable[str], *, starts: str = "", ends: str = "") 
     return "|".join(arms)
 
 
-def match_of(patterns: Iterable[str], memory: int) -> Match:
-    """Compile patterns to a matcher: it returns the numbers of those in a UTF-8 text, in linear time."""
+def match_of(patterns: Iterable[str], memory: int) -> Matcher:
+    """Compile patterns to one automaton of RE2, which matches all of them in linear time."""
     options = re2.Options()
     options.case_sensitive = False
     options.max_mem = memory
@@ -352,8 +353,8 @@ def match_of(patterns: Iterable[str], memory: int) -> Match:
     for expression in patterns:
         search_set.Add(expression)
     search_set.Compile()
-    match: Match = search_set._set.Match  # noqa: SLF001 - its wrapper costs a fifth of the time of a plain text
-    return match
+    matcher: Matcher = search_set._set.Match  # noqa: SLF001 - its wrapper costs a fifth of the time of a plain text
+    return matcher
 
 
 def as_bytes(text: str) -> bytes:
@@ -364,7 +365,7 @@ def as_bytes(text: str) -> bytes:
         return text.encode("utf-8", "replace")
 
 
-#: Openings so vague that a small letter after them is no name: "I am late", "this is nice".
+#: Openings so vague that a lower-case word after them is no name: "I am late", "this is nice".
 _VAGUE = frozenset({
     "i'm", "i am", "this is", "call me", "name", "soy", "sou o", "sou a", "je suis", "nom", "nama", "an",
     "a n", "moi c'est", "nombre",
@@ -387,11 +388,13 @@ _NAME_IN_SCRIPT = re.compile(
     r"|[\u05d0-\u05ea]{2,20}(?: [\u05d0-\u05ea]{2,20})?|[\u0900-\u0963]{2,20}(?: [\u0900-\u0963]{2,20})?"
     r"|[\u0b80-\u0bff]{2,24}|[\u0d80-\u0dff]{2,24}|[\u1780-\u17d3]{2,24}"
 )
+#: Polite endings and copulas after a name in Thai, Japanese, Korean, Hindi and others.
 _PARTICLES = re.compile(
     r"(?:ครับผม|ครับ|ค่ะ|คะ|นะ|จ้า|と申します|ともうします|といいます|と言います"
     r"|です|입니다|이에요|예요|이라고 합니다"
     r"|बोल रहा.*| है| ہے| வணக்கம்|បាទ|ចា៎)+.*$"
 )
+#: Lower-case words inside a name.
 _SMALL = frozenset({
     "de", "da", "do", "dos", "del", "la", "las", "los", "van", "von", "bin", "binti", "binte", "al", "el",
     "y", "e",
@@ -405,7 +408,7 @@ def intro() -> re.Pattern[str]:
 
 
 @cache
-def may_open() -> Match:
+def may_open() -> Matcher:
     """Return a matcher for any opening in a folded lower-case text; it takes a tenth of the full search."""
     return match_of((f"(?-i:{linear_pattern(words('names', 'intro'))})",), _MEMORY)
 
@@ -504,7 +507,7 @@ def _shared_phone() -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 def find_number(text: Folded, cue: Cue, country: str) -> Find | None:
-    """Return the digits that are a LINE or WeChat id; the rule says when they are a phone as well."""
+    """Return digits near a cue as a LINE or WeChat id; for `is_shared` finds they are a phone number too."""
     fields = [field for field in cue.fields if field in (Field.LINE, Field.WECHAT)]
     if not fields or _denied_id().search(text.low, max(0, cue.start - _CUE_SPAN), cue.start):
         return None
@@ -572,7 +575,7 @@ PLATFORMS = (
 
 @cache
 def _gap() -> re.Pattern[str]:
-    """Match everything between a platform and the name of an account."""
+    """Return the pattern between a platform and a stated handle; copulas and owners belong to it."""
     kinds = ("joiners", "markers", "around", "is", "own", "copulas")
     small = [word for kind in kinds for word in words("words", kind) if word.strip("@ \u3001\uff1a")]
     signs = f"[:/=>~*\"'()\\[\\]\u2018-\u201d\u00ab\u3001\u300c\uff1a{PICTURES}-]"
@@ -590,7 +593,7 @@ _copula_last = cache(
 
 @cache
 def _end() -> re.Pattern[str]:
-    """Match the end of a clause, another script, or a word such as "thanks"."""
+    """Return the pattern after a stated handle: end of the clause, another script, or "thanks"."""
     after = pattern([*words("words", "closers"), *words("words", "and"), *words("words", "own")])
     return re.compile(
         r"[\"'\u2019\u201d\u00bb\u300d)*]?"
@@ -620,16 +623,16 @@ def _lexicon_words() -> frozenset[str]:
 
 
 _without_copula = cache(lambda: languages("writing", "optional").get("copula", frozenset[str]()))
-"""Languages that say "my instagram lunadecor"."""
+"""Languages that may leave out the verb: "my instagram lunadecor"."""
 
 
-def stated_behind(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:
-    """Return start, end, value and rule of the handle that a statement about the cue's platform names.
+def stated_after(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:
+    """Return start, end, value and rule of the handle after a cue: "my instagram is lunadecor".
 
     Args:
         low: the message in small letters.
         cue: the platform's name in it.
-        claimed: end of the handle before; what stands before it belongs to another statement.
+        claimed: end of the previous handle; the text up to it belongs to another statement.
     """
     gap = _gap().match(low, cue.end)
     word = _WORD.match(low, gap.end()) if gap is not None else None
@@ -674,8 +677,8 @@ _other_scripts = cache(
 """Languages of other scripts: a Latin word stands out, so owner or copula is enough."""
 
 
-def stated_ahead(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:
-    """Read "lunadecor is my instagram"."""
+def stated_before(low: str, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:
+    """Return the handle before a cue, as `stated_after` does: "lunadecor is my instagram"."""
     first = max(claimed, cue.start - 64)
     owned = _owned_last().search(low, first, cue.start)
     if owned is None:
@@ -736,4 +739,5 @@ def _is_ordinary(word: str, spoken: frozenset[str]) -> bool:
 
 
 def _ends(low: str, end: int) -> bool:
+    """Report whether the statement ends here, and no negation follows."""
     return _end().match(low, end) is not None and _denied_statement().match(low, end) is None
