@@ -477,7 +477,7 @@ def get_lead(tx: Tx, caller: Caller, query: LeadQuery) -> LeadInfo:
             raise Refused(errors.NOT_FOUND, "lead_id: this lead has not lead_source DIRECT_MESSAGE.")
         return _show_lead(tx, lead, None)
     if lead is None:
-        entries = list_form_entries(tx, version, account.id, most=2)
+        entries = list_form_entries(tx, version, account.id, most=2)  # the test lead, and the newest
         if not entries:
             raise Refused(errors.NOT_FOUND, "page_id: this form has no lead yet.")
         entry = max(entries, key=lambda entry: entry.lead.created_at)

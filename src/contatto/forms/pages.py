@@ -112,6 +112,7 @@ def kind_name(kind: QuestionKind) -> str:
 
 
 def _question(content: Content, question: FormQuestion, place: int, words: Translator) -> dict[str, Any]:
+    """Return the builder's values of a question; ``place`` is its index."""
     first = content.languages[0]
     # a question may depend on each option of an earlier question
     shows = [
@@ -381,6 +382,7 @@ async def show_builder(request: Request, caller: PageCaller, form_id: str, lang:
 async def _render(
     request: Request, caller: Caller, form_id: str, lang: str, editor: str = ""
 ) -> HTMLResponse:
+    """Render the builder; ``editor`` identifies the open page, so that its saves do not conflict."""
     words = translator_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
@@ -482,6 +484,7 @@ async def post_draft(request: Request, caller: FormCaller, form_id: str) -> Resp
 
 
 @router.get("/forms/{form_id}/test", Permission.READ_ADS)
+# the API links to a version, and the page shows the draft all the same
 @router.get("/forms/{form_id}/test/{page_id}", Permission.READ_ADS)
 async def show_test(request: Request, caller: PageCaller, form_id: str, lang: str = "") -> HTMLResponse:
     """Show the draft as a customer sees it; answers are checked and discarded."""

@@ -1,4 +1,4 @@
-"""Tables of forms, versions, answers, consent receipts, bookings, and pictures."""
+"""Tables of forms, versions, answers, consents, bookings, default forms and pictures."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -200,7 +200,7 @@ _BY_ID: Final = Query(
 def list_answers_by_id(tx: Tx, business_id: str, answer_ids: Collection[str]) -> list[FormAnswer]:
     rows = _BY_ID.rows(tx, {"of": business_id, "ids": answer_ids})
     names = form_answers.c.keys()
-    return [_opened(tx, dict(zip(names, row, strict=True))) for row in rows]
+    return [_open_answer(tx, dict(zip(names, row, strict=True))) for row in rows]
 
 
 def find_answer(tx: Tx, business_id: str, answer_id: str) -> FormAnswer | None:
@@ -232,7 +232,7 @@ def list_answers(
 
 
 def list_answers_of_leads(tx: Tx, business_id: str, lead_ids: set[str]) -> defaultdict[str, list[FormAnswer]]:
-    """Return the answers of the persons of some leads, by lead, latest first."""
+    """Return all answers of some leads, by lead, latest first."""
     statement = select(form_answers).where(
         form_answers.c.business_id == business_id, form_answers.c.lead_id.in_(lead_ids)
     )
@@ -253,10 +253,11 @@ def count_answers(tx: Tx, business_id: str) -> dict[str, dict[FormVerdict, int]]
 
 def _list_answers(tx: Tx, statement: Select[Any]) -> list[FormAnswer]:
     latest_first = statement.order_by(form_answers.c.at.desc(), form_answers.c.id.desc())
-    return [_opened(tx, row) for row in tx.execute(latest_first).mappings()]
+    return [_open_answer(tx, row) for row in tx.execute(latest_first).mappings()]
 
 
-def _opened(tx: Tx, row: Mapping[Any, Any]) -> FormAnswer:
+def _open_answer(tx: Tx, row: Mapping[Any, Any]) -> FormAnswer:
+    """Decrypt an answer, and record the read of contact data."""
     values = {name: row[name] for name in FormAnswer.__dataclass_fields__ if name != "answers"}
     raw = tx.vault.open_bytes(row["body"], row["business_id"], "form_answers.body", row["id"])
     answers = _answers.decode(raw)
@@ -301,7 +302,7 @@ def list_receipts(tx: Tx, business_id: str, answer_ids: set[str]) -> dict[str, l
 
 
 def list_receipts_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[ConsentReceipt]:
-    """Return the consents that a lead's person was shown, in order."""
+    """Return the consent receipts of a lead, given or not, oldest first."""
     answers = select(form_answers.c.id).where(*rows_of(form_answers, business_id, lead_id=lead_id))
     statement = select(consent_receipts).where(consent_receipts.c.business_id == business_id)
     of_lead = statement.where(consent_receipts.c.answer_id.in_(answers))
@@ -311,7 +312,7 @@ def list_receipts_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[Consen
 def list_bookings(
     tx: Tx, business_id: str, form_ids: Collection[str], since: datetime
 ) -> dict[str, tuple[Booking, ...]]:
-    """Return the times of forms that are booked and not over, by form, soonest first."""
+    """Return the bookings of forms that end after ``since``, by form, soonest first."""
     statement = select(form_bookings).where(
         form_bookings.c.business_id == business_id,
         form_bookings.c.form_id.in_(form_ids),
@@ -322,7 +323,7 @@ def list_bookings(
 
 
 def save_bookings(tx: Tx, business_id: str, bookings: Iterable[Booking]) -> None:
-    """Book times; a time that the same person had booked goes to the later answer.
+    """Book times; a booking of the same time by the same person is replaced.
 
     Raises IntegrityError: another person has booked one of them.
     """
@@ -347,7 +348,7 @@ def list_default_forms(tx: Tx, business_id: str) -> dict[str, str]:
     return {row["channel_account_id"]: row["form_id"] for row in tx.execute(statement).mappings()}
 
 
-def match_forms(pictures: Table) -> ColumnElement[bool]:
+def match_shown_pictures(pictures: Table) -> ColumnElement[bool]:
     """Return the condition for a picture that a draft or a version shows."""
     own, digest = pictures.c.business_id, pictures.c.digest
     draft, content = (type_coerce(column, Text) for column in (forms.c.draft, form_versions.c.content))
@@ -355,4 +356,4 @@ def match_forms(pictures: Table) -> ColumnElement[bool]:
     return in_draft | exists().where(form_versions.c.business_id == own, content.contains(digest))
 
 
-form_pictures: Final = PictureTable("form_pictures", match_forms)
+form_pictures: Final = PictureTable("form_pictures", match_shown_pictures)

@@ -197,6 +197,8 @@ _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _YEARS: Final = range(1900, 2200)
 """Valid years of dates: birthdays and appointments."""
 _KEPT_CONTROLS: Final = "\n"
+_REMOVED: Final = frozenset({"Cc", "Cs"})
+"""Unicode categories that `clean` removes: controls and surrogates."""
 
 
 def clean(text: str) -> str:
@@ -205,12 +207,9 @@ def clean(text: str) -> str:
         return text.strip()
     lines = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
     letters = (
-        letter for letter in lines if letter in _KEPT_CONTROLS or unicodedata.category(letter) not in _REFUSED
+        letter for letter in lines if letter in _KEPT_CONTROLS or unicodedata.category(letter) not in _REMOVED
     )
     return "".join(letters).strip()
-
-
-_REFUSED: Final = frozenset({"Cc", "Cs"})
 
 
 def read_text(question: FormQuestion, text: str, lang: str = SOURCE) -> Shown:
@@ -268,7 +267,7 @@ def _handle(question: FormQuestion, text: str) -> Shown:
 
 
 def _as_captured(kind: QuestionKind, written: str, typed: str, country: str) -> str | None:
-    """Normalize a contact detail like the chat, so that both ways give the same value."""
+    """Normalize a contact detail as capture in chats does; return None for anything else."""
     matches = detect_contacts(written, country or "SG")
     fitting = [match for match in matches if match.field is CONTACTS[kind]]
     whole = len(matches) == 1 and bool(fitting) and fitting[0].raw.lower() in (typed.lower(), written.lower())
@@ -330,7 +329,7 @@ _READERS: Final[dict[QuestionKind, Callable[[FormQuestion, str], Shown]]] = {
 
 @dataclass(frozen=True, slots=True)
 class FormPath:
-    """Path through a form: keys of the visible questions, and a refusal at its end."""
+    """Keys of the visible questions; ``refused`` if the offer does not fit."""
 
     met: tuple[str, ...]
     refused: bool
@@ -377,10 +376,11 @@ def chosen_options(question: FormQuestion, answers: Answers) -> list[Option]:
 SLOT_LENGTHS: Final = (15, 30, 45, 60, 90, 120)
 """Allowed lengths of a slot in minutes."""
 DAYS_AHEAD: Final = (7, 14, 28)
-"""Days ahead that people may choose; a week contains every open weekday."""
+"""Days ahead that a business may open for booking; a week has each open weekday."""
 MOST_SLOTS: Final = 500
 _DAY_MINUTES: Final = 24 * 60
-_KEY: Final = "%Y-%m-%dT%H:%M"
+_SLOT_KEY: Final = "%Y-%m-%dT%H:%M"
+"""Local start of a slot, as the form sends it."""
 
 
 @cache
@@ -420,7 +420,7 @@ SLOT_TAKEN: Final = N_("Somebody has just taken this time. Choose another one.")
 
 
 def list_slots(hours: Hours, at: datetime, bookings: Sequence[Booking] = ()) -> list[datetime]:
-    """Return the times that can still be chosen, soonest first, with the zone of the business.
+    """Return the times that can still be chosen, soonest first, in the time zone of the hours.
 
     Args:
         hours: the opening hours.
@@ -472,7 +472,7 @@ def show_slots(
     for slot in list_slots(hours, at, bookings):
         day = str(format_date(slot, "full", locale=locale))
         text = f"{format_skeleton('MMMEd', slot, tzinfo=slot.tzinfo, locale=locale)}, {slot:%H:%M}"
-        days.setdefault(day, []).append((slot.strftime(_KEY), text))
+        days.setdefault(day, []).append((slot.strftime(_SLOT_KEY), text))
     return list(days.items())
 
 
@@ -493,24 +493,24 @@ LEAST_S: Final = 2
 
 def sign_opening(number: int, visitor: str, at_s: int, signer: Signer) -> str:
     """Sign the time at which a visitor opened a version of a form, to reject bots."""
-    return f"{at_s}.{signer.get_signature(_opened(number, visitor, at_s)).decode()}"
+    return f"{at_s}.{signer.get_signature(_signed_text(number, visitor, at_s)).decode()}"
 
 
 def check_opening(token: str, number: int, visitor: str, now_s: float, signer: Signer) -> None:
-    """Refuse a forged opening, or a submission that came too fast.
+    """Refuse a forged opening time, or a submission that came too soon after it.
 
     Raises Refused: UNSIGNED; TOO_MANY with the seconds to wait before the next attempt.
     """
     text, _, signature = token.partition(".")
     at_s = int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else 0
-    if not signer.verify_signature(_opened(number, visitor, at_s), signature):
+    if not signer.verify_signature(_signed_text(number, visitor, at_s), signature):
         raise Refused(errors.UNSIGNED, "Open the form again, then send it. Your answers are kept.")
     left_s = at_s + LEAST_S - now_s
     if left_s > 0:
         raise Refused(errors.TOO_MANY, "This was sent too quickly. Try again in a moment.", int(left_s) + 1)
 
 
-def _opened(number: int, visitor: str, at_s: int) -> str:
+def _signed_text(number: int, visitor: str, at_s: int) -> str:
     return f"{number}\0{visitor}\0{at_s}"
 
 
@@ -607,7 +607,7 @@ def _answer(
     if question.kind is QuestionKind.APPOINTMENT:
         hours = question.hours or Hours()
         slots = _list_open_slots(hours, at)
-        slot = next((slot for slot in slots if slot.strftime(_KEY) == text), None)
+        slot = next((slot for slot in slots if slot.strftime(_SLOT_KEY) == text), None)
         if slot is None:
             raise UnreadableAnswer("Choose a time from the list.")
         until = slot.astimezone(UTC) + timedelta(minutes=hours.slot_minutes)

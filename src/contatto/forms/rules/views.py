@@ -1,4 +1,4 @@
-"""Views of forms: sheets for people; fields, samples and files for programs."""
+"""Forms shown to people; fields, sample answers and lead files for programs."""
 
 import io
 import json
@@ -55,9 +55,10 @@ _MODES: Final = {QuestionKind.NUMBER: "numeric", QuestionKind.EMAIL: "email"}
 def show_sheet(
     content: Content, language: str, number: int, opening: str, at: datetime, prefill: Prefill = NOBODY
 ) -> dict[str, Any]:
-    """Return the values of ``forms/_sheet.html``; ``opening`` is the signed opening time.
+    """Return the values of the template ``forms/_sheet.html``, a form to fill in.
 
-    With prefilled details, all answers are shown for review before they are sent.
+    ``number`` identifies the version or draft, ``opening`` is the signed opening time. With prefilled
+    details, people review all answers before they send them.
     """
     values = {
         question.key: prefill.details.get(question.kind, "")
@@ -128,6 +129,7 @@ def picture_path(business_id: str, image: str) -> str:
 def _question(
     content: Content, question: FormQuestion, language: str, at: datetime, prefill: Prefill
 ) -> dict[str, Any]:
+    """Return the template values of a question."""
     is_number = question.kind is QuestionKind.NUMBER
     return {
         "key": question.key,
@@ -247,7 +249,7 @@ HEAD: Final = (
 )  # fmt: skip
 _OF_AD: Final = ("ad_id", "ad_name", "adgroup_id", "adgroup_name", "campaign_id", "campaign_name")
 CSV_LIMIT: Final = 10 * 1024 * 1024
-"""A larger file is packed."""
+"""Most bytes of a CSV file; a larger one is zipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +266,7 @@ class LeadEntry:
 def lead_table(
     version: FormVersion | None, entries: Iterable[LeadEntry], *, with_chat: bool
 ) -> list[Sequence[str]]:
-    """Return leads: common columns, one for each question of the form, and the test flag.
+    """Return the head and rows of a lead file: common columns, questions of ``version``, test flag.
 
     ``with_chat`` adds the contact details and the source, for leads that an ad earned.
     """
