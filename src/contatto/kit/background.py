@@ -193,7 +193,7 @@ class Queued:
 
 type Record = Callable[[Tx], object]
 type Job = Callable[[Tx], Record | None]
-"""Read in a transaction, work on files, and return the final write."""
+"""Read in a transaction, work on files, and return the write that completes the job, if any."""
 
 _LOCK: Final = "in-use.lock"
 
@@ -202,7 +202,7 @@ _LOCK: Final = "in-use.lock"
 class MaintenanceJob:
     """Scheduled jobs of one folder, in sequence.
 
-    ``number`` is an advisory lock of the database, for machines with separate file locks.
+    ``number`` is an advisory lock of the database, since machines do not share file locks.
     """
 
     folder: Path
@@ -224,12 +224,13 @@ def run_maintenance_job(
         for job in db.read_now(kind.list_jobs):
             if not should_continue():
                 break
-            db.read_now(partial(_do, db, kind, job))
+            db.read_now(partial(_run_locked, db, kind, job))
             done += 1
         return done
 
 
-def _do(db: Database, kind: MaintenanceJob, job: Job, tx: Tx) -> None:
+def _run_locked(db: Database, kind: MaintenanceJob, job: Job, tx: Tx) -> None:
+    """Run a job under the advisory lock of ``tx``; its write is another transaction."""
     tx.advisory_locks([kind.number])
     record = job(tx)
     if record is not None:

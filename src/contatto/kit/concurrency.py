@@ -56,7 +56,7 @@ class TenantSlots:
             raise
 
     def leave(self, business_id: str) -> None:
-        """Free a slot, and give it to the next tenant in line."""
+        """Free a slot, and give free slots to the waiting tenants in turn."""
         self._free += 1
         self._held[business_id] -= 1
         if not self._held[business_id]:
@@ -83,8 +83,8 @@ class RequestSlot:
     A request frees it while it waits for a client, a thread or another server, and then queues again.
     """
 
-    def __init__(self, places: TenantSlots) -> None:
-        self._places = places
+    def __init__(self, slots: TenantSlots) -> None:
+        self._slots = slots
         self.business_id = ""
         self.is_held = False
         self._has_ended = False
@@ -95,7 +95,7 @@ class RequestSlot:
         if is_needless:
             return
         self.business_id = business_id
-        await self._places.enter(business_id)
+        await self._slots.enter(business_id)
         self.is_held = True
         if self._has_ended:  # the answer was sent meanwhile, to a task that outlives the request
             self.release()
@@ -110,34 +110,34 @@ class RequestSlot:
         if self.is_held:
             self.is_held = False
             # Later, so that the loop takes requests of other tenants first.
-            asyncio.get_running_loop().call_soon(self._places.leave, self.business_id)
+            asyncio.get_running_loop().call_soon(self._slots.leave, self.business_id)
 
 
-_TURN: ContextVar[RequestSlot | None] = ContextVar("turn", default=None)
+_SLOT: ContextVar[RequestSlot | None] = ContextVar("slot", default=None)
 
 
 async def take_slot(business_id: str) -> None:
     """Wait for a slot of the running request; outside of requests, return at once."""
-    if (turn := _TURN.get()) is not None:
-        await turn.take(business_id)
+    if (slot := _SLOT.get()) is not None:
+        await slot.take(business_id)
 
 
 @asynccontextmanager
 async def slot_released() -> AsyncIterator[None]:
-    """Release the slot of the running request within."""
-    turn = _TURN.get()
-    if turn is None or not turn.is_held:
+    """Release the slot of the running request inside the block, then queue for one again."""
+    slot = _SLOT.get()
+    if slot is None or not slot.is_held:
         yield
         return
-    turn.release()
+    slot.release()
     try:
         yield
     finally:
-        await turn.take(turn.business_id)
+        await slot.take(slot.business_id)
 
 
 class RequestSlotLayer:
-    """Middleware that limits concurrent requests per tenant, so that others wait for one at most.
+    """Middleware that limits concurrent requests per tenant, so that others need not wait.
 
     A request takes one of ``most_of_one`` slots once its caller is identified, and frees it with the first
     byte of its answer.
@@ -145,28 +145,28 @@ class RequestSlotLayer:
 
     def __init__(self, app: ASGIApp, most_of_one: int) -> None:
         self.app = app
-        self._places = TenantSlots(REQUESTS_AT_ONCE, most_of_one)
+        self._slots = TenantSlots(REQUESTS_AT_ONCE, most_of_one)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        turn = RequestSlot(self._places)
+        slot = RequestSlot(self._slots)
 
-        async def receive_meanwhile() -> Message:
+        async def receive_without_slot() -> Message:
             async with slot_released():
                 return await receive()
 
-        async def send_last(message: Message) -> None:
-            turn.end()
+        async def end_and_send(message: Message) -> None:
+            slot.end()
             await send(message)
 
-        token = _TURN.set(turn)
+        token = _SLOT.set(slot)
         try:
-            await self.app(scope, receive_meanwhile, send_last)
+            await self.app(scope, receive_without_slot, end_and_send)
         finally:
-            turn.end()
-            _TURN.reset(token)
+            slot.end()
+            _SLOT.reset(token)
 
 
 FRESH: Final = timedelta(seconds=2)

@@ -27,6 +27,7 @@ class Refused(Exception):
     Args:
         code: kind of refusal.
         detail: plain words without contact values, optionally after a field's name and a colon.
+        retry_after_s: seconds until another try makes sense.
         values: fill the ``%(name)s`` of the detail.
     """
 
@@ -52,7 +53,7 @@ class Refused(Exception):
 
     @property
     def said(self) -> LazyText:
-        """Return the detail for storage, in no language yet."""
+        """Return the detail for storage, to be translated when it is shown."""
         return LazyText(self.text, **self.values)
 
 

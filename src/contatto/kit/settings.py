@@ -205,7 +205,7 @@ class Settings(BaseSettings):
             host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104  (compared)
             host = f"[{host}]" if ":" in host and not host.startswith("[") else host
             object.__setattr__(self, "base_url", f"http://{host}:{self.port}")
-            self.model_fields_set.discard("base_url")
+            self.model_fields_set.discard("base_url")  # for `link_address`: none is configured
         return self
 
     def record_address(self) -> None:
@@ -236,6 +236,7 @@ class Settings(BaseSettings):
 
     @property
     def url(self) -> str:
+        """Return the SQLAlchemy URL of the database."""
         return self.database_url or f"sqlite:///{self.data_dir / 'contatto.sqlite3'}"
 
     @property

@@ -1,4 +1,4 @@
-"""Uploads of pictures and tables, decoded in sandboxed children in fair order; tables of pictures."""
+"""Uploads, decoded in sandboxed processes in fair order; tables of pictures."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -58,41 +58,41 @@ class _Sender:
 
 
 @dataclass(slots=True)
-class _Line:
-    """Senders of one kind, and the limit of their concurrent decoding."""
+class _SenderGroup:
+    """Members or visitors, and the limit of their concurrent decoding."""
 
     decoding: asyncio.Semaphore
     senders: dict[str, _Sender] = field(default_factory=dict)
 
 
 class Uploads:
-    """Reads uploads: one at a time per sender, with capacity reserved for members."""
+    """Reader of uploads; decodes one per sender, with capacity reserved for members."""
 
-    def __init__(self, confined: SandboxPool) -> None:
-        self._confined = confined
-        self._strangers = _Line(asyncio.Semaphore(max(1, confined.most - 1)))
-        self._members = _Line(asyncio.Semaphore(confined.most))
+    def __init__(self, sandbox: SandboxPool) -> None:
+        self._sandbox = sandbox
+        self._strangers = _SenderGroup(asyncio.Semaphore(max(1, sandbox.most - 1)))
+        self._members = _SenderGroup(asyncio.Semaphore(sandbox.most))
         self._held = 0
 
     async def take_picture(self, request: Request, member_id: str = "") -> Picture:
-        """Return the picture in a request's body, of a member or of a stranger, encoded again.
+        """Return the picture in a request's body, encoded again; a visitor has no ``member_id``.
 
         Raises PHOTO_TOO_LARGE, NOT_A_PHOTO; TOO_MANY or BUSY after a long wait.
         """
-        line = self._members if member_id else self._strangers
+        group = self._members if member_id else self._strangers
         async with (
-            self._limits_of(line, member_id or client_network(request)) as sender,
+            self._limits_of(group, member_id or client_network(request)) as sender,
             _in_time(sender.reading, errors.TOO_MANY),
             self._read(request, PICTURE_LIMIT, Refused(errors.PHOTO_TOO_LARGE)) as raw,
         ):
             check_magic(raw)
-            return await self._remade(line, sender, raw)
+            return await self._encode_again(group, sender, raw)
 
     async def remake(self, raw: bytes, member_id: str) -> Picture:
-        """Encode a picture again that was part of a form."""
+        """Encode a picture again that a member sent as part of a form."""
         check_magic(raw)
         async with self._limits_of(self._members, member_id) as sender:
-            return await self._remade(self._members, sender, raw)
+            return await self._encode_again(self._members, sender, raw)
 
     async def take_table(
         self, request: Request, member_id: str, languages: Iterable[str] = ()
@@ -101,25 +101,25 @@ class Uploads:
 
         Raises INVALID; TOO_MANY or BUSY after a long wait.
         """
-        line = self._members
+        group = self._members
         too_large = Refused(errors.INVALID, "file: the limit is %(most)s MB.", most=TABLE_LIMIT // 1024**2)
         async with (
-            self._limits_of(line, member_id) as sender,
+            self._limits_of(group, member_id) as sender,
             _in_time(sender.reading, errors.TOO_MANY),
             self._read(request, TABLE_LIMIT, too_large) as raw,
         ):
             if not raw.startswith(WORKBOOKS):
                 return await asyncio.to_thread(decode_text, raw, tuple(languages))
-            async with _in_time(sender.decoding, errors.TOO_MANY), _in_time(line.decoding, errors.BUSY):
+            async with _in_time(sender.decoding, errors.TOO_MANY), _in_time(group.decoding, errors.BUSY):
                 try:
-                    rows = await self._confined.run(ROWS, raw)
+                    rows = await self._sandbox.run(ROWS, raw)
                     return msgspec.json.decode(rows, type=list[list[str]])
                 except (Overworked, msgspec.MsgspecError) as error:
                     raise unreadable_workbook() from error
 
     def close(self) -> None:
-        """End the children that decode."""
-        self._confined.close()
+        """End the processes that decode."""
+        self._sandbox.close()
 
     @asynccontextmanager
     async def _read(self, request: Request, limit: int, too_large: Refused) -> AsyncIterator[bytes]:
@@ -138,9 +138,9 @@ class Uploads:
             self._held -= len(raw)
 
     @asynccontextmanager
-    async def _limits_of(self, line: _Line, key: str) -> AsyncIterator[_Sender]:
+    async def _limits_of(self, group: _SenderGroup, key: str) -> AsyncIterator[_Sender]:
         """Yield the limits of a sender, kept while one of its requests is pending."""
-        sender = line.senders.setdefault(key, _Sender())
+        sender = group.senders.setdefault(key, _Sender())
         if sender.count >= MOST_OF_ONE:
             raise Refused(errors.TOO_MANY, "Too many files at once.", RETRY_S)
         sender.count += 1
@@ -149,19 +149,19 @@ class Uploads:
         finally:
             sender.count -= 1
             if not sender.count:
-                del line.senders[key]
+                del group.senders[key]
 
-    async def _remade(self, line: _Line, sender: _Sender, raw: bytes) -> Picture:
-        async with _in_time(sender.decoding, errors.TOO_MANY), _in_time(line.decoding, errors.BUSY):
+    async def _encode_again(self, group: _SenderGroup, sender: _Sender, raw: bytes) -> Picture:
+        async with _in_time(sender.decoding, errors.TOO_MANY), _in_time(group.decoding, errors.BUSY):
             try:
-                return read_remade(await self._confined.run(REMAKE, raw))
+                return read_remade(await self._sandbox.run(REMAKE, raw))
             except Overworked as error:
                 raise not_a_photo() from error
 
 
 @asynccontextmanager
 async def _in_time(turn: asyncio.Semaphore, code: ErrorCode) -> AsyncIterator[None]:
-    """Take a semaphore within a while; raises a refusal with the code after the wait."""
+    """Hold a semaphore; refuse with ``code`` after `WAIT_S`."""
     try:
         async with slot_released(), asyncio.timeout(WAIT_S):
             await turn.acquire()
