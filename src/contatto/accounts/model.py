@@ -37,6 +37,8 @@ class Permission(StrEnum):
 
 
 class Credential(StrEnum):
+    """Proof by which a route identifies its caller."""
+
     MEMBER = "member"
     """A session cookie; requests that change something carry the CSRF token of a form too."""
     PROGRAM = "program"
@@ -94,7 +96,7 @@ class User:
     vouched_by: str = ""
     """The only business that vouches for the address; empty once the address is confirmed."""
     access_revision: int = 0
-    """Rises with each change of memberships, password or e-mail."""
+    """Rises with each change of memberships, password or e-mail; ends links to reset a password."""
 
 
 @dataclass(frozen=True, slots=True)

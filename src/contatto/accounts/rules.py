@@ -119,7 +119,7 @@ def checked_ad_account(
     other_names: Collection[str],
     before: AdAccount | None = None,
 ) -> dict[str, str]:
-    """Return checked values; those of ``before`` stay valid. Raises INVALID, with all faults."""
+    """Return checked values; currency and zone of ``before`` stay valid. Raises INVALID, with all faults."""
     faults = Faults()
     name, country, currency = name.strip(), country.strip().upper(), currency.strip().upper()
     if not 0 < len(name) <= NAME_LIMIT or name in other_names:

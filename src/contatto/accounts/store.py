@@ -1,4 +1,4 @@
-"""Tables of businesses, members, sessions, tokens and ad accounts."""
+"""Tables of businesses, users, members, sessions, tokens, ad accounts and saved pages."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -259,7 +259,7 @@ _SESSION_MEMBER: Final = (
         members.c.deactivated_at.is_(None),
     )
 )
-"""Built once: every page needs it."""
+"""Query for the member of a session; every page runs it."""
 
 
 def find_session_member(tx: Tx, token_hash: str) -> tuple[Member, Business] | None:
@@ -291,7 +291,7 @@ def mark_used(tx: Tx, table: sa.Table, token_hash: str, before: datetime) -> Non
 
 
 def list_session_rights(tx: Tx, token_hashes: Collection[str]) -> dict[str, frozenset[Permission]]:
-    """Return the permissions of live sessions, without expired ones."""
+    """Return the permissions of those sessions that are live, by token hash."""
     statement = sa.select(sessions.c.token_hash, members.c.role).join(
         members, sessions.c.member_id == members.c.id
     )
@@ -304,7 +304,7 @@ def list_session_rights(tx: Tx, token_hashes: Collection[str]) -> dict[str, froz
 
 
 def find_failed_tries(tx: Tx, business_id: BusinessId, token_hash: str) -> FailedTries | None:
-    """Return the failed attempts that a session reported when it began."""
+    """Return the failed log-ins that were counted when a session began; None for none."""
     statement = sa.select(sessions.c.failed_tries.label("count"), sessions.c.failed_since.label("since"))
     own = sessions.c.business_id == business_id, sessions.c.token_hash == token_hash
     return tx.find(FailedTries, statement.where(*own, sessions.c.failed_tries > 0))

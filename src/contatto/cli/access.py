@@ -91,6 +91,8 @@ member_commands = typer.Typer(
 
 
 def _act_on_member[T](command: str, who: str, business: str, work: Callable[[Tx, Member], T]) -> T:
+    """Change one member, and write the command into the audit log."""
+
     def act(tx: Tx, one_business: Business) -> tuple[Member, T]:
         members = account_store.list_members(tx, one_business.id)
         matches = [member.id for member in members if who.strip().lower() in (member.email, member.id)]
@@ -420,8 +422,8 @@ def count_sealed_with(tx: Tx, key_id: str) -> int:
 def reseal_all(db: Database, progress: Callable[[int], None], batch: int = 500) -> int:
     """Seal all values of older keys with the newest one, in short transactions.
 
-    The installation goes on working. A second run skips finished rows. ``progress`` gets the number of rows
-    per step.
+    Processes that know the newest key may go on working. A second run skips finished rows. ``progress`` gets
+    the number of rows per step.
 
     Returns:
         The number of values that were sealed again.

@@ -74,7 +74,7 @@ def verify_command(
     raise typer.Exit(1 if wrong else 0)
 
 
-SECRET: Final = "CONTATTO_CRM_"  # noqa: S105  # begins names of variables
+SECRET: Final = "CONTATTO_CRM_"  # noqa: S105  # prefix of environment variables
 Number = Annotated[int, typer.Argument(help="Number of the linked CRM, as `contatto crm list` shows it.")]
 Pairs = Annotated[
     list[str] | None, typer.Option("--set", help="A setting as name=value; `connectors` shows the names.")

@@ -138,7 +138,7 @@ app = typer.Typer(
 @app.callback()
 def _start() -> None:
     """Let only the owner read the files that a command writes."""
-    os.umask(0o077)  # they hold names in clear text
+    os.umask(0o077)  # exports and reports hold personal data in clear text
 
 
 def version_command() -> None:

@@ -84,6 +84,7 @@ def _act[T](operator: str, command: str, work: Callable[[Tx, Operator], T]) -> T
 
 
 def _record(tx: Tx, marketplace: Operator, command: str) -> None:
+    """Write a command into the audit log of the marketplace's own business."""
     tenant = find_business(tx, marketplace.business_id)  # type: ignore[arg-type]  # an id of a tenant as a plain text
     if tenant is not None:
         record_command(tx, tenant, f"operator {command}")
@@ -354,7 +355,7 @@ def credit_command(account_id: OperatorAccountId, amount: PaidAmount, operator: 
 
 
 def _change_operator_balance(
-    operator: str, number: int, what: str, change: Callable[[Tx, Operator, str], Balance]
+    operator: str, number: int, command: str, change: Callable[[Tx, Operator, str], Balance]
 ) -> None:
     def work(tx: Tx, marketplace: Operator) -> Balance:
         account_ids = {
@@ -365,7 +366,7 @@ def _change_operator_balance(
             raise Refused(errors.NOT_FOUND, "No ad account with this id is in the marketplace.")
         return change(tx, marketplace, account_ids[number])
 
-    balance = _act(operator, what, work)
+    balance = _act(operator, command, work)
     amount_left = amount_written(balance.left_micros, balance.currency)
     credit = amount_written(balance.credit_micros, balance.currency)
     out.print(f"{balance.name} has {amount_left} {balance.currency}, and may owe {credit}.")
@@ -450,7 +451,7 @@ def limit_balance_command(
 
 
 def _change_balance(
-    number: int, business: str, what: str, work: Callable[[Tx, Balance, str], Balance]
+    number: int, business: str, command: str, work: Callable[[Tx, Balance, str], Balance]
 ) -> None:
     def change(tx: Tx, one_business: Business) -> tuple[AdAccount, Balance]:
         account = check_found(
@@ -459,7 +460,9 @@ def _change_balance(
         before = operators_store.find_balance(tx, one_business.id, account.id)
         return account, work(tx, before, account.timezone)
 
-    account, balance = change_business(business, f"balance {what}", change, lambda _: f"ad account {number}")
+    account, balance = change_business(
+        business, f"balance {command}", change, lambda _: f"ad account {number}"
+    )
     amount_left = f"{amount_written(balance.left_micros, account.currency)} {account.currency}"
     says = "is limited to it and its credit" if balance.is_limited else "is not limited to it"
     out.print(f"{account.name} has {amount_left}, and {says}.")

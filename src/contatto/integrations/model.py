@@ -130,7 +130,7 @@ class ErasureState(StrEnum):
 
 
 class TrialState(StrEnum):
-    """States of a test that a member requested.
+    """States of a trial, which compares a delivery with the CRM and writes nothing.
 
     A pending one may have the reason of a failed try.
     """

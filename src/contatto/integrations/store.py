@@ -53,7 +53,7 @@ def waiting_index(name: str, receiver: str) -> Index:
 
 
 class DeliveryLedger[E: LedgerEntry]:
-    """Table of the deliveries to one kind of receivers.
+    """Deliveries to receivers of one kind: CRMs, ad platforms or subscriptions.
 
     Args:
         table: has the columns of `ledger_columns`, and an id of the receiver.
@@ -75,11 +75,11 @@ class DeliveryLedger[E: LedgerEntry]:
         self._entry_type = entry_type
         self._receiver = receiver
         self._receiver_id = receiver_id
-        is_waiting: ColumnElement[bool] = literal_column(
+        has_no_request: ColumnElement[bool] = literal_column(
             f"({table.name}.state = 'due' AND NOT {table.name}.is_queued)"
         )
         self.tables = {table.name, receiver_id.table.name}
-        self._waits: ColumnElement[bool] = and_(is_waiting, is_active)
+        self._is_waiting: ColumnElement[bool] = and_(has_no_request, is_active)
 
     def find(self, tx: Tx, business_id: str, entry_id: int, receiver_id: str | None = None) -> E | None:
         """Return an entry; with ``receiver_id`` only one of this receiver."""
@@ -123,11 +123,11 @@ class DeliveryLedger[E: LedgerEntry]:
         return oldest
 
     def change(self, entry: E) -> Update:
-        """Return an update of an entry's row."""
+        """Return an UPDATE statement for the row of an entry."""
         return update(self._table).where(*rows_of(self._table, entry.business_id, id=entry.id))
 
     def record(self, tx: Tx, entry: E, state: DeliveryState, reason: str = "", **values: Any) -> None:
-        """Settle an entry, or make it due."""
+        """Set the state of an entry; every state but due settles it."""
         settled_at = None if state is DeliveryState.DUE else tx.now
         changes = {"state": state, "reason": reason[:REASON_LIMIT], "settled_at": settled_at}
         tx.execute(self.change(entry).values(**changes | values))
@@ -139,15 +139,18 @@ class DeliveryLedger[E: LedgerEntry]:
     def has_waiting(self, tx: Tx) -> bool:
         """Report whether a due entry of an active receiver has no request."""
         joined = self._receiver_id.table.join(self._table, self._receiver_id == self._receiver)
-        query = select(self._table.c.id).select_from(joined).where(self._waits)
+        query = select(self._table.c.id).select_from(joined).where(self._is_waiting)
         return tx.scalar(query.limit(1)) is not None
 
     def release(self, tx: Tx, limit: int) -> Iterator[E]:
-        """Yield entries that waited for their receiver, of all businesses, for the caller to queue."""
+        """Yield waiting entries of active receivers, of all businesses, until the time is up.
+
+        The caller queues a request for each; then the entry is marked as queued.
+        """
         query = (
             select(self._table)
             .join(self._receiver_id.table, self._receiver_id == self._receiver)
-            .where(self._waits)
+            .where(self._is_waiting)
             .order_by(self._table.c.id)
             .limit(limit)
         )
