@@ -177,7 +177,7 @@ def test_a_person_who_is_erased_comes_back_by_no_change_that_is_under_way(
     path = upload(database, account, A, B, C)
     audience = database.write_now(lambda tx: actions.create_audience(tx, account, NEW, [path]))
     erased = actions.blind_digests(database.vault, account.business_id, [B])
-    database.write_now(lambda tx: actions.drop_viewers(tx, account.business_id, erased))
+    database.write_now(lambda tx: actions.remove_fingerprints(tx, account.business_id, erased))
     finish(database, audience)
     assert size(database, audience) == 2
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from contatto.ad_platforms.actions import NewOutsideAccount, keep_nodes, open_outside_account
+from contatto.ad_platforms.actions import NewOutsideAccount, open_outside_account, save_nodes
 from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, OutsideNode
 from contatto.inbox.store.messages import list_referrals
 from contatto.kit.db.database import Database
@@ -48,8 +48,8 @@ def mirror(db: Database, shop: Shop, of: OutsideAccount, *numbers: int) -> None:
     nodes += [OutsideNode(NodeLevel.AD, number, 2, f"Ad {number}") for number in numbers]
 
     def work(tx: Tx) -> None:
-        keep_nodes(tx, of, nodes[:2], new_number())
-        keep_nodes(tx, of, nodes[2:], new_number())
+        save_nodes(tx, of, nodes[:2], new_number())
+        save_nodes(tx, of, nodes[2:], new_number())
 
     db.write_now(work)
     work_off(db)

@@ -13,7 +13,7 @@ import pytest
 
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_ad_accounts
-from contatto.ad_platforms.actions import NewOutsideAccount, keep_nodes, keep_spend, open_outside_account
+from contatto.ad_platforms.actions import NewOutsideAccount, open_outside_account, save_nodes, save_spend
 from contatto.ad_platforms.model import AdDay, AdPlatform, NodeLevel, OutsideNode
 from contatto.ad_platforms.store import record_account
 from contatto.ads.model import AdGroup
@@ -71,8 +71,8 @@ def mirror(
             [OutsideNode(NodeLevel.AD_GROUP, 12, 11, "Chats", goal="LEAD_GENERATION")],
             ads,
         ):
-            keep_nodes(tx, account, nodes, new_number())
-        keep_spend(tx, account, days, new_number())
+            save_nodes(tx, account, nodes, new_number())
+        save_spend(tx, account, days, new_number())
 
     house.context.db.write_now(work)
 

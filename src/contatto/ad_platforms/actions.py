@@ -269,7 +269,7 @@ def connect_by_code(tx: Tx, business_id: str, account_id: str, app_id: str, code
     queue_pull(tx, account, Walk(code=plain, back=f"{base_url}{RETURN_PATH}", app_id=app_id))
 
 
-def keep_nodes(tx: Tx, account: OutsideAccount, nodes: Sequence[OutsideNode], mark: int) -> None:
+def save_nodes(tx: Tx, account: OutsideAccount, nodes: Sequence[OutsideNode], mark: int) -> None:
     """Save campaigns, ad groups or ads; publish new and changed ads, with an event for new ones.
 
     An ad has its ad group and campaign where these are mirrored.
@@ -322,7 +322,7 @@ def keep_nodes(tx: Tx, account: OutsideAccount, nodes: Sequence[OutsideNode], ma
         emit(tx, account.business_id, OutsideAdsMirrored(account.business_id, account.id, new))
 
 
-def keep_spend(tx: Tx, account: OutsideAccount, days: Sequence[AdDay], mark: int) -> None:
+def save_spend(tx: Tx, account: OutsideAccount, days: Sequence[AdDay], mark: int) -> None:
     """Save costs of ads; an ad that the platform no longer lists gets its number as its name."""
     if not days:
         return
@@ -334,7 +334,7 @@ def keep_spend(tx: Tx, account: OutsideAccount, days: Sequence[AdDay], mark: int
         for number in sorted(named - known_numbers)
     ]
     if removed_nodes:
-        keep_nodes(tx, account, removed_nodes, mark)
+        save_nodes(tx, account, removed_nodes, mark)
 
 
 def find_known_ads(tx: Tx, business_id: str, ad_numbers: Collection[int]) -> rules.KnownAds:
@@ -394,8 +394,8 @@ def read_pull_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> St
     if following is None:
         return rules.REPEATED
     following = replace(following, left_out=walk.left_out + page.left_out)
-    keep_nodes(tx, account, page.nodes, walk.mark)
-    keep_spend(tx, account, page.days, walk.mark)
+    save_nodes(tx, account, page.nodes, walk.mark)
+    save_spend(tx, account, page.days, walk.mark)
     return _ask_next(tx, account, following) if cursor else _go_on(tx, account, following)
 
 
@@ -528,11 +528,11 @@ def list_upload_writes(account: OutsideAccount, sheet: rules.AdSheet) -> list[Ca
     levels = list(NodeLevel)
     sorted_nodes = sorted(nodes_by_key.values(), key=lambda node: levels.index(node.level))
     nodes = [
-        partial(keep_nodes, account=account, nodes=some, mark=mark)
+        partial(save_nodes, account=account, nodes=some, mark=mark)
         for some in batched(sorted_nodes, _AT_ONCE)
     ]
     days = [
-        partial(keep_spend, account=account, days=some, mark=mark)
+        partial(save_spend, account=account, days=some, mark=mark)
         for some in batched([row.day for row in sheet.rows], _AT_ONCE)
     ]
     return [*nodes, *days]

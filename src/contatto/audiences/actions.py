@@ -261,7 +261,7 @@ def update_audience(
     return replace(audience, updated_at=tx.now)
 
 
-def keep_lookalike(
+def list_lookalike_writes(
     audience: Audience, prints: Sequence[Fingerprint], result: Lookalike
 ) -> Iterator[Callable[[Tx], None]]:
     """Yield the writes that fill a new set of members and replace the current set."""
@@ -284,7 +284,7 @@ def keep_lookalike(
     yield replace_members
 
 
-def drop_viewers(tx: Tx, business_id: str, prints: Collection[Fingerprint]) -> None:
+def remove_fingerprints(tx: Tx, business_id: str, prints: Collection[Fingerprint]) -> None:
     """Remove fingerprints of erased people from all audiences and uploaded files of a business.
 
     The other values of a file keep their places, since a change may be reading it.
@@ -336,5 +336,5 @@ def forget_members(tx: Tx, erased: ErasedPeople) -> set[str]:
     digests = {
         hashlib.sha256(spelling.encode("utf-8", "surrogatepass")).hexdigest() for spelling in spellings
     }
-    drop_viewers(tx, erased.business_id, blind_digests(tx.vault, erased.business_id, digests))
+    remove_fingerprints(tx, erased.business_id, blind_digests(tx.vault, erased.business_id, digests))
     return set()

@@ -19,7 +19,7 @@ from contatto.accounts.model import AdAccount
 from contatto.ads.model import AdGroup, BudgetMode, Campaign, FrequencyCap, Spent
 from contatto.ads.rules.settings import add_spent
 from contatto.ads.store import list_ad_group_ids, list_ad_groups_by_id, list_campaigns_with_budget
-from contatto.audiences.actions import drop_viewers
+from contatto.audiences.actions import remove_fingerprints
 from contatto.delivery import store
 from contatto.delivery.engines.files import (
     check_decisions,
@@ -661,7 +661,7 @@ def forget_viewers(tx: Tx, erased: ErasedPeople) -> set[str]:
     store.delete_persons_of_entries(tx, business_id, persons | pseudonyms)
     store.delete_promise_viewers(tx, business_id, pseudonyms)
     store.append_forgotten(tx, business_id, persons | pseudonyms)
-    drop_viewers(tx, business_id, {UUID(viewer).bytes for viewer in pseudonyms})
+    remove_fingerprints(tx, business_id, {UUID(viewer).bytes for viewer in pseudonyms})
     return set()  # the log has no contact values
 
 

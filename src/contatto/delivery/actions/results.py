@@ -14,7 +14,7 @@ import numpy as np
 from contatto.accounts.model import AdAccount
 from contatto.ads.model import AdGroup, BudgetMode, Campaign, NodeFilter, Page
 from contatto.ads.store import list_live_ads, list_nodes
-from contatto.audiences.actions import keep_lookalike
+from contatto.audiences.actions import list_lookalike_writes
 from contatto.audiences.model import Audience, AudienceKind, Lookalike
 from contatto.audiences.rules import conversion_of, lookalike_of, source_number
 from contatto.audiences.store import find_audience, list_due_lookalikes
@@ -386,7 +386,7 @@ class LookalikeFinder:
             return None
         found_at = tx.now
         self._writes = chain.from_iterable(
-            keep_lookalike(
+            list_lookalike_writes(
                 audience,
                 [UUID(viewer).bytes for viewer in match.viewers],
                 Lookalike(
