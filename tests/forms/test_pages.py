@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from contatto.accounts.store import businesses
+from contatto.audit import list_audit_entries, read_seen
 from contatto.forms import actions, store
 from contatto.forms.model import Content, Option, QuestionKind
 from contatto.leads.rules.records import LeadFilter
@@ -323,6 +326,19 @@ def test_answers_are_listed_with_their_consents_and_downloaded_safely(house: Hou
     assert row["Label of q6"] == "+6581234567"
     assert row["Label of q8"] == "'=HYPERLINK(1)"
     assert (row["Consent: Contact me about this."], row["Consent: Send me news."]) == ("yes", "no")
+
+
+def test_a_download_of_answers_counts_only_those_in_the_file_as_read(house: House) -> None:
+    version = offer(house, kitchen())
+    assert send(house, version, {"q1": "a", "q5": "mei@example.com", "q6": "8123 4567"}).status_code == 200
+    unfit = send(house, version, {"q1": "c"}, submission_id="submission-2")
+    assert unfit.json()["verdict"] == "no_fit"
+    house.sign_in()
+    house.client.get(f"/forms/{version.form_id}/answers.csv")
+    business_id = house.context.db.read_now(lambda tx: tx.scalar(select(businesses.c.id)))
+    entries = house.context.db.read_now(lambda tx: list_audit_entries(tx, business_id, (0, 5)))
+    counts = [read_seen(entry.seen)["answer_id"][0] for entry in entries if "answer_id" in entry.seen]
+    assert counts == [1]
 
 
 def test_older_answers_are_on_the_next_page(house: House) -> None:

@@ -342,7 +342,7 @@ async def download_answers(request: Request, caller: PageCaller, form_id: str) -
                 columns.setdefault(question.key, texts.get(f"{question.key}.label") or question.key)
             for consent in version.content.consents:
                 columns.setdefault(consent.key, f"Consent: {texts.get(f'{consent.key}.text', consent.key)}")
-        return sum(store.count_answers(tx, caller.business_id).get(form_id, {}).values())
+        return store.count_answers(tx, caller.business_id).get(form_id, {}).get(FormVerdict.TAKEN, 0)
 
     contact_reads_of(request).count("answer_id", await context.db.read(load))
     read_page = partial(_read_page, caller.business_id, form_id, columns)
