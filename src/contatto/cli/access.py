@@ -112,7 +112,7 @@ def add_member_command(
     business: BusinessOption = "",
     invite: Annotated[bool, typer.Option(help="Print a link to hand over, and ask for no password.")] = False,
 ) -> None:
-    """Add a member. Who works in another business already keeps the password that they have."""
+    """Add a member. A person who works in another business already keeps their password."""
     account, hashed = None, ""
     if not invite:
         account = carry_out(lambda tx: account_store.find_user_by_email(tx, normal_email(email)))

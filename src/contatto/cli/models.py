@@ -196,7 +196,7 @@ def evaluate_command(
     ] = 0,
     days: Annotated[int, typer.Option(help="So many days of decisions are judged.", min=1)] = 14,
     wait_days: Annotated[
-        int, typer.Option(help="Newer decisions are left out: what comes of them may still come.", min=0)
+        int, typer.Option(help="Newer decisions are left out: their outcomes may still arrive.", min=0)
     ] = 3,
     business: BusinessOption = "",
 ) -> None:
@@ -211,9 +211,15 @@ def evaluate_command(
     if evaluation is None:
         out.print("There is no such model, or it is not kept any more.")
         raise typer.Exit(1)
-    out.print(f"{evaluation.decisions:,} decisions. Estimates, as they were told at the time:")
+    out.print(f"{evaluation.decisions:,} decisions. Predictions of that time:")
     table = Table(
-        "question", "asked", "came", "expected / came", "log loss", "of the mean's", "calibration error"
+        "question",
+        "predictions",
+        "actual",
+        "predicted / actual",
+        "log loss",
+        "of the mean rate's",
+        "calibration error",
     )
     for name, step in evaluation.judged.items():
         table.add_row(
@@ -224,9 +230,9 @@ def evaluate_command(
     if evaluation.choices:
         out.print(
             f"What a thousand decisions bring if model {number} chooses, with standard errors;"
-            f" {evaluation.effective:,.0f} decisions speak for it:"
+            f" {evaluation.effective:,.0f} decisions count for it:"
         )
-        table = Table("of", "as it was", "IPS", "SNIPS", "DR")
+        table = Table("outcome", "actual", "IPS", "SNIPS", "DR")
         for stage, choice in evaluation.choices.items():
             values = (choice.logged, choice.inverse, choice.normalized, choice.robust)
             texts = (f"{1_000 * value.mean:.2f} ± {1_000 * value.error:.2f}" for value in values)
@@ -287,8 +293,17 @@ def relearn_command(
             out.print(f"{examples:,} views of ads, learned in {passes} passes.")
             if hold_out_days:
                 judged = judge_files(computing, sources, market, since, until, as_of_ts)
-                out.print("Decisions that were not learned, by these weights and as was told at the time:")
-                table = Table("question", "asked", "log loss", "told then", "expected / came", "told then")
+                out.print(
+                    "Decisions that were not learned, by these weights and by the predictions of that time:"
+                )
+                table = Table(
+                    "question",
+                    "predictions",
+                    "log loss",
+                    "of that time",
+                    "predicted / actual",
+                    "of that time",
+                )
                 for name, (learned, logged) in judged.items():
                     losses = f"{learned.log_loss:.4f}", f"{logged.log_loss:.4f}"
                     ratios = f"{learned.ratio:.3f}", f"{logged.ratio:.3f}"
