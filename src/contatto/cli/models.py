@@ -211,16 +211,10 @@ def evaluate_command(
     if evaluation is None:
         out.print("There is no such model, or it is not kept any more.")
         raise typer.Exit(1)
-    out.print(f"{evaluation.decisions:,} decisions. Predictions of that time:")
-    table = Table(
-        "question",
-        "predictions",
-        "actual",
-        "predicted / actual",
-        "log loss",
-        "of the mean rate's",
-        "calibration error",
+    out.print(
+        f"{evaluation.decisions:,} decisions. Predictions of that time; the ratio is predicted to actual:"
     )
+    table = Table("question", "cases", "actual", "ratio", "log loss", "of mean", "calibration")
     for name, step in evaluation.judged.items():
         table.add_row(
             name, f"{step.count:,}", f"{step.actual:,.0f}", f"{step.ratio:.3f}", f"{step.log_loss:.4f}",
@@ -296,14 +290,7 @@ def relearn_command(
                 out.print(
                     "Decisions that were not learned, by these weights and by the predictions of that time:"
                 )
-                table = Table(
-                    "question",
-                    "predictions",
-                    "log loss",
-                    "of that time",
-                    "predicted / actual",
-                    "of that time",
-                )
+                table = Table("question", "cases", "log loss", "of that time", "ratio", "of that time")
                 for name, (learned, logged) in judged.items():
                     losses = f"{learned.log_loss:.4f}", f"{logged.log_loss:.4f}"
                     ratios = f"{learned.ratio:.3f}", f"{logged.ratio:.3f}"
