@@ -331,7 +331,7 @@ def get_decision(tx: Tx, caller: Caller, query: DecisionQuery) -> DecisionInfo:
 class BalanceInfo(Answer, frozen=True):
     """Balance of an ad account in its currency; LIMITED: charges stop at this and its credit.
 
-    ``marketplace`` names the operator whose placements it pays; empty for the business's own places.
+    ``marketplace`` names the operator of the placements that it pays; empty for the business's own places.
     """
 
     advertiser_id: str

@@ -777,7 +777,7 @@ def choose_lookalikes(
     order = sorted(able, key=lambda viewer: (-able[viewer], viewer))
     chosen = tuple(order[: max(round(SHARES[size] * len(order)), 1)])
     relative = np.array([able[viewer] for viewer in order]) / able[order[0]]
-    # the power that calibrates scores after so many leads, in the middle of its 80 % interval
+    # the power that calibrates scores after this number of leads, in the middle of its 80 % interval
     progress = leads**2 / (leads**2 + _HALF_LEARNED**2)
     power = _FIRST_POWER + (1.0 - _FIRST_POWER) * progress
     reach = _NINE_OF_TEN * (_FIRST_DEVIATION + (_LAST_DEVIATION - _FIRST_DEVIATION) * progress)

@@ -267,7 +267,7 @@ def _dispatch(tx: Tx, after: After, emitted: list[_EventRow], is_interested: IsI
             handlers_of[kind, business_id] = list(own)
         handlers = handlers_of[kind, business_id]
         batch_handlers = [handler for handler in handlers if isinstance(handler, BatchHandler)]
-        # An event whose handlers need a job each is left to the drain.
+        # The drain makes the jobs of an event with other handlers, one for each.
         row["fanned_out"] = kind in after and len(batch_handlers) == len(handlers)
         for handler in batch_handlers if row["fanned_out"] else ():
             batches.setdefault(handler, []).append(event)

@@ -258,7 +258,7 @@ def charge_impressions(
 def _charge(
     tx: Tx, business_id: str, impressions: list[Impression], owners: Mapping[str, str]
 ) -> list[Touch]:
-    """Limit the price of each impression to what is left of the budgets and the balance that pay for it."""
+    """Limit the price of each impression to the rest of the budgets and the balance that pay for it."""
     priced = [impression.touch for impression in impressions if impression.touch.cost_micros]
     groups = list_ad_groups_by_id(tx, business_id, {touch.ad_group_id for touch in priced})
     campaign_of = {group.id: group.campaign_id for group in groups}

@@ -404,7 +404,7 @@ def relearn_files(
 ) -> tuple[int, int]:
     """Learn from files up to a time, and return the numbers of examples and of passes.
 
-    The run has a ``market`` of its own, whose weights are replaced (see `weights_of`).
+    The run has a ``market`` of its own, and replaces its weights (see `weights_of`).
 
     Raises OSError: a folder is full or missing.
     """
