@@ -4,17 +4,18 @@ from typing import Any
 
 import pytest
 
-from contatto.crm.actions.deliveries import schedule_deliveries
+from contatto.crm.actions.deliveries import release_deliveries, schedule_deliveries
 from contatto.crm.actions.targets import (
     edit_dead,
     map_target,
     pause_target,
     reconnect_target,
+    remove_target,
     resend_dead,
     resume_target,
 )
 from contatto.crm.model import MappedField, TargetState, Weakness
-from contatto.crm.store.deliveries import ledger
+from contatto.crm.store.deliveries import find_target, ledger
 from contatto.integrations.model import DeliveryState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -31,7 +32,19 @@ from contatto.leads.store.listing import list_contact_points
 from contatto.leads.store.records import find_lead
 from tests import make
 from tests.crm.begun import EMAIL, PHONE, Faulty, begun, only
-from tests.crm.engine import MAPPING, WORDS, counts, fresh, later, link, record, run_all, with_memory
+from tests.crm.engine import (
+    MAPPING,
+    WORDS,
+    claim,
+    counts,
+    fresh,
+    later,
+    link,
+    record,
+    run_all,
+    settle,
+    with_memory,
+)
 from tests.crm.memory import MemoryCrm, Records
 
 VERIFIED = DeliveryState.VERIFIED
@@ -134,6 +147,22 @@ def test_a_paused_target_keeps_what_is_due_and_gets_it_by_itself_later(database:
         run_all(later(tx, days=7), crm.handle)
         assert counts(tx, target) == {VERIFIED: 1}
         assert [revision for _, revision in crm.writes] == [3], "it goes there once, as it is by now"
+
+    database.write_now(work)
+
+
+@pytest.mark.parametrize("status", [200, 401, 403])
+def test_an_answer_after_the_removal_does_not_bring_a_target_back(database: Database, status: int) -> None:
+    def work(tx: Tx) -> None:
+        tx, target, _, crm = begun(tx)
+        release_deliveries(tx)
+        (claimed,) = claim(tx)
+        remove_target(tx, fresh(tx, target))
+        settle(tx, claimed, crm.handle if status == 200 else lambda _: HttpAnswer(status, {}, b""))
+        run_all(later(tx, days=1), lambda request: HttpAnswer(401, {}, b""))
+        removed = find_target(tx, target.business_id, target.id)
+        assert removed is not None
+        assert removed.state is TargetState.REMOVED
 
     database.write_now(work)
 

@@ -447,8 +447,10 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
 
     def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, Delivery] | None:
         delivery = store.find_open_delivery(tx, request.business_id, int(request.subject))
-        target = store.find_target(tx, request.business_id, delivery.target_id) if delivery else None
-        return (target, delivery) if target and delivery else None
+        if delivery is None:
+            return None
+        target = store.find_target(tx, request.business_id, delivery.target_id)
+        return None if target is None or target.state is TargetState.REMOVED else (target, delivery)
 
     def begin(self, step: WorkStep[Delivery]) -> DeliveryCourse | Outcome:
         tx, target, delivery = step.tx, step.target, step.subject
