@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from contatto.crm.actions.deliveries import release_deliveries, schedule_deliveries
 from contatto.crm.actions.targets import (
@@ -15,7 +16,7 @@ from contatto.crm.actions.targets import (
     resume_target,
 )
 from contatto.crm.model import MappedField, TargetState, Weakness
-from contatto.crm.store.deliveries import find_target, ledger
+from contatto.crm.store.deliveries import crm_targets, ledger
 from contatto.integrations.model import DeliveryState
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -160,9 +161,8 @@ def test_an_answer_after_the_removal_does_not_bring_a_target_back(database: Data
         remove_target(tx, fresh(tx, target))
         settle(tx, claimed, crm.handle if status == 200 else lambda _: HttpAnswer(status, {}, b""))
         run_all(later(tx, days=1), lambda request: HttpAnswer(401, {}, b""))
-        removed = find_target(tx, target.business_id, target.id)
-        assert removed is not None
-        assert removed.state is TargetState.REMOVED
+        stored = select(crm_targets.c.state).where(crm_targets.c.id == target.id)
+        assert tx.scalar(stored) is TargetState.REMOVED
 
     database.write_now(work)
 

@@ -221,7 +221,7 @@ class ErasureWork(sync.CrmWork[crm.Erasure, EraseCourse]):
         if erasure is None or erasure.state is not ErasureState.DUE:
             return None
         target = store.find_target(tx, request.business_id, erasure.target_id)
-        return None if target is None or target.state is crm.TargetState.REMOVED else (target, erasure)
+        return None if target is None else (target, erasure)
 
     def begin(self, step: sync.WorkStep[crm.Erasure]) -> EraseCourse | Outcome:
         erasure = step.subject

@@ -306,7 +306,7 @@ class CrmWork[S, C](ABC):
     def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, Any] | None:
         """Return the target and the subject; None when nothing is left to do."""
         target = store.find_target(tx, request.business_id, request.subject)
-        return None if target is None or target.state is TargetState.REMOVED else (target, None)
+        return None if target is None else (target, None)
 
     @abstractmethod
     def begin(self, step: WorkStep[S]) -> C | Outcome:
@@ -447,10 +447,8 @@ class DeliveryWork(CrmWork[Delivery, DeliveryCourse]):
 
     def load(self, tx: Tx, request: OutboundRequest) -> tuple[Target, Delivery] | None:
         delivery = store.find_open_delivery(tx, request.business_id, int(request.subject))
-        if delivery is None:
-            return None
-        target = store.find_target(tx, request.business_id, delivery.target_id)
-        return None if target is None or target.state is TargetState.REMOVED else (target, delivery)
+        target = store.find_target(tx, request.business_id, delivery.target_id) if delivery else None
+        return (target, delivery) if target and delivery else None
 
     def begin(self, step: WorkStep[Delivery]) -> DeliveryCourse | Outcome:
         tx, target, delivery = step.tx, step.target, step.subject
@@ -567,7 +565,7 @@ def _record_fault(
 def resend_delivery(tx: Tx, delivery: Delivery, edited: str = "") -> None:
     """Send a dead letter again as a new revision of its lead, with the values that a member edited."""
     target = store.find_target(tx, delivery.business_id, delivery.target_id)
-    if target is None or target.state is TargetState.REMOVED:
+    if target is None:
         return
     store.record_due(tx, delivery, delivery.edited, is_queued=True)
     queue.mark_requests_done(tx, delivery.business_id, rules.DELIVERY, str(delivery.id))

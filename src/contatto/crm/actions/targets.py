@@ -473,7 +473,7 @@ def _find_exchange(
 ) -> tuple[Target, crm.CrmConnector, crm.RenewSecrets] | None:
     target = store.find_target(tx, request.business_id, request.subject)
     connector = sync.connector_of(tx, target) if target else None
-    if target is None or target.state is TargetState.REMOVED or connector is None:
+    if target is None or connector is None:
         return None
     return target, connector, msgspec.json.decode(request.progress, type=crm.RenewSecrets)
 

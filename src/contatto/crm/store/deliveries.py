@@ -118,17 +118,15 @@ def _sealed(tx: Tx, target: Target, secrets: Mapping[str, str]) -> bytes:
     return tx.vault.seal_bytes(raw, target.business_id, "crm_targets.secrets", target.id)
 
 
-_ONE: Final = select(crm_targets).where(
+_NOT_REMOVED: Final = select(crm_targets).where(crm_targets.c.state != TargetState.REMOVED)
+_ONE: Final = _NOT_REMOVED.where(
     crm_targets.c.business_id == bindparam("of"), crm_targets.c.id == bindparam("one")
 )
 
 
 def find_target(tx: Tx, business_id: str, target_id: str) -> Target | None:
-    """Return a target with its secrets opened, removed ones too."""
+    """Return a target with its secrets opened; None for a removed one, which no work may bring back."""
     return next(iter(_listed(tx, _ONE, {"of": business_id, "one": target_id})), None)
-
-
-_NOT_REMOVED: Final = select(crm_targets).where(crm_targets.c.state != TargetState.REMOVED)
 
 
 def find_target_of_number(tx: Tx, number: int) -> Target | None:
