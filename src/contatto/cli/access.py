@@ -379,8 +379,8 @@ def retire_key_command(
         live = [key.id for key in keys if not key.is_retired]
         refusal = ""
         if key_id not in live:
-            others = ", ".join(live[1:])
-            refusal = f"There is no key {key_id} that could be retired; name one of these: {others}."
+            older = ", ".join(live[1:])
+            refusal = f"There is no key {key_id} that could be retired; name one of these: {older}."
         elif key_id == live[0]:
             refusal = "This is the newest key: put a new one in front of it with contatto keys rotate."
         elif count := storage.db.read_now(partial(count_sealed_with, key_id=key_id)):

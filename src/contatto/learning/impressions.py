@@ -33,7 +33,7 @@ class Impression(msgspec.Struct, array_like=True, gc=False):
 
     Times are microseconds, 0 for never. ``view_until`` and ``click_until`` end the attribution windows.
     ``early_click_at`` is a click that arrived before its view. ``p`` are the calibrated predictions by head.
-    ``raw`` are the uncalibrated ones, the fit of the ad, the viewer's value, and the score.
+    ``raw`` are the uncalibrated ones, the viewer's value, and the score.
     ``place`` is the row of its feature snapshot, -1 for none. ``is_promised``: the budget reserves its price.
     ``is_settled``: its click label is learned. ``waited_talk``, ``waited_lead`` and ``waited_spam`` are
     shares of late labels: those that would have arrived by the age last learned as a missing label.

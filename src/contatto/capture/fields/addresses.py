@@ -256,7 +256,7 @@ class _ProfileUrl:
 
 
 _RESERVED_PATHS = frozenset(
-    (  # noqa: SIM905
+    (  # noqa: SIM905 — a list of one word a line would be a page long
         "a about account accounts ads ajax api app apps at blog bookmarks business c call careers catalog "
         "channel checkpoint company compose contact d developer developers dialog direct directory discover "
         "download e events events.php explore feed find friends g games gaming group groups hashtag hashtags "

@@ -269,7 +269,7 @@ def _charge(
     ]
     nodes: list[AdGroup | Campaign] = [*groups, *campaigns]
     # by operator and ad account for balances; by node and day, or "" for a total, for budgets
-    left: dict[tuple[str, str], int] = {
+    remaining: dict[tuple[str, str], int] = {
         (balance.operator_id, balance.ad_account_id): balance.chargeable_micros
         for balance in list_limited_balances(tx, business_id, {touch.ad_account_id for touch in priced})
     }
@@ -280,7 +280,7 @@ def _charge(
         for node in nodes:
             rest = budget_left(node, spent.get(node.id, Spent()), for_charge=True)
             if rest is not None:
-                left[node.id, "" if node.budget_mode is BudgetMode.TOTAL else day] = rest
+                remaining[node.id, "" if node.budget_mode is BudgetMode.TOTAL else day] = rest
     charged: list[Touch] = []
     for impression in impressions:
         touch, amount = impression.touch, impression.touch.cost_micros
@@ -288,15 +288,15 @@ def _charge(
             operator_id = owners.get(impression.placement, "")
             campaign_id = campaign_of.get(touch.ad_group_id, "")
             if operator_id:  # operators charge only existing balances
-                left.setdefault((operator_id, touch.ad_account_id), 0)
+                remaining.setdefault((operator_id, touch.ad_account_id), 0)
             payers = [
                 (operator_id, touch.ad_account_id), (touch.ad_group_id, touch.day), (touch.ad_group_id, ""),
                 (campaign_id, touch.day), (campaign_id, ""),
             ]  # fmt: skip
-            limited = [payer for payer in payers if payer in left]
-            amount = min([amount, *(left[payer] for payer in limited)])
+            limited = [payer for payer in payers if payer in remaining]
+            amount = min([amount, *(remaining[payer] for payer in limited)])
             for payer in limited:
-                left[payer] -= amount
+                remaining[payer] -= amount
         charged.append(replace(touch, cost_micros=amount))
     return charged
 

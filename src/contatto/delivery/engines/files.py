@@ -202,7 +202,7 @@ BATCH_ROWS: Final = 20_000
 """Examples in a batch, unless one part has more."""
 _ORDER: Final = ("part", "nonce")
 _COLUMNS: Final = (
-    "user_id, ts, ad, p, raw, hashes, weights, kinds, between, view_ts, click_ts, conversation_ts, lead_ts,"
+    "user_id, ts, ad, p, hashes, weights, kinds, between, view_ts, click_ts, conversation_ts, lead_ts,"
     " spam_ts, views_day, clicks_day"
 )
 
